@@ -1,0 +1,29 @@
+"""Given yesterday's system and today's, prove what is missing, extra and changed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from recon_engine.api import diff
+    from recon_engine.errors import ReconError
+    from recon_engine.reconciliation import Reconciliation
+
+
+__version__ = "0.1.0"
+__all__ = ["ReconError", "Reconciliation", "__version__", "diff"]
+
+_HOMES = {
+    "diff": "recon_engine.api",
+    "ReconError": "recon_engine.errors",
+    "Reconciliation": "recon_engine.reconciliation",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use: importing the package costs nothing."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'recon_engine' has no attribute {name!r}")

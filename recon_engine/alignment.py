@@ -1,0 +1,138 @@
+"""Which columns of OLD and NEW belong together, by name alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recon_engine.config import OnSchemaDrift, Options
+from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch, did_you_mean
+from recon_engine.model import Drift
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """`keys` and `columns` (compared), by their names in OLD and in OLD's order.
+
+    `new_names` renames columns of NEW to these.
+    """
+
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    new_names: Mapping[str, str]
+    drift: Drift
+
+
+def align(
+    old: Sequence[str], new: Sequence[str], options: Options, *, uris: tuple[str, str]
+) -> Alignment:
+    """Settle keys and compared columns.
+
+    Raises ConfigError for a name in no file, KeyMissing, and SchemaMismatch for a
+    column on one side only (unless `on_schema_drift` is `compare`).
+    """
+    renames = options.renames
+    _check_renames(old, new, renames)
+    back = {theirs: ours for ours, theirs in renames.items()}
+    renamed = tuple(back.get(name, name) for name in new)
+    keys = tuple(back.get(name, name) for name in options.keys)
+    ignored = {back.get(name, name) for name in options.ignore}
+    _check_keys(keys, old, renamed, uris)
+    _check_ignored(ignored, {*old, *renamed})
+    drift = _drift(old, renamed, ignored)
+    if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
+        raise _refusal(drift, uris)
+    common = set(renamed) - ignored - set(keys)
+    return Alignment(
+        keys, tuple(name for name in old if name in common), back, drift
+    )
+
+
+def _check_renames(
+    old: Collection[str], new: Collection[str], renames: Mapping[str, str]
+) -> None:
+    for ours, theirs in renames.items():
+        for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
+            if name not in known:
+                raise ConfigError(
+                    f"--map {ours}={theirs}: {side} has no column {name}."
+                    + did_you_mean(name, known),
+                    help="--map OLD_NAME=NEW_NAME",
+                )
+        if ours in new and ours not in renames.values():
+            raise ConfigError(
+                f"--map {ours}={theirs}: NEW has a column {ours} as well",
+                help=f"map that one too, or ignore it under another name than {ours}",
+            )
+    if len(set(renames.values())) < len(renames):
+        raise ConfigError(
+            "--map gives one column of NEW to two of OLD", help="map each column once"
+        )
+
+
+def _check_keys(
+    keys: Sequence[str],
+    old: Collection[str],
+    new: Collection[str],
+    uris: tuple[str, str],
+) -> None:
+    for name in keys:
+        for side, columns, uri in zip(("OLD", "NEW"), (old, new), uris, strict=True):
+            if name not in columns:
+                raise KeyMissing(
+                    f"key column {name} is not in {side}."
+                    + did_you_mean(name, columns),
+                    file=uri,
+                    line=1,
+                    why="rows are matched by the key, so both files must have it",
+                    help="the columns are " + ", ".join(columns),
+                )
+
+
+def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
+    for name in sorted(ignored):
+        if name not in known:
+            raise ConfigError(
+                f"--ignore {name}: no file has that column."
+                + did_you_mean(name, known),
+                help="the columns are " + ", ".join(sorted(known)),
+            )
+
+
+def _drift(
+    old: Sequence[str], new: Sequence[str], ignored: Collection[str]
+) -> Drift:
+    only_old = tuple(n for n in old if n not in new and n not in ignored)
+    only_new = tuple(n for n in new if n not in old and n not in ignored)
+    return Drift(only_old, only_new, tuple(_renamed(only_old, only_new)))
+
+
+def _renamed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ in case and punctuation only."""
+    bare = {_bare(name): name for name in new}
+    return [(name, bare[_bare(name)]) for name in old if _bare(name) in bare]
+
+
+def _bare(name: str) -> str:
+    return "".join(char for char in name.casefold() if char.isalnum())
+
+
+def _refusal(drift: Drift, uris: tuple[str, str]) -> SchemaMismatch:
+    sides = [
+        f"only in {side}: {', '.join(names)}"
+        for side, names in (("OLD", drift.only_in_old), ("NEW", drift.only_in_new))
+        if names
+    ]
+    flags = [f"--map {old}={new}" for old, new in drift.renamed]
+    return SchemaMismatch(
+        "the two files do not have the same columns; " + "; ".join(sides),
+        file=" and ".join(uris),
+        line=1,
+        why="a column that is on one side only cannot be reconciled",
+        help=(f"if it was renamed: {' '.join(flags)}; " if flags else "")
+        + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare",
+    )

@@ -1,0 +1,88 @@
+"""The Python API: `recon_engine.diff`."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
+from recon_engine.csvfile import open_csv
+from recon_engine.errors import ConfigError
+from recon_engine.frames import frame
+from recon_engine.progress import SILENT, Progress
+from recon_engine.reconcile import reconcile
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from recon_engine.digest import Table
+    from recon_engine.reconciliation import Reconciliation
+
+
+def diff(
+    old: object,
+    new: object,
+    /,
+    *,
+    keys: str | Sequence[str],
+    ignore: Sequence[str] = (),
+    renames: Mapping[str, str] | None = None,
+    on_duplicate_keys: str = "pair",
+    on_schema_drift: str = "refuse",
+    delimiter: str = ",",
+    detail_limit: int = 5000,
+) -> Reconciliation:
+    """Reconcile two tables by `keys`; all values are text, nothing is inferred.
+
+    `old`, `new`: a path, an `s3://` URL, a polars frame, or anything with
+    `__arrow_c_stream__`; neither is changed. `renames` maps names in OLD to names in
+    NEW. Raises a ReconError, which says what, where, why and how to mend it.
+    """
+    options = Options(
+        keys=(keys,) if isinstance(keys, str) else tuple(keys),
+        ignore=tuple(ignore),
+        renames=dict(renames or {}),
+        on_duplicate_keys=OnDuplicateKeys(on_duplicate_keys),
+        on_schema_drift=OnSchemaDrift(on_schema_drift),
+        delimiter=delimiter,
+        detail_limit=detail_limit,
+    )
+    return compare(old, new, options)
+
+
+def compare(
+    old: object, new: object, options: Options, progress: Progress = SILENT
+) -> Reconciliation:
+    """`diff` with its options as one value, and someone to watch."""
+    with ExitStack() as stack:
+        tables = [
+            _table(source, name, options, stack, progress)
+            for source, name in ((old, "old"), (new, "new"))
+        ]
+        return reconcile(*tables, options, progress)
+
+
+def _table(
+    source: object, name: str, options: Options, stack: ExitStack, progress: Progress
+) -> Table:
+    if not isinstance(source, str | Path):
+        return frame(source, name)
+    path, uri = Path(source), str(source)
+    if uri.startswith("s3://"):
+        from recon_engine.storage import fetch_one
+
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-"))
+        path = fetch_one(uri, Path(folder))
+    if not path.is_file():
+        raise ConfigError(
+            "there is no such file" if not path.exists() else "it is not a file",
+            file=uri,
+            help="give the path of a CSV file",
+        )
+    with progress.step(
+        f"read {name}", total=path.stat().st_size, unit="bytes"
+    ) as advance:
+        return open_csv(path, uri=uri, delimiter=options.delimiter, advance=advance)

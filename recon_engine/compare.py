@@ -1,0 +1,207 @@
+"""The kernel: two tables of text become what is missing, extra and changed. Pure.
+
+`drop_identical` removes, by digest, the rows that stand unchanged on both sides;
+`diff` pairs and compares the rest. Removing them first changes no result: within a key
+equal rows are paired first anyway, and one of two equal rows is like the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from recon_engine.kinds import with_kind
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+# The gate refuses NUL in a header, so no column of a user can have such a name.
+_OLD: Final = "\0old"
+_NEW: Final = "\0new"
+_NTH: Final = "\0nth"
+
+CELLS: Final = {
+    "pair": pl.UInt32,
+    "column": pl.UInt32,
+    "old": pl.String,
+    "new": pl.String,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """What is left after equal rows are removed: row numbers of each side."""
+
+    identical: int
+    old: pl.Series
+    new: pl.Series
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two remainders reconciled.
+
+    `keys`: the key columns of the matched pairs, in pair order; `cells`: `pair`,
+    `column` (its ordinal), `old`, `new`, `kind` of each mismatched cell;
+    `missing`, `extra`: whole rows.
+    """
+
+    keys: pl.DataFrame
+    cells: pl.DataFrame
+    missing: pl.DataFrame
+    extra: pl.DataFrame
+
+
+def drop_identical(old: pl.DataFrame, new: pl.DataFrame) -> Remainder:
+    """Pair rows of equal digests that stand once on each side; answer the rest.
+
+    `old`, `new`: the `row` and `key` digests in file order. Repeated rows are left to
+    `diff`, which pairs them by their content.
+    """
+    joined = (
+        _unrepeated(old, "old")
+        .join(_unrepeated(new, "new"), on=["row", "key"], how="inner")
+        .select("old", "new")
+        .collect(engine="streaming")
+    )
+    rest = (
+        pl.int_range(side.height, dtype=pl.UInt32, eager=True).filter(
+            pl.repeat(True, side.height, eager=True).scatter(paired, False)
+        )
+        for side, paired in ((old, joined["old"]), (new, joined["new"]))
+    )
+    return Remainder(joined.height, *rest)
+
+
+def diff(
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    *,
+    keys: Sequence[str],
+    columns: Sequence[str],
+) -> Difference:
+    """Reconcile two frames of strings by `keys`, cell by cell over `columns`.
+
+    Each row of `old` is in exactly one pair or missing, each of `new` in exactly one
+    pair or extra; file order has no part in which.
+    """
+    pairs = _pair(old, new, keys, columns)
+    matched = pairs.drop_nulls()
+    return Difference(
+        keys=old.select(keys)[matched["old"]],
+        cells=_cells(old, new, matched, columns),
+        missing=_leftover(old, pairs, "old", "new", keys),
+        extra=_leftover(new, pairs, "new", "old", keys),
+    )
+
+
+def repeated(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The keys that stand more than once: a struct `key` and `rows`, worst first."""
+    return (
+        rows.group_by(key=pl.struct(keys))
+        .agg(rows=pl.len())
+        .filter(pl.col("rows") > 1)
+        .sort("rows", "key", descending=[True, False])
+    )
+
+
+def _unrepeated(side: pl.DataFrame, index: str) -> pl.LazyFrame:
+    rows = side.lazy().with_row_index(index)
+    if side["row"].n_unique() == side.height:
+        return rows
+    return rows.filter(pl.struct("row", "key").is_unique())
+
+
+def _pair(
+    old: pl.DataFrame, new: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]
+) -> pl.DataFrame:
+    """Row numbers `old` and `new`, one row a pair; null where there is no partner."""
+    left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
+    many = pl.concat(
+        [side.select(keys).filter(pl.struct(keys).is_duplicated()) for side in (old, new)]
+    ).unique()
+    if many.is_empty():
+        return _joined(left, right, keys)
+    single = [side.join(many, on=keys, how="anti") for side in (left, right)]
+    multiple = [side.join(many, on=keys, how="semi") for side in (left, right)]
+    return pl.concat(
+        [_joined(*single, keys), *_pair_multisets(*multiple, keys, columns)]
+    )
+
+
+def _pair_multisets(
+    old: pl.DataFrame, new: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pair rows under repeated keys: equal rows first, the others in sorted order."""
+    compared = [*keys, *sorted(columns)]
+    left, right = (
+        side.sort([*compared, *sorted(set(side.columns) - {*compared, at})]).with_columns(
+            _nth(compared)
+        )
+        for side, at in ((old, _OLD), (new, _NEW))
+    )
+    equal = left.join(right, on=[*compared, _NTH], how="inner").select(_OLD, _NEW)
+    rest = (
+        side.join(equal, on=at, how="anti", maintain_order="left").with_columns(
+            _nth(keys)
+        )
+        for side, at in ((left, _OLD), (right, _NEW))
+    )
+    return equal.rename({_OLD: "old", _NEW: "new"}), _joined(*rest, [*keys, _NTH])
+
+
+def _joined(old: pl.DataFrame, new: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
+    """The full outer join as row numbers, in the order of `old`."""
+    return (
+        old.lazy()
+        .select(*on, _OLD)
+        .join(
+            new.lazy().select(*on, _NEW),
+            on=on,
+            how="full",
+            coalesce=False,
+            maintain_order="left",
+        )
+        .select(old=_OLD, new=_NEW)
+        .collect(engine="streaming")
+    )
+
+
+def _cells(
+    old: pl.DataFrame, new: pl.DataFrame, pairs: pl.DataFrame, columns: Sequence[str]
+) -> pl.DataFrame:
+    """The cells that differ, column by column."""
+    found = [pl.DataFrame(schema=CELLS)]
+    for ordinal, name in enumerate(columns):
+        left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
+        differs = left != right
+        if differs.any():
+            found.append(
+                pl.DataFrame(
+                    {
+                        "pair": differs.arg_true(),
+                        "column": pl.repeat(ordinal, differs.sum(), eager=True),
+                        "old": left.filter(differs),
+                        "new": right.filter(differs),
+                    },
+                    schema=CELLS,
+                )
+            )
+    return with_kind(pl.concat(found))
+
+
+def _leftover(
+    rows: pl.DataFrame, pairs: pl.DataFrame, own: str, other: str, keys: Sequence[str]
+) -> pl.DataFrame:
+    """The rows without a partner, in the order of their content."""
+    alone = pairs.filter(pl.col(other).is_null())[own]
+    return rows[alone].sort([*keys, *sorted(set(rows.columns) - set(keys))])
+
+
+def _nth(by: Sequence[str]) -> pl.Expr:
+    """Which of the rows with equal `by` a row is, in frame order."""
+    return pl.int_range(pl.len(), dtype=pl.UInt32).over(by).alias(_NTH)

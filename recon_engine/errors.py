@@ -1,0 +1,194 @@
+"""Every error a user can meet, one class per remedy.
+
+ReconError
+├── ConfigError                 mend the command or its configuration          exit 2
+├── InputError                  mend or replace an input                       exit 3
+│   ├── MalformedInput          the bytes are not strict RFC 4180
+│   ├── EncodingError           the bytes are not UTF-8
+│   ├── EmptyFile               there is not even a header
+│   ├── SchemaMismatch          the two files do not have the same columns
+│   ├── KeyMissing              a key column is not in a file
+│   ├── DuplicateKeys           a key repeats, and the policy is `fail`
+│   └── PermissionDenied        storage or database refuses these credentials
+├── TransientError              run it again as it is                          exit 4
+│   ├── Busy                    another worker holds this dataset
+│   ├── InputChanged            an input was replaced while it was read
+│   ├── StorageUnavailable      storage does not answer
+│   ├── DatabaseUnavailable     Postgres does not answer
+│   ├── CommitUnknown           the reply to COMMIT was lost
+│   ├── DiskFull                no room to work in
+│   ├── OutOfBudget             the memory budget is too small for this pair
+│   └── ArchiveConflict         an input was replaced before it was archived
+└── InternalError               a law of the reconciliation does not hold       exit 70
+
+The `status` of each class is a row of `recon statuses`.
+No message, field or cause of these errors ever holds the value of a cell.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, ClassVar
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ReconError(Exception):
+    """What went wrong, where, why, and how to mend it."""
+
+    status: ClassVar[str] = "INTERNAL_ERROR"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        byte_offset: int | None = None,
+        column: str | None = None,
+        why: str | None = None,
+        help: str | None = None,  # noqa: A002 - the name users read
+    ) -> None:
+        """`line` counts from 1, `byte_offset` from 0, both in the file as it is."""
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        self.line = line
+        self.byte_offset = byte_offset
+        self.column = column
+        self.why = why
+        self.help = help
+
+    @property
+    def where(self) -> str | None:
+        """The place as one phrase: `old.csv, line 12, byte 345, column PAID`."""
+        parts = (
+            self.file,
+            None if self.line is None else f"line {self.line:,}",
+            None if self.byte_offset is None else f"byte {self.byte_offset:,}",
+            None if self.column is None else f"column {self.column}",
+        )
+        return ", ".join(part for part in parts if part is not None) or None
+
+
+class ConfigError(ReconError):
+    """The command line or the configuration cannot be carried out."""
+
+    status = "USAGE_ERROR"
+
+
+class InputError(ReconError):
+    """An input was refused; nothing was written and nothing was moved."""
+
+    status = "MALFORMED_INPUT"
+
+
+class MalformedInput(InputError):
+    """The bytes of a file are not strict RFC 4180."""
+
+    status = "MALFORMED_INPUT"
+
+
+class EncodingError(InputError):
+    """The bytes of a file are not UTF-8."""
+
+    status = "ENCODING_ERROR"
+
+
+class EmptyFile(InputError):
+    """A file has no bytes, so not even a header."""
+
+    status = "EMPTY_FILE"
+
+
+class SchemaMismatch(InputError):
+    """A column is in one of the two files only."""
+
+    status = "SCHEMA_MISMATCH"
+
+
+class KeyMissing(InputError):
+    """A key column is in neither or only one of the two files."""
+
+    status = "KEY_MISSING"
+
+
+class DuplicateKeys(InputError):
+    """A key repeats within a file, and `--on-duplicate-keys fail` was given."""
+
+    status = "DUPLICATE_KEYS"
+
+
+class PermissionDenied(InputError):
+    """Storage or database refuses these credentials."""
+
+    status = "PERMISSION_DENIED"
+
+
+class TransientError(ReconError):
+    """Infrastructure failed; the same command is safe to run again."""
+
+    status = "STORAGE_UNAVAILABLE"
+
+
+class Busy(TransientError):
+    """Another worker is reconciling the same dataset from the same inbound place."""
+
+    status = "BUSY"
+
+
+class InputChanged(TransientError):
+    """An input is no longer the object that was listed."""
+
+    status = "INPUT_CHANGED"
+
+
+class StorageUnavailable(TransientError):
+    """The storage cannot be reached or does not answer."""
+
+    status = "STORAGE_UNAVAILABLE"
+
+
+class DatabaseUnavailable(TransientError):
+    """Postgres cannot be reached, went away, or refused an operation."""
+
+    status = "DATABASE_UNAVAILABLE"
+
+
+class CommitUnknown(TransientError):
+    """The connection broke at COMMIT and its outcome could not be read back."""
+
+    status = "COMMIT_UNKNOWN"
+
+
+class DiskFull(TransientError):
+    """There is no room left on a disk the run needs."""
+
+    status = "DISK_FULL"
+
+
+class OutOfBudget(TransientError):
+    """The pair cannot be reconciled within the memory budget."""
+
+    status = "OUT_OF_BUDGET"
+
+
+class ArchiveConflict(TransientError):
+    """An input was replaced after its result was recorded; the new one stays."""
+
+    status = "ARCHIVE_CONFLICT"
+
+
+class InternalError(ReconError):
+    """A law that every reconciliation obeys does not hold: a bug, never a result."""
+
+    status = "INTERNAL_ERROR"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to end a sentence with, or nothing: ` Did you mean CLM_ID?`."""
+    by_fold = {candidate.casefold(): candidate for candidate in known}
+    close = get_close_matches(name.casefold(), by_fold, n=1)
+    return f" Did you mean {by_fold[close[0]]}?" if close else ""

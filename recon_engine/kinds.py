@@ -1,0 +1,175 @@
+"""In what way a cell differs: the first kind that fits, as Polars expressions.
+
+Every kind before SIGN_FLIP is the same value written another way.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import polars as pl
+
+
+class Kind(StrEnum):
+    """The kinds, in the order in which they are tried."""
+
+    VALUE_TO_BLANK = "value_to_blank"
+    BLANK_TO_VALUE = "blank_to_value"
+    WHITESPACE = "whitespace"
+    CASE = "case"
+    LEADING_ZEROS = "leading_zeros"
+    NUMBER_FORMAT = "number_format"
+    DATE_FORMAT = "date_format"
+    SIGN_FLIP = "sign_flip"
+    SCALE = "scale"
+    TRUNCATED = "truncated"
+    NUMBER = "number"
+    DATE = "date"
+    TEXT = "text"
+
+
+KINDS: Final = tuple(Kind)
+REWRITTEN: Final = frozenset(
+    {
+        Kind.WHITESPACE,
+        Kind.CASE,
+        Kind.LEADING_ZEROS,
+        Kind.NUMBER_FORMAT,
+        Kind.DATE_FORMAT,
+    }
+)
+KIND_TYPE: Final = pl.Enum([kind.value for kind in KINDS])
+
+# A code that may carry leading zeros, a number with or without thousands separators.
+CODE: Final = r"^[0-9A-Za-z]+$"
+NUMBER: Final = r"^[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?$"
+DIGIT: Final = r"[0-9]"
+DATES: Final = (
+    (r"^[12][0-9]{7}$", "%Y%m%d"),
+    (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}(?:[T ]00:00:00)?$", "%Y-%m-%d"),
+    (r"^[12][0-9]{3}/[0-9]{2}/[0-9]{2}$", "%Y/%m/%d"),
+    (r"^[0-9]{2}/[0-9]{2}/[12][0-9]{3}$", "%m/%d/%Y"),
+    (r"^[0-9]{2}/[0-9]{2}/[12][0-9]{3}$", "%d/%m/%Y"),
+    (r"^[0-9]{2}\.[0-9]{2}\.[12][0-9]{3}$", "%d.%m.%Y"),
+    (r"^[0-9]{2}-[A-Za-z]{3}-[12][0-9]{3}$", "%d-%b-%Y"),
+)
+
+
+def with_kind(cells: pl.DataFrame) -> pl.DataFrame:
+    """`cells`, whose strings `old` and `new` differ, with the `kind` of each.
+
+    Numbers and dates are read only where both sides look like one: those cells pay.
+    """
+    old, new = pl.col("old").str.strip_chars(), pl.col("new").str.strip_chars()
+    plain = cells.with_columns(_written(old, new).alias("kind"))
+    if plain["kind"].null_count() == 0:
+        return plain
+    rest = plain.with_row_index("__cell").filter(pl.col("kind").is_null())
+    rest = rest.select("__cell", old=old, new=new)
+    read = rest.join(_dates(rest), on="__cell", how="left").with_columns(
+        **_numbers("old"), **_numbers("new")
+    )
+    kind = read.sort("__cell").select(_valued())["kind"]
+    return plain.with_columns(
+        plain["kind"].scatter(rest["__cell"], kind).cast(KIND_TYPE)
+    )
+
+
+def _written(old: pl.Expr, new: pl.Expr) -> pl.Expr:
+    """The kinds that need no reading of the values; null where none fits."""
+    lower = old.str.to_lowercase() == new.str.to_lowercase()
+    upper = old.str.to_uppercase() == new.str.to_uppercase()
+    codes = old.str.contains(CODE) & new.str.contains(CODE)
+    zeros = old.str.strip_chars_start("0") == new.str.strip_chars_start("0")
+    return (
+        pl.when(pl.col("new") == "")
+        .then(_lit(Kind.VALUE_TO_BLANK))
+        .when(pl.col("old") == "")
+        .then(_lit(Kind.BLANK_TO_VALUE))
+        .when(old == new)
+        .then(_lit(Kind.WHITESPACE))
+        .when(lower | upper)
+        .then(_lit(Kind.CASE))
+        .when(codes & zeros)
+        .then(_lit(Kind.LEADING_ZEROS))
+    )
+
+
+def _valued() -> pl.Expr:
+    """The kinds of cells that `_numbers` and `_dates` have read."""
+    numbers = pl.col("old_number") & pl.col("new_number")
+    same_size = numbers & (pl.col("old_size") == pl.col("new_size"))
+    same_sign = pl.col("old_negative") == pl.col("new_negative")
+    significant = pl.col("old_size").str.replace(".", "", literal=True).str.strip_chars(
+        "0"
+    ) == pl.col("new_size").str.replace(".", "", literal=True).str.strip_chars("0")
+    shorter = pl.col("old").str.starts_with(pl.col("new")) & (pl.col("new") != "")
+    return (
+        pl.when(same_size & same_sign)
+        .then(_lit(Kind.NUMBER_FORMAT))
+        .when(pl.col("same_date"))
+        .then(_lit(Kind.DATE_FORMAT))
+        .when(same_size)
+        .then(_lit(Kind.SIGN_FLIP))
+        .when(numbers & same_sign & significant)
+        .then(_lit(Kind.SCALE))
+        .when(shorter)
+        .then(_lit(Kind.TRUNCATED))
+        .when(numbers)
+        .then(_lit(Kind.NUMBER))
+        .when(pl.col("same_date").is_not_null())
+        .then(_lit(Kind.DATE))
+        .otherwise(_lit(Kind.TEXT))
+        .alias("kind")
+    )
+
+
+def _numbers(side: str) -> dict[str, pl.Expr]:
+    """Whether it is a number, its size as canonical text, and whether it is below 0.
+
+    Exact at any length: digits are compared as text, never as a float.
+    """
+    value = pl.col(side)
+    digits = value.str.replace_all(",", "", literal=True)
+    whole = digits.str.extract(r"^[+-]?0*([0-9]*)").fill_null("")
+    fraction = digits.str.extract(r"\.([0-9]*?)0*$").fill_null("")
+    size = whole + "." + fraction
+    return {
+        f"{side}_number": value.str.contains(NUMBER) & value.str.contains(DIGIT),
+        f"{side}_size": size,
+        f"{side}_negative": value.str.starts_with("-") & (size != "."),
+    }
+
+
+def _dates(cells: pl.DataFrame) -> pl.DataFrame:
+    """For cells that are dates on both sides: whether some reading is the same day."""
+    looks = pl.any_horizontal(
+        pl.col("old").str.contains(pattern) for pattern, _ in DATES
+    )
+    both = cells.filter(looks).with_columns(
+        _readings("old").alias("old_dates"), _readings("new").alias("new_dates")
+    )
+    dated = both.filter(
+        (pl.col("old_dates").list.len() > 0) & (pl.col("new_dates").list.len() > 0)
+    )
+    common = pl.col("old_dates").list.set_intersection("new_dates")
+    return dated.select("__cell", same_date=common.list.len() > 0)
+
+
+def _readings(side: str) -> pl.Expr:
+    """Every day that a text may mean in one of the known formats."""
+    value = pl.col(side)
+    days = [
+        pl.when(value.str.contains(pattern)).then(
+            value.str.head(10 if form == "%Y-%m-%d" else 11).str.to_date(
+                form, strict=False
+            )
+        )
+        for pattern, form in DATES
+    ]
+    return pl.concat_list(days).list.drop_nulls()
+
+
+def _lit(kind: Kind) -> pl.Expr:
+    return pl.lit(kind.value, dtype=KIND_TYPE)

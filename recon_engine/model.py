@@ -1,0 +1,106 @@
+"""The values that cross module borders: frozen, and free of behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from recon_engine.status import RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of an inbound place, as listed; `etag` and `version` pin its bytes."""
+
+    uri: str
+    name: str
+    size: int
+    etag: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilePair:
+    """The two files of one reconciliation."""
+
+    old: SourceFile
+    new: SourceFile
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Facts of one input. `rejected` rows are in `rows`; `bytes` as the file is."""
+
+    uri: str
+    rows: int
+    sha256: str
+    bytes: int
+    rejected: int = 0
+    duplicate_key_rows: int = 0
+    duplicate_keys: int = 0
+    blank_keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows and cells. `matched = identical + mismatched_rows`."""
+
+    matched: int
+    missing: int
+    extra: int
+    identical: int
+    mismatched_rows: int
+    mismatched_cells: int
+    tolerated_cells: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One compared column. `compared = equal_exact + tolerated + mismatched`."""
+
+    name: str
+    compared: int
+    equal_exact: int
+    tolerated: int
+    mismatched: int
+    kinds: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A set of columns that differ together, and in how many rows exactly they do."""
+
+    columns: tuple[str, ...]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Columns on one side only; `renamed` pairs are suggestions, never applied."""
+
+    only_in_old: tuple[str, ...] = ()
+    only_in_new: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether the two headers differ."""
+        return bool(self.only_in_old or self.only_in_new)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """How one attempt ended, as its row of the run log has it."""
+
+    run_id: UUID
+    dataset: str
+    status: RunStatus
+    exit_code: int
+    started: datetime
+    finished: datetime
+    message: str | None = None

@@ -1,0 +1,253 @@
+"""The result of a reconciliation, and the laws that every one obeys."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from recon_engine.errors import InternalError
+from recon_engine.kinds import KINDS
+
+
+if TYPE_CHECKING:
+    from recon_engine.model import Column, Counts, Drift, Side, Signature
+
+
+Verdict = Literal["agree", "differ"]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One differing row: its key, and `old~new` of its differing columns only."""
+
+    key: dict[str, str]
+    payload: dict[str, str]
+
+    @property
+    def key_text(self) -> str:
+        """The key for people: the plain value of one column, a JSON array of several."""
+        values = list(self.key.values())
+        return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How the result came about; no part of what it says."""
+
+    strategy: str
+    version: str
+    seconds: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The differences in full, as frames of strings in an order of their content."""
+
+    mismatches: pl.DataFrame
+    missing: pl.DataFrame
+    extra: pl.DataFrame
+    duplicates_old: pl.DataFrame
+    duplicates_new: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """OLD and NEW reconciled: counts, columns, and every difference.
+
+    The laws, checked when it is made: `rows = matched + missing (+ rejected)` in OLD
+    and `matched + extra (+ rejected)` in NEW; `matched = identical + mismatched_rows`;
+    per column `matched = equal_exact + tolerated + mismatched`; signatures sum up to
+    the mismatched rows.
+    """
+
+    keys: tuple[str, ...]
+    old: Side
+    new: Side
+    counts: Counts
+    by_column: tuple[Column, ...]
+    signatures: tuple[Signature, ...]
+    drift: Drift
+    sample: tuple[SampleRow, ...]
+    engine: Engine
+    frames: Frames = field(repr=False)
+    detail_limit: int = 5000
+
+    def __post_init__(self) -> None:
+        """Refuse to exist when a law does not hold."""
+        for law, holds in self.laws().items():
+            if not holds:
+                raise InternalError(
+                    f"a law of the reconciliation does not hold: {law}",
+                    why="this is a bug in recon-engine; no result was recorded",
+                    help="please report it with the numbers of rows and columns",
+                )
+
+    def laws(self) -> dict[str, bool]:
+        """Each law in words, and whether it holds."""
+        n, old, new = self.counts, self.old, self.new
+        return {
+            "old = matched + missing + rejected": old.rows
+            == n.matched + n.missing + old.rejected,
+            "new = matched + extra + rejected": new.rows
+            == n.matched + n.extra + new.rejected,
+            "matched = identical + mismatched rows": n.matched
+            == n.identical + n.mismatched_rows,
+            "matched = equal + tolerated + mismatched, in each column": all(
+                n.matched == c.compared == c.equal_exact + c.tolerated + c.mismatched
+                for c in self.by_column
+            ),
+            "mismatched = the sum of its kinds, in each column": all(
+                c.mismatched == sum(c.kinds.values()) for c in self.by_column
+            ),
+            "mismatched cells = the sum over columns": n.mismatched_cells
+            == sum(c.mismatched for c in self.by_column),
+            "mismatched rows = the sum over signatures": n.mismatched_rows
+            == sum(s.rows for s in self.signatures),
+        }
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing is missing, extra or changed, and no column stands alone."""
+        n = self.counts
+        return not (n.missing or n.extra or n.mismatched_rows or self.drift)
+
+    @property
+    def verdict(self) -> Verdict:
+        """`agree` or `differ`."""
+        return "agree" if self.agrees else "differ"
+
+    @property
+    def columns(self) -> pl.DataFrame:
+        """One row a compared column: its counts, and one count for each kind."""
+        rows = [
+            {
+                "name": c.name,
+                "compared": c.compared,
+                "equal_exact": c.equal_exact,
+                "tolerated": c.tolerated,
+                "mismatched": c.mismatched,
+                **{kind.value: c.kinds.get(kind, 0) for kind in KINDS},
+            }
+            for c in self.by_column
+        ]
+        names = ("compared", "equal_exact", "tolerated", "mismatched", *KINDS)
+        schema = {"name": pl.String} | dict.fromkeys(map(str, names), pl.Int64)
+        return pl.DataFrame(rows, schema=schema)
+
+    def mismatches(self) -> pl.DataFrame:
+        """Each mismatched cell: `key` (a struct), `column`, `old`, `new`, `kind`."""
+        return self.frames.mismatches
+
+    def missing(self) -> pl.DataFrame:
+        """The rows in OLD only, whole, in the columns of OLD."""
+        return self.frames.missing
+
+    def extra(self) -> pl.DataFrame:
+        """The rows in NEW only, whole, in the columns of NEW."""
+        return self.frames.extra
+
+    def duplicates(self, side: Literal["old", "new"]) -> pl.DataFrame:
+        """The keys that repeat on a side: `key` (a struct) and `rows`, worst first."""
+        if side == "old":
+            return self.frames.duplicates_old
+        return self.frames.duplicates_new
+
+    def to_dict(self) -> dict[str, object]:
+        """The result as plain values, in the schema `recon-result/1`."""
+        return {
+            "schema": "recon-result/1",
+            "verdict": self.verdict,
+            "keys": list(self.keys),
+            "old": asdict(self.old),
+            "new": asdict(self.new),
+            "counts": asdict(self.counts),
+            "columns": [
+                asdict(c) | {"kinds": dict(c.kinds)} for c in self.by_column
+            ],
+            "signatures": [
+                {"columns": list(s.columns), "rows": s.rows} for s in self.signatures
+            ],
+            "schema_drift": {
+                "only_in_old": list(self.drift.only_in_old),
+                "only_in_new": list(self.drift.only_in_new),
+                "renamed": [list(pair) for pair in self.drift.renamed],
+            },
+            "sample": [{"key": r.key, "payload": r.payload} for r in self.sample],
+            "missing_sample": self._keys_of(self.frames.missing),
+            "extra_sample": self._keys_of(self.frames.extra),
+            "gates": [],
+            "engine": asdict(self.engine),
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as one JSON document."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+
+    def to_markdown(self) -> str:
+        """The verdict, the row accounting and the differing columns as Markdown."""
+        lines = [f"**{self.headline()}**", "", self.accounting(), ""]
+        differing = [c for c in self.by_column if c.mismatched]
+        if differing:
+            lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
+            lines += [
+                f"| `{_escaped(c.name)}` | {c.mismatched:,} | {kinds_text(c)} |"
+                for c in sorted(differing, key=lambda c: (-c.mismatched, c.name))
+            ]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def headline(self) -> str:
+        """The verdict in one sentence."""
+        if self.agrees:
+            return f"AGREE: {self.counts.matched:,} rows are the same on both sides"
+        n = self.counts
+        facts = (
+            (n.mismatched_rows, f"of {n.matched:,} matched rows differ"),
+            (n.missing, "missing"),
+            (n.extra, "extra"),
+            (len(self.drift.only_in_old) + len(self.drift.only_in_new), "columns drift"),
+        )
+        return "DIFFER: " + ", ".join(f"{count:,} {what}" for count, what in facts if count)
+
+    def accounting(self) -> str:
+        """Where every row of both sides is: `old 9 = 8 matched + 1 missing · new …`."""
+        n = self.counts
+        return (
+            f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
+            f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
+        )
+
+    def assert_agrees(self) -> None:
+        """Raise AssertionError, with counts and column names only, if they differ."""
+        if not self.agrees:
+            raise AssertionError(self.to_markdown())
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p><b>{self.headline()}</b><br>{self.accounting()}</p>"
+            + self.columns.filter(pl.col("mismatched") > 0)._repr_html_()  # noqa: SLF001
+        )
+
+    def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
+        return rows.select(self.keys).head(self.detail_limit).to_dicts()
+
+
+def kinds_text(column: Column) -> str:
+    """The kinds of a column's differences, most frequent first: `case 70%, text 30%`."""
+    shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(
+        f"{kind.replace('_', ' ')} {_percent(count, column.mismatched)}"
+        for kind, count in shares
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    share = 100 * part / whole
+    return "<1%" if share < 1 else f"{int(share)}%"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("|", "\\|")

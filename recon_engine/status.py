@@ -1,0 +1,112 @@
+"""How a run can end: one table from status to exit code, retry and meaning."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recon_engine.errors import ReconError
+
+
+class RunStatus(StrEnum):
+    """The states of a run, as stored in `metrics.pipeline_run_log.status`."""
+
+    STARTED = "STARTED"
+    RECONCILED = "RECONCILED"
+    ABANDONED = "ABANDONED"
+    SUCCEEDED = "SUCCEEDED"
+    ALREADY_DONE = "ALREADY_DONE"
+    NO_FILES = "NO_FILES"
+    USAGE_ERROR = "USAGE_ERROR"
+    INVALID_FILE_COUNT = "INVALID_FILE_COUNT"
+    INVALID_FILE_PAIR = "INVALID_FILE_PAIR"
+    SCHEMA_MISMATCH = "SCHEMA_MISMATCH"
+    KEY_MISSING = "KEY_MISSING"
+    MALFORMED_INPUT = "MALFORMED_INPUT"
+    ENCODING_ERROR = "ENCODING_ERROR"
+    EMPTY_FILE = "EMPTY_FILE"
+    DUPLICATE_KEYS = "DUPLICATE_KEYS"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    BUSY = "BUSY"
+    INPUT_CHANGED = "INPUT_CHANGED"
+    STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    COMMIT_UNKNOWN = "COMMIT_UNKNOWN"
+    DISK_FULL = "DISK_FULL"
+    OUT_OF_BUDGET = "OUT_OF_BUDGET"
+    ARCHIVE_CONFLICT = "ARCHIVE_CONFLICT"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    INTERRUPTED = "INTERRUPTED"
+
+
+class Outcome(NamedTuple):
+    """What a status means to the caller."""
+
+    exit_code: int
+    retryable: bool
+    meaning: str
+
+
+_S = RunStatus
+STATUSES: Mapping[RunStatus, Outcome] = MappingProxyType(
+    {
+        _S.STARTED: Outcome(4, True, "the run is under way, or its worker died"),
+        _S.RECONCILED: Outcome(
+            4, True, "the result is recorded; the inputs are not yet archived"
+        ),
+        _S.ABANDONED: Outcome(4, True, "the worker died before a result was recorded"),
+        _S.SUCCEEDED: Outcome(
+            0, False, "the result is recorded and the inputs are archived"
+        ),
+        _S.ALREADY_DONE: Outcome(
+            0, False, "this very pair was reconciled before; nothing was done twice"
+        ),
+        _S.NO_FILES: Outcome(
+            0, False, "inbound holds no data file (--fail-on-no-files: exit 3)"
+        ),
+        _S.USAGE_ERROR: Outcome(2, False, "the command or configuration is wrong"),
+        _S.INVALID_FILE_COUNT: Outcome(
+            3, False, "inbound does not hold exactly two data files"
+        ),
+        _S.INVALID_FILE_PAIR: Outcome(
+            3, False, "the two files are not one OLD and one NEW (NEWSYSTEM)"
+        ),
+        _S.SCHEMA_MISMATCH: Outcome(3, False, "a column is in one file only"),
+        _S.KEY_MISSING: Outcome(3, False, "a key column is not in both files"),
+        _S.MALFORMED_INPUT: Outcome(3, False, "a file is not strict RFC 4180 CSV"),
+        _S.ENCODING_ERROR: Outcome(3, False, "a file is not UTF-8"),
+        _S.EMPTY_FILE: Outcome(3, False, "a file has no bytes, not even a header"),
+        _S.DUPLICATE_KEYS: Outcome(
+            3, False, "a key repeats and --on-duplicate-keys is fail"
+        ),
+        _S.PERMISSION_DENIED: Outcome(
+            3, False, "storage or database refuses the credentials"
+        ),
+        _S.BUSY: Outcome(4, True, "another worker is reconciling this dataset"),
+        _S.INPUT_CHANGED: Outcome(4, True, "an input was replaced during the run"),
+        _S.STORAGE_UNAVAILABLE: Outcome(4, True, "the storage does not answer"),
+        _S.DATABASE_UNAVAILABLE: Outcome(4, True, "Postgres does not answer"),
+        _S.COMMIT_UNKNOWN: Outcome(
+            4, True, "the reply to COMMIT was lost; the next run finds out"
+        ),
+        _S.DISK_FULL: Outcome(4, True, "there is no room on a disk"),
+        _S.OUT_OF_BUDGET: Outcome(4, True, "the memory budget is too small"),
+        _S.ARCHIVE_CONFLICT: Outcome(
+            4, True, "the result is recorded; a replaced input stays in inbound"
+        ),
+        _S.INTERNAL_ERROR: Outcome(70, False, "a bug: a law did not hold"),
+        _S.INTERRUPTED: Outcome(
+            143, True, "stopped by SIGTERM (143) or Ctrl-C (130) before a result"
+        ),
+    }
+)
+
+
+def status_of(error: ReconError) -> RunStatus:
+    """The row of the table that an error ends a run with."""
+    return RunStatus(error.status)

@@ -1,0 +1,94 @@
+"""Pairs of tables, and the many ways to write one as CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+
+CELLS = st.one_of(
+    st.sampled_from(
+        [
+            "", " ", "a", "A", "a ", "b", "0", "00", "1", "1.0", "1.00", "-1", "+1",
+            "10", "1,000", "1000", "00123", "123", "NULL", "NA", "\\N", "20200131",
+            "2020-01-31", "31/01/2020", "01/31/2020", "31-Jan-2020", "2020-02-01",
+            "9007199254740993", "9007199254740992", "12345678901234567890.10",
+            "12345678901234567890.20", 'q"q', '"', '""', ",", "a,b", "line\nbreak",
+            "cr\rlf\r\n", "é", "é", "ß", "日本", "🙂", "~", "#", "'", "\ufeff",
+        ]
+    ),
+    st.text(st.sampled_from('abA01 ,"\n\r\t.é-'), max_size=4),
+)  # fmt: skip
+KEYS = st.sampled_from(["", "1", "01", "2", "a", "A", "a ", 'k"', "k,1", "k\n"])
+NAMES = ["id", "part", "v", "w x", 'q"n', "é", "old", "new", "key", "row", "rows"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two tables of the same columns; the first `width` of `names` are the key."""
+
+    names: list[str]
+    width: int
+    old: list[tuple[str, ...]]
+    new: list[tuple[str, ...]]
+
+    @property
+    def keys(self) -> list[str]:
+        return self.names[: self.width]
+
+    @property
+    def columns(self) -> list[str]:
+        return self.names[self.width :]
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> Pair:
+    """NEW is OLD with rows kept, changed, dropped, repeated and added."""
+    names = draw(st.permutations(NAMES))[: draw(st.integers(1, 5))]
+    width = draw(st.integers(1, min(2, len(names))))
+    cells = [KEYS] * width + [CELLS] * (len(names) - width)
+    row = st.tuples(*cells)
+    old = draw(st.lists(row, max_size=12))
+    kept = [r for r in old if draw(st.integers(0, 5))]
+    changed = [draw(_changed(r, width)) for r in kept]
+    new = changed + draw(st.lists(row, max_size=3))
+    if old and draw(st.booleans()):
+        new += draw(st.lists(st.sampled_from(old), max_size=3))
+    return Pair(list(names), width, old, draw(st.permutations(new)))
+
+
+@st.composite
+def _changed(draw: st.DrawFn, row: tuple[str, ...], width: int) -> tuple[str, ...]:
+    if len(row) == width or draw(st.integers(0, 2)):
+        return row
+    at = draw(st.integers(width, len(row) - 1))
+    return (*row[:at], draw(CELLS), *row[at + 1 :])
+
+
+@st.composite
+def csv_bytes(
+    draw: st.DrawFn, names: list[str], rows: list[tuple[str, ...]]
+) -> tuple[bytes, list[str]]:
+    """One of the valid spellings of a table, columns in any order."""
+    order = draw(st.permutations(range(len(names))))
+    newline = draw(st.sampled_from(["\n", "\r\n"]))
+    lines = []
+    for row in [tuple(names), *rows]:
+        fields = [spelled(row[at], quote=draw(st.booleans())) for at in order]
+        lines.append(",".join(fields))
+    text = newline.join(lines)
+    # A last line that is empty text needs its newline to be seen at all.
+    if draw(st.booleans()) or lines[-1] == "":
+        text += newline
+        if len(names) > 1:
+            text += newline * draw(st.integers(0, 2))
+    bom = draw(st.sampled_from(["", "\ufeff"]))
+    return (bom + text).encode(), [names[at] for at in order]
+
+
+def spelled(cell: str, *, quote: bool) -> str:
+    """A cell as a CSV field, quoted where it must be."""
+    if quote or any(char in cell for char in '",\r\n') or cell.startswith("\ufeff"):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell

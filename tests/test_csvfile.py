@@ -1,0 +1,179 @@
+"""The gate: equal to the reference on every input, and each refusal has a position."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from strategies import csv_bytes, pairs
+
+from recon_engine import csvfile
+from recon_engine.csvfile import CsvFile, open_csv
+from recon_engine.errors import (
+    EmptyFile,
+    EncodingError,
+    InputError,
+    MalformedInput,
+)
+from recon_engine.rfc4180 import Fault, Limits, records
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+SMALL = Limits(field_bytes=1 << 20, field_lines=4)
+
+
+@pytest.fixture(params=[1, 3, 16, 1 << 18], ids=lambda n: f"blocks of {n}")
+def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    size = int(request.param)
+    monkeypatch.setattr(csvfile, "BLOCK", size)
+    return size
+
+
+DIALECT = st.text(st.sampled_from('ab",\n\r\0é'), max_size=40).map(str.encode)
+LINES = st.lists(
+    st.sampled_from(
+        [b"a,b", b'"a",b', b'a,"b\nc"', b'a,"b""c"', b"", b"a", b"a,b,c", b'a"b,c',
+         b'"a"b,c', b'"a,b', b"a,\xff", b"a,\0", b'"\xe9",b', b"a,b\r", b"\r", b",",
+         b'"",""', b'""",""",x', "é,ü".encode(), b'a,"\n\n\n\n\n\n"']
+    ),
+    max_size=12,
+).map(b"\n".join)  # fmt: skip
+
+
+@given(body=st.one_of(DIALECT, LINES, st.binary(max_size=30)), end=st.booleans())
+@example(body=b'"a\n', end=False)
+@example(body=b"a,b\r\n\r\n\r\n", end=False)
+def test_the_gate_passes_exactly_what_the_reference_accepts(
+    tmp_path: Path, block: int, body: bytes, end: bool  # noqa: FBT001
+) -> None:
+    data = b"x,y\n" + body + b"\n" * end
+    path = tmp_path / "f.csv"
+    path.write_bytes(data)
+    wanted = reference_of(data)
+    try:
+        found: object = open_csv(path, limits=SMALL).rows
+    except InputError as error:
+        found = (type(error), error.line, error.byte_offset, error.column)
+    assert found == wanted
+    assert block
+
+
+def reference_of(data: bytes) -> object:
+    """The same, from the reference alone: faults and shape, in byte order."""
+    blank = None
+    count = -1
+    columns = ("x", "y")
+    try:
+        for record in records(data, ord(","), SMALL):
+            count += 1
+            if record.blank:
+                blank = blank or record
+                count -= 1
+            elif blank is not None:
+                return MalformedInput, blank.line, blank.offset, None
+            elif len(record.fields) != len(columns):
+                short = len(record.fields) < len(columns)
+                column = columns[len(record.fields)] if short else None
+                return MalformedInput, record.line, record.offset, column
+    except Fault as fault:
+        kind = EncodingError if type(fault).__name__ == "EncodingFault" else MalformedInput
+        known = fault.field is not None and fault.field < len(columns)
+        column = columns[fault.field] if known and fault.field is not None else None
+        return kind, fault.line, fault.offset, column
+    return count
+
+
+@given(pair=pairs(), data=st.data())
+def test_what_passes_is_parsed_as_it_was_written(
+    tmp_path: Path, block: int, pair: object, data: st.DataObject
+) -> None:
+    names, rows = pair.names, pair.old  # type: ignore[attr-defined]
+    raw, order = data.draw(csv_bytes(names, rows))
+    path = tmp_path / "f.csv"
+    path.write_bytes(raw)
+    file = open_csv(path)
+    assert file.columns == tuple(order)
+    assert file.rows == len(rows)
+    assert file.scan().select(names).collect().rows() == rows
+    assert block
+
+
+def opened(folder: Path, data: bytes) -> CsvFile:
+    path = folder / "claims.csv"
+    path.write_bytes(data)
+    return open_csv(path)
+
+
+REFUSED = {
+    "zero bytes": (b"", EmptyFile, None, None, None),
+    "only a BOM": (b"\xef\xbb\xbf", EmptyFile, None, None, None),
+    "UTF-16": ("id,v\n1,2\n".encode("utf-16"), EncodingError, 1, 0, None),
+    "UTF-32": ("id,v\n1,2\n".encode("utf-32-be"), MalformedInput, 1, 0, None),
+    "latin-1": (b"id,v\n1,caf\xe9\n", EncodingError, 2, 10, "v"),
+    "latin-1 header": (b"id,caf\xe9\n", EncodingError, 1, 6, None),
+    "NUL": (b"id,v\n1,a\0b\n", MalformedInput, 2, 8, "v"),
+    "quoted NUL": (b'id,v\n1,"a\0b"\n', MalformedInput, 2, 9, "v"),
+    "lone CR": (b"id,v\n1,a\rb,c\n", MalformedInput, 2, 8, "v"),
+    "CR line ends": (b"id,v\r1,a\r", MalformedInput, 1, 4, None),
+    "short row": (b"id,v\n1,a\n2\n", MalformedInput, 3, 9, "v"),
+    "long row": (b"id,v\n1,a\n2,b,c\n", MalformedInput, 3, 9, None),
+    "blank line": (b"id,v\n1,a\n\n2,b\n", MalformedInput, 3, 9, None),
+    "blank CRLF line": (b"id,v\r\n1,a\r\n\r\n2,b\r\n", MalformedInput, 3, 11, None),
+    "quote in a field": (b'id,v\n1,a"b\n', MalformedInput, 2, 8, "v"),
+    "text after a quote": (b'id,v\n1,"a"b\n', MalformedInput, 2, 10, "v"),
+    "open quote": (b'id,v\n1,"a\n2,b\n', MalformedInput, 2, 7, "v"),
+    "open quote in header": (b'id,"v\n1,2\n', MalformedInput, 1, 3, None),
+    "huge field": (b"id,v\n1," + b"x" * 1_048_577, MalformedInput, 2, 7, "v"),
+    "tall field": (b'id,v\n1,"' + b"\n" * 100 + b'"\n', MalformedInput, 2, 7, "v"),
+    "repeated name": (b"id,v,id\n", MalformedInput, 1, 0, None),
+    "blank name": (b"id,\n", MalformedInput, 1, 0, None),
+    "gzip": (b"\x1f\x8b\x08\0\0", MalformedInput, 1, 0, None),
+    "zstd": (b"\x28\xb5\x2f\xfd\0", MalformedInput, 1, 0, None),
+    "zip": (b"PK\x03\x04\0", MalformedInput, 1, 0, None),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())
+def test_a_bad_file_is_refused_at_its_first_bad_byte(
+    tmp_path: Path, case: tuple[bytes, type[InputError], int, int, str]
+) -> None:
+    data, error, line, offset, column = case
+    with pytest.raises(error) as caught:
+        opened(tmp_path, data)
+    found = caught.value
+    assert type(found) is error
+    assert (found.line, found.byte_offset, found.column) == (line, offset, column)
+    assert found.file is not None
+    assert found.file.endswith("claims.csv")
+
+
+def test_the_dialect_is_kept_as_facts(tmp_path: Path) -> None:
+    file = opened(tmp_path, b'\xef\xbb\xbfid,v\r\n1,"a\r\nb"\r\n2,\n\n\n')
+    d = file.dialect
+    assert (file.rows, file.bytes) == (2, 24)
+    assert (d.bom, d.quotes, d.newline) == (True, True, "mixed")
+    assert (d.embedded_newlines, d.trailing_blank_lines) == (1, 2)
+
+
+def test_a_blank_line_is_a_value_in_a_file_of_one_column(tmp_path: Path) -> None:
+    file = opened(tmp_path, b"id\na\n\nb\n\n")
+    assert file.rows == 4
+    assert file.scan().collect().rows() == [("a",), ("",), ("b",), ("",)]
+
+
+def test_a_wide_long_line_within_the_limits_passes(tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(40)]
+    row = ",".join("x" * 50_000 for _ in names)
+    file = opened(tmp_path, "\n".join([",".join(names), row, row]).encode())
+    assert (file.rows, len(file.columns)) == (2, 40)
+
+
+def test_other_delimiters_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(b"id|v\n1|a,b\n")
+    assert open_csv(path, delimiter="|").scan().collect().rows() == [("1", "a,b")]

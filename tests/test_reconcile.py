@@ -1,0 +1,223 @@
+"""The engine against the oracle, in full, and the laws of the metamorphic kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import oracle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import Pair, csv_bytes, pairs
+
+import recon_engine as rx
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from recon_engine import Reconciliation
+
+
+def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
+    """A reconciliation in the oracle's terms."""
+    everything = [*d.keys, *sorted(columns)]
+    return oracle.Answer(
+        matched=d.counts.matched,
+        missing=Counter(d.missing().select(everything).rows()),
+        extra=Counter(d.extra().select(everything).rows()),
+        identical=d.counts.identical,
+        cells=Counter(
+            (tuple(row["key"].values()), row["column"], row["old"], row["new"], row["kind"])
+            for row in d.mismatches().to_dicts()
+        ),
+        signatures=Counter(
+            {tuple(sorted(s.columns)): s.rows for s in d.signatures}
+        ),
+        duplicates_old=repeats(d.duplicates("old")),
+        duplicates_new=repeats(d.duplicates("new")),
+        blank_old=d.old.blank_keys,
+        blank_new=d.new.blank_keys,
+    )
+
+
+def repeats(frame: pl.DataFrame) -> dict[oracle.Row, int]:
+    return {tuple(r["key"].values()): r["rows"] for r in frame.to_dicts()}
+
+
+def expected(pair: Pair) -> oracle.Answer:
+    old, new = (
+        [dict(zip(pair.names, row, strict=True)) for row in side]
+        for side in (pair.old, pair.new)
+    )
+    return oracle.reconcile(old, new, pair.keys, sorted(pair.columns))
+
+
+def written(
+    folder: Path, pair: Pair, data: st.DataObject
+) -> tuple[Path, Path]:
+    paths = folder / "old.csv", folder / "new.csv"
+    for path, rows in zip(paths, (pair.old, pair.new), strict=True):
+        raw, _ = data.draw(csv_bytes(pair.names, rows))
+        path.write_bytes(raw)
+    return paths
+
+
+@given(pair=pairs(), data=st.data())
+def test_files_reconcile_as_the_oracle_says(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    old, new = written(tmp_path, pair, data)
+    d = rx.diff(old, new, keys=pair.keys)
+    assert answer(d, pair.columns) == expected(pair)
+
+
+@given(pair=pairs(), data=st.data())
+def test_the_oracle_reads_what_was_written(pair: Pair, data: st.DataObject) -> None:
+    raw, names = data.draw(csv_bytes(pair.names, pair.old))
+    header, rows = oracle.read(raw)
+    assert header == names
+    assert [tuple(r[n] for n in pair.names) for r in rows] == pair.old
+
+
+@given(pair=pairs(), data=st.data())
+def test_swapping_the_sides_swaps_the_answer(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    old, new = written(tmp_path, pair, data)
+    there, back = rx.diff(old, new, keys=pair.keys), rx.diff(new, old, keys=pair.keys)
+    one, two = answer(there, pair.columns), answer(back, pair.columns)
+    assert (one.missing, one.extra) == (two.extra, two.missing)
+    assert one.signatures == two.signatures
+    swapped = {(k, c, n, o): count for (k, c, o, n, _), count in one.cells.items()}
+    assert swapped == {(k, c, o, n): count for (k, c, o, n, _), count in two.cells.items()}
+
+
+@given(pair=pairs(), data=st.data())
+def test_row_and_column_order_change_nothing(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    old, new = written(tmp_path, pair, data)
+    before = rx.diff(old, new, keys=pair.keys)
+    shuffled = Pair(
+        pair.names,
+        pair.width,
+        data.draw(st.permutations(pair.old)),
+        data.draw(st.permutations(pair.new)),
+    )
+    after = rx.diff(*written(tmp_path, shuffled, data), keys=pair.keys)
+    assert answer(before, pair.columns) == answer(after, pair.columns)
+    assert before.sample == after.sample
+
+
+@given(pair=pairs(), data=st.data())
+def test_an_identical_row_more_on_both_sides_is_one_more_identical_pair(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    row = ("only here", *("same" for _ in pair.names[1:]))
+    grown = Pair(pair.names, pair.width, [*pair.old, row], [*pair.new, row])
+    one = expected(pair)
+    two = answer(
+        rx.diff(*written(tmp_path, grown, data), keys=pair.keys), pair.columns
+    )
+    assert two.identical == one.identical + 1
+    assert (two.missing, two.extra, two.cells) == (one.missing, one.extra, one.cells)
+
+
+@given(pair=pairs(), data=st.data())
+def test_the_reported_difference_turns_old_into_new(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    d = rx.diff(*written(tmp_path, pair, data), keys=pair.keys)
+    values = by_key_and_column(pair.old, pair)
+    values.subtract(by_key_and_column(d.missing().select(pair.names).rows(), pair))
+    values.update(by_key_and_column(d.extra().select(pair.names).rows(), pair))
+    for cell in d.mismatches().to_dicts():
+        key = tuple(cell["key"].values())
+        values[key, cell["column"], cell["old"]] -= 1
+        values[key, cell["column"], cell["new"]] += 1
+    assert min(values.values(), default=0) >= 0
+    assert +values == by_key_and_column(pair.new, pair)
+
+
+def by_key_and_column(
+    rows: list[oracle.Row], pair: Pair
+) -> Counter[tuple[oracle.Row, str, str]]:
+    """How often each value stands in each column under each key."""
+    return Counter(
+        (row[: pair.width], name, value)
+        for row in rows
+        for name, value in zip(pair.names, row, strict=True)
+    )
+
+
+@given(old=st.text(max_size=6), new=st.text(max_size=6))
+def test_frames_reconcile_like_files(old: str, new: str) -> None:
+    import polars as pl
+
+    frames = [pl.DataFrame({"id": ["1"], "v": [value]}) for value in (old, new)]
+    assert rx.diff(*frames, keys="id").agrees == (old == new)
+
+
+DIFFERENT = [
+    ("00123", "123"),
+    ("1.0", "1"),
+    ("9007199254740993", "9007199254740992"),
+    ("12345678901234567890.10", "12345678901234567890.20"),
+    ("x ", "x"),
+    ("", "NULL"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), DIFFERENT)
+def test_different_text_never_agrees(tmp_path: Path, old: str, new: str) -> None:
+    paths = [tmp_path / "old.csv", tmp_path / "new.csv"]
+    for path, value in zip(paths, (old, new), strict=True):
+        path.write_text(f"id,v\n1,{value}\n")
+    d = rx.diff(*paths, keys="id")
+    assert d.verdict == "differ"
+    assert d.counts.mismatched_cells == 1
+    assert d.sample[0].payload == {"v": f"{old}~{new}"}
+
+
+SAME = {
+    "blank and quoted blank": (b"id,v\na,\n", b'id,v\na,""\n'),
+    "LF and CRLF": (b"id,v\na,1\nb,2\n", b"id,v\r\na,1\r\nb,2\r\n"),
+    "BOM and none": (b"id,v\na,1\n", b"\xef\xbb\xbfid,v\na,1\n"),
+    "columns in another order": (b"id,v,w\na,1,2\n", b"w,id,v\n2,a,1\n"),
+    "repeated keys, rows permuted": (
+        b"id,v\na,1\na,2\nb,1\na,2\n",
+        b"id,v\nb,1\na,2\na,2\na,1\n",
+    ),
+    "no newline at the end": (b"id,v\na,1", b"id,v\na,1\n"),
+    "trailing blank lines": (b"id,v\na,1\n\n\n", b"id,v\na,1\n"),
+    "no rows": (b"id,v\n", b"v,id"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), SAME.values(), ids=SAME.keys())
+def test_equal_records_agree_however_written(
+    tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    (tmp_path / "old.csv").write_bytes(old)
+    (tmp_path / "new.csv").write_bytes(new)
+    assert rx.diff(tmp_path / "old.csv", tmp_path / "new.csv", keys="id").agrees
+
+
+def test_three_rows_against_one_of_a_key_leave_two_missing(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("id,v\n" + "k,1\n" * 3)
+    (tmp_path / "new.csv").write_text("id,v\nk,1\n")
+    n = rx.diff(tmp_path / "old.csv", tmp_path / "new.csv", keys="id").counts
+    assert (n.matched, n.missing, n.mismatched_rows) == (1, 2, 0)
+
+
+def test_duplicates_pair_by_content_in_every_run(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("k,v\na,1\na,2\nb,3\nc,4\nb,5\n")
+    (tmp_path / "new.csv").write_text("k,v\na,1\nb,3\nc,4\n")
+    for _ in range(100):
+        d = rx.diff(tmp_path / "old.csv", tmp_path / "new.csv", keys="k")
+        assert d.counts.identical == 3
+        assert d.missing().rows() == [("a", "2"), ("b", "5")]
