@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from recon_engine.version import __version__
+
 
 if TYPE_CHECKING:
     from recon_engine.api import diff
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from recon_engine.reconciliation import Reconciliation
 
 
-__version__ = "0.1.0"
 __all__ = ["ReconError", "Reconciliation", "__version__", "diff"]
 
 _HOMES = {

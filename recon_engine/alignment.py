@@ -47,9 +47,7 @@ def align(
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _refusal(drift, uris)
     common = set(renamed) - ignored - set(keys)
-    return Alignment(
-        keys, tuple(name for name in old if name in common), back, drift
-    )
+    return Alignment(keys, tuple(name for name in old if name in common), back, drift)
 
 
 def _check_renames(
@@ -103,9 +101,7 @@ def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
             )
 
 
-def _drift(
-    old: Sequence[str], new: Sequence[str], ignored: Collection[str]
-) -> Drift:
+def _drift(old: Sequence[str], new: Sequence[str], ignored: Collection[str]) -> Drift:
     only_old = tuple(n for n in old if n not in new and n not in ignored)
     only_new = tuple(n for n in new if n not in old and n not in ignored)
     return Drift(only_old, only_new, tuple(_renamed(only_old, only_new)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,12 +58,13 @@ def compare(
     old: object, new: object, options: Options, progress: Progress = SILENT
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
+    started = time.monotonic()
     with ExitStack() as stack:
-        tables = [
+        left, right = (
             _table(source, name, options, stack, progress)
             for source, name in ((old, "old"), (new, "new"))
-        ]
-        return reconcile(*tables, options, progress)
+        )
+        return reconcile(left, right, options, progress, started=started)
 
 
 def _table(

@@ -122,15 +122,25 @@ def _pair(
     """Row numbers `old` and `new`, one row a pair; null where there is no partner."""
     left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
     many = pl.concat(
-        [side.select(keys).filter(pl.struct(keys).is_duplicated()) for side in (old, new)]
+        [
+            side.select(keys).filter(pl.struct(keys).is_duplicated())
+            for side in (old, new)
+        ]
     ).unique()
     if many.is_empty():
         return _joined(left, right, keys)
-    single = [side.join(many, on=keys, how="anti") for side in (left, right)]
-    multiple = [side.join(many, on=keys, how="semi") for side in (left, right)]
-    return pl.concat(
-        [_joined(*single, keys), *_pair_multisets(*multiple, keys, columns)]
+    single = _joined(
+        left.join(many, on=keys, how="anti"),
+        right.join(many, on=keys, how="anti"),
+        keys,
     )
+    multiple = _pair_multisets(
+        left.join(many, on=keys, how="semi"),
+        right.join(many, on=keys, how="semi"),
+        keys,
+        columns,
+    )
+    return pl.concat([single, *multiple])
 
 
 def _pair_multisets(
@@ -139,19 +149,24 @@ def _pair_multisets(
     """Pair rows under repeated keys: equal rows first, the others in sorted order."""
     compared = [*keys, *sorted(columns)]
     left, right = (
-        side.sort([*compared, *sorted(set(side.columns) - {*compared, at})]).with_columns(
-            _nth(compared)
-        )
-        for side, at in ((old, _OLD), (new, _NEW))
+        _in_order_of_content(side, compared).with_columns(_nth(compared))
+        for side in (old, new)
     )
     equal = left.join(right, on=[*compared, _NTH], how="inner").select(_OLD, _NEW)
-    rest = (
+    old_rest, new_rest = (
         side.join(equal, on=at, how="anti", maintain_order="left").with_columns(
             _nth(keys)
         )
         for side, at in ((left, _OLD), (right, _NEW))
     )
-    return equal.rename({_OLD: "old", _NEW: "new"}), _joined(*rest, [*keys, _NTH])
+    pairs = equal.rename({_OLD: "old", _NEW: "new"})
+    return pairs, _joined(old_rest, new_rest, [*keys, _NTH])
+
+
+def _in_order_of_content(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
+    """Sorted by `first`, then by all other columns, in an order of their names."""
+    others = set(rows.columns) - {*first, _OLD, _NEW}
+    return rows.sort([*first, *sorted(others)])
 
 
 def _joined(old: pl.DataFrame, new: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
@@ -184,7 +199,7 @@ def _cells(
                 pl.DataFrame(
                     {
                         "pair": differs.arg_true(),
-                        "column": pl.repeat(ordinal, differs.sum(), eager=True),
+                        "column": pl.repeat(ordinal, int(differs.sum()), eager=True),
                         "old": left.filter(differs),
                         "new": right.filter(differs),
                     },
@@ -199,7 +214,7 @@ def _leftover(
 ) -> pl.DataFrame:
     """The rows without a partner, in the order of their content."""
     alone = pairs.filter(pl.col(other).is_null())[own]
-    return rows[alone].sort([*keys, *sorted(set(rows.columns) - set(keys))])
+    return _in_order_of_content(rows[alone], keys)
 
 
 def _nth(by: Sequence[str]) -> pl.Expr:

@@ -460,7 +460,9 @@ class _Gate:
             file=self.uri,
             line=fault.line,
             byte_offset=fault.offset,
-            column=self.columns[fault.field] if known and fault.field is not None else None,
+            column=self.columns[fault.field]
+            if known and fault.field is not None
+            else None,
             why="the file is not strict RFC 4180 CSV in UTF-8",
             help="write the file again with a CSV writer; fields that hold quotes, "
             "delimiters or newlines are quoted, and quotes in them doubled",
@@ -476,5 +478,3 @@ def _utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-

@@ -21,11 +21,30 @@ if TYPE_CHECKING:
 class Table(Protocol):
     """Rows of text under named columns: a gated file, or a frame."""
 
-    uri: str
-    columns: tuple[str, ...]
-    rows: int
-    bytes: int
-    sha256: str | None
+    @property
+    def uri(self) -> str:
+        """What people know it by."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Its column names, in its order."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+        ...
+
+    @property
+    def sha256(self) -> str | None:
+        """What pins its bytes, if it is a file."""
+        ...
 
     def scan(self) -> pl.LazyFrame:
         """The cells as strings; a blank is the empty string."""

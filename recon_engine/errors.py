@@ -27,7 +27,9 @@ No message, field or cause of these errors ever holds the value of a cell.
 
 from __future__ import annotations
 
+import traceback
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 
@@ -185,6 +187,17 @@ class InternalError(ReconError):
     """A law that every reconciliation obeys does not hold: a bug, never a result."""
 
     status = "INTERNAL_ERROR"
+
+
+def unforeseen(error: Exception) -> InternalError:
+    """An exception that nobody planned for: where it arose, never what it says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return InternalError(
+        f"an unforeseen {type(error).__name__}{at}",
+        why="this is a bug in recon-engine, or in a library under it",
+        help="please report it; --debug shows the way it took",
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

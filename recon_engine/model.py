@@ -39,7 +39,7 @@ class Side:
 
     uri: str
     rows: int
-    sha256: str
+    sha256: str | None
     bytes: int
     rejected: int = 0
     duplicate_key_rows: int = 0

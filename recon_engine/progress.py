@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """Steps begin, advance by some amount of a unit, and end."""
 
+    def bind(self, **facts: str) -> None:
+        """Facts that belong to all that follows: the run and its dataset."""
+        ...
+
     def step(
         self, name: str, *, total: int | None = None, unit: str = "rows"
     ) -> AbstractContextManager[Callable[[int], None]]:
@@ -23,6 +27,9 @@ class Progress(Protocol):
 
 class Silent:
     """Nobody watches."""
+
+    def bind(self, **facts: str) -> None:
+        """Nobody asked."""
 
     @contextmanager
     def step(

@@ -1,23 +1,23 @@
-"""Two tables become a `Reconciliation`: align, digest, drop the equal, diff the rest."""
+"""Two tables become one result: align, digest, drop the equal, diff the rest."""
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from recon_engine import __version__, sample
+from recon_engine import sample
 from recon_engine.alignment import Alignment, align
 from recon_engine.compare import Difference, diff, drop_identical, repeated
 from recon_engine.config import OnDuplicateKeys, Options
 from recon_engine.digest import digests, seed
 from recon_engine.errors import DuplicateKeys, InternalError
+from recon_engine.memory import peak_rss_bytes
 from recon_engine.model import Column, Counts, Side, Signature
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
+from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
@@ -27,13 +27,19 @@ if TYPE_CHECKING:
 
 
 def reconcile(
-    old: Table, new: Table, options: Options, progress: Progress = SILENT
+    old: Table,
+    new: Table,
+    options: Options,
+    progress: Progress = SILENT,
+    *,
+    started: float | None = None,
 ) -> Reconciliation:
     """What is missing, extra and changed from `old` to `new`, exactly.
 
+    `started` (monotonic seconds): when the work on the pair began, if before now.
     Raises KeyMissing, SchemaMismatch, DuplicateKeys (policy `fail`) and ConfigError.
     """
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     layout = align(old.columns, new.columns, options, uris=(old.uri, new.uri))
     scans = old.scan(), new.scan().rename(dict(layout.new_names))
     narrow = _digests((old, new), scans, layout, progress)
@@ -214,7 +220,9 @@ def _sample(
     found: Difference, names: Sequence[str], limit: int
 ) -> tuple[SampleRow, ...]:
     by_name = pl.Series(names, dtype=pl.String).rank("ordinal") - 1
-    cells = found.cells.with_columns(by_name.gather(found.cells["column"]).alias("column"))
+    cells = found.cells.with_columns(
+        by_name.gather(found.cells["column"]).alias("column")
+    )
     pairs = sample.choose(cells, sample.stable_hash(found.keys), limit)
     chosen = found.cells.filter(pl.col("pair").is_in(pairs.implode()))
     payloads = sample.payloads(chosen, names)
@@ -239,9 +247,3 @@ def _mismatches(found: Difference, names: Sequence[str]) -> pl.DataFrame:
         .sort("key", "ordinal", "old", "new")
         .drop("ordinal")
     )
-
-
-def peak_rss_bytes() -> int:
-    """The most memory this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["agree", "differ"]
 
+_SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
+
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
@@ -28,7 +30,7 @@ class SampleRow:
 
     @property
     def key_text(self) -> str:
-        """The key for people: the plain value of one column, a JSON array of several."""
+        """The key for people: the value of one column, a JSON array of several."""
         values = list(self.key.values())
         return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
 
@@ -138,6 +140,26 @@ class Reconciliation:
         schema = {"name": pl.String} | dict.fromkeys(map(str, names), pl.Int64)
         return pl.DataFrame(rows, schema=schema)
 
+    def summary(self) -> dict[str, object]:
+        """Everything that is one value a run, named as in `metrics.recon_summary`."""
+        n = self.counts
+        sides = {
+            f"{fact}_{name}": getattr(side, fact)
+            for fact in (*_SIDE_FACTS, "rejected")
+            for name, side in (("old", self.old), ("new", self.new))
+        }
+        return {
+            "verdict": self.verdict,
+            "keys": list(self.keys),
+            "rows_old": self.old.rows,
+            "rows_new": self.new.rows,
+            **asdict(n),
+            **sides,
+            "columns_compared": len(self.by_column),
+            "only_in_old": list(self.drift.only_in_old),
+            "only_in_new": list(self.drift.only_in_new),
+        }
+
     def mismatches(self) -> pl.DataFrame:
         """Each mismatched cell: `key` (a struct), `column`, `old`, `new`, `kind`."""
         return self.frames.mismatches
@@ -165,9 +187,7 @@ class Reconciliation:
             "old": asdict(self.old),
             "new": asdict(self.new),
             "counts": asdict(self.counts),
-            "columns": [
-                asdict(c) | {"kinds": dict(c.kinds)} for c in self.by_column
-            ],
+            "columns": [asdict(c) | {"kinds": dict(c.kinds)} for c in self.by_column],
             "signatures": [
                 {"columns": list(s.columns), "rows": s.rows} for s in self.signatures
             ],
@@ -199,6 +219,18 @@ class Reconciliation:
             ]
         return "\n".join(lines).rstrip() + "\n"
 
+    def examples(self) -> dict[str, tuple[str, str]]:
+        """For each differing column an old and a new value of its commonest kind."""
+        first = (
+            self.frames.mismatches.lazy()
+            .group_by("column", "kind", maintain_order=True)
+            .agg(pl.len(), pl.col("old", "new").first())
+            .sort("len", descending=True, maintain_order=True)
+            .unique("column", keep="first", maintain_order=True)
+            .collect()
+        )
+        return {row["column"]: (row["old"], row["new"]) for row in first.to_dicts()}
+
     def headline(self) -> str:
         """The verdict in one sentence."""
         if self.agrees:
@@ -208,9 +240,14 @@ class Reconciliation:
             (n.mismatched_rows, f"of {n.matched:,} matched rows differ"),
             (n.missing, "missing"),
             (n.extra, "extra"),
-            (len(self.drift.only_in_old) + len(self.drift.only_in_new), "columns drift"),
+            (
+                len(self.drift.only_in_old) + len(self.drift.only_in_new),
+                "columns drift",
+            ),
         )
-        return "DIFFER: " + ", ".join(f"{count:,} {what}" for count, what in facts if count)
+        return "DIFFER: " + ", ".join(
+            f"{count:,} {what}" for count, what in facts if count
+        )
 
     def accounting(self) -> str:
         """Where every row of both sides is: `old 9 = 8 matched + 1 missing · new …`."""
@@ -228,7 +265,7 @@ class Reconciliation:
     def _repr_html_(self) -> str:
         return (
             f"<p><b>{self.headline()}</b><br>{self.accounting()}</p>"
-            + self.columns.filter(pl.col("mismatched") > 0)._repr_html_()  # noqa: SLF001
+            + self.columns.filter(pl.col("mismatched") > 0)._repr_html_()
         )
 
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
@@ -236,15 +273,16 @@ class Reconciliation:
 
 
 def kinds_text(column: Column) -> str:
-    """The kinds of a column's differences, most frequent first: `case 70%, text 30%`."""
+    """The kinds of a column's differences by share: `case 70%, text 30%`."""
     shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(
-        f"{kind.replace('_', ' ')} {_percent(count, column.mismatched)}"
+        f"{kind.replace('_', ' ')} {percent(count, column.mismatched)}"
         for kind, count in shares
     )
 
 
-def _percent(part: int, whole: int) -> str:
+def percent(part: int, whole: int) -> str:
+    """A share for people: `70%`, or `<1%`."""
     share = 100 * part / whole
     return "<1%" if share < 1 else f"{int(share)}%"
 

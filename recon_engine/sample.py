@@ -11,6 +11,8 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 
 _MIX: Final = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
@@ -55,7 +57,7 @@ def stable_hash(rows: pl.DataFrame) -> pl.Series:
     return pl.Series("hash", result)
 
 
-def _polynomial(texts: pl.Series) -> np.ndarray:
+def _polynomial(texts: pl.Series) -> NDArray[np.uint64]:
     array = texts.fill_null("").to_arrow().cast("large_binary")
     _, offsets, data = array.buffers()
     ends = np.frombuffer(offsets, np.int64)[array.offset :][: len(array) + 1]
@@ -67,15 +69,18 @@ def _polynomial(texts: pl.Series) -> np.ndarray:
     place = np.arange(stop - base) - np.repeat(ends[:-1] - base, sizes)
     terms = (raw.astype(np.uint64) + np.uint64(1)) * _powers(sizes)[place]
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-    return sums[ends[1:] - base] - sums[ends[:-1] - base] + sizes.astype(np.uint64)
+    total = sums[ends[1:] - base] - sums[ends[:-1] - base]
+    result: NDArray[np.uint64] = total + sizes.astype(np.uint64)
+    return result
 
 
-def _powers(sizes: np.ndarray) -> np.ndarray:
+def _powers(sizes: NDArray[np.int64]) -> NDArray[np.uint64]:
     longest = int(sizes.max(initial=0)) + 1
-    return np.cumprod(np.full(longest, _ODD, np.uint64), dtype=np.uint64)
+    powers: NDArray[np.uint64] = np.cumprod(np.full(longest, _ODD, np.uint64))
+    return powers
 
 
-def _mixed(value: np.ndarray) -> np.ndarray:
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     for shift, factor in _MIX:
         value = (value ^ (value >> shift)) * factor
     return value ^ (value >> _LAST)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import unquote_to_bytes
 
 from recon_engine.errors import (
@@ -36,6 +36,7 @@ from recon_engine.progress import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedReader, BufferedWriter
 
     Advance = Callable[[int], None]
 
@@ -91,7 +92,7 @@ class Storage(Protocol):
 
 
 _BLOCK = 4 << 20
-_HOW_TO_NAME = "Give a folder, file:///a/folder or s3://bucket/prefix."
+_HOW_TO_NAME = "give a folder, file:///a/folder or s3://bucket/prefix"
 _SCHEMES = ("s3", "file")
 _URL = re.compile("(s3|file)(?=:)|[A-Za-z][A-Za-z0-9+.-]*(?=:/)")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
@@ -113,9 +114,9 @@ def fetch_one(url: str, into: Path, advance: Advance = ignore) -> Path:
         file = place.identify(SourceFile(uri=url, name=name, size=0))
     except InputChanged:
         raise ConfigError(
-            f"There is no file {name} in {place.url}",
+            f"there is no such file in {place.url}",
             file=name,
-            help="Look at the spelling; the case of letters counts.",
+            help="look at the spelling; the case of letters counts",
         ) from None
     with disk_errors(name):
         into.mkdir(parents=True, exist_ok=True)
@@ -138,7 +139,7 @@ def _scheme(url: str) -> str | None:
         return found and found[0]
     # Only the scheme is shown: what follows may hold a password or a signature.
     raise ConfigError(
-        f"There is no storage of the kind {found[0]}:"
+        f"there is no storage of the kind {found[0]}."
         f"{did_you_mean(found[0], _SCHEMES)}",
         help=_HOW_TO_NAME,
     )
@@ -148,14 +149,14 @@ def _s3(url: str) -> tuple[str, str]:
     """Bucket and prefix, as they are: a key may hold every sign a URL reserves."""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket):
-        raise ConfigError("The s3 URL does not name a bucket.", help=_HOW_TO_NAME)
+        raise ConfigError("the s3 URL does not name a bucket", help=_HOW_TO_NAME)
     return bucket, prefix
 
 
 def _local(url: str) -> Path:
     path = url if _scheme(url) is None else _file(url)
     if not path or "\0" in path:
-        raise ConfigError("The path does not name a folder.", help=_HOW_TO_NAME)
+        raise ConfigError("the path does not name a folder", help=_HOW_TO_NAME)
     return Path(path)
 
 
@@ -164,8 +165,8 @@ def _file(url: str) -> str:
     here = url.startswith("file://") and slash and host in ("", "localhost")
     if not here or "?" in path or "#" in path:
         raise ConfigError(
-            "The file URL does not name a folder of this machine.",
-            help=f'{_HOW_TO_NAME} Write "?" as %3F and "#" as %23 in a URL.',
+            "the file URL does not name a folder of this machine",
+            help=f'{_HOW_TO_NAME}; in a URL write "?" as %3F and "#" as %23',
         )
     return f"/{os.fsdecode(unquote_to_bytes(path))}"
 
@@ -174,8 +175,8 @@ def checked(name: str) -> str:
     """A relative name that stays below its place."""
     if "\0" in name or {"", ".", ".."} & set(name.split("/")):
         raise ConfigError(
-            f"{name!r} is not a name for a file.",
-            help='Names are relative and have no empty, "." or ".." part.',
+            f"{name!r} is not a name for a file",
+            help='names are relative and have no empty, "." or ".." part',
         )
     return name
 
@@ -191,25 +192,25 @@ def is_data(name: str) -> bool:
 def pinned(file: SourceFile) -> str:
     """The etag that every read, copy and delete of the file has to meet."""
     if file.etag is None:
-        raise InternalError(f"{file.name} is used before it was identified.")
+        raise InternalError(f"{file.name} is used before it was identified")
     return file.etag
 
 
 def changed(file: SourceFile) -> InputChanged:
     """The error for a file that is gone or holds other bytes."""
     return InputChanged(
-        f"{file.name} is gone or was replaced since it was listed.",
+        "the file is gone or was replaced since it was listed",
         file=file.name,
-        help="Run again once the producer has finished.",
+        help="run again once the producer has finished",
     )
 
 
 def conflict(file: SourceFile, place: str) -> ArchiveConflict:
     """The error for a file that can be neither archived nor removed."""
     return ArchiveConflict(
-        f"{place} holds other bytes of {file.name} than were reconciled.",
+        f"{place} does not hold the bytes that were reconciled",
         file=file.name,
-        help="Nothing was overwritten or deleted; move one of the two by hand.",
+        help="nothing was overwritten or deleted; see which of the two is meant",
     )
 
 
@@ -240,14 +241,14 @@ def disk_errors(name: str) -> Iterator[None]:
 def _ours(number: int | None, name: str) -> ReconError:
     why = errno.errorcode.get(number or 0, "an unnamed error")
     if number in (errno.ENOSPC, errno.EDQUOT):
-        text = "There is no room left on the disk."
-        return DiskFull(text, file=name, why=why, help="Make room and run again.")
+        text = "there is no room left on the disk"
+        return DiskFull(text, file=name, why=why, help="make room and run again")
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        text = f"The file system refuses access to {name}."
-        mend = "Check the owner and the mode of the file and its folder."
+        text = "the file system refuses access"
+        mend = "check the owner and the mode of the file and its folder"
         return PermissionDenied(text, file=name, why=why, help=mend)
-    text = f"The file system failed on {name}."
-    return StorageUnavailable(text, file=name, why=why, help="Run again.")
+    text = "the file system failed"
+    return StorageUnavailable(text, file=name, why=why, help="run again")
 
 
 @contextmanager
@@ -294,8 +295,8 @@ class LocalFolder:
                 return sorted(entries, key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(
-                f"There is no folder {self.path}",
-                help="Create it, or mend the place the files are read from.",
+                f"there is no folder {self.path}",
+                help="create it, or mend the place the files are read from",
             ) from None
 
     def identify(self, file: SourceFile) -> SourceFile:
@@ -371,7 +372,7 @@ class LocalFolder:
         return True
 
     @contextmanager
-    def _open(self, file: SourceFile) -> Iterator[BinaryIO]:
+    def _open(self, file: SourceFile) -> Iterator[BufferedReader]:
         try:
             stream = self._at(file.name).open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -416,11 +417,11 @@ def _listed(entry: os.DirEntry[str]) -> SourceFile | None:
     return None if size is None else SourceFile(Path(entry.path).as_uri(), name, size)
 
 
-def _etag(stream: BinaryIO) -> str:
+def _etag(stream: BufferedReader) -> str:
     return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
-def _copy(source: BinaryIO, target: BinaryIO, advance: Advance) -> str:
+def _copy(source: BufferedReader, target: BufferedWriter, advance: Advance) -> str:
     """Copy all of a stream; answer the etag of what was copied."""
     digest = hashlib.sha256()
     while block := source.read(_BLOCK):

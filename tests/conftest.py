@@ -1,18 +1,30 @@
-"""Shared settings: no cloud beyond this machine is ever asked."""
+"""Servers for the whole session, a fresh database for each test, no real cloud."""
 
 from __future__ import annotations
 
 import os
+import threading
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
+import boto3
+import psycopg
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+from psycopg import sql
+from s3_servers import DUMMY_ENVIRONMENT, moto_s3
+
+from recon_engine import localpg, migrations
 
 
-os.environ.update(
-    AWS_ACCESS_KEY_ID="test",
-    AWS_SECRET_ACCESS_KEY="test",
-    AWS_DEFAULT_REGION="eu-central-1",
-    AWS_EC2_METADATA_DISABLED="true",
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+os.environ.update(DUMMY_ENVIRONMENT)
+for name in [name for name in os.environ if name.startswith(("RECON_", "PG"))]:
+    if name != "RECON_PG_BIN":
+        del os.environ[name]
 
 for name, examples in (("short", 100), ("long", 5000)):
     settings.register_profile(
@@ -26,3 +38,50 @@ for name, examples in (("short", 100), ("long", 5000)):
         ],
     )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[str]:
+    """A Postgres server whose database `template` has the tables and no rows."""
+    with localpg.server(durable=False) as conninfo:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE template")
+        migrations.apply(f"{conninfo} dbname=template")
+        yield conninfo
+
+
+@pytest.fixture
+def database(template: str) -> str:
+    """A database of its own, tables in place."""
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(template, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template").format(sql.Identifier(name))
+        )
+    return f"{template} dbname={name}"
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The endpoint of an S3 server on a real socket."""
+    with moto_s3() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket; the endpoint is where boto3 looks by itself."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto)
+    name = f"recon-{uuid4().hex[:12]}"
+    client = boto3.client("s3", endpoint_url=moto)
+    client.create_bucket(Bucket=name)
+    client.close()
+    return name
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """A test that leaves a thread of ours behind has not ended."""
+    yield
+    left = [t.name for t in threading.enumerate() if t.name.startswith("stage")]
+    assert not left

@@ -117,7 +117,7 @@ def pair(
     return pairs, unpaired[both:], right[both:]
 
 
-def kind(old: str, new: str) -> str:
+def kind(old: str, new: str) -> str:  # noqa: C901, PLR0911 - a ladder
     """The first kind of difference that fits."""
     if new == "":
         return "value_to_blank"

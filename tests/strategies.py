@@ -53,8 +53,8 @@ def pairs(draw: st.DrawFn) -> Pair:
     kept = [r for r in old if draw(st.integers(0, 5))]
     changed = [draw(_changed(r, width)) for r in kept]
     new = changed + draw(st.lists(row, max_size=3))
-    if old and draw(st.booleans()):
-        new += draw(st.lists(st.sampled_from(old), max_size=3))
+    again = draw(st.lists(st.sampled_from(old), max_size=3)) if old else []
+    new = new + again
     return Pair(list(names), width, old, draw(st.permutations(new)))
 
 

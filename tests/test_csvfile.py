@@ -49,7 +49,10 @@ LINES = st.lists(
 @example(body=b'"a\n', end=False)
 @example(body=b"a,b\r\n\r\n\r\n", end=False)
 def test_the_gate_passes_exactly_what_the_reference_accepts(
-    tmp_path: Path, block: int, body: bytes, end: bool  # noqa: FBT001
+    tmp_path: Path,
+    block: int,
+    body: bytes,
+    end: bool,  # noqa: FBT001
 ) -> None:
     data = b"x,y\n" + body + b"\n" * end
     path = tmp_path / "f.csv"
@@ -81,7 +84,9 @@ def reference_of(data: bytes) -> object:
                 column = columns[len(record.fields)] if short else None
                 return MalformedInput, record.line, record.offset, column
     except Fault as fault:
-        kind = EncodingError if type(fault).__name__ == "EncodingFault" else MalformedInput
+        kind = (
+            EncodingError if type(fault).__name__ == "EncodingFault" else MalformedInput
+        )
         known = fault.field is not None and fault.field < len(columns)
         column = columns[fault.field] if known and fault.field is not None else None
         return kind, fault.line, fault.offset, column

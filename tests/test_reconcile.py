@@ -31,12 +31,16 @@ def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
         extra=Counter(d.extra().select(everything).rows()),
         identical=d.counts.identical,
         cells=Counter(
-            (tuple(row["key"].values()), row["column"], row["old"], row["new"], row["kind"])
+            (
+                tuple(row["key"].values()),
+                row["column"],
+                row["old"],
+                row["new"],
+                row["kind"],
+            )
             for row in d.mismatches().to_dicts()
         ),
-        signatures=Counter(
-            {tuple(sorted(s.columns)): s.rows for s in d.signatures}
-        ),
+        signatures=Counter({tuple(sorted(s.columns)): s.rows for s in d.signatures}),
         duplicates_old=repeats(d.duplicates("old")),
         duplicates_new=repeats(d.duplicates("new")),
         blank_old=d.old.blank_keys,
@@ -56,9 +60,7 @@ def expected(pair: Pair) -> oracle.Answer:
     return oracle.reconcile(old, new, pair.keys, sorted(pair.columns))
 
 
-def written(
-    folder: Path, pair: Pair, data: st.DataObject
-) -> tuple[Path, Path]:
+def written(folder: Path, pair: Pair, data: st.DataObject) -> tuple[Path, Path]:
     paths = folder / "old.csv", folder / "new.csv"
     for path, rows in zip(paths, (pair.old, pair.new), strict=True):
         raw, _ = data.draw(csv_bytes(pair.names, rows))
@@ -93,7 +95,9 @@ def test_swapping_the_sides_swaps_the_answer(
     assert (one.missing, one.extra) == (two.extra, two.missing)
     assert one.signatures == two.signatures
     swapped = {(k, c, n, o): count for (k, c, o, n, _), count in one.cells.items()}
-    assert swapped == {(k, c, o, n): count for (k, c, o, n, _), count in two.cells.items()}
+    assert swapped == {
+        (k, c, o, n): count for (k, c, o, n, _), count in two.cells.items()
+    }
 
 
 @given(pair=pairs(), data=st.data())
@@ -120,9 +124,7 @@ def test_an_identical_row_more_on_both_sides_is_one_more_identical_pair(
     row = ("only here", *("same" for _ in pair.names[1:]))
     grown = Pair(pair.names, pair.width, [*pair.old, row], [*pair.new, row])
     one = expected(pair)
-    two = answer(
-        rx.diff(*written(tmp_path, grown, data), keys=pair.keys), pair.columns
-    )
+    two = answer(rx.diff(*written(tmp_path, grown, data), keys=pair.keys), pair.columns)
     assert two.identical == one.identical + 1
     assert (two.missing, two.extra, two.cells) == (one.missing, one.extra, one.cells)
 

@@ -1,0 +1,170 @@
+"""Seeded pairs of CSV files of any size: the same files for the same arguments.
+
+    python benchmarks/generate.py FOLDER --shape beneficiary --rows 2000000
+
+Shapes: `narrow` 8 columns, `beneficiary` 32 (after CMS's SynPUF beneficiary summary),
+`inpatient` 81. NEW is OLD shuffled, with 0.5% of the rows missing, 0.5% extra, and in a
+share `--changed` of the rows one cell that differs. The counts to expect are in
+`expected.json` beside the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import polars as pl
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+SHAPES: Final = {"narrow": 8, "beneficiary": 32, "inpatient": 81}
+CHUNK: Final = 500_000
+MISSING: Final = 0.005
+KEY: Final = "DESYNPUF_ID"
+
+
+def generate(
+    folder: Path,
+    *,
+    shape: str = "beneficiary",
+    rows: int = 2_000_000,
+    changed: float = 0.01,
+    shuffled: bool = True,
+    quoted: bool = False,
+    seed: int = 2026,
+) -> dict[str, int]:
+    """Write `claims_old.csv`, `claims_NEWSYSTEM.csv`, `expected.json`; the counts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chance = np.random.default_rng(seed)
+    width = SHAPES[shape]
+    missing = chance.random(rows) < MISSING
+    differs = ~missing & (chance.random(rows) < changed)
+    extra = max(1, rows // 200)
+    numbers = np.concatenate([np.flatnonzero(~missing), np.arange(rows, rows + extra)])
+    if shuffled:
+        chance.shuffle(numbers)
+    _write(folder / "claims_old.csv", np.arange(rows), None, width, quoted=quoted)
+    marks = np.concatenate([differs, np.zeros(extra, bool)])
+    _write(folder / "claims_NEWSYSTEM.csv", numbers, marks, width, quoted=quoted)
+    expected = {
+        "rows_old": rows,
+        "rows_new": len(numbers),
+        "matched": rows - int(missing.sum()),
+        "missing": int(missing.sum()),
+        "extra": extra,
+        "mismatched_rows": int(differs.sum()),
+    }
+    (folder / "expected.json").write_text(json.dumps(expected, indent=2))
+    return expected
+
+
+def _write(
+    path: Path,
+    numbers: np.ndarray,
+    marks: np.ndarray | None,
+    width: int,
+    *,
+    quoted: bool,
+) -> None:
+    with path.open("wb") as stream:
+        for start in range(0, len(numbers), CHUNK):
+            part = numbers[start : start + CHUNK]
+            frame = _rows(part, marks[part] if marks is not None else None, width)
+            frame.write_csv(
+                stream,
+                include_header=start == 0,
+                quote_style="always" if quoted else "necessary",
+            )
+
+
+def _rows(numbers: np.ndarray, marks: np.ndarray | None, width: int) -> pl.DataFrame:
+    """Rows by their numbers: each cell is a function of row number and column."""
+    row = pl.Series("n", numbers.astype(np.uint64))
+    columns = {KEY: _key(row)}
+    for at in range(1, width):
+        mixed = _mix(numbers, at)
+        columns[f"C{at:02}_{KINDS[at % len(KINDS)][0]}"] = KINDS[at % len(KINDS)][1](
+            mixed
+        )
+    frame = pl.DataFrame(columns)
+    return frame if marks is None else _changed(frame, numbers, marks)
+
+
+def _changed(
+    frame: pl.DataFrame, numbers: np.ndarray, marks: np.ndarray
+) -> pl.DataFrame:
+    """Append a digit to one cell of each marked row; the row number says which."""
+    names = frame.columns[1:]
+    which = pl.Series(_mix(numbers, 0) % np.uint64(len(names)))
+    mark = pl.Series(marks)
+    return frame.with_columns(
+        pl.when(mark & (which == at))
+        .then(pl.col(name) + "7")
+        .otherwise(name)
+        .alias(name)
+        for at, name in enumerate(names)
+    )
+
+
+def _mix(numbers: np.ndarray, at: int) -> np.ndarray:
+    """The finaliser of SplitMix64: well-spread bits from a row and a column."""
+    value = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    value += np.uint64(at * 0xD1B54A32D192ED03 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    return value ^ (value >> np.uint64(31))
+
+
+def _key(row: pl.Series) -> pl.Series:
+    return (row * 7919 % 10_000_000_019).cast(pl.String).str.zfill(16)
+
+
+def _text(values: np.ndarray) -> pl.Series:
+    return pl.Series(values).cast(pl.String)
+
+
+KINDS: Final[tuple[tuple[str, Callable[[np.ndarray], pl.Series]], ...]] = (
+    ("AMT", lambda v: _text(v % np.uint64(90_000)) + ".00"),
+    ("DT", lambda v: _text(np.uint64(20_200_101) + v % np.uint64(28))),
+    ("CD", lambda v: _text(v % np.uint64(100)).str.zfill(2)),
+    ("FLAG", lambda v: _text(v % np.uint64(2) + np.uint64(1))),
+    ("CNT", lambda v: _text(v % np.uint64(12))),
+    (
+        "AMT2",
+        lambda v: _text(v % np.uint64(7_000)) + "." + _text(v % np.uint64(10)) + "0",
+    ),
+    ("BLANK", lambda v: pl.Series([""]).new_from_index(0, len(v))),
+)
+
+
+def main() -> None:
+    """Take the arguments, write the pair, print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shape", choices=SHAPES, default="beneficiary")
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--changed", type=float, default=0.01)
+    parser.add_argument("--in-order", action="store_true")
+    parser.add_argument("--quoted", action="store_true")
+    parser.add_argument("--seed", type=int, default=2026)
+    given = parser.parse_args()
+    counts = generate(
+        given.folder,
+        shape=given.shape,
+        rows=given.rows,
+        changed=given.changed,
+        shuffled=not given.in_order,
+        quoted=given.quoted,
+        seed=given.seed,
+    )
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main()

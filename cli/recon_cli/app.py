@@ -1,0 +1,271 @@
+"""The commands: each is options, one call into the engine, and one rendering."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recon_cli import options as o
+from recon_cli import session
+from recon_cli.options import Format
+
+
+if TYPE_CHECKING:
+    from recon_engine.config import Options
+    from recon_engine.pipeline import Outcome
+
+
+app = typer.Typer(
+    name="recon",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Given yesterday's system and today's, prove what is missing, extra and "
+    "changed.",
+    epilog="Exit codes: 0 agree or done, 1 differ, 2 usage, 3 input refused, 4 try "
+    "again, 70 a bug. All statuses: recon statuses",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from recon_engine.version import __version__
+
+        typer.echo(f"recon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks, which may quote data.")
+    ] = False,
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show it."),
+    ] = False,
+) -> None:
+    """Take the options before the command."""
+    session.debug = debug
+    session.start_logging()
+
+
+@app.command()
+def diff(
+    old: Annotated[
+        str, typer.Argument(metavar="OLD", help="A CSV file, or s3:// URL.")
+    ],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The one to compare.")],
+    key: o.Keys,
+    ignore: o.Ignore = None,
+    rename: o.Map = None,
+    on_duplicate_keys: o.OnDuplicateKeys = o.DuplicatePolicy.PAIR,
+    on_schema_drift: o.OnSchemaDrift = o.DriftPolicy.REFUSE,
+    delimiter: o.Delimiter = ",",
+    detail_limit: o.DetailLimit = 5000,
+    form: o.OutputFormat = Format.TABLE,
+    output: o.Output = None,
+    exit_zero: o.ExitZero = False,
+) -> None:
+    """Reconcile two files; exit 0 if they agree, 1 if they differ."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.api import compare
+
+        writers = render.writers(output)
+        settings = _options(
+            key, ignore, rename, on_duplicate_keys, on_schema_drift, delimiter,
+            detail_limit,
+        )  # fmt: skip
+        with session.watching(logged=False) as progress:
+            result = compare(old, new, settings, progress)
+        render.write_all(result, writers)
+        render.show(result, form)
+        raise typer.Exit(0 if result.agrees or exit_zero else 1)
+
+
+@app.command()
+def run(
+    inbound_s3: o.Inbound,
+    processed_s3: o.Processed,
+    out_s3: o.Out,
+    dataset: o.Dataset,
+    keys: o.Keys,
+    ignore: o.Ignore = None,
+    rename: o.Map = None,
+    on_duplicate_keys: o.OnDuplicateKeys = o.DuplicatePolicy.PAIR,
+    on_schema_drift: o.OnSchemaDrift = o.DriftPolicy.REFUSE,
+    delimiter: o.Delimiter = ",",
+    detail_limit: o.DetailLimit = 5000,
+    form: o.OutputFormat = Format.TABLE,
+    output: o.Output = None,
+    fail_on_diff: o.FailOnDiff = False,
+    fail_on_no_files: o.FailOnNoFiles = False,
+    dry_run: o.DryRun = False,
+) -> None:
+    """Reconcile the pair in inbound, record the result, archive the inputs."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine import pipeline
+        from recon_engine.config import RunConfig
+
+        writers = render.writers(output)
+        settings = _options(
+            keys, ignore, rename, on_duplicate_keys, on_schema_drift, delimiter,
+            detail_limit,
+        )  # fmt: skip
+        base = nullcontext("") if dry_run else session.database()
+        work = pipeline.dry_run if dry_run else pipeline.run
+        with base as conninfo, session.watching() as progress:
+            config = RunConfig(
+                dataset=dataset,
+                inbound=inbound_s3,
+                processed=processed_s3,
+                out=out_s3,
+                options=settings,
+                database=conninfo,
+                fail_on_no_files=fail_on_no_files,
+            )
+            outcome = work(config, progress)
+        _conclude(outcome, form, writers, fail_on_diff=fail_on_diff)
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where the demo lives.")
+    ] = Path("recon-demo"),
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Claims in OLD.")] = 20_000,
+) -> None:
+    """Make a pair of claims extracts and run the whole pipeline on it, locally."""
+    with session.reporting():
+        from recon_cli import render
+        from recon_engine import demo, pipeline
+
+        config = demo.prepare(folder, rows=rows)
+        with session.embedded(session.EMBEDDED) as conninfo:
+            with session.watching() as progress:
+                outcome = pipeline.run(config(conninfo), progress)
+            render.outcome(outcome, Format.TABLE)
+            if outcome.result is not None:
+                render.tour(conninfo, outcome, folder)
+        raise typer.Exit(outcome.record.exit_code)
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT statement.")],
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """Ask the metrics and stage tables, read-only: of the embedded server too."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.postgres import ask
+
+        with session.database() as conninfo:
+            render.rows(*ask(conninfo, statement), form)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the tables of the database up to date."""
+    with session.reporting():
+        from recon_engine import migrations
+
+        with session.database() as conninfo:
+            applied = migrations.apply(conninfo)
+        for name in applied or ("nothing to do: the tables are up to date",):
+            typer.echo(name)
+
+
+@app.command()
+def statuses(form: o.OutputFormat = Format.TABLE) -> None:
+    """How a run can end: status, exit code, whether to retry, meaning."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.status import STATUSES
+
+        names = ("status", "exit", "retry", "meaning")
+        table = [
+            (str(status), row.exit_code, "yes" if row.retryable else "no", row.meaning)
+            for status, row in STATUSES.items()
+        ]
+        render.rows(names, table, form)
+
+
+@app.command()
+def schema(
+    name: Annotated[str, typer.Argument(help="result, error or manifest.")] = "result",
+) -> None:
+    """Print the JSON Schema of what --format json prints."""
+    with session.reporting():
+        from recon_engine.migrations import schemas
+
+        folder = schemas()
+        known = sorted(f.name.split(".")[0] for f in folder.iterdir() if f.is_file())
+        if name not in known:
+            from recon_engine.errors import ConfigError, did_you_mean
+
+            raise ConfigError(
+                f"there is no schema {name}.{did_you_mean(name, known)}",
+                help="one of: " + ", ".join(known),
+            )
+        typer.echo((folder / f"{name}.schema.json").read_text().rstrip())
+
+
+def _options(
+    keys: list[str],
+    ignore: list[str] | None,
+    rename: list[str] | None,
+    duplicates: o.DuplicatePolicy,
+    drift: o.DriftPolicy,
+    delimiter: str,
+    detail_limit: int,
+) -> Options:
+    from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
+
+    return Options(
+        keys=session.split(keys),
+        ignore=session.split(ignore),
+        renames=session.parse_map(rename),
+        on_duplicate_keys=OnDuplicateKeys(duplicates),
+        on_schema_drift=OnSchemaDrift(drift),
+        delimiter="\t" if delimiter == "\\t" else delimiter,
+        detail_limit=detail_limit,
+    )
+
+
+def _conclude(
+    outcome: Outcome,
+    form: Format,
+    writers: list[tuple[Path, str]],
+    *,
+    fail_on_diff: bool,
+) -> None:
+    """Show how a run ended and leave with its exit code."""
+    from recon_cli import render
+
+    if outcome.error is not None and outcome.result is None:
+        session.fail(outcome.error, form, outcome.record.exit_code)
+    if outcome.result is not None:
+        render.write_all(outcome.result, writers)
+    render.outcome(outcome, form)
+    differs = outcome.result is not None and not outcome.result.agrees
+    code = outcome.record.exit_code or int(fail_on_diff and differs)
+    raise typer.Exit(code)
+
+
+def run_as_in_the_original() -> None:
+    """`python run.py --inbound-s3 …`: the options of `recon run`, no command."""
+    import sys
+
+    sys.argv.insert(1, "run")
+    main()
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="recon")

@@ -1,0 +1,200 @@
+"""The options that commands share, each with its environment variable."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class DuplicatePolicy(StrEnum):
+    """What to do with keys that repeat."""
+
+    PAIR = "pair"
+    FAIL = "fail"
+
+
+class DriftPolicy(StrEnum):
+    """What to do with columns on one side only."""
+
+    REFUSE = "refuse"
+    COMPARE = "compare"
+
+
+COMPARING = "What is compared"
+OUTPUT = "Output"
+
+Keys = Annotated[
+    list[str],
+    typer.Option(
+        "--key",
+        "--keys",
+        "-k",
+        metavar="COL[,COL]",
+        envvar="RECON_KEYS",
+        help="Key column; repeat it, or separate several by commas.",
+        rich_help_panel=COMPARING,
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="COL",
+        envvar="RECON_IGNORE",
+        help="Leave a column out. Repeatable.",
+        rich_help_panel=COMPARING,
+    ),
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="OLD=NEW",
+        envvar="RECON_MAP",
+        help="A column of OLD that has another name in NEW. Repeatable.",
+        rich_help_panel=COMPARING,
+    ),
+]
+OnDuplicateKeys = Annotated[
+    DuplicatePolicy,
+    typer.Option(
+        "--on-duplicate-keys",
+        envvar="RECON_ON_DUPLICATE_KEYS",
+        help="Pair repeated keys as multisets, or refuse them.",
+        rich_help_panel=COMPARING,
+    ),
+]
+OnSchemaDrift = Annotated[
+    DriftPolicy,
+    typer.Option(
+        "--on-schema-drift",
+        envvar="RECON_ON_SCHEMA_DRIFT",
+        help="Refuse columns on one side only, or compare the common ones.",
+        rich_help_panel=COMPARING,
+    ),
+]
+Delimiter = Annotated[
+    str,
+    typer.Option(
+        "--delimiter",
+        metavar="CHAR",
+        envvar="RECON_DELIMITER",
+        help="The field delimiter of both files.",
+        rich_help_panel=COMPARING,
+    ),
+]
+DetailLimit = Annotated[
+    int,
+    typer.Option(
+        "--detail-limit",
+        metavar="N",
+        min=0,
+        envvar="RECON_DETAIL_LIMIT",
+        help="Differing rows in the sample.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+OutputFormat = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        envvar="RECON_FORMAT",
+        help="How the result is printed on stdout.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Output = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Also write the result: .json, .md; all cells that differ: .csv, "
+        ".parquet. Repeatable.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+ExitZero = Annotated[
+    bool,
+    typer.Option(
+        "--exit-zero",
+        envvar="RECON_EXIT_ZERO",
+        help="Exit 0 also when the files differ.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+FailOnDiff = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-diff",
+        envvar="RECON_FAIL_ON_DIFF",
+        help="Exit 1 when the files differ.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+FailOnNoFiles = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-no-files",
+        envvar="RECON_FAIL_ON_NO_FILES",
+        help="Exit 3 when inbound holds no data file.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        envvar="RECON_DRY_RUN",
+        help="Reconcile and print; write and move nothing.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Inbound = Annotated[
+    str,
+    typer.Option(
+        "--inbound-s3",
+        metavar="URL",
+        envvar="RECON_INBOUND_S3",
+        help="Where the two files arrive: s3://bucket/prefix/ or a folder.",
+    ),
+]
+Processed = Annotated[
+    str,
+    typer.Option(
+        "--processed-s3",
+        metavar="URL",
+        envvar="RECON_PROCESSED_S3",
+        help="Where the inputs go when their result is recorded.",
+    ),
+]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out-s3",
+        metavar="URL",
+        envvar="RECON_OUT_S3",
+        help="Where the artifacts go.",
+    ),
+]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        envvar="RECON_DATASET",
+        help="Names the stage tables and the folders of the run.",
+    ),
+]

@@ -1,0 +1,162 @@
+"""What a command prints and writes: one function a shape, one branch a format."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from recon_cli.options import Format
+from recon_cli.session import console
+from recon_engine.errors import ConfigError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from recon_engine.pipeline import Outcome
+    from recon_engine.reconciliation import Reconciliation
+
+
+WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
+    ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
+    ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
+    ".parquet": lambda d, path: d.mismatches().write_parquet(path),
+    ".csv": lambda d, path: d.mismatches().unnest("key", separator=".").write_csv(path),
+}
+
+
+def writers(paths: list[Path] | None) -> list[tuple[Path, str]]:
+    """Check every -o before the work begins."""
+    result = []
+    for path in paths or []:
+        suffix = path.suffix.lower()
+        if suffix not in WRITERS:
+            raise ConfigError(
+                f"-o {path}: nothing writes {suffix or 'a file without a suffix'}",
+                help="one of: " + ", ".join(WRITERS),
+            )
+        if not path.absolute().parent.is_dir():
+            raise ConfigError(f"-o {path}: there is no such folder", help="make it")
+        result.append((path, suffix))
+    return result
+
+
+def write_all(result: Reconciliation, targets: list[tuple[Path, str]]) -> None:
+    """Write a result to each -o."""
+    for path, suffix in targets:
+        try:
+            WRITERS[suffix](result, path)
+        except OSError as error:
+            raise ConfigError(
+                f"-o {path}: it cannot be written", why=error.strerror
+            ) from None
+
+
+def show(result: Reconciliation, form: Format) -> None:
+    """A result on stdout."""
+    if form is Format.JSON:
+        typer.echo(result.to_json())
+    elif form is Format.MARKDOWN:
+        typer.echo(result.to_markdown(), nl=False)
+    else:
+        from recon_cli.terminal import print_result
+
+        print_result(console(), result)
+
+
+def outcome(ended: Outcome, form: Format) -> None:
+    """How a run ended on stdout; with JSON, the result plus a `run` object."""
+    record = ended.record
+    if form is Format.JSON:
+        document: dict[str, Any] = ended.result.to_dict() if ended.result else {}
+        document["run"] = {
+            "run_id": str(record.run_id),
+            "dataset": record.dataset,
+            "status": record.status,
+            "exit_code": record.exit_code,
+            "message": record.message,
+            "artifacts": ended.artifacts_at,
+        }
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    if ended.result is not None:
+        show(ended.result, form)
+    facts = [f"{record.status}", f"run {record.run_id}", record.message]
+    typer.echo(" · ".join(fact for fact in facts if fact))
+    if ended.artifacts_at:
+        typer.echo(f"artifacts: {ended.artifacts_at}")
+    if ended.error is not None and ended.result is not None:
+        from recon_cli.terminal import print_error
+
+        print_error(console(stderr=True), ended.error)
+
+
+def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> None:
+    """A table on stdout: for a terminal, as JSON objects, or as Markdown."""
+    if form is Format.JSON:
+        objects = [dict(zip(names, row, strict=True)) for row in table]
+        typer.echo(json.dumps(objects, ensure_ascii=False, indent=2, default=str))
+    elif form is Format.MARKDOWN:
+        for line in (names, ["---"] * len(names), *table):
+            typer.echo("| " + " | ".join(_cell(value) for value in line) + " |")
+    elif console().is_terminal:
+        _table(names, table)
+    else:
+        import sys
+
+        csv.writer(sys.stdout, lineterminator="\n").writerows([names, *table])
+
+
+def _table(names: Sequence[str], table: Sequence[Sequence[Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in names:
+        shown.add_column(Text(name), overflow="fold")
+    for row in table:
+        shown.add_row(*(Text("" if value is None else str(value)) for value in row))
+    console().print(shown)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def tour(conninfo: str, ended: Outcome, folder: Path) -> None:
+    """After the demo: what is in the tables now, and how to look at everything."""
+    from recon_engine.postgres import ask
+
+    typer.echo(f"inputs:    moved to {folder / 'processed'}")
+    counted = " UNION ALL ".join(
+        f"SELECT '{name}', count(*) FROM metrics.{name} "  # noqa: S608 - names above
+        f"WHERE run_id = '{ended.record.run_id}'"
+        for name in TABLES
+    )
+    _, counts = ask(conninfo, counted)
+    typer.echo("tables:    rows of this run in schema metrics")
+    for name, count in counts:
+        typer.echo(f"           {name:<24}{count:>6,}")
+    typer.echo("\nlook around:")
+    for line in TOUR:
+        typer.echo(f"  {line}")
+
+
+TABLES: Final = (
+    "pipeline_run_log",
+    "recon_summary",
+    "mismatch_by_column",
+    "mismatch_signature",
+    "mismatch_detail_sample",
+    "run_step",
+    "artifact",
+)
+TOUR: Final = (
+    'recon sql "SELECT * FROM metrics.recon_summary ORDER BY run_date DESC LIMIT 5"',
+    'recon sql "SELECT key_text, payload FROM metrics.mismatch_detail_sample LIMIT 5"',
+    "recon demo   # a new pair, another run",
+)

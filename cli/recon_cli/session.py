@@ -1,0 +1,170 @@
+"""What surrounds a command: who watches, which database, and how errors end it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import typer
+
+from recon_cli.options import Format
+from recon_engine.errors import ConfigError, ReconError, unforeseen
+from recon_engine.status import STATUSES, RunStatus, status_of
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recon_engine.progress import Progress
+
+
+EMBEDDED: Final = Path(".recon")
+LIBPQ: Final = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+INTERRUPTED: Final = 130
+
+debug = False
+
+
+@contextmanager
+def reporting(form: Format = Format.TABLE) -> Iterator[None]:
+    """Turn an error into one message and its exit code; no traceback, no values."""
+    try:
+        yield
+    except ReconError as error:
+        fail(error, form)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # Whoever read stdout has seen enough; keep the interpreter from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(STATUSES[RunStatus.INTERRUPTED].exit_code) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        fail(unforeseen(error), form)
+
+
+def fail(error: ReconError, form: Format, exit_code: int | None = None) -> NoReturn:
+    """Report an error and leave: JSON on stdout, or text on stderr."""
+    if exit_code is None:
+        exit_code = STATUSES[status_of(error)].exit_code
+    if form is Format.JSON:
+        typer.echo(json.dumps(_as_json(error, exit_code), ensure_ascii=False, indent=2))
+    else:
+        from recon_cli.terminal import print_error
+
+        print_error(console(stderr=True), error)
+    raise typer.Exit(exit_code) from None
+
+
+def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
+    return {
+        "schema": "recon-error/1",
+        "status": error.status,
+        "exit_code": exit_code,
+        "file": error.file,
+        "line": error.line,
+        "byte_offset": error.byte_offset,
+        "column": error.column,
+        "message": error.message,
+        "why": error.why,
+        "help": error.help,
+    }
+
+
+@contextmanager
+def watching(*, logged: bool = True) -> Iterator[Progress]:
+    """Bars where stderr is a terminal; elsewhere JSON lines, or nothing."""
+    if sys.stderr.isatty():
+        from recon_cli.terminal import Bars
+
+        with Bars(console(stderr=True)) as bars:
+            yield bars
+    elif not logged:
+        from recon_engine.progress import SILENT
+
+        yield SILENT
+    else:
+        from recon_cli.logs import LoggedSteps
+
+        with LoggedSteps() as steps:
+            yield steps
+
+
+def start_logging() -> None:
+    """Logs go to stderr: as JSON lines, or as words where a person reads them."""
+    from recon_cli.logs import JsonLines
+
+    handler = logging.StreamHandler()
+    if sys.stderr.isatty():
+        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        handler.setLevel(logging.WARNING)
+    else:
+        handler.setFormatter(JsonLines())
+    level = os.environ.get("RECON_LOG_LEVEL", "INFO").upper()
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("recon", "recon_engine"):
+        with suppress(ValueError):
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """$RECON_DATABASE_URL, else libpq's own variables, else the embedded server."""
+    if given := os.environ.get("RECON_DATABASE_URL"):
+        yield given
+    elif any(name in os.environ for name in LIBPQ):
+        yield "application_name=recon-engine"
+    else:
+        with embedded(EMBEDDED) as conninfo:
+            yield conninfo
+
+
+@contextmanager
+def embedded(home: Path) -> Iterator[str]:
+    """The embedded server of a folder, its tables up to date."""
+    from recon_engine import localpg, migrations
+
+    with localpg.server(home) as conninfo:
+        migrations.apply(conninfo)
+        yield conninfo
+
+
+def console(*, stderr: bool = False) -> rich.console.Console:  # type: ignore[name-defined]  # noqa: F821
+    """A console that leaves values as they are: no markup, no colours of its own."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def parse_map(pairs: list[str] | None) -> dict[str, str]:
+    """`OLD=NEW` arguments as a mapping."""
+    result = {}
+    for pair in pairs or []:
+        old, equals, new = pair.partition("=")
+        if not (old and equals and new):
+            raise ConfigError(
+                f"--map {pair} is not OLD=NEW",
+                help="such as --map PAID_AMT=PAID_AMOUNT",
+            )
+        result[old] = new
+    return result
+
+
+def split(names: list[str] | None) -> tuple[str, ...]:
+    """Repeated and comma-separated names as one sequence.
+
+    A column whose own name holds a comma is written in double quotes, as in CSV.
+    """
+    import csv
+
+    return tuple(name for text in names or [] for name in next(csv.reader([text]), []))

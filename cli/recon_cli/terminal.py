@@ -1,0 +1,202 @@
+"""A result and its errors for people, and bars for work under way."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from recon_engine.kinds import REWRITTEN
+from recon_engine.reconciliation import percent
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console, RenderableType
+
+    from recon_engine.errors import ReconError
+    from recon_engine.model import Column, Side
+    from recon_engine.reconciliation import Reconciliation
+
+
+SHOWN = 12
+GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
+
+
+def print_result(console: Console, result: Reconciliation) -> None:
+    """The verdict, the row accounting, the differing columns, and what it took."""
+    console.print(_verdict(result), soft_wrap=True)
+    console.print(Text("  " + result.accounting()), soft_wrap=True)
+    for warning in _warnings(result):
+        console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
+    if result.counts.mismatched_cells:
+        console.print()
+        console.print(_columns(result))
+    console.print()
+    console.print(Text(_cost(result), style=QUIET), soft_wrap=True)
+
+
+def _verdict(result: Reconciliation) -> Text:
+    if result.agrees:
+        return Text.assemble(
+            ("✓ AGREE", f"{STRONG} {GOOD}"),
+            f"  {result.counts.matched:,} rows are the same on both sides",
+        )
+    _, _, facts = result.headline().partition(": ")
+    return Text.assemble(("✗ DIFFER", f"{STRONG} {BAD}"), f"  {facts}")
+
+
+def _warnings(result: Reconciliation) -> Iterator[str]:
+    for name, side in (("old", result.old), ("new", result.new)):
+        yield from _side_warnings(name, side)
+    for name, only in (
+        ("old", result.drift.only_in_old),
+        ("new", result.drift.only_in_new),
+    ):
+        if only:
+            yield f"not compared, only in {name}: {', '.join(only)}"
+
+
+def _side_warnings(name: str, side: Side) -> Iterator[str]:
+    if side.duplicate_keys:
+        yield (
+            f"{side.duplicate_keys:,} keys repeat in {name}, on "
+            f"{side.duplicate_key_rows:,} rows: paired by content"
+        )
+    if side.blank_keys:
+        yield f"{side.blank_keys:,} rows of {name} have a blank key"
+
+
+def _columns(result: Reconciliation) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    table.add_column("column", overflow="fold")
+    table.add_column("cells", justify="right", no_wrap=True)
+    table.add_column("%", justify="right", no_wrap=True)
+    table.add_column("what changed", overflow="fold")
+    table.add_column("example old → new", overflow="ellipsis", no_wrap=True)
+    differing = sorted(
+        (c for c in result.by_column if c.mismatched),
+        key=lambda c: (-c.mismatched, c.name),
+    )
+    examples = result.examples()
+    for column in differing[:SHOWN]:
+        share = 100 * column.mismatched / column.compared
+        table.add_row(
+            Text(column.name),
+            f"{column.mismatched:,}",
+            f"{share:.2f}",
+            _kinds(column),
+            Text(" → ".join(map(_shown, examples[column.name]))),
+        )
+    if len(differing) > SHOWN:
+        table.add_row(Text(f"… and {len(differing) - SHOWN} more", style=QUIET))
+    return table
+
+
+def _kinds(column: Column) -> Text:
+    """The kinds by share; the ones that carry another value stand out."""
+    shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
+    parts = [
+        (
+            kind.replace("_", " ")
+            + ("" if len(shares) == 1 else f" {percent(count, column.mismatched)}"),
+            "" if kind in REWRITTEN else BAD,
+        )
+        for kind, count in shares
+    ]
+    return Text(", ").join(Text(text, style=style) for text, style in parts)
+
+
+def _shown(value: str) -> str:
+    """A cell on one line: blank spelled out, white space and controls visible."""
+    if not value:
+        return "(blank)"
+    visible = "".join(c if c.isprintable() else "�" for c in value)
+    if visible != visible.strip():
+        visible = visible.replace(" ", "·")
+    return visible if len(visible) <= 24 else visible[:23] + "…"  # noqa: PLR2004
+
+
+def _cost(result: Reconciliation) -> str:
+    seconds = max(result.engine.seconds, 0.001)
+    size = result.old.bytes + result.new.bytes
+    peak = result.engine.peak_rss_bytes
+    rate = f"{size / seconds / 2**20:,.0f} MiB/s"
+    return f"{seconds:.2f} s · {rate} · peak {peak / 2**20:,.0f} MiB"
+
+
+def print_error(console: Console, error: ReconError) -> None:
+    """What, where, why and how to mend it."""
+    head = Text.assemble((f"error[{error.status}]", f"{STRONG} {BAD}"), ": ")
+    console.print(head + Text(error.message), soft_wrap=True)
+    if error.where:
+        console.print(Text(f"  --> {error.where}"), soft_wrap=True)
+    if error.why:
+        console.print(Text(f"  why: {error.why}"), soft_wrap=True)
+    if error.help:
+        line = Text.assemble(("  help: ", GOOD), error.help)
+        console.print(line, soft_wrap=True)
+
+
+class Bars:
+    """Progress as bars with rates, on a terminal; gone when the work is done."""
+
+    def __init__(self, console: Console) -> None:
+        """Draw on `console`."""
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            TaskProgressColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bars away."""
+        self._bars.stop()
+
+    def bind(self, **facts: str) -> None:
+        """Bars say nothing of the run."""
+
+    @contextmanager
+    def step(
+        self, name: str, *, total: int | None = None, unit: str = "rows"
+    ) -> Iterator[Callable[[int], None]]:
+        """One bar."""
+        bar = self._bars.add_task(name, total=total, unit=unit)
+        yield lambda amount: self._bars.update(bar, advance=amount)
+        done = self._bars.tasks[bar].completed if total is None else total
+        self._bars.update(bar, total=done or 1, completed=done or 1)
+
+
+class _Rate(ProgressColumn):
+    """`201 MiB/s` or `444,710 rows/s`."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        if task.fields.get("unit") == "bytes":
+            return Text(f"{speed / 2**20:,.0f} MiB/s", style=QUIET)
+        return Text(f"{speed:,.0f} rows/s", style=QUIET)

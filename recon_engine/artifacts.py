@@ -1,0 +1,113 @@
+"""Step 7: the result as files, the same bytes for the same result."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recon_engine.version import __version__
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from recon_engine.reconciliation import Reconciliation
+
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file in the work folder; `rows` without its header."""
+
+    path: Path
+    rows: int
+    sha256: str
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        """Its name below the folder of the run."""
+        return self.path.name
+
+
+def write(result: Reconciliation, folder: Path) -> Iterator[Written]:
+    """Write every artifact but the manifest into `folder`."""
+    summary = {
+        name: _json(value) if isinstance(value, list) else value
+        for name, value in result.summary().items()
+    }
+    yield _table(folder / "summary.csv", tuple(summary), [tuple(summary.values())])
+    yield _frame(folder / "mismatch_by_column.csv", result.columns)
+    yield _table(
+        folder / "mismatch_detail_sample.csv",
+        ("key_text", "key", "payload"),
+        ((r.key_text, _json(r.key), _json(r.payload)) for r in result.sample),
+    )
+    yield _frame(folder / "missing.csv", result.missing())
+    yield _frame(folder / "extra.csv", result.extra())
+    yield _parquet(folder / "mismatches.parquet", result.mismatches())
+
+
+def manifest(
+    result: Reconciliation, written: Sequence[Written], *, run_id: str, dataset: str
+) -> bytes:
+    """What a reader may trust: it is stored last, when all it names is there."""
+    document = {
+        "schema": "recon-manifest/1",
+        "run_id": run_id,
+        "dataset": dataset,
+        "engine_version": __version__,
+        "verdict": result.verdict,
+        "old": {"uri": result.old.uri, "sha256": result.old.sha256},
+        "new": {"uri": result.new.uri, "sha256": result.new.sha256},
+        "artifacts": [
+            {
+                "name": each.name,
+                "sha256": each.sha256,
+                "bytes": each.bytes,
+                "rows": each.rows,
+            }
+            for each in written
+        ],
+    }
+    return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def _table(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]
+) -> Written:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        for count, row in enumerate(rows, 1):  # noqa: B007 - the last one is the count
+            writer.writerow(row)
+    return _written(path, count)
+
+
+def _frame(path: Path, frame: pl.DataFrame) -> Written:
+    frame.write_csv(path)
+    return _written(path, frame.height)
+
+
+def _parquet(path: Path, frame: pl.DataFrame) -> Written:
+    frame.write_parquet(path, compression="zstd")
+    return _written(path, frame.height)
+
+
+def _written(path: Path, rows: int) -> Written:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Written(path, rows, digest, path.stat().st_size)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,312 @@
+"""Steps 5 and 8: both files into stage, and the result into metrics, in bulk by ADBC.
+
+Stage tables are loaded under a name private to the run. Publishing renames them,
+inserts the metrics and marks the run RECONCILED in one transaction on one connection:
+readers see all of a run or nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import adbc_driver_manager
+import polars as pl
+import pyarrow as pa
+
+from recon_engine.errors import DatabaseUnavailable, InternalError
+from recon_engine.kinds import KINDS
+from recon_engine.postgres import bulk, connect
+from recon_engine.progress import ignore
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from recon_engine.csvfile import CsvFile
+    from recon_engine.reconciliation import Reconciliation
+
+
+# Wider batches keep encoding and sending from overlapping; narrower ones cost calls.
+BATCH_ROWS: Final = 5_000
+
+# Postgres: names of 63 bytes, and a row that fits a page. As few as 388 columns of 20
+# characters do not fit, whatever the types; at 387 every length tried did.
+NAME_BYTES: Final = 63
+WIDEST: Final = 387
+
+ARROW: Final[Mapping[str, pa.DataType]] = {
+    "int4": pa.int32(),
+    "int8": pa.int64(),
+    "float8": pa.float64(),
+    "text": pa.large_string(),
+    "_text": pa.list_(pa.large_string()),
+    "date": pa.date32(),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+    "jsonb": pa.json_(pa.large_string()),
+    "uuid": pa.binary(16),
+}
+
+Row = dict[str, Any]
+
+
+class LostRace(Exception):
+    """Another worker recorded this very pair first; nothing of ours was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTable:
+    """A loaded table, still under its private name."""
+
+    private: str
+    public: str
+    rows: int
+    as_array: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that was written for a run."""
+
+    name: str
+    uri: str
+    sha256: str
+    bytes: int
+    rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Everything one transaction makes visible."""
+
+    run_id: UUID
+    dataset: str
+    started: datetime
+    result: Reconciliation
+    stage: Sequence[StageTable]
+    artifacts: Sequence[Artifact]
+
+
+def fits_columns(columns: Sequence[str]) -> bool:
+    """Whether a table can have these columns; else each row is one `text[]`."""
+    return len(columns) <= WIDEST and all(
+        len(name.encode()) <= NAME_BYTES for name in columns
+    )
+
+
+def stage_name(dataset: str, side: str, run_id: UUID) -> str:
+    """The private name of a run's stage table."""
+    return f"{dataset}_{side}__{run_id.hex[-8:]}"
+
+
+def load(
+    conninfo: str,
+    dataset: str,
+    side: str,
+    run_id: UUID,
+    file: CsvFile,
+    advance: Callable[[int], None] = ignore,
+) -> StageTable:
+    """Load a gated file into a private table of TEXT columns, in constant memory."""
+    public, private = f"{dataset}_{side}", stage_name(dataset, side, run_id)
+    as_array = not fits_columns(file.columns)
+    schema = _stage_schema(file.columns, as_array=as_array)
+    columns = ", ".join(
+        f"{quoted(field.name)} {'text[]' if as_array else 'text'}" for field in schema
+    )
+    batches = _Batches(file.scan(), schema, advance, as_array=as_array)
+    with bulk(conninfo) as connection:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(f"DROP TABLE IF EXISTS stage.{quoted(private)}")
+            cursor.execute(f"CREATE TABLE stage.{quoted(private)} ({columns})")
+            batches.ingest(cursor, private)
+        connection.commit()
+    return StageTable(private, public, batches.rows, as_array)
+
+
+def _stage_schema(columns: Sequence[str], *, as_array: bool) -> pa.Schema:
+    if as_array:
+        return pa.schema([("cells", pa.list_(pa.large_string()))])
+    return pa.schema([(name, pa.large_string()) for name in columns])
+
+
+class _Batches:
+    """Record batches of a scan; keeps the error that a driver would swallow."""
+
+    def __init__(
+        self,
+        scan: pl.LazyFrame,
+        schema: pa.Schema,
+        advance: Callable[[int], None],
+        *,
+        as_array: bool,
+    ) -> None:
+        self.scan = scan.select(cells=pl.concat_list(pl.all())) if as_array else scan
+        self.schema = schema
+        self.advance = advance
+        self.rows = 0
+        self.error: BaseException | None = None
+
+    def ingest(self, cursor: Any, table: str) -> None:
+        reader = pa.RecordBatchReader.from_batches(self.schema, self.read())
+        try:
+            cursor.adbc_ingest(table, reader, mode="append", db_schema_name="stage")
+        except adbc_driver_manager.Error:
+            if self.error is not None:
+                raise self.error from None
+            raise
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        oldest = pl.CompatLevel.oldest()
+        try:
+            for frame in self.scan.collect_batches(chunk_size=BATCH_ROWS):
+                table = frame.to_arrow(compat_level=oldest).cast(self.schema)
+                yield from table.to_batches()
+                self.rows += frame.height
+                self.advance(frame.height)
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def publish(conninfo: str, publication: Publication) -> None:
+    """Make a run visible, whole; raises LostRace when its pair has a result already."""
+    run_id = publication.run_id
+    try:
+        with bulk(conninfo) as connection:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '10s'")
+                for table in publication.stage:
+                    _swap(cursor, table)
+                for name, rows in _metrics(publication).items():
+                    _insert(cursor, name, rows)
+                _mark_reconciled(cursor, publication)
+            connection.commit()
+    except adbc_driver_manager.IntegrityError:
+        raise LostRace from None
+    # A commit after an error returns without one, and rolls back: ask, never assume.
+    if _status(conninfo, run_id) != "RECONCILED":
+        raise DatabaseUnavailable(
+            "Postgres rolled the publication back", help="run again"
+        )
+
+
+def _status(conninfo: str, run_id: UUID) -> str | None:
+    with connect(conninfo) as connection:
+        row = connection.execute(
+            "SELECT status FROM metrics.pipeline_run_log WHERE run_id = %s", [run_id]
+        ).fetchone()
+    return row[0] if row else None
+
+
+def discard(conninfo: str, tables: Sequence[str]) -> None:
+    """Drop private stage tables that will not be published."""
+    with connect(conninfo) as connection:
+        for name in tables:
+            connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(name)}")
+
+
+def _swap(cursor: Any, table: StageTable) -> None:
+    """Check the rows of a private table and give it the name that readers know."""
+    private, public = quoted(table.private), quoted(table.public)
+    cursor.execute(f"SELECT count(*) FROM stage.{private}")  # noqa: S608 - quoted
+    found = cursor.fetchone()[0]
+    if found != table.rows:
+        raise InternalError(
+            f"stage holds {found:,} rows where {table.rows:,} were loaded"
+        )
+    cursor.execute(f"DROP TABLE IF EXISTS stage.{public}")
+    cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")
+
+
+def _mark_reconciled(cursor: Any, publication: Publication) -> None:
+    old, new = publication.result.old, publication.result.new
+    cursor.execute(
+        "UPDATE metrics.pipeline_run_log SET status = 'RECONCILED', step = 'archive',"
+        " old_rows = $2, new_rows = $3, old_sha256 = $4, new_sha256 = $5"
+        " WHERE run_id = ($1::text)::uuid AND status = 'STARTED'",
+        (str(publication.run_id), old.rows, new.rows, old.sha256, new.sha256),
+    )
+
+
+def _metrics(publication: Publication) -> dict[str, list[Row]]:
+    """The rows of each metrics table."""
+    result, run_id = publication.result, publication.run_id.bytes
+    stamp = {"run_id": run_id, "run_date": publication.started.date()}
+    return {
+        "recon_summary": [
+            stamp
+            | {"dataset": publication.dataset}
+            | result.summary()
+            | {"strategy": result.engine.strategy, "seconds": result.engine.seconds}
+        ],
+        "mismatch_by_column": [
+            stamp | {"column_name": row.pop("name"), "ordinal": at} | row
+            for at, row in enumerate(_columns(result))
+        ],
+        "mismatch_signature": [
+            stamp | {"ordinal": at, "columns": list(s.columns), "rows": s.rows}
+            for at, s in enumerate(result.signatures)
+        ],
+        "mismatch_detail_sample": [
+            stamp
+            | {
+                "ordinal": at,
+                "key_text": row.key_text.replace("\0", ""),
+                "key": json.dumps(row.key, ensure_ascii=False),
+                "payload": json.dumps(row.payload, ensure_ascii=False),
+            }
+            for at, row in enumerate(result.sample)
+        ],
+        "artifact": [
+            {
+                "run_id": run_id,
+                "name": each.name,
+                "uri": each.uri,
+                "sha256": each.sha256,
+                "bytes": each.bytes,
+                "rows": each.rows,
+            }
+            for each in publication.artifacts
+        ],
+    }
+
+
+def _columns(result: Reconciliation) -> Iterator[Row]:
+    for column in result.by_column:
+        yield {
+            "name": column.name,
+            "compared": column.compared,
+            "equal_exact": column.equal_exact,
+            "tolerated": column.tolerated,
+            "mismatched": column.mismatched,
+            **{f"kind_{kind}": column.kinds.get(kind, 0) for kind in KINDS},
+        }
+
+
+def _insert(cursor: Any, table: str, rows: list[Row]) -> None:
+    """Ingest rows, each value in the exact type of its column: ADBC checks none."""
+    if rows:
+        types = _types(cursor, table)
+        data = pa.Table.from_pylist(
+            rows, schema=pa.schema([(name, types[name]) for name in rows[0]])
+        )
+        cursor.adbc_ingest(table, data, mode="append", db_schema_name="metrics")
+
+
+def _types(cursor: Any, table: str) -> dict[str, pa.DataType]:
+    cursor.execute(
+        "SELECT column_name::text, udt_name::text FROM information_schema.columns"
+        " WHERE table_schema = 'metrics' AND table_name = $1",
+        (table,),
+    )
+    return {name: ARROW[kind] for name, kind in cursor.fetchall()}
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

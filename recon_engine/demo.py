@@ -1,0 +1,145 @@
+"""A seeded pair of claims extracts, with the differences that migrations bring."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.config import Options, RunConfig
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+KEYS: Final = ("DESYNPUF_ID", "CLM_ID", "SEGMENT")
+COLUMNS: Final = (
+    *KEYS,
+    "CLM_FROM_DT",
+    "CLM_THRU_DT",
+    "PRVDR_NUM",
+    "CLM_PMT_AMT",
+    "NCH_PRMRY_PYR_CLM_PD_AMT",
+    "AT_PHYSN_NPI",
+    "OP_PHYSN_NPI",
+    "ADMTNG_ICD9_DGNS_CD",
+    "CLM_PASS_THRU_PER_DIEM_AMT",
+    "NCH_BENE_IP_DDCTBL_AMT",
+    "CLM_UTLZTN_DAY_CNT",
+    "NCH_BENE_DSCHRG_DT",
+    "CLM_DRG_CD",
+    "ICD9_DGNS_CD_1",
+    "ICD9_DGNS_CD_2",
+    "ICD9_DGNS_CD_3",
+    "CLM_NOTE",
+)
+
+Claim = dict[str, str]
+
+
+def prepare(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
+    """Put a new pair into the demo's inbound folder; the run for it, given a database.
+
+    The names carry the time, so that each demo is a delivery of its own.
+    """
+    inbound = folder / "inbound"
+    inbound.mkdir(parents=True, exist_ok=True)
+    for left in inbound.glob("claims_*.csv"):
+        left.unlink()
+    stem = f"claims_{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    write_pair(
+        inbound / f"{stem}_OLDSYSTEM.csv", inbound / f"{stem}_NEWSYSTEM.csv", rows=rows
+    )
+    return lambda database: RunConfig(
+        dataset="claims_demo",
+        inbound=str(inbound),
+        processed=str(folder / "processed"),
+        out=str(folder / "out"),
+        options=Options(keys=KEYS),
+        database=database,
+    )
+
+
+def write_pair(old: Path, new: Path, *, rows: int, seed: int = 2026) -> None:
+    """Write OLD and NEW, the same for the same `rows` and `seed`.
+
+    NEW is OLD in another row order, in which about 0.5% of the claims are missing,
+    0.3% are extra, and a known share of each damaged column is written another way or
+    carries another value.
+    """
+    chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
+    claims = [_claim(chance, number) for number in range(rows)]
+    kept = [_damaged(chance, claim) for claim in claims if chance.random() >= 0.005]
+    extra = [_claim(chance, rows + number) for number in range(max(1, rows // 300))]
+    migrated = kept + extra
+    chance.shuffle(migrated)
+    _write(old, claims)
+    _write(new, migrated)
+
+
+def _write(path: Path, claims: list[Claim]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(",".join(COLUMNS) + "\n")
+        stream.writelines(_line(claim) for claim in claims)
+
+
+def _line(claim: Claim) -> str:
+    return ",".join(_field(claim[name]) for name in COLUMNS) + "\n"
+
+
+def _field(value: str) -> str:
+    return f'"{value}"' if "," in value else value
+
+
+def _claim(chance: random.Random, number: int) -> Claim:
+    start = date(2025, 1, 1) + timedelta(days=chance.randrange(600))
+    end = start + timedelta(days=chance.randrange(1, 12))
+    return dict(zip(COLUMNS, _values(chance, number, start, end), strict=True))
+
+
+def _values(
+    chance: random.Random, number: int, start: date, end: date
+) -> Iterator[str]:
+    yield f"{chance.getrandbits(64):016X}"
+    yield str(196_000_000_000_000 + number)
+    yield "2" if chance.random() < 0.02 else "1"
+    yield f"{start:%Y%m%d}"
+    yield f"{end:%Y%m%d}"
+    state, unit = chance.randrange(60), chance.randrange(1000)
+    yield f"{state:02}{chance.choice('0STU')}{unit:03}A"
+    yield f"{chance.randrange(1, 60) * 1000}.00"
+    yield f"{chance.choice((0, 0, 0, 500, 1200))}.00"
+    yield str(chance.randrange(10**9, 10**10))
+    yield str(chance.randrange(10**9, 10**10)) if chance.random() < 0.6 else ""
+    yield f"{chance.randrange(1, 999):03}{chance.choice(('', '0', '1', '9'))}"
+    yield f"{chance.choice((0, 10, 20, 40))}.00"
+    yield "1024.00"
+    yield str((end - start).days)
+    yield f"{end:%Y%m%d}"
+    yield f"{chance.randrange(1, 999):03}"
+    for share in (1.0, 0.8, 0.5):
+        yield str(chance.randrange(1000, 99999)) if chance.random() < share else ""
+    yield chance.choice(("", "", "routine", "elective, planned", "emergency"))
+
+
+def _damaged(chance: random.Random, claim: Claim) -> Claim:
+    result = dict(claim)
+    for name, share, damage in DAMAGE:
+        if chance.random() < share:
+            result[name] = damage(result[name])
+    return result
+
+
+DAMAGE: Final[tuple[tuple[str, float, Callable[[str], str]], ...]] = (
+    ("CLM_PMT_AMT", 0.042, lambda value: value.removesuffix(".00")),
+    ("CLM_PMT_AMT", 0.018, lambda value: f"{float(value) * 1.02:.2f}"),
+    ("CLM_THRU_DT", 0.030, lambda value: f"{value[:4]}-{value[4:6]}-{value[6:]}"),
+    ("ICD9_DGNS_CD_1", 0.005, lambda value: value + "0"),
+    ("OP_PHYSN_NPI", 0.005, lambda _: ""),
+    ("CLM_DRG_CD", 0.005, lambda value: value.lstrip("0")),
+    ("PRVDR_NUM", 0.003, str.lower),
+    ("CLM_NOTE", 0.002, lambda value: f"{value} " if value else value),
+    ("AT_PHYSN_NPI", 0.001, lambda value: str(int(value) + 1)),
+)

@@ -1,0 +1,259 @@
+"""Steps 0, 1, 3 and 10: the lock, the recovery, and the log of every attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import secrets
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from recon_engine.errors import Busy, ReconError
+from recon_engine.model import FilePair, RunRecord, SourceFile
+from recon_engine.postgres import classified, connect
+from recon_engine.status import STATUSES, RunStatus
+from recon_engine.version import __version__
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from recon_engine.config import RunConfig
+
+
+SIDES = ("old", "new")
+
+LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+ABANDON = """
+UPDATE metrics.pipeline_run_log SET status = 'ABANDONED', finished_ts = now(),
+    error_message = 'the worker ended without a word, before a result was recorded'
+WHERE dataset = %s AND config->>'inbound' = %s AND status = 'STARTED'
+RETURNING run_id
+"""
+UNFINISHED = """
+SELECT * FROM metrics.pipeline_run_log
+WHERE dataset = %s AND config->>'inbound' = %s AND status = 'RECONCILED'
+ORDER BY run_ts
+"""
+RESULT = """
+SELECT run_id FROM metrics.pipeline_run_log
+WHERE run_fp = %s AND status IN ('RECONCILED', 'SUCCEEDED')
+"""
+
+
+@dataclass(slots=True)
+class Run:
+    """One attempt: an identity, a clock for each step, and a row of the run log."""
+
+    run_id: UUID
+    dataset: str
+    started: datetime
+    pair: FilePair | None = None
+    steps: list[tuple[str, datetime, float]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step of the pipeline."""
+        began, clock = datetime.now(UTC), time.monotonic()
+        try:
+            yield
+        finally:
+            self.steps.append((name, began, time.monotonic() - clock))
+
+
+class Journal:
+    """The run log of one dataset and inbound place, while its lock is held."""
+
+    def __init__(self, connection: psycopg.Connection, config: RunConfig) -> None:
+        self.connection = connection
+        self.config = config
+
+    def abandon_dead_runs(self) -> list[UUID]:
+        """Mark runs that started and never ended: with the lock ours, they are dead."""
+        with classified():
+            rows = self.connection.execute(ABANDON, self._place).fetchall()
+        return [row[0] for row in rows]
+
+    def unfinished(self) -> list[Run]:
+        """Runs whose result is recorded and whose inputs may still be in inbound."""
+        with classified():
+            cursor = self.connection.execute(UNFINISHED, self._place)
+            names = [column.name for column in cursor.description or ()]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return [
+            Run(row["run_id"], row["dataset"], row["run_ts"], _pair(row))
+            for row in rows
+        ]
+
+    def result_of(self, fingerprint: str) -> UUID | None:
+        """The run that has already reconciled this very pair in this very way."""
+        with classified():
+            row = self.connection.execute(RESULT, [fingerprint]).fetchone()
+        return row[0] if row else None
+
+    def start(self, pair: FilePair, fingerprint: str) -> Run:
+        """Log that work on a pair begins."""
+        run = new_run(self.config.dataset, pair)
+        with classified():
+            row = self.connection.execute(
+                "SELECT count(*) FROM metrics.pipeline_run_log WHERE run_fp = %s",
+                [fingerprint],
+            ).fetchone()
+        self._insert(
+            run,
+            status=RunStatus.STARTED,
+            run_fp=fingerprint,
+            attempt=1 + (row[0] if row else 0),
+            step="fetch",
+            **_identity(pair),
+        )
+        return run
+
+    def note(self, status: RunStatus, message: str | None) -> RunRecord:
+        """Log an attempt that ended before there was a pair to work on."""
+        run = new_run(self.config.dataset)
+        record = record_of(run, self.config, status, message)
+        self._insert(
+            run,
+            status=status,
+            exit_code=record.exit_code,
+            error_code=None if record.exit_code == 0 else status,
+            error_message=message,
+            finished_ts=record.finished,
+        )
+        return record
+
+    def close(
+        self, run: Run, status: RunStatus, error: ReconError | None = None
+    ) -> RunRecord:
+        """Log how a run ended. `SUCCEEDED` with an error: done, with a warning."""
+        ended = RunStatus(error.status) if error else status
+        record = record_of(run, self.config, ended, error.message if error else None)
+        with classified():
+            self.connection.execute(
+                "UPDATE metrics.pipeline_run_log SET status = %s, exit_code = %s,"
+                " error_code = %s, error_message = %s, finished_ts = %s, step = %s"
+                " WHERE run_id = %s",
+                [
+                    status,
+                    record.exit_code,
+                    error.status if error else None,
+                    record.message,
+                    record.finished,
+                    run.steps[-1][0] if run.steps else None,
+                    run.run_id,
+                ],
+            )
+            self.connection.cursor().executemany(
+                "INSERT INTO metrics.run_step VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                [(run.run_id, *step) for step in run.steps],
+            )
+        return record
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        return self.config.dataset, self.config.inbound
+
+    def _insert(self, run: Run, **values: Any) -> None:
+        row = {
+            "run_id": run.run_id,
+            "dataset": run.dataset,
+            "run_ts": run.started,
+            "run_date": run.started.date(),
+            "host": platform.node(),
+            "task_arn": os.environ.get("RECON_TASK_ARN"),
+            "engine_version": __version__,
+            "config": json.dumps(self.config.public),
+            **values,
+        }
+        columns = ", ".join(row)
+        slots = ", ".join(["%s"] * len(row))
+        with classified():
+            self.connection.execute(
+                f"INSERT INTO metrics.pipeline_run_log ({columns}) VALUES ({slots})",  # noqa: S608
+                list(row.values()),
+            )
+
+
+@contextmanager
+def opened(config: RunConfig) -> Iterator[Journal]:
+    """The journal, with the lock of dataset and inbound held; Busy if it is not free.
+
+    The lock saves work. What keeps a pair from being recorded twice is the unique
+    index on the fingerprint.
+    """
+    with connect(config.database) as connection:
+        with classified():
+            name = f"recon:{config.dataset}:{config.inbound}"
+            row = connection.execute(LOCK, [name]).fetchone()
+        if not (row and row[0]):
+            raise Busy(
+                f"another worker is reconciling {config.dataset}",
+                why=f"it holds the lock of {config.inbound}",
+                help="wait for it, or stop it; then run again",
+            )
+        yield Journal(connection, config)
+
+
+def fingerprint(config: RunConfig, pair: FilePair) -> str:
+    """What makes two runs the same work: dataset, inputs, options. No clock."""
+    inputs = [
+        (file.uri, file.version or file.etag, file.size)
+        for file in (pair.old, pair.new)
+    ]
+    text = json.dumps([config.dataset, inputs, config.options.digest])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def new_run(dataset: str, pair: FilePair | None = None) -> Run:
+    """A run that begins now."""
+    return Run(uuid7(), dataset, datetime.now(UTC), pair)
+
+
+def record_of(
+    run: Run, config: RunConfig, status: RunStatus, message: str | None = None
+) -> RunRecord:
+    """The end of a run as a value; NO_FILES fails only where that was asked for."""
+    code = STATUSES[status].exit_code
+    if status is RunStatus.NO_FILES and config.fail_on_no_files:
+        code = 3
+    now = datetime.now(UTC)
+    return RunRecord(run.run_id, run.dataset, status, code, run.started, now, message)
+
+
+def uuid7() -> UUID:
+    """A time-ordered UUID of version 7 (RFC 9562)."""
+    value = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 7 << 76
+    return UUID(int=value & ~(3 << 62) | 2 << 62)
+
+
+def _identity(pair: FilePair) -> dict[str, Any]:
+    return {
+        f"{side}_{fact}": getattr(file, fact)
+        for side, file in zip(SIDES, (pair.old, pair.new), strict=True)
+        for fact in ("uri", "version", "etag", "size")
+    }
+
+
+def _pair(row: dict[str, Any]) -> FilePair:
+    old, new = (
+        SourceFile(
+            uri=row[f"{side}_uri"],
+            name=row[f"{side}_uri"].rsplit("/", 1)[-1],
+            size=row[f"{side}_size"],
+            etag=row[f"{side}_etag"],
+            version=row[f"{side}_version"],
+        )
+        for side in SIDES
+    )
+    return FilePair(old, new)

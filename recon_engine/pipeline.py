@@ -1,0 +1,373 @@
+"""The ten steps: two files in an inbound place become a recorded, archived result."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recon_engine import artifacts, inbox
+from recon_engine.alignment import align
+from recon_engine.csvfile import CsvFile, open_csv
+from recon_engine.database import (
+    Artifact,
+    LostRace,
+    Publication,
+    StageTable,
+    discard,
+    fits_columns,
+    load,
+    publish,
+    stage_name,
+)
+from recon_engine.errors import ArchiveConflict, ConfigError, ReconError, unforeseen
+from recon_engine.journal import Journal, Run, fingerprint, new_run, opened, record_of
+from recon_engine.model import FilePair, RunRecord
+from recon_engine.progress import SILENT, Progress
+from recon_engine.reconcile import reconcile
+from recon_engine.status import RunStatus, status_of
+from recon_engine.storage import Storage, open_storage
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from uuid import UUID
+
+    from recon_engine.config import RunConfig
+    from recon_engine.model import SourceFile
+    from recon_engine.reconciliation import Reconciliation
+
+
+SIDES = ("old", "new")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, its result if there is one, and what was wrong if not."""
+
+    record: RunRecord
+    result: Reconciliation | None = None
+    error: ReconError | None = None
+    artifacts_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The three places of a run."""
+
+    inbound: Storage
+    processed: Storage
+    out: Storage
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Places:
+        """Open them; results and processed files never go where inputs come from."""
+        urls = (config.inbound, config.processed, config.out)
+        inbound, processed, out = (open_storage(url) for url in urls)
+        if inbound.url in {processed.url, out.url}:
+            raise ConfigError(
+                f"inbound is {inbound.url}, and so is processed or out",
+                help="give results and processed files places of their own",
+            )
+        return cls(inbound, processed, out)
+
+    def named_in(self, config: RunConfig) -> RunConfig:
+        """The configuration with the one spelling of each place."""
+        return replace(
+            config,
+            inbound=self.inbound.url,
+            processed=self.processed.url,
+            out=self.out.url,
+        )
+
+
+def run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
+    """Reconcile the pair in inbound, record the result, archive the inputs.
+
+    However it ends, it is in the run log and in the answer. It raises only where there
+    is no log to write to: ConfigError, PermissionDenied, DatabaseUnavailable, Busy.
+    """
+    places = Places.of(config)
+    config = places.named_in(config)
+    with opened(config) as journal:  # 0 lock
+        _recover(journal, places)  # 1 recover
+        try:
+            pair = _find_pair(places.inbound)  # 2 list, 3 identify
+        except ReconError as error:
+            return Outcome(journal.note(status_of(error), error.message), error=error)
+        if isinstance(pair, inbox.NoPair):
+            return Outcome(journal.note(pair.status, pair.message))
+        identity = fingerprint(config, pair)
+        if earlier := journal.result_of(identity):
+            return _already_done(journal, places, earlier, pair)
+        attempt = journal.start(pair, identity)
+        return _Attempt(config, places, journal, attempt, pair, progress).run()
+
+
+def dry_run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
+    """Reconcile the pair in inbound; write and move nothing, ask no database."""
+    places = Places.of(config)
+    attempt = new_run(config.dataset)
+    pair = _find_pair(places.inbound)
+    if isinstance(pair, inbox.NoPair):
+        return Outcome(record_of(attempt, config, pair.status, pair.message))
+    with _spool() as folder:
+        old, new = _fetch(config, places, pair, folder, progress)
+        result = reconcile(old, new, config.options, progress)
+    return Outcome(record_of(attempt, config, RunStatus.SUCCEEDED), result)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """Steps 4 to 10 of one attempt. Until `published`, forgetting it undoes it."""
+
+    config: RunConfig
+    places: Places
+    journal: Journal
+    attempt: Run
+    pair: FilePair
+    progress: Progress
+    published: bool = False
+
+    def run(self) -> Outcome:
+        """Do the work, and log how it ended."""
+        self.progress.bind(run_id=str(self.attempt.run_id), dataset=self.config.dataset)
+        try:
+            return self.work()
+        except LostRace:
+            return self.lost()
+        except KeyboardInterrupt:
+            self.close(RunStatus.INTERRUPTED)
+            raise
+        except ReconError as error:
+            return self.failed(error)
+        except Exception as error:  # noqa: BLE001 - the run log has every outcome
+            return self.failed(unforeseen(error))
+
+    def work(self) -> Outcome:
+        """The steps, in the one order that loses nothing."""
+        with _spool() as folder:
+            with self.attempt.step("fetch"):
+                old, new = _fetch(
+                    self.config, self.places, self.pair, folder, self.progress
+                )  # 4 fetch
+            align(
+                old.columns, new.columns, self.config.options, uris=(old.uri, new.uri)
+            )
+            with self.staging(old, new) as staged:  # 5 stage
+                with self.attempt.step("compare"):
+                    result = reconcile(
+                        old, new, self.config.options, self.progress
+                    )  # 6 compare
+                with self.attempt.step("write"), self.progress.step("write"):
+                    written, at = self.write(result, folder)  # 7 write
+                with self.attempt.step("stage"):
+                    tables = [table.result() for table in staged]
+            with self.attempt.step("publish"), self.progress.step("publish"):
+                self.publish(result, tables, written)  # 8 publish
+        with self.attempt.step("archive"), self.progress.step("archive"):
+            warning = _archive(
+                self.places, self.config.dataset, self.attempt.run_id, self.pair
+            )  # 9 archive
+        record = self.close(RunStatus.SUCCEEDED, warning)  # 10 log
+        return Outcome(record, result, warning, at)
+
+    @contextmanager
+    def staging(self, old: CsvFile, new: CsvFile) -> Iterator[list[Future[StageTable]]]:
+        """Load both files behind the comparison; if that fails, stop and drop them."""
+        stop = threading.Event()
+        with ThreadPoolExecutor(2, thread_name_prefix="stage") as pool:
+            loads = [
+                pool.submit(self.load, side, file, stop)
+                for side, file in zip(SIDES, (old, new), strict=True)
+            ]
+            try:
+                yield loads
+            except BaseException:
+                stop.set()
+                raise
+
+    def load(self, side: str, file: CsvFile, stop: threading.Event) -> StageTable:
+        """Load one file into its private stage table."""
+        if not fits_columns(file.columns):
+            log.warning("stage_as_array", extra={"columns": len(file.columns)})
+        with self.progress.step(f"stage {side}", total=file.rows) as advance:
+
+            def advance_or_stop(rows: int) -> None:
+                if stop.is_set():
+                    raise InterruptedError
+                advance(rows)
+
+            return load(
+                self.config.database,
+                self.config.dataset,
+                side,
+                self.attempt.run_id,
+                file,
+                advance_or_stop,
+            )
+
+    def write(self, result: Reconciliation, folder: Path) -> tuple[list[Artifact], str]:
+        """Store the artifacts, and the manifest when all it names is there."""
+        run_id, dataset = str(self.attempt.run_id), self.config.dataset
+        prefix = f"{dataset}/{run_id}"
+        out = folder / "out"
+        out.mkdir()
+        written, stored = [], []
+        for each in artifacts.write(result, out):
+            uri = self.places.out.put(each.path, f"{prefix}/{each.name}")
+            written.append(each)
+            stored.append(Artifact(each.name, uri, each.sha256, each.bytes, each.rows))
+        manifest = artifacts.manifest(result, written, run_id=run_id, dataset=dataset)
+        self.places.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
+        return stored, self.places.out.url.rstrip("/") + "/" + prefix
+
+    def publish(
+        self,
+        result: Reconciliation,
+        tables: list[StageTable],
+        written: list[Artifact],
+    ) -> None:
+        """Make stage and metrics visible, and this run the one of its pair."""
+        publish(
+            self.config.database,
+            Publication(
+                run_id=self.attempt.run_id,
+                dataset=self.config.dataset,
+                started=self.attempt.started,
+                result=result,
+                stage=tables,
+                artifacts=written,
+            ),
+        )
+        self.published = True
+
+    def failed(self, error: ReconError) -> Outcome:
+        """Log a failure. A result that is recorded stays: the next run archives it."""
+        if self.published:
+            record = record_of(
+                self.attempt, self.config, status_of(error), error.message
+            )
+        else:
+            record = self.close(status_of(error), error)
+        return Outcome(record, error=error)
+
+    def lost(self) -> Outcome:
+        """Another worker recorded this pair first: leave the field to it."""
+        record = self.close(RunStatus.ALREADY_DONE)
+        return Outcome(record)
+
+    def close(self, status: RunStatus, error: ReconError | None = None) -> RunRecord:
+        """Log how the attempt ended; what it staged and did not publish is dropped."""
+        if not self.published:
+            with suppress(ReconError):
+                discard(
+                    self.config.database,
+                    [
+                        stage_name(self.config.dataset, side, self.attempt.run_id)
+                        for side in SIDES
+                    ],
+                )
+        return self.journal.close(self.attempt, status, error)
+
+
+def _recover(journal: Journal, places: Places) -> None:
+    """Finish what earlier runs recorded; give up what they did not."""
+    for run_id in journal.abandon_dead_runs():
+        log.warning("run_abandoned", extra={"dead_run_id": str(run_id)})
+    for unfinished in journal.unfinished():
+        if unfinished.pair is not None:
+            log.warning("run_resumed", extra={"dead_run_id": str(unfinished.run_id)})
+            warning = _archive(
+                places, unfinished.dataset, unfinished.run_id, unfinished.pair
+            )
+            journal.close(unfinished, RunStatus.SUCCEEDED, warning)
+
+
+def _find_pair(inbound: Storage) -> FilePair | inbox.NoPair:
+    found = inbox.classify(inbound.files())
+    if isinstance(found, inbox.NoPair):
+        return found
+    return FilePair(inbound.identify(found.old), inbound.identify(found.new))
+
+
+def _already_done(
+    journal: Journal, places: Places, earlier: UUID, pair: FilePair
+) -> Outcome:
+    """The pair has a result: do nothing twice, only see that it is archived."""
+    warning = _archive(places, journal.config.dataset, earlier, pair)
+    record = journal.note(
+        RunStatus.ALREADY_DONE, f"reconciled before, by run {earlier}"
+    )
+    return Outcome(record, error=warning)
+
+
+def _fetch(
+    config: RunConfig,
+    places: Places,
+    pair: FilePair,
+    folder: Path,
+    progress: Progress,
+) -> tuple[CsvFile, CsvFile]:
+    """Exactly the identified bytes on local disk, and both through the gate."""
+    old, new = (
+        _gated(config, places.inbound, side, file, folder, progress)
+        for side, file in zip(SIDES, (pair.old, pair.new), strict=True)
+    )
+    return old, new
+
+
+def _gated(
+    config: RunConfig,
+    inbound: Storage,
+    side: str,
+    file: SourceFile,
+    folder: Path,
+    progress: Progress,
+) -> CsvFile:
+    path = folder / f"{side}.csv"
+    with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
+        inbound.fetch(file, path, advance)
+    with progress.step(f"read {side}", total=file.size, unit="bytes") as advance:
+        return open_csv(
+            path, uri=file.uri, delimiter=config.options.delimiter, advance=advance
+        )
+
+
+def _archive(
+    places: Places, dataset: str, run_id: UUID, pair: FilePair
+) -> ReconError | None:
+    """Copy both, verified, then remove both. A replaced input stays: a warning."""
+    warning: ReconError | None = None
+    copied = []
+    for file in (pair.old, pair.new):
+        try:
+            places.processed.archive(
+                file, places.inbound, f"{dataset}/{run_id}/{file.name}"
+            )
+            copied.append(file)
+        except ArchiveConflict as conflict:
+            warning = conflict
+    for file in copied:
+        try:
+            places.inbound.remove(file)
+        except ArchiveConflict as conflict:
+            warning = conflict
+    if warning is not None:
+        log.warning("archive_conflict", extra={"file": warning.file})
+    return warning
+
+
+@contextmanager
+def _spool() -> Iterator[Path]:
+    """A work folder on local disk ($TMPDIR), gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="recon-") as folder:
+        yield Path(folder)

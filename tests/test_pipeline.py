@@ -1,0 +1,602 @@
+"""The ten steps on a real Postgres, over folders and over S3."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import polars as pl
+import psycopg
+import pytest
+from jsonschema import validate
+
+from recon_engine import database as database_module
+from recon_engine import pipeline
+from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options, RunConfig
+from recon_engine.errors import Busy, ConfigError, DatabaseUnavailable
+from recon_engine.journal import opened
+from recon_engine.migrations import schemas
+from recon_engine.pipeline import Outcome
+from recon_engine.status import RunStatus
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+OLD = b"ID,PAID,NOTE\n1,10.00,a\n2,20.00,b\n3,30.00,c\n4,40.00,\n"
+NEW = b'NOTE,ID,PAID\na,1,10\nb,2,20.00\nC,3,30.00\n"",5,50.00\n'
+
+README_STATEMENTS = (
+    "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts DESC LIMIT 10",
+    "SELECT * FROM metrics.recon_summary ORDER BY run_date DESC LIMIT 10",
+    "SELECT * FROM metrics.mismatch_detail_sample ORDER BY created_ts DESC LIMIT 10",
+    "SELECT d.run_date, d.key_text, kv.key AS column_name, kv.value AS old_new_value "
+    "FROM metrics.mismatch_detail_sample d "
+    "CROSS JOIN LATERAL jsonb_each_text(d.payload) kv;",
+)
+
+
+class Site:
+    """Three places and a way to look into them, whatever they are made of."""
+
+    def __init__(self, root: str, database: str) -> None:
+        self.inbound, self.processed, self.out = (
+            f"{root}/{name}" for name in ("inbound", "processed", "out")
+        )
+        self.database = database
+
+    def config(self, **changes: Any) -> RunConfig:
+        options = changes.pop("options", None) or Options(keys=("ID",))
+        values = {
+            "dataset": "claims",
+            "inbound": self.inbound,
+            "processed": self.processed,
+            "out": self.out,
+            "options": options,
+            "database": self.database,
+            **changes,
+        }
+        return RunConfig(**values)
+
+    def run(self, **changes: Any) -> Outcome:
+        return pipeline.run(self.config(**changes))
+
+    def deliver(
+        self, old: bytes = OLD, new: bytes = NEW, day: str = "20261123"
+    ) -> None:
+        self.put(f"claims_{day}.csv", old)
+        self.put(f"claims_{day}_NEWSYSTEM.csv", new)
+
+    def rows(self, statement: str) -> list[dict[str, Any]]:
+        with psycopg.connect(self.database) as connection:
+            cursor = connection.execute(statement)
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def statuses(self) -> list[str]:
+        log = "SELECT status FROM metrics.pipeline_run_log ORDER BY run_ts"
+        return [row["status"] for row in self.rows(log)]
+
+    def put(self, name: str, data: bytes) -> None:
+        raise NotImplementedError
+
+    def names(self, place: str) -> dict[str, bytes]:
+        raise NotImplementedError
+
+
+class FolderSite(Site):
+    def put(self, name: str, data: bytes) -> None:
+        path = Path(self.inbound) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def names(self, place: str) -> dict[str, bytes]:
+        root = Path(place)
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file()
+        }
+
+
+class BucketSite(Site):
+    def __init__(self, bucket: str, endpoint: str, database: str) -> None:
+        super().__init__(f"s3://{bucket}/claims", database)
+        self.bucket = bucket
+        self.client = boto3.client("s3", endpoint_url=endpoint)
+
+    def put(self, name: str, data: bytes) -> None:
+        key = f"claims/inbound/{name}"
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=data)
+
+    def names(self, place: str) -> dict[str, bytes]:
+        prefix = place.removeprefix(f"s3://{self.bucket}/").rstrip("/") + "/"
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=prefix
+        )
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        found = {}
+        for key in keys:
+            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            found[key.removeprefix(prefix)] = body.read()
+            body.close()
+        return found
+
+
+@pytest.fixture(params=["folders", "s3"])
+def site(
+    request: pytest.FixtureRequest, tmp_path: Path, database: str
+) -> Iterator[Site]:
+    if request.param == "folders":
+        (tmp_path / "inbound").mkdir()
+        yield FolderSite(str(tmp_path), database)
+    else:
+        made = BucketSite(
+            request.getfixturevalue("bucket"), request.getfixturevalue("moto"), database
+        )
+        yield made
+        made.client.close()
+
+
+@pytest.fixture
+def folders(tmp_path: Path, database: str) -> FolderSite:
+    (tmp_path / "inbound").mkdir()
+    return FolderSite(str(tmp_path), database)
+
+
+def test_a_pair_is_reconciled_recorded_and_archived(site: Site) -> None:
+    site.deliver()
+    outcome = site.run()
+    assert outcome.record.status is RunStatus.SUCCEEDED
+    assert outcome.record.exit_code == 0
+    run_id = str(outcome.record.run_id)
+
+    assert site.names(site.inbound) == {}
+    assert site.names(site.processed) == {
+        f"claims/{run_id}/claims_20261123.csv": OLD,
+        f"claims/{run_id}/claims_20261123_NEWSYSTEM.csv": NEW,
+    }
+
+    [log] = site.rows("SELECT * FROM metrics.pipeline_run_log")
+    assert (log["status"], log["exit_code"], log["error_code"]) == (
+        "SUCCEEDED",
+        0,
+        None,
+    )
+    assert (log["old_rows"], log["new_rows"]) == (4, 4)
+    assert log["old_sha256"] == hashlib.sha256(OLD).hexdigest()
+    assert log["new_sha256"] == hashlib.sha256(NEW).hexdigest()
+    assert log["config"]["options"]["keys"] == ["ID"]
+
+    [summary] = site.rows("SELECT * FROM metrics.recon_summary")
+    counts = ("matched", "missing", "extra", "identical", "mismatched_rows")
+    assert [summary[name] for name in counts] == [3, 1, 1, 1, 2]
+    assert summary["verdict"] == "differ"
+
+    by_column = {
+        row["column_name"]: row
+        for row in site.rows("SELECT * FROM metrics.mismatch_by_column")
+    }
+    assert (
+        by_column["PAID"]["kind_number_format"] == by_column["PAID"]["mismatched"] == 1
+    )
+    assert by_column["NOTE"]["kind_case"] == by_column["NOTE"]["mismatched"] == 1
+
+    sample = site.rows(
+        "SELECT key_text, key, payload FROM metrics.mismatch_detail_sample"
+    )
+    assert sorted(sample, key=lambda row: row["key_text"]) == [
+        {"key_text": "1", "key": {"ID": "1"}, "payload": {"PAID": "10.00~10"}},
+        {"key_text": "3", "key": {"ID": "3"}, "payload": {"NOTE": "c~C"}},
+    ]
+    assert {row["step"] for row in site.rows("SELECT step FROM metrics.run_step")} == {
+        "fetch", "compare", "write", "stage", "publish", "archive",
+    }  # fmt: skip
+
+
+def test_stage_holds_both_files_as_text(site: Site) -> None:
+    site.deliver()
+    site.run()
+    assert site.rows('SELECT * FROM stage.claims_old ORDER BY "ID"')[3] == {
+        "ID": "4",
+        "PAID": "40.00",
+        "NOTE": "",
+    }
+    assert [r["ID"] for r in site.rows("SELECT * FROM stage.claims_new")] == list(
+        "1235"
+    )
+    types = site.rows(
+        "SELECT DISTINCT data_type FROM information_schema.columns"
+        " WHERE table_schema = 'stage'"
+    )
+    assert types == [{"data_type": "text"}]
+    tables = site.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'stage'")
+    assert {t["tablename"] for t in tables} == {"claims_old", "claims_new"}
+
+
+def test_artifacts_are_complete_and_the_manifest_says_so(site: Site) -> None:
+    site.deliver()
+    outcome = site.run()
+    prefix = f"claims/{outcome.record.run_id}/"
+    found = {
+        name.removeprefix(prefix): data for name, data in site.names(site.out).items()
+    }
+    manifest = json.loads(found.pop("manifest.json"))
+    validate(manifest, json.loads((schemas() / "manifest.schema.json").read_text()))
+    assert {each["name"] for each in manifest["artifacts"]} == set(found) == {
+        "summary.csv", "mismatch_by_column.csv", "mismatch_detail_sample.csv",
+        "missing.csv", "extra.csv", "mismatches.parquet",
+    }  # fmt: skip
+    for each in manifest["artifacts"]:
+        data = found[each["name"]]
+        assert each["sha256"] == hashlib.sha256(data).hexdigest()
+        assert each["bytes"] == len(data)
+    assert found["missing.csv"] == b'ID,PAID,NOTE\n4,40.00,""\n'
+    assert found["extra.csv"] == b'NOTE,ID,PAID\n"",5,50.00\n'
+    [summary] = csv.DictReader(found["summary.csv"].decode().splitlines())
+    assert (summary["verdict"], summary["matched"]) == ("differ", "3")
+    cells = pl.read_parquet(found["mismatches.parquet"])
+    assert cells.unnest("key").rows() == [
+        ("1", "PAID", "10.00", "10", "number_format"),
+        ("3", "NOTE", "c", "C", "case"),
+    ]
+    recorded = site.rows("SELECT name, uri, sha256, rows FROM metrics.artifact")
+    assert {r["name"]: r["sha256"] for r in recorded} == {
+        each["name"]: each["sha256"] for each in manifest["artifacts"]
+    }
+
+
+def test_equal_results_give_equal_bytes(site: Site) -> None:
+    site.deliver(day="20261122")
+    first = site.run()
+    site.deliver(day="20261123")
+    second = site.run()
+    files = site.names(site.out)
+    for name in ("missing.csv", "extra.csv", "mismatch_detail_sample.csv"):
+        one, two = (
+            files[f"claims/{outcome.record.run_id}/{name}"]
+            for outcome in (first, second)
+        )
+        assert one == two
+    cells = [
+        files[f"claims/{outcome.record.run_id}/mismatches.parquet"]
+        for outcome in (first, second)
+    ]
+    assert cells[0] == cells[1]
+
+
+@pytest.mark.parametrize("statement", README_STATEMENTS)
+def test_the_statements_of_the_original_readme_run(
+    folders: FolderSite, statement: str
+) -> None:
+    folders.deliver()
+    folders.run()
+    assert folders.rows(statement)
+
+
+def test_the_same_pair_again_is_already_done(site: Site) -> None:
+    site.deliver()
+    first = site.run()
+    site.deliver()
+    second = site.run()
+    assert second.record.status is RunStatus.ALREADY_DONE
+    assert second.record.exit_code == 0
+    assert str(first.record.run_id) in str(second.record.message)
+    assert site.names(site.inbound) == {}
+    assert len(site.rows("SELECT * FROM metrics.recon_summary")) == 1
+
+
+def test_other_options_are_another_run(folders: FolderSite) -> None:
+    folders.deliver()
+    folders.run()
+    folders.deliver()
+    again = folders.run(options=Options(keys=("ID",), ignore=("NOTE",)))
+    assert again.record.status is RunStatus.SUCCEEDED
+    assert len(folders.rows("SELECT * FROM metrics.recon_summary")) == 2
+
+
+def one_file(site: Site) -> None:
+    site.put("claims.csv", OLD)
+
+
+def three_files(site: Site) -> None:
+    site.deliver()
+    site.put("more.csv", OLD)
+
+
+def two_old(site: Site) -> None:
+    site.put("a.csv", OLD)
+    site.put("b.csv", OLD)
+
+
+def two_new(site: Site) -> None:
+    site.put("a_NEWSYSTEM.csv", NEW)
+    site.put("b_newsystem.csv", NEW)
+
+
+def no_data(site: Site) -> None:
+    site.put("readme.txt", b"hello")
+    site.put("_SUCCESS", b"")
+    site.put(".hidden.csv", OLD)
+    site.put("nested/claims.csv", OLD)
+
+
+@pytest.mark.parametrize(
+    ("deliver", "status", "code"),
+    [
+        (no_data, RunStatus.NO_FILES, 0),
+        (one_file, RunStatus.INVALID_FILE_COUNT, 3),
+        (three_files, RunStatus.INVALID_FILE_COUNT, 3),
+        (two_old, RunStatus.INVALID_FILE_PAIR, 3),
+        (two_new, RunStatus.INVALID_FILE_PAIR, 3),
+    ],
+)
+def test_what_is_no_pair_is_logged_and_left_alone(
+    site: Site, deliver: Callable[[Site], None], status: RunStatus, code: int
+) -> None:
+    deliver(site)
+    before = site.names(site.inbound)
+    outcome = site.run()
+    assert (outcome.record.status, outcome.record.exit_code) == (status, code)
+    assert site.statuses() == [status]
+    assert site.names(site.inbound) == before
+
+
+def test_no_files_can_be_a_failure(folders: FolderSite) -> None:
+    assert folders.run(fail_on_no_files=True).record.exit_code == 3
+
+
+REFUSED = {
+    "SCHEMA_MISMATCH": (b"ID,X\n1,2\n", b"ID,Y\n1,2\n"),
+    "KEY_MISSING": (b"NR,X\n1,2\n", b"NR,X\n1,2\n"),
+    "MALFORMED_INPUT": (b"ID,X\n1\n", b"ID,X\n1,2\n"),
+    "ENCODING_ERROR": (b"ID,X\n1,\xff\n", b"ID,X\n1,2\n"),
+    "EMPTY_FILE": (b"", b"ID,X\n1,2\n"),
+    "DUPLICATE_KEYS": (b"ID,X\n1,2\n1,3\n", b"ID,X\n1,2\n"),
+}
+
+
+@pytest.mark.parametrize("status", REFUSED)
+def test_a_refused_input_is_logged_and_left_alone(site: Site, status: str) -> None:
+    old, new = REFUSED[status]
+    site.deliver(old, new)
+    before = site.names(site.inbound)
+    strict = Options(keys=("ID",), on_duplicate_keys=OnDuplicateKeys.FAIL)
+    outcome = site.run(options=strict)
+    assert outcome.record.status == status
+    assert outcome.record.exit_code == 3
+    assert outcome.error is not None
+    assert outcome.error.file is not None
+    assert outcome.error.help or outcome.error.why
+    [log] = site.rows("SELECT * FROM metrics.pipeline_run_log")
+    assert (log["status"], log["error_code"], log["exit_code"]) == (status, status, 3)
+    assert log["finished_ts"] is not None
+    assert site.names(site.inbound) == before
+    assert site.names(site.out) == site.names(site.processed) == {}
+    assert site.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []
+
+
+def test_drift_can_be_compared_and_is_reported(folders: FolderSite) -> None:
+    folders.deliver(b"ID,X,A\n1,2,3\n", b"ID,X,B\n1,2,3\n")
+    outcome = folders.run(
+        options=Options(keys=("ID",), on_schema_drift=OnSchemaDrift.COMPARE)
+    )
+    assert outcome.record.status is RunStatus.SUCCEEDED
+    [row] = folders.rows("SELECT * FROM metrics.recon_summary")
+    assert (row["only_in_old"], row["only_in_new"]) == (["A"], ["B"])
+    assert row["verdict"] == "differ"
+
+
+def test_a_crash_after_publishing_is_finished_by_the_next_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.deliver()
+
+    def crash(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_archive", crash)
+        with pytest.raises(SystemExit):
+            site.run()
+    assert site.statuses() == ["RECONCILED"]
+    assert len(site.names(site.inbound)) == 2
+    outcome = site.run()
+    assert outcome.record.status is RunStatus.NO_FILES
+    assert site.statuses() == ["SUCCEEDED", "NO_FILES"]
+    assert site.names(site.inbound) == {}
+    assert len(site.names(site.processed)) == 2
+
+
+def test_a_crash_before_publishing_is_abandoned_and_done_again(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+
+    def crash(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "publish", crash)
+        with pytest.raises(SystemExit):
+            folders.run()
+    assert folders.statuses() == ["STARTED"]
+    assert folders.run().record.status is RunStatus.SUCCEEDED
+    assert folders.statuses() == ["ABANDONED", "SUCCEEDED"]
+    attempts = folders.rows(
+        "SELECT attempt FROM metrics.pipeline_run_log ORDER BY run_ts"
+    )
+    assert [row["attempt"] for row in attempts] == [1, 2]
+
+
+def test_a_bug_is_logged_by_its_place_and_not_by_its_words(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("could not parse 'SECRET-CELL'")
+
+    monkeypatch.setattr(pipeline, "reconcile", broken)
+    outcome = folders.run()
+    assert outcome.record.status is RunStatus.INTERNAL_ERROR
+    assert outcome.record.exit_code == 70
+    [log] = folders.rows("SELECT * FROM metrics.pipeline_run_log")
+    assert "ValueError" in log["error_message"]
+    assert "SECRET" not in str(log)
+    assert len(folders.names(folders.inbound)) == 2
+
+
+def test_a_replaced_input_stays_with_a_warning(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+    real = pipeline.publish
+
+    def publish_and_overwrite(*args: Any) -> None:
+        real(*args)
+        folders.put("claims_20261123.csv", b"ID,PAID,NOTE\n9,9,9\n")
+
+    monkeypatch.setattr(pipeline, "publish", publish_and_overwrite)
+    outcome = folders.run()
+    assert outcome.record.status is RunStatus.ARCHIVE_CONFLICT
+    assert outcome.record.exit_code == 4
+    assert outcome.result is not None
+    assert folders.names(folders.inbound) == {
+        "claims_20261123.csv": b"ID,PAID,NOTE\n9,9,9\n"
+    }
+    [log] = folders.rows("SELECT status, error_code FROM metrics.pipeline_run_log")
+    assert log == {"status": "SUCCEEDED", "error_code": "ARCHIVE_CONFLICT"}
+
+
+def test_of_two_workers_without_a_lock_one_records(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recon_engine.journal.LOCK", "SELECT %s::text IS NOT NULL")
+    monkeypatch.setattr("recon_engine.journal.ABANDON", "SELECT 1 WHERE %s::text = %s::text")
+    folders.deliver()
+    gate = threading.Barrier(2, timeout=60)
+    real = pipeline.publish
+
+    def together(*args: Any) -> None:
+        gate.wait()
+        real(*args)
+
+    monkeypatch.setattr(pipeline, "publish", together)
+    ended: list[str] = []
+    workers = [
+        threading.Thread(target=lambda: ended.append(folders.run().record.status))
+        for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(ended) == ["ALREADY_DONE", "SUCCEEDED"]
+    assert len(folders.rows("SELECT * FROM metrics.recon_summary")) == 1
+    assert folders.names(folders.inbound) == {}
+    left = folders.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'stage'")
+    assert {row["tablename"] for row in left} == {"claims_old", "claims_new"}
+
+
+def test_a_dataset_that_is_being_reconciled_is_busy(folders: FolderSite) -> None:
+    places = pipeline.Places.of(folders.config())
+    with opened(places.named_in(folders.config())), pytest.raises(Busy):
+        folders.run()
+
+
+def test_stage_falls_back_to_an_array_where_columns_do_not_fit(
+    folders: FolderSite,
+) -> None:
+    names = ["ID", *(f"C{at}" for at in range(400))]
+    row = ["1", *(f"{at}" for at in range(400))]
+    data = "\n".join(",".join(line) for line in (names, row)).encode()
+    folders.deliver(data, data)
+    assert folders.run().record.status is RunStatus.SUCCEEDED
+    assert folders.rows("SELECT cells FROM stage.claims_old") == [{"cells": row}]
+
+
+def test_odd_columns_and_values_are_staged_as_they_are(folders: FolderSite) -> None:
+    data = 'ID,"a ""b"", c",Ünï\n1,"x\ny",\\N\n2,\\.,NULL\n'.encode()
+    folders.deliver(data, data)
+    outcome = folders.run()
+    assert outcome.record.status is RunStatus.SUCCEEDED
+    assert folders.rows('SELECT * FROM stage.claims_old ORDER BY "ID"') == [
+        {"ID": "1", 'a "b", c': "x\ny", "Ünï": "\\N"},
+        {"ID": "2", 'a "b", c': "\\.", "Ünï": "NULL"},
+    ]
+
+
+def test_a_dry_run_writes_and_moves_nothing(site: Site) -> None:
+    site.deliver()
+    outcome = pipeline.dry_run(site.config(database="host=/nowhere"))
+    assert outcome.result is not None
+    assert outcome.result.counts.mismatched_rows == 2
+    assert len(site.names(site.inbound)) == 2
+    assert site.names(site.out) == site.names(site.processed) == {}
+    assert site.statuses() == []
+
+
+def test_a_database_without_tables_says_to_migrate(
+    folders: FolderSite, template: str
+) -> None:
+    folders.deliver()
+    with pytest.raises(ConfigError, match="tables") as caught:
+        folders.run(database=f"{template} dbname=postgres")
+    assert "recon migrate" in str(caught.value.help)
+
+
+def test_an_unreachable_database_is_told_without_its_address(
+    folders: FolderSite, tmp_path: Path
+) -> None:
+    with pytest.raises(DatabaseUnavailable) as caught:
+        folders.run(database=f"host={tmp_path} password=hunter2")
+    assert "hunter2" not in str(vars(caught.value))
+
+
+def test_places_must_differ(folders: FolderSite) -> None:
+    with pytest.raises(ConfigError, match="inbound"):
+        folders.run(out=folders.inbound + "/")
+
+
+def test_more_objects_than_a_page_holds_are_counted(site: Site) -> None:
+    if not isinstance(site, BucketSite):
+        pytest.skip("folders have no pages")
+    for at in range(1_001):
+        site.put(f"{at:04}.csv", b"ID\n")
+    outcome = site.run()
+    assert "1001 data files" in str(outcome.record.message)
+
+
+def test_keys_that_look_odd_are_read_and_moved(site: Site) -> None:
+    site.put("claims +1 é&=%2B 'q'.csv", OLD)
+    site.put("claims +1 é&=%2B 'q' NEWSYSTEM.csv", NEW)
+    outcome = site.run()
+    assert outcome.record.status is RunStatus.SUCCEEDED
+    assert site.names(site.inbound) == {}
+    assert {name.rsplit("/", 1)[1] for name in site.names(site.processed)} == {
+        "claims +1 é&=%2B 'q'.csv",
+        "claims +1 é&=%2B 'q' NEWSYSTEM.csv",
+    }
+
+
+def test_a_batch_that_breaks_off_says_its_own_error(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+    monkeypatch.setattr(database_module, "BATCH_ROWS", 1)
+
+    def stop(_: int) -> None:
+        raise InterruptedError
+
+    file = pipeline.open_csv(Path(folders.inbound) / "claims_20261123.csv")
+    run_id = pipeline.new_run("claims").run_id
+    with pytest.raises(InterruptedError):
+        database_module.load(folders.database, "claims", "old", run_id, file, stop)
+    assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []

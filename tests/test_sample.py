@@ -1,0 +1,61 @@
+"""The sample: by content, balanced, and the same everywhere."""
+
+from __future__ import annotations
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recon_engine.sample import choose, stable_hash
+
+
+def test_the_hash_is_the_same_in_every_process_and_version() -> None:
+    keys = pl.DataFrame({"a": ["", "1", "é", "long" * 10], "b": ["x", "", "é", "1"]})
+    assert stable_hash(keys).to_list() == [
+        10760643030806045889, 7925940091370440281,
+        17530788606635390307, 10064667934144930652,
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text(max_size=4), min_size=1, unique=True))
+def test_the_hash_of_a_row_does_not_depend_on_its_neighbours(texts: list[str]) -> None:
+    together = stable_hash(pl.DataFrame({"k": texts})).to_list()
+    alone = [stable_hash(pl.DataFrame({"k": [text]})).item() for text in texts]
+    assert together == alone
+    assert len(set(together)) == len(texts)
+
+
+def cells(*columns: list[str]) -> pl.DataFrame:
+    """One cell for each pair that differs in a column: `kinds[pair]` or ""."""
+    rows = [
+        (pair, column, kind, "o", "n")
+        for column, kinds in enumerate(columns)
+        for pair, kind in enumerate(kinds)
+        if kind
+    ]
+    names = ["pair", "column", "kind", "old", "new"]
+    found = pl.DataFrame(rows, schema=names, orient="row")
+    return found.cast({"pair": pl.UInt32, "column": pl.UInt32})
+
+
+def ranks(count: int) -> pl.Series:
+    return pl.Series(list(range(count)), dtype=pl.UInt64)
+
+
+def test_columns_take_turns() -> None:
+    many = ["case"] * 10 + [""]
+    rare = [""] * 10 + ["text"]
+    assert choose(cells(many, rare), ranks(11), 2).to_list() == [0, 10]
+
+
+def test_kinds_take_turns_within_a_column() -> None:
+    column = ["case"] * 10 + ["text"]
+    assert 10 in choose(cells(column), ranks(11), 2).to_list()
+
+
+def test_a_smaller_limit_gives_the_beginning_of_a_larger_one() -> None:
+    found = cells(["case", "text", "", "case"], ["", "case", "case", ""])
+    full = choose(found, ranks(4), 10).to_list()
+    assert sorted(full) == [0, 1, 2, 3]
+    for limit in range(4):
+        assert choose(found, ranks(4), limit).to_list() == full[:limit]
