@@ -51,6 +51,15 @@ ARROW: Final[Mapping[str, pa.DataType]] = {
     "uuid": pa.binary(16),
 }
 
+# Two workers on one dataset would otherwise rename to the same name at once.
+ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text"
+UNIQUE_VIOLATION: Final = "23505"
+RECONCILED: Final = """
+UPDATE metrics.pipeline_run_log SET status = 'RECONCILED', step = 'archive',
+    old_rows = $2, new_rows = $3, old_sha256 = $4, new_sha256 = $5
+WHERE run_id = ($1::text)::uuid AND status = 'STARTED'
+"""
+
 Row = dict[str, Any]
 
 
@@ -175,21 +184,18 @@ class _Batches:
 
 def publish(conninfo: str, publication: Publication) -> None:
     """Make a run visible, whole; raises LostRace when its pair has a result already."""
-    run_id = publication.run_id
-    try:
-        with bulk(conninfo) as connection:
-            with closing(connection.cursor()) as cursor:
-                cursor.execute("SET LOCAL lock_timeout = '10s'")
-                for table in publication.stage:
-                    _swap(cursor, table)
-                for name, rows in _metrics(publication).items():
-                    _insert(cursor, name, rows)
-                _mark_reconciled(cursor, publication)
-            connection.commit()
-    except adbc_driver_manager.IntegrityError:
-        raise LostRace from None
+    with bulk(conninfo) as connection:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '10s'")
+            cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{publication.dataset}",))
+            _mark_reconciled(cursor, publication)
+            for table in publication.stage:
+                _swap(cursor, table)
+            for name, rows in _metrics(publication).items():
+                _insert(cursor, name, rows)
+        connection.commit()
     # A commit after an error returns without one, and rolls back: ask, never assume.
-    if _status(conninfo, run_id) != "RECONCILED":
+    if _status(conninfo, publication.run_id) != "RECONCILED":
         raise DatabaseUnavailable(
             "Postgres rolled the publication back", help="run again"
         )
@@ -225,12 +231,13 @@ def _swap(cursor: Any, table: StageTable) -> None:
 
 def _mark_reconciled(cursor: Any, publication: Publication) -> None:
     old, new = publication.result.old, publication.result.new
-    cursor.execute(
-        "UPDATE metrics.pipeline_run_log SET status = 'RECONCILED', step = 'archive',"
-        " old_rows = $2, new_rows = $3, old_sha256 = $4, new_sha256 = $5"
-        " WHERE run_id = ($1::text)::uuid AND status = 'STARTED'",
-        (str(publication.run_id), old.rows, new.rows, old.sha256, new.sha256),
-    )
+    values = (str(publication.run_id), old.rows, new.rows, old.sha256, new.sha256)
+    try:
+        cursor.execute(RECONCILED, values)
+    except adbc_driver_manager.IntegrityError as error:
+        if error.sqlstate == UNIQUE_VIOLATION:
+            raise LostRace from None
+        raise
 
 
 def _metrics(publication: Publication) -> dict[str, list[Row]]:

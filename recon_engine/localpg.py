@@ -374,10 +374,11 @@ class _Postmaster:
 def _postmaster(cluster: _Cluster) -> _Postmaster | None:
     """The server of a cluster, if one is ready: its pid file says so, and it answers.
 
-    The file alone proves nothing: it outlives a crash, and its number is then reused.
+    The file alone proves nothing: it outlives a crash, and its number is then reused;
+    it is copied with a copy of the home.
     """
     lines = _pid_file(cluster)
-    if len(lines) < 8 or lines[7].strip() != "ready":  # noqa: PLR2004 - as documented
+    if [line.strip() for line in lines[1:8:6]] != [str(cluster.path), "ready"]:
         return None
     said = _Postmaster(int(lines[0]), Path(lines[4]), int(lines[3]))
     return said if _answers(said, cluster.account.uid) else None
@@ -422,7 +423,11 @@ def _join(cluster: _Cluster, programs: _Programs, *, durable: bool) -> _Postmast
 
         if joined := _within(START_SECONDS, attached_or_started):
             return joined
-    raise _did_not_start(cluster)
+    raise DatabaseUnavailable(
+        "the embedded Postgres holds its cluster and does not answer",
+        file=str(cluster.path),
+        help=f"end its process {_at_work(cluster) or ''}".rstrip() + " and try again",
+    )
 
 
 def _within(seconds: float, find: Callable[[], Found | None]) -> Found | None:

@@ -56,7 +56,7 @@ def bulk(conninfo: str) -> Iterator[Any]:
 def ask(conninfo: str, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The column names and rows of one statement, which can change nothing."""
     with connect(conninfo) as connection:
-        connection.read_only = True
+        connection.execute("SET default_transaction_read_only = on")
         with _explained(statement):
             cursor = connection.execute(statement)
             names = [column.name for column in cursor.description or ()]

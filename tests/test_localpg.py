@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]
+import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pytest
 
@@ -51,19 +51,16 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def pattern() -> Iterator[Path]:
-    """A home with a new cluster, made once and copied for each test."""
-    with tempfile.TemporaryDirectory(prefix="recon-test-") as folder:
+def shared() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="recon-test-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
-        with localpg.server(Path(folder) / "home", durable=False):
-            pass
         yield Path(folder) / "home"
 
 
 @pytest.fixture
-def home(place: Path, pattern: Path) -> Path:
-    subprocess.run(["/bin/cp", "-a", pattern, place / "home"], check=True)
-    return place / "home"
+def home(place: Path, shared: Path) -> Path:  # noqa: ARG001 - its sockets are there
+    """A home that the tests of this module use one after the other."""
+    return shared
 
 
 @contextmanager
@@ -144,10 +141,10 @@ def test_only_the_servers_account_gets_to_the_socket_and_the_data(home: Path) ->
 
 def test_the_data_stay_in_the_home(home: Path) -> None:
     with localpg.server(home) as conninfo:
-        ask(conninfo, "CREATE TABLE kept AS SELECT 42 AS answer")
+        ask(conninfo, "CREATE TABLE stays AS SELECT 42 AS answer")
         assert ask(conninfo, "SHOW fsync") == "on"
     with localpg.server(home) as conninfo:
-        assert ask(conninfo, "SELECT answer FROM kept") == "42"
+        assert ask(conninfo, "SELECT answer FROM stays") == "42"
 
 
 def test_the_second_attaches_and_the_last_one_stops(home: Path) -> None:
@@ -222,7 +219,7 @@ def test_a_crash_and_a_reused_process_number_do_not_keep_it_from_starting(
         ask(orphan, "CHECKPOINT")
         stale, pid = pid_file(orphan), pid_of(orphan)
         os.kill(pid, signal.SIGKILL)
-    lock = next(home.glob("cluster-*.lock"))
+    lock = stale.parent.with_name(f"{stale.parent.name}.lock")
     assert localpg._within(30, lambda: localpg._is_free(lock))
 
     with subprocess.Popen(
@@ -235,13 +232,38 @@ def test_a_crash_and_a_reused_process_number_do_not_keep_it_from_starting(
         stranger.kill()
 
 
+def test_a_copy_of_a_home_in_use_gets_a_server_of_its_own(
+    place: Path, home: Path
+) -> None:
+    with localpg.server(home, durable=False) as original:
+        subprocess.run(["/bin/cp", "-a", home, place / "copy"], check=True)
+        with localpg.server(place / "copy", durable=False) as copy:
+            assert pid_of(copy) != pid_of(original)
+        assert answers(original)
+
+
+def test_a_server_that_does_not_answer_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(localpg, "START_SECONDS", 0.5)
+    with localpg.server(home, durable=False) as conninfo:
+        pid = pid_of(conninfo)
+        shutil.rmtree(ask(conninfo, "SHOW unix_socket_directories"))
+        with pytest.raises(DatabaseUnavailable) as caught, localpg.server(home):
+            pass
+    assert f"process {pid} " in str(caught.value.help)
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_failed_start_names_the_log_and_quotes_nothing(home: Path) -> None:
     with localpg.server(home, durable=False) as conninfo:
         cluster = pid_file(conninfo).parent
-    (cluster / "global" / "pg_control").unlink()
+    control = cluster / "global" / "pg_control"
+    control.rename(cluster / "away")
 
     with pytest.raises(DatabaseUnavailable) as caught, localpg.server(home):
         pass
+    (cluster / "away").rename(control)
     log = cluster.with_name(f"{cluster.name}.log")
     assert "pg_control" in log.read_text()
     assert str(log) in str(caught.value.help)
@@ -250,12 +272,13 @@ def test_a_failed_start_names_the_log_and_quotes_nothing(home: Path) -> None:
 
 
 def test_the_log_quotes_no_statement(home: Path) -> None:
-    with (
-        localpg.server(home, durable=False) as conninfo,
-        pytest.raises(psycopg.DataError),
-    ):
-        ask(conninfo, "SELECT 'a patient'::int")
-    assert "a patient" not in next(home.glob("cluster-*.log")).read_text()
+    with localpg.server(home, durable=False) as conninfo:
+        cluster = pid_file(conninfo).parent
+        with pytest.raises(psycopg.DataError):
+            ask(conninfo, "SELECT 'a patient'::int")
+    log = cluster.with_name(f"{cluster.name}.log").read_text()
+    assert "ready" in log
+    assert "a patient" not in log
 
 
 def test_a_half_made_cluster_is_made_anew(place: Path) -> None:

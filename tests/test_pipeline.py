@@ -479,7 +479,9 @@ def test_of_two_workers_without_a_lock_one_records(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recon_engine.journal.LOCK", "SELECT %s::text IS NOT NULL")
-    monkeypatch.setattr("recon_engine.journal.ABANDON", "SELECT 1 WHERE %s::text = %s::text")
+    monkeypatch.setattr(
+        "recon_engine.journal.ABANDON", "SELECT 1 WHERE %s::text = %s::text"
+    )
     folders.deliver()
     gate = threading.Barrier(2, timeout=60)
     real = pipeline.publish

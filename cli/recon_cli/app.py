@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="recon",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Given yesterday's system and today's, prove what is missing, extra and "

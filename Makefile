@@ -1,0 +1,56 @@
+# Two commands for a bare machine with Python 3.11+ and pip: `make demo`, `make test`.
+# Everything is set up in .venv; nothing outside this folder is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check lint types imports packaging long lock clean
+
+demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
+	$(BIN)/recon demo
+
+test: $(VENV)/test  ## every test, on a real Postgres and real S3 servers
+	$(BIN)/python -m pytest
+
+check: lint types imports packaging  ## everything CI holds besides the tests
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+imports: $(VENV)/dev
+	$(BIN)/lint-imports --no-logo
+
+packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
+	PACKAGING=1 $(BIN)/python -m pytest tests/test_packaging.py
+
+long: $(VENV)/test  ## the property tests with 50 times the examples
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_csvfile.py tests/test_kinds.py
+
+lock: $(VENV)/dev  ## requirements.lock: hashes, and no registry's address
+	$(BIN)/uv lock --quiet
+	$(BIN)/uv export --quiet --locked --extra local --no-emit-project --no-header --no-default-groups --format requirements.txt -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+
+# Each stamp is a set of packages in the one environment.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+
+$(VENV)/run: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/test: $(VENV)/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test
+	touch $@
+
+$(VENV)/dev: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	touch $@

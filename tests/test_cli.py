@@ -1,0 +1,334 @@
+"""The command line as a program: streams, exit codes, formats, and what it imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import polars as pl
+import pytest
+from jsonschema import validate
+
+from recon_engine.errors import ReconError
+from recon_engine.migrations import schemas
+from recon_engine.status import STATUSES, RunStatus
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+OLD = "ID,PAID\n1,10.00\n2,20.00\n3,30.00\n"
+NEW = "ID,PAID\n1,10\n2,20.00\n4,SECRET-CELL\n"
+
+
+def recon(
+    *arguments: str | Path, cwd: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "recon_cli", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "100"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    (tmp_path / "old.csv").write_text(OLD)
+    (tmp_path / "new.csv").write_text(NEW)
+    return tmp_path
+
+
+def schema(name: str) -> Any:
+    return json.loads((schemas() / f"{name}.schema.json").read_text())
+
+
+def test_files_that_agree_exit_0(pair: Path) -> None:
+    ended = recon("diff", "old.csv", "old.csv", "--key", "ID", cwd=pair)
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("✓ AGREE  3 rows are the same on both sides\n")
+    assert ended.stderr == ""
+
+
+def test_files_that_differ_exit_1_and_say_how(pair: Path) -> None:
+    ended = recon("diff", "old.csv", "new.csv", "-k", "ID", cwd=pair)
+    assert ended.returncode == 1
+    assert "✗ DIFFER  1 of 2 matched rows differ, 1 missing, 1 extra" in ended.stdout
+    assert "old 3 = 2 matched + 1 missing · new 3 = 2 matched + 1 extra" in ended.stdout
+    assert re.search(r"PAID +1 +50.00 +number format +10.00 → 10", ended.stdout)
+    assert ended.stderr == ""
+
+
+def test_exit_zero_is_for_those_who_only_want_to_look(pair: Path) -> None:
+    ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "--exit-zero", cwd=pair)
+    assert ended.returncode == 0
+
+
+def test_json_is_all_of_stdout_and_keeps_its_schema(pair: Path) -> None:
+    ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "json", cwd=pair)
+    document = json.loads(ended.stdout)
+    validate(document, schema("result"))
+    assert document["counts"]["missing"] == document["counts"]["extra"] == 1
+    assert document["sample"] == [{"key": {"ID": "1"}, "payload": {"PAID": "10.00~10"}}]
+    assert document["missing_sample"] == [{"ID": "3"}]
+
+
+def test_markdown_is_a_table(pair: Path) -> None:
+    ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "markdown", cwd=pair)
+    assert "| `PAID` | 1 | number format 100% |" in ended.stdout
+
+
+def test_the_result_is_written_to_every_output(pair: Path) -> None:
+    names = ("r.json", "r.md", "r.csv", "r.parquet")
+    outputs = [argument for name in names for argument in ("-o", name)]
+    recon("diff", "old.csv", "new.csv", "-k", "ID", *outputs, cwd=pair)
+    validate(json.loads((pair / "r.json").read_text()), schema("result"))
+    assert (pair / "r.csv").read_text() == (
+        "key.ID,column,old,new,kind\n1,PAID,10.00,10,number_format\n"
+    )
+    assert pl.read_parquet(pair / "r.parquet").height == 1
+    assert "number format" in (pair / "r.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["diff", "old.csv"], 2, "Missing argument"),
+        (["diff", "old.csv", "new.csv"], 2, "Missing option"),
+        (["diff", "old.csv", "gone.csv", "-k", "ID"], 2, "there is no such file"),
+        (["diff", "old.csv", ".", "-k", "ID"], 2, "not a file"),
+        (["diff", "old.csv", "new.csv", "-k", "IDD"], 3, "Did you mean ID?"),
+        (["diff", "old.csv", "new.csv", "-k", "ID", "--ignore", "X"], 2, "no file has"),
+        (["diff", "old.csv", "new.csv", "-k", "ID", "--map", "X"], 2, "OLD=NEW"),
+        (["diff", "old.csv", "new.csv", "-k", "ID", "-o", "x.xls"], 2, ".parquet"),
+        (
+            ["diff", "old.csv", "new.csv", "-k", "ID", "-o", "no/x.md"],
+            2,
+            "no such folder",
+        ),
+        (["diff", "old.csv", "bad.csv", "-k", "ID"], 3, "line 2, byte 8"),
+        (["schema", "resutl"], 2, "Did you mean result?"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_a_mistake_is_one_clear_error(
+    pair: Path, arguments: list[str], code: int, words: str
+) -> None:
+    (pair / "bad.csv").write_text("ID,PAID\n1\n")
+    ended = recon(*arguments, cwd=pair)
+    assert ended.returncode == code
+    assert words in re.sub(r"[\s│]+", " ", ended.stderr)
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_an_error_is_json_where_json_was_asked_for(pair: Path) -> None:
+    (pair / "bad.csv").write_text('ID,PAID\n1,SECRET"CELL\n')
+    ended = recon("diff", "old.csv", "bad.csv", "-k", "ID", "-f", "json", cwd=pair)
+    document = json.loads(ended.stdout)
+    validate(document, schema("error"))
+    assert document["status"] == "MALFORMED_INPUT"
+    assert (document["line"], document["byte_offset"], document["column"]) == (
+        2,
+        16,
+        "PAID",
+    )
+    assert "SECRET" not in ended.stdout + ended.stderr
+
+
+def test_options_come_from_the_environment_too(pair: Path) -> None:
+    ended = recon(
+        "diff", "old.csv", "new.csv", cwd=pair, RECON_KEYS="ID", RECON_FORMAT="json"
+    )
+    assert json.loads(ended.stdout)["keys"] == ["ID"]
+
+
+def test_columns_can_be_mapped_and_ignored(pair: Path) -> None:
+    (pair / "new.csv").write_text("NR,AMOUNT,LOADED\n1,10.00,x\n2,20.00,y\n3,30.00,z\n")
+    ended = recon(
+        "diff", "old.csv", "new.csv", "-k", "ID", "--map", "ID=NR",
+        "--map", "PAID=AMOUNT", "--ignore", "LOADED", cwd=pair,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+
+
+def run_in(folder: Path, *extra: str, program: tuple[str, ...] = ("-m", "recon_cli", "run"),
+           **environment: str) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    return subprocess.run(
+        [
+            sys.executable, *program,
+            "--inbound-s3", f"{folder}/in", "--processed-s3", f"{folder}/done",
+            "--out-s3", f"{folder}/out", "--dataset", "claims", "--keys", "ID",
+            "--detail-limit", "100", *extra,
+        ],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def delivered(tmp_path: Path) -> Path:
+    inbound = tmp_path / "in"
+    inbound.mkdir()
+    (inbound / "c.csv").write_text(OLD)
+    (inbound / "c_NEWSYSTEM.csv").write_text(NEW)
+    return tmp_path
+
+
+def test_run_reconciles_a_delivery(delivered: Path, database: str) -> None:
+    ended = run_in(delivered, "--format", "json", RECON_DATABASE_URL=database)
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    validate(document, schema("result"))
+    assert document["run"]["status"] == "SUCCEEDED"
+    assert not list((delivered / "in").iterdir())
+
+
+def test_logs_are_json_lines_that_name_run_and_step(
+    delivered: Path, database: str
+) -> None:
+    ended = run_in(delivered, RECON_DATABASE_URL=database)
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert {"ts", "level", "event", "step", "run_id", "dataset"} <= lines[0].keys()
+    ends = {line["step"]: line for line in lines if line["event"] == "step_ended"}
+    assert ends["read old"]["bytes"] == len(OLD)
+    assert ends["stage new"]["rows"] == 3
+    assert "publish" in ends
+    assert "SECRET" not in ended.stderr
+
+
+def test_run_py_is_the_same_command(delivered: Path, database: str) -> None:
+    script = str(schemas() / ".." / "run.py")
+    ended = run_in(delivered, program=(script,), RECON_DATABASE_URL=database)
+    assert ended.returncode == 0, ended.stderr
+    assert "SUCCEEDED" in ended.stdout
+
+
+def test_a_run_can_fail_on_differences(delivered: Path, database: str) -> None:
+    ended = run_in(delivered, "--fail-on-diff", RECON_DATABASE_URL=database)
+    assert ended.returncode == 1
+
+
+def test_a_dry_run_needs_no_database_and_moves_nothing(delivered: Path) -> None:
+    ended = run_in(delivered, "--dry-run")
+    assert ended.returncode == 0, ended.stderr
+    assert "✗ DIFFER" in ended.stdout
+    assert len(list((delivered / "in").iterdir())) == 2
+    assert {path.name for path in delivered.iterdir()} == {"in"}
+
+
+def test_a_refused_run_has_its_status_and_code(delivered: Path, database: str) -> None:
+    (delivered / "in" / "c.csv").write_text("ID,PAID\n1,2\n\n3,4\n")
+    ended = run_in(delivered, RECON_DATABASE_URL=database)
+    assert ended.returncode == 3
+    assert "error[MALFORMED_INPUT]: a blank line inside the file" in ended.stderr
+
+
+def test_the_embedded_server_serves_without_any_database(delivered: Path) -> None:
+    assert run_in(delivered).returncode == 0
+    asked = recon(
+        "sql", "SELECT status, old_rows FROM metrics.pipeline_run_log", cwd=delivered
+    )
+    assert asked.stdout == "status,old_rows\nSUCCEEDED,3\n"
+    refused = recon("sql", "DELETE FROM metrics.recon_summary", cwd=delivered)
+    assert refused.returncode != 0
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_demo_leaves_something_in_every_table(tmp_path: Path) -> None:
+    ended = recon("demo", "--rows", "500", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    counts = dict(re.findall(r"^ +(\w+) +([\d,]+)$", ended.stdout, re.MULTILINE))
+    assert len(counts) == 7
+    assert all(count != "0" for count in counts.values())
+    assert not list((tmp_path / "recon-demo" / "inbound").iterdir())
+    assert list((tmp_path / "recon-demo" / "out").rglob("manifest.json"))
+    commands = re.findall(r'^  recon sql "(.+)"$', ended.stdout, re.MULTILINE)
+    assert commands
+    for statement in commands:
+        assert recon("sql", statement, cwd=tmp_path).returncode == 0
+
+
+def test_s3_objects_can_be_compared_on_a_laptop(
+    pair: Path, moto: str, bucket: str
+) -> None:
+    client = boto3.client("s3", endpoint_url=moto)
+    client.upload_file(str(pair / "new.csv"), bucket, "x/new.csv")
+    client.close()
+    ended = recon("diff", "old.csv", f"s3://{bucket}/x/new.csv", "-k", "ID", cwd=pair)
+    assert ended.returncode == 1, ended.stderr
+
+
+def test_the_status_table_is_printed(tmp_path: Path) -> None:
+    ended = recon("statuses", "--format", "json", cwd=tmp_path)
+    printed = {row["status"]: row["exit"] for row in json.loads(ended.stdout)}
+    assert printed == {status.value: row.exit_code for status, row in STATUSES.items()}
+
+
+def subclasses(base: type[ReconError]) -> set[type[ReconError]]:
+    return {base}.union(*(subclasses(each) for each in base.__subclasses__()))
+
+
+def test_every_error_ends_a_run_with_a_row_of_the_table() -> None:
+    codes = {
+        each.__name__: STATUSES[RunStatus(each.status)]
+        for each in subclasses(ReconError)
+    }
+    assert codes["ConfigError"].exit_code == 2
+    assert codes["KeyMissing"].exit_code == 3
+    assert codes["Busy"] == STATUSES[RunStatus.BUSY]
+    assert all(codes[name].exit_code == 4 for name in ("InputChanged", "CommitUnknown"))
+
+
+HEAVY = ("polars", "pyarrow", "boto3", "psycopg", "pydantic", "numpy", "rich.progress")
+CLOUD = (
+    "boto3",
+    "botocore",
+    "psycopg",
+    "adbc_driver_postgresql",
+    "adbc_driver_manager",
+)
+
+
+def loaded(program: str, cwd: Path) -> set[str]:
+    code = f"import sys\ntry:\n    {program}\nexcept SystemExit:\n    pass\n"
+    code += "print('\\n'.join(sys.modules), file=sys.stderr)"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(ended.stderr.splitlines())
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    program = "from recon_cli.app import app; app(['--help'])"
+    assert loaded(program, tmp_path).isdisjoint(HEAVY)
+
+
+def test_a_local_diff_loads_no_cloud_and_no_database(pair: Path) -> None:
+    program = (
+        "from recon_cli.app import app; app(['diff', 'old.csv', 'new.csv', '-k', 'ID'])"
+    )
+    modules = loaded(program, pair)
+    assert "polars" in modules
+    assert modules.isdisjoint(CLOUD)
+
+
+def test_importing_the_package_costs_nothing(tmp_path: Path) -> None:
+    assert loaded("import recon_engine", tmp_path).isdisjoint(HEAVY)

@@ -1,0 +1,104 @@
+"""The documentation does what it says: its commands are run, their output compared.
+
+`ACCEPT_DOCS=1 pytest tests/test_docs.py` writes the output anew: read the change.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import recon_engine as rx
+
+from recon_engine.migrations import schemas
+
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+CONSOLE = re.compile(
+    r"```console\n\$ (?P<command>[^\n]+)\n(?P<output>.*?)```", re.DOTALL
+)
+CHANGING = (
+    (r"[\d.,]+ s · [\d.,]+ MiB/s · peak [\d.,]+ MiB", "0.1 s · 1 MiB/s · peak 100 MiB"),
+    (
+        r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        "01a208a7-0e31-765f-aedc-ff48a1913e1e",
+    ),
+    (r"file:///\S+?/recon-demo", "file:///…/recon-demo"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("docs")
+    for path in (ROOT / "docs" / "example").iterdir():
+        shutil.copy(path, made)
+    (made / "recon").write_text(f'#!/bin/sh\nexec {sys.executable} -m recon_cli "$@"\n')
+    (made / "recon").chmod(0o755)
+    return made
+
+
+def said(command: str, folder: Path) -> str:
+    path = f"{folder}:{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{command} 2>log; test -s log && grep -v '^{{' log; true"],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "COLUMNS": "88"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return steady(ended.stdout)
+
+
+def steady(text: str) -> str:
+    """Without what is different in every run, and without spaces at line ends."""
+    for pattern, instead in CHANGING:
+        text = re.sub(pattern, instead, text)
+    return re.sub(r" +$", "", text, flags=re.MULTILINE)
+
+
+def test_the_commands_of_the_readme_say_what_it_shows(folder: Path) -> None:
+    text = README.read_text()
+    blocks = list(CONSOLE.finditer(text))
+    assert blocks
+    shown = text
+    for block in blocks:
+        output = said(block["command"], folder)
+        whole = f"```console\n$ {block['command']}\n{output}```"
+        shown = shown.replace(block[0], whole)
+    if "ACCEPT_DOCS" in os.environ:
+        README.write_text(shown)
+    assert shown == text
+
+
+def test_the_python_of_the_readme_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    [code] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    names: dict[str, rx.Reconciliation] = {}
+    with pytest.raises(AssertionError, match="DIFFER"):
+        exec(code, names)  # noqa: S102 - it is what the reader does
+    assert names["d"].counts.missing == 1
+
+
+def test_the_statements_of_the_readme_are_those_that_are_tested() -> None:
+    [block] = re.findall(r"```sql\n(.*?)```", README.read_text(), re.DOTALL)
+    tested = (ROOT / "tests" / "test_pipeline.py").read_text()
+    tables = set(re.findall(r"metrics\.\w+", block))
+    assert len(block.strip().splitlines()) == 4
+    assert all(table in tested for table in tables)
+
+
+def test_every_option_of_the_readme_exists() -> None:
+    text = README.read_text()
+    options = set(re.findall(r"`(?:-\w`, `)?(--[a-z-]+)", text))
+    source = (ROOT / "cli" / "recon_cli" / "options.py").read_text()
+    assert options <= set(re.findall(r"--[a-z0-9-]+", source))
+    assert (schemas() / "result.schema.json").is_file()
