@@ -76,8 +76,7 @@ def _polynomial(texts: pl.Series) -> NDArray[np.uint64]:
 
 def _powers(sizes: NDArray[np.int64]) -> NDArray[np.uint64]:
     longest = int(sizes.max(initial=0)) + 1
-    powers: NDArray[np.uint64] = np.cumprod(np.full(longest, _ODD, np.uint64))
-    return powers
+    return np.asarray(np.cumprod(np.full(longest, _ODD, np.uint64)), np.uint64)
 
 
 def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

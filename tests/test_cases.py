@@ -1,6 +1,6 @@
 """Golden cases: every folder under `tests/cases` is one, found by itself.
 
-`ACCEPT_CASES=1 pytest tests/test_cases.py` writes `expected.json` anew: read the change.
+`ACCEPT_CASES=1 pytest tests/test_cases.py` writes `expected.json` anew: read it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
-
 from recon_cli.app import app
+from typer.testing import CliRunner
 
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/old.csv"))

@@ -46,11 +46,11 @@ def test_the_wheel_holds_two_packages_and_every_schema(wheel: Path) -> None:
 def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     binaries = tmp_path / "venv" / "bin"
-    pip = [binaries / "python", "-m", "pip", "install", "--quiet"]
+    pip = [str(binaries / "python"), "-m", "pip", "install", "--quiet"]
     subprocess.run(
-        [*pip, "--require-hashes", "-r", ROOT / "requirements.lock"], check=True
+        [*pip, "--require-hashes", "-r", str(ROOT / "requirements.lock")], check=True
     )
-    subprocess.run([*pip, "--no-deps", wheel], check=True)
+    subprocess.run([*pip, "--no-deps", str(wheel)], check=True)
     (tmp_path / "old.csv").write_text("ID,X\n1,2\n")
     said = subprocess.run(
         [binaries / "recon", "diff", "old.csv", "old.csv", "-k", "ID"],

@@ -18,15 +18,17 @@ from jsonschema import validate
 from recon_engine import database as database_module
 from recon_engine import pipeline
 from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options, RunConfig
+from recon_engine.csvfile import open_csv
 from recon_engine.errors import Busy, ConfigError, DatabaseUnavailable
-from recon_engine.journal import opened
+from recon_engine.journal import new_run, opened
 from recon_engine.migrations import schemas
-from recon_engine.pipeline import Outcome
 from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from recon_engine.pipeline import Outcome
 
 
 OLD = b"ID,PAID,NOTE\n1,10.00,a\n2,20.00,b\n3,30.00,c\n4,40.00,\n"
@@ -36,9 +38,11 @@ README_STATEMENTS = (
     "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts DESC LIMIT 10",
     "SELECT * FROM metrics.recon_summary ORDER BY run_date DESC LIMIT 10",
     "SELECT * FROM metrics.mismatch_detail_sample ORDER BY created_ts DESC LIMIT 10",
-    "SELECT d.run_date, d.key_text, kv.key AS column_name, kv.value AS old_new_value "
-    "FROM metrics.mismatch_detail_sample d "
-    "CROSS JOIN LATERAL jsonb_each_text(d.payload) kv;",
+    (
+        "SELECT d.run_date, d.key_text, kv.key AS column_name, kv.value AS old_new_value"
+        " FROM metrics.mismatch_detail_sample d"
+        " CROSS JOIN LATERAL jsonb_each_text(d.payload) kv;"
+    ),
 )
 
 
@@ -457,7 +461,7 @@ def test_a_replaced_input_stays_with_a_warning(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders.deliver()
-    real = pipeline.publish
+    real = database_module.publish
 
     def publish_and_overwrite(*args: Any) -> None:
         real(*args)
@@ -484,7 +488,7 @@ def test_of_two_workers_without_a_lock_one_records(
     )
     folders.deliver()
     gate = threading.Barrier(2, timeout=60)
-    real = pipeline.publish
+    real = database_module.publish
 
     def together(*args: Any) -> None:
         gate.wait()
@@ -597,8 +601,8 @@ def test_a_batch_that_breaks_off_says_its_own_error(
     def stop(_: int) -> None:
         raise InterruptedError
 
-    file = pipeline.open_csv(Path(folders.inbound) / "claims_20261123.csv")
-    run_id = pipeline.new_run("claims").run_id
+    file = open_csv(Path(folders.inbound) / "claims_20261123.csv")
+    run_id = new_run("claims").run_id
     with pytest.raises(InterruptedError):
         database_module.load(folders.database, "claims", "old", run_id, file, stop)
     assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []
