@@ -161,8 +161,12 @@ def test_columns_can_be_mapped_and_ignored(pair: Path) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def run_in(folder: Path, *extra: str, program: tuple[str, ...] = ("-m", "recon_cli", "run"),
-           **environment: str) -> subprocess.CompletedProcess[str]:  # fmt: skip
+def run_in(
+    folder: Path,
+    *extra: str,
+    program: tuple[str, ...] = ("-m", "recon_cli", "run"),
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             sys.executable, *program,

@@ -39,8 +39,8 @@ README_STATEMENTS = (
     "SELECT * FROM metrics.recon_summary ORDER BY run_date DESC LIMIT 10",
     "SELECT * FROM metrics.mismatch_detail_sample ORDER BY created_ts DESC LIMIT 10",
     (
-        "SELECT d.run_date, d.key_text, kv.key AS column_name, kv.value AS old_new_value"
-        " FROM metrics.mismatch_detail_sample d"
+        "SELECT d.run_date, d.key_text, kv.key AS column_name,"
+        " kv.value AS old_new_value FROM metrics.mismatch_detail_sample d"
         " CROSS JOIN LATERAL jsonb_each_text(d.payload) kv;"
     ),
 )

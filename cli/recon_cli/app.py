@@ -148,7 +148,7 @@ def demo(
 
         config = demo.prepare(folder, rows=rows)
         with session.embedded(session.EMBEDDED) as conninfo:
-            with session.watching() as progress:
+            with session.watching(logged=False) as progress:
                 outcome = pipeline.run(config(conninfo), progress)
             render.outcome(outcome, Format.TABLE)
             if outcome.result is not None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -15,7 +19,6 @@ from recon_engine.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from recon_engine.pipeline import Outcome
     from recon_engine.reconciliation import Reconciliation
@@ -106,8 +109,6 @@ def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> 
     elif console().is_terminal:
         _table(names, table)
     else:
-        import sys
-
         csv.writer(sys.stdout, lineterminator="\n").writerows([names, *table])
 
 
@@ -143,7 +144,16 @@ def tour(conninfo: str, ended: Outcome, folder: Path) -> None:
         typer.echo(f"           {name:<24}{count:>6,}")
     typer.echo("\nlook around:")
     for line in TOUR:
-        typer.echo(f"  {line}")
+        typer.echo(f"  {_program()} {line}")
+
+
+def _program() -> str:
+    """What this very command is called from here."""
+    program = Path(sys.argv[0])
+    found = shutil.which("recon")
+    if program.name != "recon" or (found and Path(found).samefile(program)):
+        return "recon"
+    return os.path.relpath(program)
 
 
 TABLES: Final = (
@@ -156,7 +166,7 @@ TABLES: Final = (
     "artifact",
 )
 TOUR: Final = (
-    'recon sql "SELECT * FROM metrics.recon_summary ORDER BY run_date DESC LIMIT 5"',
-    'recon sql "SELECT key_text, payload FROM metrics.mismatch_detail_sample LIMIT 5"',
-    "recon demo   # a new pair, another run",
+    'sql "SELECT * FROM metrics.recon_summary ORDER BY run_date DESC LIMIT 5"',
+    'sql "SELECT key_text, payload FROM metrics.mismatch_detail_sample LIMIT 5"',
+    "demo   # a new pair, another run",
 )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 SHOWN = 12
+WIDEST = 20
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
 
 
@@ -82,10 +83,10 @@ def _side_warnings(name: str, side: Side) -> Iterator[str]:
 
 def _columns(result: Reconciliation) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
-    table.add_column("column", overflow="fold")
+    table.add_column("column", no_wrap=True)
     table.add_column("cells", justify="right", no_wrap=True)
     table.add_column("%", justify="right", no_wrap=True)
-    table.add_column("what changed", overflow="fold")
+    table.add_column("what changed", min_width=26)
     table.add_column("example old → new", overflow="ellipsis", no_wrap=True)
     differing = sorted(
         (c for c in result.by_column if c.mismatched),
@@ -127,7 +128,7 @@ def _shown(value: str) -> str:
     visible = "".join(c if c.isprintable() else "�" for c in value)
     if visible != visible.strip():
         visible = visible.replace(" ", "·")
-    return visible if len(visible) <= 24 else visible[:23] + "…"  # noqa: PLR2004
+    return visible if len(visible) <= WIDEST else visible[: WIDEST - 1] + "…"
 
 
 def _cost(result: Reconciliation) -> str:
