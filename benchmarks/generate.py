@@ -105,7 +105,7 @@ def _changed(
     mark = pl.Series(marks)
     return frame.with_columns(
         pl.when(mark & (which == at))
-        .then(pl.col(name) + "7")
+        .then(pl.col(name).fill_null("") + "7")
         .otherwise(name)
         .alias(name)
         for at, name in enumerate(names)
@@ -129,17 +129,26 @@ def _text(values: np.ndarray) -> pl.Series:
     return pl.Series(values).cast(pl.String)
 
 
+def _money(values: np.ndarray) -> pl.Series:
+    """Mostly nothing, else an amount, as in the yearly totals of a beneficiary."""
+    amount = _text(values % np.uint64(9_000)) + ".00"
+    return pl.select(
+        pl.when(pl.Series(values % np.uint64(3) == 0))
+        .then(amount)
+        .otherwise(pl.lit("0.00"))
+    ).to_series()
+
+
+# The mix of SynPUF: flags and codes of one or two characters, some dates, amounts.
 KINDS: Final[tuple[tuple[str, Callable[[np.ndarray], pl.Series]], ...]] = (
-    ("AMT", lambda v: _text(v % np.uint64(90_000)) + ".00"),
+    ("AMT", _money),
     ("DT", lambda v: _text(np.uint64(20_200_101) + v % np.uint64(28))),
     ("CD", lambda v: _text(v % np.uint64(100)).str.zfill(2)),
     ("FLAG", lambda v: _text(v % np.uint64(2) + np.uint64(1))),
     ("CNT", lambda v: _text(v % np.uint64(12))),
-    (
-        "AMT2",
-        lambda v: _text(v % np.uint64(7_000)) + "." + _text(v % np.uint64(10)) + "0",
-    ),
-    ("BLANK", lambda v: pl.Series([""]).new_from_index(0, len(v))),
+    ("SEX", lambda v: _text(v % np.uint64(2) + np.uint64(1))),
+    ("BLANK", lambda v: pl.Series([None], dtype=pl.String).new_from_index(0, len(v))),
+    ("FLAG", lambda v: _text(v % np.uint64(2) + np.uint64(1))),
 )
 
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recon_engine.config import OnSchemaDrift, Options
-from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch, did_you_mean
+from recon_engine.errors import (
+    ConfigError,
+    KeyMissing,
+    SchemaMismatch,
+    did_you_mean,
+    listed,
+    looks_like_header,
+)
 from recon_engine.model import Drift
 
 
@@ -39,15 +46,20 @@ def align(
     _check_renames(old, new, renames)
     back = {theirs: ours for ours, theirs in renames.items()}
     renamed = tuple(back.get(name, name) for name in new)
-    keys = tuple(back.get(name, name) for name in options.keys)
-    ignored = {back.get(name, name) for name in options.ignore}
+    keys = tuple(_in_old(name, old, back) for name in options.keys)
+    ignored = {_in_old(name, old, back) for name in options.ignore}
     _check_keys(keys, old, renamed, uris)
     _check_ignored(ignored, {*old, *renamed})
     drift = _drift(old, renamed, ignored)
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
-        raise _refusal(drift, uris)
+        raise _refusal(drift, uris, quotable=_quotable(old, new))
     common = set(renamed) - ignored - set(keys)
     return Alignment(keys, tuple(name for name in old if name in common), back, drift)
+
+
+def _in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
+    """The name of a column in OLD, given that or the one it is mapped to in NEW."""
+    return name if name in old else back.get(name, name)
 
 
 def _check_renames(
@@ -74,11 +86,13 @@ def _check_renames(
 
 def _check_keys(
     keys: Sequence[str],
-    old: Collection[str],
-    new: Collection[str],
+    old: Sequence[str],
+    new: Sequence[str],
     uris: tuple[str, str],
 ) -> None:
     for name in keys:
+        if keys.count(name) > 1:
+            raise ConfigError(f"key column {name} is named twice", help="name it once")
         for side, columns, uri in zip(("OLD", "NEW"), (old, new), uris, strict=True):
             if name not in columns:
                 raise KeyMissing(
@@ -87,7 +101,7 @@ def _check_keys(
                     file=uri,
                     line=1,
                     why="rows are matched by the key, so both files must have it",
-                    help="the columns are " + ", ".join(columns),
+                    help=_known(columns, quotable=_quotable(old, new)),
                 )
 
 
@@ -97,7 +111,7 @@ def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
             raise ConfigError(
                 f"--ignore {name}: no file has that column."
                 + did_you_mean(name, known),
-                help="the columns are " + ", ".join(sorted(known)),
+                help=_known(sorted(known), quotable=looks_like_header(known)),
             )
 
 
@@ -117,18 +131,33 @@ def _bare(name: str) -> str:
     return "".join(char for char in name.casefold() if char.isalnum())
 
 
-def _refusal(drift: Drift, uris: tuple[str, str]) -> SchemaMismatch:
+def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMismatch:
     sides = [
-        f"only in {side}: {', '.join(names)}"
+        f"only in {side}: {listed(names)}"
+        if quotable
+        else f"{len(names):,} columns are only in {side}"
         for side, names in (("OLD", drift.only_in_old), ("NEW", drift.only_in_new))
         if names
     ]
-    flags = [f"--map {old}={new}" for old, new in drift.renamed]
+    flags = [f"--map {old}={new}" for old, new in drift.renamed if quotable]
     return SchemaMismatch(
         "the two files do not have the same columns; " + "; ".join(sides),
         file=" and ".join(uris),
         line=1,
         why="a column that is on one side only cannot be reconciled",
         help=(f"if it was renamed: {' '.join(flags)}; " if flags else "")
-        + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare",
+        + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare"
+        + ("" if quotable else "; does each file begin with a header?"),
     )
+
+
+def _quotable(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether names may be told: a file without a header has values in their place."""
+    both = bool(set(old) & set(new))
+    return both and looks_like_header(old) and looks_like_header(new)
+
+
+def _known(columns: Sequence[str], *, quotable: bool) -> str:
+    if quotable:
+        return "the columns are " + listed(columns)
+    return f"there are {len(columns):,} columns; does each file begin with a header?"

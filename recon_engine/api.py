@@ -5,15 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
-from recon_engine.csvfile import open_csv
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
+from recon_engine.gate import open_csv
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import reconcile
+from recon_engine.storage import disk_errors
 
 
 if TYPE_CHECKING:
@@ -23,13 +25,16 @@ if TYPE_CHECKING:
     from recon_engine.reconciliation import Reconciliation
 
 
+Policy = TypeVar("Policy", bound=StrEnum)
+
+
 def diff(
     old: object,
     new: object,
     /,
     *,
     keys: str | Sequence[str],
-    ignore: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     renames: Mapping[str, str] | None = None,
     on_duplicate_keys: str = "pair",
     on_schema_drift: str = "refuse",
@@ -43,15 +48,27 @@ def diff(
     NEW. Raises a ReconError, which says what, where, why and how to mend it.
     """
     options = Options(
-        keys=(keys,) if isinstance(keys, str) else tuple(keys),
-        ignore=tuple(ignore),
+        keys=_names(keys),
+        ignore=_names(ignore),
         renames=dict(renames or {}),
-        on_duplicate_keys=OnDuplicateKeys(on_duplicate_keys),
-        on_schema_drift=OnSchemaDrift(on_schema_drift),
+        on_duplicate_keys=_policy(OnDuplicateKeys, on_duplicate_keys),
+        on_schema_drift=_policy(OnSchemaDrift, on_schema_drift),
         delimiter=delimiter,
         detail_limit=detail_limit,
     )
     return compare(old, new, options)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
+def _policy(policy: type[Policy], given: str) -> Policy:
+    if given not in set(policy):
+        raise ConfigError(
+            f"{given} is none of " + ", ".join(policy), help=policy.__doc__
+        )
+    return policy(given)
 
 
 def compare(
@@ -77,14 +94,15 @@ def _table(
         from recon_engine.storage import fetch_one
 
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-"))
-        path = fetch_one(uri, Path(folder))
-    if not path.is_file():
-        raise ConfigError(
-            "there is no such file" if not path.exists() else "it is not a file",
-            file=uri,
-            help="give the path of a CSV file",
-        )
-    with progress.step(
-        f"read {name}", total=path.stat().st_size, unit="bytes"
-    ) as advance:
-        return open_csv(path, uri=uri, delimiter=options.delimiter, advance=advance)
+        with progress.step(f"fetch {name}", unit="bytes") as advance:
+            path = fetch_one(uri, Path(folder), advance)
+    with disk_errors(uri):
+        if not path.is_file():
+            raise ConfigError(
+                "it is not a file" if path.exists() else "there is no such file",
+                file=uri,
+                help="give the path of a CSV file",
+            )
+        size = path.stat().st_size
+        with progress.step(f"read {name}", total=size, unit="bytes") as advance:
+            return open_csv(path, uri=uri, delimiter=options.delimiter, advance=advance)

@@ -62,9 +62,11 @@ def drop_identical(old: pl.DataFrame, new: pl.DataFrame) -> Remainder:
     `old`, `new`: the `row` and `key` digests in file order. Repeated rows are left to
     `diff`, which pairs them by their content.
     """
+    # Joined on one integer, which is cheaper; the other has to agree all the same.
     joined = (
         _unrepeated(old, "old")
-        .join(_unrepeated(new, "new"), on=["row", "key"], how="inner")
+        .join(_unrepeated(new, "new"), on="row", how="inner")
+        .filter(pl.col("key") == pl.col("key_right"))
         .select("old", "new")
         .collect(engine="streaming")
     )
@@ -110,10 +112,10 @@ def repeated(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
 
 def _unrepeated(side: pl.DataFrame, index: str) -> pl.LazyFrame:
-    rows = side.lazy().with_row_index(index)
+    rows = side.lazy().select("row", "key").with_row_index(index)
     if side["row"].n_unique() == side.height:
         return rows
-    return rows.filter(pl.struct("row", "key").is_unique())
+    return rows.filter(pl.col("row").is_unique())
 
 
 def _pair(

@@ -16,10 +16,17 @@ import adbc_driver_manager
 import polars as pl
 import pyarrow as pa
 
-from recon_engine.errors import DatabaseUnavailable, InternalError
+from recon_engine.errors import (
+    CommitUnknown,
+    DatabaseUnavailable,
+    InternalError,
+    TransientError,
+)
 from recon_engine.kinds import KINDS
+from recon_engine.parallel import in_order
 from recon_engine.postgres import bulk, connect
 from recon_engine.progress import ignore
+from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from recon_engine.csvfile import CsvFile
+    from recon_engine.csvfile import CsvFile, Part
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -38,6 +45,7 @@ BATCH_ROWS: Final = 5_000
 # characters do not fit, whatever the types; at 387 every length tried did.
 NAME_BYTES: Final = 63
 WIDEST: Final = 387
+SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 ARROW: Final[Mapping[str, pa.DataType]] = {
     "int4": pa.int32(),
@@ -58,13 +66,15 @@ RECONCILED: Final = """
 UPDATE metrics.pipeline_run_log SET status = 'RECONCILED', step = 'archive',
     old_rows = $2, new_rows = $3, old_sha256 = $4, new_sha256 = $5
 WHERE run_id = ($1::text)::uuid AND status = 'STARTED'
+RETURNING status
 """
+STATUS: Final = "SELECT status FROM metrics.pipeline_run_log WHERE run_id = %s"
 
 Row = dict[str, Any]
 
 
 class LostRace(Exception):
-    """Another worker recorded this very pair first; nothing of ours was recorded."""
+    """The pair has a result, or this run was given up: nothing was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ class Publication:
 def fits_columns(columns: Sequence[str]) -> bool:
     """Whether a table can have these columns; else each row is one `text[]`."""
     return len(columns) <= WIDEST and all(
-        len(name.encode()) <= NAME_BYTES for name in columns
+        len(name.encode()) <= NAME_BYTES and name not in SYSTEM for name in columns
     )
 
 
@@ -127,7 +137,7 @@ def load(
     columns = ", ".join(
         f"{quoted(field.name)} {'text[]' if as_array else 'text'}" for field in schema
     )
-    batches = _Batches(file.scan(), schema, advance, as_array=as_array)
+    batches = _Batches(file, schema, advance, as_array=as_array)
     with bulk(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS stage.{quoted(private)}")
@@ -144,19 +154,20 @@ def _stage_schema(columns: Sequence[str], *, as_array: bool) -> pa.Schema:
 
 
 class _Batches:
-    """Record batches of a scan; keeps the error that a driver would swallow."""
+    """Record batches of a file; keeps the error that a driver would swallow."""
 
     def __init__(
         self,
-        scan: pl.LazyFrame,
+        file: CsvFile,
         schema: pa.Schema,
         advance: Callable[[int], None],
         *,
         as_array: bool,
     ) -> None:
-        self.scan = scan.select(cells=pl.concat_list(pl.all())) if as_array else scan
+        self.file = file
         self.schema = schema
         self.advance = advance
+        self.as_array = as_array
         self.rows = 0
         self.error: BaseException | None = None
 
@@ -170,16 +181,24 @@ class _Batches:
             raise
 
     def read(self) -> Iterator[pa.RecordBatch]:
-        oldest = pl.CompatLevel.oldest()
         try:
-            for frame in self.scan.collect_batches(chunk_size=BATCH_ROWS):
-                table = frame.to_arrow(compat_level=oldest).cast(self.schema)
-                yield from table.to_batches()
-                self.rows += frame.height
-                self.advance(frame.height)
+            for table in in_order(self.arrow, self.file.parts):
+                for batch in table.to_batches(BATCH_ROWS):
+                    yield batch
+                    self.rows += batch.num_rows
+                    self.advance(batch.num_rows)
         except BaseException as error:
             self.error = error
             raise
+
+    def arrow(self, part: Part) -> pa.Table:
+        """A part as Arrow, in the exact types of the table."""
+        names = [f"c{at}" for at in range(len(self.file.columns))]
+        cells = self.file.cells(part, names)
+        if self.as_array:
+            cells = cells.select(pl.concat_list(pl.all()).alias("cells"))
+        table = cells.collect().to_arrow(compat_level=pl.CompatLevel.oldest())
+        return table.rename_columns(self.schema.names).cast(self.schema)
 
 
 def publish(conninfo: str, publication: Publication) -> None:
@@ -194,19 +213,24 @@ def publish(conninfo: str, publication: Publication) -> None:
             for name, rows in _metrics(publication).items():
                 _insert(cursor, name, rows)
         connection.commit()
-    # A commit after an error returns without one, and rolls back: ask, never assume.
-    if _status(conninfo, publication.run_id) != "RECONCILED":
+    _confirm(conninfo, publication.run_id)
+
+
+def _confirm(conninfo: str, run_id: UUID) -> None:
+    """A commit after an error returns without one and rolls back: ask, never assume."""
+    try:
+        with connect(conninfo) as connection:
+            row = connection.execute(STATUS, [run_id]).fetchone()
+    except TransientError as error:
+        raise CommitUnknown(
+            "the result was committed, and Postgres went away before it could say so",
+            why=error.why,
+            help="run again: that run finds out, and finishes the archive",
+        ) from None
+    if row is None or row[0] != RunStatus.RECONCILED:
         raise DatabaseUnavailable(
             "Postgres rolled the publication back", help="run again"
         )
-
-
-def _status(conninfo: str, run_id: UUID) -> str | None:
-    with connect(conninfo) as connection:
-        row = connection.execute(
-            "SELECT status FROM metrics.pipeline_run_log WHERE run_id = %s", [run_id]
-        ).fetchone()
-    return row[0] if row else None
 
 
 def discard(conninfo: str, tables: Sequence[str]) -> None:
@@ -230,14 +254,18 @@ def _swap(cursor: Any, table: StageTable) -> None:
 
 
 def _mark_reconciled(cursor: Any, publication: Publication) -> None:
+    """First of all, so that a worker that has lost writes nothing."""
     old, new = publication.result.old, publication.result.new
     values = (str(publication.run_id), old.rows, new.rows, old.sha256, new.sha256)
     try:
         cursor.execute(RECONCILED, values)
+        marked = cursor.fetchone()
     except adbc_driver_manager.IntegrityError as error:
-        if error.sqlstate == UNIQUE_VIOLATION:
-            raise LostRace from None
-        raise
+        if error.sqlstate != UNIQUE_VIOLATION:
+            raise
+        marked = None
+    if marked is None:
+        raise LostRace
 
 
 def _metrics(publication: Publication) -> dict[str, list[Row]]:

@@ -3,6 +3,8 @@
 ReconError
 ├── ConfigError                 mend the command or its configuration          exit 2
 ├── InputError                  mend or replace an input                       exit 3
+│   ├── InvalidFileCount        inbound does not hold exactly two data files
+│   ├── InvalidFilePair         the two are not one OLD and one NEW
 │   ├── MalformedInput          the bytes are not strict RFC 4180
 │   ├── EncodingError           the bytes are not UTF-8
 │   ├── EmptyFile               there is not even a header
@@ -27,6 +29,7 @@ No message, field or cause of these errors ever holds the value of a cell.
 
 from __future__ import annotations
 
+import re
 import traceback
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,6 +38,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+NAME = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
 
 
 class ReconError(Exception):
@@ -85,6 +91,18 @@ class InputError(ReconError):
     """An input was refused; nothing was written and nothing was moved."""
 
     status = "MALFORMED_INPUT"
+
+
+class InvalidFileCount(InputError):
+    """Inbound does not hold exactly two data files."""
+
+    status = "INVALID_FILE_COUNT"
+
+
+class InvalidFilePair(InputError):
+    """The two data files are not one of the OLD and one of the NEW system."""
+
+    status = "INVALID_FILE_PAIR"
 
 
 class MalformedInput(InputError):
@@ -200,8 +218,20 @@ def unforeseen(error: Exception) -> InternalError:
     )
 
 
+def listed(names: Iterable[str], limit: int = 10) -> str:
+    """Names in a sentence, not more than some."""
+    every = list(names)
+    rest = f" and {len(every) - limit:,} more" if len(every) > limit else ""
+    return ", ".join(every[:limit]) + rest
+
+
+def looks_like_header(names: Iterable[str]) -> bool:
+    """Whether these are names and not the values of a record in the header's place."""
+    return all(NAME.fullmatch(name) for name in names)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question to end a sentence with, or nothing: ` Did you mean CLM_ID?`."""
-    by_fold = {candidate.casefold(): candidate for candidate in known}
+    by_fold = {each.casefold(): each for each in known if NAME.fullmatch(each)}
     close = get_close_matches(name.casefold(), by_fold, n=1)
     return f" Did you mean {by_fold[close[0]]}?" if close else ""

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from recon_engine.csvfile import Part
 from recon_engine.errors import ConfigError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+PART_ROWS: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +44,71 @@ class Frame:
     def sha256(self) -> None:
         """A frame has no bytes of its own to pin."""
 
-    def scan(self) -> pl.LazyFrame:
-        """The cells as strings; nulls are blank."""
-        return self.data.lazy()
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Runs of rows."""
+        return tuple(
+            Part(first, 0, first, min(PART_ROWS, self.rows - first))
+            for first in range(0, self.rows, PART_ROWS)
+        )
+
+    def cells(self, part: Part, names: Sequence[str]) -> pl.LazyFrame:
+        """The cells of a part under these names."""
+        return _named(self.data.slice(part.first, part.rows), names).lazy()
+
+    def take(self, numbers: pl.Series, names: Sequence[str]) -> pl.DataFrame:
+        """Rows by their numbers."""
+        return _named(self.data[numbers], names)
 
 
 def frame(source: object, uri: str) -> Frame:
-    """A polars frame, or anything with `__arrow_c_stream__`, as a table of text."""
-    if isinstance(source, pl.LazyFrame):
-        source = source.collect()
-    data = source if isinstance(source, pl.DataFrame) else _imported(source)
+    """A polars frame, or anything with `__arrow_c_stream__`, as a table of text.
+
+    Raises ConfigError for what is no table of cells; never with what Polars says.
+    """
+    refusal: ConfigError | None = None
+    try:
+        return Frame(uri, _text(_imported(source), uri))
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever Polars says may quote cells
+        refusal = ConfigError(
+            f"the frame cannot be read as text: {type(error).__name__}",
+            file=uri,
+            help="cast its columns to strings, and collect it, before it is compared",
+        )
+    raise refusal
+
+
+def _text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
     if any("\0" in name or not name.strip() for name in data.columns):
         raise ConfigError("a frame has a column without a name", file=uri)
-    nested = [name for name, kind in data.schema.items() if kind.is_nested()]
-    if nested:
-        raise ConfigError(
-            f"column {nested[0]} holds nested values, not cells",
-            file=uri,
-            help="turn it into text or columns first",
-        )
-    return Frame(uri, data.select(pl.all().cast(pl.String).fill_null("")))
+    columns = []
+    for column in data:
+        if column.dtype.is_nested() or column.dtype in {pl.Object, pl.Binary}:
+            raise ConfigError(
+                f"column {column.name} holds {column.dtype}, not cells",
+                file=uri,
+                help="turn it into text or columns first",
+            )
+        columns.append(column.cast(pl.String).fill_null(""))
+    return pl.DataFrame(columns)
 
 
 def _imported(source: object) -> pl.DataFrame:
+    if isinstance(source, pl.LazyFrame):
+        return source.collect()
+    if isinstance(source, pl.DataFrame):
+        return source
     if not hasattr(source, "__arrow_c_stream__"):
         raise ConfigError(
             f"{type(source).__name__} is neither a path nor a frame",
             help="a path, a URL, a polars frame or anything with __arrow_c_stream__",
         )
     return pl.DataFrame(source)
+
+
+def _named(data: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    renamed = data.clone()
+    renamed.columns = list(names)
+    return renamed

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from recon_engine.errors import InvalidFileCount, InvalidFilePair
 from recon_engine.model import FilePair, SourceFile
-from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
@@ -16,23 +15,16 @@ if TYPE_CHECKING:
 
 DATA: Final = (".csv",)
 MARK: Final = "NEWSYSTEM"
+NO_DATA: Final = "inbound holds no data file"
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class NoPair:
-    """Why there is nothing to reconcile."""
+def classify(files: Iterable[SourceFile]) -> FilePair | None:
+    """OLD and NEW (NEWSYSTEM in its name); None where there is no data file.
 
-    status: RunStatus
-    message: str
-    help: str | None = None
-
-
-def classify(files: Iterable[SourceFile]) -> FilePair | NoPair:
-    """OLD and NEW (NEWSYSTEM in its name), or why there is no such pair.
-
-    Files that are not `.csv` are no data files; their names are logged.
+    Files that are not `.csv` are no data files; their names are logged. Raises
+    InvalidFileCount and InvalidFilePair.
     """
     data = []
     for file in sorted(files, key=lambda file: file.name):
@@ -41,18 +33,16 @@ def classify(files: Iterable[SourceFile]) -> FilePair | NoPair:
         else:
             log.warning("ignored_file", extra={"file": file.name})
     if not data:
-        return NoPair(RunStatus.NO_FILES, "inbound holds no data file")
+        return None
     names = ", ".join(file.name for file in data)
     if len(data) != 2:  # noqa: PLR2004 - a pair
-        return NoPair(
-            RunStatus.INVALID_FILE_COUNT,
+        raise InvalidFileCount(
             f"inbound holds {len(data)} data files, not 2: {names}",
             help="leave one file of each system there",
         )
     new = [file for file in data if MARK in file.name.upper()]
     if len(new) != 1:
-        return NoPair(
-            RunStatus.INVALID_FILE_PAIR,
+        raise InvalidFilePair(
             f"{len(new)} of the two files have {MARK} in the name, not 1: {names}",
             help=f"name the file of the new system so that it holds {MARK}",
         )

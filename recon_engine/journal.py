@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 SIDES = ("old", "new")
 
+# A recorded result can only succeed: nothing that happens afterwards takes it back.
+ENDING = {RunStatus.SUCCEEDED: [RunStatus.RECONCILED]}
+
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 ABANDON = """
 UPDATE metrics.pipeline_run_log SET status = 'ABANDONED', finished_ts = now(),
@@ -117,15 +120,21 @@ class Journal:
         )
         return run
 
-    def note(self, status: RunStatus, message: str | None) -> RunRecord:
-        """Log an attempt that ended before there was a pair to work on."""
+    def note(
+        self,
+        status: RunStatus,
+        message: str | None,
+        error: ReconError | None = None,
+    ) -> RunRecord:
+        """Log an attempt that did not get as far as working on a pair."""
         run = new_run(self.config.dataset)
-        record = record_of(run, self.config, status, message)
+        ended = status if error is None else RunStatus(error.status)
+        record = record_of(run, self.config, ended, message)
         self._insert(
             run,
             status=status,
             exit_code=record.exit_code,
-            error_code=None if record.exit_code == 0 else status,
+            error_code=None if record.exit_code == 0 else ended,
             error_message=message,
             finished_ts=record.finished,
         )
@@ -141,7 +150,7 @@ class Journal:
             self.connection.execute(
                 "UPDATE metrics.pipeline_run_log SET status = %s, exit_code = %s,"
                 " error_code = %s, error_message = %s, finished_ts = %s, step = %s"
-                " WHERE run_id = %s",
+                " WHERE run_id = %s AND status = ANY(%s)",
                 [
                     status,
                     record.exit_code,
@@ -150,6 +159,7 @@ class Journal:
                     record.finished,
                     run.steps[-1][0] if run.steps else None,
                     run.run_id,
+                    ENDING.get(status, [RunStatus.STARTED]),
                 ],
             )
             self.connection.cursor().executemany(
@@ -241,7 +251,7 @@ def _identity(pair: FilePair) -> dict[str, Any]:
     return {
         f"{side}_{fact}": getattr(file, fact)
         for side, file in zip(SIDES, (pair.old, pair.new), strict=True)
-        for fact in ("uri", "version", "etag", "size")
+        for fact in ("uri", "name", "version", "etag", "size")
     }
 
 
@@ -249,7 +259,7 @@ def _pair(row: dict[str, Any]) -> FilePair:
     old, new = (
         SourceFile(
             uri=row[f"{side}_uri"],
-            name=row[f"{side}_uri"].rsplit("/", 1)[-1],
+            name=row[f"{side}_name"],
             size=row[f"{side}_size"],
             etag=row[f"{side}_etag"],
             version=row[f"{side}_version"],

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from recon_engine import artifacts, inbox
 from recon_engine.alignment import align
-from recon_engine.csvfile import CsvFile, open_csv
 from recon_engine.database import (
     Artifact,
     LostRace,
@@ -25,7 +24,14 @@ from recon_engine.database import (
     publish,
     stage_name,
 )
-from recon_engine.errors import ArchiveConflict, ConfigError, ReconError, unforeseen
+from recon_engine.errors import (
+    ArchiveConflict,
+    Busy,
+    ConfigError,
+    ReconError,
+    unforeseen,
+)
+from recon_engine.gate import open_csv
 from recon_engine.journal import Journal, Run, fingerprint, new_run, opened, record_of
 from recon_engine.model import FilePair, RunRecord
 from recon_engine.progress import SILENT, Progress
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.config import RunConfig
+    from recon_engine.csvfile import CsvFile
     from recon_engine.model import SourceFile
     from recon_engine.reconciliation import Reconciliation
 
@@ -72,10 +79,11 @@ class Places:
         """Open them; results and processed files never go where inputs come from."""
         urls = (config.inbound, config.processed, config.out)
         inbound, processed, out = (open_storage(url) for url in urls)
-        if inbound.url in {processed.url, out.url}:
+        if len({inbound.url, processed.url, out.url}) < len(urls):
             raise ConfigError(
-                f"inbound is {inbound.url}, and so is processed or out",
-                help="give results and processed files places of their own",
+                "two of inbound, processed and out are the same place",
+                why=f"{inbound.url}, {processed.url}, {out.url}",
+                help="give inputs, processed inputs and results a place each",
             )
         return cls(inbound, processed, out)
 
@@ -98,17 +106,19 @@ def run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
     places = Places.of(config)
     config = places.named_in(config)
     with opened(config) as journal:  # 0 lock
-        _recover(journal, places)  # 1 recover
         try:
+            _recover(journal, places)  # 1 recover
             pair = _find_pair(places.inbound)  # 2 list, 3 identify
+            if pair is None:
+                return Outcome(journal.note(RunStatus.NO_FILES, inbox.NO_DATA))
+            identity = fingerprint(config, pair)
+            if earlier := journal.result_of(identity):
+                return _already_done(journal, places, earlier, pair)
+            attempt = journal.start(pair, identity)
         except ReconError as error:
-            return Outcome(journal.note(status_of(error), error.message), error=error)
-        if isinstance(pair, inbox.NoPair):
-            return Outcome(journal.note(pair.status, pair.message))
-        identity = fingerprint(config, pair)
-        if earlier := journal.result_of(identity):
-            return _already_done(journal, places, earlier, pair)
-        attempt = journal.start(pair, identity)
+            return _not_begun(journal, error)
+        except Exception as error:  # noqa: BLE001 - the run log has every outcome
+            return _not_begun(journal, unforeseen(error))
         return _Attempt(config, places, journal, attempt, pair, progress).run()
 
 
@@ -117,8 +127,8 @@ def dry_run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
     places = Places.of(config)
     attempt = new_run(config.dataset)
     pair = _find_pair(places.inbound)
-    if isinstance(pair, inbox.NoPair):
-        return Outcome(record_of(attempt, config, pair.status, pair.message))
+    if pair is None:
+        return Outcome(record_of(attempt, config, RunStatus.NO_FILES, inbox.NO_DATA))
     with _spool() as folder:
         old, new = _fetch(config, places, pair, folder, progress)
         result = reconcile(old, new, config.options, progress)
@@ -135,6 +145,8 @@ class _Attempt:
     attempt: Run
     pair: FilePair
     progress: Progress
+    result: Reconciliation | None = None
+    artifacts_at: str | None = None
     published: bool = False
 
     def run(self) -> Outcome:
@@ -164,21 +176,23 @@ class _Attempt:
             )
             with self.staging(old, new) as staged:  # 5 stage
                 with self.attempt.step("compare"):
-                    result = reconcile(
+                    self.result = reconcile(
                         old, new, self.config.options, self.progress
                     )  # 6 compare
                 with self.attempt.step("write"), self.progress.step("write"):
-                    written, at = self.write(result, folder)  # 7 write
+                    written = self.write(self.result, folder)  # 7 write
                 with self.attempt.step("stage"):
                     tables = [table.result() for table in staged]
             with self.attempt.step("publish"), self.progress.step("publish"):
-                self.publish(result, tables, written)  # 8 publish
+                self.publish(self.result, tables, written)  # 8 publish
         with self.attempt.step("archive"), self.progress.step("archive"):
             warning = _archive(
                 self.places, self.config.dataset, self.attempt.run_id, self.pair
             )  # 9 archive
-        record = self.close(RunStatus.SUCCEEDED, warning)  # 10 log
-        return Outcome(record, result, warning, at)
+        record = self.journal.close(
+            self.attempt, RunStatus.SUCCEEDED, warning
+        )  # 10 log
+        return Outcome(record, self.result, warning, self.artifacts_at)
 
     @contextmanager
     def staging(self, old: CsvFile, new: CsvFile) -> Iterator[list[Future[StageTable]]]:
@@ -215,7 +229,7 @@ class _Attempt:
                 advance_or_stop,
             )
 
-    def write(self, result: Reconciliation, folder: Path) -> tuple[list[Artifact], str]:
+    def write(self, result: Reconciliation, folder: Path) -> list[Artifact]:
         """Store the artifacts, and the manifest when all it names is there."""
         run_id, dataset = str(self.attempt.run_id), self.config.dataset
         prefix = f"{dataset}/{run_id}"
@@ -228,7 +242,8 @@ class _Attempt:
             stored.append(Artifact(each.name, uri, each.sha256, each.bytes, each.rows))
         manifest = artifacts.manifest(result, written, run_id=run_id, dataset=dataset)
         self.places.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
-        return stored, self.places.out.url.rstrip("/") + "/" + prefix
+        self.artifacts_at = f"{self.places.out.url}{prefix}/"
+        return stored
 
     def publish(
         self,
@@ -252,31 +267,41 @@ class _Attempt:
 
     def failed(self, error: ReconError) -> Outcome:
         """Log a failure. A result that is recorded stays: the next run archives it."""
-        if self.published:
-            record = record_of(
-                self.attempt, self.config, status_of(error), error.message
-            )
-        else:
-            record = self.close(status_of(error), error)
-        return Outcome(record, error=error)
+        record = self.close(status_of(error), error)
+        if not self.published:
+            return Outcome(record, error=error)
+        return Outcome(record, self.result, error, self.artifacts_at)
 
     def lost(self) -> Outcome:
-        """Another worker recorded this pair first: leave the field to it."""
-        record = self.close(RunStatus.ALREADY_DONE)
-        return Outcome(record)
+        """Another worker was first: drop own work, and help it to archive."""
+        earlier = self.journal.result_of(fingerprint(self.config, self.pair))
+        if earlier is None:
+            return self.failed(
+                Busy(
+                    "another worker took this run for dead and gave it up",
+                    why="the lock of the dataset was lost, as when a connection breaks",
+                    help="run again",
+                )
+            )
+        warning = _archive(self.places, self.config.dataset, earlier, self.pair)
+        return Outcome(self.close(RunStatus.ALREADY_DONE, warning), error=warning)
 
     def close(self, status: RunStatus, error: ReconError | None = None) -> RunRecord:
-        """Log how the attempt ended; what it staged and did not publish is dropped."""
-        if not self.published:
-            with suppress(ReconError):
-                discard(
-                    self.config.database,
-                    [
-                        stage_name(self.config.dataset, side, self.attempt.run_id)
-                        for side in SIDES
-                    ],
-                )
+        """Log how the attempt ended, unless its result is recorded: that stands."""
+        if self.published:
+            message = error.message if error else None
+            return record_of(self.attempt, self.config, status, message)
+        names = [
+            stage_name(self.config.dataset, side, self.attempt.run_id) for side in SIDES
+        ]
+        with suppress(ReconError):
+            discard(self.config.database, names)
         return self.journal.close(self.attempt, status, error)
+
+
+def _not_begun(journal: Journal, error: ReconError) -> Outcome:
+    """Log an attempt that failed before there was a pair to work on."""
+    return Outcome(journal.note(status_of(error), error.message, error), error=error)
 
 
 def _recover(journal: Journal, places: Places) -> None:
@@ -292,10 +317,10 @@ def _recover(journal: Journal, places: Places) -> None:
             journal.close(unfinished, RunStatus.SUCCEEDED, warning)
 
 
-def _find_pair(inbound: Storage) -> FilePair | inbox.NoPair:
+def _find_pair(inbound: Storage) -> FilePair | None:
     found = inbox.classify(inbound.files())
-    if isinstance(found, inbox.NoPair):
-        return found
+    if found is None:
+        return None
     return FilePair(inbound.identify(found.old), inbound.identify(found.new))
 
 
@@ -304,9 +329,8 @@ def _already_done(
 ) -> Outcome:
     """The pair has a result: do nothing twice, only see that it is archived."""
     warning = _archive(places, journal.config.dataset, earlier, pair)
-    record = journal.note(
-        RunStatus.ALREADY_DONE, f"reconciled before, by run {earlier}"
-    )
+    message = f"reconciled before, by run {earlier}"
+    record = journal.note(RunStatus.ALREADY_DONE, message, warning)
     return Outcome(record, error=warning)
 
 
@@ -345,25 +369,26 @@ def _gated(
 def _archive(
     places: Places, dataset: str, run_id: UUID, pair: FilePair
 ) -> ReconError | None:
-    """Copy both, verified, then remove both. A replaced input stays: a warning."""
-    warning: ReconError | None = None
-    copied = []
-    for file in (pair.old, pair.new):
-        try:
-            places.processed.archive(
-                file, places.inbound, f"{dataset}/{run_id}/{file.name}"
-            )
-            copied.append(file)
-        except ArchiveConflict as conflict:
-            warning = conflict
-    for file in copied:
+    """Copy both, verified; only then remove both. A replaced input stays: a warning."""
+    both = (pair.old, pair.new)
+    try:
+        for file in both:
+            name = f"{dataset}/{run_id}/{file.name}"
+            places.processed.archive(file, places.inbound, name)
+    except ArchiveConflict as conflict:
+        return _warned(conflict)
+    warning = None
+    for file in both:
         try:
             places.inbound.remove(file)
         except ArchiveConflict as conflict:
-            warning = conflict
-    if warning is not None:
-        log.warning("archive_conflict", extra={"file": warning.file})
+            warning = _warned(conflict)
     return warning
+
+
+def _warned(conflict: ArchiveConflict) -> ArchiveConflict:
+    log.warning("archive_conflict", extra={"file": conflict.file})
+    return conflict
 
 
 @contextmanager

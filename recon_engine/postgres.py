@@ -7,7 +7,7 @@ password. Only the SQLSTATE of it goes any further.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -28,17 +28,50 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# By the beginning of the SQLSTATE, the first that fits; all others may pass.
+CLASSES: Final[
+    tuple[tuple[tuple[str, ...], type[ReconError], str, str | None], ...]
+] = (
+    (
+        ("28", "42501"),
+        PermissionDenied,
+        "Postgres refuses these credentials",
+        "check user, password and grants",
+    ),
+    (("53100",), DiskFull, "the disk of Postgres is full", "make room, then run again"),
+    (
+        ("42P01", "3F000", "42703"),
+        ConfigError,
+        "the database does not have the tables of this version",
+        "run recon migrate",
+    ),
+    (
+        ("2BP01",),
+        ConfigError,
+        "something depends on a stage table, which each run replaces",
+        "build views on the metrics tables instead",
+    ),
+    (
+        ("22", "23", "42", "54"),
+        InternalError,
+        "Postgres refuses what was to be recorded",
+        "please report it with the SQLSTATE",
+    ),
+)
+
+
 @contextmanager
-def connect(conninfo: str) -> Iterator[psycopg.Connection]:
+def connect(conninfo: str, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
     """A connection for control: each statement is its own transaction."""
-    with classified():
-        connection = psycopg.connect(
+    with (
+        classified(),
+        psycopg.connect(
             conninfo,
-            autocommit=True,
+            autocommit=autocommit,
             client_encoding="utf8",
             application_name="recon-engine",
-        )
-    with connection:
+        ) as connection,
+    ):
         yield connection
 
 
@@ -54,64 +87,58 @@ def bulk(conninfo: str) -> Iterator[Any]:
 
 
 def ask(conninfo: str, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The column names and rows of one statement, which can change nothing."""
-    with connect(conninfo) as connection:
-        connection.execute("SET default_transaction_read_only = on")
-        with _explained(statement):
-            cursor = connection.execute(statement)
+    """The column names and rows of one statement, which can change nothing.
+
+    One, because a prepared statement is one; nothing, because the transaction it runs
+    in is read-only and cannot be left by it.
+    """
+    refusal: ConfigError | None = None
+    with connect(conninfo, autocommit=False) as connection:
+        connection.read_only = True
+        try:
+            cursor = connection.execute(statement.encode(), prepare=True)
             names = [column.name for column in cursor.description or ()]
             return names, cursor.fetchall() if names else []
-
-
-@contextmanager
-def _explained(statement: str) -> Iterator[None]:
-    """A user's own statement: Postgres says where it is wrong, and quotes no row."""
-    try:
-        with classified():
-            yield
-    except (InternalError, ConfigError) as error:
-        raise ConfigError(
-            "Postgres refuses the statement",
-            why=error.why,
-            help="check it: " + statement,
-        ) from None
+        except (
+            psycopg.ProgrammingError,
+            psycopg.DataError,
+            psycopg.InternalError,
+        ) as e:
+            at = e.diag.statement_position
+            refusal = ConfigError(
+                "Postgres refuses the statement"
+                + (f" at character {at}" if at else ""),
+                why=f"SQLSTATE {e.sqlstate}",
+                help="one SELECT, spelled right; 25006 means it would change something",
+            )
+    raise refusal
 
 
 @contextmanager
 def classified() -> Iterator[None]:
-    """Turn what psycopg and ADBC raise into errors of ours."""
+    """Turn what psycopg and ADBC raise into errors of ours, which do not carry it."""
+    ours: ReconError | None = None
     try:
         yield
     except (psycopg.Error, adbc_driver_manager.Error) as error:
-        raise _ours(error) from None
+        ours = _ours(error)
+    # Raised out here, it has no context in which the driver's words live on.
+    if ours is not None:
+        raise ours
 
 
 def _ours(error: psycopg.Error | adbc_driver_manager.Error) -> ReconError:
     code = getattr(error, "sqlstate", None) or ""
-    why = f"SQLSTATE {code}" if code else None
     if isinstance(error, psycopg.ProgrammingError) and not code:
         return ConfigError(
             "the address of the database cannot be understood",
             help="RECON_DATABASE_URL=postgresql://user@host/database",
         )
-    if code.startswith("28") or code == "42501":
-        return PermissionDenied(
-            "Postgres refuses these credentials",
-            why=why,
-            help="check user, password and grants",
-        )
-    if code == "53100":
-        return DiskFull("the disk of Postgres is full", why=why)
-    if code in {"42P01", "3F000", "42703"}:
-        return ConfigError(
-            "the database does not have the tables of this version",
-            why=why,
-            help="run recon migrate",
-        )
-    if code.startswith(("22", "23", "42")):
-        return InternalError("Postgres refuses what was to be recorded", why=why)
+    for codes, kind, message, remedy in CLASSES:
+        if code.startswith(codes):
+            return kind(message, why=f"SQLSTATE {code}", help=remedy)
     return DatabaseUnavailable(
         "Postgres cannot be reached, or could not do what it was asked",
-        why=why,
+        why=f"SQLSTATE {code}" if code else None,
         help="check the address and that the server runs, then run again",
     )

@@ -169,14 +169,14 @@ class Reconciliation:
         return self.frames.missing
 
     def extra(self) -> pl.DataFrame:
-        """The rows in NEW only, whole, in the columns of NEW."""
+        """The rows in NEW only, whole; mapped columns have their names in OLD."""
         return self.frames.extra
 
     def duplicates(self, side: Literal["old", "new"]) -> pl.DataFrame:
         """The keys that repeat on a side: `key` (a struct) and `rows`, worst first."""
-        if side == "old":
-            return self.frames.duplicates_old
-        return self.frames.duplicates_new
+        return {"old": self.frames.duplicates_old, "new": self.frames.duplicates_new}[
+            side
+        ]
 
     def to_dict(self) -> dict[str, object]:
         """The result as plain values, in the schema `recon-result/1`."""
@@ -269,7 +269,8 @@ class Reconciliation:
         )
 
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
-        return rows.select(self.keys).head(self.detail_limit).to_dicts()
+        columns = [rows.get_column(name) for name in self.keys]
+        return pl.DataFrame(columns).head(self.detail_limit).to_dicts()
 
 
 def kinds_text(column: Column) -> str:

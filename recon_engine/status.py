@@ -44,7 +44,7 @@ class RunStatus(StrEnum):
     INTERRUPTED = "INTERRUPTED"
 
 
-class Outcome(NamedTuple):
+class Meaning(NamedTuple):
     """What a status means to the caller."""
 
     exit_code: int
@@ -53,54 +53,54 @@ class Outcome(NamedTuple):
 
 
 _S = RunStatus
-STATUSES: Mapping[RunStatus, Outcome] = MappingProxyType(
+STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
     {
-        _S.STARTED: Outcome(4, True, "the run is under way, or its worker died"),
-        _S.RECONCILED: Outcome(
+        _S.STARTED: Meaning(4, True, "the run is under way, or its worker died"),
+        _S.RECONCILED: Meaning(
             4, True, "the result is recorded; the inputs are not yet archived"
         ),
-        _S.ABANDONED: Outcome(4, True, "the worker died before a result was recorded"),
-        _S.SUCCEEDED: Outcome(
+        _S.ABANDONED: Meaning(4, True, "the worker died before a result was recorded"),
+        _S.SUCCEEDED: Meaning(
             0, False, "the result is recorded and the inputs are archived"
         ),
-        _S.ALREADY_DONE: Outcome(
+        _S.ALREADY_DONE: Meaning(
             0, False, "this very pair was reconciled before; nothing was done twice"
         ),
-        _S.NO_FILES: Outcome(
+        _S.NO_FILES: Meaning(
             0, False, "inbound holds no data file (--fail-on-no-files: exit 3)"
         ),
-        _S.USAGE_ERROR: Outcome(2, False, "the command or configuration is wrong"),
-        _S.INVALID_FILE_COUNT: Outcome(
+        _S.USAGE_ERROR: Meaning(2, False, "the command or configuration is wrong"),
+        _S.INVALID_FILE_COUNT: Meaning(
             3, False, "inbound does not hold exactly two data files"
         ),
-        _S.INVALID_FILE_PAIR: Outcome(
+        _S.INVALID_FILE_PAIR: Meaning(
             3, False, "the two files are not one OLD and one NEW (NEWSYSTEM)"
         ),
-        _S.SCHEMA_MISMATCH: Outcome(3, False, "a column is in one file only"),
-        _S.KEY_MISSING: Outcome(3, False, "a key column is not in both files"),
-        _S.MALFORMED_INPUT: Outcome(3, False, "a file is not strict RFC 4180 CSV"),
-        _S.ENCODING_ERROR: Outcome(3, False, "a file is not UTF-8"),
-        _S.EMPTY_FILE: Outcome(3, False, "a file has no bytes, not even a header"),
-        _S.DUPLICATE_KEYS: Outcome(
+        _S.SCHEMA_MISMATCH: Meaning(3, False, "a column is in one file only"),
+        _S.KEY_MISSING: Meaning(3, False, "a key column is not in both files"),
+        _S.MALFORMED_INPUT: Meaning(3, False, "a file is not strict RFC 4180 CSV"),
+        _S.ENCODING_ERROR: Meaning(3, False, "a file is not UTF-8"),
+        _S.EMPTY_FILE: Meaning(3, False, "a file has no bytes, not even a header"),
+        _S.DUPLICATE_KEYS: Meaning(
             3, False, "a key repeats and --on-duplicate-keys is fail"
         ),
-        _S.PERMISSION_DENIED: Outcome(
+        _S.PERMISSION_DENIED: Meaning(
             3, False, "storage or database refuses the credentials"
         ),
-        _S.BUSY: Outcome(4, True, "another worker is reconciling this dataset"),
-        _S.INPUT_CHANGED: Outcome(4, True, "an input was replaced during the run"),
-        _S.STORAGE_UNAVAILABLE: Outcome(4, True, "the storage does not answer"),
-        _S.DATABASE_UNAVAILABLE: Outcome(4, True, "Postgres does not answer"),
-        _S.COMMIT_UNKNOWN: Outcome(
+        _S.BUSY: Meaning(4, True, "another worker is reconciling this dataset"),
+        _S.INPUT_CHANGED: Meaning(4, True, "an input was replaced during the run"),
+        _S.STORAGE_UNAVAILABLE: Meaning(4, True, "the storage does not answer"),
+        _S.DATABASE_UNAVAILABLE: Meaning(4, True, "Postgres does not answer"),
+        _S.COMMIT_UNKNOWN: Meaning(
             4, True, "the reply to COMMIT was lost; the next run finds out"
         ),
-        _S.DISK_FULL: Outcome(4, True, "there is no room on a disk"),
-        _S.OUT_OF_BUDGET: Outcome(4, True, "the memory budget is too small"),
-        _S.ARCHIVE_CONFLICT: Outcome(
+        _S.DISK_FULL: Meaning(4, True, "there is no room on a disk"),
+        _S.OUT_OF_BUDGET: Meaning(4, True, "the memory budget is too small"),
+        _S.ARCHIVE_CONFLICT: Meaning(
             4, True, "the result is recorded; a replaced input stays in inbound"
         ),
-        _S.INTERNAL_ERROR: Outcome(70, False, "a bug: a law did not hold"),
-        _S.INTERRUPTED: Outcome(
+        _S.INTERNAL_ERROR: Meaning(70, False, "a bug: a law did not hold"),
+        _S.INTERRUPTED: Meaning(
             143, True, "stopped by SIGTERM (143) or Ctrl-C (130) before a result"
         ),
     }

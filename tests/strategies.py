@@ -21,7 +21,22 @@ CELLS = st.one_of(
     st.text(st.sampled_from('abA01 ,"\n\r\t.é-'), max_size=4),
 )  # fmt: skip
 KEYS = st.sampled_from(["", "1", "01", "2", "a", "A", "a ", 'k"', "k,1", "k\n"])
-NAMES = ["id", "part", "v", "w x", 'q"n', "é", "old", "new", "key", "row", "rows"]
+NAMES = [
+    "id",
+    "part",
+    "v",
+    "w x",
+    'q"n',
+    "é",
+    "old",
+    "new",
+    "key",
+    "row",
+    "rows",
+    "*",
+    "^x$",
+    "^.*$",
+]
 
 
 @dataclass(frozen=True)

@@ -89,14 +89,6 @@ def test_the_python_of_the_readme_runs(
     assert names["d"].counts.missing == 1
 
 
-def test_the_statements_of_the_readme_are_those_that_are_tested() -> None:
-    [block] = re.findall(r"```sql\n(.*?)```", README.read_text(), re.DOTALL)
-    tested = (ROOT / "tests" / "test_pipeline.py").read_text()
-    tables = set(re.findall(r"metrics\.\w+", block))
-    assert len(block.strip().splitlines()) == 4
-    assert all(table in tested for table in tables)
-
-
 def test_every_option_of_the_readme_exists() -> None:
     text = README.read_text()
     options = set(re.findall(r"`(?:-\w`, `)?(--[a-z-]+)", text))

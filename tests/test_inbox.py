@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon_engine.inbox import NoPair, classify
+from recon_engine.errors import InputError
+from recon_engine.inbox import classify
 from recon_engine.model import FilePair, SourceFile
 from recon_engine.status import RunStatus
 
@@ -34,8 +35,6 @@ def test_a_pair_is_told_by_the_mark_in_the_name(
 @pytest.mark.parametrize(
     ("names", "status"),
     [
-        ([], RunStatus.NO_FILES),
-        (["a.txt"], RunStatus.NO_FILES),
         (["a.csv"], RunStatus.INVALID_FILE_COUNT),
         (["a.csv", "b.csv", "c_NEWSYSTEM.csv"], RunStatus.INVALID_FILE_COUNT),
         (["a.csv", "b.csv"], RunStatus.INVALID_FILE_PAIR),
@@ -45,10 +44,15 @@ def test_a_pair_is_told_by_the_mark_in_the_name(
 def test_what_is_no_pair_says_which_case_it_is(
     names: list[str], status: RunStatus
 ) -> None:
-    found = classify(map(file, names))
-    assert isinstance(found, NoPair)
-    assert found.status is status
-    assert all(name in found.message for name in names if name.endswith(".csv"))
+    with pytest.raises(InputError) as caught:
+        classify(map(file, names))
+    assert caught.value.status == status
+    assert all(name in caught.value.message for name in names)
+
+
+@pytest.mark.parametrize("names", [[], ["a.txt"]])
+def test_no_data_file_is_no_error(names: list[str]) -> None:
+    assert classify(map(file, names)) is None
 
 
 @given(
@@ -60,4 +64,11 @@ def test_the_order_of_the_listing_has_no_part_in_it(
     both: tuple[list[str], list[str]],
 ) -> None:
     one, other = both
-    assert classify(map(file, one)) == classify(map(file, other))
+    assert answer(one) == answer(other)
+
+
+def answer(names: list[str]) -> object:
+    try:
+        return classify(map(file, names))
+    except InputError as error:
+        return error.message

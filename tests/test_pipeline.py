@@ -18,8 +18,8 @@ from jsonschema import validate
 from recon_engine import database as database_module
 from recon_engine import pipeline
 from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options, RunConfig
-from recon_engine.csvfile import open_csv
 from recon_engine.errors import Busy, ConfigError, DatabaseUnavailable
+from recon_engine.gate import open_csv
 from recon_engine.journal import new_run, opened
 from recon_engine.migrations import schemas
 from recon_engine.status import RunStatus
@@ -34,16 +34,8 @@ if TYPE_CHECKING:
 OLD = b"ID,PAID,NOTE\n1,10.00,a\n2,20.00,b\n3,30.00,c\n4,40.00,\n"
 NEW = b'NOTE,ID,PAID\na,1,10\nb,2,20.00\nC,3,30.00\n"",5,50.00\n'
 
-README_STATEMENTS = (
-    "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts DESC LIMIT 10",
-    "SELECT * FROM metrics.recon_summary ORDER BY run_date DESC LIMIT 10",
-    "SELECT * FROM metrics.mismatch_detail_sample ORDER BY created_ts DESC LIMIT 10",
-    (
-        "SELECT d.run_date, d.key_text, kv.key AS column_name,"
-        " kv.value AS old_new_value FROM metrics.mismatch_detail_sample d"
-        " CROSS JOIN LATERAL jsonb_each_text(d.payload) kv;"
-    ),
-)
+README = (Path(__file__).parents[1] / "README.md").read_text()
+README_STATEMENTS = README.partition("```sql\n")[2].partition("```")[0].splitlines()
 
 
 class Site:
@@ -473,10 +465,131 @@ def test_a_replaced_input_stays_with_a_warning(
     assert outcome.record.exit_code == 4
     assert outcome.result is not None
     assert folders.names(folders.inbound) == {
-        "claims_20261123.csv": b"ID,PAID,NOTE\n9,9,9\n"
+        "claims_20261123.csv": b"ID,PAID,NOTE\n9,9,9\n",
+        "claims_20261123_NEWSYSTEM.csv": NEW,
     }
     [log] = folders.rows("SELECT status, error_code FROM metrics.pipeline_run_log")
     assert log == {"status": "SUCCEEDED", "error_code": "ARCHIVE_CONFLICT"}
+
+
+def test_an_interrupt_after_publishing_takes_nothing_back(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_archive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            folders.run()
+    assert folders.statuses() == ["RECONCILED"]
+    folders.run()
+    assert folders.statuses() == ["SUCCEEDED", "NO_FILES"]
+    assert len(folders.rows("SELECT * FROM metrics.recon_summary")) == 1
+
+
+def test_a_commit_whose_outcome_is_unknown_is_finished_by_the_next_run(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+
+    def gone(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database_module, "connect", gone)
+        outcome = folders.run()
+    assert (outcome.record.status, outcome.record.exit_code) == ("COMMIT_UNKNOWN", 4)
+    assert folders.statuses() == ["RECONCILED"]
+    folders.run()
+    assert folders.statuses() == ["SUCCEEDED", "NO_FILES"]
+    assert len(folders.rows("SELECT * FROM metrics.recon_summary")) == 1
+
+
+def test_a_run_that_was_given_up_records_nothing(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+    real = database_module.publish
+
+    def given_up_first(*args: Any) -> None:
+        with psycopg.connect(folders.database) as connection:
+            connection.execute("UPDATE metrics.pipeline_run_log SET status='ABANDONED'")
+        real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "publish", given_up_first)
+        assert folders.run().record.status is RunStatus.BUSY
+    assert folders.rows("SELECT * FROM metrics.recon_summary") == []
+    assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []
+    assert folders.run().record.status is RunStatus.SUCCEEDED
+
+
+def test_recovery_finds_files_whose_names_look_odd(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put("old %41 ü file.csv", OLD)
+    site.put("new %41 ü NEWSYSTEM.csv", NEW)
+
+    def crash(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_archive", crash)
+        with pytest.raises(SystemExit):
+            site.run()
+    site.run()
+    assert site.statuses() == ["SUCCEEDED", "NO_FILES"]
+    assert site.names(site.inbound) == {}
+    assert {
+        name.rsplit("/", 1)[1]: data
+        for name, data in site.names(site.processed).items()
+    } == {
+        "old %41 ü file.csv": OLD,
+        "new %41 ü NEWSYSTEM.csv": NEW,
+    }
+
+
+def test_neither_input_is_deleted_unless_both_are_archived(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+    real = database_module.publish
+
+    def publish_and_occupy(conninfo: str, publication: Any) -> None:
+        real(conninfo, publication)
+        taken = Path(folders.processed) / "claims" / str(publication.run_id)
+        taken.mkdir(parents=True)
+        (taken / "claims_20261123_NEWSYSTEM.csv").write_bytes(b"other bytes")
+
+    monkeypatch.setattr(pipeline, "publish", publish_and_occupy)
+    assert folders.run().record.status is RunStatus.ARCHIVE_CONFLICT
+    assert len(folders.names(folders.inbound)) == 2
+
+
+def test_a_failure_before_there_is_a_pair_is_logged_too(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("SECRET")
+
+    monkeypatch.setattr(pipeline, "_recover", broken)
+    assert folders.run().record.exit_code == 70
+    [log] = folders.rows("SELECT status, error_message FROM metrics.pipeline_run_log")
+    assert log["status"] == "INTERNAL_ERROR"
+    assert "SECRET" not in log["error_message"]
+
+
+@pytest.mark.parametrize("name", ["ctid", "xmin", "x" * 64, "y" * 6_000])
+def test_names_that_postgres_cannot_have_are_staged_in_an_array(
+    folders: FolderSite, name: str
+) -> None:
+    data = f"ID,{name}\n1,2\n".encode()
+    folders.deliver(data, data)
+    assert folders.run().record.status is RunStatus.SUCCEEDED
+    assert folders.rows("SELECT cells FROM stage.claims_new") == [{"cells": ["1", "2"]}]
 
 
 def test_of_two_workers_without_a_lock_one_records(
@@ -567,8 +680,10 @@ def test_an_unreachable_database_is_told_without_its_address(
 
 
 def test_places_must_differ(folders: FolderSite) -> None:
-    with pytest.raises(ConfigError, match="inbound"):
+    with pytest.raises(ConfigError, match="same place"):
         folders.run(out=folders.inbound + "/")
+    with pytest.raises(ConfigError, match="same place"):
+        folders.run(out=folders.processed)
 
 
 def test_more_objects_than_a_page_holds_are_counted(site: Site) -> None:

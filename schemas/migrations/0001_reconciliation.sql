@@ -20,12 +20,14 @@ CREATE TABLE metrics.pipeline_run_log (
     error_code text,
     error_message text,
     old_uri text,
+    old_name text,
     old_version text,
     old_etag text,
     old_size bigint CHECK (old_size >= 0),
     old_sha256 text,
     old_rows bigint CHECK (old_rows >= 0),
     new_uri text,
+    new_name text,
     new_version text,
     new_etag text,
     new_size bigint CHECK (new_size >= 0),
@@ -82,6 +84,8 @@ COMMENT ON COLUMN metrics.pipeline_run_log.error_message IS
     'What went wrong, without the value of any cell.';
 COMMENT ON COLUMN metrics.pipeline_run_log.old_uri IS
     'Where the OLD file was read from.';
+COMMENT ON COLUMN metrics.pipeline_run_log.old_name IS
+    'The name of the OLD file, as it stands in inbound.';
 COMMENT ON COLUMN metrics.pipeline_run_log.old_version IS
     'The object version of the OLD file, where the storage keeps versions.';
 COMMENT ON COLUMN metrics.pipeline_run_log.old_etag IS
@@ -94,6 +98,8 @@ COMMENT ON COLUMN metrics.pipeline_run_log.old_rows IS
     'The data rows of the OLD file, rejected ones included.';
 COMMENT ON COLUMN metrics.pipeline_run_log.new_uri IS
     'Where the NEW file was read from.';
+COMMENT ON COLUMN metrics.pipeline_run_log.new_name IS
+    'The name of the NEW file, as it stands in inbound.';
 COMMENT ON COLUMN metrics.pipeline_run_log.new_version IS
     'The object version of the NEW file, where the storage keeps versions.';
 COMMENT ON COLUMN metrics.pipeline_run_log.new_etag IS
@@ -253,7 +259,7 @@ CREATE TABLE metrics.mismatch_by_column (
     kind_number bigint NOT NULL DEFAULT 0 CHECK (kind_number >= 0),
     kind_date bigint NOT NULL DEFAULT 0 CHECK (kind_date >= 0),
     kind_text bigint NOT NULL DEFAULT 0 CHECK (kind_text >= 0),
-    PRIMARY KEY (run_id, column_name),
+    PRIMARY KEY (run_id, ordinal),
     CONSTRAINT every_cell_is_accounted_for CHECK (
         compared = equal_exact + tolerated + mismatched
     ),
