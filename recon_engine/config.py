@@ -96,7 +96,6 @@ class RunConfig:
     options: Options
     database: str = field(repr=False)
     fail_on_no_files: bool = False
-    dry_run: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a dataset name that cannot name tables and folders."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,8 @@ COLUMNS: Final = (
     "CLM_NOTE",
 )
 
+OURS: Final = re.compile(r"claims_\d{8}T\d{6}_(OLD|NEW)SYSTEM\.csv")
+
 Claim = dict[str, str]
 
 
@@ -46,8 +49,9 @@ def prepare(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
     """
     inbound = folder / "inbound"
     inbound.mkdir(parents=True, exist_ok=True)
-    for left in inbound.glob("claims_*.csv"):
-        left.unlink()
+    for path in inbound.iterdir():
+        if OURS.fullmatch(path.name):
+            path.unlink()
     stem = f"claims_{datetime.now(UTC):%Y%m%dT%H%M%S}"
     write_pair(
         inbound / f"{stem}_OLDSYSTEM.csv", inbound / f"{stem}_NEWSYSTEM.csv", rows=rows

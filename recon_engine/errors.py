@@ -29,6 +29,7 @@ No message, field or cause of these errors ever holds the value of a cell.
 
 from __future__ import annotations
 
+import errno
 import re
 import traceback
 from difflib import get_close_matches
@@ -207,8 +208,24 @@ class InternalError(ReconError):
     status = "INTERNAL_ERROR"
 
 
-def unforeseen(error: Exception) -> InternalError:
+def of_system(number: int | None, file: str | None = None) -> ReconError:
+    """What the operating system refuses, by its errno."""
+    why = errno.errorcode.get(number or 0, "an unnamed error")
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        text = "there is no room left on the disk"
+        return DiskFull(text, file=file, why=why, help="make room and run again")
+    if number in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        text = "the file system refuses access"
+        mend = "check the owner and the mode of the file and its folder"
+        return PermissionDenied(text, file=file, why=why, help=mend)
+    text = "the file system failed"
+    return StorageUnavailable(text, file=file, why=why, help="run again")
+
+
+def unforeseen(error: Exception) -> ReconError:
     """An exception that nobody planned for: where it arose, never what it says."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return of_system(error.errno)
     frames = traceback.extract_tb(error.__traceback__)
     at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return InternalError(

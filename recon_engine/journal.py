@@ -141,7 +141,11 @@ class Journal:
         return record
 
     def close(
-        self, run: Run, status: RunStatus, error: ReconError | None = None
+        self,
+        run: Run,
+        status: RunStatus,
+        error: ReconError | None = None,
+        exit_code: int | None = None,
     ) -> RunRecord:
         """Log how a run ended. `SUCCEEDED` with an error: done, with a warning."""
         ended = RunStatus(error.status) if error else status
@@ -153,7 +157,7 @@ class Journal:
                 " WHERE run_id = %s AND status = ANY(%s)",
                 [
                     status,
-                    record.exit_code,
+                    record.exit_code if exit_code is None else exit_code,
                     error.status if error else None,
                     record.message,
                     record.finished,

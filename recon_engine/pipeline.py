@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 
 SIDES = ("old", "new")
+CTRL_C = 130
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,8 @@ def run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
             attempt = journal.start(pair, identity)
         except ReconError as error:
             return _not_begun(journal, error)
-        except Exception as error:  # noqa: BLE001 - the run log has every outcome
+        except Exception as error:
+            log.debug("unforeseen", exc_info=error)
             return _not_begun(journal, unforeseen(error))
         return _Attempt(config, places, journal, attempt, pair, progress).run()
 
@@ -157,11 +159,12 @@ class _Attempt:
         except LostRace:
             return self.lost()
         except KeyboardInterrupt:
-            self.close(RunStatus.INTERRUPTED)
+            self.close(RunStatus.INTERRUPTED, exit_code=CTRL_C)
             raise
         except ReconError as error:
             return self.failed(error)
-        except Exception as error:  # noqa: BLE001 - the run log has every outcome
+        except Exception as error:
+            log.debug("unforeseen", exc_info=error)
             return self.failed(unforeseen(error))
 
     def work(self) -> Outcome:
@@ -286,7 +289,12 @@ class _Attempt:
         warning = _archive(self.places, self.config.dataset, earlier, self.pair)
         return Outcome(self.close(RunStatus.ALREADY_DONE, warning), error=warning)
 
-    def close(self, status: RunStatus, error: ReconError | None = None) -> RunRecord:
+    def close(
+        self,
+        status: RunStatus,
+        error: ReconError | None = None,
+        exit_code: int | None = None,
+    ) -> RunRecord:
         """Log how the attempt ended, unless its result is recorded: that stands."""
         if self.published:
             message = error.message if error else None
@@ -296,7 +304,7 @@ class _Attempt:
         ]
         with suppress(ReconError):
             discard(self.config.database, names)
-        return self.journal.close(self.attempt, status, error)
+        return self.journal.close(self.attempt, status, error, exit_code)
 
 
 def _not_begun(journal: Journal, error: ReconError) -> Outcome:

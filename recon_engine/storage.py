@@ -22,13 +22,10 @@ from urllib.parse import unquote_to_bytes
 from recon_engine.errors import (
     ArchiveConflict,
     ConfigError,
-    DiskFull,
     InputChanged,
     InternalError,
-    PermissionDenied,
-    ReconError,
-    StorageUnavailable,
     did_you_mean,
+    of_system,
 )
 from recon_engine.model import SourceFile
 from recon_engine.progress import ignore
@@ -235,20 +232,7 @@ def disk_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _ours(error.errno, name) from None
-
-
-def _ours(number: int | None, name: str) -> ReconError:
-    why = errno.errorcode.get(number or 0, "an unnamed error")
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        text = "there is no room left on the disk"
-        return DiskFull(text, file=name, why=why, help="make room and run again")
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        text = "the file system refuses access"
-        mend = "check the owner and the mode of the file and its folder"
-        return PermissionDenied(text, file=name, why=why, help=mend)
-    text = "the file system failed"
-    return StorageUnavailable(text, file=name, why=why, help="run again")
+        raise of_system(error.errno, name) from None
 
 
 @contextmanager

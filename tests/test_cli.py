@@ -103,7 +103,7 @@ def test_the_result_is_written_to_every_output(pair: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["diff", "old.csv"], 2, "Missing argument"),
-        (["diff", "old.csv", "new.csv"], 2, "Missing option"),
+        (["diff", "old.csv", "new.csv"], 2, "no key column is named"),
         (["diff", "old.csv", "gone.csv", "-k", "ID"], 2, "there is no such file"),
         (["diff", "old.csv", ".", "-k", "ID"], 2, "not a file"),
         (["diff", "old.csv", "new.csv", "-k", "IDD"], 3, "Did you mean ID?"),
@@ -150,6 +150,50 @@ def test_options_come_from_the_environment_too(pair: Path) -> None:
         "diff", "old.csv", "new.csv", cwd=pair, RECON_KEYS="ID", RECON_FORMAT="json"
     )
     assert json.loads(ended.stdout)["keys"] == ["ID"]
+
+
+def test_a_name_with_a_comma_or_a_blank_can_be_a_key(pair: Path) -> None:
+    (pair / "odd.csv").write_text('"a, b",MEMBER ID,x=y\n1,2,3\n')
+    ended = recon(
+        "diff", "odd.csv", "odd.csv", "-k", '"a, b",MEMBER ID', "--map", '"x=y"="x=y"',
+        cwd=pair,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    ended = recon("diff", "odd.csv", "odd.csv", cwd=pair, RECON_KEYS="MEMBER ID")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_file_without_a_header_has_no_value_told(pair: Path) -> None:
+    (pair / "bare.csv").write_text("123-45-6789,SMITH JOHN,SECRETVALUE\n1,2\n")
+    (pair / "words.csv").write_text("SMITH,JOHN\n1,2\n")
+    for name in ("bare.csv", "words.csv"):
+        for key in ("ID", "SMITH JOHM"):
+            ended = recon("diff", "old.csv", name, "-k", key, cwd=pair)
+            assert ended.returncode in {2, 3}
+            assert not re.search("SECRET|SMITH JOHN|JOHN,|6789", ended.stderr)
+
+
+def test_a_wrong_command_is_json_where_json_was_asked_for(pair: Path) -> None:
+    for wrong in (["--bogus"], [], ["new.csv", "-k", "ID", "--detail-limit", "x"]):
+        ended = recon("diff", "old.csv", *wrong, "--format", "json", cwd=pair)
+        assert ended.returncode == 2
+        document = json.loads(ended.stdout)
+        validate(document, schema("error"))
+        assert document["status"] == "USAGE_ERROR"
+
+
+def test_an_output_never_replaces_an_input(pair: Path) -> None:
+    ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-o", "./new.csv", cwd=pair)
+    assert ended.returncode == 2
+    assert (pair / "new.csv").read_text() == NEW
+
+
+def test_control_characters_of_a_file_are_not_sent_to_the_terminal(pair: Path) -> None:
+    (pair / "a.csv").write_text("ID,x\x1b]0;pwn\x07\n1,2\n")
+    (pair / "b.csv").write_text("ID,x\x1b]0;pwn\x07\n1,\x1b[31m3\n")
+    ended = recon("diff", "a.csv", "b.csv", "-k", "ID", cwd=pair)
+    assert ended.returncode == 1
+    assert "\x1b" not in ended.stdout
 
 
 def test_columns_can_be_mapped_and_ignored(pair: Path) -> None:
@@ -247,9 +291,46 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
         "sql", "SELECT status, old_rows FROM metrics.pipeline_run_log", cwd=delivered
     )
     assert asked.stdout == "status,old_rows\nSUCCEEDED,3\n"
-    refused = recon("sql", "DELETE FROM metrics.recon_summary", cwd=delivered)
-    assert refused.returncode != 0
-    assert "Traceback" not in refused.stderr
+    for change in (
+        "DELETE FROM metrics.artifact",
+        "SET transaction_read_only = off; DELETE FROM metrics.artifact; SELECT 1",
+        "COMMIT; DELETE FROM metrics.artifact",
+        "BEGIN READ WRITE; DELETE FROM metrics.artifact; COMMIT",
+    ):
+        refused = recon("sql", change, cwd=delivered)
+        assert refused.returncode == 2
+        assert "Postgres refuses the statement" in refused.stderr
+    left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
+    assert left.stdout == "count\n6\n"
+
+
+def test_an_empty_database_url_is_no_embedded_server(delivered: Path) -> None:
+    ended = run_in(delivered, RECON_DATABASE_URL=" ")
+    assert ended.returncode == 2
+    assert len(list((delivered / "in").iterdir())) == 2
+
+
+def test_every_run_is_one_json_document_of_a_known_schema(
+    delivered: Path, database: str
+) -> None:
+    wanted = ["recon-result/1", "recon-run/1", "recon-error/1"]
+    for name in wanted:
+        ended = run_in(delivered, "--format", "json", RECON_DATABASE_URL=database)
+        document = json.loads(ended.stdout)
+        assert document["schema"] == name
+        validate(document, schema(name.split("-")[1].split("/")[0]))
+        assert document["run"]["exit_code"] == ended.returncode
+        if document["run"]["status"] == "NO_FILES":
+            (delivered / "in" / "alone.csv").write_text(OLD)
+
+
+def test_a_demo_leaves_other_files_alone(tmp_path: Path) -> None:
+    other = tmp_path / "d" / "inbound" / "claims_real.csv"
+    other.parent.mkdir(parents=True)
+    other.write_text(OLD)
+    ended = recon("demo", "--folder", "d", "--rows", "10", cwd=tmp_path)
+    assert ended.returncode == 3
+    assert other.read_text() == OLD
 
 
 def test_the_demo_leaves_something_in_every_table(tmp_path: Path) -> None:

@@ -65,9 +65,18 @@ def test_an_exception_is_named_and_never_quoted() -> None:
     try:
         raise ValueError("SECRET")  # noqa: TRY301 - it is what is tested
     except ValueError:
-        record = logging.getLogger("x").makeRecord(
-            "x", logging.ERROR, "f", 1, "failed", (), sys.exc_info()
+        record = logging.getLogger("recon").makeRecord(
+            "recon", logging.ERROR, "f", 1, "failed", (), sys.exc_info()
         )
     line = json.loads(JsonLines().format(record))
     assert line["exception"] == "ValueError"
+    assert "SECRET" not in str(line)
+
+
+def test_a_library_is_named_and_never_quoted() -> None:
+    record = logging.getLogger("psycopg").makeRecord(
+        "psycopg", logging.WARNING, "f", 1, "Key (id)=(%s)", ("SECRET",), None
+    )
+    line = json.loads(JsonLines().format(record))
+    assert (line["event"], line["logger"]) == ("library_log", "psycopg")
     assert "SECRET" not in str(line)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import itertools
+import os
+import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +14,7 @@ import typer
 from recon_cli import options as o
 from recon_cli import session
 from recon_cli.options import Format
+from recon_engine.errors import ConfigError
 
 
 if TYPE_CHECKING:
@@ -60,7 +64,7 @@ def diff(
         str, typer.Argument(metavar="OLD", help="A CSV file, or s3:// URL.")
     ],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The one to compare.")],
-    key: o.Keys,
+    key: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
     on_duplicate_keys: o.OnDuplicateKeys = o.DuplicatePolicy.PAIR,
@@ -76,15 +80,15 @@ def diff(
         from recon_cli import render
         from recon_engine.api import compare
 
-        writers = render.writers(output)
+        writers = render.writers(output, old, new)
         settings = _options(
             key, ignore, rename, on_duplicate_keys, on_schema_drift, delimiter,
             detail_limit,
         )  # fmt: skip
         with session.watching(logged=False) as progress:
             result = compare(old, new, settings, progress)
-        render.write_all(result, writers)
         render.show(result, form)
+        render.write_all(result, writers)
         raise typer.Exit(0 if result.agrees or exit_zero else 1)
 
 
@@ -94,7 +98,7 @@ def run(
     processed_s3: o.Processed,
     out_s3: o.Out,
     dataset: o.Dataset,
-    keys: o.Keys,
+    keys: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
     on_duplicate_keys: o.OnDuplicateKeys = o.DuplicatePolicy.PAIR,
@@ -131,6 +135,9 @@ def run(
                 fail_on_no_files=fail_on_no_files,
             )
             outcome = work(config, progress)
+        if dry_run and outcome.result is not None:
+            render.show(outcome.result, form)
+            raise typer.Exit(int(fail_on_diff and not outcome.result.agrees))
         _conclude(outcome, form, writers, fail_on_diff=fail_on_diff)
 
 
@@ -208,7 +215,7 @@ def schema(
         folder = schemas()
         known = sorted(f.name.split(".")[0] for f in folder.iterdir() if f.is_file())
         if name not in known:
-            from recon_engine.errors import ConfigError, did_you_mean
+            from recon_engine.errors import did_you_mean
 
             raise ConfigError(
                 f"there is no schema {name}.{did_you_mean(name, known)}",
@@ -218,7 +225,7 @@ def schema(
 
 
 def _options(
-    keys: list[str],
+    keys: list[str] | None,
     ignore: list[str] | None,
     rename: list[str] | None,
     duplicates: o.DuplicatePolicy,
@@ -229,9 +236,9 @@ def _options(
     from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
 
     return Options(
-        keys=session.split(keys),
-        ignore=session.split(ignore),
-        renames=session.parse_map(rename),
+        keys=session.names(keys, "RECON_KEYS"),
+        ignore=session.names(ignore, "RECON_IGNORE"),
+        renames=session.mapping(rename),
         on_duplicate_keys=OnDuplicateKeys(duplicates),
         on_schema_drift=OnSchemaDrift(drift),
         delimiter="\t" if delimiter == "\\t" else delimiter,
@@ -250,10 +257,11 @@ def _conclude(
     from recon_cli import render
 
     if outcome.error is not None and outcome.result is None:
-        session.fail(outcome.error, form, outcome.record.exit_code)
+        code, facts = outcome.record.exit_code, render.run_facts(outcome)
+        session.fail(outcome.error, form, code, facts)
+    render.outcome(outcome, form)
     if outcome.result is not None:
         render.write_all(outcome.result, writers)
-    render.outcome(outcome, form)
     differs = outcome.result is not None and not outcome.result.agrees
     code = outcome.record.exit_code or int(fail_on_diff and differs)
     raise typer.Exit(code)
@@ -261,12 +269,28 @@ def _conclude(
 
 def run_as_in_the_original() -> None:
     """`python run.py --inbound-s3 …`: the options of `recon run`, no command."""
-    import sys
-
     sys.argv.insert(1, "run")
     main()
 
 
 def main() -> None:
-    """Run the command line."""
-    app(prog_name="recon")
+    """Run the command line; a wrong one is reported in the format it asks for."""
+    try:
+        sys.exit(app(prog_name="recon", standalone_mode=False))
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        if not _wants_json(sys.argv):
+            error.show()  # type: ignore[attr-defined]
+            sys.exit(2)
+        usage = ConfigError(error.format_message(), help="recon COMMAND --help")
+    with suppress(typer.Exit):
+        session.fail(usage, Format.JSON)
+    sys.exit(2)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    following = dict(itertools.pairwise(arguments))
+    asked = following.get("--format", following.get("-f"))
+    given = asked or os.environ.get("RECON_FORMAT")
+    return given == Format.JSON or "--format=json" in arguments

@@ -20,26 +20,57 @@ STANDARD: Final = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys() | {"message", "asctime"}
 )
 
+OURS: Final = frozenset({"recon", "recon_engine", "recon_cli"})
+
 log = logging.getLogger("recon")
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: ts, level, event, then the facts of the record."""
+    """One JSON object a line: ts, level, event, then the facts of the record.
+
+    Libraries are named and not quoted, exceptions named: what they say may be data.
+    Only with `debug` is a traceback told.
+    """
+
+    def __init__(self, debug: bool = False) -> None:
+        """Tell tracebacks if `debug`."""
+        super().__init__()
+        self.debug = debug
 
     def format(self, record: logging.LogRecord) -> str:
-        """Exceptions are named and placed, never quoted."""
-        facts = {k: v for k, v in vars(record).items() if k not in STANDARD}
+        """The line."""
         line = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(
                 timespec="milliseconds"
             ),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **facts,
+            **self.facts(record),
         }
-        if record.exc_info and record.exc_info[0]:
-            line["exception"] = record.exc_info[0].__name__
         return json.dumps(line, ensure_ascii=False, default=str)
+
+    def facts(self, record: logging.LogRecord) -> dict[str, object]:
+        """What the record says, as far as it may be told."""
+        if record.name.partition(".")[0] not in OURS:
+            return {"event": "library_log", "logger": record.name}
+        extras = {k: v for k, v in vars(record).items() if k not in STANDARD}
+        facts = {"event": record.getMessage(), **extras}
+        if record.exc_info and record.exc_info[0]:
+            facts["exception"] = record.exc_info[0].__name__
+            if self.debug:
+                facts["traceback"] = self.formatException(record.exc_info)
+        return facts
+
+
+class Words(JsonLines):
+    """The same for a person: level, event, facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and a traceback under it."""
+        facts = self.facts(record)
+        event, traceback = facts.pop("event"), facts.pop("traceback", None)
+        told = " ".join(f"{name}={value}" for name, value in facts.items())
+        line = f"{record.levelname.lower()}: {event} {told}".rstrip()
+        return f"{line}\n{traceback}" if traceback else line
 
 
 class LoggedSteps:

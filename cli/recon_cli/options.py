@@ -31,19 +31,15 @@ class DriftPolicy(StrEnum):
     COMPARE = "compare"
 
 
-COMPARING = "What is compared"
-OUTPUT = "Output"
-
 Keys = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--key",
         "--keys",
         "-k",
         metavar="COL[,COL]",
-        envvar="RECON_KEYS",
-        help="Key column; repeat it, or separate several by commas.",
-        rich_help_panel=COMPARING,
+        help="Key column; repeat it, or separate several by commas. Required."
+        "  [env var: RECON_KEYS]",
     ),
 ]
 Ignore = Annotated[
@@ -51,9 +47,7 @@ Ignore = Annotated[
     typer.Option(
         "--ignore",
         metavar="COL",
-        envvar="RECON_IGNORE",
-        help="Leave a column out. Repeatable.",
-        rich_help_panel=COMPARING,
+        help="Leave a column out. Repeatable.  [env var: RECON_IGNORE]",
     ),
 ]
 Map = Annotated[
@@ -61,9 +55,8 @@ Map = Annotated[
     typer.Option(
         "--map",
         metavar="OLD=NEW",
-        envvar="RECON_MAP",
-        help="A column of OLD that has another name in NEW. Repeatable.",
-        rich_help_panel=COMPARING,
+        help="A column of OLD that has another name in NEW. Repeatable."
+        "  [env var: RECON_MAP]",
     ),
 ]
 OnDuplicateKeys = Annotated[
@@ -72,7 +65,6 @@ OnDuplicateKeys = Annotated[
         "--on-duplicate-keys",
         envvar="RECON_ON_DUPLICATE_KEYS",
         help="Pair repeated keys as multisets, or refuse them.",
-        rich_help_panel=COMPARING,
     ),
 ]
 OnSchemaDrift = Annotated[
@@ -81,7 +73,6 @@ OnSchemaDrift = Annotated[
         "--on-schema-drift",
         envvar="RECON_ON_SCHEMA_DRIFT",
         help="Refuse columns on one side only, or compare the common ones.",
-        rich_help_panel=COMPARING,
     ),
 ]
 Delimiter = Annotated[
@@ -91,7 +82,6 @@ Delimiter = Annotated[
         metavar="CHAR",
         envvar="RECON_DELIMITER",
         help="The field delimiter of both files.",
-        rich_help_panel=COMPARING,
     ),
 ]
 DetailLimit = Annotated[
@@ -102,7 +92,6 @@ DetailLimit = Annotated[
         min=0,
         envvar="RECON_DETAIL_LIMIT",
         help="Differing rows in the sample.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 OutputFormat = Annotated[
@@ -112,7 +101,6 @@ OutputFormat = Annotated[
         "-f",
         envvar="RECON_FORMAT",
         help="How the result is printed on stdout.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 Output = Annotated[
@@ -123,7 +111,6 @@ Output = Annotated[
         metavar="FILE",
         help="Also write the result: .json, .md; all cells that differ: .csv, "
         ".parquet. Repeatable.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 ExitZero = Annotated[
@@ -132,7 +119,6 @@ ExitZero = Annotated[
         "--exit-zero",
         envvar="RECON_EXIT_ZERO",
         help="Exit 0 also when the files differ.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 FailOnDiff = Annotated[
@@ -141,7 +127,6 @@ FailOnDiff = Annotated[
         "--fail-on-diff",
         envvar="RECON_FAIL_ON_DIFF",
         help="Exit 1 when the files differ.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 FailOnNoFiles = Annotated[
@@ -150,7 +135,6 @@ FailOnNoFiles = Annotated[
         "--fail-on-no-files",
         envvar="RECON_FAIL_ON_NO_FILES",
         help="Exit 3 when inbound holds no data file.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 DryRun = Annotated[
@@ -159,7 +143,6 @@ DryRun = Annotated[
         "--dry-run",
         envvar="RECON_DRY_RUN",
         help="Reconcile and print; write and move nothing.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 Inbound = Annotated[

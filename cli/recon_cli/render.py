@@ -32,10 +32,15 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
 }
 
 
-def writers(paths: list[Path] | None) -> list[tuple[Path, str]]:
-    """Check every -o before the work begins."""
+def writers(paths: list[Path] | None, *inputs: str) -> list[tuple[Path, str]]:
+    """Check every -o before the work begins; none may be an input."""
     result = []
+    taken = {Path(name).resolve() for name in inputs}
     for path in paths or []:
+        if path.resolve() in taken or path.is_dir():
+            raise ConfigError(
+                f"-o {path}: it is an input, or a folder", help="name another file"
+            )
         suffix = path.suffix.lower()
         if suffix not in WRITERS:
             raise ConfigError(
@@ -75,15 +80,10 @@ def outcome(ended: Outcome, form: Format) -> None:
     """How a run ended on stdout; with JSON, the result plus a `run` object."""
     record = ended.record
     if form is Format.JSON:
-        document: dict[str, Any] = ended.result.to_dict() if ended.result else {}
-        document["run"] = {
-            "run_id": str(record.run_id),
-            "dataset": record.dataset,
-            "status": record.status,
-            "exit_code": record.exit_code,
-            "message": record.message,
-            "artifacts": ended.artifacts_at,
-        }
+        document: dict[str, object] = {"schema": "recon-run/1"}
+        if ended.result is not None:
+            document = ended.result.to_dict()
+        document["run"] = run_facts(ended)
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
         return
     if ended.result is not None:
@@ -98,6 +98,19 @@ def outcome(ended: Outcome, form: Format) -> None:
         print_error(console(stderr=True), ended.error)
 
 
+def run_facts(ended: Outcome) -> dict[str, object]:
+    """How a run ended, as the `run` object of every JSON document about one."""
+    record = ended.record
+    return {
+        "run_id": str(record.run_id),
+        "dataset": record.dataset,
+        "status": record.status,
+        "exit_code": record.exit_code,
+        "message": record.message,
+        "artifacts": ended.artifacts_at,
+    }
+
+
 def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> None:
     """A table on stdout: for a terminal, as JSON objects, or as Markdown."""
     if form is Format.JSON:
@@ -109,23 +122,35 @@ def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> 
     elif console().is_terminal:
         _table(names, table)
     else:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([names, *table])
+        lines = [names, *([_text(value) for value in row] for row in table)]
+        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
 
 
 def _table(names: Sequence[str], table: Sequence[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from recon_cli.terminal import visible
+
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in names:
-        shown.add_column(Text(name), overflow="fold")
+        shown.add_column(Text(visible(name)), overflow="fold")
     for row in table:
-        shown.add_row(*(Text("" if value is None else str(value)) for value in row))
+        shown.add_row(*(Text(visible(_text(value))) for value in row))
     console().print(shown)
 
 
+def _text(value: object) -> str:
+    """A value of the database as one text; jsonb and arrays as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
 def _cell(value: object) -> str:
-    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
+    return _text(value).replace("|", "\\|").replace("\n", " ")
 
 
 def tour(conninfo: str, ended: Outcome, folder: Path) -> None:

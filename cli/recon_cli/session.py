@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
 
 EMBEDDED: Final = Path(".recon")
-LIBPQ: Final = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+LIBPQ: Final = (
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGPORT",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGPASSFILE",
+    "PGDATABASE",
+    "PGSERVICE",
+)
 INTERRUPTED: Final = 130
 
 debug = False
@@ -51,12 +60,18 @@ def reporting(form: Format = Format.TABLE) -> Iterator[None]:
         fail(unforeseen(error), form)
 
 
-def fail(error: ReconError, form: Format, exit_code: int | None = None) -> NoReturn:
+def fail(
+    error: ReconError,
+    form: Format,
+    exit_code: int | None = None,
+    run: dict[str, object] | None = None,
+) -> NoReturn:
     """Report an error and leave: JSON on stdout, or text on stderr."""
     if exit_code is None:
         exit_code = STATUSES[status_of(error)].exit_code
     if form is Format.JSON:
-        typer.echo(json.dumps(_as_json(error, exit_code), ensure_ascii=False, indent=2))
+        document = _as_json(error, exit_code) | ({"run": run} if run else {})
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         from recon_cli.terminal import print_error
 
@@ -100,27 +115,31 @@ def watching(*, logged: bool = True) -> Iterator[Progress]:
 
 def start_logging() -> None:
     """Logs go to stderr: as JSON lines, or as words where a person reads them."""
-    from recon_cli.logs import JsonLines
+    from recon_cli.logs import JsonLines, Words
 
+    at_terminal = sys.stderr.isatty()
     handler = logging.StreamHandler()
-    if sys.stderr.isatty():
-        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
-        handler.setLevel(logging.WARNING)
-    else:
-        handler.setFormatter(JsonLines())
-    level = os.environ.get("RECON_LOG_LEVEL", "INFO").upper()
+    handler.setFormatter(Words(debug) if at_terminal else JsonLines(debug))
+    level = "DEBUG" if debug else os.environ.get("RECON_LOG_LEVEL", "").upper()
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     for name in ("recon", "recon_engine"):
         with suppress(ValueError):
-            logging.getLogger(name).setLevel(level)
+            ours = logging.getLogger(name)
+            ours.setLevel(level or ("WARNING" if at_terminal else "INFO"))
 
 
 @contextmanager
 def database() -> Iterator[str]:
     """$RECON_DATABASE_URL, else libpq's own variables, else the embedded server."""
-    if given := os.environ.get("RECON_DATABASE_URL"):
+    given = os.environ.get("RECON_DATABASE_URL")
+    if given is not None:
+        if not given.strip():
+            raise ConfigError(
+                "RECON_DATABASE_URL is set, and empty",
+                help="give it a value, or unset it for the embedded server",
+            )
         yield given
     elif any(name in os.environ for name in LIBPQ):
         yield "application_name=recon-engine"
@@ -146,25 +165,50 @@ def console(*, stderr: bool = False) -> rich.console.Console:  # type: ignore[na
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def parse_map(pairs: list[str] | None) -> dict[str, str]:
-    """`OLD=NEW` arguments as a mapping."""
-    result = {}
-    for pair in pairs or []:
-        old, equals, new = pair.partition("=")
-        if not (old and equals and new):
-            raise ConfigError(
-                f"--map {pair} is not OLD=NEW",
-                help="such as --map PAID_AMT=PAID_AMOUNT",
-            )
-        result[old] = new
+def mapping(pairs: list[str] | None) -> dict[str, str]:
+    """`OLD=NEW` arguments; a name that holds `=` stands in double quotes."""
+    result: dict[str, str] = {}
+    for text in _given(pairs, "RECON_MAP"):
+        match _fields(text, "="):
+            case [old, new] if old and new and old not in result:
+                result[old] = new
+            case _:
+                raise ConfigError(
+                    f"--map {text} is not OLD=NEW, once for each OLD",
+                    help="such as --map PAID_AMT=PAID_AMOUNT",
+                )
     return result
 
 
-def split(names: list[str] | None) -> tuple[str, ...]:
-    """Repeated and comma-separated names as one sequence.
+def names(texts: list[str] | None, variable: str) -> tuple[str, ...]:
+    """Repeated and comma-separated names; one that holds a comma stands in quotes."""
+    return tuple(
+        name for text in _given(texts, variable) for name in _fields(text, ",") if name
+    )
 
-    A column whose own name holds a comma is written in double quotes, as in CSV.
-    """
+
+def _given(texts: list[str] | None, variable: str) -> list[str]:
+    """The arguments, or the environment's: one value, whatever blanks it holds."""
+    if texts:
+        return texts
+    value = os.environ.get(variable, "")
+    if not value:
+        return []
+    return _fields(value, ",") if variable == "RECON_MAP" else [value]
+
+
+def _fields(text: str, delimiter: str) -> list[str]:
+    if '"' not in text:
+        return text.split(delimiter)
     import csv
+    import io
 
-    return tuple(name for text in names or [] for name in next(csv.reader([text]), []))
+    try:
+        [row] = csv.reader(
+            io.StringIO(text, newline=""), delimiter=delimiter, strict=True
+        )
+    except (csv.Error, ValueError):
+        raise ConfigError(
+            f"{text} is no list of names", help="quote it as a field of a CSV file"
+        ) from None
+    return row

@@ -68,7 +68,7 @@ def _warnings(result: Reconciliation) -> Iterator[str]:
         ("new", result.drift.only_in_new),
     ):
         if only:
-            yield f"not compared, only in {name}: {', '.join(only)}"
+            yield f"not compared, only in {name}: {visible(', '.join(only))}"
 
 
 def _side_warnings(name: str, side: Side) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _columns(result: Reconciliation) -> RenderableType:
     for column in differing[:SHOWN]:
         share = 100 * column.mismatched / column.compared
         table.add_row(
-            Text(column.name),
+            Text(visible(column.name)),
             f"{column.mismatched:,}",
             f"{share:.2f}",
             _kinds(column),
@@ -122,13 +122,18 @@ def _kinds(column: Column) -> Text:
 
 
 def _shown(value: str) -> str:
-    """A cell on one line: blank spelled out, white space and controls visible."""
+    """A cell on one line: blank spelled out, white space at the ends visible."""
     if not value:
         return "(blank)"
-    visible = "".join(c if c.isprintable() else "�" for c in value)
-    if visible != visible.strip():
-        visible = visible.replace(" ", "·")
-    return visible if len(visible) <= WIDEST else visible[: WIDEST - 1] + "…"
+    text = visible(value)
+    if text != text.strip():
+        text = text.replace(" ", "·")
+    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+
+
+def visible(text: str) -> str:
+    """Text that a terminal prints and does not obey: no control characters."""
+    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _cost(result: Reconciliation) -> str:
@@ -142,13 +147,13 @@ def _cost(result: Reconciliation) -> str:
 def print_error(console: Console, error: ReconError) -> None:
     """What, where, why and how to mend it."""
     head = Text.assemble((f"error[{error.status}]", f"{STRONG} {BAD}"), ": ")
-    console.print(head + Text(error.message), soft_wrap=True)
+    console.print(head + Text(visible(error.message)), soft_wrap=True)
     if error.where:
-        console.print(Text(f"  --> {error.where}"), soft_wrap=True)
+        console.print(Text(f"  --> {visible(error.where)}"), soft_wrap=True)
     if error.why:
-        console.print(Text(f"  why: {error.why}"), soft_wrap=True)
+        console.print(Text(f"  why: {visible(error.why)}"), soft_wrap=True)
     if error.help:
-        line = Text.assemble(("  help: ", GOOD), error.help)
+        line = Text.assemble(("  help: ", GOOD), visible(error.help))
         console.print(line, soft_wrap=True)
 
 
