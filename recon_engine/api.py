@@ -13,6 +13,7 @@ from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
 from recon_engine.gate import open_csv
+from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import reconcile
 from recon_engine.storage import disk_errors
@@ -77,9 +78,9 @@ def compare(
     """`diff` with its options as one value, and someone to watch."""
     started = time.monotonic()
     with ExitStack() as stack:
-        left, right = (
-            _table(source, name, options, stack, progress)
-            for source, name in ((old, "old"), (new, "new"))
+        left, right = in_order(
+            lambda side: _table(*side, options, stack, progress),
+            ((old, "old"), (new, "new")),
         )
         return reconcile(left, right, options, progress, started=started)
 

@@ -24,7 +24,9 @@ Bytes = bytes
 Newline = Literal["LF", "CRLF", "mixed", "none"]
 
 # Polars takes a byte order mark off the first bytes it sees: let them never be data.
+BOM: Final = b"\xef\xbb\xbf"
 HEADER: Final = b"h\n"
+HEADER_AND_BOM: Final = HEADER + BOM
 UNUSED: Final = "\x01"
 
 
@@ -73,16 +75,33 @@ class CsvFile:
         d = self.dialect
         return not d.embedded_newlines and not d.soh and d.delimiter != UNUSED
 
+    def read(self, part: Part) -> Bytes:
+        """The bytes of a part, for `parsed` and `lines`."""
+        with self.path.open("rb") as stream:
+            data = os.pread(stream.fileno(), part.size, part.offset)
+        return HEADER + data if data.startswith(BOM) else data
+
     def cells(self, part: Part, names: Sequence[str]) -> pl.LazyFrame:
         """The cells of a part as strings under these names; a blank is ""."""
-        return self._parsed(self._read(part), names)
+        return self.parsed(self.read(part), names)
 
-    def lines(self, part: Part) -> pl.LazyFrame:
-        """The records of a part as one column `line`, unparsed (`has_lines`)."""
+    def parsed(self, data: Bytes, names: Sequence[str]) -> pl.LazyFrame:
+        """The same, of bytes that were read."""
         return pl.scan_csv(
-            self._read(part),
+            data,
             has_header=False,
-            skip_rows=1,
+            skip_rows=int(data.startswith(HEADER_AND_BOM)),
+            separator=self.dialect.delimiter,
+            schema=dict.fromkeys(names, pl.String),
+            empty_string_is_null=False,
+        )
+
+    def lines(self, data: Bytes) -> pl.LazyFrame:
+        """The records of bytes that were read as one column `line` (`has_lines`)."""
+        return pl.scan_csv(
+            data,
+            has_header=False,
+            skip_rows=int(data.startswith(HEADER_AND_BOM)),
             separator=UNUSED,
             quote_char=None,
             schema={"line": pl.String},
@@ -109,23 +128,10 @@ class CsvFile:
     def _take_lines(
         self, part: Part, local: pl.Series, names: Sequence[str]
     ) -> pl.DataFrame:
-        lines = self.lines(part).collect()["line"].gather(local)
-        text = lines.str.join("\n").item()
-        return self._parsed(HEADER + text.encode() + b"\n", names).collect()
-
-    def _parsed(self, data: Bytes, names: Sequence[str]) -> pl.LazyFrame:
-        return pl.scan_csv(
-            data,
-            has_header=False,
-            skip_rows=1,
-            separator=self.dialect.delimiter,
-            schema=dict.fromkeys(names, pl.String),
-            empty_string_is_null=False,
-        )
-
-    def _read(self, part: Part) -> Bytes:
-        with self.path.open("rb") as stream:
-            return HEADER + os.pread(stream.fileno(), part.size, part.offset)
+        lines = self.lines(self.read(part)).collect()["line"].gather(local)
+        text = lines.str.join("\n").item().encode() + b"\n"
+        data = HEADER + text if text.startswith(BOM) else text
+        return self.parsed(data, names).collect()
 
 
 def _spans(

@@ -162,9 +162,11 @@ class Lines:
 
     def digest(self, part: Part) -> pl.DataFrame:
         """Hashes of the line, and of the key."""
+        data = self.file.read(part)
         line = pl.col("line").hash(self.seeds.row).alias("row")
-        keys = self.source.cells(part).select(_key(self.source.keys, self.seeds))
-        lines = self.file.lines(part).select(line)
+        lines = self.file.lines(data).select(line)
+        cells = self.file.parsed(data, self.source.names)
+        keys = cells.select(_key(self.source.keys, self.seeds))
         return pl.concat([lines.collect(), keys.collect()], how="horizontal")
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 import numpy as np
 
-from recon_engine.csvfile import CsvFile, Dialect, Part
+from recon_engine.csvfile import BOM, CsvFile, Dialect, Part
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 1 << 18
 PART: Final = 1 << 23
-BOM: Final = b"\xef\xbb\xbf"
 HEADER_BYTES: Final = 1 << 24
 FOREIGN: Final = (
     (b"\xff\xfe", EncodingError, "it begins with a UTF-16 or UTF-32 byte order mark"),

@@ -34,6 +34,7 @@ from recon_engine.errors import (
 from recon_engine.gate import open_csv
 from recon_engine.journal import Journal, Run, fingerprint, new_run, opened, record_of
 from recon_engine.model import FilePair, RunRecord
+from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import reconcile
 from recon_engine.status import RunStatus, status_of
@@ -350,9 +351,9 @@ def _fetch(
     progress: Progress,
 ) -> tuple[CsvFile, CsvFile]:
     """Exactly the identified bytes on local disk, and both through the gate."""
-    old, new = (
-        _gated(config, places.inbound, side, file, folder, progress)
-        for side, file in zip(SIDES, (pair.old, pair.new), strict=True)
+    old, new = in_order(
+        lambda each: _gated(config, places.inbound, *each, folder, progress),
+        zip(SIDES, (pair.old, pair.new), strict=True),
     )
     return old, new
 
