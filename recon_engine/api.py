@@ -13,6 +13,7 @@ from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
 from recon_engine.gate import open_csv
+from recon_engine.memory import Budget, parse_budget
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import reconcile
@@ -41,12 +42,14 @@ def diff(
     on_schema_drift: str = "refuse",
     delimiter: str = ",",
     detail_limit: int = 5000,
+    memory_budget: str | None = None,
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
     `old`, `new`: a path, an `s3://` URL, a polars frame, or anything with
     `__arrow_c_stream__`; neither is changed. `renames` maps names in OLD to names in
-    NEW. Raises a ReconError, which says what, where, why and how to mend it.
+    NEW. `memory_budget`, such as "2GiB", is 60% of what there is by default. Raises a
+    ReconError, which says what, where, why and how to mend it.
     """
     options = Options(
         keys=_names(keys),
@@ -57,7 +60,8 @@ def diff(
         delimiter=delimiter,
         detail_limit=detail_limit,
     )
-    return compare(old, new, options)
+    budget = parse_budget(memory_budget) if memory_budget else None
+    return compare(old, new, options, budget=budget)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -73,7 +77,12 @@ def _policy(policy: type[Policy], given: str) -> Policy:
 
 
 def compare(
-    old: object, new: object, options: Options, progress: Progress = SILENT
+    old: object,
+    new: object,
+    options: Options,
+    progress: Progress = SILENT,
+    *,
+    budget: Budget | None = None,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
     started = time.monotonic()
@@ -82,7 +91,7 @@ def compare(
             lambda side: _table(*side, options, stack, progress),
             ((old, "old"), (new, "new")),
         )
-        return reconcile(left, right, options, progress, started=started)
+        return reconcile(left, right, options, progress, started=started, budget=budget)
 
 
 def _table(

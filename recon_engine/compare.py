@@ -7,6 +7,7 @@ equal rows are paired first anyway, and one of two equal rows is like the other.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from recon_engine.kinds import with_kind
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 # The gate refuses NUL in a header, so no column of a user can have such a name.
@@ -47,7 +48,7 @@ class Difference:
 
     `keys`: the key columns of the matched pairs, in pair order; `cells`: `pair`,
     `column` (its ordinal), `old`, `new`, `kind` of each mismatched cell;
-    `missing`, `extra`: whole rows.
+    `missing`, `extra`: whole rows, in any order until they are merged.
     """
 
     keys: pl.DataFrame
@@ -59,19 +60,22 @@ class Difference:
 def drop_identical(old: pl.DataFrame, new: pl.DataFrame) -> Remainder:
     """Pair rows of equal digests that stand once on each side; answer the rest.
 
-    `old`, `new`: the `row` and `key` digests in file order. Repeated rows are left to
-    `diff`, which pairs them by their content.
+    `old`, `new`: the `row`, `check` and `key` digests and the row `number`. Repeated
+    rows are left to `diff`, which pairs them by their content.
     """
-    # Joined on one integer, which is cheaper; the other has to agree all the same.
+    # Joined on one integer, which is cheaper; the others have to agree all the same.
     joined = (
         _unrepeated(old, "old")
         .join(_unrepeated(new, "new"), on="row", how="inner")
-        .filter(pl.col("key") == pl.col("key_right"))
+        .filter(
+            pl.col("check") == pl.col("check_right"),
+            pl.col("key") == pl.col("key_right"),
+        )
         .select("old", "new")
         .collect(engine="streaming")
     )
     rest = (
-        pl.int_range(side.height, dtype=pl.UInt32, eager=True).filter(
+        side["number"].filter(
             pl.repeat(True, side.height, eager=True).scatter(paired, False)
         )
         for side, paired in ((old, joined["old"]), (new, joined["new"]))
@@ -96,8 +100,26 @@ def diff(
     return Difference(
         keys=old.select(keys)[matched["old"]],
         cells=_cells(old, new, matched, columns),
-        missing=_leftover(old, pairs, "old", "new", keys),
-        extra=_leftover(new, pairs, "new", "old", keys),
+        missing=old[pairs.filter(pl.col("new").is_null())["old"]],
+        extra=new[pairs.filter(pl.col("old").is_null())["new"]],
+    )
+
+
+def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
+    """The differences of disjoint sets of keys as one; leftovers in content order."""
+    found = list(parts)
+    offsets = [0, *itertools.accumulate(part.keys.height for part in found)]
+    cells = [
+        part.cells.with_columns(pl.col("pair") + pl.lit(offset, pl.UInt32))
+        for part, offset in zip(found, offsets, strict=False)
+    ]
+    missing = pl.concat([part.missing for part in found])
+    extra = pl.concat([part.extra for part in found])
+    return Difference(
+        keys=pl.concat([part.keys for part in found]),
+        cells=pl.concat(cells),
+        missing=_in_order_of_content(missing, keys),
+        extra=_in_order_of_content(extra, keys),
     )
 
 
@@ -112,7 +134,7 @@ def repeated(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
 
 def _unrepeated(side: pl.DataFrame, index: str) -> pl.LazyFrame:
-    rows = side.lazy().select("row", "key").with_row_index(index)
+    rows = side.lazy().select("row", "check", "key").with_row_index(index)
     if side["row"].n_unique() == side.height:
         return rows
     return rows.filter(pl.col("row").is_unique())
@@ -209,14 +231,6 @@ def _cells(
                 )
             )
     return with_kind(pl.concat(found))
-
-
-def _leftover(
-    rows: pl.DataFrame, pairs: pl.DataFrame, own: str, other: str, keys: Sequence[str]
-) -> pl.DataFrame:
-    """The rows without a partner, in the order of their content."""
-    alone = pairs.filter(pl.col(other).is_null())[own]
-    return _in_order_of_content(rows[alone], keys)
 
 
 def _nth(by: Sequence[str]) -> pl.Expr:

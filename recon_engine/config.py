@@ -15,6 +15,8 @@ from recon_engine.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from recon_engine.memory import Budget
+
 
 DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 
@@ -31,6 +33,13 @@ class OnSchemaDrift(StrEnum):
 
     REFUSE = "refuse"
     COMPARE = "compare"
+
+
+class StageLoader(StrEnum):
+    """`adbc`: parsed cells in binary; `copy`: the gated bytes as they are."""
+
+    ADBC = "adbc"
+    COPY = "copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +105,8 @@ class RunConfig:
     options: Options
     database: str = field(repr=False)
     fail_on_no_files: bool = False
+    budget: Budget | None = None
+    stage_loader: StageLoader = StageLoader.ADBC
 
     def __post_init__(self) -> None:
         """Refuse a dataset name that cannot name tables and folders."""

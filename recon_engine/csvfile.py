@@ -32,9 +32,10 @@ UNUSED: Final = "\x01"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a file is written; none of it changes what its cells say.
+    r"""How a file is written; none of it changes what its cells say.
 
     `soh`: it holds the byte 0x01, which else serves to read a line as one field.
+    `end_of_copy`: a line of it is `\\.`, which an older Postgres takes for the end.
     """
 
     delimiter: str
@@ -42,6 +43,7 @@ class Dialect:
     bom: bool
     quotes: bool
     soh: bool
+    end_of_copy: bool
     embedded_newlines: int
     trailing_blank_lines: int
 
@@ -75,10 +77,14 @@ class CsvFile:
         d = self.dialect
         return not d.embedded_newlines and not d.soh and d.delimiter != UNUSED
 
-    def read(self, part: Part) -> Bytes:
-        """The bytes of a part, for `parsed` and `lines`."""
+    def bytes_of(self, part: Part) -> Bytes:
+        """The bytes of a part, as they are in the file."""
         with self.path.open("rb") as stream:
-            data = os.pread(stream.fileno(), part.size, part.offset)
+            return os.pread(stream.fileno(), part.size, part.offset)
+
+    def read(self, part: Part) -> Bytes:
+        """The same for `parsed` and `lines`."""
+        data = self.bytes_of(part)
         return HEADER + data if data.startswith(BOM) else data
 
     def cells(self, part: Part, names: Sequence[str]) -> pl.LazyFrame:

@@ -1,9 +1,9 @@
-"""Tables as narrow frames: one digest of each row, one of its key.
+"""Tables as narrow frames: digests of each row, and one of its key.
 
-Rows are called identical on their digests alone, so a silent false "equal" would take
-a collision of 64 bits between the two versions of one changed row: the key digest has
-to agree as well, and is taken with another seed. For a billion changed rows that is
-one chance in 18 billion, on a hash whose seed is new in every run.
+Rows are called identical on their digests alone, so they are 128 bits wide: two hashes
+with seeds of their own, new in every run, either of which is enough. Both would have to
+collide between the two versions of one changed row: for a billion changed rows, one
+chance in 10^29.
 
 Two strategies take the row digest. `Lines` hashes the raw bytes of a line, unparsed;
 equal bytes of one dialect are equal records, and different bytes decide nothing.
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from recon_engine.alignment import Alignment
+    from recon_engine.buckets import Buckets
 
 
 class Table(Protocol):
@@ -124,7 +125,7 @@ class Strategy(Protocol):
         ...
 
     def digest(self, part: Part) -> pl.DataFrame:
-        """`row` and `key` (u64), and `blank` (whether a part of the key is blank)."""
+        """`row`, `check`, `key` (u64), and `blank` (a part of the key is blank)."""
         ...
 
 
@@ -133,6 +134,7 @@ class Seeds:
     """New in every run, equal on both sides."""
 
     row: int
+    check: int
     key: int
 
 
@@ -147,8 +149,9 @@ class Columns:
     def digest(self, part: Part) -> pl.DataFrame:
         """Hashes of all compared cells, and of the key."""
         keys = self.source.keys
-        row = _hash([*keys, *self.source.columns], self.seeds.row).alias("row")
-        return self.source.cells(part).select(row, *_key(keys, self.seeds)).collect()
+        cells = self.source.cells(part)
+        rows = _row([*keys, *self.source.columns], self.seeds)
+        return cells.select(*rows, *_key(keys, self.seeds)).collect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +166,7 @@ class Lines:
     def digest(self, part: Part) -> pl.DataFrame:
         """Hashes of the line, and of the key."""
         data = self.file.read(part)
-        line = pl.col("line").hash(self.seeds.row).alias("row")
-        lines = self.file.lines(data).select(line)
+        lines = self.file.lines(data).select(_row(["line"], self.seeds))
         cells = self.file.parsed(data, self.source.names)
         keys = cells.select(_key(self.source.keys, self.seeds))
         return pl.concat([lines.collect(), keys.collect()], how="horizontal")
@@ -174,7 +176,7 @@ def choose(
     old: Source, new: Source, strategy: str | None = None
 ) -> tuple[Strategy, Strategy]:
     """The cheapest strategy that is exact for a pair; or the one that is named."""
-    seeds = Seeds(secrets.randbits(64), secrets.randbits(64))
+    seeds = Seeds(*(secrets.randbits(64) for _ in range(3)))
     one, other = old.table, new.table
     if isinstance(one, CsvFile) and isinstance(other, CsvFile):  # noqa: SIM102 - types
         if strategy != "columns" and _lines_tell(one, other, old, new):
@@ -194,14 +196,19 @@ def _lines_tell(one: CsvFile, other: CsvFile, old: Source, new: Source) -> bool:
     )
 
 
-def digests(strategy: Strategy, advance: Callable[[int], None]) -> pl.DataFrame:
-    """The digests of a whole side, in file order."""
-    empty = pl.DataFrame(schema={"row": pl.UInt64, "key": pl.UInt64, "blank": bool})
-    found = [empty]
+def digests(strategy: Strategy, into: Buckets, advance: Callable[[int], None]) -> int:
+    """The digests of a whole side, in file order; answers how many rows it has."""
+    rows = 0
     for frame in in_order(strategy.digest, strategy.source.table.parts):
-        found.append(frame)
+        into.add(frame)
+        rows += frame.height
         advance(frame.height)
-    return pl.concat(found)
+    return rows
+
+
+def _row(columns: Sequence[str], seeds: Seeds) -> tuple[pl.Expr, pl.Expr]:
+    row, check = _hash(columns, seeds.row), _hash(columns, seeds.check)
+    return row.alias("row"), check.alias("check")
 
 
 def _key(keys: Sequence[str], seeds: Seeds) -> tuple[pl.Expr, pl.Expr]:

@@ -14,6 +14,7 @@ it can judge (trailing blank lines, huge fields).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 18
 PART: Final = 1 << 23
 HEADER_BYTES: Final = 1 << 24
+END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 FOREIGN: Final = (
     (b"\xff\xfe", EncodingError, "it begins with a UTF-16 or UTF-32 byte order mark"),
     (b"\xfe\xff", EncodingError, "it begins with a UTF-16 byte order mark"),
@@ -129,6 +131,7 @@ class _Gate:
         self.bom = False
         self.quotes = False
         self.soh = False
+        self.end_of_copy = False
         self.embedded = 0
         self.newlines: Counter[str] = Counter()
         self.blank_lines = 0
@@ -146,6 +149,7 @@ class _Gate:
             bom=self.bom,
             quotes=self.quotes,
             soh=self.soh,
+            end_of_copy=self.end_of_copy,
             embedded_newlines=self.embedded,
             trailing_blank_lines=self.blank_lines,
         )
@@ -252,7 +256,7 @@ class _Gate:
             pending = self.consume(pending + block, careful=huge)
         if pending:
             self.quotes |= b'"' in pending
-            self.soh |= b"\x01" in pending
+            self.note(pending)
             self.by_reference(pending)
 
     def consume(self, data: bytes, *, careful: bool) -> bytes:
@@ -277,9 +281,14 @@ class _Gate:
             self.line += data.count(b"\n") if view else rows
             self.offset += len(data)
         self.quotes |= view is not None and b'"' in data
-        self.soh |= b"\x01" in data
+        self.note(data)
         if self.offset - self.part_offset >= PART:
             self.end_part()
+
+    def note(self, data: bytes) -> None:
+        """Keep what readers of other tastes than ours would stumble over."""
+        self.soh |= b"\x01" in data
+        self.end_of_copy |= b"\\." in data and END_OF_COPY.search(data) is not None
 
     def end_part(self) -> None:
         """Close the part that has grown; blank lines at the end are not in it."""

@@ -1,12 +1,99 @@
-"""How much memory this process has used."""
+"""How much memory a reconciliation may use, will use, and has used."""
 
 from __future__ import annotations
 
+import os
+import re
 import resource
 import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from recon_engine.errors import ConfigError, OutOfBudget
+
+
+SHARE: Final = 0.6
+MOST_BUCKETS: Final = 1024
+LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+SIZE: Final = re.compile(r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
+
+# Measured with benchmarks/memory.py: the interpreter and its libraries with the parts
+# under way; what a row of either side costs while digests are joined; and how much
+# larger than its bytes in the file a row is while it is compared and reported.
+BASE_BYTES: Final = 250 << 20
+ROW_BYTES: Final = 100
+WIDE_FACTOR: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many bytes of resident memory a run may take."""
+
+    total: int
+
+    @property
+    def room(self) -> int:
+        """What is left for rows."""
+        return self.total - BASE_BYTES
+
+    def buckets(self, rows: int) -> int:
+        """In how many buckets `rows` of digests, of both sides together, fit."""
+        if self.room <= 0:
+            raise self._refusal(BASE_BYTES + (32 << 20))
+        count = -(-rows * ROW_BYTES // self.room) or 1
+        if count > MOST_BUCKETS:
+            raise self._refusal(BASE_BYTES + rows * ROW_BYTES // MOST_BUCKETS)
+        return count
+
+    def holds(self, wide_bytes: int) -> bool:
+        """Whether rows of so many bytes in their files can be compared at once."""
+        return wide_bytes * WIDE_FACTOR <= self.room
+
+    def check_result(self, wide_bytes: int) -> None:
+        """Refuse differences that do not fit even one after the other.
+
+        All of them are in the result, so about their own size has to fit twice.
+        """
+        if 2 * wide_bytes > self.room:
+            raise self._refusal(BASE_BYTES + 2 * wide_bytes)
+
+    def _refusal(self, needed: int) -> OutOfBudget:
+        return OutOfBudget(
+            f"the memory budget is {_gib(self.total)}, and {_gib(needed)} are needed",
+            why="even bucket by bucket this pair does not fit",
+            help=f"--memory-budget {_gib(needed)}, or more memory for the task",
+        )
+
+
+def default_budget() -> Budget:
+    """60% of what the container or else the machine has."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Budget(int(SHARE * min([machine, *_container_limits()])))
+
+
+def parse_budget(text: str) -> Budget:
+    """A size such as `2GiB`, `1500M` or plain bytes; K, M, G, T are powers of 1024."""
+    found = SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError(f"{text} is no size", help="such as 2GiB, 1500M, or bytes")
+    return Budget(int(float(found[1]) * 1024 ** UNITS[found[2].lower()]))
 
 
 def peak_rss_bytes() -> int:
     """The most resident memory this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _container_limits() -> list[int]:
+    texts = [path.read_text().strip() for path in LIMITS if path.is_file()]
+    return [int(text) for text in texts if text.isdigit()]
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f}GiB"

@@ -134,7 +134,7 @@ def dry_run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
         return Outcome(record_of(attempt, config, RunStatus.NO_FILES, inbox.NO_DATA))
     with _spool() as folder:
         old, new = _fetch(config, places, pair, folder, progress)
-        result = reconcile(old, new, config.options, progress)
+        result = reconcile(old, new, config.options, progress, budget=config.budget)
     return Outcome(record_of(attempt, config, RunStatus.SUCCEEDED), result)
 
 
@@ -181,7 +181,11 @@ class _Attempt:
             with self.staging(old, new) as staged:  # 5 stage
                 with self.attempt.step("compare"):
                     self.result = reconcile(
-                        old, new, self.config.options, self.progress
+                        old,
+                        new,
+                        self.config.options,
+                        self.progress,
+                        budget=self.config.budget,
                     )  # 6 compare
                 with self.attempt.step("write"), self.progress.step("write"):
                     written = self.write(self.result, folder)  # 7 write
@@ -231,6 +235,7 @@ class _Attempt:
                 self.attempt.run_id,
                 file,
                 advance_or_stop,
+                self.config.stage_loader,
             )
 
     def write(self, result: Reconciliation, folder: Path) -> list[Artifact]:

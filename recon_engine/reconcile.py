@@ -10,11 +10,12 @@ import polars as pl
 
 from recon_engine import sample
 from recon_engine.alignment import align
-from recon_engine.compare import Difference, diff, drop_identical, repeated
+from recon_engine.buckets import opened
+from recon_engine.compare import Difference, diff, drop_identical, merge, repeated
 from recon_engine.config import OnDuplicateKeys, Options
 from recon_engine.digest import choose, digests, source
 from recon_engine.errors import DuplicateKeys, InternalError
-from recon_engine.memory import peak_rss_bytes
+from recon_engine.memory import Budget, default_budget, peak_rss_bytes
 from recon_engine.model import Column, Counts, Side, Signature
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recon_engine.alignment import Alignment
+    from recon_engine.buckets import Buckets
     from recon_engine.digest import Source, Strategy, Table
 
 
@@ -38,36 +40,33 @@ def reconcile(
     progress: Progress = SILENT,
     *,
     started: float | None = None,
+    budget: Budget | None = None,
     strategy: str | None = None,
+    buckets: int | None = None,
 ) -> Reconciliation:
     """What is missing, extra and changed from `old` to `new`, exactly.
 
     `started` (monotonic seconds): when the work on the pair began, if before now.
-    `strategy`: "columns" where lines would do as well; the answer is the same.
-    Raises KeyMissing, SchemaMismatch, DuplicateKeys (policy `fail`) and ConfigError.
+    `budget`: of memory; by default 60% of the container's or the machine's.
+    `strategy` ("columns") and `buckets` force what is else chosen: the answer is the
+    same. Raises OutOfBudget, KeyMissing, SchemaMismatch, DuplicateKeys
+    (policy `fail`) and ConfigError.
     """
     started = time.monotonic() if started is None else started
     layout = align(old.columns, new.columns, options, uris=(old.uri, new.uri))
     sources = source(old, layout, {}), source(new, layout, layout.new_names)
     sides = choose(*sources, strategy)
-    narrow = [
-        _digests(name, side, progress) for name, side in zip(SIDES, sides, strict=True)
-    ]
-    repeats = [
-        _repeated_keys(side, frame["key"])
-        for side, frame in zip(sources, narrow, strict=True)
-    ]
+    budget = budget or default_budget()
+    count = buckets or budget.buckets(old.rows + new.rows)
+    with opened(SIDES, count) as narrow:
+        for name, side, into in zip(SIDES, sides, narrow, strict=True):
+            _digest(name, side, into, progress)
+        rests = [_rest(*(side.bucket(at) for side in narrow)) for at in range(count)]
+    repeats = [_repeated_keys(at, side, rests) for at, side in enumerate(sources)]
     _refuse_repeats((old, new), repeats, options)
-    blanks = [int(frame["blank"].sum()) for frame in narrow]
+    blanks = [sum(rest.blanks[at] for rest in rests) for at in range(len(SIDES))]
     with progress.step("compare", total=old.rows + new.rows) as advance:
-        rest = drop_identical(*narrow)
-        del narrow
-        found = diff(
-            _taken(sources[0], rest.old),
-            _taken(sources[1], rest.new),
-            keys=sources[0].keys,
-            columns=sources[0].columns,
-        )
+        found = _compared(sources, rests, budget)
         advance(old.rows + new.rows)
     facts = [
         _side(table, again, blank)
@@ -79,16 +78,74 @@ def reconcile(
         seconds=round(time.monotonic() - started, 3),
         peak_rss_bytes=peak_rss_bytes(),
     )
-    answer = _Answer(layout, sources, rest.identical, found, repeats)
+    identical = sum(rest.identical for rest in rests)
+    answer = _Answer(layout, sources, identical, found, repeats)
     return answer.assembled(facts, options, engine)
 
 
-def _digests(name: str, side: Strategy, progress: Progress) -> pl.DataFrame:
+def _digest(name: str, side: Strategy, into: Buckets, progress: Progress) -> None:
     table = side.source.table
     with progress.step(f"digest {name}", total=table.rows) as advance:
-        narrow = digests(side, advance)
-    _check_rows(table, narrow.height, table.rows)
-    return narrow
+        _check_rows(table, digests(side, into, advance), table.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What digests leave to look at in a bucket; pairs are of OLD and NEW.
+
+    `numbers` of the rows that are left, `suspects` of those whose key seems to
+    repeat, `blanks` the count of rows with a blank in the key.
+    """
+
+    identical: int
+    numbers: tuple[pl.Series, pl.Series]
+    suspects: tuple[pl.Series, pl.Series]
+    blanks: tuple[int, int]
+
+
+def _rest(old: pl.DataFrame, new: pl.DataFrame) -> _Rest:
+    left = drop_identical(old, new)
+    return _Rest(
+        left.identical,
+        (left.old, left.new),
+        (_suspects(old), _suspects(new)),
+        (int(old["blank"].sum()), int(new["blank"].sum())),
+    )
+
+
+def _suspects(side: pl.DataFrame) -> pl.Series:
+    if side["key"].n_unique() == side.height:
+        return side["number"].clear()
+    return side["number"].filter(side["key"].is_duplicated())
+
+
+def _compared(
+    sources: Sequence[Source], rests: Sequence[_Rest], budget: Budget
+) -> Difference:
+    """Compare what is left, all at once if that fits, else bucket by bucket."""
+    left = [
+        pl.concat([rest.numbers[at] for rest in rests]).sort()
+        for at in range(len(sources))
+    ]
+    wide = sum(
+        len(numbers) * side.table.bytes // max(side.table.rows, 1)
+        for side, numbers in zip(sources, left, strict=True)
+    )
+    budget.check_result(wide)
+    groups = [left] if budget.holds(wide) else [rest.numbers for rest in rests]
+    old, new = sources
+    return merge(
+        (
+            diff(
+                _taken(old, numbers[0]),
+                _taken(new, numbers[1]),
+                keys=old.keys,
+                columns=old.columns,
+            )
+            for numbers in groups
+        ),
+        old.keys,
+    )
 
 
 def _taken(side: Source, numbers: pl.Series) -> pl.DataFrame:
@@ -106,13 +163,13 @@ def _check_rows(table: Table, parsed: int, counted: int) -> None:
         )
 
 
-def _repeated_keys(side: Source, key: pl.Series) -> pl.DataFrame:
+def _repeated_keys(at: int, side: Source, rests: Sequence[_Rest]) -> pl.DataFrame:
     """The repeated keys, exactly: digests only say which rows to look at."""
-    if key.n_unique() == len(key):
-        suspects = pl.Series(dtype=pl.UInt32)
-    else:
-        suspects = key.is_duplicated().arg_true()
-    return repeated(side.take(suspects).select(side.keys), side.keys)
+    found = [
+        repeated(side.take(rest.suspects[at]).select(side.keys), side.keys)
+        for rest in rests
+    ]
+    return pl.concat(found).sort("rows", "key", descending=[True, False])
 
 
 def _refuse_repeats(

@@ -12,6 +12,11 @@ from hypothesis import strategies as st
 from strategies import Pair, csv_bytes, pairs
 
 import recon_engine as rx
+from recon_engine import digest
+from recon_engine.config import Options
+from recon_engine.gate import open_csv
+from recon_engine.memory import BASE_BYTES, Budget
+from recon_engine.reconcile import reconcile
 
 
 if TYPE_CHECKING:
@@ -90,6 +95,70 @@ def test_the_oracle_reads_what_was_written(pair: Pair, data: st.DataObject) -> N
     header, rows = oracle.read(raw)
     assert header == names
     assert [tuple(r[n] for n in pair.names) for r in rows] == pair.old
+
+
+@given(
+    pair=pairs(),
+    data=st.data(),
+    strategy=st.sampled_from([None, "columns"]),
+    buckets=st.sampled_from([1, 3, 8]),
+    weak=st.sampled_from([None, "row", "check", "key", "row and key"]),
+    tight=st.booleans(),
+)
+def test_every_strategy_bucket_and_hash_gives_the_same_answer(
+    tmp_path: Path,
+    pair: Pair,
+    data: st.DataObject,
+    strategy: str | None,
+    buckets: int,
+    weak: str | None,
+    tight: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """A weak hash is one that tells nothing apart."""
+    old, new = (open_csv(path) for path in written(tmp_path, pair, data))
+    budget = Budget(BASE_BYTES + 20_000) if tight else None
+    with pytest.MonkeyPatch.context() as patch:
+        if weak:
+            patch.setattr(digest, "Seeds", lambda *_: WEAK[weak])
+            patch.setattr(digest, "_hash", weakened)
+        d = reconcile(
+            old,
+            new,
+            Options(keys=tuple(pair.keys)),
+            strategy=strategy,
+            buckets=buckets,
+            budget=budget,
+        )
+    assert answer(d, pair.columns) == expected(pair)
+
+
+real_hash = digest._hash
+WEAK = {
+    "row": digest.Seeds(0, 1, 2),
+    "check": digest.Seeds(1, 0, 2),
+    "key": digest.Seeds(1, 2, 0),
+    "row and key": digest.Seeds(0, 1, 0),
+}
+
+
+def weakened(columns: list[str], seed: int) -> pl.Expr:
+    """No hash at all where the seed is 0."""
+    return real_hash(columns, seed) * min(seed, 1)
+
+
+def test_lines_are_used_where_they_tell(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ID,X\n1,2\n")
+    (tmp_path / "b.csv").write_text("X,ID\n2,1\n")
+    (tmp_path / "c.csv").write_text('ID,X\n1,"2\n"\n')
+    (tmp_path / "d.csv").write_text("ID,X\n1,\x01\n")
+    for name, strategy in (
+        ("a", "line"),
+        ("b", "columns"),
+        ("c", "columns"),
+        ("d", "columns"),
+    ):
+        d = rx.diff(tmp_path / "a.csv", tmp_path / f"{name}.csv", keys="ID")
+        assert d.engine.strategy == strategy
 
 
 @given(pair=pairs(), data=st.data())

@@ -19,6 +19,7 @@ from recon_engine.errors import ConfigError
 
 if TYPE_CHECKING:
     from recon_engine.config import Options
+    from recon_engine.memory import Budget
     from recon_engine.pipeline import Outcome
 
 
@@ -71,6 +72,7 @@ def diff(
     on_schema_drift: o.OnSchemaDrift = o.DriftPolicy.REFUSE,
     delimiter: o.Delimiter = ",",
     detail_limit: o.DetailLimit = 5000,
+    memory_budget: o.MemoryBudget = None,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     exit_zero: o.ExitZero = False,
@@ -86,7 +88,9 @@ def diff(
             detail_limit,
         )  # fmt: skip
         with session.watching(logged=False) as progress:
-            result = compare(old, new, settings, progress)
+            result = compare(
+                old, new, settings, progress, budget=_budget(memory_budget)
+            )
         render.show(result, form)
         render.write_all(result, writers)
         raise typer.Exit(0 if result.agrees or exit_zero else 1)
@@ -105,6 +109,8 @@ def run(
     on_schema_drift: o.OnSchemaDrift = o.DriftPolicy.REFUSE,
     delimiter: o.Delimiter = ",",
     detail_limit: o.DetailLimit = 5000,
+    memory_budget: o.MemoryBudget = None,
+    stage_loader: o.StageLoader = o.Loader.ADBC,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
@@ -115,7 +121,7 @@ def run(
     with session.reporting(form):
         from recon_cli import render
         from recon_engine import pipeline
-        from recon_engine.config import RunConfig
+        from recon_engine.config import RunConfig, StageLoader
 
         writers = render.writers(output)
         settings = _options(
@@ -133,6 +139,8 @@ def run(
                 options=settings,
                 database=conninfo,
                 fail_on_no_files=fail_on_no_files,
+                budget=_budget(memory_budget),
+                stage_loader=StageLoader(stage_loader),
             )
             outcome = work(config, progress)
         if dry_run and outcome.result is not None:
@@ -183,7 +191,7 @@ def migrate() -> None:
     with session.reporting():
         from recon_engine import migrations
 
-        with session.database() as conninfo:
+        with session.database(up_to_date=False) as conninfo:
             applied = migrations.apply(conninfo)
         for name in applied or ("nothing to do: the tables are up to date",):
             typer.echo(name)
@@ -244,6 +252,12 @@ def _options(
         delimiter="\t" if delimiter == "\\t" else delimiter,
         detail_limit=detail_limit,
     )
+
+
+def _budget(text: str | None) -> Budget | None:
+    from recon_engine.memory import parse_budget
+
+    return None if text is None else parse_budget(text)
 
 
 def _conclude(

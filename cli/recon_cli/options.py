@@ -24,6 +24,13 @@ class DuplicatePolicy(StrEnum):
     FAIL = "fail"
 
 
+class Loader(StrEnum):
+    """How files get into the stage tables."""
+
+    ADBC = "adbc"
+    COPY = "copy"
+
+
 class DriftPolicy(StrEnum):
     """What to do with columns on one side only."""
 
@@ -92,6 +99,23 @@ DetailLimit = Annotated[
         min=0,
         envvar="RECON_DETAIL_LIMIT",
         help="Differing rows in the sample.",
+    ),
+]
+StageLoader = Annotated[
+    Loader,
+    typer.Option(
+        "--stage-loader",
+        envvar="RECON_STAGE_LOADER",
+        help="Load stage by ADBC, or pass the gated bytes to COPY: the same rows.",
+    ),
+]
+MemoryBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-budget",
+        metavar="SIZE",
+        envvar="RECON_MEMORY_BUDGET",
+        help="Memory to stay within, such as 2GiB.  [default: 60% of what there is]",
     ),
 ]
 OutputFormat = Annotated[

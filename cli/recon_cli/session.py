@@ -131,8 +131,11 @@ def start_logging() -> None:
 
 
 @contextmanager
-def database() -> Iterator[str]:
-    """$RECON_DATABASE_URL, else libpq's own variables, else the embedded server."""
+def database(*, up_to_date: bool = True) -> Iterator[str]:
+    """$RECON_DATABASE_URL, else libpq's own variables, else the embedded server.
+
+    The tables of the embedded one are brought `up_to_date`; others are their owner's.
+    """
     given = os.environ.get("RECON_DATABASE_URL")
     if given is not None:
         if not given.strip():
@@ -144,17 +147,18 @@ def database() -> Iterator[str]:
     elif any(name in os.environ for name in LIBPQ):
         yield "application_name=recon-engine"
     else:
-        with embedded(EMBEDDED) as conninfo:
+        with embedded(EMBEDDED, up_to_date=up_to_date) as conninfo:
             yield conninfo
 
 
 @contextmanager
-def embedded(home: Path) -> Iterator[str]:
-    """The embedded server of a folder, its tables up to date."""
+def embedded(home: Path, *, up_to_date: bool = True) -> Iterator[str]:
+    """The embedded server of a folder."""
     from recon_engine import localpg, migrations
 
     with localpg.server(home) as conninfo:
-        migrations.apply(conninfo)
+        if up_to_date:
+            migrations.apply(conninfo)
         yield conninfo
 
 

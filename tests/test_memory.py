@@ -1,0 +1,66 @@
+"""The memory budget: what it allows, what it refuses, and what it says then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import recon_engine as rx
+from recon_engine.errors import ConfigError, OutOfBudget
+from recon_engine.memory import (
+    BASE_BYTES,
+    ROW_BYTES,
+    Budget,
+    default_budget,
+    parse_budget,
+)
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1024", 1024),
+        ("2GiB", 2 << 30),
+        ("1500M", 1500 << 20),
+        ("1.5 gb", 3 << 29),
+        ("7k", 7 << 10),
+    ],
+)
+def test_a_budget_is_a_size(text: str, size: int) -> None:
+    assert parse_budget(text).total == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "2GiBs", "1e9"])
+def test_what_is_no_size_is_a_wrong_command(text: str) -> None:
+    with pytest.raises(ConfigError, match="no size"):
+        parse_budget(text)
+
+
+def test_there_are_as_many_buckets_as_the_budget_needs() -> None:
+    budget = Budget(BASE_BYTES + 1_000 * ROW_BYTES)
+    assert [budget.buckets(rows) for rows in (0, 1_000, 1_001, 5_000)] == [1, 1, 2, 5]
+
+
+def test_a_budget_below_the_least_is_refused_with_what_is_needed() -> None:
+    with pytest.raises(OutOfBudget) as caught:
+        Budget(1 << 20).buckets(1)
+    assert "--memory-budget 0.28GiB" in str(caught.value.help)
+
+
+def test_differences_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        rows = "".join(f"{name}{at},{'x' * 1000}\n" for at in range(2_000))
+        (tmp_path / f"{name}.csv").write_text("ID,X\n" + rows)
+    files = tmp_path / "old.csv", tmp_path / "new.csv"
+    with pytest.raises(OutOfBudget, match="are needed"):
+        rx.diff(*files, keys="ID", memory_budget=str(BASE_BYTES + 1_000_000))
+    assert rx.diff(*files, keys="ID").counts.missing == 2_000
+
+
+def test_the_default_is_a_part_of_the_machine() -> None:
+    assert 1 << 28 < default_budget().total < 1 << 44
