@@ -1,0 +1,197 @@
+"""One reconciliation by one peer: `python peers.py NAME OLD NEW KEY` prints its counts.
+
+Each peer runs in an environment of its own, written as its own documentation would
+have it, with all columns as text where it can be told so. What it does not count, it
+leaves out; `bench.py` compares the rest with what the generator put in.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+Counts = dict[str, int]
+
+
+def recon(old: str, new: str, key: str) -> Counts:
+    """This project, everything on: gate, kinds, signatures, samples."""
+    import recon_engine as rx
+
+    n = rx.diff(old, new, keys=key).counts
+    return {
+        "matched": n.matched,
+        "missing": n.missing,
+        "extra": n.extra,
+        "mismatched_rows": n.mismatched_rows,
+    }
+
+
+def duckdb(old: str, new: str, key: str) -> Counts:
+    """A full outer join, hand-written, all columns as text."""
+    import duckdb as db
+
+    connection = db.connect()
+    source = "read_csv('{}', all_varchar=true, header=true)"
+    left, right = source.format(old), source.format(new)
+    described = connection.execute(f"DESCRIBE FROM {left}").fetchall()
+    names = [row[0] for row in described if row[0] != key]
+    both = f'o."{key}" IS NOT NULL AND n."{key}" IS NOT NULL'
+    differs = " OR ".join(f'o."{name}" IS DISTINCT FROM n."{name}"' for name in names)
+    columns = ", ".join(
+        f'count(*) FILTER ({both} AND o."{name}" IS DISTINCT FROM n."{name}")'
+        for name in names
+    )
+    row = connection.execute(
+        f'SELECT count(*) FILTER ({both}), count(*) FILTER (n."{key}" IS NULL), '
+        f'count(*) FILTER (o."{key}" IS NULL), count(*) FILTER ({both} AND ({differs})),'
+        f' {columns} FROM {left} o FULL OUTER JOIN {right} n ON o."{key}" = n."{key}"'
+    ).fetchone()
+    assert row is not None
+    return dict(
+        zip(("matched", "missing", "extra", "mismatched_rows"), row[:4], strict=True)
+    )
+
+
+def polars_load(old: str, new: str, key: str) -> Counts:  # noqa: ARG001 - no key
+    """Not a reconciliation: only loading both files into memory as text."""
+    import polars as pl
+
+    pl.collect_all([pl.scan_csv(path, infer_schema=False) for path in (old, new)])
+    return {}
+
+
+def polars_join(old: str, new: str, key: str) -> Counts:
+    """A naive full join of all columns, on the streaming engine."""
+    import polars as pl
+
+    left = pl.scan_csv(old, infer_schema=False).with_columns(_o=pl.lit(True))
+    right = pl.scan_csv(new, infer_schema=False).with_columns(_n=pl.lit(True))
+    names = [n for n in left.collect_schema().names() if n not in {key, "_o"}]
+    both = pl.col("_o") & pl.col("_n")
+    differ = [pl.col(n).ne_missing(pl.col(f"{n}_new")) & both for n in names]
+    row = (
+        left.join(right, on=key, how="full", suffix="_new", coalesce=True)
+        .select(
+            matched=both.sum(),
+            missing=pl.col("_n").is_null().sum(),
+            extra=pl.col("_o").is_null().sum(),
+            mismatched_rows=pl.any_horizontal(differ).sum(),
+            **{f"c{at}": each.sum() for at, each in enumerate(differ)},
+        )
+        .collect(engine="streaming")
+        .row(0, named=True)
+    )
+    return {n: row[n] for n in ("matched", "missing", "extra", "mismatched_rows")}
+
+
+def diffly(old: str, new: str, key: str) -> Counts:
+    """Lazy frames of text."""
+    import diffly as peer
+    import polars as pl
+
+    frames = [pl.scan_csv(path, infer_schema=False) for path in (old, new)]
+    found = peer.compare_frames(*frames, primary_key=[key])
+    found.fraction_same()
+    return {
+        "matched": found.num_rows_joined(),
+        "missing": found.num_rows_left_only(),
+        "extra": found.num_rows_right_only(),
+        "mismatched_rows": found.num_rows_joined_unequal(),
+    }
+
+
+def datacompy(old: str, new: str, key: str) -> Counts:
+    """Its Polars backend, on frames of text."""
+    import polars as pl
+    from datacompy import PolarsCompare
+
+    frames = [pl.read_csv(path, infer_schema=False) for path in (old, new)]
+    found = PolarsCompare(*frames, join_columns=[key])
+    matched = len(found.intersect_rows)
+    return {
+        "matched": matched,
+        "missing": len(found.df1_unq_rows),
+        "extra": len(found.df2_unq_rows),
+        "mismatched_rows": matched - found.count_matching_rows(),
+    }
+
+
+def koala_diff(old: str, new: str, key: str) -> Counts:
+    """Its Rust engine; it infers types and cannot be told not to."""
+    import koala_diff as peer
+
+    found = peer.DataDiff([key]).compare(old, new)
+    return {
+        "matched": found["joined_count"],
+        "missing": found["removed"],
+        "extra": found["added"],
+        "mismatched_rows": found["modified_rows_count"],
+    }
+
+
+def fastrecon(old: str, new: str, key: str) -> Counts:
+    """Its defaults."""
+    import fastrecon as peer
+
+    found = peer.compare(peer.CsvFile(old), peer.CsvFile(new), keys=[key])
+    return {
+        "missing": _count(found.missing_in_right),
+        "extra": _count(found.missing_in_left),
+        "mismatched_rows": _count(found.changed_rows),
+    }
+
+
+def datadiffer(old: str, new: str, key: str) -> Counts:
+    """Its defaults."""
+    import datadiffer as peer
+
+    rows = peer.diff(old, new, keys=[key]).to_dict()["rows"]
+    return {
+        "matched": rows["matched"],
+        "missing": rows["removed"],
+        "extra": rows["added"],
+        "mismatched_rows": rows["modified"],
+    }
+
+
+def csv_diff(old: str, new: str, key: str) -> Counts:
+    """Python dicts."""
+    import csv_diff as peer
+
+    with open(old) as left, open(new) as right:  # noqa: PTH123
+        found = peer.compare(
+            peer.load_csv(left, key=key), peer.load_csv(right, key=key)
+        )
+    return {
+        "missing": len(found["removed"]),
+        "extra": len(found["added"]),
+        "mismatched_rows": len(found["changed"]),
+    }
+
+
+def _count(found: Any) -> int:
+    return found if isinstance(found, int) else len(found)
+
+
+PEERS: Final[dict[str, Callable[[str, str, str], Counts]]] = {
+    "recon-engine": recon,
+    "duckdb": duckdb,
+    "polars-load": polars_load,
+    "polars-join": polars_join,
+    "diffly": diffly,
+    "datacompy": datacompy,
+    "koala-diff": koala_diff,
+    "fastrecon": fastrecon,
+    "datadiffer": datadiffer,
+    "csv-diff": csv_diff,
+}
+
+
+if __name__ == "__main__":
+    print(json.dumps(PEERS[sys.argv[1]](*sys.argv[2:])))
