@@ -49,7 +49,8 @@ def duckdb(old: str, new: str, key: str) -> Counts:
     )
     row = connection.execute(
         f'SELECT count(*) FILTER ({both}), count(*) FILTER (n."{key}" IS NULL), '
-        f'count(*) FILTER (o."{key}" IS NULL), count(*) FILTER ({both} AND ({differs})),'
+        f'count(*) FILTER (o."{key}" IS NULL), '
+        f"count(*) FILTER ({both} AND ({differs})),"
         f' {columns} FROM {left} o FULL OUTER JOIN {right} n ON o."{key}" = n."{key}"'
     ).fetchone()
     assert row is not None
