@@ -14,11 +14,17 @@ import typer
 from recon_cli import options as o
 from recon_cli import session
 from recon_cli.options import Format
+from recon_engine.config import (
+    OnDuplicateKeys,
+    OnSchemaDrift,
+    Options,
+    RunConfig,
+    StageLoader,
+)
 from recon_engine.errors import ConfigError
 
 
 if TYPE_CHECKING:
-    from recon_engine.config import Options
     from recon_engine.memory import Budget
     from recon_engine.pipeline import Outcome
 
@@ -68,8 +74,8 @@ def diff(
     key: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
-    on_duplicate_keys: o.OnDuplicateKeys = o.DuplicatePolicy.PAIR,
-    on_schema_drift: o.OnSchemaDrift = o.DriftPolicy.REFUSE,
+    on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
+    on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     delimiter: o.Delimiter = ",",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
@@ -105,12 +111,12 @@ def run(
     keys: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
-    on_duplicate_keys: o.OnDuplicateKeys = o.DuplicatePolicy.PAIR,
-    on_schema_drift: o.OnSchemaDrift = o.DriftPolicy.REFUSE,
+    on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
+    on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     delimiter: o.Delimiter = ",",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
-    stage_loader: o.StageLoader = o.Loader.ADBC,
+    stage_loader: o.StageLoader = StageLoader.ADBC,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
@@ -121,7 +127,6 @@ def run(
     with session.reporting(form):
         from recon_cli import render
         from recon_engine import pipeline
-        from recon_engine.config import RunConfig, StageLoader
 
         writers = render.writers(output)
         settings = _options(
@@ -140,7 +145,7 @@ def run(
                 database=conninfo,
                 fail_on_no_files=fail_on_no_files,
                 budget=_budget(memory_budget),
-                stage_loader=StageLoader(stage_loader),
+                stage_loader=stage_loader,
             )
             outcome = work(config, progress)
         if dry_run and outcome.result is not None:
@@ -236,19 +241,17 @@ def _options(
     keys: list[str] | None,
     ignore: list[str] | None,
     rename: list[str] | None,
-    duplicates: o.DuplicatePolicy,
-    drift: o.DriftPolicy,
+    duplicates: OnDuplicateKeys,
+    drift: OnSchemaDrift,
     delimiter: str,
     detail_limit: int,
 ) -> Options:
-    from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
-
     return Options(
         keys=session.names(keys, "RECON_KEYS"),
         ignore=session.names(ignore, "RECON_IGNORE"),
         renames=session.mapping(rename),
-        on_duplicate_keys=OnDuplicateKeys(duplicates),
-        on_schema_drift=OnSchemaDrift(drift),
+        on_duplicate_keys=duplicates,
+        on_schema_drift=drift,
         delimiter="\t" if delimiter == "\\t" else delimiter,
         detail_limit=detail_limit,
     )

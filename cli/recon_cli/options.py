@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from recon_engine import config
+
 
 class Format(StrEnum):
     """How a result is printed."""
@@ -15,27 +17,6 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     MARKDOWN = "markdown"
-
-
-class DuplicatePolicy(StrEnum):
-    """What to do with keys that repeat."""
-
-    PAIR = "pair"
-    FAIL = "fail"
-
-
-class Loader(StrEnum):
-    """How files get into the stage tables."""
-
-    ADBC = "adbc"
-    COPY = "copy"
-
-
-class DriftPolicy(StrEnum):
-    """What to do with columns on one side only."""
-
-    REFUSE = "refuse"
-    COMPARE = "compare"
 
 
 Keys = Annotated[
@@ -67,7 +48,7 @@ Map = Annotated[
     ),
 ]
 OnDuplicateKeys = Annotated[
-    DuplicatePolicy,
+    config.OnDuplicateKeys,
     typer.Option(
         "--on-duplicate-keys",
         envvar="RECON_ON_DUPLICATE_KEYS",
@@ -75,7 +56,7 @@ OnDuplicateKeys = Annotated[
     ),
 ]
 OnSchemaDrift = Annotated[
-    DriftPolicy,
+    config.OnSchemaDrift,
     typer.Option(
         "--on-schema-drift",
         envvar="RECON_ON_SCHEMA_DRIFT",
@@ -102,7 +83,7 @@ DetailLimit = Annotated[
     ),
 ]
 StageLoader = Annotated[
-    Loader,
+    config.StageLoader,
     typer.Option(
         "--stage-loader",
         envvar="RECON_STAGE_LOADER",
