@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from recon_engine.errors import Busy, ReconError
-from recon_engine.model import FilePair, RunRecord, SourceFile
+from recon_engine.model import SIDES, FilePair, RunRecord, SourceFile
 from recon_engine.postgres import classified, connect
 from recon_engine.status import STATUSES, RunStatus
 from recon_engine.version import __version__
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from recon_engine.config import RunConfig
 
-
-SIDES = ("old", "new")
 
 # A recorded result can only succeed: nothing that happens afterwards takes it back.
 ENDING = {RunStatus.SUCCEEDED: [RunStatus.RECONCILED]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 
 if TYPE_CHECKING:
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.status import RunStatus
+
+
+SIDES: Final = ("old", "new")
 
 
 @dataclass(frozen=True, slots=True)

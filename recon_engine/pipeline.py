@@ -33,7 +33,7 @@ from recon_engine.errors import (
 )
 from recon_engine.gate import open_csv
 from recon_engine.journal import Journal, Run, fingerprint, new_run, opened, record_of
-from recon_engine.model import FilePair, RunRecord
+from recon_engine.model import SIDES, FilePair, RunRecord
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import reconcile
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from recon_engine.reconciliation import Reconciliation
 
 
-SIDES = ("old", "new")
 CTRL_C = 130
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -16,7 +16,7 @@ from recon_engine.config import OnDuplicateKeys, Options
 from recon_engine.digest import choose, digests, source
 from recon_engine.errors import DuplicateKeys, InternalError
 from recon_engine.memory import Budget, default_budget, peak_rss_bytes
-from recon_engine.model import Column, Counts, Side, Signature
+from recon_engine.model import SIDES, Column, Counts, Side, Signature
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
 from recon_engine.version import __version__
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from recon_engine.alignment import Alignment
     from recon_engine.buckets import Buckets
     from recon_engine.digest import Source, Strategy, Table
-
-
-SIDES: Final = ("old", "new")
 
 
 def reconcile(
