@@ -11,6 +11,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from recon_engine.kinds import with_kind
@@ -136,11 +137,15 @@ def repeated(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     )
 
 
+def any_repeats(numbers: pl.Series) -> bool:
+    """Whether a number stands there twice; sorting them is cheaper than hashing."""
+    ordered = np.sort(numbers.to_numpy())
+    return bool((ordered[1:] == ordered[:-1]).any())
+
+
 def _unrepeated(side: pl.DataFrame, index: str) -> pl.LazyFrame:
     rows = side.lazy().select("row").with_row_index(index)
-    if side["row"].n_unique() == side.height:
-        return rows
-    return rows.filter(pl.col("row").is_unique())
+    return rows.filter(pl.col("row").is_unique()) if any_repeats(side["row"]) else rows
 
 
 def _pair(

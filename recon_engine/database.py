@@ -180,7 +180,7 @@ def _load_by_copy(
         with connection.cursor() as cursor:
             with cursor.copy(statement) as copy:
                 for part in file.parts:
-                    for block in _blocks(file.bytes_of(part)):
+                    for block in _blocks(file.read(part).data):
                         copy.write(block)
                     advance(part.rows)
             return cursor.rowcount

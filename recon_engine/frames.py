@@ -19,6 +19,22 @@ PART_ROWS: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """Some rows of a frame."""
+
+    data: pl.DataFrame
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return self.data.height
+
+    def cells(self, names: Sequence[str]) -> pl.LazyFrame:
+        """Their cells under these names."""
+        return _named(self.data, names).lazy()
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A frame in memory under a name. A null is blank, as CSV has no null."""
 
@@ -34,6 +50,11 @@ class Frame:
     def rows(self) -> int:
         """Its height."""
         return self.data.height
+
+    @property
+    def expected_rows(self) -> int:
+        """Its height: nothing is left to be read."""
+        return self.rows
 
     @property
     def bytes(self) -> int:
@@ -52,9 +73,9 @@ class Frame:
             for first in range(0, self.rows, PART_ROWS)
         )
 
-    def cells(self, part: Part, names: Sequence[str]) -> pl.LazyFrame:
-        """The cells of a part under these names."""
-        return _named(self.data.slice(part.first, part.rows), names).lazy()
+    def read(self, part: Part) -> Slice:
+        """A run of rows."""
+        return Slice(self.data.slice(part.first, part.rows))
 
     def take(self, numbers: pl.Series, names: Sequence[str]) -> pl.DataFrame:
         """Rows by their numbers."""

@@ -34,7 +34,7 @@ SMALL = Limits(field_bytes=1 << 20, field_lines=4)
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     size = int(request.param)
     monkeypatch.setattr(gate, "BLOCK", size)
-    monkeypatch.setattr(gate, "PART", size)
+    monkeypatch.setattr(gate, "STRETCH", min(size, 64))
     return size
 
 

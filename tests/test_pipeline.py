@@ -192,7 +192,7 @@ def test_a_pair_is_reconciled_recorded_and_archived(site: Site) -> None:
         {"key_text": "3", "key": {"ID": "3"}, "payload": {"NOTE": "c~C"}},
     ]
     assert {row["step"] for row in site.rows("SELECT step FROM metrics.run_step")} == {
-        "fetch", "compare", "write", "stage", "publish", "archive",
+        "fetch", "read", "compare", "write", "stage", "publish", "archive",
     }  # fmt: skip
 
 
