@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ import pyarrow as pa
 from recon_engine.errors import InputChanged
 from recon_engine.header import BOM
 from recon_engine.parallel import in_order
-from recon_engine.structure import lines, newlines
+from recon_engine.structure import newlines
 
 
 if TYPE_CHECKING:
@@ -62,6 +62,45 @@ class Part:
     rows: int
 
 
+class Rows(Protocol):
+    """Some rows in memory."""
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        ...
+
+    def cells(self, names: Sequence[str]) -> pl.LazyFrame:
+        """Their cells as strings under these names; a blank is ""."""
+        ...
+
+    def picked(self, numbers: NDArray[np.int64]) -> Rows:
+        """Some of them, by their numbers, which ascend."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Rows that are cells already."""
+
+    data: pl.DataFrame
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return self.data.height
+
+    def cells(self, names: Sequence[str]) -> pl.LazyFrame:
+        """Their cells under these names."""
+        renamed = self.data.clone()
+        renamed.columns = list(names)
+        return renamed.lazy()
+
+    def picked(self, numbers: NDArray[np.int64]) -> Slice:
+        """Some of them."""
+        return Slice(self.data[numbers])
+
+
 @dataclass(frozen=True)
 class Block:
     """Whole records in memory.
@@ -102,19 +141,25 @@ class Block:
             ends = None
         if ends is None:
             ends = newlines(data) + 1
-        offsets = np.zeros(len(ends) + 1, np.int64)
-        offsets[1:] = ends
         # Nothing is copied or checked: the gate has seen that it is UTF-8.
         return pl.Series(
             pa.LargeStringArray.from_buffers(
-                len(ends), pa.py_buffer(offsets), pa.py_buffer(data)
+                len(ends), pa.py_buffer(np.append(0, ends)), pa.py_buffer(data)
             )
         )
 
-    def picked(self, numbers: pl.Series) -> bytes:
-        """Some of the lines, as they are written."""
+    def picked(self, numbers: NDArray[np.int64]) -> Block:
+        """Some of the lines, by their numbers, as they are written."""
         data = self.data if self.data.endswith(b"\n") else self.data + b"\n"
-        return lines(data, numbers.cast(pl.Int64).to_numpy())
+        ends = newlines(data) + 1 if self.ends is None else self.ends
+        lines = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(),
+            len(ends),
+            [None, pa.py_buffer(np.append(0, ends)), pa.py_buffer(data)],
+        )
+        _, offsets, text = lines.take(pa.array(numbers)).buffers()
+        ends = np.frombuffer(offsets, np.int64)[1 : len(numbers) + 1]
+        return Block(bytes(text), len(numbers), self.delimiter, ends=ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,22 +198,39 @@ class CsvFile:
         """The cells of a part as strings under these names; a blank is ""."""
         return self.read(part).cells(names)
 
-    def take(self, numbers: pl.Series, names: Sequence[str]) -> pl.DataFrame:
-        """Whole rows by their numbers (ascending): only they are parsed if possible."""
+    def take(self, numbers: NDArray[np.int64]) -> Rows:
+        """Rows by their numbers, which ascend; parsed only where that must be."""
         wanted = [
             (part, numbers[start:stop] - part.first)
             for part, start, stop in _spans(self.parts, numbers)
             if start < stop
         ]
         if self.has_lines:
-            texts = in_order(lambda each: self.read(each[0]).picked(each[1]), wanted)
-            block = Block(b"".join(texts), len(numbers), self.dialect.delimiter)
-            return block.cells(names).collect()
-        frames = in_order(
-            lambda each: self.cells(each[0], names).collect()[each[1]], wanted
-        )
-        empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
-        return pl.concat([empty, *frames])
+            blocks = in_order(lambda each: self.read(each[0]).picked(each[1]), wanted)
+            return joined(list(blocks), self.dialect.delimiter)
+        frames = in_order(self._parsed, wanted)
+        empty = pl.DataFrame(schema=dict.fromkeys(self._names, pl.String))
+        return Slice(pl.concat([empty, *frames]))
+
+    def _parsed(self, wanted: tuple[Part, NDArray[np.int64]]) -> pl.DataFrame:
+        part, numbers = wanted
+        return self.cells(part, self._names).collect()[numbers]
+
+    @property
+    def _names(self) -> list[str]:
+        return [f"c{at}" for at in range(len(self.columns))]
+
+
+def joined(blocks: Sequence[Block], delimiter: str) -> Block:
+    """Blocks of picked lines as one."""
+    sizes = np.cumsum([0, *(len(block.data) for block in blocks)])
+    ends = [block.ends + start for block, start in zip(blocks, sizes, strict=False)]
+    return Block(
+        b"".join([block.data for block in blocks]),
+        sum(block.rows for block in blocks),
+        delimiter,
+        ends=np.concatenate([np.zeros(0, np.int64), *ends]),
+    )
 
 
 def state_of(descriptor: int) -> State:
@@ -178,9 +240,9 @@ def state_of(descriptor: int) -> State:
 
 
 def _spans(
-    parts: Sequence[Part], numbers: pl.Series
+    parts: Sequence[Part], numbers: NDArray[np.int64]
 ) -> Iterator[tuple[Part, int, int]]:
     """Which run of the ascending `numbers` is in each part."""
-    firsts = pl.Series([part.first for part in parts], dtype=numbers.dtype)
-    starts = [*numbers.search_sorted(firsts), len(numbers)]
-    return zip(parts, starts[:-1], starts[1:], strict=True)
+    firsts = np.array([part.first for part in parts], np.int64)
+    bounds = [*np.searchsorted(numbers, firsts).tolist(), len(numbers)]
+    return zip(parts, bounds[:-1], bounds[1:], strict=True)

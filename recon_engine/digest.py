@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from recon_engine.alignment import Alignment
-    from recon_engine.csvfile import CsvFile
+    from recon_engine.csvfile import CsvFile, Rows
     from recon_engine.frames import Frame
 
     Unread = Header | Frame
@@ -81,19 +81,6 @@ class Seeds:
     row: int
     check: int
     key: int
-
-
-class Rows(Protocol):
-    """Some rows in memory."""
-
-    @property
-    def rows(self) -> int:
-        """How many."""
-        ...
-
-    def cells(self, names: Sequence[str]) -> pl.LazyFrame:
-        """Their cells as strings under these names; a blank is ""."""
-        ...
 
 
 class Strategy(Protocol):

@@ -7,31 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.csvfile import Part
+from recon_engine.csvfile import Part, Slice
 from recon_engine.errors import ConfigError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 PART_ROWS: Final = 200_000
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Some rows of a frame."""
-
-    data: pl.DataFrame
-
-    @property
-    def rows(self) -> int:
-        """How many."""
-        return self.data.height
-
-    def cells(self, names: Sequence[str]) -> pl.LazyFrame:
-        """Their cells under these names."""
-        return _named(self.data, names).lazy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +62,9 @@ class Frame:
         """A run of rows."""
         return Slice(self.data.slice(part.first, part.rows))
 
-    def take(self, numbers: pl.Series, names: Sequence[str]) -> pl.DataFrame:
+    def take(self, numbers: NDArray[np.int64]) -> Slice:
         """Rows by their numbers."""
-        return _named(self.data[numbers], names)
+        return Slice(self.data[numbers])
 
 
 def frame(source: object, uri: str) -> Frame:
@@ -127,9 +112,3 @@ def _imported(source: object) -> pl.DataFrame:
             help="a path, a URL, a polars frame or anything with __arrow_c_stream__",
         )
     return pl.DataFrame(source)
-
-
-def _named(data: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    renamed = data.clone()
-    renamed.columns = list(names)
-    return renamed

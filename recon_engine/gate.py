@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 1 << 22
 STRETCH: Final = 1 << 18
+NEAR: Final = 1 << 14
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 
 
@@ -184,7 +185,7 @@ class _Gate:
         if os.pread(descriptor, self.offset, 0) != self.header.raw:
             raise InputChanged("the file was replaced", file=self.header.uri)
         advance(self.offset)
-        read = partial(os.pread, descriptor)
+        read = partial(_read_lines, descriptor)
         for data in blocks(read, self.offset, BLOCK, self.longest):
             self.sha256.update(data)
             advance(len(data))
@@ -297,6 +298,15 @@ class _Gate:
                 why="a delimiter or a quote was lost, or the row was cut",
                 help="write the row again with one field for each column",
             )
+
+
+def _read_lines(descriptor: int, size: int, offset: int) -> bytes:
+    """`pread`, not beyond the last newline if one is near: nothing is left to cut."""
+    near = os.pread(descriptor, NEAR, offset + size - NEAR) if size > NEAR else b""
+    over = len(near) - near.rfind(b"\n") - 1 if b"\n" in near else 0
+    return os.pread(
+        descriptor, size - NEAR + len(near) - over if near else size, offset
+    )
 
 
 def _slices(data: bytes) -> Callable[[int, int], bytes]:

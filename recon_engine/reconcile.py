@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from recon_engine import sample
@@ -37,9 +38,15 @@ from recon_engine.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from recon_engine.alignment import Alignment
     from recon_engine.buckets import Buckets
+    from recon_engine.csvfile import Rows
     from recon_engine.digest import Names, Strategy, Table, Unread
+
+
+GROUP: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +164,7 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
 
     Raises DuplicateKeys (policy `fail`) and OutOfBudget.
     """
-    rests = [
-        _rest(*(side.bucket(at) for side in reading.digests))
-        for at in range(reading.buckets)
-    ]
+    rests = [_rest(reading.digests, at) for at in range(reading.buckets)]
     sides = tuple(map(_Side, reading.tables, reading.names))
     repeats = [_repeated_keys(at, side, rests) for at, side in enumerate(sides)]
     _refuse_repeats(reading.tables, repeats, reading.options)
@@ -191,79 +195,109 @@ class _Side:
     table: Table
     names: Names
 
-    def take(self, numbers: pl.Series) -> pl.DataFrame:
-        """Whole rows by their numbers, which ascend."""
-        rows = self.table.take(numbers, self.names.all)
-        if rows.height != len(numbers):
+    def take(self, digests: pl.DataFrame) -> Rows:
+        """The rows that digests are of, in file order."""
+        return self.table.take(digests["number"].to_numpy().astype(np.int64))
+
+    def cells(self, rows: Rows) -> pl.DataFrame:
+        """All their cells."""
+        # In one piece: rows are about to be gathered from it, column by column.
+        cells = rows.cells(self.names.all).collect().rechunk()
+        if cells.height != rows.rows:
             raise InternalError(
-                f"{rows.height:,} rows were parsed where {len(numbers):,} were wanted",
+                f"{cells.height:,} rows were parsed where {rows.rows:,} were taken",
                 file=self.table.uri,
             )
-        return rows
+        return cells
 
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
     """What digests leave to look at in a bucket; pairs are of OLD and NEW.
 
-    `numbers` of the rows that are left, `suspects` of those whose key seems to
-    repeat, `blanks` the count of rows with a blank in the key.
+    `left`: the digests of the rows that are not identical; `suspects`: of those whose
+    key seems to repeat; `blanks`: the count of rows with a blank in the key.
     """
 
     identical: int
-    numbers: tuple[pl.Series, pl.Series]
-    suspects: tuple[pl.Series, pl.Series]
+    left: tuple[pl.DataFrame, pl.DataFrame]
+    suspects: tuple[pl.DataFrame, pl.DataFrame]
     blanks: tuple[int, int]
 
 
-def _rest(old: pl.DataFrame, new: pl.DataFrame) -> _Rest:
-    left = drop_identical(old, new)
+def _rest(digests: Sequence[Buckets], at: int) -> _Rest:
+    """What is left to look at in one bucket."""
+    (old, old_suspects), (new, new_suspects) = in_order(
+        lambda side: _with_suspects(side.bucket(at)), digests
+    )
+    suspects = old_suspects, new_suspects
+    repeats = not old_suspects.is_empty(), not new_suspects.is_empty()
+    rest = drop_identical(old, new, repeats=repeats)
     return _Rest(
-        left.identical,
-        (left.old, left.new),
-        (_suspects(old), _suspects(new)),
+        rest.identical,
+        (rest.old, rest.new),
+        suspects,
         (int(old["blank"].sum()), int(new["blank"].sum())),
     )
 
 
-def _suspects(side: pl.DataFrame) -> pl.Series:
+def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     if any_repeats(side["key"]):
-        return side["number"].filter(side["key"].is_duplicated())
-    return side["number"].clear()
+        return side, side.filter(side["key"].is_duplicated())
+    return side, side.clear()
 
 
 def _compared(
     sides: Sequence[_Side], rests: Sequence[_Rest], budget: Budget
 ) -> Difference:
-    """Compare what is left, all at once if that fits, else bucket by bucket."""
-    left = [
-        pl.concat([rest.numbers[at] for rest in rests]).sort()
-        for at in range(len(sides))
+    """Compare what is left, taken all at once if that fits, else bucket by bucket."""
+    every = [
+        pl.concat(left).sort("number")
+        for left in zip(*(r.left for r in rests), strict=True)
     ]
     wide = sum(
-        len(numbers) * side.table.bytes // max(side.table.rows, 1)
-        for side, numbers in zip(sides, left, strict=True)
+        left.height * side.table.bytes // max(side.table.rows, 1)
+        for side, left in zip(sides, every, strict=True)
     )
     budget.check_result(wide)
-    groups = [left] if budget.holds(wide) else [rest.numbers for rest in rests]
-    names = sides[0].names
-    return merge(
-        (
-            diff(
-                *(side.take(some) for side, some in zip(sides, group, strict=True)),
-                keys=names.keys,
-                columns=names.columns,
-            )
-            for group in groups
-        ),
-        names.keys,
+    batches = [every] if budget.holds(wide) else [rest.left for rest in rests]
+    parts = (part for batch in batches for part in _differences(sides, batch))
+    return merge(parts, sides[0].names.keys)
+
+
+def _differences(
+    sides: Sequence[_Side], left: Sequence[pl.DataFrame]
+) -> Iterator[Difference]:
+    """Groups of keys are compared one by one: what is parsed at once stays small."""
+    count = 1 + sum(digests.height for digests in left) // GROUP
+    taken = list(
+        in_order(lambda each: each[0].take(each[1]), zip(sides, left, strict=True))
     )
+    groups = [_groups(digests["key"], count) for digests in left]
+    names = sides[0].names
+
+    def compared(at: int) -> Difference:
+        old, new = (
+            side.cells(rows.picked(group[at]))
+            for side, rows, group in zip(sides, taken, groups, strict=True)
+        )
+        return diff(old, new, keys=names.keys, columns=names.columns)
+
+    return in_order(compared, range(count))
+
+
+def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
+    """Which rows are in which group, by their key."""
+    place = keys.to_numpy() % np.uint64(count)
+    order = np.argsort(place, kind="stable")
+    return np.split(order, np.searchsorted(place[order], np.arange(1, count)))
 
 
 def _repeated_keys(at: int, side: _Side, rests: Sequence[_Rest]) -> pl.DataFrame:
     """The repeated keys, exactly: digests only say which rows to look at."""
+    keys = side.names.keys
     found = [
-        repeated(side.take(rest.suspects[at]).select(side.names.keys), side.names.keys)
+        repeated(side.cells(side.take(rest.suspects[at])).select(keys), keys)
         for rest in rests
     ]
     return pl.concat(found).sort("rows", "key", descending=[True, False])
@@ -378,16 +412,22 @@ class _Answer:
 
     def signatures(self) -> tuple[Signature, ...]:
         """Sets of columns that differ together, the most frequent first."""
-        counted = (
-            self.found.cells.lazy()
+        cells, names = self.found.cells, self.names
+        pair = cells["pair"].to_numpy()
+        # Most rows differ in one cell: only the others need their sets put together.
+        alone = pl.Series((np.bincount(pair) == 1)[pair], dtype=pl.Boolean)
+        single = cells.filter(alone)["column"].value_counts()
+        several = (
+            cells.filter(~alone)
             .group_by("pair")
             .agg(pl.col("column").sort())
             .group_by("column")
             .agg(rows=pl.len())
-            .collect()
         )
-        names = self.names
-        ordered = sorted(counted.iter_rows(), key=lambda row: (-row[1], row[0]))
+        sets = [([column], rows) for column, rows in single.iter_rows()]
+        ordered = sorted(
+            [*sets, *several.iter_rows()], key=lambda row: (-row[1], row[0])
+        )
         return tuple(
             Signature(tuple(names[at] for at in columns), rows)
             for columns, rows in ordered

@@ -88,17 +88,6 @@ def newlines(data: bytes) -> NDArray[np.int64]:
     return _positions(_mask(np.frombuffer(data, np.uint8), LF))
 
 
-def lines(data: bytes, numbers: NDArray[np.int64]) -> bytes:
-    """Some of the lines, each of which ends with a newline, by their numbers from 0."""
-    found = _mask(np.frombuffer(data, np.uint8), LF)
-    ends = _select(found, numbers) + 1
-    starts = _select(found, np.maximum(numbers - 1, 0)) + 1
-    starts[numbers == 0] = 0
-    return b"".join(
-        [data[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-    )
-
-
 class _Fields:
     """The masks of some bytes; `delimiters` and `newlines` are those between fields."""
 
@@ -204,20 +193,6 @@ def _rank(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     below = np.bitwise_count(padded[at] & ((ONE << within) - ONE))
     ranks: NDArray[np.int64] = totals[at] + below
     return ranks
-
-
-def _select(bits: Bits, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The offsets of the bits that have so many before them."""
-    counts = np.bitwise_count(bits)
-    totals = np.cumsum(counts, dtype=np.int64)
-    at = np.searchsorted(totals, ranks, side="right")
-    before = ranks - (totals[at] - counts[at])
-    flags = np.unpackbits(
-        bits[at].view(np.uint8).reshape(-1, WORD // 8), axis=1, bitorder="little"
-    )
-    seen = np.cumsum(flags, axis=1, dtype=np.uint8)
-    offsets: NDArray[np.int64] = at * WORD + (seen > before[:, None]).argmax(axis=1)
-    return offsets
 
 
 def _count(bits: Bits) -> int:
