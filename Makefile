@@ -30,8 +30,8 @@ packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
 long: $(VENV)/test  ## the property tests with 50 times the examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py
 
-bench: $(VENV)/dev  ## peers side by side on 2 M rows; about 15 minutes
-	$(BIN)/python benchmarks/bench.py --runs 5 --record
+bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
+	$(BIN)/python benchmarks/bench.py --record
 
 lock: $(VENV)/dev  ## requirements.lock: hashes, and no registry's address
 	$(BIN)/uv lock --quiet
