@@ -46,7 +46,7 @@ from recon_engine.errors import (
 from recon_engine.model import SourceFile
 from recon_engine.progress import ignore
 from recon_engine.s3 import S3Prefix
-from recon_engine.s3_client import OWNER, connect
+from recon_engine.s3_client import ATTEMPTS, OWNER, TIMEOUT, connect
 from recon_engine.storage import LocalFolder
 
 
@@ -178,6 +178,29 @@ def test_an_owner_that_is_no_account_is_refused(
 ) -> None:
     monkeypatch.setenv(OWNER, "somebody")
     with pytest.raises(ConfigError, match=OWNER):
+        connect(NOWHERE)
+
+
+def test_how_long_the_client_waits_is_a_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with connected(NOWHERE) as client:
+        assert client.meta.config.read_timeout == 60
+        assert client.meta.config.retries["total_max_attempts"] == 6
+    monkeypatch.setenv(TIMEOUT, "7")
+    monkeypatch.setenv(ATTEMPTS, "2")
+    with connected(NOWHERE) as client:
+        assert client.meta.config.read_timeout == 7
+        assert client.meta.config.retries["total_max_attempts"] == 2
+
+
+@pytest.mark.parametrize("name", [TIMEOUT, ATTEMPTS])
+@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "soon", "1e3"])
+def test_a_setting_that_is_no_number_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=name):
         connect(NOWHERE)
 
 
