@@ -71,7 +71,7 @@ class Place:
     s3: Faults
     postgres: PostgresProxy
     direct: str
-    disks: ExitStack
+    undo: ExitStack
     delivered: dict[tuple[str, bytes], bool] = field(default_factory=dict)
     options: dict[str, StageLoader] = field(default_factory=dict)
     full: Path | None = None
@@ -100,7 +100,7 @@ class Place:
         return self.site.names(self.site.inbound)
 
     def end_backend(self, like: str) -> Callable[[], None]:
-        """An administrator, or the kernel, ends a server process."""
+        """An administrator ends a server process."""
 
         def action() -> None:
             with psycopg.connect(self.direct, autocommit=True) as connection:
@@ -173,8 +173,8 @@ def replaced(operation: str, key: str = "", skip: int = 0) -> Injection:
 
 def small_ranges(inject: Injection) -> Injection:
     def both(place: Place) -> None:
-        place.disks.enter_context(patch.object(s3_download, "RANGE", 8))
-        place.disks.enter_context(patch.object(s3_download, "WORKERS", 1))
+        place.undo.enter_context(patch.object(s3_download, "RANGE", 8))
+        place.undo.enter_context(patch.object(s3_download, "WORKERS", 1))
         inject(place)
 
     return both
@@ -196,7 +196,7 @@ def refused(place: Place) -> None:
 
 def locked(place: Place) -> None:
     """Another worker of the same dataset and inbound place."""
-    other = place.disks.enter_context(psycopg.connect(place.direct))
+    other = place.undo.enter_context(psycopg.connect(place.direct))
     other.execute(LOCK, [f"recon:claims:{place.site.inbound}/"])
 
 
@@ -204,7 +204,7 @@ def read_in_stage(place: Place) -> None:
     """Somebody looks at a stage table and forgets to end the transaction."""
     with psycopg.connect(place.direct) as connection:
         connection.execute("CREATE TABLE stage.claims_old (id text)")
-    reader = place.disks.enter_context(psycopg.connect(place.direct))
+    reader = place.undo.enter_context(psycopg.connect(place.direct))
     reader.execute("SELECT * FROM stage.claims_old")
 
 
@@ -279,7 +279,7 @@ def large(place: Place) -> None:
 
 def stage_disk_full(place: Place) -> None:
     large(place)
-    folder = place.disks.enter_context(small_disk("3m"))
+    folder = place.undo.enter_context(small_disk("3m"))
     server = Path(str(conninfo_to_dict(place.direct)["host"])).stat()
     os.chown(folder, server.st_uid, server.st_gid)
     name = f"small_{uuid4().hex[:8]}"
@@ -287,7 +287,7 @@ def stage_disk_full(place: Place) -> None:
     with psycopg.connect(place.direct, autocommit=True) as connection:
         connection.execute(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
         connection.execute(f"ALTER DATABASE {database} SET default_tablespace = {name}")
-    place.disks.callback(drop_tablespace, place, name)
+    place.undo.callback(drop_tablespace, place, name)
     place.full = folder
 
 
@@ -299,8 +299,8 @@ def drop_tablespace(place: Place, name: str) -> None:
 
 def spool_disk_full(place: Place) -> None:
     large(place)
-    folder = place.disks.enter_context(small_disk("3m"))
-    place.disks.enter_context(patch.object(tempfile, "tempdir", str(folder)))
+    folder = place.undo.enter_context(small_disk("3m"))
+    place.undo.enter_context(patch.object(tempfile, "tempdir", str(folder)))
     place.full = folder
 
 

@@ -70,8 +70,8 @@ def place(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     with faulty_postgres(database) as postgres:
         site = BucketSite(BUCKET, seaweed, postgres.conninfo, uuid4().hex)
-        with closing(site.client), ExitStack() as disks:
-            place = Place(site, faults, postgres, database, disks)
+        with closing(site.client), ExitStack() as undo:
+            place = Place(site, faults, postgres, database, undo)
             for name, data in SENT.items():
                 place.deliver(name, data)
             yield place
@@ -129,7 +129,7 @@ def mend(place: Place) -> None:
     place.s3.plan()
     place.site.database = place.direct
     if place.full is None:
-        place.disks.close()
+        place.undo.close()
     else:
         grow(place.full)
     deadline = time.monotonic() + 60

@@ -189,6 +189,20 @@ def test_s3_itself_checks_the_whole_of_a_copy_in_parts(
     assert uploads_left(done) == []
 
 
+def test_a_checksum_that_s3_cannot_add_up_is_not_asked_for(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recon_engine.s3._whole", lambda _: {"ChecksumSHA256": "x"})
+    inbound, done = places(client)
+    file = given(inbound, "a.csv", DATA)
+    asked = calls_of(client)
+    done.archive(file, inbound, "a.csv")
+    sent = dict(asked)
+    assert "ChecksumAlgorithm" not in sent["CreateMultipartUpload"]
+    assert "ChecksumType" not in sent["CompleteMultipartUpload"]
+    assert content(done, "a.csv") == DATA
+
+
 @pytest.mark.parametrize(
     ("kind", "at"),
     [
