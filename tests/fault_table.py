@@ -40,6 +40,7 @@ from s3_faults import (
 from recon_engine import s3_download
 from recon_engine.config import StageLoader
 from recon_engine.journal import LOCK
+from recon_engine.s3_client import TIMEOUT
 from recon_engine.status import STATUSES, RunStatus
 
 
@@ -178,6 +179,16 @@ def small_ranges(inject: Injection) -> Injection:
         inject(place)
 
     return both
+
+
+def stalling(fault: Fault) -> Injection:
+    """A second without a byte is long enough here, and only here."""
+
+    def inject(place: Place) -> None:
+        place.undo.enter_context(patch.dict(os.environ, {TIMEOUT: "1"}))
+        s3(fault)(place)
+
+    return inject
 
 
 def taken_away(operation: str) -> Injection:
@@ -363,19 +374,19 @@ SCENARIOS = [
     ),
     Scenario(
         "no answer for longer than `RECON_S3_TIMEOUT`, once",
-        s3(Fault("HeadObject", stall)),
+        stalling(Fault("HeadObject", stall)),
         DONE,
         NOTHING_LEFT,
     ),
     Scenario(
         "a body that stalls, once",
-        s3(Fault("GetObject", stall_body)),
+        stalling(Fault("GetObject", stall_body)),
         DONE,
         NOTHING_LEFT,
     ),
     Scenario(
         "no answer at all",
-        s3(Fault("HeadObject", stall, times=ALWAYS)),
+        stalling(Fault("HeadObject", stall, times=ALWAYS)),
         S3_IS_GONE,
         AGAIN,
     ),

@@ -33,7 +33,7 @@ from sites import BucketSite
 
 from recon_engine import s3_download, s3_errors
 from recon_engine.errors import ReconError
-from recon_engine.s3_client import ATTEMPTS, TIMEOUT
+from recon_engine.s3_client import ATTEMPTS
 from recon_engine.status import STATUSES, RunStatus, status_of
 
 
@@ -80,7 +80,6 @@ def place(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is waited for is waited for, only not for long."""
     monkeypatch.setenv(ATTEMPTS, "3")
-    monkeypatch.setenv(TIMEOUT, "1")
     instantly = SimpleNamespace(sleep=lambda _: None)
     monkeypatch.setattr("botocore.endpoint.time", instantly)
     for module in (s3_errors, s3_download):
