@@ -629,7 +629,7 @@ DEEP: Final = (
     ("two workers", Protocol(), Budget(crashes=2, breaks=0, writes=2), 2),
     ("two workers", Protocol(), Budget(crashes=3, breaks=0), 2),
     ("two workers", Protocol(), Budget(crashes=2, cuts=0), 2),
-    ("three workers", Protocol(), Budget(cuts=0), 3),
+    ("three workers", Protocol(), Budget(crashes=0, cuts=0, breaks=2), 3),
     ("no lock", NO_LOCK, Budget(cuts=0, breaks=0, runs=3), 2),
     ("no lock", NO_LOCK, Budget(crashes=0, breaks=0, runs=3), 2),
 )
