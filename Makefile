@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types imports packaging long bench lock clean
+.PHONY: demo test check lint types imports packaging long model bench lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -29,6 +29,9 @@ packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py
+
+model: $(VENV)/test  ## every interleaving of the run protocol, further than the tests go
+	$(BIN)/python tests/protocol_model.py
 
 bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
 	$(BIN)/python benchmarks/bench.py --record

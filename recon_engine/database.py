@@ -21,11 +21,12 @@ from recon_engine.errors import (
     CommitUnknown,
     DatabaseUnavailable,
     InternalError,
+    ReconError,
     TransientError,
 )
 from recon_engine.kinds import KINDS
 from recon_engine.parallel import in_order
-from recon_engine.postgres import bulk, connect
+from recon_engine.postgres import bulk, classified, connect
 from recon_engine.progress import ignore
 from recon_engine.status import RunStatus
 
@@ -264,23 +265,33 @@ def publish(conninfo: str, publication: Publication) -> None:
                 _swap(cursor, table)
             for name, rows in _metrics(publication).items():
                 _insert(cursor, name, rows)
-        connection.commit()
-    _confirm(conninfo, publication.run_id)
+        unheard = _commit(connection)
+    _confirm(conninfo, publication.run_id, unheard)
 
 
-def _confirm(conninfo: str, run_id: UUID) -> None:
+def _commit(connection: Any) -> ReconError | None:
+    """Commit; what went wrong is no answer yet, for only its reply may be lost."""
+    try:
+        with classified():
+            connection.commit()
+    except ReconError as error:
+        return error
+    return None
+
+
+def _confirm(conninfo: str, run_id: UUID, unheard: ReconError | None) -> None:
     """A commit after an error returns without one and rolls back: ask, never assume."""
     try:
         with connect(conninfo) as connection:
             row = connection.execute(STATUS, [run_id]).fetchone()
     except TransientError as error:
         raise CommitUnknown(
-            "the result was committed, and Postgres went away before it could say so",
+            "the reply to COMMIT was lost, and Postgres cannot be asked what it was",
             why=error.why,
             help="run again: that run finds out, and finishes the archive",
         ) from None
     if row is None or row[0] != RunStatus.RECONCILED:
-        raise DatabaseUnavailable(
+        raise unheard or DatabaseUnavailable(
             "Postgres rolled the publication back", help="run again"
         )
 
