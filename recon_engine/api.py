@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from recon_engine.border import only_ours
 from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
@@ -76,6 +77,7 @@ def _policy(policy: type[Policy], given: str) -> Policy:
     return policy(given)
 
 
+@only_ours
 def compare(
     old: object,
     new: object,

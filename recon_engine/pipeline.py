@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine import artifacts, inbox
+from recon_engine.border import only_ours, ours
 from recon_engine.database import (
     Artifact,
     LostRace,
@@ -28,7 +29,6 @@ from recon_engine.errors import (
     Busy,
     ConfigError,
     ReconError,
-    unforeseen,
 )
 from recon_engine.header import read_header
 from recon_engine.journal import Journal, Run, fingerprint, new_run, opened, record_of
@@ -99,6 +99,7 @@ class Places:
         )
 
 
+@only_ours
 def run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
     """Reconcile the pair in inbound, record the result, archive the inputs.
 
@@ -117,14 +118,12 @@ def run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
             if earlier := journal.result_of(identity):
                 return _already_done(journal, places, earlier, pair)
             attempt = journal.start(pair, identity)
-        except ReconError as error:
-            return _not_begun(journal, error)
-        except Exception as error:
-            log.debug("unforeseen", exc_info=error)
-            return _not_begun(journal, unforeseen(error))
+        except BaseException as error:  # noqa: BLE001 - interrupts pass
+            return _not_begun(journal, ours(error))
         return _Attempt(config, places, journal, attempt, pair, progress).run()
 
 
+@only_ours
 def dry_run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
     """Reconcile the pair in inbound; write and move nothing, ask no database."""
     places = Places.of(config)
@@ -163,11 +162,8 @@ class _Attempt:
         except KeyboardInterrupt:
             self.close(RunStatus.INTERRUPTED, exit_code=CTRL_C)
             raise
-        except ReconError as error:
-            return self.failed(error)
-        except Exception as error:
-            log.debug("unforeseen", exc_info=error)
-            return self.failed(unforeseen(error))
+        except BaseException as error:  # noqa: BLE001 - interrupts have passed
+            return self.failed(ours(error))
 
     def work(self) -> Outcome:
         """The steps, in the one order that loses nothing."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recon_cli import options as o
 from recon_cli import session
 from recon_cli.options import Format
+from recon_cli.stderr import guard
+from recon_engine.border import ours
 from recon_engine.config import (
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -61,8 +63,7 @@ def main_options(
     ] = False,
 ) -> None:
     """Take the options before the command."""
-    session.debug = debug
-    session.start_logging()
+    session.start_logging(debug=debug)
 
 
 @app.command()
@@ -291,19 +292,31 @@ def run_as_in_the_original() -> None:
 
 
 def main() -> None:
-    """Run the command line; a wrong one is reported in the format it asks for."""
+    """Run the command line, whose stderr is ours, and end with its exit code."""
+    if "--debug" not in sys.argv:
+        guard()
     try:
         sys.exit(app(prog_name="recon", standalone_mode=False))
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        if not _wants_json(sys.argv):
-            error.show()  # type: ignore[attr-defined]
-            sys.exit(2)
-        usage = ConfigError(error.format_message(), help="recon COMMAND --help")
-    with suppress(typer.Exit):
-        session.fail(usage, Format.JSON)
-    sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - reported, whatever it is
+        sys.exit(_reported(error))
+
+
+def _reported(error: Any) -> int:
+    """Report a wrong command line, or what no command has met, as is asked for."""
+    form = Format.JSON if _wants_json(sys.argv) else Format.TABLE
+    wrong = hasattr(error, "format_message")
+    if wrong and form is Format.TABLE:
+        error.show()
+        return 2
+    told = (
+        ConfigError(error.format_message(), help="recon COMMAND --help")
+        if wrong
+        else ours(error)
+    )
+    try:
+        session.fail(told, form)
+    except typer.Exit as ended:
+        return ended.exit_code
 
 
 def _wants_json(arguments: list[str]) -> bool:
