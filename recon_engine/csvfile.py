@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from recon_engine.errors import InputChanged
 from recon_engine.header import BOM
 from recon_engine.parallel import in_order
+from recon_engine.steady import steady
 from recon_engine.structure import newlines
 
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    State = tuple[int, ...]
+    from recon_engine.steady import State
 
 
 Newline = Literal["LF", "CRLF", "mixed", "none"]
@@ -183,14 +183,8 @@ class CsvFile:
 
     def read(self, part: Part) -> Block:
         """A part as it is in the file; InputChanged where that was written to."""
-        with self.path.open("rb") as stream:
-            data = os.pread(stream.fileno(), part.size, part.offset)
-            if state_of(stream.fileno()) != self.state:
-                raise InputChanged(
-                    "the file was written to while it was being read",
-                    file=self.uri,
-                    help="run again once its producer has finished",
-                )
+        with steady(self.path, self.uri, self.state) as descriptor:
+            data = os.pread(descriptor, part.size, part.offset)
         embedded = self.dialect.embedded_newlines
         return Block(data, part.rows, self.dialect.delimiter, embedded)
 
@@ -231,12 +225,6 @@ def joined(blocks: Sequence[Block], delimiter: str) -> Block:
         delimiter,
         ends=np.concatenate([np.zeros(0, np.int64), *ends]),
     )
-
-
-def state_of(descriptor: int) -> State:
-    """What changes about a file when it is written to."""
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _spans(

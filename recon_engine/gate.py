@@ -20,12 +20,13 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from recon_engine.csvfile import Block, CsvFile, Dialect, Part, state_of
-from recon_engine.errors import InputChanged, MalformedInput
+from recon_engine.csvfile import Block, CsvFile, Dialect, Part
+from recon_engine.errors import MalformedInput
 from recon_engine.header import Header, column_name, read_header, refusal
 from recon_engine.parallel import in_order
 from recon_engine.progress import ignore
 from recon_engine.rfc4180 import Fault, Limits, Record, records
+from recon_engine.steady import steady
 from recon_engine.structure import Structure, structure, whole
 
 
@@ -78,15 +79,16 @@ def read_rows(
 ) -> CsvFile:
     """Read what is behind a header, with the law and the errors of `open_csv`.
 
+    InputChanged where the file is no longer as it was when its header was read.
+
     `examine` is called with each block of rows, on several threads; `keep` with what
     it answers, in file order.
     """
-    with header.path.open("rb") as stream:
-        gate = _Gate(header, examine)
-        for found in gate.read(stream.fileno(), advance):
+    gate = _Gate(header, examine)
+    with steady(header.path, header.uri, header.state) as descriptor:
+        for found in gate.read(descriptor, advance):
             if found is not None:
                 keep(found)
-        state = state_of(stream.fileno())
     return CsvFile(
         path=header.path,
         uri=header.uri,
@@ -96,7 +98,7 @@ def read_rows(
         bytes=gate.offset,
         sha256=gate.sha256.hexdigest(),
         dialect=gate.dialect(),
-        state=state,
+        state=header.state,
     )
 
 
@@ -181,9 +183,7 @@ class _Gate:
     def hashed(
         self, descriptor: int, advance: Callable[[int], None]
     ) -> Iterator[bytes]:
-        """The blocks of a file, which is still the one whose header was read."""
-        if os.pread(descriptor, self.offset, 0) != self.header.raw:
-            raise InputChanged("the file was replaced", file=self.header.uri)
+        """The blocks behind the header, as they are read."""
         advance(self.offset)
         read = partial(_read_lines, descriptor)
         for data in blocks(read, self.offset, BLOCK, self.longest):

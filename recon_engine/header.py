@@ -15,6 +15,7 @@ from recon_engine.errors import (
     looks_like_header,
 )
 from recon_engine.rfc4180 import EncodingFault, Fault, Limits, Unterminated, records
+from recon_engine.steady import state_of
 
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine.rfc4180 import Record
+    from recon_engine.steady import State
 
 BOM: Final = b"\xef\xbb\xbf"
 FIRST: Final = 1 << 18
@@ -42,7 +44,7 @@ class Header:
 
     `raw`: all bytes before the first row, a byte order mark included; `lines`: the
     newlines in them. `row_bytes` and `row_quotes`: about how long a row is and how
-    many quotes it has, by the first rows.
+    many quotes it has, by the first rows. `state`: how the file is, and has to stay.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Header:
     bytes: int
     row_bytes: float
     row_quotes: float
+    state: State
 
     @property
     def bom(self) -> bool:
@@ -80,6 +83,7 @@ def read_header(
     """
     reader = _Reader(uri or str(path), ord(delimiter), limits or Limits())
     with path.open("rb") as stream:
+        state = state_of(stream.fileno())
         data, record = reader.read(stream)
         size = stream.seek(0, 2)
     rows = data[record.end :]
@@ -95,6 +99,7 @@ def read_header(
         bytes=size,
         row_bytes=max(1, len(rows) / count),
         row_quotes=rows.count(b'"') / count,
+        state=state,
     )
 
 

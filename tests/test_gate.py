@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,14 +15,17 @@ from recon_engine import gate
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
+    InputChanged,
     InputError,
     MalformedInput,
 )
-from recon_engine.gate import open_csv
+from recon_engine.gate import open_csv, read_rows
+from recon_engine.header import read_header
 from recon_engine.rfc4180 import Fault, Limits, records
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import polars as pl
@@ -194,3 +198,69 @@ def test_other_delimiters_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes(b"id|v\n1|a,b\n")
     assert cells(open_csv(path, delimiter="|")).rows() == [("1", "a,b")]
+
+
+def longer(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"9,z\n")
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 5 + 4 * 100 + 2)
+
+
+def cut_between_rows(path: Path) -> None:
+    os.truncate(path, 5 + 4 * 100)
+
+
+def replaced(path: Path) -> None:
+    path.with_suffix(".new").write_bytes(path.read_bytes())
+    path.with_suffix(".new").replace(path)
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+CHANGES = [longer, cut, cut_between_rows, replaced, removed]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_behind_its_header_is_refused_as_changed(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "claims.csv"
+    path.write_bytes(b"id,v\n" + b"1,a\n" * 1_000)
+    header = read_header(path)
+    change(path)
+    with pytest.raises(InputChanged) as caught:
+        read_rows(header)
+    assert caught.value.file == str(path)
+
+
+@pytest.mark.parametrize("change", [longer, cut, cut_between_rows])
+def test_a_file_that_changes_while_it_is_read_is_refused_as_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(gate, "BLOCK", 64)
+    path = tmp_path / "claims.csv"
+    path.write_bytes(b"id,v\n" + b"1,a\n" * 1_000)
+    heard: list[int] = []
+
+    def advance(size: int) -> None:
+        if not heard:
+            change(path)
+        heard.append(size)
+
+    with pytest.raises(InputChanged):
+        open_csv(path, advance=advance)
+    assert len(heard) > 1
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_before_it_is_read_again_is_refused_as_changed(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    file = opened(tmp_path, b"id,v\n" + b"1,a\n" * 1_000)
+    change(file.path)
+    with pytest.raises(InputChanged):
+        file.take(np.arange(file.rows))
