@@ -18,7 +18,7 @@ from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import read, reconcile
-from recon_engine.storage import disk_errors
+from recon_engine.storage import disk_errors, local_path
 
 
 if TYPE_CHECKING:
@@ -101,13 +101,15 @@ def _unread(
 ) -> Unread:
     if not isinstance(source, str | Path):
         return frame(source, name)
-    path, uri = Path(source), str(source)
+    uri = str(source)
     if uri.startswith("s3://"):
         from recon_engine.storage import fetch_one
 
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-"))
         with progress.step(f"fetch {name}", unit="bytes") as advance:
             path = fetch_one(uri, Path(folder), advance)
+    else:
+        path = local_path(uri)
     with disk_errors(uri):
         if not path.is_file():
             raise ConfigError(
