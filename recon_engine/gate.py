@@ -148,7 +148,8 @@ class _Gate:
         self.blank_lines = 0
         self.first_blank: Record | None = None
         self.sha256 = hashlib.sha256(header.raw)
-        self.longest = header.limits.field_bytes * (self.width + 1)
+        # A record within the limits ends before; one field more is one too many.
+        self.longest = (header.limits.field_bytes + 1) * (self.width + 1)
         self.count_newline(header.raw)
 
     def dialect(self) -> Dialect:

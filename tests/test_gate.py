@@ -187,6 +187,32 @@ def test_a_wide_long_line_within_the_limits_passes(tmp_path: Path) -> None:
     assert (file.rows, len(file.columns)) == (2, 40)
 
 
+def test_a_row_of_many_short_fields_is_no_long_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "BLOCK", 850)
+    row = b",".join([b"xxxxxxxx"] * 100)
+    names = b",".join(b"c%d" % at for at in range(100))
+    path = tmp_path / "wide.csv"
+    path.write_bytes(names + b"\n" + row + b"\n" + row)
+    assert open_csv(path, limits=Limits(field_bytes=8)).rows == 2
+
+
+def test_a_field_over_the_limit_is_refused_as_that_whatever_follows(
+    tmp_path: Path, block: int
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"x,y\n1," + b"z" * 30 + b'\xff\0"')
+    limits = Limits(field_bytes=20)
+    with pytest.raises(MalformedInput, match="more than 20 bytes") as caught:
+        open_csv(path, limits=limits)
+    assert (caught.value.line, caught.value.byte_offset) == (2, 6)
+    assert law(path.read_bytes(), ord(","), limits) == Refused(
+        MalformedInput, 2, 6, "y"
+    )
+    assert block
+
+
 def test_other_delimiters_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes(b"id|v\n1|a,b\n")
