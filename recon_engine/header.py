@@ -117,7 +117,12 @@ class _Reader:
         self.start = len(BOM) if data.startswith(BOM) else 0
         if len(data) == self.start:
             raise EmptyFile(
-                "the file is empty", file=self.uri, why="it has not even a header"
+                "the file is empty",
+                file=self.uri,
+                line=1,
+                byte_offset=self.start,
+                why="it has not even a header",
+                help="deliver it again; a table of no rows still has a header",
             )
         while (record := self.first(data, final=False)) is None:
             if len(data) > LONGEST:

@@ -39,6 +39,7 @@ from recon_engine.structure import structure
 
 DELIMITERS: Final = b",;\t|"
 LIMITS: Final = (Limits(), Limits(40, 100), Limits(1 << 20, 3), Limits(90, 2))
+UNLIMITED: Final = Limits(1 << 30, 1 << 30)
 BLOCKS: Final = (1, 7, 64, 1 << 18)
 SEEDS: Final = (
     b"\0\0id,v\n1,a\n2,b\n",
@@ -103,7 +104,7 @@ class Case:
         """`structure` knows no encoding: it is given text, and asked without limits."""
         text = self.data.translate(TEXT).decode("latin-1").encode()
         width = 1 + text.partition(b"\n")[0].count(self.delimiter)
-        found = structure(text, self.delimiter, width, LIMITS[0])
+        found = structure(text, self.delimiter, width, UNLIMITED)
         told = found and (found.ends.tolist(), found.crlf, found.embedded)
         assert told == scalar_structure(text, self.delimiter, width)
 

@@ -42,7 +42,7 @@ def law(data: bytes, delimiter: int, limits: Limits) -> Accepted | Refused:
     """What becomes of a file, by the reference and the shape of its records alone."""
     start = len(BOM) if data.startswith(BOM) else 0
     if len(data) == start:
-        return Refused(EmptyFile)
+        return Refused(EmptyFile, 1, start)
     found = records(data[start:], delimiter, limits, offset=start)
     columns: tuple[str, ...] = ()
     try:

@@ -124,8 +124,8 @@ def opened(folder: Path, data: bytes) -> CsvFile:
 
 
 REFUSED = {
-    "zero bytes": (b"", EmptyFile, None, None, None),
-    "only a BOM": (b"\xef\xbb\xbf", EmptyFile, None, None, None),
+    "zero bytes": (b"", EmptyFile, 1, 0, None),
+    "only a BOM": (b"\xef\xbb\xbf", EmptyFile, 1, 3, None),
     "UTF-16": ("id,v\n1,2\n".encode("utf-16"), EncodingError, 1, 0, None),
     "UTF-32": ("id,v\n1,2\n".encode("utf-32-be"), MalformedInput, 1, 0, None),
     "latin-1": (b"id,v\n1,caf\xe9\n", EncodingError, 2, 10, "v"),
