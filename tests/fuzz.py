@@ -4,8 +4,8 @@
 
 Inputs are made by libFuzzer (atheris), led by the branches that the reference and the
 gate take; each starts where the last piece ended, so the search can be stopped and
-taken up again. Every input is judged by `structure` and by the reference; one in 16
-goes as a file through the gate too, one in 512 through the whole engine. The first
+taken up again. Every input is judged by `structure` and by the reference; one in 64
+goes as a file through the gate too, one in 2048 through the whole engine. The first
 disagreement is kept in the folder and ends the search with exit code 1;
 `--replay FILE` judges it again.
 """
@@ -58,8 +58,8 @@ TOKENS: Final = (
 )  # fmt: skip
 HEADER: Final = b"xDy\n"
 TEXT: Final = bytes(0x30 if byte == 0 else byte for byte in range(256))
-GATED: Final = 16
-RECONCILED: Final = 512
+GATED: Final = 64
+RECONCILED: Final = 2048
 PIECE: Final = 250_000
 STARTS_AS_TEXT: Final = re.compile(rb"(\xef\xbb\xbf)?[ -~\r\n]([ -~\r\n]|$)")
 
