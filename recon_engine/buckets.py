@@ -85,8 +85,10 @@ class OnDisk:
         records["number"] = np.arange(self._rows, self._rows + frame.height)
         self._rows += frame.height
         place = self._place(records["key"])
-        for at, file in enumerate(self._files):
-            records[place == at].tofile(file)
+        order = np.argsort(place, kind="stable")
+        bounds = np.searchsorted(place[order], np.arange(1, len(self._files)))
+        for file, rows in zip(self._files, np.split(order, bounds), strict=True):
+            records[rows].tofile(file)
 
     def bucket(self, at: int) -> pl.DataFrame:
         """Read one back."""
@@ -101,9 +103,10 @@ class OnDisk:
         for file in self._files:
             file.close()
 
-    def _place(self, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        # The high bits: the low ones choose the place within a join's hash table.
-        return (keys >> np.uint64(32)) % np.uint64(len(self._files))
+    def _place(self, keys: NDArray[np.uint64]) -> NDArray[np.uint16]:
+        # The high bits: the low ones choose the group within a bucket.
+        place = (keys >> np.uint64(32)) % np.uint64(len(self._files))
+        return place.astype(np.uint16)
 
 
 @contextmanager

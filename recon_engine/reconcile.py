@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from recon_engine.digest import Names, Strategy, Table, Unread
 
 
-GROUP: Final = 1 << 17
+GROUP_CELLS: Final = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,26 +250,29 @@ def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _compared(
     sides: Sequence[_Side], rests: Sequence[_Rest], budget: Budget
 ) -> Difference:
-    """Compare what is left, taken all at once if that fits, else bucket by bucket."""
-    every = [
-        pl.concat(left).sort("number")
-        for left in zip(*(r.left for r in rests), strict=True)
-    ]
-    wide = sum(
+    """Compare what is left, in as many batches of buckets as the budget asks for."""
+    differing = sum(
         left.height * side.table.bytes // max(side.table.rows, 1)
-        for side, left in zip(sides, every, strict=True)
+        for rest in rests
+        for side, left in zip(sides, rest.left, strict=True)
     )
-    budget.check_result(wide)
-    batches = [every] if budget.holds(wide) else [rest.left for rest in rests]
+    budget.check_result(differing)
+    size = -(-len(rests) // budget.batches(differing))
+    batches = [rests[at : at + size] for at in range(0, len(rests), size)]
     parts = (part for batch in batches for part in _differences(sides, batch))
     return merge(parts, sides[0].names.keys)
 
 
 def _differences(
-    sides: Sequence[_Side], left: Sequence[pl.DataFrame]
+    sides: Sequence[_Side], batch: Sequence[_Rest]
 ) -> Iterator[Difference]:
     """Groups of keys are compared one by one: what is parsed at once stays small."""
-    count = 1 + sum(digests.height for digests in left) // GROUP
+    left = [
+        pl.concat(digests).sort("number")
+        for digests in zip(*(rest.left for rest in batch), strict=True)
+    ]
+    cells = sum(digests.height for digests in left) * len(sides[0].names.all)
+    count = 1 + cells // GROUP_CELLS
     taken = list(
         in_order(lambda each: each[0].take(each[1]), zip(sides, left, strict=True))
     )
