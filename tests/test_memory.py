@@ -91,7 +91,8 @@ WITHIN = """
 import json, sys
 import recon_engine as rx
 d = rx.diff(sys.argv[1], sys.argv[2], keys="ID", memory_budget=sys.argv[3])
-print(json.dumps({"peak": d.engine.peak_rss_bytes, "mismatched": d.counts.mismatched_rows}))
+n = d.counts.mismatched_rows
+print(json.dumps({"peak": d.engine.peak_rss_bytes, "mismatched": n}))
 """
 
 
