@@ -121,6 +121,7 @@ def run(
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
     fail_on_no_files: o.FailOnNoFiles = False,
+    recompute: o.Recompute = False,
     dry_run: o.DryRun = False,
 ) -> None:
     """Reconcile the pair in inbound, record the result, archive the inputs."""
@@ -144,6 +145,7 @@ def run(
                 options=settings,
                 database=conninfo,
                 fail_on_no_files=fail_on_no_files,
+                recompute=recompute,
                 budget=_budget(memory_budget),
                 stage_loader=stage_loader,
             )
