@@ -8,6 +8,7 @@ variable, a failpoint is one comparison.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -46,6 +47,8 @@ NAMES: Final = (
 )
 ACTIONS: Final = ("kill", "term", "hang", "raise")
 HEARD_SECONDS: Final = 0.05
+
+log = logging.getLogger(__name__)
 
 
 class Reached(Exception):
@@ -86,6 +89,7 @@ class Failpoint:
             self._act()
 
     def _act(self) -> None:
+        log.warning("failpoint", extra={"failpoint": self.name, "action": self.action})
         if self.action == "raise":
             raise Reached(self.name)
         number = signal.SIGKILL if self.action == "kill" else signal.SIGTERM
