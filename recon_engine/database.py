@@ -84,7 +84,10 @@ JOIN metrics.pipeline_run_log r ON t.tablename IN (
 )
 WHERE t.schemaname = 'stage' AND r.dataset = %s AND r.status <> 'STARTED'
 """
-STATUS: Final = "SELECT status FROM metrics.pipeline_run_log WHERE run_id = %s"
+STATUS: Final = (
+    "SELECT status FROM metrics.pipeline_run_log WHERE run_id = %s FOR SHARE"
+)
+RECORDED: Final = frozenset({RunStatus.RECONCILED, RunStatus.SUCCEEDED})
 
 Row = dict[str, Any]
 
@@ -292,15 +295,25 @@ def publish(conninfo: str, publication: Publication) -> None:
                 reached("publish-swap")
                 _swap(cursor, table)
         reached("publish-commit")
-        connection.commit()
+        try:
+            connection.commit()
+        except adbc_driver_manager.Error:
+            # The reply may be what was lost, and not the transaction.
+            if not _is_recorded(conninfo, publication.run_id):
+                raise
     reached("publish-confirm")
-    _confirm(conninfo, publication.run_id)
+    # A commit after an error returns without one and rolls back: ask, never assume.
+    if not _is_recorded(conninfo, publication.run_id):
+        raise DatabaseUnavailable(
+            "Postgres rolled the publication back", help="run again"
+        )
 
 
-def _confirm(conninfo: str, run_id: UUID) -> None:
-    """A commit after an error returns without one and rolls back: ask, never assume."""
+def _is_recorded(conninfo: str, run_id: UUID) -> bool:
+    """Whether the transaction of a run took effect; waits for one in the balance."""
     try:
         with connect(conninfo) as connection:
+            connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
             row = connection.execute(STATUS, [run_id]).fetchone()
     except TransientError as error:
         raise CommitUnknown(
@@ -308,10 +321,7 @@ def _confirm(conninfo: str, run_id: UUID) -> None:
             why=error.why,
             help="run again: that run finds out, and finishes the archive",
         ) from None
-    if row is None or row[0] != RunStatus.RECONCILED:
-        raise DatabaseUnavailable(
-            "Postgres rolled the publication back", help="run again"
-        )
+    return row is not None and row[0] in RECORDED
 
 
 def discard(conninfo: str, tables: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ import os
 import platform
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 ENDING = {RunStatus.SUCCEEDED: [RunStatus.RECONCILED]}
 
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 ABANDON = """
 UPDATE metrics.pipeline_run_log SET status = 'ABANDONED', finished_ts = now(),
     error_message = 'the worker ended without a word, before a result was recorded'
@@ -253,7 +254,12 @@ def opened(config: RunConfig) -> Iterator[Journal]:
                 why=f"it holds the lock of {config.inbound}",
                 help="wait for it, or stop it; then run again",
             )
-        yield Journal(connection, config)
+        try:
+            yield Journal(connection, config)
+        finally:
+            # Or the next run might come before Postgres has seen this one leave.
+            with suppress(ReconError), classified():
+                connection.execute(UNLOCK, [name])
 
 
 @contextmanager

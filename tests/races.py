@@ -16,6 +16,7 @@ import random
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -129,10 +130,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("report", type=Path)
     parser.add_argument("--races", type=int, default=RACES)
+    parser.add_argument("--jobs", type=int, default=2, help="races at the same time")
     given = parser.parse_args()
     began = time.monotonic()
-    with stand.opened() as servers:
-        outcomes = [run(servers, race) for race in races(given.races)]
+    with stand.opened() as servers, ThreadPoolExecutor(given.jobs) as pool:
+        outcomes = list(pool.map(lambda race: run(servers, race), races(given.races)))
     given.report.write_text(report(outcomes, time.monotonic() - began))
     sys.exit(any(outcome.violation for outcome in outcomes))
 

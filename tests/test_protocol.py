@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import adbc_driver_manager
+import adbc_driver_manager.dbapi
 import psycopg
 import pytest
 from psycopg import sql
@@ -158,6 +160,62 @@ def test_a_reader_who_lets_go_in_time_is_waited_for(folders: FolderSite) -> None
         done.start()
         assert folders.run().record.status is RunStatus.SUCCEEDED
         done.join()
+
+
+# COMMIT
+
+
+class _Cutting(Failpoint):
+    """The publishing session is cut off right before its COMMIT."""
+
+    def __init__(self, site: FolderSite) -> None:
+        super().__init__("publish-commit", "raise")
+        self.site = site
+
+    def _act(self) -> None:
+        execute(
+            self.site,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'idle in transaction'",
+        )
+
+
+def test_a_connection_cut_before_the_commit_is_rolled_back(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoint, "armed", _Cutting(folders))
+        outcome = folders.run()
+    assert outcome.record.status is RunStatus.DATABASE_UNAVAILABLE
+    assert folders.statuses() == ["DATABASE_UNAVAILABLE"]
+    assert staged(folders) == []
+    assert folders.run().record.status is RunStatus.SUCCEEDED
+
+
+def test_a_lost_reply_to_commit_is_read_back(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+    commit = adbc_driver_manager.dbapi.Connection.commit
+
+    def committed_and_cut(connection: Any) -> None:
+        commit(connection)
+        if failpoint.armed is None:
+            raise adbc_driver_manager.OperationalError(
+                "lost", status_code=adbc_driver_manager.AdbcStatusCode.IO
+            )
+
+    class Publishing(Failpoint):
+        def _act(self) -> None:
+            monkeypatch.setattr(failpoint, "armed", None)
+
+    monkeypatch.setattr(failpoint, "armed", Publishing("publish-commit", "raise"))
+    monkeypatch.setattr(
+        adbc_driver_manager.dbapi.Connection, "commit", committed_and_cut
+    )
+    assert folders.run().record.status is RunStatus.SUCCEEDED
+    assert folders.names(folders.inbound) == {}
 
 
 # Orphans
@@ -489,9 +547,9 @@ class Scenarios:
     def commit_unknown(self) -> Ended:
         self.site.deliver()
         nowhere = f"host={self.site.out}"
-        confirm = database_module._confirm
+        ask = database_module._is_recorded
         self.patch.setattr(
-            database_module, "_confirm", lambda _, run_id: confirm(nowhere, run_id)
+            database_module, "_is_recorded", lambda _, run_id: ask(nowhere, run_id)
         )
         return self.run()
 
