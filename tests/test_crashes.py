@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import signal
 import subprocess
 import sys
@@ -86,6 +87,43 @@ def named_in_the_code() -> Counter[str]:
 def test_the_list_of_failpoints_is_that_of_the_code() -> None:
     assert set(named_in_the_code()) == set(NAMES)
     assert len(set(NAMES)) == len(NAMES)
+
+
+# Calls that change something outside of the process, and those of them whose failpoint
+# stands in the one function that calls theirs.
+EFFECTS = {"put", "put_once", "archive", "remove", "fetch", "commit", "adbc_ingest"}
+CHANGES = re.compile(
+    "(INSERT|UPDATE|CREATE|DROP|ALTER|ABANDON|INTERRUPT|RECONCILED)\\b"
+)
+GUARDED_BY_CALLER = {"ingest", "_insert", "_swap", "_mark_reconciled"}
+
+
+def effects(function: ast.FunctionDef) -> Iterator[ast.Call]:
+    for node in ast.walk(function):
+        match node:
+            case ast.Call(ast.Attribute(_, name)) if name in EFFECTS:
+                yield node
+            case ast.Call(ast.Attribute(_, "execute" | "executemany"), [first, *_]):
+                if CHANGES.search(ast.unparse(first)):
+                    yield node
+
+
+@pytest.mark.parametrize("module", ["pipeline", "journal", "database"])
+def test_before_every_side_effect_there_is_a_failpoint(module: str) -> None:
+    tree = ast.parse((ROOT / "recon_engine" / f"{module}.py").read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    found = 0
+    for function in functions:
+        failpoints = [
+            node.lineno
+            for node in ast.walk(function)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "reached"
+        ]
+        for effect in effects(function):
+            found += 1
+            guarded = any(line < effect.lineno for line in failpoints)
+            assert guarded or function.name in GUARDED_BY_CALLER, ast.unparse(effect)
+    assert found > 2
 
 
 def test_the_matrix_knows_what_a_clean_run_passes(
