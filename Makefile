@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types imports packaging long crash-matrix races reaction bench lock clean
+.PHONY: demo test check lint types imports packaging long model crash-matrix races reaction bench lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -39,8 +39,11 @@ races: $(VENV)/test  ## 300 races of two and three workers; about 20 minutes
 reaction: $(VENV)/test  ## SIGTERM all along a run of a gigabyte; about 10 minutes
 	$(BIN)/python tests/reaction.py
 
-bench: $(VENV)/dev  ## peers side by side on 2 M rows; about 15 minutes
-	$(BIN)/python benchmarks/bench.py --runs 5 --record
+model: $(VENV)/test  ## every interleaving of the run protocol, further than the tests go
+	$(BIN)/python tests/protocol_model.py
+
+bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
+	$(BIN)/python benchmarks/bench.py --record
 
 lock: $(VENV)/dev  ## requirements.lock: hashes, and no registry's address
 	$(BIN)/uv lock --quiet

@@ -1,13 +1,13 @@
-"""Peers side by side on the same files, in turns.
+"""Peers side by side on the same files, growth, memory and the whole pipeline.
 
-`make bench`, or
+    python benchmarks/bench.py [SUITE ...] [--record]
 
-    python benchmarks/bench.py --rows 2000000 --runs 5
-
-Each peer is a process of its own in an environment of its own (made under
-`.venv-bench/`, once). Wall, CPU and peak memory are the operating system's account of
-the whole process, imports included; medians over the runs; each answer is compared with
-what the generator put in. Writes `results.json` and the table of `README.md`.
+Suites: `peers`, `changed` (difference rates), `quoted`, `rows`, `columns`, `memory`
+(peaks against budgets), `pipeline` (against a bare load); all of them by default. Each
+peer is a process of its own in an environment of its own (made under `.venv-bench/`,
+once). Wall, CPU and peak memory are the operating system's account of whole processes,
+imports included; medians over turns; each answer is compared with what the generator
+put in. `--record` writes `results.json`, the tables of `README.md` and the charts.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ import argparse
 import json
 import os
 import platform
-import re
-import statistics
+import shutil
 import subprocess
 import sys
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from generate import KEY
+from generate import KEY, SHAPES
+from measure import Figure, in_turns
+from render import write
 
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Results = dict[str, Any]
 
 HERE: Final = Path(__file__).parent
 ENVIRONMENTS: Final = HERE.parent / ".venv-bench"
@@ -37,90 +42,172 @@ PACKAGES: Final = {
     "polars-load": "polars",
     "polars-join": "polars",
     "diffly": "diffly",
-    "datacompy": "datacompy",
     "koala-diff": "koala-diff",
     "fastrecon": "fastrecon",
     "datadiffer": "datadiffer",
+    "datacompy": "datacompy",
     "csv-diff": "csv-diff",
 }
-START, END = "<!-- table -->", "<!-- end -->"
+RIVALS: Final = (OURS, "duckdb", "polars-load")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One process: seconds, bytes, and what it counted (None: it failed)."""
+class Bench:
+    """Where files are made, and how often things run."""
 
-    wall: float
-    cpu: float
-    rss: int
-    counts: dict[str, int] | None
-    error: str | None = None
+    folder: Path
+    rows: int
+    runs: int
+    timeout: float
+
+    def peers(self) -> Results:
+        """Everyone, on the pair of the targets."""
+        with self.pair() as pair:
+            return self.side_by_side(pair, tuple(PACKAGES))
+
+    def changed(self) -> Results:
+        """Growth with the share of rows that differ."""
+        return self.series(
+            {f"{share:.1%}": {"changed": share} for share in (0.0, 0.01, 0.05, 0.2)}
+        )
+
+    def quoted(self) -> Results:
+        """Every field quoted; quotes only where they must be; rows in order."""
+        return self.series(
+            {
+                "every field quoted": {"quoted": True},
+                "rows in one order": {"in_order": True},
+            }
+        )
+
+    def rows_(self) -> Results:
+        """Growth with rows, up to 8 times those of the targets."""
+        sizes = (self.rows // 2, self.rows, 2 * self.rows, 4 * self.rows, 8 * self.rows)
+        return self.series(
+            {f"{rows:,}": {"rows": rows} for rows in sizes}, names=(OURS,), runs=3
+        )
+
+    def columns(self) -> Results:
+        """Growth with columns, on a quarter of the rows."""
+        return self.series(
+            {
+                f"{width} columns": {"shape": shape, "rows": self.rows // 4}
+                for shape, width in SHAPES.items()
+            }
+        )
+
+    def memory(self) -> Results:
+        """Peaks against budgets, on sizes that fit and sizes that do not."""
+        return {
+            f"{rows:,} rows, {share:.0%} changed": self.budgets(rows, share)
+            for rows in (self.rows // 4, self.rows, 4 * self.rows)
+            for share in (0.01, 0.2)
+        }
+
+    def budgets(self, rows: int, share: float) -> Results:
+        """One pair under several budgets."""
+        with self.pair(rows=rows, changed=share) as pair:
+            commands = {
+                f"{budget} MiB": [*pair.command(OURS), f"{budget}M"]
+                for budget in (400, 600, 1000, 2000)
+            }
+            return pair.judged(in_turns(commands, runs=1, timeout=self.timeout))
+
+    def pipeline(self) -> Results:
+        """The ten steps against loading both files into Postgres and nothing else."""
+        with self.pair() as pair:
+            script = str(HERE / "stage.py")
+            commands = {
+                how: [sys.executable, script, how, *pair.files, KEY]
+                for how in ("bare", "adbc", "copy")
+            }
+            figures = in_turns(commands, runs=3, timeout=10 * self.timeout)
+        return {"figures": {name: each.to_json() for name, each in figures.items()}}
+
+    def series(
+        self,
+        shapes: dict[str, dict[str, Any]],
+        *,
+        names: tuple[str, ...] = RIVALS,
+        runs: int | None = None,
+    ) -> Results:
+        """Some peers on one pair after the other."""
+        found = {}
+        for label, shape in shapes.items():
+            print(label, flush=True)
+            with self.pair(**shape) as pair:
+                found[label] = self.side_by_side(pair, names, runs)
+        return found
+
+    def side_by_side(
+        self, pair: Pair, names: tuple[str, ...], runs: int | None = None
+    ) -> Results:
+        """Peers in turns on one pair."""
+        commands = {name: pair.command(name) for name in names}
+        return pair.judged(
+            in_turns(commands, runs=runs or self.runs, timeout=self.timeout)
+        )
+
+    def pair(self, **shape: Any) -> Pair:
+        """Make a pair, in another process: a child's peak begins with its parent's."""
+        folder = self.folder / "pair"
+        shape = {"rows": self.rows, **shape}
+        command = [sys.executable, str(HERE / "generate.py"), str(folder)]
+        for name, value in shape.items():
+            flag = f"--{name.replace('_', '-')}"
+            command += [flag] if value is True else [flag, str(value)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return Pair(folder)
 
 
-def main() -> None:
-    """Make the files, run the peers in turns, write the results."""
-    given = arguments()
-    folder = Path(given.folder)
-    expected = made(folder, given)
-    names = given.peers.split(",") if given.peers else list(PACKAGES)
-    pythons = {name: environment(name) for name in names}
-    runs: dict[str, list[Run]] = {name: [] for name in names}
-    for turn in range(given.runs + 1):
-        for name in names:
-            if runs[name] and runs[name][-1].counts is None:
-                continue
-            done = run(pythons[name], name, folder, given.timeout)
-            # The first turn warms the page cache; it counts only where it is the last.
-            if turn or done.counts is None:
-                runs[name].append(done)
-            print(f"{name:14} {done.wall:7.2f} s {done.rss >> 20:6,} MiB", flush=True)
-    versions = {name: version(pythons[name], name) for name in names}
-    facts = {
-        "machine": f"{os.cpu_count()} x {platform.machine()}, {platform.system()}",
-        "python": platform.python_version(),
-        "arguments": vars(given) | {"folder": ""},
-        "bytes": sum(path.stat().st_size for path in folder.glob("*.csv")),
-        "expected": expected,
-        "versions": versions,
-        "runs": {
-            name: [asdict(each) for each in found] for name, found in runs.items()
-        },
-    }
-    table = rendered(runs, versions, expected)
-    print(table)
-    if given.record:
-        (HERE / "results.json").write_text(json.dumps(facts, indent=1) + "\n")
-        readme = HERE / "README.md"
-        pattern = re.compile(f"{START}.*{END}", re.DOTALL)
-        text = pattern.sub(lambda _: f"{START}\n{table}\n{END}", readme.read_text())
-        readme.write_text(text)
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two files and what a right answer counts in them; gone after the block."""
+
+    folder: Path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder)
+
+    @property
+    def files(self) -> list[str]:
+        """OLD and NEW."""
+        return [
+            str(self.folder / f"claims_{side}.csv") for side in ("old", "NEWSYSTEM")
+        ]
+
+    def command(self, name: str) -> list[str]:
+        """How a peer is run on it."""
+        return [environment(name), str(HERE / "peers.py"), name, *self.files, KEY]
+
+    def judged(self, figures: dict[str, Figure]) -> Results:
+        """The figures, with each answer compared to the right one."""
+        expected = json.loads((self.folder / "expected.json").read_text())
+        return {
+            "bytes": sum(Path(path).stat().st_size for path in self.files),
+            "expected": expected,
+            "figures": {
+                name: figure.to_json() | {"answer": verdict(figure, expected)}
+                for name, figure in figures.items()
+            },
+        }
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", default="/tmp/recon-bench")  # noqa: S108
-    parser.add_argument("--shape", default="beneficiary")
-    parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--changed", type=float, default=0.01)
-    parser.add_argument("--quoted", action="store_true")
-    parser.add_argument("--in-order", action="store_true")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--timeout", type=float, default=180.0)
-    parser.add_argument("--peers", default="")
-    parser.add_argument("--record", action="store_true", help="write README.md")
-    return parser.parse_args()
-
-
-def made(folder: Path, given: argparse.Namespace) -> dict[str, int]:
-    """The pair, made by another process: a child's peak begins with its parent's."""
-    command = [sys.executable, str(HERE / "generate.py"), str(folder)]
-    command += ["--shape", given.shape, "--rows", str(given.rows)]
-    command += ["--changed", str(given.changed)]
-    command += ["--quoted"] * given.quoted + ["--in-order"] * given.in_order
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    counts: dict[str, int] = json.loads((folder / "expected.json").read_text())
-    return counts
+def verdict(figure: Figure, expected: dict[str, int]) -> str:
+    """`right`, or what is wrong with an answer."""
+    if figure.said is None:
+        return f"did not finish: {figure.error}"
+    if not figure.said:
+        return "(loads only)"
+    wrong = [
+        f"{name} {count:,} for {expected[name]:,}"
+        for name, count in figure.said.items()
+        if count != expected[name]
+    ]
+    return "wrong: " + ", ".join(wrong) if wrong else "right"
 
 
 def environment(name: str) -> str:
@@ -140,85 +227,48 @@ def environment(name: str) -> str:
     return python
 
 
-def version(python: str, name: str) -> str:
-    """The installed version of a peer."""
-    code = (
-        f"import importlib.metadata as m; print(m.version({PACKAGES[name] or OURS!r}))"
-    )
-    done = subprocess.run(
-        [python, "-c", code], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+def versions() -> Iterator[tuple[str, str]]:
+    """The installed version of each peer that has an environment."""
+    asks = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
+    for name, package in PACKAGES.items():
+        if package is None or (ENVIRONMENTS / package / "ready").exists():
+            command = [environment(name), "-c", asks, package or OURS]
+            yield name, subprocess.check_output(command, text=True).strip()
 
 
-def run(python: str, name: str, folder: Path, timeout: float) -> Run:
-    """One process from start to end, by the operating system's account."""
-    files = [str(folder / f"claims_{side}.csv") for side in ("old", "NEWSYSTEM")]
-    command = [python, str(HERE / "peers.py"), name, *files, KEY]
-    began = time.perf_counter()
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as p:
-        killer = subprocess.Popen(
-            ["/bin/sh", "-c", f"sleep {timeout}; kill -9 {p.pid}"],
-            start_new_session=True,
-        )
-        assert p.stdout is not None
-        said = p.stdout.read().decode()
-        _, status, used = os.wait4(p.pid, 0)
-        p.returncode = os.waitstatus_to_exitcode(status)
-        os.killpg(killer.pid, 9)
-        killer.wait()
-    wall, cpu = time.perf_counter() - began, used.ru_utime + used.ru_stime
-    if p.returncode:
-        return Run(wall, cpu, used.ru_maxrss << 10, None, f"exit {p.returncode}")
-    return Run(wall, cpu, used.ru_maxrss << 10, json.loads(said.splitlines()[-1]))
+SUITES: Final[dict[str, Callable[[Bench], Results]]] = {
+    "peers": Bench.peers,
+    "changed": Bench.changed,
+    "quoted": Bench.quoted,
+    "rows": Bench.rows_,
+    "columns": Bench.columns,
+    "memory": Bench.memory,
+    "pipeline": Bench.pipeline,
+}
 
 
-def rendered(
-    runs: dict[str, list[Run]], versions: dict[str, str], expected: dict[str, int]
-) -> str:
-    """The medians as a Markdown table, ratios to us, wrong answers named."""
-    lines = [
-        "| | wall s | CPU s | peak MiB | our wall / its | our peak / its | answer |",
-        "|---|---:|---:|---:|---:|---:|---|",
-    ]
-    ours = runs[OURS]
-    for name, found in runs.items():
-        if found[-1].counts is None:
-            why = f"did not finish ({found[-1].error})"
-            lines.append(f"| {name} {versions[name]} | | | | | | {why} |")
-            continue
-        wall, cpu, rss = (middle(found, what) for what in ("wall", "cpu", "rss"))
-        ratio, peak = middle(ours, "wall") / wall, middle(ours, "rss") / rss
-        label = (
-            f"**{name} {versions[name]}**"
-            if name == OURS
-            else f"{name} {versions[name]}"
-        )
-        answer = judged(found[-1].counts, expected)
-        lines.append(
-            f"| {label} | {wall:.2f} | {cpu:.2f} | {rss / 2**20:,.0f} | {ratio:.2f} |"
-            f" {peak:.2f} | {answer} |"
-        )
-    return "\n".join(lines)
-
-
-def middle(found: list[Run], what: str) -> float:
-    """The median of one figure."""
-    return float(statistics.median(getattr(each, what) for each in found))
-
-
-def judged(counts: dict[str, int], expected: dict[str, int]) -> str:
-    """`right`, or what is wrong with an answer."""
-    if not counts:
-        return "(loads only)"
-    wrong = [
-        f"{name} {count:,} for {expected[name]:,}"
-        for name, count in counts.items()
-        if count != expected[name]
-    ]
-    return "wrong: " + ", ".join(wrong) if wrong else "right"
+def main() -> None:
+    """Run the suites that are named, print what they found, and keep it if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("suites", nargs="*", metavar="SUITE", default=list(SUITES))
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/recon-bench"))  # noqa: S108
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--timeout", type=float, default=180.0)
+    parser.add_argument("--record", action="store_true", help="write README.md")
+    given = parser.parse_args()
+    bench = Bench(given.folder, given.rows, given.runs, given.timeout)
+    results = HERE / "results.json"
+    kept = json.loads(results.read_text()) if results.exists() else {}
+    for name in given.suites:
+        print(f"{name}:", flush=True)
+        kept[name] = SUITES[name](bench)
+    kept["machine"] = f"{os.cpu_count()} x {platform.machine()}, {platform.system()}"
+    kept["python"] = platform.python_version()
+    kept["versions"] = dict(versions())
+    if given.record:
+        results.write_text(json.dumps(kept, indent=1) + "\n")
+        write(kept, HERE)
 
 
 if __name__ == "__main__":

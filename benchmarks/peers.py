@@ -1,5 +1,7 @@
 """One reconciliation by one peer: `python peers.py NAME OLD NEW KEY` prints its counts.
 
+Ours takes a memory budget behind the key.
+
 Each peer runs in an environment of its own, written as its own documentation would
 have it, with all columns as text where it can be told so. What it does not count, it
 leaves out; `bench.py` compares the rest with what the generator put in.
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
 Counts = dict[str, int]
 
 
-def recon(old: str, new: str, key: str) -> Counts:
+def recon(old: str, new: str, key: str, budget: str | None = None) -> Counts:
     """This project, everything on: gate, kinds, signatures, samples."""
     import recon_engine as rx
 
-    n = rx.diff(old, new, keys=key).counts
+    n = rx.diff(old, new, keys=key, memory_budget=budget).counts
     return {
         "matched": n.matched,
         "missing": n.missing,
@@ -180,7 +182,7 @@ def _count(found: Any) -> int:
     return found if isinstance(found, int) else len(found)
 
 
-PEERS: Final[dict[str, Callable[[str, str, str], Counts]]] = {
+PEERS: Final[dict[str, Callable[..., Counts]]] = {
     "recon-engine": recon,
     "duckdb": duckdb,
     "polars-load": polars_load,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -12,18 +11,19 @@ from typing import TYPE_CHECKING, TypeVar
 from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
-from recon_engine.gate import open_csv
+from recon_engine.header import read_header
 from recon_engine.memory import Budget, parse_budget
+from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
-from recon_engine.reconcile import reconcile
+from recon_engine.reconcile import read, reconcile
 from recon_engine.storage import disk_errors
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from recon_engine.digest import Table
+    from recon_engine.digest import Unread
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -85,18 +85,18 @@ def compare(
     budget: Budget | None = None,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
-    started = time.monotonic()
     with ExitStack() as stack:
         left, right = in_order(
-            lambda side: _table(*side, options, stack, progress),
-            ((old, "old"), (new, "new")),
+            lambda side: _unread(*side, options, stack, progress),
+            zip((old, new), SIDES, strict=True),
         )
-        return reconcile(left, right, options, progress, started=started, budget=budget)
+        reading = read(left, right, options, progress, budget=budget)
+        return reconcile(stack.enter_context(reading), progress)
 
 
-def _table(
+def _unread(
     source: object, name: str, options: Options, stack: ExitStack, progress: Progress
-) -> Table:
+) -> Unread:
     if not isinstance(source, str | Path):
         return frame(source, name)
     path, uri = Path(source), str(source)
@@ -113,6 +113,4 @@ def _table(
                 file=uri,
                 help="give the path of a CSV file",
             )
-        size = path.stat().st_size
-        with progress.step(f"read {name}", total=size, unit="bytes") as advance:
-            return open_csv(path, uri=uri, delimiter=options.delimiter, advance=advance)
+        return read_header(path, uri=uri, delimiter=options.delimiter)

@@ -48,7 +48,7 @@ class Buckets(Protocol):
         ...
 
     def bucket(self, at: int) -> pl.DataFrame:
-        """The `DIGESTS` and the row `number` of a bucket, in file order."""
+        """The `DIGESTS` and the row `number` of a bucket, in file order; once."""
         ...
 
 
@@ -63,8 +63,9 @@ class InMemory:
         self._frames.append(frame)
 
     def bucket(self, at: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
-        """All of it."""
-        frame = pl.concat([pl.DataFrame(schema=DIGESTS), *self._frames])
+        """All of it, held here no longer."""
+        frame = pl.concat([pl.DataFrame(schema=DIGESTS), *self._frames], rechunk=True)
+        self._frames.clear()
         return frame.with_columns(number=pl.int_range(pl.len(), dtype=pl.UInt32))
 
 

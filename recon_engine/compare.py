@@ -11,6 +11,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from recon_engine.kinds import with_kind
@@ -25,21 +26,14 @@ _OLD: Final = "\0old"
 _NEW: Final = "\0new"
 _NTH: Final = "\0nth"
 
-CELLS: Final = {
-    "pair": pl.UInt32,
-    "column": pl.UInt32,
-    "old": pl.String,
-    "new": pl.String,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Remainder:
-    """What is left after equal rows are removed: row numbers of each side."""
+    """What is left after equal rows are removed: the digests of each side."""
 
     identical: int
-    old: pl.Series
-    new: pl.Series
+    old: pl.DataFrame
+    new: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +51,22 @@ class Difference:
     extra: pl.DataFrame
 
 
-def drop_identical(old: pl.DataFrame, new: pl.DataFrame) -> Remainder:
+def drop_identical(
+    old: pl.DataFrame, new: pl.DataFrame, *, repeats: tuple[bool, bool]
+) -> Remainder:
     """Pair rows of equal digests that stand once on each side; answer the rest.
 
-    `old`, `new`: the `row`, `check` and `key` digests and the row `number`. Repeated
-    rows are left to `diff`, which pairs them by their content.
+    `old`, `new`: the `row`, `check` and `key` digests and the row `number`; `repeats`:
+    whether a key does. Repeated rows are left to `diff`, which pairs them by content.
     """
     # Joined on one integer and nothing carried along, which is cheapest by far; the
     # others have to agree all the same.
+    left, right = (
+        _rows(side, name, unrepeated=again)
+        for side, name, again in zip((old, new), ("old", "new"), repeats, strict=True)
+    )
     same_row = (
-        _unrepeated(old, "old")
-        .join(_unrepeated(new, "new"), on="row", how="inner")
+        left.join(right, on="row", how="inner")
         .select("old", "new")
         .collect(engine="streaming")
     )
@@ -78,9 +77,7 @@ def drop_identical(old: pl.DataFrame, new: pl.DataFrame) -> Remainder:
         )
     joined = same_row.filter(agree)
     rest = (
-        side["number"].filter(
-            pl.repeat(True, side.height, eager=True).scatter(paired, False)
-        )
+        side.filter(pl.repeat(True, side.height, eager=True).scatter(paired, False))
         for side, paired in ((old, joined["old"]), (new, joined["new"]))
     )
     return Remainder(joined.height, *rest)
@@ -136,11 +133,15 @@ def repeated(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _unrepeated(side: pl.DataFrame, index: str) -> pl.LazyFrame:
+def any_repeats(numbers: pl.Series) -> bool:
+    """Whether a number stands there twice; sorting them is cheaper than hashing."""
+    ordered = np.sort(numbers.to_numpy())
+    return bool((ordered[1:] == ordered[:-1]).any())
+
+
+def _rows(side: pl.DataFrame, index: str, *, unrepeated: bool) -> pl.LazyFrame:
     rows = side.lazy().select("row").with_row_index(index)
-    if side["row"].n_unique() == side.height:
-        return rows
-    return rows.filter(pl.col("row").is_unique())
+    return rows.filter(pl.col("row").is_unique()) if unrepeated else rows
 
 
 def _pair(
@@ -217,23 +218,26 @@ def _cells(
     old: pl.DataFrame, new: pl.DataFrame, pairs: pl.DataFrame, columns: Sequence[str]
 ) -> pl.DataFrame:
     """The cells that differ, column by column."""
-    found = [pl.DataFrame(schema=CELLS)]
-    for ordinal, name in enumerate(columns):
+    numbers, counts = [np.zeros(0, np.uint32)], []
+    lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
+    for name in columns:
         left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
         differs = left != right
-        if differs.any():
-            found.append(
-                pl.DataFrame(
-                    {
-                        "pair": differs.arg_true(),
-                        "column": pl.repeat(ordinal, int(differs.sum()), eager=True),
-                        "old": left.filter(differs),
-                        "new": right.filter(differs),
-                    },
-                    schema=CELLS,
-                )
-            )
-    return with_kind(pl.concat(found))
+        numbers.append(np.flatnonzero(differs.to_numpy()).astype(np.uint32))
+        counts.append(len(numbers[-1]))
+        lefts.append(left.filter(differs))
+        rights.append(right.filter(differs))
+    ordinals = np.repeat(np.arange(len(columns), dtype=np.uint32), counts)
+    return with_kind(
+        pl.DataFrame(
+            {
+                "pair": np.concatenate(numbers),
+                "column": ordinals,
+                "old": pl.concat(lefts),
+                "new": pl.concat(rights),
+            }
+        )
+    )
 
 
 def _nth(by: Sequence[str]) -> pl.Expr:

@@ -1,40 +1,45 @@
-"""A gated CSV file: parts of whole records, read and parsed as they are needed.
+"""A gated CSV file: blocks of whole records, read and parsed as they are needed.
 
-A part is some megabytes of bytes from one record's first to another's last, so parts
-are parsed one by one, in parallel, and in bounded memory; nothing maps a whole file.
+A part of a file is some megabytes from one record's first byte to another's last, so
+parts are parsed one by one, in parallel, and in bounded memory; nothing maps a file.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
+from recon_engine.errors import InputChanged
+from recon_engine.header import BOM
 from recon_engine.parallel import in_order
+from recon_engine.structure import newlines
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
 
-Bytes = bytes
+    State = tuple[int, ...]
+
+
 Newline = Literal["LF", "CRLF", "mixed", "none"]
 
 # Polars takes a byte order mark off the first bytes it sees: let them never be data.
-BOM: Final = b"\xef\xbb\xbf"
-HEADER: Final = b"h\n"
-HEADER_AND_BOM: Final = HEADER + BOM
-UNUSED: Final = "\x01"
+GUARD: Final = b"h\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     r"""How a file is written; none of it changes what its cells say.
 
-    `soh`: it holds the byte 0x01, which else serves to read a line as one field.
     `end_of_copy`: a line of it is `\\.`, which an older Postgres takes for the end.
     """
 
@@ -42,7 +47,6 @@ class Dialect:
     newline: Newline
     bom: bool
     quotes: bool
-    soh: bool
     end_of_copy: bool
     embedded_newlines: int
     trailing_blank_lines: int
@@ -58,6 +62,106 @@ class Part:
     rows: int
 
 
+class Rows(Protocol):
+    """Some rows in memory."""
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        ...
+
+    def cells(self, names: Sequence[str]) -> pl.LazyFrame:
+        """Their cells as strings under these names; a blank is ""."""
+        ...
+
+    def picked(self, numbers: NDArray[np.int64]) -> Rows:
+        """Some of them, by their numbers, which ascend."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Rows that are cells already."""
+
+    data: pl.DataFrame
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return self.data.height
+
+    def cells(self, names: Sequence[str]) -> pl.LazyFrame:
+        """Their cells under these names."""
+        renamed = self.data.clone()
+        renamed.columns = list(names)
+        return renamed.lazy()
+
+    def picked(self, numbers: NDArray[np.int64]) -> Slice:
+        """Some of them."""
+        return Slice(self.data[numbers])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole records in memory.
+
+    `ends`: the offset behind each, if that is known. `lines` asks that none has a
+    newline in a field.
+    """
+
+    data: bytes
+    rows: int
+    delimiter: str
+    embedded_newlines: int = 0
+    ends: NDArray[np.int64] | None = None
+
+    def cells(self, names: Sequence[str]) -> pl.LazyFrame:
+        """The cells as strings under these names; a blank is ""."""
+        guarded = self.data.startswith(BOM)
+        return pl.scan_csv(
+            GUARD + self.data if guarded else self.data,
+            has_header=False,
+            skip_rows=int(guarded),
+            separator=self.delimiter,
+            schema=dict.fromkeys(names, pl.String),
+            empty_string_is_null=False,
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether cells are what stands between delimiters."""
+        return b'"' not in self.data
+
+    @cached_property
+    def lines(self) -> pl.Series:
+        """Each record as it is written, but for a line feed alone at its end."""
+        data, ends = self.data, self.ends
+        if b"\r" in data or not data.endswith(b"\n"):
+            data = data.replace(b"\r\n", b"\n").removesuffix(b"\n") + b"\n"
+            ends = None
+        if ends is None:
+            ends = newlines(data) + 1
+        # Nothing is copied or checked: the gate has seen that it is UTF-8.
+        return pl.Series(
+            pa.LargeStringArray.from_buffers(
+                len(ends), pa.py_buffer(np.append(0, ends)), pa.py_buffer(data)
+            )
+        )
+
+    def picked(self, numbers: NDArray[np.int64]) -> Block:
+        """Some of the lines, by their numbers, as they are written."""
+        data = self.data if self.data.endswith(b"\n") else self.data + b"\n"
+        ends = newlines(data) + 1 if self.ends is None else self.ends
+        lines = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(),
+            len(ends),
+            [None, pa.py_buffer(np.append(0, ends)), pa.py_buffer(data)],
+        )
+        _, offsets, text = lines.take(pa.array(numbers)).buffers()
+        ends = np.frombuffer(offsets, np.int64)[1 : len(numbers) + 1]
+        return Block(bytes(text), len(numbers), self.delimiter, ends=ends)
+
+
 @dataclass(frozen=True, slots=True)
 class CsvFile:
     """A file that passed the gate: `rows` records of `columns`, all of them text."""
@@ -70,80 +174,75 @@ class CsvFile:
     bytes: int
     sha256: str
     dialect: Dialect
+    state: State
 
     @property
     def has_lines(self) -> bool:
-        """Whether each record is one line, and a line can be read as one field."""
-        d = self.dialect
-        return not d.embedded_newlines and not d.soh and d.delimiter != UNUSED
+        """Whether each record is one line."""
+        return not self.dialect.embedded_newlines
 
-    def bytes_of(self, part: Part) -> Bytes:
-        """The bytes of a part, as they are in the file."""
+    def read(self, part: Part) -> Block:
+        """A part as it is in the file; InputChanged where that was written to."""
         with self.path.open("rb") as stream:
-            return os.pread(stream.fileno(), part.size, part.offset)
-
-    def read(self, part: Part) -> Bytes:
-        """The same for `parsed` and `lines`."""
-        data = self.bytes_of(part)
-        return HEADER + data if data.startswith(BOM) else data
+            data = os.pread(stream.fileno(), part.size, part.offset)
+            if state_of(stream.fileno()) != self.state:
+                raise InputChanged(
+                    "the file was written to while it was being read",
+                    file=self.uri,
+                    help="run again once its producer has finished",
+                )
+        embedded = self.dialect.embedded_newlines
+        return Block(data, part.rows, self.dialect.delimiter, embedded)
 
     def cells(self, part: Part, names: Sequence[str]) -> pl.LazyFrame:
         """The cells of a part as strings under these names; a blank is ""."""
-        return self.parsed(self.read(part), names)
+        return self.read(part).cells(names)
 
-    def parsed(self, data: Bytes, names: Sequence[str]) -> pl.LazyFrame:
-        """The same, of bytes that were read."""
-        return pl.scan_csv(
-            data,
-            has_header=False,
-            skip_rows=int(data.startswith(HEADER_AND_BOM)),
-            separator=self.dialect.delimiter,
-            schema=dict.fromkeys(names, pl.String),
-            empty_string_is_null=False,
-        )
-
-    def lines(self, data: Bytes) -> pl.LazyFrame:
-        """The records of bytes that were read as one column `line` (`has_lines`)."""
-        return pl.scan_csv(
-            data,
-            has_header=False,
-            skip_rows=int(data.startswith(HEADER_AND_BOM)),
-            separator=UNUSED,
-            quote_char=None,
-            schema={"line": pl.String},
-            empty_string_is_null=False,
-        )
-
-    def take(self, numbers: pl.Series, names: Sequence[str]) -> pl.DataFrame:
-        """Whole rows by their numbers (ascending): only they are parsed if possible."""
+    def take(self, numbers: NDArray[np.int64]) -> Rows:
+        """Rows by their numbers, which ascend; parsed only where that must be."""
         wanted = [
             (part, numbers[start:stop] - part.first)
             for part, start, stop in _spans(self.parts, numbers)
             if start < stop
         ]
-        taken = self._take_lines if self.has_lines else self._take_cells
-        frames = in_order(lambda each: taken(*each, names), wanted)
-        empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
-        return pl.concat([empty, *frames])
+        if self.has_lines:
+            blocks = in_order(lambda each: self.read(each[0]).picked(each[1]), wanted)
+            return joined(list(blocks), self.dialect.delimiter)
+        frames = in_order(self._parsed, wanted)
+        empty = pl.DataFrame(schema=dict.fromkeys(self._names, pl.String))
+        return Slice(pl.concat([empty, *frames]))
 
-    def _take_cells(
-        self, part: Part, local: pl.Series, names: Sequence[str]
-    ) -> pl.DataFrame:
-        return self.cells(part, names).collect()[local]
+    def _parsed(self, wanted: tuple[Part, NDArray[np.int64]]) -> pl.DataFrame:
+        part, numbers = wanted
+        return self.cells(part, self._names).collect()[numbers]
 
-    def _take_lines(
-        self, part: Part, local: pl.Series, names: Sequence[str]
-    ) -> pl.DataFrame:
-        lines = self.lines(self.read(part)).collect()["line"].gather(local)
-        text = lines.str.join("\n").item().encode() + b"\n"
-        data = HEADER + text if text.startswith(BOM) else text
-        return self.parsed(data, names).collect()
+    @property
+    def _names(self) -> list[str]:
+        return [f"c{at}" for at in range(len(self.columns))]
+
+
+def joined(blocks: Sequence[Block], delimiter: str) -> Block:
+    """Blocks of picked lines as one."""
+    sizes = np.cumsum([0, *(len(block.data) for block in blocks)])
+    ends = [block.ends + start for block, start in zip(blocks, sizes, strict=False)]
+    return Block(
+        b"".join([block.data for block in blocks]),
+        sum(block.rows for block in blocks),
+        delimiter,
+        ends=np.concatenate([np.zeros(0, np.int64), *ends]),
+    )
+
+
+def state_of(descriptor: int) -> State:
+    """What changes about a file when it is written to."""
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _spans(
-    parts: Sequence[Part], numbers: pl.Series
+    parts: Sequence[Part], numbers: NDArray[np.int64]
 ) -> Iterator[tuple[Part, int, int]]:
     """Which run of the ascending `numbers` is in each part."""
-    firsts = pl.Series([part.first for part in parts], dtype=numbers.dtype)
-    starts = [*numbers.search_sorted(firsts), len(numbers)]
-    return zip(parts, starts[:-1], starts[1:], strict=True)
+    firsts = np.array([part.first for part in parts], np.int64)
+    bounds = [*np.searchsorted(numbers, firsts).tolist(), len(numbers)]
+    return zip(parts, bounds[:-1], bounds[1:], strict=True)

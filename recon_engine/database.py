@@ -22,6 +22,7 @@ from recon_engine.errors import (
     CommitUnknown,
     DatabaseUnavailable,
     InternalError,
+    ReconError,
     TransientError,
 )
 from recon_engine.failpoint import reached
@@ -200,7 +201,7 @@ def _load_by_copy(
         with connection.cursor() as cursor:
             with cursor.copy(statement) as copy:
                 for part in file.parts:
-                    for block in _blocks(file.bytes_of(part)):
+                    for block in _blocks(file.read(part).data):
                         copy.write(block)
                     advance(part.rows)
             reached("stage-commit")
@@ -295,33 +296,40 @@ def publish(conninfo: str, publication: Publication) -> None:
                 reached("publish-swap")
                 _swap(cursor, table)
         reached("publish-commit")
-        try:
-            connection.commit()
-        except adbc_driver_manager.Error:
-            # The reply may be what was lost, and not the transaction.
-            if not _is_recorded(conninfo, publication.run_id):
-                raise
+        unheard = _commit(connection)
     reached("publish-confirm")
-    # A commit after an error returns without one and rolls back: ask, never assume.
-    if not _is_recorded(conninfo, publication.run_id):
-        raise DatabaseUnavailable(
-            "Postgres rolled the publication back", help="run again"
-        )
+    _confirm(conninfo, publication.run_id, unheard)
 
 
-def _is_recorded(conninfo: str, run_id: UUID) -> bool:
-    """Whether the transaction of a run took effect; waits for one in the balance."""
+def _commit(connection: Any) -> ReconError | None:
+    """Commit; what went wrong is no answer yet, for only its reply may be lost."""
+    try:
+        with classified():
+            connection.commit()
+    except ReconError as error:
+        return error
+    return None
+
+
+def _confirm(conninfo: str, run_id: UUID, unheard: ReconError | None) -> None:
+    """A commit after an error returns without one and rolls back: ask, never assume.
+
+    One that is still in the balance is waited for.
+    """
     try:
         with connect(conninfo) as connection:
             connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
             row = connection.execute(STATUS, [run_id]).fetchone()
     except TransientError as error:
         raise CommitUnknown(
-            "the result was committed, and Postgres went away before it could say so",
+            "the reply to COMMIT was lost, and Postgres cannot be asked what it was",
             why=error.why,
             help="run again: that run finds out, and finishes the archive",
         ) from None
-    return row is not None and row[0] in RECORDED
+    if row is None or row[0] not in RECORDED:
+        raise unheard or DatabaseUnavailable(
+            "Postgres rolled the publication back", help="run again"
+        )
 
 
 def discard(conninfo: str, tables: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tables as narrow frames: digests of each row, and one of its key.
+"""Rows as digests: one of the whole row, one of its key.
 
 Rows are called identical on their digests alone, so they are 128 bits wide: two hashes
 with seeds of their own, new in every run, either of which is enough. Both would have to
@@ -12,121 +12,66 @@ equal bytes of one dialect are equal records, and different bytes decide nothing
 
 from __future__ import annotations
 
+import functools
+import operator
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from threading import Event
+from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
-from recon_engine.csvfile import CsvFile, Part
-from recon_engine.parallel import in_order
+from recon_engine.csvfile import Block
+from recon_engine.errors import InternalError
+from recon_engine.header import Header
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from recon_engine.alignment import Alignment
-    from recon_engine.buckets import Buckets
+    from recon_engine.csvfile import CsvFile, Rows
+    from recon_engine.frames import Frame
 
+    Unread = Header | Frame
+    Table = CsvFile | Frame
 
-class Table(Protocol):
-    """Rows of text under named columns: a gated file, or a frame."""
-
-    @property
-    def uri(self) -> str:
-        """What people know it by."""
-        ...
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Its column names, in its order."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """How many rows it has."""
-        ...
-
-    @property
-    def bytes(self) -> int:
-        """Its size."""
-        ...
-
-    @property
-    def sha256(self) -> str | None:
-        """What pins its bytes, if it is a file."""
-        ...
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """Runs of rows that are read together."""
-        ...
-
-    def cells(self, part: Part, names: Sequence[str]) -> pl.LazyFrame:
-        """The cells of a part as strings under these names; a blank is ""."""
-        ...
-
-    def take(self, numbers: pl.Series, names: Sequence[str]) -> pl.DataFrame:
-        """Whole rows by their numbers, which ascend."""
-        ...
+# Files whose rows have so many times more quotes than the other's are written by other
+# hands: hardly a line would be equal.
+ALIKE: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A table under names that are ours: `k0`… the key, `v0`… compared, `x0`… not.
+class Names:
+    """Names that are ours: `k0`… for the key, `v0`… for what is compared, `x0`… not.
 
     Polars takes some names for patterns (`*`, `^a$`), so no name of a user ever goes
     into an expression. The numbers follow the sorted names, not the order in a file.
     """
 
-    table: Table
-    names: tuple[str, ...]
+    all: tuple[str, ...]
 
     @property
     def keys(self) -> list[str]:
         """The key columns, in the order of the key."""
-        return sorted(name for name in self.names if name.startswith("k"))
+        return sorted(name for name in self.all if name.startswith("k"))
 
     @property
     def columns(self) -> list[str]:
         """The compared columns, in the order of their real names."""
-        return sorted(name for name in self.names if name.startswith("v"))
-
-    def cells(self, part: Part) -> pl.LazyFrame:
-        """The cells of a part."""
-        return self.table.cells(part, self.names)
-
-    def take(self, numbers: pl.Series) -> pl.DataFrame:
-        """Whole rows by their numbers."""
-        return self.table.take(numbers, self.names)
+        return sorted(name for name in self.all if name.startswith("v"))
 
 
-def source(table: Table, layout: Alignment, renames: Mapping[str, str]) -> Source:
+def named(
+    columns: Sequence[str], layout: Alignment, renames: Mapping[str, str]
+) -> Names:
     """Name the columns of a side; `renames` gives OLD's names for its own."""
-    ours = [renames.get(name, name) for name in table.columns]
+    ours = [renames.get(name, name) for name in columns]
     names = {name: f"k{at:05}" for at, name in enumerate(layout.keys)}
     names |= {name: f"v{at:05}" for at, name in enumerate(sorted(layout.columns))}
     others = sorted(set(ours) - names.keys())
     names |= {name: f"x{at:05}" for at, name in enumerate(others)}
-    return Source(table, tuple(names[name] for name in ours))
-
-
-class Strategy(Protocol):
-    """How the digests of one side are taken, part by part."""
-
-    @property
-    def name(self) -> str:
-        """As results show it."""
-        ...
-
-    @property
-    def source(self) -> Source:
-        """The side."""
-        ...
-
-    def digest(self, part: Part) -> pl.DataFrame:
-        """`row`, `check`, `key` (u64), and `blank` (a part of the key is blank)."""
-        ...
+    return Names(tuple(names[name] for name in ours))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,85 +83,134 @@ class Seeds:
     key: int
 
 
+class Strategy(Protocol):
+    """How the digests of one side are taken, some rows at a time."""
+
+    @property
+    def name(self) -> str:
+        """As results show it."""
+        ...
+
+    @property
+    def inexact(self) -> bool:
+        """Whether it turned out not to be exact for these files."""
+        ...
+
+    def digest(self, rows: Rows) -> pl.DataFrame | None:
+        """`row`, `check`, `key` (u64), and `blank` (a part of the key is blank).
+
+        None once this strategy is inexact.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Digests of parsed cells; neither dialect nor order of columns has a part."""
 
-    source: Source
+    names: Names
     seeds: Seeds
     name: str = "columns"
+    inexact: bool = False
 
-    def digest(self, part: Part) -> pl.DataFrame:
+    def digest(self, rows: Rows) -> pl.DataFrame:
         """Hashes of all compared cells, and of the key."""
-        keys = self.source.keys
-        cells = self.source.cells(part)
-        rows = _row([*keys, *self.source.columns], self.seeds)
-        return cells.select(*rows, *_key(keys, self.seeds)).collect()
+        compared = [*self.names.keys, *self.names.columns]
+        cells = rows.cells(self.names.all).select(compared).collect()
+        return _checked(
+            pl.DataFrame(
+                {
+                    "row": _hash(cells, self.seeds.row),
+                    "check": _hash(cells, self.seeds.check),
+                    **_key(cells.select(self.names.keys), self.seeds),
+                }
+            ),
+            rows,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Digests of raw lines; of the cells, only those of the key are parsed."""
+    """Digests of raw lines; of the cells, only those of the key are parsed.
 
-    source: Source
-    file: CsvFile
+    `broken` is set once a record of either side was seen that is not one line.
+    """
+
+    names: Names
     seeds: Seeds
+    broken: Event
     name: str = "line"
 
-    def digest(self, part: Part) -> pl.DataFrame:
+    @property
+    def inexact(self) -> bool:
+        """Whether some record is not one line."""
+        return self.broken.is_set()
+
+    def digest(self, rows: Rows) -> pl.DataFrame | None:
         """Hashes of the line, and of the key."""
-        data = self.file.read(part)
-        lines = self.file.lines(data).select(_row(["line"], self.seeds))
-        cells = self.file.parsed(data, self.source.names)
-        keys = cells.select(_key(self.source.keys, self.seeds))
-        return pl.concat([lines.collect(), keys.collect()], how="horizontal")
+        if not isinstance(rows, Block) or rows.embedded_newlines:
+            self.broken.set()
+            return None
+        if self.inexact:
+            return None
+        lines = rows.lines.to_frame()
+        return _checked(
+            pl.DataFrame(
+                {
+                    "row": _hash(lines, self.seeds.row),
+                    "check": _hash(lines, self.seeds.check),
+                    **_key(self.keys(rows), self.seeds),
+                }
+            ),
+            rows,
+        )
+
+    def keys(self, block: Block) -> pl.DataFrame:
+        """The cells of the key, without a parser where they are the first field."""
+        first, keys = self.names.all[0], self.names.keys
+        if keys == [first] and len(self.names.all) > 1 and block.is_plain:
+            ends = block.lines.str.find(block.delimiter, literal=True)
+            return block.lines.str.head(ends).alias(first).to_frame()
+        return block.cells(self.names.all).select(keys).collect()
 
 
 def choose(
-    old: Source, new: Source, strategy: str | None = None
-) -> tuple[Strategy, Strategy]:
-    """The cheapest strategy that is exact for a pair; or the one that is named."""
+    unread: Sequence[Unread], names: Sequence[Names], strategy: str | None = None
+) -> list[Strategy]:
+    """The cheapest strategy that promises to be exact, or the one that is named."""
     seeds = Seeds(*(secrets.randbits(64) for _ in range(3)))
-    one, other = old.table, new.table
-    if isinstance(one, CsvFile) and isinstance(other, CsvFile):  # noqa: SIM102 - types
-        if strategy != "columns" and _lines_tell(one, other, old, new):
-            return Lines(old, one, seeds), Lines(new, other, seeds)
-    return Columns(old, seeds), Columns(new, seeds)
+    if strategy != "columns" and _lines_tell(unread, names):
+        broken = Event()
+        return [Lines(each, seeds, broken) for each in names]
+    return [Columns(each, seeds) for each in names]
 
 
-def _lines_tell(one: CsvFile, other: CsvFile, old: Source, new: Source) -> bool:
+def _lines_tell(unread: Sequence[Unread], names: Sequence[Names]) -> bool:
     """Whether equal lines are equal records, and equal records mostly equal lines."""
+    old, new = unread
+    if not (isinstance(old, Header) and isinstance(new, Header)):
+        return False
+    fewer, more = sorted((old.row_quotes, new.row_quotes))
     return (
-        one.has_lines
-        and other.has_lines
-        and old.names == new.names
-        and not any(name.startswith("x") for name in old.names)
-        and one.dialect.delimiter == other.dialect.delimiter
-        and one.dialect.quotes == other.dialect.quotes
+        names[0] == names[1]
+        and not any(name.startswith("x") for name in names[0].all)
+        and old.delimiter == new.delimiter
+        and more <= ALIKE * fewer
     )
 
 
-def digests(strategy: Strategy, into: Buckets, advance: Callable[[int], None]) -> int:
-    """The digests of a whole side, in file order; answers how many rows it has."""
-    rows = 0
-    for frame in in_order(strategy.digest, strategy.source.table.parts):
-        into.add(frame)
-        rows += frame.height
-        advance(frame.height)
-    return rows
+def _checked(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+    if digests.height != rows.rows:
+        raise InternalError(
+            f"{digests.height:,} rows were parsed where the gate counted {rows.rows:,}"
+        )
+    return digests
 
 
-def _row(columns: Sequence[str], seeds: Seeds) -> tuple[pl.Expr, pl.Expr]:
-    row, check = _hash(columns, seeds.row), _hash(columns, seeds.check)
-    return row.alias("row"), check.alias("check")
+def _key(cells: pl.DataFrame, seeds: Seeds) -> dict[str, pl.Series]:
+    blank = functools.reduce(operator.or_, (column == "" for column in cells))
+    return {"key": _hash(cells, seeds.key), "blank": blank}
 
 
-def _key(keys: Sequence[str], seeds: Seeds) -> tuple[pl.Expr, pl.Expr]:
-    blank = pl.any_horizontal(pl.col(name) == "" for name in keys)
-    return _hash(keys, seeds.key).alias("key"), blank.alias("blank")
-
-
-def _hash(columns: Sequence[str], seed: int) -> pl.Expr:
-    if len(columns) == 1:
-        return pl.col(columns[0]).hash(seed)
-    return pl.struct(columns).hash(seed)
+def _hash(cells: pl.DataFrame, seed: int) -> pl.Series:
+    return cells.hash_rows(seed)

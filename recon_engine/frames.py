@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.csvfile import Part
+from recon_engine.csvfile import Part, Slice
 from recon_engine.errors import ConfigError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 PART_ROWS: Final = 200_000
@@ -36,6 +37,11 @@ class Frame:
         return self.data.height
 
     @property
+    def expected_rows(self) -> int:
+        """Its height: nothing is left to be read."""
+        return self.rows
+
+    @property
     def bytes(self) -> int:
         """Its size in memory."""
         return int(self.data.estimated_size())
@@ -52,13 +58,13 @@ class Frame:
             for first in range(0, self.rows, PART_ROWS)
         )
 
-    def cells(self, part: Part, names: Sequence[str]) -> pl.LazyFrame:
-        """The cells of a part under these names."""
-        return _named(self.data.slice(part.first, part.rows), names).lazy()
+    def read(self, part: Part) -> Slice:
+        """A run of rows."""
+        return Slice(self.data.slice(part.first, part.rows))
 
-    def take(self, numbers: pl.Series, names: Sequence[str]) -> pl.DataFrame:
+    def take(self, numbers: NDArray[np.int64]) -> Slice:
         """Rows by their numbers."""
-        return _named(self.data[numbers], names)
+        return Slice(self.data[numbers])
 
 
 def frame(source: object, uri: str) -> Frame:
@@ -106,9 +112,3 @@ def _imported(source: object) -> pl.DataFrame:
             help="a path, a URL, a polars frame or anything with __arrow_c_stream__",
         )
     return pl.DataFrame(source)
-
-
-def _named(data: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    renamed = data.clone()
-    renamed.columns = list(names)
-    return renamed

@@ -4,64 +4,52 @@ The law: a file passes iff `rfc4180` accepts it and each record has as many fiel
 the header. Polars, which merges rows on stray quotes and pads short ones in silence,
 parses only what has passed.
 
-Where a block of bytes holds no quote, all bytes but delimiters and newlines are
-deleted from it: what is left must be the same row skeleton over and over, one memcmp.
-Where it holds quotes, numpy finds the structural bytes and their quote parity. Bytes
-that fail either way go to the reference, which names the fault, or accepts what only
-it can judge (trailing blank lines, huge fields).
+A file is read once, in blocks of whole records. `structure` judges each at memory
+speed, several at once; where it does not vouch for one, the reference reads it, and
+names the fault or accepts what only it can judge (trailing blank lines, a last line
+without its newline). While a block is in memory it may be examined for another
+purpose too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
-
-from recon_engine.csvfile import BOM, CsvFile, Dialect, Part
-from recon_engine.errors import (
-    EmptyFile,
-    EncodingError,
-    MalformedInput,
-    ReconError,
-    listed,
-    looks_like_header,
-)
+from recon_engine.csvfile import Block, CsvFile, Dialect, Part, state_of
+from recon_engine.errors import InputChanged, MalformedInput
+from recon_engine.header import Header, column_name, read_header, refusal
+from recon_engine.parallel import in_order
 from recon_engine.progress import ignore
-from recon_engine.rfc4180 import (
-    CR,
-    LF,
-    QUOTE,
-    EncodingFault,
-    Fault,
-    Limits,
-    Record,
-    Unterminated,
-    records,
-)
+from recon_engine.rfc4180 import Fault, Limits, Record, records
+from recon_engine.structure import Structure, structure, whole
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    import polars as pl
 
+    Examine = Callable[[Block], pl.DataFrame | None]
+    Keep = Callable[[pl.DataFrame], None]
 
-BLOCK: Final = 1 << 18
-PART: Final = 1 << 23
-HEADER_BYTES: Final = 1 << 24
+BLOCK: Final = 1 << 22
+STRETCH: Final = 1 << 18
+NEAR: Final = 1 << 14
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
-FOREIGN: Final = (
-    (b"\xff\xfe", EncodingError, "it begins with a UTF-16 or UTF-32 byte order mark"),
-    (b"\xfe\xff", EncodingError, "it begins with a UTF-16 byte order mark"),
-    (b"\x00\x00\xfe\xff", EncodingError, "it begins with a UTF-32 byte order mark"),
-    (b"\x1f\x8b", MalformedInput, "it is a gzip stream"),
-    (b"\x28\xb5\x2f\xfd", MalformedInput, "it is a zstd stream"),
-    (b"PK\x03\x04", MalformedInput, "it is a zip archive or a spreadsheet"),
-)
+
+
+def unexamined(_block: Block) -> None:
+    """Look at nothing."""
+
+
+def forget(_found: pl.DataFrame) -> None:
+    """Keep nothing."""
 
 
 def open_csv(
@@ -77,282 +65,201 @@ def open_csv(
     `advance` hears the number of bytes of every block. Raises MalformedInput,
     EncodingError or EmptyFile, each with line, byte offset and, where known, column.
     """
-    with path.open("rb") as stream:
-        source = _Source(stream, advance)
-        gate = _Gate(uri or str(path), delimiter, limits or Limits())
-        gate.header(source)
-        gate.body(source)
-        gate.end_part()
+    header = read_header(path, uri=uri, delimiter=delimiter, limits=limits)
+    return read_rows(header, advance=advance)
+
+
+def read_rows(
+    header: Header,
+    *,
+    advance: Callable[[int], None] = ignore,
+    examine: Examine = unexamined,
+    keep: Keep = forget,
+) -> CsvFile:
+    """Read what is behind a header, with the law and the errors of `open_csv`.
+
+    `examine` is called with each block of rows, on several threads; `keep` with what
+    it answers, in file order.
+    """
+    with header.path.open("rb") as stream:
+        gate = _Gate(header, examine)
+        for found in gate.read(stream.fileno(), advance):
+            if found is not None:
+                keep(found)
+        state = state_of(stream.fileno())
     return CsvFile(
-        path=path,
-        uri=uri or str(path),
-        columns=gate.columns,
+        path=header.path,
+        uri=header.uri,
+        columns=header.columns,
         rows=gate.rows,
         parts=tuple(gate.parts),
-        bytes=source.size,
-        sha256=source.digest.hexdigest(),
+        bytes=gate.offset,
+        sha256=gate.sha256.hexdigest(),
         dialect=gate.dialect(),
+        state=state,
     )
 
 
-class _Source:
-    """A stream that is hashed and counted as it is read, with bytes to put back."""
+def blocks(
+    read: Callable[[int, int], bytes], start: int, size: int, longest: int
+) -> Iterator[bytes]:
+    """Whole records, about `size` bytes at a time; the last block as it is.
 
-    def __init__(self, stream: BinaryIO, advance: Callable[[int], None]) -> None:
-        self.stream = stream
-        self.advance = advance
-        self.digest = hashlib.sha256()
-        self.size = 0
-        self.rest = b""
+    `read(size, offset)` is `pread`. What has no end of a record within `longest` bytes
+    is a block too.
+    """
+    wanted = size
+    while data := read(wanted, start):
+        cut = whole(data)
+        if not cut and (len(data) > longest or not read(1, start + len(data))):
+            cut = len(data)
+        wanted = size if cut else 2 * wanted
+        if cut:
+            yield data[:cut]
+        start += cut
 
-    def more(self, size: int = BLOCK) -> bytes:
-        """The next block; b"" at the end of the file."""
-        block = self.stream.read(size)
-        self.digest.update(block)
-        self.size += len(block)
-        self.advance(len(block))
-        return block
+
+class _Judged(NamedTuple):
+    """A block, its structure if that is regular, and what an examination found."""
+
+    data: bytes
+    found: Structure | None
+    examined: pl.DataFrame | None
 
 
 class _Gate:
     """Counts what passes. `offset`, `line`: where the next unread record begins."""
 
-    def __init__(self, uri: str, delimiter: str, limits: Limits) -> None:
-        self.uri = uri
-        self.delimiter = ord(delimiter)
-        self.limits = limits
-        self.columns: tuple[str, ...] = ()
+    def __init__(self, header: Header, examine: Examine) -> None:
+        self.header = header
+        self.delimiter = ord(header.delimiter)
+        self.width = len(header.columns)
+        self.examine = examine
         self.rows = 0
         self.parts: list[Part] = []
-        self.part_offset = 0
-        self.part_rows = 0
-        self.offset = 0
-        self.line = 1
-        self.bom = False
-        self.quotes = False
-        self.soh = False
+        self.offset = len(header.raw)
+        self.line = 1 + header.lines
+        self.quotes = b'"' in header.raw
         self.end_of_copy = False
         self.embedded = 0
         self.newlines: Counter[str] = Counter()
         self.blank_lines = 0
         self.first_blank: Record | None = None
-        self.skeleton = b""
-        self.structural = bytes({self.delimiter, LF})
-        self.other = bytes(b for b in range(256) if b not in self.structural)
+        self.sha256 = hashlib.sha256(header.raw)
+        self.longest = header.limits.field_bytes * (self.width + 1)
+        self.count_newline(header.raw)
 
     def dialect(self) -> Dialect:
         kinds = [kind for kind, count in self.newlines.items() if count]
         newline = "none" if not kinds else kinds[0] if len(kinds) == 1 else "mixed"
         return Dialect(
-            delimiter=chr(self.delimiter),
+            delimiter=self.header.delimiter,
             newline=newline,  # type: ignore[arg-type]
-            bom=self.bom,
+            bom=self.header.bom,
             quotes=self.quotes,
-            soh=self.soh,
             end_of_copy=self.end_of_copy,
             embedded_newlines=self.embedded,
             trailing_blank_lines=self.blank_lines,
         )
 
-    # -- header ------------------------------------------------------------------
+    def read(
+        self, descriptor: int, advance: Callable[[int], None]
+    ) -> Iterator[pl.DataFrame | None]:
+        """Pass every record behind the header; what examinations found, in order."""
+        for judged in in_order(self.judged, self.hashed(descriptor, advance)):
+            start, first = self.offset, self.rows
+            if judged.found is None or self.blank_lines:
+                examined = self.judged_again(judged.data)
+            else:
+                self.count(judged.data, judged.found)
+                examined = judged.examined
+            self.note(judged.data)
+            if rows := self.rows - first:
+                self.parts.append(Part(start, self.end - start, first, rows))
+                yield examined
 
-    def header(self, source: _Source) -> None:
-        """Read the first record and settle the columns."""
-        data = source.more()
-        self.refuse_foreign(data)
-        if data.startswith(BOM):
-            self.bom, self.offset, data = True, len(BOM), data[len(BOM) :]
-        if not data:
-            raise EmptyFile(
-                "the file is empty", file=self.uri, why="it has not even a header"
-            )
-        while (record := self.first_record(data, final=False)) is None:
-            if len(data) > HEADER_BYTES:
-                self.refuse_header(f"a header of more than {HEADER_BYTES:,} bytes")
-            block = source.more(max(BLOCK, len(data)))
-            if not block:
-                record = self.first_record(data, final=True)
-                break
-            data += block
-        assert record is not None  # noqa: S101 - a final read ends or raises
-        source.rest = data[record.end - self.offset :]
-        self.count_header(record, data)
-        self.columns = self.names(record)
-        self.part_offset = self.offset
-        width = len(self.columns)
-        row = bytes([self.delimiter]) * (width - 1) + b"\n"
-        self.skeleton = row * (4 * BLOCK // width + 1)
+    def hashed(
+        self, descriptor: int, advance: Callable[[int], None]
+    ) -> Iterator[bytes]:
+        """The blocks of a file, which is still the one whose header was read."""
+        if os.pread(descriptor, self.offset, 0) != self.header.raw:
+            raise InputChanged("the file was replaced", file=self.header.uri)
+        advance(self.offset)
+        read = partial(_read_lines, descriptor)
+        for data in blocks(read, self.offset, BLOCK, self.longest):
+            self.sha256.update(data)
+            advance(len(data))
+            yield data
 
-    def first_record(self, data: bytes, *, final: bool) -> Record | None:
-        """The header record, or None where it may go on behind `data`."""
-        start = {"line": self.line, "offset": self.offset}
-        try:
-            record = next(records(data, self.delimiter, self.limits, **start))
-        except Unterminated as fault:
-            if final:
-                self.refuse(fault)
+    def judged(self, data: bytes) -> _Judged:
+        """What a look at a block by itself tells; several looks go on at once."""
+        found = self.regular(data)
+        if found is None:
+            return _Judged(data, None, None)
+        return _Judged(data, found, self.examine(self.block(data, found)))
+
+    def regular(self, data: bytes) -> Structure | None:
+        """The structure of a block, if it needs no reference."""
+        if b"\0" in data or not _utf8(data):
             return None
-        except Fault as fault:
-            if final or fault.offset - self.offset < len(data) - 1:
-                self.refuse(fault)
+        return structure(data, self.delimiter, self.width, self.header.limits)
+
+    def block(self, data: bytes, found: Structure) -> Block:
+        delimiter, embedded = self.header.delimiter, found.embedded
+        return Block(data, found.rows, delimiter, embedded, found.ends)
+
+    def judged_again(self, data: bytes) -> pl.DataFrame | None:
+        """Pass a block that is not regular: stretch by stretch, one by reference."""
+        start, first, embedded = self.offset, self.rows, self.embedded
+        for stretch in blocks(_slices(data), 0, STRETCH, self.longest):
+            found = None if self.blank_lines else self.regular(stretch)
+            if found is None:
+                self.by_reference(stretch)
+            else:
+                self.count(stretch, found)
+        rows, passed = self.rows - first, data[: self.end - start]
+        if not rows:
             return None
-        if record.end - self.offset < len(data) or final:
-            return record
-        return None
+        inner = self.embedded - embedded
+        return self.examine(Block(passed, rows, self.header.delimiter, inner))
 
-    def count_header(self, record: Record, data: bytes) -> None:
-        raw = data[: record.end - self.offset]
-        self.quotes = b'"' in raw
-        self.line += record.lines
-        self.offset = record.end
-        self.count_newline(raw)
+    @property
+    def end(self) -> int:
+        """Behind the last row: blank lines at the end of a file belong to none."""
+        return self.first_blank.offset if self.first_blank else self.offset
 
-    def names(self, record: Record) -> tuple[str, ...]:
-        """Column names, exact; blank and repeated ones are refused by position."""
-        names = tuple(field.decode() for field in record.fields)
-        blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]
-        if blank:
-            self.refuse_header(f"the header has no name in column {listed(blank)}")
-        if len(set(names)) < len(names):
-            repeated = next(name for name, n in Counter(names).items() if n > 1)
-            at = [str(at) for at, name in enumerate(names, 1) if name == repeated]
-            name = f"the name {repeated}" if looks_like_header([repeated]) else "a name"
-            self.refuse_header(
-                f"the header has {name} more than once: columns {listed(at)}"
-            )
-        return names
-
-    def refuse_header(self, message: str) -> NoReturn:
-        raise MalformedInput(
-            message,
-            file=self.uri,
-            line=1,
-            byte_offset=len(BOM) if self.bom else 0,
-            why="columns are compared by name",
-            help="give every column a name of its own",
-        )
-
-    def refuse_foreign(self, data: bytes) -> None:
-        for magic, error, what in FOREIGN:
-            if data.startswith(magic):
-                raise error(
-                    "the file is not UTF-8 text",
-                    file=self.uri,
-                    line=1,
-                    byte_offset=0,
-                    why=what,
-                    help="unpack it, or save it as CSV in UTF-8",
-                )
-
-    # -- body --------------------------------------------------------------------
-
-    def body(self, source: _Source) -> None:
-        """Pass every record behind the header."""
-        pending = source.rest
-        while block := source.more(max(BLOCK, len(pending))):
-            # A field over the limit fills at least one whole block without a record's
-            # end, so only behind such blocks need field sizes be looked at.
-            huge = len(pending) >= BLOCK or self.limits.field_bytes < 2 * BLOCK
-            pending = self.consume(pending + block, careful=huge)
-        if pending:
-            self.quotes |= b'"' in pending
-            self.note(pending)
-            self.by_reference(pending)
-
-    def consume(self, data: bytes, *, careful: bool) -> bytes:
-        """Pass the whole records at the start of `data`; answer what is left."""
-        view = _Quoted(data, self.delimiter) if b'"' in data else None
-        cut = view.complete if view else data.rfind(b"\n") + 1
-        if cut:
-            self.check(data[:cut], view, careful=careful)
-        elif len(data) > self.limits.field_bytes * (len(self.columns) + 1):
-            self.by_reference(data)
-        return data[cut:]
-
-    def check(self, data: bytes, view: _Quoted | None, *, careful: bool) -> None:
-        """Pass whole records, or find out from the reference why not."""
-        rows = None
-        if not careful and not self.blank_lines and b"\0" not in data and _utf8(data):
-            rows = self.quoted_rows(data, view) if view else self.plain_rows(data)
-        if rows is None:
-            self.by_reference(data)
-        else:
-            self.rows += rows
-            self.line += data.count(b"\n") if view else rows
-            self.offset += len(data)
-        self.quotes |= view is not None and b'"' in data
-        self.note(data)
-        if self.offset - self.part_offset >= PART:
-            self.end_part()
+    def count(self, data: bytes, found: Structure) -> None:
+        """Count the records of a regular block."""
+        self.rows += found.rows
+        self.line += found.rows + found.embedded
+        self.offset += len(data)
+        self.embedded += found.embedded
+        self.newlines["CRLF"] += found.crlf
+        self.newlines["LF"] += found.rows - found.crlf
 
     def note(self, data: bytes) -> None:
         """Keep what readers of other tastes than ours would stumble over."""
-        self.soh |= b"\x01" in data
-        self.end_of_copy |= b"\\." in data and END_OF_COPY.search(data) is not None
-
-    def end_part(self) -> None:
-        """Close the part that has grown; blank lines at the end are not in it."""
-        end = self.first_blank.offset if self.first_blank else self.offset
-        if rows := self.rows - self.part_rows:
-            size = end - self.part_offset
-            self.parts.append(Part(self.part_offset, size, self.part_rows, rows))
-        self.part_offset, self.part_rows = end, self.rows
-
-    def plain_rows(self, data: bytes) -> int | None:
-        """The number of records, if none has a quote and all have the right shape."""
-        crlf = 0
-        if b"\r" in data:
-            crlf = data.count(b"\r\n")
-            if crlf != data.count(b"\r"):
-                return None
-        rows = self.regular(data.translate(None, self.other))
-        if rows is not None:
-            self.count_newlines(rows, crlf)
-        return rows
-
-    def quoted_rows(self, data: bytes, view: _Quoted) -> int | None:
-        """The same where there are quotes: parity says what is inside a field."""
-        if not view.quotes_stand_right():
-            return None
-        crlf = 0
-        if b"\r" in data:
-            crlf = view.carriage_returns()
-            if crlf < 0:
-                return None
-        embedded = view.embedded_newlines()
-        if len(embedded) >= self.limits.field_lines and view.any_field_holds(
-            embedded, self.limits.field_lines
-        ):
-            return None
-        rows = self.regular(view.skeleton())
-        if rows is not None:
-            self.embedded += len(embedded)
-            self.count_newlines(rows, crlf)
-        return rows
-
-    def regular(self, skeleton: bytes) -> int | None:
-        """How often the row skeleton stands here, if it is nothing else."""
-        width = len(self.columns)
-        while len(skeleton) > len(self.skeleton):
-            self.skeleton *= 2
-        if len(skeleton) % width or not self.skeleton.startswith(skeleton):
-            return None
-        return len(skeleton) // width
+        self.quotes = self.quotes or b'"' in data
+        # One byte is found at memory speed, two are not.
+        if not self.end_of_copy and b"\\" in data:
+            self.end_of_copy = END_OF_COPY.search(data) is not None
 
     def by_reference(self, data: bytes) -> None:
         """Let the reference judge: it counts what it accepts and names what not."""
-        found = records(
-            data, self.delimiter, self.limits, line=self.line, offset=self.offset
-        )
         start = self.offset
+        found = records(
+            data, self.delimiter, self.header.limits, line=self.line, offset=start
+        )
         try:
             for record in found:
-                self.count(record, data[record.offset - start : record.end - start])
+                self.count_record(
+                    record, data[record.offset - start : record.end - start]
+                )
         except Fault as fault:
-            self.refuse(fault)
+            raise refusal(fault, self.header.uri, self.header.columns) from None
 
-    def count(self, record: Record, raw: bytes) -> None:
-        if record.blank and len(self.columns) > 1:
+    def count_record(self, record: Record, raw: bytes) -> None:
+        if record.blank and self.width > 1:
             self.first_blank = self.first_blank or record
             self.blank_lines += 1
         else:
@@ -364,21 +271,15 @@ class _Gate:
         self.line += record.lines
         self.offset = record.end
 
-    def count_newlines(self, rows: int, crlf: int) -> None:
-        self.newlines["CRLF"] += crlf
-        self.newlines["LF"] += rows - crlf
-
     def count_newline(self, raw: bytes) -> None:
         if raw.endswith(b"\n"):
             self.newlines["CRLF" if raw.endswith(b"\r\n") else "LF"] += 1
-
-    # -- refusals ----------------------------------------------------------------
 
     def refuse_blank(self) -> None:
         if self.first_blank is not None:
             raise MalformedInput(
                 "a blank line inside the file",
-                file=self.uri,
+                file=self.header.uri,
                 line=self.first_blank.line,
                 byte_offset=self.first_blank.offset,
                 why="readers disagree on it: a row of blanks, or nothing",
@@ -386,95 +287,31 @@ class _Gate:
             )
 
     def refuse_ragged(self, record: Record) -> None:
-        found, expected = len(record.fields), len(self.columns)
-        if found != expected:
+        found = len(record.fields)
+        if found != self.width:
             raise MalformedInput(
-                f"a row of {found} fields under a header of {expected}",
-                file=self.uri,
+                f"a row of {found} fields under a header of {self.width}",
+                file=self.header.uri,
                 line=record.line,
                 byte_offset=record.offset,
-                column=self.column(found),
+                column=column_name(self.header.columns, found),
                 why="a delimiter or a quote was lost, or the row was cut",
                 help="write the row again with one field for each column",
             )
 
-    def refuse(self, fault: Fault) -> NoReturn:
-        error: type[ReconError] = (
-            EncodingError if isinstance(fault, EncodingFault) else MalformedInput
-        )
-        raise error(
-            fault.reason,
-            file=self.uri,
-            line=fault.line,
-            byte_offset=fault.offset,
-            column=self.column(fault.field),
-            why="the file is not strict RFC 4180 CSV in UTF-8",
-            help="write the file again with a CSV writer; fields that hold quotes, "
-            "delimiters or newlines are quoted, and quotes in them doubled",
-        ) from None
 
-    def column(self, at: int | None) -> str | None:
-        """A column for people: its number where names may be a record's values."""
-        if at is None or at >= len(self.columns):
-            return None
-        return self.columns[at] if looks_like_header(self.columns) else f"#{at + 1}"
+def _read_lines(descriptor: int, size: int, offset: int) -> bytes:
+    """`pread`, not beyond the last newline if one is near: nothing is left to cut."""
+    near = os.pread(descriptor, NEAR, offset + size - NEAR) if size > NEAR else b""
+    over = len(near) - near.rfind(b"\n") - 1 if b"\n" in near else 0
+    return os.pread(
+        descriptor, size - NEAR + len(near) - over if near else size, offset
+    )
 
 
-class _Quoted:
-    """Bytes from a record's first on, with the quote parity of each.
-
-    `inside` is 1 from an opening quote up to, not including, the closing one. All
-    views end with the last whole record; `complete` is how many bytes that is.
-    """
-
-    def __init__(self, data: bytes, delimiter: int) -> None:
-        array = np.frombuffer(data, np.uint8)
-        quote = array == QUOTE
-        inside = np.add.accumulate(quote.view(np.uint8), dtype=np.uint8) & np.uint8(1)
-        self.complete = _last_newline_outside(data, inside)
-        self.array = array[: self.complete]
-        self.quote = quote[: self.complete]
-        self.inside = inside[: self.complete].view(bool)
-        self.newline = self.array == LF
-        self.separator = self.newline | (self.array == delimiter)
-
-    def quotes_stand_right(self) -> bool:
-        """Opening quotes begin a field, closing ones end it, or both are doubled.
-
-        The bytes begin and end at record borders, so no neighbour is out of reach.
-        """
-        opening, closing = self.quote & self.inside, self.quote & ~self.inside
-        before = self.separator | self.quote
-        after = before | (self.array == CR)
-        strays = (opening[1:] & ~before[:-1]).any() or (closing[:-1] & ~after[1:]).any()
-        return not strays
-
-    def carriage_returns(self) -> int:
-        """How many there are outside of fields; -1 if one is not before a newline."""
-        at = np.flatnonzero((self.array == CR) & ~self.inside)
-        return len(at) if self.newline[at + 1].all() else -1
-
-    def embedded_newlines(self) -> NDArray[np.intp]:
-        """Where newlines are inside of fields."""
-        return np.flatnonzero(self.newline & self.inside)
-
-    def any_field_holds(self, newlines: NDArray[np.intp], limit: int) -> bool:
-        """Whether one field spans more than `limit` lines."""
-        field = np.cumsum(self.separator & ~self.inside)[newlines]
-        step = limit - 1
-        return bool((field[step:] == field[: len(field) - step]).any())
-
-    def skeleton(self) -> bytes:
-        """The delimiters and newlines that are outside of fields."""
-        return bytes(self.array[self.separator & ~self.inside].tobytes())
-
-
-def _last_newline_outside(data: bytes, inside: NDArray[np.uint8]) -> int:
-    """The length of the whole records at the start of `data`."""
-    at = data.rfind(b"\n")
-    while at >= 0 and inside[at]:
-        at = data.rfind(b"\n", 0, at)
-    return at + 1
+def _slices(data: bytes) -> Callable[[int, int], bytes]:
+    """`pread` of bytes in memory."""
+    return lambda size, offset: data[offset : offset + size]
 
 
 def _utf8(data: bytes) -> bool:

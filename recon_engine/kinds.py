@@ -45,6 +45,7 @@ KIND_TYPE: Final = pl.Enum([kind.value for kind in KINDS])
 CODE: Final = r"^[0-9A-Za-z]+$"
 NUMBER: Final = r"^[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?$"
 DIGIT: Final = r"[0-9]"
+DATE_BYTES: Final = (8, 19)
 DATES: Final = (
     (r"^[12][0-9]{7}$", "%Y%m%d"),
     (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}(?:[T ]00:00:00)?$", "%Y-%m-%d"),
@@ -67,9 +68,9 @@ def with_kind(cells: pl.DataFrame) -> pl.DataFrame:
         return plain
     rest = plain.with_row_index("__cell").filter(pl.col("kind").is_null())
     rest = rest.select("__cell", old=old, new=new)
-    read = rest.join(_dates(rest), on="__cell", how="left").with_columns(
-        **_numbers("old"), **_numbers("new")
-    )
+    read = rest.join(_dates(rest), on="__cell", how="left")
+    for side in ("old", "new"):
+        read = _with_numbers(read, side)
     kind = read.sort("__cell").select(_valued())["kind"]
     return plain.with_columns(
         plain["kind"].scatter(rest["__cell"], kind).cast(KIND_TYPE)
@@ -97,7 +98,7 @@ def _written(old: pl.Expr, new: pl.Expr) -> pl.Expr:
 
 
 def _valued() -> pl.Expr:
-    """The kinds of cells that `_numbers` and `_dates` have read."""
+    """The kinds of cells that `_with_numbers` and `_dates` have read."""
     numbers = pl.col("old_number") & pl.col("new_number")
     same_size = numbers & (pl.col("old_size") == pl.col("new_size"))
     same_sign = pl.col("old_negative") == pl.col("new_negative")
@@ -125,30 +126,47 @@ def _valued() -> pl.Expr:
     )
 
 
-def _numbers(side: str) -> dict[str, pl.Expr]:
+def _with_numbers(cells: pl.DataFrame, side: str) -> pl.DataFrame:
     """Whether it is a number, its size as canonical text, and whether it is below 0.
 
     Exact at any length: digits are compared as text, never as a float.
     """
-    value = pl.col(side)
+    value, size = pl.col(side), pl.col(f"{side}_size")
     digits = value.str.replace_all(",", "", literal=True)
-    whole = digits.str.extract(r"^[+-]?0*([0-9]*)").fill_null("")
-    fraction = digits.str.extract(r"\.([0-9]*?)0*$").fill_null("")
-    size = whole + "." + fraction
-    return {
-        f"{side}_number": value.str.contains(NUMBER) & value.str.contains(DIGIT),
-        f"{side}_size": size,
-        f"{side}_negative": value.str.starts_with("-") & (size != "."),
-    }
+    return (
+        cells.with_columns(
+            digits.str.strip_chars_start("+-")
+            .str.strip_chars_start("0")
+            .alias(f"{side}_size")
+        )
+        .with_columns(
+            pl.when(size.str.contains(".", literal=True))
+            .then(size.str.strip_chars_end("0"))
+            .otherwise(size + ".")
+        )
+        .with_columns(
+            (value.str.contains(NUMBER) & value.str.contains(DIGIT)).alias(
+                f"{side}_number"
+            ),
+            (value.str.starts_with("-") & (size != ".")).alias(f"{side}_negative"),
+        )
+    )
 
 
 def _dates(cells: pl.DataFrame) -> pl.DataFrame:
     """For cells that are dates on both sides: whether some reading is the same day."""
+    long = [
+        pl.col(side).str.len_bytes().is_between(*DATE_BYTES) for side in ("old", "new")
+    ]
     looks = pl.any_horizontal(
         pl.col("old").str.contains(pattern) for pattern, _ in DATES
     )
-    both = cells.filter(looks).with_columns(
-        _readings("old").alias("old_dates"), _readings("new").alias("new_dates")
+    both = (
+        cells.filter(*long)
+        .filter(looks)
+        .with_columns(
+            _readings("old").alias("old_dates"), _readings("new").alias("new_dates")
+        )
     )
     dated = both.filter(
         (pl.col("old_dates").list.len() > 0) & (pl.col("new_dates").list.len() > 0)

@@ -16,8 +16,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-# Polars brings threads of its own: two parts at once keep them busy between phases.
-WORKERS: Final = min(2, os.cpu_count() or 1)
+# Two files are read at once, each by a thread that hashes what it reads: a few workers
+# for each keep up with that.
+WORKERS: Final = min(4, max(2, (os.cpu_count() or 1) // 2))
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine import artifacts, inbox
-from recon_engine.alignment import align
 from recon_engine.database import (
     Artifact,
     LostRace,
@@ -30,13 +29,13 @@ from recon_engine.errors import (
     unforeseen,
 )
 from recon_engine.failpoint import reached
-from recon_engine.gate import open_csv
+from recon_engine.header import read_header
 from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
 from recon_engine.model import SIDES, FilePair, RunRecord
 from recon_engine.parallel import in_order
 from recon_engine.places import Places
 from recon_engine.progress import SILENT, Progress
-from recon_engine.reconcile import reconcile
+from recon_engine.reconcile import read, reconcile
 from recon_engine.staging import staging
 from recon_engine.status import RunStatus, status_of
 from recon_engine.stop import Stop
@@ -47,8 +46,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.config import RunConfig
-    from recon_engine.csvfile import CsvFile
+    from recon_engine.header import Header
     from recon_engine.model import SourceFile
+    from recon_engine.reconcile import Reading
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.storage import Storage
 
@@ -112,8 +112,9 @@ def dry_run(
         message = _no_data(config)
         return Outcome(record_of(attempt, config, RunStatus.NO_FILES, message))
     with _spool() as folder:
-        old, new = _fetch(config, places, pair, folder, progress)
-        result = reconcile(old, new, config.options, progress, budget=config.budget)
+        files = _fetch(places, pair, config, folder, progress)
+        with read(*files, config.options, progress, budget=config.budget) as reading:
+            result = reconcile(reading, progress)
     return Outcome(record_of(attempt, config, RunStatus.SUCCEEDED), result)
 
 
@@ -153,23 +154,17 @@ class _Attempt:
         """The steps, in the one order that loses nothing."""
         with _spool() as folder:
             with self.attempt.step("fetch"):
-                old, new = _fetch(
-                    self.config, self.places, self.pair, folder, self.progress
+                spooled = _fetch(
+                    self.places, self.pair, self.config, folder, self.progress
                 )  # 4 fetch
-            align(
-                old.columns, new.columns, self.config.options, uris=(old.uri, new.uri)
-            )
-            with staging(
-                self.config, self.attempt.run_id, (old, new), self.progress
-            ) as staged:  # 5 stage
+            with (
+                self.reading(spooled) as reading,
+                staging(
+                    self.config, self.attempt.run_id, reading.files, self.progress
+                ) as staged,  # 5 stage
+            ):
                 with self.attempt.step("compare"):
-                    self.result = reconcile(
-                        old,
-                        new,
-                        self.config.options,
-                        self.progress,
-                        budget=self.config.budget,
-                    )  # 6 compare
+                    self.result = reconcile(reading, self.progress)  # 6 compare
                 with self.attempt.step("write"), self.progress.step("write"):
                     written = self.write(self.result, folder)  # 7 write
                 with self.attempt.step("stage"):
@@ -185,6 +180,16 @@ class _Attempt:
             self.attempt, RunStatus.SUCCEEDED, warning
         )  # 10 log
         return Outcome(record, self.result, warning, self.artifacts_at)
+
+    @contextmanager
+    def reading(self, spooled: tuple[Header, Header]) -> Iterator[Reading]:
+        """Both files through the gate."""
+        with ExitStack() as stack:
+            with self.attempt.step("read"):
+                options, budget = self.config.options, self.config.budget
+                read_ = read(*spooled, options, self.progress, budget=budget)
+                reading = stack.enter_context(read_)
+            yield reading
 
     def write(self, result: Reconciliation, folder: Path) -> list[Artifact]:
         """Store the artifacts, and the manifest when all it names is there."""
@@ -328,36 +333,25 @@ def _already_done(
 
 
 def _fetch(
-    config: RunConfig,
     places: Places,
     pair: FilePair,
+    config: RunConfig,
     folder: Path,
     progress: Progress,
-) -> tuple[CsvFile, CsvFile]:
-    """Exactly the identified bytes on local disk, and both through the gate."""
+) -> tuple[Header, Header]:
+    """Exactly the identified bytes on local disk."""
+
+    def spooled(side: str, file: SourceFile) -> Header:
+        path = folder / f"{side}.csv"
+        reached("fetch")
+        with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
+            places.inbound.fetch(file, path, advance)
+        return read_header(path, uri=file.uri, delimiter=config.options.delimiter)
+
     old, new = in_order(
-        lambda each: _gated(config, places.inbound, *each, folder, progress),
-        zip(SIDES, (pair.old, pair.new), strict=True),
+        lambda each: spooled(*each), zip(SIDES, (pair.old, pair.new), strict=True)
     )
     return old, new
-
-
-def _gated(
-    config: RunConfig,
-    inbound: Storage,
-    side: str,
-    file: SourceFile,
-    folder: Path,
-    progress: Progress,
-) -> CsvFile:
-    path = folder / f"{side}.csv"
-    reached("fetch")
-    with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
-        inbound.fetch(file, path, advance)
-    with progress.step(f"read {side}", total=file.size, unit="bytes") as advance:
-        return open_csv(
-            path, uri=file.uri, delimiter=config.options.delimiter, advance=advance
-        )
 
 
 def _archive(

@@ -123,14 +123,10 @@ def ask(conninfo: str, statement: str) -> tuple[list[str], list[tuple[Any, ...]]
 @contextmanager
 def classified() -> Iterator[None]:
     """Turn what psycopg and ADBC raise into errors of ours, which do not carry it."""
-    ours: ReconError | None = None
     try:
         yield
     except (psycopg.Error, adbc_driver_manager.Error) as error:
-        ours = _ours(error)
-    # Raised out here, it has no context in which the driver's words live on.
-    if ours is not None:
-        raise ours
+        raise _ours(error) from None
 
 
 def _ours(error: psycopg.Error | adbc_driver_manager.Error) -> ReconError:

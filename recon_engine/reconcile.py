@@ -3,167 +3,301 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from recon_engine import sample
 from recon_engine.alignment import align
 from recon_engine.buckets import opened
-from recon_engine.compare import Difference, diff, drop_identical, merge, repeated
+from recon_engine.compare import (
+    Difference,
+    any_repeats,
+    diff,
+    drop_identical,
+    merge,
+    repeated,
+)
 from recon_engine.config import OnDuplicateKeys, Options
-from recon_engine.digest import choose, digests, source
+from recon_engine.csvfile import CsvFile
+from recon_engine.digest import choose, named
 from recon_engine.errors import DuplicateKeys, InternalError
+from recon_engine.gate import read_rows
+from recon_engine.header import Header
 from recon_engine.memory import Budget, default_budget, peak_rss_bytes
 from recon_engine.model import SIDES, Column, Counts, Side, Signature
+from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
 from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from recon_engine.alignment import Alignment
     from recon_engine.buckets import Buckets
-    from recon_engine.digest import Source, Strategy, Table
+    from recon_engine.csvfile import Rows
+    from recon_engine.digest import Names, Strategy, Table, Unread
 
 
-def reconcile(
-    old: Table,
-    new: Table,
+GROUP: Final = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Two tables that were read once: gated, counted, and reduced to digests.
+
+    Of pairs, the first is OLD's. The digests are there to be taken once.
+    """
+
+    tables: tuple[Table, Table]
+    names: tuple[Names, Names]
+    layout: Alignment
+    strategy: str
+    digests: list[Buckets]
+    buckets: int
+    options: Options
+    budget: Budget
+    started: float
+
+    @property
+    def files(self) -> tuple[CsvFile, CsvFile]:
+        """The two, where both are files."""
+        old, new = self.tables
+        assert isinstance(old, CsvFile)  # noqa: S101 - the caller gave files
+        assert isinstance(new, CsvFile)  # noqa: S101
+        return old, new
+
+
+@contextmanager
+def read(
+    old: Unread,
+    new: Unread,
     options: Options,
     progress: Progress = SILENT,
     *,
-    started: float | None = None,
     budget: Budget | None = None,
     strategy: str | None = None,
     buckets: int | None = None,
-) -> Reconciliation:
-    """What is missing, extra and changed from `old` to `new`, exactly.
+) -> Iterator[Reading]:
+    """Read both sides at once: files through the gate, and all rows into digests.
 
-    `started` (monotonic seconds): when the work on the pair began, if before now.
     `budget`: of memory; by default 60% of the container's or the machine's.
     `strategy` ("columns") and `buckets` force what is else chosen: the answer is the
-    same. Raises OutOfBudget, KeyMissing, SchemaMismatch, DuplicateKeys
-    (policy `fail`) and ConfigError.
+    same. Raises KeyMissing, SchemaMismatch and ConfigError before any row is read,
+    the errors of the gate, and OutOfBudget.
     """
-    started = time.monotonic() if started is None else started
+    started = time.monotonic()
+    unread = (old, new)
     layout = align(old.columns, new.columns, options, uris=(old.uri, new.uri))
-    sources = source(old, layout, {}), source(new, layout, layout.new_names)
-    sides = choose(*sources, strategy)
+    names = (
+        named(old.columns, layout, {}),
+        named(new.columns, layout, layout.new_names),
+    )
     budget = budget or default_budget()
-    count = buckets or budget.buckets(old.rows + new.rows)
-    with opened(SIDES, count) as narrow:
-        for name, side, into in zip(SIDES, sides, narrow, strict=True):
-            _digest(name, side, into, progress)
-        rests = [_rest(*(side.bucket(at) for side in narrow)) for at in range(count)]
-    repeats = [_repeated_keys(at, side, rests) for at, side in enumerate(sources)]
-    _refuse_repeats((old, new), repeats, options)
+    count = buckets or budget.buckets(old.expected_rows + new.expected_rows)
+    chosen = choose(unread, names, strategy)
+    with ExitStack() as stack:
+        digests = stack.enter_context(opened(SIDES, count))
+        tables = _side_by_side(_read, unread, chosen, digests, progress)
+        if any(each.inexact for each in chosen):
+            stack.close()
+            digests = stack.enter_context(opened(SIDES, count))
+            chosen = choose(unread, names, "columns")
+            _side_by_side(_digest, tables, chosen, digests, progress)
+        yield Reading(
+            tables=tables,
+            names=names,
+            layout=layout,
+            strategy=chosen[0].name,
+            digests=digests,
+            buckets=count,
+            options=options,
+            budget=budget,
+            started=started,
+        )
+
+
+def _side_by_side(
+    work: Callable[..., Table],
+    sides: Sequence[Unread | Table],
+    strategies: Sequence[Strategy],
+    digests: Sequence[Buckets],
+    progress: Progress,
+) -> tuple[Table, Table]:
+    every = zip(SIDES, sides, strategies, digests, strict=True)
+    old, new = in_order(lambda side: work(*side, progress), every)
+    return old, new
+
+
+def _read(
+    name: str, side: Unread, strategy: Strategy, into: Buckets, progress: Progress
+) -> Table:
+    """Read a side for the first time."""
+    if not isinstance(side, Header):
+        return _digest(name, side, strategy, into, progress)
+    with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
+        return read_rows(side, advance=advance, examine=strategy.digest, keep=into.add)
+
+
+def _digest(
+    name: str, side: Table, strategy: Strategy, into: Buckets, progress: Progress
+) -> Table:
+    """Digest what is known to be good."""
+    with progress.step(f"digest {name}", total=side.rows) as advance:
+        frames = in_order(lambda part: strategy.digest(side.read(part)), side.parts)
+        for frame in frames:
+            assert frame is not None  # noqa: S101 - columns tell of all tables
+            into.add(frame)
+            advance(frame.height)
+    return side
+
+
+def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
+    """What is missing, extra and changed from OLD to NEW, exactly.
+
+    Raises DuplicateKeys (policy `fail`) and OutOfBudget.
+    """
+    rests = [_rest(reading.digests, at) for at in range(reading.buckets)]
+    sides = tuple(map(_Side, reading.tables, reading.names))
+    repeats = [_repeated_keys(at, side, rests) for at, side in enumerate(sides)]
+    _refuse_repeats(reading.tables, repeats, reading.options)
     blanks = [sum(rest.blanks[at] for rest in rests) for at in range(len(SIDES))]
-    with progress.step("compare", total=old.rows + new.rows) as advance:
-        found = _compared(sources, rests, budget)
-        advance(old.rows + new.rows)
+    rows = sum(table.rows for table in reading.tables)
+    with progress.step("compare", total=rows) as advance:
+        found = _compared(sides, rests, reading.budget)
+        advance(rows)
     facts = [
-        _side(table, again, blank)
-        for table, again, blank in zip((old, new), repeats, blanks, strict=True)
+        _facts(table, again, blank)
+        for table, again, blank in zip(reading.tables, repeats, blanks, strict=True)
     ]
     engine = Engine(
-        strategy=sides[0].name,
+        strategy=reading.strategy,
         version=__version__,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(time.monotonic() - reading.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
     )
     identical = sum(rest.identical for rest in rests)
-    answer = _Answer(layout, sources, identical, found, repeats)
-    return answer.assembled(facts, options, engine)
+    answer = _Answer(reading, identical, found, repeats)
+    return answer.assembled(facts, engine)
 
 
-def _digest(name: str, side: Strategy, into: Buckets, progress: Progress) -> None:
-    table = side.source.table
-    with progress.step(f"digest {name}", total=table.rows) as advance:
-        _check_rows(table, digests(side, into, advance), table.rows)
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A table under names that are ours."""
+
+    table: Table
+    names: Names
+
+    def take(self, digests: pl.DataFrame) -> Rows:
+        """The rows that digests are of, in file order."""
+        return self.table.take(digests["number"].to_numpy().astype(np.int64))
+
+    def cells(self, rows: Rows) -> pl.DataFrame:
+        """All their cells."""
+        # In one piece: rows are about to be gathered from it, column by column.
+        cells = rows.cells(self.names.all).collect().rechunk()
+        if cells.height != rows.rows:
+            raise InternalError(
+                f"{cells.height:,} rows were parsed where {rows.rows:,} were taken",
+                file=self.table.uri,
+            )
+        return cells
 
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
     """What digests leave to look at in a bucket; pairs are of OLD and NEW.
 
-    `numbers` of the rows that are left, `suspects` of those whose key seems to
-    repeat, `blanks` the count of rows with a blank in the key.
+    `left`: the digests of the rows that are not identical; `suspects`: of those whose
+    key seems to repeat; `blanks`: the count of rows with a blank in the key.
     """
 
     identical: int
-    numbers: tuple[pl.Series, pl.Series]
-    suspects: tuple[pl.Series, pl.Series]
+    left: tuple[pl.DataFrame, pl.DataFrame]
+    suspects: tuple[pl.DataFrame, pl.DataFrame]
     blanks: tuple[int, int]
 
 
-def _rest(old: pl.DataFrame, new: pl.DataFrame) -> _Rest:
-    left = drop_identical(old, new)
+def _rest(digests: Sequence[Buckets], at: int) -> _Rest:
+    """What is left to look at in one bucket."""
+    (old, old_suspects), (new, new_suspects) = in_order(
+        lambda side: _with_suspects(side.bucket(at)), digests
+    )
+    suspects = old_suspects, new_suspects
+    repeats = not old_suspects.is_empty(), not new_suspects.is_empty()
+    rest = drop_identical(old, new, repeats=repeats)
     return _Rest(
-        left.identical,
-        (left.old, left.new),
-        (_suspects(old), _suspects(new)),
+        rest.identical,
+        (rest.old, rest.new),
+        suspects,
         (int(old["blank"].sum()), int(new["blank"].sum())),
     )
 
 
-def _suspects(side: pl.DataFrame) -> pl.Series:
-    if side["key"].n_unique() == side.height:
-        return side["number"].clear()
-    return side["number"].filter(side["key"].is_duplicated())
+def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    if any_repeats(side["key"]):
+        return side, side.filter(side["key"].is_duplicated())
+    return side, side.clear()
 
 
 def _compared(
-    sources: Sequence[Source], rests: Sequence[_Rest], budget: Budget
+    sides: Sequence[_Side], rests: Sequence[_Rest], budget: Budget
 ) -> Difference:
-    """Compare what is left, all at once if that fits, else bucket by bucket."""
-    left = [
-        pl.concat([rest.numbers[at] for rest in rests]).sort()
-        for at in range(len(sources))
+    """Compare what is left, taken all at once if that fits, else bucket by bucket."""
+    every = [
+        pl.concat(left).sort("number")
+        for left in zip(*(r.left for r in rests), strict=True)
     ]
     wide = sum(
-        len(numbers) * side.table.bytes // max(side.table.rows, 1)
-        for side, numbers in zip(sources, left, strict=True)
+        left.height * side.table.bytes // max(side.table.rows, 1)
+        for side, left in zip(sides, every, strict=True)
     )
     budget.check_result(wide)
-    groups = [left] if budget.holds(wide) else [rest.numbers for rest in rests]
-    old, new = sources
-    return merge(
-        (
-            diff(
-                _taken(old, numbers[0]),
-                _taken(new, numbers[1]),
-                keys=old.keys,
-                columns=old.columns,
-            )
-            for numbers in groups
-        ),
-        old.keys,
+    batches = [every] if budget.holds(wide) else [rest.left for rest in rests]
+    parts = (part for batch in batches for part in _differences(sides, batch))
+    return merge(parts, sides[0].names.keys)
+
+
+def _differences(
+    sides: Sequence[_Side], left: Sequence[pl.DataFrame]
+) -> Iterator[Difference]:
+    """Groups of keys are compared one by one: what is parsed at once stays small."""
+    count = 1 + sum(digests.height for digests in left) // GROUP
+    taken = list(
+        in_order(lambda each: each[0].take(each[1]), zip(sides, left, strict=True))
     )
+    groups = [_groups(digests["key"], count) for digests in left]
+    names = sides[0].names
 
-
-def _taken(side: Source, numbers: pl.Series) -> pl.DataFrame:
-    """The rows of a side that are left to compare."""
-    rows = side.take(numbers)
-    _check_rows(side.table, rows.height, len(numbers))
-    return rows
-
-
-def _check_rows(table: Table, parsed: int, counted: int) -> None:
-    if parsed != counted:
-        raise InternalError(
-            f"{parsed:,} rows were parsed where the gate counted {counted:,}",
-            file=table.uri,
+    def compared(at: int) -> Difference:
+        old, new = (
+            side.cells(rows.picked(group[at]))
+            for side, rows, group in zip(sides, taken, groups, strict=True)
         )
+        return diff(old, new, keys=names.keys, columns=names.columns)
+
+    return in_order(compared, range(count))
 
 
-def _repeated_keys(at: int, side: Source, rests: Sequence[_Rest]) -> pl.DataFrame:
+def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
+    """Which rows are in which group, by their key."""
+    place = keys.to_numpy() % np.uint64(count)
+    order = np.argsort(place, kind="stable")
+    return np.split(order, np.searchsorted(place[order], np.arange(1, count)))
+
+
+def _repeated_keys(at: int, side: _Side, rests: Sequence[_Rest]) -> pl.DataFrame:
     """The repeated keys, exactly: digests only say which rows to look at."""
+    keys = side.names.keys
     found = [
-        repeated(side.take(rest.suspects[at]).select(side.keys), side.keys)
+        repeated(side.cells(side.take(rest.suspects[at])).select(keys), keys)
         for rest in rests
     ]
     return pl.concat(found).sort("rows", "key", descending=[True, False])
@@ -185,7 +319,7 @@ def _refuse_repeats(
             )
 
 
-def _side(table: Table, repeats: pl.DataFrame, blank_keys: int) -> Side:
+def _facts(table: Table, repeats: pl.DataFrame, blank_keys: int) -> Side:
     return Side(
         uri=table.uri,
         rows=table.rows,
@@ -201,16 +335,19 @@ def _side(table: Table, repeats: pl.DataFrame, blank_keys: int) -> Side:
 class _Answer:
     """The kernel's findings on their way back under the names of the user."""
 
-    layout: Alignment
-    sources: tuple[Source, Source]
+    reading: Reading
     identical: int
     found: Difference
     repeats: Sequence[pl.DataFrame]
 
-    def assembled(
-        self, facts: Sequence[Side], options: Options, engine: Engine
-    ) -> Reconciliation:
+    @property
+    def layout(self) -> Alignment:
+        """Which columns belong together."""
+        return self.reading.layout
+
+    def assembled(self, facts: Sequence[Side], engine: Engine) -> Reconciliation:
         """The result, whose laws are checked as it is made."""
+        limit = self.reading.options.detail_limit
         found = self.found
         matched = self.identical + found.keys.height
         mismatched = found.cells["pair"].n_unique()
@@ -229,7 +366,7 @@ class _Answer:
             by_column=self.columns(matched),
             signatures=self.signatures(),
             drift=self.layout.drift,
-            sample=self.sample(options.detail_limit),
+            sample=self.sample(limit),
             engine=engine,
             frames=Frames(
                 mismatches=self.mismatches(),
@@ -238,7 +375,7 @@ class _Answer:
                 duplicates_old=self.key_named(self.repeats[0]),
                 duplicates_new=self.key_named(self.repeats[1]),
             ),
-            detail_limit=options.detail_limit,
+            detail_limit=limit,
         )
 
     @property
@@ -250,7 +387,7 @@ class _Answer:
         """Whole rows in the order of their file, under OLD's names."""
         named = rows.clone()
         renames = (dict[str, str](), self.layout.new_names)[side]
-        columns = self.sources[side].table.columns
+        columns = self.reading.tables[side].columns
         named.columns = [renames.get(name, name) for name in columns]
         return named
 
@@ -275,16 +412,22 @@ class _Answer:
 
     def signatures(self) -> tuple[Signature, ...]:
         """Sets of columns that differ together, the most frequent first."""
-        counted = (
-            self.found.cells.lazy()
+        cells, names = self.found.cells, self.names
+        pair = cells["pair"].to_numpy()
+        # Most rows differ in one cell: only the others need their sets put together.
+        alone = pl.Series((np.bincount(pair) == 1)[pair], dtype=pl.Boolean)
+        single = cells.filter(alone)["column"].value_counts()
+        several = (
+            cells.filter(~alone)
             .group_by("pair")
             .agg(pl.col("column").sort())
             .group_by("column")
             .agg(rows=pl.len())
-            .collect()
         )
-        names = self.names
-        ordered = sorted(counted.iter_rows(), key=lambda row: (-row[1], row[0]))
+        sets = [([column], rows) for column, rows in single.iter_rows()]
+        ordered = sorted(
+            [*sets, *several.iter_rows()], key=lambda row: (-row[1], row[0])
+        )
         return tuple(
             Signature(tuple(names[at] for at in columns), rows)
             for columns, rows in ordered

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from psycopg import sql
-from s3_servers import DUMMY_ENVIRONMENT, moto_s3
+from s3_servers import DUMMY_ENVIRONMENT, moto_s3, seaweed_s3
 
 from recon_engine import localpg, migrations
 
@@ -65,6 +65,13 @@ def database(template: str) -> str:
 def moto() -> Iterator[str]:
     """The endpoint of an S3 server on a real socket."""
     with moto_s3() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[str]:
+    """The endpoint of an S3 server that enforces every condition."""
+    with seaweed_s3() as endpoint:
         yield endpoint
 
 

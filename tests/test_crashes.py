@@ -18,7 +18,7 @@ import crash_matrix
 import pytest
 import races
 import stand as stands
-from test_pipeline import FolderSite
+from sites import FolderSite
 
 from recon_engine import failpoint, pipeline
 from recon_engine.errors import ConfigError

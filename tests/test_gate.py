@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -24,6 +24,8 @@ from recon_engine.rfc4180 import Fault, Limits, records
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import polars as pl
+
     from recon_engine.csvfile import CsvFile
 
 
@@ -34,7 +36,7 @@ SMALL = Limits(field_bytes=1 << 20, field_lines=4)
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     size = int(request.param)
     monkeypatch.setattr(gate, "BLOCK", size)
-    monkeypatch.setattr(gate, "PART", size)
+    monkeypatch.setattr(gate, "STRETCH", min(size, 64))
     return size
 
 
@@ -115,8 +117,7 @@ def test_what_passes_is_parsed_as_it_was_written(
 
 
 def cells(file: CsvFile) -> pl.DataFrame:
-    everything = pl.int_range(file.rows, dtype=pl.UInt32, eager=True)
-    return file.take(everything, file.columns)
+    return file.take(np.arange(file.rows)).cells(file.columns).collect()
 
 
 def opened(folder: Path, data: bytes) -> CsvFile:

@@ -9,15 +9,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import polars as pl
 import psycopg
 import pytest
 from jsonschema import validate
+from sites import NEW, OLD, BucketSite, FolderSite, Site
 
 from recon_engine import database as database_module
 from recon_engine import pipeline
-from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options, RunConfig
+from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
 from recon_engine.errors import Busy, ConfigError, DatabaseUnavailable
 from recon_engine.gate import open_csv
 from recon_engine.journal import new_run, opened
@@ -29,101 +29,9 @@ from recon_engine.status import RunStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from recon_engine.pipeline import Outcome
-
-
-OLD = b"ID,PAID,NOTE\n1,10.00,a\n2,20.00,b\n3,30.00,c\n4,40.00,\n"
-NEW = b'NOTE,ID,PAID\na,1,10\nb,2,20.00\nC,3,30.00\n"",5,50.00\n'
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 README_STATEMENTS = README.partition("```sql\n")[2].partition("```")[0].splitlines()
-
-
-class Site:
-    """Three places and a way to look into them, whatever they are made of."""
-
-    def __init__(self, root: str, database: str) -> None:
-        self.inbound, self.processed, self.out = (
-            f"{root}/{name}" for name in ("inbound", "processed", "out")
-        )
-        self.database = database
-
-    def config(self, **changes: Any) -> RunConfig:
-        options = changes.pop("options", None) or Options(keys=("ID",))
-        values = {
-            "dataset": "claims",
-            "inbound": self.inbound,
-            "processed": self.processed,
-            "out": self.out,
-            "options": options,
-            "database": self.database,
-            **changes,
-        }
-        return RunConfig(**values)
-
-    def run(self, **changes: Any) -> Outcome:
-        return pipeline.run(self.config(**changes))
-
-    def deliver(
-        self, old: bytes = OLD, new: bytes = NEW, day: str = "20261123"
-    ) -> None:
-        self.put(f"claims_{day}.csv", old)
-        self.put(f"claims_{day}_NEWSYSTEM.csv", new)
-
-    def rows(self, statement: str) -> list[dict[str, Any]]:
-        with psycopg.connect(self.database) as connection:
-            cursor = connection.execute(statement)
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
-
-    def statuses(self) -> list[str]:
-        log = "SELECT status FROM metrics.pipeline_run_log ORDER BY run_ts"
-        return [row["status"] for row in self.rows(log)]
-
-    def put(self, name: str, data: bytes) -> None:
-        raise NotImplementedError
-
-    def names(self, place: str) -> dict[str, bytes]:
-        raise NotImplementedError
-
-
-class FolderSite(Site):
-    def put(self, name: str, data: bytes) -> None:
-        path = Path(self.inbound) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-    def names(self, place: str) -> dict[str, bytes]:
-        root = Path(place)
-        return {
-            str(path.relative_to(root)): path.read_bytes()
-            for path in root.rglob("*")
-            if path.is_file()
-        }
-
-
-class BucketSite(Site):
-    def __init__(self, bucket: str, endpoint: str, database: str) -> None:
-        super().__init__(f"s3://{bucket}/claims", database)
-        self.bucket = bucket
-        self.client = boto3.client("s3", endpoint_url=endpoint)
-
-    def put(self, name: str, data: bytes) -> None:
-        key = f"claims/inbound/{name}"
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=data)
-
-    def names(self, place: str) -> dict[str, bytes]:
-        prefix = place.removeprefix(f"s3://{self.bucket}/").rstrip("/") + "/"
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=prefix
-        )
-        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-        found = {}
-        for key in keys:
-            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
-            found[key.removeprefix(prefix)] = body.read()
-            body.close()
-        return found
 
 
 @pytest.fixture(params=["folders", "s3"])
@@ -193,7 +101,7 @@ def test_a_pair_is_reconciled_recorded_and_archived(site: Site) -> None:
         {"key_text": "3", "key": {"ID": "3"}, "payload": {"NOTE": "c~C"}},
     ]
     assert {row["step"] for row in site.rows("SELECT step FROM metrics.run_step")} == {
-        "fetch", "compare", "write", "stage", "publish", "archive",
+        "fetch", "read", "compare", "write", "stage", "publish", "archive",
     }  # fmt: skip
 
 

@@ -15,7 +15,8 @@ import adbc_driver_manager.dbapi
 import psycopg
 import pytest
 from psycopg import sql
-from test_pipeline import NEW, OLD, REFUSED, FolderSite
+from sites import NEW, OLD, FolderSite
+from test_pipeline import REFUSED
 
 from recon_engine import database as database_module
 from recon_engine import failpoint, pipeline, storage
@@ -547,9 +548,9 @@ class Scenarios:
     def commit_unknown(self) -> Ended:
         self.site.deliver()
         nowhere = f"host={self.site.out}"
-        ask = database_module._is_recorded
+        confirm = database_module._confirm
         self.patch.setattr(
-            database_module, "_is_recorded", lambda _, run_id: ask(nowhere, run_id)
+            database_module, "_confirm", lambda _, *rest: confirm(nowhere, *rest)
         )
         return self.run()
 

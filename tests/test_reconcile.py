@@ -14,9 +14,9 @@ from strategies import Pair, csv_bytes, pairs
 import recon_engine as rx
 from recon_engine import digest
 from recon_engine.config import Options
-from recon_engine.gate import open_csv
+from recon_engine.header import read_header
 from recon_engine.memory import BASE_BYTES, Budget
-from recon_engine.reconcile import reconcile
+from recon_engine.reconcile import read, reconcile
 
 
 if TYPE_CHECKING:
@@ -115,20 +115,16 @@ def test_every_strategy_bucket_and_hash_gives_the_same_answer(
     tight: bool,  # noqa: FBT001 - drawn
 ) -> None:
     """A weak hash is one that tells nothing apart."""
-    old, new = (open_csv(path) for path in written(tmp_path, pair, data))
+    old, new = (read_header(path) for path in written(tmp_path, pair, data))
     budget = Budget(BASE_BYTES + 20_000) if tight else None
     with pytest.MonkeyPatch.context() as patch:
         if weak:
             patch.setattr(digest, "Seeds", lambda *_: WEAK[weak])
             patch.setattr(digest, "_hash", weakened)
-        d = reconcile(
-            old,
-            new,
-            Options(keys=tuple(pair.keys)),
-            strategy=strategy,
-            buckets=buckets,
-            budget=budget,
-        )
+        options = Options(keys=tuple(pair.keys))
+        forced = {"strategy": strategy, "buckets": buckets, "budget": budget}
+        with read(old, new, options, **forced) as reading:  # type: ignore[arg-type]
+            d = reconcile(reading)
     assert answer(d, pair.columns) == expected(pair)
 
 
@@ -141,9 +137,9 @@ WEAK = {
 }
 
 
-def weakened(columns: list[str], seed: int) -> pl.Expr:
+def weakened(cells: pl.DataFrame, seed: int) -> pl.Series:
     """No hash at all where the seed is 0."""
-    return real_hash(columns, seed) * min(seed, 1)
+    return real_hash(cells, seed) * min(seed, 1)
 
 
 def test_lines_are_used_where_they_tell(tmp_path: Path) -> None:
@@ -155,7 +151,7 @@ def test_lines_are_used_where_they_tell(tmp_path: Path) -> None:
         ("a", "line"),
         ("b", "columns"),
         ("c", "columns"),
-        ("d", "columns"),
+        ("d", "line"),
     ):
         d = rx.diff(tmp_path / "a.csv", tmp_path / f"{name}.csv", keys="ID")
         assert d.engine.strategy == strategy

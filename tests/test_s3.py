@@ -21,9 +21,19 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.loaders import create_loader
 from moto.s3.models import s3_backends
-from s3_servers import dummy_credentials, moto_s3, seaweed_s3
+from s3_places import (
+    BUCKET,
+    MIB,
+    calls_of,
+    connected,
+    content,
+    given,
+    places,
+    with_bucket,
+)
+from s3_servers import dummy_credentials
 
-from recon_engine import s3
+from recon_engine import s3, s3_download, s3_errors
 from recon_engine.errors import (
     ArchiveConflict,
     ConfigError,
@@ -35,7 +45,8 @@ from recon_engine.errors import (
 )
 from recon_engine.model import SourceFile
 from recon_engine.progress import ignore
-from recon_engine.s3 import OWNER, S3Prefix, connect
+from recon_engine.s3 import S3Prefix
+from recon_engine.s3_client import ATTEMPTS, OWNER, TIMEOUT, connect
 from recon_engine.storage import LocalFolder
 
 
@@ -43,23 +54,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-BUCKET, ACCOUNT = "only-s3", "123456789012"
-MIB = 1 << 20
+ACCOUNT = "123456789012"
 NOWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture(scope="module")
-def moto_endpoint() -> Iterator[str]:
-    with moto_s3() as endpoint, connected(endpoint) as client:
-        client.create_bucket(Bucket=BUCKET)
-        yield endpoint
+def moto_endpoint(moto: str) -> str:
+    return with_bucket(moto)
 
 
 @pytest.fixture(scope="module")
-def seaweed_endpoint() -> Iterator[str]:
-    with seaweed_s3() as endpoint, connected(endpoint) as client:
-        client.create_bucket(Bucket=BUCKET)
-        yield endpoint
+def seaweed_endpoint(seaweed: str) -> str:
+    return with_bucket(seaweed)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,15 +73,6 @@ def _no_real_account() -> Iterator[None]:
     loader = create_loader()  # the model of S3 is parsed once, not once a client
     with dummy_credentials(), patch("botocore.session.create_loader", lambda _: loader):
         yield
-
-
-@contextmanager
-def connected(endpoint: str) -> Iterator[Any]:
-    client = connect(endpoint)
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 @pytest.fixture
@@ -98,17 +95,6 @@ def offline() -> Iterator[Any]:
         yield client
 
 
-def places(client: Any) -> tuple[S3Prefix, S3Prefix]:
-    root = uuid4().hex
-    return tuple(S3Prefix(BUCKET, f"{root}/{name}", client) for name in ("in", "done"))  # type: ignore[return-value]
-
-
-def given(place: S3Prefix, name: str, data: bytes, **headers: Any) -> SourceFile:
-    key = f"{place.prefix}{name}"
-    place.client.put_object(Bucket=place.bucket, Key=key, Body=data, **headers)
-    return place.identify(SourceFile("", name, 0))
-
-
 def given_in_parts(place: S3Prefix, name: str, parts: list[bytes]) -> SourceFile:
     at = {"Bucket": place.bucket, "Key": f"{place.prefix}{name}"}
     upload = {**at, "UploadId": place.client.create_multipart_upload(**at)["UploadId"]}
@@ -119,24 +105,6 @@ def given_in_parts(place: S3Prefix, name: str, parts: list[bytes]) -> SourceFile
     done = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]
     place.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": done})
     return place.identify(SourceFile("", name, 0))
-
-
-def content(place: S3Prefix, name: str) -> bytes:
-    key = f"{place.prefix}{name}"
-    with place.client.get_object(Bucket=place.bucket, Key=key)["Body"] as body:
-        data: bytes = body.read()
-    return data
-
-
-def calls_of(client: Any) -> list[tuple[str, dict[str, Any]]]:
-    """What is asked of S3 from now on, after every other hook has had its say."""
-    asked: list[tuple[str, dict[str, Any]]] = []
-
-    def note(params: dict[str, Any], model: Any, **_: object) -> None:
-        asked.append((model.name, dict(params)))
-
-    client.meta.events.register_last("provide-client-params.s3", note)
-    return asked
 
 
 # --- listing
@@ -210,6 +178,29 @@ def test_an_owner_that_is_no_account_is_refused(
 ) -> None:
     monkeypatch.setenv(OWNER, "somebody")
     with pytest.raises(ConfigError, match=OWNER):
+        connect(NOWHERE)
+
+
+def test_how_long_the_client_waits_is_a_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with connected(NOWHERE) as client:
+        assert client.meta.config.read_timeout == 60
+        assert client.meta.config.retries["total_max_attempts"] == 6
+    monkeypatch.setenv(TIMEOUT, "7")
+    monkeypatch.setenv(ATTEMPTS, "2")
+    with connected(NOWHERE) as client:
+        assert client.meta.config.read_timeout == 7
+        assert client.meta.config.retries["total_max_attempts"] == 2
+
+
+@pytest.mark.parametrize("name", [TIMEOUT, ATTEMPTS])
+@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "soon", "1e3"])
+def test_a_setting_that_is_no_number_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=name):
         connect(NOWHERE)
 
 
@@ -392,7 +383,7 @@ def test_a_conflict_with_another_writer_is_run_again(client: Any) -> None:
 def test_a_conflict_that_never_ends_is_not_run_for_ever(
     offline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "_PAUSES", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(s3_errors, "PAUSES", (0.0, 0.01, 0.02))
     answers = [(409, "ConditionalRequestConflict")] * 9
     offline.meta.events.register("before-send.s3.PutObject", scripted(answers))
     with pytest.raises(StorageUnavailable):
@@ -685,7 +676,7 @@ def test_parallel_ranges_break_and_resume_each_for_itself(tmp_path: Path) -> Non
 def test_a_body_that_always_breaks_is_given_up_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "_PAUSES", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(s3_download, "PAUSES", (0.0, 0.01, 0.02))
     faults = Faults(bytes(MIB), [0] * 99)
     with (
         breaking(faults) as (place, file),

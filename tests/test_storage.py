@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from s3_servers import moto_s3, seaweed_s3
 
 from recon_engine.errors import (
     ArchiveConflict,
@@ -31,7 +30,8 @@ from recon_engine.errors import (
 )
 from recon_engine.model import SourceFile
 from recon_engine.progress import ignore
-from recon_engine.s3 import S3Prefix, connect
+from recon_engine.s3 import S3Prefix
+from recon_engine.s3_client import connect
 from recon_engine.storage import LocalFolder, Storage, fetch_one, open_storage
 
 
@@ -116,25 +116,13 @@ class Bucket:
 
 
 @pytest.fixture(scope="session")
-def moto_endpoint() -> Iterator[str]:
-    with moto_s3() as endpoint:
-        yield endpoint
+def moto_client(moto: str) -> Iterator[Any]:
+    yield from _client(moto)
 
 
 @pytest.fixture(scope="session")
-def seaweed_endpoint() -> Iterator[str]:
-    with seaweed_s3() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="session")
-def moto_client(moto_endpoint: str) -> Iterator[Any]:
-    yield from _client(moto_endpoint)
-
-
-@pytest.fixture(scope="session")
-def seaweed_client(seaweed_endpoint: str) -> Iterator[Any]:
-    yield from _client(seaweed_endpoint)
+def seaweed_client(seaweed: str) -> Iterator[Any]:
+    yield from _client(seaweed)
 
 
 def _client(endpoint: str) -> Iterator[Any]:
@@ -660,9 +648,9 @@ def test_a_misspelt_scheme_is_suggested() -> None:
 
 
 def test_an_s3_url_is_taken_as_it_is(
-    moto_endpoint: str, monkeypatch: pytest.MonkeyPatch
+    moto: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto)
     place = open_storage("s3://bucket/a b/%2B?x#y")
     assert isinstance(place, S3Prefix)
     assert place.url == "s3://bucket/a b/%2B?x#y/"
@@ -695,9 +683,9 @@ def test_a_url_of_no_file_is_a_mistake_of_the_command(
 
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/", "s3://bucket/a/.."])
 def test_a_url_of_a_folder_is_not_one_file(
-    moto_endpoint: str, monkeypatch: pytest.MonkeyPatch, spool: Path, url: str
+    moto: str, monkeypatch: pytest.MonkeyPatch, spool: Path, url: str
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto)
     with pytest.raises(ConfigError):
         fetch_one(url, spool)
 

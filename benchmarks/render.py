@@ -1,0 +1,222 @@
+"""What was measured as tables of `README.md` and charts beside it.
+
+    python benchmarks/render.py
+
+writes both anew from `results.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Results = dict[str, Any]
+
+OURS: Final = "recon-engine"
+MEBI: Final = 1 << 20
+MARK: Final = re.compile(r"(<!-- (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+HEAD: Final = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}"
+  font-family="system-ui, sans-serif" font-size="13">
+<style>
+  text {{ fill: #57606a }} .ours {{ fill: #0969da }} .peer {{ fill: #afb8c1 }}
+  .name {{ fill: #24292f; font-weight: 600 }}
+  @media (prefers-color-scheme: dark) {{
+    text {{ fill: #9da7b1 }} .ours {{ fill: #4493f8 }} .peer {{ fill: #565d66 }}
+    .name {{ fill: #e6edf3 }}
+  }}
+</style>"""
+
+
+def write(results: Results, folder: Path) -> None:
+    """Fill each marked place of the README, and draw the chart."""
+    readme = folder / "README.md"
+
+    def filled(found: re.Match[str]) -> str:
+        start, name, end = found.groups()
+        return start + TABLES[name](results) + end if name in results else found[0]
+
+    readme.write_text(MARK.sub(filled, readme.read_text()))
+    if "peers" in results:
+        (folder / "peers.svg").write_text(chart(results))
+
+
+def peers(results: Results) -> str:
+    """Everyone on one pair, ours first, then by time."""
+    figures, versions = results["peers"]["figures"], results["versions"]
+    ours = figures[OURS]
+    lines = [
+        "| | wall s | CPU s | peak MiB | our wall / its | our peak / its | answer |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for name, each in _ordered(figures):
+        label = f"{name} {versions[name]}"
+        label = f"**{label}**" if name == OURS else label
+        if each["said"] is None:
+            lines.append(f"| {label} | | | | | | {each['answer']} |")
+            continue
+        lines.append(
+            f"| {label} | {each['wall']:.2f} | {each['cpu']:.2f}"
+            f" | {each['rss'] / MEBI:,.0f} | {ours['wall'] / each['wall']:.2f}"
+            f" | {ours['rss'] / each['rss']:.2f} | {each['answer']} |"
+        )
+    return "\n".join(lines)
+
+
+def series(name: str) -> Callable[[Results], str]:
+    """One row a pair: ours, and the ratios to the others where they ran."""
+
+    def table(results: Results) -> str:
+        found = results[name]
+        others = [
+            other for other in next(iter(found.values()))["figures"] if other != OURS
+        ]
+        head = [
+            "",
+            "MB",
+            "wall s",
+            "CPU s",
+            "peak MiB",
+            *(f"wall / {o}" for o in others),
+        ]
+        head += ["answer"]
+        lines = [_row(head), _row(["---", *["---:"] * (len(head) - 2), "---"])]
+        for label, pair in found.items():
+            ours = pair["figures"][OURS]
+            ratios = [
+                f"{ours['wall'] / pair['figures'][other]['wall']:.2f}"
+                for other in others
+            ]
+            lines.append(
+                _row(
+                    [
+                        label,
+                        f"{pair['bytes'] / 1e6:,.0f}",
+                        f"{ours['wall']:.2f}",
+                        f"{ours['cpu']:.2f}",
+                        f"{ours['rss'] / MEBI:,.0f}",
+                        *ratios,
+                        ours["answer"],
+                    ]
+                )
+            )
+        return "\n".join(lines)
+
+    return table
+
+
+def memory(results: Results) -> str:
+    """Peaks in MiB, a column a budget; in brackets the share of the budget."""
+    found = results["memory"]
+    budgets = list(next(iter(found.values()))["figures"])
+    lines = [_row(["peak MiB under", *budgets])]
+    lines.append(_row(["---", *["---:"] * len(budgets)]))
+    for label, pair in found.items():
+        cells = [_peak(name, pair["figures"][name]) for name in budgets]
+        lines.append(_row([label, *cells]))
+    return "\n".join(lines)
+
+
+def pipeline(results: Results) -> str:
+    """Seconds of the whole, and of each step."""
+    figures = results["pipeline"]["figures"]
+    bare = figures["bare"]["said"]["seconds"]
+    names = list(figures["adbc"]["said"]["steps"])
+    lines = [_row(["", "seconds", "/ bare load", *names])]
+    lines.append(_row(["---", *["---:"] * (2 + len(names))]))
+    labels = {
+        "bare": "bare load by ADBC",
+        "adbc": "pipeline",
+        "copy": "pipeline, `--stage-loader copy`",
+    }
+    for name, label in labels.items():
+        said = figures[name]["said"]
+        steps = [
+            f"{said['steps'][step]:.2f}" if said["steps"] else "" for step in names
+        ]
+        seconds = said["seconds"]
+        lines.append(_row([label, f"{seconds:.1f}", f"{seconds / bare:.2f}", *steps]))
+    return "\n".join(lines)
+
+
+def chart(results: Results) -> str:
+    """Wall seconds and peak memory of everyone as bars, the shorter the better."""
+    figures = [
+        (name, each)
+        for name, each in _ordered(results["peers"]["figures"])
+        if each["said"] is not None
+    ]
+    height = 44 + 24 * len(figures)
+    parts = [
+        HEAD.format(height=height),
+        *_bars(figures, 110, "wall seconds", lambda each: each["wall"]),
+        *_bars(figures, 480, "peak MiB", lambda each: each["rss"] / MEBI),
+    ]
+    for at, (name, each) in enumerate(figures):
+        mark = " class='b'" if name == OURS else ""
+        wrong = "" if each["answer"].startswith(("right", "(")) else " ✗"
+        parts.append(
+            f"<text x='0' y='{49 + 24 * at}'{mark}>{escape(name)}{wrong}</text>"
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _bars(
+    figures: list[tuple[str, Results]],
+    left: int,
+    title: str,
+    of: Callable[[Results], float],
+) -> Iterator[str]:
+    most = max(of(each) for _, each in figures)
+    yield f"<text x='{left}' y='18'>{title}</text>"
+    for at, (name, each) in enumerate(figures):
+        value = of(each)
+        width = max(2, 220 * value / most)
+        kind = "ours" if name == OURS else "peer"
+        place = f"x='{left}' y='{34 + 24 * at}' width='{width:.0f}' height='18'"
+        yield f"<rect class='{kind}' {place}/>"
+        text = f"{value:,.1f}"
+        yield f"<text x='{left + width + 6:.0f}' y='{48 + 24 * at}'>{text}</text>"
+
+
+def _ordered(figures: Results) -> list[tuple[str, Results]]:
+    return sorted(
+        figures.items(),
+        key=lambda item: (item[0] != OURS, item[1]["said"] is None, item[1]["wall"]),
+    )
+
+
+def _peak(budget: str, figure: Results) -> str:
+    if figure["said"] is None:
+        return "refused"
+    peak = figure["rss"] / MEBI
+    return f"{peak:,.0f} ({peak / int(budget.split(maxsplit=1)[0]):.0%})"
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+TABLES: Final[dict[str, Callable[[Results], str]]] = {
+    "peers": peers,
+    "changed": series("changed"),
+    "quoted": series("quoted"),
+    "rows": series("rows"),
+    "columns": series("columns"),
+    "memory": memory,
+    "pipeline": pipeline,
+}
+
+
+if __name__ == "__main__":
+    here = Path(__file__).parent
+    write(json.loads((here / "results.json").read_text()), here)

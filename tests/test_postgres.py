@@ -1,0 +1,79 @@
+"""The border of Postgres: an SQLSTATE passes, the words of a driver do not."""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from recon_engine.errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    InternalError,
+    PermissionDenied,
+    ReconError,
+)
+from recon_engine.postgres import bulk, connect
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def by_psycopg(conninfo: str, statement: str) -> None:
+    with connect(conninfo) as connection:
+        connection.execute(statement.encode())
+
+
+def by_adbc(conninfo: str, statement: str) -> None:
+    with bulk(conninfo) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute(statement)
+        cursor.fetchall()
+
+
+def printed(error: ReconError) -> str:
+    """What a log with a traceback would hold, but for lines of source."""
+    lines = traceback.format_exception(error)
+    return "".join(line for line in lines if not line.startswith("  "))
+
+
+@pytest.mark.parametrize("driver", [by_psycopg, by_adbc])
+@pytest.mark.parametrize(
+    ("statement", "kind", "code"),
+    [
+        ("SELECT 'SECRET'::text::int", InternalError, "22P02"),
+        ("SELECT 1 FROM pg_class WHERE 'SECRET'::uuid IS NULL", InternalError, "22P02"),
+        ("SELECT 1 / (length('SECRET') - 6)", InternalError, "22012"),
+        ("SELECT * FROM public.secret", ConfigError, "42P01"),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", DatabaseUnavailable, "57P01"),
+    ],
+)
+def test_what_a_driver_says_stays_behind(
+    database: str,
+    driver: Callable[[str, str], None],
+    statement: str,
+    kind: type[ReconError],
+    code: str,
+) -> None:
+    with pytest.raises(kind) as caught:
+        driver(database, statement)
+    # ADBC has no SQLSTATE for a connection that is gone.
+    unnamed = driver is by_adbc and kind is DatabaseUnavailable
+    assert caught.value.why == (None if unnamed else f"SQLSTATE {code}")
+    said = str(vars(caught.value)) + printed(caught.value)
+    for words in ('"SECRET"', "invalid input", "by zero", "does not exist", "command"):
+        assert words not in said
+
+
+def test_a_role_without_grants_is_denied(database: str) -> None:
+    with pytest.raises(PermissionDenied) as caught:
+        by_psycopg(database, "SET ROLE pg_monitor; SELECT * FROM metrics.recon_summary")
+    assert caught.value.why == "SQLSTATE 42501"
+
+
+def test_an_address_that_is_none_is_not_quoted() -> None:
+    with pytest.raises(ConfigError) as caught:
+        by_psycopg("postgresql://u:hunter2 pw@host:1:2/db", "SELECT 1")
+    assert "hunter2" not in str(vars(caught.value)) + printed(caught.value)

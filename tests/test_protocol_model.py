@@ -1,0 +1,84 @@
+"""The protocol holds in every world of the model; each mutant breaks its law."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from itertools import chain
+
+import pytest
+from protocol_model import (
+    EFFECTS,
+    MUTANTS,
+    NO_LOCK,
+    STEPS,
+    Budget,
+    Protocol,
+    Report,
+    World,
+    explore,
+    is_settled,
+    settled,
+)
+
+from recon_engine import pipeline
+
+
+SHORT = {
+    "crashes and a cut": (Protocol(), Budget(crashes=2, breaks=0), 50_000),
+    "a cut and two writes": (Protocol(), Budget(0, 1, 0, 2), 8_000),
+    "a broken lock": (Protocol(), Budget(cuts=0), 40_000),
+    "no lock": (NO_LOCK, Budget(0, 0, 0, 1, runs=3), 40_000),
+}
+
+
+@pytest.fixture(scope="module", params=SHORT)
+def explored(request: pytest.FixtureRequest) -> tuple[str, Report]:
+    protocol, budget, _ = SHORT[request.param]
+    return request.param, explore(protocol, budget)
+
+
+def test_no_order_of_events_breaks_an_invariant(explored: tuple[str, Report]) -> None:
+    name, report = explored
+    print(f"{name}: {report.states:,} states, {report.moves.total():,} moves")
+    assert report.broken == {}
+    assert report.states > SHORT[name][2]  # it is the world that it was
+
+
+def test_every_event_that_can_be_is_tried() -> None:
+    report = explore(Protocol(), Budget(runs=1))
+    only_mutants = {"stage old", "stage new"}
+    mishaps = {
+        "crash", "lock breaks", "producer writes", "COMMIT takes effect",
+        "COMMIT never does",
+    }  # fmt: skip
+    assert set(report.moves) == STEPS.keys() - only_mutants | mishaps
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_breaks_the_law_that_its_change_upholds(name: str) -> None:
+    mutant, law = MUTANTS[name]
+    report = explore(mutant, Budget(runs=3), until=law)
+    print(f"{name}: {law} by {' > '.join(report.broken.get(law, ['nothing']))}")
+    assert law in report.broken
+
+
+def test_the_unique_index_alone_keeps_a_pair_from_two_results() -> None:
+    report = explore(NO_LOCK, Budget(0, 1, 0, 0, runs=2))
+    assert report.broken == {}
+
+
+def test_an_undisturbed_run_archives_the_pair() -> None:
+    end = settled(Protocol(), World())
+    assert is_settled(end)
+    assert end.inbound == (0, 0)
+    assert end.processed == {(0, 0, 1), (0, 1, 1)}
+    assert [row.status for row in end.log] == ["SUCCEEDED"]
+
+
+def test_the_steps_of_the_model_are_those_of_the_pipeline() -> None:
+    source = inspect.getsource(pipeline)
+    numbered = dict(re.findall(r"\b(\d+) ([a-z]+)(?=,|$)", source, re.MULTILINE))
+    names = [numbered[str(number)] for number in range(len(EFFECTS))]
+    assert names == list(EFFECTS)
+    assert Protocol().plan == tuple(chain.from_iterable(EFFECTS.values()))
