@@ -15,6 +15,7 @@ from recon_cli import options as o
 from recon_cli import session
 from recon_cli.options import Format
 from recon_cli.stderr import guard
+from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.border import ours
 from recon_engine.config import (
     OnDuplicateKeys,
@@ -24,6 +25,8 @@ from recon_engine.config import (
     StageLoader,
 )
 from recon_engine.errors import ConfigError
+from recon_engine.failpoint import reached
+from recon_engine.status import STATUSES, RunStatus
 
 
 if TYPE_CHECKING:
@@ -95,8 +98,11 @@ def diff(
             detail_limit,
         )  # fmt: skip
         with session.watching(logged=False) as progress:
-            result = compare(
-                old, new, settings, progress, budget=_budget(memory_budget)
+            budget = _budget(memory_budget)
+            result = on_worker(
+                lambda stop: compare(
+                    old, new, settings, stop.watching(progress), budget=budget
+                )
             )
         render.show(result, form)
         render.write_all(result, writers)
@@ -122,6 +128,7 @@ def run(
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
     fail_on_no_files: o.FailOnNoFiles = False,
+    recompute: o.Recompute = False,
     dry_run: o.DryRun = False,
 ) -> None:
     """Reconcile the pair in inbound, record the result, archive the inputs."""
@@ -145,10 +152,11 @@ def run(
                 options=settings,
                 database=conninfo,
                 fail_on_no_files=fail_on_no_files,
+                recompute=recompute,
                 budget=_budget(memory_budget),
                 stage_loader=stage_loader,
             )
-            outcome = work(config, progress)
+            outcome = on_worker(lambda stop: work(config, progress, stop))
         if dry_run and outcome.result is not None:
             render.show(outcome.result, form)
             raise typer.Exit(int(fail_on_diff and not outcome.result.agrees))
@@ -170,7 +178,9 @@ def demo(
         config = demo.prepare(folder, rows=rows)
         with session.embedded(session.EMBEDDED) as conninfo:
             with session.watching(logged=False) as progress:
-                outcome = pipeline.run(config(conninfo), progress)
+                outcome = on_worker(
+                    lambda stop: pipeline.run(config(conninfo), progress, stop)
+                )
             render.outcome(outcome, Format.TABLE)
             if outcome.result is not None:
                 render.tour(conninfo, outcome, folder)
@@ -208,7 +218,6 @@ def statuses(form: o.OutputFormat = Format.TABLE) -> None:
     """How a run can end: status, exit code, whether to retry, meaning."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine.status import STATUSES
 
         names = ("status", "exit", "retry", "meaning")
         table = [
@@ -274,6 +283,7 @@ def _conclude(
     """Show how a run ended and leave with its exit code."""
     from recon_cli import render
 
+    reached("report")
     if outcome.error is not None and outcome.result is None:
         code, facts = outcome.record.exit_code, render.run_facts(outcome)
         session.fail(outcome.error, form, code, facts)
@@ -295,10 +305,14 @@ def main() -> None:
     """Run the command line, whose stderr is ours, and end with its exit code."""
     if "--debug" not in sys.argv:
         guard()
+    listen()
     try:
-        sys.exit(app(prog_name="recon", standalone_mode=False))
+        code = app(prog_name="recon", standalone_mode=False)
+    except Signalled as signalled:
+        code = signalled.exit_code
     except Exception as error:  # noqa: BLE001 - reported, whatever it is
-        sys.exit(_reported(error))
+        code = _reported(error)
+    leave(code)
 
 
 def _reported(error: Any) -> int:
@@ -307,7 +321,7 @@ def _reported(error: Any) -> int:
     wrong = hasattr(error, "format_message")
     if wrong and form is Format.TABLE:
         error.show()
-        return 2
+        return STATUSES[RunStatus.USAGE_ERROR].exit_code
     told = (
         ConfigError(error.format_message(), help="recon COMMAND --help")
         if wrong
