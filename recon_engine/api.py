@@ -102,7 +102,7 @@ def _unread(
     if not isinstance(source, str | Path):
         return frame(source, name)
     uri = str(source)
-    if uri.startswith("s3://"):
+    if uri.startswith("s3:"):
         from recon_engine.storage import fetch_one
 
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-"))
