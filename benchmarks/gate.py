@@ -1,10 +1,10 @@
 """What the gate costs a core: `python gate.py HOW FILE [--make LIKE]`.
 
-HOW is `structure` (where records and fields end, of blocks in memory), `sha256` (reading
-and hashing, and nothing else), `gate` (all of it: reading, sha256, UTF-8, structure,
-counting; one worker), or `polars` (its own parse of the same file, all text, one thread:
-it validates less). Prints bytes and rows, and the seconds of CPU, of all threads
-together: the median of five, after one to warm up.
+HOW is `structure` (where records and fields end, of blocks in memory), `sha256`
+(reading and hashing, and nothing else), `gate` (all of it: reading, sha256, UTF-8,
+structure, counting; one worker), or `polars` (its own parse of the same file, all text,
+one thread: it validates less). Prints bytes and rows, and the seconds of CPU, of all
+threads together: the median of five, after one to warm up.
 
 `--make LIKE` writes FILE first, from an unquoted one: HOW is then how it is written.
 """

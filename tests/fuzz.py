@@ -185,7 +185,7 @@ def search(folder: Path, runs: int, seed: int) -> None:
                 instrument(each)
     path = scratch()
     options = [
-        f"-runs={runs}", f"-seed={seed}", "-max_len=400", "-timeout=60",
+        f"-runs={runs}", f"-seed={seed}", "-max_len=160", "-timeout=60",
         "-rss_limit_mb=4096", "-print_final_stats=1", "-verbosity=0",
         f"-artifact_prefix={folder}/",
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -196,3 +197,24 @@ def test_there_are_files_and_none_is_forgotten() -> None:
     for threat in {path.parent.name for path in FILES}:
         names = {path.stem for path in FILES if path.parent.name == threat}
         assert names == expected_in(threat).keys()
+
+
+DOCS: Final = Path(__file__).parents[1] / "docs" / "csv.md"
+ROW: Final = re.compile(r"^\| .+ \| `?(accepted|[A-Z_]+)`? \| (.+) \|$", re.MULTILINE)
+
+
+def reason(expected: dict[str, Any]) -> str:
+    """Why a file is refused, whatever the numbers."""
+    return re.sub(r"\d+(,? ?\d+)*", "N", str(expected.get("message", "accepted")))
+
+
+def test_the_table_of_the_docs_is_true_and_whole() -> None:
+    shown = set()
+    rows = ROW.findall(DOCS.read_text())
+    assert rows
+    for outcome_told, examples in rows:
+        for example in examples.split(", "):
+            expected = expected_of(CORPUS / f"{example}.csv")
+            assert expected.get("status", "accepted") == outcome_told, example
+            shown.add(reason(expected))
+    assert shown == {reason(expected_of(path)) for path in FILES}
