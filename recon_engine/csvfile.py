@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ import pyarrow as pa
 from recon_engine.errors import InputChanged
 from recon_engine.header import BOM
 from recon_engine.parallel import in_order
+from recon_engine.spool import state_of
 from recon_engine.structure import newlines
 
 
@@ -27,29 +28,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    State = tuple[int, ...]
+    from recon_engine.model import Dialect
+    from recon_engine.spool import State
 
-
-Newline = Literal["LF", "CRLF", "mixed", "none"]
 
 # Polars takes a byte order mark off the first bytes it sees: let them never be data.
 GUARD: Final = b"h\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    r"""How a file is written; none of it changes what its cells say.
-
-    `end_of_copy`: a line of it is `\\.`, which an older Postgres takes for the end.
-    """
-
-    delimiter: str
-    newline: Newline
-    bom: bool
-    quotes: bool
-    end_of_copy: bool
-    embedded_newlines: int
-    trailing_blank_lines: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +148,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file that passed the gate: `rows` records of `columns`, all of them text."""
+    r"""A file that passed the gate: `rows` records of `columns`, all of them text.
+
+    `bytes` and `sha256` are of the file as it was delivered. `end_of_copy`: a line is
+    `\\.`, which an older Postgres takes for the end.
+    """
 
     path: Path
     uri: str
@@ -174,7 +162,13 @@ class CsvFile:
     bytes: int
     sha256: str
     dialect: Dialect
+    end_of_copy: bool
     state: State
+
+    @property
+    def row_bytes(self) -> float:
+        """How long a row is as text, on average."""
+        return sum(part.size for part in self.parts) / max(self.rows, 1)
 
     @property
     def has_lines(self) -> bool:
@@ -231,12 +225,6 @@ def joined(blocks: Sequence[Block], delimiter: str) -> Block:
         delimiter,
         ends=np.concatenate([np.zeros(0, np.int64), *ends]),
     )
-
-
-def state_of(descriptor: int) -> State:
-    """What changes about a file when it is written to."""
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _spans(

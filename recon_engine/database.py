@@ -192,7 +192,7 @@ def _copies_faithfully(file: CsvFile) -> bool:
 
     It refuses mixed line ends, and before version 18 takes a line `\\.` for the end.
     """
-    return file.dialect.newline != "mixed" and not file.dialect.end_of_copy
+    return file.dialect.newline != "mixed" and not file.end_of_copy
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:

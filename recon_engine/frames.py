@@ -47,6 +47,15 @@ class Frame:
         return int(self.data.estimated_size())
 
     @property
+    def row_bytes(self) -> float:
+        """How much of that a row takes, on average."""
+        return self.bytes / max(self.rows, 1)
+
+    @property
+    def dialect(self) -> None:
+        """A frame is not written in any."""
+
+    @property
     def sha256(self) -> None:
         """A frame has no bytes of its own to pin."""
 

@@ -20,12 +20,20 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from recon_engine.csvfile import Block, CsvFile, Dialect, Part, state_of
+from recon_engine.csvfile import Block, CsvFile, Part
 from recon_engine.errors import InputChanged, MalformedInput
-from recon_engine.header import Header, column_name, read_header, refusal
+from recon_engine.header import (
+    Header,
+    column_name,
+    counted_in,
+    read_header,
+    refusal,
+)
+from recon_engine.model import Dialect
 from recon_engine.parallel import in_order
 from recon_engine.progress import ignore
 from recon_engine.rfc4180 import Fault, Limits, Record, records
+from recon_engine.spool import state_of
 from recon_engine.structure import Structure, structure, whole
 
 
@@ -81,7 +89,8 @@ def read_rows(
     `examine` is called with each block of rows, on several threads; `keep` with what
     it answers, in file order.
     """
-    with header.path.open("rb") as stream:
+    origin = header.origin
+    with counted_in(origin), header.path.open("rb") as stream:
         gate = _Gate(header, examine)
         for found in gate.read(stream.fileno(), advance):
             if found is not None:
@@ -93,9 +102,10 @@ def read_rows(
         columns=header.columns,
         rows=gate.rows,
         parts=tuple(gate.parts),
-        bytes=gate.offset,
-        sha256=gate.sha256.hexdigest(),
+        bytes=origin.bytes if origin else gate.offset,
+        sha256=origin.sha256 if origin else gate.sha256.hexdigest(),
         dialect=gate.dialect(),
+        end_of_copy=gate.end_of_copy,
         state=state,
     )
 
@@ -157,9 +167,10 @@ class _Gate:
             newline=newline,  # type: ignore[arg-type]
             bom=self.header.bom,
             quotes=self.quotes,
-            end_of_copy=self.end_of_copy,
             embedded_newlines=self.embedded,
             trailing_blank_lines=self.blank_lines,
+            encoding=self.header.encoding,
+            compression=self.header.compression,
         )
 
     def read(
@@ -187,7 +198,8 @@ class _Gate:
         advance(self.offset)
         read = partial(_read_lines, descriptor)
         for data in blocks(read, self.offset, BLOCK, self.longest):
-            self.sha256.update(data)
+            if self.header.origin is None:
+                self.sha256.update(data)
             advance(len(data))
             yield data
 

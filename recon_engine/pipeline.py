@@ -30,7 +30,7 @@ from recon_engine.errors import (
     ReconError,
     unforeseen,
 )
-from recon_engine.header import read_header
+from recon_engine.header import open_input
 from recon_engine.journal import Journal, Run, fingerprint, new_run, opened, record_of
 from recon_engine.model import SIDES, FilePair, RunRecord
 from recon_engine.parallel import in_order
@@ -360,13 +360,24 @@ def _fetch(
     folder: Path,
     progress: Progress,
 ) -> tuple[Header, Header]:
-    """Exactly the identified bytes on local disk."""
+    """Exactly the identified bytes on local disk, as text."""
 
     def spooled(side: str, file: SourceFile) -> Header:
         path = folder / f"{side}.csv"
         with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
             places.inbound.fetch(file, path, advance)
-        return read_header(path, uri=file.uri, delimiter=config.options.delimiter)
+        header = open_input(
+            path,
+            uri=file.uri,
+            side=side,
+            options=config.options,
+            limits=config.limits,
+            folder=folder,
+            progress=progress,
+        )
+        if header.path != path:
+            path.unlink()
+        return header
 
     old, new = in_order(
         lambda each: spooled(*each), zip(SIDES, (pair.old, pair.new), strict=True)

@@ -256,7 +256,7 @@ def _compared(
         for left in zip(*(r.left for r in rests), strict=True)
     ]
     wide = sum(
-        left.height * side.table.bytes // max(side.table.rows, 1)
+        int(left.height * side.table.row_bytes)
         for side, left in zip(sides, every, strict=True)
     )
     budget.check_result(wide)
@@ -328,6 +328,7 @@ def _facts(table: Table, repeats: pl.DataFrame, blank_keys: int) -> Side:
         duplicate_key_rows=int(repeats["rows"].sum()),
         duplicate_keys=repeats.height,
         blank_keys=blank_keys,
+        dialect=table.dialect,
     )
 
 

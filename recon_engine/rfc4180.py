@@ -27,10 +27,18 @@ CR: Final = 0x0D
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a field may span before it is taken for a lost quote."""
+    """How far an input may go before it is taken for damaged.
+
+    `field_bytes`, `field_lines`: what a field may span; more is a lost quote. `ratio`:
+    how many times its size a compressed file may unpack to.
+    """
 
     field_bytes: int = 1 << 20
     field_lines: int = 100
+    ratio: int = 200
+
+
+LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)

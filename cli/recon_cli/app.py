@@ -15,13 +15,16 @@ from recon_cli import options as o
 from recon_cli import session
 from recon_cli.options import Format
 from recon_engine.config import (
+    OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
     Options,
     RunConfig,
     StageLoader,
+    parse_encodings,
 )
 from recon_engine.errors import ConfigError
+from recon_engine.rfc4180 import LIMITS, Limits
 
 
 if TYPE_CHECKING:
@@ -76,9 +79,14 @@ def diff(
     rename: o.Map = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
+    max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
+    max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
+    max_ratio: o.MaxRatio = LIMITS.ratio,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     exit_zero: o.ExitZero = False,
@@ -90,13 +98,13 @@ def diff(
 
         writers = render.writers(output, old, new)
         settings = _options(
-            key, ignore, rename, on_duplicate_keys, on_schema_drift, delimiter,
-            detail_limit,
+            key, ignore, rename, on_duplicate_keys, on_schema_drift, on_bad_row,
+            delimiter, encoding, detail_limit,
         )  # fmt: skip
+        limits = Limits(max_field_bytes, max_field_lines, max_ratio)
+        budget = _budget(memory_budget)
         with session.watching(logged=False) as progress:
-            result = compare(
-                old, new, settings, progress, budget=_budget(memory_budget)
-            )
+            result = compare(old, new, settings, progress, budget=budget, limits=limits)
         render.show(result, form)
         render.write_all(result, writers)
         raise typer.Exit(0 if result.agrees or exit_zero else 1)
@@ -113,9 +121,14 @@ def run(
     rename: o.Map = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
+    max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
+    max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
+    max_ratio: o.MaxRatio = LIMITS.ratio,
     stage_loader: o.StageLoader = StageLoader.ADBC,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
@@ -130,8 +143,8 @@ def run(
 
         writers = render.writers(output)
         settings = _options(
-            keys, ignore, rename, on_duplicate_keys, on_schema_drift, delimiter,
-            detail_limit,
+            keys, ignore, rename, on_duplicate_keys, on_schema_drift, on_bad_row,
+            delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
         work = pipeline.dry_run if dry_run else pipeline.run
@@ -146,6 +159,7 @@ def run(
                 fail_on_no_files=fail_on_no_files,
                 budget=_budget(memory_budget),
                 stage_loader=stage_loader,
+                limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
             outcome = work(config, progress)
         if dry_run and outcome.result is not None:
@@ -243,7 +257,9 @@ def _options(
     rename: list[str] | None,
     duplicates: OnDuplicateKeys,
     drift: OnSchemaDrift,
+    bad_row: OnBadRow,
     delimiter: str,
+    encoding: str,
     detail_limit: int,
 ) -> Options:
     return Options(
@@ -252,7 +268,9 @@ def _options(
         renames=session.mapping(rename),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
+        on_bad_row=bad_row,
         delimiter="\t" if delimiter == "\\t" else delimiter,
+        encodings=parse_encodings(encoding),
         detail_limit=detail_limit,
     )
 
