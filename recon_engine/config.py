@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recon_engine.memory import Budget
 
 
+DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?')
 DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 
 
@@ -81,7 +82,7 @@ class Options:
     """How two tables are compared; part of a run's identity.
 
     `renames` maps a column's name in OLD to its name in NEW; results use OLD's.
-    `encodings`: of OLD and of NEW.
+    `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
     """
 
     keys: tuple[str, ...]
@@ -112,13 +113,16 @@ class Options:
             raise ConfigError(
                 f"--detail-limit {self.detail_limit} is negative", help="0 or more rows"
             )
-        if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
+        if not DELIMITER.fullmatch(self.delimiter):
             raise ConfigError(
-                "the delimiter is not one character",
-                help="such as ',', ';', '|' or a tab; never a quote or newline",
+                "the delimiter is not one ASCII character",
+                help="such as ',', ';', '|' or a tab; never a quote or newline; or "
+                "OLD:NEW, such as ';:,'",
             )
-        if not self.delimiter.isascii():
-            raise ConfigError("the delimiter is not an ASCII character")
+
+    def delimiter_of(self, side: str) -> str:
+        """The delimiter of "old" or of "new"."""
+        return self.delimiter[-1 if side == "new" else 0]
 
     def encoding_of(self, side: str) -> Encoding:
         """The encoding of "old" or of "new"."""

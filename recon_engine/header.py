@@ -176,7 +176,7 @@ def open_input(
                 to=path,
                 advance=advance,
             )
-    delimiter = options.delimiter
+    delimiter = options.delimiter_of(side)
     return read_header(path, uri=uri, delimiter=delimiter, limits=limits, origin=origin)
 
 

@@ -378,6 +378,20 @@ def test_every_error_ends_a_run_with_a_row_of_the_table() -> None:
     assert all(codes[name].exit_code == 4 for name in ("InputChanged", "CommitUnknown"))
 
 
+def test_the_option_in_a_hint_works_when_it_is_pasted(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_bytes(b"ID\tA\n1\t2\n")
+    new.write_bytes(b"ID;A\n1;2\n")
+    files = [str(old), str(new)]
+    command = [sys.executable, "-m", "recon_cli", "diff", *files, "-k", "ID"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 3
+    option = refused.stderr.split("add ")[1].strip()
+    assert option == r"--delimiter '\t:;'"
+    pasted = " ".join(command) + f" {option}"
+    subprocess.run(["/bin/sh", "-c", pasted], check=True, capture_output=True)
+
+
 HEAVY = ("polars", "pyarrow", "boto3", "psycopg", "pydantic", "numpy", "rich.progress")
 CLOUD = (
     "boto3",

@@ -269,7 +269,7 @@ def _options(
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
         on_bad_row=bad_row,
-        delimiter="\t" if delimiter == "\\t" else delimiter,
+        delimiter=delimiter.replace("\\t", "\t"),
         encodings=parse_encodings(encoding),
         detail_limit=detail_limit,
     )

@@ -75,9 +75,9 @@ Delimiter = Annotated[
     str,
     typer.Option(
         "--delimiter",
-        metavar="CHAR",
+        metavar="CHAR[:CHAR]",
         envvar="RECON_DELIMITER",
-        help="The field delimiter of both files.",
+        help="What delimits fields in both files, or OLD:NEW, such as ';:,'.",
     ),
 ]
 Encoding = Annotated[
