@@ -7,7 +7,7 @@ parts are parsed one by one, in parallel, and in bounded memory; nothing maps a 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 from recon_engine.errors import InputChanged
 from recon_engine.header import BOM
 from recon_engine.parallel import in_order
+from recon_engine.rejects import without
 from recon_engine.spool import state_of
 from recon_engine.structure import newlines
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.model import Dialect
+    from recon_engine.model import Dialect, Rejects
     from recon_engine.spool import State
 
 
@@ -38,12 +39,16 @@ GUARD: Final = b"h\n"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Whole records: `size` bytes from `offset`, rows from number `first` on."""
+    """Whole records: `size` bytes from `offset`, rows from number `first` on.
+
+    `gaps`: pairs of offsets within, between which there are rows that were set aside.
+    """
 
     offset: int
     size: int
     first: int
     rows: int
+    gaps: NDArray[np.integer] | None = field(default=None, compare=False)
 
 
 class Rows(Protocol):
@@ -151,7 +156,7 @@ class CsvFile:
     r"""A file that passed the gate: `rows` records of `columns`, all of them text.
 
     `bytes` and `sha256` are of the file as it was delivered. `end_of_copy`: a line is
-    `\\.`, which an older Postgres takes for the end.
+    `\\.`, which an older Postgres takes for the end. `rejects` are not among the rows.
     """
 
     path: Path
@@ -164,6 +169,7 @@ class CsvFile:
     dialect: Dialect
     end_of_copy: bool
     state: State
+    rejects: Rejects
 
     @property
     def row_bytes(self) -> float:
@@ -185,6 +191,8 @@ class CsvFile:
                     file=self.uri,
                     help="run again once its producer has finished",
                 )
+        if part.gaps is not None:
+            data = without(data, part.gaps)
         embedded = self.dialect.embedded_newlines
         return Block(data, part.rows, self.dialect.delimiter, embedded)
 

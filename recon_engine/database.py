@@ -335,11 +335,15 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
     """The rows of each metrics table."""
     result, run_id = publication.result, publication.run_id.bytes
     stamp = {"run_id": run_id, "run_date": publication.started.date()}
+    summary = {
+        name: json.dumps(value) if isinstance(value, dict) else value
+        for name, value in result.summary().items()
+    }
     return {
         "recon_summary": [
             stamp
             | {"dataset": publication.dataset}
-            | result.summary()
+            | summary
             | {"strategy": result.engine.strategy, "seconds": result.engine.seconds}
         ],
         "mismatch_by_column": [

@@ -9,6 +9,7 @@ import polars as pl
 
 from recon_engine.csvfile import Part, Slice
 from recon_engine.errors import ConfigError
+from recon_engine.model import Rejects
 
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Frame:
     def row_bytes(self) -> float:
         """How much of that a row takes, on average."""
         return self.bytes / max(self.rows, 1)
+
+    @property
+    def rejects(self) -> Rejects:
+        """No row of a frame is malformed."""
+        return Rejects()
 
     @property
     def dialect(self) -> None:

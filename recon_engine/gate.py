@@ -4,6 +4,11 @@ The law: a file passes iff `rfc4180` accepts it and each record has as many fiel
 the header. Polars, which merges rows on stray quotes and pads short ones in silence,
 parses only what has passed.
 
+With `--on-bad-row quarantine` a row is set aside if it is certain all the same where
+the next one begins: a row of one line with too few or too many fields; a blank line
+inside the file; a line with a byte that is NUL or not UTF-8, and no quote. Every other
+fault, above all a quote that is not where it may be, refuses the file.
+
 A file is read once, in blocks of whole records. `structure` judges each at memory
 speed, several at once; where it does not vouch for one, the reference reads it, and
 names the fault or accepts what only it can judge (trailing blank lines, a last line
@@ -18,8 +23,11 @@ import os
 import re
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
+import numpy as np
+
+from recon_engine.config import OnBadRow
 from recon_engine.csvfile import Block, CsvFile, Part
 from recon_engine.errors import InputChanged, MalformedInput
 from recon_engine.header import (
@@ -29,10 +37,11 @@ from recon_engine.header import (
     read_header,
     refusal,
 )
-from recon_engine.model import Dialect
+from recon_engine.model import Dialect, Reject
 from recon_engine.parallel import in_order
 from recon_engine.progress import ignore
-from recon_engine.rfc4180 import Fault, Limits, Record, records
+from recon_engine.rejects import LISTED, Quarantine, spans, without
+from recon_engine.rfc4180 import EncodingFault, Fault, NulFault, Record, records
 from recon_engine.spool import state_of
 from recon_engine.structure import Structure, structure, whole
 
@@ -43,12 +52,16 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from recon_engine.rfc4180 import Limits
+    from recon_engine.structure import Ragged
+
     Examine = Callable[[Block], pl.DataFrame | None]
     Keep = Callable[[pl.DataFrame], None]
 
 BLOCK: Final = 1 << 22
 STRETCH: Final = 1 << 18
 NEAR: Final = 1 << 14
+BLANK: Final = "a blank line inside the file"
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 
 
@@ -66,6 +79,7 @@ def open_csv(
     uri: str | None = None,
     delimiter: str = ",",
     limits: Limits | None = None,
+    on_bad_row: OnBadRow = OnBadRow.FAIL,
     advance: Callable[[int], None] = ignore,
 ) -> CsvFile:
     """Read a whole file through the gate, once.
@@ -73,7 +87,9 @@ def open_csv(
     `advance` hears the number of bytes of every block. Raises MalformedInput,
     EncodingError or EmptyFile, each with line, byte offset and, where known, column.
     """
-    header = read_header(path, uri=uri, delimiter=delimiter, limits=limits)
+    header = read_header(
+        path, uri=uri, delimiter=delimiter, limits=limits, on_bad_row=on_bad_row
+    )
     return read_rows(header, advance=advance)
 
 
@@ -107,6 +123,7 @@ def read_rows(
         dialect=gate.dialect(),
         end_of_copy=gate.end_of_copy,
         state=state,
+        rejects=gate.quarantine.rejects,
     )
 
 
@@ -154,7 +171,9 @@ class _Gate:
         self.embedded = 0
         self.newlines: Counter[str] = Counter()
         self.blank_lines = 0
-        self.first_blank: Record | None = None
+        self.blanks: list[Record] = []
+        self.tolerant = header.on_bad_row is OnBadRow.QUARANTINE
+        self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
         self.longest = header.limits.field_bytes * (self.width + 1)
         self.count_newline(header.raw)
@@ -179,6 +198,7 @@ class _Gate:
         """Pass every record behind the header; what examinations found, in order."""
         for judged in in_order(self.judged, self.hashed(descriptor, advance)):
             start, first = self.offset, self.rows
+            self.quarantine.forget_spans()
             if judged.found is None or self.blank_lines:
                 examined = self.judged_again(judged.data)
             else:
@@ -186,7 +206,8 @@ class _Gate:
                 examined = judged.examined
             self.note(judged.data)
             if rows := self.rows - first:
-                self.parts.append(Part(start, self.end - start, first, rows))
+                size, gaps = self.end - start, self.quarantine.gaps(start)
+                self.parts.append(Part(start, size, first, rows, gaps))
                 yield examined
 
     def hashed(
@@ -206,19 +227,32 @@ class _Gate:
     def judged(self, data: bytes) -> _Judged:
         """What a look at a block by itself tells; several looks go on at once."""
         found = self.regular(data)
-        if found is None:
-            return _Judged(data, None, None)
+        if found is None or not found.rows:
+            return _Judged(data, found, None)
         return _Judged(data, found, self.examine(self.block(data, found)))
 
     def regular(self, data: bytes) -> Structure | None:
         """The structure of a block, if it needs no reference."""
         if b"\0" in data or not _utf8(data):
             return None
-        return structure(data, self.delimiter, self.width, self.header.limits)
+        found = structure(
+            data,
+            self.delimiter,
+            self.width,
+            self.header.limits,
+            ragged=self.tolerant,
+        )
+        # Whether a blank line is inside the file, only what follows it can tell.
+        return None if found and _ends_blank(data, found) else found
 
     def block(self, data: bytes, found: Structure) -> Block:
+        """The records of a block that are rows."""
+        ends = found.ends
+        if found.ragged:
+            sizes = np.delete(np.diff(ends, prepend=0), found.ragged.numbers)
+            data, ends = without(data, spans(found.ragged)), np.cumsum(sizes)
         delimiter, embedded = self.header.delimiter, found.embedded
-        return Block(data, found.rows, delimiter, embedded, found.ends)
+        return Block(data, found.rows, delimiter, embedded, ends)
 
     def judged_again(self, data: bytes) -> pl.DataFrame | None:
         """Pass a block that is not regular: stretch by stretch, one by reference."""
@@ -232,22 +266,27 @@ class _Gate:
         rows, passed = self.rows - first, data[: self.end - start]
         if not rows:
             return None
+        if (gaps := self.quarantine.gaps(start)) is not None:
+            passed = without(passed, gaps)
         inner = self.embedded - embedded
         return self.examine(Block(passed, rows, self.header.delimiter, inner))
 
     @property
     def end(self) -> int:
         """Behind the last row: blank lines at the end of a file belong to none."""
-        return self.first_blank.offset if self.first_blank else self.offset
+        return self.blanks[0].offset if self.blanks else self.offset
 
     def count(self, data: bytes, found: Structure) -> None:
         """Count the records of a regular block."""
+        if found.ragged:
+            rejects = self.rejects(data, found.ragged)
+            self.quarantine.add_ragged(found.ragged, self.offset, rejects)
         self.rows += found.rows
-        self.line += found.rows + found.embedded
+        self.line += len(found.ends) + found.embedded
         self.offset += len(data)
         self.embedded += found.embedded
         self.newlines["CRLF"] += found.crlf
-        self.newlines["LF"] += found.rows - found.crlf
+        self.newlines["LF"] += len(found.ends) - found.crlf
 
     def note(self, data: bytes) -> None:
         """Keep what readers of other tastes than ours would stumble over."""
@@ -258,58 +297,110 @@ class _Gate:
 
     def by_reference(self, data: bytes) -> None:
         """Let the reference judge: it counts what it accepts and names what not."""
-        start = self.offset
-        found = records(
-            data, self.delimiter, self.header.limits, line=self.line, offset=start
+        rest = data
+        while rest:
+            start = self.offset
+            try:
+                self.accept(rest)
+            except Fault as fault:
+                line = _line(rest[self.offset - start :])
+                if not self.ends_for_certain(line, fault):
+                    raise refusal(fault, self.header.uri, self.header.columns) from None
+                self.settle_blanks()
+                self.set_aside(len(line), fault.reason)
+                self.count_newline(line)
+                self.line += line.endswith(b"\n")
+                self.offset += len(line)
+            rest = rest[self.offset - start :]
+
+    def accept(self, data: bytes) -> None:
+        """Count the records of the reference, as far as it goes; raises Fault."""
+        limits, line, start = self.header.limits, self.line, self.offset
+        for record in records(data, self.delimiter, limits, line=line, offset=start):
+            self.count_record(record, data[record.offset - start : record.end - start])
+
+    def ends_for_certain(self, line: bytes, fault: Fault) -> bool:
+        """Whether a line with a fault is one record, whatever the fault may mean."""
+        return (
+            self.tolerant
+            and isinstance(fault, EncodingFault | NulFault)
+            and b'"' not in line
+            and b"\r" not in line.removesuffix(b"\n").removesuffix(b"\r")
+            and len(line) <= self.longest
         )
-        try:
-            for record in found:
-                self.count_record(
-                    record, data[record.offset - start : record.end - start]
-                )
-        except Fault as fault:
-            raise refusal(fault, self.header.uri, self.header.columns) from None
 
     def count_record(self, record: Record, raw: bytes) -> None:
         if record.blank and self.width > 1:
-            self.first_blank = self.first_blank or record
             self.blank_lines += 1
+            if len(self.blanks) < LISTED:
+                self.blanks.append(record)
         else:
-            self.refuse_blank()
-            self.refuse_ragged(record)
-            self.rows += 1
-            self.embedded += record.lines - raw.endswith(b"\n")
-            self.count_newline(raw)
+            self.settle_blanks()
+            inner = record.lines - raw.endswith(b"\n")
+            if len(record.fields) == self.width:
+                self.rows += 1
+            elif self.tolerant and not inner:
+                self.set_aside(len(raw), self.shape(len(record.fields)))
+            else:
+                self.refuse_ragged(record)
+            self.embedded += inner
+        self.count_newline(raw)
         self.line += record.lines
         self.offset = record.end
+
+    def set_aside(self, size: int, reason: str) -> None:
+        """Reject the line of so many bytes that begins here."""
+        reject = Reject(self.line, self.offset, reason)
+        self.quarantine.add(self.offset, self.offset + size, [reject])
+
+    def rejects(self, data: bytes, ragged: Ragged) -> Iterator[Reject]:
+        """Why records of a block that begins here are set aside, one by one."""
+        found = zip(ragged.lines, ragged.starts, ragged.fields, strict=True)
+        for lines, start, fields in found:
+            reason = BLANK if data[start] in b"\r\n" else self.shape(fields)
+            yield Reject(self.line + int(lines), self.offset + int(start), reason)
+
+    def shape(self, fields: int) -> str:
+        return f"a row of {fields:,} fields under a header of {self.width:,}"
 
     def count_newline(self, raw: bytes) -> None:
         if raw.endswith(b"\n"):
             self.newlines["CRLF" if raw.endswith(b"\r\n") else "LF"] += 1
 
-    def refuse_blank(self) -> None:
-        if self.first_blank is not None:
-            raise MalformedInput(
-                "a blank line inside the file",
-                file=self.header.uri,
-                line=self.first_blank.line,
-                byte_offset=self.first_blank.offset,
-                why="readers disagree on it: a row of blanks, or nothing",
-                help="remove the line",
-            )
+    def settle_blanks(self) -> None:
+        """Something follows the blank lines: they are inside the file."""
+        if not self.blanks:
+            return
+        if not self.tolerant:
+            self.refuse_blank(self.blanks[0])
+        rejects = [Reject(each.line, each.offset, BLANK) for each in self.blanks]
+        start = self.blanks[0].offset
+        self.quarantine.add(start, self.offset, rejects, self.blank_lines)
+        self.blank_lines = 0
+        self.blanks.clear()
 
-    def refuse_ragged(self, record: Record) -> None:
+    def refuse_blank(self, blank: Record) -> NoReturn:
+        raise MalformedInput(
+            BLANK,
+            file=self.header.uri,
+            line=blank.line,
+            byte_offset=blank.offset,
+            why="readers disagree on it: a row of blanks, or nothing",
+            help="remove the line, or --on-bad-row quarantine",
+        )
+
+    def refuse_ragged(self, record: Record) -> NoReturn:
         found = len(record.fields)
-        if found != self.width:
-            raise MalformedInput(
-                f"a row of {found} fields under a header of {self.width}",
-                file=self.header.uri,
-                line=record.line,
-                byte_offset=record.offset,
-                column=column_name(self.header.columns, found),
-                why="a delimiter or a quote was lost, or the row was cut",
-                help="write the row again with one field for each column",
-            )
+        raise MalformedInput(
+            self.shape(found),
+            file=self.header.uri,
+            line=record.line,
+            byte_offset=record.offset,
+            column=column_name(self.header.columns, found),
+            why="a delimiter or a quote was lost, or the row was cut",
+            help="write the row again with one field for each column"
+            + ("" if self.tolerant else ", or --on-bad-row quarantine"),
+        )
 
 
 def _read_lines(descriptor: int, size: int, offset: int) -> bytes:
@@ -318,6 +409,21 @@ def _read_lines(descriptor: int, size: int, offset: int) -> bytes:
     over = len(near) - near.rfind(b"\n") - 1 if b"\n" in near else 0
     return os.pread(
         descriptor, size - NEAR + len(near) - over if near else size, offset
+    )
+
+
+def _line(data: bytes) -> bytes:
+    """The first line, with its newline."""
+    return data[: data.find(b"\n") + 1 or len(data)]
+
+
+def _ends_blank(data: bytes, found: Structure) -> bool:
+    """Whether the last record is a blank line, and no row."""
+    odd = found.ragged
+    return (
+        odd is not None
+        and bool(odd.ends[-1] == len(data))
+        and data[odd.starts[-1]] in b"\r\n"
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
-from recon_engine.config import Encoding
+from recon_engine.config import Encoding, OnBadRow
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
@@ -78,7 +78,8 @@ class Header:
     `raw`: all bytes before the first row, a byte order mark included; `lines`: the
     newlines in them. `row_bytes` and `row_quotes`: about how long a row is and how
     many quotes it has, by the first rows. `origin`: what the text at `path` was made
-    from, if it is not the input itself.
+    from, if it is not the input itself. `on_bad_row`: what becomes of rows that are
+    malformed.
     """
 
     path: Path
@@ -92,6 +93,7 @@ class Header:
     row_bytes: float
     row_quotes: float
     origin: Origin | None = None
+    on_bad_row: OnBadRow = OnBadRow.FAIL
 
     @property
     def encoding(self) -> Encoding:
@@ -121,6 +123,7 @@ def read_header(
     delimiter: str = ",",
     limits: Limits | None = None,
     origin: Origin | None = None,
+    on_bad_row: OnBadRow = OnBadRow.FAIL,
 ) -> Header:
     """Read the first record of a file and settle its columns.
 
@@ -145,6 +148,7 @@ def read_header(
         row_bytes=max(1, len(rows) / count),
         row_quotes=rows.count(b'"') / count,
         origin=origin,
+        on_bad_row=on_bad_row,
     )
 
 
@@ -177,7 +181,14 @@ def open_input(
                 advance=advance,
             )
     delimiter = options.delimiter_of(side)
-    return read_header(path, uri=uri, delimiter=delimiter, limits=limits, origin=origin)
+    return read_header(
+        path,
+        uri=uri,
+        delimiter=delimiter,
+        limits=limits,
+        origin=origin,
+        on_bad_row=options.on_bad_row,
+    )
 
 
 @contextmanager

@@ -40,6 +40,23 @@ class FilePair:
 
 
 @dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was set aside, and why; `line` and `byte_offset` of its first byte."""
+
+    line: int
+    byte_offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejects:
+    """How many rows of a file were set aside, and the first of them."""
+
+    count: int = 0
+    sample: tuple[Reject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """How a file is written; none of it changes what its cells say.
 

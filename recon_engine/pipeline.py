@@ -205,6 +205,10 @@ class _Attempt:
                 options, budget = self.config.options, self.config.budget
                 read_ = read(*spooled, options, self.progress, budget=budget)
                 reading = stack.enter_context(read_)
+            for file in reading.files:
+                if file.rejects.count:
+                    facts = {"file": file.uri, "rows": file.rejects.count}
+                    log.warning("rows_set_aside", extra=facts)
             yield reading
 
     @contextmanager

@@ -78,6 +78,10 @@ class EncodingFault(Fault):
     """A field is not UTF-8."""
 
 
+class NulFault(Fault):
+    """A NUL byte."""
+
+
 class Unterminated(Fault):
     """The bytes end inside a quoted field."""
 
@@ -169,7 +173,7 @@ class _Reader:
 
     def text(self, byte: int | None) -> None:
         if byte == 0:
-            self.fault("a NUL byte")
+            raise NulFault("a NUL byte", self.line, self.base + self.at, self.field)
         self.at += 1
 
     def newline(self) -> None:

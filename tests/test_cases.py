@@ -28,6 +28,8 @@ def result(case: Path) -> dict[str, Any]:
         document["engine"].pop(fact)
     for side in ("old", "new"):
         document[side]["uri"] = Path(document[side]["uri"]).name
+    for reject in document["rejects"]:
+        reject["file"] = Path(reject["file"]).name
     return document
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import hashlib
 import itertools
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packed import PACK, gzip_of, zstd_of
 
 import recon_engine as rx
 from recon_engine import spool
@@ -28,25 +27,12 @@ from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.spool import Origin, spooled
 
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 TEXT = b"id,v\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(9_000))
-CHECKED = {int(zstd.CompressionParameter.checksum_flag): 1}
 NOTE = b"\x5e\x2a\x4d\x18\x04\0\0\0note"
-
-
-def zstd_of(data: bytes) -> bytes:
-    return zstd.compress(data, options=CHECKED)
-
-
-PACK = {".csv.gz": gzip.compress, ".csv.zst": zstd_of}
 
 
 @pytest.fixture(params=PACK)
@@ -159,7 +145,7 @@ def test_a_stream_is_not_read_under_another_name(tmp_path: Path, suffix: str) ->
     assert f"name it {suffix}" in str(caught.value.help)
 
 
-@pytest.mark.parametrize("data", [b"", gzip.compress(b"")], ids=["file", "stream"])
+@pytest.mark.parametrize("data", [b"", gzip_of(b"")], ids=["file", "stream"])
 def test_an_empty_compressed_file_is_empty(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "f.csv.gz"
     path.write_bytes(data)
@@ -297,13 +283,13 @@ def test_a_byte_order_mark_is_not_contradicted(
 
 def test_a_place_says_what_it_counts_in(tmp_path: Path) -> None:
     path = tmp_path / "f.csv.gz"
-    path.write_bytes(gzip.compress("id,v\n1,é\n2\n".encode("cp1252")))
+    path.write_bytes(gzip_of("id,v\n1,é\n2\n".encode("cp1252")))
     with pytest.raises(MalformedInput) as caught:
         rx.diff(path, path, keys="id", encoding="cp1252")
     assert caught.value.where == (
         f"{path}, line 3, byte 10 of the decompressed text in UTF-8, column v"
     )
-    path.write_bytes(gzip.compress(b"id,v\n1,\x81\n"))
+    path.write_bytes(gzip_of(b"id,v\n1,\x81\n"))
     with pytest.raises(EncodingError) as caught_:
         rx.diff(path, path, keys="id", encoding="cp1252")
     assert caught_.value.where == f"{path}, line 2, byte 7 of the decompressed file"

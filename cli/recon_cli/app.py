@@ -89,6 +89,7 @@ def diff(
     max_ratio: o.MaxRatio = LIMITS.ratio,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
+    rejects: o.Rejects = None,
     exit_zero: o.ExitZero = False,
 ) -> None:
     """Reconcile two files; exit 0 if they agree, 1 if they differ."""
@@ -96,7 +97,7 @@ def diff(
         from recon_cli import render
         from recon_engine.api import compare
 
-        writers = render.writers(output, old, new)
+        writers = render.writers(output, old, new, rejects=rejects)
         settings = _options(
             key, ignore, rename, on_duplicate_keys, on_schema_drift, on_bad_row,
             delimiter, encoding, detail_limit,

@@ -165,6 +165,15 @@ Output = Annotated[
         ".parquet. Repeatable.",
     ),
 ]
+Rejects = Annotated[
+    Path | None,
+    typer.Option(
+        "--rejects",
+        metavar="FILE",
+        envvar="RECON_REJECTS",
+        help="Write the rows that were set aside: file, line, byte offset, reason.",
+    ),
+]
 ExitZero = Annotated[
     bool,
     typer.Option(
