@@ -43,7 +43,7 @@ from recon_engine.progress import ignore
 from recon_engine.rejects import LISTED, Quarantine, spans, without
 from recon_engine.rfc4180 import EncodingFault, Fault, NulFault, Record, records
 from recon_engine.spool import state_of
-from recon_engine.structure import Structure, structure, whole
+from recon_engine.structure import NOTHING, Structure, structure, whole
 
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 1 << 22
 STRETCH: Final = 1 << 18
+SHORT: Final = 1 << 12
 NEAR: Final = 1 << 14
 BLANK: Final = "a blank line inside the file"
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
@@ -171,7 +172,7 @@ class _Gate:
         self.embedded = 0
         self.newlines: Counter[str] = Counter()
         self.blank_lines = 0
-        self.blanks: list[Record] = []
+        self.blanks: list[Reject] = []
         self.tolerant = header.on_bad_row is OnBadRow.QUARANTINE
         self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
@@ -199,7 +200,7 @@ class _Gate:
         for judged in in_order(self.judged, self.hashed(descriptor, advance)):
             start, first = self.offset, self.rows
             self.quarantine.forget_spans()
-            if judged.found is None or self.blank_lines:
+            if judged.found is None:
                 examined = self.judged_again(judged.data)
             else:
                 self.count(judged.data, judged.found)
@@ -235,19 +236,16 @@ class _Gate:
         """The structure of a block, if it needs no reference."""
         if b"\0" in data or not _utf8(data):
             return None
-        found = structure(
-            data,
-            self.delimiter,
-            self.width,
-            self.header.limits,
-            ragged=self.tolerant,
-        )
         # Whether a blank line is inside the file, only what follows it can tell.
-        return None if found and _ends_blank(data, found) else found
+        rows = _without_blank_end(data) if self.width > 1 else data
+        if not rows:
+            return NOTHING
+        limits = self.header.limits
+        return structure(rows, self.delimiter, self.width, limits, ragged=self.tolerant)
 
     def block(self, data: bytes, found: Structure) -> Block:
         """The records of a block that are rows."""
-        ends = found.ends
+        data, ends = data[: found.size], found.ends
         if found.ragged:
             sizes = np.delete(np.diff(ends, prepend=0), found.ragged.numbers)
             data, ends = without(data, spans(found.ragged)), np.cumsum(sizes)
@@ -257,12 +255,7 @@ class _Gate:
     def judged_again(self, data: bytes) -> pl.DataFrame | None:
         """Pass a block that is not regular: stretch by stretch, one by reference."""
         start, first, embedded = self.offset, self.rows, self.embedded
-        for stretch in blocks(_slices(data), 0, STRETCH, self.longest):
-            found = None if self.blank_lines else self.regular(stretch)
-            if found is None:
-                self.by_reference(stretch)
-            else:
-                self.count(stretch, found)
+        self.in_stretches(data, STRETCH)
         rows, passed = self.rows - first, data[: self.end - start]
         if not rows:
             return None
@@ -271,22 +264,52 @@ class _Gate:
         inner = self.embedded - embedded
         return self.examine(Block(passed, rows, self.header.delimiter, inner))
 
+    def in_stretches(self, data: bytes, size: int) -> None:
+        """Find what is not regular in ever shorter stretches; the reference is slow."""
+        for stretch in blocks(_slices(data), 0, size, self.longest):
+            found = self.regular(stretch)
+            if found is not None:
+                self.count(stretch, found)
+            elif size > SHORT:
+                self.in_stretches(stretch, size // 8)
+            else:
+                self.by_reference(stretch)
+
     @property
     def end(self) -> int:
         """Behind the last row: blank lines at the end of a file belong to none."""
-        return self.blanks[0].offset if self.blanks else self.offset
+        return self.blanks[0].byte_offset if self.blanks else self.offset
 
     def count(self, data: bytes, found: Structure) -> None:
-        """Count the records of a regular block."""
+        """Count the records of a regular block, and the blank lines at its end."""
+        if found.size:
+            self.settle_blanks()
         if found.ragged:
             rejects = self.rejects(data, found.ragged)
             self.quarantine.add_ragged(found.ragged, self.offset, rejects)
         self.rows += found.rows
         self.line += len(found.ends) + found.embedded
-        self.offset += len(data)
+        self.offset += found.size
         self.embedded += found.embedded
         self.newlines["CRLF"] += found.crlf
         self.newlines["LF"] += len(found.ends) - found.crlf
+        if len(data) > found.size:
+            self.count_blanks(data[found.size :])
+
+    def count_blanks(self, data: bytes) -> None:
+        """Count blank lines; whether they are rows is not known yet."""
+        at, room = self.offset, LISTED - len(self.blanks)
+        # A blank line is two bytes at most.
+        listed = data[: 2 * room].splitlines(keepends=True)[:room]
+        for line, raw in enumerate(listed, self.line):
+            self.blanks.append(Reject(line, at, BLANK))
+            at += len(raw)
+        lines, crlf = data.count(b"\n"), data.count(b"\r\n")
+        self.newlines["CRLF"] += crlf
+        self.newlines["LF"] += lines - crlf
+        self.blank_lines += lines
+        self.line += lines
+        self.offset += len(data)
 
     def note(self, data: bytes) -> None:
         """Keep what readers of other tastes than ours would stumble over."""
@@ -325,25 +348,23 @@ class _Gate:
             self.tolerant
             and isinstance(fault, EncodingFault | NulFault)
             and b'"' not in line
-            and b"\r" not in line.removesuffix(b"\n").removesuffix(b"\r")
+            and b"\r" not in line.replace(b"\r\n", b"")
             and len(line) <= self.longest
         )
 
     def count_record(self, record: Record, raw: bytes) -> None:
         if record.blank and self.width > 1:
-            self.blank_lines += 1
-            if len(self.blanks) < LISTED:
-                self.blanks.append(record)
+            self.count_blanks(raw)
+            return
+        self.settle_blanks()
+        inner = record.lines - raw.endswith(b"\n")
+        if len(record.fields) == self.width:
+            self.rows += 1
+        elif self.tolerant and not inner:
+            self.set_aside(len(raw), self.shape(len(record.fields)))
         else:
-            self.settle_blanks()
-            inner = record.lines - raw.endswith(b"\n")
-            if len(record.fields) == self.width:
-                self.rows += 1
-            elif self.tolerant and not inner:
-                self.set_aside(len(raw), self.shape(len(record.fields)))
-            else:
-                self.refuse_ragged(record)
-            self.embedded += inner
+            self.refuse_ragged(record)
+        self.embedded += inner
         self.count_newline(raw)
         self.line += record.lines
         self.offset = record.end
@@ -373,18 +394,17 @@ class _Gate:
             return
         if not self.tolerant:
             self.refuse_blank(self.blanks[0])
-        rejects = [Reject(each.line, each.offset, BLANK) for each in self.blanks]
-        start = self.blanks[0].offset
-        self.quarantine.add(start, self.offset, rejects, self.blank_lines)
+        start = self.blanks[0].byte_offset
+        self.quarantine.add(start, self.offset, self.blanks, self.blank_lines)
         self.blank_lines = 0
         self.blanks.clear()
 
-    def refuse_blank(self, blank: Record) -> NoReturn:
+    def refuse_blank(self, blank: Reject) -> NoReturn:
         raise MalformedInput(
             BLANK,
             file=self.header.uri,
             line=blank.line,
-            byte_offset=blank.offset,
+            byte_offset=blank.byte_offset,
             why="readers disagree on it: a row of blanks, or nothing",
             help="remove the line, or --on-bad-row quarantine",
         )
@@ -417,14 +437,13 @@ def _line(data: bytes) -> bytes:
     return data[: data.find(b"\n") + 1 or len(data)]
 
 
-def _ends_blank(data: bytes, found: Structure) -> bool:
-    """Whether the last record is a blank line, and no row."""
-    odd = found.ragged
-    return (
-        odd is not None
-        and bool(odd.ends[-1] == len(data))
-        and data[odd.starts[-1]] in b"\r\n"
-    )
+def _without_blank_end(data: bytes) -> bytes:
+    """Whole records but for blank lines at their end."""
+    if not data.endswith((b"\n\n", b"\n\r\n")) and data not in {b"\n", b"\r\n"}:
+        return data
+    last = len(data.rstrip(b"\r\n"))
+    end = data.find(b"\n", last) + 1 if last else 0
+    return data[:end] if b"\r" not in data[end:].replace(b"\r\n", b"") else data
 
 
 def _slices(data: bytes) -> Callable[[int, int], bytes]:

@@ -59,9 +59,17 @@ class Structure:
     ragged: Ragged | None
 
     @property
+    def size(self) -> int:
+        """How many bytes the records are."""
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    @property
     def rows(self) -> int:
         """How many records have the right number of fields."""
         return len(self.ends) - (len(self.ragged.numbers) if self.ragged else 0)
+
+
+NOTHING: Final = Structure(np.zeros(0, np.int64), 0, 0, None)
 
 
 def structure(

@@ -57,6 +57,7 @@ LINES = st.lists(
 @given(body=st.one_of(DIALECT, LINES, st.binary(max_size=30)), end=st.booleans())
 @example(body=b'"a\n', end=False)
 @example(body=b"a,b\r\n\r\n\r\n", end=False)
+@example(body=b"1,2\n\r\r\n\n", end=False)
 def test_the_gate_passes_exactly_what_the_reference_accepts(
     tmp_path: Path,
     block: int,
@@ -78,6 +79,9 @@ def test_the_gate_passes_exactly_what_the_reference_accepts(
 @given(body=st.one_of(DIALECT, LINES, st.binary(max_size=30)), end=st.booleans())
 @example(body=b"a,b\n\n\n1\n\n2,3\n\n", end=False)
 @example(body=b"\n1,2\r\n\r\n\xff\n", end=True)
+@example(body=b"\0\r", end=False)
+@example(body=b"1,2\n\r\r\n\n", end=False)
+@example(body=b"\n\r\n\n1\n\n\n", end=True)
 def test_quarantine_sets_aside_exactly_the_rows_whose_end_is_certain(
     tmp_path: Path,
     block: int,
