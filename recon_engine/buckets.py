@@ -13,38 +13,31 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+
+from recon_engine.model import SIDES
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
 
-RECORD: Final = np.dtype(
-    [
-        ("row", "<u8"),
-        ("check", "<u8"),
-        ("key", "<u8"),
-        ("number", "<u4"),
-        ("blank", "?"),
-    ]
-)
-
-
-DIGESTS: Final = {
-    "row": pl.UInt64,
-    "check": pl.UInt64,
-    "key": pl.UInt64,
-    "blank": pl.Boolean,
-}
+DIGESTS: Final = ("row", "check", "key")
+RECORD: Final = np.dtype([*((name, "<u8") for name in DIGESTS), ("number", "<u4")])
 
 
 class Buckets(Protocol):
     """The digests of one side."""
 
+    @property
+    def blanks(self) -> int:
+        """In how many rows a part of the key is blank."""
+        ...
+
     def add(self, frame: pl.DataFrame) -> None:
-        """Take the digests of the rows that follow: `DIGESTS`."""
+        """Take the `DIGESTS` of the rows that follow, and whether a key is `blank`."""
         ...
 
     def bucket(self, at: int) -> pl.DataFrame:
@@ -53,19 +46,31 @@ class Buckets(Protocol):
 
 
 class InMemory:
-    """One bucket, held."""
+    """One bucket, in arrays that are filled as rows come; `expected` of them."""
 
-    def __init__(self) -> None:
-        self._frames: list[pl.DataFrame] = []
+    def __init__(self, expected: int) -> None:
+        self._columns = {name: np.empty(expected, np.uint64) for name in DIGESTS}
+        self._rows = 0
+        self.blanks = 0
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Hold it."""
-        self._frames.append(frame)
+        """Copy them behind the others."""
+        start, self._rows = self._rows, self._rows + frame.height
+        for name, column in self._columns.items():
+            if len(column) < self._rows:
+                grown = np.empty(2 * self._rows, np.uint64)
+                grown[:start] = column[:start]
+                self._columns[name] = grown
+            self._columns[name][start : self._rows] = frame[name].to_numpy()
+        self.blanks += int(frame["blank"].sum())
 
     def bucket(self, at: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
         """All of it, held here no longer."""
-        frame = pl.concat([pl.DataFrame(schema=DIGESTS), *self._frames], rechunk=True)
-        self._frames.clear()
+        columns = {name: self._columns.pop(name)[: self._rows] for name in DIGESTS}
+        # By way of Arrow, which copies nothing.
+        frame = pl.DataFrame(
+            {name: pl.Series(pa.array(columns[name])) for name in columns}
+        )
         return frame.with_columns(number=pl.int_range(pl.len(), dtype=pl.UInt32))
 
 
@@ -76,6 +81,7 @@ class OnDisk:
         self._paths = [folder / f"{name}-{at}" for at in range(count)]
         self._files = [path.open("wb") for path in self._paths]
         self._rows = 0
+        self.blanks = 0
 
     def add(self, frame: pl.DataFrame) -> None:
         """Append each row to the file of its key's bucket."""
@@ -85,8 +91,11 @@ class OnDisk:
         records["number"] = np.arange(self._rows, self._rows + frame.height)
         self._rows += frame.height
         place = self._place(records["key"])
-        for at, file in enumerate(self._files):
-            records[place == at].tofile(file)
+        order = np.argsort(place, kind="stable")
+        bounds = np.searchsorted(place[order], np.arange(1, len(self._files)))
+        for file, rows in zip(self._files, np.split(order, bounds), strict=True):
+            records[rows].tofile(file)
+        self.blanks += int(frame["blank"].sum())
 
     def bucket(self, at: int) -> pl.DataFrame:
         """Read one back."""
@@ -101,19 +110,23 @@ class OnDisk:
         for file in self._files:
             file.close()
 
-    def _place(self, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        # The high bits: the low ones choose the place within a join's hash table.
-        return (keys >> np.uint64(32)) % np.uint64(len(self._files))
+    def _place(self, keys: NDArray[np.uint64]) -> NDArray[np.uint16]:
+        # The high bits: the low ones choose the group within a bucket.
+        place = (keys >> np.uint64(32)) % np.uint64(len(self._files))
+        return place.astype(np.uint16)
 
 
 @contextmanager
-def opened(names: Iterable[str], count: int) -> Iterator[list[Buckets]]:
-    """Room for the digests of some sides in `count` buckets, as long as it lasts."""
+def opened(expected: Sequence[int], count: int) -> Iterator[list[Buckets]]:
+    """Room for the digests of both sides in `count` buckets, as long as it lasts.
+
+    `expected`: about how many rows each has.
+    """
     if count == 1:
-        yield [InMemory() for _ in names]
+        yield [InMemory(rows) for rows in expected]
         return
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
-        sides = [OnDisk(Path(folder), name, count) for name in names]
+        sides = [OnDisk(Path(folder), name, count) for name in SIDES]
         try:
             yield list(sides)
         finally:

@@ -6,6 +6,7 @@ parts are parsed one by one, in parallel, and in bounded memory; nothing maps a 
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -152,6 +153,36 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """Lines from several places, in their order."""
+
+    blocks: tuple[Block, ...]
+    delimiter: str
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return sum(block.rows for block in self.blocks)
+
+    def cells(self, names: Sequence[str]) -> pl.LazyFrame:
+        """Their cells as strings under these names; a blank is ""."""
+        text = b"".join([block.data for block in self.blocks])
+        return Block(text, self.rows, self.delimiter).cells(names)
+
+    def picked(self, numbers: NDArray[np.int64]) -> Blocks:
+        """Some of them."""
+        firsts = np.cumsum([0, *(block.rows for block in self.blocks)])
+        picked = (
+            block.picked(numbers[start:stop] - first)
+            for block, first, (start, stop) in zip(
+                self.blocks, firsts, _runs(numbers, firsts[:-1]), strict=False
+            )
+            if start < stop
+        )
+        return Blocks(tuple(picked), self.delimiter)
+
+
+@dataclass(frozen=True, slots=True)
 class CsvFile:
     r"""A file that passed the gate: `rows` records of `columns`, all of them text.
 
@@ -202,14 +233,17 @@ class CsvFile:
 
     def take(self, numbers: NDArray[np.int64]) -> Rows:
         """Rows by their numbers, which ascend; parsed only where that must be."""
+        firsts = np.array([part.first for part in self.parts], np.int64)
         wanted = [
             (part, numbers[start:stop] - part.first)
-            for part, start, stop in _spans(self.parts, numbers)
+            for part, (start, stop) in zip(
+                self.parts, _runs(numbers, firsts), strict=True
+            )
             if start < stop
         ]
         if self.has_lines:
             blocks = in_order(lambda each: self.read(each[0]).picked(each[1]), wanted)
-            return joined(list(blocks), self.dialect.delimiter)
+            return Blocks(tuple(blocks), self.dialect.delimiter)
         frames = in_order(self._parsed, wanted)
         empty = pl.DataFrame(schema=dict.fromkeys(self._names, pl.String))
         return Slice(pl.concat([empty, *frames]))
@@ -223,22 +257,9 @@ class CsvFile:
         return [f"c{at}" for at in range(len(self.columns))]
 
 
-def joined(blocks: Sequence[Block], delimiter: str) -> Block:
-    """Blocks of picked lines as one."""
-    sizes = np.cumsum([0, *(len(block.data) for block in blocks)])
-    ends = [block.ends + start for block, start in zip(blocks, sizes, strict=False)]
-    return Block(
-        b"".join([block.data for block in blocks]),
-        sum(block.rows for block in blocks),
-        delimiter,
-        ends=np.concatenate([np.zeros(0, np.int64), *ends]),
-    )
-
-
-def _spans(
-    parts: Sequence[Part], numbers: NDArray[np.int64]
-) -> Iterator[tuple[Part, int, int]]:
-    """Which run of the ascending `numbers` is in each part."""
-    firsts = np.array([part.first for part in parts], np.int64)
+def _runs(
+    numbers: NDArray[np.int64], firsts: NDArray[np.int64]
+) -> Iterator[tuple[int, int]]:
+    """Which run of the ascending `numbers` begins at each of `firsts`."""
     bounds = [*np.searchsorted(numbers, firsts).tolist(), len(numbers)]
-    return zip(parts, bounds[:-1], bounds[1:], strict=True)
+    return itertools.pairwise(bounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import resource
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from recon_engine.errors import ConfigError, OutOfBudget
+from recon_engine.parallel import WORKERS
 
 
 SHARE: Final = 0.6
@@ -22,12 +24,15 @@ LIMITS: Final = (
 UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 SIZE: Final = re.compile(r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 
-# Measured with benchmarks/memory.py: the interpreter and its libraries with the parts
-# under way; what a row of either side costs while digests are joined; and how much
-# larger than its bytes in the file a row is while it is compared and reported.
-BASE_BYTES: Final = 250 << 20
-ROW_BYTES: Final = 100
-WIDE_FACTOR: Final = 8
+# Measured with `benchmarks/bench.py memory`: the interpreter and its libraries with the
+# blocks and groups under way; what a row of either side costs while digests are joined;
+# and what a byte of a row that differs costs: its text and, several times, its cells.
+# Digests get a share of the room, since how much will differ is not known yet.
+BASE_BYTES: Final = (220 + 40 * WORKERS) << 20
+ROW_BYTES: Final = 72
+DIGESTS_SHARE: Final = 0.75
+TEXT_FACTOR: Final = 1.5
+RESULT_FACTOR: Final = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +50,21 @@ class Budget:
         """In how many buckets `rows` of digests, of both sides together, fit."""
         if self.room <= 0:
             raise self._refusal(BASE_BYTES + (32 << 20))
-        count = -(-rows * ROW_BYTES // self.room) or 1
+        count = math.ceil(rows * ROW_BYTES / (self.room * DIGESTS_SHARE)) or 1
         if count > MOST_BUCKETS:
             raise self._refusal(BASE_BYTES + rows * ROW_BYTES // MOST_BUCKETS)
         return count
 
-    def holds(self, wide_bytes: int) -> bool:
-        """Whether rows of so many bytes in their files can be compared at once."""
-        return wide_bytes * WIDE_FACTOR <= self.room
+    def batches(self, differing: int) -> int:
+        """In how many batches rows of so many bytes in their files are compared."""
+        needed = differing * (TEXT_FACTOR + RESULT_FACTOR)
+        return math.ceil(needed / self.room) or 1
 
-    def check_result(self, wide_bytes: int) -> None:
-        """Refuse differences that do not fit even one after the other.
-
-        All of them are in the result, so about their own size has to fit twice.
-        """
-        if 2 * wide_bytes > self.room:
-            raise self._refusal(BASE_BYTES + 2 * wide_bytes)
+    def check_result(self, differing: int) -> None:
+        """Refuse differences that do not fit even one bucket after the other."""
+        needed = int(differing * RESULT_FACTOR)
+        if needed > self.room:
+            raise self._refusal(BASE_BYTES + needed)
 
     def _refusal(self, needed: int) -> OutOfBudget:
         return OutOfBudget(

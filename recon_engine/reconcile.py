@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from recon_engine.digest import Names, Strategy, Table, Unread
 
 
-GROUP: Final = 1 << 17
+GROUP_CELLS: Final = 1 << 21
 REJECTS: Final = {
     "file": pl.String,
     "line": pl.Int64,
@@ -107,14 +107,15 @@ def read(
         named(new.columns, layout, layout.new_names),
     )
     budget = budget or default_budget()
-    count = buckets or budget.buckets(old.expected_rows + new.expected_rows)
+    expected = (old.expected_rows, new.expected_rows)
+    count = buckets or budget.buckets(sum(expected))
     chosen = choose(unread, names, strategy)
     with ExitStack() as stack:
-        digests = stack.enter_context(opened(SIDES, count))
+        digests = stack.enter_context(opened(expected, count))
         tables = _side_by_side(_read, unread, chosen, digests, progress)
         if any(each.inexact for each in chosen):
             stack.close()
-            digests = stack.enter_context(opened(SIDES, count))
+            digests = stack.enter_context(opened(expected, count))
             chosen = choose(unread, names, "columns")
             _side_by_side(_digest, tables, chosen, digests, progress)
         yield Reading(
@@ -174,7 +175,7 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
     sides = tuple(map(_Side, reading.tables, reading.names))
     repeats = [_repeated_keys(at, side, rests) for at, side in enumerate(sides)]
     _refuse_repeats(reading.tables, repeats, reading.options)
-    blanks = [sum(rest.blanks[at] for rest in rests) for at in range(len(SIDES))]
+    blanks = [side.blanks for side in reading.digests]
     rows = sum(table.rows for table in reading.tables)
     with progress.step("compare", total=rows) as advance:
         found = _compared(sides, rests, reading.budget)
@@ -222,13 +223,12 @@ class _Rest:
     """What digests leave to look at in a bucket; pairs are of OLD and NEW.
 
     `left`: the digests of the rows that are not identical; `suspects`: of those whose
-    key seems to repeat; `blanks`: the count of rows with a blank in the key.
+    key seems to repeat.
     """
 
     identical: int
     left: tuple[pl.DataFrame, pl.DataFrame]
     suspects: tuple[pl.DataFrame, pl.DataFrame]
-    blanks: tuple[int, int]
 
 
 def _rest(digests: Sequence[Buckets], at: int) -> _Rest:
@@ -236,15 +236,9 @@ def _rest(digests: Sequence[Buckets], at: int) -> _Rest:
     (old, old_suspects), (new, new_suspects) = in_order(
         lambda side: _with_suspects(side.bucket(at)), digests
     )
-    suspects = old_suspects, new_suspects
     repeats = not old_suspects.is_empty(), not new_suspects.is_empty()
     rest = drop_identical(old, new, repeats=repeats)
-    return _Rest(
-        rest.identical,
-        (rest.old, rest.new),
-        suspects,
-        (int(old["blank"].sum()), int(new["blank"].sum())),
-    )
+    return _Rest(rest.identical, (rest.old, rest.new), (old_suspects, new_suspects))
 
 
 def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -256,26 +250,29 @@ def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _compared(
     sides: Sequence[_Side], rests: Sequence[_Rest], budget: Budget
 ) -> Difference:
-    """Compare what is left, taken all at once if that fits, else bucket by bucket."""
-    every = [
-        pl.concat(left).sort("number")
-        for left in zip(*(r.left for r in rests), strict=True)
-    ]
-    wide = sum(
+    """Compare what is left, in as many batches of buckets as the budget asks for."""
+    differing = sum(
         int(left.height * side.table.row_bytes)
-        for side, left in zip(sides, every, strict=True)
+        for rest in rests
+        for side, left in zip(sides, rest.left, strict=True)
     )
-    budget.check_result(wide)
-    batches = [every] if budget.holds(wide) else [rest.left for rest in rests]
+    budget.check_result(differing)
+    size = -(-len(rests) // budget.batches(differing))
+    batches = [rests[at : at + size] for at in range(0, len(rests), size)]
     parts = (part for batch in batches for part in _differences(sides, batch))
     return merge(parts, sides[0].names.keys)
 
 
 def _differences(
-    sides: Sequence[_Side], left: Sequence[pl.DataFrame]
+    sides: Sequence[_Side], batch: Sequence[_Rest]
 ) -> Iterator[Difference]:
     """Groups of keys are compared one by one: what is parsed at once stays small."""
-    count = 1 + sum(digests.height for digests in left) // GROUP
+    left = [
+        pl.concat(digests).sort("number")
+        for digests in zip(*(rest.left for rest in batch), strict=True)
+    ]
+    cells = sum(digests.height for digests in left) * len(sides[0].names.all)
+    count = 1 + cells // GROUP_CELLS
     taken = list(
         in_order(lambda each: each[0].take(each[1]), zip(sides, left, strict=True))
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +14,7 @@ import recon_engine as rx
 from recon_engine.errors import ConfigError, OutOfBudget
 from recon_engine.memory import (
     BASE_BYTES,
+    DIGESTS_SHARE,
     ROW_BYTES,
     Budget,
     default_budget,
@@ -42,14 +47,15 @@ def test_what_is_no_size_is_a_wrong_command(text: str) -> None:
 
 
 def test_there_are_as_many_buckets_as_the_budget_needs() -> None:
-    budget = Budget(BASE_BYTES + 1_000 * ROW_BYTES)
+    budget = Budget(BASE_BYTES + math.ceil(1_000 * ROW_BYTES / DIGESTS_SHARE))
     assert [budget.buckets(rows) for rows in (0, 1_000, 1_001, 5_000)] == [1, 1, 2, 5]
 
 
 def test_a_budget_below_the_least_is_refused_with_what_is_needed() -> None:
     with pytest.raises(OutOfBudget) as caught:
         Budget(1 << 20).buckets(1)
-    assert "--memory-budget 0.28GiB" in str(caught.value.help)
+    needed = (BASE_BYTES + (32 << 20)) / (1 << 30)
+    assert f"--memory-budget {needed:.2f}GiB" in str(caught.value.help)
 
 
 def test_differences_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -60,6 +66,34 @@ def test_differences_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OutOfBudget, match="are needed"):
         rx.diff(*files, keys="ID", memory_budget=str(BASE_BYTES + 1_000_000))
     assert rx.diff(*files, keys="ID").counts.missing == 2_000
+
+
+def test_a_pair_larger_than_its_budget_stays_within_it(tmp_path: Path) -> None:
+    """In a process of its own, whose peak is its own: at most a quarter over."""
+    rows = range(600_000)
+    (tmp_path / "old.csv").write_text(
+        "ID,X\n" + "".join(f"{at:012},{at}\n" for at in rows)
+    )
+    (tmp_path / "new.csv").write_text(
+        "ID,X\n" + "".join(f"{at:012},{at + (at % 100 == 0)}\n" for at in rows)
+    )
+    budget = BASE_BYTES + (24 << 20)
+    assert Budget(budget).buckets(2 * len(rows)) > 1
+    files = [str(tmp_path / name) for name in ("old.csv", "new.csv")]
+    command = [sys.executable, "-c", WITHIN, *files, str(budget)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["mismatched"] == len(rows) // 100
+    assert found["peak"] <= 1.25 * budget
+
+
+WITHIN = """
+import json, sys
+import recon_engine as rx
+d = rx.diff(sys.argv[1], sys.argv[2], keys="ID", memory_budget=sys.argv[3])
+n = d.counts.mismatched_rows
+print(json.dumps({"peak": d.engine.peak_rss_bytes, "mismatched": n}))
+"""
 
 
 def test_the_default_is_a_part_of_the_machine() -> None:
