@@ -190,9 +190,8 @@ def _load_by_copy(
 ) -> int:
     """Pass the bytes of a file on; FORCE_NOT_NULL keeps every blank a blank."""
     names = ", ".join(quoted(name) for name in file.columns)
-    delimiter = (
-        "E'\\t'" if file.dialect.delimiter == "\t" else f"'{file.dialect.delimiter}'"
-    )
+    delimiter = file.dialect.delimiter
+    delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
     options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"
     statement = f"COPY stage.{quoted(private)} FROM STDIN WITH ({options})"
     with connect(conninfo, autocommit=False) as connection:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     State = tuple[int, ...]
 
+# Neither pyarrow's stream nor zstandard's reader tells where a stream ends or breaks,
+# and the latter takes a cut one for whole. zlib and Python's own zstd do.
 READ: Final = 1 << 16
 CHUNK: Final = 1 << 20
 # A file that unpacks to no more than this is no bomb, however dense it is.
