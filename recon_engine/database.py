@@ -201,9 +201,8 @@ def _load_by_copy(
 ) -> int:
     """Pass the bytes of a file on; FORCE_NOT_NULL keeps every blank a blank."""
     names = ", ".join(quoted(name) for name in file.columns)
-    delimiter = (
-        "E'\\t'" if file.dialect.delimiter == "\t" else f"'{file.dialect.delimiter}'"
-    )
+    delimiter = file.dialect.delimiter
+    delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
     options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"
     statement = f"COPY stage.{quoted(private)} FROM STDIN WITH ({options})"
     with connect(conninfo, autocommit=False) as connection:
@@ -224,7 +223,7 @@ def _copies_faithfully(file: CsvFile) -> bool:
 
     It refuses mixed line ends, and before version 18 takes a line `\\.` for the end.
     """
-    return file.dialect.newline != "mixed" and not file.dialect.end_of_copy
+    return file.dialect.newline != "mixed" and not file.end_of_copy
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:
@@ -392,11 +391,15 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
     """The rows of each metrics table."""
     result, run_id = publication.result, publication.run_id.bytes
     stamp = {"run_id": run_id, "run_date": publication.started.date()}
+    summary = {
+        name: json.dumps(value) if isinstance(value, dict) else value
+        for name, value in result.summary().items()
+    }
     return {
         "recon_summary": [
             stamp
             | {"dataset": publication.dataset}
-            | result.summary()
+            | summary
             | {"strategy": result.engine.strategy, "seconds": result.engine.seconds}
         ],
         "mismatch_by_column": [

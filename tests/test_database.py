@@ -64,7 +64,7 @@ def test_both_loaders_leave_equal_tables(
     assert by_adbc == by_copy
 
 
-@pytest.mark.parametrize("delimiter", ["|", ";", "\t", "~"])
+@pytest.mark.parametrize("delimiter", ["|", ";", "\t", "~", "'", "\\"])
 def test_both_loaders_know_the_delimiter(
     tmp_path: Path, database: str, delimiter: str
 ) -> None:
