@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from recon_engine.border import only_ours
 from recon_engine.config import (
     OnBadRow,
     OnDuplicateKeys,
@@ -25,7 +26,7 @@ from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import read, reconcile
 from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.spool import is_text
-from recon_engine.storage import disk_errors
+from recon_engine.storage import disk_errors, local_path
 
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def _policy(policy: type[Policy], given: str) -> Policy:
     return policy(given)
 
 
+@only_ours
 def compare(
     old: object,
     new: object,
@@ -123,7 +125,7 @@ def _unread(
 ) -> Unread:
     if not isinstance(source, str | Path):
         return frame(source, name)
-    path, folder, uri = Path(source), Path(), str(source)
+    uri, folder = str(source), Path()
     remote = uri.startswith("s3://")
     if remote or not is_text(uri, options.encoding_of(name)):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
@@ -132,6 +134,8 @@ def _unread(
 
         with progress.step(f"fetch {name}", unit="bytes") as advance:
             path = fetch_one(uri, folder / "fetched", advance)
+    else:
+        path = local_path(uri)
     with disk_errors(uri):
         if not path.is_file():
             raise ConfigError(

@@ -16,11 +16,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from recon_engine.errors import InputChanged
 from recon_engine.header import BOM
 from recon_engine.parallel import in_order
 from recon_engine.rejects import without
-from recon_engine.spool import state_of
+from recon_engine.steady import steady
 from recon_engine.structure import newlines
 
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recon_engine.model import Dialect, Rejects
-    from recon_engine.spool import State
+    from recon_engine.steady import State
 
 
 # Polars takes a byte order mark off the first bytes it sees: let them never be data.
@@ -214,14 +213,8 @@ class CsvFile:
 
     def read(self, part: Part) -> Block:
         """A part as it is in the file; InputChanged where that was written to."""
-        with self.path.open("rb") as stream:
-            data = os.pread(stream.fileno(), part.size, part.offset)
-            if state_of(stream.fileno()) != self.state:
-                raise InputChanged(
-                    "the file was written to while it was being read",
-                    file=self.uri,
-                    help="run again once its producer has finished",
-                )
+        with steady(self.path, self.uri, self.state) as descriptor:
+            data = os.pread(descriptor, part.size, part.offset)
         if part.gaps is not None:
             data = without(data, part.gaps)
         embedded = self.dialect.embedded_newlines

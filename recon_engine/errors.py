@@ -32,9 +32,7 @@ from __future__ import annotations
 
 import errno
 import re
-import traceback
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 
@@ -248,19 +246,6 @@ def of_system(number: int | None, file: str | None = None) -> ReconError:
         return PermissionDenied(text, file=file, why=why, help=mend)
     text = "the file system failed"
     return StorageUnavailable(text, file=file, why=why, help="run again")
-
-
-def unforeseen(error: Exception) -> ReconError:
-    """An exception that nobody planned for: where it arose, never what it says."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return of_system(error.errno)
-    frames = traceback.extract_tb(error.__traceback__)
-    at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return InternalError(
-        f"an unforeseen {type(error).__name__}{at}",
-        why="this is a bug in recon-engine, or in a library under it",
-        help="please report it; --debug shows the way it took",
-    )
 
 
 def listed(names: Iterable[str], limit: int = 10) -> str:

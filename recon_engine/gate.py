@@ -29,7 +29,7 @@ import numpy as np
 
 from recon_engine.config import OnBadRow
 from recon_engine.csvfile import Block, CsvFile, Part
-from recon_engine.errors import InputChanged, MalformedInput
+from recon_engine.errors import MalformedInput
 from recon_engine.header import (
     Header,
     column_name,
@@ -42,7 +42,7 @@ from recon_engine.parallel import in_order
 from recon_engine.progress import ignore
 from recon_engine.rejects import LISTED, Quarantine, spans, without
 from recon_engine.rfc4180 import EncodingFault, Fault, NulFault, Record, records
-from recon_engine.spool import state_of
+from recon_engine.steady import steady
 from recon_engine.structure import NOTHING, Structure, structure, whole
 
 
@@ -103,16 +103,20 @@ def read_rows(
 ) -> CsvFile:
     """Read what is behind a header, with the law and the errors of `open_csv`.
 
+    InputChanged where the file is no longer as it was when its header was read.
+
     `examine` is called with each block of rows, on several threads; `keep` with what
     it answers, in file order.
     """
     origin = header.origin
-    with counted_in(origin), header.path.open("rb") as stream:
-        gate = _Gate(header, examine)
-        for found in gate.read(stream.fileno(), advance):
+    gate = _Gate(header, examine)
+    with (
+        counted_in(origin),
+        steady(header.path, header.uri, header.state) as descriptor,
+    ):
+        for found in gate.read(descriptor, advance):
             if found is not None:
                 keep(found)
-        state = state_of(stream.fileno())
     return CsvFile(
         path=header.path,
         uri=header.uri,
@@ -123,7 +127,7 @@ def read_rows(
         sha256=origin.sha256 if origin else gate.sha256.hexdigest(),
         dialect=gate.dialect(),
         end_of_copy=gate.end_of_copy,
-        state=state,
+        state=header.state,
         rejects=gate.quarantine.rejects,
     )
 
@@ -176,7 +180,8 @@ class _Gate:
         self.tolerant = header.on_bad_row is OnBadRow.QUARANTINE
         self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
-        self.longest = header.limits.field_bytes * (self.width + 1)
+        # A record within the limits ends before; one field more is one too many.
+        self.longest = (header.limits.field_bytes + 1) * (self.width + 1)
         self.count_newline(header.raw)
 
     def dialect(self) -> Dialect:
@@ -214,9 +219,7 @@ class _Gate:
     def hashed(
         self, descriptor: int, advance: Callable[[int], None]
     ) -> Iterator[bytes]:
-        """The blocks of a file, which is still the one whose header was read."""
-        if os.pread(descriptor, self.offset, 0) != self.header.raw:
-            raise InputChanged("the file was replaced", file=self.header.uri)
+        """The blocks behind the header, as they are read."""
         advance(self.offset)
         read = partial(_read_lines, descriptor)
         for data in blocks(read, self.offset, BLOCK, self.longest):

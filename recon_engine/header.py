@@ -20,6 +20,7 @@ from recon_engine.errors import (
 from recon_engine.progress import SILENT, Progress
 from recon_engine.rfc4180 import EncodingFault, Fault, Limits, Unterminated, records
 from recon_engine.spool import is_text, spooled
+from recon_engine.steady import state_of
 
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from recon_engine.model import Compression
     from recon_engine.rfc4180 import Record
     from recon_engine.spool import Origin
+    from recon_engine.steady import State
 
 BOM: Final = b"\xef\xbb\xbf"
 CSV_WRITER: Final = (
@@ -77,9 +79,9 @@ class Header:
 
     `raw`: all bytes before the first row, a byte order mark included; `lines`: the
     newlines in them. `row_bytes` and `row_quotes`: about how long a row is and how
-    many quotes it has, by the first rows. `origin`: what the text at `path` was made
-    from, if it is not the input itself. `on_bad_row`: what becomes of rows that are
-    malformed.
+    many quotes it has, by the first rows. `state`: how the file is, and has to stay.
+    `origin`: what the text at `path` was made from, if it is not the input itself.
+    `on_bad_row`: what becomes of rows that are malformed.
     """
 
     path: Path
@@ -92,6 +94,7 @@ class Header:
     bytes: int
     row_bytes: float
     row_quotes: float
+    state: State
     origin: Origin | None = None
     on_bad_row: OnBadRow = OnBadRow.FAIL
 
@@ -131,6 +134,7 @@ def read_header(
     """
     reader = _Reader(uri or str(path), ord(delimiter), limits or Limits())
     with counted_in(origin), path.open("rb") as stream:
+        state = state_of(stream.fileno())
         data, record = reader.read(stream)
         names = reader.names(record)
         size = stream.seek(0, 2)
@@ -147,6 +151,7 @@ def read_header(
         bytes=size,
         row_bytes=max(1, len(rows) / count),
         row_quotes=rows.count(b'"') / count,
+        state=state,
         origin=origin,
         on_bad_row=on_bad_row,
     )
@@ -215,7 +220,12 @@ class _Reader:
         self.start = len(BOM) if data.startswith(BOM) else 0
         if len(data) == self.start:
             raise EmptyFile(
-                "the file is empty", file=self.uri, why="it has not even a header"
+                "the file is empty",
+                file=self.uri,
+                line=1,
+                byte_offset=self.start,
+                why="it has not even a header",
+                help="deliver it again; a table of no rows still has a header",
             )
         while (record := self.first(data, final=False)) is None:
             if len(data) > LONGEST:

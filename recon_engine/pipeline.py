@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine import artifacts, inbox
+from recon_engine.border import only_ours, ours
 from recon_engine.database import (
     Artifact,
     LostRace,
@@ -26,7 +27,6 @@ from recon_engine.errors import (
     Busy,
     Interrupted,
     ReconError,
-    unforeseen,
 )
 from recon_engine.failpoint import reached
 from recon_engine.header import open_input
@@ -66,6 +66,7 @@ class Outcome:
     artifacts_at: str | None = None
 
 
+@only_ours
 def run(
     config: RunConfig, progress: Progress = SILENT, stop: Stop[Outcome] | None = None
 ) -> Outcome:
@@ -92,14 +93,12 @@ def run(
                 return _already_done(journal, places, earlier[-1], pair)
             stop.check()
             attempt = journal.start(pair, revision=1 + len(earlier))
-        except ReconError as error:
-            return _not_begun(journal, error)
-        except Exception as error:
-            log.debug("unforeseen", exc_info=error)
-            return _not_begun(journal, unforeseen(error))
+        except BaseException as error:  # noqa: BLE001 - interrupts pass
+            return _not_begun(journal, ours(error))
         return _Attempt(config, places, journal, attempt, pair, progress, stop).run()
 
 
+@only_ours
 def dry_run(
     config: RunConfig, progress: Progress = SILENT, stop: Stop[Outcome] | None = None
 ) -> Outcome:
@@ -144,11 +143,8 @@ class _Attempt:
         except KeyboardInterrupt:
             self.close(RunStatus.INTERRUPTED, Interrupted(signal.SIGINT))
             raise
-        except ReconError as error:
-            return self.failed(error)
-        except Exception as error:
-            log.debug("unforeseen", exc_info=error)
-            return self.failed(unforeseen(error))
+        except BaseException as error:  # noqa: BLE001 - interrupts have passed
+            return self.failed(ours(error))
 
     def work(self) -> Outcome:
         """The steps, in the one order that loses nothing."""

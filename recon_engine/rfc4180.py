@@ -143,6 +143,8 @@ class _Reader:
             if byte == QUOTE:
                 self.fault("a quote inside an unquoted field")
             self.text(byte)
+            if self.at - start > self.limits.field_bytes:
+                self.too_long(start, self.line)
         return self.data[start : self.at]
 
     def quoted(self) -> bytes:

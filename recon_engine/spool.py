@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding
-from recon_engine.errors import EncodingError, InputChanged, MalformedInput, ReconError
+from recon_engine.errors import EncodingError, MalformedInput, ReconError
 from recon_engine.progress import ignore
+from recon_engine.steady import state_of, steady
 
 
 if sys.version_info >= (3, 14):
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from recon_engine.model import Compression
     from recon_engine.rfc4180 import Limits
 
-    State = tuple[int, ...]
 
 # Neither pyarrow's stream nor zstandard's reader tells where a stream ends or breaks,
 # and the latter takes a cut one for whole. zlib and Python's own zstd do.
@@ -87,8 +87,13 @@ def spooled(
     decompressed), and InputChanged.
     """
     compression = compression_of(uri)
-    with path.open("rb") as stream, to.open("xb") as target:
-        before = state_of(stream.fileno())
+    with path.open("rb") as stream:
+        state = state_of(stream.fileno())
+    with (
+        steady(path, uri, state) as descriptor,
+        open(descriptor, "rb", closefd=False) as stream,
+        to.open("xb") as target,
+    ):
         source = _Source(stream, uri, advance)
         data = source.blocks()
         if compression:
@@ -98,12 +103,6 @@ def spooled(
             data = _Transcoding(uri, encoding, counted).texts(data)
         for text in data:
             target.write(text)
-        if state_of(stream.fileno()) != before:
-            raise InputChanged(
-                "the file was written to while it was being read",
-                file=uri,
-                help="run again once its producer has finished",
-            )
     digest = source.sha256.hexdigest()
     return Origin(source.read, digest, compression, encoding)
 
@@ -117,12 +116,6 @@ def compression_of(name: str) -> Compression | None:
     """What the name of a file says it is compressed by."""
     lower = name.lower()
     return next((kind for end, kind in _SUFFIXES.items() if lower.endswith(end)), None)
-
-
-def state_of(descriptor: int) -> State:
-    """What changes about a file when it is written to."""
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class _Source:

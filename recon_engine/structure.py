@@ -245,7 +245,7 @@ def _count(bits: Bits) -> int:
 
 def _positions(bits: Bits) -> NDArray[np.int64]:
     packed, stride = bits.view(np.uint8), STRIDE // 8
-    found = []
+    found = [np.zeros(0, np.int64)]
     for at in range(0, len(packed), stride):
         flags = np.unpackbits(packed[at : at + stride], bitorder="little")
         found.append(np.flatnonzero(flags.view(np.bool_)) + 8 * at)

@@ -163,6 +163,11 @@ def test_a_place_in_a_compressed_file_says_what_it_counts_in(pair: Path) -> None
             "no such folder",
         ),
         (["diff", "old.csv", "bad.csv", "-k", "ID"], 3, "line 2, byte 8"),
+        (
+            ["diff", "old.csv", "https://h/new.csv?sign=SECRET", "-k", "ID"],
+            2,
+            "no storage of the kind https",
+        ),
         (["schema", "resutl"], 2, "Did you mean result?"),
         (["nonsense"], 2, "No such command"),
     ],
@@ -175,6 +180,7 @@ def test_a_mistake_is_one_clear_error(
     assert ended.returncode == code
     assert words in re.sub(r"[\s│]+", " ", ended.stderr)
     assert "Traceback" not in ended.stderr
+    assert "SECRET" not in ended.stderr
     assert ended.stdout == ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,9 @@ import typer
 from recon_cli import options as o
 from recon_cli import session
 from recon_cli.options import Format
+from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
+from recon_engine.border import ours
 from recon_engine.config import (
     OnBadRow,
     OnDuplicateKeys,
@@ -67,8 +69,7 @@ def main_options(
     ] = False,
 ) -> None:
     """Take the options before the command."""
-    session.debug = debug
-    session.start_logging()
+    session.start_logging(debug=debug)
 
 
 @app.command()
@@ -326,28 +327,35 @@ def run_as_in_the_original() -> None:
 
 
 def main() -> None:
-    """Run the command line and end the process with its exit code."""
+    """Run the command line, whose stderr is ours, and end with its exit code."""
+    if "--debug" not in sys.argv:
+        guard()
     listen()
     try:
         code = app(prog_name="recon", standalone_mode=False)
     except Signalled as signalled:
         code = signalled.exit_code
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        code = _wrong(error)
+    except Exception as error:  # noqa: BLE001 - reported, whatever it is
+        code = _reported(error)
     leave(code)
 
 
-def _wrong(error: Any) -> int:
-    """Report a wrong command line in the format it asks for."""
-    if _wants_json(sys.argv):
-        with suppress(typer.Exit):
-            usage = ConfigError(error.format_message(), help="recon COMMAND --help")
-            session.fail(usage, Format.JSON)
-    else:
+def _reported(error: Any) -> int:
+    """Report a wrong command line, or what no command has met, as is asked for."""
+    form = Format.JSON if _wants_json(sys.argv) else Format.TABLE
+    wrong = hasattr(error, "format_message")
+    if wrong and form is Format.TABLE:
         error.show()
-    return STATUSES[RunStatus.USAGE_ERROR].exit_code
+        return STATUSES[RunStatus.USAGE_ERROR].exit_code
+    told = (
+        ConfigError(error.format_message(), help="recon COMMAND --help")
+        if wrong
+        else ours(error)
+    )
+    try:
+        session.fail(told, form)
+    except typer.Exit as ended:
+        return ended.exit_code
 
 
 def _wants_json(arguments: list[str]) -> bool:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import typer
 
 from recon_cli.options import Format
-from recon_engine.errors import ConfigError, ReconError, unforeseen
+from recon_engine.border import ours, overhear
+from recon_engine.errors import ConfigError, ReconError
 from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
 
@@ -35,7 +36,7 @@ LIBPQ: Final = (
     "PGSERVICE",
 )
 
-debug = False
+log = logging.getLogger("recon")
 
 
 @contextmanager
@@ -43,18 +44,14 @@ def reporting(form: Format = Format.TABLE) -> Iterator[None]:
     """Turn an error into one message and its exit code; no traceback, no values."""
     try:
         yield
-    except ReconError as error:
-        fail(error, form)
     except BrokenPipeError:
         # Whoever read stdout has seen enough; keep the interpreter from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(STATUSES[RunStatus.INTERRUPTED].exit_code) from None
     except (typer.Exit, typer.Abort):
         raise
-    except Exception as error:
-        if debug:
-            raise
-        fail(unforeseen(error), form)
+    except BaseException as error:  # noqa: BLE001 - signals pass
+        fail(ours(error), form)
 
 
 def fail(
@@ -111,8 +108,11 @@ def watching(*, logged: bool = True) -> Iterator[Progress]:
             yield steps
 
 
-def start_logging() -> None:
-    """Logs go to stderr: as JSON lines, or as words where a person reads them."""
+def start_logging(*, debug: bool) -> None:
+    """Logs go to stderr: as JSON lines, or as words where a person reads them.
+
+    Only to `debug` the words of libraries are told.
+    """
     from recon_cli.logs import JsonLines, Words
 
     at_terminal = sys.stderr.isatty()
@@ -122,6 +122,8 @@ def start_logging() -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    if debug:
+        overhear(lambda said: log.debug("unforeseen", exc_info=said))
     for name in ("recon", "recon_engine"):
         with suppress(ValueError):
             ours = logging.getLogger(name)
