@@ -99,6 +99,8 @@ def _check_keys(
     uris: tuple[str, str],
     hint: str | None,
 ) -> None:
+    # A name that was given and is there is what tells a header from a record.
+    quotable = _quotable(old, new) and any(name in old and name in new for name in keys)
     for name in keys:
         if keys.count(name) > 1:
             raise ConfigError(f"key column {name} is named twice", help="name it once")
@@ -110,7 +112,7 @@ def _check_keys(
                     file=uri,
                     line=1,
                     why="rows are matched by the key, so both files must have it",
-                    help=hint or _known(columns, quotable=_quotable(old, new)),
+                    help=hint or _known(columns, quotable=quotable),
                 )
 
 

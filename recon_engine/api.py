@@ -126,7 +126,7 @@ def _unread(
     if not isinstance(source, str | Path):
         return frame(source, name)
     uri, folder = str(source), Path()
-    remote = uri.startswith("s3://")
+    remote = uri.startswith("s3:")
     if remote or not is_text(uri, options.encoding_of(name)):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
     if remote:

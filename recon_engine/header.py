@@ -264,8 +264,8 @@ class _Reader:
         if len(set(names)) < len(names):
             repeated = next(name for name, n in Counter(names).items() if n > 1)
             at = [str(at) for at, name in enumerate(names, 1) if name == repeated]
-            name = f"the name {repeated}" if looks_like_header([repeated]) else "a name"
-            self.refuse(f"the header has {name} more than once: columns {listed(at)}")
+            # Not the name: it is a value where the header is missing.
+            self.refuse(f"the header has a name more than once: columns {listed(at)}")
         return names
 
     def refuse(self, message: str) -> NoReturn:

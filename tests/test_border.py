@@ -6,12 +6,12 @@ import errno
 import logging
 import subprocess
 import sys
-import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 import polars as pl
 import pyarrow as pa
 import pytest
+from canaries import everything
 
 import recon_engine
 from recon_engine import api, border
@@ -28,24 +28,10 @@ from recon_engine.errors import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 SECRET = "SECRET-CELL"
-
-
-def everything(error: BaseException) -> Iterator[str]:
-    """All that a log, a debugger or an error tracker could find in an exception."""
-    yield from (repr(error), str(vars(error)), *traceback.format_exception(error))
-    for chained in (error.__context__, error.__cause__):
-        if chained is not None:
-            yield from everything(chained)
-    walk = traceback.walk_tb(error.__traceback__)
-    yield from (repr(frame.f_locals) for frame, _ in walk if ours_is(frame.f_globals))
-
-
-def ours_is(module: dict[str, object]) -> bool:
-    return str(module["__name__"]).startswith("recon_engine")
 
 
 def undecodable() -> NoReturn:

@@ -1,7 +1,8 @@
 """What reaches stderr: what we say, and nothing a library or the interpreter says.
 
-Rust prints what a panic says, and Python prints warnings, the errors of threads and
-those of finalizers: each may quote data. They are named in the log, and not told.
+Rust prints what a panic says, and Python prints warnings, errors of threads and of
+finalizers, and logs that cannot be written: each may quote data. They are named in the
+log, and not told.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def guard() -> None:
         ours, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace"
     )
     logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False
     sys.excepthook = _unforeseen
     threading.excepthook = lambda told: _unforeseen(told.exc_type)
     sys.unraisablehook = lambda told: _unforeseen(told.exc_type)
