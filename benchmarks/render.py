@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OURS: Final = "recon-engine"
 MEBI: Final = 1 << 20
-MARK: Final = re.compile(r"(<!-- (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+MARK: Final = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 HEAD: Final = """\
@@ -43,7 +43,7 @@ def write(results: Results, folder: Path) -> None:
 
     def filled(found: re.Match[str]) -> str:
         start, name, end = found.groups()
-        return start + TABLES[name](results) + end if name in results else found[0]
+        return f"{start}{TABLES[name](results)}\n{end}" if name in results else found[0]
 
     readme.write_text(MARK.sub(filled, readme.read_text()))
     if "peers" in results:

@@ -29,7 +29,7 @@ from recon_engine.errors import (
     ReconError,
 )
 from recon_engine.failpoint import reached
-from recon_engine.header import read_header
+from recon_engine.header import open_input
 from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
 from recon_engine.model import SIDES, FilePair, RunRecord
 from recon_engine.parallel import in_order
@@ -185,6 +185,10 @@ class _Attempt:
                 options, budget = self.config.options, self.config.budget
                 read_ = read(*spooled, options, self.progress, budget=budget)
                 reading = stack.enter_context(read_)
+            for file in reading.files:
+                if file.rejects.count:
+                    facts = {"file": file.uri, "rows": file.rejects.count}
+                    log.warning("rows_set_aside", extra=facts)
             yield reading
 
     def write(self, result: Reconciliation, folder: Path) -> list[Artifact]:
@@ -335,14 +339,25 @@ def _fetch(
     folder: Path,
     progress: Progress,
 ) -> tuple[Header, Header]:
-    """Exactly the identified bytes on local disk."""
+    """Exactly the identified bytes on local disk, as text."""
 
     def spooled(side: str, file: SourceFile) -> Header:
         path = folder / f"{side}.csv"
         reached("fetch")
         with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
             places.inbound.fetch(file, path, advance)
-        return read_header(path, uri=file.uri, delimiter=config.options.delimiter)
+        header = open_input(
+            path,
+            uri=file.uri,
+            side=side,
+            options=config.options,
+            limits=config.limits,
+            folder=folder,
+            progress=progress,
+        )
+        if header.path != path:
+            path.unlink()
+        return header
 
     old, new = in_order(
         lambda each: spooled(*each), zip(SIDES, (pair.old, pair.new), strict=True)

@@ -14,6 +14,7 @@ from reading import Accepted, Refused, law
 from strategies import csv_bytes, edited, pairs, tables
 
 from recon_engine import gate
+from recon_engine.config import OnBadRow
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
@@ -23,7 +24,9 @@ from recon_engine.errors import (
 )
 from recon_engine.gate import open_csv, read_rows
 from recon_engine.header import read_header
-from recon_engine.rfc4180 import Limits
+from recon_engine.model import Reject
+from recon_engine.rejects import LISTED
+from recon_engine.rfc4180 import Fault, Limits, records
 
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ LINES = st.lists(
 @given(body=st.one_of(DIALECT, LINES, st.binary(max_size=30)), end=st.booleans())
 @example(body=b'"a\n', end=False)
 @example(body=b"a,b\r\n\r\n\r\n", end=False)
+@example(body=b"1,2\n\r\r\n\n", end=False)
 def test_the_gate_passes_exactly_what_the_reference_accepts(
     tmp_path: Path,
     block: int,
@@ -69,6 +73,91 @@ def test_the_gate_passes_exactly_what_the_reference_accepts(
     data = b"x,y\n" + body + b"\n" * end
     assert judged(tmp_path, data) == law(data, ord(","), SMALL)
     assert block
+
+
+@given(body=st.one_of(DIALECT, LINES, st.binary(max_size=30)), end=st.booleans())
+@example(body=b"a,b\n\n\n1\n\n2,3\n\n", end=False)
+@example(body=b"\n1,2\r\n\r\n\xff\n", end=True)
+@example(body=b"\0\r", end=False)
+@example(body=b"1,2\n\r\r\n\n", end=False)
+@example(body=b"\n\r\n\n1\n\n\n", end=True)
+def test_quarantine_sets_aside_exactly_the_rows_whose_end_is_certain(
+    tmp_path: Path,
+    block: int,
+    body: bytes,
+    end: bool,  # noqa: FBT001
+) -> None:
+    data = b"x,y\n" + body + b"\n" * end
+    path = tmp_path / "f.csv"
+    path.write_bytes(data)
+    try:
+        file = open_csv(path, limits=SMALL, on_bad_row=OnBadRow.QUARANTINE)
+        at = [(each.line, each.byte_offset) for each in file.rejects.sample]
+        found: object = cells(file).rows(), at, file.dialect.trailing_blank_lines
+        assert file.rejects.count == len(at)
+        assert file.rows == len(cells(file))
+    except InputError as error:
+        found = error.message
+    assert found == set_aside(data)
+    assert block
+
+
+def set_aside(data: bytes) -> object:
+    """Cells, places set aside, and blank lines at the end; or the fault."""
+    rows: list[tuple[str, ...]] = []
+    places: list[tuple[int, int]] = []
+    blanks: list[tuple[int, int]] = []
+    line, at = 1, 0
+    while at < len(data):
+        text = data[at : data.find(b"\n", at) + 1 or len(data)]
+        try:
+            record = next(records(data[at:], ord(","), SMALL, line=line, offset=at))
+        except Fault as fault:
+            known = fault.reason in {"a NUL byte", "a byte that is not UTF-8"}
+            bare = b'"' in text or b"\r" in text.replace(b"\r\n", b"\n")
+            if bare or not known:
+                return fault.reason
+            fields, size, lines = None, len(text), text.count(b"\n")
+        else:
+            fields, size, lines = record.fields, record.end - at, record.lines
+            if record.blank:
+                blanks.append((line, at))
+                line, at = line + lines, at + size
+                continue
+        places, blanks = places + blanks, []
+        if fields is not None and len(fields) == 2:
+            rows.append(tuple(field.decode() for field in fields))
+        elif size > len(text):
+            return f"a row of {len(fields or ())} fields under a header of 2"
+        else:
+            places.append((line, at))
+        line, at = line + lines, at + size
+    return rows[1:], places, len(blanks)
+
+
+def test_what_is_set_aside_is_counted_all_and_listed_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"x,y\n" + b"1,2\n3\n\n4,5,6\n" * 20_000)
+    file = open_csv(path, on_bad_row=OnBadRow.QUARANTINE)
+    assert (file.rows, file.rejects.count) == (20_000, 60_000)
+    assert len(file.rejects.sample) == LISTED
+    assert file.rejects.sample[:3] == (
+        Reject(3, 8, "a row of 1 fields under a header of 2"),
+        Reject(4, 10, "a blank line inside the file"),
+        Reject(5, 11, "a row of 3 fields under a header of 2"),
+    )
+    assert cells(file).rows() == [("1", "2")] * 20_000
+
+
+@pytest.mark.parametrize("bad", [b'1,"a\nb",c\n', b'"a\nb"\n', b'1,a"b\n', b'1,"a\n'])
+def test_a_row_whose_end_is_in_doubt_refuses_the_file(
+    tmp_path: Path, bad: bytes
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"x,y\n1\n" + bad + b"2,b\n")
+    with pytest.raises(MalformedInput) as caught:
+        open_csv(path, on_bad_row=OnBadRow.QUARANTINE)
+    assert caught.value.line == 3
 
 
 @given(data=tables().flatmap(edited))

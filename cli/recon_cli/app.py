@@ -18,14 +18,17 @@ from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.border import ours
 from recon_engine.config import (
+    OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
     Options,
     RunConfig,
     StageLoader,
+    parse_encodings,
 )
 from recon_engine.errors import ConfigError
 from recon_engine.failpoint import reached
+from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.status import STATUSES, RunStatus
 
 
@@ -80,11 +83,17 @@ def diff(
     rename: o.Map = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
+    max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
+    max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
+    max_ratio: o.MaxRatio = LIMITS.ratio,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
+    rejects: o.Rejects = None,
     exit_zero: o.ExitZero = False,
 ) -> None:
     """Reconcile two files; exit 0 if they agree, 1 if they differ."""
@@ -92,16 +101,22 @@ def diff(
         from recon_cli import render
         from recon_engine.api import compare
 
-        writers = render.writers(output, old, new)
+        writers = render.writers(output, old, new, rejects=rejects)
         settings = _options(
-            key, ignore, rename, on_duplicate_keys, on_schema_drift, delimiter,
-            detail_limit,
+            key, ignore, rename, on_duplicate_keys, on_schema_drift, on_bad_row,
+            delimiter, encoding, detail_limit,
         )  # fmt: skip
+        limits = Limits(max_field_bytes, max_field_lines, max_ratio)
+        budget = _budget(memory_budget)
         with session.watching(logged=False) as progress:
-            budget = _budget(memory_budget)
             result = on_worker(
                 lambda stop: compare(
-                    old, new, settings, stop.watching(progress), budget=budget
+                    old,
+                    new,
+                    settings,
+                    stop.watching(progress),
+                    budget=budget,
+                    limits=limits,
                 )
             )
         render.show(result, form)
@@ -120,9 +135,14 @@ def run(
     rename: o.Map = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
+    max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
+    max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
+    max_ratio: o.MaxRatio = LIMITS.ratio,
     stage_loader: o.StageLoader = StageLoader.ADBC,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
@@ -138,8 +158,8 @@ def run(
 
         writers = render.writers(output)
         settings = _options(
-            keys, ignore, rename, on_duplicate_keys, on_schema_drift, delimiter,
-            detail_limit,
+            keys, ignore, rename, on_duplicate_keys, on_schema_drift, on_bad_row,
+            delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
         work = pipeline.dry_run if dry_run else pipeline.run
@@ -155,6 +175,7 @@ def run(
                 recompute=recompute,
                 budget=_budget(memory_budget),
                 stage_loader=stage_loader,
+                limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
             outcome = on_worker(lambda stop: work(config, progress, stop))
         if dry_run and outcome.result is not None:
@@ -253,7 +274,9 @@ def _options(
     rename: list[str] | None,
     duplicates: OnDuplicateKeys,
     drift: OnSchemaDrift,
+    bad_row: OnBadRow,
     delimiter: str,
+    encoding: str,
     detail_limit: int,
 ) -> Options:
     return Options(
@@ -262,7 +285,9 @@ def _options(
         renames=session.mapping(rename),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
-        delimiter="\t" if delimiter == "\\t" else delimiter,
+        on_bad_row=bad_row,
+        delimiter=delimiter.replace("\\t", "\t"),
+        encodings=parse_encodings(encoding),
         detail_limit=detail_limit,
     )
 

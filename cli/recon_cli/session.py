@@ -82,6 +82,7 @@ def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
         "line": error.line,
         "byte_offset": error.byte_offset,
         "column": error.column,
+        "counted_in": error.counted_in,
         "message": error.message,
         "why": error.why,
         "help": error.help,
