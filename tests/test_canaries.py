@@ -26,7 +26,7 @@ from sites import FolderSite
 from typer.testing import CliRunner
 
 import recon_engine
-from recon_engine.config import OnDuplicateKeys, Options, StageLoader
+from recon_engine.config import OnBadRow, OnDuplicateKeys, Options, StageLoader
 from recon_engine.errors import ReconError
 from recon_engine.memory import Budget
 from recon_engine.model import Counts
@@ -141,6 +141,50 @@ def test_a_bad_file_is_told_without_a_value(
         assert outcome.error is not None
         assert outcome.record.exit_code == code
         watched(*everything(outcome.error), repr(outcome.record), log_of(site))
+
+
+PACKED: Final = gzip.compress(OLD)
+DELIVERED: Final[dict[str, tuple[str, bytes, str]]] = {
+    "cut": ("old.csv.gz", PACKED[:-9], "utf-8"),
+    "corrupt": ("old.csv.gz", PACKED[:20] + PACKED[20:][::-1], "utf-8"),
+    "followed by rows": ("old.csv.gz", PACKED + OLD, "utf-8"),
+    "not packed": ("old.csv.gz", OLD, "utf-8"),
+    "a bad row, packed": ("old.csv.gz", gzip.compress(OLD + MORE), "utf-8"),
+    "not in cp1252": ("old.csv", OLD + ROW + b"\x81" + MORE, "cp1252"),
+    "not in UTF-16": ("old.csv", OLD.decode().encode("utf-16") + b"\0\xd8", "utf-16"),
+    "no mark of UTF-16": ("old.csv", OLD, "utf-16"),
+}
+
+
+@pytest.mark.parametrize("case", DELIVERED.values(), ids=DELIVERED.keys())
+def test_a_bad_delivery_is_told_without_a_value(
+    tmp_path: Path, case: tuple[str, bytes, str], watched: Callable[..., None]
+) -> None:
+    name, data, encoding = case
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "new.csv").write_bytes(NEW)
+    paths = [str(tmp_path / each) for each in (name, "new.csv")]
+    given = f"{encoding}:utf-8"
+    with pytest.raises(ReconError) as caught:
+        recon_engine.diff(*paths, keys="ID", encoding=given)
+    watched(*everything(caught.value))
+    code, said = command("diff", *paths, "--key", "ID", "--encoding", given)
+    assert code == 3
+    watched(said)
+
+
+def test_rows_set_aside_are_listed_without_a_value(
+    site: FolderSite, watched: Callable[..., None]
+) -> None:
+    site.deliver(BAD["short"], BAD["long"])
+    aside = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    outcome = site.run(options=aside)
+    assert outcome.result is not None
+    assert outcome.result.rejects().height == 2
+    written = site.names(site.out)
+    [listed] = [data for name, data in written.items() if name.endswith("rejects.csv")]
+    told = str(outcome.result.rejects().rows()), listed.decode()
+    watched(*told, repr(outcome.record), log_of(site))
 
 
 def leaking(*given: Any, **_: Any) -> NoReturn:
