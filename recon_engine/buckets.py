@@ -94,7 +94,7 @@ class OnDisk:
         order = np.argsort(place, kind="stable")
         bounds = np.searchsorted(place[order], np.arange(1, len(self._files)))
         for file, rows in zip(self._files, np.split(order, bounds), strict=True):
-            records[rows].tofile(file)
+            file.write(records[rows].data)
         self.blanks += int(frame["blank"].sum())
 
     def bucket(self, at: int) -> pl.DataFrame:

@@ -6,12 +6,14 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from fault_table import small_disk
 
 import recon_engine as rx
-from recon_engine.errors import ConfigError, OutOfBudget
+from recon_engine.errors import ConfigError, DiskFull, OutOfBudget
 from recon_engine.memory import (
     BASE_BYTES,
     DIGESTS_SHARE,
@@ -98,3 +100,16 @@ print(json.dumps({"peak": d.engine.peak_rss_bytes, "mismatched": n}))
 
 def test_the_default_is_a_part_of_the_machine() -> None:
     assert 1 << 28 < default_budget().total < 1 << 44
+
+
+def test_a_disk_that_digests_fill_is_told_as_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "keys.csv"
+    path.write_text("ID\n" + "".join(f"{at}\n" for at in range(200_000)))
+    little = f"{BASE_BYTES + (40 << 20)}"
+    with small_disk("2m") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        with pytest.raises(DiskFull) as caught:
+            rx.diff(path, path, keys="ID", memory_budget=little)
+    assert caught.value.why == "ENOSPC"
