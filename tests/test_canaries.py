@@ -239,7 +239,7 @@ PLACES = [
 ]
 STEPS = [
     *PLACES,
-    "recon_engine.pipeline.read_header",
+    "recon_engine.pipeline.open_input",
     "recon_engine.journal.new_run",
     "recon_engine.inbox.classify",
     "recon_engine.artifacts._frame",
