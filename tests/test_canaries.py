@@ -195,7 +195,7 @@ PLACES = [
 ]
 STEPS = [
     *PLACES,
-    "recon_engine.pipeline.read_header",
+    "recon_engine.pipeline.open_input",
     "recon_engine.journal.new_run",
     "recon_engine.inbox.classify",
     "recon_engine.artifacts._frame",
@@ -203,7 +203,7 @@ STEPS = [
     "recon_engine.artifacts.manifest",
     "recon_engine.database._metrics",
     "recon_engine.database._Batches.arrow",
-    "recon_engine.database._check_rows",
+    "recon_engine.database._swap",
     "recon_engine.storage.LocalFolder.identify",
     "recon_engine.storage.LocalFolder.fetch",
     "recon_engine.storage.LocalFolder.put",
