@@ -38,6 +38,7 @@ def diff(
     keys: str | Sequence[str],
     ignore: str | Sequence[str] = (),
     renames: Mapping[str, str] | None = None,
+    rules: Mapping[str, str | Sequence[str]] | None = None,
     on_duplicate_keys: str = "pair",
     on_schema_drift: str = "refuse",
     delimiter: str = ",",
@@ -48,13 +49,15 @@ def diff(
 
     `old`, `new`: a path, an `s3://` URL, a polars frame, or anything with
     `__arrow_c_stream__`; neither is changed. `renames` maps names in OLD to names in
-    NEW. `memory_budget`, such as "2GiB", is 60% of what there is by default. Raises a
+    NEW. `rules` says by column what else is equal: `{"PAID": "decimal", "*": "trim"}`.
+    `memory_budget`, such as "2GiB", is 60% of what there is by default. Raises a
     ReconError, which says what, where, why and how to mend it.
     """
     options = Options(
         keys=_names(keys),
         ignore=_names(ignore),
         renames=dict(renames or {}),
+        rules={name: _names(each) for name, each in (rules or {}).items()},
         on_duplicate_keys=_policy(OnDuplicateKeys, on_duplicate_keys),
         on_schema_drift=_policy(OnSchemaDrift, on_schema_drift),
         delimiter=delimiter,

@@ -47,11 +47,13 @@ class Options:
     """How two tables are compared; part of a run's identity.
 
     `renames` maps a column's name in OLD to its name in NEW; results use OLD's.
+    `rules` are spelled as in `rules.parse`, by column; `*` is every compared column.
     """
 
     keys: tuple[str, ...]
     ignore: tuple[str, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     on_duplicate_keys: OnDuplicateKeys = OnDuplicateKeys.PAIR
     on_schema_drift: OnSchemaDrift = OnSchemaDrift.REFUSE
     delimiter: str = ","

@@ -10,10 +10,13 @@ Rules are reflexive: cells of equal bytes are equal under each of them.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
@@ -22,7 +25,7 @@ from recon_engine.errors import ConfigError, did_you_mean
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 # The gate refuses NUL, so no text of a file is taken for a normal form.
 NORMAL: Final = "\0"
@@ -42,6 +45,10 @@ class Rule(Protocol):
     def normal(self, text: pl.Expr) -> pl.Expr:
         """The normal form of a text; the text itself where it cannot be read."""
         ...
+
+
+Rules = Mapping[str, Sequence[Rule]]
+NO_RULES: Final[Rules] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,7 @@ class Number:
         below = text.str.starts_with("-") & (size != ".")
         sign = pl.when(below).then(pl.lit("-")).otherwise(pl.lit("+"))
         number = text.str.contains(NUMBER) & text.str.contains(DIGIT)
-        return pl.when(number).then(NORMAL + sign + size).otherwise(text)
+        return pl.when(number).then(NORMAL + sign + "0" + size).otherwise(text)
 
     def near(self, old: pl.Series, new: pl.Series) -> pl.Series:
         """Of normal forms, whether both are numbers, and within the tolerance."""
@@ -169,13 +176,27 @@ class Day:
         )
 
 
+def normal_form(rules: Sequence[Rule], text: pl.Expr) -> pl.Expr:
+    """A text after all rules of a column, in order."""
+    return functools.reduce(lambda form, rule: rule.normal(form), rules, text)
+
+
+def tolerates(rules: Sequence[Rule]) -> bool:
+    """Whether texts of different normal forms may be equal: a distance is allowed."""
+    match rules:
+        case [*_, Number(least=least, share=share)]:
+            return bool(least or share)
+        case [*_, Day(within=within)]:
+            return within > 0
+        case _:
+            return False
+
+
 def equal(rules: Sequence[Rule], old: pl.Series, new: pl.Series) -> pl.Series:
     """Which pairs of texts are equal under the rules of a column, applied in order."""
-    cells = pl.DataFrame({"old": old, "new": new})
-    for rule in rules:
-        cells = cells.with_columns(
-            rule.normal(pl.col(side)).alias(side) for side in ("old", "new")
-        )
+    cells = pl.DataFrame({"old": old, "new": new}).select(
+        normal_form(rules, pl.col(side)).alias(side) for side in ("old", "new")
+    )
     same = cells["old"] == cells["new"]
     match rules:
         case [*_, Number() | Day() as last]:
