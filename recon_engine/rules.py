@@ -123,9 +123,11 @@ class Number:
             .otherwise(bare + ".")
         )
         below = text.str.starts_with("-") & (size != ".")
-        sign = pl.when(below).then(pl.lit("-")).otherwise(pl.lit("+"))
+        sign = (
+            pl.when(below).then(pl.lit(f"{NORMAL}-0")).otherwise(pl.lit(f"{NORMAL}+0"))
+        )
         number = text.str.contains(NUMBER) & text.str.contains(DIGIT)
-        return pl.when(number).then(NORMAL + sign + "0" + size).otherwise(text)
+        return pl.when(number).then(sign + size).otherwise(text)
 
     def near(self, old: pl.Series, new: pl.Series) -> pl.Series:
         """Of normal forms, whether both are numbers, and within the tolerance."""
