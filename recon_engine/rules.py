@@ -162,10 +162,8 @@ class Day:
     within: int = 0
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """The day, in days since 1970, by the first format that reads it."""
-        days = pl.coalesce(
-            text.str.to_date(each, strict=False) for each in self.formats
-        ).cast(pl.Int32)
+        """The day, in days since 1970, by the first format that writes it so."""
+        days = pl.coalesce(_day(text, each) for each in self.formats).cast(pl.Int32)
         read = NORMAL + days.cast(pl.String)
         return pl.when(days.is_not_null()).then(read).otherwise(text)
 
@@ -293,6 +291,12 @@ SPELLINGS: Final = (
     "zeropad(9)",
     "lstrip0",
 )
+
+
+def _day(text: pl.Expr, form: str) -> pl.Expr:
+    """Strictly: a reader of dates takes `2026015` for one as well."""
+    read = text.str.to_date(form, strict=False)
+    return pl.when(read.dt.strftime(form) == text).then(read)
 
 
 def _where_both_read(
