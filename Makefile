@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types imports packaging long model bench lock clean
+.PHONY: demo test check lint types imports packaging long model crash-matrix races reaction bench lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -29,6 +29,15 @@ packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py
+
+crash-matrix: $(VENV)/test  ## the program fails at every side effect; about 15 minutes
+	$(BIN)/python tests/crash_matrix.py docs/crash-matrix.md
+
+races: $(VENV)/test  ## 300 races of two and three workers; about 20 minutes
+	$(BIN)/python tests/races.py docs/races.md
+
+reaction: $(VENV)/test  ## SIGTERM all along a run of a gigabyte; about 10 minutes
+	$(BIN)/python tests/reaction.py
 
 model: $(VENV)/test  ## every interleaving of the run protocol, further than the tests go
 	$(BIN)/python tests/protocol_model.py

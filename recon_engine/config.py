@@ -96,6 +96,7 @@ class Options:
 class RunConfig:
     """One run of the pipeline; the three places are URLs or local folders.
 
+    `recompute`: a pair that has a result is reconciled again, as its next revision.
     `database` is a libpq connection string. It may hold a password, so it has no
     part in `repr`, in the run log or in the run's identity.
     """
@@ -107,6 +108,7 @@ class RunConfig:
     options: Options
     database: str = field(repr=False)
     fail_on_no_files: bool = False
+    recompute: bool = False
     budget: Budget | None = None
     stage_loader: StageLoader = StageLoader.ADBC
 

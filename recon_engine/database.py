@@ -8,12 +8,13 @@ readers see all of a run or nothing of it.
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import adbc_driver_manager
 import polars as pl
+import psycopg
 import pyarrow as pa
 
 from recon_engine.config import StageLoader
@@ -24,6 +25,7 @@ from recon_engine.errors import (
     ReconError,
     TransientError,
 )
+from recon_engine.failpoint import reached
 from recon_engine.kinds import KINDS
 from recon_engine.parallel import in_order
 from recon_engine.postgres import bulk, classified, connect
@@ -32,7 +34,7 @@ from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -62,6 +64,10 @@ ARROW: Final[Mapping[str, pa.DataType]] = {
     "uuid": pa.binary(16),
 }
 
+# How long a publication waits for readers of stage, and tidying up for anyone.
+LOCK_TIMEOUT: Final = "10s"
+ORPHAN_TIMEOUT: Final = "1s"
+
 # Two workers on one dataset would otherwise rename to the same name at once.
 ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text"
 UNIQUE_VIOLATION: Final = "23505"
@@ -71,7 +77,18 @@ UPDATE metrics.pipeline_run_log SET status = 'RECONCILED', step = 'archive',
 WHERE run_id = ($1::text)::uuid AND status = 'STARTED'
 RETURNING status
 """
-STATUS: Final = "SELECT status FROM metrics.pipeline_run_log WHERE run_id = %s"
+ORPHANS: Final = """
+SELECT t.tablename FROM pg_catalog.pg_tables t
+JOIN metrics.pipeline_run_log r ON t.tablename IN (
+    r.dataset || '_old__' || right(r.run_id::text, 8),
+    r.dataset || '_new__' || right(r.run_id::text, 8)
+)
+WHERE t.schemaname = 'stage' AND r.dataset = %s AND r.status <> 'STARTED'
+"""
+STATUS: Final = (
+    "SELECT status FROM metrics.pipeline_run_log WHERE run_id = %s FOR SHARE"
+)
+RECORDED: Final = frozenset({RunStatus.RECONCILED, RunStatus.SUCCEEDED})
 
 Row = dict[str, Any]
 
@@ -156,8 +173,10 @@ def load(
 def _load_by_adbc(conninfo: str, create: str, private: str, batches: _Batches) -> int:
     with bulk(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
+            reached("stage-create")
             cursor.execute(create)
             batches.ingest(cursor, private)
+        reached("stage-commit")
         connection.commit()
     return batches.rows
 
@@ -177,6 +196,7 @@ def _load_by_copy(
     options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"
     statement = f"COPY stage.{quoted(private)} FROM STDIN WITH ({options})"
     with connect(conninfo, autocommit=False) as connection:
+        reached("stage-create")
         connection.execute(create)
         with connection.cursor() as cursor:
             with cursor.copy(statement) as copy:
@@ -184,6 +204,7 @@ def _load_by_copy(
                     for block in _blocks(file.read(part).data):
                         copy.write(block)
                     advance(part.rows)
+            reached("stage-commit")
             return cursor.rowcount
 
 
@@ -255,17 +276,28 @@ class _Batches:
 
 
 def publish(conninfo: str, publication: Publication) -> None:
-    """Make a run visible, whole; raises LostRace when its pair has a result already."""
+    """Make a run visible, whole; raises LostRace when its pair has a result already.
+
+    Readers of stage are shut out only at its end, for as long as two renames take. A
+    reader who keeps them locked for `LOCK_TIMEOUT` makes it DatabaseUnavailable.
+    """
     with bulk(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '10s'")
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
             cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{publication.dataset}",))
+            reached("publish-mark")
             _mark_reconciled(cursor, publication)
-            for table in publication.stage:
-                _swap(cursor, table)
+            reached("publish-metrics")
             for name, rows in _metrics(publication).items():
                 _insert(cursor, name, rows)
+            for table in publication.stage:
+                _check_rows(cursor, table)
+            for table in publication.stage:
+                reached("publish-swap")
+                _swap(cursor, table)
+        reached("publish-commit")
         unheard = _commit(connection)
+    reached("publish-confirm")
     _confirm(conninfo, publication.run_id, unheard)
 
 
@@ -280,9 +312,13 @@ def _commit(connection: Any) -> ReconError | None:
 
 
 def _confirm(conninfo: str, run_id: UUID, unheard: ReconError | None) -> None:
-    """A commit after an error returns without one and rolls back: ask, never assume."""
+    """A commit after an error returns without one and rolls back: ask, never assume.
+
+    One that is still in the balance is waited for.
+    """
     try:
         with connect(conninfo) as connection:
+            connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
             row = connection.execute(STATUS, [run_id]).fetchone()
     except TransientError as error:
         raise CommitUnknown(
@@ -290,28 +326,50 @@ def _confirm(conninfo: str, run_id: UUID, unheard: ReconError | None) -> None:
             why=error.why,
             help="run again: that run finds out, and finishes the archive",
         ) from None
-    if row is None or row[0] != RunStatus.RECONCILED:
+    if row is None or row[0] not in RECORDED:
         raise unheard or DatabaseUnavailable(
             "Postgres rolled the publication back", help="run again"
         )
 
 
-def discard(conninfo: str, tables: Sequence[str]) -> None:
+def discard(conninfo: str, tables: Iterable[str]) -> None:
     """Drop private stage tables that will not be published."""
+    reached("discard")
     with connect(conninfo) as connection:
         for name in tables:
             connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(name)}")
 
 
-def _swap(cursor: Any, table: StageTable) -> None:
-    """Check the rows of a private table and give it the name that readers know."""
-    private, public = quoted(table.private), quoted(table.public)
-    cursor.execute(f"SELECT count(*) FROM stage.{private}")  # noqa: S608 - quoted
+def discard_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
+    """Drop the private stage tables of runs that ended; answer their names.
+
+    A run that is STARTED keeps its own: it may come from another inbound place, under
+    another lock. What someone looks at right now is left to the next run.
+    """
+    dropped = []
+    with classified():
+        for (name,) in connection.execute(ORPHANS, [dataset]).fetchall():
+            reached("recover-sweep")
+            with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = '{ORPHAN_TIMEOUT}'")
+                connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(name)}")
+                dropped.append(name)
+    return dropped
+
+
+def _check_rows(cursor: Any, table: StageTable) -> None:
+    """What was loaded is what stage holds."""
+    cursor.execute(f"SELECT count(*) FROM stage.{quoted(table.private)}")  # noqa: S608 - quoted
     found = cursor.fetchone()[0]
     if found != table.rows:
         raise InternalError(
             f"stage holds {found:,} rows where {table.rows:,} were loaded"
         )
+
+
+def _swap(cursor: Any, table: StageTable) -> None:
+    """Give a private table the name that readers know."""
+    private, public = quoted(table.private), quoted(table.public)
     cursor.execute(f"DROP TABLE IF EXISTS stage.{public}")
     cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")
 

@@ -21,6 +21,7 @@ ReconError
 │   ├── DiskFull                no room to work in
 │   ├── OutOfBudget             the memory budget is too small for this pair
 │   └── ArchiveConflict         an input was replaced before it was archived
+├── Interrupted                 a signal ended the work; run it again           130, 143
 └── InternalError               a law of the reconciliation does not hold       exit 70
 
 The `status` of each class is a row of `recon statuses`.
@@ -39,6 +40,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from signal import Signals
 
 
 NAME = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
@@ -200,6 +202,21 @@ class ArchiveConflict(TransientError):
     """An input was replaced after its result was recorded; the new one stays."""
 
     status = "ARCHIVE_CONFLICT"
+
+
+class Interrupted(ReconError):
+    """A signal ended the work before there was a result."""
+
+    status = "INTERRUPTED"
+
+    def __init__(self, number: Signals, *, why: str | None = None) -> None:
+        """`number` is the signal: SIGINT for Ctrl-C, or SIGTERM."""
+        super().__init__(
+            f"stopped by {number.name}",
+            why=why,
+            help="nothing is lost and nothing half done; run again",
+        )
+        self.exit_code = 128 + number
 
 
 class InternalError(ReconError):

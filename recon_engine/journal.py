@@ -8,16 +8,17 @@ import os
 import platform
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from recon_engine.errors import Busy, ReconError
+from recon_engine.failpoint import reached
 from recon_engine.model import SIDES, FilePair, RunRecord, SourceFile
 from recon_engine.postgres import classified, connect
-from recon_engine.status import STATUSES, RunStatus
+from recon_engine.status import STATUSES, RunStatus, exit_code_of, status_of
 from recon_engine.version import __version__
 
 
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     import psycopg
 
     from recon_engine.config import RunConfig
+    from recon_engine.errors import Interrupted
 
 
 # A recorded result can only succeed: nothing that happens afterwards takes it back.
 ENDING = {RunStatus.SUCCEEDED: [RunStatus.RECONCILED]}
 
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 ABANDON = """
 UPDATE metrics.pipeline_run_log SET status = 'ABANDONED', finished_ts = now(),
     error_message = 'the worker ended without a word, before a result was recorded'
@@ -43,6 +46,11 @@ UNFINISHED = """
 SELECT * FROM metrics.pipeline_run_log
 WHERE dataset = %s AND config->>'inbound' = %s AND status = 'RECONCILED'
 ORDER BY run_ts
+"""
+INTERRUPT = """
+UPDATE metrics.pipeline_run_log SET status = 'INTERRUPTED', exit_code = %s,
+    error_code = 'INTERRUPTED', error_message = %s, finished_ts = now()
+WHERE run_id = %s AND status = 'STARTED'
 """
 RESULT = """
 SELECT run_id FROM metrics.pipeline_run_log
@@ -58,6 +66,7 @@ class Run:
     dataset: str
     started: datetime
     pair: FilePair | None = None
+    revision: int = 1
     steps: list[tuple[str, datetime, float]] = field(default_factory=list)
 
     @contextmanager
@@ -79,6 +88,7 @@ class Journal:
 
     def abandon_dead_runs(self) -> list[UUID]:
         """Mark runs that started and never ended: with the lock ours, they are dead."""
+        reached("recover-abandon")
         with classified():
             rows = self.connection.execute(ABANDON, self._place).fetchall()
         return [row[0] for row in rows]
@@ -90,28 +100,46 @@ class Journal:
             names = [column.name for column in cursor.description or ()]
             rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         return [
-            Run(row["run_id"], row["dataset"], row["run_ts"], _pair(row))
+            Run(
+                row["run_id"],
+                row["dataset"],
+                row["run_ts"],
+                _pair(row),
+                row["revision"],
+            )
             for row in rows
         ]
 
-    def result_of(self, fingerprint: str) -> UUID | None:
-        """The run that has already reconciled this very pair in this very way."""
+    def results_of(self, pair: FilePair) -> list[UUID]:
+        """The runs that reconciled this very pair in this very way, by revision."""
+        found: list[UUID] = []
+        while run_id := self.result_of(pair, 1 + len(found)):
+            found.append(run_id)
+        return found
+
+    def result_of(self, pair: FilePair, revision: int) -> UUID | None:
+        """The run with this revision of the result of a pair."""
         with classified():
-            row = self.connection.execute(RESULT, [fingerprint]).fetchone()
+            row = self.connection.execute(
+                RESULT, [fingerprint(self.config, pair, revision)]
+            ).fetchone()
         return row[0] if row else None
 
-    def start(self, pair: FilePair, fingerprint: str) -> Run:
+    def start(self, pair: FilePair, revision: int = 1) -> Run:
         """Log that work on a pair begins."""
-        run = new_run(self.config.dataset, pair)
+        run = new_run(self.config.dataset, pair, revision)
+        run_fp = fingerprint(self.config, pair, revision)
         with classified():
             row = self.connection.execute(
                 "SELECT count(*) FROM metrics.pipeline_run_log WHERE run_fp = %s",
-                [fingerprint],
+                [run_fp],
             ).fetchone()
+        reached("start")
         self._insert(
             run,
             status=RunStatus.STARTED,
-            run_fp=fingerprint,
+            run_fp=run_fp,
+            revision=revision,
             attempt=1 + (row[0] if row else 0),
             step="fetch",
             **_identity(pair),
@@ -126,28 +154,25 @@ class Journal:
     ) -> RunRecord:
         """Log an attempt that did not get as far as working on a pair."""
         run = new_run(self.config.dataset)
-        ended = status if error is None else RunStatus(error.status)
-        record = record_of(run, self.config, ended, message)
+        record = record_of(run, self.config, status, message, error)
+        reached("note")
         self._insert(
             run,
             status=status,
             exit_code=record.exit_code,
-            error_code=None if record.exit_code == 0 else ended,
+            error_code=None if record.exit_code == 0 else record.status,
             error_message=message,
             finished_ts=record.finished,
         )
         return record
 
     def close(
-        self,
-        run: Run,
-        status: RunStatus,
-        error: ReconError | None = None,
-        exit_code: int | None = None,
+        self, run: Run, status: RunStatus, error: ReconError | None = None
     ) -> RunRecord:
         """Log how a run ended. `SUCCEEDED` with an error: done, with a warning."""
-        ended = RunStatus(error.status) if error else status
-        record = record_of(run, self.config, ended, error.message if error else None)
+        message = error.message if error else None
+        record = record_of(run, self.config, status, message, error)
+        reached("close")
         with classified():
             self.connection.execute(
                 "UPDATE metrics.pipeline_run_log SET status = %s, exit_code = %s,"
@@ -155,7 +180,7 @@ class Journal:
                 " WHERE run_id = %s AND status = ANY(%s)",
                 [
                     status,
-                    record.exit_code if exit_code is None else exit_code,
+                    record.exit_code,
                     error.status if error else None,
                     record.message,
                     record.finished,
@@ -164,12 +189,28 @@ class Journal:
                     ENDING.get(status, [RunStatus.STARTED]),
                 ],
             )
+            reached("close-steps")
             self.connection.cursor().executemany(
                 "INSERT INTO metrics.run_step VALUES (%s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING",
                 [(run.run_id, *step) for step in run.steps],
             )
         return record
+
+    def interrupt(self, run: Run, error: Interrupted) -> RunRecord | None:
+        """Log that a run was stopped, so that its worker cannot publish any more.
+
+        None when it has published. DatabaseUnavailable when it is about to.
+        """
+        reached("interrupt")
+        with classified():
+            self.connection.execute("SET lock_timeout = '300ms'")
+            stopped = self.connection.execute(
+                INTERRUPT, [error.exit_code, error.message, run.run_id]
+            )
+        if not stopped.rowcount:
+            return None
+        return record_of(run, self.config, RunStatus.INTERRUPTED, error.message, error)
 
     @property
     def _place(self) -> tuple[str, str]:
@@ -213,31 +254,51 @@ def opened(config: RunConfig) -> Iterator[Journal]:
                 why=f"it holds the lock of {config.inbound}",
                 help="wait for it, or stop it; then run again",
             )
+        try:
+            yield Journal(connection, config)
+        finally:
+            # Or the next run might come before Postgres has seen this one leave.
+            with suppress(ReconError), classified():
+                connection.execute(UNLOCK, [name])
+
+
+@contextmanager
+def beside(config: RunConfig) -> Iterator[Journal]:
+    """The journal for a last word from beside the worker that has it opened."""
+    with connect(config.database) as connection:
         yield Journal(connection, config)
 
 
-def fingerprint(config: RunConfig, pair: FilePair) -> str:
+def fingerprint(config: RunConfig, pair: FilePair, revision: int = 1) -> str:
     """What makes two runs the same work: dataset, inputs, options. No clock."""
     inputs = [
         (file.uri, file.version or file.etag, file.size)
         for file in (pair.old, pair.new)
     ]
-    text = json.dumps([config.dataset, inputs, config.options.digest])
+    work = [config.dataset, inputs, config.options.digest]
+    text = json.dumps(work if revision == 1 else [*work, revision])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def new_run(dataset: str, pair: FilePair | None = None) -> Run:
+def new_run(dataset: str, pair: FilePair | None = None, revision: int = 1) -> Run:
     """A run that begins now."""
-    return Run(uuid7(), dataset, datetime.now(UTC), pair)
+    return Run(uuid7(), dataset, datetime.now(UTC), pair, revision)
 
 
 def record_of(
-    run: Run, config: RunConfig, status: RunStatus, message: str | None = None
+    run: Run,
+    config: RunConfig,
+    status: RunStatus,
+    message: str | None = None,
+    error: ReconError | None = None,
 ) -> RunRecord:
     """The end of a run as a value; NO_FILES fails only where that was asked for."""
-    code = STATUSES[status].exit_code
-    if status is RunStatus.NO_FILES and config.fail_on_no_files:
+    if error is not None:
+        status, code = status_of(error), exit_code_of(error)
+    elif status is RunStatus.NO_FILES and config.fail_on_no_files:
         code = 3
+    else:
+        code = STATUSES[status].exit_code
     now = datetime.now(UTC)
     return RunRecord(run.run_id, run.dataset, status, code, run.started, now, message)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,42 +17,41 @@ from recon_engine.database import (
     Publication,
     StageTable,
     discard,
-    fits_columns,
-    load,
+    discard_orphans,
     publish,
     stage_name,
 )
 from recon_engine.errors import (
     ArchiveConflict,
     Busy,
-    ConfigError,
+    Interrupted,
     ReconError,
     unforeseen,
 )
+from recon_engine.failpoint import reached
 from recon_engine.header import read_header
-from recon_engine.journal import Journal, Run, fingerprint, new_run, opened, record_of
+from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
 from recon_engine.model import SIDES, FilePair, RunRecord
 from recon_engine.parallel import in_order
+from recon_engine.places import Places
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import read, reconcile
+from recon_engine.staging import staging
 from recon_engine.status import RunStatus, status_of
-from recon_engine.storage import Storage, open_storage
+from recon_engine.stop import Stop
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
     from uuid import UUID
 
     from recon_engine.config import RunConfig
-    from recon_engine.csvfile import CsvFile
     from recon_engine.header import Header
     from recon_engine.model import SourceFile
     from recon_engine.reconcile import Reading
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.storage import Storage
 
-
-CTRL_C = 130
 
 log = logging.getLogger(__name__)
 
@@ -68,70 +66,51 @@ class Outcome:
     artifacts_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The three places of a run."""
-
-    inbound: Storage
-    processed: Storage
-    out: Storage
-
-    @classmethod
-    def of(cls, config: RunConfig) -> Places:
-        """Open them; results and processed files never go where inputs come from."""
-        urls = (config.inbound, config.processed, config.out)
-        inbound, processed, out = (open_storage(url) for url in urls)
-        if len({inbound.url, processed.url, out.url}) < len(urls):
-            raise ConfigError(
-                "two of inbound, processed and out are the same place",
-                why=f"{inbound.url}, {processed.url}, {out.url}",
-                help="give inputs, processed inputs and results a place each",
-            )
-        return cls(inbound, processed, out)
-
-    def named_in(self, config: RunConfig) -> RunConfig:
-        """The configuration with the one spelling of each place."""
-        return replace(
-            config,
-            inbound=self.inbound.url,
-            processed=self.processed.url,
-            out=self.out.url,
-        )
-
-
-def run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
+def run(
+    config: RunConfig, progress: Progress = SILENT, stop: Stop[Outcome] | None = None
+) -> Outcome:
     """Reconcile the pair in inbound, record the result, archive the inputs.
 
     However it ends, it is in the run log and in the answer. It raises only where there
     is no log to write to: ConfigError, PermissionDenied, DatabaseUnavailable, Busy.
+    A requested `stop` ends it as INTERRUPTED until the result is recorded; what comes
+    then is finished.
     """
+    stop = stop or Stop()
+    progress = stop.watching(progress)
     places = Places.of(config)
     config = places.named_in(config)
     with opened(config) as journal:  # 0 lock
         try:
-            _recover(journal, places)  # 1 recover
+            stop.undone_by(lambda error: _stopped_early(config, error))
+            _recover(journal, places, stop)  # 1 recover
             pair = _find_pair(places.inbound)  # 2 list, 3 identify
             if pair is None:
-                return Outcome(journal.note(RunStatus.NO_FILES, inbox.NO_DATA))
-            identity = fingerprint(config, pair)
-            if earlier := journal.result_of(identity):
-                return _already_done(journal, places, earlier, pair)
-            attempt = journal.start(pair, identity)
+                return Outcome(journal.note(RunStatus.NO_FILES, _no_data(config)))
+            earlier = journal.results_of(pair)
+            if earlier and not config.recompute:
+                return _already_done(journal, places, earlier[-1], pair)
+            stop.check()
+            attempt = journal.start(pair, revision=1 + len(earlier))
         except ReconError as error:
             return _not_begun(journal, error)
         except Exception as error:
             log.debug("unforeseen", exc_info=error)
             return _not_begun(journal, unforeseen(error))
-        return _Attempt(config, places, journal, attempt, pair, progress).run()
+        return _Attempt(config, places, journal, attempt, pair, progress, stop).run()
 
 
-def dry_run(config: RunConfig, progress: Progress = SILENT) -> Outcome:
+def dry_run(
+    config: RunConfig, progress: Progress = SILENT, stop: Stop[Outcome] | None = None
+) -> Outcome:
     """Reconcile the pair in inbound; write and move nothing, ask no database."""
+    progress = (stop or Stop()).watching(progress)
     places = Places.of(config)
     attempt = new_run(config.dataset)
     pair = _find_pair(places.inbound)
     if pair is None:
-        return Outcome(record_of(attempt, config, RunStatus.NO_FILES, inbox.NO_DATA))
+        message = _no_data(config)
+        return Outcome(record_of(attempt, config, RunStatus.NO_FILES, message))
     with _spool() as folder:
         files = _fetch(places, pair, config, folder, progress)
         with read(*files, config.options, progress, budget=config.budget) as reading:
@@ -149,6 +128,7 @@ class _Attempt:
     attempt: Run
     pair: FilePair
     progress: Progress
+    stop: Stop[Outcome]
     result: Reconciliation | None = None
     artifacts_at: str | None = None
     published: bool = False
@@ -156,12 +136,13 @@ class _Attempt:
     def run(self) -> Outcome:
         """Do the work, and log how it ended."""
         self.progress.bind(run_id=str(self.attempt.run_id), dataset=self.config.dataset)
+        self.stop.undone_by(self.give_up)
         try:
             return self.work()
         except LostRace:
             return self.lost()
         except KeyboardInterrupt:
-            self.close(RunStatus.INTERRUPTED, exit_code=CTRL_C)
+            self.close(RunStatus.INTERRUPTED, Interrupted(signal.SIGINT))
             raise
         except ReconError as error:
             return self.failed(error)
@@ -178,7 +159,9 @@ class _Attempt:
                 )  # 4 fetch
             with (
                 self.reading(spooled) as reading,
-                self.staging(*reading.files) as staged,  # 5 stage
+                staging(
+                    self.config, self.attempt.run_id, reading.files, self.progress
+                ) as staged,  # 5 stage
             ):
                 with self.attempt.step("compare"):
                     self.result = reconcile(reading, self.progress)  # 6 compare
@@ -186,6 +169,7 @@ class _Attempt:
                     written = self.write(self.result, folder)  # 7 write
                 with self.attempt.step("stage"):
                     tables = [table.result() for table in staged]
+            self.stop.pass_by()
             with self.attempt.step("publish"), self.progress.step("publish"):
                 self.publish(self.result, tables, written)  # 8 publish
         with self.attempt.step("archive"), self.progress.step("archive"):
@@ -207,42 +191,6 @@ class _Attempt:
                 reading = stack.enter_context(read_)
             yield reading
 
-    @contextmanager
-    def staging(self, old: CsvFile, new: CsvFile) -> Iterator[list[Future[StageTable]]]:
-        """Load both files behind the comparison; if that fails, stop and drop them."""
-        stop = threading.Event()
-        with ThreadPoolExecutor(2, thread_name_prefix="stage") as pool:
-            loads = [
-                pool.submit(self.load, side, file, stop)
-                for side, file in zip(SIDES, (old, new), strict=True)
-            ]
-            try:
-                yield loads
-            except BaseException:
-                stop.set()
-                raise
-
-    def load(self, side: str, file: CsvFile, stop: threading.Event) -> StageTable:
-        """Load one file into its private stage table."""
-        if not fits_columns(file.columns):
-            log.warning("stage_as_array", extra={"columns": len(file.columns)})
-        with self.progress.step(f"stage {side}", total=file.rows) as advance:
-
-            def advance_or_stop(rows: int) -> None:
-                if stop.is_set():
-                    raise InterruptedError
-                advance(rows)
-
-            return load(
-                self.config.database,
-                self.config.dataset,
-                side,
-                self.attempt.run_id,
-                file,
-                advance_or_stop,
-                self.config.stage_loader,
-            )
-
     def write(self, result: Reconciliation, folder: Path) -> list[Artifact]:
         """Store the artifacts, and the manifest when all it names is there."""
         run_id, dataset = str(self.attempt.run_id), self.config.dataset
@@ -251,10 +199,12 @@ class _Attempt:
         out.mkdir()
         written, stored = [], []
         for each in artifacts.write(result, out):
+            reached("artifact")
             uri = self.places.out.put(each.path, f"{prefix}/{each.name}")
             written.append(each)
             stored.append(Artifact(each.name, uri, each.sha256, each.bytes, each.rows))
         manifest = artifacts.manifest(result, written, run_id=run_id, dataset=dataset)
+        reached("manifest")
         self.places.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
         self.artifacts_at = f"{self.places.out.url}{prefix}/"
         return stored
@@ -288,7 +238,7 @@ class _Attempt:
 
     def lost(self) -> Outcome:
         """Another worker was first: drop own work, and help it to archive."""
-        earlier = self.journal.result_of(fingerprint(self.config, self.pair))
+        earlier = self.journal.result_of(self.pair, self.attempt.revision)
         if earlier is None:
             return self.failed(
                 Busy(
@@ -300,22 +250,32 @@ class _Attempt:
         warning = _archive(self.places, self.config.dataset, earlier, self.pair)
         return Outcome(self.close(RunStatus.ALREADY_DONE, warning), error=warning)
 
-    def close(
-        self,
-        status: RunStatus,
-        error: ReconError | None = None,
-        exit_code: int | None = None,
-    ) -> RunRecord:
+    def give_up(self, error: Interrupted) -> Outcome | None:
+        """End the attempt from beside its worker; None if it has a result, or may."""
+        record = None
+        with suppress(ReconError), beside(self.config) as journal:
+            record = journal.interrupt(self.attempt, error)
+        if record is None:
+            return None
+        self.drop()
+        return Outcome(record, error=error)
+
+    def close(self, status: RunStatus, error: ReconError | None = None) -> RunRecord:
         """Log how the attempt ended, unless its result is recorded: that stands."""
         if self.published:
             message = error.message if error else None
-            return record_of(self.attempt, self.config, status, message)
-        names = [
-            stage_name(self.config.dataset, side, self.attempt.run_id) for side in SIDES
-        ]
+            return record_of(self.attempt, self.config, status, message, error)
+        self.drop()
+        return self.journal.close(self.attempt, status, error)
+
+    def drop(self) -> None:
+        """Drop the stage tables of this attempt; if not now, the next run does."""
+        dataset, run_id = self.config.dataset, self.attempt.run_id
         with suppress(ReconError):
-            discard(self.config.database, names)
-        return self.journal.close(self.attempt, status, error, exit_code)
+            discard(
+                self.config.database,
+                [stage_name(dataset, side, run_id) for side in SIDES],
+            )
 
 
 def _not_begun(journal: Journal, error: ReconError) -> Outcome:
@@ -323,17 +283,36 @@ def _not_begun(journal: Journal, error: ReconError) -> Outcome:
     return Outcome(journal.note(status_of(error), error.message, error), error=error)
 
 
-def _recover(journal: Journal, places: Places) -> None:
-    """Finish what earlier runs recorded; give up what they did not."""
+def _stopped_early(config: RunConfig, error: Interrupted) -> Outcome:
+    """The same, from beside a worker that does not answer."""
+    with beside(config) as journal:
+        return _not_begun(journal, error)
+
+
+def _recover(journal: Journal, places: Places, stop: Stop[Outcome]) -> None:
+    """Finish what earlier runs recorded; give up what they did not, and tidy up."""
     for run_id in journal.abandon_dead_runs():
         log.warning("run_abandoned", extra={"dead_run_id": str(run_id)})
+    for table in discard_orphans(journal.connection, journal.config.dataset):
+        log.warning("orphan_dropped", extra={"table": table})
     for unfinished in journal.unfinished():
         if unfinished.pair is not None:
+            stop.check()
             log.warning("run_resumed", extra={"dead_run_id": str(unfinished.run_id)})
+            reached("recover-resume")
             warning = _archive(
                 places, unfinished.dataset, unfinished.run_id, unfinished.pair
             )
             journal.close(unfinished, RunStatus.SUCCEEDED, warning)
+
+
+def _no_data(config: RunConfig) -> str:
+    if not config.recompute:
+        return inbox.NO_DATA
+    return (
+        f"{inbox.NO_DATA}; to recompute a result, copy its inputs back there from"
+        f" {config.processed}{config.dataset}/<run_id>/"
+    )
 
 
 def _find_pair(inbound: Storage) -> FilePair | None:
@@ -364,6 +343,7 @@ def _fetch(
 
     def spooled(side: str, file: SourceFile) -> Header:
         path = folder / f"{side}.csv"
+        reached("fetch")
         with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
             places.inbound.fetch(file, path, advance)
         return read_header(path, uri=file.uri, delimiter=config.options.delimiter)
@@ -382,12 +362,14 @@ def _archive(
     try:
         for file in both:
             name = f"{dataset}/{run_id}/{file.name}"
+            reached("archive-copy")
             places.processed.archive(file, places.inbound, name)
     except ArchiveConflict as conflict:
         return _warned(conflict)
     warning = None
     for file in both:
         try:
+            reached("archive-remove")
             places.inbound.remove(file)
         except ArchiveConflict as conflict:
             warning = _warned(conflict)

@@ -38,6 +38,12 @@ CLASSES: Final[
         "Postgres refuses these credentials",
         "check user, password and grants",
     ),
+    (
+        ("55P03",),
+        DatabaseUnavailable,
+        "another session keeps a table locked that this run replaces or writes",
+        "end the transaction that a reader left open (pg_stat_activity), run again",
+    ),
     (("53100",), DiskFull, "the disk of Postgres is full", "make room, then run again"),
     (
         ("42P01", "3F000", "42703"),

@@ -6,6 +6,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from recon_engine.errors import Interrupted
+
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,3 +112,10 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
 def status_of(error: ReconError) -> RunStatus:
     """The row of the table that an error ends a run with."""
     return RunStatus(error.status)
+
+
+def exit_code_of(error: ReconError) -> int:
+    """The exit code of its status; of an interruption, that of its signal."""
+    if isinstance(error, Interrupted):
+        return error.exit_code
+    return STATUSES[status_of(error)].exit_code

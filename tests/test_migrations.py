@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[object, ...]]
 
 
-FIRST = "0001_reconciliation.sql"
+ALL = ("0001_reconciliation.sql", "0002_revisions_and_history.sql")
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
     "artifact",
@@ -139,7 +139,7 @@ def tables(conninfo: str) -> set[str]:
 
 
 def test_applies_everything_once_and_then_nothing(database: str) -> None:
-    assert migrations.apply(database) == (FIRST,)
+    assert migrations.apply(database) == ALL
     assert migrations.apply(database) == ()
     assert tables(database) == TABLES
 
@@ -148,13 +148,13 @@ def test_applies_everything_once_and_then_nothing(database: str) -> None:
 def test_applies_to_postgresql_15(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECON_PG_BIN", str(DEBIAN))
     with localpg.server(durable=False) as conninfo:
-        assert migrations.apply(conninfo) == (FIRST,)
+        assert migrations.apply(conninfo) == ALL
 
 
 def test_many_at_once_apply_exactly_once(database: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         done = list(threads.map(migrations.apply, [database] * 4))
-    assert sorted(done) == [(), (), (), (FIRST,)]
+    assert sorted(done) == [(), (), (), ALL]
 
 
 def test_an_up_to_date_database_needs_no_right_to_change_it(

@@ -22,6 +22,7 @@ from recon_engine.errors import Busy, ConfigError, DatabaseUnavailable
 from recon_engine.gate import open_csv
 from recon_engine.journal import new_run, opened
 from recon_engine.migrations import schemas
+from recon_engine.places import Places
 from recon_engine.status import RunStatus
 
 
@@ -533,7 +534,7 @@ def test_of_two_workers_without_a_lock_one_records(
 
 
 def test_a_dataset_that_is_being_reconciled_is_busy(folders: FolderSite) -> None:
-    places = pipeline.Places.of(folders.config())
+    places = Places.of(folders.config())
     with opened(places.named_in(folders.config())), pytest.raises(Busy):
         folders.run()
 

@@ -7,13 +7,14 @@ import os
 import sys
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recon_cli import options as o
 from recon_cli import session
 from recon_cli.options import Format
+from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.config import (
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -22,6 +23,8 @@ from recon_engine.config import (
     StageLoader,
 )
 from recon_engine.errors import ConfigError
+from recon_engine.failpoint import reached
+from recon_engine.status import STATUSES, RunStatus
 
 
 if TYPE_CHECKING:
@@ -94,8 +97,11 @@ def diff(
             detail_limit,
         )  # fmt: skip
         with session.watching(logged=False) as progress:
-            result = compare(
-                old, new, settings, progress, budget=_budget(memory_budget)
+            budget = _budget(memory_budget)
+            result = on_worker(
+                lambda stop: compare(
+                    old, new, settings, stop.watching(progress), budget=budget
+                )
             )
         render.show(result, form)
         render.write_all(result, writers)
@@ -121,6 +127,7 @@ def run(
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
     fail_on_no_files: o.FailOnNoFiles = False,
+    recompute: o.Recompute = False,
     dry_run: o.DryRun = False,
 ) -> None:
     """Reconcile the pair in inbound, record the result, archive the inputs."""
@@ -144,10 +151,11 @@ def run(
                 options=settings,
                 database=conninfo,
                 fail_on_no_files=fail_on_no_files,
+                recompute=recompute,
                 budget=_budget(memory_budget),
                 stage_loader=stage_loader,
             )
-            outcome = work(config, progress)
+            outcome = on_worker(lambda stop: work(config, progress, stop))
         if dry_run and outcome.result is not None:
             render.show(outcome.result, form)
             raise typer.Exit(int(fail_on_diff and not outcome.result.agrees))
@@ -169,7 +177,9 @@ def demo(
         config = demo.prepare(folder, rows=rows)
         with session.embedded(session.EMBEDDED) as conninfo:
             with session.watching(logged=False) as progress:
-                outcome = pipeline.run(config(conninfo), progress)
+                outcome = on_worker(
+                    lambda stop: pipeline.run(config(conninfo), progress, stop)
+                )
             render.outcome(outcome, Format.TABLE)
             if outcome.result is not None:
                 render.tour(conninfo, outcome, folder)
@@ -207,7 +217,6 @@ def statuses(form: o.OutputFormat = Format.TABLE) -> None:
     """How a run can end: status, exit code, whether to retry, meaning."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine.status import STATUSES
 
         names = ("status", "exit", "retry", "meaning")
         table = [
@@ -273,6 +282,7 @@ def _conclude(
     """Show how a run ended and leave with its exit code."""
     from recon_cli import render
 
+    reached("report")
     if outcome.error is not None and outcome.result is None:
         code, facts = outcome.record.exit_code, render.run_facts(outcome)
         session.fail(outcome.error, form, code, facts)
@@ -291,19 +301,28 @@ def run_as_in_the_original() -> None:
 
 
 def main() -> None:
-    """Run the command line; a wrong one is reported in the format it asks for."""
+    """Run the command line and end the process with its exit code."""
+    listen()
     try:
-        sys.exit(app(prog_name="recon", standalone_mode=False))
+        code = app(prog_name="recon", standalone_mode=False)
+    except Signalled as signalled:
+        code = signalled.exit_code
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        if not _wants_json(sys.argv):
-            error.show()  # type: ignore[attr-defined]
-            sys.exit(2)
-        usage = ConfigError(error.format_message(), help="recon COMMAND --help")
-    with suppress(typer.Exit):
-        session.fail(usage, Format.JSON)
-    sys.exit(2)
+        code = _wrong(error)
+    leave(code)
+
+
+def _wrong(error: Any) -> int:
+    """Report a wrong command line in the format it asks for."""
+    if _wants_json(sys.argv):
+        with suppress(typer.Exit):
+            usage = ConfigError(error.format_message(), help="recon COMMAND --help")
+            session.fail(usage, Format.JSON)
+    else:
+        error.show()
+    return STATUSES[RunStatus.USAGE_ERROR].exit_code
 
 
 def _wants_json(arguments: list[str]) -> bool:

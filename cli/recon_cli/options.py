@@ -142,6 +142,14 @@ FailOnNoFiles = Annotated[
         help="Exit 3 when inbound holds no data file.",
     ),
 ]
+Recompute = Annotated[
+    bool,
+    typer.Option(
+        "--recompute",
+        envvar="RECON_RECOMPUTE",
+        help="Reconcile a pair that has a result again, as its next revision.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(

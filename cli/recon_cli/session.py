@@ -14,7 +14,7 @@ import typer
 
 from recon_cli.options import Format
 from recon_engine.errors import ConfigError, ReconError, unforeseen
-from recon_engine.status import STATUSES, RunStatus, status_of
+from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ LIBPQ: Final = (
     "PGDATABASE",
     "PGSERVICE",
 )
-INTERRUPTED: Final = 130
 
 debug = False
 
@@ -46,8 +45,6 @@ def reporting(form: Format = Format.TABLE) -> Iterator[None]:
         yield
     except ReconError as error:
         fail(error, form)
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever read stdout has seen enough; keep the interpreter from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -68,7 +65,7 @@ def fail(
 ) -> NoReturn:
     """Report an error and leave: JSON on stdout, or text on stderr."""
     if exit_code is None:
-        exit_code = STATUSES[status_of(error)].exit_code
+        exit_code = exit_code_of(error)
     if form is Format.JSON:
         document = _as_json(error, exit_code) | ({"run": run} if run else {})
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))

@@ -1,0 +1,109 @@
+"""Named places just before each side effect, where a test can make the program fail.
+
+`RECON_FAILPOINT=publish-commit:kill` ends the process there with SIGKILL, `term` sends
+it SIGTERM and goes on, `hang` sends it SIGTERM and works on for ever, `raise` raises.
+`artifact:kill:3` does so when the place is reached for the third time. Without the
+variable, a failpoint is one comparison.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from typing import Final
+
+from recon_engine.errors import ConfigError
+
+
+VARIABLE: Final = "RECON_FAILPOINT"
+
+# In the order in which a run reaches them.
+NAMES: Final = (
+    "recover-abandon",
+    "recover-sweep",
+    "recover-resume",
+    "start",
+    "fetch",
+    "stage-create",
+    "stage-commit",
+    "artifact",
+    "manifest",
+    "publish-mark",
+    "publish-metrics",
+    "publish-swap",
+    "publish-commit",
+    "publish-confirm",
+    "archive-copy",
+    "archive-remove",
+    "discard",
+    "interrupt",
+    "close",
+    "close-steps",
+    "note",
+    "report",
+)
+ACTIONS: Final = ("kill", "term", "hang", "raise")
+HEARD_SECONDS: Final = 0.05
+
+log = logging.getLogger(__name__)
+
+
+class Reached(Exception):
+    """A failpoint was told to raise."""
+
+
+class Failpoint:
+    """One place, one action, and how often the place is still to be passed."""
+
+    def __init__(self, name: str, action: str, hit: int = 1) -> None:
+        """Act when `name` is reached for the `hit`th time."""
+        self.name = name
+        self.action = action
+        self._left = hit
+        self._lock = threading.Lock()
+
+    @classmethod
+    def parse(cls, text: str) -> Failpoint:
+        """`name:action` or `name:action:hit`."""
+        name, _, rest = text.partition(":")
+        action, _, hit = rest.partition(":")
+        if name not in NAMES or action not in ACTIONS or not (hit or "1").isdecimal():
+            raise ConfigError(
+                f"{VARIABLE} is not NAME:ACTION or NAME:ACTION:HIT",
+                why="names: " + ", ".join(NAMES),
+                help="actions: " + ", ".join(ACTIONS),
+            )
+        return cls(name, action, int(hit or 1))
+
+    def reached(self, name: str) -> None:
+        """Fail, if this is the place and the time."""
+        if name != self.name:
+            return
+        with self._lock:
+            self._left -= 1
+            due = self._left == 0
+        if due:
+            self._act()
+
+    def _act(self) -> None:
+        log.warning("failpoint", extra={"failpoint": self.name, "action": self.action})
+        if self.action == "raise":
+            raise Reached(self.name)
+        number = signal.SIGKILL if self.action == "kill" else signal.SIGTERM
+        os.kill(os.getpid(), number)
+        time.sleep(HEARD_SECONDS)
+        while self.action == "hang":
+            time.sleep(HEARD_SECONDS)
+
+
+_given = os.environ.get(VARIABLE)
+armed: Failpoint | None = Failpoint.parse(_given) if _given else None
+
+
+def reached(name: str) -> None:
+    """Say that the side effect `name` comes next."""
+    if armed is not None:
+        armed.reached(name)
