@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types imports packaging long model crash-matrix races reaction bench lock clean
+.PHONY: demo test check lint types imports packaging long model crash-matrix races reaction fuzz bench lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -42,6 +42,9 @@ reaction: $(VENV)/test  ## SIGTERM all along a run of a gigabyte; about 10 minut
 model: $(VENV)/test  ## every interleaving of the run protocol, further than the tests go
 	$(BIN)/python tests/protocol_model.py
 
+fuzz: $(VENV)/fuzz  ## ten million inputs for the gate, led by coverage; goes on where it ended
+	$(BIN)/python tests/fuzz.py
+
 bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
 	$(BIN)/python benchmarks/bench.py --record
 
@@ -64,6 +67,10 @@ $(VENV)/run: pyproject.toml requirements.lock | $(VENV)/bin/python
 
 $(VENV)/test: $(VENV)/run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test
+	touch $@
+
+$(VENV)/fuzz: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
 	touch $@
 
 $(VENV)/dev: $(VENV)/test

@@ -3,11 +3,12 @@
     python benchmarks/bench.py [SUITE ...] [--record]
 
 Suites: `peers`, `changed` (difference rates), `quoted`, `rows`, `columns`, `memory`
-(peaks against budgets), `pipeline` (against a bare load); all of them by default. Each
-peer is a process of its own in an environment of its own (made under `.venv-bench/`,
-once). Wall, CPU and peak memory are the operating system's account of whole processes,
-imports included; medians over turns; each answer is compared with what the generator
-put in. `--record` writes `results.json`, the tables of `README.md` and the charts.
+(peaks against budgets), `pipeline` (against a bare load), `gate` (by the core, beside
+Polars); all of them by default. Each peer is a process of its own in an environment of
+its own (made under `.venv-bench/`, once). Wall, CPU and peak memory are the operating
+system's account of whole processes, imports included; medians over turns; each answer
+is compared with what the generator put in. `--record` writes `results.json`, the tables
+of `README.md` and the charts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from gate import WORK, WRITTEN
 from generate import KEY, SHAPES
 from measure import Figure, in_turns
 from render import write
@@ -123,6 +125,22 @@ class Bench:
             }
             figures = in_turns(commands, runs=3, timeout=10 * self.timeout)
         return {"figures": {name: each.to_json() for name, each in figures.items()}}
+
+    def gate(self) -> Results:
+        """The gate by the core, beside a parse by Polars, on four ways to write."""
+        script = str(HERE / "gate.py")
+        with self.pair(rows=self.rows // 2, in_order=True) as pair:
+            return {how: self.gated(script, how, pair) for how in WRITTEN}
+
+    def gated(self, script: str, how: str, pair: Pair) -> Results:
+        """One way to write the file of a pair."""
+        file = str(pair.folder / "gate.csv")
+        make = [sys.executable, script, how, file, "--make", pair.files[0]]
+        subprocess.run(make, check=True)
+        commands = {name: [sys.executable, script, name, file] for name in WORK}
+        print(how, flush=True)
+        figures = in_turns(commands, runs=3, timeout=self.timeout)
+        return {name: each.to_json() for name, each in figures.items()}
 
     def series(
         self,
@@ -244,6 +262,7 @@ SUITES: Final[dict[str, Callable[[Bench], Results]]] = {
     "columns": Bench.columns,
     "memory": Bench.memory,
     "pipeline": Bench.pipeline,
+    "gate": Bench.gate,
 }
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OURS: Final = "recon-engine"
 MEBI: Final = 1 << 20
-MARK: Final = re.compile(r"(<!-- (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+MARK: Final = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 HEAD: Final = """\
@@ -43,7 +43,7 @@ def write(results: Results, folder: Path) -> None:
 
     def filled(found: re.Match[str]) -> str:
         start, name, end = found.groups()
-        return start + TABLES[name](results) + end if name in results else found[0]
+        return f"{start}{TABLES[name](results)}\n{end}" if name in results else found[0]
 
     readme.write_text(MARK.sub(filled, readme.read_text()))
     if "peers" in results:
@@ -148,6 +148,20 @@ def pipeline(results: Results) -> str:
     return "\n".join(lines)
 
 
+def gate(results: Results) -> str:
+    """MB a second of CPU, and the gate against the parse."""
+    names = ("structure", "sha256", "gate", "polars")
+    heads = ("`structure`", "sha256", "whole gate", "parse by Polars", "gate / parse")
+    lines = [_row(["MB a CPU second", "MB", *heads])]
+    lines.append(_row(["---", *["---:"] * (1 + len(heads))]))
+    for how, figures in results["gate"].items():
+        said = [figures[name]["said"] for name in names]
+        rates = [each["bytes"] / 1e6 / each["cpu_seconds"] for each in said]
+        cells = [f"{rate:,.0f}" for rate in (said[0]["bytes"] / 1e6, *rates)]
+        lines.append(_row([how, *cells, f"{rates[2] / rates[3]:.1f}"]))
+    return "\n".join(lines)
+
+
 def chart(results: Results) -> str:
     """Wall seconds and peak memory of everyone as bars, the shorter the better."""
     figures = [
@@ -214,6 +228,7 @@ TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "columns": series("columns"),
     "memory": memory,
     "pipeline": pipeline,
+    "gate": gate,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from recon_engine.rules import Rule, Rules
 
 EVERY: Final = "*"
+
+
+DELIMITERS: Final = ",;\t|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,13 @@ def align(
     column on one side only (unless `on_schema_drift` is `compare`).
     """
     renames = options.renames
-    _check_renames(old, new, renames)
+    hint = _delimiter_hint(old, new, options)
+    _check_renames(old, new, renames, hint)
     back = {theirs: ours for ours, theirs in renames.items()}
     renamed = tuple(back.get(name, name) for name in new)
     keys = tuple(_in_old(name, old, back) for name in options.keys)
     ignored = {_in_old(name, old, back) for name in options.ignore}
-    _check_keys(keys, old, renamed, uris)
+    _check_keys(keys, old, renamed, uris, hint)
     _check_ignored(ignored, {*old, *renamed})
     drift = _drift(old, renamed, ignored)
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
@@ -72,7 +77,10 @@ def _in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
 
 
 def _check_renames(
-    old: Collection[str], new: Collection[str], renames: Mapping[str, str]
+    old: Collection[str],
+    new: Collection[str],
+    renames: Mapping[str, str],
+    hint: str | None,
 ) -> None:
     for ours, theirs in renames.items():
         for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
@@ -80,7 +88,7 @@ def _check_renames(
                 raise ConfigError(
                     f"--map {ours}={theirs}: {side} has no column {name}."
                     + did_you_mean(name, known),
-                    help="--map OLD_NAME=NEW_NAME",
+                    help=hint or "--map OLD_NAME=NEW_NAME",
                 )
         if ours in new and ours not in renames.values():
             raise ConfigError(
@@ -98,7 +106,10 @@ def _check_keys(
     old: Sequence[str],
     new: Sequence[str],
     uris: tuple[str, str],
+    hint: str | None,
 ) -> None:
+    # A name that was given and is there is what tells a header from a record.
+    quotable = _quotable(old, new) and any(name in old and name in new for name in keys)
     for name in keys:
         if keys.count(name) > 1:
             raise ConfigError(f"key column {name} is named twice", help="name it once")
@@ -110,7 +121,7 @@ def _check_keys(
                     file=uri,
                     line=1,
                     why="rows are matched by the key, so both files must have it",
-                    help=_known(columns, quotable=_quotable(old, new)),
+                    help=hint or _known(columns, quotable=quotable),
                 )
 
 
@@ -186,6 +197,27 @@ def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMi
         + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare"
         + ("" if quotable else "; does each file begin with a header?"),
     )
+
+
+def _delimiter_hint(
+    old: Sequence[str], new: Sequence[str], options: Options
+) -> str | None:
+    """The option to add where a header of one name seems to hold several."""
+    given = options.delimiter_of("old"), options.delimiter_of("new")
+    ours, theirs = map(_likely_delimiter, (old, new), given)
+    if (ours, theirs) == given:
+        return None
+    text = ours if ours == theirs else f"{ours}:{theirs}"
+    option = shlex.quote(text.replace("\t", "\\t"))
+    return f"a header seems to be delimited otherwise: add --delimiter {option}"
+
+
+def _likely_delimiter(columns: Sequence[str], given: str) -> str:
+    if len(columns) != 1:
+        return given
+    [name] = columns
+    likely = max(DELIMITERS, key=name.count)
+    return likely if likely in name else given
 
 
 def _quotable(old: Sequence[str], new: Sequence[str]) -> bool:

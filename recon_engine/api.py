@@ -8,16 +8,25 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
+from recon_engine.border import only_ours
+from recon_engine.config import (
+    OnBadRow,
+    OnDuplicateKeys,
+    OnSchemaDrift,
+    Options,
+    parse_encodings,
+)
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
-from recon_engine.header import read_header
+from recon_engine.header import open_input
 from recon_engine.memory import Budget, parse_budget
 from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import read, reconcile
-from recon_engine.storage import disk_errors
+from recon_engine.rfc4180 import LIMITS, Limits
+from recon_engine.spool import is_text
+from recon_engine.storage import disk_errors, local_path
 
 
 if TYPE_CHECKING:
@@ -41,17 +50,24 @@ def diff(
     rules: Mapping[str, str | Sequence[str]] | None = None,
     on_duplicate_keys: str = "pair",
     on_schema_drift: str = "refuse",
+    on_bad_row: str = "fail",
     delimiter: str = ",",
+    encoding: str = "utf-8",
     detail_limit: int = 5000,
     memory_budget: str | None = None,
+    max_field_bytes: int = LIMITS.field_bytes,
+    max_field_lines: int = LIMITS.field_lines,
+    max_ratio: int = LIMITS.ratio,
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
     `old`, `new`: a path, an `s3://` URL, a polars frame, or anything with
-    `__arrow_c_stream__`; neither is changed. `renames` maps names in OLD to names in
-    NEW. `rules` says by column what else is equal: `{"PAID": "decimal", "*": "trim"}`.
-    `memory_budget`, such as "2GiB", is 60% of what there is by default. Raises a
-    ReconError, which says what, where, why and how to mend it.
+    `__arrow_c_stream__`; neither is changed. A file named `.gz` or `.zst` is unpacked.
+    `renames` maps names in OLD to names in NEW. `rules` says by column what else is
+    equal: `{"PAID": "decimal", "*": "trim"}`. `encoding`, such as "cp1252", is of
+    both files, "cp1252:utf-8" of one each. `memory_budget`, such as "2GiB", is 60% of
+    what there is by default. `max_ratio`: how many times its size a compressed file
+    may unpack to. Raises a ReconError, which says what, where, why and how to mend it.
     """
     options = Options(
         keys=_names(keys),
@@ -60,11 +76,14 @@ def diff(
         rules={name: _names(each) for name, each in (rules or {}).items()},
         on_duplicate_keys=_policy(OnDuplicateKeys, on_duplicate_keys),
         on_schema_drift=_policy(OnSchemaDrift, on_schema_drift),
+        on_bad_row=_policy(OnBadRow, on_bad_row),
         delimiter=delimiter,
+        encodings=parse_encodings(encoding),
         detail_limit=detail_limit,
     )
     budget = parse_budget(memory_budget) if memory_budget else None
-    return compare(old, new, options, budget=budget)
+    limits = Limits(max_field_bytes, max_field_lines, max_ratio)
+    return compare(old, new, options, budget=budget, limits=limits)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -79,6 +98,7 @@ def _policy(policy: type[Policy], given: str) -> Policy:
     return policy(given)
 
 
+@only_ours
 def compare(
     old: object,
     new: object,
@@ -86,11 +106,12 @@ def compare(
     progress: Progress = SILENT,
     *,
     budget: Budget | None = None,
+    limits: Limits = LIMITS,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
     with ExitStack() as stack:
         left, right = in_order(
-            lambda side: _unread(*side, options, stack, progress),
+            lambda side: _unread(*side, options, limits, stack, progress),
             zip((old, new), SIDES, strict=True),
         )
         reading = read(left, right, options, progress, budget=budget)
@@ -98,17 +119,26 @@ def compare(
 
 
 def _unread(
-    source: object, name: str, options: Options, stack: ExitStack, progress: Progress
+    source: object,
+    name: str,
+    options: Options,
+    limits: Limits,
+    stack: ExitStack,
+    progress: Progress,
 ) -> Unread:
     if not isinstance(source, str | Path):
         return frame(source, name)
-    path, uri = Path(source), str(source)
-    if uri.startswith("s3://"):
+    uri, folder = str(source), Path()
+    remote = uri.startswith("s3:")
+    if remote or not is_text(uri, options.encoding_of(name)):
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
+    if remote:
         from recon_engine.storage import fetch_one
 
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-"))
         with progress.step(f"fetch {name}", unit="bytes") as advance:
-            path = fetch_one(uri, Path(folder), advance)
+            path = fetch_one(uri, folder / "fetched", advance)
+    else:
+        path = local_path(uri)
     with disk_errors(uri):
         if not path.is_file():
             raise ConfigError(
@@ -116,4 +146,12 @@ def _unread(
                 file=uri,
                 help="give the path of a CSV file",
             )
-        return read_header(path, uri=uri, delimiter=options.delimiter)
+        return open_input(
+            path,
+            uri=uri,
+            side=name,
+            options=options,
+            limits=limits,
+            folder=folder,
+            progress=progress,
+        )

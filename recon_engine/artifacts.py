@@ -41,7 +41,7 @@ class Written:
 def write(result: Reconciliation, folder: Path) -> Iterator[Written]:
     """Write every artifact but the manifest into `folder`."""
     summary = {
-        name: _json(value) if isinstance(value, list) else value
+        name: _json(value) if isinstance(value, list | dict) else value
         for name, value in result.summary().items()
     }
     yield _table(folder / "summary.csv", tuple(summary), [tuple(summary.values())])
@@ -53,6 +53,8 @@ def write(result: Reconciliation, folder: Path) -> Iterator[Written]:
     )
     yield _frame(folder / "missing.csv", result.missing())
     yield _frame(folder / "extra.csv", result.extra())
+    if result.old.rejected or result.new.rejected:
+        yield _frame(folder / "rejects.csv", result.rejects())
     yield _parquet(folder / "mismatches.parquet", result.mismatches())
 
 

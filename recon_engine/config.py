@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.model import SIDES
+from recon_engine.rfc4180 import Limits
 
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from recon_engine.memory import Budget
 
 
+DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?')
 DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 
 
@@ -35,6 +39,37 @@ class OnSchemaDrift(StrEnum):
     COMPARE = "compare"
 
 
+class OnBadRow(StrEnum):
+    """`fail`: refuse the file; `quarantine`: set the row aside, count and list it."""
+
+    FAIL = "fail"
+    QUARANTINE = "quarantine"
+
+
+class Encoding(StrEnum):
+    """What a file may be written in. `utf-16` has a byte order mark that decides."""
+
+    UTF_8 = "utf-8"
+    UTF_16 = "utf-16"
+    UTF_16_LE = "utf-16-le"
+    UTF_16_BE = "utf-16-be"
+    CP1252 = "cp1252"
+    LATIN_1 = "latin-1"
+    ISO_8859_15 = "iso-8859-15"
+    CP437 = "cp437"
+    CP850 = "cp850"
+    MAC_ROMAN = "mac-roman"
+
+    @classmethod
+    def by_codec(cls) -> dict[str, Encoding]:
+        """Each by the one name that Python's codec has, of the many it answers to."""
+        return {codecs.lookup(each).name: each for each in cls}
+
+
+Encodings = tuple[Encoding, Encoding]
+UTF_8: Final[Encodings] = (Encoding.UTF_8, Encoding.UTF_8)
+
+
 class StageLoader(StrEnum):
     """`adbc`: parsed cells in binary; `copy`: the gated bytes as they are."""
 
@@ -48,6 +83,7 @@ class Options:
 
     `renames` maps a column's name in OLD to its name in NEW; results use OLD's.
     `rules` are spelled as in `rules.parse`, by column; `*` is every compared column.
+    `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
     """
 
     keys: tuple[str, ...]
@@ -56,7 +92,9 @@ class Options:
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     on_duplicate_keys: OnDuplicateKeys = OnDuplicateKeys.PAIR
     on_schema_drift: OnSchemaDrift = OnSchemaDrift.REFUSE
+    on_bad_row: OnBadRow = OnBadRow.FAIL
     delimiter: str = ","
+    encodings: Encodings = UTF_8
     detail_limit: int = 5000
 
     def __post_init__(self) -> None:
@@ -77,13 +115,20 @@ class Options:
             raise ConfigError(
                 f"--detail-limit {self.detail_limit} is negative", help="0 or more rows"
             )
-        if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
+        if not DELIMITER.fullmatch(self.delimiter):
             raise ConfigError(
-                "the delimiter is not one character",
-                help="such as ',', ';', '|' or a tab; never a quote or newline",
+                "the delimiter is not one ASCII character",
+                help="such as ',', ';', '|' or a tab; never a quote or newline; or "
+                "OLD:NEW, such as ';:,'",
             )
-        if not self.delimiter.isascii():
-            raise ConfigError("the delimiter is not an ASCII character")
+
+    def delimiter_of(self, side: str) -> str:
+        """The delimiter of "old" or of "new"."""
+        return self.delimiter[-1 if side == "new" else 0]
+
+    def encoding_of(self, side: str) -> Encoding:
+        """The encoding of "old" or of "new"."""
+        return self.encodings[SIDES.index(side)]
 
     @property
     def digest(self) -> str:
@@ -111,6 +156,7 @@ class RunConfig:
     recompute: bool = False
     budget: Budget | None = None
     stage_loader: StageLoader = StageLoader.ADBC
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Refuse a dataset name that cannot name tables and folders."""
@@ -130,3 +176,20 @@ class RunConfig:
             "out": self.out,
             "options": asdict(self.options),
         }
+
+
+def parse_encodings(text: str) -> Encodings:
+    """The encodings of OLD and NEW: `cp1252` for both, `cp1252:utf-8` for one each."""
+    old, _, new = text.partition(":")
+    return _encoding(old), _encoding(new or old)
+
+
+def _encoding(name: str) -> Encoding:
+    """An encoding by any name it goes by, such as `windows-1252`."""
+    try:
+        return Encoding.by_codec()[codecs.lookup(name.strip()).name]
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"{name} is no encoding that is read here.{did_you_mean(name, Encoding)}",
+            help="one of: " + ", ".join(Encoding),
+        ) from None

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from recon_engine.errors import InputChanged
 from recon_engine.header import BOM
 from recon_engine.parallel import in_order
+from recon_engine.rejects import without
+from recon_engine.steady import steady
 from recon_engine.structure import newlines
 
 
@@ -28,39 +29,26 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    State = tuple[int, ...]
+    from recon_engine.model import Dialect, Rejects
+    from recon_engine.steady import State
 
-
-Newline = Literal["LF", "CRLF", "mixed", "none"]
 
 # Polars takes a byte order mark off the first bytes it sees: let them never be data.
 GUARD: Final = b"h\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
-    r"""How a file is written; none of it changes what its cells say.
-
-    `end_of_copy`: a line of it is `\\.`, which an older Postgres takes for the end.
-    """
-
-    delimiter: str
-    newline: Newline
-    bom: bool
-    quotes: bool
-    end_of_copy: bool
-    embedded_newlines: int
-    trailing_blank_lines: int
-
-
-@dataclass(frozen=True, slots=True)
 class Part:
-    """Whole records: `size` bytes from `offset`, rows from number `first` on."""
+    """Whole records: `size` bytes from `offset`, rows from number `first` on.
+
+    `gaps`: pairs of offsets within, between which there are rows that were set aside.
+    """
 
     offset: int
     size: int
     first: int
     rows: int
+    gaps: NDArray[np.integer] | None = field(default=None, compare=False)
 
 
 class Rows(Protocol):
@@ -195,7 +183,11 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file that passed the gate: `rows` records of `columns`, all of them text."""
+    r"""A file that passed the gate: `rows` records of `columns`, all of them text.
+
+    `bytes` and `sha256` are of the file as it was delivered. `end_of_copy`: a line is
+    `\\.`, which an older Postgres takes for the end. `rejects` are not among the rows.
+    """
 
     path: Path
     uri: str
@@ -205,7 +197,14 @@ class CsvFile:
     bytes: int
     sha256: str
     dialect: Dialect
+    end_of_copy: bool
     state: State
+    rejects: Rejects
+
+    @property
+    def row_bytes(self) -> float:
+        """How long a row is as text, on average."""
+        return sum(part.size for part in self.parts) / max(self.rows, 1)
 
     @property
     def has_lines(self) -> bool:
@@ -214,14 +213,10 @@ class CsvFile:
 
     def read(self, part: Part) -> Block:
         """A part as it is in the file; InputChanged where that was written to."""
-        with self.path.open("rb") as stream:
-            data = os.pread(stream.fileno(), part.size, part.offset)
-            if state_of(stream.fileno()) != self.state:
-                raise InputChanged(
-                    "the file was written to while it was being read",
-                    file=self.uri,
-                    help="run again once its producer has finished",
-                )
+        with steady(self.path, self.uri, self.state) as descriptor:
+            data = os.pread(descriptor, part.size, part.offset)
+        if part.gaps is not None:
+            data = without(data, part.gaps)
         embedded = self.dialect.embedded_newlines
         return Block(data, part.rows, self.dialect.delimiter, embedded)
 
@@ -253,12 +248,6 @@ class CsvFile:
     @property
     def _names(self) -> list[str]:
         return [f"c{at}" for at in range(len(self.columns))]
-
-
-def state_of(descriptor: int) -> State:
-    """What changes about a file when it is written to."""
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _runs(

@@ -6,7 +6,7 @@ ReconError
 │   ├── InvalidFileCount        inbound does not hold exactly two data files
 │   ├── InvalidFilePair         the two are not one OLD and one NEW
 │   ├── MalformedInput          the bytes are not strict RFC 4180
-│   ├── EncodingError           the bytes are not UTF-8
+│   ├── EncodingError           the bytes are not in the encoding they should be in
 │   ├── EmptyFile               there is not even a header
 │   ├── SchemaMismatch          the two files do not have the same columns
 │   ├── KeyMissing              a key column is not in a file
@@ -32,9 +32,7 @@ from __future__ import annotations
 
 import errno
 import re
-import traceback
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 
@@ -59,26 +57,37 @@ class ReconError(Exception):
         line: int | None = None,
         byte_offset: int | None = None,
         column: str | None = None,
+        counted_in: str | None = None,
         why: str | None = None,
         help: str | None = None,  # noqa: A002 - the name users read
     ) -> None:
-        """`line` counts from 1, `byte_offset` from 0, both in the file as it is."""
+        """`line` counts from 1, `byte_offset` from 0, both in the file as it is.
+
+        `counted_in` names what they count in where it is not that.
+        """
         super().__init__(message)
         self.message = message
         self.file = file
         self.line = line
         self.byte_offset = byte_offset
         self.column = column
+        self.counted_in = counted_in
         self.why = why
         self.help = help
 
     @property
     def where(self) -> str | None:
-        """The place as one phrase: `old.csv, line 12, byte 345, column PAID`."""
+        """The place as one phrase: `old.csv, line 12, byte 345, column PAID`.
+
+        Of a compressed file: `…, byte 345 of the decompressed text, column PAID`.
+        """
+        counted_in = f" of {self.counted_in}" if self.counted_in else ""
         parts = (
             self.file,
             None if self.line is None else f"line {self.line:,}",
-            None if self.byte_offset is None else f"byte {self.byte_offset:,}",
+            None
+            if self.byte_offset is None
+            else f"byte {self.byte_offset:,}{counted_in}",
             None if self.column is None else f"column {self.column}",
         )
         return ", ".join(part for part in parts if part is not None) or None
@@ -115,7 +124,7 @@ class MalformedInput(InputError):
 
 
 class EncodingError(InputError):
-    """The bytes of a file are not UTF-8."""
+    """The bytes of a file are not in the encoding that it should have: UTF-8."""
 
     status = "ENCODING_ERROR"
 
@@ -237,19 +246,6 @@ def of_system(number: int | None, file: str | None = None) -> ReconError:
         return PermissionDenied(text, file=file, why=why, help=mend)
     text = "the file system failed"
     return StorageUnavailable(text, file=file, why=why, help="run again")
-
-
-def unforeseen(error: Exception) -> ReconError:
-    """An exception that nobody planned for: where it arose, never what it says."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return of_system(error.errno)
-    frames = traceback.extract_tb(error.__traceback__)
-    at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return InternalError(
-        f"an unforeseen {type(error).__name__}{at}",
-        why="this is a bug in recon-engine, or in a library under it",
-        help="please report it; --debug shows the way it took",
-    )
 
 
 def listed(names: Iterable[str], limit: int = 10) -> str:

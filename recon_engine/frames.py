@@ -9,6 +9,7 @@ import polars as pl
 
 from recon_engine.csvfile import Part, Slice
 from recon_engine.errors import ConfigError
+from recon_engine.model import Rejects
 
 
 if TYPE_CHECKING:
@@ -45,6 +46,20 @@ class Frame:
     def bytes(self) -> int:
         """Its size in memory."""
         return int(self.data.estimated_size())
+
+    @property
+    def row_bytes(self) -> float:
+        """How much of that a row takes, on average."""
+        return self.bytes / max(self.rows, 1)
+
+    @property
+    def rejects(self) -> Rejects:
+        """No row of a frame is malformed."""
+        return Rejects()
+
+    @property
+    def dialect(self) -> None:
+        """A frame is not written in any."""
 
     @property
     def sha256(self) -> None:

@@ -4,6 +4,11 @@ The law: a file passes iff `rfc4180` accepts it and each record has as many fiel
 the header. Polars, which merges rows on stray quotes and pads short ones in silence,
 parses only what has passed.
 
+With `--on-bad-row quarantine` a row is set aside if it is certain all the same where
+the next one begins: a row of one line with too few or too many fields; a blank line
+inside the file; a line with a byte that is NUL or not UTF-8, and no quote. Every other
+fault, above all a quote that is not where it may be, refuses the file.
+
 A file is read once, in blocks of whole records. `structure` judges each at memory
 speed, several at once; where it does not vouch for one, the reference reads it, and
 names the fault or accepts what only it can judge (trailing blank lines, a last line
@@ -18,15 +23,27 @@ import os
 import re
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-from recon_engine.csvfile import Block, CsvFile, Dialect, Part, state_of
-from recon_engine.errors import InputChanged, MalformedInput
-from recon_engine.header import Header, column_name, read_header, refusal
+import numpy as np
+
+from recon_engine.config import OnBadRow
+from recon_engine.csvfile import Block, CsvFile, Part
+from recon_engine.errors import MalformedInput
+from recon_engine.header import (
+    Header,
+    column_name,
+    counted_in,
+    read_header,
+    refusal,
+)
+from recon_engine.model import Dialect, Reject
 from recon_engine.parallel import in_order
 from recon_engine.progress import ignore
-from recon_engine.rfc4180 import Fault, Limits, Record, records
-from recon_engine.structure import Structure, structure, whole
+from recon_engine.rejects import LISTED, Quarantine, spans, without
+from recon_engine.rfc4180 import EncodingFault, Fault, NulFault, Record, records
+from recon_engine.steady import steady
+from recon_engine.structure import NOTHING, Structure, structure, whole
 
 
 if TYPE_CHECKING:
@@ -35,12 +52,17 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from recon_engine.rfc4180 import Limits
+    from recon_engine.structure import Ragged
+
     Examine = Callable[[Block], pl.DataFrame | None]
     Keep = Callable[[pl.DataFrame], None]
 
 BLOCK: Final = 1 << 22
 STRETCH: Final = 1 << 18
+SHORT: Final = 1 << 12
 NEAR: Final = 1 << 14
+BLANK: Final = "a blank line inside the file"
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 
 
@@ -58,6 +80,7 @@ def open_csv(
     uri: str | None = None,
     delimiter: str = ",",
     limits: Limits | None = None,
+    on_bad_row: OnBadRow = OnBadRow.FAIL,
     advance: Callable[[int], None] = ignore,
 ) -> CsvFile:
     """Read a whole file through the gate, once.
@@ -65,7 +88,9 @@ def open_csv(
     `advance` hears the number of bytes of every block. Raises MalformedInput,
     EncodingError or EmptyFile, each with line, byte offset and, where known, column.
     """
-    header = read_header(path, uri=uri, delimiter=delimiter, limits=limits)
+    header = read_header(
+        path, uri=uri, delimiter=delimiter, limits=limits, on_bad_row=on_bad_row
+    )
     return read_rows(header, advance=advance)
 
 
@@ -78,25 +103,32 @@ def read_rows(
 ) -> CsvFile:
     """Read what is behind a header, with the law and the errors of `open_csv`.
 
+    InputChanged where the file is no longer as it was when its header was read.
+
     `examine` is called with each block of rows, on several threads; `keep` with what
     it answers, in file order.
     """
-    with header.path.open("rb") as stream:
-        gate = _Gate(header, examine)
-        for found in gate.read(stream.fileno(), advance):
+    origin = header.origin
+    gate = _Gate(header, examine)
+    with (
+        counted_in(origin),
+        steady(header.path, header.uri, header.state) as descriptor,
+    ):
+        for found in gate.read(descriptor, advance):
             if found is not None:
                 keep(found)
-        state = state_of(stream.fileno())
     return CsvFile(
         path=header.path,
         uri=header.uri,
         columns=header.columns,
         rows=gate.rows,
         parts=tuple(gate.parts),
-        bytes=gate.offset,
-        sha256=gate.sha256.hexdigest(),
+        bytes=origin.bytes if origin else gate.offset,
+        sha256=origin.sha256 if origin else gate.sha256.hexdigest(),
         dialect=gate.dialect(),
-        state=state,
+        end_of_copy=gate.end_of_copy,
+        state=header.state,
+        rejects=gate.quarantine.rejects,
     )
 
 
@@ -144,9 +176,12 @@ class _Gate:
         self.embedded = 0
         self.newlines: Counter[str] = Counter()
         self.blank_lines = 0
-        self.first_blank: Record | None = None
+        self.blanks: list[Reject] = []
+        self.tolerant = header.on_bad_row is OnBadRow.QUARANTINE
+        self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
-        self.longest = header.limits.field_bytes * (self.width + 1)
+        # A record within the limits ends before; one field more is one too many.
+        self.longest = (header.limits.field_bytes + 1) * (self.width + 1)
         self.count_newline(header.raw)
 
     def dialect(self) -> Dialect:
@@ -157,9 +192,10 @@ class _Gate:
             newline=newline,  # type: ignore[arg-type]
             bom=self.header.bom,
             quotes=self.quotes,
-            end_of_copy=self.end_of_copy,
             embedded_newlines=self.embedded,
             trailing_blank_lines=self.blank_lines,
+            encoding=self.header.encoding,
+            compression=self.header.compression,
         )
 
     def read(
@@ -168,74 +204,115 @@ class _Gate:
         """Pass every record behind the header; what examinations found, in order."""
         for judged in in_order(self.judged, self.hashed(descriptor, advance)):
             start, first = self.offset, self.rows
-            if judged.found is None or self.blank_lines:
+            self.quarantine.forget_spans()
+            if judged.found is None:
                 examined = self.judged_again(judged.data)
             else:
                 self.count(judged.data, judged.found)
                 examined = judged.examined
             self.note(judged.data)
             if rows := self.rows - first:
-                self.parts.append(Part(start, self.end - start, first, rows))
+                size, gaps = self.end - start, self.quarantine.gaps(start)
+                self.parts.append(Part(start, size, first, rows, gaps))
                 yield examined
 
     def hashed(
         self, descriptor: int, advance: Callable[[int], None]
     ) -> Iterator[bytes]:
-        """The blocks of a file, which is still the one whose header was read."""
-        if os.pread(descriptor, self.offset, 0) != self.header.raw:
-            raise InputChanged("the file was replaced", file=self.header.uri)
+        """The blocks behind the header, as they are read."""
         advance(self.offset)
         read = partial(_read_lines, descriptor)
         for data in blocks(read, self.offset, BLOCK, self.longest):
-            self.sha256.update(data)
+            if self.header.origin is None:
+                self.sha256.update(data)
             advance(len(data))
             yield data
 
     def judged(self, data: bytes) -> _Judged:
         """What a look at a block by itself tells; several looks go on at once."""
         found = self.regular(data)
-        if found is None:
-            return _Judged(data, None, None)
+        if found is None or not found.rows:
+            return _Judged(data, found, None)
         return _Judged(data, found, self.examine(self.block(data, found)))
 
     def regular(self, data: bytes) -> Structure | None:
         """The structure of a block, if it needs no reference."""
         if b"\0" in data or not _utf8(data):
             return None
-        return structure(data, self.delimiter, self.width, self.header.limits)
+        # Whether a blank line is inside the file, only what follows it can tell.
+        rows = _without_blank_end(data) if self.width > 1 else data
+        if not rows:
+            return NOTHING
+        limits = self.header.limits
+        return structure(rows, self.delimiter, self.width, limits, ragged=self.tolerant)
 
     def block(self, data: bytes, found: Structure) -> Block:
+        """The records of a block that are rows."""
+        data, ends = data[: found.size], found.ends
+        if found.ragged:
+            sizes = np.delete(np.diff(ends, prepend=0), found.ragged.numbers)
+            data, ends = without(data, spans(found.ragged)), np.cumsum(sizes)
         delimiter, embedded = self.header.delimiter, found.embedded
-        return Block(data, found.rows, delimiter, embedded, found.ends)
+        return Block(data, found.rows, delimiter, embedded, ends)
 
     def judged_again(self, data: bytes) -> pl.DataFrame | None:
         """Pass a block that is not regular: stretch by stretch, one by reference."""
         start, first, embedded = self.offset, self.rows, self.embedded
-        for stretch in blocks(_slices(data), 0, STRETCH, self.longest):
-            found = None if self.blank_lines else self.regular(stretch)
-            if found is None:
-                self.by_reference(stretch)
-            else:
-                self.count(stretch, found)
+        self.in_stretches(data, STRETCH)
         rows, passed = self.rows - first, data[: self.end - start]
         if not rows:
             return None
+        if (gaps := self.quarantine.gaps(start)) is not None:
+            passed = without(passed, gaps)
         inner = self.embedded - embedded
         return self.examine(Block(passed, rows, self.header.delimiter, inner))
+
+    def in_stretches(self, data: bytes, size: int) -> None:
+        """Find what is not regular in ever shorter stretches; the reference is slow."""
+        for stretch in blocks(_slices(data), 0, size, self.longest):
+            found = self.regular(stretch)
+            if found is not None:
+                self.count(stretch, found)
+            elif size > SHORT:
+                self.in_stretches(stretch, size // 8)
+            else:
+                self.by_reference(stretch)
 
     @property
     def end(self) -> int:
         """Behind the last row: blank lines at the end of a file belong to none."""
-        return self.first_blank.offset if self.first_blank else self.offset
+        return self.blanks[0].byte_offset if self.blanks else self.offset
 
     def count(self, data: bytes, found: Structure) -> None:
-        """Count the records of a regular block."""
+        """Count the records of a regular block, and the blank lines at its end."""
+        if found.size:
+            self.settle_blanks()
+        if found.ragged:
+            rejects = self.rejects(data, found.ragged)
+            self.quarantine.add_ragged(found.ragged, self.offset, rejects)
         self.rows += found.rows
-        self.line += found.rows + found.embedded
-        self.offset += len(data)
+        self.line += len(found.ends) + found.embedded
+        self.offset += found.size
         self.embedded += found.embedded
         self.newlines["CRLF"] += found.crlf
-        self.newlines["LF"] += found.rows - found.crlf
+        self.newlines["LF"] += len(found.ends) - found.crlf
+        if len(data) > found.size:
+            self.count_blanks(data[found.size :])
+
+    def count_blanks(self, data: bytes) -> None:
+        """Count blank lines; whether they are rows is not known yet."""
+        at, room = self.offset, LISTED - len(self.blanks)
+        # A blank line is two bytes at most.
+        listed = data[: 2 * room].splitlines(keepends=True)[:room]
+        for line, raw in enumerate(listed, self.line):
+            self.blanks.append(Reject(line, at, BLANK))
+            at += len(raw)
+        lines, crlf = data.count(b"\n"), data.count(b"\r\n")
+        self.newlines["CRLF"] += crlf
+        self.newlines["LF"] += lines - crlf
+        self.blank_lines += lines
+        self.line += lines
+        self.offset += len(data)
 
     def note(self, data: bytes) -> None:
         """Keep what readers of other tastes than ours would stumble over."""
@@ -246,58 +323,107 @@ class _Gate:
 
     def by_reference(self, data: bytes) -> None:
         """Let the reference judge: it counts what it accepts and names what not."""
-        start = self.offset
-        found = records(
-            data, self.delimiter, self.header.limits, line=self.line, offset=start
+        rest = data
+        while rest:
+            start = self.offset
+            try:
+                self.accept(rest)
+            except Fault as fault:
+                line = _line(rest[self.offset - start :])
+                if not self.ends_for_certain(line, fault):
+                    raise refusal(fault, self.header.uri, self.header.columns) from None
+                self.settle_blanks()
+                self.set_aside(len(line), fault.reason)
+                self.count_newline(line)
+                self.line += line.endswith(b"\n")
+                self.offset += len(line)
+            rest = rest[self.offset - start :]
+
+    def accept(self, data: bytes) -> None:
+        """Count the records of the reference, as far as it goes; raises Fault."""
+        limits, line, start = self.header.limits, self.line, self.offset
+        for record in records(data, self.delimiter, limits, line=line, offset=start):
+            self.count_record(record, data[record.offset - start : record.end - start])
+
+    def ends_for_certain(self, line: bytes, fault: Fault) -> bool:
+        """Whether a line with a fault is one record, whatever the fault may mean."""
+        return (
+            self.tolerant
+            and isinstance(fault, EncodingFault | NulFault)
+            and b'"' not in line
+            and b"\r" not in line.replace(b"\r\n", b"")
+            and len(line) <= self.longest
         )
-        try:
-            for record in found:
-                self.count_record(
-                    record, data[record.offset - start : record.end - start]
-                )
-        except Fault as fault:
-            raise refusal(fault, self.header.uri, self.header.columns) from None
 
     def count_record(self, record: Record, raw: bytes) -> None:
         if record.blank and self.width > 1:
-            self.first_blank = self.first_blank or record
-            self.blank_lines += 1
-        else:
-            self.refuse_blank()
-            self.refuse_ragged(record)
+            self.count_blanks(raw)
+            return
+        self.settle_blanks()
+        inner = record.lines - raw.endswith(b"\n")
+        if len(record.fields) == self.width:
             self.rows += 1
-            self.embedded += record.lines - raw.endswith(b"\n")
-            self.count_newline(raw)
+        elif self.tolerant and not inner:
+            self.set_aside(len(raw), self.shape(len(record.fields)))
+        else:
+            self.refuse_ragged(record)
+        self.embedded += inner
+        self.count_newline(raw)
         self.line += record.lines
         self.offset = record.end
+
+    def set_aside(self, size: int, reason: str) -> None:
+        """Reject the line of so many bytes that begins here."""
+        reject = Reject(self.line, self.offset, reason)
+        self.quarantine.add(self.offset, self.offset + size, [reject])
+
+    def rejects(self, data: bytes, ragged: Ragged) -> Iterator[Reject]:
+        """Why records of a block that begins here are set aside, one by one."""
+        found = zip(ragged.lines, ragged.starts, ragged.fields, strict=True)
+        for lines, start, fields in found:
+            reason = BLANK if data[start] in b"\r\n" else self.shape(fields)
+            yield Reject(self.line + int(lines), self.offset + int(start), reason)
+
+    def shape(self, fields: int) -> str:
+        return f"a row of {fields:,} fields under a header of {self.width:,}"
 
     def count_newline(self, raw: bytes) -> None:
         if raw.endswith(b"\n"):
             self.newlines["CRLF" if raw.endswith(b"\r\n") else "LF"] += 1
 
-    def refuse_blank(self) -> None:
-        if self.first_blank is not None:
-            raise MalformedInput(
-                "a blank line inside the file",
-                file=self.header.uri,
-                line=self.first_blank.line,
-                byte_offset=self.first_blank.offset,
-                why="readers disagree on it: a row of blanks, or nothing",
-                help="remove the line",
-            )
+    def settle_blanks(self) -> None:
+        """Something follows the blank lines: they are inside the file."""
+        if not self.blanks:
+            return
+        if not self.tolerant:
+            self.refuse_blank(self.blanks[0])
+        start = self.blanks[0].byte_offset
+        self.quarantine.add(start, self.offset, self.blanks, self.blank_lines)
+        self.blank_lines = 0
+        self.blanks.clear()
 
-    def refuse_ragged(self, record: Record) -> None:
+    def refuse_blank(self, blank: Reject) -> NoReturn:
+        raise MalformedInput(
+            BLANK,
+            file=self.header.uri,
+            line=blank.line,
+            byte_offset=blank.byte_offset,
+            why="readers disagree on it: a row of blanks, or nothing",
+            help="remove the line, or --on-bad-row quarantine",
+        )
+
+    def refuse_ragged(self, record: Record) -> NoReturn:
         found = len(record.fields)
-        if found != self.width:
-            raise MalformedInput(
-                f"a row of {found} fields under a header of {self.width}",
-                file=self.header.uri,
-                line=record.line,
-                byte_offset=record.offset,
-                column=column_name(self.header.columns, found),
-                why="a delimiter or a quote was lost, or the row was cut",
-                help="write the row again with one field for each column",
-            )
+        raise MalformedInput(
+            self.shape(found),
+            file=self.header.uri,
+            line=record.line,
+            byte_offset=record.offset,
+            column=column_name(self.header.columns, found),
+            why="a delimiter or a quote was lost, or the row was cut",
+            help="write the row again with one field for each column"
+            + ("" if self.tolerant else ", or --on-bad-row quarantine"),
+        )
 
 
 def _read_lines(descriptor: int, size: int, offset: int) -> bytes:
@@ -307,6 +433,20 @@ def _read_lines(descriptor: int, size: int, offset: int) -> bytes:
     return os.pread(
         descriptor, size - NEAR + len(near) - over if near else size, offset
     )
+
+
+def _line(data: bytes) -> bytes:
+    """The first line, with its newline."""
+    return data[: data.find(b"\n") + 1 or len(data)]
+
+
+def _without_blank_end(data: bytes) -> bytes:
+    """Whole records but for blank lines at their end."""
+    if not data.endswith((b"\n\n", b"\n\r\n")) and data not in {b"\n", b"\r\n"}:
+        return data
+    last = len(data.rstrip(b"\r\n"))
+    end = data.find(b"\n", last) + 1 if last else 0
+    return data[:end] if b"\r" not in data[end:].replace(b"\r\n", b"") else data
 
 
 def _slices(data: bytes) -> Callable[[int, int], bytes]:

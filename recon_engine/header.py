@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
+from recon_engine.config import Encoding, OnBadRow
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
@@ -14,25 +17,59 @@ from recon_engine.errors import (
     listed,
     looks_like_header,
 )
+from recon_engine.progress import SILENT, Progress
 from recon_engine.rfc4180 import EncodingFault, Fault, Limits, Unterminated, records
+from recon_engine.spool import is_text, spooled
+from recon_engine.steady import state_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from recon_engine.config import Options
+    from recon_engine.model import Compression
     from recon_engine.rfc4180 import Record
+    from recon_engine.spool import Origin
+    from recon_engine.steady import State
 
 BOM: Final = b"\xef\xbb\xbf"
+CSV_WRITER: Final = (
+    "write the file again with a CSV writer; fields that hold quotes, delimiters or "
+    "newlines are quoted, and quotes in them doubled"
+)
+OTHER_ENCODING: Final = (
+    "add --encoding cp1252, as Windows writes it, or what else it is written in; "
+    "OLD:NEW where the two files differ, such as --encoding cp1252:utf-8"
+)
 FIRST: Final = 1 << 18
 LONGEST: Final = 1 << 24
+UTF_16: Final = "it begins with a byte order mark of UTF-16", "add --encoding utf-16"
+UTF_32: Final = "it begins with a byte order mark of UTF-32", "save it as UTF-8"
+NO_MARK: Final = "it looks like UTF-16 without a byte order mark"
 FOREIGN: Final = (
-    (b"\xff\xfe", EncodingError, "it begins with a UTF-16 or UTF-32 byte order mark"),
-    (b"\xfe\xff", EncodingError, "it begins with a UTF-16 byte order mark"),
-    (b"\x00\x00\xfe\xff", EncodingError, "it begins with a UTF-32 byte order mark"),
-    (b"\x1f\x8b", MalformedInput, "it is a gzip stream"),
-    (b"\x28\xb5\x2f\xfd", MalformedInput, "it is a zstd stream"),
-    (b"PK\x03\x04", MalformedInput, "it is a zip archive or a spreadsheet"),
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), EncodingError, *UTF_32),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), EncodingError, *UTF_16),
+    (re.compile(rb"[^\0]\0"), EncodingError, NO_MARK, "add --encoding utf-16-le"),
+    (re.compile(rb"\0[^\0]"), EncodingError, NO_MARK, "add --encoding utf-16-be"),
+    (
+        re.compile(rb"\x1f\x8b"),
+        MalformedInput,
+        "it is a gzip stream",
+        "name it .csv.gz, or unpack it",
+    ),
+    (
+        re.compile(rb"\x28\xb5\x2f\xfd"),
+        MalformedInput,
+        "it is a zstd stream",
+        "name it .csv.zst, or unpack it",
+    ),
+    (
+        re.compile(rb"PK\x03\x04"),
+        MalformedInput,
+        "it is a zip archive or a spreadsheet",
+        "unpack it, or save it as CSV in UTF-8",
+    ),
 )
 
 
@@ -42,7 +79,9 @@ class Header:
 
     `raw`: all bytes before the first row, a byte order mark included; `lines`: the
     newlines in them. `row_bytes` and `row_quotes`: about how long a row is and how
-    many quotes it has, by the first rows.
+    many quotes it has, by the first rows. `state`: how the file is, and has to stay.
+    `origin`: what the text at `path` was made from, if it is not the input itself.
+    `on_bad_row`: what becomes of rows that are malformed.
     """
 
     path: Path
@@ -55,6 +94,19 @@ class Header:
     bytes: int
     row_bytes: float
     row_quotes: float
+    state: State
+    origin: Origin | None = None
+    on_bad_row: OnBadRow = OnBadRow.FAIL
+
+    @property
+    def encoding(self) -> Encoding:
+        """What the input is written in."""
+        return self.origin.encoding if self.origin else Encoding.UTF_8
+
+    @property
+    def compression(self) -> Compression | None:
+        """What the input is compressed by."""
+        return self.origin.compression if self.origin else None
 
     @property
     def bom(self) -> bool:
@@ -73,14 +125,18 @@ def read_header(
     uri: str | None = None,
     delimiter: str = ",",
     limits: Limits | None = None,
+    origin: Origin | None = None,
+    on_bad_row: OnBadRow = OnBadRow.FAIL,
 ) -> Header:
     """Read the first record of a file and settle its columns.
 
     Raises MalformedInput, EncodingError or EmptyFile, each with its place.
     """
     reader = _Reader(uri or str(path), ord(delimiter), limits or Limits())
-    with path.open("rb") as stream:
+    with counted_in(origin), path.open("rb") as stream:
+        state = state_of(stream.fileno())
         data, record = reader.read(stream)
+        names = reader.names(record)
         size = stream.seek(0, 2)
     rows = data[record.end :]
     count = max(1, rows.count(b"\n"))
@@ -89,13 +145,65 @@ def read_header(
         uri=reader.uri,
         delimiter=delimiter,
         limits=reader.limits,
-        columns=reader.names(record),
+        columns=names,
         raw=data[: record.end],
         lines=record.lines,
         bytes=size,
         row_bytes=max(1, len(rows) / count),
         row_quotes=rows.count(b'"') / count,
+        state=state,
+        origin=origin,
+        on_bad_row=on_bad_row,
     )
+
+
+def open_input(
+    path: Path,
+    *,
+    uri: str,
+    side: str,
+    options: Options,
+    limits: Limits,
+    folder: Path,
+    progress: Progress = SILENT,
+) -> Header:
+    """Read the header of an input, whose text is made in `folder` if it has to be.
+
+    `path` is the input as it was delivered, `uri` its name. Raises what `spooled` and
+    `read_header` raise.
+    """
+    encoding, origin = options.encoding_of(side), None
+    if not is_text(uri, encoding):
+        source, path = path, folder / f"{side}.utf8"
+        size = source.stat().st_size
+        with progress.step(f"unpack {side}", total=size, unit="bytes") as advance:
+            origin = spooled(
+                source,
+                uri=uri,
+                encoding=encoding,
+                limits=limits,
+                to=path,
+                advance=advance,
+            )
+    delimiter = options.delimiter_of(side)
+    return read_header(
+        path,
+        uri=uri,
+        delimiter=delimiter,
+        limits=limits,
+        origin=origin,
+        on_bad_row=options.on_bad_row,
+    )
+
+
+@contextmanager
+def counted_in(origin: Origin | None) -> Iterator[None]:
+    """Have the places of errors say what they count in, if not the input itself."""
+    try:
+        yield
+    except ReconError as error:
+        error.counted_in = origin.counted_in if origin else None
+        raise
 
 
 @dataclass(slots=True)
@@ -112,7 +220,12 @@ class _Reader:
         self.start = len(BOM) if data.startswith(BOM) else 0
         if len(data) == self.start:
             raise EmptyFile(
-                "the file is empty", file=self.uri, why="it has not even a header"
+                "the file is empty",
+                file=self.uri,
+                line=1,
+                byte_offset=self.start,
+                why="it has not even a header",
+                help="deliver it again; a table of no rows still has a header",
             )
         while (record := self.first(data, final=False)) is None:
             if len(data) > LONGEST:
@@ -151,8 +264,8 @@ class _Reader:
         if len(set(names)) < len(names):
             repeated = next(name for name, n in Counter(names).items() if n > 1)
             at = [str(at) for at, name in enumerate(names, 1) if name == repeated]
-            name = f"the name {repeated}" if looks_like_header([repeated]) else "a name"
-            self.refuse(f"the header has {name} more than once: columns {listed(at)}")
+            # Not the name: it is a value where the header is missing.
+            self.refuse(f"the header has a name more than once: columns {listed(at)}")
         return names
 
     def refuse(self, message: str) -> NoReturn:
@@ -166,23 +279,22 @@ class _Reader:
         )
 
     def refuse_foreign(self, data: bytes) -> None:
-        for magic, error, what in FOREIGN:
-            if data.startswith(magic):
+        for magic, error, what, remedy in FOREIGN:
+            if magic.match(data):
                 raise error(
                     "the file is not UTF-8 text",
                     file=self.uri,
                     line=1,
                     byte_offset=0,
                     why=what,
-                    help="unpack it, or save it as CSV in UTF-8",
+                    help=remedy,
                 )
 
 
 def refusal(fault: Fault, uri: str, columns: Sequence[str] = ()) -> ReconError:
     """The error for bytes that leave the grammar."""
-    error: type[ReconError] = (
-        EncodingError if isinstance(fault, EncodingFault) else MalformedInput
-    )
+    encoding = isinstance(fault, EncodingFault)
+    error: type[ReconError] = EncodingError if encoding else MalformedInput
     return error(
         fault.reason,
         file=uri,
@@ -190,8 +302,7 @@ def refusal(fault: Fault, uri: str, columns: Sequence[str] = ()) -> ReconError:
         byte_offset=fault.offset,
         column=column_name(columns, fault.field),
         why="the file is not strict RFC 4180 CSV in UTF-8",
-        help="write the file again with a CSV writer; fields that hold quotes, "
-        "delimiters or newlines are quoted, and quotes in them doubled",
+        help=OTHER_ENCODING if encoding else CSV_WRITER,
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-DATA: Final = (".csv",)
+DATA: Final = (".csv", ".csv.gz", ".csv.zst")
 MARK: Final = "NEWSYSTEM"
 NO_DATA: Final = "inbound holds no data file"
 
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 def classify(files: Iterable[SourceFile]) -> FilePair | None:
     """OLD and NEW (NEWSYSTEM in its name); None where there is no data file.
 
-    Files that are not `.csv` are no data files; their names are logged. Raises
-    InvalidFileCount and InvalidFilePair.
+    Files that are not `.csv`, `.csv.gz` or `.csv.zst` are no data files; their names
+    are logged. Raises InvalidFileCount and InvalidFilePair.
     """
     data = []
     for file in sorted(files, key=lambda file: file.name):

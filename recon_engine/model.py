@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 
 SIDES: Final = ("old", "new")
+
+Newline = Literal["LF", "CRLF", "mixed", "none"]
+Compression = Literal["gzip", "zstd"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,45 @@ class FilePair:
 
 
 @dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was set aside, and why; `line` and `byte_offset` of its first byte."""
+
+    line: int
+    byte_offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejects:
+    """How many rows of a file were set aside, and the first of them."""
+
+    count: int = 0
+    sample: tuple[Reject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a file is written; none of it changes what its cells say.
+
+    `bom`: whether its text begins with a byte order mark.
+    """
+
+    delimiter: str
+    newline: Newline
+    bom: bool
+    quotes: bool
+    embedded_newlines: int
+    trailing_blank_lines: int
+    encoding: str = "utf-8"
+    compression: Compression | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
-    """Facts of one input. `rejected` rows are in `rows`; `bytes` as the file is."""
+    """Facts of one input. `rejected` rows are in `rows`; `bytes` as it was delivered.
+
+    A frame has no `sha256` and no `dialect`.
+    """
 
     uri: str
     rows: int
@@ -48,6 +88,7 @@ class Side:
     duplicate_key_rows: int = 0
     duplicate_keys: int = 0
     blank_keys: int = 0
+    dialect: Dialect | None = None
 
 
 @dataclass(frozen=True, slots=True)

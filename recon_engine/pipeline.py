@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine import artifacts, inbox
+from recon_engine.border import only_ours, ours
 from recon_engine.database import (
     Artifact,
     LostRace,
@@ -26,10 +27,9 @@ from recon_engine.errors import (
     Busy,
     Interrupted,
     ReconError,
-    unforeseen,
 )
 from recon_engine.failpoint import reached
-from recon_engine.header import read_header
+from recon_engine.header import open_input
 from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
 from recon_engine.model import SIDES, FilePair, RunRecord
 from recon_engine.parallel import in_order
@@ -66,6 +66,7 @@ class Outcome:
     artifacts_at: str | None = None
 
 
+@only_ours
 def run(
     config: RunConfig, progress: Progress = SILENT, stop: Stop[Outcome] | None = None
 ) -> Outcome:
@@ -92,14 +93,12 @@ def run(
                 return _already_done(journal, places, earlier[-1], pair)
             stop.check()
             attempt = journal.start(pair, revision=1 + len(earlier))
-        except ReconError as error:
-            return _not_begun(journal, error)
-        except Exception as error:
-            log.debug("unforeseen", exc_info=error)
-            return _not_begun(journal, unforeseen(error))
+        except BaseException as error:  # noqa: BLE001 - interrupts pass
+            return _not_begun(journal, ours(error))
         return _Attempt(config, places, journal, attempt, pair, progress, stop).run()
 
 
+@only_ours
 def dry_run(
     config: RunConfig, progress: Progress = SILENT, stop: Stop[Outcome] | None = None
 ) -> Outcome:
@@ -144,11 +143,8 @@ class _Attempt:
         except KeyboardInterrupt:
             self.close(RunStatus.INTERRUPTED, Interrupted(signal.SIGINT))
             raise
-        except ReconError as error:
-            return self.failed(error)
-        except Exception as error:
-            log.debug("unforeseen", exc_info=error)
-            return self.failed(unforeseen(error))
+        except BaseException as error:  # noqa: BLE001 - interrupts have passed
+            return self.failed(ours(error))
 
     def work(self) -> Outcome:
         """The steps, in the one order that loses nothing."""
@@ -189,6 +185,10 @@ class _Attempt:
                 options, budget = self.config.options, self.config.budget
                 read_ = read(*spooled, options, self.progress, budget=budget)
                 reading = stack.enter_context(read_)
+            for file in reading.files:
+                if file.rejects.count:
+                    facts = {"file": file.uri, "rows": file.rejects.count}
+                    log.warning("rows_set_aside", extra=facts)
             yield reading
 
     def write(self, result: Reconciliation, folder: Path) -> list[Artifact]:
@@ -339,14 +339,25 @@ def _fetch(
     folder: Path,
     progress: Progress,
 ) -> tuple[Header, Header]:
-    """Exactly the identified bytes on local disk."""
+    """Exactly the identified bytes on local disk, as text."""
 
     def spooled(side: str, file: SourceFile) -> Header:
         path = folder / f"{side}.csv"
         reached("fetch")
         with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
             places.inbound.fetch(file, path, advance)
-        return read_header(path, uri=file.uri, delimiter=config.options.delimiter)
+        header = open_input(
+            path,
+            uri=file.uri,
+            side=side,
+            options=config.options,
+            limits=config.limits,
+            folder=folder,
+            progress=progress,
+        )
+        if header.path != path:
+            path.unlink()
+        return header
 
     old, new = in_order(
         lambda each: spooled(*each), zip(SIDES, (pair.old, pair.new), strict=True)

@@ -47,6 +47,12 @@ if TYPE_CHECKING:
 
 
 GROUP_CELLS: Final = 1 << 21
+REJECTS: Final = {
+    "file": pl.String,
+    "line": pl.Int64,
+    "byte_offset": pl.Int64,
+    "reason": pl.String,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +252,7 @@ def _compared(
 ) -> Difference:
     """Compare what is left, in as many batches of buckets as the budget asks for."""
     differing = sum(
-        left.height * side.table.bytes // max(side.table.rows, 1)
+        int(left.height * side.table.row_bytes)
         for rest in rests
         for side, left in zip(sides, rest.left, strict=True)
     )
@@ -319,12 +325,14 @@ def _refuse_repeats(
 def _facts(table: Table, repeats: pl.DataFrame, blank_keys: int) -> Side:
     return Side(
         uri=table.uri,
-        rows=table.rows,
+        rows=table.rows + table.rejects.count,
         sha256=table.sha256,
         bytes=table.bytes,
+        rejected=table.rejects.count,
         duplicate_key_rows=int(repeats["rows"].sum()),
         duplicate_keys=repeats.height,
         blank_keys=blank_keys,
+        dialect=table.dialect,
     )
 
 
@@ -372,6 +380,7 @@ class _Answer:
                 extra=self.renamed(1, found.extra),
                 duplicates_old=self.key_named(self.repeats[0]),
                 duplicates_new=self.key_named(self.repeats[1]),
+                rejects=self.rejects(),
             ),
             detail_limit=limit,
         )
@@ -393,6 +402,18 @@ class _Answer:
         """`key`, a struct, with the names of the key columns as its fields."""
         keys = frame["key"].struct.rename_fields(list(self.layout.keys))
         return frame.with_columns(keys)
+
+    def rejects(self) -> pl.DataFrame:
+        """The listed rows of both sides that were set aside, by place."""
+        return pl.DataFrame(
+            [
+                (table.uri, row.line, row.byte_offset, row.reason)
+                for table in self.reading.tables
+                for row in table.rejects.sample
+            ],
+            schema=REJECTS,
+            orient="row",
+        )
 
     def columns(self, matched: int) -> tuple[Column, ...]:
         """Each compared column in the order of OLD."""

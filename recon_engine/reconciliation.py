@@ -54,6 +54,7 @@ class Frames:
     extra: pl.DataFrame
     duplicates_old: pl.DataFrame
     duplicates_new: pl.DataFrame
+    rejects: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,13 @@ class Reconciliation:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing is missing, extra or changed, and no column stands alone."""
+        """Whether nothing is missing, extra or changed, and no column stands alone.
+
+        Rows that were set aside were not compared, so with one nothing agrees.
+        """
         n = self.counts
-        return not (n.missing or n.extra or n.mismatched_rows or self.drift)
+        differ = n.missing or n.extra or n.mismatched_rows or self.drift
+        return not (differ or self.old.rejected or self.new.rejected)
 
     @property
     def verdict(self) -> Verdict:
@@ -158,6 +163,8 @@ class Reconciliation:
             "columns_compared": len(self.by_column),
             "only_in_old": list(self.drift.only_in_old),
             "only_in_new": list(self.drift.only_in_new),
+            "dialect_old": self.old.dialect and asdict(self.old.dialect),
+            "dialect_new": self.new.dialect and asdict(self.new.dialect),
         }
 
     def mismatches(self) -> pl.DataFrame:
@@ -177,6 +184,13 @@ class Reconciliation:
         return {"old": self.frames.duplicates_old, "new": self.frames.duplicates_new}[
             side
         ]
+
+    def rejects(self) -> pl.DataFrame:
+        """Rows that were set aside: `file`, `line`, `byte_offset`, `reason`.
+
+        Not more than 10,000 of a file; `old.rejected` and `new.rejected` count all.
+        """
+        return self.frames.rejects
 
     def to_dict(self) -> dict[str, object]:
         """The result as plain values, in the schema `recon-result/1`."""
@@ -199,6 +213,7 @@ class Reconciliation:
             "sample": [{"key": r.key, "payload": r.payload} for r in self.sample],
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
+            "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
             "gates": [],
             "engine": asdict(self.engine),
         }
@@ -244,6 +259,7 @@ class Reconciliation:
                 len(self.drift.only_in_old) + len(self.drift.only_in_new),
                 "columns drift",
             ),
+            (self.old.rejected + self.new.rejected, "rejected"),
         )
         return "DIFFER: " + ", ".join(
             f"{count:,} {what}" for count, what in facts if count
@@ -251,10 +267,13 @@ class Reconciliation:
 
     def accounting(self) -> str:
         """Where every row of both sides is: `old 9 = 8 matched + 1 missing · new …`."""
-        n = self.counts
+        n, tolerated = self.counts, self.counts.tolerated_cells
         return (
             f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
+            f"{_rejected(self.old)}"
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
+            f"{_rejected(self.new)}"
+            + (f" · {tolerated:,} cells are equal by a rule" if tolerated else "")
         )
 
     def assert_agrees(self) -> None:
@@ -286,6 +305,10 @@ def percent(part: int, whole: int) -> str:
     """A share for people: `70%`, or `<1%`."""
     share = 100 * part / whole
     return "<1%" if share < 1 else f"{int(share)}%"
+
+
+def _rejected(side: Side) -> str:
+    return f" + {side.rejected:,} rejected" if side.rejected else ""
 
 
 def _escaped(name: str) -> str:

@@ -27,10 +27,18 @@ CR: Final = 0x0D
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a field may span before it is taken for a lost quote."""
+    """How far an input may go before it is taken for damaged.
+
+    `field_bytes`, `field_lines`: what a field may span; more is a lost quote. `ratio`:
+    how many times its size a compressed file may unpack to.
+    """
 
     field_bytes: int = 1 << 20
     field_lines: int = 100
+    ratio: int = 200
+
+
+LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,10 @@ class Fault(Exception):
 
 class EncodingFault(Fault):
     """A field is not UTF-8."""
+
+
+class NulFault(Fault):
+    """A NUL byte."""
 
 
 class Unterminated(Fault):
@@ -131,6 +143,8 @@ class _Reader:
             if byte == QUOTE:
                 self.fault("a quote inside an unquoted field")
             self.text(byte)
+            if self.at - start > self.limits.field_bytes:
+                self.too_long(start, self.line)
         return self.data[start : self.at]
 
     def quoted(self) -> bytes:
@@ -161,7 +175,7 @@ class _Reader:
 
     def text(self, byte: int | None) -> None:
         if byte == 0:
-            self.fault("a NUL byte")
+            raise NulFault("a NUL byte", self.line, self.base + self.at, self.field)
         self.at += 1
 
     def newline(self) -> None:

@@ -101,7 +101,7 @@ def open_storage(url: str) -> Storage:
     if _scheme(url) == "s3":
         # By name, because `s3` stands above this module and a local run never loads it.
         return cast("Storage", import_module("recon_engine.s3").open_prefix(*_s3(url)))
-    return LocalFolder(_local(url))
+    return LocalFolder(local_path(url))
 
 
 def fetch_one(url: str, into: Path, advance: Advance = ignore) -> Path:
@@ -125,7 +125,7 @@ def _split(url: str) -> tuple[Storage, str]:
     if _scheme(url) == "s3":
         place, _, name = url.rpartition("/")
         return open_storage(f"{place}/"), checked(name)
-    path = _local(url)
+    path = local_path(url)
     return LocalFolder(path.parent), checked(path.name)
 
 
@@ -150,7 +150,8 @@ def _s3(url: str) -> tuple[str, str]:
     return bucket, prefix
 
 
-def _local(url: str) -> Path:
+def local_path(url: str) -> Path:
+    """The path that a path or a file URL names; ConfigError for other kinds."""
     path = url if _scheme(url) is None else _file(url)
     if not path or "\0" in path:
         raise ConfigError("the path does not name a folder", help=_HOW_TO_NAME)

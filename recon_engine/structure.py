@@ -31,8 +31,23 @@ STRIDE: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
+class Ragged:
+    """The records of another number of fields than the header; each is one line.
+
+    `numbers`: which records; `starts`, `ends`: their bytes; `lines`: the newlines
+    before each; `fields`: how many it has.
+    """
+
+    numbers: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    fields: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Structure:
-    """Whole records, each of the right number of fields.
+    """Whole records, each of the right number of fields but for the `ragged`.
 
     `ends`: the offset behind the newline of each record; `crlf`: how many of these
     newlines are CRLF; `embedded`: how many others are inside of fields.
@@ -41,20 +56,30 @@ class Structure:
     ends: NDArray[np.int64]
     crlf: int
     embedded: int
+    ragged: Ragged | None
+
+    @property
+    def size(self) -> int:
+        """How many bytes the records are."""
+        return int(self.ends[-1]) if len(self.ends) else 0
 
     @property
     def rows(self) -> int:
-        """How many records there are."""
-        return len(self.ends)
+        """How many records have the right number of fields."""
+        return len(self.ends) - (len(self.ragged.numbers) if self.ragged else 0)
+
+
+NOTHING: Final = Structure(np.zeros(0, np.int64), 0, 0, None)
 
 
 def structure(
-    data: bytes, delimiter: int, width: int, limits: Limits
+    data: bytes, delimiter: int, width: int, limits: Limits, *, ragged: bool = False
 ) -> Structure | None:
     """The structure of whole records of `width` fields, the last newline included.
 
-    None where a record has another width, a quote or a carriage return is where it
-    may not be, a field is over the limits, or the bytes do not end with a record.
+    None where a record has another width (unless `ragged` ones are asked for, and each
+    of them is one line), a quote or a carriage return is where it may not be, a field
+    is over the limits, or the bytes do not end with a record.
     """
     array = np.frombuffer(data, np.uint8)
     fields = _Fields(array, delimiter)
@@ -63,11 +88,15 @@ def structure(
     if b"\r" in data and not fields.carriage_returns():
         return None
     ends = _positions(fields.newlines) + 1
-    if not len(ends) or ends[-1] != len(data) or not fields.are(width, ends):
+    if not len(ends) or ends[-1] != len(data) or not fields.within(limits, ends):
         return None
-    if not fields.within(limits, ends):
+    counts = fields.per_record(ends)
+    if (counts == width).all():
+        return Structure(ends, fields.crlf, fields.embedded, None)
+    unlike = fields.ragged(np.flatnonzero(counts != width), ends, counts)
+    if not ragged or unlike is None:
         return None
-    return Structure(ends, fields.crlf, fields.embedded)
+    return Structure(ends, fields.crlf, fields.embedded, unlike)
 
 
 def whole(data: bytes) -> int:
@@ -128,10 +157,25 @@ class _Fields:
         self.crlf = _count(returns)
         return not (returns & ~_before(self.newlines)).any()
 
-    def are(self, width: int, ends: NDArray[np.int64]) -> bool:
-        """Whether each record has `width` fields."""
-        expected = np.arange(1, len(ends) + 1) * (width - 1)
-        return bool((_rank(self.delimiters, ends) == expected).all())
+    def per_record(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many fields each record has."""
+        return np.diff(_rank(self.delimiters, ends), prepend=0) + 1
+
+    def ragged(
+        self,
+        numbers: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        counts: NDArray[np.int64],
+    ) -> Ragged | None:
+        """Some of the records; None if one of them is more than a line."""
+        inner = np.zeros(0, np.int64)
+        if self.inner_newlines is not None:
+            inner = _positions(self.inner_newlines)
+        starts, stops = np.append(0, ends)[numbers], ends[numbers]
+        before = np.searchsorted(inner, starts)
+        if (np.searchsorted(inner, stops) != before).any():
+            return None
+        return Ragged(numbers, starts, stops, numbers + before, counts[numbers])
 
     def within(self, limits: Limits, ends: NDArray[np.int64]) -> bool:
         """Whether no field is longer, or spans more lines, than it may."""
@@ -201,7 +245,7 @@ def _count(bits: Bits) -> int:
 
 def _positions(bits: Bits) -> NDArray[np.int64]:
     packed, stride = bits.view(np.uint8), STRIDE // 8
-    found = []
+    found = [np.zeros(0, np.int64)]
     for at in range(0, len(packed), stride):
         flags = np.unpackbits(packed[at : at + stride], bitorder="little")
         found.append(np.flatnonzero(flags.view(np.bool_)) + 8 * at)

@@ -107,3 +107,30 @@ def spelled(cell: str, *, quote: bool) -> str:
     if quote or any(char in cell for char in '",\r\n') or cell.startswith("\ufeff"):
         return '"' + cell.replace('"', '""') + '"'
     return cell
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> bytes:
+    """A valid file."""
+    pair = draw(pairs())
+    data, _ = draw(csv_bytes(pair.names, pair.old))
+    return data
+
+
+@st.composite
+def edited(draw: st.DrawFn, data: bytes) -> bytes:
+    """The same with a few bytes overwritten, inserted, deleted or repeated."""
+    result = bytearray(data)
+    byte = st.one_of(st.sampled_from(b'",\r\n;a\0\xff'), st.integers(0, 255))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(result)))
+        match draw(st.integers(0, 3)):
+            case 0:
+                result[at : at + 1] = bytes([draw(byte)])
+            case 1:
+                result[at:at] = bytes([draw(byte)])
+            case 2:
+                del result[at : at + draw(st.integers(1, 3))]
+            case _:
+                result[at:at] = result[at : at + draw(st.integers(1, 20))]
+    return bytes(result)

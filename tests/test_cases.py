@@ -15,19 +15,21 @@ from recon_cli.app import app
 from typer.testing import CliRunner
 
 
-CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/old.csv"))
+CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/old.csv*"))
 CHANGING = ("seconds", "peak_rss_bytes", "version")
 
 
 def result(case: Path) -> dict[str, Any]:
     arguments = (case / "arguments").read_text().splitlines()
-    files = [str(case / name) for name in ("old.csv", "new.csv")]
+    files = [str(next(case.glob(f"{side}.csv*"))) for side in ("old", "new")]
     ended = CliRunner().invoke(app, ["diff", *files, *arguments, "--format", "json"])
     document: dict[str, Any] = json.loads(ended.stdout)
     for fact in CHANGING:
         document["engine"].pop(fact)
     for side in ("old", "new"):
         document[side]["uri"] = Path(document[side]["uri"]).name
+    for reject in document["rejects"]:
+        reject["file"] = Path(reject["file"]).name
     return document
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -99,6 +100,52 @@ def test_the_result_is_written_to_every_output(pair: Path) -> None:
     assert "number format" in (pair / "r.md").read_text()
 
 
+def test_rows_set_aside_are_told_counted_and_written(pair: Path) -> None:
+    with (pair / "old.csv").open("a") as old:
+        old.write("SECRET-KEY\n")
+    arguments = ["diff", "old.csv", "new.csv", "-k", "ID", "--on-bad-row", "quarantine"]
+    ended = recon(*arguments, "--rejects", "r.csv", cwd=pair)
+    assert ended.returncode == 1
+    assert "old 4 = 2 matched + 1 missing + 1 rejected · new 3" in ended.stdout
+    assert "1 malformed rows of old were set aside" in ended.stdout
+    assert (pair / "r.csv").read_text() == (
+        "file,line,byte_offset,reason\n"
+        "old.csv,5,32,a row of 1 fields under a header of 2\n"
+    )
+    ended = recon(*arguments, "-f", "json", cwd=pair, RECON_REJECTS="r.csv")
+    document = json.loads(ended.stdout)
+    validate(document, schema("result"))
+    assert document["old"]["rejected"] == len(document["rejects"]) == 1
+    assert "SECRET-KEY" not in ended.stdout
+    assert recon(*arguments[:2], "old.csv", *arguments[3:], cwd=pair).returncode == 1
+
+
+def test_limits_are_options(pair: Path) -> None:
+    (pair / "old.csv").write_text('ID,PAID\n1,"a\n\n\n"\n2,bbbbbbbb\n')
+    arguments = ["diff", "old.csv", "old.csv", "-k", "ID"]
+    assert recon(*arguments, cwd=pair).returncode == 0
+    for option, line in (("--max-field-lines=3", 2), ("--max-field-bytes=7", 6)):
+        ended = recon(*arguments, option, cwd=pair)
+        assert ended.returncode == 3
+        assert f"line {line}" in ended.stderr
+    assert recon(*arguments, cwd=pair, RECON_MAX_FIELD_BYTES="7").returncode == 3
+    with gzip.open(pair / "zeros.csv.gz", "wb") as zeros:
+        zeros.write(b"ID\n" + b"0\n" * (10 << 20))
+    arguments = ["diff", "zeros.csv.gz", "zeros.csv.gz", "-k", "ID"]
+    ended = recon(*arguments, "--max-ratio", "100", cwd=pair)
+    assert (ended.returncode, "--max-ratio" in ended.stderr) == (3, True)
+
+
+def test_a_place_in_a_compressed_file_says_what_it_counts_in(pair: Path) -> None:
+    (pair / "old.csv.gz").write_bytes(gzip.compress(b"ID,PAID\n1,2\n3\n"))
+    arguments = ["diff", "old.csv.gz", "new.csv", "-k", "ID"]
+    ended = recon(*arguments, cwd=pair)
+    assert "line 3, byte 12 of the decompressed text, column PAID" in ended.stderr
+    document = json.loads(recon(*arguments, "-f", "json", cwd=pair).stdout)
+    validate(document, schema("error"))
+    assert document["counted_in"] == "the decompressed text"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -116,6 +163,11 @@ def test_the_result_is_written_to_every_output(pair: Path) -> None:
             "no such folder",
         ),
         (["diff", "old.csv", "bad.csv", "-k", "ID"], 3, "line 2, byte 8"),
+        (
+            ["diff", "old.csv", "https://h/new.csv?sign=SECRET", "-k", "ID"],
+            2,
+            "no storage of the kind https",
+        ),
         (["schema", "resutl"], 2, "Did you mean result?"),
         (["nonsense"], 2, "No such command"),
     ],
@@ -128,6 +180,7 @@ def test_a_mistake_is_one_clear_error(
     assert ended.returncode == code
     assert words in re.sub(r"[\s│]+", " ", ended.stderr)
     assert "Traceback" not in ended.stderr
+    assert "SECRET" not in ended.stderr
     assert ended.stdout == ""
 
 
@@ -378,6 +431,20 @@ def test_every_error_ends_a_run_with_a_row_of_the_table() -> None:
     assert all(codes[name].exit_code == 4 for name in ("InputChanged", "CommitUnknown"))
 
 
+def test_the_option_in_a_hint_works_when_it_is_pasted(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_bytes(b"ID\tA\n1\t2\n")
+    new.write_bytes(b"ID;A\n1;2\n")
+    files = [str(old), str(new)]
+    command = [sys.executable, "-m", "recon_cli", "diff", *files, "-k", "ID"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 3
+    option = refused.stderr.split("add ")[1].strip()
+    assert option == r"--delimiter '\t:;'"
+    pasted = " ".join(command) + f" {option}"
+    subprocess.run(["/bin/sh", "-c", pasted], check=True, capture_output=True)
+
+
 HEAVY = ("polars", "pyarrow", "boto3", "psycopg", "pydantic", "numpy", "rich.progress")
 CLOUD = (
     "boto3",
@@ -417,3 +484,22 @@ def test_a_local_diff_loads_no_cloud_and_no_database(pair: Path) -> None:
 
 def test_importing_the_package_costs_nothing(tmp_path: Path) -> None:
     assert loaded("import recon_engine", tmp_path).isdisjoint(HEAVY)
+
+
+def test_rules_come_from_flags_or_the_environment(pair: Path) -> None:
+    (pair / "new.csv").write_text("ID,PAID\n1,10\n2,20.00\n3,30.01\n")
+    command = ("diff", "old.csv", "new.csv", "-k", "ID")
+    ended = recon(*command, "--rule", "PAID=decimal(abs=0.01)", cwd=pair)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 cells are equal by a rule" in ended.stdout
+    again = recon(*command, cwd=pair, RECON_RULE="*=trim;PAID=decimal(abs=0.01)")
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize(
+    "rule", ["PAID", "PAID=tirm", "PAYED=trim", "ID=decimal(abs=1)"]
+)
+def test_a_rule_that_cannot_be_is_refused(pair: Path, rule: str) -> None:
+    ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "--rule", rule, cwd=pair)
+    assert ended.returncode == 2
+    assert "help:" in ended.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -12,6 +13,7 @@ from strategies import Pair, csv_bytes, pairs
 
 from recon_engine import database as loading
 from recon_engine.config import StageLoader
+from recon_engine.errors import InternalError
 from recon_engine.gate import open_csv
 from recon_engine.journal import uuid7
 
@@ -62,7 +64,7 @@ def test_both_loaders_leave_equal_tables(
     assert by_adbc == by_copy
 
 
-@pytest.mark.parametrize("delimiter", ["|", ";", "\t", "~"])
+@pytest.mark.parametrize("delimiter", ["|", ";", "\t", "~", "'", "\\"])
 def test_both_loaders_know_the_delimiter(
     tmp_path: Path, database: str, delimiter: str
 ) -> None:
@@ -85,3 +87,14 @@ def test_whatever_is_valid_is_staged_as_it_was_written(
         names, rows = staged(database, path, loader)
         assert names == order
         assert rows == [tuple(row[i] for i in at) for row in pair.old]
+
+
+@pytest.mark.parametrize("loader", list(StageLoader))
+def test_rows_that_postgres_did_not_take_are_missed(
+    tmp_path: Path, database: str, loader: StageLoader
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("a\n1\n2\n")
+    file = replace(open_csv(path), rows=3)
+    with pytest.raises(InternalError, match="took 2 rows where the gate counted 3"):
+        loading.load(database, "d", "old", uuid7(), file, loader=loader)

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import time
-import traceback
 from collections import Counter
 from contextlib import ExitStack, closing
 from hashlib import sha256
@@ -26,6 +25,7 @@ import boto3
 import psycopg
 import pytest
 from botocore.loaders import create_loader
+from canaries import everything
 from fault_table import BUCKET, DONE, SCENARIOS, SECRET, SENT, Place, Scenario, grow
 from postgres_faults import faulty_postgres
 from s3_faults import FOREIGN, Faults, faulty_s3
@@ -104,6 +104,7 @@ def test_a_fault_ends_as_the_table_says_and_the_next_run_finishes(
     place: Place, scenario: Scenario, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, logger="recon_engine")
     scenario.inject(place)
     status, code, error = ran(place, **place.options)
     assert (status, code) == (scenario.status, scenario.exit_code)
@@ -154,7 +155,7 @@ def assert_told(error: ReconError | None, *, failed: bool) -> None:
     assert (error is not None) is failed
     if error is not None:
         assert error.help
-        text = "".join(traceback.format_exception(error)) + str(vars(error))
+        text = "".join(everything(error))
         assert SECRET not in text
         assert FOREIGN not in text
         assert "terminating connection" not in text

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from strategies import csv_bytes, pairs
+from reading import Accepted, Refused, law
+from strategies import csv_bytes, edited, pairs, tables
 
 from recon_engine import gate
+from recon_engine.config import OnBadRow
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
+    InputChanged,
     InputError,
     MalformedInput,
 )
-from recon_engine.gate import open_csv
+from recon_engine.gate import open_csv, read_rows
+from recon_engine.header import read_header
+from recon_engine.model import Reject
+from recon_engine.rejects import LISTED
 from recon_engine.rfc4180 import Fault, Limits, records
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import polars as pl
@@ -54,7 +63,25 @@ LINES = st.lists(
 @given(body=st.one_of(DIALECT, LINES, st.binary(max_size=30)), end=st.booleans())
 @example(body=b'"a\n', end=False)
 @example(body=b"a,b\r\n\r\n\r\n", end=False)
+@example(body=b"1,2\n\r\r\n\n", end=False)
 def test_the_gate_passes_exactly_what_the_reference_accepts(
+    tmp_path: Path,
+    block: int,
+    body: bytes,
+    end: bool,  # noqa: FBT001
+) -> None:
+    data = b"x,y\n" + body + b"\n" * end
+    assert judged(tmp_path, data) == law(data, ord(","), SMALL)
+    assert block
+
+
+@given(body=st.one_of(DIALECT, LINES, st.binary(max_size=30)), end=st.booleans())
+@example(body=b"a,b\n\n\n1\n\n2,3\n\n", end=False)
+@example(body=b"\n1,2\r\n\r\n\xff\n", end=True)
+@example(body=b"\0\r", end=False)
+@example(body=b"1,2\n\r\r\n\n", end=False)
+@example(body=b"\n\r\n\n1\n\n\n", end=True)
+def test_quarantine_sets_aside_exactly_the_rows_whose_end_is_certain(
     tmp_path: Path,
     block: int,
     body: bytes,
@@ -63,40 +90,99 @@ def test_the_gate_passes_exactly_what_the_reference_accepts(
     data = b"x,y\n" + body + b"\n" * end
     path = tmp_path / "f.csv"
     path.write_bytes(data)
-    wanted = reference_of(data)
     try:
-        found: object = open_csv(path, limits=SMALL).rows
+        file = open_csv(path, limits=SMALL, on_bad_row=OnBadRow.QUARANTINE)
+        at = [(each.line, each.byte_offset) for each in file.rejects.sample]
+        found: object = cells(file).rows(), at, file.dialect.trailing_blank_lines
+        assert file.rejects.count == len(at)
+        assert file.rows == len(cells(file))
     except InputError as error:
-        found = (type(error), error.line, error.byte_offset, error.column)
-    assert found == wanted
+        found = error.message
+    assert found == set_aside(data)
     assert block
 
 
-def reference_of(data: bytes) -> object:
-    """The same, from the reference alone: faults and shape, in byte order."""
-    blank = None
-    count = -1
-    columns = ("x", "y")
-    try:
-        for record in records(data, ord(","), SMALL):
-            count += 1
+def set_aside(data: bytes) -> object:
+    """Cells, places set aside, and blank lines at the end; or the fault."""
+    rows: list[tuple[str, ...]] = []
+    places: list[tuple[int, int]] = []
+    blanks: list[tuple[int, int]] = []
+    line, at = 1, 0
+    while at < len(data):
+        text = data[at : data.find(b"\n", at) + 1 or len(data)]
+        try:
+            record = next(records(data[at:], ord(","), SMALL, line=line, offset=at))
+        except Fault as fault:
+            known = fault.reason in {"a NUL byte", "a byte that is not UTF-8"}
+            bare = b'"' in text or b"\r" in text.replace(b"\r\n", b"\n")
+            if bare or not known:
+                return fault.reason
+            fields, size, lines = None, len(text), text.count(b"\n")
+        else:
+            fields, size, lines = record.fields, record.end - at, record.lines
             if record.blank:
-                blank = blank or record
-                count -= 1
-            elif blank is not None:
-                return MalformedInput, blank.line, blank.offset, None
-            elif len(record.fields) != len(columns):
-                short = len(record.fields) < len(columns)
-                column = columns[len(record.fields)] if short else None
-                return MalformedInput, record.line, record.offset, column
-    except Fault as fault:
-        kind = (
-            EncodingError if type(fault).__name__ == "EncodingFault" else MalformedInput
-        )
-        known = fault.field is not None and fault.field < len(columns)
-        column = columns[fault.field] if known and fault.field is not None else None
-        return kind, fault.line, fault.offset, column
-    return count
+                blanks.append((line, at))
+                line, at = line + lines, at + size
+                continue
+        places, blanks = places + blanks, []
+        if fields is not None and len(fields) == 2:
+            rows.append(tuple(field.decode() for field in fields))
+        elif size > len(text):
+            return f"a row of {len(fields or ())} fields under a header of 2"
+        else:
+            places.append((line, at))
+        line, at = line + lines, at + size
+    return rows[1:], places, len(blanks)
+
+
+def test_what_is_set_aside_is_counted_all_and_listed_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"x,y\n" + b"1,2\n3\n\n4,5,6\n" * 20_000)
+    file = open_csv(path, on_bad_row=OnBadRow.QUARANTINE)
+    assert (file.rows, file.rejects.count) == (20_000, 60_000)
+    assert len(file.rejects.sample) == LISTED
+    assert file.rejects.sample[:3] == (
+        Reject(3, 8, "a row of 1 fields under a header of 2"),
+        Reject(4, 10, "a blank line inside the file"),
+        Reject(5, 11, "a row of 3 fields under a header of 2"),
+    )
+    assert cells(file).rows() == [("1", "2")] * 20_000
+
+
+@pytest.mark.parametrize("bad", [b'1,"a\nb",c\n', b'"a\nb"\n', b'1,a"b\n', b'1,"a\n'])
+def test_a_row_whose_end_is_in_doubt_refuses_the_file(
+    tmp_path: Path, bad: bytes
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"x,y\n1\n" + bad + b"2,b\n")
+    with pytest.raises(MalformedInput) as caught:
+        open_csv(path, on_bad_row=OnBadRow.QUARANTINE)
+    assert caught.value.line == 3
+
+
+@given(data=tables().flatmap(edited))
+def test_valid_files_with_a_few_bytes_edited_are_judged_as_by_the_reference(
+    tmp_path: Path, block: int, data: bytes
+) -> None:
+    assume(not foreign(data))
+    assert judged(tmp_path, data) == law(data, ord(","), SMALL)
+    assert block
+
+
+def foreign(data: bytes) -> bool:
+    """Whether what comes first is taken for another kind of file."""
+    return not re.match(rb"(\xef\xbb\xbf)?([ -~\r\n][ -~\r\n]|[ -~\r\n]?$)", data)
+
+
+def judged(folder: Path, data: bytes) -> Accepted | Refused:
+    """What the gate makes of a file, its cells as the engine reads them."""
+    path = folder / "f.csv"
+    path.write_bytes(data)
+    try:
+        file = open_csv(path, limits=SMALL)
+    except InputError as error:
+        return Refused(type(error), error.line, error.byte_offset, error.column)
+    return Accepted(file.columns, tuple(cells(file).rows()))
 
 
 @given(pair=pairs(), data=st.data())
@@ -127,8 +213,8 @@ def opened(folder: Path, data: bytes) -> CsvFile:
 
 
 REFUSED = {
-    "zero bytes": (b"", EmptyFile, None, None, None),
-    "only a BOM": (b"\xef\xbb\xbf", EmptyFile, None, None, None),
+    "zero bytes": (b"", EmptyFile, 1, 0, None),
+    "only a BOM": (b"\xef\xbb\xbf", EmptyFile, 1, 3, None),
     "UTF-16": ("id,v\n1,2\n".encode("utf-16"), EncodingError, 1, 0, None),
     "UTF-32": ("id,v\n1,2\n".encode("utf-32-be"), MalformedInput, 1, 0, None),
     "latin-1": (b"id,v\n1,caf\xe9\n", EncodingError, 2, 10, "v"),
@@ -190,7 +276,99 @@ def test_a_wide_long_line_within_the_limits_passes(tmp_path: Path) -> None:
     assert (file.rows, len(file.columns)) == (2, 40)
 
 
+def test_a_row_of_many_short_fields_is_no_long_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "BLOCK", 850)
+    row = b",".join([b"xxxxxxxx"] * 100)
+    names = b",".join(b"c%d" % at for at in range(100))
+    path = tmp_path / "wide.csv"
+    path.write_bytes(names + b"\n" + row + b"\n" + row)
+    assert open_csv(path, limits=Limits(field_bytes=8)).rows == 2
+
+
+def test_a_field_over_the_limit_is_refused_as_that_whatever_follows(
+    tmp_path: Path, block: int
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"x,y\n1," + b"z" * 30 + b'\xff\0"')
+    limits = Limits(field_bytes=20)
+    with pytest.raises(MalformedInput, match="more than 20 bytes") as caught:
+        open_csv(path, limits=limits)
+    assert (caught.value.line, caught.value.byte_offset) == (2, 6)
+    assert law(path.read_bytes(), ord(","), limits) == Refused(
+        MalformedInput, 2, 6, "y"
+    )
+    assert block
+
+
 def test_other_delimiters_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes(b"id|v\n1|a,b\n")
     assert cells(open_csv(path, delimiter="|")).rows() == [("1", "a,b")]
+
+
+def longer(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"9,z\n")
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 5 + 4 * 100 + 2)
+
+
+def cut_between_rows(path: Path) -> None:
+    os.truncate(path, 5 + 4 * 100)
+
+
+def replaced(path: Path) -> None:
+    path.with_suffix(".new").write_bytes(path.read_bytes())
+    path.with_suffix(".new").replace(path)
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+CHANGES = [longer, cut, cut_between_rows, replaced, removed]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_behind_its_header_is_refused_as_changed(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "claims.csv"
+    path.write_bytes(b"id,v\n" + b"1,a\n" * 1_000)
+    header = read_header(path)
+    change(path)
+    with pytest.raises(InputChanged) as caught:
+        read_rows(header)
+    assert caught.value.file == str(path)
+
+
+@pytest.mark.parametrize("change", [longer, cut, cut_between_rows])
+def test_a_file_that_changes_while_it_is_read_is_refused_as_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(gate, "BLOCK", 64)
+    path = tmp_path / "claims.csv"
+    path.write_bytes(b"id,v\n" + b"1,a\n" * 1_000)
+    heard: list[int] = []
+
+    def advance(size: int) -> None:
+        if not heard:
+            change(path)
+        heard.append(size)
+
+    with pytest.raises(InputChanged):
+        open_csv(path, advance=advance)
+    assert len(heard) > 1
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_before_it_is_read_again_is_refused_as_changed(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    file = opened(tmp_path, b"id,v\n" + b"1,a\n" * 1_000)
+    change(file.path)
+    with pytest.raises(InputChanged):
+        file.take(np.arange(file.rows))

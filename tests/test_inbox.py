@@ -22,6 +22,8 @@ def file(name: str) -> SourceFile:
         (["a.csv", "a_NEWSYSTEM.csv"], ("a.csv", "a_NEWSYSTEM.csv")),
         (["NEWSYSTEM.CSV", "old.CSV"], ("old.CSV", "NEWSYSTEM.CSV")),
         (["x-newsystem-1.csv", "x.csv", "x.md5"], ("x.csv", "x-newsystem-1.csv")),
+        (["a.csv", "NEWSYSTEM.csv.gz"], ("a.csv", "NEWSYSTEM.csv.gz")),
+        (["a.CSV.ZST", "newsystem.csv", "b.gz"], ("a.CSV.ZST", "newsystem.csv")),
     ],
 )
 def test_a_pair_is_told_by_the_mark_in_the_name(

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[object, ...]]
 
 
-ALL = ("0001_reconciliation.sql", "0002_revisions_and_history.sql")
+ALL = (
+    "0001_reconciliation.sql",
+    "0002_revisions_and_history.sql",
+    "0003_dialects.sql",
+)
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
     "artifact",

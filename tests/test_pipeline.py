@@ -13,11 +13,19 @@ import polars as pl
 import psycopg
 import pytest
 from jsonschema import validate
+from packed import gzip_of, zstd_of
 from sites import NEW, OLD, BucketSite, FolderSite, Site
 
 from recon_engine import database as database_module
 from recon_engine import pipeline
-from recon_engine.config import OnDuplicateKeys, OnSchemaDrift, Options
+from recon_engine.config import (
+    OnBadRow,
+    OnDuplicateKeys,
+    OnSchemaDrift,
+    Options,
+    StageLoader,
+    parse_encodings,
+)
 from recon_engine.errors import Busy, ConfigError, DatabaseUnavailable
 from recon_engine.gate import open_csv
 from recon_engine.journal import new_run, opened
@@ -103,6 +111,90 @@ def test_a_pair_is_reconciled_recorded_and_archived(site: Site) -> None:
     assert {row["step"] for row in site.rows("SELECT step FROM metrics.run_step")} == {
         "fetch", "read", "compare", "write", "stage", "publish", "archive",
     }  # fmt: skip
+
+
+BAD = OLD.replace(b"2,", b"\n2,x,y,z\n2,", 1) + b"9\n7,\xff,\n"
+
+
+@pytest.mark.parametrize("loader", StageLoader)
+def test_rows_set_aside_are_counted_listed_and_in_no_table(
+    site: Site, loader: StageLoader
+) -> None:
+    site.deliver(old=BAD)
+    options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    outcome = site.run(options=options, stage_loader=loader)
+    assert outcome.record.status is RunStatus.SUCCEEDED
+    assert outcome.result is not None
+    assert outcome.result.old.rejected == 4
+
+    [summary] = site.rows("SELECT * FROM metrics.recon_summary")
+    counts = ("rows_old", "matched", "missing", "rejected_old", "rejected_new")
+    assert [summary[name] for name in counts] == [8, 3, 1, 4, 0]
+    stage = site.rows("SELECT * FROM stage.claims_old")
+    assert sorted(row["ID"] for row in stage) == list("1234")
+
+    prefix = f"claims/{outcome.record.run_id}/"
+    out = site.names(site.out)
+    rejects = list(csv.DictReader(out[f"{prefix}rejects.csv"].decode().splitlines()))
+    at = BAD.index(b"\n\n") + 1
+    assert [row["byte_offset"] for row in rejects[:2]] == [str(at), str(at + 1)]
+    assert [row["line"] for row in rejects] == ["3", "4", "8", "9"]
+    assert {row["file"].rpartition("/")[2] for row in rejects} == {
+        "claims_20261123.csv"
+    }
+    manifest = json.loads(out[f"{prefix}manifest.json"])
+    assert "rejects.csv" in {each["name"] for each in manifest["artifacts"]}
+
+
+def test_rows_set_aside_on_both_sides_are_no_agreement(folders: FolderSite) -> None:
+    folders.deliver(old=BAD, new=BAD)
+    options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    outcome = folders.run(options=options)
+    assert outcome.result is not None
+    assert outcome.result.verdict == "differ"
+    assert outcome.result.counts.mismatched_rows == 0
+    [summary] = folders.rows("SELECT * FROM metrics.recon_summary")
+    assert (summary["verdict"], summary["identical"]) == ("differ", 4)
+
+
+@pytest.mark.parametrize("loader", StageLoader)
+def test_compressed_and_foreign_files_are_read_staged_and_archived_as_they_are(
+    site: Site, loader: StageLoader
+) -> None:
+    old = gzip_of(OLD.replace(b"a", "é".encode("cp1252")))
+    new = zstd_of(NEW.replace(b"a", "é".encode()).decode().encode("utf-16"))
+    site.put("claims_20261123.csv.gz", old)
+    site.put("claims_20261123_NEWSYSTEM.csv.zst", new)
+    options = Options(keys=("ID",), encodings=parse_encodings("cp1252:utf-16"))
+    outcome = site.run(options=options, stage_loader=loader)
+    assert outcome.record.status is RunStatus.SUCCEEDED
+    run_id = outcome.record.run_id
+    assert site.names(site.processed) == {
+        f"claims/{run_id}/claims_20261123.csv.gz": old,
+        f"claims/{run_id}/claims_20261123_NEWSYSTEM.csv.zst": new,
+    }
+    [log] = site.rows("SELECT * FROM metrics.pipeline_run_log")
+    assert log["old_sha256"] == hashlib.sha256(old).hexdigest()
+    assert log["new_sha256"] == hashlib.sha256(new).hexdigest()
+    assert log["config"]["options"]["encodings"] == ["cp1252", "utf-16"]
+    [summary] = site.rows("SELECT * FROM metrics.recon_summary")
+    counts = ("matched", "missing", "extra", "identical", "mismatched_rows")
+    assert [summary[name] for name in counts] == [3, 1, 1, 1, 2]
+    assert summary["dialect_old"]["compression"] == "gzip"
+    assert summary["dialect_new"]["encoding"] == "utf-16"
+    stage = site.rows("SELECT * FROM stage.claims_old")
+    assert "é" in {row["NOTE"] for row in stage}
+
+
+def test_a_broken_stream_is_refused_and_stays_in_inbound(site: Site) -> None:
+    old = gzip_of(OLD)[:-3]
+    site.put("claims.csv.gz", old)
+    site.put("claims_NEWSYSTEM.csv", NEW)
+    outcome = site.run()
+    assert outcome.record.status is RunStatus.MALFORMED_INPUT
+    assert outcome.error is not None
+    assert outcome.error.byte_offset == len(old)
+    assert len(site.names(site.inbound)) == 2
 
 
 def test_stage_holds_both_files_as_text(site: Site) -> None:
@@ -482,7 +574,7 @@ def test_a_failure_before_there_is_a_pair_is_logged_too(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
-        raise OSError("SECRET")
+        raise LookupError("SECRET")
 
     monkeypatch.setattr(pipeline, "_recover", broken)
     assert folders.run().record.exit_code == 70

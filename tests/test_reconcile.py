@@ -9,10 +9,10 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Pair, csv_bytes, pairs
+from strategies import Pair, csv_bytes, pairs, spelled
 
 import recon_engine as rx
-from recon_engine import digest
+from recon_engine import digest, gate
 from recon_engine.config import Options
 from recon_engine.header import read_header
 from recon_engine.memory import BASE_BYTES, Budget
@@ -104,6 +104,32 @@ def test_files_reconcile_as_the_oracle_says(
     old, new = written(tmp_path, pair, data)
     d = rx.diff(old, new, keys=pair.keys)
     assert answer(d, pair.columns) == expected(pair)
+
+
+BAD_LINES = [b"\n", b"\r\n", b"x\n", b'"q"\n', b"," * 9 + b"\n", b"a\0\n", b"\xff\r\n"]
+
+
+@given(pair=pairs(), data=st.data(), block=st.sampled_from([7, 1 << 22]))
+def test_bad_lines_that_are_set_aside_change_nothing_else(
+    tmp_path: Path, pair: Pair, data: st.DataObject, block: int
+) -> None:
+    paths, bad = (tmp_path / "old.csv", tmp_path / "new.csv"), []
+    for path, rows in zip(paths, (pair.old, pair.new), strict=True):
+        # Of one column, a blank line is a row, and so is a short one.
+        lines = BAD_LINES if len(pair.names) > 1 else BAD_LINES[4:]
+        drawn = [data.draw(st.lists(st.sampled_from(lines), max_size=3)) for _ in rows]
+        with path.open("wb") as file:
+            for row, before in zip([pair.names, *rows], [[], *drawn], strict=True):
+                fields = (spelled(cell, quote=data.draw(st.booleans())) for cell in row)
+                file.write(b"".join(before) + ",".join(fields).encode() + b"\n")
+        bad.append(sum(map(len, drawn)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "BLOCK", block)
+        d = rx.diff(*paths, keys=pair.keys, on_bad_row="quarantine")
+    assert answer(d, pair.columns) == expected(pair)
+    assert [d.old.rejected, d.new.rejected] == bad
+    assert d.rejects().height == sum(bad)
+    assert not (d.agrees and any(bad))
 
 
 @given(pair=pairs(), data=st.data())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,16 +14,21 @@ import typer
 from recon_cli import options as o
 from recon_cli import session
 from recon_cli.options import Format
+from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
+from recon_engine.border import ours
 from recon_engine.config import (
+    OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
     Options,
     RunConfig,
     StageLoader,
+    parse_encodings,
 )
 from recon_engine.errors import ConfigError
 from recon_engine.failpoint import reached
+from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.status import STATUSES, RunStatus
 
 
@@ -64,8 +69,7 @@ def main_options(
     ] = False,
 ) -> None:
     """Take the options before the command."""
-    session.debug = debug
-    session.start_logging()
+    session.start_logging(debug=debug)
 
 
 @app.command()
@@ -77,13 +81,20 @@ def diff(
     key: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
+    rule: o.Rule = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
+    max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
+    max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
+    max_ratio: o.MaxRatio = LIMITS.ratio,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
+    rejects: o.Rejects = None,
     exit_zero: o.ExitZero = False,
 ) -> None:
     """Reconcile two files; exit 0 if they agree, 1 if they differ."""
@@ -91,16 +102,22 @@ def diff(
         from recon_cli import render
         from recon_engine.api import compare
 
-        writers = render.writers(output, old, new)
+        writers = render.writers(output, old, new, rejects=rejects)
         settings = _options(
-            key, ignore, rename, on_duplicate_keys, on_schema_drift, delimiter,
-            detail_limit,
+            key, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
+            delimiter, encoding, detail_limit,
         )  # fmt: skip
+        limits = Limits(max_field_bytes, max_field_lines, max_ratio)
+        budget = _budget(memory_budget)
         with session.watching(logged=False) as progress:
-            budget = _budget(memory_budget)
             result = on_worker(
                 lambda stop: compare(
-                    old, new, settings, stop.watching(progress), budget=budget
+                    old,
+                    new,
+                    settings,
+                    stop.watching(progress),
+                    budget=budget,
+                    limits=limits,
                 )
             )
         render.show(result, form)
@@ -117,11 +134,17 @@ def run(
     keys: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
+    rule: o.Rule = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
+    max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
+    max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
+    max_ratio: o.MaxRatio = LIMITS.ratio,
     stage_loader: o.StageLoader = StageLoader.ADBC,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
@@ -137,8 +160,8 @@ def run(
 
         writers = render.writers(output)
         settings = _options(
-            keys, ignore, rename, on_duplicate_keys, on_schema_drift, delimiter,
-            detail_limit,
+            keys, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
+            delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
         work = pipeline.dry_run if dry_run else pipeline.run
@@ -154,6 +177,7 @@ def run(
                 recompute=recompute,
                 budget=_budget(memory_budget),
                 stage_loader=stage_loader,
+                limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
             outcome = on_worker(lambda stop: work(config, progress, stop))
         if dry_run and outcome.result is not None:
@@ -250,18 +274,24 @@ def _options(
     keys: list[str] | None,
     ignore: list[str] | None,
     rename: list[str] | None,
+    rule: list[str] | None,
     duplicates: OnDuplicateKeys,
     drift: OnSchemaDrift,
+    bad_row: OnBadRow,
     delimiter: str,
+    encoding: str,
     detail_limit: int,
 ) -> Options:
     return Options(
         keys=session.names(keys, "RECON_KEYS"),
         ignore=session.names(ignore, "RECON_IGNORE"),
         renames=session.mapping(rename),
+        rules=session.rules(rule),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
-        delimiter="\t" if delimiter == "\\t" else delimiter,
+        on_bad_row=bad_row,
+        delimiter=delimiter.replace("\\t", "\t"),
+        encodings=parse_encodings(encoding),
         detail_limit=detail_limit,
     )
 
@@ -301,28 +331,35 @@ def run_as_in_the_original() -> None:
 
 
 def main() -> None:
-    """Run the command line and end the process with its exit code."""
+    """Run the command line, whose stderr is ours, and end with its exit code."""
+    if "--debug" not in sys.argv:
+        guard()
     listen()
     try:
         code = app(prog_name="recon", standalone_mode=False)
     except Signalled as signalled:
         code = signalled.exit_code
-    except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        code = _wrong(error)
+    except Exception as error:  # noqa: BLE001 - reported, whatever it is
+        code = _reported(error)
     leave(code)
 
 
-def _wrong(error: Any) -> int:
-    """Report a wrong command line in the format it asks for."""
-    if _wants_json(sys.argv):
-        with suppress(typer.Exit):
-            usage = ConfigError(error.format_message(), help="recon COMMAND --help")
-            session.fail(usage, Format.JSON)
-    else:
+def _reported(error: Any) -> int:
+    """Report a wrong command line, or what no command has met, as is asked for."""
+    form = Format.JSON if _wants_json(sys.argv) else Format.TABLE
+    wrong = hasattr(error, "format_message")
+    if wrong and form is Format.TABLE:
         error.show()
-    return STATUSES[RunStatus.USAGE_ERROR].exit_code
+        return STATUSES[RunStatus.USAGE_ERROR].exit_code
+    told = (
+        ConfigError(error.format_message(), help="recon COMMAND --help")
+        if wrong
+        else ours(error)
+    )
+    try:
+        session.fail(told, form)
+    except typer.Exit as ended:
+        return ended.exit_code
 
 
 def _wants_json(arguments: list[str]) -> bool:

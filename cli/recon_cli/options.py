@@ -47,6 +47,16 @@ Map = Annotated[
         "  [env var: RECON_MAP]",
     ),
 ]
+Rule = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule",
+        metavar="COL=RULE",
+        help="What else is equal in a column, or in * for all: trim, casefold, "
+        "nulls(NA,NULL), decimal(abs=0.01), date(%Y%m%d|%Y-%m-%d), zeropad(9), lstrip0."
+        " Repeatable.  [env var: RECON_RULE, by ;]",
+    ),
+]
 OnDuplicateKeys = Annotated[
     config.OnDuplicateKeys,
     typer.Option(
@@ -63,13 +73,30 @@ OnSchemaDrift = Annotated[
         help="Refuse columns on one side only, or compare the common ones.",
     ),
 ]
+OnBadRow = Annotated[
+    config.OnBadRow,
+    typer.Option(
+        "--on-bad-row",
+        envvar="RECON_ON_BAD_ROW",
+        help="Refuse a file for a malformed row, or set the row aside and list it.",
+    ),
+]
 Delimiter = Annotated[
     str,
     typer.Option(
         "--delimiter",
-        metavar="CHAR",
+        metavar="CHAR[:CHAR]",
         envvar="RECON_DELIMITER",
-        help="The field delimiter of both files.",
+        help="What delimits fields in both files, or OLD:NEW, such as ';:,'.",
+    ),
+]
+Encoding = Annotated[
+    str,
+    typer.Option(
+        "--encoding",
+        metavar="NAME[:NAME]",
+        envvar="RECON_ENCODING",
+        help="What both files are written in, or OLD:NEW, such as cp1252:utf-8.",
     ),
 ]
 DetailLimit = Annotated[
@@ -99,6 +126,36 @@ MemoryBudget = Annotated[
         help="Memory to stay within, such as 2GiB.  [default: 60% of what there is]",
     ),
 ]
+MaxFieldBytes = Annotated[
+    int,
+    typer.Option(
+        "--max-field-bytes",
+        metavar="N",
+        min=1,
+        envvar="RECON_MAX_FIELD_BYTES",
+        help="A longer field is taken for a lost quote, and refused.",
+    ),
+]
+MaxFieldLines = Annotated[
+    int,
+    typer.Option(
+        "--max-field-lines",
+        metavar="N",
+        min=1,
+        envvar="RECON_MAX_FIELD_LINES",
+        help="So is a field that spans more lines.",
+    ),
+]
+MaxRatio = Annotated[
+    int,
+    typer.Option(
+        "--max-ratio",
+        metavar="N",
+        min=1,
+        envvar="RECON_MAX_RATIO",
+        help="A file that unpacks to more times its size is taken for a bomb.",
+    ),
+]
 OutputFormat = Annotated[
     Format,
     typer.Option(
@@ -116,6 +173,15 @@ Output = Annotated[
         metavar="FILE",
         help="Also write the result: .json, .md; all cells that differ: .csv, "
         ".parquet. Repeatable.",
+    ),
+]
+Rejects = Annotated[
+    Path | None,
+    typer.Option(
+        "--rejects",
+        metavar="FILE",
+        envvar="RECON_REJECTS",
+        help="Write the rows that were set aside: file, line, byte offset, reason.",
     ),
 ]
 ExitZero = Annotated[

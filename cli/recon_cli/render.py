@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from recon_engine.reconciliation import Reconciliation
 
 
+REJECTS: Final = "--rejects"
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
+    REJECTS: lambda d, path: d.rejects().write_csv(path),
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
     ".parquet": lambda d, path: d.mismatches().write_parquet(path),
@@ -32,25 +34,31 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
 }
 
 
-def writers(paths: list[Path] | None, *inputs: str) -> list[tuple[Path, str]]:
-    """Check every -o before the work begins; none may be an input."""
-    result = []
+def writers(
+    paths: list[Path] | None, *inputs: str, rejects: Path | None = None
+) -> list[tuple[Path, str]]:
+    """Check every -o, and --rejects, before the work begins; none may be an input."""
+    wanted = [("-o", path, path.suffix.lower()) for path in paths or []]
+    if rejects is not None:
+        wanted.append((REJECTS, rejects, REJECTS))
     taken = {Path(name).resolve() for name in inputs}
-    for path in paths or []:
+    for option, path, kind in wanted:
         if path.resolve() in taken or path.is_dir():
             raise ConfigError(
-                f"-o {path}: it is an input, or a folder", help="name another file"
+                f"{option} {path}: it is an input, or a folder",
+                help="name another file",
             )
-        suffix = path.suffix.lower()
-        if suffix not in WRITERS:
+        if kind not in WRITERS:
             raise ConfigError(
-                f"-o {path}: nothing writes {suffix or 'a file without a suffix'}",
-                help="one of: " + ", ".join(WRITERS),
+                f"{option} {path}: nothing writes {kind or 'a file without a suffix'}",
+                help="one of: "
+                + ", ".join(name for name in WRITERS if name != REJECTS),
             )
         if not path.absolute().parent.is_dir():
-            raise ConfigError(f"-o {path}: there is no such folder", help="make it")
-        result.append((path, suffix))
-    return result
+            raise ConfigError(
+                f"{option} {path}: there is no such folder", help="make it"
+            )
+    return [(path, kind) for _, path, kind in wanted]
 
 
 def write_all(result: Reconciliation, targets: list[tuple[Path, str]]) -> None:

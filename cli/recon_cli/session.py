@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import typer
 
 from recon_cli.options import Format
-from recon_engine.errors import ConfigError, ReconError, unforeseen
+from recon_engine.border import ours, overhear
+from recon_engine.errors import ConfigError, ReconError
 from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from recon_engine.progress import Progress
 
 
+RULE: Final = re.compile(r'("(?:[^"]|"")*"|[^"=]*)=(.+)', re.DOTALL)
 EMBEDDED: Final = Path(".recon")
 LIBPQ: Final = (
     "PGHOST",
@@ -35,7 +38,7 @@ LIBPQ: Final = (
     "PGSERVICE",
 )
 
-debug = False
+log = logging.getLogger("recon")
 
 
 @contextmanager
@@ -43,18 +46,14 @@ def reporting(form: Format = Format.TABLE) -> Iterator[None]:
     """Turn an error into one message and its exit code; no traceback, no values."""
     try:
         yield
-    except ReconError as error:
-        fail(error, form)
     except BrokenPipeError:
         # Whoever read stdout has seen enough; keep the interpreter from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(STATUSES[RunStatus.INTERRUPTED].exit_code) from None
     except (typer.Exit, typer.Abort):
         raise
-    except Exception as error:
-        if debug:
-            raise
-        fail(unforeseen(error), form)
+    except BaseException as error:  # noqa: BLE001 - signals pass
+        fail(ours(error), form)
 
 
 def fail(
@@ -85,6 +84,7 @@ def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
         "line": error.line,
         "byte_offset": error.byte_offset,
         "column": error.column,
+        "counted_in": error.counted_in,
         "message": error.message,
         "why": error.why,
         "help": error.help,
@@ -110,8 +110,11 @@ def watching(*, logged: bool = True) -> Iterator[Progress]:
             yield steps
 
 
-def start_logging() -> None:
-    """Logs go to stderr: as JSON lines, or as words where a person reads them."""
+def start_logging(*, debug: bool) -> None:
+    """Logs go to stderr: as JSON lines, or as words where a person reads them.
+
+    Only to `debug` the words of libraries are told.
+    """
     from recon_cli.logs import JsonLines, Words
 
     at_terminal = sys.stderr.isatty()
@@ -121,6 +124,8 @@ def start_logging() -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    if debug:
+        overhear(lambda said: log.debug("unforeseen", exc_info=said))
     for name in ("recon", "recon_engine"):
         with suppress(ValueError):
             ours = logging.getLogger(name)
@@ -178,6 +183,22 @@ def mapping(pairs: list[str] | None) -> dict[str, str]:
                     f"--map {text} is not OLD=NEW, once for each OLD",
                     help="such as --map PAID_AMT=PAID_AMOUNT",
                 )
+    return result
+
+
+def rules(texts: list[str] | None) -> dict[str, tuple[str, ...]]:
+    """`COLUMN=RULE` arguments; a name that holds `=` stands in double quotes."""
+    result: dict[str, tuple[str, ...]] = {}
+    for text in texts or os.environ.get("RECON_RULE", "").split(";"):
+        found = RULE.fullmatch(text)
+        if found is None and text:
+            raise ConfigError(
+                f"--rule {text} is not COLUMN=RULE",
+                help="such as --rule PAID_AMT=decimal, or --rule '*=trim'",
+            )
+        if found is not None:
+            [name] = _fields(found[1], "=")
+            result[name] = (*result.get(name, ()), found[2])
     return result
 
 

@@ -77,6 +77,8 @@ def _side_warnings(name: str, side: Side) -> Iterator[str]:
             f"{side.duplicate_keys:,} keys repeat in {name}, on "
             f"{side.duplicate_key_rows:,} rows: paired by content"
         )
+    if side.rejected:
+        yield f"{side.rejected:,} malformed rows of {name} were set aside, not compared"
     if side.blank_keys:
         yield f"{side.blank_keys:,} rows of {name} have a blank key"
 

@@ -1,0 +1,106 @@
+"""The gate's laws, read off the bytes one at a time: what the fast code must equal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.errors import EmptyFile, EncodingError, MalformedInput
+from recon_engine.header import column_name
+from recon_engine.rfc4180 import CR, LF, QUOTE, EncodingFault, Fault, records
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recon_engine.errors import InputError
+    from recon_engine.rfc4180 import Limits, Record
+
+BOM: Final = b"\xef\xbb\xbf"
+START, PLAIN, QUOTED, CLOSED = range(4)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A file that passes: its names, and the cells of its rows."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The first thing that is wrong with a file, and where."""
+
+    kind: type[InputError]
+    line: int | None = None
+    offset: int | None = None
+    column: str | None = None
+
+
+def law(data: bytes, delimiter: int, limits: Limits) -> Accepted | Refused:
+    """What becomes of a file, by the reference and the shape of its records alone."""
+    start = len(BOM) if data.startswith(BOM) else 0
+    if len(data) == start:
+        return Refused(EmptyFile, 1, start)
+    found = records(data[start:], delimiter, limits, offset=start)
+    columns: tuple[str, ...] = ()
+    try:
+        columns = tuple(name.decode() for name in next(found).fields)
+        if len(set(columns)) < len(columns) or not all(map(str.strip, columns)):
+            return Refused(MalformedInput, 1, start)
+        return _shaped(found, columns)
+    except Fault as fault:
+        kind = EncodingError if isinstance(fault, EncodingFault) else MalformedInput
+        column = column_name(columns, fault.field)
+        return Refused(kind, fault.line, fault.offset, column)
+
+
+def _shaped(found: Iterator[Record], columns: tuple[str, ...]) -> Accepted | Refused:
+    rows, blank = [], None
+    for record in found:
+        if record.blank and len(columns) > 1:
+            blank = blank or record
+        elif blank is not None:
+            return Refused(MalformedInput, blank.line, blank.offset)
+        elif len(record.fields) != len(columns):
+            column = column_name(columns, len(record.fields))
+            return Refused(MalformedInput, record.line, record.offset, column)
+        else:
+            rows.append(tuple(field.decode() for field in record.fields))
+    return Accepted(columns, tuple(rows))
+
+
+def scalar_structure(
+    data: bytes, delimiter: int, width: int
+) -> tuple[list[int], int, int] | None:
+    """`structure` but for its limits: ends of records, CRLFs, embedded newlines."""
+    ends, crlf, embedded, fields, state = list[int](), 0, 0, 1, START
+    for at, byte in enumerate(data):
+        if state == QUOTED:
+            state = CLOSED if byte == QUOTE else QUOTED
+            embedded += byte == LF
+        elif byte == QUOTE and state != PLAIN:
+            state = QUOTED
+        elif byte == delimiter:
+            fields, state = fields + 1, START
+        elif byte == LF and fields == width:
+            ends.append(at + 1)
+            fields, state = 1, START
+        elif byte == CR and data[at + 1 : at + 2] == b"\n":
+            crlf += 1
+        elif byte in {QUOTE, LF, CR} or state == CLOSED:
+            return None
+        else:
+            state = PLAIN
+    return (ends, crlf, embedded) if ends and ends[-1] == len(data) else None
+
+
+def scalar_whole(data: bytes) -> int:
+    """`whole`: behind the last newline that an even number of quotes precede."""
+    end, odd = 0, False
+    for at, byte in enumerate(data):
+        odd ^= byte == QUOTE
+        if byte == LF and not odd:
+            end = at + 1
+    return end
