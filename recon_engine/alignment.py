@@ -16,10 +16,15 @@ from recon_engine.errors import (
     looks_like_header,
 )
 from recon_engine.model import Drift
+from recon_engine.rules import parse, tolerates
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from recon_engine.rules import Rule, Rules
+
+EVERY: Final = "*"
 
 
 DELIMITERS: Final = ",;\t|"
@@ -29,13 +34,15 @@ DELIMITERS: Final = ",;\t|"
 class Alignment:
     """`keys` and `columns` (compared), by their names in OLD and in OLD's order.
 
-    `new_names` renames columns of NEW to these.
+    `new_names` renames columns of NEW to these. `rules` are those of keys and compared
+    columns that have some.
     """
 
     keys: tuple[str, ...]
     columns: tuple[str, ...]
     new_names: Mapping[str, str]
     drift: Drift
+    rules: Rules
 
 
 def align(
@@ -59,7 +66,9 @@ def align(
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _refusal(drift, uris, quotable=_quotable(old, new))
     common = set(renamed) - ignored - set(keys)
-    return Alignment(keys, tuple(name for name in old if name in common), back, drift)
+    columns = tuple(name for name in old if name in common)
+    rules = _rules(options, keys, columns, back)
+    return Alignment(keys, columns, back, drift, rules)
 
 
 def _in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
@@ -124,6 +133,34 @@ def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
                 + did_you_mean(name, known),
                 help=_known(sorted(known), quotable=looks_like_header(known)),
             )
+
+
+def _rules(
+    options: Options,
+    keys: Sequence[str],
+    columns: Sequence[str],
+    back: Mapping[str, str],
+) -> dict[str, list[Rule]]:
+    """The rules of each column: those of `*`, which no key has, and then its own."""
+    found: dict[str, list[Rule]] = {}
+    for spelled in sorted(options.rules, key=lambda name: name != EVERY):
+        name = _in_old(spelled, (*keys, *columns), back)
+        if name not in {*keys, *columns, EVERY}:
+            raise ConfigError(
+                f"--rule {spelled}: no compared column has that name."
+                + did_you_mean(spelled, (*keys, *columns)),
+                help="--rule COLUMN=RULE",
+            )
+        own = [parse(rule) for rule in options.rules[spelled]]
+        for each in columns if name == EVERY else (name,):
+            found.setdefault(each, []).extend(own)
+    for name in keys:
+        if tolerates(found.get(name, ())):
+            raise ConfigError(
+                f"--rule {name}: a key is the same or another, not near",
+                help="a rule without a tolerance, or another key",
+            )
+    return found
 
 
 def _drift(old: Sequence[str], new: Sequence[str], ignored: Collection[str]) -> Drift:

@@ -15,16 +15,22 @@ import numpy as np
 import polars as pl
 
 from recon_engine.kinds import with_kind
+from recon_engine.rules import NO_RULES, equal, normal_form
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from recon_engine.rules import Rules
 
 
 # The gate refuses NUL in a header, so no column of a user can have such a name.
 _OLD: Final = "\0old"
 _NEW: Final = "\0new"
 _NTH: Final = "\0nth"
+_NORMAL: Final = "\0normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +46,15 @@ class Remainder:
 class Difference:
     """Two remainders reconciled.
 
-    `keys`: the key columns of the matched pairs, in pair order; `cells`: `pair`,
-    `column` (its ordinal), `old`, `new`, `kind` of each mismatched cell;
+    `keys`: the key columns of the matched pairs, in pair order, as OLD has them;
+    `cells`: `pair`, `column` (its ordinal), `old`, `new`, `kind` of each mismatched
+    cell; `tolerated`: for each column, how many cells are equal only under its rules;
     `missing`, `extra`: whole rows, in any order until they are merged.
     """
 
     keys: pl.DataFrame
     cells: pl.DataFrame
+    tolerated: NDArray[np.int64]
     missing: pl.DataFrame
     extra: pl.DataFrame
 
@@ -89,17 +97,23 @@ def diff(
     *,
     keys: Sequence[str],
     columns: Sequence[str],
+    rules: Rules = NO_RULES,
 ) -> Difference:
     """Reconcile two frames of strings by `keys`, cell by cell over `columns`.
 
     Each row of `old` is in exactly one pair or missing, each of `new` in exactly one
-    pair or extra; file order has no part in which.
+    pair or extra; file order has no part in which. Rules of a key column say which
+    keys are the same.
     """
-    pairs = _pair(old, new, keys, columns)
+    by = [f"{_NORMAL}{name}" if name in rules else name for name in keys]
+    left, right = (_keyed(side, keys, rules) for side in (old, new))
+    pairs = _pair(left, right, keys, by, columns)
     matched = pairs.drop_nulls()
+    cells, tolerated = _cells(old, new, matched, columns, rules)
     return Difference(
         keys=old.select(keys)[matched["old"]],
-        cells=_cells(old, new, matched, columns),
+        cells=cells,
+        tolerated=tolerated,
         missing=old[pairs.filter(pl.col("new").is_null())["old"]],
         extra=new[pairs.filter(pl.col("old").is_null())["new"]],
     )
@@ -118,17 +132,26 @@ def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
     return Difference(
         keys=pl.concat([part.keys for part in found]),
         cells=pl.concat(cells),
+        tolerated=np.sum([part.tolerated for part in found], axis=0),
         missing=_in_order_of_content(missing, keys),
         extra=_in_order_of_content(extra, keys),
     )
 
 
-def repeated(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """The keys that stand more than once: a struct `key` and `rows`, worst first."""
+def repeated(
+    rows: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
+) -> pl.DataFrame:
+    """The keys that stand more than once: a struct `key` and `rows`, worst first.
+
+    Of keys that are the same under a rule, the first in sorted order is shown.
+    """
+    by = [_normal(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
     return (
-        rows.group_by(key=pl.struct(keys))
-        .agg(rows=pl.len())
+        rows.sort(keys)
+        .group_by(by, maintain_order=True)
+        .agg(key=pl.struct(keys).first(), rows=pl.len())
         .filter(pl.col("rows") > 1)
+        .select("key", "rows")
         .sort("rows", "key", descending=[True, False])
     )
 
@@ -145,50 +168,66 @@ def _rows(side: pl.DataFrame, index: str, *, unrepeated: bool) -> pl.LazyFrame:
 
 
 def _pair(
-    old: pl.DataFrame, new: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    keys: Sequence[str],
+    by: Sequence[str],
+    columns: Sequence[str],
 ) -> pl.DataFrame:
-    """Row numbers `old` and `new`, one row a pair; null where there is no partner."""
+    """Row numbers `old` and `new`, one row a pair; null where there is no partner.
+
+    `by` are the keys, or the normal forms of those that have rules.
+    """
     left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
     many = pl.concat(
-        [
-            side.select(keys).filter(pl.struct(keys).is_duplicated())
-            for side in (old, new)
-        ]
+        [side.select(by).filter(pl.struct(by).is_duplicated()) for side in (old, new)]
     ).unique()
     if many.is_empty():
-        return _joined(left, right, keys)
+        return _joined(left, right, by)
     single = _joined(
-        left.join(many, on=keys, how="anti"),
-        right.join(many, on=keys, how="anti"),
-        keys,
+        left.join(many, on=by, how="anti"),
+        right.join(many, on=by, how="anti"),
+        by,
     )
     multiple = _pair_multisets(
-        left.join(many, on=keys, how="semi"),
-        right.join(many, on=keys, how="semi"),
+        left.join(many, on=by, how="semi"),
+        right.join(many, on=by, how="semi"),
         keys,
+        by,
         columns,
     )
     return pl.concat([single, *multiple])
 
 
 def _pair_multisets(
-    old: pl.DataFrame, new: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pair rows under repeated keys: equal rows first, the others in sorted order."""
-    compared = [*keys, *sorted(columns)]
-    left, right = (
-        _in_order_of_content(side, compared).with_columns(_nth(compared))
-        for side in (old, new)
-    )
-    equal = left.join(right, on=[*compared, _NTH], how="inner").select(_OLD, _NEW)
-    old_rest, new_rest = (
-        side.join(equal, on=at, how="anti", maintain_order="left").with_columns(
-            _nth(keys)
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    keys: Sequence[str],
+    by: Sequence[str],
+    columns: Sequence[str],
+) -> Iterator[pl.DataFrame]:
+    """Pair rows under repeated keys: equal rows first, the others in sorted order.
+
+    Equal are first those that spell their key alike too, then all.
+    """
+    compared = [*by, *sorted(columns)]
+    left, right = (_in_order_of_content(side, compared) for side in (old, new))
+    for same in dict.fromkeys(((*dict.fromkeys([*compared, *keys]),), (*compared,))):
+        equal = _ranked(left, same).join(
+            _ranked(right, same), on=[*same, _NTH], how="inner"
         )
-        for side, at in ((left, _OLD), (right, _NEW))
-    )
-    pairs = equal.rename({_OLD: "old", _NEW: "new"})
-    return pairs, _joined(old_rest, new_rest, [*keys, _NTH])
+        yield equal.select(old=_OLD, new=_NEW)
+        left, right = (
+            side.join(equal, on=at, how="anti", maintain_order="left")
+            for side, at in ((left, _OLD), (right, _NEW))
+        )
+    yield _joined(_ranked(left, by), _ranked(right, by), [*by, _NTH])
+
+
+def _ranked(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """With which of the rows with equal `by` a row is, in frame order."""
+    nth = pl.int_range(pl.len(), dtype=pl.UInt32).over(by)
+    return rows.with_columns(nth.alias(_NTH))
 
 
 def _in_order_of_content(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
@@ -215,31 +254,45 @@ def _joined(old: pl.DataFrame, new: pl.DataFrame, on: Sequence[str]) -> pl.DataF
 
 
 def _cells(
-    old: pl.DataFrame, new: pl.DataFrame, pairs: pl.DataFrame, columns: Sequence[str]
-) -> pl.DataFrame:
-    """The cells that differ, column by column."""
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    pairs: pl.DataFrame,
+    columns: Sequence[str],
+    rules: Rules,
+) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """The cells that differ, column by column; how many others rules make equal."""
     numbers, counts = [np.zeros(0, np.uint32)], []
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
-    for name in columns:
+    tolerated = np.zeros(len(columns), np.int64)
+    for ordinal, name in enumerate(columns):
         left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
         differs = left != right
+        if name in rules and differs.any():
+            at = differs.arg_true()
+            alike = equal(rules[name], left.filter(differs), right.filter(differs))
+            differs = differs.scatter(at.filter(alike), False)
+            tolerated[ordinal] = alike.sum()
         numbers.append(np.flatnonzero(differs.to_numpy()).astype(np.uint32))
         counts.append(len(numbers[-1]))
         lefts.append(left.filter(differs))
         rights.append(right.filter(differs))
-    ordinals = np.repeat(np.arange(len(columns), dtype=np.uint32), counts)
-    return with_kind(
-        pl.DataFrame(
-            {
-                "pair": np.concatenate(numbers),
-                "column": ordinals,
-                "old": pl.concat(lefts),
-                "new": pl.concat(rights),
-            }
-        )
+    cells = pl.DataFrame(
+        {
+            "pair": np.concatenate(numbers),
+            "column": np.repeat(np.arange(len(columns), dtype=np.uint32), counts),
+            "old": pl.concat(lefts),
+            "new": pl.concat(rights),
+        }
+    )
+    return with_kind(cells), tolerated
+
+
+def _keyed(side: pl.DataFrame, keys: Sequence[str], rules: Rules) -> pl.DataFrame:
+    """With the normal forms of the key columns that have rules."""
+    return side.with_columns(
+        _normal(name, rules).alias(f"{_NORMAL}{name}") for name in keys if name in rules
     )
 
 
-def _nth(by: Sequence[str]) -> pl.Expr:
-    """Which of the rows with equal `by` a row is, in frame order."""
-    return pl.int_range(pl.len(), dtype=pl.UInt32).over(by).alias(_NTH)
+def _normal(name: str, rules: Rules) -> pl.Expr:
+    return normal_form(rules.get(name, ()), pl.col(name))

@@ -82,12 +82,14 @@ class Options:
     """How two tables are compared; part of a run's identity.
 
     `renames` maps a column's name in OLD to its name in NEW; results use OLD's.
+    `rules` are spelled as in `rules.parse`, by column; `*` is every compared column.
     `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
     """
 
     keys: tuple[str, ...]
     ignore: tuple[str, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     on_duplicate_keys: OnDuplicateKeys = OnDuplicateKeys.PAIR
     on_schema_drift: OnSchemaDrift = OnSchemaDrift.REFUSE
     on_bad_row: OnBadRow = OnBadRow.FAIL

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import operator
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -24,6 +24,7 @@ import polars as pl
 from recon_engine.csvfile import Block
 from recon_engine.errors import InternalError
 from recon_engine.header import Header
+from recon_engine.rules import normal_form
 
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from recon_engine.alignment import Alignment
     from recon_engine.csvfile import CsvFile, Rows
     from recon_engine.frames import Frame
+    from recon_engine.rules import Rules
 
     Unread = Header | Frame
     Table = CsvFile | Frame
@@ -47,9 +49,11 @@ class Names:
 
     Polars takes some names for patterns (`*`, `^a$`), so no name of a user ever goes
     into an expression. The numbers follow the sorted names, not the order in a file.
+    `rules` are those of the columns that have some.
     """
 
     all: tuple[str, ...]
+    rules: Rules = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:
@@ -71,7 +75,10 @@ def named(
     names |= {name: f"v{at:05}" for at, name in enumerate(sorted(layout.columns))}
     others = sorted(set(ours) - names.keys())
     names |= {name: f"x{at:05}" for at, name in enumerate(others)}
-    return Names(tuple(names[name] for name in ours))
+    return Names(
+        tuple(names[name] for name in ours),
+        {names[name]: rules for name, rules in layout.rules.items()},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ class Columns:
                 {
                     "row": _hash(cells, self.seeds.row),
                     "check": _hash(cells, self.seeds.check),
-                    **_key(cells.select(self.names.keys), self.seeds),
+                    **_key(cells, self.names, self.seeds),
                 }
             ),
             rows,
@@ -159,7 +166,7 @@ class Lines:
                 {
                     "row": _hash(lines, self.seeds.row),
                     "check": _hash(lines, self.seeds.check),
-                    **_key(self.keys(rows), self.seeds),
+                    **_key(self.keys(rows), self.names, self.seeds),
                 }
             ),
             rows,
@@ -207,9 +214,13 @@ def _checked(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     return digests
 
 
-def _key(cells: pl.DataFrame, seeds: Seeds) -> dict[str, pl.Series]:
-    blank = functools.reduce(operator.or_, (column == "" for column in cells))
-    return {"key": _hash(cells, seeds.key), "blank": blank}
+def _key(cells: pl.DataFrame, names: Names, seeds: Seeds) -> dict[str, pl.Series]:
+    forms = cells.select(
+        normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
+        for name in names.keys
+    )
+    blank = functools.reduce(operator.or_, (column == "" for column in forms))
+    return {"key": _hash(forms, seeds.key), "blank": blank}
 
 
 def _hash(cells: pl.DataFrame, seed: int) -> pl.Series:

@@ -10,6 +10,8 @@ from typing import Final
 
 import polars as pl
 
+from recon_engine.rules import CODE, NORMAL, Number
+
 
 class Kind(StrEnum):
     """The kinds, in the order in which they are tried."""
@@ -41,10 +43,6 @@ REWRITTEN: Final = frozenset(
 )
 KIND_TYPE: Final = pl.Enum([kind.value for kind in KINDS])
 
-# A code that may carry leading zeros, a number with or without thousands separators.
-CODE: Final = r"^[0-9A-Za-z]+$"
-NUMBER: Final = r"^[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?$"
-DIGIT: Final = r"[0-9]"
 DATE_BYTES: Final = (8, 19)
 DATES: Final = (
     (r"^[12][0-9]{7}$", "%Y%m%d"),
@@ -68,10 +66,15 @@ def with_kind(cells: pl.DataFrame) -> pl.DataFrame:
         return plain
     rest = plain.with_row_index("__cell").filter(pl.col("kind").is_null())
     rest = rest.select("__cell", old=old, new=new)
-    read = rest.join(_dates(rest), on="__cell", how="left")
-    for side in ("old", "new"):
-        read = _with_numbers(read, side)
-    kind = read.sort("__cell").select(_valued())["kind"]
+    read = (
+        rest.lazy()
+        .join(_dates(rest).lazy(), on="__cell", how="left", maintain_order="left")
+        .with_columns(
+            Number().normal(pl.col(side)).alias(f"{side}_number")
+            for side in ("old", "new")
+        )
+    )
+    kind = read.select(_valued()).collect()["kind"]
     return plain.with_columns(
         plain["kind"].scatter(rest["__cell"], kind).cast(KIND_TYPE)
     )
@@ -98,16 +101,15 @@ def _written(old: pl.Expr, new: pl.Expr) -> pl.Expr:
 
 
 def _valued() -> pl.Expr:
-    """The kinds of cells that `_with_numbers` and `_dates` have read."""
-    numbers = pl.col("old_number") & pl.col("new_number")
-    same_size = numbers & (pl.col("old_size") == pl.col("new_size"))
-    same_sign = pl.col("old_negative") == pl.col("new_negative")
-    significant = pl.col("old_size").str.replace(".", "", literal=True).str.strip_chars(
-        "0"
-    ) == pl.col("new_size").str.replace(".", "", literal=True).str.strip_chars("0")
+    """The kinds of cells with the normal forms of `Number` and with `_dates`."""
+    old, new = pl.col("old_number"), pl.col("new_number")
+    numbers = old.str.starts_with(NORMAL) & new.str.starts_with(NORMAL)
+    same_sign = old.str.slice(1, 1) == new.str.slice(1, 1)
+    same_size = numbers & (old.str.slice(2) == new.str.slice(2))
+    significant = _significant(old) == _significant(new)
     shorter = pl.col("old").str.starts_with(pl.col("new")) & (pl.col("new") != "")
     return (
-        pl.when(same_size & same_sign)
+        pl.when(numbers & (old == new))
         .then(_lit(Kind.NUMBER_FORMAT))
         .when(pl.col("same_date"))
         .then(_lit(Kind.DATE_FORMAT))
@@ -126,31 +128,9 @@ def _valued() -> pl.Expr:
     )
 
 
-def _with_numbers(cells: pl.DataFrame, side: str) -> pl.DataFrame:
-    """Whether it is a number, its size as canonical text, and whether it is below 0.
-
-    Exact at any length: digits are compared as text, never as a float.
-    """
-    value, size = pl.col(side), pl.col(f"{side}_size")
-    digits = value.str.replace_all(",", "", literal=True)
-    return (
-        cells.with_columns(
-            digits.str.strip_chars_start("+-")
-            .str.strip_chars_start("0")
-            .alias(f"{side}_size")
-        )
-        .with_columns(
-            pl.when(size.str.contains(".", literal=True))
-            .then(size.str.strip_chars_end("0"))
-            .otherwise(size + ".")
-        )
-        .with_columns(
-            (value.str.contains(NUMBER) & value.str.contains(DIGIT)).alias(
-                f"{side}_number"
-            ),
-            (value.str.starts_with("-") & (size != ".")).alias(f"{side}_negative"),
-        )
-    )
+def _significant(number: pl.Expr) -> pl.Expr:
+    """The digits of a normal number, without zeros at either end."""
+    return number.str.slice(2).str.replace(".", "", literal=True).str.strip_chars("0")
 
 
 def _dates(cells: pl.DataFrame) -> pl.DataFrame:

@@ -284,7 +284,7 @@ def _differences(
             side.cells(rows.picked(group[at]))
             for side, rows, group in zip(sides, taken, groups, strict=True)
         )
-        return diff(old, new, keys=names.keys, columns=names.columns)
+        return diff(old, new, keys=names.keys, columns=names.columns, rules=names.rules)
 
     return in_order(compared, range(count))
 
@@ -298,9 +298,9 @@ def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
 
 def _repeated_keys(at: int, side: _Side, rests: Sequence[_Rest]) -> pl.DataFrame:
     """The repeated keys, exactly: digests only say which rows to look at."""
-    keys = side.names.keys
+    keys, rules = side.names.keys, side.names.rules
     found = [
-        repeated(side.cells(side.take(rest.suspects[at])).select(keys), keys)
+        repeated(side.cells(side.take(rest.suspects[at])).select(keys), keys, rules)
         for rest in rests
     ]
     return pl.concat(found).sort("rows", "key", descending=[True, False])
@@ -367,6 +367,7 @@ class _Answer:
                 identical=matched - mismatched,
                 mismatched_rows=mismatched,
                 mismatched_cells=found.cells.height,
+                tolerated_cells=int(found.tolerated.sum()),
             ),
             by_column=self.columns(matched),
             signatures=self.signatures(),
@@ -421,11 +422,13 @@ class _Answer:
         counted = cells.group_by("column", "kind").len().sort("column", "kind")
         for column, kind, count in counted.iter_rows():
             kinds.setdefault(names[column], {})[kind] = count
+        tolerated = dict(zip(names, self.found.tolerated.tolist(), strict=True))
         result = []
         for name in self.layout.columns:
-            mine = kinds.get(name, {})
+            mine, near = kinds.get(name, {}), tolerated[name]
             wrong = sum(mine.values())
-            result.append(Column(name, matched, matched - wrong, 0, wrong, mine))
+            equal = matched - wrong - near
+            result.append(Column(name, matched, equal, near, wrong, mine))
         return tuple(result)
 
     def signatures(self) -> tuple[Signature, ...]:

@@ -267,12 +267,13 @@ class Reconciliation:
 
     def accounting(self) -> str:
         """Where every row of both sides is: `old 9 = 8 matched + 1 missing · new …`."""
-        n = self.counts
+        n, tolerated = self.counts, self.counts.tolerated_cells
         return (
             f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
             f"{_rejected(self.old)}"
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
             f"{_rejected(self.new)}"
+            + (f" · {tolerated:,} cells are equal by a rule" if tolerated else "")
         )
 
     def assert_agrees(self) -> None:

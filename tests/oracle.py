@@ -9,10 +9,16 @@ import csv
 import io
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 Row = tuple[str, ...]
 
@@ -36,6 +42,7 @@ class Answer:
     duplicates_new: dict[Row, int]
     blank_old: int
     blank_new: int
+    tolerated: Counter[str] = field(default_factory=Counter)
 
 
 def read(data: bytes) -> tuple[list[str], list[dict[str, str]]]:
@@ -54,24 +61,36 @@ def reconcile(
     new: list[dict[str, str]],
     keys: list[str],
     columns: list[str],
+    rules: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Answer:
     """Group both sides by key, pair within each group, compare the pairs."""
+
+    def key_of(row: dict[str, str]) -> Row:
+        return tuple(normal(rules.get(key, ()), row[key]) for key in keys)
+
     groups: dict[Row, tuple[list[dict[str, str]], list[dict[str, str]]]] = defaultdict(
         lambda: ([], [])
     )
     for at, side in enumerate((old, new)):
         for row in side:
-            groups[tuple(row[key] for key in keys)][at].append(row)
+            groups[key_of(row)][at].append(row)
     pairs, missing, extra = [], [], []
     for left, right in groups.values():
-        found, left_over, right_over = pair(left, right, sorted(columns))
+        found, left_over, right_over = pair(left, right, sorted(columns), keys)
         pairs += found
         missing += left_over
         extra += right_over
     cells: Counter[tuple[Row, str, str, str, str]] = Counter()
     signatures: Counter[tuple[str, ...]] = Counter()
+    tolerated: Counter[str] = Counter()
     for ours, theirs in pairs:
-        differing = [name for name in columns if ours[name] != theirs[name]]
+        unequal = [name for name in columns if ours[name] != theirs[name]]
+        differing = [
+            name
+            for name in unequal
+            if not alike(rules.get(name, ()), ours[name], theirs[name])
+        ]
+        tolerated.update(set(unequal) - set(differing))
         if differing:
             signatures[tuple(differing)] += 1
         for name in differing:
@@ -86,35 +105,115 @@ def reconcile(
         identical=len(pairs) - signatures.total(),
         cells=cells,
         signatures=signatures,
-        duplicates_old={k: len(v[0]) for k, v in groups.items() if len(v[0]) > 1},
-        duplicates_new={k: len(v[1]) for k, v in groups.items() if len(v[1]) > 1},
-        blank_old=sum(any(row[key] == "" for key in keys) for row in old),
-        blank_new=sum(any(row[key] == "" for key in keys) for row in new),
+        tolerated=tolerated,
+        duplicates_old=repeats([left for left, _ in groups.values()], keys),
+        duplicates_new=repeats([right for _, right in groups.values()], keys),
+        blank_old=sum("" in key_of(row) for row in old),
+        blank_new=sum("" in key_of(row) for row in new),
     )
 
 
+def repeats(groups: list[list[dict[str, str]]], keys: list[str]) -> dict[Row, int]:
+    """How many rows each repeated key has, under the first of its spellings."""
+    return {
+        min(tuple(row[key] for key in keys) for row in rows): len(rows)
+        for rows in groups
+        if len(rows) > 1
+    }
+
+
+def normal(rules: Sequence[str], text: str) -> str:
+    """A text after the rules of a column; a value that was read begins with NUL."""
+    for rule in rules:
+        text = NORMAL[rule](text)
+    return text
+
+
+def alike(rules: Sequence[str], old: str, new: str) -> bool:
+    """Whether two texts are equal under the rules of a column."""
+    o, n = normal(rules, old), normal(rules, new)
+    if o == n:
+        return True
+    if not (rules and rules[-1] in NEAR and o[:1] == n[:1] == "\0"):
+        return False
+    return NEAR[rules[-1]](Fraction(o[1:]), Fraction(n[1:]))
+
+
+def _number_or_text(text: str) -> str:
+    found = number(text)
+    return text if found is None else f"\0{Fraction(found)}"
+
+
+DAYS = {"%Y%m%d": "[0-9]{8}", "%Y-%m-%d": "[0-9]{4}(-[0-9]{2}){2}"}
+
+
+def _day_or_text(text: str) -> str:
+    for form, pattern in (
+        ("%Y%m%d", "[0-9]{8}"),
+        ("%Y-%m-%d", "[0-9]{4}(-[0-9]{2}){2}"),
+    ):
+        if re.fullmatch(pattern, text):
+            try:
+                return f"\0{datetime.strptime(text, form).date().toordinal()}"  # noqa: DTZ007
+            except ValueError:
+                continue
+    return text
+
+
+NORMAL: dict[str, Callable[[str], str]] = {
+    "trim": lambda text: text.strip(WHITE),
+    "casefold": lambda text: text.upper().lower(),
+    "nulls(NULL,NA)": lambda text: "" if text in {"NULL", "NA"} else text,
+    "decimal": _number_or_text,
+    "decimal(abs=0.5)": _number_or_text,
+    "decimal(rel=0.5)": _number_or_text,
+    "date(%Y%m%d|%Y-%m-%d)": _day_or_text,
+    "date(%Y%m%d|%Y-%m-%d,within=1d)": _day_or_text,
+    "zeropad(3)": lambda text: text.zfill(3) if re.fullmatch("[0-9]+", text) else text,
+    "lstrip0": lambda text: (
+        text.lstrip("0") or "0" if re.fullmatch("[0-9A-Za-z]+", text) else text
+    ),
+}
+NEAR: dict[str, Callable[[Fraction, Fraction], bool]] = {
+    "decimal(abs=0.5)": lambda o, n: abs(o - n) <= Fraction(1, 2),
+    "decimal(rel=0.5)": lambda o, n: abs(o - n) <= max(abs(o), abs(n)) / 2,
+    "date(%Y%m%d|%Y-%m-%d,within=1d)": lambda o, n: abs(o - n) <= 1,
+}
+
+
 def pair(
-    left: list[dict[str, str]], right: list[dict[str, str]], columns: list[str]
+    left: list[dict[str, str]],
+    right: list[dict[str, str]],
+    columns: list[str],
+    keys: list[str],
 ) -> tuple[
     list[tuple[dict[str, str], dict[str, str]]],
     list[dict[str, str]],
     list[dict[str, str]],
 ]:
-    """Equal rows first, then the rest one to one in sorted order; then who is left."""
-    content = {id(row): tuple(row[name] for name in columns) for row in left + right}
-    left = sorted(left, key=lambda row: content[id(row)])
-    right = sorted(right, key=lambda row: content[id(row)])
-    pairs, unpaired = [], []
-    for row in left:
-        twin = next((r for r in right if content[id(r)] == content[id(row)]), None)
-        if twin is None:
-            unpaired.append(row)
-        else:
-            right = [r for r in right if r is not twin]
-            pairs.append((row, twin))
-    both = min(len(unpaired), len(right))
-    pairs += list(zip(unpaired[:both], right[:both], strict=True))
-    return pairs, unpaired[both:], right[both:]
+    """Equal rows first, then the rest one to one in sorted order; then who is left.
+
+    Rules may call keys the same that are spelled in several ways: those that are
+    spelled alike go first.
+    """
+    pairs = []
+    left, right = (
+        sorted(side, key=lambda row: tuple(row[n] for n in [*columns, *keys]))
+        for side in (left, right)
+    )
+    for same in ([*columns, *keys], columns):
+        unpaired = []
+        for row in left:
+            twin = next((r for r in right if all(r[n] == row[n] for n in same)), None)
+            if twin is None:
+                unpaired.append(row)
+            else:
+                right = [r for r in right if r is not twin]
+                pairs.append((row, twin))
+        left = unpaired
+    both = min(len(left), len(right))
+    pairs += list(zip(left[:both], right[:both], strict=True))
+    return pairs, left[both:], right[both:]
 
 
 def kind(old: str, new: str) -> str:  # noqa: C901, PLR0911 - a ladder

@@ -247,7 +247,7 @@ STEPS = [
     "recon_engine.artifacts.manifest",
     "recon_engine.database._metrics",
     "recon_engine.database._Batches.arrow",
-    "recon_engine.database._check_rows",
+    "recon_engine.database._swap",
     "recon_engine.storage.LocalFolder.identify",
     "recon_engine.storage.LocalFolder.fetch",
     "recon_engine.storage.LocalFolder.put",

@@ -484,3 +484,22 @@ def test_a_local_diff_loads_no_cloud_and_no_database(pair: Path) -> None:
 
 def test_importing_the_package_costs_nothing(tmp_path: Path) -> None:
     assert loaded("import recon_engine", tmp_path).isdisjoint(HEAVY)
+
+
+def test_rules_come_from_flags_or_the_environment(pair: Path) -> None:
+    (pair / "new.csv").write_text("ID,PAID\n1,10\n2,20.00\n3,30.01\n")
+    command = ("diff", "old.csv", "new.csv", "-k", "ID")
+    ended = recon(*command, "--rule", "PAID=decimal(abs=0.01)", cwd=pair)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 cells are equal by a rule" in ended.stdout
+    again = recon(*command, cwd=pair, RECON_RULE="*=trim;PAID=decimal(abs=0.01)")
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize(
+    "rule", ["PAID", "PAID=tirm", "PAYED=trim", "ID=decimal(abs=1)"]
+)
+def test_a_rule_that_cannot_be_is_refused(pair: Path, rule: str) -> None:
+    ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "--rule", rule, cwd=pair)
+    assert ended.returncode == 2
+    assert "help:" in ended.stderr

@@ -574,7 +574,7 @@ def test_a_failure_before_there_is_a_pair_is_logged_too(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
-        raise OSError("SECRET")
+        raise LookupError("SECRET")
 
     monkeypatch.setattr(pipeline, "_recover", broken)
     assert folders.run().record.exit_code == 70

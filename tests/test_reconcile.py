@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from recon_engine import Reconciliation
 
+    Rules = dict[str, tuple[str, ...]]
+
 
 def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
     """A reconciliation in the oracle's terms."""
@@ -51,6 +53,7 @@ def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
         duplicates_new=repeats(d.duplicates("new")),
         blank_old=d.old.blank_keys,
         blank_new=d.new.blank_keys,
+        tolerated=Counter({c.name: c.tolerated for c in d.by_column if c.tolerated}),
     )
 
 
@@ -64,12 +67,26 @@ def repeats(frame: pl.DataFrame) -> dict[oracle.Row, int]:
     return {tuple(r["key"].values()): r["rows"] for r in frame.to_dicts()}
 
 
-def expected(pair: Pair) -> oracle.Answer:
+def expected(pair: Pair, rules: Rules | None = None) -> oracle.Answer:
     old, new = (
         [dict(zip(pair.names, row, strict=True)) for row in side]
         for side in (pair.old, pair.new)
     )
-    return oracle.reconcile(old, new, pair.keys, sorted(pair.columns))
+    return oracle.reconcile(old, new, pair.keys, sorted(pair.columns), rules or {})
+
+
+@st.composite
+def rules_for(draw: st.DrawFn, pair: Pair) -> Rules:
+    """Rules for some columns; those with a tolerance last, and never on a key."""
+    found: Rules = {}
+    for name in pair.names:
+        exact = [rule for rule in oracle.NORMAL if rule not in oracle.NEAR]
+        chosen = draw(st.lists(st.sampled_from(exact), max_size=2, unique=True))
+        if name in pair.columns and draw(st.booleans()):
+            chosen.append(draw(st.sampled_from(list(oracle.NEAR))))
+        if chosen:
+            found[name] = tuple(chosen)
+    return found
 
 
 def written(folder: Path, pair: Pair, data: st.DataObject) -> tuple[Path, Path]:
@@ -141,17 +158,18 @@ def test_every_strategy_bucket_and_hash_gives_the_same_answer(
     tight: bool,  # noqa: FBT001 - drawn
 ) -> None:
     """A weak hash is one that tells nothing apart."""
+    rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
     old, new = (read_header(path) for path in written(tmp_path, pair, data))
     budget = Budget(BASE_BYTES + 20_000) if tight else None
     with pytest.MonkeyPatch.context() as patch:
         if weak:
             patch.setattr(digest, "Seeds", lambda *_: WEAK[weak])
             patch.setattr(digest, "_hash", weakened)
-        options = Options(keys=tuple(pair.keys))
+        options = Options(keys=tuple(pair.keys), rules=rules)
         forced = {"strategy": strategy, "buckets": buckets, "budget": budget}
         with read(old, new, options, **forced) as reading:  # type: ignore[arg-type]
             d = reconcile(reading)
-    assert answer(d, pair.columns) == expected(pair)
+    assert answer(d, pair.columns) == expected(pair, rules)
 
 
 real_hash = digest._hash

@@ -81,6 +81,7 @@ def diff(
     key: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
+    rule: o.Rule = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -103,7 +104,7 @@ def diff(
 
         writers = render.writers(output, old, new, rejects=rejects)
         settings = _options(
-            key, ignore, rename, on_duplicate_keys, on_schema_drift, on_bad_row,
+            key, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
             delimiter, encoding, detail_limit,
         )  # fmt: skip
         limits = Limits(max_field_bytes, max_field_lines, max_ratio)
@@ -133,6 +134,7 @@ def run(
     keys: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
+    rule: o.Rule = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -158,7 +160,7 @@ def run(
 
         writers = render.writers(output)
         settings = _options(
-            keys, ignore, rename, on_duplicate_keys, on_schema_drift, on_bad_row,
+            keys, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
             delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
@@ -272,6 +274,7 @@ def _options(
     keys: list[str] | None,
     ignore: list[str] | None,
     rename: list[str] | None,
+    rule: list[str] | None,
     duplicates: OnDuplicateKeys,
     drift: OnSchemaDrift,
     bad_row: OnBadRow,
@@ -283,6 +286,7 @@ def _options(
         keys=session.names(keys, "RECON_KEYS"),
         ignore=session.names(ignore, "RECON_IGNORE"),
         renames=session.mapping(rename),
+        rules=session.rules(rule),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
         on_bad_row=bad_row,

@@ -47,6 +47,16 @@ Map = Annotated[
         "  [env var: RECON_MAP]",
     ),
 ]
+Rule = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule",
+        metavar="COL=RULE",
+        help="What else is equal in a column, or in * for all: trim, casefold, "
+        "nulls(NA,NULL), decimal(abs=0.01), date(%Y%m%d|%Y-%m-%d), zeropad(9), lstrip0."
+        " Repeatable.  [env var: RECON_RULE, by ;]",
+    ),
+]
 OnDuplicateKeys = Annotated[
     config.OnDuplicateKeys,
     typer.Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from recon_engine.progress import Progress
 
 
+RULE: Final = re.compile(r'("(?:[^"]|"")*"|[^"=]*)=(.+)', re.DOTALL)
 EMBEDDED: Final = Path(".recon")
 LIBPQ: Final = (
     "PGHOST",
@@ -181,6 +183,22 @@ def mapping(pairs: list[str] | None) -> dict[str, str]:
                     f"--map {text} is not OLD=NEW, once for each OLD",
                     help="such as --map PAID_AMT=PAID_AMOUNT",
                 )
+    return result
+
+
+def rules(texts: list[str] | None) -> dict[str, tuple[str, ...]]:
+    """`COLUMN=RULE` arguments; a name that holds `=` stands in double quotes."""
+    result: dict[str, tuple[str, ...]] = {}
+    for text in texts or os.environ.get("RECON_RULE", "").split(";"):
+        found = RULE.fullmatch(text)
+        if found is None and text:
+            raise ConfigError(
+                f"--rule {text} is not COLUMN=RULE",
+                help="such as --rule PAID_AMT=decimal, or --rule '*=trim'",
+            )
+        if found is not None:
+            [name] = _fields(found[1], "=")
+            result[name] = (*result.get(name, ()), found[2])
     return result
 
 

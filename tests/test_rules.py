@@ -1,0 +1,161 @@
+"""Rules against plain Python: decimal, fractions, datetime, str."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import date, datetime
+from fractions import Fraction
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recon_engine.errors import ConfigError
+from recon_engine.rules import equal, parse
+
+
+def same(spelled: str, old: str, new: str) -> bool:
+    rules = [parse(each) for each in spelled.split(";")]
+    return bool(equal(rules, pl.Series([old]), pl.Series([new])).item())
+
+
+NUMBERS = st.one_of(
+    st.decimals(allow_nan=False, allow_infinity=False, places=3).map(str),
+    st.integers(-(10**25), 10**25).map(str),
+    st.integers(0, 9999).map(lambda n: f"{n:,}.50"),
+    st.sampled_from(
+        ["0", "-0", "0.00", ".5", "5.", "+5", "00005", "1,000", "x", "", "."]
+    ),
+    st.from_regex(r"[+-]?[0-9]{0,45}(\.[0-9]{0,45})?", fullmatch=True),
+)
+NUMBER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)?(\.[0-9]*)?")
+
+
+def read(text: str) -> Fraction | None:
+    """A number as people write them; Python's own grammar allows more."""
+    if not NUMBER.fullmatch(text) or not any(char.isdigit() for char in text):
+        return None
+    whole, _, rest = text.replace(",", "").partition(".")
+    sign = -1 if whole.startswith("-") else 1
+    digits = whole.lstrip("+-") + rest
+    return Fraction(sign * int(digits), 10 ** len(rest))
+
+
+@given(old=NUMBERS, new=NUMBERS)
+def test_the_same_number_is_equal_however_written(old: str, new: str) -> None:
+    o, n = read(old), read(new)
+    expected = o == n if o is not None and n is not None else old == new
+    assert same("decimal", old, new) == expected
+
+
+@given(
+    old=NUMBERS,
+    step=st.sampled_from(["0", "0.01", "-0.01", "0.0100001", "1", "-7.5", "1e-30"]),
+    least=st.sampled_from(
+        ["0", "0.01", "1", "7.5", "0.000000000000000000000000000001"]
+    ),
+    share=st.sampled_from(["0", "0.001", "0.1", "1", "0.333333333333333333333"]),
+)
+def test_a_tolerance_is_exact_and_inclusive(
+    old: str, step: str, least: str, share: str
+) -> None:
+    o = read(old)
+    rule = f"decimal(abs={least},rel={share})"
+    if o is None:
+        assert same(rule, old, old)
+        return
+    n = o + Fraction(step)
+    new = written(n)
+    limit = max(Fraction(least), Fraction(share) * max(abs(o), abs(n)))
+    assert same(rule, old, new) == (abs(o - n) <= limit)
+    assert same(rule, old, new) == same(rule, new, old)
+
+
+def written(number: Fraction) -> str:
+    """All digits of a fraction whose denominator divides a power of ten."""
+    places = next(n for n in range(100) if 10**n % number.denominator == 0)
+    digits = f"{abs(number.numerator) * 10**places // number.denominator:0{places + 1}}"
+    text = digits[: len(digits) - places] + ("." + digits[-places:] if places else "")
+    return f"-{text}" if number < 0 else text
+
+
+FORMATS = ("%Y%m%d", "%Y-%m-%d", "%d.%m.%Y")
+DATES = st.one_of(
+    st.builds(
+        lambda day, form: day.strftime(form),
+        st.dates(date(1900, 1, 1), date(2100, 1, 1)),
+        st.sampled_from(FORMATS),
+    ),
+    st.sampled_from(["", "20260230", "2026-1-5", "never"]),
+)
+
+
+@given(old=DATES, new=DATES, within=st.integers(0, 40_000))
+def test_days_are_equal_in_any_format_and_near_by_days(
+    old: str, new: str, within: int
+) -> None:
+    o, n = day(old), day(new)
+    rule = f"date({'|'.join(FORMATS)},within={within}d)"
+    expected = old == new if o is None or n is None else abs((o - n).days) <= within
+    assert same(rule, old, new) == expected
+
+
+def day(text: str) -> date | None:
+    for form in FORMATS:
+        with suppress(ValueError):
+            found = datetime.strptime(text, form).date()  # noqa: DTZ007
+            if found.strftime(form) == text:
+                return found
+    return None
+
+
+@pytest.mark.parametrize(
+    ("rule", "old", "new", "expected"),
+    [
+        ("trim", " a\t", "a", True),
+        ("trim", "a b", "ab", False),
+        ("casefold", "Straße", "STRASSE", True),
+        ("casefold", "a", "b", False),
+        ("nulls(NA,NULL)", "NA", "", True),
+        ("nulls(NA,NULL)", "NA", "NULL", True),
+        ("nulls(NA,NULL)", "na", "", False),
+        ("zeropad(5)", "123", "00123", True),
+        ("zeropad(5)", "123", "000123", False),
+        ("zeropad(5)", "A23", "00A23", False),
+        ("lstrip0", "000", "0", True),
+        ("lstrip0", "0A7", "A7", True),
+        ("lstrip0", "0", "", False),
+        ("lstrip0", "0-7", "-7", False),
+        ("trim;nulls(NA);decimal", " NA ", "", True),
+        ("trim;decimal(abs=0.01)", " 1.00 ", "1.01", True),
+        ("trim", "1.0", "1", False),
+    ],
+)
+def test_a_rule_says_which_texts_are_equal(
+    rule: str, old: str, new: str, *, expected: bool
+) -> None:
+    assert same(rule, old, new) is expected
+    assert same(rule, new, old) is expected
+
+
+@given(text=st.text(max_size=12).filter(lambda t: "\0" not in t))
+def test_equal_bytes_are_equal_under_every_rule(text: str) -> None:
+    for rule in (
+        "trim", "casefold", "nulls(a)", "decimal(abs=1)", "date(%Y,within=1d)",
+        "zeropad(4)", "lstrip0",
+    ):  # fmt: skip
+        assert same(rule, text, text)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["", "trimm", "trim(1)", "nulls", "nulls()", "zeropad", "zeropad(0)", "zeropad(x)",
+     "decimal(abs=x)", "decimal(abs=-1)", "decimal(rel=nan)", "decimal(tol=1)",
+     "date", "date(tomorrow)", "date(%Y,within=1)", "date(%Y,near=1d)", "trim) (trim"],
+)  # fmt: skip
+def test_what_is_no_rule_is_refused_with_the_spellings(spelled: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(spelled)
+    assert caught.value.help
