@@ -30,7 +30,7 @@ SIZE: Final = re.compile(r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECA
 # blocks and groups under way; what a row of either side costs while digests are joined;
 # and what a byte of a row that differs costs: its text and, several times, its cells.
 # Digests get a share of the room, since how much will differ is not known yet.
-BASE_BYTES: Final = (220 + 40 * WORKERS) << 20
+BASE_BYTES: Final = (250 + 40 * WORKERS) << 20
 ROW_BYTES: Final = 72
 DIGESTS_SHARE: Final = 0.75
 TEXT_FACTOR: Final = 1.5
