@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+    from decimal import Decimal
     from uuid import UUID
 
     from recon_engine.status import RunStatus
@@ -122,6 +124,102 @@ class Signature:
 
     columns: tuple[str, ...]
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A change that `rows` cells of a column share; `example`: the key of one."""
+
+    old: str
+    new: str
+    kind: str
+    rows: int
+    example: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """The changes of one column: how many distinct ones, and the commonest of them."""
+
+    column: str
+    distinct: int
+    top: tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The sums of a column that is a number in every row that differs.
+
+    `old`, `new`: over the matched pairs that differ, for in the others they are the
+    same. `missing`, `extra`: over these rows. Exact.
+    """
+
+    column: str
+    old: Decimal
+    new: Decimal
+    missing: Decimal
+    extra: Decimal
+
+    @property
+    def delta(self) -> Decimal:
+        """By how much NEW is more than OLD over all matched pairs."""
+        return self.new - self.old
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A value of a column that differences concentrate in.
+
+    `of`: whether `rows` of the mismatched, the missing or the extra ones have it.
+    `share`: of these; `base`: of all rows of the file, by a sample. `lift` is the first
+    over the second.
+    """
+
+    of: Literal["mismatched", "missing", "extra"]
+    column: str
+    value: str
+    rows: int
+    share: float
+    base: float
+
+    @property
+    def lift(self) -> float:
+        """How many times as frequent it is there as everywhere."""
+        return self.share / self.base
+
+
+class HintKind(StrEnum):
+    """What a hint would do: relax a column or a key, rename, or take another key."""
+
+    RULE = "rule"
+    KEY_RULE = "key_rule"
+    DROP_KEY = "drop_key"
+    RENAME = "rename"
+    UNIQUE_KEY = "unique_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What would explain `count` of `total` differences, and the `flag` to paste.
+
+    Never applied by itself. `text` says it in a sentence that holds no cell's value.
+    """
+
+    kind: HintKind
+    column: str
+    flag: str
+    count: int
+    total: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """A gate as it was written, its measured value, and whether that is within it."""
+
+    gate: str
+    passed: bool
+    value: int | float | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,18 @@ from recon_engine.kinds import KINDS
 
 
 if TYPE_CHECKING:
-    from recon_engine.model import Column, Counts, Drift, Side, Signature
+    from recon_engine.model import (
+        Column,
+        Counts,
+        Drift,
+        GateResult,
+        Hint,
+        Patterns,
+        Segment,
+        Side,
+        Signature,
+        Total,
+    )
 
 
 Verdict = Literal["agree", "differ"]
@@ -78,6 +89,11 @@ class Reconciliation:
     engine: Engine
     frames: Frames = field(repr=False)
     detail_limit: int = 5000
+    patterns: tuple[Patterns, ...] = ()
+    totals: tuple[Total, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    hints: tuple[Hint, ...] = ()
+    gates: tuple[GateResult, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse to exist when a law does not hold."""
@@ -214,7 +230,15 @@ class Reconciliation:
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
             "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
-            "gates": [],
+            "patterns": [asdict(each) for each in self.patterns],
+            "totals": [
+                {name: str(value) for name, value in asdict(each).items()}
+                | {"delta": str(each.delta)}
+                for each in self.totals
+            ],
+            "segments": [asdict(each) | {"lift": each.lift} for each in self.segments],
+            "hints": [asdict(each) for each in self.hints],
+            "gates": [asdict(each) for each in self.gates],
             "engine": asdict(self.engine),
         }
 
