@@ -15,6 +15,8 @@ from recon_engine.errors import (
     listed,
     looks_like_header,
 )
+from recon_engine.gates import check_column
+from recon_engine.gates import parse as parse_gate
 from recon_engine.model import Drift
 from recon_engine.rules import parse, tolerates
 
@@ -68,6 +70,7 @@ def align(
     common = set(renamed) - ignored - set(keys)
     columns = tuple(name for name in old if name in common)
     rules = _rules(options, keys, columns, back)
+    _check_judges(options, columns)
     return Alignment(keys, columns, back, drift, rules)
 
 
@@ -161,6 +164,19 @@ def _rules(
                 help="a rule without a tolerance, or another key",
             )
     return found
+
+
+def _check_judges(options: Options, columns: Sequence[str]) -> None:
+    """Refuse a gate or a suppression of a column that is not compared."""
+    for text in options.gates:
+        check_column(parse_gate(text), columns)
+    for each in options.suppressions:
+        if each.column is not None and each.column not in columns:
+            raise ConfigError(
+                f"suppression of {each.name}: no compared column is called "
+                f"{each.column}.{did_you_mean(each.column, columns)}",
+                help="name a column that is in both files, and not ignored or a key",
+            )
 
 
 def _drift(old: Sequence[str], new: Sequence[str], ignored: Collection[str]) -> Drift:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,6 +20,7 @@ from recon_engine.config import (
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
 from recon_engine.header import open_input
+from recon_engine.judgement import judged
 from recon_engine.memory import Budget, parse_budget
 from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
@@ -31,8 +33,10 @@ from recon_engine.storage import disk_errors, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
 
     from recon_engine.digest import Unread
+    from recon_engine.model import Suppression
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -58,6 +62,9 @@ def diff(
     max_field_bytes: int = LIMITS.field_bytes,
     max_field_lines: int = LIMITS.field_lines,
     max_ratio: int = LIMITS.ratio,
+    gates: str | Sequence[str] = (),
+    suppressions: Sequence[Suppression] = (),
+    today: date | None = None,
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
@@ -67,7 +74,9 @@ def diff(
     equal: `{"PAID": "decimal", "*": "trim"}`. `encoding`, such as "cp1252", is of
     both files, "cp1252:utf-8" of one each. `memory_budget`, such as "2GiB", is 60% of
     what there is by default. `max_ratio`: how many times its size a compressed file
-    may unpack to. Raises a ReconError, which says what, where, why and how to mend it.
+    may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
+    what `passes`; `today` is the day on which the latter may have expired, in UTC.
+    Raises a ReconError, which says what, where, why and how to mend it.
     """
     options = Options(
         keys=_names(keys),
@@ -80,10 +89,12 @@ def diff(
         delimiter=delimiter,
         encodings=parse_encodings(encoding),
         detail_limit=detail_limit,
+        gates=_names(gates),
+        suppressions=tuple(suppressions),
     )
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
-    return compare(old, new, options, budget=budget, limits=limits)
+    return compare(old, new, options, budget=budget, limits=limits, today=today)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -107,6 +118,7 @@ def compare(
     *,
     budget: Budget | None = None,
     limits: Limits = LIMITS,
+    today: date | None = None,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
     with ExitStack() as stack:
@@ -115,7 +127,8 @@ def compare(
             zip((old, new), SIDES, strict=True),
         )
         reading = read(left, right, options, progress, budget=budget)
-        return reconcile(stack.enter_context(reading), progress)
+        result = reconcile(stack.enter_context(reading), progress)
+    return judged(result, options, today or datetime.now(UTC).date())
 
 
 def _unread(

@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError, did_you_mean
-from recon_engine.model import SIDES
+from recon_engine.gates import parse as parse_gate
+from recon_engine.model import SIDES, Suppressible, Suppression
 from recon_engine.rfc4180 import Limits
 
 
@@ -84,6 +85,8 @@ class Options:
     `renames` maps a column's name in OLD to its name in NEW; results use OLD's.
     `rules` are spelled as in `rules.parse`, by column; `*` is every compared column.
     `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
+    `gates` are spelled as in `gates.parse`; of `suppressions` the first that fits a
+    difference counts.
     """
 
     keys: tuple[str, ...]
@@ -96,9 +99,15 @@ class Options:
     delimiter: str = ","
     encodings: Encodings = UTF_8
     detail_limit: int = 5000
+    gates: tuple[str, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no pair of files could satisfy."""
+        for gate in self.gates:
+            parse_gate(gate)
+        for suppression in self.suppressions:
+            check_suppression(suppression)
         if not self.keys:
             raise ConfigError("no key column is named", help="add --key COLUMN")
         for name in self.keys:
@@ -131,9 +140,18 @@ class Options:
         return self.encodings[SIDES.index(side)]
 
     @property
+    def public(self) -> dict[str, object]:
+        """Them as plain values of JSON."""
+        suppressions = [
+            asdict(each) | {"until": each.until.isoformat()}
+            for each in self.suppressions
+        ]
+        return asdict(self) | {"suppressions": suppressions}
+
+    @property
     def digest(self) -> str:
         """A sha256 that is equal for equal options."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        text = json.dumps(self.public, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -174,8 +192,28 @@ class RunConfig:
             "inbound": self.inbound,
             "processed": self.processed,
             "out": self.out,
-            "options": asdict(self.options),
+            "options": self.options.public,
         }
+
+
+def check_suppression(given: Suppression) -> None:
+    """Raise ConfigError for one that cannot fit anything, or that nobody stands for."""
+    of_column = given.what is Suppressible.COLUMN
+    if of_column != (given.column is not None) or (given.kind and not of_column):
+        raise ConfigError(
+            f"a suppression of {given.name} does not fit together",
+            help='what = "column" has a column, and may have a kind; others have none',
+        )
+    if not (given.reason.strip() and given.owner.strip()):
+        raise ConfigError(
+            f"a suppression of {given.name} has no reason, or no owner",
+            help="say why the difference is accepted, and who accepts it",
+        )
+    if given.max is not None and given.max < 1:
+        raise ConfigError(
+            f"a suppression of {given.name} accepts at most {given.max}",
+            help="1 or more, or no max",
+        )
 
 
 def parse_encodings(text: str) -> Encodings:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.csvfile import CsvFile, Part
+    from recon_engine.model import Suppressed
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -53,6 +54,7 @@ WIDEST: Final = 387
 SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 ARROW: Final[Mapping[str, pa.DataType]] = {
+    "bool": pa.bool_(),
     "int4": pa.int32(),
     "int8": pa.int64(),
     "float8": pa.float64(),
@@ -420,6 +422,21 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
             }
             for at, row in enumerate(result.sample)
         ],
+        "gate_result": [
+            stamp
+            | {
+                "ordinal": at,
+                "gate": gate.gate,
+                "passed": gate.passed,
+                "value": _number(gate.value),
+                "says": gate.text,
+            }
+            for at, gate in enumerate(result.gates)
+        ],
+        "suppression": [
+            stamp | {"ordinal": at} | _suppression(each)
+            for at, each in enumerate(result.suppressed)
+        ],
         "artifact": [
             {
                 "run_id": run_id,
@@ -444,6 +461,27 @@ def _columns(result: Reconciliation) -> Iterator[Row]:
             "mismatched": column.mismatched,
             **{f"kind_{kind}": column.kinds.get(kind, 0) for kind in KINDS},
         }
+
+
+def _number(value: float | str) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _suppression(each: Suppressed) -> Row:
+    return {
+        "what": each.suppression.what,
+        "column_name": each.suppression.column,
+        "kind": each.suppression.kind,
+        "reason": each.suppression.reason,
+        "owner": each.suppression.owner,
+        "until_date": each.suppression.until,
+        "most": each.suppression.max,
+        "found": each.count,
+        "state": each.state,
+    }
 
 
 def _insert(cursor: Any, table: str, rows: list[Row]) -> None:

@@ -31,6 +31,7 @@ from recon_engine.errors import (
 from recon_engine.failpoint import reached
 from recon_engine.header import open_input
 from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
+from recon_engine.judgement import judged
 from recon_engine.model import SIDES, FilePair, RunRecord
 from recon_engine.parallel import in_order
 from recon_engine.places import Places
@@ -114,6 +115,7 @@ def dry_run(
         files = _fetch(places, pair, config, folder, progress)
         with read(*files, config.options, progress, budget=config.budget) as reading:
             result = reconcile(reading, progress)
+    result = judged(result, config.options, attempt.started.date())
     return Outcome(record_of(attempt, config, RunStatus.SUCCEEDED), result)
 
 
@@ -160,7 +162,7 @@ class _Attempt:
                 ) as staged,  # 5 stage
             ):
                 with self.attempt.step("compare"):
-                    self.result = reconcile(reading, self.progress)  # 6 compare
+                    self.result = self.judged(reading)  # 6 compare
                 with self.attempt.step("write"), self.progress.step("write"):
                     written = self.write(self.result, folder)  # 7 write
                 with self.attempt.step("stage"):
@@ -190,6 +192,11 @@ class _Attempt:
                     facts = {"file": file.uri, "rows": file.rejects.count}
                     log.warning("rows_set_aside", extra=facts)
             yield reading
+
+    def judged(self, reading: Reading) -> Reconciliation:
+        """What is missing, extra and changed, and whether that passes the gates."""
+        result = reconcile(reading, self.progress)
+        return judged(result, self.config.options, self.attempt.started.date())
 
     def write(self, result: Reconciliation, folder: Path) -> list[Artifact]:
         """Store the artifacts, and the manifest when all it names is there."""

@@ -32,6 +32,7 @@ from recon_engine.model import SIDES, Column, Counts, Side, Signature
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
+from recon_engine.suppressions import coverage
 from recon_engine.version import __version__
 
 
@@ -383,6 +384,9 @@ class _Answer:
                 rejects=self.rejects(),
             ),
             detail_limit=limit,
+            coverage=coverage(
+                found.cells, self.names, self.reading.options.suppressions
+            ),
         )
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recon_cli import options as o
-from recon_cli import session
+from recon_cli import session, sources
 from recon_cli.options import Format
 from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
@@ -35,6 +35,7 @@ from recon_engine.status import STATUSES, RunStatus
 if TYPE_CHECKING:
     from recon_engine.memory import Budget
     from recon_engine.pipeline import Outcome
+    from recon_engine.reconciliation import Reconciliation
 
 
 app = typer.Typer(
@@ -74,6 +75,7 @@ def main_options(
 
 @app.command()
 def diff(
+    ctx: typer.Context,
     old: Annotated[
         str, typer.Argument(metavar="OLD", help="A CSV file, or s3:// URL.")
     ],
@@ -82,6 +84,7 @@ def diff(
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    gate: o.Gate = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -96,16 +99,19 @@ def diff(
     output: o.Output = None,
     rejects: o.Rejects = None,
     exit_zero: o.ExitZero = False,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
 ) -> None:
     """Reconcile two files; exit 0 if they agree, 1 if they differ."""
     with session.reporting(form):
         from recon_cli import render
         from recon_engine.api import compare
 
+        sources.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
         settings = _options(
-            key, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
-            delimiter, encoding, detail_limit,
+            ctx, key, ignore, rename, rule, gate, on_duplicate_keys, on_schema_drift,
+            on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         limits = Limits(max_field_bytes, max_field_lines, max_ratio)
         budget = _budget(memory_budget)
@@ -122,11 +128,12 @@ def diff(
             )
         render.show(result, form)
         render.write_all(result, writers)
-        raise typer.Exit(0 if result.agrees or exit_zero else 1)
+        raise typer.Exit(0 if result.passes or exit_zero else 1)
 
 
 @app.command()
 def run(
+    ctx: typer.Context,
     inbound_s3: o.Inbound,
     processed_s3: o.Processed,
     out_s3: o.Out,
@@ -135,6 +142,7 @@ def run(
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    gate: o.Gate = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -152,6 +160,7 @@ def run(
     fail_on_no_files: o.FailOnNoFiles = False,
     recompute: o.Recompute = False,
     dry_run: o.DryRun = False,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
 ) -> None:
     """Reconcile the pair in inbound, record the result, archive the inputs."""
     with session.reporting(form):
@@ -160,13 +169,13 @@ def run(
 
         writers = render.writers(output)
         settings = _options(
-            keys, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
-            delimiter, encoding, detail_limit,
+            ctx, keys, ignore, rename, rule, gate, on_duplicate_keys, on_schema_drift,
+            on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
         work = pipeline.dry_run if dry_run else pipeline.run
         with base as conninfo, session.watching() as progress:
-            config = RunConfig(
+            asked = RunConfig(
                 dataset=dataset,
                 inbound=inbound_s3,
                 processed=processed_s3,
@@ -179,10 +188,10 @@ def run(
                 stage_loader=stage_loader,
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
-            outcome = on_worker(lambda stop: work(config, progress, stop))
+            outcome = on_worker(lambda stop: work(asked, progress, stop))
         if dry_run and outcome.result is not None:
             render.show(outcome.result, form)
-            raise typer.Exit(int(fail_on_diff and not outcome.result.agrees))
+            raise typer.Exit(_fails(outcome.result, fail_on_diff=fail_on_diff))
         _conclude(outcome, form, writers, fail_on_diff=fail_on_diff)
 
 
@@ -252,9 +261,9 @@ def statuses(form: o.OutputFormat = Format.TABLE) -> None:
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="result, error or manifest.")] = "result",
+    name: Annotated[str, typer.Argument(help="result, config, error, …")] = "result",
 ) -> None:
-    """Print the JSON Schema of what --format json prints."""
+    """Print the JSON Schema of a result, the configuration, an error, a manifest."""
     with session.reporting():
         from recon_engine.migrations import schemas
 
@@ -271,10 +280,12 @@ def schema(
 
 
 def _options(
+    ctx: typer.Context,
     keys: list[str] | None,
     ignore: list[str] | None,
     rename: list[str] | None,
     rule: list[str] | None,
+    gate: list[str] | None,
     duplicates: OnDuplicateKeys,
     drift: OnSchemaDrift,
     bad_row: OnBadRow,
@@ -282,11 +293,14 @@ def _options(
     encoding: str,
     detail_limit: int,
 ) -> Options:
+    filed = sources.filed(ctx)
     return Options(
-        keys=session.names(keys, "RECON_KEYS"),
-        ignore=session.names(ignore, "RECON_IGNORE"),
-        renames=session.mapping(rename),
-        rules=session.rules(rule),
+        keys=session.names(keys, "RECON_KEYS") or filed.get("keys", ()),
+        ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
+        renames={**filed.get("map", {}), **session.mapping(rename)},
+        rules={**filed.get("rules", {}), **session.rules(rule)},
+        gates=session.gates(gate) or filed.get("gates", ()),
+        suppressions=filed.get("suppressions", ()),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
         on_bad_row=bad_row,
@@ -319,9 +333,16 @@ def _conclude(
     render.outcome(outcome, form)
     if outcome.result is not None:
         render.write_all(outcome.result, writers)
-    differs = outcome.result is not None and not outcome.result.agrees
-    code = outcome.record.exit_code or int(fail_on_diff and differs)
-    raise typer.Exit(code)
+    raise typer.Exit(
+        outcome.record.exit_code or _fails(outcome.result, fail_on_diff=fail_on_diff)
+    )
+
+
+def _fails(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
+    """Whether the result of a run that went well ends it with exit code 1."""
+    if result is None:
+        return False
+    return bool(result.failures) or (fail_on_diff and result.unsettled)
 
 
 def run_as_in_the_original() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from recon_cli.sources import configure
 from recon_engine import config
 
 
@@ -156,6 +157,27 @@ MaxRatio = Annotated[
         help="A file that unpacks to more times its size is taken for a bomb.",
     ),
 ]
+Gate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate",
+        metavar="EXPR",
+        help="What the result has to keep to, such as 'mismatch_rate(PAID)<=0.1%'; "
+        "gates decide the exit code. Repeatable.  [env var: RECON_GATE, by ;]",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        envvar="RECON_CONFIG",
+        is_eager=True,
+        callback=configure,
+        help="Where settings come from.  [default: recon.toml, or [tool.recon] of "
+        "pyproject.toml, of this folder]",
+    ),
+]
 OutputFormat = Annotated[
     Format,
     typer.Option(
@@ -172,7 +194,7 @@ Output = Annotated[
         "--output",
         metavar="FILE",
         help="Also write the result: .json, .md; all cells that differ: .csv, "
-        ".parquet. Repeatable.",
+        ".parquet; gates for a CI system: .xml (JUnit). Repeatable.",
     ),
 ]
 Rejects = Annotated[
@@ -197,7 +219,7 @@ FailOnDiff = Annotated[
     typer.Option(
         "--fail-on-diff",
         envvar="RECON_FAIL_ON_DIFF",
-        help="Exit 1 when the files differ.",
+        help="Exit 1 when the files differ, but for what is suppressed.",
     ),
 ]
 FailOnNoFiles = Annotated[
@@ -257,6 +279,19 @@ Dataset = Annotated[
         "--dataset",
         metavar="NAME",
         envvar="RECON_DATASET",
+        is_eager=True,
+        callback=configure,
         help="Names the stage tables and the folders of the run.",
+    ),
+]
+DatasetOfConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        envvar="RECON_DATASET",
+        is_eager=True,
+        callback=configure,
+        help="Take the settings of [dataset.NAME] of the configuration file.",
     ),
 ]

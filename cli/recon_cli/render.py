@@ -30,8 +30,16 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
     ".parquet": lambda d, path: d.mismatches().write_parquet(path),
+    ".xml": lambda d, path: path.write_bytes(_junit(d)),
+    ".junit": lambda d, path: path.write_bytes(_junit(d)),
     ".csv": lambda d, path: d.mismatches().unnest("key", separator=".").write_csv(path),
 }
+
+
+def _junit(result: Reconciliation) -> bytes:
+    from recon_engine.junit import report
+
+    return report(result)
 
 
 def writers(

@@ -202,6 +202,12 @@ def rules(texts: list[str] | None) -> dict[str, tuple[str, ...]]:
     return result
 
 
+def gates(texts: list[str] | None) -> tuple[str, ...]:
+    """Repeated --gate arguments, or the environment's, by semicolons."""
+    given = texts or os.environ.get("RECON_GATE", "").split(";")
+    return tuple(text.strip() for text in given if text.strip())
+
+
 def names(texts: list[str] | None, variable: str) -> tuple[str, ...]:
     """Repeated and comma-separated names; one that holds a comma stands in quotes."""
     return tuple(

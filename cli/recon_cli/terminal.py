@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from recon_engine.errors import ReconError
-    from recon_engine.model import Column, Side
+    from recon_engine.model import Column, GateResult, Side
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -41,6 +41,8 @@ def print_result(console: Console, result: Reconciliation) -> None:
     """The verdict, the row accounting, the differing columns, and what it took."""
     console.print(_verdict(result), soft_wrap=True)
     console.print(Text("  " + result.accounting()), soft_wrap=True)
+    for gate in result.gates if len(result.gates) > 1 else ():
+        console.print(_gate(gate), soft_wrap=True)
     for warning in _warnings(result):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
     if result.counts.mismatched_cells:
@@ -51,16 +53,20 @@ def print_result(console: Console, result: Reconciliation) -> None:
 
 
 def _verdict(result: Reconciliation) -> Text:
-    if result.agrees:
-        return Text.assemble(
-            ("✓ AGREE", f"{STRONG} {GOOD}"),
-            f"  {result.counts.matched:,} rows are the same on both sides",
-        )
-    _, _, facts = result.headline().partition(": ")
-    return Text.assemble(("✗ DIFFER", f"{STRONG} {BAD}"), f"  {facts}")
+    word, _, facts = result.headline().partition(": ")
+    mark, colour = ("✓", GOOD) if result.passes else ("✗", BAD)
+    return Text.assemble(
+        (f"{mark} {word}", f"{STRONG} {colour}"), f"  {visible(facts)}"
+    )
+
+
+def _gate(gate: GateResult) -> Text:
+    mark = ("✓", GOOD) if gate.passed else ("✗", BAD)
+    return Text.assemble("  ", mark, f" {visible(gate.gate)}: {visible(gate.text)}")
 
 
 def _warnings(result: Reconciliation) -> Iterator[str]:
+    yield from (visible(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from _side_warnings(name, side)
     for name, only in (
@@ -152,8 +158,9 @@ def print_error(console: Console, error: ReconError) -> None:
     console.print(head + Text(visible(error.message)), soft_wrap=True)
     if error.where:
         console.print(Text(f"  --> {visible(error.where)}"), soft_wrap=True)
-    if error.why:
-        console.print(Text(f"  why: {visible(error.why)}"), soft_wrap=True)
+    for at, reason in enumerate(error.why.splitlines() if error.why else ()):
+        lead = "       " if at else "  why: "
+        console.print(Text(f"{lead}{visible(reason)}"), soft_wrap=True)
     if error.help:
         line = Text.assemble(("  help: ", GOOD), visible(error.help))
         console.print(line, soft_wrap=True)
