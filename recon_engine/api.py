@@ -123,7 +123,7 @@ def compare(
     """`diff` with its options as one value, and someone to watch."""
     with ExitStack() as stack:
         left, right = in_order(
-            lambda side: _unread(*side, options, limits, stack, progress),
+            lambda side: unread(*side, options, limits, stack, progress),
             zip((old, new), SIDES, strict=True),
         )
         reading = read(left, right, options, progress, budget=budget)
@@ -131,7 +131,7 @@ def compare(
     return judged(result, options, today or datetime.now(UTC).date())
 
 
-def _unread(
+def unread(
     source: object,
     name: str,
     options: Options,
@@ -139,6 +139,7 @@ def _unread(
     stack: ExitStack,
     progress: Progress,
 ) -> Unread:
+    """One side with its header read; what it takes on disk is `stack`'s to remove."""
     if not isinstance(source, str | Path):
         return frame(source, name)
     uri, folder = str(source), Path()

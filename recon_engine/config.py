@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?')
+# For files that are read without one: no column of theirs can have a blank name.
+NO_KEY: Final = ("",)
 DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 
 

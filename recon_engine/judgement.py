@@ -59,9 +59,9 @@ def _held_sum(gate: Gate, result: Reconciliation) -> GateResult:
     """By how much a column's sum changed; a failure where it has none."""
     column = gate.column or ""
     total = next((each for each in result.totals if each.column == column), None)
-    differing = sum(c.mismatched for c in result.by_column if c.name == column)
-    if total is None and differing:
-        why = f"{column} is not a number in every row that differs"
+    [facts] = (each for each in result.by_column if each.name == column)
+    if total is None and facts.mismatched + facts.tolerated:
+        why = f"{column} has no sum: masked, or no number in a row that differs"
         return GateResult(gate.text, passed=False, value="no sum", text=why)
     delta = EXACT.subtract(total.new, total.old).copy_abs() if total else Decimal(0)
     text = f"the sum of {column} changed by {delta:,f}, {gate.limit_words}"

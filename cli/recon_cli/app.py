@@ -18,6 +18,7 @@ from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.border import ours
 from recon_engine.config import (
+    NO_KEY,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -76,10 +77,8 @@ def main_options(
 @app.command()
 def diff(
     ctx: typer.Context,
-    old: Annotated[
-        str, typer.Argument(metavar="OLD", help="A CSV file, or s3:// URL.")
-    ],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The one to compare.")],
+    old: o.Old,
+    new: o.New,
     key: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
@@ -129,6 +128,84 @@ def diff(
         render.show(result, form)
         render.write_all(result, writers)
         raise typer.Exit(0 if result.passes or exit_zero else 1)
+
+
+@app.command()
+def keys(
+    ctx: typer.Context,
+    old: o.Old,
+    new: o.New,
+    ignore: o.Ignore = None,
+    rename: o.Map = None,
+    most: o.MostColumns = 3,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
+    delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
+    form: o.OutputFormat = Format.TABLE,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
+) -> None:
+    """Propose the smallest sets of columns that are a key of both files."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.keys import proposed
+
+        sources.check_dataset(ctx)
+        filed = sources.filed(ctx)
+        settings = Options(
+            keys=NO_KEY,
+            ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
+            renames={**filed.get("map", {}), **session.mapping(rename)},
+            on_bad_row=on_bad_row,
+            delimiter=delimiter.replace("\\t", "\t"),
+            encodings=parse_encodings(encoding),
+        )
+        with session.watching(logged=False) as progress:
+            found = on_worker(
+                lambda stop: proposed(
+                    old, new, settings, stop.watching(progress), most_columns=most
+                )
+            )
+        render.proposals(found, form)
+        raise typer.Exit(int(not any(each.is_key for each in found)))
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    old: o.Old,
+    new: o.New,
+    values: o.KeyValues,
+    key: o.Keys = None,
+    ignore: o.Ignore = None,
+    rename: o.Map = None,
+    rule: o.Rule = None,
+    on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
+    delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
+    form: o.OutputFormat = Format.TABLE,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
+) -> None:
+    """Show the rows of one key side by side: where they stand, how they differ."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.explain import explained
+
+        sources.check_dataset(ctx)
+        settings = _options(
+            ctx, key, ignore, rename, rule, None, OnDuplicateKeys.PAIR, on_schema_drift,
+            on_bad_row, delimiter, encoding, 0,
+        )  # fmt: skip
+        with session.watching(logged=False) as progress:
+            found = on_worker(
+                lambda stop: explained(
+                    old, new, settings, values, stop.watching(progress)
+                )
+            )
+        render.explanation(found, form)
+        raise typer.Exit(int(not found.agrees))
 
 
 @app.command()

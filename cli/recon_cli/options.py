@@ -20,6 +20,21 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
+Old = Annotated[str, typer.Argument(metavar="OLD", help="A CSV file, or s3:// URL.")]
+New = Annotated[str, typer.Argument(metavar="NEW", help="The one to compare.")]
+KeyValues = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="VALUE...",
+        help="The value of each key column, in order; or all as one JSON array.",
+    ),
+]
+MostColumns = Annotated[
+    int,
+    typer.Option(
+        "--max-columns", metavar="N", min=1, max=4, help="Columns in a key, at most."
+    ),
+]
 Keys = Annotated[
     list[str] | None,
     typer.Option(

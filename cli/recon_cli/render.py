@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +22,8 @@ from recon_engine.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from recon_engine.explain import Explanation
+    from recon_engine.keys import Proposal
     from recon_engine.pipeline import Outcome
     from recon_engine.reconciliation import Reconciliation
 
@@ -127,6 +131,38 @@ def run_facts(ended: Outcome) -> dict[str, object]:
     }
 
 
+def proposals(found: Sequence[Proposal], form: Format) -> None:
+    """Keys that were found, best first; what is no key says how often it repeats."""
+    names = ("key", "in both", "of rows", "blank", "repeated")
+    shown = [
+        (
+            _csv_line(each.columns),
+            each.matched,
+            f"{each.overlap:.1%}",
+            each.blanks_old + each.blanks_new,
+            each.repeats_old + each.repeats_new,
+        )
+        for each in found
+    ]
+    if form is Format.JSON:
+        typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+    else:
+        rows(names, shown, form)
+    if not any(each.is_key for each in found):
+        typer.echo("no set of columns is a key; these repeat the least", err=True)
+
+
+def explanation(found: Explanation, form: Format) -> None:
+    """The rows of a key on stdout."""
+    if form is Format.JSON:
+        document = {"schema": "recon-explanation/1", "agrees": found.agrees}
+        typer.echo(json.dumps(document | asdict(found), ensure_ascii=False, indent=2))
+        return
+    from recon_cli.terminal import print_explanation
+
+    print_explanation(console(), found)
+
+
 def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> None:
     """A table on stdout: for a terminal, as JSON objects, or as Markdown."""
     if form is Format.JSON:
@@ -163,6 +199,13 @@ def _text(value: object) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
+
+
+def _csv_line(names: Sequence[str]) -> str:
+    """Names as --key takes them."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 def _cell(value: object) -> str:
