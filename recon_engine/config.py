@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?')
 DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
+BREAK_LIMIT: Final = 100_000
 
 
 class OnDuplicateKeys(StrEnum):
@@ -66,6 +67,14 @@ class Encoding(StrEnum):
         return {codecs.lookup(each).name: each for each in cls}
 
 
+class Mask(StrEnum):
+    """`hmac`: a token, the same for the same value; `last4`: the end of a long one."""
+
+    HMAC = "hmac"
+    REDACT = "redact"
+    LAST4 = "last4"
+
+
 Encodings = tuple[Encoding, Encoding]
 UTF_8: Final[Encodings] = (Encoding.UTF_8, Encoding.UTF_8)
 
@@ -83,13 +92,15 @@ class Options:
 
     `renames` maps a column's name in OLD to its name in NEW; results use OLD's.
     `rules` are spelled as in `rules.parse`, by column; `*` is every compared column.
-    `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
+    `masks`: hmac, redact or last4, by column; `*` is every column that has none of its
+    own. `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
     """
 
     keys: tuple[str, ...]
     ignore: tuple[str, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    masks: Mapping[str, str] = field(default_factory=dict)
     on_duplicate_keys: OnDuplicateKeys = OnDuplicateKeys.PAIR
     on_schema_drift: OnSchemaDrift = OnSchemaDrift.REFUSE
     on_bad_row: OnBadRow = OnBadRow.FAIL
@@ -110,6 +121,13 @@ class Options:
                 raise ConfigError(
                     f"key column {name} is ignored too",
                     help=f"drop --ignore {name}, or name another key",
+                )
+        for name, mask in self.masks.items():
+            if mask not in set(Mask):
+                raise ConfigError(
+                    f"--mask {name}={mask}: there is no such mask."
+                    + did_you_mean(mask, Mask),
+                    help="one of: " + ", ".join(Mask),
                 )
         if self.detail_limit < 0:
             raise ConfigError(
@@ -142,6 +160,7 @@ class RunConfig:
     """One run of the pipeline; the three places are URLs or local folders.
 
     `recompute`: a pair that has a result is reconciled again, as its next revision.
+    `break_limit`: of more differences than this only the totals are kept; 0 of all.
     `database` is a libpq connection string. It may hold a password, so it has no
     part in `repr`, in the run log or in the run's identity.
     """
@@ -156,6 +175,7 @@ class RunConfig:
     recompute: bool = False
     budget: Budget | None = None
     stage_loader: StageLoader = StageLoader.ADBC
+    break_limit: int = BREAK_LIMIT
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -164,6 +184,11 @@ class RunConfig:
             raise ConfigError(
                 f"dataset name {self.dataset!r} cannot name a table and a folder",
                 help="a letter, then up to 47 letters, digits, '_' or '-'",
+            )
+        if self.break_limit < 0:
+            raise ConfigError(
+                f"--break-limit {self.break_limit} is negative",
+                help="a number of differences, or 0 to track no breaks",
             )
 
     @property

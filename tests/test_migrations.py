@@ -27,10 +27,13 @@ ALL = (
     "0001_reconciliation.sql",
     "0002_revisions_and_history.sql",
     "0003_dialects.sql",
+    "0006_breaks.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
     "artifact",
+    "break",
+    "break_summary",
     "mismatch_by_column",
     "mismatch_detail_sample",
     "mismatch_signature",

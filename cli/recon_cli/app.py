@@ -18,6 +18,7 @@ from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.border import ours
 from recon_engine.config import (
+    BREAK_LIMIT,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -82,6 +83,7 @@ def diff(
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    mask: o.Mask = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -104,8 +106,8 @@ def diff(
 
         writers = render.writers(output, old, new, rejects=rejects)
         settings = _options(
-            key, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
-            delimiter, encoding, detail_limit,
+            key, ignore, rename, rule, mask, on_duplicate_keys, on_schema_drift,
+            on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         limits = Limits(max_field_bytes, max_field_lines, max_ratio)
         budget = _budget(memory_budget)
@@ -135,6 +137,7 @@ def run(
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    mask: o.Mask = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -146,6 +149,7 @@ def run(
     max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
     max_ratio: o.MaxRatio = LIMITS.ratio,
     stage_loader: o.StageLoader = StageLoader.ADBC,
+    break_limit: o.BreakLimit = BREAK_LIMIT,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
@@ -160,8 +164,8 @@ def run(
 
         writers = render.writers(output)
         settings = _options(
-            keys, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
-            delimiter, encoding, detail_limit,
+            keys, ignore, rename, rule, mask, on_duplicate_keys, on_schema_drift,
+            on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
         work = pipeline.dry_run if dry_run else pipeline.run
@@ -177,6 +181,7 @@ def run(
                 recompute=recompute,
                 budget=_budget(memory_budget),
                 stage_loader=stage_loader,
+                break_limit=break_limit,
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
             outcome = on_worker(lambda stop: work(config, progress, stop))
@@ -208,6 +213,23 @@ def demo(
             if outcome.result is not None:
                 render.tour(conninfo, outcome, folder)
         raise typer.Exit(outcome.record.exit_code)
+
+
+@app.command()
+def breaks(
+    dataset: o.Dataset,
+    state: o.BreakState = None,
+    limit: o.BreakCount = 100,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """The differences of a dataset that are open, with their age, oldest first."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.breaks import OPEN, listing
+
+        with session.database() as conninfo:
+            found = listing(conninfo, dataset, state or OPEN, limit)
+        render.breaks(found, form)
 
 
 @app.command()
@@ -275,6 +297,7 @@ def _options(
     ignore: list[str] | None,
     rename: list[str] | None,
     rule: list[str] | None,
+    mask: list[str] | None,
     duplicates: OnDuplicateKeys,
     drift: OnSchemaDrift,
     bad_row: OnBadRow,
@@ -287,6 +310,7 @@ def _options(
         ignore=session.names(ignore, "RECON_IGNORE"),
         renames=session.mapping(rename),
         rules=session.rules(rule),
+        masks=session.masks(mask),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
         on_bad_row=bad_row,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recon_engine import config
+from recon_engine import config, model
 
 
 class Format(StrEnum):
@@ -55,6 +55,16 @@ Rule = Annotated[
         help="What else is equal in a column, or in * for all: trim, casefold, "
         "nulls(NA,NULL), decimal(abs=0.01), date(%Y%m%d|%Y-%m-%d), zeropad(9), lstrip0."
         " Repeatable.  [env var: RECON_RULE, by ;]",
+    ),
+]
+Mask = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        metavar="COL=MASK",
+        help="What is shown of a column, or of * for all others: hmac (a token, under"
+        " RECON_MASK_KEY or RECON_MASK_KEY_FILE), redact, last4. Repeatable."
+        "  [env var: RECON_MASK, by ;]",
     ),
 ]
 OnDuplicateKeys = Annotated[
@@ -116,6 +126,27 @@ StageLoader = Annotated[
         envvar="RECON_STAGE_LOADER",
         help="Load stage by ADBC, or pass the gated bytes to COPY: the same rows.",
     ),
+]
+BreakLimit = Annotated[
+    int,
+    typer.Option(
+        "--break-limit",
+        metavar="N",
+        min=0,
+        envvar="RECON_BREAK_LIMIT",
+        help="Of more differences than N only totals are recorded, and no break is"
+        " tracked; 0 tracks none.",
+    ),
+]
+BreakState = Annotated[
+    list[model.BreakState] | None,
+    typer.Option(
+        "--state", help="Only breaks of a state. Repeatable.  [default: open]"
+    ),
+]
+BreakCount = Annotated[
+    int,
+    typer.Option("--limit", metavar="N", min=1, help="Breaks to print, oldest first."),
 ]
 MemoryBudget = Annotated[
     str | None,
