@@ -52,6 +52,7 @@ def diff(
     ignore: str | Sequence[str] = (),
     renames: Mapping[str, str] | None = None,
     rules: Mapping[str, str | Sequence[str]] | None = None,
+    masks: Mapping[str, str] | None = None,
     on_duplicate_keys: str = "pair",
     on_schema_drift: str = "refuse",
     on_bad_row: str = "fail",
@@ -71,9 +72,11 @@ def diff(
     `old`, `new`: a path, an `s3://` URL, a polars frame, or anything with
     `__arrow_c_stream__`; neither is changed. A file named `.gz` or `.zst` is unpacked.
     `renames` maps names in OLD to names in NEW. `rules` says by column what else is
-    equal: `{"PAID": "decimal", "*": "trim"}`. `encoding`, such as "cp1252", is of
-    both files, "cp1252:utf-8" of one each. `memory_budget`, such as "2GiB", is 60% of
-    what there is by default. `max_ratio`: how many times its size a compressed file
+    equal: `{"PAID": "decimal", "*": "trim"}`. `masks` says what is shown of a column:
+    `{"MEMBER_ID": "hmac", "NAME": "redact", "PHONE": "last4"}`; hmac takes its key from
+    $RECON_MASK_KEY or the file $RECON_MASK_KEY_FILE. `encoding`, such as "cp1252", is
+    of both files, "cp1252:utf-8" of one each. `memory_budget`, such as "2GiB", is 60%
+    of what there is by default. `max_ratio`: how many times its size a compressed file
     may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
     what `passes`; `today` is the day on which the latter may have expired, in UTC.
     Raises a ReconError, which says what, where, why and how to mend it.
@@ -83,6 +86,7 @@ def diff(
         ignore=_names(ignore),
         renames=dict(renames or {}),
         rules={name: _names(each) for name, each in (rules or {}).items()},
+        masks=dict(masks or {}),
         on_duplicate_keys=_policy(OnDuplicateKeys, on_duplicate_keys),
         on_schema_drift=_policy(OnSchemaDrift, on_schema_drift),
         on_bad_row=_policy(OnBadRow, on_bad_row),

@@ -26,6 +26,7 @@ DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?'
 # For files that are read without one: no column of theirs can have a blank name.
 NO_KEY: Final = ("",)
 DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
+BREAK_LIMIT: Final = 100_000
 
 
 class OnDuplicateKeys(StrEnum):
@@ -69,6 +70,14 @@ class Encoding(StrEnum):
         return {codecs.lookup(each).name: each for each in cls}
 
 
+class Mask(StrEnum):
+    """`hmac`: a token, the same for the same value; `last4`: the end of a long one."""
+
+    HMAC = "hmac"
+    REDACT = "redact"
+    LAST4 = "last4"
+
+
 Encodings = tuple[Encoding, Encoding]
 UTF_8: Final[Encodings] = (Encoding.UTF_8, Encoding.UTF_8)
 
@@ -86,7 +95,8 @@ class Options:
 
     `renames` maps a column's name in OLD to its name in NEW; results use OLD's.
     `rules` are spelled as in `rules.parse`, by column; `*` is every compared column.
-    `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
+    `masks`: hmac, redact or last4, by column; `*` is every column that has none of its
+    own. `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
     `gates` are spelled as in `gates.parse`; of `suppressions` the first that fits a
     difference counts.
     """
@@ -95,6 +105,7 @@ class Options:
     ignore: tuple[str, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    masks: Mapping[str, str] = field(default_factory=dict)
     on_duplicate_keys: OnDuplicateKeys = OnDuplicateKeys.PAIR
     on_schema_drift: OnSchemaDrift = OnSchemaDrift.REFUSE
     on_bad_row: OnBadRow = OnBadRow.FAIL
@@ -110,17 +121,13 @@ class Options:
             parse_gate(gate)
         for suppression in self.suppressions:
             check_suppression(suppression)
-        if not self.keys:
-            raise ConfigError("no key column is named", help="add --key COLUMN")
-        for name in self.keys:
-            if self.keys.count(name) > 1:
+        _check_keys(self.keys, self.ignore)
+        for name, mask in self.masks.items():
+            if mask not in set(Mask):
                 raise ConfigError(
-                    f"key column {name} is named twice", help="name it once"
-                )
-            if name in self.ignore:
-                raise ConfigError(
-                    f"key column {name} is ignored too",
-                    help=f"drop --ignore {name}, or name another key",
+                    f"--mask {name}={mask}: there is no such mask."
+                    + did_you_mean(mask, Mask),
+                    help="one of: " + ", ".join(Mask),
                 )
         if self.detail_limit < 0:
             raise ConfigError(
@@ -162,6 +169,7 @@ class RunConfig:
     """One run of the pipeline; the three places are URLs or local folders.
 
     `recompute`: a pair that has a result is reconciled again, as its next revision.
+    `break_limit`: of more differences than this only the totals are kept; 0 of all.
     `database` is a libpq connection string. It may hold a password, so it has no
     part in `repr`, in the run log or in the run's identity.
     """
@@ -176,6 +184,7 @@ class RunConfig:
     recompute: bool = False
     budget: Budget | None = None
     stage_loader: StageLoader = StageLoader.ADBC
+    break_limit: int = BREAK_LIMIT
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -184,6 +193,11 @@ class RunConfig:
             raise ConfigError(
                 f"dataset name {self.dataset!r} cannot name a table and a folder",
                 help="a letter, then up to 47 letters, digits, '_' or '-'",
+            )
+        if self.break_limit < 0:
+            raise ConfigError(
+                f"--break-limit {self.break_limit} is negative",
+                help="a number of differences, or 0 to track no breaks",
             )
 
     @property
@@ -196,6 +210,19 @@ class RunConfig:
             "out": self.out,
             "options": self.options.public,
         }
+
+
+def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:
+    if not keys:
+        raise ConfigError("no key column is named", help="add --key COLUMN")
+    for name in keys:
+        if keys.count(name) > 1:
+            raise ConfigError(f"key column {name} is named twice", help="name it once")
+        if name in ignore:
+            raise ConfigError(
+                f"key column {name} is ignored too",
+                help=f"drop --ignore {name}, or name another key",
+            )
 
 
 def check_suppression(given: Suppression) -> None:

@@ -17,7 +17,8 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 
-from recon_engine.config import StageLoader
+from recon_engine import breaks
+from recon_engine.config import BREAK_LIMIT, StageLoader
 from recon_engine.errors import (
     CommitUnknown,
     DatabaseUnavailable,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.csvfile import CsvFile, Part
-    from recon_engine.model import Suppressed
+    from recon_engine.model import Breaks, Suppressed
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -134,6 +135,7 @@ class Publication:
     result: Reconciliation
     stage: Sequence[StageTable]
     artifacts: Sequence[Artifact]
+    break_limit: int = BREAK_LIMIT
 
 
 def fits_columns(columns: Sequence[str]) -> bool:
@@ -287,8 +289,10 @@ class _Batches:
         return table.rename_columns(self.schema.names).cast(self.schema)
 
 
-def publish(conninfo: str, publication: Publication) -> None:
+def publish(conninfo: str, publication: Publication) -> Breaks | None:
     """Make a run visible, whole; raises LostRace when its pair has a result already.
+
+    Answers what became of the breaks, unless none are tracked.
 
     Readers of stage are shut out only at its end, for as long as two renames take. A
     reader who keeps them locked for `LOCK_TIMEOUT` makes it DatabaseUnavailable.
@@ -302,6 +306,8 @@ def publish(conninfo: str, publication: Publication) -> None:
             reached("publish-metrics")
             for name, rows in _metrics(publication).items():
                 _insert(cursor, name, rows)
+            reached("publish-breaks")
+            tracked = _track(cursor, publication)
             for table in publication.stage:
                 reached("publish-swap")
                 _swap(cursor, table)
@@ -309,6 +315,7 @@ def publish(conninfo: str, publication: Publication) -> None:
         unheard = _commit(connection)
     reached("publish-confirm")
     _confirm(conninfo, publication.run_id, unheard)
+    return tracked
 
 
 def _commit(connection: Any) -> ReconError | None:
@@ -449,6 +456,21 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
             for each in publication.artifacts
         ],
     }
+
+
+def _track(cursor: Any, publication: Publication) -> Breaks | None:
+    """Carry the breaks on, and record what became of them."""
+    if not publication.break_limit:
+        return None
+    look = breaks.Look(
+        publication.result,
+        publication.dataset,
+        publication.run_id,
+        publication.started.date(),
+    )
+    found = breaks.track(cursor, look, publication.break_limit)
+    _insert(cursor, "break_summary", [breaks.summary(look, found)])
+    return found
 
 
 def _columns(result: Reconciliation) -> Iterator[Row]:

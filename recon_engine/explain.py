@@ -17,6 +17,7 @@ from recon_engine.compare import diff, paired
 from recon_engine.csvfile import CsvFile
 from recon_engine.digest import named
 from recon_engine.errors import ConfigError
+from recon_engine.masks import keyed
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.rfc4180 import LIMITS, Limits
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from recon_engine.config import Options
     from recon_engine.csvfile import Part
     from recon_engine.digest import Names, Table
+    from recon_engine.masks import Masks
 
 
 QUOTE: Final = ord('"')
@@ -113,7 +115,8 @@ def explained(
     """What is known of the key with these `values`, in the order of the key columns.
 
     One value of several columns may be a JSON array, as results show keys. Rows are
-    paired as `diff` pairs them. Raises ConfigError if neither side has the key.
+    paired as `diff` pairs them, and masked as it masks them. Raises ConfigError if
+    neither side has the key.
     """
     key = _key(values, options.keys)
     with headed(old, new, options, limits, progress) as sides:
@@ -138,7 +141,8 @@ def explained(
             f"no row of either file has this {', '.join(layout.keys)}",
             help="the value as it stands in the file; several by one argument each",
         )
-    return _Explained(layout, options, names).of(key, *both)
+    masks = keyed(layout.masks)
+    return _Explained(layout, options, names, masks).of(key, *both)
 
 
 def _key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -223,6 +227,7 @@ class _Explained:
     layout: Alignment
     options: Options
     names: tuple[Names, Names]
+    masks: Masks
 
     def of(
         self, key: Sequence[str], old: pl.DataFrame, new: pl.DataFrame
@@ -234,7 +239,7 @@ class _Explained:
         alone = pairs.filter(pl.col("new").is_null())["old"].sort()
         others = pairs.filter(pl.col("old").is_null())["new"].sort()
         return Explanation(
-            key=dict(zip(self.layout.keys, key, strict=True)),
+            key=self.masks.row(dict(zip(self.layout.keys, key, strict=True))),
             pairs=tuple(self.pair(old[o], new[n]) for o, n in both.iter_rows()),
             missing=tuple(self.row(0, old[at]) for at in alone),
             extra=tuple(self.row(1, new[at]) for at in others),
@@ -261,7 +266,8 @@ class _Explained:
         rules = self.options.rules
         own = (*rules.get("*", ()), *rules.get(name, ()))
         same = "equal" if old == new else "tolerated"
-        return Cell(name, old, new, kind or same, own, *spans(old, new))
+        shown = self.masks.value(name, old), self.masks.value(name, new)
+        return Cell(name, *shown, kind or same, own, *spans(*shown))
 
     def row(self, side: int, row: pl.DataFrame) -> Row:
         """A row that has no partner."""
@@ -269,7 +275,7 @@ class _Explained:
         ours = self.names[side].columns
         values = dict(zip(names, row.select(ours).row(0), strict=True))
         ordered = {name: values[name] for name in self.layout.columns}
-        return Row(row[LINE].item(), ordered)
+        return Row(row[LINE].item(), self.masks.row(ordered))
 
 
 def spans(old: str, new: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:

@@ -334,6 +334,52 @@ class Drift:
         return bool(self.only_in_old or self.only_in_new)
 
 
+class BreakState(StrEnum):
+    """How a difference stands to those of the runs before."""
+
+    NEW = "new"
+    RECURRING = "recurring"
+    CHANGED = "changed"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+
+
+class Tracking(StrEnum):
+    """Whether a run changed the breaks; not where it saw too many, or an older pair."""
+
+    TRACKED = "tracked"
+    OVER_LIMIT = "over_limit"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakCounts:
+    """How many breaks a run found in each state; `open`: all that are not resolved.
+
+    `oldest_days`: the age of the oldest of these, from the day it was first seen.
+    """
+
+    new: int
+    recurring: int
+    changed: int
+    resolved: int
+    reopened: int
+    open: int
+    oldest_days: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Breaks:
+    """What became of the breaks in a run; `counts` only if they were tracked.
+
+    `differences`: cells that differ, missing and extra rows.
+    """
+
+    tracking: Tracking
+    differences: int
+    counts: BreakCounts | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """How one attempt ended, as its row of the run log has it."""

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from recon_engine.config import RunConfig
     from recon_engine.header import Header
-    from recon_engine.model import SourceFile
+    from recon_engine.model import Breaks, SourceFile
     from recon_engine.reconcile import Reading
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.storage import Storage
@@ -65,6 +65,7 @@ class Outcome:
     result: Reconciliation | None = None
     error: ReconError | None = None
     artifacts_at: str | None = None
+    breaks: Breaks | None = None
 
 
 @only_ours
@@ -132,6 +133,7 @@ class _Attempt:
     stop: Stop[Outcome]
     result: Reconciliation | None = None
     artifacts_at: str | None = None
+    breaks: Breaks | None = None
     published: bool = False
 
     def run(self) -> Outcome:
@@ -177,7 +179,7 @@ class _Attempt:
         record = self.journal.close(
             self.attempt, RunStatus.SUCCEEDED, warning
         )  # 10 log
-        return Outcome(record, self.result, warning, self.artifacts_at)
+        return self.outcome(record, warning)
 
     @contextmanager
     def reading(self, spooled: tuple[Header, Header]) -> Iterator[Reading]:
@@ -223,7 +225,7 @@ class _Attempt:
         written: list[Artifact],
     ) -> None:
         """Make stage and metrics visible, and this run the one of its pair."""
-        publish(
+        self.breaks = publish(
             self.config.database,
             Publication(
                 run_id=self.attempt.run_id,
@@ -232,6 +234,7 @@ class _Attempt:
                 result=result,
                 stage=tables,
                 artifacts=written,
+                break_limit=self.config.break_limit,
             ),
         )
         self.published = True
@@ -241,7 +244,11 @@ class _Attempt:
         record = self.close(status_of(error), error)
         if not self.published:
             return Outcome(record, error=error)
-        return Outcome(record, self.result, error, self.artifacts_at)
+        return self.outcome(record, error)
+
+    def outcome(self, record: RunRecord, error: ReconError | None) -> Outcome:
+        """How it ended, with a result."""
+        return Outcome(record, self.result, error, self.artifacts_at, self.breaks)
 
     def lost(self) -> Outcome:
         """Another worker was first: drop own work, and help it to archive."""

@@ -14,6 +14,8 @@ from recon_engine.suppressions import left
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recon_engine.model import (
         Column,
         Counts,
@@ -38,16 +40,20 @@ _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One differing row: its key, and `old~new` of its differing columns only."""
+    """One differing row: its key, and old and new of its differing columns only."""
 
     key: dict[str, str]
-    payload: dict[str, str]
+    cells: dict[str, tuple[str, str]]
+
+    @property
+    def payload(self) -> dict[str, str]:
+        """The differing columns as `old~new`."""
+        return {name: f"{old}~{new}" for name, (old, new) in self.cells.items()}
 
     @property
     def key_text(self) -> str:
-        """The key for people: the value of one column, a JSON array of several."""
-        values = list(self.key.values())
-        return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
+        """The key for people."""
+        return key_text(tuple(self.key.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +232,10 @@ class Reconciliation:
         return self.frames.mismatches
 
     def missing(self) -> pl.DataFrame:
-        """The rows in OLD only, whole, in the columns of OLD."""
+        """The rows in OLD only, whole, in the columns of OLD.
+
+        In the order of their file; with masks, in that of what is shown. So for extra.
+        """
         return self.frames.missing
 
     def extra(self) -> pl.DataFrame:
@@ -379,6 +388,11 @@ class Reconciliation:
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
         columns = [rows.get_column(name) for name in self.keys]
         return pl.DataFrame(columns).head(self.detail_limit).to_dicts()
+
+
+def key_text(values: Sequence[str]) -> str:
+    """A key for people: the value of one column, a JSON array of several."""
+    return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
 
 
 def kinds_text(column: Column) -> str:

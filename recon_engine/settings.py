@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -24,8 +24,10 @@ from pydantic import (
 
 from recon_engine import gates
 from recon_engine.config import (
+    BREAK_LIMIT,
     DATASET,
     DELIMITER,
+    Mask,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -151,7 +153,7 @@ class Section(BaseModel):
     rules: dict[Name, Rules] = Field(
         default={}, description="What else is equal, by column or in `*`: `--rule`"
     )
-    masks: dict[Name, Literal["hmac", "redact", "last4"]] = Field(
+    masks: dict[Name, Mask] = Field(
         default={}, description="What stands in place of values, by column: `--mask`"
     )
     gates: Gates = Field(
@@ -191,6 +193,9 @@ class Section(BaseModel):
     )
     stage_loader: StageLoader = Field(
         default=StageLoader.ADBC, description="How `recon run` loads stage"
+    )
+    break_limit: Annotated[int, Field(ge=0, strict=True)] = Field(
+        default=BREAK_LIMIT, description="Of more differences only totals are recorded"
     )
     inbound_s3: Place | None = Field(
         default=None, description="Where the two files arrive"

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "gates.md", ROOT / "docs" / "configuration.md")
+PAGES = (
+    README,
+    ROOT / "docs" / "gates.md",
+    ROOT / "docs" / "configuration.md",
+    ROOT / "docs" / "masks.md",
+    ROOT / "docs" / "breaks.md",
+)
 CONSOLE = re.compile(
     r"```console\n\$ (?P<command>[^\n]+)\n(?P<output>.*?)```", re.DOTALL
 )
@@ -37,17 +43,18 @@ CHANGING = (
     r'time="[\d.]+"',
     r"[\d.,]+ s · [\d.,]+ MiB/s · peak [\d.,]+ MiB",
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    r"\b20\d\d-\d\d-\d\d\b",
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("docs")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     for path in (ROOT / "docs" / "example").iterdir():
-        shutil.copy(path, made)
-    (made / "recon").write_text(f'#!/bin/sh\nexec {sys.executable} -m recon_cli "$@"\n')
-    (made / "recon").chmod(0o755)
-    return made
+        shutil.copy(path, tmp_path)
+    program = tmp_path / "recon"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m recon_cli "$@"\n')
+    program.chmod(0o755)
+    return tmp_path
 
 
 def said(command: str, folder: Path) -> str:
@@ -71,8 +78,8 @@ def steady(text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_commands_of_the_docs_say_what_they_show(folder: Path, page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_say_what_it_shows(page: Path, folder: Path) -> None:
     text = page.read_text()
     blocks = list(CONSOLE.finditer(text))
     assert blocks

@@ -71,6 +71,17 @@ def test_repeated_keys_are_paired_as_by_diff(tmp_path: Path) -> None:
     assert diff(*pair, keys="ID").counts.missing == 1
 
 
+def test_masked_columns_are_masked_and_marked_as_they_are_shown(tmp_path: Path) -> None:
+    pair = files(tmp_path, "ID,A\n1,CANARY-1\n2,CANARY\n", "ID,A\n1,CANARY-2\n")
+    masks = {"ID": "redact", "A": "last4"}
+    options = Options(keys=("ID",), masks=masks)
+    found = explained(*pair, options, ["1"])
+    [cell] = found.pairs[0].cells
+    assert (cell.old, cell.new, cell.state) == ("(redacted)", "(redacted)", "text")
+    assert (found.key, cell.old_spans) == ({"ID": "(redacted)"}, ())
+    assert "CANARY" not in str(explained(*pair, options, ["2"]))
+
+
 def test_a_key_of_several_columns_is_a_list_or_a_json_array(tmp_path: Path) -> None:
     pair = files(tmp_path, "ID,N,A\n1,2,x\n", "ID,N,A\n1,2,x\n")
     options = Options(keys=("N", "ID"))

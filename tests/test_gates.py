@@ -193,6 +193,12 @@ def test_a_column_that_is_no_number_fails_the_gate_of_its_sum() -> None:
     assert gate.text == "CODE has no sum: masked, or no number in a row that differs"
 
 
+def test_a_masked_column_has_no_sum_to_keep_to() -> None:
+    old, new = pair()
+    result = diff(old, new, keys="ID", masks={"PAID": "redact"})
+    assert value_of("sum_delta(PAID)<=1000", result) == "no sum"
+
+
 def test_empty_tables_have_rates_of_nothing() -> None:
     empty = pl.DataFrame(schema={"ID": pl.String, "PAID": pl.String})
     gates = ["missing_rate<=0", "mismatch_rate<=0", "mismatch_rate(PAID)<=0"]

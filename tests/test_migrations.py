@@ -28,11 +28,14 @@ ALL = (
     "0002_revisions_and_history.sql",
     "0003_dialects.sql",
     "0005_gates.sql",
+    "0006_breaks.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
     "artifact",
     "gate_result",
+    "break",
+    "break_summary",
     "mismatch_by_column",
     "mismatch_detail_sample",
     "mismatch_signature",

@@ -291,6 +291,21 @@ def test_a_rule_on_the_command_line_joins_those_of_the_file(folder: Path) -> Non
     assert "number format" in ended.stdout
 
 
+def test_a_mask_of_the_file_masks_and_one_of_a_flag_goes_before_it(
+    folder: Path,
+) -> None:
+    text = (folder / "recon.toml").read_text()
+    (folder / "recon.toml").write_text(f'{text}\n[masks]\nID = "redact"\n')
+    command = ("diff", "old.csv", "new.csv", "-f", "json")
+    document = json.loads(recon(*command, cwd=folder).stdout)
+    assert document["missing_sample"] == [{"ID": "(redacted)"}]
+    hashed = recon(*command, "--mask", "ID=hmac", cwd=folder, RECON_MASK_KEY="k" * 32)
+    assert json.loads(hashed.stdout)["missing_sample"][0]["ID"].startswith("hmac:")
+    wrong = refusal(folder / "recon.toml", '[masks]\nID = "redacted"\n')
+    assert wrong.message.startswith("masks.ID: ")
+    assert "Did you mean redact?" in wrong.message
+
+
 def test_the_file_may_have_another_place(folder: Path) -> None:
     (folder / "recon.toml").rename(folder / "other.toml")
     command = ("diff", "old.csv", "new.csv")

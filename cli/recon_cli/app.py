@@ -18,6 +18,7 @@ from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.border import ours
 from recon_engine.config import (
+    BREAK_LIMIT,
     NO_KEY,
     OnBadRow,
     OnDuplicateKeys,
@@ -83,6 +84,7 @@ def diff(
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    mask: o.Mask = None,
     gate: o.Gate = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
@@ -109,8 +111,8 @@ def diff(
         sources.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
         settings = _options(
-            ctx, key, ignore, rename, rule, gate, on_duplicate_keys, on_schema_drift,
-            on_bad_row, delimiter, encoding, detail_limit,
+            ctx, key, ignore, rename, rule, mask, gate, on_duplicate_keys,
+            on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         limits = Limits(max_field_bytes, max_field_lines, max_ratio)
         budget = _budget(memory_budget)
@@ -180,6 +182,7 @@ def explain(
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    mask: o.Mask = None,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
@@ -195,8 +198,8 @@ def explain(
 
         sources.check_dataset(ctx)
         settings = _options(
-            ctx, key, ignore, rename, rule, None, OnDuplicateKeys.PAIR, on_schema_drift,
-            on_bad_row, delimiter, encoding, 0,
+            ctx, key, ignore, rename, rule, mask, None, OnDuplicateKeys.PAIR,
+            on_schema_drift, on_bad_row, delimiter, encoding, 0,
         )  # fmt: skip
         with session.watching(logged=False) as progress:
             found = on_worker(
@@ -219,6 +222,7 @@ def run(
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    mask: o.Mask = None,
     gate: o.Gate = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
@@ -231,6 +235,7 @@ def run(
     max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
     max_ratio: o.MaxRatio = LIMITS.ratio,
     stage_loader: o.StageLoader = StageLoader.ADBC,
+    break_limit: o.BreakLimit = BREAK_LIMIT,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
@@ -246,8 +251,8 @@ def run(
 
         writers = render.writers(output)
         settings = _options(
-            ctx, keys, ignore, rename, rule, gate, on_duplicate_keys, on_schema_drift,
-            on_bad_row, delimiter, encoding, detail_limit,
+            ctx, keys, ignore, rename, rule, mask, gate, on_duplicate_keys,
+            on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
         work = pipeline.dry_run if dry_run else pipeline.run
@@ -263,6 +268,7 @@ def run(
                 recompute=recompute,
                 budget=_budget(memory_budget),
                 stage_loader=stage_loader,
+                break_limit=break_limit,
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
             outcome = on_worker(lambda stop: work(asked, progress, stop))
@@ -294,6 +300,23 @@ def demo(
             if outcome.result is not None:
                 render.tour(conninfo, outcome, folder)
         raise typer.Exit(outcome.record.exit_code)
+
+
+@app.command()
+def breaks(
+    dataset: o.Dataset,
+    state: o.BreakState = None,
+    limit: o.BreakCount = 100,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """The differences of a dataset that are open, with their age, oldest first."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.breaks import OPEN, listing
+
+        with session.database() as conninfo:
+            found = listing(conninfo, dataset, state or OPEN, limit)
+        render.breaks(found, form)
 
 
 @app.command()
@@ -362,6 +385,7 @@ def _options(
     ignore: list[str] | None,
     rename: list[str] | None,
     rule: list[str] | None,
+    mask: list[str] | None,
     gate: list[str] | None,
     duplicates: OnDuplicateKeys,
     drift: OnSchemaDrift,
@@ -376,6 +400,7 @@ def _options(
         ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
         renames={**filed.get("map", {}), **session.mapping(rename)},
         rules={**filed.get("rules", {}), **session.rules(rule)},
+        masks={**filed.get("masks", {}), **session.masks(mask)},
         gates=session.gates(gate) or filed.get("gates", ()),
         suppressions=filed.get("suppressions", ()),
         on_duplicate_keys=duplicates,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from recon_cli.sources import configure
-from recon_engine import config
+from recon_engine import config, model
 
 
 class Format(StrEnum):
@@ -73,6 +73,16 @@ Rule = Annotated[
         " Repeatable.  [env var: RECON_RULE, by ;]",
     ),
 ]
+Mask = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        metavar="COL=MASK",
+        help="What is shown of a column, or of * for all others: hmac (a token, under"
+        " RECON_MASK_KEY or RECON_MASK_KEY_FILE), redact, last4. Repeatable."
+        "  [env var: RECON_MASK, by ;]",
+    ),
+]
 OnDuplicateKeys = Annotated[
     config.OnDuplicateKeys,
     typer.Option(
@@ -132,6 +142,27 @@ StageLoader = Annotated[
         envvar="RECON_STAGE_LOADER",
         help="Load stage by ADBC, or pass the gated bytes to COPY: the same rows.",
     ),
+]
+BreakLimit = Annotated[
+    int,
+    typer.Option(
+        "--break-limit",
+        metavar="N",
+        min=0,
+        envvar="RECON_BREAK_LIMIT",
+        help="Of more differences than N only totals are recorded, and no break is"
+        " tracked; 0 tracks none.",
+    ),
+]
+BreakState = Annotated[
+    list[model.BreakState] | None,
+    typer.Option(
+        "--state", help="Only breaks of a state. Repeatable.  [default: open]"
+    ),
+]
+BreakCount = Annotated[
+    int,
+    typer.Option("--limit", metavar="N", min=1, help="Breaks to print, oldest first."),
 ]
 MemoryBudget = Annotated[
     str | None,

@@ -17,11 +17,13 @@ import typer
 from recon_cli.options import Format
 from recon_cli.session import console
 from recon_engine.errors import ConfigError
+from recon_engine.model import Tracking
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from recon_engine.breaks import Listing
     from recon_engine.explain import Explanation
     from recon_engine.keys import Proposal
     from recon_engine.pipeline import Outcome
@@ -108,6 +110,10 @@ def outcome(ended: Outcome, form: Format) -> None:
         return
     if ended.result is not None:
         show(ended.result, form)
+    if ended.breaks is not None:
+        from recon_engine.breaks import headline
+
+        typer.echo(f"breaks: {headline(ended.breaks)}")
     facts = [f"{record.status}", f"run {record.run_id}", record.message]
     typer.echo(" · ".join(fact for fact in facts if fact))
     if ended.artifacts_at:
@@ -128,6 +134,7 @@ def run_facts(ended: Outcome) -> dict[str, object]:
         "exit_code": record.exit_code,
         "message": record.message,
         "artifacts": ended.artifacts_at,
+        "breaks": ended.breaks and asdict(ended.breaks),
     }
 
 
@@ -176,6 +183,15 @@ def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> 
     else:
         lines = [names, *([_text(value) for value in row] for row in table)]
         csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+
+
+def breaks(found: Listing, form: Format) -> None:
+    """Breaks on stdout; on stderr what they are."""
+    rows(found.names, found.rows, form)
+    shown = f"{len(found.rows):,} of {found.total:,} breaks, as of {found.as_of}"
+    if found.tracking is not Tracking.TRACKED:
+        shown += "; the last run did not change them: " + found.tracking
+    typer.echo(shown, err=True)
 
 
 def _table(names: Sequence[str], table: Sequence[Sequence[Any]]) -> None:
