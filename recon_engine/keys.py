@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from recon_engine.digest import Table
 
 
-MOST_COLUMNS: Final = 4
 SAMPLE_ROWS: Final = 20_000
 # How many sets of a size are tried on the sample, and how many of them on all rows.
 SETS: Final = 5_000
 TRIED: Final = 40
 AT_ONCE: Final = 8
+SHOWN: Final = 10
+# A key with this share of its values on both sides asks for no larger one.
+ENOUGH: Final = 0.8
 SEED: Final = 0
 
 Set = tuple[str, ...]
@@ -76,6 +78,8 @@ def proposed(
 ) -> list[Proposal]:
     """The smallest keys, best first; where there is none, what comes nearest to one.
 
+    There are no larger ones once a key has most of its values on both sides.
+
     Of `options` only how files are read, `renames` and `ignore` have a part. A key
     ranks by how many of its values are on both sides, in percent, then by how few
     columns and blanks it has.
@@ -86,10 +90,9 @@ def proposed(
         left, right = gated(*sides, progress)
         with progress.step("keys"):
             named = _side(left, columns, {}), _side(right, columns, options.renames)
-            search = _Search(named, len(columns))
-            sets = search.keys(most_columns) or search.nearest(most_columns)
-            found = [search.counted(each, columns) for each in sets]
-    return sorted(found, key=lambda each: _rank(each, columns))
+            search = _Search(named, columns)
+            found = list(search.keys(most_columns)) or search.nearest(most_columns)
+    return sorted(found, key=lambda each: _rank(each, columns))[:SHOWN]
 
 
 def _common(old: Sequence[str], new: Sequence[str], options: Options) -> list[str]:
@@ -166,51 +169,55 @@ def _side(table: Table, columns: Sequence[str], renames: Mapping[str, str]) -> _
 class _Search:
     """Sets of columns, by the names that both sides share, from small to large."""
 
-    def __init__(self, sides: Sequence[_Side], count: int) -> None:
+    def __init__(self, sides: Sequence[_Side], names: Sequence[str]) -> None:
         self.sides = sides
-        self.columns = [f"v{at:05}" for at in range(count)]
+        self.names = {f"v{at:05}": name for at, name in enumerate(names)}
         self.samples = [side.sample() for side in sides]
         self.distinct = {
             name: min(sample[name].n_unique() for sample in self.samples)
-            for name in self.columns
+            for name in self.names
         }
-        self.rows = max(sample.height for sample in self.samples)
 
-    def keys(self, most: int) -> list[Set]:
+    def keys(self, most: int) -> Iterator[Proposal]:
         """The smallest sets that do not repeat on either side."""
         found: list[Set] = []
+        enough = False
         for size in range(1, most + 1):
+            if enough:
+                return
             tried = list(itertools.islice(self._unrefuted(size, found), TRIED))
             for at in range(0, len(tried), AT_ONCE):
-                found += self._unique(tried[at : at + AT_ONCE])
-        return found
+                for columns in self._unique(tried[at : at + AT_ONCE]):
+                    found.append(columns)
+                    proposal = self._counted(columns)
+                    enough = enough or proposal.overlap >= ENOUGH
+                    yield proposal
 
-    def _unique(self, sets: Sequence[Set]) -> list[Set]:
-        """Those that do not repeat on all rows of either side."""
-        wanted = sorted({name for columns in sets for name in columns})
-        for side in self.sides:
-            rows = side.hashed(wanted)
-            sets = [each for each in sets if not _repeats(rows.select(each))]
-        return list(sets)
-
-    def nearest(self, most: int) -> list[Set]:
+    def nearest(self, most: int) -> list[Proposal]:
         """Of each size the set with the most distinct rows in the sample."""
 
         def distinct(columns: Set) -> int:
             return sum(s.select(columns).n_unique() for s in self.samples)
 
-        return [
-            max(self._sets(size, []), key=distinct)
-            for size in range(1, min(most, len(self.columns)) + 1)
-        ]
+        sizes = range(1, min(most, len(self.names)) + 1)
+        nearest = [max(self._sets(size, []), key=distinct) for size in sizes]
+        return [self._counted(columns) for columns in nearest]
 
-    def counted(self, columns: Set, names: Sequence[str]) -> Proposal:
+    def _unique(self, sets: Sequence[Set]) -> Sequence[Set]:
+        """Those that do not repeat on all rows of either side."""
+        wanted = sorted({name for columns in sets for name in columns})
+        for side in self.sides:
+            rows = side.hashed(wanted)
+            sets = [each for each in sets if not _repeats(rows.select(each))]
+        return sets
+
+    def _counted(self, columns: Set) -> Proposal:
         """A set with its counts, on the values themselves."""
         old, new = (side.values(columns) for side in self.sides)
         matched = old.unique().join(new.unique(), on=columns, how="semi").height
         blank = pl.any_horizontal(pl.col(columns) == "")
         return Proposal(
-            columns=tuple(names[self.columns.index(name)] for name in columns),
+            columns=tuple(self.names[name] for name in columns),
             repeats_old=old.height - old.n_unique(),
             repeats_new=new.height - new.n_unique(),
             matched=matched,
@@ -229,7 +236,7 @@ class _Search:
 
     def _sets(self, size: int, found: Sequence[Set]) -> list[Set]:
         """Sets of a size that hold no key yet; the most telling ones, if too many."""
-        telling = sorted(self.columns, key=lambda name: -self.distinct[name])
+        telling = sorted(self.names, key=lambda name: -self.distinct[name])
         while math.comb(len(telling), size) > SETS:
             telling.pop()
         sets = itertools.combinations(sorted(telling), size)

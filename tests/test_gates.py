@@ -199,6 +199,14 @@ def test_a_masked_column_has_no_sum_to_keep_to() -> None:
     assert value_of("sum_delta(PAID)<=1000", result) == "no sum"
 
 
+def test_what_a_rule_tolerates_has_a_part_in_a_sum() -> None:
+    old, new = pair()
+    rules = {"PAID": "decimal(abs=1)"}
+    result = replace(diff(old, new, keys="ID", rules=rules), totals=())
+    assert result.left.mismatches["PAID"] == 0
+    assert value_of("sum_delta(PAID)<=1000", result) == "no sum"
+
+
 def test_empty_tables_have_rates_of_nothing() -> None:
     empty = pl.DataFrame(schema={"ID": pl.String, "PAID": pl.String})
     gates = ["missing_rate<=0", "mismatch_rate<=0", "mismatch_rate(PAID)<=0"]

@@ -280,6 +280,21 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(
     assert "3 rows are matched, at least 9" in strict.stdout
 
 
+def test_columns_to_leave_out_come_from_one_place(folder: Path) -> None:
+    (folder / "recon.toml").write_text('keys = "ID"\nignore = "PAID"\n')
+    (folder / "old.csv").write_text("ID,PAID,X\n1,a,b\n")
+    (folder / "new.csv").write_text("ID,PAID,X\n1,c,d\n")
+    command = ("diff", "old.csv", "new.csv", "-f", "json")
+
+    def differing(*flags: str, **environment: str) -> list[str]:
+        ended = recon(*command, *flags, cwd=folder, **environment)
+        return [each["name"] for each in json.loads(ended.stdout)["columns"]]
+
+    assert differing() == ["X"]
+    assert differing(RECON_IGNORE="X") == ["PAID"]
+    assert differing("--ignore", "PAID", RECON_IGNORE="X") == ["X"]
+
+
 def test_a_rule_on_the_command_line_joins_those_of_the_file(folder: Path) -> None:
     (folder / "old.csv").write_text("ID,PAID,X\n1,10.00,a\n")
     (folder / "new.csv").write_text("ID,PAID,X\n1,10,A\n")
