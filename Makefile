@@ -28,7 +28,7 @@ packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
 	PACKAGING=1 $(BIN)/python -m pytest tests/test_packaging.py
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py tests/test_breaks.py
 
 crash-matrix: $(VENV)/test  ## the program fails at every side effect; about 15 minutes
 	$(BIN)/python tests/crash_matrix.py docs/crash-matrix.md

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.config import OnSchemaDrift, Options
+from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import (
     ConfigError,
     KeyMissing,
@@ -15,6 +15,8 @@ from recon_engine.errors import (
     listed,
     looks_like_header,
 )
+from recon_engine.gates import check_column
+from recon_engine.gates import parse as parse_gate
 from recon_engine.model import Drift
 from recon_engine.rules import parse, tolerates
 
@@ -35,7 +37,7 @@ class Alignment:
     """`keys` and `columns` (compared), by their names in OLD and in OLD's order.
 
     `new_names` renames columns of NEW to these. `rules` are those of keys and compared
-    columns that have some.
+    columns that have some; `masks`, of any column.
     """
 
     keys: tuple[str, ...]
@@ -43,6 +45,7 @@ class Alignment:
     new_names: Mapping[str, str]
     drift: Drift
     rules: Rules
+    masks: Mapping[str, Mask]
 
 
 def align(
@@ -68,7 +71,9 @@ def align(
     common = set(renamed) - ignored - set(keys)
     columns = tuple(name for name in old if name in common)
     rules = _rules(options, keys, columns, back)
-    return Alignment(keys, columns, back, drift, rules)
+    masks = _masks(options, {*old, *renamed}, back)
+    _check_judges(options, columns)
+    return Alignment(keys, columns, back, drift, rules, masks)
 
 
 def _in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
@@ -161,6 +166,41 @@ def _rules(
                 help="a rule without a tolerance, or another key",
             )
     return found
+
+
+def _check_judges(options: Options, columns: Sequence[str]) -> None:
+    """Refuse a gate or a suppression of a column that is not compared."""
+    for text in options.gates:
+        check_column(parse_gate(text), columns)
+    for each in options.suppressions:
+        if each.column is not None and each.column not in columns:
+            raise ConfigError(
+                f"suppression of {each.name}: no compared column is called "
+                f"{each.column}.{did_you_mean(each.column, columns)}",
+                help="name a column that is in both files, and not ignored or a key",
+            )
+
+
+def _masks(
+    options: Options, columns: Collection[str], back: Mapping[str, str]
+) -> dict[str, Mask]:
+    """The mask of each column that has one: its own, or else that of `*`."""
+    own: dict[str, Mask] = {}
+    for spelled, mask in options.masks.items():
+        name = _in_old(spelled, columns, back)
+        if name not in {*columns, EVERY}:
+            raise ConfigError(
+                f"--mask {spelled}: no file has that column."
+                + did_you_mean(spelled, columns),
+                help=_known(sorted(columns), quotable=looks_like_header(columns)),
+            )
+        if name in own:
+            raise ConfigError(
+                f"--mask {spelled}: the column is masked already", help="mask it once"
+            )
+        own[name] = Mask(mask)
+    every = own.pop(EVERY, None)
+    return own if every is None else dict.fromkeys(columns, every) | own
 
 
 def _drift(old: Sequence[str], new: Sequence[str], ignored: Collection[str]) -> Drift:

@@ -105,9 +105,7 @@ def diff(
     pair or extra; file order has no part in which. Rules of a key column say which
     keys are the same.
     """
-    by = [f"{_NORMAL}{name}" if name in rules else name for name in keys]
-    left, right = (_keyed(side, keys, rules) for side in (old, new))
-    pairs = _pair(left, right, keys, by, columns)
+    pairs = paired(old, new, keys=keys, columns=columns, rules=rules)
     matched = pairs.drop_nulls()
     cells, tolerated = _cells(old, new, matched, columns, rules)
     return Difference(
@@ -117,6 +115,20 @@ def diff(
         missing=old[pairs.filter(pl.col("new").is_null())["old"]],
         extra=new[pairs.filter(pl.col("old").is_null())["new"]],
     )
+
+
+def paired(
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    *,
+    keys: Sequence[str],
+    columns: Sequence[str],
+    rules: Rules = NO_RULES,
+) -> pl.DataFrame:
+    """The pairs of `diff` as row numbers `old` and `new`; null for no partner."""
+    by = [f"{_NORMAL}{name}" if name in rules else name for name in keys]
+    left, right = (_keyed(side, keys, rules) for side in (old, new))
+    return _pair(left, right, keys, by, columns)
 
 
 def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:

@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError, did_you_mean
-from recon_engine.model import SIDES
+from recon_engine.gates import parse as parse_gate
+from recon_engine.model import SIDES, Suppressible, Suppression
 from recon_engine.rfc4180 import Limits
 
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 
 DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?')
+# For files that are read without one: no column of theirs can have a blank name.
+NO_KEY: Final = ("",)
 DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
+BREAK_LIMIT: Final = 100_000
 
 
 class OnDuplicateKeys(StrEnum):
@@ -66,6 +70,14 @@ class Encoding(StrEnum):
         return {codecs.lookup(each).name: each for each in cls}
 
 
+class Mask(StrEnum):
+    """`hmac`: a token, the same for the same value; `last4`: the end of a long one."""
+
+    HMAC = "hmac"
+    REDACT = "redact"
+    LAST4 = "last4"
+
+
 Encodings = tuple[Encoding, Encoding]
 UTF_8: Final[Encodings] = (Encoding.UTF_8, Encoding.UTF_8)
 
@@ -83,33 +95,39 @@ class Options:
 
     `renames` maps a column's name in OLD to its name in NEW; results use OLD's.
     `rules` are spelled as in `rules.parse`, by column; `*` is every compared column.
-    `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
+    `masks`: hmac, redact or last4, by column; `*` is every column that has none of its
+    own. `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
+    `gates` are spelled as in `gates.parse`; of `suppressions` the first that fits a
+    difference counts.
     """
 
     keys: tuple[str, ...]
     ignore: tuple[str, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    masks: Mapping[str, str] = field(default_factory=dict)
     on_duplicate_keys: OnDuplicateKeys = OnDuplicateKeys.PAIR
     on_schema_drift: OnSchemaDrift = OnSchemaDrift.REFUSE
     on_bad_row: OnBadRow = OnBadRow.FAIL
     delimiter: str = ","
     encodings: Encodings = UTF_8
     detail_limit: int = 5000
+    gates: tuple[str, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no pair of files could satisfy."""
-        if not self.keys:
-            raise ConfigError("no key column is named", help="add --key COLUMN")
-        for name in self.keys:
-            if self.keys.count(name) > 1:
+        for gate in self.gates:
+            parse_gate(gate)
+        for suppression in self.suppressions:
+            check_suppression(suppression)
+        _check_keys(self.keys, self.ignore)
+        for name, mask in self.masks.items():
+            if mask not in set(Mask):
                 raise ConfigError(
-                    f"key column {name} is named twice", help="name it once"
-                )
-            if name in self.ignore:
-                raise ConfigError(
-                    f"key column {name} is ignored too",
-                    help=f"drop --ignore {name}, or name another key",
+                    f"--mask {name}={mask}: there is no such mask."
+                    + did_you_mean(mask, Mask),
+                    help="one of: " + ", ".join(Mask),
                 )
         if self.detail_limit < 0:
             raise ConfigError(
@@ -131,9 +149,18 @@ class Options:
         return self.encodings[SIDES.index(side)]
 
     @property
+    def public(self) -> dict[str, object]:
+        """Them as plain values of JSON."""
+        suppressions = [
+            asdict(each) | {"until": each.until.isoformat()}
+            for each in self.suppressions
+        ]
+        return asdict(self) | {"suppressions": suppressions}
+
+    @property
     def digest(self) -> str:
         """A sha256 that is equal for equal options."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        text = json.dumps(self.public, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -142,6 +169,7 @@ class RunConfig:
     """One run of the pipeline; the three places are URLs or local folders.
 
     `recompute`: a pair that has a result is reconciled again, as its next revision.
+    `break_limit`: of more differences than this only the totals are kept; 0 of all.
     `database` is a libpq connection string. It may hold a password, so it has no
     part in `repr`, in the run log or in the run's identity.
     """
@@ -156,6 +184,7 @@ class RunConfig:
     recompute: bool = False
     budget: Budget | None = None
     stage_loader: StageLoader = StageLoader.ADBC
+    break_limit: int = BREAK_LIMIT
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -164,6 +193,11 @@ class RunConfig:
             raise ConfigError(
                 f"dataset name {self.dataset!r} cannot name a table and a folder",
                 help="a letter, then up to 47 letters, digits, '_' or '-'",
+            )
+        if self.break_limit < 0:
+            raise ConfigError(
+                f"--break-limit {self.break_limit} is negative",
+                help="a number of differences, or 0 to track no breaks",
             )
 
     @property
@@ -174,8 +208,41 @@ class RunConfig:
             "inbound": self.inbound,
             "processed": self.processed,
             "out": self.out,
-            "options": asdict(self.options),
+            "options": self.options.public,
         }
+
+
+def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:
+    if not keys:
+        raise ConfigError("no key column is named", help="add --key COLUMN")
+    for name in keys:
+        if keys.count(name) > 1:
+            raise ConfigError(f"key column {name} is named twice", help="name it once")
+        if name in ignore:
+            raise ConfigError(
+                f"key column {name} is ignored too",
+                help=f"drop --ignore {name}, or name another key",
+            )
+
+
+def check_suppression(given: Suppression) -> None:
+    """Raise ConfigError for one that cannot fit anything, or that nobody stands for."""
+    of_column = given.what is Suppressible.COLUMN
+    if of_column != (given.column is not None) or (given.kind and not of_column):
+        raise ConfigError(
+            f"a suppression of {given.name} does not fit together",
+            help='what = "column" has a column, and may have a kind; others have none',
+        )
+    if not (given.reason.strip() and given.owner.strip()):
+        raise ConfigError(
+            f"a suppression of {given.name} has no reason, or no owner",
+            help="say why the difference is accepted, and who accepts it",
+        )
+    if given.max is not None and given.max < 1:
+        raise ConfigError(
+            f"a suppression of {given.name} accepts at most {given.max}",
+            help="1 or more, or no max",
+        )
 
 
 def parse_encodings(text: str) -> Encodings:

@@ -17,7 +17,8 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 
-from recon_engine.config import StageLoader
+from recon_engine import breaks
+from recon_engine.config import BREAK_LIMIT, StageLoader
 from recon_engine.errors import (
     CommitUnknown,
     DatabaseUnavailable,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.csvfile import CsvFile, Part
+    from recon_engine.model import Breaks, Suppressed
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -53,6 +55,7 @@ WIDEST: Final = 387
 SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 ARROW: Final[Mapping[str, pa.DataType]] = {
+    "bool": pa.bool_(),
     "int4": pa.int32(),
     "int8": pa.int64(),
     "float8": pa.float64(),
@@ -132,6 +135,7 @@ class Publication:
     result: Reconciliation
     stage: Sequence[StageTable]
     artifacts: Sequence[Artifact]
+    break_limit: int = BREAK_LIMIT
 
 
 def fits_columns(columns: Sequence[str]) -> bool:
@@ -285,8 +289,10 @@ class _Batches:
         return table.rename_columns(self.schema.names).cast(self.schema)
 
 
-def publish(conninfo: str, publication: Publication) -> None:
+def publish(conninfo: str, publication: Publication) -> Breaks | None:
     """Make a run visible, whole; raises LostRace when its pair has a result already.
+
+    Answers what became of the breaks, unless none are tracked.
 
     Readers of stage are shut out only at its end, for as long as two renames take. A
     reader who keeps them locked for `LOCK_TIMEOUT` makes it DatabaseUnavailable.
@@ -300,6 +306,8 @@ def publish(conninfo: str, publication: Publication) -> None:
             reached("publish-metrics")
             for name, rows in _metrics(publication).items():
                 _insert(cursor, name, rows)
+            reached("publish-breaks")
+            tracked = _track(cursor, publication)
             for table in publication.stage:
                 reached("publish-swap")
                 _swap(cursor, table)
@@ -307,6 +315,7 @@ def publish(conninfo: str, publication: Publication) -> None:
         unheard = _commit(connection)
     reached("publish-confirm")
     _confirm(conninfo, publication.run_id, unheard)
+    return tracked
 
 
 def _commit(connection: Any) -> ReconError | None:
@@ -420,6 +429,21 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
             }
             for at, row in enumerate(result.sample)
         ],
+        "gate_result": [
+            stamp
+            | {
+                "ordinal": at,
+                "gate": gate.gate,
+                "passed": gate.passed,
+                "value": _number(gate.value),
+                "says": gate.text,
+            }
+            for at, gate in enumerate(result.gates)
+        ],
+        "suppression": [
+            stamp | {"ordinal": at} | _suppression(each)
+            for at, each in enumerate(result.suppressed)
+        ],
         "artifact": [
             {
                 "run_id": run_id,
@@ -434,6 +458,21 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
     }
 
 
+def _track(cursor: Any, publication: Publication) -> Breaks | None:
+    """Carry the breaks on, and record what became of them."""
+    if not publication.break_limit:
+        return None
+    look = breaks.Look(
+        publication.result,
+        publication.dataset,
+        publication.run_id,
+        publication.started.date(),
+    )
+    found = breaks.track(cursor, look, publication.break_limit)
+    _insert(cursor, "break_summary", [breaks.summary(look, found)])
+    return found
+
+
 def _columns(result: Reconciliation) -> Iterator[Row]:
     for column in result.by_column:
         yield {
@@ -444,6 +483,27 @@ def _columns(result: Reconciliation) -> Iterator[Row]:
             "mismatched": column.mismatched,
             **{f"kind_{kind}": column.kinds.get(kind, 0) for kind in KINDS},
         }
+
+
+def _number(value: float | str) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _suppression(each: Suppressed) -> Row:
+    return {
+        "what": each.suppression.what,
+        "column_name": each.suppression.column,
+        "kind": each.suppression.kind,
+        "reason": each.suppression.reason,
+        "owner": each.suppression.owner,
+        "until_date": each.suppression.until,
+        "most": each.suppression.max,
+        "found": each.count,
+        "state": each.state,
+    }
 
 
 def _insert(cursor: Any, table: str, rows: list[Row]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import date, datetime
     from decimal import Decimal
     from uuid import UUID
 
@@ -215,11 +215,110 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """A gate as it was written, its measured value, and whether that is within it."""
+    """A gate as it was written, its measured value, and whether that is within it.
+
+    `value`: a count, a rate from 0 to 1, or an exact sum as text. `text` says it in a
+    sentence, with the limit.
+    """
 
     gate: str
     passed: bool
     value: int | float | str
+    text: str = ""
+
+
+class Suppressible(StrEnum):
+    """What can be known and accepted: rows on one side only, or cells of a column."""
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    COLUMN = "column"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """Differences that are known, and accepted by `owner` up to a day and a number.
+
+    `column`, and `kind` if it is only one kind, where `what` is a column. `until` is
+    the last day; `max` of rows, or of cells of a column.
+    """
+
+    what: Suppressible
+    reason: str
+    owner: str
+    until: date
+    column: str | None = None
+    kind: str | None = None
+    max: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it suppresses: `missing`, `PAID`, `PAID number_format`."""
+        parts = (self.column, self.kind) if self.column else (self.what.value,)
+        return " ".join(part for part in parts if part)
+
+
+class SuppressionState(StrEnum):
+    """Only an `active` one covers anything; `expired` and `exceeded` are failures."""
+
+    ACTIVE = "active"
+    UNUSED = "unused"
+    EXPIRED = "expired"
+    EXCEEDED = "exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """What a suppression fits: `count` rows, or cells of a column."""
+
+    suppression: Suppression
+    count: int
+    state: SuppressionState
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is no longer what was accepted."""
+        return self.state in {SuppressionState.EXPIRED, SuppressionState.EXCEEDED}
+
+    @property
+    def text(self) -> str:
+        """What became of it, in a sentence."""
+        it = self.suppression
+        end = {
+            SuppressionState.ACTIVE: f"known until {it.until}: {it.reason}",
+            SuppressionState.UNUSED: "nothing is left to suppress",
+            SuppressionState.EXPIRED: f"expired after {it.until}",
+            SuppressionState.EXCEEDED: f"{it.max or 0:,} were accepted",
+        }[self.state]
+        return f"suppression of {it.name}: {self.count:,} found, {end} ({it.owner})"
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many mismatched rows have cells that just these suppressions fit.
+
+    By their place among the options; NO_SUPPRESSION where none fits a cell.
+    """
+
+    by: tuple[int, ...]
+    rows: int
+
+
+NO_SUPPRESSION: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The differences that no suppression covers; these are what gates count."""
+
+    missing: int
+    extra: int
+    mismatched_rows: int
+    mismatches: Mapping[str, int]
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.missing or self.extra or self.mismatched_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +332,52 @@ class Drift:
     def __bool__(self) -> bool:
         """Whether the two headers differ."""
         return bool(self.only_in_old or self.only_in_new)
+
+
+class BreakState(StrEnum):
+    """How a difference stands to those of the runs before."""
+
+    NEW = "new"
+    RECURRING = "recurring"
+    CHANGED = "changed"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+
+
+class Tracking(StrEnum):
+    """Whether a run changed the breaks; not where it saw too many, or an older pair."""
+
+    TRACKED = "tracked"
+    OVER_LIMIT = "over_limit"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakCounts:
+    """How many breaks a run found in each state; `open`: all that are not resolved.
+
+    `oldest_days`: the age of the oldest of these, from the day it was first seen.
+    """
+
+    new: int
+    recurring: int
+    changed: int
+    resolved: int
+    reopened: int
+    open: int
+    oldest_days: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Breaks:
+    """What became of the breaks in a run; `counts` only if they were tracked.
+
+    `differences`: cells that differ, missing and extra rows.
+    """
+
+    tracking: Tracking
+    differences: int
+    counts: BreakCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)

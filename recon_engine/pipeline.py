@@ -31,6 +31,7 @@ from recon_engine.errors import (
 from recon_engine.failpoint import reached
 from recon_engine.header import open_input
 from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
+from recon_engine.judgement import judged
 from recon_engine.model import SIDES, FilePair, RunRecord
 from recon_engine.parallel import in_order
 from recon_engine.places import Places
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from recon_engine.config import RunConfig
     from recon_engine.header import Header
-    from recon_engine.model import SourceFile
+    from recon_engine.model import Breaks, SourceFile
     from recon_engine.reconcile import Reading
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.storage import Storage
@@ -64,6 +65,7 @@ class Outcome:
     result: Reconciliation | None = None
     error: ReconError | None = None
     artifacts_at: str | None = None
+    breaks: Breaks | None = None
 
 
 @only_ours
@@ -114,6 +116,7 @@ def dry_run(
         files = _fetch(places, pair, config, folder, progress)
         with read(*files, config.options, progress, budget=config.budget) as reading:
             result = reconcile(reading, progress)
+    result = judged(result, config.options, attempt.started.date())
     return Outcome(record_of(attempt, config, RunStatus.SUCCEEDED), result)
 
 
@@ -130,6 +133,7 @@ class _Attempt:
     stop: Stop[Outcome]
     result: Reconciliation | None = None
     artifacts_at: str | None = None
+    breaks: Breaks | None = None
     published: bool = False
 
     def run(self) -> Outcome:
@@ -160,7 +164,7 @@ class _Attempt:
                 ) as staged,  # 5 stage
             ):
                 with self.attempt.step("compare"):
-                    self.result = reconcile(reading, self.progress)  # 6 compare
+                    self.result = self.judged(reading)  # 6 compare
                 with self.attempt.step("write"), self.progress.step("write"):
                     written = self.write(self.result, folder)  # 7 write
                 with self.attempt.step("stage"):
@@ -175,7 +179,7 @@ class _Attempt:
         record = self.journal.close(
             self.attempt, RunStatus.SUCCEEDED, warning
         )  # 10 log
-        return Outcome(record, self.result, warning, self.artifacts_at)
+        return self.outcome(record, warning)
 
     @contextmanager
     def reading(self, spooled: tuple[Header, Header]) -> Iterator[Reading]:
@@ -190,6 +194,11 @@ class _Attempt:
                     facts = {"file": file.uri, "rows": file.rejects.count}
                     log.warning("rows_set_aside", extra=facts)
             yield reading
+
+    def judged(self, reading: Reading) -> Reconciliation:
+        """What is missing, extra and changed, and whether that passes the gates."""
+        result = reconcile(reading, self.progress)
+        return judged(result, self.config.options, self.attempt.started.date())
 
     def write(self, result: Reconciliation, folder: Path) -> list[Artifact]:
         """Store the artifacts, and the manifest when all it names is there."""
@@ -216,7 +225,7 @@ class _Attempt:
         written: list[Artifact],
     ) -> None:
         """Make stage and metrics visible, and this run the one of its pair."""
-        publish(
+        self.breaks = publish(
             self.config.database,
             Publication(
                 run_id=self.attempt.run_id,
@@ -225,6 +234,7 @@ class _Attempt:
                 result=result,
                 stage=tables,
                 artifacts=written,
+                break_limit=self.config.break_limit,
             ),
         )
         self.published = True
@@ -234,7 +244,11 @@ class _Attempt:
         record = self.close(status_of(error), error)
         if not self.published:
             return Outcome(record, error=error)
-        return Outcome(record, self.result, error, self.artifacts_at)
+        return self.outcome(record, error)
+
+    def outcome(self, record: RunRecord, error: ReconError | None) -> Outcome:
+        """How it ended, with a result."""
+        return Outcome(record, self.result, error, self.artifacts_at, self.breaks)
 
     def lost(self) -> Outcome:
         """Another worker was first: drop own work, and help it to archive."""

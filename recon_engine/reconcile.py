@@ -27,11 +27,13 @@ from recon_engine.digest import choose, named
 from recon_engine.errors import DuplicateKeys, InternalError
 from recon_engine.gate import read_rows
 from recon_engine.header import Header
+from recon_engine.masks import keyed, masked
 from recon_engine.memory import Budget, default_budget, peak_rss_bytes
 from recon_engine.model import SIDES, Column, Counts, Side, Signature
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
+from recon_engine.suppressions import coverage
 from recon_engine.version import __version__
 
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from recon_engine.buckets import Buckets
     from recon_engine.csvfile import Rows
     from recon_engine.digest import Names, Strategy, Table, Unread
+    from recon_engine.masks import Masks
 
 
 GROUP_CELLS: Final = 1 << 21
@@ -65,6 +68,7 @@ class Reading:
     tables: tuple[Table, Table]
     names: tuple[Names, Names]
     layout: Alignment
+    masks: Masks
     strategy: str
     digests: list[Buckets]
     buckets: int
@@ -102,6 +106,7 @@ def read(
     started = time.monotonic()
     unread = (old, new)
     layout = align(old.columns, new.columns, options, uris=(old.uri, new.uri))
+    masks = keyed(layout.masks)
     names = (
         named(old.columns, layout, {}),
         named(new.columns, layout, layout.new_names),
@@ -122,6 +127,7 @@ def read(
             tables=tables,
             names=names,
             layout=layout,
+            masks=masks,
             strategy=chosen[0].name,
             digests=digests,
             buckets=count,
@@ -173,7 +179,7 @@ def _digest(
 
 
 def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
-    """What is missing, extra and changed from OLD to NEW, exactly.
+    """What is missing, extra and changed from OLD to NEW, exactly; masked, if asked.
 
     Raises DuplicateKeys (policy `fail`) and OutOfBudget.
     """
@@ -198,7 +204,7 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
     )
     identical = sum(rest.identical for rest in rests)
     answer = _Answer(reading, identical, found, repeats)
-    return answer.assembled(facts, engine)
+    return masked(answer.assembled(facts, engine), reading.masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +395,9 @@ class _Answer:
                 rejects=self.rejects(),
             ),
             detail_limit=limit,
+            coverage=coverage(
+                found.cells, self.names, self.reading.options.suppressions
+            ),
         )
 
     @property
@@ -465,10 +474,10 @@ class _Answer:
         found = self.found
         pairs = sample.choose(found.cells, sample.stable_hash(found.keys), limit)
         chosen = found.cells.filter(pl.col("pair").is_in(pairs.implode()))
-        payloads = sample.payloads(chosen, self.names)
+        cells = sample.cells_by_pair(chosen, self.names)
         keys = found.keys[pairs].rows()
         return tuple(
-            SampleRow(dict(zip(self.layout.keys, key, strict=True)), payloads[pair])
+            SampleRow(dict(zip(self.layout.keys, key, strict=True)), cells[pair])
             for pair, key in zip(pairs, keys, strict=True)
         )
 

@@ -86,10 +86,12 @@ def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return value ^ (value >> _LAST)
 
 
-def payloads(cells: pl.DataFrame, names: Sequence[str]) -> dict[int, dict[str, str]]:
-    """For each pair its differing columns as `old~new`, in column order."""
-    rows: dict[int, dict[str, str]] = {}
+def cells_by_pair(
+    cells: pl.DataFrame, names: Sequence[str]
+) -> dict[int, dict[str, tuple[str, str]]]:
+    """For each pair its differing columns, in column order: the old and new value."""
+    rows: dict[int, dict[str, tuple[str, str]]] = {}
     ordered = cells.select("pair", "column", "old", "new").sort("pair", "column")
     for pair, column, old, new in ordered.iter_rows():
-        rows.setdefault(pair, {})[names[column]] = f"{old}~{new}"
+        rows.setdefault(pair, {})[names[column]] = old, new
     return rows

@@ -41,6 +41,7 @@ PASSED: Final = (
     "manifest",
     "publish-mark",
     "publish-metrics",
+    "publish-breaks",
     *(f"publish-swap:{at}" for at in (1, 2)),
     "publish-commit",
     "publish-confirm",

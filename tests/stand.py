@@ -55,6 +55,10 @@ METRICS = (
     "mismatch_detail_sample",
     "artifact",
 )
+BREAKS = (
+    "SELECT key_text, column_name, kind, state, runs_seen, old_value, new_value"
+    " FROM metrics.break ORDER BY break_id"
+)
 CLOCK_AND_IDS = frozenset({"run_id", "run_date", "created_ts", "seconds", "uri"})
 # The program as it is, and as it would be without the lock: with the lock lost, each
 # worker takes the others for dead; with nobody judged, only the unique index decides.
@@ -270,6 +274,7 @@ class Case:
             },
             "out": out,
             "metrics": metrics,
+            "breaks": self.rows(BREAKS),
             "stage": self.stage(),
         }
 

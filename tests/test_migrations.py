@@ -27,10 +27,15 @@ ALL = (
     "0001_reconciliation.sql",
     "0002_revisions_and_history.sql",
     "0003_dialects.sql",
+    "0005_gates.sql",
+    "0006_breaks.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
     "artifact",
+    "gate_result",
+    "break",
+    "break_summary",
     "mismatch_by_column",
     "mismatch_detail_sample",
     "mismatch_signature",
@@ -38,6 +43,7 @@ TABLES = {
     "recon_summary",
     "run_step",
     "schema_migration",
+    "suppression",
 }
 STATEMENTS = (
     "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts DESC LIMIT 10",

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recon_cli import options as o
-from recon_cli import session
+from recon_cli import session, sources
 from recon_cli.options import Format
 from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.border import ours
 from recon_engine.config import (
+    BREAK_LIMIT,
+    NO_KEY,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -35,6 +37,7 @@ from recon_engine.status import STATUSES, RunStatus
 if TYPE_CHECKING:
     from recon_engine.memory import Budget
     from recon_engine.pipeline import Outcome
+    from recon_engine.reconciliation import Reconciliation
 
 
 app = typer.Typer(
@@ -74,14 +77,15 @@ def main_options(
 
 @app.command()
 def diff(
-    old: Annotated[
-        str, typer.Argument(metavar="OLD", help="A CSV file, or s3:// URL.")
-    ],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The one to compare.")],
+    ctx: typer.Context,
+    old: o.Old,
+    new: o.New,
     key: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    mask: o.Mask = None,
+    gate: o.Gate = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -96,16 +100,19 @@ def diff(
     output: o.Output = None,
     rejects: o.Rejects = None,
     exit_zero: o.ExitZero = False,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
 ) -> None:
     """Reconcile two files; exit 0 if they agree, 1 if they differ."""
     with session.reporting(form):
         from recon_cli import render
         from recon_engine.api import compare
 
+        sources.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
         settings = _options(
-            key, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
-            delimiter, encoding, detail_limit,
+            ctx, key, ignore, rename, rule, mask, gate, on_duplicate_keys,
+            on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         limits = Limits(max_field_bytes, max_field_lines, max_ratio)
         budget = _budget(memory_budget)
@@ -122,11 +129,91 @@ def diff(
             )
         render.show(result, form)
         render.write_all(result, writers)
-        raise typer.Exit(0 if result.agrees or exit_zero else 1)
+        raise typer.Exit(0 if result.passes or exit_zero else 1)
+
+
+@app.command()
+def keys(
+    ctx: typer.Context,
+    old: o.Old,
+    new: o.New,
+    ignore: o.Ignore = None,
+    rename: o.Map = None,
+    most: o.MostColumns = 3,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
+    delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
+    form: o.OutputFormat = Format.TABLE,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
+) -> None:
+    """Propose the smallest sets of columns that are a key of both files."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.keys import proposed
+
+        sources.check_dataset(ctx)
+        filed = sources.filed(ctx)
+        settings = Options(
+            keys=NO_KEY,
+            ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
+            renames={**filed.get("map", {}), **session.mapping(rename)},
+            on_bad_row=on_bad_row,
+            delimiter=delimiter.replace("\\t", "\t"),
+            encodings=parse_encodings(encoding),
+        )
+        with session.watching(logged=False) as progress:
+            found = on_worker(
+                lambda stop: proposed(
+                    old, new, settings, stop.watching(progress), most_columns=most
+                )
+            )
+        render.proposals(found, form)
+        raise typer.Exit(int(not any(each.is_key for each in found)))
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    old: o.Old,
+    new: o.New,
+    values: o.KeyValues,
+    key: o.Keys = None,
+    ignore: o.Ignore = None,
+    rename: o.Map = None,
+    rule: o.Rule = None,
+    mask: o.Mask = None,
+    on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
+    delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
+    form: o.OutputFormat = Format.TABLE,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
+) -> None:
+    """Show the rows of one key side by side: where they stand, how they differ."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.explain import explained
+
+        sources.check_dataset(ctx)
+        settings = _options(
+            ctx, key, ignore, rename, rule, mask, None, OnDuplicateKeys.PAIR,
+            on_schema_drift, on_bad_row, delimiter, encoding, 0,
+        )  # fmt: skip
+        with session.watching(logged=False) as progress:
+            found = on_worker(
+                lambda stop: explained(
+                    old, new, settings, values, stop.watching(progress)
+                )
+            )
+        render.explanation(found, form)
+        raise typer.Exit(int(not found.agrees))
 
 
 @app.command()
 def run(
+    ctx: typer.Context,
     inbound_s3: o.Inbound,
     processed_s3: o.Processed,
     out_s3: o.Out,
@@ -135,6 +222,8 @@ def run(
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    mask: o.Mask = None,
+    gate: o.Gate = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -146,12 +235,14 @@ def run(
     max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
     max_ratio: o.MaxRatio = LIMITS.ratio,
     stage_loader: o.StageLoader = StageLoader.ADBC,
+    break_limit: o.BreakLimit = BREAK_LIMIT,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
     fail_on_no_files: o.FailOnNoFiles = False,
     recompute: o.Recompute = False,
     dry_run: o.DryRun = False,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
 ) -> None:
     """Reconcile the pair in inbound, record the result, archive the inputs."""
     with session.reporting(form):
@@ -160,13 +251,13 @@ def run(
 
         writers = render.writers(output)
         settings = _options(
-            keys, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
-            delimiter, encoding, detail_limit,
+            ctx, keys, ignore, rename, rule, mask, gate, on_duplicate_keys,
+            on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
         work = pipeline.dry_run if dry_run else pipeline.run
         with base as conninfo, session.watching() as progress:
-            config = RunConfig(
+            asked = RunConfig(
                 dataset=dataset,
                 inbound=inbound_s3,
                 processed=processed_s3,
@@ -177,12 +268,13 @@ def run(
                 recompute=recompute,
                 budget=_budget(memory_budget),
                 stage_loader=stage_loader,
+                break_limit=break_limit,
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
-            outcome = on_worker(lambda stop: work(config, progress, stop))
+            outcome = on_worker(lambda stop: work(asked, progress, stop))
         if dry_run and outcome.result is not None:
             render.show(outcome.result, form)
-            raise typer.Exit(int(fail_on_diff and not outcome.result.agrees))
+            raise typer.Exit(_fails(outcome.result, fail_on_diff=fail_on_diff))
         _conclude(outcome, form, writers, fail_on_diff=fail_on_diff)
 
 
@@ -208,6 +300,23 @@ def demo(
             if outcome.result is not None:
                 render.tour(conninfo, outcome, folder)
         raise typer.Exit(outcome.record.exit_code)
+
+
+@app.command()
+def breaks(
+    dataset: o.Dataset,
+    state: o.BreakState = None,
+    limit: o.BreakCount = 100,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """The differences of a dataset that are open, with their age, oldest first."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.breaks import OPEN, listing
+
+        with session.database() as conninfo:
+            found = listing(conninfo, dataset, state or OPEN, limit)
+        render.breaks(found, form)
 
 
 @app.command()
@@ -252,9 +361,9 @@ def statuses(form: o.OutputFormat = Format.TABLE) -> None:
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="result, error or manifest.")] = "result",
+    name: Annotated[str, typer.Argument(help="result, config, error, …")] = "result",
 ) -> None:
-    """Print the JSON Schema of what --format json prints."""
+    """Print the JSON Schema of a result, the configuration, an error, a manifest."""
     with session.reporting():
         from recon_engine.migrations import schemas
 
@@ -271,10 +380,13 @@ def schema(
 
 
 def _options(
+    ctx: typer.Context,
     keys: list[str] | None,
     ignore: list[str] | None,
     rename: list[str] | None,
     rule: list[str] | None,
+    mask: list[str] | None,
+    gate: list[str] | None,
     duplicates: OnDuplicateKeys,
     drift: OnSchemaDrift,
     bad_row: OnBadRow,
@@ -282,11 +394,15 @@ def _options(
     encoding: str,
     detail_limit: int,
 ) -> Options:
+    filed = sources.filed(ctx)
     return Options(
-        keys=session.names(keys, "RECON_KEYS"),
-        ignore=session.names(ignore, "RECON_IGNORE"),
-        renames=session.mapping(rename),
-        rules=session.rules(rule),
+        keys=session.names(keys, "RECON_KEYS") or filed.get("keys", ()),
+        ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
+        renames={**filed.get("map", {}), **session.mapping(rename)},
+        rules={**filed.get("rules", {}), **session.rules(rule)},
+        masks={**filed.get("masks", {}), **session.masks(mask)},
+        gates=session.gates(gate) or filed.get("gates", ()),
+        suppressions=filed.get("suppressions", ()),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
         on_bad_row=bad_row,
@@ -319,9 +435,16 @@ def _conclude(
     render.outcome(outcome, form)
     if outcome.result is not None:
         render.write_all(outcome.result, writers)
-    differs = outcome.result is not None and not outcome.result.agrees
-    code = outcome.record.exit_code or int(fail_on_diff and differs)
-    raise typer.Exit(code)
+    raise typer.Exit(
+        outcome.record.exit_code or _fails(outcome.result, fail_on_diff=fail_on_diff)
+    )
+
+
+def _fails(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
+    """Whether the result of a run that went well ends it with exit code 1."""
+    if result is None:
+        return False
+    return bool(result.failures) or (fail_on_diff and result.unsettled)
 
 
 def run_as_in_the_original() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,11 +17,15 @@ import typer
 from recon_cli.options import Format
 from recon_cli.session import console
 from recon_engine.errors import ConfigError
+from recon_engine.model import Tracking
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from recon_engine.breaks import Listing
+    from recon_engine.explain import Explanation
+    from recon_engine.keys import Proposal
     from recon_engine.pipeline import Outcome
     from recon_engine.reconciliation import Reconciliation
 
@@ -30,8 +36,16 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
     ".parquet": lambda d, path: d.mismatches().write_parquet(path),
+    ".xml": lambda d, path: path.write_bytes(_junit(d)),
+    ".junit": lambda d, path: path.write_bytes(_junit(d)),
     ".csv": lambda d, path: d.mismatches().unnest("key", separator=".").write_csv(path),
 }
+
+
+def _junit(result: Reconciliation) -> bytes:
+    from recon_engine.junit import report
+
+    return report(result)
 
 
 def writers(
@@ -96,6 +110,10 @@ def outcome(ended: Outcome, form: Format) -> None:
         return
     if ended.result is not None:
         show(ended.result, form)
+    if ended.breaks is not None:
+        from recon_engine.breaks import headline
+
+        typer.echo(f"breaks: {headline(ended.breaks)}")
     facts = [f"{record.status}", f"run {record.run_id}", record.message]
     typer.echo(" · ".join(fact for fact in facts if fact))
     if ended.artifacts_at:
@@ -116,7 +134,40 @@ def run_facts(ended: Outcome) -> dict[str, object]:
         "exit_code": record.exit_code,
         "message": record.message,
         "artifacts": ended.artifacts_at,
+        "breaks": ended.breaks and asdict(ended.breaks),
     }
+
+
+def proposals(found: Sequence[Proposal], form: Format) -> None:
+    """Keys that were found, best first; what is no key says how often it repeats."""
+    names = ("key", "in both", "of rows", "blank", "repeated")
+    shown = [
+        (
+            _csv_line(each.columns),
+            each.matched,
+            f"{each.overlap:.1%}",
+            each.blanks_old + each.blanks_new,
+            each.repeats_old + each.repeats_new,
+        )
+        for each in found
+    ]
+    if form is Format.JSON:
+        typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+    else:
+        rows(names, shown, form)
+    if not any(each.is_key for each in found):
+        typer.echo("no set of columns is a key; these repeat the least", err=True)
+
+
+def explanation(found: Explanation, form: Format) -> None:
+    """The rows of a key on stdout."""
+    if form is Format.JSON:
+        document = {"schema": "recon-explanation/1", "agrees": found.agrees}
+        typer.echo(json.dumps(document | asdict(found), ensure_ascii=False, indent=2))
+        return
+    from recon_cli.terminal import print_explanation
+
+    print_explanation(console(), found)
 
 
 def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> None:
@@ -132,6 +183,15 @@ def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> 
     else:
         lines = [names, *([_text(value) for value in row] for row in table)]
         csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+
+
+def breaks(found: Listing, form: Format) -> None:
+    """Breaks on stdout; on stderr what they are."""
+    rows(found.names, found.rows, form)
+    shown = f"{len(found.rows):,} of {found.total:,} breaks, as of {found.as_of}"
+    if found.tracking is not Tracking.TRACKED:
+        shown += "; the last run did not change them: " + found.tracking
+    typer.echo(shown, err=True)
 
 
 def _table(names: Sequence[str], table: Sequence[Sequence[Any]]) -> None:
@@ -155,6 +215,13 @@ def _text(value: object) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
+
+
+def _csv_line(names: Sequence[str]) -> str:
+    """Names as --key takes them."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 def _cell(value: object) -> str:

@@ -202,6 +202,27 @@ def rules(texts: list[str] | None) -> dict[str, tuple[str, ...]]:
     return result
 
 
+def gates(texts: list[str] | None) -> tuple[str, ...]:
+    """Repeated --gate arguments, or the environment's, by semicolons."""
+    given = texts or os.environ.get("RECON_GATE", "").split(";")
+    return tuple(text.strip() for text in given if text.strip())
+
+
+def masks(texts: list[str] | None) -> dict[str, str]:
+    """`COLUMN=MASK` arguments; a name that holds `=` stands in double quotes."""
+    result: dict[str, str] = {}
+    for text in filter(None, texts or os.environ.get("RECON_MASK", "").split(";")):
+        match _fields(text, "="):
+            case [name, mask] if name and mask and name not in result:
+                result[name] = mask
+            case _:
+                raise ConfigError(
+                    f"--mask {text} is not COLUMN=MASK, once for each column",
+                    help="such as --mask MEMBER_ID=hmac, or --mask '*=redact'",
+                )
+    return result
+
+
 def names(texts: list[str] | None, variable: str) -> tuple[str, ...]:
     """Repeated and comma-separated names; one that holds a comma stands in quotes."""
     return tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from rich.cells import cell_len
 from rich.progress import (
     BarColumn,
     Progress,
@@ -23,12 +24,13 @@ from recon_engine.reconciliation import percent
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import Console, RenderableType
 
     from recon_engine.errors import ReconError
-    from recon_engine.model import Column, Side
+    from recon_engine.explain import Explanation, Pair, Row
+    from recon_engine.model import Column, GateResult, Side
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -41,6 +43,8 @@ def print_result(console: Console, result: Reconciliation) -> None:
     """The verdict, the row accounting, the differing columns, and what it took."""
     console.print(_verdict(result), soft_wrap=True)
     console.print(Text("  " + result.accounting()), soft_wrap=True)
+    for gate in result.gates if len(result.gates) > 1 else ():
+        console.print(_gate(gate), soft_wrap=True)
     for warning in _warnings(result):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
     if result.counts.mismatched_cells:
@@ -51,16 +55,20 @@ def print_result(console: Console, result: Reconciliation) -> None:
 
 
 def _verdict(result: Reconciliation) -> Text:
-    if result.agrees:
-        return Text.assemble(
-            ("✓ AGREE", f"{STRONG} {GOOD}"),
-            f"  {result.counts.matched:,} rows are the same on both sides",
-        )
-    _, _, facts = result.headline().partition(": ")
-    return Text.assemble(("✗ DIFFER", f"{STRONG} {BAD}"), f"  {facts}")
+    word, _, facts = result.headline().partition(": ")
+    mark, colour = ("✓", GOOD) if result.passes else ("✗", BAD)
+    return Text.assemble(
+        (f"{mark} {word}", f"{STRONG} {colour}"), f"  {visible(facts)}"
+    )
+
+
+def _gate(gate: GateResult) -> Text:
+    mark = ("✓", GOOD) if gate.passed else ("✗", BAD)
+    return Text.assemble("  ", mark, f" {visible(gate.gate)}: {visible(gate.text)}")
 
 
 def _warnings(result: Reconciliation) -> Iterator[str]:
+    yield from (visible(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from _side_warnings(name, side)
     for name, only in (
@@ -146,14 +154,81 @@ def _cost(result: Reconciliation) -> str:
     return f"{seconds:.2f} s · {rate} · peak {peak / 2**20:,.0f} MiB"
 
 
+def print_explanation(console: Console, found: Explanation) -> None:
+    """Each pair side by side, differing characters marked; then what stands alone."""
+    key = ", ".join(f"{name}={value}" for name, value in found.key.items())
+    counts = (
+        (len(found.pairs), "matched"),
+        (len(found.missing), "missing"),
+        (len(found.extra), "extra"),
+    )
+    told = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    console.print(Text(f"{visible(key)}: {told}"), soft_wrap=True)
+    for pair in found.pairs:
+        console.print()
+        console.print(_pair(pair))
+    for what, rows in (("OLD", found.missing), ("NEW", found.extra)):
+        for row in rows:
+            console.print()
+            console.print(_alone(row, what))
+
+
+def _pair(pair: Pair) -> RenderableType:
+    table = _explained(
+        "column", f"OLD{_line(pair.old_line)}", f"NEW{_line(pair.new_line)}"
+    )
+    table.add_column("")
+    for cell in pair.cells:
+        style = "" if cell.differs else QUIET
+        rules = f" by {', '.join(cell.rules)}" if cell.state == "tolerated" else ""
+        state = "" if cell.state == "equal" else cell.state.replace("_", " ") + rules
+        table.add_row(
+            Text(visible(cell.column), style=style),
+            _marked(cell.old, cell.old_spans, style),
+            _marked(cell.new, cell.new_spans, style),
+            Text(state, style=BAD if cell.differs else QUIET),
+        )
+    return table
+
+
+def _alone(row: Row, side: str) -> RenderableType:
+    table = _explained("column", f"{side} only{_line(row.line)}")
+    for name, value in row.values.items():
+        table.add_row(Text(visible(name)), Text(visible(value)))
+    return table
+
+
+def _explained(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _line(line: int | None) -> str:
+    return "" if line is None else f", line {line:,}"
+
+
+def _marked(value: str, spans: Iterable[tuple[int, int]], style: str) -> Text:
+    """A value, and under it a caret for each character that differs."""
+    text = visible(value)
+    marks = ""
+    for start, end in spans:
+        marks += " " * (cell_len(text[:start]) - len(marks))
+        marks += "^" * cell_len(text[start:end])
+    shown = Text(text or "(blank)", style=style)
+    return Text("\n").join([shown, Text(marks, style=BAD)]) if marks else shown
+
+
 def print_error(console: Console, error: ReconError) -> None:
     """What, where, why and how to mend it."""
     head = Text.assemble((f"error[{error.status}]", f"{STRONG} {BAD}"), ": ")
     console.print(head + Text(visible(error.message)), soft_wrap=True)
     if error.where:
         console.print(Text(f"  --> {visible(error.where)}"), soft_wrap=True)
-    if error.why:
-        console.print(Text(f"  why: {visible(error.why)}"), soft_wrap=True)
+    for at, reason in enumerate(error.why.splitlines() if error.why else ()):
+        lead = "       " if at else "  why: "
+        console.print(Text(f"{lead}{visible(reason)}"), soft_wrap=True)
     if error.help:
         line = Text.assemble(("  help: ", GOOD), visible(error.help))
         console.print(line, soft_wrap=True)
