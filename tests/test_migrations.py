@@ -27,17 +27,22 @@ ALL = (
     "0001_reconciliation.sql",
     "0002_revisions_and_history.sql",
     "0003_dialects.sql",
+    "0004_why.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
     "artifact",
+    "control_total",
+    "hint",
     "mismatch_by_column",
     "mismatch_detail_sample",
+    "mismatch_pattern",
     "mismatch_signature",
     "pipeline_run_log",
     "recon_summary",
     "run_step",
     "schema_migration",
+    "segment",
 }
 STATEMENTS = (
     "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts DESC LIMIT 10",
