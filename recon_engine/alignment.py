@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from recon_engine import flags
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import (
     ConfigError,
@@ -22,9 +23,13 @@ from recon_engine.rules import parse, tolerates
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from recon_engine.rules import Rule, Rules
+
+    Agreements = Mapping[tuple[str, str], tuple[int, int]]
+    Names = Sequence[str]
+    Measure = Callable[[Sequence[tuple[str, str]], Names, Names], Agreements]
 
 EVERY: Final = "*"
 
@@ -37,7 +42,8 @@ class Alignment:
     """`keys` and `columns` (compared), by their names in OLD and in OLD's order.
 
     `new_names` renames columns of NEW to these. `rules` are those of keys and compared
-    columns that have some; `masks`, of any column.
+    columns that have some; `masks`, of any column. `agreements`: of columns on one side
+    only that seem to be the same, in how many rows they agree, and of how many.
     """
 
     keys: tuple[str, ...]
@@ -46,15 +52,30 @@ class Alignment:
     drift: Drift
     rules: Rules
     masks: Mapping[str, Mask]
+    agreements: Agreements = field(default_factory=dict)
+
+
+def unmeasured(
+    _keys: Sequence[tuple[str, str]], _old: Sequence[str], _new: Sequence[str]
+) -> Agreements:
+    """Look at names only."""
+    return {}
 
 
 def align(
-    old: Sequence[str], new: Sequence[str], options: Options, *, uris: tuple[str, str]
+    old: Sequence[str],
+    new: Sequence[str],
+    options: Options,
+    *,
+    uris: tuple[str, str],
+    measure: Measure = unmeasured,
 ) -> Alignment:
     """Settle keys and compared columns.
 
-    Raises ConfigError for a name in no file, KeyMissing, and SchemaMismatch for a
-    column on one side only (unless `on_schema_drift` is `compare`).
+    `measure` is asked which columns on one side only agree, given the names of the key
+    in OLD and in NEW. Raises ConfigError for a name in no file, KeyMissing, and
+    SchemaMismatch for a column on one side only (unless `on_schema_drift` is
+    `compare`).
     """
     renames = options.renames
     hint = _delimiter_hint(old, new, options)
@@ -65,7 +86,13 @@ def align(
     ignored = {_in_old(name, old, back) for name in options.ignore}
     _check_keys(keys, old, renamed, uris, hint)
     _check_ignored(ignored, {*old, *renamed})
-    drift = _drift(old, renamed, ignored)
+    only_old = tuple(n for n in old if n not in renamed and n not in ignored)
+    only_new = tuple(n for n in renamed if n not in old and n not in ignored)
+    agree: Agreements = {}
+    if only_old and only_new:
+        both = [(name, renames.get(name, name)) for name in keys]
+        agree = measure(both, only_old, only_new)
+    drift = Drift(only_old, only_new, _likely(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _refusal(drift, uris, quotable=_quotable(old, new))
     common = set(renamed) - ignored - set(keys)
@@ -73,7 +100,7 @@ def align(
     rules = _rules(options, keys, columns, back)
     masks = _masks(options, {*old, *renamed}, back)
     _check_judges(options, columns)
-    return Alignment(keys, columns, back, drift, rules, masks)
+    return Alignment(keys, columns, back, drift, rules, masks, agree)
 
 
 def _in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
@@ -203,10 +230,16 @@ def _masks(
     return own if every is None else dict.fromkeys(columns, every) | own
 
 
-def _drift(old: Sequence[str], new: Sequence[str], ignored: Collection[str]) -> Drift:
-    only_old = tuple(n for n in old if n not in new and n not in ignored)
-    only_new = tuple(n for n in new if n not in old and n not in ignored)
-    return Drift(only_old, only_new, tuple(_renamed(only_old, only_new)))
+def _likely(
+    old: Sequence[str], new: Sequence[str], agree: Agreements
+) -> tuple[tuple[str, str], ...]:
+    """Pairs of columns that agree, and of the others those whose names do."""
+    ours, theirs = {o for o, _ in agree}, {n for _, n in agree}
+    named = _renamed(
+        [name for name in old if name not in ours],
+        [name for name in new if name not in theirs],
+    )
+    return (*agree, *named)
 
 
 def _renamed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
@@ -227,13 +260,13 @@ def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMi
         for side, names in (("OLD", drift.only_in_old), ("NEW", drift.only_in_new))
         if names
     ]
-    flags = [f"--map {old}={new}" for old, new in drift.renamed if quotable]
+    maps = [flags.rename(old, new) for old, new in drift.renamed if quotable]
     return SchemaMismatch(
         "the two files do not have the same columns; " + "; ".join(sides),
         file=" and ".join(uris),
         line=1,
         why="a column that is on one side only cannot be reconciled",
-        help=(f"if it was renamed: {' '.join(flags)}; " if flags else "")
+        help=(f"if it was renamed: {' '.join(maps)}; " if maps else "")
         + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare"
         + ("" if quotable else "; does each file begin with a header?"),
     )

@@ -53,9 +53,44 @@ def write(result: Reconciliation, folder: Path) -> Iterator[Written]:
     )
     yield _frame(folder / "missing.csv", result.missing())
     yield _frame(folder / "extra.csv", result.extra())
+    yield from _causes(result, folder)
     if result.old.rejected or result.new.rejected:
         yield _frame(folder / "rejects.csv", result.rejects())
     yield _parquet(folder / "mismatches.parquet", result.mismatches())
+
+
+def _causes(result: Reconciliation, folder: Path) -> Iterator[Written]:
+    """Change patterns, control totals, segments and hints."""
+    yield _table(
+        folder / "patterns.csv",
+        ("column", "old", "new", "kind", "rows", "example", "distinct"),
+        (
+            (each.column, p.old, p.new, p.kind, p.rows, _json(p.example), each.distinct)
+            for each in result.patterns
+            for p in each.top
+        ),
+    )
+    yield _table(
+        folder / "totals.csv",
+        ("column", "old", "new", "missing", "extra", "delta"),
+        (
+            (each.column, *(f"{value:f}" for value in each.sums().values()))
+            for each in result.totals
+        ),
+    )
+    yield _table(
+        folder / "segments.csv",
+        ("of", "column", "value", "rows", "share", "base", "lift"),
+        (
+            (s.of, s.column, s.value, s.rows, s.share, s.base, s.lift)
+            for s in result.segments
+        ),
+    )
+    yield _table(
+        folder / "hints.csv",
+        ("kind", "column", "flag", "count", "total", "text"),
+        ((h.kind, h.column, h.flag, h.count, h.total, h.text) for h in result.hints),
+    )
 
 
 def manifest(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
+from recon_engine import segments, totals
 from recon_engine.kinds import with_kind
 from recon_engine.rules import NO_RULES, equal, normal_form
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recon_engine.rules import Rules
+    from recon_engine.segments import Values
+    from recon_engine.totals import Sums
 
 
 # The gate refuses NUL in a header, so no column of a user can have such a name.
@@ -31,6 +34,7 @@ _OLD: Final = "\0old"
 _NEW: Final = "\0new"
 _NTH: Final = "\0nth"
 _NORMAL: Final = "\0normal"
+FEW: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,9 @@ class Difference:
     `keys`: the key columns of the matched pairs, in pair order, as OLD has them;
     `cells`: `pair`, `column` (its ordinal), `old`, `new`, `kind` of each mismatched
     cell; `tolerated`: for each column, how many cells are equal only under its rules;
-    `missing`, `extra`: whole rows, in any order until they are merged.
+    `missing`, `extra`: whole rows, in any order until they are merged. `sums`: of each
+    column over the pairs in which some cell's text differs; `values`: what OLD has in
+    the pairs that are mismatched, keys included.
     """
 
     keys: pl.DataFrame
@@ -57,6 +63,8 @@ class Difference:
     tolerated: NDArray[np.int64]
     missing: pl.DataFrame
     extra: pl.DataFrame
+    sums: dict[str, Sums]
+    values: Values
 
 
 def drop_identical(
@@ -107,13 +115,22 @@ def diff(
     """
     pairs = paired(old, new, keys=keys, columns=columns, rules=rules)
     matched = pairs.drop_nulls()
-    cells, tolerated = _cells(old, new, matched, columns, rules)
+    cells, tolerated, unlike = _cells(old, new, matched, columns, rules)
+    differing = matched.filter(unlike)
+    mismatched = old.select(*keys, *columns)[matched[cells["pair"].unique()]["old"]]
     return Difference(
         keys=old.select(keys)[matched["old"]],
         cells=cells,
         tolerated=tolerated,
         missing=old[pairs.filter(pl.col("new").is_null())["old"]],
         extra=new[pairs.filter(pl.col("old").is_null())["new"]],
+        sums={
+            name: totals.of_pairs(
+                old[name].gather(differing["old"]), new[name].gather(differing["new"])
+            )
+            for name in columns
+        },
+        values=segments.counted(mismatched),
     )
 
 
@@ -147,6 +164,8 @@ def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
         tolerated=np.sum([part.tolerated for part in found], axis=0),
         missing=_in_order_of_content(missing, keys),
         extra=_in_order_of_content(extra, keys),
+        sums=totals.added(part.sums for part in found),
+        values=segments.added(part.values for part in found),
     )
 
 
@@ -166,6 +185,29 @@ def repeated(
         .select("key", "rows")
         .sort("rows", "key", descending=[True, False])
     )
+
+
+def telling_apart(
+    rows: pl.DataFrame,
+    keys: Sequence[str],
+    columns: Iterable[str],
+    rules: Rules = NO_RULES,
+) -> list[str]:
+    """The columns of which each makes the key unique among these rows."""
+    by = [f"{_NORMAL}{name}" for name in keys]
+    keyed = rows.with_columns(
+        _normal(name, rules).alias(form) for name, form in zip(keys, by, strict=True)
+    )
+    # The rows of a few keys rule most columns out.
+    every = max(1, rows.height // FEW)
+    few = keyed.filter(pl.struct(by).hash() % every == 0)
+    return [
+        name
+        for name in columns
+        if not any(
+            part.select(*by, name).is_duplicated().any() for part in (few, keyed)
+        )
+    ]
 
 
 def any_repeats(numbers: pl.Series) -> bool:
@@ -271,14 +313,19 @@ def _cells(
     pairs: pl.DataFrame,
     columns: Sequence[str],
     rules: Rules,
-) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-    """The cells that differ, column by column; how many others rules make equal."""
+) -> tuple[pl.DataFrame, NDArray[np.int64], pl.Series]:
+    """The cells that differ, column by column; how many others rules make equal.
+
+    And which pairs have a cell whose text differs, whatever rules say of it.
+    """
+    unlike = pl.repeat(False, pairs.height, eager=True)
     numbers, counts = [np.zeros(0, np.uint32)], []
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
     tolerated = np.zeros(len(columns), np.int64)
     for ordinal, name in enumerate(columns):
         left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
         differs = left != right
+        unlike |= differs
         if name in rules and differs.any():
             at = differs.arg_true()
             alike = equal(rules[name], left.filter(differs), right.filter(differs))
@@ -296,7 +343,7 @@ def _cells(
             "new": pl.concat(rights),
         }
     )
-    return with_kind(cells), tolerated
+    return with_kind(cells), tolerated, unlike
 
 
 def _keyed(side: pl.DataFrame, keys: Sequence[str], rules: Rules) -> pl.DataFrame:

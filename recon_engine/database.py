@@ -80,6 +80,15 @@ UPDATE metrics.pipeline_run_log SET status = 'RECONCILED', step = 'archive',
 WHERE run_id = ($1::text)::uuid AND status = 'STARTED'
 RETURNING status
 """
+TOTAL: Final = """
+INSERT INTO metrics.control_total (
+    run_id, run_date, column_name, ordinal,
+    old_total, new_total, missing_total, extra_total
+) VALUES (
+    ($1::text)::uuid, ($2::text)::date, $3::text, ($4::text)::integer,
+    ($5::text)::numeric, ($6::text)::numeric, ($7::text)::numeric, ($8::text)::numeric
+)
+"""
 ORPHANS: Final = """
 SELECT t.tablename FROM pg_catalog.pg_tables t
 JOIN metrics.pipeline_run_log r ON t.tablename IN (
@@ -306,6 +315,7 @@ def publish(conninfo: str, publication: Publication) -> Breaks | None:
             reached("publish-metrics")
             for name, rows in _metrics(publication).items():
                 _insert(cursor, name, rows)
+            _insert_totals(cursor, publication)
             reached("publish-breaks")
             tracked = _track(cursor, publication)
             for table in publication.stage:
@@ -444,6 +454,34 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
             stamp | {"ordinal": at} | _suppression(each)
             for at, each in enumerate(result.suppressed)
         ],
+        "mismatch_pattern": [
+            stamp
+            | {
+                "column_name": column.column,
+                "ordinal": ordinal,
+                "place": place,
+                "old_value": each.old,
+                "new_value": each.new,
+                "kind": each.kind,
+                "rows": each.rows,
+                "example": json.dumps(each.example, ensure_ascii=False),
+                "distinct_changes": column.distinct,
+            }
+            for ordinal, column in enumerate(result.patterns)
+            for place, each in enumerate(column.top)
+        ],
+        "segment": [
+            stamp
+            | {"ordinal": at, "differs": each.of, "column_name": each.column}
+            | {name: getattr(each, name) for name in ("value", "rows", "share", "base")}
+            for at, each in enumerate(result.segments)
+        ],
+        "hint": [
+            stamp
+            | {"ordinal": at, "kind": each.kind, "column_name": each.column}
+            | {name: getattr(each, name) for name in ("flag", "count", "total", "text")}
+            for at, each in enumerate(result.hints)
+        ],
         "artifact": [
             {
                 "run_id": run_id,
@@ -514,6 +552,14 @@ def _insert(cursor: Any, table: str, rows: list[Row]) -> None:
             rows, schema=pa.schema([(name, types[name]) for name in rows[0]])
         )
         cursor.adbc_ingest(table, data, mode="append", db_schema_name="metrics")
+
+
+def _insert_totals(cursor: Any, publication: Publication) -> None:
+    """As text: of Arrow's numbers none has as many digits as one of Postgres may."""
+    stamp = str(publication.run_id), str(publication.started.date())
+    for at, each in enumerate(publication.result.totals):
+        sums = [f"{value:f}" for value in each.parts().values()]
+        cursor.execute(TOTAL, (*stamp, each.column, str(at), *sums))
 
 
 def _types(cursor: Any, table: str) -> dict[str, pa.DataType]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 
 SIDES: Final = ("old", "new")
+
+# Arithmetic of amounts: the default context rounds to 28 digits, and in silence.
+EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
 
 Newline = Literal["LF", "CRLF", "mixed", "none"]
 Compression = Literal["gzip", "zstd"]
@@ -148,10 +152,11 @@ class Patterns:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The sums of a column that is a number in every row that differs.
+    """The sums of a column of amounts, as `totals` says which are.
 
-    `old`, `new`: over the matched pairs that differ, for in the others they are the
-    same. `missing`, `extra`: over these rows. Exact.
+    `old`, `new`: over the matched pairs in which some cell's text differs, tolerated or
+    not, for in the others they are the same. `missing`, `extra`: over these rows.
+    Exact.
     """
 
     column: str
@@ -163,7 +168,25 @@ class Total:
     @property
     def delta(self) -> Decimal:
         """By how much NEW is more than OLD over all matched pairs."""
-        return self.new - self.old
+        return EXACT.subtract(self.new, self.old)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no amount has a fraction: such columns may be counts or codes."""
+        return all(each.as_tuple().exponent == 0 for each in self.parts().values())
+
+    def parts(self) -> dict[str, Decimal]:
+        """The four sums by their names."""
+        return {
+            "old": self.old,
+            "new": self.new,
+            "missing": self.missing,
+            "extra": self.extra,
+        }
+
+    def sums(self) -> dict[str, Decimal]:
+        """These, and the delta."""
+        return self.parts() | {"delta": self.delta}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ import polars as pl
 from recon_engine import sample
 from recon_engine.alignment import align
 from recon_engine.buckets import InMemory, opened
+from recon_engine.causes import Evidence
 from recon_engine.compare import (
     Difference,
     any_repeats,
@@ -20,6 +22,7 @@ from recon_engine.compare import (
     drop_identical,
     merge,
     repeated,
+    telling_apart,
 )
 from recon_engine.config import OnDuplicateKeys, Options
 from recon_engine.csvfile import CsvFile
@@ -29,10 +32,17 @@ from recon_engine.gate import read_rows
 from recon_engine.header import Header
 from recon_engine.masks import keyed, masked
 from recon_engine.memory import Budget, default_budget, peak_rss_bytes
-from recon_engine.model import SIDES, Column, Counts, Side, Signature
+from recon_engine.model import (
+    SIDES,
+    Column,
+    Counts,
+    Side,
+    Signature,
+)
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
+from recon_engine.renames import agreements
 from recon_engine.suppressions import coverage
 from recon_engine.version import __version__
 
@@ -62,14 +72,15 @@ REJECTS: Final = {
 class Reading:
     """Two tables that were read once: gated, counted, and reduced to digests.
 
-    Of pairs, the first is OLD's. The digests are there to be taken once.
+    Of pairs, the first is OLD's. The digests are there to be taken once. `strategies`
+    took them, and a sample of the rows.
     """
 
     tables: tuple[Table, Table]
     names: tuple[Names, Names]
     layout: Alignment
     masks: Masks
-    strategy: str
+    strategies: Sequence[Strategy]
     digests: list[Buckets]
     buckets: int
     options: Options
@@ -105,7 +116,13 @@ def read(
     """
     started = time.monotonic()
     unread = (old, new)
-    layout = align(old.columns, new.columns, options, uris=(old.uri, new.uri))
+    layout = align(
+        old.columns,
+        new.columns,
+        options,
+        uris=(old.uri, new.uri),
+        measure=partial(agreements, old, new),
+    )
     masks = keyed(layout.masks)
     names = (
         named(old.columns, layout, {}),
@@ -128,7 +145,7 @@ def read(
             names=names,
             layout=layout,
             masks=masks,
-            strategy=chosen[0].name,
+            strategies=chosen,
             digests=digests,
             buckets=count,
             options=options,
@@ -185,7 +202,7 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
     """
     rests = [_rest(reading.digests, at) for at in range(reading.buckets)]
     sides = tuple(map(_Side, reading.tables, reading.names))
-    repeats = [_repeated_keys(at, side, rests) for at, side in enumerate(sides)]
+    repeats = [_repeats(at, side, rests) for at, side in enumerate(sides)]
     _refuse_repeats(reading.tables, repeats, reading.options)
     blanks = [side.blanks for side in reading.digests]
     rows = sum(table.rows for table in reading.tables)
@@ -193,11 +210,11 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
         found = _compared(sides, rests, reading.budget)
         advance(rows)
     facts = [
-        _facts(table, again, blank)
+        _facts(table, again.keys, blank)
         for table, again, blank in zip(reading.tables, repeats, blanks, strict=True)
     ]
     engine = Engine(
-        strategy=reading.strategy,
+        strategy=reading.strategies[0].name,
         version=__version__,
         seconds=round(time.monotonic() - reading.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
@@ -308,22 +325,33 @@ def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
     return np.split(order, np.searchsorted(place[order], np.arange(1, count)))
 
 
-def _repeated_keys(at: int, side: _Side, rests: Sequence[_Rest]) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class _Repeats:
+    """The keys that repeat on a side, and the columns with which none would."""
+
+    keys: pl.DataFrame
+    telling: frozenset[str]
+
+
+def _repeats(at: int, side: _Side, rests: Sequence[_Rest]) -> _Repeats:
     """The repeated keys, exactly: digests only say which rows to look at."""
     keys, rules = side.names.keys, side.names.rules
-    found = [
-        repeated(side.cells(side.take(rest.suspects[at])).select(keys), keys, rules)
-        for rest in rests
-    ]
-    return pl.concat(found).sort("rows", "key", descending=[True, False])
+    found, telling = [], side.names.columns
+    for rest in rests:
+        cells = side.cells(side.take(rest.suspects[at]))
+        found.append(repeated(cells.select(keys), keys, rules))
+        telling = telling_apart(cells, keys, telling, rules)
+    every = pl.concat(found).sort("rows", "key", descending=[True, False])
+    return _Repeats(every, frozenset(telling))
 
 
 def _refuse_repeats(
-    tables: Sequence[Table], repeats: Sequence[pl.DataFrame], options: Options
+    tables: Sequence[Table], repeats: Sequence[_Repeats], options: Options
 ) -> None:
     if options.on_duplicate_keys is OnDuplicateKeys.PAIR:
         return
-    for name, table, again in zip(("OLD", "NEW"), tables, repeats, strict=True):
+    for name, table, found in zip(("OLD", "NEW"), tables, repeats, strict=True):
+        again = found.keys
         if again.height:
             raise DuplicateKeys(
                 f"the key {', '.join(options.keys)} is not unique in {name}: "
@@ -355,7 +383,7 @@ class _Answer:
     reading: Reading
     identical: int
     found: Difference
-    repeats: Sequence[pl.DataFrame]
+    repeats: Sequence[_Repeats]
 
     @property
     def layout(self) -> Alignment:
@@ -368,6 +396,8 @@ class _Answer:
         found = self.found
         matched = self.identical + found.keys.height
         mismatched = found.cells["pair"].n_unique()
+        columns = self.columns(matched)
+        causes = self.evidence(columns).causes()
         return Reconciliation(
             keys=self.layout.keys,
             old=facts[0],
@@ -381,7 +411,7 @@ class _Answer:
                 mismatched_cells=found.cells.height,
                 tolerated_cells=int(found.tolerated.sum()),
             ),
-            by_column=self.columns(matched),
+            by_column=columns,
             signatures=self.signatures(),
             drift=self.layout.drift,
             sample=self.sample(limit),
@@ -390,14 +420,18 @@ class _Answer:
                 mismatches=self.mismatches(),
                 missing=self.renamed(0, found.missing),
                 extra=self.renamed(1, found.extra),
-                duplicates_old=self.key_named(self.repeats[0]),
-                duplicates_new=self.key_named(self.repeats[1]),
+                duplicates_old=self.key_named(self.repeats[0].keys),
+                duplicates_new=self.key_named(self.repeats[1].keys),
                 rejects=self.rejects(),
             ),
             detail_limit=limit,
             coverage=coverage(
                 found.cells, self.names, self.reading.options.suppressions
             ),
+            patterns=causes.patterns,
+            totals=causes.totals,
+            segments=causes.segments,
+            hints=causes.hints,
         )
 
     @property
@@ -445,6 +479,31 @@ class _Answer:
             equal = matched - wrong - near
             result.append(Column(name, matched, equal, near, wrong, mine))
         return tuple(result)
+
+    def evidence(self, columns: Sequence[Column]) -> Evidence:
+        """What may be told of causes; of columns that make the key unique, the best.
+
+        That is the one that differs least, for it is to be a part of the key.
+        """
+        names, telling = self.reading.names[0], [each.telling for each in self.repeats]
+        able = {
+            name
+            for ours, name in zip(names.columns, self.names, strict=True)
+            if all(ours in each for each in telling)
+        }
+        best = min(
+            (column for column in columns if column.name in able),
+            key=lambda column: column.mismatched,
+            default=None,
+        )
+        return Evidence(
+            names,
+            self.layout,
+            self.found,
+            self.reading.strategies,
+            repeated=sum(each.keys.height for each in self.repeats),
+            telling=best.name if best else None,
+        )
 
     def signatures(self) -> tuple[Signature, ...]:
         """Sets of columns that differ together, the most frequent first."""

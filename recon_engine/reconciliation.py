@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
 from recon_engine.errors import InternalError
 from recon_engine.kinds import KINDS
+from recon_engine.model import HintKind
 from recon_engine.suppressions import left
 
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["agree", "differ", "gates_failed"]
 
+SHOWN: Final = 8
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -279,8 +281,8 @@ class Reconciliation:
             "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
             "patterns": [asdict(each) for each in self.patterns],
             "totals": [
-                {name: str(value) for name, value in asdict(each).items()}
-                | {"delta": str(each.delta)}
+                {"column": each.column}
+                | {name: f"{value:f}" for name, value in each.sums().items()}
                 for each in self.totals
             ],
             "segments": [asdict(each) | {"lift": each.lift} for each in self.segments],
@@ -295,7 +297,7 @@ class Reconciliation:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
 
     def to_markdown(self) -> str:
-        """The verdict, the row accounting and the differing columns as Markdown."""
+        """The verdict, row accounting, differing columns and hints: no cell's value."""
         lines = [f"**{self.headline()}**", "", self.accounting(), ""]
         if self.gates:
             lines += ["| gate | | |", "|---|---|---|"]
@@ -311,6 +313,11 @@ class Reconciliation:
             lines += [
                 f"| `{_escaped(c.name)}` | {c.mismatched:,} | {kinds_text(c)} |"
                 for c in sorted(differing, key=lambda c: (-c.mismatched, c.name))
+            ]
+        if self.hints:
+            lines += [
+                "",
+                *(f"- {_escaped(advice(hint))}" for hint in self.hints[:SHOWN]),
             ]
         return "\n".join(lines).rstrip() + "\n"
 
@@ -402,6 +409,18 @@ def kinds_text(column: Column) -> str:
         f"{kind.replace('_', ' ')} {percent(count, column.mismatched)}"
         for kind, count in shares
     )
+
+
+def advice(hint: Hint) -> str:
+    """A hint as one line: what is, the flag, and what that does."""
+    does = {
+        HintKind.RULE: f"removes {hint.count:,}",
+        HintKind.KEY_RULE: f"pairs {hint.count:,}",
+        HintKind.DROP_KEY: f"as the key pairs {hint.count:,}",
+        HintKind.RENAME: "compares them",
+        HintKind.UNIQUE_KEY: "is that key",
+    }
+    return f"{hint.text}; {hint.flag} {does[hint.kind]}"
 
 
 def percent(part: int, whole: int) -> str:

@@ -53,6 +53,10 @@ METRICS = (
     "mismatch_by_column",
     "mismatch_signature",
     "mismatch_detail_sample",
+    "mismatch_pattern",
+    "control_total",
+    "segment",
+    "hint",
     "artifact",
 )
 BREAKS = (

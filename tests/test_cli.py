@@ -341,7 +341,7 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
         assert refused.returncode == 2
         assert "Postgres refuses the statement" in refused.stderr
     left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
-    assert left.stdout == "count\n6\n"
+    assert left.stdout == "count\n10\n"
 
 
 def test_an_empty_database_url_is_no_embedded_server(delivered: Path) -> None:
@@ -374,10 +374,10 @@ def test_a_demo_leaves_other_files_alone(tmp_path: Path) -> None:
 
 
 def test_the_demo_leaves_something_in_every_table(tmp_path: Path) -> None:
-    ended = recon("demo", "--rows", "500", cwd=tmp_path)
+    ended = recon("demo", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     counts = dict(re.findall(r"^ +(\w+) +([\d,]+)$", ended.stdout, re.MULTILINE))
-    assert len(counts) == 7
+    assert len(counts) == 11
     assert all(count != "0" for count in counts.values())
     assert not list((tmp_path / "recon-demo" / "inbound").iterdir())
     assert list((tmp_path / "recon-demo" / "out").rglob("manifest.json"))

@@ -29,6 +29,7 @@ ALL = (
     "0003_dialects.sql",
     "0005_gates.sql",
     "0006_breaks.sql",
+    "0004_why.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
@@ -36,14 +37,18 @@ TABLES = {
     "gate_result",
     "break",
     "break_summary",
+    "control_total",
+    "hint",
     "mismatch_by_column",
     "mismatch_detail_sample",
+    "mismatch_pattern",
     "mismatch_signature",
     "pipeline_run_log",
     "recon_summary",
     "run_step",
     "schema_migration",
     "suppression",
+    "segment",
 }
 STATEMENTS = (
     "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts DESC LIMIT 10",

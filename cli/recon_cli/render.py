@@ -262,6 +262,10 @@ TABLES: Final = (
     "mismatch_by_column",
     "mismatch_signature",
     "mismatch_detail_sample",
+    "mismatch_pattern",
+    "control_total",
+    "segment",
+    "hint",
     "run_step",
     "artifact",
 )

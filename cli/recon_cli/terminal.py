@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recon_engine.kinds import REWRITTEN
-from recon_engine.reconciliation import percent
+from recon_engine.reconciliation import advice, percent
 
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 SHOWN = 12
+HINTS, TOTALS, SEGMENTS = 8, 5, 2
 WIDEST = 20
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
 
@@ -50,6 +51,11 @@ def print_result(console: Console, result: Reconciliation) -> None:
     if result.counts.mismatched_cells:
         console.print()
         console.print(_columns(result))
+    causes = [*_hints(result), *_totals(result), *_segments(result)]
+    if causes:
+        console.print()
+    for cause in causes:
+        console.print(cause, soft_wrap=True)
     console.print()
     console.print(Text(_cost(result), style=QUIET), soft_wrap=True)
 
@@ -115,6 +121,33 @@ def _columns(result: Reconciliation) -> RenderableType:
     if len(differing) > SHOWN:
         table.add_row(Text(f"… and {len(differing) - SHOWN} more", style=QUIET))
     return table
+
+
+def _hints(result: Reconciliation) -> Iterator[Text]:
+    for hint in result.hints[:HINTS]:
+        yield Text.assemble(("help: ", GOOD), visible(advice(hint)))
+    if len(result.hints) > HINTS:
+        more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
+        yield Text(more, style=QUIET)
+
+
+def _totals(result: Reconciliation) -> Iterator[Text]:
+    """The sums that are not zero: amounts with a fraction first, then the largest."""
+    told = [total for total in result.totals if any(total.sums().values())]
+    told.sort(key=lambda total: (total.is_whole, -total.delta.copy_abs()))
+    for total in told[:TOTALS]:
+        sums = [f"{name} {value:,f}" for name, value in total.sums().items() if value]
+        yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
+
+
+def _segments(result: Reconciliation) -> Iterator[Text]:
+    for of in ("mismatched", "missing", "extra"):
+        found = [segment for segment in result.segments if segment.of == of]
+        for segment in found[:SEGMENTS]:
+            yield Text(
+                f"{of}: {visible(segment.column)} is {_shown(segment.value)} in "
+                f"{segment.share:.0%} of these rows, in {segment.base:.1%} of all"
+            )
 
 
 def _kinds(column: Column) -> Text:
