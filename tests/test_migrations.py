@@ -27,9 +27,9 @@ ALL = (
     "0001_reconciliation.sql",
     "0002_revisions_and_history.sql",
     "0003_dialects.sql",
+    "0004_why.sql",
     "0005_gates.sql",
     "0006_breaks.sql",
-    "0004_why.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
