@@ -246,3 +246,33 @@ class RunRecord:
     started: datetime
     finished: datetime
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastResult:
+    """What an earlier run of a dataset found, as `metrics.recon_summary` has it."""
+
+    verdict: str
+    rows_old: int
+    rows_new: int
+    matched: int
+    missing: int
+    extra: int
+    mismatched_rows: int
+    mismatched_cells: int
+
+    @property
+    def rate(self) -> float:
+        """The share of matched rows that differ."""
+        return self.mismatched_rows / self.matched if self.matched else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """An attempt at a dataset that has ended or has a result; `seconds` if it ended."""
+
+    run_id: UUID
+    started: datetime
+    status: str
+    seconds: float | None
+    result: PastResult | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
@@ -300,16 +301,27 @@ class Reconciliation:
             + (f" · {tolerated:,} cells are equal by a rule" if tolerated else "")
         )
 
+    def to_html(self, path: str | Path | None = None) -> str:
+        """The result as one self-contained HTML page; written to `path`, if given.
+
+        It holds values of cells, as the sample does.
+        """
+        from recon_engine import report
+
+        text = report.page(self, report.Facts(timed=True))
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
     def assert_agrees(self) -> None:
         """Raise AssertionError, with counts and column names only, if they differ."""
         if not self.agrees:
             raise AssertionError(self.to_markdown())
 
     def _repr_html_(self) -> str:
-        return (
-            f"<p><b>{self.headline()}</b><br>{self.accounting()}</p>"
-            + self.columns.filter(pl.col("mismatched") > 0)._repr_html_()
-        )
+        from recon_engine import report
+
+        return report.fragment(self)
 
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
         columns = [rows.get_column(name) for name in self.keys]

@@ -35,6 +35,7 @@ from recon_engine.status import STATUSES, RunStatus
 if TYPE_CHECKING:
     from recon_engine.memory import Budget
     from recon_engine.pipeline import Outcome
+    from recon_engine.report import Facts
 
 
 app = typer.Typer(
@@ -101,6 +102,7 @@ def diff(
     with session.reporting(form):
         from recon_cli import render
         from recon_engine.api import compare
+        from recon_engine.report import Facts
 
         writers = render.writers(output, old, new, rejects=rejects)
         settings = _options(
@@ -121,7 +123,7 @@ def diff(
                 )
             )
         render.show(result, form)
-        render.write_all(result, writers)
+        render.write_all(result, writers, lambda: Facts(options=settings, timed=True))
         raise typer.Exit(0 if result.agrees or exit_zero else 1)
 
 
@@ -183,7 +185,7 @@ def run(
         if dry_run and outcome.result is not None:
             render.show(outcome.result, form)
             raise typer.Exit(int(fail_on_diff and not outcome.result.agrees))
-        _conclude(outcome, form, writers, fail_on_diff=fail_on_diff)
+        _conclude(outcome, form, writers, settings, fail_on_diff=fail_on_diff)
 
 
 @app.command()
@@ -208,6 +210,65 @@ def demo(
             if outcome.result is not None:
                 render.tour(conninfo, outcome, folder)
         raise typer.Exit(outcome.record.exit_code)
+
+
+@app.command()
+def history(
+    dataset: o.Dataset,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="Runs, latest first.")
+    ] = 30,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """The runs of a dataset: verdicts, counts, rates and durations."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine import history
+        from recon_engine.postgres import connect
+
+        with session.database() as conninfo, connect(conninfo) as connection:
+            render.history(history.runs(connection, dataset, limit), form)
+
+
+@app.command()
+def report(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="The id of a run.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME",
+            envvar="RECON_DATASET",
+            help="The latest result of it, or its history.",
+        ),
+    ] = None,
+    past: Annotated[
+        int | None,
+        typer.Option(
+            "--history", metavar="N", min=1, help="The last N runs, not one of them."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The page.")
+    ] = Path("report.html"),
+) -> None:
+    """The HTML page of a stored run, or of the last runs of a dataset."""
+    with session.reporting():
+        from recon_cli import render
+        from recon_engine import history, report, trend
+        from recon_engine.postgres import connect
+
+        path = render.page_path(output)
+        with session.database() as conninfo, connect(conninfo) as connection:
+            if past is None:
+                run = history.identified(connection, run_id, dataset)
+                page = report.page(*history.stored(connection, run))
+            else:
+                name = history.named(dataset)
+                page = trend.page(name, history.runs(connection, name, past))
+        render.save(page, path)
 
 
 @app.command()
@@ -306,6 +367,7 @@ def _conclude(
     outcome: Outcome,
     form: Format,
     writers: list[tuple[Path, str]],
+    settings: Options,
     *,
     fail_on_diff: bool,
 ) -> None:
@@ -318,10 +380,23 @@ def _conclude(
         session.fail(outcome.error, form, code, facts)
     render.outcome(outcome, form)
     if outcome.result is not None:
-        render.write_all(outcome.result, writers)
+        render.write_all(outcome.result, writers, lambda: _facts(outcome, settings))
     differs = outcome.result is not None and not outcome.result.agrees
     code = outcome.record.exit_code or int(fail_on_diff and differs)
     raise typer.Exit(code)
+
+
+def _facts(outcome: Outcome, settings: Options) -> Facts:
+    from recon_engine.report import Facts
+
+    record = outcome.record
+    return Facts(
+        dataset=record.dataset,
+        run_id=record.run_id,
+        started=record.started,
+        options=settings,
+        timed=True,
+    )
 
 
 def run_as_in_the_original() -> None:

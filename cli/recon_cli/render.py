@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,16 +19,20 @@ from recon_engine.errors import ConfigError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from recon_engine.model import PastRun
     from recon_engine.pipeline import Outcome
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.report import Facts
 
 
+HTML: Final = ".html"
 REJECTS: Final = "--rejects"
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     REJECTS: lambda d, path: d.rejects().write_csv(path),
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
+    HTML: lambda d, path: d.to_html(path),
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
     ".parquet": lambda d, path: d.mismatches().write_parquet(path),
     ".csv": lambda d, path: d.mismatches().unnest("key", separator=".").write_csv(path),
@@ -61,15 +66,49 @@ def writers(
     return [(path, kind) for _, path, kind in wanted]
 
 
-def write_all(result: Reconciliation, targets: list[tuple[Path, str]]) -> None:
-    """Write a result to each -o."""
+def page_path(path: Path) -> Path:
+    """Check where a page of stored runs goes."""
+    [(checked, kind)] = writers([path])
+    if kind != HTML:
+        raise ConfigError(f"-o {path}: a report is HTML", help="name it like r.html")
+    return checked
+
+
+def save(page: str, path: Path) -> None:
+    """Write a page, and say where it is."""
+    with _told(path):
+        path.write_text(page, encoding="utf-8")
+    typer.echo(path)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"-o {path}: it cannot be written", why=error.strerror
+        ) from None
+
+
+def write_all(
+    result: Reconciliation,
+    targets: list[tuple[Path, str]],
+    facts: Callable[[], Facts] | None = None,
+) -> None:
+    """Write a result to each -o; `facts` are what a report tells besides."""
     for path, suffix in targets:
-        try:
-            WRITERS[suffix](result, path)
-        except OSError as error:
-            raise ConfigError(
-                f"-o {path}: it cannot be written", why=error.strerror
-            ) from None
+        with _told(path):
+            if suffix == HTML and facts is not None:
+                _html(result, path, facts())
+            else:
+                WRITERS[suffix](result, path)
+
+
+def _html(result: Reconciliation, path: Path, facts: Facts) -> None:
+    from recon_engine import report
+
+    path.write_text(report.page(result, facts), encoding="utf-8")
 
 
 def show(result: Reconciliation, form: Format) -> None:
@@ -117,6 +156,27 @@ def run_facts(ended: Outcome) -> dict[str, object]:
         "message": record.message,
         "artifacts": ended.artifacts_at,
     }
+
+
+def history(runs: Sequence[PastRun], form: Format) -> None:
+    """Runs of a dataset on stdout, latest first."""
+    from recon_engine import trend
+
+    table = []
+    for run in runs:
+        found = run.result
+        counts = (
+            (found.rows_old, found.rows_new, found.matched, found.missing, found.extra)
+            if found
+            else (None,) * 5
+        )
+        seconds = None if run.seconds is None else round(run.seconds, 1)
+        differ = (found.mismatched_rows, trend.rate(found)) if found else (None, None)
+        began = f"{run.started:%Y-%m-%d %H:%M:%S}"
+        table.append(
+            (began, trend.word(run), *counts, *differ, seconds, str(run.run_id))
+        )
+    rows(HISTORY, table, form)
 
 
 def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> None:
@@ -189,6 +249,19 @@ def _program() -> str:
     return os.path.relpath(program)
 
 
+HISTORY: Final = (
+    "began",
+    "verdict",
+    "old",
+    "new",
+    "matched",
+    "missing",
+    "extra",
+    "differ",
+    "rate",
+    "seconds",
+    "run",
+)
 TABLES: Final = (
     "pipeline_run_log",
     "recon_summary",
