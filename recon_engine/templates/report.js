@@ -93,7 +93,7 @@
   // ---- the evidence, column by column as it is embedded ----
 
   const keyOf = (at) => data.keyColumns.map((column) => column[at]);
-  const keyText = (key) => (key.length === 1 ? key[0] : JSON.stringify(key));
+  const keyText = (key) => (key.length === 1 ? key[0] : `[${key.map((part) => JSON.stringify(part)).join(", ")}]`);
   const readable = (key) => key.map((part) => part || "(blank)").join(" · ");
   const cells = { row: [], combination: data.combinations, old: data.old, now: data.new };
   data.cellsOf.forEach((many, row) => { for (let n = 0; n < many; n++) cells.row.push(row); });
@@ -246,7 +246,7 @@
 
   function obey() {
     const said = new URLSearchParams(location.hash.slice(1));
-    tab = views[said.get("tab")] ? said.get("tab") : "cells";
+    tab = Object.hasOwn(views, said.get("tab")) ? said.get("tab") : "cells";
     search.value = said.get("q") ?? "";
     byColumn.value = said.get("column") ?? "";
     byKind.value = said.get("kind") ?? "";
@@ -278,9 +278,10 @@
   // ---- hands ----
 
   let waiting = 0;
+  const seek = () => { cancelAnimationFrame(waiting); refresh(); remember(); };
   search.addEventListener("input", () => {
     cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(() => { refresh(); remember(); });
+    waiting = requestAnimationFrame(seek);
   });
   for (const select of [byColumn, byKind]) select.addEventListener("change", () => { refresh(); remember(); });
   let drawing = 0;
@@ -311,8 +312,8 @@
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, select, textarea, dialog");
     if (event.key === "/" && !typing) { event.preventDefault(); search.focus(); search.select(); }
-    if (event.target === search && event.key === "Escape") { search.value = ""; refresh(); remember(); }
-    if (event.target === search && (event.key === "Enter" || event.key === "ArrowDown")) { event.preventDefault(); grid.focus(); }
+    if (event.target === search && event.key === "Escape") { search.value = ""; seek(); }
+    if (event.target === search && (event.key === "Enter" || event.key === "ArrowDown")) { event.preventDefault(); seek(); grid.focus(); }
   });
   addEventListener("hashchange", obey);
 
@@ -334,6 +335,7 @@
   });
   addEventListener("afterprint", () => paint());
 
+  find("unscripted").remove();
   obey();
   (window.requestIdleCallback ?? setTimeout)(lower);
 })();
