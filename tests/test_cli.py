@@ -355,7 +355,7 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
         assert refused.returncode == 2
         assert "Postgres refuses the statement" in refused.stderr
     left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
-    assert left.stdout == "count\n6\n"
+    assert left.stdout == "count\n7\n"
 
 
 def test_an_empty_database_url_is_no_embedded_server(delivered: Path) -> None:
