@@ -42,6 +42,7 @@ class Part:
     """Whole records: `size` bytes from `offset`, rows from number `first` on.
 
     `gaps`: pairs of offsets within, between which there are rows that were set aside.
+    `ends`: the offset behind each record, where there are none and it was kept.
     """
 
     offset: int
@@ -49,6 +50,7 @@ class Part:
     first: int
     rows: int
     gaps: NDArray[np.integer] | None = field(default=None, compare=False)
+    ends: NDArray[np.integer] | None = field(default=None, compare=False)
 
 
 class Rows(Protocol):
@@ -102,7 +104,7 @@ class Block:
     rows: int
     delimiter: str
     embedded_newlines: int = 0
-    ends: NDArray[np.int64] | None = None
+    ends: NDArray[np.integer] | None = None
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings under these names; a blank is ""."""
@@ -218,7 +220,7 @@ class CsvFile:
         if part.gaps is not None:
             data = without(data, part.gaps)
         embedded = self.dialect.embedded_newlines
-        return Block(data, part.rows, self.dialect.delimiter, embedded)
+        return Block(data, part.rows, self.dialect.delimiter, embedded, part.ends)
 
     def cells(self, part: Part, names: Sequence[str]) -> pl.LazyFrame:
         """The cells of a part as strings under these names; a blank is ""."""

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
+    from numpy.typing import NDArray
 
     from recon_engine.rfc4180 import Limits
     from recon_engine.structure import Ragged
@@ -100,16 +101,18 @@ def read_rows(
     advance: Callable[[int], None] = ignore,
     examine: Examine = unexamined,
     keep: Keep = forget,
+    keep_ends: bool = False,
 ) -> CsvFile:
     """Read what is behind a header, with the law and the errors of `open_csv`.
 
     InputChanged where the file is no longer as it was when its header was read.
 
     `examine` is called with each block of rows, on several threads; `keep` with what
-    it answers, in file order.
+    it answers, in file order. `keep_ends`: parts know where their records end, for up
+    to four bytes a row, so that rows are taken faster.
     """
     origin = header.origin
-    gate = _Gate(header, examine)
+    gate = _Gate(header, examine, keep_ends=keep_ends)
     with (
         counted_in(origin),
         steady(header.path, header.uri, header.state) as descriptor,
@@ -162,8 +165,9 @@ class _Judged(NamedTuple):
 class _Gate:
     """Counts what passes. `offset`, `line`: where the next unread record begins."""
 
-    def __init__(self, header: Header, examine: Examine) -> None:
+    def __init__(self, header: Header, examine: Examine, *, keep_ends: bool) -> None:
         self.header = header
+        self.keep_ends = keep_ends
         self.delimiter = ord(header.delimiter)
         self.width = len(header.columns)
         self.examine = examine
@@ -213,8 +217,15 @@ class _Gate:
             self.note(judged.data)
             if rows := self.rows - first:
                 size, gaps = self.end - start, self.quarantine.gaps(start)
-                self.parts.append(Part(start, size, first, rows, gaps))
+                ends = self.ends(judged.found)
+                self.parts.append(Part(start, size, first, rows, gaps, ends))
                 yield examined
+
+    def ends(self, found: Structure | None) -> NDArray[np.integer] | None:
+        """Where the records of a regular block end, as narrow as that can be kept."""
+        if not self.keep_ends or found is None or found.ragged:
+            return None
+        return found.ends.astype(np.min_scalar_type(found.ends[-1]))
 
     def hashed(
         self, descriptor: int, advance: Callable[[int], None]

@@ -53,15 +53,22 @@ DATES: Final = (
     (r"^[0-9]{2}\.[0-9]{2}\.[12][0-9]{3}$", "%d.%m.%Y"),
     (r"^[0-9]{2}-[A-Za-z]{3}-[12][0-9]{3}$", "%d-%b-%Y"),
 )
+DATE: Final = "|".join(dict(DATES))
 
 
 def with_kind(cells: pl.DataFrame) -> pl.DataFrame:
     """`cells`, whose strings `old` and `new` differ, with the `kind` of each.
 
-    Numbers and dates are read only where both sides look like one: those cells pay.
+    Each change is judged once: most that a system makes it makes many times.
     """
+    changes = _judged(cells.select("old", "new").unique())
+    return cells.join(changes, on=["old", "new"], how="left", maintain_order="left")
+
+
+def _judged(changes: pl.DataFrame) -> pl.DataFrame:
+    """Numbers and dates are read only where both sides look like one."""
     old, new = pl.col("old").str.strip_chars(), pl.col("new").str.strip_chars()
-    plain = cells.with_columns(_written(old, new).alias("kind"))
+    plain = changes.with_columns(_written(old, new).alias("kind"))
     if plain["kind"].null_count() == 0:
         return plain
     rest = plain.with_row_index("__cell").filter(pl.col("kind").is_null())
@@ -138,12 +145,10 @@ def _dates(cells: pl.DataFrame) -> pl.DataFrame:
     long = [
         pl.col(side).str.len_bytes().is_between(*DATE_BYTES) for side in ("old", "new")
     ]
-    looks = pl.any_horizontal(
-        pl.col("old").str.contains(pattern) for pattern, _ in DATES
-    )
+    looks = (pl.col(side).str.contains(DATE) for side in ("old", "new"))
     both = (
         cells.filter(*long)
-        .filter(looks)
+        .filter(*looks)
         .with_columns(
             _readings("old").alias("old_dates"), _readings("new").alias("new_dates")
         )

@@ -31,7 +31,7 @@ SIZE: Final = re.compile(r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECA
 # and what a byte of a row that differs costs: its text and, several times, its cells.
 # Digests get a share of the room, since how much will differ is not known yet.
 BASE_BYTES: Final = (250 + 40 * WORKERS) << 20
-ROW_BYTES: Final = 72
+ROW_BYTES: Final = 76
 DIGESTS_SHARE: Final = 0.75
 TEXT_FACTOR: Final = 1.5
 RESULT_FACTOR: Final = 2.5

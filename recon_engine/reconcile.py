@@ -12,7 +12,7 @@ import polars as pl
 
 from recon_engine import sample
 from recon_engine.alignment import align
-from recon_engine.buckets import opened
+from recon_engine.buckets import InMemory, opened
 from recon_engine.compare import (
     Difference,
     any_repeats,
@@ -150,7 +150,13 @@ def _read(
     if not isinstance(side, Header):
         return _digest(name, side, strategy, into, progress)
     with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
-        return read_rows(side, advance=advance, examine=strategy.digest, keep=into.add)
+        return read_rows(
+            side,
+            advance=advance,
+            examine=strategy.digest,
+            keep=into.add,
+            keep_ends=isinstance(into, InMemory),
+        )
 
 
 def _digest(
