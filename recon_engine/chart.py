@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -81,7 +80,7 @@ def chart(
 ) -> Chart:
     """Draw one point or more; `spelled` is how a value is written."""
     highest = max(point.value for point in points)
-    middle = statistics.median(point.value for point in points)
+    middle = sorted(point.value for point in points)[len(points) // 2]
 
     def y(value: float) -> float:
         share = value / highest if highest else 0

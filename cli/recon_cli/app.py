@@ -122,7 +122,7 @@ def diff(
                     limits=limits,
                 )
             )
-        render.show(result, form)
+        render.show(result, form, render.next_step(result, writers))
         render.write_all(result, writers, lambda: Facts(options=settings, timed=True))
         raise typer.Exit(0 if result.agrees or exit_zero else 1)
 

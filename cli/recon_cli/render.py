@@ -111,8 +111,8 @@ def _html(result: Reconciliation, path: Path, facts: Facts) -> None:
     path.write_text(report.page(result, facts), encoding="utf-8")
 
 
-def show(result: Reconciliation, form: Format) -> None:
-    """A result on stdout."""
+def show(result: Reconciliation, form: Format, then: str = "") -> None:
+    """A result on stdout; for people also what to do `then`."""
     if form is Format.JSON:
         typer.echo(result.to_json())
     elif form is Format.MARKDOWN:
@@ -120,7 +120,15 @@ def show(result: Reconciliation, form: Format) -> None:
     else:
         from recon_cli.terminal import print_result
 
-        print_result(console(), result)
+        print_result(console(), result, then)
+
+
+def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
+    """Where all that differs can be seen, or how."""
+    written = [str(path) for path, suffix in targets if suffix == HTML]
+    if written:
+        return "report: " + ", ".join(written)
+    return "" if result.agrees else "next: add -o report.html to see them all"
 
 
 def outcome(ended: Outcome, form: Format) -> None:
@@ -139,6 +147,7 @@ def outcome(ended: Outcome, form: Format) -> None:
     typer.echo(" · ".join(fact for fact in facts if fact))
     if ended.artifacts_at:
         typer.echo(f"artifacts: {ended.artifacts_at}")
+        typer.echo(f"report:    {ended.artifacts_at}report.html")
     if ended.error is not None and ended.result is not None:
         from recon_cli.terminal import print_error
 
