@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from typing import TYPE_CHECKING
 
 import pytest
+from screen import environment, on_terminal
 
 from recon_engine.demo import KEYS, write_pair
 
@@ -35,40 +31,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "long_old.csv").write_text(f"ID,{LONG},X,Y\n{old}")
     (made / "long_new.csv").write_text(f"ID,{LONG},X,Y\n{new}")
     return made
-
-
-def environment(**changes: str) -> dict[str, str]:
-    inherited = {
-        k: v for k, v in os.environ.items() if k not in {"COLUMNS", "NO_COLOR"}
-    }
-    return inherited | {"TERM": "xterm-256color"} | changes
-
-
-def on_terminal(*arguments: str, columns: int, cwd: Path, **changes: str) -> str:
-    """What is on the screen, with its colours, when the program has ended."""
-    ours, theirs = pty.openpty()
-    size = struct.pack("HHHH", 40, columns, 0, 0)
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
-    with subprocess.Popen(
-        [sys.executable, "-m", "recon_cli", *arguments],
-        cwd=cwd,
-        env=environment(**changes),
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        stdin=theirs,
-    ):
-        os.close(theirs)
-        said = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            said += part
-    os.close(ours)
-    return said.decode().replace("\r\n", "\n")
 
 
 def plain(text: str) -> list[str]:
