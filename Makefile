@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types imports packaging long model crash-matrix races reaction fuzz bench lock clean
+.PHONY: demo test check lint types imports packaging browser pictures long model crash-matrix races reaction fuzz bench lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -26,6 +26,12 @@ imports: $(VENV)/dev
 
 packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
 	PACKAGING=1 $(BIN)/python -m pytest tests/test_packaging.py
+
+browser: $(VENV)/test  ## the HTML report in a real browser, which has to be installed
+	RECON_BROWSER=required $(BIN)/python -m pytest -s tests/test_browser.py
+
+pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; look at them
+	$(BIN)/python tests/pictures.py
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py tests/test_breaks.py

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recon_engine import report
+from recon_engine.report import UNKNOWN
 from recon_engine.version import __version__
 
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.report import Facts
 
 
 MANIFEST = "manifest.json"
@@ -25,10 +28,10 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file in the work folder; `rows` without its header."""
+    """A file in the work folder; `rows` without its header, None if it is no table."""
 
     path: Path
-    rows: int
+    rows: int | None
     sha256: str
     bytes: int
 
@@ -38,8 +41,10 @@ class Written:
         return self.path.name
 
 
-def write(result: Reconciliation, folder: Path) -> Iterator[Written]:
-    """Write every artifact but the manifest into `folder`."""
+def write(
+    result: Reconciliation, folder: Path, facts: Facts = UNKNOWN
+) -> Iterator[Written]:
+    """Write every artifact but the manifest into `folder`; `facts` for the report."""
     summary = {
         name: _json(value) if isinstance(value, list | dict) else value
         for name, value in result.summary().items()
@@ -57,6 +62,7 @@ def write(result: Reconciliation, folder: Path) -> Iterator[Written]:
     if result.old.rejected or result.new.rejected:
         yield _frame(folder / "rejects.csv", result.rejects())
     yield _parquet(folder / "mismatches.parquet", result.mismatches())
+    yield _text(folder / "report.html", report.page(result, facts))
 
 
 def _causes(result: Reconciliation, folder: Path) -> Iterator[Written]:
@@ -140,7 +146,12 @@ def _parquet(path: Path, frame: pl.DataFrame) -> Written:
     return _written(path, frame.height)
 
 
-def _written(path: Path, rows: int) -> Written:
+def _text(path: Path, text: str) -> Written:
+    path.write_text(text, encoding="utf-8")
+    return _written(path, None)
+
+
+def _written(path: Path, rows: int | None) -> Written:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Written(path, rows, digest, path.stat().st_size)

@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 def rule(column: str, rules: Sequence[str]) -> str:
     """`--rule PAID=trim --rule PAID=decimal`."""
-    name = _field(column, "=")
+    name = field(column, "=")
     return " ".join(f"--rule {shlex.quote(f'{name}={each}')}" for each in rules)
 
 
 def keys(columns: Iterable[str]) -> str:
     """`--key CLM_ID --key SEGMENT`."""
-    return " ".join(f"--key {shlex.quote(_field(name, ','))}" for name in columns)
+    return " ".join(f"--key {shlex.quote(field(name, ','))}" for name in columns)
 
 
 def rename(old: str, new: str) -> str:
     """`--map PAID=AMOUNT`."""
-    return "--map " + shlex.quote(f"{_field(old, '=')}={_field(new, '=')}")
+    return "--map " + shlex.quote(f"{field(old, '=')}={field(new, '=')}")
 
 
-def _field(name: str, delimiter: str) -> str:
+def field(name: str, delimiter: str) -> str:
     """A name in quotes, where what stands around it could be taken for a part of it."""
     if delimiter in name or '"' in name:
         return '"' + name.replace('"', '""') + '"'

@@ -17,6 +17,7 @@ import polars as pl
 
 from recon_engine.config import Mask
 from recon_engine.errors import ConfigError
+from recon_engine.model import Cell
 from recon_engine.reconciliation import Frames, SampleRow
 
 
@@ -141,8 +142,12 @@ def _sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow, ...
         SampleRow(
             masks.row(row.key),
             {
-                name: (masks.value(name, old), masks.value(name, new))
-                for name, (old, new) in row.cells.items()
+                name: Cell(
+                    masks.value(name, cell.old or ""),
+                    masks.value(name, cell.new),
+                    cell.kind,
+                )
+                for name, cell in row.cells.items()
             },
         )
         for row in sample

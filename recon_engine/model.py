@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 
 if TYPE_CHECKING:
@@ -128,6 +128,22 @@ class Signature:
 
     columns: tuple[str, ...]
     rows: int
+
+
+class Cell(NamedTuple):
+    """A differing cell. `old` is None where `new` is `old~new`, not to be told apart.
+
+    `kind` is MASKED where it was not kept and cannot be seen through a mask.
+    """
+
+    old: str | None
+    new: str
+    kind: str
+
+    @property
+    def text(self) -> str:
+        """`old~new`."""
+        return self.new if self.old is None else f"{self.old}~{self.new}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,3 +430,33 @@ class RunRecord:
     started: datetime
     finished: datetime
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastResult:
+    """What an earlier run of a dataset found, as `metrics.recon_summary` has it."""
+
+    verdict: str
+    rows_old: int
+    rows_new: int
+    matched: int
+    missing: int
+    extra: int
+    mismatched_rows: int
+    mismatched_cells: int
+
+    @property
+    def rate(self) -> float:
+        """The share of matched rows that differ."""
+        return self.mismatched_rows / self.matched if self.matched else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """An attempt at a dataset that has ended or has a result; `seconds` if it ended."""
+
+    run_id: UUID
+    started: datetime
+    status: str
+    seconds: float | None
+    result: PastResult | None

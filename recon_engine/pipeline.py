@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recon_engine import artifacts, inbox
+from recon_engine import artifacts, history, inbox
 from recon_engine.border import only_ours, ours
 from recon_engine.database import (
     Artifact,
@@ -37,6 +37,7 @@ from recon_engine.parallel import in_order
 from recon_engine.places import Places
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import read, reconcile
+from recon_engine.report import TREND, Facts
 from recon_engine.staging import staging
 from recon_engine.status import RunStatus, status_of
 from recon_engine.stop import Stop
@@ -207,7 +208,7 @@ class _Attempt:
         out = folder / "out"
         out.mkdir()
         written, stored = [], []
-        for each in artifacts.write(result, out):
+        for each in artifacts.write(result, out, self.facts()):
             reached("artifact")
             uri = self.places.out.put(each.path, f"{prefix}/{each.name}")
             written.append(each)
@@ -217,6 +218,19 @@ class _Attempt:
         self.places.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
         self.artifacts_at = f"{self.places.out.url}{prefix}/"
         return stored
+
+    def facts(self) -> Facts:
+        """What the report tells besides the result: no clock and no id."""
+        past = history.runs(
+            self.journal.connection,
+            self.config.dataset,
+            TREND,
+            before=self.attempt.run_id,
+            results=True,
+        )
+        return Facts(
+            dataset=self.config.dataset, options=self.config.options, past=past
+        )
 
     def publish(
         self,

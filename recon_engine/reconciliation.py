@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recon_engine.model import (
+        Cell,
         Column,
         Counts,
         Coverage,
@@ -45,12 +47,12 @@ class SampleRow:
     """One differing row: its key, and old and new of its differing columns only."""
 
     key: dict[str, str]
-    cells: dict[str, tuple[str, str]]
+    cells: dict[str, Cell]
 
     @property
     def payload(self) -> dict[str, str]:
         """The differing columns as `old~new`."""
-        return {name: f"{old}~{new}" for name, (old, new) in self.cells.items()}
+        return {name: cell.text for name, cell in self.cells.items()}
 
     @property
     def key_text(self) -> str:
@@ -376,6 +378,18 @@ class Reconciliation:
             + (f" · {tolerated:,} cells are equal by a rule" if tolerated else "")
         )
 
+    def to_html(self, path: str | Path | None = None) -> str:
+        """The result as one self-contained HTML page; written to `path`, if given.
+
+        It holds values of cells, as the sample does.
+        """
+        from recon_engine import report
+
+        text = report.page(self, report.Facts(timed=True))
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
     def assert_agrees(self) -> None:
         """Raise AssertionError, with counts and column names only, if they differ."""
         if not self.agrees:
@@ -387,10 +401,9 @@ class Reconciliation:
             raise AssertionError(self.to_markdown())
 
     def _repr_html_(self) -> str:
-        return (
-            f"<p><b>{self.headline()}</b><br>{self.accounting()}</p>"
-            + self.columns.filter(pl.col("mismatched") > 0)._repr_html_()
-        )
+        from recon_engine import report
+
+        return report.fragment(self)
 
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
         columns = [rows.get_column(name) for name in self.keys]

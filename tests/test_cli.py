@@ -76,7 +76,7 @@ def test_markdown_is_a_table(pair: Path) -> None:
 
 
 def test_the_result_is_written_to_every_output(pair: Path) -> None:
-    names = ("r.json", "r.md", "r.csv", "r.parquet")
+    names = ("r.json", "r.md", "r.csv", "r.parquet", "r.html")
     outputs = [argument for name in names for argument in ("-o", name)]
     recon("diff", "old.csv", "new.csv", "-k", "ID", *outputs, cwd=pair)
     validate(json.loads((pair / "r.json").read_text()), schema("result"))
@@ -85,6 +85,7 @@ def test_the_result_is_written_to_every_output(pair: Path) -> None:
     )
     assert pl.read_parquet(pair / "r.parquet").height == 1
     assert "number format" in (pair / "r.md").read_text()
+    assert "recon diff old.csv new.csv --key ID" in (pair / "r.html").read_text()
 
 
 def test_rows_set_aside_are_told_counted_and_written(pair: Path) -> None:
@@ -341,7 +342,7 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
         assert refused.returncode == 2
         assert "Postgres refuses the statement" in refused.stderr
     left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
-    assert left.stdout == "count\n10\n"
+    assert left.stdout == "count\n11\n"
 
 
 def test_an_empty_database_url_is_no_embedded_server(delivered: Path) -> None:

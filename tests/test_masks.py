@@ -16,7 +16,7 @@ import recon_engine
 from recon_engine.config import Mask, Options
 from recon_engine.errors import ConfigError
 from recon_engine.masks import KEY, KEY_FILE, REDACTED, Masks, keyed, masked
-from recon_engine.model import Pattern, Patterns, Segment, Total
+from recon_engine.model import Cell, Pattern, Patterns, Segment, Total
 
 
 if TYPE_CHECKING:
@@ -269,8 +269,12 @@ def test_a_mask_changes_no_count_no_kind_and_no_choice(
                 row,
                 key=masks.row(row.key),
                 cells={
-                    column: (masks.value(column, o), masks.value(column, n))
-                    for column, (o, n) in row.cells.items()
+                    column: Cell(
+                        masks.value(column, cell.old or ""),
+                        masks.value(column, cell.new),
+                        cell.kind,
+                    )
+                    for column, cell in row.cells.items()
                 },
             )
         )

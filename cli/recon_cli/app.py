@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from recon_engine.memory import Budget
     from recon_engine.pipeline import Outcome
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.report import Facts
 
 
 app = typer.Typer(
@@ -107,6 +108,7 @@ def diff(
     with session.reporting(form):
         from recon_cli import render
         from recon_engine.api import compare
+        from recon_engine.report import Facts
 
         sources.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
@@ -127,8 +129,8 @@ def diff(
                     limits=limits,
                 )
             )
-        render.show(result, form)
-        render.write_all(result, writers)
+        render.show(result, form, render.next_step(result, writers))
+        render.write_all(result, writers, lambda: Facts(options=settings, timed=True))
         raise typer.Exit(0 if result.passes or exit_zero else 1)
 
 
@@ -275,7 +277,7 @@ def run(
         if dry_run and outcome.result is not None:
             render.show(outcome.result, form)
             raise typer.Exit(_fails(outcome.result, fail_on_diff=fail_on_diff))
-        _conclude(outcome, form, writers, fail_on_diff=fail_on_diff)
+        _conclude(outcome, form, writers, settings, fail_on_diff=fail_on_diff)
 
 
 @app.command()
@@ -317,6 +319,65 @@ def breaks(
         with session.database() as conninfo:
             found = listing(conninfo, dataset, state or OPEN, limit)
         render.breaks(found, form)
+
+
+@app.command()
+def history(
+    dataset: o.Dataset,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="Runs, latest first.")
+    ] = 30,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """The runs of a dataset: verdicts, counts, rates and durations."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine import history
+        from recon_engine.postgres import connect
+
+        with session.database() as conninfo, connect(conninfo) as connection:
+            render.history(history.runs(connection, dataset, limit), form)
+
+
+@app.command()
+def report(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="The id of a run.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME",
+            envvar="RECON_DATASET",
+            help="The latest result of it, or its history.",
+        ),
+    ] = None,
+    past: Annotated[
+        int | None,
+        typer.Option(
+            "--history", metavar="N", min=1, help="The last N runs, not one of them."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The page.")
+    ] = Path("report.html"),
+) -> None:
+    """The HTML page of a stored run, or of the last runs of a dataset."""
+    with session.reporting():
+        from recon_cli import render
+        from recon_engine import history, report, trend
+        from recon_engine.postgres import connect
+
+        path = render.page_path(output)
+        with session.database() as conninfo, connect(conninfo) as connection:
+            if past is None:
+                run = history.identified(connection, run_id, dataset)
+                page = report.page(*history.stored(connection, run))
+            else:
+                name = history.named(dataset)
+                page = trend.page(name, history.runs(connection, name, past))
+        render.save(page, path)
 
 
 @app.command()
@@ -422,6 +483,7 @@ def _conclude(
     outcome: Outcome,
     form: Format,
     writers: list[tuple[Path, str]],
+    settings: Options,
     *,
     fail_on_diff: bool,
 ) -> None:
@@ -434,7 +496,7 @@ def _conclude(
         session.fail(outcome.error, form, code, facts)
     render.outcome(outcome, form)
     if outcome.result is not None:
-        render.write_all(outcome.result, writers)
+        render.write_all(outcome.result, writers, lambda: _facts(outcome, settings))
     raise typer.Exit(
         outcome.record.exit_code or _fails(outcome.result, fail_on_diff=fail_on_diff)
     )
@@ -445,6 +507,19 @@ def _fails(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
     if result is None:
         return False
     return bool(result.failures) or (fail_on_diff and result.unsettled)
+
+
+def _facts(outcome: Outcome, settings: Options) -> Facts:
+    from recon_engine.report import Facts
+
+    record = outcome.record
+    return Facts(
+        dataset=record.dataset,
+        run_id=record.run_id,
+        started=record.started,
+        options=settings,
+        timed=True,
+    )
 
 
 def run_as_in_the_original() -> None:

@@ -239,7 +239,7 @@ Output = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Also write the result: .json, .md; all cells that differ: .csv, "
+        help="Also write the result: .html, .json, .md; all cells that differ: .csv, "
         ".parquet; gates for a CI system: .xml (JUnit). Repeatable.",
     ),
 ]

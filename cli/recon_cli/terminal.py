@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Self
 
 from rich.cells import cell_len
@@ -24,7 +26,7 @@ from recon_engine.reconciliation import advice, percent
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -36,28 +38,35 @@ if TYPE_CHECKING:
 
 SHOWN = 12
 HINTS, TOTALS, SEGMENTS = 8, 5, 2
-WIDEST = 20
+WIDEST = 43
+BEFORE = 5
+ENDS = re.compile("^ +| +$")
+HEADS = ("column", "cells", "%", "what changed", "example old → new")
+KINDS_WIDTH = 26
+NARROW = 12
+ARROW = " → "
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
 
 
-def print_result(console: Console, result: Reconciliation) -> None:
-    """The verdict, the row accounting, the differing columns, and what it took."""
+def print_result(console: Console, result: Reconciliation, then: str = "") -> None:
+    """The verdict, the accounting, the differing columns, the cost, and what `then`."""
     console.print(_verdict(result), soft_wrap=True)
-    console.print(Text("  " + result.accounting()), soft_wrap=True)
+    console.print(_accounting(result, console.width), soft_wrap=True)
     for gate in result.gates if len(result.gates) > 1 else ():
         console.print(_gate(gate), soft_wrap=True)
     for warning in _warnings(result):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
     if result.counts.mismatched_cells:
         console.print()
-        console.print(_columns(result))
+        console.print(_columns(result, console.width))
     causes = [*_hints(result), *_totals(result), *_segments(result)]
     if causes:
         console.print()
     for cause in causes:
         console.print(cause, soft_wrap=True)
     console.print()
-    console.print(Text(_cost(result), style=QUIET), soft_wrap=True)
+    cost = Text(_cost(result), style=QUIET)
+    console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
 
 
 def _verdict(result: Reconciliation) -> Text:
@@ -71,6 +80,12 @@ def _verdict(result: Reconciliation) -> Text:
 def _gate(gate: GateResult) -> Text:
     mark = ("✓", GOOD) if gate.passed else ("✗", BAD)
     return Text.assemble("  ", mark, f" {visible(gate.gate)}: {visible(gate.text)}")
+
+
+def _accounting(result: Reconciliation, width: int) -> Text:
+    """Both sides on one line, or on two where they do not fit."""
+    text = f"  {result.accounting()}"
+    return Text(text if len(text) <= width else text.replace(" · ", "\n  "))
 
 
 def _warnings(result: Reconciliation) -> Iterator[str]:
@@ -97,27 +112,35 @@ def _side_warnings(name: str, side: Side) -> Iterator[str]:
         yield f"{side.blank_keys:,} rows of {name} have a blank key"
 
 
-def _columns(result: Reconciliation) -> RenderableType:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
-    table.add_column("column", no_wrap=True)
-    table.add_column("cells", justify="right", no_wrap=True)
-    table.add_column("%", justify="right", no_wrap=True)
-    table.add_column("what changed", min_width=26)
-    table.add_column("example old → new", overflow="ellipsis", no_wrap=True)
+def _columns(result: Reconciliation, width: int) -> RenderableType:
+    """The differing columns, the worst first; counts are never cut, examples are."""
     differing = sorted(
         (c for c in result.by_column if c.mismatched),
         key=lambda c: (-c.mismatched, c.name),
     )
     examples = result.examples()
-    for column in differing[:SHOWN]:
-        share = 100 * column.mismatched / column.compared
-        table.add_row(
+    lines = [
+        (
             Text(visible(column.name)),
-            f"{column.mismatched:,}",
-            f"{share:.2f}",
+            Text(f"{column.mismatched:,}"),
+            Text(f"{100 * column.mismatched / column.compared:.2f}"),
             _kinds(column),
-            Text(" → ".join(map(_shown, examples[column.name]))),
+            examples[column.name],
         )
+        for column in differing[:SHOWN]
+    ]
+    natural = [(*line[:4], Text(_example(line[4], WIDEST))) for line in lines]
+    widths = _widths(natural, width)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    table.add_column("column", width=widths[0], no_wrap=True)
+    table.add_column("cells", width=widths[1], justify="right", no_wrap=True)
+    table.add_column("%", width=widths[2], justify="right", no_wrap=True)
+    table.add_column("what changed", width=widths[3])
+    if widths[4]:
+        table.add_column("example old → new", width=widths[4], no_wrap=True)
+    for *cells, example in lines:
+        shown = [Text(_example(example, widths[4]))] if widths[4] else []
+        table.add_row(*cells, *shown)
     if len(differing) > SHOWN:
         table.add_row(Text(f"… and {len(differing) - SHOWN} more", style=QUIET))
     return table
@@ -144,10 +167,44 @@ def _segments(result: Reconciliation) -> Iterator[Text]:
     for of in ("mismatched", "missing", "extra"):
         found = [segment for segment in result.segments if segment.of == of]
         for segment in found[:SEGMENTS]:
+            value = _cut(_shown(segment.value), WIDEST)
             yield Text(
-                f"{of}: {visible(segment.column)} is {_shown(segment.value)} in "
+                f"{of}: {visible(segment.column)} is {value} in "
                 f"{segment.share:.0%} of these rows, in {segment.base:.1%} of all"
             )
+
+
+def _widths(lines: Sequence[Sequence[Text]], width: int) -> list[int]:
+    """How wide each column is: names give way first, then examples, kinds wrap."""
+    natural = [
+        max(len(head), *(cell.cell_len for cell in column))
+        for head, column in zip(HEADS, zip(*lines, strict=True), strict=True)
+    ]
+    name, count, share, kinds, example = natural
+    name = min(name, max(width // 3, NARROW))
+    room = width - name - count - share - 2 * (len(HEADS) - 1)
+    kinds = max(min(kinds, max(room - example, KINDS_WIDTH)), len(HEADS[3]))
+    left = min(example, room - kinds)
+    if left < len(HEADS[4]):
+        return [name, count, share, max(min(natural[3], room + 2), NARROW), 0]
+    return [name, count, share, kinds, left]
+
+
+def _example(values: Sequence[str], width: int) -> str:
+    """An old and a new value; of long ones what surrounds their first difference."""
+    texts = [_shown(value) for value in values]
+    if Text(ARROW.join(texts)).cell_len > width:
+        shared = len(commonprefix(texts))  # noqa: RUF071 - of texts, not of paths
+        if shared > BEFORE:
+            texts = [f"…{text[shared - BEFORE :]}" for text in texts]
+        texts = [_cut(text, (width - len(ARROW)) // 2) for text in texts]
+    return ARROW.join(texts)
+
+
+def _cut(value: str, width: int) -> str:
+    cut = Text(value)
+    cut.truncate(width, overflow="ellipsis")
+    return cut.plain
 
 
 def _kinds(column: Column) -> Text:
@@ -168,10 +225,7 @@ def _shown(value: str) -> str:
     """A cell on one line: blank spelled out, white space at the ends visible."""
     if not value:
         return "(blank)"
-    text = visible(value)
-    if text != text.strip():
-        text = text.replace(" ", "·")
-    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+    return ENDS.sub(lambda blanks: "·" * len(blanks[0]), visible(value))
 
 
 def visible(text: str) -> str:
