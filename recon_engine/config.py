@@ -16,9 +16,12 @@ from recon_engine.rfc4180 import Limits
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from recon_engine.memory import Budget
+
+    # A libpq connection string, or what makes one for each new connection.
+    Address = str | Callable[[], str]
 
 
 DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?')
@@ -142,8 +145,9 @@ class RunConfig:
     """One run of the pipeline; the three places are URLs or local folders.
 
     `recompute`: a pair that has a result is reconciled again, as its next revision.
-    `database` is a libpq connection string. It may hold a password, so it has no
-    part in `repr`, in the run log or in the run's identity.
+    `database` is a libpq connection string, or what makes one for each connection. It
+    may hold a password, so it has no part in `repr`, in the run log or in the run's
+    identity.
     """
 
     dataset: str
@@ -151,7 +155,7 @@ class RunConfig:
     processed: str
     out: str
     options: Options
-    database: str = field(repr=False)
+    database: Address = field(repr=False)
     fail_on_no_files: bool = False
     recompute: bool = False
     budget: Budget | None = None
