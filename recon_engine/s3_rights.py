@@ -76,7 +76,10 @@ def clock(place: S3Prefix) -> timedelta | None:
         except botocore.ClientError as error:
             reply = error.response
     told = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
-    return parsedate_to_datetime(told) - datetime.now(UTC) if told else None
+    if not told:
+        return None
+    # HTTP knows one time zone, however servers spell it.
+    return parsedate_to_datetime(told).replace(tzinfo=UTC) - datetime.now(UTC)
 
 
 def _allowed(place: S3Prefix, call: Callable[[], object]) -> bool:

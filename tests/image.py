@@ -53,9 +53,8 @@ mount -t tmpfs -o uid=10001,gid=10001,mode=700 tmpfs "$2/scratch"
 root="$2"
 shift 2
 cd /
-exec setpriv --no-new-privs --bounding-set=-all \
-    chroot --userspec=10001:10001 --groups= "$root" \
-    /bin/sh -c 'cd /scratch && exec "$@"' sh "$@"
+exec chroot "$root" /usr/bin/setpriv --reuid=10001 --regid=10001 --clear-groups \
+    --no-new-privs --bounding-set=-all /bin/sh -c 'cd /scratch && exec "$@"' sh "$@"
 """
 
 
