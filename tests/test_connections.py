@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,15 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sites import FolderSite
-from tls_postgres import APP, ELSEWHERE, OWNER, READER, certificate, tls_postgres
+from tls_postgres import (
+    APP,
+    ELSEWHERE,
+    OWNER,
+    READER,
+    certificate,
+    pgbouncer,
+    tls_postgres,
+)
 
 from recon_engine import address, migrations, retention
 from recon_engine.address import WAIVED, WAIVER, conninfo_of
@@ -400,6 +409,36 @@ def test_the_doctor_knows_what_a_role_may_do(tls: TlsPostgres) -> None:
     assert grants(READER).state is State.FAIL
     assert "CREATE on schema stage" in grants(READER).found
     assert "recon migrate" in str(grants(READER).remedy)
+
+
+# --- poolers
+
+
+needs_pgbouncer = pytest.mark.skipif(
+    not (shutil.which("pgbouncer") or os.path.exists("/usr/sbin/pgbouncer")),  # noqa: PTH110
+    reason="needs PgBouncer, which is no wheel",
+)
+
+
+@needs_pgbouncer
+def test_a_pooler_that_keeps_sessions_serves(tls: TlsPostgres, tmp_path: Path) -> None:
+    (tmp_path / "inbound").mkdir()
+    with pgbouncer(tls, "session") as pooled:
+        site = FolderSite(str(tmp_path), pooled)
+        for day in ("20261122", "20261123"):
+            site.deliver(day=day)
+            ended = site.run(dataset=dataset(tmp_path))
+            assert ended.record.status is RunStatus.SUCCEEDED, ended.error
+        [pooler] = [f for f in examine({}, pooled) if f.check == "pooler"]
+    assert pooler.state is State.OK
+
+
+@needs_pgbouncer
+def test_the_doctor_finds_a_pooler_that_shares_sessions(tls: TlsPostgres) -> None:
+    with pgbouncer(tls, "transaction") as pooled:
+        [pooler] = [f for f in examine({}, pooled) if f.check == "pooler"]
+    assert pooler.state is State.FAIL
+    assert "pool_mode = session" in str(pooler.remedy)
 
 
 def test_the_environment_of_these_tests_names_no_database() -> None:

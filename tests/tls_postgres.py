@@ -7,8 +7,12 @@ another machine, as it is not written like one of this.
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
-from contextlib import contextmanager
+import subprocess
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -177,3 +181,50 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def pgbouncer(server: TlsPostgres, mode: str) -> Iterator[str]:
+    """A pooler before the server, for recon_app, in a pool mode."""
+    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+    port = _free_port()
+    behind = f"{server.administrator} user={APP} dbname=recon"
+    with TemporaryDirectory(prefix="recon-pool-", dir="/tmp") as folder:
+        home = Path(folder)
+        settings = home / "pgbouncer.ini"
+        settings.write_text(
+            f"[databases]\nrecon = {_without_defaults(behind)}\n[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = any\npool_mode = {mode}\nmax_client_conn = 50\n"
+        )
+        home.chmod(0o755)
+        account = localpg._Account.allowed()
+        pooler = subprocess.Popen(
+            [program, "-q", settings],
+            user=account.user,
+            group=account.group,
+            extra_groups=account.groups,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            _wait_for(port)
+            yield f"host=127.0.0.1 port={port} dbname=recon user={APP}"
+        finally:
+            pooler.send_signal(signal.SIGINT)
+            pooler.wait(10)
+
+
+def _without_defaults(conninfo: str) -> str:
+    wanted = ("host", "port", "user", "dbname")
+    facts = psycopg.conninfo.conninfo_to_dict(conninfo)
+    return " ".join(f"{name}={facts[name]}" for name in wanted)
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.05)
+    raise RuntimeError("PgBouncer did not start")
