@@ -422,3 +422,26 @@ def test_the_execution_role_sees_no_data() -> None:
     said = json.dumps(Stack(EVERYTHING).properties("ExecutionRole"))
     assert "s3:" not in said.replace("aws:s3", "")
     assert "rds" not in said
+
+
+# --- what the documents say of it
+
+
+def test_the_command_of_the_document_gives_every_parameter_that_is_needed() -> None:
+    text = (TEMPLATE.parents[1] / "docs" / "deploy.md").read_text()
+    command = text[text.index("aws cloudformation deploy") :].partition("```")[0]
+    said = dict(re.findall(r"\b([A-Z][A-Za-z]+)=(\S+)", command))
+    parameters = Stack({}).template["Parameters"]
+    needed = {name for name, facts in parameters.items() if "Default" not in facts}
+    assert needed <= said.keys() <= parameters.keys()
+    for name, value in said.items():
+        pattern = parameters[name].get("AllowedPattern", ".*")
+        assert re.fullmatch(pattern, value), name
+
+
+def test_the_container_that_the_document_overrides_is_the_one_of_the_task() -> None:
+    text = (TEMPLATE.parents[1] / "docs" / "deploy.md").read_text()
+    [overrides] = re.findall(r"--overrides '([^']+)'", text)
+    [override] = json.loads(overrides)["containerOverrides"]
+    [container] = Stack(GIVEN).properties("Task")["ContainerDefinitions"]
+    assert override["name"] == container["Name"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from recon_cli.app import app
 
 from recon_engine import errors
 from recon_engine.errors import ReconError
@@ -127,3 +128,18 @@ def test_every_variable_of_the_operation_is_documented() -> None:
     )
     told = (DOCS / "operations.md").read_text()
     assert {name for name in named if name not in told} == set()
+
+
+def test_every_command_that_the_documents_name_is_there() -> None:
+    documents = [*DOCS.glob("*.md"), DOCS.parent / "README.md"]
+    named = {
+        name
+        for path in documents
+        for name in re.findall(r"(?:`|\n)recon ([a-z]+)", path.read_text())
+    }
+    known = {
+        command.callback.__name__
+        for command in app.registered_commands
+        if command.callback is not None
+    }
+    assert named <= known
