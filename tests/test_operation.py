@@ -375,3 +375,31 @@ def test_what_is_young_or_not_finished_stays(
 def test_an_age_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="no age"):
         retention.parse_age(text)
+
+
+# --- the database that the environment names
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RECON_DATABASE_URL": "host=/a", "RECON_DATABASE_IAM": "us-east-1"},
+        {"RECON_DATABASE_URL": "host=/a", "RECON_DATABASE_SECRET": "arn:"},
+        {"RECON_DATABASE_SECRET": " "},
+        {"RECON_DATABASE_SECRET": "no-arn"},
+        {"RECON_DATABASE_IAM": "us-east-1"},
+    ],
+)
+def test_a_database_that_is_named_in_no_one_way_is_a_usage_error(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    ended = recon("migrate", cwd=tmp_path, **environment)
+    assert ended.returncode == 2
+    assert "RECON_DATABASE_" in ended.stderr
+    assert not (tmp_path / ".recon").exists()
+
+
+def test_the_roles_are_printed_for_an_administrator(tmp_path: Path) -> None:
+    ended = recon("roles", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "ALTER SCHEMA metrics OWNER TO recon_owner;" in ended.stdout
