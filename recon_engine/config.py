@@ -17,9 +17,12 @@ from recon_engine.rfc4180 import Limits
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from recon_engine.memory import Budget
+
+    # A libpq connection string, or what makes one for each new connection.
+    Address = str | Callable[[], str]
 
 
 DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?')
@@ -170,8 +173,9 @@ class RunConfig:
 
     `recompute`: a pair that has a result is reconciled again, as its next revision.
     `break_limit`: of more differences than this only the totals are kept; 0 of all.
-    `database` is a libpq connection string. It may hold a password, so it has no
-    part in `repr`, in the run log or in the run's identity.
+    `database` is a libpq connection string, or what makes one for each connection. It
+    may hold a password, so it has no part in `repr`, in the run log or in the run's
+    identity.
     """
 
     dataset: str
@@ -179,7 +183,7 @@ class RunConfig:
     processed: str
     out: str
     options: Options
-    database: str = field(repr=False)
+    database: Address = field(repr=False)
     fail_on_no_files: bool = False
     recompute: bool = False
     budget: Budget | None = None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from recon_engine.config import Address
     from recon_engine.csvfile import CsvFile, Part
     from recon_engine.model import Breaks, Suppressed
     from recon_engine.reconciliation import Reconciliation
@@ -160,7 +161,7 @@ def stage_name(dataset: str, side: str, run_id: UUID) -> str:
 
 
 def load(
-    conninfo: str,
+    conninfo: Address,
     dataset: str,
     side: str,
     run_id: UUID,
@@ -192,7 +193,9 @@ def load(
     return StageTable(private, public, rows, as_array)
 
 
-def _load_by_adbc(conninfo: str, create: str, private: str, batches: _Batches) -> int:
+def _load_by_adbc(
+    conninfo: Address, create: str, private: str, batches: _Batches
+) -> int:
     with bulk(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
             reached("stage-create")
@@ -206,7 +209,7 @@ def _load_by_adbc(conninfo: str, create: str, private: str, batches: _Batches) -
 
 
 def _load_by_copy(
-    conninfo: str,
+    conninfo: Address,
     create: str,
     private: str,
     file: CsvFile,
@@ -298,7 +301,7 @@ class _Batches:
         return table.rename_columns(self.schema.names).cast(self.schema)
 
 
-def publish(conninfo: str, publication: Publication) -> Breaks | None:
+def publish(conninfo: Address, publication: Publication) -> Breaks | None:
     """Make a run visible, whole; raises LostRace when its pair has a result already.
 
     Answers what became of the breaks, unless none are tracked.
@@ -338,7 +341,7 @@ def _commit(connection: Any) -> ReconError | None:
     return None
 
 
-def _confirm(conninfo: str, run_id: UUID, unheard: ReconError | None) -> None:
+def _confirm(conninfo: Address, run_id: UUID, unheard: ReconError | None) -> None:
     """A commit after an error returns without one and rolls back: ask, never assume.
 
     One that is still in the balance is waited for.
@@ -359,7 +362,7 @@ def _confirm(conninfo: str, run_id: UUID, unheard: ReconError | None) -> None:
         )
 
 
-def discard(conninfo: str, tables: Iterable[str]) -> None:
+def discard(conninfo: Address, tables: Iterable[str]) -> None:
     """Drop private stage tables that will not be published."""
     reached("discard")
     with connect(conninfo) as connection:

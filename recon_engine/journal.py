@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import secrets
 import time
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from recon_engine.ecs import task_arn
 from recon_engine.errors import Busy, ReconError
 from recon_engine.failpoint import reached
 from recon_engine.model import SIDES, FilePair, RunRecord, SourceFile
@@ -59,6 +59,10 @@ UPDATE metrics.pipeline_run_log l SET status = %s, exit_code = greatest(%s, (
     )), error_code = %s, error_message = %s, finished_ts = %s, step = %s
 WHERE run_id = %s AND status = ANY(%s)
 RETURNING exit_code
+"""
+LAST_SUCCESS = """
+SELECT max(finished_ts) FROM metrics.pipeline_run_log
+WHERE dataset = %s AND status = 'SUCCEEDED'
 """
 RESULT = """
 SELECT run_id FROM metrics.pipeline_run_log
@@ -232,7 +236,7 @@ class Journal:
             "run_ts": run.started,
             "run_date": run.started.date(),
             "host": platform.node(),
-            "task_arn": os.environ.get("RECON_TASK_ARN"),
+            "task_arn": task_arn(),
             "engine_version": __version__,
             "config": json.dumps(self.config.public),
             **values,
@@ -276,6 +280,13 @@ def beside(config: RunConfig) -> Iterator[Journal]:
     """The journal for a last word from beside the worker that has it opened."""
     with connect(config.database) as connection:
         yield Journal(connection, config)
+
+
+def last_success(config: RunConfig) -> datetime | None:
+    """When a run of the dataset last ended with a result and an archive."""
+    with connect(config.database) as connection, classified():
+        row = connection.execute(LAST_SUCCESS, [config.dataset]).fetchone()
+    return row[0] if row else None
 
 
 def fingerprint(config: RunConfig, pair: FilePair, revision: int = 1) -> str:

@@ -126,6 +126,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of migrations in place of ours."""
     monkeypatch.setattr(migrations, "schemas", lambda: tmp_path)
     (tmp_path / "migrations").mkdir()
+    (tmp_path / "access").mkdir()
+    (tmp_path / "access" / "grants.sql").write_text("SELECT 1;")
     return tmp_path / "migrations"
 
 

@@ -13,6 +13,7 @@ import typer
 
 from recon_cli import options as o
 from recon_cli import session, sources
+from recon_cli.cloudwatch import metered
 from recon_cli.options import Format
 from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
@@ -247,7 +248,7 @@ def run(
     config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
 ) -> None:
     """Reconcile the pair in inbound, record the result, archive the inputs."""
-    with session.reporting(form):
+    with metered(dataset, told=not dry_run) as meter, session.reporting(form):
         from recon_cli import render
         from recon_engine import pipeline
 
@@ -274,6 +275,8 @@ def run(
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
             outcome = on_worker(lambda stop: work(asked, progress, stop))
+            if not dry_run:
+                meter.ended(outcome, asked)
         if dry_run and outcome.result is not None:
             render.show(outcome.result, form)
             raise typer.Exit(_fails(outcome.result, fail_on_diff=fail_on_diff))
@@ -404,6 +407,60 @@ def migrate() -> None:
             applied = migrations.apply(conninfo)
         for name in applied or ("nothing to do: the tables are up to date",):
             typer.echo(name)
+
+
+@app.command()
+def roles() -> None:
+    """Print the SQL by which an administrator makes the roles of a database."""
+    with session.reporting():
+        from recon_engine.migrations import access
+
+        typer.echo(access("roles").decode().rstrip())
+
+
+@app.command()
+def doctor(
+    inbound_s3: o.MaybeInbound = None,
+    processed_s3: o.MaybeProcessed = None,
+    out_s3: o.MaybeOut = None,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """Check everything a run needs, change nothing, and say how to mend what is not."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.doctor import State, examine
+
+        places = {"inbound": inbound_s3, "processed": processed_s3, "out": out_s3}
+        given = {name: url for name, url in places.items() if url}
+        with session.database() as address:
+            findings = list(examine(given, address))
+        names = ("check", "state", "found", "remedy")
+        table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
+        render.rows(names, table, form)
+        failed = any(finding.state is State.FAIL for finding in findings)
+        raise typer.Exit(STATUSES[RunStatus.PERMISSION_DENIED].exit_code * failed)
+
+
+@app.command()
+def purge(
+    older_than: o.OlderThan,
+    dataset: o.MaybeDataset = None,
+    artifacts: o.PurgeArtifacts = False,
+    delete: o.Delete = False,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """Delete values of old runs: samples, resolved breaks, stage. Counts and the log of runs stay."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine import retention
+
+        age = retention.parse_age(older_than)
+        with session.database() as address:
+            found = retention.old_values(address, age, dataset, artifacts=artifacts)
+            if delete:
+                retention.delete(address, found)
+        names = ("what", "dataset", "deleted" if delete else "would_delete")
+        render.rows(names, retention.counted(found), form)
 
 
 @app.command()

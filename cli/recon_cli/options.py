@@ -341,3 +341,51 @@ DatasetOfConfig = Annotated[
         help="Take the settings of [dataset.NAME] of the configuration file.",
     ),
 ]
+
+MaybeInbound = Annotated[
+    str | None,
+    typer.Option(
+        "--inbound-s3",
+        metavar="URL",
+        envvar="RECON_INBOUND_S3",
+        help="The place to check: is it listed, read, and may inputs be removed?",
+    ),
+]
+MaybeProcessed = Annotated[
+    str | None,
+    typer.Option(
+        "--processed-s3",
+        metavar="URL",
+        envvar="RECON_PROCESSED_S3",
+        help="The place to check: is it listed, read and written?",
+    ),
+]
+MaybeOut = Annotated[
+    str | None,
+    typer.Option(
+        "--out-s3",
+        metavar="URL",
+        envvar="RECON_OUT_S3",
+        help="The place to check: is it listed, read and written?",
+    ),
+]
+MaybeDataset = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="NAME", help="Of this dataset; else of all."),
+]
+OlderThan = Annotated[
+    str,
+    typer.Option(
+        "--older-than",
+        metavar="AGE",
+        help="How old a run has to be: such as 90d or 12w.",
+    ),
+]
+PurgeArtifacts = Annotated[
+    bool,
+    typer.Option("--artifacts", help="Also the files that the runs wrote to out."),
+]
+Delete = Annotated[
+    bool,
+    typer.Option("--delete", help="Do it; without, it is only told what would go."),
+]
