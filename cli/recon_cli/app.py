@@ -449,7 +449,7 @@ def purge(
     delete: o.Delete = False,
     form: o.OutputFormat = Format.TABLE,
 ) -> None:
-    """Delete values of old runs: samples, resolved breaks, stage. Counts and the log of runs stay."""
+    """Delete values of old runs, in tables and stage; counts and the log stay."""
     with session.reporting(form):
         from recon_cli import render
         from recon_engine import retention

@@ -21,6 +21,8 @@ BEGIN
     REVOKE INSERT ON metrics.schema_migration FROM recon_app;
     GRANT UPDATE ON metrics.pipeline_run_log TO recon_app;
     GRANT UPDATE, DELETE ON metrics.break TO recon_app;
-    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO recon_app', current_database());
+    IF has_database_privilege(current_database(), 'TEMPORARY WITH GRANT OPTION') THEN
+        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO recon_app', current_database());
+    END IF;
 END
 $$;
