@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from recon_engine.config import Address
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -283,7 +284,7 @@ class Listing:
 
 
 def listing(
-    conninfo: str,
+    address: Address,
     dataset: str,
     states: Sequence[BreakState] = OPEN,
     limit: int | None = None,
@@ -292,7 +293,7 @@ def listing(
 
     Raises ConfigError for a dataset whose breaks have never been tracked.
     """
-    with connect(conninfo) as connection:
+    with connect(address) as connection:
         latest = connection.execute(LATEST, [dataset]).fetchone()
         known = [name for (name,) in connection.execute(DATASETS)]
         if latest is not None:

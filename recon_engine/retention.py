@@ -47,6 +47,8 @@ SELECT run_id, count(*) FROM (
 ) v WHERE run_id = ANY(%s) GROUP BY run_id
 """  # noqa: S608 - names above
 RESOLVED: Final = "metrics.break WHERE state = 'resolved' AND last_seen_run = ANY(%s)"
+DELETE: Final = "DELETE FROM metrics.{} WHERE run_id = ANY(%s)"
+DELETE_BREAKS: Final = f"DELETE FROM {RESOLVED}"  # noqa: S608
 BREAKS: Final = f"SELECT dataset, count(*) FROM {RESOLVED} GROUP BY dataset"  # noqa: S608
 # Stage is that of the latest result, which is not old unless its run is.
 STAGE: Final = """
@@ -114,12 +116,9 @@ def delete(address: Address, found: OldValues) -> None:
         artifact.place.remove(artifact.file)
     with connect(address, autocommit=False) as connection, classified():
         for name in VALUES:
-            connection.execute(
-                f"DELETE FROM metrics.{name} WHERE run_id = ANY(%s)".encode(),
-                [list(found.samples)],
-            )
+            connection.execute(DELETE.format(name).encode(), [list(found.samples)])
         if found.breaks:
-            connection.execute(f"DELETE FROM {RESOLVED}".encode(), [list(found.runs)])
+            connection.execute(DELETE_BREAKS.encode(), [list(found.runs)])
         for table in found.stage:
             connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(table)}".encode())
 

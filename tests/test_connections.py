@@ -381,7 +381,7 @@ def test_the_owner_purges_what_the_pipeline_staged(
         artifacts=False,
     )
     assert retention.counted(found) == [
-        ("rows with values", ours, 4),
+        ("rows with values", ours, 8),
         ("stage tables", ours, 2),
     ]
     with pytest.raises(PermissionDenied):

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from jsonschema import validate
+from program import recon
 from s3_faults import ALWAYS, Fault, faulty_s3, refuse
 from s3_places import calls_of
 from sites import NEW, OLD, BucketSite, FolderSite
-from test_cli import recon
 
 from recon_engine import ecs, localpg, retention, s3_client
 from recon_engine.doctor import Finding, State, _clock, examine
@@ -328,19 +328,39 @@ def test_what_is_old_is_told_and_only_deleted_when_that_is_asked_for(
 
     written = len(folders.names(folders.out))
     assert {each["what"]: each["would_delete"] for each in purge()} == {
-        "rows with values": 2,
+        "rows with values": 4,
         "stage tables": 2,
         "artifacts": written,
     }
     assert len(folders.names(folders.out)) == written
-    assert [each["deleted"] for each in purge("--delete")] == [written, 2, 2]
+    assert [each["deleted"] for each in purge("--delete")] == [written, 4, 2]
     assert folders.names(folders.out) == {}
     assert folders.rows("SELECT * FROM metrics.mismatch_detail_sample") == []
+    assert folders.rows("SELECT * FROM metrics.mismatch_pattern") == []
     assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []
     assert folders.rows("SELECT mismatched_rows FROM metrics.recon_summary") == [
         {"mismatched_rows": 2}
     ]
     assert purge("--delete") == []
+
+
+def test_breaks_go_once_they_are_resolved_and_old(folders: FolderSite) -> None:
+    def purged() -> list[tuple[str, str, int]]:
+        found = retention.old_values(
+            folders.database, retention.parse_age("90d"), None, artifacts=False
+        )
+        retention.delete(folders.database, found)
+        return [each for each in retention.counted(found) if "breaks" in each[0]]
+
+    folders.deliver()
+    folders.run()
+    aged(folders)
+    assert purged() == []
+    [opened] = folders.rows("SELECT count(*) AS n FROM metrics.break")
+    folders.deliver(OLD, OLD)
+    folders.run()
+    assert purged() == [("resolved breaks", "claims", opened["n"])]
+    assert folders.rows("SELECT * FROM metrics.break") == []
 
 
 def test_what_is_young_or_not_finished_stays(
