@@ -37,7 +37,7 @@ PASSED: Final = (
     *(f"fetch:{at}" for at in (1, 2)),
     *(f"stage-create:{at}" for at in (1, 2)),
     *(f"stage-commit:{at}" for at in (1, 2)),
-    *(f"artifact:{at}" for at in range(1, 8)),
+    *(f"artifact:{at}" for at in range(1, 12)),
     "manifest",
     "publish-mark",
     "publish-metrics",

@@ -7,7 +7,7 @@ CREATE TABLE metrics.mismatch_pattern (
     ordinal integer NOT NULL CHECK (ordinal >= 0),
     place integer NOT NULL CHECK (place >= 0),
     old_value text NOT NULL,
-    new_value text NOT NULL CHECK (new_value <> old_value),
+    new_value text NOT NULL,
     kind text NOT NULL,
     rows bigint NOT NULL CHECK (rows > 0),
     example jsonb NOT NULL CHECK (jsonb_typeof(example) = 'object'),
@@ -30,7 +30,7 @@ COMMENT ON COLUMN metrics.mismatch_pattern.place IS
 COMMENT ON COLUMN metrics.mismatch_pattern.old_value IS
     'The value in OLD.';
 COMMENT ON COLUMN metrics.mismatch_pattern.new_value IS
-    'The value in NEW.';
+    'The value in NEW; behind a mask it may look like that of OLD.';
 COMMENT ON COLUMN metrics.mismatch_pattern.kind IS
     'The kind of the difference.';
 COMMENT ON COLUMN metrics.mismatch_pattern.rows IS
