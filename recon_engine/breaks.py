@@ -23,7 +23,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 import pyarrow as pa
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     import polars as pl
+    import psycopg
 
     from recon_engine.config import Address
     from recon_engine.reconciliation import Reconciliation
@@ -167,6 +168,13 @@ ORDER BY first_seen, key_text, column_name NULLS FIRST, kind LIMIT %s
 COUNTED: Final = (
     "SELECT count(*) FROM metrics.break WHERE book = %s AND state = ANY(%s)"
 )
+OF_RUN: Final = """
+SELECT b.book, b.tracking, b.differences,
+    b.breaks_new, b.breaks_recurring, b.breaks_changed,
+    b.breaks_resolved, b.breaks_reopened, b.breaks_open, b.oldest_days,
+    b.ordinal = (SELECT max(ordinal) FROM metrics.break_summary WHERE book = b.book)
+FROM metrics.break_summary b WHERE b.run_id = %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +277,13 @@ def headline(found: Breaks) -> str:
     )
 
 
+class Table(NamedTuple):
+    """Breaks, oldest first."""
+
+    names: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """Breaks as a table, oldest first; `total`: how many there are in these states.
@@ -313,6 +328,26 @@ def listing(
         f"no breaks of a dataset {dataset} are recorded.{did_you_mean(dataset, known)}",
         help="recon run records them, unless --break-limit is 0",
     )
+
+
+def of_run(
+    connection: psycopg.Connection, run_id: UUID, limit: int
+) -> tuple[Breaks, Table] | None:
+    """What became of the breaks in a run, and the oldest if it was the last to look.
+
+    None if the run tracked none.
+    """
+    found = connection.execute(OF_RUN, [run_id]).fetchone()
+    if found is None:
+        return None
+    book, tracking, differences, *counted, last = found
+    counts = None if counted[0] is None else BreakCounts(*counted)
+    breaks = Breaks(Tracking(tracking), differences, counts)
+    if not last:
+        return breaks, Table((), [])
+    cursor = connection.execute(LISTED, [book, [*OPEN], limit])
+    names = tuple(column.name for column in cursor.description or ())
+    return breaks, Table(names, cursor.fetchall())
 
 
 def _ingest(cursor: Any, result: Reconciliation) -> None:

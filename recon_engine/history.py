@@ -11,6 +11,7 @@ import polars as pl
 from psycopg.rows import dict_row
 
 from recon_engine.alignment import EVERY
+from recon_engine.breaks import headline, of_run
 from recon_engine.config import Options, parse_encodings
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import KINDS, Kind, with_kind
@@ -32,9 +33,10 @@ from recon_engine.model import (
     Signature,
     Total,
 )
+from recon_engine.page import visible
 from recon_engine.postgres import classified
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
-from recon_engine.report import TREND, Facts
+from recon_engine.report import TREND, Breaks, Facts, spelled
 
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ WHERE run_id = %s ORDER BY ordinal
 """
 
 MASKED: Final = "masked"
+OLDEST: Final = 20
 TILDE: Final = "~"
 
 Row = dict[str, Any]
@@ -184,6 +187,7 @@ def stored(
         started=summary["run_ts"],
         options=options,
         past=runs(connection, dataset, TREND, before=run_id, results=True),
+        breaks=_breaks(connection, run_id),
     )
 
 
@@ -256,6 +260,19 @@ def _column(row: Row) -> Column:
     kinds = {str(kind): row[f"kind_{kind}"] for kind in KINDS if row[f"kind_{kind}"]}
     counts = (row["compared"], row["equal_exact"], row["tolerated"], row["mismatched"])
     return Column(row["column_name"], *counts, kinds)
+
+
+def _breaks(connection: psycopg.Connection, run_id: UUID) -> Breaks | None:
+    with classified():
+        found = of_run(connection, run_id, OLDEST)
+    if found is None:
+        return None
+    became, (names, rows) = found
+    told = (
+        tuple("" if each is None else visible(str(each)) for each in row)
+        for row in rows
+    )
+    return Breaks(headline(became), tuple(map(spelled, names)), tuple(told))
 
 
 def _patterns(rows: Sequence[Row]) -> Iterator[Patterns]:

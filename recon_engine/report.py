@@ -42,8 +42,8 @@ class Breaks:
     """A table of the breaks that are open, and what they come to."""
 
     summary: str
-    names: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    names: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sites import NEW, OLD, FolderSite
 
-from recon_engine import history, report
+from recon_engine import breaks, history, report
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
 from recon_engine.postgres import connect
@@ -95,6 +95,11 @@ def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
     assert (kept.old, kept.new) == (live.old, live.new)
     assert facts.options == Options(keys=("ID",), rules=RULES)
     assert facts.dataset == "claims"
+    assert facts.breaks is not None
+    assert outcome.breaks is not None
+    assert facts.breaks.summary == breaks.headline(outcome.breaks)
+    assert len(facts.breaks.rows) == outcome.breaks.differences
+    assert set(facts.breaks.rows[0][3:4]) == {"new"}
     assert [run.result.verdict for run in facts.past if run.result] == ["agree"]
 
 

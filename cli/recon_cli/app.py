@@ -567,14 +567,16 @@ def _fails(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
 
 
 def _facts(outcome: Outcome, settings: Options) -> Facts:
-    from recon_engine.report import Facts
+    from recon_engine.breaks import headline
+    from recon_engine.report import Breaks, Facts
 
-    record = outcome.record
+    record, became = outcome.record, outcome.breaks
     return Facts(
         dataset=record.dataset,
         run_id=record.run_id,
         started=record.started,
         options=settings,
+        breaks=Breaks(headline(became)) if became else None,
         timed=True,
     )
 

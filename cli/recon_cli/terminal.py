@@ -155,10 +155,14 @@ def _hints(result: Reconciliation) -> Iterator[Text]:
 
 
 def _totals(result: Reconciliation) -> Iterator[Text]:
-    """The sums that are not zero: amounts with a fraction first, then the largest."""
+    """The sums that are not zero, the largest delta first.
+
+    Of whole numbers, which may be codes, only where no amount has a fraction.
+    """
     told = [total for total in result.totals if any(total.sums().values())]
-    told.sort(key=lambda total: (total.is_whole, -total.delta.copy_abs()))
-    for total in told[:TOTALS]:
+    amounts = [total for total in told if not total.is_whole] or told
+    amounts.sort(key=lambda total: -total.delta.copy_abs())
+    for total in amounts[:TOTALS]:
         sums = [f"{name} {value:,f}" for name, value in total.sums().items() if value]
         yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
 
