@@ -411,6 +411,31 @@ def test_the_doctor_knows_what_a_role_may_do(tls: TlsPostgres) -> None:
     assert "recon migrate" in str(grants(READER).remedy)
 
 
+@pytest.mark.parametrize(
+    ("right", "of"),
+    [
+        ("INSERT ON metrics.hint", APP),
+        ("SELECT ON metrics.recon_summary", APP),
+        ("UPDATE ON metrics.pipeline_run_log", APP),
+        ("UPDATE ON metrics.break", APP),
+        ("DELETE ON metrics.break", APP),
+        ("TEMPORARY ON DATABASE recon", f"PUBLIC, {APP}"),
+    ],
+)
+def test_the_doctor_misses_every_right_that_a_run_needs(
+    tls: TlsPostgres, right: str, of: str
+) -> None:
+    tls.administer(f"REVOKE {right} FROM {of}")
+    try:
+        found = examine({}, make_conninfo(**tls.as_role(APP)))
+        [grants] = [finding for finding in found if finding.check == "grants"]
+    finally:
+        tls.administer(f"GRANT {right} TO {of}")
+    assert grants.state is State.FAIL
+    assert grants.found.startswith(f"no {right.partition(' ')[0]} on ")
+    assert "recon migrate" in str(grants.remedy)
+
+
 # --- poolers
 
 
