@@ -19,7 +19,7 @@ from recon_engine.errors import ReconError
 from recon_engine.status import STATUSES, RunStatus
 
 
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 VARIABLE = re.compile("RECON_[A-Z0-9]+(?:_[A-Z0-9]+)*")
 BY_HAND = re.compile(r"\[(env var|default): (.+?)\](?=  |$)")
 DOCS = Path(__file__).parents[1] / "docs"
@@ -153,12 +153,19 @@ def test_the_runbook_has_no_section_for_what_is_no_status() -> None:
     assert sections == set(RunStatus)
 
 
-def test_every_document_that_is_linked_is_there() -> None:
+def headings(path: Path) -> set[str]:
+    """What may be linked to in a document, as GitHub spells it."""
+    found = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in found}
+
+
+def test_every_document_and_section_that_is_linked_is_there() -> None:
     for path in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
-        for target in re.findall(
-            r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", path.read_text()
-        ):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+        for target, section in LINK.findall(path.read_text()):
+            linked = path.parent / target if target else path
+            assert linked.exists(), f"{path.name} links to {target}"
+            if section:
+                assert section in headings(linked), f"{path.name}: {target}#{section}"
 
 
 def test_every_variable_is_documented() -> None:
