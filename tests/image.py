@@ -50,7 +50,7 @@ DATABASE = "fresh"
 SETTINGS = """
 [dataset.claims]
 on_bad_row = "quarantine"
-gates = ["mismatched<=1", "rejected<=1"]
+gates = ["mismatches(PAID)<=1", "rejected<=2"]
 rules = { NOTE = "casefold" }
 masks = { PAID = "hmac" }
 """
