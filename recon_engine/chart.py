@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-WIDTH, HEIGHT = 440, 156
+WIDTH, HEIGHT = 440, 142
 LEFT, RIGHT, TOP, BOTTOM = 96, 430, 16, 124
 APART: Final = 14
 SEVERAL: Final = 3

@@ -21,10 +21,15 @@ MOST_CELLS: Final = 200_000
 LONE_ROWS: Final = 200
 LONGEST: Final = 240
 BEFORE: Final = 40
+FILES: Final = {
+    "cells": "mismatches.parquet",
+    "missing": "missing.csv",
+    "extra": "extra.csv",
+}
 
 
-def evidence(result: Reconciliation) -> dict[str, Any]:
-    """What the page searches, as plain values.
+def evidence(result: Reconciliation, files: str | None = None) -> dict[str, Any]:
+    """What the page searches, as plain values; `files`: the folder of the artifacts.
 
     Cell `i` is in the column and of the kind that `pairs[combinations[i]]` names, and
     says `old[i]` and `new[i]`. `cellsOf` has how many of them each sampled row has.
@@ -51,6 +56,9 @@ def evidence(result: Reconciliation) -> dict[str, Any]:
         "new": [new for _, new in excerpts],
         "missing": _lone(result.frames.missing),
         "extra": _lone(result.frames.extra),
+        "files": None
+        if files is None
+        else {tab: files + name for tab, name in FILES.items()},
         "totals": {
             "cells": result.counts.mismatched_cells,
             "missing": result.counts.missing,

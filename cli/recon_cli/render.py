@@ -232,10 +232,15 @@ def history(runs: Sequence[PastRun], form: Format) -> None:
         )
         seconds = None if run.seconds is None else round(run.seconds, 1)
         differ = (found.mismatched_rows, trend.rate(found)) if found else (None, None)
-        began = f"{run.started:%Y-%m-%d %H:%M:%S}"
-        table.append(
-            (began, trend.word(run), *counts, *differ, seconds, str(run.run_id))
+        became = run.breaks
+        breaks = (
+            (became.open, became.new + became.reopened, became.resolved)
+            if became
+            else (None,) * 3
         )
+        began = f"{run.started:%Y-%m-%d %H:%M:%S}"
+        ended = (*counts, *differ, *breaks, seconds, str(run.run_id))
+        table.append((began, trend.word(run), *ended))
     rows(HISTORY, table, form)
 
 
@@ -335,6 +340,9 @@ HISTORY: Final = (
     "extra",
     "differ",
     "rate",
+    "open",
+    "appeared",
+    "resolved",
     "seconds",
     "run",
 )

@@ -1,6 +1,6 @@
 (() => {
   "use strict";
-  const ROW = 30, SPARE = 8, PRINTED = 60, LONGEST_COMPARED = 160;
+  const ROW = 30, SPARE = 8, SHORT = 14, PRINTED = 60, LONGEST_COMPARED = 160;
   const find = (id) => document.getElementById(id);
   const data = JSON.parse(find("data").textContent);
   const count = new Intl.NumberFormat("en-US");
@@ -182,6 +182,13 @@
   data.columns.forEach((name) => byColumn.append(element("option", { value: name }, ...plain(name).map((part) => part.textContent ?? part))));
   options(byKind, data.kinds);
 
+  // What the page has not: how many there are in all, and where.
+  function rest() {
+    const total = data.totals[tab];
+    if (total <= view().all.length) return "";
+    return ` · ${count.format(total)} in all${data.files ? `, in ${data.files[tab]}` : ""}`;
+  }
+
   function refresh({ keepPlace = false } = {}) {
     const wide = tab === "cells";
     found = view().matching(asked());
@@ -193,13 +200,12 @@
     find("panel").setAttribute("aria-labelledby", `tab-${tab}`);
     byColumn.hidden = byKind.hidden = !wide;
     grid.classList.toggle("rows", !wide);
+    grid.classList.toggle("short", view().all.length < SHORT);
     grid.setAttribute("aria-label", view().title);
     grid.setAttribute("aria-rowcount", String(found.length + 1));
     head.replaceChildren(...view().heads.map((name) => element("span", { role: "columnheader" }, name)));
     if (!keepPlace) grid.scrollTop = 0;
-    const here = view().all.length, total = data.totals[tab];
-    const rest = total > here ? ` here · ${count.format(total)} in all: see the files of the run` : "";
-    shown.textContent = `${count.format(found.length)} of ${count.format(here)} shown${rest}`;
+    shown.textContent = `${count.format(found.length)} of ${count.format(view().all.length)} shown${rest()}`;
     paint();
   }
 
@@ -213,7 +219,8 @@
       rows.push(element("div", { role: "row", id: `row-${row}`, "aria-rowindex": row + 2, "aria-selected": row === at }, ...painted));
     }
     if (!found.length) {
-      const none = element("span", { role: "gridcell", class: "quiet" }, view().all.length ? "Nothing matches." : "None.");
+      const why = view().all.length ? "Nothing matches." : rest() ? `Not on this page${rest()}` : "None.";
+      const none = element("span", { role: "gridcell", class: "quiet" }, why);
       rows.push(element("div", { role: "row" }, none));
     }
     body.style.paddingTop = `${first * ROW}px`;
