@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.kinds import REWRITTEN
@@ -69,14 +70,13 @@ def evidence(result: Reconciliation, files: str | None = None) -> dict[str, Any]
 
 def within(rows: Sequence[SampleRow], cells: int) -> Sequence[SampleRow]:
     """The first rows that have not more cells than that in all."""
-    sizes = itertools.accumulate(len(row.cells) for row in rows)
-    return rows[: sum(1 for size in sizes if size <= cells)]
+    sizes = itertools.accumulate([len(row.cells) for row in rows])
+    return rows[: bisect_right([*sizes], cells)]
 
 
 def excerpt(old: str | None, new: str) -> tuple[str | None, str]:
     """Both values; of long ones only what surrounds their first difference."""
-    longest = max(len(old or ""), len(new))
-    if longest <= LONGEST:
+    if len(new) <= LONGEST and len(old or "") <= LONGEST:
         return old, new
     same = sum(
         1
@@ -104,8 +104,8 @@ def _lone(rows: pl.DataFrame) -> dict[str, Any]:
     """The first rows of one side whole: each column as its values and their places."""
     values, indices = [], []
     for column in rows.head(LONE_ROWS).iter_columns():
-        texts = [_head(text) for text in column.to_list()]
+        texts = column.to_list()
         places = {text: at for at, text in enumerate(dict.fromkeys(texts))}
-        values.append(list(places))
+        values.append([_head(text) for text in places])
         indices.append([places[text] for text in texts])
     return {"columns": rows.columns, "values": values, "indices": indices}

@@ -110,7 +110,6 @@ def diff(
     with session.reporting(form):
         from recon_cli import render
         from recon_engine.api import compare
-        from recon_engine.report import Facts
 
         sources.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
@@ -132,7 +131,7 @@ def diff(
                 )
             )
         render.show(result, form, render.next_step(result, writers))
-        render.write_all(result, writers, lambda: Facts(options=settings, timed=True))
+        render.write_all(result, writers, lambda: _asked(settings))
         raise typer.Exit(0 if result.passes or exit_zero else 1)
 
 
@@ -566,6 +565,12 @@ def _fails(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
     if result is None:
         return False
     return bool(result.failures) or (fail_on_diff and result.unsettled)
+
+
+def _asked(settings: Options) -> Facts:
+    from recon_engine.report import Facts
+
+    return Facts(options=settings, timed=True)
 
 
 def _facts(outcome: Outcome, asked: RunConfig) -> Facts:
