@@ -127,7 +127,6 @@ def fragment(result: Reconciliation) -> str:
         (),
         result=result,
         verdict=_verdict(result),
-        cells=_cells(result),
         columns=_columns(result)[:MOST_COLUMNS],
     )
 
@@ -174,15 +173,9 @@ def _sentence(result: Reconciliation) -> str:
 
 def _cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many of the differing cells say the same otherwise, and the largest cause."""
-    total = result.counts.mismatched_cells
+    total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
         return None
-    same = sum(
-        count
-        for column in result.by_column
-        for kind, count in column.kinds.items()
-        if kind in REWRITTEN
-    )
     column, kind, count = max(
         (
             (column, kind, count)

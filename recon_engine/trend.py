@@ -32,14 +32,16 @@ def page(dataset: str, runs: Sequence[PastRun]) -> str:
 
 
 def word(run: PastRun) -> str:
-    """What came of a run, in a word or two: its verdict, or its status.
+    """What came of a run, as its headline said: agree, pass, differ or fail.
 
-    `pass`: something differs, and the gates or the suppressions allow it.
+    Of a run without a result, its status.
     """
-    if run.result is None:
+    result = run.result
+    if result is None:
         return run.status
-    allowed = run.result.passed and run.result.verdict == "differ"
-    return "pass" if allowed else run.result.verdict.replace("_", " ")
+    if result.verdict == "differ" and result.passed:
+        return "pass"
+    return "fail" if result.verdict == "gates_failed" else result.verdict
 
 
 def rate(result: PastResult) -> str:

@@ -125,11 +125,11 @@ ALL_KNOWN = (
     [
         ((), (), "differ"),
         (("missing<=1",), (), "pass"),
-        (("missing<=0",), (), "gates failed"),
+        (("missing<=0",), (), "fail"),
         ((), ALL_KNOWN, "pass"),
         ((), ALL_KNOWN[1:], "differ"),
         ((), ALL_KNOWN[:2], "differ"),
-        ((), (replace(ALL_KNOWN[0], until=date(2020, 1, 1)),), "gates failed"),
+        ((), (replace(ALL_KNOWN[0], until=date(2020, 1, 1)),), "fail"),
     ],
 )
 def test_a_stored_verdict_is_the_one_that_was_given(
