@@ -47,6 +47,7 @@ def evidence(result: Reconciliation, files: str | None = None) -> dict[str, Any]
     return {
         "keys": list(result.keys),
         "keyColumns": [[_head(row.key[name]) for row in rows] for name in result.keys],
+        "compared": len(result.by_column),
         "columns": list(columns),
         "kinds": list(names),
         "rewritten": sorted(REWRITTEN),

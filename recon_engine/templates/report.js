@@ -126,6 +126,7 @@
       return order.filter((cell) => fits[cells.combination[cell]]
         && (!q || lowerCells[cell].includes(q) || lowerKeys[cells.row[cell]].includes(q)));
     },
+    row: (cell) => cells.row[cell],
     key: (cell) => keyOf(cells.row[cell]),
     paint: (cell) => [
       element("span", { class: "mono" }, ...plain(readable(keyOf(cells.row[cell])))),
@@ -142,6 +143,10 @@
       });
       return [["Column", "Old", "New", "Kind"], lines];
     },
+    rest(cell) {
+      const others = data.compared - data.cellsOf[cells.row[cell]];
+      return others ? `the other ${count.format(others)} columns agree` : "no column agrees";
+    },
     csvHead: [...data.keys, "column", "old", "new", "kind"],
     csv: (cell) => [...keyOf(cells.row[cell]), columnOf(cell), cells.old[cell] ?? "", cells.now[cell], kindOf(cell)],
   };
@@ -155,6 +160,7 @@
     return {
       title, heads: ["Key", "The whole row"], all,
       matching: ({ q }) => (q ? all.filter((row) => whole(row).join("\n").toLowerCase().includes(q)) : all),
+      row: (row) => row,
       key: (row) => at.map((column) => cell(row, column)),
       paint: (row) => [
         element("span", { class: "mono" }, ...plain(readable(at.map((column) => cell(row, column))))),
@@ -162,6 +168,7 @@
       ],
       table: (row) => [["Column", "Value"], columns.map((name, column) =>
         [element("span", { class: "mono" }, ...plain(name)), element("bdi", { class: "mono" }, ...plain(cell(row, column)))])],
+      rest: () => "the whole row",
       csvHead: columns,
       csv: whole,
     };
@@ -272,12 +279,26 @@
     const item = found[at], [heads, lines] = view().table(item);
     find("row-key").replaceChildren(...plain(readable(view().key(item))));
     find("row-names").textContent = data.keys.join(" · ");
+    find("row-rest").textContent = `${count.format(at + 1)} of ${count.format(found.length)} · ${view().rest(item)}`;
     const top = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
     const rows = lines.map((line) => element("tr", {}, ...line.map((each) => element("td", {}, each))));
     find("row-table").replaceChildren(element("thead", {}, top), element("tbody", {}, ...rows));
     remember(keyText(view().key(item)));
     if (!dialog.open) dialog.showModal();
   }
+  // From one row to the next, whatever else of it was found.
+  function step(by) {
+    const here = view().row(found[at]);
+    let next = at;
+    while (next in found && view().row(found[next]) === here) next += by;
+    if (next in found) { go(next); open(); }
+  }
+  dialog.addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, j: 1, ArrowLeft: -1, k: -1 }[event.key];
+    if (!by || event.ctrlKey || event.metaKey) return;
+    step(by);
+    event.preventDefault();
+  });
   dialog.addEventListener("close", () => { remember(); grid.focus(); });
   find("row-close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
