@@ -249,7 +249,8 @@ def _tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Rows that differ",
             "count": n.mismatched_rows,
-            "note": f"{n.mismatched_cells:,} cells in {columns} columns",
+            "note": f"{n.mismatched_cells:,} {_plural(n.mismatched_cells, 'cell')}"
+            f" in {columns:,} {_plural(columns, 'column')}",
             "bad": n.mismatched_rows > 0,
         },
     ]
