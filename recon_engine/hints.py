@@ -179,7 +179,7 @@ def _key_hint(columns: Sequence[str], rule: str, pairs: int, missing: int) -> Hi
         count=pairs,
         total=missing,
         text=f"{key}: {missing:,} rows are missing, {percent(pairs, missing)} of them "
-        f"extra under another {_words(rule)}",
+        f"extra but for {_words(rule)}",
     )
 
 

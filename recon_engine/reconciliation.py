@@ -321,6 +321,8 @@ class Reconciliation:
                 "",
                 *(f"- {_escaped(advice(hint))}" for hint in self.hints[:SHOWN]),
             ]
+        if self.remainder():
+            lines += ["", f"Left by all hints: {self.remainder()}"]
         return "\n".join(lines).rstrip() + "\n"
 
     def examples(self) -> dict[str, tuple[str, str]]:
@@ -376,6 +378,30 @@ class Reconciliation:
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
             f"{_rejected(self.new)}"
             + (f" · {tolerated:,} cells are equal by a rule" if tolerated else "")
+        )
+
+    def remainder(self) -> str:
+        """What no hint settles: `2 of 641 differing cells · 0 of 40 missing rows`.
+
+        Empty without hints that settle some. Cells of rows that only a hint pairs are
+        not known yet.
+        """
+        settled = {
+            kind: [h.count for h in self.hints if h.kind is kind] for kind in HintKind
+        }
+        cells = sum(settled[HintKind.RULE])
+        # Rules of the key add up; each key that could be dropped is another way.
+        pairs = max(sum(settled[HintKind.KEY_RULE]), *settled[HintKind.DROP_KEY], 0)
+        n = self.counts
+        facts = (
+            (cells, n.mismatched_cells, "differing cells"),
+            (pairs, n.missing, "missing rows"),
+            (pairs, n.extra, "extra rows"),
+        )
+        return " · ".join(
+            f"{whole - part:,} of {whole:,} {what}"
+            for part, whole, what in facts
+            if part
         )
 
     def to_html(self, path: str | Path | None = None) -> str:
