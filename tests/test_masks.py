@@ -310,3 +310,16 @@ def test_the_order_of_rows_tells_nothing_of_masked_values() -> None:
     ):
         assert tokens == sorted(tokens)
         assert len(set(tokens)) == 20
+
+
+def test_the_order_of_segments_tells_nothing_of_masked_values() -> None:
+    """Four values that are alike in all but their text."""
+    values = ["a", "b", "c", "d"]
+    rows = [(f"{at}", values[at % 4] if at < 400 else f"v{at}") for at in range(4_000)]
+    old = pl.DataFrame(rows, schema=["ID", "STATE"], orient="row")
+    d = recon_engine.diff(old, old.tail(3_600), keys="ID", masks={"STATE": "hmac"})
+    plain = recon_engine.diff(old, old.tail(3_600), keys="ID")
+    assert [segment.value for segment in plain.segments] == values
+    tokens = [segment.value for segment in d.segments]
+    assert tokens == sorted(tokens)
+    assert len(set(tokens)) == 4
