@@ -59,6 +59,7 @@ REAL: Cells = [("x", "y")]
          [("'C=date(%Y-%m-%d 00:00:00|%Y%m%d)'", 1)]),
         ([(" 1.50", "1.5")], [("C=trim --rule C=decimal", 1)]),
         (ZEROS * 2 + CASE, [("C=lstrip0", 2), ("C=casefold", 1)]),
+        (ZEROS * 4 + CASE * 2 + [("00a", "A")], [("C=lstrip0", 4), ("C=casefold", 3)]),
         (ZEROS * 4 + ENDS * 3, [("C=trim --rule C=lstrip0", 7)]),
         (ZEROS * 4 + CASE * 3 + WORD * 2 + DATE,
          [("C=lstrip0", 4), ("C=casefold", 3), ("'C=nulls(null)'", 2)]),
