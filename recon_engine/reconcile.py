@@ -496,11 +496,12 @@ class _Answer:
             key=lambda column: column.mismatched,
             default=None,
         )
+        old, new = self.reading.strategies
         return Evidence(
             names,
             self.layout,
             self.found,
-            self.reading.strategies,
+            (old.sample(), new.sample()),
             repeated=sum(each.keys.height for each in self.repeats),
             telling=best.name if best else None,
         )

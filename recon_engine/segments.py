@@ -42,9 +42,9 @@ ERRORS: Final = 5.0
 Values = dict[str, Counter[str] | None]
 
 
-def counted(rows: pl.DataFrame) -> Values:
-    """How often each value of each column is there; None of a column of too many."""
-    return {column.name: _counted(column) for column in rows}
+def counted(rows: pl.DataFrame, at: pl.Series) -> Values:
+    """How often each value of each column is in the rows `at`; None of too many."""
+    return {column.name: _counted(column, at) for column in rows}
 
 
 def added(parts: Iterable[Values]) -> Values:
@@ -107,10 +107,11 @@ def interval(hits: int, of: int) -> tuple[float, float]:
     return middle - reach, middle + reach
 
 
-def _counted(column: pl.Series) -> Counter[str] | None:
-    if column.head(FIRST).n_unique() > MOST_VALUES:
+def _counted(column: pl.Series, at: pl.Series) -> Counter[str] | None:
+    if column.gather(at.head(FIRST)).n_unique() > MOST_VALUES:
         return None
-    return _few(Counter(dict(column.value_counts(name="\0rows").iter_rows())))
+    values = column.gather(at).value_counts(name="\0rows")
+    return _few(Counter(dict(values.iter_rows())))
 
 
 def _few(counts: Counter[str]) -> Counter[str] | None:
