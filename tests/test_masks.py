@@ -323,3 +323,18 @@ def test_the_order_of_segments_tells_nothing_of_masked_values() -> None:
     tokens = [segment.value for segment in d.segments]
     assert tokens == sorted(tokens)
     assert len(set(tokens)) == 4
+
+
+def test_the_order_of_changes_and_of_repeats_tells_nothing_of_masked_values() -> None:
+    """All are alike in number, so that nothing but their text can have a say."""
+    keys = [f"{at // 2:09}" for at in range(16)]
+    old = pl.DataFrame({"ID": keys, "V": [f"{at // 2}" for at in range(16)]})
+    new = old.with_columns(V=pl.col("V") + "x")
+    d = recon_engine.diff(old, new, keys="ID", masks={"*": "hmac"})
+    [found] = d.patterns
+    for tokens in (
+        [pattern.old for pattern in found.top],
+        [row["ID"] for row in d.duplicates("old")["key"]],
+    ):
+        assert tokens == sorted(tokens)
+        assert len(set(tokens)) == 8
