@@ -213,3 +213,33 @@ def test_names_in_flags_are_quoted_for_the_shell() -> None:
     assert hint.flag == "--rule 'A KEY=lstrip0'"
     [hint] = rx.diff(old, new, keys="A KEY", rules={"A KEY": "lstrip0"}).hints
     assert hint.flag == "--rule 'PAID, $=decimal'"
+
+
+# Names
+
+
+def renamed(old: list[str], new: list[str]) -> list[tuple[str, int, int]]:
+    """The flags for a column of another name in NEW, and in how many rows it agrees."""
+    keys = [f"{at:03}" for at in range(len(old))]
+    sides = (pl.DataFrame({"ID": keys, "A": old}), pl.DataFrame({"ID": keys, "B": new}))
+    found = rx.diff(*sides, keys="ID", on_schema_drift="compare").hints
+    return [(hint.flag, hint.count, hint.total) for hint in found]
+
+
+def test_a_renamed_column_agrees_in_four_of_five_rows() -> None:
+    old = [f"v{at}" for at in range(100)]
+    assert renamed(old, [*old[:80], *["x"] * 20]) == [("--map A=B", 80, 100)]
+    assert renamed(old, [*old[:79], *["x"] * 21]) == []
+
+
+def test_a_renamed_column_may_be_written_in_another_way() -> None:
+    days = [f"202601{at % 28 + 1:02}" for at in range(100)]
+    spelled = [f"{day[:4]}-{day[4:6]}-{day[6:]}" for day in days]
+    assert renamed(days, spelled) == [("--map A=B", 100, 100)]
+
+
+def test_rows_in_which_neither_says_anything_tell_of_no_name() -> None:
+    old = ["", *(f"v{at}" for at in range(9))] * 10
+    assert renamed(old, old) == [("--map A=B", 90, 90)]
+    assert renamed(["x"] * 100, ["x"] * 100) == []
+    assert renamed([""] * 100, [""] * 100) == []
