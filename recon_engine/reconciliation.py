@@ -345,8 +345,8 @@ class Reconciliation:
         if self.agrees:
             return f"AGREE: {self.counts.matched:,} rows are the same on both sides"
         if not self.passes:
-            return f"DIFFER: {self._differences()}"
-        return f"PASS: {self._differences()}; {self._why_it_passes()}"
+            return f"DIFFER: {self.differences()}"
+        return f"PASS: {self.differences()}; {self._why_it_passes()}"
 
     def _why_it_passes(self) -> str:
         if not self.gates:
@@ -355,7 +355,8 @@ class Reconciliation:
             return f"the gate {self.gates[0].gate} passes"
         return f"all {len(self.gates):,} gates pass"
 
-    def _differences(self) -> str:
+    def differences(self) -> str:
+        """What differs, suppressed or not: `3 of 5 matched rows differ, 2 missing`."""
         n = self.counts
         facts = (
             (n.mismatched_rows, f"of {n.matched:,} matched rows differ"),

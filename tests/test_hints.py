@@ -60,6 +60,8 @@ REAL: Cells = [("x", "y")]
         ([(" 1.50", "1.5")], [("C=trim --rule C=decimal", 1)]),
         (ZEROS * 2 + CASE, [("C=lstrip0", 2), ("C=casefold", 1)]),
         (ZEROS * 4 + CASE * 2 + [("00a", "A")], [("C=lstrip0", 4), ("C=casefold", 3)]),
+        (CASE * 4 + ZEROS * 3 + WORD,
+         [("C=casefold", 4), ("C=lstrip0", 3), ("'C=nulls(null)'", 1)]),
         (ZEROS * 4 + ENDS * 3, [("C=trim --rule C=lstrip0", 7)]),
         (ZEROS * 4 + CASE * 3 + WORD * 2 + DATE,
          [("C=lstrip0", 4), ("C=casefold", 3), ("'C=nulls(null)'", 2)]),
