@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import polars as pl
+
 from recon_engine import hints, patterns, segments, totals
+from recon_engine.parallel import in_order
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import polars as pl
+    from collections.abc import Iterable, Iterator, Mapping
 
     from recon_engine.alignment import Alignment
     from recon_engine.compare import Difference
-    from recon_engine.digest import Names, Strategy
+    from recon_engine.digest import Names
     from recon_engine.model import Hint, Patterns, Segment, Total
     from recon_engine.segments import Of, Values
+    from recon_engine.totals import Sums
 
 
 OLD, NEW = 0, 1
@@ -35,10 +37,21 @@ class Causes:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What one column tells: its `changes`, as `patterns` has them, if it differs."""
+
+    name: str
+    ordinal: int
+    changes: pl.DataFrame | None
+    hints: list[Hint]
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What causes are found in.
 
-    `names`: of the columns of OLD in `found`; `strategies`: they sampled OLD and NEW;
+    `names`: of the columns of OLD in `found`; `samples`: of all rows of OLD and NEW;
     `repeated`: how many keys repeat, on both sides; `telling`: the column with which
     none would.
     """
@@ -46,66 +59,78 @@ class Evidence:
     names: Names
     layout: Alignment
     found: Difference
-    strategies: Sequence[Strategy]
+    samples: tuple[pl.DataFrame, pl.DataFrame]
     repeated: int
     telling: str | None
 
     def causes(self) -> Causes:
         """Everything that can be told."""
-        found, keys = self.found, self.layout.keys
-        changes = list(self.changes())
-        shown = patterns.patterns(changes, found.cells, found.keys, keys)
-        rules = [
-            hint
-            for name, _, each in changes
-            for hint in hints.for_column(name, each, self.layout.rules.get(name, ()))
+        told = list(in_order(lambda column: self.told(*column), self.columns()))
+        changes = [
+            (each.name, each.ordinal, each.changes)
+            for each in told
+            if each.changes is not None
         ]
+        found, keys = self.found, self.layout.keys
+        shown = patterns.patterns(changes, found.cells, found.keys, keys)
+        rules = (hint for each in told for hint in each.hints)
         return Causes(
             tuple(shown) if changes else (),
-            tuple(self.totals()),
+            tuple(self.totals(told)),
             tuple(self.segments()),
             (*self.hints(), *sorted(rules, key=lambda hint: -hint.total)),
         )
 
-    def changes(self) -> Iterator[tuple[str, int, pl.DataFrame]]:
-        """Name, ordinal and changes of each column that differs, in OLD's order."""
+    def columns(self) -> Iterator[tuple[str, int, pl.DataFrame | None]]:
+        """Name, ordinal and differing cells of each column, in OLD's order."""
         by_column = self.found.cells.partition_by("column", as_dict=True)
         ordinals = {name: at for at, name in enumerate(sorted(self.layout.columns))}
         for name in self.layout.columns:
-            cells = by_column.pop((ordinals[name],), None)
-            if cells is not None:
-                yield name, ordinals[name], patterns.changes(cells)
+            yield name, ordinals[name], by_column.pop((ordinals[name],), None)
 
-    def totals(self) -> Iterator[Total]:
-        """The control totals of each column that has some, in the order of OLD."""
-        found, ours = (
-            self.found,
-            dict(zip(self.people, self.names.compared, strict=True)),
-        )
-        for name in self.layout.columns:
-            at = ours[name]
-            sums = totals.total(
-                name, found.sums[at], found.missing[at], found.extra[at]
-            )
-            if sums is not None:
-                yield sums
+    def told(self, name: str, ordinal: int, cells: pl.DataFrame | None) -> Told:
+        """What the column that people call `name` tells."""
+        ours, found = self.names.columns[ordinal], self.found
+        sums = found.sums.get(ours, totals.NO_CELLS)
+        changes: pl.DataFrame | None = None
+        helps: list[Hint] = []
+        if cells is not None:
+            changes = patterns.changes(cells)
+            sums = totals.both(sums, totals.of_changes(changes))
+            helps = hints.for_column(name, changes, self.layout.rules.get(name, ()))
+        return Told(name, ordinal, changes, helps, sums)
+
+    def totals(self, told: Iterable[Told]) -> Iterator[Total]:
+        """The control totals of the columns that have some."""
+        names = self.names.columns
+        written = [totals.forms(rows.select(names)) for rows in self.samples]
+        lone = [
+            totals.of_rows(rows.select(names))
+            for rows in (self.found.missing, self.found.extra)
+        ]
+        for each in told:
+            ours = names[each.ordinal]
+            one, other = (sums[ours] for sums in lone)
+            old, new = (forms[ours] for forms in written)
+            total = totals.total(each.name, each.sums, (one, other), (old, new))
+            if total is not None:
+                yield total
 
     def segments(self) -> Iterator[Segment]:
         """What the mismatched, the missing and the extra rows have in common."""
         people = dict(zip(self.names.compared, self.people, strict=True))
         for of, values in self.values().items():
-            if any(values.values()):
-                sample = self.strategies[SIDE_OF[of]].sample()
-                yield from segments.segments(of, values, sample, people)
+            sample = self.samples[SIDE_OF[of]]
+            yield from segments.segments(of, values, sample, people)
 
     def values(self) -> dict[Of, Values]:
         """How often each value is there, for each way in which rows differ."""
-        compared = self.names.compared
-        return {
-            "mismatched": self.found.values,
-            "missing": segments.counted(self.found.missing.select(compared)),
-            "extra": segments.counted(self.found.extra.select(compared)),
-        }
+        missing, extra = (
+            segments.counted(rows.select(self.names.compared), every)
+            for rows in (self.found.missing, self.found.extra)
+            for every in [pl.int_range(rows.height, dtype=pl.UInt32, eager=True)]
+        )
+        return {"mismatched": self.found.values, "missing": missing, "extra": extra}
 
     def hints(self) -> Iterator[Hint]:
         """What other names and other keys would explain."""
@@ -115,8 +140,7 @@ class Evidence:
         keys = dict(zip(self.names.keys, layout.keys, strict=True))
         if not (found.missing.is_empty() or found.extra.is_empty()):
             sides, rules = (found.missing, found.extra), self.names.rules
-            sample = self.strategies[OLD].sample()
-            yield from hints.for_keys(sides, keys, rules, sample)
+            yield from hints.for_keys(sides, keys, rules, self.samples[OLD])
 
     @property
     def people(self) -> list[str]:

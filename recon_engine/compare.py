@@ -53,17 +53,17 @@ class Difference:
     `keys`: the key columns of the matched pairs, in pair order, as OLD has them;
     `cells`: `pair`, `column` (its ordinal), `old`, `new`, `kind` of each mismatched
     cell; `tolerated`: for each column, how many cells are equal only under its rules;
-    `missing`, `extra`: whole rows, in any order until they are merged. `sums`: of each
-    column over the pairs in which some cell's text differs; `values`: what OLD has in
-    the pairs that are mismatched, keys included.
+    `sums`: of these cells, of columns that have rules; `missing`, `extra`: whole rows,
+    in any order until they are merged; `values`: what OLD has in the pairs that are
+    mismatched, keys included.
     """
 
     keys: pl.DataFrame
     cells: pl.DataFrame
     tolerated: NDArray[np.int64]
+    sums: dict[str, Sums]
     missing: pl.DataFrame
     extra: pl.DataFrame
-    sums: dict[str, Sums]
     values: Values
 
 
@@ -115,22 +115,16 @@ def diff(
     """
     pairs = paired(old, new, keys=keys, columns=columns, rules=rules)
     matched = pairs.drop_nulls()
-    cells, tolerated, unlike = _cells(old, new, matched, columns, rules)
-    differing = matched.filter(unlike)
-    mismatched = old.select(*keys, *columns)[matched[cells["pair"].unique()]["old"]]
+    cells, tolerated, sums = _cells(old, new, matched, columns, rules)
+    mismatched = matched["old"].gather(cells["pair"].unique())
     return Difference(
         keys=old.select(keys)[matched["old"]],
         cells=cells,
         tolerated=tolerated,
+        sums=sums,
         missing=old[pairs.filter(pl.col("new").is_null())["old"]],
         extra=new[pairs.filter(pl.col("old").is_null())["new"]],
-        sums={
-            name: totals.of_pairs(
-                old[name].gather(differing["old"]), new[name].gather(differing["new"])
-            )
-            for name in columns
-        },
-        values=segments.counted(mismatched),
+        values=segments.counted(old.select(*keys, *columns), mismatched),
     )
 
 
@@ -162,9 +156,9 @@ def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
         keys=pl.concat([part.keys for part in found]),
         cells=pl.concat(cells),
         tolerated=np.sum([part.tolerated for part in found], axis=0),
+        sums=totals.added(part.sums for part in found),
         missing=_in_order_of_content(missing, keys),
         extra=_in_order_of_content(extra, keys),
-        sums=totals.added(part.sums for part in found),
         values=segments.added(part.values for part in found),
     )
 
@@ -313,24 +307,25 @@ def _cells(
     pairs: pl.DataFrame,
     columns: Sequence[str],
     rules: Rules,
-) -> tuple[pl.DataFrame, NDArray[np.int64], pl.Series]:
+) -> tuple[pl.DataFrame, NDArray[np.int64], dict[str, Sums]]:
     """The cells that differ, column by column; how many others rules make equal.
 
-    And which pairs have a cell whose text differs, whatever rules say of it.
+    And the sums of those others.
     """
-    unlike = pl.repeat(False, pairs.height, eager=True)
     numbers, counts = [np.zeros(0, np.uint32)], []
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
     tolerated = np.zeros(len(columns), np.int64)
+    sums: dict[str, Sums] = {}
     for ordinal, name in enumerate(columns):
         left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
         differs = left != right
-        unlike |= differs
         if name in rules and differs.any():
             at = differs.arg_true()
-            alike = equal(rules[name], left.filter(differs), right.filter(differs))
+            unlike = left.gather(at), right.gather(at)
+            alike = equal(rules[name], *unlike)
             differs = differs.scatter(at.filter(alike), False)
             tolerated[ordinal] = alike.sum()
+            sums[name] = totals.of_pairs(*(side.filter(alike) for side in unlike))
         numbers.append(np.flatnonzero(differs.to_numpy()).astype(np.uint32))
         counts.append(len(numbers[-1]))
         lefts.append(left.filter(differs))
@@ -343,7 +338,7 @@ def _cells(
             "new": pl.concat(rights),
         }
     )
-    return with_kind(cells), tolerated, unlike
+    return with_kind(cells), tolerated, sums
 
 
 def _keyed(side: pl.DataFrame, keys: Sequence[str], rules: Rules) -> pl.DataFrame:

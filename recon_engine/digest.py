@@ -162,8 +162,7 @@ class Columns:
 
     def sample(self) -> pl.DataFrame:
         """The rows that were drawn."""
-        nothing = dict.fromkeys(self.names.compared, pl.String)
-        return pl.concat([pl.DataFrame(schema=nothing), *map(pl.DataFrame, self.drawn)])
+        return pl.concat([_no_rows(self.names), *map(pl.DataFrame, self.drawn)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +209,8 @@ class Lines:
 
     def sample(self) -> pl.DataFrame:
         """The rows that were drawn."""
+        if not self.drawn:
+            return _no_rows(self.names)
         drawn = Blocks(tuple(self.drawn), self.drawn[0].delimiter)
         return drawn.cells(self.names.all).select(self.names.compared).collect()
 
@@ -249,6 +250,10 @@ def _lines_tell(unread: Sequence[Unread], names: Sequence[Names]) -> bool:
         and old.delimiter == new.delimiter
         and more <= ALIKE * fewer
     )
+
+
+def _no_rows(names: Names) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict.fromkeys(names.compared, pl.String))
 
 
 def _checked(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:

@@ -82,7 +82,7 @@ def for_column(
     total, chain, left = int(changes["rows"].sum()), tuple(given), changes
     found: list[Hint] = []
     while len(found) < MOST_RULES and not left.is_empty() and not tolerates(chain):
-        best = _best(left, chain, _rewritings(left), total) or _best(
+        best = _best(left, chain, _rewritings(left, chain), total) or _best(
             left, chain, _roundings(left, chain), total
         )
         if best is None:
@@ -179,7 +179,7 @@ def _key_hint(columns: Sequence[str], rule: str, pairs: int, missing: int) -> Hi
         count=pairs,
         total=missing,
         text=f"{key}: {missing:,} rows are missing, {percent(pairs, missing)} of them "
-        f"extra under another {_words(rule)}",
+        f"extra but for {_words(rule)}",
     )
 
 
@@ -209,14 +209,14 @@ def _settled(changes: pl.DataFrame, rules: Sequence[Rule]) -> pl.Series:
     return equal(rules, changes["old"], changes["new"])
 
 
-def _rewritings(changes: pl.DataFrame) -> Iterator[Spelled]:
+def _rewritings(changes: pl.DataFrame, chain: Sequence[Rule]) -> Iterator[Spelled]:
     """Rules that may call the changes the same value: alone, or after white space."""
     kinds = set(changes["kind"].unique())
     single = [rule for rule, settles in BY_KIND if kinds & settles]
     if Kind.DATE_FORMAT in kinds:
         dated = changes.filter(pl.col("kind") == Kind.DATE_FORMAT)
         single += _date_rules(dated["old"], dated["new"])
-    single += _null_rules(changes)
+    single += _null_rules(changes, chain)
     yield from ((rule,) for rule in single)
     if any(_has_ends(changes[side]) for side in ("old", "new")):
         yield from (("trim", rule) for rule in single if rule != "trim")
@@ -236,52 +236,65 @@ def _date_rules(old: pl.Series, new: pl.Series) -> list[str]:
     return [f"date({o}|{n})" for o, n in itertools.product(*formats) if o != n]
 
 
-def _null_rules(changes: pl.DataFrame) -> list[str]:
-    """A rule for the words that stand where the other side has another, or a blank."""
+def _null_rules(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[str]:
+    """A rule for the words that stand where the other side has another, or a blank.
+
+    It names them as the rules before it leave them.
+    """
     if not any(changes[side].is_in(NULLS).any() for side in SIDES):
         return []
     blank = ["", *NULLS]
     both = changes.filter(pl.all_horizontal(pl.col("old", "new").is_in(blank)))
-    words = sorted({*both["old"], *both["new"]} - {""})
-    return [f"nulls({','.join(words)})"] if words else []
+    words = pl.concat([both["old"], both["new"]]).alias("word").unique().to_frame()
+    left = words.select(normal_form(chain, pl.col("word"))).to_series().unique().sort()
+    spelled = ",".join(word for word in left if word)
+    return [f"nulls({spelled})"] if spelled else []
 
 
 def _roundings(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[Spelled]:
     """The tolerance that settles most roundings, the least of equals, if there are."""
     if not any(changes[side].str.contains(".", literal=True).any() for side in SIDES):
         return []
-    uneven = _uneven(changes, chain)
+    read = _read(changes, chain)
+    same = read["old"] == read["new"]
     best, most = list[Spelled](), LEAST_ROUNDINGS - 1
-    for kept in _kept(changes, uneven):
-        shorter = uneven.filter(pl.col("fewer") <= kept, pl.col("more") > kept)
+    for kept in _kept(changes, read):
+        shorter = (read["fewer"] <= kept) & (read["more"] > kept)
         for least in (Decimal(5).scaleb(-kept - 1), Decimal(1).scaleb(-kept)):
-            rule = Number(least)
-            rounded = _count(shorter, _settled(shorter, [rule]))
-            settled = _count(changes, _settled(changes, [*chain, rule]))
+            near = same | Number(least).near(read["old"], read["new"])
+            rounded, settled = _count(read, near & shorter), _count(read, near)
             if rounded > most and (settled - rounded) * OTHERS <= settled:
                 best, most = [(f"decimal(abs={least:f})",)], rounded
     return best
 
 
-def _uneven(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
-    """Changes of numbers to `fewer` places or to `more`, in their normal forms."""
+def _read(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
+    """Changes in their normal forms: if of a number to `fewer` places or to `more`."""
     form = [*chain, Number()]
-    forms = [normal_form(form, pl.col(side)).alias(side) for side in SIDES]
-    places = [_places(side).cast(pl.Int64) for side in SIDES]
     # Days have normal forms as well, but no point.
+    numbers = pl.all_horizontal(pl.col(*SIDES).str.starts_with(NORMAL))
+    places = [_places(side).cast(pl.Int64) for side in SIDES]
+    fewer, more = pl.min_horizontal(places), pl.max_horizontal(places)
+    uneven = (
+        numbers & (fewer < more) & pl.all_horizontal(at.is_not_null() for at in places)
+    )
     return (
-        changes.with_columns(forms)
-        .filter(*(pl.col(side).str.starts_with(NORMAL) for side in SIDES))
-        .with_columns(fewer=pl.min_horizontal(places), more=pl.max_horizontal(places))
-        .filter(pl.col("fewer") < pl.col("more"), *(at.is_not_null() for at in places))
+        changes.lazy()
+        .with_columns(normal_form(form, pl.col(side)).alias(side) for side in SIDES)
+        .with_columns(
+            fewer=pl.when(uneven).then(fewer), more=pl.when(uneven).then(more)
+        )
+        .collect()
     )
 
 
-def _kept(changes: pl.DataFrame, uneven: pl.DataFrame) -> list[int]:
+def _kept(changes: pl.DataFrame, read: pl.DataFrame) -> list[int]:
     """To how many places numbers may have been rounded, the most first."""
+    most = int(read["more"].max() or 0)  # type: ignore[arg-type]
+    if not most:
+        return []
     written = [_places(side) for side in SIDES]
     seen = changes.select(pl.concat_list(written).explode()).to_series()
-    most = max(uneven["more"], default=0)
     return sorted(
         (int(at) for at in seen.fill_null(0).unique() if at < most), reverse=True
     )

@@ -170,9 +170,8 @@ class Patterns:
 class Total:
     """The sums of a column of amounts, as `totals` says which are.
 
-    `old`, `new`: over the matched pairs in which some cell's text differs, tolerated or
-    not, for in the others they are the same. `missing`, `extra`: over these rows.
-    Exact.
+    `old`, `new`: over its cells that differ in matched pairs, tolerated or not; the
+    others are the same on both sides. `missing`, `extra`: over these rows. Exact.
     """
 
     column: str
@@ -225,6 +224,11 @@ class Segment:
     def lift(self) -> float:
         """How many times as frequent it is there as everywhere."""
         return self.share / self.base
+
+    @property
+    def rank(self) -> tuple[float, str, str]:
+        """The more rows than usual, the earlier; of equal ones by content."""
+        return self.rows * (self.base / self.share - 1), self.column, self.value
 
 
 class HintKind(StrEnum):
@@ -434,9 +438,13 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class PastResult:
-    """What an earlier run of a dataset found, as `metrics.recon_summary` has it."""
+    """What an earlier run of a dataset found, as `metrics.recon_summary` has it.
+
+    `passed`: it agrees, or keeps to its gates, or all that differs is suppressed.
+    """
 
     verdict: str
+    passed: bool
     rows_old: int
     rows_new: int
     matched: int
@@ -453,10 +461,14 @@ class PastResult:
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """An attempt at a dataset that has ended or has a result; `seconds` if it ended."""
+    """An attempt at a dataset that has ended or has a result; `seconds` if it ended.
+
+    `breaks`: how many it found in each state, if it tracked them.
+    """
 
     run_id: UUID
     started: datetime
     status: str
     seconds: float | None
     result: PastResult | None
+    breaks: BreakCounts | None = None

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from recon_engine.model import Segment
@@ -41,9 +42,9 @@ ERRORS: Final = 5.0
 Values = dict[str, Counter[str] | None]
 
 
-def counted(rows: pl.DataFrame) -> Values:
-    """How often each value of each column is there; None of a column of too many."""
-    return {column.name: _counted(column) for column in rows}
+def counted(rows: pl.DataFrame, at: pl.Series) -> Values:
+    """How often each value of each column is in the rows `at`; None of too many."""
+    return {column.name: _counted(column, at) for column in rows}
 
 
 def added(parts: Iterable[Values]) -> Values:
@@ -73,9 +74,7 @@ def segments(
         if counts and sample.height
         for value, rows, every, usual in _unusual(counts, sample[column])
     ]
-    return sorted(found, key=lambda each: (-_excess(each), each.column, each.value))[
-        :SHOWN
-    ]
+    return sorted(found, key=attrgetter("rank"))[:SHOWN]
 
 
 def _unusual(
@@ -108,15 +107,11 @@ def interval(hits: int, of: int) -> tuple[float, float]:
     return middle - reach, middle + reach
 
 
-def _excess(segment: Segment) -> float:
-    """How many rows more there are than usual."""
-    return segment.rows * (1 - segment.base / segment.share)
-
-
-def _counted(column: pl.Series) -> Counter[str] | None:
-    if column.head(FIRST).n_unique() > MOST_VALUES:
+def _counted(column: pl.Series, at: pl.Series) -> Counter[str] | None:
+    if column.gather(at.head(FIRST)).n_unique() > MOST_VALUES:
         return None
-    return _few(Counter(dict(column.value_counts(name="\0rows").iter_rows())))
+    values = column.gather(at).value_counts(name="\0rows")
+    return _few(Counter(dict(values.iter_rows())))
 
 
 def _few(counts: Counter[str]) -> Counter[str] | None:

@@ -1,14 +1,16 @@
 """Control totals: exact sums of the columns that are amounts. Pure.
 
-A column is one of amounts if in every row that differs, missing and extra ones
-included, it is a number or blank, and somewhere a number. A blank counts as absent.
-Numbers that are names of things are no amounts: codes with zeros before their digits
-(`007`), and columns of whole numbers that are all as wide as each other on one side,
-with eight digits or more, as identifiers and dates are. No amount is longer than
-`LONGEST`. Key columns have no totals.
+A column is one of amounts if every cell that differs, in missing and extra rows too,
+is a number or blank, and some is a number; and if so is every cell in the samples of
+all rows, or of small files in all. A blank counts as absent. Numbers that are names of
+things are no amounts: codes with zeros before their digits (`007`), and columns of
+whole numbers that are all as wide as each other on one side, with eight digits or more,
+as identifiers and dates are. No amount is longer than `LONGEST`. Key columns have no
+totals.
 
-Sums are of integers of 128 bits where they fit, and else of Decimals in a context that
-refuses to round. They are sums of parts, so groups of rows are added up in any order.
+Cells that are equal say nothing of by how much a column changed, so they are not added
+up. Sums are of integers of 128 bits where they fit, and else of Decimals in a context
+that refuses to round. They are sums of parts, so groups are added up in any order.
 """
 
 from __future__ import annotations
@@ -16,25 +18,20 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from recon_engine.model import EXACT, Total
-from recon_engine.rules import (
-    DIGIT,
-    INTEGER_DIGITS,
-    NORMAL,
-    Number,
-    integers,
-)
+from recon_engine.rules import INTEGER_DIGITS, NORMAL, Number, integers
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-AMOUNT: Final = r"^[+-]?(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)?(?:\.[0-9]*)?$"
+WHOLE: Final = "(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)"
+AMOUNT: Final = rf"^(?:[+-]?(?:{WHOLE}(?:\.[0-9]*)?|\.[0-9]+))?$"
 WIDTH_OF_NAMES: Final = 8
 FIRST: Final = 256
 FEW: Final = 1_000
@@ -42,26 +39,23 @@ LONGEST: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
-    """The sum of some cells of a column.
+class Form:
+    """How some cells are written.
 
-    `amounts`: whether all can be added up; `widths`: the least and the most characters
-    of its numbers, `whole`: whether none has a fraction.
+    `amounts`: whether each is one or blank; `widths`: the least and the most characters
+    of the numbers, if there are any, `whole`: whether none has a fraction.
     """
 
-    value: Decimal = Decimal(0)
     amounts: bool = True
     widths: tuple[int, int] | None = None
     whole: bool = True
 
-    def __add__(self, other: Sum) -> Sum:
+    def __add__(self, other: Form) -> Form:
         """Of the cells of both."""
         if not (self.amounts and other.amounts):
             return NO_AMOUNTS
         widths = [each for each in (self.widths, other.widths) if each]
-        return Sum(
-            EXACT.add(self.value, other.value),
-            amounts=True,
+        return Form(
             widths=(min(w for w, _ in widths), max(w for _, w in widths))
             if widths
             else None,
@@ -77,96 +71,136 @@ class Sum:
         return least == most >= WIDTH_OF_NAMES
 
 
-NO_AMOUNTS: Final = Sum(amounts=False)
-NOTHING: Final = Sum()
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """The sum of some cells of a column; of no meaning if they are no amounts."""
+
+    value: Decimal
+    form: Form
+
+    def __add__(self, other: Sum) -> Sum:
+        """Of the cells of both."""
+        return Sum(EXACT.add(self.value, other.value), self.form + other.form)
+
+
+NO_AMOUNTS: Final = Form(amounts=False)
+BLANK: Final = Form()
+NOTHING: Final = Sum(Decimal(0), BLANK)
 Sums = tuple[Sum, Sum]
+NO_CELLS: Final[Sums] = (NOTHING, NOTHING)
 
 
-def summed(cells: pl.Series) -> Sum:
-    """The sum of cells."""
-    if not _are_amounts(cells.head(FIRST).unique().str.strip_chars()):
-        return NO_AMOUNTS
-    texts, rows = _distinct(cells)
-    texts = texts.str.strip_chars()
-    given = texts != ""
-    if not given.any():
-        return NOTHING
-    if not _are_amounts(texts):
-        return NO_AMOUNTS
-    if not given.all():
-        texts, rows = texts.filter(given), rows.filter(given)
-    sizes = texts.str.len_bytes()
-    if int(sizes.max()) > LONGEST:  # type: ignore[arg-type]
-        return NO_AMOUNTS
-    return Sum(
-        _exact_sum(texts, rows),
-        amounts=True,
-        widths=(sizes.min(), sizes.max()),  # type: ignore[arg-type]
-        whole=not texts.str.contains(".", literal=True).any(),
+def of_changes(changes: pl.DataFrame) -> Sums:
+    """The sums of both sides of the `changes` that `patterns` has of a column."""
+    written = forms(changes.select("old", "new"))
+    old, new = (
+        _summed(changes[side], changes["rows"], form) for side, form in written.items()
     )
+    return old, new
 
 
 def of_pairs(old: pl.Series, new: pl.Series) -> Sums:
-    """The sums of both sides of some pairs."""
-    # Most cells of a pair that differs are the same: they are added up once.
-    differs = old != new
-    same = summed(old.filter(~differs))
-    if not (same.amounts and differs.any()):
-        return same, same
-    return same + summed(old.filter(differs)), same + summed(new.filter(differs))
+    """The sums of the cells of both sides."""
+    pairs = pl.DataFrame({"old": old, "new": new})
+    return of_changes(pairs.with_columns(rows=pl.lit(1)))
+
+
+def of_rows(rows: pl.DataFrame) -> dict[str, Sum]:
+    """The sum of each column."""
+    found = {}
+    for name, form in forms(rows).items():
+        cells = rows[name] if form.widths else rows[name].clear()
+        counted = cells.alias("text").value_counts(name="rows")
+        found[name] = _summed(counted["text"], counted["rows"], form)
+    return found
+
+
+def forms(cells: pl.DataFrame) -> dict[str, Form]:
+    """How the cells of each column are written."""
+    able = cells.select(pl.all().str.strip_chars())
+    # The first rows tell of most columns that they are none of amounts.
+    for rows in (FIRST, able.height):
+        amounts = _each(able.head(rows), pl.all().str.contains(AMOUNT).all())
+        able = able.select(name for name, yes in amounts.items() if yes)
+    sizes = able.select(pl.all().str.len_bytes())
+    given = sizes.select(pl.when(pl.all() > 0).then(pl.all()))
+    least, most = _each(given, pl.all().min()), _each(given, pl.all().max())
+    point = _each(able, pl.all().str.contains(".", literal=True).any())
+    known = {
+        name: _form(least[name], most[name], whole=not point[name])
+        for name in able.columns
+    }
+    return {name: known.get(name, NO_AMOUNTS) for name in cells.columns}
+
+
+def both(sums: Sums, others: Sums) -> Sums:
+    """The sums of two groups of pairs."""
+    (old, new), (o, n) = sums, others
+    return old + o, new + n
 
 
 def added(parts: Iterable[Mapping[str, Sums]]) -> dict[str, Sums]:
     """The sums of several groups of pairs, column by column."""
     result: dict[str, Sums] = {}
     for part in parts:
-        for column, (old, new) in part.items():
-            o, n = result.get(column, (NOTHING, NOTHING))
-            result[column] = o + old, n + new
+        for column, sums in part.items():
+            result[column] = both(result.get(column, NO_CELLS), sums)
     return result
 
 
 def total(
-    column: str, pairs: Sums, missing: pl.Series, extra: pl.Series
+    column: str, changed: Sums, lone: Sums, samples: tuple[Form, Form]
 ) -> Total | None:
-    """The totals of a column over everything that differs, if it is one of amounts."""
-    old, new = pairs
-    if not (old.amounts and new.amounts):
-        return None
-    gone, come = summed(missing), summed(extra)
-    sides = old + gone, new + come
+    """The totals of a column over everything that differs, if it is one of amounts.
+
+    `changed`: the sums of its cells that differ in pairs; `lone`: of its cells in
+    missing and in extra rows; `samples`: of rows of all kinds, of OLD and NEW.
+    """
+    sums = (*changed, *lone)
+    sides = [
+        pairs.form + others.form + sample
+        for pairs, others, sample in zip(changed, lone, samples, strict=True)
+    ]
     if not all(side.amounts and not side.are_names for side in sides):
         return None
-    if all(side.widths is None for side in sides):
+    if all(each.form.widths is None for each in sums):
         return None
-    return Total(column, old.value, new.value, gone.value, come.value)
+    return Total(column, *(each.value for each in sums))
 
 
-def _are_amounts(texts: pl.Series) -> bool:
-    """Whether all are amounts, or blank."""
-    number = texts.str.contains(AMOUNT) & texts.str.contains(DIGIT)
-    return bool((number | (texts == "")).all())
+def _each(cells: pl.DataFrame, query: pl.Expr) -> dict[str, Any]:
+    """The answers of all columns: one query costs little more than a column's own."""
+    return cells.select(query).row(0, named=True) if cells.width else {}
 
 
-def _distinct(cells: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Texts, and how many cells each is for; grouped where that is worth it."""
-    if cells.head(FIRST).n_unique() > FIRST // 2:
-        return cells, pl.repeat(1, len(cells), eager=True)
-    counted = cells.alias("text").value_counts(name="rows")
-    return counted["text"], counted["rows"]
+def _form(least: int | None, most: int | None, *, whole: bool) -> Form:
+    if least is None or most is None:
+        return BLANK
+    return NO_AMOUNTS if most > LONGEST else Form(widths=(least, most), whole=whole)
 
 
-def _exact_sum(texts: pl.Series, rows: pl.Series) -> Decimal:
-    """The sum of amounts, each so many times, with as many places as are written."""
+def _summed(texts: pl.Series, rows: pl.Series, form: Form) -> Sum:
+    """The sum of texts that are so written, each of which is in so many rows."""
+    if form.widths is None:
+        return Sum(Decimal(0), form)
+    texts = texts.str.strip_chars()
+    given = texts != ""
+    if not given.all():
+        texts, rows = texts.filter(given), rows.filter(given)
+    return Sum(_exact_sum(texts, rows, max(form.widths)), form)
+
+
+def _exact_sum(texts: pl.Series, rows: pl.Series, longest: int) -> Decimal:
+    """With as many places as are written."""
     if len(texts) <= FEW:
         return _sum_of_decimals(texts, rows)
-    whole = texts.str.find(".", literal=True)
-    shift = int((texts.str.len_bytes() - whole).max() or 1) - 1  # type: ignore[arg-type]
-    cells = pl.DataFrame({"text": texts, "rows": rows})
-    if int(texts.str.len_bytes().max()) + shift + len(str(rows.sum())) > INTEGER_DIGITS:  # type: ignore[arg-type]
+    point = texts.str.find(".", literal=True)
+    shift = int((texts.str.len_bytes() - point).max() or 1) - 1  # type: ignore[arg-type]
+    if longest + shift + len(str(rows.sum())) > INTEGER_DIGITS:
         return _sum_of_decimals(texts, rows)
     number = Number().normal(pl.col("text")).str.strip_prefix(NORMAL)
     scaled = integers(number, shift) * pl.col("rows").cast(pl.Int128)
+    cells = pl.DataFrame({"text": texts, "rows": rows})
     return EXACT.scaleb(Decimal(cells.select(scaled.sum()).item()), -shift)
 
 
