@@ -340,7 +340,9 @@ def check_settings(report: Report, task: Task, client: Any) -> None:
     document = json.loads(out)
     assert [gate["passed"] for gate in document["gates"]] == [True, True]
     assert document["counts"]["mismatched_rows"] == 1
-    counted = document["run"]["breaks"]["counts"]
+    counts = document["run"]["breaks"]["counts"]
+    became = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+    assert counts["changed"] == 1, counts
     keys = [
         entry["Key"]
         for entry in client.list_objects_v2(Bucket="claims", Prefix="recon/")[
@@ -353,7 +355,7 @@ def check_settings(report: Report, task: Task, client: Any) -> None:
     assert "10.75" not in page
     report.saw(
         "an image with `recon.toml`, gzip, masks",
-        f"exit 0, gates pass; breaks {counted}; {len(keys)} artifacts, one of them"
+        f"exit 0, gates pass; breaks: {became}; {len(keys)} artifacts, one of them"
         f" `report.html` of {len(page) >> 10} KiB",
     )
     for command in ("breaks", "history"):
