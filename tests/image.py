@@ -334,6 +334,9 @@ def check_run(report: Report, task: Task, server: TlsPostgres, client: Any) -> N
 
 def check_settings(report: Report, task: Task, client: Any) -> None:
     """Another day: a configuration in the image, breaks, pages of stored runs."""
+    code, out, err = task.run("doctor", *PLACES[:8], "--format", "json")
+    assert code == 0, out + err
+    assert {"check": "masks", "state": "ok"}.items() <= json.loads(out)[-1].items()
     deliver(client, "10.75", "NOTE", more="cut\n")
     code, out, err = task.run(*PLACES)
     assert code == 0, out + err
