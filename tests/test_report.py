@@ -33,6 +33,7 @@ from recon_engine.model import (
     Suppression,
     SuppressionState,
 )
+from recon_engine.page import visible
 from recon_engine.repeat import command
 
 
@@ -172,6 +173,26 @@ def test_what_cells_keys_and_headers_say_is_text(tmp_path: Path) -> None:
     assert found["keyColumns"] == [["k" + HOSTILE[0]]]
     assert "&lt;img" in named._repr_html_()
     assert "<img" not in named._repr_html_()
+
+
+def of_breaks(text: str) -> str:
+    """The section of two breaks that say it."""
+    said = ("number", "new", date(2026, 11, 23), 0, 1)
+    oldest = (
+        report.Break(text, text, *said, text, text),
+        report.Break(text, None, "missing", *said[1:], None, None),
+    )
+    facts = report.Facts(breaks=report.Breaks("new 2", 2, oldest))
+    page = report.page(pair(["a"], ["b"]), facts)
+    [section] = re.findall(r'<section[^>]*"breaks">.*?</section>', page, re.DOTALL)
+    return str(section)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_breaks_say_is_text(text: str) -> None:
+    section = of_breaks(text)
+    assert Outline(section).tags == Outline(of_breaks("x")).tags
+    assert words(section).count(" ".join(visible(text).split())) == 5
 
 
 def test_the_island_has_every_sampled_cell(claims: Reconciliation) -> None:
