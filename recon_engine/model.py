@@ -225,6 +225,11 @@ class Segment:
         """How many times as frequent it is there as everywhere."""
         return self.share / self.base
 
+    @property
+    def rank(self) -> tuple[float, str, str]:
+        """The more rows than usual, the earlier; of equal ones by content."""
+        return self.rows * (self.base / self.share - 1), self.column, self.value
+
 
 class HintKind(StrEnum):
     """What a hint would do: relax a column or a key, rename, or take another key."""

@@ -332,6 +332,8 @@ class Reconciliation:
                 "",
                 *(f"- {advice(hint, _said, _code)}" for hint in self.hints[:SHOWN]),
             ]
+        if self.remainder():
+            lines += ["", f"Left by all hints: {self.remainder()}"]
         return "\n".join(lines).rstrip() + "\n"
 
     def examples(self) -> dict[str, tuple[str, str]]:
@@ -350,8 +352,8 @@ class Reconciliation:
         if self.agrees:
             return f"AGREE: {self.counts.matched:,} rows are the same on both sides"
         if not self.passes:
-            return f"DIFFER: {self._differences()}"
-        return f"PASS: {self._differences()}; {self._why_it_passes()}"
+            return f"DIFFER: {self.differences()}"
+        return f"PASS: {self.differences()}; {self._why_it_passes()}"
 
     def _why_it_passes(self) -> str:
         if not self.gates:
@@ -360,7 +362,8 @@ class Reconciliation:
             return f"the gate {self.gates[0].gate} passes"
         return f"all {len(self.gates):,} gates pass"
 
-    def _differences(self) -> str:
+    def differences(self) -> str:
+        """What differs, suppressed or not: `3 of 5 matched rows differ, 2 missing`."""
         n = self.counts
         facts = (
             (n.mismatched_rows, f"of {n.matched:,} matched rows differ"),
@@ -399,6 +402,30 @@ class Reconciliation:
         return (
             f"{share} of the {total:,} differing cells are the same value written"
             f" another way; {other:,} {carry} another value"
+        )
+
+    def remainder(self) -> str:
+        """What no hint settles: `2 of 641 differing cells · 0 of 40 missing rows`.
+
+        Empty without hints that settle some. Cells of rows that only a hint pairs are
+        not known yet.
+        """
+        settled = {
+            kind: [h.count for h in self.hints if h.kind is kind] for kind in HintKind
+        }
+        cells = sum(settled[HintKind.RULE])
+        # Rules of the key add up; each key that could be dropped is another way.
+        pairs = max(sum(settled[HintKind.KEY_RULE]), *settled[HintKind.DROP_KEY], 0)
+        n = self.counts
+        facts = (
+            (cells, n.mismatched_cells, "differing cells"),
+            (pairs, n.missing, "missing rows"),
+            (pairs, n.extra, "extra rows"),
+        )
+        return " · ".join(
+            f"{whole - part:,} of {whole:,} {what}"
+            for part, whole, what in facts
+            if part
         )
 
     def to_html(self, path: str | Path | None = None) -> str:

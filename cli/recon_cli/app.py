@@ -146,6 +146,7 @@ def keys(
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
     encoding: o.Encoding = "utf-8",
+    memory_budget: o.MemoryBudget = None,
     form: o.OutputFormat = Format.TABLE,
     config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
     dataset: o.DatasetOfConfig = None,  # noqa: ARG001
@@ -165,10 +166,16 @@ def keys(
             delimiter=delimiter.replace("\\t", "\t"),
             encodings=parse_encodings(encoding),
         )
+        budget = _budget(memory_budget)
         with session.watching(logged=False) as progress:
             found = on_worker(
                 lambda stop: proposed(
-                    old, new, settings, stop.watching(progress), most_columns=most
+                    old,
+                    new,
+                    settings,
+                    stop.watching(progress),
+                    most_columns=most,
+                    budget=budget,
                 )
             )
         render.proposals(found, form)

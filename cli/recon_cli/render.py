@@ -18,7 +18,6 @@ import typer
 from recon_cli.options import Format
 from recon_cli.session import console
 from recon_engine.errors import ConfigError
-from recon_engine.model import Tracking
 
 
 if TYPE_CHECKING:
@@ -272,10 +271,12 @@ def rows(
 
 def breaks(found: Listing, form: Format) -> None:
     """Breaks on stdout; on stderr what they are."""
+    from recon_engine.breaks import UNCHANGED
+
     rows(found.names, found.rows, form)
     shown = f"{len(found.rows):,} of {found.total:,} breaks, as of {found.as_of}"
-    if found.tracking is not Tracking.TRACKED:
-        shown += "; the last run did not change them: " + found.tracking
+    if found.tracking in UNCHANGED:
+        shown += f"; the last run did not change them: {UNCHANGED[found.tracking]}"
     typer.echo(shown, err=True)
 
 

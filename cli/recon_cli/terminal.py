@@ -172,6 +172,8 @@ def _hints(result: Reconciliation) -> Iterator[Text]:
     if len(result.hints) > HINTS:
         more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)
+    if result.remainder():
+        yield Text(f"left: {result.remainder()}")
 
 
 def _totals(result: Reconciliation) -> Iterator[Text]:
