@@ -373,6 +373,20 @@ def test_sections_are_there_only_with_something_to_say(
     assert f'<h2 id="{section}">' not in report.page(pair(["a"], ["a"]))
 
 
+def test_what_no_hint_settles_is_told(claims: Reconciliation) -> None:
+    assert claims.remainder()
+    said = words(report.page(claims))
+    assert f"Left by all of them: {claims.remainder()}" in said
+
+
+def test_a_change_that_happened_once_does_not_repeat() -> None:
+    text = report.page(pair(["5.0", "5.0", "7.0"], ["5", "5", "8"]))
+    [section] = re.findall(r'<h2 id="patterns">.*?</section>', text, re.DOTALL)
+    assert "5.0 → 5 number format 2" in words(section)
+    assert "7.0" not in section
+    assert 'id="patterns"' not in report.page(pair(["a"], ["b"]))
+
+
 def test_the_accounting_is_shown_as_arithmetic(claims: Reconciliation) -> None:
     n, text = claims.counts, report.page(claims)
     assert f"{claims.old.rows:,} = {n.matched:,} + {n.missing:,}" in text
