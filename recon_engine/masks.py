@@ -156,7 +156,7 @@ def _sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow, ...
 
 def _frames(frames: Frames, masks: Masks) -> Frames:
     return Frames(
-        mismatches=_cells(frames.mismatches, masks),
+        mismatches=_cells(frames.mismatches.collect(), masks).lazy(),
         missing=_sorted(masks.rows(frames.missing)),
         extra=_sorted(masks.rows(frames.extra)),
         duplicates_old=_repeats(frames.duplicates_old, masks),

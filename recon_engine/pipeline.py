@@ -229,7 +229,10 @@ class _Attempt:
             results=True,
         )
         return Facts(
-            dataset=self.config.dataset, options=self.config.options, past=past
+            dataset=self.config.dataset,
+            options=self.config.options,
+            past=past,
+            files="",
         )
 
     def publish(

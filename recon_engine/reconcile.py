@@ -541,15 +541,18 @@ class _Answer:
             for pair, key in zip(pairs, keys, strict=True)
         )
 
-    def mismatches(self) -> pl.DataFrame:
+    def mismatches(self) -> pl.LazyFrame:
         """Every differing cell, by key and column."""
-        cells = self.found.cells
-        names = pl.Series("column", self.names, pl.String)
-        named = self.key_named(self.found.keys.to_struct("key").to_frame())
-        return cells.select(
-            named["key"].gather(cells["pair"]),
-            names.gather(cells["column"]),
-            "old",
-            "new",
-            "kind",
-        ).sort("key", "column", "old", "new")
+        names = pl.lit(pl.Series(self.names, dtype=pl.String))
+        keys = self.key_named(self.found.keys.to_struct("key").to_frame())
+        return (
+            self.found.cells.lazy()
+            .select(
+                pl.lit(keys["key"]).gather(pl.col("pair")),
+                names.gather(pl.col("column")).alias("column"),
+                "old",
+                "new",
+                "kind",
+            )
+            .sort("key", "column", "old", "new")
+        )

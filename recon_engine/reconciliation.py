@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Final, Literal
 import polars as pl
 
 from recon_engine.errors import InternalError
-from recon_engine.kinds import KINDS
+from recon_engine.kinds import KINDS, REWRITTEN
 from recon_engine.model import HintKind
 from recon_engine.suppressions import left
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from recon_engine.model import (
         Cell,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         GateResult,
         Hint,
         Left,
+        Pattern,
         Patterns,
         Segment,
         Side,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 Verdict = Literal["agree", "differ", "gates_failed"]
 
 SHOWN: Final = 8
+MARKUP: Final = re.compile(r"[\\`*<\[&~]")
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -72,9 +75,12 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The differences in full, as frames of strings in an order of their content."""
+    """The differences in full, as frames of strings in an order of their content.
 
-    mismatches: pl.DataFrame
+    The cells are put in order when they are asked for, since that may take a while.
+    """
+
+    mismatches: pl.LazyFrame
     missing: pl.DataFrame
     extra: pl.DataFrame
     duplicates_old: pl.DataFrame
@@ -233,7 +239,7 @@ class Reconciliation:
 
     def mismatches(self) -> pl.DataFrame:
         """Each mismatched cell: `key` (a struct), `column`, `old`, `new`, `kind`."""
-        return self.frames.mismatches
+        return self.frames.mismatches.collect()
 
     def missing(self) -> pl.DataFrame:
         """The rows in OLD only, whole, in the columns of OLD.
@@ -300,42 +306,43 @@ class Reconciliation:
 
     def to_markdown(self) -> str:
         """The verdict, row accounting, differing columns and hints: no cell's value."""
-        lines = [f"**{self.headline()}**", "", self.accounting(), ""]
+        lines = [f"**{_said(self.headline())}**", "", self.accounting(), ""]
+        if self.counts.mismatched_cells:
+            lines += [self.rewriting(), ""]
         if self.gates:
             lines += ["| gate | | |", "|---|---|---|"]
             lines += [
-                f"| `{_escaped(each.gate)}` | {'pass' if each.passed else '**fail**'} "
-                f"| {_escaped(each.text)} |"
-                for each in self.gates
+                _row(
+                    _code(gate.gate),
+                    "pass" if gate.passed else "**fail**",
+                    _said(gate.text),
+                )
+                for gate in self.gates
             ]
             lines.append("")
         differing = [c for c in self.by_column if c.mismatched]
         if differing:
             lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
             lines += [
-                f"| `{_escaped(c.name)}` | {c.mismatched:,} | {kinds_text(c)} |"
+                _row(_code(c.name), f"{c.mismatched:,}", kinds_text(c))
                 for c in sorted(differing, key=lambda c: (-c.mismatched, c.name))
             ]
         if self.hints:
             lines += [
                 "",
-                *(f"- {_escaped(advice(hint))}" for hint in self.hints[:SHOWN]),
+                *(f"- {advice(hint, _said, _code)}" for hint in self.hints[:SHOWN]),
             ]
         if self.remainder():
             lines += ["", f"Left by all hints: {self.remainder()}"]
         return "\n".join(lines).rstrip() + "\n"
 
     def examples(self) -> dict[str, tuple[str, str]]:
-        """For each differing column an old and a new value of its commonest kind."""
-        first = (
-            self.frames.mismatches.lazy()
-            .group_by("column", "kind", maintain_order=True)
-            .agg(pl.len(), pl.col("old", "new").first())
-            .sort("len", descending=True, maintain_order=True)
-            .unique("column", keep="first", maintain_order=True)
-            .collect()
-        )
-        return {row["column"]: (row["old"], row["new"]) for row in first.to_dicts()}
+        """The commonest change of each differing column, of its commonest kind."""
+        kinds = {each.name: each.kinds for each in self.by_column}
+        return {
+            each.column: _commonest(each.top, kinds[each.column])
+            for each in self.patterns
+        }
 
     def headline(self) -> str:
         """The verdict in one sentence: of failures, the first."""
@@ -379,6 +386,22 @@ class Reconciliation:
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
             f"{_rejected(self.new)}"
             + (f" · {tolerated:,} cells are equal by a rule" if tolerated else "")
+        )
+
+    @property
+    def rewritten_cells(self) -> int:
+        """How many of the differing cells are the same value written another way."""
+        kinds = (item for column in self.by_column for item in column.kinds.items())
+        return sum(count for kind, count in kinds if kind in REWRITTEN)
+
+    def rewriting(self) -> str:
+        """How many of the differing cells say the same: there have to be some."""
+        total, same = self.counts.mismatched_cells, self.rewritten_cells
+        share, other = percent(same, total) if same else "None", total - same
+        carry = "cell carries" if other == 1 else "cells carry"
+        return (
+            f"{share} of the {total:,} differing cells are the same value written"
+            f" another way; {other:,} {carry} another value"
         )
 
     def remainder(self) -> str:
@@ -442,6 +465,12 @@ def key_text(values: Sequence[str]) -> str:
     return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
 
 
+def _commonest(changes: Sequence[Pattern], kinds: Mapping[str, int]) -> tuple[str, str]:
+    kind = max(kinds, key=lambda each: kinds[each], default=None)
+    shown = next((each for each in changes if each.kind == kind), changes[0])
+    return shown.old, shown.new
+
+
 def kinds_text(column: Column) -> str:
     """The kinds of a column's differences by share: `case 70%, text 30%`."""
     shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
@@ -451,8 +480,10 @@ def kinds_text(column: Column) -> str:
     )
 
 
-def advice(hint: Hint) -> str:
-    """A hint as one line: what is, the flag, and what that does."""
+def advice(
+    hint: Hint, said: Callable[[str], str] = str, code: Callable[[str], str] = str
+) -> str:
+    """A hint as one line: what is, the flag, and what that does; in some markup."""
     does = {
         HintKind.RULE: f"removes {hint.count:,}",
         HintKind.KEY_RULE: f"pairs {hint.count:,}",
@@ -460,7 +491,7 @@ def advice(hint: Hint) -> str:
         HintKind.RENAME: "compares them",
         HintKind.UNIQUE_KEY: "is that key",
     }
-    return f"{hint.text}; {hint.flag} {does[hint.kind]}"
+    return f"{said(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
 
 
 def percent(part: int, whole: int) -> str:
@@ -483,5 +514,22 @@ def _rejected(side: Side) -> str:
     return f" + {side.rejected:,} rejected" if side.rejected else ""
 
 
-def _escaped(name: str) -> str:
-    return name.replace("|", "\\|")
+def _code(text: str) -> str:
+    """A code span of Markdown that shows a text, whatever it holds."""
+    shown = _printable(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    space = " " * (len(fence) > 1)
+    return f"{fence}{space}{shown}{space}{fence}"
+
+
+def _said(text: str) -> str:
+    """A text in Markdown that is only text."""
+    return MARKUP.sub(r"\\\g<0>", _printable(text))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
