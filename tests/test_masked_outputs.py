@@ -154,7 +154,7 @@ def test_masked_values_are_in_no_output(site: FolderSite, tmp_path: Path) -> Non
         unheard(*told.values(), marker=marker)
     assert "hmac:" in told["run table"]
     assert "…Y-s0" in told["segments.csv"]
-    assert "PAID has no sum: masked" in told["-o xml"]
+    assert "PAID has no sum: it is masked" in told["-o xml"]
     assert CELL in str(site.rows("SELECT * FROM stage.claims_old"))
 
 
