@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from recon_engine.model import SIDES
 
@@ -67,11 +66,9 @@ class InMemory:
     def bucket(self, at: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
         """All of it, held here no longer."""
         columns = {name: self._columns.pop(name)[: self._rows] for name in DIGESTS}
-        # By way of Arrow, which copies nothing.
-        frame = pl.DataFrame(
-            {name: pl.Series(pa.array(columns[name])) for name in columns}
+        return pl.DataFrame(columns).with_columns(
+            number=pl.int_range(pl.len(), dtype=pl.UInt32)
         )
-        return frame.with_columns(number=pl.int_range(pl.len(), dtype=pl.UInt32))
 
 
 class OnDisk:
