@@ -525,7 +525,7 @@ def _options(
         keys=session.names(keys, "RECON_KEYS") or filed.get("keys", ()),
         ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
         renames={**filed.get("map", {}), **session.mapping(rename)},
-        rules={**filed.get("rules", {}), **session.rules(rule)},
+        rules=session.rules(rule, filed.get("rules", {})),
         masks={**filed.get("masks", {}), **session.masks(mask)},
         gates=session.gates(gate) or filed.get("gates", ()),
         suppressions=filed.get("suppressions", ()),
