@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from recon_engine.border import only_ours
 from recon_engine.config import (
+    EngineName,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -18,7 +19,7 @@ from recon_engine.config import (
 )
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
-from recon_engine.header import open_input
+from recon_engine.header import Header, open_input
 from recon_engine.memory import Budget, parse_budget
 from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from recon_engine.digest import Unread
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.sources import Source
 
 
 Policy = TypeVar("Policy", bound=StrEnum)
@@ -58,6 +60,7 @@ def diff(
     max_field_bytes: int = LIMITS.field_bytes,
     max_field_lines: int = LIMITS.field_lines,
     max_ratio: int = LIMITS.ratio,
+    engine: str = "local",
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
@@ -67,7 +70,8 @@ def diff(
     equal: `{"PAID": "decimal", "*": "trim"}`. `encoding`, such as "cp1252", is of
     both files, "cp1252:utf-8" of one each. `memory_budget`, such as "2GiB", is 60% of
     what there is by default. `max_ratio`: how many times its size a compressed file
-    may unpack to. Raises a ReconError, which says what, where, why and how to mend it.
+    may unpack to. `engine`: "spark" does it on a cluster (docs/spark.md). Raises a
+    ReconError, which says what, where, why and how to mend it.
     """
     options = Options(
         keys=_names(keys),
@@ -83,7 +87,8 @@ def diff(
     )
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
-    return compare(old, new, options, budget=budget, limits=limits)
+    where = _policy(EngineName, engine)
+    return compare(old, new, options, budget=budget, limits=limits, engine=where)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -107,15 +112,61 @@ def compare(
     *,
     budget: Budget | None = None,
     limits: Limits = LIMITS,
+    engine: EngineName = EngineName.LOCAL,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
     with ExitStack() as stack:
+        if engine is EngineName.SPARK:
+            return _on_spark(old, new, options, limits, stack, progress)
         left, right = in_order(
             lambda side: _unread(*side, options, limits, stack, progress),
             zip((old, new), SIDES, strict=True),
         )
         reading = read(left, right, options, progress, budget=budget)
         return reconcile(stack.enter_context(reading), progress)
+
+
+def _on_spark(
+    old: object,
+    new: object,
+    options: Options,
+    limits: Limits,
+    stack: ExitStack,
+    progress: Progress,
+) -> Reconciliation:
+    """Inputs stay where they are; each task reads its own part of them."""
+    from recon_engine import spark
+
+    found = [
+        _input(source, name, options, limits, stack, progress)
+        for source, name in zip((old, new), SIDES, strict=True)
+    ]
+    (left, left_source), (right, right_source) = found
+    return spark.compare((left, right), (left_source, right_source), options, progress)
+
+
+def _input(
+    source: object,
+    name: str,
+    options: Options,
+    limits: Limits,
+    stack: ExitStack,
+    progress: Progress,
+) -> tuple[Header, Source]:
+    """A header, and what any machine can read the rows from."""
+    from recon_engine.sources import LocalSource, ObjectSource
+
+    uri = str(source)
+    if uri.startswith("s3:") and is_text(uri, options.encoding_of(name)):
+        found = ObjectSource.of(uri)
+        return found.header(name, options, limits), found
+    unread = _unread(source, name, options, limits, stack, progress)
+    if not isinstance(unread, Header):
+        raise ConfigError(
+            f"{name} is a frame in memory, and the engine is spark",
+            help="give files, or leave frames to the local engine",
+        )
+    return unread, LocalSource.of(unread)
 
 
 def _unread(

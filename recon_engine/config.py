@@ -46,6 +46,13 @@ class OnBadRow(StrEnum):
     QUARANTINE = "quarantine"
 
 
+class EngineName(StrEnum):
+    """`local`: this machine; `spark`: the same kernel on the tasks of a cluster."""
+
+    LOCAL = "local"
+    SPARK = "spark"
+
+
 class Encoding(StrEnum):
     """What a file may be written in. `utf-16` has a byte order mark that decides."""
 

@@ -30,6 +30,7 @@ from recon_engine.header import Header
 from recon_engine.memory import Budget, default_budget, peak_rss_bytes
 from recon_engine.model import SIDES, Column, Counts, Side, Signature
 from recon_engine.parallel import in_order
+from recon_engine.partial import partial
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
 from recon_engine.version import __version__
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from recon_engine.buckets import Buckets
     from recon_engine.csvfile import Rows
     from recon_engine.digest import Names, Strategy, Table, Unread
+    from recon_engine.partial import Partial, Repeats
 
 
 GROUP_CELLS: Final = 1 << 21
@@ -177,18 +179,36 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
 
     Raises DuplicateKeys (policy `fail`) and OutOfBudget.
     """
-    rests = [_rest(reading.digests, at) for at in range(reading.buckets)]
+    rests = [
+        rest(*(side.bucket(at) for side in reading.digests))
+        for at in range(reading.buckets)
+    ]
     sides = tuple(map(_Side, reading.tables, reading.names))
     repeats = [_repeated_keys(at, side, rests) for at, side in enumerate(sides)]
-    _refuse_repeats(reading.tables, repeats, reading.options)
-    blanks = [side.blanks for side in reading.digests]
+    refuse_repeats(
+        reading, [(each.height, int(each["rows"].sum())) for each in repeats]
+    )
     rows = sum(table.rows for table in reading.tables)
     with progress.step("compare", total=rows) as advance:
         found = _compared(sides, rests, reading.budget)
         advance(rows)
+    identical = sum(each.identical for each in rests)
+    blanks = [side.blanks for side in reading.digests]
+    return assembled(reading, partial(found, identical, repeats), blanks)
+
+
+def assembled(
+    reading: Reading, found: Partial, blanks: Sequence[int]
+) -> Reconciliation:
+    """The result, whose laws are checked as it is made.
+
+    `found` of all buckets; `blanks`: in how many rows of a side the key has a blank.
+    """
     facts = [
         _facts(table, again, blank)
-        for table, again, blank in zip(reading.tables, repeats, blanks, strict=True)
+        for table, again, blank in zip(
+            reading.tables, found.repeats, blanks, strict=True
+        )
     ]
     engine = Engine(
         strategy=reading.strategy,
@@ -196,9 +216,7 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
         seconds=round(time.monotonic() - reading.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
     )
-    identical = sum(rest.identical for rest in rests)
-    answer = _Answer(reading, identical, found, repeats)
-    return answer.assembled(facts, engine)
+    return _Answer(reading, found).assembled(facts, engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,20 +230,9 @@ class _Side:
         """The rows that digests are of, in file order."""
         return self.table.take(digests["number"].to_numpy().astype(np.int64))
 
-    def cells(self, rows: Rows) -> pl.DataFrame:
-        """All their cells."""
-        # In one piece: rows are about to be gathered from it, column by column.
-        cells = rows.cells(self.names.all).collect().rechunk()
-        if cells.height != rows.rows:
-            raise InternalError(
-                f"{cells.height:,} rows were parsed where {rows.rows:,} were taken",
-                file=self.table.uri,
-            )
-        return cells
-
 
 @dataclass(frozen=True, slots=True)
-class _Rest:
+class Rest:
     """What digests leave to look at in a bucket; pairs are of OLD and NEW.
 
     `left`: the digests of the rows that are not identical; `suspects`: of those whose
@@ -237,14 +244,12 @@ class _Rest:
     suspects: tuple[pl.DataFrame, pl.DataFrame]
 
 
-def _rest(digests: Sequence[Buckets], at: int) -> _Rest:
-    """What is left to look at in one bucket."""
-    (old, old_suspects), (new, new_suspects) = in_order(
-        lambda side: _with_suspects(side.bucket(at)), digests
-    )
+def rest(old: pl.DataFrame, new: pl.DataFrame) -> Rest:
+    """What is left to look at in one bucket, by its digests."""
+    (old, old_suspects), (new, new_suspects) = in_order(_with_suspects, (old, new))
     repeats = not old_suspects.is_empty(), not new_suspects.is_empty()
-    rest = drop_identical(old, new, repeats=repeats)
-    return _Rest(rest.identical, (rest.old, rest.new), (old_suspects, new_suspects))
+    left = drop_identical(old, new, repeats=repeats)
+    return Rest(left.identical, (left.old, left.new), (old_suspects, new_suspects))
 
 
 def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -254,13 +259,13 @@ def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _compared(
-    sides: Sequence[_Side], rests: Sequence[_Rest], budget: Budget
+    sides: Sequence[_Side], rests: Sequence[Rest], budget: Budget
 ) -> Difference:
     """Compare what is left, in as many batches of buckets as the budget asks for."""
     differing = sum(
         int(left.height * side.table.row_bytes)
-        for rest in rests
-        for side, left in zip(sides, rest.left, strict=True)
+        for each in rests
+        for side, left in zip(sides, each.left, strict=True)
     )
     budget.check_result(differing)
     size = -(-len(rests) // budget.batches(differing))
@@ -269,30 +274,52 @@ def _compared(
     return merge(parts, sides[0].names.keys)
 
 
-def _differences(
-    sides: Sequence[_Side], batch: Sequence[_Rest]
-) -> Iterator[Difference]:
+def _differences(sides: Sequence[_Side], batch: Sequence[Rest]) -> Iterator[Difference]:
     """Groups of keys are compared one by one: what is parsed at once stays small."""
     left = [
         pl.concat(digests).sort("number")
-        for digests in zip(*(rest.left for rest in batch), strict=True)
+        for digests in zip(*(each.left for each in batch), strict=True)
     ]
-    cells = sum(digests.height for digests in left) * len(sides[0].names.all)
-    count = 1 + cells // GROUP_CELLS
     taken = list(
         in_order(lambda each: each[0].take(each[1]), zip(sides, left, strict=True))
     )
-    groups = [_groups(digests["key"], count) for digests in left]
-    names = sides[0].names
+    keys = [digests["key"] for digests in left]
+    return differences(taken, keys, [side.names for side in sides])
+
+
+def differences(
+    taken: Sequence[Rows], keys: Sequence[pl.Series], names: Sequence[Names]
+) -> Iterator[Difference]:
+    """Rows of both sides compared, group by group of the digests of their keys."""
+    cells = sum(rows.rows for rows in taken) * len(names[0].all)
+    count = 1 + cells // GROUP_CELLS
+    groups = [_groups(digests, count) for digests in keys]
 
     def compared(at: int) -> Difference:
         old, new = (
-            side.cells(rows.picked(group[at]))
-            for side, rows, group in zip(sides, taken, groups, strict=True)
+            cells_of(rows.picked(group[at]), each)
+            for rows, group, each in zip(taken, groups, names, strict=True)
         )
-        return diff(old, new, keys=names.keys, columns=names.columns, rules=names.rules)
+        return diff(
+            old,
+            new,
+            keys=names[0].keys,
+            columns=names[0].columns,
+            rules=names[0].rules,
+        )
 
     return in_order(compared, range(count))
+
+
+def cells_of(rows: Rows, names: Names) -> pl.DataFrame:
+    """All cells of some rows."""
+    # In one piece: rows are about to be gathered from it, column by column.
+    cells = rows.cells(names.all).collect().rechunk()
+    if cells.height != rows.rows:
+        raise InternalError(
+            f"{cells.height:,} rows were parsed where {rows.rows:,} were taken"
+        )
+    return cells
 
 
 def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
@@ -302,41 +329,45 @@ def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
     return np.split(order, np.searchsorted(place[order], np.arange(1, count)))
 
 
-def _repeated_keys(at: int, side: _Side, rests: Sequence[_Rest]) -> pl.DataFrame:
+def _repeated_keys(at: int, side: _Side, rests: Sequence[Rest]) -> pl.DataFrame:
     """The repeated keys, exactly: digests only say which rows to look at."""
     keys, rules = side.names.keys, side.names.rules
     found = [
-        repeated(side.cells(side.take(rest.suspects[at])).select(keys), keys, rules)
-        for rest in rests
+        repeated(
+            cells_of(side.take(each.suspects[at]), side.names).select(keys), keys, rules
+        )
+        for each in rests
     ]
     return pl.concat(found).sort("rows", "key", descending=[True, False])
 
 
-def _refuse_repeats(
-    tables: Sequence[Table], repeats: Sequence[pl.DataFrame], options: Options
-) -> None:
+def refuse_repeats(reading: Reading, repeats: Sequence[tuple[int, int]]) -> None:
+    """Raise DuplicateKeys where the policy is `fail`; of how many keys and rows."""
+    options = reading.options
     if options.on_duplicate_keys is OnDuplicateKeys.PAIR:
         return
-    for name, table, again in zip(("OLD", "NEW"), tables, repeats, strict=True):
-        if again.height:
+    for name, table, (keys, rows) in zip(
+        ("OLD", "NEW"), reading.tables, repeats, strict=True
+    ):
+        if keys:
             raise DuplicateKeys(
                 f"the key {', '.join(options.keys)} is not unique in {name}: "
-                f"{again.height:,} keys stand on {again['rows'].sum():,} rows",
+                f"{keys:,} keys stand on {rows:,} rows",
                 file=table.uri,
                 why="--on-duplicate-keys is fail",
                 help="add a column to the key, or --on-duplicate-keys pair",
             )
 
 
-def _facts(table: Table, repeats: pl.DataFrame, blank_keys: int) -> Side:
+def _facts(table: Table, repeats: Repeats, blank_keys: int) -> Side:
     return Side(
         uri=table.uri,
         rows=table.rows + table.rejects.count,
         sha256=table.sha256,
         bytes=table.bytes,
         rejected=table.rejects.count,
-        duplicate_key_rows=int(repeats["rows"].sum()),
-        duplicate_keys=repeats.height,
+        duplicate_key_rows=repeats.rows,
+        duplicate_keys=repeats.keys,
         blank_keys=blank_keys,
         dialect=table.dialect,
     )
@@ -347,9 +378,12 @@ class _Answer:
     """The kernel's findings on their way back under the names of the user."""
 
     reading: Reading
-    identical: int
-    found: Difference
-    repeats: Sequence[pl.DataFrame]
+    partial: Partial
+
+    @property
+    def found(self) -> Difference:
+        """What there is to show."""
+        return self.partial.shown
 
     @property
     def layout(self) -> Alignment:
@@ -359,20 +393,19 @@ class _Answer:
     def assembled(self, facts: Sequence[Side], engine: Engine) -> Reconciliation:
         """The result, whose laws are checked as it is made."""
         limit = self.reading.options.detail_limit
-        found = self.found
-        matched = self.identical + found.keys.height
-        mismatched = found.cells["pair"].n_unique()
+        whole, found = self.partial, self.found
+        matched = whole.identical + whole.matched
         return Reconciliation(
             keys=self.layout.keys,
             old=facts[0],
             new=facts[1],
             counts=Counts(
                 matched=matched,
-                missing=found.missing.height,
-                extra=found.extra.height,
-                identical=matched - mismatched,
-                mismatched_rows=mismatched,
-                mismatched_cells=found.cells.height,
+                missing=whole.missing,
+                extra=whole.extra,
+                identical=matched - whole.mismatched,
+                mismatched_rows=whole.mismatched,
+                mismatched_cells=int(whole.kinds["len"].sum()),
                 tolerated_cells=int(found.tolerated.sum()),
             ),
             by_column=self.columns(matched),
@@ -384,8 +417,8 @@ class _Answer:
                 mismatches=self.mismatches(),
                 missing=self.renamed(0, found.missing),
                 extra=self.renamed(1, found.extra),
-                duplicates_old=self.key_named(self.repeats[0]),
-                duplicates_new=self.key_named(self.repeats[1]),
+                duplicates_old=self.key_named(whole.repeats[0].worst),
+                duplicates_new=self.key_named(whole.repeats[1].worst),
                 rejects=self.rejects(),
             ),
             detail_limit=limit,
@@ -424,8 +457,7 @@ class _Answer:
     def columns(self, matched: int) -> tuple[Column, ...]:
         """Each compared column in the order of OLD."""
         kinds: dict[str, dict[str, int]] = {}
-        cells, names = self.found.cells, self.names
-        counted = cells.group_by("column", "kind").len().sort("column", "kind")
+        names, counted = self.names, self.partial.kinds.sort("column", "kind")
         for column, kind, count in counted.iter_rows():
             kinds.setdefault(names[column], {})[kind] = count
         tolerated = dict(zip(names, self.found.tolerated.tolist(), strict=True))
@@ -439,22 +471,8 @@ class _Answer:
 
     def signatures(self) -> tuple[Signature, ...]:
         """Sets of columns that differ together, the most frequent first."""
-        cells, names = self.found.cells, self.names
-        pair = cells["pair"].to_numpy()
-        # Most rows differ in one cell: only the others need their sets put together.
-        alone = pl.Series((np.bincount(pair) == 1)[pair], dtype=pl.Boolean)
-        single = cells.filter(alone)["column"].value_counts()
-        several = (
-            cells.filter(~alone)
-            .group_by("pair")
-            .agg(pl.col("column").sort())
-            .group_by("column")
-            .agg(rows=pl.len())
-        )
-        sets = [([column], rows) for column, rows in single.iter_rows()]
-        ordered = sorted(
-            [*sets, *several.iter_rows()], key=lambda row: (-row[1], row[0])
-        )
+        names, sets = self.names, self.partial.signatures.iter_rows()
+        ordered = sorted(sets, key=lambda row: (-row[1], row[0]))
         return tuple(
             Signature(tuple(names[at] for at in columns), rows)
             for columns, rows in ordered

@@ -18,6 +18,7 @@ from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.border import ours
 from recon_engine.config import (
+    EngineName,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -89,6 +90,7 @@ def diff(
     encoding: o.Encoding = "utf-8",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
+    engine: o.Engine = EngineName.LOCAL,
     max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
     max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
     max_ratio: o.MaxRatio = LIMITS.ratio,
@@ -118,6 +120,7 @@ def diff(
                     stop.watching(progress),
                     budget=budget,
                     limits=limits,
+                    engine=engine,
                 )
             )
         render.show(result, form)

@@ -126,6 +126,14 @@ MemoryBudget = Annotated[
         help="Memory to stay within, such as 2GiB.  [default: 60% of what there is]",
     ),
 ]
+Engine = Annotated[
+    config.EngineName,
+    typer.Option(
+        "--engine",
+        envvar="RECON_ENGINE",
+        help="Where rows are compared: on this machine, or on a Spark cluster.",
+    ),
+]
 MaxFieldBytes = Annotated[
     int,
     typer.Option(

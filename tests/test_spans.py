@@ -1,0 +1,145 @@
+"""Spans that are read apart come to what the whole file is, fault for fault."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from spark_cluster import InProcess
+from strategies import Pair, edited, pairs, tables
+from test_corpus import FILES, expected_of, name_of
+from test_reconcile import answer, expected, rules_for, written
+
+import recon_engine as rx
+from recon_engine import spans as spans_module
+from recon_engine.config import OnBadRow, Options
+from recon_engine.errors import OutOfBudget, ReconError
+from recon_engine.gate import open_csv
+from recon_engine.header import read_header
+from recon_engine.passage import joined, read_span
+from recon_engine.sources import LocalSource
+from recon_engine.spans import census, spans
+from recon_engine.spark import Settings, compare
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from test_reconcile import Rules
+
+    from recon_engine.csvfile import CsvFile
+    from recon_engine.reconciliation import Reconciliation
+
+
+def outcome(read: Callable[[], CsvFile]) -> dict[str, Any]:
+    """All that is known of a file, but for its parts and its hash."""
+    try:
+        found = dataclasses.asdict(read())
+    except ReconError as error:
+        return {"error": type(error), **vars(error)}
+    return {name: found[name] for name in found.keys() - {"parts", "sha256", "path"}}
+
+
+def in_spans(path: Path, size: int, delimiter: str, on_bad_row: OnBadRow) -> CsvFile:
+    """Read a file as a cluster does: blocks are counted, then spans are gated."""
+    header = read_header(path, delimiter=delimiter, on_bad_row=on_bad_row)
+    start, end = len(header.raw), header.bytes
+    with LocalSource.of(header).opened() as read:
+        counted = [
+            census(read, at, min(at + size, end)) for at in range(start, end, size)
+        ]
+        found = spans(counted, start, end, 1 + header.lines)
+        passages = [
+            read_span(header, span, read, lambda _: None, lambda *_: None)
+            for span in found
+        ]
+    return joined(header, passages, None)
+
+
+def assert_alike(path: Path, size: int, delimiter: str, policy: OnBadRow) -> None:
+    whole = outcome(lambda: open_csv(path, delimiter=delimiter, on_bad_row=policy))
+    apart = outcome(lambda: in_spans(path, size, delimiter, policy))
+    assert apart == whole
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_file_of_the_corpus_is_the_same_in_spans(path: Path, size: int) -> None:
+    delimiter = expected_of(path).get("delimiter", ",")
+    for policy in OnBadRow:
+        assert_alike(path, size, delimiter, policy)
+
+
+@given(data=st.data(), size=st.sampled_from([1, 2, 3, 7, 20]), step=st.integers(1, 9))
+def test_any_bytes_are_the_same_in_spans(
+    tmp_path: Path, data: st.DataObject, size: int, step: int
+) -> None:
+    path = tmp_path / "any.csv"
+    path.write_bytes(data.draw(edited(data.draw(tables()))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans_module, "STRETCH", step)
+        assert_alike(path, size, ",", data.draw(st.sampled_from(OnBadRow)))
+
+
+def reconciled(
+    paths: tuple[Path, Path], options: Options, settings: Settings
+) -> Reconciliation:
+    """Two files by the tasks of a cluster, in this process."""
+    old, new = (read_header(path, on_bad_row=options.on_bad_row) for path in paths)
+    sources = LocalSource.of(old), LocalSource.of(new)
+    return compare((old, new), sources, options, cluster=InProcess(), settings=settings)
+
+
+def told(d: Reconciliation) -> str:
+    """The document, but for how it came about."""
+    document = d.to_dict()
+    document.pop("engine")
+    return json.dumps(document)
+
+
+@given(
+    pair=pairs(),
+    data=st.data(),
+    span=st.sampled_from([3, 40, 1 << 20]),
+    bucket=st.sampled_from([9, 60, 1 << 20]),
+    limit=st.sampled_from([0, 1, 3, 5000]),
+)
+def test_tasks_answer_as_the_oracle_and_as_the_local_engine(
+    tmp_path: Path, pair: Pair, data: st.DataObject, span: int, bucket: int, limit: int
+) -> None:
+    rules: Rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    paths = written(tmp_path, pair, data)
+    options = Options(keys=tuple(pair.keys), rules=rules, detail_limit=limit)
+    there = reconciled(paths, options, Settings(span, bucket))
+    here = rx.diff(*paths, keys=pair.keys, rules=rules, detail_limit=limit)
+    assert told(there) == told(here)
+    if limit == 5000:
+        assert answer(there, pair.columns) == expected(pair, rules)
+    assert there.missing().height <= limit
+
+
+def test_the_driver_gets_no_more_rows_than_are_shown(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, value in zip(paths, "ab", strict=True):
+        rows = "".join(f"{at},{value},{value}\n{at}{value},,\n" for at in range(3000))
+        path.write_text("id,v,w\n" + rows)
+    options = Options(keys=("id",), detail_limit=10)
+    d = reconciled(paths, options, Settings(4096, 4096))
+    assert d.counts.mismatched_cells == 6000
+    assert d.mismatches().height <= 2 * 2 * 10
+    assert (d.counts.missing, d.missing().height) == (3000, 10)
+    assert told(d) == told(rx.diff(*paths, keys="id", detail_limit=10))
+
+
+def test_a_key_on_too_many_rows_is_named_before_memory_ends(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path in paths:
+        path.write_text("id,v\n" + "same,x\n" * 20_000)
+    settings = Settings(1 << 14, 1 << 14, most=200_000)
+    with pytest.raises(OutOfBudget, match="a bucket of keys is more than 200,000"):
+        reconciled(paths, Options(keys=("id",)), settings)
