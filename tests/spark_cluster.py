@@ -59,13 +59,16 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def spark_cluster(folder: Path) -> Iterator[SparkSession]:
-    """The session of a cluster, whose processes are gone when the block ends."""
+def spark_cluster(folder: Path, **more: str) -> Iterator[SparkSession]:
+    """The session of a cluster, whose processes are gone when the block ends.
+
+    They have the environment that there is when they start, and `more`.
+    """
     from pyspark import SparkContext
 
     from recon_engine.spark import session
 
-    with patch.dict(os.environ, environment(folder)):
+    with patch.dict(os.environ, environment(folder) | more):
         found = session()
         found.sparkContext.setLogLevel("OFF")
         gateway: Any = SparkContext._gateway
