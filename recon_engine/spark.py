@@ -43,6 +43,7 @@ from recon_engine.errors import ConfigError, InputChanged, OutOfBudget, Transien
 from recon_engine.header import counted_in
 from recon_engine.memory import Budget
 from recon_engine.partial import merged, partial
+from recon_engine.parts import commit, refuse_taken, write
 from recon_engine.passage import joined, read_span
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import (
@@ -64,13 +65,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame, SparkSession
 
+    from recon_engine.alignment import Alignment
     from recon_engine.config import Options
-    from recon_engine.csvfile import CsvFile, Part
+    from recon_engine.csvfile import CsvFile
+    from recon_engine.csvfile import Part as Run
     from recon_engine.digest import Names, Strategy
     from recon_engine.errors import ReconError
     from recon_engine.gate import ReadAt
     from recon_engine.header import Header
     from recon_engine.partial import Partial
+    from recon_engine.parts import Part
     from recon_engine.passage import Passage
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.sources import Source
@@ -85,6 +89,7 @@ SETTINGS: Final = "RECON_SPARK_CONF"
 SPAN: Final = "RECON_SPARK_SPAN_BYTES"
 BUCKET: Final = "RECON_SPARK_BUCKET_BYTES"
 MOST: Final = "RECON_SPARK_BUCKET_LIMIT"
+OUT: Final = "RECON_SPARK_OUT"
 SHA256: Final = "RECON_SPARK_SHA256"
 
 SCHEMA: Final = "place int, found boolean, packet binary"
@@ -108,13 +113,15 @@ class Settings:
     """What the environment says of sizes, in bytes.
 
     `span`: read by a task at once; `bucket`: of the inputs, by which buckets are
-    counted; `most`: of digests or rows that one bucket may hold.
+    counted; `most`: of digests or rows that one bucket may hold. `out`: where the whole
+    difference goes, part by part, if it is asked for.
     """
 
     span: int = 64 << 20
     bucket: int = 128 << 20
     most: int = 1 << 30
     sha256: bool = True
+    out: str | None = None
 
     @classmethod
     def of_environment(cls) -> Settings:
@@ -124,6 +131,7 @@ class Settings:
             _size(BUCKET, cls().bucket),
             _size(MOST, cls().most),
             os.environ.get(SHA256, "on") != "off",
+            os.environ.get(OUT),
         )
 
 
@@ -168,13 +176,17 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What some tasks have found; they add up in any order."""
+    """What some tasks have found; they add up in any order.
+
+    `parts`: the files that hold the difference of their buckets.
+    """
 
     passages: dict[int, Passage] = field(default_factory=dict)
     blanks: tuple[int, int] = (0, 0)
     identical: int = 0
     partial: Partial | None = None
     error: ReconError | None = None
+    parts: tuple[Part, ...] = ()
 
     def packed(self, place: int) -> Packet:
         """On their way to the driver."""
@@ -185,7 +197,8 @@ class Findings:
 class Job:
     """What every task knows: the inputs, and how they are read and compared.
 
-    `spans`: with the number of their side; `most`: bytes of a bucket.
+    `spans`: with the number of their side; `most`: bytes of a bucket; `out`: where the
+    whole difference goes.
     """
 
     headers: tuple[Header, Header]
@@ -197,6 +210,8 @@ class Job:
     buckets: int
     limit: int
     most: int
+    layout: Alignment
+    out: str | None = None
 
     def strategy_of(self, side: int) -> Strategy:
         """How digests are taken. Where records are lines was counted before."""
@@ -216,7 +231,7 @@ class Job:
             sizes = np.diff(_ends(block, header), prepend=0)
             return None if digests is None else digests.with_columns(size=sizes)
 
-        def keep(frame: pl.DataFrame, part: Part) -> None:
+        def keep(frame: pl.DataFrame, part: Run) -> None:
             nonlocal blank
             blank += int(frame["blank"].sum())
             found.append(_placed(frame, part))
@@ -289,7 +304,12 @@ class Job:
             for block, why, each in zip(blocks, whys, self.names, strict=True)
         ]
         part = partial(found, 0, repeats).limited(self.limit, by)
-        yield Findings(partial=part).packed(bucket)
+        parts = (
+            write(found, bucket, self.layout, self.headers, self.out)
+            if self.out is not None
+            else ()
+        )
+        yield Findings(partial=part, parts=tuple(parts)).packed(bucket)
 
     def block(
         self, side: int, taken: Sequence[Taken]
@@ -342,6 +362,7 @@ class Job:
             identical=sum(each.identical for each in few),
             partial=merged(parts, by).limited(self.limit, by) if parts else None,
             error=errors[0] if errors else None,
+            parts=tuple(part for each in few for part in each.parts),
         )
 
 
@@ -526,7 +547,11 @@ def compare(
             buckets=-(-total // settings.bucket) or 1,
             limit=options.detail_limit,
             most=settings.most,
+            layout=layout,
+            out=settings.out,
         )
+        if settings.out is not None:
+            refuse_taken(settings.out)
         with progress.step("compare"):
             found = _found(cluster, job)
         if found.error is not None:
@@ -548,7 +573,10 @@ def compare(
     refuse_repeats(
         reading, [(old_again.keys, old_again.rows), (new_again.keys, new_again.rows)]
     )
-    return assembled(reading, whole, found.blanks)
+    result = assembled(reading, whole, found.blanks)
+    if settings.out is not None:
+        commit(result, found.parts, settings.out)
+    return result
 
 
 def session() -> SparkSession:
@@ -720,7 +748,7 @@ def _ends(block: Block, header: Header) -> NDArray[np.integer]:
     return ends
 
 
-def _placed(frame: pl.DataFrame, part: Part) -> NDArray[np.void]:
+def _placed(frame: pl.DataFrame, part: Run) -> NDArray[np.void]:
     """Rows of a part, by their places in the file."""
     rows = np.empty(frame.height, ROW)
     for name in (*DIGESTS, "size"):

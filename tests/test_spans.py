@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from test_reconcile import answer, expected, rules_for, written
 import recon_engine as rx
 from recon_engine import spans as spans_module
 from recon_engine.config import OnBadRow, Options
-from recon_engine.errors import OutOfBudget, ReconError
+from recon_engine.errors import ConfigError, OutOfBudget, ReconError
 from recon_engine.gate import open_csv
 from recon_engine.header import read_header
 from recon_engine.passage import joined, read_span
@@ -134,6 +135,42 @@ def test_the_driver_gets_no_more_rows_than_are_shown(tmp_path: Path) -> None:
     assert d.mismatches().height <= 2 * 2 * 10
     assert (d.counts.missing, d.missing().height) == (3000, 10)
     assert told(d) == told(rx.diff(*paths, keys="id", detail_limit=10))
+
+
+def whole(out: Path, kind: str) -> pl.DataFrame:
+    """What the manifest tells to read, as one frame."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    named = [part for part in manifest["parts"] if part["name"].startswith(kind)]
+    frames = [pl.read_parquet(out / part["name"]) for part in named]
+    assert [frame.height for frame in frames] == [part["rows"] for part in named]
+    return pl.concat(frames)
+
+
+def test_the_whole_difference_is_written_in_parts_and_committed_once(
+    tmp_path: Path,
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, value in zip(paths, "ab", strict=True):
+        rows = "".join(f"{at},{value}\n{at}{value},x\n" for at in range(500))
+        path.write_text("id,v\n" + rows)
+    out = tmp_path / "out"
+    (out / "mismatches").mkdir(parents=True)
+    left = out / "mismatches" / "part-999999.parquet"
+    left.write_text("of an attempt that died")
+    options = Options(keys=("id",), detail_limit=3)
+    settings = Settings(1000, 1000, out=str(out))
+    d = reconciled(paths, options, settings)
+    here = rx.diff(*paths, keys="id")
+    assert d.mismatches().height < 20
+    for kind in ("mismatches", "missing", "extra"):
+        frame: pl.DataFrame = getattr(here, kind)()
+        assert len(list((out / kind).glob("part-0*"))) > 5
+        by = frame.columns
+        found = whole(out, kind).with_columns(pl.col(pl.String).cast(pl.String))
+        plain = frame.with_columns(pl.col(pl.Enum).cast(pl.String))
+        assert found.sort(by).equals(plain.sort(by))
+    with pytest.raises(ConfigError, match="a difference already"):
+        reconciled(paths, options, settings)
 
 
 def test_a_key_on_too_many_rows_is_named_before_memory_ends(tmp_path: Path) -> None:
