@@ -187,6 +187,7 @@ class Gate:
         self.tolerant = header.on_bad_row is OnBadRow.QUARANTINE
         self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
+        self.hashes = header.origin is None
         # A record within the limits ends before; one field more is one too many.
         self.longest = (header.limits.field_bytes + 1) * (self.width + 1)
         self.count_newline(header.raw)
@@ -230,7 +231,7 @@ class Gate:
         """The blocks behind the header, as they are read."""
         advance(self.offset)
         for data in blocks(read, self.offset, BLOCK, self.longest):
-            if self.header.origin is None:
+            if self.hashes:
                 self.sha256.update(data)
             advance(len(data))
             yield data

@@ -60,8 +60,9 @@ def read_span(
     """Pass the records of a span; `keep` is called with what was found in each part."""
     gate = Gate(header, examine, keep_ends=False)
     gate.offset, gate.line = span.start, span.line
-    # Its header was counted where the file begins.
+    # Its header was counted where the file begins; a hash of a span tells nothing.
     gate.newlines.clear()
+    gate.hashes = False
     fault: InputError | None = None
     try:
         for found in gate.read(span.read(read), lambda _: None):

@@ -69,7 +69,8 @@ def census(read: ReadAt, start: int, end: int) -> Census:
                 lines[case] = sum(newlines) + data.count(b"\n", 0, seen.first + 1)
         for case in (0, 1):
             newlines[case] += found[case ^ (quotes & 1)].count
-        quotes += data.count(b'"')
+        if b'"' in data:
+            quotes += data.count(b'"')
     return Census(
         quotes,
         (newlines[0], newlines[1]),

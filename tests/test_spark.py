@@ -223,6 +223,14 @@ def test_an_object_is_read_in_ranges_by_the_tasks(
     assert json.loads(there)["counts"]["mismatched_cells"]
 
 
+def test_the_whole_difference_is_not_written_where_it_is_not(tmp_path: Path) -> None:
+    old, new = map(str, written(tmp_path, 100))
+    output = str(tmp_path / "all.csv")
+    refused = document(old, new, "--key", "id", "--engine", "spark", "-o", output)
+    assert refused["status"] == "USAGE_ERROR"
+    assert "RECON_SPARK_OUT" in refused["help"]
+
+
 def test_a_file_that_changes_is_refused_by_the_tasks(
     tmp_path: Path, session: SparkSession
 ) -> None:

@@ -105,6 +105,8 @@ def diff(
         from recon_engine.api import compare
 
         writers = render.writers(output, old, new, rejects=rejects)
+        if engine is EngineName.SPARK:
+            render.refuse_whole(writers)
         settings = _options(
             key, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
             delimiter, encoding, detail_limit,
