@@ -594,6 +594,8 @@ def session() -> SparkSession:
             help="install Java 17 or newer, or set JAVA_HOME",
         )
     builder = SparkSession.builder.appName("recon-engine")
+    # Most of what is shuffled is digests, and hashes do not compress.
+    builder = builder.config("spark.shuffle.compress", "false")
     if master := os.environ.get(MASTER):
         builder = builder.master(master)
     for setting in os.environ.get(SETTINGS, "").split():
