@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test check lint types imports packaging long model crash-matrix races reaction fuzz bench bench-spark lock clean
+.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz bench bench-spark lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -12,7 +13,7 @@ demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 test: $(VENV)/test  ## every test, on a real Postgres and real S3 servers
 	$(BIN)/python -m pytest
 
-check: lint types imports packaging  ## everything CI holds besides the tests
+check: lint types imports deployment packaging  ## everything CI holds besides the tests
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -24,17 +25,31 @@ types: $(VENV)/dev
 imports: $(VENV)/dev
 	$(BIN)/lint-imports --no-logo
 
+deployment: $(VENV)/dev  ## the image's file, the template, the workflows
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/cfn-lint deploy/template.yaml
+	$(BIN)/actionlint
+
 packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
 	PACKAGING=1 $(BIN)/python -m pytest tests/test_packaging.py
 
+browser: $(VENV)/test  ## the HTML report in a real browser, which has to be installed
+	RECON_BROWSER=required $(BIN)/python -m pytest -s tests/test_browser.py
+
+pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; look at them
+	$(BIN)/python tests/pictures.py
+
 long: $(VENV)/test  ## the property tests with 50 times the examples
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py tests/test_breaks.py
 
 crash-matrix: $(VENV)/test  ## the program fails at every side effect; about 15 minutes
 	$(BIN)/python tests/crash_matrix.py docs/crash-matrix.md
 
 races: $(VENV)/test  ## 300 races of two and three workers; about 20 minutes
 	$(BIN)/python tests/races.py docs/races.md
+
+image: $(VENV)/test  ## build the image without an engine and run it; root, Debian; 10 minutes
+	$(BIN)/python tests/image.py docs/image.md
 
 reaction: $(VENV)/test  ## SIGTERM all along a run of a gigabyte; about 10 minutes
 	$(BIN)/python tests/reaction.py
@@ -51,9 +66,11 @@ bench-spark: $(VENV)/test  ## Spark beside the local engine at 1, 4 and 16 milli
 bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
 	$(BIN)/python benchmarks/bench.py --record
 
-lock: $(VENV)/dev  ## requirements.lock: hashes, and no registry's address
+lock: $(VENV)/dev  ## the locks: hashes, and no registry's address
 	$(BIN)/uv lock --quiet
-	$(BIN)/uv export --quiet --locked --extra local --no-emit-project --no-header --no-default-groups --format requirements.txt -o requirements.lock
+	$(EXPORT) --extra local -o requirements.lock
+	$(EXPORT) -o deploy/runtime.lock
+	$(EXPORT) --only-group build -o deploy/build.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

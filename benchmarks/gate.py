@@ -30,7 +30,8 @@ NTH: Final = 8
 
 def structure(path: Path) -> Callable[[], int]:
     """The rows that `structure` finds in the blocks of the gate."""
-    from recon_engine.gate import BLOCK, blocks
+    from recon_engine.blocks import blocks
+    from recon_engine.gate import BLOCK
     from recon_engine.header import read_header
     from recon_engine.structure import structure
 

@@ -11,15 +11,25 @@ from recon_engine.version import __version__
 if TYPE_CHECKING:
     from recon_engine.api import diff
     from recon_engine.errors import ReconError
+    from recon_engine.model import Suppressible, Suppression
     from recon_engine.reconciliation import Reconciliation
 
 
-__all__ = ["ReconError", "Reconciliation", "__version__", "diff"]
+__all__ = [
+    "ReconError",
+    "Reconciliation",
+    "Suppressible",
+    "Suppression",
+    "__version__",
+    "diff",
+]
 
 _HOMES = {
     "diff": "recon_engine.api",
     "ReconError": "recon_engine.errors",
     "Reconciliation": "recon_engine.reconciliation",
+    "Suppressible": "recon_engine.model",
+    "Suppression": "recon_engine.model",
 }
 
 

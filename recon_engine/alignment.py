@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.config import OnSchemaDrift, Options
+from recon_engine import flags
+from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import (
     ConfigError,
     KeyMissing,
@@ -15,14 +16,20 @@ from recon_engine.errors import (
     listed,
     looks_like_header,
 )
+from recon_engine.gates import check_column
+from recon_engine.gates import parse as parse_gate
 from recon_engine.model import Drift
 from recon_engine.rules import parse, tolerates
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from recon_engine.rules import Rule, Rules
+
+    Agreements = Mapping[tuple[str, str], tuple[int, int]]
+    Names = Sequence[str]
+    Measure = Callable[[Sequence[tuple[str, str]], Names, Names], Agreements]
 
 EVERY: Final = "*"
 
@@ -35,7 +42,8 @@ class Alignment:
     """`keys` and `columns` (compared), by their names in OLD and in OLD's order.
 
     `new_names` renames columns of NEW to these. `rules` are those of keys and compared
-    columns that have some.
+    columns that have some; `masks`, of any column. `agreements`: of columns on one side
+    only that seem to be the same, in how many rows they agree, and of how many.
     """
 
     keys: tuple[str, ...]
@@ -43,15 +51,31 @@ class Alignment:
     new_names: Mapping[str, str]
     drift: Drift
     rules: Rules
+    masks: Mapping[str, Mask]
+    agreements: Agreements = field(default_factory=dict)
+
+
+def unmeasured(
+    _keys: Sequence[tuple[str, str]], _old: Sequence[str], _new: Sequence[str]
+) -> Agreements:
+    """Look at names only."""
+    return {}
 
 
 def align(
-    old: Sequence[str], new: Sequence[str], options: Options, *, uris: tuple[str, str]
+    old: Sequence[str],
+    new: Sequence[str],
+    options: Options,
+    *,
+    uris: tuple[str, str],
+    measure: Measure = unmeasured,
 ) -> Alignment:
     """Settle keys and compared columns.
 
-    Raises ConfigError for a name in no file, KeyMissing, and SchemaMismatch for a
-    column on one side only (unless `on_schema_drift` is `compare`).
+    `measure` is asked which columns on one side only agree, given the names of the key
+    in OLD and in NEW. Raises ConfigError for a name in no file, KeyMissing, and
+    SchemaMismatch for a column on one side only (unless `on_schema_drift` is
+    `compare`).
     """
     renames = options.renames
     hint = _delimiter_hint(old, new, options)
@@ -62,13 +86,21 @@ def align(
     ignored = {_in_old(name, old, back) for name in options.ignore}
     _check_keys(keys, old, renamed, uris, hint)
     _check_ignored(ignored, {*old, *renamed})
-    drift = _drift(old, renamed, ignored)
+    only_old = tuple(n for n in old if n not in renamed and n not in ignored)
+    only_new = tuple(n for n in renamed if n not in old and n not in ignored)
+    agree: Agreements = {}
+    if only_old and only_new:
+        both = [(name, renames.get(name, name)) for name in keys]
+        agree = measure(both, only_old, only_new)
+    drift = Drift(only_old, only_new, _likely(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _refusal(drift, uris, quotable=_quotable(old, new))
     common = set(renamed) - ignored - set(keys)
     columns = tuple(name for name in old if name in common)
     rules = _rules(options, keys, columns, back)
-    return Alignment(keys, columns, back, drift, rules)
+    masks = _masks(options, {*old, *renamed}, back)
+    _check_judges(options, columns)
+    return Alignment(keys, columns, back, drift, rules, masks, agree)
 
 
 def _in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
@@ -163,10 +195,51 @@ def _rules(
     return found
 
 
-def _drift(old: Sequence[str], new: Sequence[str], ignored: Collection[str]) -> Drift:
-    only_old = tuple(n for n in old if n not in new and n not in ignored)
-    only_new = tuple(n for n in new if n not in old and n not in ignored)
-    return Drift(only_old, only_new, tuple(_renamed(only_old, only_new)))
+def _check_judges(options: Options, columns: Sequence[str]) -> None:
+    """Refuse a gate or a suppression of a column that is not compared."""
+    for text in options.gates:
+        check_column(parse_gate(text), columns)
+    for each in options.suppressions:
+        if each.column is not None and each.column not in columns:
+            raise ConfigError(
+                f"suppression of {each.name}: no compared column is called "
+                f"{each.column}.{did_you_mean(each.column, columns)}",
+                help="name a column that is in both files, and not ignored or a key",
+            )
+
+
+def _masks(
+    options: Options, columns: Collection[str], back: Mapping[str, str]
+) -> dict[str, Mask]:
+    """The mask of each column that has one: its own, or else that of `*`."""
+    own: dict[str, Mask] = {}
+    for spelled, mask in options.masks.items():
+        name = _in_old(spelled, columns, back)
+        if name not in {*columns, EVERY}:
+            raise ConfigError(
+                f"--mask {spelled}: no file has that column."
+                + did_you_mean(spelled, columns),
+                help=_known(sorted(columns), quotable=looks_like_header(columns)),
+            )
+        if name in own:
+            raise ConfigError(
+                f"--mask {spelled}: the column is masked already", help="mask it once"
+            )
+        own[name] = Mask(mask)
+    every = own.pop(EVERY, None)
+    return own if every is None else dict.fromkeys(columns, every) | own
+
+
+def _likely(
+    old: Sequence[str], new: Sequence[str], agree: Agreements
+) -> tuple[tuple[str, str], ...]:
+    """Pairs of columns that agree, and of the others those whose names do."""
+    ours, theirs = {o for o, _ in agree}, {n for _, n in agree}
+    named = _renamed(
+        [name for name in old if name not in ours],
+        [name for name in new if name not in theirs],
+    )
+    return (*agree, *named)
 
 
 def _renamed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
@@ -187,13 +260,13 @@ def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMi
         for side, names in (("OLD", drift.only_in_old), ("NEW", drift.only_in_new))
         if names
     ]
-    flags = [f"--map {old}={new}" for old, new in drift.renamed if quotable]
+    maps = [flags.rename(old, new) for old, new in drift.renamed if quotable]
     return SchemaMismatch(
         "the two files do not have the same columns; " + "; ".join(sides),
         file=" and ".join(uris),
         line=1,
         why="a column that is on one side only cannot be reconciled",
-        help=(f"if it was renamed: {' '.join(flags)}; " if flags else "")
+        help=(f"if it was renamed: {' '.join(maps)}; " if maps else "")
         + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare"
         + ("" if quotable else "; does each file begin with a header?"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +21,7 @@ from recon_engine.config import (
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
 from recon_engine.header import Header, open_input
+from recon_engine.judgement import judged
 from recon_engine.memory import Budget, parse_budget
 from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
@@ -32,8 +34,10 @@ from recon_engine.storage import disk_errors, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
 
     from recon_engine.digest import Unread
+    from recon_engine.model import Suppression
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.sources import Source
 
@@ -50,6 +54,7 @@ def diff(
     ignore: str | Sequence[str] = (),
     renames: Mapping[str, str] | None = None,
     rules: Mapping[str, str | Sequence[str]] | None = None,
+    masks: Mapping[str, str] | None = None,
     on_duplicate_keys: str = "pair",
     on_schema_drift: str = "refuse",
     on_bad_row: str = "fail",
@@ -60,6 +65,9 @@ def diff(
     max_field_bytes: int = LIMITS.field_bytes,
     max_field_lines: int = LIMITS.field_lines,
     max_ratio: int = LIMITS.ratio,
+    gates: str | Sequence[str] = (),
+    suppressions: Sequence[Suppression] = (),
+    today: date | None = None,
     engine: str = "local",
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
@@ -67,28 +75,42 @@ def diff(
     `old`, `new`: a path, an `s3://` URL, a polars frame, or anything with
     `__arrow_c_stream__`; neither is changed. A file named `.gz` or `.zst` is unpacked.
     `renames` maps names in OLD to names in NEW. `rules` says by column what else is
-    equal: `{"PAID": "decimal", "*": "trim"}`. `encoding`, such as "cp1252", is of
-    both files, "cp1252:utf-8" of one each. `memory_budget`, such as "2GiB", is 60% of
-    what there is by default. `max_ratio`: how many times its size a compressed file
-    may unpack to. `engine`: "spark" does it on a cluster (docs/spark.md). Raises a
-    ReconError, which says what, where, why and how to mend it.
+    equal: `{"PAID": "decimal", "*": "trim"}`. `masks` says what is shown of a column:
+    `{"MEMBER_ID": "hmac", "NAME": "redact", "PHONE": "last4"}`; hmac takes its key from
+    $RECON_MASK_KEY or the file $RECON_MASK_KEY_FILE. `encoding`, such as "cp1252", is
+    of both files, "cp1252:utf-8" of one each. `memory_budget`, such as "2GiB", is 60%
+    of what there is by default. `max_ratio`: how many times its size a compressed file
+    may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
+    what `passes`; `today` is the day on which the latter may have expired, in UTC.
+    `engine`: "spark" does it on a cluster (docs/spark.md). Raises a ReconError, which
+    says what, where, why and how to mend it.
     """
     options = Options(
         keys=_names(keys),
         ignore=_names(ignore),
         renames=dict(renames or {}),
         rules={name: _names(each) for name, each in (rules or {}).items()},
+        masks=dict(masks or {}),
         on_duplicate_keys=_policy(OnDuplicateKeys, on_duplicate_keys),
         on_schema_drift=_policy(OnSchemaDrift, on_schema_drift),
         on_bad_row=_policy(OnBadRow, on_bad_row),
         delimiter=delimiter,
         encodings=parse_encodings(encoding),
         detail_limit=detail_limit,
+        gates=_names(gates),
+        suppressions=tuple(suppressions),
     )
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
-    where = _policy(EngineName, engine)
-    return compare(old, new, options, budget=budget, limits=limits, engine=where)
+    return compare(
+        old,
+        new,
+        options,
+        budget=budget,
+        limits=limits,
+        today=today,
+        engine=_policy(EngineName, engine),
+    )
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -112,18 +134,21 @@ def compare(
     *,
     budget: Budget | None = None,
     limits: Limits = LIMITS,
+    today: date | None = None,
     engine: EngineName = EngineName.LOCAL,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
     with ExitStack() as stack:
         if engine is EngineName.SPARK:
-            return _on_spark(old, new, options, limits, stack, progress)
-        left, right = in_order(
-            lambda side: _unread(*side, options, limits, stack, progress),
-            zip((old, new), SIDES, strict=True),
-        )
-        reading = read(left, right, options, progress, budget=budget)
-        return reconcile(stack.enter_context(reading), progress)
+            result = _on_spark(old, new, options, limits, stack, progress)
+        else:
+            left, right = in_order(
+                lambda side: unread(*side, options, limits, stack, progress),
+                zip((old, new), SIDES, strict=True),
+            )
+            reading = read(left, right, options, progress, budget=budget)
+            result = reconcile(stack.enter_context(reading), progress)
+    return judged(result, options, today or datetime.now(UTC).date())
 
 
 def _on_spark(
@@ -135,14 +160,14 @@ def _on_spark(
     progress: Progress,
 ) -> Reconciliation:
     """Inputs stay where they are; each task reads its own part of them."""
-    from recon_engine import spark
+    from recon_engine.spark import driver
 
-    found = [
+    (left, left_source), (right, right_source) = (
         _input(source, name, options, limits, stack, progress)
         for source, name in zip((old, new), SIDES, strict=True)
-    ]
-    (left, left_source), (right, right_source) = found
-    return spark.compare((left, right), (left_source, right_source), options, progress)
+    )
+    sources = left_source, right_source
+    return driver.compare((left, right), sources, options, progress)
 
 
 def _input(
@@ -158,18 +183,18 @@ def _input(
 
     uri = str(source)
     if uri.startswith("s3:") and is_text(uri, options.encoding_of(name)):
-        found = ObjectSource.of(uri)
-        return found.header(name, options, limits), found
-    unread = _unread(source, name, options, limits, stack, progress)
-    if not isinstance(unread, Header):
+        pinned = ObjectSource.of(uri)
+        return pinned.header(name, options, limits), pinned
+    found = unread(source, name, options, limits, stack, progress)
+    if not isinstance(found, Header):
         raise ConfigError(
             f"{name} is a frame in memory, and the engine is spark",
             help="give files, or leave frames to the local engine",
         )
-    return unread, LocalSource.of(unread)
+    return found, LocalSource.of(found)
 
 
-def _unread(
+def unread(
     source: object,
     name: str,
     options: Options,
@@ -177,6 +202,7 @@ def _unread(
     stack: ExitStack,
     progress: Progress,
 ) -> Unread:
+    """One side with its header read; what it takes on disk is `stack`'s to remove."""
     if not isinstance(source, str | Path):
         return frame(source, name)
     uri, folder = str(source), Path()

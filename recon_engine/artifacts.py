@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recon_engine import report
+from recon_engine.report import UNKNOWN
 from recon_engine.version import __version__
 
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from recon_engine.parts import Part
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.report import Facts
 
 
 MANIFEST = "manifest.json"
@@ -25,10 +29,10 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file in the work folder; `rows` without its header."""
+    """A file in the work folder; `rows` without its header, None if it is no table."""
 
     path: Path
-    rows: int
+    rows: int | None
     sha256: str
     bytes: int
 
@@ -38,8 +42,13 @@ class Written:
         return self.path.name
 
 
-def write(result: Reconciliation, folder: Path) -> Iterator[Written]:
-    """Write every artifact but the manifest into `folder`."""
+def write(
+    result: Reconciliation, folder: Path, facts: Facts = UNKNOWN, *, whole: bool = True
+) -> Iterator[Written]:
+    """Write every artifact but the manifest into `folder`; `facts` for the report.
+
+    `whole`: whether the result holds all rows and cells; if not, they are elsewhere.
+    """
     summary = {
         name: _json(value) if isinstance(value, list | dict) else value
         for name, value in result.summary().items()
@@ -51,15 +60,57 @@ def write(result: Reconciliation, folder: Path) -> Iterator[Written]:
         ("key_text", "key", "payload"),
         ((r.key_text, _json(r.key), _json(r.payload)) for r in result.sample),
     )
-    yield _frame(folder / "missing.csv", result.missing())
-    yield _frame(folder / "extra.csv", result.extra())
+    if whole:
+        yield _frame(folder / "missing.csv", result.missing())
+        yield _frame(folder / "extra.csv", result.extra())
+    yield from _causes(result, folder)
     if result.old.rejected or result.new.rejected:
         yield _frame(folder / "rejects.csv", result.rejects())
-    yield _parquet(folder / "mismatches.parquet", result.mismatches())
+    if whole:
+        yield _parquet(folder / "mismatches.parquet", result.mismatches())
+    yield _text(folder / "report.html", report.page(result, facts))
+
+
+def _causes(result: Reconciliation, folder: Path) -> Iterator[Written]:
+    """Change patterns, control totals, segments and hints."""
+    yield _table(
+        folder / "patterns.csv",
+        ("column", "old", "new", "kind", "rows", "example", "distinct"),
+        (
+            (each.column, p.old, p.new, p.kind, p.rows, _json(p.example), each.distinct)
+            for each in result.patterns
+            for p in each.top
+        ),
+    )
+    yield _table(
+        folder / "totals.csv",
+        ("column", "old", "new", "missing", "extra", "delta"),
+        (
+            (each.column, *(f"{value:f}" for value in each.sums().values()))
+            for each in result.totals
+        ),
+    )
+    yield _table(
+        folder / "segments.csv",
+        ("of", "column", "value", "rows", "share", "base", "lift"),
+        (
+            (s.of, s.column, s.value, s.rows, s.share, s.base, s.lift)
+            for s in result.segments
+        ),
+    )
+    yield _table(
+        folder / "hints.csv",
+        ("kind", "column", "flag", "count", "total", "text"),
+        ((h.kind, h.column, h.flag, h.count, h.total, h.text) for h in result.hints),
+    )
 
 
 def manifest(
-    result: Reconciliation, written: Sequence[Written], *, run_id: str, dataset: str
+    result: Reconciliation,
+    written: Sequence[Written | Part],
+    *,
+    run_id: str,
+    dataset: str,
 ) -> bytes:
     """What a reader may trust: it is stored last, when all it names is there."""
     document = {
@@ -105,7 +156,12 @@ def _parquet(path: Path, frame: pl.DataFrame) -> Written:
     return _written(path, frame.height)
 
 
-def _written(path: Path, rows: int) -> Written:
+def _text(path: Path, text: str) -> Written:
+    path.write_text(text, encoding="utf-8")
+    return _written(path, None)
+
+
+def _written(path: Path, rows: int | None) -> Written:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Written(path, rows, digest, path.stat().st_size)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
+from recon_engine import segments, totals
 from recon_engine.kinds import with_kind
 from recon_engine.rules import NO_RULES, equal, normal_form
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recon_engine.rules import Rules
+    from recon_engine.segments import Values
+    from recon_engine.totals import Sums
 
 
 # The gate refuses NUL in a header, so no column of a user can have such a name.
@@ -31,6 +34,7 @@ _OLD: Final = "\0old"
 _NEW: Final = "\0new"
 _NTH: Final = "\0nth"
 _NORMAL: Final = "\0normal"
+FEW: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,18 @@ class Difference:
     `keys`: the key columns of the matched pairs, in pair order, as OLD has them;
     `cells`: `pair`, `column` (its ordinal), `old`, `new`, `kind` of each mismatched
     cell; `tolerated`: for each column, how many cells are equal only under its rules;
-    `missing`, `extra`: whole rows, in any order until they are merged.
+    `sums`: of these cells, of columns that have rules; `missing`, `extra`: whole rows,
+    in any order until they are merged; `values`: what OLD has in the pairs that are
+    mismatched, keys included.
     """
 
     keys: pl.DataFrame
     cells: pl.DataFrame
     tolerated: NDArray[np.int64]
+    sums: dict[str, Sums]
     missing: pl.DataFrame
     extra: pl.DataFrame
+    values: Values
 
 
 def drop_identical(
@@ -105,18 +113,33 @@ def diff(
     pair or extra; file order has no part in which. Rules of a key column say which
     keys are the same.
     """
-    by = [f"{_NORMAL}{name}" if name in rules else name for name in keys]
-    left, right = (_keyed(side, keys, rules) for side in (old, new))
-    pairs = _pair(left, right, keys, by, columns)
+    pairs = paired(old, new, keys=keys, columns=columns, rules=rules)
     matched = pairs.drop_nulls()
-    cells, tolerated = _cells(old, new, matched, columns, rules)
+    cells, tolerated, sums = _cells(old, new, matched, columns, rules)
+    mismatched = matched["old"].gather(cells["pair"].unique())
     return Difference(
         keys=old.select(keys)[matched["old"]],
         cells=cells,
         tolerated=tolerated,
+        sums=sums,
         missing=old[pairs.filter(pl.col("new").is_null())["old"]],
         extra=new[pairs.filter(pl.col("old").is_null())["new"]],
+        values=segments.counted(old.select(*keys, *columns), mismatched),
     )
+
+
+def paired(
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    *,
+    keys: Sequence[str],
+    columns: Sequence[str],
+    rules: Rules = NO_RULES,
+) -> pl.DataFrame:
+    """The pairs of `diff` as row numbers `old` and `new`; null for no partner."""
+    by = [f"{_NORMAL}{name}" if name in rules else name for name in keys]
+    left, right = (_keyed(side, keys, rules) for side in (old, new))
+    return _pair(left, right, keys, by, columns)
 
 
 def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
@@ -133,8 +156,10 @@ def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
         keys=pl.concat([part.keys for part in found]),
         cells=pl.concat(cells),
         tolerated=np.sum([part.tolerated for part in found], axis=0),
+        sums=totals.added(part.sums for part in found),
         missing=in_order_of_content(missing, keys),
         extra=in_order_of_content(extra, keys),
+        values=segments.added(part.values for part in found),
     )
 
 
@@ -154,6 +179,29 @@ def repeated(
         .select("key", "rows")
         .sort("rows", "key", descending=[True, False])
     )
+
+
+def telling_apart(
+    rows: pl.DataFrame,
+    keys: Sequence[str],
+    columns: Iterable[str],
+    rules: Rules = NO_RULES,
+) -> list[str]:
+    """The columns of which each makes the key unique among these rows."""
+    by = [f"{_NORMAL}{name}" for name in keys]
+    keyed = rows.with_columns(
+        _normal(name, rules).alias(form) for name, form in zip(keys, by, strict=True)
+    )
+    # The rows of a few keys rule most columns out.
+    every = max(1, rows.height // FEW)
+    few = keyed.filter(pl.struct(by).hash() % every == 0)
+    return [
+        name
+        for name in columns
+        if not any(
+            part.select(*by, name).is_duplicated().any() for part in (few, keyed)
+        )
+    ]
 
 
 def any_repeats(numbers: pl.Series) -> bool:
@@ -259,19 +307,25 @@ def _cells(
     pairs: pl.DataFrame,
     columns: Sequence[str],
     rules: Rules,
-) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-    """The cells that differ, column by column; how many others rules make equal."""
+) -> tuple[pl.DataFrame, NDArray[np.int64], dict[str, Sums]]:
+    """The cells that differ, column by column; how many others rules make equal.
+
+    And the sums of those others.
+    """
     numbers, counts = [np.zeros(0, np.uint32)], []
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
     tolerated = np.zeros(len(columns), np.int64)
+    sums: dict[str, Sums] = {}
     for ordinal, name in enumerate(columns):
         left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
         differs = left != right
         if name in rules and differs.any():
             at = differs.arg_true()
-            alike = equal(rules[name], left.filter(differs), right.filter(differs))
+            unlike = left.gather(at), right.gather(at)
+            alike = equal(rules[name], *unlike)
             differs = differs.scatter(at.filter(alike), False)
             tolerated[ordinal] = alike.sum()
+            sums[name] = totals.of_pairs(*(side.filter(alike) for side in unlike))
         numbers.append(np.flatnonzero(differs.to_numpy()).astype(np.uint32))
         counts.append(len(numbers[-1]))
         lefts.append(left.filter(differs))
@@ -284,7 +338,7 @@ def _cells(
             "new": pl.concat(rights),
         }
     )
-    return with_kind(cells), tolerated
+    return with_kind(cells), tolerated, sums
 
 
 def _keyed(side: pl.DataFrame, keys: Sequence[str], rules: Rules) -> pl.DataFrame:

@@ -17,7 +17,8 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 
-from recon_engine.config import StageLoader
+from recon_engine import breaks
+from recon_engine.config import BREAK_LIMIT, StageLoader
 from recon_engine.errors import (
     CommitUnknown,
     DatabaseUnavailable,
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from recon_engine.config import Address
     from recon_engine.csvfile import CsvFile, Part
+    from recon_engine.model import Breaks, Suppressed
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -53,6 +56,7 @@ WIDEST: Final = 387
 SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 ARROW: Final[Mapping[str, pa.DataType]] = {
+    "bool": pa.bool_(),
     "int4": pa.int32(),
     "int8": pa.int64(),
     "float8": pa.float64(),
@@ -76,6 +80,15 @@ UPDATE metrics.pipeline_run_log SET status = 'RECONCILED', step = 'archive',
     old_rows = $2, new_rows = $3, old_sha256 = $4, new_sha256 = $5
 WHERE run_id = ($1::text)::uuid AND status = 'STARTED'
 RETURNING status
+"""
+TOTAL: Final = """
+INSERT INTO metrics.control_total (
+    run_id, run_date, column_name, ordinal,
+    old_total, new_total, missing_total, extra_total
+) VALUES (
+    ($1::text)::uuid, ($2::text)::date, $3::text, ($4::text)::integer,
+    ($5::text)::numeric, ($6::text)::numeric, ($7::text)::numeric, ($8::text)::numeric
+)
 """
 ORPHANS: Final = """
 SELECT t.tablename FROM pg_catalog.pg_tables t
@@ -132,6 +145,7 @@ class Publication:
     result: Reconciliation
     stage: Sequence[StageTable]
     artifacts: Sequence[Artifact]
+    break_limit: int = BREAK_LIMIT
 
 
 def fits_columns(columns: Sequence[str]) -> bool:
@@ -147,7 +161,7 @@ def stage_name(dataset: str, side: str, run_id: UUID) -> str:
 
 
 def load(
-    conninfo: str,
+    conninfo: Address,
     dataset: str,
     side: str,
     run_id: UUID,
@@ -179,7 +193,9 @@ def load(
     return StageTable(private, public, rows, as_array)
 
 
-def _load_by_adbc(conninfo: str, create: str, private: str, batches: _Batches) -> int:
+def _load_by_adbc(
+    conninfo: Address, create: str, private: str, batches: _Batches
+) -> int:
     with bulk(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
             reached("stage-create")
@@ -193,7 +209,7 @@ def _load_by_adbc(conninfo: str, create: str, private: str, batches: _Batches) -
 
 
 def _load_by_copy(
-    conninfo: str,
+    conninfo: Address,
     create: str,
     private: str,
     file: CsvFile,
@@ -285,8 +301,10 @@ class _Batches:
         return table.rename_columns(self.schema.names).cast(self.schema)
 
 
-def publish(conninfo: str, publication: Publication) -> None:
+def publish(conninfo: Address, publication: Publication) -> Breaks | None:
     """Make a run visible, whole; raises LostRace when its pair has a result already.
+
+    Answers what became of the breaks, unless none are tracked.
 
     Readers of stage are shut out only at its end, for as long as two renames take. A
     reader who keeps them locked for `LOCK_TIMEOUT` makes it DatabaseUnavailable.
@@ -300,6 +318,9 @@ def publish(conninfo: str, publication: Publication) -> None:
             reached("publish-metrics")
             for name, rows in _metrics(publication).items():
                 _insert(cursor, name, rows)
+            _insert_totals(cursor, publication)
+            reached("publish-breaks")
+            tracked = _track(cursor, publication)
             for table in publication.stage:
                 reached("publish-swap")
                 _swap(cursor, table)
@@ -307,6 +328,7 @@ def publish(conninfo: str, publication: Publication) -> None:
         unheard = _commit(connection)
     reached("publish-confirm")
     _confirm(conninfo, publication.run_id, unheard)
+    return tracked
 
 
 def _commit(connection: Any) -> ReconError | None:
@@ -319,7 +341,7 @@ def _commit(connection: Any) -> ReconError | None:
     return None
 
 
-def _confirm(conninfo: str, run_id: UUID, unheard: ReconError | None) -> None:
+def _confirm(conninfo: Address, run_id: UUID, unheard: ReconError | None) -> None:
     """A commit after an error returns without one and rolls back: ask, never assume.
 
     One that is still in the balance is waited for.
@@ -340,7 +362,7 @@ def _confirm(conninfo: str, run_id: UUID, unheard: ReconError | None) -> None:
         )
 
 
-def discard(conninfo: str, tables: Iterable[str]) -> None:
+def discard(conninfo: Address, tables: Iterable[str]) -> None:
     """Drop private stage tables that will not be published."""
     reached("discard")
     with connect(conninfo) as connection:
@@ -420,6 +442,49 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
             }
             for at, row in enumerate(result.sample)
         ],
+        "gate_result": [
+            stamp
+            | {
+                "ordinal": at,
+                "gate": gate.gate,
+                "passed": gate.passed,
+                "value": _number(gate.value),
+                "says": gate.text,
+            }
+            for at, gate in enumerate(result.gates)
+        ],
+        "suppression": [
+            stamp | {"ordinal": at} | _suppression(each)
+            for at, each in enumerate(result.suppressed)
+        ],
+        "mismatch_pattern": [
+            stamp
+            | {
+                "column_name": column.column,
+                "ordinal": ordinal,
+                "place": place,
+                "old_value": each.old,
+                "new_value": each.new,
+                "kind": each.kind,
+                "rows": each.rows,
+                "example": json.dumps(each.example, ensure_ascii=False),
+                "distinct_changes": column.distinct,
+            }
+            for ordinal, column in enumerate(result.patterns)
+            for place, each in enumerate(column.top)
+        ],
+        "segment": [
+            stamp
+            | {"ordinal": at, "differs": each.of, "column_name": each.column}
+            | {name: getattr(each, name) for name in ("value", "rows", "share", "base")}
+            for at, each in enumerate(result.segments)
+        ],
+        "hint": [
+            stamp
+            | {"ordinal": at, "kind": each.kind, "column_name": each.column}
+            | {name: getattr(each, name) for name in ("flag", "count", "total", "text")}
+            for at, each in enumerate(result.hints)
+        ],
         "artifact": [
             {
                 "run_id": run_id,
@@ -434,6 +499,21 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
     }
 
 
+def _track(cursor: Any, publication: Publication) -> Breaks | None:
+    """Carry the breaks on, and record what became of them."""
+    if not publication.break_limit:
+        return None
+    look = breaks.Look(
+        publication.result,
+        publication.dataset,
+        publication.run_id,
+        publication.started.date(),
+    )
+    found = breaks.track(cursor, look, publication.break_limit)
+    _insert(cursor, "break_summary", [breaks.summary(look, found)])
+    return found
+
+
 def _columns(result: Reconciliation) -> Iterator[Row]:
     for column in result.by_column:
         yield {
@@ -446,6 +526,27 @@ def _columns(result: Reconciliation) -> Iterator[Row]:
         }
 
 
+def _number(value: float | str) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _suppression(each: Suppressed) -> Row:
+    return {
+        "what": each.suppression.what,
+        "column_name": each.suppression.column,
+        "kind": each.suppression.kind,
+        "reason": each.suppression.reason,
+        "owner": each.suppression.owner,
+        "until_date": each.suppression.until,
+        "most": each.suppression.max,
+        "found": each.count,
+        "state": each.state,
+    }
+
+
 def _insert(cursor: Any, table: str, rows: list[Row]) -> None:
     """Ingest rows, each value in the exact type of its column: ADBC checks none."""
     if rows:
@@ -454,6 +555,14 @@ def _insert(cursor: Any, table: str, rows: list[Row]) -> None:
             rows, schema=pa.schema([(name, types[name]) for name in rows[0]])
         )
         cursor.adbc_ingest(table, data, mode="append", db_schema_name="metrics")
+
+
+def _insert_totals(cursor: Any, publication: Publication) -> None:
+    """As text: of Arrow's numbers none has as many digits as one of Postgres may."""
+    stamp = str(publication.run_id), str(publication.started.date())
+    for at, each in enumerate(publication.result.totals):
+        sums = [f"{value:f}" for value in each.parts().values()]
+        cursor.execute(TOTAL, (*stamp, each.column, str(at), *sums))
 
 
 def _types(cursor: Any, table: str) -> dict[str, pa.DataType]:

@@ -69,13 +69,13 @@ def prepare(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
 def write_pair(old: Path, new: Path, *, rows: int, seed: int = 2026) -> None:
     """Write OLD and NEW, the same for the same `rows` and `seed`.
 
-    NEW is OLD in another row order, in which about 0.5% of the claims are missing,
-    0.3% are extra, and a known share of each damaged column is written another way or
-    carries another value.
+    NEW is OLD in another row order, in which about 0.5% of the claims are missing, most
+    of them emergencies, 0.3% are extra, and a known share of each damaged column is
+    written another way or carries another value.
     """
     chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
     claims = [_claim(chance, number) for number in range(rows)]
-    kept = [_damaged(chance, claim) for claim in claims if chance.random() >= 0.005]
+    kept = [_damaged(chance, claim) for claim in claims if not _is_lost(chance, claim)]
     extra = [_claim(chance, rows + number) for number in range(max(1, rows // 300))]
     migrated = kept + extra
     chance.shuffle(migrated)
@@ -126,6 +126,10 @@ def _values(
     for share in (1.0, 0.8, 0.5):
         yield str(chance.randrange(1000, 99999)) if chance.random() < share else ""
     yield chance.choice(("", "", "routine", "elective, planned", "emergency"))
+
+
+def _is_lost(chance: random.Random, claim: Claim) -> bool:
+    return chance.random() < (0.02 if claim["CLM_NOTE"] == "emergency" else 0.001)
 
 
 def _damaged(chance: random.Random, claim: Claim) -> Claim:

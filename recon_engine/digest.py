@@ -5,6 +5,9 @@ with seeds of their own, new in every run, either of which is enough. Both would
 collide between the two versions of one changed row: for a billion changed rows, one
 chance in 10^29.
 
+The digest of a key is the same in every run: with it a few rows of a file are sampled,
+all of some keys, whatever their order.
+
 Two strategies take the row digest. `Lines` hashes the raw bytes of a line, unparsed;
 equal bytes of one dialect are equal records, and different bytes decide nothing.
 `Columns` hashes the parsed cells, which is exact for any two tables.
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
-from recon_engine.csvfile import Block
+from recon_engine.csvfile import Block, Blocks
 from recon_engine.errors import InternalError
 from recon_engine.header import Header
 from recon_engine.rules import normal_form
@@ -29,6 +32,8 @@ from recon_engine.rules import normal_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
 
     from recon_engine.alignment import Alignment
     from recon_engine.csvfile import CsvFile, Rows
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
 # Files whose rows have so many times more quotes than the other's are written by other
 # hands: hardly a line would be equal.
 ALIKE: Final = 1.5
+KEY_SEED: Final = 0x9E3779B97F4A7C15
+SAMPLED: Final = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,11 @@ class Names:
         """The compared columns, in the order of their real names."""
         return sorted(name for name in self.all if name.startswith("v"))
 
+    @property
+    def compared(self) -> list[str]:
+        """The key columns, and the compared ones."""
+        return [*self.keys, *self.columns]
+
 
 def named(
     columns: Sequence[str], layout: Alignment, renames: Mapping[str, str]
@@ -81,9 +93,14 @@ def named(
     )
 
 
+def no_rows(names: Names) -> pl.DataFrame:
+    """A side without rows."""
+    return pl.DataFrame(schema=dict.fromkeys(names.all, pl.String))
+
+
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """New in every run, equal on both sides."""
+    """Equal on both sides; those of rows are new in every run."""
 
     row: int
     check: int
@@ -99,6 +116,16 @@ class Strategy(Protocol):
         ...
 
     @property
+    def seeds(self) -> Seeds:
+        """With which digests are taken."""
+        ...
+
+    @property
+    def every(self) -> int:
+        """Of one in so many keys the rows are sampled."""
+        ...
+
+    @property
     def inexact(self) -> bool:
         """Whether it turned out not to be exact for these files."""
         ...
@@ -106,7 +133,14 @@ class Strategy(Protocol):
     def digest(self, rows: Rows) -> pl.DataFrame | None:
         """`row`, `check`, `key` (u64), and `blank` (a part of the key is blank).
 
-        None once this strategy is inexact.
+        None once this strategy is inexact. Each row is digested once.
+        """
+        ...
+
+    def sample(self) -> pl.DataFrame:
+        """Keys and compared cells of the rows of one in so many keys: some thousands.
+
+        Of a file that is not larger, all.
         """
         ...
 
@@ -117,23 +151,34 @@ class Columns:
 
     names: Names
     seeds: Seeds
+    every: int
     name: str = "columns"
     inexact: bool = False
+    drawn: list[pa.Table] = field(default_factory=list)
 
     def digest(self, rows: Rows) -> pl.DataFrame:
         """Hashes of all compared cells, and of the key."""
-        compared = [*self.names.keys, *self.names.columns]
-        cells = rows.cells(self.names.all).select(compared).collect()
-        return _checked(
+        cells = rows.cells(self.names.all).select(self.names.compared).collect()
+        key = _key(cells, self.names, self.seeds)
+        digests = _checked(
             pl.DataFrame(
                 {
                     "row": _hash(cells, self.seeds.row),
                     "check": _hash(cells, self.seeds.check),
-                    **_key(cells, self.names, self.seeds),
+                    **key,
                 }
             ),
             rows,
         )
+        # As Arrow of its own: the strings of a frame share what they were parsed from.
+        few = cells.filter(key["key"] % self.every == 0)
+        self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        return digests
+
+    def sample(self) -> pl.DataFrame:
+        """The rows that were drawn."""
+        nothing = no_rows(self.names).select(self.names.compared)
+        return pl.concat([nothing, *map(pl.DataFrame, self.drawn)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +190,10 @@ class Lines:
 
     names: Names
     seeds: Seeds
+    every: int
     broken: Event
     name: str = "line"
+    drawn: list[Block] = field(default_factory=list)
 
     @property
     def inexact(self) -> bool:
@@ -161,16 +208,27 @@ class Lines:
         if self.inexact:
             return None
         lines = rows.lines.to_frame()
-        return _checked(
+        key = _key(self.keys(rows), self.names, self.seeds)
+        digests = _checked(
             pl.DataFrame(
                 {
                     "row": _hash(lines, self.seeds.row),
                     "check": _hash(lines, self.seeds.check),
-                    **_key(self.keys(rows), self.names, self.seeds),
+                    **key,
                 }
             ),
             rows,
         )
+        few = rows.lines.filter(key["key"] % self.every == 0)
+        self.drawn.append(Block("".join(few).encode(), len(few), rows.delimiter))
+        return digests
+
+    def sample(self) -> pl.DataFrame:
+        """The rows that were drawn."""
+        if not self.drawn:
+            return no_rows(self.names).select(self.names.compared)
+        drawn = Blocks(tuple(self.drawn), self.drawn[0].delimiter)
+        return drawn.cells(self.names.all).select(self.names.compared).collect()
 
     def keys(self, block: Block) -> pl.DataFrame:
         """The cells of the key, without a parser where they are the first field."""
@@ -185,11 +243,15 @@ def choose(
     unread: Sequence[Unread], names: Sequence[Names], strategy: str | None = None
 ) -> list[Strategy]:
     """The cheapest strategy that promises to be exact, or the one that is named."""
-    seeds = Seeds(*(secrets.randbits(64) for _ in range(3)))
+    seeds = Seeds(secrets.randbits(64), secrets.randbits(64), KEY_SEED)
+    sides = [
+        (each, seeds, max(1, side.expected_rows // SAMPLED))
+        for each, side in zip(names, unread, strict=True)
+    ]
     if strategy != "columns" and _lines_tell(unread, names):
         broken = Event()
-        return [Lines(each, seeds, broken) for each in names]
-    return [Columns(each, seeds) for each in names]
+        return [Lines(*each, broken) for each in sides]
+    return [Columns(*each) for each in sides]
 
 
 def _lines_tell(unread: Sequence[Unread], names: Sequence[Names]) -> bool:

@@ -33,6 +33,7 @@ NAMES: Final = (
     "manifest",
     "publish-mark",
     "publish-metrics",
+    "publish-breaks",
     "publish-swap",
     "publish-commit",
     "publish-confirm",

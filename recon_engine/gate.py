@@ -19,7 +19,6 @@ purpose too.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import Counter
 from functools import partial
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import numpy as np
 
+from recon_engine.blocks import blocks, read_lines, slices
 from recon_engine.config import OnBadRow
 from recon_engine.csvfile import Block, CsvFile, Part
 from recon_engine.errors import MalformedInput
@@ -43,7 +43,7 @@ from recon_engine.progress import ignore
 from recon_engine.rejects import LISTED, Quarantine, spans, without
 from recon_engine.rfc4180 import EncodingFault, Fault, NulFault, Record, records
 from recon_engine.steady import steady
-from recon_engine.structure import NOTHING, Structure, structure, whole
+from recon_engine.structure import NOTHING, Structure, structure
 
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 22
 STRETCH: Final = 1 << 18
 SHORT: Final = 1 << 12
-NEAR: Final = 1 << 14
 BLANK: Final = "a blank line inside the file"
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 
@@ -118,7 +117,7 @@ def read_rows(
         counted_in(origin),
         steady(header.path, header.uri, header.state) as descriptor,
     ):
-        for found in gate.read(partial(_read_lines, descriptor), advance):
+        for found in gate.read(partial(read_lines, descriptor), advance):
             if found is not None:
                 keep(found)
     return CsvFile(
@@ -134,23 +133,6 @@ def read_rows(
         state=header.state,
         rejects=gate.quarantine.rejects,
     )
-
-
-def blocks(read: ReadAt, start: int, size: int, longest: int) -> Iterator[bytes]:
-    """Whole records, about `size` bytes at a time; the last block as it is.
-
-    `read(size, offset)` is `pread`. What has no end of a record within `longest` bytes
-    is a block too.
-    """
-    wanted = size
-    while data := read(wanted, start):
-        cut = whole(data)
-        if not cut and (len(data) > longest or not read(1, start + len(data))):
-            cut = len(data)
-        wanted = size if cut else 2 * wanted
-        if cut:
-            yield data[:cut]
-        start += cut
 
 
 class _Judged(NamedTuple):
@@ -277,7 +259,7 @@ class Gate:
 
     def in_stretches(self, data: bytes, size: int) -> None:
         """Find what is not regular in ever shorter stretches; the reference is slow."""
-        for stretch in blocks(_slices(data), 0, size, self.longest):
+        for stretch in blocks(slices(data), 0, size, self.longest):
             found = self.regular(stretch)
             if found is not None:
                 self.count(stretch, found)
@@ -464,15 +446,6 @@ def blank_refusal(header: Header, blank: Reject) -> MalformedInput:
     )
 
 
-def _read_lines(descriptor: int, size: int, offset: int) -> bytes:
-    """`pread`, not beyond the last newline if one is near: nothing is left to cut."""
-    near = os.pread(descriptor, NEAR, offset + size - NEAR) if size > NEAR else b""
-    over = len(near) - near.rfind(b"\n") - 1 if b"\n" in near else 0
-    return os.pread(
-        descriptor, size - NEAR + len(near) - over if near else size, offset
-    )
-
-
 def _line(data: bytes) -> bytes:
     """The first line, with its newline."""
     return data[: data.find(b"\n") + 1 or len(data)]
@@ -485,11 +458,6 @@ def _without_blank_end(data: bytes) -> bytes:
     last = len(data.rstrip(b"\r\n"))
     end = data.find(b"\n", last) + 1 if last else 0
     return data[:end] if b"\r" not in data[end:].replace(b"\r\n", b"") else data
-
-
-def _slices(data: bytes) -> Callable[[int, int], bytes]:
-    """`pread` of bytes in memory."""
-    return lambda size, offset: data[offset : offset + size]
 
 
 def _utf8(data: bytes) -> bool:

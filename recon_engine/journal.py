@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import secrets
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from recon_engine.ecs import task_arn
 from recon_engine.errors import Busy, ReconError
 from recon_engine.failpoint import reached
 from recon_engine.model import SIDES, FilePair, RunRecord, SourceFile
@@ -51,6 +51,18 @@ INTERRUPT = """
 UPDATE metrics.pipeline_run_log SET status = 'INTERRUPTED', exit_code = %s,
     error_code = 'INTERRUPTED', error_message = %s, finished_ts = now()
 WHERE run_id = %s AND status = 'STARTED'
+"""
+CLOSE = """
+UPDATE metrics.pipeline_run_log l SET status = %s, exit_code = greatest(%s, (
+        SELECT 1 FROM metrics.recon_summary s
+        WHERE s.run_id = l.run_id AND s.verdict = 'gates_failed'
+    )), error_code = %s, error_message = %s, finished_ts = %s, step = %s
+WHERE run_id = %s AND status = ANY(%s)
+RETURNING exit_code
+"""
+LAST_SUCCESS = """
+SELECT max(finished_ts) FROM metrics.pipeline_run_log
+WHERE dataset = %s AND status = 'SUCCEEDED'
 """
 RESULT = """
 SELECT run_id FROM metrics.pipeline_run_log
@@ -169,15 +181,16 @@ class Journal:
     def close(
         self, run: Run, status: RunStatus, error: ReconError | None = None
     ) -> RunRecord:
-        """Log how a run ended. `SUCCEEDED` with an error: done, with a warning."""
+        """Log how a run ended. `SUCCEEDED` with an error: done, with a warning.
+
+        One whose gates failed is SUCCEEDED with exit code 1.
+        """
         message = error.message if error else None
         record = record_of(run, self.config, status, message, error)
         reached("close")
         with classified():
-            self.connection.execute(
-                "UPDATE metrics.pipeline_run_log SET status = %s, exit_code = %s,"
-                " error_code = %s, error_message = %s, finished_ts = %s, step = %s"
-                " WHERE run_id = %s AND status = ANY(%s)",
+            closed = self.connection.execute(
+                CLOSE,
                 [
                     status,
                     record.exit_code,
@@ -188,14 +201,14 @@ class Journal:
                     run.run_id,
                     ENDING.get(status, [RunStatus.STARTED]),
                 ],
-            )
+            ).fetchone()
             reached("close-steps")
             self.connection.cursor().executemany(
                 "INSERT INTO metrics.run_step VALUES (%s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING",
                 [(run.run_id, *step) for step in run.steps],
             )
-        return record
+        return replace(record, exit_code=closed[0]) if closed else record
 
     def interrupt(self, run: Run, error: Interrupted) -> RunRecord | None:
         """Log that a run was stopped, so that its worker cannot publish any more.
@@ -223,7 +236,7 @@ class Journal:
             "run_ts": run.started,
             "run_date": run.started.date(),
             "host": platform.node(),
-            "task_arn": os.environ.get("RECON_TASK_ARN"),
+            "task_arn": task_arn(),
             "engine_version": __version__,
             "config": json.dumps(self.config.public),
             **values,
@@ -267,6 +280,13 @@ def beside(config: RunConfig) -> Iterator[Journal]:
     """The journal for a last word from beside the worker that has it opened."""
     with connect(config.database) as connection:
         yield Journal(connection, config)
+
+
+def last_success(config: RunConfig) -> datetime | None:
+    """When a run of the dataset last ended with a result and an archive."""
+    with connect(config.database) as connection, classified():
+        row = connection.execute(LAST_SUCCESS, [config.dataset]).fetchone()
+    return row[0] if row else None
 
 
 def fingerprint(config: RunConfig, pair: FilePair, revision: int = 1) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from recon_engine.address import conninfo_of
 from recon_engine.errors import (
     ConfigError,
     DatabaseUnavailable,
@@ -25,8 +27,10 @@ from recon_engine.errors import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
+
+    from recon_engine.config import Address
 
 
 NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
@@ -56,16 +60,41 @@ def schemas() -> Traversable:
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "schemas"
 
 
-def apply(conninfo: str) -> tuple[str, ...]:
+def apply(address: Address) -> tuple[str, ...]:
     """Bring a database up to date; the names newly applied, none if it already was.
 
-    Any number of processes may do so at once. After a failure nothing has changed.
+    The grants of `access/grants.sql` as well, where the roles are there. Any number of
+    processes may do so at once. After a failure nothing has changed.
     """
     migrations = _all()
+    with _connected(address) as connection:
+        applied = _apply_pending(connection, migrations)
+        connection.execute(access("grants"))
+        return applied
+
+
+def pending(address: Address) -> tuple[str, ...]:
+    """The names that `apply` would apply; changes nothing."""
+    migrations = _all()
+    with _connected(address) as connection:
+        connection.read_only = True
+        applied = _ledger(connection) if _has_ledger(connection) else {}
+    _check_drift(applied, migrations)
+    return tuple(each.name for each in migrations if each.name not in applied)
+
+
+def access(name: str) -> bytes:
+    """The SQL of the `roles` of a shared database, or of their `grants`."""
+    return (schemas() / "access" / f"{name}.sql").read_bytes()
+
+
+@contextmanager
+def _connected(address: Address) -> Iterator[psycopg.Connection]:
     try:
+        conninfo = conninfo_of(address)
         with psycopg.connect(conninfo, client_encoding="utf8") as connection:
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-            return _apply_pending(connection, migrations)
+            yield connection
     except psycopg.Error as error:
         raise _refusal(error) from None
 
@@ -126,10 +155,14 @@ COMMENT ON COLUMN metrics.schema_migration.applied_at IS 'When it was applied.';
 
 def _ledger(connection: psycopg.Connection) -> dict[str, str]:
     """SHA-256 by name. Made if it is not there: an up-to-date one needs no rights."""
-    known = connection.execute("SELECT to_regclass('metrics.schema_migration')")
-    if known.fetchone() == (None,):
+    if not _has_ledger(connection):
         connection.execute(LEDGER)
     return dict(connection.execute("SELECT name, sha256 FROM metrics.schema_migration"))
+
+
+def _has_ledger(connection: psycopg.Connection) -> bool:
+    known = connection.execute("SELECT to_regclass('metrics.schema_migration')")
+    return known.fetchone() != (None,)
 
 
 def _check_drift(applied: Mapping[str, str], migrations: Sequence[Migration]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import date, datetime
     from decimal import Decimal
     from uuid import UUID
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 
 SIDES: Final = ("old", "new")
+
+# Arithmetic of amounts: the default context rounds to 28 digits, and in silence.
+EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
 
 Newline = Literal["LF", "CRLF", "mixed", "none"]
 Compression = Literal["gzip", "zstd"]
@@ -126,6 +130,22 @@ class Signature:
     rows: int
 
 
+class Cell(NamedTuple):
+    """A differing cell. `old` is None where `new` is `old~new`, not to be told apart.
+
+    `kind` is MASKED where it was not kept and cannot be seen through a mask.
+    """
+
+    old: str | None
+    new: str
+    kind: str
+
+    @property
+    def text(self) -> str:
+        """`old~new`."""
+        return self.new if self.old is None else f"{self.old}~{self.new}"
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A change that `rows` cells of a column share; `example`: the key of one."""
@@ -148,10 +168,11 @@ class Patterns:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The sums of a column that is a number in every row that differs.
+    """The sums of a column of amounts, as `totals` says which are.
 
-    `old`, `new`: over the matched pairs that differ, for in the others they are the
-    same. `missing`, `extra`: over these rows. Exact.
+    `old`, `new`: over the matched pairs in which some cell's text differs, tolerated or
+    not, for in the others they are the same. `missing`, `extra`: over these rows.
+    Exact.
     """
 
     column: str
@@ -163,7 +184,25 @@ class Total:
     @property
     def delta(self) -> Decimal:
         """By how much NEW is more than OLD over all matched pairs."""
-        return self.new - self.old
+        return EXACT.subtract(self.new, self.old)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no amount has a fraction: such columns may be counts or codes."""
+        return all(each.as_tuple().exponent == 0 for each in self.parts().values())
+
+    def parts(self) -> dict[str, Decimal]:
+        """The four sums by their names."""
+        return {
+            "old": self.old,
+            "new": self.new,
+            "missing": self.missing,
+            "extra": self.extra,
+        }
+
+    def sums(self) -> dict[str, Decimal]:
+        """These, and the delta."""
+        return self.parts() | {"delta": self.delta}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +254,110 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """A gate as it was written, its measured value, and whether that is within it."""
+    """A gate as it was written, its measured value, and whether that is within it.
+
+    `value`: a count, a rate from 0 to 1, or an exact sum as text. `text` says it in a
+    sentence, with the limit.
+    """
 
     gate: str
     passed: bool
     value: int | float | str
+    text: str = ""
+
+
+class Suppressible(StrEnum):
+    """What can be known and accepted: rows on one side only, or cells of a column."""
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    COLUMN = "column"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """Differences that are known, and accepted by `owner` up to a day and a number.
+
+    `column`, and `kind` if it is only one kind, where `what` is a column. `until` is
+    the last day; `max` of rows, or of cells of a column.
+    """
+
+    what: Suppressible
+    reason: str
+    owner: str
+    until: date
+    column: str | None = None
+    kind: str | None = None
+    max: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it suppresses: `missing`, `PAID`, `PAID number_format`."""
+        parts = (self.column, self.kind) if self.column else (self.what.value,)
+        return " ".join(part for part in parts if part)
+
+
+class SuppressionState(StrEnum):
+    """Only an `active` one covers anything; `expired` and `exceeded` are failures."""
+
+    ACTIVE = "active"
+    UNUSED = "unused"
+    EXPIRED = "expired"
+    EXCEEDED = "exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """What a suppression fits: `count` rows, or cells of a column."""
+
+    suppression: Suppression
+    count: int
+    state: SuppressionState
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is no longer what was accepted."""
+        return self.state in {SuppressionState.EXPIRED, SuppressionState.EXCEEDED}
+
+    @property
+    def text(self) -> str:
+        """What became of it, in a sentence."""
+        it = self.suppression
+        end = {
+            SuppressionState.ACTIVE: f"known until {it.until}: {it.reason}",
+            SuppressionState.UNUSED: "nothing is left to suppress",
+            SuppressionState.EXPIRED: f"expired after {it.until}",
+            SuppressionState.EXCEEDED: f"{it.max or 0:,} were accepted",
+        }[self.state]
+        return f"suppression of {it.name}: {self.count:,} found, {end} ({it.owner})"
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many mismatched rows have cells that just these suppressions fit.
+
+    By their place among the options; NO_SUPPRESSION where none fits a cell.
+    """
+
+    by: tuple[int, ...]
+    rows: int
+
+
+NO_SUPPRESSION: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The differences that no suppression covers; these are what gates count."""
+
+    missing: int
+    extra: int
+    mismatched_rows: int
+    mismatches: Mapping[str, int]
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.missing or self.extra or self.mismatched_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +373,52 @@ class Drift:
         return bool(self.only_in_old or self.only_in_new)
 
 
+class BreakState(StrEnum):
+    """How a difference stands to those of the runs before."""
+
+    NEW = "new"
+    RECURRING = "recurring"
+    CHANGED = "changed"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+
+
+class Tracking(StrEnum):
+    """Whether a run changed the breaks; not where it saw too many, or an older pair."""
+
+    TRACKED = "tracked"
+    OVER_LIMIT = "over_limit"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakCounts:
+    """How many breaks a run found in each state; `open`: all that are not resolved.
+
+    `oldest_days`: the age of the oldest of these, from the day it was first seen.
+    """
+
+    new: int
+    recurring: int
+    changed: int
+    resolved: int
+    reopened: int
+    open: int
+    oldest_days: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Breaks:
+    """What became of the breaks in a run; `counts` only if they were tracked.
+
+    `differences`: cells that differ, missing and extra rows.
+    """
+
+    tracking: Tracking
+    differences: int
+    counts: BreakCounts | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """How one attempt ended, as its row of the run log has it."""
@@ -246,3 +430,33 @@ class RunRecord:
     started: datetime
     finished: datetime
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastResult:
+    """What an earlier run of a dataset found, as `metrics.recon_summary` has it."""
+
+    verdict: str
+    rows_old: int
+    rows_new: int
+    matched: int
+    missing: int
+    extra: int
+    mismatched_rows: int
+    mismatched_cells: int
+
+    @property
+    def rate(self) -> float:
+        """The share of matched rows that differ."""
+        return self.mismatched_rows / self.matched if self.matched else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """An attempt at a dataset that has ended or has a result; `seconds` if it ended."""
+
+    run_id: UUID
+    started: datetime
+    status: str
+    seconds: float | None
+    result: PastResult | None

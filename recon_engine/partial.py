@@ -7,27 +7,49 @@ merged parts are the same, however they were grouped.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
-from recon_engine import sample
-from recon_engine.compare import Difference, in_order_of_content, merge
+from recon_engine import sample, segments, totals
+from recon_engine.causes import Lone, lone
+from recon_engine.compare import (
+    Difference,
+    in_order_of_content,
+    merge,
+    repeated,
+    telling_apart,
+)
+from recon_engine.masks import order
+from recon_engine.model import Coverage
+from recon_engine.suppressions import coverage
+
+
+MOST_KEYS: Final = 1 << 20
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from recon_engine.digest import Names
+    from recon_engine.question import Question
 
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """The keys that repeat on a side: a struct `key` and `rows`, worst first."""
+    """How many keys repeat on a side, and on how many rows.
+
+    `worst`: a struct `key` and its `rows`, worst first; `telling`: the columns of which
+    each would make them unique.
+    """
 
     keys: int
     rows: int
     worst: pl.DataFrame
+    telling: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,61 +59,109 @@ class Partial:
     `identical` pairs were dropped by digest; `matched` were compared. `kinds`: how many
     cells (`len`) of each `column` are of each `kind`; `signatures`: how many `rows`
     differ in each set of columns. `shown`: the difference, or what is kept of it.
-    `repeats`: of OLD and of NEW.
+    `coverage`: by the suppressions. `repeats`: of OLD and of NEW.
     """
 
     identical: int
     matched: int
     mismatched: int
-    missing: int
-    extra: int
+    missing: Lone
+    extra: Lone
     kinds: pl.DataFrame
     signatures: pl.DataFrame
     shown: Difference
+    coverage: tuple[Coverage, ...]
     repeats: tuple[Repeats, Repeats]
 
-    def limited(self, limit: int, keys: Sequence[str]) -> Partial:
-        """The same, with no more to show than `limit` can ask for."""
-        worst = (replace(each, worst=each.worst.head(limit)) for each in self.repeats)
-        old, new = worst
-        return replace(
-            self, shown=_limited(self.shown, limit, keys), repeats=(old, new)
+    @property
+    def differences(self) -> int:
+        """Cells that differ, missing and extra rows."""
+        return int(self.kinds["len"].sum()) + self.missing.rows + self.extra.rows
+
+    def limited(self, question: Question, whole: int = 0) -> Partial:
+        """The same, with no more to show than the detail limit can ask for.
+
+        Up to `whole` differences are all kept.
+        """
+        if self.differences <= whole:
+            return self
+        limit = question.options.detail_limit
+        old, new = (
+            replace(each, worst=each.worst.head(limit)) for each in self.repeats
         )
+        return replace(self, shown=_limited(self.shown, question), repeats=(old, new))
+
+
+def repeats_among(
+    suspects: pl.DataFrame, names: Names, columns: Iterable[str]
+) -> Repeats:
+    """The keys that repeat among rows, of which `columns` may be telling."""
+    found = repeated(suspects.select(names.keys), names.keys, names.rules)
+    telling = telling_apart(suspects, names.keys, columns, names.rules)
+    return Repeats(found.height, int(found["rows"].sum()), found, frozenset(telling))
 
 
 def partial(
-    found: Difference, identical: int, repeats: Sequence[pl.DataFrame]
+    found: Difference, identical: int, repeats: Sequence[Repeats], question: Question
 ) -> Partial:
     """What is known of the buckets that a difference is of."""
-    old, new = (Repeats(each.height, int(each["rows"].sum()), each) for each in repeats)
+    old, new = repeats
+    suppressions = question.options.suppressions
     return Partial(
         identical=identical,
         matched=found.keys.height,
         mismatched=found.cells["pair"].n_unique(),
-        missing=found.missing.height,
-        extra=found.extra.height,
+        missing=lone(found.missing, question),
+        extra=lone(found.extra, question),
         kinds=found.cells.group_by("column", "kind").len(),
         signatures=_signatures(found.cells),
         shown=found,
+        coverage=coverage(found.cells, question.columns, suppressions),
         repeats=(old, new),
     )
 
 
-def merged(parts: Sequence[Partial], keys: Sequence[str]) -> Partial:
+def merged(parts: Sequence[Partial], question: Question) -> Partial:
     """Disjoint sets of buckets as one."""
-    old, new = (_repeats([part.repeats[at] for part in parts]) for at in (0, 1))
+    old, new = (together([part.repeats[at] for part in parts]) for at in (0, 1))
+    covered = Counter[tuple[int, ...]]()
+    for part in parts:
+        covered.update({each.by: each.rows for each in part.coverage})
     kinds = pl.concat([part.kinds for part in parts])
     signatures = pl.concat([part.signatures for part in parts])
     return Partial(
         identical=sum(part.identical for part in parts),
         matched=sum(part.matched for part in parts),
         mismatched=sum(part.mismatched for part in parts),
-        missing=sum(part.missing for part in parts),
-        extra=sum(part.extra for part in parts),
+        missing=_lone([part.missing for part in parts]),
+        extra=_lone([part.extra for part in parts]),
         kinds=kinds.group_by("column", "kind").agg(pl.col("len").sum()),
         signatures=signatures.group_by("columns").agg(pl.col("rows").sum()),
-        shown=merge((part.shown for part in parts), keys),
+        shown=merge((part.shown for part in parts), question.names[0].keys),
+        coverage=tuple(Coverage(by, rows) for by, rows in sorted(covered.items())),
         repeats=(old, new),
+    )
+
+
+def together(parts: Sequence[Repeats]) -> Repeats:
+    """What repeats in disjoint sets of keys."""
+    worst = pl.concat([part.worst for part in parts])
+    return Repeats(
+        sum(part.keys for part in parts),
+        sum(part.rows for part in parts),
+        worst.sort("rows", "key", descending=[True, False]),
+        frozenset.intersection(*(part.telling for part in parts)),
+    )
+
+
+def _lone(parts: Sequence[Lone]) -> Lone:
+    keys = [part.keys for part in parts if part.keys is not None]
+    rows = sum(part.rows for part in parts)
+    return Lone(
+        rows,
+        totals.added_up(part.sums for part in parts),
+        segments.added(part.values for part in parts),
+        pl.concat(keys) if rows <= MOST_KEYS and len(keys) == len(parts) else None,
     )
 
 
@@ -112,23 +182,28 @@ def _signatures(cells: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([one, several])
 
 
-def _repeats(parts: Sequence[Repeats]) -> Repeats:
-    worst = pl.concat([part.worst for part in parts])
-    return Repeats(
-        sum(part.keys for part in parts),
-        sum(part.rows for part in parts),
-        worst.sort("rows", "key", descending=[True, False]),
-    )
-
-
-def _limited(found: Difference, limit: int, keys: Sequence[str]) -> Difference:
+def _limited(found: Difference, question: Question) -> Difference:
+    limit = question.options.detail_limit
     pairs = sample.candidates(found.cells, sample.stable_hash(found.keys), limit)
     numbers = pl.DataFrame({"pair": pairs}).with_row_index("number")
     cells = found.cells.join(numbers, on="pair", maintain_order="left")
+    missing, extra = (
+        _first(side, rows, question)
+        for side, rows in enumerate((found.missing, found.extra))
+    )
     return replace(
         found,
         keys=found.keys[pairs],
         cells=cells.with_columns(pair="number").drop("number"),
-        missing=in_order_of_content(found.missing, keys).head(limit),
-        extra=in_order_of_content(found.extra, keys).head(limit),
+        missing=missing,
+        extra=extra,
     )
+
+
+def _first(side: int, rows: pl.DataFrame, question: Question) -> pl.DataFrame:
+    """The rows that are shown first: behind masks, in the order of what is seen."""
+    limit, masks = question.options.detail_limit, question.masks
+    if not masks.by_column:
+        return in_order_of_content(rows, question.names[side].keys).head(limit)
+    shown = masks.rows(question.rows(side, rows))
+    return rows[order(shown).head(limit)]

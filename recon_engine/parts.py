@@ -8,24 +8,23 @@ difference, whatever lies there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import polars as pl
-
 from recon_engine.errors import ConfigError
+from recon_engine.masks import masked_cells, masked_rows
 from recon_engine.storage import open_storage
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from recon_engine.alignment import Alignment
     from recon_engine.compare import Difference
-    from recon_engine.header import Header
+    from recon_engine.question import Question
     from recon_engine.reconciliation import Reconciliation
 
 MANIFEST: Final = "manifest.json"
@@ -36,6 +35,9 @@ class Part:
     """A file of `rows` below the place of the difference."""
 
     name: str
+    uri: str
+    sha256: str
+    bytes: int
     rows: int
 
 
@@ -51,26 +53,24 @@ def refuse_taken(url: str) -> None:
 
 
 def write(
-    found: Difference,
-    bucket: int,
-    layout: Alignment,
-    headers: Sequence[Header],
-    url: str,
+    found: Difference, bucket: int, question: Question, url: str
 ) -> Iterator[Part]:
-    """Write the difference of a bucket, under the names of the user."""
-    place = open_storage(url)
+    """Write the difference of a bucket, as the user sees it."""
+    place, masks = open_storage(url), question.masks
     frames = {
-        "mismatches": _mismatches(found, layout),
-        "missing": _named(found.missing, headers[0].columns, {}),
-        "extra": _named(found.extra, headers[1].columns, layout.new_names),
+        "mismatches": masked_cells(question.cells(found), masks),
+        "missing": masked_rows(question.rows(0, found.missing), masks),
+        "extra": masked_rows(question.rows(1, found.extra), masks),
     }
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
         for kind, frame in frames.items():
             if frame.height:
                 name, path = f"{kind}/part-{bucket:06}.parquet", Path(folder) / kind
                 frame.write_parquet(path, compression="zstd")
-                place.put(path, name)
-                yield Part(name, frame.height)
+                data = path.read_bytes()
+                digest = hashlib.sha256(data).hexdigest()
+                uri = place.put(path, name)
+                yield Part(name, uri, digest, len(data), frame.height)
 
 
 def commit(result: Reconciliation, parts: Iterable[Part], url: str) -> None:
@@ -79,29 +79,11 @@ def commit(result: Reconciliation, parts: Iterable[Part], url: str) -> None:
         "schema": "recon-difference/1",
         "old": {"uri": result.old.uri, "sha256": result.old.sha256},
         "new": {"uri": result.new.uri, "sha256": result.new.sha256},
-        "parts": [asdict(part) for part in sorted(parts, key=lambda part: part.name)],
+        "parts": [
+            {"name": each.name, "sha256": each.sha256, "rows": each.rows}
+            for each in sorted(parts, key=lambda part: part.name)
+        ],
     }
     data = (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
     if not open_storage(url).put_once(data, MANIFEST):
         refuse_taken(url)
-
-
-def _mismatches(found: Difference, layout: Alignment) -> pl.DataFrame:
-    """Every differing cell, by key and column."""
-    keys = found.keys.to_struct("key").struct.rename_fields(list(layout.keys))
-    names = pl.Series("column", sorted(layout.columns), pl.String)
-    return found.cells.select(
-        keys.gather(found.cells["pair"]),
-        names.gather(found.cells["column"]),
-        "old",
-        "new",
-        pl.col("kind").cast(pl.String),
-    ).sort("key", "column", "old", "new")
-
-
-def _named(
-    rows: pl.DataFrame, columns: Sequence[str], renames: Mapping[str, str]
-) -> pl.DataFrame:
-    named = rows.clone()
-    named.columns = [renames.get(name, name) for name in columns]
-    return named

@@ -13,6 +13,7 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
 import psycopg
 
+from recon_engine.address import conninfo_of
 from recon_engine.errors import (
     ConfigError,
     DatabaseUnavailable,
@@ -26,6 +27,8 @@ from recon_engine.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+    from recon_engine.config import Address
 
 
 # By the beginning of the SQLSTATE, the first that fits; all others may pass.
@@ -65,14 +68,44 @@ CLASSES: Final[
     ),
 )
 
+# A connection that does not come about has no SQLSTATE: then libpq's words decide.
+REFUSALS: Final[tuple[tuple[str, type[ReconError], str, str], ...]] = (
+    (
+        "certificate",
+        ConfigError,
+        "the certificate of Postgres is not trusted, or is that of another host",
+        "connect by the name in the certificate; PGSSLROOTCERT names the authorities",
+    ),
+    (
+        "does not support SSL",
+        ConfigError,
+        "Postgres does not speak TLS there",
+        "turn TLS on, or waive it in words: RECON_DATABASE_TLS=unverified",
+    ),
+    (
+        "authentication failed",
+        PermissionDenied,
+        "Postgres refuses these credentials",
+        "check user and password, or the policy for rds-db:connect",
+    ),
+    (
+        "pg_hba.conf",
+        PermissionDenied,
+        "Postgres lets nobody in from here in this way",
+        "check user, database and TLS against its pg_hba.conf",
+    ),
+)
+
 
 @contextmanager
-def connect(conninfo: str, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
+def connect(
+    address: Address, *, autocommit: bool = True
+) -> Iterator[psycopg.Connection]:
     """A connection for control: each statement is its own transaction."""
     with (
         classified(),
         psycopg.connect(
-            conninfo,
+            conninfo_of(address),
             autocommit=autocommit,
             client_encoding="utf8",
             application_name="recon-engine",
@@ -82,9 +115,12 @@ def connect(conninfo: str, *, autocommit: bool = True) -> Iterator[psycopg.Conne
 
 
 @contextmanager
-def bulk(conninfo: str) -> Iterator[Any]:
+def bulk(address: Address) -> Iterator[Any]:
     """An ADBC connection in one transaction: commit it, or nothing has happened."""
-    with classified(), adbc_driver_postgresql.dbapi.connect(conninfo) as connection:
+    with (
+        classified(),
+        adbc_driver_postgresql.dbapi.connect(conninfo_of(address)) as connection,
+    ):
         try:
             yield connection
         except BaseException:
@@ -92,14 +128,14 @@ def bulk(conninfo: str) -> Iterator[Any]:
             raise
 
 
-def ask(conninfo: str, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def ask(address: Address, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The column names and rows of one statement, which can change nothing.
 
     One, because a prepared statement is one; nothing, because the transaction it runs
     in is read-only and cannot be left by it.
     """
     refusal: ConfigError | None = None
-    with connect(conninfo, autocommit=False) as connection:
+    with connect(address, autocommit=False) as connection:
         connection.read_only = True
         try:
             cursor = connection.execute(statement.encode(), prepare=True)
@@ -139,6 +175,10 @@ def _ours(error: psycopg.Error | adbc_driver_manager.Error) -> ReconError:
     for codes, kind, message, remedy in CLASSES:
         if code.startswith(codes):
             return kind(message, why=f"SQLSTATE {code}", help=remedy)
+    said = "" if code else str(error)
+    for words, kind, message, remedy in REFUSALS:
+        if words in said:
+            return kind(message, help=remedy)
     return DatabaseUnavailable(
         "Postgres cannot be reached, or could not do what it was asked",
         why=f"SQLSTATE {code}" if code else None,

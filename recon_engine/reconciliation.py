@@ -4,46 +4,60 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
 from recon_engine.errors import InternalError
 from recon_engine.kinds import KINDS
+from recon_engine.model import HintKind
+from recon_engine.suppressions import left
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recon_engine.model import (
+        Cell,
         Column,
         Counts,
+        Coverage,
         Drift,
         GateResult,
         Hint,
+        Left,
         Patterns,
         Segment,
         Side,
         Signature,
+        Suppressed,
         Total,
     )
 
 
-Verdict = Literal["agree", "differ"]
+Verdict = Literal["agree", "differ", "gates_failed"]
 
+SHOWN: Final = 8
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One differing row: its key, and `old~new` of its differing columns only."""
+    """One differing row: its key, and old and new of its differing columns only."""
 
     key: dict[str, str]
-    payload: dict[str, str]
+    cells: dict[str, Cell]
+
+    @property
+    def payload(self) -> dict[str, str]:
+        """The differing columns as `old~new`."""
+        return {name: cell.text for name, cell in self.cells.items()}
 
     @property
     def key_text(self) -> str:
-        """The key for people: the value of one column, a JSON array of several."""
-        values = list(self.key.values())
-        return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
+        """The key for people."""
+        return key_text(tuple(self.key.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,8 @@ class Reconciliation:
     segments: tuple[Segment, ...] = ()
     hints: tuple[Hint, ...] = ()
     gates: tuple[GateResult, ...] = ()
+    suppressed: tuple[Suppressed, ...] = ()
+    coverage: tuple[Coverage, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Refuse to exist when a law does not hold."""
@@ -126,6 +142,10 @@ class Reconciliation:
             == sum(c.mismatched for c in self.by_column),
             "mismatched rows = the sum over signatures": n.mismatched_rows
             == sum(s.rows for s in self.signatures),
+            "mismatched rows = the sum over suppressed and other ones": not (
+                self.coverage
+            )
+            or n.mismatched_rows == sum(each.rows for each in self.coverage),
         }
 
     @property
@@ -140,8 +160,36 @@ class Reconciliation:
 
     @property
     def verdict(self) -> Verdict:
-        """`agree` or `differ`."""
+        """`agree` or `differ`; `gates_failed` if a gate or a suppression did."""
+        if self.failures:
+            return "gates_failed"
         return "agree" if self.agrees else "differ"
+
+    @property
+    def left(self) -> Left:
+        """The differences that no active suppression covers."""
+        return left(self.counts, self.by_column, self.suppressed, self.coverage)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What is wrong with each gate and each suppression that failed."""
+        gates = (gate.text for gate in self.gates if not gate.passed)
+        return *gates, *(each.text for each in self.suppressed if each.failed)
+
+    @property
+    def passes(self) -> bool:
+        """What an exit code of 0 says.
+
+        With gates, that all of them pass; without, that nothing differs but what is
+        suppressed. Never if a suppression has expired or is exceeded.
+        """
+        return not self.failures and (bool(self.gates) or not self.unsettled)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether anything differs that is not suppressed."""
+        rejected = self.old.rejected or self.new.rejected
+        return bool(self.left or self.drift or rejected)
 
     @property
     def columns(self) -> pl.DataFrame:
@@ -188,7 +236,10 @@ class Reconciliation:
         return self.frames.mismatches
 
     def missing(self) -> pl.DataFrame:
-        """The rows in OLD only, whole, in the columns of OLD."""
+        """The rows in OLD only, whole, in the columns of OLD.
+
+        In the order of their file; with masks, in that of what is shown. So for extra.
+        """
         return self.frames.missing
 
     def extra(self) -> pl.DataFrame:
@@ -232,13 +283,14 @@ class Reconciliation:
             "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
             "patterns": [asdict(each) for each in self.patterns],
             "totals": [
-                {name: str(value) for name, value in asdict(each).items()}
-                | {"delta": str(each.delta)}
+                {"column": each.column}
+                | {name: f"{value:f}" for name, value in each.sums().items()}
                 for each in self.totals
             ],
             "segments": [asdict(each) | {"lift": each.lift} for each in self.segments],
             "hints": [asdict(each) for each in self.hints],
             "gates": [asdict(each) for each in self.gates],
+            "suppressed": [_plain(each) for each in self.suppressed],
             "engine": asdict(self.engine),
         }
 
@@ -247,14 +299,27 @@ class Reconciliation:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
 
     def to_markdown(self) -> str:
-        """The verdict, the row accounting and the differing columns as Markdown."""
+        """The verdict, row accounting, differing columns and hints: no cell's value."""
         lines = [f"**{self.headline()}**", "", self.accounting(), ""]
+        if self.gates:
+            lines += ["| gate | | |", "|---|---|---|"]
+            lines += [
+                f"| `{_escaped(each.gate)}` | {'pass' if each.passed else '**fail**'} "
+                f"| {_escaped(each.text)} |"
+                for each in self.gates
+            ]
+            lines.append("")
         differing = [c for c in self.by_column if c.mismatched]
         if differing:
             lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
             lines += [
                 f"| `{_escaped(c.name)}` | {c.mismatched:,} | {kinds_text(c)} |"
                 for c in sorted(differing, key=lambda c: (-c.mismatched, c.name))
+            ]
+        if self.hints:
+            lines += [
+                "",
+                *(f"- {_escaped(advice(hint))}" for hint in self.hints[:SHOWN]),
             ]
         return "\n".join(lines).rstrip() + "\n"
 
@@ -271,9 +336,24 @@ class Reconciliation:
         return {row["column"]: (row["old"], row["new"]) for row in first.to_dicts()}
 
     def headline(self) -> str:
-        """The verdict in one sentence."""
+        """The verdict in one sentence: of failures, the first."""
+        if self.failures:
+            first, *others = self.failures
+            return f"FAIL: {first}" + (f"; and {len(others):,} more" if others else "")
         if self.agrees:
             return f"AGREE: {self.counts.matched:,} rows are the same on both sides"
+        if not self.passes:
+            return f"DIFFER: {self._differences()}"
+        return f"PASS: {self._differences()}; {self._why_it_passes()}"
+
+    def _why_it_passes(self) -> str:
+        if not self.gates:
+            return "all of it suppressed"
+        if len(self.gates) == 1:
+            return f"the gate {self.gates[0].gate} passes"
+        return f"all {len(self.gates):,} gates pass"
+
+    def _differences(self) -> str:
         n = self.counts
         facts = (
             (n.mismatched_rows, f"of {n.matched:,} matched rows differ"),
@@ -285,9 +365,7 @@ class Reconciliation:
             ),
             (self.old.rejected + self.new.rejected, "rejected"),
         )
-        return "DIFFER: " + ", ".join(
-            f"{count:,} {what}" for count, what in facts if count
-        )
+        return ", ".join(f"{count:,} {what}" for count, what in facts if count)
 
     def accounting(self) -> str:
         """Where every row of both sides is: `old 9 = 8 matched + 1 missing · new …`."""
@@ -300,20 +378,41 @@ class Reconciliation:
             + (f" · {tolerated:,} cells are equal by a rule" if tolerated else "")
         )
 
+    def to_html(self, path: str | Path | None = None) -> str:
+        """The result as one self-contained HTML page; written to `path`, if given.
+
+        It holds values of cells, as the sample does.
+        """
+        from recon_engine import report
+
+        text = report.page(self, report.Facts(timed=True))
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
     def assert_agrees(self) -> None:
         """Raise AssertionError, with counts and column names only, if they differ."""
         if not self.agrees:
             raise AssertionError(self.to_markdown())
 
+    def assert_passes(self) -> None:
+        """The same, if it does not pass its gates."""
+        if not self.passes:
+            raise AssertionError(self.to_markdown())
+
     def _repr_html_(self) -> str:
-        return (
-            f"<p><b>{self.headline()}</b><br>{self.accounting()}</p>"
-            + self.columns.filter(pl.col("mismatched") > 0)._repr_html_()
-        )
+        from recon_engine import report
+
+        return report.fragment(self)
 
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
         columns = [rows.get_column(name) for name in self.keys]
         return pl.DataFrame(columns).head(self.detail_limit).to_dicts()
+
+
+def key_text(values: Sequence[str]) -> str:
+    """A key for people: the value of one column, a JSON array of several."""
+    return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
 
 
 def kinds_text(column: Column) -> str:
@@ -325,10 +424,32 @@ def kinds_text(column: Column) -> str:
     )
 
 
+def advice(hint: Hint) -> str:
+    """A hint as one line: what is, the flag, and what that does."""
+    does = {
+        HintKind.RULE: f"removes {hint.count:,}",
+        HintKind.KEY_RULE: f"pairs {hint.count:,}",
+        HintKind.DROP_KEY: f"as the key pairs {hint.count:,}",
+        HintKind.RENAME: "compares them",
+        HintKind.UNIQUE_KEY: "is that key",
+    }
+    return f"{hint.text}; {hint.flag} {does[hint.kind]}"
+
+
 def percent(part: int, whole: int) -> str:
     """A share for people: `70%`, or `<1%`."""
     share = 100 * part / whole
     return "<1%" if share < 1 else f"{int(share)}%"
+
+
+def _plain(each: Suppressed) -> dict[str, object]:
+    suppression = asdict(each.suppression)
+    return suppression | {
+        "until": each.suppression.until.isoformat(),
+        "count": each.count,
+        "state": each.state,
+        "text": each.text,
+    }
 
 
 def _rejected(side: Side) -> str:

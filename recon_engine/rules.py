@@ -133,17 +133,17 @@ class Number:
         """Of normal forms, whether both are numbers, and within the tolerance."""
         if not (self.least or self.share):
             return pl.repeat(False, len(old), eager=True)
-        return _where_both_read(old, new, self._within)
+        return _where_both_read(old, new, self._within, point=True)
 
     def _within(self, old: pl.Series, new: pl.Series) -> pl.Series:
-        places = max(_places(old), _places(new), -_exponent(self.least))
+        shift = max(places(old), places(new), -_exponent(self.least))
         top, bottom = self.share.as_integer_ratio()
-        longest = max(_longest(old), _longest(new)) + places + len(str(bottom))
-        if longest > INTEGER_DIGITS:
+        widest = max(longest(old), longest(new)) + shift + len(str(bottom))
+        if widest > INTEGER_DIGITS:
             pairs = zip(old, new, strict=True)
             return pl.Series([self._within_exactly(*pair) for pair in pairs])
-        o, n = (_integers(side, places) for side in (pl.col("old"), pl.col("new")))
-        least = pl.lit(int(self.least.scaleb(places)), dtype=pl.Int128)
+        o, n = (integers(side, shift) for side in (pl.col("old"), pl.col("new")))
+        least = pl.lit(int(self.least.scaleb(shift)), dtype=pl.Int128)
         apart, size = (o - n).abs(), pl.max_horizontal(o.abs(), n.abs())
         within = (apart <= least) | (apart * bottom <= size * top)
         return pl.DataFrame({"old": old, "new": new}).select(within).to_series()
@@ -173,6 +173,7 @@ class Day:
             old,
             new,
             lambda o, n: (o.cast(pl.Int32) - n.cast(pl.Int32)).abs() <= self.within,
+            point=False,
         )
 
 
@@ -303,9 +304,17 @@ def _where_both_read(
     old: pl.Series,
     new: pl.Series,
     within: Callable[[pl.Series, pl.Series], pl.Series],
+    *,
+    point: bool,
 ) -> pl.Series:
-    """`within` of the pairs whose normal forms both were read, less their mark."""
+    """`within` of the pairs whose normal forms both were read, less their mark.
+
+    An earlier rule may have read some for what they are not now: numbers have a
+    `point`, days have none.
+    """
     both = old.str.starts_with(NORMAL) & new.str.starts_with(NORMAL)
+    for side in (old, new):
+        both &= side.str.contains(".", literal=True) == point
     near = pl.repeat(False, len(old), eager=True)
     if not both.any():
         return near
@@ -313,13 +322,13 @@ def _where_both_read(
     return near.scatter(both.arg_true(), within(*read))
 
 
-def _places(numbers: pl.Series) -> int:
+def places(numbers: pl.Series) -> int:
     """The longest fraction among normal numbers."""
     after = numbers.str.len_bytes() - numbers.str.find(".", literal=True) - 1
     return int(after.to_numpy().max())
 
 
-def _longest(numbers: pl.Series) -> int:
+def longest(numbers: pl.Series) -> int:
     """The longest whole part among normal numbers."""
     return int(numbers.str.find(".", literal=True).to_numpy().max())
 
@@ -328,8 +337,8 @@ def _exponent(number: Decimal) -> int:
     return int(number.as_tuple().exponent)
 
 
-def _integers(number: pl.Expr, places: int) -> pl.Expr:
-    """Normal numbers times ten to `places`."""
+def integers(number: pl.Expr, shift: int) -> pl.Expr:
+    """Normal numbers times ten to `shift`, which is not less than their places."""
     parts = number.str.split_exact(".", 1)
-    fraction = parts.struct.field("field_1").str.pad_end(places, "0")
+    fraction = parts.struct.field("field_1").str.pad_end(shift, "0")
     return (parts.struct.field("field_0") + fraction).cast(pl.Int128)

@@ -1,8 +1,8 @@
 """The client of S3: where it signs in, how long it waits, and whose bucket it expects.
 
 `AWS_*` are botocore's. Besides them `RECON_EXPECTED_BUCKET_OWNER` names an account,
-which every call then demands as the owner, and `RECON_S3_TIMEOUT` the seconds to wait
-for the next byte.
+which every call then demands as the owner, `RECON_SSE_KMS_KEY` the key that all objects
+are encrypted with, and `RECON_S3_TIMEOUT` the seconds to wait for the next byte.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
 from botocore.config import Config
 
+from recon_engine import aws
 from recon_engine.errors import ConfigError
 from recon_engine.s3_errors import classified
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 OWNER: Final = "RECON_EXPECTED_BUCKET_OWNER"
+KMS_KEY: Final = "RECON_SSE_KMS_KEY"
 TIMEOUT: Final = "RECON_S3_TIMEOUT"
 ATTEMPTS: Final = "AWS_MAX_ATTEMPTS"
 
-_SETTINGS = ("AWS_", OWNER, TIMEOUT)
+_SETTINGS = ("AWS_", OWNER, KMS_KEY, TIMEOUT, aws.ALLOWED)
 _CONNECTIONS = 16
 
 
@@ -42,13 +43,12 @@ def _of(_settings: frozenset[tuple[str, str]]) -> Any:
 
 
 def connect(endpoint: str | None = None) -> Any:
-    """A client that retries, and that names the expected owner on every call."""
+    """A client that retries, and that names owner and key wherever S3 takes them."""
     with classified("S3"):
-        client = boto3.session.Session().client(
-            "s3", endpoint_url=endpoint, config=_config()
-        )
-    if owner := os.environ.get(OWNER):
-        client.meta.events.register("provide-client-params.s3", _naming(owner))
+        client = aws.client("s3", _config(), endpoint=endpoint)
+    for demanded in (_owner(), _encryption()):
+        if demanded:
+            client.meta.events.register("provide-client-params.s3", _adding(demanded))
     return client
 
 
@@ -69,14 +69,27 @@ def _number(name: str, default: int) -> int:
     return int(text)
 
 
-def _naming(owner: str) -> Callable[..., None]:
-    """What adds the owner to the parameters of a call, where it knows them."""
+def _owner() -> dict[str, str]:
+    """Whose buckets all calls are meant for."""
+    owner = os.environ.get(OWNER)
+    if not owner:
+        return {}
     if not re.fullmatch("[0-9]{12}", owner):
         raise ConfigError(f"{OWNER} is not an AWS account", help="give its 12 digits")
+    return dict.fromkeys(("ExpectedBucketOwner", "ExpectedSourceBucketOwner"), owner)
 
-    def name(params: dict[str, Any], model: Any, **_: object) -> None:
-        known = model.input_shape.members if model.input_shape else ()
-        wanted = {"ExpectedBucketOwner", "ExpectedSourceBucketOwner"}
-        params |= dict.fromkeys(wanted.intersection(known), owner)
 
-    return name
+def _encryption() -> dict[str, str]:
+    """What objects are encrypted with; without it, as the bucket says."""
+    key = os.environ.get(KMS_KEY)
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+
+
+def _adding(demanded: Mapping[str, str]) -> Callable[..., None]:
+    """What adds to the parameters of a call those that it knows."""
+
+    def add(params: dict[str, Any], model: Any, **_: object) -> None:
+        known = model.input_shape.members if model.input_shape else {}
+        params |= {name: value for name, value in demanded.items() if name in known}
+
+    return add

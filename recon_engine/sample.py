@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
+from recon_engine.model import Cell
+
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,10 +108,12 @@ def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return value ^ (value >> _LAST)
 
 
-def payloads(cells: pl.DataFrame, names: Sequence[str]) -> dict[int, dict[str, str]]:
-    """For each pair its differing columns as `old~new`, in column order."""
-    rows: dict[int, dict[str, str]] = {}
-    ordered = cells.select("pair", "column", "old", "new").sort("pair", "column")
-    for pair, column, old, new in ordered.iter_rows():
-        rows.setdefault(pair, {})[names[column]] = f"{old}~{new}"
+def cells_by_pair(
+    cells: pl.DataFrame, names: Sequence[str]
+) -> dict[int, dict[str, Cell]]:
+    """For each pair its differing cells, by column and in column order."""
+    rows: dict[int, dict[str, Cell]] = {}
+    ordered = cells.select("pair", "column", "old", "new", "kind")
+    for pair, column, *cell in ordered.sort("pair", "column").iter_rows():
+        rows.setdefault(pair, {})[names[column]] = Cell(*cell)
     return rows

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from recon_engine.errors import ConfigError, InputChanged
-from recon_engine.header import header_in
+from recon_engine.header import header_in, read_header
 from recon_engine.model import SourceFile
+from recon_engine.spool import is_text
 from recon_engine.steady import steady
-from recon_engine.storage import disk_errors, open_storage
+from recon_engine.storage import LocalFolder, disk_errors, open_storage
 
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from recon_engine.gate import ReadAt
     from recon_engine.header import Header
     from recon_engine.rfc4180 import Limits
+    from recon_engine.storage import Storage
 
 
 class Source(Protocol):
@@ -101,6 +103,25 @@ class ObjectSource:
                 limits=limits,
                 on_bad_row=options.on_bad_row,
             )
+
+
+def located(
+    place: Storage, file: SourceFile, side: str, options: Options, limits: Limits
+) -> tuple[Header, Source] | None:
+    """A file of a place, to be read where it is; None of one that is to be unpacked."""
+    if not is_text(file.name, options.encoding_of(side)):
+        return None
+    if not isinstance(place, LocalFolder):
+        pinned = ObjectSource(place.url, file)
+        return pinned.header(side, options, limits), pinned
+    header = read_header(
+        place.path / file.name,
+        uri=file.uri,
+        delimiter=options.delimiter_of(side),
+        limits=limits,
+        on_bad_row=options.on_bad_row,
+    )
+    return header, LocalSource.of(header)
 
 
 class _Stream(io.RawIOBase):

@@ -42,6 +42,11 @@ CHUNK: Final = 1 << 20
 # A file that unpacks to no more than this is no bomb, however dense it is.
 HARMLESS: Final = 16 << 20
 MAGIC_BYTES: Final = 4
+# The longest head of a zstd frame, and how far back one may refer: what zstd itself
+# unpacks without being told to take more memory.
+HEAD_BYTES: Final = 18
+FRAME: Final = b"\x28\xb5\x2f\xfd"
+WINDOW: Final = 128 << 20
 
 UTF_32: Final = "utf-32"
 BOMS: Final = (
@@ -168,9 +173,10 @@ class _Unpacking:
     def members(self) -> Iterator[bytes]:
         data = self.source.next()
         while data:
-            while len(data) < MAGIC_BYTES and (more := self.source.next()):
+            while len(data) < HEAD_BYTES and (more := self.source.next()):
                 data += more
             self.check_magic(data)
+            self.check_window(data)
             member = self.form.new()
             while not member.eof:
                 data = data or self.source.next()
@@ -217,6 +223,15 @@ class _Unpacking:
             help="name it as what it is: .csv, .csv.gz or .csv.zst",
         )
 
+    def check_window(self, data: bytes) -> None:
+        if data.startswith(FRAME) and (window := _window(data)) > WINDOW:
+            self.refuse(
+                f"to unpack the zstd stream takes a window of {window >> 20:,} MiB",
+                at=self.source.read - len(data),
+                why=f"no more than {WINDOW >> 20} MiB of memory are given to that",
+                help="pack the file again without --long, or unpack it before",
+            )
+
     def refuse(
         self,
         message: str,
@@ -262,6 +277,19 @@ def _from_zstd(member: Any, data: bytes) -> Iterator[bytes]:
             return
 
 
+def _window(head: bytes) -> int:
+    """How many bytes back a zstd frame may refer (RFC 8878, section 3.1.1.1)."""
+    head = head.ljust(HEAD_BYTES, b"\0")
+    descriptor = head[MAGIC_BYTES]
+    if not descriptor & 0x20:
+        exponent, eighths = divmod(head[MAGIC_BYTES + 1], 8)
+        return (8 + eighths) << (7 + exponent)
+    # A frame of one segment is its own window.
+    start = MAGIC_BYTES + 1 + (0, 1, 2, 4)[descriptor & 3]
+    width = 1 << (descriptor >> 6)
+    return int.from_bytes(head[start : start + width], "little")
+
+
 _SUFFIXES: Final[Mapping[str, Compression]] = {".gz": "gzip", ".zst": "zstd"}
 _FORMATS: Final[Mapping[Compression, _Format]] = {
     "gzip": _Format(
@@ -275,7 +303,7 @@ _FORMATS: Final[Mapping[Compression, _Format]] = {
         "zstd",
         # Frames, and the sixteen kinds of skippable frames, in which tools keep notes.
         (
-            b"\x28\xb5\x2f\xfd",
+            FRAME,
             *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16)),
         ),
         zstd.ZstdDecompressor,

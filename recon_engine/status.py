@@ -63,7 +63,9 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         ),
         _S.ABANDONED: Meaning(4, True, "the worker died before a result was recorded"),
         _S.SUCCEEDED: Meaning(
-            0, False, "the result is recorded and the inputs are archived"
+            0,
+            False,
+            "the result is recorded, the inputs are archived (a gate failed: exit 1)",
         ),
         _S.ALREADY_DONE: Meaning(
             0, False, "this very pair was reconciled before; nothing was done twice"

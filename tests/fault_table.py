@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from packed import gzip_of
 from postgres_faults import (
     PUBLISH_COMMIT,
     RAW_COPY,
@@ -279,17 +280,16 @@ def grow(folder: Path) -> None:
     subprocess.run(remount, check=True)
 
 
-def large(place: Place) -> None:
+def large() -> bytes:
     row = b",".join([b"SECRET-" + b"x" * 93] * 10)
     names = b"ID," + b",".join(b"C%d" % at for at in range(10))
     rows = [b"%d,%s" % (at, row) for at in range(6_000)]
-    data = b"\n".join([names, *rows])
-    place.deliver(OLD, data)
-    place.deliver(NEW, data)
+    return b"\n".join([names, *rows])
 
 
 def stage_disk_full(place: Place) -> None:
-    large(place)
+    place.deliver(OLD, large())
+    place.deliver(NEW, large())
     folder = place.undo.enter_context(small_disk("3m"))
     server = Path(str(conninfo_to_dict(place.direct)["host"])).stat()
     os.chown(folder, server.st_uid, server.st_gid)
@@ -309,7 +309,19 @@ def drop_tablespace(place: Place, name: str) -> None:
 
 
 def spool_disk_full(place: Place) -> None:
-    large(place)
+    place.deliver(OLD, large())
+    place.deliver(NEW, large())
+    fill_disk(place)
+
+
+def unpacking_fills_disk(place: Place) -> None:
+    for name in (OLD, NEW):
+        place.take_away(name)()
+        place.deliver(f"{name}.gz", gzip_of(large()))
+    fill_disk(place)
+
+
+def fill_disk(place: Place) -> None:
     folder = place.undo.enter_context(small_disk("3m"))
     place.undo.enter_context(patch.object(tempfile, "tempdir", str(folder)))
     place.full = folder
@@ -559,4 +571,10 @@ SCENARIOS = [
     ),
     Scenario("the disk of Postgres full", stage_disk_full, "DISK_FULL", AGAIN),
     Scenario("the local disk full (`$TMPDIR`)", spool_disk_full, "DISK_FULL", AGAIN),
+    Scenario(
+        "the local disk full as inputs are unpacked",
+        unpacking_fills_disk,
+        "DISK_FULL",
+        AGAIN,
+    ),
 ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Row = tuple[str, ...]
+Patterns = tuple[int, list[tuple[str, str, str, int, Row]]]
 
 WHITE = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
@@ -43,6 +44,8 @@ class Answer:
     blank_old: int
     blank_new: int
     tolerated: Counter[str] = field(default_factory=Counter)
+    patterns: dict[str, Patterns] = field(default_factory=dict)
+    totals: dict[str, tuple[Fraction, ...]] = field(default_factory=dict)
 
 
 def read(data: bytes) -> tuple[list[str], list[dict[str, str]]]:
@@ -83,6 +86,7 @@ def reconcile(
     cells: Counter[tuple[Row, str, str, str, str]] = Counter()
     signatures: Counter[tuple[str, ...]] = Counter()
     tolerated: Counter[str] = Counter()
+    examples: dict[tuple[str, str, str], Row] = {}
     for ours, theirs in pairs:
         unequal = [name for name in columns if ours[name] != theirs[name]]
         differing = [
@@ -97,6 +101,7 @@ def reconcile(
             key = tuple(ours[part] for part in keys)
             o, n = ours[name], theirs[name]
             cells[(key, name, o, n, kind(o, n))] += 1
+            examples[name, o, n] = min(examples.get((name, o, n), key), key)
     everything = [*keys, *columns]
     return Answer(
         matched=len(pairs),
@@ -106,11 +111,70 @@ def reconcile(
         cells=cells,
         signatures=signatures,
         tolerated=tolerated,
+        patterns=patterns(cells, examples),
+        totals=totals(pairs, missing, extra, columns),
         duplicates_old=repeats([left for left, _ in groups.values()], keys),
         duplicates_new=repeats([right for _, right in groups.values()], keys),
         blank_old=sum("" in key_of(row) for row in old),
         blank_new=sum("" in key_of(row) for row in new),
     )
+
+
+def patterns(
+    cells: Counter[tuple[Row, str, str, str, str]],
+    examples: dict[tuple[str, str, str], Row],
+) -> dict[str, Patterns]:
+    """For each column how many distinct changes, and the ten commonest of them."""
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    for (_, *change), rows in cells.items():
+        counts[tuple(change)] += rows  # type: ignore[index]
+    found: dict[str, list[tuple[str, str, str, int, Row]]] = defaultdict(list)
+    for (name, old, new, kind), rows in counts.items():
+        found[name].append((old, new, kind, rows, examples[name, old, new]))
+    return {
+        name: (len(each), sorted(each, key=lambda e: (-e[3], e[0], e[1]))[:10])
+        for name, each in found.items()
+    }
+
+
+def totals(
+    pairs: list[tuple[dict[str, str], dict[str, str]]],
+    missing: list[dict[str, str]],
+    extra: list[dict[str, str]],
+    columns: list[str],
+) -> dict[str, tuple[Fraction, ...]]:
+    """For each column of amounts its sums: old, new, missing, extra."""
+    unlike = [(o, n) for o, n in pairs if any(o[c] != n[c] for c in columns)]
+    found = {}
+    for name in columns:
+        parts = [
+            [o[name].strip(WHITE) for o, _ in unlike],
+            [n[name].strip(WHITE) for _, n in unlike],
+            [row[name].strip(WHITE) for row in missing],
+            [row[name].strip(WHITE) for row in extra],
+        ]
+        given = [[text for text in part if text] for part in parts]
+        sides = given[0] + given[2], given[1] + given[3]
+        if not any(sides) or any(map(are_names, sides)):
+            continue
+        if all(is_amount(text) for part in given for text in part):
+            found[name] = tuple(
+                sum((Fraction(text.replace(",", "")) for text in part), Fraction(0))
+                for part in given
+            )
+    return found
+
+
+def is_amount(text: str) -> bool:
+    """Whether a number is no code, which may have zeros before its digits."""
+    return number(text) is not None and not re.match("[+-]?0[0-9,]", text)
+
+
+def are_names(texts: list[str]) -> bool:
+    """Whether whole numbers are all equally wide, and wide, as identifiers are."""
+    widths = {len(text) for text in texts}
+    whole = not any("." in text for text in texts)
+    return whole and len(widths) == 1 and min(widths) >= 8
 
 
 def repeats(groups: list[list[dict[str, str]]], keys: list[str]) -> dict[Row, int]:

@@ -23,8 +23,13 @@ def gzip_of(data: bytes) -> bytes:
     return gzip.compress(data, mtime=0)
 
 
-def zstd_of(data: bytes) -> bytes:
-    return zstd.compress(data, options=CHECKED)
+def zstd_of(data: bytes, *, window_log: int | None = None) -> bytes:
+    """One frame; with a window of its own if that is given, as `zstd --long` has."""
+    if window_log is None:
+        return zstd.compress(data, options=CHECKED)
+    window = {int(zstd.CompressionParameter.window_log): window_log}
+    packing = zstd.ZstdCompressor(options=CHECKED | window)
+    return packing.compress(data, zstd.ZstdCompressor.FLUSH_BLOCK) + packing.flush()
 
 
 PACK: Final[dict[str, Callable[[bytes], bytes]]] = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from recon_engine.spark import Packet, Work
+    from recon_engine.spark.packets import Packet, Work
 
 MASTER = "local-cluster[2,1,2048]"
 SETTINGS = {
@@ -67,7 +67,7 @@ def spark_cluster(folder: Path, **more: str) -> Iterator[SparkSession]:
     """
     from pyspark import SparkContext
 
-    from recon_engine.spark import session
+    from recon_engine.spark.session import session
 
     with patch.dict(os.environ, environment(folder) | more):
         found = session()

@@ -53,7 +53,15 @@ METRICS = (
     "mismatch_by_column",
     "mismatch_signature",
     "mismatch_detail_sample",
+    "mismatch_pattern",
+    "control_total",
+    "segment",
+    "hint",
     "artifact",
+)
+BREAKS = (
+    "SELECT key_text, column_name, kind, state, runs_seen, old_value, new_value"
+    " FROM metrics.break ORDER BY break_id"
 )
 CLOCK_AND_IDS = frozenset({"run_id", "run_date", "created_ts", "seconds", "uri"})
 # The program as it is, and as it would be without the lock: with the lock lost, each
@@ -270,6 +278,7 @@ class Case:
             },
             "out": out,
             "metrics": metrics,
+            "breaks": self.rows(BREAKS),
             "stage": self.stage(),
         }
 

@@ -48,6 +48,7 @@ def table(rows: int = 4, side: str = "old") -> bytes:
 
 OLD: Final = table()
 NEW: Final = table(side="new")
+OLD_FRAME, NEW_FRAME = (pl.read_csv(data, infer_schema=False) for data in (OLD, NEW))
 ROW: Final = f"{CELL}-k9,{CELL}-a,{CELL}-b".encode()
 MORE: Final = f"{CELL}-c".encode()
 BAD: Final[dict[str, bytes]] = {
@@ -113,8 +114,9 @@ def command(*arguments: str, **environment: str) -> tuple[int, str]:
         ended = CliRunner().invoke(
             app, [*arguments, "--format", form], env={"COLUMNS": "200", **environment}
         )
-        assert isinstance(ended.exception, SystemExit)
-        unheard(*everything(ended.exception))
+        if ended.exception is not None:
+            assert isinstance(ended.exception, SystemExit)
+            unheard(*everything(ended.exception))
         said.append(ended.output)
     return ended.exit_code, "".join(said)
 
@@ -187,6 +189,69 @@ def test_rows_set_aside_are_listed_without_a_value(
     watched(*told, repr(outcome.record), log_of(site))
 
 
+MASKED: Final = Options(
+    keys=("ID",),
+    ignore=("NOTE",),
+    masks={"ID": "hmac", "PAID": "last4", "NOTE": "redact"},
+)
+
+
+def test_masked_values_are_in_no_output_and_no_table_of_metrics(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch, watched: Callable[..., None]
+) -> None:
+    """Stage holds both files as they are, and only stage."""
+    monkeypatch.setenv("RECON_MASK_KEY", PASSWORD * 3)
+    for day, new in (("1", NEW), ("2", NEW.replace(b"-new", b"-newer"))):
+        site.deliver(OLD + ROW + b"\n", new + ROW.replace(b"k9", b"k8") + b"\n", day)
+        outcome = site.run(options=MASKED)
+        assert outcome.error is None
+        assert outcome.result is not None
+        d = outcome.result
+        counts = d.counts
+        assert (counts.mismatched_rows, counts.missing, counts.extra) == (4, 1, 1)
+        assert (len(d.sample), d.duplicates("old").height) == (4, 0)
+        frames = [getattr(d.frames, name).rows() for name in d.frames.__slots__]
+        told = [d.to_json(), d.to_markdown(), d._repr_html_(), repr(d), str(frames)]
+        files = [data for name, data in site.names(site.out).items()]
+        tables = site.rows(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'metrics'"
+        )
+        told += [
+            str(site.rows(f"SELECT * FROM metrics.{t['tablename']}")) for t in tables
+        ]
+        told += [str(pl.read_parquet(f).rows()) for f in files if f[:4] == b"PAR1"]
+        told += [data.decode(errors="replace") for data in files]
+        watched(*told)
+        unheard(*told, repr(outcome), marker=PASSWORD)
+    assert CELL in str(site.rows("SELECT * FROM stage.claims_old"))
+    assert CELL in str(recon_engine.diff(OLD_FRAME, NEW_FRAME, keys="ID").sample)
+
+
+def test_masked_values_are_on_no_screen(
+    site: FolderSite, tmp_path: Path, watched: Callable[..., None]
+) -> None:
+    repeats = OLD + OLD.partition(b"\n")[2]
+    (tmp_path / "old.csv").write_bytes(repeats + ROW + b"\n")
+    (tmp_path / "new.csv").write_bytes(NEW)
+    masks = ("--mask=ID=hmac", "--mask=PAID=redact", "--mask=NOTE=last4")
+    asked = ("diff", f"{tmp_path}/old.csv", f"{tmp_path}/new.csv", "--key=ID", *masks)
+    written = [tmp_path / f"result{kind}" for kind in (".json", ".md", ".csv")]
+    outputs = (f"-o{path}" for path in written)
+    environment = {"RECON_MASK_KEY": PASSWORD * 3}
+    code, said = command(*asked, *outputs, **environment)
+    assert code == 1
+    for marker in (CELL, PASSWORD):
+        watched(said, *(path.read_text() for path in written), marker=marker)
+    site.deliver(OLD, NEW)
+    environment |= {"RECON_DATABASE_URL": site.database}
+    code, said = command(*places_of(site), *masks, **environment)
+    assert code == 0
+    listed = command("breaks", "--dataset=claims", **environment)[1]
+    assert "hmac:" in listed
+    for marker in (CELL, PASSWORD):
+        watched(said, listed, log_of(site), marker=marker)
+
+
 def leaking(*given: Any, **_: Any) -> NoReturn:
     """What a library may do: quote, as an error of its own, all it was given."""
     raise ValueError(f"{CELL} {given!r}")
@@ -246,6 +311,8 @@ STEPS = [
     "recon_engine.artifacts._table",
     "recon_engine.artifacts.manifest",
     "recon_engine.database._metrics",
+    "recon_engine.breaks._seen",
+    "recon_engine.breaks._hash",
     "recon_engine.database._Batches.arrow",
     "recon_engine.database._swap",
     "recon_engine.storage.LocalFolder.identify",

@@ -14,6 +14,7 @@ import boto3
 import polars as pl
 import pytest
 from jsonschema import validate
+from program import recon
 
 from recon_engine.errors import ReconError
 from recon_engine.migrations import schemas
@@ -26,20 +27,6 @@ if TYPE_CHECKING:
 
 OLD = "ID,PAID\n1,10.00\n2,20.00\n3,30.00\n"
 NEW = "ID,PAID\n1,10\n2,20.00\n4,SECRET-CELL\n"
-
-
-def recon(
-    *arguments: str | Path, cwd: Path, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "recon_cli", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | {"COLUMNS": "100"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 @pytest.fixture
@@ -89,7 +76,7 @@ def test_markdown_is_a_table(pair: Path) -> None:
 
 
 def test_the_result_is_written_to_every_output(pair: Path) -> None:
-    names = ("r.json", "r.md", "r.csv", "r.parquet")
+    names = ("r.json", "r.md", "r.csv", "r.parquet", "r.html")
     outputs = [argument for name in names for argument in ("-o", name)]
     recon("diff", "old.csv", "new.csv", "-k", "ID", *outputs, cwd=pair)
     validate(json.loads((pair / "r.json").read_text()), schema("result"))
@@ -98,6 +85,7 @@ def test_the_result_is_written_to_every_output(pair: Path) -> None:
     )
     assert pl.read_parquet(pair / "r.parquet").height == 1
     assert "number format" in (pair / "r.md").read_text()
+    assert "recon diff old.csv new.csv --key ID" in (pair / "r.html").read_text()
 
 
 def test_rows_set_aside_are_told_counted_and_written(pair: Path) -> None:
@@ -354,7 +342,7 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
         assert refused.returncode == 2
         assert "Postgres refuses the statement" in refused.stderr
     left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
-    assert left.stdout == "count\n6\n"
+    assert left.stdout == "count\n11\n"
 
 
 def test_an_empty_database_url_is_no_embedded_server(delivered: Path) -> None:
@@ -387,10 +375,10 @@ def test_a_demo_leaves_other_files_alone(tmp_path: Path) -> None:
 
 
 def test_the_demo_leaves_something_in_every_table(tmp_path: Path) -> None:
-    ended = recon("demo", "--rows", "500", cwd=tmp_path)
+    ended = recon("demo", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     counts = dict(re.findall(r"^ +(\w+) +([\d,]+)$", ended.stdout, re.MULTILINE))
-    assert len(counts) == 7
+    assert len(counts) == 11
     assert all(count != "0" for count in counts.values())
     assert not list((tmp_path / "recon-demo" / "inbound").iterdir())
     assert list((tmp_path / "recon-demo" / "out").rglob("manifest.json"))
@@ -479,7 +467,7 @@ def test_a_local_diff_loads_no_cloud_and_no_database(pair: Path) -> None:
     )
     modules = loaded(program, pair)
     assert "polars" in modules
-    assert modules.isdisjoint(CLOUD)
+    assert modules.isdisjoint({*CLOUD, "recon_engine.settings", "tomllib"})
 
 
 def test_importing_the_package_costs_nothing(tmp_path: Path) -> None:

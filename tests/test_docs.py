@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,32 +16,45 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from recon_engine.gates import METRICS
 from recon_engine.migrations import schemas
+from recon_engine.settings import Accepted, Section, load
 
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from recon_engine import Reconciliation
 
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PAGES = (
+    README,
+    ROOT / "docs" / "gates.md",
+    ROOT / "docs" / "configuration.md",
+    ROOT / "docs" / "masks.md",
+    ROOT / "docs" / "breaks.md",
+)
 CONSOLE = re.compile(
     r"```console\n\$ (?P<command>[^\n]+)\n(?P<output>.*?)```", re.DOTALL
 )
 CHANGING = (
+    r'time="[\d.]+"',
     r"[\d.,]+ s · [\d.,]+ MiB/s · peak [\d.,]+ MiB",
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    r"\b20\d\d-\d\d-\d\d\b",
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("docs")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     for path in (ROOT / "docs" / "example").iterdir():
-        shutil.copy(path, made)
-    (made / "recon").write_text(f'#!/bin/sh\nexec {sys.executable} -m recon_cli "$@"\n')
-    (made / "recon").chmod(0o755)
-    return made
+        shutil.copy(path, tmp_path)
+    program = tmp_path / "recon"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m recon_cli "$@"\n')
+    program.chmod(0o755)
+    return tmp_path
 
 
 def said(command: str, folder: Path) -> str:
@@ -64,8 +78,9 @@ def steady(text: str) -> str:
     return text
 
 
-def test_the_commands_of_the_readme_say_what_it_shows(folder: Path) -> None:
-    text = README.read_text()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_say_what_it_shows(page: Path, folder: Path) -> None:
+    text = page.read_text()
     blocks = list(CONSOLE.finditer(text))
     assert blocks
     shown = text
@@ -74,7 +89,7 @@ def test_the_commands_of_the_readme_say_what_it_shows(folder: Path) -> None:
         whole = f"```console\n$ {block['command']}\n{output}```"
         shown = shown.replace(block[0], whole)
     if "ACCEPT_DOCS" in os.environ:
-        README.write_text(shown)
+        page.write_text(shown)
     assert steady(shown) == steady(text)
 
 
@@ -87,6 +102,71 @@ def test_the_python_of_the_readme_runs(
     with pytest.raises(AssertionError, match="DIFFER"):
         exec(code, names)  # noqa: S102 - as the reader does
     assert names["d"].counts.missing == 1
+
+
+def test_the_python_of_gates_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    page = (ROOT / "docs" / "gates.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Reconciliation] = {}
+    exec(code, names)  # noqa: S102 - as the reader does
+    assert names["d"].passes
+    assert names["d"].gates[0].text == "1 of 6 old rows are missing, limit 1"
+
+
+def test_the_file_of_the_docs_is_taken_and_is_what_its_schema_says(
+    tmp_path: Path,
+) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    [text] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "recon.toml").write_text(text)
+    assert load(tmp_path / "recon.toml", "claims")["keys"] == ("CLM_ID", "SEGMENT")
+
+
+def settings_of(model: type[BaseModel]) -> str:
+    """A table of all settings, by the model that reads them."""
+    lines = ["| setting | default | |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if field.is_required():
+            default = "required"
+        elif field.default in (None, (), {}):
+            default = ""
+        else:
+            default = f"`{json.dumps(field.default)}`"
+        lines.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def metrics() -> str:
+    lines = ["| metric | of | |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {metric.of} | {metric.meaning}{', as a rate' * metric.rate} |"
+        for name, metric in METRICS.items()
+    ]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "table"),
+    [
+        ("configuration.md", "settings", settings_of(Section)),
+        ("configuration.md", "suppressions", settings_of(Accepted)),
+        ("gates.md", "metrics", metrics()),
+    ],
+)
+def test_the_tables_of_the_docs_are_those_of_the_code(
+    page: str, name: str, table: str
+) -> None:
+    path = ROOT / "docs" / page
+    before, mark, rest = path.read_text().partition(f"<!-- {name} -->\n")
+    shown, end, after = rest.partition(f"<!-- /{name} -->")
+    assert mark
+    assert end
+    if "ACCEPT_DOCS" in os.environ:
+        path.write_text(f"{before}{mark}\n{table}\n\n{end}{after}")
+    assert shown.strip() == table
 
 
 def test_every_option_of_the_readme_exists() -> None:

@@ -27,17 +27,28 @@ ALL = (
     "0001_reconciliation.sql",
     "0002_revisions_and_history.sql",
     "0003_dialects.sql",
+    "0004_why.sql",
+    "0005_gates.sql",
+    "0006_breaks.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
     "artifact",
+    "gate_result",
+    "break",
+    "break_summary",
+    "control_total",
+    "hint",
     "mismatch_by_column",
     "mismatch_detail_sample",
+    "mismatch_pattern",
     "mismatch_signature",
     "pipeline_run_log",
     "recon_summary",
     "run_step",
     "schema_migration",
+    "suppression",
+    "segment",
 }
 STATEMENTS = (
     "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts DESC LIMIT 10",
@@ -115,6 +126,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of migrations in place of ours."""
     monkeypatch.setattr(migrations, "schemas", lambda: tmp_path)
     (tmp_path / "migrations").mkdir()
+    (tmp_path / "access").mkdir()
+    (tmp_path / "access" / "grants.sql").write_text("SELECT 1;")
     return tmp_path / "migrations"
 
 

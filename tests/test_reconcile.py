@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import oracle
@@ -54,7 +55,25 @@ def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
         blank_old=d.old.blank_keys,
         blank_new=d.new.blank_keys,
         tolerated=Counter({c.name: c.tolerated for c in d.by_column if c.tolerated}),
+        patterns=patterns_of(d),
+        totals={
+            total.column: tuple(map(Fraction, total.parts().values()))
+            for total in d.totals
+        },
     )
+
+
+def patterns_of(d: Reconciliation) -> dict[str, oracle.Patterns]:
+    return {
+        column.column: (
+            column.distinct,
+            [
+                (each.old, each.new, each.kind, each.rows, tuple(each.example.values()))
+                for each in column.top
+            ],
+        )
+        for column in d.patterns
+    }
 
 
 def rows_of(frame: pl.DataFrame, names: list[str]) -> Counter[oracle.Row]:
@@ -77,9 +96,12 @@ def expected(pair: Pair, rules: Rules | None = None) -> oracle.Answer:
 
 @st.composite
 def rules_for(draw: st.DrawFn, pair: Pair) -> Rules:
-    """Rules for some columns; those with a tolerance last, and never on a key."""
+    """Rules for some columns; those with a tolerance last, and never on a key.
+
+    None for one that is named `*`: that is every compared column.
+    """
     found: Rules = {}
-    for name in pair.names:
+    for name in (name for name in pair.names if name != "*"):
         exact = [rule for rule in oracle.NORMAL if rule not in oracle.NEAR]
         chosen = draw(st.lists(st.sampled_from(exact), max_size=2, unique=True))
         if name in pair.columns and draw(st.booleans()):

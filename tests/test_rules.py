@@ -131,6 +131,8 @@ def day(text: str) -> date | None:
         ("trim;nulls(NA);decimal", " NA ", "", True),
         ("trim;decimal(abs=0.01)", " 1.00 ", "1.01", True),
         ("trim", "1.0", "1", False),
+        ("decimal;date(%Y%m%d)", "1.5", "2.5", False),
+        ("date(%Y%m%d);decimal(abs=1)", "20260101", "20260102", False),
     ],
 )
 def test_a_rule_says_which_texts_are_equal(

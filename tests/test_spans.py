@@ -24,7 +24,8 @@ from recon_engine.header import read_header
 from recon_engine.passage import joined, read_span
 from recon_engine.sources import LocalSource
 from recon_engine.spans import census, spans
-from recon_engine.spark import Settings, compare
+from recon_engine.spark.driver import compare
+from recon_engine.spark.settings import Settings
 
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from recon_engine.config import Options
 from recon_engine.errors import InputChanged
 from recon_engine.header import read_header
 from recon_engine.sources import LocalSource
-from recon_engine.spark import SparkCluster, compare
+from recon_engine.spark.driver import compare
+from recon_engine.spark.session import SparkCluster
 
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from recon_engine.spark import Packet, Packets, Work
+    from recon_engine.spark.packets import Packet, Packets, Work
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 SMALL = {"RECON_SPARK_SPAN_BYTES": "64", "RECON_SPARK_BUCKET_BYTES": "200"}
@@ -78,7 +79,7 @@ def test_tasks_run_in_two_processes_that_are_not_this_one(
     def work(at: int, _: Packets) -> Packets:
         import time
 
-        from recon_engine.spark import Packet
+        from recon_engine.spark.packets import Packet
 
         time.sleep(0.5)
         yield Packet(at, True, str(os.getpid()).encode())

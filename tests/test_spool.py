@@ -129,6 +129,26 @@ def test_notes_between_zstd_frames_are_no_text(tmp_path: Path) -> None:
     assert text_of(tmp_path, data, "f.csv.zst")[0] == b"id\n1\n"
 
 
+SINGLE_SEGMENT = b"\x28\xb5\x2f\xfd\xa0" + (300 << 20).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    ("data", "mebibytes"),
+    [(zstd_of(TEXT, window_log=28), 256), (SINGLE_SEGMENT, 300)],
+    ids=["window", "single_segment"],
+)
+def test_a_zstd_stream_that_looks_far_back_is_refused_as_such(
+    tmp_path: Path, data: bytes, mebibytes: int
+) -> None:
+    error = refused(tmp_path, zstd_of(b"id\n") + data, "f.csv.zst")
+    assert f"a window of {mebibytes} MiB" in error.message
+    assert error.byte_offset == len(zstd_of(b"id\n"))
+
+
+def test_a_zstd_stream_that_looks_back_as_far_as_may_be_is_read(tmp_path: Path) -> None:
+    assert text_of(tmp_path, zstd_of(TEXT, window_log=27), "f.csv.zst")[0] == TEXT
+
+
 @pytest.mark.parametrize("data", [TEXT, b"i", b"\x1f", b"PK\x03\x04"], ids=len)
 def test_a_file_is_what_its_name_says(tmp_path: Path, suffix: str, data: bytes) -> None:
     error = refused(tmp_path, data, f"f{suffix}")

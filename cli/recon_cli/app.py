@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recon_cli import options as o
-from recon_cli import session
+from recon_cli import session, sources
+from recon_cli.cloudwatch import metered
 from recon_cli.options import Format
 from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.border import ours
 from recon_engine.config import (
+    BREAK_LIMIT,
+    NO_KEY,
     EngineName,
     OnBadRow,
     OnDuplicateKeys,
@@ -36,6 +39,8 @@ from recon_engine.status import STATUSES, RunStatus
 if TYPE_CHECKING:
     from recon_engine.memory import Budget
     from recon_engine.pipeline import Outcome
+    from recon_engine.reconciliation import Reconciliation
+    from recon_engine.report import Facts
 
 
 app = typer.Typer(
@@ -75,14 +80,15 @@ def main_options(
 
 @app.command()
 def diff(
-    old: Annotated[
-        str, typer.Argument(metavar="OLD", help="A CSV file, or s3:// URL.")
-    ],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The one to compare.")],
+    ctx: typer.Context,
+    old: o.Old,
+    new: o.New,
     key: o.Keys = None,
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    mask: o.Mask = None,
+    gate: o.Gate = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -98,18 +104,22 @@ def diff(
     output: o.Output = None,
     rejects: o.Rejects = None,
     exit_zero: o.ExitZero = False,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
 ) -> None:
     """Reconcile two files; exit 0 if they agree, 1 if they differ."""
     with session.reporting(form):
         from recon_cli import render
         from recon_engine.api import compare
+        from recon_engine.report import Facts
 
+        sources.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
         if engine is EngineName.SPARK:
             render.refuse_whole(writers)
         settings = _options(
-            key, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
-            delimiter, encoding, detail_limit,
+            ctx, key, ignore, rename, rule, mask, gate, on_duplicate_keys,
+            on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         limits = Limits(max_field_bytes, max_field_lines, max_ratio)
         budget = _budget(memory_budget)
@@ -125,13 +135,93 @@ def diff(
                     engine=engine,
                 )
             )
-        render.show(result, form)
-        render.write_all(result, writers)
-        raise typer.Exit(0 if result.agrees or exit_zero else 1)
+        render.show(result, form, render.next_step(result, writers))
+        render.write_all(result, writers, lambda: Facts(options=settings, timed=True))
+        raise typer.Exit(0 if result.passes or exit_zero else 1)
+
+
+@app.command()
+def keys(
+    ctx: typer.Context,
+    old: o.Old,
+    new: o.New,
+    ignore: o.Ignore = None,
+    rename: o.Map = None,
+    most: o.MostColumns = 3,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
+    delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
+    form: o.OutputFormat = Format.TABLE,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
+) -> None:
+    """Propose the smallest sets of columns that are a key of both files."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.keys import proposed
+
+        sources.check_dataset(ctx)
+        filed = sources.filed(ctx)
+        settings = Options(
+            keys=NO_KEY,
+            ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
+            renames={**filed.get("map", {}), **session.mapping(rename)},
+            on_bad_row=on_bad_row,
+            delimiter=delimiter.replace("\\t", "\t"),
+            encodings=parse_encodings(encoding),
+        )
+        with session.watching(logged=False) as progress:
+            found = on_worker(
+                lambda stop: proposed(
+                    old, new, settings, stop.watching(progress), most_columns=most
+                )
+            )
+        render.proposals(found, form)
+        raise typer.Exit(int(not any(each.is_key for each in found)))
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    old: o.Old,
+    new: o.New,
+    values: o.KeyValues,
+    key: o.Keys = None,
+    ignore: o.Ignore = None,
+    rename: o.Map = None,
+    rule: o.Rule = None,
+    mask: o.Mask = None,
+    on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
+    on_bad_row: o.OnBadRow = OnBadRow.FAIL,
+    delimiter: o.Delimiter = ",",
+    encoding: o.Encoding = "utf-8",
+    form: o.OutputFormat = Format.TABLE,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
+) -> None:
+    """Show the rows of one key side by side: where they stand, how they differ."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.explain import explained
+
+        sources.check_dataset(ctx)
+        settings = _options(
+            ctx, key, ignore, rename, rule, mask, None, OnDuplicateKeys.PAIR,
+            on_schema_drift, on_bad_row, delimiter, encoding, 0,
+        )  # fmt: skip
+        with session.watching(logged=False) as progress:
+            found = on_worker(
+                lambda stop: explained(
+                    old, new, settings, values, stop.watching(progress)
+                )
+            )
+        render.explanation(found, form)
+        raise typer.Exit(int(not found.agrees))
 
 
 @app.command()
 def run(
+    ctx: typer.Context,
     inbound_s3: o.Inbound,
     processed_s3: o.Processed,
     out_s3: o.Out,
@@ -140,6 +230,8 @@ def run(
     ignore: o.Ignore = None,
     rename: o.Map = None,
     rule: o.Rule = None,
+    mask: o.Mask = None,
+    gate: o.Gate = None,
     on_duplicate_keys: o.OnDuplicateKeys = OnDuplicateKeys.PAIR,
     on_schema_drift: o.OnSchemaDrift = OnSchemaDrift.REFUSE,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
@@ -150,28 +242,32 @@ def run(
     max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
     max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
     max_ratio: o.MaxRatio = LIMITS.ratio,
+    engine: o.Engine = EngineName.LOCAL,
+    stage: o.Stage = None,
     stage_loader: o.StageLoader = StageLoader.ADBC,
+    break_limit: o.BreakLimit = BREAK_LIMIT,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
     fail_on_no_files: o.FailOnNoFiles = False,
     recompute: o.Recompute = False,
     dry_run: o.DryRun = False,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
 ) -> None:
     """Reconcile the pair in inbound, record the result, archive the inputs."""
-    with session.reporting(form):
+    with metered(dataset, told=not dry_run) as meter, session.reporting(form):
         from recon_cli import render
         from recon_engine import pipeline
 
         writers = render.writers(output)
         settings = _options(
-            keys, ignore, rename, rule, on_duplicate_keys, on_schema_drift, on_bad_row,
-            delimiter, encoding, detail_limit,
+            ctx, keys, ignore, rename, rule, mask, gate, on_duplicate_keys,
+            on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
         work = pipeline.dry_run if dry_run else pipeline.run
         with base as conninfo, session.watching() as progress:
-            config = RunConfig(
+            asked = RunConfig(
                 dataset=dataset,
                 inbound=inbound_s3,
                 processed=processed_s3,
@@ -181,14 +277,19 @@ def run(
                 fail_on_no_files=fail_on_no_files,
                 recompute=recompute,
                 budget=_budget(memory_budget),
+                engine=engine,
+                stage=stage,
                 stage_loader=stage_loader,
+                break_limit=break_limit,
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
-            outcome = on_worker(lambda stop: work(config, progress, stop))
+            outcome = on_worker(lambda stop: work(asked, progress, stop))
+            if not dry_run:
+                meter.ended(outcome, asked)
         if dry_run and outcome.result is not None:
             render.show(outcome.result, form)
-            raise typer.Exit(int(fail_on_diff and not outcome.result.agrees))
-        _conclude(outcome, form, writers, fail_on_diff=fail_on_diff)
+            raise typer.Exit(_fails(outcome.result, fail_on_diff=fail_on_diff))
+        _conclude(outcome, form, writers, settings, fail_on_diff=fail_on_diff)
 
 
 @app.command()
@@ -213,6 +314,82 @@ def demo(
             if outcome.result is not None:
                 render.tour(conninfo, outcome, folder)
         raise typer.Exit(outcome.record.exit_code)
+
+
+@app.command()
+def breaks(
+    dataset: o.Dataset,
+    state: o.BreakState = None,
+    limit: o.BreakCount = 100,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """The differences of a dataset that are open, with their age, oldest first."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.breaks import OPEN, listing
+
+        with session.database() as conninfo:
+            found = listing(conninfo, dataset, state or OPEN, limit)
+        render.breaks(found, form)
+
+
+@app.command()
+def history(
+    dataset: o.Dataset,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="Runs, latest first.")
+    ] = 30,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """The runs of a dataset: verdicts, counts, rates and durations."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine import history
+        from recon_engine.postgres import connect
+
+        with session.database() as conninfo, connect(conninfo) as connection:
+            render.history(history.runs(connection, dataset, limit), form)
+
+
+@app.command()
+def report(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="The id of a run.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME",
+            envvar="RECON_DATASET",
+            help="The latest result of it, or its history.",
+        ),
+    ] = None,
+    past: Annotated[
+        int | None,
+        typer.Option(
+            "--history", metavar="N", min=1, help="The last N runs, not one of them."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The page.")
+    ] = Path("report.html"),
+) -> None:
+    """The HTML page of a stored run, or of the last runs of a dataset."""
+    with session.reporting():
+        from recon_cli import render
+        from recon_engine import history, report, trend
+        from recon_engine.postgres import connect
+
+        path = render.page_path(output)
+        with session.database() as conninfo, connect(conninfo) as connection:
+            if past is None:
+                run = history.identified(connection, run_id, dataset)
+                page = report.page(*history.stored(connection, run))
+            else:
+                name = history.named(dataset)
+                page = trend.page(name, history.runs(connection, name, past))
+        render.save(page, path)
 
 
 @app.command()
@@ -242,6 +419,60 @@ def migrate() -> None:
 
 
 @app.command()
+def roles() -> None:
+    """Print the SQL by which an administrator makes the roles of a database."""
+    with session.reporting():
+        from recon_engine.migrations import access
+
+        typer.echo(access("roles").decode().rstrip())
+
+
+@app.command()
+def doctor(
+    inbound_s3: o.MaybeInbound = None,
+    processed_s3: o.MaybeProcessed = None,
+    out_s3: o.MaybeOut = None,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """Check everything a run needs, change nothing, and say how to mend what is not."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine.doctor import State, examine
+
+        places = {"inbound": inbound_s3, "processed": processed_s3, "out": out_s3}
+        given = {name: url for name, url in places.items() if url}
+        with session.database() as address:
+            findings = list(examine(given, address))
+        names = ("check", "state", "found", "remedy")
+        table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
+        render.rows(names, table, form)
+        failed = any(finding.state is State.FAIL for finding in findings)
+        raise typer.Exit(STATUSES[RunStatus.PERMISSION_DENIED].exit_code * failed)
+
+
+@app.command()
+def purge(
+    older_than: o.OlderThan,
+    dataset: o.MaybeDataset = None,
+    artifacts: o.PurgeArtifacts = False,
+    delete: o.Delete = False,
+    form: o.OutputFormat = Format.TABLE,
+) -> None:
+    """Delete values of old runs, in tables and stage; counts and the log stay."""
+    with session.reporting(form):
+        from recon_cli import render
+        from recon_engine import retention
+
+        age = retention.parse_age(older_than)
+        with session.database() as address:
+            found = retention.old_values(address, age, dataset, artifacts=artifacts)
+            if delete:
+                retention.delete(address, found)
+        names = ("what", "dataset", "deleted" if delete else "would_delete")
+        render.rows(names, retention.counted(found), form)
+
+
+@app.command()
 def statuses(form: o.OutputFormat = Format.TABLE) -> None:
     """How a run can end: status, exit code, whether to retry, meaning."""
     with session.reporting(form):
@@ -257,9 +488,9 @@ def statuses(form: o.OutputFormat = Format.TABLE) -> None:
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="result, error or manifest.")] = "result",
+    name: Annotated[str, typer.Argument(help="result, config, error, …")] = "result",
 ) -> None:
-    """Print the JSON Schema of what --format json prints."""
+    """Print the JSON Schema of a result, the configuration, an error, a manifest."""
     with session.reporting():
         from recon_engine.migrations import schemas
 
@@ -276,10 +507,13 @@ def schema(
 
 
 def _options(
+    ctx: typer.Context,
     keys: list[str] | None,
     ignore: list[str] | None,
     rename: list[str] | None,
     rule: list[str] | None,
+    mask: list[str] | None,
+    gate: list[str] | None,
     duplicates: OnDuplicateKeys,
     drift: OnSchemaDrift,
     bad_row: OnBadRow,
@@ -287,11 +521,15 @@ def _options(
     encoding: str,
     detail_limit: int,
 ) -> Options:
+    filed = sources.filed(ctx)
     return Options(
-        keys=session.names(keys, "RECON_KEYS"),
-        ignore=session.names(ignore, "RECON_IGNORE"),
-        renames=session.mapping(rename),
-        rules=session.rules(rule),
+        keys=session.names(keys, "RECON_KEYS") or filed.get("keys", ()),
+        ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
+        renames={**filed.get("map", {}), **session.mapping(rename)},
+        rules={**filed.get("rules", {}), **session.rules(rule)},
+        masks={**filed.get("masks", {}), **session.masks(mask)},
+        gates=session.gates(gate) or filed.get("gates", ()),
+        suppressions=filed.get("suppressions", ()),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
         on_bad_row=bad_row,
@@ -311,6 +549,7 @@ def _conclude(
     outcome: Outcome,
     form: Format,
     writers: list[tuple[Path, str]],
+    settings: Options,
     *,
     fail_on_diff: bool,
 ) -> None:
@@ -323,10 +562,32 @@ def _conclude(
         session.fail(outcome.error, form, code, facts)
     render.outcome(outcome, form)
     if outcome.result is not None:
-        render.write_all(outcome.result, writers)
-    differs = outcome.result is not None and not outcome.result.agrees
-    code = outcome.record.exit_code or int(fail_on_diff and differs)
-    raise typer.Exit(code)
+        render.write_all(outcome.result, writers, lambda: _facts(outcome, settings))
+    raise typer.Exit(
+        outcome.record.exit_code or _fails(outcome.result, fail_on_diff=fail_on_diff)
+    )
+
+
+def _fails(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
+    """Whether the result of a run that went well ends it with exit code 1."""
+    if result is None:
+        return False
+    return bool(result.failures) or (fail_on_diff and result.unsettled)
+
+
+def _facts(outcome: Outcome, settings: Options) -> Facts:
+    from recon_engine.breaks import headline
+    from recon_engine.report import Breaks, Facts
+
+    record, became = outcome.record, outcome.breaks
+    return Facts(
+        dataset=record.dataset,
+        run_id=record.run_id,
+        started=record.started,
+        options=settings,
+        breaks=Breaks(headline(became)) if became else None,
+        timed=True,
+    )
 
 
 def run_as_in_the_original() -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from recon_engine import config
+from recon_cli.sources import configure
+from recon_engine import config, model
 
 
 class Format(StrEnum):
@@ -19,6 +20,21 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
+Old = Annotated[str, typer.Argument(metavar="OLD", help="A CSV file, or s3:// URL.")]
+New = Annotated[str, typer.Argument(metavar="NEW", help="The one to compare.")]
+KeyValues = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="VALUE...",
+        help="The value of each key column, in order; or all as one JSON array.",
+    ),
+]
+MostColumns = Annotated[
+    int,
+    typer.Option(
+        "--max-columns", metavar="N", min=1, max=4, help="Columns in a key, at most."
+    ),
+]
 Keys = Annotated[
     list[str] | None,
     typer.Option(
@@ -55,6 +71,16 @@ Rule = Annotated[
         help="What else is equal in a column, or in * for all: trim, casefold, "
         "nulls(NA,NULL), decimal(abs=0.01), date(%Y%m%d|%Y-%m-%d), zeropad(9), lstrip0."
         " Repeatable.  [env var: RECON_RULE, by ;]",
+    ),
+]
+Mask = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        metavar="COL=MASK",
+        help="What is shown of a column, or of * for all others: hmac (a token, under"
+        " RECON_MASK_KEY or RECON_MASK_KEY_FILE), redact, last4. Repeatable."
+        "  [env var: RECON_MASK, by ;]",
     ),
 ]
 OnDuplicateKeys = Annotated[
@@ -109,6 +135,14 @@ DetailLimit = Annotated[
         help="Differing rows in the sample.",
     ),
 ]
+Stage = Annotated[
+    bool | None,
+    typer.Option(
+        "--stage/--no-stage",
+        envvar="RECON_STAGE",
+        help="Load both files into stage.  [default: yes, but with Spark no]",
+    ),
+]
 StageLoader = Annotated[
     config.StageLoader,
     typer.Option(
@@ -116,6 +150,27 @@ StageLoader = Annotated[
         envvar="RECON_STAGE_LOADER",
         help="Load stage by ADBC, or pass the gated bytes to COPY: the same rows.",
     ),
+]
+BreakLimit = Annotated[
+    int,
+    typer.Option(
+        "--break-limit",
+        metavar="N",
+        min=0,
+        envvar="RECON_BREAK_LIMIT",
+        help="Of more differences than N only totals are recorded, and no break is"
+        " tracked; 0 tracks none.",
+    ),
+]
+BreakState = Annotated[
+    list[model.BreakState] | None,
+    typer.Option(
+        "--state", help="Only breaks of a state. Repeatable.  [default: open]"
+    ),
+]
+BreakCount = Annotated[
+    int,
+    typer.Option("--limit", metavar="N", min=1, help="Breaks to print, oldest first."),
 ]
 MemoryBudget = Annotated[
     str | None,
@@ -164,6 +219,27 @@ MaxRatio = Annotated[
         help="A file that unpacks to more times its size is taken for a bomb.",
     ),
 ]
+Gate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate",
+        metavar="EXPR",
+        help="What the result has to keep to, such as 'mismatch_rate(PAID)<=0.1%'; "
+        "gates decide the exit code. Repeatable.  [env var: RECON_GATE, by ;]",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        envvar="RECON_CONFIG",
+        is_eager=True,
+        callback=configure,
+        help="Where settings come from.  [default: recon.toml, or [tool.recon] of "
+        "pyproject.toml, of this folder]",
+    ),
+]
 OutputFormat = Annotated[
     Format,
     typer.Option(
@@ -179,8 +255,8 @@ Output = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Also write the result: .json, .md; all cells that differ: .csv, "
-        ".parquet. Repeatable.",
+        help="Also write the result: .html, .json, .md; all cells that differ: .csv, "
+        ".parquet; gates for a CI system: .xml (JUnit). Repeatable.",
     ),
 ]
 Rejects = Annotated[
@@ -205,7 +281,7 @@ FailOnDiff = Annotated[
     typer.Option(
         "--fail-on-diff",
         envvar="RECON_FAIL_ON_DIFF",
-        help="Exit 1 when the files differ.",
+        help="Exit 1 when the files differ, but for what is suppressed.",
     ),
 ]
 FailOnNoFiles = Annotated[
@@ -265,6 +341,67 @@ Dataset = Annotated[
         "--dataset",
         metavar="NAME",
         envvar="RECON_DATASET",
+        is_eager=True,
+        callback=configure,
         help="Names the stage tables and the folders of the run.",
     ),
+]
+DatasetOfConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        envvar="RECON_DATASET",
+        is_eager=True,
+        callback=configure,
+        help="Take the settings of [dataset.NAME] of the configuration file.",
+    ),
+]
+
+MaybeInbound = Annotated[
+    str | None,
+    typer.Option(
+        "--inbound-s3",
+        metavar="URL",
+        envvar="RECON_INBOUND_S3",
+        help="The place to check: is it listed, read, and may inputs be removed?",
+    ),
+]
+MaybeProcessed = Annotated[
+    str | None,
+    typer.Option(
+        "--processed-s3",
+        metavar="URL",
+        envvar="RECON_PROCESSED_S3",
+        help="The place to check: is it listed, read and written?",
+    ),
+]
+MaybeOut = Annotated[
+    str | None,
+    typer.Option(
+        "--out-s3",
+        metavar="URL",
+        envvar="RECON_OUT_S3",
+        help="The place to check: is it listed, read and written?",
+    ),
+]
+MaybeDataset = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="NAME", help="Of this dataset; else of all."),
+]
+OlderThan = Annotated[
+    str,
+    typer.Option(
+        "--older-than",
+        metavar="AGE",
+        help="How old a run has to be: such as 90d or 12w.",
+    ),
+]
+PurgeArtifacts = Annotated[
+    bool,
+    typer.Option("--artifacts", help="Also the files that the runs wrote to out."),
+]
+Delete = Annotated[
+    bool,
+    typer.Option("--delete", help="Do it; without, it is only told what would go."),
 ]

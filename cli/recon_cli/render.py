@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
 import sys
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,23 +18,39 @@ import typer
 from recon_cli.options import Format
 from recon_cli.session import console
 from recon_engine.errors import ConfigError
+from recon_engine.model import Tracking
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from recon_engine.breaks import Listing
+    from recon_engine.explain import Explanation
+    from recon_engine.keys import Proposal
+    from recon_engine.model import PastRun
     from recon_engine.pipeline import Outcome
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.report import Facts
 
 
+HTML: Final = ".html"
 REJECTS: Final = "--rejects"
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     REJECTS: lambda d, path: d.rejects().write_csv(path),
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
+    HTML: lambda d, path: d.to_html(path),
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
     ".parquet": lambda d, path: d.mismatches().write_parquet(path),
+    ".xml": lambda d, path: path.write_bytes(_junit(d)),
+    ".junit": lambda d, path: path.write_bytes(_junit(d)),
     ".csv": lambda d, path: d.mismatches().unnest("key", separator=".").write_csv(path),
 }
+
+
+def _junit(result: Reconciliation) -> bytes:
+    from recon_engine.junit import report
+
+    return report(result)
 
 
 def writers(
@@ -71,19 +90,53 @@ def refuse_whole(targets: list[tuple[Path, str]]) -> None:
             )
 
 
-def write_all(result: Reconciliation, targets: list[tuple[Path, str]]) -> None:
-    """Write a result to each -o."""
+def page_path(path: Path) -> Path:
+    """Check where a page of stored runs goes."""
+    [(checked, kind)] = writers([path])
+    if kind != HTML:
+        raise ConfigError(f"-o {path}: a report is HTML", help="name it like r.html")
+    return checked
+
+
+def save(page: str, path: Path) -> None:
+    """Write a page, and say where it is."""
+    with _told(path):
+        path.write_text(page, encoding="utf-8")
+    typer.echo(path)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"-o {path}: it cannot be written", why=error.strerror
+        ) from None
+
+
+def write_all(
+    result: Reconciliation,
+    targets: list[tuple[Path, str]],
+    facts: Callable[[], Facts] | None = None,
+) -> None:
+    """Write a result to each -o; `facts` are what a report tells besides."""
     for path, suffix in targets:
-        try:
-            WRITERS[suffix](result, path)
-        except OSError as error:
-            raise ConfigError(
-                f"-o {path}: it cannot be written", why=error.strerror
-            ) from None
+        with _told(path):
+            if suffix == HTML and facts is not None:
+                _html(result, path, facts())
+            else:
+                WRITERS[suffix](result, path)
 
 
-def show(result: Reconciliation, form: Format) -> None:
-    """A result on stdout."""
+def _html(result: Reconciliation, path: Path, facts: Facts) -> None:
+    from recon_engine import report
+
+    path.write_text(report.page(result, facts), encoding="utf-8")
+
+
+def show(result: Reconciliation, form: Format, then: str = "") -> None:
+    """A result on stdout; for people also what to do `then`."""
     if form is Format.JSON:
         typer.echo(result.to_json())
     elif form is Format.MARKDOWN:
@@ -91,7 +144,15 @@ def show(result: Reconciliation, form: Format) -> None:
     else:
         from recon_cli.terminal import print_result
 
-        print_result(console(), result)
+        print_result(console(), result, then)
+
+
+def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
+    """Where all that differs can be seen, or how."""
+    written = [str(path) for path, suffix in targets if suffix == HTML]
+    if written:
+        return "report: " + ", ".join(written)
+    return "" if result.agrees else "next: add -o report.html to see them all"
 
 
 def outcome(ended: Outcome, form: Format) -> None:
@@ -106,10 +167,15 @@ def outcome(ended: Outcome, form: Format) -> None:
         return
     if ended.result is not None:
         show(ended.result, form)
+    if ended.breaks is not None:
+        from recon_engine.breaks import headline
+
+        typer.echo(f"breaks: {headline(ended.breaks)}")
     facts = [f"{record.status}", f"run {record.run_id}", record.message]
     typer.echo(" · ".join(fact for fact in facts if fact))
     if ended.artifacts_at:
         typer.echo(f"artifacts: {ended.artifacts_at}")
+        typer.echo(f"report:    {ended.artifacts_at}report.html")
     if ended.error is not None and ended.result is not None:
         from recon_cli.terminal import print_error
 
@@ -126,7 +192,61 @@ def run_facts(ended: Outcome) -> dict[str, object]:
         "exit_code": record.exit_code,
         "message": record.message,
         "artifacts": ended.artifacts_at,
+        "breaks": ended.breaks and asdict(ended.breaks),
     }
+
+
+def proposals(found: Sequence[Proposal], form: Format) -> None:
+    """Keys that were found, best first; what is no key says how often it repeats."""
+    names = ("key", "in both", "of rows", "blank", "repeated")
+    shown = [
+        (
+            _csv_line(each.columns),
+            each.matched,
+            f"{each.overlap:.1%}",
+            each.blanks_old + each.blanks_new,
+            each.repeats_old + each.repeats_new,
+        )
+        for each in found
+    ]
+    if form is Format.JSON:
+        typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+    else:
+        rows(names, shown, form)
+    if not any(each.is_key for each in found):
+        typer.echo("no set of columns is a key; these repeat the least", err=True)
+
+
+def explanation(found: Explanation, form: Format) -> None:
+    """The rows of a key on stdout."""
+    if form is Format.JSON:
+        document = {"schema": "recon-explanation/1", "agrees": found.agrees}
+        typer.echo(json.dumps(document | asdict(found), ensure_ascii=False, indent=2))
+        return
+    from recon_cli.terminal import print_explanation
+
+    print_explanation(console(), found)
+
+
+def history(runs: Sequence[PastRun], form: Format) -> None:
+    """Runs of a dataset on stdout, latest first."""
+    from recon_engine import trend
+
+    table = []
+    for run in runs:
+        found = run.result
+        counts = (
+            (found.rows_old, found.rows_new, found.matched, found.missing, found.extra)
+            if found
+            else (None,) * 5
+        )
+        seconds = None if run.seconds is None else round(run.seconds, 1)
+        differ = (found.mismatched_rows, trend.rate(found)) if found else (None, None)
+        began = f"{run.started:%Y-%m-%d %H:%M:%S}"
+        table.append(
+            (began, trend.word(run), *counts, *differ, seconds, str(run.run_id))
+        )
+    rows(HISTORY, table, form)
 
 
 def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> None:
@@ -142,6 +262,15 @@ def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> 
     else:
         lines = [names, *([_text(value) for value in row] for row in table)]
         csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+
+
+def breaks(found: Listing, form: Format) -> None:
+    """Breaks on stdout; on stderr what they are."""
+    rows(found.names, found.rows, form)
+    shown = f"{len(found.rows):,} of {found.total:,} breaks, as of {found.as_of}"
+    if found.tracking is not Tracking.TRACKED:
+        shown += "; the last run did not change them: " + found.tracking
+    typer.echo(shown, err=True)
 
 
 def _table(names: Sequence[str], table: Sequence[Sequence[Any]]) -> None:
@@ -165,6 +294,13 @@ def _text(value: object) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
+
+
+def _csv_line(names: Sequence[str]) -> str:
+    """Names as --key takes them."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 def _cell(value: object) -> str:
@@ -199,12 +335,29 @@ def _program() -> str:
     return os.path.relpath(program)
 
 
+HISTORY: Final = (
+    "began",
+    "verdict",
+    "old",
+    "new",
+    "matched",
+    "missing",
+    "extra",
+    "differ",
+    "rate",
+    "seconds",
+    "run",
+)
 TABLES: Final = (
     "pipeline_run_log",
     "recon_summary",
     "mismatch_by_column",
     "mismatch_signature",
     "mismatch_detail_sample",
+    "mismatch_pattern",
+    "control_total",
+    "segment",
+    "hint",
     "run_step",
     "artifact",
 )

@@ -22,11 +22,13 @@ from recon_engine.status import STATUSES, RunStatus, exit_code_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recon_engine.config import Address
     from recon_engine.progress import Progress
 
 
 RULE: Final = re.compile(r'("(?:[^"]|"")*"|[^"=]*)=(.+)', re.DOTALL)
 EMBEDDED: Final = Path(".recon")
+SOURCES: Final = ("RECON_DATABASE_URL", "RECON_DATABASE_SECRET", "RECON_DATABASE_IAM")
 LIBPQ: Final = (
     "PGHOST",
     "PGHOSTADDR",
@@ -133,24 +135,45 @@ def start_logging(*, debug: bool) -> None:
 
 
 @contextmanager
-def database(*, up_to_date: bool = True) -> Iterator[str]:
-    """$RECON_DATABASE_URL, else libpq's own variables, else the embedded server.
+def database(*, up_to_date: bool = True) -> Iterator[Address]:
+    """The database that the environment names, else the embedded server.
 
     The tables of the embedded one are brought `up_to_date`; others are their owner's.
     """
-    given = os.environ.get("RECON_DATABASE_URL")
-    if given is not None:
-        if not given.strip():
-            raise ConfigError(
-                "RECON_DATABASE_URL is set, and empty",
-                help="give it a value, or unset it for the embedded server",
-            )
-        yield given
-    elif any(name in os.environ for name in LIBPQ):
-        yield "application_name=recon-engine"
+    address = _named()
+    if address is not None:
+        yield address
     else:
         with embedded(EMBEDDED, up_to_date=up_to_date) as conninfo:
             yield conninfo
+
+
+def _named() -> Address | None:
+    """By URL, by a secret, by tokens of IAM, or by libpq's own variables."""
+    given = {name: os.environ[name] for name in SOURCES if name in os.environ}
+    if len(given) > 1:
+        raise ConfigError(
+            f"{' and '.join(given)} are both set", help="name one database, in one way"
+        )
+    for name, value in given.items():
+        if not value.strip():
+            raise ConfigError(
+                f"{name} is set, and empty",
+                help="give it a value, or unset it for the embedded server",
+            )
+    match given:
+        case {"RECON_DATABASE_URL": url}:
+            return url
+        case {"RECON_DATABASE_SECRET": arn}:
+            from recon_engine.rds import Secret
+
+            return Secret(arn)
+        case {"RECON_DATABASE_IAM": region}:
+            from recon_engine.rds import IamToken
+
+            return IamToken(region)
+    by_libpq = any(name in os.environ for name in LIBPQ)
+    return "application_name=recon-engine" if by_libpq else None
 
 
 @contextmanager
@@ -199,6 +222,27 @@ def rules(texts: list[str] | None) -> dict[str, tuple[str, ...]]:
         if found is not None:
             [name] = _fields(found[1], "=")
             result[name] = (*result.get(name, ()), found[2])
+    return result
+
+
+def gates(texts: list[str] | None) -> tuple[str, ...]:
+    """Repeated --gate arguments, or the environment's, by semicolons."""
+    given = texts or os.environ.get("RECON_GATE", "").split(";")
+    return tuple(text.strip() for text in given if text.strip())
+
+
+def masks(texts: list[str] | None) -> dict[str, str]:
+    """`COLUMN=MASK` arguments; a name that holds `=` stands in double quotes."""
+    result: dict[str, str] = {}
+    for text in filter(None, texts or os.environ.get("RECON_MASK", "").split(";")):
+        match _fields(text, "="):
+            case [name, mask] if name and mask and name not in result:
+                result[name] = mask
+            case _:
+                raise ConfigError(
+                    f"--mask {text} is not COLUMN=MASK, once for each column",
+                    help="such as --mask MEMBER_ID=hmac, or --mask '*=redact'",
+                )
     return result
 
 

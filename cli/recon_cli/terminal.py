@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Self
 
+from rich.cells import cell_len
 from rich.progress import (
     BarColumn,
     Progress,
@@ -19,48 +22,74 @@ from rich.table import Table
 from rich.text import Text
 
 from recon_engine.kinds import REWRITTEN
-from recon_engine.reconciliation import percent
+from recon_engine.reconciliation import advice, percent
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
 
     from recon_engine.errors import ReconError
-    from recon_engine.model import Column, Side
+    from recon_engine.explain import Explanation, Pair, Row
+    from recon_engine.model import Column, GateResult, Side
     from recon_engine.reconciliation import Reconciliation
 
 
 SHOWN = 12
-WIDEST = 20
+HINTS, TOTALS, SEGMENTS = 8, 5, 2
+WIDEST = 43
+BEFORE = 5
+ENDS = re.compile("^ +| +$")
+HEADS = ("column", "cells", "%", "what changed", "example old → new")
+KINDS_WIDTH = 26
+NARROW = 12
+ARROW = " → "
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
 
 
-def print_result(console: Console, result: Reconciliation) -> None:
-    """The verdict, the row accounting, the differing columns, and what it took."""
+def print_result(console: Console, result: Reconciliation, then: str = "") -> None:
+    """The verdict, the accounting, the differing columns, the cost, and what `then`."""
     console.print(_verdict(result), soft_wrap=True)
-    console.print(Text("  " + result.accounting()), soft_wrap=True)
+    console.print(_accounting(result, console.width), soft_wrap=True)
+    for gate in result.gates if len(result.gates) > 1 else ():
+        console.print(_gate(gate), soft_wrap=True)
     for warning in _warnings(result):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
     if result.counts.mismatched_cells:
         console.print()
-        console.print(_columns(result))
+        console.print(_columns(result, console.width))
+    causes = [*_hints(result), *_totals(result), *_segments(result)]
+    if causes:
+        console.print()
+    for cause in causes:
+        console.print(cause, soft_wrap=True)
     console.print()
-    console.print(Text(_cost(result), style=QUIET), soft_wrap=True)
+    cost = Text(_cost(result), style=QUIET)
+    console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
 
 
 def _verdict(result: Reconciliation) -> Text:
-    if result.agrees:
-        return Text.assemble(
-            ("✓ AGREE", f"{STRONG} {GOOD}"),
-            f"  {result.counts.matched:,} rows are the same on both sides",
-        )
-    _, _, facts = result.headline().partition(": ")
-    return Text.assemble(("✗ DIFFER", f"{STRONG} {BAD}"), f"  {facts}")
+    word, _, facts = result.headline().partition(": ")
+    mark, colour = ("✓", GOOD) if result.passes else ("✗", BAD)
+    return Text.assemble(
+        (f"{mark} {word}", f"{STRONG} {colour}"), f"  {visible(facts)}"
+    )
+
+
+def _gate(gate: GateResult) -> Text:
+    mark = ("✓", GOOD) if gate.passed else ("✗", BAD)
+    return Text.assemble("  ", mark, f" {visible(gate.gate)}: {visible(gate.text)}")
+
+
+def _accounting(result: Reconciliation, width: int) -> Text:
+    """Both sides on one line, or on two where they do not fit."""
+    text = f"  {result.accounting()}"
+    return Text(text if len(text) <= width else text.replace(" · ", "\n  "))
 
 
 def _warnings(result: Reconciliation) -> Iterator[str]:
+    yield from (visible(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from _side_warnings(name, side)
     for name, only in (
@@ -83,30 +112,103 @@ def _side_warnings(name: str, side: Side) -> Iterator[str]:
         yield f"{side.blank_keys:,} rows of {name} have a blank key"
 
 
-def _columns(result: Reconciliation) -> RenderableType:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
-    table.add_column("column", no_wrap=True)
-    table.add_column("cells", justify="right", no_wrap=True)
-    table.add_column("%", justify="right", no_wrap=True)
-    table.add_column("what changed", min_width=26)
-    table.add_column("example old → new", overflow="ellipsis", no_wrap=True)
+def _columns(result: Reconciliation, width: int) -> RenderableType:
+    """The differing columns, the worst first; counts are never cut, examples are."""
     differing = sorted(
         (c for c in result.by_column if c.mismatched),
         key=lambda c: (-c.mismatched, c.name),
     )
     examples = result.examples()
-    for column in differing[:SHOWN]:
-        share = 100 * column.mismatched / column.compared
-        table.add_row(
+    lines = [
+        (
             Text(visible(column.name)),
-            f"{column.mismatched:,}",
-            f"{share:.2f}",
+            Text(f"{column.mismatched:,}"),
+            Text(f"{100 * column.mismatched / column.compared:.2f}"),
             _kinds(column),
-            Text(" → ".join(map(_shown, examples[column.name]))),
+            examples[column.name],
         )
+        for column in differing[:SHOWN]
+    ]
+    natural = [(*line[:4], Text(_example(line[4], WIDEST))) for line in lines]
+    widths = _widths(natural, width)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    table.add_column("column", width=widths[0], no_wrap=True)
+    table.add_column("cells", width=widths[1], justify="right", no_wrap=True)
+    table.add_column("%", width=widths[2], justify="right", no_wrap=True)
+    table.add_column("what changed", width=widths[3])
+    if widths[4]:
+        table.add_column("example old → new", width=widths[4], no_wrap=True)
+    for *cells, example in lines:
+        shown = [Text(_example(example, widths[4]))] if widths[4] else []
+        table.add_row(*cells, *shown)
     if len(differing) > SHOWN:
         table.add_row(Text(f"… and {len(differing) - SHOWN} more", style=QUIET))
     return table
+
+
+def _hints(result: Reconciliation) -> Iterator[Text]:
+    for hint in result.hints[:HINTS]:
+        yield Text.assemble(("help: ", GOOD), visible(advice(hint)))
+    if len(result.hints) > HINTS:
+        more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
+        yield Text(more, style=QUIET)
+
+
+def _totals(result: Reconciliation) -> Iterator[Text]:
+    """The sums that are not zero, the largest delta first.
+
+    Of whole numbers, which may be codes, only where no amount has a fraction.
+    """
+    told = [total for total in result.totals if any(total.sums().values())]
+    amounts = [total for total in told if not total.is_whole] or told
+    amounts.sort(key=lambda total: -total.delta.copy_abs())
+    for total in amounts[:TOTALS]:
+        sums = [f"{name} {value:,f}" for name, value in total.sums().items() if value]
+        yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
+
+
+def _segments(result: Reconciliation) -> Iterator[Text]:
+    for of in ("mismatched", "missing", "extra"):
+        found = [segment for segment in result.segments if segment.of == of]
+        for segment in found[:SEGMENTS]:
+            value = _cut(_shown(segment.value), WIDEST)
+            yield Text(
+                f"{of}: {visible(segment.column)} is {value} in "
+                f"{segment.share:.0%} of these rows, in {segment.base:.1%} of all"
+            )
+
+
+def _widths(lines: Sequence[Sequence[Text]], width: int) -> list[int]:
+    """How wide each column is: names give way first, then examples, kinds wrap."""
+    natural = [
+        max(len(head), *(cell.cell_len for cell in column))
+        for head, column in zip(HEADS, zip(*lines, strict=True), strict=True)
+    ]
+    name, count, share, kinds, example = natural
+    name = min(name, max(width // 3, NARROW))
+    room = width - name - count - share - 2 * (len(HEADS) - 1)
+    kinds = max(min(kinds, max(room - example, KINDS_WIDTH)), len(HEADS[3]))
+    left = min(example, room - kinds)
+    if left < len(HEADS[4]):
+        return [name, count, share, max(min(natural[3], room + 2), NARROW), 0]
+    return [name, count, share, kinds, left]
+
+
+def _example(values: Sequence[str], width: int) -> str:
+    """An old and a new value; of long ones what surrounds their first difference."""
+    texts = [_shown(value) for value in values]
+    if Text(ARROW.join(texts)).cell_len > width:
+        shared = len(commonprefix(texts))  # noqa: RUF071 - of texts, not of paths
+        if shared > BEFORE:
+            texts = [f"…{text[shared - BEFORE :]}" for text in texts]
+        texts = [_cut(text, (width - len(ARROW)) // 2) for text in texts]
+    return ARROW.join(texts)
+
+
+def _cut(value: str, width: int) -> str:
+    cut = Text(value)
+    cut.truncate(width, overflow="ellipsis")
+    return cut.plain
 
 
 def _kinds(column: Column) -> Text:
@@ -127,10 +229,7 @@ def _shown(value: str) -> str:
     """A cell on one line: blank spelled out, white space at the ends visible."""
     if not value:
         return "(blank)"
-    text = visible(value)
-    if text != text.strip():
-        text = text.replace(" ", "·")
-    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+    return ENDS.sub(lambda blanks: "·" * len(blanks[0]), visible(value))
 
 
 def visible(text: str) -> str:
@@ -146,14 +245,81 @@ def _cost(result: Reconciliation) -> str:
     return f"{seconds:.2f} s · {rate} · peak {peak / 2**20:,.0f} MiB"
 
 
+def print_explanation(console: Console, found: Explanation) -> None:
+    """Each pair side by side, differing characters marked; then what stands alone."""
+    key = ", ".join(f"{name}={value}" for name, value in found.key.items())
+    counts = (
+        (len(found.pairs), "matched"),
+        (len(found.missing), "missing"),
+        (len(found.extra), "extra"),
+    )
+    told = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    console.print(Text(f"{visible(key)}: {told}"), soft_wrap=True)
+    for pair in found.pairs:
+        console.print()
+        console.print(_pair(pair))
+    for what, rows in (("OLD", found.missing), ("NEW", found.extra)):
+        for row in rows:
+            console.print()
+            console.print(_alone(row, what))
+
+
+def _pair(pair: Pair) -> RenderableType:
+    table = _explained(
+        "column", f"OLD{_line(pair.old_line)}", f"NEW{_line(pair.new_line)}"
+    )
+    table.add_column("")
+    for cell in pair.cells:
+        style = "" if cell.differs else QUIET
+        rules = f" by {', '.join(cell.rules)}" if cell.state == "tolerated" else ""
+        state = "" if cell.state == "equal" else cell.state.replace("_", " ") + rules
+        table.add_row(
+            Text(visible(cell.column), style=style),
+            _marked(cell.old, cell.old_spans, style),
+            _marked(cell.new, cell.new_spans, style),
+            Text(state, style=BAD if cell.differs else QUIET),
+        )
+    return table
+
+
+def _alone(row: Row, side: str) -> RenderableType:
+    table = _explained("column", f"{side} only{_line(row.line)}")
+    for name, value in row.values.items():
+        table.add_row(Text(visible(name)), Text(visible(value)))
+    return table
+
+
+def _explained(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _line(line: int | None) -> str:
+    return "" if line is None else f", line {line:,}"
+
+
+def _marked(value: str, spans: Iterable[tuple[int, int]], style: str) -> Text:
+    """A value, and under it a caret for each character that differs."""
+    text = visible(value)
+    marks = ""
+    for start, end in spans:
+        marks += " " * (cell_len(text[:start]) - len(marks))
+        marks += "^" * cell_len(text[start:end])
+    shown = Text(text or "(blank)", style=style)
+    return Text("\n").join([shown, Text(marks, style=BAD)]) if marks else shown
+
+
 def print_error(console: Console, error: ReconError) -> None:
     """What, where, why and how to mend it."""
     head = Text.assemble((f"error[{error.status}]", f"{STRONG} {BAD}"), ": ")
     console.print(head + Text(visible(error.message)), soft_wrap=True)
     if error.where:
         console.print(Text(f"  --> {visible(error.where)}"), soft_wrap=True)
-    if error.why:
-        console.print(Text(f"  why: {visible(error.why)}"), soft_wrap=True)
+    for at, reason in enumerate(error.why.splitlines() if error.why else ()):
+        lead = "       " if at else "  why: "
+        console.print(Text(f"{lead}{visible(reason)}"), soft_wrap=True)
     if error.help:
         line = Text.assemble(("  help: ", GOOD), visible(error.help))
         console.print(line, soft_wrap=True)

@@ -1,0 +1,148 @@
+"""What a run tells CloudWatch: one line of its embedded metric format (EMF) on stderr.
+
+The log driver of a task carries the line to the log, and CloudWatch makes metrics of
+it; no agent is needed and no further right. `RECON_METRICS_NAMESPACE` names where they
+go; without it there is no line. The one dimension is the dataset.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.errors import ReconError
+from recon_engine.status import STATUSES, RunStatus
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from recon_engine.config import RunConfig
+    from recon_engine.pipeline import Outcome
+    from recon_engine.reconciliation import Reconciliation
+
+
+NAMESPACE: Final = "RECON_METRICS_NAMESPACE"
+UNITS: Final[Mapping[str, str]] = {
+    "RunSucceeded": "Count",
+    "RunFailed": "Count",
+    "RunSeconds": "Seconds",
+    "OldRows": "Count",
+    "NewRows": "Count",
+    "MatchedRows": "Count",
+    "MissingRows": "Count",
+    "ExtraRows": "Count",
+    "MismatchedRows": "Count",
+    "MismatchedCells": "Count",
+    "RejectedRows": "Count",
+    "BytesRead": "Bytes",
+    "PeakRssBytes": "Bytes",
+    "HoursSinceSuccess": "None",
+}
+# It did what it was asked: the files may differ.
+DONE: Final = (0, 1)
+UNFORESEEN: Final = STATUSES[RunStatus.INTERNAL_ERROR].exit_code
+
+
+class Meter:
+    """What is known of a run, until its end is told."""
+
+    def __init__(self) -> None:
+        """A run that begins now."""
+        self._began = time.monotonic()
+        self._outcome: Outcome | None = None
+        self._last_success: datetime | None = None
+
+    def ended(self, outcome: Outcome, config: RunConfig) -> None:
+        """Take in how it ended; while the database of `config` can be asked."""
+        from recon_engine.journal import last_success
+
+        self._outcome = outcome
+        with suppress(ReconError):
+            self._last_success = last_success(config)
+
+    def line(self, namespace: str, dataset: str, exit_code: int) -> str:
+        """The line that tells CloudWatch."""
+        values = self._values(exit_code)
+        metrics = [{"Name": name, "Unit": UNITS[name]} for name in values]
+        directive = {
+            "Namespace": namespace,
+            "Dimensions": [["Dataset"]],
+            "Metrics": metrics,
+        }
+        now = datetime.now(UTC)
+        return json.dumps(
+            {
+                "_aws": {
+                    "Timestamp": int(now.timestamp() * 1000),
+                    "CloudWatchMetrics": [directive],
+                },
+                "event": "run_measured",
+                "Dataset": dataset,
+                "exit_code": exit_code,
+                **self._properties(),
+                **values,
+            }
+        )
+
+    def _properties(self) -> dict[str, str]:
+        """What can be searched for in the log, and is no dimension."""
+        if self._outcome is None:
+            return {}
+        record = self._outcome.record
+        return {"run_id": str(record.run_id), "status": record.status}
+
+    def _values(self, exit_code: int) -> dict[str, float]:
+        from recon_engine.memory import peak_rss_bytes
+
+        ended = self._outcome
+        succeeded = ended is not None and ended.record.status is RunStatus.SUCCEEDED
+        values: dict[str, float] = {
+            "RunSucceeded": int(succeeded),
+            "RunFailed": int(exit_code not in DONE),
+            "RunSeconds": round(time.monotonic() - self._began, 3),
+            "PeakRssBytes": peak_rss_bytes(),
+        }
+        if ended is not None and ended.result is not None:
+            values |= _counted(ended.result)
+        if self._last_success is not None:
+            since = datetime.now(UTC) - self._last_success
+            values["HoursSinceSuccess"] = round(since.total_seconds() / 3600, 3)
+        return values
+
+
+@contextmanager
+def metered(dataset: str, *, told: bool = True) -> Iterator[Meter]:
+    """Tell how the block ended; what it raises has the exit code."""
+    meter = Meter()
+    code = 0
+    try:
+        yield meter
+    except BaseException as ended:
+        code = getattr(ended, "exit_code", UNFORESEEN)
+        raise
+    finally:
+        namespace = os.environ.get(NAMESPACE)
+        if told and namespace and sys.stderr is not None:
+            sys.stderr.write(meter.line(namespace, dataset, code) + "\n")
+            sys.stderr.flush()
+
+
+def _counted(result: Reconciliation) -> dict[str, float]:
+    counts, sides = result.counts, (result.old, result.new)
+    return {
+        "OldRows": result.old.rows,
+        "NewRows": result.new.rows,
+        "MatchedRows": counts.matched,
+        "MissingRows": counts.missing,
+        "ExtraRows": counts.extra,
+        "MismatchedRows": counts.mismatched_rows,
+        "MismatchedCells": counts.mismatched_cells,
+        "RejectedRows": sum(side.rejected for side in sides),
+        "BytesRead": sum(side.bytes for side in sides),
+    }

@@ -1,0 +1,37 @@
+"""The entry point of the image: the arguments of the original, or a command.
+
+`--inbound-s3 …` and `run.py --inbound-s3 …` are `recon run`; all else is what it would
+be after `recon`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import PurePath
+from typing import Final
+
+from recon_cli.app import main
+
+
+OF_RECON: Final = ("--help", "-h", "--version", "--debug")
+
+
+def arguments(given: list[str]) -> list[str]:
+    """What `recon` is given."""
+    names = [PurePath(each).name for each in given]
+    match names[:2]:
+        case ["run.py", *_]:
+            return ["run", *given[1:]]
+        case ["python" | "python3", "run.py"]:
+            return ["run", *given[2:]]
+        case ["recon", *_]:
+            return given[1:]
+        case [first, *_] if first.startswith("-") and first not in OF_RECON:
+            return ["run", *given]
+        case _:
+            return given
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = arguments(sys.argv[1:])
+    main()

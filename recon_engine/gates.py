@@ -1,0 +1,238 @@
+"""Gates: what a result has to keep to, such as `mismatch_rate(PAID)<=0.1%`. Pure.
+
+    gate   = metric [ "(" column ")" ] operator number [ "%" ]
+
+A column's name stands as it is, or in double quotes. Limits are exact: a rate is a
+fraction of whole numbers, and is compared as one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+
+from recon_engine.errors import ConfigError, did_you_mean
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+
+NAME: Final = re.compile(r"\s*(\w*)\s*")
+QUOTED: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
+OPERATOR: Final = re.compile(r"[<>=!~]*")
+LIMIT: Final = re.compile(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
+
+
+class Operator(StrEnum):
+    """How a value is held against a limit."""
+
+    AT_MOST = "<="
+    BELOW = "<"
+    AT_LEAST = ">="
+    ABOVE = ">"
+    EXACTLY = "=="
+
+    def holds(self, value: Fraction, limit: Fraction) -> bool:
+        """Whether the value keeps to the limit."""
+        match self:
+            case Operator.AT_MOST:
+                return value <= limit
+            case Operator.BELOW:
+                return value < limit
+            case Operator.AT_LEAST:
+                return value >= limit
+            case Operator.ABOVE:
+                return value > limit
+            case Operator.EXACTLY:
+                return value == limit
+
+
+WORDS: Final[Mapping[Operator, str]] = {
+    Operator.AT_MOST: "limit",
+    Operator.BELOW: "limit below",
+    Operator.AT_LEAST: "at least",
+    Operator.ABOVE: "more than",
+    Operator.EXACTLY: "exactly",
+}
+
+
+class Of(StrEnum):
+    """What a metric is a number of."""
+
+    ROWS = "rows"
+    COLUMN = "a column"
+    EITHER = "rows, or a column"
+
+
+class Metric(NamedTuple):
+    """What can be gated. A rate is a share of a whole, from 0 to 1 or 100%."""
+
+    of: Of
+    meaning: str
+    rate: bool = False
+
+
+METRICS: Final[Mapping[str, Metric]] = {
+    "missing": Metric(Of.ROWS, "rows in OLD only"),
+    "extra": Metric(Of.ROWS, "rows in NEW only"),
+    "mismatched_rows": Metric(Of.ROWS, "matched rows in which a cell differs"),
+    "mismatched_cells": Metric(Of.ROWS, "cells that differ"),
+    "mismatches": Metric(Of.COLUMN, "cells of the column that differ"),
+    "tolerated_cells": Metric(Of.ROWS, "cells that are equal only by a rule"),
+    "tolerated": Metric(Of.COLUMN, "cells of the column equal only by a rule"),
+    "sum_delta": Metric(
+        Of.COLUMN, "by how much the column's sum over matched rows changed, unsigned"
+    ),
+    "missing_rate": Metric(Of.ROWS, "missing of the rows in OLD", rate=True),
+    "extra_rate": Metric(Of.ROWS, "extra of the rows in NEW", rate=True),
+    "mismatch_rate": Metric(
+        Of.EITHER,
+        "mismatched rows of the matched ones; cells of the column that differ",
+        rate=True,
+    ),
+    "tolerated_rate": Metric(
+        Of.COLUMN, "cells of the column equal only by a rule", rate=True
+    ),
+    "rows_old": Metric(Of.ROWS, "rows in OLD"),
+    "rows_new": Metric(Of.ROWS, "rows in NEW"),
+    "matched": Metric(Of.ROWS, "pairs of rows with the same key"),
+    "duplicate_keys_old": Metric(Of.ROWS, "keys that repeat in OLD"),
+    "duplicate_keys_new": Metric(Of.ROWS, "keys that repeat in NEW"),
+    "blank_keys_old": Metric(Of.ROWS, "rows in OLD with a blank in the key"),
+    "blank_keys_new": Metric(Of.ROWS, "rows in NEW with a blank in the key"),
+    "rejected": Metric(Of.ROWS, "rows of both that were set aside"),
+    "rejected_old": Metric(Of.ROWS, "rows of OLD that were set aside"),
+    "rejected_new": Metric(Of.ROWS, "rows of NEW that were set aside"),
+    "drift": Metric(Of.ROWS, "columns on one side only"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate, `text` as it was written and `limit_text` its limit alone."""
+
+    text: str
+    metric: str
+    column: str | None
+    operator: Operator
+    limit: Fraction
+    limit_text: str
+
+    def holds(self, value: Fraction) -> bool:
+        """Whether a value of its metric passes."""
+        return self.operator.holds(value, self.limit)
+
+    @property
+    def limit_words(self) -> str:
+        """The limit for people: `limit 5%`, `at least 1`."""
+        return f"{WORDS[self.operator]} {self.limit_text}"
+
+
+def parse(text: str) -> Gate:
+    """A gate as it is written.
+
+    Raises ConfigError, which says at which character it cannot be read on.
+    """
+    return _Reader(text).gate()
+
+
+def check_column(gate: Gate, known: Collection[str]) -> None:
+    """Raise ConfigError for a column that is not compared."""
+    if gate.column is not None and gate.column not in known:
+        raise ConfigError(
+            f"gate {gate.text}: no compared column is called {gate.column}."
+            + did_you_mean(gate.column, known),
+            help="name a column that is in both files, and not ignored or a key",
+        )
+
+
+class _Reader:
+    """A cursor over the text of a gate."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+
+    def gate(self) -> Gate:
+        name = self.metric()
+        column = self.column(name)
+        operator = self.operator()
+        limit, limit_text = self.limit(name)
+        if self.at < len(self.text):
+            self.refuse("the gate has ended here", "one gate each: repeat --gate")
+        return Gate(self.text.strip(), name, column, operator, limit, limit_text)
+
+    def metric(self) -> str:
+        found = NAME.match(self.text)
+        assert found is not None  # noqa: S101 - it matches nothing as well
+        if found[1] not in METRICS:
+            self.at = found.start(1)
+            self.refuse(
+                f"there is no metric {found[1]}." + did_you_mean(found[1], METRICS)
+                if found[1]
+                else "a metric should stand here",
+                "one of: " + ", ".join(METRICS),
+            )
+        self.at = found.end()
+        return found[1]
+
+    def column(self, metric: str) -> str | None:
+        of = METRICS[metric].of
+        if not self.text.startswith("(", self.at):
+            if of is Of.COLUMN:
+                self.refuse(f"{metric} is of a column", f"such as {metric}(PAID)<=0")
+            return None
+        if of is Of.ROWS:
+            self.refuse(f"{metric} is of no column", f"such as {metric}<=0")
+        quoted = QUOTED.match(self.text, self.at + 1)
+        # A name may have parentheses of its own: the last one closes.
+        end = quoted.end() if quoted else self.text.rfind(")")
+        if end < 0 or not self.text.startswith(")", end):
+            self.refuse("this parenthesis is not closed", f"{metric}(COLUMN)<=0")
+        name = self.text[self.at + 1 : end].strip()
+        if quoted:
+            name = quoted[1].replace('""', '"')
+        if not name:
+            self.refuse("no column is named", f"such as {metric}(PAID)<=0")
+        self.at = end + 1
+        return name
+
+    def operator(self) -> Operator:
+        self.at += len(self.text[self.at :]) - len(self.text[self.at :].lstrip())
+        found = OPERATOR.match(self.text, self.at)
+        assert found is not None  # noqa: S101 - it matches nothing as well
+        if found[0] not in set(Operator):
+            meant = {"=": "==", "=<": "<=", "=>": ">="}.get(found[0])
+            self.refuse(
+                f"there is no operator {found[0]}."
+                if found[0]
+                else "an operator is due",
+                f"did you mean {meant}?" if meant else "one of: " + " ".join(Operator),
+            )
+        self.at = found.end()
+        return Operator(found[0])
+
+    def limit(self, metric: str) -> tuple[Fraction, str]:
+        found = LIMIT.match(self.text, self.at)
+        if found is None:
+            self.refuse(
+                "a number is due", "digits, such as 0, 1000 or 0.5; no sign, no commas"
+            )
+        number, percent = Fraction(found[1]), bool(found[2])
+        if percent and not METRICS[metric].rate:
+            self.at = found.start(2)
+            rates = (name for name, each in METRICS.items() if each.rate)
+            self.refuse(
+                f"{metric} is no rate and takes no %", "rates: " + ", ".join(rates)
+            )
+        self.at = found.end()
+        return number / 100 if percent else number, found[1] + found[2]
+
+    def refuse(self, what: str, mend: str) -> NoReturn:
+        raise ConfigError(
+            f"gate {self.text}, character {self.at + 1}: {what}", help=mend
+        )

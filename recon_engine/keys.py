@@ -1,0 +1,251 @@
+"""Which columns could be the key: the smallest sets that are unique on both sides.
+
+A set that repeats among some rows is no key, so a sample rules most sets out, and only
+what is left is tried on all rows, by hashes: rows of different hashes are different.
+What is proposed is counted on the values themselves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from recon_engine.border import only_ours
+from recon_engine.compare import any_repeats
+from recon_engine.config import NO_KEY, Options
+from recon_engine.errors import ConfigError
+from recon_engine.parallel import in_order
+from recon_engine.progress import SILENT, Progress
+from recon_engine.rfc4180 import LIMITS, Limits
+from recon_engine.tables import gated, headed
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from recon_engine.csvfile import Part
+    from recon_engine.digest import Table
+
+
+SAMPLE_ROWS: Final = 20_000
+# How many sets of a size are tried on the sample, and how many of them on all rows.
+SETS: Final = 5_000
+TRIED: Final = 40
+AT_ONCE: Final = 8
+SHOWN: Final = 10
+# A key with this share of its values on both sides asks for no larger one.
+ENOUGH: Final = 0.8
+SEED: Final = 0
+
+Set = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A set of columns as a key. It is one if no key repeats on either side.
+
+    `repeats`: rows that have the key of another one. `matched`: distinct keys on both
+    sides. `blanks`: rows with a blank part.
+    """
+
+    columns: Set
+    repeats_old: int
+    repeats_new: int
+    matched: int
+    overlap: float
+    blanks_old: int
+    blanks_new: int
+
+    @property
+    def is_key(self) -> bool:
+        """Whether it is unique on both sides."""
+        return not (self.repeats_old or self.repeats_new)
+
+
+@only_ours
+def proposed(
+    old: object,
+    new: object,
+    options: Options | None = None,
+    progress: Progress = SILENT,
+    *,
+    most_columns: int = 3,
+    limits: Limits = LIMITS,
+) -> list[Proposal]:
+    """The smallest keys, best first; where there is none, what comes nearest to one.
+
+    There are no larger ones once a key has most of its values on both sides.
+
+    Of `options` only how files are read, `renames` and `ignore` have a part. A key
+    ranks by how many of its values are on both sides, in percent, then by how few
+    columns and blanks it has.
+    """
+    options = options or Options(keys=NO_KEY)
+    with headed(old, new, options, limits, progress) as sides:
+        columns = _common(sides[0].columns, sides[1].columns, options)
+        left, right = gated(*sides, progress)
+        with progress.step("keys"):
+            named = _side(left, columns, {}), _side(right, columns, options.renames)
+            search = _Search(named, columns)
+            found = list(search.keys(most_columns)) or search.nearest(most_columns)
+    return sorted(found, key=lambda each: _rank(each, columns))[:SHOWN]
+
+
+def _common(old: Sequence[str], new: Sequence[str], options: Options) -> list[str]:
+    theirs = set(new)
+    common = [
+        name
+        for name in old
+        if options.renames.get(name, name) in theirs and name not in options.ignore
+    ]
+    if not common:
+        raise ConfigError(
+            "the two files have no column in common",
+            help="--map OLD=NEW where names differ; does each begin with a header?",
+        )
+    return common
+
+
+def _rank(found: Proposal, columns: Sequence[str]) -> tuple[object, ...]:
+    return (
+        not found.is_key,
+        -int(100 * found.overlap),
+        found.repeats_old + found.repeats_new,
+        len(found.columns),
+        found.blanks_old + found.blanks_new,
+        [columns.index(name) for name in found.columns],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A table under names that both sides share."""
+
+    table: Table
+    names: list[str]
+
+    def sample(self) -> pl.DataFrame:
+        """Hashes of the first rows, in which keys repeat if they do anywhere."""
+        first = [self._hashed(part, self.names) for part in self._parts()[:1]]
+        schema = dict.fromkeys(self.names, pl.UInt64)
+        return pl.concat([pl.DataFrame(schema=schema), *first]).head(SAMPLE_ROWS)
+
+    def hashed(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Hashes of some columns, of all rows."""
+        parts = in_order(lambda part: self._hashed(part, columns), self._parts())
+        return pl.concat(
+            [pl.DataFrame(schema=dict.fromkeys(columns, pl.UInt64)), *parts]
+        )
+
+    def values(self, columns: Sequence[str]) -> pl.DataFrame:
+        """The cells of some columns, of all rows."""
+        parts = in_order(lambda part: self._cells(part, columns), self._parts())
+        return pl.concat(
+            [pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), *parts]
+        )
+
+    def _parts(self) -> Sequence[Part]:
+        return self.table.parts
+
+    def _hashed(self, part: Part, columns: Sequence[str]) -> pl.DataFrame:
+        cells = self._cells(part, columns)
+        return pl.DataFrame([column.hash(SEED) for column in cells])
+
+    def _cells(self, part: Part, columns: Sequence[str]) -> pl.DataFrame:
+        return self.table.read(part).cells(self.names).select(columns).collect()
+
+
+def _side(table: Table, columns: Sequence[str], renames: Mapping[str, str]) -> _Side:
+    """Name the columns that both have `v0`…, by their place in `columns`."""
+    ours = {renames.get(name, name): f"v{at:05}" for at, name in enumerate(columns)}
+    names = [ours.get(name, f"x{at:05}") for at, name in enumerate(table.columns)]
+    return _Side(table, names)
+
+
+class _Search:
+    """Sets of columns, by the names that both sides share, from small to large."""
+
+    def __init__(self, sides: Sequence[_Side], names: Sequence[str]) -> None:
+        self.sides = sides
+        self.names = {f"v{at:05}": name for at, name in enumerate(names)}
+        self.samples = [side.sample() for side in sides]
+        self.distinct = {
+            name: min(sample[name].n_unique() for sample in self.samples)
+            for name in self.names
+        }
+
+    def keys(self, most: int) -> Iterator[Proposal]:
+        """The smallest sets that do not repeat on either side."""
+        found: list[Set] = []
+        enough = False
+        for size in range(1, most + 1):
+            if enough:
+                return
+            tried = list(itertools.islice(self._unrefuted(size, found), TRIED))
+            for at in range(0, len(tried), AT_ONCE):
+                for columns in self._unique(tried[at : at + AT_ONCE]):
+                    found.append(columns)
+                    proposal = self._counted(columns)
+                    enough = enough or proposal.overlap >= ENOUGH
+                    yield proposal
+
+    def nearest(self, most: int) -> list[Proposal]:
+        """Of each size the set with the most distinct rows in the sample."""
+
+        def distinct(columns: Set) -> int:
+            return sum(s.select(columns).n_unique() for s in self.samples)
+
+        sizes = range(1, min(most, len(self.names)) + 1)
+        nearest = [max(self._sets(size, []), key=distinct) for size in sizes]
+        return [self._counted(columns) for columns in nearest]
+
+    def _unique(self, sets: Sequence[Set]) -> Sequence[Set]:
+        """Those that do not repeat on all rows of either side."""
+        wanted = sorted({name for columns in sets for name in columns})
+        for side in self.sides:
+            rows = side.hashed(wanted)
+            sets = [each for each in sets if not _repeats(rows.select(each))]
+        return sets
+
+    def _counted(self, columns: Set) -> Proposal:
+        """A set with its counts, on the values themselves."""
+        old, new = (side.values(columns) for side in self.sides)
+        matched = old.unique().join(new.unique(), on=columns, how="semi").height
+        blank = pl.any_horizontal(pl.col(columns) == "")
+        return Proposal(
+            columns=tuple(self.names[name] for name in columns),
+            repeats_old=old.height - old.n_unique(),
+            repeats_new=new.height - new.n_unique(),
+            matched=matched,
+            overlap=matched / max(old.height, new.height, 1),
+            blanks_old=old.filter(blank).height,
+            blanks_new=new.filter(blank).height,
+        )
+
+    def _unrefuted(self, size: int, found: Sequence[Set]) -> Iterator[Set]:
+        """The sets of a size that do not repeat in the sample."""
+        return (
+            columns
+            for columns in self._sets(size, found)
+            if not any(_repeats(sample.select(columns)) for sample in self.samples)
+        )
+
+    def _sets(self, size: int, found: Sequence[Set]) -> list[Set]:
+        """Sets of a size that hold no key yet; the most telling ones, if too many."""
+        telling = sorted(self.names, key=lambda name: -self.distinct[name])
+        while math.comb(len(telling), size) > SETS:
+            telling.pop()
+        sets = itertools.combinations(sorted(telling), size)
+        return [
+            columns
+            for columns in sets
+            if not any(set(key) <= set(columns) for key in found)
+        ]
+
+
+def _repeats(rows: pl.DataFrame) -> bool:
+    return any_repeats(rows.hash_rows(SEED))

@@ -1,0 +1,143 @@
+"""Suppressions: differences that are known and accepted, counted apart. Pure.
+
+Of several the first that fits a difference counts it. One that has expired, or fits
+more than it accepts, covers nothing: all of its differences are left to the gates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from recon_engine.model import (
+    NO_SUPPRESSION,
+    Coverage,
+    Left,
+    Suppressed,
+    Suppressible,
+    SuppressionState,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from recon_engine.model import Column, Counts, Suppression
+
+
+def coverage(
+    cells: pl.DataFrame, names: Sequence[str], suppressions: Sequence[Suppression]
+) -> tuple[Coverage, ...]:
+    """How many rows have cells of which suppressions; nothing if there are none.
+
+    `cells` has `pair`, `column` (its place among `names`) and `kind`.
+    """
+    if not suppressions:
+        return ()
+    kinds = cells.select("column", "kind").unique()
+    fits = kinds.with_columns(
+        by=pl.Series(
+            [_first(suppressions, names[at], kind) for at, kind in kinds.iter_rows()],
+            dtype=pl.Int32,
+        )
+    )
+    found = (
+        cells.lazy()
+        .select("pair", "column", "kind")
+        .join(fits.lazy(), on=["column", "kind"])
+        .select("pair", "by")
+        .unique()
+        .group_by("pair")
+        .agg(pl.col("by").sort())
+        .group_by("by")
+        .agg(rows=pl.len())
+        .sort("by")
+        .collect()
+    )
+    return tuple(Coverage(tuple(by), rows) for by, rows in found.iter_rows())
+
+
+def applied(
+    suppressions: Sequence[Suppression],
+    counts: Counts,
+    columns: Sequence[Column],
+    today: date,
+) -> tuple[Suppressed, ...]:
+    """What each suppression fits, and whether that is still what was accepted."""
+    rows = {Suppressible.MISSING: counts.missing, Suppressible.EXTRA: counts.extra}
+    found = Counter(
+        {_first_of(suppressions, what): count for what, count in rows.items()}
+    )
+    for column in columns:
+        for kind, count in column.kinds.items():
+            found[_first(suppressions, column.name, kind)] += count
+    return tuple(
+        Suppressed(each, found[at], _state(each, found[at], today))
+        for at, each in enumerate(suppressions)
+    )
+
+
+def left(
+    counts: Counts,
+    columns: Sequence[Column],
+    suppressed: Sequence[Suppressed],
+    covered: Sequence[Coverage],
+) -> Left:
+    """What differs and is not suppressed."""
+    active = {
+        at
+        for at, each in enumerate(suppressed)
+        if each.state is SuppressionState.ACTIVE
+    }
+    suppressions = [each.suppression for each in suppressed]
+    return Left(
+        missing=_rows_left(counts.missing, Suppressible.MISSING, suppressions, active),
+        extra=_rows_left(counts.extra, Suppressible.EXTRA, suppressions, active),
+        mismatched_rows=counts.mismatched_rows
+        - sum(each.rows for each in covered if active.issuperset(each.by)),
+        mismatches={
+            column.name: sum(
+                count
+                for kind, count in column.kinds.items()
+                if _first(suppressions, column.name, kind) not in active
+            )
+            for column in columns
+        },
+    )
+
+
+def _rows_left(
+    count: int,
+    what: Suppressible,
+    suppressions: Sequence[Suppression],
+    active: set[int],
+) -> int:
+    return 0 if _first_of(suppressions, what) in active else count
+
+
+def _first_of(suppressions: Sequence[Suppression], what: Suppressible) -> int:
+    fitting = (at for at, each in enumerate(suppressions) if each.what is what)
+    return next(fitting, NO_SUPPRESSION)
+
+
+def _first(suppressions: Sequence[Suppression], column: str, kind: str) -> int:
+    """The place of the first suppression that fits a kind of difference."""
+    fitting = (
+        at
+        for at, each in enumerate(suppressions)
+        if each.column == column and each.kind in {None, kind}
+    )
+    return next(fitting, NO_SUPPRESSION)
+
+
+def _state(each: Suppression, count: int, today: date) -> SuppressionState:
+    if not count:
+        return SuppressionState.UNUSED
+    if today > each.until:
+        return SuppressionState.EXPIRED
+    if each.max is not None and count > each.max:
+        return SuppressionState.EXCEEDED
+    return SuppressionState.ACTIVE

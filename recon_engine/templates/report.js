@@ -1,0 +1,341 @@
+(() => {
+  "use strict";
+  const ROW = 30, SPARE = 8, PRINTED = 60, LONGEST_COMPARED = 160;
+  const find = (id) => document.getElementById(id);
+  const data = JSON.parse(find("data").textContent);
+  const count = new Intl.NumberFormat("en-US");
+
+  // Text that is shown and not obeyed: control and direction characters get a name.
+  const CONTROL = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/u;
+  const NAMES = { "\n": "↵", "\r": "␍", "\t": "⇥" };
+  const named = (c) => NAMES[c] ?? `⟨U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
+
+  function element(name, props = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(props)) {
+      if (key === "class") made.className = value;
+      else made.setAttribute(key, value);
+    }
+    made.append(...children);
+    return made;
+  }
+
+  function plain(text) {
+    if (text === "") return [element("span", { class: "control" }, "(blank)")];
+    const parts = [];
+    let run = "";
+    for (const c of text) {
+      if (!CONTROL.test(c)) { run += c; continue; }
+      if (run) parts.push(run);
+      run = "";
+      parts.push(element("span", { class: "control" }, named(c)));
+    }
+    if (run) parts.push(run);
+    return parts;
+  }
+
+  const dotted = (text) => text.replace(/^ +| +$/g, (blanks) => "·".repeat(blanks.length));
+
+  // ---- what changed, character by character ----
+
+  function changed(old, now) {
+    const a = Array.from(dotted(old)), b = Array.from(dotted(now));
+    let from = 0, end = 0;
+    while (from < a.length && from < b.length && a[from] === b[from]) from++;
+    while (end < a.length - from && end < b.length - from && a.at(-1 - end) === b.at(-1 - end)) end++;
+    const inner = common(a.slice(from, a.length - end), b.slice(from, b.length - end));
+    const whole = (side, kept) => side.map((c, at) => [c, at < from || at >= side.length - end || kept.has(at - from)]);
+    return [whole(a, inner[0]), whole(b, inner[1])];
+  }
+
+  // The longest common subsequence, as the places it has in both.
+  function common(a, b) {
+    const kept = [new Set(), new Set()];
+    if (!a.length || !b.length || a.length > LONGEST_COMPARED || b.length > LONGEST_COMPARED) return kept;
+    const wide = b.length + 1, best = new Uint16Array((a.length + 1) * wide);
+    for (let i = a.length - 1; i >= 0; i--)
+      for (let j = b.length - 1; j >= 0; j--)
+        best[i * wide + j] = a[i] === b[j]
+          ? best[(i + 1) * wide + j + 1] + 1
+          : Math.max(best[(i + 1) * wide + j], best[i * wide + j + 1]);
+    for (let i = 0, j = 0; i < a.length && j < b.length;) {
+      if (a[i] === b[j]) { kept[0].add(i++); kept[1].add(j++); }
+      else if (best[(i + 1) * wide + j] >= best[i * wide + j + 1]) i++;
+      else j++;
+    }
+    return kept;
+  }
+
+  function marked(characters, kind) {
+    const box = element("bdi", { class: kind });
+    if (!characters.length) box.append(...plain(""));
+    for (let at = 0; at < characters.length;) {
+      const same = characters[at][1];
+      let text = "";
+      while (at < characters.length && characters[at][1] === same) text += characters[at++][0];
+      box.append(...(same ? plain(text) : [element("mark", {}, ...plain(text))]));
+    }
+    return box;
+  }
+
+  function sides(cell) {
+    const old = cells.old[cell], now = cells.now[cell];
+    if (old === null) return [element("bdi", { class: "was" }, ...plain(now))];
+    const [was, is] = changed(old, now);
+    return [marked(was, "was"), marked(is, "is")];
+  }
+
+  function arrow(cell) {
+    const [was, is] = sides(cell);
+    return is ? [was, " → ", is] : [was];
+  }
+
+  // ---- the evidence, column by column as it is embedded ----
+
+  const keyOf = (at) => data.keyColumns.map((column) => column[at]);
+  const keyText = (key) => (key.length === 1 ? key[0] : `[${key.map((part) => JSON.stringify(part)).join(", ")}]`);
+  const readable = (key) => key.map((part) => part || "(blank)").join(" · ");
+  const cells = { row: [], combination: data.combinations, old: data.old, now: data.new };
+  data.cellsOf.forEach((many, row) => { for (let n = 0; n < many; n++) cells.row.push(row); });
+  const columnOf = (cell) => data.columns[data.pairs[cells.combination[cell]][0]];
+  const kindOf = (cell) => data.kinds[data.pairs[cells.combination[cell]][1]];
+  const spelled = (kind) => kind.replaceAll("_", " ");
+
+  // Other values come first: they are what a person has to judge.
+  const rewritten = data.pairs.map(([, kind]) => data.rewritten.includes(data.kinds[kind]));
+  const order = [];
+  for (const late of [false, true])
+    cells.row.forEach((_, cell) => { if (rewritten[cells.combination[cell]] === late) order.push(cell); });
+
+  let lowerCells = null, lowerKeys = null;
+  function lower() {
+    if (lowerCells) return;
+    const names = data.columns.map((name) => name.toLowerCase());
+    lowerKeys = data.cellsOf.map((_, row) => readable(keyOf(row)).toLowerCase());
+    lowerCells = cells.row.map((_, cell) =>
+      `${names[data.pairs[cells.combination[cell]][0]]}\n${cells.old[cell] ?? ""}\n${cells.now[cell]}`.toLowerCase());
+  }
+
+  const changes = {
+    title: "Cells that differ",
+    heads: ["Key", "Column", "Old → new", "Kind"],
+    all: order,
+    matching({ q, column, kind }) {
+      const fits = data.pairs.map(([c, k]) => (!column || data.columns[c] === column) && (!kind || data.kinds[k] === kind));
+      if (q) lower();
+      return order.filter((cell) => fits[cells.combination[cell]]
+        && (!q || lowerCells[cell].includes(q) || lowerKeys[cells.row[cell]].includes(q)));
+    },
+    key: (cell) => keyOf(cells.row[cell]),
+    paint: (cell) => [
+      element("span", { class: "mono" }, ...plain(readable(keyOf(cells.row[cell])))),
+      element("span", { class: "mono" }, ...plain(columnOf(cell))),
+      element("span", {}, ...arrow(cell)),
+      element("span", { class: rewritten[cells.combination[cell]] ? "good" : "bad" }, spelled(kindOf(cell))),
+    ],
+    table(cell) {
+      const row = cells.row[cell], lines = [];
+      cells.row.forEach((other, at) => {
+        if (other !== row) return;
+        const [was, is] = sides(at);
+        lines.push([element("span", { class: "mono" }, ...plain(columnOf(at))), was, is ?? "", spelled(kindOf(at))]);
+      });
+      return [["Column", "Old", "New", "Kind"], lines];
+    },
+    csvHead: [...data.keys, "column", "old", "new", "kind"],
+    csv: (cell) => [...keyOf(cells.row[cell]), columnOf(cell), cells.old[cell] ?? "", cells.now[cell], kindOf(cell)],
+  };
+
+  function lone(title, { columns, values, indices }) {
+    const cell = (row, column) => values[column][indices[column][row]];
+    const at = data.keys.map((key) => columns.indexOf(key));
+    const total = columns.length ? indices[0].length : 0;
+    const all = Array.from({ length: total }, (_, row) => row);
+    const whole = (row) => columns.map((_, column) => cell(row, column));
+    return {
+      title, heads: ["Key", "The whole row"], all,
+      matching: ({ q }) => (q ? all.filter((row) => whole(row).join("\n").toLowerCase().includes(q)) : all),
+      key: (row) => at.map((column) => cell(row, column)),
+      paint: (row) => [
+        element("span", { class: "mono" }, ...plain(readable(at.map((column) => cell(row, column))))),
+        element("span", { class: "mono quiet" }, ...plain(whole(row).filter((_, column) => !at.includes(column)).join(", "))),
+      ],
+      table: (row) => [["Column", "Value"], columns.map((name, column) =>
+        [element("span", { class: "mono" }, ...plain(name)), element("bdi", { class: "mono" }, ...plain(cell(row, column)))])],
+      csvHead: columns,
+      csv: whole,
+    };
+  }
+
+  const views = { cells: changes, missing: lone("Missing rows", data.missing), extra: lone("Extra rows", data.extra) };
+
+  // ---- what is asked for: the controls, the address and the state are one ----
+
+  const search = find("search"), byColumn = find("by-column"), byKind = find("by-kind");
+  const grid = find("grid"), head = find("grid-head"), body = find("grid-body"), shown = find("shown");
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  let tab = "cells", found = [], at = 0;
+  const view = () => views[tab];
+  const asked = () => ({ q: search.value.trim().toLowerCase(), column: byColumn.value, kind: byKind.value });
+
+  const options = (select, names) => select.append(...names.map((name) => element("option", { value: name }, spelled(name))));
+  data.columns.forEach((name) => byColumn.append(element("option", { value: name }, ...plain(name).map((part) => part.textContent ?? part))));
+  options(byKind, data.kinds);
+
+  function refresh({ keepPlace = false } = {}) {
+    const wide = tab === "cells";
+    found = view().matching(asked());
+    at = keepPlace ? Math.min(at, Math.max(found.length - 1, 0)) : 0;
+    for (const each of tabs) {
+      each.setAttribute("aria-selected", String(each.dataset.tab === tab));
+      each.tabIndex = each.dataset.tab === tab ? 0 : -1;
+    }
+    find("panel").setAttribute("aria-labelledby", `tab-${tab}`);
+    byColumn.hidden = byKind.hidden = !wide;
+    grid.classList.toggle("rows", !wide);
+    grid.setAttribute("aria-label", view().title);
+    grid.setAttribute("aria-rowcount", String(found.length + 1));
+    head.replaceChildren(...view().heads.map((name) => element("span", { role: "columnheader" }, name)));
+    if (!keepPlace) grid.scrollTop = 0;
+    const here = view().all.length, total = data.totals[tab];
+    const rest = total > here ? ` here · ${count.format(total)} in all: see the files of the run` : "";
+    shown.textContent = `${count.format(found.length)} of ${count.format(here)} shown${rest}`;
+    paint();
+  }
+
+  function paint(from, to) {
+    const first = from ?? Math.max(Math.floor(grid.scrollTop / ROW) - SPARE, 0);
+    const last = Math.min(to ?? first + Math.ceil(grid.clientHeight / ROW) + 2 * SPARE, found.length);
+    const rows = [];
+    for (let row = first; row < last; row++) {
+      const painted = view().paint(found[row]);
+      painted.forEach((each) => each.setAttribute("role", "gridcell"));
+      rows.push(element("div", { role: "row", id: `row-${row}`, "aria-rowindex": row + 2, "aria-selected": row === at }, ...painted));
+    }
+    if (!found.length) {
+      const none = element("span", { role: "gridcell", class: "quiet" }, view().all.length ? "Nothing matches." : "None.");
+      rows.push(element("div", { role: "row" }, none));
+    }
+    body.style.paddingTop = `${first * ROW}px`;
+    body.style.paddingBottom = `${Math.max(found.length - last, 0) * ROW}px`;
+    body.replaceChildren(...rows);
+    if (found.length && at >= first && at < last) grid.setAttribute("aria-activedescendant", `row-${at}`);
+    else grid.removeAttribute("aria-activedescendant");
+  }
+
+  function go(row) {
+    if (!found.length) return;
+    at = Math.max(0, Math.min(row, found.length - 1));
+    const top = at * ROW, room = grid.clientHeight - 2 * ROW;
+    if (top < grid.scrollTop) grid.scrollTop = top;
+    else if (top > grid.scrollTop + room) grid.scrollTop = top - room;
+    paint();
+  }
+
+  function address(row) {
+    const said = new URLSearchParams();
+    if (tab !== "cells") said.set("tab", tab);
+    if (search.value) said.set("q", search.value);
+    if (tab === "cells" && byColumn.value) said.set("column", byColumn.value);
+    if (tab === "cells" && byKind.value) said.set("kind", byKind.value);
+    if (row) said.set("row", row);
+    return `#${said}`;
+  }
+
+  const remember = (row) => history.replaceState(null, "", address(row));
+
+  function obey() {
+    const said = new URLSearchParams(location.hash.slice(1));
+    tab = Object.hasOwn(views, said.get("tab")) ? said.get("tab") : "cells";
+    search.value = said.get("q") ?? "";
+    byColumn.value = said.get("column") ?? "";
+    byKind.value = said.get("kind") ?? "";
+    // What the page does not know filters nothing.
+    for (const select of [byColumn, byKind]) if (select.selectedIndex < 0) select.value = "";
+    refresh();
+    const wanted = said.get("row");
+    const place = wanted === null ? -1 : found.findIndex((item) => keyText(view().key(item)) === wanted);
+    if (place >= 0) { go(place); open(); }
+    else if (said.size) find("samples").scrollIntoView();
+  }
+
+  const dialog = find("row");
+  function open() {
+    if (!found.length) return;
+    const item = found[at], [heads, lines] = view().table(item);
+    find("row-key").replaceChildren(...plain(readable(view().key(item))));
+    find("row-names").textContent = data.keys.join(" · ");
+    const top = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
+    const rows = lines.map((line) => element("tr", {}, ...line.map((each) => element("td", {}, each))));
+    find("row-table").replaceChildren(element("thead", {}, top), element("tbody", {}, ...rows));
+    remember(keyText(view().key(item)));
+    if (!dialog.open) dialog.showModal();
+  }
+  dialog.addEventListener("close", () => { remember(); grid.focus(); });
+  find("row-close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+
+  // ---- hands ----
+
+  let waiting = 0;
+  const seek = () => { cancelAnimationFrame(waiting); refresh(); remember(); };
+  search.addEventListener("input", () => {
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(seek);
+  });
+  for (const select of [byColumn, byKind]) select.addEventListener("change", () => { refresh(); remember(); });
+  let drawing = 0;
+  grid.addEventListener("scroll", () => { cancelAnimationFrame(drawing); drawing = requestAnimationFrame(() => paint()); });
+  body.addEventListener("click", (event) => {
+    const row = event.target.closest("[role=row]");
+    if (row?.id) { go(Number(row.id.slice(4))); open(); }
+  });
+  function choose(name) { tab = name; refresh(); remember(); }
+  tabs.forEach((each, place) => {
+    each.addEventListener("click", () => choose(each.dataset.tab));
+    each.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const next = tabs[(place + step + tabs.length) % tabs.length];
+      choose(next.dataset.tab);
+      next.focus();
+    });
+  });
+  grid.addEventListener("keydown", (event) => {
+    const page = Math.floor(grid.clientHeight / ROW) - 2;
+    const steps = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: page, PageUp: -page, Home: -at, End: found.length };
+    if (event.key === "Enter") open();
+    else if (event.key in steps && !event.ctrlKey && !event.metaKey) go(at + steps[event.key]);
+    else return;
+    event.preventDefault();
+  });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea, dialog");
+    if (event.key === "/" && !typing) { event.preventDefault(); search.focus(); search.select(); }
+    if (event.target === search && event.key === "Escape") { search.value = ""; seek(); }
+    if (event.target === search && (event.key === "Enter" || event.key === "ArrowDown")) { event.preventDefault(); seek(); grid.focus(); }
+  });
+  addEventListener("hashchange", obey);
+
+  // ---- take it along ----
+
+  // A spreadsheet must not run what a cell says; a number stays a number.
+  const harmless = (text) => (/^[=+\-@\t\r]/.test(text) && !/^[+-]?[\d.,]+$/.test(text) ? `'${text}` : text);
+  const field = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  find("download").addEventListener("click", () => {
+    const lines = [view().csvHead, ...found.map(view().csv)].map((row) => row.map((text) => field(harmless(text))).join(","));
+    const url = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv;charset=utf-8" }));
+    element("a", { href: url, download: `${tab}.csv` }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  });
+  addEventListener("beforeprint", () => {
+    document.querySelectorAll("details").forEach((each) => { each.open = true; });
+    paint(0, PRINTED);
+    body.style.paddingTop = body.style.paddingBottom = "0px";
+  });
+  addEventListener("afterprint", () => paint());
+
+  find("unscripted").remove();
+  obey();
+  (window.requestIdleCallback ?? setTimeout)(lower);
+})();

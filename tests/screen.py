@@ -1,0 +1,50 @@
+"""The program on a terminal of our own: what it writes there, with its colours."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Ours, of a terminal that has colours."""
+    given = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "NO_COLOR"}}
+    return given | {"TERM": "xterm-256color"} | changes
+
+
+def on_terminal(*arguments: str, columns: int, cwd: Path, **changes: str) -> str:
+    """What `recon` wrote to a terminal that wide; progress goes elsewhere."""
+    ours, theirs = pty.openpty()
+    size = struct.pack("HHHH", 40, columns, 0, 0)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+    said = b""
+    with subprocess.Popen(
+        [sys.executable, "-m", "recon_cli", *arguments],
+        cwd=cwd,
+        env=environment(**changes),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    ):
+        os.close(theirs)
+        while part := _read(ours):
+            said += part
+    os.close(ours)
+    return said.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # nobody has its other end any more
+        return b""

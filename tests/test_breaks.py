@@ -1,0 +1,470 @@
+"""Breaks over days, on a real Postgres: what a run makes of those before it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import polars as pl
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import validate
+from recon_cli.app import app
+from sites import FolderSite
+from typer.testing import CliRunner
+
+import recon_engine
+from recon_engine import failpoint
+from recon_engine.breaks import headline, listing
+from recon_engine.config import Options
+from recon_engine.database import Publication, publish
+from recon_engine.errors import ConfigError
+from recon_engine.failpoint import Failpoint, Reached
+from recon_engine.journal import uuid7
+from recon_engine.migrations import schemas
+from recon_engine.model import Breaks, BreakState, Tracking
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recon_engine import Reconciliation
+
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+STATES = "SELECT key_text, column_name, kind, state, runs_seen FROM metrics.break"
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: str) -> FolderSite:
+    return FolderSite(str(tmp_path), database)
+
+
+def csv(*rows: str) -> bytes:
+    return "\n".join(["ID,PAID,NOTE", *rows, ""]).encode()
+
+
+OLD = csv("1,10,a", "2,20,b", "3,30,c")
+
+
+def look(site: FolderSite, day: str, *new: str, **changes: Any) -> Breaks:
+    """A run on OLD and other rows; what it made of the breaks."""
+    site.deliver(changes.pop("old", OLD), csv(*new), day)
+    outcome = site.run(recompute=True, **changes)
+    assert outcome.error is None
+    assert outcome.breaks is not None
+    return outcome.breaks
+
+
+def counted(breaks: Breaks) -> dict[str, int]:
+    """The counts that are not zero."""
+    assert breaks.counts is not None
+    states = {state: getattr(breaks.counts, state) for state in [*BreakState, "open"]}
+    return {str(state): count for state, count in states.items() if count}
+
+
+def states(site: FolderSite) -> dict[str, str]:
+    found = site.rows(STATES)
+    return {
+        f"{r['key_text']} {r['column_name'] or r['kind']}": r["state"] for r in found
+    }
+
+
+def test_a_break_lives_from_new_to_resolved_and_back(site: FolderSite) -> None:
+    same = ("1,10,a", "2,20,b", "3,30,c")
+    assert counted(look(site, "1", "1,11,a", "2,20,b", "4,40,d")) == {
+        "new": 3,
+        "open": 3,
+    }
+    assert states(site) == {"1 PAID": "new", "3 missing": "new", "4 extra": "new"}
+    assert counted(look(site, "2", "1,11,a", "2,21,b", "4,40,d")) == {
+        "new": 1,
+        "recurring": 3,
+        "open": 4,
+    }
+    assert counted(look(site, "3", "1,12,a", "2,21,b", "3,30,c")) == {
+        "changed": 1,
+        "recurring": 1,
+        "resolved": 2,
+        "open": 2,
+    }
+    assert counted(look(site, "4", *same)) == {"resolved": 2}
+    assert counted(look(site, "5", *same)) == {}
+    assert counted(look(site, "6", "1,12,a", "2,20,b", "3,30,c")) == {
+        "reopened": 1,
+        "open": 1,
+    }
+    [row] = site.rows("SELECT * FROM metrics.break WHERE state = 'reopened'")
+    assert (row["old_value"], row["new_value"], row["runs_seen"]) == ("10", "12", 4)
+    assert (row["kind"], row["dataset"]) == ("number", "claims")
+    summaries = site.rows("SELECT * FROM metrics.break_summary ORDER BY ordinal")
+    assert [row["breaks_resolved"] for row in summaries] == [0, 0, 2, 2, 0, 0]
+    assert len({row["book"] for row in summaries}) == 1
+
+
+def test_cells_of_a_key_that_repeats_are_one_break(site: FolderSite) -> None:
+    old = csv("1,10,a", "1,20,a", "2,5,x", "2,5,x")
+    found = look(site, "1", "1,11,a", "1,21,a", old=old)
+    assert found.differences == 4
+    assert counted(found) == {"new": 2, "open": 2}
+    rows = site.rows("SELECT * FROM metrics.break ORDER BY key_text")
+    assert [(r["kind"], r["occurrences"]) for r in rows] == [
+        ("number", 2),
+        ("missing", 2),
+    ]
+    # Only the second of the two pairs changes: the first is what is shown.
+    assert counted(look(site, "2", "1,11,a", "1,22,a", "2,5,x", old=old)) == {
+        "changed": 2,
+        "open": 2,
+    }
+
+
+def test_the_last_pair_again_takes_the_place_of_its_earlier_look(
+    site: FolderSite,
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    first = look(site, "2", "1,12,a", "2,21,b", "3,30,c")
+    assert counted(first) == {"changed": 1, "new": 1, "open": 2}
+    before = site.rows("SELECT * FROM metrics.break ORDER BY key_text")
+    again = look(site, "2", "1,12,a", "2,21,b", "3,30,c")
+    assert again == first
+    ignoring = {"before", "as_of_run", "last_seen_run", "first_seen_run"}
+    for one, two in zip(
+        before,
+        site.rows("SELECT * FROM metrics.break ORDER BY key_text"),
+        strict=True,
+    ):
+        for name in one.keys() - ignoring:
+            assert one[name] == two[name], name
+    # With a rule that absorbs one of them it is as if it had never been there.
+    rule = Options(keys=("ID",), rules={"PAID": ("decimal(abs=1)",)})
+    assert counted(look(site, "2", "1,12,a", "2,21,b", "3,30,c", options=rule)) == {
+        "changed": 1,
+        "open": 1,
+    }
+    assert states(site) == {"1 PAID": "changed"}
+
+
+def test_an_older_pair_again_changes_no_break(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    look(site, "2", "1,10,a", "2,21,b", "3,30,c")
+    before = site.rows("SELECT * FROM metrics.break ORDER BY key_text")
+    found = look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    assert (found.tracking, found.counts) == (Tracking.SUPERSEDED, None)
+    assert "later pair" in headline(found)
+    assert site.rows("SELECT * FROM metrics.break ORDER BY key_text") == before
+
+
+def test_a_column_that_is_not_compared_resolves_nothing(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,x", "3,30,c")
+    options = Options(keys=("ID",), ignore=("NOTE",))
+    found = look(site, "2", "1,10,a", "2,20,b", "3,30,c", options=options)
+    assert counted(found) == {"resolved": 1, "open": 1}
+    assert states(site) == {"1 PAID": "resolved", "2 NOTE": "new"}
+
+
+def test_other_key_columns_are_a_book_of_their_own(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    both = Options(keys=("ID", "NOTE"))
+    found = look(site, "2", "1,11,a", "2,20,b", "3,30,c", options=both)
+    assert counted(found) == {"new": 1, "open": 1}
+    listed = listing(site.database, "claims")
+    assert [row[0] for row in listed.rows] == ['["1", "a"]']
+    assert counted(look(site, "3", "1,11,a", "2,20,b", "3,30,c")) == {
+        "recurring": 1,
+        "open": 1,
+    }
+
+
+def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    before = states(site)
+    found = look(site, "2", "1,11,a", "2,21,x", "4,40,d", break_limit=4)
+    assert found == Breaks(Tracking.OVER_LIMIT, 5)
+    assert headline(found) == "not tracked: 5 differences are over --break-limit"
+    assert states(site) == before
+    [summary] = site.rows("SELECT * FROM metrics.break_summary WHERE differences = 5")
+    assert (summary["tracking"], summary["breaks_new"]) == ("over_limit", None)
+    assert listing(site.database, "claims").tracking is Tracking.OVER_LIMIT
+    assert counted(look(site, "3", "1,11,a", "2,20,b", "3,30,c", break_limit=1)) == {
+        "recurring": 1,
+        "open": 1,
+    }
+
+
+def test_with_a_limit_of_zero_nothing_is_tracked(site: FolderSite) -> None:
+    site.deliver()
+    assert site.run(break_limit=0).breaks is None
+    assert site.rows("SELECT * FROM metrics.break_summary") == []
+    with pytest.raises(ConfigError, match="no breaks of a dataset claims"):
+        listing(site.database, "claims")
+    with pytest.raises(ConfigError, match="negative"):
+        site.config(break_limit=-1)
+
+
+def test_a_long_value_is_cut_and_still_told_apart(site: FolderSite) -> None:
+    long = "x" * 300
+    look(site, "1", f"1,10,{long}1", "2,20,b", "3,30,c")
+    found = look(site, "2", f"1,10,{long}2", "2,20,b", "3,30,c")
+    assert counted(found) == {"changed": 1, "open": 1}
+    [row] = site.rows("SELECT new_value FROM metrics.break")
+    assert row["new_value"] == "x" * 255 + "…"
+
+
+def test_breaks_can_be_deleted_and_their_summary_can_not(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        for statement in ("DELETE FROM", "TRUNCATE"):
+            with pytest.raises(psycopg.errors.RestrictViolation):
+                connection.execute(f"{statement} metrics.break_summary".encode())
+        connection.execute("DELETE FROM metrics.break")
+    again = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
+    assert counted(again) == {"new": 1, "open": 1}
+
+
+# The command line
+
+
+def ran(site: FolderSite, *arguments: str) -> Any:
+    ended = CliRunner().invoke(
+        app, list(arguments), env={"RECON_DATABASE_URL": site.database}
+    )
+    assert ended.exit_code == 0, ended.output
+    return ended
+
+
+def run_command(site: FolderSite, *more: str) -> Any:
+    places = (f"--{name}-s3={getattr(site, name)}" for name in ("inbound", "out"))
+    processed = f"--processed-s3={site.processed}"
+    return ran(site, "run", *places, processed, "--dataset=claims", "--keys=ID", *more)
+
+
+def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
+    site.deliver(day="1")
+    said = run_command(site).stdout
+    assert "\nbreaks: new 4, recurring 0, changed 0, resolved 0, reopened 0\n" in said
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute("UPDATE metrics.break SET first_seen = first_seen - 17")
+    site.deliver(day="2")
+    document = json.loads(run_command(site, "--format=json").stdout)
+    validate(document, json.loads((schemas() / "result.schema.json").read_text()))
+    assert document["run"]["breaks"] == {
+        "tracking": "tracked",
+        "differences": 4,
+        "counts": {
+            "new": 0, "recurring": 4, "changed": 0, "resolved": 0, "reopened": 0,
+            "open": 4, "oldest_days": 17,
+        },
+    }  # fmt: skip
+    site.deliver(day="3")
+    assert "recurring 4 (oldest 17 days)" in run_command(site).stdout
+    site.deliver(day="4")
+    said = run_command(site, "--break-limit=3").stdout
+    assert "breaks: not tracked: 4 differences are over --break-limit" in said
+    document = json.loads(run_command(site, "--format=json").stdout)
+    validate(document, json.loads((schemas() / "run.schema.json").read_text()))
+    assert document["run"]["breaks"] is None
+
+
+def test_open_breaks_are_listed_oldest_first(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute("UPDATE metrics.break SET first_seen = first_seen - 3")
+    look(site, "2", "1,11,a", "2,21,b", "3,30,c", "4,40,d")
+    look(site, "3", "1,11,a", "2,20,b", "3,30,c", "4,40,d")
+    listed = ran(site, "breaks", "--dataset", "claims", "--format", "json")
+    rows = json.loads(listed.stdout)
+    assert [(r["key"], r["column"], r["state"], r["age_days"]) for r in rows] == [
+        ("1", "PAID", "recurring", 3),
+        ("4", None, "recurring", 0),
+    ]
+    assert (rows[0]["old"], rows[0]["new"], rows[0]["runs_seen"]) == ("10", "11", 3)
+    assert "2 of 2 breaks" in listed.stderr
+    gone = ran(site, "breaks", "--dataset=claims", "--state=resolved")
+    assert "2,PAID,number,resolved" in gone.stdout
+    first = ran(site, "breaks", "--dataset=claims", "--limit=1", "--format=markdown")
+    assert first.stdout.splitlines()[2].startswith("| 1 | PAID | number | recurring |")
+    assert "1 of 2 breaks" in first.stderr
+
+
+def test_a_dataset_without_breaks_is_refused_with_the_one_meant(
+    site: FolderSite,
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    with pytest.raises(ConfigError, match=r"dataset clams .* Did you mean claims\?"):
+        listing(site.database, "clams")
+
+
+# Against a model
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Day:
+    """One look: a pair of files, the columns compared, and what each row of NEW has.
+
+    A row is its values in A and B; None is a row that is missing, and keys from 3 on
+    are in NEW only. `fails`: the first attempt to publish is cut off.
+    """
+
+    pair: int
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, str] | None, ...]
+    limit: int
+    fails: str | None
+
+    def seen(self) -> dict[Key, str]:
+        """Each difference with its content."""
+        found: dict[Key, str] = {}
+        for at, row in enumerate(self.rows):
+            if (row is None) != (at >= 3):
+                found[str(at), "missing" if row is None else "extra"] = ""
+            elif row is not None:
+                for column, value in zip("AB", row, strict=True):
+                    if column in self.columns and value != "o":
+                        found[str(at), column] = value
+        return found
+
+    def result(self) -> Reconciliation:
+        ids = [str(at) for at, row in enumerate(self.rows) if row is not None]
+        rows = [row for row in self.rows if row is not None]
+        new = pl.DataFrame(
+            {"ID": ids, "A": [r[0] for r in rows], "B": [r[1] for r in rows]},
+            schema={"ID": pl.String, "A": pl.String, "B": pl.String},
+        )
+        old = pl.DataFrame({"ID": list("012"), "A": ["o"] * 3, "B": ["o"] * 3})
+        ignored = [name for name in "AB" if name not in self.columns]
+        found = recon_engine.diff(old, new, keys="ID", ignore=ignored)
+        return replace(found, old=replace(found.old, uri=f"pair {self.pair}"))
+
+
+def model(
+    days: list[Day],
+) -> tuple[dict[Key, tuple[str, int, int, int]], str | dict[str, int]]:
+    """Every break by its state, first and last day and runs; what the last run said.
+
+    From the whole history, with nothing but a list of the looks that count.
+    """
+    looks: list[tuple[int, Day]] = []
+    said: str | dict[str, int] = ""
+    for at, day in enumerate(days):
+        pairs = [look.pair for _, look in looks]
+        if len(day.seen()) > day.limit:
+            said = "over_limit"
+        elif pairs and pairs[-1] == day.pair:
+            looks[-1] = looks[-1][0], day
+            said = "tracked"
+        elif day.pair in pairs:
+            said = "superseded"
+        else:
+            looks.append((at, day))
+            said = "tracked"
+    breaks: dict[Key, tuple[str, int, int, int, str]] = {}
+    touched: list[str] = []
+    for at, day in looks:
+        seen, touched = day.seen(), []
+        for key, content in seen.items():
+            state, first, _, runs, earlier = breaks.get(key, ("", at, at, 0, ""))
+            now = (
+                "new"
+                if not state
+                else "reopened"
+                if state == "resolved"
+                else "recurring"
+                if content == earlier
+                else "changed"
+            )
+            breaks[key] = now, first, at, runs + 1, content
+            touched.append(now)
+        for key, (state, *rest) in breaks.items():
+            looked_at = key[1] in {*day.columns, "missing", "extra"}
+            if key not in seen and state != "resolved" and looked_at:
+                breaks[key] = ("resolved", *rest)  # type: ignore[assignment]
+                touched.append("resolved")
+    if said == "tracked":
+        said = {state: touched.count(state) for state in BreakState}
+        said["open"] = sum(b[0] != "resolved" for b in breaks.values())
+    return {key: b[:4] for key, b in breaks.items()}, said
+
+
+VALUES = st.tuples(*[st.sampled_from(["o", "o", "x", "y"])] * 2)
+DAYS = st.builds(
+    Day,
+    pair=st.integers(0, 4),
+    columns=st.sampled_from([("A", "B"), ("A", "B"), ("A",), ("B",)]),
+    rows=st.tuples(*[st.one_of(VALUES, VALUES, st.none())] * 5),
+    limit=st.sampled_from([1, 100, 100, 100]),
+    fails=st.sampled_from([None, None, "publish-breaks", "publish-commit"]),
+)
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def published(conninfo: str, dataset: str, day: Day, at: int) -> Breaks | None:
+    """Publish a day as a run does, at first in vain where it is to fail."""
+    for fails in filter(None, (day.fails, "nowhere")):
+        run_id = uuid7()
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO metrics.pipeline_run_log (run_id, run_fp, dataset, status)"
+                " VALUES (%s, %s, %s, 'STARTED')",
+                [run_id, str(run_id), dataset],
+            )
+        publication = Publication(
+            run_id, dataset, FIRST + timedelta(at), day.result(), (), (), day.limit
+        )
+        if fails == "nowhere":
+            return publish(conninfo, publication)
+        failpoint.armed = Failpoint(fails, "raise")
+        try:
+            with pytest.raises(Reached):
+                publish(conninfo, publication)
+        finally:
+            failpoint.armed = None
+    raise AssertionError
+
+
+@settings(max_examples=500 if LONG else 8)
+@given(st.lists(DAYS, min_size=1, max_size=8))
+def test_breaks_are_what_the_history_of_looks_makes_of_them(
+    database: str, days: list[Day]
+) -> None:
+    dataset = f"d{uuid4().hex}"
+    for at, day in enumerate(days):
+        found = published(database, dataset, day, at)
+        expected, said = model(days[: at + 1])
+        assert found is not None
+        if found.counts is None:
+            assert found.tracking == said
+        else:
+            counts = {state: getattr(found.counts, state) for state in BreakState}
+            assert counts | {"open": found.counts.open} == said
+        assert breaks_of(database, dataset) == expected
+
+
+def breaks_of(conninfo: str, dataset: str) -> dict[Key, tuple[str, int, int, int]]:
+    with psycopg.connect(conninfo) as connection:
+        rows = connection.execute(
+            "SELECT key_text, coalesce(column_name, kind), state,"
+            " first_seen - date '2026-01-01', last_seen - date '2026-01-01', runs_seen"
+            " FROM metrics.break WHERE dataset = %s",
+            [dataset],
+        ).fetchall()
+    assert max(Counter(row[:2] for row in rows).values(), default=1) == 1
+    return {(key, name): tuple(rest) for key, name, *rest in rows}
+
+
+def test_a_break_id_is_the_same_in_every_version(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    [row] = site.rows("SELECT book, break_id, content FROM metrics.break")
+    assert row == {
+        "book": UUID("604b3c4d-c661-6817-1313-91af218c5455"),
+        "break_id": UUID("8f3de40c-3fbd-7904-3adc-8e2cf9fcce1f"),
+        "content": UUID("e04713c3-22aa-8bc9-e968-91e32c1f5818"),
+    }

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from program import recon
+
+from recon_engine import keys
+from recon_engine.config import NO_KEY, Options
+from recon_engine.errors import ConfigError
+from recon_engine.keys import proposed
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def table(**columns: str) -> pl.DataFrame:
+    return pl.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def test_the_smallest_sets_are_proposed_and_none_that_holds_another() -> None:
+    old = table(ID="1234", A="xxyy", B="pqpq", C="zzzz")
+    new = old.with_columns(ID=pl.Series(list("5678")))
+    found = {each.columns for each in proposed(old, new)}
+    assert found == {("ID",), ("A", "B")}
+
+
+def test_no_larger_key_is_looked_for_where_one_has_its_values_on_both_sides() -> None:
+    old = table(ID="1234", A="xxyy", B="pqpq")
+    assert [each.columns for each in proposed(old, old)] == [("ID",)]
+
+
+def test_a_key_is_unique_on_both_sides() -> None:
+    old, new = table(ID="123", NR="abc"), table(ID="122", NR="abd")
+    assert [each.columns for each in proposed(old, new)] == [("NR",)]
+
+
+def test_a_key_whose_values_are_on_both_sides_goes_before_one_that_was_made_anew() -> (
+    None
+):
+    old = table(ROW="123", CLAIM="aab", LINE="xyx")
+    new = table(ROW="789", CLAIM="aab", LINE="xyx")
+    first, second = proposed(old, new)
+    assert (first.columns, first.matched, first.overlap) == (("CLAIM", "LINE"), 3, 1)
+    assert (second.columns, second.matched) == (("ROW",), 0)
+
+
+def test_blanks_are_counted_and_rank_behind() -> None:
+    old = pl.DataFrame({"A": ["", "1", "2"], "B": ["x", "y", "z"]})
+    first, second = proposed(old, old)
+    assert (first.columns, first.blanks_old) == (("B",), 0)
+    assert (second.columns, second.blanks_old, second.blanks_new) == (("A",), 1, 1)
+
+
+def test_without_a_key_the_nearest_sets_say_how_often_they_repeat() -> None:
+    old = table(A="1123", B="xxyy")
+    found = proposed(old, old)
+    assert not any(each.is_key for each in found)
+    assert (found[0].columns, found[0].repeats_old) == (("A",), 1)
+
+
+def test_mapped_columns_are_one_and_ignored_ones_none() -> None:
+    old, new = table(ID="12", X="ab"), table(NR="12", X="ab")
+    options = Options(keys=NO_KEY, renames={"ID": "NR"}, ignore=("X",))
+    assert [each.columns for each in proposed(old, new, options)] == [("ID",)]
+    with pytest.raises(ConfigError, match="no column in common"):
+        proposed(old, new, Options(keys=NO_KEY, ignore=("X",)))
+
+
+def test_what_repeats_behind_the_sample_is_no_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keys, "SAMPLE_ROWS", 2)
+    old = table(A="1231", B="xyzw")
+    assert [each.columns for each in proposed(old, old)] == [("B",)]
+
+
+CELLS = st.sampled_from(["", "a", "b", "c"])
+ROWS = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=8)
+
+
+@given(old=ROWS, new=ROWS)
+def test_the_keys_are_those_of_an_exhaustive_search(
+    old: list[tuple[str, ...]], new: list[tuple[str, ...]]
+) -> None:
+    names = ("A", "B", "C")
+    unique: list[tuple[int, ...]] = []
+    enough = False
+    for size in (1, 2, 3):
+        for columns in itertools.combinations(range(3), size):
+            keyed = [
+                [tuple(r[at] for at in columns) for r in side] for side in (old, new)
+            ]
+            alone = all(len(set(side)) == len(side) for side in keyed)
+            if alone and not any(set(key) <= set(columns) for key in unique):
+                unique.append(columns)
+                shared = len(set(keyed[0]) & set(keyed[1]))
+                enough = enough or shared >= 0.8 * max(len(old), len(new))
+        if enough:
+            break
+    left, right = (
+        pl.DataFrame(side, dict.fromkeys(names, pl.String), orient="row")
+        for side in (old, new)
+    )
+    found = proposed(left, right)
+    keys_found = {each.columns for each in found if each.is_key}
+    assert keys_found == {tuple(names[at] for at in columns) for columns in unique}
+    for each in found:
+        at = [names.index(name) for name in each.columns]
+        olds, news = (
+            [tuple(row[i] for i in at) for row in side] for side in (old, new)
+        )
+        assert each.matched == len(set(olds) & set(news))
+        assert each.repeats_old == len(olds) - len(set(olds))
+        assert each.blanks_new == sum("" in key for key in news)
+
+
+def test_the_command_prints_what_key_takes(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('"x, y",B,C\n1,1,q\n1,2,q\n2,1,q\n')
+    ended = recon("keys", "a.csv", "a.csv", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    key = '"""x, y"",B"'
+    assert ended.stdout == (f"key,in both,of rows,blank,repeated\n{key},3,100.0%,0,0\n")
+    ended = recon("keys", "a.csv", "a.csv", "-f", "json", cwd=tmp_path)
+    assert json.loads(ended.stdout)[0]["columns"] == ["x, y", "B"]
+    ended = recon("keys", "a.csv", "a.csv", "--max-columns", "1", cwd=tmp_path)
+    assert (ended.returncode, "no set of columns is a key" in ended.stderr) == (1, True)

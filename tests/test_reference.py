@@ -1,0 +1,145 @@
+"""References that are made from the code: `ACCEPT_DOCS=1` writes them anew."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+from recon_cli.app import app
+
+from recon_engine import errors
+from recon_engine.errors import ReconError
+from recon_engine.status import STATUSES, RunStatus
+
+
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+OPERATION = re.compile("RECON_(?:DATABASE|AWS|SSE|METRICS|EXPECTED|S3)_[A-Z_]+")
+DOCS = Path(__file__).parents[1] / "docs"
+COLUMNS = """
+SELECT c.relname, obj_description(c.oid, 'pg_class'), a.attname,
+    format_type(a.atttypid, a.atttypmod), a.attnotnull, col_description(c.oid, a.attnum)
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relnamespace = 'metrics'::regnamespace AND c.relkind IN ('r', 'v')
+    AND NOT a.attisdropped
+ORDER BY c.relname, a.attnum
+"""
+
+
+def held(name: str, text: str) -> None:
+    """The document is what the code makes of it."""
+    path = DOCS / name
+    if "ACCEPT_DOCS" in os.environ:
+        path.write_text(text)
+    assert path.read_text() == text, f"ACCEPT_DOCS=1 writes docs/{name} anew"
+
+
+def test_the_data_dictionary_is_that_of_the_migrations(database: str) -> None:
+    lines = [
+        "# Data dictionary",
+        "",
+        "Every table of the schema `metrics`, from the comments in the database.",
+        "In `stage`, `<dataset>_old` and `<dataset>_new` are those of the latest run,",
+        "all columns `text` (or one `cells text[]` where a table cannot have them).",
+    ]
+    last = None
+    with psycopg.connect(database) as connection:
+        for row in connection.execute(COLUMNS):
+            table, about, column, kind, required, meaning = row
+            if table != last:
+                lines += ["", f"## metrics.{table}", "", about, ""]
+                lines += ["| column | type | | meaning |", "|---|---|---|---|"]
+                last = table
+            needed = "required" if required else ""
+            lines.append(f"| `{column}` | {kind} | {needed} | {meaning} |")
+    held("data-dictionary.md", "\n".join(lines) + "\n")
+
+
+def test_the_reference_of_errors_is_that_of_the_code() -> None:
+    lines = [
+        "# Statuses and errors",
+        "",
+        "How a run or a command can end. `recon statuses` prints the first table; the",
+        "[runbook](runbook.md) says what to do about each.",
+        "",
+        "| status | exit | run again as it is | meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| [`{status}`](runbook.md#{status.lower()}) | {row.exit_code} |"
+        f" {'yes' if row.retryable else 'no'} | {row.meaning} |"
+        for status, row in STATUSES.items()
+    ]
+    lines += [
+        "",
+        "## Errors in Python",
+        "",
+        "All are in `recon_engine.errors`. Each has `message`, `file`, `line`,",
+        "`byte_offset`, `column`, `why` and `help`; none holds the value of a cell.",
+        "",
+        "| class | is a | status | when |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{kind.__name__}` | `{kind.__mro__[1].__name__}` | `{kind.status}` |"
+        f" {(inspect.getdoc(kind) or '').partition(chr(10))[0]} |"
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, ReconError)
+    ]
+    held("errors.md", "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("status", RunStatus)
+def test_the_runbook_has_a_section_for_every_status(status: RunStatus) -> None:
+    text = (DOCS / "runbook.md").read_text()
+    found = re.search(
+        rf"^## {status}\n\n(.+?)(?=\n## |\Z)", text, re.MULTILINE | re.DOTALL
+    )
+    assert found is not None, f"docs/runbook.md says nothing of {status}"
+    assert len(found[1]) > 40
+
+
+def test_the_runbook_has_no_section_for_what_is_no_status() -> None:
+    text = (DOCS / "runbook.md").read_text()
+    sections = set(re.findall(r"^## ([A-Z_]+)$", text, re.MULTILINE))
+    assert sections == set(RunStatus)
+
+
+def test_every_document_that_is_linked_is_there() -> None:
+    for path in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
+        for target in re.findall(
+            r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", path.read_text()
+        ):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_every_variable_of_the_operation_is_documented() -> None:
+    root = DOCS.parent
+    source = "".join(
+        path.read_text()
+        for folder in ("recon_engine", "cli/recon_cli")
+        for path in (root / folder).glob("*.py")
+    )
+    named = set(
+        re.findall(r"RECON_(?:DATABASE|AWS|SSE|METRICS|EXPECTED|S3)_[A-Z_]+", source)
+    )
+    told = (DOCS / "operations.md").read_text()
+    assert {name for name in named if name not in told} == set()
+
+
+def test_every_command_that_the_documents_name_is_there() -> None:
+    documents = [*DOCS.glob("*.md"), DOCS.parent / "README.md"]
+    named = {
+        name
+        for path in documents
+        for name in re.findall(r"(?:`|\n)recon ([a-z]+)", path.read_text())
+    }
+    known = {
+        command.callback.__name__
+        for command in app.registered_commands
+        if command.callback is not None
+    }
+    assert named <= known

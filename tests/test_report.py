@@ -1,0 +1,315 @@
+"""The page of a result: whole by itself, true to it, and harmless whatever it says."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pages
+import polars as pl
+import pytest
+
+from recon_engine import artifacts, diff, report
+from recon_engine.evidence import LONE_ROWS, excerpt, within
+from recon_engine.model import GateResult
+from recon_engine.repeat import command
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recon_engine import Reconciliation
+    from recon_engine.config import Options
+
+
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<!--<script>",
+    "]]>\u2028\u2029",
+    "\x07bell\x1b[31m\u202egnp.exe",
+    "{{ 7*7 }} {% raw %} \\u003c & \" ' `",
+)
+
+
+class Outline(HTMLParser):
+    """The tags of a page, their attributes, and the text of scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: list[tuple[str, str]] = []
+        self.within: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        code = tag == "style" or (tag == "script" and not attrs)
+        self.within = tag if code else None
+
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - the parser's
+        self.within = None
+
+    def handle_data(self, data: str) -> None:
+        if self.within:
+            self.inside.append((self.within, data))
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def table(**columns: list[str]) -> pl.DataFrame:
+    return pl.DataFrame(columns)
+
+
+def pair(old: list[str], new: list[str]) -> Reconciliation:
+    ids = [str(at) for at in range(len(old))]
+    return diff(table(ID=ids, TEXT=old), table(ID=ids, TEXT=new), keys="ID")
+
+
+def island(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text)
+    assert found
+    result: dict[str, Any] = json.loads(found[1])
+    return result
+
+
+@pytest.fixture(scope="module")
+def claims(tmp_path_factory: pytest.TempPathFactory) -> Reconciliation:
+    return pages.claims(tmp_path_factory.mktemp("claims"), rows=3_000)
+
+
+@pytest.fixture(scope="module")
+def everything(claims: Reconciliation) -> str:
+    return report.page(pages.with_everything(claims), pages.facts())
+
+
+def test_a_page_loads_nothing(everything: str) -> None:
+    outline = Outline(everything)
+    assert not {"link", "img", "iframe", "object", "base"} & {
+        t for t, _ in outline.tags
+    }
+    loading = {"src", "srcset", "action", "data", "xlink:href", "style"}
+    assert not [a for _, a in outline.tags if loading & a.keys()]
+    assert all(str(a["href"]).startswith("#") for a in outline.named("a"))
+    assert "url(" not in everything
+    assert "@import" not in everything
+
+
+def test_the_policy_allows_the_scripts_and_styles_of_the_page_alone(
+    everything: str,
+) -> None:
+    outline = Outline(everything)
+    [policy] = [
+        meta["content"] for meta in outline.named("meta") if "http-equiv" in meta
+    ]
+    assert policy is not None
+    allowed = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert allowed["default-src"] == "'none'"
+    assert [tag for tag, _ in outline.inside] == ["style", "script", "script"]
+    for tag, text in outline.inside:
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in allowed[f"{tag}-src"]
+    assert "unsafe" not in policy
+
+
+def test_the_same_result_is_the_same_page(claims: Reconciliation) -> None:
+    facts = replace(pages.facts(), timed=False)
+    slower = replace(claims, engine=replace(claims.engine, seconds=99.0))
+    assert report.page(claims, facts) == report.page(slower, facts)
+
+
+def test_an_artifact_is_the_same_bytes_each_time(
+    claims: Reconciliation, tmp_path: Path
+) -> None:
+    shas = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        written = artifacts.write(claims, tmp_path / name)
+        shas.append({each.name: each.sha256 for each in written})
+    assert "report.html" in shas[0]
+    assert shas[0] == shas[1]
+
+
+def test_what_cells_keys_and_headers_say_is_text(tmp_path: Path) -> None:
+    header = ["ID", *HOSTILE]
+    values = [f"v{at}{text}" for at, text in enumerate(HOSTILE)]
+    old = pl.DataFrame([["k" + HOSTILE[0], *values]], schema=header, orient="row")
+    new = old.with_columns(pl.col(HOSTILE) + "!")
+    result = diff(old, new, keys="ID")
+    named = replace(result, old=replace(result.old, uri=f"s3://b/{HOSTILE[1]}"))
+    path = tmp_path / "r.html"
+    text = named.to_html(path)
+    assert path.read_text(encoding="utf-8") == text
+    outline = Outline(text)
+    assert len(outline.named("script")) == 3
+    assert not outline.named("img")
+    assert "\u202e" not in text.partition('id="data"')[0]
+    found = island(text)
+    assert sorted(found["columns"]) == sorted(HOSTILE)
+    assert sorted(found["old"]) == sorted(values)
+    assert found["keyColumns"] == [["k" + HOSTILE[0]]]
+    assert "&lt;img" in named._repr_html_()
+    assert "<img" not in named._repr_html_()
+
+
+def test_the_island_has_every_sampled_cell(claims: Reconciliation) -> None:
+    found = island(report.page(claims))
+    columns, kinds, pairs = found["columns"], found["kinds"], found["pairs"]
+    embedded = sorted(
+        (columns[pairs[at][0]], old, new, kinds[pairs[at][1]])
+        for at, old, new in zip(
+            found["combinations"], found["old"], found["new"], strict=True
+        )
+    )
+    cells = claims.mismatches().select("column", "old", "new", "kind")
+    assert embedded == sorted(cells.iter_rows())
+    assert sum(found["cellsOf"]) == claims.counts.mismatched_cells
+    assert [len(column) for column in found["keyColumns"]] == [len(claims.sample)] * 3
+
+
+def test_the_rows_of_one_side_are_whole(claims: Reconciliation) -> None:
+    lone = island(report.page(claims))["missing"]
+    rows = [
+        tuple(values[at] for values, at in zip(lone["values"], places, strict=True))
+        for places in zip(*lone["indices"], strict=True)
+    ]
+    assert lone["columns"] == claims.missing().columns
+    assert rows == claims.missing().rows()
+
+
+def test_only_so_many_rows_of_one_side_are_on_the_page() -> None:
+    many = table(ID=[str(at) for at in range(LONE_ROWS + 9)])
+    found = island(report.page(diff(many, many.head(0), keys="ID")))
+    assert len(found["missing"]["indices"][0]) == LONE_ROWS
+    assert found["totals"]["missing"] == LONE_ROWS + 9
+
+
+def test_values_that_hold_a_tilde_are_told_apart() -> None:
+    result = pair(["a~b", "a", "x"], ["c", "b~c", "y"])
+    found = island(report.page(result))
+    assert sorted(zip(found["old"], found["new"], strict=True)) == [
+        ("a", "b~c"),
+        ("a~b", "c"),
+        ("x", "y"),
+    ]
+
+
+def test_kinds_are_those_of_the_values_behind_a_mask() -> None:
+    old, new = table(ID=["1"], V=["10.00"]), table(ID=["1"], V=["10"])
+    found = island(report.page(diff(old, new, keys="ID", masks={"V": "redact"})))
+    assert found["kinds"] == ["number_format"]
+    assert found["old"] == found["new"] == ["(redacted)"]
+
+
+def test_of_a_megabyte_the_page_has_what_surrounds_the_difference() -> None:
+    long = "x" * 1_000_000
+    text = report.page(pair([f"{long}before{long}"], [f"{long}after{long}"]))
+    assert len(text) < 100_000
+    found = island(text)
+    assert "before" in found["old"][0]
+    assert "after" in found["new"][0]
+    assert "(2,000,006 characters)" in found["old"][0]
+
+
+@pytest.mark.parametrize("old", ["a" * 241, None])
+def test_an_excerpt_of_equal_beginnings_shows_where_they_end(old: str | None) -> None:
+    was, now = excerpt(old, "a" * 241 + "b")
+    assert was is None if old is None else str(was).startswith("…")
+    assert "(242 characters)" in now
+
+
+def test_wide_rows_do_not_make_the_page_grow_without_end(
+    claims: Reconciliation,
+) -> None:
+    few = within(claims.sample, 10)
+    assert 0 < sum(len(row.cells) for row in few) <= 10
+    assert few == claims.sample[: len(few)]
+
+
+def test_a_gate_that_failed_is_the_verdict(claims: Reconciliation) -> None:
+    says = "15 missing, limit 0"
+    gates = (GateResult("missing<=0", passed=False, value=15, text=says),)
+    text = report.page(replace(claims, gates=gates))
+    assert "✗ FAIL" in text
+    assert says in text
+
+
+def test_differences_within_all_gates_pass(claims: Reconciliation) -> None:
+    gates = (GateResult("missing<=99", passed=True, value=15),)
+    assert "✓ PASS" in report.page(replace(claims, gates=gates))
+
+
+def test_files_that_agree_are_a_short_page() -> None:
+    text = report.page(pair(["a"], ["a"]))
+    assert "✓ AGREE" in text
+    assert "All 1 rows are the same on both sides." in text
+    assert "No cell of a matched row differs." in text
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["gates", "breaks", "hints", "totals", "segments", "patterns", "trend"],
+)
+def test_sections_are_there_only_with_something_to_say(
+    section: str, everything: str
+) -> None:
+    assert f'<h2 id="{section}">' in everything
+    assert f'<h2 id="{section}">' not in report.page(pair(["a"], ["a"]))
+
+
+def test_the_accounting_is_shown_as_arithmetic(claims: Reconciliation) -> None:
+    n, text = claims.counts, report.page(claims)
+    assert f"{claims.old.rows:,} = {n.matched:,} + {n.missing:,}" in text
+    assert f"{claims.new.rows:,} = {n.matched:,} + {n.extra:,}" in text
+
+
+def test_five_thousand_sampled_rows_are_half_a_megabyte(tmp_path: Path) -> None:
+    result = pages.claims(tmp_path, rows=60_000)
+    assert len(result.sample) == 5_000
+    assert len(report.page(result, pages.facts()).encode()) <= 500_000
+
+
+def test_the_command_on_the_page_makes_the_same_result(tmp_path: Path) -> None:
+    name = 'A "B", =C'
+    (tmp_path / "o d.csv").write_text(
+        f'"{name.replace(chr(34), chr(34) * 2)}";X;N\n1;a ;7\n'
+    )
+    (tmp_path / "new.csv").write_text(
+        f'"{name.replace(chr(34), chr(34) * 2)}";Y;N\n1;A;8\n'
+    )
+    options = pages_options(name)
+    said = command(options, "o d.csv", "new.csv")
+    words = shlex.split(said)
+    assert words[:4] == ["recon", "diff", "o d.csv", "new.csv"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "recon_cli", *words[1:], "-f", "json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    counts = json.loads(ended.stdout)["counts"]
+    assert (counts["matched"], counts["mismatched_cells"]) == (1, 0)
+    assert counts["tolerated_cells"] == 1
+
+
+def pages_options(name: str) -> Options:
+    from recon_engine.config import Options
+
+    return Options(
+        keys=(name,),
+        ignore=("N",),
+        renames={"X": "Y"},
+        rules={"X": ("trim", "casefold")},
+        delimiter=";",
+        detail_limit=10,
+    )
