@@ -250,38 +250,46 @@ def _roundings(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[Spelled]:
     """The tolerance that settles most roundings, the least of equals, if there are."""
     if not any(changes[side].str.contains(".", literal=True).any() for side in SIDES):
         return []
-    uneven = _uneven(changes, chain)
+    read = _read(changes, chain)
+    same = read["old"] == read["new"]
     best, most = list[Spelled](), LEAST_ROUNDINGS - 1
-    for kept in _kept(changes, uneven):
-        shorter = uneven.filter(pl.col("fewer") <= kept, pl.col("more") > kept)
+    for kept in _kept(changes, read):
+        shorter = (read["fewer"] <= kept) & (read["more"] > kept)
         for least in (Decimal(5).scaleb(-kept - 1), Decimal(1).scaleb(-kept)):
-            rule = Number(least)
-            rounded = _count(shorter, _settled(shorter, [rule]))
-            settled = _count(changes, _settled(changes, [*chain, rule]))
+            near = same | Number(least).near(read["old"], read["new"])
+            rounded, settled = _count(read, near & shorter), _count(read, near)
             if rounded > most and (settled - rounded) * OTHERS <= settled:
                 best, most = [(f"decimal(abs={least:f})",)], rounded
     return best
 
 
-def _uneven(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
-    """Changes of numbers to `fewer` places or to `more`, in their normal forms."""
+def _read(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
+    """Changes in their normal forms: if of a number to `fewer` places or to `more`."""
     form = [*chain, Number()]
-    forms = [normal_form(form, pl.col(side)).alias(side) for side in SIDES]
-    places = [_places(side).cast(pl.Int64) for side in SIDES]
     # Days have normal forms as well, but no point.
+    numbers = pl.all_horizontal(pl.col(*SIDES).str.starts_with(NORMAL))
+    places = [_places(side).cast(pl.Int64) for side in SIDES]
+    fewer, more = pl.min_horizontal(places), pl.max_horizontal(places)
+    uneven = (
+        numbers & (fewer < more) & pl.all_horizontal(at.is_not_null() for at in places)
+    )
     return (
-        changes.with_columns(forms)
-        .filter(*(pl.col(side).str.starts_with(NORMAL) for side in SIDES))
-        .with_columns(fewer=pl.min_horizontal(places), more=pl.max_horizontal(places))
-        .filter(pl.col("fewer") < pl.col("more"), *(at.is_not_null() for at in places))
+        changes.lazy()
+        .with_columns(normal_form(form, pl.col(side)).alias(side) for side in SIDES)
+        .with_columns(
+            fewer=pl.when(uneven).then(fewer), more=pl.when(uneven).then(more)
+        )
+        .collect()
     )
 
 
-def _kept(changes: pl.DataFrame, uneven: pl.DataFrame) -> list[int]:
+def _kept(changes: pl.DataFrame, read: pl.DataFrame) -> list[int]:
     """To how many places numbers may have been rounded, the most first."""
+    most = int(read["more"].max() or 0)  # type: ignore[arg-type]
+    if not most:
+        return []
     written = [_places(side) for side in SIDES]
     seen = changes.select(pl.concat_list(written).explode()).to_series()
-    most = max(uneven["more"], default=0)
     return sorted(
         (int(at) for at in seen.fill_null(0).unique() if at < most), reverse=True
     )

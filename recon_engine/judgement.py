@@ -61,7 +61,7 @@ def _held_sum(gate: Gate, result: Reconciliation) -> GateResult:
     total = next((each for each in result.totals if each.column == column), None)
     [facts] = (each for each in result.by_column if each.name == column)
     if total is None and facts.mismatched + facts.tolerated:
-        why = f"{column} has no sum: masked, or no number in a row that differs"
+        why = f"{column} has no sum: it is masked, or not of numbers throughout"
         return GateResult(gate.text, passed=False, value="no sum", text=why)
     delta = EXACT.subtract(total.new, total.old).copy_abs() if total else Decimal(0)
     text = f"the sum of {column} changed by {delta:,f}, {gate.limit_words}"

@@ -170,9 +170,8 @@ class Patterns:
 class Total:
     """The sums of a column of amounts, as `totals` says which are.
 
-    `old`, `new`: over the matched pairs in which some cell's text differs, tolerated or
-    not, for in the others they are the same. `missing`, `extra`: over these rows.
-    Exact.
+    `old`, `new`: over its cells that differ in matched pairs, tolerated or not; the
+    others are the same on both sides. `missing`, `extra`: over these rows. Exact.
     """
 
     column: str

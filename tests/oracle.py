@@ -112,7 +112,7 @@ def reconcile(
         signatures=signatures,
         tolerated=tolerated,
         patterns=patterns(cells, examples),
-        totals=totals(pairs, missing, extra, columns),
+        totals=totals(pairs, missing, extra, (old, new), columns),
         duplicates_old=repeats([left for left, _ in groups.values()], keys),
         duplicates_new=repeats([right for _, right in groups.values()], keys),
         blank_old=sum("" in key_of(row) for row in old),
@@ -141,28 +141,36 @@ def totals(
     pairs: list[tuple[dict[str, str], dict[str, str]]],
     missing: list[dict[str, str]],
     extra: list[dict[str, str]],
+    every: tuple[list[dict[str, str]], list[dict[str, str]]],
     columns: list[str],
 ) -> dict[str, tuple[Fraction, ...]]:
-    """For each column of amounts its sums: old, new, missing, extra."""
-    unlike = [(o, n) for o, n in pairs if any(o[c] != n[c] for c in columns)]
+    """For each column of amounts its sums: old, new, missing, extra.
+
+    `every`: all rows of both sides, which a small file is known by.
+    """
     found = {}
     for name in columns:
+        unlike = [(o, n) for o, n in pairs if o[name] != n[name]]
         parts = [
-            [o[name].strip(WHITE) for o, _ in unlike],
-            [n[name].strip(WHITE) for _, n in unlike],
-            [row[name].strip(WHITE) for row in missing],
-            [row[name].strip(WHITE) for row in extra],
+            given([o for o, _ in unlike], name),
+            given([n for _, n in unlike], name),
+            given(missing, name),
+            given(extra, name),
         ]
-        given = [[text for text in part if text] for part in parts]
-        sides = given[0] + given[2], given[1] + given[3]
-        if not any(sides) or any(map(are_names, sides)):
+        sides = [given(rows, name) for rows in every]
+        if not any(parts) or any(map(are_names, sides)):
             continue
-        if all(is_amount(text) for part in given for text in part):
+        if all(is_amount(text) for side in sides for text in side):
             found[name] = tuple(
                 sum((Fraction(text.replace(",", "")) for text in part), Fraction(0))
-                for part in given
+                for part in parts
             )
     return found
+
+
+def given(rows: list[dict[str, str]], name: str) -> list[str]:
+    """What is not blank in a column."""
+    return [text for row in rows if (text := row[name].strip(WHITE))]
 
 
 def is_amount(text: str) -> bool:

@@ -92,20 +92,20 @@ class InProcess:
     def begin(self, count: int, work: Work) -> list[Packet]:
         return [packet for at in range(count) for packet in work(at, iter(()))]
 
-    def then(self, packets: list[Packet], places: int, work: Work) -> list[Packet]:
+    def then(self, packets: list[Packet], tasks: int, work: Work) -> list[Packet]:
+        assert tasks > 0
         answers = [packet for packet in packets if packet.found]
         rest = sorted((p for p in packets if not p.found), key=lambda p: p.place)
         self.moved += len(rest)
         for place, mine in groupby(rest, key=lambda packet: packet.place):
-            assert place < places
             answers += work(place, iter(mine))
         return answers
 
-    def gather(self, packets: list[Packet], places: int, work: Work) -> list[Packet]:
+    def gather(self, packets: list[Packet], tasks: int, work: Work) -> list[Packet]:
         return [
             packet
-            for at in range(places)
-            for packet in work(at, iter(packets[at::places]))
+            for at in range(tasks)
+            for packet in work(at, iter(packets[at::tasks]))
         ]
 
     def collect(self, packets: list[Packet]) -> list[Packet]:

@@ -28,6 +28,12 @@ OPTIONS_OF_KEYS = {"drop_key", "unique_key"}
 @pytest.fixture
 def pair(tmp_path: Path) -> Path:
     """`old.csv` and `new.csv`."""
+    migrated(tmp_path)
+    return tmp_path
+
+
+def migrated(folder: Path) -> tuple[Path, Path]:
+    """Write the pair."""
     old, new = ["ID,DOB,CODE,PAID,STATE,NOTE"], ["ID,DOB,CODE,PAID,REGION,NOTE"]
     for at in range(ROWS):
         key, day, code = f"{at + 1:06}", at % 28 + 1, f"{at % 90:03}"
@@ -41,9 +47,10 @@ def pair(tmp_path: Path) -> Path:
             note = "someone else"
         key = key.lstrip("0") if at % 10 == 0 else key
         new.append(f"{key},2026-01-{day:02},{code},{paid},S{at % 7},{note}")
-    (tmp_path / "old.csv").write_text("\n".join(old) + "\n")
-    (tmp_path / "new.csv").write_text("\n".join(new) + "\n")
-    return tmp_path
+    paths = folder / "old.csv", folder / "new.csv"
+    for path, lines in zip(paths, (old, new), strict=True):
+        path.write_text("\n".join(lines) + "\n")
+    return paths
 
 
 def recon(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -136,3 +143,41 @@ def test_differences_all_over_have_no_segment(tmp_path: Path) -> None:
         )
     found = rx.diff(tmp_path / "old.csv", tmp_path / "new.csv", keys="ID").segments
     assert {segment.column for segment in found} <= {"X"}
+
+
+def test_totals_are_of_the_cells_that_differ_tolerated_or_not(tmp_path: Path) -> None:
+    found = totals_of(
+        tmp_path,
+        "1,10.00,5.00\n2,20.00,5.00\n3,30.00,5.00\n",
+        "1,10.00,5.00\n2,20.01,5.00\n3,35.00,5.00\n4,1.50,\n",
+        rules={"PAID": ["decimal(abs=0.01)"]},
+    )
+    assert found == {
+        "PAID": {"old": "50.00", "new": "55.01", "missing": "0", "extra": "1.50"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "others"),
+    [
+        ("470", "471", "007"),
+        ("470", "471", "none"),
+        ("20251231", "20260101", "20260202"),
+    ],
+)
+def test_codes_have_no_totals_though_the_changed_ones_are_numbers(
+    tmp_path: Path, old: str, new: str, others: str
+) -> None:
+    assert totals_of(tmp_path, *(f"1,{one}\n2,{others}\n" for one in (old, new))) == {}
+
+
+def totals_of(folder: Path, old: str, new: str, **options: Any) -> dict[str, Any]:
+    width = 1 + old.partition("\n")[0].count(",")
+    header = ",".join(["ID", "PAID", "FEE"][:width]) + "\n"
+    (folder / "old.csv").write_text(header + old)
+    (folder / "new.csv").write_text(header + new)
+    result = rx.diff(folder / "old.csv", folder / "new.csv", keys="ID", **options)
+    return {
+        each.column: {name: f"{value:f}" for name, value in each.parts().items()}
+        for each in result.totals
+    }

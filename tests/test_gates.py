@@ -190,7 +190,7 @@ def test_a_column_that_is_no_number_fails_the_gate_of_its_sum() -> None:
     old, new = pair()
     [gate] = diff(old, new, keys="ID", gates="sum_delta(CODE)<=1000").gates
     assert not gate.passed
-    assert gate.text == "CODE has no sum: masked, or no number in a row that differs"
+    assert gate.text == "CODE has no sum: it is masked, or not of numbers throughout"
 
 
 def test_a_masked_column_has_no_sum_to_keep_to() -> None:

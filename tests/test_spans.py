@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import contextmanager, nullcontext
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -12,30 +14,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spark_cluster import InProcess
 from strategies import Pair, edited, pairs, tables
+from test_causes import migrated
 from test_corpus import FILES, expected_of, name_of
 from test_reconcile import answer, expected, rules_for, written
 
 import recon_engine as rx
 from recon_engine import spans as spans_module
-from recon_engine.config import OnBadRow, Options
+from recon_engine.config import OnBadRow, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, OutOfBudget, ReconError
 from recon_engine.gate import open_csv
 from recon_engine.header import read_header
+from recon_engine.judgement import judged
+from recon_engine.model import Suppressible, Suppression
 from recon_engine.passage import joined, read_span
 from recon_engine.sources import LocalSource
 from recon_engine.spans import census, spans
+from recon_engine.spark import telling
 from recon_engine.spark.driver import compare
 from recon_engine.spark.settings import Settings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from test_reconcile import Rules
 
     from recon_engine.csvfile import CsvFile
     from recon_engine.reconciliation import Reconciliation
+
+
+DAY = date(2026, 11, 23)
+SOME = range(2000)
 
 
 def outcome(read: Callable[[], CsvFile]) -> dict[str, Any]:
@@ -94,7 +105,9 @@ def reconciled(
     """Two files by the tasks of a cluster, in this process."""
     old, new = (read_header(path, on_bad_row=options.on_bad_row) for path in paths)
     sources = LocalSource.of(old), LocalSource.of(new)
-    return compare((old, new), sources, options, cluster=InProcess(), settings=settings)
+    cluster = InProcess()
+    result = compare((old, new), sources, options, cluster=cluster, settings=settings)
+    return judged(result, options, DAY)
 
 
 def told(d: Reconciliation) -> str:
@@ -104,25 +117,115 @@ def told(d: Reconciliation) -> str:
     return json.dumps(document)
 
 
+@contextmanager
+def many_shares() -> Iterator[None]:
+    """The changes of a column are counted by several tasks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(telling, "BUCKETS_A_SHARE", 1)
+        yield
+
+
 @given(
     pair=pairs(),
     data=st.data(),
     span=st.sampled_from([3, 40, 1 << 20]),
     bucket=st.sampled_from([9, 60, 1 << 20]),
     limit=st.sampled_from([0, 1, 3, 5000]),
+    shares=st.sampled_from([nullcontext, many_shares]),
 )
 def test_tasks_answer_as_the_oracle_and_as_the_local_engine(
-    tmp_path: Path, pair: Pair, data: st.DataObject, span: int, bucket: int, limit: int
+    tmp_path: Path,
+    pair: Pair,
+    data: st.DataObject,
+    span: int,
+    bucket: int,
+    limit: int,
+    shares: Callable[[], AbstractContextManager[None]],
 ) -> None:
     rules: Rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
     paths = written(tmp_path, pair, data)
     options = Options(keys=tuple(pair.keys), rules=rules, detail_limit=limit)
-    there = reconciled(paths, options, Settings(span, bucket))
+    with shares():
+        there = reconciled(paths, options, Settings(span, bucket))
     here = rx.diff(*paths, keys=pair.keys, rules=rules, detail_limit=limit)
     assert told(there) == told(here)
     if limit == 5000:
         assert answer(there, pair.columns) == expected(pair, rules)
     assert there.missing().height <= limit
+
+
+def accept(column: str) -> Suppression:
+    """A suppression of whatever differs in a column."""
+    return Suppression(
+        what=Suppressible.COLUMN, reason="known", owner="me", until=DAY, column=column
+    )
+
+
+@given(
+    pair=pairs(),
+    data=st.data(),
+    bucket=st.sampled_from([9, 60]),
+    limit=st.sampled_from([1, 3, 5000]),
+)
+def test_masks_gates_and_suppressions_are_what_they_are_locally(
+    tmp_path: Path, pair: Pair, data: st.DataObject, bucket: int, limit: int
+) -> None:
+    names = st.sampled_from(pair.names)
+    masks = data.draw(st.dictionaries(names, st.sampled_from(["redact", "last4"])))
+    columns = st.sampled_from(pair.columns) if pair.columns else st.nothing()
+    accepted = tuple(accept(name) for name in data.draw(st.lists(columns, unique=True)))
+    paths = written(tmp_path, pair, data)
+    asked: dict[str, Any] = {
+        "keys": tuple(pair.keys),
+        "masks": masks,
+        "gates": ("mismatched_rows<=1", "missing<=0"),
+        "suppressions": accepted,
+        "detail_limit": limit,
+    }
+    there = reconciled(paths, Options(**asked), Settings(40, bucket))
+    here = rx.diff(*paths, **asked, today=DAY)
+    assert told(there) == told(here)
+    assert there.left == here.left
+    assert there.coverage == here.coverage
+
+
+@pytest.mark.parametrize("shares", [nullcontext, many_shares])
+@pytest.mark.parametrize("limit", [3, 5000])
+def test_the_causes_of_a_migration_are_those_that_are_told_locally(
+    tmp_path: Path, limit: int, shares: Callable[[], AbstractContextManager[None]]
+) -> None:
+    paths = migrated(tmp_path)
+    drift = OnSchemaDrift.COMPARE
+    options = Options(keys=("ID",), on_schema_drift=drift, detail_limit=limit)
+    with shares():
+        there = reconciled(paths, options, Settings(500, 2000))
+    here = rx.diff(*paths, keys="ID", on_schema_drift=drift, detail_limit=limit)
+    assert told(there) == told(here)
+    assert len(there.hints) > 4
+    assert max(each.distinct for each in there.patterns) > 20
+    assert there.totals
+
+
+def test_columns_that_would_tell_repeated_keys_apart_are_found(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path in paths:
+        rows = "".join(f"{at % 50},{at},{at % 2},{at // 50}\n" for at in range(200))
+        path.write_text("id,line,half,part\n" + rows)
+    options = Options(keys=("id",))
+    there = reconciled(paths, options, Settings(300, 500))
+    here = rx.diff(*paths, keys="id")
+    assert told(there) == told(here)
+    assert [hint.column for hint in there.hints] == ["line"]
+
+
+def test_values_that_differences_concentrate_in_are_found(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, value in zip(paths, "ab", strict=True):
+        rows = [f"{at},bad,{value}" if at % 20 == 0 else f"{at},good,-" for at in SOME]
+        path.write_text("\n".join(["id,state,v", *rows, ""]))
+    there = reconciled(paths, Options(keys=("id",)), Settings(1000, 4000))
+    assert told(there) == told(rx.diff(*paths, keys="id"))
+    assert ("state", "bad") in {(each.column, each.value) for each in there.segments}
 
 
 def test_the_driver_gets_no_more_rows_than_are_shown(tmp_path: Path) -> None:
@@ -147,8 +250,9 @@ def whole(out: Path, kind: str) -> pl.DataFrame:
     return pl.concat(frames)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 def test_the_whole_difference_is_written_in_parts_and_committed_once(
-    tmp_path: Path,
+    tmp_path: Path, *, masked: bool
 ) -> None:
     paths = tmp_path / "old.csv", tmp_path / "new.csv"
     for path, value in zip(paths, "ab", strict=True):
@@ -158,10 +262,11 @@ def test_the_whole_difference_is_written_in_parts_and_committed_once(
     (out / "mismatches").mkdir(parents=True)
     left = out / "mismatches" / "part-999999.parquet"
     left.write_text("of an attempt that died")
-    options = Options(keys=("id",), detail_limit=3)
+    masks = {"v": "redact"} if masked else {}
+    options = Options(keys=("id",), masks=masks, detail_limit=3)
     settings = Settings(1000, 1000, out=str(out))
     d = reconciled(paths, options, settings)
-    here = rx.diff(*paths, keys="id")
+    here = rx.diff(*paths, keys="id", masks=masks)
     assert d.mismatches().height < 20
     for kind in ("mismatches", "missing", "extra"):
         frame: pl.DataFrame = getattr(here, kind)()

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import boto3
 import pytest
 import test_cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from recon_cli.app import app
+from sites import NEW, OLD, BucketSite, FolderSite, Site
 from spark_cluster import spark_cluster
+from strategies import Pair, pairs
+from test_causes import migrated
 from test_corpus import FACTS, FILES, expected_of
+from test_reconcile import answer, expected, rules_for
+from test_reconcile import written as pair_written
 from typer.testing import CliRunner
 
 import recon_engine as rx
-from recon_engine.config import Options
+from recon_engine import pipeline
+from recon_engine.config import EngineName, Options
 from recon_engine.errors import InputChanged
 from recon_engine.header import read_header
 from recon_engine.sources import LocalSource
 from recon_engine.spark.driver import compare
 from recon_engine.spark.session import SparkCluster
+from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
@@ -31,12 +41,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import SparkSession
+    from test_reconcile import Rules
 
     from recon_engine.spark.packets import Packet, Packets, Work
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 SMALL = {"RECON_SPARK_SPAN_BYTES": "64", "RECON_SPARK_BUCKET_BYTES": "200"}
 REFUSED = [path for path in FILES if "status" in expected_of(path)]
+ENGINES = ("local", "spark")
+TABLES = (
+    "recon_summary",
+    "mismatch_by_column",
+    "mismatch_signature",
+    "mismatch_detail_sample",
+    "mismatch_pattern",
+    "control_total",
+    "segment",
+    "hint",
+)
+UNLIKE = frozenset(
+    {"run_id", "run_date", "created_ts", "seconds", "strategy", "dataset"}
+)
 ACCEPTED = [path for path in FILES if "rows" in expected_of(path)]
 
 
@@ -170,7 +195,7 @@ class Killing:
     def begin(self, count: int, work: Work) -> Any:
         return self.inner.begin(count, work)
 
-    def then(self, packets: Any, places: int, work: Work) -> Any:
+    def then(self, packets: Any, tasks: int, work: Work) -> Any:
         mark = self.mark
 
         def killed(place: int, mine: Packets) -> Packets:
@@ -179,10 +204,10 @@ class Killing:
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        return self.inner.then(packets, places, killed)
+        return self.inner.then(packets, tasks, killed)
 
-    def gather(self, packets: Any, places: int, work: Work) -> Any:
-        return self.inner.gather(packets, places, work)
+    def gather(self, packets: Any, tasks: int, work: Work) -> Any:
+        return self.inner.gather(packets, tasks, work)
 
     def collect(self, packets: Any) -> list[Packet]:
         return self.inner.collect(packets)
@@ -206,6 +231,38 @@ def test_a_worker_that_is_killed_changes_nothing(
     assert here.counts.mismatched_cells
 
 
+def test_causes_behind_masks_are_byte_for_byte_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "3000")
+    monkeypatch.setenv("RECON_SPARK_BUCKET_BYTES", "9000")
+    monkeypatch.setenv("RECON_MASK_KEY", "correct horse battery staple")
+    paths = map(str, migrated(tmp_path))
+    masks = ("--mask", "NOTE=hmac", "--mask", "ID=last4")
+    gates = ("--gate", "mismatch_rate(PAID)<=5%", "--gate", "missing<=0")
+    drift = ("--on-schema-drift", "compare", "--detail-limit", "50")
+    here, there = on_both(*paths, "--key", "ID", *masks, *gates, *drift)
+    assert there == here
+    told = json.loads(there)
+    assert all(told[part] for part in ("patterns", "totals", "hints", "gates"))
+
+
+@settings(max_examples=max(5, settings().max_examples // 20))
+@given(pair=pairs(), data=st.data())
+def test_any_pair_is_byte_for_byte_the_same(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    rules: Rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    paths = pair_written(tmp_path, pair, data)
+    here, there = (
+        rx.diff(*paths, keys=pair.keys, rules=rules, engine=engine)
+        for engine in ("local", "spark")
+    )
+    told = [json.dumps(d.to_dict() | {"engine": None}) for d in (here, there)]
+    assert told[0] == told[1]
+    assert answer(there, pair.columns) == expected(pair, rules)
+
+
 def test_an_object_is_read_in_ranges_by_the_tasks(
     tmp_path: Path, seaweed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +279,114 @@ def test_an_object_is_read_in_ranges_by_the_tasks(
     here, there = on_both(*urls, "--key", "id")
     assert there == here
     assert json.loads(there)["counts"]["mismatched_cells"]
+
+
+@pytest.fixture(params=["folders", "s3"])
+def sites(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    database: str,
+    seaweed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[Site, ...]]:
+    """A site for each engine, with the same deliveries."""
+    if request.param == "folders":
+        yield tuple(FolderSite(str(tmp_path / name), database) for name in ENGINES)
+        return
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", seaweed)
+    made = [BucketSite(f"run-{uuid4().hex[:8]}", seaweed, database) for _ in ENGINES]
+    for site in made:
+        site.client.create_bucket(Bucket=site.bucket)
+    yield tuple(made)
+    for site in made:
+        site.client.close()
+
+
+def recorded(site: Site, run_id: UUID | None, dataset: str) -> dict[str, Any]:
+    """What a run left in the tables, but for ids, clocks and the strategy."""
+    found = {
+        table: [
+            {name: value for name, value in row.items() if name not in UNLIKE}
+            for row in site.rows(
+                f"SELECT * FROM metrics.{table} t WHERE run_id = '{run_id}'"
+                " ORDER BY to_jsonb(t) - 'run_id' - 'dataset' - 'seconds'"
+            )
+        ]
+        for table in TABLES
+    }
+    breaks = (
+        "SELECT key_text, column_name, kind, state, occurrences, old_value, new_value"
+        f" FROM metrics.break WHERE dataset = '{dataset}' ORDER BY 1, 2, 3"
+    )
+    return found | {"breaks": site.rows(breaks)}
+
+
+def test_a_run_on_spark_records_what_one_on_this_machine_does(
+    sites: tuple[Site, ...],
+) -> None:
+    for day, old, new in (("20261123", OLD, NEW), ("20261124", NEW, OLD)):
+        told = []
+        for site, engine in zip(sites, ENGINES, strict=True):
+            site.deliver(old, new, day)
+            outcome = site.run(dataset=engine, engine=engine)
+            assert outcome.record.status is RunStatus.SUCCEEDED, outcome.error
+            assert site.names(site.inbound) == {}
+            told.append(recorded(site, outcome.record.run_id, engine))
+        assert told[1] == told[0]
+        assert {each["state"] for each in told[1]["breaks"]} >= {"new"}
+    here, there = (written_by(site) for site in sites)
+    alone = {"missing.csv", "extra.csv", "mismatches.parquet"}
+    assert here.keys() - there.keys() == alone
+    parts = there.keys() - here.keys()
+    assert {name.partition("/")[0] for name in parts} == {
+        "mismatches", "missing", "extra",
+    }  # fmt: skip
+    manifest = json.loads(there.pop("manifest.json"))
+    assert {each["name"] for each in manifest["artifacts"]} == there.keys()
+    for each in manifest["artifacts"]:
+        data = there[each["name"]]
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (
+            each["sha256"],
+            each["bytes"],
+        )
+    for name in here.keys() & there.keys() - {"manifest.json", "summary.csv"}:
+        assert there[name] == here[name].replace(b"local", b"spark"), name
+    there_only = "SELECT tablename FROM pg_tables WHERE schemaname = 'stage'"
+    assert {row["tablename"] for row in sites[1].rows(there_only)} == {
+        "local_old", "local_new",
+    }  # fmt: skip
+
+
+def written_by(site: Site) -> dict[str, bytes]:
+    """The artifacts of the last run, by name."""
+    out = site.names(site.out)
+    last = max(name.split("/")[1] for name in out)
+    return {
+        name.split("/", 2)[2]: data
+        for name, data in out.items()
+        if name.split("/")[1] == last
+    }
+
+
+def test_a_run_on_spark_loads_stage_if_it_is_asked_to(
+    tmp_path: Path, database: str
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.deliver()
+    outcome = site.run(engine=EngineName.SPARK, stage=True)
+    assert outcome.record.status is RunStatus.SUCCEEDED, outcome.error
+    assert len(site.rows("SELECT * FROM stage.claims_old")) == 4
+
+
+def test_a_dry_run_on_spark_answers_and_leaves_all_as_it_is(tmp_path: Path) -> None:
+    site = FolderSite(str(tmp_path), "")
+    site.deliver()
+    before = site.names(site.inbound)
+    outcome = pipeline.dry_run(site.config(engine=EngineName.SPARK))
+    assert outcome.result is not None
+    assert outcome.result.counts.mismatched_rows == 2
+    assert site.names(site.inbound) == before
+    assert site.names(site.out) == {}
 
 
 def test_the_whole_difference_is_not_written_where_it_is_not(tmp_path: Path) -> None:

@@ -113,19 +113,20 @@ def _found(cluster: Cluster, job: Job) -> Findings:
     """All that there is to find, merged by ever fewer tasks."""
     if not job.spans:
         return Findings()
-    columns = len(job.question.columns)
+    telling = job.telling
     packets = cluster.begin(len(job.spans), job.digests)
     packets = cluster.then(packets, job.buckets, job.leftovers)
     packets = cluster.then(packets, len(job.spans), job.reread)
     packets = cluster.then(packets, job.buckets, job.compared)
-    if columns:
-        packets = cluster.then(packets, columns * job.shares, job.told)
-    if columns and job.shares > 1:
-        packets = cluster.then(packets, columns, job.told_together)
-    places, adding = job.buckets, Adding(job.question, job.whole)
-    while places > 1:
-        places = -(-places // FAN_IN)
-        packets = cluster.gather(packets, places, adding)
+    if telling.places:
+        tasks = min(telling.places, job.buckets)
+        packets = cluster.then(packets, tasks, telling.counted)
+        if telling.shares > 1:
+            packets = cluster.then(packets, tasks, telling.together)
+    tasks, adding = job.buckets, Adding(job.question, job.whole)
+    while tasks > 1:
+        tasks = -(-tasks // FAN_IN)
+        packets = cluster.gather(packets, tasks, adding)
     every = (packet.open() for packet in cluster.collect(packets))
     return added(every, job.question, job.whole)
 

@@ -6,6 +6,8 @@ import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from recon_engine.errors import OutOfBudget
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,14 +46,27 @@ class Cluster(Protocol):
         """Run the tasks 0 to `count` - 1, to which no packets come."""
         ...
 
-    def then(self, packets: Any, places: int, work: Work) -> Any:
-        """Run a task for each place that packets are for; found ones pass by."""
+    def then(self, packets: Any, tasks: int, work: Work) -> Any:
+        """Do the work for each place that packets are for; found ones pass by.
+
+        One place after the other, where there are more of them than tasks.
+        """
         ...
 
-    def gather(self, packets: Any, places: int, work: Work) -> Any:
-        """Bring all packets, the found ones, to a few places, and do the work there."""
+    def gather(self, packets: Any, tasks: int, work: Work) -> Any:
+        """Bring all packets, the found ones, to a few tasks, and do the work there."""
         ...
 
     def collect(self, packets: Any) -> list[Packet]:
         """All packets."""
         ...
+
+
+def fitting(packets: Packets, most: int, what: str, *, why: str, mend: str) -> Packets:
+    """Packets, as long as they are not more than so many bytes; else OutOfBudget."""
+    size = 0
+    for packet in packets:
+        size += len(packet.data)
+        if size > most:
+            raise OutOfBudget(f"{what} more than {most:,} bytes", why=why, help=mend)
+        yield packet

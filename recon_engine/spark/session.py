@@ -77,14 +77,14 @@ class SparkCluster:
         numbers = self.session.range(0, count, 1, count)
         return numbers.mapInArrow(functools.partial(_numbered, work), SCHEMA)
 
-    def then(self, packets: DataFrame, places: int, work: Work) -> DataFrame:
-        """One place after the other, since several may share a partition."""
-        moved = packets.repartition(places, "place").sortWithinPartitions("place")
+    def then(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
+        """A partition for each task; several places may share it."""
+        moved = packets.repartition(tasks, "place").sortWithinPartitions("place")
         return moved.mapInArrow(functools.partial(_routed, work), SCHEMA)
 
-    def gather(self, packets: DataFrame, places: int, work: Work) -> DataFrame:
+    def gather(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
         """Whatever place they were for."""
-        moved = packets.repartition(places)
+        moved = packets.repartition(tasks)
         return moved.mapInArrow(functools.partial(_gathered, work), SCHEMA)
 
     def collect(self, packets: DataFrame) -> list[Packet]:
