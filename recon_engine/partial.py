@@ -28,14 +28,14 @@ from recon_engine.model import Coverage
 from recon_engine.suppressions import coverage
 
 
-MOST_KEYS: Final = 1 << 20
-
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from recon_engine.digest import Names
     from recon_engine.question import Question
+
+
+MOST_KEYS: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Partial:
     `identical` pairs were dropped by digest; `matched` were compared. `kinds`: how many
     cells (`len`) of each `column` are of each `kind`; `signatures`: how many `rows`
     differ in each set of columns. `shown`: the difference, or what is kept of it.
-    `coverage`: by the suppressions. `repeats`: of OLD and of NEW.
+    `coverage`: by the suppressions; `repeats`: of OLD and of NEW.
     """
 
     identical: int
@@ -83,13 +83,13 @@ class Partial:
 
         Up to `whole` differences are all kept.
         """
-        if self.differences <= whole:
-            return self
-        limit = question.options.detail_limit
+        most = max(whole, question.options.detail_limit)
         old, new = (
-            replace(each, worst=each.worst.head(limit)) for each in self.repeats
+            replace(each, worst=each.worst.head(most)) for each in self.repeats
         )
-        return replace(self, shown=_limited(self.shown, question), repeats=(old, new))
+        fits = self.differences <= whole
+        shown = self.shown if fits else _limited(self.shown, question)
+        return replace(self, shown=shown, repeats=(old, new))
 
 
 def repeats_among(

@@ -9,11 +9,12 @@ number, in four shuffles:
     buckets  --changes, by column-->                      patterns, hints and sums
 
 Each step is the code of the local engine: the gate, the digests, `rest`, `differences`,
-`learned`. What is found of a bucket is a `Partial`; these are merged on the cluster,
+`rule_hints`. What is found of a bucket is a `Partial`; these are merged on the cluster,
 each with no more to show than the detail limit, so the driver gets one, whatever the
 size of the inputs. Every task may be run again, or twice: it writes nothing but files
 that only its bucket names, and answers the same.
 
-`driver` asks, `tasks` are the work, `counting` comes before it, `findings` are what
-comes back; `packets` is all that is asked of a cluster, and `session` is Spark's.
+`driver` asks, `counting` cuts the files into spans, `tasks` are the first three steps,
+with `rows` on their way between them, `telling` is the fourth, and `findings` are what
+comes back. `packets` is all that is asked of a cluster, and `session` is Spark's.
 """
