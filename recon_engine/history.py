@@ -225,7 +225,7 @@ NOT_STORED: Final = Frames(
     mismatches=pl.DataFrame(
         schema={"key": pl.Struct({})}
         | dict.fromkeys(("column", "old", "new", "kind"), pl.String)
-    ),
+    ).lazy(),
     missing=pl.DataFrame(),
     extra=pl.DataFrame(),
     duplicates_old=pl.DataFrame(),

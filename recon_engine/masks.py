@@ -157,7 +157,7 @@ def _sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow, ...
 
 def _frames(frames: Frames, masks: Masks) -> Frames:
     return Frames(
-        mismatches=masked_cells(frames.mismatches, masks),
+        mismatches=masked_cells(frames.mismatches.collect(), masks).lazy(),
         missing=masked_rows(frames.missing, masks),
         extra=masked_rows(frames.extra, masks),
         duplicates_old=_repeats(frames.duplicates_old, masks),

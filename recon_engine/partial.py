@@ -84,9 +84,7 @@ class Partial:
         Up to `whole` differences are all kept.
         """
         most = max(whole, question.options.detail_limit)
-        old, new = (
-            replace(each, worst=each.worst.head(most)) for each in self.repeats
-        )
+        old, new = (replace(each, worst=each.worst.head(most)) for each in self.repeats)
         fits = self.differences <= whole
         shown = self.shown if fits else _limited(self.shown, question)
         return replace(self, shown=shown, repeats=(old, new))

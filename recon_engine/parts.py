@@ -58,7 +58,7 @@ def write(
     """Write the difference of a bucket, as the user sees it."""
     place, masks = open_storage(url), question.masks
     frames = {
-        "mismatches": masked_cells(question.cells(found), masks),
+        "mismatches": masked_cells(question.cells(found).collect(), masks),
         "missing": masked_rows(question.rows(0, found.missing), masks),
         "extra": masked_rows(question.rows(1, found.extra), masks),
     }

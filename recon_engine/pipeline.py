@@ -43,6 +43,7 @@ from recon_engine.report import TREND, Facts
 from recon_engine.staging import staging
 from recon_engine.status import RunStatus, status_of
 from recon_engine.stop import Stop
+from recon_engine.storage import LocalFolder, changed
 
 
 if TYPE_CHECKING:
@@ -477,7 +478,6 @@ def _on_spark(
     from recon_engine.sources import LocalSource, located
     from recon_engine.spark import driver
     from recon_engine.spark.settings import Settings
-    from recon_engine.storage import LocalFolder, changed
 
     def source(side: str, file: SourceFile) -> tuple[Header, Source]:
         found = located(places.inbound, file, side, config.options, config.limits)
@@ -495,13 +495,16 @@ def _on_spark(
         progress,
         settings=settings,
     )
-    for file, side in ((pair.old, result.old), (pair.new, result.new)):
-        if isinstance(places.inbound, LocalFolder) and side.sha256 not in {
-            None,
-            file.etag,
-        }:
-            raise changed(file)
+    if isinstance(places.inbound, LocalFolder):
+        _check_unchanged(pair, result)
     return result, parts
+
+
+def _check_unchanged(pair: FilePair, result: Reconciliation) -> None:
+    """Raise InputChanged for a file of a folder that is not what was identified."""
+    for file, side in ((pair.old, result.old), (pair.new, result.new)):
+        if side.sha256 is not None and file.etag != f"sha256:{side.sha256}":
+            raise changed(file)
 
 
 def _warn_of_rejects(uri: str, rows: int) -> None:

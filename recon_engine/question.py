@@ -56,17 +56,21 @@ class Question:
         keys = frame["key"].struct.rename_fields(list(self.layout.keys))
         return frame.with_columns(keys)
 
-    def cells(self, found: Difference) -> pl.DataFrame:
+    def cells(self, found: Difference) -> pl.LazyFrame:
         """Every cell that differs, by key and column."""
-        cells, names = found.cells, pl.Series("column", self.columns, pl.String)
-        named = self.keyed(found.keys.to_struct("key").to_frame())
-        return cells.select(
-            named["key"].gather(cells["pair"]),
-            names.gather(cells["column"]),
-            "old",
-            "new",
-            "kind",
-        ).sort("key", "column", "old", "new")
+        names = pl.lit(pl.Series(self.columns, dtype=pl.String))
+        keys = self.keyed(found.keys.to_struct("key").to_frame())
+        return (
+            found.cells.lazy()
+            .select(
+                pl.lit(keys["key"]).gather(pl.col("pair")),
+                names.gather(pl.col("column")).alias("column"),
+                "old",
+                "new",
+                "kind",
+            )
+            .sort("key", "column", "old", "new")
+        )
 
 
 def posed(

@@ -16,7 +16,7 @@ from recon_engine.suppressions import left
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from recon_engine.model import (
         Cell,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         GateResult,
         Hint,
         Left,
+        Pattern,
         Patterns,
         Segment,
         Side,
@@ -72,9 +73,12 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The differences in full, as frames of strings in an order of their content."""
+    """The differences in full, as frames of strings in an order of their content.
 
-    mismatches: pl.DataFrame
+    The cells are put in order when they are asked for, since that may take a while.
+    """
+
+    mismatches: pl.LazyFrame
     missing: pl.DataFrame
     extra: pl.DataFrame
     duplicates_old: pl.DataFrame
@@ -233,7 +237,7 @@ class Reconciliation:
 
     def mismatches(self) -> pl.DataFrame:
         """Each mismatched cell: `key` (a struct), `column`, `old`, `new`, `kind`."""
-        return self.frames.mismatches
+        return self.frames.mismatches.collect()
 
     def missing(self) -> pl.DataFrame:
         """The rows in OLD only, whole, in the columns of OLD.
@@ -324,16 +328,12 @@ class Reconciliation:
         return "\n".join(lines).rstrip() + "\n"
 
     def examples(self) -> dict[str, tuple[str, str]]:
-        """For each differing column an old and a new value of its commonest kind."""
-        first = (
-            self.frames.mismatches.lazy()
-            .group_by("column", "kind", maintain_order=True)
-            .agg(pl.len(), pl.col("old", "new").first())
-            .sort("len", descending=True, maintain_order=True)
-            .unique("column", keep="first", maintain_order=True)
-            .collect()
-        )
-        return {row["column"]: (row["old"], row["new"]) for row in first.to_dicts()}
+        """The commonest change of each differing column, of its commonest kind."""
+        kinds = {each.name: each.kinds for each in self.by_column}
+        return {
+            each.column: _commonest(each.top, kinds[each.column])
+            for each in self.patterns
+        }
 
     def headline(self) -> str:
         """The verdict in one sentence: of failures, the first."""
@@ -413,6 +413,12 @@ class Reconciliation:
 def key_text(values: Sequence[str]) -> str:
     """A key for people: the value of one column, a JSON array of several."""
     return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
+
+
+def _commonest(changes: Sequence[Pattern], kinds: Mapping[str, int]) -> tuple[str, str]:
+    kind = max(kinds, key=lambda each: kinds[each], default=None)
+    shown = next((each for each in changes if each.kind == kind), changes[0])
+    return shown.old, shown.new
 
 
 def kinds_text(column: Column) -> str:

@@ -35,16 +35,14 @@ def choose(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     the order in which they are due, so a smaller limit gives a prefix of a larger.
     """
     turn = pl.int_range(pl.len(), dtype=pl.UInt32)
-    ranked = cells.select("pair", "column", "kind").with_columns(
-        rank=ranks.gather(cells["pair"])
-    )
-    by_kind = ranked.sort("rank", "pair").with_columns(
-        kind_turn=turn.over("column", "kind")
-    )
-    by_column = by_kind.sort("kind_turn", "kind", "rank", "pair").with_columns(
-        turn=turn.over("column")
-    )
-    due = by_column.sort("turn", "column", "rank", "pair")
+    place = ranks.rank("ordinal").gather(cells["pair"])
+    placed = cells.select("pair", "column", "kind", place=place).sort("place")
+    # What has as many before it in its own column is never due within the limit.
+    by_kind = placed.with_columns(kind_turn=turn.over("column", "kind"))
+    by_kind = by_kind.filter(pl.col("kind_turn") < limit)
+    by_column = by_kind.sort("kind_turn", "kind", "place")
+    by_column = by_column.with_columns(turn=turn.over("column"))
+    due = by_column.filter(pl.col("turn") < limit).sort("turn", "column", "place")
     return due.unique("pair", keep="first", maintain_order=True).head(limit)["pair"]
 
 

@@ -57,7 +57,9 @@ def diff(**masks: str) -> Reconciliation:
 def shown(result: Reconciliation) -> str:
     """All that a result says in any form."""
     frames = result.frames
-    tables = [getattr(frames, name).rows() for name in frames.__slots__]
+    tables = [
+        getattr(frames, name).lazy().collect().rows() for name in frames.__slots__
+    ]
     return "\n".join(
         [result.to_json(), result.to_markdown(), repr(result), str(tables)]
     )
@@ -258,7 +260,9 @@ def test_a_mask_changes_no_count_no_kind_and_no_choice(
     )
     masks = keyed(by_column)
     for name in ("mismatches", "missing", "extra", "duplicates_old", "duplicates_new"):
-        ours, theirs = getattr(d.frames, name), getattr(plain.frames, name)
+        ours, theirs = (
+            getattr(each.frames, name).lazy().collect() for each in (d, plain)
+        )
         assert ours.schema == theirs.schema
         assert sorted(map(str, ours.rows())) == sorted(
             str(tuple(_shown(masks, row, theirs.columns))) for row in theirs.rows()
