@@ -48,7 +48,7 @@ def measure(folder: Path, rows: int) -> None:
         began = time.monotonic()
         d = rx.diff(*pair, keys=generate.KEY, engine="spark")
         seconds = time.monotonic() - began
-        document = d.to_dict()
+        document = json.loads(d.to_json())
         stages = status(session.sparkContext)
     found = {
         "rows": rows,
