@@ -204,7 +204,7 @@ def _check_judges(options: Options, columns: Sequence[str]) -> None:
             raise ConfigError(
                 f"suppression of {each.name}: no compared column is called "
                 f"{each.column}.{did_you_mean(each.column, columns)}",
-                help="name a column that is in both files, and not ignored or a key",
+                help="name a column of both files, as in OLD; no key, and none ignored",
             )
 
 

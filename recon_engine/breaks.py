@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 
 HASH_BYTES: Final = 16
 VALUE_CHARACTERS: Final = 256
+UNCHANGED: Final = {
+    Tracking.OVER_LIMIT: "its differences are over --break-limit",
+    Tracking.SUPERSEDED: "a later pair has been tracked since",
+}
 OPEN: Final = tuple(state for state in BreakState if state is not BreakState.RESOLVED)
 
 SEEN: Final = pa.schema(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-WIDTH, HEIGHT = 440, 156
+WIDTH, HEIGHT = 440, 142
 LEFT, RIGHT, TOP, BOTTOM = 96, 430, 16, 124
 APART: Final = 14
 SEVERAL: Final = 3
@@ -18,8 +17,7 @@ SEVERAL: Final = 3
 Look = Literal["", "good", "bad"]
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A run's number, when it was, and how its dot looks."""
 
     value: float
@@ -27,8 +25,7 @@ class Point:
     look: Look = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Dot:
+class Dot(NamedTuple):
     """A point where it is drawn."""
 
     x: float
@@ -38,16 +35,14 @@ class Dot:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """A number at the edge of the chart."""
 
     y: float
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
+class Chart(NamedTuple):
     """The line of some runs, earliest first, with their median."""
 
     name: str

@@ -234,7 +234,10 @@ class RunConfig:
 
 def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:
     if not keys:
-        raise ConfigError("no key column is named", help="add --key COLUMN")
+        raise ConfigError(
+            "no key column is named",
+            help="add --key COLUMN; recon keys OLD NEW proposes some",
+        )
     for name in keys:
         if keys.count(name) > 1:
             raise ConfigError(f"key column {name} is named twice", help="name it once")

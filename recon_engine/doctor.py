@@ -44,11 +44,16 @@ SELECT current_setting('server_version'), current_user,
 """
 NOT_GRANTED: Final = """
 SELECT format('%s on metrics.%s', wanted, c.relname)
-FROM pg_class c CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE')) w (wanted)
+FROM pg_class c
+CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) w (wanted)
 WHERE c.relnamespace = 'metrics'::regnamespace AND c.relkind = 'r'
   AND c.relname <> 'schema_migration'
-  AND (wanted <> 'UPDATE' OR c.relname = 'pipeline_run_log')
+  AND (wanted <> 'UPDATE' OR c.relname IN ('pipeline_run_log', 'break'))
+  AND (wanted <> 'DELETE' OR c.relname = 'break')
   AND NOT has_table_privilege(c.oid, wanted)
+UNION ALL
+SELECT 'TEMPORARY on the database'
+WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
 UNION ALL
 SELECT 'CREATE on schema stage' WHERE NOT has_schema_privilege('stage', 'CREATE')
 UNION ALL
@@ -172,7 +177,10 @@ def _database(address: Address) -> Iterator[Finding]:
 def _grants(missing: list[str]) -> Finding:
     if not missing:
         return Finding("grants", State.OK, "all that a run needs")
-    remedy = "run recon migrate as recon_owner; ALTER TABLE … OWNER TO for stage"
+    remedy = (
+        "run recon migrate as recon_owner; what is not its to grant, an administrator:"
+        " the SQL of recon roles, ALTER TABLE … OWNER TO recon_app for stage"
+    )
     return Finding("grants", State.FAIL, "no " + ", ".join(missing), remedy)
 
 

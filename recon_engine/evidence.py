@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.kinds import REWRITTEN
@@ -21,10 +22,15 @@ MOST_CELLS: Final = 200_000
 LONE_ROWS: Final = 200
 LONGEST: Final = 240
 BEFORE: Final = 40
+FILES: Final = {
+    "cells": "mismatches.parquet",
+    "missing": "missing.csv",
+    "extra": "extra.csv",
+}
 
 
-def evidence(result: Reconciliation) -> dict[str, Any]:
-    """What the page searches, as plain values.
+def evidence(result: Reconciliation, files: str | None = None) -> dict[str, Any]:
+    """What the page searches, as plain values; `files`: the folder of the artifacts.
 
     Cell `i` is in the column and of the kind that `pairs[combinations[i]]` names, and
     says `old[i]` and `new[i]`. `cellsOf` has how many of them each sampled row has.
@@ -41,6 +47,7 @@ def evidence(result: Reconciliation) -> dict[str, Any]:
     return {
         "keys": list(result.keys),
         "keyColumns": [[_head(row.key[name]) for row in rows] for name in result.keys],
+        "compared": len(result.by_column),
         "columns": list(columns),
         "kinds": list(names),
         "rewritten": sorted(REWRITTEN),
@@ -51,6 +58,9 @@ def evidence(result: Reconciliation) -> dict[str, Any]:
         "new": [new for _, new in excerpts],
         "missing": _lone(result.frames.missing),
         "extra": _lone(result.frames.extra),
+        "files": None
+        if files is None
+        else {tab: files + name for tab, name in FILES.items()},
         "totals": {
             "cells": result.counts.mismatched_cells,
             "missing": result.counts.missing,
@@ -61,14 +71,13 @@ def evidence(result: Reconciliation) -> dict[str, Any]:
 
 def within(rows: Sequence[SampleRow], cells: int) -> Sequence[SampleRow]:
     """The first rows that have not more cells than that in all."""
-    sizes = itertools.accumulate(len(row.cells) for row in rows)
-    return rows[: sum(1 for size in sizes if size <= cells)]
+    sizes = itertools.accumulate([len(row.cells) for row in rows])
+    return rows[: bisect_right([*sizes], cells)]
 
 
 def excerpt(old: str | None, new: str) -> tuple[str | None, str]:
     """Both values; of long ones only what surrounds their first difference."""
-    longest = max(len(old or ""), len(new))
-    if longest <= LONGEST:
+    if len(new) <= LONGEST and len(old or "") <= LONGEST:
         return old, new
     same = sum(
         1
@@ -96,8 +105,8 @@ def _lone(rows: pl.DataFrame) -> dict[str, Any]:
     """The first rows of one side whole: each column as its values and their places."""
     values, indices = [], []
     for column in rows.head(LONE_ROWS).iter_columns():
-        texts = [_head(text) for text in column.to_list()]
+        texts = column.to_list()
         places = {text: at for at, text in enumerate(dict.fromkeys(texts))}
-        values.append(list(places))
+        values.append([_head(text) for text in places])
         indices.append([places[text] for text in texts])
     return {"columns": rows.columns, "values": values, "indices": indices}

@@ -112,7 +112,9 @@ def _text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
                 file=uri,
                 help="turn it into text or columns first",
             )
-        columns.append(column.cast(pl.String).fill_null(""))
+        # Under its own name Polars would take `^x$` for a pattern.
+        text = column.alias("").cast(pl.String).fill_null("")
+        columns.append(text.alias(column.name))
     return pl.DataFrame(columns)
 
 

@@ -146,7 +146,7 @@ def check_column(gate: Gate, known: Collection[str]) -> None:
         raise ConfigError(
             f"gate {gate.text}: no compared column is called {gate.column}."
             + did_you_mean(gate.column, known),
-            help="name a column that is in both files, and not ignored or a key",
+            help="name a column of both files, as in OLD; no key, and none ignored",
         )
 
 

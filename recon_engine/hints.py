@@ -82,7 +82,7 @@ def for_column(
     total, chain, left = int(changes["rows"].sum()), tuple(given), changes
     found: list[Hint] = []
     while len(found) < MOST_RULES and not left.is_empty() and not tolerates(chain):
-        best = _best(left, chain, _rewritings(left), total) or _best(
+        best = _best(left, chain, _rewritings(left, chain), total) or _best(
             left, chain, _roundings(left, chain), total
         )
         if best is None:
@@ -179,7 +179,7 @@ def _key_hint(columns: Sequence[str], rule: str, pairs: int, missing: int) -> Hi
         count=pairs,
         total=missing,
         text=f"{key}: {missing:,} rows are missing, {percent(pairs, missing)} of them "
-        f"extra under another {_words(rule)}",
+        f"extra but for {_words(rule)}",
     )
 
 
@@ -209,14 +209,14 @@ def _settled(changes: pl.DataFrame, rules: Sequence[Rule]) -> pl.Series:
     return equal(rules, changes["old"], changes["new"])
 
 
-def _rewritings(changes: pl.DataFrame) -> Iterator[Spelled]:
+def _rewritings(changes: pl.DataFrame, chain: Sequence[Rule]) -> Iterator[Spelled]:
     """Rules that may call the changes the same value: alone, or after white space."""
     kinds = set(changes["kind"].unique())
     single = [rule for rule, settles in BY_KIND if kinds & settles]
     if Kind.DATE_FORMAT in kinds:
         dated = changes.filter(pl.col("kind") == Kind.DATE_FORMAT)
         single += _date_rules(dated["old"], dated["new"])
-    single += _null_rules(changes)
+    single += _null_rules(changes, chain)
     yield from ((rule,) for rule in single)
     if any(_has_ends(changes[side]) for side in ("old", "new")):
         yield from (("trim", rule) for rule in single if rule != "trim")
@@ -236,14 +236,19 @@ def _date_rules(old: pl.Series, new: pl.Series) -> list[str]:
     return [f"date({o}|{n})" for o, n in itertools.product(*formats) if o != n]
 
 
-def _null_rules(changes: pl.DataFrame) -> list[str]:
-    """A rule for the words that stand where the other side has another, or a blank."""
+def _null_rules(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[str]:
+    """A rule for the words that stand where the other side has another, or a blank.
+
+    It names them as the rules before it leave them.
+    """
     if not any(changes[side].is_in(NULLS).any() for side in SIDES):
         return []
     blank = ["", *NULLS]
     both = changes.filter(pl.all_horizontal(pl.col("old", "new").is_in(blank)))
-    words = sorted({*both["old"], *both["new"]} - {""})
-    return [f"nulls({','.join(words)})"] if words else []
+    words = pl.concat([both["old"], both["new"]]).alias("word").unique().to_frame()
+    left = words.select(normal_form(chain, pl.col("word"))).to_series().unique().sort()
+    spelled = ",".join(word for word in left if word)
+    return [f"nulls({spelled})"] if spelled else []
 
 
 def _roundings(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[Spelled]:

@@ -16,9 +16,11 @@ from recon_engine.config import Options, parse_encodings
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import KINDS, Kind, with_kind
 from recon_engine.model import (
+    BreakCounts,
     Cell,
     Column,
     Counts,
+    Coverage,
     Dialect,
     Drift,
     GateResult,
@@ -31,26 +33,44 @@ from recon_engine.model import (
     Segment,
     Side,
     Signature,
+    Suppressed,
+    Suppressible,
+    Suppression,
+    SuppressionState,
     Total,
 )
-from recon_engine.page import visible
 from recon_engine.postgres import classified
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
-from recon_engine.report import TREND, Breaks, Facts, spelled
+from recon_engine.report import TREND, Break, Breaks, Facts
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+    from datetime import datetime
 
     import psycopg
 
 
 FOUND: Final = tuple(each.name for each in fields(PastResult))
+COUNTED: Final = tuple(each.name for each in fields(BreakCounts))
 RUNS: Final = """
 SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_new,
     s.matched, s.missing, s.extra, s.mismatched_rows, s.mismatched_cells,
-    extract(epoch FROM r.finished_ts - r.run_ts)::float8 AS seconds
-FROM metrics.pipeline_run_log r LEFT JOIN metrics.recon_summary s USING (run_id)
+    extract(epoch FROM r.finished_ts - r.run_ts)::float8 AS seconds,
+    s.verdict = 'agree' OR s.verdict = 'differ' AND (
+        EXISTS (SELECT FROM metrics.gate_result g WHERE g.run_id = r.run_id)
+        OR s.missing + s.extra + s.mismatched_cells + s.rejected_old + s.rejected_new
+            + cardinality(s.only_in_old) + cardinality(s.only_in_new) = (
+                SELECT coalesce(sum(found), 0) FROM metrics.suppression u
+                WHERE u.run_id = r.run_id AND u.state = 'active'
+            )
+    ) AS passed,
+    b.breaks_new AS new, b.breaks_recurring AS recurring, b.breaks_changed AS changed,
+    b.breaks_resolved AS resolved, b.breaks_reopened AS reopened, b.breaks_open AS open,
+    b.oldest_days
+FROM metrics.pipeline_run_log r
+    LEFT JOIN metrics.recon_summary s USING (run_id)
+    LEFT JOIN metrics.break_summary b USING (run_id)
 WHERE r.dataset = %(dataset)s AND r.status <> 'STARTED'
     AND (s.run_id IS NOT NULL OR NOT %(results)s)
     AND r.run_ts < coalesce((
@@ -91,6 +111,15 @@ HINTS: Final = """
 SELECT kind, column_name AS column, flag, count, total, text
 FROM metrics.hint WHERE run_id = %s ORDER BY ordinal
 """
+SUPPRESSIONS: Final = """
+SELECT what, reason, owner, until_date AS until, column_name AS column, kind,
+    most AS max, found, state
+FROM metrics.suppression WHERE run_id = %s ORDER BY ordinal
+"""
+FILES: Final = """
+SELECT left(uri, -length(name)) AS folder FROM metrics.artifact
+WHERE run_id = %s ORDER BY name LIMIT 1
+"""
 GATES: Final = """
 SELECT gate, passed, value, says FROM metrics.gate_result
 WHERE run_id = %s ORDER BY ordinal
@@ -125,6 +154,9 @@ def runs(
             PastResult(**{name: row[name] for name in FOUND})
             if row["verdict"]
             else None,
+            BreakCounts(**{name: row[name] for name in COUNTED})
+            if row["open"] is not None
+            else None,
         )
         for row in _rows(connection, RUNS, asked)
     ]
@@ -150,11 +182,13 @@ def stored(
     options = _options(summary["config"]["options"])
     masks = {*options.masks}
     masks |= {old for old, new in options.renames.items() if new in masks}
+    counts = Counts(**{each.name: summary[each.name] for each in fields(Counts)})
+    suppressed = tuple(map(_suppressed, _rows(connection, SUPPRESSIONS, [run_id])))
     result = Reconciliation(
         keys=tuple(summary["keys"]),
         old=_side(summary, "old"),
         new=_side(summary, "new"),
-        counts=Counts(**{each.name: summary[each.name] for each in fields(Counts)}),
+        counts=counts,
         by_column=tuple(columns),
         signatures=tuple(
             Signature(tuple(row["columns"]), row["rows"])
@@ -179,15 +213,31 @@ def stored(
             GateResult(row["gate"], row["passed"], row["value"] or 0, row["says"])
             for row in _rows(connection, GATES, [run_id])
         ),
+        suppressed=suppressed,
+        coverage=_covered(counts, suppressed),
     )
-    dataset = summary["dataset"]
-    return result, Facts(
+    return result, facts(
+        connection, run_id, summary["dataset"], summary["run_ts"], options
+    )
+
+
+def facts(
+    connection: psycopg.Connection,
+    run_id: UUID,
+    dataset: str,
+    started: datetime,
+    options: Options,
+) -> Facts:
+    """What the tables tell of a run besides its result."""
+    files = _rows(connection, FILES, [run_id])
+    return Facts(
         dataset=dataset,
         run_id=run_id,
-        started=summary["run_ts"],
+        started=started,
         options=options,
         past=runs(connection, dataset, TREND, before=run_id, results=True),
         breaks=_breaks(connection, run_id),
+        files=files[0]["folder"] if files else None,
     )
 
 
@@ -268,11 +318,29 @@ def _breaks(connection: psycopg.Connection, run_id: UUID) -> Breaks | None:
     if found is None:
         return None
     became, (names, rows) = found
-    told = (
-        tuple("" if each is None else visible(str(each)) for each in row)
-        for row in rows
+    oldest = (dict(zip(names, row, strict=True)) for row in rows)
+    return Breaks(
+        headline(became),
+        became.counts.open if became.counts else 0,
+        tuple(Break(**{name: row[name] for name in Break._fields}) for row in oldest),
     )
-    return Breaks(headline(became), tuple(map(spelled, names)), tuple(told))
+
+
+def _suppressed(row: Row) -> Suppressed:
+    found, state = row.pop("found"), SuppressionState(row.pop("state"))
+    known = Suppression(**row | {"what": Suppressible(row["what"])})
+    return Suppressed(known, found, state)
+
+
+def _covered(counts: Counts, suppressed: Sequence[Suppressed]) -> tuple[Coverage, ...]:
+    """That all cells are suppressed, if so; which rows are is not in the tables."""
+    known = sum(
+        each.count
+        for each in suppressed
+        if each.state is SuppressionState.ACTIVE
+        and each.suppression.what is Suppressible.COLUMN
+    )
+    return (Coverage((), counts.mismatched_rows),) * (known == counts.mismatched_cells)
 
 
 def _patterns(rows: Sequence[Row]) -> Iterator[Patterns]:

@@ -23,7 +23,7 @@ from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import psycopg
 
@@ -53,12 +53,13 @@ UPDATE metrics.pipeline_run_log SET status = 'INTERRUPTED', exit_code = %s,
 WHERE run_id = %s AND status = 'STARTED'
 """
 CLOSE = """
-UPDATE metrics.pipeline_run_log l SET status = %s, exit_code = greatest(%s, (
-        SELECT 1 FROM metrics.recon_summary s
-        WHERE s.run_id = l.run_id AND s.verdict = 'gates_failed'
-    )), error_code = %s, error_message = %s, finished_ts = %s, step = %s
+UPDATE metrics.pipeline_run_log SET status = %s, exit_code = %s, error_code = %s,
+    error_message = %s, finished_ts = %s, step = %s
 WHERE run_id = %s AND status = ANY(%s)
-RETURNING exit_code
+"""
+FAILED = """
+SELECT count(*) FROM metrics.recon_summary
+WHERE run_id = ANY(%s) AND verdict = 'gates_failed'
 """
 LAST_SUCCESS = """
 SELECT max(finished_ts) FROM metrics.pipeline_run_log
@@ -163,33 +164,45 @@ class Journal:
         status: RunStatus,
         message: str | None,
         error: ReconError | None = None,
+        results: Sequence[UUID] = (),
     ) -> RunRecord:
-        """Log an attempt that did not get as far as working on a pair."""
+        """Log an attempt that did not get as far as working on a pair.
+
+        `results`: the runs it speaks for. Its exit code is 1 if gates of theirs failed.
+        """
         run = new_run(self.config.dataset)
         record = record_of(run, self.config, status, message, error)
+        error_code = None if record.exit_code == 0 else record.status
+        record = self._judged(record, results)
         reached("note")
         self._insert(
             run,
             status=status,
             exit_code=record.exit_code,
-            error_code=None if record.exit_code == 0 else record.status,
-            error_message=message,
+            error_code=error_code,
+            error_message=record.message,
             finished_ts=record.finished,
         )
         return record
 
     def close(
-        self, run: Run, status: RunStatus, error: ReconError | None = None
+        self,
+        run: Run,
+        status: RunStatus,
+        error: ReconError | None = None,
+        result: UUID | None = None,
     ) -> RunRecord:
         """Log how a run ended. `SUCCEEDED` with an error: done, with a warning.
 
-        One whose gates failed is SUCCEEDED with exit code 1.
+        One whose gates failed is SUCCEEDED with exit code 1; so ends one whose pair has
+        the `result` of another run, with failed gates.
         """
         message = error.message if error else None
         record = record_of(run, self.config, status, message, error)
+        record = self._judged(record, [result or run.run_id])
         reached("close")
         with classified():
-            closed = self.connection.execute(
+            self.connection.execute(
                 CLOSE,
                 [
                     status,
@@ -201,14 +214,14 @@ class Journal:
                     run.run_id,
                     ENDING.get(status, [RunStatus.STARTED]),
                 ],
-            ).fetchone()
+            )
             reached("close-steps")
             self.connection.cursor().executemany(
                 "INSERT INTO metrics.run_step VALUES (%s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING",
                 [(run.run_id, *step) for step in run.steps],
             )
-        return replace(record, exit_code=closed[0]) if closed else record
+        return record
 
     def interrupt(self, run: Run, error: Interrupted) -> RunRecord | None:
         """Log that a run was stopped, so that its worker cannot publish any more.
@@ -224,6 +237,16 @@ class Journal:
         if not stopped.rowcount:
             return None
         return record_of(run, self.config, RunStatus.INTERRUPTED, error.message, error)
+
+    def _judged(self, record: RunRecord, results: Sequence[UUID]) -> RunRecord:
+        """A record of what went well, which a failed gate of a result makes exit 1."""
+        if record.exit_code or not results:
+            return record
+        with classified():
+            [failed] = self.connection.execute(FAILED, [list(results)]).fetchone() or [
+                0
+            ]
+        return replace(record, exit_code=1) if failed else record
 
     @property
     def _place(self) -> tuple[str, str]:

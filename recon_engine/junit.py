@@ -31,7 +31,7 @@ def report(result: Reconciliation) -> bytes:
         for gate in result.gates
     ]
     if not result.gates:
-        differs = result.headline() if result.unsettled else None
+        differs = result.differences() if result.unsettled else None
         cases.append(_case("gates", "OLD and NEW agree", differs))
     for each in result.suppressed:
         case = _case(

@@ -2,13 +2,16 @@
 
 A set that repeats among some rows is no key, so a sample rules most sets out, and only
 what is left is tried on all rows, by hashes: rows of different hashes are different.
-What is proposed is counted on the values themselves.
+What is proposed is counted on the values themselves. Where all rows at once are too
+many for the memory budget, they are looked at share by share: equal keys have equal
+hashes, so they are in the same.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +21,7 @@ from recon_engine.border import only_ours
 from recon_engine.compare import any_repeats
 from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import ConfigError
+from recon_engine.memory import default_budget
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.rfc4180 import LIMITS, Limits
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
     from recon_engine.csvfile import Part
     from recon_engine.digest import Table
+    from recon_engine.memory import Budget
 
 
 SAMPLE_ROWS: Final = 20_000
@@ -40,6 +45,8 @@ SHOWN: Final = 10
 # A key with this share of its values on both sides asks for no larger one.
 ENOUGH: Final = 0.8
 SEED: Final = 0
+# Measured: what a row costs while it is counted, in rows of digests.
+DIGESTS: Final = 4
 
 Set = tuple[str, ...]
 
@@ -74,6 +81,7 @@ def proposed(
     progress: Progress = SILENT,
     *,
     most_columns: int = 3,
+    budget: Budget | None = None,
     limits: Limits = LIMITS,
 ) -> list[Proposal]:
     """The smallest keys, best first; where there is none, what comes nearest to one.
@@ -82,7 +90,7 @@ def proposed(
 
     Of `options` only how files are read, `renames` and `ignore` have a part. A key
     ranks by how many of its values are on both sides, in percent, then by how few
-    columns and blanks it has.
+    columns and blanks it has. Files larger than the `budget` are read more often.
     """
     options = options or Options(keys=NO_KEY)
     with headed(old, new, options, limits, progress) as sides:
@@ -90,9 +98,17 @@ def proposed(
         left, right = gated(*sides, progress)
         with progress.step("keys"):
             named = _side(left, columns, {}), _side(right, columns, options.renames)
-            search = _Search(named, columns)
+            shares = _shares((left, right), budget or default_budget())
+            search = _Search(named, columns, shares)
             found = list(search.keys(most_columns)) or search.nearest(most_columns)
     return sorted(found, key=lambda each: _rank(each, columns))[:SHOWN]
+
+
+def _shares(tables: Sequence[Table], budget: Budget) -> int:
+    """In how many shares the rows of both sides fit the budget."""
+    rows = sum(table.rows for table in tables)
+    text = int(sum(table.rows * table.row_bytes for table in tables))
+    return max(budget.buckets(DIGESTS * rows), budget.batches(text))
 
 
 def _common(old: Sequence[str], new: Sequence[str], options: Options) -> list[str]:
@@ -122,6 +138,23 @@ def _rank(found: Proposal, columns: Sequence[str]) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """One of `count` shares of all rows, by the hashes of their keys."""
+
+    at: int
+    count: int
+
+    def has(self, hashes: pl.Series) -> pl.Series:
+        """Which of the rows with these hashes are in it."""
+        return hashes % self.count == self.at
+
+    def of(self, rows: pl.DataFrame) -> pl.Series:
+        """The hashes of those that are."""
+        hashes = rows.hash_rows(SEED)
+        return hashes.filter(self.has(hashes))
+
+
+@dataclass(frozen=True, slots=True)
 class _Side:
     """A table under names that both sides share."""
 
@@ -134,16 +167,26 @@ class _Side:
         schema = dict.fromkeys(self.names, pl.UInt64)
         return pl.concat([pl.DataFrame(schema=schema), *first]).head(SAMPLE_ROWS)
 
-    def hashed(self, columns: Sequence[str]) -> pl.DataFrame:
-        """Hashes of some columns, of all rows."""
-        parts = in_order(lambda part: self._hashed(part, columns), self._parts())
-        return pl.concat(
-            [pl.DataFrame(schema=dict.fromkeys(columns, pl.UInt64)), *parts]
-        )
+    def hashes(self, sets: Sequence[Set], share: Share) -> list[pl.Series]:
+        """The hashes of each set of columns, of a share of the rows."""
+        wanted = sorted({name for columns in sets for name in columns})
 
-    def values(self, columns: Sequence[str]) -> pl.DataFrame:
-        """The cells of some columns, of all rows."""
-        parts = in_order(lambda part: self._cells(part, columns), self._parts())
+        def hashed(part: Part) -> list[pl.Series]:
+            cells = self._cells(part, wanted)
+            return [share.of(cells.select(columns)) for columns in sets]
+
+        none = [pl.Series(dtype=pl.UInt64) for _ in sets]
+        parts = in_order(hashed, self._parts())
+        return [pl.concat(each) for each in zip(none, *parts, strict=True)]
+
+    def values(self, columns: Set, share: Share) -> pl.DataFrame:
+        """The cells of some columns, of a share of the rows."""
+
+        def picked(part: Part) -> pl.DataFrame:
+            cells = self._cells(part, columns)
+            return cells.filter(share.has(cells.hash_rows(SEED)))
+
+        parts = in_order(picked, self._parts())
         return pl.concat(
             [pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), *parts]
         )
@@ -169,8 +212,11 @@ def _side(table: Table, columns: Sequence[str], renames: Mapping[str, str]) -> _
 class _Search:
     """Sets of columns, by the names that both sides share, from small to large."""
 
-    def __init__(self, sides: Sequence[_Side], names: Sequence[str]) -> None:
+    def __init__(
+        self, sides: Sequence[_Side], names: Sequence[str], shares: int
+    ) -> None:
         self.sides = sides
+        self.shares = [Share(at, shares) for at in range(shares)]
         self.names = {f"v{at:05}": name for at, name in enumerate(names)}
         self.samples = [side.sample() for side in sides]
         self.distinct = {
@@ -205,25 +251,33 @@ class _Search:
 
     def _unique(self, sets: Sequence[Set]) -> Sequence[Set]:
         """Those that do not repeat on all rows of either side."""
-        wanted = sorted({name for columns in sets for name in columns})
-        for side in self.sides:
-            rows = side.hashed(wanted)
-            sets = [each for each in sets if not _repeats(rows.select(each))]
+        for side, share in itertools.product(self.sides, self.shares):
+            hashes = side.hashes(sets, share)
+            sets = [
+                columns
+                for columns, each in zip(sets, hashes, strict=True)
+                if not any_repeats(each)
+            ]
+            if not sets:
+                break
         return sets
 
     def _counted(self, columns: Set) -> Proposal:
         """A set with its counts, on the values themselves."""
-        old, new = (side.values(columns) for side in self.sides)
-        matched = old.unique().join(new.unique(), on=columns, how="semi").height
+        counts = Counter[str]()
         blank = pl.any_horizontal(pl.col(columns) == "")
+        for share in self.shares:
+            old, new = (side.values(columns, share) for side in self.sides)
+            both = old.unique().join(new.unique(), on=columns, how="semi")
+            counts["matched"] += both.height
+            for name, rows in (("old", old), ("new", new)):
+                counts[f"repeats_{name}"] += rows.height - rows.n_unique()
+                counts[f"blanks_{name}"] += rows.filter(blank).height
+        most = max(side.table.rows for side in self.sides)
         return Proposal(
             columns=tuple(self.names[name] for name in columns),
-            repeats_old=old.height - old.n_unique(),
-            repeats_new=new.height - new.n_unique(),
-            matched=matched,
-            overlap=matched / max(old.height, new.height, 1),
-            blanks_old=old.filter(blank).height,
-            blanks_new=new.filter(blank).height,
+            overlap=counts["matched"] / max(most, 1),
+            **counts,
         )
 
     def _unrefuted(self, size: int, found: Sequence[Set]) -> Iterator[Set]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hmac
 import os
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +26,7 @@ from recon_engine.reconciliation import Frames, SampleRow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recon_engine.model import Pattern, Patterns
+    from recon_engine.model import Pattern, Patterns, Segment
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -130,10 +132,7 @@ def masked(result: Reconciliation, masks: Masks) -> Reconciliation:
         frames=_frames(result.frames, masks),
         patterns=tuple(_patterns(each, masks) for each in result.patterns),
         totals=tuple(t for t in result.totals if t.column not in masks.by_column),
-        segments=tuple(
-            replace(each, value=masks.value(each.column, each.value))
-            for each in result.segments
-        ),
+        segments=_segments(result.segments, masks),
     )
 
 
@@ -195,6 +194,18 @@ def masked_rows(rows: pl.DataFrame, masks: Masks) -> pl.DataFrame:
 def order(shown: pl.DataFrame) -> pl.Series:
     """The places of rows in the order of what is seen of them."""
     return shown.to_struct().arg_sort()
+
+
+def _segments(segments: tuple[Segment, ...], masks: Masks) -> tuple[Segment, ...]:
+    """They stay apart by the rows they are of."""
+    return tuple(
+        each
+        for _, group in groupby(segments, key=attrgetter("of"))
+        for each in sorted(
+            (replace(s, value=masks.value(s.column, s.value)) for s in group),
+            key=attrgetter("rank"),
+        )
+    )
 
 
 def _patterns(patterns: Patterns, masks: Masks) -> Patterns:

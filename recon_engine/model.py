@@ -225,6 +225,11 @@ class Segment:
         """How many times as frequent it is there as everywhere."""
         return self.share / self.base
 
+    @property
+    def rank(self) -> tuple[float, str, str]:
+        """The more rows than usual, the earlier; of equal ones by content."""
+        return self.rows * (self.base / self.share - 1), self.column, self.value
+
 
 class HintKind(StrEnum):
     """What a hint would do: relax a column or a key, rename, or take another key."""
@@ -433,9 +438,13 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class PastResult:
-    """What an earlier run of a dataset found, as `metrics.recon_summary` has it."""
+    """What an earlier run of a dataset found, as `metrics.recon_summary` has it.
+
+    `passed`: it agrees, or keeps to its gates, or all that differs is suppressed.
+    """
 
     verdict: str
+    passed: bool
     rows_old: int
     rows_new: int
     matched: int
@@ -452,10 +461,14 @@ class PastResult:
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """An attempt at a dataset that has ended or has a result; `seconds` if it ended."""
+    """An attempt at a dataset that has ended or has a result; `seconds` if it ended.
+
+    `breaks`: how many it found in each state, if it tracked them.
+    """
 
     run_id: UUID
     started: datetime
     status: str
     seconds: float | None
     result: PastResult | None
+    breaks: BreakCounts | None = None

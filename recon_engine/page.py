@@ -1,7 +1,8 @@
 """One HTML page that is whole by itself: it loads nothing, and its policy says so.
 
 Styles and scripts stand inside, allowed by their hashes alone; whatever a cell or a
-header says is text. jinja2 is loaded when a page is made, not before.
+header says is text. jinja2 is loaded when a page is made, not before; it compiles a
+template once, and keeps the code where Python keeps that of this module.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ import base64
 import functools
 import hashlib
 import json
+import os
 import re
+import sys
 from importlib.resources import files
+from importlib.util import cache_from_source
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 
@@ -76,14 +81,23 @@ def source(name: str) -> str:
 
 @functools.cache
 def _templates() -> Environment:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from jinja2 import (
+        Environment,
+        FileSystemBytecodeCache,
+        FunctionLoader,
+        StrictUndefined,
+    )
 
+    kept = Path(cache_from_source(__file__)).parent
     made = Environment(
         loader=FunctionLoader(source),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=FileSystemBytecodeCache(str(kept))
+        if os.access(kept, os.W_OK) and not sys.dont_write_bytecode
+        else None,
     )
     made.filters["visible"] = visible
     return made

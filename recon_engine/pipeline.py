@@ -95,10 +95,10 @@ def run(
     with opened(config) as journal:  # 0 lock
         try:
             stop.undone_by(lambda error: _stopped_early(config, error))
-            _recover(journal, places, stop)  # 1 recover
+            finished = _recover(journal, places, stop)  # 1 recover
             pair = _find_pair(places.inbound)  # 2 list, 3 identify
             if pair is None:
-                return Outcome(journal.note(RunStatus.NO_FILES, _no_data(config)))
+                return _nothing_to_do(journal, finished)
             earlier = journal.results_of(pair)
             if earlier and not config.recompute:
                 return _already_done(journal, places, earlier[-1], pair)
@@ -294,7 +294,10 @@ class _Attempt:
             results=True,
         )
         return Facts(
-            dataset=self.config.dataset, options=self.config.options, past=past
+            dataset=self.config.dataset,
+            options=self.config.options,
+            past=past,
+            files="",
         )
 
     def publish(
@@ -341,7 +344,8 @@ class _Attempt:
                 )
             )
         warning = _archive(self.places, self.config.dataset, earlier, self.pair)
-        return Outcome(self.close(RunStatus.ALREADY_DONE, warning), error=warning)
+        record = self.close(RunStatus.ALREADY_DONE, warning, earlier)
+        return Outcome(record, error=warning)
 
     def give_up(self, error: Interrupted) -> Outcome | None:
         """End the attempt from beside its worker; None if it has a result, or may."""
@@ -353,13 +357,18 @@ class _Attempt:
         self.drop()
         return Outcome(record, error=error)
 
-    def close(self, status: RunStatus, error: ReconError | None = None) -> RunRecord:
+    def close(
+        self,
+        status: RunStatus,
+        error: ReconError | None = None,
+        result: UUID | None = None,
+    ) -> RunRecord:
         """Log how the attempt ended, unless its result is recorded: that stands."""
         if self.published:
             message = error.message if error else None
             return record_of(self.attempt, self.config, status, message, error)
         self.drop()
-        return self.journal.close(self.attempt, status, error)
+        return self.journal.close(self.attempt, status, error, result)
 
     def drop(self) -> None:
         """Drop the stage tables of this attempt; if not now, the next run does."""
@@ -382,8 +391,12 @@ def _stopped_early(config: RunConfig, error: Interrupted) -> Outcome:
         return _not_begun(journal, error)
 
 
-def _recover(journal: Journal, places: Places, stop: Stop[Outcome]) -> None:
-    """Finish what earlier runs recorded; give up what they did not, and tidy up."""
+def _recover(journal: Journal, places: Places, stop: Stop[Outcome]) -> list[UUID]:
+    """Finish what earlier runs recorded; give up what they did not, and tidy up.
+
+    Answers the runs that it finished.
+    """
+    finished = []
     for run_id in journal.abandon_dead_runs():
         log.warning("run_abandoned", extra={"dead_run_id": str(run_id)})
     for table in discard_orphans(journal.connection, journal.config.dataset):
@@ -397,6 +410,16 @@ def _recover(journal: Journal, places: Places, stop: Stop[Outcome]) -> None:
                 places, unfinished.dataset, unfinished.run_id, unfinished.pair
             )
             journal.close(unfinished, RunStatus.SUCCEEDED, warning)
+            finished.append(unfinished.run_id)
+    return finished
+
+
+def _nothing_to_do(journal: Journal, finished: list[UUID]) -> Outcome:
+    """Inbound is empty. Who finished a run in place of a dead worker answers for it."""
+    message = _no_data(journal.config)
+    if finished:
+        message += f"; finished run {', '.join(map(str, finished))}"
+    return Outcome(journal.note(RunStatus.NO_FILES, message, results=finished))
 
 
 def _no_data(config: RunConfig) -> str:
@@ -421,7 +444,7 @@ def _already_done(
     """The pair has a result: do nothing twice, only see that it is archived."""
     warning = _archive(places, journal.config.dataset, earlier, pair)
     message = f"reconciled before, by run {earlier}"
-    record = journal.note(RunStatus.ALREADY_DONE, message, warning)
+    record = journal.note(RunStatus.ALREADY_DONE, message, warning, [earlier])
     return Outcome(record, error=warning)
 
 

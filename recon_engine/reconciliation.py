@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Final, Literal
 import polars as pl
 
 from recon_engine.errors import InternalError
-from recon_engine.kinds import KINDS
+from recon_engine.kinds import KINDS, REWRITTEN
 from recon_engine.model import HintKind
 from recon_engine.suppressions import left
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from recon_engine.model import (
         Cell,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 Verdict = Literal["agree", "differ", "gates_failed"]
 
 SHOWN: Final = 8
+MARKUP: Final = re.compile(r"[\\`*<\[&~]")
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -304,27 +306,34 @@ class Reconciliation:
 
     def to_markdown(self) -> str:
         """The verdict, row accounting, differing columns and hints: no cell's value."""
-        lines = [f"**{self.headline()}**", "", self.accounting(), ""]
+        lines = [f"**{_said(self.headline())}**", "", self.accounting(), ""]
+        if self.counts.mismatched_cells:
+            lines += [self.rewriting(), ""]
         if self.gates:
             lines += ["| gate | | |", "|---|---|---|"]
             lines += [
-                f"| `{_escaped(each.gate)}` | {'pass' if each.passed else '**fail**'} "
-                f"| {_escaped(each.text)} |"
-                for each in self.gates
+                _row(
+                    _code(gate.gate),
+                    "pass" if gate.passed else "**fail**",
+                    _said(gate.text),
+                )
+                for gate in self.gates
             ]
             lines.append("")
         differing = [c for c in self.by_column if c.mismatched]
         if differing:
             lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
             lines += [
-                f"| `{_escaped(c.name)}` | {c.mismatched:,} | {kinds_text(c)} |"
+                _row(_code(c.name), f"{c.mismatched:,}", kinds_text(c))
                 for c in sorted(differing, key=lambda c: (-c.mismatched, c.name))
             ]
         if self.hints:
             lines += [
                 "",
-                *(f"- {_escaped(advice(hint))}" for hint in self.hints[:SHOWN]),
+                *(f"- {advice(hint, _said, _code)}" for hint in self.hints[:SHOWN]),
             ]
+        if self.remainder():
+            lines += ["", f"Left by all hints: {self.remainder()}"]
         return "\n".join(lines).rstrip() + "\n"
 
     def examples(self) -> dict[str, tuple[str, str]]:
@@ -343,8 +352,8 @@ class Reconciliation:
         if self.agrees:
             return f"AGREE: {self.counts.matched:,} rows are the same on both sides"
         if not self.passes:
-            return f"DIFFER: {self._differences()}"
-        return f"PASS: {self._differences()}; {self._why_it_passes()}"
+            return f"DIFFER: {self.differences()}"
+        return f"PASS: {self.differences()}; {self._why_it_passes()}"
 
     def _why_it_passes(self) -> str:
         if not self.gates:
@@ -353,7 +362,8 @@ class Reconciliation:
             return f"the gate {self.gates[0].gate} passes"
         return f"all {len(self.gates):,} gates pass"
 
-    def _differences(self) -> str:
+    def differences(self) -> str:
+        """What differs, suppressed or not: `3 of 5 matched rows differ, 2 missing`."""
         n = self.counts
         facts = (
             (n.mismatched_rows, f"of {n.matched:,} matched rows differ"),
@@ -376,6 +386,46 @@ class Reconciliation:
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
             f"{_rejected(self.new)}"
             + (f" · {tolerated:,} cells are equal by a rule" if tolerated else "")
+        )
+
+    @property
+    def rewritten_cells(self) -> int:
+        """How many of the differing cells are the same value written another way."""
+        kinds = (item for column in self.by_column for item in column.kinds.items())
+        return sum(count for kind, count in kinds if kind in REWRITTEN)
+
+    def rewriting(self) -> str:
+        """How many of the differing cells say the same: there have to be some."""
+        total, same = self.counts.mismatched_cells, self.rewritten_cells
+        share, other = percent(same, total) if same else "None", total - same
+        carry = "cell carries" if other == 1 else "cells carry"
+        return (
+            f"{share} of the {total:,} differing cells are the same value written"
+            f" another way; {other:,} {carry} another value"
+        )
+
+    def remainder(self) -> str:
+        """What no hint settles: `2 of 641 differing cells · 0 of 40 missing rows`.
+
+        Empty without hints that settle some. Cells of rows that only a hint pairs are
+        not known yet.
+        """
+        settled = {
+            kind: [h.count for h in self.hints if h.kind is kind] for kind in HintKind
+        }
+        cells = sum(settled[HintKind.RULE])
+        # Rules of the key add up; each key that could be dropped is another way.
+        pairs = max(sum(settled[HintKind.KEY_RULE]), *settled[HintKind.DROP_KEY], 0)
+        n = self.counts
+        facts = (
+            (cells, n.mismatched_cells, "differing cells"),
+            (pairs, n.missing, "missing rows"),
+            (pairs, n.extra, "extra rows"),
+        )
+        return " · ".join(
+            f"{whole - part:,} of {whole:,} {what}"
+            for part, whole, what in facts
+            if part
         )
 
     def to_html(self, path: str | Path | None = None) -> str:
@@ -430,8 +480,10 @@ def kinds_text(column: Column) -> str:
     )
 
 
-def advice(hint: Hint) -> str:
-    """A hint as one line: what is, the flag, and what that does."""
+def advice(
+    hint: Hint, said: Callable[[str], str] = str, code: Callable[[str], str] = str
+) -> str:
+    """A hint as one line: what is, the flag, and what that does; in some markup."""
     does = {
         HintKind.RULE: f"removes {hint.count:,}",
         HintKind.KEY_RULE: f"pairs {hint.count:,}",
@@ -439,7 +491,7 @@ def advice(hint: Hint) -> str:
         HintKind.RENAME: "compares them",
         HintKind.UNIQUE_KEY: "is that key",
     }
-    return f"{hint.text}; {hint.flag} {does[hint.kind]}"
+    return f"{said(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
 
 
 def percent(part: int, whole: int) -> str:
@@ -462,5 +514,22 @@ def _rejected(side: Side) -> str:
     return f" + {side.rejected:,} rejected" if side.rejected else ""
 
 
-def _escaped(name: str) -> str:
-    return name.replace("|", "\\|")
+def _code(text: str) -> str:
+    """A code span of Markdown that shows a text, whatever it holds."""
+    shown = _printable(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    space = " " * (len(fence) > 1)
+    return f"{fence}{space}{shown}{space}{fence}"
+
+
+def _said(text: str) -> str:
+    """A text in Markdown that is only text."""
+    return MARKUP.sub(r"\\\g<0>", _printable(text))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from recon_engine import page as pages
@@ -21,7 +22,7 @@ from recon_engine.repeat import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
     from decimal import Decimal
     from uuid import UUID
 
@@ -37,13 +38,29 @@ TREND: Final = 30
 MIB: Final = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Breaks:
-    """A table of the breaks that are open, and what they come to."""
+class Break(NamedTuple):
+    """A difference that is open: since when, for how many days and in how many runs.
+
+    A missing or an extra row has no column and no values.
+    """
+
+    key: str
+    column: str | None
+    kind: str
+    state: str
+    first_seen: date
+    age_days: int
+    runs_seen: int
+    old: str | None
+    new: str | None
+
+
+class Breaks(NamedTuple):
+    """What became of the breaks in a run, how many are open, and the oldest of them."""
 
     summary: str
-    names: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
+    open: int
+    oldest: tuple[Break, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +68,7 @@ class Facts:
     """What a page tells besides the result; what is not known is left out.
 
     `past`: earlier runs of the dataset, latest first. `timed`: also what it took.
+    `files`: the folder of the artifacts, "" where they are beside the page.
     """
 
     dataset: str | None = None
@@ -59,6 +77,7 @@ class Facts:
     options: Options | None = None
     past: Sequence[PastRun] = ()
     breaks: Breaks | None = None
+    files: str | None = None
     timed: bool = False
 
 
@@ -85,7 +104,7 @@ def page(result: Reconciliation, facts: Facts = UNKNOWN) -> str:
             {"gate": visible(g.gate), "value": visible(g.text), "passed": g.passed}
             for g in result.gates
         ],
-        breaks=facts.breaks,
+        breaks=facts.breaks and _breaks(facts.breaks, result.keys),
         columns=_columns(result),
         chart=_trend(result, facts),
         laws=list(_laws(result)),
@@ -97,7 +116,7 @@ def page(result: Reconciliation, facts: Facts = UNKNOWN) -> str:
         facts=list(_facts(result, facts)),
         command=facts.options
         and command(facts.options, name_of(result.old), name_of(result.new)),
-        island=pages.island(evidence(result)),
+        island=pages.island(evidence(result, facts.files)),
     )
 
 
@@ -108,7 +127,6 @@ def fragment(result: Reconciliation) -> str:
         (),
         result=result,
         verdict=_verdict(result),
-        cells=_cells(result),
         columns=_columns(result)[:MOST_COLUMNS],
     )
 
@@ -155,15 +173,9 @@ def _sentence(result: Reconciliation) -> str:
 
 def _cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many of the differing cells say the same otherwise, and the largest cause."""
-    total = result.counts.mismatched_cells
+    total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
         return None
-    same = sum(
-        count
-        for column in result.by_column
-        for kind, count in column.kinds.items()
-        if kind in REWRITTEN
-    )
     column, kind, count = max(
         (
             (column, kind, count)
@@ -186,6 +198,7 @@ def _cells(result: Reconciliation) -> dict[str, Any] | None:
 
 
 def _warnings(result: Reconciliation) -> Iterator[str]:
+    yield from (visible(each.text) for each in result.suppressed if not each.failed)
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         if side.rejected:
             yield f"{side.rejected:,} malformed rows of {name} were not compared"
@@ -236,7 +249,8 @@ def _tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Rows that differ",
             "count": n.mismatched_rows,
-            "note": f"{n.mismatched_cells:,} cells in {columns} columns",
+            "note": f"{n.mismatched_cells:,} {_plural(n.mismatched_cells, 'cell')}"
+            f" in {columns:,} {_plural(columns, 'column')}",
             "bad": n.mismatched_rows > 0,
         },
     ]
@@ -376,6 +390,38 @@ def _patterns(result: Reconciliation) -> list[dict[str, Any]]:
         for each in result.patterns
         if each.top
     ]
+
+
+def _breaks(breaks: Breaks, keys: Sequence[str]) -> dict[str, Any]:
+    return {
+        "summary": breaks.summary,
+        "open": breaks.open,
+        "oldest": [
+            {
+                "since": f"{each.first_seen:%Y-%m-%d}",
+                "age": f"{each.age_days:,} {_plural(each.age_days, 'day')}",
+                "seen": f"{each.runs_seen:,} {_plural(each.runs_seen, 'run')}",
+                "state": each.state,
+                "key": _key(each.key, keys),
+                "column": each.column and visible(each.column),
+                "old": _shown(each.old),
+                "new": _shown(each.new),
+                "kind": spelled(each.kind),
+                "same": each.kind in REWRITTEN,
+            }
+            for each in breaks.oldest
+        ],
+    }
+
+
+def _key(text: str, names: Sequence[str]) -> str:
+    """A key as `A · B`, from its text."""
+    values = json.loads(text) if len(names) > 1 else [text]
+    return " · ".join(map(_shown, values))
+
+
+def _plural(count: int, what: str) -> str:
+    return what if count == 1 else f"{what}s"
 
 
 def _sampled(result: Reconciliation) -> str:

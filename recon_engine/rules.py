@@ -15,13 +15,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
 from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.model import EXACT
 
 
 if TYPE_CHECKING:
@@ -137,21 +137,23 @@ class Number:
 
     def _within(self, old: pl.Series, new: pl.Series) -> pl.Series:
         shift = max(places(old), places(new), -_exponent(self.least))
-        top, bottom = self.share.as_integer_ratio()
-        widest = max(longest(old), longest(new)) + shift + len(str(bottom))
-        if widest > INTEGER_DIGITS:
+        whole = max(longest(old), longest(new), self.least.adjusted() + 1)
+        if whole + shift + _ratio_digits(self.share) > INTEGER_DIGITS:
             pairs = zip(old, new, strict=True)
             return pl.Series([self._within_exactly(*pair) for pair in pairs])
+        top, bottom = self.share.as_integer_ratio()
         o, n = (integers(side, shift) for side in (pl.col("old"), pl.col("new")))
-        least = pl.lit(int(self.least.scaleb(shift)), dtype=pl.Int128)
+        least = pl.lit(int(EXACT.scaleb(self.least, shift)), dtype=pl.Int128)
         apart, size = (o - n).abs(), pl.max_horizontal(o.abs(), n.abs())
         within = (apart <= least) | (apart * bottom <= size * top)
         return pl.DataFrame({"old": old, "new": new}).select(within).to_series()
 
     def _within_exactly(self, old: str, new: str) -> bool:
-        o, n = Fraction(old.rstrip(".")), Fraction(new.rstrip("."))
-        share = Fraction(self.share) * max(abs(o), abs(n))
-        return abs(o - n) <= max(Fraction(self.least), share)
+        """In decimals: Python reads no integer of more than 4,300 digits."""
+        o, n = Decimal(old), Decimal(new)
+        apart = EXACT.subtract(o, n).copy_abs()
+        size = max(o.copy_abs(), n.copy_abs())
+        return apart <= max(self.least, EXACT.multiply(self.share, size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +337,11 @@ def longest(numbers: pl.Series) -> int:
 
 def _exponent(number: Decimal) -> int:
     return int(number.as_tuple().exponent)
+
+
+def _ratio_digits(number: Decimal) -> int:
+    """How many digits its ratio of two integers has at most, in either of them."""
+    return len(number.as_tuple().digits) + abs(_exponent(number))
 
 
 def integers(number: pl.Expr, shift: int) -> pl.Expr:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from recon_engine.model import Segment
@@ -73,9 +74,7 @@ def segments(
         if counts and sample.height
         for value, rows, every, usual in _unusual(counts, sample[column])
     ]
-    return sorted(found, key=lambda each: (-_excess(each), each.column, each.value))[
-        :SHOWN
-    ]
+    return sorted(found, key=attrgetter("rank"))[:SHOWN]
 
 
 def _unusual(
@@ -106,11 +105,6 @@ def interval(hits: int, of: int) -> tuple[float, float]:
     reach = math.sqrt(share * (1 - share) / of + squared / (4 * of * of))
     reach *= ERRORS / (1 + squared / of)
     return middle - reach, middle + reach
-
-
-def _excess(segment: Segment) -> float:
-    """How many rows more there are than usual."""
-    return segment.rows * (1 - segment.base / segment.share)
 
 
 def _counted(column: pl.Series, at: pl.Series) -> Counter[str] | None:

@@ -68,7 +68,10 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
             "the result is recorded, the inputs are archived (a gate failed: exit 1)",
         ),
         _S.ALREADY_DONE: Meaning(
-            0, False, "this very pair was reconciled before; nothing was done twice"
+            0,
+            False,
+            "this very pair was reconciled before; nothing was done twice (its gates "
+            "failed: exit 1)",
         ),
         _S.NO_FILES: Meaning(
             0, False, "inbound holds no data file (--fail-on-no-files: exit 3)"

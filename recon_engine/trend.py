@@ -1,7 +1,8 @@
-"""Many runs of a dataset as one HTML page: verdicts, rates and durations over time."""
+"""Many runs of a dataset as one HTML page: verdicts, rates, breaks and durations."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from recon_engine import page as pages
@@ -10,10 +11,10 @@ from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from recon_engine.chart import Look
-    from recon_engine.model import PastResult, PastRun
+    from recon_engine.model import BreakCounts, PastResult, PastRun
 
 
 def page(dataset: str, runs: Sequence[PastRun]) -> str:
@@ -23,6 +24,7 @@ def page(dataset: str, runs: Sequence[PastRun]) -> str:
         ("theme.js",),
         dataset=dataset,
         runs=[_run(run) for run in runs],
+        verdicts=_verdicts(runs),
         tiles=_tiles(runs),
         charts=list(_charts([run for run in reversed(runs) if run.result])),
         version=__version__,
@@ -30,8 +32,16 @@ def page(dataset: str, runs: Sequence[PastRun]) -> str:
 
 
 def word(run: PastRun) -> str:
-    """What came of a run, in a word or two: its verdict, or its status."""
-    return run.result.verdict.replace("_", " ") if run.result else run.status
+    """What came of a run, as its headline said: agree, pass, differ or fail.
+
+    Of a run without a result, its status.
+    """
+    result = run.result
+    if result is None:
+        return run.status
+    if result.verdict == "differ" and result.passed:
+        return "pass"
+    return "fail" if result.verdict == "gates_failed" else result.verdict
 
 
 def rate(result: PastResult) -> str:
@@ -40,84 +50,107 @@ def rate(result: PastResult) -> str:
 
 
 def _run(run: PastRun) -> dict[str, Any]:
-    agrees = run.result is not None and run.result.verdict == "agree"
+    passed = run.result is not None and run.result.passed
     return {
         "run_id": run.run_id,
         "day": f"{run.started:%Y-%m-%d}",
-        "began": f"{run.started:%Y-%m-%d %H:%M:%S}",
+        "began": f"{run.started:%Y-%m-%d %H:%M}",
         "verdict": word(run),
-        "mark": ("✓" if agrees else "✗") if run.result else "·",
-        "look": ("good" if agrees else "bad") if run.result else "quiet",
+        "mark": ("✓" if passed else "✗") if run.result else "·",
+        "look": ("good" if passed else "bad") if run.result else "quiet",
         "result": run.result,
+        "breaks": run.breaks,
         "rate": rate(run.result) if run.result else "",
         "seconds": "" if run.seconds is None else f"{run.seconds:.1f}",
     }
 
 
+def _verdicts(runs: Sequence[PastRun]) -> str:
+    """How many runs came to what, the commonest first."""
+    counts = Counter(map(word, runs))
+    return ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
+
+
 def _tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
-    results = [run.result for run in runs if run.result]
-    agree = sum(result.verdict == "agree" for result in results)
+    results = [(run, run.result) for run in runs if run.result]
+    passed = sum(result.passed for _, result in results)
     without = len(runs) - len(results)
-    latest = results[0] if results else None
-    return [
-        {
-            "name": "Runs",
-            "count": f"{len(runs):,}",
-            "note": f"{without:,} without a result",
-            "bad": False,
-        },
-        {
-            "name": "Agree",
-            "count": f"{agree:,}",
-            "note": f"of {len(results):,} results",
-            "bad": False,
-        },
-        {
-            "name": "Latest verdict",
-            "count": latest.verdict.replace("_", " ") if latest else "none",
-            "note": f"{latest.mismatched_rows:,} rows differ" if latest else "",
-            "bad": bool(latest and latest.verdict != "agree"),
-        },
+    tiles = [
+        _tile("Runs", f"{len(runs):,}", f"{without:,} without a result"),
+        _tile("Passed", f"{passed:,}", f"of {len(results):,} results"),
     ]
+    if results:
+        run, result = results[0]
+        note = f"{result.mismatched_rows:,} rows differ"
+        tiles.append(_tile("Latest verdict", word(run), note, bad=not result.passed))
+    breaks = next((run.breaks for run in runs if run.breaks), None)
+    if breaks:
+        tiles.append(_tile("Open breaks", f"{breaks.open:,}", _oldest(breaks)))
+    return tiles
+
+
+def _tile(name: str, count: str, note: str, *, bad: bool = False) -> dict[str, Any]:
+    return {"name": name, "count": count, "note": note, "bad": bad}
+
+
+def _oldest(breaks: BreakCounts) -> str:
+    days = breaks.oldest_days
+    return "" if days is None else f"the oldest is {_days(days)} old"
+
+
+def _days(days: float) -> str:
+    return f"{days:,.0f} day{'' if days == 1 else 's'}"
 
 
 def _charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
     """`runs` with results, earliest first."""
     results = [(run, run.result) for run in runs if run.result]
-    if not results:
-        return
+    tracked = [(run, run.breaks) for run in runs if run.breaks]
 
-    def points(numbers: Sequence[float]) -> list[Point]:
-        return [
-            Point(number, f"{run.started:%d %b}", _look(result))
-            for number, (run, result) in zip(numbers, results, strict=True)
+    def drawn(
+        name: str,
+        note: str,
+        numbers: Iterable[tuple[PastRun, float]],
+        spelled: Callable[[float], str] = "{:,.0f}".format,
+    ) -> Iterator[Chart]:
+        points = [
+            Point(number, f"{run.started:%d %b}", _look(run)) for run, number in numbers
         ]
+        if points:
+            yield chart(name, points, spelled, note)
 
-    yield chart(
+    yield from drawn(
         "Rows that differ",
-        points([result.rate for _, result in results]),
-        lambda value: f"{100 * value:.2f}%",
         "share of the matched rows",
+        ((run, result.rate) for run, result in results),
+        "{:.2%}".format,
     )
-    yield chart(
+    yield from drawn(
         "Missing and extra",
-        points([result.missing + result.extra for _, result in results]),
-        lambda value: f"{value:,.0f}",
         "rows on one side only",
+        ((run, result.missing + result.extra) for run, result in results),
     )
-    yield chart(
-        "Rows",
-        points([result.rows_new for _, result in results]),
-        lambda value: f"{value:,.0f}",
-        "in new",
+    yield from drawn(
+        "Open breaks",
+        "differences not yet resolved",
+        ((run, breaks.open) for run, breaks in tracked),
     )
-    yield chart(
+    yield from drawn(
+        "Oldest break",
+        "its age",
+        ((run, breaks.oldest_days or 0) for run, breaks in tracked),
+        _days,
+    )
+    yield from drawn(
+        "Rows", "in new", ((run, result.rows_new) for run, result in results)
+    )
+    yield from drawn(
         "Duration",
-        points([run.seconds or 0 for run, _ in results]),
-        lambda value: f"{value:,.1f} s",
         "from the start to the archive",
+        ((run, run.seconds or 0) for run, _ in results),
+        "{:,.1f} s".format,
     )
 
 
-def _look(result: PastResult) -> Look:
-    return "good" if result.verdict == "agree" else "bad"
+def _look(run: PastRun) -> Look:
+    return "good" if run.result and run.result.passed else "bad"

@@ -40,6 +40,11 @@ for name, examples in (("short", 100), ("long", 5000)):
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
+def pytest_sessionfinish() -> None:
+    """The folders of tests are gone by now, and so go the databases of theirs."""
+    localpg.reclaim()
+
+
 @pytest.fixture(scope="session")
 def template() -> Iterator[str]:
     """A Postgres server whose database `template` has the tables and no rows."""

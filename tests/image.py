@@ -6,16 +6,18 @@ read-only. Needs root, buildah and debootstrap: `make image`, and 10 minutes.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ import boto3
 import psycopg
 from psycopg.conninfo import make_conninfo
 from s3_servers import DUMMY_ENVIRONMENT, moto_s3, seaweed_s3
-from tls_postgres import APP, READER, tls_postgres
+from tls_postgres import APP, OWNER, READER, tls_postgres
 
 from recon_engine.version import __version__
 
@@ -40,10 +42,18 @@ ROOT = Path(__file__).parents[1]
 HOME = Path("/var/tmp/recon-image")  # noqa: S108 - a store of gigabytes, kept
 MIRROR = "http://deb.debian.org/debian"
 BUILDAH = "/usr/bin/buildah"
-BASE, IMAGE = "localhost/recon-base", "localhost/recon"
+BASE, IMAGE, OURS = "localhost/recon-base", "localhost/recon", "localhost/recon-ours"
 BUNDLE = "deploy/test-ca.pem"
 MACHINE_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 ROWS = 400_000
+DATABASE = "fresh"
+SETTINGS = """
+[dataset.claims]
+on_bad_row = "quarantine"
+gates = ["mismatched<=1", "rejected<=1"]
+rules = { NOTE = "casefold" }
+masks = { PAID = "hmac" }
+"""
 RUN = """
 set -e
 mount --bind "$1" "$2"
@@ -144,6 +154,18 @@ def build(authority: Path) -> float:
     return time.monotonic() - began
 
 
+def build_ours() -> None:
+    """What docs/deploy.md builds on the image: a configuration in it."""
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    [dockerfile] = re.findall(r"```dockerfile\n(.*?)```", text, re.DOTALL)
+    with TemporaryDirectory(prefix="recon-ours-") as folder:
+        context = Path(folder)
+        (context / "recon.toml").write_text(SETTINGS)
+        based = re.sub("^FROM .*", f"FROM {IMAGE}", dockerfile)
+        (context / "Dockerfile").write_text(based)
+        buildah("bud", "--pull-never", "-t", OURS, ".", cwd=context)
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """The image as ECS runs it: its entry point, its environment, nothing to write."""
@@ -178,8 +200,8 @@ class Task:
         return " ".join(out.split())
 
 
-def configured() -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", IMAGE))
+def configured(image: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", image))
     return dict(told["OCIv1"]["config"])
 
 
@@ -207,15 +229,25 @@ def check_contents(report: Report, task: Task, config: dict[str, Any]) -> None:
     report.saw("`/opt/recon`", f"{size.split()[0]} MiB")
 
 
-def deliver(client: Any) -> None:
-    for name, value in (("claims.csv", "10.00"), ("claims_NEWSYSTEM.csv", "10.50")):
-        lines = (f"{at},{value if at == 7 else '10.00'},note" for at in range(ROWS))
-        body = "ID,PAID,NOTE\n" + "\n".join(lines) + "\n"
-        client.put_object(Bucket="claims", Key=f"inbound/{name}", Body=body.encode())
+def deliver(client: Any, paid: str, note: str, more: str = "") -> None:
+    """A pair in which one row of NEW is different."""
+    for name, row in (
+        ("claims.csv", "10.00,note"),
+        ("claims_NEWSYSTEM.csv", f"{paid},{note}"),
+    ):
+        lines = (f"{at},{row if at == 7 else '10.00,note'}" for at in range(ROWS))
+        body = "ID,PAID,NOTE\n" + "\n".join(lines) + "\n" + more
+        key = f"inbound/{name}.gz" if more else f"inbound/{name}"
+        data = gzip.compress(body.encode()) if more else body.encode()
+        client.put_object(Bucket="claims", Key=key, Body=data)
+
+
+def as_role(server: TlsPostgres, role: str) -> dict[str, str]:
+    return server.as_role(role, dbname=DATABASE)
 
 
 def log_of(server: TlsPostgres) -> list[tuple[Any, ...]]:
-    with psycopg.connect(make_conninfo(**server.as_role(READER))) as connection:
+    with psycopg.connect(make_conninfo(**as_role(server, READER))) as connection:
         return connection.execute(
             "SELECT status, exit_code FROM metrics.pipeline_run_log ORDER BY run_ts"
         ).fetchall()
@@ -229,9 +261,36 @@ PLACES = (
 )
 
 
+def secret(endpoint: str, server: TlsPostgres, role: str) -> str:
+    """The ARN of a secret as RDS has it."""
+    signs_in = as_role(server, role)
+    facts = {
+        **{name: signs_in[name] for name in ("host", "port", "dbname", "password")},
+        "username": role,
+    }
+    client = boto3.client("secretsmanager", endpoint_url=endpoint)
+    kept = client.create_secret(Name=role, SecretString=json.dumps(facts))
+    return str(kept["ARN"])
+
+
+def check_tables(
+    report: Report, task: Task, server: TlsPostgres, owner: dict[str, str]
+) -> None:
+    """An empty database gets its roles and tables from the image."""
+    server.administer(f"CREATE DATABASE {DATABASE}")
+    server.administer(task.run("roles")[1], DATABASE)
+    code, out, err = replace(task, environment=task.environment | owner).run("migrate")
+    assert code == 0, err
+    made = [line for line in out.splitlines() if line.endswith(".sql")]
+    assert len(made) == len(list((ROOT / "schemas" / "migrations").glob("*.sql")))
+    report.saw(
+        "`recon roles`, `recon migrate`", f"{len(made)} migrations, as `{OWNER}`"
+    )
+
+
 def check_run(report: Report, task: Task, server: TlsPostgres, client: Any) -> None:
     """Doctor, stop in the middle, start again, and nothing more to do."""
-    deliver(client)
+    deliver(client, "10.50", "note")
     code, out, err = task.run("doctor", *PLACES[:6], "--format", "json")
     states = {each["check"]: each["state"] for each in json.loads(out)}
     assert code == 0, out + err
@@ -273,6 +332,39 @@ def check_run(report: Report, task: Task, server: TlsPostgres, client: Any) -> N
     report.saw("the bucket", f"inbound is empty, {len(keys)} objects elsewhere")
 
 
+def check_settings(report: Report, task: Task, client: Any) -> None:
+    """Another day: a configuration in the image, breaks, pages of stored runs."""
+    deliver(client, "10.75", "NOTE", more="cut\n")
+    code, out, err = task.run(*PLACES)
+    assert code == 0, out + err
+    document = json.loads(out)
+    assert [gate["passed"] for gate in document["gates"]] == [True, True]
+    assert document["counts"]["mismatched_rows"] == 1
+    counted = document["run"]["breaks"]["counts"]
+    keys = [
+        entry["Key"]
+        for entry in client.list_objects_v2(Bucket="claims", Prefix="recon/")[
+            "Contents"
+        ]
+        if document["run"]["run_id"] in entry["Key"]
+    ]
+    [at] = [key for key in keys if key.endswith("/report.html")]
+    page = client.get_object(Bucket="claims", Key=at)["Body"].read().decode()
+    assert "10.75" not in page
+    report.saw(
+        "an image with `recon.toml`, gzip, masks",
+        f"exit 0, gates pass; breaks {counted}; {len(keys)} artifacts, one of them"
+        f" `report.html` of {len(page) >> 10} KiB",
+    )
+    for command in ("breaks", "history"):
+        code, out, err = task.run(command, "--dataset", "claims", "--format", "json")
+        assert code == 0, err
+        assert json.loads(out)
+    code, out, err = task.run("report", "--dataset", "claims", "-o", "/scratch/r.html")
+    assert code == 0, err
+    report.saw("`recon breaks`, `history`, `report`", "exit 0 each")
+
+
 def main(target: Path) -> None:
     if os.geteuid() != 0:
         raise SystemExit("make image needs root")
@@ -286,28 +378,32 @@ def main(target: Path) -> None:
         client.create_bucket(Bucket="claims")
         make_base()
         report.saw("built", f"in {build(server.authority):.0f} s, all hashes checked")
-        signs_in = server.as_role(APP)
-        facts = {
-            **{name: signs_in[name] for name in ("host", "port", "dbname", "password")},
-            "username": APP,
+        build_ours()
+        kept = {
+            role: {"RECON_DATABASE_SECRET": secret(secrets, server, role)}
+            for role in (OWNER, APP)
         }
-        kept = boto3.client("secretsmanager", endpoint_url=secrets).create_secret(
-            Name="recon-app", SecretString=json.dumps(facts)
-        )
-        config = configured()
+        config = configured(IMAGE)
         environment = dict(each.split("=", 1) for each in config["Env"]) | {
             **DUMMY_ENVIRONMENT,
             "AWS_ENDPOINT_URL_S3": endpoint,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets,
-            "RECON_DATABASE_SECRET": kept["ARN"],
             "RECON_METRICS_NAMESPACE": "ReconEngine",
+            **kept[APP],
         }
         environment["PATH"] += ":/usr/sbin:/usr/bin:/sbin:/bin"
         tree = stack.enter_context(mounted(IMAGE))
         at = Path(stack.enter_context(TemporaryDirectory(prefix="recon-root-")))
         task = Task(tree, at, environment, config["Entrypoint"])
         check_contents(report, task, config)
+        check_tables(report, task, server, kept[OWNER])
         check_run(report, task, server, client)
+        given = dict(each.split("=", 1) for each in configured(OURS)["Env"])
+        ours = stack.enter_context(mounted(OURS))
+        more = {name: given[name] for name in ("RECON_CONFIG",)}
+        more["RECON_MASK_KEY"] = "0123456789abcdef0123456789abcdef"
+        settled = replace(task, tree=ours, environment=environment | more)
+        check_settings(report, settled, client)
         lock = hashlib.sha256((ROOT / "deploy" / "runtime.lock").read_bytes())
         report.saw("of", f"version {__version__}, lock {lock.hexdigest()[:12]}")
     target.write_text(report.text())

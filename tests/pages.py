@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from recon_engine import demo, diff
 from recon_engine.config import Options
 from recon_engine.model import (
+    BreakCounts,
     GateResult,
     Hint,
     HintKind,
@@ -21,7 +22,7 @@ from recon_engine.model import (
     Segment,
     Total,
 )
-from recon_engine.report import Breaks, Facts
+from recon_engine.report import Break, Breaks, Facts
 
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ NORMAL = (
     1205, 1216, 1240, 1233, 1244, 1226, 1229, 1258, 1248, 1231, 1235, 1249, 1263, 1230,
     1232,
 )  # fmt: skip
+DAYS_OF_TROUBLE = (8, 9, 21)
+DAY_WITHOUT_FILES = 15
 
 
 def claims(folder: Path, rows: int = 20_000) -> Reconciliation:
@@ -55,8 +58,15 @@ def with_everything(result: Reconciliation) -> Reconciliation:
     return replace(
         result,
         gates=(
-            GateResult("mismatched_rate<=0.05", False, 0.1019),
-            GateResult("missing<=200", True, result.counts.missing),
+            GateResult(
+                "mismatch_rate<=0.05", False, 0.1019, "10.19% of rows differ, limit 5%"
+            ),
+            GateResult(
+                "missing<=200",
+                True,
+                result.counts.missing,
+                "few are missing, limit 200",
+            ),
         ),
         hints=(
             Hint(
@@ -100,32 +110,77 @@ def with_everything(result: Reconciliation) -> Reconciliation:
 
 
 def facts(past: int = len(NORMAL)) -> Facts:
-    """A run of the thirtieth day, and a break that is open."""
-    runs = [
-        PastRun(
-            UUID(int=at + 1),
-            STARTED - timedelta(days=at + 1),
-            "SUCCEEDED",
-            4.0 + at % 3,
-            PastResult(
-                "differ", 20_000, 19_980, 19_900, 100, 80, NORMAL[-1 - at], 1400
-            ),
-        )
-        for at in range(past)
-    ]
+    """A run of the thirtieth day, and breaks that are open."""
     return Facts(
         dataset="daily_claims",
         run_id=RUN,
         started=STARTED,
         options=Options(keys=demo.KEYS, rules={"CLM_NOTE": ("trim",)}),
-        past=runs,
+        past=[_day(at) for at in range(past)],
         breaks=Breaks(
-            "2 open, the oldest for 9 days",
-            ("Key", "Column", "Since", "Age"),
+            "new 0, recurring 2 (oldest 9 days), changed 0, resolved 4, reopened 0",
+            2,
             (
-                ("A1 · 196000000000220 · 1", "CLM_PMT_AMT", "2026-11-13", "9 days"),
-                ("B2 · 196000000000321 · 1", "", "2026-11-21", "1 day"),
+                Break(
+                    '["0023F5F9E4BE1CE4", "196000000000220", "1"]',
+                    "CLM_PMT_AMT",
+                    "number",
+                    "recurring",
+                    date(2026, 11, 13),
+                    9,
+                    7,
+                    "14000.00",
+                    "14280.00",
+                ),
+                Break(
+                    '["B21E1E9A7D4ADBEA", "196000000000321", "1"]',
+                    None,
+                    "missing",
+                    "recurring",
+                    date(2026, 11, 21),
+                    1,
+                    2,
+                    None,
+                    None,
+                ),
             ),
         ),
+        files="",
         timed=True,
+    )
+
+
+def _day(before: int) -> PastRun:
+    """A run so many days before: most pass their gates, three fail, one is none."""
+    run_id = uuid5(RUN, str(before))
+    started = STARTED - timedelta(days=before + 1)
+    if before == DAY_WITHOUT_FILES:
+        return PastRun(run_id, started, "NO_FILES", 0.3, None)
+    failed = before in DAYS_OF_TROUBLE
+    differ = NORMAL[-1 - before] + 900 * failed
+    missing, extra = 91 + before * 7 % 13 + 120 * failed, 60 + before * 5 % 11
+    rows = 20_000 + before * 37 % 90
+    result = PastResult(
+        verdict="gates_failed" if failed else "differ",
+        passed=not failed,
+        rows_old=rows,
+        rows_new=rows - missing + extra,
+        matched=rows - missing,
+        missing=missing,
+        extra=extra,
+        mismatched_rows=differ,
+        mismatched_cells=differ + 70,
+    )
+    found = missing + extra + differ
+    counts = BreakCounts(
+        new=80 + 700 * failed,
+        recurring=found - 100 - 700 * failed,
+        changed=18,
+        resolved=75 + before * 11 % 17,
+        reopened=2,
+        open=found,
+        oldest_days=3 + (len(NORMAL) - before) % 12,
+    )
+    return PastRun(
+        run_id, started, "SUCCEEDED", 1.4 + before * 7 % 5 / 10, result, counts
     )

@@ -1,7 +1,7 @@
-"""The pictures of the documentation, made from real runs: `make pictures`.
+"""The pictures of the documentation, made from a real result: `make pictures`.
 
 The pages are screenshots in a real browser, the terminal is what the program wrote to
-one, with its colours. Look at them before you commit them.
+one, with its colours; the earlier runs are made up. Look at them before you commit.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
         result = report.page(pages.claims(folder), facts)
         history = trend.page("daily_claims", pages.facts().past)
         for page, text, height in (
-            ("report", result, 1320),
+            ("report", result, 1560),
             ("history", history, 900),
         ):
             for theme in ("light", "dark"):
@@ -153,9 +153,9 @@ def _typing(characters: int) -> str:
     typed = 100 * TYPED / WHOLE
     far = characters * WIDTH
     return (
-        f"@keyframes type {{ 0% {{ transform: translateX(0);"
+        f"@keyframes type {{ 0% {{ transform: translateX(0); opacity: 1;"
         f" animation-timing-function: steps({characters}) }}"
-        f" {typed:.2f}% {{ transform: translateX({far:.0f}px) }}"
+        f" {typed:.2f}% {{ transform: translateX({far:.0f}px); opacity: 1 }}"
         f" {typed + 0.01:.2f}%, 100% {{ transform: translateX({far:.0f}px);"
         f" opacity: 0 }} }}\n.cover {{ animation: type {WHOLE}s infinite }}\n"
     )

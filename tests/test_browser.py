@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import browser as browsers
@@ -18,6 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from test_report import HOSTILE, pair
 
 from recon_engine import diff, report, trend
+from recon_engine.history import NOT_STORED
 
 
 if TYPE_CHECKING:
@@ -168,9 +169,17 @@ def test_the_keyboard_is_enough(look: Callable[..., Seen], everything: str) -> N
     assert seen.page.locator("dialog").is_visible()
     assert seen.page.inner_text("#row-key") == key
     assert "row=" in seen.address()
+    keyboard.press("ArrowRight")
+    next_ = seen.page.inner_text("#row-key")
+    assert next_ != key
+    assert seen.page.inner_text("#row-rest").startswith("31 of ")
+    keyboard.press("k")
+    assert seen.page.inner_text("#row-key") == key
+    keyboard.press("j")
     keyboard.press("Escape")
     assert not seen.page.locator("dialog").is_visible()
     assert seen.focused() == "grid"
+    assert chosen.locator("[role=gridcell]").first.inner_text() == next_
     seen.page.wait_for_function("location.hash === '#q=CLM'")
 
 
@@ -199,6 +208,18 @@ def test_a_missing_row_is_shown_in_full(
     assert cells == expected
 
 
+def test_rows_that_the_page_has_not_are_told_with_their_file(
+    look: Callable[..., Seen], claims: Reconciliation
+) -> None:
+    kept = replace(claims, frames=NOT_STORED)
+    count = claims.counts.missing
+    for files, where in ((None, ""), ("s3://out/1/", ", in s3://out/1/missing.csv")):
+        seen = look(report.page(kept, report.Facts(files=files)), "#tab=missing")
+        assert seen.shown() == f"0 of 0 shown · {count} in all{where}"
+        said = seen.page.inner_text("#grid-body")
+        assert said == f"Not on this page · {count} in all{where}"
+
+
 def test_all_differences_of_a_row_are_shown_together(
     look: Callable[..., Seen], claims: Reconciliation, everything: str
 ) -> None:
@@ -210,6 +231,9 @@ def test_all_differences_of_a_row_are_shown_together(
     seen.page.wait_for_selector("dialog[open]")
     names = seen.page.locator("#row-table tbody td:first-child").all_inner_texts()
     assert sorted(names) == sorted(row.payload)
+    others = len(claims.by_column) - len(row.payload)
+    rest = seen.page.inner_text("#row-rest")
+    assert rest.endswith(f" · the other {others} columns agree")
 
 
 def test_a_deep_link_opens_what_it_names(
@@ -336,13 +360,30 @@ def test_a_narrow_window_needs_no_sideways_scrolling(
     assert wide <= 390
 
 
+@pytest.mark.parametrize("width", [390, 700, 1240])
+def test_the_history_fits_any_window_and_cuts_no_number(
+    look: Callable[..., Seen], width: int
+) -> None:
+    seen = look(
+        trend.page("daily_claims", pages.facts().past),
+        viewport={"width": width, "height": 800},
+    )
+    assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= width
+    heights = seen.page.evaluate(
+        "[...document.querySelectorAll('tbody td')].map((each) => each.offsetHeight)"
+    )
+    assert max(heights) < 40
+    assert seen.page.locator(".strip .bad").count() == len(pages.DAYS_OF_TROUBLE)
+
+
 def test_printed_it_has_the_first_rows_and_no_controls(
     look: Callable[..., Seen], everything: str
 ) -> None:
-    seen = look(everything)
+    seen = look(everything, viewport={"width": 720, "height": 900})
     seen.page.emulate_media(media="print")
     seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert seen.rows().count() == 60
+    assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= 720
     assert not seen.page.locator("#search").is_visible()
     assert seen.page.locator("pre").is_visible()
     assert seen.page.pdf().startswith(b"%PDF")

@@ -227,31 +227,6 @@ def test_masked_values_are_in_no_output_and_no_table_of_metrics(
     assert CELL in str(recon_engine.diff(OLD_FRAME, NEW_FRAME, keys="ID").sample)
 
 
-def test_masked_values_are_on_no_screen(
-    site: FolderSite, tmp_path: Path, watched: Callable[..., None]
-) -> None:
-    repeats = OLD + OLD.partition(b"\n")[2]
-    (tmp_path / "old.csv").write_bytes(repeats + ROW + b"\n")
-    (tmp_path / "new.csv").write_bytes(NEW)
-    masks = ("--mask=ID=hmac", "--mask=PAID=redact", "--mask=NOTE=last4")
-    asked = ("diff", f"{tmp_path}/old.csv", f"{tmp_path}/new.csv", "--key=ID", *masks)
-    written = [tmp_path / f"result{kind}" for kind in (".json", ".md", ".csv")]
-    outputs = (f"-o{path}" for path in written)
-    environment = {"RECON_MASK_KEY": PASSWORD * 3}
-    code, said = command(*asked, *outputs, **environment)
-    assert code == 1
-    for marker in (CELL, PASSWORD):
-        watched(said, *(path.read_text() for path in written), marker=marker)
-    site.deliver(OLD, NEW)
-    environment |= {"RECON_DATABASE_URL": site.database}
-    code, said = command(*places_of(site), *masks, **environment)
-    assert code == 0
-    listed = command("breaks", "--dataset=claims", **environment)[1]
-    assert "hmac:" in listed
-    for marker in (CELL, PASSWORD):
-        watched(said, listed, log_of(site), marker=marker)
-
-
 def leaking(*given: Any, **_: Any) -> NoReturn:
     """What a library may do: quote, as an error of its own, all it was given."""
     raise ValueError(f"{CELL} {given!r}")

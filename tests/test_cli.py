@@ -16,6 +16,7 @@ import pytest
 from jsonschema import validate
 from program import recon
 
+from recon_engine import diff
 from recon_engine.errors import ReconError
 from recon_engine.migrations import schemas
 from recon_engine.status import STATUSES, RunStatus
@@ -73,6 +74,23 @@ def test_json_is_all_of_stdout_and_keeps_its_schema(pair: Path) -> None:
 def test_markdown_is_a_table(pair: Path) -> None:
     ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "markdown", cwd=pair)
     assert "| `PAID` | 1 | number format 100% |" in ended.stdout
+    assert (
+        "100% of the 1 differing cells are the same value written another way; "
+        "0 cells carry another value" in ended.stdout
+    )
+
+
+def test_markdown_shows_any_name_as_it_is() -> None:
+    name = "a`b|c``<b>\n*d*"
+    old = pl.DataFrame({"ID": ["1"], name: ["1.00"]})
+    new = pl.DataFrame({"ID": ["1"], name: ["1"]})
+    shown = diff(old, new, keys="ID").to_markdown()
+    assert "| ``` a`b\\|c``<b>�*d* ``` | 1 |" in shown
+    [hint] = (line for line in shown.splitlines() if line.startswith("- "))
+    assert hint.startswith(
+        r"- a\`b|c\`\`\<b>�\*d\*: 1 differ, 100% number format; ``` -"
+    )
+    assert "``` --rule 'a`b|c``<b>�" in hint
 
 
 def test_the_result_is_written_to_every_output(pair: Path) -> None:

@@ -11,13 +11,16 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import boto3
+import psycopg
 import pytest
+import yaml
 from cloudformation import ACCOUNT, REGION, STACK, TEMPLATE, Stack
 from s3_places import calls_of
-from sites import BucketSite
+from sites import NEW, OLD, BucketSite
 
 from recon_engine import s3_client, s3_parts
-from recon_engine.config import Options
+from recon_engine.config import OnBadRow, Options
+from recon_engine.doctor import State, examine
 from recon_engine.rds import IamToken
 from recon_engine.status import RunStatus
 from recon_engine.storage import open_storage
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+RELEASE = TEMPLATE.parents[1] / ".github" / "workflows" / "release.yml"
 CLUSTER = f"{STACK}-Cluster"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:recon-app-AbCdEf"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234"
@@ -48,6 +52,7 @@ EVERYTHING = GIVEN | {
     "AlarmTopicEmail": "data@example.com",
     "LogKmsKeyArn": KEY,
     "DatabaseHost": "db.example.us-east-1.rds.amazonaws.com",
+    "ReleaseRepository": "example/recon-engine",
 }
 BY_TOKEN = GIVEN | {
     "DatabaseSignIn": "iam",
@@ -262,6 +267,7 @@ ACTIONS = {
     "CompleteMultipartUpload": "s3:PutObject",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "DeleteObject": "s3:DeleteObject",
+    "GetBucketVersioning": "s3:GetBucketVersioning",
 }
 OF_VERSIONS = {
     "s3:GetObject": "s3:GetObjectVersion",
@@ -277,6 +283,9 @@ def needs(operation: str, sent: dict[str, Any]) -> Iterator[Need]:
         yield ACTIONS[operation], bucket, sent["Prefix"]
         return
     action = ACTIONS[operation]
+    if operation == "GetBucketVersioning":
+        yield action, bucket, ""
+        return
     if "VersionId" in sent:
         action = OF_VERSIONS[action]
     yield action, f"{bucket}/{sent['Key']}", sent.get("IfMatch", "")
@@ -295,9 +304,11 @@ def needs(operation: str, sent: dict[str, Any]) -> Iterator[Need]:
         yield "s3:GetObject", f"{bucket}/{sent['Key']}", ""
 
 
-def grants() -> list[tuple[int, str, str, dict[str, Any]]]:
+def grants(
+    given: dict[str, str] = GIVEN,
+) -> list[tuple[int, str, str, dict[str, Any]]]:
     """Each action of the task's policy on each resource, apart."""
-    places = Stack(GIVEN).properties("TaskRole")["Policies"][0]
+    places = Stack(given).properties("TaskRole")["Policies"][0]
     return [
         (at, action, statement["Resource"], statement.get("Condition", {}))
         for at, statement in enumerate(places["PolicyDocument"]["Statement"])
@@ -350,13 +361,17 @@ def needed(seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch) -> list
     site.client.create_bucket(Bucket=bucket)
 
     def deliver(day: str, **headers: Any) -> None:
-        for name in (f"claims_{day}.csv", f"claims_{day}_NEWSYSTEM.csv"):
+        for name, body in (
+            (f"claims_{day}.csv", OLD),
+            (f"claims_{day}_NEWSYSTEM.csv", NEW),
+        ):
             site.client.put_object(
-                Bucket=bucket, Key=f"inbound/{name}", Body=b"ID,A\n1,2\n", **headers
+                Bucket=bucket, Key=f"inbound/{name}", Body=body + b"bad\n", **headers
             )
 
-    def ran(**changes: Any) -> None:
-        ended = site.run(dataset="claims", options=Options(keys=("ID",)), **changes)
+    def ran() -> None:
+        options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+        ended = site.run(dataset="claims", options=options)
         assert ended.record.status is RunStatus.SUCCEEDED, ended.error
 
     with recorded(monkeypatch) as found:
@@ -384,8 +399,9 @@ def needed(seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch) -> list
 
 
 def test_the_policy_allows_what_a_run_asks_of_s3_and_nothing_else(
-    needed: list[Need],
+    needed: list[Need], database: str
 ) -> None:
+    assert wrote_every_artifact(needed, database)
     allowed = grants()
     refused = {need for need in needed if not any(allows(g, need) for g in allowed)}
     assert refused == set()
@@ -401,6 +417,35 @@ def test_the_policy_allows_what_a_run_asks_of_s3_and_nothing_else(
     }
 
 
+def wrote_every_artifact(needed: list[Need], database: str) -> bool:
+    """Whether the calls are those of runs that leave nothing out."""
+    put = {arn.rpartition("/")[2] for action, arn, _ in needed if "Put" in action}
+    with psycopg.connect(database) as connection:
+        uris = connection.execute("SELECT uri FROM metrics.artifact").fetchall()
+    names = {uri.rpartition("/")[2] for (uri,) in uris}
+    return len(names) == 12 and {"report.html", "rejects.csv"} < names <= put
+
+
+def test_the_doctor_of_the_task_may_look_at_all_but_the_versions_of_the_bucket(
+    seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", seaweed)
+    bucket = f"doctor-{uuid4().hex[:8]}"
+    with closing(boto3.client("s3", endpoint_url=seaweed)) as client:
+        client.create_bucket(Bucket=bucket)
+        client.put_object(Bucket=bucket, Key="inbound/a.csv", Body=OLD)
+    places = {
+        name.lower().removesuffix("prefix"): f"s3://{bucket}/{Stack(GIVEN)._ref(name)}"
+        for name in ("InboundPrefix", "ProcessedPrefix", "OutPrefix")
+    }
+    with recorded(monkeypatch) as found:
+        findings = list(examine(places, database))
+    assert {f.state for f in findings} == {State.OK, State.WARN}, findings
+    allowed = grants({**GIVEN, "Bucket": bucket})
+    refused = {need for need in found if not any(allows(g, need) for g in allowed)}
+    assert {action for action, _, _ in refused} == {"s3:GetBucketVersioning"}
+
+
 def test_nothing_may_be_deleted_without_its_etag() -> None:
     deletes = [grant for grant in grants() if grant[1].startswith("s3:Delete")]
     [delete] = deletes
@@ -409,13 +454,37 @@ def test_nothing_may_be_deleted_without_its_etag() -> None:
 
 
 def test_no_statement_is_for_everything() -> None:
-    for role in ("TaskRole", "ExecutionRole", "StartRole"):
+    for role in ("TaskRole", "ExecutionRole", "StartRole", "ReleaseRole"):
         for policy in Stack(EVERYTHING).properties(role)["Policies"]:
             for statement in policy["PolicyDocument"]["Statement"]:
                 actions = statement["Action"]
                 assert "*" not in json.dumps(actions)
                 if actions != "ecr:GetAuthorizationToken":
                     assert statement["Resource"] != "*"
+
+
+def test_images_are_pushed_by_the_release_workflow_alone() -> None:
+    role = Stack(EVERYTHING).properties("ReleaseRole")
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    [job] = yaml.safe_load(RELEASE.read_text())["jobs"].values()
+    said = trust["Condition"]["StringEquals"]
+    issuer = "token.actions.githubusercontent.com"
+    assert said == {
+        f"{issuer}:aud": "sts.amazonaws.com",
+        f"{issuer}:sub": f"repo:example/recon-engine:environment:{job['environment']}",
+    }
+    [policy] = role["Policies"]
+    _, push = policy["PolicyDocument"]["Statement"]
+    assert push["Resource"].endswith(":repository/recon-claims-Repository")
+    assert job["permissions"]["id-token"] == "write"
+
+
+def test_the_release_is_pushed_to_where_the_stack_looks_for_it() -> None:
+    text = RELEASE.read_text()
+    name = Stack(GIVEN).template["Parameters"]["RepositoryName"]["Default"]
+    assert f"/{name}\n" in text
+    assert 'version="${GITHUB_REF_NAME#v}"' in text
+    assert '--tag "$REPOSITORY:$version"' in text
 
 
 def test_the_execution_role_sees_no_data() -> None:

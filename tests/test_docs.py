@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import boto3
+import psycopg
 import pytest
+from botocore import xform_name
+from botocore.validate import ParamValidator
 
 from recon_engine.gates import METRICS
 from recon_engine.migrations import schemas
@@ -29,12 +35,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+DOCS = ROOT / "docs"
 PAGES = (
     README,
-    ROOT / "docs" / "gates.md",
-    ROOT / "docs" / "configuration.md",
-    ROOT / "docs" / "masks.md",
-    ROOT / "docs" / "breaks.md",
+    DOCS / "gates.md",
+    DOCS / "configuration.md",
+    DOCS / "masks.md",
+    DOCS / "breaks.md",
 )
 CONSOLE = re.compile(
     r"```console\n\$ (?P<command>[^\n]+)\n(?P<output>.*?)```", re.DOTALL
@@ -123,6 +130,75 @@ def test_the_file_of_the_docs_is_taken_and_is_what_its_schema_says(
     [text] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "recon.toml").write_text(text)
     assert load(tmp_path / "recon.toml", "claims")["keys"] == ("CLM_ID", "SEGMENT")
+
+
+def shell(page: Path) -> list[str]:
+    """The commands of a page that show no output, each on one line."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.partition("  #")[0] for line in lines if line]
+
+
+OURS = [
+    (page.name, line)
+    for page in (README, *DOCS.glob("*.md"))
+    for line in shell(page)
+    if re.match("([A-Z_]+=\\S+ )*recon ", line)
+]
+
+
+@pytest.mark.parametrize(("page", "line"), OURS)
+def test_the_commands_that_show_no_output_run(
+    page: str, line: str, database: str, folder: Path
+) -> None:
+    command = re.sub("^RECON_DATABASE_SECRET=\\S+ ", "", line)
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=folder,
+        env=os.environ
+        | {"PATH": f"{folder}:{os.environ['PATH']}", "RECON_DATABASE_URL": database},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, f"{page}: {ended.stderr}"
+
+
+@pytest.mark.parametrize("page", [README, *DOCS.glob("*.md")], ids=lambda p: p.name)
+def test_the_sql_of_a_page_runs(page: Path, database: str) -> None:
+    with psycopg.connect(database) as connection:
+        for block in re.findall(r"```sql\n(.*?)```", page.read_text(), re.DOTALL):
+            connection.execute(block)
+
+
+# What the command line of AWS adds to the interfaces.
+ADDED = ("cloudformation deploy", "ecr get-login-password", "logs tail", "s3 cp")
+OF_AWS = [
+    command
+    for page in (README, *DOCS.glob("*.md"))
+    for line in shell(page)
+    for command in re.findall(r"\baws [^|]+", line)
+    if not command.startswith(tuple(f"aws {name}" for name in ADDED))
+]
+
+
+@pytest.mark.parametrize("command", OF_AWS)
+def test_a_command_of_aws_is_one_that_its_model_knows(command: str) -> None:
+    _, service, operation, *arguments = shlex.split(command)
+    client = boto3.client("s3" if service == "s3api" else service)
+    model = client.meta.service_model
+    client.close()
+    [name] = [n for n in model.operation_names if xform_name(n, "-") == operation]
+    members = {
+        xform_name(member, "-"): shape
+        for member, shape in model.operation_model(name).input_shape.members.items()
+    }
+    for option, value in itertools.pairwise([*arguments, ""]):
+        if option.startswith("--") and option != "--query":
+            shape = members[option.removeprefix("--")]
+            if value.startswith("{"):
+                report = ParamValidator().validate(json.loads(value), shape)
+                assert not report.has_errors(), report.generate_report()
 
 
 def settings_of(model: type[BaseModel]) -> str:

@@ -15,6 +15,7 @@ from test_suppressions import known
 
 from recon_engine import pipeline
 from recon_engine.config import Options
+from recon_engine.journal import Journal
 from recon_engine.migrations import schemas
 
 
@@ -101,12 +102,41 @@ def test_a_run_that_failed_its_gates_keeps_that_through_a_recovery(
         patch.setattr(pipeline, "_archive", crash)
         with pytest.raises(SystemExit):
             site.run(options=judged("missing<=0"))
-    site.run(options=judged("missing<=0"))
-    log = site.rows("SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts")
-    assert [(row["status"], row["exit_code"]) for row in log] == [
-        ("SUCCEEDED", 1),
-        ("NO_FILES", 0),
-    ]
+    again = site.run(options=judged("missing<=0"))
+    assert (again.record.status, again.record.exit_code) == ("NO_FILES", 1)
+    first, second = site.rows("SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts")
+    assert (first["status"], first["exit_code"]) == ("SUCCEEDED", 1)
+    assert (second["status"], second["exit_code"]) == ("NO_FILES", 1)
+    assert second["error_code"] is None
+    assert f"finished run {first['run_id']}" in second["error_message"]
+    # It has been told now: an empty inbound is no failure of its own.
+    assert site.run(options=judged("missing<=0")).record.exit_code == 0
+
+
+def test_a_pair_that_failed_its_gates_fails_again(site: FolderSite) -> None:
+    gated = judged("missing<=0")
+    assert site.run(options=gated).record.exit_code == 1
+    site.deliver()
+    again = site.run(options=gated)
+    assert (again.record.status, again.record.exit_code) == ("ALREADY_DONE", 1)
+    [log] = site.rows(
+        "SELECT * FROM metrics.pipeline_run_log WHERE status = 'ALREADY_DONE'"
+    )
+    assert (log["exit_code"], log["error_code"]) == (1, None)
+
+
+def test_who_loses_a_race_answers_for_the_result_of_the_winner(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = judged("missing<=0")
+    assert site.run(options=gated).record.exit_code == 1
+    site.deliver()
+    with monkeypatch.context() as patch:
+        # As if the other worker had published after this one had looked.
+        patch.setattr(Journal, "results_of", lambda *_: [])
+        late = site.run(options=gated)
+    assert (late.record.status, late.record.exit_code) == ("ALREADY_DONE", 1)
+    assert len(site.rows("SELECT * FROM metrics.recon_summary")) == 1
 
 
 def test_other_gates_are_another_run(site: FolderSite) -> None:

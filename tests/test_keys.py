@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,6 +16,7 @@ from recon_engine import keys
 from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import ConfigError
 from recon_engine.keys import proposed
+from recon_engine.memory import BASE_BYTES
 
 
 if TYPE_CHECKING:
@@ -80,6 +83,48 @@ def test_what_repeats_behind_the_sample_is_no_key(
     old = table(A="1231", B="xyzw")
     assert [each.columns for each in proposed(old, old)] == [("B",)]
 
+
+def test_share_by_share_the_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        (f"{at}", f"{at // 2}", f"{at % 2}", f"{at % 7}" * (at % 3))
+        for at in range(500)
+    ]
+    old = pl.DataFrame(rows, schema=list("ABCD"), orient="row")
+    new = old.tail(400).with_columns(A=pl.col("A") + "x")
+    at_once = [
+        proposed(old, new),
+        proposed(old, new, Options(keys=NO_KEY, ignore=("A", "B"))),
+    ]
+    monkeypatch.setattr(keys, "_shares", lambda *_: 7)
+    assert proposed(old, new) == at_once[0]
+    assert proposed(old, new, Options(keys=NO_KEY, ignore=("A", "B"))) == at_once[1]
+    assert not any(each.is_key for each in at_once[1])
+
+
+def test_files_larger_than_the_budget_stay_within_it(tmp_path: Path) -> None:
+    """In a process of its own, whose peak is its own: at most a quarter over."""
+    lines = "".join(f"{at // 2:012},{at % 2},{at % 1000}\n" for at in range(600_000))
+    (tmp_path / "a.csv").write_text("ID,SEGMENT,X\n" + lines)
+    budget = BASE_BYTES + (32 << 20)
+    command = [sys.executable, "-c", WITHIN, str(tmp_path / "a.csv"), str(budget)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found, peak, shares = json.loads(done.stdout)
+    assert found == ["ID", "SEGMENT"]
+    assert shares > 1
+    assert peak <= 1.25 * budget
+
+
+WITHIN = """
+import json, sys
+from recon_engine import keys
+from recon_engine.memory import Budget, peak_rss_bytes
+shares = []
+counted = keys._shares
+keys._shares = lambda *given: shares.append(counted(*given)) or shares[0]
+_, path, budget = sys.argv
+found = keys.proposed(path, path, budget=Budget(int(budget)))
+print(json.dumps([found[0].columns, peak_rss_bytes(), shares[0]]))
+"""
 
 CELLS = st.sampled_from(["", "a", "b", "c"])
 ROWS = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=8)

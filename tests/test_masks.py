@@ -314,3 +314,31 @@ def test_the_order_of_rows_tells_nothing_of_masked_values() -> None:
     ):
         assert tokens == sorted(tokens)
         assert len(set(tokens)) == 20
+
+
+def test_the_order_of_segments_tells_nothing_of_masked_values() -> None:
+    """Four values that are alike in all but their text."""
+    values = ["a", "b", "c", "d"]
+    rows = [(f"{at}", values[at % 4] if at < 400 else f"v{at}") for at in range(4_000)]
+    old = pl.DataFrame(rows, schema=["ID", "STATE"], orient="row")
+    d = recon_engine.diff(old, old.tail(3_600), keys="ID", masks={"STATE": "hmac"})
+    plain = recon_engine.diff(old, old.tail(3_600), keys="ID")
+    assert [segment.value for segment in plain.segments] == values
+    tokens = [segment.value for segment in d.segments]
+    assert tokens == sorted(tokens)
+    assert len(set(tokens)) == 4
+
+
+def test_the_order_of_changes_and_of_repeats_tells_nothing_of_masked_values() -> None:
+    """All are alike in number, so that nothing but their text can have a say."""
+    keys = [f"{at // 2:09}" for at in range(16)]
+    old = pl.DataFrame({"ID": keys, "V": [f"{at // 2}" for at in range(16)]})
+    new = old.with_columns(V=pl.col("V") + "x")
+    d = recon_engine.diff(old, new, keys="ID", masks={"*": "hmac"})
+    [found] = d.patterns
+    for tokens in (
+        [pattern.old for pattern in found.top],
+        [row["ID"] for row in d.duplicates("old")["key"]],
+    ):
+        assert tokens == sorted(tokens)
+        assert len(set(tokens)) == 8

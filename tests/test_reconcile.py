@@ -304,6 +304,22 @@ def test_frames_reconcile_like_files(old: str, new: str) -> None:
     assert rx.diff(*frames, keys="id").agrees == (old == new)
 
 
+@pytest.mark.parametrize("rows", [0, 2])
+@pytest.mark.parametrize("name", ["^x$", "^.*$", "*", "^id$"])
+def test_a_column_of_a_frame_may_have_the_name_of_a_pattern(
+    name: str, rows: int
+) -> None:
+    import polars as pl
+
+    text = [str(n) for n in range(rows)]
+    old = pl.DataFrame(
+        {"id": text, name: text}, schema=dict.fromkeys(("id", name), pl.String)
+    )
+    new = old.with_columns(pl.lit("z").alias(name)) if rows else old
+    d = rx.diff(old, new, keys="id")
+    assert [(c.name, c.mismatched) for c in d.by_column] == [(name, rows)]
+
+
 DIFFERENT = [
     ("00123", "123"),
     ("1.0", "1"),

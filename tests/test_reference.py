@@ -5,19 +5,23 @@ from __future__ import annotations
 import inspect
 import os
 import re
+from enum import EnumType
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from recon_cli.app import app
+from typer.main import get_command
 
 from recon_engine import errors
 from recon_engine.errors import ReconError
 from recon_engine.status import STATUSES, RunStatus
 
 
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
-OPERATION = re.compile("RECON_(?:DATABASE|AWS|SSE|METRICS|EXPECTED|S3)_[A-Z_]+")
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+VARIABLE = re.compile("RECON_[A-Z0-9]+(?:_[A-Z0-9]+)*")
+BY_HAND = re.compile(r"\[(env var|default): (.+?)\](?=  |$)")
 DOCS = Path(__file__).parents[1] / "docs"
 COLUMNS = """
 SELECT c.relname, obj_description(c.oid, 'pg_class'), a.attname,
@@ -92,6 +96,47 @@ def test_the_reference_of_errors_is_that_of_the_code() -> None:
     held("errors.md", "\n".join(lines) + "\n")
 
 
+def option(param: Any) -> str:
+    """A line of a command's table."""
+    about = re.sub(r"\s*\[[^]]+: .+\]$", "", param.help or "").replace("|", "\\|")
+    said = dict(BY_HAND.findall(param.help or ""))
+    variable = param.envvar or said.get("env var", "")
+    if param.required:
+        default = "required"
+    elif param.default in (None, False, ()) or callable(param.default):
+        default = said.get("default", "")
+    else:
+        default = f"`{param.default}`"
+    kind: Any = type(param.default)
+    choices = kind if isinstance(kind, EnumType) else ()
+    takes = param.metavar or "\\|".join(choices)
+    argument = param.param_type_name == "argument"
+    names = [] if argument else [f"`{name}`" for name in sorted(param.opts, key=len)]
+    name = ", ".join(names) + f" `{takes}`" * bool(takes)
+    variable = re.sub("^[A-Z_0-9]+", lambda found: f"`{found[0]}`", variable)
+    return f"| {name.strip()} | {variable} | {default} | {about} |"
+
+
+def test_the_reference_of_commands_is_that_of_the_code() -> None:
+    group: Any = get_command(app)
+    lines = [
+        "# Commands",
+        "",
+        "Every command with its options, as `recon COMMAND --help` tells them. A flag",
+        "goes before its variable, and that before [recon.toml](configuration.md).",
+        "[errors.md](errors.md) has the exit codes.",
+    ]
+    for name, command in sorted(group.commands.items()):
+        lines += ["", f"## recon {name}", "", command.help or "", ""]
+        shown = [param for param in command.params if param.name != "help"]
+        if shown:
+            lines += ["| option | variable | default | |", "|---|---|---|---|"]
+            lines += [option(param) for param in shown]
+        else:
+            lines.append("It has no options.")
+    held("commands.md", "\n".join(lines) + "\n")
+
+
 @pytest.mark.parametrize("status", RunStatus)
 def test_the_runbook_has_a_section_for_every_status(status: RunStatus) -> None:
     text = (DOCS / "runbook.md").read_text()
@@ -108,26 +153,33 @@ def test_the_runbook_has_no_section_for_what_is_no_status() -> None:
     assert sections == set(RunStatus)
 
 
-def test_every_document_that_is_linked_is_there() -> None:
+def headings(path: Path) -> set[str]:
+    """What may be linked to in a document, as GitHub spells it."""
+    found = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in found}
+
+
+def test_every_document_and_section_that_is_linked_is_there() -> None:
     for path in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
-        for target in re.findall(
-            r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", path.read_text()
-        ):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+        for target, section in LINK.findall(path.read_text()):
+            linked = path.parent / target if target else path
+            assert linked.exists(), f"{path.name} links to {target}"
+            if section:
+                assert section in headings(linked), f"{path.name}: {target}#{section}"
 
 
-def test_every_variable_of_the_operation_is_documented() -> None:
+def test_every_variable_is_documented() -> None:
     root = DOCS.parent
-    source = "".join(
-        path.read_text()
+    named = {
+        name
         for folder in ("recon_engine", "cli/recon_cli")
         for path in (root / folder).glob("*.py")
+        for name in VARIABLE.findall(path.read_text())
+    }
+    told = "".join(
+        path.read_text() for path in (*DOCS.glob("*.md"), root / "README.md")
     )
-    named = set(
-        re.findall(r"RECON_(?:DATABASE|AWS|SSE|METRICS|EXPECTED|S3)_[A-Z_]+", source)
-    )
-    told = (DOCS / "operations.md").read_text()
-    assert {name for name in named if name not in told} == set()
+    assert {name for name in named if f"`{name}" not in told} == set()
 
 
 def test_every_command_that_the_documents_name_is_there() -> None:

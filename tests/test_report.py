@@ -5,21 +5,34 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date
+from html import unescape
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pages
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recon_engine import artifacts, diff, report
+from recon_engine.chart import SEVERAL, Point, chart
 from recon_engine.evidence import LONE_ROWS, excerpt, within
-from recon_engine.model import GateResult
+from recon_engine.model import (
+    GateResult,
+    Suppressed,
+    Suppressible,
+    Suppression,
+    SuppressionState,
+)
 from recon_engine.repeat import command
 
 
@@ -248,6 +261,79 @@ def test_differences_within_all_gates_pass(claims: Reconciliation) -> None:
     assert "✓ PASS" in report.page(replace(claims, gates=gates))
 
 
+def words(text: str) -> str:
+    """What a page says, without its markup, styles and scripts."""
+    bare = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
+    return " ".join(unescape(bare).split())
+
+
+def test_in_a_few_sentences_it_says_what_why_and_how_much() -> None:
+    old = table(ID=["1", "2", "3", "4"], PAID=["1.00", "2.00", "3.00", "4"])
+    new = table(ID=["1", "2", "3", "5"], PAID=["1", "2", "9.00", "5"])
+    said = words(report.page(diff(old, new, keys="ID")))
+    for sentence in (
+        "✗ DIFFER 3 of 3 matched rows differ (100.00%); 1 missing from NEW; 1 only in",
+        "66% of the 3 differing cells are the same value written another way.",
+        "1 cell carries another value.",
+        "Largest cause: PAID , number format (66% of its differences).",
+        "Missing 1 in old only Extra 1 in new only",
+        "Rows that differ 3 3 cells in 1 column",
+    ):
+        assert sentence in said
+
+
+def test_a_notebook_shows_the_same_in_short(claims: Reconciliation) -> None:
+    said = words(claims._repr_html_())
+    assert said.startswith("✗ DIFFER")
+    assert claims.accounting() in said
+    assert claims.rewriting() in said
+    amounts = next(c for c in claims.by_column if c.name == "CLM_PMT_AMT")
+    assert f"CLM_PMT_AMT {amounts.mismatched:,}" in said
+
+
+def test_what_is_suppressed_is_told(claims: Reconciliation) -> None:
+    known = Suppression(
+        what=Suppressible.MISSING,
+        reason="purged",
+        owner="claims",
+        until=date(2099, 1, 1),
+    )
+    found = (Suppressed(known, claims.counts.missing, SuppressionState.ACTIVE),)
+    said = words(report.page(replace(claims, suppressed=found)))
+    assert "known until 2099-01-01: purged (claims)" in said
+
+
+NUMBERS = st.lists(st.integers(0, 10**9), min_size=1, max_size=120)
+
+
+@given(NUMBERS)
+def test_a_chart_draws_every_number_within_it(numbers: list[int]) -> None:
+    drawn = chart("n", [Point(n, str(at)) for at, n in enumerate(numbers)], str)
+    assert [dot.text for dot in drawn.dots] == [
+        f"{a}: {n}" for a, n in enumerate(numbers)
+    ]
+    assert all(
+        drawn.left <= dot.x <= drawn.right and 0 < dot.y < drawn.height
+        for dot in drawn.dots
+    )
+    lowest, highest = numbers.index(min(numbers)), numbers.index(max(numbers))
+    assert drawn.dots[lowest].y >= drawn.dots[highest].y
+    if len(numbers) >= SEVERAL:
+        assert drawn.median is not None
+        assert drawn.median.text == f"median {statistics.median_high(numbers)}"
+        assert drawn.median.y in {dot.y for dot in drawn.dots}
+
+
+def test_the_trend_ends_with_this_run(claims: Reconciliation) -> None:
+    past = pages.facts().past
+    said = words(report.page(claims, replace(report.UNKNOWN, past=past)))
+    earlier = [run.result.mismatched_rows for run in past if run.result]
+    here = claims.counts.mismatched_rows
+    assert f"median {statistics.median_high([*earlier, here]):,}" in said
+    assert f"last {len(earlier) + 1} results" in said
+    assert f"this run: {here:,}" in said
+
+
 def test_files_that_agree_are_a_short_page() -> None:
     text = report.page(pair(["a"], ["a"]))
     assert "✓ AGREE" in text
@@ -313,3 +399,27 @@ def pages_options(name: str) -> Options:
         delimiter=";",
         detail_limit=10,
     )
+
+
+def test_templates_are_compiled_once(tmp_path: Path) -> None:
+    making = (
+        "import polars as pl; from recon_engine import diff, report;"
+        "one = pl.DataFrame({'ID': ['1']});"
+        "print(report.page(diff(one, one, keys='ID')))"
+    )
+
+    def made() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", making],
+            env=os.environ
+            | {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    first = made()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("__jinja2_*")}
+    assert len(kept) == 3
+    assert made() == first
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept

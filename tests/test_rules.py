@@ -73,6 +73,27 @@ def test_a_tolerance_is_exact_and_inclusive(
     assert same(rule, old, new) == same(rule, new, old)
 
 
+@pytest.mark.parametrize(
+    ("rule", "old", "new", "expected"),
+    [
+        ("decimal(abs=1)", "1" * 5000 + "1", "1" * 5000 + "2", True),
+        ("decimal(abs=1)", "1" * 5000 + "1", "1" * 5000 + "3", False),
+        ("decimal(abs=1)", "-0." + "1" * 5000, "-1." + "1" * 5000, True),
+        ("decimal(abs=1)", "-0." + "1" * 5000, "-1." + "1" * 4999 + "2", False),
+        ("decimal(rel=0.5)", "1" + "0" * 5000, "2" + "0" * 5000, True),
+        ("decimal(rel=0.5)", "1" + "0" * 5000, "2" + "0" * 4999 + "1", False),
+        ("decimal(rel=1e-5000)", "1", "1.1", False),
+        ("decimal(rel=1e40)", "1", "3", True),
+        ("decimal(abs=1e50)", "1", "3", True),
+        ("decimal(abs=1e5000)", "1", "3", True),
+    ],
+)
+def test_numbers_and_tolerances_may_have_any_number_of_digits(
+    rule: str, old: str, new: str, *, expected: bool
+) -> None:
+    assert same(rule, old, new) is expected
+
+
 def written(number: Fraction) -> str:
     """All digits of a fraction whose denominator divides a power of ten."""
     places = next(n for n in range(100) if 10**n % number.denominator == 0)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from recon_cli.terminal import print_table
+from rich.console import Console
 from screen import environment, on_terminal
 
 from recon_engine.demo import KEYS, write_pair
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -75,6 +79,63 @@ def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:
     ]
     note = next(line for line in lines if line.startswith("CLM_NOTE"))
     assert note.endswith("routine → routine·")
+
+
+def test_what_would_explain_them_is_broken_where_it_can_be(folder: Path) -> None:
+    lines = plain(on_terminal(*CLAIMS, columns=80, cwd=folder))
+    at = lines.index("help: CLM_THRU_DT: 617 differ, 100% date format;")
+    rule = "--rule 'CLM_THRU_DT=date(%Y%m%d|%Y-%m-%d)'"
+    assert lines[at + 1] == f"      {rule} removes 617"
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.fixture
+def shown() -> Callable[..., list[str]]:
+    def shown(width: int, *given: Any) -> list[str]:
+        stream = io.StringIO()
+        print_table(Console(file=stream, width=width, highlight=False), *given)
+        return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+    return shown
+
+
+NAMES = ("began", "old", "rate", "run")
+ROWS = (("2026-11-23", "20,000", "11.03%", "a"), ("2026-11-24", "9", "", "[b]"))
+
+
+def test_a_table_that_fits_has_its_numbers_below_each_other(
+    shown: Callable[..., list[str]],
+) -> None:
+    assert shown(40, NAMES, ROWS, ("old",)) == [
+        "began          old    rate  run",
+        "2026-11-23  20,000  11.03%  a",
+        "2026-11-24       9          [b]",
+    ]
+    assert shown(40, NAMES, ()) == ["began  old  rate  run"]
+
+
+def test_a_narrow_terminal_does_without_what_is_spare(
+    shown: Callable[..., list[str]],
+) -> None:
+    assert shown(30, NAMES, ROWS, ("old", "rate")) == [
+        "began         rate  run",
+        "2026-11-23  11.03%  a",
+        "2026-11-24          [b]",
+    ]
+
+
+def test_what_fits_no_terminal_is_a_list_for_each_row(
+    shown: Callable[..., list[str]],
+) -> None:
+    assert shown(18, NAMES, ROWS, ("old",)) == [
+        "began  2026-11-23",
+        "rate   11.03%",
+        "run    a",
+        "",
+        "began  2026-11-24",
+        "rate",
+        "run    [b]",
+    ]
 
 
 def test_colour_is_for_terminals_that_want_it(folder: Path) -> None:

@@ -29,7 +29,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from recon_engine import localpg, migrations
+from recon_engine import localpg, migrations, pg_server
+from recon_engine.pg_programs import Account
 
 
 if TYPE_CHECKING:
@@ -108,10 +109,10 @@ def _server(home: Path) -> Iterator[tuple[str, int]]:
         "hba_file": str(home / "hba"),
     }
     with (
-        patch.dict(localpg.SETTINGS, settings),
+        patch.dict(pg_server.SETTINGS, settings),
         patch.dict(os.environ, {"RECON_PG_BIN": str(programs())}),
     ):
-        account = localpg._Account.allowed()
+        account = Account.allowed()
         account.own(home / "server.key")
         with localpg.server(durable=False) as conninfo:
             yield conninfo, port
@@ -198,7 +199,7 @@ def pgbouncer(server: TlsPostgres, mode: str) -> Iterator[str]:
             f"auth_type = any\npool_mode = {mode}\nmax_client_conn = 50\n"
         )
         home.chmod(0o755)
-        account = localpg._Account.allowed()
+        account = Account.allowed()
         pooler = subprocess.Popen(
             [program, "-q", settings],
             user=account.user,

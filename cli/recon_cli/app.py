@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,7 +112,6 @@ def diff(
     with session.reporting(form):
         from recon_cli import render
         from recon_engine.api import compare
-        from recon_engine.report import Facts
 
         sources.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
@@ -136,7 +136,7 @@ def diff(
                 )
             )
         render.show(result, form, render.next_step(result, writers))
-        render.write_all(result, writers, lambda: Facts(options=settings, timed=True))
+        render.write_all(result, writers, lambda: _asked(settings))
         raise typer.Exit(0 if result.passes or exit_zero else 1)
 
 
@@ -151,6 +151,7 @@ def keys(
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
     encoding: o.Encoding = "utf-8",
+    memory_budget: o.MemoryBudget = None,
     form: o.OutputFormat = Format.TABLE,
     config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
     dataset: o.DatasetOfConfig = None,  # noqa: ARG001
@@ -170,10 +171,16 @@ def keys(
             delimiter=delimiter.replace("\\t", "\t"),
             encodings=parse_encodings(encoding),
         )
+        budget = _budget(memory_budget)
         with session.watching(logged=False) as progress:
             found = on_worker(
                 lambda stop: proposed(
-                    old, new, settings, stop.watching(progress), most_columns=most
+                    old,
+                    new,
+                    settings,
+                    stop.watching(progress),
+                    most_columns=most,
+                    budget=budget,
                 )
             )
         render.proposals(found, form)
@@ -266,7 +273,7 @@ def run(
         )  # fmt: skip
         base = nullcontext("") if dry_run else session.database()
         work = pipeline.dry_run if dry_run else pipeline.run
-        with base as conninfo, session.watching() as progress:
+        with base as conninfo:
             asked = RunConfig(
                 dataset=dataset,
                 inbound=inbound_s3,
@@ -283,13 +290,14 @@ def run(
                 break_limit=break_limit,
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
-            outcome = on_worker(lambda stop: work(asked, progress, stop))
+            with session.watching() as progress:
+                outcome = on_worker(lambda stop: work(asked, progress, stop))
             if not dry_run:
                 meter.ended(outcome, asked)
-        if dry_run and outcome.result is not None:
-            render.show(outcome.result, form)
-            raise typer.Exit(_fails(outcome.result, fail_on_diff=fail_on_diff))
-        _conclude(outcome, form, writers, settings, fail_on_diff=fail_on_diff)
+            if dry_run and outcome.result is not None:
+                render.show(outcome.result, form)
+                raise typer.Exit(_fails(outcome.result, fail_on_diff=fail_on_diff))
+            _conclude(outcome, form, writers, asked, fail_on_diff=fail_on_diff)
 
 
 @app.command()
@@ -549,7 +557,7 @@ def _conclude(
     outcome: Outcome,
     form: Format,
     writers: list[tuple[Path, str]],
-    settings: Options,
+    asked: RunConfig,
     *,
     fail_on_diff: bool,
 ) -> None:
@@ -562,7 +570,7 @@ def _conclude(
         session.fail(outcome.error, form, code, facts)
     render.outcome(outcome, form)
     if outcome.result is not None:
-        render.write_all(outcome.result, writers, lambda: _facts(outcome, settings))
+        render.write_all(outcome.result, writers, lambda: _facts(outcome, asked))
     raise typer.Exit(
         outcome.record.exit_code or _fails(outcome.result, fail_on_diff=fail_on_diff)
     )
@@ -575,19 +583,22 @@ def _fails(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
     return bool(result.failures) or (fail_on_diff and result.unsettled)
 
 
-def _facts(outcome: Outcome, settings: Options) -> Facts:
-    from recon_engine.breaks import headline
-    from recon_engine.report import Breaks, Facts
+def _asked(settings: Options) -> Facts:
+    from recon_engine.report import Facts
 
-    record, became = outcome.record, outcome.breaks
-    return Facts(
-        dataset=record.dataset,
-        run_id=record.run_id,
-        started=record.started,
-        options=settings,
-        breaks=Breaks(headline(became)) if became else None,
-        timed=True,
-    )
+    return Facts(options=settings, timed=True)
+
+
+def _facts(outcome: Outcome, asked: RunConfig) -> Facts:
+    from recon_engine import history
+    from recon_engine.postgres import connect
+
+    record = outcome.record
+    with connect(asked.database) as connection:
+        told = history.facts(
+            connection, record.run_id, asked.dataset, record.started, asked.options
+        )
+    return replace(told, timed=True)
 
 
 def run_as_in_the_original() -> None:

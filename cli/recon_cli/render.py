@@ -18,7 +18,6 @@ import typer
 from recon_cli.options import Format
 from recon_cli.session import console
 from recon_engine.errors import ConfigError
-from recon_engine.model import Tracking
 
 
 if TYPE_CHECKING:
@@ -242,15 +241,28 @@ def history(runs: Sequence[PastRun], form: Format) -> None:
         )
         seconds = None if run.seconds is None else round(run.seconds, 1)
         differ = (found.mismatched_rows, trend.rate(found)) if found else (None, None)
-        began = f"{run.started:%Y-%m-%d %H:%M:%S}"
-        table.append(
-            (began, trend.word(run), *counts, *differ, seconds, str(run.run_id))
+        became = run.breaks
+        breaks = (
+            (became.open, became.new + became.reopened, became.resolved)
+            if became
+            else (None,) * 3
         )
-    rows(HISTORY, table, form)
+        began = f"{run.started:%Y-%m-%d %H:%M}"
+        ended = (*counts, *differ, *breaks, seconds, str(run.run_id))
+        table.append((began, trend.word(run), *ended))
+    rows(HISTORY, table, form, SPARE)
 
 
-def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> None:
-    """A table on stdout: for a terminal, as JSON objects, or as Markdown."""
+def rows(
+    names: Sequence[str],
+    table: Sequence[Sequence[Any]],
+    form: Format,
+    spare: Sequence[str] = (),
+) -> None:
+    """A table on stdout: for a terminal, as JSON objects, or as Markdown.
+
+    `spare`: columns that a narrow terminal can do without, in this order.
+    """
     if form is Format.JSON:
         objects = [dict(zip(names, row, strict=True)) for row in table]
         typer.echo(json.dumps(objects, ensure_ascii=False, indent=2, default=str))
@@ -258,7 +270,10 @@ def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> 
         for line in (names, ["---"] * len(names), *table):
             typer.echo("| " + " | ".join(_cell(value) for value in line) + " |")
     elif console().is_terminal:
-        _table(names, table)
+        from recon_cli.terminal import print_table
+
+        shown = [[_text(value) for value in row] for row in table]
+        print_table(console(), names, shown, spare)
     else:
         lines = [names, *([_text(value) for value in row] for row in table)]
         csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
@@ -266,25 +281,13 @@ def rows(names: Sequence[str], table: Sequence[Sequence[Any]], form: Format) -> 
 
 def breaks(found: Listing, form: Format) -> None:
     """Breaks on stdout; on stderr what they are."""
+    from recon_engine.breaks import UNCHANGED
+
     rows(found.names, found.rows, form)
     shown = f"{len(found.rows):,} of {found.total:,} breaks, as of {found.as_of}"
-    if found.tracking is not Tracking.TRACKED:
-        shown += "; the last run did not change them: " + found.tracking
+    if found.tracking in UNCHANGED:
+        shown += f"; the last run did not change them: {UNCHANGED[found.tracking]}"
     typer.echo(shown, err=True)
-
-
-def _table(names: Sequence[str], table: Sequence[Sequence[Any]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from recon_cli.terminal import visible
-
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in names:
-        shown.add_column(Text(visible(name)), overflow="fold")
-    for row in table:
-        shown.add_row(*(Text(visible(_text(value))) for value in row))
-    console().print(shown)
 
 
 def _text(value: object) -> str:
@@ -345,8 +348,23 @@ HISTORY: Final = (
     "extra",
     "differ",
     "rate",
+    "open",
+    "appeared",
+    "resolved",
     "seconds",
     "run",
+)
+SPARE: Final = (
+    "matched",
+    "old",
+    "new",
+    "appeared",
+    "resolved",
+    "seconds",
+    "extra",
+    "missing",
+    "differ",
+    "open",
 )
 TABLES: Final = (
     "pipeline_run_log",

@@ -8,6 +8,7 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING, Self
 
 from rich.cells import cell_len
+from rich.console import Group
 from rich.progress import (
     BarColumn,
     Progress,
@@ -26,7 +27,7 @@ from recon_engine.reconciliation import advice, percent
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -44,6 +45,9 @@ ENDS = re.compile("^ +| +$")
 HEADS = ("column", "cells", "%", "what changed", "example old → new")
 KINDS_WIDTH = 26
 NARROW = 12
+BREAKS = re.compile(" (?=· |--)")
+MARGIN = " " * 6
+NUMBER = re.compile(r"-?[\d.,]+%?|")
 ARROW = " → "
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
 
@@ -63,7 +67,8 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
     if causes:
         console.print()
     for cause in causes:
-        console.print(cause, soft_wrap=True)
+        folded = _folded(cause, console.width) if console.is_terminal else cause
+        console.print(folded, soft_wrap=True)
     console.print()
     cost = Text(_cost(result), style=QUIET)
     console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
@@ -141,9 +146,24 @@ def _columns(result: Reconciliation, width: int) -> RenderableType:
     for *cells, example in lines:
         shown = [Text(_example(example, widths[4]))] if widths[4] else []
         table.add_row(*cells, *shown)
-    if len(differing) > SHOWN:
-        table.add_row(Text(f"… and {len(differing) - SHOWN} more", style=QUIET))
-    return table
+    more = len(differing) - SHOWN
+    return (
+        Group(table, Text(f"… and {more:,} more", style=QUIET)) if more > 0 else table
+    )
+
+
+def _folded(line: Text, width: int) -> Text:
+    """On several lines, broken before a flag or a sum, if it is too wide for one."""
+    folded, used = Text(), 0
+    for part in line.divide([found.start() for found in BREAKS.finditer(line.plain)]):
+        if used and used + part.cell_len > width:
+            folded.append("\n" + MARGIN)
+            used = len(MARGIN)
+            folded.append_text(part[len(part) - len(part.plain.lstrip(" ·")) :])
+        else:
+            folded.append_text(part)
+        used += part.cell_len
+    return folded
 
 
 def _hints(result: Reconciliation) -> Iterator[Text]:
@@ -152,6 +172,8 @@ def _hints(result: Reconciliation) -> Iterator[Text]:
     if len(result.hints) > HINTS:
         more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)
+    if result.remainder():
+        yield Text(f"left: {result.remainder()}")
 
 
 def _totals(result: Reconciliation) -> Iterator[Text]:
@@ -243,6 +265,55 @@ def _cost(result: Reconciliation) -> str:
     peak = result.engine.peak_rss_bytes
     rate = f"{size / seconds / 2**20:,.0f} MiB/s"
     return f"{seconds:.2f} s · {rate} · peak {peak / 2**20:,.0f} MiB"
+
+
+def print_table(
+    console: Console,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    spare: Sequence[str] = (),
+) -> None:
+    """A table without the first columns of `spare` if they do not fit.
+
+    If it still does not, each row as a list of its values.
+    """
+    given = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+    columns = {
+        visible(name): [Text(visible(value)) for value in values]
+        for name, values in (given or dict.fromkeys(names, ())).items()
+    }
+    for name in spare:
+        if _wide(columns) > console.width:
+            columns.pop(name)
+    if _wide(columns) > console.width and rows:
+        _print_records(console, columns)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    for name, values in columns.items():
+        numbers = bool(values) and all(NUMBER.fullmatch(each.plain) for each in values)
+        table.add_column(Text(name), justify="right" if numbers else "left")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _wide(columns: Mapping[str, Sequence[Text]]) -> int:
+    """How many cells of the screen a table takes."""
+    widths = (
+        max(cell_len(name), *(each.cell_len for each in values), 0)
+        for name, values in columns.items()
+    )
+    return sum(widths) + 2 * (len(columns) - 1)
+
+
+def _print_records(console: Console, columns: Mapping[str, Sequence[Text]]) -> None:
+    for at, row in enumerate(zip(*columns.values(), strict=True)):
+        if at:
+            console.print()
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        for name, value in zip(columns, row, strict=True):
+            grid.add_row(Text(name, style=STRONG), value)
+        console.print(grid)
 
 
 def print_explanation(console: Console, found: Explanation) -> None:

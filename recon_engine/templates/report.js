@@ -1,6 +1,6 @@
 (() => {
   "use strict";
-  const ROW = 30, SPARE = 8, PRINTED = 60, LONGEST_COMPARED = 160;
+  const ROW = 30, SPARE = 8, SHORT = 14, PRINTED = 60, LONGEST_COMPARED = 160;
   const find = (id) => document.getElementById(id);
   const data = JSON.parse(find("data").textContent);
   const count = new Intl.NumberFormat("en-US");
@@ -126,6 +126,7 @@
       return order.filter((cell) => fits[cells.combination[cell]]
         && (!q || lowerCells[cell].includes(q) || lowerKeys[cells.row[cell]].includes(q)));
     },
+    row: (cell) => cells.row[cell],
     key: (cell) => keyOf(cells.row[cell]),
     paint: (cell) => [
       element("span", { class: "mono" }, ...plain(readable(keyOf(cells.row[cell])))),
@@ -142,6 +143,10 @@
       });
       return [["Column", "Old", "New", "Kind"], lines];
     },
+    rest(cell) {
+      const others = data.compared - data.cellsOf[cells.row[cell]];
+      return others ? `the other ${count.format(others)} columns agree` : "no column agrees";
+    },
     csvHead: [...data.keys, "column", "old", "new", "kind"],
     csv: (cell) => [...keyOf(cells.row[cell]), columnOf(cell), cells.old[cell] ?? "", cells.now[cell], kindOf(cell)],
   };
@@ -155,6 +160,7 @@
     return {
       title, heads: ["Key", "The whole row"], all,
       matching: ({ q }) => (q ? all.filter((row) => whole(row).join("\n").toLowerCase().includes(q)) : all),
+      row: (row) => row,
       key: (row) => at.map((column) => cell(row, column)),
       paint: (row) => [
         element("span", { class: "mono" }, ...plain(readable(at.map((column) => cell(row, column))))),
@@ -162,6 +168,7 @@
       ],
       table: (row) => [["Column", "Value"], columns.map((name, column) =>
         [element("span", { class: "mono" }, ...plain(name)), element("bdi", { class: "mono" }, ...plain(cell(row, column)))])],
+      rest: () => "the whole row",
       csvHead: columns,
       csv: whole,
     };
@@ -182,6 +189,13 @@
   data.columns.forEach((name) => byColumn.append(element("option", { value: name }, ...plain(name).map((part) => part.textContent ?? part))));
   options(byKind, data.kinds);
 
+  // What the page has not: how many there are in all, and where.
+  function rest() {
+    const total = data.totals[tab];
+    if (total <= view().all.length) return "";
+    return ` · ${count.format(total)} in all${data.files ? `, in ${data.files[tab]}` : ""}`;
+  }
+
   function refresh({ keepPlace = false } = {}) {
     const wide = tab === "cells";
     found = view().matching(asked());
@@ -193,13 +207,12 @@
     find("panel").setAttribute("aria-labelledby", `tab-${tab}`);
     byColumn.hidden = byKind.hidden = !wide;
     grid.classList.toggle("rows", !wide);
+    grid.classList.toggle("short", view().all.length < SHORT);
     grid.setAttribute("aria-label", view().title);
     grid.setAttribute("aria-rowcount", String(found.length + 1));
     head.replaceChildren(...view().heads.map((name) => element("span", { role: "columnheader" }, name)));
     if (!keepPlace) grid.scrollTop = 0;
-    const here = view().all.length, total = data.totals[tab];
-    const rest = total > here ? ` here · ${count.format(total)} in all: see the files of the run` : "";
-    shown.textContent = `${count.format(found.length)} of ${count.format(here)} shown${rest}`;
+    shown.textContent = `${count.format(found.length)} of ${count.format(view().all.length)} shown${rest()}`;
     paint();
   }
 
@@ -213,7 +226,8 @@
       rows.push(element("div", { role: "row", id: `row-${row}`, "aria-rowindex": row + 2, "aria-selected": row === at }, ...painted));
     }
     if (!found.length) {
-      const none = element("span", { role: "gridcell", class: "quiet" }, view().all.length ? "Nothing matches." : "None.");
+      const why = view().all.length ? "Nothing matches." : rest() ? `Not on this page${rest()}` : "None.";
+      const none = element("span", { role: "gridcell", class: "quiet" }, why);
       rows.push(element("div", { role: "row" }, none));
     }
     body.style.paddingTop = `${first * ROW}px`;
@@ -265,12 +279,26 @@
     const item = found[at], [heads, lines] = view().table(item);
     find("row-key").replaceChildren(...plain(readable(view().key(item))));
     find("row-names").textContent = data.keys.join(" · ");
+    find("row-rest").textContent = `${count.format(at + 1)} of ${count.format(found.length)} · ${view().rest(item)}`;
     const top = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
     const rows = lines.map((line) => element("tr", {}, ...line.map((each) => element("td", {}, each))));
     find("row-table").replaceChildren(element("thead", {}, top), element("tbody", {}, ...rows));
     remember(keyText(view().key(item)));
     if (!dialog.open) dialog.showModal();
   }
+  // From one row to the next, whatever else of it was found.
+  function step(by) {
+    const here = view().row(found[at]);
+    let next = at;
+    while (next in found && view().row(found[next]) === here) next += by;
+    if (next in found) { go(next); open(); }
+  }
+  dialog.addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, j: 1, ArrowLeft: -1, k: -1 }[event.key];
+    if (!by || event.ctrlKey || event.metaKey) return;
+    step(by);
+    event.preventDefault();
+  });
   dialog.addEventListener("close", () => { remember(); grid.focus(); });
   find("row-close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });

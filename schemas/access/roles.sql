@@ -22,6 +22,7 @@ BEGIN
         EXECUTE format('GRANT recon_owner, recon_app TO %I', current_user);
     END IF;
     EXECUTE format('GRANT CREATE ON DATABASE %I TO recon_owner', current_database());
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO recon_app', current_database());
 END
 $$;
 
