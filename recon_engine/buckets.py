@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
+from recon_engine.csvfile import arrow
 from recon_engine.model import SIDES
 
 
@@ -69,7 +69,7 @@ class InMemory:
         columns = {name: self._columns.pop(name)[: self._rows] for name in DIGESTS}
         # By way of Arrow, which copies nothing.
         frame = pl.DataFrame(
-            {name: pl.Series(pa.array(columns[name])) for name in columns}
+            {name: pl.Series(arrow(column)) for name, column in columns.items()}
         )
         return frame.with_columns(number=pl.int_range(pl.len(), dtype=pl.UInt32))
 
