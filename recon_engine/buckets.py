@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 import polars as pl
 
-from recon_engine.csvfile import arrow
 from recon_engine.model import SIDES
 
 
@@ -67,11 +66,9 @@ class InMemory:
     def bucket(self, at: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
         """All of it, held here no longer."""
         columns = {name: self._columns.pop(name)[: self._rows] for name in DIGESTS}
-        # By way of Arrow, which copies nothing.
-        frame = pl.DataFrame(
-            {name: pl.Series(arrow(column)) for name, column in columns.items()}
+        return pl.DataFrame(columns).with_columns(
+            number=pl.int_range(pl.len(), dtype=pl.UInt32)
         )
-        return frame.with_columns(number=pl.int_range(pl.len(), dtype=pl.UInt32))
 
 
 class OnDisk:

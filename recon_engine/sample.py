@@ -81,7 +81,7 @@ def stable_hash(rows: pl.DataFrame) -> pl.Series:
 
 def _absorb(state: NDArray[np.uint64], texts: pl.Series) -> None:
     """Mix a cell into the hash of each row: its bytes, then its length."""
-    _, offsets, data = texts.to_arrow().cast("large_binary").buffers()
+    _, offsets, data = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
     ends = np.frombuffer(offsets, "<i8", len(texts) + 1)
     raw = np.zeros(ends[-1] + WORD_BYTES, np.uint8)
     raw[: ends[-1]] = np.frombuffer(data or b"", np.uint8, ends[-1])
