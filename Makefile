@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz bench lock clean
+.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz bench bench-spark lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -59,6 +59,9 @@ model: $(VENV)/test  ## every interleaving of the run protocol, further than the
 
 fuzz: $(VENV)/fuzz  ## ten million inputs for the gate, led by coverage; goes on where it ended
 	$(BIN)/python tests/fuzz.py
+
+bench-spark: $(VENV)/test  ## Spark beside the local engine at 1, 4 and 16 million rows; about 5 minutes
+	$(BIN)/python benchmarks/spark.py 1000000 4000000 16000000
 
 bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
 	$(BIN)/python benchmarks/bench.py --record
