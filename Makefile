@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz bench lock clean
+.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz bench bench-spark lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -40,7 +40,7 @@ pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; lo
 	$(BIN)/python tests/pictures.py
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py tests/test_breaks.py
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py tests/test_breaks.py tests/test_hints.py
 
 crash-matrix: $(VENV)/test  ## the program fails at every side effect; about 15 minutes
 	$(BIN)/python tests/crash_matrix.py docs/crash-matrix.md
@@ -59,6 +59,9 @@ model: $(VENV)/test  ## every interleaving of the run protocol, further than the
 
 fuzz: $(VENV)/fuzz  ## ten million inputs for the gate, led by coverage; goes on where it ended
 	$(BIN)/python tests/fuzz.py
+
+bench-spark: $(VENV)/test  ## Spark beside the local engine at 1, 4 and 16 million rows; about 5 minutes
+	$(BIN)/python benchmarks/spark.py 1000000 4000000 16000000
 
 bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
 	$(BIN)/python benchmarks/bench.py --record

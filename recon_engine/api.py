@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from recon_engine.border import only_ours
 from recon_engine.config import (
+    EngineName,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -19,7 +20,7 @@ from recon_engine.config import (
 )
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
-from recon_engine.header import open_input
+from recon_engine.header import Header, open_input
 from recon_engine.judgement import judged
 from recon_engine.memory import Budget, parse_budget
 from recon_engine.model import SIDES
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from recon_engine.digest import Unread
     from recon_engine.model import Suppression
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.sources import Source
 
 
 Policy = TypeVar("Policy", bound=StrEnum)
@@ -66,6 +68,7 @@ def diff(
     gates: str | Sequence[str] = (),
     suppressions: Sequence[Suppression] = (),
     today: date | None = None,
+    engine: str = "local",
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
@@ -79,7 +82,8 @@ def diff(
     of what there is by default. `max_ratio`: how many times its size a compressed file
     may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
     what `passes`; `today` is the day on which the latter may have expired, in UTC.
-    Raises a ReconError, which says what, where, why and how to mend it.
+    `engine`: "spark" does it on a cluster (docs/spark.md). Raises a ReconError, which
+    says what, where, why and how to mend it.
     """
     options = Options(
         keys=_names(keys),
@@ -98,7 +102,15 @@ def diff(
     )
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
-    return compare(old, new, options, budget=budget, limits=limits, today=today)
+    return compare(
+        old,
+        new,
+        options,
+        budget=budget,
+        limits=limits,
+        today=today,
+        engine=_policy(EngineName, engine),
+    )
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -123,16 +135,63 @@ def compare(
     budget: Budget | None = None,
     limits: Limits = LIMITS,
     today: date | None = None,
+    engine: EngineName = EngineName.LOCAL,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
     with ExitStack() as stack:
-        left, right = in_order(
-            lambda side: unread(*side, options, limits, stack, progress),
-            zip((old, new), SIDES, strict=True),
-        )
-        reading = read(left, right, options, progress, budget=budget)
-        result = reconcile(stack.enter_context(reading), progress)
+        if engine is EngineName.SPARK:
+            result = _on_spark(old, new, options, limits, stack, progress)
+        else:
+            left, right = in_order(
+                lambda side: unread(*side, options, limits, stack, progress),
+                zip((old, new), SIDES, strict=True),
+            )
+            reading = read(left, right, options, progress, budget=budget)
+            result = reconcile(stack.enter_context(reading), progress)
     return judged(result, options, today or datetime.now(UTC).date())
+
+
+def _on_spark(
+    old: object,
+    new: object,
+    options: Options,
+    limits: Limits,
+    stack: ExitStack,
+    progress: Progress,
+) -> Reconciliation:
+    """Inputs stay where they are; each task reads its own part of them."""
+    from recon_engine.spark import driver
+
+    (left, left_source), (right, right_source) = (
+        _input(source, name, options, limits, stack, progress)
+        for source, name in zip((old, new), SIDES, strict=True)
+    )
+    sources = left_source, right_source
+    return driver.compare((left, right), sources, options, progress)
+
+
+def _input(
+    source: object,
+    name: str,
+    options: Options,
+    limits: Limits,
+    stack: ExitStack,
+    progress: Progress,
+) -> tuple[Header, Source]:
+    """A header, and what any machine can read the rows from."""
+    from recon_engine.sources import LocalSource, ObjectSource
+
+    uri = str(source)
+    if uri.startswith("s3:") and is_text(uri, options.encoding_of(name)):
+        pinned = ObjectSource.of(uri)
+        return pinned.header(name, options, limits), pinned
+    found = unread(source, name, options, limits, stack, progress)
+    if not isinstance(found, Header):
+        raise ConfigError(
+            f"{name} is a frame in memory, and the engine is spark",
+            help="give files, or leave frames to the local engine",
+        )
+    return found, LocalSource.of(found)
 
 
 def unread(

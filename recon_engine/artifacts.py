@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from recon_engine.parts import Part
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.report import Facts
 
@@ -42,9 +43,12 @@ class Written:
 
 
 def write(
-    result: Reconciliation, folder: Path, facts: Facts = UNKNOWN
+    result: Reconciliation, folder: Path, facts: Facts = UNKNOWN, *, whole: bool = True
 ) -> Iterator[Written]:
-    """Write every artifact but the manifest into `folder`; `facts` for the report."""
+    """Write every artifact but the manifest into `folder`; `facts` for the report.
+
+    `whole`: whether the result holds all rows and cells; if not, they are elsewhere.
+    """
     summary = {
         name: _json(value) if isinstance(value, list | dict) else value
         for name, value in result.summary().items()
@@ -56,12 +60,14 @@ def write(
         ("key_text", "key", "payload"),
         ((r.key_text, _json(r.key), _json(r.payload)) for r in result.sample),
     )
-    yield _frame(folder / "missing.csv", result.missing())
-    yield _frame(folder / "extra.csv", result.extra())
+    if whole:
+        yield _frame(folder / "missing.csv", result.missing())
+        yield _frame(folder / "extra.csv", result.extra())
     yield from _causes(result, folder)
     if result.old.rejected or result.new.rejected:
         yield _frame(folder / "rejects.csv", result.rejects())
-    yield _parquet(folder / "mismatches.parquet", result.mismatches())
+    if whole:
+        yield _parquet(folder / "mismatches.parquet", result.mismatches())
     yield _text(folder / "report.html", report.page(result, facts))
 
 
@@ -100,7 +106,11 @@ def _causes(result: Reconciliation, folder: Path) -> Iterator[Written]:
 
 
 def manifest(
-    result: Reconciliation, written: Sequence[Written], *, run_id: str, dataset: str
+    result: Reconciliation,
+    written: Sequence[Written | Part],
+    *,
+    run_id: str,
+    dataset: str,
 ) -> bytes:
     """What a reader may trust: it is stored last, when all it names is there."""
     document = {

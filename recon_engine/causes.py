@@ -1,4 +1,7 @@
-"""Why two tables differ: what the rows that do tell, under the names of the user."""
+"""Why two tables differ: what the rows that do tell, under the names of the user.
+
+Everything here is a sum: of groups of rows what is told can be told apart, and added.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,15 @@ from recon_engine.parallel import in_order
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from recon_engine.alignment import Alignment
     from recon_engine.compare import Difference
-    from recon_engine.digest import Names
     from recon_engine.model import Hint, Patterns, Segment, Total
+    from recon_engine.question import Question
     from recon_engine.segments import Of, Values
-    from recon_engine.totals import Sums
+    from recon_engine.totals import Sum, Sums
+
+    Learned = tuple[tuple[Hint, ...], Sums]
 
 
 OLD, NEW = 0, 1
@@ -38,111 +42,140 @@ class Causes:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one column tells: its `changes`, as `patterns` has them, if it differs."""
+    """What the cells of a column tell that differ."""
 
-    name: str
-    ordinal: int
-    changes: pl.DataFrame | None
-    hints: list[Hint]
+    patterns: Patterns
+    hints: tuple[Hint, ...]
     sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Lone:
+    """The rows that are on one side only: how many, and what they have.
+
+    `keys`: their key columns, None of too many.
+    """
+
+    rows: int
+    sums: dict[str, Sum]
+    values: Values
+    keys: pl.DataFrame | None
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What causes are found in.
 
-    `names`: of the columns of OLD in `found`; `samples`: of all rows of OLD and NEW;
-    `repeated`: how many keys repeat, on both sides; `telling`: the column with which
-    none would.
+    `told`: of each column that differs; `tolerated`: the sums of the cells that rules
+    make equal; `values`: of mismatched rows; `lone`: the missing and the extra ones;
+    `samples`: of all rows of OLD and NEW; `repeated`: how many keys repeat, on both
+    sides; `telling`: the column with which none would.
     """
 
-    names: Names
-    layout: Alignment
-    found: Difference
-    samples: tuple[pl.DataFrame, pl.DataFrame]
+    question: Question
+    told: Mapping[str, Told]
+    tolerated: Mapping[str, Sums]
+    values: Values
+    lone: tuple[Lone, Lone]
+    samples: Sequence[pl.DataFrame]
     repeated: int
     telling: str | None
 
     def causes(self) -> Causes:
         """Everything that can be told."""
-        told = list(in_order(lambda column: self.told(*column), self.columns()))
-        changes = [
-            (each.name, each.ordinal, each.changes)
-            for each in told
-            if each.changes is not None
-        ]
-        found, keys = self.found, self.layout.keys
-        shown = patterns.patterns(changes, found.cells, found.keys, keys)
+        layout = self.question.layout
+        told = [self.told[name] for name in layout.columns if name in self.told]
         rules = (hint for each in told for hint in each.hints)
         return Causes(
-            tuple(shown) if changes else (),
-            tuple(self.totals(told)),
+            tuple(each.patterns for each in told),
+            tuple(self.totals()),
             tuple(self.segments()),
             (*self.hints(), *sorted(rules, key=lambda hint: -hint.total)),
         )
 
-    def columns(self) -> Iterator[tuple[str, int, pl.DataFrame | None]]:
-        """Name, ordinal and differing cells of each column, in OLD's order."""
-        by_column = self.found.cells.partition_by("column", as_dict=True)
-        ordinals = {name: at for at, name in enumerate(sorted(self.layout.columns))}
-        for name in self.layout.columns:
-            yield name, ordinals[name], by_column.pop((ordinals[name],), None)
-
-    def told(self, name: str, ordinal: int, cells: pl.DataFrame | None) -> Told:
-        """What the column that people call `name` tells."""
-        ours, found = self.names.columns[ordinal], self.found
-        sums = found.sums.get(ours, totals.NO_CELLS)
-        changes: pl.DataFrame | None = None
-        helps: list[Hint] = []
-        if cells is not None:
-            changes = patterns.changes(cells)
-            sums = totals.both(sums, totals.of_changes(changes))
-            helps = hints.for_column(name, changes, self.layout.rules.get(name, ()))
-        return Told(name, ordinal, changes, helps, sums)
-
-    def totals(self, told: Iterable[Told]) -> Iterator[Total]:
-        """The control totals of the columns that have some."""
-        names = self.names.columns
-        written = [totals.forms(rows.select(names)) for rows in self.samples]
-        lone = [
-            totals.of_rows(rows.select(names))
-            for rows in (self.found.missing, self.found.extra)
-        ]
-        for each in told:
-            ours = names[each.ordinal]
-            one, other = (sums[ours] for sums in lone)
-            old, new = (forms[ours] for forms in written)
-            total = totals.total(each.name, each.sums, (one, other), (old, new))
+    def totals(self) -> Iterator[Total]:
+        """The control totals of the columns that have some, in the order of OLD."""
+        question = self.question
+        ours = question.names[OLD].columns
+        names = dict(zip(question.columns, ours, strict=True))
+        written = [totals.forms(rows.select(ours)) for rows in self.samples]
+        for name in question.layout.columns:
+            at = names[name]
+            changed = self.tolerated.get(at, totals.NO_CELLS)
+            if name in self.told:
+                changed = totals.both(changed, self.told[name].sums)
+            one, other = (side.sums[at] for side in self.lone)
+            old, new = (forms[at] for forms in written)
+            total = totals.total(name, changed, (one, other), (old, new))
             if total is not None:
                 yield total
 
     def segments(self) -> Iterator[Segment]:
         """What the mismatched, the missing and the extra rows have in common."""
-        people = dict(zip(self.names.compared, self.people, strict=True))
-        for of, values in self.values().items():
+        question = self.question
+        people = [*question.layout.keys, *question.columns]
+        names = dict(zip(question.names[OLD].compared, people, strict=True))
+        missing, extra = self.lone
+        every: dict[Of, Values] = {
+            "mismatched": self.values,
+            "missing": missing.values,
+            "extra": extra.values,
+        }
+        for of, values in every.items():
             sample = self.samples[SIDE_OF[of]]
-            yield from segments.segments(of, values, sample, people)
-
-    def values(self) -> dict[Of, Values]:
-        """How often each value is there, for each way in which rows differ."""
-        missing, extra = (
-            segments.counted(rows.select(self.names.compared), every)
-            for rows in (self.found.missing, self.found.extra)
-            for every in [pl.int_range(rows.height, dtype=pl.UInt32, eager=True)]
-        )
-        return {"mismatched": self.found.values, "missing": missing, "extra": extra}
+            yield from segments.segments(of, values, sample, names)
 
     def hints(self) -> Iterator[Hint]:
         """What other names and other keys would explain."""
-        layout, found = self.layout, self.found
+        layout, names = self.question.layout, self.question.names[OLD]
         yield from hints.for_renames(layout.drift.renamed, layout.agreements)
         yield from hints.for_repeats(layout.keys, self.telling, self.repeated)
-        keys = dict(zip(self.names.keys, layout.keys, strict=True))
-        if not (found.missing.is_empty() or found.extra.is_empty()):
-            sides, rules = (found.missing, found.extra), self.names.rules
-            yield from hints.for_keys(sides, keys, rules, self.samples[OLD])
+        keys = dict(zip(names.keys, layout.keys, strict=True))
+        old, new = (side.keys for side in self.lone)
+        if old is None or new is None or old.is_empty() or new.is_empty():
+            return
+        yield from hints.for_keys((old, new), keys, names.rules, self.samples[OLD])
 
-    @property
-    def people(self) -> list[str]:
-        """What people call the columns that are `compared`."""
-        return [*self.layout.keys, *sorted(self.layout.columns)]
+
+def told(found: Difference, question: Question) -> dict[str, Told]:
+    """What each column tells that differs."""
+
+    def tell(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
+        at, cells = column
+        changes = patterns.changes(cells)
+        rules = rule_hints(question.columns[at], changes, question)
+        return changes, (rules, totals.of_changes(changes))
+
+    by_column = found.cells.partition_by("column", as_dict=True, include_key=False)
+    columns = [(int(at), cells) for (at,), cells in by_column.items()]
+    every = list(in_order(tell, columns))
+    changes = [
+        (question.columns[at], at, each)
+        for (at, _), (each, _) in zip(columns, every, strict=True)
+    ]
+    keys = question.layout.keys
+    shown = patterns.patterns(changes, found.cells, found.keys, keys) if every else ()
+    return {
+        each.column: Told(each, *facts)
+        for each, (_, facts) in zip(shown, every, strict=True)
+    }
+
+
+def rule_hints(
+    column: str, changes: pl.DataFrame, question: Question
+) -> tuple[Hint, ...]:
+    """The rules that would settle the changes of a column."""
+    given = question.layout.rules.get(column, ())
+    return tuple(hints.for_column(column, changes, given))
+
+
+def lone(rows: pl.DataFrame, question: Question) -> Lone:
+    """What rows tell that are on one side only."""
+    names = question.names[OLD]
+    every = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
+    return Lone(
+        rows.height,
+        totals.of_rows(rows.select(names.columns)),
+        segments.counted(rows.select(names.compared), every),
+        rows.select(names.keys),
+    )

@@ -157,8 +157,8 @@ def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
         cells=pl.concat(cells),
         tolerated=np.sum([part.tolerated for part in found], axis=0),
         sums=totals.added(part.sums for part in found),
-        missing=_in_order_of_content(missing, keys),
-        extra=_in_order_of_content(extra, keys),
+        missing=in_order_of_content(missing, keys),
+        extra=in_order_of_content(extra, keys),
         values=segments.added(part.values for part in found),
     )
 
@@ -210,6 +210,12 @@ def any_repeats(numbers: pl.Series) -> bool:
     return bool((ordered[1:] == ordered[:-1]).any())
 
 
+def in_order_of_content(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
+    """Sorted by `first`, then by all other columns, in an order of their names."""
+    others = set(rows.columns) - {*first, _OLD, _NEW}
+    return rows.sort([*first, *sorted(others)])
+
+
 def _rows(side: pl.DataFrame, index: str, *, unrepeated: bool) -> pl.LazyFrame:
     rows = side.lazy().select("row").with_row_index(index)
     return rows.filter(pl.col("row").is_unique()) if unrepeated else rows
@@ -259,7 +265,7 @@ def _pair_multisets(
     Equal are first those that spell their key alike too, then all.
     """
     compared = [*by, *sorted(columns)]
-    left, right = (_in_order_of_content(side, compared) for side in (old, new))
+    left, right = (in_order_of_content(side, compared) for side in (old, new))
     for same in dict.fromkeys(((*dict.fromkeys([*compared, *keys]),), (*compared,))):
         equal = _ranked(left, same).join(
             _ranked(right, same), on=[*same, _NTH], how="inner"
@@ -276,12 +282,6 @@ def _ranked(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """With which of the rows with equal `by` a row is, in frame order."""
     nth = pl.int_range(pl.len(), dtype=pl.UInt32).over(by)
     return rows.with_columns(nth.alias(_NTH))
-
-
-def _in_order_of_content(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
-    """Sorted by `first`, then by all other columns, in an order of their names."""
-    others = set(rows.columns) - {*first, _OLD, _NEW}
-    return rows.sort([*first, *sorted(others)])
 
 
 def _joined(old: pl.DataFrame, new: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:

@@ -53,6 +53,13 @@ class OnBadRow(StrEnum):
     QUARANTINE = "quarantine"
 
 
+class EngineName(StrEnum):
+    """`local`: this machine; `spark`: the same kernel on the tasks of a cluster."""
+
+    LOCAL = "local"
+    SPARK = "spark"
+
+
 class Encoding(StrEnum):
     """What a file may be written in. `utf-16` has a byte order mark that decides."""
 
@@ -173,6 +180,8 @@ class RunConfig:
 
     `recompute`: a pair that has a result is reconciled again, as its next revision.
     `break_limit`: of more differences than this only the totals are kept; 0 of all.
+    `stage`: whether both files are loaded into stage; if it is not said, the local
+    engine does that.
     `database` is a libpq connection string, or what makes one for each connection. It
     may hold a password, so it has no part in `repr`, in the run log or in the run's
     identity.
@@ -187,6 +196,8 @@ class RunConfig:
     fail_on_no_files: bool = False
     recompute: bool = False
     budget: Budget | None = None
+    engine: EngineName = EngineName.LOCAL
+    stage: bool | None = None
     stage_loader: StageLoader = StageLoader.ADBC
     break_limit: int = BREAK_LIMIT
     limits: Limits = field(default_factory=Limits)
@@ -203,6 +214,11 @@ class RunConfig:
                 f"--break-limit {self.break_limit} is negative",
                 help="a number of differences, or 0 to track no breaks",
             )
+
+    @property
+    def stages(self) -> bool:
+        """Whether both files are loaded into stage."""
+        return self.engine is EngineName.LOCAL if self.stage is None else self.stage
 
     @property
     def public(self) -> dict[str, object]:

@@ -53,6 +53,12 @@ class Part:
     ends: NDArray[np.integer] | None = field(default=None, compare=False)
 
 
+def arrow(numbers: NDArray[np.integer]) -> pa.Array:
+    """Numbers as Arrow, not copied. `pa.array` loads pandas, wherever there is one."""
+    kind, data = pa.from_numpy_dtype(numbers.dtype), np.ascontiguousarray(numbers)
+    return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(data)])
+
+
 class Rows(Protocol):
     """Some rows in memory."""
 
@@ -148,7 +154,7 @@ class Block:
             len(ends),
             [None, pa.py_buffer(np.append(0, ends)), pa.py_buffer(data)],
         )
-        _, offsets, text = lines.take(pa.array(numbers)).buffers()
+        _, offsets, text = lines.take(arrow(numbers)).buffers()
         ends = np.frombuffer(offsets, np.int64)[1 : len(numbers) + 1]
         return Block(bytes(text), len(numbers), self.delimiter, ends=ends)
 

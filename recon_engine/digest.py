@@ -93,6 +93,11 @@ def named(
     )
 
 
+def no_rows(names: Names) -> pl.DataFrame:
+    """A side without rows."""
+    return pl.DataFrame(schema=dict.fromkeys(names.all, pl.String))
+
+
 @dataclass(frozen=True, slots=True)
 class Seeds:
     """Equal on both sides; those of rows are new in every run."""
@@ -108,6 +113,16 @@ class Strategy(Protocol):
     @property
     def name(self) -> str:
         """As results show it."""
+        ...
+
+    @property
+    def seeds(self) -> Seeds:
+        """With which digests are taken."""
+        ...
+
+    @property
+    def every(self) -> int:
+        """Of one in so many keys the rows are sampled."""
         ...
 
     @property
@@ -162,7 +177,8 @@ class Columns:
 
     def sample(self) -> pl.DataFrame:
         """The rows that were drawn."""
-        return pl.concat([_no_rows(self.names), *map(pl.DataFrame, self.drawn)])
+        nothing = no_rows(self.names).select(self.names.compared)
+        return pl.concat([nothing, *map(pl.DataFrame, self.drawn)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +226,7 @@ class Lines:
     def sample(self) -> pl.DataFrame:
         """The rows that were drawn."""
         if not self.drawn:
-            return _no_rows(self.names)
+            return no_rows(self.names).select(self.names.compared)
         drawn = Blocks(tuple(self.drawn), self.drawn[0].delimiter)
         return drawn.cells(self.names.all).select(self.names.compared).collect()
 
@@ -250,10 +266,6 @@ def _lines_tell(unread: Sequence[Unread], names: Sequence[Names]) -> bool:
         and old.delimiter == new.delimiter
         and more <= ALIKE * fewer
     )
-
-
-def _no_rows(names: Names) -> pl.DataFrame:
-    return pl.DataFrame(schema=dict.fromkeys(names.compared, pl.String))
 
 
 def _checked(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:

@@ -36,26 +36,31 @@ def evidence(result: Reconciliation, files: str | None = None) -> dict[str, Any]
     says `old[i]` and `new[i]`. `cellsOf` has how many of them each sampled row has.
     """
     rows = within(result.sample, MOST_CELLS)
-    cells = [cell for row in rows for cell in row.cells.items()]
     differing = (each.name for each in result.by_column if each.mismatched)
     columns = {name: at for at, name in enumerate(differing)}
-    kinds = dict.fromkeys(cell.kind for _, cell in cells)
-    names = {kind: at for at, kind in enumerate(kinds)}
-    combined = [(columns[column], names[cell.kind]) for column, cell in cells]
-    pairs = {pair: at for at, pair in enumerate(dict.fromkeys(combined))}
-    excerpts = [excerpt(cell.old, cell.new) for _, cell in cells]
+    kinds: dict[str, int] = {}
+    pairs: dict[tuple[str, str], int] = {}
+    combinations, old, new = [], [], []
+    for row in rows:
+        for column, cell in row.cells.items():
+            pair = column, cell.kind
+            combinations.append(pairs.setdefault(pair, len(pairs)))
+            kinds.setdefault(cell.kind, len(kinds))
+            was, now = excerpt(cell.old, cell.new)
+            old.append(was)
+            new.append(now)
     return {
         "keys": list(result.keys),
         "keyColumns": [[_head(row.key[name]) for row in rows] for name in result.keys],
         "compared": len(result.by_column),
         "columns": list(columns),
-        "kinds": list(names),
+        "kinds": list(kinds),
         "rewritten": sorted(REWRITTEN),
-        "pairs": [list(pair) for pair in pairs],
+        "pairs": [[columns[column], kinds[kind]] for column, kind in pairs],
         "cellsOf": [len(row.cells) for row in rows],
-        "combinations": [pairs[pair] for pair in combined],
-        "old": [old for old, _ in excerpts],
-        "new": [new for _, new in excerpts],
+        "combinations": combinations,
+        "old": old,
+        "new": new,
         "missing": _lone(result.frames.missing),
         "extra": _lone(result.frames.extra),
         "files": None

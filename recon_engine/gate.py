@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     Examine = Callable[[Block], pl.DataFrame | None]
     Keep = Callable[[pl.DataFrame], None]
+    ReadAt = Callable[[int, int], bytes]
 
 BLOCK: Final = 1 << 22
 STRETCH: Final = 1 << 18
@@ -111,12 +112,12 @@ def read_rows(
     to four bytes a row, so that rows are taken faster.
     """
     origin = header.origin
-    gate = _Gate(header, examine, keep_ends=keep_ends)
+    gate = Gate(header, examine, keep_ends=keep_ends)
     with (
         counted_in(origin),
         steady(header.path, header.uri, header.state) as descriptor,
     ):
-        for found in gate.read(descriptor, advance):
+        for found in gate.read(partial(read_lines, descriptor), advance):
             if found is not None:
                 keep(found)
     return CsvFile(
@@ -142,8 +143,11 @@ class _Judged(NamedTuple):
     examined: pl.DataFrame | None
 
 
-class _Gate:
-    """Counts what passes. `offset`, `line`: where the next unread record begins."""
+class Gate:
+    """Counts what passes. `offset`, `line`: where the next unread record begins.
+
+    `begun`: whether there was a record yet, of which blank lines are none.
+    """
 
     def __init__(self, header: Header, examine: Examine, *, keep_ends: bool) -> None:
         self.header = header
@@ -161,32 +165,30 @@ class _Gate:
         self.newlines: Counter[str] = Counter()
         self.blank_lines = 0
         self.blanks: list[Reject] = []
+        self.begun = False
         self.tolerant = header.on_bad_row is OnBadRow.QUARANTINE
         self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
+        self.hashes = header.origin is None
         # A record within the limits ends before; one field more is one too many.
         self.longest = (header.limits.field_bytes + 1) * (self.width + 1)
         self.count_newline(header.raw)
 
     def dialect(self) -> Dialect:
-        kinds = [kind for kind, count in self.newlines.items() if count]
-        newline = "none" if not kinds else kinds[0] if len(kinds) == 1 else "mixed"
-        return Dialect(
-            delimiter=self.header.delimiter,
-            newline=newline,  # type: ignore[arg-type]
-            bom=self.header.bom,
+        """How the file is written."""
+        return dialect_of(
+            self.header,
+            self.newlines,
             quotes=self.quotes,
-            embedded_newlines=self.embedded,
-            trailing_blank_lines=self.blank_lines,
-            encoding=self.header.encoding,
-            compression=self.header.compression,
+            embedded=self.embedded,
+            blank_lines=self.blank_lines,
         )
 
     def read(
-        self, descriptor: int, advance: Callable[[int], None]
+        self, read: ReadAt, advance: Callable[[int], None]
     ) -> Iterator[pl.DataFrame | None]:
-        """Pass every record behind the header; what examinations found, in order."""
-        for judged in in_order(self.judged, self.hashed(descriptor, advance)):
+        """Pass every record from `offset` on; what examinations found, in order."""
+        for judged in in_order(self.judged, self.hashed(read, advance)):
             start, first = self.offset, self.rows
             self.quarantine.forget_spans()
             if judged.found is None:
@@ -207,14 +209,11 @@ class _Gate:
             return None
         return found.ends.astype(np.min_scalar_type(found.ends[-1]))
 
-    def hashed(
-        self, descriptor: int, advance: Callable[[int], None]
-    ) -> Iterator[bytes]:
+    def hashed(self, read: ReadAt, advance: Callable[[int], None]) -> Iterator[bytes]:
         """The blocks behind the header, as they are read."""
         advance(self.offset)
-        read = partial(read_lines, descriptor)
         for data in blocks(read, self.offset, BLOCK, self.longest):
-            if self.header.origin is None:
+            if self.hashes:
                 self.sha256.update(data)
             advance(len(data))
             yield data
@@ -347,6 +346,7 @@ class _Gate:
         )
 
     def count_record(self, record: Record, raw: bytes) -> None:
+        """Count a record of the reference."""
         if record.blank and self.width > 1:
             self.count_blanks(raw)
             return
@@ -376,34 +376,28 @@ class _Gate:
             yield Reject(self.line + int(lines), self.offset + int(start), reason)
 
     def shape(self, fields: int) -> str:
+        """Why a row of another number of fields is refused."""
         return f"a row of {fields:,} fields under a header of {self.width:,}"
 
     def count_newline(self, raw: bytes) -> None:
+        """Count the newline at the end of a record."""
         if raw.endswith(b"\n"):
             self.newlines["CRLF" if raw.endswith(b"\r\n") else "LF"] += 1
 
     def settle_blanks(self) -> None:
         """Something follows the blank lines: they are inside the file."""
+        self.begun = True
         if not self.blanks:
             return
         if not self.tolerant:
-            self.refuse_blank(self.blanks[0])
+            raise blank_refusal(self.header, self.blanks[0])
         start = self.blanks[0].byte_offset
         self.quarantine.add(start, self.offset, self.blanks, self.blank_lines)
         self.blank_lines = 0
         self.blanks.clear()
 
-    def refuse_blank(self, blank: Reject) -> NoReturn:
-        raise MalformedInput(
-            BLANK,
-            file=self.header.uri,
-            line=blank.line,
-            byte_offset=blank.byte_offset,
-            why="readers disagree on it: a row of blanks, or nothing",
-            help="remove the line, or --on-bad-row quarantine",
-        )
-
     def refuse_ragged(self, record: Record) -> NoReturn:
+        """Refuse a record of another number of fields."""
         found = len(record.fields)
         raise MalformedInput(
             self.shape(found),
@@ -415,6 +409,41 @@ class _Gate:
             help="write the row again with one field for each column"
             + ("" if self.tolerant else ", or --on-bad-row quarantine"),
         )
+
+
+def dialect_of(
+    header: Header,
+    newlines: Counter[str],
+    *,
+    quotes: bool,
+    embedded: int,
+    blank_lines: int,
+) -> Dialect:
+    """How a file is written, by what was counted in it."""
+    kinds = [kind for kind, count in newlines.items() if count]
+    newline = "none" if not kinds else kinds[0] if len(kinds) == 1 else "mixed"
+    return Dialect(
+        delimiter=header.delimiter,
+        newline=newline,  # type: ignore[arg-type]
+        bom=header.bom,
+        quotes=quotes,
+        embedded_newlines=embedded,
+        trailing_blank_lines=blank_lines,
+        encoding=header.encoding,
+        compression=header.compression,
+    )
+
+
+def blank_refusal(header: Header, blank: Reject) -> MalformedInput:
+    """The error for a blank line that something follows."""
+    return MalformedInput(
+        BLANK,
+        file=header.uri,
+        line=blank.line,
+        byte_offset=blank.byte_offset,
+        why="readers disagree on it: a row of blanks, or nothing",
+        help="remove the line, or --on-bad-row quarantine",
+    )
 
 
 def _line(data: bytes) -> bytes:

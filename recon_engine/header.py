@@ -132,17 +132,40 @@ def read_header(
 
     Raises MalformedInput, EncodingError or EmptyFile, each with its place.
     """
-    reader = _Reader(uri or str(path), ord(delimiter), limits or Limits())
     with counted_in(origin), path.open("rb") as stream:
-        state = state_of(stream.fileno())
-        data, record = reader.read(stream)
-        names = reader.names(record)
-        size = stream.seek(0, 2)
+        return header_in(
+            stream,
+            path=path,
+            uri=uri or str(path),
+            state=state_of(stream.fileno()),
+            delimiter=delimiter,
+            limits=limits,
+            origin=origin,
+            on_bad_row=on_bad_row,
+        )
+
+
+def header_in(
+    stream: BinaryIO,
+    *,
+    path: Path,
+    uri: str,
+    state: State,
+    delimiter: str = ",",
+    limits: Limits | None = None,
+    origin: Origin | None = None,
+    on_bad_row: OnBadRow = OnBadRow.FAIL,
+) -> Header:
+    """`read_header` of what is open already, wherever it is."""
+    reader = _Reader(uri, ord(delimiter), limits or Limits())
+    data, record = reader.read(stream)
+    names = reader.names(record)
+    size = stream.seek(0, 2)
     rows = data[record.end :]
     count = max(1, rows.count(b"\n"))
     return Header(
         path=path,
-        uri=reader.uri,
+        uri=uri,
         delimiter=delimiter,
         limits=reader.limits,
         columns=names,

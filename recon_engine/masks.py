@@ -156,16 +156,17 @@ def _sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow, ...
 
 def _frames(frames: Frames, masks: Masks) -> Frames:
     return Frames(
-        mismatches=_cells(frames.mismatches.collect(), masks).lazy(),
-        missing=_sorted(masks.rows(frames.missing)),
-        extra=_sorted(masks.rows(frames.extra)),
+        mismatches=masked_cells(frames.mismatches.collect(), masks).lazy(),
+        missing=masked_rows(frames.missing, masks),
+        extra=masked_rows(frames.extra, masks),
         duplicates_old=_repeats(frames.duplicates_old, masks),
         duplicates_new=_repeats(frames.duplicates_new, masks),
         rejects=frames.rejects,
     )
 
 
-def _cells(cells: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+def masked_cells(cells: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+    """Cells that differ, with masked values."""
     cells = _keyed(cells, masks)
     parts = [cells.filter(~pl.col("column").is_in(list(masks.by_column)))]
     for name in masks.by_column:
@@ -184,8 +185,15 @@ def _keyed(frame: pl.DataFrame, masks: Masks) -> pl.DataFrame:
     return frame.with_columns(key)
 
 
-def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows[rows.to_struct().arg_sort()]
+def masked_rows(rows: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+    """Whole rows with masked values, in an order of these."""
+    shown = masks.rows(rows)
+    return shown[order(shown)]
+
+
+def order(shown: pl.DataFrame) -> pl.Series:
+    """The places of rows in the order of what is seen of them."""
+    return shown.to_struct().arg_sort()
 
 
 def _segments(segments: tuple[Segment, ...], masks: Masks) -> tuple[Segment, ...]:

@@ -6,6 +6,7 @@ exactly: every distinct change is there before the commonest are taken.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -14,11 +15,12 @@ from recon_engine.model import Pattern, Patterns
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 SHOWN: Final = 10
 AT: Final = "\0at"
+CHANGE: Final = ("old", "new", "kind", "rows")
 
 
 def changes(cells: pl.DataFrame) -> pl.DataFrame:
@@ -44,22 +46,82 @@ def patterns(
     `keys`: of each pair; `names`: of their columns. The example of a change is the
     least key that has it.
     """
-    tops = [_commonest(changes) for _, _, changes in found]
+    tops = [commonest(changes) for _, _, changes in found]
     ordinals = [pl.lit(ordinal, pl.UInt32).alias("column") for _, ordinal, _ in found]
     every = pl.concat(
         [top.with_columns(at) for top, at in zip(tops, ordinals, strict=True)]
     )
     examples = _least_keys(every, cells, keys).iter_rows()
     for (column, _, changes), top in zip(found, tops, strict=True):
-        rows = top.select("old", "new", "kind", "rows").iter_rows()
-        shown = [
-            Pattern(old, new, kind, count, dict(zip(names, key, strict=True)))
-            for (old, new, kind, count), key in zip(rows, examples, strict=False)
-        ]
-        yield Patterns(column, changes.height, tuple(shown))
+        mine = itertools.islice(examples, top.height)
+        yield _shown(column, changes.height, top, mine, names)
 
 
-def _commonest(changes: pl.DataFrame) -> pl.DataFrame:
+def located(
+    cells: pl.DataFrame, keys: pl.DataFrame
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The ordinal of each column that has changes, and these, with keys.
+
+    In the columns of `keys` each change has the least of those that have it.
+    """
+    order = keys.with_row_index(AT).sort(keys.columns)[AT]
+    place = pl.int_range(keys.height, dtype=pl.UInt32, eager=True)
+    rank = place.scatter(order, place)
+    found = (
+        cells.lazy()
+        .with_columns(rank.gather(cells["pair"]).alias(AT))
+        .group_by("column", "old", "new")
+        .agg(pl.col("kind").first(), pl.col(AT).min(), rows=pl.len())
+        .collect()
+    )
+    least = keys[order.gather(found[AT])]
+    every = found.drop(AT).hstack(least)
+    for (at,), part in every.partition_by(
+        "column", as_dict=True, include_key=False
+    ).items():
+        yield int(at), part
+
+
+def together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The `located` changes of disjoint sets of cells as one."""
+    every = pl.concat(parts)
+    keys = [name for name in every.columns if name not in CHANGE]
+    return (
+        every.lazy()
+        .sort(keys)
+        .group_by("old", "new", maintain_order=True)
+        .agg(pl.col("kind").first(), pl.col("rows").sum(), pl.col(keys).first())
+        .collect()
+    )
+
+
+def in_short(
+    column: str, distinct: int, changes: pl.DataFrame, names: Sequence[str]
+) -> Patterns:
+    """The commonest of `located` changes, of which there are so many."""
+    top = commonest(changes)
+    examples = top.drop(CHANGE).iter_rows()
+    return _shown(column, distinct, top, examples, names)
+
+
+def _shown(
+    column: str,
+    distinct: int,
+    top: pl.DataFrame,
+    examples: Iterable[tuple[str, ...]],
+    names: Sequence[str],
+) -> Patterns:
+    shown = [
+        Pattern(old, new, kind, rows, dict(zip(names, key, strict=True)))
+        for (old, new, kind, rows), key in zip(
+            top.select(CHANGE).iter_rows(), examples, strict=True
+        )
+    ]
+    return Patterns(column, distinct, tuple(shown))
+
+
+def commonest(changes: pl.DataFrame) -> pl.DataFrame:
+    """The changes to show, in the order in which they are."""
     order = changes.lazy().sort("rows", "old", "new", descending=[True, False, False])
     return order.head(SHOWN).collect()
 

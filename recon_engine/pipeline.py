@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import tempfile
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine import artifacts, history, inbox
 from recon_engine.border import only_ours, ours
+from recon_engine.config import EngineName
 from recon_engine.database import (
     Artifact,
     LostRace,
@@ -29,6 +30,7 @@ from recon_engine.errors import (
     ReconError,
 )
 from recon_engine.failpoint import reached
+from recon_engine.gate import read_rows
 from recon_engine.header import open_input
 from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
 from recon_engine.judgement import judged
@@ -41,17 +43,23 @@ from recon_engine.report import TREND, Facts
 from recon_engine.staging import staging
 from recon_engine.status import RunStatus, status_of
 from recon_engine.stop import Stop
+from recon_engine.storage import LocalFolder, changed
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
     from uuid import UUID
 
     from recon_engine.config import RunConfig
+    from recon_engine.csvfile import CsvFile
     from recon_engine.header import Header
     from recon_engine.model import Breaks, SourceFile
+    from recon_engine.parts import Part
     from recon_engine.reconcile import Reading
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.sources import Source
     from recon_engine.storage import Storage
 
 
@@ -114,11 +122,27 @@ def dry_run(
         message = _no_data(config)
         return Outcome(record_of(attempt, config, RunStatus.NO_FILES, message))
     with _spool() as folder:
-        files = _fetch(places, pair, config, folder, progress)
-        with read(*files, config.options, progress, budget=config.budget) as reading:
-            result = reconcile(reading, progress)
+        if config.engine is EngineName.SPARK:
+            result, _ = _on_spark(places, pair, config, folder, progress)
+        else:
+            files = _fetch(places, pair, config, folder, progress)
+            options, budget = config.options, config.budget
+            with read(*files, options, progress, budget=budget) as reading:
+                result = reconcile(reading, progress)
     result = judged(result, config.options, attempt.started.date())
     return Outcome(record_of(attempt, config, RunStatus.SUCCEEDED), result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A pair compared, and what else was done meanwhile.
+
+    `stage`: the loads; `parts`: the files of the whole difference, if not in `result`.
+    """
+
+    result: Reconciliation
+    stage: Sequence[Future[StageTable]]
+    parts: Sequence[Part] | None = None
 
 
 @dataclass(slots=True)
@@ -154,22 +178,13 @@ class _Attempt:
     def work(self) -> Outcome:
         """The steps, in the one order that loses nothing."""
         with _spool() as folder:
-            with self.attempt.step("fetch"):
-                spooled = _fetch(
-                    self.places, self.pair, self.config, folder, self.progress
-                )  # 4 fetch
-            with (
-                self.reading(spooled) as reading,
-                staging(
-                    self.config, self.attempt.run_id, reading.files, self.progress
-                ) as staged,  # 5 stage
-            ):
-                with self.attempt.step("compare"):
-                    self.result = self.judged(reading)  # 6 compare
+            compared = {EngineName.LOCAL: self.here, EngineName.SPARK: self.on_spark}
+            with compared[self.config.engine](folder) as found:
+                self.result = self.judged(found.result)
                 with self.attempt.step("write"), self.progress.step("write"):
-                    written = self.write(self.result, folder)  # 7 write
+                    written = self.write(self.result, folder, found.parts)  # 7 write
                 with self.attempt.step("stage"):
-                    tables = [table.result() for table in staged]
+                    tables = [table.result() for table in found.stage]
             self.stop.pass_by()
             with self.attempt.step("publish"), self.progress.step("publish"):
                 self.publish(self.result, tables, written)  # 8 publish
@@ -183,6 +198,51 @@ class _Attempt:
         return self.outcome(record, warning)
 
     @contextmanager
+    def here(self, folder: Path) -> Iterator[_Compared]:
+        """The pair compared on this machine, while stage is being loaded."""
+        with self.attempt.step("fetch"):
+            spooled = self.fetched(folder)  # 4 fetch
+        with (
+            self.reading(spooled) as reading,
+            self.staging(reading.files) as stage,  # 5 stage
+        ):
+            with self.attempt.step("compare"):
+                result = reconcile(reading, self.progress)  # 6 compare
+            yield _Compared(result, stage)
+
+    @contextmanager
+    def on_spark(self, folder: Path) -> Iterator[_Compared]:
+        """The pair compared by a cluster, which writes the whole difference to out."""
+        out = f"{self.places.out.url}{self.config.dataset}/{self.attempt.run_id}/"
+        with ExitStack() as stack:
+            stage: list[Future[StageTable]] = []
+            if self.config.stages:
+                with self.attempt.step("fetch"):
+                    old, new = self.fetched(folder)
+                with self.attempt.step("read"):
+                    files = read_rows(old), read_rows(new)
+                stage = stack.enter_context(self.staging(files))
+            with self.attempt.step("compare"):
+                result, parts = _on_spark(
+                    self.places, self.pair, self.config, folder, self.progress, out
+                )
+            for side in (result.old, result.new):
+                _warn_of_rejects(side.uri, side.rejected)
+            yield _Compared(result, stage, parts)
+
+    def fetched(self, folder: Path) -> tuple[Header, Header]:
+        """Exactly the identified bytes on local disk, as text."""
+        return _fetch(self.places, self.pair, self.config, folder, self.progress)
+
+    def staging(
+        self, files: tuple[CsvFile, CsvFile]
+    ) -> AbstractContextManager[list[Future[StageTable]]]:
+        """Both files on their way into stage, if they are to be there."""
+        if not self.config.stages:
+            return nullcontext([])
+        return staging(self.config, self.attempt.run_id, files, self.progress)
+
+    @contextmanager
     def reading(self, spooled: tuple[Header, Header]) -> Iterator[Reading]:
         """Both files through the gate."""
         with ExitStack() as stack:
@@ -191,28 +251,33 @@ class _Attempt:
                 read_ = read(*spooled, options, self.progress, budget=budget)
                 reading = stack.enter_context(read_)
             for file in reading.files:
-                if file.rejects.count:
-                    facts = {"file": file.uri, "rows": file.rejects.count}
-                    log.warning("rows_set_aside", extra=facts)
+                _warn_of_rejects(file.uri, file.rejects.count)
             yield reading
 
-    def judged(self, reading: Reading) -> Reconciliation:
-        """What is missing, extra and changed, and whether that passes the gates."""
-        result = reconcile(reading, self.progress)
+    def judged(self, result: Reconciliation) -> Reconciliation:
+        """With what became of the gates."""
         return judged(result, self.config.options, self.attempt.started.date())
 
-    def write(self, result: Reconciliation, folder: Path) -> list[Artifact]:
+    def write(
+        self, result: Reconciliation, folder: Path, parts: Sequence[Part] | None
+    ) -> list[Artifact]:
         """Store the artifacts, and the manifest when all it names is there."""
         run_id, dataset = str(self.attempt.run_id), self.config.dataset
         prefix = f"{dataset}/{run_id}"
         out = folder / "out"
         out.mkdir()
-        written, stored = [], []
-        for each in artifacts.write(result, out, self.facts()):
+        written: list[artifacts.Written | Part] = []
+        stored = []
+        for each in artifacts.write(result, out, self.facts(), whole=parts is None):
             reached("artifact")
             uri = self.places.out.put(each.path, f"{prefix}/{each.name}")
             written.append(each)
             stored.append(Artifact(each.name, uri, each.sha256, each.bytes, each.rows))
+        for part in sorted(parts or (), key=lambda part: part.name):
+            written.append(part)
+            stored.append(
+                Artifact(part.name, part.uri, part.sha256, part.bytes, part.rows)
+            )
         manifest = artifacts.manifest(result, written, run_id=run_id, dataset=dataset)
         reached("manifest")
         self.places.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
@@ -391,29 +456,83 @@ def _fetch(
     progress: Progress,
 ) -> tuple[Header, Header]:
     """Exactly the identified bytes on local disk, as text."""
-
-    def spooled(side: str, file: SourceFile) -> Header:
-        path = folder / f"{side}.csv"
-        reached("fetch")
-        with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
-            places.inbound.fetch(file, path, advance)
-        header = open_input(
-            path,
-            uri=file.uri,
-            side=side,
-            options=config.options,
-            limits=config.limits,
-            folder=folder,
-            progress=progress,
-        )
-        if header.path != path:
-            path.unlink()
-        return header
-
     old, new = in_order(
-        lambda each: spooled(*each), zip(SIDES, (pair.old, pair.new), strict=True)
+        lambda each: _spooled(places, *each, config, folder, progress),
+        zip(SIDES, (pair.old, pair.new), strict=True),
     )
     return old, new
+
+
+def _spooled(
+    places: Places,
+    side: str,
+    file: SourceFile,
+    config: RunConfig,
+    folder: Path,
+    progress: Progress,
+) -> Header:
+    path = folder / f"{side}.csv"
+    reached("fetch")
+    with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
+        places.inbound.fetch(file, path, advance)
+    header = open_input(
+        path,
+        uri=file.uri,
+        side=side,
+        options=config.options,
+        limits=config.limits,
+        folder=folder,
+        progress=progress,
+    )
+    if header.path != path:
+        path.unlink()
+    return header
+
+
+def _on_spark(
+    places: Places,
+    pair: FilePair,
+    config: RunConfig,
+    folder: Path,
+    progress: Progress,
+    out: str | None = None,
+) -> tuple[Reconciliation, Sequence[Part]]:
+    """The pair compared by a cluster; what tasks cannot read is unpacked here."""
+    from recon_engine.sources import LocalSource, located
+    from recon_engine.spark import driver
+    from recon_engine.spark.settings import Settings
+
+    def source(side: str, file: SourceFile) -> tuple[Header, Source]:
+        found = located(places.inbound, file, side, config.options, config.limits)
+        if found is not None:
+            return found
+        header = _spooled(places, side, file, config, folder, progress)
+        return header, LocalSource.of(header)
+
+    (old, old_source), (new, new_source) = map(source, SIDES, (pair.old, pair.new))
+    settings = replace(Settings.of_environment(), out=out, whole=config.break_limit)
+    result, parts = driver.reconcile(
+        (old, new),
+        (old_source, new_source),
+        config.options,
+        progress,
+        settings=settings,
+    )
+    if isinstance(places.inbound, LocalFolder):
+        _check_unchanged(pair, result)
+    return result, parts
+
+
+def _check_unchanged(pair: FilePair, result: Reconciliation) -> None:
+    """Raise InputChanged for a file of a folder that is not what was identified."""
+    for file, side in ((pair.old, result.old), (pair.new, result.new)):
+        if side.sha256 is not None and file.etag != f"sha256:{side.sha256}":
+            raise changed(file)
+
+
+def _warn_of_rejects(uri: str, rows: int) -> None:
+    if rows:
+        log.warning("rows_set_aside", extra={"file": uri, "rows": rows})
 
 
 def _archive(

@@ -20,10 +20,12 @@ from recon_engine.structure import structure, whole
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from recon_engine.header import Header
 
+    ReadAt = Callable[[int, int], bytes]
+    Reads = tuple[ReadAt, ReadAt]
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
 
 
@@ -44,14 +46,18 @@ def agreements(
     keys: Sequence[tuple[str, str]],
     only_old: Sequence[str],
     only_new: Sequence[str],
+    *,
+    reads: Reads | None = None,
 ) -> Agreements:
     """Pairs of columns that agree: in how many rows, of how many that were looked at.
 
-    `keys`: their names in OLD and in NEW. Rows in which both are blank do not count,
+    `keys`: their names in OLD and in NEW; `reads`: `pread` of both files, if they are
+    elsewhere. Rows in which both are blank do not count,
     and a pair in which all rows say one thing tells nothing. The likeliest come first,
     each column once.
     """
-    heads = _head(old), _head(new)
+    read_old, read_new = reads or (None, None)
+    heads = _head(old, read_old), _head(new, read_new)
     if heads[0] is None or heads[1] is None:
         return {}
     left, right = _matched(
@@ -73,15 +79,14 @@ def agreements(
     return found
 
 
-def _head(table: Header | Frame) -> pl.DataFrame | None:
+def _head(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
     """The first rows of a table as cells, if they are regular."""
     names = [f"c{at}" for at in range(len(table.columns))]
     if isinstance(table, Frame):
         head = table.data.head(HEAD_BYTES >> 7)
         head.columns = names
         return head
-    with steady(table.path, table.uri, table.state) as descriptor:
-        data = os.pread(descriptor, HEAD_BYTES, len(table.raw))
+    data = read(HEAD_BYTES, len(table.raw)) if read else _read(table)
     if len(data) < HEAD_BYTES:
         data = data.rstrip(b"\r\n") + b"\n"
     data = data[: whole(data)]
@@ -95,6 +100,11 @@ def _head(table: Header | Frame) -> pl.DataFrame | None:
     if found is None:
         return None
     return Block(data, found.rows, table.delimiter).cells(names).collect()
+
+
+def _read(header: Header) -> bytes:
+    with steady(header.path, header.uri, header.state) as descriptor:
+        return os.pread(descriptor, HEAD_BYTES, len(header.raw))
 
 
 def _picked(

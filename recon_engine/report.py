@@ -383,12 +383,12 @@ def _patterns(result: Reconciliation) -> list[dict[str, Any]]:
                     "same": change.kind in REWRITTEN,
                     "rows": change.rows,
                 }
-                for change in each.top[:MOST_CHANGES]
+                for change in repeating[:MOST_CHANGES]
                 for old, new in (map(_shown, excerpt(change.old, change.new)),)
             ],
         }
         for each in result.patterns
-        if each.top
+        if (repeating := [change for change in each.top if change.rows > 1])
     ]
 
 

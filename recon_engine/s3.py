@@ -25,7 +25,7 @@ from botocore import exceptions as botocore
 from recon_engine.model import SourceFile
 from recon_engine.progress import ignore
 from recon_engine.s3_client import shared
-from recon_engine.s3_download import Download, reserve
+from recon_engine.s3_download import Download, Stretch, reserve
 from recon_engine.s3_errors import classified, is_unmet, met
 from recon_engine.s3_parts import Assembly, fits_at_once
 from recon_engine.storage import (
@@ -131,6 +131,17 @@ class S3Prefix:
         with classified(file.name), appearing(to) as part, part.open("xb") as out:
             reserve(out.fileno(), file.size)
             Download(self.client, request, file, out.fileno(), advance).run()
+
+    def stretch(self, file: SourceFile, size: int, offset: int) -> bytes:
+        """Up to `size` of the identified bytes, from `offset` on."""
+        stop = min(offset + size, file.size)
+        if stop <= offset:
+            return b""
+        request = {**self._at(file.name), **self._pin(file)}
+        with classified(file.name):
+            stretch = Stretch(self.client, request, file, -1, ignore)
+            stretch.read(offset, stop)
+        return bytes(stretch.data)
 
     def put(self, source: Path, name: str) -> str:
         """Upload a file, whatever its size; S3 checks its CRC-32 on arrival."""

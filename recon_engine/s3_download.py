@@ -60,7 +60,10 @@ class Download:
             return
         starts = range(0, self.file.size, RANGE)
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="s3-fetch") as pool:
-            ranges = [pool.submit(self._read, start) for start in starts]
+            ranges = [
+                pool.submit(self.read, start, min(start + RANGE, self.file.size))
+                for start in starts
+            ]
             try:
                 for done in as_completed(ranges):
                     done.result()
@@ -76,12 +79,11 @@ class Download:
             if reply["ContentLength"]:
                 raise changed(self.file)
 
-    def _read(self, start: int) -> None:
+    def read(self, start: int, stop: int) -> None:
         """One range, going on from the byte reached when a body breaks.
 
         botocore retries a request, but not a body whose first byte has arrived.
         """
-        stop = min(start + RANGE, self.file.size)
         for pause in PAUSES:
             self.stopped.wait(pause)
             if self.stopped.is_set():
@@ -137,3 +139,13 @@ class Download:
             rest, at = rest[written:], at + written
         with self.lock:
             self.advance(len(block))
+
+
+@dataclass(slots=True)
+class Stretch(Download):
+    """Some bytes of an object, in memory."""
+
+    data: bytearray = field(default_factory=bytearray)
+
+    def _write(self, block: bytes, at: int) -> None:  # noqa: ARG002 - they come in order
+        self.data += block

@@ -46,6 +46,26 @@ def choose(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     return due.unique("pair", keep="first", maintain_order=True).head(limit)["pair"]
 
 
+def candidates(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
+    """The pairs that `choose` may need of some, whatever else there is to choose from.
+
+    In each column whole rounds over its kinds, until they are `limit` cells: further
+    rounds are due after that many rows, and cells of other pairs only put them off.
+    """
+    turn = pl.int_range(pl.len(), dtype=pl.UInt32)
+    ranked = cells.select("pair", "column", "kind").with_columns(
+        rank=ranks.gather(cells["pair"])
+    )
+    rounds = (
+        ranked.sort("rank", "pair")
+        .with_columns(round=turn.over("column", "kind"))
+        .sort("round")
+        .with_columns(before=turn.over("column"))
+    )
+    first = pl.col("before").min().over("column", "round")
+    return rounds.filter(first < limit)["pair"].unique().sort()
+
+
 def stable_hash(rows: pl.DataFrame) -> pl.Series:
     """A 64-bit hash of each row of strings: the same in every process and version.
 

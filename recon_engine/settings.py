@@ -27,6 +27,7 @@ from recon_engine.config import (
     BREAK_LIMIT,
     DATASET,
     DELIMITER,
+    EngineName,
     Mask,
     OnBadRow,
     OnDuplicateKeys,
@@ -190,6 +191,12 @@ class Section(BaseModel):
     max_field_lines: Count = Field(default=100, description="So is one of more lines")
     max_ratio: Count = Field(
         default=200, description="A file that unpacks to more times its size is refused"
+    )
+    engine: EngineName = Field(
+        default=EngineName.LOCAL, description="Compare on this machine, or on Spark"
+    )
+    stage: StrictBool | None = Field(
+        default=None, description="Whether `recon run` loads stage; not with Spark"
     )
     stage_loader: StageLoader = Field(
         default=StageLoader.ADBC, description="How `recon run` loads stage"

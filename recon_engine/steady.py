@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def steady(path: Path, uri: str, state: State) -> Iterator[int]:
     """The descriptor of a file in a state; InputChanged if it is or gets another.
 
-    What was read of a file that changed is worth nothing, whatever was found wrong in
-    it: the change is what to tell of.
+    `state` may be the end of one: of a file that several machines see, its size and
+    time of change. What was read of a file that changed is worth nothing, whatever was
+    found wrong in it: the change is what to tell of.
     """
     try:
         stream = path.open("rb", buffering=0)
@@ -43,7 +44,7 @@ def state_of(descriptor: int) -> State:
 
 
 def _check(descriptor: int, uri: str, state: State) -> None:
-    if state_of(descriptor) != state:
+    if state_of(descriptor)[-len(state) :] != state:
         raise _changed(uri)
 
 

@@ -117,6 +117,25 @@ def newlines(data: bytes) -> NDArray[np.int64]:
     return _positions(_mask(np.frombuffer(data, np.uint8), LF))
 
 
+@dataclass(frozen=True, slots=True)
+class Newlines:
+    """How many newlines of a kind there are, and where the first one is."""
+
+    count: int
+    first: int | None
+
+
+def count_newlines(data: bytes) -> tuple[Newlines, Newlines]:
+    """The newlines that an even and that an odd number of quotes precede."""
+    if b'"' not in data:
+        first = data.find(b"\n")
+        every = Newlines(data.count(b"\n"), first if first >= 0 else None)
+        return every, Newlines(0, None)
+    array = np.frombuffer(data, np.uint8)
+    inside, newlines = _parity(_mask(array, QUOTE)), _mask(array, LF)
+    return _counted(newlines & ~inside), _counted(newlines & inside)
+
+
 class _Fields:
     """The masks of some bytes; `delimiters` and `newlines` are those between fields."""
 
@@ -241,6 +260,15 @@ def _rank(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _count(bits: Bits) -> int:
     return int(np.bitwise_count(bits).sum(dtype=np.int64))
+
+
+def _counted(bits: Bits) -> Newlines:
+    words = np.flatnonzero(bits)
+    if not len(words):
+        return Newlines(0, None)
+    word = int(bits[words[0]])
+    lowest = (word & -word).bit_length() - 1
+    return Newlines(_count(bits), int(words[0]) * WORD + lowest)
 
 
 def _positions(bits: Bits) -> NDArray[np.int64]:

@@ -148,6 +148,15 @@ def added(parts: Iterable[Mapping[str, Sums]]) -> dict[str, Sums]:
     return result
 
 
+def added_up(parts: Iterable[Mapping[str, Sum]]) -> dict[str, Sum]:
+    """The sums of several groups of rows, column by column."""
+    result: dict[str, Sum] = {}
+    for part in parts:
+        for column, each in part.items():
+            result[column] = result.get(column, NOTHING) + each
+    return result
+
+
 def total(
     column: str, changed: Sums, lone: Sums, samples: tuple[Form, Form]
 ) -> Total | None:

@@ -11,10 +11,12 @@ from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from recon_engine.chart import Look
     from recon_engine.model import BreakCounts, PastResult, PastRun
+
+    Numbers = Sequence[tuple[PastRun, float]]
 
 
 def page(dataset: str, runs: Sequence[PastRun]) -> str:
@@ -106,50 +108,48 @@ def _charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
     """`runs` with results, earliest first."""
     results = [(run, run.result) for run in runs if run.result]
     tracked = [(run, run.breaks) for run in runs if run.breaks]
-
-    def drawn(
-        name: str,
-        note: str,
-        numbers: Iterable[tuple[PastRun, float]],
-        spelled: Callable[[float], str] = "{:,.0f}".format,
-    ) -> Iterator[Chart]:
-        points = [
-            Point(number, f"{run.started:%d %b}", _look(run)) for run, number in numbers
-        ]
+    drawn: tuple[tuple[str, str, Callable[[float], str], Numbers], ...] = (
+        (
+            "Rows that differ",
+            "share of the matched rows",
+            "{:.2%}".format,
+            [(run, result.rate) for run, result in results],
+        ),
+        (
+            "Missing and extra",
+            "rows on one side only",
+            "{:,.0f}".format,
+            [(run, result.missing + result.extra) for run, result in results],
+        ),
+        (
+            "Open breaks",
+            "differences not yet resolved",
+            "{:,.0f}".format,
+            [(run, breaks.open) for run, breaks in tracked],
+        ),
+        (
+            "Oldest break",
+            "its age",
+            _days,
+            [(run, breaks.oldest_days or 0) for run, breaks in tracked],
+        ),
+        (
+            "Rows",
+            "in new",
+            "{:,.0f}".format,
+            [(run, result.rows_new) for run, result in results],
+        ),
+        (
+            "Duration",
+            "from the start to the archive",
+            "{:,.1f} s".format,
+            [(run, run.seconds or 0) for run, _ in results],
+        ),
+    )
+    for name, note, spelled, numbers in drawn:
+        points = [Point(n, f"{run.started:%d %b}", _look(run)) for run, n in numbers]
         if points:
             yield chart(name, points, spelled, note)
-
-    yield from drawn(
-        "Rows that differ",
-        "share of the matched rows",
-        ((run, result.rate) for run, result in results),
-        "{:.2%}".format,
-    )
-    yield from drawn(
-        "Missing and extra",
-        "rows on one side only",
-        ((run, result.missing + result.extra) for run, result in results),
-    )
-    yield from drawn(
-        "Open breaks",
-        "differences not yet resolved",
-        ((run, breaks.open) for run, breaks in tracked),
-    )
-    yield from drawn(
-        "Oldest break",
-        "its age",
-        ((run, breaks.oldest_days or 0) for run, breaks in tracked),
-        _days,
-    )
-    yield from drawn(
-        "Rows", "in new", ((run, result.rows_new) for run, result in results)
-    )
-    yield from drawn(
-        "Duration",
-        "from the start to the archive",
-        ((run, run.seconds or 0) for run, _ in results),
-        "{:,.1f} s".format,
-    )
 
 
 def _look(run: PastRun) -> Look:

@@ -276,23 +276,23 @@ def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
 
 
 def test_open_breaks_are_listed_oldest_first(site: FolderSite) -> None:
-    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    look(site, "1", "1,10,a", "2,20,b", "3,33,c")
     with psycopg.connect(site.database, autocommit=True) as connection:
         connection.execute("UPDATE metrics.break SET first_seen = first_seen - 3")
-    look(site, "2", "1,11,a", "2,21,b", "3,30,c", "4,40,d")
-    look(site, "3", "1,11,a", "2,20,b", "3,30,c", "4,40,d")
+    look(site, "2", "1,10,a", "2,21,b", "3,33,c", "0,40,d")
+    look(site, "3", "1,10,a", "2,20,b", "3,33,c", "0,40,d")
     listed = ran(site, "breaks", "--dataset", "claims", "--format", "json")
     rows = json.loads(listed.stdout)
     assert [(r["key"], r["column"], r["state"], r["age_days"]) for r in rows] == [
-        ("1", "PAID", "recurring", 3),
-        ("4", None, "recurring", 0),
+        ("3", "PAID", "recurring", 3),
+        ("0", None, "recurring", 0),
     ]
-    assert (rows[0]["old"], rows[0]["new"], rows[0]["runs_seen"]) == ("10", "11", 3)
+    assert (rows[0]["old"], rows[0]["new"], rows[0]["runs_seen"]) == ("30", "33", 3)
     assert "2 of 2 breaks" in listed.stderr
     gone = ran(site, "breaks", "--dataset=claims", "--state=resolved")
     assert "2,PAID,number,resolved" in gone.stdout
     first = ran(site, "breaks", "--dataset=claims", "--limit=1", "--format=markdown")
-    assert first.stdout.splitlines()[2].startswith("| 1 | PAID | number | recurring |")
+    assert first.stdout.splitlines()[2].startswith("| 3 | PAID | number | recurring |")
     assert "1 of 2 breaks" in first.stderr
 
 

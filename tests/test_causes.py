@@ -29,6 +29,12 @@ ROWS = 400
 @pytest.fixture
 def pair(tmp_path: Path) -> Path:
     """`old.csv` and `new.csv`."""
+    migrated(tmp_path)
+    return tmp_path
+
+
+def migrated(folder: Path) -> tuple[Path, Path]:
+    """Write the pair."""
     old, new = ["ID,DOB,CODE,PAID,STATE,NOTE"], ["ID,DOB,CODE,PAID,REGION,NOTE"]
     for at in range(ROWS):
         key, day, code = f"{at + 1:06}", at % 28 + 1, f"{at % 90:03}"
@@ -42,9 +48,10 @@ def pair(tmp_path: Path) -> Path:
             note = "someone else"
         key = key.lstrip("0") if at % 10 == 0 else key
         new.append(f"{key},2026-01-{day:02},{code},{paid},S{at % 7},{note}")
-    (tmp_path / "old.csv").write_text("\n".join(old) + "\n")
-    (tmp_path / "new.csv").write_text("\n".join(new) + "\n")
-    return tmp_path
+    paths = folder / "old.csv", folder / "new.csv"
+    for path, lines in zip(paths, (old, new), strict=True):
+        path.write_text("\n".join(lines) + "\n")
+    return paths
 
 
 def recon(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -452,6 +452,7 @@ def test_the_option_in_a_hint_works_when_it_is_pasted(tmp_path: Path) -> None:
 
 
 HEAVY = ("polars", "pyarrow", "boto3", "psycopg", "pydantic", "numpy", "rich.progress")
+SPARK = ("pandas", "pyspark", "recon_engine.spark")
 CLOUD = (
     "boto3",
     "botocore",
@@ -479,13 +480,13 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     assert loaded(program, tmp_path).isdisjoint(HEAVY)
 
 
-def test_a_local_diff_loads_no_cloud_and_no_database(pair: Path) -> None:
+def test_a_local_diff_loads_no_cloud_no_database_and_no_spark(pair: Path) -> None:
     program = (
         "from recon_cli.app import app; app(['diff', 'old.csv', 'new.csv', '-k', 'ID'])"
     )
     modules = loaded(program, pair)
     assert "polars" in modules
-    assert modules.isdisjoint({*CLOUD, "recon_engine.settings", "tomllib"})
+    assert modules.isdisjoint({*CLOUD, *SPARK, "recon_engine.settings", "tomllib"})
 
 
 def test_importing_the_package_costs_nothing(tmp_path: Path) -> None:

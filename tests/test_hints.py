@@ -91,6 +91,12 @@ def test_a_tolerance_that_would_swallow_other_changes_is_not_proposed() -> None:
     assert hinted(CUT * 6 + near) == []
 
 
+def test_the_tolerance_that_settles_most_roundings_is_proposed() -> None:
+    """Other changes that one would settle on the way are no roundings."""
+    others = [("5.001", "5.002")]
+    assert hinted(ROUNDED * 7 + others + CUT[:1]) == [("'C=decimal(abs=0.01)'", 23)]
+
+
 def test_a_column_that_has_a_tolerance_is_given_no_rule_after_it() -> None:
     assert hinted(ZEROS, "decimal(abs=0.5)") == []
 

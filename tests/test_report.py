@@ -33,6 +33,7 @@ from recon_engine.model import (
     Suppression,
     SuppressionState,
 )
+from recon_engine.page import visible
 from recon_engine.repeat import command
 
 
@@ -172,6 +173,26 @@ def test_what_cells_keys_and_headers_say_is_text(tmp_path: Path) -> None:
     assert found["keyColumns"] == [["k" + HOSTILE[0]]]
     assert "&lt;img" in named._repr_html_()
     assert "<img" not in named._repr_html_()
+
+
+def of_breaks(text: str) -> str:
+    """The section of two breaks that say it."""
+    said = ("number", "new", date(2026, 11, 23), 0, 1)
+    oldest = (
+        report.Break(text, text, *said, text, text),
+        report.Break(text, None, "missing", *said[1:], None, None),
+    )
+    facts = report.Facts(breaks=report.Breaks("new 2", 2, oldest))
+    page = report.page(pair(["a"], ["b"]), facts)
+    [section] = re.findall(r'<section[^>]*"breaks">.*?</section>', page, re.DOTALL)
+    return str(section)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_breaks_say_is_text(text: str) -> None:
+    section = of_breaks(text)
+    assert Outline(section).tags == Outline(of_breaks("x")).tags
+    assert words(section).count(" ".join(visible(text).split())) == 5
 
 
 def test_the_island_has_every_sampled_cell(claims: Reconciliation) -> None:
@@ -350,6 +371,20 @@ def test_sections_are_there_only_with_something_to_say(
 ) -> None:
     assert f'<h2 id="{section}">' in everything
     assert f'<h2 id="{section}">' not in report.page(pair(["a"], ["a"]))
+
+
+def test_what_no_hint_settles_is_told(claims: Reconciliation) -> None:
+    assert claims.remainder()
+    said = words(report.page(claims))
+    assert f"Left by all of them: {claims.remainder()}" in said
+
+
+def test_a_change_that_happened_once_does_not_repeat() -> None:
+    text = report.page(pair(["5.0", "5.0", "7.0"], ["5", "5", "8"]))
+    [section] = re.findall(r'<h2 id="patterns">.*?</section>', text, re.DOTALL)
+    assert "5.0 → 5 number format 2" in words(section)
+    assert "7.0" not in section
+    assert 'id="patterns"' not in report.page(pair(["a"], ["b"]))
 
 
 def test_the_accounting_is_shown_as_arithmetic(claims: Reconciliation) -> None:

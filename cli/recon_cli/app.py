@@ -22,6 +22,7 @@ from recon_engine.border import ours
 from recon_engine.config import (
     BREAK_LIMIT,
     NO_KEY,
+    EngineName,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -96,6 +97,7 @@ def diff(
     encoding: o.Encoding = "utf-8",
     detail_limit: o.DetailLimit = 5000,
     memory_budget: o.MemoryBudget = None,
+    engine: o.Engine = EngineName.LOCAL,
     max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
     max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
     max_ratio: o.MaxRatio = LIMITS.ratio,
@@ -113,6 +115,8 @@ def diff(
 
         sources.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
+        if engine is EngineName.SPARK:
+            render.refuse_whole(writers)
         settings = _options(
             ctx, key, ignore, rename, rule, mask, gate, on_duplicate_keys,
             on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
@@ -128,6 +132,7 @@ def diff(
                     stop.watching(progress),
                     budget=budget,
                     limits=limits,
+                    engine=engine,
                 )
             )
         render.show(result, form, render.next_step(result, writers))
@@ -244,6 +249,8 @@ def run(
     max_field_bytes: o.MaxFieldBytes = LIMITS.field_bytes,
     max_field_lines: o.MaxFieldLines = LIMITS.field_lines,
     max_ratio: o.MaxRatio = LIMITS.ratio,
+    engine: o.Engine = EngineName.LOCAL,
+    stage: o.Stage = None,
     stage_loader: o.StageLoader = StageLoader.ADBC,
     break_limit: o.BreakLimit = BREAK_LIMIT,
     form: o.OutputFormat = Format.TABLE,
@@ -277,6 +284,8 @@ def run(
                 fail_on_no_files=fail_on_no_files,
                 recompute=recompute,
                 budget=_budget(memory_budget),
+                engine=engine,
+                stage=stage,
                 stage_loader=stage_loader,
                 break_limit=break_limit,
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
@@ -530,7 +539,7 @@ def _options(
         keys=session.names(keys, "RECON_KEYS") or filed.get("keys", ()),
         ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
         renames={**filed.get("map", {}), **session.mapping(rename)},
-        rules={**filed.get("rules", {}), **session.rules(rule)},
+        rules=session.rules(rule, filed.get("rules", {})),
         masks={**filed.get("masks", {}), **session.masks(mask)},
         gates=session.gates(gate) or filed.get("gates", ()),
         suppressions=filed.get("suppressions", ()),

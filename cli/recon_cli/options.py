@@ -135,6 +135,14 @@ DetailLimit = Annotated[
         help="Differing rows in the sample.",
     ),
 ]
+Stage = Annotated[
+    bool | None,
+    typer.Option(
+        "--stage/--no-stage",
+        envvar="RECON_STAGE",
+        help="Load both files into stage.  [default: yes, but with Spark no]",
+    ),
+]
 StageLoader = Annotated[
     config.StageLoader,
     typer.Option(
@@ -171,6 +179,14 @@ MemoryBudget = Annotated[
         metavar="SIZE",
         envvar="RECON_MEMORY_BUDGET",
         help="Memory to stay within, such as 2GiB.  [default: 60% of what there is]",
+    ),
+]
+Engine = Annotated[
+    config.EngineName,
+    typer.Option(
+        "--engine",
+        envvar="RECON_ENGINE",
+        help="Where rows are compared: on this machine, or on a Spark cluster.",
     ),
 ]
 MaxFieldBytes = Annotated[

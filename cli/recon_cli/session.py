@@ -20,7 +20,7 @@ from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from recon_engine.config import Address
     from recon_engine.progress import Progress
@@ -209,9 +209,14 @@ def mapping(pairs: list[str] | None) -> dict[str, str]:
     return result
 
 
-def rules(texts: list[str] | None) -> dict[str, tuple[str, ...]]:
-    """`COLUMN=RULE` arguments; a name that holds `=` stands in double quotes."""
-    result: dict[str, tuple[str, ...]] = {}
+def rules(
+    texts: list[str] | None, before: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """`COLUMN=RULE` arguments; a name that holds `=` stands in double quotes.
+
+    They come after those of a column that were there `before`, as hints are measured.
+    """
+    result = dict(before)
     for text in texts or os.environ.get("RECON_RULE", "").split(";"):
         found = RULE.fullmatch(text)
         if found is None and text:

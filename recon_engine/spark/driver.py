@@ -1,0 +1,180 @@
+"""The driver: it asks, and gets one answer, whatever the size of the inputs."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from recon_engine.answer import answer, refuse_repeats
+from recon_engine.compare import diff
+from recon_engine.digest import choose, no_rows
+from recon_engine.header import counted_in
+from recon_engine.partial import partial, repeats_among
+from recon_engine.parts import commit, refuse_taken
+from recon_engine.passage import joined
+from recon_engine.progress import SILENT, Progress
+from recon_engine.question import posed
+from recon_engine.spans import embedded
+from recon_engine.spark.counting import counted, hashed, spans_of
+from recon_engine.spark.findings import FAN_IN, Adding, Findings, added
+from recon_engine.spark.session import SparkCluster, session
+from recon_engine.spark.settings import Settings
+from recon_engine.spark.tasks import Job, Sampling
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recon_engine.config import Options
+    from recon_engine.csvfile import CsvFile
+    from recon_engine.partial import Partial
+    from recon_engine.parts import Part
+    from recon_engine.question import Question
+    from recon_engine.reconciliation import Reconciliation
+    from recon_engine.spark.counting import Headers, Sources
+    from recon_engine.spark.packets import Cluster
+
+
+def compare(
+    headers: Headers,
+    sources: Sources,
+    options: Options,
+    progress: Progress = SILENT,
+    *,
+    cluster: Cluster | None = None,
+    settings: Settings | None = None,
+) -> Reconciliation:
+    """Reconcile two files that all tasks can read; the result is the local engine's.
+
+    But for `engine`, and for frames: these hold as many rows as the detail limit asks
+    for, since the driver gets no more. The whole difference is where RECON_SPARK_OUT
+    says, if it does, once it is committed.
+    """
+    settings = settings or Settings.of_environment()
+    if settings.out is not None:
+        refuse_taken(settings.out)
+    result, parts = reconcile(
+        headers, sources, options, progress, cluster=cluster, settings=settings
+    )
+    if settings.out is not None:
+        commit(result, parts, settings.out)
+    return result
+
+
+def reconcile(
+    headers: Headers,
+    sources: Sources,
+    options: Options,
+    progress: Progress,
+    *,
+    settings: Settings,
+    cluster: Cluster | None = None,
+) -> tuple[Reconciliation, Sequence[Part]]:
+    """The result, and the files of the whole difference, which nothing names yet."""
+    old, new = sources
+    with old.opened() as read_old, new.opened() as read_new:
+        question = posed(*headers, options, (read_old, read_new))
+    cluster = cluster or SparkCluster(session())
+    with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
+        hashing = pool.submit(_hashes, cluster, headers, sources, settings)
+        with progress.step("count"):
+            found = counted(cluster, headers, sources, settings.span)
+        inner = any(embedded(each) for each in found)
+        first, second = choose(headers, question.names, "columns" if inner else None)
+        job = Job(
+            question=question,
+            headers=headers,
+            sources=sources,
+            sampling=Sampling(first.name, first.seeds, (first.every, second.every)),
+            spans=tuple(spans_of(headers, found)),
+            buckets=-(-sum(each.bytes for each in headers) // settings.bucket) or 1,
+            most=settings.most,
+            whole=settings.whole,
+            out=settings.out,
+        )
+        with progress.step("compare"):
+            findings = _found(cluster, job)
+        if findings.error is not None:
+            raise findings.error
+        return _answered(job, findings, hashing.result()), findings.parts
+
+
+def _hashes(
+    cluster: Cluster, headers: Headers, sources: Sources, settings: Settings
+) -> list[str | None]:
+    """The SHA-256 of both files, taken beside all that is done to them."""
+    return hashed(cluster, headers, sources) if settings.sha256 else [None, None]
+
+
+def _found(cluster: Cluster, job: Job) -> Findings:
+    """All that there is to find, merged by ever fewer tasks."""
+    if not job.spans:
+        return Findings()
+    telling = job.telling
+    packets = cluster.begin(len(job.spans), job.digests)
+    packets = cluster.then(packets, job.buckets, job.leftovers)
+    packets = cluster.then(packets, len(job.spans), job.reread)
+    packets = cluster.then(packets, job.buckets, job.compared)
+    if telling.places:
+        tasks = min(telling.places, job.buckets)
+        packets = cluster.then(packets, tasks, telling.counted)
+        if telling.shares > 1:
+            packets = cluster.then(packets, tasks, telling.together)
+    tasks, adding = job.buckets, Adding(job.question, job.whole)
+    while tasks > 1:
+        tasks = -(-tasks // FAN_IN)
+        packets = cluster.gather(packets, tasks, adding)
+    every = (packet.open() for packet in cluster.collect(packets))
+    return added(every, job.question, job.whole)
+
+
+def _answered(
+    job: Job, found: Findings, hashes: Sequence[str | None]
+) -> Reconciliation:
+    """The result, or the error of the file that has one."""
+    question = job.question
+    tables = _tables(job, found, hashes)
+    whole = replace(found.partial or _nothing(question), identical=found.identical)
+    refuse_repeats(tables, whole.repeats, question.options)
+    return answer(
+        question,
+        tables,
+        whole,
+        found.told,
+        samples=[
+            pl.concat([no_rows(names).select(names.compared), *drawn])
+            for names, drawn in zip(question.names, found.samples, strict=True)
+        ],
+        blanks=found.blanks,
+        strategy=f"{job.sampling.strategy} on spark",
+    )
+
+
+def _tables(
+    job: Job, found: Findings, hashes: Sequence[str | None]
+) -> tuple[CsvFile, CsvFile]:
+    """Both files, or the first error in the first that has one."""
+    tables = []
+    for side, (header, sha256) in enumerate(zip(job.headers, hashes, strict=True)):
+        passages = (
+            found.passages[at] for at, (of, _) in enumerate(job.spans) if of == side
+        )
+        with counted_in(header.origin):
+            tables.append(joined(header, passages, sha256))
+    old, new = tables
+    return old, new
+
+
+def _nothing(question: Question) -> Partial:
+    """What is found where all rows are identical."""
+    old, new = map(no_rows, question.names)
+    first = question.names[0]
+    none = diff(old, new, keys=first.keys, columns=first.columns, rules=first.rules)
+    repeats = [
+        repeats_among(rows, names, names.columns)
+        for rows, names in zip((old, new), question.names, strict=True)
+    ]
+    return partial(none, 0, repeats, question)

@@ -1,0 +1,94 @@
+"""What tasks have found; it adds up in any order, and stays small."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from recon_engine.partial import merged
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from recon_engine.causes import Told
+    from recon_engine.errors import ReconError
+    from recon_engine.partial import Partial
+    from recon_engine.parts import Part
+    from recon_engine.passage import Passage
+    from recon_engine.question import Question
+    from recon_engine.spark.packets import Packets
+
+
+FAN_IN: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What some tasks have found. Of pairs, the first is OLD's.
+
+    `samples`: of all rows of a side; `told`: of each column that differs; `parts`: the
+    files that hold the difference of their buckets.
+    """
+
+    passages: dict[int, Passage] = field(default_factory=dict)
+    blanks: tuple[int, int] = (0, 0)
+    samples: tuple[tuple[pl.DataFrame, ...], ...] = ((), ())
+    identical: int = 0
+    partial: Partial | None = None
+    told: dict[str, Told] = field(default_factory=dict)
+    error: ReconError | None = None
+    parts: tuple[Part, ...] = ()
+
+
+def added(every: Iterable[Findings], question: Question, whole: int) -> Findings:
+    """All findings as one, merged a few at a time."""
+    total = Findings()
+    found = iter(every)
+    while few := list(itertools.islice(found, FAN_IN)):
+        total = _added([total, *few], question, whole)
+    return total
+
+
+def _added(few: Sequence[Findings], question: Question, whole: int) -> Findings:
+    parts = [each.partial for each in few if each.partial is not None]
+    passages, told = dict[int, Any](), dict[str, Any]()
+    for each in few:
+        passages |= each.passages
+        told |= each.told
+    errors = [each.error for each in few if each.error is not None]
+    old, new = (
+        tuple(rows for each in few for rows in each.samples[side]) for side in (0, 1)
+    )
+    return Findings(
+        passages=passages,
+        blanks=(sum(e.blanks[0] for e in few), sum(e.blanks[1] for e in few)),
+        samples=(_together(old), _together(new)),
+        identical=sum(each.identical for each in few),
+        partial=merged(parts, question).limited(question, whole) if parts else None,
+        told=told,
+        error=errors[0] if errors else None,
+        parts=tuple(part for each in few for part in each.parts),
+    )
+
+
+def _together(rows: tuple[pl.DataFrame, ...]) -> tuple[pl.DataFrame, ...]:
+    return (pl.concat(rows),) if rows else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Adding:
+    """The task that adds what was found."""
+
+    question: Question
+    whole: int
+
+    def __call__(self, place: int, packets: Packets) -> Packets:
+        """All that comes as one."""
+        from recon_engine.spark.packets import Packet
+
+        every = (packet.open() for packet in packets)
+        yield Packet.answer(place, added(every, self.question, self.whole))

@@ -1,0 +1,187 @@
+"""Spark itself: a session, tasks as calls of `mapInArrow`, and packets as rows."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import shutil
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from recon_engine.border import ours
+from recon_engine.errors import ConfigError, InputChanged, OutOfBudget, TransientError
+from recon_engine.spark.findings import Findings
+from recon_engine.spark.packets import Packet
+from recon_engine.spark.settings import MASTER, SESSION
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from recon_engine.errors import ReconError
+    from recon_engine.spark.packets import Packets, Work
+
+    Batches = Iterator[pa.RecordBatch]
+
+SCHEMA: Final = "place int, found boolean, packet binary"
+NAMES: Final = ("place", "found", "packet")
+BATCH: Final = 1 << 23
+ATTEMPTS: Final = 4
+
+
+def session() -> SparkSession:
+    """The session of the environment: the one there is, or RECON_SPARK_* describes."""
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        raise ConfigError(
+            "--engine spark needs PySpark, which is not installed",
+            help="pip install 'recon-engine[spark]'",
+        ) from None
+    if "JAVA_HOME" not in os.environ and not shutil.which("java"):
+        raise ConfigError(
+            "--engine spark needs a Java runtime, and there is none",
+            help="install Java 17 or newer, or set JAVA_HOME",
+        )
+    builder = SparkSession.builder.appName("recon-engine")
+    # Most of what is shuffled is digests, and hashes do not compress.
+    builder = builder.config("spark.shuffle.compress", "false")
+    if master := os.environ.get(MASTER):
+        builder = builder.master(master)
+    for setting in os.environ.get(SESSION, "").split():
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(
+                f"{SESSION} has {name} without a value", help="name=value"
+            )
+        builder = builder.config(name, value)
+    # A packet is a row of up to some megabytes: few of them are enough for a batch.
+    builder = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "32")
+    return builder.getOrCreate()
+
+
+@dataclass(frozen=True, slots=True)
+class SparkCluster:
+    """A Spark session. A task is a call of `mapInArrow`, a packet is a row."""
+
+    session: SparkSession
+
+    def begin(self, count: int, work: Work) -> DataFrame:
+        """A partition for each task."""
+        numbers = self.session.range(0, count, 1, count)
+        return numbers.mapInArrow(functools.partial(_numbered, work), SCHEMA)
+
+    def then(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
+        """A partition for each task; several places may share it."""
+        moved = packets.repartition(tasks, "place").sortWithinPartitions("place")
+        return moved.mapInArrow(functools.partial(_routed, work), SCHEMA)
+
+    def gather(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
+        """Whatever place they were for."""
+        moved = packets.repartition(tasks)
+        return moved.mapInArrow(functools.partial(_gathered, work), SCHEMA)
+
+    def collect(self, packets: DataFrame) -> list[Packet]:
+        """Run the job."""
+        rows = packets.collect()
+        return [
+            Packet(row["place"], row["found"], bytes(row["packet"])) for row in rows
+        ]
+
+
+def _numbered(work: Work, batches: Batches) -> Batches:
+    numbers = (at for batch in batches for at in batch.column(0).to_pylist())
+    return _batched(packet for at in numbers for packet in _told(work, at, iter(())))
+
+
+def _routed(work: Work, batches: Batches) -> Batches:
+    places = itertools.groupby(_packets(batches), key=lambda packet: packet.place)
+
+    def answered() -> Packets:
+        for place, packets in places:
+            passing: list[Packet] = []
+            mine = _apart(packets, passing)
+            first = next(mine, None)
+            if first is not None:
+                yield from _told(work, place, itertools.chain([first], mine))
+            yield from passing
+
+    return _batched(answered())
+
+
+def _gathered(work: Work, batches: Batches) -> Batches:
+    return _batched(_told(work, 0, _packets(batches)))
+
+
+def _apart(packets: Iterable[Packet], passing: list[Packet]) -> Packets:
+    """Those that are not found yet."""
+    for packet in packets:
+        if packet.found:
+            passing.append(packet)
+        else:
+            yield packet
+
+
+def _told(work: Work, place: int, packets: Packets) -> Packets:
+    """Do the work; what is wrong is told in words of ours, which quote no data.
+
+    What may pass is left to Spark to try again, until its last attempt.
+    """
+    failure: ReconError | None = None
+    try:
+        yield from work(place, packets)
+    except Exception as error:  # noqa: BLE001 - the border of every task
+        failure = ours(error)
+    if failure is None:
+        return
+    deque(packets, maxlen=0)  # Spark expects that all of them are taken.
+    final = isinstance(failure, InputChanged | OutOfBudget)
+    passes = isinstance(failure, TransientError) and not final
+    if passes and _attempt() < ATTEMPTS - 1:
+        raise failure
+    yield Packet.answer(place, Findings(error=failure))
+
+
+def _attempt() -> int:
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return context.attemptNumber() if context else ATTEMPTS
+
+
+def _packets(batches: Batches) -> Packets:
+    for batch in batches:
+        places, found, packed = batch.columns
+        for place, passing, data in zip(
+            places.to_pylist(), found.to_pylist(), packed, strict=True
+        ):
+            # What passes by is packed again; the rest is opened where it is.
+            yield Packet(place, passing, data.as_py() if passing else data.as_buffer())
+
+
+def _batched(packets: Packets) -> Batches:
+    """Some megabytes of packets at a time."""
+    waiting, size = list[Packet](), 0
+    for packet in packets:
+        waiting.append(packet)
+        size += len(packet.data)
+        if size > BATCH:
+            yield _batch(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield _batch(waiting)
+
+
+def _batch(packets: Sequence[Packet]) -> pa.RecordBatch:
+    columns = [
+        pa.array([packet.place for packet in packets], pa.int32()),
+        pa.array([packet.found for packet in packets], pa.bool_()),
+        pa.array([packet.data for packet in packets], pa.binary()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=list(NAMES))

@@ -1,0 +1,52 @@
+"""What the environment says of Spark: RECON_SPARK_*."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from recon_engine.memory import parse_budget
+
+
+MASTER: Final = "RECON_SPARK_MASTER"
+SESSION: Final = "RECON_SPARK_CONF"
+SPAN: Final = "RECON_SPARK_SPAN_BYTES"
+BUCKET: Final = "RECON_SPARK_BUCKET_BYTES"
+MOST: Final = "RECON_SPARK_BUCKET_LIMIT"
+OUT: Final = "RECON_SPARK_OUT"
+SHA256: Final = "RECON_SPARK_SHA256"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the work is cut, in bytes, and what besides is done.
+
+    `span`: read by a task at once; `bucket`: of the inputs, by which buckets are
+    counted; `most`: of digests or rows that one bucket may hold. `out`: where the whole
+    difference goes, part by part, if it is asked for. `whole`: up to so many
+    differences come to the driver whatever is shown of them.
+    """
+
+    span: int = 64 << 20
+    bucket: int = 128 << 20
+    most: int = 1 << 30
+    sha256: bool = True
+    out: str | None = None
+    whole: int = 0
+
+    @classmethod
+    def of_environment(cls) -> Settings:
+        """As RECON_SPARK_* say."""
+        return cls(
+            _size(SPAN, cls().span),
+            _size(BUCKET, cls().bucket),
+            _size(MOST, cls().most),
+            os.environ.get(SHA256, "on") != "off",
+            os.environ.get(OUT),
+        )
+
+
+def _size(name: str, default: int) -> int:
+    text = os.environ.get(name)
+    return default if text is None else parse_budget(text).total

