@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recon_engine import migrations
+from recon_engine.config import NO_KEY, Mask, Options
 from recon_engine.errors import ReconError
+from recon_engine.masks import keyed
 from recon_engine.memory import BASE_BYTES, default_budget
 from recon_engine.postgres import classified, connect
 from recon_engine.storage import LocalFolder, open_storage
@@ -80,13 +82,17 @@ class Finding:
     remedy: str | None = None
 
 
-def examine(places: Mapping[str, str], address: Address) -> Iterator[Finding]:
-    """Look at each of the named places, the database, and this machine."""
+def examine(
+    places: Mapping[str, str], address: Address, masks: Mapping[str, str] | None = None
+) -> Iterator[Finding]:
+    """Look at each named place, the database, this machine, and the key of masks."""
     for name, url in places.items():
         yield from _guarded(name, _place(name, url))
     yield from _guarded("database", _database(address))
     yield from _guarded("disk", _disk(places.get("inbound")))
     yield _memory()
+    if masks:
+        yield from _guarded("masks", _masks(masks))
 
 
 def _guarded(check: str, findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -213,6 +219,14 @@ def _disk(inbound: str | None) -> Iterator[Finding]:
     else:
         remedy = "more ephemeral storage for the task, or TMPDIR on a larger disk"
         yield Finding("disk", State.FAIL, found, remedy)
+
+
+def _masks(masks: Mapping[str, str]) -> Iterator[Finding]:
+    asked = Options(keys=NO_KEY, masks=masks).masks
+    keyed({name: Mask(mask) for name, mask in asked.items()})
+    yield Finding(
+        "masks", State.OK, f"for {', '.join(asked)}; a key where one is needed"
+    )
 
 
 def _memory() -> Finding:

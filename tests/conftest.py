@@ -47,11 +47,13 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(scope="session")
 def template() -> Iterator[str]:
-    """A Postgres server whose database `template` has the tables and no rows."""
+    """A Postgres server whose database `template` has roles and tables, and no rows."""
     with localpg.server(durable=False) as conninfo:
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute("CREATE DATABASE template")
-        migrations.apply(f"{conninfo} dbname=template")
+        with psycopg.connect(f"{conninfo} dbname=template") as connection:
+            connection.execute(migrations.access("roles"))
+        migrations.apply(f"{conninfo} dbname=template user=recon_owner")
         yield conninfo
 
 

@@ -216,6 +216,7 @@ def read_in_stage(place: Place) -> None:
     """Somebody looks at a stage table and forgets to end the transaction."""
     with psycopg.connect(place.direct) as connection:
         connection.execute("CREATE TABLE stage.claims_old (id text)")
+        connection.execute("ALTER TABLE stage.claims_old OWNER TO recon_app")
     reader = place.undo.enter_context(psycopg.connect(place.direct))
     reader.execute("SELECT * FROM stage.claims_old")
 
@@ -297,6 +298,7 @@ def stage_disk_full(place: Place) -> None:
     database = conninfo_to_dict(place.direct)["dbname"]
     with psycopg.connect(place.direct, autocommit=True) as connection:
         connection.execute(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+        connection.execute(f"GRANT CREATE ON TABLESPACE {name} TO recon_app")
         connection.execute(f"ALTER DATABASE {database} SET default_tablespace = {name}")
     place.undo.callback(drop_tablespace, place, name)
     place.full = folder

@@ -50,7 +50,7 @@ DATABASE = "fresh"
 SETTINGS = """
 [dataset.claims]
 on_bad_row = "quarantine"
-gates = ["mismatched<=1", "rejected<=1"]
+gates = ["mismatches(PAID)<=1", "rejected<=2"]
 rules = { NOTE = "casefold" }
 masks = { PAID = "hmac" }
 """
@@ -334,13 +334,18 @@ def check_run(report: Report, task: Task, server: TlsPostgres, client: Any) -> N
 
 def check_settings(report: Report, task: Task, client: Any) -> None:
     """Another day: a configuration in the image, breaks, pages of stored runs."""
+    code, out, err = task.run("doctor", *PLACES[:8], "--format", "json")
+    assert code == 0, out + err
+    assert {"check": "masks", "state": "ok"}.items() <= json.loads(out)[-1].items()
     deliver(client, "10.75", "NOTE", more="cut\n")
     code, out, err = task.run(*PLACES)
     assert code == 0, out + err
     document = json.loads(out)
     assert [gate["passed"] for gate in document["gates"]] == [True, True]
     assert document["counts"]["mismatched_rows"] == 1
-    counted = document["run"]["breaks"]["counts"]
+    counts = document["run"]["breaks"]["counts"]
+    became = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+    assert counts["changed"] == 1, counts
     keys = [
         entry["Key"]
         for entry in client.list_objects_v2(Bucket="claims", Prefix="recon/")[
@@ -353,7 +358,7 @@ def check_settings(report: Report, task: Task, client: Any) -> None:
     assert "10.75" not in page
     report.saw(
         "an image with `recon.toml`, gzip, masks",
-        f"exit 0, gates pass; breaks {counted}; {len(keys)} artifacts, one of them"
+        f"exit 0, gates pass; breaks: {became}; {len(keys)} artifacts, one of them"
         f" `report.html` of {len(page) >> 10} KiB",
     )
     for command in ("breaks", "history"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from recon_engine import pipeline
 from recon_engine.config import Options, RunConfig
@@ -21,7 +22,11 @@ NEW = b'NOTE,ID,PAID\na,1,10\nb,2,20.00\nC,3,30.00\n"",5,50.00\n'
 
 
 class Site:
-    """Three places and a way to look into them, whatever they are made of."""
+    """Three places and a way to look into them, whatever they are made of.
+
+    The pipeline runs as recon_app, which may do what it needs and nothing else; the
+    tests look at what it did with all rights.
+    """
 
     def __init__(self, root: str, database: str) -> None:
         self.inbound, self.processed, self.out = (
@@ -31,13 +36,14 @@ class Site:
 
     def config(self, **changes: Any) -> RunConfig:
         options = changes.pop("options", None) or Options(keys=("ID",))
+        database = changes.pop("database", None)
         values = {
             "dataset": "claims",
             "inbound": self.inbound,
             "processed": self.processed,
             "out": self.out,
             "options": options,
-            "database": self.database,
+            "database": database or make_conninfo(self.database, user="recon_app"),
             **changes,
         }
         return RunConfig(**values)

@@ -445,8 +445,9 @@ def test_an_address_of_a_database_is_never_told(
     site = FolderSite(str(tmp_path), address)
     site.deliver()
     with pytest.raises(ReconError) as caught:
-        site.run()
-    watched(*everything(caught.value), repr(site.config()), marker=PASSWORD)
+        site.run(database=address)
+    config = site.config(database=address)
+    watched(*everything(caught.value), repr(config), marker=PASSWORD)
     for arguments in (["sql", "SELECT 1"], ["migrate"], places_of(site)):
         ended = CliRunner().invoke(app, arguments, env={"RECON_DATABASE_URL": address})
         assert ended.exit_code in {2, 3, 4}

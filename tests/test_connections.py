@@ -27,7 +27,7 @@ from tls_postgres import (
     tls_postgres,
 )
 
-from recon_engine import address, localpg, migrations, retention
+from recon_engine import address, migrations, retention
 from recon_engine.address import WAIVED, WAIVER, conninfo_of
 from recon_engine.aws import ALLOWED
 from recon_engine.database import quoted
@@ -396,27 +396,6 @@ def test_to_migrate_again_changes_nothing_for_any_role(tls: TlsPostgres) -> None
     tls.administer(migrations.access("roles"))
     for role in (OWNER, APP, READER):
         assert migrations.apply(make_conninfo(**tls.as_role(role))) == ()
-
-
-def test_an_administrator_who_is_no_superuser_sets_it_all_up() -> None:
-    """As of RDS: one that may make databases and roles."""
-    with localpg.server(durable=False) as conninfo:
-        with psycopg.connect(conninfo, autocommit=True) as connection:
-            connection.execute("CREATE ROLE rds_admin LOGIN CREATEDB CREATEROLE")
-        admin = make_conninfo(conninfo, user="rds_admin")
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE recon")
-        with psycopg.connect(make_conninfo(admin, dbname="recon")) as connection:
-            connection.execute("REVOKE TEMPORARY ON DATABASE recon FROM PUBLIC")
-            for _ in range(2):
-                connection.execute(migrations.access("roles"))
-        owner, app = (
-            make_conninfo(conninfo, user=role, dbname="recon") for role in (OWNER, APP)
-        )
-        assert migrations.apply(owner)
-        by_check = {finding.check: finding for finding in examine({}, app)}
-    assert by_check["database"].found.endswith(f"as {APP}, without TLS")
-    assert by_check["grants"].state is State.OK
 
 
 def test_the_doctor_knows_what_a_role_may_do(tls: TlsPostgres) -> None:

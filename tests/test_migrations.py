@@ -12,6 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from recon_engine import localpg, migrations
+from recon_engine.doctor import State, examine
 from recon_engine.errors import ConfigError, DatabaseUnavailable, PermissionDenied
 from recon_engine.kinds import KINDS
 from recon_engine.status import RunStatus
@@ -166,6 +167,28 @@ def test_applies_to_postgresql_15(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECON_PG_BIN", str(DEBIAN))
     with localpg.server(durable=False) as conninfo:
         assert migrations.apply(conninfo) == ALL
+
+
+def test_an_administrator_who_is_no_superuser_sets_it_all_up() -> None:
+    """As of RDS: one that may make databases and roles."""
+    with localpg.server(durable=False) as conninfo:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute("CREATE ROLE rds_admin LOGIN CREATEDB CREATEROLE")
+        admin = make_conninfo(conninfo, user="rds_admin")
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE recon")
+        with psycopg.connect(make_conninfo(admin, dbname="recon")) as connection:
+            connection.execute("REVOKE TEMPORARY ON DATABASE recon FROM PUBLIC")
+            for _ in range(2):
+                connection.execute(migrations.access("roles"))
+        owner, app = (
+            make_conninfo(conninfo, user=role, dbname="recon")
+            for role in ("recon_owner", "recon_app")
+        )
+        assert migrations.apply(owner)
+        by_check = {finding.check: finding for finding in examine({}, app)}
+    assert by_check["database"].found.endswith("as recon_app, without TLS")
+    assert by_check["grants"].state is State.OK
 
 
 def test_many_at_once_apply_exactly_once(database: str) -> None:

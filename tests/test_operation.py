@@ -263,6 +263,30 @@ def test_the_doctor_as_a_command_exits_3_if_something_is_to_be_mended(
     assert line["remedy"]
 
 
+def test_the_doctor_reads_the_configuration_and_looks_for_the_key_of_its_masks(
+    folders: FolderSite,
+) -> None:
+    cwd = Path(folders.inbound).parent
+    (cwd / "recon.toml").write_text(
+        f'[dataset.claims]\ninbound_s3 = "{folders.inbound}"\n'
+        'masks = { ID = "hmac" }\n'
+    )
+
+    def told(**environment: str) -> dict[str, Any]:
+        arguments = ("doctor", "--dataset", "claims", "--format", "json")
+        environment["RECON_DATABASE_URL"] = folders.database
+        ended = recon(*arguments, cwd=cwd, **environment)
+        return {each["check"]: each for each in json.loads(ended.stdout)}
+
+    without, given = told(), told(RECON_MASK_KEY="0123456789abcdef")
+    assert without["inbound"]["state"] == "ok"
+    assert (without["masks"]["state"], given["masks"]["state"]) == ("fail", "ok")
+    assert "RECON_MASK_KEY" in without["masks"]["remedy"]
+    (cwd / "recon.toml").write_text("keyz = []")
+    wrong = recon("doctor", cwd=cwd, RECON_DATABASE_URL=folders.database)
+    assert (wrong.returncode, "keyz" in wrong.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("seconds", "state"),
     [(0, State.OK), (-59, State.OK), (61, State.WARN), (-601, State.FAIL)],

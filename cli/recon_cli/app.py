@@ -437,10 +437,13 @@ def roles() -> None:
 
 @app.command()
 def doctor(
+    ctx: typer.Context,
     inbound_s3: o.MaybeInbound = None,
     processed_s3: o.MaybeProcessed = None,
     out_s3: o.MaybeOut = None,
     form: o.OutputFormat = Format.TABLE,
+    config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
+    dataset: o.DatasetOfConfig = None,  # noqa: ARG001
 ) -> None:
     """Check everything a run needs, change nothing, and say how to mend what is not."""
     with session.reporting(form):
@@ -449,8 +452,10 @@ def doctor(
 
         places = {"inbound": inbound_s3, "processed": processed_s3, "out": out_s3}
         given = {name: url for name, url in places.items() if url}
+        sources.check_dataset(ctx)
+        masks = {**sources.filed(ctx).get("masks", {}), **session.masks(None)}
         with session.database() as address:
-            findings = list(examine(given, address))
+            findings = list(examine(given, address, masks))
         names = ("check", "state", "found", "remedy")
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
         render.rows(names, table, form)
