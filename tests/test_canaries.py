@@ -268,7 +268,7 @@ def unlawful(*_: Any, **__: Any) -> Counts:
 
 ERRORS = [leaking, polars_leaking, undecodable, chained, full, out_of_memory, endless]
 PLACES = [
-    "recon_engine.reconcile.align",
+    "recon_engine.question.align",
     "recon_engine.reconcile.diff",
     "recon_engine.reconcile.merge",
     "recon_engine.reconcile.read_rows",
@@ -278,7 +278,7 @@ PLACES = [
     "recon_engine.csvfile.Block.cells",
     "recon_engine.kinds._dates",
     "recon_engine.sample.choose",
-    "recon_engine.reconcile.Counts",
+    "recon_engine.answer.Counts",
 ]
 STEPS = [
     *PLACES,
@@ -370,7 +370,7 @@ def test_every_other_refusal_is_told_without_a_value(
         ended_as(site, "DUPLICATE_KEYS", watched)(work, options=unique)
         ended_as(site, "OUT_OF_BUDGET", watched)(work, budget=Budget(1 << 20))
         with monkeypatch.context() as patch:
-            patch.setattr("recon_engine.reconcile.Counts", unlawful)
+            patch.setattr("recon_engine.answer.Counts", unlawful)
             ended_as(site, "INTERNAL_ERROR", watched)(work)
         stop: Stop[Any] = Stop()
         stop.request(signal.SIGTERM)
