@@ -19,13 +19,14 @@ from test_corpus import FILES, expected_of, name_of
 from test_reconcile import answer, expected, rules_for, written
 
 import recon_engine as rx
+from recon_engine import partial
 from recon_engine import spans as spans_module
 from recon_engine.config import OnBadRow, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, OutOfBudget, ReconError
 from recon_engine.gate import open_csv
 from recon_engine.header import read_header
 from recon_engine.judgement import judged
-from recon_engine.model import Suppressible, Suppression
+from recon_engine.model import HintKind, Suppressible, Suppression
 from recon_engine.passage import joined, read_span
 from recon_engine.sources import LocalSource
 from recon_engine.spans import census, spans
@@ -286,3 +287,35 @@ def test_a_key_on_too_many_rows_is_named_before_memory_ends(tmp_path: Path) -> N
     settings = Settings(1 << 14, 1 << 14, most=200_000)
     with pytest.raises(OutOfBudget, match="a bucket of keys is more than 200,000"):
         reconciled(paths, Options(keys=("id",)), settings)
+
+
+def test_a_column_of_too_many_changes_is_named_before_memory_ends(
+    tmp_path: Path,
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, value in zip(paths, "ab", strict=True):
+        rows = "".join(f"{at},{at}{value * 100}\n" for at in range(500))
+        path.write_text("id,v\n" + rows)
+    settings = Settings(1 << 12, 1 << 12, most=40_000)
+    with pytest.raises(OutOfBudget, match="the changes of a column are more than"):
+        reconciled(paths, Options(keys=("id",)), settings)
+
+
+def test_of_too_many_only_hints_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, drift = migrated(tmp_path), OnSchemaDrift.COMPARE
+    here = rx.diff(*paths, keys="ID", on_schema_drift=drift)
+    monkeypatch.setattr(telling, "MOST_CHANGES", 20)
+    monkeypatch.setattr(partial, "MOST_KEYS", 20)
+    options = Options(keys=("ID",), on_schema_drift=drift)
+    there = reconciled(paths, options, Settings(500, 2000))
+    assert told(dataclasses.replace(there, hints=here.hints)) == told(here)
+    distinct = {each.column: each.distinct for each in here.patterns}
+    rules = {each.column for each in there.hints if each.kind == HintKind.RULE}
+    assert rules == {
+        each.column
+        for each in here.hints
+        if each.kind == HintKind.RULE and distinct[each.column] <= 20
+    }
+    assert not any(each.kind == HintKind.KEY_RULE for each in there.hints)
