@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recon_engine import report
 from recon_engine.report import UNKNOWN
+from recon_engine.storage import sha256_of
 from recon_engine.version import __version__
 
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from recon_engine.parts import Part
+    from recon_engine.model import Artifact
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.report import Facts
 
@@ -107,7 +107,7 @@ def _causes(result: Reconciliation, folder: Path) -> Iterator[Written]:
 
 def manifest(
     result: Reconciliation,
-    written: Sequence[Written | Part],
+    written: Sequence[Artifact],
     *,
     run_id: str,
     dataset: str,
@@ -162,9 +162,7 @@ def _text(path: Path, text: str) -> Written:
 
 
 def _written(path: Path, rows: int | None) -> Written:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Written(path, rows, digest, path.stat().st_size)
+    return Written(path, rows, sha256_of(path), path.stat().st_size)
 
 
 def _json(value: object) -> str:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Address
     from recon_engine.csvfile import CsvFile, Part
-    from recon_engine.model import Breaks, Suppressed
+    from recon_engine.model import Artifact, Breaks, Suppressed
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -122,17 +122,6 @@ class StageTable:
     public: str
     rows: int
     as_array: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A file that was written for a run."""
-
-    name: str
-    uri: str
-    sha256: str
-    bytes: int
-    rows: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,11 @@ def no_rows(names: Names) -> pl.DataFrame:
     return pl.DataFrame(schema=dict.fromkeys(names.all, pl.String))
 
 
+def nothing_drawn(names: Names) -> pl.DataFrame:
+    """A sample without rows."""
+    return no_rows(names).select(names.compared)
+
+
 @dataclass(frozen=True, slots=True)
 class Seeds:
     """Equal on both sides; those of rows are new in every run."""
@@ -177,8 +182,7 @@ class Columns:
 
     def sample(self) -> pl.DataFrame:
         """The rows that were drawn."""
-        nothing = no_rows(self.names).select(self.names.compared)
-        return pl.concat([nothing, *map(pl.DataFrame, self.drawn)])
+        return pl.concat([nothing_drawn(self.names), *map(pl.DataFrame, self.drawn)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +230,7 @@ class Lines:
     def sample(self) -> pl.DataFrame:
         """The rows that were drawn."""
         if not self.drawn:
-            return no_rows(self.names).select(self.names.compared)
+            return nothing_drawn(self.names)
         drawn = Blocks(tuple(self.drawn), self.drawn[0].delimiter)
         return drawn.cells(self.names.all).select(self.names.compared).collect()
 

@@ -38,6 +38,17 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that was written for a run, below its folder; `rows` of a table."""
+
+    name: str
+    uri: str
+    sha256: str
+    bytes: int
+    rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class FilePair:
     """The two files of one reconciliation."""
 

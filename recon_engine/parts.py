@@ -8,16 +8,15 @@ difference, whatever lies there.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError
 from recon_engine.masks import masked_cells, masked_rows
-from recon_engine.storage import open_storage
+from recon_engine.model import Artifact
+from recon_engine.storage import open_storage, sha256_of
 
 
 if TYPE_CHECKING:
@@ -28,17 +27,6 @@ if TYPE_CHECKING:
     from recon_engine.reconciliation import Reconciliation
 
 MANIFEST: Final = "manifest.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A file of `rows` below the place of the difference."""
-
-    name: str
-    uri: str
-    sha256: str
-    bytes: int
-    rows: int
 
 
 def refuse_taken(url: str) -> None:
@@ -54,7 +42,7 @@ def refuse_taken(url: str) -> None:
 
 def write(
     found: Difference, bucket: int, question: Question, url: str
-) -> Iterator[Part]:
+) -> Iterator[Artifact]:
     """Write the difference of a bucket, as the user sees it."""
     place, masks = open_storage(url), question.masks
     frames = {
@@ -67,13 +55,12 @@ def write(
             if frame.height:
                 name, path = f"{kind}/part-{bucket:06}.parquet", Path(folder) / kind
                 frame.write_parquet(path, compression="zstd")
-                data = path.read_bytes()
-                digest = hashlib.sha256(data).hexdigest()
+                sha256, size = sha256_of(path), path.stat().st_size
                 uri = place.put(path, name)
-                yield Part(name, uri, digest, len(data), frame.height)
+                yield Artifact(name, uri, sha256, size, frame.height)
 
 
-def commit(result: Reconciliation, parts: Iterable[Part], url: str) -> None:
+def commit(result: Reconciliation, parts: Iterable[Artifact], url: str) -> None:
     """Make the parts the difference, if no one else was first."""
     document = {
         "schema": "recon-difference/1",

@@ -7,7 +7,7 @@ The law: the file that `joined` answers, or the error that it raises, is the one
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recon_engine.config import OnBadRow
@@ -19,7 +19,7 @@ from recon_engine.rejects import LISTED
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import polars as pl
 
@@ -48,6 +48,13 @@ class Passage:
     blank_lines: int
     rejects: Rejects
     fault: InputError | None
+
+    def listing(self, room: int) -> Passage:
+        """The same, which lists no more rows than there is room for."""
+        rejects = self.rejects.sample[:room]
+        blanks = self.blanks[: room - len(rejects)]
+        rejected = Rejects(self.rejects.count, rejects)
+        return replace(self, rejects=rejected, blanks=blanks)
 
 
 def read_span(
@@ -82,6 +89,16 @@ def read_span(
         rejects=gate.quarantine.rejects,
         fault=fault,
     )
+
+
+def listed(every: Iterable[Mapping[int, Passage]]) -> dict[int, Passage]:
+    """Passages by the numbers of their spans, with no more rows than can be listed."""
+    found = {at: each for few in every for at, each in few.items()}
+    room = LISTED
+    for at in sorted(found):
+        found[at] = found[at].listing(room)
+        room -= len(found[at].rejects.sample) + len(found[at].blanks)
+    return found
 
 
 def joined(header: Header, passages: Iterable[Passage], sha256: str | None) -> CsvFile:

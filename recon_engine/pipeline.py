@@ -14,7 +14,6 @@ from recon_engine import artifacts, history, inbox
 from recon_engine.border import only_ours, ours
 from recon_engine.config import EngineName
 from recon_engine.database import (
-    Artifact,
     LostRace,
     Publication,
     StageTable,
@@ -34,7 +33,7 @@ from recon_engine.gate import read_rows
 from recon_engine.header import open_input
 from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
 from recon_engine.judgement import judged
-from recon_engine.model import SIDES, FilePair, RunRecord
+from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
 from recon_engine.parallel import in_order
 from recon_engine.places import Places
 from recon_engine.progress import SILENT, Progress
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
     from recon_engine.csvfile import CsvFile
     from recon_engine.header import Header
     from recon_engine.model import Breaks, SourceFile
-    from recon_engine.parts import Part
     from recon_engine.reconcile import Reading
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.sources import Source
@@ -142,7 +140,7 @@ class _Compared:
 
     result: Reconciliation
     stage: Sequence[Future[StageTable]]
-    parts: Sequence[Part] | None = None
+    parts: Sequence[Artifact] | None = None
 
 
 @dataclass(slots=True)
@@ -180,7 +178,7 @@ class _Attempt:
         with _spool() as folder:
             compared = {EngineName.LOCAL: self.here, EngineName.SPARK: self.on_spark}
             with compared[self.config.engine](folder) as found:
-                self.result = self.judged(found.result)
+                self.result = _at_hand(self.judged(found.result))
                 with self.attempt.step("write"), self.progress.step("write"):
                     written = self.write(self.result, folder, found.parts)  # 7 write
                 with self.attempt.step("stage"):
@@ -216,15 +214,22 @@ class _Attempt:
         out = f"{self.places.out.url}{self.config.dataset}/{self.attempt.run_id}/"
         with ExitStack() as stack:
             stage: list[Future[StageTable]] = []
+            spooled = None
             if self.config.stages:
                 with self.attempt.step("fetch"):
-                    old, new = self.fetched(folder)
+                    spooled = self.fetched(folder)
                 with self.attempt.step("read"):
-                    files = read_rows(old), read_rows(new)
-                stage = stack.enter_context(self.staging(files))
+                    old, new = in_order(read_rows, spooled)
+                stage = stack.enter_context(self.staging((old, new)))
             with self.attempt.step("compare"):
                 result, parts = _on_spark(
-                    self.places, self.pair, self.config, folder, self.progress, out
+                    self.places,
+                    self.pair,
+                    self.config,
+                    folder,
+                    self.progress,
+                    out,
+                    spooled,
                 )
             for side in (result.old, result.new):
                 _warn_of_rejects(side.uri, side.rejected)
@@ -259,26 +264,20 @@ class _Attempt:
         return judged(result, self.config.options, self.attempt.started.date())
 
     def write(
-        self, result: Reconciliation, folder: Path, parts: Sequence[Part] | None
+        self, result: Reconciliation, folder: Path, parts: Sequence[Artifact] | None
     ) -> list[Artifact]:
         """Store the artifacts, and the manifest when all it names is there."""
         run_id, dataset = str(self.attempt.run_id), self.config.dataset
         prefix = f"{dataset}/{run_id}"
         out = folder / "out"
         out.mkdir()
-        written: list[artifacts.Written | Part] = []
         stored = []
         for each in artifacts.write(result, out, self.facts(), whole=parts is None):
             reached("artifact")
             uri = self.places.out.put(each.path, f"{prefix}/{each.name}")
-            written.append(each)
             stored.append(Artifact(each.name, uri, each.sha256, each.bytes, each.rows))
-        for part in sorted(parts or (), key=lambda part: part.name):
-            written.append(part)
-            stored.append(
-                Artifact(part.name, part.uri, part.sha256, part.bytes, part.rows)
-            )
-        manifest = artifacts.manifest(result, written, run_id=run_id, dataset=dataset)
+        stored += sorted(parts or (), key=lambda part: part.name)
+        manifest = artifacts.manifest(result, stored, run_id=run_id, dataset=dataset)
         reached("manifest")
         self.places.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
         self.artifacts_at = f"{self.places.out.url}{prefix}/"
@@ -448,6 +447,12 @@ def _already_done(
     return Outcome(record, error=warning)
 
 
+def _at_hand(result: Reconciliation) -> Reconciliation:
+    """The result with its cells in order: artifacts ask for them, and breaks."""
+    cells = result.mismatches().lazy()
+    return replace(result, frames=replace(result.frames, mismatches=cells))
+
+
 def _fetch(
     places: Places,
     pair: FilePair,
@@ -496,8 +501,12 @@ def _on_spark(
     folder: Path,
     progress: Progress,
     out: str | None = None,
-) -> tuple[Reconciliation, Sequence[Part]]:
-    """The pair compared by a cluster; what tasks cannot read is unpacked here."""
+    spooled: tuple[Header, Header] | None = None,
+) -> tuple[Reconciliation, Sequence[Artifact]]:
+    """The pair compared by a cluster; what tasks cannot read is unpacked here.
+
+    `spooled`: both files, if they are on this disk already.
+    """
     from recon_engine.sources import LocalSource, located
     from recon_engine.spark import driver
     from recon_engine.spark.settings import Settings
@@ -506,7 +515,9 @@ def _on_spark(
         found = located(places.inbound, file, side, config.options, config.limits)
         if found is not None:
             return found
-        header = _spooled(places, side, file, config, folder, progress)
+        at = SIDES.index(side)
+        here = spooled and spooled[at]
+        header = here or _spooled(places, side, file, config, folder, progress)
         return header, LocalSource.of(header)
 
     (old, old_source), (new, new_source) = map(source, SIDES, (pair.old, pair.new))

@@ -57,6 +57,13 @@ class LocalSource:
     @contextmanager
     def opened(self) -> Iterator[ReadAt]:
         """The file, for as long as the block lasts."""
+        if not self.path.exists():
+            raise ConfigError(
+                "the file is not on the machine of a task",
+                file=self.uri,
+                help="give s3:// addresses, or a folder that all machines share; what "
+                "is compressed or not in UTF-8 is unpacked where the driver is",
+            )
         with (
             disk_errors(self.uri),
             steady(self.path, self.uri, self.state) as descriptor,

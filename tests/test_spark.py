@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import signal
+import traceback
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
 import boto3
@@ -15,6 +16,7 @@ import pytest
 import test_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packed import gzip_of
 from recon_cli.app import app
 from sites import NEW, OLD, BucketSite, FolderSite, Site
 from spark_cluster import spark_cluster
@@ -28,11 +30,17 @@ from typer.testing import CliRunner
 import recon_engine as rx
 from recon_engine import pipeline
 from recon_engine.config import EngineName, Options
-from recon_engine.errors import InputChanged
+from recon_engine.errors import (
+    ConfigError,
+    InputChanged,
+    InternalError,
+    TransientError,
+)
 from recon_engine.header import read_header
 from recon_engine.sources import LocalSource
 from recon_engine.spark.driver import compare
 from recon_engine.spark.session import SparkCluster
+from recon_engine.spark.session import session as spark_session
 from recon_engine.status import RunStatus
 
 
@@ -62,6 +70,7 @@ TABLES = (
 UNLIKE = frozenset(
     {"run_id", "run_date", "created_ts", "seconds", "strategy", "dataset"}
 )
+SECRET = "Smith-4711"
 ACCEPTED = [path for path in FILES if "rows" in expected_of(path)]
 
 
@@ -113,6 +122,59 @@ def test_tasks_run_in_two_processes_that_are_not_this_one(
     pids = {int(packet.data) for packet in cluster.collect(cluster.begin(4, work))}
     assert len(pids) >= 2
     assert os.getpid() not in pids
+
+
+def test_what_a_library_says_in_a_task_is_not_told(session: SparkSession) -> None:
+    def work(_: int, __: Packets) -> Packets:
+        import polars as pl
+
+        pl.int_range(0, 1 << 62, eager=True)  # a panic, which is no Exception
+        yield from ()
+
+    cluster = SparkCluster(session)
+    [packet] = cluster.collect(cluster.begin(1, work))
+    error = packet.open().error
+    assert isinstance(error, InternalError)
+    assert "PanicException" in error.message
+    assert "capacity" not in str(vars(error))
+
+
+def test_what_spark_says_is_not_told(session: SparkSession) -> None:
+    def work(_: int, __: Packets) -> Packets:
+        yield SECRET  # type: ignore[misc]
+
+    cluster = SparkCluster(session)
+    with pytest.raises(TransientError) as raised:
+        cluster.collect(cluster.begin(1, work))
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_setting_that_is_none_is_named_by_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_CONF", f"spark.a=b spark.key= {SECRET}")
+    with pytest.raises(ConfigError, match="setting 3 of RECON_SPARK_CONF") as raised:
+        spark_session()
+    assert SECRET not in str(vars(raised.value))
+
+
+def test_a_session_that_there_is_keeps_its_settings(session: SparkSession) -> None:
+    name = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    theirs = session.newSession()
+    theirs.conf.set(name, "777")
+    assert spark_session().conf.get(name) == "32"
+    assert theirs.conf.get(name) == "777"
+
+
+@pytest.mark.parametrize(
+    ("master", "attempts"),
+    [("local", 1), ("local[4]", 1), ("local[*, 3]", 3), ("local-cluster[2,1,9]", 4)],
+)
+def test_tasks_are_tried_as_often_as_spark_does(master: str, attempts: int) -> None:
+    class Session:
+        conf: ClassVar = {"spark.master": master}
+
+    assert SparkCluster(Session()).attempts == attempts  # type: ignore[arg-type]
 
 
 def case_arguments(case: Path) -> list[str]:
@@ -377,6 +439,19 @@ def test_a_run_on_spark_loads_stage_if_it_is_asked_to(
     outcome = site.run(engine=EngineName.SPARK, stage=True)
     assert outcome.record.status is RunStatus.SUCCEEDED, outcome.error
     assert len(site.rows("SELECT * FROM stage.claims_old")) == 4
+
+
+def test_what_is_unpacked_for_stage_is_not_unpacked_again(
+    tmp_path: Path, database: str
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.put("claims_20261123.csv.gz", gzip_of(OLD))
+    site.put("claims_20261123_NEWSYSTEM.csv", NEW)
+    outcome = site.run(engine=EngineName.SPARK, stage=True)
+    assert outcome.record.status is RunStatus.SUCCEEDED, outcome.error
+    assert len(site.rows("SELECT * FROM stage.claims_old")) == 4
+    assert outcome.result is not None
+    assert outcome.result.counts.mismatched_rows == 2
 
 
 def test_a_dry_run_on_spark_answers_and_leaves_all_as_it_is(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from recon_engine.answer import answer, refuse_repeats
 from recon_engine.compare import diff
-from recon_engine.digest import choose, no_rows
+from recon_engine.digest import choose, no_rows, nothing_drawn
 from recon_engine.header import counted_in
 from recon_engine.partial import partial, repeats_among
 from recon_engine.parts import commit, refuse_taken
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Options
     from recon_engine.csvfile import CsvFile
+    from recon_engine.model import Artifact
     from recon_engine.partial import Partial
-    from recon_engine.parts import Part
     from recon_engine.question import Question
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.spark.counting import Headers, Sources
@@ -72,7 +72,7 @@ def reconcile(
     *,
     settings: Settings,
     cluster: Cluster | None = None,
-) -> tuple[Reconciliation, Sequence[Part]]:
+) -> tuple[Reconciliation, Sequence[Artifact]]:
     """The result, and the files of the whole difference, which nothing names yet."""
     old, new = sources
     with old.opened() as read_old, new.opened() as read_new:
@@ -145,7 +145,7 @@ def _answered(
         whole,
         found.told,
         samples=[
-            pl.concat([no_rows(names).select(names.compared), *drawn])
+            pl.concat([nothing_drawn(names), *drawn])
             for names, drawn in zip(question.names, found.samples, strict=True)
         ],
         blanks=found.blanks,
@@ -160,7 +160,9 @@ def _tables(
     tables = []
     for side, (header, sha256) in enumerate(zip(job.headers, hashes, strict=True)):
         passages = (
-            found.passages[at] for at, (of, _) in enumerate(job.spans) if of == side
+            found.passages[side][at]
+            for at, (of, _) in enumerate(job.spans)
+            if of == side
         )
         with counted_in(header.origin):
             tables.append(joined(header, passages, sha256))

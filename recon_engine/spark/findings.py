@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine.partial import merged
+from recon_engine.passage import listed
+from recon_engine.spark.packets import Packet
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from recon_engine.causes import Told
     from recon_engine.errors import ReconError
+    from recon_engine.model import Artifact
     from recon_engine.partial import Partial
-    from recon_engine.parts import Part
     from recon_engine.passage import Passage
     from recon_engine.question import Question
     from recon_engine.spark.packets import Packets
@@ -30,18 +32,19 @@ FAN_IN: Final = 32
 class Findings:
     """What some tasks have found. Of pairs, the first is OLD's.
 
-    `samples`: of all rows of a side; `told`: of each column that differs; `parts`: the
-    files that hold the difference of their buckets.
+    `passages`: by the number of their span; `samples`: of all rows of a side; `told`:
+    of each column that differs; `parts`: the files that hold the difference of their
+    buckets.
     """
 
-    passages: dict[int, Passage] = field(default_factory=dict)
+    passages: tuple[Mapping[int, Passage], Mapping[int, Passage]] = ({}, {})
     blanks: tuple[int, int] = (0, 0)
     samples: tuple[tuple[pl.DataFrame, ...], ...] = ((), ())
     identical: int = 0
     partial: Partial | None = None
     told: dict[str, Told] = field(default_factory=dict)
     error: ReconError | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Artifact, ...] = ()
 
 
 def added(every: Iterable[Findings], question: Question, whole: int) -> Findings:
@@ -55,16 +58,18 @@ def added(every: Iterable[Findings], question: Question, whole: int) -> Findings
 
 def _added(few: Sequence[Findings], question: Question, whole: int) -> Findings:
     parts = [each.partial for each in few if each.partial is not None]
-    passages, told = dict[int, Any](), dict[str, Any]()
+    told = dict[str, Any]()
     for each in few:
-        passages |= each.passages
         told |= each.told
     errors = [each.error for each in few if each.error is not None]
     old, new = (
         tuple(rows for each in few for rows in each.samples[side]) for side in (0, 1)
     )
     return Findings(
-        passages=passages,
+        passages=(
+            listed(each.passages[0] for each in few),
+            listed(each.passages[1] for each in few),
+        ),
         blanks=(sum(e.blanks[0] for e in few), sum(e.blanks[1] for e in few)),
         samples=(_together(old), _together(new)),
         identical=sum(each.identical for each in few),
@@ -88,7 +93,5 @@ class Adding:
 
     def __call__(self, place: int, packets: Packets) -> Packets:
         """All that comes as one."""
-        from recon_engine.spark.packets import Packet
-
         every = (packet.open() for packet in packets)
         yield Packet.answer(place, added(every, self.question, self.whole))

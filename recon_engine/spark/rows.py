@@ -99,10 +99,8 @@ def split(
     rows: NDArray[np.void], place: NDArray[np.integer]
 ) -> Iterator[tuple[int, NDArray[np.void]]]:
     """The rows of each place that has some."""
-    order = np.argsort(place, kind="stable")
-    places, starts = np.unique(place[order], return_index=True)
-    for at, part in zip(places, np.split(rows[order], starts[1:]), strict=False):
-        yield int(at), part
+    for at, which in by_place(place):
+        yield at, rows[which]
 
 
 def table(side: Sequence[Digested]) -> tuple[NDArray[np.void], NDArray[np.int64]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import re
 import shutil
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 SCHEMA: Final = "place int, found boolean, packet binary"
 NAMES: Final = ("place", "found", "packet")
 BATCH: Final = 1 << 23
-ATTEMPTS: Final = 4
+STDERR: Final = 2
+LOCAL: Final = re.compile(r"local(?:\[[^,\]]*(?:,\s*([0-9]+))?\s*\])?")
 
 
 def session() -> SparkSession:
@@ -54,16 +57,21 @@ def session() -> SparkSession:
     builder = builder.config("spark.shuffle.compress", "false")
     if master := os.environ.get(MASTER):
         builder = builder.master(master)
-    for setting in os.environ.get(SESSION, "").split():
+    for at, setting in enumerate(os.environ.get(SESSION, "").split(), 1):
         name, equals, value = setting.partition("=")
         if not equals:
+            # What has no sign of its own may be a part of the secret before it.
             raise ConfigError(
-                f"{SESSION} has {name} without a value", help="name=value"
+                f"setting {at} of {SESSION} is not name=value",
+                help="separate settings by blanks; no value can hold one",
             )
         builder = builder.config(name, value)
+    with _only_ours():
+        # One of our own, for who has a session already keeps its settings.
+        session = builder.getOrCreate().newSession()
     # A packet is a row of up to some megabytes: few of them are enough for a batch.
-    builder = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "32")
-    return builder.getOrCreate()
+    session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "32")
+    return session
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +80,49 @@ class SparkCluster:
 
     session: SparkSession
 
+    @property
+    def attempts(self) -> int:
+        """How often Spark tries a task: where all is one process, once."""
+        local = LOCAL.fullmatch(self.session.conf.get("spark.master", "") or "")
+        if local:
+            return int(local[1] or 1)
+        return int(self.session.conf.get("spark.task.maxFailures", "4") or 4)
+
     def begin(self, count: int, work: Work) -> DataFrame:
         """A partition for each task."""
         numbers = self.session.range(0, count, 1, count)
-        return numbers.mapInArrow(functools.partial(_numbered, work), SCHEMA)
+        return numbers.mapInArrow(
+            functools.partial(_numbered, work, self.attempts), SCHEMA
+        )
 
     def then(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
         """A partition for each task; several places may share it."""
         moved = packets.repartition(tasks, "place").sortWithinPartitions("place")
-        return moved.mapInArrow(functools.partial(_routed, work), SCHEMA)
+        return moved.mapInArrow(functools.partial(_routed, work, self.attempts), SCHEMA)
 
     def gather(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
         """Whatever place they were for."""
         moved = packets.repartition(tasks)
-        return moved.mapInArrow(functools.partial(_gathered, work), SCHEMA)
+        return moved.mapInArrow(
+            functools.partial(_gathered, work, self.attempts), SCHEMA
+        )
 
     def collect(self, packets: DataFrame) -> list[Packet]:
         """Run the job."""
-        rows = packets.collect()
+        with _only_ours():
+            rows = packets.collect()
         return [
             Packet(row["place"], row["found"], bytes(row["packet"])) for row in rows
         ]
 
 
-def _numbered(work: Work, batches: Batches) -> Batches:
+def _numbered(work: Work, attempts: int, batches: Batches) -> Batches:
     numbers = (at for batch in batches for at in batch.column(0).to_pylist())
-    return _batched(packet for at in numbers for packet in _told(work, at, iter(())))
+    told = (_told(work, attempts, at, iter(())) for at in numbers)
+    return _batched(itertools.chain.from_iterable(told))
 
 
-def _routed(work: Work, batches: Batches) -> Batches:
+def _routed(work: Work, attempts: int, batches: Batches) -> Batches:
     places = itertools.groupby(_packets(batches), key=lambda packet: packet.place)
 
     def answered() -> Packets:
@@ -109,14 +131,15 @@ def _routed(work: Work, batches: Batches) -> Batches:
             mine = _apart(packets, passing)
             first = next(mine, None)
             if first is not None:
-                yield from _told(work, place, itertools.chain([first], mine))
+                every = itertools.chain([first], mine)
+                yield from _told(work, attempts, place, every)
             yield from passing
 
     return _batched(answered())
 
 
-def _gathered(work: Work, batches: Batches) -> Batches:
-    return _batched(_told(work, 0, _packets(batches)))
+def _gathered(work: Work, attempts: int, batches: Batches) -> Batches:
+    return _batched(_told(work, attempts, 0, _packets(batches)))
 
 
 def _apart(packets: Iterable[Packet], passing: list[Packet]) -> Packets:
@@ -128,31 +151,65 @@ def _apart(packets: Iterable[Packet], passing: list[Packet]) -> Packets:
             yield packet
 
 
-def _told(work: Work, place: int, packets: Packets) -> Packets:
+def _told(work: Work, attempts: int, place: int, packets: Packets) -> Packets:
     """Do the work; what is wrong is told in words of ours, which quote no data.
 
     What may pass is left to Spark to try again, until its last attempt.
     """
     failure: ReconError | None = None
     try:
-        yield from work(place, packets)
-    except Exception as error:  # noqa: BLE001 - the border of every task
+        with _silent():
+            yield from work(place, packets)
+    except BaseException as error:  # noqa: BLE001 - the border of every task
         failure = ours(error)
     if failure is None:
         return
     deque(packets, maxlen=0)  # Spark expects that all of them are taken.
     final = isinstance(failure, InputChanged | OutOfBudget)
     passes = isinstance(failure, TransientError) and not final
-    if passes and _attempt() < ATTEMPTS - 1:
+    if passes and _attempt() < attempts - 1:
         raise failure
     yield Packet.answer(place, Findings(error=failure))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing on the executor's stderr: what Rust prints of a panic may quote data."""
+    kept, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDERR)
+    try:
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def _only_ours() -> Iterator[None]:
+    """Whatever Spark says stays behind: it quotes settings and what tasks printed."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JError, PySparkException):
+        failed = True
+    else:
+        failed = False
+    if failed:
+        raise TransientError(
+            "Spark did not do the work",
+            why="it cannot be reached, lost its executors, or refused a setting",
+            help="look into the log of Spark; it is safe to run again",
+        )
 
 
 def _attempt() -> int:
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    return context.attemptNumber() if context else ATTEMPTS
+    return context.attemptNumber() if context else 0
 
 
 def _packets(batches: Batches) -> Packets:

@@ -110,11 +110,11 @@ class Job:
 
         with self.sources[side].opened() as read:
             passage = read_span(header, span, read, examine, keep)
-        drawn = (strategy.sample(),) if found else ()
+        drawn = (strategy.sample(),)
         yield Packet.answer(
             at,
             Findings(
-                passages={at: passage},
+                passages=({}, {at: passage}) if side else ({at: passage}, {}),
                 blanks=(0, blank) if side else (blank, 0),
                 samples=((), drawn) if side else (drawn, ()),
             ),
