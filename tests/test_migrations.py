@@ -31,6 +31,7 @@ ALL = (
     "0004_why.sql",
     "0005_gates.sql",
     "0006_breaks.sql",
+    "0007_totals.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {

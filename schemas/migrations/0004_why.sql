@@ -64,9 +64,9 @@ COMMENT ON COLUMN metrics.control_total.column_name IS
 COMMENT ON COLUMN metrics.control_total.ordinal IS
     'The place of the column among those that have totals.';
 COMMENT ON COLUMN metrics.control_total.old_total IS
-    'The sum in OLD over the cells that differ in matched pairs, tolerated or not.';
+    'The sum in OLD over the matched pairs that differ anywhere.';
 COMMENT ON COLUMN metrics.control_total.new_total IS
-    'The sum in NEW over the same cells.';
+    'The sum in NEW over the same pairs.';
 COMMENT ON COLUMN metrics.control_total.delta IS
     'By how much NEW is more than OLD over all matched pairs.';
 COMMENT ON COLUMN metrics.control_total.missing_total IS
