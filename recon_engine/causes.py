@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import polars as pl
-
 from recon_engine import hints, patterns, segments, totals
 from recon_engine.parallel import in_order
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import polars as pl
 
     from recon_engine.compare import Difference
     from recon_engine.model import Hint, Patterns, Segment, Total
@@ -97,18 +97,25 @@ class Evidence:
         """The control totals of the columns that have some, in the order of OLD."""
         question = self.question
         ours = question.names[OLD].columns
-        names = dict(zip(question.columns, ours, strict=True))
-        written = [totals.forms(rows.select(ours)) for rows in self.samples]
+        found = {
+            name: (at, self._sums(name, at))
+            for name, at in zip(question.columns, ours, strict=True)
+        }
+        asked = [at for at, sums in found.values() if totals.have_amounts(sums)]
+        written = [totals.forms(rows.select(asked)) for rows in self.samples]
         for name in question.layout.columns:
-            at = names[name]
-            changed = self.tolerated.get(at, totals.NO_CELLS)
-            if name in self.told:
-                changed = totals.both(changed, self.told[name].sums)
-            one, other = (side.sums[at] for side in self.lone)
-            old, new = (forms[at] for forms in written)
-            total = totals.total(name, changed, (one, other), (old, new))
-            if total is not None:
-                yield total
+            at, sums = found[name]
+            if at in asked:
+                old, new = (forms[at] for forms in written)
+                yield from totals.total(name, sums, (old, new))
+
+    def _sums(self, name: str, at: str) -> tuple[Sum, Sum, Sum, Sum]:
+        """Of a column: its cells that differ in OLD and NEW, and the lone ones."""
+        changed = self.tolerated.get(at, totals.NO_CELLS)
+        if name in self.told:
+            changed = totals.both(changed, self.told[name].sums)
+        missing, extra = (side.sums[at] for side in self.lone)
+        return *changed, missing, extra
 
     def segments(self) -> Iterator[Segment]:
         """What the mismatched, the missing and the extra rows have in common."""
@@ -172,10 +179,9 @@ def rule_hints(
 def lone(rows: pl.DataFrame, question: Question) -> Lone:
     """What rows tell that are on one side only."""
     names = question.names[OLD]
-    every = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
     return Lone(
         rows.height,
         totals.of_rows(rows.select(names.columns)),
-        segments.counted(rows.select(names.compared), every),
+        segments.counted(rows.select(names.compared)),
         rows.select(names.keys),
     )

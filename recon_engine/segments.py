@@ -42,8 +42,11 @@ ERRORS: Final = 5.0
 Values = dict[str, Counter[str] | None]
 
 
-def counted(rows: pl.DataFrame, at: pl.Series) -> Values:
-    """How often each value of each column is in the rows `at`; None of too many."""
+def counted(rows: pl.DataFrame, at: pl.Series | None = None) -> Values:
+    """How often each value of each column is there; None of a column of too many.
+
+    `at`: of these rows alone, by their numbers.
+    """
     return {column.name: _counted(column, at) for column in rows}
 
 
@@ -107,10 +110,12 @@ def interval(hits: int, of: int) -> tuple[float, float]:
     return middle - reach, middle + reach
 
 
-def _counted(column: pl.Series, at: pl.Series) -> Counter[str] | None:
-    if column.gather(at.head(FIRST)).n_unique() > MOST_VALUES:
+def _counted(column: pl.Series, at: pl.Series | None) -> Counter[str] | None:
+    first = column.head(FIRST) if at is None else column.gather(at.head(FIRST))
+    if first.n_unique() > MOST_VALUES:
         return None
-    values = column.gather(at).value_counts(name="\0rows")
+    every = column if at is None else column.gather(at)
+    values = every.value_counts(name="\0rows")
     return _few(Counter(dict(values.iter_rows())))
 
 

@@ -16,6 +16,7 @@ that refuses to round. They are sums of parts, so groups are added up in any ord
 from __future__ import annotations
 
 import functools
+import operator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +28,7 @@ from recon_engine.rules import INTEGER_DIGITS, NORMAL, Number, integers
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 WHOLE: Final = "(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)"
@@ -157,24 +158,24 @@ def added_up(parts: Iterable[Mapping[str, Sum]]) -> dict[str, Sum]:
     return result
 
 
+def have_amounts(sums: Iterable[Sum]) -> bool:
+    """Whether all these cells are amounts or blank, and some are amounts."""
+    form = functools.reduce(operator.add, (each.form for each in sums))
+    return form.amounts and form.widths is not None
+
+
 def total(
-    column: str, changed: Sums, lone: Sums, samples: tuple[Form, Form]
-) -> Total | None:
+    column: str, sums: tuple[Sum, Sum, Sum, Sum], samples: tuple[Form, Form]
+) -> Iterator[Total]:
     """The totals of a column over everything that differs, if it is one of amounts.
 
-    `changed`: the sums of its cells that differ in pairs; `lone`: of its cells in
-    missing and in extra rows; `samples`: of rows of all kinds, of OLD and NEW.
+    `sums`, which `have_amounts`: of its cells that differ in pairs, of OLD and NEW, and
+    of those in missing and in extra rows; `samples`: of rows of all kinds.
     """
-    sums = (*changed, *lone)
-    sides = [
-        pairs.form + others.form + sample
-        for pairs, others, sample in zip(changed, lone, samples, strict=True)
-    ]
-    if not all(side.amounts and not side.are_names for side in sides):
-        return None
-    if all(each.form.widths is None for each in sums):
-        return None
-    return Total(column, *(each.value for each in sums))
+    old, new, missing, extra = sums
+    sides = old.form + missing.form + samples[0], new.form + extra.form + samples[1]
+    if all(side.amounts and not side.are_names for side in sides):
+        yield Total(column, *(each.value for each in sums))
 
 
 def _each(cells: pl.DataFrame, query: pl.Expr) -> dict[str, Any]:
