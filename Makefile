@@ -42,7 +42,7 @@ pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; lo
 long: $(VENV)/test  ## the property tests with 50 times the examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py tests/test_breaks.py tests/test_hints.py
 
-crash-matrix: $(VENV)/test  ## the program fails at every side effect; about 15 minutes
+crash-matrix: $(VENV)/test  ## the program fails at every side effect; 20 to 50 minutes
 	$(BIN)/python tests/crash_matrix.py docs/crash-matrix.md
 
 races: $(VENV)/test  ## 300 races of two and three workers; about 20 minutes

@@ -74,7 +74,10 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
             "failed: exit 1)",
         ),
         _S.NO_FILES: Meaning(
-            0, False, "inbound holds no data file (--fail-on-no-files: exit 3)"
+            0,
+            False,
+            "inbound holds no data file (--fail-on-no-files: exit 3; it finished a "
+            "run whose gates had failed: exit 1)",
         ),
         _S.USAGE_ERROR: Meaning(2, False, "the command or configuration is wrong"),
         _S.INVALID_FILE_COUNT: Meaning(

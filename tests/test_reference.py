@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from enum import EnumType
@@ -111,7 +112,8 @@ def option(param: Any) -> str:
     choices = kind if isinstance(kind, EnumType) else ()
     takes = param.metavar or "\\|".join(choices)
     argument = param.param_type_name == "argument"
-    names = [] if argument else [f"`{name}`" for name in sorted(param.opts, key=len)]
+    spelled = [*sorted(param.opts, key=len), *param.secondary_opts]
+    names = [] if argument else [f"`{name}`" for name in spelled]
     name = ", ".join(names) + f" `{takes}`" * bool(takes)
     variable = re.sub("^[A-Z_0-9]+", lambda found: f"`{found[0]}`", variable)
     return f"| {name.strip()} | {variable} | {default} | {about} |"
@@ -173,13 +175,29 @@ def test_every_variable_is_documented() -> None:
     named = {
         name
         for folder in ("recon_engine", "cli/recon_cli")
-        for path in (root / folder).glob("*.py")
+        for path in (root / folder).rglob("*.py")
         for name in VARIABLE.findall(path.read_text())
     }
     told = "".join(
         path.read_text() for path in (*DOCS.glob("*.md"), root / "README.md")
     )
-    assert {name for name in named if f"`{name}" not in told} == set()
+    # Prefixes of names are none.
+    whole = {name for name in named if not any(n.startswith(f"{name}_") for n in named)}
+    spelled = set(re.findall("`(RECON_[A-Z0-9_]+)", told))
+    assert whole - spelled == set()
+
+
+def test_the_options_that_the_page_on_spark_names_are_there() -> None:
+    page = (DOCS / "spark.md").read_text()
+    [submit] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    command, *given = json.loads(submit)["sparkSubmit"]["entryPointArguments"]
+    lines = re.findall(r"recon (diff .*)", page)
+    group: Any = get_command(app)
+    known = {name for each in group.commands[command].params for name in each.opts}
+    assert {each for each in given if each.startswith("--")} <= known
+    for line in lines:
+        assert {each for each in line.split() if each.startswith("--")} <= known
+    assert lines
 
 
 def test_every_command_that_the_documents_name_is_there() -> None:
