@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from recon_engine import report
 from recon_engine.report import UNKNOWN
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
 
 MANIFEST = "manifest.json"
+
+
+FILES: Final = {
+    "cells": "mismatches.parquet",
+    "missing": "missing.csv",
+    "extra": "extra.csv",
+}
+# Of Spark, folders of parts.
+PARTS: Final = {"cells": "mismatches/", "missing": "missing/", "extra": "extra/"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,13 +317,9 @@ def listing(
         known = [name for (name,) in connection.execute(DATASETS)]
         if latest is not None:
             book, tracking, as_of = latest
-            where = [book, [*states]]
-            total = connection.execute(COUNTED, where).fetchone()
-            cursor = connection.execute(LISTED, [*where, limit])
-            names = tuple(column.name for column in cursor.description or ())
+            total = connection.execute(COUNTED, [book, [*states]]).fetchone()
             return Listing(
-                names,
-                cursor.fetchall(),
+                *_listed(connection, book, states, limit),
                 total[0] if total else 0,
                 as_of,
                 Tracking(tracking),
@@ -347,11 +343,19 @@ def of_run(
     book, tracking, differences, *counted, last = found
     counts = None if counted[0] is None else BreakCounts(*counted)
     breaks = Breaks(Tracking(tracking), differences, counts)
-    if not last:
-        return breaks, Table((), [])
-    cursor = connection.execute(LISTED, [book, [*OPEN], limit])
+    oldest = _listed(connection, book, OPEN, limit) if last else Table((), [])
+    return breaks, oldest
+
+
+def _listed(
+    connection: psycopg.Connection,
+    book: str,
+    states: Sequence[BreakState],
+    limit: int | None,
+) -> Table:
+    cursor = connection.execute(LISTED, [book, [*states], limit])
     names = tuple(column.name for column in cursor.description or ())
-    return breaks, Table(names, cursor.fetchall())
+    return Table(names, cursor.fetchall())
 
 
 def _ingest(cursor: Any, result: Reconciliation) -> None:

@@ -10,7 +10,7 @@ from recon_engine.kinds import REWRITTEN
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -22,15 +22,12 @@ MOST_CELLS: Final = 200_000
 LONE_ROWS: Final = 200
 LONGEST: Final = 240
 BEFORE: Final = 40
-FILES: Final = {
-    "cells": "mismatches.parquet",
-    "missing": "missing.csv",
-    "extra": "extra.csv",
-}
 
 
-def evidence(result: Reconciliation, files: str | None = None) -> dict[str, Any]:
-    """What the page searches, as plain values; `files`: the folder of the artifacts.
+def evidence(
+    result: Reconciliation, files: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What the page searches, as plain values; `files`: where each tab has all rows.
 
     Cell `i` is in the column and of the kind that `pairs[combinations[i]]` names, and
     says `old[i]` and `new[i]`. `cellsOf` has how many of them each sampled row has.
@@ -63,9 +60,7 @@ def evidence(result: Reconciliation, files: str | None = None) -> dict[str, Any]
         "new": new,
         "missing": _lone(result.frames.missing),
         "extra": _lone(result.frames.extra),
-        "files": None
-        if files is None
-        else {tab: files + name for tab, name in FILES.items()},
+        "files": files,
         "totals": {
             "cells": result.counts.mismatched_cells,
             "missing": result.counts.missing,

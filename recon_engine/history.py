@@ -10,6 +10,7 @@ from uuid import UUID
 import polars as pl
 from psycopg.rows import dict_row
 
+from recon_engine import artifacts
 from recon_engine.alignment import EVERY
 from recon_engine.breaks import headline, of_run
 from recon_engine.config import Options, parse_encodings
@@ -117,8 +118,8 @@ SELECT what, reason, owner, until_date AS until, column_name AS column, kind,
 FROM metrics.suppression WHERE run_id = %s ORDER BY ordinal
 """
 FILES: Final = """
-SELECT left(uri, -length(name)) AS folder FROM metrics.artifact
-WHERE run_id = %s ORDER BY name LIMIT 1
+SELECT min(left(uri, -length(name))) AS folder, bool_or(name = %s) AS whole
+FROM metrics.artifact WHERE run_id = %s HAVING count(*) > 0
 """
 GATES: Final = """
 SELECT gate, passed, value, says FROM metrics.gate_result
@@ -229,7 +230,11 @@ def facts(
     options: Options,
 ) -> Facts:
     """What the tables tell of a run besides its result."""
-    files = _rows(connection, FILES, [run_id])
+    known = artifacts.FILES
+    files: dict[str, str] | None = None
+    for row in _rows(connection, FILES, [known["missing"], run_id]):
+        names = known if row["whole"] else artifacts.PARTS
+        files = {tab: row["folder"] + name for tab, name in names.items()}
     return Facts(
         dataset=dataset,
         run_id=run_id,
@@ -237,7 +242,7 @@ def facts(
         options=options,
         past=runs(connection, dataset, TREND, before=run_id, results=True),
         breaks=_breaks(connection, run_id),
-        files=files[0]["folder"] if files else None,
+        files=files,
     )
 
 

@@ -11,9 +11,9 @@ import base64
 import functools
 import hashlib
 import json
-import os
 import re
 import sys
+from contextlib import suppress
 from importlib.resources import files
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jinja2 import Environment
+    from jinja2.bccache import Bucket
 
 
 STYLE: Final = "page.css"
@@ -88,6 +89,13 @@ def _templates() -> Environment:
         StrictUndefined,
     )
 
+    class Kept(FileSystemBytecodeCache):
+        """As Python does with its own: what cannot be kept is compiled again."""
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            with suppress(OSError):
+                super().dump_bytecode(bucket)
+
     kept = Path(cache_from_source(__file__)).parent
     made = Environment(
         loader=FunctionLoader(source),
@@ -95,9 +103,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        bytecode_cache=FileSystemBytecodeCache(str(kept))
-        if os.access(kept, os.W_OK) and not sys.dont_write_bytecode
-        else None,
+        bytecode_cache=None if sys.dont_write_bytecode else Kept(str(kept)),
     )
     made.filters["visible"] = visible
     return made

@@ -46,7 +46,7 @@ from recon_engine.storage import LocalFolder, changed
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
     from uuid import UUID
@@ -272,7 +272,9 @@ class _Attempt:
         out = folder / "out"
         out.mkdir()
         stored = []
-        for each in artifacts.write(result, out, self.facts(), whole=parts is None):
+        whole = parts is None
+        facts = self.facts(artifacts.FILES if whole else artifacts.PARTS)
+        for each in artifacts.write(result, out, facts, whole=whole):
             reached("artifact")
             uri = self.places.out.put(each.path, f"{prefix}/{each.name}")
             stored.append(Artifact(each.name, uri, each.sha256, each.bytes, each.rows))
@@ -283,7 +285,7 @@ class _Attempt:
         self.artifacts_at = f"{self.places.out.url}{prefix}/"
         return stored
 
-    def facts(self) -> Facts:
+    def facts(self, files: Mapping[str, str]) -> Facts:
         """What the report tells besides the result: no clock and no id."""
         past = history.runs(
             self.journal.connection,
@@ -296,7 +298,7 @@ class _Attempt:
             dataset=self.config.dataset,
             options=self.config.options,
             past=past,
-            files="",
+            files=files,
         )
 
     def publish(

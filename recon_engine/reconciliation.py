@@ -237,6 +237,12 @@ class Reconciliation:
             "dialect_new": self.new.dialect and asdict(self.new.dialect),
         }
 
+    @property
+    def differing(self) -> list[Column]:
+        """The columns that differ, the worst first."""
+        found = (each for each in self.by_column if each.mismatched)
+        return sorted(found, key=lambda each: (-each.mismatched, each.name))
+
     def mismatches(self) -> pl.DataFrame:
         """Each mismatched cell: `key` (a struct), `column`, `old`, `new`, `kind`."""
         return self.frames.mismatches.collect()
@@ -320,12 +326,11 @@ class Reconciliation:
                 for gate in self.gates
             ]
             lines.append("")
-        differing = [c for c in self.by_column if c.mismatched]
-        if differing:
+        if self.differing:
             lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
             lines += [
                 _row(_code(c.name), f"{c.mismatched:,}", kinds_text(c))
-                for c in sorted(differing, key=lambda c: (-c.mismatched, c.name))
+                for c in self.differing
             ]
         if self.hints:
             lines += [
@@ -516,7 +521,7 @@ def _rejected(side: Side) -> str:
 
 def _code(text: str) -> str:
     """A code span of Markdown that shows a text, whatever it holds."""
-    shown = _printable(text)
+    shown = printable(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     space = " " * (len(fence) > 1)
     return f"{fence}{space}{shown}{space}{fence}"
@@ -524,10 +529,11 @@ def _code(text: str) -> str:
 
 def _said(text: str) -> str:
     """A text in Markdown that is only text."""
-    return MARKUP.sub(r"\\\g<0>", _printable(text))
+    return MARKUP.sub(r"\\\g<0>", printable(text))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Text that is shown and not obeyed: no control characters."""
     return "".join(c if c.isprintable() else "�" for c in text)
 
 

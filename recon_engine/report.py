@@ -21,7 +21,7 @@ from recon_engine.repeat import command
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date, datetime
     from decimal import Decimal
     from uuid import UUID
@@ -68,7 +68,7 @@ class Facts:
     """What a page tells besides the result; what is not known is left out.
 
     `past`: earlier runs of the dataset, latest first. `timed`: also what it took.
-    `files`: the folder of the artifacts, "" where they are beside the page.
+    `files`: where all cells, missing and extra rows are, by the tab that shows some.
     """
 
     dataset: str | None = None
@@ -77,7 +77,7 @@ class Facts:
     options: Options | None = None
     past: Sequence[PastRun] = ()
     breaks: Breaks | None = None
-    files: str | None = None
+    files: Mapping[str, str] | None = None
     timed: bool = False
 
 
@@ -257,20 +257,16 @@ def _tiles(result: Reconciliation) -> list[dict[str, Any]]:
 
 
 def _columns(result: Reconciliation) -> list[dict[str, Any]]:
-    differing = sorted(
-        (column for column in result.by_column if column.mismatched),
-        key=lambda column: (-column.mismatched, column.name),
-    )
     return [
         {
             "name": visible(column.name),
             "link": link(column=column.name),
             "mismatched": column.mismatched,
-            "width": f"{100 * column.mismatched / differing[0].mismatched:.1f}",
+            "width": f"{100 * column.mismatched / result.differing[0].mismatched:.1f}",
             "rate": _rate(column.mismatched, column.compared),
             "kinds": _kinds(column),
         }
-        for column in differing
+        for column in result.differing
     ]
 
 

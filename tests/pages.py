@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from recon_engine import demo, diff
+from recon_engine.artifacts import FILES
 from recon_engine.config import Options
 from recon_engine.model import (
     BreakCounts,
@@ -145,7 +146,7 @@ def facts(past: int = len(NORMAL)) -> Facts:
                 ),
             ),
         ),
-        files="",
+        files=FILES,
         timed=True,
     )
 

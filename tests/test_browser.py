@@ -213,7 +213,8 @@ def test_rows_that_the_page_has_not_are_told_with_their_file(
 ) -> None:
     kept = replace(claims, frames=NOT_STORED)
     count = claims.counts.missing
-    for files, where in ((None, ""), ("s3://out/1/", ", in s3://out/1/missing.csv")):
+    there = {"missing": "s3://out/1/missing.csv"}
+    for files, where in ((None, ""), (there, ", in s3://out/1/missing.csv")):
         seen = look(report.page(kept, report.Facts(files=files)), "#tab=missing")
         assert seen.shown() == f"0 of 0 shown · {count} in all{where}"
         said = seen.page.inner_text("#grid-body")

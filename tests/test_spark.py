@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -20,6 +22,7 @@ from packed import gzip_of
 from recon_cli.app import app
 from sites import NEW, OLD, BucketSite, FolderSite, Site
 from spark_cluster import spark_cluster
+from stand import METRICS
 from strategies import Pair, pairs
 from test_causes import migrated
 from test_corpus import FACTS, FILES, expected_of
@@ -37,6 +40,7 @@ from recon_engine.errors import (
     TransientError,
 )
 from recon_engine.header import read_header
+from recon_engine.model import Suppressible, Suppression
 from recon_engine.sources import LocalSource
 from recon_engine.spark.driver import compare
 from recon_engine.spark.session import SparkCluster
@@ -51,26 +55,31 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from test_reconcile import Rules
 
+    from recon_engine.reconciliation import Reconciliation
     from recon_engine.spark.packets import Packet, Packets, Work
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 SMALL = {"RECON_SPARK_SPAN_BYTES": "64", "RECON_SPARK_BUCKET_BYTES": "200"}
 REFUSED = [path for path in FILES if "status" in expected_of(path)]
 ENGINES = (EngineName.LOCAL, EngineName.SPARK)
-TABLES = (
-    "recon_summary",
-    "mismatch_by_column",
-    "mismatch_signature",
-    "mismatch_detail_sample",
-    "mismatch_pattern",
-    "control_total",
-    "segment",
-    "hint",
+TABLES = {*METRICS, "gate_result", "suppression", "break_summary"} - {"artifact"}
+JUDGED = Options(
+    keys=("ID",),
+    gates=("missing<=5", "mismatched_cells<=9"),
+    suppressions=(
+        Suppression(
+            what=Suppressible.MISSING,
+            reason="known",
+            owner="ops",
+            until=date(2999, 1, 1),
+        ),
+    ),
 )
 UNLIKE = frozenset(
     {"run_id", "run_date", "created_ts", "seconds", "strategy", "dataset"}
 )
 SECRET = "Smith-4711"
+IDS = {"break_summary": frozenset({"ordinal", "book", "pair"})}
 ACCEPTED = [path for path in FILES if "rows" in expected_of(path)]
 
 
@@ -94,7 +103,9 @@ def small(session: SparkSession, monkeypatch: pytest.MonkeyPatch) -> SparkSessio
 def document(*arguments: str) -> dict[str, Any]:
     ended = CliRunner().invoke(app, ["diff", *arguments, "--format", "json"])
     found: dict[str, Any] = json.loads(ended.stdout)
-    found.pop("engine", None)
+    if "engine" in found:
+        spark = arguments[-2:] == ("--engine", "spark")
+        assert found.pop("engine")["strategy"].endswith(" on spark") == spark
     return found
 
 
@@ -232,10 +243,16 @@ def _read(path: Path) -> tuple[str, str]:
     found = []
     for engine in ("local", "spark"):
         d = rx.diff(path, path, **options_of(path), engine=engine)  # type: ignore[arg-type]
-        told = d.to_dict()
-        told.pop("engine")
-        found.append(json.dumps(told))
+        found.append(told(d, engine))
     return found[0], found[1]
+
+
+def told(d: Reconciliation, engine: str) -> str:
+    """The document of a result of that engine, but for `engine`."""
+    document = d.to_dict()
+    document.pop("engine")
+    assert d.engine.strategy.endswith(" on spark") == (engine == "spark")
+    return json.dumps(document)
 
 
 def written(folder: Path, rows: int) -> tuple[Path, Path]:
@@ -288,8 +305,7 @@ def test_a_worker_that_is_killed_changes_nothing(
     there = compare((old, new), sources, options, cluster=Killing(session, mark))
     here = rx.diff(*paths, keys="id")
     assert mark.exists()
-    told = [d.to_dict() | {"engine": None} for d in (here, there)]
-    assert told[0] == told[1]
+    assert told(there, "spark") == told(here, "local")
     assert here.counts.mismatched_cells
 
 
@@ -320,8 +336,7 @@ def test_any_pair_is_byte_for_byte_the_same(
         rx.diff(*paths, keys=pair.keys, rules=rules, engine=engine)
         for engine in ("local", "spark")
     )
-    told = [json.dumps(d.to_dict() | {"engine": None}) for d in (here, there)]
-    assert told[0] == told[1]
+    assert told(there, "spark") == told(here, "local")
     assert answer(there, pair.columns) == expected(pair, rules)
 
 
@@ -368,7 +383,11 @@ def recorded(site: Site, run_id: UUID | None, dataset: str) -> dict[str, Any]:
     """What a run left in the tables, but for ids, clocks and the strategy."""
     found = {
         table: [
-            {name: value for name, value in row.items() if name not in UNLIKE}
+            {
+                name: value
+                for name, value in row.items()
+                if name not in UNLIKE | IDS.get(table, frozenset())
+            }
             for row in site.rows(
                 f"SELECT * FROM metrics.{table} t WHERE run_id = '{run_id}'"
                 " ORDER BY to_jsonb(t) - 'run_id' - 'dataset' - 'seconds'"
@@ -390,7 +409,7 @@ def test_a_run_on_spark_records_what_one_on_this_machine_does(
         told = []
         for site, engine in zip(sites, ENGINES, strict=True):
             site.deliver(old, new, day)
-            outcome = site.run(dataset=str(engine), engine=engine)
+            outcome = site.run(options=JUDGED, dataset=str(engine), engine=engine)
             assert outcome.record.status is RunStatus.SUCCEEDED, outcome.error
             assert site.names(site.inbound) == {}
             told.append(recorded(site, outcome.record.run_id, engine))
@@ -411,6 +430,10 @@ def test_a_run_on_spark_records_what_one_on_this_machine_does(
             each["sha256"],
             each["bytes"],
         )
+    page = there["report.html"].decode()
+    named = json.loads(re.search(r'"files":(\{[^}]*\})', page)[1])  # type: ignore[index]
+    assert all(any(name.startswith(p) for name in there) for p in named.values())
+    assert len(named) == len(alone)
     # The page names the dataset, and the manifest is of other files.
     for name in here.keys() & there.keys() - {"manifest.json", "report.html"}:
         assert there[name] == here[name], name

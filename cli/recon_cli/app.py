@@ -116,7 +116,9 @@ def diff(
         sources.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
         if engine is EngineName.SPARK:
-            render.refuse_whole(writers)
+            render.refuse_whole(
+                writers, "RECON_SPARK_OUT=URL has its tasks write the whole difference"
+            )
         settings = _options(
             ctx, key, ignore, rename, rule, mask, gate, on_duplicate_keys,
             on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
@@ -267,6 +269,10 @@ def run(
         from recon_engine import pipeline
 
         writers = render.writers(output)
+        if engine is EngineName.SPARK:
+            render.refuse_whole(
+                writers, "the whole difference is among the artifacts of the run"
+            )
         settings = _options(
             ctx, keys, ignore, rename, rule, mask, gate, on_duplicate_keys,
             on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,

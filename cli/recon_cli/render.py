@@ -79,13 +79,13 @@ def writers(
     return [(path, kind) for _, path, kind in wanted]
 
 
-def refuse_whole(targets: list[tuple[Path, str]]) -> None:
-    """Refuse to write every cell of a difference that stays on the cluster."""
+def refuse_whole(targets: list[tuple[Path, str]], there: str) -> None:
+    """Refuse to write every cell of a difference that stays on the cluster, `there`."""
     for path, kind in targets:
         if kind in {".csv", ".parquet"}:
             raise ConfigError(
                 f"-o {path}: of Spark only what is shown comes back",
-                help="RECON_SPARK_OUT=URL has its tasks write the whole difference",
+                help=there,
             )
 
 

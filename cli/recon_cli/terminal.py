@@ -24,6 +24,7 @@ from rich.text import Text
 
 from recon_engine.kinds import REWRITTEN
 from recon_engine.reconciliation import advice, percent
+from recon_engine.reconciliation import printable as visible
 
 
 if TYPE_CHECKING:
@@ -119,10 +120,7 @@ def _side_warnings(name: str, side: Side) -> Iterator[str]:
 
 def _columns(result: Reconciliation, width: int) -> RenderableType:
     """The differing columns, the worst first; counts are never cut, examples are."""
-    differing = sorted(
-        (c for c in result.by_column if c.mismatched),
-        key=lambda c: (-c.mismatched, c.name),
-    )
+    differing = result.differing
     examples = result.examples()
     lines = [
         (
@@ -252,11 +250,6 @@ def _shown(value: str) -> str:
     if not value:
         return "(blank)"
     return ENDS.sub(lambda blanks: "·" * len(blanks[0]), visible(value))
-
-
-def visible(text: str) -> str:
-    """Text that a terminal prints and does not obey: no control characters."""
-    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _cost(result: Reconciliation) -> str:
