@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from reading import Accepted, Refused, law, scalar_structure
+from reading import Accepted, Refused, law, scalar_newlines, scalar_structure
 
 import recon_engine
 from recon_engine import gate
 from recon_engine.errors import InputError
 from recon_engine.gate import open_csv
 from recon_engine.rfc4180 import Limits
-from recon_engine.structure import structure
+from recon_engine.structure import count_newlines, structure
 
 
 DELIMITERS: Final = b",;\t|"
@@ -107,6 +107,8 @@ class Case:
         found = structure(text, self.delimiter, width, UNLIMITED)
         told = found and (found.ends.tolist(), found.crlf, found.embedded)
         assert told == scalar_structure(text, self.delimiter, width)
+        counted = [(each.count, each.first) for each in count_newlines(text)]
+        assert counted == scalar_newlines(text)
 
     def check_gate(self, path: Path) -> None:
         """The gate in blocks of any size, against the reference in one."""

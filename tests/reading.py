@@ -96,6 +96,17 @@ def scalar_structure(
     return (ends, crlf, embedded) if ends and ends[-1] == len(data) else None
 
 
+def scalar_newlines(data: bytes) -> list[tuple[int, int | None]]:
+    """`count_newlines`: behind an even and behind an odd number of quotes."""
+    found: list[list[int]] = [[], []]
+    odd = 0
+    for at, byte in enumerate(data):
+        odd ^= byte == QUOTE
+        if byte == LF:
+            found[odd].append(at)
+    return [(len(each), each[0] if each else None) for each in found]
+
+
 def scalar_whole(data: bytes) -> int:
     """`whole`: behind the last newline that an even number of quotes precede."""
     end, odd = 0, False

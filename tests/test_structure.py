@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from reading import scalar_structure, scalar_whole
+from reading import scalar_newlines, scalar_structure, scalar_whole
 from strategies import edited, tables
 
 from recon_engine import structure as masks
 from recon_engine.rfc4180 import Limits
-from recon_engine.structure import STRIDE, WORD, newlines, structure, whole
+from recon_engine.structure import (
+    STRIDE,
+    WORD,
+    count_newlines,
+    newlines,
+    structure,
+    whole,
+)
 
 
 COMMA: Final = ord(",")
@@ -41,6 +48,8 @@ def assert_equal_to_the_scalar_reading(data: bytes, width: int) -> None:
     told = found and (found.ends.tolist(), found.crlf, found.embedded)
     assert told == scalar_structure(data, COMMA, width)
     assert whole(data) == scalar_whole(data)
+    counted = [(each.count, each.first) for each in count_newlines(data)]
+    assert counted == scalar_newlines(data)
     assert newlines(data).tolist() == [at for at, b in enumerate(data) if b == 10]
 
 
