@@ -238,8 +238,11 @@ class Lines:
         """The cells of the key, without a parser where they are the first field."""
         first, keys = self.names.all[0], self.names.keys
         if keys == [first] and len(self.names.all) > 1 and block.is_plain:
-            ends = block.lines.str.find(block.delimiter, literal=True)
-            return block.lines.str.head(ends).alias(first).to_frame()
+            # Where a text is found is told in bytes, but its head is of characters.
+            line = pl.col(first)
+            end = line.str.find(block.delimiter, literal=True)
+            key = line.cast(pl.Binary).bin.head(end).cast(pl.String)
+            return block.lines.alias(first).to_frame().select(key)
         return block.cells(self.names.all).select(keys).collect()
 
 

@@ -57,6 +57,20 @@ class Pair:
         return self.names[self.width :]
 
 
+PLAIN = st.text(st.sampled_from("ab1 é日🙂\t\ufeff"), max_size=4).filter(
+    lambda text: not text.startswith("\ufeff")
+)
+
+
+@st.composite
+def plain_pairs(draw: st.DrawFn) -> Pair:
+    """Of cells that need no quotes; the key is the first column, and repeats."""
+    keys = st.sampled_from(draw(st.lists(PLAIN, min_size=1, max_size=6)))
+    rows = st.lists(st.tuples(keys, PLAIN, PLAIN), max_size=12)
+    old, new = list[tuple[str, ...]](draw(rows)), list[tuple[str, ...]](draw(rows))
+    return Pair(["id", "v", "w"], 1, old, new)
+
+
 @st.composite
 def pairs(draw: st.DrawFn) -> Pair:
     """NEW is OLD with rows kept, changed, dropped, repeated and added."""

@@ -10,7 +10,7 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Pair, csv_bytes, pairs, spelled
+from strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
 
 import recon_engine as rx
 from recon_engine import digest, gate
@@ -192,6 +192,21 @@ def test_every_strategy_bucket_and_hash_gives_the_same_answer(
         with read(old, new, options, **forced) as reading:  # type: ignore[arg-type]
             d = reconcile(reading)
     assert answer(d, pair.columns) == expected(pair, rules)
+
+
+@given(pair=plain_pairs(), buckets=st.sampled_from([1, 3, 8]))
+def test_keys_of_any_letters_are_found_in_lines_without_quotes(
+    tmp_path: Path, pair: Pair, buckets: int
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, rows in zip(paths, (pair.old, pair.new), strict=True):
+        lines = "".join(",".join(row) + "\n" for row in [pair.names, *rows])
+        path.write_bytes(lines.encode())
+    old, new = (read_header(path) for path in paths)
+    with read(old, new, Options(keys=("id",)), buckets=buckets) as reading:
+        d = reconcile(reading)
+    assert d.engine.strategy == "line"
+    assert answer(d, pair.columns) == expected(pair)
 
 
 real_hash = digest._hash
