@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 22
 STRETCH: Final = 1 << 18
 SHORT: Final = 1 << 12
+BLANK_LINES: Final = (b"\n", b"\r\n")
 BLANK: Final = "a blank line inside the file"
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 
@@ -453,7 +454,7 @@ def _line(data: bytes) -> bytes:
 
 def _without_blank_end(data: bytes) -> bytes:
     """Whole records but for blank lines at their end."""
-    if not data.endswith((b"\n\n", b"\n\r\n")) and data not in {b"\n", b"\r\n"}:
+    if not data.endswith((b"\n\n", b"\n\r\n")) and data not in BLANK_LINES:
         return data
     last = len(data.rstrip(b"\r\n"))
     end = data.find(b"\n", last) + 1 if last else 0

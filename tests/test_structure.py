@@ -37,10 +37,15 @@ RECORDS = st.lists(
 ).map(lambda lines: "".join(lines).encode())
 
 
-@pytest.fixture(params=[WORD, 3 * WORD], ids=lambda n: f"stride {n}")
+@pytest.fixture(
+    params=[(WORD, 0), (3 * WORD, WORD)], ids=("stride 64, all", "stride 192, each")
+)
 def stride(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(masks, "STRIDE", request.param)
-    return int(request.param)
+    """Short stretches; set bits are found all at once, or one by one."""
+    stride, many = request.param
+    monkeypatch.setattr(masks, "STRIDE", stride)
+    monkeypatch.setattr(masks, "MANY", many)
+    return int(stride)
 
 
 def assert_equal_to_the_scalar_reading(data: bytes, width: int) -> None:
