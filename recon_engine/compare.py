@@ -233,11 +233,11 @@ def _pair(
     `by` are the keys, or the normal forms of those that have rules.
     """
     left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
+    if all(side.n_unique(by) == side.height for side in (old, new)):
+        return _joined(left, right, by)
     many = pl.concat(
         [side.select(by).filter(pl.struct(by).is_duplicated()) for side in (old, new)]
     ).unique()
-    if many.is_empty():
-        return _joined(left, right, by)
     single = _joined(
         left.join(many, on=by, how="anti"),
         right.join(many, on=by, how="anti"),
@@ -297,7 +297,7 @@ def _joined(old: pl.DataFrame, new: pl.DataFrame, on: Sequence[str]) -> pl.DataF
             maintain_order="left",
         )
         .select(old=_OLD, new=_NEW)
-        .collect(engine="streaming")
+        .collect(engine="in-memory")
     )
 
 

@@ -251,7 +251,7 @@ class CsvFile:
 
     def _parsed(self, wanted: tuple[Part, NDArray[np.int64]]) -> pl.DataFrame:
         part, numbers = wanted
-        return self.cells(part, self._names).collect()[numbers]
+        return self.cells(part, self._names).collect(engine="in-memory")[numbers]
 
     @property
     def _names(self) -> list[str]:

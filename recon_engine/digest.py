@@ -163,7 +163,11 @@ class Columns:
 
     def digest(self, rows: Rows) -> pl.DataFrame:
         """Hashes of all compared cells, and of the key."""
-        cells = rows.cells(self.names.all).select(self.names.compared).collect()
+        cells = (
+            rows.cells(self.names.all)
+            .select(self.names.compared)
+            .collect(engine="in-memory")
+        )
         key = _key(cells, self.names, self.seeds)
         digests = _checked(
             pl.DataFrame(
@@ -232,7 +236,11 @@ class Lines:
         if not self.drawn:
             return nothing_drawn(self.names)
         drawn = Blocks(tuple(self.drawn), self.drawn[0].delimiter)
-        return drawn.cells(self.names.all).select(self.names.compared).collect()
+        return (
+            drawn.cells(self.names.all)
+            .select(self.names.compared)
+            .collect(engine="in-memory")
+        )
 
     def keys(self, block: Block) -> pl.DataFrame:
         """The cells of the key, without a parser where they are the first field."""
@@ -243,7 +251,7 @@ class Lines:
             end = line.str.find(block.delimiter, literal=True)
             key = line.cast(pl.Binary).bin.head(end).cast(pl.String)
             return block.lines.alias(first).to_frame().select(key)
-        return block.cells(self.names.all).select(keys).collect()
+        return block.cells(self.names.all).select(keys).collect(engine="in-memory")
 
 
 def choose(

@@ -169,7 +169,7 @@ def _rows_of(table: Table, names: Names, key: Sequence[str]) -> pl.DataFrame:
     normal = wanted.select(forms).row(0)
 
     def found(part: Part) -> pl.DataFrame:
-        cells = table.read(part).cells(names.all).collect()
+        cells = table.read(part).cells(names.all).collect(engine="in-memory")
         of_key = cells.select(forms).select(
             pl.all_horizontal(
                 pl.col(name) == pl.lit(value)

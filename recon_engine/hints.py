@@ -284,7 +284,7 @@ def _read(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
         .with_columns(
             fewer=pl.when(uneven).then(fewer), more=pl.when(uneven).then(more)
         )
-        .collect()
+        .collect(engine="in-memory")
     )
 
 
@@ -356,7 +356,7 @@ def _pairs(sides: Sides, chains: Chains) -> int:
     )
     both = left.join(right, on=list(chains))
     each = pl.min_horizontal(ROWS, f"{ROWS}_right")
-    return int(both.select(each.sum()).collect().item())
+    return int(both.select(each.sum()).collect(engine="in-memory").item())
 
 
 def _without_one(

@@ -199,7 +199,12 @@ class _Side:
         return pl.DataFrame([column.hash(SEED) for column in cells])
 
     def _cells(self, part: Part, columns: Sequence[str]) -> pl.DataFrame:
-        return self.table.read(part).cells(self.names).select(columns).collect()
+        return (
+            self.table.read(part)
+            .cells(self.names)
+            .select(columns)
+            .collect(engine="in-memory")
+        )
 
 
 def _side(table: Table, columns: Sequence[str], renames: Mapping[str, str]) -> _Side:

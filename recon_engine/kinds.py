@@ -81,7 +81,7 @@ def _judged(changes: pl.DataFrame) -> pl.DataFrame:
             for side in ("old", "new")
         )
     )
-    kind = read.select(_valued()).collect()["kind"]
+    kind = read.select(_valued()).collect(engine="in-memory")["kind"]
     return plain.with_columns(
         plain["kind"].scatter(rest["__cell"], kind).cast(KIND_TYPE)
     )

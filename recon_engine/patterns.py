@@ -30,7 +30,7 @@ def changes(cells: pl.DataFrame) -> pl.DataFrame:
         cells.lazy()
         .group_by("old", "new")
         .agg(pl.col("kind").first(), rows=pl.len())
-        .collect()
+        .collect(engine="in-memory")
     )
 
 
@@ -72,7 +72,7 @@ def located(
         .with_columns(rank.gather(cells["pair"]).alias(AT))
         .group_by("column", "old", "new")
         .agg(pl.col("kind").first(), pl.col(AT).min(), rows=pl.len())
-        .collect()
+        .collect(engine="in-memory")
     )
     least = keys[order.gather(found[AT])]
     every = found.drop(AT).hstack(least)
@@ -91,7 +91,7 @@ def together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
         .sort(keys)
         .group_by("old", "new", maintain_order=True)
         .agg(pl.col("kind").first(), pl.col("rows").sum(), pl.col(keys).first())
-        .collect()
+        .collect(engine="in-memory")
     )
 
 
@@ -123,7 +123,7 @@ def _shown(
 def commonest(changes: pl.DataFrame) -> pl.DataFrame:
     """The changes to show, in the order in which they are."""
     order = changes.lazy().sort("rows", "old", "new", descending=[True, False, False])
-    return order.head(SHOWN).collect()
+    return order.head(SHOWN).collect(engine="in-memory")
 
 
 def _least_keys(
@@ -136,7 +136,7 @@ def _least_keys(
         .select(*change, "pair")
         .join(changes.lazy().select(change).with_row_index(AT), on=change)
         .select(AT, "pair")
-        .collect()
+        .collect(engine="in-memory")
     )
     rows = keys[having["pair"]].with_columns(having[AT])
     for name in keys.columns:

@@ -279,7 +279,7 @@ def differences(
 def cells_of(rows: Rows, names: Names) -> pl.DataFrame:
     """All cells of some rows."""
     # In one piece: rows are about to be gathered from it, column by column.
-    cells = rows.cells(names.all).collect().rechunk()
+    cells = rows.cells(names.all).collect(engine="in-memory").rechunk()
     if cells.height != rows.rows:
         raise InternalError(
             f"{cells.height:,} rows were parsed where {rows.rows:,} were taken"

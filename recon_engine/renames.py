@@ -99,7 +99,11 @@ def _head(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
     found = structure(data, ord(table.delimiter), len(names), table.limits)
     if found is None:
         return None
-    return Block(data, found.rows, table.delimiter).cells(names).collect()
+    return (
+        Block(data, found.rows, table.delimiter)
+        .cells(names)
+        .collect(engine="in-memory")
+    )
 
 
 def _read(header: Header) -> bytes:
@@ -132,7 +136,7 @@ def _picked(
             ),
         )
         .unique(by, keep="none")
-        .collect()
+        .collect(engine="in-memory")
     )
 
 

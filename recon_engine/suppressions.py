@@ -55,7 +55,7 @@ def coverage(
         .group_by("by")
         .agg(rows=pl.len())
         .sort("by")
-        .collect()
+        .collect(engine="in-memory")
     )
     return tuple(Coverage(tuple(by), rows) for by, rows in found.iter_rows())
 
