@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 ALIKE: Final = 1.5
 KEY_SEED: Final = 0x9E3779B97F4A7C15
 SAMPLED: Final = 8_192
+# Of so many columns a parser takes no longer than finding one after the other.
+FIRST: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +245,13 @@ class Lines:
         )
 
     def keys(self, block: Block) -> pl.DataFrame:
-        """The cells of the key, without a parser where they are the first field."""
-        first, keys = self.names.all[0], self.names.keys
-        if keys == [first] and len(self.names.all) > 1 and block.is_plain:
-            # Where a text is found is told in bytes, but its head is of characters.
-            line = pl.col(first)
-            end = line.str.find(block.delimiter, literal=True)
-            key = line.cast(pl.Binary).bin.head(end).cast(pl.String)
-            return block.lines.alias(first).to_frame().select(key)
-        return block.cells(self.names.all).select(keys).collect(engine="in-memory")
+        """The cells of the key, without a parser where they are among the first."""
+        every, keys = self.names.all, self.names.keys
+        count = 1 + max(every.index(name) for name in keys)
+        if block.delimiters is None or count > min(FIRST, len(every) - 1):
+            return block.cells(every).select(keys).collect(engine="in-memory")
+        first = dict(zip(every, block.first_cells(count), strict=False))
+        return pl.DataFrame({name: first[name] for name in keys})
 
 
 def choose(

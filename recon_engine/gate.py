@@ -239,12 +239,13 @@ class Gate:
 
     def block(self, data: bytes, found: Structure) -> Block:
         """The records of a block that are rows."""
-        data, ends = data[: found.size], found.ends
-        if found.ragged:
-            sizes = np.delete(np.diff(ends, prepend=0), found.ragged.numbers)
-            data, ends = without(data, spans(found.ragged)), np.cumsum(sizes)
         delimiter, embedded = self.header.delimiter, found.embedded
-        return Block(data, found.rows, delimiter, embedded, ends)
+        if not found.ragged:
+            data, ends, inner = data[: found.size], found.ends, found.delimiters
+            return Block(data, found.rows, delimiter, embedded, ends, inner)
+        data = without(data[: found.size], spans(found.ragged))
+        sizes = np.delete(np.diff(found.ends, prepend=0), found.ragged.numbers)
+        return Block(data, found.rows, delimiter, embedded, np.cumsum(sizes))
 
     def judged_again(self, data: bytes) -> pl.DataFrame | None:
         """Pass a block that is not regular: stretch by stretch, one by reference."""

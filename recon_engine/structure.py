@@ -52,13 +52,15 @@ class Structure:
     """Whole records, each of the right number of fields but for the `ragged`.
 
     `ends`: the offset behind the newline of each record; `crlf`: how many of these
-    newlines are CRLF; `embedded`: how many others are inside of fields.
+    newlines are CRLF; `embedded`: how many others are inside of fields; `delimiters`:
+    a bit for each byte that is one between fields.
     """
 
     ends: NDArray[np.int64]
     crlf: int
     embedded: int
     ragged: Ragged | None
+    delimiters: Bits
 
     @property
     def size(self) -> int:
@@ -71,7 +73,7 @@ class Structure:
         return len(self.ends) - (len(self.ragged.numbers) if self.ragged else 0)
 
 
-NOTHING: Final = Structure(np.zeros(0, np.int64), 0, 0, None)
+NOTHING: Final = Structure(np.zeros(0, np.int64), 0, 0, None, np.zeros(0, np.uint64))
 
 
 def structure(
@@ -92,13 +94,12 @@ def structure(
     ends = _positions(fields.newlines) + 1
     if not len(ends) or ends[-1] != len(data) or not fields.within(limits, ends):
         return None
-    counts = fields.per_record(ends)
-    if (counts == width).all():
-        return Structure(ends, fields.crlf, fields.embedded, None)
-    unlike = fields.ragged(np.flatnonzero(counts != width), ends, counts)
-    if not ragged or unlike is None:
-        return None
-    return Structure(ends, fields.crlf, fields.embedded, unlike)
+    counts, unlike = fields.per_record(ends), None
+    if (counts != width).any():
+        unlike = fields.ragged(np.flatnonzero(counts != width), ends, counts)
+        if not ragged or unlike is None:
+            return None
+    return Structure(ends, fields.crlf, fields.embedded, unlike, fields.delimiters)
 
 
 def whole(data: bytes) -> int:
@@ -117,6 +118,18 @@ def whole(data: bytes) -> int:
 def newlines(data: bytes) -> NDArray[np.int64]:
     """Where newlines are."""
     return _positions(_mask(np.frombuffer(data, np.uint8), LF))
+
+
+def next_set(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first place from each offset on where a bit is set, which there has to be."""
+    words = offsets >> 6
+    within = (offsets & (WORD - 1)).astype(np.uint64)
+    left = bits[words] >> within << within
+    while len(ahead := np.flatnonzero(left == 0)):
+        words[ahead] += 1
+        left[ahead] = bits[words[ahead]]
+    places: NDArray[np.int64] = words * WORD + _lowest(left)
+    return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +273,12 @@ def _rank(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     return ranks
 
 
+def _lowest(words: Bits) -> NDArray[np.uint8]:
+    """The place of the lowest set bit of each word, of which there is one."""
+    places: NDArray[np.uint8] = np.bitwise_count((words - ONE) & ~words)
+    return places
+
+
 def _count(bits: Bits) -> int:
     return int(np.bitwise_count(bits).sum(dtype=np.int64))
 
@@ -280,9 +299,8 @@ def _positions(bits: Bits) -> NDArray[np.int64]:
     words = np.flatnonzero(bits != 0)
     left, found = bits[words], [np.zeros(0, np.int64)]
     while len(words):
-        below = left - ONE
-        found.append(words * WORD + np.bitwise_count(below & ~left))
-        left &= below
+        found.append(words * WORD + _lowest(left))
+        left &= left - ONE
         more = np.flatnonzero(left != 0)
         words, left = words[more], left[more]
     places = np.concatenate(found)

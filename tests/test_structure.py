@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from reading import scalar_newlines, scalar_structure, scalar_whole
-from strategies import edited, tables
+from strategies import CELLS, edited, spelled, tables
 
 from recon_engine import structure as masks
+from recon_engine.csvfile import Block
 from recon_engine.rfc4180 import Limits
 from recon_engine.structure import (
     STRIDE,
@@ -74,6 +75,31 @@ def test_valid_files_with_a_few_bytes_edited_are_read_as_one_by_one(
     first = data.partition(b"\n")[0]
     assert_equal_to_the_scalar_reading(data, 1 + first.count(b","))
     assert stride
+
+
+LINES = st.integers(2, 9).flatmap(
+    lambda width: st.lists(
+        st.tuples(*[CELLS.filter(lambda cell: "\n" not in cell)] * width), min_size=1
+    )
+)
+
+
+@given(rows=LINES, data=st.data(), newline=st.sampled_from(["\n", "\r\n"]))
+def test_the_first_cells_of_lines_are_found_without_a_parser(
+    rows: list[tuple[str, ...]], data: st.DataObject, newline: str
+) -> None:
+    width = len(rows[0])
+    text = "".join(
+        ",".join(spelled(cell, quote=data.draw(st.booleans())) for cell in row)
+        + newline
+        for row in rows
+    ).encode()
+    found = structure(text, COMMA, width, FREE)
+    assert found is not None
+    block = Block(text, len(rows), ",", ends=found.ends, delimiters=found.delimiters)
+    count = data.draw(st.integers(1, width - 1))
+    cells = [column.to_list() for column in block.first_cells(count)]
+    assert cells == [list(column) for column in zip(*rows, strict=True)][:count]
 
 
 ENDINGS: Final = [
