@@ -8,7 +8,7 @@ equal rows are paired first anyway, and one of two equal rows is like the other.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -51,11 +51,11 @@ class Difference:
     """Two remainders reconciled.
 
     `keys`: the key columns of the matched pairs, in pair order, as OLD has them;
-    `cells`: `pair`, `column` (its ordinal), `old`, `new`, `kind` of each mismatched
-    cell; `tolerated`: for each column, how many cells are equal only under its rules;
-    `sums`: of these cells, of columns that have rules; `missing`, `extra`: whole rows,
-    in any order until they are merged; `values`: what OLD has in the pairs that are
-    mismatched, keys included.
+    `cells`: `pair`, `column` (its ordinal), `old`, `new` of each mismatched cell, and
+    its `kind` once that was `judged`; `tolerated`: for each column, how many cells are
+    equal only under its rules; `sums`: of these cells, of columns that have rules;
+    `missing`, `extra`: whole rows, in any order until they are merged; `values`: what
+    OLD has in the pairs that are mismatched, keys included.
     """
 
     keys: pl.DataFrame
@@ -161,6 +161,11 @@ def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
         extra=in_order_of_content(extra, keys),
         values=segments.added(part.values for part in found),
     )
+
+
+def judged(found: Difference) -> Difference:
+    """With the kind of each cell."""
+    return replace(found, cells=with_kind(found.cells))
 
 
 def repeated(
@@ -338,7 +343,7 @@ def _cells(
             "new": pl.concat(rights),
         }
     )
-    return with_kind(cells), tolerated, sums
+    return cells, tolerated, sums
 
 
 def _keyed(side: pl.DataFrame, keys: Sequence[str], rules: Rules) -> pl.DataFrame:

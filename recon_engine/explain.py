@@ -13,7 +13,7 @@ import polars as pl
 
 from recon_engine.alignment import align
 from recon_engine.border import only_ours
-from recon_engine.compare import diff, paired
+from recon_engine.compare import diff, judged, paired
 from recon_engine.csvfile import CsvFile
 from recon_engine.digest import named
 from recon_engine.errors import ConfigError
@@ -248,7 +248,9 @@ class _Explained:
     def pair(self, old: pl.DataFrame, new: pl.DataFrame) -> Pair:
         """Two rows, judged by the kernel itself."""
         ours = self.names[0]
-        found = diff(old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules)
+        found = judged(
+            diff(old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules)
+        )
         kinds = dict(found.cells.select("column", "kind").iter_rows())
         names = sorted(self.layout.columns)
         cells = {

@@ -12,7 +12,7 @@ import polars as pl
 from recon_engine.answer import answer, refuse_repeats
 from recon_engine.buckets import InMemory, opened
 from recon_engine.causes import told
-from recon_engine.compare import any_repeats, diff, drop_identical, merge
+from recon_engine.compare import any_repeats, diff, drop_identical, judged, merge
 from recon_engine.csvfile import CsvFile
 from recon_engine.digest import choose
 from recon_engine.errors import InternalError
@@ -236,7 +236,7 @@ def _compared(
     size = -(-len(rests) // budget.batches(differing))
     batches = [rests[at : at + size] for at in range(0, len(rests), size)]
     parts = (part for batch in batches for part in _differences(sides, batch))
-    return merge(parts, sides[0].names.keys)
+    return judged(merge(parts, sides[0].names.keys))
 
 
 def _differences(sides: Sequence[_Side], batch: Sequence[Rest]) -> Iterator[Difference]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from recon_engine.compare import merge
+from recon_engine.compare import judged, merge
 from recon_engine.csvfile import Block
 from recon_engine.digest import Columns, Lines
 from recon_engine.partial import partial, repeats_among
@@ -172,7 +172,7 @@ class Job:
         rows = [block.picked(which) for block, which in zip(blocks, left, strict=True)]
         digests = [pl.Series(key[which]) for key, which in zip(keys, left, strict=True)]
         names = self.question.names
-        found = merge(differences(rows, digests, names), names[0].keys)
+        found = judged(merge(differences(rows, digests, names), names[0].keys))
         repeats = [
             repeats_among(
                 cells_of(block.picked(np.flatnonzero(why & SUSPECT)), each),
