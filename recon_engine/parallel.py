@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -16,18 +17,33 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-# Two files are read at once, each by a thread that hashes what it reads: a few workers
-# for each keep up with that.
-WORKERS: Final = min(4, max(2, (os.cpu_count() or 1) // 2))
+CORES: Final = os.cpu_count() or 1
+WORKERS: Final = min(4, max(2, CORES // 2))
+# More threads than cores cost a tenth of the time: each waits for what others hold.
+WITHIN: Final = min(4, max(1, CORES // 2) - 1)
+
+_thread = threading.local()
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`map`, a few items ahead on threads; at most `WORKERS` + 1 results wait."""
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="part") as pool:
+    """`map`, a few items ahead on `WORKERS` threads; one more result waits at most.
+
+    Work that is itself a part of such work, as when two files are read side by side,
+    has `WITHIN` threads beside its own, which may be none.
+    """
+    workers = WITHIN if getattr(_thread, "works", False) else WORKERS
+    if not workers:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(workers, "part", initializer=_begin) as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > WORKERS:
+            if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _begin() -> None:
+    _thread.works = True

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
 
 import recon_engine as rx
-from recon_engine import digest, gate
+from recon_engine import digest, gate, parallel
 from recon_engine.config import Options
 from recon_engine.header import read_header
 from recon_engine.memory import BASE_BYTES, Budget
@@ -169,6 +169,7 @@ def test_the_oracle_reads_what_was_written(pair: Pair, data: st.DataObject) -> N
     buckets=st.sampled_from([1, 3, 8]),
     weak=st.sampled_from([None, "row", "check", "key", "row and key"]),
     tight=st.booleans(),
+    threads=st.sampled_from([0, 2]),
 )
 def test_every_strategy_bucket_and_hash_gives_the_same_answer(
     tmp_path: Path,
@@ -178,12 +179,14 @@ def test_every_strategy_bucket_and_hash_gives_the_same_answer(
     buckets: int,
     weak: str | None,
     tight: bool,  # noqa: FBT001 - drawn
+    threads: int,
 ) -> None:
     """A weak hash is one that tells nothing apart."""
     rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
     old, new = (read_header(path) for path in written(tmp_path, pair, data))
     budget = Budget(BASE_BYTES + 20_000) if tight else None
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "WITHIN", threads)
         if weak:
             patch.setattr(digest, "Seeds", lambda *_: WEAK[weak])
             patch.setattr(digest, "_hash", weakened)
