@@ -31,10 +31,11 @@ from reading import Accepted, Refused, law, scalar_newlines, scalar_structure
 
 import recon_engine
 from recon_engine import gate
+from recon_engine.csvfile import Block
 from recon_engine.errors import InputError
 from recon_engine.gate import open_csv
-from recon_engine.rfc4180 import Limits
-from recon_engine.structure import count_newlines, structure
+from recon_engine.rfc4180 import Limits, records
+from recon_engine.structure import Structure, count_newlines, structure
 
 
 DELIMITERS: Final = b",;\t|"
@@ -109,6 +110,17 @@ class Case:
         assert told == scalar_structure(text, self.delimiter, width)
         counted = [(each.count, each.first) for each in count_newlines(text)]
         assert counted == scalar_newlines(text)
+        if found and width > 1 and not found.embedded:
+            self.check_cells(text, found, width)
+
+    def check_cells(self, text: bytes, found: Structure, width: int) -> None:
+        """What is found without a parser, in all columns but the last."""
+        rows = len(found.ends)
+        block = Block(text, rows, chr(self.delimiter), 0, found.ends, found.delimiters)
+        told = [cells.to_list() for cells in block.first_cells(width - 1)]
+        every = records(text, self.delimiter, UNLIMITED)
+        wanted = [[field.decode() for field in record.fields[:-1]] for record in every]
+        assert list(map(list, zip(*told, strict=True))) == wanted
 
     def check_gate(self, path: Path) -> None:
         """The gate in blocks of any size, against the reference in one."""
