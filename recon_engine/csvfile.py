@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from recon_engine.steady import State
 
 
-# Polars takes a byte order mark off the first bytes it sees: let them never be data.
+# Polars takes a byte order mark off the first bytes it sees, and unpacks what begins as
+# zlib does, with `x^`: let them never be data.
+TAKEN: Final = (BOM, b"x")
 GUARD: Final = b"h\n"
 
 
@@ -116,7 +118,7 @@ class Block:
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings under these names; a blank is ""."""
-        guarded = self.data.startswith(BOM)
+        guarded = self.data.startswith(TAKEN)
         return pl.scan_csv(
             GUARD + self.data if guarded else self.data,
             has_header=False,

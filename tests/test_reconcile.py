@@ -359,6 +359,17 @@ def test_different_text_never_agrees(tmp_path: Path, old: str, new: str) -> None
     assert d.sample[0].payload == {"v": f"{old}~{new}"}
 
 
+@pytest.mark.parametrize("first", ["x^2", "x\x01", "xڪ", "\ufeff", "x", "h"])
+def test_what_a_row_begins_with_is_never_taken_for_a_format(
+    tmp_path: Path, first: str
+) -> None:
+    paths = [tmp_path / "old.csv", tmp_path / "new.csv"]
+    for path, value in zip(paths, "12", strict=True):
+        path.write_text(f"id,v\n{first},{value}\n", encoding="utf-8")
+    assert rx.diff(*paths, keys="id").mismatches()["key"].to_list() == [{"id": first}]
+    assert rx.diff(*paths, keys="v").missing().rows() == [(first, "1")]
+
+
 SAME = {
     "blank and quoted blank": (b"id,v\na,\n", b'id,v\na,""\n'),
     "LF and CRLF": (b"id,v\na,1\nb,2\n", b"id,v\r\na,1\r\nb,2\r\n"),
