@@ -62,7 +62,8 @@ class Quarantine:
         if not self._spans:
             return None
         every = np.concatenate(self._spans) - start
-        first, last = every[every[:, 0] >= 0].T
+        # Blank lines may have begun in the part before.
+        first, last = every[every[:, 1] > 0].clip(0).T
         if not len(first):
             return None
         apart = first[1:] != last[:-1]

@@ -81,6 +81,7 @@ def test_the_gate_passes_exactly_what_the_reference_accepts(
 @example(body=b"\0\r", end=False)
 @example(body=b"1,2\n\r\r\n\n", end=False)
 @example(body=b"\n\r\n\n1\n\n\n", end=True)
+@example(body=b"1,2\n1,2\n1,2\n\n\n\n\n\n\n3,4\n\xff\n", end=False)
 def test_quarantine_sets_aside_exactly_the_rows_whose_end_is_certain(
     tmp_path: Path,
     block: int,
