@@ -57,7 +57,8 @@ class Names:
     """Names that are ours: `k0`… for the key, `v0`… for what is compared, `x0`… not.
 
     Polars takes some names for patterns (`*`, `^a$`), so no name of a user ever goes
-    into an expression. The numbers follow the sorted names, not the order in a file.
+    into an expression. The numbers follow the sorted names, not the order in a file,
+    and have seven digits: no header has room for more names.
     `rules` are those of the columns that have some.
     """
 
@@ -85,10 +86,10 @@ def named(
 ) -> Names:
     """Name the columns of a side; `renames` gives OLD's names for its own."""
     ours = [renames.get(name, name) for name in columns]
-    names = {name: f"k{at:05}" for at, name in enumerate(layout.keys)}
-    names |= {name: f"v{at:05}" for at, name in enumerate(sorted(layout.columns))}
+    names = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
+    names |= {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
     others = sorted(set(ours) - names.keys())
-    names |= {name: f"x{at:05}" for at, name in enumerate(others)}
+    names |= {name: f"x{at:07}" for at, name in enumerate(others)}
     return Names(
         tuple(names[name] for name in ours),
         {names[name]: rules for name, rules in layout.rules.items()},

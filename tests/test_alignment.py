@@ -8,6 +8,7 @@ import pytest
 
 from recon_engine.alignment import Alignment, align
 from recon_engine.config import OnSchemaDrift, Options
+from recon_engine.digest import named
 from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
 from recon_engine.model import Drift
 
@@ -29,6 +30,13 @@ def test_a_mapped_column_has_its_name_in_old_everywhere() -> None:
     )
     assert (found.keys, found.columns) == (("ID",), ("PAID",))
     assert found.new_names == {"NR": "ID", "AMOUNT": "PAID"}
+
+
+def test_columns_of_any_number_keep_their_order() -> None:
+    columns = [f"C{at:06}" for at in range(100_002)]
+    layout = Alignment(("ID",), tuple(columns), {}, Drift(), {}, {})
+    names = named(["ID", *columns], layout, {})
+    assert names.compared == list(names.all)
 
 
 def test_an_ignored_column_is_neither_compared_nor_drift() -> None:
