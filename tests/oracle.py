@@ -195,7 +195,7 @@ def repeats(groups: list[list[dict[str, str]]], keys: list[str]) -> dict[Row, in
 
 
 def normal(rules: Sequence[str], text: str) -> str:
-    """A text after the rules of a column; a value that was read begins with NUL."""
+    """A text after the rules of a column; what was read begins with NUL, `n` or `d`."""
     for rule in rules:
         text = NORMAL[rule](text)
     return text
@@ -206,14 +206,15 @@ def alike(rules: Sequence[str], old: str, new: str) -> bool:
     o, n = normal(rules, old), normal(rules, new)
     if o == n:
         return True
-    if not (rules and rules[-1] in NEAR and o[:1] == n[:1] == "\0"):
+    mark = "\0d" if rules and rules[-1].startswith("date") else "\0n"
+    if not (rules and rules[-1] in NEAR and o[:2] == n[:2] == mark):
         return False
-    return NEAR[rules[-1]](Fraction(o[1:]), Fraction(n[1:]))
+    return NEAR[rules[-1]](Fraction(o[2:]), Fraction(n[2:]))
 
 
 def _number_or_text(text: str) -> str:
     found = number(text)
-    return text if found is None else f"\0{Fraction(found)}"
+    return text if found is None else f"\0n{Fraction(found)}"
 
 
 DAYS = {"%Y%m%d": "[0-9]{8}", "%Y-%m-%d": "[0-9]{4}(-[0-9]{2}){2}"}
@@ -226,7 +227,7 @@ def _day_or_text(text: str) -> str:
     ):
         if re.fullmatch(pattern, text):
             try:
-                return f"\0{datetime.strptime(text, form).date().toordinal()}"  # noqa: DTZ007
+                return f"\0d{datetime.strptime(text, form).date().toordinal()}"  # noqa: DTZ007
             except ValueError:
                 continue
     return text
