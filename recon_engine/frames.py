@@ -115,7 +115,16 @@ def _text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
         # Under its own name Polars would take `^x$` for a pattern.
         text = column.alias("").cast(pl.String).fill_null("")
         columns.append(text.alias(column.name))
-    return pl.DataFrame(columns)
+    table = pl.DataFrame(columns)
+    # No file has one either: what a rule has read begins with it.
+    for column in table.select(pl.all().str.contains("\0", literal=True).any()):
+        if column.any():
+            raise ConfigError(
+                f"column {column.name} holds a NUL character",
+                file=uri,
+                help="take it out first",
+            )
+    return table
 
 
 def _imported(source: object) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
 import recon_engine as rx
 from recon_engine import digest, gate, parallel
 from recon_engine.config import Options
+from recon_engine.errors import ConfigError
 from recon_engine.header import read_header
 from recon_engine.memory import BASE_BYTES, Budget
 from recon_engine.reconcile import read, reconcile
@@ -314,12 +315,25 @@ def by_key_and_column(
     )
 
 
-@given(old=st.text(max_size=6), new=st.text(max_size=6))
+WITHOUT_NUL = st.text(st.characters(exclude_characters="\0"), max_size=6)
+
+
+@given(old=WITHOUT_NUL, new=WITHOUT_NUL)
 def test_frames_reconcile_like_files(old: str, new: str) -> None:
     import polars as pl
 
     frames = [pl.DataFrame({"id": ["1"], "v": [value]}) for value in (old, new)]
     assert rx.diff(*frames, keys="id").agrees == (old == new)
+
+
+@pytest.mark.parametrize("value", ["\0+01.", " \0", "a\0"])
+def test_a_frame_has_no_more_nul_than_a_file(value: str) -> None:
+    import polars as pl
+
+    old, new = (pl.DataFrame({"^id$": ["1"], "*": [v]}) for v in (value, "1"))
+    for pair in ((old, new), (new, old)):
+        with pytest.raises(ConfigError, match=r"column \* holds a NUL"):
+            rx.diff(*pair, keys="^id$", rules={"*": "decimal"})
 
 
 @pytest.mark.parametrize("rows", [0, 2])
