@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 import polars as pl
 
+from recon_engine.errors import OutOfBudget
 from recon_engine.model import SIDES
 
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 DIGESTS: Final = ("row", "check", "key")
 RECORD: Final = np.dtype([*((name, "<u8") for name in DIGESTS), ("number", "<u4")])
+MOST_ROWS: Final = 1 << 32
 
 
 class Buckets(Protocol):
@@ -54,7 +56,7 @@ class InMemory:
 
     def add(self, frame: pl.DataFrame) -> None:
         """Copy them behind the others."""
-        start, self._rows = self._rows, self._rows + frame.height
+        start, self._rows = self._rows, _numbered(self._rows + frame.height)
         for name, column in self._columns.items():
             if len(column) < self._rows:
                 grown = np.empty(2 * self._rows, np.uint64)
@@ -85,8 +87,8 @@ class OnDisk:
         records = np.empty(frame.height, RECORD)
         for name in DIGESTS:
             records[name] = frame[name].to_numpy()
-        records["number"] = np.arange(self._rows, self._rows + frame.height)
-        self._rows += frame.height
+        start, self._rows = self._rows, _numbered(self._rows + frame.height)
+        records["number"] = np.arange(start, self._rows)
         place = self._place(records["key"])
         order = np.argsort(place, kind="stable")
         bounds = np.searchsorted(place[order], np.arange(1, len(self._files)))
@@ -111,6 +113,17 @@ class OnDisk:
         # The high bits: the low ones choose the group within a bucket.
         place = (keys >> np.uint64(32)) % np.uint64(len(self._files))
         return place.astype(np.uint16)
+
+
+def _numbered(rows: int) -> int:
+    """So many rows, if each can have a number."""
+    if rows > MOST_ROWS:
+        raise OutOfBudget(
+            f"a side has more than {MOST_ROWS:,} rows",
+            why="on one machine rows are numbered in 32 bits",
+            help="--engine spark",
+        )
+    return rows
 
 
 @contextmanager

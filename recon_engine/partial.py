@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 
 MOST_KEYS: Final = 1 << 20
+# Cells that differ, and rows of all buckets, may be more than 32 bits can count.
+COUNT: Final = pl.len().cast(pl.Int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def partial(
         mismatched=found.cells["pair"].n_unique(),
         missing=lone(found.missing, question),
         extra=lone(found.extra, question),
-        kinds=found.cells.group_by("column", "kind").len(),
+        kinds=found.cells.group_by("column", "kind").agg(len=COUNT),
         signatures=_signatures(found.cells),
         shown=found,
         coverage=coverage(found.cells, question.columns, suppressions),
@@ -168,13 +170,13 @@ def _signatures(cells: pl.DataFrame) -> pl.DataFrame:
     pair = cells["pair"].to_numpy()
     # Most rows differ in one cell: only the others need their sets put together.
     alone = pl.Series((np.bincount(pair) == 1)[pair], dtype=pl.Boolean)
-    single = cells.filter(alone).group_by("column").agg(rows=pl.len())
+    single = cells.filter(alone).group_by("column").agg(rows=COUNT)
     several = (
         cells.filter(~alone)
         .group_by("pair")
         .agg(columns=pl.col("column").sort())
         .group_by("columns")
-        .agg(rows=pl.len())
+        .agg(rows=COUNT)
     )
     one = single.select(pl.concat_list("column").alias("columns"), "rows")
     return pl.concat([one, several])

@@ -90,7 +90,11 @@ def together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
         every.lazy()
         .sort(keys)
         .group_by("old", "new", maintain_order=True)
-        .agg(pl.col("kind").first(), pl.col("rows").sum(), pl.col(keys).first())
+        .agg(
+            pl.col("kind").first(),
+            pl.col("rows").cast(pl.Int64).sum(),
+            pl.col(keys).first(),
+        )
         .collect(engine="in-memory")
     )
 

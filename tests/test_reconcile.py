@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from contextlib import nullcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import oracle
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,18 +17,20 @@ from strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
 
 import recon_engine as rx
 from recon_engine import digest, gate, parallel
+from recon_engine.compare import diff, judged
 from recon_engine.config import Options
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, OutOfBudget
+from recon_engine.frames import frame
 from recon_engine.header import read_header
 from recon_engine.memory import BASE_BYTES, Budget
-from recon_engine.reconcile import read, reconcile
+from recon_engine.partial import merged, partial, repeats_among
+from recon_engine.question import posed
+from recon_engine.reconcile import cells_of, read, reconcile
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-    import polars as pl
 
     from recon_engine import Reconciliation
 
@@ -213,6 +218,44 @@ def test_keys_of_any_letters_are_found_in_lines_without_quotes(
     assert answer(d, pair.columns) == expected(pair)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_more_rows_than_can_be_numbered_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("id,v\n1,a\n2,b\n3,c\n")
+    header, options = read_header(path), Options(keys=("id",))
+    for most, refused in ((3, nullcontext()), (2, pytest.raises(OutOfBudget))):
+        monkeypatch.setattr("recon_engine.buckets.MOST_ROWS", most)
+        with refused, read(header, header, options, buckets=count) as reading:
+            assert reconcile(reading).agrees
+
+
+def test_counts_of_all_buckets_may_be_more_than_32_bits_hold() -> None:
+    sides = [
+        frame(pl.DataFrame({"id": ["1"], "v": [value], "w": [value]}), value)
+        for value in "ab"
+    ]
+    question = posed(sides[0], sides[1], Options(keys=("id",)))
+    names = question.names[0]
+    rows = [cells_of(side.read(side.parts[0]), names) for side in sides]
+    found = judged(diff(rows[0], rows[1], keys=names.keys, columns=names.columns))
+    part = partial(
+        found, 0, [repeats_among(each, names, ()) for each in rows], question
+    )
+    kinds, signatures = many(part.kinds, "len"), many(part.signatures, "rows")
+    part = dataclasses.replace(part, kinds=kinds, signatures=signatures)
+    whole = merged([part, part], question)
+    assert whole.differences == 12_000_000_000
+    assert whole.signatures["rows"].to_list() == [6_000_000_000]
+
+
+def many(counted: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The same with three billion of each."""
+    count = pl.lit(3_000_000_000, dtype=counted.schema[name])
+    return counted.with_columns(count.alias(name))
+
+
 real_hash = digest._hash
 WEAK = {
     "row": digest.Seeds(0, 1, 2),
@@ -320,16 +363,12 @@ WITHOUT_NUL = st.text(st.characters(exclude_characters="\0"), max_size=6)
 
 @given(old=WITHOUT_NUL, new=WITHOUT_NUL)
 def test_frames_reconcile_like_files(old: str, new: str) -> None:
-    import polars as pl
-
     frames = [pl.DataFrame({"id": ["1"], "v": [value]}) for value in (old, new)]
     assert rx.diff(*frames, keys="id").agrees == (old == new)
 
 
 @pytest.mark.parametrize("value", ["\0+01.", " \0", "a\0"])
 def test_a_frame_has_no_more_nul_than_a_file(value: str) -> None:
-    import polars as pl
-
     old, new = (pl.DataFrame({"^id$": ["1"], "*": [v]}) for v in (value, "1"))
     for pair in ((old, new), (new, old)):
         with pytest.raises(ConfigError, match=r"column \* holds a NUL"):
@@ -341,8 +380,6 @@ def test_a_frame_has_no_more_nul_than_a_file(value: str) -> None:
 def test_a_column_of_a_frame_may_have_the_name_of_a_pattern(
     name: str, rows: int
 ) -> None:
-    import polars as pl
-
     text = [str(n) for n in range(rows)]
     old = pl.DataFrame(
         {"id": text, name: text}, schema=dict.fromkeys(("id", name), pl.String)
