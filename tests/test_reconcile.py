@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
 
 import recon_engine as rx
-from recon_engine import digest, gate, parallel
+from recon_engine import buckets, digest, gate, parallel
 from recon_engine.compare import diff, judged
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError, OutOfBudget
@@ -29,10 +29,12 @@ from recon_engine.reconcile import cells_of, read, reconcile
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from recon_engine import Reconciliation
+    from recon_engine.buckets import Buckets
 
     Rules = dict[str, tuple[str, ...]]
 
@@ -254,6 +256,103 @@ def many(counted: pl.DataFrame, name: str) -> pl.DataFrame:
     """The same with three billion of each."""
     count = pl.lit(3_000_000_000, dtype=counted.schema[name])
     return counted.with_columns(count.alias(name))
+
+
+# Where work is cut, by sizes at which some rows are many.
+CUTS: dict[str, list[float]] = {
+    "gate.BLOCK": [1, 25, 80, 1 << 22],
+    "gate.STRETCH": [4, 1 << 18],
+    "gate.SHORT": [4, 1 << 12],
+    "structure.STRIDE": [64, 1 << 18],
+    "reconcile.GROUP_CELLS": [1, 9, 1 << 21],
+    "memory.TEXT_FACTOR": [1e9],
+    "compare.FEW": [1, 1 << 12],
+    "segments.FIRST": [3, 1 << 10],
+    "totals.FIRST": [1, 1 << 8],
+    "totals.FEW": [0, 1_000],
+    "totals.INTEGER_DIGITS": [5, 37],
+    "rules.INTEGER_DIGITS": [5, 37],
+}
+# With these few rows tell of causes; one run has them as well as the other.
+FACTS = {"segments.MOST_VALUES": 2, "segments.LEAST_ROWS": 1, "segments.ERRORS": 0.1}
+
+
+@given(
+    pair=st.one_of(pairs(), plain_pairs()),
+    data=st.data(),
+    cuts=st.fixed_dictionaries({at: st.sampled_from(n) for at, n in CUTS.items()}),
+    count=st.sampled_from([1, 3]),
+    sampled=st.sampled_from([1, 8_192]),
+)
+def test_where_work_is_cut_changes_nothing(
+    tmp_path: Path,
+    pair: Pair,
+    data: st.DataObject,
+    cuts: dict[str, float],
+    count: int,
+    sampled: int,
+) -> None:
+    rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    paths, found = written_alike(tmp_path, pair, data), []
+    for set_to, many in (
+        ({}, 1),
+        ({**cuts, "reconcile.opened": opened_for_one}, count),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            facts = {**FACTS, "digest.SAMPLED": sampled, **set_to}
+            for name, value in facts.items():
+                patch.setattr(f"recon_engine.{name}", value)
+            old, new = (read_header(path) for path in paths)
+            options = Options(keys=tuple(pair.keys), rules=rules)
+            with read(old, new, options, buckets=many) as reading:
+                found.append(reconcile(reading))
+    whole, cut = found
+    assert cut.to_dict() | {"engine": ""} == whole.to_dict() | {"engine": ""}
+    assert rows(cut, pair) == dataclasses.replace(expected(pair, rules), totals={})
+
+
+def rows(d: Reconciliation, pair: Pair) -> oracle.Answer:
+    """The answer without control totals, for which few rows are not all."""
+    return dataclasses.replace(answer(d, pair.columns), totals={})
+
+
+def opened_for_one(
+    _expected: Sequence[int], count: int
+) -> AbstractContextManager[list[Buckets]]:
+    """Room for one row of each side, which has to grow."""
+    return buckets.opened((1, 1), count)
+
+
+def written_alike(folder: Path, pair: Pair, data: st.DataObject) -> tuple[Path, Path]:
+    """Both sides in one order of columns, and quoted alike, so that lines tell."""
+    as_named = range(len(pair.names))
+    order = data.draw(st.one_of(st.just(as_named), st.permutations(as_named)))
+    quote = data.draw(st.booleans())
+    paths = folder / "old.csv", folder / "new.csv"
+    for path, side in zip(paths, (pair.old, pair.new), strict=True):
+        newline = data.draw(st.sampled_from(["\n", "\r\n"]))
+        lines = [
+            ",".join(spelled(row[at], quote=quote) for at in order)
+            for row in [tuple(pair.names), *side]
+        ]
+        end = newline if not lines[-1] or data.draw(st.booleans()) else ""
+        path.write_bytes((newline.join(lines) + end).encode())
+    return paths
+
+
+@given(pair=st.one_of(pairs(), plain_pairs()), count=st.sampled_from([1, 3]))
+def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
+    schema = dict.fromkeys(pair.names, pl.String)
+    old, new = (
+        frame(pl.DataFrame(side, schema=schema, orient="row"), "frame")
+        for side in (pair.old, pair.new)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recon_engine.frames.PART_ROWS", 2)
+        patch.setattr("recon_engine.reconcile.GROUP_CELLS", 9)
+        with read(old, new, Options(keys=tuple(pair.keys)), buckets=count) as reading:
+            d = reconcile(reading)
+    assert answer(d, pair.columns) == expected(pair)
 
 
 real_hash = digest._hash
