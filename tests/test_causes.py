@@ -12,11 +12,16 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import recon_engine as rx
+from recon_engine import totals
 
 
 if TYPE_CHECKING:
@@ -200,3 +205,19 @@ def totals_of(folder: Path, old: str, new: str, **options: Any) -> dict[str, Any
         each.column: {name: f"{value:f}" for name, value in each.parts().items()}
         for each in result.totals
     }
+
+
+AMOUNTS = st.from_regex(
+    r"[+-]?(0|[1-9][0-9]{0,20}|[1-9][0-9]{0,2}(,[0-9]{3}){1,4})([.][0-9]{0,20})?",
+    fullmatch=True,
+    alphabet="+-,.0123456789",
+)
+
+
+@given(texts=st.lists(AMOUNTS, min_size=1, max_size=9), few=st.sampled_from([0, 1000]))
+def test_sums_are_exact_in_integers_and_in_decimals(texts: list[str], few: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(totals, "FEW", few)
+        found = totals.of_rows(pl.DataFrame({"v": texts}))["v"]
+    exact = sum(Fraction(text.replace(",", "")) for text in texts)
+    assert Fraction(found.value) == exact
