@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from recon_engine.answer import answer, refuse_repeats
-from recon_engine.compare import diff
+from recon_engine.compare import diff, judged
 from recon_engine.digest import choose, no_rows, nothing_drawn
 from recon_engine.header import counted_in
 from recon_engine.partial import partial, repeats_among
@@ -174,7 +174,9 @@ def _nothing(question: Question) -> Partial:
     """What is found where all rows are identical."""
     old, new = map(no_rows, question.names)
     first = question.names[0]
-    none = diff(old, new, keys=first.keys, columns=first.columns, rules=first.rules)
+    none = judged(
+        diff(old, new, keys=first.keys, columns=first.columns, rules=first.rules)
+    )
     repeats = [
         repeats_among(rows, names, names.columns)
         for rows, names in zip((old, new), question.names, strict=True)
