@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import re
 import shutil
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 import pyarrow as pa
 
@@ -22,18 +25,20 @@ from recon_engine.spark.settings import MASTER, SESSION
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from pyspark.sql import DataFrame, SparkSession
 
     from recon_engine.errors import ReconError
-    from recon_engine.spark.packets import Packets, Work
+    from recon_engine.spark.packets import Answer, Packets, Work
 
     Batches = Iterator[pa.RecordBatch]
 
 SCHEMA: Final = "place int, found boolean, packet binary"
 NAMES: Final = ("place", "found", "packet")
 BATCH: Final = 1 << 23
+CANCELS: Final = 0.1
 STDERR: Final = 2
 LOCAL: Final = re.compile(r"local(?:\[[^,\]]*(?:,\s*([0-9]+))?\s*\])?")
 
@@ -55,6 +60,8 @@ def session() -> SparkSession:
     builder = SparkSession.builder.appName("recon-engine")
     # Most of what is shuffled is digests, and hashes do not compress.
     builder = builder.config("spark.shuffle.compress", "false")
+    # Over TCP the first bytes to every task wait 40 ms, for an acknowledgement.
+    builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
     if master := os.environ.get(MASTER):
         builder = builder.master(master)
     for at, setting in enumerate(os.environ.get(SESSION, "").split(), 1):
@@ -114,6 +121,25 @@ class SparkCluster:
         return [
             Packet(row["place"], row["found"], bytes(row["packet"])) for row in rows
         ]
+
+    @contextmanager
+    def beside(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
+        """Jobs of a thread of their own are a group, which can be cancelled."""
+        context, group = self.session.sparkContext, f"recon-{uuid4()}"
+
+        def asked() -> Answer:
+            context.setJobGroup(group, "beside the rest", interruptOnCancel=True)
+            return ask()
+
+        with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
+            asking = pool.submit(asked)
+            try:
+                yield asking
+            except BaseException:
+                # Again, if its job was not there yet.
+                while wait([asking], CANCELS).not_done:
+                    context.cancelJobGroup(group)
+                raise
 
 
 def _numbered(work: Work, attempts: int, batches: Batches) -> Batches:
@@ -224,6 +250,8 @@ def _packets(batches: Batches) -> Packets:
 
 def _batched(packets: Packets) -> Batches:
     """Some megabytes of packets at a time."""
+    # After every task Python looks for garbage: not among all that is there before.
+    gc.freeze()
     waiting, size = list[Packet](), 0
     for packet in packets:
         waiting.append(packet)
