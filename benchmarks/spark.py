@@ -1,6 +1,6 @@
 """The engine on a Spark cluster of this machine beside the local one, on the same pair.
 
-    python benchmarks/spark.py [--workers N ...] [ROWS ...]
+    python benchmarks/spark.py [--rows ROWS ...] [--workers N ...]
 
 Workers of one core each, in processes of their own, two of them unless it is said how
 many; the start of the session is not counted. Prints a line of JSON for each size and
@@ -39,7 +39,7 @@ PERIOD: Final = 0.2
 def main() -> None:
     """Measure each size with each number of workers; each cluster is a new one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rows", type=int, nargs="*", default=[1_000_000, 4_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 4_000_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()

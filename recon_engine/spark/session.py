@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 
 from recon_engine.border import ours
+from recon_engine.csvfile import arrow
 from recon_engine.errors import ConfigError, InputChanged, OutOfBudget, TransientError
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     Batches = Iterator[pa.RecordBatch]
 
-SCHEMA: Final = "place int, found boolean, packet binary"
+SCHEMA: Final = "place int, found int, packet binary"
 NAMES: Final = ("place", "found", "packet")
 BATCH: Final = 1 << 23
 CANCELS: Final = 0.1
@@ -264,9 +266,12 @@ def _batched(packets: Packets) -> Batches:
 
 
 def _batch(packets: Sequence[Packet]) -> pa.RecordBatch:
+    data = [packet.data for packet in packets]
+    ends = np.array([*itertools.accumulate(map(len, data), initial=0)], np.int32)
+    text = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
     columns = [
-        pa.array([packet.place for packet in packets], pa.int32()),
-        pa.array([packet.found for packet in packets], pa.bool_()),
-        pa.array([packet.data for packet in packets], pa.binary()),
+        arrow(np.array([packet.place for packet in packets], np.int32)),
+        arrow(np.array([packet.found for packet in packets], np.int32)),
+        pa.Array.from_buffers(pa.binary(), len(data), text),
     ]
     return pa.RecordBatch.from_arrays(columns, names=list(NAMES))
