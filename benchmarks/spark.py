@@ -79,7 +79,7 @@ def on_spark(folder: Path, workers: int) -> dict[str, Any]:
 
     SETTINGS["spark.ui.enabled"] = "true"
     master = f"local-cluster[{workers},1,2048]"
-    with spark_cluster(folder / "spark", RECON_SPARK_MASTER=master) as session:
+    with spark_cluster(folder / str(workers), RECON_SPARK_MASTER=master) as session:
         import recon_engine as rx
 
         with peaks(folder) as peak:
