@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz bench bench-spark lock clean
+.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -60,8 +60,11 @@ model: $(VENV)/test  ## every interleaving of the run protocol, further than the
 fuzz: $(VENV)/fuzz  ## ten million inputs for the gate, led by coverage; goes on where it ended
 	$(BIN)/python tests/fuzz.py
 
-bench-spark: $(VENV)/test  ## Spark beside the local engine at 1, 4 and 16 million rows; about 5 minutes
-	$(BIN)/python benchmarks/spark.py 1000000 4000000 16000000
+bench-spark: $(VENV)/test  ## Spark on one and two workers beside the local engine; about 7 minutes
+	$(BIN)/python benchmarks/spark.py --rows 1000000 4000000 16000000 --workers 1 2
+
+spark-oldest: $(VENV)/oldest/test  ## the tests of Spark with the oldest PySpark there may be; about 3 minutes
+	$(VENV)/oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning tests/test_spark.py
 
 bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
 	$(BIN)/python benchmarks/bench.py --record
@@ -95,4 +98,13 @@ $(VENV)/fuzz: $(VENV)/test
 
 $(VENV)/dev: $(VENV)/test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	touch $@
+
+# An environment of its own, of one other version.
+$(VENV)/oldest/test: $(VENV)/run
+	$(PYTHON) -m venv $(VENV)/oldest
+	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --group test "pyspark==3.5.*"
 	touch $@

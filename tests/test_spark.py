@@ -7,8 +7,9 @@ import json
 import os
 import re
 import signal
+import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
@@ -49,14 +50,15 @@ from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pyspark.sql import SparkSession
     from test_reconcile import Rules
 
     from recon_engine.reconciliation import Reconciliation
-    from recon_engine.spark.packets import Packet, Packets, Work
+    from recon_engine.spark.packets import Answer, Packet, Packets, Work
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 SMALL = {"RECON_SPARK_SPAN_BYTES": "64", "RECON_SPARK_BUCKET_BYTES": "200"}
@@ -188,6 +190,37 @@ def test_tasks_are_tried_as_often_as_spark_does(master: str, attempts: int) -> N
     assert SparkCluster(Session()).attempts == attempts  # type: ignore[arg-type]
 
 
+def test_an_error_does_not_wait_for_what_goes_on_beside(
+    session: SparkSession, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+
+    def work(_: int, __: Packets) -> Packets:
+        import time
+
+        begun.touch()
+        time.sleep(600)
+        yield from ()
+
+    def asked() -> list[Packet]:
+        return cluster.collect(cluster.begin(1, work))
+
+    def failed() -> None:
+        with cluster.beside(asked) as asking:
+            asked_for.append(asking)
+            while not begun.exists():
+                time.sleep(0.05)
+            raise ZeroDivisionError
+
+    asked_for: list[Future[list[Packet]]] = []
+    cluster, before = SparkCluster(session), time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        failed()
+    assert isinstance(asked_for[0].exception(), TransientError)
+    assert time.monotonic() - before < 60
+    assert cluster.collect(cluster.begin(2, lambda _, packets: packets)) == []
+
+
 def case_arguments(case: Path) -> list[str]:
     files = [str(next(case.glob(f"{side}.csv*"))) for side in ("old", "new")]
     return [*files, *(case / "arguments").read_text().splitlines()]
@@ -290,6 +323,9 @@ class Killing:
 
     def collect(self, packets: Any) -> list[Packet]:
         return self.inner.collect(packets)
+
+    def beside(self, ask: Callable[[], Answer]) -> AbstractContextManager[Any]:
+        return self.inner.beside(ask)
 
 
 def test_a_worker_that_is_killed_changes_nothing(

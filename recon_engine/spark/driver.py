@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -78,8 +78,8 @@ def reconcile(
     with old.opened() as read_old, new.opened() as read_new:
         question = posed(*headers, options, (read_old, read_new))
     cluster = cluster or SparkCluster(session())
-    with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
-        hashing = pool.submit(_hashes, cluster, headers, sources, settings)
+    hashes = functools.partial(_hashes, cluster, headers, sources, settings)
+    with cluster.beside(hashes) as hashing:
         with progress.step("count"):
             found = counted(cluster, headers, sources, settings.span)
         inner = any(embedded(each) for each in found)

@@ -49,8 +49,8 @@ class Findings:
 
 def added(every: Iterable[Findings], question: Question, whole: int) -> Findings:
     """All findings as one, merged a few at a time."""
-    total = Findings()
     found = iter(every)
+    total = next(found, Findings())
     while few := list(itertools.islice(found, FAN_IN)):
         total = _added([total, *few], question, whole)
     return total

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from recon_engine.errors import OutOfBudget
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     Packets = Iterator["Packet"]
     Work = Callable[[int, Packets], Packets]
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,15 @@ class Cluster(Protocol):
 
     def collect(self, packets: Any) -> list[Packet]:
         """All packets."""
+        ...
+
+    def beside(
+        self, ask: Callable[[], Answer]
+    ) -> AbstractContextManager[Future[Answer]]:
+        """Ask something beside what a block asks, which waits for it unless it fails.
+
+        Tasks that only the former needs are then called off.
+        """
         ...
 
 

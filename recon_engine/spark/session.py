@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import re
 import shutil
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 
 from recon_engine.border import ours
+from recon_engine.csvfile import arrow
 from recon_engine.errors import ConfigError, InputChanged, OutOfBudget, TransientError
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet
@@ -22,18 +27,20 @@ from recon_engine.spark.settings import MASTER, SESSION
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from pyspark.sql import DataFrame, SparkSession
 
     from recon_engine.errors import ReconError
-    from recon_engine.spark.packets import Packets, Work
+    from recon_engine.spark.packets import Answer, Packets, Work
 
     Batches = Iterator[pa.RecordBatch]
 
-SCHEMA: Final = "place int, found boolean, packet binary"
+SCHEMA: Final = "place int, found int, packet binary"
 NAMES: Final = ("place", "found", "packet")
 BATCH: Final = 1 << 23
+CANCELS: Final = 0.1
 STDERR: Final = 2
 LOCAL: Final = re.compile(r"local(?:\[[^,\]]*(?:,\s*([0-9]+))?\s*\])?")
 
@@ -55,6 +62,8 @@ def session() -> SparkSession:
     builder = SparkSession.builder.appName("recon-engine")
     # Most of what is shuffled is digests, and hashes do not compress.
     builder = builder.config("spark.shuffle.compress", "false")
+    # Over TCP the first bytes to every task wait 40 ms, for an acknowledgement.
+    builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
     if master := os.environ.get(MASTER):
         builder = builder.master(master)
     for at, setting in enumerate(os.environ.get(SESSION, "").split(), 1):
@@ -114,6 +123,25 @@ class SparkCluster:
         return [
             Packet(row["place"], row["found"], bytes(row["packet"])) for row in rows
         ]
+
+    @contextmanager
+    def beside(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
+        """Jobs of a thread of their own are a group, which can be cancelled."""
+        context, group = self.session.sparkContext, f"recon-{uuid4()}"
+
+        def asked() -> Answer:
+            context.setJobGroup(group, "beside the rest", interruptOnCancel=True)
+            return ask()
+
+        with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
+            asking = pool.submit(asked)
+            try:
+                yield asking
+            except BaseException:
+                # Again, if its job was not there yet.
+                while wait([asking], CANCELS).not_done:
+                    context.cancelJobGroup(group)
+                raise
 
 
 def _numbered(work: Work, attempts: int, batches: Batches) -> Batches:
@@ -224,6 +252,8 @@ def _packets(batches: Batches) -> Packets:
 
 def _batched(packets: Packets) -> Batches:
     """Some megabytes of packets at a time."""
+    # After every task Python looks for garbage: not among all that is there before.
+    gc.freeze()
     waiting, size = list[Packet](), 0
     for packet in packets:
         waiting.append(packet)
@@ -236,9 +266,12 @@ def _batched(packets: Packets) -> Batches:
 
 
 def _batch(packets: Sequence[Packet]) -> pa.RecordBatch:
+    data = [packet.data for packet in packets]
+    ends = np.array([*itertools.accumulate(map(len, data), initial=0)], np.int32)
+    text = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
     columns = [
-        pa.array([packet.place for packet in packets], pa.int32()),
-        pa.array([packet.found for packet in packets], pa.bool_()),
-        pa.array([packet.data for packet in packets], pa.binary()),
+        arrow(np.array([packet.place for packet in packets], np.int32)),
+        arrow(np.array([packet.found for packet in packets], np.int32)),
+        pa.Array.from_buffers(pa.binary(), len(data), text),
     ]
     return pa.RecordBatch.from_arrays(columns, names=list(NAMES))

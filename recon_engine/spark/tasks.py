@@ -26,13 +26,15 @@ from recon_engine.spark.rows import (
     Digested,
     Taken,
     Wanted,
+    batches,
     ends_of,
     frame,
+    picked,
     placed,
     split,
     table,
     taken,
-    windows,
+    together,
 )
 from recon_engine.spark.settings import BUCKET, MOST
 from recon_engine.spark.telling import Telling
@@ -119,7 +121,8 @@ class Job:
                 samples=((), drawn) if side else (drawn, ()),
             ),
         )
-        rows = np.concatenate([np.empty(0, ROW), *found])
+        rows = together(found, ROW)
+        found.clear()
         # The high bits: the low ones choose the group within a bucket.
         place = (rows["key"] >> np.uint64(32)) % np.uint64(self.buckets)
         for bucket, part in split(rows, place):
@@ -150,15 +153,15 @@ class Job:
     def reread(self, at: int, packets: Packets) -> Packets:
         """Read the rows of a span that are wanted, and send them to their buckets."""
         every = [packet.open() for packet in packets]
-        rows = np.concatenate([each.rows for each in every])
+        rows = together((each.rows for each in every), WANTED)
         bucket = np.repeat(
             [each.bucket for each in every], [len(e.rows) for e in every]
         )
         order = np.argsort(rows["offset"])
-        rows, bucket = rows[order], bucket[order]
+        rows, bucket = picked(rows, order), bucket[order]
         side, _ = self.spans[at]
         with self.sources[side].opened() as read:
-            for start, stop in windows(rows):
+            for start, stop in batches(rows):
                 yield from taken(side, read, rows[start:stop], bucket[start:stop])
 
     def compared(self, bucket: int, packets: Packets) -> Packets:
@@ -195,7 +198,7 @@ class Job:
         self, side: int, taken: Sequence[Taken]
     ) -> tuple[Block, NDArray[np.uint8], NDArray[np.uint64]]:
         """The rows of a side, why they were wanted, and the digests of their keys."""
-        rows = np.concatenate([np.empty(0, WANTED), *(each.rows for each in taken)])
+        rows = together((each.rows for each in taken), WANTED)
         text = b"".join([each.text for each in taken])
         ends = np.cumsum(rows["size"], dtype=np.int64)
         delimiter = self.headers[side].delimiter
