@@ -289,7 +289,8 @@ def cells_of(rows: Rows, names: Names) -> pl.DataFrame:
 
 def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
     """Which rows are in which group, by their key."""
-    place = keys.to_numpy() % np.uint64(count)
+    # Numbers of 16 bits are sorted by radix, which is fastest by far.
+    place = (keys.to_numpy() % np.uint64(count)).astype(np.min_scalar_type(count))
     order = np.argsort(place, kind="stable")
     return np.split(order, np.searchsorted(place[order], np.arange(1, count)))
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+TURN: Final = pl.int_range(pl.len(), dtype=pl.UInt32)
 WORD_BYTES: Final = 8
 _BITS: Final = np.uint64(8)
 _MIX: Final = (
@@ -34,16 +35,24 @@ def choose(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     their keys). A row is due when the first of its cells is. Answers pair numbers in
     the order in which they are due, so a smaller limit gives a prefix of a larger.
     """
-    turn = pl.int_range(pl.len(), dtype=pl.UInt32)
     place = ranks.rank("ordinal").gather(cells["pair"])
     placed = cells.select("pair", "column", "kind", place=place).sort("place")
-    # What has as many before it in its own column is never due within the limit.
-    by_kind = placed.with_columns(kind_turn=turn.over("column", "kind"))
-    by_kind = by_kind.filter(pl.col("kind_turn") < limit)
-    by_column = by_kind.sort("kind_turn", "kind", "place")
-    by_column = by_column.with_columns(turn=turn.over("column"))
-    due = by_column.filter(pl.col("turn") < limit).sort("turn", "column", "place")
-    return due.unique("pair", keep="first", maintain_order=True).head(limit)["pair"]
+    ranked = placed.with_columns(kind_turn=TURN.over("column", "kind"))
+    # What has as many before it in its own column is never due within the limit, and
+    # where columns are many, far fewer turns of each will do.
+    turns = min(limit, 1 + 2 * limit // max(1, cells["column"].n_unique()))
+    while (due := _due(ranked, turns)).len() < limit and turns < limit:
+        turns = min(limit, 4 * turns)
+    return due.head(limit)
+
+
+def _due(ranked: pl.DataFrame, turns: int) -> pl.Series:
+    """The pairs that are due in so many turns of each column."""
+    rows = ranked.filter(pl.col("kind_turn") < turns)
+    rows = rows.sort("kind_turn", "kind", "place")
+    rows = rows.with_columns(turn=TURN.over("column")).filter(pl.col("turn") < turns)
+    due = rows.sort("turn", "column", "place")
+    return due.unique("pair", keep="first", maintain_order=True)["pair"]
 
 
 def candidates(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
@@ -52,15 +61,14 @@ def candidates(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     In each column whole rounds over its kinds, until they are `limit` cells: further
     rounds are due after that many rows, and cells of other pairs only put them off.
     """
-    turn = pl.int_range(pl.len(), dtype=pl.UInt32)
     ranked = cells.select("pair", "column", "kind").with_columns(
         rank=ranks.gather(cells["pair"])
     )
     rounds = (
         ranked.sort("rank", "pair")
-        .with_columns(round=turn.over("column", "kind"))
+        .with_columns(round=TURN.over("column", "kind"))
         .sort("round")
-        .with_columns(before=turn.over("column"))
+        .with_columns(before=TURN.over("column"))
     )
     first = pl.col("before").min().over("column", "round")
     return rounds.filter(first < limit)["pair"].unique().sort()
