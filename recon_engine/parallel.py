@@ -31,11 +31,11 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
     Work that is itself a part of such work, as when two files are read side by side,
     has `WITHIN` threads beside its own, which may be none.
     """
-    workers = WITHIN if getattr(_thread, "works", False) else WORKERS
+    workers = getattr(_thread, "workers", WORKERS)
     if not workers:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(workers, "part", initializer=_begin) as pool:
+    with ThreadPoolExecutor(workers, "part", _share, (WITHIN,)) as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))
@@ -45,5 +45,10 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
             yield waiting.popleft().result()
 
 
-def _begin() -> None:
-    _thread.works = True
+def alone() -> None:
+    """Have the work of this thread done on it alone: others have the other cores."""
+    _share(0)
+
+
+def _share(workers: int) -> None:
+    _thread.workers = workers

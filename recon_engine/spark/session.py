@@ -21,6 +21,7 @@ import pyarrow as pa
 from recon_engine.border import ours
 from recon_engine.csvfile import arrow
 from recon_engine.errors import ConfigError, InputChanged, OutOfBudget, TransientError
+from recon_engine.parallel import alone
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet
 from recon_engine.spark.settings import MASTER, SESSION
@@ -254,6 +255,7 @@ def _batched(packets: Packets) -> Batches:
     """Some megabytes of packets at a time."""
     # After every task Python looks for garbage: not among all that is there before.
     gc.freeze()
+    alone()
     waiting, size = list[Packet](), 0
     for packet in packets:
         waiting.append(packet)
