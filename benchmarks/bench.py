@@ -239,10 +239,9 @@ def environment(name: str) -> str:
     if not (folder / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         # uv resolves in seconds where pip tries old versions for minutes.
-        install = [sys.executable, "-m", "uv", "pip", "install", "-q"]
-        install += ["--compile-bytecode"]
+        install = [sys.executable, "-m", "uv", "pip", "install", "--compile-bytecode"]
         needs = [package] if package != "diffly" else [package, "polars>=2.1"]
-        subprocess.run([*install, "--python", python, *needs], check=True)
+        subprocess.run([*install, "-q", "--python", python, *needs], check=True)
         (folder / "ready").touch()
     return python
 

@@ -62,6 +62,12 @@ def arrow(numbers: NDArray[np.integer]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(data)])
 
 
+def binary(edges: NDArray[np.int64], data: bytes) -> pa.Array:
+    """The bytes between each edge and the next, not copied."""
+    buffers = [None, pa.py_buffer(edges), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
+
+
 class Rows(Protocol):
     """Some rows in memory."""
 
@@ -166,11 +172,7 @@ class Block:
         """Some of the lines, by their numbers, as they are written."""
         data = self.data if self.data.endswith(b"\n") else self.data + b"\n"
         ends = newlines(data) + 1 if self.ends is None else self.ends
-        lines = pa.LargeBinaryArray.from_buffers(
-            pa.large_binary(),
-            len(ends),
-            [None, pa.py_buffer(np.append(0, ends)), pa.py_buffer(data)],
-        )
+        lines = binary(np.append(0, ends), data)
         _, offsets, text = lines.take(arrow(numbers)).buffers()
         ends = np.frombuffer(offsets, np.int64)[1 : len(numbers) + 1]
         return Block(bytes(text), len(numbers), self.delimiter, ends=ends)

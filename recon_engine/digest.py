@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 ALIKE: Final = 1.5
 KEY_SEED: Final = 0x9E3779B97F4A7C15
 SAMPLED: Final = 8_192
-# Of so many columns a parser takes no longer than finding one after the other.
-FIRST: Final = 8
+# To find more columns than these one after the other takes longer than a parser does.
+FIRST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 22
 STRETCH: Final = 1 << 18
 SHORT: Final = 1 << 12
+# No set: to look for a block in one would be to hash all of it.
 BLANK_LINES: Final = (b"\n", b"\r\n")
 BLANK: Final = "a blank line inside the file"
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)

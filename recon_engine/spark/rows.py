@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from recon_engine.buckets import DIGESTS
-from recon_engine.csvfile import arrow
+from recon_engine.csvfile import arrow, binary
 from recon_engine.rfc4180 import records
 from recon_engine.spark.packets import Packet
 from recon_engine.structure import structure
@@ -19,6 +18,7 @@ from recon_engine.structure import structure
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from recon_engine.csvfile import Block
@@ -160,7 +160,7 @@ def taken(
     if not text.endswith(b"\n"):
         text += b"\n"
         sizes[-1] += 1
-    lines = _binary(np.append(0, np.cumsum(sizes)), text)
+    lines = binary(np.append(0, np.cumsum(sizes)), text)
     for at, which in by_place(bucket):
         mine = picked(rows, which)
         mine["size"] = sizes[which]
@@ -173,13 +173,7 @@ def _text(read: ReadAt, rows: NDArray[np.void]) -> bytes:
     starts = rows["offset"].astype(np.int64) - first
     edges = np.stack([starts, starts + rows["size"]], axis=1).ravel()
     data = read(int(edges[-1]), first)
-    return _bytes(_binary(edges, data), np.arange(0, len(edges), 2))
-
-
-def _binary(edges: NDArray[np.int64], data: bytes) -> pa.Array:
-    """The bytes between each edge and the next."""
-    buffers = [None, pa.py_buffer(edges), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
+    return _bytes(binary(edges, data), np.arange(0, len(edges), 2))
 
 
 def _bytes(texts: pa.Array, which: NDArray[np.int64]) -> bytes:
