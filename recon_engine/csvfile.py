@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.csv
 
 from recon_engine.header import BOM
 from recon_engine.parallel import in_order
@@ -132,6 +133,31 @@ class Block:
             separator=self.delimiter,
             schema=dict.fromkeys(names, pl.String),
             empty_string_is_null=False,
+        )
+
+    def table(self, schema: pa.Schema) -> pa.Table:
+        """The cells as strings in the columns of a schema; a blank is "".
+
+        By Arrow's parser, which takes half the work of Polars' and one thread for it.
+        """
+        if not self.data:
+            return schema.empty_table()
+        guarded = self.data.startswith(TAKEN)
+        data = GUARD + self.data if guarded else self.data
+        return pyarrow.csv.read_csv(
+            pa.py_buffer(data),
+            pyarrow.csv.ReadOptions(
+                use_threads=False,
+                block_size=len(data) + 1,
+                skip_rows=int(guarded),
+                column_names=schema.names,
+            ),
+            pyarrow.csv.ParseOptions(
+                delimiter=self.delimiter,
+                newlines_in_values=bool(self.embedded_newlines),
+                ignore_empty_lines=False,
+            ),
+            pyarrow.csv.ConvertOptions(check_utf8=False, column_types=schema),
         )
 
     @cached_property

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 # Wider batches keep encoding and sending from overlapping; narrower ones cost calls.
-BATCH_ROWS: Final = 5_000
+BATCH_ROWS: Final = 5000
 COPY_BYTES: Final = 1 << 17
 
 # Postgres: names of 63 bytes, and a row that fits a page. As few as 388 columns of 20
@@ -282,12 +282,13 @@ class _Batches:
 
     def arrow(self, part: Part) -> pa.Table:
         """A part as Arrow, in the exact types of the table."""
+        block = self.file.read(part)
+        if not self.as_array:
+            return block.table(self.schema)
         names = [f"c{at}" for at in range(len(self.file.columns))]
-        cells = self.file.cells(part, names)
-        if self.as_array:
-            cells = cells.select(pl.concat_list(pl.all()).alias("cells"))
+        cells = block.cells(names).select(pl.concat_list(pl.all()).alias("cells"))
         table = cells.collect().to_arrow(compat_level=pl.CompatLevel.oldest())
-        return table.rename_columns(self.schema.names).cast(self.schema)
+        return table.cast(self.schema)
 
 
 def publish(conninfo: Address, publication: Publication) -> Breaks | None:

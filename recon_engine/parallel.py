@@ -35,7 +35,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
     if not workers:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(workers, "part", _share, (WITHIN,)) as pool:
+    with ThreadPoolExecutor(workers, "part", beside_others) as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))
@@ -45,10 +45,11 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
             yield waiting.popleft().result()
 
 
+def beside_others() -> None:
+    """Have the work of this thread done on it and `WITHIN` more."""
+    _thread.workers = WITHIN
+
+
 def alone() -> None:
     """Have the work of this thread done on it alone: others have the other cores."""
-    _share(0)
-
-
-def _share(workers: int) -> None:
-    _thread.workers = workers
+    _thread.workers = 0

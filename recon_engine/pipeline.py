@@ -42,11 +42,11 @@ from recon_engine.report import TREND, Facts
 from recon_engine.staging import staging
 from recon_engine.status import RunStatus, status_of
 from recon_engine.stop import Stop
-from recon_engine.storage import LocalFolder, changed
+from recon_engine.storage import LocalFolder, changed, may_be
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
     from uuid import UUID
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from recon_engine.config import RunConfig
     from recon_engine.csvfile import CsvFile
     from recon_engine.header import Header
-    from recon_engine.model import Breaks, SourceFile
+    from recon_engine.model import Breaks, Side, SourceFile
     from recon_engine.reconcile import Reading
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.sources import Source
@@ -198,7 +198,7 @@ class _Attempt:
     @contextmanager
     def here(self, folder: Path) -> Iterator[_Compared]:
         """The pair compared on this machine, while stage is being loaded."""
-        with self.attempt.step("fetch"):
+        with self.attempt.step("fetch"), self.unchanged():
             spooled = self.fetched(folder)  # 4 fetch
         with (
             self.reading(spooled) as reading,
@@ -251,13 +251,25 @@ class _Attempt:
     def reading(self, spooled: tuple[Header, Header]) -> Iterator[Reading]:
         """Both files through the gate."""
         with ExitStack() as stack:
-            with self.attempt.step("read"):
+            with self.attempt.step("read"), self.unchanged():
                 options, budget = self.config.options, self.config.budget
                 read_ = read(*spooled, options, self.progress, budget=budget)
                 reading = stack.enter_context(read_)
+                _check_unchanged(self.pair, reading.files)
             for file in reading.files:
                 _warn_of_rejects(file.uri, file.rejects.count)
             yield reading
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """What is wrong with a borrowed file that was replaced is the replacement."""
+        try:
+            yield
+        except ReconError:
+            if isinstance(self.places.inbound, LocalFolder):
+                for file in (self.pair.old, self.pair.new):
+                    self.places.inbound.identify(file)
+            raise
 
     def judged(self, result: Reconciliation) -> Reconciliation:
         """With what became of the gates."""
@@ -436,7 +448,7 @@ def _find_pair(inbound: Storage) -> FilePair | None:
     found = inbox.classify(inbound.files())
     if found is None:
         return None
-    return FilePair(inbound.identify(found.old), inbound.identify(found.new))
+    return FilePair(*in_order(inbound.identify, (found.old, found.new)))
 
 
 def _already_done(
@@ -481,7 +493,7 @@ def _spooled(
     path = folder / f"{side}.csv"
     reached("fetch")
     with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
-        places.inbound.fetch(file, path, advance)
+        places.inbound.borrow(file, path, advance)
     header = open_input(
         path,
         uri=file.uri,
@@ -531,15 +543,14 @@ def _on_spark(
         progress,
         settings=settings,
     )
-    if isinstance(places.inbound, LocalFolder):
-        _check_unchanged(pair, result)
+    _check_unchanged(pair, (result.old, result.new))
     return result, parts
 
 
-def _check_unchanged(pair: FilePair, result: Reconciliation) -> None:
+def _check_unchanged(pair: FilePair, read: Iterable[CsvFile | Side]) -> None:
     """Raise InputChanged for a file of a folder that is not what was identified."""
-    for file, side in ((pair.old, result.old), (pair.new, result.new)):
-        if side.sha256 is not None and file.etag != f"sha256:{side.sha256}":
+    for file, side in zip((pair.old, pair.new), read, strict=True):
+        if side.sha256 is not None and not may_be(file, side.sha256):
             raise changed(file)
 
 
@@ -552,22 +563,27 @@ def _archive(
     places: Places, dataset: str, run_id: UUID, pair: FilePair
 ) -> ReconError | None:
     """Copy both, verified; only then remove both. A replaced input stays: a warning."""
-    both = (pair.old, pair.new)
-    try:
-        for file in both:
-            name = f"{dataset}/{run_id}/{file.name}"
-            reached("archive-copy")
-            places.processed.archive(file, places.inbound, name)
-    except ArchiveConflict as conflict:
-        return _warned(conflict)
-    warning = None
-    for file in both:
+
+    def copy(file: SourceFile) -> None:
+        reached("archive-copy")
+        name = f"{dataset}/{run_id}/{file.name}"
+        places.processed.archive(file, places.inbound, name)
+
+    def remove(file: SourceFile) -> ReconError | None:
+        reached("archive-remove")
         try:
-            reached("archive-remove")
             places.inbound.remove(file)
         except ArchiveConflict as conflict:
-            warning = _warned(conflict)
-    return warning
+            return _warned(conflict)
+        return None
+
+    both = (pair.old, pair.new)
+    try:
+        list(in_order(copy, both))
+    except ArchiveConflict as conflict:
+        return _warned(conflict)
+    warnings = list(in_order(remove, both))
+    return next(filter(None, warnings), None)
 
 
 def _warned(conflict: ArchiveConflict) -> ArchiveConflict:

@@ -132,6 +132,10 @@ class S3Prefix:
             reserve(out.fileno(), file.size)
             Download(self.client, request, file, out.fileno(), advance).run()
 
+    def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
+        """Copy the identified bytes: there is nothing else to read them from."""
+        self.fetch(file, to, advance)
+
     def stretch(self, file: SourceFile, size: int, offset: int) -> bytes:
         """Up to `size` of the identified bytes, from `offset` on."""
         stop = min(offset + size, file.size)

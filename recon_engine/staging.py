@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from recon_engine.database import fits_columns, load
 from recon_engine.model import SIDES
+from recon_engine.parallel import beside_others
 
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def staging(
     If the block fails, the loads stop, and what they have not committed is gone.
     """
     loader = _Loader(config, run_id, progress)
-    with ThreadPoolExecutor(len(SIDES), thread_name_prefix="stage") as pool:
+    with ThreadPoolExecutor(len(SIDES), "stage", beside_others) as pool:
         loads = [
             pool.submit(loader.load, side, file)
             for side, file in zip(SIDES, files, strict=True)

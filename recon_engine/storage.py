@@ -64,6 +64,13 @@ class Storage(Protocol):
         """Copy exactly the identified bytes to a local path; InputChanged otherwise."""
         ...
 
+    def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
+        """Have them at a local path only to be read: it may be the file itself.
+
+        Who reads it sees to it that it stays as it is, and has the identified digest.
+        """
+        ...
+
     def put(self, source: Path, name: str) -> str:
         """Store a file under a relative name; answer its URL. Same name: replaced."""
         ...
@@ -89,6 +96,7 @@ class Storage(Protocol):
 
 
 _BLOCK = 4 << 20
+_SHA256 = "sha256:"
 _HOW_TO_NAME = "give a folder, file:///a/folder or s3://bucket/prefix"
 _SCHEMES = ("s3", "file")
 _URL = re.compile("(s3|file)(?=:)|[A-Za-z][A-Za-z0-9+.-]*(?=:/)")
@@ -192,6 +200,12 @@ def pinned(file: SourceFile) -> str:
     if file.etag is None:
         raise InternalError(f"{file.name} is used before it was identified")
     return file.etag
+
+
+def may_be(file: SourceFile, sha256: str) -> bool:
+    """Whether bytes of this digest can be those that were identified."""
+    etag = pinned(file)
+    return not etag.startswith(_SHA256) or etag == f"{_SHA256}{sha256}"
 
 
 def changed(file: SourceFile) -> InputChanged:
@@ -302,6 +316,18 @@ class LocalFolder:
             if copied != etag:
                 raise changed(file)
 
+    def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
+        """Give the file a second name; copy it where it can have none."""
+        try:
+            to.hardlink_to(os.path.realpath(self._at(file.name)))
+        except OSError:
+            self.fetch(file, to, advance)
+        else:
+            advance(file.size)
+            if to.stat().st_size != file.size:
+                to.unlink()
+                raise changed(file)
+
     def put(self, source: Path, name: str) -> str:
         """Store a file durably; readers see the old one or the new one, whole."""
         with disk_errors(name):
@@ -403,7 +429,7 @@ def _listed(entry: os.DirEntry[str]) -> SourceFile | None:
 
 
 def _etag(stream: BufferedReader) -> str:
-    return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+    return f"{_SHA256}{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def _copy(source: BufferedReader, target: BufferedWriter, advance: Advance) -> str:
@@ -413,7 +439,7 @@ def _copy(source: BufferedReader, target: BufferedWriter, advance: Advance) -> s
         target.write(block)
         digest.update(block)
         advance(len(block))
-    return f"sha256:{digest.hexdigest()}"
+    return f"{_SHA256}{digest.hexdigest()}"
 
 
 def _sync(path: Path) -> None:

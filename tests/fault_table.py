@@ -80,8 +80,9 @@ class Place:
 
     def deliver(self, name: str, data: bytes) -> None:
         """A producer writes a file; what was there before is its own loss."""
+        lost = name, self.inbound().get(name)
         for known in self.delivered:
-            self.delivered[known] &= known not in self.inbound().items()
+            self.delivered[known] &= known != lost
         self.site.put(name, data)
         self.delivered[name, data] = True
 
@@ -252,7 +253,7 @@ def gone_at_commit(place: Place) -> None:
 
 
 def journal_killed(place: Place) -> None:
-    place.postgres.act(STAGE_COPY, place.end_backend("%pipeline_run_log%"))
+    place.postgres.act(PUBLISH_COMMIT, place.end_backend("%pipeline_run_log%"))
 
 
 # --- full disks

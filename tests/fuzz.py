@@ -26,8 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from reading import Accepted, Refused, law, scalar_newlines, scalar_structure
+from reading import Accepted, Refused, cells, law, scalar_newlines, scalar_structure
 
 import recon_engine
 from recon_engine import gate
@@ -146,9 +145,7 @@ class Case:
             file = open_csv(path, delimiter=chr(self.delimiter), limits=self.limits)
         except InputError as error:
             return Refused(type(error), error.line, error.byte_offset, error.column)
-        names = [f"c{at}" for at in range(len(file.columns))]
-        rows = file.take(np.arange(file.rows)).cells(names).collect().rows()
-        return Accepted(file.columns, tuple(rows))
+        return Accepted(file.columns, tuple(cells(file)))
 
     def check_engine(self, path: Path) -> None:
         """A file agrees with itself written in another way, and differs if changed."""

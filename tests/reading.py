@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+import pyarrow as pa
+
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput
 from recon_engine.header import column_name
 from recon_engine.rfc4180 import CR, LF, QUOTE, EncodingFault, Fault, records
@@ -13,6 +16,7 @@ from recon_engine.rfc4180 import CR, LF, QUOTE, EncodingFault, Fault, records
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recon_engine.csvfile import CsvFile
     from recon_engine.errors import InputError
     from recon_engine.rfc4180 import Limits, Record
 
@@ -115,3 +119,16 @@ def scalar_whole(data: bytes) -> int:
         if byte == LF and not odd:
             end = at + 1
     return end
+
+
+def cells(file: CsvFile) -> list[tuple[str, ...]]:
+    """The rows of a file that passed, for which both parsers have to say the same."""
+    names = [f"c{at}" for at in range(len(file.columns))]
+    rows = file.take(np.arange(file.rows)).cells(names).collect().rows()
+    schema = pa.schema([(name, pa.large_string()) for name in names])
+    staged = [file.read(part).table(schema) for part in file.parts]
+    table = pa.concat_tables([schema.empty_table(), *staged])
+    assert table.schema == schema
+    columns = [column.to_pylist() for column in table.columns]
+    assert list(zip(*columns, strict=True)) == rows
+    return rows

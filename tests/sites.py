@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,9 @@ class BucketSite(Site):
         keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
         found = {}
         for key in keys:
-            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
-            found[key.removeprefix(prefix)] = body.read()
-            body.close()
+            # A worker may be taking files away meanwhile.
+            with suppress(self.client.exceptions.NoSuchKey):
+                body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+                found[key.removeprefix(prefix)] = body.read()
+                body.close()
         return found

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from reading import Accepted, Refused, law
+from reading import Accepted, Refused, cells, law
 from strategies import csv_bytes, edited, pairs, tables
 
 from recon_engine import gate
@@ -32,8 +32,6 @@ from recon_engine.rfc4180 import Fault, Limits, records
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import polars as pl
 
     from recon_engine.csvfile import CsvFile
 
@@ -94,7 +92,7 @@ def test_quarantine_sets_aside_exactly_the_rows_whose_end_is_certain(
     try:
         file = open_csv(path, limits=SMALL, on_bad_row=OnBadRow.QUARANTINE)
         at = [(each.line, each.byte_offset) for each in file.rejects.sample]
-        found: object = cells(file).rows(), at, file.dialect.trailing_blank_lines
+        found: object = cells(file), at, file.dialect.trailing_blank_lines
         assert file.rejects.count == len(at)
         assert file.rows == len(cells(file))
     except InputError as error:
@@ -147,7 +145,7 @@ def test_what_is_set_aside_is_counted_all_and_listed_in_part(tmp_path: Path) -> 
         Reject(4, 10, "a blank line inside the file"),
         Reject(5, 11, "a row of 3 fields under a header of 2"),
     )
-    assert cells(file).rows() == [("1", "2")] * 20_000
+    assert cells(file) == [("1", "2")] * 20_000
 
 
 @pytest.mark.parametrize("bad", [b'1,"a\nb",c\n', b'"a\nb"\n', b'1,a"b\n', b'1,"a\n'])
@@ -183,7 +181,7 @@ def judged(folder: Path, data: bytes) -> Accepted | Refused:
         file = open_csv(path, limits=SMALL)
     except InputError as error:
         return Refused(type(error), error.line, error.byte_offset, error.column)
-    return Accepted(file.columns, tuple(cells(file).rows()))
+    return Accepted(file.columns, tuple(cells(file)))
 
 
 @given(pair=pairs(), data=st.data())
@@ -197,14 +195,10 @@ def test_what_passes_is_parsed_as_it_was_written(
     file = open_csv(path)
     assert file.columns == tuple(order)
     assert file.rows == len(rows)
-    assert cells(file).rows() == [
+    assert cells(file) == [
         tuple(row[names.index(name)] for name in order) for row in rows
     ]
     assert block
-
-
-def cells(file: CsvFile) -> pl.DataFrame:
-    return file.take(np.arange(file.rows)).cells(file.columns).collect()
 
 
 def opened(folder: Path, data: bytes) -> CsvFile:
@@ -267,7 +261,7 @@ def test_the_dialect_is_kept_as_facts(tmp_path: Path) -> None:
 def test_a_blank_line_is_a_value_in_a_file_of_one_column(tmp_path: Path) -> None:
     file = opened(tmp_path, b"id\na\n\nb\n\n")
     assert file.rows == 4
-    assert cells(file).rows() == [("a",), ("",), ("b",), ("",)]
+    assert cells(file) == [("a",), ("",), ("b",), ("",)]
 
 
 def test_a_wide_long_line_within_the_limits_passes(tmp_path: Path) -> None:
@@ -306,7 +300,7 @@ def test_a_field_over_the_limit_is_refused_as_that_whatever_follows(
 def test_other_delimiters_are_read(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes(b"id|v\n1|a,b\n")
-    assert cells(open_csv(path, delimiter="|")).rows() == [("1", "a,b")]
+    assert cells(open_csv(path, delimiter="|")) == [("1", "a,b")]
 
 
 def longer(path: Path) -> None:

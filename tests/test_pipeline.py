@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -472,6 +474,31 @@ def test_a_replaced_input_stays_with_a_warning(
     }
     [log] = folders.rows("SELECT status, error_code FROM metrics.pipeline_run_log")
     assert log == {"status": "SUCCEEDED", "error_code": "ARCHIVE_CONFLICT"}
+
+
+@pytest.mark.parametrize("before", ["open_input", "staging", "reconcile"])
+def test_an_input_that_is_written_over_in_its_place_is_left_to_the_next_run(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    folders.deliver()
+    [old, new] = sorted(Path(folders.inbound).iterdir())
+    other = OLD.replace(b"1", b"2", 1)
+    real = getattr(pipeline, before)
+
+    def overwritten(*args: Any, **options: Any) -> Any:
+        old.write_bytes(other)
+        os.utime(old, ns=(0, time.time_ns()))
+        return real(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, before, overwritten)
+        outcome = folders.run()
+    assert len(other) == len(OLD)
+    assert outcome.record.status is RunStatus.INPUT_CHANGED
+    assert outcome.record.exit_code == 4
+    assert folders.rows("SELECT * FROM metrics.recon_summary") == []
+    assert folders.names(folders.inbound) == {old.name: other, new.name: NEW}
+    assert folders.run().record.status is RunStatus.SUCCEEDED
 
 
 def test_an_interrupt_after_publishing_takes_nothing_back(

@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -32,7 +33,13 @@ from recon_engine.model import SourceFile
 from recon_engine.progress import ignore
 from recon_engine.s3 import S3Prefix
 from recon_engine.s3_client import connect
-from recon_engine.storage import LocalFolder, Storage, fetch_one, open_storage
+from recon_engine.storage import (
+    LocalFolder,
+    Storage,
+    fetch_one,
+    local_path,
+    open_storage,
+)
 
 
 if TYPE_CHECKING:
@@ -321,6 +328,57 @@ def test_a_file_that_was_not_identified_is_not_fetched(lab: Lab, spool: Path) ->
     place = lab.place("inbound")
     with pytest.raises(InternalError):
         place.fetch(SourceFile(place.url, "a.csv", 1), spool / "a.csv", ignore)
+
+
+# --- borrow
+
+
+def test_exactly_the_identified_bytes_are_borrowed(lab: Lab, spool: Path) -> None:
+    place, amounts = lab.place("inbound"), list[int]()
+    file = given(lab, place, "a.csv", b"ID\n1\n")
+    place.borrow(file, spool / "a.csv", amounts.append)
+    assert (spool / "a.csv").read_bytes() == b"ID\n1\n"
+    assert sum(amounts) == file.size
+
+
+@pytest.mark.parametrize("data", [None, b"longer than before"])
+def test_what_is_gone_or_longer_is_not_borrowed(
+    lab: Lab, spool: Path, data: bytes | None
+) -> None:
+    place = lab.place("inbound")
+    file = given(lab, place, "a.csv", b"before")
+    if data is None:
+        lab.drop(place, "a.csv")
+    else:
+        lab.write(place, "a.csv", data)
+    with pytest.raises(InputChanged):
+        place.borrow(file, spool / "a.csv", ignore)
+    assert list(spool.iterdir()) == []
+
+
+def test_a_borrowed_file_of_a_folder_is_not_copied(
+    folders: Folders, spool: Path
+) -> None:
+    place = folders.place("inbound")
+    file = given(folders, place, "a.csv", b"1")
+    path = local_path(place.url)
+    (path / "b.csv").symlink_to(path / "a.csv")
+    place.borrow(file, spool / "a.csv", ignore)
+    place.borrow(replace(file, name="b.csv"), spool / "b.csv", ignore)
+    assert (spool / "a.csv").samefile(path / "a.csv")
+    assert (spool / "b.csv").samefile(path / "a.csv")
+    assert not (spool / "b.csv").is_symlink()
+
+
+def test_a_file_of_another_file_system_is_copied(folders: Folders) -> None:
+    place = folders.place("inbound")
+    file = given(folders, place, "a.csv", b"1")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        to = Path(other) / "a.csv"
+        assert to.parent.stat().st_dev != local_path(place.url).stat().st_dev
+        place.borrow(file, to, ignore)
+        assert to.read_bytes() == b"1"
+        assert to.stat().st_nlink == 1
 
 
 # --- put and put_once
