@@ -209,14 +209,26 @@ class Look:
         return counts.mismatched_cells + counts.missing + counts.extra
 
 
-def track(cursor: Any, look: Look, limit: int) -> Breaks:
+def seen(look: Look, limit: int) -> pa.Table | None:
+    """Every break of a look once; None for more than `limit` differences."""
+    if look.differences > limit:
+        return None
+    columns = zip(*_seen(look.result), strict=True)
+    arrays = [
+        pa.array(values, field.type)
+        for values, field in zip(columns, SEEN, strict=False)
+    ]
+    return pa.Table.from_arrays(arrays, schema=SEEN) if arrays else SEEN.empty_table()
+
+
+def track(cursor: Any, look: Look, found: pa.Table | None) -> Breaks:
     """Carry the breaks of a book on, in the transaction of the cursor.
 
     The run's row of the log and its `mismatch_by_column` are there already, and
-    nobody else publishes to the dataset meanwhile. More than `limit` differences are
+    nobody else publishes to the dataset meanwhile. What is too much to be `found` is
     only counted.
     """
-    if look.differences > limit:
+    if found is None:
         return Breaks(Tracking.OVER_LIMIT, look.differences)
     book, run_id, day = str(look.book), str(look.run_id), look.day.isoformat()
     match _fetched(cursor, LAST_LOOK, book, str(look.pair)):
@@ -228,7 +240,7 @@ def track(cursor: Any, look: Look, limit: int) -> Breaks:
             return Breaks(Tracking.SUPERSEDED, look.differences)
         case _:
             seen_on = day
-    _ingest(cursor, look.result)
+    _ingest(cursor, found)
     states = dict(
         _fetched(cursor, CARRY_ON, book, look.dataset, run_id, seen_on)
         + _fetched(cursor, RESOLVE, book, run_id, seen_on)
@@ -358,20 +370,14 @@ def _listed(
     return Table(names, cursor.fetchall())
 
 
-def _ingest(cursor: Any, result: Reconciliation) -> None:
-    columns = zip(*_seen(result), strict=True)
-    arrays = [
-        pa.array(values, field.type)
-        for values, field in zip(columns, SEEN, strict=False)
-    ]
+def _ingest(cursor: Any, found: pa.Table) -> None:
     cursor.execute(STAGE)
-    if arrays:
-        seen = pa.Table.from_arrays(arrays, schema=SEEN)
-        cursor.adbc_ingest("break_seen", seen, mode="append", temporary=True)
+    if found:
+        cursor.adbc_ingest("break_seen", found, mode="append", temporary=True)
 
 
 def _seen(result: Reconciliation) -> Iterator[tuple[object, ...]]:
-    """Every break of a result once, in the columns of `SEEN`."""
+    """The breaks of a result in the columns of `SEEN`."""
     yield from _cells(result.mismatches())
     for kind, rows in (("missing", result.missing()), ("extra", result.extra())):
         keys = zip(*(rows.get_column(name) for name in result.keys), strict=True)

@@ -36,9 +36,9 @@ from recon_engine.status import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
     from uuid import UUID
 
+    from recon_engine.breaks import Look
     from recon_engine.config import Address
     from recon_engine.csvfile import CsvFile, Part
     from recon_engine.model import Artifact, Breaks, Suppressed
@@ -126,15 +126,24 @@ class StageTable:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Everything one transaction makes visible."""
+    """What one transaction makes visible, besides stage.
 
-    run_id: UUID
-    dataset: str
-    started: datetime
-    result: Reconciliation
-    stage: Sequence[StageTable]
-    artifacts: Sequence[Artifact]
-    break_limit: int = BREAK_LIMIT
+    It is made before, so that the transaction is short. `found`: the breaks of the
+    look; `tracks`: whether any are to be tracked.
+    """
+
+    look: Look
+    metrics: Mapping[str, list[Row]]
+    found: pa.Table | None
+    tracks: bool
+
+    @classmethod
+    def of(
+        cls, look: Look, artifacts: Sequence[Artifact], break_limit: int = BREAK_LIMIT
+    ) -> Publication:
+        """Everything about a look at the differences of a dataset."""
+        found = breaks.seen(look, break_limit) if break_limit else None
+        return cls(look, _metrics(look, artifacts), found, break_limit > 0)
 
 
 def fits_columns(columns: Sequence[str]) -> bool:
@@ -291,7 +300,9 @@ class _Batches:
         return table.cast(self.schema)
 
 
-def publish(conninfo: Address, publication: Publication) -> Breaks | None:
+def publish(
+    conninfo: Address, publication: Publication, stage: Sequence[StageTable]
+) -> Breaks | None:
     """Make a run visible, whole; raises LostRace when its pair has a result already.
 
     Answers what became of the breaks, unless none are tracked.
@@ -299,25 +310,26 @@ def publish(conninfo: Address, publication: Publication) -> Breaks | None:
     Readers of stage are shut out only at its end, for as long as two renames take. A
     reader who keeps them locked for `LOCK_TIMEOUT` makes it DatabaseUnavailable.
     """
+    look = publication.look
     with bulk(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-            cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{publication.dataset}",))
+            cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{look.dataset}",))
             reached("publish-mark")
-            _mark_reconciled(cursor, publication)
+            _mark_reconciled(cursor, look)
             reached("publish-metrics")
-            for name, rows in _metrics(publication).items():
+            for name, rows in publication.metrics.items():
                 _insert(cursor, name, rows)
-            _insert_totals(cursor, publication)
+            _insert_totals(cursor, look)
             reached("publish-breaks")
             tracked = _track(cursor, publication)
-            for table in publication.stage:
+            for table in stage:
                 reached("publish-swap")
                 _swap(cursor, table)
         reached("publish-commit")
         unheard = _commit(connection)
     reached("publish-confirm")
-    _confirm(conninfo, publication.run_id, unheard)
+    _confirm(conninfo, look.run_id, unheard)
     return tracked
 
 
@@ -384,10 +396,10 @@ def _swap(cursor: Any, table: StageTable) -> None:
     cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")
 
 
-def _mark_reconciled(cursor: Any, publication: Publication) -> None:
+def _mark_reconciled(cursor: Any, look: Look) -> None:
     """First of all, so that a worker that has lost writes nothing."""
-    old, new = publication.result.old, publication.result.new
-    values = (str(publication.run_id), old.rows, new.rows, old.sha256, new.sha256)
+    old, new = look.result.old, look.result.new
+    values = (str(look.run_id), old.rows, new.rows, old.sha256, new.sha256)
     try:
         cursor.execute(RECONCILED, values)
         marked = cursor.fetchone()
@@ -399,10 +411,10 @@ def _mark_reconciled(cursor: Any, publication: Publication) -> None:
         raise LostRace
 
 
-def _metrics(publication: Publication) -> dict[str, list[Row]]:
+def _metrics(look: Look, artifacts: Sequence[Artifact]) -> dict[str, list[Row]]:
     """The rows of each metrics table."""
-    result, run_id = publication.result, publication.run_id.bytes
-    stamp = {"run_id": run_id, "run_date": publication.started.date()}
+    result, run_id = look.result, look.run_id.bytes
+    stamp = {"run_id": run_id, "run_date": look.day}
     summary = {
         name: json.dumps(value) if isinstance(value, dict) else value
         for name, value in result.summary().items()
@@ -410,7 +422,7 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
     return {
         "recon_summary": [
             stamp
-            | {"dataset": publication.dataset}
+            | {"dataset": look.dataset}
             | summary
             | {"strategy": result.engine.strategy, "seconds": result.engine.seconds}
         ],
@@ -484,24 +496,19 @@ def _metrics(publication: Publication) -> dict[str, list[Row]]:
                 "bytes": each.bytes,
                 "rows": each.rows,
             }
-            for each in publication.artifacts
+            for each in artifacts
         ],
     }
 
 
 def _track(cursor: Any, publication: Publication) -> Breaks | None:
     """Carry the breaks on, and record what became of them."""
-    if not publication.break_limit:
+    if not publication.tracks:
         return None
-    look = breaks.Look(
-        publication.result,
-        publication.dataset,
-        publication.run_id,
-        publication.started.date(),
-    )
-    found = breaks.track(cursor, look, publication.break_limit)
-    _insert(cursor, "break_summary", [breaks.summary(look, found)])
-    return found
+    look = publication.look
+    tracked = breaks.track(cursor, look, publication.found)
+    _insert(cursor, "break_summary", [breaks.summary(look, tracked)])
+    return tracked
 
 
 def _columns(result: Reconciliation) -> Iterator[Row]:
@@ -547,10 +554,10 @@ def _insert(cursor: Any, table: str, rows: list[Row]) -> None:
         cursor.adbc_ingest(table, data, mode="append", db_schema_name="metrics")
 
 
-def _insert_totals(cursor: Any, publication: Publication) -> None:
+def _insert_totals(cursor: Any, look: Look) -> None:
     """As text: of Arrow's numbers none has as many digits as one of Postgres may."""
-    stamp = str(publication.run_id), str(publication.started.date())
-    for at, each in enumerate(publication.result.totals):
+    stamp = str(look.run_id), str(look.day)
+    for at, each in enumerate(look.result.totals):
         sums = [f"{value:f}" for value in each.parts().values()]
         cursor.execute(TOTAL, (*stamp, each.column, str(at), *sums))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from recon_engine import artifacts, history, inbox
 from recon_engine.border import only_ours, ours
+from recon_engine.breaks import Look
 from recon_engine.config import EngineName
 from recon_engine.database import (
     LostRace,
@@ -181,11 +182,12 @@ class _Attempt:
                 self.result = _at_hand(self.judged(found.result))
                 with self.attempt.step("write"), self.progress.step("write"):
                     written = self.write(self.result, folder, found.parts)  # 7 write
+                    publication = self.publication(self.result, written)
                 with self.attempt.step("stage"):
                     tables = [table.result() for table in found.stage]
             self.stop.pass_by()
             with self.attempt.step("publish"), self.progress.step("publish"):
-                self.publish(self.result, tables, written)  # 8 publish
+                self.publish(publication, tables)  # 8 publish
         with self.attempt.step("archive"), self.progress.step("archive"):
             warning = _archive(
                 self.places, self.config.dataset, self.attempt.run_id, self.pair
@@ -313,25 +315,17 @@ class _Attempt:
             files=files,
         )
 
-    def publish(
-        self,
-        result: Reconciliation,
-        tables: list[StageTable],
-        written: list[Artifact],
-    ) -> None:
+    def publication(
+        self, result: Reconciliation, written: Sequence[Artifact]
+    ) -> Publication:
+        """What is to be made visible."""
+        dataset, day = self.config.dataset, self.attempt.started.date()
+        look = Look(result, dataset, self.attempt.run_id, day)
+        return Publication.of(look, written, self.config.break_limit)
+
+    def publish(self, publication: Publication, tables: Sequence[StageTable]) -> None:
         """Make stage and metrics visible, and this run the one of its pair."""
-        self.breaks = publish(
-            self.config.database,
-            Publication(
-                run_id=self.attempt.run_id,
-                dataset=self.config.dataset,
-                started=self.attempt.started,
-                result=result,
-                stage=tables,
-                artifacts=written,
-                break_limit=self.config.break_limit,
-            ),
-        )
+        self.breaks = publish(self.config.database, publication, tables)
         self.published = True
 
     def failed(self, error: ReconError) -> Outcome:

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 import recon_engine
 from recon_engine import failpoint
-from recon_engine.breaks import headline, listing
+from recon_engine.breaks import Look, headline, listing
 from recon_engine.config import Options
 from recon_engine.database import Publication, publish
 from recon_engine.errors import ConfigError
@@ -419,15 +419,15 @@ def published(conninfo: str, dataset: str, day: Day, at: int) -> Breaks | None:
                 " VALUES (%s, %s, %s, 'STARTED')",
                 [run_id, str(run_id), dataset],
             )
-        publication = Publication(
-            run_id, dataset, FIRST + timedelta(at), day.result(), (), (), day.limit
-        )
+        when = (FIRST + timedelta(at)).date()
+        look = Look(day.result(), dataset, run_id, when)
+        publication = Publication.of(look, (), day.limit)
         if fails == "nowhere":
-            return publish(conninfo, publication)
+            return publish(conninfo, publication, ())
         failpoint.armed = Failpoint(fails, "raise")
         try:
             with pytest.raises(Reached):
-                publish(conninfo, publication)
+                publish(conninfo, publication, ())
         finally:
             failpoint.armed = None
     raise AssertionError
