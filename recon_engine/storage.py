@@ -96,6 +96,7 @@ class Storage(Protocol):
 
 
 _BLOCK = 4 << 20
+_UNWRITTEN = 32 << 20
 _SHA256 = "sha256:"
 _HOW_TO_NAME = "give a folder, file:///a/folder or s3://bucket/prefix"
 _SCHEMES = ("s3", "file")
@@ -308,20 +309,15 @@ class LocalFolder:
         return replace(file, size=size, etag=etag)
 
     def fetch(self, file: SourceFile, to: Path, advance: Advance) -> None:
-        """Copy the identified bytes, hashing them on the way."""
-        etag = pinned(file)
-        with disk_errors(file.name), appearing(to) as part:
-            with self._open(file) as source, part.open("xb") as target:
-                copied = _copy(source, target, advance)
-            if copied != etag:
-                raise changed(file)
+        """Copy the identified bytes, hashing them on the way, through to the disk."""
+        self._fetch(file, to, advance, through=True)
 
     def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
         """Give the file a second name; copy it where it can have none."""
         try:
             to.hardlink_to(os.path.realpath(self._at(file.name)))
         except OSError:
-            self.fetch(file, to, advance)
+            self._fetch(file, to, advance, through=False)
         else:
             advance(file.size)
             if to.stat().st_size != file.size:
@@ -334,7 +330,7 @@ class LocalFolder:
             target = self._target(name)
             with appearing(target) as part:
                 with source.open("rb") as stream, part.open("xb") as out:
-                    _copy(stream, out, ignore)
+                    _copy(stream, out, ignore, through=False)
                 _sync(part)
             self._sync_folders(target)
         return target.as_uri()
@@ -381,6 +377,16 @@ class LocalFolder:
                 return False
             _sync(path.parent)
         return True
+
+    def _fetch(
+        self, file: SourceFile, to: Path, advance: Advance, *, through: bool
+    ) -> None:
+        etag = pinned(file)
+        with disk_errors(file.name), appearing(to) as part:
+            with self._open(file) as source, part.open("xb") as target:
+                copied = _copy(source, target, advance, through=through)
+            if copied != etag:
+                raise changed(file)
 
     @contextmanager
     def _open(self, file: SourceFile) -> Iterator[BufferedReader]:
@@ -432,13 +438,24 @@ def _etag(stream: BufferedReader) -> str:
     return f"{_SHA256}{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
-def _copy(source: BufferedReader, target: BufferedWriter, advance: Advance) -> str:
-    """Copy all of a stream; answer the etag of what was copied."""
+def _copy(
+    source: BufferedReader, target: BufferedWriter, advance: Advance, *, through: bool
+) -> str:
+    """Copy all of a stream; answer the etag of what was copied.
+
+    `through`: what nobody reads soon is written as it comes. It takes no memory from
+    what is read, and the sync at its end is short.
+    """
     digest = hashlib.sha256()
     while block := source.read(_BLOCK):
         target.write(block)
         digest.update(block)
         advance(len(block))
+        if through and target.tell() % _UNWRITTEN == 0:
+            target.flush()
+            _write_out(target.fileno())
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(target.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return f"{_SHA256}{digest.hexdigest()}"
 
 
@@ -446,13 +463,18 @@ def _sync(path: Path) -> None:
     """Bring a file or a folder's names to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        _write_out(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_out(descriptor: int) -> None:
+    try:
         os.fsync(descriptor)
     except OSError as error:
         # Network file systems that cannot sync a folder say EINVAL.
         if error.errno != errno.EINVAL:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def _holds(target: Path, file: SourceFile) -> bool:
