@@ -198,7 +198,7 @@ class Gate:
             else:
                 self.count(judged.data, judged.found)
                 examined = judged.examined
-            self.note(judged.data)
+            self.note(judged.data, judged.found)
             if rows := self.rows - first:
                 size, gaps = self.end - start, self.quarantine.gaps(start)
                 ends = self.ends(judged.found)
@@ -229,7 +229,7 @@ class Gate:
 
     def regular(self, data: bytes) -> Structure | None:
         """The structure of a block, if it needs no reference."""
-        if b"\0" in data or not _utf8(data):
+        if not _is_text(data):
             return None
         # Whether a blank line is inside the file, only what follows it can tell.
         rows = _without_blank_end(data) if self.width > 1 else data
@@ -307,9 +307,9 @@ class Gate:
         self.line += lines
         self.offset += len(data)
 
-    def note(self, data: bytes) -> None:
+    def note(self, data: bytes, found: Structure | None) -> None:
         """Keep what readers of other tastes than ours would stumble over."""
-        self.quotes = self.quotes or b'"' in data
+        self.quotes |= found.quotes if found is not None else b'"' in data
         # One byte is found at memory speed, two are not.
         if not self.end_of_copy and b"\\" in data:
             self.end_of_copy = END_OF_COPY.search(data) is not None
@@ -463,12 +463,13 @@ def _without_blank_end(data: bytes) -> bytes:
     return data[:end] if b"\r" not in data[end:].replace(b"\r\n", b"") else data
 
 
-def _utf8(data: bytes) -> bool:
-    """Whether whole records are UTF-8; a record never ends inside a character."""
-    if data.isascii():
+def _is_text(data: bytes) -> bool:
+    """Whether whole records are UTF-8 without NUL; none ends inside a character."""
+    # As signed bytes, NUL and all that is not ASCII are not above 0.
+    if np.frombuffer(data, np.int8).min(initial=1) > 0:
         return True
     try:
         data.decode()
     except UnicodeDecodeError:
         return False
-    return True
+    return b"\0" not in data

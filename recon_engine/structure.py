@@ -61,6 +61,7 @@ class Structure:
     embedded: int
     ragged: Ragged | None
     delimiters: Bits
+    quotes: bool = False
 
     @property
     def size(self) -> int:
@@ -87,7 +88,8 @@ def structure(
     """
     array = np.frombuffer(data, np.uint8)
     fields = _Fields(array, delimiter)
-    if b'"' in data and not fields.quote():
+    quotes = b'"' in data
+    if quotes and not fields.quote():
         return None
     if b"\r" in data and not fields.carriage_returns():
         return None
@@ -99,7 +101,8 @@ def structure(
         unlike = fields.ragged(np.flatnonzero(counts != width), ends, counts)
         if not ragged or unlike is None:
             return None
-    return Structure(ends, fields.crlf, fields.embedded, unlike, fields.delimiters)
+    inner = fields.delimiters
+    return Structure(ends, fields.crlf, fields.embedded, unlike, inner, quotes)
 
 
 def whole(data: bytes) -> int:
