@@ -16,6 +16,7 @@ import polars as pl
 
 from recon_engine import segments, totals
 from recon_engine.kinds import with_kind
+from recon_engine.parallel import in_order
 from recon_engine.rules import NO_RULES, equal, normal_form
 
 
@@ -86,17 +87,20 @@ def drop_identical(
         .select("old", "new")
         .collect(engine="streaming")
     )
-    agree = pl.Series([True]).new_from_index(0, same_row.height)
-    for digest in ("check", "key"):
-        agree &= old[digest].gather(same_row["old"]) == new[digest].gather(
-            same_row["new"]
-        )
-    joined = same_row.filter(agree)
-    rest = (
-        side.filter(pl.repeat(True, side.height, eager=True).scatter(paired, False))
-        for side, paired in ((old, joined["old"]), (new, joined["new"]))
-    )
-    return Remainder(joined.height, *rest)
+
+    def agreeing(digest: str) -> pl.Series:
+        mine, theirs = old[digest], new[digest]
+        return mine.gather(same_row["old"]) == theirs.gather(same_row["new"])
+
+    check, key = in_order(agreeing, ("check", "key"))
+    joined = same_row.filter(check & key)
+
+    def left_over(side: tuple[pl.DataFrame, str]) -> pl.DataFrame:
+        rows, name = side
+        kept = pl.repeat(True, rows.height, eager=True)
+        return rows.filter(kept.scatter(joined[name], False))
+
+    return Remainder(joined.height, *in_order(left_over, ((old, "old"), (new, "new"))))
 
 
 def diff(
@@ -193,6 +197,8 @@ def telling_apart(
     rules: Rules = NO_RULES,
 ) -> list[str]:
     """The columns of which each makes the key unique among these rows."""
+    if rows.is_empty():
+        return [*columns]
     by = [f"{_NORMAL}{name}" for name in keys]
     keyed = rows.with_columns(
         _normal(name, rules).alias(form) for name, form in zip(keys, by, strict=True)

@@ -25,6 +25,7 @@ from recon_engine.compare import (
 )
 from recon_engine.masks import order
 from recon_engine.model import Coverage
+from recon_engine.parallel import in_order
 from recon_engine.suppressions import coverage
 
 
@@ -107,12 +108,14 @@ def partial(
     """What is known of the buckets that a difference is of."""
     old, new = repeats
     suppressions = question.options.suppressions
+    sides = found.missing, found.extra
+    missing, extra = in_order(lambda rows: lone(rows, question), sides)
     return Partial(
         identical=identical,
         matched=found.keys.height,
         mismatched=found.cells["pair"].n_unique(),
-        missing=lone(found.missing, question),
-        extra=lone(found.extra, question),
+        missing=missing,
+        extra=extra,
         kinds=found.cells.group_by("column", "kind").agg(len=COUNT),
         signatures=_signatures(found.cells),
         shown=found,

@@ -14,7 +14,7 @@ from recon_engine.buckets import InMemory, opened
 from recon_engine.causes import told
 from recon_engine.compare import any_repeats, diff, drop_identical, judged, merge
 from recon_engine.csvfile import CsvFile
-from recon_engine.digest import choose
+from recon_engine.digest import choose, no_rows
 from recon_engine.errors import InternalError
 from recon_engine.gate import read_rows
 from recon_engine.header import Header
@@ -278,6 +278,8 @@ def differences(
 
 def cells_of(rows: Rows, names: Names) -> pl.DataFrame:
     """All cells of some rows."""
+    if not rows.rows:
+        return no_rows(names)
     # In one piece: rows are about to be gathered from it, column by column.
     cells = rows.cells(names.all).collect(engine="in-memory").rechunk()
     if cells.height != rows.rows:
