@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from recon_engine.model import Dialect, Rejects
     from recon_engine.steady import State
+    from recon_engine.structure import Structure
 
 
 # Polars takes a byte order mark off the first bytes it sees, and unpacks what begins as
@@ -63,7 +64,7 @@ def arrow(numbers: NDArray[np.integer]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(data)])
 
 
-def binary(edges: NDArray[np.int64], data: bytes) -> pa.Array:
+def binary(edges: NDArray[np.int64], data: bytes) -> pa.LargeBinaryArray:
     """The bytes between each edge and the next, not copied."""
     buffers = [None, pa.py_buffer(edges), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
@@ -113,7 +114,8 @@ class Block:
     """Whole records in memory.
 
     `ends`: the offset behind each, if that is known; `delimiters`: the bits of those
-    between fields, if they are. `lines` asks that none has a newline in a field.
+    between fields, if they are; `quotes`, `crlf`: whether there may be any. `lines`
+    asks that none has a newline in a field.
     """
 
     data: bytes
@@ -122,6 +124,22 @@ class Block:
     embedded_newlines: int = 0
     ends: NDArray[np.integer] | None = None
     delimiters: NDArray[np.uint64] | None = None
+    quotes: bool = True
+    crlf: bool = True
+
+    @classmethod
+    def of(cls, data: bytes, delimiter: str, found: Structure) -> Block:
+        """Records of this structure, none of them ragged."""
+        return cls(
+            data,
+            found.rows,
+            delimiter,
+            found.embedded,
+            found.ends,
+            found.delimiters,
+            found.quotes,
+            crlf=found.crlf > 0,
+        )
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings under these names; a blank is ""."""
@@ -164,7 +182,7 @@ class Block:
     def lines(self) -> pl.Series:
         """Each record as it is written, but for a line feed alone at its end."""
         data, ends = self.data, self.ends
-        if b"\r" in data or not data.endswith(b"\n"):
+        if (self.crlf and b"\r" in data) or not data.endswith(b"\n"):
             data = data.replace(b"\r\n", b"\n").removesuffix(b"\n") + b"\n"
             ends = None
         if ends is None:
@@ -187,9 +205,9 @@ class Block:
         starts = np.append(0, self.ends[:-1])
         for _ in range(count):
             ends = next_set(self.delimiters, starts)
-            quoted = text[starts] == QUOTE
+            quoted = self.quotes and text[starts] == QUOTE
             cells = _between(self.data, starts + quoted, ends - quoted)
-            if quoted.any() and cells.str.contains('"', literal=True).any():
+            if np.any(quoted) and cells.str.contains('"', literal=True).any():
                 cells = cells.str.replace_all('""', '"', literal=True)
             yield cells
             starts = ends + 1
@@ -307,12 +325,12 @@ def _between(
     data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> pl.Series:
     """The texts from starts to ends, which do not overlap, and ascend."""
-    # With those between them they are what Arrow takes without a copy.
-    offsets = np.column_stack((starts, ends)).ravel()
-    every = pa.LargeStringArray.from_buffers(
-        len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data)
-    )
-    return pl.Series(every).gather_every(2)
+    # With those between them they are what Arrow takes without a copy; of those Polars
+    # would look at every one, while no other thread can run Python.
+    every = binary(np.column_stack((starts, ends)).ravel(), data)
+    texts = every.take(arrow(np.arange(0, len(every), 2)))
+    _, offsets, text = texts.buffers()
+    return pl.Series(pa.LargeStringArray.from_buffers(len(texts), offsets, text))
 
 
 def _runs(

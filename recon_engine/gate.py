@@ -240,13 +240,12 @@ class Gate:
 
     def block(self, data: bytes, found: Structure) -> Block:
         """The records of a block that are rows."""
-        delimiter, embedded = self.header.delimiter, found.embedded
+        delimiter = self.header.delimiter
         if not found.ragged:
-            data, ends, inner = data[: found.size], found.ends, found.delimiters
-            return Block(data, found.rows, delimiter, embedded, ends, inner)
+            return Block.of(data[: found.size], delimiter, found)
         data = without(data[: found.size], spans(found.ragged))
         sizes = np.delete(np.diff(found.ends, prepend=0), found.ragged.numbers)
-        return Block(data, found.rows, delimiter, embedded, np.cumsum(sizes))
+        return Block(data, found.rows, delimiter, found.embedded, np.cumsum(sizes))
 
     def judged_again(self, data: bytes) -> pl.DataFrame | None:
         """Pass a block that is not regular: stretch by stretch, one by reference."""

@@ -114,8 +114,7 @@ class Case:
 
     def check_cells(self, text: bytes, found: Structure, width: int) -> None:
         """What is found without a parser, in all columns but the last."""
-        rows = len(found.ends)
-        block = Block(text, rows, chr(self.delimiter), 0, found.ends, found.delimiters)
+        block = Block.of(text, chr(self.delimiter), found)
         told = [cells.to_list() for cells in block.first_cells(width - 1)]
         every = records(text, self.delimiter, UNLIMITED)
         wanted = [[field.decode() for field in record.fields[:-1]] for record in every]
