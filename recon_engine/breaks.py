@@ -372,7 +372,7 @@ def _listed(
 
 def _ingest(cursor: Any, found: pa.Table) -> None:
     cursor.execute(STAGE)
-    if found:
+    if found.num_rows:
         cursor.adbc_ingest("break_seen", found, mode="append", temporary=True)
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 # Wider batches keep encoding and sending from overlapping; narrower ones cost calls.
-BATCH_ROWS: Final = 5000
+BATCH_ROWS: Final = 5_000
 COPY_BYTES: Final = 1 << 17
 
 # Postgres: names of 63 bytes, and a row that fits a page. As few as 388 columns of 20

@@ -264,7 +264,7 @@ class _Attempt:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """What is wrong with a borrowed file that was replaced is the replacement."""
+        """Of a borrowed file that is another by now, tell that and nothing else."""
         try:
             yield
         except ReconError:
