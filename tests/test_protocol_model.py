@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from itertools import chain
+from itertools import chain, permutations
 
 import pytest
 from protocol_model import (
+    ARCHIVE,
     EFFECTS,
     MUTANTS,
     NO_LOCK,
@@ -43,6 +44,17 @@ def test_no_order_of_events_breaks_an_invariant(explored: tuple[str, Report]) ->
     print(f"{name}: {report.states:,} states, {report.moves.total():,} moves")
     assert report.broken == {}
     assert report.states > SHORT[name][2]  # it is the world that it was
+
+
+@pytest.mark.parametrize("copies", [*permutations(ARCHIVE[:2])])
+@pytest.mark.parametrize("removals", [*permutations(ARCHIVE[2:])])
+def test_both_files_may_be_copied_and_removed_at_once(
+    copies: tuple[str, str], removals: tuple[str, str]
+) -> None:
+    report = explore(Protocol(archive=copies + removals), Budget(1, 0, 0, 2))
+    print(f"{report.states:,} states")
+    assert report.broken == {}
+    assert report.states > 8_000
 
 
 def test_every_event_that_can_be_is_tried() -> None:
