@@ -18,7 +18,7 @@ import psycopg
 import pyarrow as pa
 
 from recon_engine import breaks
-from recon_engine.config import BREAK_LIMIT, StageLoader
+from recon_engine.config import StageLoader
 from recon_engine.errors import (
     CommitUnknown,
     DatabaseUnavailable,
@@ -139,7 +139,7 @@ class Publication:
 
     @classmethod
     def of(
-        cls, look: Look, artifacts: Sequence[Artifact], break_limit: int = BREAK_LIMIT
+        cls, look: Look, artifacts: Sequence[Artifact], break_limit: int
     ) -> Publication:
         """Everything about a look at the differences of a dataset."""
         found = breaks.seen(look, break_limit) if break_limit else None

@@ -43,7 +43,7 @@ from recon_engine.progress import ignore
 from recon_engine.rejects import LISTED, Quarantine, spans, without
 from recon_engine.rfc4180 import EncodingFault, Fault, NulFault, Record, records
 from recon_engine.steady import steady
-from recon_engine.structure import NOTHING, Structure, structure
+from recon_engine.structure import NOTHING, Structure, is_plain, structure
 
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class Gate:
 
     def regular(self, data: bytes) -> Structure | None:
         """The structure of a block, if it needs no reference."""
-        if not _is_text(data):
+        if not is_plain(data):
             return None
         # Whether a blank line is inside the file, only what follows it can tell.
         rows = _without_blank_end(data) if self.width > 1 else data
@@ -460,15 +460,3 @@ def _without_blank_end(data: bytes) -> bytes:
     last = len(data.rstrip(b"\r\n"))
     end = data.find(b"\n", last) + 1 if last else 0
     return data[:end] if b"\r" not in data[end:].replace(b"\r\n", b"") else data
-
-
-def _is_text(data: bytes) -> bool:
-    """Whether whole records are UTF-8 without NUL; none ends inside a character."""
-    # As signed bytes, NUL and all that is not ASCII are not above 0.
-    if np.frombuffer(data, np.int8).min(initial=1) > 0:
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in data

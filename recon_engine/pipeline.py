@@ -26,6 +26,7 @@ from recon_engine.database import (
 from recon_engine.errors import (
     ArchiveConflict,
     Busy,
+    InputError,
     Interrupted,
     ReconError,
 )
@@ -218,10 +219,11 @@ class _Attempt:
             stage: list[Future[StageTable]] = []
             spooled = None
             if self.config.stages:
-                with self.attempt.step("fetch"):
+                with self.attempt.step("fetch"), self.unchanged():
                     spooled = self.fetched(folder)
-                with self.attempt.step("read"):
+                with self.attempt.step("read"), self.unchanged():
                     old, new = in_order(read_rows, spooled)
+                    _check_unchanged(self.pair, (old, new))
                 stage = stack.enter_context(self.staging((old, new)))
             with self.attempt.step("compare"):
                 result, parts = _on_spark(
@@ -267,7 +269,7 @@ class _Attempt:
         """Of a borrowed file that is another by now, tell that and nothing else."""
         try:
             yield
-        except ReconError:
+        except InputError:
             if isinstance(self.places.inbound, LocalFolder):
                 for file in (self.pair.old, self.pair.new):
                     self.places.inbound.identify(file)

@@ -16,7 +16,7 @@ from recon_engine.csvfile import Block
 from recon_engine.frames import Frame
 from recon_engine.rules import Casefold, Day, Number, Trim, normal_form
 from recon_engine.steady import steady
-from recon_engine.structure import structure, whole
+from recon_engine.structure import is_plain, structure, whole
 
 
 if TYPE_CHECKING:
@@ -90,19 +90,13 @@ def _head(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
     if len(data) < HEAD_BYTES:
         data = data.rstrip(b"\r\n") + b"\n"
     data = data[: whole(data)]
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return None
-    if b"\0" in data:
+    if not is_plain(data):
         return None
     found = structure(data, ord(table.delimiter), len(names), table.limits)
     if found is None:
         return None
     return (
-        Block(data, found.rows, table.delimiter)
-        .cells(names)
-        .collect(engine="in-memory")
+        Block.of(data, table.delimiter, found).cells(names).collect(engine="in-memory")
     )
 
 

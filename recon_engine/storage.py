@@ -308,21 +308,31 @@ class LocalFolder:
             raise changed(file)
         return replace(file, size=size, etag=etag)
 
-    def fetch(self, file: SourceFile, to: Path, advance: Advance) -> None:
-        """Copy the identified bytes, hashing them on the way, through to the disk."""
-        self._fetch(file, to, advance, through=True)
+    def fetch(
+        self, file: SourceFile, to: Path, advance: Advance, *, through: bool = False
+    ) -> None:
+        """Copy the identified bytes, hashing them on the way.
+
+        `through`: nobody reads them soon, so they go to the disk as they come.
+        """
+        etag = pinned(file)
+        with disk_errors(file.name), appearing(to) as part:
+            with self._open(file) as source, part.open("xb") as target:
+                copied = _copy(source, target, advance, through=through)
+            if copied != etag:
+                raise changed(file)
 
     def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
         """Give the file a second name; copy it where it can have none."""
         try:
             to.hardlink_to(os.path.realpath(self._at(file.name)))
         except OSError:
-            self._fetch(file, to, advance, through=False)
-        else:
-            advance(file.size)
-            if to.stat().st_size != file.size:
-                to.unlink()
-                raise changed(file)
+            self.fetch(file, to, advance)
+            return
+        if to.stat().st_size != file.size:
+            to.unlink()
+            raise changed(file)
+        advance(file.size)
 
     def put(self, source: Path, name: str) -> str:
         """Store a file durably; readers see the old one or the new one, whole."""
@@ -330,7 +340,7 @@ class LocalFolder:
             target = self._target(name)
             with appearing(target) as part:
                 with source.open("rb") as stream, part.open("xb") as out:
-                    _copy(stream, out, ignore, through=False)
+                    _copy(stream, out, ignore)
                 _sync(part)
             self._sync_folders(target)
         return target.as_uri()
@@ -354,7 +364,10 @@ class LocalFolder:
     def _take(self, file: SourceFile, origin: Storage, target: Path) -> None:
         with _scratch(target) as part:
             with archiving(file, origin):
-                origin.fetch(file, part, ignore)
+                if isinstance(origin, LocalFolder):
+                    origin.fetch(file, part, ignore, through=True)
+                else:
+                    origin.fetch(file, part, ignore)
             if self._claim(part, target):
                 return
             if not target.is_file() or sha256_of(part) != sha256_of(target):
@@ -377,16 +390,6 @@ class LocalFolder:
                 return False
             _sync(path.parent)
         return True
-
-    def _fetch(
-        self, file: SourceFile, to: Path, advance: Advance, *, through: bool
-    ) -> None:
-        etag = pinned(file)
-        with disk_errors(file.name), appearing(to) as part:
-            with self._open(file) as source, part.open("xb") as target:
-                copied = _copy(source, target, advance, through=through)
-            if copied != etag:
-                raise changed(file)
 
     @contextmanager
     def _open(self, file: SourceFile) -> Iterator[BufferedReader]:
@@ -439,7 +442,11 @@ def _etag(stream: BufferedReader) -> str:
 
 
 def _copy(
-    source: BufferedReader, target: BufferedWriter, advance: Advance, *, through: bool
+    source: BufferedReader,
+    target: BufferedWriter,
+    advance: Advance,
+    *,
+    through: bool = False,
 ) -> str:
     """Copy all of a stream; answer the etag of what was copied.
 

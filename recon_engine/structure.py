@@ -53,7 +53,7 @@ class Structure:
 
     `ends`: the offset behind the newline of each record; `crlf`: how many of these
     newlines are CRLF; `embedded`: how many others are inside of fields; `delimiters`:
-    a bit for each byte that is one between fields.
+    a bit for each byte that is one between fields; `quotes`: whether there are any.
     """
 
     ends: NDArray[np.int64]
@@ -103,6 +103,18 @@ def structure(
             return None
     inner = fields.delimiters
     return Structure(ends, fields.crlf, fields.embedded, unlike, inner, quotes)
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether whole records are UTF-8 without NUL; none ends inside a character."""
+    # As signed bytes, NUL and all that is not ASCII are not above 0.
+    if np.frombuffer(data, np.int8).min(initial=1) > 0:
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in data
 
 
 def whole(data: bytes) -> int:

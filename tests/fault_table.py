@@ -252,6 +252,11 @@ def gone_at_commit(place: Place) -> None:
     place.postgres.cut_after(PUBLISH_COMMIT, place.postgres.refuse)
 
 
+def journal_killed_early(place: Place) -> None:
+    effect = first(place.end_backend("%pipeline_run_log%"))
+    place.s3.plan(Fault("GetObject", effect))
+
+
 def journal_killed(place: Place) -> None:
     place.postgres.act(PUBLISH_COMMIT, place.end_backend("%pipeline_run_log%"))
 
@@ -558,6 +563,12 @@ SCENARIOS = [
         "the connection cut in the middle of COPY", cut_in_copy, DB_IS_GONE, AGAIN
     ),
     Scenario("a reader keeps a stage table locked", read_in_stage, DB_IS_GONE, AGAIN),
+    Scenario(
+        "the connection of lock and log killed while an input is read",
+        journal_killed_early,
+        DB_IS_GONE,
+        AGAIN,
+    ),
     Scenario(
         "the connection of lock and log killed",
         journal_killed,

@@ -92,7 +92,9 @@ def test_the_list_of_failpoints_is_that_of_the_code() -> None:
 
 # Calls that change something outside of the process, and those of them whose failpoint
 # stands in the one function that calls theirs.
-EFFECTS = {"put", "put_once", "archive", "remove", "borrow", "commit", "adbc_ingest"}
+EFFECTS = {
+    "put", "put_once", "archive", "remove", "fetch", "borrow", "commit", "adbc_ingest"
+}  # fmt: skip
 CHANGES = re.compile(
     "(INSERT|UPDATE|CREATE|DROP|ALTER|ABANDON|INTERRUPT|RECONCILED)\\b"
 )

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from packed import gzip_of, zstd_of
 from sites import NEW, OLD, BucketSite, FolderSite, Site
 
 from recon_engine import database as database_module
-from recon_engine import pipeline
+from recon_engine import pipeline, reconcile
 from recon_engine.config import (
     OnBadRow,
     OnDuplicateKeys,
@@ -34,6 +35,7 @@ from recon_engine.journal import new_run, opened
 from recon_engine.migrations import schemas
 from recon_engine.places import Places
 from recon_engine.status import RunStatus
+from recon_engine.steady import state_of
 
 
 if TYPE_CHECKING:
@@ -499,6 +501,29 @@ def test_an_input_that_is_written_over_in_its_place_is_left_to_the_next_run(
     assert folders.rows("SELECT * FROM metrics.recon_summary") == []
     assert folders.names(folders.inbound) == {old.name: other, new.name: NEW}
     assert folders.run().record.status is RunStatus.SUCCEEDED
+
+
+def test_what_is_wrong_with_a_replacement_is_not_told_of_the_pair(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.deliver()
+    [old, _] = sorted(Path(folders.inbound).iterdir())
+    real = reconcile.read
+
+    def read_another(first: Any, *args: Any, **options: Any) -> Any:
+        old.write_bytes(OLD.replace(b"1", b'"', 1))
+        state = state_of_path(first.path)
+        return real(replace(first, state=state), *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "read", read_another)
+        assert folders.run().record.status is RunStatus.INPUT_CHANGED
+    assert folders.run().record.status is RunStatus.MALFORMED_INPUT
+
+
+def state_of_path(path: Path) -> tuple[int, ...]:
+    with path.open("rb") as stream:
+        return state_of(stream.fileno())
 
 
 def test_an_interrupt_after_publishing_takes_nothing_back(

@@ -442,6 +442,13 @@ def test_an_archived_file_is_a_copy(lab: Lab) -> None:
     assert lab.read(done, "run/a.csv") == lab.read(inbound, "a.csv") == b"content"
 
 
+def test_an_archive_that_is_written_out_on_the_way_is_whole(lab: Lab) -> None:
+    data = random.Random(3).randbytes((33 << 20) + 5)
+    inbound, done = lab.place("inbound"), lab.place("done")
+    done.archive(given(lab, inbound, "a.csv", data), inbound, "run/a.csv")
+    assert lab.read(done, "run/a.csv") == data
+
+
 def test_archiving_again_does_nothing_also_when_the_origin_is_gone(lab: Lab) -> None:
     inbound, done = lab.place("inbound"), lab.place("done")
     file = given(lab, inbound, "a.csv", b"content")

@@ -96,7 +96,7 @@ def test_the_first_cells_of_lines_are_found_without_a_parser(
     ).encode()
     found = structure(text, COMMA, width, FREE)
     assert found is not None
-    block = Block(text, len(rows), ",", ends=found.ends, delimiters=found.delimiters)
+    block = Block.of(text, ",", found)
     count = data.draw(st.integers(1, width - 1))
     cells = [column.to_list() for column in block.first_cells(count)]
     assert cells == [list(column) for column in zip(*rows, strict=True)][:count]
