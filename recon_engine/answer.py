@@ -12,6 +12,7 @@ from recon_engine import sample
 from recon_engine.causes import Evidence
 from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import DuplicateKeys
+from recon_engine.lookup import looked_up
 from recon_engine.masks import masked
 from recon_engine.memory import peak_rss_bytes
 from recon_engine.model import Column, Counts, Side, Signature
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from recon_engine.compare import Difference
     from recon_engine.config import Options
     from recon_engine.digest import Table
+    from recon_engine.lookup import Sought
     from recon_engine.partial import Partial, Repeats
     from recon_engine.question import Question
 
@@ -49,12 +51,13 @@ def answer(
     samples: Sequence[pl.DataFrame],
     blanks: Sequence[int],
     strategy: str,
+    sought: Sought | None = None,
 ) -> Reconciliation:
     """The result, whose laws are checked as it is made; masked, if that was asked.
 
     `found`: in all buckets; `told`: of each column that differs; `samples`: of all rows
     of OLD and of NEW; `blanks`: in how many rows of each the key has a blank;
-    `strategy`: by which digests were taken.
+    `strategy`: by which digests were taken; `sought`: the keys of open breaks.
     """
     facts = [
         _facts(table, again, blank)
@@ -66,7 +69,7 @@ def answer(
         seconds=round(time.monotonic() - question.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
     )
-    whole = _Answer(question, tables, found, told, samples)
+    whole = _Answer(question, tables, found, told, samples, sought)
     return masked(whole.assembled(facts, engine), question.masks)
 
 
@@ -110,6 +113,7 @@ class _Answer:
     whole: Partial
     told: Mapping[str, Told]
     samples: Sequence[pl.DataFrame]
+    sought: Sought | None
 
     @property
     def found(self) -> Difference:
@@ -160,6 +164,9 @@ class _Answer:
             totals=causes.totals,
             segments=causes.segments,
             hints=causes.hints,
+            looked_up=looked_up(
+                self.sought, whole.seen, found, question, whole.differences
+            ),
         )
 
     def rejects(self) -> pl.DataFrame:

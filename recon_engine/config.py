@@ -53,6 +53,16 @@ class OnBadRow(StrEnum):
     QUARANTINE = "quarantine"
 
 
+class Feed(StrEnum):
+    """`incremental`: a delivery may leave rows out; `full`: it has every row there is.
+
+    With `full`, a key on neither side is gone.
+    """
+
+    INCREMENTAL = "incremental"
+    FULL = "full"
+
+
 class EngineName(StrEnum):
     """`local`: this machine; `spark`: the same kernel on the tasks of a cluster."""
 
@@ -180,6 +190,7 @@ class RunConfig:
 
     `recompute`: a pair that has a result is reconciled again, as its next revision.
     `break_limit`: of more differences than this only the totals are kept; 0 of all.
+    `feed`: what it says of a break that its key is in neither file.
     `stage`: whether both files are loaded into stage; if it is not said, the local
     engine does that.
     `database` is a libpq connection string, or what makes one for each connection. It
@@ -200,6 +211,7 @@ class RunConfig:
     stage: bool | None = None
     stage_loader: StageLoader = StageLoader.ADBC
     break_limit: int = BREAK_LIMIT
+    feed: Feed = Feed.INCREMENTAL
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -228,6 +240,7 @@ class RunConfig:
             "inbound": self.inbound,
             "processed": self.processed,
             "out": self.out,
+            "feed": self.feed,
             "options": self.options.public,
         }
 

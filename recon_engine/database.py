@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from uuid import UUID
 
-    from recon_engine.breaks import Look
+    from recon_engine.breaks import Look, Observed
     from recon_engine.config import Address
     from recon_engine.csvfile import CsvFile, Part
     from recon_engine.model import Artifact, Breaks, Suppressed
@@ -128,13 +128,13 @@ class StageTable:
 class Publication:
     """What one transaction makes visible, besides stage.
 
-    It is made before, so that the transaction is short. `found`: the breaks of the
-    look; `tracks`: whether any are to be tracked.
+    It is made before, so that the transaction is short. `found`: what the look tells of
+    breaks; `tracks`: whether any are to be tracked.
     """
 
     look: Look
     metrics: Mapping[str, list[Row]]
-    found: pa.Table | None
+    found: Observed | None
     tracks: bool
 
     @classmethod
@@ -142,7 +142,7 @@ class Publication:
         cls, look: Look, artifacts: Sequence[Artifact], break_limit: int
     ) -> Publication:
         """Everything about a look at the differences of a dataset."""
-        found = breaks.seen(look, break_limit) if break_limit else None
+        found = breaks.observed(look, break_limit) if break_limit else None
         return cls(look, _metrics(look, artifacts), found, break_limit > 0)
 
 

@@ -292,13 +292,23 @@ def _checked(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     return digests
 
 
+def key_digest(cells: pl.DataFrame, names: Names, seed: int) -> pl.Series:
+    """The digests of keys, as `Strategy.digest` takes them; u64."""
+    return _hash(_forms(cells, names), seed)
+
+
 def _key(cells: pl.DataFrame, names: Names, seeds: Seeds) -> dict[str, pl.Series]:
-    forms = cells.select(
+    forms = _forms(cells, names)
+    blank = functools.reduce(operator.or_, (column == "" for column in forms))
+    return {"key": _hash(forms, seeds.key), "blank": blank}
+
+
+def _forms(cells: pl.DataFrame, names: Names) -> pl.DataFrame:
+    """The normal forms of the key columns."""
+    return cells.select(
         normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
         for name in names.keys
     )
-    blank = functools.reduce(operator.or_, (column == "" for column in forms))
-    return {"key": _hash(forms, seeds.key), "blank": blank}
 
 
 def _hash(cells: pl.DataFrame, seed: int) -> pl.Series:

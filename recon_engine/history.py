@@ -67,7 +67,8 @@ SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_ne
             )
     ) AS passed,
     b.breaks_new AS new, b.breaks_recurring AS recurring, b.breaks_changed AS changed,
-    b.breaks_resolved AS resolved, b.breaks_reopened AS reopened, b.breaks_open AS open,
+    b.breaks_resolved AS resolved, b.breaks_reopened AS reopened,
+    b.breaks_unseen AS unseen, b.breaks_gone AS gone, b.breaks_open AS open,
     b.oldest_days
 FROM metrics.pipeline_run_log r
     LEFT JOIN metrics.recon_summary s USING (run_id)
@@ -322,12 +323,15 @@ def _breaks(connection: psycopg.Connection, run_id: UUID) -> Breaks | None:
         found = of_run(connection, run_id, OLDEST)
     if found is None:
         return None
-    became, (names, rows) = found
-    oldest = (dict(zip(names, row, strict=True)) for row in rows)
+    became, listed = found
+    if listed is None:
+        return Breaks(headline(became))
+    oldest = (dict(zip(listed.names, row, strict=True)) for row in listed.rows)
     return Breaks(
         headline(became),
-        became.counts.open if became.counts else 0,
+        listed.total,
         tuple(Break(**{name: row[name] for name in Break._fields}) for row in oldest),
+        listed.as_of,
     )
 
 

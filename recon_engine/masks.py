@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
@@ -39,6 +40,9 @@ REDACTED: Final = "(redacted)"
 LAST: Final = 4
 LONG: Final = 8
 TEXT: Final = pl.String()
+MASKED: Final = re.compile(
+    rf"{PREFIX}[0-9a-f]{{{2 * TOKEN_BYTES}}}|….{{{LAST}}}", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class Masks:
         return frame.with_columns(
             self.values(name, frame[name]).alias(name) for name in frame.columns
         )
+
+
+def reads_as_masked(text: str) -> bool:
+    """Whether a text may stand in place of a value."""
+    return text == REDACTED or MASKED.fullmatch(text) is not None
 
 
 def keyed(by_column: Mapping[str, Mask]) -> Masks:

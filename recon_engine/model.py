@@ -396,6 +396,8 @@ class BreakState(StrEnum):
     CHANGED = "changed"
     RESOLVED = "resolved"
     REOPENED = "reopened"
+    UNSEEN = "unseen"
+    GONE = "gone"
 
 
 class Tracking(StrEnum):
@@ -408,9 +410,10 @@ class Tracking(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakCounts:
-    """How many breaks a run found in each state; `open`: all that are not resolved.
+    """How many breaks a run found in each state; `open`: those seen and the `unseen`.
 
     `oldest_days`: the age of the oldest of these, from the day it was first seen.
+    `unseen` and `gone` are None for runs of versions that did not count them apart.
     """
 
     new: int
@@ -418,6 +421,8 @@ class BreakCounts:
     changed: int
     resolved: int
     reopened: int
+    unseen: int | None
+    gone: int | None
     open: int
     oldest_days: int | None
 
@@ -426,12 +431,14 @@ class BreakCounts:
 class Breaks:
     """What became of the breaks in a run; `counts` only if they were tracked.
 
-    `differences`: cells that differ, missing and extra rows.
+    `differences`: cells that differ, missing and extra rows. `as_of`: the day that ages
+    count to, if they were tracked.
     """
 
     tracking: Tracking
     differences: int
     counts: BreakCounts | None = None
+    as_of: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

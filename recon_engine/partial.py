@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine import sample, segments, totals
+from recon_engine import lookup, sample, segments, totals
 from recon_engine.causes import Lone, lone
 from recon_engine.compare import (
     Difference,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from recon_engine.digest import Names
+    from recon_engine.lookup import Sightings
     from recon_engine.question import Question
 
 
@@ -62,7 +63,8 @@ class Partial:
     `identical` pairs were dropped by digest; `matched` were compared. `kinds`: how many
     cells (`len`) of each `column` are of each `kind`; `signatures`: how many `rows`
     differ in each set of columns. `shown`: the difference, or what is kept of it.
-    `coverage`: by the suppressions; `repeats`: of OLD and of NEW.
+    `coverage`: by the suppressions; `repeats`: of OLD and of NEW; `seen`: what is known
+    for breaks.
     """
 
     identical: int
@@ -75,6 +77,7 @@ class Partial:
     shown: Difference
     coverage: tuple[Coverage, ...]
     repeats: tuple[Repeats, Repeats]
+    seen: Sightings = lookup.NONE
 
     @property
     def differences(self) -> int:
@@ -90,7 +93,8 @@ class Partial:
         old, new = (replace(each, worst=each.worst.head(most)) for each in self.repeats)
         fits = self.differences <= whole
         shown = self.shown if fits else _limited(self.shown, question)
-        return replace(self, shown=shown, repeats=(old, new))
+        seen = self.seen if fits else lookup.NONE
+        return replace(self, shown=shown, repeats=(old, new), seen=seen)
 
 
 def repeats_among(
@@ -103,7 +107,11 @@ def repeats_among(
 
 
 def partial(
-    found: Difference, identical: int, repeats: Sequence[Repeats], question: Question
+    found: Difference,
+    identical: int,
+    repeats: Sequence[Repeats],
+    question: Question,
+    seen: Sightings = lookup.NONE,
 ) -> Partial:
     """What is known of the buckets that a difference is of."""
     old, new = repeats
@@ -121,6 +129,7 @@ def partial(
         shown=found,
         coverage=coverage(found.cells, question.columns, suppressions),
         repeats=(old, new),
+        seen=seen,
     )
 
 
@@ -143,6 +152,7 @@ def merged(parts: Sequence[Partial], question: Question) -> Partial:
         shown=merge((part.shown for part in parts), question.names[0].keys),
         coverage=tuple(Coverage(by, rows) for by, rows in sorted(covered.items())),
         repeats=(old, new),
+        seen=lookup.together([part.seen for part in parts]),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from recon_engine import artifacts, history, inbox
 from recon_engine.border import only_ours, ours
-from recon_engine.breaks import Look
+from recon_engine.breaks import Look, standing
 from recon_engine.config import EngineName
 from recon_engine.database import (
     LostRace,
@@ -35,6 +35,7 @@ from recon_engine.gate import read_rows
 from recon_engine.header import open_input
 from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
 from recon_engine.judgement import judged
+from recon_engine.lookup import Lookup
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
 from recon_engine.parallel import in_order
 from recon_engine.places import Places
@@ -53,9 +54,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
+    from recon_engine.breaks import OpenBreak
     from recon_engine.config import RunConfig
     from recon_engine.csvfile import CsvFile
     from recon_engine.header import Header
+    from recon_engine.lookup import Ask
     from recon_engine.model import Breaks, Side, SourceFile
     from recon_engine.reconcile import Reading
     from recon_engine.reconciliation import Reconciliation
@@ -159,6 +162,7 @@ class _Attempt:
     result: Reconciliation | None = None
     artifacts_at: str | None = None
     breaks: Breaks | None = None
+    standing: Sequence[OpenBreak] = ()
     published: bool = False
 
     def run(self) -> Outcome:
@@ -208,7 +212,7 @@ class _Attempt:
             self.staging(reading.files) as stage,  # 5 stage
         ):
             with self.attempt.step("compare"):
-                result = reconcile(reading, self.progress)  # 6 compare
+                result = reconcile(reading, self.progress, self.ask)  # 6 compare
             yield _Compared(result, stage)
 
     @contextmanager
@@ -234,10 +238,22 @@ class _Attempt:
                     self.progress,
                     out,
                     spooled,
+                    self.ask,
                 )
             for side in (result.old, result.new):
                 _warn_of_rejects(side.uri, side.rejected)
             yield _Compared(result, stage, parts)
+
+    @property
+    def ask(self) -> Ask | None:
+        """What is asked of the comparison for breaks, where they are tracked."""
+        return self.lookup if self.config.break_limit else None
+
+    def lookup(self, keys: Sequence[str]) -> Lookup:
+        """The keys of the breaks that this pair may end."""
+        connection, dataset = self.journal.connection, self.config.dataset
+        self.standing = standing(connection, dataset, keys, self.pair)
+        return Lookup([each.key for each in self.standing], self.config.break_limit)
 
     def fetched(self, folder: Path) -> tuple[Header, Header]:
         """Exactly the identified bytes on local disk, as text."""
@@ -322,7 +338,8 @@ class _Attempt:
     ) -> Publication:
         """What is to be made visible."""
         dataset, day = self.config.dataset, self.attempt.started.date()
-        look = Look(result, dataset, self.attempt.run_id, day)
+        run_id, feed = self.attempt.run_id, self.config.feed
+        look = Look(result, dataset, run_id, day, feed, self.standing)
         return Publication.of(look, written, self.config.break_limit)
 
     def publish(self, publication: Publication, tables: Sequence[StageTable]) -> None:
@@ -512,10 +529,12 @@ def _on_spark(
     progress: Progress,
     out: str | None = None,
     spooled: tuple[Header, Header] | None = None,
+    ask: Ask | None = None,
 ) -> tuple[Reconciliation, Sequence[Artifact]]:
     """The pair compared by a cluster; what tasks cannot read is unpacked here.
 
-    `spooled`: both files, if they are on this disk already.
+    `spooled`: both files, if they are on this disk already; `ask`: for the keys of open
+    breaks.
     """
     from recon_engine.sources import LocalSource, located
     from recon_engine.spark import driver
@@ -538,6 +557,7 @@ def _on_spark(
         config.options,
         progress,
         settings=settings,
+        ask=ask,
     )
     _check_unchanged(pair, (result.old, result.new))
     return result, parts

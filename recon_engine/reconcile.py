@@ -18,6 +18,7 @@ from recon_engine.digest import choose, no_rows
 from recon_engine.errors import InternalError
 from recon_engine.gate import read_rows
 from recon_engine.header import Header
+from recon_engine.lookup import sightings, sought
 from recon_engine.memory import Budget, default_budget
 from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
     from recon_engine.config import Options
     from recon_engine.csvfile import Rows
     from recon_engine.digest import Names, Strategy, Table, Unread
+    from recon_engine.lookup import Ask
     from recon_engine.partial import Repeats
     from recon_engine.reconciliation import Reconciliation
 
 
 OLD, NEW = 0, 1
 GROUP_CELLS: Final = 1 << 21
+SOUGHT_ROWS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +155,18 @@ def _digest(
     return side
 
 
-def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
+def reconcile(
+    reading: Reading, progress: Progress = SILENT, ask: Ask | None = None
+) -> Reconciliation:
     """What is missing, extra and changed from OLD to NEW, exactly; masked, if asked.
 
-    Raises DuplicateKeys (policy `fail`) and OutOfBudget.
+    `ask`: for the keys of open breaks, where breaks are tracked. Raises DuplicateKeys
+    (policy `fail`) and OutOfBudget.
     """
     question = reading.question
-    rests = [_rest(reading.digests, at) for at in range(reading.buckets)]
+    asked = sought(ask, question)
+    wanted = None if asked is None else asked.keys
+    rests = [_rest(reading.digests, at, wanted) for at in range(reading.buckets)]
     sides = tuple(map(_Side, reading.tables, question.names))
     repeats = [_repeats(at, side, rests) for at, side in enumerate(sides)]
     refuse_repeats(reading.tables, repeats, question.options)
@@ -167,14 +175,22 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
         found = _compared(sides, rests, reading.budget)
         advance(rows)
     identical = sum(each.identical for each in rests)
+    seen = sightings(
+        asked,
+        [_sought_keys(at, side, rests) for at, side in enumerate(sides)],
+        [side.worst for side in repeats],
+        found,
+        question.names[OLD],
+    )
     return answer(
         question,
         reading.tables,
-        partial(found, identical, repeats, question),
+        partial(found, identical, repeats, question, seen),
         told(found, question),
         samples=[strategy.sample() for strategy in reading.strategies],
         blanks=[side.blanks for side in reading.digests],
         strategy=reading.strategies[0].name,
+        sought=asked,
     )
 
 
@@ -195,26 +211,43 @@ class Rest:
     """What digests leave to look at in a bucket; pairs are of OLD and NEW.
 
     `left`: the digests of the rows that are not identical; `suspects`: of those whose
-    key seems to repeat.
+    key seems to repeat; `sought`: of those whose key seems to be sought.
     """
 
     identical: int
     left: tuple[pl.DataFrame, pl.DataFrame]
     suspects: tuple[pl.DataFrame, pl.DataFrame]
+    sought: tuple[pl.DataFrame, pl.DataFrame]
 
 
-def _rest(digests: Sequence[Buckets], at: int) -> Rest:
-    return rest(lambda side: digests[side].bucket(at))
+def _rest(digests: Sequence[Buckets], at: int, wanted: pl.Series | None) -> Rest:
+    return rest(lambda side: digests[side].bucket(at), wanted)
 
 
-def rest(digests_of: Callable[[int], pl.DataFrame]) -> Rest:
-    """What is left to look at in one bucket, by the digests of either side."""
+def rest(
+    digests_of: Callable[[int], pl.DataFrame], wanted: pl.Series | None = None
+) -> Rest:
+    """What is left to look at in one bucket, by the digests of either side.
+
+    `wanted`: the digests of keys that are looked up.
+    """
     (old, old_suspects), (new, new_suspects) = in_order(
         lambda side: _with_suspects(digests_of(side)), (OLD, NEW)
     )
     repeats = not old_suspects.is_empty(), not new_suspects.is_empty()
     left = drop_identical(old, new, repeats=repeats)
-    return Rest(left.identical, (left.old, left.new), (old_suspects, new_suspects))
+    return Rest(
+        left.identical,
+        (left.old, left.new),
+        (old_suspects, new_suspects),
+        (_with_keys(old, wanted), _with_keys(new, wanted)),
+    )
+
+
+def _with_keys(side: pl.DataFrame, keys: pl.Series | None) -> pl.DataFrame:
+    if keys is None or keys.is_empty():
+        return side.clear()
+    return side.filter(side["key"].is_in(keys.implode()))
 
 
 def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -295,6 +328,14 @@ def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
     place = (keys.to_numpy() % np.uint64(count)).astype(np.min_scalar_type(count))
     order = np.argsort(place, kind="stable")
     return np.split(order, np.searchsorted(place[order], np.arange(1, count)))
+
+
+def _sought_keys(at: int, side: _Side, rests: Sequence[Rest]) -> Iterator[pl.DataFrame]:
+    """The keys of the rows that seem to have one that is sought, some at a time."""
+    digests = pl.concat([each.sought[at] for each in rests]).sort("number")
+    for some in digests.iter_slices(SOUGHT_ROWS):
+        cells = side.take(some).cells(side.names.all)
+        yield cells.select(side.names.keys).collect(engine="in-memory")
 
 
 def _repeats(at: int, side: _Side, rests: Sequence[Rest]) -> Repeats:

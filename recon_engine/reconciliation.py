@@ -89,6 +89,22 @@ class Frames:
 
 
 @dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What breaks have to know of keys; empty where none are tracked.
+
+    `rows`: how many rows of OLD and of NEW have an open key, by its place in the
+    lookup, of each that can be found; `differing`: these places, and the columns that
+    differ there. By what is shown of a key that differs: `repeated`: its rows on both
+    sides, if one of them has several; `locators`: what finds it again behind a mask.
+    """
+
+    rows: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    differing: frozenset[tuple[int, str]] = frozenset()
+    repeated: Mapping[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
+    locators: Mapping[tuple[str, ...], bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
     """OLD and NEW reconciled: counts, columns, and every difference.
 
@@ -116,6 +132,7 @@ class Reconciliation:
     gates: tuple[GateResult, ...] = ()
     suppressed: tuple[Suppressed, ...] = ()
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
+    looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse to exist when a law does not hold."""

@@ -56,11 +56,15 @@ class Break(NamedTuple):
 
 
 class Breaks(NamedTuple):
-    """What became of the breaks in a run, how many are open, and the oldest of them."""
+    """What became of the breaks in a run; of the last run, how many are open.
+
+    And the oldest of them, with their ages up to the day `as_of`.
+    """
 
     summary: str
-    open: int
-    oldest: tuple[Break, ...]
+    open: int = 0
+    oldest: tuple[Break, ...] = ()
+    as_of: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,6 +396,7 @@ def _breaks(breaks: Breaks, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "summary": breaks.summary,
         "open": breaks.open,
+        "as_of": breaks.as_of and f"{breaks.as_of:%Y-%m-%d}",
         "oldest": [
             {
                 "since": f"{each.first_seen:%Y-%m-%d}",

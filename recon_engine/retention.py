@@ -46,10 +46,10 @@ SELECT run_id, count(*) FROM (
     {" UNION ALL ".join(f"SELECT run_id FROM metrics.{name}" for name in VALUES)}
 ) v WHERE run_id = ANY(%s) GROUP BY run_id
 """  # noqa: S608 - names above
-RESOLVED: Final = "metrics.break WHERE state = 'resolved' AND last_seen_run = ANY(%s)"
+ENDED: Final = "metrics.break WHERE NOT open AND last_seen_run = ANY(%s)"
 DELETE: Final = "DELETE FROM metrics.{} WHERE run_id = ANY(%s)"
-DELETE_BREAKS: Final = f"DELETE FROM {RESOLVED}"  # noqa: S608
-BREAKS: Final = f"SELECT dataset, count(*) FROM {RESOLVED} GROUP BY dataset"  # noqa: S608
+DELETE_BREAKS: Final = f"DELETE FROM {ENDED}"  # noqa: S608
+BREAKS: Final = f"SELECT dataset, count(*) FROM {ENDED} GROUP BY dataset"  # noqa: S608
 # Stage is that of the latest result, which is not old unless its run is.
 STAGE: Final = """
 SELECT t.tablename, r.dataset
@@ -129,7 +129,7 @@ def counted(found: OldValues) -> list[tuple[str, str, int]]:
     for run_id, rows in found.samples.items():
         counts["rows with values", found.runs[run_id]] += rows
     for dataset, rows in found.breaks.items():
-        counts["resolved breaks", dataset] += rows
+        counts["breaks that have ended", dataset] += rows
     for dataset in found.stage.values():
         counts["stage tables", dataset] += 1
     for artifact in found.artifacts:

@@ -28,6 +28,7 @@ from recon_engine.config import (
     DATASET,
     DELIMITER,
     EngineName,
+    Feed,
     Mask,
     OnBadRow,
     OnDuplicateKeys,
@@ -203,6 +204,10 @@ class Section(BaseModel):
     )
     break_limit: Annotated[int, Field(ge=0, strict=True)] = Field(
         default=BREAK_LIMIT, description="Of more differences only totals are recorded"
+    )
+    feed: Feed = Field(
+        default=Feed.INCREMENTAL,
+        description="Whether a file has all rows: a break on neither side is then gone",
     )
     inbound_s3: Place | None = Field(
         default=None, description="Where the two files arrive"

@@ -96,8 +96,9 @@ def _tile(name: str, count: str, note: str, *, bad: bool = False) -> dict[str, A
 
 
 def _oldest(breaks: BreakCounts) -> str:
-    days = breaks.oldest_days
-    return "" if days is None else f"the oldest is {_days(days)} old"
+    days, unseen = breaks.oldest_days, breaks.unseen
+    facts = [] if days is None else [f"the oldest is {_days(days)} old"]
+    return ", ".join(facts + [f"{unseen:,} unseen"] * bool(unseen))
 
 
 def _days(days: float) -> str:
@@ -123,7 +124,7 @@ def _charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
         ),
         (
             "Open breaks",
-            "differences not yet resolved",
+            "seen by the run, or unseen since",
             "{:,.0f}".format,
             [(run, breaks.open) for run, breaks in tracked],
         ),

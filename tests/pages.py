@@ -179,7 +179,9 @@ def _day(before: int) -> PastRun:
         changed=18,
         resolved=75 + before * 11 % 17,
         reopened=2,
-        open=found,
+        unseen=12,
+        gone=4,
+        open=found + 12,
         oldest_days=3 + (len(NORMAL) - before) % 12,
     )
     return PastRun(

@@ -165,8 +165,8 @@ def test_a_column_that_is_not_compared_resolves_nothing(site: FolderSite) -> Non
     look(site, "1", "1,11,a", "2,20,x", "3,30,c")
     options = Options(keys=("ID",), ignore=("NOTE",))
     found = look(site, "2", "1,10,a", "2,20,b", "3,30,c", options=options)
-    assert counted(found) == {"resolved": 1, "open": 1}
-    assert states(site) == {"1 PAID": "resolved", "2 NOTE": "new"}
+    assert counted(found) == {"resolved": 1, "unseen": 1, "open": 1}
+    assert states(site) == {"1 PAID": "resolved", "2 NOTE": "unseen"}
 
 
 def test_other_key_columns_are_a_book_of_their_own(site: FolderSite) -> None:
@@ -251,7 +251,10 @@ def run_command(site: FolderSite, *more: str) -> Any:
 def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
     site.deliver(day="1")
     said = run_command(site).stdout
-    assert "\nbreaks: new 4, recurring 0, changed 0, resolved 0, reopened 0\n" in said
+    assert (
+        "\nbreaks: new 4, recurring 0, changed 0, resolved 0, reopened 0, unseen 0,"
+        " gone 0\n" in said
+    )
     with psycopg.connect(site.database, autocommit=True) as connection:
         connection.execute("UPDATE metrics.break SET first_seen = first_seen - 17")
     site.deliver(day="2")
@@ -262,11 +265,14 @@ def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
         "differences": 4,
         "counts": {
             "new": 0, "recurring": 4, "changed": 0, "resolved": 0, "reopened": 0,
-            "open": 4, "oldest_days": 17,
+            "unseen": 0, "gone": 0, "open": 4, "oldest_days": 17,
         },
+        "as_of": f"{datetime.now(UTC):%Y-%m-%d}",
     }  # fmt: skip
     site.deliver(day="3")
-    assert "recurring 4 (oldest 17 days)" in run_command(site).stdout
+    assert f"; oldest 17 days, as of {datetime.now(UTC):%Y-%m-%d}\n" in (
+        run_command(site).stdout
+    )
     site.deliver(day="4")
     said = run_command(site, "--break-limit=3").stdout
     assert "breaks: not tracked: 4 differences are over --break-limit" in said

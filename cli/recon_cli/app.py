@@ -23,6 +23,7 @@ from recon_engine.config import (
     BREAK_LIMIT,
     NO_KEY,
     EngineName,
+    Feed,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -255,6 +256,7 @@ def run(
     stage: o.Stage = None,
     stage_loader: o.StageLoader = StageLoader.ADBC,
     break_limit: o.BreakLimit = BREAK_LIMIT,
+    feed: o.Feed = Feed.INCREMENTAL,
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     fail_on_diff: o.FailOnDiff = False,
@@ -294,6 +296,7 @@ def run(
                 stage=stage,
                 stage_loader=stage_loader,
                 break_limit=break_limit,
+                feed=feed,
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
             with session.watching() as progress:
@@ -340,10 +343,10 @@ def breaks(
     """The differences of a dataset that are open, with their age, oldest first."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine.breaks import OPEN, listing
+        from recon_engine.breaks import listing
 
         with session.database() as conninfo:
-            found = listing(conninfo, dataset, state or OPEN, limit)
+            found = listing(conninfo, dataset, state or None, limit)
         render.breaks(found, form)
 
 

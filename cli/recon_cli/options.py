@@ -162,6 +162,15 @@ BreakLimit = Annotated[
         " tracked; 0 tracks none.",
     ),
 ]
+Feed = Annotated[
+    config.Feed,
+    typer.Option(
+        "--feed",
+        envvar="RECON_FEED",
+        help="Whether each file has all rows there are: an open break whose key is in"
+        " neither file is then gone, else unseen.",
+    ),
+]
 BreakState = Annotated[
     list[model.BreakState] | None,
     typer.Option(

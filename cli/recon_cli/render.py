@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recon_engine.breaks import Listing
     from recon_engine.explain import Explanation
     from recon_engine.keys import Proposal
-    from recon_engine.model import PastRun
+    from recon_engine.model import Breaks, PastRun
     from recon_engine.pipeline import Outcome
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.report import Facts
@@ -191,8 +191,14 @@ def run_facts(ended: Outcome) -> dict[str, object]:
         "exit_code": record.exit_code,
         "message": record.message,
         "artifacts": ended.artifacts_at,
-        "breaks": ended.breaks and asdict(ended.breaks),
+        "breaks": ended.breaks and _became(ended.breaks),
     }
+
+
+def _became(breaks: Breaks) -> dict[str, object]:
+    """What became of the breaks, as plain values of JSON."""
+    as_of = breaks.as_of and breaks.as_of.isoformat()
+    return asdict(breaks) | {"as_of": as_of}
 
 
 def proposals(found: Sequence[Proposal], form: Format) -> None:
@@ -243,9 +249,15 @@ def history(runs: Sequence[PastRun], form: Format) -> None:
         differ = (found.mismatched_rows, trend.rate(found)) if found else (None, None)
         became = run.breaks
         breaks = (
-            (became.open, became.new + became.reopened, became.resolved)
+            (
+                became.open,
+                became.new + became.reopened,
+                became.resolved,
+                became.unseen,
+                became.gone,
+            )
             if became
-            else (None,) * 3
+            else (None,) * 5
         )
         began = f"{run.started:%Y-%m-%d %H:%M}"
         ended = (*counts, *differ, *breaks, seconds, str(run.run_id))
@@ -351,6 +363,8 @@ HISTORY: Final = (
     "open",
     "appeared",
     "resolved",
+    "unseen",
+    "gone",
     "seconds",
     "run",
 )
@@ -359,7 +373,9 @@ SPARE: Final = (
     "old",
     "new",
     "appeared",
+    "gone",
     "resolved",
+    "unseen",
     "seconds",
     "extra",
     "missing",

@@ -12,6 +12,7 @@ from recon_engine.answer import answer, refuse_repeats
 from recon_engine.compare import diff, judged
 from recon_engine.digest import choose, no_rows, nothing_drawn
 from recon_engine.header import counted_in
+from recon_engine.lookup import sought
 from recon_engine.partial import partial, repeats_among
 from recon_engine.parts import commit, refuse_taken
 from recon_engine.passage import joined
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Options
     from recon_engine.csvfile import CsvFile
+    from recon_engine.lookup import Ask
     from recon_engine.model import Artifact
     from recon_engine.partial import Partial
     from recon_engine.question import Question
@@ -72,8 +74,12 @@ def reconcile(
     *,
     settings: Settings,
     cluster: Cluster | None = None,
+    ask: Ask | None = None,
 ) -> tuple[Reconciliation, Sequence[Artifact]]:
-    """The result, and the files of the whole difference, which nothing names yet."""
+    """The result, and the files of the whole difference, which nothing names yet.
+
+    `ask`: for the keys of open breaks, where breaks are tracked.
+    """
     old, new = sources
     with old.opened() as read_old, new.opened() as read_new:
         question = posed(*headers, options, (read_old, read_new))
@@ -94,6 +100,7 @@ def reconcile(
             most=settings.most,
             whole=settings.whole,
             out=settings.out,
+            sought=sought(ask, question),
         )
         with progress.step("compare"):
             findings = _found(cluster, job)
@@ -150,6 +157,7 @@ def _answered(
         ],
         blanks=found.blanks,
         strategy=f"{job.sampling.strategy} on spark",
+        sought=job.sought,
     )
 
 

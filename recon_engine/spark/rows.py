@@ -31,6 +31,7 @@ WINDOW: Final = 1 << 22
 BATCH: Final = 1 << 23
 LEFT: Final = 1
 SUSPECT: Final = 2
+SOUGHT: Final = 4
 ROW: Final = np.dtype(
     [*((name, "<u8") for name in DIGESTS), ("offset", "<u8"), ("size", "<u4")]
 )

@@ -12,6 +12,7 @@ import polars as pl
 from recon_engine.compare import judged, merge
 from recon_engine.csvfile import Block
 from recon_engine.digest import Columns, Lines
+from recon_engine.lookup import sightings
 from recon_engine.partial import partial, repeats_among
 from recon_engine.parts import write
 from recon_engine.passage import read_span
@@ -21,6 +22,7 @@ from recon_engine.spark.packets import Packet, fitting
 from recon_engine.spark.rows import (
     LEFT,
     ROW,
+    SOUGHT,
     SUSPECT,
     WANTED,
     Digested,
@@ -41,13 +43,14 @@ from recon_engine.spark.telling import Telling
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from recon_engine.csvfile import Part as Run
-    from recon_engine.digest import Seeds, Strategy
+    from recon_engine.digest import Names, Seeds, Strategy
     from recon_engine.header import Header
+    from recon_engine.lookup import Sought
     from recon_engine.question import Question
     from recon_engine.sources import Source
     from recon_engine.spans import Span
@@ -68,7 +71,7 @@ class Job:
     """What every task knows: the inputs, and how they are read and compared.
 
     `spans`: with the number of their side; `most`: bytes of a bucket; `out`: where the
-    whole difference goes.
+    whole difference goes; `sought`: the keys of open breaks.
     """
 
     question: Question
@@ -80,6 +83,7 @@ class Job:
     most: int
     whole: int = 0
     out: str | None = None
+    sought: Sought | None = None
 
     @property
     def telling(self) -> Telling:
@@ -135,14 +139,16 @@ class Job:
             digested = packet.open()
             sides[digested.side].append(digested)
         tables = [table(side) for side in sides]
-        found = rest(lambda side: frame(tables[side][0]))
+        wanted_keys = None if self.sought is None else self.sought.keys
+        found = rest(lambda side: frame(tables[side][0]), wanted_keys)
         yield Packet.answer(bucket, Findings(identical=found.identical))
-        for (rows, span), left, suspects in zip(
-            tables, found.left, found.suspects, strict=True
+        for (rows, span), left, suspects, sought in zip(
+            tables, found.left, found.suspects, found.sought, strict=True
         ):
             why = np.zeros(len(rows), "u1")
             why[left["number"].to_numpy()] |= LEFT
             why[suspects["number"].to_numpy()] |= SUSPECT
+            why[sought["number"].to_numpy()] |= SOUGHT
             wanted = np.empty(np.count_nonzero(why), WANTED)
             for name in ("offset", "size", "key"):
                 wanted[name] = rows[name][why > 0]
@@ -184,7 +190,17 @@ class Job:
             )
             for block, why, each in zip(blocks, whys, names, strict=True)
         ]
-        whole = partial(found, 0, repeats, self.question)
+        seen = sightings(
+            self.sought,
+            [
+                self.sought_keys(block, why, each)
+                for block, why, each in zip(blocks, whys, names, strict=True)
+            ],
+            [side.worst for side in repeats],
+            found,
+            names[0],
+        )
+        whole = partial(found, 0, repeats, self.question, seen)
         parts = write(found, bucket, self.question, self.out) if self.out else ()
         yield Packet.answer(
             bucket,
@@ -193,6 +209,15 @@ class Job:
             ),
         )
         yield from self.telling.sent(found)
+
+    def sought_keys(
+        self, block: Block, why: NDArray[np.uint8], names: Names
+    ) -> Iterator[pl.DataFrame]:
+        """The keys of the rows that seem to have one that is sought."""
+        which = np.flatnonzero(why & SOUGHT)
+        if len(which):
+            cells = block.picked(which).cells(names.all)
+            yield cells.select(names.keys).collect(engine="in-memory")
 
     def block(
         self, side: int, taken: Sequence[Taken]
