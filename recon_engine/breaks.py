@@ -125,7 +125,8 @@ WITH look AS (
     WHERE book = ($1::text)::uuid AND tracking = 'tracked'
 )
 SELECT run_id::text, pair = ($2::text)::uuid,
-    (SELECT min(run_date)::text FROM look WHERE pair = ($2::text)::uuid)
+    (SELECT coalesce(as_of, run_date)::text FROM look WHERE pair = ($2::text)::uuid
+     ORDER BY ordinal LIMIT 1)
 FROM look ORDER BY ordinal DESC LIMIT 1
 """
 FORGET: Final = """
