@@ -40,7 +40,7 @@ pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; lo
 	$(BIN)/python tests/pictures.py
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py tests/test_breaks.py tests/test_hints.py
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py tests/test_break_histories.py tests/test_lookup.py tests/test_hints.py
 
 crash-matrix: $(VENV)/test  ## the program fails at every side effect; 20 to 50 minutes
 	$(BIN)/python tests/crash_matrix.py docs/crash-matrix.md

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,18 +14,19 @@ from recon_cli.app import app
 from sites import FolderSite
 from typer.testing import CliRunner
 
+from recon_engine import history, report
 from recon_engine.breaks import headline, listing
-from recon_engine.config import Feed, Options
+from recon_engine.config import Feed, OnBadRow, Options
 from recon_engine.errors import ConfigError
 from recon_engine.migrations import schemas
 from recon_engine.model import Breaks, BreakState, Tracking
+from recon_engine.postgres import connect
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 STATES = "SELECT key_text, column_name, kind, state, runs_seen FROM metrics.break"
 
 
@@ -318,3 +318,228 @@ def test_a_break_id_is_the_same_in_every_version(site: FolderSite) -> None:
         "break_id": UUID("8f3de40c-3fbd-7904-3adc-8e2cf9fcce1f"),
         "content": UUID("e04713c3-22aa-8bc9-e968-91e32c1f5818"),
     }
+
+
+# What was not compared, and what is on neither side
+
+KEY = "0123456789abcdef" * 2
+
+
+def state_of(site: FolderSite, day: str, *new: str, **changes: Any) -> str:
+    """The state of the one break there is after a run."""
+    look(site, day, *new, **changes)
+    [state] = states(site).values()
+    return state
+
+
+def test_a_break_whose_key_is_on_neither_side_is_unseen(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    rest = csv("2,20,b", "3,30,c")
+    found = look(site, "2", "2,20,b", "3,30,c", old=rest)
+    assert counted(found) == {"unseen": 1, "open": 1}
+    assert headline(found).endswith("resolved 0, reopened 0, unseen 1, gone 0")
+    assert counted(look(site, "3", "2,20,b", "3,30,c", old=rest)) == counted(found)
+    [row] = site.rows("SELECT * FROM metrics.break")
+    assert (row["state"], row["open"], row["runs_seen"]) == ("unseen", True, 1)
+    assert [row[3] for row in listing(site.database, "claims").rows] == ["unseen"]
+    assert state_of(site, "4", "1,11,a", "2,20,b", "3,30,c") == "recurring"
+    assert state_of(site, "5", "1,10,a", "2,20,b", "3,30,c") == "resolved"
+
+
+def test_a_break_is_gone_only_from_a_full_feed(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    rest = csv("2,20,b", "3,30,c")
+    quarantine = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    full = {"feed": Feed.FULL, "options": quarantine}
+    assert state_of(site, "2", "2,20,b", "3,30,c", "1,1,1,1", old=rest, **full) == (
+        "unseen"
+    )
+    assert state_of(site, "3", old=csv(), **full) == "unseen"
+    assert state_of(site, "4", "2,20,b", "3,30,c", old=csv(), **full) == "unseen"
+    assert state_of(site, "5", "2,20,b", "3,30,c", old=rest, **full) == "gone"
+    [row] = site.rows("SELECT * FROM metrics.break")
+    assert row["open"] is False
+    assert listing(site.database, "claims").total == 0
+    assert listing(site.database, "claims", [BreakState.GONE]).total == 1
+    # That it is back and equal closes nothing; that it differs opens it again.
+    assert state_of(site, "6", "1,10,a", "2,20,b", "3,30,c") == "gone"
+    assert state_of(site, "7", "1,11,a", "2,20,b", "3,30,c") == "reopened"
+
+
+def test_a_quarantined_row_resolves_nothing(site: FolderSite) -> None:
+    options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c", options=options)
+    found = look(site, "2", "1,10,a,more", "2,20,b", "3,30,c", options=options)
+    assert counted(found) == {"new": 1, "unseen": 1, "open": 2}
+    assert states(site) == {"1 PAID": "unseen", "1 missing": "new"}
+    # Of a key that does not repeat, a row set aside elsewhere hides nothing.
+    found = look(site, "3", "1,10,a", "2,20,b", "3,30,c,more", options=options)
+    assert states(site)["1 PAID"] == states(site)["1 missing"] == "resolved"
+
+
+def test_a_repeated_key_is_resolved_by_as_many_pairs(site: FolderSite) -> None:
+    options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    twice = {"old": csv("1,10,a", "1,20,a", "2,5,x"), "options": options}
+    once = {"old": csv("1,20,a", "2,5,x"), "options": options}
+    assert state_of(site, "1", "1,11,a", "1,20,a", "2,5,x", **twice) == "new"
+    [row] = site.rows("SELECT key_rows_old, key_rows_new FROM metrics.break")
+    assert row == {"key_rows_old": 2, "key_rows_new": 2}
+    assert state_of(site, "2", "1,20,a", "2,5,x", **once) == "unseen"
+    found = look(site, "3", "1,10,a", "1,20,a", "2,5,x,more", **twice)
+    assert counted(found) == {"new": 1, "unseen": 1, "open": 2}
+    look(site, "4", "1,10,a", "1,20,a", "2,5,x", **twice)
+    assert states(site) == {"1 PAID": "resolved", "2 missing": "resolved"}
+
+
+def test_a_key_is_found_however_it_is_spelled(site: FolderSite) -> None:
+    options = Options(keys=("ID", "NOTE"), rules={"ID": ("lstrip0",)})
+    assert state_of(site, "1", "01,11,a", old=csv("1,10,a"), options=options) == "new"
+    spelled = {"old": csv("001,10,a"), "options": options}
+    assert state_of(site, "2", "1,10,a", **spelled, feed=Feed.FULL) == "resolved"
+
+
+@pytest.mark.parametrize("mask", ["hmac", "last4", "redact"])
+def test_a_masked_key_is_looked_up_where_its_mask_allows(
+    mask: str, site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    options = Options(keys=("ID",), masks={"ID": mask}, rules={"ID": ("trim",)})
+    old = csv("100000001,10,a", "100000002,20,b")
+    masked = {"options": options, "old": old, "feed": Feed.FULL}
+    found = "100000001,10,a", "100000002,20,b"
+    look(site, "1", "100000001,11,a", "100000002,21,b", **masked)
+    [*rows] = site.rows("SELECT key_text, locator FROM metrics.break")
+    assert "00000001" not in str(rows)
+    known = mask == "hmac"
+    assert all((row["locator"] is not None) == known for row in rows)
+    monkeypatch.setenv("RECON_MASK_KEY", KEY[::-1])
+    look(site, "2", *found, **masked)
+    assert {*states(site).values()} == {"unseen"}
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    look(site, "3", found[0], **masked | {"old": csv(found[0])})
+    ended = {"resolved", "gone"} if known else {"unseen"}
+    assert {*states(site).values()} == ended
+
+
+def test_a_key_that_was_masked_is_not_looked_up_as_it_is_shown(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    options = Options(keys=("ID",), masks={"ID": "hmac"})
+    assert state_of(site, "1", "1,11,a", "2,20,b", "3,30,c", options=options) == "new"
+    same = "1,10,a", "2,20,b", "3,30,c"
+    assert state_of(site, "2", *same, feed=Feed.FULL) == "unseen"
+
+
+def test_the_last_pair_again_opens_what_it_had_ended(site: FolderSite) -> None:
+    rest = csv("2,20,b", "3,30,c")
+    look(site, "1", "1,11,a", "2,21,b", "3,30,c")
+    found = look(site, "2", "2,20,b", "3,30,c", old=rest, feed=Feed.FULL)
+    assert counted(found) == {"resolved": 1, "gone": 1}
+    # What an earlier version kept of a break does not say whether it was open.
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute("UPDATE metrics.break SET before = before - 'open'")
+    ignoring = Options(keys=("ID",), ignore=("PAID",))
+    again = {"old": rest, "options": ignoring}
+    assert counted(look(site, "2", "2,20,b", "3,30,c", **again)) == {
+        "unseen": 2,
+        "open": 2,
+    }
+    found = look(site, "2", "2,20,b", "3,30,c", old=rest, feed=Feed.FULL)
+    assert counted(found) == {"resolved": 1, "gone": 1}
+
+
+@pytest.mark.parametrize("said_by", ["flag", "environment", "file"])
+def test_a_run_takes_a_feed_for_full_where_it_is_told(
+    said_by: str, site: FolderSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    rest = csv("2,20,b", "3,30,c")
+    site.deliver(rest, rest, "2")
+    more = []
+    if said_by == "flag":
+        more = ["--feed=full"]
+    elif said_by == "environment":
+        monkeypatch.setenv("RECON_FEED", "full")
+    else:
+        path = tmp_path / "recon.toml"
+        path.write_text('[dataset.claims]\nfeed = "full"\n')
+        more = [f"--config={path}"]
+    assert "\nbreaks: new 0, recurring 0, changed 0, resolved 0, reopened 0," in (
+        said := run_command(site, *more).stdout
+    )
+    assert "unseen 0, gone 1\n" in said
+    listed = ran(site, "breaks", "--dataset=claims", "--state=gone").stdout
+    assert "1,PAID,number,gone" in listed
+
+
+# Ages
+
+
+def earlier(site: FolderSite, days: int) -> None:
+    """As if all runs so far had been so many days earlier."""
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        for statement in (
+            "ALTER TABLE metrics.break_summary DISABLE TRIGGER USER",
+            (
+                f"UPDATE metrics.break_summary SET run_date = run_date - {days},"
+                f" as_of = as_of - {days}"
+            ),
+            "ALTER TABLE metrics.break_summary ENABLE TRIGGER USER",
+            (
+                f"UPDATE metrics.break SET first_seen = first_seen - {days},"
+                f" last_seen = last_seen - {days}, as_of = as_of - {days}"
+            ),
+        ):
+            connection.execute(statement.encode())
+
+
+def ages(site: FolderSite) -> tuple[date, list[int]]:
+    listed = listing(site.database, "claims")
+    at = listed.names.index("age_days")
+    return listed.as_of, [row[at] for row in listed.rows]
+
+
+def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
+    day = datetime.now(UTC).date()
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    earlier(site, 17)
+    first = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
+    assert headline(first).endswith(f"; oldest 17 days, as of {day}")
+    earlier(site, 5)
+    then = day - timedelta(5)
+    assert ages(site) == (then, [17])
+    assert ran(site, "breaks", "--dataset=claims").stderr == (
+        f"1 of 1 breaks, as of {then}\n"
+    )
+    # The last pair again: the age and the date are those of its first attempt.
+    again = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
+    assert headline(again).endswith(f"; oldest 17 days, as of {then}")
+    assert ages(site) == (then, [17])
+    with connect(site.database) as connection:
+        [(run_id,)] = connection.execute(
+            "SELECT run_id FROM metrics.break_summary ORDER BY ordinal DESC LIMIT 1"
+        ).fetchall()
+        _, facts = history.stored(connection, run_id)
+    assert facts.breaks is not None
+    assert facts.breaks.summary == headline(again)
+    assert (facts.breaks.as_of, [each.age_days for each in facts.breaks.oldest]) == (
+        then,
+        [17],
+    )
+
+
+def test_a_run_that_changed_no_break_changes_no_date(site: FolderSite) -> None:
+    day = datetime.now(UTC).date()
+    look(site, "1", "1,11,a", "2,21,b", "3,30,c")
+    earlier(site, 3)
+    look(site, "2", "1,11,a", "2,21,x", "3,33,x", break_limit=1)
+    assert ages(site) == (day - timedelta(3), [0, 0])
+    with connect(site.database) as connection:
+        [(run_id,)] = connection.execute(
+            "SELECT run_id FROM metrics.break_summary ORDER BY ordinal DESC LIMIT 1"
+        ).fetchall()
+        result, facts = history.stored(connection, run_id)
+    assert facts.breaks is not None
+    assert (facts.breaks.open, facts.breaks.as_of) == (2, day - timedelta(3))
+    assert f"Ages are as of {day - timedelta(3)}." in report.page(result, facts)

@@ -19,6 +19,7 @@ from s3_places import calls_of
 from sites import NEW, OLD, BucketSite, FolderSite
 
 from recon_engine import ecs, localpg, retention, s3_client
+from recon_engine.config import Feed
 from recon_engine.doctor import Finding, State, _clock, examine
 from recon_engine.errors import ConfigError
 from recon_engine.s3 import S3Prefix
@@ -380,11 +381,17 @@ def test_breaks_go_once_they_are_resolved_and_old(folders: FolderSite) -> None:
     folders.run()
     aged(folders)
     assert purged() == []
-    [opened] = folders.rows("SELECT count(*) AS n FROM metrics.break")
     folders.deliver(OLD, OLD)
     folders.run()
-    assert purged() == [("resolved breaks", "claims", opened["n"])]
-    assert folders.rows("SELECT * FROM metrics.break") == []
+    states = "SELECT state, count(*)::int AS n FROM metrics.break GROUP BY 1 ORDER BY 1"
+    found = folders.rows(states)
+    assert found == [{"state": "resolved", "n": 3}, {"state": "unseen", "n": 1}]
+    assert purged() == [("breaks that have ended", "claims", 3)]
+    assert folders.rows(states) == found[1:]
+    folders.deliver(OLD, OLD + b"9,1,x\n", "20261125")
+    folders.run(feed=Feed.FULL)
+    assert purged() == [("breaks that have ended", "claims", 1)]
+    assert folders.rows(states) == [{"state": "new", "n": 1}]
 
 
 def test_what_is_young_or_not_finished_stays(
