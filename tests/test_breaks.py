@@ -351,19 +351,26 @@ def test_a_break_is_gone_only_from_a_full_feed(site: FolderSite) -> None:
     rest = csv("2,20,b", "3,30,c")
     quarantine = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
     full = {"feed": Feed.FULL, "options": quarantine}
-    assert state_of(site, "2", "2,20,b", "3,30,c", "1,1,1,1", old=rest, **full) == (
-        "unseen"
-    )
-    assert state_of(site, "3", old=csv(), **full) == "unseen"
-    assert state_of(site, "4", "2,20,b", "3,30,c", old=csv(), **full) == "unseen"
-    assert state_of(site, "5", "2,20,b", "3,30,c", old=rest, **full) == "gone"
-    [row] = site.rows("SELECT * FROM metrics.break")
+    same = "2,20,b", "3,30,c"
+    for day, new, old in (
+        ("2", (*same, "1,1,1,1"), rest),
+        ("3", (), csv()),
+        ("4", same, csv()),
+        ("5", (), rest),
+    ):
+        look(site, day, *new, old=old, **full)
+        assert states(site)["1 PAID"] == "unseen"
+    look(site, "6", *same, old=rest, **full)
+    assert states(site)["1 PAID"] == "gone"
+    [row] = site.rows("SELECT open FROM metrics.break WHERE state = 'gone'")
     assert row["open"] is False
     assert listing(site.database, "claims").total == 0
     assert listing(site.database, "claims", [BreakState.GONE]).total == 1
-    # That it is back and equal closes nothing; that it differs opens it again.
-    assert state_of(site, "6", "1,10,a", "2,20,b", "3,30,c") == "gone"
-    assert state_of(site, "7", "1,11,a", "2,20,b", "3,30,c") == "reopened"
+    # A row that is back and equal changes nothing; one that differs opens the break.
+    look(site, "7", "1,10,a", *same)
+    assert states(site)["1 PAID"] == "gone"
+    look(site, "8", "1,11,a", *same)
+    assert states(site)["1 PAID"] == "reopened"
 
 
 def test_a_quarantined_row_resolves_nothing(site: FolderSite) -> None:
