@@ -2,8 +2,8 @@
 
 Values are in four places: in the samples, patterns and segments of a run, in the breaks
 of a dataset, in its stage tables, and in the artifacts. Everything else is counts and
-sums, and the log of runs, which is history. A break that is open, seen or unseen, is not
-old.
+sums, and the log of runs, which is history. A break that is open, seen or unseen, is
+not old.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
 import oracle
 
@@ -51,12 +50,12 @@ class Day:
         old, new = (sum(row["ID"] == key for row in self.rows(at)) for at in (0, 1))
         return old, new
 
-    def seen(self) -> dict[Key, object]:
+    def seen(self) -> dict[Key, list[tuple[str, ...]]]:
         """Each difference with its content."""
         answer = oracle.reconcile(
             self.rows(0), self.rows(1), ["ID"], list(self.columns)
         )
-        found: dict[Key, Any] = defaultdict(list)
+        found: dict[Key, list[tuple[str, ...]]] = defaultdict(list)
         for ((key,), name, old, new, _), times in sorted(answer.cells.items()):
             found[key, name] += [(old, new)] * times
         for name, rows in (("missing", answer.missing), ("extra", answer.extra)):
@@ -91,7 +90,7 @@ def states(days: list[tuple[int, Day]]) -> tuple[dict[Key, Break], str, int, lis
     said = ""
     for at, day in days:
         pairs = [look.pair for _, look in looks]
-        if sum(len(each) for each in day.seen().values()) > day.limit:  # type: ignore[arg-type]
+        if sum(map(len, day.seen().values())) > day.limit:
             said = "over_limit"
         elif pairs and pairs[-1] == day.pair:
             looks[-1] = looks[-1][0], day

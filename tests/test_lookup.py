@@ -78,7 +78,8 @@ def test_rows_are_counted_by_normal_form_on_both_sides(
         lines = [",".join(row) for row in rows]
         path.write_text("\n".join([",".join(names), *lines, ""]))
     tables = [[dict(zip(names, row, strict=True)) for row in rows] for rows in sides]
-    answer = oracle.reconcile(*tables, ["K"], ["A", "B"], RULES)
+    old, new = tables
+    answer = oracle.reconcile(old, new, ["K"], ["A", "B"], RULES)
     counts = [Counter(row["K"].lstrip("0") for row in rows) for rows in tables]
     found = found_by(paths, Options(keys=("K",), rules=RULES), buckets, spark=spark)
     assert found.rows == {

@@ -273,6 +273,55 @@ def test_a_folder_that_leaves_the_order_open_is_refused(
         migrations.apply("")
 
 
+def test_breaks_of_earlier_versions_are_open_by_their_state(
+    database: str, folder: Path
+) -> None:
+    files = sorted((Path(__file__).parents[1] / "schemas" / "migrations").iterdir())
+    at = next(at for at, path in enumerate(files) if "unseen_breaks" in path.name)
+    for path in files[:at]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    migrations.apply(database)
+    known = ("new", "recurring", "changed", "resolved", "reopened")
+    with psycopg.connect(database) as connection:
+        run_id = add_run(connection, "STARTED")
+        dates = dict.fromkeys(("as_of", "first_seen", "last_seen"), "2026-11-23")
+        ids = ("book", "content", "as_of_run", "first_seen_run", "last_seen_run")
+        for state in known:
+            row = {
+                "break_id": uuid4(), "dataset": "claims", "key_text": state,
+                "kind": "missing", "occurrences": 1, "state": state, "runs_seen": 1,
+            }  # fmt: skip
+            insert(connection, "break", row | dates | dict.fromkeys(ids, run_id))
+        counts = ("new", "recurring", "changed", "resolved", "reopened", "open")
+        summary = {
+            "run_id": run_id, "dataset": "claims", "run_date": "2026-11-23",
+            "book": run_id, "pair": run_id, "tracking": "tracked", "differences": 5,
+        }  # fmt: skip
+        summary |= {f"breaks_{name}": 1 for name in counts} | {"breaks_open": 4}
+        insert(connection, "break_summary", summary)
+        connection.commit()
+        before = stored(connection)
+    for path in files[at:]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    migrations.apply(database)
+    with psycopg.connect(database) as connection:
+        for one, two in zip(before, stored(connection), strict=True):
+            assert two.items() >= one.items()
+        found = connection.execute("SELECT state, open FROM metrics.break").fetchall()
+        assert dict(found) == {state: state != "resolved" for state in known}
+        unknown = "SELECT as_of, breaks_unseen, breaks_gone FROM metrics.break_summary"
+        assert connection.execute(unknown).fetchall() == [(None, None, None)]
+
+
+def stored(connection: Connection) -> list[dict[str, object]]:
+    """All rows about breaks, as JSON."""
+    rows: list[dict[str, object]] = []
+    for table, first in (("break", "break_id"), ("break_summary", "run_id")):
+        query = f"SELECT to_jsonb(t) FROM metrics.{table} t ORDER BY {first}"
+        rows += [row for (row,) in connection.execute(query.encode())]  # type: ignore[misc]
+    return rows
+
+
 def test_an_unreachable_server_is_said_without_its_words(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailable) as caught:
         migrations.apply(f"host={tmp_path} password=hush")
