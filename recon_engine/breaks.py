@@ -242,7 +242,7 @@ SELECT count(*), count(*) FILTER (WHERE state = 'unseen'),
 FROM metrics.break WHERE book = ($1::text)::uuid AND open
 """
 
-# The day that the open breaks of a book stand as of: that of the last look.
+# The day of the last look into a book: its open breaks are as of then.
 AS_OF: Final = """(
     SELECT coalesce(t.as_of, t.run_date) FROM metrics.break_summary t
     WHERE t.book = b.book AND t.tracking = 'tracked' ORDER BY t.ordinal DESC LIMIT 1
@@ -342,9 +342,9 @@ def book_of(dataset: str, keys: Sequence[str]) -> UUID:
 def standing(
     connection: psycopg.Connection, dataset: str, keys: Sequence[str], pair: FilePair
 ) -> list[OpenBreak]:
-    """The breaks that a look at a pair may end: those that are open.
+    """The breaks that a run on a pair may end: those that are open.
 
-    And those that the last look has ended, if it was at the same pair: a recomputed
+    Also those that the last look has ended, if it was at the same pair: a recomputed
     result takes its place, so they are open again before it.
     """
     book = book_of(dataset, keys)
@@ -551,14 +551,11 @@ def _found(look: Look) -> Iterator[tuple[object, ...]]:
     for at, each in enumerate(look.standing):
         if at in looked_up.rows:
             old, new = looked_up.rows[at]
-            differs = {"missing": old > new, "extra": new > old}
-            cell = each.column is not None and (at, each.column) in looked_up.differing
-            yield (
-                each.break_id.bytes,
-                old,
-                new,
-                cell if each.column else differs[each.kind],
-            )
+            if each.column is not None:
+                differs = (at, each.column) in looked_up.differing
+            else:
+                differs = old > new if each.kind == "missing" else new > old
+            yield each.break_id.bytes, old, new, differs
 
 
 def _seen(result: Reconciliation) -> Iterator[tuple[object, ...]]:

@@ -476,6 +476,8 @@ def test_a_run_takes_a_feed_for_full_where_it_is_told(
         said := run_command(site, *more).stdout
     )
     assert "unseen 0, gone 1\n" in said
+    log = "SELECT config->>'feed' AS feed FROM metrics.pipeline_run_log ORDER BY run_ts"
+    assert [row["feed"] for row in site.rows(log)] == ["incremental", "full"]
     listed = ran(site, "breaks", "--dataset=claims", "--state=gone").stdout
     assert "1,PAID,number,gone" in listed
 

@@ -8,8 +8,9 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 from sites import NEW, OLD, FolderSite
@@ -17,7 +18,14 @@ from sites import NEW, OLD, FolderSite
 from recon_engine import breaks, history, report, trend
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
-from recon_engine.model import Suppressible, Suppression
+from recon_engine.model import (
+    BreakCounts,
+    Breaks,
+    PastRun,
+    Suppressible,
+    Suppression,
+    Tracking,
+)
 from recon_engine.postgres import connect
 
 
@@ -233,6 +241,27 @@ def test_history_is_a_table_on_stdout(site: FolderSite, tmp_path: Path) -> None:
         "33.33%",
     )
     assert (latest["open"], latest["appeared"], latest["resolved"]) == (3, 3, 0)
+    assert (latest["unseen"], latest["gone"]) == (0, 0)
+
+
+def test_what_is_unseen_or_gone_is_apart_and_unknown_of_earlier_versions() -> None:
+    def run_with(unseen: int | None, gone: int | None) -> PastRun:
+        counts = BreakCounts(1, 2, 3, 4, 5, unseen, gone, open=6, oldest_days=17)
+        began = datetime(2026, 11, 23, tzinfo=UTC)
+        return PastRun(uuid4(), began, "SUCCEEDED", 1.0, None, counts)
+
+    page = trend.page("claims", [run_with(7_001, 8_002), run_with(None, None)])
+    assert "the oldest is 17 days old, 7,001 unseen" in page
+    cells = '<td class="number">4</td><td class="number">{}</td><td class="number">{}<'
+    assert cells.format("7,001", "8,002") in page
+    assert cells.format("", "") in page
+    known = Breaks(Tracking.TRACKED, 9, run_with(7, 8).breaks, date(2026, 11, 28))
+    assert breaks.headline(known) == (
+        "new 1, recurring 2, changed 3, resolved 4, reopened 5, unseen 7, gone 8"
+        "; oldest 17 days, as of 2026-11-28"
+    )
+    earlier = replace(known, counts=run_with(None, None).breaks)
+    assert "reopened 5; oldest" in breaks.headline(earlier)
 
 
 def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ ALTER TABLE metrics.break_summary
 COMMENT ON COLUMN metrics.break_summary.as_of IS
     'The day that ages count to: the first day of its pair; empty: not recorded.';
 COMMENT ON COLUMN metrics.break_summary.breaks_resolved IS
-    'Breaks that were open, were compared, and are equal. Before 0008: not seen again.';
+    'Breaks that were open, and are equal. Where breaks_unseen is empty: not seen again.';
 COMMENT ON COLUMN metrics.break_summary.breaks_reopened IS
     'Breaks that were resolved or gone, and are back.';
 COMMENT ON COLUMN metrics.break_summary.breaks_open IS
