@@ -255,6 +255,16 @@ def listed(names: Iterable[str], limit: int = 10) -> str:
     return ", ".join(every[:limit]) + rest
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 column`, `2,000 columns`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def shown(name: str) -> str:
+    """A name in a sentence, in quotes where blanks around it would not be seen."""
+    return name if name == name.strip() else f'"{name}"'
+
+
 def looks_like_header(names: Iterable[str]) -> bool:
     """Whether these are names and not the values of a record in the header's place."""
     return all(NAME.fullmatch(name) for name in names)
@@ -262,6 +272,7 @@ def looks_like_header(names: Iterable[str]) -> bool:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question to end a sentence with, or nothing: ` Did you mean CLM_ID?`."""
-    by_fold = {each.casefold(): each for each in known if NAME.fullmatch(each)}
-    close = get_close_matches(name.casefold(), by_fold, n=1)
-    return f" Did you mean {by_fold[close[0]]}?" if close else ""
+    names = (each for each in known if NAME.fullmatch(each.strip()))
+    by_fold = {each.strip().casefold(): each for each in names}
+    close = get_close_matches(name.strip().casefold(), by_fold, n=1)
+    return f" Did you mean {shown(by_fold[close[0]])}?" if close else ""

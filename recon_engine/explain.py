@@ -125,6 +125,7 @@ def explained(
             sides[1].columns,
             options,
             uris=(sides[0].uri, sides[1].uri),
+            heads=(sides[0].head, sides[1].head),
         )
         tables = gated(*sides, progress)
         names = (
