@@ -84,10 +84,11 @@ def align(
 ) -> Alignment:
     """Settle keys and compared columns.
 
-    `heads`: the first bytes of both files, for what refusals say. `measure` is asked which columns on one side only agree, given the names of the key
-    in OLD and in NEW. Raises ConfigError for a name in no file, KeyMissing, and
-    SchemaMismatch for a column on one side only (unless `on_schema_drift` is
-    `compare`); MalformedInput for a file of another format that passes as one column.
+    `heads`: the first bytes of both files, for what refusals say. `measure` is asked
+    which columns on one side only agree, given the names of the key in OLD and in NEW.
+    Raises ConfigError for a name in no file, KeyMissing, and SchemaMismatch for a
+    column on one side only (unless `on_schema_drift` is `compare`); MalformedInput for
+    a file of another format that passes as one column.
     """
     renames = options.renames
     hint = _delimiter_hint(old, new, options)
@@ -106,7 +107,7 @@ def align(
         agree = measure(both, only_old, only_new)
     drift = Drift(only_old, only_new, _likely(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
-        raise _refusal(drift, uris, renames, quotable=_quotable(old, new))
+        raise _refusal(drift, uris, quotable=_quotable(old, new))
     common = set(renamed) - ignored - set(keys)
     columns = tuple(name for name in old if name in common)
     rules = _rules(options, keys, columns, back)
@@ -170,13 +171,15 @@ def _check_keys(
         for at, columns in enumerate((old, new)):
             if name not in columns:
                 _refuse_other_format(files.heads[at], files.uris[at])
+                twin = _find_twin(name, columns)
                 raise KeyMissing(
-                    f"key column {shown(name)} is not in {('OLD', 'NEW')[at]}."
-                    + did_you_mean(name, columns),
+                    f"key column {shown(name)} is not in {('OLD', 'NEW')[at]}"
+                    + (f', which has "{twin}"' if twin else ".")
+                    + ("" if twin else did_you_mean(name, columns)),
                     file=files.uris[at],
                     line=1,
                     why="rows are matched by the key, so both files must have it",
-                    help=_map_line(keys, old, new, files.renames)
+                    help=_respell(keys, old, new)
                     or _describe_head(at, keys, columns, files)
                     or files.hint
                     or _known(columns, quotable=quotable),
@@ -190,23 +193,24 @@ def _refuse_other_format(head: bytes, uri: str) -> None:
         raise refuse_kind(kind, uri)
 
 
-def _map_line(
-    keys: Sequence[str], old: Names, new: Names, renames: Mapping[str, str]
-) -> str | None:
+def _find_twin(name: str, columns: Names) -> str | None:
+    """The one column that is called so but for case and outer blanks."""
+    twins = [each for each in columns if _folded(each) == _folded(name)]
+    return twins[0] if len(twins) == 1 else None
+
+
+def _respell(keys: Sequence[str], old: Names, new: Names) -> str | None:
     """The options under which names pair that differ in case and outer blanks only."""
     pairs = _folded_pairs(
         [name for name in old if name not in new],
         [name for name in new if name not in old],
     )
-    if not pairs:
+    spelled = [_find_twin(name, old) or name for name in keys]
+    options = [] if spelled == list(keys) else [flags.keys(spelled)]
+    options += [flags.rename(ours, theirs) for ours, theirs in pairs]
+    if not options:
         return None
-    every = {**renames, **dict(pairs)}
-    line = " ".join(flags.rename(ours, theirs) for ours, theirs in every.items())
-    by_fold = {_folded(name): name for name in old}
-    spelled = [by_fold.get(_folded(name), name) for name in keys]
-    if spelled != list(keys):
-        line = f"{flags.keys(spelled)} {line}"
-    return f"names differ in case or in blanks around them only: {line}"
+    return "for names that differ in case or outer blanks only: " + " ".join(options)
 
 
 def _describe_head(
@@ -221,8 +225,7 @@ def _describe_head(
         before = line - 1
         return (
             f"{listed(map(shown, wanted))} is in line {line:,} of {side}; "
-            f"{counted(before, 'line')} before it: remove "
-            + ("it" if before == 1 else "them")
+            f"remove the {counted(before, 'line')} before it"
         )
     fixed = measure_fixed_width(head) if len(columns) == 1 else None
     if fixed is not None and _likely_delimiter(columns, delimiter) == delimiter:
@@ -356,13 +359,7 @@ def _bare(name: str) -> str:
     return "".join(char for char in name.casefold() if char.isalnum())
 
 
-def _refusal(
-    drift: Drift,
-    uris: tuple[str, str],
-    renames: Mapping[str, str],
-    *,
-    quotable: bool,
-) -> SchemaMismatch:
+def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMismatch:
     folded = _folded_pairs(drift.only_in_old, drift.only_in_new)
     sides = [
         f"only in {side}: {listed(map(shown, names))}"
@@ -372,9 +369,8 @@ def _refusal(
         if names
     ]
     sides += [f'"{ours}" of OLD is "{theirs}" in NEW' for ours, theirs in folded]
-    likely = {pair: None for pair in (*folded, *(drift.renamed if quotable else ()))}
-    given = [*renames.items()] if likely else []
-    maps = [flags.rename(ours, theirs) for ours, theirs in (*given, *likely)]
+    likely = dict.fromkeys((*folded, *(drift.renamed if quotable else ())))
+    maps = [flags.rename(ours, theirs) for ours, theirs in likely]
     return SchemaMismatch(
         "the two files do not have the same columns; " + "; ".join(sides),
         file=" and ".join(uris),

@@ -47,8 +47,8 @@ CSV_WRITER: Final = (
     "newlines are quoted, and quotes in them doubled"
 )
 EXCEL_TEXT: Final = (
-    'the field is written as ="…", as spreadsheets keep the zeros of a number',
-    "write the file again with plain values, without = and quotes around them",
+    'the field has the form in which Excel keeps text: ="…"',
+    "write the file again with the plain values, without = and quotes around them",
 )
 OTHER_ENCODING: Final = (
     "add --encoding cp1252, as Windows writes it, or what else it is written in; "
@@ -88,6 +88,7 @@ class Header:
     limits: Limits
     columns: tuple[str, ...]
     raw: bytes
+    head: bytes = field(repr=False)
     lines: int
     bytes: int
     row_bytes: float
@@ -95,7 +96,6 @@ class Header:
     state: State
     origin: Origin | None = None
     on_bad_row: OnBadRow = OnBadRow.FAIL
-    head: bytes = field(default=b"", repr=False)
 
     @property
     def encoding(self) -> Encoding:
@@ -172,6 +172,7 @@ def header_in(
         limits=reader.limits,
         columns=names,
         raw=data[: record.end],
+        head=reader.head,
         lines=record.lines,
         bytes=size,
         row_bytes=max(1, len(rows) / count),
@@ -179,7 +180,6 @@ def header_in(
         state=state,
         origin=origin,
         on_bad_row=on_bad_row,
-        head=reader.head,
     )
 
 
