@@ -18,7 +18,7 @@ from recon_engine.config import (
     Options,
     parse_encodings,
 )
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, escape_bytes
 from recon_engine.frames import frame
 from recon_engine.header import Header, open_input
 from recon_engine.judgement import judged
@@ -231,6 +231,7 @@ def unread(
             path = fetch_one(uri, folder / "fetched", advance)
     else:
         path = local_path(uri)
+        uri = escape_bytes(uri)
     with disk_errors(uri):
         if not path.is_file():
             raise _no_file(path, uri)

@@ -5,6 +5,7 @@ ReconError
 ├── InputError                  mend or replace an input                       exit 3
 │   ├── InvalidFileCount        inbound does not hold exactly two data files
 │   ├── InvalidFilePair         the two are not one OLD and one NEW
+│   ├── UnusableFiles           inbound holds files, and none can be used
 │   ├── MalformedInput          the bytes are not strict RFC 4180
 │   ├── EncodingError           the bytes are not in the encoding they should be in
 │   ├── EmptyFile               there is not even a header
@@ -115,6 +116,12 @@ class InvalidFilePair(InputError):
     """The two data files are not one of the OLD and one of the NEW system."""
 
     status = "INVALID_FILE_PAIR"
+
+
+class UnusableFiles(InputError):
+    """Inbound holds files that look like a delivery, and that cannot be used."""
+
+    status = "UNUSABLE_FILES"
 
 
 class MalformedInput(InputError):
@@ -253,6 +260,11 @@ def listed(names: Iterable[str], limit: int = 10) -> str:
     every = list(names)
     rest = f" and {len(every) - limit:,} more" if len(every) > limit else ""
     return ", ".join(every[:limit]) + rest
+
+
+def escape_bytes(name: str) -> str:
+    """A name from the file system as text, with escapes for bytes that are not UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def counted(number: int, noun: str) -> str:
