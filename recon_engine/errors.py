@@ -263,7 +263,7 @@ def listed(names: Iterable[str], limit: int = 10) -> str:
 
 
 def escape_bytes(name: str) -> str:
-    """A name from the file system as text, with escapes for bytes that are not UTF-8."""
+    """A file name as text, with escapes for the bytes that are not UTF-8."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 

@@ -32,6 +32,7 @@ ALL = (
     "0005_gates.sql",
     "0006_breaks.sql",
     "0007_totals.sql",
+    "0017_unusable_files.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
