@@ -332,17 +332,18 @@ def _folded_pairs(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str
 
     A name that folds like another of its side has no pair.
     """
-    ours, theirs = _by_fold(old), _by_fold(new)
-    return [(name, theirs[fold]) for fold, name in ours.items() if fold in theirs]
+    ours, theirs = _unique_by(_folded, old), _unique_by(_folded, new)
+    return [
+        (name, theirs[fold])
+        for fold, name in ours.items()
+        if fold in theirs and NAME.fullmatch(name.strip())
+    ]
 
 
-def _by_fold(names: Sequence[str]) -> dict[str, str]:
-    count = Counter(map(_folded, names))
-    return {
-        fold: name
-        for name in names
-        if count[fold := _folded(name)] == 1 and NAME.fullmatch(name.strip())
-    }
+def _unique_by(form: Callable[[str], str], names: Sequence[str]) -> dict[str, str]:
+    """Names by a form of theirs that no other name has."""
+    count = Counter(map(form, names))
+    return {form(name): name for name in names if count[form(name)] == 1}
 
 
 def _folded(name: str) -> str:
@@ -350,9 +351,9 @@ def _folded(name: str) -> str:
 
 
 def _renamed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of names that differ in case and punctuation only."""
-    bare = {_bare(name): name for name in new}
-    return [(name, bare[_bare(name)]) for name in old if _bare(name) in bare]
+    """Pairs of names that differ in case and punctuation only; each is in one."""
+    ours, theirs = _unique_by(_bare, old), _unique_by(_bare, new)
+    return [(name, theirs[bare]) for bare, name in ours.items() if bare in theirs]
 
 
 def _bare(name: str) -> str:

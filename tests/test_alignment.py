@@ -93,14 +93,14 @@ def test_names_that_fold_alike_are_named_where_no_name_is_on_both_sides() -> Non
 def test_names_of_one_side_that_fold_alike_have_no_pair() -> None:
     with pytest.raises(SchemaMismatch) as caught:
         aligned("ID PAID Paid", "ID paid")
-    assert "is" not in caught.value.message.split("; ")[-1].split()
+    assert "in NEW" not in caught.value.message
     assert "PAID=paid" not in str(caught.value.help)
 
 
 @pytest.mark.parametrize("names", ["1001 M01", "SMITH 1001"])
 def test_a_value_in_the_place_of_a_name_is_not_told(names: str) -> None:
     with pytest.raises(KeyMissing) as caught:
-        aligned(names, f"7 {names.split()[0].upper()}", keys=("NR",))
+        aligned(names, f"7 {names.split(maxsplit=1)[0].upper()}", keys=("NR",))
     said = f"{caught.value.message} {caught.value.help}"
     assert not any(name in said for name in names.split())
 

@@ -90,7 +90,7 @@ def test_a_fixed_width_is_measured(head: bytes, found: tuple[int, int] | None) -
     ],
 )
 def test_names_that_look_like_data_are_counted_if_all_do(text: str, count: int) -> None:
-    names = text.split("\n")[0].split(",")
+    names = text.split("\n", maxsplit=1)[0].split(",")
     assert count_data_names(names, text.encode(), ",") == count
 
 
