@@ -93,7 +93,7 @@ def test_names_that_fold_alike_are_named_where_no_name_is_on_both_sides() -> Non
 def test_names_of_one_side_that_fold_alike_have_no_pair() -> None:
     with pytest.raises(SchemaMismatch) as caught:
         aligned("ID PAID Paid", "ID paid")
-    assert "in NEW" not in caught.value.message
+    assert " of OLD is " not in caught.value.message
     assert "PAID=paid" not in str(caught.value.help)
 
 

@@ -77,16 +77,10 @@ def test_a_file_name_that_is_not_utf_8_is_read_and_shown_with_escapes(
 ) -> None:
     for name in (b"old\xff.csv", b"new\xff.csv"):
         (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).write_text("ID\n1\n")
-    command = [
-        sys.executable,
-        "-m",
-        "recon_cli",
-        "diff",
-        b"old\xff.csv",
-        b"new\xff.csv",
-    ]
+    command = [os.fsencode(sys.executable), b"-m", b"recon_cli", b"diff"]
+    command += [b"old\xff.csv", b"new\xff.csv"]
     ended = subprocess.run(
-        [*command, "--key", "ID", "-f", form, "-o", "page.html"],
+        [*command, b"--key=ID", b"-f", form.encode(), b"-o", b"page.html"],
         cwd=tmp_path,
         capture_output=True,
         check=False,
