@@ -29,7 +29,7 @@ import numpy as np
 from recon_engine.blocks import blocks, read_lines, slices
 from recon_engine.config import OnBadRow
 from recon_engine.csvfile import Block, CsvFile, Part
-from recon_engine.errors import MalformedInput
+from recon_engine.errors import MalformedInput, counted
 from recon_engine.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.header import (
     TRAILING,
@@ -403,7 +403,7 @@ class Gate:
 
     def shape(self, fields: int) -> str:
         """Why a row of another number of fields is refused."""
-        return f"a row of {fields:,} fields under a header of {self.width:,}"
+        return f"a row of {counted(fields, 'field')} under a header of {self.width:,}"
 
     def count_newline(self, raw: bytes) -> None:
         """Count the newline at the end of a record."""

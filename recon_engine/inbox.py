@@ -64,7 +64,7 @@ def classify(files: Iterable[SourceFile]) -> FilePair | NoData:
     _refuse_unusable(data)
     if not data:
         return _without_data(ignored)
-    names = ", ".join(file.name for file in data)
+    names = listed(file.name for file in data)
     if len(data) != 2:  # noqa: PLR2004 - a pair
         beside = [name for name in ignored if _is_delivery(name)]
         others = f"; beside, no data file: {listed(beside)}" if beside else ""

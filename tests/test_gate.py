@@ -141,7 +141,7 @@ def test_what_is_set_aside_is_counted_all_and_listed_in_part(tmp_path: Path) -> 
     assert (file.rows, file.rejects.count) == (20_000, 60_000)
     assert len(file.rejects.sample) == LISTED
     assert file.rejects.sample[:3] == (
-        Reject(3, 8, "a row of 1 fields under a header of 2"),
+        Reject(3, 8, "a row of 1 field under a header of 2"),
         Reject(4, 10, "a blank line inside the file"),
         Reject(5, 11, "a row of 3 fields under a header of 2"),
     )

@@ -799,7 +799,7 @@ def test_more_objects_than_a_page_holds_are_counted(site: Site) -> None:
     for at in range(1_001):
         site.put(f"{at:04}.csv", b"ID\n")
     outcome = site.run()
-    assert "1001 data files" in str(outcome.record.message)
+    assert "1,001 data files" in str(outcome.record.message)
 
 
 def test_keys_that_look_odd_are_read_and_moved(site: Site) -> None:
