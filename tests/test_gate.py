@@ -21,6 +21,7 @@ from recon_engine.errors import (
     InputChanged,
     InputError,
     MalformedInput,
+    counted,
 )
 from recon_engine.gate import open_csv, read_rows
 from recon_engine.header import read_header
@@ -127,7 +128,7 @@ def set_aside(data: bytes) -> object:
         if fields is not None and len(fields) == 2:
             rows.append(tuple(field.decode() for field in fields))
         elif size > len(text):
-            return f"a row of {len(fields or ())} fields under a header of 2"
+            return f"a row of {counted(len(fields or ()), 'field')} under a header of 2"
         else:
             places.append((line, at))
         line, at = line + lines, at + size
