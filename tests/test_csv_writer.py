@@ -22,7 +22,9 @@ from typer.testing import CliRunner
 
 from recon_engine import artifacts, diff, flags
 from recon_engine.csv_writer import format_record, write_frame
+from recon_engine.errors import ConfigError
 from recon_engine.gate import open_csv
+from recon_engine.settings import load
 
 
 if TYPE_CHECKING:
@@ -179,3 +181,18 @@ def test_a_name_that_a_flag_has_written_is_read_as_it_is(names: list[str]) -> No
 def test_no_python_decides_what_is_quoted() -> None:
     # csv.writer leaves it bare before 3.13.
     assert format_record(["a\rb"]) == '"a\rb"\n'
+
+
+def test_blanks_around_names_are_trimmed_in_files(tmp_path: Path) -> None:
+    path = tmp_path / "recon.toml"
+    path.write_text(
+        'keys = ["ID ", \'" A"\']\nignore = " X "\n[map]\n" B " = " C"\n'
+        '[rules]\n" B " = "trim"\n[masks]\n"B " = "hmac"\n'
+    )
+    found = load(path)
+    assert (found["keys"], found["ignore"]) == (("ID", " A"), ("X",))
+    assert found["map"] == {"B": "C"}
+    assert (found["rules"], found["masks"]) == ({"B": ("trim",)}, {"B": "hmac"})
+    path.write_text('[rules]\n"B" = "trim"\n"B " = "lstrip0"\n')
+    with pytest.raises(ConfigError, match="named twice"):
+        load(path)
