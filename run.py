@@ -10,6 +10,6 @@ if __name__ == "__main__":
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here / "cli")]
 
-    from recon_cli.app import run_as_in_the_original
+    from recon_cli.entry import run_as_in_the_original
 
     run_as_in_the_original()

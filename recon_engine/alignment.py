@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from recon_engine import flags
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import (
+    NAME,
     ConfigError,
     KeyMissing,
     SchemaMismatch,
+    counted,
     did_you_mean,
     listed,
     looks_like_header,
+    shown,
+)
+from recon_engine.file_kinds import identify_kind, refuse_kind
+from recon_engine.file_shape import (
+    count_data_names,
+    find_header_line,
+    measure_fixed_width,
 )
 from recon_engine.gates import check_column
 from recon_engine.gates import parse as parse_gate
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
     Names = Sequence[str]
+    Pairs = Sequence[tuple[str, str]]
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names], Agreements]
 
 EVERY: Final = "*"
@@ -68,14 +79,16 @@ def align(
     options: Options,
     *,
     uris: tuple[str, str],
+    heads: tuple[bytes, bytes] = (b"", b""),
     measure: Measure = unmeasured,
 ) -> Alignment:
     """Settle keys and compared columns.
 
-    `measure` is asked which columns on one side only agree, given the names of the key
-    in OLD and in NEW. Raises ConfigError for a name in no file, KeyMissing, and
-    SchemaMismatch for a column on one side only (unless `on_schema_drift` is
-    `compare`).
+    `heads`: the first bytes of both files, for what refusals say. `measure` is asked
+    which columns on one side only agree, given the names of the key in OLD and in NEW.
+    Raises ConfigError for a name in no file, KeyMissing, and SchemaMismatch for a
+    column on one side only (unless `on_schema_drift` is `compare`); MalformedInput for
+    a file of another format that passes as one column.
     """
     renames = options.renames
     hint = _delimiter_hint(old, new, options)
@@ -84,7 +97,7 @@ def align(
     renamed = tuple(back.get(name, name) for name in new)
     keys = tuple(_in_old(name, old, back) for name in options.keys)
     ignored = {_in_old(name, old, back) for name in options.ignore}
-    _check_keys(keys, old, renamed, uris, hint)
+    _check_keys(keys, old, renamed, _Files(uris, heads, options, hint, renames))
     _check_ignored(ignored, {*old, *renamed})
     only_old = tuple(n for n in old if n not in renamed and n not in ignored)
     only_new = tuple(n for n in renamed if n not in old and n not in ignored)
@@ -133,28 +146,100 @@ def _check_renames(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What a refusal may say of the two files besides the names of their columns.
+
+    `hint`: that another delimiter is likely. `renames`: those that are given.
+    """
+
+    uris: tuple[str, str]
+    heads: tuple[bytes, bytes]
+    options: Options
+    hint: str | None
+    renames: Mapping[str, str]
+
+
 def _check_keys(
-    keys: Sequence[str],
-    old: Sequence[str],
-    new: Sequence[str],
-    uris: tuple[str, str],
-    hint: str | None,
+    keys: Sequence[str], old: Sequence[str], new: Sequence[str], files: _Files
 ) -> None:
     # A name that was given and is there is what tells a header from a record.
     quotable = _quotable(old, new) and any(name in old and name in new for name in keys)
     for name in keys:
         if keys.count(name) > 1:
             raise ConfigError(f"key column {name} is named twice", help="name it once")
-        for side, columns, uri in zip(("OLD", "NEW"), (old, new), uris, strict=True):
+        for at, columns in enumerate((old, new)):
             if name not in columns:
+                _refuse_other_format(files.heads[at], files.uris[at])
+                twin = _find_twin(name, columns)
                 raise KeyMissing(
-                    f"key column {name} is not in {side}."
-                    + did_you_mean(name, columns),
-                    file=uri,
+                    f"key column {shown(name)} is not in {('OLD', 'NEW')[at]}"
+                    + (f', which has "{twin}"' if twin else ".")
+                    + ("" if twin else did_you_mean(name, columns)),
+                    file=files.uris[at],
                     line=1,
                     why="rows are matched by the key, so both files must have it",
-                    help=hint or _known(columns, quotable=quotable),
+                    help=_respell(keys, old, new)
+                    or _describe_head(at, keys, columns, files)
+                    or files.hint
+                    or _known(columns, quotable=quotable),
                 )
+
+
+def _refuse_other_format(head: bytes, uri: str) -> None:
+    """Name the format of a file that passed as CSV, and has not the key."""
+    kind = identify_kind(head)
+    if kind is not None:
+        raise refuse_kind(kind, uri)
+
+
+def _find_twin(name: str, columns: Names) -> str | None:
+    """The one column that is called so but for case and outer blanks."""
+    twins = [each for each in columns if _folded(each) == _folded(name)]
+    return twins[0] if len(twins) == 1 else None
+
+
+def _respell(keys: Sequence[str], old: Names, new: Names) -> str | None:
+    """The options under which names pair that differ in case and outer blanks only."""
+    pairs = _folded_pairs(
+        [name for name in old if name not in new],
+        [name for name in new if name not in old],
+    )
+    spelled = [_find_twin(name, old) or name for name in keys]
+    options = [] if spelled == list(keys) else [flags.keys(spelled)]
+    options += [flags.rename(ours, theirs) for ours, theirs in pairs]
+    if not options:
+        return None
+    return "for names that differ in case or outer blanks only: " + " ".join(options)
+
+
+def _describe_head(
+    at: int, keys: Sequence[str], columns: Names, files: _Files
+) -> str | None:
+    """What the first lines of a file show, where its header has not the key."""
+    side, head = ("OLD", "NEW")[at], files.heads[at]
+    delimiter = files.options.delimiter_of(side.lower())
+    wanted = [files.renames.get(name, name) if at else name for name in keys]
+    line = find_header_line(head, delimiter, wanted)
+    if line is not None:
+        before = line - 1
+        return (
+            f"{listed(map(shown, wanted))} is in line {line:,} of {side}; "
+            f"remove the {counted(before, 'line')} before it"
+        )
+    fixed = measure_fixed_width(head) if len(columns) == 1 else None
+    if fixed is not None and _likely_delimiter(columns, delimiter) == delimiter:
+        lines, width = fixed
+        return (
+            f"{side} has 1 column, and its first {lines:,} lines have {width:,} bytes "
+            "each, as in a file of fixed width; write it with delimiters and a header"
+        )
+    if found := count_data_names(columns, head, delimiter):
+        return (
+            f"{found:,} of {counted(len(columns), 'column name')} of {side} look like "
+            "data; write a header as the first line of the file"
+        )
+    return None
 
 
 def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
@@ -242,10 +327,33 @@ def _likely(
     return (*agree, *named)
 
 
+def _folded_pairs(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of names that are equal without case and outer blanks, and are no values.
+
+    A name that folds like another of its side has no pair.
+    """
+    ours, theirs = _unique_by(_folded, old), _unique_by(_folded, new)
+    return [
+        (name, theirs[fold])
+        for fold, name in ours.items()
+        if fold in theirs and NAME.fullmatch(name.strip())
+    ]
+
+
+def _unique_by(form: Callable[[str], str], names: Sequence[str]) -> dict[str, str]:
+    """Names by a form of theirs that no other name has."""
+    count = Counter(map(form, names))
+    return {form(name): name for name in names if count[form(name)] == 1}
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
+
+
 def _renamed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of names that differ in case and punctuation only."""
-    bare = {_bare(name): name for name in new}
-    return [(name, bare[_bare(name)]) for name in old if _bare(name) in bare]
+    """Pairs of names that differ in case and punctuation only; each is in one."""
+    ours, theirs = _unique_by(_bare, old), _unique_by(_bare, new)
+    return [(name, theirs[bare]) for bare, name in ours.items() if bare in theirs]
 
 
 def _bare(name: str) -> str:
@@ -253,14 +361,17 @@ def _bare(name: str) -> str:
 
 
 def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMismatch:
+    folded = _folded_pairs(drift.only_in_old, drift.only_in_new)
     sides = [
-        f"only in {side}: {listed(names)}"
+        f"only in {side}: {listed(map(shown, names))}"
         if quotable
-        else f"{len(names):,} columns are only in {side}"
+        else f"only in {side}: {counted(len(names), 'column')}"
         for side, names in (("OLD", drift.only_in_old), ("NEW", drift.only_in_new))
         if names
     ]
-    maps = [flags.rename(old, new) for old, new in drift.renamed if quotable]
+    sides += [f'"{ours}" of OLD is "{theirs}" in NEW' for ours, theirs in folded]
+    likely = dict.fromkeys((*folded, *(drift.renamed if quotable else ())))
+    maps = [flags.rename(ours, theirs) for ours, theirs in likely]
     return SchemaMismatch(
         "the two files do not have the same columns; " + "; ".join(sides),
         file=" and ".join(uris),
@@ -301,5 +412,7 @@ def _quotable(old: Sequence[str], new: Sequence[str]) -> bool:
 
 def _known(columns: Sequence[str], *, quotable: bool) -> str:
     if quotable:
-        return "the columns are " + listed(columns)
-    return f"there are {len(columns):,} columns; does each file begin with a header?"
+        return "the columns are " + listed(map(shown, columns))
+    be = "is" if len(columns) == 1 else "are"
+    count = counted(len(columns), "column")
+    return f"there {be} {count}; does each file begin with a header?"

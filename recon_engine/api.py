@@ -18,7 +18,7 @@ from recon_engine.config import (
     Options,
     parse_encodings,
 )
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, escape_bytes
 from recon_engine.frames import frame
 from recon_engine.header import Header, open_input
 from recon_engine.judgement import judged
@@ -125,6 +125,21 @@ def _policy(policy: type[Policy], given: str) -> Policy:
     return policy(given)
 
 
+def _no_file(path: Path, uri: str) -> ConfigError:
+    """The error for a path that no table can be read from, by what is there."""
+    if path.is_dir():
+        text, remedy = "it is a folder", "give the path of one CSV file"
+    elif path.exists():
+        text = "it is a pipe or a device, which cannot be read twice"
+        remedy = "write it to a file first, and give its path"
+    elif uri == "-":
+        text = "standard input is not read"
+        remedy = "write it to a file first, and give its path"
+    else:
+        text, remedy = "there is no such file", "give the path of a CSV file"
+    return ConfigError(text, file=uri, help=remedy)
+
+
 @only_ours
 def compare(
     old: object,
@@ -216,13 +231,10 @@ def unread(
             path = fetch_one(uri, folder / "fetched", advance)
     else:
         path = local_path(uri)
+        uri = escape_bytes(uri)
     with disk_errors(uri):
         if not path.is_file():
-            raise ConfigError(
-                "it is not a file" if path.exists() else "there is no such file",
-                file=uri,
-                help="give the path of a CSV file",
-            )
+            raise _no_file(path, uri)
         return open_input(
             path,
             uri=uri,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from recon_engine import report
+from recon_engine.csv_writer import format_record, write_frame
 from recon_engine.report import UNKNOWN
 from recon_engine.storage import sha256_of
 from recon_engine.version import __version__
@@ -148,15 +148,15 @@ def _table(
 ) -> Written:
     count = 0
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
+        stream.write(format_record(header))
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last one is the count
-            writer.writerow(row)
+            stream.write(format_record(row))
     return _written(path, count)
 
 
 def _frame(path: Path, frame: pl.DataFrame) -> Written:
-    frame.write_csv(path)
+    with path.open("wb") as stream:
+        write_frame(frame, stream)
     return _written(path, frame.height)
 
 

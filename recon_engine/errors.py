@@ -5,6 +5,7 @@ ReconError
 ├── InputError                  mend or replace an input                       exit 3
 │   ├── InvalidFileCount        inbound does not hold exactly two data files
 │   ├── InvalidFilePair         the two are not one OLD and one NEW
+│   ├── UnusableFiles           inbound holds files, and none can be used
 │   ├── MalformedInput          the bytes are not strict RFC 4180
 │   ├── EncodingError           the bytes are not in the encoding they should be in
 │   ├── EmptyFile               there is not even a header
@@ -115,6 +116,12 @@ class InvalidFilePair(InputError):
     """The two data files are not one of the OLD and one of the NEW system."""
 
     status = "INVALID_FILE_PAIR"
+
+
+class UnusableFiles(InputError):
+    """Inbound holds files that look like a delivery, and that cannot be used."""
+
+    status = "UNUSABLE_FILES"
 
 
 class MalformedInput(InputError):
@@ -255,6 +262,21 @@ def listed(names: Iterable[str], limit: int = 10) -> str:
     return ", ".join(every[:limit]) + rest
 
 
+def escape_bytes(name: str) -> str:
+    """A file name as text, with escapes for the bytes that are not UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 column`, `2,000 columns`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def shown(name: str) -> str:
+    """A name in a sentence, in quotes where blanks around it would not be seen."""
+    return name if name == name.strip() else f'"{name}"'
+
+
 def looks_like_header(names: Iterable[str]) -> bool:
     """Whether these are names and not the values of a record in the header's place."""
     return all(NAME.fullmatch(name) for name in names)
@@ -262,6 +284,7 @@ def looks_like_header(names: Iterable[str]) -> bool:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question to end a sentence with, or nothing: ` Did you mean CLM_ID?`."""
-    by_fold = {each.casefold(): each for each in known if NAME.fullmatch(each)}
-    close = get_close_matches(name.casefold(), by_fold, n=1)
-    return f" Did you mean {by_fold[close[0]]}?" if close else ""
+    names = (each for each in known if NAME.fullmatch(each.strip()))
+    by_fold = {each.strip().casefold(): each for each in names}
+    close = get_close_matches(name.strip().casefold(), by_fold, n=1)
+    return f" Did you mean {shown(by_fold[close[0]])}?" if close else ""

@@ -16,7 +16,7 @@ from recon_engine.border import only_ours
 from recon_engine.compare import diff, judged, paired
 from recon_engine.csvfile import CsvFile
 from recon_engine.digest import named
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, counted
 from recon_engine.masks import keyed
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
@@ -125,6 +125,7 @@ def explained(
             sides[1].columns,
             options,
             uris=(sides[0].uri, sides[1].uri),
+            heads=(sides[0].head, sides[1].head),
         )
         tables = gated(*sides, progress)
         names = (
@@ -153,7 +154,7 @@ def _key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
             values = ()
     if len(values) != len(keys):
         raise ConfigError(
-            f"the key has {len(keys):,} columns: {', '.join(keys)}",
+            f"the key has {counted(len(keys), 'column')}: {', '.join(keys)}",
             help="one value for each, in this order, or all as one JSON array",
         )
     return list(values)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+QUOTED: Final = re.compile(r'"((?:[^"]|"")*+)"')
 
 
 def rule(column: str, rules: Sequence[str]) -> str:
@@ -27,7 +31,32 @@ def rename(old: str, new: str) -> str:
 
 
 def field(name: str, delimiter: str) -> str:
-    """A name in quotes, where what stands around it could be taken for a part of it."""
-    if delimiter in name or '"' in name:
+    """A name as `split_names` reads it: in quotes, where it has to be."""
+    if delimiter in name or '"' in name or name != name.strip():
         return '"' + name.replace('"', '""') + '"'
     return name
+
+
+def split_list(text: str, delimiter: str) -> list[str]:
+    """The items of a list as they are written; a delimiter in quotes is none."""
+    item = rf'(?:"(?:[^"]|"")*+"|[^{re.escape(delimiter)}])*+'
+    return re.findall(rf"(?:\A|{re.escape(delimiter)})({item})", text, re.DOTALL)
+
+
+def split_names(text: str, delimiter: str) -> list[str]:
+    """The names of a list, as `read_name` reads each."""
+    return [read_name(item) for item in split_list(text, delimiter)]
+
+
+def read_name(text: str) -> str:
+    """A name without the blanks around it; one in double quotes is exact.
+
+    ValueError where other text follows the closing quote, or there is none.
+    """
+    name = text.strip()
+    if not name.startswith('"'):
+        return name
+    found = QUOTED.fullmatch(name)
+    if found is None:
+        raise ValueError("a quoted name has no end, or text behind it")
+    return found[1].replace('""', '"')

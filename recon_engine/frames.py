@@ -38,6 +38,11 @@ class Frame:
         return self.data.height
 
     @property
+    def head(self) -> bytes:
+        """No bytes: it was not read from a file."""
+        return b""
+
+    @property
     def expected_rows(self) -> int:
         """Its height: nothing is left to be read."""
         return self.rows

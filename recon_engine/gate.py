@@ -29,11 +29,14 @@ import numpy as np
 from recon_engine.blocks import blocks, read_lines, slices
 from recon_engine.config import OnBadRow
 from recon_engine.csvfile import Block, CsvFile, Part
-from recon_engine.errors import MalformedInput
+from recon_engine.errors import MalformedInput, counted
+from recon_engine.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.header import (
+    TRAILING,
     Header,
     column_name,
     counted_in,
+    named_by_kind,
     read_header,
     refusal,
 )
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from recon_engine.errors import ReconError
     from recon_engine.rfc4180 import Limits
     from recon_engine.structure import Ragged
 
@@ -66,6 +70,14 @@ SHORT: Final = 1 << 12
 # No set: to look for a block in one would be to hash all of it.
 BLANK_LINES: Final = (b"\n", b"\r\n")
 BLANK: Final = "a blank line inside the file"
+RAGGED: Final = (
+    "a delimiter or a quote was lost, or the row was cut",
+    "write the row again with one field for each column",
+)
+LAST_LINE: Final = (
+    "it is the last line of the file: a trailer record, or a row that was cut",
+    "remove the trailer record, or deliver the file again, whole",
+)
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 
 
@@ -323,13 +335,25 @@ class Gate:
             except Fault as fault:
                 line = _line(rest[self.offset - start :])
                 if not self.ends_for_certain(line, fault):
-                    raise refusal(fault, self.header.uri, self.header.columns) from None
+                    at = fault.offset - start
+                    raise self.refusal(fault, rest, at) from None
                 self.settle_blanks()
                 self.set_aside(len(line), fault.reason)
                 self.count_newline(line)
                 self.line += line.endswith(b"\n")
                 self.offset += len(line)
             rest = rest[self.offset - start :]
+
+    def refusal(self, fault: Fault, data: bytes, at: int) -> ReconError:
+        """The error for a fault that is at an offset of `data`."""
+        header = self.header
+        return refusal(
+            fault,
+            header.uri,
+            header.columns,
+            head=header.head,
+            excel=is_excel_text(data, at, header.delimiter),
+        )
 
     def accept(self, data: bytes) -> None:
         """Count the records of the reference, as far as it goes; raises Fault."""
@@ -379,7 +403,7 @@ class Gate:
 
     def shape(self, fields: int) -> str:
         """Why a row of another number of fields is refused."""
-        return f"a row of {fields:,} fields under a header of {self.width:,}"
+        return f"a row of {counted(fields, 'field')} under a header of {self.width:,}"
 
     def count_newline(self, raw: bytes) -> None:
         """Count the newline at the end of a record."""
@@ -401,16 +425,28 @@ class Gate:
     def refuse_ragged(self, record: Record) -> NoReturn:
         """Refuse a record of another number of fields."""
         found = len(record.fields)
-        raise MalformedInput(
+        why, remedy = self.explain_ragged(record)
+        error = MalformedInput(
             self.shape(found),
             file=self.header.uri,
             line=record.line,
             byte_offset=record.offset,
             column=column_name(self.header.columns, found),
-            why="a delimiter or a quote was lost, or the row was cut",
-            help="write the row again with one field for each column"
-            + ("" if self.tolerant else ", or --on-bad-row quarantine"),
+            why=why,
+            help=remedy + ("" if self.tolerant else ", or --on-bad-row quarantine"),
         )
+        raise named_by_kind(error, self.header.head)
+
+    def explain_ragged(self, record: Record) -> tuple[str, str]:
+        """Why a record may have another number of fields, and what to do."""
+        _, _, rows = self.header.head.partition(b"\n")
+        lines = count_trailing_delimiters(rows, self.header.delimiter)
+        if lines and len(record.fields) == self.width + 1 and not record.fields[-1]:
+            why = "every line behind the header ends with a delimiter, of the first "
+            return f"{why}{lines:,}", TRAILING
+        if record.end == self.header.bytes and len(record.fields) < self.width:
+            return LAST_LINE
+        return RAGGED
 
 
 def dialect_of(
@@ -436,9 +472,9 @@ def dialect_of(
     )
 
 
-def blank_refusal(header: Header, blank: Reject) -> MalformedInput:
+def blank_refusal(header: Header, blank: Reject) -> ReconError:
     """The error for a blank line that something follows."""
-    return MalformedInput(
+    error = MalformedInput(
         BLANK,
         file=header.uri,
         line=blank.line,
@@ -446,6 +482,7 @@ def blank_refusal(header: Header, blank: Reject) -> MalformedInput:
         why="readers disagree on it: a row of blanks, or nothing",
         help="remove the line, or --on-bad-row quarantine",
     )
+    return named_by_kind(error, header.head)
 
 
 def _line(data: bytes) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding, OnBadRow
@@ -16,6 +17,13 @@ from recon_engine.errors import (
     ReconError,
     listed,
     looks_like_header,
+)
+from recon_engine.file_kinds import identify_kind, refuse_kind
+from recon_engine.file_shape import (
+    HEAD_BYTES,
+    count_data_names,
+    count_trailing_delimiters,
+    is_excel_text,
 )
 from recon_engine.progress import SILENT, Progress
 from recon_engine.rfc4180 import EncodingFault, Fault, Limits, Unterminated, records
@@ -38,6 +46,10 @@ CSV_WRITER: Final = (
     "write the file again with a CSV writer; fields that hold quotes, delimiters or "
     "newlines are quoted, and quotes in them doubled"
 )
+EXCEL_TEXT: Final = (
+    'the field has the form in which Excel keeps text: ="…"',
+    "write the file again with the plain values, without = and quotes around them",
+)
 OTHER_ENCODING: Final = (
     "add --encoding cp1252, as Windows writes it, or what else it is written in; "
     "OLD:NEW where the two files differ, such as --encoding cp1252:utf-8"
@@ -52,25 +64,10 @@ FOREIGN: Final = (
     (re.compile(rb"\xff\xfe|\xfe\xff"), EncodingError, *UTF_16),
     (re.compile(rb"[^\0]\0"), EncodingError, NO_MARK, "add --encoding utf-16-le"),
     (re.compile(rb"\0[^\0]"), EncodingError, NO_MARK, "add --encoding utf-16-be"),
-    (
-        re.compile(rb"\x1f\x8b"),
-        MalformedInput,
-        "it is a gzip stream",
-        "name it .csv.gz, or unpack it",
-    ),
-    (
-        re.compile(rb"\x28\xb5\x2f\xfd"),
-        MalformedInput,
-        "it is a zstd stream",
-        "name it .csv.zst, or unpack it",
-    ),
-    (
-        re.compile(rb"PK\x03\x04"),
-        MalformedInput,
-        "it is a zip archive or a spreadsheet",
-        "unpack it, or save it as CSV in UTF-8",
-    ),
 )
+TRAILING: Final = "write the file again without a delimiter at the end of lines"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,8 @@ class Header:
     newlines in them. `row_bytes` and `row_quotes`: about how long a row is and how
     many quotes it has, by the first rows. `state`: how the file is, and has to stay.
     `origin`: what the text at `path` was made from, if it is not the input itself.
-    `on_bad_row`: what becomes of rows that are malformed.
+    `on_bad_row`: what becomes of rows that are malformed. `head`: the first bytes
+    behind the byte order mark, `HEAD_BYTES` at most, for what refusals say.
     """
 
     path: Path
@@ -90,6 +88,7 @@ class Header:
     limits: Limits
     columns: tuple[str, ...]
     raw: bytes
+    head: bytes = field(repr=False)
     lines: int
     bytes: int
     row_bytes: float
@@ -160,6 +159,9 @@ def header_in(
     reader = _Reader(uri, ord(delimiter), limits or Limits())
     data, record = reader.read(stream)
     names = reader.names(record)
+    if data_names := count_data_names(names, reader.head, delimiter):
+        facts = {"file": uri, "names": data_names}
+        log.warning("column_names_look_like_data", extra=facts)
     size = stream.seek(0, 2)
     rows = data[record.end :]
     count = max(1, rows.count(b"\n"))
@@ -170,6 +172,7 @@ def header_in(
         limits=reader.limits,
         columns=names,
         raw=data[: record.end],
+        head=reader.head,
         lines=record.lines,
         bytes=size,
         row_bytes=max(1, len(rows) / count),
@@ -235,12 +238,14 @@ class _Reader:
     delimiter: int
     limits: Limits
     start: int = 0
+    head: bytes = b""
 
     def read(self, stream: BinaryIO) -> tuple[bytes, Record]:
         """The bytes read, which begin the file, and the first record in them."""
         data = stream.read(FIRST)
         self.refuse_foreign(data)
         self.start = len(BOM) if data.startswith(BOM) else 0
+        self.head = data[self.start :][:HEAD_BYTES]
         if len(data) == self.start:
             raise EmptyFile(
                 "the file is empty",
@@ -270,11 +275,12 @@ class _Reader:
             record = next(found)
         except Unterminated as fault:
             if final:
-                raise refusal(fault, self.uri) from None
+                raise refusal(fault, self.uri, head=self.head) from None
             return None
         except Fault as fault:
             if final or fault.offset < len(data) - 1:
-                raise refusal(fault, self.uri) from None
+                excel = is_excel_text(data, fault.offset, chr(self.delimiter))
+                raise refusal(fault, self.uri, head=self.head, excel=excel) from None
             return None
         return record if final or record.end < len(data) else None
 
@@ -283,7 +289,12 @@ class _Reader:
         names = tuple(field.decode() for field in record.fields)
         blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]
         if blank:
-            self.refuse(f"the header has no name in column {listed(blank)}")
+            lines = count_trailing_delimiters(self.head, chr(self.delimiter))
+            only_last = blank == [str(len(names))] and len(names) > 1
+            self.refuse(
+                f"the header has no name in column {listed(blank)}",
+                trailing=lines if only_last else 0,
+            )
         if len(set(names)) < len(names):
             repeated = next(name for name, n in Counter(names).items() if n > 1)
             at = [str(at) for at, name in enumerate(names, 1) if name == repeated]
@@ -291,15 +302,19 @@ class _Reader:
             self.refuse(f"the header has a name more than once: columns {listed(at)}")
         return names
 
-    def refuse(self, message: str) -> NoReturn:
-        raise MalformedInput(
+    def refuse(self, message: str, *, trailing: int = 0) -> NoReturn:
+        """Refuse the header; `trailing`: so many lines all end with a delimiter."""
+        error = MalformedInput(
             message,
             file=self.uri,
             line=1,
             byte_offset=self.start,
-            why="columns are compared by name",
-            help="give every column a name of its own",
+            why=f"every line ends with a delimiter, of the first {trailing:,}"
+            if trailing
+            else "columns are compared by name",
+            help=TRAILING if trailing else "give every column a name of its own",
         )
+        raise named_by_kind(error, self.head)
 
     def refuse_foreign(self, data: bytes) -> None:
         for magic, error, what, remedy in FOREIGN:
@@ -314,19 +329,39 @@ class _Reader:
                 )
 
 
-def refusal(fault: Fault, uri: str, columns: Sequence[str] = ()) -> ReconError:
-    """The error for bytes that leave the grammar."""
+def refusal(
+    fault: Fault,
+    uri: str,
+    columns: Sequence[str] = (),
+    *,
+    head: bytes,
+    excel: bool = False,
+) -> ReconError:
+    """The error for bytes that leave the grammar.
+
+    `head`: the first bytes of the file. `excel`: whether it is at a field `="…"`.
+    """
     encoding = isinstance(fault, EncodingFault)
     error: type[ReconError] = EncodingError if encoding else MalformedInput
-    return error(
+    why, remedy = "the file is not strict RFC 4180 CSV in UTF-8", CSV_WRITER
+    if excel:
+        why, remedy = EXCEL_TEXT
+    found = error(
         fault.reason,
         file=uri,
         line=fault.line,
         byte_offset=fault.offset,
         column=column_name(columns, fault.field),
-        why="the file is not strict RFC 4180 CSV in UTF-8",
-        help=OTHER_ENCODING if encoding else CSV_WRITER,
+        why=why,
+        help=OTHER_ENCODING if encoding else remedy,
     )
+    return named_by_kind(found, head)
+
+
+def named_by_kind(error: ReconError, head: bytes) -> ReconError:
+    """The refusal of a file, or of one of another format one that names the format."""
+    kind = identify_kind(head)
+    return error if kind is None else refuse_kind(kind, str(error.file))
 
 
 def column_name(columns: Sequence[str], at: int | None) -> str | None:

@@ -28,13 +28,17 @@ Compression = Literal["gzip", "zstd"]
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of an inbound place, as listed; `etag` and `version` pin its bytes."""
+    """One file of an inbound place, as listed; `etag` and `version` pin its bytes.
+
+    `is_link`: whether the name is that of a symbolic link.
+    """
 
     uri: str
     name: str
     size: int
     etag: str | None = None
     version: str | None = None
+    is_link: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,8 @@ def run(
             stop.undone_by(lambda error: _stopped_early(config, error))
             finished = _recover(journal, places, stop)  # 1 recover
             pair = _find_pair(places.inbound)  # 2 list, 3 identify
-            if pair is None:
-                return _nothing_to_do(journal, finished)
+            if isinstance(pair, inbox.NoData):
+                return _nothing_to_do(journal, finished, pair)
             earlier = journal.results_of(pair)
             if earlier and not config.recompute:
                 return _already_done(journal, places, earlier[-1], pair)
@@ -121,8 +121,8 @@ def dry_run(
     places = Places.of(config)
     attempt = new_run(config.dataset)
     pair = _find_pair(places.inbound)
-    if pair is None:
-        message = _no_data(config)
+    if isinstance(pair, inbox.NoData):
+        message = _no_data(pair, config)
         return Outcome(record_of(attempt, config, RunStatus.NO_FILES, message))
     with _spool() as folder:
         if config.engine is EngineName.SPARK:
@@ -440,27 +440,29 @@ def _recover(journal: Journal, places: Places, stop: Stop[Outcome]) -> list[UUID
     return finished
 
 
-def _nothing_to_do(journal: Journal, finished: list[UUID]) -> Outcome:
-    """Inbound is empty. Who finished a run in place of a dead worker answers for it."""
-    message = _no_data(journal.config)
+def _nothing_to_do(
+    journal: Journal, finished: list[UUID], found: inbox.NoData
+) -> Outcome:
+    """No delivery. Who finished a run in place of a dead worker answers for it."""
+    message = _no_data(found, journal.config)
     if finished:
         message += f"; finished run {', '.join(map(str, finished))}"
     return Outcome(journal.note(RunStatus.NO_FILES, message, results=finished))
 
 
-def _no_data(config: RunConfig) -> str:
+def _no_data(found: inbox.NoData, config: RunConfig) -> str:
     if not config.recompute:
-        return inbox.NO_DATA
+        return found.message
     return (
-        f"{inbox.NO_DATA}; to recompute a result, copy its inputs back there from"
+        f"{found.message}; to recompute a result, copy its inputs back there from"
         f" {config.processed}{config.dataset}/<run_id>/"
     )
 
 
-def _find_pair(inbound: Storage) -> FilePair | None:
+def _find_pair(inbound: Storage) -> FilePair | inbox.NoData:
     found = inbox.classify(inbound.files())
-    if found is None:
-        return None
+    if isinstance(found, inbox.NoData):
+        return found
     return FilePair(*in_order(inbound.identify, (found.old, found.new)))
 
 

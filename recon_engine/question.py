@@ -87,6 +87,7 @@ def posed(
         new.columns,
         options,
         uris=(old.uri, new.uri),
+        heads=(old.head, new.head),
         measure=partial(agreements, old, new, reads=reads),
     )
     names = (

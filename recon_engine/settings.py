@@ -38,6 +38,7 @@ from recon_engine.config import (
     parse_encodings,
 )
 from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.flags import read_name
 from recon_engine.kinds import Kind
 from recon_engine.memory import parse_budget
 from recon_engine.model import Suppressible, Suppression
@@ -100,9 +101,28 @@ def _delimiter(text: str) -> str:
     return text
 
 
+def _column(text: str) -> str:
+    """A column's name as flags have it: blanks around it count only in quotes."""
+    name = read_name(text)
+    if not name:
+        raise ValueError("a name of blanks alone")
+    return name
+
+
+def _distinct(table: object) -> object:
+    """Refuse keys that are one name without the blanks around them."""
+    if isinstance(table, dict):
+        names = [key.strip() for key in table]
+        if len(set(names)) < len(names):
+            raise ValueError("a column is named twice, but for blanks around it")
+    return table
+
+
 Name = Annotated[str, Field(min_length=1)]
+ColumnName = Annotated[Name, AfterValidator(_column)]
 OneOrMore: Final = BeforeValidator(_listed, json_schema_input_type=str | list[str])
-Names = Annotated[tuple[Name, ...], OneOrMore]
+Distinct: Final = BeforeValidator(_distinct)
+Names = Annotated[tuple[ColumnName, ...], OneOrMore]
 Rules = Annotated[tuple[Annotated[str, _read_by(parse_rule)], ...], OneOrMore]
 Gates = Annotated[tuple[Annotated[str, _read_by(gates.parse)], ...], OneOrMore]
 Place = Annotated[str, AfterValidator(_without_userinfo)]
@@ -115,7 +135,7 @@ class Accepted(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     what: Suppressible = Field(description="Rows of one side only, or a column's cells")
-    column: Name | None = Field(
+    column: ColumnName | None = Field(
         default=None, description='The column, for what = "column"'
     )
     kind: Kind | None = Field(
@@ -149,13 +169,13 @@ class Section(BaseModel):
     ignore: Names = Field(
         default=(), description="Columns that are left out: `--ignore`"
     )
-    map: dict[Name, Name] = Field(
+    map: Annotated[dict[ColumnName, ColumnName], Distinct] = Field(
         default={}, description="Names in OLD to names in NEW: `--map`"
     )
-    rules: dict[Name, Rules] = Field(
+    rules: Annotated[dict[ColumnName, Rules], Distinct] = Field(
         default={}, description="What else is equal, by column or in `*`: `--rule`"
     )
-    masks: dict[Name, Mask] = Field(
+    masks: Annotated[dict[ColumnName, Mask], Distinct] = Field(
         default={}, description="What stands in place of values, by column: `--mask`"
     )
     gates: Gates = Field(

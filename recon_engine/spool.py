@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding
 from recon_engine.errors import EncodingError, MalformedInput, ReconError
+from recon_engine.file_kinds import identify_kind, refuse_kind
 from recon_engine.progress import ignore
 from recon_engine.steady import state_of, steady
 
@@ -42,6 +43,7 @@ CHUNK: Final = 1 << 20
 # A file that unpacks to no more than this is no bomb, however dense it is.
 HARMLESS: Final = 16 << 20
 MAGIC_BYTES: Final = 4
+NAMES: Final = "name it as what it is: .csv, .csv.gz or .csv.zst"
 # The longest head of a zstd frame, and how far back one may refer: what zstd itself
 # unpacks without being told to take more memory.
 HEAD_BYTES: Final = 18
@@ -216,11 +218,14 @@ class _Unpacking:
                 why="nobody can tell whether they are rows",
                 help="pack the file again",
             )
+        kind = identify_kind(data)
         self.refuse(
-            f"the file is not a {self.form.name} stream",
+            f"the file is {kind.what}, not a {self.form.name} stream"
+            if kind
+            else f"the file is not a {self.form.name} stream",
             at=0,
             why="its name says that it is one",
-            help="name it as what it is: .csv, .csv.gz or .csv.zst",
+            help=kind.help if kind else NAMES,
         )
 
     def check_window(self, data: bytes) -> None:
@@ -331,6 +336,7 @@ class _Transcoding:
             first += data
             if len(first) >= MAGIC_BYTES:
                 break
+        self.refuse_binary(first)
         self.name = self.codec(first)
         decoder = codecs.getincrementaldecoder(self.name)()
         yield self.utf8(decoder, first)
@@ -352,6 +358,14 @@ class _Transcoding:
                 "save it as UTF-8" if found == UTF_32 else f"--encoding {found}",
             )
         return found or self.encoding
+
+    def refuse_binary(self, first: bytes) -> None:
+        """Refuse what is no text at all, of which some encodings decode each byte."""
+        kind = identify_kind(first)
+        if kind is not None and not kind.is_text:
+            error = refuse_kind(kind, self.uri)
+            error.counted_in = self.counted_in
+            raise error
 
     def refuse_mark(self, message: str, remedy: str) -> NoReturn:
         raise EncodingError(

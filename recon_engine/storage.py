@@ -429,12 +429,16 @@ class LocalFolder:
 
 
 def _listed(entry: os.DirEntry[str]) -> SourceFile | None:
-    name = entry.name if entry.is_file() else f"{entry.name}/"
+    # A link is listed as itself, wherever it leads: who reads the listing refuses it.
+    link = entry.is_symlink()
+    name = entry.name if link or entry.is_file() else f"{entry.name}/"
     try:
-        size = entry.stat().st_size if is_data(name) else None
+        size = entry.stat(follow_symlinks=False).st_size if is_data(name) else None
     except FileNotFoundError:
         return None
-    return None if size is None else SourceFile(Path(entry.path).as_uri(), name, size)
+    if size is None:
+        return None
+    return SourceFile(Path(entry.path).as_uri(), name, size, is_link=link)
 
 
 def _etag(stream: BufferedReader) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput
+from recon_engine.file_kinds import identify_kind
 from recon_engine.header import column_name
 from recon_engine.rfc4180 import CR, LF, QUOTE, EncodingFault, Fault, records
 
@@ -43,7 +44,17 @@ class Refused:
 
 
 def law(data: bytes, delimiter: int, limits: Limits) -> Accepted | Refused:
-    """What becomes of a file, by the reference and the shape of its records alone."""
+    """What becomes of a file, by the reference and the shape of its records alone.
+
+    What is refused is named by its format where its first bytes show one.
+    """
+    found = _by_grammar(data, delimiter, limits)
+    if isinstance(found, Refused) and identify_kind(data.removeprefix(BOM)):
+        return Refused(MalformedInput, 1, 0)
+    return found
+
+
+def _by_grammar(data: bytes, delimiter: int, limits: Limits) -> Accepted | Refused:
     start = len(BOM) if data.startswith(BOM) else 0
     if len(data) == start:
         return Refused(EmptyFile, 1, start)

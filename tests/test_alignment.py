@@ -51,6 +51,68 @@ def test_a_missing_key_column_is_refused_with_its_nearest_name() -> None:
         aligned("CLM_ID A", "CLM_ID A", keys=("CLM_IDD",))
 
 
+def test_a_key_that_differs_in_case_comes_with_the_whole_line_of_maps() -> None:
+    with pytest.raises(KeyMissing) as caught:
+        align(
+            ["CLM_ID", "PAID ", "X"],
+            ["clm_id", "paid", "Y"],
+            Options(keys=("CLM_ID",)),
+            uris=("o", "n"),
+        )
+    assert caught.value.message == (
+        'key column CLM_ID is not in NEW, which has "clm_id"'
+    )
+    assert str(caught.value.help).endswith(
+        """--map CLM_ID=clm_id --map '"PAID "=paid'"""
+    )
+
+
+def test_a_key_in_a_third_spelling_comes_with_the_key_as_well() -> None:
+    with pytest.raises(KeyMissing) as caught:
+        aligned("CLM_ID A", "clm_id A", keys=("Clm_Id",))
+    assert 'not in OLD, which has "CLM_ID"' in caught.value.message
+    assert str(caught.value.help).endswith("--key CLM_ID --map CLM_ID=clm_id")
+    with pytest.raises(KeyMissing) as caught:
+        aligned("CLM_ID A", "CLM_ID A", keys=("clm_id",))
+    assert str(caught.value.help).endswith("only: --key CLM_ID")
+
+
+def test_names_that_fold_alike_are_named_where_no_name_is_on_both_sides() -> None:
+    with pytest.raises(SchemaMismatch) as caught:
+        align(
+            ["ID", " Paid", "SVC"],
+            ["ID ", "PAID", "Other"],
+            Options(keys=("ID",), renames={"ID": "ID "}),
+            uris=("o", "n"),
+        )
+    error = caught.value
+    assert '" Paid" of OLD is "PAID" in NEW' in error.message
+    assert """--map '" Paid"=PAID'""" in str(error.help)
+
+
+def test_names_of_one_side_that_fold_alike_have_no_pair() -> None:
+    with pytest.raises(SchemaMismatch) as caught:
+        aligned("ID PAID Paid", "ID paid")
+    assert " of OLD is " not in caught.value.message
+    assert "PAID=paid" not in str(caught.value.help)
+
+
+@pytest.mark.parametrize("names", ["1001 M01", "SMITH 1001"])
+def test_a_value_in_the_place_of_a_name_is_not_told(names: str) -> None:
+    with pytest.raises(KeyMissing) as caught:
+        aligned(names, f"7 {names.split(maxsplit=1)[0].upper()}", keys=("NR",))
+    said = f"{caught.value.message} {caught.value.help}"
+    assert not any(name in said for name in names.split())
+
+
+def test_one_column_is_counted_as_one() -> None:
+    with pytest.raises(KeyMissing) as caught:
+        aligned("A", "A", keys=("ID",))
+    assert str(caught.value.help).startswith("there is 1 column;")
+    with pytest.raises(SchemaMismatch, match="only in OLD: 1 column; only in NEW: 2"):
+        aligned("ID 77", "ID 88 99")
+
+
 def test_a_column_on_one_side_only_is_refused_with_a_likely_rename() -> None:
     with pytest.raises(SchemaMismatch) as caught:
         aligned("ID PAID_AMT X", "ID PaidAmt Y")

@@ -116,7 +116,7 @@ def test_rows_set_aside_are_told_counted_and_written(pair: Path) -> None:
     assert "1 malformed rows of old were set aside" in ended.stdout
     assert (pair / "r.csv").read_text() == (
         "file,line,byte_offset,reason\n"
-        "old.csv,5,32,a row of 1 fields under a header of 2\n"
+        "old.csv,5,32,a row of 1 field under a header of 2\n"
     )
     ended = recon(*arguments, "-f", "json", cwd=pair, RECON_REJECTS="r.csv")
     document = json.loads(ended.stdout)

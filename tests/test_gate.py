@@ -21,6 +21,7 @@ from recon_engine.errors import (
     InputChanged,
     InputError,
     MalformedInput,
+    counted,
 )
 from recon_engine.gate import open_csv, read_rows
 from recon_engine.header import read_header
@@ -127,7 +128,7 @@ def set_aside(data: bytes) -> object:
         if fields is not None and len(fields) == 2:
             rows.append(tuple(field.decode() for field in fields))
         elif size > len(text):
-            return f"a row of {len(fields or ())} fields under a header of 2"
+            return f"a row of {counted(len(fields or ()), 'field')} under a header of 2"
         else:
             places.append((line, at))
         line, at = line + lines, at + size
@@ -141,7 +142,7 @@ def test_what_is_set_aside_is_counted_all_and_listed_in_part(tmp_path: Path) -> 
     assert (file.rows, file.rejects.count) == (20_000, 60_000)
     assert len(file.rejects.sample) == LISTED
     assert file.rejects.sample[:3] == (
-        Reject(3, 8, "a row of 1 fields under a header of 2"),
+        Reject(3, 8, "a row of 1 field under a header of 2"),
         Reject(4, 10, "a blank line inside the file"),
         Reject(5, 11, "a row of 3 fields under a header of 2"),
     )

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon_engine.errors import InputError
-from recon_engine.inbox import classify
+from recon_engine.errors import InputError, UnusableFiles
+from recon_engine.inbox import NoData, classify
 from recon_engine.model import FilePair, SourceFile
 from recon_engine.status import RunStatus
 
@@ -52,9 +52,70 @@ def test_what_is_no_pair_says_which_case_it_is(
     assert all(name in caught.value.message for name in names)
 
 
-@pytest.mark.parametrize("names", [[], ["a.txt"]])
-def test_no_data_file_is_no_error(names: list[str]) -> None:
-    assert classify(map(file, names)) is None
+NOTHING = [
+    [],
+    ["README"],
+    ["readme.txt"],
+    ["README.md", "schema.json"],
+    ["claims"],
+    ["claims.csv.part"],
+    ["x.md5", "x.log"],
+]
+
+
+@pytest.mark.parametrize("names", NOTHING, ids=str)
+def test_no_delivery_is_no_error_and_what_is_there_is_named(names: list[str]) -> None:
+    found = classify(map(file, names))
+    assert found == NoData(tuple(sorted(names)))
+    assert found.message.startswith("inbound holds no data file")
+    assert all(name in found.message for name in names)
+
+
+UNUSABLE = [
+    ["claims.txt", "claims_NEWSYSTEM.txt"],
+    *([f"claims{end}"] for end in (".txt", ".dat", ".tsv", ".psv", ".TXT")),
+    *([f"claims{end}"] for end in (".txt.gz", ".dat.zst", ".TSV.GZ")),
+    *([f"claims{end}"] for end in (".zip", ".bz2", ".csv.xz", ".xls", ".XLSX")),
+    ["claims.parquet", "README"],
+    ["claims_NEWSYSTEM"],
+    ["claims_newsystem.json"],
+]
+
+
+@pytest.mark.parametrize("names", UNUSABLE, ids=str)
+def test_a_delivery_of_other_names_is_refused_and_named(names: list[str]) -> None:
+    with pytest.raises(UnusableFiles) as caught:
+        classify(map(file, names))
+    error = caught.value
+    assert error.status == RunStatus.UNUSABLE_FILES
+    plural = "file" if len(names) == 1 else "files"
+    assert f"{len(names)} {plural}, none a data file" in error.message
+    assert all(name in error.message for name in names)
+    assert error.help
+
+
+def test_a_delivery_beside_one_data_file_is_named() -> None:
+    with pytest.raises(InputError) as caught:
+        classify(map(file, ["claims.csv", "claims_NEWSYSTEM.txt", "README"]))
+    assert caught.value.status == RunStatus.INVALID_FILE_COUNT
+    assert caught.value.message == (
+        "inbound holds 1 data file, not 2: claims.csv; beside, no data file: "
+        "claims_NEWSYSTEM.txt"
+    )
+
+
+def test_a_link_is_refused_by_its_name() -> None:
+    link = SourceFile("file:///in/b_NEWSYSTEM.csv", "b_NEWSYSTEM.csv", 1, is_link=True)
+    with pytest.raises(UnusableFiles, match=r"symbolic link: b_NEWSYSTEM\.csv"):
+        classify([file("a.csv"), link])
+
+
+def test_a_name_that_is_not_utf_8_is_refused_with_escapes() -> None:
+    with pytest.raises(UnusableFiles) as caught:
+        classify(map(file, ["a.csv", "b\udcff_NEWSYSTEM.csv"]))
+    assert r"not UTF-8: b\xff_NEWSYSTEM.csv" in caught.value.message
+    with pytest.raises(UnusableFiles, match=r"b\\xff\.txt"):
+        classify([file("b\udcff.txt")])
 
 
 @given(

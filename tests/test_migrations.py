@@ -33,6 +33,7 @@ ALL = (
     "0006_breaks.sql",
     "0007_totals.sql",
     "0008_unseen_breaks.sql",
+    "0012_unusable_files.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {

@@ -329,10 +329,16 @@ def no_data(site: Site) -> None:
     site.put("nested/claims.csv", OLD)
 
 
+def other_names(site: Site) -> None:
+    site.put("claims.txt", OLD)
+    site.put("claims_NEWSYSTEM.txt", NEW)
+
+
 @pytest.mark.parametrize(
     ("deliver", "status", "code"),
     [
         (no_data, RunStatus.NO_FILES, 0),
+        (other_names, RunStatus.UNUSABLE_FILES, 3),
         (one_file, RunStatus.INVALID_FILE_COUNT, 3),
         (three_files, RunStatus.INVALID_FILE_COUNT, 3),
         (two_old, RunStatus.INVALID_FILE_PAIR, 3),
@@ -348,6 +354,53 @@ def test_what_is_no_pair_is_logged_and_left_alone(
     assert (outcome.record.status, outcome.record.exit_code) == (status, code)
     assert site.statuses() == [status]
     assert site.names(site.inbound) == before
+
+
+def test_what_lies_there_is_named_in_the_run_log(folders: FolderSite) -> None:
+    folders.put("README.md", b"hello")
+    assert folders.run().record.status is RunStatus.NO_FILES
+    folders.put("claims.txt", OLD)
+    assert folders.run().error is not None
+    messages = [
+        row["error_message"]
+        for row in folders.rows(
+            "SELECT error_message FROM metrics.pipeline_run_log ORDER BY run_ts"
+        )
+    ]
+    assert messages == [
+        "inbound holds no data file; there is README.md",
+        "inbound holds 2 files, none a data file: README.md, claims.txt",
+    ]
+
+
+def test_a_link_in_inbound_is_refused_and_its_target_stays(
+    folders: FolderSite, tmp_path: Path
+) -> None:
+    target = tmp_path / "elsewhere.csv"
+    target.write_bytes(NEW)
+    folders.put("claims.csv", OLD)
+    inbound = Path(folders.inbound)
+    (inbound / "claims_NEWSYSTEM.csv").symlink_to(target)
+    outcome = folders.run()
+    assert outcome.record.status is RunStatus.UNUSABLE_FILES
+    assert "symbolic link: claims_NEWSYSTEM.csv" in str(outcome.record.message)
+    assert target.read_bytes() == NEW
+    assert (inbound / "claims_NEWSYSTEM.csv").is_symlink()
+    assert folders.names(folders.processed) == {}
+
+
+def test_a_file_name_that_is_not_utf_8_is_refused_and_stays(
+    folders: FolderSite,
+) -> None:
+    folders.put("claims.csv", OLD)
+    inbound = Path(folders.inbound)
+    foreign = os.fsencode(inbound) + b"/claims\xff_NEWSYSTEM.csv"
+    with open(foreign, "wb") as stream:  # noqa: PTH123 - a name of bytes
+        stream.write(NEW)
+    outcome = folders.run()
+    assert outcome.record.status is RunStatus.UNUSABLE_FILES
+    assert r"claims\xff_NEWSYSTEM.csv" in str(outcome.record.message)
+    assert len(list(inbound.iterdir())) == 2
 
 
 def test_no_files_can_be_a_failure(folders: FolderSite) -> None:
@@ -746,7 +799,7 @@ def test_more_objects_than_a_page_holds_are_counted(site: Site) -> None:
     for at in range(1_001):
         site.put(f"{at:04}.csv", b"ID\n")
     outcome = site.run()
-    assert "1001 data files" in str(outcome.record.message)
+    assert "1,001 data files" in str(outcome.record.message)
 
 
 def test_keys_that_look_odd_are_read_and_moved(site: Site) -> None:

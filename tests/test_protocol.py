@@ -25,6 +25,7 @@ from recon_engine.errors import ReconError
 from recon_engine.failpoint import Failpoint
 from recon_engine.journal import Journal, opened
 from recon_engine.memory import Budget
+from recon_engine.model import FilePair
 from recon_engine.places import Places
 from recon_engine.status import STATUSES, RunStatus, status_of
 from recon_engine.stop import Stop
@@ -230,7 +231,7 @@ def orphan(site: FolderSite, status: str, dataset: str = "claims") -> str:
     places = Places.of(config)
     with opened(places.named_in(config)) as journal:
         pair = pipeline._find_pair(Places.of(site.config()).inbound)
-        assert pair is not None
+        assert isinstance(pair, FilePair)
         run = journal.start(pair)
         name = database_module.stage_name(dataset, "old", run.run_id)
         journal.connection.execute(f'CREATE TABLE stage."{name}" ()'.encode())
@@ -278,7 +279,7 @@ def test_only_runs_without_a_live_lock_are_given_up(folders: FolderSite) -> None
     config = Places.of(folders.config()).named_in(folders.config())
     with opened(config) as alive:
         pair = pipeline._find_pair(Places.of(config).inbound)
-        assert pair is not None
+        assert isinstance(pair, FilePair)
         run = alive.start(pair)
         # The same dataset from another place is another lock, and no judge of this one.
         folders.run(inbound=str(other))

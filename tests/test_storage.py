@@ -586,8 +586,17 @@ def test_missing_folders_for_results_are_made(tmp_path: Path, spool: Path) -> No
 
 def test_what_is_neither_file_nor_folder_is_not_listed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
-    (tmp_path / "dangling.csv").symlink_to(tmp_path / "nothing")
     assert list(LocalFolder(tmp_path).files()) == []
+
+
+def test_a_link_is_listed_as_a_link_wherever_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ID\n")
+    for name, target in (("b.csv", "a.csv"), ("c.csv", "nothing"), ("d.csv", ".")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+    listed = LocalFolder(tmp_path).files()
+    assert {file.name: file.is_link for file in listed} == {
+        "a.csv": False, "b.csv": True, "c.csv": True, "d.csv": True,
+    }  # fmt: skip
 
 
 def test_a_link_does_not_lead_out_of_the_folder(tmp_path: Path, spool: Path) -> None:

@@ -1,6 +1,6 @@
 """`python -m recon_cli`."""
 
-from recon_cli.app import main
+from recon_cli.entry import main
 
 
 if __name__ == "__main__":

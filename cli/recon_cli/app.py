@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import sys
@@ -32,7 +33,7 @@ from recon_engine.config import (
     StageLoader,
     parse_encodings,
 )
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, escape_bytes
 from recon_engine.failpoint import reached
 from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.status import STATUSES, RunStatus
@@ -615,24 +616,34 @@ def _facts(outcome: Outcome, asked: RunConfig) -> Facts:
     return replace(told, timed=True)
 
 
-def run_as_in_the_original() -> None:
-    """`python run.py --inbound-s3 …`: the options of `recon run`, no command."""
-    sys.argv.insert(1, "run")
-    main()
-
-
 def main() -> None:
     """Run the command line, whose stderr is ours, and end with its exit code."""
     if "--debug" not in sys.argv:
         guard()
     listen()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files may hold bytes that are not UTF-8.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        _refuse_undecodable()
         code = app(prog_name="recon", standalone_mode=False)
     except Signalled as signalled:
         code = signalled.exit_code
     except Exception as error:  # noqa: BLE001 - reported, whatever it is
         code = _reported(error)
     leave(code)
+
+
+def _refuse_undecodable() -> None:
+    """Refuse an argument or a variable that is not UTF-8, unless it names a file."""
+    given = {f"argument {at}": text for at, text in enumerate(sys.argv[1:], 1)}
+    given |= {n: text for n, text in os.environ.items() if n.startswith("RECON_")}
+    for name, text in given.items():
+        if escape_bytes(text) != text and not os.path.lexists(text):
+            raise ConfigError(
+                f"{name} is not UTF-8: {escape_bytes(text)}",
+                help="write it in UTF-8, as the locale of the terminal has it",
+            )
 
 
 def _reported(error: Any) -> int:

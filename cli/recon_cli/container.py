@@ -10,7 +10,7 @@ import sys
 from pathlib import PurePath
 from typing import Final
 
-from recon_cli.app import main
+from recon_cli.entry import main
 
 
 OF_RECON: Final = ("--help", "-h", "--version", "--debug")

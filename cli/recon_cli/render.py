@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -23,6 +21,8 @@ from recon_engine.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import polars as pl
+
     from recon_engine.breaks import Listing
     from recon_engine.explain import Explanation
     from recon_engine.keys import Proposal
@@ -35,15 +35,22 @@ if TYPE_CHECKING:
 HTML: Final = ".html"
 REJECTS: Final = "--rejects"
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
-    REJECTS: lambda d, path: d.rejects().write_csv(path),
+    REJECTS: lambda d, path: _csv(d.rejects(), path),
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
     HTML: lambda d, path: d.to_html(path),
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
     ".parquet": lambda d, path: d.mismatches().write_parquet(path),
     ".xml": lambda d, path: path.write_bytes(_junit(d)),
     ".junit": lambda d, path: path.write_bytes(_junit(d)),
-    ".csv": lambda d, path: d.mismatches().unnest("key", separator=".").write_csv(path),
+    ".csv": lambda d, path: _csv(d.mismatches().unnest("key", separator="."), path),
 }
+
+
+def _csv(frame: pl.DataFrame, path: Path) -> None:
+    from recon_engine.csv_writer import write_frame
+
+    with path.open("wb") as stream:
+        write_frame(frame, stream)
 
 
 def _junit(result: Reconciliation) -> bytes:
@@ -287,8 +294,10 @@ def rows(
         shown = [[_text(value) for value in row] for row in table]
         print_table(console(), names, shown, spare)
     else:
-        lines = [names, *([_text(value) for value in row] for row in table)]
-        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+        from recon_engine.csv_writer import format_record
+
+        for line in (names, *([_text(value) for value in row] for row in table)):
+            typer.echo(format_record(line), nl=False)
 
 
 def breaks(found: Listing, form: Format) -> None:
@@ -313,9 +322,9 @@ def _text(value: object) -> str:
 
 def _csv_line(names: Sequence[str]) -> str:
     """Names as --key takes them."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(names)
-    return line.getvalue()
+    from recon_engine.flags import field
+
+    return ",".join(field(name, ",") for name in names)
 
 
 def _cell(value: object) -> str:

@@ -16,6 +16,7 @@ import typer
 from recon_cli.options import Format
 from recon_engine.border import ours, overhear
 from recon_engine.errors import ConfigError, ReconError
+from recon_engine.flags import QUOTED, read_name, split_list, split_names
 from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from recon_engine.progress import Progress
 
 
-RULE: Final = re.compile(r'("(?:[^"]|"")*"|[^"=]*)=(.+)', re.DOTALL)
+RULE: Final = re.compile(r'(\s*"(?:[^"]|"")*"\s*|[^"=]*)=(.+)', re.DOTALL)
 EMBEDDED: Final = Path(".recon")
 SOURCES: Final = ("RECON_DATABASE_URL", "RECON_DATABASE_SECRET", "RECON_DATABASE_IAM")
 LIBPQ: Final = (
@@ -219,14 +220,14 @@ def rules(
     result = dict(before)
     for text in texts or os.environ.get("RECON_RULE", "").split(";"):
         found = RULE.fullmatch(text)
-        if found is None and text:
+        if found is None and text.strip():
             raise ConfigError(
                 f"--rule {text} is not COLUMN=RULE",
                 help="such as --rule PAID_AMT=decimal, or --rule '*=trim'",
             )
         if found is not None:
             [name] = _fields(found[1], "=")
-            result[name] = (*result.get(name, ()), found[2])
+            result[name] = (*result.get(name, ()), found[2].strip())
     return result
 
 
@@ -239,7 +240,7 @@ def gates(texts: list[str] | None) -> tuple[str, ...]:
 def masks(texts: list[str] | None) -> dict[str, str]:
     """`COLUMN=MASK` arguments; a name that holds `=` stands in double quotes."""
     result: dict[str, str] = {}
-    for text in filter(None, texts or os.environ.get("RECON_MASK", "").split(";")):
+    for text in filter(str.strip, texts or os.environ.get("RECON_MASK", "").split(";")):
         match _fields(text, "="):
             case [name, mask] if name and mask and name not in result:
                 result[name] = mask
@@ -252,7 +253,10 @@ def masks(texts: list[str] | None) -> dict[str, str]:
 
 
 def names(texts: list[str] | None, variable: str) -> tuple[str, ...]:
-    """Repeated and comma-separated names; one that holds a comma stands in quotes."""
+    """Repeated and comma-separated names, without the blanks around them.
+
+    A name that holds a comma, or blanks at its ends, is in double quotes.
+    """
     return tuple(
         name for text in _given(texts, variable) for name in _fields(text, ",") if name
     )
@@ -265,21 +269,17 @@ def _given(texts: list[str] | None, variable: str) -> list[str]:
     value = os.environ.get(variable, "")
     if not value:
         return []
-    return _fields(value, ",") if variable == "RECON_MAP" else [value]
+    if variable != "RECON_MAP":
+        return [value]
+    # A pair may be in quotes as a whole, or each of its names by itself.
+    pairs = (pair.strip() for pair in split_list(value, ","))
+    return [read_name(pair) if QUOTED.fullmatch(pair) else pair for pair in pairs]
 
 
 def _fields(text: str, delimiter: str) -> list[str]:
-    if '"' not in text:
-        return text.split(delimiter)
-    import csv
-    import io
-
     try:
-        [row] = csv.reader(
-            io.StringIO(text, newline=""), delimiter=delimiter, strict=True
-        )
-    except (csv.Error, ValueError):
+        return split_names(text, delimiter)
+    except ValueError:
         raise ConfigError(
             f"{text} is no list of names", help="quote it as a field of a CSV file"
         ) from None
-    return row

@@ -59,6 +59,8 @@ def listen() -> None:
 def leave(exit_code: int | None) -> NoReturn:
     """End the process; after a signal at once, with whatever its threads are at."""
     if not _stopping.is_set():
+        # The work is done: a signal in the last instants changes nothing.
+        _on_signals(_ignore)
         sys.exit(exit_code)
     sys.stdout.flush()
     sys.stderr.flush()

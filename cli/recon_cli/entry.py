@@ -1,0 +1,36 @@
+"""The first lines of the process: signals are heard before anything slow is imported.
+
+Python answers Ctrl-C with a traceback until a handler is set, and the imports of the
+command line take a quarter of a second. There is nothing to undo in that time, so a
+signal ends the process at once, with the exit code that it has later.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def main() -> None:
+    """Run the command line."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave_at_once)
+    from recon_cli import app
+
+    app.main()
+
+
+def run_as_in_the_original() -> None:
+    """`python run.py --inbound-s3 …`: the options of `recon run`, no command."""
+    sys.argv.insert(1, "run")
+    main()
+
+
+def _leave_at_once(number: int, _: FrameType | None) -> NoReturn:
+    os._exit(128 + number)

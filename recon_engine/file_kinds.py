@@ -1,0 +1,137 @@
+"""What a file that is not CSV is, by its first bytes, and what to do with it.
+
+A kind is asked for only after the bytes were refused, or do not have the key: a first
+byte decides what a refusal says, never whether a file is read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from recon_engine.errors import MalformedInput
+
+
+AS_A_FRAME: Final = (
+    "write it as CSV; or compare it in Python, where recon_engine.diff takes what "
+    "{} returns"
+)
+AS_CSV: Final = "save it as CSV in UTF-8"
+REPACKED: Final = "unpack it with {}; or pack it as .csv.gz or .csv.zst"
+
+
+class FileKind(NamedTuple):
+    """A format: what the file is, in words, and the next step for its owner.
+
+    `is_text`: whether its files are text, in whatever encoding.
+    """
+
+    what: str
+    help: str
+    is_text: bool = False
+
+
+# The first match decides. Marks of plain letters also need a byte that no text has.
+_KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
+    (
+        rb"PAR[1E][\x00-\x08\x0e-\x1f]",
+        FileKind("a Parquet file", AS_A_FRAME.format("polars.read_parquet")),
+    ),
+    (
+        rb"ARROW1\0",
+        FileKind("an Arrow IPC file", AS_A_FRAME.format("polars.read_ipc")),
+    ),
+    (
+        rb"\xff{4}...\0",
+        FileKind("an Arrow IPC stream", AS_A_FRAME.format("polars.read_ipc_stream")),
+    ),
+    (
+        rb"ORC(?=.*\0)",
+        FileKind("an ORC file", AS_A_FRAME.format("pyarrow.orc.read_table")),
+    ),
+    (
+        rb"Obj\x01",
+        FileKind("an Avro file", AS_A_FRAME.format("polars.read_avro")),
+    ),
+    (rb"\x1f\x8b", FileKind("a gzip stream", "name it .csv.gz, or unpack it")),
+    (rb"\x28\xb5\x2f\xfd", FileKind("a zstd stream", "name it .csv.zst, or unpack it")),
+    (
+        rb"BZh[1-9](1AY&SY|\x17rE8P\x90)",
+        FileKind("a bzip2 stream", REPACKED.format("bunzip2")),
+    ),
+    (rb"\xfd7zXZ\0", FileKind("an xz stream", REPACKED.format("unxz"))),
+    (rb"\x04\x22\x4d\x18", FileKind("an LZ4 stream", REPACKED.format("unlz4"))),
+    (rb"\x1f\x9d", FileKind("a compress stream (.Z)", REPACKED.format("uncompress"))),
+    (rb"7z\xbc\xaf\x27\x1c", FileKind("a 7z archive", REPACKED.format("7z x"))),
+    (rb"Rar!\x1a\x07", FileKind("a RAR archive", REPACKED.format("unrar"))),
+    (
+        rb".{257}ustar",
+        FileKind("a tar archive", "unpack it with tar; one CSV file is one input"),
+    ),
+    (
+        rb"PK\x03\x04(?=.*(\[Content_Types\]\.xml|xl/))",
+        FileKind("an Excel workbook (.xlsx)", f"{AS_CSV}: Excel calls it CSV UTF-8"),
+    ),
+    (
+        rb"PK\x03\x04(?=.*mimetypeapplication/vnd\.oasis)",
+        FileKind("an OpenDocument file", AS_CSV),
+    ),
+    (
+        rb"PK(\x03\x04|\x05\x06)",
+        FileKind("a zip archive", REPACKED.format("unzip")),
+    ),
+    (
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        FileKind("an Excel workbook (.xls)", f"{AS_CSV}: Excel calls it CSV UTF-8"),
+    ),
+    (rb"SQLite format 3\0", FileKind("an SQLite database", "export its table as CSV")),
+    (
+        rb"\0{12}\xc2\xea\x81\x60",
+        FileKind("a SAS data set (.sas7bdat)", "export it as CSV, with PROC EXPORT"),
+    ),
+    (
+        rb"HEADER RECORD\*{7}LIB",
+        FileKind(
+            "a SAS transport file (.xpt)", "export it as CSV, with PROC EXPORT", True
+        ),
+    ),
+    (rb"%PDF-", FileKind("a PDF document", "ask for the table itself, as CSV")),
+    (
+        rb"\s*<(\?xml|!DOCTYPE|html|HTML)",
+        FileKind("XML or HTML", "write its records as CSV, one record a line", True),
+    ),
+    (
+        rb"ISA[^\w\s].{2}[^\w\s]",
+        FileKind("an X12 interchange", "write its segments as CSV", True),
+    ),
+    (rb"MSH\|\^", FileKind("an HL7 message", "write its segments as CSV", True)),
+    (
+        rb"\s*\{[^\n]*\}\s*\n\s*\{",
+        FileKind("JSON lines", AS_A_FRAME.format("polars.read_ndjson"), True),
+    ),
+    (
+        rb"\s*[\[{]\s*(?=[\[{\"}\]]|\Z)",
+        FileKind("JSON", AS_A_FRAME.format("polars.read_json"), True),
+    ),
+)
+_MARKS: Final = tuple((re.compile(mark, re.DOTALL), kind) for mark, kind in _KINDS)
+
+
+def refuse_kind(kind: FileKind, uri: str) -> MalformedInput:
+    """The error for a file of another format than CSV."""
+    return MalformedInput(
+        f"the file is {kind.what}, not CSV",
+        file=uri,
+        line=1,
+        byte_offset=0,
+        why="its first bytes are those of such a file",
+        help=kind.help,
+    )
+
+
+def identify_kind(head: bytes) -> FileKind | None:
+    """The format whose mark a file begins with; None of text and of unknown ones.
+
+    The mark of a tar archive ends at byte 262; of the others, most are shorter.
+    """
+    return next((kind for mark, kind in _MARKS if mark.match(head)), None)

@@ -1,0 +1,90 @@
+"""What the first lines of a file show that is not its grammar.
+
+A refusal, or a warning, says what is counted here; nothing is read differently for it.
+Lines are counted in the head of the file alone, and a line that the head cuts is left
+out. Heads that hold quotes show nothing: their lines may not be records.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+
+# Enough for any preamble, and split in no time.
+HEAD_BYTES: Final = 1 << 14
+# Two lines of one length may be one by chance; a width of a few bytes is a code.
+FIXED_LINES: Final = 2
+FIXED_WIDTH: Final = 12
+EXCEL_TEXT: Final = b'="'
+_DIGITS: Final = re.compile(r"\d+")
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
+
+
+def count_trailing_delimiters(head: bytes, delimiter: str) -> int:
+    """How many lines there are, if each ends with a delimiter; else 0."""
+    lines = _lines(head)
+    ends = bool(lines) and all(line.endswith(delimiter.encode()) for line in lines)
+    return len(lines) if ends else 0
+
+
+def find_header_line(head: bytes, delimiter: str, names: Collection[str]) -> int | None:
+    """The first line behind the header that holds each name as a field; from 1."""
+    wanted = {name.encode() for name in names}
+    for number, line in enumerate(_lines(head)[1:], 2):
+        if wanted <= set(line.split(delimiter.encode())):
+            return number
+    return None
+
+
+def measure_fixed_width(head: bytes) -> tuple[int, int] | None:
+    """How many lines there are, and their one length in bytes; None if it varies."""
+    lines = _lines(head)
+    widths = {len(line) for line in lines}
+    if len(lines) < FIXED_LINES or len(widths) > 1 or min(widths) < FIXED_WIDTH:
+        return None
+    return len(lines), widths.pop()
+
+
+def count_data_names(names: Sequence[str], head: bytes, delimiter: str) -> int:
+    """How many column names look like data, if all do; else 0.
+
+    All are numbers, or each has the form of the value under it in the first row (as
+    `M01` and `M02` have) and one at least holds a digit.
+    """
+    if all(_is_number(name) for name in names):
+        return len(names)
+    lines = _lines(head)
+    values = lines[1].decode(errors="replace").split(delimiter) if lines[1:] else []
+    alike = list(map(_form, names)) == list(map(_form, values))
+    return len(names) if alike and any(map(_DIGITS.search, names)) else 0
+
+
+def is_excel_text(data: bytes, quote_at: int, delimiter: str) -> bool:
+    """Whether the quote at an offset is the one of a field that is written `="…"`."""
+    start = quote_at - 1
+    before = data[max(start - 1, 0) : start]
+    begins = before in {b"", b"\n", delimiter.encode()}
+    return begins and start >= 0 and data[start : quote_at + 1] == EXCEL_TEXT
+
+
+def _lines(head: bytes) -> list[bytes]:
+    if b'"' in head:
+        return []
+    lines = head.split(b"\n")
+    # Behind the last newline is nothing, or a line that may be cut.
+    complete = lines[:-1] if not lines[-1] or len(head) >= HEAD_BYTES else lines
+    return [line.removesuffix(b"\r") for line in complete]
+
+
+def _is_number(name: str) -> bool:
+    return bool(_DIGITS.search(name)) and not any(char.isalpha() for char in name)
+
+
+def _form(text: str) -> str:
+    """A text with each run of letters as `a` and each run of digits as `9`."""
+    return _DIGITS.sub("9", _LETTERS.sub("a", text.strip()))
