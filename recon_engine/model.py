@@ -110,7 +110,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows and cells. `matched = identical + mismatched_rows`."""
+    """Rows and cells. `matched = identical + mismatched_rows`.
+
+    `tolerated_keys`: matched rows whose keys are equal only thanks to a rule.
+    """
 
     matched: int
     missing: int
@@ -119,6 +122,7 @@ class Counts:
     mismatched_rows: int
     mismatched_cells: int
     tolerated_cells: int = 0
+    tolerated_keys: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,42 @@ class Column:
     tolerated: int
     mismatched: int
     kinds: Mapping[str, int] = field(default_factory=dict)
+
+
+class Reads(NamedTuple):
+    """Of the values that are not blank, how many a rule read, and how many not."""
+
+    read: int
+    unread: int
+
+    @property
+    def values(self) -> int:
+        """How many there are."""
+        return self.read + self.unread
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """What one rule did in one column.
+
+    Counted are, for a key column (`of` keys), the values of all rows that were not set
+    aside; else (`of` cells) those cells of matched rows whose bytes differ. `every`:
+    whether the rule was given for `*`. `made_equal`: the pairs of values that are equal
+    from this rule of the column on, and not before.
+    """
+
+    column: str
+    rule: str
+    of: Literal["keys", "cells"]
+    every: bool
+    old: Reads
+    new: Reads
+    made_equal: int
+
+    @property
+    def met(self) -> bool:
+        """Whether there was a value to read."""
+        return bool(self.old.values or self.new.values)
 
 
 @dataclass(frozen=True, slots=True)

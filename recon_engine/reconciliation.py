@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Left,
         Pattern,
         Patterns,
+        RuleCount,
         Segment,
         Side,
         Signature,
@@ -116,6 +117,7 @@ class Reconciliation:
     gates: tuple[GateResult, ...] = ()
     suppressed: tuple[Suppressed, ...] = ()
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
+    rules: tuple[RuleCount, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse to exist when a law does not hold."""

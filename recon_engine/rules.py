@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recon_engine.errors import ConfigError, did_you_mean
 from recon_engine.model import EXACT
@@ -33,12 +34,6 @@ from recon_engine.model import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from numpy.typing import NDArray
-
-    # One row a rule, in the order of the chain: the columns of TALLY.
-    Tally = NDArray[np.int64]
-    Tallies = dict[str, Tally]
 
 # The gate refuses NUL, so no text of a file is taken for a normal form.
 NORMAL: Final = "\0"
@@ -74,6 +69,9 @@ class Rule(Protocol):
         ...
 
 
+# One row a rule, in the order of the chain: the columns of TALLY. By column.
+Tally = NDArray[np.int64]
+Tallies = dict[str, Tally]
 Rules = Mapping[str, Sequence[Rule]]
 NO_RULES: Final[Rules] = MappingProxyType({})
 
@@ -287,7 +285,7 @@ def read_and_counted(
     return texts, tally
 
 
-def no_tally(rules: Sequence[Rule]) -> Tally:
+def no_tally(rules: Sequence[object]) -> Tally:
     """What rules did that met no value."""
     return np.zeros((len(rules), len(TALLY)), np.int64)
 
