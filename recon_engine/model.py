@@ -172,6 +172,25 @@ class RuleCount:
         """Whether there was a value to read."""
         return bool(self.old.values or self.new.values)
 
+    @property
+    def name(self) -> str:
+        """`PAID=decimal`."""
+        return f"{self.column}={self.rule}"
+
+    @property
+    def text(self) -> str:
+        """What it did, in a sentence."""
+        if not self.met:
+            return f"{self.name}: no value to read"
+        what = "keys" if self.of == "keys" else "differing cells"
+        old, new = (
+            f"{side.read:,} of {side.values:,}" for side in (self.old, self.new)
+        )
+        return (
+            f"{self.name}: read {old} in old, {new} in new;"
+            f" made {self.made_equal:,} {what} equal"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
