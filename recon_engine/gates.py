@@ -83,6 +83,9 @@ METRICS: Final[Mapping[str, Metric]] = {
     "mismatched_cells": Metric(Of.ROWS, "cells that differ"),
     "mismatches": Metric(Of.COLUMN, "cells of the column that differ"),
     "tolerated_cells": Metric(Of.ROWS, "cells that are equal only by a rule"),
+    "tolerated_keys": Metric(
+        Of.ROWS, "matched rows whose keys are equal only by a rule"
+    ),
     "tolerated": Metric(Of.COLUMN, "cells of the column equal only by a rule"),
     "sum_delta": Metric(
         Of.COLUMN, "by how much the column's sum over matched rows changed, unsigned"

@@ -31,6 +31,8 @@ from recon_engine.model import (
     PastRun,
     Pattern,
     Patterns,
+    Reads,
+    RuleCount,
     Segment,
     Side,
     Signature,
@@ -107,6 +109,11 @@ FROM metrics.control_total WHERE run_id = %s ORDER BY ordinal
 SEGMENTS: Final = """
 SELECT differs AS of, column_name AS column, value, rows, share, base
 FROM metrics.segment WHERE run_id = %s ORDER BY ordinal
+"""
+RULES: Final = """
+SELECT column_name, rule, counted, every_column, old_read, old_unread, new_read,
+    new_unread, made_equal
+FROM metrics.rule_count WHERE run_id = %s ORDER BY ordinal
 """
 HINTS: Final = """
 SELECT kind, column_name AS column, flag, count, total, text
@@ -191,6 +198,7 @@ def stored(
         new=_side(summary, "new"),
         counts=counts,
         by_column=tuple(columns),
+        rules=tuple(map(_rule, _rows(connection, RULES, [run_id]))),
         signatures=tuple(
             Signature(tuple(row["columns"]), row["rows"])
             for row in _rows(connection, SIGNATURES, [run_id])
@@ -315,6 +323,18 @@ def _column(row: Row) -> Column:
     kinds = {str(kind): row[f"kind_{kind}"] for kind in KINDS if row[f"kind_{kind}"]}
     counts = (row["compared"], row["equal_exact"], row["tolerated"], row["mismatched"])
     return Column(row["column_name"], *counts, kinds)
+
+
+def _rule(row: Row) -> RuleCount:
+    return RuleCount(
+        column=row["column_name"],
+        rule=row["rule"],
+        of=row["counted"],
+        every=row["every_column"],
+        old=Reads(row["old_read"], row["old_unread"]),
+        new=Reads(row["new_read"], row["new_unread"]),
+        made_equal=row["made_equal"],
+    )
 
 
 def _breaks(connection: psycopg.Connection, run_id: UUID) -> Breaks | None:

@@ -240,8 +240,9 @@ class Patterns:
 class Total:
     """The sums of a column of amounts, as `totals` says which are.
 
-    `old`, `new`: over its cells that differ in matched pairs, tolerated or not; the
-    others are the same on both sides. `missing`, `extra`: over these rows. Exact.
+    `old`, `new`: over its changed cells, which are those that differ in matched pairs,
+    tolerated or not; the others are the same on both sides. `missing`, `extra`: over
+    these rows. Exact.
     """
 
     column: str

@@ -44,6 +44,7 @@ Verdict = Literal["agree", "differ", "gates_failed"]
 
 SHOWN: Final = 8
 NOTHING: Final = "nothing to compare: 0 rows"
+NO_PAIR: Final = "no row was compared: 0 rows are matched"
 MARKUP: Final = re.compile(r"[\\`*<\[&~]")
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
@@ -253,6 +254,13 @@ class Reconciliation:
         }
 
     @property
+    def changed(self) -> frozenset[str]:
+        """The columns with a cell that is not the same text, tolerated or not."""
+        return frozenset(
+            each.name for each in self.by_column if each.equal_exact < each.compared
+        )
+
+    @property
     def differing(self) -> list[Column]:
         """The columns that differ, the worst first."""
         found = (each for each in self.by_column if each.mismatched)
@@ -331,7 +339,8 @@ class Reconciliation:
         """The verdict, row accounting, differing columns and hints: no cell's value."""
         lines = [f"**{_said(self.headline())}**", "", self.accounting(), ""]
         for warning in self.warnings():
-            lines += [f"Warning: {_said(warning)}", ""]
+            if warning not in self.headline():
+                lines += [f"Warning: {_said(warning)}", ""]
         if self.counts.mismatched_cells:
             lines += [self.rewriting(), ""]
         if self.gates:
@@ -379,8 +388,7 @@ class Reconciliation:
             return f"AGREE: {self.agreement()}"
         if not self.passes:
             return f"DIFFER: {self.differences()}"
-        compared = "" if self.counts.matched else f"; {NOTHING}"
-        return f"PASS: {self.differences()}; {self._why_it_passes()}{compared}"
+        return f"PASS: {self.differences()}; {self._why_it_passes()}"
 
     def agreement(self) -> str:
         """What agrees: `3 rows are the same on both sides`."""
@@ -430,8 +438,9 @@ class Reconciliation:
 
     def warnings(self) -> tuple[str, ...]:
         """What a verdict does not say: nothing was compared, a rule read no value."""
-        nothing = () if self.counts.matched else (NOTHING,)
-        return *nothing, *unread(self.rules)
+        if self.counts.matched:
+            return tuple(unread(self.rules))
+        return NOTHING if self.agrees else NO_PAIR, *unread(self.rules)
 
     @property
     def rules_told(self) -> tuple[RuleCount, ...]:
