@@ -149,7 +149,7 @@ def _key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
     if len(values) == 1 < len(keys):
         try:
             values = [str(each) for each in json.loads(values[0])]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             values = ()
     if len(values) != len(keys):
         raise ConfigError(

@@ -25,6 +25,8 @@ NAME: Final = re.compile(r"\s*(\w*)\s*")
 QUOTED: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
 OPERATOR: Final = re.compile(r"[<>=!~]*")
 LIMIT: Final = re.compile(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
+# Before and behind the point together; Python itself reads no more than 4,300.
+MOST_DIGITS: Final = 100
 
 
 class Operator(StrEnum):
@@ -224,6 +226,11 @@ class _Reader:
         if found is None:
             self.refuse(
                 "a number is due", "digits, such as 0, 1000 or 0.5; no sign, no commas"
+            )
+        if len(found[1]) > MOST_DIGITS:
+            raise ConfigError(
+                f"gate on {metric}: its number has {len(found[1]):,} characters",
+                help=f"a number of up to {MOST_DIGITS} characters",
             )
         number, percent = Fraction(found[1]), bool(found[2])
         if percent and not METRICS[metric].rate:

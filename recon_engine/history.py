@@ -188,8 +188,9 @@ def stored(
     columns = [_column(row) for row in _rows(connection, COLUMNS, [run_id])]
     names = [column.name for column in columns]
     options = _options(summary["config"]["options"])
-    masks = {*options.masks}
-    masks |= {old for old, new in options.renames.items() if new in masks}
+    kept = summary["config"]["options"]
+    masks = {*kept.get("masks", {})}
+    masks |= {old for old, new in kept.get("renames", {}).items() if new in masks}
     counts = Counts(**{each.name: summary[each.name] for each in fields(Counts)})
     suppressed = tuple(map(_suppressed, _rows(connection, SUPPRESSIONS, [run_id])))
     result = Reconciliation(
@@ -235,7 +236,7 @@ def facts(
     run_id: UUID,
     dataset: str,
     started: datetime,
-    options: Options,
+    options: Options | None,
 ) -> Facts:
     """What the tables tell of a run besides its result."""
     known = artifacts.FILES
@@ -423,8 +424,11 @@ def _ordered(values: dict[str, str], names: Sequence[str]) -> dict[str, str]:
     return {name: values[name] for name in names if name in values}
 
 
-def _options(kept: Row) -> Options:
-    """The options of a run of this version or of an earlier one."""
+def _options(kept: Row) -> Options | None:
+    """The options of a run of this version or of an earlier one.
+
+    None if this version refuses them: the result stays what it is.
+    """
     known = {
         each.name: kept[each.name] for each in fields(Options) if each.name in kept
     }
@@ -432,6 +436,8 @@ def _options(kept: Row) -> Options:
     lists = {name: tuple(known[name]) for name in several if name in known}
     rules = {name: tuple(each) for name, each in known.get("rules", {}).items()}
     encodings = parse_encodings(":".join(known.get("encodings", ("utf-8",))))
-    return Options(
-        **known | lists | {"rules": rules, "encodings": encodings, "suppressions": ()}
-    )
+    set_to = {"rules": rules, "encodings": encodings, "suppressions": ()}
+    try:
+        return Options(**known | lists | set_to)
+    except ConfigError:
+        return None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 SIDES: Final = ("old", "new")
+# No number of rows or bytes that a user sets is larger: sums of some fit 64 bits.
+MOST_COUNT: Final = 10**15
 
 # Arithmetic of amounts: the default context rounds to 28 digits, and in silence.
 EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
