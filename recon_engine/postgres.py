@@ -83,18 +83,6 @@ REFUSALS: Final[tuple[tuple[str, type[ReconError], str, str], ...]] = (
         "turn TLS on, or waive it in words: RECON_DATABASE_TLS=unverified",
     ),
     (
-        "invalid port",
-        ConfigError,
-        "the port of the database is none",
-        "PGPORT, or the port in RECON_DATABASE_URL, is a number from 1 to 65535",
-    ),
-    (
-        "invalid integer value",
-        ConfigError,
-        "a number in the address of the database is none",
-        "such as connect_timeout=10",
-    ),
-    (
         "authentication failed",
         PermissionDenied,
         "Postgres refuses these credentials",
