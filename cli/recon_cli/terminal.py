@@ -196,13 +196,17 @@ def _totals(result: Reconciliation) -> Iterator[Text]:
     amounts = [total for total in told if not total.is_whole] or told
     amounts.sort(key=lambda total: -total.delta.copy_abs())
     for total in amounts[:TOTALS]:
-        name = visible(total.column)
+        sums = [
+            f"{what} rows: {value:,f}"
+            for what, value in (("missing", total.missing), ("extra", total.extra))
+            if value
+        ]
         if total.column in result.changed:
-            sums = f"old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}"
-            yield Text(f"changed cells: {name}: {sums}")
-        for what, value in (("missing", total.missing), ("extra", total.extra)):
-            if value:
-                yield Text(f"{what} rows: {name}: {value:,f}")
+            changed = (
+                f"old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}"
+            )
+            sums.insert(0, f"changed cells: {changed}")
+        yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
 
 
 def _segments(result: Reconciliation) -> Iterator[Text]:
