@@ -7,6 +7,7 @@ Off this machine Postgres is spoken to under TLS alone, and has to prove its nam
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 WAIVER: Final = "RECON_DATABASE_TLS"
 WAIVED: Final = "unverified"
 VERIFIED: Final = "verify-full"
+PORT: Final = re.compile("[0-9]{1,5}")
+MOST_PORT: Final = 65_535
 AUTHORITIES: Final = Path("~/.postgresql/root.crt")
 
 
@@ -35,6 +38,7 @@ def conninfo_of(address: Address) -> str:
     """
     conninfo = address() if callable(address) else address
     given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+    _check_ports(given.get("port") or os.environ.get("PGPORT") or "")
     if _is_here(given) or _is_waived():
         return conninfo
     mode = given.get("sslmode") or os.environ.get("PGSSLMODE") or VERIFIED
@@ -46,6 +50,16 @@ def conninfo_of(address: Address) -> str:
         )
     _check_authorities(given)
     return make_conninfo(conninfo, sslmode=VERIFIED)
+
+
+def _check_ports(ports: str) -> None:
+    """Raise ConfigError for what is no port: libpq calls that unreachable."""
+    for port in filter(None, ports.split(",")):
+        if not PORT.fullmatch(port.strip()) or not 1 <= int(port) <= MOST_PORT:
+            raise ConfigError(
+                "the port of the database is no port",
+                help="PGPORT, or the port in RECON_DATABASE_URL: from 1 to 65535",
+            )
 
 
 def _is_waived() -> bool:

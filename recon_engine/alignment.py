@@ -35,11 +35,12 @@ from recon_engine.rules import parse, tolerates
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from recon_engine.rules import Rule, Rules
+    from recon_engine.rules import Rules
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
     Names = Sequence[str]
     Pairs = Sequence[tuple[str, str]]
+    Spelled = Sequence[tuple[bool, str]]
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names], Agreements]
 
 EVERY: Final = "*"
@@ -55,6 +56,7 @@ class Alignment:
     `new_names` renames columns of NEW to these. `rules` are those of keys and compared
     columns that have some; `masks`, of any column. `agreements`: of columns on one side
     only that seem to be the same, in how many rows they agree, and of how many.
+    `spelled`: the rules as they were given, and whether for `*`.
     """
 
     keys: tuple[str, ...]
@@ -64,6 +66,7 @@ class Alignment:
     rules: Rules
     masks: Mapping[str, Mask]
     agreements: Agreements = field(default_factory=dict)
+    spelled: Mapping[str, Spelled] = field(default_factory=dict)
 
 
 def unmeasured(
@@ -110,10 +113,14 @@ def align(
         raise _refusal(drift, uris, quotable=_quotable(old, new))
     common = set(renamed) - ignored - set(keys)
     columns = tuple(name for name in old if name in common)
-    rules = _rules(options, keys, columns, back)
+    spelled = _rules(options, keys, columns, back)
+    rules = {
+        name: [parse(rule) for _, rule in given] for name, given in spelled.items()
+    }
+    _check_tolerances(rules, keys)
     masks = _masks(options, {*old, *renamed}, back)
     _check_judges(options, columns)
-    return Alignment(keys, columns, back, drift, rules, masks, agree)
+    return Alignment(keys, columns, back, drift, rules, masks, agree, spelled)
 
 
 def _in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
@@ -257,9 +264,9 @@ def _rules(
     keys: Sequence[str],
     columns: Sequence[str],
     back: Mapping[str, str],
-) -> dict[str, list[Rule]]:
+) -> Mapping[str, Spelled]:
     """The rules of each column: those of `*`, which no key has, and then its own."""
-    found: dict[str, list[Rule]] = {}
+    found: dict[str, list[tuple[bool, str]]] = {}
     for spelled in sorted(options.rules, key=lambda name: name != EVERY):
         name = _in_old(spelled, (*keys, *columns), back)
         if name not in {*keys, *columns, EVERY}:
@@ -268,16 +275,19 @@ def _rules(
                 + did_you_mean(spelled, (*keys, *columns)),
                 help="--rule COLUMN=RULE",
             )
-        own = [parse(rule) for rule in options.rules[spelled]]
-        for each in columns if name == EVERY else (name,):
+        own = [(name == EVERY, rule) for rule in options.rules[spelled]]
+        for each in columns if name == EVERY and own else (name,) if own else ():
             found.setdefault(each, []).extend(own)
+    return found
+
+
+def _check_tolerances(rules: Rules, keys: Sequence[str]) -> None:
     for name in keys:
-        if tolerates(found.get(name, ())):
+        if tolerates(rules.get(name, ())):
             raise ConfigError(
                 f"--rule {name}: a key is the same or another, not near",
                 help="a rule without a tolerance, or another key",
             )
-    return found
 
 
 def _check_judges(options: Options, columns: Sequence[str]) -> None:

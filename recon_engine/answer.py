@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
@@ -15,13 +15,22 @@ from recon_engine.errors import DuplicateKeys
 from recon_engine.lookup import looked_up
 from recon_engine.masks import masked
 from recon_engine.memory import peak_rss_bytes
-from recon_engine.model import Column, Counts, Side, Signature
+from recon_engine.model import (
+    SIDES,
+    Column,
+    Counts,
+    Reads,
+    RuleCount,
+    Side,
+    Signature,
+)
 from recon_engine.reconciliation import Engine, Frames, Reconciliation, SampleRow
+from recon_engine.rules import MADE_EQUAL, READ, added, no_tally
 from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from recon_engine.alignment import Alignment
     from recon_engine.causes import Told
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
     from recon_engine.lookup import Sought
     from recon_engine.partial import Partial, Repeats
     from recon_engine.question import Question
+    from recon_engine.rules import Tallies
 
 
 OLD, NEW = 0, 1
@@ -50,6 +60,7 @@ def answer(
     *,
     samples: Sequence[pl.DataFrame],
     blanks: Sequence[int],
+    tallies: Sequence[Tallies],
     strategy: str,
     sought: Sought | None = None,
 ) -> Reconciliation:
@@ -57,7 +68,8 @@ def answer(
 
     `found`: in all buckets; `told`: of each column that differs; `samples`: of all rows
     of OLD and of NEW; `blanks`: in how many rows of each the key has a blank;
-    `strategy`: by which digests were taken; `sought`: the keys of open breaks.
+    `tallies`: what the rules of the key read of each; `strategy`: by which digests were
+    taken; `sought`: the keys of open breaks.
     """
     facts = [
         _facts(table, again, blank)
@@ -69,7 +81,7 @@ def answer(
         seconds=round(time.monotonic() - question.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
     )
-    whole = _Answer(question, tables, found, told, samples, sought)
+    whole = _Answer(question, tables, found, told, samples, tallies, sought)
     return masked(whole.assembled(facts, engine), question.masks)
 
 
@@ -113,6 +125,7 @@ class _Answer:
     whole: Partial
     told: Mapping[str, Told]
     samples: Sequence[pl.DataFrame]
+    tallies: Sequence[Tallies]
     sought: Sought | None
 
     @property
@@ -144,8 +157,10 @@ class _Answer:
                 mismatched_rows=whole.mismatched,
                 mismatched_cells=int(whole.kinds["len"].sum()),
                 tolerated_cells=int(found.tolerated.sum()),
+                tolerated_keys=found.tolerated_keys,
             ),
             by_column=columns,
+            rules=tuple(self.rules()),
             signatures=self.signatures(),
             drift=self.layout.drift,
             sample=self.sample(limit),
@@ -195,6 +210,20 @@ class _Answer:
             equal = matched - wrong - near
             result.append(Column(name, matched, equal, near, wrong, mine))
         return tuple(result)
+
+    def rules(self) -> Iterator[RuleCount]:
+        """What each rule did: of the key, then of each column in the order of OLD."""
+        layout = self.layout
+        ours = self.question.names[OLD].compared
+        names = dict(zip([*layout.keys, *self.question.columns], ours, strict=True))
+        tallies = added([*self.tallies, self.found.tallies])
+        for column in (*layout.keys, *layout.columns):
+            chain = layout.spelled.get(column, ())
+            tally = tallies.get(names[column], no_tally(chain))
+            of: Literal["keys", "cells"] = "keys" if column in layout.keys else "cells"
+            for (every, rule), row in zip(chain, tally.tolist(), strict=True):
+                old, new = (Reads(*row[READ[side]]) for side in SIDES)
+                yield RuleCount(column, rule, of, every, old, new, row[MADE_EQUAL])
 
     def evidence(self, columns: Sequence[Column]) -> Evidence:
         """What may be told of causes; of columns that make the key unique, the best.

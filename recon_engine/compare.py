@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
+from recon_engine import rules as ways
 from recon_engine import segments, totals
 from recon_engine.kinds import with_kind
 from recon_engine.parallel import in_order
-from recon_engine.rules import NO_RULES, equal, normal_form
+from recon_engine.rules import (
+    MADE_EQUAL,
+    NO_RULES,
+    equal_and_counted,
+    no_tally,
+    normal_form,
+)
 
 
 if TYPE_CHECKING:
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.rules import Rules
+    from recon_engine.rules import Rules, Tallies
     from recon_engine.segments import Values
     from recon_engine.totals import Sums
 
@@ -54,7 +61,10 @@ class Difference:
     `keys`: the key columns of the matched pairs, in pair order, as OLD has them;
     `cells`: `pair`, `column` (its ordinal), `old`, `new` of each mismatched cell, and
     its `kind` once that was `judged`; `tolerated`: for each column, how many cells are
-    equal only under its rules; `sums`: of these cells, of columns that have rules;
+    equal only under its rules; `tolerated_keys`: how many pairs have keys that are;
+    `tallies`: what rules did, by column, among the cells of pairs whose bytes differ,
+    and of keys only what they made equal; `sums`: of the tolerated cells, of columns
+    that have rules;
     `missing`, `extra`: whole rows, in any order until they are merged; `values`: what
     OLD has in the pairs that are mismatched, keys included.
     """
@@ -62,6 +72,8 @@ class Difference:
     keys: pl.DataFrame
     cells: pl.DataFrame
     tolerated: NDArray[np.int64]
+    tolerated_keys: int
+    tallies: Tallies
     sums: dict[str, Sums]
     missing: pl.DataFrame
     extra: pl.DataFrame
@@ -119,12 +131,15 @@ def diff(
     """
     pairs = paired(old, new, keys=keys, columns=columns, rules=rules)
     matched = pairs.drop_nulls()
-    cells, tolerated, sums = _cells(old, new, matched, columns, rules)
+    cells, tolerated, tallies, sums = _cells(old, new, matched, columns, rules)
+    tolerated_keys, of_keys = _keys_made_equal(old, new, matched, keys, rules)
     mismatched = matched["old"].gather(cells["pair"].unique())
     return Difference(
         keys=old.select(keys)[matched["old"]],
         cells=cells,
         tolerated=tolerated,
+        tolerated_keys=tolerated_keys,
+        tallies=tallies | of_keys,
         sums=sums,
         missing=old[pairs.filter(pl.col("new").is_null())["old"]],
         extra=new[pairs.filter(pl.col("old").is_null())["new"]],
@@ -141,9 +156,9 @@ def paired(
     rules: Rules = NO_RULES,
 ) -> pl.DataFrame:
     """The pairs of `diff` as row numbers `old` and `new`; null for no partner."""
-    by = [f"{_NORMAL}{name}" if name in rules else name for name in keys]
-    left, right = (_keyed(side, keys, rules) for side in (old, new))
-    return _pair(left, right, keys, by, columns)
+    by = [_form(name, rules) for name in keys]
+    left, right = (_with_forms(side, keys, rules) for side in (old, new))
+    return _pair(left, right, keys, by, columns, rules)
 
 
 def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
@@ -160,6 +175,8 @@ def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
         keys=pl.concat([part.keys for part in found]),
         cells=pl.concat(cells),
         tolerated=np.sum([part.tolerated for part in found], axis=0),
+        tolerated_keys=sum(part.tolerated_keys for part in found),
+        tallies=ways.added(part.tallies for part in found),
         sums=totals.added(part.sums for part in found),
         missing=in_order_of_content(missing, keys),
         extra=in_order_of_content(extra, keys),
@@ -238,6 +255,7 @@ def _pair(
     keys: Sequence[str],
     by: Sequence[str],
     columns: Sequence[str],
+    rules: Rules,
 ) -> pl.DataFrame:
     """Row numbers `old` and `new`, one row a pair; null where there is no partner.
 
@@ -260,6 +278,7 @@ def _pair(
         keys,
         by,
         columns,
+        rules,
     )
     return pl.concat([single, *multiple])
 
@@ -270,14 +289,22 @@ def _pair_multisets(
     keys: Sequence[str],
     by: Sequence[str],
     columns: Sequence[str],
+    rules: Rules,
 ) -> Iterator[pl.DataFrame]:
     """Pair rows under repeated keys: equal rows first, the others in sorted order.
 
-    Equal are first those that spell their key alike too, then all.
+    Equal are first those that spell their key alike too, then all of equal bytes, then
+    those of equal normal forms. The order is that of normal forms, then that of bytes.
     """
-    compared = [*by, *sorted(columns)]
-    left, right = (in_order_of_content(side, compared) for side in (old, new))
-    for same in dict.fromkeys(((*dict.fromkeys([*compared, *keys]),), (*compared,))):
+    columns = sorted(columns)
+    cells = [*by, *columns]
+    forms = [*by, *(_form(name, rules) for name in columns)]
+    left, right = (
+        in_order_of_content(_with_forms(side, columns, rules), [*forms, *columns])
+        for side in (old, new)
+    )
+    ways_to_be_equal = ([*cells, *keys], cells, forms)
+    for same in dict.fromkeys(tuple(dict.fromkeys(way)) for way in ways_to_be_equal):
         equal = _ranked(left, same).join(
             _ranked(right, same), on=[*same, _NTH], how="inner"
         )
@@ -318,14 +345,15 @@ def _cells(
     pairs: pl.DataFrame,
     columns: Sequence[str],
     rules: Rules,
-) -> tuple[pl.DataFrame, NDArray[np.int64], dict[str, Sums]]:
+) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, Sums]]:
     """The cells that differ, column by column; how many others rules make equal.
 
-    And the sums of those others.
+    And what each rule did, and the sums of those others.
     """
     numbers, counts = [np.zeros(0, np.uint32)], []
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
     tolerated = np.zeros(len(columns), np.int64)
+    tallies: Tallies = {}
     sums: dict[str, Sums] = {}
     for ordinal, name in enumerate(columns):
         left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
@@ -333,7 +361,7 @@ def _cells(
         if name in rules and differs.any():
             at = differs.arg_true()
             unlike = left.gather(at), right.gather(at)
-            alike = equal(rules[name], *unlike)
+            alike, tallies[name] = equal_and_counted(rules[name], *unlike)
             differs = differs.scatter(at.filter(alike), False)
             tolerated[ordinal] = alike.sum()
             sums[name] = totals.of_pairs(*(side.filter(alike) for side in unlike))
@@ -349,14 +377,46 @@ def _cells(
             "new": pl.concat(rights),
         }
     )
-    return cells, tolerated, sums
+    return cells, tolerated, tallies, sums
 
 
-def _keyed(side: pl.DataFrame, keys: Sequence[str], rules: Rules) -> pl.DataFrame:
-    """With the normal forms of the key columns that have rules."""
+def _keys_made_equal(
+    old: pl.DataFrame,
+    new: pl.DataFrame,
+    pairs: pl.DataFrame,
+    keys: Sequence[str],
+    rules: Rules,
+) -> tuple[int, Tallies]:
+    """How many pairs have keys of different bytes, and which rules made them equal."""
+    tallies: Tallies = {}
+    unlike = np.zeros(pairs.height, bool)
+    for name in keys:
+        if name not in rules:
+            continue
+        left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
+        differs = left != right
+        unlike |= differs.to_numpy()
+        _, tally = equal_and_counted(
+            rules[name], left.filter(differs), right.filter(differs)
+        )
+        # What rules read of keys is counted on all rows, with their digests.
+        tallies[name] = no_tally(rules[name])
+        tallies[name][:, MADE_EQUAL] = tally[:, MADE_EQUAL]
+    return int(unlike.sum()), tallies
+
+
+def _with_forms(side: pl.DataFrame, names: Sequence[str], rules: Rules) -> pl.DataFrame:
+    """With the normal forms of those columns that have rules."""
     return side.with_columns(
-        _normal(name, rules).alias(f"{_NORMAL}{name}") for name in keys if name in rules
+        _normal(name, rules).alias(_form(name, rules))
+        for name in names
+        if name in rules
     )
+
+
+def _form(name: str, rules: Rules) -> str:
+    """The column that has the normal forms of a column: itself without rules."""
+    return f"{_NORMAL}{name}" if name in rules else name
 
 
 def _normal(name: str, rules: Rules) -> pl.Expr:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError, did_you_mean
 from recon_engine.gates import parse as parse_gate
-from recon_engine.model import SIDES, Suppressible, Suppression
+from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.rfc4180 import Limits
 
 
@@ -139,6 +139,12 @@ class Options:
         """Refuse what no pair of files could satisfy."""
         for gate in self.gates:
             parse_gate(gate)
+        if self.rules:
+            # Polars, which tries the formats of dates, takes a while to load.
+            from recon_engine.rules import check_chain
+
+            for column, rules in self.rules.items():
+                check_chain(column, rules)
         for suppression in self.suppressions:
             check_suppression(suppression)
         _check_keys(self.keys, self.ignore)
@@ -149,10 +155,7 @@ class Options:
                     + did_you_mean(mask, Mask),
                     help="one of: " + ", ".join(Mask),
                 )
-        if self.detail_limit < 0:
-            raise ConfigError(
-                f"--detail-limit {self.detail_limit} is negative", help="0 or more rows"
-            )
+        check_count("--detail-limit", self.detail_limit, "rows")
         if not DELIMITER.fullmatch(self.delimiter):
             raise ConfigError(
                 "the delimiter is not one ASCII character",
@@ -221,11 +224,9 @@ class RunConfig:
                 f"dataset name {self.dataset!r} cannot name a table and a folder",
                 help="a letter, then up to 47 letters, digits, '_' or '-'",
             )
-        if self.break_limit < 0:
-            raise ConfigError(
-                f"--break-limit {self.break_limit} is negative",
-                help="a number of differences, or 0 to track no breaks",
-            )
+        check_count(
+            "--break-limit", self.break_limit, "differences; 0 tracks no breaks"
+        )
 
     @property
     def stages(self) -> bool:
@@ -243,6 +244,16 @@ class RunConfig:
             "feed": self.feed,
             "options": self.options.public,
         }
+
+
+def check_count(option: str, count: int, what: str, *, least: int = 0) -> None:
+    """Raise ConfigError for a number of something that is too small or too large."""
+    if not least <= count <= MOST_COUNT:
+        size = "too small" if count < least else "too large"
+        raise ConfigError(
+            f"the number of {option} is {size}",
+            help=f"from {least:,} to {MOST_COUNT:,} {what}",
+        )
 
 
 def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:
@@ -274,10 +285,10 @@ def check_suppression(given: Suppression) -> None:
             f"a suppression of {given.name} has no reason, or no owner",
             help="say why the difference is accepted, and who accepts it",
         )
-    if given.max is not None and given.max < 1:
+    if given.max is not None and not 1 <= given.max <= MOST_COUNT:
         raise ConfigError(
-            f"a suppression of {given.name} accepts at most {given.max}",
-            help="1 or more, or no max",
+            f"the max of a suppression of {given.name} is no number that it can accept",
+            help=f"from 1 to {MOST_COUNT:,}, or no max",
         )
 
 

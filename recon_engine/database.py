@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from recon_engine.breaks import Look, Observed
     from recon_engine.config import Address
     from recon_engine.csvfile import CsvFile, Part
-    from recon_engine.model import Artifact, Breaks, Suppressed
+    from recon_engine.model import Artifact, Breaks, RuleCount, Suppressed
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -430,6 +430,10 @@ def _metrics(look: Look, artifacts: Sequence[Artifact]) -> dict[str, list[Row]]:
             stamp | {"column_name": row.pop("name"), "ordinal": at} | row
             for at, row in enumerate(_columns(result))
         ],
+        "rule_count": [
+            stamp | {"ordinal": at} | _rule(each)
+            for at, each in enumerate(result.rules)
+        ],
         "mismatch_signature": [
             stamp | {"ordinal": at, "columns": list(s.columns), "rows": s.rows}
             for at, s in enumerate(result.signatures)
@@ -521,6 +525,20 @@ def _columns(result: Reconciliation) -> Iterator[Row]:
             "mismatched": column.mismatched,
             **{f"kind_{kind}": column.kinds.get(kind, 0) for kind in KINDS},
         }
+
+
+def _rule(each: RuleCount) -> Row:
+    return {
+        "column_name": each.column,
+        "rule": each.rule,
+        "counted": each.of,
+        "every_column": each.every,
+        "old_read": each.old.read,
+        "old_unread": each.old.unread,
+        "new_read": each.new.read,
+        "new_unread": each.new.unread,
+        "made_equal": each.made_equal,
+    }
 
 
 def _number(value: float | str) -> float | None:

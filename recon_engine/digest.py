@@ -27,7 +27,8 @@ import polars as pl
 from recon_engine.csvfile import Block, Blocks
 from recon_engine.errors import InternalError
 from recon_engine.header import Header
-from recon_engine.rules import normal_form
+from recon_engine.model import SIDES
+from recon_engine.rules import Tallies, added, normal_form, read_and_counted
 
 
 if TYPE_CHECKING:
@@ -116,11 +117,21 @@ class Seeds:
 
 
 class Strategy(Protocol):
-    """How the digests of one side are taken, some rows at a time."""
+    """How the digests of one side, `old` or `new`, are taken, some rows at a time."""
 
     @property
     def name(self) -> str:
         """As results show it."""
+        ...
+
+    @property
+    def side(self) -> str:
+        """Which of both."""
+        ...
+
+    @property
+    def names(self) -> Names:
+        """Those of its columns."""
         ...
 
     @property
@@ -152,17 +163,23 @@ class Strategy(Protocol):
         """
         ...
 
+    def tallies(self) -> Tallies:
+        """What the rules of the key columns read of all rows."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Digests of parsed cells; neither dialect nor order of columns has a part."""
 
+    side: str
     names: Names
     seeds: Seeds
     every: int
     name: str = "columns"
     inexact: bool = False
     drawn: list[pa.Table] = field(default_factory=list)
+    counted: list[Tallies] = field(default_factory=list)
 
     def digest(self, rows: Rows) -> pl.DataFrame:
         """Hashes of all compared cells, and of the key."""
@@ -171,7 +188,7 @@ class Columns:
             .select(self.names.compared)
             .collect(engine="in-memory")
         )
-        key = _key(cells, self.names, self.seeds)
+        key, tallies = _key(cells, self)
         digests = _checked(
             pl.DataFrame(
                 {
@@ -185,11 +202,16 @@ class Columns:
         # As Arrow of its own: the strings of a frame share what they were parsed from.
         few = cells.filter(key["key"] % self.every == 0)
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        self.counted.append(tallies)
         return digests
 
     def sample(self) -> pl.DataFrame:
         """The rows that were drawn."""
         return pl.concat([nothing_drawn(self.names), *map(pl.DataFrame, self.drawn)])
+
+    def tallies(self) -> Tallies:
+        """What the rules of the key columns read."""
+        return added(self.counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +221,14 @@ class Lines:
     `broken` is set once a record of either side was seen that is not one line.
     """
 
+    side: str
     names: Names
     seeds: Seeds
     every: int
     broken: Event
     name: str = "line"
     drawn: list[Block] = field(default_factory=list)
+    counted: list[Tallies] = field(default_factory=list)
 
     @property
     def inexact(self) -> bool:
@@ -219,7 +243,7 @@ class Lines:
         if self.inexact:
             return None
         lines = rows.lines.to_frame()
-        key = _key(self.keys(rows), self.names, self.seeds)
+        key, tallies = _key(self.keys(rows), self)
         digests = _checked(
             pl.DataFrame(
                 {
@@ -232,6 +256,7 @@ class Lines:
         )
         few = rows.lines.filter(key["key"] % self.every == 0)
         self.drawn.append(Block("".join(few).encode(), len(few), rows.delimiter))
+        self.counted.append(tallies)
         return digests
 
     def sample(self) -> pl.DataFrame:
@@ -244,6 +269,10 @@ class Lines:
             .select(self.names.compared)
             .collect(engine="in-memory")
         )
+
+    def tallies(self) -> Tallies:
+        """What the rules of the key columns read."""
+        return added(self.counted)
 
     def keys(self, block: Block) -> pl.DataFrame:
         """The cells of the key, without a parser where they are among the first."""
@@ -261,8 +290,8 @@ def choose(
     """The cheapest strategy that promises to be exact, or the one that is named."""
     seeds = Seeds(secrets.randbits(64), secrets.randbits(64), KEY_SEED)
     sides = [
-        (each, seeds, max(1, side.expected_rows // SAMPLED))
-        for each, side in zip(names, unread, strict=True)
+        (which, each, seeds, max(1, side.expected_rows // SAMPLED))
+        for which, each, side in zip(SIDES, names, unread, strict=True)
     ]
     if strategy != "columns" and _lines_tell(unread, names):
         broken = Event()
@@ -294,21 +323,27 @@ def _checked(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
 
 def key_digest(cells: pl.DataFrame, names: Names, seed: int) -> pl.Series:
     """The digests of keys, as `Strategy.digest` takes them; u64."""
-    return _hash(_forms(cells, names), seed)
-
-
-def _key(cells: pl.DataFrame, names: Names, seeds: Seeds) -> dict[str, pl.Series]:
-    forms = _forms(cells, names)
-    blank = functools.reduce(operator.or_, (column == "" for column in forms))
-    return {"key": _hash(forms, seeds.key), "blank": blank}
-
-
-def _forms(cells: pl.DataFrame, names: Names) -> pl.DataFrame:
-    """The normal forms of the key columns."""
-    return cells.select(
+    forms = cells.select(
         normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
         for name in names.keys
     )
+    return _hash(forms, seed)
+
+
+def _key(
+    cells: pl.DataFrame, strategy: Strategy
+) -> tuple[dict[str, pl.Series], Tallies]:
+    """The digests of keys, whether these have a blank, and what their rules read."""
+    rules, tallies = strategy.names.rules, Tallies()
+    forms = cells.select(strategy.names.keys)
+    for at, name in enumerate(forms.columns):
+        if name in rules:
+            texts, tallies[name] = read_and_counted(
+                rules[name], forms[name], strategy.side
+            )
+            forms.replace_column(at, texts.alias(name))
+    blank = functools.reduce(operator.or_, (column == "" for column in forms))
+    return {"key": _hash(forms, strategy.seeds.key), "blank": blank}, tallies
 
 
 def _hash(cells: pl.DataFrame, seed: int) -> pl.Series:

@@ -79,7 +79,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two rows that belong together, with every compared cell."""
+    """Two rows that belong together, with every compared cell.
+
+    First those of the key that only a rule makes equal.
+    """
 
     old_line: int | None
     new_line: int | None
@@ -143,14 +146,14 @@ def explained(
             help="the value as it stands in the file; several by one argument each",
         )
     masks = keyed(layout.masks)
-    return _Explained(layout, options, names, masks).of(key, *both)
+    return _Explained(layout, names, masks).of(key, *both)
 
 
 def _key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
     if len(values) == 1 < len(keys):
         try:
             values = [str(each) for each in json.loads(values[0])]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             values = ()
     if len(values) != len(keys):
         raise ConfigError(
@@ -226,7 +229,6 @@ class _Explained:
     """The rows of a key, back under the names of the user."""
 
     layout: Alignment
-    options: Options
     names: tuple[Names, Names]
     masks: Masks
 
@@ -258,16 +260,20 @@ class _Explained:
             name: self.cell(name, old[v].item(), new[v].item(), kinds.get(at))
             for at, (name, v) in enumerate(zip(names, ours.columns, strict=True))
         }
+        keys = (
+            self.cell(name, old[k].item(), new[k].item(), None)
+            for name, k in zip(self.layout.keys, ours.keys, strict=True)
+            if old[k].item() != new[k].item()
+        )
         return Pair(
             old[LINE].item(),
             new[LINE].item(),
-            tuple(cells[name] for name in self.layout.columns),
+            (*keys, *(cells[name] for name in self.layout.columns)),
         )
 
     def cell(self, name: str, old: str, new: str, kind: str | None) -> Cell:
         """A cell of both rows, and what makes them equal or not."""
-        rules = self.options.rules
-        own = (*rules.get("*", ()), *rules.get(name, ()))
+        own = tuple(rule for _, rule in self.layout.spelled.get(name, ()))
         same = "equal" if old == new else "tolerated"
         shown = self.masks.value(name, old), self.masks.value(name, new)
         return Cell(name, *shown, kind or same, own, *spans(*shown))

@@ -25,6 +25,8 @@ NAME: Final = re.compile(r"\s*(\w*)\s*")
 QUOTED: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
 OPERATOR: Final = re.compile(r"[<>=!~]*")
 LIMIT: Final = re.compile(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
+# Before and behind the point together; Python itself reads no more than 4,300.
+MOST_DIGITS: Final = 100
 
 
 class Operator(StrEnum):
@@ -83,6 +85,9 @@ METRICS: Final[Mapping[str, Metric]] = {
     "mismatched_cells": Metric(Of.ROWS, "cells that differ"),
     "mismatches": Metric(Of.COLUMN, "cells of the column that differ"),
     "tolerated_cells": Metric(Of.ROWS, "cells that are equal only by a rule"),
+    "tolerated_keys": Metric(
+        Of.ROWS, "matched rows whose keys are equal only by a rule"
+    ),
     "tolerated": Metric(Of.COLUMN, "cells of the column equal only by a rule"),
     "sum_delta": Metric(
         Of.COLUMN, "by how much the column's sum over matched rows changed, unsigned"
@@ -221,6 +226,11 @@ class _Reader:
         if found is None:
             self.refuse(
                 "a number is due", "digits, such as 0, 1000 or 0.5; no sign, no commas"
+            )
+        if len(found[1]) > MOST_DIGITS:
+            raise ConfigError(
+                f"gate on {metric}: its number has {len(found[1]):,} characters",
+                help=f"a number of up to {MOST_DIGITS} characters",
             )
         number, percent = Fraction(found[1]), bool(found[2])
         if percent and not METRICS[metric].rate:

@@ -31,6 +31,8 @@ from recon_engine.model import (
     PastRun,
     Pattern,
     Patterns,
+    Reads,
+    RuleCount,
     Segment,
     Side,
     Signature,
@@ -109,6 +111,11 @@ SEGMENTS: Final = """
 SELECT differs AS of, column_name AS column, value, rows, share, base
 FROM metrics.segment WHERE run_id = %s ORDER BY ordinal
 """
+RULES: Final = """
+SELECT column_name, rule, counted, every_column, old_read, old_unread, new_read,
+    new_unread, made_equal
+FROM metrics.rule_count WHERE run_id = %s ORDER BY ordinal
+"""
 HINTS: Final = """
 SELECT kind, column_name AS column, flag, count, total, text
 FROM metrics.hint WHERE run_id = %s ORDER BY ordinal
@@ -182,8 +189,9 @@ def stored(
     columns = [_column(row) for row in _rows(connection, COLUMNS, [run_id])]
     names = [column.name for column in columns]
     options = _options(summary["config"]["options"])
-    masks = {*options.masks}
-    masks |= {old for old, new in options.renames.items() if new in masks}
+    kept = summary["config"]["options"]
+    masks = {*kept.get("masks", {})}
+    masks |= {old for old, new in kept.get("renames", {}).items() if new in masks}
     counts = Counts(**{each.name: summary[each.name] for each in fields(Counts)})
     suppressed = tuple(map(_suppressed, _rows(connection, SUPPRESSIONS, [run_id])))
     result = Reconciliation(
@@ -192,6 +200,7 @@ def stored(
         new=_side(summary, "new"),
         counts=counts,
         by_column=tuple(columns),
+        rules=tuple(map(_rule, _rows(connection, RULES, [run_id]))),
         signatures=tuple(
             Signature(tuple(row["columns"]), row["rows"])
             for row in _rows(connection, SIGNATURES, [run_id])
@@ -228,7 +237,7 @@ def facts(
     run_id: UUID,
     dataset: str,
     started: datetime,
-    options: Options,
+    options: Options | None,
 ) -> Facts:
     """What the tables tell of a run besides its result."""
     known = artifacts.FILES
@@ -316,6 +325,18 @@ def _column(row: Row) -> Column:
     kinds = {str(kind): row[f"kind_{kind}"] for kind in KINDS if row[f"kind_{kind}"]}
     counts = (row["compared"], row["equal_exact"], row["tolerated"], row["mismatched"])
     return Column(row["column_name"], *counts, kinds)
+
+
+def _rule(row: Row) -> RuleCount:
+    return RuleCount(
+        column=row["column_name"],
+        rule=row["rule"],
+        of=row["counted"],
+        every=row["every_column"],
+        old=Reads(row["old_read"], row["old_unread"]),
+        new=Reads(row["new_read"], row["new_unread"]),
+        made_equal=row["made_equal"],
+    )
 
 
 def _breaks(connection: psycopg.Connection, run_id: UUID) -> Breaks | None:
@@ -407,8 +428,11 @@ def _ordered(values: dict[str, str], names: Sequence[str]) -> dict[str, str]:
     return {name: values[name] for name in names if name in values}
 
 
-def _options(kept: Row) -> Options:
-    """The options of a run of this version or of an earlier one."""
+def _options(kept: Row) -> Options | None:
+    """The options of a run of this version or of an earlier one.
+
+    None if this version refuses them: the result stays what it is.
+    """
     known = {
         each.name: kept[each.name] for each in fields(Options) if each.name in kept
     }
@@ -416,6 +440,8 @@ def _options(kept: Row) -> Options:
     lists = {name: tuple(known[name]) for name in several if name in known}
     rules = {name: tuple(each) for name, each in known.get("rules", {}).items()}
     encodings = parse_encodings(":".join(known.get("encodings", ("utf-8",))))
-    return Options(
-        **known | lists | {"rules": rules, "encodings": encodings, "suppressions": ()}
-    )
+    set_to = {"rules": rules, "encodings": encodings, "suppressions": ()}
+    try:
+        return Options(**known | lists | set_to)
+    except ConfigError:
+        return None

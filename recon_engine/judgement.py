@@ -104,6 +104,9 @@ SHARES: Final[Mapping[str, Callable[[Reconciliation], Share]]] = {
     "tolerated_cells": lambda r: Share(
         r.counts.tolerated_cells, _cells(r), "cells are equal by a rule"
     ),
+    "tolerated_keys": lambda r: Share(
+        r.counts.tolerated_keys, r.counts.matched, "keys are equal by a rule"
+    ),
     "rows_old": lambda r: Share(r.old.rows, None, "rows are in OLD"),
     "rows_new": lambda r: Share(r.new.rows, None, "rows are in NEW"),
     "matched": lambda r: Share(r.counts.matched, None, "rows are matched"),

@@ -68,7 +68,9 @@ def _document(cases: list[ET.Element], result: Reconciliation) -> bytes:
         },
     )
     suite.extend(cases)
-    ET.SubElement(suite, "system-out").text = _text(result.accounting())
+    facts = [result.accounting(), *result.warnings()]
+    facts += [f"rule {each.text}" for each in result.rules_told]
+    ET.SubElement(suite, "system-out").text = _text("\n".join(facts))
     suites = ET.Element("testsuites")
     suites.append(suite)
     ET.indent(suites)

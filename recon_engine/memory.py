@@ -16,6 +16,7 @@ from recon_engine.parallel import WORKERS
 
 
 SHARE: Final = 0.6
+MOST_BYTES: Final = 1 << 60
 MOST_BUCKETS: Final = 1024
 LIMITS: Final = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -24,7 +25,9 @@ LIMITS: Final = (
 PROCESS: Final = Path("/proc/self/status")
 PEAK: Final = re.compile(r"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
 UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-SIZE: Final = re.compile(r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
+SIZE: Final = re.compile(
+    r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII
+)
 
 # Measured with `benchmarks/bench.py memory`: the interpreter and its libraries with the
 # blocks and groups under way; what a row of either side costs while digests are joined;
@@ -84,10 +87,23 @@ def default_budget() -> Budget:
 
 def parse_budget(text: str) -> Budget:
     """A size such as `2GiB`, `1500M` or plain bytes; K, M, G, T are powers of 1024."""
+    return Budget(parse_size(text, "the memory budget"))
+
+
+def parse_size(text: str, name: str) -> int:
+    """Bytes, from 1 to 2**60, as `2GiB`, `1500M` or `4096`; `name` is for the error."""
     found = SIZE.fullmatch(text.strip())
     if found is None:
-        raise ConfigError(f"{text} is no size", help="such as 2GiB, 1500M, or bytes")
-    return Budget(int(float(found[1]) * 1024 ** UNITS[found[2].lower()]))
+        raise ConfigError(
+            f"{name} is no size", help="such as 2GiB, 1500M, or a number of bytes"
+        )
+    size = float(found[1]) * 1024 ** UNITS[found[2].lower()]
+    if not 1 <= size <= MOST_BYTES:
+        raise ConfigError(
+            f"{name} is too {'small' if size < 1 else 'large'} a size",
+            help="from 1 byte to 1048576TiB",
+        )
+    return int(size)
 
 
 def peak_rss_bytes() -> int:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 SIDES: Final = ("old", "new")
+# No number of rows or bytes that a user sets is larger: sums of some fit 64 bits.
+MOST_COUNT: Final = 10**15
 
 # Arithmetic of amounts: the default context rounds to 28 digits, and in silence.
 EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
@@ -114,7 +116,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows and cells. `matched = identical + mismatched_rows`."""
+    """Rows and cells. `matched = identical + mismatched_rows`.
+
+    `tolerated_keys`: matched rows whose keys are equal only thanks to a rule.
+    """
 
     matched: int
     missing: int
@@ -123,6 +128,7 @@ class Counts:
     mismatched_rows: int
     mismatched_cells: int
     tolerated_cells: int = 0
+    tolerated_keys: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,61 @@ class Column:
     tolerated: int
     mismatched: int
     kinds: Mapping[str, int] = field(default_factory=dict)
+
+
+class Reads(NamedTuple):
+    """Of the values that are not blank, how many a rule read, and how many not."""
+
+    read: int
+    unread: int
+
+    @property
+    def values(self) -> int:
+        """How many there are."""
+        return self.read + self.unread
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """What one rule did in one column.
+
+    Counted are, for a key column (`of` keys), the values of all rows that were not set
+    aside; else (`of` cells) those cells of matched rows whose bytes differ. `every`:
+    whether the rule was given for `*`. `made_equal`: the pairs of values that are equal
+    from this rule of the column on, and not before.
+    """
+
+    column: str
+    rule: str
+    of: Literal["keys", "cells"]
+    every: bool
+    old: Reads
+    new: Reads
+    made_equal: int
+
+    @property
+    def met(self) -> bool:
+        """Whether there was a value to read."""
+        return bool(self.old.values or self.new.values)
+
+    @property
+    def name(self) -> str:
+        """`PAID=decimal`."""
+        return f"{self.column}={self.rule}"
+
+    @property
+    def text(self) -> str:
+        """What it did, in a sentence."""
+        if not self.met:
+            return f"{self.name}: no value to read"
+        what = "keys" if self.of == "keys" else "differing cells"
+        old, new = (
+            f"{side.read:,} of {side.values:,}" for side in (self.old, self.new)
+        )
+        return (
+            f"{self.name}: read {old} in old, {new} in new;"
+            f" made {self.made_equal:,} {what} equal"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +246,9 @@ class Patterns:
 class Total:
     """The sums of a column of amounts, as `totals` says which are.
 
-    `old`, `new`: over its cells that differ in matched pairs, tolerated or not; the
-    others are the same on both sides. `missing`, `extra`: over these rows. Exact.
+    `old`, `new`: over its changed cells, which are those that differ in matched pairs,
+    tolerated or not; the others are the same on both sides. `missing`, `extra`: over
+    these rows. Exact.
     """
 
     column: str

@@ -189,6 +189,7 @@ def reconcile(
         told(found, question),
         samples=[strategy.sample() for strategy in reading.strategies],
         blanks=[side.blanks for side in reading.digests],
+        tallies=[strategy.tallies() for strategy in reading.strategies],
         strategy=reading.strategies[0].name,
         sought=asked,
     )

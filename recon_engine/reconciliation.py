@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,7 +18,7 @@ from recon_engine.suppressions import left
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from recon_engine.model import (
         Cell,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         Left,
         Pattern,
         Patterns,
+        RuleCount,
         Segment,
         Side,
         Signature,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 Verdict = Literal["agree", "differ", "gates_failed"]
 
 SHOWN: Final = 8
+NOTHING: Final = "nothing to compare: 0 rows"
+NO_PAIR: Final = "no row was compared: 0 rows are matched"
 MARKUP: Final = re.compile(r"[\\`*<\[&~]")
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
@@ -110,8 +114,8 @@ class Reconciliation:
 
     The laws, checked when it is made: `rows = matched + missing (+ rejected)` in OLD
     and `matched + extra (+ rejected)` in NEW; `matched = identical + mismatched_rows`;
-    per column `matched = equal_exact + tolerated + mismatched`; signatures sum up to
-    the mismatched rows.
+    per column `matched = equal_exact + tolerated + mismatched`, and `tolerated` is what
+    its rules made equal; signatures sum up to the mismatched rows.
     """
 
     keys: tuple[str, ...]
@@ -133,6 +137,7 @@ class Reconciliation:
     suppressed: tuple[Suppressed, ...] = ()
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
     looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
+    rules: tuple[RuleCount, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse to exist when a law does not hold."""
@@ -158,6 +163,9 @@ class Reconciliation:
                 n.matched == c.compared == c.equal_exact + c.tolerated + c.mismatched
                 for c in self.by_column
             ),
+            "tolerated = the sum over its rules, in each column": not self.rules
+            or {c.name: c.tolerated for c in self.by_column if c.tolerated}
+            == self._made_equal(),
             "mismatched = the sum of its kinds, in each column": all(
                 c.mismatched == sum(c.kinds.values()) for c in self.by_column
             ),
@@ -170,6 +178,14 @@ class Reconciliation:
             )
             or n.mismatched_rows == sum(each.rows for each in self.coverage),
         }
+
+    def _made_equal(self) -> dict[str, int]:
+        """How many cells of each column rules made equal, where they did."""
+        made = Counter[str]()
+        for each in self.rules:
+            if each.of == "cells":
+                made[each.column] += each.made_equal
+        return {name: cells for name, cells in made.items() if cells}
 
     @property
     def agrees(self) -> bool:
@@ -255,6 +271,13 @@ class Reconciliation:
         }
 
     @property
+    def changed(self) -> frozenset[str]:
+        """The columns with a cell that is not the same text, tolerated or not."""
+        return frozenset(
+            each.name for each in self.by_column if each.equal_exact < each.compared
+        )
+
+    @property
     def differing(self) -> list[Column]:
         """The columns that differ, the worst first."""
         found = (each for each in self.by_column if each.mismatched)
@@ -298,6 +321,8 @@ class Reconciliation:
             "new": asdict(self.new),
             "counts": asdict(self.counts),
             "columns": [asdict(c) | {"kinds": dict(c.kinds)} for c in self.by_column],
+            "rules": [_rule(each) for each in self.rules],
+            "warnings": list(self.warnings()),
             "signatures": [
                 {"columns": list(s.columns), "rows": s.rows} for s in self.signatures
             ],
@@ -330,6 +355,9 @@ class Reconciliation:
     def to_markdown(self) -> str:
         """The verdict, row accounting, differing columns and hints: no cell's value."""
         lines = [f"**{_said(self.headline())}**", "", self.accounting(), ""]
+        for warning in self.warnings():
+            if warning not in self.headline():
+                lines += [f"Warning: {_said(warning)}", ""]
         if self.counts.mismatched_cells:
             lines += [self.rewriting(), ""]
         if self.gates:
@@ -349,6 +377,8 @@ class Reconciliation:
                 _row(_code(c.name), f"{c.mismatched:,}", kinds_text(c))
                 for c in self.differing
             ]
+        if self.rules_told:
+            lines += ["", *(f"- rule {_said(each.text)}" for each in self.rules_told)]
         if self.hints:
             lines += [
                 "",
@@ -372,10 +402,15 @@ class Reconciliation:
             first, *others = self.failures
             return f"FAIL: {first}" + (f"; and {len(others):,} more" if others else "")
         if self.agrees:
-            return f"AGREE: {self.counts.matched:,} rows are the same on both sides"
+            return f"AGREE: {self.agreement()}"
         if not self.passes:
             return f"DIFFER: {self.differences()}"
         return f"PASS: {self.differences()}; {self._why_it_passes()}"
+
+    def agreement(self) -> str:
+        """What agrees: `3 rows are the same on both sides`."""
+        n = self.counts.matched
+        return f"{n:,} rows are the same on both sides" if n else NOTHING
 
     def _why_it_passes(self) -> str:
         if not self.gates:
@@ -401,14 +436,33 @@ class Reconciliation:
 
     def accounting(self) -> str:
         """Where every row of both sides is: `old 9 = 8 matched + 1 missing · new …`."""
-        n, tolerated = self.counts, self.counts.tolerated_cells
+        n = self.counts
+        tolerated = (
+            (n.tolerated_keys, "keys"),
+            (n.tolerated_cells, "cells"),
+        )
         return (
             f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
             f"{_rejected(self.old)}"
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
             f"{_rejected(self.new)}"
-            + (f" · {tolerated:,} cells are equal by a rule" if tolerated else "")
+            + "".join(
+                f" · {count:,} {what} are equal by a rule"
+                for count, what in tolerated
+                if count
+            )
         )
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a verdict does not say: nothing was compared, a rule read no value."""
+        if self.counts.matched:
+            return tuple(unread(self.rules))
+        return NOTHING if self.agrees else NO_PAIR, *unread(self.rules)
+
+    @property
+    def rules_told(self) -> tuple[RuleCount, ...]:
+        """The rules that met a value, or that were given for their column alone."""
+        return tuple(each for each in self.rules if each.met or not each.every)
 
     @property
     def rewritten_cells(self) -> int:
@@ -520,6 +574,34 @@ def percent(part: int, whole: int) -> str:
     """A share for people: `70%`, or `<1%`."""
     share = 100 * part / whole
     return "<1%" if share < 1 else f"{int(share)}%"
+
+
+def unread(rules: Sequence[RuleCount]) -> Iterator[str]:
+    """A sentence for each rule that read no value of a side that has some.
+
+    A rule of `*` need not fit every column: it is told of one where it read a value of
+    the other side, or where it read none of any column.
+    """
+    by_every = [each for each in rules if each.every]
+    useless = {each.rule for each in by_every} - {
+        each.rule for each in by_every if each.old.read or each.new.read
+    }
+    for each in rules:
+        fits = each.old.read or each.new.read or each.rule in useless
+        if each.every and not fits:
+            continue
+        what = "values" if each.of == "keys" else "differing values"
+        for name, side in (("OLD", each.old), ("NEW", each.new)):
+            if side.unread and not side.read:
+                yield (
+                    f"the rule {each.name} read none of the {side.unread:,} {what}"
+                    f" of {name}"
+                )
+
+
+def _rule(each: RuleCount) -> dict[str, object]:
+    sides = {"old": each.old._asdict(), "new": each.new._asdict()}
+    return asdict(each) | sides
 
 
 def _plain(each: Suppressed) -> dict[str, object]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.config import Options
-    from recon_engine.model import Column, PastRun, Side
+    from recon_engine.model import Column, PastRun, Reads, Side
     from recon_engine.reconciliation import Reconciliation
 
 
@@ -112,9 +112,11 @@ def page(result: Reconciliation, facts: Facts = UNKNOWN) -> str:
         columns=_columns(result),
         chart=_trend(result, facts),
         laws=list(_laws(result)),
+        rules=_rules(result),
         together=_together(result),
         segments=_segments(result),
-        totals=_totals(result),
+        changed=_changed(result),
+        lone=_lone(result),
         patterns=_patterns(result),
         sampled=_sampled(result),
         facts=list(_facts(result, facts)),
@@ -163,7 +165,7 @@ def _verdict(result: Reconciliation) -> dict[str, Any]:
 def _sentence(result: Reconciliation) -> str:
     n, drift = result.counts, result.drift
     if result.agrees:
-        return f"All {n.matched:,} rows are the same on both sides."
+        return f"All {result.agreement()}." if n.matched else f"{result.agreement()}."
     rate = _rate(n.mismatched_rows, n.matched)
     said = (
         (n.mismatched_rows, f"of {n.matched:,} matched rows differ ({rate})"),
@@ -202,6 +204,8 @@ def _cells(result: Reconciliation) -> dict[str, Any] | None:
 
 
 def _warnings(result: Reconciliation) -> Iterator[str]:
+    told = result.headline()
+    yield from (visible(each) for each in result.warnings() if each not in told)
     yield from (visible(each.text) for each in result.suppressed if not each.failed)
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         if side.rejected:
@@ -328,9 +332,28 @@ def _laws(result: Reconciliation) -> Iterator[dict[str, Any]]:
         both = (getattr(result.old, fact), getattr(result.new, fact))
         told = "none" if not any(both) else f"{both[0]:,} in old, {both[1]:,} in new"
         yield {"name": name, "sum": told, "holds": False}
-    if n.tolerated_cells:
-        equal = f"{n.tolerated_cells:,}"
-        yield {"name": "cells equal by a rule", "sum": equal, "holds": False}
+    for what, count in (("keys", n.tolerated_keys), ("cells", n.tolerated_cells)):
+        if count:
+            name = f"{what} equal by a rule"
+            yield {"name": name, "sum": f"{count:,}", "holds": False}
+
+
+def _rules(result: Reconciliation) -> list[dict[str, Any]]:
+    """What each rule read on either side, and made equal."""
+    return [
+        {
+            "name": visible(each.name),
+            "old": _of_values(each.old),
+            "new": _of_values(each.new),
+            "made_equal": each.made_equal,
+            "what": _plural(each.made_equal, "key" if each.of == "keys" else "cell"),
+        }
+        for each in result.rules_told
+    ]
+
+
+def _of_values(reads: Reads) -> str:
+    return f"{reads.read:,} of {reads.values:,}" if reads.values else "no value"
 
 
 def _together(result: Reconciliation) -> dict[str, Any] | None:
@@ -355,18 +378,31 @@ def _segments(result: Reconciliation) -> list[dict[str, Any]]:
     ]
 
 
-def _totals(result: Reconciliation) -> list[dict[str, Any]]:
+def _changed(result: Reconciliation) -> list[dict[str, Any]]:
+    """The sums over changed cells, of the columns that have some."""
     return [
         {
             "column": visible(each.column),
             "old": _amount(each.old),
             "new": _amount(each.new),
             "delta": _amount(each.delta, "+"),
-            "missing": _amount(each.missing),
-            "extra": _amount(each.extra),
             "moved": bool(each.delta),
         }
         for each in result.totals
+        if each.column in result.changed
+    ]
+
+
+def _lone(result: Reconciliation) -> list[dict[str, Any]]:
+    """The sums over missing and extra rows, of the columns with an amount there."""
+    return [
+        {
+            "column": visible(each.column),
+            "missing": _amount(each.missing),
+            "extra": _amount(each.extra),
+        }
+        for each in result.totals
+        if each.missing or each.extra
     ]
 
 

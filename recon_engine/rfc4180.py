@@ -15,6 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from recon_engine.errors import ConfigError
+from recon_engine.model import MOST_COUNT
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +39,20 @@ class Limits:
     field_bytes: int = 1 << 20
     field_lines: int = 100
     ratio: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse what no field could keep to."""
+        for name, limit in (
+            ("--max-field-bytes", self.field_bytes),
+            ("--max-field-lines", self.field_lines),
+            ("--max-ratio", self.ratio),
+        ):
+            if not 1 <= limit <= MOST_COUNT:
+                size = "small" if limit < 1 else "large"
+                raise ConfigError(
+                    f"the number of {name} is too {size}",
+                    help=f"from 1 to {MOST_COUNT:,}",
+                )
 
 
 LIMITS: Final = Limits()

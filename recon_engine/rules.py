@@ -6,6 +6,11 @@ it is. `decimal` and `date` may also tolerate a distance, which is measured exac
 whole numbers, and symmetric: `|o - n| <= max(abs, rel * max(|o|, |n|))`.
 
 Rules are reflexive: cells of equal bytes are equal under each of them.
+
+What each rule of a column did is counted, per side: `read` values and `unread` ones.
+Blank values are neither. `trim`, `casefold` and `nulls` read every value; `decimal`
+reads numbers, `date` days, `zeropad` digits, `lstrip0` digits and letters. A cell that
+was unequal before a rule and is equal after it is `made_equal` by that rule.
 """
 
 from __future__ import annotations
@@ -14,18 +19,21 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recon_engine.errors import ConfigError, did_you_mean
 from recon_engine.model import EXACT
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 # The gate refuses NUL, so no text of a file is taken for a normal form.
 NORMAL: Final = "\0"
@@ -37,6 +45,16 @@ SPELLED: Final = re.compile(r"([a-z0-9]+)(?:\((.*)\))?", re.DOTALL)
 DAYS: Final = re.compile(r"within=([0-9]{1,6})d")
 WIDEST: Final = 1000
 INTEGER_DIGITS: Final = 37
+# A tolerance written out in full has no more digits than this: its arithmetic is exact.
+MOST_DIGITS: Final = 10_000
+MOST_RULES: Final = 100
+DIRECTIVE: Final = re.compile(r"%([-_0]?)(.?)", re.DOTALL)
+DAY_DIRECTIVES: Final = frozenset("aAbBCdDeFgGhjmnqtuUvVwWxyY%")
+TRIAL_DAYS: Final = (date(1987, 12, 31), date(2001, 2, 3), date(2024, 10, 9))
+
+TALLY: Final = ("old read", "old unread", "new read", "new unread", "made equal")
+READ: Final[Mapping[str, slice]] = {"old": slice(0, 2), "new": slice(2, 4)}
+MADE_EQUAL: Final = 4
 
 
 class Rule(Protocol):
@@ -46,7 +64,14 @@ class Rule(Protocol):
         """The normal form of a text; the text itself where it cannot be read."""
         ...
 
+    def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
+        """Whether the rule reads a text; `form` is its normal form by this rule."""
+        ...
 
+
+# One row a rule, in the order of the chain: the columns of TALLY. By column.
+Tally = NDArray[np.int64]
+Tallies = dict[str, Tally]
 Rules = Mapping[str, Sequence[Rule]]
 NO_RULES: Final[Rules] = MappingProxyType({})
 
@@ -59,6 +84,10 @@ class Trim:
         """Without it."""
         return text.str.strip_chars()
 
+    def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
+        """Every text."""
+        return text.is_not_null()
+
 
 @dataclass(frozen=True, slots=True)
 class Casefold:
@@ -67,6 +96,10 @@ class Casefold:
     def normal(self, text: pl.Expr) -> pl.Expr:
         """In lower case, by way of upper case: `ß` is `SS` is `ss`."""
         return text.str.to_uppercase().str.to_lowercase()
+
+    def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
+        """Every text."""
+        return text.is_not_null()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +111,10 @@ class Nulls:
     def normal(self, text: pl.Expr) -> pl.Expr:
         """Blank, if it is one of them."""
         return pl.when(text.is_in(list(self.texts))).then(pl.lit("")).otherwise(text)
+
+    def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
+        """Every text."""
+        return text.is_not_null()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +128,10 @@ class Zeropad:
         padded = text.str.zfill(self.width)
         return pl.when(text.str.contains(DIGITS)).then(padded).otherwise(text)
 
+    def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
+        """Digits."""
+        return text.str.contains(DIGITS)
+
 
 @dataclass(frozen=True, slots=True)
 class LeadingZeros:
@@ -101,6 +142,10 @@ class LeadingZeros:
         bare = text.str.strip_chars_start("0")
         one = pl.when(bare == "").then(pl.lit("0")).otherwise(bare)
         return pl.when(text.str.contains(CODE)).then(one).otherwise(text)
+
+    def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
+        """Digits and letters."""
+        return text.str.contains(CODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +173,10 @@ class Number:
         )
         number = text.str.contains(NUMBER) & text.str.contains(DIGIT)
         return pl.when(number).then(sign + size).otherwise(text)
+
+    def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
+        """Numbers."""
+        return _is_marked(text, form)
 
     def near(self, old: pl.Series, new: pl.Series) -> pl.Series:
         """Of normal forms, whether both are numbers, and within the tolerance."""
@@ -169,6 +218,10 @@ class Day:
         read = NORMAL + days.cast(pl.String)
         return pl.when(days.is_not_null()).then(read).otherwise(text)
 
+    def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
+        """Days."""
+        return _is_marked(text, form)
+
     def near(self, old: pl.Series, new: pl.Series) -> pl.Series:
         """Of normal forms, whether both are days, and no more than `within` apart."""
         return _where_both_read(
@@ -181,7 +234,10 @@ class Day:
 
 def normal_form(rules: Sequence[Rule], text: pl.Expr) -> pl.Expr:
     """A text after all rules of a column, in order."""
-    return functools.reduce(lambda form, rule: rule.normal(form), rules, text)
+    if len(rules) <= 1:
+        return functools.reduce(lambda form, rule: rule.normal(form), rules, text)
+    # A rule names its text several times: nested, expressions grow exponentially.
+    return text.map_batches(functools.partial(_forms, rules), return_dtype=pl.String)
 
 
 def tolerates(rules: Sequence[Rule]) -> bool:
@@ -200,18 +256,66 @@ def equal(rules: Sequence[Rule], old: pl.Series, new: pl.Series) -> pl.Series:
     cells = pl.DataFrame({"old": old, "new": new}).select(
         normal_form(rules, pl.col(side)).alias(side) for side in ("old", "new")
     )
-    same = cells["old"] == cells["new"]
-    match rules:
-        case [*_, Number() | Day() as last]:
-            return same | last.near(cells["old"], cells["new"])
-        case _:
-            return same
+    return _same(rules, cells["old"], cells["new"])
+
+
+def equal_and_counted(
+    rules: Sequence[Rule], old: pl.Series, new: pl.Series
+) -> tuple[pl.Series, Tally]:
+    """`equal`, and what each rule read and made equal; there has to be a rule."""
+    tally, same = no_tally(rules), old == new
+    steps = zip(tally, _steps(rules, old), _steps(rules, new), strict=True)
+    for row, (left, *of_old), (right, *of_new) in steps:
+        before, same = int(same.sum()), left == right
+        row[:] = (*of_old, *of_new, int(same.sum()) - before)
+        old, new = left, right
+    near = _same(rules, old, new)
+    tally[-1, MADE_EQUAL] += int(near.sum()) - int(same.sum())
+    return near, tally
+
+
+def read_and_counted(
+    rules: Sequence[Rule], texts: pl.Series, side: str
+) -> tuple[pl.Series, Tally]:
+    """The normal forms of texts of a side, and what each rule read of them."""
+    tally = no_tally(rules)
+    for row, (forms, *counts) in zip(tally, _steps(rules, texts), strict=True):
+        row[READ[side]] = counts
+        texts = forms
+    return texts, tally
+
+
+def no_tally(rules: Sequence[object]) -> Tally:
+    """What rules did that met no value."""
+    return np.zeros((len(rules), len(TALLY)), np.int64)
+
+
+def added(parts: Iterable[Tallies]) -> Tallies:
+    """What the rules of each column did in several groups of values."""
+    result: Tallies = {}
+    for part in parts:
+        for column, tally in part.items():
+            before = result.get(column)
+            result[column] = tally if before is None else before + tally
+    return result
+
+
+def check_chain(column: str, spelled: Sequence[str]) -> None:
+    """Raise ConfigError for a chain of rules that cannot be used."""
+    if len(spelled) > MOST_RULES:
+        raise ConfigError(
+            f"--rule {column}: {len(spelled):,} rules are given",
+            help=f"at most {MOST_RULES} rules a column",
+        )
+    for each in spelled:
+        parse(each)
 
 
 def parse(text: str) -> Rule:
     """A rule as it is spelled: `trim`, `nulls(NA,NULL)`, `decimal(abs=0.01)`.
 
-    Raises ConfigError, with the spellings there are.
+    The formats of `date` are tried here. Raises ConfigError, with the spellings there
+    are.
     """
     found = SPELLED.fullmatch(text.strip())
     name, inner = (found[1], found[2]) if found else (text.strip(), None)
@@ -260,6 +364,11 @@ def _decimal(arguments: list[str]) -> Rule:
         value.is_finite() and value >= 0 for value in tolerances.values()
     ):
         raise ValueError
+    if any(_ratio_digits(value) > MOST_DIGITS for value in tolerances.values()):
+        raise ConfigError(
+            f"a tolerance of rule decimal has more than {MOST_DIGITS:,} digits",
+            help="such as: decimal(abs=0.01,rel=0.001)",
+        )
     return Number(tolerances.get("abs", Decimal(0)), tolerances.get("rel", Decimal(0)))
 
 
@@ -273,7 +382,35 @@ def _date(arguments: list[str]) -> Rule:
         within = int(found[1])
     if not all("%" in each for each in formats.split("|")):
         raise ValueError
+    for each in formats.split("|"):
+        _try_format(each)
     return Day(tuple(formats.split("|")), within)
+
+
+def _try_format(form: str) -> None:
+    """Raise ConfigError for a format that does not write a day and read it back."""
+    for padding, letter in DIRECTIVE.findall(form):
+        # Tried on Polars, some of the others print a warning, and most are an error.
+        if letter not in DAY_DIRECTIVES or not letter:
+            raise ConfigError(
+                f"rule date: %{padding}{letter} of the format {form} is no part of a"
+                " day",
+                why="a date rule reads days: years, months, weeks and days",
+                help="such as: date(%Y%m%d|%Y-%m-%d); what is the same in every value"
+                " is written as it is: date(%Y-%m-%d 00:00:00)",
+            )
+    days = pl.Series(TRIAL_DAYS).alias("day").to_frame()
+    try:
+        written = days.select(text=pl.col("day").dt.strftime(form))
+        read = written.select(_day(pl.col("text"), form)).to_series().to_list()
+    except pl.exceptions.PolarsError:
+        read = []
+    if read != list(TRIAL_DAYS):
+        raise ConfigError(
+            f"rule date: the format {form} does not read back a day that it writes",
+            why="it has to name the year, the month and the day",
+            help="such as: date(%Y%m%d|%Y-%m-%d)",
+        )
 
 
 RULES: Final[dict[str, Callable[[list[str]], Rule]]] = {
@@ -294,6 +431,43 @@ SPELLINGS: Final = (
     "zeropad(9)",
     "lstrip0",
 )
+
+
+def _same(rules: Sequence[Rule], old: pl.Series, new: pl.Series) -> pl.Series:
+    """Which pairs of normal forms are equal, or near enough by the last rule."""
+    match rules:
+        case [*_, Number() | Day() as last]:
+            return (old == new) | last.near(old, new)
+        case _:
+            return old == new
+
+
+def _forms(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
+    for rule in rules:
+        frame = texts.alias("text").to_frame()
+        texts = frame.select(rule.normal(pl.col("text"))).to_series()
+    return texts
+
+
+def _steps(
+    rules: Sequence[Rule], texts: pl.Series
+) -> Iterator[tuple[pl.Series, int, int]]:
+    """After each rule the forms, and how many values it read and how many not."""
+    text, form = pl.col("text"), pl.col("form")
+    for rule in rules:
+        step = texts.alias("text").to_frame()
+        step = step.with_columns(form=rule.normal(text))
+        read, values = step.select(
+            read=((text != "") & rule.reads(text, form)).sum(),
+            values=(text != "").sum(),
+        ).row(0)
+        texts = step["form"]
+        yield texts, read, values - read
+
+
+def _is_marked(text: pl.Expr, form: pl.Expr) -> pl.Expr:
+    """Whether this rule gave the form its mark; an earlier one may have marked it."""
+    return form.str.starts_with(NORMAL) & ~text.str.starts_with(NORMAL)
 
 
 def _day(text: pl.Expr, form: str) -> pl.Expr:

@@ -41,7 +41,7 @@ from recon_engine.errors import ConfigError, did_you_mean
 from recon_engine.flags import read_name
 from recon_engine.kinds import Kind
 from recon_engine.memory import parse_budget
-from recon_engine.model import Suppressible, Suppression
+from recon_engine.model import MOST_COUNT, Suppressible, Suppression
 from recon_engine.rules import parse as parse_rule
 
 
@@ -126,7 +126,8 @@ Names = Annotated[tuple[ColumnName, ...], OneOrMore]
 Rules = Annotated[tuple[Annotated[str, _read_by(parse_rule)], ...], OneOrMore]
 Gates = Annotated[tuple[Annotated[str, _read_by(gates.parse)], ...], OneOrMore]
 Place = Annotated[str, AfterValidator(_without_userinfo)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT, strict=True)]
+CountOrNone = Annotated[int, Field(ge=0, le=MOST_COUNT, strict=True)]
 
 
 class Accepted(BaseModel):
@@ -200,7 +201,7 @@ class Section(BaseModel):
     encoding: Annotated[str, _read_by(parse_encodings)] = Field(
         default="utf-8", description="Of both files, or `OLD:NEW`"
     )
-    detail_limit: Annotated[int, Field(ge=0, strict=True)] = Field(
+    detail_limit: CountOrNone = Field(
         default=5000, description="Differing rows in the sample"
     )
     memory_budget: Annotated[str, _read_by(parse_budget)] | None = Field(
@@ -222,7 +223,7 @@ class Section(BaseModel):
     stage_loader: StageLoader = Field(
         default=StageLoader.ADBC, description="How `recon run` loads stage"
     )
-    break_limit: Annotated[int, Field(ge=0, strict=True)] = Field(
+    break_limit: CountOrNone = Field(
         default=BREAK_LIMIT, description="Of more differences only totals are recorded"
     )
     feed: Feed = Field(
@@ -316,6 +317,13 @@ def _table(path: Path) -> Mapping[str, Any]:
         ) from None
     except UnicodeDecodeError:
         raise ConfigError("it is not UTF-8", file=str(path)) from None
+    except (ValueError, RecursionError):
+        # Of a number that Python does not read, and of lists in lists without an end.
+        raise ConfigError(
+            "the configuration holds a number that is too long, or lists too deep",
+            file=str(path),
+            help="a number has up to 16 digits",
+        ) from None
     except OSError as error:
         raise ConfigError(
             "the configuration cannot be read", file=str(path), why=error.strerror

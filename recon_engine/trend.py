@@ -43,6 +43,8 @@ def word(run: PastRun) -> str:
         return run.status
     if result.verdict == "differ" and result.passed:
         return "pass"
+    if result.verdict == "agree" and not result.matched:
+        return "agree, 0 rows"
     return "fail" if result.verdict == "gates_failed" else result.verdict
 
 

@@ -44,6 +44,8 @@ class Answer:
     blank_old: int
     blank_new: int
     tolerated: Counter[str] = field(default_factory=Counter)
+    tolerated_keys: int = 0
+    rules: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
     patterns: dict[str, Patterns] = field(default_factory=dict)
     totals: dict[str, tuple[Fraction, ...]] = field(default_factory=dict)
 
@@ -79,7 +81,7 @@ def reconcile(
             groups[key_of(row)][at].append(row)
     pairs, missing, extra = [], [], []
     for left, right in groups.values():
-        found, left_over, right_over = pair(left, right, sorted(columns), keys)
+        found, left_over, right_over = pair(left, right, sorted(columns), keys, rules)
         pairs += found
         missing += left_over
         extra += right_over
@@ -111,6 +113,8 @@ def reconcile(
         cells=cells,
         signatures=signatures,
         tolerated=tolerated,
+        tolerated_keys=sum(any(o[key] != n[key] for key in keys) for o, n in pairs),
+        rules=rule_counts(pairs, (old, new), keys, columns, rules),
         patterns=patterns(cells, examples),
         totals=totals(pairs, missing, extra, (old, new), columns),
         duplicates_old=repeats([left for left, _ in groups.values()], keys),
@@ -118,6 +122,46 @@ def reconcile(
         blank_old=sum("" in key_of(row) for row in old),
         blank_new=sum("" in key_of(row) for row in new),
     )
+
+
+def rule_counts(
+    pairs: list[tuple[dict[str, str], dict[str, str]]],
+    every: tuple[list[dict[str, str]], list[dict[str, str]]],
+    keys: list[str],
+    columns: list[str],
+    rules: Mapping[str, Sequence[str]],
+) -> dict[tuple[str, int], tuple[int, ...]]:
+    """For each rule, by column and place: values read and unread of OLD, of NEW; pairs.
+
+    Of keys all values are counted, of other columns those of pairs that are not the
+    same text; a blank is no value. The pairs are those that it makes equal.
+    """
+    found = {}
+    for name in (*keys, *columns):
+        unlike = [(o[name], n[name]) for o, n in pairs if o[name] != n[name]]
+        sides: list[list[str]] = [list(texts) for texts in zip(*unlike, strict=True)]
+        if name in keys:
+            sides = [[row[name] for row in side] for side in every]
+        chain = rules.get(name, ())
+        for at, rule in enumerate(chain):
+            counts = []
+            for texts in sides or [[], []]:
+                values = [text for t in texts if (text := normal(chain[:at], t))]
+                read = sum(READS[rule.split("(")[0]](text) for text in values)
+                counts += [read, len(values) - read]
+            last = at == len(chain) - 1
+            made = sum(
+                (alike(chain, o, n) if last else same_form(chain[: at + 1], o, n))
+                and not same_form(chain[:at], o, n)
+                for o, n in unlike
+            )
+            found[name, at] = (*counts, made)
+    return found
+
+
+def same_form(rules: Sequence[str], old: str, new: str) -> bool:
+    """Whether two texts have one normal form."""
+    return normal(rules, old) == normal(rules, new)
 
 
 def patterns(
@@ -195,7 +239,7 @@ def repeats(groups: list[list[dict[str, str]]], keys: list[str]) -> dict[Row, in
 
 
 def normal(rules: Sequence[str], text: str) -> str:
-    """A text after the rules of a column; what was read begins with NUL, `n` or `d`."""
+    """A text after the rules of a column; what was read begins with NUL."""
     for rule in rules:
         text = NORMAL[rule](text)
     return text
@@ -206,18 +250,22 @@ def alike(rules: Sequence[str], old: str, new: str) -> bool:
     o, n = normal(rules, old), normal(rules, new)
     if o == n:
         return True
-    mark = "\0d" if rules and rules[-1].startswith("date") else "\0n"
-    if not (rules and rules[-1] in NEAR and o[:2] == n[:2] == mark):
+    if not (rules and rules[-1] in NEAR and o[:1] == n[:1] == "\0"):
         return False
-    return NEAR[rules[-1]](Fraction(o[2:]), Fraction(n[2:]))
+    # A number has a point, and a day has none.
+    if not all(("." in form) == rules[-1].startswith("decimal") for form in (o, n)):
+        return False
+    return NEAR[rules[-1]](Fraction(o[1:]), Fraction(n[1:]))
 
 
 def _number_or_text(text: str) -> str:
+    """Sign, a zero, digits, a point, digits: rows are put in order by this text."""
     found = number(text)
-    return text if found is None else f"\0n{Fraction(found)}"
-
-
-DAYS = {"%Y%m%d": "[0-9]{8}", "%Y-%m-%d": "[0-9]{4}(-[0-9]{2}){2}"}
+    if found is None:
+        return text
+    whole, _, part = f"{abs(found):f}".partition(".")
+    sign = "-" if found < 0 else "+"
+    return f"\0{sign}0{whole.lstrip('0')}.{part.rstrip('0')}"
 
 
 def _day_or_text(text: str) -> str:
@@ -227,7 +275,8 @@ def _day_or_text(text: str) -> str:
     ):
         if re.fullmatch(pattern, text):
             try:
-                return f"\0d{datetime.strptime(text, form).date().toordinal()}"  # noqa: DTZ007
+                day = datetime.strptime(text, form).date()  # noqa: DTZ007
+                return f"\0{(day - date(1970, 1, 1)).days}"
             except ValueError:
                 continue
     return text
@@ -247,6 +296,15 @@ NORMAL: dict[str, Callable[[str], str]] = {
         text.lstrip("0") or "0" if re.fullmatch("[0-9A-Za-z]+", text) else text
     ),
 }
+READS: dict[str, Callable[[str], bool]] = {
+    "trim": lambda _: True,
+    "casefold": lambda _: True,
+    "nulls": lambda _: True,
+    "decimal": lambda text: number(text) is not None,
+    "date": lambda text: _day_or_text(text) != text,
+    "zeropad": lambda text: re.fullmatch("[0-9]+", text) is not None,
+    "lstrip0": lambda text: re.fullmatch("[0-9A-Za-z]+", text) is not None,
+}
 NEAR: dict[str, Callable[[Fraction, Fraction], bool]] = {
     "decimal(abs=0.5)": lambda o, n: abs(o - n) <= Fraction(1, 2),
     "decimal(rel=0.5)": lambda o, n: abs(o - n) <= max(abs(o), abs(n)) / 2,
@@ -259,6 +317,7 @@ def pair(
     right: list[dict[str, str]],
     columns: list[str],
     keys: list[str],
+    rules: Mapping[str, Sequence[str]],
 ) -> tuple[
     list[tuple[dict[str, str], dict[str, str]]],
     list[dict[str, str]],
@@ -267,17 +326,25 @@ def pair(
     """Equal rows first, then the rest one to one in sorted order; then who is left.
 
     Rules may call keys the same that are spelled in several ways: those that are
-    spelled alike go first.
+    spelled alike go first. Then rows of equal bytes, then rows of equal normal forms.
+    The order is that of normal forms, then that of the texts; no tolerance pairs rows.
     """
+
+    def forms(row: dict[str, str]) -> Row:
+        return tuple(normal(rules.get(name, ()), row[name]) for name in columns)
+
+    def texts(names: list[str]) -> Callable[[dict[str, str]], Row]:
+        return lambda row: tuple(row[name] for name in names)
+
     pairs = []
     left, right = (
-        sorted(side, key=lambda row: tuple(row[n] for n in [*columns, *keys]))
+        sorted(side, key=lambda row: (forms(row), texts([*columns, *keys])(row)))
         for side in (left, right)
     )
-    for same in ([*columns, *keys], columns):
+    for same in (texts([*columns, *keys]), texts(columns), forms):
         unpaired = []
         for row in left:
-            twin = next((r for r in right if all(r[n] == row[n] for n in same)), None)
+            twin = next((r for r in right if same(r) == same(row)), None)
             if twin is None:
                 unpaired.append(row)
             else:

@@ -384,10 +384,14 @@ def test_printed_it_has_the_first_rows_and_no_controls(
     seen.page.emulate_media(media="print")
     seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert seen.rows().count() == 60
+    assert seen.page.locator("#shown").inner_text().startswith("the first 60 of ")
+    assert "printed" in seen.page.locator("#shown").inner_text()
     assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= 720
     assert not seen.page.locator("#search").is_visible()
     assert seen.page.locator("pre").is_visible()
     assert seen.page.pdf().startswith(b"%PDF")
+    seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert " shown" in seen.page.locator("#shown").inner_text()
 
 
 SEARCHED = """(text) => new Promise((done) => {

@@ -100,6 +100,8 @@ def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
     assert kept.sample == live.sample
     assert kept.by_column == live.by_column
     assert kept.signatures == live.signatures
+    assert live.rules
+    assert (kept.rules, kept.warnings()) == (live.rules, live.warnings())
     assert (kept.patterns, kept.totals) == (live.patterns, live.totals)
     assert (kept.segments, kept.hints) == (live.segments, live.hints)
     assert (kept.old, kept.new) == (live.old, live.new)

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from contextlib import nullcontext
 from fractions import Fraction
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import oracle
@@ -63,12 +64,23 @@ def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
         blank_old=d.old.blank_keys,
         blank_new=d.new.blank_keys,
         tolerated=Counter({c.name: c.tolerated for c in d.by_column if c.tolerated}),
+        tolerated_keys=d.counts.tolerated_keys,
+        rules=rules_of(d),
         patterns=patterns_of(d),
         totals={
             total.column: tuple(map(Fraction, total.parts().values()))
             for total in d.totals
         },
     )
+
+
+def rules_of(d: Reconciliation) -> dict[tuple[str, int], tuple[int, ...]]:
+    """What each rule did, by its column and its place among the rules of that."""
+    return {
+        (column, at): (*each.old, *each.new, each.made_equal)
+        for column, rules in groupby(d.rules, lambda each: each.column)
+        for at, each in enumerate(rules)
+    }
 
 
 def patterns_of(d: Reconciliation) -> dict[str, oracle.Patterns]:

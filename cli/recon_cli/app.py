@@ -35,6 +35,7 @@ from recon_engine.config import (
 )
 from recon_engine.errors import ConfigError, escape_bytes
 from recon_engine.failpoint import reached
+from recon_engine.model import MOST_COUNT
 from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.status import STATUSES, RunStatus
 
@@ -315,7 +316,9 @@ def demo(
     folder: Annotated[
         Path, typer.Option("--folder", help="Where the demo lives.")
     ] = Path("recon-demo"),
-    rows: Annotated[int, typer.Option("--rows", min=1, help="Claims in OLD.")] = 20_000,
+    rows: Annotated[
+        int, typer.Option("--rows", min=1, max=10_000_000, help="Claims in OLD.")
+    ] = 20_000,
 ) -> None:
     """Make a pair of claims extracts and run the whole pipeline on it, locally."""
     with session.reporting():
@@ -355,7 +358,10 @@ def breaks(
 def history(
     dataset: o.Dataset,
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="Runs, latest first.")
+        int,
+        typer.Option(
+            "--limit", metavar="N", min=1, max=MOST_COUNT, help="Runs, latest first."
+        ),
     ] = 30,
     form: o.OutputFormat = Format.TABLE,
 ) -> None:
@@ -386,7 +392,11 @@ def report(
     past: Annotated[
         int | None,
         typer.Option(
-            "--history", metavar="N", min=1, help="The last N runs, not one of them."
+            "--history",
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="The last N runs, not one of them.",
         ),
     ] = None,
     output: Annotated[

@@ -131,6 +131,7 @@ DetailLimit = Annotated[
         "--detail-limit",
         metavar="N",
         min=0,
+        max=model.MOST_COUNT,
         envvar="RECON_DETAIL_LIMIT",
         help="Differing rows in the sample.",
     ),
@@ -157,6 +158,7 @@ BreakLimit = Annotated[
         "--break-limit",
         metavar="N",
         min=0,
+        max=model.MOST_COUNT,
         envvar="RECON_BREAK_LIMIT",
         help="Of more differences than N only totals are recorded, and no break is"
         " tracked; 0 tracks none.",
@@ -179,7 +181,13 @@ BreakState = Annotated[
 ]
 BreakCount = Annotated[
     int,
-    typer.Option("--limit", metavar="N", min=1, help="Breaks to print, oldest first."),
+    typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        max=model.MOST_COUNT,
+        help="Breaks to print, oldest first.",
+    ),
 ]
 MemoryBudget = Annotated[
     str | None,
@@ -204,6 +212,7 @@ MaxFieldBytes = Annotated[
         "--max-field-bytes",
         metavar="N",
         min=1,
+        max=model.MOST_COUNT,
         envvar="RECON_MAX_FIELD_BYTES",
         help="A longer field is taken for a lost quote, and refused.",
     ),
@@ -214,6 +223,7 @@ MaxFieldLines = Annotated[
         "--max-field-lines",
         metavar="N",
         min=1,
+        max=model.MOST_COUNT,
         envvar="RECON_MAX_FIELD_LINES",
         help="So is a field that spans more lines.",
     ),
@@ -224,6 +234,7 @@ MaxRatio = Annotated[
         "--max-ratio",
         metavar="N",
         min=1,
+        max=model.MOST_COUNT,
         envvar="RECON_MAX_RATIO",
         help="A file that unpacks to more times its size is taken for a bomb.",
     ),

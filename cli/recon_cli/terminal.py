@@ -61,6 +61,8 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
         console.print(_gate(gate), soft_wrap=True)
     for warning in _warnings(result):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
+    for rule in _rules(result):
+        console.print(rule, soft_wrap=True)
     if result.counts.mismatched_cells:
         console.print()
         console.print(_columns(result, console.width))
@@ -94,7 +96,18 @@ def _accounting(result: Reconciliation, width: int) -> Text:
     return Text(text if len(text) <= width else text.replace(" · ", "\n  "))
 
 
+def _rules(result: Reconciliation) -> Iterator[Text]:
+    """What the rules read and made equal."""
+    for each in result.rules_told[:SHOWN]:
+        yield Text(f"  rule {visible(each.text)}")
+    more = len(result.rules_told) - SHOWN
+    if more > 0:
+        yield Text(f"  … and {more:,} more rules, in the JSON", style=QUIET)
+
+
 def _warnings(result: Reconciliation) -> Iterator[str]:
+    told = result.headline()
+    yield from (visible(each) for each in result.warnings() if each not in told)
     yield from (visible(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from _side_warnings(name, side)
@@ -183,7 +196,16 @@ def _totals(result: Reconciliation) -> Iterator[Text]:
     amounts = [total for total in told if not total.is_whole] or told
     amounts.sort(key=lambda total: -total.delta.copy_abs())
     for total in amounts[:TOTALS]:
-        sums = [f"{name} {value:,f}" for name, value in total.sums().items() if value]
+        sums = [
+            f"{what} rows: {value:,f}"
+            for what, value in (("missing", total.missing), ("extra", total.extra))
+            if value
+        ]
+        if total.column in result.changed:
+            changed = (
+                f"old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}"
+            )
+            sums.insert(0, f"changed cells: {changed}")
         yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
 
 

@@ -156,6 +156,7 @@ def _answered(
             for names, drawn in zip(question.names, found.samples, strict=True)
         ],
         blanks=found.blanks,
+        tallies=found.tallies,
         strategy=f"{job.sampling.strategy} on spark",
         sought=job.sought,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from recon_engine import rules
 from recon_engine.partial import merged
 from recon_engine.passage import listed
 from recon_engine.spark.packets import Packet
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from recon_engine.partial import Partial
     from recon_engine.passage import Passage
     from recon_engine.question import Question
+    from recon_engine.rules import Tallies
     from recon_engine.spark.packets import Packets
 
 
@@ -32,13 +34,15 @@ FAN_IN: Final = 32
 class Findings:
     """What some tasks have found. Of pairs, the first is OLD's.
 
-    `passages`: by the number of their span; `samples`: of all rows of a side; `told`:
+    `passages`: by the number of their span; `tallies`: what the rules of key columns
+    read; `samples`: of all rows of a side; `told`:
     of each column that differs; `parts`: the files that hold the difference of their
     buckets.
     """
 
     passages: tuple[Mapping[int, Passage], Mapping[int, Passage]] = ({}, {})
     blanks: tuple[int, int] = (0, 0)
+    tallies: tuple[Tallies, Tallies] = ({}, {})
     samples: tuple[tuple[pl.DataFrame, ...], ...] = ((), ())
     identical: int = 0
     partial: Partial | None = None
@@ -71,6 +75,10 @@ def _added(few: Sequence[Findings], question: Question, whole: int) -> Findings:
             listed(each.passages[1] for each in few),
         ),
         blanks=(sum(e.blanks[0] for e in few), sum(e.blanks[1] for e in few)),
+        tallies=(
+            rules.added(each.tallies[0] for each in few),
+            rules.added(each.tallies[1] for each in few),
+        ),
         samples=(_together(old), _together(new)),
         identical=sum(each.identical for each in few),
         partial=merged(parts, question).limited(question, whole) if parts else None,

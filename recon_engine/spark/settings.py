@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from recon_engine.memory import parse_budget
+from recon_engine.memory import parse_size
 
 
 MASTER: Final = "RECON_SPARK_MASTER"
@@ -49,4 +49,4 @@ class Settings:
 
 def _size(name: str, default: int) -> int:
     text = os.environ.get(name)
-    return default if text is None else parse_budget(text).total
+    return default if text is None else parse_size(text, name)

@@ -13,6 +13,7 @@ from recon_engine.compare import judged, merge
 from recon_engine.csvfile import Block
 from recon_engine.digest import Columns, Lines
 from recon_engine.lookup import sightings
+from recon_engine.model import SIDES
 from recon_engine.partial import partial, repeats_among
 from recon_engine.parts import write
 from recon_engine.passage import read_span
@@ -93,9 +94,8 @@ class Job:
     def strategy_of(self, side: int) -> Strategy:
         """How digests are taken. Where records are lines was counted before."""
         names, each = self.question.names[side], self.sampling
-        if each.strategy == "line":
-            return Lines(names, each.seeds, each.every[side], Event())
-        return Columns(names, each.seeds, each.every[side])
+        facts = SIDES[side], names, each.seeds, each.every[side]
+        return Lines(*facts, Event()) if each.strategy == "line" else Columns(*facts)
 
     def digests(self, at: int, _: Packets) -> Packets:
         """Pass a span, and send the digests of its rows to their buckets."""
@@ -116,12 +116,13 @@ class Job:
 
         with self.sources[side].opened() as read:
             passage = read_span(header, span, read, examine, keep)
-        drawn = (strategy.sample(),)
+        drawn, tallies = (strategy.sample(),), strategy.tallies()
         yield Packet.answer(
             at,
             Findings(
                 passages=({}, {at: passage}) if side else ({at: passage}, {}),
                 blanks=(0, blank) if side else (blank, 0),
+                tallies=({}, tallies) if side else (tallies, {}),
                 samples=((), drawn) if side else (drawn, ()),
             ),
         )

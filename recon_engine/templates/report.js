@@ -212,8 +212,16 @@
     grid.setAttribute("aria-rowcount", String(found.length + 1));
     head.replaceChildren(...view().heads.map((name) => element("span", { role: "columnheader" }, name)));
     if (!keepPlace) grid.scrollTop = 0;
-    shown.textContent = `${count.format(found.length)} of ${count.format(view().all.length)} shown${rest()}`;
+    tell();
     paint();
+  }
+
+  // How many of what was found are to be seen: on paper, no more than are printed.
+  function tell(most = found.length) {
+    const some = found.length > most
+      ? `the first ${count.format(most)} of ${count.format(found.length)} are printed`
+      : `${count.format(found.length)} of ${count.format(view().all.length)} shown`;
+    shown.textContent = some + rest();
   }
 
   function paint(from, to) {
@@ -359,9 +367,10 @@
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((each) => { each.open = true; });
     paint(0, PRINTED);
+    tell(PRINTED);
     body.style.paddingTop = body.style.paddingBottom = "0px";
   });
-  addEventListener("afterprint", () => paint());
+  addEventListener("afterprint", () => { paint(); tell(); });
 
   find("unscripted").remove();
   obey();
