@@ -39,7 +39,7 @@ def escapes(text: str) -> list[str]:
         r"\\"
         if c == "\\"
         else _escape(c)
-        if not is_seen(c) or (apart and unicodedata.combining(c))
+        if not is_seen(c) or (apart and unicodedata.category(c) == "Mn")
         else c
         for c in text
     ]
