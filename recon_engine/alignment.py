@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
     Names = Sequence[str]
-    Measure = Callable[[Sequence[tuple[str, str]], Names, Names], Agreements]
+    Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
 EVERY: Final = "*"
 
@@ -56,7 +56,7 @@ class Alignment:
 
 
 def unmeasured(
-    _keys: Sequence[tuple[str, str]], _old: Sequence[str], _new: Sequence[str]
+    _keys: Sequence[tuple[str, str]], _old: Names, _new: Names, _rules: Rules
 ) -> Agreements:
     """Look at names only."""
     return {}
@@ -73,7 +73,7 @@ def align(
     """Settle keys and compared columns.
 
     `measure` is asked which columns on one side only agree, given the names of the key
-    in OLD and in NEW. Raises ConfigError for a name in no file, KeyMissing, and
+    in OLD and in NEW, and its rules by the names in OLD. Raises ConfigError for a name in no file, KeyMissing, and
     SchemaMismatch for a column on one side only (unless `on_schema_drift` is
     `compare`).
     """
@@ -91,7 +91,7 @@ def align(
     agree: Agreements = {}
     if only_old and only_new:
         both = [(name, renames.get(name, name)) for name in keys]
-        agree = measure(both, only_old, only_new)
+        agree = measure(both, only_old, only_new, _key_rules(options, keys, back))
     drift = Drift(only_old, only_new, _likely(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _refusal(drift, uris, quotable=_quotable(old, new))
@@ -193,6 +193,14 @@ def _rules(
                 help="a rule without a tolerance, or another key",
             )
     return found
+
+
+def _key_rules(
+    options: Options, keys: Sequence[str], back: Mapping[str, str]
+) -> dict[str, list[Rule]]:
+    """The rules of the key columns that have some."""
+    named = ((_in_old(name, keys, back), rules) for name, rules in options.rules.items())
+    return {name: [*map(parse, rules)] for name, rules in named if name in keys}
 
 
 def _check_judges(options: Options, columns: Sequence[str]) -> None:

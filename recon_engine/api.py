@@ -142,10 +142,7 @@ def compare(
         if engine is EngineName.SPARK:
             result = _on_spark(old, new, options, limits, stack, progress)
         else:
-            left, right = in_order(
-                lambda side: unread(*side, options, limits, stack, progress),
-                zip((old, new), SIDES, strict=True),
-            )
+            left, right = both_unread(old, new, options, limits, stack, progress)
             reading = read(left, right, options, progress, budget=budget)
             result = reconcile(stack.enter_context(reading), progress)
     return judged(result, options, today or datetime.now(UTC).date())
@@ -192,6 +189,27 @@ def _input(
             help="give files, or leave frames to the local engine",
         )
     return found, LocalSource.of(found)
+
+
+def both_unread(
+    old: object,
+    new: object,
+    options: Options,
+    limits: Limits,
+    stack: ExitStack,
+    progress: Progress,
+) -> tuple[Unread, Unread]:
+    """Both sides with their headers read.
+
+    Files are opened at once. Frames are taken one after the other: two relations of
+    one DuckDB connection have one result at a time.
+    """
+    files = all(isinstance(source, str | Path) for source in (old, new))
+    left, right = (in_order if files else map)(
+        lambda side: unread(*side, options, limits, stack, progress),
+        zip((old, new), SIDES, strict=True),
+    )
+    return left, right
 
 
 def unread(

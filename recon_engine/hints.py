@@ -80,18 +80,51 @@ def for_column(
     to which a pasted one is added. Rules that change no value come first.
     """
     total, chain, left = int(changes["rows"].sum()), tuple(given), changes
-    found: list[Hint] = []
-    while len(found) < MOST_RULES and not left.is_empty() and not tolerates(chain):
+    steps: list[Spelled] = []
+    while len(steps) < MOST_RULES and not left.is_empty() and not tolerates(chain):
         best = _best(left, chain, _rewritings(left, chain), total) or _best(
             left, chain, _roundings(left, chain), total
         )
         if best is None:
             break
         rules, settled = best
-        count = _count(left, settled)
-        found.append(_rule_hint(column, rules, count, total))
+        steps.append(rules)
         chain, left = (*chain, *map(parse, rules)), left.filter(~settled)
-    return found
+    return [
+        _rule_hint(column, rules, count, total)
+        for rules, count in _counted(changes, given, _fewest(changes, given, steps))
+    ]
+
+
+def _fewest(
+    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[Spelled]
+) -> list[Spelled]:
+    """The steps without those that later ones make needless."""
+    needed = [*steps]
+    for step in steps[:-1]:
+        others = [each for each in needed if each is not step]
+        if _reached(changes, given, others) >= _reached(changes, given, needed):
+            needed = others
+    return needed
+
+
+def _counted(
+    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[Spelled]
+) -> Iterator[tuple[Spelled, int]]:
+    """Each step, and how many cells it settles after those before it."""
+    before = 0
+    for at, step in enumerate(steps, 1):
+        reached = _reached(changes, given, steps[:at])
+        yield step, reached - before
+        before = reached
+
+
+def _reached(
+    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[Spelled]
+) -> int:
+    """How many cells some steps settle together."""
+    chain = [*given, *(parse(rule) for step in steps for rule in step)]
+    return _count(changes, _settled(changes, chain))
 
 
 def for_keys(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from recon_engine.api import unread
+from recon_engine.api import both_unread
 from recon_engine.gate import read_rows
 from recon_engine.header import Header
 from recon_engine.model import SIDES
@@ -31,11 +31,7 @@ def headed(
 ) -> Iterator[tuple[Unread, Unread]]:
     """Both inputs with their headers read."""
     with ExitStack() as stack:
-        left, right = in_order(
-            lambda side: unread(*side, options, limits, stack, progress),
-            zip((old, new), SIDES, strict=True),
-        )
-        yield left, right
+        yield both_unread(old, new, options, limits, stack, progress)
 
 
 def gated(old: Unread, new: Unread, progress: Progress = SILENT) -> tuple[Table, Table]:
