@@ -560,17 +560,3 @@ def test_duplicates_pair_by_content_in_every_run(tmp_path: Path) -> None:
         d = rx.diff(tmp_path / "old.csv", tmp_path / "new.csv", keys="k")
         assert d.counts.identical == 3
         assert d.missing().rows() == [("a", "2"), ("b", "5")]
-
-
-def test_two_relations_of_one_duckdb_connection_are_read_one_after_the_other() -> None:
-    duckdb = pytest.importorskip("duckdb")
-    connection = duckdb.connect()
-    old = connection.sql("SELECT i AS id, i AS v FROM range(300000) t(i)")
-    new = connection.sql("SELECT i AS id, i % 299999 AS v FROM range(300000) t(i)")
-    found = rx.diff(old, new, keys="id")
-    assert (found.counts.matched, found.counts.mismatched_rows) == (300_000, 1)
-    [proposal, *_] = proposed(
-        connection.sql("SELECT i AS id FROM range(9) t(i)"),
-        connection.sql("SELECT i AS id FROM range(9) t(i)"),
-    )
-    assert proposal.columns == ("id",)
