@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -29,12 +28,10 @@ if TYPE_CHECKING:
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
     Names = Sequence[str]
+    Retry = Callable[[Callable[[Names, Names], bool]], str | None]
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
 EVERY: Final = "*"
-
-
-DELIMITERS: Final = ",;\t|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +59,11 @@ def unmeasured(
     return {}
 
 
+def untried(_fits: Callable[[Names, Names], bool]) -> str | None:
+    """Read nothing again."""
+    return None
+
+
 def align(
     old: Sequence[str],
     new: Sequence[str],
@@ -69,16 +71,21 @@ def align(
     *,
     uris: tuple[str, str],
     measure: Measure = unmeasured,
+    retry: Retry = untried,
 ) -> Alignment:
     """Settle keys and compared columns.
 
     `measure` is asked which columns on one side only agree, given the names of the key
-    in OLD and in NEW, and its rules by the names in OLD. Raises ConfigError for a name in no file, KeyMissing, and
+    in OLD and in NEW, and its rules by the names in OLD. `retry` is asked what else the
+    files may be where a name is in none, given which headers would fit. Raises ConfigError for a name in no file, KeyMissing, and
     SchemaMismatch for a column on one side only (unless `on_schema_drift` is
     `compare`).
     """
     renames = options.renames
-    hint = _delimiter_hint(old, new, options)
+
+    def hint() -> str | None:
+        return retry(lambda ours, theirs: _has_keys(ours, theirs, options))
+
     _check_renames(old, new, renames, hint)
     back = {theirs: ours for ours, theirs in renames.items()}
     renamed = tuple(back.get(name, name) for name in new)
@@ -112,7 +119,7 @@ def _check_renames(
     old: Collection[str],
     new: Collection[str],
     renames: Mapping[str, str],
-    hint: str | None,
+    hint: Callable[[], str | None],
 ) -> None:
     for ours, theirs in renames.items():
         for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
@@ -120,7 +127,7 @@ def _check_renames(
                 raise ConfigError(
                     f"--map {ours}={theirs}: {side} has no column {name}."
                     + did_you_mean(name, known),
-                    help=hint or "--map OLD_NAME=NEW_NAME",
+                    help=hint() or "--map OLD_NAME=NEW_NAME",
                 )
         if ours in new and ours not in renames.values():
             raise ConfigError(
@@ -138,7 +145,7 @@ def _check_keys(
     old: Sequence[str],
     new: Sequence[str],
     uris: tuple[str, str],
-    hint: str | None,
+    hint: Callable[[], str | None],
 ) -> None:
     # A name that was given and is there is what tells a header from a record.
     quotable = _quotable(old, new) and any(name in old and name in new for name in keys)
@@ -153,8 +160,17 @@ def _check_keys(
                     file=uri,
                     line=1,
                     why="rows are matched by the key, so both files must have it",
-                    help=hint or _known(columns, quotable=quotable),
+                    help=hint() or _known(columns, quotable=quotable),
                 )
+
+
+def _has_keys(old: Names, new: Names, options: Options) -> bool:
+    """Whether headers have the key, and all that is renamed."""
+    renames = options.renames
+    back = {theirs: ours for ours, theirs in renames.items()}
+    keys = {_in_old(name, old, back) for name in options.keys}
+    names = keys | renames.keys()
+    return all(n in old and renames.get(n, n) in new for n in names)
 
 
 def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
@@ -278,27 +294,6 @@ def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMi
         + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare"
         + ("" if quotable else "; does each file begin with a header?"),
     )
-
-
-def _delimiter_hint(
-    old: Sequence[str], new: Sequence[str], options: Options
-) -> str | None:
-    """The option to add where a header of one name seems to hold several."""
-    given = options.delimiter_of("old"), options.delimiter_of("new")
-    ours, theirs = map(_likely_delimiter, (old, new), given)
-    if (ours, theirs) == given:
-        return None
-    text = ours if ours == theirs else f"{ours}:{theirs}"
-    option = shlex.quote(text.replace("\t", "\\t"))
-    return f"a header seems to be delimited otherwise: add --delimiter {option}"
-
-
-def _likely_delimiter(columns: Sequence[str], given: str) -> str:
-    if len(columns) != 1:
-        return given
-    [name] = columns
-    likely = max(DELIMITERS, key=name.count)
-    return likely if likely in name else given
 
 
 def _quotable(old: Sequence[str], new: Sequence[str]) -> bool:

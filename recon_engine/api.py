@@ -18,9 +18,10 @@ from recon_engine.config import (
     Options,
     parse_encodings,
 )
+from recon_engine.encodings import opened_both
 from recon_engine.errors import ConfigError
 from recon_engine.frames import frame
-from recon_engine.header import Header, open_input
+from recon_engine.header import Header, head_of, open_input
 from recon_engine.judgement import judged
 from recon_engine.memory import Budget, parse_budget
 from recon_engine.model import SIDES
@@ -157,11 +158,15 @@ def _on_spark(
     progress: Progress,
 ) -> Reconciliation:
     """Inputs stay where they are; each task reads its own part of them."""
+    from recon_engine.sources import head_of_source
     from recon_engine.spark import driver
 
-    (left, left_source), (right, right_source) = (
-        _input(source, name, options, limits, stack, progress)
-        for source, name in zip((old, new), SIDES, strict=True)
+    (left, left_source), (right, right_source) = opened_both(
+        lambda side: _input(*side, options, limits, stack, progress),
+        zip((old, new), SIDES, strict=True),
+        options,
+        head_of_source,
+        each=map,
     )
     sources = left_source, right_source
     return driver.compare((left, right), sources, options, progress)
@@ -205,11 +210,13 @@ def both_unread(
     one DuckDB connection have one result at a time.
     """
     files = all(isinstance(source, str | Path) for source in (old, new))
-    left, right = (in_order if files else map)(
+    return opened_both(
         lambda side: unread(*side, options, limits, stack, progress),
         zip((old, new), SIDES, strict=True),
+        options,
+        head_of,
+        each=in_order if files else map,
     )
-    return left, right
 
 
 def unread(

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from signal import Signals
 
+    from recon_engine.encodings import Trial
+
 
 NAME = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
 
@@ -124,9 +126,13 @@ class MalformedInput(InputError):
 
 
 class EncodingError(InputError):
-    """The bytes of a file are not in the encoding that it should have: UTF-8."""
+    """The bytes of a file are not in the encoding that it should have: UTF-8.
+
+    `trial`: what the file reads in, by `encodings.tried`, if it was tried.
+    """
 
     status = "ENCODING_ERROR"
+    trial: Trial | None = None
 
 
 class EmptyFile(InputError):

@@ -126,7 +126,7 @@ def explained(
             options,
             uris=(sides[0].uri, sides[1].uri),
         )
-        tables = gated(*sides, progress)
+        tables = gated(*sides, options, progress)
         names = (
             named(tables[0].columns, layout, {}),
             named(tables[1].columns, layout, layout.new_names),

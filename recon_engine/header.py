@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding, OnBadRow
+from recon_engine.encodings import HEAD_BYTES, UNNAMED, tried, tried_wide
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
@@ -20,7 +22,7 @@ from recon_engine.errors import (
 from recon_engine.progress import SILENT, Progress
 from recon_engine.rfc4180 import EncodingFault, Fault, Limits, Unterminated, records
 from recon_engine.spool import is_text, spooled
-from recon_engine.steady import state_of
+from recon_engine.steady import state_of, steady
 
 
 if TYPE_CHECKING:
@@ -38,20 +40,18 @@ CSV_WRITER: Final = (
     "write the file again with a CSV writer; fields that hold quotes, delimiters or "
     "newlines are quoted, and quotes in them doubled"
 )
-OTHER_ENCODING: Final = (
-    "add --encoding cp1252, as Windows writes it, or what else it is written in; "
-    "OLD:NEW where the two files differ, such as --encoding cp1252:utf-8"
-)
 FIRST: Final = 1 << 18
 LONGEST: Final = 1 << 24
-UTF_16: Final = "it begins with a byte order mark of UTF-16", "add --encoding utf-16"
 UTF_32: Final = "it begins with a byte order mark of UTF-32", "save it as UTF-8"
+UTF_16: Final = "it begins with a byte order mark of UTF-16"
 NO_MARK: Final = "it looks like UTF-16 without a byte order mark"
+WIDE: Final = (
+    (re.compile(rb"(?!\xff\xfe\0\0)(?:\xff\xfe|\xfe\xff)"), UTF_16, Encoding.UTF_16),
+    (re.compile(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
+    (re.compile(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
+)
 FOREIGN: Final = (
     (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), EncodingError, *UTF_32),
-    (re.compile(rb"\xff\xfe|\xfe\xff"), EncodingError, *UTF_16),
-    (re.compile(rb"[^\0]\0"), EncodingError, NO_MARK, "add --encoding utf-16-le"),
-    (re.compile(rb"\0[^\0]"), EncodingError, NO_MARK, "add --encoding utf-16-be"),
     (
         re.compile(rb"\x1f\x8b"),
         MalformedInput,
@@ -270,11 +270,11 @@ class _Reader:
             record = next(found)
         except Unterminated as fault:
             if final:
-                raise refusal(fault, self.uri) from None
+                raise refusal(fault, self.uri, sample=data) from None
             return None
         except Fault as fault:
             if final or fault.offset < len(data) - 1:
-                raise refusal(fault, self.uri) from None
+                raise refusal(fault, self.uri, sample=data) from None
             return None
         return record if final or record.end < len(data) else None
 
@@ -302,6 +302,18 @@ class _Reader:
         )
 
     def refuse_foreign(self, data: bytes) -> None:
+        for magic, what, encoding in WIDE:
+            if magic.match(data):
+                refused = EncodingError(
+                    "the file is not UTF-8 text",
+                    file=self.uri,
+                    line=1,
+                    byte_offset=0,
+                    why=what,
+                    help=UNNAMED,
+                )
+                refused.trial = tried_wide(data, encoding)
+                raise refused
         for magic, error, what, remedy in FOREIGN:
             if magic.match(data):
                 raise error(
@@ -314,19 +326,32 @@ class _Reader:
                 )
 
 
-def refusal(fault: Fault, uri: str, columns: Sequence[str] = ()) -> ReconError:
-    """The error for bytes that leave the grammar."""
+def head_of(table: object) -> bytes:
+    """The first bytes of the text of an input; none of a frame."""
+    if not isinstance(table, Header):
+        return b""
+    with steady(table.path, table.uri, table.state) as descriptor:
+        return os.pread(descriptor, HEAD_BYTES, 0)
+
+
+def refusal(
+    fault: Fault, uri: str, columns: Sequence[str] = (), *, sample: bytes = b""
+) -> ReconError:
+    """The error for bytes that leave the grammar; `sample`: of those around them."""
     encoding = isinstance(fault, EncodingFault)
     error: type[ReconError] = EncodingError if encoding else MalformedInput
-    return error(
+    refused = error(
         fault.reason,
         file=uri,
         line=fault.line,
         byte_offset=fault.offset,
         column=column_name(columns, fault.field),
         why="the file is not strict RFC 4180 CSV in UTF-8",
-        help=OTHER_ENCODING if encoding else CSV_WRITER,
+        help=UNNAMED if encoding else CSV_WRITER,
     )
+    if isinstance(refused, EncodingError):
+        refused.trial = tried(sample)
+    return refused
 
 
 def column_name(columns: Sequence[str], at: int | None) -> str | None:

@@ -95,7 +95,7 @@ def proposed(
     options = options or Options(keys=NO_KEY)
     with headed(old, new, options, limits, progress) as sides:
         columns = _common(sides[0].columns, sides[1].columns, options)
-        left, right = gated(*sides, progress)
+        left, right = gated(*sides, options, progress)
         with progress.step("keys"):
             named = _side(left, columns, {}), _side(right, columns, options.renames)
             shares = _shares((left, right), budget or default_budget())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine import sample, segments, totals
+from recon_engine import sample, segments, splits, totals
 from recon_engine.causes import Lone, lone
 from recon_engine.compare import (
     Difference,
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
     from recon_engine.digest import Names
     from recon_engine.question import Question
+    from recon_engine.splits import Splits
 
 
+OLD, NEW = 0, 1
 MOST_KEYS: Final = 1 << 20
 # Cells that differ, and rows of all buckets, may be more than 32 bits can count.
 COUNT: Final = pl.len().cast(pl.Int64)
@@ -62,7 +64,8 @@ class Partial:
     `identical` pairs were dropped by digest; `matched` were compared. `kinds`: how many
     cells (`len`) of each `column` are of each `kind`; `signatures`: how many `rows`
     differ in each set of columns. `shown`: the difference, or what is kept of it.
-    `coverage`: by the suppressions; `repeats`: of OLD and of NEW.
+    `coverage`: by the suppressions; `repeats`: of OLD and of NEW; `splits`: the keys
+    that have several rows of OLD, or of NEW, for one of the other.
     """
 
     identical: int
@@ -75,6 +78,7 @@ class Partial:
     shown: Difference
     coverage: tuple[Coverage, ...]
     repeats: tuple[Repeats, Repeats]
+    splits: tuple[Splits, Splits]
 
     @property
     def differences(self) -> int:
@@ -121,6 +125,7 @@ def partial(
         shown=found,
         coverage=coverage(found.cells, question.columns, suppressions),
         repeats=(old, new),
+        splits=(_splits(found, OLD, repeats, question), _splits(found, NEW, repeats, question)),
     )
 
 
@@ -143,7 +148,21 @@ def merged(parts: Sequence[Partial], question: Question) -> Partial:
         shown=merge((part.shown for part in parts), question.names[0].keys),
         coverage=tuple(Coverage(by, rows) for by, rows in sorted(covered.items())),
         repeats=(old, new),
+        splits=(
+            splits.added(part.splits[OLD] for part in parts),
+            splits.added(part.splits[NEW] for part in parts),
+        ),
     )
+
+
+def _splits(
+    found: Difference, side: int, repeats: Sequence[Repeats], question: Question
+) -> Splits:
+    """The keys with several rows of a side for one of the other."""
+    if not repeats[side].keys:
+        return splits.Splits()
+    other = repeats[1 - side].worst
+    return splits.counted(found, side, other, question.names[OLD])
 
 
 def together(parts: Sequence[Repeats]) -> Repeats:

@@ -496,7 +496,10 @@ def advice(
         HintKind.DROP_KEY: f"as the key pairs {hint.count:,}",
         HintKind.RENAME: "compares them",
         HintKind.UNIQUE_KEY: "is that key",
+        HintKind.SPLIT: "",
     }
+    if not hint.flag:
+        return said(hint.text)
     return f"{said(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
 
 

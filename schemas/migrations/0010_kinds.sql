@@ -39,3 +39,7 @@ COMMENT ON COLUMN metrics.mismatch_by_column.kind_unicode_form IS
     'Mismatches of this kind: only the Unicode form differs: the same letters, composed or not.';
 COMMENT ON COLUMN metrics.mismatch_by_column.kind_encoding_damage IS
     'Mismatches of this kind: a wrong encoding replaced letters on one side.';
+COMMENT ON COLUMN metrics.hint.kind IS
+    'rule, key_rule, drop_key, rename, unique_key, or split.';
+COMMENT ON COLUMN metrics.hint.flag IS
+    'The option to add, quoted for a shell; empty for a split, which says what is there.';
