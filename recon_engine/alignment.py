@@ -98,7 +98,7 @@ def align(
     agree: Agreements = {}
     if only_old and only_new:
         both = [(name, renames.get(name, name)) for name in keys]
-        agree = measure(both, only_old, only_new, _key_rules(options, keys, back))
+        agree = measure(both, only_old, only_new, rules_of(options, keys, back))
     drift = Drift(only_old, only_new, _likely(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _refusal(drift, uris, quotable=_quotable(old, new))
@@ -211,12 +211,15 @@ def _rules(
     return found
 
 
-def _key_rules(
-    options: Options, keys: Sequence[str], back: Mapping[str, str]
+def rules_of(
+    options: Options, keys: Collection[str], back: Mapping[str, str]
 ) -> dict[str, list[Rule]]:
-    """The rules of the key columns that have some."""
-    named = ((_in_old(name, keys, back), rules) for name, rules in options.rules.items())
-    return {name: [*map(parse, rules)] for name, rules in named if name in keys}
+    """The rules of those columns that have some, were they in a key: none of `*`."""
+    found: dict[str, list[Rule]] = {}
+    for spelled, rules in options.rules.items():
+        if (name := _in_old(spelled, keys, back)) in keys:
+            found.setdefault(name, []).extend(map(parse, rules))
+    return found
 
 
 def _check_judges(options: Options, columns: Sequence[str]) -> None:
