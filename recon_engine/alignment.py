@@ -77,9 +77,9 @@ def align(
 
     `measure` is asked which columns on one side only agree, given the names of the key
     in OLD and in NEW, and its rules by the names in OLD. `retry` is asked what else the
-    files may be where a name is in none, given which headers would fit. Raises ConfigError for a name in no file, KeyMissing, and
-    SchemaMismatch for a column on one side only (unless `on_schema_drift` is
-    `compare`).
+    files may be where a name is in none, given which headers would fit. Raises
+    ConfigError for a name in no file, KeyMissing, and SchemaMismatch for a column on
+    one side only (unless `on_schema_drift` is `compare`).
     """
     renames = options.renames
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from recon_engine.config import Options
-    from recon_engine.digest import Unread
+    from recon_engine.frames import Frame
 
     ReadAt = Callable[[int, int], bytes]
     Fits = Callable[[Sequence[str], Sequence[str]], bool]
@@ -74,7 +74,7 @@ class _Beginning:
         return (found.columns, regular.rows) if regular else ((), 0)
 
     def likely(self) -> list[str]:
-        """The given delimiter; in place of one that divides nothing, those there are."""
+        """The given delimiter, and if it divides nothing, those that would."""
         given = self.header.delimiter
         if len(self.header.columns) > 1:
             return [given]
@@ -93,8 +93,8 @@ class _Beginning:
 
 
 def other_reading(
-    old: Unread,
-    new: Unread,
+    old: Header | Frame,
+    new: Header | Frame,
     options: Options,
     fits: Fits,
     reads: tuple[ReadAt, ReadAt] | None = None,

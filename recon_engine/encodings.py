@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from recon_engine.config import Encoding
-from recon_engine.errors import EncodingError
+from recon_engine.errors import EncodingError, Trial
 from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
 
@@ -44,14 +44,6 @@ class _Named(Protocol):
     def uri(self) -> str:
         """As errors have it."""
         ...
-
-
-class Trial(NamedTuple):
-    """An encoding that reads a sample: of how many bytes, and what outside ASCII."""
-
-    encoding: Encoding
-    bytes: int
-    characters: int
 
 
 def tried(sample: bytes) -> Trial | None:
@@ -164,7 +156,7 @@ def remedy(
     old, new = trials
     if old is None or new is None:
         return error.help or UNNAMED
-    same = old.encoding is new.encoding
+    same = old.encoding == new.encoding
     flag = old.encoding if same else f"{old.encoding}:{new.encoding}"
     facts = [
         f"{side.upper()}: the {trial.bytes:,} bytes that were tried are "

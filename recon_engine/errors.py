@@ -33,14 +33,12 @@ from __future__ import annotations
 import errno
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from signal import Signals
-
-    from recon_engine.encodings import Trial
 
 
 NAME = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
@@ -123,6 +121,14 @@ class MalformedInput(InputError):
     """The bytes of a file are not strict RFC 4180."""
 
     status = "MALFORMED_INPUT"
+
+
+class Trial(NamedTuple):
+    """An encoding that reads a sample: of how many bytes, and what outside ASCII."""
+
+    encoding: str
+    bytes: int
+    characters: int
 
 
 class EncodingError(InputError):

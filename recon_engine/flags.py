@@ -29,7 +29,7 @@ def rename(old: str, new: str) -> str:
 
 
 def quoted(word: str) -> str:
-    r"""A word as a shell takes it; with escapes, as in `$'A\u00a0B'`, if it needs some."""
+    r"""A word as a shell takes it; with escapes where it needs some: `$'A\u00a0B'`."""
     if all(map(is_seen, word)):
         return shlex.quote(word)
     return "$'" + "".join(escapes(word)).replace("'", r"\'") + "'"

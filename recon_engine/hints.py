@@ -211,8 +211,8 @@ def _split_hint(
         flag="",
         count=count,
         total=splits.keys,
-        text=f"1 row of {one} stands for {rows} of {several} in {splits.keys:,} {keys}; "
-        + ", ".join(sums),
+        text=f"1 row of {one} stands for {rows} of {several} in {splits.keys:,} "
+        f"{keys}; {', '.join(sums)}",
     )
 
 
@@ -221,7 +221,7 @@ def for_repeats(
 ) -> list[Hint]:
     """The column that would make the repeated keys of both sides unique.
 
-    `kept`: how many of the `matched` rows have the same in it, and so match with it too.
+    `kept`: how many of the `matched` rows are the same in it, so match with it too.
     """
     if column is None or not repeated or not kept or HALF * kept < matched:
         return []
@@ -232,8 +232,8 @@ def for_repeats(
             flag=flags.keys([*keys, column]),
             count=repeated,
             total=repeated,
-            text=f"{repeated:,} keys repeat; with {column} none does on either side, and "
-            f"{kept:,} of {matched:,} matched rows match with it",
+            text=f"{repeated:,} keys repeat; with {column} none does on either side, "
+            f"and {kept:,} of {matched:,} matched rows match with it",
         )
     ]
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from recon_engine.alignment import rules_of
 from recon_engine.border import only_ours
 from recon_engine.compare import any_repeats
 from recon_engine.config import NO_KEY, Options
-from recon_engine.alignment import rules_of
 from recon_engine.delimiters import other_reading
 from recon_engine.errors import ConfigError, did_you_mean
 from recon_engine.measures import is_measure
@@ -97,7 +97,7 @@ def proposed(
 
     Of `options` only how files are read, `renames`, `ignore` and `rules` have a part. A
     key ranks by how many of its values are on both sides, in percent, then by how few
-    columns and blanks it has; with an amount or a date in it, after those without. Files
+    columns and blanks it has; one with an amount or a date after those without. Files
     larger than the `budget` are read more often.
     """
     options = options or Options(keys=NO_KEY)
@@ -115,7 +115,9 @@ def proposed(
             search = _Search(named, columns, shares)
             found = list(search.keys(most_columns)) or search.nearest(most_columns)
     common = [each for each in found if each.matched]
-    return sorted(common, key=lambda each: _rank(each, columns, search.measures))[:SHOWN]
+    return sorted(common, key=lambda each: _rank(each, columns, search.measures))[
+        :SHOWN
+    ]
 
 
 def _shares(tables: Sequence[Table], budget: Budget) -> int:
@@ -147,7 +149,10 @@ def _rules(columns: Sequence[str], options: Options) -> dict[str, list[Rule]]:
     """The rules of the columns that have some; `*` is of no key."""
     back = {theirs: ours for ours, theirs in options.renames.items()}
     for name in options.rules:
-        if name not in {*columns, *options.ignore, "*"} and back.get(name) not in columns:
+        if (
+            name not in {*columns, *options.ignore, "*"}
+            and back.get(name) not in columns
+        ):
             raise ConfigError(
                 f"--rule {name}: no common column has that name."
                 + did_you_mean(name, columns),

@@ -15,6 +15,7 @@ from recon_engine.characters import INVISIBLE
 from recon_engine.damage import is_damaged
 from recon_engine.rules import CODE, NORMAL, Number
 
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import polars as pl
+from typing import TYPE_CHECKING, Final
 
 from recon_engine.kinds import DATE
 from recon_engine.rules import DIGIT, NUMBER
 
 
-DAY_NUMBER = r"^[12][0-9]{7}$"
+if TYPE_CHECKING:
+    import polars as pl
+
+
+DAY_NUMBER: Final = r"^[12][0-9]{7}$"
 
 
 def is_measure(texts: pl.Series) -> bool:

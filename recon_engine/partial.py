@@ -125,7 +125,10 @@ def partial(
         shown=found,
         coverage=coverage(found.cells, question.columns, suppressions),
         repeats=(old, new),
-        splits=(_splits(found, OLD, repeats, question), _splits(found, NEW, repeats, question)),
+        splits=(
+            _splits(found, OLD, repeats, question),
+            _splits(found, NEW, repeats, question),
+        ),
     )
 
 
@@ -161,8 +164,15 @@ def _splits(
     """The keys with several rows of a side for one of the other."""
     if not repeats[side].keys:
         return splits.Splits()
-    other = repeats[1 - side].worst
-    return splits.counted(found, side, other, question.names[OLD])
+    names = question.names[OLD]
+    return splits.counted(
+        found,
+        side,
+        repeats[1 - side].worst,
+        keys=names.keys,
+        columns=names.columns,
+        rules=names.rules,
+    )
 
 
 def together(parts: Sequence[Repeats]) -> Repeats:

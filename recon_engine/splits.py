@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from recon_engine.compare import Difference
-    from recon_engine.digest import Names
+    from recon_engine.rules import Rules
 
 
 # Of so many digits before and behind the point sums are exact in 128 bits.
@@ -61,7 +61,13 @@ def added(parts: Iterable[Splits]) -> Splits:
 
 
 def counted(
-    found: Difference, side: int, repeated: pl.DataFrame, names: Names
+    found: Difference,
+    side: int,
+    repeated: pl.DataFrame,
+    *,
+    keys: Sequence[str],
+    columns: Sequence[str],
+    rules: Rules,
 ) -> Splits:
     """The keys of which one row of the other side stands for several of `side`.
 
@@ -71,14 +77,18 @@ def counted(
     surplus = (found.missing, found.extra)[side]
     if surplus.is_empty() or found.keys.is_empty():
         return Splits()
-    by = [f"\0{name}" for name in names.keys]
-    surplus = surplus.with_columns(_normal(names))
-    pairs = found.keys.with_row_index(PAIR).select(PAIR, *_normal(names))
+    by = [f"\0{name}" for name in keys]
+    normal = [
+        normal_form(rules.get(name, ()), pl.col(name)).alias(form)
+        for name, form in zip(keys, by, strict=True)
+    ]
+    surplus = surplus.with_columns(normal)
+    pairs = found.keys.with_row_index(PAIR).select(PAIR, *normal)
     again = repeated["key"].struct.unnest() if repeated.height else found.keys.clear()
-    again.columns = names.keys
+    again.columns = list(keys)
     one = (
         pairs.filter(~pl.struct(by).is_duplicated())
-        .join(again.select(_normal(names)), on=by, how="anti")
+        .join(again.select(normal), on=by, how="anti")
         .join(surplus.group_by(by).agg(rows=pl.len()), on=by)
     )
     cells = found.cells.join(one.select(pl.col(PAIR).alias("pair")), on="pair")
@@ -88,7 +98,7 @@ def counted(
         return Splits()
     many = surplus.join(one, on=by)
     result = Splits(Counter(int(rows) + 1 for rows in one["rows"]))
-    for at, name in enumerate(names.columns):
+    for at, name in enumerate(columns):
         mine = cells.filter(pl.col("column") == at)
         sums, told = _adding_up(many.select(PAIR, name), mine, side)
         if sums:
@@ -103,17 +113,14 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
     differ, of the same column.
     """
     pair, name = many.columns
-    sums = (
-        many.lazy()
-        .group_by(pair)
-        .agg(
-            pl.when(_integer(name).is_null().any()).then(None)
-            .otherwise(_integer(name).sum()).alias(SUM)
-        )
-    )  # fmt: skip
+    amount = _integer(name)
+    whole = pl.when(amount.is_not_null().all()).then(amount.sum()).alias(SUM)
+    sums = many.lazy().group_by(pair).agg(whole)
     one, first = ("old", "new") if side else ("new", "old")
     deltas = cells.lazy().select(
-        pl.col("pair").alias(pair), (_integer(one) - _integer(first)).alias(DELTA), told=True
+        pl.col("pair").alias(pair),
+        (_integer(one) - _integer(first)).alias(DELTA),
+        told=True,
     )
     every = sums.join(deltas, on=pair, how="left").with_columns(
         pl.col("told").fill_null(False)
@@ -124,13 +131,6 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
     found = every.select(adds.sum().alias("sums"), told=(adds & pl.col("told")).sum())
     sums_, told = found.collect(engine="in-memory").row(0)
     return int(sums_), int(told)
-
-
-def _normal(names: Names) -> Sequence[pl.Expr]:
-    return [
-        normal_form(names.rules.get(name, ()), pl.col(name)).alias(f"\0{name}")
-        for name in names.keys
-    ]
 
 
 def _integer(name: str) -> pl.Expr:

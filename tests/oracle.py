@@ -300,7 +300,7 @@ def pair(
     return pairs, left[both:], right[both:]
 
 
-def kind(old: str, new: str) -> str:  # noqa: C901, PLR0911 - a ladder
+def kind(old: str, new: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a ladder
     """The first kind of difference that fits."""
     if new == "":
         return "value_to_blank"

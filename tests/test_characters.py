@@ -60,7 +60,7 @@ def test_a_text_is_shown_as_no_other_one(text: str) -> None:
 
 def _json(each: str) -> str:
     if each.startswith("\\U"):
-        return json.dumps(chr(int(each[2:], 16)))[1:-1]
+        return json.dumps(chr(int("0x" + each[2:], 0)))[1:-1]
     return each if each.startswith("\\") else json.dumps(each)[1:-1]
 
 
