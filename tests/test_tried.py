@@ -17,7 +17,7 @@ from program import recon
 
 import recon_engine as rx
 from recon_engine.encodings import tried
-from recon_engine.errors import EncodingError, KeyMissing
+from recon_engine.errors import ConfigError, EncodingError, KeyMissing
 
 
 if TYPE_CHECKING:
@@ -135,6 +135,14 @@ def test_no_delimiter_is_proposed_that_does_not_read_the_files(
     assert "--delimiter" not in str(caught.value.help)
     if "|~|" in old:
         assert "OLD seems to be delimited by |~|" in str(caught.value.help)
+
+
+def test_names_that_are_mapped_are_looked_for_as_well(tmp_path: Path) -> None:
+    pair = files(tmp_path, ROWS, ROWS.replace("A", "B"))
+    with pytest.raises(ConfigError) as caught:
+        rx.diff(*pair, keys="ID", renames={"A": "B"})
+    assert pasted(caught.value.help) == {"delimiter": ";"}
+    assert rx.diff(*pair, keys="ID", renames={"A": "B"}, delimiter=";").agrees
 
 
 def test_lines_before_the_header_are_counted(tmp_path: Path) -> None:
