@@ -25,6 +25,7 @@ Item = TypeVar("Item")
 Opened = TypeVar("Opened")
 
 HEAD_BYTES: Final = 1 << 20
+LONGEST_CHARACTER: Final = 4
 # In the order in which they are tried: what Windows writes, then DOS, then old Macs.
 # The first has five bytes without a character; the others read any byte.
 CANDIDATES: Final = (Encoding.CP1252, Encoding.CP850, Encoding.MAC_ROMAN)
@@ -70,16 +71,15 @@ def tried(sample: bytes) -> Trial | None:
 
 
 def tried_wide(sample: bytes, encoding: Encoding) -> Trial | None:
-    """The same of UTF-16, which is known by its mark or its zeros."""
-    whole = sample[: len(sample) // 2 * 2]
+    """The same of an encoding that is known by its mark or its zeros."""
     try:
-        text = whole.decode(encoding)
+        text = sample.decode(encoding)
     except UnicodeDecodeError as error:
         # A sample may end within a character.
-        if error.start < len(whole) - 2:
+        if error.start < len(sample) - LONGEST_CHARACTER:
             return None
-        text = whole[: error.start].decode(encoding)
-    return Trial(encoding, len(whole), sum(not c.isascii() for c in text))
+        text = sample[: error.start].decode(encoding)
+    return Trial(encoding, len(sample), sum(not c.isascii() for c in text))
 
 
 @contextmanager
@@ -171,5 +171,5 @@ def _is_utf_8(head: bytes) -> bool:
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        return len(head) >= HEAD_BYTES and error.start >= len(head) - 3
+        return len(head) >= HEAD_BYTES and error.start > len(head) - LONGEST_CHARACTER
     return True

@@ -78,6 +78,16 @@ def test_the_header_too_says_the_encoding_of_the_pair(tmp_path: Path) -> None:
     assert ended.returncode == 0
 
 
+def test_a_mark_says_the_encoding_of_one_file_only(tmp_path: Path) -> None:
+    names = tmp_path / "old.csv", tmp_path / "new.csv"
+    names[0].write_bytes(TEXT.encode("cp1252"))
+    names[1].write_bytes(TEXT.encode("utf-8-sig"))
+    with pytest.raises(EncodingError) as caught:
+        rx.diff(*names, keys="ID", encoding="cp1252")
+    assert pasted(caught.value.help) == {"encoding": "cp1252:utf-8"}
+    assert rx.diff(*names, keys="ID", encoding="cp1252:utf-8").agrees
+
+
 def test_a_damaged_file_is_given_no_encoding(tmp_path: Path) -> None:
     """Read as cp1252 its other letters would be wrong."""
     (tmp_path / "a.csv").write_bytes("ID,C\n1,Köln\n".encode() + b"2,K\xf6ln\n")
