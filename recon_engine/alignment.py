@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -22,6 +21,7 @@ from recon_engine.errors import (
 )
 from recon_engine.file_kinds import identify_kind, refuse_kind
 from recon_engine.file_shape import (
+    DELIMITERS,
     count_data_names,
     find_header_line,
     measure_fixed_width,
@@ -35,18 +35,16 @@ from recon_engine.rules import parse, tolerates
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from recon_engine.rules import Rules
+    from recon_engine.rules import Rule, Rules
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
     Names = Sequence[str]
     Pairs = Sequence[tuple[str, str]]
     Spelled = Sequence[tuple[bool, str]]
-    Measure = Callable[[Sequence[tuple[str, str]], Names, Names], Agreements]
+    Retry = Callable[[Callable[[Names, Names], bool]], str | None]
+    Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
 EVERY: Final = "*"
-
-
-DELIMITERS: Final = ",;\t|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +68,15 @@ class Alignment:
 
 
 def unmeasured(
-    _keys: Sequence[tuple[str, str]], _old: Sequence[str], _new: Sequence[str]
+    _keys: Sequence[tuple[str, str]], _old: Names, _new: Names, _rules: Rules
 ) -> Agreements:
     """Look at names only."""
     return {}
+
+
+def untried(_fits: Callable[[Names, Names], bool]) -> str | None:
+    """Read nothing again."""
+    return None
 
 
 def align(
@@ -84,17 +87,23 @@ def align(
     uris: tuple[str, str],
     heads: tuple[bytes, bytes] = (b"", b""),
     measure: Measure = unmeasured,
+    retry: Retry = untried,
 ) -> Alignment:
     """Settle keys and compared columns.
 
     `heads`: the first bytes of both files, for what refusals say. `measure` is asked
-    which columns on one side only agree, given the names of the key in OLD and in NEW.
-    Raises ConfigError for a name in no file, KeyMissing, and SchemaMismatch for a
-    column on one side only (unless `on_schema_drift` is `compare`); MalformedInput for
-    a file of another format that passes as one column.
+    which columns on one side only agree, given the names of the key in OLD and in NEW,
+    and its rules by the names in OLD. `retry` is asked what else the files may be where
+    a name is in none, given which headers would fit. Raises ConfigError for a name in
+    no file, KeyMissing, and SchemaMismatch for a column on one side only (unless
+    `on_schema_drift` is `compare`); MalformedInput for a file of another format that
+    passes as one column.
     """
     renames = options.renames
-    hint = _delimiter_hint(old, new, options)
+
+    def hint() -> str | None:
+        return retry(lambda ours, theirs: _has_keys(ours, theirs, options))
+
     _check_renames(old, new, renames, hint)
     back = {theirs: ours for ours, theirs in renames.items()}
     renamed = tuple(back.get(name, name) for name in new)
@@ -107,7 +116,7 @@ def align(
     agree: Agreements = {}
     if only_old and only_new:
         both = [(name, renames.get(name, name)) for name in keys]
-        agree = measure(both, only_old, only_new)
+        agree = measure(both, only_old, only_new, rules_of(options, keys, back))
     drift = Drift(only_old, only_new, _likely(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _refusal(drift, uris, quotable=_quotable(old, new))
@@ -132,7 +141,7 @@ def _check_renames(
     old: Collection[str],
     new: Collection[str],
     renames: Mapping[str, str],
-    hint: str | None,
+    hint: Callable[[], str | None],
 ) -> None:
     for ours, theirs in renames.items():
         for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
@@ -140,7 +149,7 @@ def _check_renames(
                 raise ConfigError(
                     f"--map {ours}={theirs}: {side} has no column {name}."
                     + did_you_mean(name, known),
-                    help=hint or "--map OLD_NAME=NEW_NAME",
+                    help=hint() or "--map OLD_NAME=NEW_NAME",
                 )
         if ours in new and ours not in renames.values():
             raise ConfigError(
@@ -157,13 +166,13 @@ def _check_renames(
 class _Files:
     """What a refusal may say of the two files besides the names of their columns.
 
-    `hint`: that another delimiter is likely. `renames`: those that are given.
+    `hint`: asks what else the files may be. `renames`: those that are given.
     """
 
     uris: tuple[str, str]
     heads: tuple[bytes, bytes]
     options: Options
-    hint: str | None
+    hint: Callable[[], str | None]
     renames: Mapping[str, str]
 
 
@@ -187,8 +196,8 @@ def _check_keys(
                     line=1,
                     why="rows are matched by the key, so both files must have it",
                     help=_respell(keys, old, new)
+                    or files.hint()
                     or _describe_head(at, keys, columns, files)
-                    or files.hint
                     or _known(columns, quotable=quotable),
                 )
 
@@ -235,7 +244,7 @@ def _describe_head(
             f"remove the {counted(before, 'line')} before it"
         )
     fixed = measure_fixed_width(head) if len(columns) == 1 else None
-    if fixed is not None and _likely_delimiter(columns, delimiter) == delimiter:
+    if fixed is not None and not any(each in columns[0] for each in DELIMITERS):
         lines, width = fixed
         return (
             f"{side} has 1 column, and its first {lines:,} lines have {width:,} bytes "
@@ -247,6 +256,15 @@ def _describe_head(
             "data; write a header as the first line of the file"
         )
     return None
+
+
+def _has_keys(old: Names, new: Names, options: Options) -> bool:
+    """Whether headers have the key, and all that is renamed."""
+    renames = options.renames
+    back = {theirs: ours for ours, theirs in renames.items()}
+    keys = {_in_old(name, old, back) for name in options.keys}
+    names = keys | renames.keys()
+    return all(n in old and renames.get(n, n) in new for n in names)
 
 
 def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
@@ -288,6 +306,17 @@ def _check_tolerances(rules: Rules, keys: Sequence[str]) -> None:
                 f"--rule {name}: a key is the same or another, not near",
                 help="a rule without a tolerance, or another key",
             )
+
+
+def rules_of(
+    options: Options, keys: Collection[str], back: Mapping[str, str]
+) -> dict[str, list[Rule]]:
+    """The rules of those columns that have some, were they in a key: none of `*`."""
+    found: dict[str, list[Rule]] = {}
+    for spelled, rules in options.rules.items():
+        if (name := _in_old(spelled, keys, back)) in keys:
+            found.setdefault(name, []).extend(map(parse, rules))
+    return found
 
 
 def _check_judges(options: Options, columns: Sequence[str]) -> None:
@@ -391,27 +420,6 @@ def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMi
         + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare"
         + ("" if quotable else "; does each file begin with a header?"),
     )
-
-
-def _delimiter_hint(
-    old: Sequence[str], new: Sequence[str], options: Options
-) -> str | None:
-    """The option to add where a header of one name seems to hold several."""
-    given = options.delimiter_of("old"), options.delimiter_of("new")
-    ours, theirs = map(_likely_delimiter, (old, new), given)
-    if (ours, theirs) == given:
-        return None
-    text = ours if ours == theirs else f"{ours}:{theirs}"
-    option = shlex.quote(text.replace("\t", "\\t"))
-    return f"a header seems to be delimited otherwise: add --delimiter {option}"
-
-
-def _likely_delimiter(columns: Sequence[str], given: str) -> str:
-    if len(columns) != 1:
-        return given
-    [name] = columns
-    likely = max(DELIMITERS, key=name.count)
-    return likely if likely in name else given
 
 
 def _quotable(old: Sequence[str], new: Sequence[str]) -> bool:

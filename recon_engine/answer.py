@@ -14,6 +14,7 @@ from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import DuplicateKeys
 from recon_engine.lookup import looked_up
 from recon_engine.masks import masked
+from recon_engine.measures import is_measure
 from recon_engine.memory import peak_rss_bytes
 from recon_engine.model import (
     SIDES,
@@ -144,7 +145,7 @@ class _Answer:
         limit = question.options.detail_limit
         matched = whole.identical + whole.matched
         columns = self.columns(matched)
-        causes = self.evidence(columns).causes()
+        causes = self.evidence(columns, matched).causes()
         return Reconciliation(
             keys=self.layout.keys,
             old=facts[0],
@@ -225,22 +226,24 @@ class _Answer:
                 old, new = (Reads(*row[READ[side]]) for side in SIDES)
                 yield RuleCount(column, rule, of, every, old, new, row[MADE_EQUAL])
 
-    def evidence(self, columns: Sequence[Column]) -> Evidence:
+    def evidence(self, columns: Sequence[Column], matched: int) -> Evidence:
         """What may be told of causes; of columns that make the key unique, the best.
 
-        That is the one that differs least, for it is to be a part of the key.
+        That is the one that differs least, for it is to be a part of the key; an amount
+        or a date only where there is no other.
         """
         question, whole = self.question, self.whole
+        repeated = sum(each.keys for each in whole.repeats)
         able = {
-            name
+            name: any(is_measure(rows[ours]) for rows in self.samples)
             for ours, name in zip(
                 question.names[OLD].columns, question.columns, strict=True
             )
-            if all(ours in each.telling for each in whole.repeats)
+            if repeated and all(ours in each.telling for each in whole.repeats)
         }
         best = min(
             (column for column in columns if column.name in able),
-            key=lambda column: column.mismatched,
+            key=lambda column: (able[column.name], column.mismatched),
             default=None,
         )
         return Evidence(
@@ -250,8 +253,11 @@ class _Answer:
             values=self.found.values,
             lone=(whole.missing, whole.extra),
             samples=self.samples,
-            repeated=sum(each.keys for each in whole.repeats),
+            repeated=repeated,
             telling=best.name if best else None,
+            kept=matched - best.mismatched if best else 0,
+            matched=matched,
+            splits=whole.splits,
         )
 
     def signatures(self) -> tuple[Signature, ...]:

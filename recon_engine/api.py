@@ -18,9 +18,10 @@ from recon_engine.config import (
     Options,
     parse_encodings,
 )
+from recon_engine.encodings import opened_both
 from recon_engine.errors import ConfigError, escape_bytes
 from recon_engine.frames import frame
-from recon_engine.header import Header, open_input
+from recon_engine.header import Header, head_of, open_input
 from recon_engine.judgement import judged
 from recon_engine.memory import Budget, parse_budget
 from recon_engine.model import SIDES
@@ -157,10 +158,7 @@ def compare(
         if engine is EngineName.SPARK:
             result = _on_spark(old, new, options, limits, stack, progress)
         else:
-            left, right = in_order(
-                lambda side: unread(*side, options, limits, stack, progress),
-                zip((old, new), SIDES, strict=True),
-            )
+            left, right = both_unread(old, new, options, limits, stack, progress)
             reading = read(left, right, options, progress, budget=budget)
             result = reconcile(stack.enter_context(reading), progress)
     return judged(result, options, today or datetime.now(UTC).date())
@@ -175,11 +173,15 @@ def _on_spark(
     progress: Progress,
 ) -> Reconciliation:
     """Inputs stay where they are; each task reads its own part of them."""
+    from recon_engine.sources import head_of_source
     from recon_engine.spark import driver
 
-    (left, left_source), (right, right_source) = (
-        _input(source, name, options, limits, stack, progress)
-        for source, name in zip((old, new), SIDES, strict=True)
+    (left, left_source), (right, right_source) = opened_both(
+        lambda side: _input(*side, options, limits, stack, progress),
+        zip((old, new), SIDES, strict=True),
+        options,
+        head_of_source,
+        each=map,
     )
     sources = left_source, right_source
     return driver.compare((left, right), sources, options, progress)
@@ -207,6 +209,29 @@ def _input(
             help="give files, or leave frames to the local engine",
         )
     return found, LocalSource.of(found)
+
+
+def both_unread(
+    old: object,
+    new: object,
+    options: Options,
+    limits: Limits,
+    stack: ExitStack,
+    progress: Progress,
+) -> tuple[Unread, Unread]:
+    """Both sides with their headers read.
+
+    Files are opened at once. Frames are taken one after the other: two relations of
+    one DuckDB connection have one result at a time.
+    """
+    files = all(isinstance(source, str | Path) for source in (old, new))
+    return opened_both(
+        lambda side: unread(*side, options, limits, stack, progress),
+        zip((old, new), SIDES, strict=True),
+        options,
+        head_of,
+        each=in_order if files else map,
+    )
 
 
 def unread(

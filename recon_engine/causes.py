@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recon_engine.model import Hint, Patterns, Segment, Total
     from recon_engine.question import Question
     from recon_engine.segments import Of, Values
+    from recon_engine.splits import Splits
     from recon_engine.totals import Sum, Sums
 
     Learned = tuple[tuple[Hint, ...], Sums]
@@ -69,7 +70,8 @@ class Evidence:
     `told`: of each column that differs; `tolerated`: the sums of the cells that rules
     make equal; `values`: of mismatched rows; `lone`: the missing and the extra ones;
     `samples`: of all rows of OLD and NEW; `repeated`: how many keys repeat, on both
-    sides; `telling`: the column with which none would.
+    sides; `telling`: the column with which none would; `kept`: of how many of the
+    `matched` rows it has the same on both sides; `splits`: of OLD and of NEW.
     """
 
     question: Question
@@ -80,6 +82,9 @@ class Evidence:
     samples: Sequence[pl.DataFrame]
     repeated: int
     telling: str | None
+    kept: int
+    matched: int
+    splits: tuple[Splits, Splits]
 
     def causes(self) -> Causes:
         """Everything that can be told."""
@@ -136,7 +141,13 @@ class Evidence:
         """What other names and other keys would explain."""
         layout, names = self.question.layout, self.question.names[OLD]
         yield from hints.for_renames(layout.drift.renamed, layout.agreements)
-        yield from hints.for_repeats(layout.keys, self.telling, self.repeated)
+        splits = hints.for_splits(self.question.columns, *self.splits)
+        yield from splits
+        # A line number of rows that stand for one is no part of its key.
+        if hints.HALF * sum(each.total for each in splits) < self.repeated:
+            yield from hints.for_repeats(
+                layout.keys, self.telling, self.repeated, self.kept, self.matched
+            )
         keys = dict(zip(names.keys, layout.keys, strict=True))
         old, new = (side.keys for side in self.lone)
         if old is None or new is None or old.is_empty() or new.is_empty():

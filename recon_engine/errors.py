@@ -34,7 +34,7 @@ from __future__ import annotations
 import errno
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 
 if TYPE_CHECKING:
@@ -130,10 +130,22 @@ class MalformedInput(InputError):
     status = "MALFORMED_INPUT"
 
 
+class Trial(NamedTuple):
+    """An encoding that reads a sample: of how many bytes, and what outside ASCII."""
+
+    encoding: str
+    bytes: int
+    characters: int
+
+
 class EncodingError(InputError):
-    """The bytes of a file are not in the encoding that it should have: UTF-8."""
+    """The bytes of a file are not in the encoding that it should have: UTF-8.
+
+    `trial`: what the file reads in, by `encodings.tried`, if it was tried.
+    """
 
     status = "ENCODING_ERROR"
+    trial: Trial | None = None
 
 
 class EmptyFile(InputError):

@@ -130,7 +130,7 @@ def explained(
             uris=(sides[0].uri, sides[1].uri),
             heads=(sides[0].head, sides[1].head),
         )
-        tables = gated(*sides, progress)
+        tables = gated(*sides, options, progress)
         names = (
             named(tables[0].columns, layout, {}),
             named(tables[1].columns, layout, layout.new_names),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 
+# What files are usually delimited by, in the order in which it is tried.
+DELIMITERS: Final = ",;\t|"
 # Enough for any preamble, and split in no time.
 HEAD_BYTES: Final = 1 << 14
 # Two lines of one length may be one by chance; a width of a few bytes is a code.

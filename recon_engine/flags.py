@@ -6,6 +6,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from recon_engine.characters import escapes, is_seen
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,17 +19,24 @@ QUOTED: Final = re.compile(r'"((?:[^"]|"")*+)"')
 def rule(column: str, rules: Sequence[str]) -> str:
     """`--rule PAID=trim --rule PAID=decimal`."""
     name = field(column, "=")
-    return " ".join(f"--rule {shlex.quote(f'{name}={each}')}" for each in rules)
+    return " ".join(f"--rule {quoted(f'{name}={each}')}" for each in rules)
 
 
 def keys(columns: Iterable[str]) -> str:
     """`--key CLM_ID --key SEGMENT`."""
-    return " ".join(f"--key {shlex.quote(field(name, ','))}" for name in columns)
+    return " ".join(f"--key {quoted(field(name, ','))}" for name in columns)
 
 
 def rename(old: str, new: str) -> str:
     """`--map PAID=AMOUNT`."""
-    return "--map " + shlex.quote(f"{field(old, '=')}={field(new, '=')}")
+    return "--map " + quoted(f"{field(old, '=')}={field(new, '=')}")
+
+
+def quoted(word: str) -> str:
+    r"""A word as a shell takes it; with escapes where it needs some: `$'A\u00a0B'`."""
+    if all(map(is_seen, word)):
+        return shlex.quote(word)
+    return "$'" + "".join(escapes(word)).replace("'", r"\'") + "'"
 
 
 def field(name: str, delimiter: str) -> str:

@@ -29,7 +29,8 @@ import numpy as np
 from recon_engine.blocks import blocks, read_lines, slices
 from recon_engine.config import OnBadRow
 from recon_engine.csvfile import Block, CsvFile, Part
-from recon_engine.errors import MalformedInput, counted
+from recon_engine.encodings import tried
+from recon_engine.errors import EncodingError, MalformedInput, counted
 from recon_engine.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.header import (
     TRAILING,
@@ -262,7 +263,11 @@ class Gate:
     def judged_again(self, data: bytes) -> pl.DataFrame | None:
         """Pass a block that is not regular: stretch by stretch, one by reference."""
         start, first, embedded = self.offset, self.rows, self.embedded
-        self.in_stretches(data, STRETCH)
+        try:
+            self.in_stretches(data, STRETCH)
+        except EncodingError as error:
+            error.trial = tried(self.header.raw + data)
+            raise
         rows, passed = self.rows - first, data[: self.end - start]
         if not rows:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections import Counter
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding, OnBadRow
+from recon_engine.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
@@ -28,7 +30,7 @@ from recon_engine.file_shape import (
 from recon_engine.progress import SILENT, Progress
 from recon_engine.rfc4180 import EncodingFault, Fault, Limits, Unterminated, records
 from recon_engine.spool import is_text, spooled
-from recon_engine.steady import state_of
+from recon_engine.steady import state_of, steady
 
 
 if TYPE_CHECKING:
@@ -50,21 +52,17 @@ EXCEL_TEXT: Final = (
     'the field has the form in which Excel keeps text: ="…"',
     "write the file again with the plain values, without = and quotes around them",
 )
-OTHER_ENCODING: Final = (
-    "add --encoding cp1252, as Windows writes it, or what else it is written in; "
-    "OLD:NEW where the two files differ, such as --encoding cp1252:utf-8"
-)
 FIRST: Final = 1 << 18
 LONGEST: Final = 1 << 24
-UTF_16: Final = "it begins with a byte order mark of UTF-16", "add --encoding utf-16"
 UTF_32: Final = "it begins with a byte order mark of UTF-32", "save it as UTF-8"
+UTF_16: Final = "it begins with a byte order mark of UTF-16"
 NO_MARK: Final = "it looks like UTF-16 without a byte order mark"
-FOREIGN: Final = (
-    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), EncodingError, *UTF_32),
-    (re.compile(rb"\xff\xfe|\xfe\xff"), EncodingError, *UTF_16),
-    (re.compile(rb"[^\0]\0"), EncodingError, NO_MARK, "add --encoding utf-16-le"),
-    (re.compile(rb"\0[^\0]"), EncodingError, NO_MARK, "add --encoding utf-16-be"),
+WIDE: Final = (
+    (re.compile(rb"(?!\xff\xfe\0\0)(?:\xff\xfe|\xfe\xff)"), UTF_16, Encoding.UTF_16),
+    (re.compile(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
+    (re.compile(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
 )
+FOREIGN: Final = ((re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), EncodingError, *UTF_32),)
 TRAILING: Final = "write the file again without a delimiter at the end of lines"
 
 log = logging.getLogger(__name__)
@@ -275,12 +273,14 @@ class _Reader:
             record = next(found)
         except Unterminated as fault:
             if final:
-                raise refusal(fault, self.uri, head=self.head) from None
+                raise refusal(fault, self.uri, head=self.head, sample=data) from None
             return None
         except Fault as fault:
             if final or fault.offset < len(data) - 1:
                 excel = is_excel_text(data, fault.offset, chr(self.delimiter))
-                raise refusal(fault, self.uri, head=self.head, excel=excel) from None
+                raise refusal(
+                    fault, self.uri, head=self.head, sample=data, excel=excel
+                ) from None
             return None
         return record if final or record.end < len(data) else None
 
@@ -317,6 +317,18 @@ class _Reader:
         raise named_by_kind(error, self.head)
 
     def refuse_foreign(self, data: bytes) -> None:
+        for magic, what, encoding in WIDE:
+            if magic.match(data):
+                refused = EncodingError(
+                    "the file is not UTF-8 text",
+                    file=self.uri,
+                    line=1,
+                    byte_offset=0,
+                    why=what,
+                    help=UNNAMED,
+                )
+                refused.trial = tried_wide(data, encoding)
+                raise refused
         for magic, error, what, remedy in FOREIGN:
             if magic.match(data):
                 raise error(
@@ -329,33 +341,45 @@ class _Reader:
                 )
 
 
+def head_of(table: object) -> bytes:
+    """The first bytes of the text of an input; none of a frame."""
+    if not isinstance(table, Header):
+        return b""
+    with steady(table.path, table.uri, table.state) as descriptor:
+        return os.pread(descriptor, SAMPLE_BYTES, 0)
+
+
 def refusal(
     fault: Fault,
     uri: str,
     columns: Sequence[str] = (),
     *,
     head: bytes,
+    sample: bytes = b"",
     excel: bool = False,
 ) -> ReconError:
     """The error for bytes that leave the grammar.
 
-    `head`: the first bytes of the file. `excel`: whether it is at a field `="…"`.
+    `head`: the first bytes of the file; `sample`: bytes around the fault. `excel`:
+    whether it is at a field `="…"`.
     """
     encoding = isinstance(fault, EncodingFault)
     error: type[ReconError] = EncodingError if encoding else MalformedInput
     why, remedy = "the file is not strict RFC 4180 CSV in UTF-8", CSV_WRITER
     if excel:
         why, remedy = EXCEL_TEXT
-    found = error(
+    refused = error(
         fault.reason,
         file=uri,
         line=fault.line,
         byte_offset=fault.offset,
         column=column_name(columns, fault.field),
         why=why,
-        help=OTHER_ENCODING if encoding else remedy,
+        help=UNNAMED if encoding else remedy,
     )
-    return named_by_kind(found, head)
+    if isinstance(refused, EncodingError):
+        refused.trial = tried(sample)
+    return named_by_kind(refused, head)
 
 
 def named_by_kind(error: ReconError, head: bytes) -> ReconError:

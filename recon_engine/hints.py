@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recon_engine.rules import Rules
+    from recon_engine.splits import Splits
 
 
 SETTLES: Final = 100
@@ -80,18 +81,51 @@ def for_column(
     to which a pasted one is added. Rules that change no value come first.
     """
     total, chain, left = int(changes["rows"].sum()), tuple(given), changes
-    found: list[Hint] = []
-    while len(found) < MOST_RULES and not left.is_empty() and not tolerates(chain):
+    steps: list[Spelled] = []
+    while len(steps) < MOST_RULES and not left.is_empty() and not tolerates(chain):
         best = _best(left, chain, _rewritings(left, chain), total) or _best(
             left, chain, _roundings(left, chain), total
         )
         if best is None:
             break
         rules, settled = best
-        count = _count(left, settled)
-        found.append(_rule_hint(column, rules, count, total))
+        steps.append(rules)
         chain, left = (*chain, *map(parse, rules)), left.filter(~settled)
-    return found
+    return [
+        _rule_hint(column, rules, count, total)
+        for rules, count in _counted(changes, given, _fewest(changes, given, steps))
+    ]
+
+
+def _fewest(
+    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[Spelled]
+) -> list[Spelled]:
+    """The steps without those that later ones make needless."""
+    needed = [*steps]
+    for step in steps[:-1]:
+        others = [each for each in needed if each is not step]
+        if _reached(changes, given, others) >= _reached(changes, given, needed):
+            needed = others
+    return needed
+
+
+def _counted(
+    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[Spelled]
+) -> Iterator[tuple[Spelled, int]]:
+    """Each step, and how many cells it settles after those before it."""
+    before = 0
+    for at, step in enumerate(steps, 1):
+        reached = _reached(changes, given, steps[:at])
+        yield step, reached - before
+        before = reached
+
+
+def _reached(
+    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[Spelled]
+) -> int:
+    """How many cells some steps settle together."""
+    chain = [*given, *(parse(rule) for step in steps for rule in step)]
+    return _count(changes, _settled(changes, chain))
 
 
 def for_keys(
@@ -142,9 +176,54 @@ def for_renames(
     ]
 
 
-def for_repeats(keys: Sequence[str], column: str | None, repeated: int) -> list[Hint]:
-    """The column that would make the repeated keys of both sides unique."""
-    if column is None or not repeated:
+def for_splits(columns: Sequence[str], old: Splits, new: Splits) -> list[Hint]:
+    """Keys with several rows of one side for one of the other, where amounts add up.
+
+    `columns`: their names by ordinal; `old`, `new`: the side that has several.
+    """
+    found = []
+    for splits, several, one in ((new, "NEW", "OLD"), (old, "OLD", "NEW")):
+        # The commonest columns first: sums of zeros alone tell nothing.
+        adding = [
+            (columns[at], count)
+            for at, count in sorted(
+                splits.sums.items(), key=lambda item: (-item[1], item[0])
+            )
+            if HALF * splits.told[at] >= splits.keys
+        ][:MOST_RULES]
+        if adding:
+            found.append(_split_hint(splits, several, one, adding))
+    return found
+
+
+def _split_hint(
+    splits: Splits, several: str, one: str, adding: Sequence[tuple[str, int]]
+) -> Hint:
+    least, most = min(splits.sizes), max(splits.sizes)
+    rows = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    (column, count), *others = adding
+    sums = [f"{column} adds up in {count:,} of them"]
+    sums += [f"{name} in {more:,}" for name, more in others]
+    keys = "key" if splits.keys == 1 else "keys"
+    return Hint(
+        kind=HintKind.SPLIT,
+        column=column,
+        flag="",
+        count=count,
+        total=splits.keys,
+        text=f"1 row of {one} stands for {rows} of {several} in {splits.keys:,} "
+        f"{keys}; {', '.join(sums)}",
+    )
+
+
+def for_repeats(
+    keys: Sequence[str], column: str | None, repeated: int, kept: int, matched: int
+) -> list[Hint]:
+    """The column that would make the repeated keys of both sides unique.
+
+    `kept`: how many of the `matched` rows are the same in it, so match with it too.
+    """
+    if column is None or not repeated or not kept or HALF * kept < matched:
         return []
     return [
         Hint(
@@ -153,7 +232,8 @@ def for_repeats(keys: Sequence[str], column: str | None, repeated: int) -> list[
             flag=flags.keys([*keys, column]),
             count=repeated,
             total=repeated,
-            text=f"{repeated:,} keys repeat; with {column} none does on either side",
+            text=f"{repeated:,} keys repeat; with {column} none does on either side, "
+            f"and {kept:,} of {matched:,} matched rows match with it",
         )
     ]
 

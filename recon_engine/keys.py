@@ -17,23 +17,29 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from recon_engine.alignment import rules_of
 from recon_engine.border import only_ours
 from recon_engine.compare import any_repeats
 from recon_engine.config import NO_KEY, Options
-from recon_engine.errors import ConfigError
+from recon_engine.delimiters import other_reading
+from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.measures import is_measure
 from recon_engine.memory import default_budget
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.rfc4180 import LIMITS, Limits
+from recon_engine.rules import normal_form, tolerates
 from recon_engine.tables import gated, headed
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from recon_engine.csvfile import Part
-    from recon_engine.digest import Table
+    from recon_engine.digest import Table, Unread
     from recon_engine.memory import Budget
+    from recon_engine.rules import Rule
 
 
 SAMPLE_ROWS: Final = 20_000
@@ -86,22 +92,32 @@ def proposed(
 ) -> list[Proposal]:
     """The smallest keys, best first; where there is none, what comes nearest to one.
 
-    There are no larger ones once a key has most of its values on both sides.
+    There are no larger ones once a key has most of its values on both sides, and none
+    that has no value on both.
 
-    Of `options` only how files are read, `renames` and `ignore` have a part. A key
-    ranks by how many of its values are on both sides, in percent, then by how few
-    columns and blanks it has. Files larger than the `budget` are read more often.
+    Of `options` only how files are read, `renames`, `ignore` and `rules` have a part. A
+    key ranks by how many of its values are on both sides, in percent, then by how few
+    columns and blanks it has; one with an amount or a date after those without. Files
+    larger than the `budget` are read more often.
     """
     options = options or Options(keys=NO_KEY)
     with headed(old, new, options, limits, progress) as sides:
-        columns = _common(sides[0].columns, sides[1].columns, options)
-        left, right = gated(*sides, progress)
+        columns = _common(*sides, options)
+        rules = _rules(columns, options)
+        columns = [name for name in columns if not tolerates(rules.get(name, ()))]
+        left, right = gated(*sides, options, progress)
         with progress.step("keys"):
-            named = _side(left, columns, {}), _side(right, columns, options.renames)
+            named = (
+                _side(left, columns, rules, {}),
+                _side(right, columns, rules, options.renames),
+            )
             shares = _shares((left, right), budget or default_budget())
             search = _Search(named, columns, shares)
             found = list(search.keys(most_columns)) or search.nearest(most_columns)
-    return sorted(found, key=lambda each: _rank(each, columns))[:SHOWN]
+    common = [each for each in found if each.matched]
+    return sorted(common, key=lambda each: _rank(each, columns, search.measures))[
+        :SHOWN
+    ]
 
 
 def _shares(tables: Sequence[Table], budget: Budget) -> int:
@@ -111,24 +127,47 @@ def _shares(tables: Sequence[Table], budget: Budget) -> int:
     return max(budget.buckets(DIGESTS * rows), budget.batches(text))
 
 
-def _common(old: Sequence[str], new: Sequence[str], options: Options) -> list[str]:
-    theirs = set(new)
-    common = [
-        name
-        for name in old
-        if options.renames.get(name, name) in theirs and name not in options.ignore
-    ]
-    if not common:
+def _common(old: Unread, new: Unread, options: Options) -> list[str]:
+    def common(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+        return [
+            name
+            for name in ours
+            if options.renames.get(name, name) in theirs and name not in options.ignore
+        ]
+
+    found = common(old.columns, new.columns)
+    if not found:
         raise ConfigError(
             "the two files have no column in common",
-            help="--map OLD=NEW where names differ; does each begin with a header?",
+            help=other_reading(old, new, options, lambda *names: bool(common(*names)))
+            or "--map OLD=NEW where names differ; does each begin with a header?",
         )
-    return common
+    return found
 
 
-def _rank(found: Proposal, columns: Sequence[str]) -> tuple[object, ...]:
+def _rules(columns: Sequence[str], options: Options) -> dict[str, list[Rule]]:
+    """The rules of the columns that have some; `*` is of no key."""
+    back = {theirs: ours for ours, theirs in options.renames.items()}
+    for name in options.rules:
+        if (
+            name not in {*columns, *options.ignore, "*"}
+            and back.get(name) not in columns
+        ):
+            raise ConfigError(
+                f"--rule {name}: no common column has that name."
+                + did_you_mean(name, columns),
+                help="--rule COLUMN=RULE",
+            )
+    return rules_of(options, columns, back)
+
+
+def _rank(
+    found: Proposal, columns: Sequence[str], measures: AbstractSet[str]
+) -> tuple[object, ...]:
     return (
         not found.is_key,
+        found.overlap < ENOUGH,
+        not measures.isdisjoint(found.columns),
         -int(100 * found.overlap),
         found.repeats_old + found.repeats_new,
         len(found.columns),
@@ -160,12 +199,18 @@ class _Side:
 
     table: Table
     names: list[str]
+    rules: Mapping[str, Sequence[Rule]]
 
-    def sample(self) -> pl.DataFrame:
-        """Hashes of the first rows, in which keys repeat if they do anywhere."""
-        first = [self._hashed(part, self.names) for part in self._parts()[:1]]
-        schema = dict.fromkeys(self.names, pl.UInt64)
-        return pl.concat([pl.DataFrame(schema=schema), *first]).head(SAMPLE_ROWS)
+    def sample(self) -> tuple[pl.DataFrame, set[str]]:
+        """Hashes of the first rows, in which keys repeat if they do anywhere.
+
+        And the columns that are measures, by these rows.
+        """
+        none = pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
+        first = [self._cells(part, self.names) for part in self._parts()[:1]]
+        cells = pl.concat([none, *first]).head(SAMPLE_ROWS)
+        hashed = pl.DataFrame([column.hash(SEED) for column in cells])
+        return hashed, {column.name for column in cells if is_measure(column)}
 
     def hashes(self, sets: Sequence[Set], share: Share) -> list[pl.Series]:
         """The hashes of each set of columns, of a share of the rows."""
@@ -194,24 +239,29 @@ class _Side:
     def _parts(self) -> Sequence[Part]:
         return self.table.parts
 
-    def _hashed(self, part: Part, columns: Sequence[str]) -> pl.DataFrame:
-        cells = self._cells(part, columns)
-        return pl.DataFrame([column.hash(SEED) for column in cells])
-
     def _cells(self, part: Part, columns: Sequence[str]) -> pl.DataFrame:
-        return (
-            self.table.read(part)
-            .cells(self.names)
-            .select(columns)
-            .collect(engine="in-memory")
+        """Some columns as their rules read them."""
+        read = (
+            normal_form(self.rules.get(name, ()), pl.col(name)).alias(name)
+            for name in columns
         )
+        cells = self.table.read(part).cells(self.names)
+        return cells.select(read).collect(engine="in-memory")
 
 
-def _side(table: Table, columns: Sequence[str], renames: Mapping[str, str]) -> _Side:
+def _side(
+    table: Table,
+    columns: Sequence[str],
+    rules: Mapping[str, Sequence[Rule]],
+    renames: Mapping[str, str],
+) -> _Side:
     """Name the columns that both have `v0`…, by their place in `columns`."""
+    by_place = {
+        f"v{at:05}": rules[name] for at, name in enumerate(columns) if name in rules
+    }
     ours = {renames.get(name, name): f"v{at:05}" for at, name in enumerate(columns)}
     names = [ours.get(name, f"x{at:05}") for at, name in enumerate(table.columns)]
-    return _Side(table, names)
+    return _Side(table, names, by_place)
 
 
 class _Search:
@@ -223,7 +273,13 @@ class _Search:
         self.sides = sides
         self.shares = [Share(at, shares) for at in range(shares)]
         self.names = {f"v{at:05}": name for at, name in enumerate(names)}
-        self.samples = [side.sample() for side in sides]
+        samples = [side.sample() for side in sides]
+        self.samples = [hashed for hashed, _ in samples]
+        self.measures = {
+            self.names[name]
+            for name in set[str]().union(*(found for _, found in samples))
+            if name in self.names
+        }
         self.distinct = {
             name: min(sample[name].n_unique() for sample in self.samples)
             for name in self.names
@@ -241,7 +297,10 @@ class _Search:
                 for columns in self._unique(tried[at : at + AT_ONCE]):
                     found.append(columns)
                     proposal = self._counted(columns)
-                    enough = enough or proposal.overlap >= ENOUGH
+                    enough = enough or (
+                        proposal.overlap >= ENOUGH
+                        and self.measures.isdisjoint(proposal.columns)
+                    )
                     yield proposal
 
     def nearest(self, most: int) -> list[Proposal]:

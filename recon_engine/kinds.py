@@ -1,16 +1,23 @@
 """In what way a cell differs: the first kind that fits, as Polars expressions.
 
-Every kind before SIGN_FLIP is the same value written another way.
+Whether a kind is the same value written another way is a property of the kind, not of
+its place: REWRITTEN has those that are.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from recon_engine.characters import INVISIBLE
+from recon_engine.damage import is_damaged
 from recon_engine.rules import CODE, NORMAL, Number
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Kind(StrEnum):
@@ -19,10 +26,14 @@ class Kind(StrEnum):
     VALUE_TO_BLANK = "value_to_blank"
     BLANK_TO_VALUE = "blank_to_value"
     WHITESPACE = "whitespace"
+    LINE_BREAK = "line_break"
+    INVISIBLE = "invisible"
     CASE = "case"
+    UNICODE_FORM = "unicode_form"
     LEADING_ZEROS = "leading_zeros"
     NUMBER_FORMAT = "number_format"
     DATE_FORMAT = "date_format"
+    ENCODING_DAMAGE = "encoding_damage"
     SIGN_FLIP = "sign_flip"
     SCALE = "scale"
     TRUNCATED = "truncated"
@@ -35,7 +46,10 @@ KINDS: Final = tuple(Kind)
 REWRITTEN: Final = frozenset(
     {
         Kind.WHITESPACE,
+        Kind.LINE_BREAK,
+        Kind.INVISIBLE,
         Kind.CASE,
+        Kind.UNICODE_FORM,
         Kind.LEADING_ZEROS,
         Kind.NUMBER_FORMAT,
         Kind.DATE_FORMAT,
@@ -54,6 +68,11 @@ DATES: Final = (
     (r"^[0-9]{2}-[A-Za-z]{3}-[12][0-9]{3}$", "%d-%b-%Y"),
 )
 DATE: Final = "|".join(dict(DATES))
+# Anything but the visible characters of ASCII, of which these differences consist.
+ODD: Final = r"[^!-~]"
+FOREIGN: Final = r"[^\x00-\x7f]"
+# Without its end such a text is another number, so its beginning is no part of it.
+MEANT_BY_ITS_END: Final = r"^[+-]?[0-9][0-9.,]*(?:\s*%|[eE][+-]?[0-9]+|-)$"
 
 
 def with_kind(cells: pl.DataFrame) -> pl.DataFrame:
@@ -69,10 +88,71 @@ def _judged(changes: pl.DataFrame) -> pl.DataFrame:
     """Numbers and dates are read only where both sides look like one."""
     old, new = pl.col("old").str.strip_chars(), pl.col("new").str.strip_chars()
     plain = changes.with_columns(_written(old, new).alias("kind"))
-    if plain["kind"].null_count() == 0:
-        return plain
-    rest = plain.with_row_index("__cell").filter(pl.col("kind").is_null())
-    rest = rest.select("__cell", old=old, new=new)
+    for judge in (_hidden, _read):
+        if plain["kind"].null_count() == 0:
+            break
+        rest = plain.with_row_index("__cell").filter(pl.col("kind").is_null())
+        found = judge(rest.select("__cell", old=old, new=new))
+        kinds = plain["kind"].scatter(found["__cell"], found["kind"])
+        plain = plain.with_columns(kinds.cast(KIND_TYPE))
+    return plain
+
+
+def _hidden(rest: pl.DataFrame) -> pl.DataFrame:
+    """The kinds of differences that are hard to see, or that a wrong encoding made.
+
+    No text that differs in such a way alone is a number or a date, or differs in case.
+    """
+    odd = rest.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
+    if odd.is_empty():
+        return odd.select("__cell", kind=pl.lit(None, dtype=KIND_TYPE))
+
+    def same(form: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+        return form(pl.col("old")) == form(pl.col("new"))
+
+    kind = (
+        pl.when(same(_one_blank))
+        .then(_lit(Kind.WHITESPACE))
+        .when(same(_one_line))
+        .then(_lit(Kind.LINE_BREAK))
+        .when(same(_seen))
+        .then(_lit(Kind.INVISIBLE))
+        .when(same(lambda text: _seen(text).str.normalize("NFC")))
+        .then(_lit(Kind.UNICODE_FORM))
+        .alias("kind")
+    )
+    found = odd.lazy().with_columns(kind).collect(engine="in-memory")
+    foreign = pl.any_horizontal(pl.col("old", "new").str.contains(FOREIGN))
+    left = found.filter(pl.col("kind").is_null() & foreign)
+    damaged = [is_damaged(*pair) for pair in left.select("old", "new").iter_rows()]
+    of_encoding = left.select(
+        "__cell",
+        kind=pl.when(pl.Series(damaged, dtype=pl.Boolean)).then(
+            _lit(Kind.ENCODING_DAMAGE)
+        ),
+    )
+    settled = found.filter(pl.col("kind").is_not_null()).select("__cell", "kind")
+    return pl.concat([settled, of_encoding])
+
+
+def _one_blank(text: pl.Expr) -> pl.Expr:
+    """A text with one space for each run of blanks, and none beside a line break."""
+    spaced = text.str.replace_all(r"[^\S\r\n]+", " ")
+    return spaced.str.replace_all(r" ?([\r\n]+) ?", "${1}")
+
+
+def _one_line(text: pl.Expr) -> pl.Expr:
+    """A text with one space for each run of blanks and line breaks."""
+    return text.str.replace_all(r"\s+", " ")
+
+
+def _seen(text: pl.Expr) -> pl.Expr:
+    """A text on one line, without what cannot be seen."""
+    return _one_line(text.str.replace_all(INVISIBLE, "")).str.strip_chars()
+
+
+def _read(rest: pl.DataFrame) -> pl.DataFrame:
+    """The kinds of all other cells: what they say as numbers or dates."""
     read = (
         rest.lazy()
         .join(_dates(rest).lazy(), on="__cell", how="left", maintain_order="left")
@@ -81,10 +161,7 @@ def _judged(changes: pl.DataFrame) -> pl.DataFrame:
             for side in ("old", "new")
         )
     )
-    kind = read.select(_valued()).collect(engine="in-memory")["kind"]
-    return plain.with_columns(
-        plain["kind"].scatter(rest["__cell"], kind).cast(KIND_TYPE)
-    )
+    return read.select("__cell", _valued()).collect(engine="in-memory")
 
 
 def _written(old: pl.Expr, new: pl.Expr) -> pl.Expr:
@@ -114,7 +191,14 @@ def _valued() -> pl.Expr:
     same_sign = old.str.slice(1, 1) == new.str.slice(1, 1)
     same_size = numbers & (old.str.slice(2) == new.str.slice(2))
     significant = _significant(old) == _significant(new)
-    shorter = pl.col("old").str.starts_with(pl.col("new")) & (pl.col("new") != "")
+    cut_short = pl.col("old").str.contains(MEANT_BY_ITS_END) & new.str.starts_with(
+        NORMAL
+    )
+    shorter = (
+        pl.col("old").str.starts_with(pl.col("new"))
+        & (pl.col("new") != "")
+        & ~cut_short
+    )
     return (
         pl.when(numbers & (old == new))
         .then(_lit(Kind.NUMBER_FORMAT))

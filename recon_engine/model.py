@@ -309,13 +309,17 @@ class Segment:
 
 
 class HintKind(StrEnum):
-    """What a hint would do: relax a column or a key, rename, or take another key."""
+    """What a hint would do: relax a column or a key, rename, or take another key.
+
+    `split` says what is there, and has no flag.
+    """
 
     RULE = "rule"
     KEY_RULE = "key_rule"
     DROP_KEY = "drop_key"
     RENAME = "rename"
     UNIQUE_KEY = "unique_key"
+    SPLIT = "split"
 
 
 @dataclass(frozen=True, slots=True)

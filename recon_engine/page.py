@@ -11,13 +11,14 @@ import base64
 import functools
 import hashlib
 import json
-import re
 import sys
 from contextlib import suppress
 from importlib.resources import files
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from recon_engine.characters import escaped, readable
 
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ STYLE: Final = "page.css"
 POLICY: Final = (
     "default-src 'none'; script-src {scripts}; style-src {style};"
     " base-uri 'none'; form-action 'none'"
-)
-# Control and direction characters: a page that obeyed them would show something else.
-CONTROL: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
 # What could end a script, or a line of one, where only data is meant.
 UNSAFE: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -66,11 +63,6 @@ def island(value: object) -> str:
 
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.translate(UNSAFE))  # noqa: S704 - nothing in it ends the tag
-
-
-def visible(text: str) -> str:
-    """Text that is shown and not obeyed; the rule of `report.js`."""
-    return CONTROL.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
 
 
 @functools.cache
@@ -105,7 +97,8 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         bytecode_cache=None if sys.dont_write_bytecode else Kept(str(kept)),
     )
-    made.filters["visible"] = visible
+    made.filters["visible"] = escaped
+    made.filters["readable"] = readable
     return made
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine import lookup, sample, segments, totals
+from recon_engine import lookup, sample, segments, splits, totals
 from recon_engine.causes import Lone, lone
 from recon_engine.compare import (
     Difference,
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from recon_engine.digest import Names
     from recon_engine.lookup import Sightings
     from recon_engine.question import Question
+    from recon_engine.splits import Splits
 
 
+OLD, NEW = 0, 1
 MOST_KEYS: Final = 1 << 20
 # Cells that differ, and rows of all buckets, may be more than 32 bits can count.
 COUNT: Final = pl.len().cast(pl.Int64)
@@ -63,8 +65,9 @@ class Partial:
     `identical` pairs were dropped by digest; `matched` were compared. `kinds`: how many
     cells (`len`) of each `column` are of each `kind`; `signatures`: how many `rows`
     differ in each set of columns. `shown`: the difference, or what is kept of it.
-    `coverage`: by the suppressions; `repeats`: of OLD and of NEW; `seen`: what is known
-    for breaks.
+    `coverage`: by the suppressions; `repeats`: of OLD and of NEW; `splits`: the keys
+    that have several rows of OLD, or of NEW, for one of the other; `seen`: what is
+    known for breaks.
     """
 
     identical: int
@@ -77,6 +80,7 @@ class Partial:
     shown: Difference
     coverage: tuple[Coverage, ...]
     repeats: tuple[Repeats, Repeats]
+    splits: tuple[Splits, Splits]
     seen: Sightings = lookup.NONE
 
     @property
@@ -129,6 +133,10 @@ def partial(
         shown=found,
         coverage=coverage(found.cells, question.columns, suppressions),
         repeats=(old, new),
+        splits=(
+            _splits(found, OLD, repeats, question),
+            _splits(found, NEW, repeats, question),
+        ),
         seen=seen,
     )
 
@@ -152,7 +160,28 @@ def merged(parts: Sequence[Partial], question: Question) -> Partial:
         shown=merge((part.shown for part in parts), question.names[0].keys),
         coverage=tuple(Coverage(by, rows) for by, rows in sorted(covered.items())),
         repeats=(old, new),
+        splits=(
+            splits.added(part.splits[OLD] for part in parts),
+            splits.added(part.splits[NEW] for part in parts),
+        ),
         seen=lookup.together([part.seen for part in parts]),
+    )
+
+
+def _splits(
+    found: Difference, side: int, repeats: Sequence[Repeats], question: Question
+) -> Splits:
+    """The keys with several rows of a side for one of the other."""
+    if not repeats[side].keys:
+        return splits.Splits()
+    names = question.names[OLD]
+    return splits.counted(
+        found,
+        side,
+        repeats[1 - side].worst,
+        keys=names.keys,
+        columns=names.columns,
+        rules=names.rules,
     )
 
 

@@ -23,6 +23,7 @@ from recon_engine.database import (
     publish,
     stage_name,
 )
+from recon_engine.encodings import opened_both
 from recon_engine.errors import (
     ArchiveConflict,
     Busy,
@@ -32,7 +33,7 @@ from recon_engine.errors import (
 )
 from recon_engine.failpoint import reached
 from recon_engine.gate import read_rows
-from recon_engine.header import open_input
+from recon_engine.header import head_of, open_input
 from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
 from recon_engine.judgement import judged
 from recon_engine.lookup import Lookup
@@ -490,11 +491,12 @@ def _fetch(
     progress: Progress,
 ) -> tuple[Header, Header]:
     """Exactly the identified bytes on local disk, as text."""
-    old, new = in_order(
+    return opened_both(
         lambda each: _spooled(places, *each, config, folder, progress),
         zip(SIDES, (pair.old, pair.new), strict=True),
+        config.options,
+        head_of,
     )
-    return old, new
 
 
 def _spooled(
@@ -538,7 +540,7 @@ def _on_spark(
     `spooled`: both files, if they are on this disk already; `ask`: for the keys of open
     breaks.
     """
-    from recon_engine.sources import LocalSource, located
+    from recon_engine.sources import LocalSource, head_of_source, located
     from recon_engine.spark import driver
     from recon_engine.spark.settings import Settings
 
@@ -551,7 +553,13 @@ def _on_spark(
         header = here or _spooled(places, side, file, config, folder, progress)
         return header, LocalSource.of(header)
 
-    (old, old_source), (new, new_source) = map(source, SIDES, (pair.old, pair.new))
+    (old, old_source), (new, new_source) = opened_both(
+        lambda each: source(*each),
+        zip(SIDES, (pair.old, pair.new), strict=True),
+        config.options,
+        head_of_source,
+        each=map,
+    )
     settings = replace(Settings.of_environment(), out=out, whole=config.break_limit)
     result, parts = driver.reconcile(
         (old, new),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from recon_engine.alignment import Alignment, align
+from recon_engine.delimiters import other_reading
 from recon_engine.digest import Names, named
 from recon_engine.masks import Masks, keyed
 from recon_engine.renames import agreements
@@ -89,6 +90,7 @@ def posed(
         uris=(old.uri, new.uri),
         heads=(old.head, new.head),
         measure=partial(agreements, old, new, reads=reads),
+        retry=partial(other_reading, old, new, options, reads=reads),
     )
     names = (
         named(old.columns, layout, {}),

@@ -15,9 +15,10 @@ from recon_engine.causes import told
 from recon_engine.compare import any_repeats, diff, drop_identical, judged, merge
 from recon_engine.csvfile import CsvFile
 from recon_engine.digest import choose, no_rows
+from recon_engine.encodings import told_for_both
 from recon_engine.errors import InternalError
 from recon_engine.gate import read_rows
-from recon_engine.header import Header
+from recon_engine.header import Header, head_of
 from recon_engine.lookup import sightings, sought
 from recon_engine.memory import Budget, default_budget
 from recon_engine.model import SIDES
@@ -98,7 +99,8 @@ def read(
     chosen = choose(unread, names, strategy)
     with ExitStack() as stack:
         digests = stack.enter_context(opened(expected, count))
-        tables = _side_by_side(_read, unread, chosen, digests, progress)
+        with told_for_both(options, unread, lambda side: head_of(unread[side])):
+            tables = _side_by_side(_read, unread, chosen, digests, progress)
         if any(each.inexact for each in chosen):
             stack.close()
             digests = stack.enter_context(opened(expected, count))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
+from recon_engine.characters import escaped, readable
 from recon_engine.errors import InternalError
 from recon_engine.kinds import KINDS, REWRITTEN
 from recon_engine.model import HintKind
@@ -364,7 +365,7 @@ class Reconciliation:
             lines += ["| gate | | |", "|---|---|---|"]
             lines += [
                 _row(
-                    _code(gate.gate),
+                    _name(gate.gate),
                     "pass" if gate.passed else "**fail**",
                     _said(gate.text),
                 )
@@ -374,7 +375,7 @@ class Reconciliation:
         if self.differing:
             lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
             lines += [
-                _row(_code(c.name), f"{c.mismatched:,}", kinds_text(c))
+                _row(_name(c.name), f"{c.mismatched:,}", kinds_text(c))
                 for c in self.differing
             ]
         if self.rules_told:
@@ -566,7 +567,10 @@ def advice(
         HintKind.DROP_KEY: f"as the key pairs {hint.count:,}",
         HintKind.RENAME: "compares them",
         HintKind.UNIQUE_KEY: "is that key",
+        HintKind.SPLIT: "",
     }
+    if not hint.flag:
+        return said(hint.text)
     return f"{said(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
 
 
@@ -618,22 +622,21 @@ def _rejected(side: Side) -> str:
     return f" + {side.rejected:,} rejected" if side.rejected else ""
 
 
+def _name(text: str) -> str:
+    """A name as a code span of Markdown."""
+    return _code(escaped(text))
+
+
 def _code(text: str) -> str:
     """A code span of Markdown that shows a text, whatever it holds."""
-    shown = printable(text)
-    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " * (len(fence) > 1)
-    return f"{fence}{space}{shown}{space}{fence}"
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def _said(text: str) -> str:
     """A text in Markdown that is only text."""
-    return MARKUP.sub(r"\\\g<0>", printable(text))
-
-
-def printable(text: str) -> str:
-    """Text that is shown and not obeyed: no control characters."""
-    return "".join(c if c.isprintable() else "�" for c in text)
+    return MARKUP.sub(r"\\\g<0>", readable(text))
 
 
 def _row(*cells: str) -> str:

@@ -14,7 +14,7 @@ import polars as pl
 
 from recon_engine.csvfile import Block
 from recon_engine.frames import Frame
-from recon_engine.rules import Casefold, Day, Number, Trim, normal_form
+from recon_engine.rules import NO_RULES, Casefold, Day, Number, Trim, normal_form
 from recon_engine.steady import steady
 from recon_engine.structure import is_plain, structure, whole
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from recon_engine.header import Header
+    from recon_engine.rules import Rule, Rules
 
     ReadAt = Callable[[int, int], bytes]
     Reads = tuple[ReadAt, ReadAt]
@@ -32,9 +33,24 @@ if TYPE_CHECKING:
 HEAD_BYTES: Final = 1 << 22
 MATCHED: Final = 2_000
 LIKELY: Final = 0.8
+# Read as dates, codes such as 00051231 would be other values than 51231.
+BEFORE_1000: Final = r"^0[0-9]{3}(?:[0-9]{4}$|[-/])|[./]0[0-9]{3}$"
+
+
+class _EvidentDay(Day):
+    """A day of the year 1000 or later: an earlier one is rather a code."""
+
+    __slots__ = ()
+
+    def normal(self, text: pl.Expr) -> pl.Expr:
+        """The day, and the text itself where it is no such day."""
+        day = Day.normal(self, text)
+        return pl.when(text.str.contains(BEFORE_1000)).then(text).otherwise(day)
+
+
 SAME: Final = (
     Trim(),
-    Day(("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%d.%m.%Y")),
+    _EvidentDay(("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%d.%m.%Y")),
     Number(),
     Casefold(),
 )
@@ -46,12 +62,14 @@ def agreements(
     keys: Sequence[tuple[str, str]],
     only_old: Sequence[str],
     only_new: Sequence[str],
+    rules: Rules = NO_RULES,
     *,
     reads: Reads | None = None,
 ) -> Agreements:
     """Pairs of columns that agree: in how many rows, of how many that were looked at.
 
-    `keys`: their names in OLD and in NEW; `reads`: `pread` of both files, if they are
+    `keys`: their names in OLD and in NEW; `rules`: theirs, by their names in OLD, which
+    say which keys are the same; `reads`: `pread` of both files, if they are
     elsewhere. Rows in which both are blank do not count,
     and a pair in which all rows say one thing tells nothing. The likeliest come first,
     each column once.
@@ -60,9 +78,10 @@ def agreements(
     heads = _head(old, read_old), _head(new, read_new)
     if heads[0] is None or heads[1] is None:
         return {}
+    by_key = [rules.get(name, ()) for name, _ in keys]
     left, right = _matched(
-        _picked(heads[0], old.columns, [name for name, _ in keys], only_old),
-        _picked(heads[1], new.columns, [name for _, name in keys], only_new),
+        _picked(heads[0], old.columns, [name for name, _ in keys], by_key, only_old),
+        _picked(heads[1], new.columns, [name for _, name in keys], by_key, only_new),
     )
     likely = sorted(
         (-alike / rows, -alike, at, to)
@@ -109,9 +128,10 @@ def _picked(
     head: pl.DataFrame,
     columns: Sequence[str],
     keys: Sequence[str],
+    rules: Sequence[Sequence[Rule]],
     others: Sequence[str],
 ) -> pl.DataFrame:
-    """Key columns as they are, and others in a form that is one for what says the same.
+    """Key columns as their rules read them; others in one form for what says the same.
 
     Rows of keys that repeat are left out.
     """
@@ -121,8 +141,8 @@ def _picked(
         head.lazy()
         .select(
             *(
-                pl.col(at[name]).alias(ours)
-                for name, ours in zip(keys, by, strict=True)
+                normal_form(chain, pl.col(at[name])).alias(ours)
+                for name, chain, ours in zip(keys, rules, by, strict=True)
             ),
             *(
                 normal_form(SAME, pl.col(at[name])).alias(f"v{place}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from recon_engine.flags import field
+from recon_engine.flags import field, quoted
 
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 def command(options: Options, old: str, new: str) -> str:
     """`recon diff OLD NEW` with every option that is not as it is by default."""
     words = ("recon", "diff", old, new, *_flags(options))
-    return " ".join(map(shlex.quote, words))
+    return " ".join(map(quoted, words))
 
 
 def _flags(options: Options) -> Iterator[str]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from recon_engine import page as pages
+from recon_engine.characters import escaped as visible
+from recon_engine.characters import readable
 from recon_engine.chart import Chart, Point, chart
 from recon_engine.evidence import evidence, excerpt
 from recon_engine.kinds import REWRITTEN
-from recon_engine.page import visible
 from recon_engine.reconciliation import percent
 from recon_engine.repeat import command
 
@@ -105,7 +106,7 @@ def page(result: Reconciliation, facts: Facts = UNKNOWN) -> str:
         new=_side(result.new),
         tiles=_tiles(result),
         gates=[
-            {"gate": visible(g.gate), "value": visible(g.text), "passed": g.passed}
+            {"gate": visible(g.gate), "value": readable(g.text), "passed": g.passed}
             for g in result.gates
         ],
         breaks=facts.breaks and _breaks(facts.breaks, result.keys),
@@ -157,7 +158,7 @@ def _verdict(result: Reconciliation) -> dict[str, Any]:
     return {
         "word": word,
         "passed": result.passes,
-        "failures": [visible(each) for each in result.failures],
+        "failures": [readable(each) for each in result.failures],
         "sentence": _sentence(result),
     }
 
@@ -205,8 +206,8 @@ def _cells(result: Reconciliation) -> dict[str, Any] | None:
 
 def _warnings(result: Reconciliation) -> Iterator[str]:
     told = result.headline()
-    yield from (visible(each) for each in result.warnings() if each not in told)
-    yield from (visible(each.text) for each in result.suppressed if not each.failed)
+    yield from (readable(each) for each in result.warnings() if each not in told)
+    yield from (readable(each.text) for each in result.suppressed if not each.failed)
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         if side.rejected:
             yield f"{side.rejected:,} malformed rows of {name} were not compared"

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from recon_engine.encodings import SAMPLE_BYTES
 from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.header import header_in, read_header
 from recon_engine.model import SourceFile
@@ -129,6 +130,12 @@ def located(
         on_bad_row=options.on_bad_row,
     )
     return header, LocalSource.of(header)
+
+
+def head_of_source(found: tuple[Header, Source]) -> bytes:
+    """The first bytes of the text of an input, wherever it is."""
+    with found[1].opened() as read:
+        return read(SAMPLE_BYTES, 0)
 
 
 class _Stream(io.RawIOBase):

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding
-from recon_engine.errors import EncodingError, MalformedInput, ReconError
+from recon_engine.encodings import tried_wide
+from recon_engine.errors import EncodingError, MalformedInput, ReconError, Trial
 from recon_engine.file_kinds import identify_kind, refuse_kind
 from recon_engine.progress import ignore
 from recon_engine.steady import state_of, steady
@@ -356,6 +357,7 @@ class _Transcoding:
             self.refuse_mark(
                 f"the file begins with the byte order mark of {found}",
                 "save it as UTF-8" if found == UTF_32 else f"--encoding {found}",
+                None if found == UTF_32 else tried_wide(first, Encoding(found)),
             )
         return found or self.encoding
 
@@ -367,8 +369,10 @@ class _Transcoding:
             error.counted_in = self.counted_in
             raise error
 
-    def refuse_mark(self, message: str, remedy: str) -> NoReturn:
-        raise EncodingError(
+    def refuse_mark(
+        self, message: str, remedy: str, trial: Trial | None = None
+    ) -> NoReturn:
+        refused = EncodingError(
             message,
             file=self.uri,
             line=1,
@@ -377,6 +381,8 @@ class _Transcoding:
             why=f"--encoding says that it is {self.encoding}",
             help=remedy,
         )
+        refused.trial = trial
+        raise refused
 
     def utf8(
         self, decoder: codecs.IncrementalDecoder, data: bytes, *, final: bool = False

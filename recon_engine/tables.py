@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from recon_engine.api import unread
+from recon_engine.api import both_unread
+from recon_engine.encodings import told_for_both
 from recon_engine.gate import read_rows
-from recon_engine.header import Header
+from recon_engine.header import Header, head_of
 from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
@@ -31,18 +32,18 @@ def headed(
 ) -> Iterator[tuple[Unread, Unread]]:
     """Both inputs with their headers read."""
     with ExitStack() as stack:
-        left, right = in_order(
-            lambda side: unread(*side, options, limits, stack, progress),
-            zip((old, new), SIDES, strict=True),
-        )
-        yield left, right
+        yield both_unread(old, new, options, limits, stack, progress)
 
 
-def gated(old: Unread, new: Unread, progress: Progress = SILENT) -> tuple[Table, Table]:
+def gated(
+    old: Unread, new: Unread, options: Options, progress: Progress = SILENT
+) -> tuple[Table, Table]:
     """Both as tables; raises the errors of the gate."""
-    left, right = in_order(
-        lambda side: _gated(*side, progress), zip(SIDES, (old, new), strict=True)
-    )
+    sides = (old, new)
+    with told_for_both(options, sides, lambda side: head_of(sides[side])):
+        left, right = in_order(
+            lambda side: _gated(*side, progress), zip(SIDES, sides, strict=True)
+        )
     return left, right
 
 

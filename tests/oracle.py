@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -27,6 +28,16 @@ WHITE = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
     "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
+
+
+# By code: controls that are no white space, then Default_Ignorable_Code_Point.
+HIDDEN = (
+    (0x00, 0x08), (0x0E, 0x1F), (0x7F, 0x84), (0x86, 0x9F),
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F),
+    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0),
+    (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -356,17 +367,23 @@ def pair(
     return pairs, left[both:], right[both:]
 
 
-def kind(old: str, new: str) -> str:  # noqa: C901, PLR0911 - a ladder
+def kind(old: str, new: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a ladder
     """The first kind of difference that fits."""
     if new == "":
         return "value_to_blank"
     if old == "":
         return "blank_to_value"
     old, new = old.strip(WHITE), new.strip(WHITE)
-    if old == new:
+    if old == new or spaced(old) == spaced(new):
         return "whitespace"
+    if on_one_line(old) == on_one_line(new):
+        return "line_break"
+    if seen(old) == seen(new):
+        return "invisible"
     if old.lower() == new.lower() or old.upper() == new.upper():
         return "case"
+    if len({unicodedata.normalize("NFC", seen(text)) for text in (old, new)}) == 1:
+        return "unicode_form"
     codes = all(re.fullmatch("[0-9A-Za-z]+", text) for text in (old, new))
     if codes and old.lstrip("0") == new.lstrip("0"):
         return "leading_zeros"
@@ -376,16 +393,74 @@ def kind(old: str, new: str) -> str:  # noqa: C901, PLR0911 - a ladder
     days = dates(old), dates(new)
     if days[0] & days[1]:
         return "date_format"
+    if damaged(old, new) or damaged(new, old):
+        return "encoding_damage"
     if a is not None and b is not None:
         if a == -b:
             return "sign_flip"
         if is_scaled(a, b):
             return "scale"
-    if new and old.startswith(new):
+    # 100% cut to 1 is another number, no shorter text.
+    ended = re.fullmatch(r"[+-]?[0-9][0-9.,]*(\s*%|[eE][+-]?[0-9]+|-)", old)
+    if new and old.startswith(new) and not (ended and b is not None):
         return "truncated"
     if a is not None and b is not None:
         return "number"
     return "date" if all(days) else "text"
+
+
+def spaced(text: str) -> str:
+    """A text in which each run of blanks is one space, and none beside line breaks."""
+    lines = re.split("([\r\n]+)", text)
+    return "".join(
+        line if at % 2 else on_one_line(line) for at, line in enumerate(lines)
+    )
+
+
+def on_one_line(text: str) -> str:
+    """A text in which line breaks are blanks as well."""
+    return " ".join(
+        filter(None, "".join(" " if c in WHITE else c for c in text).split(" "))
+    )
+
+
+def seen(text: str) -> str:
+    """What a reader sees of a text, on one line."""
+    return on_one_line("".join(c for c in text if not hidden(ord(c))))
+
+
+def hidden(code: int) -> bool:
+    """Whether a character is a control or is ignorable by default (Unicode 16)."""
+    return any(first <= code <= last for first, last in HIDDEN)
+
+
+def damaged(whole: str, other: str) -> bool:
+    """Whether one text is what a wrong encoding makes of another."""
+    if whole.isascii():
+        return False
+    for codec in ("cp1252", "latin-1"):
+        # Python knows no cp1252 for five bytes; Windows reads them as controls.
+        read = "".join(
+            bytes([byte]).decode(codec, "replace").replace("\ufffd", chr(byte))
+            for byte in whole.encode()
+        )
+        if read == other:
+            return True
+    if len(whole) == len(other):
+        return "?" in other.replace("\ufffd", "?") and all(
+            o == w or (o in "?\ufffd" and not w.isascii() and w != "\ufffd")
+            for w, o in zip(whole, other, strict=True)
+        )
+    marks = [
+        "".join("?" if c in "?\ufffd" or not c.isascii() else c for c in text)
+        for text in (whole, other)
+    ]
+    return (
+        len(other) > len(whole)
+        and "?" in marks[1]
+        and all(c == "\ufffd" or c.isascii() for c in other)
+        and len({re.sub(r"\?+", "?", text) for text in marks}) == 1
+    )
 
 
 def number(text: str) -> Decimal | None:

@@ -161,29 +161,3 @@ def test_options_that_no_files_could_satisfy_are_refused(
 ) -> None:
     with pytest.raises(ConfigError):
         Options(**options)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "option"),
-    [
-        ("ID;A", "ID;A", "--delimiter ';'"),
-        ("ID|A,B|C", "ID|A,B|C", "--delimiter '|'"),
-        ("ID;A", "NEW_ID", "--delimiter ';:,'"),
-        ("ID A", "ID|A", "--delimiter ',:|'"),
-    ],
-)
-def test_a_header_of_one_name_that_holds_several_brings_the_option_to_add(
-    old: str, new: str, option: str
-) -> None:
-    with pytest.raises(KeyMissing) as caught:
-        aligned(old, new)
-    assert str(caught.value.help).endswith(f"add {option}")
-
-
-def test_a_tab_is_hinted_at_as_a_shell_takes_it() -> None:
-    with pytest.raises(KeyMissing) as caught:
-        align(["ID\tA"], ["ID\tA"], Options(keys=("ID",)), uris=("o", "n"))
-    assert str(caught.value.help).endswith(r"add --delimiter '\t'")
-    with pytest.raises(ConfigError) as caught_:
-        aligned("ID;A", "ID;A", renames={"A": "B"})
-    assert str(caught_.value.help).endswith("add --delimiter ';'")

@@ -85,12 +85,12 @@ def test_markdown_shows_any_name_as_it_is() -> None:
     old = pl.DataFrame({"ID": ["1"], name: ["1.00"]})
     new = pl.DataFrame({"ID": ["1"], name: ["1"]})
     shown = diff(old, new, keys="ID").to_markdown()
-    assert "| ``` a`b\\|c``<b>�*d* ``` | 1 |" in shown
+    assert "| ``` a`b\\|c``<b>\\n*d* ``` | 1 |" in shown
     [hint] = (line for line in shown.splitlines() if line.startswith("- "))
     assert hint.startswith(
-        r"- a\`b|c\`\`\<b>�\*d\*: 1 differ, 100% number format; ``` -"
+        r"- a\`b|c\`\`\<b>\\n\*d\*: 1 differ, 100% number format; ``` -"
     )
-    assert "``` --rule 'a`b|c``<b>�" in hint
+    assert r"``` --rule $'a`b|c``<b>\n*d*=decimal' ```" in hint
 
 
 def test_the_result_is_written_to_every_output(pair: Path) -> None:

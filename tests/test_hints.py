@@ -251,3 +251,40 @@ def test_rows_in_which_neither_says_anything_tell_of_no_name() -> None:
     assert renamed(old, old) == [("--map A=B", 90, 90)]
     assert renamed(["x"] * 100, ["x"] * 100) == []
     assert renamed([""] * 100, [""] * 100) == []
+
+
+def test_a_rule_of_the_key_leaves_the_hints_of_names() -> None:
+    """Rows are matched by the key as its rules read it."""
+    old = pl.DataFrame({"ID": [f"{at:05}" for at in range(50)], "A": range(50)})
+    new = pl.DataFrame({"NR": [f"{at} " for at in range(50)], "B": range(50)})
+    found = rx.diff(
+        old, new, keys="ID", renames={"ID": "NR"}, on_schema_drift="compare",
+        rules={"ID": ["trim", "lstrip0"]},
+    ).hints  # fmt: skip
+    assert [(h.flag, h.count, h.total) for h in found] == [("--map A=B", 50, 50)]
+    by_new_name = rx.diff(
+        old, new, keys="ID", renames={"ID": "NR"}, on_schema_drift="compare",
+        rules={"NR": ["trim", "lstrip0"]},
+    ).hints  # fmt: skip
+    assert by_new_name == found
+
+
+@pytest.mark.parametrize("form", ["{:08}", "0{:03}/12/31", "31.12.0{:03}"])
+def test_no_date_before_the_year_1000_is_evidence_of_a_name(form: str) -> None:
+    """00051231 is the number 51231, and no day of the year 5."""
+    numbers = [at * 10_000 + 1231 for at in range(1, 90)]
+    if form == "{:08}":
+        padded = [form.format(number) for number in numbers]
+        assert renamed(padded, [f"{number}" for number in numbers]) == [
+            ("--map A=B", 89, 89)
+        ]
+    else:
+        spelled = [form.format(at) for at in range(1, 90)]
+        days = [f"{at:04}-12-31" for at in range(1, 90)]
+        assert renamed(spelled, days) == []
+
+
+def test_a_rule_that_a_later_one_makes_needless_is_no_hint() -> None:
+    """The tolerance settles what `decimal` settles, so it is pasted alone."""
+    assert hinted(NUMBER * 9 + CUT) == [("'C=decimal(abs=0.01)'", 12)]
+    assert hinted(ENDS * 9 + CUT) == [("C=trim", 9), ("'C=decimal(abs=0.01)'", 3)]

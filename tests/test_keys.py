@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def table(**columns: str) -> pl.DataFrame:
+ZEROS = {"ID": ("lstrip0",)}
+
+
+def table(**columns: str | list[str]) -> pl.DataFrame:
     return pl.DataFrame({name: list(values) for name, values in columns.items()})
 
 
@@ -31,7 +35,7 @@ def test_the_smallest_sets_are_proposed_and_none_that_holds_another() -> None:
     old = table(ID="1234", A="xxyy", B="pqpq", C="zzzz")
     new = old.with_columns(ID=pl.Series(list("5678")))
     found = {each.columns for each in proposed(old, new)}
-    assert found == {("ID",), ("A", "B")}
+    assert found == {("A", "B")}
 
 
 def test_no_larger_key_is_looked_for_where_one_has_its_values_on_both_sides() -> None:
@@ -44,14 +48,12 @@ def test_a_key_is_unique_on_both_sides() -> None:
     assert [each.columns for each in proposed(old, new)] == [("NR",)]
 
 
-def test_a_key_whose_values_are_on_both_sides_goes_before_one_that_was_made_anew() -> (
-    None
-):
+def test_a_key_that_was_made_anew_and_has_nothing_in_common_is_none() -> None:
     old = table(ROW="123", CLAIM="aab", LINE="xyx")
     new = table(ROW="789", CLAIM="aab", LINE="xyx")
-    first, second = proposed(old, new)
-    assert (first.columns, first.matched, first.overlap) == (("CLAIM", "LINE"), 3, 1)
-    assert (second.columns, second.matched) == (("ROW",), 0)
+    [only] = proposed(old, new)
+    assert (only.columns, only.matched, only.overlap) == (("CLAIM", "LINE"), 3, 1)
+    assert proposed(table(ROW="123"), table(ROW="789")) == []
 
 
 def test_blanks_are_counted_and_rank_behind() -> None:
@@ -74,6 +76,53 @@ def test_mapped_columns_are_one_and_ignored_ones_none() -> None:
     assert [each.columns for each in proposed(old, new, options)] == [("ID",)]
     with pytest.raises(ConfigError, match="no column in common"):
         proposed(old, new, Options(keys=NO_KEY, ignore=("X",)))
+
+
+def test_rules_say_which_keys_are_the_same() -> None:
+    old, new = table(ID=["01", "02", "03"], P="123"), table(ID="123", P="123")
+    [first, *_] = proposed(old, new, Options(keys=NO_KEY, ignore=("P",), rules=ZEROS))
+    assert (first.columns, first.matched, first.overlap) == (("ID",), 3, 1)
+    assert proposed(old, new, Options(keys=NO_KEY, ignore=("P",))) == []
+    # Under the rule two keys of OLD are one.
+    again = table(ID=["01", "1", "03"])
+    found = proposed(again, again, Options(keys=NO_KEY, rules=ZEROS))
+    assert (found[0].is_key, found[0].repeats_old) == (False, 1)
+    of_new = Options(keys=NO_KEY, renames={"ID": "NR"}, rules={"NR": ("lstrip0",)})
+    assert proposed(old.select("ID"), new.select(NR="ID"), of_new)[0].matched == 3
+    near = Options(keys=NO_KEY, rules={"P": ("decimal(abs=1)",)})
+    assert [each.columns for each in proposed(old, old, near)] == [("ID",)]
+    with pytest.raises(ConfigError, match="--rule IDD: no common column"):
+        proposed(old, new, Options(keys=NO_KEY, rules={"IDD": ("trim",)}))
+
+
+def test_amounts_and_dates_come_last() -> None:
+    old = pl.DataFrame({
+        "PAID": ["1.00", "2.50", "3.00", "4.00"],
+        "DAY": ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"],
+        "CLAIM": ["a", "a", "b", "b"],
+        "LINE": ["1", "2", "1", "2"],
+    })  # fmt: skip
+    found = [each.columns for each in proposed(old, old)]
+    assert found == [("CLAIM", "LINE"), ("PAID",), ("DAY",)]
+
+
+def test_a_line_to_paste_has_the_options_that_were_given(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ID;X\n01;q\n02;q\n")
+    (tmp_path / "b.csv").write_text("NR,X\n1,q\n2,q\n")
+    files, given = ("a.csv", "b.csv"), ("--map", "ID=NR", "--rule", "ID=lstrip0")
+    refused = recon("keys", *files, *given, cwd=tmp_path)
+    assert refused.returncode == 2
+    hint = "add --delimiter ';:,': read so, OLD has 2 columns and NEW 2"
+    assert hint in refused.stderr
+    ended = recon("keys", *files, *given, "--delimiter", ";:,", cwd=tmp_path)
+    assert ended.stdout.splitlines()[1] == "ID,2,100.0%,0,0"
+    pasted = ended.stderr.splitlines()[-1]
+    given_again = "--map ID=NR --rule ID=lstrip0 --delimiter ';:,'"
+    assert pasted == f"recon diff a.csv b.csv --key ID {given_again}"
+    assert recon(*shlex.split(pasted)[1:], cwd=tmp_path).returncode == 0
+    none = recon("keys", *files, "--map", "ID=NR", "--delimiter", ";:,", cwd=tmp_path)
+    assert (none.returncode, none.stdout.count("\n")) == (1, 1)
+    assert "no set of columns has a value on both sides" in none.stderr
 
 
 def test_what_repeats_behind_the_sample_is_no_key(
@@ -155,7 +204,15 @@ def test_the_keys_are_those_of_an_exhaustive_search(
     )
     found = proposed(left, right)
     keys_found = {each.columns for each in found if each.is_key}
-    assert keys_found == {tuple(names[at] for at in columns) for columns in unique}
+    in_common = [
+        columns
+        for columns in unique
+        if len(
+            {tuple(r[at] for at in columns) for r in old}
+            & {tuple(r[at] for at in columns) for r in new}
+        )
+    ]
+    assert keys_found == {tuple(names[at] for at in columns) for columns in in_common}
     for each in found:
         at = [names.index(name) for name in each.columns]
         olds, news = (
@@ -172,6 +229,9 @@ def test_the_command_prints_what_key_takes(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     key = '"""x, y"",B"'
     assert ended.stdout == (f"key,in both,of rows,blank,repeated\n{key},3,100.0%,0,0\n")
+    pasted = ended.stderr.splitlines()[-1]
+    assert pasted == """recon diff a.csv a.csv --key '"x, y"' --key B"""
+    assert recon(*shlex.split(pasted)[1:], cwd=tmp_path).returncode == 0
     ended = recon("keys", "a.csv", "a.csv", "-f", "json", cwd=tmp_path)
     assert json.loads(ended.stdout)[0]["columns"] == ["x, y", "B"]
     ended = recon("keys", "a.csv", "a.csv", "--max-columns", "1", cwd=tmp_path)

@@ -33,6 +33,7 @@ ALL = (
     "0006_breaks.sql",
     "0007_totals.sql",
     "0008_unseen_breaks.sql",
+    "0010_kinds.sql",
     "0012_unusable_files.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
@@ -381,9 +382,10 @@ def test_exactly_the_kinds_of_the_code_have_a_column(connection: Connection) -> 
     columns = connection.execute(
         "SELECT substr(attname::text, 6) FROM pg_attribute"
         " WHERE attrelid = 'metrics.mismatch_by_column'::regclass"
-        " AND attname LIKE 'kind%' ORDER BY attnum"
+        " AND attname LIKE 'kind%'"
     ).fetchall()
-    assert [name for (name,) in columns] == list(KINDS)
+    # A later kind has a later column, whatever its place among the kinds.
+    assert {name for (name,) in columns} == set(KINDS)
 
 
 def test_a_fingerprint_has_one_result(connection: Connection) -> None:

@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon_engine import artifacts, diff, report
+from recon_engine.characters import escaped as visible
 from recon_engine.chart import SEVERAL, Point, chart
 from recon_engine.evidence import LONE_ROWS, excerpt, within
 from recon_engine.model import (
@@ -33,7 +34,6 @@ from recon_engine.model import (
     Suppression,
     SuppressionState,
 )
-from recon_engine.page import visible
 from recon_engine.repeat import command
 
 

@@ -358,7 +358,7 @@ def test_a_file_in_another_encoding_is_refused_with_the_option_to_add(
     with pytest.raises(EncodingError) as caught:
         rx.diff(path, path, keys="id")
     assert remedy in str(caught.value.help)
-    option = str(caught.value.help).split("--encoding ")[1].split(",")[0]
+    option = str(caught.value.help).split("--encoding ")[1].split(" ")[0]
     assert rx.diff(path, path, keys="id", encoding=option).agrees
 
 

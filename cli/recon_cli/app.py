@@ -152,6 +152,7 @@ def keys(
     new: o.New,
     ignore: o.Ignore = None,
     rename: o.Map = None,
+    rule: o.Rule = None,
     most: o.MostColumns = 3,
     on_bad_row: o.OnBadRow = OnBadRow.FAIL,
     delimiter: o.Delimiter = ",",
@@ -172,6 +173,7 @@ def keys(
             keys=NO_KEY,
             ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
             renames={**filed.get("map", {}), **session.mapping(rename)},
+            rules=session.rules(rule, filed.get("rules", {})),
             on_bad_row=on_bad_row,
             delimiter=delimiter.replace("\\t", "\t"),
             encodings=parse_encodings(encoding),
@@ -188,7 +190,7 @@ def keys(
                     budget=budget,
                 )
             )
-        render.proposals(found, form)
+        render.proposals(found, form, lambda keys: _line(settings, keys, old, new))
         raise typer.Exit(int(not any(each.is_key for each in found)))
 
 
@@ -570,6 +572,13 @@ def _options(
         encodings=parse_encodings(encoding),
         detail_limit=detail_limit,
     )
+
+
+def _line(settings: Options, keys: tuple[str, ...], old: str, new: str) -> str:
+    """The command that compares two files by a key that was found."""
+    from recon_engine.repeat import command
+
+    return command(replace(settings, keys=keys), old, new)
 
 
 def _budget(text: str | None) -> Budget | None:

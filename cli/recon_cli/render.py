@@ -208,8 +208,15 @@ def _became(breaks: Breaks) -> dict[str, object]:
     return asdict(breaks) | {"as_of": as_of}
 
 
-def proposals(found: Sequence[Proposal], form: Format) -> None:
-    """Keys that were found, best first; what is no key says how often it repeats."""
+def proposals(
+    found: Sequence[Proposal],
+    form: Format,
+    line: Callable[[tuple[str, ...]], str],
+) -> None:
+    """Keys that were found, best first; what is no key says how often it repeats.
+
+    At the end the `line` that compares by the best, apart from what a program reads.
+    """
     names = ("key", "in both", "of rows", "blank", "repeated")
     shown = [
         (
@@ -225,8 +232,12 @@ def proposals(found: Sequence[Proposal], form: Format) -> None:
         typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
     else:
         rows(names, shown, form)
-    if not any(each.is_key for each in found):
+    if not found:
+        typer.echo("no set of columns has a value on both sides", err=True)
+    elif not found[0].is_key:
         typer.echo("no set of columns is a key; these repeat the least", err=True)
+    elif form is not Format.JSON:
+        typer.echo(line(found[0].columns), err=True)
 
 
 def explanation(found: Explanation, form: Format) -> None:

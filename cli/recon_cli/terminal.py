@@ -22,9 +22,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from recon_engine.characters import escaped as visible
+from recon_engine.characters import escapes, readable
 from recon_engine.kinds import REWRITTEN
 from recon_engine.reconciliation import advice, percent
-from recon_engine.reconciliation import printable as visible
 
 
 if TYPE_CHECKING:
@@ -81,13 +82,13 @@ def _verdict(result: Reconciliation) -> Text:
     word, _, facts = result.headline().partition(": ")
     mark, colour = ("✓", GOOD) if result.passes else ("✗", BAD)
     return Text.assemble(
-        (f"{mark} {word}", f"{STRONG} {colour}"), f"  {visible(facts)}"
+        (f"{mark} {word}", f"{STRONG} {colour}"), f"  {readable(facts)}"
     )
 
 
 def _gate(gate: GateResult) -> Text:
     mark = ("✓", GOOD) if gate.passed else ("✗", BAD)
-    return Text.assemble("  ", mark, f" {visible(gate.gate)}: {visible(gate.text)}")
+    return Text.assemble("  ", mark, f" {visible(gate.gate)}: {readable(gate.text)}")
 
 
 def _accounting(result: Reconciliation, width: int) -> Text:
@@ -107,8 +108,8 @@ def _rules(result: Reconciliation) -> Iterator[Text]:
 
 def _warnings(result: Reconciliation) -> Iterator[str]:
     told = result.headline()
-    yield from (visible(each) for each in result.warnings() if each not in told)
-    yield from (visible(each.text) for each in result.suppressed)
+    yield from (readable(each) for each in result.warnings() if each not in told)
+    yield from (readable(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from _side_warnings(name, side)
     for name, only in (
@@ -179,7 +180,7 @@ def _folded(line: Text, width: int) -> Text:
 
 def _hints(result: Reconciliation) -> Iterator[Text]:
     for hint in result.hints[:HINTS]:
-        yield Text.assemble(("help: ", GOOD), visible(advice(hint)))
+        yield Text.assemble(("help: ", GOOD), readable(advice(hint)))
     if len(result.hints) > HINTS:
         more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)
@@ -388,26 +389,27 @@ def _line(line: int | None) -> str:
 
 def _marked(value: str, spans: Iterable[tuple[int, int]], style: str) -> Text:
     """A value, and under it a caret for each character that differs."""
-    text = visible(value)
+    shown = escapes(value)
     marks = ""
     for start, end in spans:
-        marks += " " * (cell_len(text[:start]) - len(marks))
-        marks += "^" * cell_len(text[start:end])
-    shown = Text(text or "(blank)", style=style)
-    return Text("\n").join([shown, Text(marks, style=BAD)]) if marks else shown
+        marks += " " * (cell_len("".join(shown[:start])) - len(marks))
+        marks += "^" * cell_len("".join(shown[start:end]))
+    text = "".join(shown)
+    lines = Text(text or "(blank)", style=style)
+    return Text("\n").join([lines, Text(marks, style=BAD)]) if marks else lines
 
 
 def print_error(console: Console, error: ReconError) -> None:
     """What, where, why and how to mend it."""
     head = Text.assemble((f"error[{error.status}]", f"{STRONG} {BAD}"), ": ")
-    console.print(head + Text(visible(error.message)), soft_wrap=True)
+    console.print(head + Text(readable(error.message)), soft_wrap=True)
     if error.where:
-        console.print(Text(f"  --> {visible(error.where)}"), soft_wrap=True)
+        console.print(Text(f"  --> {readable(error.where)}"), soft_wrap=True)
     for at, reason in enumerate(error.why.splitlines() if error.why else ()):
         lead = "       " if at else "  why: "
-        console.print(Text(f"{lead}{visible(reason)}"), soft_wrap=True)
+        console.print(Text(f"{lead}{readable(reason)}"), soft_wrap=True)
     if error.help:
-        line = Text.assemble(("  help: ", GOOD), visible(error.help))
+        line = Text.assemble(("  help: ", GOOD), readable(error.help))
         console.print(line, soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from recon_engine.answer import answer, refuse_repeats
 from recon_engine.compare import diff, judged
 from recon_engine.digest import choose, no_rows, nothing_drawn
+from recon_engine.encodings import told_for_both
 from recon_engine.header import counted_in
 from recon_engine.lookup import sought
 from recon_engine.partial import partial, repeats_among
@@ -18,6 +19,7 @@ from recon_engine.parts import commit, refuse_taken
 from recon_engine.passage import joined
 from recon_engine.progress import SILENT, Progress
 from recon_engine.question import posed
+from recon_engine.sources import head_of_source
 from recon_engine.spans import embedded
 from recon_engine.spark.counting import counted, hashed, spans_of
 from recon_engine.spark.findings import FAN_IN, Adding, Findings, added
@@ -83,6 +85,20 @@ def reconcile(
     old, new = sources
     with old.opened() as read_old, new.opened() as read_new:
         question = posed(*headers, options, (read_old, read_new))
+    heads = tuple(zip(headers, sources, strict=True))
+    with told_for_both(options, headers, lambda side: head_of_source(heads[side])):
+        return _compared(question, headers, sources, progress, cluster, settings, ask)
+
+
+def _compared(
+    question: Question,
+    headers: Headers,
+    sources: Sources,
+    progress: Progress,
+    cluster: Cluster | None,
+    settings: Settings,
+    ask: Ask | None,
+) -> tuple[Reconciliation, Sequence[Artifact]]:
     cluster = cluster or SparkCluster(session())
     hashes = functools.partial(_hashes, cluster, headers, sources, settings)
     with cluster.beside(hashes) as hashing:

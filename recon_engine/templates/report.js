@@ -5,10 +5,17 @@
   const data = JSON.parse(find("data").textContent);
   const count = new Intl.NumberFormat("en-US");
 
-  // Text that is shown and not obeyed: control and direction characters get a name.
-  const CONTROL = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/u;
-  const NAMES = { "\n": "↵", "\r": "␍", "\t": "⇥" };
-  const named = (c) => NAMES[c] ?? `⟨U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
+  // Text that is shown and not obeyed, by the rule of `characters.py`: what is not seen has
+  // an escape, and so has a backslash, and the mark of a letter in two parts.
+  const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}|\\/u;
+  const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
+  const isApart = (text) => text.normalize("NFC") !== text;
+
+  function escape(c) {
+    const code = c.codePointAt(0);
+    const hex = code.toString(16);
+    return SHORT[c] ?? (code > 0xffff ? `\\U${hex.padStart(8, "0")}` : `\\u${hex.padStart(4, "0")}`);
+  }
 
   function element(name, props = {}, ...children) {
     const made = document.createElement(name);
@@ -20,15 +27,15 @@
     return made;
   }
 
-  function plain(text) {
+  function plain(text, apart = isApart(text)) {
     if (text === "") return [element("span", { class: "control" }, "(blank)")];
     const parts = [];
     let run = "";
     for (const c of text) {
-      if (!CONTROL.test(c)) { run += c; continue; }
+      if (!UNSEEN.test(c) && !(apart && /\p{Mn}/u.test(c))) { run += c; continue; }
       if (run) parts.push(run);
       run = "";
-      parts.push(element("span", { class: "control" }, named(c)));
+      parts.push(element("span", { class: "control" }, escape(c)));
     }
     if (run) parts.push(run);
     return parts;
@@ -67,13 +74,14 @@
   }
 
   function marked(characters, kind) {
+    const apart = isApart(characters.map(([c]) => c).join(""));
     const box = element("bdi", { class: kind });
     if (!characters.length) box.append(...plain(""));
     for (let at = 0; at < characters.length;) {
       const same = characters[at][1];
       let text = "";
       while (at < characters.length && characters[at][1] === same) text += characters[at++][0];
-      box.append(...(same ? plain(text) : [element("mark", {}, ...plain(text))]));
+      box.append(...(same ? plain(text, apart) : [element("mark", {}, ...plain(text, apart))]));
     }
     return box;
   }

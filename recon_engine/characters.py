@@ -1,0 +1,66 @@
+r"""Characters that a page or a terminal does not show, and how they are spelled. Pure.
+
+A text for people has an escape for each of them, as JSON and Python spell it:
+`Ann\u00a0Lee`, `two\r\nlines`. A backslash is doubled, so that `\n` of two characters
+stays apart from a newline. A letter in two parts, which looks like the letter in one,
+has an escape for its mark: `Ko\u0308ln`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+
+# Controls that are no white space, and all that Unicode calls ignorable by default.
+INVISIBLE: Final = (
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5"
+    "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
+UNSEEN: Final = re.compile(INVISIBLE)
+SHORT: Final = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+FOUR_DIGITS: Final = 0xFFFF
+
+
+def escaped(text: str) -> str:
+    """A text as people can tell it from every other one."""
+    return "".join(escapes(text))
+
+
+def escapes(text: str) -> list[str]:
+    """The characters of a text, each as itself or as its escape."""
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return list(text)
+    apart = not unicodedata.is_normalized("NFC", text)
+    return [
+        r"\\"
+        if c == "\\"
+        else _escape(c)
+        if not is_seen(c) or (apart and unicodedata.category(c) == "Mn")
+        else c
+        for c in text
+    ]
+
+
+def readable(sentence: str) -> str:
+    r"""A sentence or a flag to paste: as `escaped`, but a backslash stays as it is.
+
+    It may be a part of the flag, such as in `--delimiter '\t'`.
+    """
+    if sentence.isascii() and sentence.isprintable():
+        return sentence
+    return "".join(c if is_seen(c) else _escape(c) for c in sentence)
+
+
+def is_seen(character: str) -> bool:
+    """Whether a character is one that is shown as itself."""
+    return character.isprintable() and not UNSEEN.match(character)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    wide = f"\\U{code:08x}" if code > FOUR_DIGITS else f"\\u{code:04x}"
+    return SHORT.get(character, wide)

@@ -1,0 +1,32 @@
+"""Columns that measure rather than name: amounts and dates. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.kinds import DATE
+from recon_engine.rules import DIGIT, NUMBER
+
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+DAY_NUMBER: Final = r"^[12][0-9]{7}$"
+
+
+def is_measure(texts: pl.Series) -> bool:
+    """Whether all that is said are dates, or numbers of which some have a point.
+
+    Two rows may have the same amount or the same date, so neither makes a key.
+    """
+    said = texts.str.strip_chars()
+    said = said.filter(said != "")
+    if said.is_empty():
+        return False
+    if said.str.contains(DATE).all():
+        numbers = said.filter(said.str.contains(DAY_NUMBER))
+        days = numbers.str.to_date("%Y%m%d", strict=False)
+        return days.null_count() == 0
+    numbers = said.str.contains(NUMBER) & said.str.contains(DIGIT)
+    return bool(numbers.all() and said.str.contains(r"[.,]").any())
