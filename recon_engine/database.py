@@ -18,6 +18,7 @@ import psycopg
 import pyarrow as pa
 
 from recon_engine import breaks
+from recon_engine.claims import CLAIM, claimed_elsewhere
 from recon_engine.config import StageLoader
 from recon_engine.errors import (
     CommitUnknown,
@@ -305,7 +306,7 @@ def publish(
 ) -> Breaks | None:
     """Make a run visible, whole; raises LostRace when its pair has a result already.
 
-    Answers what became of the breaks, unless none are tracked.
+    FileClaimed when another dataset has one of its files. Answers what became of the breaks, unless none are tracked.
 
     Readers of stage are shut out only at its end, for as long as two renames take. A
     reader who keeps them locked for `LOCK_TIMEOUT` makes it DatabaseUnavailable.
@@ -317,6 +318,8 @@ def publish(
             cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{look.dataset}",))
             reached("publish-mark")
             _mark_reconciled(cursor, look)
+            reached("publish-claim")
+            _claim_files(cursor, look)
             reached("publish-metrics")
             for name, rows in publication.metrics.items():
                 _insert(cursor, name, rows)
@@ -409,6 +412,18 @@ def _mark_reconciled(cursor: Any, look: Look) -> None:
         marked = None
     if marked is None:
         raise LostRace
+
+
+def _claim_files(cursor: Any, look: Look) -> None:
+    """Claim both files anew, for the claim of the start may be another's by now.
+
+    A run that lost its lock may have been given up and its claim may have passed on. In
+    the transaction that records the result, the claim is as final as the result.
+    """
+    cursor.execute(CLAIM.format("($1::text)"), (str(look.run_id),))
+    taken = cursor.fetchall()
+    if taken:
+        raise claimed_elsewhere(taken)
 
 
 def _metrics(look: Look, artifacts: Sequence[Artifact]) -> dict[str, list[Row]]:

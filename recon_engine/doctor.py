@@ -50,7 +50,7 @@ FROM pg_class c
 CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) w (wanted)
 WHERE c.relnamespace = 'metrics'::regnamespace AND c.relkind = 'r'
   AND c.relname <> 'schema_migration'
-  AND (wanted <> 'UPDATE' OR c.relname IN ('pipeline_run_log', 'break'))
+  AND (wanted <> 'UPDATE' OR c.relname IN ('pipeline_run_log', 'break', 'file_claim'))
   AND (wanted <> 'DELETE' OR c.relname = 'break')
   AND NOT has_table_privilege(c.oid, wanted)
 UNION ALL

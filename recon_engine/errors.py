@@ -5,6 +5,7 @@ ReconError
 ├── InputError                  mend or replace an input                       exit 3
 │   ├── InvalidFileCount        inbound does not hold exactly two data files
 │   ├── InvalidFilePair         the two are not one OLD and one NEW
+│   ├── FileClaimed             a file belongs to another dataset
 │   ├── MalformedInput          the bytes are not strict RFC 4180
 │   ├── EncodingError           the bytes are not in the encoding they should be in
 │   ├── EmptyFile               there is not even a header
@@ -115,6 +116,12 @@ class InvalidFilePair(InputError):
     """The two data files are not one of the OLD and one of the NEW system."""
 
     status = "INVALID_FILE_PAIR"
+
+
+class FileClaimed(InputError):
+    """Another dataset has a result of this very file, or is working on one."""
+
+    status = "FILE_CLAIMED"
 
 
 class MalformedInput(InputError):

@@ -27,6 +27,7 @@ class RunStatus(StrEnum):
     USAGE_ERROR = "USAGE_ERROR"
     INVALID_FILE_COUNT = "INVALID_FILE_COUNT"
     INVALID_FILE_PAIR = "INVALID_FILE_PAIR"
+    FILE_CLAIMED = "FILE_CLAIMED"
     SCHEMA_MISMATCH = "SCHEMA_MISMATCH"
     KEY_MISSING = "KEY_MISSING"
     MALFORMED_INPUT = "MALFORMED_INPUT"
@@ -85,6 +86,9 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         ),
         _S.INVALID_FILE_PAIR: Meaning(
             3, False, "the two files are not one OLD and one NEW (NEWSYSTEM)"
+        ),
+        _S.FILE_CLAIMED: Meaning(
+            3, False, "a file in inbound belongs to another dataset"
         ),
         _S.SCHEMA_MISMATCH: Meaning(3, False, "a column is in one file only"),
         _S.KEY_MISSING: Meaning(3, False, "a key column is not in both files"),

@@ -32,6 +32,7 @@ ALL = (
     "0005_gates.sql",
     "0006_breaks.sql",
     "0007_totals.sql",
+    "0011_file_claims.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
@@ -40,6 +41,7 @@ TABLES = {
     "break",
     "break_summary",
     "control_total",
+    "file_claim",
     "hint",
     "mismatch_by_column",
     "mismatch_detail_sample",

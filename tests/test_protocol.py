@@ -228,7 +228,7 @@ def orphan(site: FolderSite, status: str, dataset: str = "claims") -> str:
     config = site.config(dataset=dataset, inbound=f"{site.inbound}/{status}")
     Path(config.inbound).mkdir()
     places = Places.of(config)
-    with opened(places.named_in(config)) as journal:
+    with opened(places.named_in(config)) as journal, journal.locked():
         pair = pipeline._find_pair(Places.of(site.config()).inbound)
         assert pair is not None
         run = journal.start(pair)
@@ -276,7 +276,7 @@ def test_only_runs_without_a_live_lock_are_given_up(folders: FolderSite) -> None
     other = Path(folders.inbound).parent / "other"
     other.mkdir()
     config = Places.of(folders.config()).named_in(folders.config())
-    with opened(config) as alive:
+    with opened(config) as alive, alive.locked():
         pair = pipeline._find_pair(Places.of(config).inbound)
         assert pair is not None
         run = alive.start(pair)
@@ -492,6 +492,12 @@ class Scenarios:
         strict = Options(keys=("ID",), on_duplicate_keys=OnDuplicateKeys.FAIL)
         return self.run(options=strict)
 
+    def file_claimed(self) -> Ended:
+        self.site.deliver()
+        self.fail_at("archive-copy:raise")
+        self.site.run()
+        return self.run(dataset="other")
+
     def schema_mismatch(self) -> Ended:
         return self.refused("SCHEMA_MISMATCH")
 
@@ -518,8 +524,9 @@ class Scenarios:
 
     def busy(self) -> Ended:
         config = self.site.config()
-        with opened(Places.of(config).named_in(config)):
-            return raised(self.site.run)
+        with opened(Places.of(config).named_in(config)) as other, other.locked():
+            self.run()
+        return logged(self.site, RunStatus.BUSY)
 
     def input_changed(self) -> Ended:
         self.site.deliver()
