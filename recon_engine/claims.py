@@ -29,6 +29,6 @@ def claimed_elsewhere(taken: Sequence[Sequence[Any]]) -> FileClaimed:
         f"the file belongs to the dataset {dataset}",
         file=uri,
         why=f"run {run_id} of {dataset} has claimed it and is {status}",
-        help=f"give each dataset an inbound place of its own; if the run of {dataset} is "
+        help="give each dataset an inbound place of its own; if the run named here is "
         "dead, the next run of that dataset ends its claim",
     )

@@ -69,8 +69,7 @@ ARROW: Final[Mapping[str, pa.DataType]] = {
     "uuid": pa.binary(16),
 }
 
-# How long a publication waits for readers of stage, and tidying up for anyone.
-LOCK_TIMEOUT: Final = "10s"
+# How long tidying up waits for anyone; all else waits as long as the session may.
 ORPHAN_TIMEOUT: Final = "1s"
 
 # Two workers on one dataset would otherwise rename to the same name at once.
@@ -220,7 +219,7 @@ def _load_by_copy(
     delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
     options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"
     statement = f"COPY stage.{quoted(private)} FROM STDIN WITH ({options})"
-    with connect(conninfo, autocommit=False) as connection:
+    with connect(conninfo, autocommit=False, control=False) as connection:
         reached("stage-create")
         connection.execute(create)
         with connection.cursor() as cursor:
@@ -306,15 +305,15 @@ def publish(
 ) -> Breaks | None:
     """Make a run visible, whole; raises LostRace when its pair has a result already.
 
-    FileClaimed when another dataset has one of its files. Answers what became of the breaks, unless none are tracked.
+    FileClaimed when another dataset has one of its files. Answers what became of the
+    breaks, unless none are tracked.
 
     Readers of stage are shut out only at its end, for as long as two renames take. A
-    reader who keeps them locked for `LOCK_TIMEOUT` makes it DatabaseUnavailable.
+    reader who keeps them locked for `RECON_LOCK_TIMEOUT` makes it DatabaseUnavailable.
     """
     look = publication.look
     with bulk(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
             cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{look.dataset}",))
             reached("publish-mark")
             _mark_reconciled(cursor, look)
@@ -353,7 +352,6 @@ def _confirm(conninfo: Address, run_id: UUID, unheard: ReconError | None) -> Non
     """
     try:
         with connect(conninfo) as connection:
-            connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
             row = connection.execute(STATUS, [run_id]).fetchone()
     except TransientError as error:
         raise CommitUnknown(

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from recon_engine.ecs import task_arn
 from recon_engine.claims import CLAIM, claimed_elsewhere
+from recon_engine.ecs import task_arn
 from recon_engine.errors import Busy, ReconError
 from recon_engine.failpoint import reached
 from recon_engine.model import SIDES, FilePair, RunRecord, SourceFile

@@ -259,7 +259,7 @@ def test_another_version_of_a_file_is_another_file(site: Site) -> None:
 def test_a_claim_that_was_lost_meanwhile_is_noticed_when_publishing(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a lock: the claim passes on, by a second run of the dataset that fails."""
+    """Without a lock: it passes on, by a second run of the dataset that fails."""
     monkeypatch.setattr("recon_engine.journal.LOCK", "SELECT %s::text IS NOT NULL")
     monkeypatch.setattr(
         "recon_engine.journal.ABANDON", "SELECT 1 WHERE %s::text = %s::text"

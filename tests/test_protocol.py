@@ -133,7 +133,7 @@ def reading(site: FolderSite, table: str) -> Iterator[psycopg.Connection]:
 def test_a_reader_who_does_not_let_go_is_a_retry_and_loses_nothing(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "LOCK_TIMEOUT", "300ms")
+    monkeypatch.setenv("RECON_LOCK_TIMEOUT", "1")
     folders.deliver(day="20261122")
     folders.run()
     before = folders.rows("SELECT * FROM stage.claims_old")
@@ -546,7 +546,7 @@ class Scenarios:
         return self.run()
 
     def database_unavailable(self) -> Ended:
-        self.patch.setattr(database_module, "LOCK_TIMEOUT", "100ms")
+        self.patch.setenv("RECON_LOCK_TIMEOUT", "1")
         self.succeeded()
         self.site.deliver(day="20261124")
         with reading(self.site, "claims_old"):
