@@ -342,7 +342,7 @@ def breaks(
         from recon_cli import render
         from recon_engine.breaks import OPEN, listing
 
-        with session.database() as conninfo:
+        with session.past_runs() as conninfo:
             found = listing(conninfo, dataset, state or OPEN, limit)
         render.breaks(found, form)
 
@@ -361,7 +361,7 @@ def history(
         from recon_engine import history
         from recon_engine.postgres import connect
 
-        with session.database() as conninfo, connect(conninfo) as connection:
+        with session.past_runs() as conninfo, connect(conninfo) as connection:
             render.history(history.runs(connection, dataset, limit), form)
 
 
@@ -396,7 +396,7 @@ def report(
         from recon_engine.postgres import connect
 
         path = render.page_path(output)
-        with session.database() as conninfo, connect(conninfo) as connection:
+        with session.past_runs() as conninfo, connect(conninfo) as connection:
             if past is None:
                 run = history.identified(connection, run_id, dataset)
                 page = report.page(*history.stored(connection, run))
@@ -416,7 +416,7 @@ def sql(
         from recon_cli import render
         from recon_engine.postgres import ask
 
-        with session.database() as conninfo:
+        with session.past_runs() as conninfo:
             render.rows(*ask(conninfo, statement), form)
 
 
@@ -460,7 +460,8 @@ def doctor(
         given = {name: url for name, url in places.items() if url}
         sources.check_dataset(ctx)
         masks = {**sources.filed(ctx).get("masks", {}), **session.masks(None)}
-        with session.database() as address:
+        known = not session.is_yet_to_be_made()
+        with session.database() if known else nullcontext() as address:
             findings = list(examine(given, address, masks))
         names = ("check", "state", "found", "remedy")
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
@@ -483,7 +484,7 @@ def purge(
         from recon_engine import retention
 
         age = retention.parse_age(older_than)
-        with session.database() as address:
+        with session.past_runs() as address:
             found = retention.old_values(address, age, dataset, artifacts=artifacts)
             if delete:
                 retention.delete(address, found)
