@@ -141,8 +141,8 @@ def past_runs() -> Iterator[Address]:
         raise ConfigError(
             "there are no runs yet",
             why=f"no database is named, and {EMBEDDED} in this folder has none",
-            help="recon run or recon demo makes one here; RECON_DATABASE_URL names "
-            "another, and so does the folder of earlier runs",
+            help="go to the folder of the runs, or name their database by "
+            "RECON_DATABASE_URL; recon run makes the first one here",
         )
     with database() as address:
         yield address
