@@ -12,16 +12,18 @@ from sites import BucketSite
 from recon_engine import s3_client, s3_rights
 from recon_engine.doctor import State, examine
 from recon_engine.errors import ConfigError, StorageUnavailable
-from recon_engine.model import SourceFile
 from recon_engine.s3 import S3Prefix
 from recon_engine.s3_errors import _of_reply
 from recon_engine.s3_remedies import MOMENTARY, REMEDIES, UNKNOWN
 from recon_engine.status import RunStatus
+from recon_engine.storage import open_storage
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from recon_engine.model import SourceFile
 
 
 OTHERS = (
@@ -139,8 +141,6 @@ def test_every_write_has_a_checksum_whatever_the_environment_says(
 
 
 def _folder(path: Path) -> Any:
-    from recon_engine.storage import open_storage
-
     return open_storage(str(path))
 
 

@@ -36,7 +36,6 @@ TABLES = (
     "mismatch_pattern",
     "mismatch_signature",
     "recon_summary",
-    "segment",
 )
 
 
