@@ -1,10 +1,10 @@
 """The run protocol as a small world that is explored whole: a specification to run.
 
-Two workers, of one dataset or of two, do the steps of `recon_engine.pipeline`, under its
-names. Between any two of them a worker may crash, a reply to COMMIT may be lost (and the COMMIT take effect
-later, or never), the connection that holds the lock may break, and a producer may
-write either input anew. Every order of all that is tried, within a `Budget`, and each
-world that can be reached is held against the invariants:
+Two workers, of one dataset or of two, do the steps of `recon_engine.pipeline`, under
+its names. Between any two of them a worker may crash, a reply to COMMIT may be lost
+(and the COMMIT take effect later, or never), the connection that holds the lock may
+break, and a producer may write either input anew. Every order of all that is tried,
+within a `Budget`, and each world that can be reached is held against the invariants:
 
 I1  an input leaves inbound only after its metrics are committed
 I2  a pair has at most one result
