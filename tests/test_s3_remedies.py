@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine.model import SourceFile
+    from recon_engine.storage import Storage
 
 
 OTHERS = (
@@ -140,13 +141,11 @@ def test_every_write_has_a_checksum_whatever_the_environment_says(
     assert all(sent.values()), sent
 
 
-def _folder(path: Path) -> Any:
+def _folder(path: Path) -> Storage:
     return open_storage(str(path))
 
 
 def _local(path: Path) -> SourceFile:
-    return next(
-        _folder(path).identify(file)
-        for file in _folder(path).files()
-        if file.name == "small.csv"
-    )
+    folder = _folder(path)
+    [file] = [each for each in folder.files() if each.name == "small.csv"]
+    return folder.identify(file)
