@@ -142,7 +142,7 @@ def test_a_reader_who_does_not_let_go_is_a_retry_and_loses_nothing(
         outcome = folders.run()
     assert outcome.record.status is RunStatus.DATABASE_UNAVAILABLE
     assert outcome.error is not None
-    assert "locked" in outcome.error.message
+    assert "RECON_LOCK_TIMEOUT" in outcome.error.message
     assert outcome.error.why == "SQLSTATE 55P03"
     assert "pg_stat_activity" in str(outcome.error.help)
     assert len(folders.names(folders.inbound)) == 2
