@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from ipaddress import ip_address
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from recon_engine import services
 from recon_engine.errors import ConfigError
 
 
@@ -29,6 +31,13 @@ VERIFIED: Final = "verify-full"
 PORT: Final = re.compile("[0-9]{1,5}")
 MOST_PORT: Final = 65_535
 AUTHORITIES: Final = Path("~/.postgresql/root.crt")
+# What decides here, and the variable that libpq takes it from.
+VARIABLES: Final = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+}
 
 
 def conninfo_of(address: Address) -> str:
@@ -38,17 +47,25 @@ def conninfo_of(address: Address) -> str:
     """
     conninfo = address() if callable(address) else address
     given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
-    _check_ports(given.get("port") or os.environ.get("PGPORT") or "")
-    if _is_here(given) or _is_waived():
+    service = services.defined_by(given)
+    known = _by_variables() | (service or {}) | given
+    _check_ports(known.get("port") or os.environ.get("PGPORT") or "")
+    if (service is not None and _is_here(known)) or _is_waived():
         return conninfo
-    mode = given.get("sslmode") or os.environ.get("PGSSLMODE") or VERIFIED
+    mode = known.get("sslmode") or VERIFIED
     if mode != VERIFIED:
         raise ConfigError(
             f"sslmode={mode} does not prove which server answers",
             why="the database is not on this machine",
             help=f"sslmode={VERIFIED}; or waive it in words: {WAIVER}={WAIVED}",
         )
-    _check_authorities(given)
+    if any(address and not name for address, name in _hosts(known)):
+        raise ConfigError(
+            "the address of the database has no host name to verify",
+            why="the database is not on this machine, and hostaddr is no name",
+            help="give host=NAME beside hostaddr, or PGHOST beside PGHOSTADDR",
+        )
+    _check_authorities(known)
     return make_conninfo(conninfo, sslmode=VERIFIED)
 
 
@@ -69,16 +86,25 @@ def _is_waived() -> bool:
     return said == WAIVED
 
 
-def _is_here(given: Mapping[str, str]) -> bool:
-    """Whether every host it may connect to is this machine.
+def _by_variables() -> dict[str, str]:
+    """What is not said by the address or its service, libpq takes from these."""
+    return {
+        name: os.environ[variable]
+        for name, variable in VARIABLES.items()
+        if variable in os.environ
+    }
 
-    What a service file says is not known here, so it is taken for elsewhere.
-    """
-    named = given.get("hostaddr") or given.get("host")
-    if named is None and (given.get("service") or os.environ.get("PGSERVICE")):
-        return False
-    hosts = named or os.environ.get("PGHOSTADDR") or os.environ.get("PGHOST") or ""
-    return all(_is_loopback(host.strip()) for host in hosts.split(","))
+
+def _is_here(known: Mapping[str, str]) -> bool:
+    """Whether every host that libpq may connect to is this machine."""
+    return all(_is_loopback(address or name) for address, name in _hosts(known))
+
+
+def _hosts(known: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Address and name of each: without an address libpq looks up the name."""
+    addresses = known.get("hostaddr", "").split(",")
+    names = known.get("host", "").split(",")
+    return list(zip_longest(addresses, names, fillvalue=""))
 
 
 def _is_loopback(host: str) -> bool:
@@ -91,8 +117,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _check_authorities(given: Mapping[str, str]) -> None:
-    named = given.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
+def _check_authorities(known: Mapping[str, str]) -> None:
+    named = known.get("sslrootcert")
     if named == "system" or Path(named or AUTHORITIES).expanduser().is_file():
         return
     raise ConfigError(

@@ -18,6 +18,7 @@ import psycopg
 import pyarrow as pa
 
 from recon_engine import breaks
+from recon_engine.claims import CLAIM, claimed_elsewhere
 from recon_engine.config import StageLoader
 from recon_engine.errors import (
     CommitUnknown,
@@ -68,8 +69,7 @@ ARROW: Final[Mapping[str, pa.DataType]] = {
     "uuid": pa.binary(16),
 }
 
-# How long a publication waits for readers of stage, and tidying up for anyone.
-LOCK_TIMEOUT: Final = "10s"
+# How long tidying up waits for anyone; all else waits as long as the session may.
 ORPHAN_TIMEOUT: Final = "1s"
 
 # Two workers on one dataset would otherwise rename to the same name at once.
@@ -219,7 +219,7 @@ def _load_by_copy(
     delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
     options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"
     statement = f"COPY stage.{quoted(private)} FROM STDIN WITH ({options})"
-    with connect(conninfo, autocommit=False) as connection:
+    with connect(conninfo, autocommit=False, control=False) as connection:
         reached("stage-create")
         connection.execute(create)
         with connection.cursor() as cursor:
@@ -305,18 +305,20 @@ def publish(
 ) -> Breaks | None:
     """Make a run visible, whole; raises LostRace when its pair has a result already.
 
-    Answers what became of the breaks, unless none are tracked.
+    FileClaimed when another dataset has one of its files. Answers what became of the
+    breaks, unless none are tracked.
 
     Readers of stage are shut out only at its end, for as long as two renames take. A
-    reader who keeps them locked for `LOCK_TIMEOUT` makes it DatabaseUnavailable.
+    reader who keeps them locked for `RECON_LOCK_TIMEOUT` makes it DatabaseUnavailable.
     """
     look = publication.look
     with bulk(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
             cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{look.dataset}",))
             reached("publish-mark")
             _mark_reconciled(cursor, look)
+            reached("publish-claim")
+            _claim_files(cursor, look)
             reached("publish-metrics")
             for name, rows in publication.metrics.items():
                 _insert(cursor, name, rows)
@@ -350,7 +352,6 @@ def _confirm(conninfo: Address, run_id: UUID, unheard: ReconError | None) -> Non
     """
     try:
         with connect(conninfo) as connection:
-            connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
             row = connection.execute(STATUS, [run_id]).fetchone()
     except TransientError as error:
         raise CommitUnknown(
@@ -409,6 +410,18 @@ def _mark_reconciled(cursor: Any, look: Look) -> None:
         marked = None
     if marked is None:
         raise LostRace
+
+
+def _claim_files(cursor: Any, look: Look) -> None:
+    """Claim both files anew, for the claim of the start may be another's by now.
+
+    A run that lost its lock may have been given up and its claim may have passed on. In
+    the transaction that records the result, the claim is as final as the result.
+    """
+    cursor.execute(CLAIM.format("($1::text)"), (str(look.run_id),))
+    taken = cursor.fetchall()
+    if taken:
+        raise claimed_elsewhere(taken)
 
 
 def _metrics(look: Look, artifacts: Sequence[Artifact]) -> dict[str, list[Row]]:

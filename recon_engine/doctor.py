@@ -50,7 +50,7 @@ FROM pg_class c
 CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) w (wanted)
 WHERE c.relnamespace = 'metrics'::regnamespace AND c.relkind = 'r'
   AND c.relname <> 'schema_migration'
-  AND (wanted <> 'UPDATE' OR c.relname IN ('pipeline_run_log', 'break'))
+  AND (wanted <> 'UPDATE' OR c.relname IN ('pipeline_run_log', 'break', 'file_claim'))
   AND (wanted <> 'DELETE' OR c.relname = 'break')
   AND NOT has_table_privilege(c.oid, wanted)
 UNION ALL
@@ -83,12 +83,18 @@ class Finding:
 
 
 def examine(
-    places: Mapping[str, str], address: Address, masks: Mapping[str, str] | None = None
+    places: Mapping[str, str],
+    address: Address | None,
+    masks: Mapping[str, str] | None = None,
 ) -> Iterator[Finding]:
-    """Look at each named place, the database, this machine, and the key of masks."""
+    """Check each named place, the database, this machine, and the key of masks.
+
+    Without an `address` the database is an embedded server that is yet to be made.
+    """
     for name, url in places.items():
         yield from _guarded(name, _place(name, url))
-    yield from _guarded("database", _database(address))
+    base = _to_be_made() if address is None else _database(address)
+    yield from _guarded("database", base)
     yield from _guarded("disk", _disk(places.get("inbound")))
     yield _memory()
     if masks:
@@ -178,6 +184,12 @@ def _database(address: Address) -> Iterator[Finding]:
             return
         yield Finding("tables", State.OK, "up to date")
         yield _grants([what for (what,) in connection.execute(NOT_GRANTED)])
+
+
+def _to_be_made() -> Iterator[Finding]:
+    programs = import_module("recon_engine.pg_programs").Programs.find()
+    found = f"none yet: the first run makes an embedded PostgreSQL {programs.major}"
+    yield Finding("database", State.OK, found)
 
 
 def _grants(missing: list[str]) -> Finding:

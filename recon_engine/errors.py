@@ -6,6 +6,7 @@ ReconError
 │   ├── InvalidFileCount        inbound does not hold exactly two data files
 │   ├── InvalidFilePair         the two are not one OLD and one NEW
 │   ├── UnusableFiles           inbound holds files, and none can be used
+│   ├── FileClaimed             a file belongs to another dataset
 │   ├── MalformedInput          the bytes are not strict RFC 4180
 │   ├── EncodingError           the bytes are not in the encoding they should be in
 │   ├── EmptyFile               there is not even a header
@@ -122,6 +123,12 @@ class UnusableFiles(InputError):
     """Inbound holds files that look like a delivery, and that cannot be used."""
 
     status = "UNUSABLE_FILES"
+
+
+class FileClaimed(InputError):
+    """Another dataset has a result of this very file, or is working on one."""
+
+    status = "FILE_CLAIMED"
 
 
 class MalformedInput(InputError):

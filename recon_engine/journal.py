@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from recon_engine.claims import CLAIM, claimed_elsewhere
 from recon_engine.ecs import task_arn
 from recon_engine.errors import Busy, ReconError
 from recon_engine.failpoint import reached
@@ -93,11 +94,37 @@ class Run:
 
 
 class Journal:
-    """The run log of one dataset and inbound place, while its lock is held."""
+    """The run log of one dataset and inbound place.
+
+    What recovery judges is true only while the lock is held.
+    """
 
     def __init__(self, connection: psycopg.Connection, config: RunConfig) -> None:
         self.connection = connection
         self.config = config
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The lock of dataset and inbound, held for the block; Busy if it is not free.
+
+        The lock saves work. What keeps a pair from being recorded twice is the unique
+        index on the fingerprint.
+        """
+        name = f"recon:{self.config.dataset}:{self.config.inbound}"
+        with classified():
+            row = self.connection.execute(LOCK, [name]).fetchone()
+        if not (row and row[0]):
+            raise Busy(
+                f"another worker is reconciling {self.config.dataset}",
+                why=f"it holds the lock of {self.config.inbound}",
+                help="wait for it, or stop it; then run again",
+            )
+        try:
+            yield
+        finally:
+            # Or the next run might come before Postgres has seen this one leave.
+            with suppress(ReconError), classified():
+                self.connection.execute(UNLOCK, [name])
 
     def abandon_dead_runs(self) -> list[UUID]:
         """Mark runs that started and never ended: with the lock ours, they are dead."""
@@ -139,7 +166,10 @@ class Journal:
         return row[0] if row else None
 
     def start(self, pair: FilePair, revision: int = 1) -> Run:
-        """Log that work on a pair begins."""
+        """Log that work on a pair begins, and claim both files for the dataset.
+
+        FileClaimed, and no row, if another dataset has one of them.
+        """
         run = new_run(self.config.dataset, pair, revision)
         run_fp = fingerprint(self.config, pair, revision)
         with classified():
@@ -148,15 +178,20 @@ class Journal:
                 [run_fp],
             ).fetchone()
         reached("start")
-        self._insert(
-            run,
-            status=RunStatus.STARTED,
-            run_fp=run_fp,
-            revision=revision,
-            attempt=1 + (row[0] if row else 0),
-            step="fetch",
-            **_identity(pair),
-        )
+        with classified(), self.connection.transaction():
+            self._insert(
+                run,
+                status=RunStatus.STARTED,
+                run_fp=run_fp,
+                revision=revision,
+                attempt=1 + (row[0] if row else 0),
+                step="fetch",
+                **_identity(pair),
+            )
+            reached("claim")
+            taken = self.connection.execute(CLAIM.format("%s"), [run.run_id]).fetchall()
+            if taken:
+                raise claimed_elsewhere(taken)
         return run
 
     def note(
@@ -275,32 +310,7 @@ class Journal:
 
 @contextmanager
 def opened(config: RunConfig) -> Iterator[Journal]:
-    """The journal, with the lock of dataset and inbound held; Busy if it is not free.
-
-    The lock saves work. What keeps a pair from being recorded twice is the unique
-    index on the fingerprint.
-    """
-    with connect(config.database) as connection:
-        with classified():
-            name = f"recon:{config.dataset}:{config.inbound}"
-            row = connection.execute(LOCK, [name]).fetchone()
-        if not (row and row[0]):
-            raise Busy(
-                f"another worker is reconciling {config.dataset}",
-                why=f"it holds the lock of {config.inbound}",
-                help="wait for it, or stop it; then run again",
-            )
-        try:
-            yield Journal(connection, config)
-        finally:
-            # Or the next run might come before Postgres has seen this one leave.
-            with suppress(ReconError), classified():
-                connection.execute(UNLOCK, [name])
-
-
-@contextmanager
-def beside(config: RunConfig) -> Iterator[Journal]:
-    """The journal for a last word from beside the worker that has it opened."""
+    """The journal on a connection of its own: for a worker, or for a word beside it."""
     with connect(config.database) as connection:
         yield Journal(connection, config)
 

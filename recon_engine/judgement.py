@@ -29,11 +29,15 @@ EXACT: Final = Context(prec=MAX_PREC)
 
 
 class Share(NamedTuple):
-    """A count, the whole that it is a part of, if of any, and what both are."""
+    """A count, the whole that it is a part of, if of any, and what both are.
+
+    `suppressed`: how many more there are that the count leaves out.
+    """
 
     part: int
     whole: int | None
     words: str
+    suppressed: int = 0
 
 
 def judged(result: Reconciliation, options: Options, today: date) -> Reconciliation:
@@ -69,11 +73,15 @@ def _held_sum(gate: Gate, result: Reconciliation) -> GateResult:
 
 
 def _sentence(gate: Gate, share: Share) -> str:
-    """`7,257 of 66,675 matched rows differ (10.9%), limit 5%`."""
+    """`7,257 of 66,675 matched rows differ (10.9%), limit 5%`.
+
+    Rows that are suppressed are named: the accounting of the result counts them.
+    """
     of = "" if share.whole is None else f" of {share.whole:,}"
     rate = 100 * share.part / share.whole if share.whole else 0
     percent = f" ({rate:.3g}%)" if METRICS[gate.metric].rate else ""
-    return f"{share.part:,}{of} {share.words}{percent}, {gate.limit_words}"
+    more = f", not counting {share.suppressed:,} suppressed" if share.suppressed else ""
+    return f"{share.part:,}{of} {share.words}{percent}{more}, {gate.limit_words}"
 
 
 def _share(gate: Gate, result: Reconciliation) -> Share:
@@ -89,17 +97,31 @@ def _share_of_column(metric: str, name: str, result: Reconciliation) -> Share:
         words = f"cells of {name} are equal by a rule"
         return Share(column.tolerated, column.compared, words)
     words = f"cells of {name} differ"
-    return Share(result.left.mismatches[name], column.compared, words)
+    left = result.left.mismatches[name]
+    return Share(left, column.compared, words, column.mismatched - left)
 
 
 SHARES: Final[Mapping[str, Callable[[Reconciliation], Share]]] = {
-    "missing": lambda r: Share(r.left.missing, r.old.rows, "old rows are missing"),
-    "extra": lambda r: Share(r.left.extra, r.new.rows, "new rows are extra"),
+    "missing": lambda r: Share(
+        r.left.missing,
+        r.old.rows,
+        "old rows are missing",
+        r.counts.missing - r.left.missing,
+    ),
+    "extra": lambda r: Share(
+        r.left.extra, r.new.rows, "new rows are extra", r.counts.extra - r.left.extra
+    ),
     "mismatched_rows": lambda r: Share(
-        r.left.mismatched_rows, r.counts.matched, "matched rows differ"
+        r.left.mismatched_rows,
+        r.counts.matched,
+        "matched rows differ",
+        r.counts.mismatched_rows - r.left.mismatched_rows,
     ),
     "mismatched_cells": lambda r: Share(
-        sum(r.left.mismatches.values()), _cells(r), "cells differ"
+        sum(r.left.mismatches.values()),
+        _cells(r),
+        "cells differ",
+        r.counts.mismatched_cells - sum(r.left.mismatches.values()),
     ),
     "tolerated_cells": lambda r: Share(
         r.counts.tolerated_cells, _cells(r), "cells are equal by a rule"

@@ -24,6 +24,8 @@ from recon_engine.errors import (
     PermissionDenied,
     ReconError,
 )
+from recon_engine.refusals import refusal_of
+from recon_engine.timeouts import lock_timeout
 
 
 if TYPE_CHECKING:
@@ -94,6 +96,8 @@ def _connected(address: Address) -> Iterator[psycopg.Connection]:
         conninfo = conninfo_of(address)
         with psycopg.connect(conninfo, client_encoding="utf8") as connection:
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            connection.execute(lock_timeout().encode())
+            connection.commit()
             yield connection
     except psycopg.Error as error:
         raise _refusal(error) from None
@@ -203,7 +207,7 @@ def _refusal(error: psycopg.Error, file: str | None = None) -> ReconError:
     """What Postgres refused, without its words: they may quote data or credentials."""
     match error.sqlstate:
         case None:
-            return DatabaseUnavailable(
+            return refusal_of(str(error)) or DatabaseUnavailable(
                 "Postgres cannot be reached, or went away",
                 file=file,
                 help="check the address and that the server runs; nothing has changed",

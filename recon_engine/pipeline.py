@@ -34,7 +34,7 @@ from recon_engine.errors import (
 from recon_engine.failpoint import reached
 from recon_engine.gate import read_rows
 from recon_engine.header import head_of, open_input
-from recon_engine.journal import Journal, Run, beside, new_run, opened, record_of
+from recon_engine.journal import Journal, Run, new_run, opened, record_of
 from recon_engine.judgement import judged
 from recon_engine.lookup import Lookup
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
@@ -88,7 +88,7 @@ def run(
     """Reconcile the pair in inbound, record the result, archive the inputs.
 
     However it ends, it is in the run log and in the answer. It raises only where there
-    is no log to write to: ConfigError, PermissionDenied, DatabaseUnavailable, Busy.
+    is no log to write to: ConfigError, PermissionDenied, DatabaseUnavailable.
     A requested `stop` ends it as INTERRUPTED until the result is recorded; what comes
     then is finished.
     """
@@ -96,8 +96,9 @@ def run(
     progress = stop.watching(progress)
     places = Places.of(config)
     config = places.named_in(config)
-    with opened(config) as journal:  # 0 lock
+    with opened(config) as journal, ExitStack() as stack:
         try:
+            stack.enter_context(journal.locked())  # 0 lock
             stop.undone_by(lambda error: _stopped_early(config, error))
             finished = _recover(journal, places, stop)  # 1 recover
             pair = _find_pair(places.inbound)  # 2 list, 3 identify
@@ -377,7 +378,7 @@ class _Attempt:
     def give_up(self, error: Interrupted) -> Outcome | None:
         """End the attempt from beside its worker; None if it has a result, or may."""
         record = None
-        with suppress(ReconError), beside(self.config) as journal:
+        with suppress(ReconError), opened(self.config) as journal:
             record = journal.interrupt(self.attempt, error)
         if record is None:
             return None
@@ -414,7 +415,7 @@ def _not_begun(journal: Journal, error: ReconError) -> Outcome:
 
 def _stopped_early(config: RunConfig, error: Interrupted) -> Outcome:
     """The same, from beside a worker that does not answer."""
-    with beside(config) as journal:
+    with opened(config) as journal:
         return _not_begun(journal, error)
 
 

@@ -6,7 +6,7 @@ password. Only the SQLSTATE of it goes any further.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import adbc_driver_manager
@@ -22,6 +22,8 @@ from recon_engine.errors import (
     PermissionDenied,
     ReconError,
 )
+from recon_engine.refusals import refusal_of
+from recon_engine.timeouts import lock_timeout, statement_timeout
 
 
 if TYPE_CHECKING:
@@ -44,8 +46,14 @@ CLASSES: Final[
     (
         ("55P03",),
         DatabaseUnavailable,
-        "another session keeps a table locked that this run replaces or writes",
-        "end the transaction that a reader left open (pg_stat_activity), run again",
+        "another session keeps a lock for longer than RECON_LOCK_TIMEOUT allows",
+        "end the transaction that holds it (pg_stat_activity), run again",
+    ),
+    (
+        ("57014",),
+        DatabaseUnavailable,
+        "a statement took longer than RECON_STATEMENT_TIMEOUT, or was cancelled",
+        "find what slows Postgres down (pg_stat_activity), run again",
     ),
     (("53100",), DiskFull, "the disk of Postgres is full", "make room, then run again"),
     (
@@ -68,49 +76,29 @@ CLASSES: Final[
     ),
 )
 
-# A connection that does not come about has no SQLSTATE: then libpq's words decide.
-REFUSALS: Final[tuple[tuple[str, type[ReconError], str, str], ...]] = (
-    (
-        "certificate",
-        ConfigError,
-        "the certificate of Postgres is not trusted, or is that of another host",
-        "connect by the name in the certificate; PGSSLROOTCERT names the authorities",
-    ),
-    (
-        "does not support SSL",
-        ConfigError,
-        "Postgres does not speak TLS there",
-        "turn TLS on, or waive it in words: RECON_DATABASE_TLS=unverified",
-    ),
-    (
-        "authentication failed",
-        PermissionDenied,
-        "Postgres refuses these credentials",
-        "check user and password, or the policy for rds-db:connect",
-    ),
-    (
-        "pg_hba.conf",
-        PermissionDenied,
-        "Postgres lets nobody in from here in this way",
-        "check user, database and TLS against its pg_hba.conf",
-    ),
-)
-
 
 @contextmanager
 def connect(
-    address: Address, *, autocommit: bool = True
+    address: Address, *, autocommit: bool = True, control: bool = True
 ) -> Iterator[psycopg.Connection]:
-    """A connection for control: each statement is its own transaction."""
+    """A connection by psycopg; with `autocommit` each statement is a transaction.
+
+    Waits for locks are bounded, and statements of `control` altogether; not those that
+    do work that grows with the data.
+    """
     with (
         classified(),
         psycopg.connect(
             conninfo_of(address),
-            autocommit=autocommit,
+            autocommit=True,
             client_encoding="utf8",
             application_name="recon-engine",
         ) as connection,
     ):
+        connection.execute(lock_timeout().encode())
+        if control:
+            connection.execute(statement_timeout().encode())
+        connection.autocommit = autocommit
         yield connection
 
 
@@ -122,6 +110,8 @@ def bulk(address: Address) -> Iterator[Any]:
         adbc_driver_postgresql.dbapi.connect(conninfo_of(address)) as connection,
     ):
         try:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(lock_timeout())
             yield connection
         except BaseException:
             connection.rollback()
@@ -135,7 +125,7 @@ def ask(address: Address, statement: str) -> tuple[list[str], list[tuple[Any, ..
     in is read-only and cannot be left by it.
     """
     refusal: ConfigError | None = None
-    with connect(address, autocommit=False) as connection:
+    with connect(address, autocommit=False, control=False) as connection:
         connection.read_only = True
         try:
             cursor = connection.execute(statement.encode(), prepare=True)
@@ -175,11 +165,8 @@ def _ours(error: psycopg.Error | adbc_driver_manager.Error) -> ReconError:
     for codes, kind, message, remedy in CLASSES:
         if code.startswith(codes):
             return kind(message, why=f"SQLSTATE {code}", help=remedy)
-    said = "" if code else str(error)
-    for words, kind, message, remedy in REFUSALS:
-        if words in said:
-            return kind(message, help=remedy)
-    return DatabaseUnavailable(
+    refusal = None if code else refusal_of(str(error))
+    return refusal or DatabaseUnavailable(
         "Postgres cannot be reached, or could not do what it was asked",
         why=f"SQLSTATE {code}" if code else None,
         help="check the address and that the server runs, then run again",

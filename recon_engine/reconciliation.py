@@ -436,17 +436,20 @@ class Reconciliation:
         return ", ".join(f"{count:,} {what}" for count, what in facts if count)
 
     def accounting(self) -> str:
-        """Where every row of both sides is: `old 9 = 8 matched + 1 missing · new …`."""
-        n = self.counts
+        """Where every row of both sides is: `old 9 = 8 matched + 1 missing · new …`.
+
+        Of missing and extra rows it says how many are suppressed: gates leave them out.
+        """
+        n, left = self.counts, self.left
         tolerated = (
             (n.tolerated_keys, "keys"),
             (n.tolerated_cells, "cells"),
         )
         return (
             f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
-            f"{_rejected(self.old)}"
+            f"{_suppressed(n.missing - left.missing)}{_rejected(self.old)}"
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
-            f"{_rejected(self.new)}"
+            f"{_suppressed(n.extra - left.extra)}{_rejected(self.new)}"
             + "".join(
                 f" · {count:,} {what} are equal by a rule"
                 for count, what in tolerated
@@ -616,6 +619,10 @@ def _plain(each: Suppressed) -> dict[str, object]:
         "state": each.state,
         "text": each.text,
     }
+
+
+def _suppressed(rows: int) -> str:
+    return f" ({rows:,} suppressed)" if rows else ""
 
 
 def _rejected(side: Side) -> str:

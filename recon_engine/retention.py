@@ -97,7 +97,7 @@ def old_values(
     address: Address, age: timedelta, dataset: str | None, *, artifacts: bool
 ) -> OldValues:
     """The values of runs that began longer ago than that; changes nothing."""
-    with connect(address) as connection, classified():
+    with connect(address, control=False) as connection, classified():
         asked = {"age": age, "dataset": dataset}
         runs = dict(connection.execute(OLD_RUNS, asked).fetchall())
         known = [list(runs)]
@@ -115,7 +115,10 @@ def delete(address: Address, found: OldValues) -> None:
     """
     for artifact in found.artifacts:
         artifact.place.remove(artifact.file)
-    with connect(address, autocommit=False) as connection, classified():
+    with (
+        connect(address, autocommit=False, control=False) as connection,
+        classified(),
+    ):
         for name in VALUES:
             connection.execute(DELETE.format(name).encode(), [list(found.samples)])
         if found.breaks:

@@ -156,7 +156,10 @@ class S3Prefix:
                 self._key(name),
                 # The CRC of the whole file, given: s3transfer's own CRC of parts could
                 # not be compared later, and CRC64NVME would need the CRT packages.
-                ExtraArgs={"ContentType": _type(name), "ChecksumCRC32": _crc32(source)},
+                ExtraArgs={
+                    "ContentType": _type(name),
+                    "ChecksumCRC32": _crc32(source),
+                },
                 Config=TransferConfig(preferred_transfer_client="classic"),
             )
         return self._uri(name)
@@ -266,11 +269,17 @@ class S3Prefix:
     def _create(
         self, name: str, opened: Callable[[], IO[bytes]], metadata: dict[str, str]
     ) -> bool:
+        # A bucket under Object Lock wants a checksum, whatever the environment says of
+        # checksums to botocore.
+        with opened() as body:
+            checksum = _crc32_in(body)
+
         def create() -> None:
             with opened() as body:
                 self.client.put_object(
                     **self._at(name),
                     Body=body,
+                    ChecksumCRC32=checksum,
                     ContentType=_type(name),
                     Metadata=metadata,
                     IfNoneMatch="*",
@@ -395,8 +404,12 @@ def _type(name: str) -> str:
 
 def _crc32(path: Path) -> str:
     """The CRC-32 of a file as S3 writes it."""
-    crc = 0
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            crc = zlib.crc32(block, crc)
+        return _crc32_in(stream)
+
+
+def _crc32_in(stream: IO[bytes]) -> str:
+    crc = 0
+    while block := stream.read(_BLOCK):
+        crc = zlib.crc32(block, crc)
     return base64.b64encode(crc.to_bytes(4, "big")).decode()

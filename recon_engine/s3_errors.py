@@ -20,6 +20,7 @@ from recon_engine.errors import (
     ReconError,
     StorageUnavailable,
 )
+from recon_engine.s3_remedies import MOMENTARY, REMEDIES, remedy_of
 from recon_engine.storage import disk_errors
 
 
@@ -95,9 +96,23 @@ def _ours(error: Exception, name: str) -> ReconError:
 def _of_reply(code: str, http: int, name: str) -> ReconError:
     if code in _MISCONFIGURED:
         return _misconfigured(name, code)
-    if http in (_UNAUTHORIZED, _FORBIDDEN) or code in _DENIED or code[:4] == "KMS.":
+    if code not in REMEDIES and _is_of_rights(code, http):
         return _denied(name, code)
-    return _unavailable(name, code)
+    remedy = remedy_of(code, http)
+    if remedy is None:
+        return _unavailable(name, code)
+    return remedy.kind(remedy.message, file=name, why=code, help=remedy.help)
+
+
+def _is_of_rights(code: str, http: int) -> bool:
+    if code in MOMENTARY:
+        return False
+    return http in (_UNAUTHORIZED, _FORBIDDEN) or code in _DENIED or code[:4] == "KMS."
+
+
+def is_denied(error: botocore.ClientError) -> bool:
+    """Whether a right is missing; other refusals have the same HTTP status."""
+    return http_status(error) == _FORBIDDEN and _code(error) not in REMEDIES
 
 
 def _denied(name: str, why: str) -> PermissionDenied:
@@ -105,7 +120,8 @@ def _denied(name: str, why: str) -> PermissionDenied:
         "S3 refuses access",
         file=name,
         why=why,
-        help="check the credentials, the role's policy, the KMS key and the clock",
+        help="check the credentials, the role's policy and that of the bucket, and the "
+        "rights on the KMS key",
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore import exceptions as botocore
 
-from recon_engine.s3_errors import classified, http_status, is_unmet
+from recon_engine.s3_errors import classified, http_status, is_denied, is_unmet
 
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 NOTHING: Final = ".recon-doctor"  # no data file, whoever lists it
 UNMET: Final = '"00000000000000000000000000000000"'
-_FORBIDDEN, _NO_SUCH_BYTE = 403, 416
+EMPTY_CRC32: Final = "AAAAAA=="  # a bucket under Object Lock wants a checksum
+_NO_SUCH_BYTE = 416
 
 
 def listed(place: S3Prefix) -> bool:
@@ -46,7 +47,9 @@ def written(place: S3Prefix) -> bool:
     """Whether objects may be written."""
     return _allowed(
         place,
-        lambda: place.client.put_object(**_nothing(place), Body=b"", IfMatch=UNMET),
+        lambda: place.client.put_object(
+            **_nothing(place), Body=b"", ChecksumCRC32=EMPTY_CRC32, IfMatch=UNMET
+        ),
     )
 
 
@@ -88,7 +91,7 @@ def _allowed(place: S3Prefix, call: Callable[[], object]) -> bool:
         try:
             call()
         except botocore.ClientError as error:
-            if http_status(error) == _FORBIDDEN:
+            if is_denied(error):
                 return False
             if not is_unmet(error) and http_status(error) != _NO_SUCH_BYTE:
                 raise

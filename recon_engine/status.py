@@ -28,6 +28,7 @@ class RunStatus(StrEnum):
     INVALID_FILE_COUNT = "INVALID_FILE_COUNT"
     INVALID_FILE_PAIR = "INVALID_FILE_PAIR"
     UNUSABLE_FILES = "UNUSABLE_FILES"
+    FILE_CLAIMED = "FILE_CLAIMED"
     SCHEMA_MISMATCH = "SCHEMA_MISMATCH"
     KEY_MISSING = "KEY_MISSING"
     MALFORMED_INPUT = "MALFORMED_INPUT"
@@ -89,6 +90,9 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         ),
         _S.UNUSABLE_FILES: Meaning(
             3, False, "inbound holds files that cannot be used, such as claims.txt"
+        ),
+        _S.FILE_CLAIMED: Meaning(
+            3, False, "a file in inbound belongs to another dataset"
         ),
         _S.SCHEMA_MISMATCH: Meaning(3, False, "a column is in one file only"),
         _S.KEY_MISSING: Meaning(3, False, "a key column is not in both files"),

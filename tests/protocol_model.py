@@ -1,10 +1,10 @@
 """The run protocol as a small world that is explored whole: a specification to run.
 
-Two workers do the steps of `recon_engine.pipeline`, under its names. Between any two
-of them a worker may crash, a reply to COMMIT may be lost (and the COMMIT take effect
-later, or never), the connection that holds the lock may break, and a producer may
-write either input anew. Every order of all that is tried, within a `Budget`, and each
-world that can be reached is held against the invariants:
+Two workers, of one dataset or of two, do the steps of `recon_engine.pipeline`, under
+its names. Between any two of them a worker may crash, a reply to COMMIT may be lost
+(and the COMMIT take effect later, or never), the connection that holds the lock may
+break, and a producer may write either input anew. Every order of all that is tried,
+within a `Budget`, and each world that can be reached is held against the invariants:
 
 I1  an input leaves inbound only after its metrics are committed
 I2  a pair has at most one result
@@ -13,6 +13,7 @@ I4  what readers see in stage is all of one recorded run, and exactly its pair
 I5  artifacts are visible only when complete: the manifest is last, and before a result
 I6  after the next run at the latest the log tells how every attempt ended, and nothing
     that could be done is left; a row that tells an end is never changed
+I7  a version of a file has results of one dataset
 
 A step is one effect that others can see. What nobody sees (loading private tables,
 comparing) is no step of its own: it commutes with everything.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Pair = tuple[int, int]  # the versions of OLD and NEW; 0 is none
+    Tables = tuple[tuple[int, int], tuple[int, int]]  # OLD and NEW: run, version
     Next = Iterator[tuple["World", "Worker"]]
     Step = Callable[["Protocol", "World", "Worker"], Next]
 
@@ -72,10 +74,16 @@ class Row(NamedTuple):
     pair: Pair
     status: str
     read: Pair = NOTHING
+    dataset: int = 0
 
     @property
     def ended(self) -> bool:
         return self.status not in (UNTOLD, STARTED, RECONCILED)
+
+    @property
+    def holds(self) -> bool:
+        """Whether its claims are alive: it has a result, or may still have one."""
+        return self.status in RECORDED or not self.ended
 
 
 class Worker(NamedTuple):
@@ -88,6 +96,7 @@ class Worker(NamedTuple):
     read: Pair = NOTHING
     locked: bool = False
     journal: bool = True  # the connection of lock and log
+    dataset: int = 0
 
 
 class World(NamedTuple):
@@ -96,8 +105,9 @@ class World(NamedTuple):
     inbound: Pair = (1, 1)
     processed: frozenset[tuple[int, int, int]] = frozenset()  # run, side, version
     out: frozenset[tuple[int, str]] = frozenset()
-    stage: tuple[tuple[int, int], tuple[int, int]] = (NOT_STAGED, NOT_STAGED)
+    stage: tuple[Tables, ...] = ((NOT_STAGED, NOT_STAGED),)  # of each dataset
     log: tuple[Row, ...] = ()
+    claims: frozenset[tuple[int, int, int]] = frozenset()  # side, version, run
     committing: frozenset[tuple[int, Pair]] = frozenset()  # sent, not yet in effect
     removed: frozenset[tuple[int, int]] = frozenset()  # by a worker: side, version
     written: Pair = (1, 1)  # the newest version of each side
@@ -136,6 +146,8 @@ class Protocol:
     unique_index: bool = True
     only_started_publishes: bool = True
     publish_marks: bool = True
+    claim_at_start: bool = True
+    claim_at_publish: bool = True
 
     @property
     def plan(self) -> tuple[str, ...]:
@@ -153,26 +165,31 @@ class Protocol:
 
 def lock(protocol: Protocol, world: World, me: Worker) -> Next:
     """Take the lock, or end as BUSY; it lives as long as its connection."""
-    if protocol.lock and any(worker.locked for worker in world.workers):
+    others = (each for each in world.workers if each.dataset == me.dataset)
+    if protocol.lock and any(each.locked for each in others):
         return
     yield world, done(me, locked=protocol.lock)
 
 
 def recover(protocol: Protocol, world: World, me: Worker) -> Next:
     """Give up what is dead, then finish what is recorded: one run, then look again."""
-    if world.committing:
+    if any(world.log[run].dataset == me.dataset for run, _ in world.committing):
         return  # the row is locked until that COMMIT has taken effect, or not
     if not protocol.recover_when_empty and world.inbound == NOTHING:
         yield world, done(me)
         return
     log = tuple(
         row._replace(status="ABANDONED")
-        if protocol.abandon and row.status == STARTED
+        if protocol.abandon and row.status == STARTED and row.dataset == me.dataset
         else row
         for row in world.log
     )
     world = world._replace(log=log)
-    unfinished = [at for at, row in enumerate(log) if row.status == RECONCILED]
+    unfinished = [
+        at
+        for at, row in enumerate(log)
+        if row.status == RECONCILED and row.dataset == me.dataset
+    ]
     if unfinished:
         todo = (*protocol.finish, *me.todo)
         run, pair = unfinished[0], log[unfinished[0]].pair
@@ -192,7 +209,7 @@ def identify(protocol: Protocol, world: World, me: Worker) -> Next:
     if world.inbound != me.pair:
         yield world, idle(me)
         return
-    earlier = result_of(world, me.pair)
+    earlier = result_of(world, me)
     if earlier == NOBODY:
         yield world, done(me)
     else:
@@ -200,10 +217,18 @@ def identify(protocol: Protocol, world: World, me: Worker) -> Next:
 
 
 def start(protocol: Protocol, world: World, me: Worker) -> Next:
-    """Log that work begins."""
-    row = Row(me.pair, STARTED if protocol.log_start else UNTOLD)
-    world = world._replace(log=(*world.log, row), begun=world.begun + 1)
-    yield world, done(me, run=world.begun - 1, home=world.begun - 1)
+    """Log that work begins, and claim both files; FILE_CLAIMED ends the attempt."""
+    if any(share_a_file(world.log[run].pair, me.pair) for run, _ in world.committing):
+        return  # the claim is locked until that COMMIT has taken effect, or not
+    row = Row(me.pair, STARTED if protocol.log_start else UNTOLD, dataset=me.dataset)
+    begun = world._replace(log=(*world.log, row), begun=world.begun + 1)
+    run = begun.begun - 1
+    if protocol.claim_at_start and is_claimed_elsewhere(begun, run):
+        yield world, idle(me)
+        return
+    if protocol.claim_at_start:
+        begun = claimed(begun, run)
+    yield begun, done(me, run=run, home=run)
 
 
 def fetch(side: int) -> Step:
@@ -230,15 +255,19 @@ def write(what: str) -> Step:
 
 def publish(protocol: Protocol, world: World, me: Worker) -> Next:
     """Stage, metrics and RECONCILED in one transaction; the reply may be lost."""
-    if world.committing:
-        return  # one publication at a time
     mine = world.log[me.run]
+    for run, _ in world.committing:
+        other = world.log[run]
+        if other.dataset == me.dataset or share_a_file(other.pair, me.pair):
+            return  # one publication of a dataset at a time, and one of a file
     given_up = protocol.only_started_publishes and mine.status != STARTED
-    earlier = result_of(world, me.pair) if protocol.unique_index else NOBODY
+    earlier = result_of(world, me) if protocol.unique_index else NOBODY
     if earlier != NOBODY:
         yield world, me._replace(todo=protocol.finish, home=earlier)
     elif given_up:
         yield world, idle(me)  # BUSY
+    elif protocol.claim_at_publish and is_claimed_elsewhere(world, me.run):
+        yield from closed(world, me, "FILE_CLAIMED")
     else:
         yield committed(protocol, world, me.run, me.read), done(me)
         if world.cuts:
@@ -252,7 +281,7 @@ def confirm(_: Protocol, world: World, me: Worker) -> Next:
     yield world, idle(me)
     if world.log[me.run].status == RECONCILED:
         yield world, done(me)
-    elif not world.committing:  # closing waits for the row
+    elif (me.run, me.read) not in world.committing:  # closing waits for the row
         yield from closed(world, me, "DATABASE_UNAVAILABLE")
 
 
@@ -304,7 +333,8 @@ def swap(side: int) -> Step:
     """Only mutants: a stage table that readers see before the run is recorded."""
 
     def step(_: Protocol, world: World, me: Worker) -> Next:
-        yield world._replace(stage=put(world.stage, side, staged(me, side))), done(me)
+        tables = put(world.stage[me.dataset], side, staged(me, side))
+        yield world._replace(stage=with_tables(world, me.dataset, tables)), done(me)
 
     return step
 
@@ -341,8 +371,8 @@ def done(me: Worker, **learned: object) -> Worker:
     return me._replace(todo=todo, **learned) if todo else idle(me)  # type: ignore[arg-type]
 
 
-def idle(_: Worker) -> Worker:
-    return Worker()
+def idle(me: Worker) -> Worker:
+    return Worker(dataset=me.dataset)
 
 
 def put(pair: tuple, side: int, value: object) -> tuple:  # type: ignore[type-arg]
@@ -353,22 +383,62 @@ def staged(me: Worker, side: int) -> tuple[int, int]:
     return me.run, me.read[side]
 
 
-def result_of(world: World, pair: Pair) -> int:
-    """The run that has recorded a result of this pair."""
+def with_tables(world: World, dataset: int, tables: Tables) -> tuple[Tables, ...]:
+    return (*world.stage[:dataset], tables, *world.stage[dataset + 1 :])
+
+
+def result_of(world: World, me: Worker) -> int:
+    """The run of this dataset that has recorded a result of this pair."""
     for at, row in enumerate(world.log):
-        if row.pair == pair and row.status in RECORDED:
+        if (row.pair, row.dataset) == (me.pair, me.dataset) and row.status in RECORDED:
             return at
     return NOBODY
 
 
+def share_a_file(one: Pair, other: Pair) -> bool:
+    return any(one[side] == other[side] for side in SIDES)
+
+
+def is_claimed_elsewhere(world: World, run: int) -> bool:
+    """Whether another dataset has one of the files of a run."""
+    row = world.log[run]
+    holders = (
+        world.log[holder]
+        for side, version, holder in world.claims
+        if row.pair[side] == version
+    )
+    return any(other.holds and other.dataset != row.dataset for other in holders)
+
+
+def claimed(world: World, run: int) -> World:
+    """Both files claimed for a run; a run of its dataset that has a result keeps them.
+
+    The key is side and version: a file has one claim.
+    """
+    pair = world.log[run].pair
+    kept = {
+        (side, version, holder)
+        for side, version, holder in world.claims
+        if pair[side] != version or world.log[holder].status in RECORDED
+    }
+    taken = {(side, version) for side, version, _ in kept}
+    mine = {(side, pair[side], run) for side in SIDES} - {
+        (side, version, run) for side, version in taken
+    }
+    return world._replace(claims=frozenset(kept | mine))
+
+
 def committed(protocol: Protocol, world: World, run: int, read: Pair) -> World:
+    if protocol.claim_at_publish:
+        world = claimed(world, run)
     row = world.log[run]
     status = RECONCILED if protocol.publish_marks else row.status
     row = row._replace(status=status, read=read)
+    tables = (run, read[OLD]), (run, read[NEW])
     return world._replace(
         log=(*world.log[:run], row, *world.log[run + 1 :]),
-        stage=((run, read[OLD]), (run, read[NEW])),
-        committing=frozenset(),
+        stage=with_tables(world, row.dataset, tables),
+        committing=world.committing - {(run, read)},
     )
 
 
@@ -424,7 +494,10 @@ def mishaps(protocol: Protocol, world: World) -> Iterator[tuple[str, World]]:
     """What neither worker does."""
     for run, read in world.committing:
         yield "COMMIT takes effect", committed(protocol, world, run, read)
-        yield "COMMIT never does", world._replace(committing=frozenset())
+        yield (
+            "COMMIT never does",
+            world._replace(committing=world.committing - {(run, read)}),
+        )
     for at, me in enumerate(world.workers):
         if me.todo and world.crashes:
             fewer = world._replace(crashes=world.crashes - 1)
@@ -450,24 +523,36 @@ def mishaps(protocol: Protocol, world: World) -> Iterator[tuple[str, World]]:
 
 
 def broken(world: World) -> Iterator[str]:
-    """Which of I1 to I5 a world breaks."""
+    """Which of I1 to I5, and of I7, a world breaks."""
     if not all(has_metrics(world, side, version) for side, version in world.removed):
         yield "I1"
     if not all(is_archived_by(world, *copied) for copied in world.processed):
         yield "I1"
-    results = [row.pair for row in world.log if row.read != NOTHING]
+    results = [(row.dataset, row.pair) for row in world.log if row.read != NOTHING]
     if len(set(results)) < len(results):
         yield "I2"
     copies = {(side, version) for _, side, version in world.processed}
     if not world.removed <= copies:
         yield "I3"
-    if not is_whole(world):
+    if not all(is_whole(world, tables) for tables in world.stage):
         yield "I4"
     for at, row in enumerate(world.log):
         complete = {(at, "artifacts"), (at, "manifest")} <= world.out
         visible = row.read != NOTHING or (at, "manifest") in world.out
         if visible and not complete:
             yield "I5"
+    if any(len(each) > 1 for each in datasets_of_files(world).values()):
+        yield "I7"
+
+
+def datasets_of_files(world: World) -> dict[tuple[int, int], set[int]]:
+    """The datasets that have a result of each version of a file."""
+    found: dict[tuple[int, int], set[int]] = {}
+    for row in world.log:
+        if row.read != NOTHING:
+            for side in SIDES:
+                found.setdefault((side, row.read[side]), set()).add(row.dataset)
+    return found
 
 
 def has_metrics(world: World, side: int, version: int) -> bool:
@@ -479,8 +564,8 @@ def is_archived_by(world: World, run: int, side: int, version: int) -> bool:
     return row.read[side] == version == row.pair[side]
 
 
-def is_whole(world: World) -> bool:
-    (old, old_version), (new, new_version) = world.stage
+def is_whole(world: World, tables: Tables) -> bool:
+    (old, old_version), (new, new_version) = tables
     if old == new == NOBODY:
         return True
     row = world.log[old]
@@ -494,10 +579,11 @@ def changes_an_end(before: World, after: World) -> bool:
 
 
 def settled(protocol: Protocol, world: World) -> World:
-    """The world after every worker died and one ran undisturbed, some times."""
-    world = world._replace(workers=(Worker(),))
-    for _ in range(ROUNDS):
-        me = world.workers[0]
+    """The world after every worker died and one of each dataset ran, some times."""
+    datasets = range(len(world.stage))
+    for dataset in [*datasets] * ROUNDS:
+        me = Worker(dataset=dataset)
+        world = world._replace(workers=(me,))
         while True:
             [(world, me)] = steps(protocol, world, me, sys.maxsize)
             if not me.todo:
@@ -525,12 +611,17 @@ class Report:
 
 
 def explore(
-    protocol: Protocol, budget: Budget, workers: int = 2, until: str | None = None
+    protocol: Protocol,
+    budget: Budget,
+    workers: int = 2,
+    until: str | None = None,
+    datasets: int = 1,
 ) -> Report:
     """Visit every world that can be reached, breadth first, or until a law breaks."""
     began = time.monotonic()
     first = World(
-        workers=(Worker(),) * workers,
+        stage=World().stage * datasets,
+        workers=tuple(sorted(Worker(dataset=at % datasets) for at in range(workers))),
         crashes=budget.crashes,
         cuts=budget.cuts,
         breaks=budget.breaks,
@@ -565,9 +656,15 @@ def ends_well(
     lasting = world[: World._fields.index("workers")]
     if lasting not in calm:
         quiet = world._replace(crashes=0, cuts=0, breaks=0, writes=0)
-        outcomes = [quiet._replace(committing=frozenset())] + [
-            committed(protocol, quiet, run, read) for run, read in quiet.committing
-        ]
+        outcomes = [quiet]
+        for run, read in quiet.committing:
+            never = [
+                each._replace(committing=each.committing - {(run, read)})
+                for each in outcomes
+            ]
+            outcomes = never + [
+                committed(protocol, each, run, read) for each in outcomes
+            ]
         calm[lasting] = all(is_settled(settled(protocol, each)) for each in outcomes)
     return calm[lasting]
 
@@ -617,6 +714,11 @@ MUTANTS: Final[dict[str, tuple[Protocol, str]]] = {
         replace(changed("write artifacts", *ARCHIVE, "write artifacts"), archive=()),
         "I1",
     ),
+    "no claims": (Protocol(claim_at_start=False, claim_at_publish=False), "I7"),
+    "claims only at the start, and no lock": (
+        replace(NO_LOCK, claim_at_publish=False),
+        "I7",
+    ),
     "delete before copy": (
         Protocol(archive=("remove old", "remove new", "copy old", "copy new")),
         "I3",
@@ -624,21 +726,30 @@ MUTANTS: Final[dict[str, tuple[Protocol, str]]] = {
 }
 
 
+# Mutants that two datasets are needed for: workers, datasets, and a budget that does.
+CASTS: Final = {
+    "no claims": (2, 2, Budget(0, 0, 0, 0, runs=2)),
+    "claims only at the start, and no lock": (3, 2, Budget(0, 0, 0, 1, runs=3)),
+}
+
 DEEP: Final = (
-    ("two workers", Protocol(), Budget(), 2),
-    ("two workers", Protocol(), Budget(crashes=2, breaks=0, writes=2), 2),
-    ("two workers", Protocol(), Budget(crashes=3, breaks=0), 2),
-    ("two workers", Protocol(), Budget(crashes=2, cuts=0), 2),
-    ("three workers", Protocol(), Budget(crashes=0, cuts=0, breaks=2), 3),
-    ("no lock", NO_LOCK, Budget(cuts=0, breaks=0, runs=3), 2),
-    ("no lock", NO_LOCK, Budget(crashes=0, breaks=0, runs=3), 2),
+    ("two workers", Protocol(), Budget(), 2, 1),
+    ("two workers", Protocol(), Budget(crashes=2, breaks=0, writes=2), 2, 1),
+    ("two workers", Protocol(), Budget(crashes=3, breaks=0), 2, 1),
+    ("two workers", Protocol(), Budget(crashes=2, cuts=0), 2, 1),
+    ("three workers", Protocol(), Budget(crashes=0, cuts=0, breaks=2), 3, 1),
+    ("no lock", NO_LOCK, Budget(cuts=0, breaks=0, runs=3), 2, 1),
+    ("no lock", NO_LOCK, Budget(crashes=0, breaks=0, runs=3), 2, 1),
+    ("two datasets", Protocol(), Budget(breaks=0), 2, 2),
+    ("two datasets", Protocol(), Budget(crashes=0, cuts=2, breaks=0), 2, 2),
+    ("two datasets, no lock", NO_LOCK, Budget(0, 1, 0, 0, runs=3), 3, 2),
 )
 
 
 def main() -> None:
     """Deeper than the tests: some minutes, a gigabyte."""
-    for name, protocol, budget, workers in DEEP:
-        report = explore(protocol, budget, workers)
+    for name, protocol, budget, workers, datasets in DEEP:
+        report = explore(protocol, budget, workers, datasets=datasets)
         print(
             f"{name}, {budget}: {report.states:,} states,"
             f" {report.moves.total():,} moves, {report.seconds:.0f} s,"

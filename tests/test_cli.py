@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import polars as pl
+import psycopg
 import pytest
 from jsonschema import validate
 from program import recon
@@ -361,6 +362,54 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
         assert "Postgres refuses the statement" in refused.stderr
     left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
     assert left.stdout == "count\n11\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sql", "SELECT 1"),
+        ("history", "--dataset", "claims"),
+        ("breaks", "--dataset", "claims"),
+        ("report",),
+        ("report", "--dataset", "claims", "--history", "5"),
+        ("purge", "--older-than", "1d"),
+        ("purge", "--older-than", "1d", "--delete"),
+    ],
+)
+@pytest.mark.parametrize("home", ["none", "empty"])
+def test_without_runs_there_is_nothing_to_ask_and_no_server_is_made(
+    tmp_path: Path, command: tuple[str, ...], home: str
+) -> None:
+    if home == "empty":
+        (tmp_path / ".recon").mkdir()
+    before = list(tmp_path.rglob("*"))
+    ended = recon(*command, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("error[USAGE_ERROR]: there are no runs yet\n")
+    assert list(tmp_path.rglob("*")) == before
+
+
+def test_the_doctor_makes_no_server_either(tmp_path: Path) -> None:
+    ended = recon("doctor", cwd=tmp_path)
+    assert "none yet: the first run makes an embedded PostgreSQL" in ended.stdout
+    assert ended.returncode == 0, ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_busy_dataset_is_told_with_its_row(delivered: Path, database: str) -> None:
+    inbound = (delivered / "in").resolve()
+    name = f"recon:claims:file://{inbound}/"
+    with psycopg.connect(database) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+        ended = run_in(delivered, "--format", "json", RECON_DATABASE_URL=database)
+        document = json.loads(ended.stdout)
+        logged = connection.execute(
+            "SELECT run_id::text, status, exit_code FROM metrics.pipeline_run_log"
+        ).fetchall()
+    assert (ended.returncode, document["status"]) == (4, "BUSY")
+    assert logged == [(document["run"]["run_id"], "BUSY", 4)]
+    assert len(list((delivered / "in").iterdir())) == 2
 
 
 def test_an_empty_database_url_is_no_embedded_server(delivered: Path) -> None:

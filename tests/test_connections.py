@@ -193,6 +193,152 @@ def test_a_wrong_password_is_denied_and_not_told(
     assert "hunter2" not in str(vars(caught.value))
 
 
+SERVICES = """
+# comments, and a section that is not asked for
+[other]
+host=db.example
+
+[here]
+host=localhost
+hostaddr=127.0.0.1
+[there]
+ host=localhost
+hostaddr=10.0.0.7
+hostaddr=127.0.0.1
+[named]
+host=db.example
+[weak]
+host=db.example
+sslmode=require
+[bare]
+dbname=recon
+[directory]
+ldap://ldap.example/dc=example?description?one?(cn=recon)
+"""
+
+
+@pytest.fixture
+def service_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "services"
+    path.write_text(SERVICES)
+    monkeypatch.setenv("PGSERVICEFILE", str(path))
+    return path
+
+
+HERE: dict[str, tuple[str, dict[str, str]]] = {
+    "an address in the environment": (
+        "host=db.example", {"PGHOSTADDR": "127.0.0.1"}),
+    "a service": ("service=here", {}),
+    "a service in the environment": ("", {"PGSERVICE": "here"}),
+    "a service goes before variables": (
+        "service=here", {"PGHOSTADDR": "10.0.0.7", "PGHOST": "db.example"}),
+    "the address goes before its service": (
+        "service=there hostaddr=127.0.0.1", {}),
+    "a service that names no host": ("service=bare", {}),
+    "an empty address is none": ("host=/run hostaddr=''", {"PGHOSTADDR": "10.0.0.7"}),
+    "no host at all": ("host=''", {"PGHOST": "db.example"}),
+    "several, all of them here": (
+        "host=db.example,localhost hostaddr=127.0.0.1,", {}),
+}  # fmt: skip
+ELSEWHERE_BY: dict[str, tuple[str, dict[str, str]]] = {
+    "an address in the environment": ("host=localhost", {"PGHOSTADDR": "10.0.0.7"}),
+    "an address beside a socket": ("host=/run", {"PGHOSTADDR": "10.0.0.7"}),
+    "a service with an address": ("service=there", {}),
+    "a service with an address, and a host here": ("host=localhost service=there", {}),
+    "a service in the environment": ("host=localhost", {"PGSERVICE": "there"}),
+    "a service with a host": ("service=named", {"PGHOST": "localhost"}),
+    "a service that is not defined": ("host=localhost service=nowhere", {}),
+    "a service that asks a directory": ("host=localhost service=directory", {}),
+    "a service without a host, and a variable": (
+        "service=bare", {"PGHOST": "db.example"}),
+    "one of several": ("host=localhost,db.example hostaddr=127.0.0.1,10.0.0.7", {}),
+    "one of several without an address": (
+        "host=localhost,db.example hostaddr=127.0.0.1,", {}),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("service_file")
+@pytest.mark.parametrize("case", HERE)
+def test_a_connection_that_goes_to_this_machine_needs_no_proof(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conninfo, environment = HERE[case]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert conninfo_of(conninfo) == conninfo
+
+
+@pytest.mark.usefixtures("service_file", "authorities")
+@pytest.mark.parametrize("case", ELSEWHERE_BY)
+def test_a_connection_that_goes_elsewhere_has_to_prove_its_name(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conninfo, environment = ELSEWHERE_BY[case]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert conninfo_to_dict(conninfo_of(conninfo))["sslmode"] == "verify-full"
+    with pytest.raises(ConfigError, match="does not prove"):
+        conninfo_of(f"{conninfo} sslmode=prefer")
+
+
+@pytest.mark.usefixtures("service_file", "authorities")
+def test_the_mode_of_a_service_is_held_to_the_rule_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    with pytest.raises(ConfigError, match="sslmode=require does not prove"):
+        conninfo_of("service=weak")
+
+
+def test_services_of_the_system_are_read_where_the_user_has_none(
+    service_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSERVICEFILE", "/nowhere/services")
+    service_file.rename(service_file.with_name("pg_service.conf"))
+    monkeypatch.setenv("PGSYSCONFDIR", str(service_file.parent))
+    assert conninfo_of("service=here") == "service=here"
+
+
+@pytest.mark.parametrize("driver", [by_psycopg, by_adbc])
+def test_a_service_leads_to_where_it_is_taken_to_lead(
+    tls: TlsPostgres, service_file: Path, driver: Callable[[str], str]
+) -> None:
+    """What libpq does with the file is what is read from it."""
+    facts = tls.as_role(APP)
+    lines = [f"{name}={value}" for name, value in facts.items() if name != "host"]
+    service_file.write_text("[tls]\n" + "\n".join(lines) + "\nhost=localhost\n")
+    assert driver("service=tls") == APP
+
+
+@pytest.mark.usefixtures("authorities")
+@pytest.mark.parametrize(
+    "conninfo", ["hostaddr=10.0.0.7", "host=a.example, hostaddr=10.0.0.7,10.0.0.8"]
+)
+def test_an_address_without_a_name_to_verify_says_so(conninfo: str) -> None:
+    with pytest.raises(ConfigError, match="no host name"):
+        conninfo_of(conninfo)
+
+
+@pytest.mark.parametrize("driver", [by_psycopg, by_adbc, migrations.apply])
+def test_a_missing_right_to_connect_is_named(
+    tls: TlsPostgres, driver: Callable[[str], object]
+) -> None:
+    tls.administer(
+        b"REVOKE CONNECT ON DATABASE recon FROM PUBLIC;"
+        b"REVOKE CONNECT ON DATABASE recon FROM recon_app"
+    )
+    try:
+        with pytest.raises(PermissionDenied, match="CONNECT") as caught:
+            driver(make_conninfo(**tls.as_role(APP)))
+        assert "recon roles" in str(caught.value.help)
+        tls.administer(migrations.access("roles"))
+        by_psycopg(make_conninfo(**tls.as_role(APP)))
+        by_psycopg(make_conninfo(**tls.as_role(READER)))
+        by_psycopg(make_conninfo(**tls.as_role(OWNER)))
+    finally:
+        tls.administer(b"GRANT CONNECT ON DATABASE recon TO PUBLIC")
+
+
 # --- passwords of AWS
 
 

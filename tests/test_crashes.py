@@ -96,9 +96,11 @@ EFFECTS = {
     "put", "put_once", "archive", "remove", "fetch", "borrow", "commit", "adbc_ingest"
 }  # fmt: skip
 CHANGES = re.compile(
-    "(INSERT|UPDATE|CREATE|DROP|ALTER|ABANDON|INTERRUPT|RECONCILED)\\b"
+    "(INSERT|UPDATE|CREATE|DROP|ALTER|ABANDON|CLAIM|INTERRUPT|RECONCILED)\\b"
 )
-GUARDED_BY_CALLER = {"ingest", "_commit", "_insert", "_swap", "_mark_reconciled"}
+GUARDED_BY_CALLER = {
+    "ingest", "_commit", "_insert", "_swap", "_mark_reconciled", "_claim_files"
+}  # fmt: skip
 
 
 def effects(function: ast.FunctionDef) -> Iterator[ast.Call]:

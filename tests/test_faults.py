@@ -84,7 +84,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.endpoint.time", instantly)
     for module in (s3_errors, s3_download):
         monkeypatch.setattr(module, "PAUSES", (0.0, 0.01, 0.02, 0.03, 0.04))
-    monkeypatch.setattr("recon_engine.database.LOCK_TIMEOUT", "1s", raising=False)
+    monkeypatch.setenv("RECON_LOCK_TIMEOUT", "1")
 
 
 def ran(place: Place, **changes: Any) -> tuple[RunStatus, int, ReconError | None]:

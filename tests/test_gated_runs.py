@@ -191,6 +191,28 @@ def test_a_run_takes_everything_from_the_file(site: FolderSite, tmp_path: Path) 
     assert b'failures="1"' in (tmp_path / "r.xml").read_bytes()
 
 
+def test_a_failed_gate_and_a_complete_run_are_no_contradiction(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    """FAIL is the verdict on the files, and the last line is the end of the run."""
+    places = [
+        argument
+        for name in ("inbound", "processed", "out")
+        for argument in (f"--{name}-s3", getattr(site, name))
+    ]
+    asked = (*places, "--keys", "ID", "--gate", "missing<=0")
+    code, text, _ = run(site, tmp_path, *asked)
+    [last] = [line for line in text.splitlines() if "SUCCEEDED" in line]
+    [run_id] = site.rows("SELECT run_id FROM metrics.pipeline_run_log")[0].values()
+    assert (code, text.splitlines()[0].split("  ")[0]) == (1, "✗ FAIL")
+    assert last == (
+        "run complete (SUCCEEDED): result recorded, inputs archived"
+        f" · run {run_id} · a gate failed: exit code 1"
+    )
+    code, text, _ = run(site, tmp_path, *asked)
+    assert (code, text.splitlines()[-1].split(" · ")[0]) == (0, "run ended as NO_FILES")
+
+
 def test_fail_on_diff_minds_no_gate_but_what_is_suppressed(
     site: FolderSite, tmp_path: Path
 ) -> None:

@@ -33,7 +33,9 @@ ALL = (
     "0006_breaks.sql",
     "0007_totals.sql",
     "0008_unseen_breaks.sql",
+    "0009_rules.sql",
     "0010_kinds.sql",
+    "0011_file_claims.sql",
     "0012_unusable_files.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
@@ -43,6 +45,7 @@ TABLES = {
     "break",
     "break_summary",
     "control_total",
+    "file_claim",
     "hint",
     "mismatch_by_column",
     "mismatch_detail_sample",

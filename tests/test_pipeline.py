@@ -29,7 +29,7 @@ from recon_engine.config import (
     StageLoader,
     parse_encodings,
 )
-from recon_engine.errors import Busy, ConfigError, DatabaseUnavailable
+from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.gate import open_csv
 from recon_engine.journal import new_run, opened
 from recon_engine.migrations import schemas
@@ -733,8 +733,15 @@ def test_of_two_workers_without_a_lock_one_records(
 
 def test_a_dataset_that_is_being_reconciled_is_busy(folders: FolderSite) -> None:
     places = Places.of(folders.config())
-    with opened(places.named_in(folders.config())), pytest.raises(Busy):
-        folders.run()
+    with opened(places.named_in(folders.config())) as other, other.locked():
+        folders.deliver()
+        outcome = folders.run()
+    assert outcome.error is not None
+    [log] = folders.rows("SELECT * FROM metrics.pipeline_run_log")
+    assert (log["status"], log["exit_code"], log["error_code"]) == ("BUSY", 4, "BUSY")
+    assert log["run_id"] == outcome.record.run_id
+    assert log["error_message"] == "another worker is reconciling claims"
+    assert len(folders.names(folders.inbound)) == 2
 
 
 def test_stage_falls_back_to_an_array_where_columns_do_not_fit(

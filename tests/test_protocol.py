@@ -134,7 +134,7 @@ def reading(site: FolderSite, table: str) -> Iterator[psycopg.Connection]:
 def test_a_reader_who_does_not_let_go_is_a_retry_and_loses_nothing(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "LOCK_TIMEOUT", "300ms")
+    monkeypatch.setenv("RECON_LOCK_TIMEOUT", "1")
     folders.deliver(day="20261122")
     folders.run()
     before = folders.rows("SELECT * FROM stage.claims_old")
@@ -143,7 +143,7 @@ def test_a_reader_who_does_not_let_go_is_a_retry_and_loses_nothing(
         outcome = folders.run()
     assert outcome.record.status is RunStatus.DATABASE_UNAVAILABLE
     assert outcome.error is not None
-    assert "locked" in outcome.error.message
+    assert "RECON_LOCK_TIMEOUT" in outcome.error.message
     assert outcome.error.why == "SQLSTATE 55P03"
     assert "pg_stat_activity" in str(outcome.error.help)
     assert len(folders.names(folders.inbound)) == 2
@@ -229,7 +229,7 @@ def orphan(site: FolderSite, status: str, dataset: str = "claims") -> str:
     config = site.config(dataset=dataset, inbound=f"{site.inbound}/{status}")
     Path(config.inbound).mkdir()
     places = Places.of(config)
-    with opened(places.named_in(config)) as journal:
+    with opened(places.named_in(config)) as journal, journal.locked():
         pair = pipeline._find_pair(Places.of(site.config()).inbound)
         assert isinstance(pair, FilePair)
         run = journal.start(pair)
@@ -277,7 +277,7 @@ def test_only_runs_without_a_live_lock_are_given_up(folders: FolderSite) -> None
     other = Path(folders.inbound).parent / "other"
     other.mkdir()
     config = Places.of(folders.config()).named_in(folders.config())
-    with opened(config) as alive:
+    with opened(config) as alive, alive.locked():
         pair = pipeline._find_pair(Places.of(config).inbound)
         assert isinstance(pair, FilePair)
         run = alive.start(pair)
@@ -493,6 +493,12 @@ class Scenarios:
         strict = Options(keys=("ID",), on_duplicate_keys=OnDuplicateKeys.FAIL)
         return self.run(options=strict)
 
+    def file_claimed(self) -> Ended:
+        self.site.deliver()
+        self.fail_at("archive-copy:raise")
+        self.site.run()
+        return self.run(dataset="other")
+
     def schema_mismatch(self) -> Ended:
         return self.refused("SCHEMA_MISMATCH")
 
@@ -519,8 +525,9 @@ class Scenarios:
 
     def busy(self) -> Ended:
         config = self.site.config()
-        with opened(Places.of(config).named_in(config)):
-            return raised(self.site.run)
+        with opened(Places.of(config).named_in(config)) as other, other.locked():
+            self.run()
+        return logged(self.site, RunStatus.BUSY)
 
     def input_changed(self) -> Ended:
         self.site.deliver()
@@ -540,7 +547,7 @@ class Scenarios:
         return self.run()
 
     def database_unavailable(self) -> Ended:
-        self.patch.setattr(database_module, "LOCK_TIMEOUT", "100ms")
+        self.patch.setenv("RECON_LOCK_TIMEOUT", "1")
         self.succeeded()
         self.site.deliver(day="20261124")
         with reading(self.site, "claims_old"):

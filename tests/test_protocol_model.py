@@ -9,6 +9,7 @@ from itertools import chain, permutations
 import pytest
 from protocol_model import (
     ARCHIVE,
+    CASTS,
     EFFECTS,
     MUTANTS,
     NO_LOCK,
@@ -70,7 +71,8 @@ def test_every_event_that_can_be_is_tried() -> None:
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_breaks_the_law_that_its_change_upholds(name: str) -> None:
     mutant, law = MUTANTS[name]
-    report = explore(mutant, Budget(runs=3), until=law)
+    workers, datasets, budget = CASTS.get(name, (2, 1, Budget(runs=3)))
+    report = explore(mutant, budget, workers, until=law, datasets=datasets)
     print(f"{name}: {law} by {' > '.join(report.broken.get(law, ['nothing']))}")
     assert law in report.broken
 
@@ -78,6 +80,23 @@ def test_a_mutant_breaks_the_law_that_its_change_upholds(name: str) -> None:
 def test_the_unique_index_alone_keeps_a_pair_from_two_results() -> None:
     report = explore(NO_LOCK, Budget(0, 1, 0, 0, runs=2))
     assert report.broken == {}
+
+
+TWO_DATASETS = {
+    "a crash": (Protocol(), Budget(1, 0, 0, 0, runs=3), 2, 1_000),
+    "a cut and a write": (Protocol(), Budget(0, 1, 0, 1, runs=2), 2, 5_000),
+    "a broken lock": (Protocol(), Budget(0, 0, 1, 0, runs=3), 3, 2_000),
+    "no lock and a cut": (NO_LOCK, Budget(0, 1, 0, 0, runs=2), 3, 10_000),
+}
+
+
+@pytest.mark.parametrize("name", TWO_DATASETS)
+def test_of_two_datasets_on_one_prefix_one_has_each_file(name: str) -> None:
+    protocol, budget, workers, least = TWO_DATASETS[name]
+    report = explore(protocol, budget, workers, datasets=2)
+    print(f"{name}: {report.states:,} states, {report.seconds:.1f} s")
+    assert report.broken == {}
+    assert report.states > least
 
 
 def test_an_undisturbed_run_archives_the_pair() -> None:

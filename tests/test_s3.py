@@ -449,7 +449,9 @@ class Raw:
         (500, "InternalError", StorageUnavailable),
         (503, "SlowDown", StorageUnavailable),
         (400, "RequestTimeout", StorageUnavailable),
-        (418, "Teapot", StorageUnavailable),
+        (418, "Teapot", ConfigError),
+        (429, "TooManyRequests", StorageUnavailable),
+        (400, "KMS.ThrottlingException", StorageUnavailable),
     ],
 )
 def test_an_answer_of_s3_becomes_the_error_with_its_remedy(

@@ -63,6 +63,33 @@ def test_what_is_suppressed_does_not_count_towards_gates() -> None:
     assert not suppressed(*ALL, gates="mismatched_rows<=0").passes
 
 
+def test_the_accounting_and_the_gates_show_the_same_suppressed_rows() -> None:
+    gates = ["missing<=0", "missing_rate<=0", "extra<=9", "mismatched_rows<=9",
+             "mismatched_cells<=9", "mismatches(PAID)<=9", "rows_old<=9"]  # fmt: skip
+    result = suppressed(*ALL, gates=gates)
+    assert "5 matched + 2 missing (2 suppressed)" in result.accounting()
+    assert result.accounting().endswith("5 matched + 1 extra (1 suppressed)")
+    said = {gate.gate: gate.text for gate in result.gates}
+    assert said["missing<=0"] == (
+        "0 of 7 old rows are missing, not counting 2 suppressed, limit 0"
+    )
+    assert "(0%), not counting 2 suppressed, limit" in said["missing_rate<=0"]
+    assert "suppressed" not in said["rows_old<=9"]
+    for gate, count in (
+        ("extra<=9", 1),
+        ("mismatched_rows<=9", 2),
+        ("mismatched_cells<=9", 3),
+        ("mismatches(PAID)<=9", 3),
+    ):
+        assert f", not counting {count} suppressed, limit" in said[gate]
+
+
+def test_what_is_not_active_is_not_called_suppressed() -> None:
+    late = suppressed(known("missing"), gates=["missing<=9"], today=date.max)
+    assert "suppressed" not in late.accounting()
+    assert "suppressed" not in late.gates[0].text
+
+
 def test_nothing_suppressed_is_lost() -> None:
     result = suppressed(*ALL)
     assert (result.counts.missing, result.counts.mismatched_cells) == (2, 4)

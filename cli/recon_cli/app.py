@@ -351,7 +351,7 @@ def breaks(
         from recon_cli import render
         from recon_engine.breaks import listing
 
-        with session.database() as conninfo:
+        with session.past_runs() as conninfo:
             found = listing(conninfo, dataset, state or None, limit)
         render.breaks(found, form)
 
@@ -373,7 +373,7 @@ def history(
         from recon_engine import history
         from recon_engine.postgres import connect
 
-        with session.database() as conninfo, connect(conninfo) as connection:
+        with session.past_runs() as conninfo, connect(conninfo) as connection:
             render.history(history.runs(connection, dataset, limit), form)
 
 
@@ -412,7 +412,7 @@ def report(
         from recon_engine.postgres import connect
 
         path = render.page_path(output)
-        with session.database() as conninfo, connect(conninfo) as connection:
+        with session.past_runs() as conninfo, connect(conninfo) as connection:
             if past is None:
                 run = history.identified(connection, run_id, dataset)
                 page = report.page(*history.stored(connection, run))
@@ -432,7 +432,7 @@ def sql(
         from recon_cli import render
         from recon_engine.postgres import ask
 
-        with session.database() as conninfo:
+        with session.past_runs() as conninfo:
             render.rows(*ask(conninfo, statement), form)
 
 
@@ -476,7 +476,8 @@ def doctor(
         given = {name: url for name, url in places.items() if url}
         sources.check_dataset(ctx)
         masks = {**sources.filed(ctx).get("masks", {}), **session.masks(None)}
-        with session.database() as address:
+        known = not session.is_yet_to_be_made()
+        with session.database() if known else nullcontext() as address:
             findings = list(examine(given, address, masks))
         names = ("check", "state", "found", "remedy")
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
@@ -499,7 +500,7 @@ def purge(
         from recon_engine import retention
 
         age = retention.parse_age(older_than)
-        with session.database() as address:
+        with session.past_runs() as address:
             found = retention.old_values(address, age, dataset, artifacts=artifacts)
             if delete:
                 retention.delete(address, found)

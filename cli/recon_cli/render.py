@@ -16,6 +16,7 @@ import typer
 from recon_cli.options import Format
 from recon_cli.session import console
 from recon_engine.errors import ConfigError
+from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
@@ -163,7 +164,6 @@ def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
 
 def outcome(ended: Outcome, form: Format) -> None:
     """How a run ended on stdout; with JSON, the result plus a `run` object."""
-    record = ended.record
     if form is Format.JSON:
         document: dict[str, object] = {"schema": "recon-run/1"}
         if ended.result is not None:
@@ -177,8 +177,7 @@ def outcome(ended: Outcome, form: Format) -> None:
         from recon_engine.breaks import headline
 
         typer.echo(f"breaks: {headline(ended.breaks)}")
-    facts = [f"{record.status}", f"run {record.run_id}", record.message]
-    typer.echo(" · ".join(fact for fact in facts if fact))
+    typer.echo(_end(ended))
     if ended.artifacts_at:
         typer.echo(f"artifacts: {ended.artifacts_at}")
         typer.echo(f"report:    {ended.artifacts_at}report.html")
@@ -186,6 +185,21 @@ def outcome(ended: Outcome, form: Format) -> None:
         from recon_cli.terminal import print_error
 
         print_error(console(stderr=True), ended.error)
+
+
+def _end(ended: Outcome) -> str:
+    """How the run ended, in words that no verdict of a comparison has.
+
+    A run that succeeded may have found that the files differ, or that a gate failed.
+    """
+    record = ended.record
+    if record.status is RunStatus.SUCCEEDED:
+        what = "run complete (SUCCEEDED): result recorded, inputs archived"
+    else:
+        what = f"run ended as {record.status}"
+    gates = "a gate failed: exit code 1" if record.exit_code == 1 else None
+    facts = (what, f"run {record.run_id}", record.message, gates)
+    return " · ".join(fact for fact in facts if fact)
 
 
 def run_facts(ended: Outcome) -> dict[str, object]:

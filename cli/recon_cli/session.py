@@ -136,6 +136,25 @@ def start_logging(*, debug: bool) -> None:
 
 
 @contextmanager
+def past_runs() -> Iterator[Address]:
+    """The database, to ask what is in it: no embedded server is made for that."""
+    if is_yet_to_be_made():
+        raise ConfigError(
+            "there are no runs yet",
+            why=f"no database is named, and {EMBEDDED} in this folder has none",
+            help="go to the folder of the runs, or name their database by "
+            "RECON_DATABASE_URL; recon run makes the first one here",
+        )
+    with database() as address:
+        yield address
+
+
+def is_yet_to_be_made() -> bool:
+    """Whether the database is an embedded server that no run has made yet."""
+    return _named() is None and not any(EMBEDDED.glob("cluster-*"))
+
+
+@contextmanager
 def database(*, up_to_date: bool = True) -> Iterator[Address]:
     """The database that the environment names, else the embedded server.
 

@@ -1,8 +1,9 @@
 -- What the roles of roles.sql may do, if there are any; `recon migrate` brings it up to
 -- date each time it is run by the owner of the tables.
 --
--- recon_app may change two tables: the log of runs, whose trigger keeps ended rows final,
--- and the breaks, which are carried on from run to run.
+-- recon_app may change three tables: the log of runs, whose trigger keeps ended rows
+-- final, the breaks, which are carried on from run to run, and the claims on files, which
+-- pass on when a run ends without a result.
 
 DO $$
 BEGIN
@@ -21,6 +22,8 @@ BEGIN
     REVOKE INSERT ON metrics.schema_migration FROM recon_app;
     GRANT UPDATE ON metrics.pipeline_run_log TO recon_app;
     GRANT UPDATE, DELETE ON metrics.break TO recon_app;
+    GRANT UPDATE ON metrics.file_claim TO recon_app;
+    GRANT EXECUTE ON FUNCTION metrics.files_of, metrics.claim_files TO recon_app;
     IF has_database_privilege(current_database(), 'TEMPORARY WITH GRANT OPTION') THEN
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO recon_app', current_database());
     END IF;

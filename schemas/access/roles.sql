@@ -23,6 +23,11 @@ BEGIN
     END IF;
     EXECUTE format('GRANT CREATE ON DATABASE %I TO recon_owner', current_database());
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO recon_app', current_database());
+    -- PUBLIC has this right unless an administrator has taken it away.
+    EXECUTE format(
+        'GRANT CONNECT ON DATABASE %I TO recon_owner, recon_app, recon_read',
+        current_database()
+    );
 END
 $$;
 
