@@ -45,8 +45,10 @@ def server(home: Path | None = None, *, durable: bool = True) -> Iterator[str]:
     with ExitStack() as stack:
         with _plain_errors():
             reclaim()
-            folder = stack.enter_context(_throw_away()) if home is None else home
+            # First, as it may copy them: a home without a user is soon taken for one
+            # that was left behind.
             programs = Programs.find()
+            folder = stack.enter_context(_throw_away()) if home is None else home
             cluster = Cluster.of(folder, programs)
             users = stack.enter_context(lock_file(cluster.beside("users")))
             fcntl.flock(users, fcntl.LOCK_SH)
