@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from recon_engine import migrations
 from recon_engine.config import NO_KEY, Mask, Options
 from recon_engine.errors import ReconError
+from recon_engine.localpg import unseen_clusters
 from recon_engine.masks import keyed
 from recon_engine.memory import BASE_BYTES, default_budget
 from recon_engine.postgres import classified, connect
@@ -83,12 +84,20 @@ class Finding:
 
 
 def examine(
-    places: Mapping[str, str], address: Address, masks: Mapping[str, str] | None = None
+    places: Mapping[str, str],
+    address: Address,
+    masks: Mapping[str, str] | None = None,
+    home: Path | None = None,
 ) -> Iterator[Finding]:
-    """Look at each named place, the database, this machine, and the key of masks."""
+    """Look at each named place, the database, this machine, and the key of masks.
+
+    `home`: that of the embedded server, if the database is in it.
+    """
     for name, url in places.items():
         yield from _guarded(name, _place(name, url))
     yield from _guarded("database", _database(address))
+    if home is not None:
+        yield from _guarded("history", _history(home))
     yield from _guarded("disk", _disk(places.get("inbound")))
     yield _memory()
     if masks:
@@ -178,6 +187,15 @@ def _database(address: Address) -> Iterator[Finding]:
             return
         yield Finding("tables", State.OK, "up to date")
         yield _grants([what for (what,) in connection.execute(NOT_GRANTED)])
+
+
+def _history(home: Path) -> Iterator[Finding]:
+    """Whether all that was recorded in a home is seen."""
+    if unseen := unseen_clusters(home):
+        yield Finding("history", State.WARN, *unseen)
+    else:
+        found = f"{home} has no database of another major version of Postgres"
+        yield Finding("history", State.OK, found)
 
 
 def _grants(missing: list[str]) -> Finding:

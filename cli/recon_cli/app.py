@@ -461,7 +461,8 @@ def doctor(
         sources.check_dataset(ctx)
         masks = {**sources.filed(ctx).get("masks", {}), **session.masks(None)}
         with session.database() as address:
-            findings = list(examine(given, address, masks))
+            home = session.embedded_home()
+            findings = list(examine(given, address, masks, home))
         names = ("check", "state", "found", "remedy")
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
         render.rows(names, table, form)
