@@ -77,8 +77,24 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def authorities_of(conninfo: str) -> tuple[str, str] | None:
+    """The host of a connection string of now, and the file its certificate must fit.
+
+    None where nobody has to prove a name.
+    """
+    given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+    if _is_here(given) or _is_waived():
+        return None
+    host = given.get("host") or os.environ.get("PGHOST") or ""
+    return host, _named_authorities(given) or str(AUTHORITIES.expanduser())
+
+
+def _named_authorities(given: Mapping[str, str]) -> str | None:
+    return given.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
+
+
 def _check_authorities(given: Mapping[str, str]) -> None:
-    named = given.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
+    named = _named_authorities(given)
     if named == "system" or Path(named or AUTHORITIES).expanduser().is_file():
         return
     raise ConfigError(
