@@ -232,7 +232,7 @@ def _is_system_store(file: str) -> bool:
 
 
 def _is_rds(host: str) -> bool:
-    """Whether RDS itself answers: its proxies have certificates of public authorities."""
+    """Whether RDS itself answers. Public authorities sign for its proxies."""
     return host.rstrip(".").endswith(RDS_HOSTS) and ".proxy-" not in host
 
 

@@ -2,7 +2,8 @@
 
 It listens on a socket in a folder that only its own account can enter, never on a
 network, and lets in the account that starts it and no other: under root the server runs
-as `nobody`, which other services may run as too. Its log holds no error of a statement, as that could quote a cell.
+as `nobody`, which other services may run as too. Its log holds no error of a statement,
+as that could quote a cell.
 """
 
 from __future__ import annotations

@@ -10,20 +10,29 @@ import numpy as np
 import polars as pl
 
 from recon_engine.answer import answer, refuse_repeats
-from recon_engine.buckets import InMemory, opened
+from recon_engine.buckets import InMemory, OnDisk, opened
 from recon_engine.causes import told
-from recon_engine.compare import any_repeats, diff, drop_identical, judged, merge
+from recon_engine.compare import (
+    any_repeats,
+    diff,
+    drop_identical,
+    judged,
+    longest_run,
+    merge,
+)
 from recon_engine.csvfile import CsvFile
-from recon_engine.digest import choose, no_rows
+from recon_engine.digest import all_is_compared, choose, no_rows
 from recon_engine.errors import InternalError
 from recon_engine.gate import read_rows
 from recon_engine.header import Header
-from recon_engine.memory import Budget, default_budget
+from recon_engine.memory import Budget, Differing, default_budget
 from recon_engine.model import SIDES
+from recon_engine.multisets import drop_equal
 from recon_engine.parallel import in_order
 from recon_engine.partial import partial, repeats_among, together
 from recon_engine.progress import SILENT, Progress
 from recon_engine.question import Question, posed
+from recon_engine.repeats import repeats_in_pieces
 
 
 if TYPE_CHECKING:
@@ -38,6 +47,9 @@ if TYPE_CHECKING:
     from recon_engine.digest import Names, Strategy, Table, Unread
     from recon_engine.partial import Repeats
     from recon_engine.reconciliation import Reconciliation
+
+    # The numbers of the rows of either side whose key seems to repeat, ascending.
+    Suspects = tuple[NDArray[np.uint32], NDArray[np.uint32]]
 
 
 OLD, NEW = 0, 1
@@ -158,10 +170,17 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
     Raises DuplicateKeys (policy `fail`) and OutOfBudget.
     """
     question = reading.question
-    rests = [_rest(reading.digests, at) for at in range(reading.buckets)]
     sides = tuple(map(_Side, reading.tables, question.names))
-    repeats = [_repeats(at, side, rests) for at, side in enumerate(sides)]
-    refuse_repeats(reading.tables, repeats, question.options)
+    rests: list[Rest] = []
+    repeats: list[tuple[Repeats, Repeats]] = []
+    for at in range(reading.buckets):
+        left, suspects = _rest(reading, at)
+        rests.append(left)
+        # Before the rows are looked at, which takes far longer.
+        reading.budget.check_result(_differing(sides, rests))
+        repeats.append(_repeats(sides, suspects, repeats, reading.budget))
+    of_sides = [together(each) for each in zip(*repeats, strict=True)]
+    refuse_repeats(reading.tables, of_sides, question.options)
     rows = sum(table.rows for table in reading.tables)
     with progress.step("compare", total=rows) as advance:
         found = _compared(sides, rests, reading.budget)
@@ -170,7 +189,7 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
     return answer(
         question,
         reading.tables,
-        partial(found, identical, repeats, question),
+        partial(found, identical, of_sides, question),
         told(found, question),
         samples=[strategy.sample() for strategy in reading.strategies],
         blanks=[side.blanks for side in reading.digests],
@@ -194,49 +213,107 @@ class _Side:
 class Rest:
     """What digests leave to look at in a bucket; pairs are of OLD and NEW.
 
-    `left`: the digests of the rows that are not identical; `suspects`: of those whose
-    key seems to repeat.
+    `left`: the digests of the rows that are not identical; `repeats`: whether a key
+    seems to repeat.
     """
 
     identical: int
     left: tuple[pl.DataFrame, pl.DataFrame]
-    suspects: tuple[pl.DataFrame, pl.DataFrame]
+    repeats: bool
 
 
-def _rest(digests: Sequence[Buckets], at: int) -> Rest:
-    return rest(lambda side: digests[side].bucket(at))
+def _rest(reading: Reading, at: int) -> tuple[Rest, Suspects]:
+    old, new = reading.digests
+    whole = all_is_compared(reading.question.names)
+    if isinstance(old, OnDisk) and isinstance(new, OnDisk):
+        count = reading.budget.pieces(old.rows_in(at) + new.rows_in(at))
+        if count > 1:
+            return _rest_in_pieces((old, new), at, count, whole)
+    return rest(lambda side: reading.digests[side].bucket(at), whole)
 
 
-def rest(digests_of: Callable[[int], pl.DataFrame]) -> Rest:
-    """What is left to look at in one bucket, by the digests of either side."""
-    (old, old_suspects), (new, new_suspects) = in_order(
-        lambda side: _with_suspects(digests_of(side)), (OLD, NEW)
-    )
-    repeats = not old_suspects.is_empty(), not new_suspects.is_empty()
-    left = drop_identical(old, new, repeats=repeats)
-    return Rest(left.identical, (left.old, left.new), (old_suspects, new_suspects))
+def rest(
+    digests_of: Callable[[int], pl.DataFrame], whole: tuple[bool, bool]
+) -> tuple[Rest, Suspects]:
+    """What is left to look at in one bucket, by the digests of either side.
+
+    `whole`: whether all columns of a side are compared.
+    """
+    sides = list(in_order(digests_of, (OLD, NEW)))
+    old, new = in_order(_suspects, sides)
+    return _dropped(sides, (len(old) > 0, len(new) > 0), whole), (old, new)
 
 
-def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    if any_repeats(side["key"]):
-        return side, side.filter(side["key"].is_duplicated())
-    return side, side.clear()
+def _rest_in_pieces(
+    sides: tuple[OnDisk, OnDisk], at: int, count: int, whole: tuple[bool, bool]
+) -> tuple[Rest, Suspects]:
+    """The same of a bucket that is larger than others, with less of it in memory.
+
+    Equal rows have equal digests, so these are in one piece.
+    """
+    old_suspects, new_suspects = (side.repeated(at) for side in sides)
+    parts = []
+    for number in range(count):
+        piece = [side.piece(at, number, count) for side in sides]
+        parts.append(_dropped(piece, (True, True), whole))
+    old, new = (pl.concat(each) for each in zip(*(p.left for p in parts), strict=True))
+    found = Rest(sum(part.identical for part in parts), (old, new), repeats=True)
+    return found, (old_suspects, new_suspects)
+
+
+def _dropped(
+    sides: list[pl.DataFrame], repeats: tuple[bool, bool], whole: tuple[bool, bool]
+) -> Rest:
+    """Without the rows that are equal: first those that stand once, then others.
+
+    `sides` are taken: they are not held beside what is left of them.
+    """
+    left = drop_identical(*sides, repeats=repeats)
+    sides.clear()
+    if not any(repeats):
+        return Rest(left.identical, (left.old, left.new), repeats=False)
+    again = drop_equal(left.old, left.new, whole=whole)
+    identical = left.identical + again.identical
+    return Rest(identical, (again.old, again.new), repeats=True)
+
+
+def _suspects(side: pl.DataFrame) -> NDArray[np.uint32]:
+    if not any_repeats(side["key"]):
+        return np.empty(0, np.uint32)
+    return side["number"].filter(side["key"].is_duplicated()).to_numpy()
 
 
 def _compared(
     sides: Sequence[_Side], rests: Sequence[Rest], budget: Budget
 ) -> Difference:
     """Compare what is left, in as many batches of buckets as the budget asks for."""
-    differing = sum(
-        int(left.height * side.table.row_bytes)
-        for each in rests
-        for side, left in zip(sides, each.left, strict=True)
-    )
+    differing = _differing(sides, rests)
     budget.check_result(differing)
-    size = -(-len(rests) // budget.batches(differing))
+    size = -(-len(rests) // budget.batches(differing.text))
     batches = [rests[at : at + size] for at in range(0, len(rests), size)]
     parts = (part for batch in batches for part in _differences(sides, batch))
     return judged(merge(parts, sides[0].names.keys))
+
+
+def _differing(sides: Sequence[_Side], rests: Sequence[Rest]) -> Differing:
+    every = [
+        (left, side.table.row_bytes)
+        for each in rests
+        for side, left in zip(sides, each.left, strict=True)
+    ]
+    most = [
+        sum(longest_run(left["key"]) for left in each.left)
+        for each in rests
+        if each.repeats
+    ]
+    columns = len(sides[0].names.all)
+    of_key = max(most, default=0)
+    return Differing(
+        rows=sum(left.height for left, _ in every),
+        text=sum(int(left.height * row_bytes) for left, row_bytes in every),
+        of_key=of_key if of_key * columns > GROUP_CELLS else 0,
+        columns=columns,
+    )
 
 
 def _differences(sides: Sequence[_Side], batch: Sequence[Rest]) -> Iterator[Difference]:
@@ -297,13 +374,39 @@ def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
     return np.split(order, np.searchsorted(place[order], np.arange(1, count)))
 
 
-def _repeats(at: int, side: _Side, rests: Sequence[Rest]) -> Repeats:
-    """The repeated keys, exactly: digests only say which rows to look at."""
-    names, every = side.names, []
-    telling: Iterable[str] = names.columns
-    for each in rests:
-        cells = cells_of(side.take(each.suspects[at]), names)
-        found = repeats_among(cells, names, telling)
-        every.append(found)
-        telling = found.telling
-    return together(every)
+def _repeats(
+    sides: Sequence[_Side],
+    suspects: Suspects,
+    before: Sequence[tuple[Repeats, Repeats]],
+    budget: Budget,
+) -> tuple[Repeats, Repeats]:
+    """The repeated keys of a bucket, exactly: digests only say which rows to look at.
+
+    `before`: those of other buckets; a column that is not telling there is no longer
+    looked at.
+    """
+    old, new = (
+        _repeats_of(
+            side,
+            suspects[at],
+            before[-1][at].telling if before else side.names.columns,
+            budget,
+        )
+        for at, side in enumerate(sides)
+    )
+    return old, new
+
+
+def _repeats_of(
+    side: _Side, numbers: NDArray[np.uint32], telling: Iterable[str], budget: Budget
+) -> Repeats:
+    def cells(some: NDArray[np.uint32]) -> pl.DataFrame:
+        return cells_of(side.table.take(some.astype(np.int64)), side.names)
+
+    rows = 1 + GROUP_CELLS // len(side.names.all)
+    if len(numbers) <= rows:
+        return repeats_among(cells(numbers), side.names, telling)
+    at_once = budget.hashed_columns(len(numbers))
+    return repeats_in_pieces(
+        cells, numbers, side.names, telling, piece_rows=rows, at_once=at_once
+    )

@@ -1,8 +1,9 @@
 """The image, built without an engine and run as a task would be; writes a report.
 
 It is built twice: from a fresh clone of what is committed, by the one command of the
-README, and from this folder with the authority of a test server. buildah builds it on a base of Debian's packages; a mount namespace makes its root
-read-only. Needs root, buildah and debootstrap: `make image`, and 10 minutes.
+README, and from this folder with the authority of a test server. buildah builds on a
+base of Debian's packages; a mount namespace makes its root read-only. Needs root, git,
+buildah and debootstrap: `make image`, and 10 minutes.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def build_fresh() -> float:
     """`docker build -t NAME .` in a clone, where no file was fetched by hand."""
     with TemporaryDirectory(prefix="recon-clone-") as folder:
         clone = Path(folder) / "clone"
-        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+        subprocess.run(["/usr/bin/git", "clone", "--quiet", ROOT, clone], check=True)
         began = time.monotonic()
         buildah(
             *("bud", "--pull-never", "--build-arg", f"PYTHON_IMAGE={BASE}"),
@@ -265,7 +266,8 @@ def as_role(server: TlsPostgres, role: str) -> dict[str, str]:
 def log_of(server: TlsPostgres) -> list[tuple[Any, ...]]:
     with psycopg.connect(make_conninfo(**as_role(server, READER))) as connection:
         return connection.execute(
-            "SELECT status, exit_code FROM metrics.pipeline_run_log ORDER BY run_ts"
+            "SELECT status, exit_code FROM metrics.pipeline_run_log"
+            " WHERE dataset = 'claims' ORDER BY run_ts"
         ).fetchall()
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from recon_engine.compare import judged, merge
 from recon_engine.csvfile import Block
-from recon_engine.digest import Columns, Lines
+from recon_engine.digest import Columns, Lines, all_is_compared
 from recon_engine.partial import partial, repeats_among
 from recon_engine.parts import write
 from recon_engine.passage import read_span
@@ -135,14 +135,13 @@ class Job:
             digested = packet.open()
             sides[digested.side].append(digested)
         tables = [table(side) for side in sides]
-        found = rest(lambda side: frame(tables[side][0]))
+        whole = all_is_compared(self.question.names)
+        found, every = rest(lambda side: frame(tables[side][0]), whole)
         yield Packet.answer(bucket, Findings(identical=found.identical))
-        for (rows, span), left, suspects in zip(
-            tables, found.left, found.suspects, strict=True
-        ):
+        for (rows, span), left, suspects in zip(tables, found.left, every, strict=True):
             why = np.zeros(len(rows), "u1")
             why[left["number"].to_numpy()] |= LEFT
-            why[suspects["number"].to_numpy()] |= SUSPECT
+            why[suspects] |= SUSPECT
             wanted = np.empty(np.count_nonzero(why), WANTED)
             for name in ("offset", "size", "key"):
                 wanted[name] = rows[name][why > 0]
