@@ -213,13 +213,13 @@ class _Side:
 class Rest:
     """What digests leave to look at in a bucket; pairs are of OLD and NEW.
 
-    `left`: the digests of the rows that are not identical; `repeats`: whether a key
-    seems to repeat.
+    `left`: the digests of the rows that are not identical; `of_key`: at most so many of
+    these have one key, if keys seem to repeat.
     """
 
     identical: int
     left: tuple[pl.DataFrame, pl.DataFrame]
-    repeats: bool
+    of_key: int = 0
 
 
 def _rest(reading: Reading, at: int) -> tuple[Rest, Suspects]:
@@ -257,7 +257,8 @@ def _rest_in_pieces(
         piece = [side.piece(at, number, count) for side in sides]
         parts.append(_dropped(piece, (True, True), whole))
     old, new = (pl.concat(each) for each in zip(*(p.left for p in parts), strict=True))
-    found = Rest(sum(part.identical for part in parts), (old, new), repeats=True)
+    identical = sum(part.identical for part in parts)
+    found = Rest(identical, (old, new), _of_key(old, new))
     return found, (old_suspects, new_suspects)
 
 
@@ -271,10 +272,14 @@ def _dropped(
     left = drop_identical(*sides, repeats=repeats)
     sides.clear()
     if not any(repeats):
-        return Rest(left.identical, (left.old, left.new), repeats=False)
+        return Rest(left.identical, (left.old, left.new))
     again = drop_equal(left.old, left.new, whole=whole)
     identical = left.identical + again.identical
-    return Rest(identical, (again.old, again.new), repeats=True)
+    return Rest(identical, (again.old, again.new), _of_key(again.old, again.new))
+
+
+def _of_key(old: pl.DataFrame, new: pl.DataFrame) -> int:
+    return longest_run(old["key"]) + longest_run(new["key"])
 
 
 def _suspects(side: pl.DataFrame) -> NDArray[np.uint32]:
@@ -288,7 +293,6 @@ def _compared(
 ) -> Difference:
     """Compare what is left, in as many batches of buckets as the budget asks for."""
     differing = _differing(sides, rests)
-    budget.check_result(differing)
     size = -(-len(rests) // budget.batches(differing.text))
     batches = [rests[at : at + size] for at in range(0, len(rests), size)]
     parts = (part for batch in batches for part in _differences(sides, batch))
@@ -301,13 +305,8 @@ def _differing(sides: Sequence[_Side], rests: Sequence[Rest]) -> Differing:
         for each in rests
         for side, left in zip(sides, each.left, strict=True)
     ]
-    most = [
-        sum(longest_run(left["key"]) for left in each.left)
-        for each in rests
-        if each.repeats
-    ]
     columns = len(sides[0].names.all)
-    of_key = max(most, default=0)
+    of_key = max(each.of_key for each in rests)
     return Differing(
         rows=sum(left.height for left, _ in every),
         text=sum(int(left.height * row_bytes) for left, row_bytes in every),
