@@ -101,7 +101,7 @@ class Bench:
 
     def memory(self) -> Results:
         """Peaks against budgets, on sizes that fit and sizes that do not."""
-        rows = 5 * self.rows
+        many = 5 * self.rows
         return {
             f"{rows:,} rows, {share:.0%} changed": self.budgets(
                 rows=rows, changed=share
@@ -109,8 +109,8 @@ class Bench:
             for rows in (self.rows // 4, self.rows, 4 * self.rows)
             for share in (0.01, 0.2)
         } | {
-            f"{rows:,} rows of one key": self.budgets(rows=rows, repeated="key"),
-            f"{rows:,} equal rows": self.budgets(rows=rows, repeated="row"),
+            f"{many:,} rows of one key": self.budgets(rows=many, repeated="key"),
+            f"{many:,} equal rows": self.budgets(rows=many, repeated="row"),
         }
 
     def budgets(self, **shape: Any) -> Results:

@@ -7,8 +7,8 @@ Shapes: `narrow` 8 columns, `beneficiary` 32 (after CMS's SynPUF beneficiary sum
 share `--changed` of the rows one cell that differs. The counts to expect are in
 `expected.json` beside the files.
 
-With `--repeated` the two files are of one key and three columns, and have the same rows:
-`key` all unlike and NEW shuffled, `row` all alike.
+With `--repeated` the two files are of one key and three columns, and have the same
+rows: `key` all unlike and NEW shuffled, `row` all alike.
 """
 
 from __future__ import annotations
