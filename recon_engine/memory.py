@@ -46,6 +46,7 @@ KEY_TEXT_FACTOR: Final = 2
 REPEATED_ROW_BYTES: Final = 16
 NUMBER_BYTES: Final = 4
 HASH_BYTES: Final = 8
+BUCKET_BY_BUCKET: Final = "even bucket by bucket this pair does not fit"
 HASHES_SHARE: Final = 0.25
 
 
@@ -101,14 +102,12 @@ class Budget:
 
     def check_result(self, differing: Differing) -> None:
         """Refuse differences that do not fit even one bucket after the other."""
-        needed = differing.result_bytes
-        if needed > self.room:
-            raise self._refusal(BASE_BYTES + needed)
+        needed, why = differing.result_bytes, BUCKET_BY_BUCKET
         if differing.of_key:
             needed += differing.rows * DIGEST_BYTES + differing.key_bytes
-            if needed > self.room:
-                why = f"{differing.of_key:,} rows that differ have one key"
-                raise self._refusal(BASE_BYTES + needed, why)
+            why = f"{differing.of_key:,} of the rows that differ have one key"
+        if needed > self.room:
+            raise self._refusal(BASE_BYTES + needed, why)
 
     def pieces(self, rows: int) -> int:
         """In how many pieces a bucket of so many rows of both sides is looked at.
@@ -128,9 +127,7 @@ class Budget:
         """Of how many columns a hash of each of so many rows may be held."""
         return max(1, int(self.room * HASHES_SHARE / max(rows * HASH_BYTES, 1)))
 
-    def _refusal(
-        self, needed: int, why: str = "even bucket by bucket this pair does not fit"
-    ) -> OutOfBudget:
+    def _refusal(self, needed: int, why: str = BUCKET_BY_BUCKET) -> OutOfBudget:
         return OutOfBudget(
             f"the memory budget is {_gib(self.total)}, and {_gib(needed)} are needed",
             why=why,

@@ -171,19 +171,19 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
     """
     question = reading.question
     sides = tuple(map(_Side, reading.tables, question.names))
-    rests: list[Rest] = []
+    every = [_rest(reading, at) for at in range(reading.buckets)]
+    rests = [left for left, _ in every]
+    # Before the rows are looked at, which takes far longer.
+    differing = _differing(sides, rests)
+    reading.budget.check_result(differing)
     repeats: list[tuple[Repeats, Repeats]] = []
-    for at in range(reading.buckets):
-        left, suspects = _rest(reading, at)
-        rests.append(left)
-        # Before the rows are looked at, which takes far longer.
-        reading.budget.check_result(_differing(sides, rests))
+    for _, suspects in every:
         repeats.append(_repeats(sides, suspects, repeats, reading.budget))
     of_sides = [together(each) for each in zip(*repeats, strict=True)]
     refuse_repeats(reading.tables, of_sides, question.options)
     rows = sum(table.rows for table in reading.tables)
     with progress.step("compare", total=rows) as advance:
-        found = _compared(sides, rests, reading.budget)
+        found = _compared(sides, rests, reading.budget.batches(differing.text))
         advance(rows)
     identical = sum(each.identical for each in rests)
     return answer(
@@ -288,12 +288,9 @@ def _suspects(side: pl.DataFrame) -> NDArray[np.uint32]:
     return side["number"].filter(side["key"].is_duplicated()).to_numpy()
 
 
-def _compared(
-    sides: Sequence[_Side], rests: Sequence[Rest], budget: Budget
-) -> Difference:
-    """Compare what is left, in as many batches of buckets as the budget asks for."""
-    differing = _differing(sides, rests)
-    size = -(-len(rests) // budget.batches(differing.text))
+def _compared(sides: Sequence[_Side], rests: Sequence[Rest], count: int) -> Difference:
+    """Compare what is left, in about so many batches of buckets."""
+    size = -(-len(rests) // count)
     batches = [rests[at : at + size] for at in range(0, len(rests), size)]
     parts = (part for batch in batches for part in _differences(sides, batch))
     return judged(merge(parts, sides[0].names.keys))
