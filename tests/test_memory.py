@@ -56,7 +56,8 @@ def test_there_are_as_many_buckets_as_the_budget_needs() -> None:
 def test_a_budget_below_the_least_is_refused_with_what_is_needed() -> None:
     with pytest.raises(OutOfBudget) as caught:
         Budget(1 << 20).buckets(1)
-    needed = (BASE_BYTES + (32 << 20)) / (1 << 30)
+    # Rounded upwards: with a little less it would be refused again.
+    needed = math.ceil((BASE_BYTES + (32 << 20)) / (1 << 30) * 100) / 100
     assert f"--memory-budget {needed:.2f}GiB" in str(caught.value.help)
 
 
