@@ -65,8 +65,8 @@ class _Runs:
         rows = side["row"].to_numpy()
         order = np.argsort(rows).astype(np.uint32)
         rows = rows[order]
-        starts = np.flatnonzero(np.append(True, rows[1:] != rows[:-1]))
-        starts = starts.astype(np.uint32)
+        begins = np.append(True, rows[1:] != rows[:-1])
+        starts = np.flatnonzero(begins).astype(np.uint32)
         digests = []
         alike = np.ones(len(starts), np.bool_)
         for name in ("check", "key"):
@@ -78,8 +78,11 @@ class _Runs:
 
     def agreeing(self, other: _Runs, at: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these are those of `other` at these places."""
-        same = (self.rows == other.rows[at]) & self.alike & other.alike[at]
-        for mine, theirs in zip(self.digests, other.digests, strict=True):
+        same = self.alike & other.alike[at]
+        pairs = zip(
+            (self.rows, *self.digests), (other.rows, *other.digests), strict=True
+        )
+        for mine, theirs in pairs:
             same &= mine == theirs[at]
         return same
 

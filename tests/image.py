@@ -324,7 +324,9 @@ def check_fresh(report: Report, task: Task, server: TlsPostgres) -> None:
     diff, findings, run = documents(rest)
     for document in (diff, run):
         assert document["counts"]["mismatched_rows"] == 1
-    report.saw("the image of a fresh clone", f"`{version}`; `recon diff` of two local files")
+    report.saw(
+        "the image of a fresh clone", f"`{version}`; `recon diff` of two local files"
+    )
     by_check = {each["check"]: each for each in findings}
     store = by_check["authorities"]["found"]
     assert "the system's store" in store

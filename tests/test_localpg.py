@@ -384,7 +384,13 @@ class TestRoot:
     def test_the_account_of_the_server_is_not_let_in(self, home: Path) -> None:
         psql = Programs.find().folder / "psql"
         with localpg.server(home, durable=False) as conninfo:
-            command = [psql, conninfo, "--no-password", "--command", "SELECT 1"]
+            command: list[str | Path] = [
+                psql,
+                conninfo,
+                "--no-password",
+                "--command",
+                "SELECT 1",
+            ]
             refused = pg_programs.run(command, Account.allowed())
             assert refused.returncode
             assert "Peer authentication failed" in refused.stderr
