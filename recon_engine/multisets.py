@@ -73,7 +73,8 @@ class _Runs:
             values = side[name].to_numpy()[order]
             digests.append(np.minimum.reduceat(values, starts))
             alike &= digests[-1] == np.maximum.reduceat(values, starts)
-        lengths = np.diff(np.append(starts, np.uint32(len(rows))))
+        ends = np.append(starts[1:], np.uint32(len(rows)))
+        lengths = (ends - starts).astype(np.uint32)
         return cls(order, starts, lengths, rows[starts], tuple(digests), alike)
 
     def agreeing(self, other: _Runs, at: NDArray[np.int64]) -> NDArray[np.bool_]:
