@@ -19,10 +19,20 @@ COPY schemas schemas
 RUN /build/bin/python -m hatchling build -t wheel -d /dist \
  && /build/bin/pip --python /opt/recon/bin/python install \
       --no-cache-dir --disable-pip-version-check --no-deps /dist/*.whl
+# The authorities that the database's certificate is checked against: a bundle of deploy/
+# that CA_BUNDLE names, those of RDS if deploy/rds-ca.pem is there, else the system's.
+ARG CA_BUNDLE
+COPY deploy deploy
+RUN mkdir /etc/recon \
+ && bundle="${CA_BUNDLE:-deploy/rds-ca.pem}" \
+ && if [ -f "$bundle" ]; then cp "$bundle" /etc/recon/ca.pem; \
+    elif [ -n "$CA_BUNDLE" ]; then \
+      echo "CA_BUNDLE=$CA_BUNDLE is not there: it has to be a .pem file in deploy/" >&2; exit 1; \
+    else ln -s /etc/ssl/certs/ca-certificates.crt /etc/recon/ca.pem; fi \
+ && if [ ! -s /etc/recon/ca.pem ]; then \
+      echo "the base image has no ca-certificates: give CA_BUNDLE" >&2; exit 1; fi
 
 FROM ${PYTHON_IMAGE}
-# The authorities that the database's certificate is checked against.
-ARG CA_BUNDLE=deploy/rds-ca.pem
 ARG VERSION=unknown
 LABEL org.opencontainers.image.title="recon-engine" \
       org.opencontainers.image.version="${VERSION}" \
@@ -30,9 +40,9 @@ LABEL org.opencontainers.image.title="recon-engine" \
 RUN find / -xdev \( -path '*/site-packages/pip' -o -path '*/site-packages/pip-*' \
       -o -path '*/ensurepip' -o -path '*/bin/pip' -o -path '*/bin/pip3*' \) \
       -prune -exec rm -rf {} + \
- && mkdir -p /etc/recon /scratch && chown 10001:10001 /scratch
+ && mkdir -p /scratch && chown 10001:10001 /scratch
 COPY --from=build /opt/recon /opt/recon
-COPY ${CA_BUNDLE} /etc/recon/ca.pem
+COPY --from=build /etc/recon /etc/recon
 ENV PATH=/opt/recon/bin:$PATH \
     HOME=/scratch \
     TMPDIR=/scratch \

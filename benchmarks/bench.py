@@ -101,15 +101,21 @@ class Bench:
 
     def memory(self) -> Results:
         """Peaks against budgets, on sizes that fit and sizes that do not."""
+        many = 5 * self.rows
         return {
-            f"{rows:,} rows, {share:.0%} changed": self.budgets(rows, share)
+            f"{rows:,} rows, {share:.0%} changed": self.budgets(
+                rows=rows, changed=share
+            )
             for rows in (self.rows // 4, self.rows, 4 * self.rows)
             for share in (0.01, 0.2)
+        } | {
+            f"{many:,} rows of one key": self.budgets(rows=many, repeated="key"),
+            f"{many:,} equal rows": self.budgets(rows=many, repeated="row"),
         }
 
-    def budgets(self, rows: int, share: float) -> Results:
+    def budgets(self, **shape: Any) -> Results:
         """One pair under several budgets."""
-        with self.pair(rows=rows, changed=share) as pair:
+        with self.pair(**shape) as pair:
             commands = {
                 f"{budget} MiB": [*pair.command(OURS), f"{budget}M"]
                 for budget in (400, 600, 1000, 2000)

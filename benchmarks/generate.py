@@ -6,6 +6,9 @@ Shapes: `narrow` 8 columns, `beneficiary` 32 (after CMS's SynPUF beneficiary sum
 `inpatient` 81. NEW is OLD shuffled, with 0.5% of the rows missing, 0.5% extra, and in a
 share `--changed` of the rows one cell that differs. The counts to expect are in
 `expected.json` beside the files.
+
+With `--repeated` the two files are of one key and three columns, and have the same
+rows: `key` all unlike and NEW shuffled, `row` all alike.
 """
 
 from __future__ import annotations
@@ -60,6 +63,20 @@ def generate(
         "extra": extra,
         "mismatched_rows": int(differs.sum()),
     }
+    (folder / "expected.json").write_text(json.dumps(expected, indent=2))
+    return expected
+
+
+def generate_repeated(folder: Path, *, rows: int, of: str, seed: int) -> dict[str, int]:
+    """Write a pair of one key, of which all rows have a partner; the counts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = np.arange(rows) if of == "key" else np.zeros(rows, np.int64)
+    for side in ("old", "NEWSYSTEM"):
+        frame = pl.DataFrame({KEY: "K", "PAID": numbers, "NOTE": "n"})
+        frame.write_csv(folder / f"claims_{side}.csv")
+        np.random.default_rng(seed).shuffle(numbers)
+    expected = {"rows_old": rows, "rows_new": rows, "matched": rows}
+    expected |= {"missing": 0, "extra": 0, "mismatched_rows": 0}
     (folder / "expected.json").write_text(json.dumps(expected, indent=2))
     return expected
 
@@ -162,7 +179,12 @@ def main() -> None:
     parser.add_argument("--in-order", action="store_true")
     parser.add_argument("--quoted", action="store_true")
     parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--repeated", choices=("key", "row"))
     given = parser.parse_args()
+    if given.repeated:
+        facts = {"rows": given.rows, "of": given.repeated, "seed": given.seed}
+        print(json.dumps(generate_repeated(given.folder, **facts)))
+        return
     counts = generate(
         given.folder,
         shape=given.shape,

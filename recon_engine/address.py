@@ -117,6 +117,20 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def authorities_of(conninfo: str) -> tuple[str, str] | None:
+    """The host of a connection string of now, and the file its certificate must fit.
+
+    None where nobody has to prove a name.
+    """
+    given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+    service = services.defined_by(given)
+    known = _by_variables() | (service or {}) | given
+    if (service is not None and _is_here(known)) or _is_waived():
+        return None
+    authorities = known.get("sslrootcert") or str(AUTHORITIES.expanduser())
+    return known.get("host") or "", authorities
+
+
 def _check_authorities(known: Mapping[str, str]) -> None:
     named = known.get("sslrootcert")
     if named == "system" or Path(named or AUTHORITIES).expanduser().is_file():

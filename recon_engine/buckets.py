@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DIGESTS: Final = ("row", "check", "key")
 RECORD: Final = np.dtype([*((name, "<u8") for name in DIGESTS), ("number", "<u4")])
 MOST_ROWS: Final = 1 << 32
+READ_ROWS: Final = 1 << 20
 
 
 class Buckets(Protocol):
@@ -99,10 +100,42 @@ class OnDisk:
     def bucket(self, at: int) -> pl.DataFrame:
         """Read one back."""
         self._files[at].close()
-        records = np.fromfile(self._paths[at], RECORD)
-        return pl.DataFrame(
-            {name: np.ascontiguousarray(records[name]) for name in RECORD.names or ()}
-        )
+        return _frame(np.fromfile(self._paths[at], RECORD))
+
+    def rows_in(self, at: int) -> int:
+        """How many rows a bucket has."""
+        self._files[at].close()
+        return self._paths[at].stat().st_size // RECORD.itemsize
+
+    def piece(self, at: int, number: int, of: int) -> pl.DataFrame:
+        """One of so many pieces of a bucket, each with all rows of some row digests."""
+        few = (rows[rows["row"] % of == number] for rows in self._records(at))
+        records = np.concatenate([np.empty(0, RECORD), *few])
+        return _frame(records)
+
+    def repeated(self, at: int) -> NDArray[np.uint32]:
+        """The numbers of the rows of a bucket whose key seems to repeat, ascending."""
+        keys = np.empty(self.rows_in(at), np.uint64)
+        start = 0
+        for rows in self._records(at):
+            keys[start : start + len(rows)] = rows["key"]
+            start += len(rows)
+        keys.sort()
+        # Each repeated key, as often as it stands there but once, ascending.
+        keys = keys[1:][keys[1:] == keys[:-1]]
+        if not len(keys):
+            return np.empty(0, np.uint32)
+        found = []
+        for rows in self._records(at):
+            place = np.searchsorted(keys, rows["key"]).clip(max=len(keys) - 1)
+            found.append(rows["number"][keys[place] == rows["key"]])
+        return np.concatenate(found)
+
+    def _records(self, at: int) -> Iterator[NDArray[np.void]]:
+        """The rows of a bucket in file order, some at a time."""
+        for start in range(0, self.rows_in(at), READ_ROWS):
+            offset = start * RECORD.itemsize
+            yield np.fromfile(self._paths[at], RECORD, READ_ROWS, offset=offset)
 
     def close(self) -> None:
         """Close what was never read."""
@@ -113,6 +146,12 @@ class OnDisk:
         # The high bits: the low ones choose the group within a bucket.
         place = (keys >> np.uint64(32)) % np.uint64(len(self._files))
         return place.astype(np.uint16)
+
+
+def _frame(records: NDArray[np.void]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {name: np.ascontiguousarray(records[name]) for name in RECORD.names or ()}
+    )
 
 
 def _numbered(rows: int) -> int:

@@ -42,6 +42,7 @@ _OLD: Final = "\0old"
 _NEW: Final = "\0new"
 _NTH: Final = "\0nth"
 _NORMAL: Final = "\0normal"
+_COUNT: Final = "\0count"
 FEW: Final = 4_096
 
 
@@ -196,11 +197,28 @@ def repeated(
 
     Of keys that are the same under a rule, the first in sorted order is shown.
     """
+    return repeated_among(counted_keys(rows, keys), keys, rules)
+
+
+def counted_keys(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Each key as it is spelled, and in how many rows it stands."""
+    return rows.group_by(keys).agg(pl.len().alias(_COUNT))
+
+
+def added_keys(counts: Iterable[pl.DataFrame], keys: Sequence[str]) -> pl.DataFrame:
+    """The counts of several sets of rows."""
+    return pl.concat(counts).group_by(keys).agg(pl.col(_COUNT).sum())
+
+
+def repeated_among(
+    counts: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
+) -> pl.DataFrame:
+    """As `repeated`, of keys that are counted already."""
     by = [_normal(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
     return (
-        rows.sort(keys)
+        counts.sort(keys)
         .group_by(by, maintain_order=True)
-        .agg(key=pl.struct(keys).first(), rows=pl.len())
+        .agg(key=pl.struct(keys).first(), rows=pl.col(_COUNT).sum())
         .filter(pl.col("rows") > 1)
         .select("key", "rows")
         .sort("rows", "key", descending=[True, False])
@@ -232,10 +250,25 @@ def telling_apart(
     ]
 
 
+def hashed_with_key(
+    rows: pl.DataFrame, keys: Sequence[str], column: str, rules: Rules = NO_RULES
+) -> pl.Series:
+    """A hash of the key, in its normal form, and of one more column."""
+    forms = rows.select(*(_normal(name, rules).alias(name) for name in keys), column)
+    return forms.hash_rows(0)
+
+
 def any_repeats(numbers: pl.Series) -> bool:
     """Whether a number stands there twice; sorting them is cheaper than hashing."""
     ordered = np.sort(numbers.to_numpy())
     return bool((ordered[1:] == ordered[:-1]).any())
+
+
+def longest_run(numbers: pl.Series) -> int:
+    """How often the commonest of some numbers stands there."""
+    ordered = np.sort(numbers.to_numpy())
+    edges = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    return int(np.diff(np.concatenate(([0], edges, [len(ordered)]))).max())
 
 
 def in_order_of_content(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:

@@ -97,6 +97,12 @@ def named(
     )
 
 
+def all_is_compared(names: Sequence[Names]) -> tuple[bool, bool]:
+    """Of either side, whether no column is left out of the comparison."""
+    old, new = (not any(n.startswith("x") for n in each.all) for each in names)
+    return old, new
+
+
 def no_rows(names: Names) -> pl.DataFrame:
     """A side without rows."""
     return pl.DataFrame(schema=dict.fromkeys(names.all, pl.String))

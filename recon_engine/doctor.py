@@ -6,6 +6,7 @@ Nothing is changed anywhere.
 from __future__ import annotations
 
 import shutil
+import ssl
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recon_engine import migrations
+from recon_engine.address import authorities_of
 from recon_engine.config import NO_KEY, Mask, Options
-from recon_engine.errors import ReconError
+from recon_engine.errors import ConfigError, ReconError
+from recon_engine.localpg import unseen_clusters
 from recon_engine.masks import keyed
 from recon_engine.memory import BASE_BYTES, default_budget
 from recon_engine.postgres import classified, connect
@@ -38,6 +41,20 @@ SPOOLED: Final = 2  # an input, and what may have to be unpacked of it
 # S3 refuses requests that are 15 minutes off.
 DRIFT: Final = timedelta(minutes=1)
 TOO_FAR: Final = timedelta(minutes=10)
+
+STORES: Final = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),
+)
+RDS_HOSTS: Final = (".rds.amazonaws.com", ".rds.amazonaws.com.cn")
+NEEDED: Final = {
+    True: "what RDS signs is trusted",
+    False: "the database needs a certificate that one of these signs",
+}
+RDS_BUNDLE: Final = (
+    "fetch the global bundle of RDS (docs/deploy.md) as deploy/rds-ca.pem and build "
+    "the image again, or PGSSLROOTCERT=FILE"
+)
 
 SESSION: Final = """
 SELECT current_setting('server_version'), current_user,
@@ -86,15 +103,22 @@ def examine(
     places: Mapping[str, str],
     address: Address | None,
     masks: Mapping[str, str] | None = None,
+    home: Path | None = None,
 ) -> Iterator[Finding]:
     """Check each named place, the database, this machine, and the key of masks.
 
     Without an `address` the database is an embedded server that is yet to be made.
+    `home`: that of the embedded server, if the database is in it.
     """
     for name, url in places.items():
         yield from _guarded(name, _place(name, url))
-    base = _to_be_made() if address is None else _database(address)
-    yield from _guarded("database", base)
+    if address is None:
+        yield from _guarded("database", _to_be_made())
+    else:
+        yield from _guarded("authorities", _authorities(address))
+        yield from _guarded("database", _database(address))
+    if home is not None:
+        yield from _guarded("history", _history(home))
     yield from _guarded("disk", _disk(places.get("inbound")))
     yield _memory()
     if masks:
@@ -169,6 +193,53 @@ def _clock(check: str, ahead: timedelta | None) -> Finding:
     return Finding(check, state, found, "let the machine follow a time service")
 
 
+def _authorities(address: Address) -> Iterator[Finding]:
+    """Whom the certificate of the database is checked against, and who signs it."""
+    with classified():
+        asked = authorities_of(address() if callable(address) else address)
+    if asked is None:
+        found = "not asked for: the database is on this machine, or TLS is waived"
+        yield Finding("authorities", State.OK, found)
+        return
+    host, file = asked
+    if file == "system":
+        known, which = [], "those that OpenSSL has for the system"
+    else:
+        known = _names_of_authorities(file)
+        of = "the system's store" if _is_system_store(file) else "a bundle"
+        which = f"{len(known)} of {of}, {Path(file).resolve()}"
+    of_rds = any("Amazon RDS" in name for name in known)
+    found = f"{which}; {'with' if of_rds else 'without'} those of RDS"
+    if of_rds or not _is_rds(host):
+        yield Finding("authorities", State.OK, f"{found}; {NEEDED[of_rds]}")
+    else:
+        found = f"{found}, which sign the certificate of {host}"
+        yield Finding("authorities", State.FAIL, found, RDS_BUNDLE)
+
+
+def _names_of_authorities(file: str) -> list[str]:
+    try:
+        known = ssl.create_default_context(cafile=file).get_ca_certs()
+    except (OSError, ssl.SSLError):
+        raise ConfigError(
+            "the authorities cannot be read as certificates",
+            file=file,
+            help="PGSSLROOTCERT=FILE, of certificates in PEM",
+        ) from None
+    return [str(each.get("subject")) for each in known]
+
+
+def _is_system_store(file: str) -> bool:
+    store = ssl.get_default_verify_paths().cafile
+    stores = (*STORES, *([Path(store)] if store else ()))
+    return Path(file).resolve() in {each.resolve() for each in stores}
+
+
+def _is_rds(host: str) -> bool:
+    """Whether RDS itself answers. Public authorities sign for its proxies."""
+    return host.rstrip(".").endswith(RDS_HOSTS) and ".proxy-" not in host
+
+
 def _database(address: Address) -> Iterator[Finding]:
     with connect(address) as connection, classified():
         row = connection.execute(SESSION).fetchone()
@@ -190,6 +261,15 @@ def _to_be_made() -> Iterator[Finding]:
     programs = import_module("recon_engine.pg_programs").Programs.find()
     found = f"none yet: the first run makes an embedded PostgreSQL {programs.major}"
     yield Finding("database", State.OK, found)
+
+
+def _history(home: Path) -> Iterator[Finding]:
+    """Whether all that was recorded in a home is seen."""
+    if unseen := unseen_clusters(home):
+        yield Finding("history", State.WARN, *unseen)
+    else:
+        found = f"{home} has no database of another major version of Postgres"
+        yield Finding("history", State.OK, found)
 
 
 def _grants(missing: list[str]) -> Finding:

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recon_engine import pg_shelf
 from recon_engine.errors import ConfigError, DatabaseUnavailable, DiskFull, ReconError
-from recon_engine.pg_cluster import Cluster, lock_file, take
+from recon_engine.pg_cluster import Cluster, lock_file, majors, take
 from recon_engine.pg_programs import Account, Programs
 from recon_engine.pg_server import join, stop
 from recon_engine.pg_shelf import rooms_without_home
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
 ABANDONED_SECONDS = 60.0
 THROW_AWAY: Final = "recon-home-"
 
+log = logging.getLogger("recon_engine.localpg")
+
+
+class Unseen(NamedTuple):
+    """What a server does not see, and how to see it, in words."""
+
+    found: str
+    remedy: str
+
 
 @contextmanager
 def server(home: Path | None = None, *, durable: bool = True) -> Iterator[str]:
@@ -45,14 +55,38 @@ def server(home: Path | None = None, *, durable: bool = True) -> Iterator[str]:
     with ExitStack() as stack:
         with _plain_errors():
             reclaim()
-            folder = stack.enter_context(_throw_away()) if home is None else home
+            # First, as it may copy them: a home without a user is soon taken for one
+            # that was left behind.
             programs = Programs.find()
+            folder = stack.enter_context(_throw_away()) if home is None else home
+            if home is not None and (unseen := unseen_clusters(home, programs.major)):
+                log.warning("other_major_version", extra=unseen._asdict())
             cluster = Cluster.of(folder, programs)
             users = stack.enter_context(lock_file(cluster.beside("users")))
             fcntl.flock(users, fcntl.LOCK_SH)
             stack.callback(_leave, cluster, users)
             postmaster = join(cluster, programs, durable=durable)
         yield postmaster.conninfo
+
+
+def unseen_clusters(home: Path, major: int | None = None) -> Unseen | None:
+    """The clusters of a home that are of other major versions than the server.
+
+    `major`: of the server, if that is known already.
+    """
+    if not (found := majors(home)):
+        return None
+    used = major or Programs.find().major
+    others = [each for each in found if each != used]
+    if not others:
+        return None
+    named = " and ".join(map(str, others))
+    return Unseen(
+        f"the embedded Postgres is version {used}; runs, breaks and gates recorded "
+        f"in {home} with version {named} are not seen",
+        f"to go on with them: RECON_PG_BIN=the bin folder of PostgreSQL {others[-1]}; "
+        f"to give them up: remove {home / f'cluster-{others[-1]}'}",
+    )
 
 
 def _leave(cluster: Cluster, users: int) -> None:

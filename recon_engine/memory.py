@@ -38,6 +38,44 @@ ROW_BYTES: Final = 76
 DIGESTS_SHARE: Final = 0.75
 TEXT_FACTOR: Final = 1.5
 RESULT_FACTOR: Final = 2.5
+# A row that differs costs as much as this, however short it is. All rows that one key
+# leaves are paired at once, which costs more of each row and cell. Of keys that repeat,
+# the digests of a side and the numbers of its rows are held while rows are looked at.
+RESULT_ROW_BYTES: Final = 128
+DIGEST_BYTES: Final = 28
+KEY_ROW_BYTES: Final = 200
+KEY_CELL_BYTES: Final = 48
+KEY_TEXT_FACTOR: Final = 2
+REPEATED_ROW_BYTES: Final = 16
+NUMBER_BYTES: Final = 4
+HASH_BYTES: Final = 8
+BUCKET_BY_BUCKET: Final = "even bucket by bucket this pair does not fit"
+HASHES_SHARE: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """What digests leave to compare: rows of both sides, and their bytes in the files.
+
+    `of_key`: at most so many of the rows have one key; `columns` of each.
+    """
+
+    rows: int
+    text: int
+    of_key: int
+    columns: int
+
+    @property
+    def result_bytes(self) -> int:
+        """What the differences cost, once they are found."""
+        return int(max(self.text * RESULT_FACTOR, self.rows * RESULT_ROW_BYTES))
+
+    @property
+    def key_bytes(self) -> int:
+        """What it costs to pair the rows of that one key."""
+        row = KEY_ROW_BYTES + self.columns * KEY_CELL_BYTES
+        text = self.text / max(self.rows, 1) * KEY_TEXT_FACTOR
+        return int(self.of_key * (row + text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +103,37 @@ class Budget:
         needed = differing * (TEXT_FACTOR + RESULT_FACTOR)
         return math.ceil(needed / self.room) or 1
 
-    def check_result(self, differing: int) -> None:
+    def check_result(self, differing: Differing) -> None:
         """Refuse differences that do not fit even one bucket after the other."""
-        needed = int(differing * RESULT_FACTOR)
+        needed, why = differing.result_bytes, BUCKET_BY_BUCKET
+        if differing.of_key:
+            needed += differing.rows * DIGEST_BYTES + differing.key_bytes
+            why = f"{differing.of_key:,} of the rows that differ have one key"
         if needed > self.room:
-            raise self._refusal(BASE_BYTES + needed)
+            raise self._refusal(BASE_BYTES + needed, why)
 
-    def _refusal(self, needed: int) -> OutOfBudget:
+    def pieces(self, rows: int) -> int:
+        """In how many pieces a bucket of so many rows of both sides is looked at.
+
+        More than one where a key stands in many more rows than others.
+        """
+        needed = rows * REPEATED_ROW_BYTES
+        if rows * ROW_BYTES <= self.room:
+            return 1
+        if needed > self.room:
+            why = f"keys repeat too often: {rows:,} rows have few of them"
+            raise self._refusal(BASE_BYTES + needed, why)
+        free = self.room * DIGESTS_SHARE - rows * NUMBER_BYTES
+        return math.ceil(rows * ROW_BYTES / free)
+
+    def hashed_columns(self, rows: int) -> int:
+        """Of how many columns a hash of each of so many rows may be held."""
+        return max(1, int(self.room * HASHES_SHARE / max(rows * HASH_BYTES, 1)))
+
+    def _refusal(self, needed: int, why: str = BUCKET_BY_BUCKET) -> OutOfBudget:
         return OutOfBudget(
             f"the memory budget is {_gib(self.total)}, and {_gib(needed)} are needed",
-            why="even bucket by bucket this pair does not fit",
+            why=why,
             help=f"--memory-budget {_gib(needed)}, or more memory for the task",
         )
 
@@ -121,4 +180,5 @@ def _container_limits() -> list[int]:
 
 
 def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f}GiB"
+    # Upwards: what is said to be needed has to be enough.
+    return f"{math.ceil(size / 2**30 * 100) / 100:.2f}GiB"

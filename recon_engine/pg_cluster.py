@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import struct
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 
 PROCESSES = Path("/proc")
+CLUSTER = re.compile(r"cluster-([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,12 @@ class Cluster:
                 f"{entry} was made under another account",
                 help="run under that account, or choose another home",
             )
+
+
+def majors(home: Path) -> list[int]:
+    """The major versions of which a home has a cluster."""
+    found = (CLUSTER.fullmatch(entry.name) for entry in home.glob("cluster-*"))
+    return sorted(int(each[1]) for each in found if each)
 
 
 @contextmanager

@@ -115,6 +115,18 @@ class Account:
         return run(["/bin/sh", "-c", 'cd -P -- "$0"', folder], self).returncode == 0
 
 
+def own_name() -> str:
+    """The name of the account that this runs under."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise ConfigError(
+            f"the account with number {os.geteuid()} has no name on this machine",
+            why="Postgres runs under accounts with a name, and lets them in by it",
+            help="run under an account with a name, or set RECON_DATABASE_URL",
+        ) from None
+
+
 def run(command: Sequence[str | Path], account: Account) -> Finished:
     """Run a program to its end, with neither root's rights nor our environment."""
     return subprocess.run(

@@ -1,7 +1,9 @@
 """The server of a cluster: attached to if it runs, else made and started; and stopped.
 
 It listens on a socket in a folder that only its own account can enter, never on a
-network. Its log holds no error of a statement, as that could quote a cell.
+network, and lets in the account that starts it and no other: under root the server runs
+as `nobody`, which other services may run as too. Its log holds no error of a statement,
+as that could quote a cell.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from recon_engine.pg_cluster import (
     postmaster,
     take,
 )
-from recon_engine.pg_programs import environment, run
+from recon_engine.pg_programs import environment, own_name, run
 
 
 if TYPE_CHECKING:
@@ -58,7 +60,10 @@ SETTINGS = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
-INITDB = ("-U", "recon", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions")
+INITDB = ("-U", "recon", "-A", "peer", "-E", "UTF8", "--locale=C", "--no-instructions")
+HBA = "local all all peer map=recon\n"
+# `all` is a word since PostgreSQL 16: the roles of migrations are tried out on it too.
+IDENT = 'recon "{name}" recon\nrecon "{name}" all\n'
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
@@ -146,7 +151,11 @@ def _spawn(
     cluster: Cluster, programs: Programs, lock: int, log: int, *, durable: bool
 ) -> Process:
     sockets = _socket_folder(cluster.account)
-    settings = SETTINGS | {"unix_socket_directories": str(sockets)}
+    settings = {
+        **_access(cluster),
+        **SETTINGS,
+        "unix_socket_directories": str(sockets),
+    }
     flags = [
         part
         for name, value in (settings | ({} if durable else NOT_DURABLE)).items()
@@ -167,8 +176,23 @@ def _spawn(
     )
 
 
+def _access(cluster: Cluster) -> dict[str, str]:
+    """Who may connect: whoever runs this, under any role.
+
+    Beside the cluster and not in it, so one that an earlier version made with `trust`
+    is held to it too, and the server's own account cannot change it.
+    """
+    files = {"hba": HBA, "ident": IDENT.format(name=own_name().replace('"', '""'))}
+    for suffix, text in files.items():
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with os.fdopen(os.open(cluster.beside(suffix), flags, 0o644), "w") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+    return {f"{suffix}_file": str(cluster.beside(suffix)) for suffix in files}
+
+
 def _socket_folder(account: Account) -> Path:
-    """Trust authentication is safe because only the account (and root) gets in."""
+    """Only the account of the server, and root, gets in."""
     folder = Path(tempfile.mkdtemp(prefix="recon-pg-", dir=pg_shelf.TEMPORARY))
     account.own(folder)
     return folder

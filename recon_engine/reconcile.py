@@ -10,22 +10,31 @@ import numpy as np
 import polars as pl
 
 from recon_engine.answer import answer, refuse_repeats
-from recon_engine.buckets import InMemory, opened
+from recon_engine.buckets import InMemory, OnDisk, opened
 from recon_engine.causes import told
-from recon_engine.compare import any_repeats, diff, drop_identical, judged, merge
+from recon_engine.compare import (
+    any_repeats,
+    diff,
+    drop_identical,
+    judged,
+    longest_run,
+    merge,
+)
 from recon_engine.csvfile import CsvFile
-from recon_engine.digest import choose, no_rows
+from recon_engine.digest import all_is_compared, choose, no_rows
 from recon_engine.encodings import told_for_both
 from recon_engine.errors import InternalError
 from recon_engine.gate import read_rows
 from recon_engine.header import Header, head_of
 from recon_engine.lookup import sightings, sought
-from recon_engine.memory import Budget, default_budget
+from recon_engine.memory import Budget, Differing, default_budget
 from recon_engine.model import SIDES
+from recon_engine.multisets import drop_equal
 from recon_engine.parallel import in_order
 from recon_engine.partial import partial, repeats_among, together
 from recon_engine.progress import SILENT, Progress
 from recon_engine.question import Question, posed
+from recon_engine.repeats import repeats_in_pieces
 
 
 if TYPE_CHECKING:
@@ -41,6 +50,9 @@ if TYPE_CHECKING:
     from recon_engine.lookup import Ask
     from recon_engine.partial import Repeats
     from recon_engine.reconciliation import Reconciliation
+
+    # The numbers of the rows of either side whose key seems to repeat, ascending.
+    Suspects = tuple[NDArray[np.uint32], NDArray[np.uint32]]
 
 
 OLD, NEW = 0, 1
@@ -168,26 +180,33 @@ def reconcile(
     question = reading.question
     asked = sought(ask, question)
     wanted = None if asked is None else asked.keys
-    rests = [_rest(reading.digests, at, wanted) for at in range(reading.buckets)]
     sides = tuple(map(_Side, reading.tables, question.names))
-    repeats = [_repeats(at, side, rests) for at, side in enumerate(sides)]
-    refuse_repeats(reading.tables, repeats, question.options)
+    every = [_rest(reading, at, wanted) for at in range(reading.buckets)]
+    rests = [left for left, _ in every]
+    # Before the rows are looked at, which takes far longer.
+    differing = _differing(sides, rests)
+    reading.budget.check_result(differing)
+    repeats: list[tuple[Repeats, Repeats]] = []
+    for _, suspects in every:
+        repeats.append(_repeats(sides, suspects, repeats, reading.budget))
+    of_sides = [together(each) for each in zip(*repeats, strict=True)]
+    refuse_repeats(reading.tables, of_sides, question.options)
     rows = sum(table.rows for table in reading.tables)
     with progress.step("compare", total=rows) as advance:
-        found = _compared(sides, rests, reading.budget)
+        found = _compared(sides, rests, reading.budget.batches(differing.text))
         advance(rows)
     identical = sum(each.identical for each in rests)
     seen = sightings(
         asked,
         [_sought_keys(at, side, rests) for at, side in enumerate(sides)],
-        [side.worst for side in repeats],
+        [side.worst for side in of_sides],
         found,
         question.names[OLD],
     )
     return answer(
         question,
         reading.tables,
-        partial(found, identical, repeats, question, seen),
+        partial(found, identical, of_sides, question, seen),
         told(found, question),
         samples=[strategy.sample() for strategy in reading.strategies],
         blanks=[side.blanks for side in reading.digests],
@@ -213,38 +232,40 @@ class _Side:
 class Rest:
     """What digests leave to look at in a bucket; pairs are of OLD and NEW.
 
-    `left`: the digests of the rows that are not identical; `suspects`: of those whose
-    key seems to repeat; `sought`: of those whose key seems to be sought.
+    `left`: the digests of the rows that are not identical; `sought`: of those whose key
+    seems to be sought; `of_key`: at most so many of `left` have one key, if keys seem
+    to repeat.
     """
 
     identical: int
     left: tuple[pl.DataFrame, pl.DataFrame]
-    suspects: tuple[pl.DataFrame, pl.DataFrame]
     sought: tuple[pl.DataFrame, pl.DataFrame]
+    of_key: int = 0
 
 
-def _rest(digests: Sequence[Buckets], at: int, wanted: pl.Series | None) -> Rest:
-    return rest(lambda side: digests[side].bucket(at), wanted)
+def _rest(reading: Reading, at: int, wanted: pl.Series | None) -> tuple[Rest, Suspects]:
+    old, new = reading.digests
+    whole = all_is_compared(reading.question.names)
+    if isinstance(old, OnDisk) and isinstance(new, OnDisk):
+        count = reading.budget.pieces(old.rows_in(at) + new.rows_in(at))
+        if count > 1:
+            return _rest_in_pieces((old, new), at, count, whole, wanted)
+    return rest(lambda side: reading.digests[side].bucket(at), whole, wanted)
 
 
 def rest(
-    digests_of: Callable[[int], pl.DataFrame], wanted: pl.Series | None = None
-) -> Rest:
+    digests_of: Callable[[int], pl.DataFrame],
+    whole: tuple[bool, bool],
+    wanted: pl.Series | None = None,
+) -> tuple[Rest, Suspects]:
     """What is left to look at in one bucket, by the digests of either side.
 
-    `wanted`: the digests of keys that are looked up.
+    `whole`: whether all columns of a side are compared; `wanted`: the digests of keys
+    that are looked up.
     """
-    (old, old_suspects), (new, new_suspects) = in_order(
-        lambda side: _with_suspects(digests_of(side)), (OLD, NEW)
-    )
-    repeats = not old_suspects.is_empty(), not new_suspects.is_empty()
-    left = drop_identical(old, new, repeats=repeats)
-    return Rest(
-        left.identical,
-        (left.old, left.new),
-        (old_suspects, new_suspects),
-        (_with_keys(old, wanted), _with_keys(new, wanted)),
-    )
+    sides = list(in_order(digests_of, (OLD, NEW)))
+    old, new = in_order(_suspects, sides)
+    return _dropped(sides, (len(old) > 0, len(new) > 0), whole, wanted), (old, new)
 
 
 def _with_keys(side: pl.DataFrame, keys: pl.Series | None) -> pl.DataFrame:
@@ -253,26 +274,84 @@ def _with_keys(side: pl.DataFrame, keys: pl.Series | None) -> pl.DataFrame:
     return side.filter(side["key"].is_in(keys.implode()))
 
 
-def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    if any_repeats(side["key"]):
-        return side, side.filter(side["key"].is_duplicated())
-    return side, side.clear()
+def _rest_in_pieces(
+    sides: tuple[OnDisk, OnDisk],
+    at: int,
+    count: int,
+    whole: tuple[bool, bool],
+    wanted: pl.Series | None,
+) -> tuple[Rest, Suspects]:
+    """The same of a bucket that is larger than others, with less of it in memory.
 
-
-def _compared(
-    sides: Sequence[_Side], rests: Sequence[Rest], budget: Budget
-) -> Difference:
-    """Compare what is left, in as many batches of buckets as the budget asks for."""
-    differing = sum(
-        int(left.height * side.table.row_bytes)
-        for each in rests
-        for side, left in zip(sides, each.left, strict=True)
+    Equal rows have equal digests, so these are in one piece.
+    """
+    old_suspects, new_suspects = (side.repeated(at) for side in sides)
+    parts = []
+    for number in range(count):
+        piece = [side.piece(at, number, count) for side in sides]
+        parts.append(_dropped(piece, (True, True), whole, wanted))
+    old, new = (pl.concat(each) for each in zip(*(p.left for p in parts), strict=True))
+    ours, theirs = (
+        pl.concat(each) for each in zip(*(p.sought for p in parts), strict=True)
     )
-    budget.check_result(differing)
-    size = -(-len(rests) // budget.batches(differing))
+    identical = sum(part.identical for part in parts)
+    found = Rest(identical, (old, new), (ours, theirs), _of_key(old, new))
+    return found, (old_suspects, new_suspects)
+
+
+def _dropped(
+    sides: list[pl.DataFrame],
+    repeats: tuple[bool, bool],
+    whole: tuple[bool, bool],
+    wanted: pl.Series | None,
+) -> Rest:
+    """Without the rows that are equal: first those that stand once, then others.
+
+    `sides` are taken: they are not held beside what is left of them.
+    """
+    old, new = (_with_keys(side, wanted) for side in sides)
+    left = drop_identical(*sides, repeats=repeats)
+    sides.clear()
+    if not any(repeats):
+        return Rest(left.identical, (left.old, left.new), (old, new))
+    again = drop_equal(left.old, left.new, whole=whole)
+    identical = left.identical + again.identical
+    of_key = _of_key(again.old, again.new)
+    return Rest(identical, (again.old, again.new), (old, new), of_key)
+
+
+def _of_key(old: pl.DataFrame, new: pl.DataFrame) -> int:
+    return longest_run(old["key"]) + longest_run(new["key"])
+
+
+def _suspects(side: pl.DataFrame) -> NDArray[np.uint32]:
+    if not any_repeats(side["key"]):
+        return np.empty(0, np.uint32)
+    return side["number"].filter(side["key"].is_duplicated()).to_numpy()
+
+
+def _compared(sides: Sequence[_Side], rests: Sequence[Rest], count: int) -> Difference:
+    """Compare what is left, in about so many batches of buckets."""
+    size = -(-len(rests) // count)
     batches = [rests[at : at + size] for at in range(0, len(rests), size)]
     parts = (part for batch in batches for part in _differences(sides, batch))
     return judged(merge(parts, sides[0].names.keys))
+
+
+def _differing(sides: Sequence[_Side], rests: Sequence[Rest]) -> Differing:
+    every = [
+        (left, side.table.row_bytes)
+        for each in rests
+        for side, left in zip(sides, each.left, strict=True)
+    ]
+    columns = len(sides[0].names.all)
+    of_key = max(each.of_key for each in rests)
+    return Differing(
+        rows=sum(left.height for left, _ in every),
+        text=sum(int(left.height * row_bytes) for left, row_bytes in every),
+        of_key=of_key if of_key * columns > GROUP_CELLS else 0,
+        columns=columns,
+    )
 
 
 def _differences(sides: Sequence[_Side], batch: Sequence[Rest]) -> Iterator[Difference]:
@@ -341,13 +420,39 @@ def _sought_keys(at: int, side: _Side, rests: Sequence[Rest]) -> Iterator[pl.Dat
         yield cells.select(side.names.keys).collect(engine="in-memory")
 
 
-def _repeats(at: int, side: _Side, rests: Sequence[Rest]) -> Repeats:
-    """The repeated keys, exactly: digests only say which rows to look at."""
-    names, every = side.names, []
-    telling: Iterable[str] = names.columns
-    for each in rests:
-        cells = cells_of(side.take(each.suspects[at]), names)
-        found = repeats_among(cells, names, telling)
-        every.append(found)
-        telling = found.telling
-    return together(every)
+def _repeats(
+    sides: Sequence[_Side],
+    suspects: Suspects,
+    before: Sequence[tuple[Repeats, Repeats]],
+    budget: Budget,
+) -> tuple[Repeats, Repeats]:
+    """The repeated keys of a bucket, exactly: digests only say which rows to look at.
+
+    `before`: those of other buckets; a column that is not telling there is no longer
+    looked at.
+    """
+    old, new = (
+        _repeats_of(
+            side,
+            suspects[at],
+            before[-1][at].telling if before else side.names.columns,
+            budget,
+        )
+        for at, side in enumerate(sides)
+    )
+    return old, new
+
+
+def _repeats_of(
+    side: _Side, numbers: NDArray[np.uint32], telling: Iterable[str], budget: Budget
+) -> Repeats:
+    def cells(some: NDArray[np.uint32]) -> pl.DataFrame:
+        return cells_of(side.table.take(some.astype(np.int64)), side.names)
+
+    rows = 1 + GROUP_CELLS // len(side.names.all)
+    if len(numbers) <= rows:
+        return repeats_among(cells(numbers), side.names, telling)
+    at_once = budget.hashed_columns(len(numbers))
+    return repeats_in_pieces(
+        cells, numbers, side.names, telling, piece_rows=rows, at_once=at_once
+    )

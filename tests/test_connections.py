@@ -7,6 +7,7 @@ import os
 import shutil
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -31,7 +32,7 @@ from recon_engine import address, migrations, retention
 from recon_engine.address import WAIVED, WAIVER, conninfo_of
 from recon_engine.aws import ALLOWED
 from recon_engine.database import quoted
-from recon_engine.doctor import State, examine
+from recon_engine.doctor import State, _authorities, examine
 from recon_engine.errors import ConfigError, PermissionDenied, ReconError
 from recon_engine.postgres import bulk, connect
 from recon_engine.rds import IamToken, Secret
@@ -40,7 +41,6 @@ from recon_engine.status import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tls_postgres import TlsPostgres
 
@@ -542,6 +542,55 @@ def test_to_migrate_again_changes_nothing_for_any_role(tls: TlsPostgres) -> None
     tls.administer(migrations.access("roles"))
     for role in (OWNER, APP, READER):
         assert migrations.apply(make_conninfo(**tls.as_role(role))) == ()
+
+
+SYSTEM = Path("/etc/ssl/certs/ca-certificates.crt")
+RDS = "db.c0ffee.us-east-1.rds.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("host", "state"),
+    [
+        (RDS, State.FAIL),
+        ("all.cluster-c0ffee.us-east-1.rds.amazonaws.com", State.FAIL),
+        ("db.proxy-c0ffee.us-east-1.rds.amazonaws.com", State.OK),
+        ("db.example", State.OK),
+    ],
+)
+@pytest.mark.skipif(not SYSTEM.is_file(), reason="needs a store of the system")
+def test_the_doctor_says_that_rds_is_signed_by_no_authority_of_the_system(
+    host: str, state: State, tmp_path: Path
+) -> None:
+    link = tmp_path / "ca.pem"
+    link.symlink_to(SYSTEM)
+    [found] = _authorities(f"host={host} sslrootcert={link}")
+    assert found.state is state
+    assert "of the system's store" in found.found
+    if state is State.FAIL:
+        assert host in found.found
+        assert "deploy/rds-ca.pem" in str(found.remedy)
+
+
+def test_the_doctor_counts_the_authorities_of_a_bundle(tmp_path: Path) -> None:
+    certificate(tmp_path, "Amazon RDS us-east-1 Root CA", "server")
+    [bundle] = tmp_path.glob("Amazon*.pem")
+    [found] = _authorities(lambda: make_conninfo(host=RDS, sslrootcert=str(bundle)))
+    assert found.state is State.OK
+    assert found.found.startswith(f"1 of a bundle, {bundle}; with those of RDS")
+
+
+def test_the_doctor_asks_for_no_authority_on_this_machine() -> None:
+    [found] = _authorities("host=/tmp")
+    assert found.state is State.OK
+    assert "on this machine" in found.found
+
+
+def test_authorities_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    findings = examine({}, f"host={RDS} sslrootcert={tmp_path / 'ca.pem'}")
+    found = next(findings)
+    assert (found.check, found.state) == ("authorities", State.FAIL)
+    assert "PGSSLROOTCERT" in str(found.remedy)
 
 
 def test_the_doctor_knows_what_a_role_may_do(tls: TlsPostgres) -> None:

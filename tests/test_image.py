@@ -68,6 +68,78 @@ def test_the_image_is_that_of_a_task() -> None:
     assert DOCKERFILE.count("--require-hashes") == 2
 
 
+def test_a_fresh_clone_has_all_that_the_image_is_made_of() -> None:
+    named = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+    sources = [source for each in named for source in each.split()]
+    assert len(sources) >= 8
+    kept = subprocess.run(
+        ["/usr/bin/git", "ls-files", "--", *sources],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    for source in sources:
+        assert any(file == source or file.startswith(f"{source}/") for file in kept)
+
+
+@pytest.mark.parametrize(
+    ("bundles", "given", "said", "holds"),
+    [
+        ({}, "", "", "system"),
+        ({"rds-ca.pem": "rds"}, "", "", "rds"),
+        ({"rds-ca.pem": "rds", "our.pem": "our"}, "deploy/our.pem", "", "our"),
+        ({"rds-ca.pem": "rds"}, "deploy/our.pem", "CA_BUNDLE=deploy/our.pem is", None),
+    ],
+)
+def test_the_authorities_are_those_given_or_of_rds_or_of_the_system(
+    tmp_path: Path, bundles: dict[str, str], given: str, said: str, holds: str | None
+) -> None:
+    [script] = re.findall(
+        r"^RUN (mkdir /etc/recon(?:.*\\\n)*.*)", DOCKERFILE, re.MULTILINE
+    )
+    (tmp_path / "deploy").mkdir()
+    for name, text in bundles.items():
+        (tmp_path / "deploy" / name).write_text(text)
+    store = tmp_path / "store"
+    store.write_text("system")
+    here = script.replace("/etc/recon", f"{tmp_path}/recon").replace(
+        "/etc/ssl/certs/ca-certificates.crt", str(store)
+    )
+    ended = subprocess.run(
+        ["/bin/sh", "-c", here],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "CA_BUNDLE": given},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert said in ended.stderr
+    assert (ended.returncode == 0) == (holds is not None)
+    if holds:
+        assert (tmp_path / "recon" / "ca.pem").read_text() == holds
+
+
+def test_build_login_tag_and_push_are_four_commands() -> None:
+    name = "claims-recon-pipeline:devlatestl2"
+    [block] = re.findall(
+        rf"```sh\n(docker build -t {name} \..*?)```",
+        (ROOT / "README.md").read_text(),
+        re.DOTALL,
+    )
+    build, login, tag, push = block.splitlines()
+    assert build == f"docker build -t {name} ."
+    assert "docker login" in login
+    assert tag.startswith(f"docker tag {name} ")
+    assert push == f"docker push {tag.split()[-1]}"
+
+
+def test_the_report_of_the_image_has_no_number_that_a_migration_makes_untrue() -> None:
+    report = (ROOT / "docs" / "image.md").read_text()
+    assert not re.search("[0-9]+ migrations", report)
+    assert "every migration is applied" in report
+
+
 def releases(name: str) -> set[str]:
     """Each release with its hashes, as the lock has them."""
     text = re.sub(r" *#.*\n", "", (ROOT / name).read_text())

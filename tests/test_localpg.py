@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -150,6 +151,29 @@ def test_only_the_servers_account_gets_to_the_socket_and_the_data(home: Path) ->
         for folder in (sockets, pid_file(conninfo).parent):
             assert folder.stat().st_mode & 0o777 == 0o700
             assert folder.stat().st_uid == Account.allowed().uid
+
+
+def test_whoever_starts_it_is_let_in_under_any_role(home: Path) -> None:
+    with localpg.server(home, durable=False) as conninfo:
+        ask(conninfo, "DROP ROLE IF EXISTS reader")
+        ask(conninfo, "CREATE ROLE reader LOGIN")
+        assert ask(f"{conninfo} user=reader", "SELECT current_user") == "reader"
+        for name in ("hba_file", "ident_file"):
+            facts = Path(ask(conninfo, f"SHOW {name}")).stat()
+            assert facts.st_uid == os.geteuid()
+            assert facts.st_mode & 0o022 == 0
+
+
+def test_an_account_without_a_name_is_refused_with_a_remedy(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nameless)
+    with pytest.raises(ConfigError) as caught, localpg.server(place / "home"):
+        pass
+    assert "RECON_DATABASE_URL" in str(caught.value.help)
 
 
 def test_the_data_stay_in_the_home(home: Path) -> None:
@@ -357,6 +381,29 @@ def test_another_major_version_has_a_cluster_of_its_own(
 
 @pytest.mark.skipif(not ROOT, reason="only root has a place nobody can enter")
 class TestRoot:
+    def test_the_account_of_the_server_is_not_let_in(self, home: Path) -> None:
+        psql = Programs.find().folder / "psql"
+        with localpg.server(home, durable=False) as conninfo:
+            command: list[str | Path] = [
+                psql,
+                conninfo,
+                "--no-password",
+                "--command",
+                "SELECT 1",
+            ]
+            refused = pg_programs.run(command, Account.allowed())
+            assert refused.returncode
+            assert "Peer authentication failed" in refused.stderr
+            assert answers(conninfo)
+
+    def test_a_cluster_that_trusted_everyone_does_so_no_longer(
+        self, home: Path
+    ) -> None:
+        with localpg.server(home, durable=False) as conninfo:
+            hba = pid_file(conninfo).with_name("pg_hba.conf")
+        hba.write_text("local all all trust\n")
+        self.test_the_account_of_the_server_is_not_let_in(home)
+
     def test_reaches_a_home_that_only_root_can_enter(self, place: Path) -> None:
         private = place / "private"
         private.mkdir(mode=0o700)

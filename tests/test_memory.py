@@ -56,7 +56,8 @@ def test_there_are_as_many_buckets_as_the_budget_needs() -> None:
 def test_a_budget_below_the_least_is_refused_with_what_is_needed() -> None:
     with pytest.raises(OutOfBudget) as caught:
         Budget(1 << 20).buckets(1)
-    needed = (BASE_BYTES + (32 << 20)) / (1 << 30)
+    # Rounded upwards: with a little less it would be refused again.
+    needed = math.ceil((BASE_BYTES + (32 << 20)) / (1 << 30) * 100) / 100
     assert f"--memory-budget {needed:.2f}GiB" in str(caught.value.help)
 
 
@@ -113,3 +114,84 @@ def test_a_disk_that_digests_fill_is_told_as_full(
         with pytest.raises(DiskFull) as caught:
             rx.diff(path, path, keys="ID", memory_budget=little)
     assert caught.value.why == "ENOSPC"
+
+
+ROWS = 1_500_000
+
+
+def repeated_pair(folder: Path, shape: str) -> list[str]:
+    """Two files of one key: all rows alike, all unlike, or a few of them changed."""
+    for side in ("old", "new"):
+        with (folder / f"{side}.csv").open("w") as file:
+            file.write("ID,PAID,NOTE\n")
+            file.writelines(f"K,{paid(shape, side, at)},n\n" for at in range(ROWS))
+    return [str(folder / f"{side}.csv") for side in ("old", "new")]
+
+
+def paid(shape: str, side: str, at: int) -> int:
+    if shape == "one row":
+        return 1
+    changed = side == "new" and (shape == "all changed" or at % 1000 == 0)
+    # In another order too.
+    return at + ROWS if changed else at if side == "old" else (at ^ 1)
+
+
+def run_within(files: list[str], budget: int) -> dict[str, int]:
+    command = [sys.executable, "-c", REPEATED, *files, str(budget)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+REPEATED = """
+import json, sys
+import recon_engine as rx
+from recon_engine.memory import parse_budget, peak_rss_bytes
+try:
+    d = rx.diff(sys.argv[1], sys.argv[2], keys="ID", memory_budget=sys.argv[3])
+    found = {"matched": d.counts.matched, "differ": d.counts.mismatched_rows}
+    found["repeats"] = d.old.duplicate_key_rows
+except rx.ReconError as error:
+    assert error.status == "OUT_OF_BUDGET", error
+    found = {"needed": parse_budget(error.help.split()[1].rstrip(",")).total}
+print(json.dumps({"peak": peak_rss_bytes(), **found}))
+"""
+
+
+@pytest.mark.parametrize("shape", ["one row", "a few changed"])
+def test_one_key_in_all_rows_stays_within_the_budget(
+    tmp_path: Path, shape: str
+) -> None:
+    budget = BASE_BYTES + (72 << 20)
+    assert Budget(budget).pieces(2 * ROWS) > 1
+    found = run_within(repeated_pair(tmp_path, shape), budget)
+    changed = 0 if shape == "one row" else ROWS // 1000
+    assert (found["matched"], found["differ"]) == (ROWS, changed)
+    assert found["repeats"] == ROWS
+    assert found["peak"] <= 1.25 * budget
+
+
+def test_one_key_that_cannot_be_paired_in_the_budget_is_refused_with_what_is_needed(
+    tmp_path: Path,
+) -> None:
+    files = repeated_pair(tmp_path, "all changed")
+    budget = BASE_BYTES + (72 << 20)
+    refused = run_within(files, budget)
+    assert refused["peak"] <= 1.25 * budget
+    found = run_within(files, refused["needed"])
+    assert (found["matched"], found["differ"]) == (ROWS, ROWS)
+    assert found["peak"] <= 1.25 * refused["needed"]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_which_of_equal_rows_is_left_over_has_nothing_to_do_with_file_order(
+    tmp_path: Path, *, swapped: bool
+) -> None:
+    """They are equal but for a column that is ignored."""
+    rows = ["K,1,a\n", "K,1,b\n"]
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_text("ID,PAID,NOTE\n" + "".join(reversed(rows) if swapped else rows))
+    new.write_text("ID,PAID,NOTE\nK,1,c\n")
+    found = rx.diff(old, new, keys="ID", ignore=["NOTE"])
+    assert found.missing()["NOTE"].to_list() == ["b"]
+    back = rx.diff(new, old, keys="ID", ignore=["NOTE"])
+    assert back.extra()["NOTE"].to_list() == ["b"]

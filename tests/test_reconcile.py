@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import nullcontext
 from fractions import Fraction
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import oracle
 import polars as pl
@@ -30,7 +30,7 @@ from recon_engine.reconcile import cells_of, read, reconcile
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -270,8 +270,13 @@ def many(counted: pl.DataFrame, name: str) -> pl.DataFrame:
     return counted.with_columns(count.alias(name))
 
 
+def in_pieces(count: int) -> Callable[[object, int], int]:
+    """So many, whatever the budget."""
+    return lambda *_: count
+
+
 # Where work is cut, by sizes at which some rows are many.
-CUTS: dict[str, list[float]] = {
+CUTS: dict[str, list[Any]] = {
     "gate.BLOCK": [1, 25, 80, 1 << 22],
     "gate.STRETCH": [4, 1 << 18],
     "gate.SHORT": [4, 1 << 12],
@@ -279,6 +284,11 @@ CUTS: dict[str, list[float]] = {
     "reconcile.GROUP_CELLS": [1, 9, 1 << 21],
     "memory.TEXT_FACTOR": [1e9],
     "compare.FEW": [1, 1 << 12],
+    "memory.Budget.pieces": [in_pieces(1), in_pieces(3)],
+    "memory.Budget.hashed_columns": [in_pieces(1), in_pieces(2)],
+    "buckets.READ_ROWS": [1, 1 << 20],
+    "repeats.FEW": [1, 1 << 12],
+    "repeats.MOST_FEW": [1, 1 << 16],
     "segments.FIRST": [3, 1 << 10],
     "totals.FIRST": [1, 1 << 8],
     "totals.FEW": [0, 1_000],

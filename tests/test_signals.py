@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import reaction
@@ -17,7 +19,7 @@ from recon_cli.scratch import LOCK, PREFIX, scratch
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 ROWS = 150_000
@@ -102,3 +104,46 @@ def test_work_folders_of_killed_processes_are_removed(
     with scratch():
         assert not young.exists()
     assert other.exists()
+
+
+def test_no_step_of_a_start_lets_another_start_remove_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process starts after each call that the first makes to the system."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    steps: list[str] = []
+
+    def interrupted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **named: Any) -> Any:
+            result = call(*arguments, **named)
+            with monkeypatch.context() as other:
+                for owner, each, real in REAL:
+                    other.setattr(owner, each, real)
+                program = "from recon_cli.scratch import scratch\nwith scratch(): pass"
+                subprocess.run(
+                    [sys.executable, "-c", program],
+                    check=True,
+                    env=os.environ | {"TMPDIR": str(tmp_path)},
+                )
+            steps.append(name)
+            return result
+
+        return called
+
+    with ExitStack() as started:
+        with monkeypatch.context() as watched:
+            for owner, name, real in REAL:
+                watched.setattr(owner, name, interrupted(name, real))
+            folder = started.enter_context(scratch())
+        (folder / "spooled").touch()
+        assert {"mkdtemp", "open", "flock"} <= set(steps)
+    assert list(tmp_path.iterdir()) == []
+
+
+# What a start asks of the system, one call after the other.
+REAL = (
+    (tempfile, "mkdtemp", tempfile.mkdtemp),
+    (os, "open", os.open),
+    (fcntl, "flock", fcntl.flock),
+    (Path, "rename", Path.rename),
+)

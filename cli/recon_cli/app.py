@@ -478,7 +478,8 @@ def doctor(
         masks = {**sources.filed(ctx).get("masks", {}), **session.masks(None)}
         known = not session.is_yet_to_be_made()
         with session.database() if known else nullcontext() as address:
-            findings = list(examine(given, address, masks))
+            home = session.embedded_home()
+            findings = list(examine(given, address, masks, home))
         names = ("check", "state", "found", "remedy")
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
         render.rows(names, table, form)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 PREFIX: Final = "recon-work-"
+YOUNG: Final = f".{PREFIX}"
 LOCK: Final = ".lock"
+# A start takes milliseconds from the folder to its name; an older version, to its lock.
 SETTLED_SECONDS: Final = 60.0
 
 
@@ -30,23 +32,40 @@ def scratch() -> Iterator[Path]:
     """
     home = Path(tempfile.gettempdir())
     _remove_abandoned(home)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    before = tempfile.tempdir
     try:
-        with _locked(folder):
+        with _make_folder(home) as folder:
+            tempfile.tempdir = str(folder)
             yield folder
     finally:
         tempfile.tempdir = before
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _make_folder(home: Path) -> Iterator[Path]:
+    """A locked folder, gone afterwards.
+
+    Nobody sees it under its name before its lock is taken: whoever removes abandoned
+    folders takes one that has a lock file and no lock for that of a dead process.
+    """
+    young = Path(tempfile.mkdtemp(prefix=YOUNG, dir=home))
+    folder = home / young.name.removeprefix(".")
+    try:
+        with _locked(young):
+            young.rename(folder)
+            yield folder
+    finally:
+        for path in (young, folder):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_abandoned(home: Path) -> None:
-    for folder in home.glob(f"{PREFIX}*"):
+    for folder in (*home.glob(f"{PREFIX}*"), *home.glob(f"{YOUNG}*")):
         with suppress(OSError):
             facts = folder.lstat()
-            # A young one may not have its lock yet.
+            named = folder.name.startswith(PREFIX) and (folder / LOCK).exists()
             settled = time.time() - facts.st_mtime > SETTLED_SECONDS
-            if facts.st_uid == os.geteuid() and (settled or (folder / LOCK).exists()):
+            if facts.st_uid == os.geteuid() and (named or settled):
                 with _locked(folder):
                     shutil.rmtree(folder)
 

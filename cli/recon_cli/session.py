@@ -196,6 +196,11 @@ def _named() -> Address | None:
     return "application_name=recon-engine" if by_libpq else None
 
 
+def embedded_home() -> Path | None:
+    """The home of the embedded server, unless the environment names a database."""
+    return EMBEDDED if _named() is None else None
+
+
 @contextmanager
 def embedded(home: Path, *, up_to_date: bool = True) -> Iterator[str]:
     """The embedded server of a folder."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from recon_engine.compare import judged, merge
 from recon_engine.csvfile import Block
-from recon_engine.digest import Columns, Lines
+from recon_engine.digest import Columns, Lines, all_is_compared
 from recon_engine.lookup import sightings
 from recon_engine.model import SIDES
 from recon_engine.partial import partial, repeats_among
@@ -140,15 +140,16 @@ class Job:
             digested = packet.open()
             sides[digested.side].append(digested)
         tables = [table(side) for side in sides]
-        wanted_keys = None if self.sought is None else self.sought.keys
-        found = rest(lambda side: frame(tables[side][0]), wanted_keys)
+        whole = all_is_compared(self.question.names)
+        keys = None if self.sought is None else self.sought.keys
+        found, every = rest(lambda side: frame(tables[side][0]), whole, keys)
         yield Packet.answer(bucket, Findings(identical=found.identical))
         for (rows, span), left, suspects, sought in zip(
-            tables, found.left, found.suspects, found.sought, strict=True
+            tables, found.left, every, found.sought, strict=True
         ):
             why = np.zeros(len(rows), "u1")
             why[left["number"].to_numpy()] |= LEFT
-            why[suspects["number"].to_numpy()] |= SUSPECT
+            why[suspects] |= SUSPECT
             why[sought["number"].to_numpy()] |= SOUGHT
             wanted = np.empty(np.count_nonzero(why), WANTED)
             for name in ("offset", "size", "key"):
