@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine import flags
 from recon_engine.config import Mask, OnSchemaDrift, Options
-from recon_engine.errors import (
-    NAME,
-    ConfigError,
-    KeyMissing,
-    SchemaMismatch,
-    counted,
-    did_you_mean,
-    listed,
-    looks_like_header,
-    shown,
-)
+from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
 from recon_engine.file_kinds import identify_kind, refuse_kind
 from recon_engine.file_shape import (
     DELIMITERS,
@@ -30,6 +20,14 @@ from recon_engine.gates import check_column
 from recon_engine.gates import parse as parse_gate
 from recon_engine.model import Drift
 from recon_engine.rules import parse, tolerates
+from recon_engine.suggestions import (
+    NAME,
+    counted,
+    did_you_mean,
+    listed,
+    looks_like_header,
+    shown,
+)
 
 
 if TYPE_CHECKING:

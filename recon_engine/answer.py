@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from recon_engine.causes import Told
     from recon_engine.compare import Difference
     from recon_engine.config import Options
-    from recon_engine.digest import Table
     from recon_engine.lookup import Sought
     from recon_engine.partial import Partial, Repeats
     from recon_engine.question import Question
     from recon_engine.rules import Tallies
+    from recon_engine.tables import Table
 
 
 OLD, NEW = 0, 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from recon_engine import report
 from recon_engine.csv_writer import format_record, write_frame
 from recon_engine.report import UNKNOWN
-from recon_engine.storage import sha256_of
+from recon_engine.storage_base import sha256_of
 from recon_engine.version import __version__
 
 

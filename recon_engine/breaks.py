@@ -36,11 +36,12 @@ from uuid import UUID
 import pyarrow as pa
 
 from recon_engine.config import Feed
-from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.errors import ConfigError
+from recon_engine.formatting import key_text
 from recon_engine.lookup import OpenKey
 from recon_engine.model import BreakCounts, Breaks, BreakState, Tracking
 from recon_engine.postgres import classified, connect
-from recon_engine.reconciliation import key_text
+from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_engine.compare import Difference
-    from recon_engine.model import Hint, Patterns, Segment, Total
+    from recon_engine.model import Hint, Patterns, Segment, Splits, Total
     from recon_engine.question import Question
     from recon_engine.segments import Of, Values
-    from recon_engine.splits import Splits
     from recon_engine.totals import Sum, Sums
 
     Learned = tuple[tuple[Hint, ...], Sums]

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.errors import ConfigError
 from recon_engine.gates import parse as parse_gate
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
-from recon_engine.rfc4180 import Limits
+from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
@@ -23,6 +23,36 @@ if TYPE_CHECKING:
 
     # A libpq connection string, or what makes one for each new connection.
     Address = str | Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far an input may go before it is taken for damaged.
+
+    `field_bytes`, `field_lines`: what a field may span; more is a lost quote. `ratio`:
+    how many times its size a compressed file may unpack to.
+    """
+
+    field_bytes: int = 1 << 20
+    field_lines: int = 100
+    ratio: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse what no field could keep to."""
+        for name, limit in (
+            ("--max-field-bytes", self.field_bytes),
+            ("--max-field-lines", self.field_lines),
+            ("--max-ratio", self.ratio),
+        ):
+            if not 1 <= limit <= MOST_COUNT:
+                size = "small" if limit < 1 else "large"
+                raise ConfigError(
+                    f"the number of {name} is too {size}",
+                    help=f"from 1 to {MOST_COUNT:,}",
+                )
+
+
+LIMITS: Final = Limits()
 
 
 DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?')

@@ -7,54 +7,36 @@ readers see all of a run or nothing of it.
 
 from __future__ import annotations
 
-import json
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import adbc_driver_manager
-import polars as pl
-import psycopg
 import pyarrow as pa
 
 from recon_engine import breaks
 from recon_engine.claims import CLAIM, claimed_elsewhere
-from recon_engine.config import StageLoader
 from recon_engine.errors import (
     CommitUnknown,
     DatabaseUnavailable,
-    InternalError,
     ReconError,
     TransientError,
 )
 from recon_engine.failpoint import reached
-from recon_engine.kinds import KINDS
-from recon_engine.parallel import in_order
+from recon_engine.metrics_rows import Row, _metrics
+from recon_engine.pg_stage_tables import StageTable, _swap
 from recon_engine.postgres import bulk, classified, connect
-from recon_engine.progress import ignore
 from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from recon_engine.breaks import Look, Observed
     from recon_engine.config import Address
-    from recon_engine.csvfile import CsvFile, Part
-    from recon_engine.model import Artifact, Breaks, RuleCount, Suppressed
-    from recon_engine.reconciliation import Reconciliation
+    from recon_engine.model import Artifact, Breaks
 
-
-# Wider batches keep encoding and sending from overlapping; narrower ones cost calls.
-BATCH_ROWS: Final = 5_000
-COPY_BYTES: Final = 1 << 17
-
-# Postgres: names of 63 bytes, and a row that fits a page. As few as 388 columns of 20
-# characters do not fit, whatever the types; at 387 every length tried did.
-NAME_BYTES: Final = 63
-WIDEST: Final = 387
-SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 ARROW: Final[Mapping[str, pa.DataType]] = {
     "bool": pa.bool_(),
@@ -69,8 +51,6 @@ ARROW: Final[Mapping[str, pa.DataType]] = {
     "uuid": pa.binary(16),
 }
 
-# How long tidying up waits for anyone; all else waits as long as the session may.
-ORPHAN_TIMEOUT: Final = "1s"
 
 # Two workers on one dataset would otherwise rename to the same name at once.
 ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text"
@@ -90,38 +70,14 @@ INSERT INTO metrics.control_total (
     ($5::text)::numeric, ($6::text)::numeric, ($7::text)::numeric, ($8::text)::numeric
 )
 """
-ORPHANS: Final = """
-SELECT t.tablename FROM pg_catalog.pg_tables t
-JOIN metrics.pipeline_run_log r ON t.tablename IN (
-    r.dataset || '_old__' || right(r.run_id::text, 8),
-    r.dataset || '_new__' || right(r.run_id::text, 8)
-)
-WHERE t.schemaname = 'stage' AND r.dataset = %s AND r.status <> 'STARTED'
-"""
 STATUS: Final = (
     "SELECT status FROM metrics.pipeline_run_log WHERE run_id = %s FOR SHARE"
 )
 RECORDED: Final = frozenset({RunStatus.RECONCILED, RunStatus.SUCCEEDED})
 
-# What Postgres itself counted in this transaction: to count the rows again would read
-# and rewrite the whole table.
-INSERTED: Final = "SELECT pg_stat_get_xact_tuples_inserted($1::text::regclass)"
-
-Row = dict[str, Any]
-
 
 class LostRace(Exception):
     """The pair has a result, or this run was given up: nothing was recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class StageTable:
-    """A loaded table, still under its private name."""
-
-    private: str
-    public: str
-    rows: int
-    as_array: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,160 +100,6 @@ class Publication:
         """Everything about a look at the differences of a dataset."""
         found = breaks.observed(look, break_limit) if break_limit else None
         return cls(look, _metrics(look, artifacts), found, break_limit > 0)
-
-
-def fits_columns(columns: Sequence[str]) -> bool:
-    """Whether a table can have these columns; else each row is one `text[]`."""
-    return len(columns) <= WIDEST and all(
-        len(name.encode()) <= NAME_BYTES and name not in SYSTEM for name in columns
-    )
-
-
-def stage_name(dataset: str, side: str, run_id: UUID) -> str:
-    """The private name of a run's stage table."""
-    return f"{dataset}_{side}__{run_id.hex[-8:]}"
-
-
-def load(
-    conninfo: Address,
-    dataset: str,
-    side: str,
-    run_id: UUID,
-    file: CsvFile,
-    advance: Callable[[int], None] = ignore,
-    loader: StageLoader = StageLoader.ADBC,
-) -> StageTable:
-    """Load a gated file into a private table of TEXT columns, in constant memory.
-
-    Both loaders leave the same table; where `copy` would not, ADBC is taken.
-    """
-    public, private = f"{dataset}_{side}", stage_name(dataset, side, run_id)
-    as_array = not fits_columns(file.columns)
-    schema = _stage_schema(file.columns, as_array=as_array)
-    columns = ", ".join(
-        f"{quoted(field.name)} {'text[]' if as_array else 'text'}" for field in schema
-    )
-    create = f"CREATE TABLE stage.{quoted(private)} ({columns})"
-    if loader is StageLoader.COPY and not as_array and _copies_faithfully(file):
-        rows = _load_by_copy(conninfo, create, private, file, advance)
-    else:
-        batches = _Batches(file, schema, advance, as_array=as_array)
-        rows = _load_by_adbc(conninfo, create, private, batches)
-    if rows != file.rows:
-        raise InternalError(
-            f"stage took {rows:,} rows where the gate counted {file.rows:,}",
-            file=file.uri,
-        )
-    return StageTable(private, public, rows, as_array)
-
-
-def _load_by_adbc(
-    conninfo: Address, create: str, private: str, batches: _Batches
-) -> int:
-    with bulk(conninfo) as connection:
-        with closing(connection.cursor()) as cursor:
-            reached("stage-create")
-            cursor.execute(create)
-            batches.ingest(cursor, private)
-            cursor.execute(INSERTED, (f"stage.{quoted(private)}",))
-            rows = int(cursor.fetchone()[0])
-        reached("stage-commit")
-        connection.commit()
-    return rows
-
-
-def _load_by_copy(
-    conninfo: Address,
-    create: str,
-    private: str,
-    file: CsvFile,
-    advance: Callable[[int], None],
-) -> int:
-    """Pass the bytes of a file on; FORCE_NOT_NULL keeps every blank a blank."""
-    names = ", ".join(quoted(name) for name in file.columns)
-    delimiter = file.dialect.delimiter
-    delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
-    options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"
-    statement = f"COPY stage.{quoted(private)} FROM STDIN WITH ({options})"
-    with connect(conninfo, autocommit=False, control=False) as connection:
-        reached("stage-create")
-        connection.execute(create)
-        with connection.cursor() as cursor:
-            with cursor.copy(statement) as copy:
-                for part in file.parts:
-                    for block in _blocks(file.read(part).data):
-                        copy.write(block)
-                    advance(part.rows)
-            reached("stage-commit")
-            return cursor.rowcount
-
-
-def _copies_faithfully(file: CsvFile) -> bool:
-    r"""Whether Postgres reads these bytes as the gate does.
-
-    It refuses mixed line ends, and before version 18 takes a line `\\.` for the end.
-    """
-    return file.dialect.newline != "mixed" and not file.end_of_copy
-
-
-def _blocks(data: bytes) -> Iterator[bytes]:
-    for at in range(0, len(data), COPY_BYTES):
-        yield data[at : at + COPY_BYTES]
-
-
-def _stage_schema(columns: Sequence[str], *, as_array: bool) -> pa.Schema:
-    if as_array:
-        return pa.schema([("cells", pa.list_(pa.large_string()))])
-    return pa.schema([(name, pa.large_string()) for name in columns])
-
-
-class _Batches:
-    """Record batches of a file; keeps the error that a driver would swallow."""
-
-    def __init__(
-        self,
-        file: CsvFile,
-        schema: pa.Schema,
-        advance: Callable[[int], None],
-        *,
-        as_array: bool,
-    ) -> None:
-        self.file = file
-        self.schema = schema
-        self.advance = advance
-        self.as_array = as_array
-        self.rows = 0
-        self.error: BaseException | None = None
-
-    def ingest(self, cursor: Any, table: str) -> None:
-        reader = pa.RecordBatchReader.from_batches(self.schema, self.read())
-        try:
-            cursor.adbc_ingest(table, reader, mode="append", db_schema_name="stage")
-        except adbc_driver_manager.Error:
-            if self.error is not None:
-                raise self.error from None
-            raise
-
-    def read(self) -> Iterator[pa.RecordBatch]:
-        try:
-            for table in in_order(self.arrow, self.file.parts):
-                for batch in table.to_batches(BATCH_ROWS):
-                    yield batch
-                    self.rows += batch.num_rows
-                    self.advance(batch.num_rows)
-        except BaseException as error:
-            self.error = error
-            raise
-
-    def arrow(self, part: Part) -> pa.Table:
-        """A part as Arrow, in the exact types of the table."""
-        block = self.file.read(part)
-        if not self.as_array:
-            return block.table(self.schema)
-        names = [f"c{at}" for at in range(len(self.file.columns))]
-        cells = block.cells(names).select(pl.concat_list(pl.all()).alias("cells"))
-        table = cells.collect().to_arrow(compat_level=pl.CompatLevel.oldest())
-        return table.cast(self.schema)
 
 
 def publish(
@@ -365,38 +167,6 @@ def _confirm(conninfo: Address, run_id: UUID, unheard: ReconError | None) -> Non
         )
 
 
-def discard(conninfo: Address, tables: Iterable[str]) -> None:
-    """Drop private stage tables that will not be published."""
-    reached("discard")
-    with connect(conninfo) as connection:
-        for name in tables:
-            connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(name)}")
-
-
-def discard_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
-    """Drop the private stage tables of runs that ended; answer their names.
-
-    A run that is STARTED keeps its own: it may come from another inbound place, under
-    another lock. What someone looks at right now is left to the next run.
-    """
-    dropped = []
-    with classified():
-        for (name,) in connection.execute(ORPHANS, [dataset]).fetchall():
-            reached("recover-sweep")
-            with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
-                connection.execute(f"SET LOCAL lock_timeout = '{ORPHAN_TIMEOUT}'")
-                connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(name)}")
-                dropped.append(name)
-    return dropped
-
-
-def _swap(cursor: Any, table: StageTable) -> None:
-    """Give a private table the name that readers know."""
-    private, public = quoted(table.private), quoted(table.public)
-    cursor.execute(f"DROP TABLE IF EXISTS stage.{public}")
-    cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")
-
-
 def _mark_reconciled(cursor: Any, look: Look) -> None:
     """First of all, so that a worker that has lost writes nothing."""
     old, new = look.result.old, look.result.new
@@ -424,100 +194,6 @@ def _claim_files(cursor: Any, look: Look) -> None:
         raise claimed_elsewhere(taken)
 
 
-def _metrics(look: Look, artifacts: Sequence[Artifact]) -> dict[str, list[Row]]:
-    """The rows of each metrics table."""
-    result, run_id = look.result, look.run_id.bytes
-    stamp = {"run_id": run_id, "run_date": look.day}
-    summary = {
-        name: json.dumps(value) if isinstance(value, dict) else value
-        for name, value in result.summary().items()
-    }
-    return {
-        "recon_summary": [
-            stamp
-            | {"dataset": look.dataset}
-            | summary
-            | {"strategy": result.engine.strategy, "seconds": result.engine.seconds}
-        ],
-        "mismatch_by_column": [
-            stamp | {"column_name": row.pop("name"), "ordinal": at} | row
-            for at, row in enumerate(_columns(result))
-        ],
-        "rule_count": [
-            stamp | {"ordinal": at} | _rule(each)
-            for at, each in enumerate(result.rules)
-        ],
-        "mismatch_signature": [
-            stamp | {"ordinal": at, "columns": list(s.columns), "rows": s.rows}
-            for at, s in enumerate(result.signatures)
-        ],
-        "mismatch_detail_sample": [
-            stamp
-            | {
-                "ordinal": at,
-                "key_text": row.key_text.replace("\0", ""),
-                "key": json.dumps(row.key, ensure_ascii=False),
-                "payload": json.dumps(row.payload, ensure_ascii=False),
-            }
-            for at, row in enumerate(result.sample)
-        ],
-        "gate_result": [
-            stamp
-            | {
-                "ordinal": at,
-                "gate": gate.gate,
-                "passed": gate.passed,
-                "value": _number(gate.value),
-                "says": gate.text,
-            }
-            for at, gate in enumerate(result.gates)
-        ],
-        "suppression": [
-            stamp | {"ordinal": at} | _suppression(each)
-            for at, each in enumerate(result.suppressed)
-        ],
-        "mismatch_pattern": [
-            stamp
-            | {
-                "column_name": column.column,
-                "ordinal": ordinal,
-                "place": place,
-                "old_value": each.old,
-                "new_value": each.new,
-                "kind": each.kind,
-                "rows": each.rows,
-                "example": json.dumps(each.example, ensure_ascii=False),
-                "distinct_changes": column.distinct,
-            }
-            for ordinal, column in enumerate(result.patterns)
-            for place, each in enumerate(column.top)
-        ],
-        "segment": [
-            stamp
-            | {"ordinal": at, "differs": each.of, "column_name": each.column}
-            | {name: getattr(each, name) for name in ("value", "rows", "share", "base")}
-            for at, each in enumerate(result.segments)
-        ],
-        "hint": [
-            stamp
-            | {"ordinal": at, "kind": each.kind, "column_name": each.column}
-            | {name: getattr(each, name) for name in ("flag", "count", "total", "text")}
-            for at, each in enumerate(result.hints)
-        ],
-        "artifact": [
-            {
-                "run_id": run_id,
-                "name": each.name,
-                "uri": each.uri,
-                "sha256": each.sha256,
-                "bytes": each.bytes,
-                "rows": each.rows,
-            }
-            for each in artifacts
-        ],
-    }
-
-
 def _track(cursor: Any, publication: Publication) -> Breaks | None:
     """Carry the breaks on, and record what became of them."""
     if not publication.tracks:
@@ -526,53 +202,6 @@ def _track(cursor: Any, publication: Publication) -> Breaks | None:
     tracked = breaks.track(cursor, look, publication.found)
     _insert(cursor, "break_summary", [breaks.summary(look, tracked)])
     return tracked
-
-
-def _columns(result: Reconciliation) -> Iterator[Row]:
-    for column in result.by_column:
-        yield {
-            "name": column.name,
-            "compared": column.compared,
-            "equal_exact": column.equal_exact,
-            "tolerated": column.tolerated,
-            "mismatched": column.mismatched,
-            **{f"kind_{kind}": column.kinds.get(kind, 0) for kind in KINDS},
-        }
-
-
-def _rule(each: RuleCount) -> Row:
-    return {
-        "column_name": each.column,
-        "rule": each.rule,
-        "counted": each.of,
-        "every_column": each.every,
-        "old_read": each.old.read,
-        "old_unread": each.old.unread,
-        "new_read": each.new.read,
-        "new_unread": each.new.unread,
-        "made_equal": each.made_equal,
-    }
-
-
-def _number(value: float | str) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None
-
-
-def _suppression(each: Suppressed) -> Row:
-    return {
-        "what": each.suppression.what,
-        "column_name": each.suppression.column,
-        "kind": each.suppression.kind,
-        "reason": each.suppression.reason,
-        "owner": each.suppression.owner,
-        "until_date": each.suppression.until,
-        "most": each.suppression.max,
-        "found": each.count,
-        "state": each.state,
-    }
 
 
 def _insert(cursor: Any, table: str, rows: list[Row]) -> None:
@@ -600,8 +229,3 @@ def _types(cursor: Any, table: str) -> dict[str, pa.DataType]:
         (table,),
     )
     return {name: ARROW[kind] for name, kind in cursor.fetchall()}
-
-
-def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

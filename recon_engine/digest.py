@@ -32,17 +32,15 @@ from recon_engine.rules import Tallies, added, normal_form, read_and_counted
 
 
 if TYPE_CHECKING:
+    from recon_engine.tables import Unread
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
     from recon_engine.alignment import Alignment
-    from recon_engine.csvfile import CsvFile, Rows
-    from recon_engine.frames import Frame
+    from recon_engine.csvfile import Rows
     from recon_engine.rules import Rules
 
-    Unread = Header | Frame
-    Table = CsvFile | Frame
 
 # Files whose rows have so many times more quotes than the other's are written by other
 # hands: hardly a line would be equal.

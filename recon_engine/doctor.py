@@ -23,7 +23,8 @@ from recon_engine.localpg import unseen_clusters
 from recon_engine.masks import keyed
 from recon_engine.memory import BASE_BYTES, default_budget
 from recon_engine.postgres import classified, connect
-from recon_engine.storage import LocalFolder, open_storage
+from recon_engine.storage import LocalFolder
+from recon_engine.storage_urls import open_storage
 
 
 if TYPE_CHECKING:

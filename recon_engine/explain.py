@@ -14,15 +14,16 @@ import polars as pl
 from recon_engine.alignment import align
 from recon_engine.border import only_ours
 from recon_engine.compare import diff, judged, paired
+from recon_engine.config import LIMITS, Limits
 from recon_engine.csvfile import CsvFile
 from recon_engine.digest import named
-from recon_engine.errors import ConfigError, counted
+from recon_engine.errors import ConfigError
 from recon_engine.masks import keyed
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
-from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.rules import normal_form
 from recon_engine.steady import steady
+from recon_engine.suggestions import counted
 from recon_engine.tables import gated, headed
 
 
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from recon_engine.alignment import Alignment
     from recon_engine.config import Options
     from recon_engine.csvfile import Part
-    from recon_engine.digest import Names, Table
+    from recon_engine.digest import Names
     from recon_engine.masks import Masks
+    from recon_engine.tables import Table
 
 
 QUOTE: Final = ord('"')

@@ -10,7 +10,9 @@ from recon_engine.characters import escapes, is_seen
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from recon_engine.config import Options
 
 
 QUOTED: Final = re.compile(r'"((?:[^"]|"")*+)"')
@@ -69,3 +71,36 @@ def read_name(text: str) -> str:
     if found is None:
         raise ValueError("a quoted name has no end, or text behind it")
     return found[1].replace('""', '"')
+
+
+def command(options: Options, old: str, new: str) -> str:
+    """`recon diff OLD NEW` with every option that is not as it is by default."""
+    words = ("recon", "diff", old, new, *_flags(options))
+    return " ".join(map(quoted, words))
+
+
+def _flags(options: Options) -> Iterator[str]:
+    for name in options.keys:
+        yield from ("--key", field(name, ","))
+    for name in options.ignore:
+        yield from ("--ignore", field(name, ","))
+    rules = [
+        (name, each) for name, several in options.rules.items() for each in several
+    ]
+    for flag, pairs in (
+        ("--map", [(old, field(new, "=")) for old, new in options.renames.items()]),
+        ("--rule", rules),
+        ("--mask", options.masks.items()),
+    ):
+        for column, value in pairs:
+            yield from (flag, f"{field(column, '=')}={value}")
+    for gate in options.gates:
+        yield from ("--gate", gate)
+    plain = type(options)(keys=options.keys)
+    for name in ("on_duplicate_keys", "on_schema_drift", "on_bad_row", "delimiter"):
+        if getattr(options, name) != getattr(plain, name):
+            yield from (f"--{name.replace('_', '-')}", str(getattr(options, name)))
+    if options.encodings != plain.encodings:
+        yield from ("--encoding", ":".join(options.encodings))
+    if options.detail_limit != plain.detail_limit:
+        yield from ("--detail-limit", str(options.detail_limit))

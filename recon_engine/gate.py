@@ -30,7 +30,7 @@ from recon_engine.blocks import blocks, read_lines, slices
 from recon_engine.config import OnBadRow
 from recon_engine.csvfile import Block, CsvFile, Part
 from recon_engine.encodings import tried
-from recon_engine.errors import EncodingError, MalformedInput, counted
+from recon_engine.errors import EncodingError, MalformedInput
 from recon_engine.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.header import (
     TRAILING,
@@ -48,6 +48,7 @@ from recon_engine.rejects import LISTED, Quarantine, spans, without
 from recon_engine.rfc4180 import EncodingFault, Fault, NulFault, Record, records
 from recon_engine.steady import steady
 from recon_engine.structure import NOTHING, Structure, is_plain, structure
+from recon_engine.suggestions import counted
 
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from recon_engine.config import Limits
     from recon_engine.errors import ReconError
-    from recon_engine.rfc4180 import Limits
     from recon_engine.structure import Ragged
 
     Examine = Callable[[Block], pl.DataFrame | None]

@@ -14,7 +14,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.errors import ConfigError
+from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:

@@ -10,16 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
-from recon_engine.config import Encoding, OnBadRow
+from recon_engine.config import Encoding, Limits, OnBadRow
 from recon_engine.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
-from recon_engine.errors import (
-    EmptyFile,
-    EncodingError,
-    MalformedInput,
-    ReconError,
-    listed,
-    looks_like_header,
-)
+from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconError
 from recon_engine.file_kinds import identify_kind, refuse_kind
 from recon_engine.file_shape import (
     HEAD_BYTES,
@@ -28,9 +21,10 @@ from recon_engine.file_shape import (
     is_excel_text,
 )
 from recon_engine.progress import SILENT, Progress
-from recon_engine.rfc4180 import EncodingFault, Fault, Limits, Unterminated, records
+from recon_engine.rfc4180 import EncodingFault, Fault, Unterminated, records
 from recon_engine.spool import is_text, spooled
 from recon_engine.steady import state_of, steady
+from recon_engine.suggestions import listed, looks_like_header
 
 
 if TYPE_CHECKING:

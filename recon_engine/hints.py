@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine import flags
-from recon_engine.errors import listed
+from recon_engine.formatting import percent
 from recon_engine.kinds import DATES, Kind
 from recon_engine.model import Hint, HintKind
-from recon_engine.reconciliation import percent
 from recon_engine.rules import (
     NORMAL,
     Number,
@@ -31,13 +30,14 @@ from recon_engine.rules import (
     parse,
     tolerates,
 )
+from recon_engine.suggestions import listed
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from recon_engine.model import Splits
     from recon_engine.rules import Rules
-    from recon_engine.splits import Splits
 
 
 SETTLES: Final = 100

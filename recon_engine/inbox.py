@@ -7,15 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.errors import (
-    InvalidFileCount,
-    InvalidFilePair,
-    UnusableFiles,
-    counted,
-    escape_bytes,
-    listed,
-)
+from recon_engine.errors import InvalidFileCount, InvalidFilePair, UnusableFiles
 from recon_engine.model import FilePair, SourceFile
+from recon_engine.suggestions import counted, escape_bytes, listed
 
 
 if TYPE_CHECKING:

@@ -20,15 +20,15 @@ import polars as pl
 from recon_engine.alignment import rules_of
 from recon_engine.border import only_ours
 from recon_engine.compare import any_repeats
-from recon_engine.config import NO_KEY, Options
+from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.delimiters import other_reading
-from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.errors import ConfigError
 from recon_engine.measures import is_measure
 from recon_engine.memory import default_budget
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
-from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.rules import normal_form, tolerates
+from recon_engine.suggestions import did_you_mean
 from recon_engine.tables import gated, headed
 
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from recon_engine.csvfile import Part
-    from recon_engine.digest import Table, Unread
     from recon_engine.memory import Budget
     from recon_engine.rules import Rule
+    from recon_engine.tables import Table, Unread
 
 
 SAMPLE_ROWS: Final = 20_000

@@ -23,8 +23,9 @@ import polars as pl
 
 from recon_engine.config import Mask
 from recon_engine.digest import KEY_SEED, key_digest
+from recon_engine.formatting import key_text
 from recon_engine.masks import reads_as_masked
-from recon_engine.reconciliation import LookedUp, key_text
+from recon_engine.reconciliation import LookedUp
 
 
 if TYPE_CHECKING:

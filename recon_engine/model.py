@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
@@ -560,3 +561,21 @@ class PastRun:
     seconds: float | None
     result: PastResult | None
     breaks: BreakCounts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """How many keys have so many rows for one: `sizes`; and what adds up in them.
+
+    `sums`: by the ordinal of a column, in how many keys it adds up; `told`: in how many
+    of these the paired values differ, so that it is no sum of zeros.
+    """
+
+    sizes: Counter[int] = field(default_factory=Counter)
+    sums: Counter[int] = field(default_factory=Counter)
+    told: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def keys(self) -> int:
+        """How many keys these are."""
+        return self.sizes.total()

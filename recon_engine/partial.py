@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine import lookup, sample, segments, splits, totals
+from recon_engine import lookup, model, sample, segments, splits, totals
 from recon_engine.causes import Lone, lone
 from recon_engine.compare import (
     Difference,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from recon_engine.digest import Names
     from recon_engine.lookup import Sightings
+    from recon_engine.model import Splits
     from recon_engine.question import Question
-    from recon_engine.splits import Splits
 
 
 OLD, NEW = 0, 1
@@ -173,7 +173,7 @@ def _splits(
 ) -> Splits:
     """The keys with several rows of a side for one of the other."""
     if not repeats[side].keys:
-        return splits.Splits()
+        return model.Splits()
     names = question.names[OLD]
     return splits.counted(
         found,

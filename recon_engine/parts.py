@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.errors import ConfigError
 from recon_engine.masks import masked_cells, masked_rows
 from recon_engine.model import Artifact
-from recon_engine.storage import open_storage, sha256_of
+from recon_engine.storage_base import sha256_of
+from recon_engine.storage_urls import open_storage
 
 
 if TYPE_CHECKING:

@@ -11,21 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine import artifacts, history, inbox
+from recon_engine.archive import _archive
 from recon_engine.border import only_ours, ours
 from recon_engine.breaks import Look, standing
 from recon_engine.config import EngineName
-from recon_engine.database import (
-    LostRace,
-    Publication,
-    StageTable,
-    discard,
-    discard_orphans,
-    publish,
-    stage_name,
-)
+from recon_engine.database import LostRace, Publication, publish
 from recon_engine.encodings import opened_both
 from recon_engine.errors import (
-    ArchiveConflict,
     Busy,
     InputError,
     Interrupted,
@@ -39,6 +31,12 @@ from recon_engine.judgement import judged
 from recon_engine.lookup import Lookup
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
 from recon_engine.parallel import in_order
+from recon_engine.pg_stage_tables import (
+    StageTable,
+    discard,
+    discard_orphans,
+    stage_name,
+)
 from recon_engine.places import Places
 from recon_engine.progress import SILENT, Progress
 from recon_engine.reconcile import read, reconcile
@@ -46,7 +44,8 @@ from recon_engine.report import TREND, Facts
 from recon_engine.staging import staging
 from recon_engine.status import RunStatus, status_of
 from recon_engine.stop import Stop
-from recon_engine.storage import LocalFolder, changed, may_be
+from recon_engine.storage import LocalFolder
+from recon_engine.storage_base import changed, may_be
 
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ if TYPE_CHECKING:
     from recon_engine.reconcile import Reading
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.sources import Source
-    from recon_engine.storage import Storage
+    from recon_engine.storage_base import Storage
 
 
 log = logging.getLogger(__name__)
@@ -584,38 +583,6 @@ def _check_unchanged(pair: FilePair, read: Iterable[CsvFile | Side]) -> None:
 def _warn_of_rejects(uri: str, rows: int) -> None:
     if rows:
         log.warning("rows_set_aside", extra={"file": uri, "rows": rows})
-
-
-def _archive(
-    places: Places, dataset: str, run_id: UUID, pair: FilePair
-) -> ReconError | None:
-    """Copy both, verified; only then remove both. A replaced input stays: a warning."""
-
-    def copy(file: SourceFile) -> None:
-        reached("archive-copy")
-        name = f"{dataset}/{run_id}/{file.name}"
-        places.processed.archive(file, places.inbound, name)
-
-    def remove(file: SourceFile) -> ReconError | None:
-        reached("archive-remove")
-        try:
-            places.inbound.remove(file)
-        except ArchiveConflict as conflict:
-            return _warned(conflict)
-        return None
-
-    both = (pair.old, pair.new)
-    try:
-        list(in_order(copy, both))
-    except ArchiveConflict as conflict:
-        return _warned(conflict)
-    warnings = list(in_order(remove, both))
-    return next(filter(None, warnings), None)
-
-
-def _warned(conflict: ArchiveConflict) -> ArchiveConflict:
-    log.warning("archive_conflict", extra={"file": conflict.file})
-    return conflict
 
 
 @contextmanager

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recon_engine.errors import ConfigError
-from recon_engine.storage import Storage, open_storage
+from recon_engine.storage_urls import open_storage
 
 
 if TYPE_CHECKING:
+    from recon_engine.storage_base import Storage
     from recon_engine.config import RunConfig
 
 

@@ -171,3 +171,8 @@ def _ours(error: psycopg.Error | adbc_driver_manager.Error) -> ReconError:
         why=f"SQLSTATE {code}" if code else None,
         help="check the address and that the server runs, then run again",
     )
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

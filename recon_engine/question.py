@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from recon_engine.compare import Difference
     from recon_engine.config import Options
-    from recon_engine.digest import Unread
     from recon_engine.renames import Reads
+    from recon_engine.tables import Unread
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,11 @@ if TYPE_CHECKING:
     from recon_engine.compare import Difference
     from recon_engine.config import Options
     from recon_engine.csvfile import Rows
-    from recon_engine.digest import Names, Strategy, Table, Unread
+    from recon_engine.digest import Names, Strategy
     from recon_engine.lookup import Ask
     from recon_engine.partial import Repeats
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.tables import Table, Unread
 
     # The numbers of the rows of either side whose key seems to repeat, ascending.
     Suspects = tuple[NDArray[np.uint32], NDArray[np.uint32]]

@@ -16,9 +16,9 @@ from recon_engine.characters import escaped as visible
 from recon_engine.characters import readable
 from recon_engine.chart import Chart, Point, chart
 from recon_engine.evidence import evidence, excerpt
+from recon_engine.flags import command
+from recon_engine.formatting import percent
 from recon_engine.kinds import REWRITTEN
-from recon_engine.reconciliation import percent
-from recon_engine.repeat import command
 
 
 if TYPE_CHECKING:

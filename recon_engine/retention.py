@@ -16,11 +16,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.artifacts import MANIFEST
-from recon_engine.database import quoted
 from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.model import SourceFile
-from recon_engine.postgres import classified, connect
-from recon_engine.storage import open_storage
+from recon_engine.postgres import classified, connect, quoted
+from recon_engine.storage_urls import open_storage
 
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.config import Address
-    from recon_engine.storage import Storage
+    from recon_engine.storage_base import Storage
 
 
 AGE: Final = re.compile(r"([1-9][0-9]{0,4})([dw])")

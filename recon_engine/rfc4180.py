@@ -15,47 +15,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from recon_engine.errors import ConfigError
-from recon_engine.model import MOST_COUNT
-
 
 if TYPE_CHECKING:
+    from recon_engine.config import Limits
     from collections.abc import Iterator
 
 
 QUOTE: Final = 0x22
 LF: Final = 0x0A
 CR: Final = 0x0D
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How far an input may go before it is taken for damaged.
-
-    `field_bytes`, `field_lines`: what a field may span; more is a lost quote. `ratio`:
-    how many times its size a compressed file may unpack to.
-    """
-
-    field_bytes: int = 1 << 20
-    field_lines: int = 100
-    ratio: int = 200
-
-    def __post_init__(self) -> None:
-        """Refuse what no field could keep to."""
-        for name, limit in (
-            ("--max-field-bytes", self.field_bytes),
-            ("--max-field-lines", self.field_lines),
-            ("--max-ratio", self.ratio),
-        ):
-            if not 1 <= limit <= MOST_COUNT:
-                size = "small" if limit < 1 else "large"
-                raise ConfigError(
-                    f"the number of {name} is too {size}",
-                    help=f"from 1 to {MOST_COUNT:,}",
-                )
-
-
-LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)

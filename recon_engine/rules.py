@@ -28,8 +28,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.errors import ConfigError
 from recon_engine.model import EXACT
+from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:

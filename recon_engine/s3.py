@@ -28,7 +28,7 @@ from recon_engine.s3_client import shared
 from recon_engine.s3_download import Download, Stretch, reserve
 from recon_engine.s3_errors import classified, is_unmet, met
 from recon_engine.s3_parts import Assembly, fits_at_once
-from recon_engine.storage import (
+from recon_engine.storage_base import (
     appearing,
     archiving,
     changed,
@@ -43,7 +43,7 @@ from recon_engine.storage import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from recon_engine.storage import Advance, Storage
+    from recon_engine.storage_base import Advance, Storage
 
     Client = Any  # boto3 makes its classes at run time and ships no types
     Reply = Mapping[str, Any]

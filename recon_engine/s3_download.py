@@ -13,14 +13,14 @@ from botocore import exceptions as botocore
 
 from recon_engine.errors import StorageUnavailable
 from recon_engine.s3_errors import PAUSES, http_status, is_unmet
-from recon_engine.storage import changed
+from recon_engine.storage_base import changed
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recon_engine.model import SourceFile
-    from recon_engine.storage import Advance
+    from recon_engine.storage_base import Advance
 
 
 RANGE: Final = 16 << 20

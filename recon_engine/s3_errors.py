@@ -21,7 +21,7 @@ from recon_engine.errors import (
     StorageUnavailable,
 )
 from recon_engine.s3_remedies import MOMENTARY, REMEDIES, remedy_of
-from recon_engine.storage import disk_errors
+from recon_engine.storage_base import disk_errors
 
 
 if TYPE_CHECKING:

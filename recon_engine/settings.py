@@ -37,12 +37,13 @@ from recon_engine.config import (
     check_suppression,
     parse_encodings,
 )
-from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.errors import ConfigError
 from recon_engine.flags import read_name
 from recon_engine.kinds import Kind
 from recon_engine.memory import parse_budget
 from recon_engine.model import MOST_COUNT, Suppressible, Suppression
 from recon_engine.rules import parse as parse_rule
+from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:

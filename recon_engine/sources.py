@@ -20,18 +20,19 @@ from recon_engine.header import header_in, read_header
 from recon_engine.model import SourceFile
 from recon_engine.spool import is_text
 from recon_engine.steady import steady
-from recon_engine.storage import LocalFolder, disk_errors, open_storage
+from recon_engine.storage import LocalFolder
+from recon_engine.storage_base import disk_errors
+from recon_engine.storage_urls import open_storage
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from recon_engine.config import Options
+    from recon_engine.config import Limits, Options
     from recon_engine.gate import ReadAt
     from recon_engine.header import Header
-    from recon_engine.rfc4180 import Limits
-    from recon_engine.storage import Storage
+    from recon_engine.storage_base import Storage
 
 
 class Source(Protocol):

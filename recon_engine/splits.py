@@ -9,11 +9,11 @@ of keys.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from recon_engine.model import Splits
 from recon_engine.rules import NORMAL, Number, integers, normal_form
 
 
@@ -30,24 +30,6 @@ READABLE: Final = rf"^[+-][0-9]{{1,{WHOLE}}}\.[0-9]{{0,{PLACES}}}$"
 PAIR: Final = "\0pair"
 SUM: Final = "\0sum"
 DELTA: Final = "\0delta"
-
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """How many keys have so many rows for one: `sizes`; and what adds up in them.
-
-    `sums`: by the ordinal of a column, in how many keys it adds up; `told`: in how many
-    of these the paired values differ, so that it is no sum of zeros.
-    """
-
-    sizes: Counter[int] = field(default_factory=Counter)
-    sums: Counter[int] = field(default_factory=Counter)
-    told: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def keys(self) -> int:
-        """How many keys these are."""
-        return self.sizes.total()
 
 
 def added(parts: Iterable[Splits]) -> Splits:

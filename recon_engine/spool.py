@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from recon_engine.config import Limits
     from recon_engine.model import Compression
-    from recon_engine.rfc4180 import Limits
 
 
 # Neither pyarrow's stream nor zstandard's reader tells where a stream ends or breaks,

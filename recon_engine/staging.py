@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from recon_engine.database import fits_columns, load
 from recon_engine.model import SIDES
 from recon_engine.parallel import beside_others
+from recon_engine.pg_stage_tables import fits_columns, load
 
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from recon_engine.config import RunConfig
     from recon_engine.csvfile import CsvFile
-    from recon_engine.database import StageTable
+    from recon_engine.pg_stage_tables import StageTable
     from recon_engine.progress import Progress
 
 

@@ -13,259 +13,39 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from secrets import token_hex
-from typing import TYPE_CHECKING, Protocol, cast
-from urllib.parse import unquote_to_bytes
+from typing import TYPE_CHECKING
 
 from recon_engine.errors import (
-    ArchiveConflict,
     ConfigError,
-    InputChanged,
-    InternalError,
-    did_you_mean,
-    of_system,
 )
 from recon_engine.model import SourceFile
 from recon_engine.progress import ignore
+from recon_engine.storage_base import (
+    _SHA256,
+    Advance,
+    Storage,
+    _scratch,
+    appearing,
+    archiving,
+    changed,
+    checked,
+    conflict,
+    disk_errors,
+    is_data,
+    pinned,
+    sha256_of,
+)
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from io import BufferedReader, BufferedWriter
-
-    Advance = Callable[[int], None]
-
-
-class Storage(Protocol):
-    """A place for files. Every read, copy and delete is pinned to what was listed."""
-
-    @property
-    def url(self) -> str:
-        """The place itself, ending in "/"."""
-        ...
-
-    def files(self) -> Iterator[SourceFile]:
-        """The data files directly in the place, by name; folders are not entered.
-
-        Folder markers and names that begin with "." or "_" are not data.
-        """
-        ...
-
-    def identify(self, file: SourceFile) -> SourceFile:
-        """The file with what pins its bytes: etag, size and, if there is one, version.
-
-        Raises InputChanged when it is gone, or is not what an etag it has says.
-        """
-        ...
-
-    def fetch(self, file: SourceFile, to: Path, advance: Advance) -> None:
-        """Copy exactly the identified bytes to a local path; InputChanged otherwise."""
-        ...
-
-    def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
-        """Have them at a local path only to be read: it may be the file itself.
-
-        Who reads it sees to it that it stays as it is, and has the identified digest.
-        """
-        ...
-
-    def put(self, source: Path, name: str) -> str:
-        """Store a file under a relative name; answer its URL. Same name: replaced."""
-        ...
-
-    def put_once(self, data: bytes, name: str) -> bool:
-        """Store bytes unless the name is taken; answer whether they were stored."""
-        ...
-
-    def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
-        """Take a verified copy of another storage's file, under a relative name.
-
-        Same bytes there already: nothing to do, also when the origin is gone by now.
-        Other bytes there, or other bytes at the origin: ArchiveConflict.
-        """
-        ...
-
-    def remove(self, file: SourceFile) -> bool:
-        """Delete the identified file. False when it was already gone.
-
-        Raises ArchiveConflict, and deletes nothing, when other bytes are there now.
-        """
-        ...
 
 
 _BLOCK = 4 << 20
 _UNWRITTEN = 32 << 20
-_SHA256 = "sha256:"
-_HOW_TO_NAME = "give a folder, file:///a/folder or s3://bucket/prefix"
-_SCHEMES = ("s3", "file")
-_URL = re.compile("(s3|file)(?=:)|[A-Za-z][A-Za-z0-9+.-]*(?=:/)")
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 _LOG = logging.getLogger(__name__)
-
-
-def open_storage(url: str) -> Storage:
-    """The place a URL or a path names."""
-    if _scheme(url) == "s3":
-        # By name, because `s3` stands above this module and a local run never loads it.
-        return cast("Storage", import_module("recon_engine.s3").open_prefix(*_s3(url)))
-    return LocalFolder(local_path(url))
-
-
-def fetch_one(url: str, into: Path, advance: Advance = ignore) -> Path:
-    """Copy the one file or object a URL names into a local folder."""
-    place, name = _split(url)
-    try:
-        file = place.identify(SourceFile(uri=url, name=name, size=0))
-    except InputChanged:
-        raise ConfigError(
-            f"there is no such file in {place.url}",
-            file=name,
-            help="look at the spelling; the case of letters counts",
-        ) from None
-    with disk_errors(name):
-        into.mkdir(parents=True, exist_ok=True)
-    place.fetch(file, into / name, advance)
-    return into / name
-
-
-def _split(url: str) -> tuple[Storage, str]:
-    if _scheme(url) == "s3":
-        place, _, name = url.rpartition("/")
-        return open_storage(f"{place}/"), checked(name)
-    path = local_path(url)
-    return LocalFolder(path.parent), checked(path.name)
-
-
-def _scheme(url: str) -> str | None:
-    """What stands before the colon, unless this is a path with a colon in it."""
-    found = _URL.match(url)
-    if found is None or found[0] in _SCHEMES:
-        return found and found[0]
-    # Only the scheme is shown: what follows may hold a password or a signature.
-    raise ConfigError(
-        f"there is no storage of the kind {found[0]}."
-        f"{did_you_mean(found[0], _SCHEMES)}",
-        help=_HOW_TO_NAME,
-    )
-
-
-def _s3(url: str) -> tuple[str, str]:
-    """Bucket and prefix, as they are: a key may hold every sign a URL reserves."""
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket):
-        raise ConfigError("the s3 URL does not name a bucket", help=_HOW_TO_NAME)
-    return bucket, prefix
-
-
-def local_path(url: str) -> Path:
-    """The path that a path or a file URL names; ConfigError for other kinds."""
-    path = url if _scheme(url) is None else _file(url)
-    if not path or "\0" in path:
-        raise ConfigError("the path does not name a folder", help=_HOW_TO_NAME)
-    return Path(path)
-
-
-def _file(url: str) -> str:
-    host, slash, path = url.removeprefix("file://").partition("/")
-    here = url.startswith("file://") and slash and host in ("", "localhost")
-    if not here or "?" in path or "#" in path:
-        raise ConfigError(
-            "the file URL does not name a folder of this machine",
-            help=f'{_HOW_TO_NAME}; in a URL write "?" as %3F and "#" as %23',
-        )
-    return f"/{os.fsdecode(unquote_to_bytes(path))}"
-
-
-def checked(name: str) -> str:
-    """A relative name that stays below its place."""
-    if "\0" in name or {"", ".", ".."} & set(name.split("/")):
-        raise ConfigError(
-            f"{name!r} is not a name for a file",
-            help='names are relative and have no empty, "." or ".." part',
-        )
-    return name
-
-
-def is_data(name: str) -> bool:
-    """Whether a name in a listing is an input; what is not is logged, by name only."""
-    if name.startswith((".", "_")) or name.endswith("/"):
-        _LOG.info("ignored %r: not a data file", name)
-        return False
-    return True
-
-
-def pinned(file: SourceFile) -> str:
-    """The etag that every read, copy and delete of the file has to meet."""
-    if file.etag is None:
-        raise InternalError(f"{file.name} is used before it was identified")
-    return file.etag
-
-
-def may_be(file: SourceFile, sha256: str) -> bool:
-    """Whether bytes of this digest can be those that were identified."""
-    etag = pinned(file)
-    return not etag.startswith(_SHA256) or etag == f"{_SHA256}{sha256}"
-
-
-def changed(file: SourceFile) -> InputChanged:
-    """The error for a file that is gone or holds other bytes."""
-    return InputChanged(
-        "the file is gone or was replaced since it was listed",
-        file=file.name,
-        help="run again once the producer has finished",
-    )
-
-
-def conflict(file: SourceFile, place: str) -> ArchiveConflict:
-    """The error for a file that can be neither archived nor removed."""
-    return ArchiveConflict(
-        f"{place} does not hold the bytes that were reconciled",
-        file=file.name,
-        help="nothing was overwritten or deleted; see which of the two is meant",
-    )
-
-
-def sha256_of(path: Path) -> str:
-    """The digest of a local file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextmanager
-def archiving(file: SourceFile, origin: Storage) -> Iterator[None]:
-    """A read for the archive: an origin that changed is a conflict, not an input."""
-    try:
-        yield
-    except InputChanged:
-        raise conflict(file, origin.url) from None
-
-
-@contextmanager
-def disk_errors(name: str) -> Iterator[None]:
-    """The border of the file system: its text may quote anything and stays behind."""
-    try:
-        yield
-    except OSError as error:
-        raise of_system(error.errno, name) from None
-
-
-@contextmanager
-def appearing(to: Path) -> Iterator[Path]:
-    """A hidden name that becomes `to` when the block ends, and nothing if it fails."""
-    with _scratch(to) as part:
-        yield part
-        part.replace(to)
-
-
-@contextmanager
-def _scratch(beside: Path) -> Iterator[Path]:
-    part = beside.with_name(f".{token_hex(8)}.part")
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from recon_engine.rfc4180 import CR, LF, QUOTE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recon_engine.rfc4180 import Limits
+    from recon_engine.config import Limits
 
     Bits = NDArray[np.uint64]
 

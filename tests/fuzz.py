@@ -30,10 +30,11 @@ from reading import Accepted, Refused, cells, law, scalar_newlines, scalar_struc
 
 import recon_engine
 from recon_engine import gate
+from recon_engine.config import Limits
 from recon_engine.csvfile import Block
 from recon_engine.errors import InputError
 from recon_engine.gate import open_csv
-from recon_engine.rfc4180 import Limits, records
+from recon_engine.rfc4180 import records
 from recon_engine.structure import Structure, count_newlines, structure
 
 

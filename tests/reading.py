@@ -17,9 +17,10 @@ from recon_engine.rfc4180 import CR, LF, QUOTE, EncodingFault, Fault, records
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recon_engine.config import Limits
     from recon_engine.csvfile import CsvFile
     from recon_engine.errors import InputError
-    from recon_engine.rfc4180 import Limits, Record
+    from recon_engine.rfc4180 import Record
 
 BOM: Final = b"\xef\xbb\xbf"
 START, PLAIN, QUOTED, CLOSED = range(4)

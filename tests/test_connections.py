@@ -31,10 +31,9 @@ from tls_postgres import (
 from recon_engine import address, migrations, retention
 from recon_engine.address import WAIVED, WAIVER, conninfo_of
 from recon_engine.aws import ALLOWED
-from recon_engine.database import quoted
 from recon_engine.doctor import State, _authorities, examine
 from recon_engine.errors import ConfigError, PermissionDenied, ReconError
-from recon_engine.postgres import bulk, connect
+from recon_engine.postgres import bulk, connect, quoted
 from recon_engine.rds import IamToken, Secret
 from recon_engine.status import RunStatus
 

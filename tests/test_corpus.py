@@ -20,10 +20,10 @@ from reading import Accepted, cells, law
 from recon_cli.app import app
 from typer.testing import CliRunner
 
+from recon_engine.config import Limits
 from recon_engine.errors import ReconError
 from recon_engine.gate import open_csv
 from recon_engine.header import read_header
-from recon_engine.rfc4180 import Limits
 
 
 CORPUS: Final = Path(__file__).parent / "corpus"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reading import cells
-from recon_cli import session
+from recon_cli import parsing
 from recon_cli.app import app
 from recon_cli.options import Format
 from recon_cli.render import rows as print_rows
@@ -151,21 +151,21 @@ LISTS: Final = {
 def test_blanks_around_names_are_trimmed_in_flags_and_in_the_environment(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert session.names([text], "RECON_KEYS") == LISTS[text]
+    assert parsing.names([text], "RECON_KEYS") == LISTS[text]
     monkeypatch.setenv("RECON_KEYS", text)
-    assert session.names(None, "RECON_KEYS") == LISTS[text]
+    assert parsing.names(None, "RECON_KEYS") == LISTS[text]
 
 
 def test_blanks_around_names_are_trimmed_in_pairs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wanted = {"A": "B", " C": "D,E"}
-    assert session.mapping([" A = B ", '" C" = "D,E"']) == wanted
+    assert parsing.mapping([" A = B ", '" C" = "D,E"']) == wanted
     monkeypatch.setenv("RECON_MAP", ' A = B , " C"="D,E" ')
-    assert session.mapping(None) == wanted
-    assert session.mapping(["A=B", '" C"=D']) == {"A": "B", " C": "D"}
-    assert session.masks([" A = hmac "]) == {"A": "hmac"}
-    assert session.rules([" A = trim ", '" B"=lstrip0'], {}) == {
+    assert parsing.mapping(None) == wanted
+    assert parsing.mapping(["A=B", '" C"=D']) == {"A": "B", " C": "D"}
+    assert parsing.masks([" A = hmac "]) == {"A": "hmac"}
+    assert parsing.rules([" A = trim ", '" B"=lstrip0'], {}) == {
         "A": ("trim",),
         " B": ("lstrip0",),
     }

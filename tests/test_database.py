@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import Pair, csv_bytes, pairs
 
-from recon_engine import database as loading
+from recon_engine import pg_stage_tables, postgres
 from recon_engine.config import StageLoader
 from recon_engine.errors import InternalError
 from recon_engine.gate import open_csv
@@ -26,10 +26,10 @@ def staged(
     conninfo: str, path: Path, loader: StageLoader, delimiter: str = ","
 ) -> tuple[list[str], list[tuple[object, ...]]]:
     file = open_csv(path, delimiter=delimiter)
-    table = loading.load(conninfo, "d", "old", uuid7(), file, loader=loader)
+    table = pg_stage_tables.load(conninfo, "d", "old", uuid7(), file, loader=loader)
     assert table.rows == file.rows
     with psycopg.connect(conninfo) as connection:
-        name = loading.quoted(table.private)
+        name = postgres.quoted(table.private)
         cursor = connection.execute(f"SELECT * FROM stage.{name} ORDER BY ctid")
         names = [column.name for column in cursor.description or ()]
         rows = cursor.fetchall()
@@ -97,4 +97,4 @@ def test_rows_that_postgres_did_not_take_are_missed(
     path.write_text("a\n1\n2\n")
     file = replace(open_csv(path), rows=3)
     with pytest.raises(InternalError, match="took 2 rows where the gate counted 3"):
-        loading.load(database, "d", "old", uuid7(), file, loader=loader)
+        pg_stage_tables.load(database, "d", "old", uuid7(), file, loader=loader)

@@ -23,7 +23,7 @@ from recon_engine.config import OnBadRow, Options
 from recon_engine.doctor import State, examine
 from recon_engine.rds import IamToken
 from recon_engine.status import RunStatus
-from recon_engine.storage import open_storage
+from recon_engine.storage_urls import open_storage
 
 
 if TYPE_CHECKING:

@@ -14,20 +14,20 @@ from reading import Accepted, Refused, cells, law
 from strategies import csv_bytes, edited, pairs, tables
 
 from recon_engine import gate
-from recon_engine.config import OnBadRow
+from recon_engine.config import Limits, OnBadRow
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
     InputChanged,
     InputError,
     MalformedInput,
-    counted,
 )
 from recon_engine.gate import open_csv, read_rows
 from recon_engine.header import read_header
 from recon_engine.model import Reject
 from recon_engine.rejects import LISTED
-from recon_engine.rfc4180 import Fault, Limits, records
+from recon_engine.rfc4180 import Fault, records
+from recon_engine.suggestions import counted
 
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from program import recon
 from sites import FolderSite
 from test_suppressions import known
 
-from recon_engine import pipeline
+from recon_engine import archive
 from recon_engine.config import Options
 from recon_engine.journal import Journal
 from recon_engine.migrations import schemas
@@ -99,7 +99,7 @@ def test_a_run_that_failed_its_gates_keeps_that_through_a_recovery(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_archive", crash)
+        patch.setattr(archive, "_archive", crash)
         with pytest.raises(SystemExit):
             site.run(options=judged("missing<=0"))
     again = site.run(options=judged("missing<=0"))

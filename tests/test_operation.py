@@ -410,7 +410,7 @@ def test_what_is_young_or_not_finished_stays(
 
     folders.deliver()
     with monkeypatch.context() as patch:
-        patch.setattr("recon_engine.pipeline._archive", crash)
+        patch.setattr("recon_engine.archive._archive", crash)
         with pytest.raises(SystemExit):
             folders.run()
     aged(folders)

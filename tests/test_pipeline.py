@@ -19,8 +19,8 @@ from jsonschema import validate
 from packed import gzip_of, zstd_of
 from sites import NEW, OLD, BucketSite, FolderSite, Site
 
+from recon_engine import archive, pg_stage_tables, pipeline, reconcile
 from recon_engine import database as database_module
-from recon_engine import pipeline, reconcile
 from recon_engine.config import (
     OnBadRow,
     OnDuplicateKeys,
@@ -457,7 +457,7 @@ def test_a_crash_after_publishing_is_finished_by_the_next_run(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_archive", crash)
+        patch.setattr(archive, "_archive", crash)
         with pytest.raises(SystemExit):
             site.run()
     assert site.statuses() == ["RECONCILED"]
@@ -588,7 +588,7 @@ def test_an_interrupt_after_publishing_takes_nothing_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_archive", interrupted)
+        patch.setattr(archive, "_archive", interrupted)
         with pytest.raises(KeyboardInterrupt):
             folders.run()
     assert folders.statuses() == ["RECONCILED"]
@@ -644,7 +644,7 @@ def test_recovery_finds_files_whose_names_look_odd(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_archive", crash)
+        patch.setattr(archive, "_archive", crash)
         with pytest.raises(SystemExit):
             site.run()
     site.run()
@@ -825,7 +825,7 @@ def test_a_batch_that_breaks_off_says_its_own_error(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders.deliver()
-    monkeypatch.setattr(database_module, "BATCH_ROWS", 1)
+    monkeypatch.setattr(pg_stage_tables, "BATCH_ROWS", 1)
 
     def stop(_: int) -> None:
         raise InterruptedError
@@ -833,5 +833,5 @@ def test_a_batch_that_breaks_off_says_its_own_error(
     file = open_csv(Path(folders.inbound) / "claims_20261123.csv")
     run_id = new_run("claims").run_id
     with pytest.raises(InterruptedError):
-        database_module.load(folders.database, "claims", "old", run_id, file, stop)
+        pg_stage_tables.load(folders.database, "claims", "old", run_id, file, stop)
     assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []

@@ -18,8 +18,8 @@ from psycopg import sql
 from sites import NEW, OLD, FolderSite
 from test_pipeline import REFUSED
 
+from recon_engine import archive, failpoint, pg_stage_tables, pipeline, storage
 from recon_engine import database as database_module
-from recon_engine import failpoint, pipeline, storage
 from recon_engine.config import OnDuplicateKeys, Options
 from recon_engine.errors import ReconError
 from recon_engine.failpoint import Failpoint
@@ -233,7 +233,7 @@ def orphan(site: FolderSite, status: str, dataset: str = "claims") -> str:
         pair = pipeline._find_pair(Places.of(site.config()).inbound)
         assert isinstance(pair, FilePair)
         run = journal.start(pair)
-        name = database_module.stage_name(dataset, "old", run.run_id)
+        name = pg_stage_tables.stage_name(dataset, "old", run.run_id)
         journal.connection.execute(f'CREATE TABLE stage."{name}" ()'.encode())
         journal.connection.execute(
             "UPDATE metrics.pipeline_run_log SET status = %s WHERE run_id = %s",
@@ -259,7 +259,7 @@ def test_private_tables_of_dead_runs_are_dropped_by_the_next_run(
 def test_an_orphan_that_someone_reads_is_left_for_later(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "ORPHAN_TIMEOUT", "100ms")
+    monkeypatch.setattr(pg_stage_tables, "ORPHAN_TIMEOUT", "100ms")
     name = orphan(folders, "ABANDONED")
     folders.deliver()
     with reading(folders, name):
@@ -577,13 +577,13 @@ class Scenarios:
 
     def archive_conflict(self) -> Ended:
         self.site.deliver()
-        archive = pipeline._archive
+        archive_pair = archive._archive
 
         def replaced(*args: Any) -> Any:
             self.site.put("claims_20261123.csv", NEW)
-            return archive(*args)
+            return archive_pair(*args)
 
-        self.patch.setattr(pipeline, "_archive", replaced)
+        self.patch.setattr(archive, "_archive", replaced)
         return self.run()
 
     def internal_error(self) -> Ended:

@@ -27,6 +27,7 @@ from recon_engine import artifacts, diff, report
 from recon_engine.characters import escaped as visible
 from recon_engine.chart import SEVERAL, Point, chart
 from recon_engine.evidence import LONE_ROWS, excerpt, within
+from recon_engine.flags import command
 from recon_engine.model import (
     GateResult,
     Suppressed,
@@ -34,7 +35,6 @@ from recon_engine.model import (
     Suppression,
     SuppressionState,
 )
-from recon_engine.repeat import command
 
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from recon_engine.s3 import S3Prefix
 from recon_engine.s3_errors import _of_reply
 from recon_engine.s3_remedies import MOMENTARY, REMEDIES, UNKNOWN
 from recon_engine.status import RunStatus
-from recon_engine.storage import open_storage
+from recon_engine.storage_urls import open_storage
 
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine.model import SourceFile
-    from recon_engine.storage import Storage
+    from recon_engine.storage_base import Storage
 
 
 OTHERS = (

@@ -14,7 +14,7 @@ from packed import PACK, gzip_of, zstd_of
 
 import recon_engine as rx
 from recon_engine import spool
-from recon_engine.config import Encoding, parse_encodings
+from recon_engine.config import LIMITS, Encoding, Limits, parse_encodings
 from recon_engine.errors import (
     ConfigError,
     EmptyFile,
@@ -23,7 +23,6 @@ from recon_engine.errors import (
     InputError,
     MalformedInput,
 )
-from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.spool import Origin, spooled
 
 

@@ -33,16 +33,12 @@ from recon_engine.model import SourceFile
 from recon_engine.progress import ignore
 from recon_engine.s3 import S3Prefix
 from recon_engine.s3_client import connect
-from recon_engine.storage import (
-    LocalFolder,
-    Storage,
-    fetch_one,
-    local_path,
-    open_storage,
-)
+from recon_engine.storage import LocalFolder
+from recon_engine.storage_urls import fetch_one, local_path, open_storage
 
 
 if TYPE_CHECKING:
+    from recon_engine.storage_base import Storage
     from collections.abc import Callable, Iterator
 
 BUCKET = "contract"
@@ -769,7 +765,7 @@ def test_local_work_never_imports_boto3(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from recon_engine.storage import fetch_one, open_storage
+from recon_engine.storage_urls import fetch_one, open_storage
 folder = Path(sys.argv[1])
 assert len(list(open_storage(str(folder)).files())) == 1
 fetch_one(str(folder / "a.csv"), folder / "copy")

@@ -12,8 +12,8 @@ from reading import scalar_newlines, scalar_structure, scalar_whole
 from strategies import CELLS, edited, spelled, tables
 
 from recon_engine import structure as masks
+from recon_engine.config import Limits
 from recon_engine.csvfile import Block
-from recon_engine.rfc4180 import Limits
 from recon_engine.structure import (
     STRIDE,
     WORD,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recon_cli import database, parsing, session, sources
 from recon_cli import options as o
-from recon_cli import session, sources
 from recon_cli.cloudwatch import metered
 from recon_cli.options import Format
 from recon_cli.stderr import guard
@@ -22,9 +22,11 @@ from recon_cli.worker import Signalled, leave, listen, on_worker
 from recon_engine.border import ours
 from recon_engine.config import (
     BREAK_LIMIT,
+    LIMITS,
     NO_KEY,
     EngineName,
     Feed,
+    Limits,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -33,11 +35,11 @@ from recon_engine.config import (
     StageLoader,
     parse_encodings,
 )
-from recon_engine.errors import ConfigError, escape_bytes
+from recon_engine.errors import ConfigError
 from recon_engine.failpoint import reached
 from recon_engine.model import MOST_COUNT
-from recon_engine.rfc4180 import LIMITS, Limits
 from recon_engine.status import STATUSES, RunStatus
+from recon_engine.suggestions import escape_bytes
 
 
 if TYPE_CHECKING:
@@ -171,9 +173,9 @@ def keys(
         filed = sources.filed(ctx)
         settings = Options(
             keys=NO_KEY,
-            ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
-            renames={**filed.get("map", {}), **session.mapping(rename)},
-            rules=session.rules(rule, filed.get("rules", {})),
+            ignore=parsing.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
+            renames={**filed.get("map", {}), **parsing.mapping(rename)},
+            rules=parsing.rules(rule, filed.get("rules", {})),
             on_bad_row=on_bad_row,
             delimiter=delimiter.replace("\\t", "\t"),
             encodings=parse_encodings(encoding),
@@ -283,7 +285,7 @@ def run(
             ctx, keys, ignore, rename, rule, mask, gate, on_duplicate_keys,
             on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
-        base = nullcontext("") if dry_run else session.database()
+        base = nullcontext("") if dry_run else database.database()
         work = pipeline.dry_run if dry_run else pipeline.run
         with base as conninfo:
             asked = RunConfig(
@@ -328,7 +330,7 @@ def demo(
         from recon_engine import demo, pipeline
 
         config = demo.prepare(folder, rows=rows)
-        with session.embedded(session.EMBEDDED) as conninfo:
+        with database.embedded(database.EMBEDDED) as conninfo:
             with session.watching(logged=False) as progress:
                 outcome = on_worker(
                     lambda stop: pipeline.run(config(conninfo), progress, stop)
@@ -351,7 +353,7 @@ def breaks(
         from recon_cli import render
         from recon_engine.breaks import listing
 
-        with session.past_runs() as conninfo:
+        with database.past_runs() as conninfo:
             found = listing(conninfo, dataset, state or None, limit)
         render.breaks(found, form)
 
@@ -373,7 +375,7 @@ def history(
         from recon_engine import history
         from recon_engine.postgres import connect
 
-        with session.past_runs() as conninfo, connect(conninfo) as connection:
+        with database.past_runs() as conninfo, connect(conninfo) as connection:
             render.history(history.runs(connection, dataset, limit), form)
 
 
@@ -412,7 +414,7 @@ def report(
         from recon_engine.postgres import connect
 
         path = render.page_path(output)
-        with session.past_runs() as conninfo, connect(conninfo) as connection:
+        with database.past_runs() as conninfo, connect(conninfo) as connection:
             if past is None:
                 run = history.identified(connection, run_id, dataset)
                 page = report.page(*history.stored(connection, run))
@@ -432,7 +434,7 @@ def sql(
         from recon_cli import render
         from recon_engine.postgres import ask
 
-        with session.past_runs() as conninfo:
+        with database.past_runs() as conninfo:
             render.rows(*ask(conninfo, statement), form)
 
 
@@ -442,7 +444,7 @@ def migrate() -> None:
     with session.reporting():
         from recon_engine import migrations
 
-        with session.database(up_to_date=False) as conninfo:
+        with database.database(up_to_date=False) as conninfo:
             applied = migrations.apply(conninfo)
         for name in applied or ("nothing to do: the tables are up to date",):
             typer.echo(name)
@@ -475,10 +477,10 @@ def doctor(
         places = {"inbound": inbound_s3, "processed": processed_s3, "out": out_s3}
         given = {name: url for name, url in places.items() if url}
         sources.check_dataset(ctx)
-        masks = {**sources.filed(ctx).get("masks", {}), **session.masks(None)}
-        known = not session.is_yet_to_be_made()
-        with session.database() if known else nullcontext() as address:
-            home = session.embedded_home()
+        masks = {**sources.filed(ctx).get("masks", {}), **parsing.masks(None)}
+        known = not database.is_yet_to_be_made()
+        with database.database() if known else nullcontext() as address:
+            home = database.embedded_home()
             findings = list(examine(given, address, masks, home))
         names = ("check", "state", "found", "remedy")
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
@@ -501,7 +503,7 @@ def purge(
         from recon_engine import retention
 
         age = retention.parse_age(older_than)
-        with session.past_runs() as address:
+        with database.past_runs() as address:
             found = retention.old_values(address, age, dataset, artifacts=artifacts)
             if delete:
                 retention.delete(address, found)
@@ -534,7 +536,7 @@ def schema(
         folder = schemas()
         known = sorted(f.name.split(".")[0] for f in folder.iterdir() if f.is_file())
         if name not in known:
-            from recon_engine.errors import did_you_mean
+            from recon_engine.suggestions import did_you_mean
 
             raise ConfigError(
                 f"there is no schema {name}.{did_you_mean(name, known)}",
@@ -560,12 +562,12 @@ def _options(
 ) -> Options:
     filed = sources.filed(ctx)
     return Options(
-        keys=session.names(keys, "RECON_KEYS") or filed.get("keys", ()),
-        ignore=session.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
-        renames={**filed.get("map", {}), **session.mapping(rename)},
-        rules=session.rules(rule, filed.get("rules", {})),
-        masks={**filed.get("masks", {}), **session.masks(mask)},
-        gates=session.gates(gate) or filed.get("gates", ()),
+        keys=parsing.names(keys, "RECON_KEYS") or filed.get("keys", ()),
+        ignore=parsing.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
+        renames={**filed.get("map", {}), **parsing.mapping(rename)},
+        rules=parsing.rules(rule, filed.get("rules", {})),
+        masks={**filed.get("masks", {}), **parsing.masks(mask)},
+        gates=parsing.gates(gate) or filed.get("gates", ()),
         suppressions=filed.get("suppressions", ()),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
@@ -578,7 +580,7 @@ def _options(
 
 def _line(settings: Options, keys: tuple[str, ...], old: str, new: str) -> str:
     """The command that compares two files by a key that was found."""
-    from recon_engine.repeat import command
+    from recon_engine.flags import command
 
     return command(replace(settings, keys=keys), old, new)
 

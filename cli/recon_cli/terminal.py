@@ -24,8 +24,8 @@ from rich.text import Text
 
 from recon_engine.characters import escaped as visible
 from recon_engine.characters import escapes, readable
+from recon_engine.formatting import advice, percent
 from recon_engine.kinds import REWRITTEN
-from recon_engine.reconciliation import advice, percent
 
 
 if TYPE_CHECKING:

@@ -1,0 +1,49 @@
+"""Suggestions for a misspelt name, and lists of names, for error texts."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+NAME = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
+
+
+def listed(names: Iterable[str], limit: int = 10) -> str:
+    """Names in a sentence, not more than some."""
+    every = list(names)
+    rest = f" and {len(every) - limit:,} more" if len(every) > limit else ""
+    return ", ".join(every[:limit]) + rest
+
+
+def escape_bytes(name: str) -> str:
+    """A file name as text, with escapes for the bytes that are not UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 column`, `2,000 columns`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def shown(name: str) -> str:
+    """A name in a sentence, in quotes where blanks around it would not be seen."""
+    return name if name == name.strip() else f'"{name}"'
+
+
+def looks_like_header(names: Iterable[str]) -> bool:
+    """Whether these are names and not the values of a record in the header's place."""
+    return all(NAME.fullmatch(name) for name in names)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to end a sentence with, or nothing: ` Did you mean CLM_ID?`."""
+    names = (each for each in known if NAME.fullmatch(each.strip()))
+    by_fold = {each.strip().casefold(): each for each in names}
+    close = get_close_matches(name.strip().casefold(), by_fold, n=1)
+    return f" Did you mean {shown(by_fold[close[0]])}?" if close else ""
