@@ -30,10 +30,10 @@ NTH: Final = 8
 
 def structure(path: Path) -> Callable[[], int]:
     """The rows that `structure` finds in the blocks of the gate."""
-    from recon_engine.blocks import blocks
-    from recon_engine.gate import BLOCK
-    from recon_engine.header import read_header
-    from recon_engine.structure import structure
+    from recon_engine.inputs.blocks import blocks
+    from recon_engine.inputs.csv_reader import BLOCK
+    from recon_engine.inputs.header import read_header
+    from recon_engine.inputs.scanner import structure
 
     header = read_header(path)
     data = path.read_bytes()
@@ -65,10 +65,10 @@ def sha256(path: Path) -> Callable[[], int]:
 
 def gate(path: Path) -> Callable[[], int]:
     """The rows of the whole gate."""
-    from recon_engine import parallel
-    from recon_engine.gate import open_csv
+    from recon_engine.inputs.csv_reader import open_csv
+    from recon_engine.runtime import concurrency
 
-    parallel.WORKERS = 1  # type: ignore[misc]
+    concurrency.WORKERS = 1  # type: ignore[misc]
     return lambda: open_csv(path).rows
 
 

@@ -22,9 +22,11 @@ import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import pyarrow as pa
 
-from recon_engine import localpg, migrations, pipeline
 from recon_engine.config import Options, RunConfig, StageLoader
-from recon_engine.postgres import ask
+from recon_engine.pipeline import runner
+from recon_engine.postgres import migrations
+from recon_engine.postgres.connection import ask
+from recon_engine.postgres.embedded import server
 
 
 BATCH: Final = 5_000
@@ -68,7 +70,7 @@ def whole(conninfo: str, old: Path, new: Path, key: str, how: str) -> dict[str, 
         database=conninfo,
         stage_loader=StageLoader(how),
     )
-    ended = pipeline.run(config)
+    ended = runner.run(config)
     assert ended.record.status == "SUCCEEDED", ended.record
     shutil.rmtree(root)
     _, steps = ask(conninfo, STEPS)
@@ -80,7 +82,7 @@ def main() -> None:
     how, old, new, key = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     with (
         tempfile.TemporaryDirectory(dir=old.parent) as home,
-        localpg.server(Path(home)) as conninfo,
+        server.server(Path(home)) as conninfo,
     ):
         migrations.apply(conninfo)
         began = time.perf_counter()

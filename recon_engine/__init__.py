@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from recon_engine.api import diff
     from recon_engine.errors import ReconError
     from recon_engine.model import Suppressible, Suppression
-    from recon_engine.reconciliation import Reconciliation
+    from recon_engine.result import Reconciliation
 
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
 _HOMES = {
     "diff": "recon_engine.api",
     "ReconError": "recon_engine.errors",
-    "Reconciliation": "recon_engine.reconciliation",
+    "Reconciliation": "recon_engine.result",
     "Suppressible": "recon_engine.model",
     "Suppression": "recon_engine.model",
 }

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from recon_engine.border import only_ours
+from recon_engine.compare.local_engine import read, reconcile
 from recon_engine.config import (
     LIMITS,
     EngineName,
@@ -18,16 +18,16 @@ from recon_engine.config import (
     Options,
     parse_encodings,
 )
-from recon_engine.encodings import opened_both
 from recon_engine.errors import ConfigError
-from recon_engine.header import Header
-from recon_engine.judgement import judged
-from recon_engine.memory import Budget, parse_budget
+from recon_engine.inputs.decoding import is_text
+from recon_engine.inputs.encodings import opened_both
+from recon_engine.inputs.header import Header
+from recon_engine.inputs.tables import both_unread, unread
 from recon_engine.model import SIDES
-from recon_engine.progress import SILENT, Progress
-from recon_engine.reconcile import read, reconcile
-from recon_engine.spool import is_text
-from recon_engine.tables import both_unread, unread
+from recon_engine.runtime.error_boundary import only_ours
+from recon_engine.runtime.memory import Budget, parse_budget
+from recon_engine.runtime.progress import SILENT, Progress
+from recon_engine.verdict import judged
 
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from recon_engine.model import Suppression
-    from recon_engine.reconciliation import Reconciliation
-    from recon_engine.sources import Source
+    from recon_engine.result import Reconciliation
+    from recon_engine.spark.byte_sources import Source
 
 
 Policy = TypeVar("Policy", bound=StrEnum)
@@ -154,8 +154,8 @@ def _on_spark(
     progress: Progress,
 ) -> Reconciliation:
     """Inputs stay where they are; each task reads its own part of them."""
-    from recon_engine.sources import head_of_source
     from recon_engine.spark import driver
+    from recon_engine.spark.byte_sources import head_of_source
 
     (left, left_source), (right, right_source) = opened_both(
         lambda side: _input(*side, options, limits, stack, progress),
@@ -177,7 +177,7 @@ def _input(
     progress: Progress,
 ) -> tuple[Header, Source]:
     """A header, and what any machine can read the rows from."""
-    from recon_engine.sources import LocalSource, ObjectSource
+    from recon_engine.spark.byte_sources import LocalSource, ObjectSource
 
     uri = str(source)
     if uri.startswith("s3:") and is_text(uri, options.encoding_of(name)):

@@ -19,7 +19,7 @@ from recon_engine.suggestions import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from recon_engine.memory import Budget
+    from recon_engine.runtime.memory import Budget
 
     # A libpq connection string, or what makes one for each new connection.
     Address = str | Callable[[], str]

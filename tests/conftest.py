@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from psycopg import sql
 from s3_servers import DUMMY_ENVIRONMENT, moto_s3, seaweed_s3
 
-from recon_engine import localpg, migrations
+from recon_engine.postgres import migrations
+from recon_engine.postgres.embedded import server
 
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 def pytest_sessionfinish() -> None:
     """The folders of tests are gone by now, and so go the databases of theirs."""
-    localpg.reclaim()
+    server.reclaim()
 
 
 @pytest.fixture(scope="session")
 def template() -> Iterator[str]:
     """A Postgres server whose database `template` has roles and tables, and no rows."""
-    with localpg.server(durable=False) as conninfo:
+    with server.server(durable=False) as conninfo:
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute("CREATE DATABASE template")
         with psycopg.connect(f"{conninfo} dbname=template") as connection:

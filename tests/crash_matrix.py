@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import stand
 
-from recon_engine.failpoint import ACTIONS
+from recon_engine.runtime.failpoints import ACTIONS
 from recon_engine.version import __version__
 
 

@@ -38,11 +38,11 @@ from s3_faults import (
     stall_body,
 )
 
-from recon_engine import s3_download
 from recon_engine.config import StageLoader
-from recon_engine.journal import LOCK
-from recon_engine.s3_client import TIMEOUT
+from recon_engine.postgres.run_log import LOCK
 from recon_engine.status import STATUSES, RunStatus
+from recon_engine.storage.s3 import download
+from recon_engine.storage.s3.client import TIMEOUT
 
 
 if TYPE_CHECKING:
@@ -176,8 +176,8 @@ def replaced(operation: str, key: str = "", skip: int = 0) -> Injection:
 
 def small_ranges(inject: Injection) -> Injection:
     def both(place: Place) -> None:
-        place.undo.enter_context(patch.object(s3_download, "RANGE", 8))
-        place.undo.enter_context(patch.object(s3_download, "WORKERS", 1))
+        place.undo.enter_context(patch.object(download, "RANGE", 8))
+        place.undo.enter_context(patch.object(download, "WORKERS", 1))
         inject(place)
 
     return both

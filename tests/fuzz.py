@@ -29,13 +29,13 @@ from typing import Final
 from reading import Accepted, Refused, cells, law, scalar_newlines, scalar_structure
 
 import recon_engine
-from recon_engine import gate
 from recon_engine.config import Limits
-from recon_engine.csvfile import Block
 from recon_engine.errors import InputError
-from recon_engine.gate import open_csv
-from recon_engine.rfc4180 import records
-from recon_engine.structure import Structure, count_newlines, structure
+from recon_engine.inputs import csv_reader
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.csvfile import Block
+from recon_engine.inputs.rfc4180 import records
+from recon_engine.inputs.scanner import Structure, count_newlines, structure
 
 
 DELIMITERS: Final = b",;\t|"
@@ -125,7 +125,7 @@ class Case:
         """The gate in blocks of any size, against the reference in one."""
         if not STARTS_AS_TEXT.match(self.data):
             return
-        gate.BLOCK, gate.STRETCH = self.block, min(self.block, 64)  # type: ignore[misc]
+        csv_reader.BLOCK, csv_reader.STRETCH = self.block, min(self.block, 64)  # type: ignore[misc]
         path.write_bytes(self.data)
         found = self.judged(path)
         wanted = law(self.data, self.delimiter, self.limits)
@@ -190,7 +190,11 @@ def search(folder: Path, runs: int, seed: int) -> None:
     import atheris
 
     atheris.instrument_func(law)
-    for module in ("recon_engine.rfc4180", "recon_engine.gate", "recon_engine.header"):
+    for module in (
+        "recon_engine.inputs.rfc4180",
+        "recon_engine.inputs.csv_reader",
+        "recon_engine.inputs.header",
+    ):
         for each in vars(sys.modules[module]).values():
             if callable(each) and getattr(each, "__module__", "") == module:
                 instrument(each)

@@ -8,8 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
-from recon_engine import demo, diff
-from recon_engine.artifacts import FILES
+from recon_engine import diff
 from recon_engine.config import Options
 from recon_engine.model import (
     BreakCounts,
@@ -23,7 +22,9 @@ from recon_engine.model import (
     Segment,
     Total,
 )
-from recon_engine.report import Break, Breaks, Facts
+from recon_engine.pipeline import demo
+from recon_engine.report.artifacts import FILES
+from recon_engine.report.result_page import Break, Breaks, Facts
 
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.text import Text
 from screen import on_terminal
 
-from recon_engine import report, trend
-from recon_engine.demo import KEYS, write_pair
+from recon_engine.pipeline.demo import KEYS, write_pair
+from recon_engine.report import history_page, result_page
 
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, browser.opened() as opened:
         folder = Path(name)
         facts = replace(pages.facts(), breaks=None, timed=False)
-        result = report.page(pages.claims(folder), facts)
-        history = trend.page("daily_claims", pages.facts().past)
+        result = result_page.page(pages.claims(folder), facts)
+        history = history_page.page("daily_claims", pages.facts().past)
         for page, text, height in (
             ("report", result, 1560),
             ("history", history, 900),

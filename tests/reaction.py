@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
-from recon_engine import localpg, migrations
+from recon_engine.postgres import migrations
+from recon_engine.postgres.embedded import server
 
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Yard:
 @contextmanager
 def yard(folder: Path) -> Iterator[Yard]:
     """A server for the pair in `folder`/pair."""
-    with localpg.server(durable=False) as conninfo:
+    with server.server(durable=False) as conninfo:
         migrations.apply(conninfo)
         yield Yard(folder, conninfo)
 

@@ -9,18 +9,18 @@ import numpy as np
 import pyarrow as pa
 
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput
-from recon_engine.file_kinds import identify_kind
-from recon_engine.header import column_name
-from recon_engine.rfc4180 import CR, LF, QUOTE, EncodingFault, Fault, records
+from recon_engine.inputs.file_kinds import identify_kind
+from recon_engine.inputs.header import column_name
+from recon_engine.inputs.rfc4180 import CR, LF, QUOTE, EncodingFault, Fault, records
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recon_engine.config import Limits
-    from recon_engine.csvfile import CsvFile
     from recon_engine.errors import InputError
-    from recon_engine.rfc4180 import Record
+    from recon_engine.inputs.csvfile import CsvFile
+    from recon_engine.inputs.rfc4180 import Record
 
 BOM: Final = b"\xef\xbb\xbf"
 START, PLAIN, QUOTED, CLOSED = range(4)

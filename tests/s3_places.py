@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from recon_engine.model import SourceFile
-from recon_engine.s3 import S3Prefix
-from recon_engine.s3_client import connect
+from recon_engine.storage.s3.client import connect
+from recon_engine.storage.s3.prefix import S3Prefix
 
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ import boto3
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from recon_engine import pipeline
 from recon_engine.config import Options, RunConfig
+from recon_engine.pipeline import runner
 
 
 if TYPE_CHECKING:
-    from recon_engine.pipeline import Outcome
+    from recon_engine.pipeline.runner import Outcome
 
 
 OLD = b"ID,PAID,NOTE\n1,10.00,a\n2,20.00,b\n3,30.00,c\n4,40.00,\n"
@@ -50,7 +50,7 @@ class Site:
         return RunConfig(**values)
 
     def run(self, **changes: Any) -> Outcome:
-        return pipeline.run(self.config(**changes))
+        return runner.run(self.config(**changes))
 
     def deliver(
         self, old: bytes = OLD, new: bytes = NEW, day: str = "20261123"

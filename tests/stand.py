@@ -26,7 +26,8 @@ import psycopg
 from psycopg.rows import dict_row
 from s3_servers import seaweed_s3
 
-from recon_engine import localpg, migrations
+from recon_engine.postgres import migrations
+from recon_engine.postgres.embedded import server
 from recon_engine.status import STATUSES, RunStatus
 
 
@@ -67,7 +68,7 @@ CLOCK_AND_IDS = frozenset({"run_id", "run_date", "created_ts", "seconds", "uri"}
 # The program as it is, and as it would be without the lock: with the lock lost, each
 # worker takes the others for dead; with nobody judged, only the unique index decides.
 LOCK_LOST = """
-import recon_engine.journal as journal
+import recon_engine.postgres.run_log as journal
 journal.LOCK = "SELECT %s::text IS NOT NULL"
 """
 NOBODY_JUDGED = """
@@ -121,7 +122,7 @@ class Stand:
 @contextmanager
 def opened() -> Iterator[Stand]:
     """A stand whose clean run is done and known."""
-    with localpg.server(durable=False) as postgres, seaweed_s3() as endpoint:
+    with server.server(durable=False) as postgres, seaweed_s3() as endpoint:
         client = boto3.client("s3", endpoint_url=endpoint)
         client.create_bucket(Bucket=BUCKET)
         stand = Stand(postgres, endpoint, client)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from recon_engine.alignment import Alignment, align
+from recon_engine.compare.alignment import Alignment, align
+from recon_engine.compare.digests import named
 from recon_engine.config import OnSchemaDrift, Options
-from recon_engine.digest import named
 from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
 from recon_engine.model import Drift
 

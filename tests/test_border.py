@@ -14,8 +14,7 @@ import pytest
 from canaries import everything
 
 import recon_engine
-from recon_engine import api, border
-from recon_engine.border import only_ours, ours
+from recon_engine import api
 from recon_engine.errors import (
     ConfigError,
     DiskFull,
@@ -25,6 +24,8 @@ from recon_engine.errors import (
     ReconError,
     StorageUnavailable,
 )
+from recon_engine.runtime import error_boundary
+from recon_engine.runtime.error_boundary import only_ours, ours
 
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def test_what_was_said_is_heard_where_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard: list[BaseException] = []
-    monkeypatch.setattr(border, "_listeners", [heard.append])
+    monkeypatch.setattr(error_boundary, "_listeners", [heard.append])
     with pytest.raises(InternalError):
         only_ours(undecodable)()
     assert [SECRET in str(each) for each in heard] == [True]

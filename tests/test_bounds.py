@@ -14,13 +14,13 @@ from program import recon
 
 import recon_engine as rx
 from recon_engine.config import Limits, Options, RunConfig
+from recon_engine.config_file import load
 from recon_engine.errors import ConfigError
 from recon_engine.gates import parse as parse_gate
-from recon_engine.history import _options
-from recon_engine.memory import parse_budget
 from recon_engine.model import Suppressible, Suppression
+from recon_engine.postgres.history import _options
 from recon_engine.rules import equal_and_counted, parse
-from recon_engine.settings import load
+from recon_engine.runtime.memory import parse_budget
 from recon_engine.spark.settings import Settings
 
 

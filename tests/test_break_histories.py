@@ -17,16 +17,16 @@ from break_oracle import Day, Key, states
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recon_engine import failpoint
-from recon_engine.breaks import Look, OpenBreak, listing, standing
+from recon_engine.compare.local_engine import read, reconcile
+from recon_engine.compare.lookup import Lookup
 from recon_engine.config import Feed, OnBadRow, Options
-from recon_engine.database import Publication, publish
-from recon_engine.failpoint import Failpoint, Reached
-from recon_engine.header import read_header
-from recon_engine.journal import uuid7
-from recon_engine.lookup import Lookup
+from recon_engine.inputs.header import read_header
 from recon_engine.model import BreakState, FilePair, SourceFile
-from recon_engine.reconcile import read, reconcile
+from recon_engine.postgres.breaks import Look, OpenBreak, listing, standing
+from recon_engine.postgres.publish import Publication, publish
+from recon_engine.postgres.run_log import uuid7
+from recon_engine.runtime import failpoints
+from recon_engine.runtime.failpoints import Failpoint, Reached
 
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ def published(conninfo: str, dataset: str, day: Day, at: int) -> Breaks | None:
         publication = Publication.of(look, (), day.limit)
         if fails == "nowhere":
             return publish(conninfo, publication, ())
-        failpoint.armed = Failpoint(fails, "raise")
+        failpoints.armed = Failpoint(fails, "raise")
         try:
             with pytest.raises(Reached):
                 publish(conninfo, publication, ())
         finally:
-            failpoint.armed = None
+            failpoints.armed = None
     raise AssertionError
 
 

@@ -14,13 +14,14 @@ from recon_cli.app import app
 from sites import FolderSite
 from typer.testing import CliRunner
 
-from recon_engine import history, report
-from recon_engine.breaks import headline, listing
 from recon_engine.config import Feed, OnBadRow, Options
 from recon_engine.errors import ConfigError
-from recon_engine.migrations import schemas
 from recon_engine.model import Breaks, BreakState, Tracking
-from recon_engine.postgres import connect
+from recon_engine.postgres import history
+from recon_engine.postgres.breaks import headline, listing
+from recon_engine.postgres.connection import connect
+from recon_engine.postgres.migrations import schemas
+from recon_engine.report import result_page
 
 
 if TYPE_CHECKING:
@@ -551,4 +552,4 @@ def test_a_run_that_changed_no_break_changes_no_date(site: FolderSite) -> None:
         result, facts = history.stored(connection, run_id)
     assert facts.breaks is not None
     assert (facts.breaks.open, facts.breaks.as_of) == (2, day - timedelta(3))
-    assert f"Ages are as of {day - timedelta(3)}." in report.page(result, facts)
+    assert f"Ages are as of {day - timedelta(3)}." in result_page.page(result, facts)

@@ -17,8 +17,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from test_report import HOSTILE, pair
 
-from recon_engine import diff, report, trend
-from recon_engine.history import NOT_STORED
+from recon_engine import diff
+from recon_engine.postgres.history import NOT_STORED
+from recon_engine.report import history_page, result_page
 
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Reconciliation:
 
 @pytest.fixture(scope="module")
 def everything(claims: Reconciliation) -> str:
-    return report.page(pages.with_everything(claims), pages.facts())
+    return result_page.page(pages.with_everything(claims), pages.facts())
 
 
 @pytest.fixture
@@ -215,7 +216,9 @@ def test_rows_that_the_page_has_not_are_told_with_their_file(
     count = claims.counts.missing
     there = {"missing": "s3://out/1/missing.csv"}
     for files, where in ((None, ""), (there, ", in s3://out/1/missing.csv")):
-        seen = look(report.page(kept, report.Facts(files=files)), "#tab=missing")
+        seen = look(
+            result_page.page(kept, result_page.Facts(files=files)), "#tab=missing"
+        )
         assert seen.shown() == f"0 of 0 shown · {count} in all{where}"
         said = seen.page.inner_text("#grid-body")
         assert said == f"Not on this page · {count} in all{where}"
@@ -255,10 +258,10 @@ def test_a_link_to_what_is_not_there_filters_nothing(
 
 
 def test_what_changed_is_marked_by_the_character(look: Callable[..., Seen]) -> None:
-    seen = look(report.page(pair(["20250330"], ["2025-03-30"])))
+    seen = look(result_page.page(pair(["20250330"], ["2025-03-30"])))
     assert seen.page.locator(".was mark").all_inner_texts() == []
     assert seen.page.locator(".is mark").all_inner_texts() == ["-", "-"]
-    seen = look(report.page(pair(["14000.00", "a", ""], ["14280.00", "a  ", "x"])))
+    seen = look(result_page.page(pair(["14000.00", "a", ""], ["14280.00", "a  ", "x"])))
     assert seen.page.locator(".was mark").all_inner_texts() == ["00"]
     marked = seen.page.locator(".is mark").all_inner_texts()
     assert sorted(marked) == ["28", "x", "··"]
@@ -274,7 +277,7 @@ def test_hostile_values_are_shown_and_not_obeyed(look: Callable[..., Seen]) -> N
     lone = pl.DataFrame(
         [[text] * 3 for text in HOSTILE], schema=old.columns, orient="row"
     )
-    seen = look(report.page(diff(pl.concat([old, lone]), new, keys="ID")))
+    seen = look(result_page.page(diff(pl.concat([old, lone]), new, keys="ID")))
     text = seen.rows().first.locator("..").inner_text()
     assert "<img src=x onerror=alert(1)>" in text
     assert r"\u0007bell\u001b[31m\u202egnp.exe\u2066!" in text
@@ -289,7 +292,9 @@ def test_hostile_values_are_shown_and_not_obeyed(look: Callable[..., Seen]) -> N
 def test_what_is_shown_can_be_downloaded_and_runs_in_no_spreadsheet(
     look: Callable[..., Seen],
 ) -> None:
-    seen = look(report.page(pair(["=1+1", "-5.00", 'a,"b"'], ["@x", "-6.00", "c\nd"])))
+    seen = look(
+        result_page.page(pair(["=1+1", "-5.00", 'a,"b"'], ["@x", "-6.00", "c\nd"]))
+    )
     with seen.page.expect_download() as waiting:
         seen.page.click("#download")
     assert waiting.value.suggested_filename == "cells.csv"
@@ -332,8 +337,8 @@ def test_the_page_is_accessible(
     look: Callable[..., Seen], everything: str, theme: str, state: str
 ) -> None:
     text = {
-        "agree": report.page(pair(["a"], ["a"])),
-        "history": trend.page("daily_claims", pages.facts().past),
+        "agree": result_page.page(pair(["a"], ["a"])),
+        "history": history_page.page("daily_claims", pages.facts().past),
     }.get(state, everything)
     hash_ = "#tab=missing" if state == "missing" else ""
     seen = look(text, hash_, color_scheme=theme)
@@ -366,7 +371,7 @@ def test_the_history_fits_any_window_and_cuts_no_number(
     look: Callable[..., Seen], width: int
 ) -> None:
     seen = look(
-        trend.page("daily_claims", pages.facts().past),
+        history_page.page("daily_claims", pages.facts().past),
         viewport={"width": width, "height": 800},
     )
     assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= width
@@ -409,7 +414,7 @@ def test_a_hundred_thousand_rows_load_and_filter_at_once(
     ids = [f"{at:016X}" for at in range(100_000)]
     old = pl.DataFrame({"ID": ids, "PAID": [f"{at}.00" for at in range(100_000)]})
     new = old.with_columns(PAID=pl.col("PAID").str.strip_suffix(".00"))
-    seen = look(report.page(diff(old, new, keys="ID", detail_limit=100_000)))
+    seen = look(result_page.page(diff(old, new, keys="ID", detail_limit=100_000)))
     assert seen.shown() == "100,000 of 100,000 shown"
     load = seen.page.evaluate(
         "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"

@@ -28,11 +28,11 @@ from typer.testing import CliRunner
 import recon_engine
 from recon_engine.config import OnBadRow, OnDuplicateKeys, Options, StageLoader
 from recon_engine.errors import ReconError
-from recon_engine.memory import Budget
 from recon_engine.model import Counts
-from recon_engine.pipeline import dry_run, run
+from recon_engine.pipeline.runner import dry_run, run
+from recon_engine.runtime.cancellation import Stop
+from recon_engine.runtime.memory import Budget
 from recon_engine.status import status_of
-from recon_engine.stop import Stop
 
 
 if TYPE_CHECKING:
@@ -268,36 +268,36 @@ def unlawful(*_: Any, **__: Any) -> Counts:
 
 ERRORS = [leaking, polars_leaking, undecodable, chained, full, out_of_memory, endless]
 PLACES = [
-    "recon_engine.question.align",
-    "recon_engine.reconcile.diff",
-    "recon_engine.reconcile.merge",
-    "recon_engine.reconcile.read_rows",
-    "recon_engine.gate.structure",
-    "recon_engine.digest._hash",
-    "recon_engine.compare.with_kind",
-    "recon_engine.csvfile.Block.cells",
+    "recon_engine.compare.plan.align",
+    "recon_engine.compare.local_engine.diff",
+    "recon_engine.compare.local_engine.merge",
+    "recon_engine.compare.local_engine.read_rows",
+    "recon_engine.inputs.csv_reader.structure",
+    "recon_engine.compare.digests._hash",
+    "recon_engine.compare.pairing.with_kind",
+    "recon_engine.inputs.csvfile.Block.cells",
     "recon_engine.kinds._dates",
-    "recon_engine.sample.choose",
-    "recon_engine.answer.Counts",
+    "recon_engine.compare.sampling.choose",
+    "recon_engine.compare.result_builder.Counts",
 ]
 STEPS = [
     *PLACES,
-    "recon_engine.pipeline.open_input",
-    "recon_engine.journal.new_run",
-    "recon_engine.inbox.classify",
-    "recon_engine.artifacts._frame",
-    "recon_engine.artifacts._table",
-    "recon_engine.artifacts.manifest",
-    "recon_engine.metrics_rows._metrics",
-    "recon_engine.breaks._seen",
-    "recon_engine.breaks._hash",
-    "recon_engine.pg_stage_tables._Batches.arrow",
-    "recon_engine.pg_stage_tables._swap",
-    "recon_engine.storage.LocalFolder.identify",
-    "recon_engine.storage.LocalFolder.fetch",
-    "recon_engine.storage.LocalFolder.put",
-    "recon_engine.storage.LocalFolder.archive",
-    "recon_engine.storage.LocalFolder.remove",
+    "recon_engine.pipeline.runner.open_input",
+    "recon_engine.postgres.run_log.new_run",
+    "recon_engine.pipeline.inbox.classify",
+    "recon_engine.report.artifacts._frame",
+    "recon_engine.report.artifacts._table",
+    "recon_engine.report.artifacts.manifest",
+    "recon_engine.postgres.metrics_rows._metrics",
+    "recon_engine.postgres.breaks._seen",
+    "recon_engine.postgres.breaks._hash",
+    "recon_engine.postgres.stage._Batches.arrow",
+    "recon_engine.postgres.stage._swap",
+    "recon_engine.storage.local.LocalFolder.identify",
+    "recon_engine.storage.local.LocalFolder.fetch",
+    "recon_engine.storage.local.LocalFolder.put",
+    "recon_engine.storage.local.LocalFolder.archive",
+    "recon_engine.storage.local.LocalFolder.remove",
 ]
 
 
@@ -370,7 +370,7 @@ def test_every_other_refusal_is_told_without_a_value(
         ended_as(site, "DUPLICATE_KEYS", watched)(work, options=unique)
         ended_as(site, "OUT_OF_BUDGET", watched)(work, budget=Budget(1 << 20))
         with monkeypatch.context() as patch:
-            patch.setattr("recon_engine.answer.Counts", unlawful)
+            patch.setattr("recon_engine.compare.result_builder.Counts", unlawful)
             ended_as(site, "INTERNAL_ERROR", watched)(work)
         stop: Stop[Any] = Stop()
         stop.request(signal.SIGTERM)
@@ -545,7 +545,7 @@ def test_what_is_watched_would_be_heard(
     for leak in (
         lambda: os.write(2, CELL.encode()),
         lambda: print(CELL),
-        lambda: logging.getLogger("recon_engine.gate").debug("%s", CELL),
+        lambda: logging.getLogger("recon_engine.inputs.csv_reader").debug("%s", CELL),
         lambda: logging.getLogger("recon").info("x", extra={"cell": CELL}),
     ):
         leak()

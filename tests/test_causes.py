@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import recon_engine as rx
-from recon_engine import totals
+from recon_engine.analysis import totals
 
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from program import recon
 
-from recon_engine import diff, flags
+from recon_engine import command_line, diff
 from recon_engine.characters import escaped, escapes, is_seen, readable
 
 
@@ -66,7 +66,7 @@ def _json(each: str) -> str:
 
 @given(HARD.filter(lambda text: "\x00" not in text and bool(text)))
 def test_a_flag_is_what_a_shell_reads(name: str) -> None:
-    flag = flags.rename(name, "B")
+    flag = command_line.rename(name, "B")
     assert all(map(is_seen, flag))
 
 
@@ -74,7 +74,7 @@ def test_a_flag_is_what_a_shell_reads(name: str) -> None:
     "name", ["A\u00a0B", "a'b\nc", "\u200b\\n", "C:\\x", "it's", "A B"]
 )
 def test_bash_reads_a_pasted_flag_as_the_name(name: str) -> None:
-    command = f"printf %s {flags.quoted(name)}"
+    command = f"printf %s {command_line.quoted(name)}"
     shell = ["bash", "-c", command]
     ended = subprocess.run(
         shell, capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}

@@ -15,15 +15,18 @@ from recon_cli.app import app
 from sites import NEW, OLD, BucketSite, FolderSite, Site
 from typer.testing import CliRunner
 
-from recon_engine import database as database_module
-from recon_engine import failpoint, localpg, migrations, pipeline
-from recon_engine.failpoint import Failpoint
+from recon_engine.pipeline import runner
+from recon_engine.postgres import migrations
+from recon_engine.postgres import publish as database_module
+from recon_engine.postgres.embedded import server
+from recon_engine.runtime import failpoints
+from recon_engine.runtime.failpoints import Failpoint
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from recon_engine.pipeline import Outcome
+    from recon_engine.pipeline.runner import Outcome
 
 
 BOTH = ("claims", "other")
@@ -59,7 +62,7 @@ def folders(tmp_path: Path, database: str) -> FolderSite:
 def fail_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     def arm(text: str | None) -> None:
         armed = text and Failpoint.parse(text)
-        monkeypatch.setattr(failpoint, "armed", armed)
+        monkeypatch.setattr(failpoints, "armed", armed)
 
     return arm
 
@@ -133,7 +136,7 @@ def test_of_two_datasets_at_once_one_has_the_pair(
     site: Site, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     site.deliver()
-    monkeypatch.setattr(failpoint, "armed", Meeting(place))
+    monkeypatch.setattr(failpoints, "armed", Meeting(place))
     ended: dict[str, Outcome] = {}
     workers = [
         threading.Thread(
@@ -188,7 +191,7 @@ def test_the_claim_of_a_dead_worker_ends_with_the_next_run_of_its_dataset(
 
     folders.deliver()
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "publish", die)
+        patch.setattr(runner, "publish", die)
         with pytest.raises(SystemExit):
             folders.run()
     refused = folders.run(dataset="other")
@@ -228,7 +231,7 @@ def test_two_datasets_take_different_files_at_the_same_time(
             file.rename(Path(folders.inbound) / file.name)
 
     folders.deliver(day="1")
-    monkeypatch.setattr(failpoint, "armed", Meanwhile("publish-mark", meanwhile))
+    monkeypatch.setattr(failpoints, "armed", Meanwhile("publish-mark", meanwhile))
     assert status(folders.run()) == "SUCCEEDED"
     assert [status(each) for each in others] == ["SUCCEEDED"]
     assert results(folders) == ["claims", "other"]
@@ -260,24 +263,26 @@ def test_a_claim_that_was_lost_meanwhile_is_noticed_when_publishing(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a lock: it passes on, by a second run of the dataset that fails."""
-    monkeypatch.setattr("recon_engine.journal.LOCK", "SELECT %s::text IS NOT NULL")
     monkeypatch.setattr(
-        "recon_engine.journal.ABANDON", "SELECT 1 WHERE %s::text = %s::text"
+        "recon_engine.postgres.run_log.LOCK", "SELECT %s::text IS NOT NULL"
+    )
+    monkeypatch.setattr(
+        "recon_engine.postgres.run_log.ABANDON", "SELECT 1 WHERE %s::text = %s::text"
     )
     real = database_module.publish
     others: list[str] = []
 
     def meanwhile(*args: Any) -> Any:
         with monkeypatch.context() as patch:
-            patch.setattr(pipeline, "publish", real)
-            patch.setattr(failpoint, "armed", Failpoint.parse("artifact:raise"))
+            patch.setattr(runner, "publish", real)
+            patch.setattr(failpoints, "armed", Failpoint.parse("artifact:raise"))
             others.append(status(folders.run()))
-            patch.setattr(failpoint, "armed", None)
+            patch.setattr(failpoints, "armed", None)
             others.append(status(folders.run(dataset="other")))
         return real(*args)
 
     folders.deliver()
-    monkeypatch.setattr(pipeline, "publish", meanwhile)
+    monkeypatch.setattr(runner, "publish", meanwhile)
     outcome = folders.run()
     assert others == ["INTERNAL_ERROR", "SUCCEEDED"]
     assert status(outcome) == "FILE_CLAIMED"
@@ -351,7 +356,7 @@ def test_what_was_recorded_before_there_were_claims_is_claimed(
         ("alone", "STARTED", "b", "2026-01-01"),
         ("failed", "ABANDONED", "c", "2026-01-01"),
     ]
-    with localpg.server(durable=False) as conninfo:
+    with server.server(durable=False) as conninfo:
         with monkeypatch.context() as patch:
             patch.setattr(migrations, "schemas", lambda: before)
             migrations.apply(conninfo)

@@ -19,7 +19,7 @@ from program import recon
 
 from recon_engine import diff
 from recon_engine.errors import ReconError
-from recon_engine.migrations import schemas
+from recon_engine.postgres.migrations import schemas
 from recon_engine.status import STATUSES, RunStatus
 
 
@@ -535,7 +535,7 @@ def test_a_local_diff_loads_no_cloud_no_database_and_no_spark(pair: Path) -> Non
     )
     modules = loaded(program, pair)
     assert "polars" in modules
-    assert modules.isdisjoint({*CLOUD, *SPARK, "recon_engine.settings", "tomllib"})
+    assert modules.isdisjoint({*CLOUD, *SPARK, "recon_engine.config_file", "tomllib"})
 
 
 def test_importing_the_package_costs_nothing(tmp_path: Path) -> None:

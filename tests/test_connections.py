@@ -28,13 +28,13 @@ from tls_postgres import (
     tls_postgres,
 )
 
-from recon_engine import address, migrations, retention
-from recon_engine.address import WAIVED, WAIVER, conninfo_of
-from recon_engine.aws import ALLOWED
-from recon_engine.doctor import State, _authorities, examine
+from recon_engine.aws.client import ALLOWED
+from recon_engine.aws.database_login import IamToken, Secret
 from recon_engine.errors import ConfigError, PermissionDenied, ReconError
-from recon_engine.postgres import bulk, connect, quoted
-from recon_engine.rds import IamToken, Secret
+from recon_engine.pipeline.doctor import State, _authorities, examine
+from recon_engine.postgres import conninfo, migrations, purge
+from recon_engine.postgres.connection import bulk, connect, quoted
+from recon_engine.postgres.conninfo import WAIVED, WAIVER, conninfo_of
 from recon_engine.status import RunStatus
 
 
@@ -160,7 +160,7 @@ def test_a_weaker_mode_is_refused_unless_that_is_waived_in_words(
 def test_authorities_that_are_not_there_are_said_before_libpq_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address, "AUTHORITIES", tmp_path / "none")
+    monkeypatch.setattr(conninfo, "AUTHORITIES", tmp_path / "none")
     with pytest.raises(ConfigError, match="no authorities"):
         conninfo_of("host=db.example")
     with pytest.raises(ConfigError, match="no authorities"):
@@ -398,7 +398,7 @@ def test_secrets_are_asked_of_aws_alone(
     endpoint: str, kind: type[ReconError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
-    monkeypatch.setattr("recon_engine.rds.CONFIG", None)
+    monkeypatch.setattr("recon_engine.aws.database_login.CONFIG", None)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(kind):
         Secret("arn:aws:secretsmanager:us-east-1:123456789012:secret:a")()
@@ -441,7 +441,7 @@ def test_a_token_needs_an_instance_and_a_user() -> None:
 def test_an_endpoint_that_is_not_of_aws_is_used_only_where_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from recon_engine.s3_client import shared
+    from recon_engine.storage.s3.client import shared
 
     url = "https://s3.elsewhere.example"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
@@ -519,20 +519,20 @@ def test_the_owner_purges_what_the_pipeline_staged(
     ran: FolderSite, tls: TlsPostgres, tmp_path: Path
 ) -> None:
     ours = dataset(tmp_path)
-    found = retention.old_values(
+    found = purge.old_values(
         make_conninfo(**tls.as_role(OWNER)),
-        retention.parse_age("1d") * 0,
+        purge.parse_age("1d") * 0,
         ours,
         artifacts=False,
     )
-    assert retention.counted(found) == [
+    assert purge.counted(found) == [
         ("rows with values", ours, 8),
         ("stage tables", ours, 2),
     ]
     with pytest.raises(PermissionDenied):
-        retention.delete(make_conninfo(**tls.as_role(APP)), found)
+        purge.delete(make_conninfo(**tls.as_role(APP)), found)
     assert ran.rows(f"SELECT * FROM stage.{quoted(f'{ours}_old')}")
-    retention.delete(make_conninfo(**tls.as_role(OWNER)), found)
+    purge.delete(make_conninfo(**tls.as_role(OWNER)), found)
     left = f"SELECT * FROM pg_tables WHERE tablename LIKE '{ours}%'"
     assert ran.rows(left) == []
 

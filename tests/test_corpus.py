@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 
 from recon_engine.config import Limits
 from recon_engine.errors import ReconError
-from recon_engine.gate import open_csv
-from recon_engine.header import read_header
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.header import read_header
 
 
 CORPUS: Final = Path(__file__).parent / "corpus"

@@ -20,10 +20,11 @@ import races
 import stand as stands
 from sites import FolderSite
 
-from recon_engine import failpoint, pipeline
 from recon_engine.errors import ConfigError
-from recon_engine.failpoint import NAMES, Failpoint
-from recon_engine.stop import Stop
+from recon_engine.pipeline import runner
+from recon_engine.runtime import failpoints
+from recon_engine.runtime.cancellation import Stop
+from recon_engine.runtime.failpoints import NAMES, Failpoint
 
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from stand import Case, Stand
 
-    from recon_engine.pipeline import Outcome
+    from recon_engine.pipeline.runner import Outcome
 
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +136,7 @@ def test_the_matrix_knows_what_a_clean_run_passes(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder()
-    monkeypatch.setattr(failpoint, "armed", recorder)
+    monkeypatch.setattr(failpoints, "armed", recorder)
     folders.deliver()
     folders.run()
     expected = Counter(place.partition(":")[0] for place in crash_matrix.PASSED)
@@ -149,11 +150,11 @@ def test_every_failpoint_is_on_some_way(
 
     def run(text: str, day: str = "", stop: Stop[Outcome] | None = None) -> None:
         recorder = Recorder(text)
-        monkeypatch.setattr(failpoint, "armed", recorder)
+        monkeypatch.setattr(failpoints, "armed", recorder)
         if day:
             folders.deliver(day=day)
         try:
-            pipeline.run(folders.config(), stop=stop)
+            runner.run(folders.config(), stop=stop)
         finally:
             passed.update(recorder.passed)
 
@@ -163,13 +164,13 @@ def test_every_failpoint_is_on_some_way(
     run("archive-copy:raise", "1")
     run("report:raise")  # resumes
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "publish", die)
+        patch.setattr(runner, "publish", die)
         with pytest.raises(SystemExit):
             run("report:raise", "2")
     run("artifact:raise")  # sweeps, discards
     stop: Stop[Outcome] = Stop()
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "reconcile", lambda *_, **__: stop.enforce())
+        patch.setattr(runner, "reconcile", lambda *_, **__: stop.enforce())
         stop.request(signal.SIGTERM)
         stop._passed = True  # a worker that does not answer
         run("report:raise", stop=stop)
@@ -177,7 +178,7 @@ def test_every_failpoint_is_on_some_way(
 
 
 def test_failpoints_are_off_unless_asked_for() -> None:
-    assert failpoint.armed is None
+    assert failpoints.armed is None
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_a_crash_anywhere_loses_nothing_and_does_nothing_twice(stand: Stand) -> 
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(lambda plan: crash_matrix.tried(stand, plan), some))
     assert [str(o.plan) for o in outcomes if o.violation] == []
-    assert {plan.crashes[0][1] for plan in some} == set(failpoint.ACTIONS)
+    assert {plan.crashes[0][1] for plan in some} == set(failpoints.ACTIONS)
     assert {len(plan.crashes) for plan in some} == {1, 2}
 
 

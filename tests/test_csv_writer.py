@@ -20,11 +20,12 @@ from recon_cli.render import rows as print_rows
 from strategies import CELLS, spelled
 from typer.testing import CliRunner
 
-from recon_engine import artifacts, diff, flags
-from recon_engine.csv_writer import format_record, write_frame
+from recon_engine import command_line, diff
+from recon_engine.config_file import load
 from recon_engine.errors import ConfigError
-from recon_engine.gate import open_csv
-from recon_engine.settings import load
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.report import artifacts
+from recon_engine.report.csv_writer import format_record, write_frame
 
 
 if TYPE_CHECKING:
@@ -174,8 +175,8 @@ def test_blanks_around_names_are_trimmed_in_pairs(
 @given(st.lists(st.text(st.sampled_from('a ,="\r\n\t'), min_size=1), min_size=1))
 def test_a_name_that_a_flag_has_written_is_read_as_it_is(names: list[str]) -> None:
     for delimiter in (",", "="):
-        line = delimiter.join(flags.field(name, delimiter) for name in names)
-        assert flags.split_names(line, delimiter) == names
+        line = delimiter.join(command_line.field(name, delimiter) for name in names)
+        assert command_line.split_names(line, delimiter) == names
 
 
 def test_no_python_decides_what_is_quoted() -> None:

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import Pair, csv_bytes, pairs
 
-from recon_engine import pg_stage_tables, postgres
 from recon_engine.config import StageLoader
 from recon_engine.errors import InternalError
-from recon_engine.gate import open_csv
-from recon_engine.journal import uuid7
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.postgres import connection as postgres
+from recon_engine.postgres import stage
+from recon_engine.postgres.run_log import uuid7
 
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def staged(
     conninfo: str, path: Path, loader: StageLoader, delimiter: str = ","
 ) -> tuple[list[str], list[tuple[object, ...]]]:
     file = open_csv(path, delimiter=delimiter)
-    table = pg_stage_tables.load(conninfo, "d", "old", uuid7(), file, loader=loader)
+    table = stage.load(conninfo, "d", "old", uuid7(), file, loader=loader)
     assert table.rows == file.rows
     with psycopg.connect(conninfo) as connection:
         name = postgres.quoted(table.private)
@@ -97,4 +98,4 @@ def test_rows_that_postgres_did_not_take_are_missed(
     path.write_text("a\n1\n2\n")
     file = replace(open_csv(path), rows=3)
     with pytest.raises(InternalError, match="took 2 rows where the gate counted 3"):
-        pg_stage_tables.load(database, "d", "old", uuid7(), file, loader=loader)
+        stage.load(database, "d", "old", uuid7(), file, loader=loader)

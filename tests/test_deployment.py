@@ -18,12 +18,13 @@ from cloudformation import ACCOUNT, REGION, STACK, TEMPLATE, Stack
 from s3_places import calls_of
 from sites import NEW, OLD, BucketSite
 
-from recon_engine import s3_client, s3_parts
+from recon_engine.aws.database_login import IamToken
 from recon_engine.config import OnBadRow, Options
-from recon_engine.doctor import State, examine
-from recon_engine.rds import IamToken
+from recon_engine.pipeline.doctor import State, examine
 from recon_engine.status import RunStatus
-from recon_engine.storage_urls import open_storage
+from recon_engine.storage.s3 import client as s3_client
+from recon_engine.storage.s3 import multipart
+from recon_engine.storage.urls import open_storage
 
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Need]]:
     found: list[Need] = []
     with closing(s3_client.connect()) as client:
         asked = calls_of(client)
-        monkeypatch.setattr("recon_engine.s3.shared", lambda: client)
+        monkeypatch.setattr("recon_engine.storage.s3.prefix.shared", lambda: client)
         yield found
         for operation, sent in asked:
             found.extend(needs(operation, sent))
@@ -379,7 +380,7 @@ def needed(seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch) -> list
         ran()
         deliver("2", Tagging="kind=claims")
         with monkeypatch.context() as small:
-            small.setattr(s3_parts, "AT_ONCE", 1)
+            small.setattr(multipart, "AT_ONCE", 1)
             ran()
         site.client.put_bucket_versioning(
             Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
@@ -387,7 +388,7 @@ def needed(seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch) -> list
         for day, at_once in (("3", 5 << 30), ("4", 1)):
             deliver(day, Tagging="kind=claims")
             with monkeypatch.context() as small:
-                small.setattr(s3_parts, "AT_ONCE", at_once)
+                small.setattr(multipart, "AT_ONCE", at_once)
                 ran()
         out = open_storage(site.out)
         assert [out.put_once(data, "manifest.json") for data in (b"1", b"1")] == [

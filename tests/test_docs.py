@@ -22,9 +22,9 @@ import pytest
 from botocore import xform_name
 from botocore.validate import ParamValidator
 
+from recon_engine.config_file import Accepted, Section, load
 from recon_engine.gates import METRICS
-from recon_engine.migrations import schemas
-from recon_engine.settings import Accepted, Section, load
+from recon_engine.postgres.migrations import schemas
 
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from jsonschema import validate
 from program import recon
 
 from recon_engine import diff
+from recon_engine.compare.explain import explained, spans
 from recon_engine.config import OnBadRow, Options
 from recon_engine.errors import ConfigError
-from recon_engine.explain import explained, spans
-from recon_engine.migrations import schemas
+from recon_engine.postgres.migrations import schemas
 
 
 if TYPE_CHECKING:

@@ -31,10 +31,10 @@ from postgres_faults import faulty_postgres
 from s3_faults import FOREIGN, Faults, faulty_s3
 from sites import BucketSite
 
-from recon_engine import s3_download, s3_errors
 from recon_engine.errors import ReconError
-from recon_engine.s3_client import ATTEMPTS
 from recon_engine.status import STATUSES, RunStatus, status_of
+from recon_engine.storage.s3 import download, errors
+from recon_engine.storage.s3.client import ATTEMPTS
 
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ATTEMPTS, "3")
     instantly = SimpleNamespace(sleep=lambda _: None)
     monkeypatch.setattr("botocore.endpoint.time", instantly)
-    for module in (s3_errors, s3_download):
+    for module in (errors, download):
         monkeypatch.setattr(module, "PAUSES", (0.0, 0.01, 0.02, 0.03, 0.04))
     monkeypatch.setenv("RECON_LOCK_TIMEOUT", "1")
 

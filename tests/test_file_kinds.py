@@ -20,8 +20,8 @@ from strategies import tables
 
 from recon_engine import diff
 from recon_engine.errors import InputError, MalformedInput
-from recon_engine.file_kinds import identify_kind
-from recon_engine.gate import open_csv
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.file_kinds import identify_kind
 
 
 if TYPE_CHECKING:

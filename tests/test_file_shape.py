@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from strategies import tables
 
-from recon_engine.file_shape import (
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.file_shape import (
     HEAD_BYTES,
     count_data_names,
     count_trailing_delimiters,
@@ -17,7 +18,6 @@ from recon_engine.file_shape import (
     is_excel_text,
     measure_fixed_width,
 )
-from recon_engine.gate import open_csv
 
 
 if TYPE_CHECKING:

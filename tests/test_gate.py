@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from reading import Accepted, Refused, cells, law
 from strategies import csv_bytes, edited, pairs, tables
 
-from recon_engine import gate
 from recon_engine.config import Limits, OnBadRow
 from recon_engine.errors import (
     EmptyFile,
@@ -22,11 +21,12 @@ from recon_engine.errors import (
     InputError,
     MalformedInput,
 )
-from recon_engine.gate import open_csv, read_rows
-from recon_engine.header import read_header
+from recon_engine.inputs import csv_reader
+from recon_engine.inputs.csv_reader import open_csv, read_rows
+from recon_engine.inputs.header import read_header
+from recon_engine.inputs.quarantine import LISTED
+from recon_engine.inputs.rfc4180 import Fault, records
 from recon_engine.model import Reject
-from recon_engine.rejects import LISTED
-from recon_engine.rfc4180 import Fault, records
 from recon_engine.suggestions import counted
 
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from recon_engine.csvfile import CsvFile
+    from recon_engine.inputs.csvfile import CsvFile
 
 
 SMALL = Limits(field_bytes=1 << 20, field_lines=4)
@@ -43,8 +43,8 @@ SMALL = Limits(field_bytes=1 << 20, field_lines=4)
 @pytest.fixture(params=[1, 3, 16, 1 << 18], ids=lambda n: f"blocks of {n}")
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     size = int(request.param)
-    monkeypatch.setattr(gate, "BLOCK", size)
-    monkeypatch.setattr(gate, "STRETCH", min(size, 64))
+    monkeypatch.setattr(csv_reader, "BLOCK", size)
+    monkeypatch.setattr(csv_reader, "STRETCH", min(size, 64))
     return size
 
 
@@ -275,7 +275,7 @@ def test_a_wide_long_line_within_the_limits_passes(tmp_path: Path) -> None:
 def test_a_row_of_many_short_fields_is_no_long_field(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "BLOCK", 850)
+    monkeypatch.setattr(csv_reader, "BLOCK", 850)
     row = b",".join([b"xxxxxxxx"] * 100)
     names = b",".join(b"c%d" % at for at in range(100))
     path = tmp_path / "wide.csv"
@@ -345,7 +345,7 @@ def test_a_file_that_changes_behind_its_header_is_refused_as_changed(
 def test_a_file_that_changes_while_it_is_read_is_refused_as_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(gate, "BLOCK", 64)
+    monkeypatch.setattr(csv_reader, "BLOCK", 64)
     path = tmp_path / "claims.csv"
     path.write_bytes(b"id,v\n" + b"1,a\n" * 1_000)
     heard: list[int] = []

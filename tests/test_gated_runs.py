@@ -13,10 +13,10 @@ from program import recon
 from sites import FolderSite
 from test_suppressions import known
 
-from recon_engine import archive
 from recon_engine.config import Options
-from recon_engine.journal import Journal
-from recon_engine.migrations import schemas
+from recon_engine.pipeline import archive
+from recon_engine.postgres.migrations import schemas
+from recon_engine.postgres.run_log import Journal
 
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from recon_engine import Reconciliation, diff
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
 from recon_engine.gates import METRICS, Of, Operator, parse
-from recon_engine.judgement import judged
 from recon_engine.model import Total
+from recon_engine.verdict import judged
 
 
 def value_of(gate: str, result: Reconciliation) -> int | float | str:

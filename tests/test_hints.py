@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recon_engine as rx
-from recon_engine import hints, rules
+from recon_engine import rules
+from recon_engine.analysis import hints
+from recon_engine.analysis.patterns import changes
 from recon_engine.kinds import with_kind
 from recon_engine.model import Hint, HintKind
-from recon_engine.patterns import changes
 
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"

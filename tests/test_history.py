@@ -15,7 +15,6 @@ from uuid import uuid4
 import pytest
 from sites import NEW, OLD, FolderSite
 
-from recon_engine import breaks, history, report, trend
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
 from recon_engine.model import (
@@ -26,13 +25,15 @@ from recon_engine.model import (
     Suppression,
     Tracking,
 )
-from recon_engine.postgres import connect
+from recon_engine.postgres import breaks, history
+from recon_engine.postgres.connection import connect
+from recon_engine.report import history_page, result_page
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recon_engine.pipeline import Outcome
+    from recon_engine.pipeline.runner import Outcome
 
 
 RULES = {"PAID": ("decimal",)}
@@ -164,7 +165,7 @@ def test_a_stored_verdict_is_the_one_that_was_given(
     assert kept.suppressed == live.suppressed
     assert run.result is not None
     assert run.result.passed is live.passes
-    assert trend.word(run) == word
+    assert history_page.word(run) == word
 
 
 def test_a_stored_result_keeps_the_order_of_keys_and_columns(site: FolderSite) -> None:
@@ -211,7 +212,7 @@ def test_the_page_of_a_run_follows_its_breaks(site: FolderSite, tmp_path: Path) 
 def test_a_page_from_the_tables_says_where_the_lone_rows_are(site: FolderSite) -> None:
     outcome = three_days(site)[-1]
     with connect(site.database) as connection:
-        page = report.page(*history.stored(connection, outcome.record.run_id))
+        page = result_page.page(*history.stored(connection, outcome.record.run_id))
     assert f'"missing":"{outcome.artifacts_at}missing.csv"' in page
     beside = site.names(site.out)[f"claims/{outcome.record.run_id}/report.html"]
     assert b'"missing":"missing.csv"' in beside
@@ -252,7 +253,7 @@ def test_what_is_unseen_or_gone_is_apart_and_unknown_of_earlier_versions() -> No
         began = datetime(2026, 11, 23, tzinfo=UTC)
         return PastRun(uuid4(), began, "SUCCEEDED", 1.0, None, counts)
 
-    page = trend.page("claims", [run_with(7_001, 8_002), run_with(None, None)])
+    page = history_page.page("claims", [run_with(7_001, 8_002), run_with(None, None)])
     assert "the oldest is 17 days old, 7,001 unseen" in page
     cells = '<td class="number">4</td><td class="number">{}</td><td class="number">{}<'
     assert cells.format("7,001", "8,002") in page
@@ -314,7 +315,7 @@ def test_a_report_that_cannot_be_says_why(
 def test_a_history_without_results_is_a_page_all_the_same(site: FolderSite) -> None:
     site.run()
     with connect(site.database) as connection:
-        page = trend.page("claims", history.runs(connection, "claims", 5))
+        page = history_page.page("claims", history.runs(connection, "claims", 5))
     assert "no result" in page
     assert "<svg" not in page
 
@@ -323,6 +324,6 @@ def test_the_first_result_of_a_dataset_has_no_trend(site: FolderSite) -> None:
     site.deliver()
     outcome = site.run()
     with connect(site.database) as connection:
-        page = report.page(*history.stored(connection, outcome.record.run_id))
+        page = result_page.page(*history.stored(connection, outcome.record.run_id))
     assert 'id="trend"' not in page
     assert re.search(r'"missing":\{"columns":\[\]', page)

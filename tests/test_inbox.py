@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon_engine.errors import InputError, UnusableFiles
-from recon_engine.inbox import NoData, classify
 from recon_engine.model import FilePair, SourceFile
+from recon_engine.pipeline.inbox import NoData, classify
 from recon_engine.status import RunStatus
 
 

@@ -12,8 +12,8 @@ from program import recon
 from test_suppressions import ALL, known, pair, suppressed
 
 from recon_engine import Reconciliation, diff
-from recon_engine.junit import report
 from recon_engine.model import GateResult
+from recon_engine.report.junit import report
 
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from program import recon
 
-from recon_engine import keys
+from recon_engine.compare import keys
+from recon_engine.compare.keys import proposed
 from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import ConfigError
-from recon_engine.keys import proposed
-from recon_engine.memory import BASE_BYTES
+from recon_engine.runtime.memory import BASE_BYTES
 
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def test_files_larger_than_the_budget_stay_within_it(tmp_path: Path) -> None:
 
 WITHIN = """
 import json, sys
-from recon_engine import keys
-from recon_engine.memory import Budget, peak_rss_bytes
+from recon_engine.compare import keys
+from recon_engine.runtime.memory import Budget, peak_rss_bytes
 shares = []
 counted = keys._shares
 keys._shares = lambda *given: shares.append(counted(*given)) or shares[0]

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spark_cluster import InProcess
 
+from recon_engine.compare.local_engine import read, reconcile
+from recon_engine.compare.lookup import Lookup, OpenKey
 from recon_engine.config import Options
-from recon_engine.header import read_header
-from recon_engine.lookup import Lookup, OpenKey
-from recon_engine.progress import SILENT
-from recon_engine.reconcile import read, reconcile
-from recon_engine.sources import LocalSource
+from recon_engine.inputs.header import read_header
+from recon_engine.runtime.progress import SILENT
+from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import reconcile as reconcile_on_spark
 from recon_engine.spark.settings import Settings
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from recon_engine.reconciliation import LookedUp
+    from recon_engine.result import LookedUp
 
 LIMIT = 1_000
 RULES = {"K": ("lstrip0",)}

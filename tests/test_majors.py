@@ -9,8 +9,8 @@ import pytest
 from program import recon
 from tls_postgres import programs
 
-from recon_engine import localpg
-from recon_engine.doctor import State, examine
+from recon_engine.pipeline.doctor import State, examine
+from recon_engine.postgres.embedded import server
 
 
 if TYPE_CHECKING:
@@ -68,4 +68,4 @@ def test_a_home_of_one_version_is_well(tmp_path: Path, database: str) -> None:
 @pytest.mark.parametrize("name", ["cluster-17.lock", "cluster-old", "cluster-17.new"])
 def test_what_is_no_cluster_is_none(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    assert localpg.unseen_clusters(tmp_path, 18) is None
+    assert server.unseen_clusters(tmp_path, 18) is None

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from strategies import Pair, csv_bytes, pairs
 
 import recon_engine
+from recon_engine.compare.masks import KEY, KEY_FILE, REDACTED, Masks, keyed, masked
 from recon_engine.config import Mask, Options
 from recon_engine.errors import ConfigError
-from recon_engine.masks import KEY, KEY_FILE, REDACTED, Masks, keyed, masked
 from recon_engine.model import Cell, Pattern, Patterns, Segment, Total
 
 

@@ -14,7 +14,7 @@ from fault_table import small_disk
 
 import recon_engine as rx
 from recon_engine.errors import ConfigError, DiskFull, OutOfBudget
-from recon_engine.memory import (
+from recon_engine.runtime.memory import (
     BASE_BYTES,
     DIGESTS_SHARE,
     ROW_BYTES,
@@ -145,7 +145,7 @@ def run_within(files: list[str], budget: int) -> dict[str, int]:
 REPEATED = """
 import json, sys
 import recon_engine as rx
-from recon_engine.memory import parse_budget, peak_rss_bytes
+from recon_engine.runtime.memory import parse_budget, peak_rss_bytes
 try:
     d = rx.diff(sys.argv[1], sys.argv[2], keys="ID", memory_budget=sys.argv[3])
     found = {"matched": d.counts.matched, "differ": d.counts.mismatched_rows}

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from recon_engine import localpg, migrations
-from recon_engine.doctor import State, examine
 from recon_engine.errors import ConfigError, DatabaseUnavailable, PermissionDenied
 from recon_engine.kinds import KINDS
+from recon_engine.pipeline.doctor import State, examine
+from recon_engine.postgres import migrations
+from recon_engine.postgres.embedded import server
 from recon_engine.status import RunStatus
 
 
@@ -97,7 +98,7 @@ COLUMN = {
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    with localpg.server(durable=False) as conninfo:
+    with server.server(durable=False) as conninfo:
         yield conninfo
 
 
@@ -172,13 +173,13 @@ def test_applies_everything_once_and_then_nothing(database: str) -> None:
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's PostgreSQL 15")
 def test_applies_to_postgresql_15(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECON_PG_BIN", str(DEBIAN))
-    with localpg.server(durable=False) as conninfo:
+    with server.server(durable=False) as conninfo:
         assert migrations.apply(conninfo) == ALL
 
 
 def test_an_administrator_who_is_no_superuser_sets_it_all_up() -> None:
     """As of RDS: one that may make databases and roles."""
-    with localpg.server(durable=False) as conninfo:
+    with server.server(durable=False) as conninfo:
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute("CREATE ROLE rds_admin LOGIN CREATEDB CREATEROLE")
         admin = make_conninfo(conninfo, user="rds_admin")

@@ -18,12 +18,15 @@ from s3_faults import ALWAYS, Fault, faulty_s3, refuse
 from s3_places import calls_of
 from sites import NEW, OLD, BucketSite, FolderSite
 
-from recon_engine import ecs, localpg, retention, s3_client
+from recon_engine.aws import task
 from recon_engine.config import Feed
-from recon_engine.doctor import Finding, State, _clock, examine
 from recon_engine.errors import ConfigError
-from recon_engine.s3 import S3Prefix
+from recon_engine.pipeline.doctor import Finding, State, _clock, examine
+from recon_engine.postgres import purge
+from recon_engine.postgres.embedded import server
 from recon_engine.status import RunStatus
+from recon_engine.storage.s3 import client as s3_client
+from recon_engine.storage.s3.prefix import S3Prefix
 
 
 if TYPE_CHECKING:
@@ -144,7 +147,7 @@ def test_the_log_of_runs_names_the_task_of_ecs(
 ) -> None:
     folders.deliver()
     with agent(json.dumps({"TaskARN": ARN}).encode()) as uri:
-        monkeypatch.setenv(ecs.METADATA, uri)
+        monkeypatch.setenv(task.METADATA, uri)
         folders.run()
     [row] = folders.rows("SELECT task_arn FROM metrics.pipeline_run_log")
     assert row == {"task_arn": ARN}
@@ -155,12 +158,12 @@ def test_an_agent_that_does_not_tell_is_no_failure(
     monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     with agent(body) as uri:
-        monkeypatch.setenv(ecs.METADATA, uri)
-        assert ecs.task_arn() is None
-    ecs._told.cache_clear()
-    assert ecs.task_arn() is None
-    monkeypatch.setenv(ecs.METADATA, "file:///etc")
-    assert ecs.task_arn() is None
+        monkeypatch.setenv(task.METADATA, uri)
+        assert task.task_arn() is None
+    task._told.cache_clear()
+    assert task.task_arn() is None
+    monkeypatch.setenv(task.METADATA, "file:///etc")
+    assert task.task_arn() is None
 
 
 # --- the doctor
@@ -246,7 +249,7 @@ def test_the_doctor_goes_on_after_what_it_cannot_reach(tmp_path: Path) -> None:
 
 
 def test_the_doctor_says_to_migrate(tmp_path: Path) -> None:
-    with localpg.server(tmp_path / "pg", durable=False) as conninfo:
+    with server.server(tmp_path / "pg", durable=False) as conninfo:
         findings = found({}, conninfo)
     assert findings["tables"].state is State.FAIL
     assert findings["tables"].remedy == "run recon migrate"
@@ -373,11 +376,11 @@ def test_what_is_old_is_told_and_only_deleted_when_that_is_asked_for(
 
 def test_breaks_go_once_they_are_resolved_and_old(folders: FolderSite) -> None:
     def purged() -> list[tuple[str, str, int]]:
-        found = retention.old_values(
-            folders.database, retention.parse_age("90d"), None, artifacts=False
+        found = purge.old_values(
+            folders.database, purge.parse_age("90d"), None, artifacts=False
         )
-        retention.delete(folders.database, found)
-        return [each for each in retention.counted(found) if "breaks" in each[0]]
+        purge.delete(folders.database, found)
+        return [each for each in purge.counted(found) if "breaks" in each[0]]
 
     folders.deliver()
     folders.run()
@@ -403,14 +406,14 @@ def test_what_is_young_or_not_finished_stays(
         raise SystemExit
 
     def purged(age: str, dataset: str | None = None) -> int:
-        found = retention.old_values(
-            folders.database, retention.parse_age(age), dataset, artifacts=False
+        found = purge.old_values(
+            folders.database, purge.parse_age(age), dataset, artifacts=False
         )
-        return len(retention.counted(found))
+        return len(purge.counted(found))
 
     folders.deliver()
     with monkeypatch.context() as patch:
-        patch.setattr("recon_engine.archive._archive", crash)
+        patch.setattr("recon_engine.pipeline.archive._archive", crash)
         with pytest.raises(SystemExit):
             folders.run()
     aged(folders)
@@ -427,7 +430,7 @@ def test_what_is_young_or_not_finished_stays(
 @pytest.mark.parametrize("text", ["", "90", "0d", "-1d", "1y", "90 days"])
 def test_an_age_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="no age"):
-        retention.parse_age(text)
+        purge.parse_age(text)
 
 
 # --- the database that the environment names

@@ -19,8 +19,7 @@ from jsonschema import validate
 from packed import gzip_of, zstd_of
 from sites import NEW, OLD, BucketSite, FolderSite, Site
 
-from recon_engine import archive, pg_stage_tables, pipeline, reconcile
-from recon_engine import database as database_module
+from recon_engine.compare import local_engine
 from recon_engine.config import (
     OnBadRow,
     OnDuplicateKeys,
@@ -30,12 +29,15 @@ from recon_engine.config import (
     parse_encodings,
 )
 from recon_engine.errors import ConfigError, DatabaseUnavailable
-from recon_engine.gate import open_csv
-from recon_engine.journal import new_run, opened
-from recon_engine.migrations import schemas
-from recon_engine.places import Places
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.pinned_file import state_of
+from recon_engine.pipeline import archive, runner
+from recon_engine.pipeline.locations import Places
+from recon_engine.postgres import publish as database_module
+from recon_engine.postgres import stage
+from recon_engine.postgres.migrations import schemas
+from recon_engine.postgres.run_log import new_run, opened
 from recon_engine.status import RunStatus
-from recon_engine.steady import state_of
 
 
 if TYPE_CHECKING:
@@ -478,7 +480,7 @@ def test_a_crash_before_publishing_is_abandoned_and_done_again(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "publish", crash)
+        patch.setattr(runner, "publish", crash)
         with pytest.raises(SystemExit):
             folders.run()
     assert folders.statuses() == ["STARTED"]
@@ -498,7 +500,7 @@ def test_a_bug_is_logged_by_its_place_and_not_by_its_words(
     def broken(*_: object, **__: object) -> None:
         raise ValueError("could not parse 'SECRET-CELL'")
 
-    monkeypatch.setattr(pipeline, "reconcile", broken)
+    monkeypatch.setattr(runner, "reconcile", broken)
     outcome = folders.run()
     assert outcome.record.status is RunStatus.INTERNAL_ERROR
     assert outcome.record.exit_code == 70
@@ -518,7 +520,7 @@ def test_a_replaced_input_stays_with_a_warning(
         real(*args)
         folders.put("claims_20261123.csv", b"ID,PAID,NOTE\n9,9,9\n")
 
-    monkeypatch.setattr(pipeline, "publish", publish_and_overwrite)
+    monkeypatch.setattr(runner, "publish", publish_and_overwrite)
     outcome = folders.run()
     assert outcome.record.status is RunStatus.ARCHIVE_CONFLICT
     assert outcome.record.exit_code == 4
@@ -538,7 +540,7 @@ def test_an_input_that_is_written_over_in_its_place_is_left_to_the_next_run(
     folders.deliver()
     [old, new] = sorted(Path(folders.inbound).iterdir())
     other = OLD.replace(b"1", b"2", 1)
-    real = getattr(pipeline, before)
+    real = getattr(runner, before)
 
     def overwritten(*args: Any, **options: Any) -> Any:
         old.write_bytes(other)
@@ -546,7 +548,7 @@ def test_an_input_that_is_written_over_in_its_place_is_left_to_the_next_run(
         return real(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, before, overwritten)
+        patch.setattr(runner, before, overwritten)
         outcome = folders.run()
     assert len(other) == len(OLD)
     assert outcome.record.status is RunStatus.INPUT_CHANGED
@@ -561,7 +563,7 @@ def test_what_is_wrong_with_a_replacement_is_not_told_of_the_pair(
 ) -> None:
     folders.deliver()
     [old, _] = sorted(Path(folders.inbound).iterdir())
-    real = reconcile.read
+    real = local_engine.read
 
     def read_another(first: Any, *args: Any, **options: Any) -> Any:
         old.write_bytes(OLD.replace(b"1", b'"', 1))
@@ -569,7 +571,7 @@ def test_what_is_wrong_with_a_replacement_is_not_told_of_the_pair(
         return real(replace(first, state=state), *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "read", read_another)
+        patch.setattr(runner, "read", read_another)
         assert folders.run().record.status is RunStatus.INPUT_CHANGED
     assert folders.run().record.status is RunStatus.MALFORMED_INPUT
 
@@ -627,7 +629,7 @@ def test_a_run_that_was_given_up_records_nothing(
         real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "publish", given_up_first)
+        patch.setattr(runner, "publish", given_up_first)
         assert folders.run().record.status is RunStatus.BUSY
     assert folders.rows("SELECT * FROM metrics.recon_summary") == []
     assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []
@@ -671,7 +673,7 @@ def test_neither_input_is_deleted_unless_both_are_archived(
         taken.mkdir(parents=True)
         (taken / "claims_20261123_NEWSYSTEM.csv").write_bytes(b"other bytes")
 
-    monkeypatch.setattr(pipeline, "publish", publish_and_occupy)
+    monkeypatch.setattr(runner, "publish", publish_and_occupy)
     assert folders.run().record.status is RunStatus.ARCHIVE_CONFLICT
     assert len(folders.names(folders.inbound)) == 2
 
@@ -682,7 +684,7 @@ def test_a_failure_before_there_is_a_pair_is_logged_too(
     def broken(*_: object) -> None:
         raise LookupError("SECRET")
 
-    monkeypatch.setattr(pipeline, "_recover", broken)
+    monkeypatch.setattr(runner, "_recover", broken)
     assert folders.run().record.exit_code == 70
     [log] = folders.rows("SELECT status, error_message FROM metrics.pipeline_run_log")
     assert log["status"] == "INTERNAL_ERROR"
@@ -702,9 +704,11 @@ def test_names_that_postgres_cannot_have_are_staged_in_an_array(
 def test_of_two_workers_without_a_lock_one_records(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recon_engine.journal.LOCK", "SELECT %s::text IS NOT NULL")
     monkeypatch.setattr(
-        "recon_engine.journal.ABANDON", "SELECT 1 WHERE %s::text = %s::text"
+        "recon_engine.postgres.run_log.LOCK", "SELECT %s::text IS NOT NULL"
+    )
+    monkeypatch.setattr(
+        "recon_engine.postgres.run_log.ABANDON", "SELECT 1 WHERE %s::text = %s::text"
     )
     folders.deliver()
     gate = threading.Barrier(2, timeout=60)
@@ -714,7 +718,7 @@ def test_of_two_workers_without_a_lock_one_records(
         gate.wait()
         real(*args)
 
-    monkeypatch.setattr(pipeline, "publish", together)
+    monkeypatch.setattr(runner, "publish", together)
     ended: list[str] = []
     workers = [
         threading.Thread(target=lambda: ended.append(folders.run().record.status))
@@ -768,7 +772,7 @@ def test_odd_columns_and_values_are_staged_as_they_are(folders: FolderSite) -> N
 
 def test_a_dry_run_writes_and_moves_nothing(site: Site) -> None:
     site.deliver()
-    outcome = pipeline.dry_run(site.config(database="host=/nowhere"))
+    outcome = runner.dry_run(site.config(database="host=/nowhere"))
     assert outcome.result is not None
     assert outcome.result.counts.mismatched_rows == 2
     assert len(site.names(site.inbound)) == 2
@@ -825,7 +829,7 @@ def test_a_batch_that_breaks_off_says_its_own_error(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders.deliver()
-    monkeypatch.setattr(pg_stage_tables, "BATCH_ROWS", 1)
+    monkeypatch.setattr(stage, "BATCH_ROWS", 1)
 
     def stop(_: int) -> None:
         raise InterruptedError
@@ -833,5 +837,5 @@ def test_a_batch_that_breaks_off_says_its_own_error(
     file = open_csv(Path(folders.inbound) / "claims_20261123.csv")
     run_id = new_run("claims").run_id
     with pytest.raises(InterruptedError):
-        pg_stage_tables.load(folders.database, "claims", "old", run_id, file, stop)
+        stage.load(folders.database, "claims", "old", run_id, file, stop)
     assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []

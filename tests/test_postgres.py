@@ -15,7 +15,7 @@ from recon_engine.errors import (
     PermissionDenied,
     ReconError,
 )
-from recon_engine.postgres import bulk, connect
+from recon_engine.postgres.connection import bulk, connect
 
 
 if TYPE_CHECKING:

@@ -18,23 +18,26 @@ from psycopg import sql
 from sites import NEW, OLD, FolderSite
 from test_pipeline import REFUSED
 
-from recon_engine import archive, failpoint, pg_stage_tables, pipeline, storage
-from recon_engine import database as database_module
 from recon_engine.config import OnDuplicateKeys, Options
 from recon_engine.errors import ReconError
-from recon_engine.failpoint import Failpoint
-from recon_engine.journal import Journal, opened
-from recon_engine.memory import Budget
 from recon_engine.model import FilePair
-from recon_engine.places import Places
+from recon_engine.pipeline import archive, runner
+from recon_engine.pipeline.locations import Places
+from recon_engine.postgres import publish as database_module
+from recon_engine.postgres import stage
+from recon_engine.postgres.run_log import Journal, opened
+from recon_engine.runtime import failpoints
+from recon_engine.runtime.cancellation import Stop
+from recon_engine.runtime.failpoints import Failpoint
+from recon_engine.runtime.memory import Budget
 from recon_engine.status import STATUSES, RunStatus, status_of
-from recon_engine.stop import Stop
+from recon_engine.storage import local
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from recon_engine.pipeline import Outcome
+    from recon_engine.pipeline.runner import Outcome
 
 
 LOG = "SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts"
@@ -50,7 +53,7 @@ def folders(tmp_path: Path, database: str) -> FolderSite:
 @pytest.fixture
 def armed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def arm(text: str) -> None:
-        monkeypatch.setattr(failpoint, "armed", Failpoint.parse(text))
+        monkeypatch.setattr(failpoints, "armed", Failpoint.parse(text))
 
     return arm
 
@@ -187,7 +190,7 @@ def test_a_connection_cut_before_the_commit_is_rolled_back(
 ) -> None:
     folders.deliver()
     with monkeypatch.context() as patch:
-        patch.setattr(failpoint, "armed", _Cutting(folders))
+        patch.setattr(failpoints, "armed", _Cutting(folders))
         outcome = folders.run()
     assert outcome.record.status is RunStatus.DATABASE_UNAVAILABLE
     assert folders.statuses() == ["DATABASE_UNAVAILABLE"]
@@ -203,16 +206,16 @@ def test_a_lost_reply_to_commit_is_read_back(
 
     def committed_and_cut(connection: Any) -> None:
         commit(connection)
-        if failpoint.armed is None:
+        if failpoints.armed is None:
             raise adbc_driver_manager.OperationalError(
                 "lost", status_code=adbc_driver_manager.AdbcStatusCode.IO
             )
 
     class Publishing(Failpoint):
         def _act(self) -> None:
-            monkeypatch.setattr(failpoint, "armed", None)
+            monkeypatch.setattr(failpoints, "armed", None)
 
-    monkeypatch.setattr(failpoint, "armed", Publishing("publish-commit", "raise"))
+    monkeypatch.setattr(failpoints, "armed", Publishing("publish-commit", "raise"))
     monkeypatch.setattr(
         adbc_driver_manager.dbapi.Connection, "commit", committed_and_cut
     )
@@ -230,10 +233,10 @@ def orphan(site: FolderSite, status: str, dataset: str = "claims") -> str:
     Path(config.inbound).mkdir()
     places = Places.of(config)
     with opened(places.named_in(config)) as journal, journal.locked():
-        pair = pipeline._find_pair(Places.of(site.config()).inbound)
+        pair = runner._find_pair(Places.of(site.config()).inbound)
         assert isinstance(pair, FilePair)
         run = journal.start(pair)
-        name = pg_stage_tables.stage_name(dataset, "old", run.run_id)
+        name = stage.stage_name(dataset, "old", run.run_id)
         journal.connection.execute(f'CREATE TABLE stage."{name}" ()'.encode())
         journal.connection.execute(
             "UPDATE metrics.pipeline_run_log SET status = %s WHERE run_id = %s",
@@ -259,7 +262,7 @@ def test_private_tables_of_dead_runs_are_dropped_by_the_next_run(
 def test_an_orphan_that_someone_reads_is_left_for_later(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pg_stage_tables, "ORPHAN_TIMEOUT", "100ms")
+    monkeypatch.setattr(stage, "ORPHAN_TIMEOUT", "100ms")
     name = orphan(folders, "ABANDONED")
     folders.deliver()
     with reading(folders, name):
@@ -278,7 +281,7 @@ def test_only_runs_without_a_live_lock_are_given_up(folders: FolderSite) -> None
     other.mkdir()
     config = Places.of(folders.config()).named_in(folders.config())
     with opened(config) as alive, alive.locked():
-        pair = pipeline._find_pair(Places.of(config).inbound)
+        pair = runner._find_pair(Places.of(config).inbound)
         assert isinstance(pair, FilePair)
         run = alive.start(pair)
         # The same dataset from another place is another lock, and no judge of this one.
@@ -331,8 +334,8 @@ def test_a_stop_before_the_result_takes_everything_back(
     folders.deliver()
     stop: Stop[Outcome] = Stop()
     requested = _Requesting(name, stop)
-    monkeypatch.setattr(failpoint, "armed", requested)
-    outcome = pipeline.run(folders.config(), stop=stop)
+    monkeypatch.setattr(failpoints, "armed", requested)
+    outcome = runner.run(folders.config(), stop=stop)
     assert (outcome.record.status, outcome.record.exit_code) == ("INTERRUPTED", 143)
     [log] = folders.rows(LOG)
     assert (log["status"], log["exit_code"]) == ("INTERRUPTED", 143)
@@ -348,8 +351,8 @@ def test_a_stop_after_the_result_lets_it_be_archived(
 ) -> None:
     folders.deliver()
     stop: Stop[Outcome] = Stop()
-    monkeypatch.setattr(failpoint, "armed", _Requesting(name, stop))
-    outcome = pipeline.run(folders.config(), stop=stop)
+    monkeypatch.setattr(failpoints, "armed", _Requesting(name, stop))
+    outcome = runner.run(folders.config(), stop=stop)
     assert outcome.record.status is RunStatus.SUCCEEDED
     assert folders.names(folders.inbound) == {}
 
@@ -379,8 +382,8 @@ def enforced_at(
     stop: Stop[Outcome] = Stop()
     requesting = _Requesting(name, stop, enforce=True)
     with patch.context() as local:
-        local.setattr(failpoint, "armed", requesting)
-        outcome = pipeline.run(site.config(), stop=stop)
+        local.setattr(failpoints, "armed", requesting)
+        outcome = runner.run(site.config(), stop=stop)
     return requesting.beside, outcome
 
 
@@ -444,11 +447,11 @@ class Scenarios:
         return ended(self.site.run(**changes))
 
     def fail_at(self, text: str) -> None:
-        self.patch.setattr(failpoint, "armed", Failpoint.parse(text))
+        self.patch.setattr(failpoints, "armed", Failpoint.parse(text))
 
     def started(self) -> Ended:
         self.site.deliver()
-        self.patch.setattr(pipeline, "publish", _exit)
+        self.patch.setattr(runner, "publish", _exit)
         with pytest.raises(SystemExit):
             self.site.run()
         return logged(self.site, RunStatus.STARTED)
@@ -568,7 +571,7 @@ class Scenarios:
         def full(_: Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        self.patch.setattr(storage, "_sync", full)
+        self.patch.setattr(local, "_sync", full)
         return self.run()
 
     def out_of_budget(self) -> Ended:
@@ -595,7 +598,7 @@ class Scenarios:
         self.site.deliver()
         stop: Stop[Outcome] = Stop()
         stop.request(signal.SIGTERM)
-        return ended(pipeline.run(self.site.config(), stop=stop))
+        return ended(runner.run(self.site.config(), stop=stop))
 
 
 def _exit(*_: object) -> None:

@@ -23,7 +23,7 @@ from protocol_model import (
     settled,
 )
 
-from recon_engine import pipeline
+from recon_engine.pipeline import runner
 
 
 SHORT = {
@@ -108,7 +108,7 @@ def test_an_undisturbed_run_archives_the_pair() -> None:
 
 
 def test_the_steps_of_the_model_are_those_of_the_pipeline() -> None:
-    source = inspect.getsource(pipeline)
+    source = inspect.getsource(runner)
     numbered = dict(re.findall(r"\b(\d+) ([a-z]+)(?=,|$)", source, re.MULTILINE))
     names = [numbered[str(number)] for number in range(len(EFFECTS))]
     assert names == list(EFFECTS)

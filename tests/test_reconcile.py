@@ -17,16 +17,18 @@ from hypothesis import strategies as st
 from strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
 
 import recon_engine as rx
-from recon_engine import buckets, digest, gate, parallel
-from recon_engine.compare import diff, judged
+from recon_engine.compare import buckets, digests
+from recon_engine.compare.local_engine import cells_of, read, reconcile
+from recon_engine.compare.pairing import diff, judged
+from recon_engine.compare.partial_result import merged, partial, repeats_among
+from recon_engine.compare.plan import posed
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError, OutOfBudget
-from recon_engine.frames import frame
-from recon_engine.header import read_header
-from recon_engine.memory import BASE_BYTES, Budget
-from recon_engine.partial import merged, partial, repeats_among
-from recon_engine.question import posed
-from recon_engine.reconcile import cells_of, read, reconcile
+from recon_engine.inputs import csv_reader
+from recon_engine.inputs.frames import frame
+from recon_engine.inputs.header import read_header
+from recon_engine.runtime import concurrency
+from recon_engine.runtime.memory import BASE_BYTES, Budget
 
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine import Reconciliation
-    from recon_engine.buckets import Buckets
+    from recon_engine.compare.buckets import Buckets
 
     Rules = dict[str, tuple[str, ...]]
 
@@ -166,7 +168,7 @@ def test_bad_lines_that_are_set_aside_change_nothing_else(
                 file.write(b"".join(before) + ",".join(fields).encode() + b"\n")
         bad.append(sum(map(len, drawn)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "BLOCK", block)
+        patch.setattr(csv_reader, "BLOCK", block)
         d = rx.diff(*paths, keys=pair.keys, on_bad_row="quarantine")
     assert answer(d, pair.columns) == expected(pair)
     assert [d.old.rejected, d.new.rejected] == bad
@@ -206,10 +208,10 @@ def test_every_strategy_bucket_and_hash_gives_the_same_answer(
     old, new = (read_header(path) for path in written(tmp_path, pair, data))
     budget = Budget(BASE_BYTES + 20_000) if tight else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "WITHIN", threads)
+        patch.setattr(concurrency, "WITHIN", threads)
         if weak:
-            patch.setattr(digest, "Seeds", lambda *_: WEAK[weak])
-            patch.setattr(digest, "_hash", weakened)
+            patch.setattr(digests, "Seeds", lambda *_: WEAK[weak])
+            patch.setattr(digests, "_hash", weakened)
         options = Options(keys=tuple(pair.keys), rules=rules)
         forced = {"strategy": strategy, "buckets": buckets, "budget": budget}
         with read(old, new, options, **forced) as reading:  # type: ignore[arg-type]
@@ -240,7 +242,7 @@ def test_more_rows_than_can_be_numbered_are_refused(
     path.write_text("id,v\n1,a\n2,b\n3,c\n")
     header, options = read_header(path), Options(keys=("id",))
     for most, refused in ((3, nullcontext()), (2, pytest.raises(OutOfBudget))):
-        monkeypatch.setattr("recon_engine.buckets.MOST_ROWS", most)
+        monkeypatch.setattr("recon_engine.compare.buckets.MOST_ROWS", most)
         with refused, read(header, header, options, buckets=count) as reading:
             assert reconcile(reading).agrees
 
@@ -370,19 +372,19 @@ def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
         for side in (pair.old, pair.new)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recon_engine.frames.PART_ROWS", 2)
-        patch.setattr("recon_engine.reconcile.GROUP_CELLS", 9)
+        patch.setattr("recon_engine.inputs.frames.PART_ROWS", 2)
+        patch.setattr("recon_engine.compare.local_engine.GROUP_CELLS", 9)
         with read(old, new, Options(keys=tuple(pair.keys)), buckets=count) as reading:
             d = reconcile(reading)
     assert answer(d, pair.columns) == expected(pair)
 
 
-real_hash = digest._hash
+real_hash = digests._hash
 WEAK = {
-    "row": digest.Seeds(0, 1, 2),
-    "check": digest.Seeds(1, 0, 2),
-    "key": digest.Seeds(1, 2, 0),
-    "row and key": digest.Seeds(0, 1, 0),
+    "row": digests.Seeds(0, 1, 2),
+    "check": digests.Seeds(1, 0, 2),
+    "key": digests.Seeds(1, 2, 0),
+    "row and key": digests.Seeds(0, 1, 0),
 }
 
 

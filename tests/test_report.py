@@ -23,11 +23,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon_engine import artifacts, diff, report
+from recon_engine import diff
 from recon_engine.characters import escaped as visible
-from recon_engine.chart import SEVERAL, Point, chart
-from recon_engine.evidence import LONE_ROWS, excerpt, within
-from recon_engine.flags import command
+from recon_engine.command_line import command
 from recon_engine.model import (
     GateResult,
     Suppressed,
@@ -35,6 +33,9 @@ from recon_engine.model import (
     Suppression,
     SuppressionState,
 )
+from recon_engine.report import artifacts, result_page
+from recon_engine.report.chart import SEVERAL, Point, chart
+from recon_engine.report.page_data import LONE_ROWS, excerpt, within
 
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Reconciliation:
 
 @pytest.fixture(scope="module")
 def everything(claims: Reconciliation) -> str:
-    return report.page(pages.with_everything(claims), pages.facts())
+    return result_page.page(pages.with_everything(claims), pages.facts())
 
 
 def test_a_page_loads_nothing(everything: str) -> None:
@@ -138,7 +139,7 @@ def test_the_policy_allows_the_scripts_and_styles_of_the_page_alone(
 def test_the_same_result_is_the_same_page(claims: Reconciliation) -> None:
     facts = replace(pages.facts(), timed=False)
     slower = replace(claims, engine=replace(claims.engine, seconds=99.0))
-    assert report.page(claims, facts) == report.page(slower, facts)
+    assert result_page.page(claims, facts) == result_page.page(slower, facts)
 
 
 def test_an_artifact_is_the_same_bytes_each_time(
@@ -179,11 +180,11 @@ def of_breaks(text: str) -> str:
     """The section of two breaks that say it."""
     said = ("number", "new", date(2026, 11, 23), 0, 1)
     oldest = (
-        report.Break(text, text, *said, text, text),
-        report.Break(text, None, "missing", *said[1:], None, None),
+        result_page.Break(text, text, *said, text, text),
+        result_page.Break(text, None, "missing", *said[1:], None, None),
     )
-    facts = report.Facts(breaks=report.Breaks("new 2", 2, oldest))
-    page = report.page(pair(["a"], ["b"]), facts)
+    facts = result_page.Facts(breaks=result_page.Breaks("new 2", 2, oldest))
+    page = result_page.page(pair(["a"], ["b"]), facts)
     [section] = re.findall(r'<section[^>]*"breaks">.*?</section>', page, re.DOTALL)
     return str(section)
 
@@ -196,7 +197,7 @@ def test_what_breaks_say_is_text(text: str) -> None:
 
 
 def test_the_island_has_every_sampled_cell(claims: Reconciliation) -> None:
-    found = island(report.page(claims))
+    found = island(result_page.page(claims))
     columns, kinds, pairs = found["columns"], found["kinds"], found["pairs"]
     embedded = sorted(
         (columns[pairs[at][0]], old, new, kinds[pairs[at][1]])
@@ -211,7 +212,7 @@ def test_the_island_has_every_sampled_cell(claims: Reconciliation) -> None:
 
 
 def test_the_rows_of_one_side_are_whole(claims: Reconciliation) -> None:
-    lone = island(report.page(claims))["missing"]
+    lone = island(result_page.page(claims))["missing"]
     rows = [
         tuple(values[at] for values, at in zip(lone["values"], places, strict=True))
         for places in zip(*lone["indices"], strict=True)
@@ -222,14 +223,14 @@ def test_the_rows_of_one_side_are_whole(claims: Reconciliation) -> None:
 
 def test_only_so_many_rows_of_one_side_are_on_the_page() -> None:
     many = table(ID=[str(at) for at in range(LONE_ROWS + 9)])
-    found = island(report.page(diff(many, many.head(0), keys="ID")))
+    found = island(result_page.page(diff(many, many.head(0), keys="ID")))
     assert len(found["missing"]["indices"][0]) == LONE_ROWS
     assert found["totals"]["missing"] == LONE_ROWS + 9
 
 
 def test_values_that_hold_a_tilde_are_told_apart() -> None:
     result = pair(["a~b", "a", "x"], ["c", "b~c", "y"])
-    found = island(report.page(result))
+    found = island(result_page.page(result))
     assert sorted(zip(found["old"], found["new"], strict=True)) == [
         ("a", "b~c"),
         ("a~b", "c"),
@@ -239,14 +240,14 @@ def test_values_that_hold_a_tilde_are_told_apart() -> None:
 
 def test_kinds_are_those_of_the_values_behind_a_mask() -> None:
     old, new = table(ID=["1"], V=["10.00"]), table(ID=["1"], V=["10"])
-    found = island(report.page(diff(old, new, keys="ID", masks={"V": "redact"})))
+    found = island(result_page.page(diff(old, new, keys="ID", masks={"V": "redact"})))
     assert found["kinds"] == ["number_format"]
     assert found["old"] == found["new"] == ["(redacted)"]
 
 
 def test_of_a_megabyte_the_page_has_what_surrounds_the_difference() -> None:
     long = "x" * 1_000_000
-    text = report.page(pair([f"{long}before{long}"], [f"{long}after{long}"]))
+    text = result_page.page(pair([f"{long}before{long}"], [f"{long}after{long}"]))
     assert len(text) < 100_000
     found = island(text)
     assert "before" in found["old"][0]
@@ -272,14 +273,14 @@ def test_wide_rows_do_not_make_the_page_grow_without_end(
 def test_a_gate_that_failed_is_the_verdict(claims: Reconciliation) -> None:
     says = "15 missing, limit 0"
     gates = (GateResult("missing<=0", passed=False, value=15, text=says),)
-    text = report.page(replace(claims, gates=gates))
+    text = result_page.page(replace(claims, gates=gates))
     assert "✗ FAIL" in text
     assert says in text
 
 
 def test_differences_within_all_gates_pass(claims: Reconciliation) -> None:
     gates = (GateResult("missing<=99", passed=True, value=15),)
-    assert "✓ PASS" in report.page(replace(claims, gates=gates))
+    assert "✓ PASS" in result_page.page(replace(claims, gates=gates))
 
 
 def words(text: str) -> str:
@@ -291,7 +292,7 @@ def words(text: str) -> str:
 def test_in_a_few_sentences_it_says_what_why_and_how_much() -> None:
     old = table(ID=["1", "2", "3", "4"], PAID=["1.00", "2.00", "3.00", "4"])
     new = table(ID=["1", "2", "3", "5"], PAID=["1", "2", "9.00", "5"])
-    said = words(report.page(diff(old, new, keys="ID")))
+    said = words(result_page.page(diff(old, new, keys="ID")))
     for sentence in (
         "✗ DIFFER 3 of 3 matched rows differ (100.00%); 1 missing from NEW; 1 only in",
         "66% of the 3 differing cells are the same value written another way.",
@@ -320,7 +321,7 @@ def test_what_is_suppressed_is_told(claims: Reconciliation) -> None:
         until=date(2099, 1, 1),
     )
     found = (Suppressed(known, claims.counts.missing, SuppressionState.ACTIVE),)
-    said = words(report.page(replace(claims, suppressed=found)))
+    said = words(result_page.page(replace(claims, suppressed=found)))
     assert "known until 2099-01-01: purged (claims)" in said
 
 
@@ -347,7 +348,7 @@ def test_a_chart_draws_every_number_within_it(numbers: list[int]) -> None:
 
 def test_the_trend_ends_with_this_run(claims: Reconciliation) -> None:
     past = pages.facts().past
-    said = words(report.page(claims, replace(report.UNKNOWN, past=past)))
+    said = words(result_page.page(claims, replace(result_page.UNKNOWN, past=past)))
     earlier = [run.result.mismatched_rows for run in past if run.result]
     here = claims.counts.mismatched_rows
     assert f"median {statistics.median_high([*earlier, here]):,}" in said
@@ -356,7 +357,7 @@ def test_the_trend_ends_with_this_run(claims: Reconciliation) -> None:
 
 
 def test_files_that_agree_are_a_short_page() -> None:
-    text = report.page(pair(["a"], ["a"]))
+    text = result_page.page(pair(["a"], ["a"]))
     assert "✓ AGREE" in text
     assert "All 1 rows are the same on both sides." in text
     assert "No cell of a matched row differs." in text
@@ -370,25 +371,25 @@ def test_sections_are_there_only_with_something_to_say(
     section: str, everything: str
 ) -> None:
     assert f'<h2 id="{section}">' in everything
-    assert f'<h2 id="{section}">' not in report.page(pair(["a"], ["a"]))
+    assert f'<h2 id="{section}">' not in result_page.page(pair(["a"], ["a"]))
 
 
 def test_what_no_hint_settles_is_told(claims: Reconciliation) -> None:
     assert claims.remainder()
-    said = words(report.page(claims))
+    said = words(result_page.page(claims))
     assert f"Left by all of them: {claims.remainder()}" in said
 
 
 def test_a_change_that_happened_once_does_not_repeat() -> None:
-    text = report.page(pair(["5.0", "5.0", "7.0"], ["5", "5", "8"]))
+    text = result_page.page(pair(["5.0", "5.0", "7.0"], ["5", "5", "8"]))
     [section] = re.findall(r'<h2 id="patterns">.*?</section>', text, re.DOTALL)
     assert "5.0 → 5 number format 2" in words(section)
     assert "7.0" not in section
-    assert 'id="patterns"' not in report.page(pair(["a"], ["b"]))
+    assert 'id="patterns"' not in result_page.page(pair(["a"], ["b"]))
 
 
 def test_the_accounting_is_shown_as_arithmetic(claims: Reconciliation) -> None:
-    n, text = claims.counts, report.page(claims)
+    n, text = claims.counts, result_page.page(claims)
     assert f"{claims.old.rows:,} = {n.matched:,} + {n.missing:,}" in text
     assert f"{claims.new.rows:,} = {n.matched:,} + {n.extra:,}" in text
 
@@ -396,7 +397,7 @@ def test_the_accounting_is_shown_as_arithmetic(claims: Reconciliation) -> None:
 def test_five_thousand_sampled_rows_are_half_a_megabyte(tmp_path: Path) -> None:
     result = pages.claims(tmp_path, rows=60_000)
     assert len(result.sample) == 5_000
-    assert len(report.page(result, pages.facts()).encode()) <= 500_000
+    assert len(result_page.page(result, pages.facts()).encode()) <= 500_000
 
 
 def test_the_command_on_the_page_makes_the_same_result(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from recon_engine.reconciliation import Reconciliation
+    from recon_engine.result import Reconciliation
 
     Table = tuple[list[str], list[tuple[str, ...]]]
     Writer = Callable[[Table], bytes]

@@ -10,10 +10,10 @@ import pytest
 from program import recon
 
 import recon_engine as rx
-from recon_engine import report
+from recon_engine.compare.explain import explained
 from recon_engine.config import Options
-from recon_engine.explain import explained
-from recon_engine.junit import report as junit
+from recon_engine.report import result_page
+from recon_engine.report.junit import report as junit
 
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def compared(folder: Path, old: str, new: str, **asked: Any) -> Reconciliation:
 
 def outputs(d: Reconciliation) -> dict[str, str]:
     """Every text that says what came out."""
-    page = report.page(d)
+    page = result_page.page(d)
     return {
         "json": d.to_json(),
         "markdown": d.to_markdown(),
@@ -187,14 +187,16 @@ def test_totals_are_named_for_what_they_are(tmp_path: Path) -> None:
     old = "id,paid,fee\n1,1.50,7.25\n2,2.00,3.00\n3,9.75,4.50\n"
     new = "id,paid,fee\n1,1.75,7.25\n2,2.00,3.00\n"
     d = compared(tmp_path, old, new)
-    page = report.page(d)
+    page = result_page.page(d)
     changed = page[page.index('id="totals"') : page.index('id="lone-totals"')]
     assert "Changed cells: old, new, delta" in changed
     assert "<code>paid</code>" in changed
     assert "<code>fee</code>" not in changed
     lone = page[page.index('id="lone-totals"') : page.index("Run facts")]
     assert '<code>fee</code></th><td class="number">4.50' in lone
-    untouched = report.page(compared(tmp_path, old, old.replace("3,9.75,4.50\n", "")))
+    untouched = result_page.page(
+        compared(tmp_path, old, old.replace("3,9.75,4.50\n", ""))
+    )
     assert "Changed cells" not in untouched
 
 

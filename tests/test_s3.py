@@ -33,7 +33,6 @@ from s3_places import (
 )
 from s3_servers import dummy_credentials
 
-from recon_engine import s3, s3_download, s3_errors
 from recon_engine.errors import (
     ArchiveConflict,
     ConfigError,
@@ -44,10 +43,11 @@ from recon_engine.errors import (
     StorageUnavailable,
 )
 from recon_engine.model import SourceFile
-from recon_engine.progress import ignore
-from recon_engine.s3 import S3Prefix
-from recon_engine.s3_client import ATTEMPTS, OWNER, TIMEOUT, connect
-from recon_engine.storage import LocalFolder
+from recon_engine.runtime.progress import ignore
+from recon_engine.storage.local import LocalFolder
+from recon_engine.storage.s3 import download, errors, prefix
+from recon_engine.storage.s3.client import ATTEMPTS, OWNER, TIMEOUT, connect
+from recon_engine.storage.s3.prefix import S3Prefix
 
 
 if TYPE_CHECKING:
@@ -234,14 +234,14 @@ def test_an_upload_in_parts_carries_one_checksum_of_the_whole(
     key = f"{place.prefix}a.csv"
     head = strict.head_object(Bucket=BUCKET, Key=key, ChecksumMode="ENABLED")
     assert head["ChecksumType"] == "FULL_OBJECT"
-    assert head["ChecksumCRC32"] == s3._crc32(tmp_path / "s")
+    assert head["ChecksumCRC32"] == prefix._crc32(tmp_path / "s")
     assert head["ETag"].endswith('-2"')
 
 
 def test_an_upload_damaged_on_its_way_is_refused(
     strict: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "_crc32", lambda _: "AAAAAA==")
+    monkeypatch.setattr(prefix, "_crc32", lambda _: "AAAAAA==")
     (tmp_path / "s").write_bytes(b"content")
     place, _ = places(strict)
     with pytest.raises(StorageUnavailable):
@@ -291,7 +291,7 @@ def test_the_version_of_a_bucket_without_versions_is_none(client: Any) -> None:
     place, _ = places(client)
     assert given(place, "a.csv", b"1").version is None
     head = {"ContentLength": 1, "ETag": '"e"', "VersionId": "null"}
-    assert s3._identified(SourceFile("", "a.csv", 0), head).version is None
+    assert prefix._identified(SourceFile("", "a.csv", 0), head).version is None
 
 
 # --- archive
@@ -355,18 +355,18 @@ def test_a_replacement_at_the_moment_of_the_copy_is_a_conflict(
 def test_a_mark_alone_does_not_prove_a_copy(strict: Any, other: bytes) -> None:
     inbound, done = places(strict)
     file = given(inbound, "a.csv", b"content")
-    given(done, "a.csv", other, Metadata=s3._mark(file))
+    given(done, "a.csv", other, Metadata=prefix._mark(file))
     with pytest.raises(ArchiveConflict):
         done.archive(file, inbound, "a.csv")
 
 
 def test_checksums_are_compared_only_when_both_are_of_the_whole() -> None:
     whole, parts = {"ChecksumCRC32": "a"}, {"ChecksumCRC32": "a-2"}
-    assert s3._agree(whole, dict(whole)) is True
-    assert s3._agree(whole, {"ChecksumCRC32": "z"}) is False
-    assert s3._agree(parts, dict(parts)) is None
-    assert s3._agree(whole, parts) is None
-    assert s3._agree(whole, {"ChecksumSHA256": "a"}) is None
+    assert prefix._agree(whole, dict(whole)) is True
+    assert prefix._agree(whole, {"ChecksumCRC32": "z"}) is False
+    assert prefix._agree(parts, dict(parts)) is None
+    assert prefix._agree(whole, parts) is None
+    assert prefix._agree(whole, {"ChecksumSHA256": "a"}) is None
 
 
 # --- retries that AWS asks for, and replies that are lost
@@ -383,7 +383,7 @@ def test_a_conflict_with_another_writer_is_run_again(client: Any) -> None:
 def test_a_conflict_that_never_ends_is_not_run_for_ever(
     offline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_errors, "PAUSES", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(errors, "PAUSES", (0.0, 0.01, 0.02))
     answers = [(409, "ConditionalRequestConflict")] * 9
     offline.meta.events.register("before-send.s3.PutObject", scripted(answers))
     with pytest.raises(StorageUnavailable):
@@ -678,7 +678,7 @@ def test_parallel_ranges_break_and_resume_each_for_itself(tmp_path: Path) -> Non
 def test_a_body_that_always_breaks_is_given_up_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_download, "PAUSES", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(download, "PAUSES", (0.0, 0.01, 0.02))
     faults = Faults(bytes(MIB), [0] * 99)
     with (
         breaking(faults) as (place, file),
@@ -724,10 +724,10 @@ def test_places_of_one_environment_share_a_client(
     moto_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_endpoint)
-    one, other = s3.open_prefix(BUCKET, "a"), s3.open_prefix(BUCKET, "b")
+    one, other = prefix.open_prefix(BUCKET, "a"), prefix.open_prefix(BUCKET, "b")
     assert one.client is other.client
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", NOWHERE)
-    assert s3.open_prefix(BUCKET, "a").client is not one.client
+    assert prefix.open_prefix(BUCKET, "a").client is not one.client
 
 
 def test_services_that_differ_copy_by_way_of_this_machine(

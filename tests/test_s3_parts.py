@@ -20,12 +20,12 @@ from s3_places import (
     with_bucket,
 )
 
-from recon_engine import s3_parts
 from recon_engine.errors import ArchiveConflict, StorageUnavailable
-from recon_engine.s3 import S3Prefix
-from recon_engine.s3_client import OWNER
-from recon_engine.s3_parts import Part, parts_of
-from recon_engine.storage import LocalFolder
+from recon_engine.storage.local import LocalFolder
+from recon_engine.storage.s3 import multipart
+from recon_engine.storage.s3.client import OWNER
+from recon_engine.storage.s3.multipart import Part, parts_of
+from recon_engine.storage.s3.prefix import S3Prefix
 
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ PARTS = 3
 
 @pytest.fixture(autouse=True)
 def _low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_parts, "AT_ONCE", MIB)
-    monkeypatch.setattr(s3_parts, "PART", 5 * MIB)
+    monkeypatch.setattr(multipart, "AT_ONCE", MIB)
+    monkeypatch.setattr(multipart, "PART", 5 * MIB)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,8 @@ def test_parts_cover_an_object_and_are_no_more_than_s3_takes(size: int) -> None:
 
 def test_the_limits_are_those_of_s3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert s3_parts.fits_at_once(5 * 1024**3)
-    assert not s3_parts.fits_at_once(5 * 1024**3 + 1)
+    assert multipart.fits_at_once(5 * 1024**3)
+    assert not multipart.fits_at_once(5 * 1024**3 + 1)
     assert next(parts_of(6 << 30)) == Part(1, 0, 256 * MIB)
 
 
@@ -181,7 +181,7 @@ def test_s3_itself_checks_the_whole_of_a_copy_in_parts(
     assert head(done, "a.csv")["ChecksumCRC32"] == crc
 
     monkeypatch.setattr(
-        "recon_engine.s3._whole", lambda _: {"ChecksumCRC32": "AAAAAA=="}
+        "recon_engine.storage.s3.prefix._whole", lambda _: {"ChecksumCRC32": "AAAAAA=="}
     )
     with pytest.raises(StorageUnavailable):
         done.archive(file, inbound, "b.csv")
@@ -192,7 +192,9 @@ def test_s3_itself_checks_the_whole_of_a_copy_in_parts(
 def test_a_checksum_that_s3_cannot_add_up_is_not_asked_for(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recon_engine.s3._whole", lambda _: {"ChecksumSHA256": "x"})
+    monkeypatch.setattr(
+        "recon_engine.storage.s3.prefix._whole", lambda _: {"ChecksumSHA256": "x"}
+    )
     inbound, done = places(client)
     file = given(inbound, "a.csv", DATA)
     asked = calls_of(client)
@@ -232,7 +234,7 @@ def test_a_replacement_while_parts_are_copied_is_a_conflict(
 def test_a_replacement_between_two_parts_is_a_conflict(
     strict: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_parts, "WORKERS", 1)
+    monkeypatch.setattr(multipart, "WORKERS", 1)
     inbound, done = places(strict)
     file = given(inbound, "a.csv", DATA)
 
@@ -317,7 +319,7 @@ def test_a_large_local_file_never_overwrites(client: Any, tmp_path: Path) -> Non
 def test_a_large_local_file_damaged_on_its_way_is_refused(
     strict: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recon_engine.s3._crc32", lambda _: "AAAAAA==")
+    monkeypatch.setattr("recon_engine.storage.s3.prefix._crc32", lambda _: "AAAAAA==")
     inbound, file = local(tmp_path)
     _, done = places(strict)
     with pytest.raises(StorageUnavailable):

@@ -9,14 +9,15 @@ import boto3
 import pytest
 from sites import BucketSite
 
-from recon_engine import s3_client, s3_rights
-from recon_engine.doctor import State, examine
 from recon_engine.errors import ConfigError, StorageUnavailable
-from recon_engine.s3 import S3Prefix
-from recon_engine.s3_errors import _of_reply
-from recon_engine.s3_remedies import MOMENTARY, REMEDIES, UNKNOWN
+from recon_engine.pipeline.doctor import State, examine
 from recon_engine.status import RunStatus
-from recon_engine.storage_urls import open_storage
+from recon_engine.storage.s3 import client as s3_client
+from recon_engine.storage.s3 import permissions
+from recon_engine.storage.s3.errors import _of_reply
+from recon_engine.storage.s3.prefix import S3Prefix
+from recon_engine.storage.s3.remedies import MOMENTARY, REMEDIES, UNKNOWN
+from recon_engine.storage.urls import open_storage
 
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine.model import SourceFile
-    from recon_engine.storage_base import Storage
+    from recon_engine.storage.base import Storage
 
 
 OTHERS = (
@@ -132,7 +133,7 @@ def test_every_write_has_a_checksum_whatever_the_environment_says(
         place = S3Prefix("locked", "out", client)
         place.put(tmp_path / "small.csv", "small.csv")
         assert place.put_once(b"{}", "manifest.json")
-        s3_rights.written(place)
+        permissions.written(place)
         origin = S3Prefix("locked", "in", client)
         [file] = origin.files()
         place.archive(origin.identify(file), origin, "a.csv")

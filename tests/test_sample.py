@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon_engine.sample import choose, stable_hash
+from recon_engine.compare.sampling import choose, stable_hash
 
 
 def test_the_hash_is_the_same_in_every_process_and_version() -> None:

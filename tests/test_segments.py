@@ -8,9 +8,9 @@ from collections import Counter
 import polars as pl
 import pytest
 
-from recon_engine import segments
+from recon_engine.analysis import segments
+from recon_engine.analysis.segments import ERRORS, MOST_VALUES, SHOWN, added, interval
 from recon_engine.model import Segment
-from recon_engine.segments import ERRORS, MOST_VALUES, SHOWN, added, interval
 
 
 def found(

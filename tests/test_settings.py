@@ -11,10 +11,10 @@ from jsonschema import Draft202012Validator, ValidationError, validate
 from program import recon
 
 from recon_engine.config import OnBadRow
+from recon_engine.config_file import File, load
 from recon_engine.errors import ConfigError
-from recon_engine.migrations import schemas
 from recon_engine.model import Suppressible, Suppression
-from recon_engine.settings import File, load
+from recon_engine.postgres.migrations import schemas
 
 
 if TYPE_CHECKING:

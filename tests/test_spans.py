@@ -19,20 +19,20 @@ from test_corpus import FILES, expected_of, name_of
 from test_reconcile import answer, expected, rules_for, written
 
 import recon_engine as rx
-from recon_engine import partial
-from recon_engine import spans as spans_module
+from recon_engine.compare import partial_result
 from recon_engine.config import OnBadRow, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, OutOfBudget, ReconError
-from recon_engine.gate import open_csv
-from recon_engine.header import read_header
-from recon_engine.judgement import judged
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.header import read_header
 from recon_engine.model import HintKind, Suppressible, Suppression
-from recon_engine.passage import joined, listed, read_span
-from recon_engine.sources import LocalSource
-from recon_engine.spans import census, spans
-from recon_engine.spark import telling
+from recon_engine.spark import column_changes
+from recon_engine.spark import splits as spans_module
+from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import compare
 from recon_engine.spark.settings import Settings
+from recon_engine.spark.split_reader import joined, listed, read_span
+from recon_engine.spark.splits import census, spans
+from recon_engine.verdict import judged
 
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     from test_reconcile import Rules
 
-    from recon_engine.csvfile import CsvFile
-    from recon_engine.reconciliation import Reconciliation
+    from recon_engine.inputs.csvfile import CsvFile
+    from recon_engine.result import Reconciliation
 
 
 DAY = date(2026, 11, 23)
@@ -127,7 +127,7 @@ def told(d: Reconciliation) -> str:
 def many_shares() -> Iterator[None]:
     """The changes of a column are counted by several tasks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(telling, "BUCKETS_A_SHARE", 1)
+        patch.setattr(column_changes, "BUCKETS_A_SHARE", 1)
         yield
 
 
@@ -311,8 +311,8 @@ def test_of_too_many_only_hints_are_left_out(
 ) -> None:
     paths, drift = migrated(tmp_path), OnSchemaDrift.COMPARE
     here = rx.diff(*paths, keys="ID", on_schema_drift=drift)
-    monkeypatch.setattr(telling, "MOST_CHANGES", 20)
-    monkeypatch.setattr(partial, "MOST_KEYS", 20)
+    monkeypatch.setattr(column_changes, "MOST_CHANGES", 20)
+    monkeypatch.setattr(partial_result, "MOST_KEYS", 20)
     options = Options(keys=("ID",), on_schema_drift=drift)
     there = reconciled(paths, options, Settings(500, 2000))
     assert told(dataclasses.replace(there, hints=here.hints)) == told(here)

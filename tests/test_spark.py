@@ -32,7 +32,6 @@ from test_reconcile import written as pair_written
 from typer.testing import CliRunner
 
 import recon_engine as rx
-from recon_engine import pipeline
 from recon_engine.config import EngineName, Options
 from recon_engine.errors import (
     ConfigError,
@@ -40,9 +39,10 @@ from recon_engine.errors import (
     InternalError,
     TransientError,
 )
-from recon_engine.header import read_header
+from recon_engine.inputs.header import read_header
 from recon_engine.model import Suppressible, Suppression
-from recon_engine.sources import LocalSource
+from recon_engine.pipeline import runner
+from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import compare
 from recon_engine.spark.session import SparkCluster
 from recon_engine.spark.session import session as spark_session
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from test_reconcile import Rules
 
-    from recon_engine.reconciliation import Reconciliation
+    from recon_engine.result import Reconciliation
     from recon_engine.spark.packets import Answer, Packet, Packets, Work
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -517,7 +517,7 @@ def test_a_dry_run_on_spark_answers_and_leaves_all_as_it_is(tmp_path: Path) -> N
     site = FolderSite(str(tmp_path), "")
     site.deliver()
     before = site.names(site.inbound)
-    outcome = pipeline.dry_run(site.config(engine=EngineName.SPARK))
+    outcome = runner.dry_run(site.config(engine=EngineName.SPARK))
     assert outcome.result is not None
     assert outcome.result.counts.mismatched_rows == 2
     assert site.names(site.inbound) == before

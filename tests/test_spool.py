@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from packed import PACK, gzip_of, zstd_of
 
 import recon_engine as rx
-from recon_engine import spool
 from recon_engine.config import LIMITS, Encoding, Limits, parse_encodings
 from recon_engine.errors import (
     ConfigError,
@@ -23,7 +22,8 @@ from recon_engine.errors import (
     InputError,
     MalformedInput,
 )
-from recon_engine.spool import Origin, spooled
+from recon_engine.inputs import decoding
+from recon_engine.inputs.decoding import Origin, spooled
 
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def test_members_follow_each_other_wherever_reads_end(
 ) -> None:
     data = b"".join(map(PACK[suffix], texts))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "READ", read)
-        patch.setattr(spool, "CHUNK", 7)
+        patch.setattr(decoding, "READ", read)
+        patch.setattr(decoding, "CHUNK", 7)
         found, _ = text_of(tmp_path, data, f"f{suffix}")
     assert found == b"".join(texts)
 
@@ -181,7 +181,7 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(
     error = refused(tmp_path, data, f"f{suffix}")
     assert "200 times its size" in error.message
     assert "--max-ratio" in str(error.help)
-    most = max(spool.HARMLESS, 200 * len(data))
+    most = max(decoding.HARMLESS, 200 * len(data))
     assert (tmp_path / "text").stat().st_size <= most
     assert text_of(tmp_path, data, f"f{suffix}", limits=Limits(ratio=10**6))[0] == text
 
@@ -197,10 +197,10 @@ def test_a_few_bytes_that_hold_much_are_unpacked_in_pieces(
     tmp_path: Path, suffix: str
 ) -> None:
     (tmp_path / "f").write_bytes(PACK[suffix](b"0" * (64 << 20)))
-    form = spool._FORMATS["gzip" if suffix == ".csv.gz" else "zstd"]
+    form = decoding._FORMATS["gzip" if suffix == ".csv.gz" else "zstd"]
     member = form.new()
     pieces = form.pour(member, (tmp_path / "f").read_bytes())
-    assert max(map(len, pieces)) <= spool.CHUNK
+    assert max(map(len, pieces)) <= decoding.CHUNK
     assert member.eof
 
 
@@ -260,7 +260,7 @@ def test_utf_16_is_the_same_text_wherever_reads_end(
     text = f"id,v{text}"
     data = text.encode(encoding)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "READ", read)
+        patch.setattr(decoding, "READ", read)
         assert text_of(tmp_path, data, "f.csv", encoding)[0] == text.encode()
         marked, _ = text_of(tmp_path, MARKED[encoding] + data, "f.csv", Encoding.UTF_16)
     assert marked == codecs.BOM_UTF8 + text.encode()
@@ -276,7 +276,7 @@ def test_what_is_no_utf_16_is_refused_at_its_byte(
 ) -> None:
     data = f"id\n{before}".encode("utf-16-le")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "READ", read)
+        patch.setattr(decoding, "READ", read)
         error = refused(tmp_path, data + bad, "f.csv", Encoding.UTF_16_LE)
     assert error.byte_offset == len(data)
     assert error.line == 2 + before.count("\n")

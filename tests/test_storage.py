@@ -30,16 +30,17 @@ from recon_engine.errors import (
     StorageUnavailable,
 )
 from recon_engine.model import SourceFile
-from recon_engine.progress import ignore
-from recon_engine.s3 import S3Prefix
-from recon_engine.s3_client import connect
-from recon_engine.storage import LocalFolder
-from recon_engine.storage_urls import fetch_one, local_path, open_storage
+from recon_engine.runtime.progress import ignore
+from recon_engine.storage.local import LocalFolder
+from recon_engine.storage.s3.client import connect
+from recon_engine.storage.s3.prefix import S3Prefix
+from recon_engine.storage.urls import fetch_one, local_path, open_storage
 
 
 if TYPE_CHECKING:
-    from recon_engine.storage_base import Storage
     from collections.abc import Callable, Iterator
+
+    from recon_engine.storage.base import Storage
 
 BUCKET = "contract"
 WORKERS = 8
@@ -213,7 +214,7 @@ def test_what_is_ignored_is_logged_by_name(
     place = lab.place("inbound")
     for name in (".hidden", "_SUCCESS", "sub/nested.csv"):
         lab.write(place, name, b"content")
-    with caplog.at_level(logging.INFO, "recon_engine.storage"):
+    with caplog.at_level(logging.INFO, "recon_engine.storage.local"):
         assert list(place.files()) == []
     said = [record.getMessage() for record in caplog.records]
     assert [text.split("'")[1] for text in sorted(said)] == [
@@ -765,11 +766,11 @@ def test_local_work_never_imports_boto3(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from recon_engine.storage_urls import fetch_one, open_storage
+from recon_engine.storage.urls import fetch_one, open_storage
 folder = Path(sys.argv[1])
 assert len(list(open_storage(str(folder)).files())) == 1
 fetch_one(str(folder / "a.csv"), folder / "copy")
-sys.exit(bool({"boto3", "botocore", "recon_engine.s3"} & sys.modules.keys()))
+sys.exit(bool({"boto3", "botocore", "recon_engine.storage.s3.prefix"} & sys.modules.keys()))
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],

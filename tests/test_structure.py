@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from reading import scalar_newlines, scalar_structure, scalar_whole
 from strategies import CELLS, edited, spelled, tables
 
-from recon_engine import structure as masks
 from recon_engine.config import Limits
-from recon_engine.csvfile import Block
-from recon_engine.structure import (
+from recon_engine.inputs import scanner as masks
+from recon_engine.inputs.csvfile import Block
+from recon_engine.inputs.scanner import (
     STRIDE,
     WORD,
     count_newlines,

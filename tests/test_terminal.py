@@ -13,7 +13,7 @@ from recon_cli.terminal import print_table
 from rich.console import Console
 from screen import environment, on_terminal
 
-from recon_engine.demo import KEYS, write_pair
+from recon_engine.pipeline.demo import KEYS, write_pair
 
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from sites import FolderSite
 
-from recon_engine import migrations, retention
 from recon_engine.errors import ConfigError, DatabaseUnavailable
-from recon_engine.postgres import ask, bulk, connect
+from recon_engine.postgres import migrations, purge
+from recon_engine.postgres.connection import ask, bulk, connect
 from recon_engine.status import STATUSES, RunStatus, status_of
 
 
@@ -153,9 +153,7 @@ def test_neither_migrations_nor_a_purge_wait_for_ever(
         locked(folders, "metrics.mismatch_detail_sample"),
         pytest.raises(DatabaseUnavailable),
     ):
-        retention.old_values(
-            folders.database, retention.parse_age("1d"), None, artifacts=False
-        )
+        purge.old_values(folders.database, purge.parse_age("1d"), None, artifacts=False)
 
 
 def test_a_statement_of_control_that_takes_too_long_ends_the_run(

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from program import recon
 
 import recon_engine as rx
-from recon_engine.encodings import tried
 from recon_engine.errors import ConfigError, EncodingError, KeyMissing
+from recon_engine.inputs.encodings import tried
 
 
 if TYPE_CHECKING:

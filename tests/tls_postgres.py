@@ -29,8 +29,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from recon_engine import localpg, migrations, pg_server
-from recon_engine.pg_programs import Account
+from recon_engine.postgres import migrations
+from recon_engine.postgres.embedded import process, server
+from recon_engine.postgres.embedded.programs import Account
 
 
 if TYPE_CHECKING:
@@ -109,12 +110,12 @@ def _server(home: Path) -> Iterator[tuple[str, int]]:
         "hba_file": str(home / "hba"),
     }
     with (
-        patch.dict(pg_server.SETTINGS, settings),
+        patch.dict(process.SETTINGS, settings),
         patch.dict(os.environ, {"RECON_PG_BIN": str(programs())}),
     ):
         account = Account.allowed()
         account.own(home / "server.key")
-        with localpg.server(durable=False) as conninfo:
+        with server.server(durable=False) as conninfo:
             yield conninfo, port
 
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recon_cli import database, parsing, session, sources
+from recon_cli import config_lookup, database, parsing, session
 from recon_cli import options as o
 from recon_cli.cloudwatch import metered
 from recon_cli.options import Format
 from recon_cli.stderr import guard
 from recon_cli.worker import Signalled, leave, listen, on_worker
-from recon_engine.border import ours
 from recon_engine.config import (
     BREAK_LIMIT,
     LIMITS,
@@ -36,17 +35,18 @@ from recon_engine.config import (
     parse_encodings,
 )
 from recon_engine.errors import ConfigError
-from recon_engine.failpoint import reached
 from recon_engine.model import MOST_COUNT
+from recon_engine.runtime.error_boundary import ours
+from recon_engine.runtime.failpoints import reached
 from recon_engine.status import STATUSES, RunStatus
 from recon_engine.suggestions import escape_bytes
 
 
 if TYPE_CHECKING:
-    from recon_engine.memory import Budget
-    from recon_engine.pipeline import Outcome
-    from recon_engine.reconciliation import Reconciliation
-    from recon_engine.report import Facts
+    from recon_engine.pipeline.runner import Outcome
+    from recon_engine.report.result_page import Facts
+    from recon_engine.result import Reconciliation
+    from recon_engine.runtime.memory import Budget
 
 
 app = typer.Typer(
@@ -118,7 +118,7 @@ def diff(
         from recon_cli import render
         from recon_engine.api import compare
 
-        sources.check_dataset(ctx)
+        config_lookup.check_dataset(ctx)
         writers = render.writers(output, old, new, rejects=rejects)
         if engine is EngineName.SPARK:
             render.refuse_whole(
@@ -167,10 +167,10 @@ def keys(
     """Propose the smallest sets of columns that are a key of both files."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine.keys import proposed
+        from recon_engine.compare.keys import proposed
 
-        sources.check_dataset(ctx)
-        filed = sources.filed(ctx)
+        config_lookup.check_dataset(ctx)
+        filed = config_lookup.filed(ctx)
         settings = Options(
             keys=NO_KEY,
             ignore=parsing.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
@@ -218,9 +218,9 @@ def explain(
     """Show the rows of one key side by side: where they stand, how they differ."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine.explain import explained
+        from recon_engine.compare.explain import explained
 
-        sources.check_dataset(ctx)
+        config_lookup.check_dataset(ctx)
         settings = _options(
             ctx, key, ignore, rename, rule, mask, None, OnDuplicateKeys.PAIR,
             on_schema_drift, on_bad_row, delimiter, encoding, 0,
@@ -274,7 +274,7 @@ def run(
     """Reconcile the pair in inbound, record the result, archive the inputs."""
     with metered(dataset, told=not dry_run) as meter, session.reporting(form):
         from recon_cli import render
-        from recon_engine import pipeline
+        from recon_engine.pipeline import runner
 
         writers = render.writers(output)
         if engine is EngineName.SPARK:
@@ -286,7 +286,7 @@ def run(
             on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         base = nullcontext("") if dry_run else database.database()
-        work = pipeline.dry_run if dry_run else pipeline.run
+        work = runner.dry_run if dry_run else runner.run
         with base as conninfo:
             asked = RunConfig(
                 dataset=dataset,
@@ -327,13 +327,13 @@ def demo(
     """Make a pair of claims extracts and run the whole pipeline on it, locally."""
     with session.reporting():
         from recon_cli import render
-        from recon_engine import demo, pipeline
+        from recon_engine.pipeline import demo, runner
 
         config = demo.prepare(folder, rows=rows)
         with database.embedded(database.EMBEDDED) as conninfo:
             with session.watching(logged=False) as progress:
                 outcome = on_worker(
-                    lambda stop: pipeline.run(config(conninfo), progress, stop)
+                    lambda stop: runner.run(config(conninfo), progress, stop)
                 )
             render.outcome(outcome, Format.TABLE)
             if outcome.result is not None:
@@ -351,7 +351,7 @@ def breaks(
     """The differences of a dataset that are open, with their age, oldest first."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine.breaks import listing
+        from recon_engine.postgres.breaks import listing
 
         with database.past_runs() as conninfo:
             found = listing(conninfo, dataset, state or None, limit)
@@ -372,8 +372,8 @@ def history(
     """The runs of a dataset: verdicts, counts, rates and durations."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine import history
-        from recon_engine.postgres import connect
+        from recon_engine.postgres import history
+        from recon_engine.postgres.connection import connect
 
         with database.past_runs() as conninfo, connect(conninfo) as connection:
             render.history(history.runs(connection, dataset, limit), form)
@@ -410,17 +410,18 @@ def report(
     """The HTML page of a stored run, or of the last runs of a dataset."""
     with session.reporting():
         from recon_cli import render
-        from recon_engine import history, report, trend
-        from recon_engine.postgres import connect
+        from recon_engine.postgres import history
+        from recon_engine.postgres.connection import connect
+        from recon_engine.report import history_page, result_page
 
         path = render.page_path(output)
         with database.past_runs() as conninfo, connect(conninfo) as connection:
             if past is None:
                 run = history.identified(connection, run_id, dataset)
-                page = report.page(*history.stored(connection, run))
+                page = result_page.page(*history.stored(connection, run))
             else:
                 name = history.named(dataset)
-                page = trend.page(name, history.runs(connection, name, past))
+                page = history_page.page(name, history.runs(connection, name, past))
         render.save(page, path)
 
 
@@ -432,7 +433,7 @@ def sql(
     """Ask the metrics and stage tables, read-only: of the embedded server too."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine.postgres import ask
+        from recon_engine.postgres.connection import ask
 
         with database.past_runs() as conninfo:
             render.rows(*ask(conninfo, statement), form)
@@ -442,7 +443,7 @@ def sql(
 def migrate() -> None:
     """Bring the tables of the database up to date."""
     with session.reporting():
-        from recon_engine import migrations
+        from recon_engine.postgres import migrations
 
         with database.database(up_to_date=False) as conninfo:
             applied = migrations.apply(conninfo)
@@ -454,7 +455,7 @@ def migrate() -> None:
 def roles() -> None:
     """Print the SQL by which an administrator makes the roles of a database."""
     with session.reporting():
-        from recon_engine.migrations import access
+        from recon_engine.postgres.migrations import access
 
         typer.echo(access("roles").decode().rstrip())
 
@@ -472,12 +473,12 @@ def doctor(
     """Check everything a run needs, change nothing, and say how to mend what is not."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine.doctor import State, examine
+        from recon_engine.pipeline.doctor import State, examine
 
         places = {"inbound": inbound_s3, "processed": processed_s3, "out": out_s3}
         given = {name: url for name, url in places.items() if url}
-        sources.check_dataset(ctx)
-        masks = {**sources.filed(ctx).get("masks", {}), **parsing.masks(None)}
+        config_lookup.check_dataset(ctx)
+        masks = {**config_lookup.filed(ctx).get("masks", {}), **parsing.masks(None)}
         known = not database.is_yet_to_be_made()
         with database.database() if known else nullcontext() as address:
             home = database.embedded_home()
@@ -500,7 +501,7 @@ def purge(
     """Delete values of old runs, in tables and stage; counts and the log stay."""
     with session.reporting(form):
         from recon_cli import render
-        from recon_engine import retention
+        from recon_engine.postgres import purge as retention
 
         age = retention.parse_age(older_than)
         with database.past_runs() as address:
@@ -531,7 +532,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a result, the configuration, an error, a manifest."""
     with session.reporting():
-        from recon_engine.migrations import schemas
+        from recon_engine.postgres.migrations import schemas
 
         folder = schemas()
         known = sorted(f.name.split(".")[0] for f in folder.iterdir() if f.is_file())
@@ -560,7 +561,7 @@ def _options(
     encoding: str,
     detail_limit: int,
 ) -> Options:
-    filed = sources.filed(ctx)
+    filed = config_lookup.filed(ctx)
     return Options(
         keys=parsing.names(keys, "RECON_KEYS") or filed.get("keys", ()),
         ignore=parsing.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
@@ -580,13 +581,13 @@ def _options(
 
 def _line(settings: Options, keys: tuple[str, ...], old: str, new: str) -> str:
     """The command that compares two files by a key that was found."""
-    from recon_engine.flags import command
+    from recon_engine.command_line import command
 
     return command(replace(settings, keys=keys), old, new)
 
 
 def _budget(text: str | None) -> Budget | None:
-    from recon_engine.memory import parse_budget
+    from recon_engine.runtime.memory import parse_budget
 
     return None if text is None else parse_budget(text)
 
@@ -622,14 +623,14 @@ def _fails(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
 
 
 def _asked(settings: Options) -> Facts:
-    from recon_engine.report import Facts
+    from recon_engine.report.result_page import Facts
 
     return Facts(options=settings, timed=True)
 
 
 def _facts(outcome: Outcome, asked: RunConfig) -> Facts:
-    from recon_engine import history
-    from recon_engine.postgres import connect
+    from recon_engine.postgres import history
+    from recon_engine.postgres.connection import connect
 
     record = outcome.record
     with connect(asked.database) as connection:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from recon_engine.config import RunConfig
-    from recon_engine.pipeline import Outcome
-    from recon_engine.reconciliation import Reconciliation
+    from recon_engine.pipeline.runner import Outcome
+    from recon_engine.result import Reconciliation
 
 
 NAMESPACE: Final = "RECON_METRICS_NAMESPACE"
@@ -60,7 +60,7 @@ class Meter:
 
     def ended(self, outcome: Outcome, config: RunConfig) -> None:
         """Take in how it ended; while the database of `config` can be asked."""
-        from recon_engine.journal import last_success
+        from recon_engine.postgres.run_log import last_success
 
         self._outcome = outcome
         with suppress(ReconError):
@@ -98,7 +98,7 @@ class Meter:
         return {"run_id": str(record.run_id), "status": record.status}
 
     def _values(self, exit_code: int) -> dict[str, float]:
-        from recon_engine.memory import peak_rss_bytes
+        from recon_engine.runtime.memory import peak_rss_bytes
 
         ended = self._outcome
         succeeded = ended is not None and ended.record.status is RunStatus.SUCCEEDED

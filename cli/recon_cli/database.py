@@ -82,11 +82,11 @@ def _named() -> Address | None:
         case {"RECON_DATABASE_URL": url}:
             return url
         case {"RECON_DATABASE_SECRET": arn}:
-            from recon_engine.rds import Secret
+            from recon_engine.aws.database_login import Secret
 
             return Secret(arn)
         case {"RECON_DATABASE_IAM": region}:
-            from recon_engine.rds import IamToken
+            from recon_engine.aws.database_login import IamToken
 
             return IamToken(region)
     by_libpq = any(name in os.environ for name in LIBPQ)
@@ -101,9 +101,10 @@ def embedded_home() -> Path | None:
 @contextmanager
 def embedded(home: Path, *, up_to_date: bool = True) -> Iterator[str]:
     """The embedded server of a folder."""
-    from recon_engine import localpg, migrations
+    from recon_engine.postgres import migrations
+    from recon_engine.postgres.embedded import server
 
-    with localpg.server(home) as conninfo:
+    with server.server(home) as conninfo:
         if up_to_date:
             migrations.apply(conninfo)
         yield conninfo

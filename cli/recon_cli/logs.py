@@ -117,7 +117,7 @@ class LoggedSteps:
             del self._running[name]
 
     def _beat(self) -> None:
-        from recon_engine.memory import peak_rss_bytes
+        from recon_engine.runtime.memory import peak_rss_bytes
 
         while not self._stop.wait(self._every):
             for name, step in list(self._running.items()):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recon_cli.sources import configure
+from recon_cli.config_lookup import configure
 from recon_engine import config, model
 
 

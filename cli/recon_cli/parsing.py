@@ -6,8 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
+from recon_engine.command_line import QUOTED, read_name, split_list, split_names
 from recon_engine.errors import ConfigError
-from recon_engine.flags import QUOTED, read_name, split_list, split_names
 
 
 if TYPE_CHECKING:

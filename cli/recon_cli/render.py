@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from recon_engine.breaks import Listing
-    from recon_engine.explain import Explanation
-    from recon_engine.keys import Proposal
+    from recon_engine.compare.explain import Explanation
+    from recon_engine.compare.keys import Proposal
     from recon_engine.model import Breaks, PastRun
-    from recon_engine.pipeline import Outcome
-    from recon_engine.reconciliation import Reconciliation
-    from recon_engine.report import Facts
+    from recon_engine.pipeline.runner import Outcome
+    from recon_engine.postgres.breaks import Listing
+    from recon_engine.report.result_page import Facts
+    from recon_engine.result import Reconciliation
 
 
 HTML: Final = ".html"
@@ -48,14 +48,14 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
 
 
 def _csv(frame: pl.DataFrame, path: Path) -> None:
-    from recon_engine.csv_writer import write_frame
+    from recon_engine.report.csv_writer import write_frame
 
     with path.open("wb") as stream:
         write_frame(frame, stream)
 
 
 def _junit(result: Reconciliation) -> bytes:
-    from recon_engine.junit import report
+    from recon_engine.report.junit import report
 
     return report(result)
 
@@ -137,9 +137,9 @@ def write_all(
 
 
 def _html(result: Reconciliation, path: Path, facts: Facts) -> None:
-    from recon_engine import report
+    from recon_engine.report import result_page
 
-    path.write_text(report.page(result, facts), encoding="utf-8")
+    path.write_text(result_page.page(result, facts), encoding="utf-8")
 
 
 def show(result: Reconciliation, form: Format, then: str = "") -> None:
@@ -174,7 +174,7 @@ def outcome(ended: Outcome, form: Format) -> None:
     if ended.result is not None:
         show(ended.result, form)
     if ended.breaks is not None:
-        from recon_engine.breaks import headline
+        from recon_engine.postgres.breaks import headline
 
         typer.echo(f"breaks: {headline(ended.breaks)}")
     typer.echo(_end(ended))
@@ -267,7 +267,7 @@ def explanation(found: Explanation, form: Format) -> None:
 
 def history(runs: Sequence[PastRun], form: Format) -> None:
     """Runs of a dataset on stdout, latest first."""
-    from recon_engine import trend
+    from recon_engine.report import history_page
 
     table = []
     for run in runs:
@@ -278,7 +278,9 @@ def history(runs: Sequence[PastRun], form: Format) -> None:
             else (None,) * 5
         )
         seconds = None if run.seconds is None else round(run.seconds, 1)
-        differ = (found.mismatched_rows, trend.rate(found)) if found else (None, None)
+        differ = (
+            (found.mismatched_rows, history_page.rate(found)) if found else (None, None)
+        )
         became = run.breaks
         breaks = (
             (
@@ -293,7 +295,7 @@ def history(runs: Sequence[PastRun], form: Format) -> None:
         )
         began = f"{run.started:%Y-%m-%d %H:%M}"
         ended = (*counts, *differ, *breaks, seconds, str(run.run_id))
-        table.append((began, trend.word(run), *ended))
+        table.append((began, history_page.word(run), *ended))
     rows(HISTORY, table, form, SPARE)
 
 
@@ -319,7 +321,7 @@ def rows(
         shown = [[_text(value) for value in row] for row in table]
         print_table(console(), names, shown, spare)
     else:
-        from recon_engine.csv_writer import format_record
+        from recon_engine.report.csv_writer import format_record
 
         for line in (names, *([_text(value) for value in row] for row in table)):
             typer.echo(format_record(line), nl=False)
@@ -327,7 +329,7 @@ def rows(
 
 def breaks(found: Listing, form: Format) -> None:
     """Breaks on stdout; on stderr what they are."""
-    from recon_engine.breaks import UNCHANGED
+    from recon_engine.postgres.breaks import UNCHANGED
 
     rows(found.names, found.rows, form)
     shown = f"{len(found.rows):,} of {found.total:,} breaks, as of {found.as_of}"
@@ -347,7 +349,7 @@ def _text(value: object) -> str:
 
 def _csv_line(names: Sequence[str]) -> str:
     """Names as --key takes them."""
-    from recon_engine.flags import field
+    from recon_engine.command_line import field
 
     return ",".join(field(name, ",") for name in names)
 
@@ -358,7 +360,7 @@ def _cell(value: object) -> str:
 
 def tour(conninfo: str, ended: Outcome, folder: Path) -> None:
     """After the demo: what is in the tables now, and how to look at everything."""
-    from recon_engine.postgres import ask
+    from recon_engine.postgres.connection import ask
 
     typer.echo(f"inputs:    moved to {folder / 'processed'}")
     counted = " UNION ALL ".join(

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from recon_cli.options import Format
-from recon_engine.border import ours, overhear
 from recon_engine.errors import ReconError
+from recon_engine.runtime.error_boundary import ours, overhear
 from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recon_engine.progress import Progress
+    from recon_engine.runtime.progress import Progress
 
 
 log = logging.getLogger("recon")
@@ -85,7 +85,7 @@ def watching(*, logged: bool = True) -> Iterator[Progress]:
         with Bars(console(stderr=True)) as bars:
             yield bars
     elif not logged:
-        from recon_engine.progress import SILENT
+        from recon_engine.runtime.progress import SILENT
 
         yield SILENT
     else:

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from recon_engine.compare.explain import Explanation, Pair, Row
     from recon_engine.errors import ReconError
-    from recon_engine.explain import Explanation, Pair, Row
     from recon_engine.model import Column, GateResult, Side
-    from recon_engine.reconciliation import Reconciliation
+    from recon_engine.result import Reconciliation
 
 
 SHOWN = 12

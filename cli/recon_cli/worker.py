@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from recon_cli.scratch import scratch
 from recon_engine.errors import Interrupted
-from recon_engine.stop import Stop
+from recon_engine.runtime.cancellation import Stop
 
 
 if TYPE_CHECKING:

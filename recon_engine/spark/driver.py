@@ -8,38 +8,38 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from recon_engine.answer import answer, refuse_repeats
-from recon_engine.compare import diff, judged
-from recon_engine.digest import choose, no_rows, nothing_drawn
-from recon_engine.encodings import told_for_both
-from recon_engine.header import counted_in
-from recon_engine.lookup import sought
-from recon_engine.partial import partial, repeats_among
-from recon_engine.parts import commit, refuse_taken
-from recon_engine.passage import joined
-from recon_engine.progress import SILENT, Progress
-from recon_engine.question import posed
-from recon_engine.sources import head_of_source
-from recon_engine.spans import embedded
-from recon_engine.spark.counting import counted, hashed, spans_of
+from recon_engine.compare.digests import choose, no_rows, nothing_drawn
+from recon_engine.compare.lookup import sought
+from recon_engine.compare.pairing import diff, judged
+from recon_engine.compare.partial_result import partial, repeats_among
+from recon_engine.compare.plan import posed
+from recon_engine.compare.result_builder import answer, refuse_repeats
+from recon_engine.inputs.encodings import told_for_both
+from recon_engine.inputs.header import counted_in
+from recon_engine.runtime.progress import SILENT, Progress
+from recon_engine.spark.byte_sources import head_of_source
 from recon_engine.spark.findings import FAN_IN, Adding, Findings, added
+from recon_engine.spark.output_parts import commit, refuse_taken
 from recon_engine.spark.session import SparkCluster, session
 from recon_engine.spark.settings import Settings
+from recon_engine.spark.split_reader import joined
+from recon_engine.spark.split_tasks import counted, hashed, spans_of
+from recon_engine.spark.splits import embedded
 from recon_engine.spark.tasks import Job, Sampling
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from recon_engine.compare.lookup import Ask
+    from recon_engine.compare.partial_result import Partial
+    from recon_engine.compare.plan import Question
     from recon_engine.config import Options
-    from recon_engine.csvfile import CsvFile
-    from recon_engine.lookup import Ask
+    from recon_engine.inputs.csvfile import CsvFile
     from recon_engine.model import Artifact
-    from recon_engine.partial import Partial
-    from recon_engine.question import Question
-    from recon_engine.reconciliation import Reconciliation
-    from recon_engine.spark.counting import Headers, Sources
+    from recon_engine.result import Reconciliation
     from recon_engine.spark.packets import Cluster
+    from recon_engine.spark.split_tasks import Headers, Sources
 
 
 def compare(

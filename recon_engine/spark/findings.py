@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine import rules
-from recon_engine.partial import merged
-from recon_engine.passage import listed
+from recon_engine.compare.partial_result import merged
 from recon_engine.spark.packets import Packet
+from recon_engine.spark.split_reader import listed
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from recon_engine.causes import Told
+    from recon_engine.compare.causes import Told
+    from recon_engine.compare.partial_result import Partial
+    from recon_engine.compare.plan import Question
     from recon_engine.errors import ReconError
     from recon_engine.model import Artifact
-    from recon_engine.partial import Partial
-    from recon_engine.passage import Passage
-    from recon_engine.question import Question
     from recon_engine.rules import Tallies
     from recon_engine.spark.packets import Packets
+    from recon_engine.spark.split_reader import Passage
 
 
 FAN_IN: Final = 32

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine.buckets import DIGESTS
-from recon_engine.csvfile import arrow, binary
-from recon_engine.rfc4180 import records
+from recon_engine.compare.buckets import DIGESTS
+from recon_engine.inputs.csvfile import arrow, binary
+from recon_engine.inputs.rfc4180 import records
+from recon_engine.inputs.scanner import structure
 from recon_engine.spark.packets import Packet
-from recon_engine.structure import structure
 
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from recon_engine.csvfile import Block
-    from recon_engine.csvfile import Part as Run
-    from recon_engine.gate import ReadAt
-    from recon_engine.header import Header
+    from recon_engine.inputs.csv_reader import ReadAt
+    from recon_engine.inputs.csvfile import Block
+    from recon_engine.inputs.csvfile import Part as Run
+    from recon_engine.inputs.header import Header
     from recon_engine.spark.packets import Packets
 
 WINDOW: Final = 1 << 22

@@ -18,10 +18,10 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
-from recon_engine.border import ours
-from recon_engine.csvfile import arrow
 from recon_engine.errors import ConfigError, InputChanged, OutOfBudget, TransientError
-from recon_engine.parallel import alone
+from recon_engine.inputs.csvfile import arrow
+from recon_engine.runtime.concurrency import alone
+from recon_engine.runtime.error_boundary import ours
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet
 from recon_engine.spark.settings import MASTER, SESSION

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from recon_engine.memory import parse_size
+from recon_engine.runtime.memory import parse_size
 
 
 MASTER: Final = "RECON_SPARK_MASTER"

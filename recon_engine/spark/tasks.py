@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from recon_engine.compare import judged, merge
-from recon_engine.csvfile import Block
-from recon_engine.digest import Columns, Lines, all_is_compared
-from recon_engine.lookup import sightings
+from recon_engine.compare.digests import Columns, Lines, all_is_compared
+from recon_engine.compare.local_engine import cells_of, differences, rest
+from recon_engine.compare.lookup import sightings
+from recon_engine.compare.pairing import judged, merge
+from recon_engine.compare.partial_result import partial, repeats_among
+from recon_engine.inputs.csvfile import Block
 from recon_engine.model import SIDES
-from recon_engine.partial import partial, repeats_among
-from recon_engine.parts import write
-from recon_engine.passage import read_span
-from recon_engine.reconcile import cells_of, differences, rest
+from recon_engine.spark.column_changes import Telling
 from recon_engine.spark.findings import Findings
+from recon_engine.spark.output_parts import write
 from recon_engine.spark.packets import Packet, fitting
 from recon_engine.spark.rows import (
     LEFT,
@@ -40,7 +40,7 @@ from recon_engine.spark.rows import (
     together,
 )
 from recon_engine.spark.settings import BUCKET, MOST
-from recon_engine.spark.telling import Telling
+from recon_engine.spark.split_reader import read_span
 
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.csvfile import Part as Run
-    from recon_engine.digest import Names, Seeds, Strategy
-    from recon_engine.header import Header
-    from recon_engine.lookup import Sought
-    from recon_engine.question import Question
-    from recon_engine.sources import Source
-    from recon_engine.spans import Span
+    from recon_engine.compare.digests import Names, Seeds, Strategy
+    from recon_engine.compare.lookup import Sought
+    from recon_engine.compare.plan import Question
+    from recon_engine.inputs.csvfile import Part as Run
+    from recon_engine.inputs.header import Header
+    from recon_engine.spark.byte_sources import Source
     from recon_engine.spark.packets import Packets
+    from recon_engine.spark.splits import Span
 
 
 @dataclass(frozen=True, slots=True)

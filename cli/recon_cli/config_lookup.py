@@ -1,0 +1,67 @@
+"""Where settings come from: a flag, else the environment, else the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from recon_engine.errors import ConfigError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+OWN: Final = Path("recon.toml")
+SHARED: Final = Path("pyproject.toml")
+TABLE: Final = b"[tool.recon"
+
+
+def configure(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+    """Let the file decide what neither flag nor environment does.
+
+    For --config and --dataset, which are eager: it acts on the second of them.
+    """
+    given = ctx.params | {str(param.name): value}
+    if {"config", "dataset"} <= given.keys() and not ctx.resilient_parsing:
+        ctx.obj = _settings(given["config"] or _found(), given["dataset"])
+        ctx.default_map = {
+            name: setting
+            for name, setting in (ctx.obj or {}).items()
+            if isinstance(setting, str | int)
+        }
+    return value
+
+
+def filed(ctx: typer.Context) -> Mapping[str, Any]:
+    """What the configuration file sets, by the names it has for it."""
+    return ctx.obj or {}
+
+
+def check_dataset(ctx: typer.Context) -> None:
+    """Refuse a --dataset that only chooses settings where there are none."""
+    source = ctx.get_parameter_source("dataset")
+    if ctx.obj is None and source is not None and source.name == "COMMANDLINE":
+        raise ConfigError(
+            "--dataset names settings, and there is no configuration file here",
+            help="--config FILE, or leave --dataset out",
+        )
+
+
+def _settings(path: Path | None, dataset: str | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    from recon_engine.config_file import load
+
+    return load(path, dataset)
+
+
+def _found() -> Path | None:
+    """The configuration file of this folder; nothing is loaded to look for it."""
+    if OWN.is_file():
+        return OWN
+    if SHARED.is_file() and TABLE in SHARED.read_bytes():
+        return SHARED
+    return None

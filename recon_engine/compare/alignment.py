@@ -1,0 +1,434 @@
+"""Which columns of OLD and NEW belong together, by name alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from recon_engine import command_line
+from recon_engine.config import Mask, OnSchemaDrift, Options
+from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
+from recon_engine.gates import check_column
+from recon_engine.gates import parse as parse_gate
+from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
+from recon_engine.inputs.file_shape import (
+    DELIMITERS,
+    count_data_names,
+    find_header_line,
+    measure_fixed_width,
+)
+from recon_engine.model import Drift
+from recon_engine.rules import parse, tolerates
+from recon_engine.suggestions import (
+    NAME,
+    counted,
+    did_you_mean,
+    listed,
+    looks_like_header,
+    shown,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from recon_engine.rules import Rule, Rules
+
+    Agreements = Mapping[tuple[str, str], tuple[int, int]]
+    Names = Sequence[str]
+    Pairs = Sequence[tuple[str, str]]
+    Spelled = Sequence[tuple[bool, str]]
+    Retry = Callable[[Callable[[Names, Names], bool]], str | None]
+    Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
+
+EVERY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """`keys` and `columns` (compared), by their names in OLD and in OLD's order.
+
+    `new_names` renames columns of NEW to these. `rules` are those of keys and compared
+    columns that have some; `masks`, of any column. `agreements`: of columns on one side
+    only that seem to be the same, in how many rows they agree, and of how many.
+    `spelled`: the rules as they were given, and whether for `*`.
+    """
+
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    new_names: Mapping[str, str]
+    drift: Drift
+    rules: Rules
+    masks: Mapping[str, Mask]
+    agreements: Agreements = field(default_factory=dict)
+    spelled: Mapping[str, Spelled] = field(default_factory=dict)
+
+
+def unmeasured(
+    _keys: Sequence[tuple[str, str]], _old: Names, _new: Names, _rules: Rules
+) -> Agreements:
+    """Look at names only."""
+    return {}
+
+
+def untried(_fits: Callable[[Names, Names], bool]) -> str | None:
+    """Read nothing again."""
+    return None
+
+
+def align(
+    old: Sequence[str],
+    new: Sequence[str],
+    options: Options,
+    *,
+    uris: tuple[str, str],
+    heads: tuple[bytes, bytes] = (b"", b""),
+    measure: Measure = unmeasured,
+    retry: Retry = untried,
+) -> Alignment:
+    """Settle keys and compared columns.
+
+    `heads`: the first bytes of both files, for what refusals say. `measure` is asked
+    which columns on one side only agree, given the names of the key in OLD and in NEW,
+    and its rules by the names in OLD. `retry` is asked what else the files may be where
+    a name is in none, given which headers would fit. Raises ConfigError for a name in
+    no file, KeyMissing, and SchemaMismatch for a column on one side only (unless
+    `on_schema_drift` is `compare`); MalformedInput for a file of another format that
+    passes as one column.
+    """
+    renames = options.renames
+
+    def hint() -> str | None:
+        return retry(lambda ours, theirs: _has_keys(ours, theirs, options))
+
+    _check_renames(old, new, renames, hint)
+    back = {theirs: ours for ours, theirs in renames.items()}
+    renamed = tuple(back.get(name, name) for name in new)
+    keys = tuple(_in_old(name, old, back) for name in options.keys)
+    ignored = {_in_old(name, old, back) for name in options.ignore}
+    _check_keys(keys, old, renamed, _Files(uris, heads, options, hint, renames))
+    _check_ignored(ignored, {*old, *renamed})
+    only_old = tuple(n for n in old if n not in renamed and n not in ignored)
+    only_new = tuple(n for n in renamed if n not in old and n not in ignored)
+    agree: Agreements = {}
+    if only_old and only_new:
+        both = [(name, renames.get(name, name)) for name in keys]
+        agree = measure(both, only_old, only_new, rules_of(options, keys, back))
+    drift = Drift(only_old, only_new, _likely(only_old, only_new, agree))
+    if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
+        raise _refusal(drift, uris, quotable=_quotable(old, new))
+    common = set(renamed) - ignored - set(keys)
+    columns = tuple(name for name in old if name in common)
+    spelled = _rules(options, keys, columns, back)
+    rules = {
+        name: [parse(rule) for _, rule in given] for name, given in spelled.items()
+    }
+    _check_tolerances(rules, keys)
+    masks = _masks(options, {*old, *renamed}, back)
+    _check_judges(options, columns)
+    return Alignment(keys, columns, back, drift, rules, masks, agree, spelled)
+
+
+def _in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
+    """The name of a column in OLD, given that or the one it is mapped to in NEW."""
+    return name if name in old else back.get(name, name)
+
+
+def _check_renames(
+    old: Collection[str],
+    new: Collection[str],
+    renames: Mapping[str, str],
+    hint: Callable[[], str | None],
+) -> None:
+    for ours, theirs in renames.items():
+        for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
+            if name not in known:
+                raise ConfigError(
+                    f"--map {ours}={theirs}: {side} has no column {name}."
+                    + did_you_mean(name, known),
+                    help=hint() or "--map OLD_NAME=NEW_NAME",
+                )
+        if ours in new and ours not in renames.values():
+            raise ConfigError(
+                f"--map {ours}={theirs}: NEW has a column {ours} as well",
+                help=f"map that one too, or ignore it under another name than {ours}",
+            )
+    if len(set(renames.values())) < len(renames):
+        raise ConfigError(
+            "--map gives one column of NEW to two of OLD", help="map each column once"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What a refusal may say of the two files besides the names of their columns.
+
+    `hint`: asks what else the files may be. `renames`: those that are given.
+    """
+
+    uris: tuple[str, str]
+    heads: tuple[bytes, bytes]
+    options: Options
+    hint: Callable[[], str | None]
+    renames: Mapping[str, str]
+
+
+def _check_keys(
+    keys: Sequence[str], old: Sequence[str], new: Sequence[str], files: _Files
+) -> None:
+    # A name that was given and is there is what tells a header from a record.
+    quotable = _quotable(old, new) and any(name in old and name in new for name in keys)
+    for name in keys:
+        if keys.count(name) > 1:
+            raise ConfigError(f"key column {name} is named twice", help="name it once")
+        for at, columns in enumerate((old, new)):
+            if name not in columns:
+                _refuse_other_format(files.heads[at], files.uris[at])
+                twin = _find_twin(name, columns)
+                raise KeyMissing(
+                    f"key column {shown(name)} is not in {('OLD', 'NEW')[at]}"
+                    + (f', which has "{twin}"' if twin else ".")
+                    + ("" if twin else did_you_mean(name, columns)),
+                    file=files.uris[at],
+                    line=1,
+                    why="rows are matched by the key, so both files must have it",
+                    help=_respell(keys, old, new)
+                    or files.hint()
+                    or _describe_head(at, keys, columns, files)
+                    or _known(columns, quotable=quotable),
+                )
+
+
+def _refuse_other_format(head: bytes, uri: str) -> None:
+    """Name the format of a file that passed as CSV, and has not the key."""
+    kind = identify_kind(head)
+    if kind is not None:
+        raise refuse_kind(kind, uri)
+
+
+def _find_twin(name: str, columns: Names) -> str | None:
+    """The one column that is called so but for case and outer blanks."""
+    twins = [each for each in columns if _folded(each) == _folded(name)]
+    return twins[0] if len(twins) == 1 else None
+
+
+def _respell(keys: Sequence[str], old: Names, new: Names) -> str | None:
+    """The options under which names pair that differ in case and outer blanks only."""
+    pairs = _folded_pairs(
+        [name for name in old if name not in new],
+        [name for name in new if name not in old],
+    )
+    spelled = [_find_twin(name, old) or name for name in keys]
+    options = [] if spelled == list(keys) else [command_line.keys(spelled)]
+    options += [command_line.rename(ours, theirs) for ours, theirs in pairs]
+    if not options:
+        return None
+    return "for names that differ in case or outer blanks only: " + " ".join(options)
+
+
+def _describe_head(
+    at: int, keys: Sequence[str], columns: Names, files: _Files
+) -> str | None:
+    """What the first lines of a file show, where its header has not the key."""
+    side, head = ("OLD", "NEW")[at], files.heads[at]
+    delimiter = files.options.delimiter_of(side.lower())
+    wanted = [files.renames.get(name, name) if at else name for name in keys]
+    line = find_header_line(head, delimiter, wanted)
+    if line is not None:
+        before = line - 1
+        return (
+            f"{listed(map(shown, wanted))} is in line {line:,} of {side}; "
+            f"remove the {counted(before, 'line')} before it"
+        )
+    fixed = measure_fixed_width(head) if len(columns) == 1 else None
+    if fixed is not None and not any(each in columns[0] for each in DELIMITERS):
+        lines, width = fixed
+        return (
+            f"{side} has 1 column, and its first {lines:,} lines have {width:,} bytes "
+            "each, as in a file of fixed width; write it with delimiters and a header"
+        )
+    if found := count_data_names(columns, head, delimiter):
+        return (
+            f"{found:,} of {counted(len(columns), 'column name')} of {side} look like "
+            "data; write a header as the first line of the file"
+        )
+    return None
+
+
+def _has_keys(old: Names, new: Names, options: Options) -> bool:
+    """Whether headers have the key, and all that is renamed."""
+    renames = options.renames
+    back = {theirs: ours for ours, theirs in renames.items()}
+    keys = {_in_old(name, old, back) for name in options.keys}
+    names = keys | renames.keys()
+    return all(n in old and renames.get(n, n) in new for n in names)
+
+
+def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
+    for name in sorted(ignored):
+        if name not in known:
+            raise ConfigError(
+                f"--ignore {name}: no file has that column."
+                + did_you_mean(name, known),
+                help=_known(sorted(known), quotable=looks_like_header(known)),
+            )
+
+
+def _rules(
+    options: Options,
+    keys: Sequence[str],
+    columns: Sequence[str],
+    back: Mapping[str, str],
+) -> Mapping[str, Spelled]:
+    """The rules of each column: those of `*`, which no key has, and then its own."""
+    found: dict[str, list[tuple[bool, str]]] = {}
+    for spelled in sorted(options.rules, key=lambda name: name != EVERY):
+        name = _in_old(spelled, (*keys, *columns), back)
+        if name not in {*keys, *columns, EVERY}:
+            raise ConfigError(
+                f"--rule {spelled}: no compared column has that name."
+                + did_you_mean(spelled, (*keys, *columns)),
+                help="--rule COLUMN=RULE",
+            )
+        own = [(name == EVERY, rule) for rule in options.rules[spelled]]
+        for each in columns if name == EVERY and own else (name,) if own else ():
+            found.setdefault(each, []).extend(own)
+    return found
+
+
+def _check_tolerances(rules: Rules, keys: Sequence[str]) -> None:
+    for name in keys:
+        if tolerates(rules.get(name, ())):
+            raise ConfigError(
+                f"--rule {name}: a key is the same or another, not near",
+                help="a rule without a tolerance, or another key",
+            )
+
+
+def rules_of(
+    options: Options, keys: Collection[str], back: Mapping[str, str]
+) -> dict[str, list[Rule]]:
+    """The rules of those columns that have some, were they in a key: none of `*`."""
+    found: dict[str, list[Rule]] = {}
+    for spelled, rules in options.rules.items():
+        if (name := _in_old(spelled, keys, back)) in keys:
+            found.setdefault(name, []).extend(map(parse, rules))
+    return found
+
+
+def _check_judges(options: Options, columns: Sequence[str]) -> None:
+    """Refuse a gate or a suppression of a column that is not compared."""
+    for text in options.gates:
+        check_column(parse_gate(text), columns)
+    for each in options.suppressions:
+        if each.column is not None and each.column not in columns:
+            raise ConfigError(
+                f"suppression of {each.name}: no compared column is called "
+                f"{each.column}.{did_you_mean(each.column, columns)}",
+                help="name a column of both files, as in OLD; no key, and none ignored",
+            )
+
+
+def _masks(
+    options: Options, columns: Collection[str], back: Mapping[str, str]
+) -> dict[str, Mask]:
+    """The mask of each column that has one: its own, or else that of `*`."""
+    own: dict[str, Mask] = {}
+    for spelled, mask in options.masks.items():
+        name = _in_old(spelled, columns, back)
+        if name not in {*columns, EVERY}:
+            raise ConfigError(
+                f"--mask {spelled}: no file has that column."
+                + did_you_mean(spelled, columns),
+                help=_known(sorted(columns), quotable=looks_like_header(columns)),
+            )
+        if name in own:
+            raise ConfigError(
+                f"--mask {spelled}: the column is masked already", help="mask it once"
+            )
+        own[name] = Mask(mask)
+    every = own.pop(EVERY, None)
+    return own if every is None else dict.fromkeys(columns, every) | own
+
+
+def _likely(
+    old: Sequence[str], new: Sequence[str], agree: Agreements
+) -> tuple[tuple[str, str], ...]:
+    """Pairs of columns that agree, and of the others those whose names do."""
+    ours, theirs = {o for o, _ in agree}, {n for _, n in agree}
+    named = _renamed(
+        [name for name in old if name not in ours],
+        [name for name in new if name not in theirs],
+    )
+    return (*agree, *named)
+
+
+def _folded_pairs(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of names that are equal without case and outer blanks, and are no values.
+
+    A name that folds like another of its side has no pair.
+    """
+    ours, theirs = _unique_by(_folded, old), _unique_by(_folded, new)
+    return [
+        (name, theirs[fold])
+        for fold, name in ours.items()
+        if fold in theirs and NAME.fullmatch(name.strip())
+    ]
+
+
+def _unique_by(form: Callable[[str], str], names: Sequence[str]) -> dict[str, str]:
+    """Names by a form of theirs that no other name has."""
+    count = Counter(map(form, names))
+    return {form(name): name for name in names if count[form(name)] == 1}
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _renamed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ in case and punctuation only; each is in one."""
+    ours, theirs = _unique_by(_bare, old), _unique_by(_bare, new)
+    return [(name, theirs[bare]) for bare, name in ours.items() if bare in theirs]
+
+
+def _bare(name: str) -> str:
+    return "".join(char for char in name.casefold() if char.isalnum())
+
+
+def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMismatch:
+    folded = _folded_pairs(drift.only_in_old, drift.only_in_new)
+    sides = [
+        f"only in {side}: {listed(map(shown, names))}"
+        if quotable
+        else f"only in {side}: {counted(len(names), 'column')}"
+        for side, names in (("OLD", drift.only_in_old), ("NEW", drift.only_in_new))
+        if names
+    ]
+    sides += [f'"{ours}" of OLD is "{theirs}" in NEW' for ours, theirs in folded]
+    likely = dict.fromkeys((*folded, *(drift.renamed if quotable else ())))
+    maps = [command_line.rename(ours, theirs) for ours, theirs in likely]
+    return SchemaMismatch(
+        "the two files do not have the same columns; " + "; ".join(sides),
+        file=" and ".join(uris),
+        line=1,
+        why="a column that is on one side only cannot be reconciled",
+        help=(f"if it was renamed: {' '.join(maps)}; " if maps else "")
+        + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare"
+        + ("" if quotable else "; does each file begin with a header?"),
+    )
+
+
+def _quotable(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether names may be told: a file without a header has values in their place."""
+    both = bool(set(old) & set(new))
+    return both and looks_like_header(old) and looks_like_header(new)
+
+
+def _known(columns: Sequence[str], *, quotable: bool) -> str:
+    if quotable:
+        return "the columns are " + listed(map(shown, columns))
+    be = "is" if len(columns) == 1 else "are"
+    count = counted(len(columns), "column")
+    return f"there {be} {count}; does each file begin with a header?"

@@ -1,0 +1,369 @@
+"""Which columns could be the key: the smallest sets that are unique on both sides.
+
+A set that repeats among some rows is no key, so a sample rules most sets out, and only
+what is left is tried on all rows, by hashes: rows of different hashes are different.
+What is proposed is counted on the values themselves. Where all rows at once are too
+many for the memory budget, they are looked at share by share: equal keys have equal
+hashes, so they are in the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from recon_engine.analysis.measures import is_measure
+from recon_engine.compare.alignment import rules_of
+from recon_engine.compare.pairing import any_repeats
+from recon_engine.config import LIMITS, NO_KEY, Limits, Options
+from recon_engine.errors import ConfigError
+from recon_engine.inputs.delimiters import other_reading
+from recon_engine.inputs.tables import gated, headed
+from recon_engine.rules import normal_form, tolerates
+from recon_engine.runtime.concurrency import in_order
+from recon_engine.runtime.error_boundary import only_ours
+from recon_engine.runtime.memory import default_budget
+from recon_engine.runtime.progress import SILENT, Progress
+from recon_engine.suggestions import did_you_mean
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from recon_engine.inputs.csvfile import Part
+    from recon_engine.inputs.tables import Table, Unread
+    from recon_engine.rules import Rule
+    from recon_engine.runtime.memory import Budget
+
+
+SAMPLE_ROWS: Final = 20_000
+# How many sets of a size are tried on the sample, and how many of them on all rows.
+SETS: Final = 5_000
+TRIED: Final = 40
+AT_ONCE: Final = 8
+SHOWN: Final = 10
+# A key with this share of its values on both sides asks for no larger one.
+ENOUGH: Final = 0.8
+SEED: Final = 0
+# Measured: what a row costs while it is counted, in rows of digests.
+DIGESTS: Final = 4
+
+Set = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A set of columns as a key. It is one if no key repeats on either side.
+
+    `repeats`: rows that have the key of another one. `matched`: distinct keys on both
+    sides. `blanks`: rows with a blank part.
+    """
+
+    columns: Set
+    repeats_old: int
+    repeats_new: int
+    matched: int
+    overlap: float
+    blanks_old: int
+    blanks_new: int
+
+    @property
+    def is_key(self) -> bool:
+        """Whether it is unique on both sides."""
+        return not (self.repeats_old or self.repeats_new)
+
+
+@only_ours
+def proposed(
+    old: object,
+    new: object,
+    options: Options | None = None,
+    progress: Progress = SILENT,
+    *,
+    most_columns: int = 3,
+    budget: Budget | None = None,
+    limits: Limits = LIMITS,
+) -> list[Proposal]:
+    """The smallest keys, best first; where there is none, what comes nearest to one.
+
+    There are no larger ones once a key has most of its values on both sides, and none
+    that has no value on both.
+
+    Of `options` only how files are read, `renames`, `ignore` and `rules` have a part. A
+    key ranks by how many of its values are on both sides, in percent, then by how few
+    columns and blanks it has; one with an amount or a date after those without. Files
+    larger than the `budget` are read more often.
+    """
+    options = options or Options(keys=NO_KEY)
+    with headed(old, new, options, limits, progress) as sides:
+        columns = _common(*sides, options)
+        rules = _rules(columns, options)
+        columns = [name for name in columns if not tolerates(rules.get(name, ()))]
+        left, right = gated(*sides, options, progress)
+        with progress.step("keys"):
+            named = (
+                _side(left, columns, rules, {}),
+                _side(right, columns, rules, options.renames),
+            )
+            shares = _shares((left, right), budget or default_budget())
+            search = _Search(named, columns, shares)
+            found = list(search.keys(most_columns)) or search.nearest(most_columns)
+    common = [each for each in found if each.matched]
+    return sorted(common, key=lambda each: _rank(each, columns, search.measures))[
+        :SHOWN
+    ]
+
+
+def _shares(tables: Sequence[Table], budget: Budget) -> int:
+    """In how many shares the rows of both sides fit the budget."""
+    rows = sum(table.rows for table in tables)
+    text = int(sum(table.rows * table.row_bytes for table in tables))
+    return max(budget.buckets(DIGESTS * rows), budget.batches(text))
+
+
+def _common(old: Unread, new: Unread, options: Options) -> list[str]:
+    def common(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+        return [
+            name
+            for name in ours
+            if options.renames.get(name, name) in theirs and name not in options.ignore
+        ]
+
+    found = common(old.columns, new.columns)
+    if not found:
+        raise ConfigError(
+            "the two files have no column in common",
+            help=other_reading(old, new, options, lambda *names: bool(common(*names)))
+            or "--map OLD=NEW where names differ; does each begin with a header?",
+        )
+    return found
+
+
+def _rules(columns: Sequence[str], options: Options) -> dict[str, list[Rule]]:
+    """The rules of the columns that have some; `*` is of no key."""
+    back = {theirs: ours for ours, theirs in options.renames.items()}
+    for name in options.rules:
+        if (
+            name not in {*columns, *options.ignore, "*"}
+            and back.get(name) not in columns
+        ):
+            raise ConfigError(
+                f"--rule {name}: no common column has that name."
+                + did_you_mean(name, columns),
+                help="--rule COLUMN=RULE",
+            )
+    return rules_of(options, columns, back)
+
+
+def _rank(
+    found: Proposal, columns: Sequence[str], measures: AbstractSet[str]
+) -> tuple[object, ...]:
+    return (
+        not found.is_key,
+        found.overlap < ENOUGH,
+        not measures.isdisjoint(found.columns),
+        -int(100 * found.overlap),
+        found.repeats_old + found.repeats_new,
+        len(found.columns),
+        found.blanks_old + found.blanks_new,
+        [columns.index(name) for name in found.columns],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One of `count` shares of all rows, by the hashes of their keys."""
+
+    at: int
+    count: int
+
+    def has(self, hashes: pl.Series) -> pl.Series:
+        """Which of the rows with these hashes are in it."""
+        return hashes % self.count == self.at
+
+    def of(self, rows: pl.DataFrame) -> pl.Series:
+        """The hashes of those that are."""
+        hashes = rows.hash_rows(SEED)
+        return hashes.filter(self.has(hashes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A table under names that both sides share."""
+
+    table: Table
+    names: list[str]
+    rules: Mapping[str, Sequence[Rule]]
+
+    def sample(self) -> tuple[pl.DataFrame, set[str]]:
+        """Hashes of the first rows, in which keys repeat if they do anywhere.
+
+        And the columns that are measures, by these rows.
+        """
+        none = pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
+        first = [self._cells(part, self.names) for part in self._parts()[:1]]
+        cells = pl.concat([none, *first]).head(SAMPLE_ROWS)
+        hashed = pl.DataFrame([column.hash(SEED) for column in cells])
+        return hashed, {column.name for column in cells if is_measure(column)}
+
+    def hashes(self, sets: Sequence[Set], share: Share) -> list[pl.Series]:
+        """The hashes of each set of columns, of a share of the rows."""
+        wanted = sorted({name for columns in sets for name in columns})
+
+        def hashed(part: Part) -> list[pl.Series]:
+            cells = self._cells(part, wanted)
+            return [share.of(cells.select(columns)) for columns in sets]
+
+        none = [pl.Series(dtype=pl.UInt64) for _ in sets]
+        parts = in_order(hashed, self._parts())
+        return [pl.concat(each) for each in zip(none, *parts, strict=True)]
+
+    def values(self, columns: Set, share: Share) -> pl.DataFrame:
+        """The cells of some columns, of a share of the rows."""
+
+        def picked(part: Part) -> pl.DataFrame:
+            cells = self._cells(part, columns)
+            return cells.filter(share.has(cells.hash_rows(SEED)))
+
+        parts = in_order(picked, self._parts())
+        return pl.concat(
+            [pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), *parts]
+        )
+
+    def _parts(self) -> Sequence[Part]:
+        return self.table.parts
+
+    def _cells(self, part: Part, columns: Sequence[str]) -> pl.DataFrame:
+        """Some columns as their rules read them."""
+        read = (
+            normal_form(self.rules.get(name, ()), pl.col(name)).alias(name)
+            for name in columns
+        )
+        cells = self.table.read(part).cells(self.names)
+        return cells.select(read).collect(engine="in-memory")
+
+
+def _side(
+    table: Table,
+    columns: Sequence[str],
+    rules: Mapping[str, Sequence[Rule]],
+    renames: Mapping[str, str],
+) -> _Side:
+    """Name the columns that both have `v0`…, by their place in `columns`."""
+    by_place = {
+        f"v{at:05}": rules[name] for at, name in enumerate(columns) if name in rules
+    }
+    ours = {renames.get(name, name): f"v{at:05}" for at, name in enumerate(columns)}
+    names = [ours.get(name, f"x{at:05}") for at, name in enumerate(table.columns)]
+    return _Side(table, names, by_place)
+
+
+class _Search:
+    """Sets of columns, by the names that both sides share, from small to large."""
+
+    def __init__(
+        self, sides: Sequence[_Side], names: Sequence[str], shares: int
+    ) -> None:
+        self.sides = sides
+        self.shares = [Share(at, shares) for at in range(shares)]
+        self.names = {f"v{at:05}": name for at, name in enumerate(names)}
+        samples = [side.sample() for side in sides]
+        self.samples = [hashed for hashed, _ in samples]
+        self.measures = {
+            self.names[name]
+            for name in set[str]().union(*(found for _, found in samples))
+            if name in self.names
+        }
+        self.distinct = {
+            name: min(sample[name].n_unique() for sample in self.samples)
+            for name in self.names
+        }
+
+    def keys(self, most: int) -> Iterator[Proposal]:
+        """The smallest sets that do not repeat on either side."""
+        found: list[Set] = []
+        enough = False
+        for size in range(1, most + 1):
+            if enough:
+                return
+            tried = list(itertools.islice(self._unrefuted(size, found), TRIED))
+            for at in range(0, len(tried), AT_ONCE):
+                for columns in self._unique(tried[at : at + AT_ONCE]):
+                    found.append(columns)
+                    proposal = self._counted(columns)
+                    enough = enough or (
+                        proposal.overlap >= ENOUGH
+                        and self.measures.isdisjoint(proposal.columns)
+                    )
+                    yield proposal
+
+    def nearest(self, most: int) -> list[Proposal]:
+        """Of each size the set with the most distinct rows in the sample."""
+
+        def distinct(columns: Set) -> int:
+            return sum(s.select(columns).n_unique() for s in self.samples)
+
+        sizes = range(1, min(most, len(self.names)) + 1)
+        nearest = [max(self._sets(size, []), key=distinct) for size in sizes]
+        return [self._counted(columns) for columns in nearest]
+
+    def _unique(self, sets: Sequence[Set]) -> Sequence[Set]:
+        """Those that do not repeat on all rows of either side."""
+        for side, share in itertools.product(self.sides, self.shares):
+            hashes = side.hashes(sets, share)
+            sets = [
+                columns
+                for columns, each in zip(sets, hashes, strict=True)
+                if not any_repeats(each)
+            ]
+            if not sets:
+                break
+        return sets
+
+    def _counted(self, columns: Set) -> Proposal:
+        """A set with its counts, on the values themselves."""
+        counts = Counter[str]()
+        blank = pl.any_horizontal(pl.col(columns) == "")
+        for share in self.shares:
+            old, new = (side.values(columns, share) for side in self.sides)
+            both = old.unique().join(new.unique(), on=columns, how="semi")
+            counts["matched"] += both.height
+            for name, rows in (("old", old), ("new", new)):
+                counts[f"repeats_{name}"] += rows.height - rows.n_unique()
+                counts[f"blanks_{name}"] += rows.filter(blank).height
+        most = max(side.table.rows for side in self.sides)
+        return Proposal(
+            columns=tuple(self.names[name] for name in columns),
+            overlap=counts["matched"] / max(most, 1),
+            **counts,
+        )
+
+    def _unrefuted(self, size: int, found: Sequence[Set]) -> Iterator[Set]:
+        """The sets of a size that do not repeat in the sample."""
+        return (
+            columns
+            for columns in self._sets(size, found)
+            if not any(_repeats(sample.select(columns)) for sample in self.samples)
+        )
+
+    def _sets(self, size: int, found: Sequence[Set]) -> list[Set]:
+        """Sets of a size that hold no key yet; the most telling ones, if too many."""
+        telling = sorted(self.names, key=lambda name: -self.distinct[name])
+        while math.comb(len(telling), size) > SETS:
+            telling.pop()
+        sets = itertools.combinations(sorted(telling), size)
+        return [
+            columns
+            for columns in sets
+            if not any(set(key) <= set(columns) for key in found)
+        ]
+
+
+def _repeats(rows: pl.DataFrame) -> bool:
+    return any_repeats(rows.hash_rows(SEED))

@@ -1,0 +1,314 @@
+"""Keys of open breaks, looked up among the rows of a run.
+
+A break is resolved only if its key was compared, so a run counts the rows that each
+side has of each key that is open. Keys are compared by two digests of their normal
+forms, which no key rule of a column can tell apart: 128 bits, as rows are. The keys
+of a file are never collected: the digests of all rows select a few rows, and only
+these are parsed.
+
+A break of a key that is masked by `hmac` keeps a locator: the digests of its key,
+encrypted under the key of the mask. Who has that key can look the break up, and learns
+no more than from a token. A key that is masked otherwise cannot be looked up.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import polars as pl
+
+from recon_engine.compare.digests import KEY_SEED, key_digest
+from recon_engine.compare.masks import reads_as_masked
+from recon_engine.config import Mask
+from recon_engine.formatting import key_text
+from recon_engine.result import LookedUp
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from recon_engine.compare.digests import Names
+    from recon_engine.compare.masks import Masks
+    from recon_engine.compare.pairing import Difference
+    from recon_engine.compare.plan import Question
+
+
+CHECK_SEED: Final = 0xC2B2AE3D27D4EB4F
+DIGESTS: Final = ("key", "check")
+COUNTED: Final = {"at": pl.UInt32, "rows": pl.Int64}
+LOCATOR: Final = struct.Struct(">QQQ")
+PURPOSE: Final = b"locator\0"  # no value of a file holds a NUL
+
+
+class OpenKey(NamedTuple):
+    """A key as its break shows it, and its locator if `hmac` masks it."""
+
+    values: tuple[str, ...]
+    locator: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What is asked for breaks: the keys that are open, and up to how many differences.
+
+    With more differences than `limit` no break is tracked.
+    """
+
+    keys: Sequence[OpenKey] = ()
+    limit: int = 0
+
+
+# What makes a lookup for the key columns that are compared by.
+Ask = Callable[[Sequence[str]], Lookup]
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """The keys that can be looked up: `at` (their place in the lookup), `DIGESTS`."""
+
+    digests: pl.DataFrame
+    limit: int
+
+    @property
+    def keys(self) -> pl.Series:
+        """The digests by which rows are selected."""
+        return self.digests["key"].unique()
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """What some buckets hold of the keys that were sought, and of those that differ.
+
+    `rows`: of OLD and of NEW, how many `rows` have the key `at`; `differing`: in which
+    `column` (its ordinal) a pair of the key differs; `repeated`: each key, as it is
+    written, that differs or is on one side only and has several rows on a side, with
+    the rows of `old` and `new`.
+    """
+
+    rows: tuple[pl.DataFrame, pl.DataFrame]
+    differing: pl.DataFrame
+    repeated: pl.DataFrame
+
+
+NONE: Final = Sightings(
+    (pl.DataFrame(schema=COUNTED), pl.DataFrame(schema=COUNTED)),
+    pl.DataFrame(schema={"at": pl.UInt32, "column": pl.UInt32}),
+    pl.DataFrame(),
+)
+
+
+def sought(ask: Ask | None, question: Question) -> Sought | None:
+    """The keys of a lookup that can be found; None where no break is tracked."""
+    if ask is None:
+        return None
+    lookup = ask(question.layout.keys)
+    names, version = question.names[0], _version(question)
+    plain: list[tuple[int, tuple[str, ...]]] = []
+    places: list[int] = []
+    opened: list[tuple[int, int]] = []
+    for at, key in enumerate(lookup.keys):
+        if not any(map(reads_as_masked, key.values)):
+            plain.append((at, key.values))
+        elif found := _open(key, question.masks, version):
+            places.append(at)
+            opened.append(found)
+    schema = dict.fromkeys(DIGESTS, pl.UInt64)
+    written = pl.DataFrame(
+        [values for _, values in plain],
+        schema=dict.fromkeys(names.keys, pl.String),
+        orient="row",
+    )
+    digests = pl.concat(
+        [
+            _digests(written, names),
+            pl.DataFrame(opened, schema=schema, orient="row"),
+        ]
+    )
+    numbers = pl.Series("at", [*(at for at, _ in plain), *places], dtype=pl.UInt32)
+    return Sought(digests.with_columns(numbers), lookup.limit)
+
+
+def sightings(
+    sought: Sought | None,
+    keys: Sequence[Iterable[pl.DataFrame]],
+    repeats: Sequence[pl.DataFrame],
+    found: Difference,
+    names: Names,
+) -> Sightings:
+    """What some buckets tell about breaks.
+
+    `keys`: of each side, the keys of all rows that `Sought.keys` selects; `repeats`: of
+    each side, all keys that repeat, as a struct `key`, and their `rows`.
+    """
+    if sought is None:
+        return NONE
+    old, new = (_counted(sought, side, names) for side in keys)
+    lone = found.missing.height + found.extra.height
+    if found.cells.height + lone > sought.limit:
+        return replace(NONE, rows=(old, new))
+    return Sightings(
+        (old, new), _differing(sought, found, names), _repeated(repeats, found, names)
+    )
+
+
+def together(parts: Sequence[Sightings]) -> Sightings:
+    """What disjoint sets of buckets tell."""
+    return Sightings(
+        (
+            pl.concat([part.rows[0] for part in parts]),
+            pl.concat([part.rows[1] for part in parts]),
+        ),
+        pl.concat([part.differing for part in parts]),
+        pl.concat([part.repeated for part in parts], how="diagonal"),
+    )
+
+
+def looked_up(
+    sought: Sought | None,
+    seen: Sightings,
+    found: Difference,
+    question: Question,
+    differences: int,
+) -> LookedUp:
+    """What breaks have to know of the keys of a result, by what is shown of these."""
+    if sought is None or differences > sought.limit:
+        return LookedUp()
+    old, new = (dict(side.iter_rows()) for side in seen.rows)
+    columns = question.columns
+    names = question.names[0]
+    shown: dict[tuple[str, ...], tuple[int, int]] = {}
+    if not seen.repeated.is_empty():
+        keys = _shown(seen.repeated.select(names.keys), question)
+        counts = seen.repeated.select("old", "new").iter_rows()
+        shown = dict(zip(keys, counts, strict=True))
+    return LookedUp(
+        rows={
+            at: (old.get(at, 0), new.get(at, 0))
+            for at in sought.digests["at"].to_list()
+        },
+        differing=frozenset(
+            (at, columns[ordinal]) for at, ordinal in seen.differing.iter_rows()
+        ),
+        repeated=shown,
+        locators=_locators(found, question),
+    )
+
+
+def _digests(keys: pl.DataFrame, names: Names) -> pl.DataFrame:
+    seeds = zip(DIGESTS, (KEY_SEED, CHECK_SEED), strict=True)
+    return pl.DataFrame(
+        {name: key_digest(keys, names, seed) for name, seed in seeds},
+        schema=dict.fromkeys(DIGESTS, pl.UInt64),
+    )
+
+
+def _counted(
+    sought: Sought, keys: Iterable[pl.DataFrame], names: Names
+) -> pl.DataFrame:
+    parts = [
+        _digests(part, names)
+        .join(sought.digests, on=DIGESTS)
+        .group_by("at")
+        .agg(rows=pl.len().cast(pl.Int64))
+        for part in keys
+    ]
+    every = pl.concat([pl.DataFrame(schema=COUNTED), *parts])
+    return every.group_by("at").agg(pl.col("rows").sum())
+
+
+def _differing(sought: Sought, found: Difference, names: Names) -> pl.DataFrame:
+    if sought.digests.is_empty():
+        return NONE.differing
+    pairs = found.cells["pair"].unique()
+    keys = _digests(found.keys[pairs], names).with_columns(pair=pairs)
+    return (
+        keys.join(sought.digests, on=DIGESTS)
+        .join(found.cells.select("pair", "column"), on="pair")
+        .select("at", "column")
+        .unique()
+    )
+
+
+def _repeated(
+    repeats: Sequence[pl.DataFrame], found: Difference, names: Names
+) -> pl.DataFrame:
+    """The keys that differ and have several rows on a side, with the rows of both.
+
+    A key has as many rows of OLD more than of NEW as are missing more than extra: so
+    the rows of one side say how many the other has.
+    """
+    schema = dict.fromkeys(names.keys, pl.String) | {"old": pl.Int64, "new": pl.Int64}
+    if all(side.is_empty() for side in repeats):
+        return pl.DataFrame(schema=schema)
+    lone = found.missing.select(names.keys), found.extra.select(names.keys)
+    keys = pl.concat([found.keys[found.cells["pair"].unique()], *lone]).unique()
+    counted = keys.hstack(_digests(keys, names))
+    for name, rows in zip(("missing", "extra"), lone, strict=True):
+        sizes = _digests(rows, names).group_by(DIGESTS).agg(pl.len().alias(name))
+        counted = counted.join(sizes, on=DIGESTS, how="left")
+    for name, side in zip(("rows_old", "rows_new"), repeats, strict=True):
+        every = side["key"].struct.unnest()
+        sizes = _digests(every, names).with_columns(side["rows"].alias(name))
+        counted = counted.join(sizes, on=DIGESTS, how="left")
+    old, new, missing, extra = (
+        pl.col(name).cast(pl.Int64)
+        for name in ("rows_old", "rows_new", "missing", "extra")
+    )
+    more = missing.fill_null(0) - extra.fill_null(0)
+    return (
+        counted.with_columns(
+            old=pl.coalesce(old, new + more), new=pl.coalesce(new, old - more)
+        )
+        .filter(pl.col("old").is_not_null())
+        .select(*schema)
+    )
+
+
+def _shown(keys: pl.DataFrame, question: Question) -> list[tuple[str, ...]]:
+    """What is shown of keys, in the order of the key columns."""
+    columns = [
+        question.masks.values(name, keys[ours])
+        for name, ours in zip(question.layout.keys, keys.columns, strict=True)
+    ]
+    return list(zip(*columns, strict=True))
+
+
+def _locators(found: Difference, question: Question) -> dict[tuple[str, ...], bytes]:
+    """Of keys that only `hmac` masks, what finds them again."""
+    by_column = question.masks.by_column
+    kinds = {by_column[name] for name in question.layout.keys if name in by_column}
+    if kinds != {Mask.HMAC}:
+        return {}
+    names, version = question.names[0], _version(question)
+    lone = found.missing.select(names.keys), found.extra.select(names.keys)
+    keys = pl.concat([found.keys[found.cells["pair"].unique()], *lone]).unique()
+    shown = _shown(keys, question)
+    return {
+        key: _sealed(LOCATOR.pack(*digests, version), key, question.masks)
+        for key, digests in zip(shown, _digests(keys, names).iter_rows(), strict=True)
+    }
+
+
+def _open(key: OpenKey, masks: Masks, version: int) -> tuple[int, int] | None:
+    """The digests in a locator; None for another key of masks, other rules, or none."""
+    if key.locator is None or len(key.locator) != LOCATOR.size or not masks.key:
+        return None
+    *digests, sealed = LOCATOR.unpack(_sealed(key.locator, key.values, masks))
+    return (digests[0], digests[1]) if sealed == version else None
+
+
+def _sealed(text: bytes, key: Sequence[str], masks: Masks) -> bytes:
+    """The text under a pad of its own for each key that is shown; twice: the text."""
+    pad = hmac.digest(masks.key, PURPOSE + key_text(key).encode(), "sha256")
+    return bytes(one ^ other for one, other in zip(text, pad, strict=False))
+
+
+def _version(question: Question) -> int:
+    """A number that is another where digests of the same keys may be others."""
+    names = question.names[0]
+    rules = repr([names.rules.get(name, ()) for name in names.keys])
+    return int(pl.Series([rules]).hash(CHECK_SEED)[0])

@@ -1,0 +1,230 @@
+"""Masks: what stands in every output in place of the values of some columns.
+
+A mask changes no count, no kind and no choice of rows. A blank stays blank, so that
+`value_to_blank` can be read for what it is. An order by values tells of values, so
+whatever had one is ordered again, by what stands in their place.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from recon_engine.config import Mask
+from recon_engine.errors import ConfigError
+from recon_engine.model import Cell
+from recon_engine.result import Frames, SampleRow
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recon_engine.model import Pattern, Patterns, Segment
+    from recon_engine.result import Reconciliation
+
+
+KEY: Final = "RECON_MASK_KEY"
+KEY_FILE: Final = "RECON_MASK_KEY_FILE"
+KEY_BYTES: Final = 16
+PREFIX: Final = "hmac:"
+TOKEN_BYTES: Final = 10
+REDACTED: Final = "(redacted)"
+LAST: Final = 4
+LONG: Final = 8
+TEXT: Final = pl.String()
+MASKED: Final = re.compile(
+    rf"{PREFIX}[0-9a-f]{{{2 * TOKEN_BYTES}}}|….{{{LAST}}}", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """The mask of each masked column, by its name in results, and the key of `hmac`."""
+
+    by_column: Mapping[str, Mask]
+    key: bytes = field(default=b"", repr=False)
+
+    def value(self, column: str, text: str) -> str:
+        """What is shown of a value: the same for the same value, in any column."""
+        match self.by_column.get(column) if text else None:
+            case None:
+                return text
+            case Mask.HMAC:
+                digest = hmac.digest(self.key, text.encode(), "sha256")
+                return PREFIX + digest[:TOKEN_BYTES].hex()
+            case Mask.LAST4 if len(text) > LONG:
+                return "…" + text[-LAST:]
+            case _:
+                return REDACTED
+
+    def values(self, column: str, texts: pl.Series) -> pl.Series:
+        """What is shown of many values of a column."""
+        if column not in self.by_column:
+            return texts
+        # Without its name, which Polars might take for a pattern of names.
+        texts = texts.alias("")
+        distinct = texts.unique()
+        shown = pl.Series([self.value(column, each) for each in distinct], dtype=TEXT)
+        return texts.replace_strict(distinct, shown, return_dtype=TEXT)
+
+    def row(self, values: Mapping[str, str]) -> dict[str, str]:
+        """What is shown of a row, or of a key, by column."""
+        return {name: self.value(name, text) for name, text in values.items()}
+
+    def rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """What is shown of rows, in columns of their own names."""
+        return frame.with_columns(
+            self.values(name, frame[name]).alias(name) for name in frame.columns
+        )
+
+
+def reads_as_masked(text: str) -> bool:
+    """Whether a text may stand in place of a value."""
+    return text == REDACTED or MASKED.fullmatch(text) is not None
+
+
+def keyed(by_column: Mapping[str, Mask]) -> Masks:
+    """These masks, with the key from the environment or its file if one asks for it.
+
+    Raises ConfigError when there is none; never with any of it.
+    """
+    if Mask.HMAC not in by_column.values():
+        return Masks(by_column)
+    key = _key()
+    if len(key) < KEY_BYTES:
+        raise ConfigError(
+            f"the key of --mask hmac has less than {KEY_BYTES} bytes"
+            if key
+            else "--mask hmac has no key",
+            why="tokens are HMAC-SHA256: with a key that can be guessed, so can values",
+            help=f"{KEY}, or its file as {KEY_FILE}; openssl rand -hex 32 makes one",
+        )
+    return Masks(by_column, key)
+
+
+def _key() -> bytes:
+    given, path = os.environ.get(KEY, ""), os.environ.get(KEY_FILE, "")
+    if given and path:
+        raise ConfigError(
+            f"{KEY} and {KEY_FILE} are both set", help="unset one of them"
+        )
+    if not path:
+        return os.fsencode(given)
+    try:
+        return Path(path).read_bytes().strip()
+    except OSError as error:
+        reason = error.strerror
+    raise ConfigError(
+        f"the file that {KEY_FILE} names cannot be read", why=reason, file=path
+    )
+
+
+def masked(result: Reconciliation, masks: Masks) -> Reconciliation:
+    """A result with masked values, in all that it holds.
+
+    A masked column has no control totals: the sum over a few rows is as good as their
+    values.
+    """
+    if not masks.by_column:
+        return result
+    return replace(
+        result,
+        sample=_sample(result.sample, masks),
+        frames=_frames(result.frames, masks),
+        patterns=tuple(_patterns(each, masks) for each in result.patterns),
+        totals=tuple(t for t in result.totals if t.column not in masks.by_column),
+        segments=_segments(result.segments, masks),
+    )
+
+
+def _sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow, ...]:
+    rows = [
+        SampleRow(
+            masks.row(row.key),
+            {
+                name: Cell(
+                    masks.value(name, cell.old or ""),
+                    masks.value(name, cell.new),
+                    cell.kind,
+                )
+                for name, cell in row.cells.items()
+            },
+        )
+        for row in sample
+    ]
+    return tuple(sorted(rows, key=lambda row: (*row.key.values(), *row.cells.items())))
+
+
+def _frames(frames: Frames, masks: Masks) -> Frames:
+    return Frames(
+        mismatches=masked_cells(frames.mismatches.collect(), masks).lazy(),
+        missing=masked_rows(frames.missing, masks),
+        extra=masked_rows(frames.extra, masks),
+        duplicates_old=_repeats(frames.duplicates_old, masks),
+        duplicates_new=_repeats(frames.duplicates_new, masks),
+        rejects=frames.rejects,
+    )
+
+
+def masked_cells(cells: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+    """Cells that differ, with masked values."""
+    cells = _keyed(cells, masks)
+    parts = [cells.filter(~pl.col("column").is_in(list(masks.by_column)))]
+    for name in masks.by_column:
+        mine = cells.filter(pl.col("column") == name)
+        shown = (masks.values(name, mine[side]).alias(side) for side in ("old", "new"))
+        parts.append(mine.with_columns(shown))
+    return pl.concat(parts).sort("key", "column", "old", "new", "kind")
+
+
+def _repeats(repeats: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+    return _keyed(repeats, masks).sort("rows", "key", descending=[True, False])
+
+
+def _keyed(frame: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+    key = masks.rows(frame["key"].struct.unnest()).to_struct("key")
+    return frame.with_columns(key)
+
+
+def masked_rows(rows: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+    """Whole rows with masked values, in an order of these."""
+    shown = masks.rows(rows)
+    return shown[order(shown)]
+
+
+def order(shown: pl.DataFrame) -> pl.Series:
+    """The places of rows in the order of what is seen of them."""
+    return shown.to_struct().arg_sort()
+
+
+def _segments(segments: tuple[Segment, ...], masks: Masks) -> tuple[Segment, ...]:
+    """They stay apart by the rows they are of."""
+    return tuple(
+        each
+        for _, group in groupby(segments, key=attrgetter("of"))
+        for each in sorted(
+            (replace(s, value=masks.value(s.column, s.value)) for s in group),
+            key=attrgetter("rank"),
+        )
+    )
+
+
+def _patterns(patterns: Patterns, masks: Masks) -> Patterns:
+    def shown(pattern: Pattern) -> Pattern:
+        return replace(
+            pattern,
+            old=masks.value(patterns.column, pattern.old),
+            new=masks.value(patterns.column, pattern.new),
+            example=masks.row(pattern.example),
+        )
+
+    top = sorted(map(shown, patterns.top), key=lambda p: (-p.rows, p.old, p.new))
+    return replace(patterns, top=tuple(top))

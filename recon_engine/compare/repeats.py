@@ -1,0 +1,111 @@
+"""The repeated keys among more rows than are parsed at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import polars as pl
+
+from recon_engine.compare.digests import no_rows
+from recon_engine.compare.pairing import (
+    added_keys,
+    any_repeats,
+    counted_keys,
+    hashed_with_key,
+    repeated_among,
+    telling_apart,
+)
+from recon_engine.compare.partial_result import Repeats
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from recon_engine.compare.digests import Names
+
+    Cells = Callable[[NDArray[np.uint32]], pl.DataFrame]
+
+
+# Rows of a few keys, and the first rows, rule most columns out.
+FEW: Final = 4_096
+MOST_FEW: Final = 1 << 16
+
+
+def repeats_in_pieces(
+    cells: Cells,
+    numbers: NDArray[np.uint32],
+    names: Names,
+    columns: Iterable[str],
+    *,
+    piece_rows: int,
+    at_once: int,
+) -> Repeats:
+    """The keys that repeat among rows, of which `columns` may be telling.
+
+    `cells`: of some rows by their ascending numbers, all columns. Rows are parsed
+    `piece_rows` at a time; a hash of each row is kept for `at_once` columns at a time.
+    Of 10 million rows, one column in 400,000 is taken for one that is not telling.
+    """
+
+    def pieces() -> Iterator[pl.DataFrame]:
+        for start in range(0, len(numbers), piece_rows):
+            yield cells(numbers[start : start + piece_rows])
+
+    few = _Few(names, max(1, len(numbers) // FEW))
+    counts = _added(
+        (counted_keys(few.seen(piece), names.keys) for piece in pieces()),
+        names,
+        piece_rows,
+    )
+    found = repeated_among(counts, names.keys, names.rules)
+    left = telling_apart(few.rows, names.keys, columns, names.rules)
+    telling: list[str] = []
+    for start in range(0, len(left), at_once):
+        some = left[start : start + at_once]
+        telling += _telling(pieces(), len(numbers), names, some)
+    return Repeats(found.height, int(found["rows"].sum()), found, frozenset(telling))
+
+
+class _Few:
+    """All rows of a few keys, up to a number, among those that are seen."""
+
+    def __init__(self, names: Names, every: int) -> None:
+        self.names = names
+        self.every = every
+        self.rows = no_rows(names)
+
+    def seen(self, piece: pl.DataFrame) -> pl.DataFrame:
+        """The same, some of it kept."""
+        if self.rows.is_empty():
+            self.rows = piece.head(FEW)
+        elif self.rows.height < MOST_FEW:
+            drawn = pl.struct(self.names.keys).hash() % self.every == 0
+            self.rows = pl.concat([self.rows, piece.filter(drawn)]).head(MOST_FEW)
+        return piece
+
+
+def _added(parts: Iterable[pl.DataFrame], names: Names, most: int) -> pl.DataFrame:
+    """Counts of keys added up, whenever as many are waiting as there are already."""
+    waiting = [counted_keys(no_rows(names), names.keys)]
+    for part in parts:
+        waiting.append(part)
+        if sum(each.height for each in waiting[1:]) > max(waiting[0].height, most):
+            waiting = [added_keys(waiting, names.keys)]
+    return added_keys(waiting, names.keys)
+
+
+def _telling(
+    pieces: Iterable[pl.DataFrame], rows: int, names: Names, columns: list[str]
+) -> list[str]:
+    """Which of these columns are unique with the key."""
+    hashes = {name: np.empty(rows, np.uint64) for name in columns}
+    start = 0
+    for piece in pieces:
+        for name, into in hashes.items():
+            hashed = hashed_with_key(piece, names.keys, name, names.rules)
+            into[start : start + piece.height] = hashed.to_numpy()
+        start += piece.height
+    return [name for name in columns if not any_repeats(pl.Series(hashes.pop(name)))]

@@ -1,0 +1,378 @@
+"""`recon.toml`, or `[tool.recon]` of pyproject.toml: what a dataset is reconciled with.
+
+What stands at the top is for every dataset; `[dataset.NAME]` goes before it. All that
+is wrong with a file is told at once, each by its path.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
+
+from recon_engine import gates
+from recon_engine.command_line import read_name
+from recon_engine.config import (
+    BREAK_LIMIT,
+    DATASET,
+    DELIMITER,
+    EngineName,
+    Feed,
+    Mask,
+    OnBadRow,
+    OnDuplicateKeys,
+    OnSchemaDrift,
+    StageLoader,
+    check_suppression,
+    parse_encodings,
+)
+from recon_engine.errors import ConfigError
+from recon_engine.kinds import Kind
+from recon_engine.model import MOST_COUNT, Suppressible, Suppression
+from recon_engine.rules import parse as parse_rule
+from recon_engine.runtime.memory import parse_budget
+from recon_engine.suggestions import did_you_mean
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+
+SECRET: Final = re.compile(
+    r"password|passwd|secret|token|credential|database_url|access_key|mask_key",
+    re.IGNORECASE,
+)
+USERINFO: Final = re.compile(r"[a-z0-9+]+://[^/]*@", re.IGNORECASE)
+NO_SECRETS: Final = (
+    "no secret stands in this file: the database is named by RECON_DATABASE_URL or "
+    "PG* variables, the key of masks by RECON_MASK_KEY, AWS by its role or profile"
+)
+AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column ([0-9]+)\)")
+BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+PYPROJECT: Final = "pyproject.toml"
+REFERENCE: Final = (
+    "docs/configuration.md has all settings, and so has: recon schema config"
+)
+
+
+def _read_by(parse: Callable[[str], object]) -> AfterValidator:
+    """What `parse` refuses is refused, in its words; the text stays as it is."""
+
+    def checked(text: str) -> str:
+        try:
+            parse(text)
+        except ConfigError as error:
+            known = error.message.endswith("?") or not error.help
+            mend = "" if known else f" ({error.help})"
+            raise ValueError(f"{error.message}{mend}") from None
+        return text
+
+    return AfterValidator(checked)
+
+
+def _listed(value: object) -> object:
+    """One text is a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _without_userinfo(url: str) -> str:
+    if USERINFO.match(url):
+        raise ValueError(f"the URL holds a name or a password; {NO_SECRETS}")
+    return url
+
+
+def _delimiter(text: str) -> str:
+    if not DELIMITER.fullmatch(text):
+        raise ValueError("one ASCII character, or OLD:NEW such as ';:,'")
+    return text
+
+
+def _column(text: str) -> str:
+    """A column's name as flags have it: blanks around it count only in quotes."""
+    name = read_name(text)
+    if not name:
+        raise ValueError("a name of blanks alone")
+    return name
+
+
+def _distinct(table: object) -> object:
+    """Refuse keys that are one name without the blanks around them."""
+    if isinstance(table, dict):
+        names = [key.strip() for key in table]
+        if len(set(names)) < len(names):
+            raise ValueError("a column is named twice, but for blanks around it")
+    return table
+
+
+Name = Annotated[str, Field(min_length=1)]
+ColumnName = Annotated[Name, AfterValidator(_column)]
+OneOrMore: Final = BeforeValidator(_listed, json_schema_input_type=str | list[str])
+Distinct: Final = BeforeValidator(_distinct)
+Names = Annotated[tuple[ColumnName, ...], OneOrMore]
+Rules = Annotated[tuple[Annotated[str, _read_by(parse_rule)], ...], OneOrMore]
+Gates = Annotated[tuple[Annotated[str, _read_by(gates.parse)], ...], OneOrMore]
+Place = Annotated[str, AfterValidator(_without_userinfo)]
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT, strict=True)]
+CountOrNone = Annotated[int, Field(ge=0, le=MOST_COUNT, strict=True)]
+
+
+class Accepted(BaseModel):
+    """`[[suppress]]`: differences that are known and accepted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    what: Suppressible = Field(description="Rows of one side only, or a column's cells")
+    column: ColumnName | None = Field(
+        default=None, description='The column, for what = "column"'
+    )
+    kind: Kind | None = Field(
+        default=None, description="Only this kind of its differences"
+    )
+    reason: Name = Field(description="Why they are accepted")
+    owner: Name = Field(description="Who accepts them")
+    until: date = Field(description="The last day; the run fails after it")
+    max: Count | None = Field(default=None, description="More of them fail the run")
+
+    @property
+    def suppression(self) -> Suppression:
+        """The same as a value of the engine."""
+        return Suppression(**dict(self))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        try:
+            check_suppression(self.suppression)
+        except ConfigError as error:
+            raise ValueError(f"{error.message} ({error.help})") from None
+        return self
+
+
+class Section(BaseModel):
+    """Everything that can be set, for every dataset or for one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: Names = Field(default=(), description="Key columns: `--key`")
+    ignore: Names = Field(
+        default=(), description="Columns that are left out: `--ignore`"
+    )
+    map: Annotated[dict[ColumnName, ColumnName], Distinct] = Field(
+        default={}, description="Names in OLD to names in NEW: `--map`"
+    )
+    rules: Annotated[dict[ColumnName, Rules], Distinct] = Field(
+        default={}, description="What else is equal, by column or in `*`: `--rule`"
+    )
+    masks: Annotated[dict[ColumnName, Mask], Distinct] = Field(
+        default={}, description="What stands in place of values, by column: `--mask`"
+    )
+    gates: Gates = Field(
+        default=(), description="What a result has to keep to: `--gate`"
+    )
+    suppress: tuple[Accepted, ...] = Field(
+        default=(), description="Known differences; the first that fits one counts it"
+    )
+    on_duplicate_keys: OnDuplicateKeys = Field(
+        default=OnDuplicateKeys.PAIR, description="Pair repeated keys, or refuse them"
+    )
+    on_schema_drift: OnSchemaDrift = Field(
+        default=OnSchemaDrift.REFUSE,
+        description="Refuse columns of one side, or compare",
+    )
+    on_bad_row: OnBadRow = Field(
+        default=OnBadRow.FAIL, description="Refuse a malformed row, or set it aside"
+    )
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = Field(
+        default=",", description="Of both files, or `OLD:NEW`"
+    )
+    encoding: Annotated[str, _read_by(parse_encodings)] = Field(
+        default="utf-8", description="Of both files, or `OLD:NEW`"
+    )
+    detail_limit: CountOrNone = Field(
+        default=5000, description="Differing rows in the sample"
+    )
+    memory_budget: Annotated[str, _read_by(parse_budget)] | None = Field(
+        default=None, description="Such as `2GiB`; 60% of what there is by default"
+    )
+    max_field_bytes: Count = Field(
+        default=1 << 20, description="A longer field is refused"
+    )
+    max_field_lines: Count = Field(default=100, description="So is one of more lines")
+    max_ratio: Count = Field(
+        default=200, description="A file that unpacks to more times its size is refused"
+    )
+    engine: EngineName = Field(
+        default=EngineName.LOCAL, description="Compare on this machine, or on Spark"
+    )
+    stage: StrictBool | None = Field(
+        default=None, description="Whether `recon run` loads stage; not with Spark"
+    )
+    stage_loader: StageLoader = Field(
+        default=StageLoader.ADBC, description="How `recon run` loads stage"
+    )
+    break_limit: CountOrNone = Field(
+        default=BREAK_LIMIT, description="Of more differences only totals are recorded"
+    )
+    feed: Feed = Field(
+        default=Feed.INCREMENTAL,
+        description="Whether a file has all rows: a break on neither side is then gone",
+    )
+    inbound_s3: Place | None = Field(
+        default=None, description="Where the two files arrive"
+    )
+    processed_s3: Place | None = Field(
+        default=None, description="Where they go afterwards"
+    )
+    out_s3: Place | None = Field(default=None, description="Where the artifacts go")
+    fail_on_diff: StrictBool = Field(
+        default=False, description="Exit 1 on any difference that is not suppressed"
+    )
+    fail_on_no_files: StrictBool = Field(
+        default=False, description="Exit 3 when inbound holds no data file"
+    )
+
+
+class File(Section):
+    """A configuration file of recon-engine."""
+
+    dataset: dict[Annotated[str, Field(pattern=f"^{DATASET.pattern}$")], Section] = (
+        Field({}, description="What is set for one dataset alone, by its name")
+    )
+
+
+def load(path: Path, dataset: str | None = None) -> dict[str, Any]:
+    """What a file sets, for all datasets or for one; never a default.
+
+    The values of a dataset take the place of those at the top; tables by column are
+    merged. Raises ConfigError, which tells of all mistakes of the file at once.
+    """
+    file = _checked(path)
+    own = _section(file, path, dataset)
+    settings = _set(file)
+    for name, value in _set(own).items():
+        merge = isinstance(value, dict)
+        settings[name] = {**settings.get(name, {}), **value} if merge else value
+    accepted = settings.pop("suppress", ())
+    return settings | {"suppressions": tuple(each.suppression for each in accepted)}
+
+
+def _set(section: Section) -> dict[str, Any]:
+    names = section.model_fields_set - {"dataset"}
+    return {name: getattr(section, name) for name in names}
+
+
+def _section(file: File, path: Path, dataset: str | None) -> Section:
+    """What is set for a dataset; a file that names some has to name it."""
+    if dataset is None or not file.dataset:
+        return Section()
+    if dataset not in file.dataset:
+        raise ConfigError(
+            f"there is no [dataset.{dataset}]." + did_you_mean(dataset, file.dataset),
+            file=str(path),
+            help="name one of: " + ", ".join(file.dataset) + "; or add a table of that "
+            "name, which may be empty",
+        )
+    return file.dataset[dataset]
+
+
+def _checked(path: Path) -> File:
+    try:
+        return File.model_validate(_table(path))
+    except ValidationError as error:
+        mistakes = [_mistake(each, path) for each in error.errors(include_url=False)]
+    if len(mistakes) == 1:
+        raise ConfigError(mistakes[0], file=str(path), help=REFERENCE)
+    raise ConfigError(
+        f"the configuration has {len(mistakes):,} mistakes",
+        file=str(path),
+        why="\n".join(mistakes),
+        help=REFERENCE,
+    )
+
+
+def _table(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            table = tomllib.load(stream)
+    except tomllib.TOMLDecodeError as error:
+        place = AT_LINE.search(str(error))
+        raise ConfigError(
+            "it is not TOML" + (f" from column {place[2]} on" if place else ""),
+            file=str(path),
+            line=int(place[1]) if place else None,
+            help='text stands in quotes, a list in brackets: keys = ["CLM_ID"]',
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError("it is not UTF-8", file=str(path)) from None
+    except (ValueError, RecursionError):
+        # Of a number that Python does not read, and of lists in lists without an end.
+        raise ConfigError(
+            "the configuration holds a number that is too long, or lists too deep",
+            file=str(path),
+            help="a number has up to 16 digits",
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            "the configuration cannot be read", file=str(path), why=error.strerror
+        ) from None
+    if path.name != PYPROJECT:
+        return table
+    own = table.get("tool", {}).get("recon", {})
+    return own if isinstance(own, dict) else {"tool.recon": own}
+
+
+def _mistake(error: ErrorDetails, path: Path) -> str:
+    """One mistake as a line: where, and what."""
+    loc = [part for part in error["loc"] if part != "[key]"]
+    prefix = "tool.recon." if path.name == PYPROJECT else ""
+    return f"{prefix}{_path(loc)}: {_what(error, loc)}"
+
+
+def _what(error: ErrorDetails, loc: list[int | str]) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            return _no_setting(loc)
+        case "missing":
+            return "it has to be given"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "enum" | "literal_error":
+            expected, given = error["ctx"]["expected"], str(error["input"])
+            known = re.findall(r"'([^']+)'", expected)
+            return f"one of {expected}.{did_you_mean(given, known)}"
+        case _:
+            return error["msg"][:1].lower() + error["msg"][1:]
+
+
+def _no_setting(loc: list[int | str]) -> str:
+    name = str(loc[-1])
+    if SECRET.search(name):
+        return NO_SECRETS
+    model = Accepted if "suppress" in loc[:-1] else Section if loc[1:] else File
+    return f"there is no such setting.{did_you_mean(name, model.model_fields)}"
+
+
+def _path(loc: Iterable[int | str]) -> str:
+    """A place as TOML writes it: `dataset.claims.rules."a b"[0]`."""
+    text = ""
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = part if BARE.fullmatch(part) else f'"{part}"'
+            text += f".{name}" if text else name
+    return text

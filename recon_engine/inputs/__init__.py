@@ -1,0 +1,7 @@
+"""Read inputs: decode, scan, check against RFC 4180 and cut into blocks.
+
+Reading order: `decoding`, `header`, `scanner`, `csv_reader`, `csvfile`, `blocks`;
+`quarantine` keeps rejected rows, `tables` opens files and frames alike, `rfc4180` is
+the slow reference that words each fault. May import `runtime` and the vocabulary;
+never a cloud, a database or a terminal.
+"""

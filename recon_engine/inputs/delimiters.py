@@ -1,0 +1,174 @@
+"""What a header without the names that are asked for may be instead.
+
+Another delimiter, one of several characters, or lines before the header. Each is tried
+on the beginning of these files: the names have to be in both headers, and the rows that
+follow have to be as wide as them.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.command_line import quoted
+from recon_engine.errors import ReconError
+from recon_engine.inputs.file_shape import DELIMITERS
+from recon_engine.inputs.header import Header, header_in
+from recon_engine.inputs.pinned_file import steady
+from recon_engine.inputs.scanner import is_plain, structure, whole
+from recon_engine.model import SIDES
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from recon_engine.config import Options
+    from recon_engine.inputs.frames import Frame
+
+    ReadAt = Callable[[int, int], bytes]
+    Fits = Callable[[Sequence[str], Sequence[str]], bool]
+
+HEAD_BYTES: Final = 1 << 18
+LINES: Final = 100
+SEVERAL: Final = re.compile(r"[^\w\s\"'.()-]{2,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """The first bytes of a file, and how they were read."""
+
+    header: Header
+    data: bytes
+
+    def columns(self, delimiter: str, start: int = 0) -> tuple[tuple[str, ...], int]:
+        """The names and the number of regular rows, read so; no names where it fails.
+
+        `start`: the byte at which the header begins.
+        """
+        data = self.data[start:]
+        try:
+            found = header_in(
+                io.BytesIO(data),
+                path=self.header.path,
+                uri=self.header.uri,
+                state=self.header.state,
+                delimiter=delimiter,
+                limits=self.header.limits,
+            )
+        except ReconError:
+            return (), 0
+        rows = data[len(found.raw) :]
+        if len(self.data) < HEAD_BYTES:
+            rows = rows.rstrip(b"\r\n") + b"\n" if rows.strip() else b""
+        rows = rows[: whole(rows)]
+        if not rows:
+            return found.columns, 0
+        width = len(found.columns)
+        regular = is_plain(rows) and structure(
+            rows, ord(delimiter), width, found.limits
+        )
+        return (found.columns, regular.rows) if regular else ((), 0)
+
+    def likely(self) -> list[str]:
+        """The given delimiter, and if it divides nothing, those that would."""
+        given = self.header.delimiter
+        if len(self.header.columns) > 1:
+            return [given]
+        [name] = self.header.columns
+        others = (each for each in DELIMITERS if each in name)
+        return [given, *sorted(others, key=name.count, reverse=True)]
+
+    def lines(self) -> Iterator[tuple[int, int]]:
+        """The numbers from 2 on and the first bytes of the first lines."""
+        at = 0
+        for number in range(2, LINES + 1):
+            at = self.data.find(b"\n", at) + 1
+            if not at:
+                return
+            yield number, at
+
+
+def other_reading(
+    old: Header | Frame,
+    new: Header | Frame,
+    options: Options,
+    fits: Fits,
+    reads: tuple[ReadAt, ReadAt] | None = None,
+) -> str | None:
+    """What was tried and makes the headers of OLD and NEW fit, and what was measured.
+
+    `reads`: `pread` of both files, if they are elsewhere. None of frames, and where
+    nothing fits.
+    """
+    if not isinstance(old, Header) or not isinstance(new, Header):
+        return None
+    read_old, read_new = reads or (None, None)
+    sides = _beginning(old, read_old), _beginning(new, read_new)
+    return (
+        _other_delimiter(sides, options, fits)
+        or _lines_before(sides, fits)
+        or _several_characters(sides)
+    )
+
+
+def _beginning(header: Header, read: ReadAt | None) -> _Beginning:
+    if read is not None:
+        return _Beginning(header, read(HEAD_BYTES, 0))
+    with steady(header.path, header.uri, header.state) as descriptor:
+        return _Beginning(header, os.pread(descriptor, HEAD_BYTES, 0))
+
+
+def _other_delimiter(
+    sides: tuple[_Beginning, _Beginning], options: Options, fits: Fits
+) -> str | None:
+    given = options.delimiter_of("old"), options.delimiter_of("new")
+    for pair in itertools.product(*(side.likely() for side in sides)):
+        if pair == given:
+            continue
+        read = [side.columns(each) for side, each in zip(sides, pair, strict=True)]
+        (ours, old_rows), (theirs, new_rows) = read
+        # Of |~| the | leaves a column ~ between any two.
+        named = all(any(map(str.isalnum, name)) for name in (*ours, *theirs))
+        if ours and theirs and named and fits(ours, theirs):
+            text = pair[0] if pair[0] == pair[1] else ":".join(pair)
+            option = quoted(text.replace("\t", "\\t"))
+            return (
+                f"add --delimiter {option}: read so, OLD has {len(ours):,} columns and "
+                f"NEW {len(theirs):,}, and the first rows fit them ({old_rows:,} and "
+                f"{new_rows:,} were tried)"
+            )
+    return None
+
+
+def _lines_before(sides: tuple[_Beginning, _Beginning], fits: Fits) -> str | None:
+    """The line on which the header is, if only lines before it are in the way."""
+    for at, side in enumerate(sides):
+        other = sides[1 - at].header.columns
+        for number, start in side.lines():
+            names, rows = side.columns(side.header.delimiter, start)
+            if names and fits(*((names, other) if at == 0 else (other, names))):
+                return (
+                    f"the header is in line {number:,} of {SIDES[at].upper()}: "
+                    f"{rows:,} rows behind it fit it; take out the {number - 1:,} "
+                    f"{'line' if number == 2 else 'lines'} before it"  # noqa: PLR2004
+                )
+    return None
+
+
+def _several_characters(sides: tuple[_Beginning, _Beginning]) -> str | None:
+    """A header of one name in which one mark of several characters divides words."""
+    for at, side in enumerate(sides):
+        if len(side.header.columns) > 1:
+            continue
+        found = SEVERAL.findall(side.header.columns[0])
+        if len(found) > 0 and len(set(found)) == 1:
+            return (
+                f"{SIDES[at].upper()} seems to be delimited by {found[0]}, and a "
+                "delimiter of several characters is not read; write the file again "
+                "with one of one character"
+            )
+    return None

@@ -1,0 +1,175 @@
+"""Which encoding a file that is not UTF-8 reads in: tried on its bytes. Pure.
+
+What is proposed for one file is spelled for the pair: `utf-8:cp1252` leaves OLD as it
+is. Read as Windows text, UTF-8 would become other letters, and the pair differ.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from recon_engine.config import Encoding
+from recon_engine.errors import EncodingError, Trial
+from recon_engine.model import SIDES
+from recon_engine.runtime.concurrency import in_order
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from recon_engine.config import Options
+
+Item = TypeVar("Item")
+Opened = TypeVar("Opened")
+
+SAMPLE_BYTES: Final = 1 << 20
+LONGEST_CHARACTER: Final = 4
+# In the order in which they are tried: what Windows writes, then DOS, then old Macs.
+# The first has five bytes without a character; the others read any byte.
+CANDIDATES: Final = (Encoding.CP1252, Encoding.CP850, Encoding.MAC_ROMAN)
+WITHIN_A_WORD: Final = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f]+(?=[a-z])")
+# At least so much of what stands within words has to be letters.
+LETTERS: Final = 0.9
+UNNAMED: Final = (
+    "save it as UTF-8, or name what it is written in: --encoding OLD:NEW, such as "
+    "cp1252:utf-8"
+)
+
+
+class _Named(Protocol):
+    """An input with a name."""
+
+    @property
+    def uri(self) -> str:
+        """As errors have it."""
+        ...
+
+
+def tried(sample: bytes) -> Trial | None:
+    """How some bytes that are not UTF-8 read; None where no encoding is likely.
+
+    UTF-8 with a wrong byte has characters of several bytes too: it is damaged, and no
+    encoding reads it.
+    """
+    good = sample.decode("utf-8", "ignore")
+    if not good.isascii():
+        return None
+    for encoding in CANDIDATES:
+        text = sample.decode(encoding, "replace")
+        foreign = [c for c in text if not c.isascii()]
+        words = WITHIN_A_WORD.findall(text)
+        letters = sum(map(str.isalpha, words))
+        if (
+            all(c.isprintable() or c == "\xa0" for c in foreign)
+            and "\ufffd" not in foreign
+            and letters >= LETTERS * len(words)
+        ):
+            return Trial(encoding, len(sample), len(foreign))
+    return None
+
+
+def tried_wide(sample: bytes, encoding: Encoding) -> Trial | None:
+    """The same of an encoding that is known by its mark or its zeros."""
+    try:
+        text = sample.decode(encoding)
+    except UnicodeDecodeError as error:
+        # A sample may end within a character.
+        if error.start < len(sample) - LONGEST_CHARACTER:
+            return None
+        text = sample[: error.start].decode(encoding)
+    return Trial(encoding, len(sample), sum(not c.isascii() for c in text))
+
+
+@contextmanager
+def told_for_both(
+    options: Options, inputs: Sequence[_Named], head: Callable[[int], bytes]
+) -> Iterator[None]:
+    """Have an EncodingError of either input name the flag for both.
+
+    `head`: the first bytes of the text of OLD (0) or of NEW (1).
+    """
+    try:
+        yield
+    except EncodingError as error:
+        failed = [each.uri == error.file for each in inputs]
+        trials = [
+            error.trial if bad else trial_of(head(at), SIDES[at], options)
+            for at, bad in enumerate(failed)
+        ]
+        error.help = remedy(error, trials, failed)
+        raise
+
+
+def opened_both(
+    work: Callable[[Item], Opened],
+    items: Iterable[Item],
+    options: Options,
+    head: Callable[[Opened], bytes],
+    *,
+    each: Callable[..., Iterable[Opened | EncodingError]] = in_order,
+) -> tuple[Opened, Opened]:
+    """What `work` makes of OLD and of NEW; an EncodingError names the flag for both.
+
+    `head`: the first bytes of an input that could be opened; `each`: as `map` does.
+    """
+
+    def attempt(item: Item) -> Opened | EncodingError:
+        try:
+            return work(item)
+        except EncodingError as error:
+            return error
+
+    old, new = each(attempt, items)
+    if not isinstance(old, EncodingError) and not isinstance(new, EncodingError):
+        return old, new
+    error = old if isinstance(old, EncodingError) else new
+    assert isinstance(error, EncodingError)  # noqa: S101 - one of them is
+    trials = [
+        found.trial
+        if isinstance(found, EncodingError)
+        else trial_of(head(found), side, options)
+        for found, side in zip((old, new), SIDES, strict=True)
+    ]
+    failed = [isinstance(found, EncodingError) for found in (old, new)]
+    error.help = remedy(error, trials, failed)
+    raise error
+
+
+def trial_of(head: bytes, side: str, options: Options) -> Trial | None:
+    """How the file reads that is not at fault, by its first bytes."""
+    given = options.encoding_of(side)
+    # A text that was transcoded is UTF-8; a head may end within a character.
+    if given is Encoding.UTF_8 and not _is_utf_8(head):
+        return tried(head)
+    return Trial(given, len(head), 0)
+
+
+def remedy(
+    error: EncodingError, trials: Sequence[Trial | None], failed: Sequence[bool]
+) -> str:
+    """What to do about it: the flag that was tried on both, or what was given before.
+
+    `trials`: of OLD and of NEW; `failed`: which of them is at fault.
+    """
+    old, new = trials
+    if old is None or new is None:
+        return error.help or UNNAMED
+    same = old.encoding == new.encoding
+    flag = old.encoding if same else f"{old.encoding}:{new.encoding}"
+    facts = [
+        f"{side.upper()}: the {trial.bytes:,} bytes that were tried are "
+        f"{trial.encoding}, {trial.characters:,} characters outside ASCII"
+        for side, trial, bad in zip(SIDES, trials, failed, strict=True)
+        if bad and trial
+    ]
+    return f"add --encoding {flag} ({'; '.join(facts)})"
+
+
+def _is_utf_8(head: bytes) -> bool:
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        return len(head) >= SAMPLE_BYTES and error.start > len(head) - LONGEST_CHARACTER
+    return True

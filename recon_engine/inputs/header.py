@@ -1,0 +1,389 @@
+"""The first record of a CSV file: what its columns are called, and where rows begin."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
+
+from recon_engine.config import Encoding, Limits, OnBadRow
+from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconError
+from recon_engine.inputs.decoding import is_text, spooled
+from recon_engine.inputs.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
+from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
+from recon_engine.inputs.file_shape import (
+    HEAD_BYTES,
+    count_data_names,
+    count_trailing_delimiters,
+    is_excel_text,
+)
+from recon_engine.inputs.pinned_file import state_of, steady
+from recon_engine.inputs.rfc4180 import EncodingFault, Fault, Unterminated, records
+from recon_engine.runtime.progress import SILENT, Progress
+from recon_engine.suggestions import listed, looks_like_header
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from recon_engine.config import Options
+    from recon_engine.inputs.decoding import Origin
+    from recon_engine.inputs.pinned_file import State
+    from recon_engine.inputs.rfc4180 import Record
+    from recon_engine.model import Compression
+
+BOM: Final = b"\xef\xbb\xbf"
+CSV_WRITER: Final = (
+    "write the file again with a CSV writer; fields that hold quotes, delimiters or "
+    "newlines are quoted, and quotes in them doubled"
+)
+EXCEL_TEXT: Final = (
+    'the field has the form in which Excel keeps text: ="…"',
+    "write the file again with the plain values, without = and quotes around them",
+)
+FIRST: Final = 1 << 18
+LONGEST: Final = 1 << 24
+UTF_32: Final = "it begins with a byte order mark of UTF-32", "save it as UTF-8"
+UTF_16: Final = "it begins with a byte order mark of UTF-16"
+NO_MARK: Final = "it looks like UTF-16 without a byte order mark"
+WIDE: Final = (
+    (re.compile(rb"(?!\xff\xfe\0\0)(?:\xff\xfe|\xfe\xff)"), UTF_16, Encoding.UTF_16),
+    (re.compile(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
+    (re.compile(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
+)
+FOREIGN: Final = ((re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), EncodingError, *UTF_32),)
+TRAILING: Final = "write the file again without a delimiter at the end of lines"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A file whose header passed the gate; its rows are yet to be read.
+
+    `raw`: all bytes before the first row, a byte order mark included; `lines`: the
+    newlines in them. `row_bytes` and `row_quotes`: about how long a row is and how
+    many quotes it has, by the first rows. `state`: how the file is, and has to stay.
+    `origin`: what the text at `path` was made from, if it is not the input itself.
+    `on_bad_row`: what becomes of rows that are malformed. `head`: the first bytes
+    behind the byte order mark, `HEAD_BYTES` at most, for what refusals say.
+    """
+
+    path: Path
+    uri: str
+    delimiter: str
+    limits: Limits
+    columns: tuple[str, ...]
+    raw: bytes
+    head: bytes = field(repr=False)
+    lines: int
+    bytes: int
+    row_bytes: float
+    row_quotes: float
+    state: State
+    origin: Origin | None = None
+    on_bad_row: OnBadRow = OnBadRow.FAIL
+
+    @property
+    def encoding(self) -> Encoding:
+        """What the input is written in."""
+        return self.origin.encoding if self.origin else Encoding.UTF_8
+
+    @property
+    def compression(self) -> Compression | None:
+        """What the input is compressed by."""
+        return self.origin.compression if self.origin else None
+
+    @property
+    def bom(self) -> bool:
+        """Whether the file begins with a byte order mark."""
+        return self.raw.startswith(BOM)
+
+    @property
+    def expected_rows(self) -> int:
+        """About how many rows there are; rather too many."""
+        return int(1.1 * (self.bytes - len(self.raw)) / self.row_bytes) + 1
+
+
+def read_header(
+    path: Path,
+    *,
+    uri: str | None = None,
+    delimiter: str = ",",
+    limits: Limits | None = None,
+    origin: Origin | None = None,
+    on_bad_row: OnBadRow = OnBadRow.FAIL,
+) -> Header:
+    """Read the first record of a file and settle its columns.
+
+    Raises MalformedInput, EncodingError or EmptyFile, each with its place.
+    """
+    with counted_in(origin), path.open("rb") as stream:
+        return header_in(
+            stream,
+            path=path,
+            uri=uri or str(path),
+            state=state_of(stream.fileno()),
+            delimiter=delimiter,
+            limits=limits,
+            origin=origin,
+            on_bad_row=on_bad_row,
+        )
+
+
+def header_in(
+    stream: BinaryIO,
+    *,
+    path: Path,
+    uri: str,
+    state: State,
+    delimiter: str = ",",
+    limits: Limits | None = None,
+    origin: Origin | None = None,
+    on_bad_row: OnBadRow = OnBadRow.FAIL,
+) -> Header:
+    """`read_header` of what is open already, wherever it is."""
+    reader = _Reader(uri, ord(delimiter), limits or Limits())
+    data, record = reader.read(stream)
+    names = reader.names(record)
+    if data_names := count_data_names(names, reader.head, delimiter):
+        facts = {"file": uri, "names": data_names}
+        log.warning("column_names_look_like_data", extra=facts)
+    size = stream.seek(0, 2)
+    rows = data[record.end :]
+    count = max(1, rows.count(b"\n"))
+    return Header(
+        path=path,
+        uri=uri,
+        delimiter=delimiter,
+        limits=reader.limits,
+        columns=names,
+        raw=data[: record.end],
+        head=reader.head,
+        lines=record.lines,
+        bytes=size,
+        row_bytes=max(1, len(rows) / count),
+        row_quotes=rows.count(b'"') / count,
+        state=state,
+        origin=origin,
+        on_bad_row=on_bad_row,
+    )
+
+
+def open_input(
+    path: Path,
+    *,
+    uri: str,
+    side: str,
+    options: Options,
+    limits: Limits,
+    folder: Path,
+    progress: Progress = SILENT,
+) -> Header:
+    """Read the header of an input, whose text is made in `folder` if it has to be.
+
+    `path` is the input as it was delivered, `uri` its name. Raises what `spooled` and
+    `read_header` raise.
+    """
+    encoding, origin = options.encoding_of(side), None
+    if not is_text(uri, encoding):
+        source, path = path, folder / f"{side}.utf8"
+        size = source.stat().st_size
+        with progress.step(f"unpack {side}", total=size, unit="bytes") as advance:
+            origin = spooled(
+                source,
+                uri=uri,
+                encoding=encoding,
+                limits=limits,
+                to=path,
+                advance=advance,
+            )
+    delimiter = options.delimiter_of(side)
+    return read_header(
+        path,
+        uri=uri,
+        delimiter=delimiter,
+        limits=limits,
+        origin=origin,
+        on_bad_row=options.on_bad_row,
+    )
+
+
+@contextmanager
+def counted_in(origin: Origin | None) -> Iterator[None]:
+    """Have the places of errors say what they count in, if not the input itself."""
+    try:
+        yield
+    except ReconError as error:
+        error.counted_in = origin.counted_in if origin else None
+        raise
+
+
+@dataclass(slots=True)
+class _Reader:
+    uri: str
+    delimiter: int
+    limits: Limits
+    start: int = 0
+    head: bytes = b""
+
+    def read(self, stream: BinaryIO) -> tuple[bytes, Record]:
+        """The bytes read, which begin the file, and the first record in them."""
+        data = stream.read(FIRST)
+        self.refuse_foreign(data)
+        self.start = len(BOM) if data.startswith(BOM) else 0
+        self.head = data[self.start :][:HEAD_BYTES]
+        if len(data) == self.start:
+            raise EmptyFile(
+                "the file is empty",
+                file=self.uri,
+                line=1,
+                byte_offset=self.start,
+                why="it has not even a header",
+                help="deliver it again; a table of no rows still has a header",
+            )
+        while (record := self.first(data, final=False)) is None:
+            if len(data) > LONGEST:
+                self.refuse(f"a header of more than {LONGEST:,} bytes")
+            more = stream.read(len(data))
+            if not more:
+                record = self.first(data, final=True)
+                break
+            data += more
+        assert record is not None  # noqa: S101 - a final read ends or raises
+        return data, record
+
+    def first(self, data: bytes, *, final: bool) -> Record | None:
+        """The header record, or None where it may go on behind `data`."""
+        found = records(
+            data[self.start :], self.delimiter, self.limits, offset=self.start
+        )
+        try:
+            record = next(found)
+        except Unterminated as fault:
+            if final:
+                raise refusal(fault, self.uri, head=self.head, sample=data) from None
+            return None
+        except Fault as fault:
+            if final or fault.offset < len(data) - 1:
+                excel = is_excel_text(data, fault.offset, chr(self.delimiter))
+                raise refusal(
+                    fault, self.uri, head=self.head, sample=data, excel=excel
+                ) from None
+            return None
+        return record if final or record.end < len(data) else None
+
+    def names(self, record: Record) -> tuple[str, ...]:
+        """Column names, exact; blank and repeated ones are refused by position."""
+        names = tuple(field.decode() for field in record.fields)
+        blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]
+        if blank:
+            lines = count_trailing_delimiters(self.head, chr(self.delimiter))
+            only_last = blank == [str(len(names))] and len(names) > 1
+            self.refuse(
+                f"the header has no name in column {listed(blank)}",
+                trailing=lines if only_last else 0,
+            )
+        if len(set(names)) < len(names):
+            repeated = next(name for name, n in Counter(names).items() if n > 1)
+            at = [str(at) for at, name in enumerate(names, 1) if name == repeated]
+            # Not the name: it is a value where the header is missing.
+            self.refuse(f"the header has a name more than once: columns {listed(at)}")
+        return names
+
+    def refuse(self, message: str, *, trailing: int = 0) -> NoReturn:
+        """Refuse the header; `trailing`: so many lines all end with a delimiter."""
+        error = MalformedInput(
+            message,
+            file=self.uri,
+            line=1,
+            byte_offset=self.start,
+            why=f"every line ends with a delimiter, of the first {trailing:,}"
+            if trailing
+            else "columns are compared by name",
+            help=TRAILING if trailing else "give every column a name of its own",
+        )
+        raise named_by_kind(error, self.head)
+
+    def refuse_foreign(self, data: bytes) -> None:
+        for magic, what, encoding in WIDE:
+            if magic.match(data):
+                refused = EncodingError(
+                    "the file is not UTF-8 text",
+                    file=self.uri,
+                    line=1,
+                    byte_offset=0,
+                    why=what,
+                    help=UNNAMED,
+                )
+                refused.trial = tried_wide(data, encoding)
+                raise refused
+        for magic, error, what, remedy in FOREIGN:
+            if magic.match(data):
+                raise error(
+                    "the file is not UTF-8 text",
+                    file=self.uri,
+                    line=1,
+                    byte_offset=0,
+                    why=what,
+                    help=remedy,
+                )
+
+
+def head_of(table: object) -> bytes:
+    """The first bytes of the text of an input; none of a frame."""
+    if not isinstance(table, Header):
+        return b""
+    with steady(table.path, table.uri, table.state) as descriptor:
+        return os.pread(descriptor, SAMPLE_BYTES, 0)
+
+
+def refusal(
+    fault: Fault,
+    uri: str,
+    columns: Sequence[str] = (),
+    *,
+    head: bytes,
+    sample: bytes = b"",
+    excel: bool = False,
+) -> ReconError:
+    """The error for bytes that leave the grammar.
+
+    `head`: the first bytes of the file; `sample`: bytes around the fault. `excel`:
+    whether it is at a field `="…"`.
+    """
+    encoding = isinstance(fault, EncodingFault)
+    error: type[ReconError] = EncodingError if encoding else MalformedInput
+    why, remedy = "the file is not strict RFC 4180 CSV in UTF-8", CSV_WRITER
+    if excel:
+        why, remedy = EXCEL_TEXT
+    refused = error(
+        fault.reason,
+        file=uri,
+        line=fault.line,
+        byte_offset=fault.offset,
+        column=column_name(columns, fault.field),
+        why=why,
+        help=UNNAMED if encoding else remedy,
+    )
+    if isinstance(refused, EncodingError):
+        refused.trial = tried(sample)
+    return named_by_kind(refused, head)
+
+
+def named_by_kind(error: ReconError, head: bytes) -> ReconError:
+    """The refusal of a file, or of one of another format one that names the format."""
+    kind = identify_kind(head)
+    return error if kind is None else refuse_kind(kind, str(error.file))
+
+
+def column_name(columns: Sequence[str], at: int | None) -> str | None:
+    """A column for people: its number where names may be a record's values."""
+    if at is None or at >= len(columns):
+        return None
+    return columns[at] if looks_like_header(columns) else f"#{at + 1}"

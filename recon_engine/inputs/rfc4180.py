@@ -1,0 +1,213 @@
+"""The strict reference: RFC 4180 over bytes, one byte at a time.
+
+    file   = record *(newline record) [newline]
+    record = field *(delimiter field)
+    field  = *TEXT / DQUOTE *(TEXT / delimiter / CR / LF / 2DQUOTE) DQUOTE
+    newline = LF / CRLF
+    TEXT   = any UTF-8 byte but NUL, CR, LF, DQUOTE and the delimiter
+
+It is slow and meant to be read. `csvfile` decides by vectorised counting and calls
+this module to read a header, and to name the fault in bytes it will not pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recon_engine.config import Limits
+
+
+QUOTE: Final = 0x22
+LF: Final = 0x0A
+CR: Final = 0x0D
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record, where it begins, and its fields decoded to their bytes.
+
+    `end` is the offset behind its newline; `lines` how many newlines it holds.
+    """
+
+    line: int
+    offset: int
+    end: int
+    lines: int
+    fields: tuple[bytes, ...]
+
+    @property
+    def blank(self) -> bool:
+        """Whether it is an empty line: no bytes but the newline."""
+        return self.fields == (b"",) and self.end - self.offset - self.lines <= 1
+
+
+class Fault(Exception):
+    """The first byte at which the bytes leave the grammar; never what they say."""
+
+    def __init__(
+        self, reason: str, line: int, offset: int, field: int | None = None
+    ) -> None:
+        """`line` from 1, `offset` and `field` from 0."""
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+        self.offset = offset
+        self.field = field
+
+
+class EncodingFault(Fault):
+    """A field is not UTF-8."""
+
+
+class NulFault(Fault):
+    """A NUL byte."""
+
+
+class Unterminated(Fault):
+    """The bytes end inside a quoted field."""
+
+
+def records(
+    data: bytes,
+    delimiter: int,
+    limits: Limits,
+    *,
+    line: int = 1,
+    offset: int = 0,
+) -> Iterator[Record]:
+    """The records of `data`, which begins at a record's first byte.
+
+    `line` and `offset` say where in the file that is. Raises Fault.
+    """
+    reader = _Reader(data, delimiter, limits, line, offset)
+    while reader.at < len(data):
+        yield reader.record()
+
+
+class _Reader:
+    """A cursor over the bytes; `at` is the next byte to read."""
+
+    def __init__(
+        self, data: bytes, delimiter: int, limits: Limits, line: int, offset: int
+    ) -> None:
+        self.data = data
+        self.delimiter = delimiter
+        self.limits = limits
+        self.line = line
+        self.base = offset
+        self.at = 0
+        self.field = 0
+
+    def record(self) -> Record:
+        line, start = self.line, self.at
+        fields = [self.next_field(0)]
+        while self.peek() == self.delimiter:
+            self.at += 1
+            fields.append(self.next_field(len(fields)))
+        self.newline()
+        return Record(
+            line, self.base + start, self.base + self.at, self.line - line, (*fields,)
+        )
+
+    def next_field(self, number: int) -> bytes:
+        self.field = number
+        start, line = self.at, self.line
+        value = self.quoted() if self.peek() == QUOTE else self.unquoted()
+        if self.at - start > self.limits.field_bytes:
+            self.too_long(start, line)
+        self.decoded(value, start, line)
+        return value
+
+    def unquoted(self) -> bytes:
+        start = self.at
+        while (byte := self.peek()) not in (None, self.delimiter, LF, CR):
+            if byte == QUOTE:
+                self.fault("a quote inside an unquoted field")
+            self.text(byte)
+            if self.at - start > self.limits.field_bytes:
+                self.too_long(start, self.line)
+        return self.data[start : self.at]
+
+    def quoted(self) -> bytes:
+        start, line = self.at, self.line
+        value = bytearray()
+        self.at += 1
+        while (byte := self.peek()) is not None:
+            if byte == QUOTE:
+                self.at += 1
+                if self.peek() != QUOTE:
+                    self.after_quote()
+                    return bytes(value)
+            value.append(byte)
+            self.text(byte)
+            self.line += byte == LF
+            if self.at - start > self.limits.field_bytes:
+                self.too_long(start, line)
+            if self.line - line >= self.limits.field_lines:
+                lines = self.limits.field_lines
+                self.fault(f"a field of more than {lines} lines", line, start)
+        raise Unterminated(
+            "a quoted field that never ends", line, self.base + start, self.field
+        )
+
+    def after_quote(self) -> None:
+        if self.peek() not in (None, self.delimiter, LF, CR):
+            self.fault("text after a closing quote")
+
+    def text(self, byte: int | None) -> None:
+        if byte == 0:
+            raise NulFault("a NUL byte", self.line, self.base + self.at, self.field)
+        self.at += 1
+
+    def newline(self) -> None:
+        if self.peek() == CR:
+            if self.data[self.at + 1 : self.at + 2] != b"\n":
+                self.fault("a carriage return without a line feed")
+            self.at += 1
+        if self.peek() == LF:
+            self.at += 1
+            self.line += 1
+
+    def peek(self) -> int | None:
+        return self.data[self.at] if self.at < len(self.data) else None
+
+    def fault(
+        self, reason: str, line: int | None = None, at: int | None = None
+    ) -> NoReturn:
+        raise Fault(
+            reason,
+            self.line if line is None else line,
+            self.base + (self.at if at is None else at),
+            self.field,
+        )
+
+    def too_long(self, start: int, line: int) -> NoReturn:
+        self.fault(
+            f"a field of more than {self.limits.field_bytes:,} bytes", line, start
+        )
+
+    def decoded(self, value: bytes, start: int, line: int) -> None:
+        if (bad := _first_bad_byte(value)) is None:
+            return
+        raw = self.data[start : self.at]
+        at = _first_bad_byte(raw) or bad
+        raise EncodingFault(
+            "a byte that is not UTF-8",
+            line + raw.count(b"\n", 0, at),
+            self.base + start + at,
+            self.field,
+        )
+
+
+def _first_bad_byte(data: bytes) -> int | None:
+    """The offset of the first byte that is not UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return None

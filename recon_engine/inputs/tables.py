@@ -1,0 +1,141 @@
+"""Two inputs as whole tables: through the gate, and nothing digested or compared."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recon_engine.config import LIMITS, Limits, Options
+from recon_engine.errors import ConfigError
+from recon_engine.inputs.csv_reader import read_rows
+from recon_engine.inputs.csvfile import CsvFile
+from recon_engine.inputs.decoding import is_text
+from recon_engine.inputs.encodings import opened_both, told_for_both
+from recon_engine.inputs.frames import Frame, frame
+from recon_engine.inputs.header import Header, head_of, open_input
+from recon_engine.model import SIDES
+from recon_engine.runtime.concurrency import in_order
+from recon_engine.runtime.progress import SILENT, Progress
+from recon_engine.storage.base import disk_errors
+from recon_engine.storage.urls import local_path
+from recon_engine.suggestions import escape_bytes
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recon_engine.config import Options
+
+
+Unread = Header | Frame
+
+Table = CsvFile | Frame
+
+
+@contextmanager
+def headed(
+    old: object,
+    new: object,
+    options: Options,
+    limits: Limits = LIMITS,
+    progress: Progress = SILENT,
+) -> Iterator[tuple[Unread, Unread]]:
+    """Both inputs with their headers read."""
+    with ExitStack() as stack:
+        yield both_unread(old, new, options, limits, stack, progress)
+
+
+def gated(
+    old: Unread, new: Unread, options: Options, progress: Progress = SILENT
+) -> tuple[Table, Table]:
+    """Both as tables; raises the errors of the gate."""
+    sides = (old, new)
+    with told_for_both(options, sides, lambda side: head_of(sides[side])):
+        left, right = in_order(
+            lambda side: _gated(*side, progress), zip(SIDES, sides, strict=True)
+        )
+    return left, right
+
+
+def _gated(name: str, side: Unread, progress: Progress) -> Table:
+    if not isinstance(side, Header):
+        return side
+    with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
+        return read_rows(side, advance=advance)
+
+
+def _no_file(path: Path, uri: str) -> ConfigError:
+    """The error for a path that no table can be read from, by what is there."""
+    if path.is_dir():
+        text, remedy = "it is a folder", "give the path of one CSV file"
+    elif path.exists():
+        text = "it is a pipe or a device, which cannot be read twice"
+        remedy = "write it to a file first, and give its path"
+    elif uri == "-":
+        text = "standard input is not read"
+        remedy = "write it to a file first, and give its path"
+    else:
+        text, remedy = "there is no such file", "give the path of a CSV file"
+    return ConfigError(text, file=uri, help=remedy)
+
+
+def both_unread(
+    old: object,
+    new: object,
+    options: Options,
+    limits: Limits,
+    stack: ExitStack,
+    progress: Progress,
+) -> tuple[Unread, Unread]:
+    """Both sides with their headers read.
+
+    Files are opened at once. Frames are taken one after the other: two relations of
+    one DuckDB connection have one result at a time.
+    """
+    files = all(isinstance(source, str | Path) for source in (old, new))
+    return opened_both(
+        lambda side: unread(*side, options, limits, stack, progress),
+        zip((old, new), SIDES, strict=True),
+        options,
+        head_of,
+        each=in_order if files else map,
+    )
+
+
+def unread(
+    source: object,
+    name: str,
+    options: Options,
+    limits: Limits,
+    stack: ExitStack,
+    progress: Progress,
+) -> Unread:
+    """One side with its header read; what it takes on disk is `stack`'s to remove."""
+    if not isinstance(source, str | Path):
+        return frame(source, name)
+    uri, folder = str(source), Path()
+    remote = uri.startswith("s3:")
+    if remote or not is_text(uri, options.encoding_of(name)):
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
+    if remote:
+        from recon_engine.storage.urls import fetch_one
+
+        with progress.step(f"fetch {name}", unit="bytes") as advance:
+            path = fetch_one(uri, folder / "fetched", advance)
+    else:
+        path = local_path(uri)
+        uri = escape_bytes(uri)
+    with disk_errors(uri):
+        if not path.is_file():
+            raise _no_file(path, uri)
+        return open_input(
+            path,
+            uri=uri,
+            side=name,
+            options=options,
+            limits=limits,
+            folder=folder,
+            progress=progress,
+        )

@@ -1,0 +1,331 @@
+"""What a run depends on, each looked at by itself: what was found, and how to mend it.
+
+Nothing is changed anywhere.
+"""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.compare.masks import keyed
+from recon_engine.config import NO_KEY, Mask, Options
+from recon_engine.errors import ConfigError, ReconError
+from recon_engine.postgres import migrations
+from recon_engine.postgres.connection import classified, connect
+from recon_engine.postgres.conninfo import authorities_of
+from recon_engine.postgres.embedded.server import unseen_clusters
+from recon_engine.runtime.memory import BASE_BYTES, default_budget
+from recon_engine.storage.local import LocalFolder
+from recon_engine.storage.urls import open_storage
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import psycopg
+
+    from recon_engine.config import Address
+    from recon_engine.storage.s3.prefix import S3Prefix
+
+
+GIB: Final = 1 << 30
+SPARE_BYTES: Final = 1 << 30
+SPOOLED: Final = 2  # an input, and what may have to be unpacked of it
+# S3 refuses requests that are 15 minutes off.
+DRIFT: Final = timedelta(minutes=1)
+TOO_FAR: Final = timedelta(minutes=10)
+
+STORES: Final = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),
+)
+RDS_HOSTS: Final = (".rds.amazonaws.com", ".rds.amazonaws.com.cn")
+NEEDED: Final = {
+    True: "what RDS signs is trusted",
+    False: "the database needs a certificate that one of these signs",
+}
+RDS_BUNDLE: Final = (
+    "fetch the global bundle of RDS (docs/deploy.md) as deploy/rds-ca.pem and build "
+    "the image again, or PGSSLROOTCERT=FILE"
+)
+
+SESSION: Final = """
+SELECT current_setting('server_version'), current_user,
+    COALESCE((SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()), ''),
+    now()
+"""
+NOT_GRANTED: Final = """
+SELECT format('%s on metrics.%s', wanted, c.relname)
+FROM pg_class c
+CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) w (wanted)
+WHERE c.relnamespace = 'metrics'::regnamespace AND c.relkind = 'r'
+  AND c.relname <> 'schema_migration'
+  AND (wanted <> 'UPDATE' OR c.relname IN ('pipeline_run_log', 'break', 'file_claim'))
+  AND (wanted <> 'DELETE' OR c.relname = 'break')
+  AND NOT has_table_privilege(c.oid, wanted)
+UNION ALL
+SELECT 'TEMPORARY on the database'
+WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+UNION ALL
+SELECT 'CREATE on schema stage' WHERE NOT has_schema_privilege('stage', 'CREATE')
+UNION ALL
+SELECT format('ownership of stage.%s', tablename) FROM pg_tables
+WHERE schemaname = 'stage' AND NOT pg_has_role(tableowner, 'USAGE')
+"""
+
+
+class State(StrEnum):
+    """`fail`: a run cannot succeed; `warn`: it can, with a risk that is named."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one thing, and how to mend it if that is needed."""
+
+    check: str
+    state: State
+    found: str
+    remedy: str | None = None
+
+
+def examine(
+    places: Mapping[str, str],
+    address: Address | None,
+    masks: Mapping[str, str] | None = None,
+    home: Path | None = None,
+) -> Iterator[Finding]:
+    """Check each named place, the database, this machine, and the key of masks.
+
+    Without an `address` the database is an embedded server that is yet to be made.
+    `home`: that of the embedded server, if the database is in it.
+    """
+    for name, url in places.items():
+        yield from _guarded(name, _place(name, url))
+    if address is None:
+        yield from _guarded("database", _to_be_made())
+    else:
+        yield from _guarded("authorities", _authorities(address))
+        yield from _guarded("database", _database(address))
+    if home is not None:
+        yield from _guarded("history", _history(home))
+    yield from _guarded("disk", _disk(places.get("inbound")))
+    yield _memory()
+    if masks:
+        yield from _guarded("masks", _masks(masks))
+
+
+def _guarded(check: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """An error ends the checks of one thing, and is what was found there."""
+    try:
+        yield from findings
+    except ReconError as error:
+        said = f"{error.message} ({error.why})" if error.why else error.message
+        yield Finding(check, State.FAIL, said, error.help)
+
+
+def _place(name: str, url: str) -> Iterator[Finding]:
+    place = open_storage(url)
+    if isinstance(place, LocalFolder):
+        yield from _folder(name, place)
+    else:
+        # By name, as in `open_storage`: folders need no boto3.
+        yield from _prefix(name, place)  # type: ignore[arg-type]
+
+
+def _folder(name: str, folder: LocalFolder) -> Iterator[Finding]:
+    if name == "inbound" or folder.path.exists():
+        list(folder.files())
+    home = folder.path if folder.path.is_dir() else folder.path.parent
+    try:
+        with tempfile.TemporaryFile(dir=home):
+            yield Finding(name, State.OK, f"{folder.path} can be read and written")
+    except OSError:
+        remedy = f"let this account write to {home}"
+        yield Finding(name, State.FAIL, f"{folder.path} cannot be written", remedy)
+
+
+def _prefix(name: str, place: S3Prefix) -> Iterator[Finding]:
+    rights = import_module("recon_engine.storage.s3.permissions")
+    wanted = {
+        "list": (rights.listed, "s3:ListBucket on the bucket, for this prefix"),
+        "read": (rights.read, "s3:GetObject, and kms:Decrypt for its key"),
+    }
+    if name == "inbound":
+        wanted["remove"] = (rights.removed, "s3:DeleteObject (and s3:GetObject)")
+    else:
+        wanted["write"] = (rights.written, "s3:PutObject, and kms:GenerateDataKey")
+    for right, (allowed, policy) in wanted.items():
+        check = f"{name}: {right}"
+        if allowed(place):
+            yield Finding(check, State.OK, place.url)
+        else:
+            remedy = f"allow the role {policy}; look at the bucket's own policy"
+            yield Finding(check, State.FAIL, f"S3 refuses it in {place.url}", remedy)
+    if name == "inbound":
+        yield _versions(rights.versions(place))
+        yield _clock("clock and S3", rights.clock(place))
+
+
+def _versions(status: str | None) -> Finding:
+    if status == "Enabled":
+        return Finding("versions", State.OK, "the bucket of inbound keeps versions")
+    found = "may not be asked" if status is None else "the bucket keeps none"
+    remedy = "turn versioning on: it is the way back from a wrong delete by anyone"
+    return Finding("versions", State.WARN, found, remedy)
+
+
+def _clock(check: str, ahead: timedelta | None) -> Finding:
+    if ahead is None or abs(ahead) < DRIFT:
+        return Finding(check, State.OK, "agree")
+    state = State.FAIL if abs(ahead) > TOO_FAR else State.WARN
+    found = f"differ by {abs(ahead).total_seconds():.0f} s"
+    return Finding(check, state, found, "let the machine follow a time service")
+
+
+def _authorities(address: Address) -> Iterator[Finding]:
+    """Whom the certificate of the database is checked against, and who signs it."""
+    with classified():
+        asked = authorities_of(address() if callable(address) else address)
+    if asked is None:
+        found = "not asked for: the database is on this machine, or TLS is waived"
+        yield Finding("authorities", State.OK, found)
+        return
+    host, file = asked
+    if file == "system":
+        known, which = [], "those that OpenSSL has for the system"
+    else:
+        known = _names_of_authorities(file)
+        of = "the system's store" if _is_system_store(file) else "a bundle"
+        which = f"{len(known)} of {of}, {Path(file).resolve()}"
+    of_rds = any("Amazon RDS" in name for name in known)
+    found = f"{which}; {'with' if of_rds else 'without'} those of RDS"
+    if of_rds or not _is_rds(host):
+        yield Finding("authorities", State.OK, f"{found}; {NEEDED[of_rds]}")
+    else:
+        found = f"{found}, which sign the certificate of {host}"
+        yield Finding("authorities", State.FAIL, found, RDS_BUNDLE)
+
+
+def _names_of_authorities(file: str) -> list[str]:
+    try:
+        known = ssl.create_default_context(cafile=file).get_ca_certs()
+    except (OSError, ssl.SSLError):
+        raise ConfigError(
+            "the authorities cannot be read as certificates",
+            file=file,
+            help="PGSSLROOTCERT=FILE, of certificates in PEM",
+        ) from None
+    return [str(each.get("subject")) for each in known]
+
+
+def _is_system_store(file: str) -> bool:
+    store = ssl.get_default_verify_paths().cafile
+    stores = (*STORES, *([Path(store)] if store else ()))
+    return Path(file).resolve() in {each.resolve() for each in stores}
+
+
+def _is_rds(host: str) -> bool:
+    """Whether RDS itself answers. Public authorities sign for its proxies."""
+    return host.rstrip(".").endswith(RDS_HOSTS) and ".proxy-" not in host
+
+
+def _database(address: Address) -> Iterator[Finding]:
+    with connect(address) as connection, classified():
+        row = connection.execute(SESSION).fetchone()
+        version, user, tls, now = row or ("", "", "", datetime.now(UTC))
+        found = f"PostgreSQL {version} as {user}, {tls or 'without TLS'}"
+        yield Finding("database", State.OK, found)
+        yield _clock("clock and database", now - datetime.now(UTC))
+        yield from _pooler(connection, address)
+        missing = migrations.pending(address)
+        if missing:
+            found = f"{len(missing)} migrations are not applied"
+            yield Finding("tables", State.FAIL, found, "run recon migrate")
+            return
+        yield Finding("tables", State.OK, "up to date")
+        yield _grants([what for (what,) in connection.execute(NOT_GRANTED)])
+
+
+def _to_be_made() -> Iterator[Finding]:
+    programs = import_module("recon_engine.postgres.embedded.programs").Programs.find()
+    found = f"none yet: the first run makes an embedded PostgreSQL {programs.major}"
+    yield Finding("database", State.OK, found)
+
+
+def _history(home: Path) -> Iterator[Finding]:
+    """Whether all that was recorded in a home is seen."""
+    if unseen := unseen_clusters(home):
+        yield Finding("history", State.WARN, *unseen)
+    else:
+        found = f"{home} has no database of another major version of Postgres"
+        yield Finding("history", State.OK, found)
+
+
+def _grants(missing: list[str]) -> Finding:
+    if not missing:
+        return Finding("grants", State.OK, "all that a run needs")
+    remedy = (
+        "run recon migrate as recon_owner; what is not its to grant, an administrator:"
+        " the SQL of recon roles, ALTER TABLE … OWNER TO recon_app for stage"
+    )
+    return Finding("grants", State.FAIL, "no " + ", ".join(missing), remedy)
+
+
+def _pooler(connection: psycopg.Connection, address: Address) -> Iterator[Finding]:
+    """A lock belongs to a session: a pooler must not give it to somebody else.
+
+    While another client is in a transaction, does this one keep its server process?
+    """
+    [(mine,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
+    if mine == connection.info.backend_pid:
+        return
+    with connect(address, autocommit=False) as other:
+        other.execute("SELECT 1")
+        [(then,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
+    if then == mine:
+        yield Finding("pooler", State.OK, "keeps sessions")
+    else:
+        remedy = "pool_mode = session for this database, or connect to Postgres itself"
+        yield Finding("pooler", State.FAIL, "shares sessions by transaction", remedy)
+
+
+def _disk(inbound: str | None) -> Iterator[Finding]:
+    work = Path(tempfile.gettempdir())
+    sizes = [f.size for f in open_storage(inbound).files()] if inbound else []
+    needed = SPOOLED * sum(sizes) + SPARE_BYTES
+    free = shutil.disk_usage(work).free
+    found = f"{free / GIB:.1f} GiB free in {work}, {needed / GIB:.1f} GiB needed"
+    if free >= needed:
+        yield Finding("disk", State.OK, found)
+    else:
+        remedy = "more ephemeral storage for the task, or TMPDIR on a larger disk"
+        yield Finding("disk", State.FAIL, found, remedy)
+
+
+def _masks(masks: Mapping[str, str]) -> Iterator[Finding]:
+    asked = Options(keys=NO_KEY, masks=masks).masks
+    keyed({name: Mask(mask) for name, mask in asked.items()})
+    yield Finding(
+        "masks", State.OK, f"for {', '.join(asked)}; a key where one is needed"
+    )
+
+
+def _memory() -> Finding:
+    budget = default_budget().total
+    found = f"{budget / GIB:.1f} GiB for the engine, 60% of what there is"
+    if budget > BASE_BYTES:
+        return Finding("memory", State.OK, found)
+    remedy = f"give the task {BASE_BYTES / 0.6 / GIB:.1f} GiB or more"
+    return Finding("memory", State.FAIL, found, remedy)

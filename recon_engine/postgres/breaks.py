@@ -1,0 +1,610 @@
+"""Breaks: the differences of a dataset, followed from one run to the next.
+
+A break is a key and a column in which it differs, or a row that is missing or extra.
+The breaks of a dataset and its key columns are a book of their own. Each pair of files
+is one look into it, and the state of a break is what the looks, in the order in which
+they were published, make of it:
+
+    not there       -- seen -->  new
+    open            -- seen -->  recurring, or changed if its values are others
+    open            -- compared, and equal -->  resolved
+    open            -- on neither side of a full feed -->  gone
+    open            -- none of these -->  unseen, which is open
+    resolved, gone  -- seen -->  reopened
+
+A cell is compared where its key matched and its column was compared; a row, where its
+key matched. What a run found of the keys that are open is looked up by `lookup`.
+
+The same pair once more, recomputed or with other options, is the same look: it takes
+the place of the earlier one if that was the last, and changes no break if it was not,
+for later files have told more since. A break holds what the outputs show, so it is
+masked as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from uuid import UUID
+
+import pyarrow as pa
+
+from recon_engine.compare.lookup import OpenKey
+from recon_engine.config import Feed
+from recon_engine.errors import ConfigError
+from recon_engine.formatting import key_text
+from recon_engine.model import BreakCounts, Breaks, BreakState, Tracking
+from recon_engine.postgres.connection import classified, connect
+from recon_engine.suggestions import did_you_mean
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import polars as pl
+    import psycopg
+
+    from recon_engine.config import Address
+    from recon_engine.model import FilePair
+    from recon_engine.result import LookedUp, Reconciliation
+
+
+HASH_BYTES: Final = 16
+VALUE_CHARACTERS: Final = 256
+UNCHANGED: Final = {
+    Tracking.OVER_LIMIT: "its differences are over --break-limit",
+    Tracking.SUPERSEDED: "a later pair has been tracked since",
+}
+ENDED: Final = "('resolved', 'gone')"
+
+SEEN: Final = pa.schema(
+    {
+        "break_id": pa.binary(HASH_BYTES),
+        "key_text": pa.large_string(),
+        "column_name": pa.large_string(),
+        "kind": pa.large_string(),
+        "occurrences": pa.int64(),
+        "old_value": pa.large_string(),
+        "new_value": pa.large_string(),
+        "content": pa.binary(HASH_BYTES),
+        "key_rows_old": pa.int64(),
+        "key_rows_new": pa.int64(),
+        "locator": pa.binary(),
+    }
+)
+FOUND: Final = pa.schema(
+    {
+        "break_id": pa.binary(HASH_BYTES),
+        "key_rows_old": pa.int64(),
+        "key_rows_new": pa.int64(),
+        "differs": pa.bool_(),
+    }
+)
+STAGE: Final = (
+    """
+CREATE TEMPORARY TABLE break_seen (
+    break_id uuid, key_text text, column_name text, kind text, occurrences bigint,
+    old_value text, new_value text, content uuid, key_rows_old bigint,
+    key_rows_new bigint, locator bytea
+) ON COMMIT DROP
+""",
+    """
+CREATE TEMPORARY TABLE break_found (
+    break_id uuid, key_rows_old bigint, key_rows_new bigint, differs boolean
+) ON COMMIT DROP
+""",
+)
+
+# The last look into the book, if it may have been at this pair, which takes its place.
+LAST_RUN: Final = """
+SELECT b.run_id FROM metrics.break_summary b
+    JOIN metrics.pipeline_run_log r USING (run_id)
+WHERE b.ordinal = (
+    SELECT max(ordinal) FROM metrics.break_summary
+    WHERE book = %(book)s AND tracking = 'tracked'
+) AND r.old_uri = %(old)s AND r.new_uri = %(new)s
+"""
+STANDING: Final = """
+SELECT break_id, key_text, column_name, kind, locator FROM metrics.break
+WHERE book = %s AND open
+"""
+TOUCHED: Final = """
+SELECT break_id, key_text, column_name, kind, locator FROM metrics.break
+WHERE book = %s AND as_of_run = %s AND NOT open
+"""
+
+# The last look into the book, whether it was at this pair, and the pair's first day.
+LAST_LOOK: Final = """
+WITH look AS (
+    SELECT * FROM metrics.break_summary
+    WHERE book = ($1::text)::uuid AND tracking = 'tracked'
+)
+SELECT run_id::text, pair = ($2::text)::uuid,
+    (SELECT coalesce(as_of, run_date)::text FROM look WHERE pair = ($2::text)::uuid
+     ORDER BY ordinal LIMIT 1)
+FROM look ORDER BY ordinal DESC LIMIT 1
+"""
+FORGET: Final = """
+DELETE FROM metrics.break
+WHERE book = ($1::text)::uuid AND as_of_run = ($2::text)::uuid AND before IS NULL
+"""
+# What earlier versions kept has no `open`: it follows from the state.
+RESTORE: Final = f"""
+UPDATE metrics.break AS b SET before = NULL,
+    (kind, occurrences, old_value, new_value, content, key_rows_old, key_rows_new,
+     locator, state, open, as_of, as_of_run, last_seen, last_seen_run, runs_seen) = (
+        SELECT kind, occurrences, old_value, new_value, content, key_rows_old,
+            key_rows_new, locator, state, coalesce(open, state NOT IN {ENDED}), as_of,
+            as_of_run, last_seen, last_seen_run, runs_seen
+        FROM jsonb_populate_record(NULL::metrics.break, b.before)
+    )
+WHERE book = ($1::text)::uuid AND as_of_run = ($2::text)::uuid
+"""  # noqa: S608 - a constant above
+KEEP: Final = """
+before = jsonb_build_object(
+    'kind', b.kind, 'occurrences', b.occurrences, 'old_value', b.old_value,
+    'new_value', b.new_value, 'content', b.content, 'key_rows_old', b.key_rows_old,
+    'key_rows_new', b.key_rows_new, 'locator', b.locator, 'state', b.state,
+    'open', b.open, 'as_of', b.as_of, 'as_of_run', b.as_of_run,
+    'last_seen', b.last_seen, 'last_seen_run', b.last_seen_run,
+    'runs_seen', b.runs_seen
+)
+"""
+CARRY_ON: Final = f"""
+WITH carried AS (
+    INSERT INTO metrics.break AS b (
+        book, break_id, dataset, key_text, column_name, kind, occurrences, old_value,
+        new_value, content, key_rows_old, key_rows_new, locator, state, open, as_of,
+        as_of_run, first_seen, first_seen_run, last_seen, last_seen_run, runs_seen
+    )
+    SELECT ($1::text)::uuid, break_id, $2::text, key_text, column_name, kind,
+        occurrences, old_value, new_value, content, key_rows_old, key_rows_new, locator,
+        'new', true, day, run, day, run, day, run, 1
+    FROM pg_temp.break_seen,
+        (SELECT ($3::text)::uuid AS run, ($4::text)::date AS day) AS look
+    ON CONFLICT (book, break_id) DO UPDATE SET {KEEP},
+        kind = excluded.kind,
+        occurrences = excluded.occurrences,
+        old_value = excluded.old_value,
+        new_value = excluded.new_value,
+        content = excluded.content,
+        key_rows_old = excluded.key_rows_old,
+        key_rows_new = excluded.key_rows_new,
+        locator = excluded.locator,
+        state = CASE
+            WHEN NOT b.open THEN 'reopened'
+            WHEN b.content <> excluded.content THEN 'changed'
+            ELSE 'recurring'
+        END,
+        open = true,
+        as_of = excluded.as_of,
+        as_of_run = excluded.as_of_run,
+        last_seen = excluded.last_seen,
+        last_seen_run = excluded.last_seen_run,
+        runs_seen = b.runs_seen + 1
+    RETURNING state
+)
+SELECT state, count(*) FROM carried GROUP BY state
+"""  # noqa: S608 - a constant above
+
+# What is open and was not seen. The rows of a repeated key are interchangeable: so all
+# of its pairs have to be there again, and no row of the files may be set aside. What an
+# earlier version saw has no counts: a cell has as many pairs as it occurs in, at least.
+SETTLE: Final = f"""
+WITH settled AS (
+    SELECT b.break_id, CASE
+        WHEN least(f.key_rows_old, f.key_rows_new) > 0 AND NOT f.differs
+            AND (b.column_name IS NULL OR b.column_name IN (
+                SELECT c.column_name FROM metrics.mismatch_by_column AS c
+                WHERE c.run_id = ($2::text)::uuid
+            ))
+            AND (
+                greatest(
+                    f.key_rows_old, f.key_rows_new, b.key_rows_old, b.key_rows_new,
+                    b.occurrences
+                ) = 1
+                OR NOT look.rejected
+                AND least(f.key_rows_old, f.key_rows_new) >= coalesce(
+                    least(b.key_rows_old, b.key_rows_new),
+                    CASE WHEN b.column_name IS NULL THEN 0 ELSE b.occurrences END
+                )
+            ) THEN 'resolved'
+        WHEN look.complete AND greatest(f.key_rows_old, f.key_rows_new) = 0 THEN 'gone'
+        ELSE 'unseen'
+    END AS state
+    FROM metrics.break AS b
+        CROSS JOIN (
+            SELECT ($4::text)::boolean AS rejected, ($5::text)::boolean AS complete
+        ) AS look
+        LEFT JOIN pg_temp.break_found AS f USING (break_id)
+    WHERE b.book = ($1::text)::uuid AND b.open AND b.as_of_run <> ($2::text)::uuid
+), ended AS (
+    UPDATE metrics.break AS b SET {KEEP},
+        state = settled.state,
+        open = settled.state NOT IN {ENDED},
+        as_of = ($3::text)::date,
+        as_of_run = ($2::text)::uuid
+    FROM settled
+    WHERE b.book = ($1::text)::uuid AND b.break_id = settled.break_id
+        AND b.state <> settled.state
+    RETURNING b.state
+)
+SELECT state, count(*) FROM ended WHERE state IN {ENDED} GROUP BY state
+"""  # noqa: S608 - constants above
+STILL_OPEN: Final = """
+SELECT count(*), count(*) FILTER (WHERE state = 'unseen'),
+    CASE WHEN count(*) > 0 THEN greatest(($2::text)::date - min(first_seen), 0) END
+FROM metrics.break WHERE book = ($1::text)::uuid AND open
+"""
+
+# The day of the last look into a book: its open breaks are as of then.
+AS_OF: Final = """(
+    SELECT coalesce(t.as_of, t.run_date) FROM metrics.break_summary t
+    WHERE t.book = b.book AND t.tracking = 'tracked' ORDER BY t.ordinal DESC LIMIT 1
+)"""
+LATEST: Final = f"""
+SELECT b.book, b.tracking, coalesce({AS_OF}, b.run_date) FROM metrics.break_summary b
+WHERE b.dataset = %s ORDER BY b.ordinal DESC LIMIT 1
+"""  # noqa: S608 - a constant above
+DATASETS: Final = "SELECT DISTINCT dataset FROM metrics.break_summary"
+LISTED: Final = """
+SELECT key_text AS key, column_name AS "column", kind, state,
+    greatest(CASE WHEN open THEN %(as_of)s::date ELSE as_of END - first_seen, 0)
+        AS age_days,
+    first_seen, last_seen, runs_seen, old_value AS old, new_value AS new
+FROM metrics.break WHERE book = %(book)s AND {which}
+ORDER BY first_seen, key_text, column_name NULLS FIRST, kind LIMIT %(limit)s
+"""
+COUNTED: Final = "SELECT count(*) FROM metrics.break WHERE book = %(book)s AND {which}"
+OF_RUN: Final = f"""
+SELECT b.book, b.tracking, b.differences, coalesce(b.as_of, b.run_date),
+    b.ordinal = (SELECT max(ordinal) FROM metrics.break_summary WHERE book = b.book),
+    coalesce({AS_OF}, b.run_date),
+    b.breaks_new, b.breaks_recurring, b.breaks_changed, b.breaks_resolved,
+    b.breaks_reopened, b.breaks_unseen, b.breaks_gone, b.breaks_open, b.oldest_days
+FROM metrics.break_summary b WHERE b.run_id = %s
+"""  # noqa: S608 - a constant above
+
+
+class OpenBreak(NamedTuple):
+    """A break that a look may end: its column, or missing or extra, and its key."""
+
+    break_id: UUID
+    column: str | None
+    kind: str
+    key: OpenKey
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One run's look at the differences of a dataset.
+
+    `standing`: the breaks whose keys were looked up for it, in the order of the lookup.
+    """
+
+    result: Reconciliation
+    dataset: str
+    run_id: UUID
+    day: date
+    feed: Feed = Feed.INCREMENTAL
+    standing: Sequence[OpenBreak] = ()
+
+    @property
+    def book(self) -> UUID:
+        """The same for the same dataset and key columns."""
+        return book_of(self.dataset, self.result.keys)
+
+    @property
+    def pair(self) -> UUID:
+        """The same for the same two files."""
+        sides = self.result.old, self.result.new
+        facts = (fact for side in sides for fact in (side.uri, side.sha256 or ""))
+        return UUID(bytes=_hash(*facts))
+
+    @property
+    def differences(self) -> int:
+        """Cells that differ, missing and extra rows."""
+        counts = self.result.counts
+        return counts.mismatched_cells + counts.missing + counts.extra
+
+    @property
+    def rejected(self) -> bool:
+        """Whether a row of either side was set aside."""
+        return bool(self.result.old.rejected or self.result.new.rejected)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a key that is in neither file is gone: both have all rows there are.
+
+        A row that was set aside may have any key, and no rows are a failed delivery.
+        """
+        both = self.result.old.rows and self.result.new.rows
+        return self.feed is Feed.FULL and bool(both) and not self.rejected
+
+
+class Observed(NamedTuple):
+    """What a look tells of breaks: those it saw, and what it found of those open."""
+
+    seen: pa.Table
+    found: pa.Table
+
+
+def book_of(dataset: str, keys: Sequence[str]) -> UUID:
+    """The book of a dataset and its key columns."""
+    return UUID(bytes=_hash(dataset, *keys))
+
+
+def standing(
+    connection: psycopg.Connection, dataset: str, keys: Sequence[str], pair: FilePair
+) -> list[OpenBreak]:
+    """The breaks that a run on a pair may end: those that are open.
+
+    Also those that the last look has ended, if it was at the same pair: a recomputed
+    result takes its place, so they are open again before it.
+    """
+    book = book_of(dataset, keys)
+    asked = {"book": book, "old": pair.old.uri, "new": pair.new.uri}
+    with classified():
+        rows = connection.execute(STANDING, [book]).fetchall()
+        for (run_id,) in connection.execute(LAST_RUN, asked).fetchall():
+            rows += connection.execute(TOUCHED, [book, run_id]).fetchall()
+    return [
+        OpenBreak(break_id, column, kind, OpenKey(_key_of(text, keys), locator))
+        for break_id, text, column, kind, locator in rows
+    ]
+
+
+def observed(look: Look, limit: int) -> Observed | None:
+    """What a look tells of each break once; None for more than `limit` differences."""
+    if look.differences > limit:
+        return None
+    return Observed(_table(SEEN, _seen(look.result)), _table(FOUND, _found(look)))
+
+
+def track(cursor: Any, look: Look, found: Observed | None) -> Breaks:
+    """Carry the breaks of a book on, in the transaction of the cursor.
+
+    The run's row of the log and its `mismatch_by_column` are there already, and
+    nobody else publishes to the dataset meanwhile. What is too much to be `found` is
+    only counted.
+    """
+    if found is None:
+        return Breaks(Tracking.OVER_LIMIT, look.differences)
+    book, run_id, day = str(look.book), str(look.run_id), look.day.isoformat()
+    match _fetched(cursor, LAST_LOOK, book, str(look.pair)):
+        case [(last, True, first)]:
+            for statement in (FORGET, RESTORE):
+                cursor.execute(statement, (book, last))
+            seen_on = first
+        case [(_, _, str())]:
+            return Breaks(Tracking.SUPERSEDED, look.differences)
+        case _:
+            seen_on = day
+    _ingest(cursor, found)
+    facts = str(look.rejected), str(look.complete)
+    states = dict(
+        _fetched(cursor, CARRY_ON, book, look.dataset, run_id, seen_on)
+        + _fetched(cursor, SETTLE, book, run_id, seen_on, *facts)
+    )
+    [(still_open, unseen, oldest)] = _fetched(cursor, STILL_OPEN, book, seen_on)
+    states[BreakState.UNSEEN] = unseen
+    counts = BreakCounts(
+        **{state: states.get(state, 0) for state in BreakState},
+        open=still_open,
+        oldest_days=oldest,
+    )
+    as_of = date.fromisoformat(seen_on)
+    return Breaks(Tracking.TRACKED, look.differences, counts, as_of)
+
+
+def summary(look: Look, found: Breaks) -> dict[str, object]:
+    """What became of the breaks, as a row of `metrics.break_summary`."""
+    row: dict[str, object] = {
+        "run_id": look.run_id.bytes,
+        "dataset": look.dataset,
+        "run_date": look.day,
+        "book": look.book.bytes,
+        "pair": look.pair.bytes,
+        "tracking": found.tracking,
+        "differences": found.differences,
+        "as_of": found.as_of,
+    }
+    if found.counts is not None:
+        counts = asdict(found.counts)
+        row["oldest_days"] = counts.pop("oldest_days")
+        row |= {f"breaks_{state}": count for state, count in counts.items()}
+    return row
+
+
+def headline(found: Breaks) -> str:
+    """What became of the breaks in one line."""
+    counts = found.counts
+    match found.tracking:
+        case Tracking.OVER_LIMIT:
+            return (
+                f"not tracked: {found.differences:,} differences are over --break-limit"
+            )
+        case Tracking.SUPERSEDED:
+            return "left as they are: a later pair has been tracked since"
+    if counts is None or not any(asdict(counts).values()):
+        return "none"
+    days = counts.oldest_days
+    age = f"; oldest {days:,} day{'' if days == 1 else 's'}" if days else ""
+    since = f", as of {found.as_of}" if age and found.as_of else ""
+    states = ((state, getattr(counts, state)) for state in BreakState)
+    return (
+        ", ".join(f"{state} {count:,}" for state, count in states if count is not None)
+        + age
+        + since
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Breaks as a table, oldest first; `total`: how many there are in these states.
+
+    `as_of`: the day of the last look, which ages count to. `tracking`: whether the last
+    run changed them.
+    """
+
+    names: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    total: int
+    as_of: date
+    tracking: Tracking
+
+
+def listing(
+    address: Address,
+    dataset: str,
+    states: Sequence[BreakState] | None = None,
+    limit: int | None = None,
+) -> Listing:
+    """The breaks of a dataset in some states, else the open ones.
+
+    By the key columns of its last run.
+
+    Raises ConfigError for a dataset whose breaks have never been tracked.
+    """
+    with connect(address) as connection:
+        latest = connection.execute(LATEST, [dataset]).fetchone()
+        known = [name for (name,) in connection.execute(DATASETS)]
+        if latest is not None:
+            book, tracking, as_of = latest
+            return _listing(connection, book, Tracking(tracking), as_of, states, limit)
+    raise ConfigError(
+        f"no breaks of a dataset {dataset} are recorded.{did_you_mean(dataset, known)}",
+        help="recon run records them, unless --break-limit is 0",
+    )
+
+
+def of_run(
+    connection: psycopg.Connection, run_id: UUID, limit: int
+) -> tuple[Breaks, Listing | None] | None:
+    """What became of the breaks in a run, and the oldest of a run that is the last.
+
+    None if the run tracked none.
+    """
+    found = connection.execute(OF_RUN, [run_id]).fetchone()
+    if found is None:
+        return None
+    book, tracking, differences, as_of, last, standing_as_of, *counted = found
+    counts = None if counted[0] is None else BreakCounts(*counted)
+    breaks = Breaks(Tracking(tracking), differences, counts, as_of if counts else None)
+    if not last:
+        return breaks, None
+    return breaks, _listing(
+        connection, book, breaks.tracking, standing_as_of, None, limit
+    )
+
+
+def _listing(
+    connection: psycopg.Connection,
+    book: UUID,
+    tracking: Tracking,
+    as_of: date,
+    states: Sequence[BreakState] | None,
+    limit: int | None,
+) -> Listing:
+    """Breaks of a book in some states, else the open ones, with ages up to `as_of`."""
+    which = "open" if states is None else "state = ANY(%(states)s)"
+    asked = {"book": book, "as_of": as_of, "states": states, "limit": limit}
+    counted = COUNTED.format(which=which).encode()
+    total = connection.execute(counted, asked).fetchone()
+    cursor = connection.execute(LISTED.format(which=which).encode(), asked)
+    names = tuple(column.name for column in cursor.description or ())
+    return Listing(names, cursor.fetchall(), total[0] if total else 0, as_of, tracking)
+
+
+def _ingest(cursor: Any, found: Observed) -> None:
+    for statement in STAGE:
+        cursor.execute(statement)
+    for name, rows in zip(("break_seen", "break_found"), found, strict=True):
+        if rows.num_rows:
+            cursor.adbc_ingest(name, rows, mode="append", temporary=True)
+
+
+def _table(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.Table:
+    columns = zip(*rows, strict=True)
+    arrays = [
+        pa.array(values, field.type)
+        for values, field in zip(columns, schema, strict=False)
+    ]
+    return (
+        pa.Table.from_arrays(arrays, schema=schema) if arrays else schema.empty_table()
+    )
+
+
+def _key_of(text: str, keys: Sequence[str]) -> tuple[str, ...]:
+    """The values of a key, from its text."""
+    return tuple(json.loads(text)) if len(keys) > 1 else (text,)
+
+
+def _found(look: Look) -> Iterator[tuple[object, ...]]:
+    """What a look found of the breaks that stood, in the columns of `FOUND`."""
+    looked_up = look.result.looked_up
+    for at, each in enumerate(look.standing):
+        if at in looked_up.rows:
+            old, new = looked_up.rows[at]
+            if each.column is not None:
+                differs = (at, each.column) in looked_up.differing
+            else:
+                differs = old > new if each.kind == "missing" else new > old
+            yield each.break_id.bytes, old, new, differs
+
+
+def _seen(result: Reconciliation) -> Iterator[tuple[object, ...]]:
+    """The breaks of a result in the columns of `SEEN`."""
+    yield from _cells(result.mismatches(), result.looked_up)
+    for kind, rows in (("missing", result.missing()), ("extra", result.extra())):
+        keys = zip(*(rows.get_column(name) for name in result.keys), strict=True)
+        for key, count in Counter(keys).items():
+            found = _hash(str(count))
+            name = _hash(kind, *key)
+            side = (count, 0) if kind == "missing" else (0, count)
+            known = result.looked_up.repeated.get(key, side)
+            locator = result.looked_up.locators.get(key)
+            shown = key_text(key), None, kind, count, None, None, found
+            yield name, *shown, *known, locator
+
+
+def _cells(cells: pl.DataFrame, looked_up: LookedUp) -> Iterator[tuple[object, ...]]:
+    """Cells of one key and column are one break: they come one after the other."""
+    keys = cells["key"].struct.unnest().rows()
+    values = cells.select("column", "kind", "old", "new").iter_rows()
+    located = ((key, *cell) for key, cell in zip(keys, values, strict=True))
+    for (key, column), group in groupby(located, key=itemgetter(0, 1)):
+        (_, _, kind, old, new), *others = group
+        found = _hash(old, new, *(text for cell in others for text in cell[3:]))
+        name = _hash("cell", column, *key)
+        count, shown = 1 + len(others), (_cut(old), _cut(new))
+        known = looked_up.repeated.get(key, (count, count))
+        locator = looked_up.locators.get(key)
+        yield name, key_text(key), column, kind, count, *shown, found, *known, locator
+
+
+def _cut(text: str) -> str:
+    if len(text) <= VALUE_CHARACTERS:
+        return text
+    return text[: VALUE_CHARACTERS - 1] + "…"
+
+
+def _hash(*texts: str) -> bytes:
+    """128 bits that are the same for the same texts, in every process and version.
+
+    No text of a file holds a NUL: the gate refuses it.
+    """
+    joined = "\0".join(texts).encode()
+    return hashlib.blake2b(joined, digest_size=HASH_BYTES).digest()
+
+
+def _fetched(cursor: Any, statement: str, *values: str) -> list[tuple[Any, ...]]:
+    cursor.execute(statement, values)
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows

@@ -1,0 +1,241 @@
+"""The server of a cluster: attached to if it runs, else made and started; and stopped.
+
+It listens on a socket in a folder that only its own account can enter, never on a
+network, and lets in the account that starts it and no other: under root the server runs
+as `nobody`, which other services may run as too. Its log holds no error of a statement,
+as that could quote a cell.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from recon_engine.errors import DatabaseUnavailable
+from recon_engine.postgres.embedded import system_folder
+from recon_engine.postgres.embedded.cluster import (
+    PROCESSES,
+    at_work,
+    is_free,
+    lock_file,
+    pid_file,
+    postmaster,
+    take,
+)
+from recon_engine.postgres.embedded.programs import environment, own_name, run
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from recon_engine.postgres.embedded.cluster import Cluster, Postmaster
+    from recon_engine.postgres.embedded.programs import Account, Programs
+
+    Process = subprocess.Popen[bytes]
+
+Found = TypeVar("Found")
+
+
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+
+SETTINGS = {
+    "listen_addresses": "",
+    "port": "5432",
+    "shared_buffers": "128MB",
+    "max_wal_size": "4GB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+INITDB = ("-U", "recon", "-A", "peer", "-E", "UTF8", "--locale=C", "--no-instructions")
+HBA = "local all all peer map=recon\n"
+# `all` is a word since PostgreSQL 16: the roles of migrations are tried out on it too.
+IDENT = 'recon "{name}" recon\nrecon "{name}" all\n'
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+def join(cluster: Cluster, programs: Programs, *, durable: bool) -> Postmaster:
+    """Attach to the running server, or start it, or wait for whoever starts it."""
+    with lock_file(cluster.beside("lock")) as lock:
+
+        def attached_or_started() -> Postmaster | None:
+            if running := postmaster(cluster):
+                return running
+            if take(lock):
+                return _start(cluster, programs, lock, durable=durable)
+            return None
+
+        if joined := within(START_SECONDS, attached_or_started):
+            return joined
+    raise DatabaseUnavailable(
+        "the embedded Postgres holds its cluster and does not answer",
+        file=str(cluster.path),
+        help=f"end its process {at_work(cluster) or ''}".rstrip() + " and try again",
+    )
+
+
+def within(seconds: float, find: Callable[[], Found | None]) -> Found | None:
+    """Ask until there is something true, or too late."""
+    deadline = time.monotonic() + seconds
+    while not (found := find()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return found
+
+
+def _start(
+    cluster: Cluster, programs: Programs, lock: int, *, durable: bool
+) -> Postmaster:
+    with _log(cluster) as log:
+        if not cluster.path.is_dir():
+            _create(cluster, programs, log, durable=durable)
+        _forget_stale(cluster)
+        process = _spawn(cluster, programs, lock, log, durable=durable)
+    try:
+        ready = _ready(cluster, process)
+    except BaseException:
+        _end(process)
+        raise
+    # Who stops the server may be another process: here it only has to be reaped.
+    threading.Thread(target=process.wait, name="postgres", daemon=True).start()
+    return ready
+
+
+@contextmanager
+def _log(cluster: Cluster) -> Iterator[int]:
+    """The log of one server, from its start."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    descriptor = os.open(cluster.beside("log"), flags, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _create(cluster: Cluster, programs: Programs, log: int, *, durable: bool) -> None:
+    """Under another name first, so that a cluster is whole or not there."""
+    fresh = cluster.beside("new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    cluster.account.own(fresh)
+    options = (*INITDB, *(() if durable else ("--no-sync",)))
+    made = run([programs.folder / "initdb", "-D", fresh, *options], cluster.account)
+    os.write(log, (made.stdout + made.stderr).encode())
+    if made.returncode:
+        raise _did_not_start(cluster)
+    fresh.rename(cluster.path)
+
+
+def _forget_stale(cluster: Cluster) -> None:
+    """Remove the pid file of a server that is gone.
+
+    Postgres does so itself, unless the number now belongs to another process.
+    """
+    if (PROCESSES / "self").exists() and at_work(cluster) is None:
+        (cluster.path / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _spawn(
+    cluster: Cluster, programs: Programs, lock: int, log: int, *, durable: bool
+) -> Process:
+    sockets = _socket_folder(cluster.account)
+    settings = {
+        **_access(cluster),
+        **SETTINGS,
+        "unix_socket_directories": str(sockets),
+    }
+    flags = [
+        part
+        for name, value in (settings | ({} if durable else NOT_DURABLE)).items()
+        for part in ("-c", f"{name}={value}")
+    ]
+    return subprocess.Popen(
+        [programs.folder / "postgres", "-D", cluster.path, *flags],
+        cwd="/",
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=[lock],
+        start_new_session=True,  # Ctrl-C is for us, who then stop the server in order
+        user=cluster.account.user,
+        group=cluster.account.group,
+        extra_groups=cluster.account.groups,
+    )
+
+
+def _access(cluster: Cluster) -> dict[str, str]:
+    """Who may connect: whoever runs this, under any role.
+
+    Beside the cluster and not in it, so one that an earlier version made with `trust`
+    is held to it too, and the server's own account cannot change it.
+    """
+    files = {"hba": HBA, "ident": IDENT.format(name=own_name().replace('"', '""'))}
+    for suffix, text in files.items():
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with os.fdopen(os.open(cluster.beside(suffix), flags, 0o644), "w") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+    return {f"{suffix}_file": str(cluster.beside(suffix)) for suffix in files}
+
+
+def _socket_folder(account: Account) -> Path:
+    """Only the account of the server, and root, gets in."""
+    folder = Path(tempfile.mkdtemp(prefix="recon-pg-", dir=system_folder.TEMPORARY))
+    account.own(folder)
+    return folder
+
+
+def _ready(cluster: Cluster, process: Process) -> Postmaster:
+    def settled() -> bool:
+        return process.poll() is not None or postmaster(cluster) is not None
+
+    within(START_SECONDS, settled)
+    ready = postmaster(cluster)
+    if ready and ready.pid == process.pid:
+        return ready
+    raise _did_not_start(cluster)
+
+
+def _did_not_start(cluster: Cluster) -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        "the embedded Postgres did not start",
+        file=str(cluster.path),
+        help=f"its log says why: {cluster.beside('log')}",
+    )
+
+
+def _end(process: Process) -> None:
+    """Stop a server of which nobody else knows yet."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def stop(cluster: Cluster) -> None:
+    """Ask for a fast shutdown and wait until no process of the server is left."""
+    if (pid := at_work(cluster)) is None:
+        return
+    sockets = Path(pid_file(cluster)[4])
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        if within(STOP_SECONDS, lambda: is_free(cluster.beside("lock"))):
+            break
+    with suppress(OSError):
+        sockets.rmdir()

@@ -1,0 +1,447 @@
+"""What the metrics tables remember: earlier runs of a dataset, and a result of one."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import polars as pl
+from psycopg.rows import dict_row
+
+from recon_engine.compare.alignment import EVERY
+from recon_engine.config import Options, parse_encodings
+from recon_engine.errors import ConfigError
+from recon_engine.kinds import KINDS, Kind, with_kind
+from recon_engine.model import (
+    BreakCounts,
+    Cell,
+    Column,
+    Counts,
+    Coverage,
+    Dialect,
+    Drift,
+    GateResult,
+    Hint,
+    HintKind,
+    PastResult,
+    PastRun,
+    Pattern,
+    Patterns,
+    Reads,
+    RuleCount,
+    Segment,
+    Side,
+    Signature,
+    Suppressed,
+    Suppressible,
+    Suppression,
+    SuppressionState,
+    Total,
+)
+from recon_engine.postgres.breaks import headline, of_run
+from recon_engine.postgres.connection import classified
+from recon_engine.report import artifacts
+from recon_engine.report.result_page import TREND, Break, Breaks, Facts
+from recon_engine.result import Engine, Frames, Reconciliation, SampleRow
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from datetime import datetime
+
+    import psycopg
+
+
+FOUND: Final = tuple(each.name for each in fields(PastResult))
+COUNTED: Final = tuple(each.name for each in fields(BreakCounts))
+RUNS: Final = """
+SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_new,
+    s.matched, s.missing, s.extra, s.mismatched_rows, s.mismatched_cells,
+    extract(epoch FROM r.finished_ts - r.run_ts)::float8 AS seconds,
+    s.verdict = 'agree' OR s.verdict = 'differ' AND (
+        EXISTS (SELECT FROM metrics.gate_result g WHERE g.run_id = r.run_id)
+        OR s.missing + s.extra + s.mismatched_cells + s.rejected_old + s.rejected_new
+            + cardinality(s.only_in_old) + cardinality(s.only_in_new) = (
+                SELECT coalesce(sum(found), 0) FROM metrics.suppression u
+                WHERE u.run_id = r.run_id AND u.state = 'active'
+            )
+    ) AS passed,
+    b.breaks_new AS new, b.breaks_recurring AS recurring, b.breaks_changed AS changed,
+    b.breaks_resolved AS resolved, b.breaks_reopened AS reopened,
+    b.breaks_unseen AS unseen, b.breaks_gone AS gone, b.breaks_open AS open,
+    b.oldest_days
+FROM metrics.pipeline_run_log r
+    LEFT JOIN metrics.recon_summary s USING (run_id)
+    LEFT JOIN metrics.break_summary b USING (run_id)
+WHERE r.dataset = %(dataset)s AND r.status <> 'STARTED'
+    AND (s.run_id IS NOT NULL OR NOT %(results)s)
+    AND r.run_ts < coalesce((
+        SELECT run_ts FROM metrics.pipeline_run_log WHERE run_id = %(before)s
+    ), 'infinity')
+ORDER BY r.run_ts DESC, r.run_id DESC LIMIT %(limit)s
+"""
+RESULT: Final = """
+SELECT s.*, r.run_ts, r.config, r.engine_version, r.old_uri, r.new_uri,
+    r.old_size, r.new_size, r.old_sha256, r.new_sha256
+FROM metrics.recon_summary s JOIN metrics.pipeline_run_log r USING (run_id)
+WHERE s.run_id = %s
+"""
+COLUMNS: Final = (
+    "SELECT * FROM metrics.mismatch_by_column WHERE run_id = %s ORDER BY ordinal"
+)
+SIGNATURES: Final = """
+SELECT columns, rows FROM metrics.mismatch_signature WHERE run_id = %s ORDER BY ordinal
+"""
+SAMPLE: Final = """
+SELECT key, payload FROM metrics.mismatch_detail_sample
+WHERE run_id = %s ORDER BY ordinal
+"""
+PATTERNS: Final = """
+SELECT column_name, old_value, new_value, kind, rows, example, distinct_changes
+FROM metrics.mismatch_pattern WHERE run_id = %s ORDER BY ordinal, place
+"""
+TOTALS: Final = """
+SELECT column_name AS column, old_total AS old, new_total AS new,
+    missing_total AS missing, extra_total AS extra
+FROM metrics.control_total WHERE run_id = %s ORDER BY ordinal
+"""
+SEGMENTS: Final = """
+SELECT differs AS of, column_name AS column, value, rows, share, base
+FROM metrics.segment WHERE run_id = %s ORDER BY ordinal
+"""
+RULES: Final = """
+SELECT column_name, rule, counted, every_column, old_read, old_unread, new_read,
+    new_unread, made_equal
+FROM metrics.rule_count WHERE run_id = %s ORDER BY ordinal
+"""
+HINTS: Final = """
+SELECT kind, column_name AS column, flag, count, total, text
+FROM metrics.hint WHERE run_id = %s ORDER BY ordinal
+"""
+SUPPRESSIONS: Final = """
+SELECT what, reason, owner, until_date AS until, column_name AS column, kind,
+    most AS max, found, state
+FROM metrics.suppression WHERE run_id = %s ORDER BY ordinal
+"""
+FILES: Final = """
+SELECT min(left(uri, -length(name))) AS folder, bool_or(name = %s) AS whole
+FROM metrics.artifact WHERE run_id = %s HAVING count(*) > 0
+"""
+GATES: Final = """
+SELECT gate, passed, value, says FROM metrics.gate_result
+WHERE run_id = %s ORDER BY ordinal
+"""
+
+MASKED: Final = "masked"
+OLDEST: Final = 20
+TILDE: Final = "~"
+
+Row = dict[str, Any]
+
+
+def runs(
+    connection: psycopg.Connection,
+    dataset: str,
+    limit: int,
+    *,
+    before: UUID | None = None,
+    results: bool = False,
+) -> list[PastRun]:
+    """Runs of a dataset that are not under way, latest first.
+
+    `before`: only those that began before that run. `results`: only those with one.
+    """
+    asked = {"dataset": dataset, "limit": limit, "before": before, "results": results}
+    return [
+        PastRun(
+            row["run_id"],
+            row["started"],
+            row["status"],
+            row["seconds"],
+            PastResult(**{name: row[name] for name in FOUND})
+            if row["verdict"]
+            else None,
+            BreakCounts(**{name: row[name] for name in COUNTED})
+            if row["open"] is not None
+            else None,
+        )
+        for row in _rows(connection, RUNS, asked)
+    ]
+
+
+def stored(
+    connection: psycopg.Connection, run_id: UUID
+) -> tuple[Reconciliation, Facts]:
+    """The result of a run as the tables have it; ConfigError if it has none.
+
+    Its frames are empty: rows on one side only are in the files of the run. So is its
+    sample, if someone deleted the values.
+    """
+    found = _rows(connection, RESULT, [run_id])
+    if not found:
+        raise ConfigError(
+            f"there is no result of a run {run_id}",
+            help="recon history --dataset NAME lists the runs",
+        )
+    [summary] = found
+    columns = [_column(row) for row in _rows(connection, COLUMNS, [run_id])]
+    names = [column.name for column in columns]
+    options = _options(summary["config"]["options"])
+    kept = summary["config"]["options"]
+    masks = {*kept.get("masks", {})}
+    masks |= {old for old, new in kept.get("renames", {}).items() if new in masks}
+    counts = Counts(**{each.name: summary[each.name] for each in fields(Counts)})
+    suppressed = tuple(map(_suppressed, _rows(connection, SUPPRESSIONS, [run_id])))
+    result = Reconciliation(
+        keys=tuple(summary["keys"]),
+        old=_side(summary, "old"),
+        new=_side(summary, "new"),
+        counts=counts,
+        by_column=tuple(columns),
+        rules=tuple(map(_rule, _rows(connection, RULES, [run_id]))),
+        signatures=tuple(
+            Signature(tuple(row["columns"]), row["rows"])
+            for row in _rows(connection, SIGNATURES, [run_id])
+        ),
+        drift=Drift(tuple(summary["only_in_old"]), tuple(summary["only_in_new"])),
+        sample=_sample(
+            _rows(connection, SAMPLE, [run_id]), summary["keys"], names, masks
+        ),
+        engine=Engine(
+            summary["strategy"], summary["engine_version"], summary["seconds"], 0
+        ),
+        frames=NOT_STORED,
+        patterns=tuple(_patterns(_rows(connection, PATTERNS, [run_id]))),
+        totals=tuple(Total(**row) for row in _rows(connection, TOTALS, [run_id])),
+        segments=tuple(Segment(**row) for row in _rows(connection, SEGMENTS, [run_id])),
+        hints=tuple(
+            Hint(**row | {"kind": HintKind(row["kind"])})
+            for row in _rows(connection, HINTS, [run_id])
+        ),
+        gates=tuple(
+            GateResult(row["gate"], row["passed"], row["value"] or 0, row["says"])
+            for row in _rows(connection, GATES, [run_id])
+        ),
+        suppressed=suppressed,
+        coverage=_covered(counts, suppressed),
+    )
+    return result, facts(
+        connection, run_id, summary["dataset"], summary["run_ts"], options
+    )
+
+
+def facts(
+    connection: psycopg.Connection,
+    run_id: UUID,
+    dataset: str,
+    started: datetime,
+    options: Options | None,
+) -> Facts:
+    """What the tables tell of a run besides its result."""
+    known = artifacts.FILES
+    files: dict[str, str] | None = None
+    for row in _rows(connection, FILES, [known["missing"], run_id]):
+        names = known if row["whole"] else artifacts.PARTS
+        files = {tab: row["folder"] + name for tab, name in names.items()}
+    return Facts(
+        dataset=dataset,
+        run_id=run_id,
+        started=started,
+        options=options,
+        past=runs(connection, dataset, TREND, before=run_id, results=True),
+        breaks=_breaks(connection, run_id),
+        files=files,
+    )
+
+
+def identified(
+    connection: psycopg.Connection, run: str | None, dataset: str | None
+) -> UUID:
+    """The run with that id, else the latest of a dataset with a result."""
+    if run is not None:
+        try:
+            return UUID(run)
+        except ValueError:
+            raise ConfigError(
+                "that is no id of a run",
+                help="recon history --dataset NAME lists the runs",
+            ) from None
+    latest = runs(connection, named(dataset), 1, results=True)
+    if not latest:
+        raise ConfigError(
+            f"no run of {dataset} has a result", help="recon history lists its runs"
+        )
+    return latest[0].run_id
+
+
+def named(dataset: str | None) -> str:
+    """The dataset; ConfigError if none is named."""
+    if dataset is None:
+        raise ConfigError(
+            "neither a run nor a dataset is named",
+            help="recon report RUN, or recon report --dataset NAME",
+        )
+    return dataset
+
+
+NOT_STORED: Final = Frames(
+    mismatches=pl.DataFrame(
+        schema={"key": pl.Struct({})}
+        | dict.fromkeys(("column", "old", "new", "kind"), pl.String)
+    ).lazy(),
+    missing=pl.DataFrame(),
+    extra=pl.DataFrame(),
+    duplicates_old=pl.DataFrame(),
+    duplicates_new=pl.DataFrame(),
+    rejects=pl.DataFrame(),
+)
+
+
+def _rows(
+    connection: psycopg.Connection, statement: str, values: Row | Sequence[Any]
+) -> list[Row]:
+    with classified(), connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement.encode(), values).fetchall()
+
+
+def _side(summary: Row, name: str) -> Side:
+    dialect = summary[f"dialect_{name}"]
+    return Side(
+        uri=summary[f"{name}_uri"],
+        rows=summary[f"rows_{name}"],
+        sha256=summary[f"{name}_sha256"],
+        bytes=summary[f"{name}_size"] or 0,
+        rejected=summary[f"rejected_{name}"],
+        duplicate_key_rows=summary[f"duplicate_key_rows_{name}"],
+        duplicate_keys=summary[f"duplicate_keys_{name}"],
+        blank_keys=summary[f"blank_keys_{name}"],
+        dialect=dialect and Dialect(**dialect),
+    )
+
+
+def _column(row: Row) -> Column:
+    kinds = {str(kind): row[f"kind_{kind}"] for kind in KINDS if row[f"kind_{kind}"]}
+    counts = (row["compared"], row["equal_exact"], row["tolerated"], row["mismatched"])
+    return Column(row["column_name"], *counts, kinds)
+
+
+def _rule(row: Row) -> RuleCount:
+    return RuleCount(
+        column=row["column_name"],
+        rule=row["rule"],
+        of=row["counted"],
+        every=row["every_column"],
+        old=Reads(row["old_read"], row["old_unread"]),
+        new=Reads(row["new_read"], row["new_unread"]),
+        made_equal=row["made_equal"],
+    )
+
+
+def _breaks(connection: psycopg.Connection, run_id: UUID) -> Breaks | None:
+    with classified():
+        found = of_run(connection, run_id, OLDEST)
+    if found is None:
+        return None
+    became, listed = found
+    if listed is None:
+        return Breaks(headline(became))
+    oldest = (dict(zip(listed.names, row, strict=True)) for row in listed.rows)
+    return Breaks(
+        headline(became),
+        listed.total,
+        tuple(Break(**{name: row[name] for name in Break._fields}) for row in oldest),
+        listed.as_of,
+    )
+
+
+def _suppressed(row: Row) -> Suppressed:
+    found, state = row.pop("found"), SuppressionState(row.pop("state"))
+    known = Suppression(**row | {"what": Suppressible(row["what"])})
+    return Suppressed(known, found, state)
+
+
+def _covered(counts: Counts, suppressed: Sequence[Suppressed]) -> tuple[Coverage, ...]:
+    """That all cells are suppressed, if so; which rows are is not in the tables."""
+    known = sum(
+        each.count
+        for each in suppressed
+        if each.state is SuppressionState.ACTIVE
+        and each.suppression.what is Suppressible.COLUMN
+    )
+    return (Coverage((), counts.mismatched_rows),) * (known == counts.mismatched_cells)
+
+
+def _patterns(rows: Sequence[Row]) -> Iterator[Patterns]:
+    for column, changes in itertools.groupby(rows, lambda row: row["column_name"]):
+        found = list(changes)
+        top = (
+            Pattern(
+                row["old_value"],
+                row["new_value"],
+                row["kind"],
+                row["rows"],
+                row["example"],
+            )
+            for row in found
+        )
+        yield Patterns(column, found[0]["distinct_changes"], tuple(top))
+
+
+def _sample(
+    rows: Sequence[Row],
+    keys: Sequence[str],
+    names: Sequence[str],
+    masks: Collection[str],
+) -> tuple[SampleRow, ...]:
+    """Rows as they were sampled; the kinds of their cells are found again."""
+    payloads = [_ordered(row["payload"], names) for row in rows]
+    sides = [
+        (old, new)
+        for payload in payloads
+        for old, _, new in (text.partition(TILDE) for text in payload.values())
+    ]
+    schema = {"old": pl.String, "new": pl.String}
+    found = with_kind(pl.DataFrame(sides, schema=schema, orient="row")).iter_rows()
+    return tuple(
+        SampleRow(
+            _ordered(row["key"], keys),
+            {
+                name: _told(Cell(*next(found)), masked=bool({name, EVERY} & {*masks}))
+                for name in payload
+            },
+        )
+        for row, payload in zip(rows, payloads, strict=True)
+    )
+
+
+def _told(cell: Cell, *, masked: bool) -> Cell:
+    """A cell as far as it can be told from the text of it that was kept."""
+    if masked:
+        return cell._replace(kind=MASKED)
+    return Cell(None, cell.text, Kind.TEXT) if TILDE in cell.new else cell
+
+
+def _ordered(values: dict[str, str], names: Sequence[str]) -> dict[str, str]:
+    """In their order, which jsonb does not keep."""
+    return {name: values[name] for name in names if name in values}
+
+
+def _options(kept: Row) -> Options | None:
+    """The options of a run of this version or of an earlier one.
+
+    None if this version refuses them: the result stays what it is.
+    """
+    known = {
+        each.name: kept[each.name] for each in fields(Options) if each.name in kept
+    }
+    several = ("keys", "ignore", "gates")
+    lists = {name: tuple(known[name]) for name in several if name in known}
+    rules = {name: tuple(each) for name, each in known.get("rules", {}).items()}
+    encodings = parse_encodings(":".join(known.get("encodings", ("utf-8",))))
+    set_to = {"rules": rules, "encodings": encodings, "suppressions": ()}
+    try:
+        return Options(**known | lists | set_to)
+    except ConfigError:
+        return None

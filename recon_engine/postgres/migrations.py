@@ -1,0 +1,235 @@
+"""The tables of the result: plain SQL files, applied in order, each exactly once.
+
+All pending files are applied in one transaction, so the schema is never half new.
+Files are only ever added: what was applied is recorded with its SHA-256, and a
+difference between the record and the files is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from recon_engine.errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    PermissionDenied,
+    ReconError,
+)
+from recon_engine.postgres.conninfo import conninfo_of
+from recon_engine.postgres.refusals import refusal_of
+from recon_engine.postgres.timeouts import lock_timeout
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from importlib.resources.abc import Traversable
+
+    from recon_engine.config import Address
+
+
+NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file. Line ends do not count: a checkout may have changed them."""
+
+    name: str
+    sql: bytes
+
+    @property
+    def number(self) -> str:
+        """The order it is applied in."""
+        return self.name[:4]
+
+    @property
+    def sha256(self) -> str:
+        """What the ledger remembers it by."""
+        return hashlib.sha256(self.sql.replace(b"\r\n", b"\n")).hexdigest()
+
+
+def schemas() -> Traversable:
+    """The folder of data files: in an installed package, beside it in a checkout."""
+    packaged = files("recon_engine") / "schemas"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "schemas"
+
+
+def apply(address: Address) -> tuple[str, ...]:
+    """Bring a database up to date; the names newly applied, none if it already was.
+
+    The grants of `access/grants.sql` as well, where the roles are there. Any number of
+    processes may do so at once. After a failure nothing has changed.
+    """
+    migrations = _all()
+    with _connected(address) as connection:
+        applied = _apply_pending(connection, migrations)
+        connection.execute(access("grants"))
+        return applied
+
+
+def pending(address: Address) -> tuple[str, ...]:
+    """The names that `apply` would apply; changes nothing."""
+    migrations = _all()
+    with _connected(address) as connection:
+        connection.read_only = True
+        applied = _ledger(connection) if _has_ledger(connection) else {}
+    _check_drift(applied, migrations)
+    return tuple(each.name for each in migrations if each.name not in applied)
+
+
+def access(name: str) -> bytes:
+    """The SQL of the `roles` of a shared database, or of their `grants`."""
+    return (schemas() / "access" / f"{name}.sql").read_bytes()
+
+
+@contextmanager
+def _connected(address: Address) -> Iterator[psycopg.Connection]:
+    try:
+        conninfo = conninfo_of(address)
+        with psycopg.connect(conninfo, client_encoding="utf8") as connection:
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            connection.execute(lock_timeout().encode())
+            connection.commit()
+            yield connection
+    except psycopg.Error as error:
+        raise _refusal(error) from None
+
+
+def _all() -> tuple[Migration, ...]:
+    """Every migration by number; other files in the folder are a mistake."""
+    found = sorted((schemas() / "migrations").iterdir(), key=lambda file: file.name)
+    scripts = [file for file in found if file.name.endswith(".sql")]
+    migrations = tuple(Migration(file.name, file.read_bytes()) for file in scripts)
+    for migration in migrations:
+        _check_name(migration, migrations)
+    return migrations
+
+
+def _check_name(migration: Migration, among: Sequence[Migration]) -> None:
+    if NAME.fullmatch(migration.name) is None:
+        raise ConfigError(
+            f"{migration.name} is no name of a migration",
+            help="name it like 0002_what_it_adds.sql",
+        )
+    twins = [other.name for other in among if other.number == migration.number]
+    if len(twins) > 1:
+        raise ConfigError(
+            f"two migrations have the number {migration.number}: {', '.join(twins)}",
+            help="give the later one the next free number",
+        )
+
+
+def _apply_pending(
+    connection: psycopg.Connection, migrations: Sequence[Migration]
+) -> tuple[str, ...]:
+    # Held to the end of the transaction; whoever waited then sees what was applied.
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('recon.schema', 0))"
+    )
+    applied = _ledger(connection)
+    _check_drift(applied, migrations)
+    pending = [each for each in migrations if each.name not in applied]
+    for migration in pending:
+        _apply_one(connection, migration)
+    return tuple(migration.name for migration in pending)
+
+
+LEDGER = """
+CREATE SCHEMA IF NOT EXISTS metrics;
+CREATE TABLE metrics.schema_migration (
+    name text PRIMARY KEY,
+    sha256 text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE metrics.schema_migration IS 'The migrations applied to this database.';
+COMMENT ON COLUMN metrics.schema_migration.name IS 'The name of the file.';
+COMMENT ON COLUMN metrics.schema_migration.sha256 IS
+    'The SHA-256 of the file, with line ends as LF.';
+COMMENT ON COLUMN metrics.schema_migration.applied_at IS 'When it was applied.';
+"""
+
+
+def _ledger(connection: psycopg.Connection) -> dict[str, str]:
+    """SHA-256 by name. Made if it is not there: an up-to-date one needs no rights."""
+    if not _has_ledger(connection):
+        connection.execute(LEDGER)
+    return dict(connection.execute("SELECT name, sha256 FROM metrics.schema_migration"))
+
+
+def _has_ledger(connection: psycopg.Connection) -> bool:
+    known = connection.execute("SELECT to_regclass('metrics.schema_migration')")
+    return known.fetchone() != (None,)
+
+
+def _check_drift(applied: Mapping[str, str], migrations: Sequence[Migration]) -> None:
+    """What was applied is the beginning of what there is, unchanged."""
+    by_name = {migration.name: migration for migration in migrations}
+    for name in sorted(applied):
+        if name not in by_name:
+            raise ConfigError(
+                f"the database has {name}, which this version does not know",
+                help="use the recon-engine that applied it, or a later one",
+            )
+        if by_name[name].sha256 != applied[name]:
+            raise ConfigError(
+                f"{name} was changed after it had been applied",
+                help="restore the file; put the change into a new one",
+            )
+    latest = max(applied, default="")
+    for name in by_name.keys() - applied.keys():
+        if name < latest:
+            raise ConfigError(
+                f"{name} comes before {latest}, which is already applied",
+                help=f"give {name} a number after {latest[:4]}",
+            )
+
+
+def _apply_one(connection: psycopg.Connection, migration: Migration) -> None:
+    try:
+        connection.execute(migration.sql)
+    except psycopg.Error as error:
+        raise _refusal(error, migration.name) from None
+    connection.execute(
+        "INSERT INTO metrics.schema_migration (name, sha256) VALUES (%s, %s)",
+        (migration.name, migration.sha256),
+    )
+
+
+def _refusal(error: psycopg.Error, file: str | None = None) -> ReconError:
+    """What Postgres refused, without its words: they may quote data or credentials."""
+    match error.sqlstate:
+        case None:
+            return refusal_of(str(error)) or DatabaseUnavailable(
+                "Postgres cannot be reached, or went away",
+                file=file,
+                help="check the address and that the server runs; nothing has changed",
+            )
+        case "42501" | "28000" | "28P01" as code:
+            return PermissionDenied(
+                "Postgres refuses these credentials the change of the schema",
+                file=file,
+                why=f"SQLSTATE {code}",
+                help="run recon migrate as the owner of the schema metrics",
+            )
+        case code if code[:2] in {"08", "40", "53", "55", "57", "58"}:
+            return DatabaseUnavailable(
+                "Postgres could not carry out a migration now",
+                file=file,
+                why=f"SQLSTATE {code}",
+                help="run it again; nothing has changed",
+            )
+        case code:
+            return ConfigError(
+                "a migration failed and was rolled back",
+                file=file,
+                why=f"SQLSTATE {code}",
+                help="the log of the server has the details",
+            )

@@ -1,0 +1,154 @@
+"""Retention: the values of old runs are deleted, and what was found out stays.
+
+Values are in four places: in the samples, patterns and segments of a run, in the breaks
+of a dataset, in its stage tables, and in the artifacts. Everything else is counts and
+sums, and the log of runs, which is history. A break that is open, seen or unseen, is
+not old.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.errors import ConfigError, InputChanged
+from recon_engine.model import SourceFile
+from recon_engine.postgres.connection import classified, connect, quoted
+from recon_engine.report.artifacts import MANIFEST
+from recon_engine.storage.urls import open_storage
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from uuid import UUID
+
+    from recon_engine.config import Address
+    from recon_engine.storage.base import Storage
+
+
+AGE: Final = re.compile(r"([1-9][0-9]{0,4})([dw])")
+DAYS: Final = {"d": 1, "w": 7}
+
+# A run under way, or one whose archive is not finished, is never old.
+OLD_RUNS: Final = """
+SELECT r.run_id, r.dataset FROM metrics.pipeline_run_log r
+WHERE r.status NOT IN ('STARTED', 'RECONCILED') AND r.run_ts < now() - %(age)s
+  AND (%(dataset)s::text IS NULL OR r.dataset = %(dataset)s)
+ORDER BY r.run_ts
+"""
+VALUES: Final = ("mismatch_detail_sample", "mismatch_pattern", "segment")
+SAMPLES: Final = f"""
+SELECT run_id, count(*) FROM (
+    {" UNION ALL ".join(f"SELECT run_id FROM metrics.{name}" for name in VALUES)}
+) v WHERE run_id = ANY(%s) GROUP BY run_id
+"""  # noqa: S608 - names above
+ENDED: Final = "metrics.break WHERE NOT open AND last_seen_run = ANY(%s)"
+DELETE: Final = "DELETE FROM metrics.{} WHERE run_id = ANY(%s)"
+DELETE_BREAKS: Final = f"DELETE FROM {ENDED}"  # noqa: S608
+BREAKS: Final = f"SELECT dataset, count(*) FROM {ENDED} GROUP BY dataset"  # noqa: S608
+# Stage is that of the latest result, which is not old unless its run is.
+STAGE: Final = """
+SELECT t.tablename, r.dataset
+FROM (
+    SELECT DISTINCT ON (dataset) dataset, run_id FROM metrics.pipeline_run_log
+    WHERE status IN ('RECONCILED', 'SUCCEEDED') ORDER BY dataset, run_ts DESC
+) r
+JOIN pg_catalog.pg_tables t ON t.schemaname = 'stage'
+    AND t.tablename IN (r.dataset || '_old', r.dataset || '_new')
+WHERE r.run_id = ANY(%s) ORDER BY t.tablename
+"""
+ARTIFACTS: Final = "SELECT run_id, uri FROM metrics.artifact WHERE run_id = ANY(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class OldArtifact:
+    """A file of an old run that is still there."""
+
+    run_id: UUID
+    place: Storage
+    file: SourceFile
+
+
+@dataclass(frozen=True, slots=True)
+class OldValues:
+    """What is there to be deleted."""
+
+    runs: Mapping[UUID, str]
+    samples: Mapping[UUID, int]
+    breaks: Mapping[str, int]
+    stage: Mapping[str, str]
+    artifacts: Sequence[OldArtifact]
+
+
+def parse_age(text: str) -> timedelta:
+    """An age such as `90d` or `12w`."""
+    found = AGE.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError(f"{text} is no age", help="such as 90d or 12w")
+    return timedelta(days=int(found[1]) * DAYS[found[2]])
+
+
+def old_values(
+    address: Address, age: timedelta, dataset: str | None, *, artifacts: bool
+) -> OldValues:
+    """The values of runs that began longer ago than that; changes nothing."""
+    with connect(address, control=False) as connection, classified():
+        asked = {"age": age, "dataset": dataset}
+        runs = dict(connection.execute(OLD_RUNS, asked).fetchall())
+        known = [list(runs)]
+        samples = dict(connection.execute(SAMPLES, known).fetchall())
+        breaks = dict(connection.execute(BREAKS.encode(), known).fetchall())
+        stage = dict(connection.execute(STAGE, known).fetchall())
+        uris = connection.execute(ARTIFACTS, known).fetchall() if artifacts else []
+    return OldValues(runs, samples, breaks, stage, list(_present(uris)))
+
+
+def delete(address: Address, found: OldValues) -> None:
+    """Delete them: the artifacts, then, in one transaction, samples, breaks and stage.
+
+    Whatever goes wrong, what is left is found again.
+    """
+    for artifact in found.artifacts:
+        artifact.place.remove(artifact.file)
+    with (
+        connect(address, autocommit=False, control=False) as connection,
+        classified(),
+    ):
+        for name in VALUES:
+            connection.execute(DELETE.format(name).encode(), [list(found.samples)])
+        if found.breaks:
+            connection.execute(DELETE_BREAKS.encode(), [list(found.runs)])
+        for table in found.stage:
+            connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(table)}".encode())
+
+
+def counted(found: OldValues) -> list[tuple[str, str, int]]:
+    """How much there is of what, by dataset."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for run_id, rows in found.samples.items():
+        counts["rows with values", found.runs[run_id]] += rows
+    for dataset, rows in found.breaks.items():
+        counts["breaks that have ended", dataset] += rows
+    for dataset in found.stage.values():
+        counts["stage tables", dataset] += 1
+    for artifact in found.artifacts:
+        counts["artifacts", found.runs[artifact.run_id]] += 1
+    return [(*what, count) for what, count in sorted(counts.items())]
+
+
+def _present(uris: Iterable[tuple[UUID, str]]) -> Iterator[OldArtifact]:
+    """Of each folder the manifest first: without it the rest counts for nothing."""
+    folders: dict[tuple[UUID, str], list[str]] = {}
+    for run_id, uri in uris:
+        folder, _, name = uri.rpartition("/")
+        folders.setdefault((run_id, f"{folder}/"), [MANIFEST]).append(name)
+    for (run_id, folder), names in folders.items():
+        place = open_storage(folder)
+        for name in names:
+            with suppress(InputChanged):
+                file = place.identify(SourceFile(f"{folder}{name}", name, 0))
+                yield OldArtifact(run_id, place, file)

@@ -1,0 +1,385 @@
+"""Steps 0, 1, 3 and 10: the lock, the recovery, and the log of every attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import secrets
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from recon_engine.aws.task import task_arn
+from recon_engine.errors import Busy, ReconError
+from recon_engine.model import SIDES, FilePair, RunRecord, SourceFile
+from recon_engine.postgres.claims import CLAIM, claimed_elsewhere
+from recon_engine.postgres.connection import classified, connect
+from recon_engine.runtime.failpoints import reached
+from recon_engine.status import STATUSES, RunStatus, exit_code_of, status_of
+from recon_engine.version import __version__
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import psycopg
+
+    from recon_engine.config import RunConfig
+    from recon_engine.errors import Interrupted
+
+
+# A recorded result can only succeed: nothing that happens afterwards takes it back.
+ENDING = {RunStatus.SUCCEEDED: [RunStatus.RECONCILED]}
+
+LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+ABANDON = """
+UPDATE metrics.pipeline_run_log SET status = 'ABANDONED', finished_ts = now(),
+    error_message = 'the worker ended without a word, before a result was recorded'
+WHERE dataset = %s AND config->>'inbound' = %s AND status = 'STARTED'
+RETURNING run_id
+"""
+UNFINISHED = """
+SELECT * FROM metrics.pipeline_run_log
+WHERE dataset = %s AND config->>'inbound' = %s AND status = 'RECONCILED'
+ORDER BY run_ts
+"""
+INTERRUPT = """
+UPDATE metrics.pipeline_run_log SET status = 'INTERRUPTED', exit_code = %s,
+    error_code = 'INTERRUPTED', error_message = %s, finished_ts = now()
+WHERE run_id = %s AND status = 'STARTED'
+"""
+CLOSE = """
+UPDATE metrics.pipeline_run_log SET status = %s, exit_code = %s, error_code = %s,
+    error_message = %s, finished_ts = %s, step = %s
+WHERE run_id = %s AND status = ANY(%s)
+"""
+FAILED = """
+SELECT count(*) FROM metrics.recon_summary
+WHERE run_id = ANY(%s) AND verdict = 'gates_failed'
+"""
+LAST_SUCCESS = """
+SELECT max(finished_ts) FROM metrics.pipeline_run_log
+WHERE dataset = %s AND status = 'SUCCEEDED'
+"""
+RESULT = """
+SELECT run_id FROM metrics.pipeline_run_log
+WHERE run_fp = %s AND status IN ('RECONCILED', 'SUCCEEDED')
+"""
+
+
+@dataclass(slots=True)
+class Run:
+    """One attempt: an identity, a clock for each step, and a row of the run log."""
+
+    run_id: UUID
+    dataset: str
+    started: datetime
+    pair: FilePair | None = None
+    revision: int = 1
+    steps: list[tuple[str, datetime, float]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step of the pipeline."""
+        began, clock = datetime.now(UTC), time.monotonic()
+        try:
+            yield
+        finally:
+            self.steps.append((name, began, time.monotonic() - clock))
+
+
+class Journal:
+    """The run log of one dataset and inbound place.
+
+    What recovery judges is true only while the lock is held.
+    """
+
+    def __init__(self, connection: psycopg.Connection, config: RunConfig) -> None:
+        self.connection = connection
+        self.config = config
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The lock of dataset and inbound, held for the block; Busy if it is not free.
+
+        The lock saves work. What keeps a pair from being recorded twice is the unique
+        index on the fingerprint.
+        """
+        name = f"recon:{self.config.dataset}:{self.config.inbound}"
+        with classified():
+            row = self.connection.execute(LOCK, [name]).fetchone()
+        if not (row and row[0]):
+            raise Busy(
+                f"another worker is reconciling {self.config.dataset}",
+                why=f"it holds the lock of {self.config.inbound}",
+                help="wait for it, or stop it; then run again",
+            )
+        try:
+            yield
+        finally:
+            # Or the next run might come before Postgres has seen this one leave.
+            with suppress(ReconError), classified():
+                self.connection.execute(UNLOCK, [name])
+
+    def abandon_dead_runs(self) -> list[UUID]:
+        """Mark runs that started and never ended: with the lock ours, they are dead."""
+        reached("recover-abandon")
+        with classified():
+            rows = self.connection.execute(ABANDON, self._place).fetchall()
+        return [row[0] for row in rows]
+
+    def unfinished(self) -> list[Run]:
+        """Runs whose result is recorded and whose inputs may still be in inbound."""
+        with classified():
+            cursor = self.connection.execute(UNFINISHED, self._place)
+            names = [column.name for column in cursor.description or ()]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return [
+            Run(
+                row["run_id"],
+                row["dataset"],
+                row["run_ts"],
+                _pair(row),
+                row["revision"],
+            )
+            for row in rows
+        ]
+
+    def results_of(self, pair: FilePair) -> list[UUID]:
+        """The runs that reconciled this very pair in this very way, by revision."""
+        found: list[UUID] = []
+        while run_id := self.result_of(pair, 1 + len(found)):
+            found.append(run_id)
+        return found
+
+    def result_of(self, pair: FilePair, revision: int) -> UUID | None:
+        """The run with this revision of the result of a pair."""
+        with classified():
+            row = self.connection.execute(
+                RESULT, [fingerprint(self.config, pair, revision)]
+            ).fetchone()
+        return row[0] if row else None
+
+    def start(self, pair: FilePair, revision: int = 1) -> Run:
+        """Log that work on a pair begins, and claim both files for the dataset.
+
+        FileClaimed, and no row, if another dataset has one of them.
+        """
+        run = new_run(self.config.dataset, pair, revision)
+        run_fp = fingerprint(self.config, pair, revision)
+        with classified():
+            row = self.connection.execute(
+                "SELECT count(*) FROM metrics.pipeline_run_log WHERE run_fp = %s",
+                [run_fp],
+            ).fetchone()
+        reached("start")
+        with classified(), self.connection.transaction():
+            self._insert(
+                run,
+                status=RunStatus.STARTED,
+                run_fp=run_fp,
+                revision=revision,
+                attempt=1 + (row[0] if row else 0),
+                step="fetch",
+                **_identity(pair),
+            )
+            reached("claim")
+            taken = self.connection.execute(CLAIM.format("%s"), [run.run_id]).fetchall()
+            if taken:
+                raise claimed_elsewhere(taken)
+        return run
+
+    def note(
+        self,
+        status: RunStatus,
+        message: str | None,
+        error: ReconError | None = None,
+        results: Sequence[UUID] = (),
+    ) -> RunRecord:
+        """Log an attempt that did not get as far as working on a pair.
+
+        `results`: the runs it speaks for. Its exit code is 1 if gates of theirs failed.
+        """
+        run = new_run(self.config.dataset)
+        record = record_of(run, self.config, status, message, error)
+        error_code = None if record.exit_code == 0 else record.status
+        record = self._judged(record, results)
+        reached("note")
+        self._insert(
+            run,
+            status=status,
+            exit_code=record.exit_code,
+            error_code=error_code,
+            error_message=record.message,
+            finished_ts=record.finished,
+        )
+        return record
+
+    def close(
+        self,
+        run: Run,
+        status: RunStatus,
+        error: ReconError | None = None,
+        result: UUID | None = None,
+    ) -> RunRecord:
+        """Log how a run ended. `SUCCEEDED` with an error: done, with a warning.
+
+        One whose gates failed is SUCCEEDED with exit code 1; so ends one whose pair has
+        the `result` of another run, with failed gates.
+        """
+        message = error.message if error else None
+        record = record_of(run, self.config, status, message, error)
+        record = self._judged(record, [result or run.run_id])
+        reached("close")
+        with classified():
+            self.connection.execute(
+                CLOSE,
+                [
+                    status,
+                    record.exit_code,
+                    error.status if error else None,
+                    record.message,
+                    record.finished,
+                    run.steps[-1][0] if run.steps else None,
+                    run.run_id,
+                    ENDING.get(status, [RunStatus.STARTED]),
+                ],
+            )
+            reached("close-steps")
+            self.connection.cursor().executemany(
+                "INSERT INTO metrics.run_step VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                [(run.run_id, *step) for step in run.steps],
+            )
+        return record
+
+    def interrupt(self, run: Run, error: Interrupted) -> RunRecord | None:
+        """Log that a run was stopped, so that its worker cannot publish any more.
+
+        None when it has published. DatabaseUnavailable when it is about to.
+        """
+        reached("interrupt")
+        with classified():
+            self.connection.execute("SET lock_timeout = '300ms'")
+            stopped = self.connection.execute(
+                INTERRUPT, [error.exit_code, error.message, run.run_id]
+            )
+        if not stopped.rowcount:
+            return None
+        return record_of(run, self.config, RunStatus.INTERRUPTED, error.message, error)
+
+    def _judged(self, record: RunRecord, results: Sequence[UUID]) -> RunRecord:
+        """A record of what went well, which a failed gate of a result makes exit 1."""
+        if record.exit_code or not results:
+            return record
+        with classified():
+            [failed] = self.connection.execute(FAILED, [list(results)]).fetchone() or [
+                0
+            ]
+        return replace(record, exit_code=1) if failed else record
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        return self.config.dataset, self.config.inbound
+
+    def _insert(self, run: Run, **values: Any) -> None:
+        row = {
+            "run_id": run.run_id,
+            "dataset": run.dataset,
+            "run_ts": run.started,
+            "run_date": run.started.date(),
+            "host": platform.node(),
+            "task_arn": task_arn(),
+            "engine_version": __version__,
+            "config": json.dumps(self.config.public),
+            **values,
+        }
+        columns = ", ".join(row)
+        slots = ", ".join(["%s"] * len(row))
+        with classified():
+            self.connection.execute(
+                f"INSERT INTO metrics.pipeline_run_log ({columns}) VALUES ({slots})",  # noqa: S608
+                list(row.values()),
+            )
+
+
+@contextmanager
+def opened(config: RunConfig) -> Iterator[Journal]:
+    """The journal on a connection of its own: for a worker, or for a word beside it."""
+    with connect(config.database) as connection:
+        yield Journal(connection, config)
+
+
+def last_success(config: RunConfig) -> datetime | None:
+    """When a run of the dataset last ended with a result and an archive."""
+    with connect(config.database) as connection, classified():
+        row = connection.execute(LAST_SUCCESS, [config.dataset]).fetchone()
+    return row[0] if row else None
+
+
+def fingerprint(config: RunConfig, pair: FilePair, revision: int = 1) -> str:
+    """What makes two runs the same work: dataset, inputs, options. No clock."""
+    inputs = [
+        (file.uri, file.version or file.etag, file.size)
+        for file in (pair.old, pair.new)
+    ]
+    work = [config.dataset, inputs, config.options.digest]
+    text = json.dumps(work if revision == 1 else [*work, revision])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def new_run(dataset: str, pair: FilePair | None = None, revision: int = 1) -> Run:
+    """A run that begins now."""
+    return Run(uuid7(), dataset, datetime.now(UTC), pair, revision)
+
+
+def record_of(
+    run: Run,
+    config: RunConfig,
+    status: RunStatus,
+    message: str | None = None,
+    error: ReconError | None = None,
+) -> RunRecord:
+    """The end of a run as a value; NO_FILES fails only where that was asked for."""
+    if error is not None:
+        status, code = status_of(error), exit_code_of(error)
+    elif status is RunStatus.NO_FILES and config.fail_on_no_files:
+        code = 3
+    else:
+        code = STATUSES[status].exit_code
+    now = datetime.now(UTC)
+    return RunRecord(run.run_id, run.dataset, status, code, run.started, now, message)
+
+
+def uuid7() -> UUID:
+    """A time-ordered UUID of version 7 (RFC 9562)."""
+    value = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 7 << 76
+    return UUID(int=value & ~(3 << 62) | 2 << 62)
+
+
+def _identity(pair: FilePair) -> dict[str, Any]:
+    return {
+        f"{side}_{fact}": getattr(file, fact)
+        for side, file in zip(SIDES, (pair.old, pair.new), strict=True)
+        for fact in ("uri", "name", "version", "etag", "size")
+    }
+
+
+def _pair(row: dict[str, Any]) -> FilePair:
+    old, new = (
+        SourceFile(
+            uri=row[f"{side}_uri"],
+            name=row[f"{side}_name"],
+            size=row[f"{side}_size"],
+            etag=row[f"{side}_etag"],
+            version=row[f"{side}_version"],
+        )
+        for side in SIDES
+    )
+    return FilePair(old, new)

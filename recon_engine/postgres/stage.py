@@ -1,0 +1,253 @@
+"""Stage tables, all TEXT: each input is loaded under a name private to its run."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import adbc_driver_manager
+import polars as pl
+import psycopg
+import pyarrow as pa
+
+from recon_engine.config import StageLoader
+from recon_engine.errors import InternalError
+from recon_engine.postgres.connection import bulk, classified, connect, quoted
+from recon_engine.runtime.concurrency import in_order
+from recon_engine.runtime.failpoints import reached
+from recon_engine.runtime.progress import ignore
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from uuid import UUID
+
+    from recon_engine.config import Address
+    from recon_engine.inputs.csvfile import CsvFile, Part
+
+
+# Wider batches keep encoding and sending from overlapping; narrower ones cost calls.
+BATCH_ROWS: Final = 5_000
+
+COPY_BYTES: Final = 1 << 17
+
+# Postgres: names of 63 bytes, and a row that fits a page. As few as 388 columns of 20
+# characters do not fit, whatever the types; at 387 every length tried did.
+NAME_BYTES: Final = 63
+
+WIDEST: Final = 387
+
+SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+
+# How long tidying up waits for anyone; all else waits as long as the session may.
+ORPHAN_TIMEOUT: Final = "1s"
+
+ORPHANS: Final = """
+SELECT t.tablename FROM pg_catalog.pg_tables t
+JOIN metrics.pipeline_run_log r ON t.tablename IN (
+    r.dataset || '_old__' || right(r.run_id::text, 8),
+    r.dataset || '_new__' || right(r.run_id::text, 8)
+)
+WHERE t.schemaname = 'stage' AND r.dataset = %s AND r.status <> 'STARTED'
+"""
+
+# What Postgres itself counted in this transaction: to count the rows again would read
+# and rewrite the whole table.
+INSERTED: Final = "SELECT pg_stat_get_xact_tuples_inserted($1::text::regclass)"
+
+
+@dataclass(frozen=True, slots=True)
+class StageTable:
+    """A loaded table, still under its private name."""
+
+    private: str
+    public: str
+    rows: int
+    as_array: bool
+
+
+def fits_columns(columns: Sequence[str]) -> bool:
+    """Whether a table can have these columns; else each row is one `text[]`."""
+    return len(columns) <= WIDEST and all(
+        len(name.encode()) <= NAME_BYTES and name not in SYSTEM for name in columns
+    )
+
+
+def stage_name(dataset: str, side: str, run_id: UUID) -> str:
+    """The private name of a run's stage table."""
+    return f"{dataset}_{side}__{run_id.hex[-8:]}"
+
+
+def load(
+    conninfo: Address,
+    dataset: str,
+    side: str,
+    run_id: UUID,
+    file: CsvFile,
+    advance: Callable[[int], None] = ignore,
+    loader: StageLoader = StageLoader.ADBC,
+) -> StageTable:
+    """Load a gated file into a private table of TEXT columns, in constant memory.
+
+    Both loaders leave the same table; where `copy` would not, ADBC is taken.
+    """
+    public, private = f"{dataset}_{side}", stage_name(dataset, side, run_id)
+    as_array = not fits_columns(file.columns)
+    schema = _stage_schema(file.columns, as_array=as_array)
+    columns = ", ".join(
+        f"{quoted(field.name)} {'text[]' if as_array else 'text'}" for field in schema
+    )
+    create = f"CREATE TABLE stage.{quoted(private)} ({columns})"
+    if loader is StageLoader.COPY and not as_array and _copies_faithfully(file):
+        rows = _load_by_copy(conninfo, create, private, file, advance)
+    else:
+        batches = _Batches(file, schema, advance, as_array=as_array)
+        rows = _load_by_adbc(conninfo, create, private, batches)
+    if rows != file.rows:
+        raise InternalError(
+            f"stage took {rows:,} rows where the gate counted {file.rows:,}",
+            file=file.uri,
+        )
+    return StageTable(private, public, rows, as_array)
+
+
+def _load_by_adbc(
+    conninfo: Address, create: str, private: str, batches: _Batches
+) -> int:
+    with bulk(conninfo) as connection:
+        with closing(connection.cursor()) as cursor:
+            reached("stage-create")
+            cursor.execute(create)
+            batches.ingest(cursor, private)
+            cursor.execute(INSERTED, (f"stage.{quoted(private)}",))
+            rows = int(cursor.fetchone()[0])
+        reached("stage-commit")
+        connection.commit()
+    return rows
+
+
+def _load_by_copy(
+    conninfo: Address,
+    create: str,
+    private: str,
+    file: CsvFile,
+    advance: Callable[[int], None],
+) -> int:
+    """Pass the bytes of a file on; FORCE_NOT_NULL keeps every blank a blank."""
+    names = ", ".join(quoted(name) for name in file.columns)
+    delimiter = file.dialect.delimiter
+    delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
+    options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"
+    statement = f"COPY stage.{quoted(private)} FROM STDIN WITH ({options})"
+    with connect(conninfo, autocommit=False, control=False) as connection:
+        reached("stage-create")
+        connection.execute(create)
+        with connection.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                for part in file.parts:
+                    for block in _blocks(file.read(part).data):
+                        copy.write(block)
+                    advance(part.rows)
+            reached("stage-commit")
+            return cursor.rowcount
+
+
+def _copies_faithfully(file: CsvFile) -> bool:
+    r"""Whether Postgres reads these bytes as the gate does.
+
+    It refuses mixed line ends, and before version 18 takes a line `\\.` for the end.
+    """
+    return file.dialect.newline != "mixed" and not file.end_of_copy
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data), COPY_BYTES):
+        yield data[at : at + COPY_BYTES]
+
+
+def _stage_schema(columns: Sequence[str], *, as_array: bool) -> pa.Schema:
+    if as_array:
+        return pa.schema([("cells", pa.list_(pa.large_string()))])
+    return pa.schema([(name, pa.large_string()) for name in columns])
+
+
+class _Batches:
+    """Record batches of a file; keeps the error that a driver would swallow."""
+
+    def __init__(
+        self,
+        file: CsvFile,
+        schema: pa.Schema,
+        advance: Callable[[int], None],
+        *,
+        as_array: bool,
+    ) -> None:
+        self.file = file
+        self.schema = schema
+        self.advance = advance
+        self.as_array = as_array
+        self.rows = 0
+        self.error: BaseException | None = None
+
+    def ingest(self, cursor: Any, table: str) -> None:
+        reader = pa.RecordBatchReader.from_batches(self.schema, self.read())
+        try:
+            cursor.adbc_ingest(table, reader, mode="append", db_schema_name="stage")
+        except adbc_driver_manager.Error:
+            if self.error is not None:
+                raise self.error from None
+            raise
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for table in in_order(self.arrow, self.file.parts):
+                for batch in table.to_batches(BATCH_ROWS):
+                    yield batch
+                    self.rows += batch.num_rows
+                    self.advance(batch.num_rows)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def arrow(self, part: Part) -> pa.Table:
+        """A part as Arrow, in the exact types of the table."""
+        block = self.file.read(part)
+        if not self.as_array:
+            return block.table(self.schema)
+        names = [f"c{at}" for at in range(len(self.file.columns))]
+        cells = block.cells(names).select(pl.concat_list(pl.all()).alias("cells"))
+        table = cells.collect().to_arrow(compat_level=pl.CompatLevel.oldest())
+        return table.cast(self.schema)
+
+
+def discard(conninfo: Address, tables: Iterable[str]) -> None:
+    """Drop private stage tables that will not be published."""
+    reached("discard")
+    with connect(conninfo) as connection:
+        for name in tables:
+            connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(name)}")
+
+
+def discard_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
+    """Drop the private stage tables of runs that ended; answer their names.
+
+    A run that is STARTED keeps its own: it may come from another inbound place, under
+    another lock. What someone looks at right now is left to the next run.
+    """
+    dropped = []
+    with classified():
+        for (name,) in connection.execute(ORPHANS, [dataset]).fetchall():
+            reached("recover-sweep")
+            with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = '{ORPHAN_TIMEOUT}'")
+                connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(name)}")
+                dropped.append(name)
+    return dropped
+
+
+def _swap(cursor: Any, table: StageTable) -> None:
+    """Give a private table the name that readers know."""
+    private, public = quoted(table.private), quoted(table.public)
+    cursor.execute(f"DROP TABLE IF EXISTS stage.{public}")
+    cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")

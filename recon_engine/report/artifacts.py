@@ -1,0 +1,178 @@
+"""Step 7: the result as files, the same bytes for the same result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.report import result_page
+from recon_engine.report.csv_writer import format_record, write_frame
+from recon_engine.report.result_page import UNKNOWN
+from recon_engine.storage.base import sha256_of
+from recon_engine.version import __version__
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from recon_engine.model import Artifact
+    from recon_engine.report.result_page import Facts
+    from recon_engine.result import Reconciliation
+
+
+MANIFEST = "manifest.json"
+
+
+FILES: Final = {
+    "cells": "mismatches.parquet",
+    "missing": "missing.csv",
+    "extra": "extra.csv",
+}
+# Of Spark, folders of parts.
+PARTS: Final = {"cells": "mismatches/", "missing": "missing/", "extra": "extra/"}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file in the work folder; `rows` without its header, None if it is no table."""
+
+    path: Path
+    rows: int | None
+    sha256: str
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        """Its name below the folder of the run."""
+        return self.path.name
+
+
+def write(
+    result: Reconciliation, folder: Path, facts: Facts = UNKNOWN, *, whole: bool = True
+) -> Iterator[Written]:
+    """Write every artifact but the manifest into `folder`; `facts` for the report.
+
+    `whole`: whether the result holds all rows and cells; if not, they are elsewhere.
+    """
+    summary = {
+        name: _json(value) if isinstance(value, list | dict) else value
+        for name, value in result.summary().items()
+    }
+    yield _table(folder / "summary.csv", tuple(summary), [tuple(summary.values())])
+    yield _frame(folder / "mismatch_by_column.csv", result.columns)
+    yield _table(
+        folder / "mismatch_detail_sample.csv",
+        ("key_text", "key", "payload"),
+        ((r.key_text, _json(r.key), _json(r.payload)) for r in result.sample),
+    )
+    if whole:
+        yield _frame(folder / "missing.csv", result.missing())
+        yield _frame(folder / "extra.csv", result.extra())
+    yield from _causes(result, folder)
+    if result.old.rejected or result.new.rejected:
+        yield _frame(folder / "rejects.csv", result.rejects())
+    if whole:
+        yield _parquet(folder / "mismatches.parquet", result.mismatches())
+    yield _text(folder / "report.html", result_page.page(result, facts))
+
+
+def _causes(result: Reconciliation, folder: Path) -> Iterator[Written]:
+    """Change patterns, control totals, segments and hints."""
+    yield _table(
+        folder / "patterns.csv",
+        ("column", "old", "new", "kind", "rows", "example", "distinct"),
+        (
+            (each.column, p.old, p.new, p.kind, p.rows, _json(p.example), each.distinct)
+            for each in result.patterns
+            for p in each.top
+        ),
+    )
+    yield _table(
+        folder / "totals.csv",
+        ("column", "old", "new", "missing", "extra", "delta"),
+        (
+            (each.column, *(f"{value:f}" for value in each.sums().values()))
+            for each in result.totals
+        ),
+    )
+    yield _table(
+        folder / "segments.csv",
+        ("of", "column", "value", "rows", "share", "base", "lift"),
+        (
+            (s.of, s.column, s.value, s.rows, s.share, s.base, s.lift)
+            for s in result.segments
+        ),
+    )
+    yield _table(
+        folder / "hints.csv",
+        ("kind", "column", "flag", "count", "total", "text"),
+        ((h.kind, h.column, h.flag, h.count, h.total, h.text) for h in result.hints),
+    )
+
+
+def manifest(
+    result: Reconciliation,
+    written: Sequence[Artifact],
+    *,
+    run_id: str,
+    dataset: str,
+) -> bytes:
+    """What a reader may trust: it is stored last, when all it names is there."""
+    document = {
+        "schema": "recon-manifest/1",
+        "run_id": run_id,
+        "dataset": dataset,
+        "engine_version": __version__,
+        "verdict": result.verdict,
+        "old": {"uri": result.old.uri, "sha256": result.old.sha256},
+        "new": {"uri": result.new.uri, "sha256": result.new.sha256},
+        "artifacts": [
+            {
+                "name": each.name,
+                "sha256": each.sha256,
+                "bytes": each.bytes,
+                "rows": each.rows,
+            }
+            for each in written
+        ],
+    }
+    return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def _table(
+    path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]
+) -> Written:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(format_record(header))
+        for count, row in enumerate(rows, 1):  # noqa: B007 - the last one is the count
+            stream.write(format_record(row))
+    return _written(path, count)
+
+
+def _frame(path: Path, frame: pl.DataFrame) -> Written:
+    with path.open("wb") as stream:
+        write_frame(frame, stream)
+    return _written(path, frame.height)
+
+
+def _parquet(path: Path, frame: pl.DataFrame) -> Written:
+    frame.write_parquet(path, compression="zstd")
+    return _written(path, frame.height)
+
+
+def _text(path: Path, text: str) -> Written:
+    path.write_text(text, encoding="utf-8")
+    return _written(path, None)
+
+
+def _written(path: Path, rows: int | None) -> Written:
+    return Written(path, rows, sha256_of(path), path.stat().st_size)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

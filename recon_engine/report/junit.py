@@ -1,0 +1,82 @@
+"""A result as a JUnit report: what CI systems show of tests. Counts, and no value."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
+
+from recon_engine.model import SuppressionState
+
+
+if TYPE_CHECKING:
+    from recon_engine.result import Reconciliation
+
+
+# What XML 1.0 has no way to write.
+UNWRITABLE: Final = re.compile(
+    r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+SUITE: Final = "recon"
+
+
+def report(result: Reconciliation) -> bytes:
+    """One test case for the agreement or each gate, and one for each suppression.
+
+    A further one tells that the laws hold, without which there is no result.
+    """
+    cases = [_case("laws", "every row is accounted for", None)]
+    cases += [
+        _case("gates", gate.gate, None if gate.passed else gate.text)
+        for gate in result.gates
+    ]
+    if not result.gates:
+        differs = result.differences() if result.unsettled else None
+        cases.append(_case("gates", "OLD and NEW agree", differs))
+    for each in result.suppressed:
+        case = _case(
+            "suppressions",
+            f"{each.suppression.name}: {each.suppression.reason}",
+            each.text if each.failed else None,
+        )
+        if each.state is SuppressionState.UNUSED:
+            ET.SubElement(case, "system-out").text = _text(each.text)
+        cases.append(case)
+    return _document(cases, result)
+
+
+def _case(group: str, name: str, failure: str | None) -> ET.Element:
+    facts = {"classname": f"{SUITE}.{group}", "name": _text(name), "time": "0"}
+    case = ET.Element("testcase", facts)
+    if failure is not None:
+        told = {"type": "failed", "message": _text(failure)}
+        ET.SubElement(case, "failure", told)
+    return case
+
+
+def _document(cases: list[ET.Element], result: Reconciliation) -> bytes:
+    failed = sum(case.find("failure") is not None for case in cases)
+    suite = ET.Element(
+        "testsuite",
+        {
+            "name": SUITE,
+            "tests": str(len(cases)),
+            "failures": str(failed),
+            "errors": "0",
+            "skipped": "0",
+            "time": f"{result.engine.seconds:.3f}",
+        },
+    )
+    suite.extend(cases)
+    facts = [result.accounting(), *result.warnings()]
+    facts += [f"rule {each.text}" for each in result.rules_told]
+    ET.SubElement(suite, "system-out").text = _text("\n".join(facts))
+    suites = ET.Element("testsuites")
+    suites.append(suite)
+    ET.indent(suites)
+    text = ET.tostring(suites, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
+
+
+def _text(text: str) -> str:
+    return UNWRITABLE.sub("�", text)

@@ -1,0 +1,97 @@
+"""A request to end early, made by the thread that hears signals.
+
+The thread that works obeys between two pieces of work. Where it cannot, as within one
+long query, `enforce` undoes the work from beside it, and the process leaves it behind.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from recon_engine.errors import Interrupted
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from signal import Signals
+
+    from recon_engine.runtime.progress import Progress
+
+
+Result = TypeVar("Result")
+
+
+class Stop(Generic[Result]):
+    """Between two threads: one `request`s, the other `check`s."""
+
+    def __init__(self) -> None:
+        """Nothing is requested yet."""
+        self._signal: Signals | None = None
+        self._passed = False
+        self._undo: Callable[[Interrupted], Result | None] | None = None
+
+    def request(self, signal: Signals) -> None:
+        """Ask the work to end at its next check."""
+        self._signal = signal
+
+    def check(self) -> None:
+        """Raise Interrupted if that is asked for and the work can still be undone."""
+        if self._signal is not None and not self._passed:
+            raise Interrupted(self._signal)
+
+    def pass_by(self) -> None:
+        """Check for the last time: what follows is finished and not undone."""
+        self.check()
+        self._passed = True
+
+    def undone_by(self, undo: Callable[[Interrupted], Result | None]) -> None:
+        """Say how to undo, from another thread, what is done from here on.
+
+        The answer is the result to end with, or None: it is too late to undo.
+        """
+        self._undo = undo
+
+    def enforce(self) -> Result | None:
+        """Undo what the worker is at; None when only waiting for it is left.
+
+        Raises Interrupted where there is nothing to undo.
+        """
+        if self._signal is None:
+            return None
+        interrupted = Interrupted(self._signal)
+        if self._undo is None:
+            raise interrupted
+        return self._undo(interrupted)
+
+    def watching(self, progress: Progress) -> Progress:
+        """The same progress, which checks whenever work advances."""
+        return _Checked(progress, self.check)
+
+
+class _Checked:
+    def __init__(self, progress: Progress, check: Callable[[], None]) -> None:
+        self._progress = progress
+        self._check = check
+
+    def bind(self, **facts: str) -> None:
+        self._progress.bind(**facts)
+
+    def step(
+        self, name: str, *, total: int | None = None, unit: str = "rows"
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        return self._checked(self._progress.step(name, total=total, unit=unit))
+
+    @contextmanager
+    def _checked(
+        self, step: AbstractContextManager[Callable[[int], None]]
+    ) -> Iterator[Callable[[int], None]]:
+        self._check()
+        with step as advance:
+
+            def advance_and_check(amount: int) -> None:
+                advance(amount)
+                self._check()
+
+            yield advance_and_check

@@ -1,0 +1,184 @@
+"""How much memory a reconciliation may use, will use, and has used."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from recon_engine.errors import ConfigError, OutOfBudget
+from recon_engine.runtime.concurrency import WORKERS
+
+
+SHARE: Final = 0.6
+MOST_BYTES: Final = 1 << 60
+MOST_BUCKETS: Final = 1024
+LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+PROCESS: Final = Path("/proc/self/status")
+PEAK: Final = re.compile(r"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
+UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+SIZE: Final = re.compile(
+    r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII
+)
+
+# Measured with `benchmarks/bench.py memory`: the interpreter and its libraries with the
+# blocks and groups under way; what a row of either side costs while digests are joined;
+# and what a byte of a row that differs costs: its text and, several times, its cells.
+# Digests get a share of the room, since how much will differ is not known yet.
+BASE_BYTES: Final = (250 + 40 * WORKERS) << 20
+ROW_BYTES: Final = 76
+DIGESTS_SHARE: Final = 0.75
+TEXT_FACTOR: Final = 1.5
+RESULT_FACTOR: Final = 2.5
+# A row that differs costs as much as this, however short it is. All rows that one key
+# leaves are paired at once, which costs more of each row and cell. Of keys that repeat,
+# the digests of a side and the numbers of its rows are held while rows are looked at.
+RESULT_ROW_BYTES: Final = 128
+DIGEST_BYTES: Final = 28
+KEY_ROW_BYTES: Final = 200
+KEY_CELL_BYTES: Final = 48
+KEY_TEXT_FACTOR: Final = 2
+REPEATED_ROW_BYTES: Final = 16
+NUMBER_BYTES: Final = 4
+HASH_BYTES: Final = 8
+BUCKET_BY_BUCKET: Final = "even bucket by bucket this pair does not fit"
+HASHES_SHARE: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """What digests leave to compare: rows of both sides, and their bytes in the files.
+
+    `of_key`: at most so many of the rows have one key; `columns` of each.
+    """
+
+    rows: int
+    text: int
+    of_key: int
+    columns: int
+
+    @property
+    def result_bytes(self) -> int:
+        """What the differences cost, once they are found."""
+        return int(max(self.text * RESULT_FACTOR, self.rows * RESULT_ROW_BYTES))
+
+    @property
+    def key_bytes(self) -> int:
+        """What it costs to pair the rows of that one key."""
+        row = KEY_ROW_BYTES + self.columns * KEY_CELL_BYTES
+        text = self.text / max(self.rows, 1) * KEY_TEXT_FACTOR
+        return int(self.of_key * (row + text))
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many bytes of resident memory a run may take."""
+
+    total: int
+
+    @property
+    def room(self) -> int:
+        """What is left for rows."""
+        return self.total - BASE_BYTES
+
+    def buckets(self, rows: int) -> int:
+        """In how many buckets `rows` of digests, of both sides together, fit."""
+        if self.room <= 0:
+            raise self._refusal(BASE_BYTES + (32 << 20))
+        count = math.ceil(rows * ROW_BYTES / (self.room * DIGESTS_SHARE)) or 1
+        if count > MOST_BUCKETS:
+            raise self._refusal(BASE_BYTES + rows * ROW_BYTES // MOST_BUCKETS)
+        return count
+
+    def batches(self, differing: int) -> int:
+        """In how many batches rows of so many bytes in their files are compared."""
+        needed = differing * (TEXT_FACTOR + RESULT_FACTOR)
+        return math.ceil(needed / self.room) or 1
+
+    def check_result(self, differing: Differing) -> None:
+        """Refuse differences that do not fit even one bucket after the other."""
+        needed, why = differing.result_bytes, BUCKET_BY_BUCKET
+        if differing.of_key:
+            needed += differing.rows * DIGEST_BYTES + differing.key_bytes
+            why = f"{differing.of_key:,} of the rows that differ have one key"
+        if needed > self.room:
+            raise self._refusal(BASE_BYTES + needed, why)
+
+    def pieces(self, rows: int) -> int:
+        """In how many pieces a bucket of so many rows of both sides is looked at.
+
+        More than one where a key stands in many more rows than others.
+        """
+        needed = rows * REPEATED_ROW_BYTES
+        if rows * ROW_BYTES <= self.room:
+            return 1
+        if needed > self.room:
+            why = f"keys repeat too often: {rows:,} rows have few of them"
+            raise self._refusal(BASE_BYTES + needed, why)
+        free = self.room * DIGESTS_SHARE - rows * NUMBER_BYTES
+        return math.ceil(rows * ROW_BYTES / free)
+
+    def hashed_columns(self, rows: int) -> int:
+        """Of how many columns a hash of each of so many rows may be held."""
+        return max(1, int(self.room * HASHES_SHARE / max(rows * HASH_BYTES, 1)))
+
+    def _refusal(self, needed: int, why: str = BUCKET_BY_BUCKET) -> OutOfBudget:
+        return OutOfBudget(
+            f"the memory budget is {_gib(self.total)}, and {_gib(needed)} are needed",
+            why=why,
+            help=f"--memory-budget {_gib(needed)}, or more memory for the task",
+        )
+
+
+def default_budget() -> Budget:
+    """60% of what the container or else the machine has."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Budget(int(SHARE * min([machine, *_container_limits()])))
+
+
+def parse_budget(text: str) -> Budget:
+    """A size such as `2GiB`, `1500M` or plain bytes; K, M, G, T are powers of 1024."""
+    return Budget(parse_size(text, "the memory budget"))
+
+
+def parse_size(text: str, name: str) -> int:
+    """Bytes, from 1 to 2**60, as `2GiB`, `1500M` or `4096`; `name` is for the error."""
+    found = SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError(
+            f"{name} is no size", help="such as 2GiB, 1500M, or a number of bytes"
+        )
+    size = float(found[1]) * 1024 ** UNITS[found[2].lower()]
+    if not 1 <= size <= MOST_BYTES:
+        raise ConfigError(
+            f"{name} is too {'small' if size < 1 else 'large'} a size",
+            help="from 1 byte to 1048576TiB",
+        )
+    return int(size)
+
+
+def peak_rss_bytes() -> int:
+    """The most resident memory this process has held."""
+    # Where there is none, rusage serves; on Linux that begins with its parent's.
+    if PROCESS.is_file():
+        return int(PEAK.findall(PROCESS.read_text())[0]) << 10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
+
+
+def _container_limits() -> list[int]:
+    texts = [path.read_text().strip() for path in LIMITS if path.is_file()]
+    return [int(text) for text in texts if text.isdigit()]
+
+
+def _gib(size: int) -> str:
+    # Upwards: what is said to be needed has to be enough.
+    return f"{math.ceil(size / 2**30 * 100) / 100:.2f}GiB"

@@ -1,0 +1,77 @@
+"""The whole difference as Parquet files, written where it is found, and then committed.
+
+A task writes the files of its bucket under names that only the bucket decides, each at
+once, so a task that is run again writes the same rows over them. What a reader may
+trust is in `manifest.json`, which the driver stores last, once: without it there is no
+difference, whatever lies there.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.compare.masks import masked_cells, masked_rows
+from recon_engine.errors import ConfigError
+from recon_engine.model import Artifact
+from recon_engine.storage.base import sha256_of
+from recon_engine.storage.urls import open_storage
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from recon_engine.compare.pairing import Difference
+    from recon_engine.compare.plan import Question
+    from recon_engine.result import Reconciliation
+
+MANIFEST: Final = "manifest.json"
+
+
+def refuse_taken(url: str) -> None:
+    """Raise ConfigError where there is a difference already."""
+    place = open_storage(url)
+    if any(file.name == MANIFEST for file in place.files()):
+        raise ConfigError(
+            "there is a difference already",
+            file=place.url,
+            help="name another place for this one",
+        )
+
+
+def write(
+    found: Difference, bucket: int, question: Question, url: str
+) -> Iterator[Artifact]:
+    """Write the difference of a bucket, as the user sees it."""
+    place, masks = open_storage(url), question.masks
+    frames = {
+        "mismatches": masked_cells(question.cells(found).collect(), masks),
+        "missing": masked_rows(question.rows(0, found.missing), masks),
+        "extra": masked_rows(question.rows(1, found.extra), masks),
+    }
+    with tempfile.TemporaryDirectory(prefix="recon-") as folder:
+        for kind, frame in frames.items():
+            if frame.height:
+                name, path = f"{kind}/part-{bucket:06}.parquet", Path(folder) / kind
+                frame.write_parquet(path, compression="zstd")
+                sha256, size = sha256_of(path), path.stat().st_size
+                uri = place.put(path, name)
+                yield Artifact(name, uri, sha256, size, frame.height)
+
+
+def commit(result: Reconciliation, parts: Iterable[Artifact], url: str) -> None:
+    """Make the parts the difference, if no one else was first."""
+    document = {
+        "schema": "recon-difference/1",
+        "old": {"uri": result.old.uri, "sha256": result.old.sha256},
+        "new": {"uri": result.new.uri, "sha256": result.new.sha256},
+        "parts": [
+            {"name": each.name, "sha256": each.sha256, "rows": each.rows}
+            for each in sorted(parts, key=lambda part: part.name)
+        ],
+    }
+    data = (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
+    if not open_storage(url).put_once(data, MANIFEST):
+        refuse_taken(url)

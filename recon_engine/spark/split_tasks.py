@@ -1,0 +1,101 @@
+"""Before the work: where records are in both files, and the SHA-256 of each."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.spark.findings import Findings
+from recon_engine.spark.packets import Packet
+from recon_engine.spark.splits import Census, census, spans
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from recon_engine.inputs.header import Header
+    from recon_engine.spark.byte_sources import Source
+    from recon_engine.spark.packets import Cluster, Packets, Work
+    from recon_engine.spark.splits import Span
+
+    Sources = tuple[Source, Source]
+    Headers = tuple[Header, Header]
+
+WINDOW: Final = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """The task that takes the census of a block of a side."""
+
+    sources: Sources
+    blocks: tuple[tuple[int, int, int], ...]
+
+    def __call__(self, at: int, _: Packets) -> Packets:
+        """Read a block, and count."""
+        side, start, end = self.blocks[at]
+        with self.sources[side].opened() as read:
+            counted = census(read, start, end)
+        yield Packet.answer(at, (at, counted))
+
+
+@dataclass(frozen=True, slots=True)
+class Hashing:
+    """The task that takes the SHA-256 of a whole file, which cannot be split."""
+
+    sources: Sources
+    sizes: tuple[int, int]
+
+    def __call__(self, side: int, _: Packets) -> Packets:
+        """Read a file from its beginning to its end."""
+        digest = hashlib.sha256()
+        with self.sources[side].opened() as read:
+            for offset in range(0, self.sizes[side], WINDOW):
+                digest.update(read(WINDOW, offset))
+        yield Packet.answer(side, (side, digest.hexdigest()))
+
+
+def counted(
+    cluster: Cluster, headers: Headers, sources: Sources, size: int
+) -> tuple[list[Census], list[Census]]:
+    """The census of each side, block by block."""
+    blocks = tuple(
+        (side, start, min(start + size, header.bytes))
+        for side, header in enumerate(headers)
+        for start in range(len(header.raw), header.bytes, size)
+    )
+    if not blocks:
+        return [], []
+    found = dict(_answers(cluster, len(blocks), Counting(sources, blocks)))
+    old, new = (
+        [found[at] for at, block in enumerate(blocks) if block[0] == side]
+        for side in (0, 1)
+    )
+    return old, new
+
+
+def hashed(cluster: Cluster, headers: Headers, sources: Sources) -> list[str | None]:
+    """The SHA-256 of both files."""
+    sizes = headers[0].bytes, headers[1].bytes
+    found = dict(_answers(cluster, 2, Hashing(sources, sizes)))
+    return [found[0], found[1]]
+
+
+def spans_of(
+    headers: Headers, found: tuple[Sequence[Census], Sequence[Census]]
+) -> Iterator[tuple[int, Span]]:
+    """The spans of both files, each with the number of its side."""
+    for side, (header, censuses) in enumerate(zip(headers, found, strict=True)):
+        start, line = len(header.raw), 1 + header.lines
+        for span in spans(censuses, start, header.bytes, line):
+            yield side, span
+
+
+def _answers(cluster: Cluster, count: int, work: Work) -> list[Any]:
+    """What tasks answer, one each; raises the error of one."""
+    answers = [packet.open() for packet in cluster.collect(cluster.begin(count, work))]
+    for answer in answers:
+        if isinstance(answer, Findings) and answer.error is not None:
+            raise answer.error
+    return answers

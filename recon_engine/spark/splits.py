@@ -1,0 +1,117 @@
+"""A file cut into spans of whole records, exactly, and by many at once.
+
+Whether a newline ends a record depends on every quote before it. So each block of bytes
+is counted for both cases, that an even or an odd number of quotes precedes it, and then
+a walk over the counts, which are few, tells which case holds.
+
+The law: up to the first fault of a file, spans begin where records do; and a fault that
+a span has in it is the one that reading the whole file would meet there. Behind a fault
+nothing is promised, and nothing is needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.inputs.scanner import count_newlines
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from recon_engine.inputs.csv_reader import ReadAt
+
+
+STRETCH: Final = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What a block of a file has, for an even and for an odd number of quotes before.
+
+    `newlines`: how many are outside of quotes; `border`: the offset behind the first of
+    these, if there is one; `lines`: the newlines of either kind up to there.
+    """
+
+    quotes: int
+    newlines: tuple[int, int]
+    border: tuple[int | None, int | None]
+    lines: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes from `start` to `end`, in which the first line has a number."""
+
+    start: int
+    end: int
+    line: int
+
+    def read(self, read: ReadAt) -> ReadAt:
+        """Read nothing beyond it."""
+        return lambda size, offset: read(max(0, min(size, self.end - offset)), offset)
+
+
+def census(read: ReadAt, start: int, end: int) -> Census:
+    """Count the quotes and newlines from `start` to `end`, once."""
+    quotes = 0
+    newlines, border, lines = [0, 0], list[int | None]([None, None]), [0, 0]
+    for offset in range(start, end, STRETCH):
+        data = read(min(STRETCH, end - offset), offset)
+        found = count_newlines(data)
+        for case in (0, 1):
+            # After an odd number of quotes, what seems inside is outside.
+            seen = found[case ^ (quotes & 1)]
+            if border[case] is None and seen.first is not None:
+                border[case] = offset + seen.first + 1
+                lines[case] = sum(newlines) + data.count(b"\n", 0, seen.first + 1)
+        for case in (0, 1):
+            newlines[case] += found[case ^ (quotes & 1)].count
+        if b'"' in data:
+            quotes += data.count(b'"')
+    return Census(
+        quotes,
+        (newlines[0], newlines[1]),
+        (border[0], border[1]),
+        (lines[0], lines[1]),
+    )
+
+
+def spans(
+    censuses: Iterable[Census], start: int, end: int, line: int
+) -> Iterator[Span]:
+    """The spans from `start`, a record's first byte on a known line, to `end`.
+
+    `censuses`: of the blocks from `start` to `end`, in their order.
+    """
+    if start == end:
+        return
+    places = [(start, line), *_borders(censuses, line), (end, 0)]
+    for (first, at), (last, _) in itertools.pairwise(places):
+        if first < last:
+            yield Span(first, last, at)
+
+
+def embedded(censuses: Iterable[Census]) -> int:
+    """How many newlines are inside of quotes."""
+    odd = count = 0
+    for each in censuses:
+        count += each.newlines[1 ^ odd]
+        odd ^= each.quotes & 1
+    return count
+
+
+def _borders(censuses: Iterable[Census], line: int) -> Iterator[tuple[int, int]]:
+    """Where the first record that begins in each block does, but for the first block.
+
+    Its number of lines is that of all newlines before it.
+    """
+    odd = 0
+    for at, each in enumerate(censuses):
+        border = each.border[odd]
+        if at and border is not None:
+            yield border, line + each.lines[odd]
+        line += sum(each.newlines)
+        odd ^= each.quotes & 1

@@ -1,0 +1,180 @@
+"""The storage protocol, and what every storage shares."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from contextlib import contextmanager
+from secrets import token_hex
+from typing import TYPE_CHECKING, Protocol
+
+from recon_engine.errors import (
+    ArchiveConflict,
+    ConfigError,
+    InputChanged,
+    InternalError,
+    of_system,
+)
+
+
+_LOG = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from recon_engine.model import SourceFile
+
+
+Advance = Callable[[int], None]
+
+
+class Storage(Protocol):
+    """A place for files. Every read, copy and delete is pinned to what was listed."""
+
+    @property
+    def url(self) -> str:
+        """The place itself, ending in "/"."""
+        ...
+
+    def files(self) -> Iterator[SourceFile]:
+        """The data files directly in the place, by name; folders are not entered.
+
+        Folder markers and names that begin with "." or "_" are not data.
+        """
+        ...
+
+    def identify(self, file: SourceFile) -> SourceFile:
+        """The file with what pins its bytes: etag, size and, if there is one, version.
+
+        Raises InputChanged when it is gone, or is not what an etag it has says.
+        """
+        ...
+
+    def fetch(self, file: SourceFile, to: Path, advance: Advance) -> None:
+        """Copy exactly the identified bytes to a local path; InputChanged otherwise."""
+        ...
+
+    def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
+        """Have them at a local path only to be read: it may be the file itself.
+
+        Who reads it sees to it that it stays as it is, and has the identified digest.
+        """
+        ...
+
+    def put(self, source: Path, name: str) -> str:
+        """Store a file under a relative name; answer its URL. Same name: replaced."""
+        ...
+
+    def put_once(self, data: bytes, name: str) -> bool:
+        """Store bytes unless the name is taken; answer whether they were stored."""
+        ...
+
+    def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
+        """Take a verified copy of another storage's file, under a relative name.
+
+        Same bytes there already: nothing to do, also when the origin is gone by now.
+        Other bytes there, or other bytes at the origin: ArchiveConflict.
+        """
+        ...
+
+    def remove(self, file: SourceFile) -> bool:
+        """Delete the identified file. False when it was already gone.
+
+        Raises ArchiveConflict, and deletes nothing, when other bytes are there now.
+        """
+        ...
+
+
+_SHA256 = "sha256:"
+
+
+def checked(name: str) -> str:
+    """A relative name that stays below its place."""
+    if "\0" in name or {"", ".", ".."} & set(name.split("/")):
+        raise ConfigError(
+            f"{name!r} is not a name for a file",
+            help='names are relative and have no empty, "." or ".." part',
+        )
+    return name
+
+
+def is_data(name: str) -> bool:
+    """Whether a name in a listing is an input; what is not is logged, by name only."""
+    if name.startswith((".", "_")) or name.endswith("/"):
+        _LOG.info("ignored %r: not a data file", name)
+        return False
+    return True
+
+
+def pinned(file: SourceFile) -> str:
+    """The etag that every read, copy and delete of the file has to meet."""
+    if file.etag is None:
+        raise InternalError(f"{file.name} is used before it was identified")
+    return file.etag
+
+
+def may_be(file: SourceFile, sha256: str) -> bool:
+    """Whether bytes of this digest can be those that were identified."""
+    etag = pinned(file)
+    return not etag.startswith(_SHA256) or etag == f"{_SHA256}{sha256}"
+
+
+def changed(file: SourceFile) -> InputChanged:
+    """The error for a file that is gone or holds other bytes."""
+    return InputChanged(
+        "the file is gone or was replaced since it was listed",
+        file=file.name,
+        help="run again once the producer has finished",
+    )
+
+
+def conflict(file: SourceFile, place: str) -> ArchiveConflict:
+    """The error for a file that can be neither archived nor removed."""
+    return ArchiveConflict(
+        f"{place} does not hold the bytes that were reconciled",
+        file=file.name,
+        help="nothing was overwritten or deleted; see which of the two is meant",
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a local file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def archiving(file: SourceFile, origin: Storage) -> Iterator[None]:
+    """A read for the archive: an origin that changed is a conflict, not an input."""
+    try:
+        yield
+    except InputChanged:
+        raise conflict(file, origin.url) from None
+
+
+@contextmanager
+def disk_errors(name: str) -> Iterator[None]:
+    """The border of the file system: its text may quote anything and stays behind."""
+    try:
+        yield
+    except OSError as error:
+        raise of_system(error.errno, name) from None
+
+
+@contextmanager
+def appearing(to: Path) -> Iterator[Path]:
+    """A hidden name that becomes `to` when the block ends, and nothing if it fails."""
+    with _scratch(to) as part:
+        yield part
+        part.replace(to)
+
+
+@contextmanager
+def _scratch(beside: Path) -> Iterator[Path]:
+    part = beside.with_name(f".{token_hex(8)}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)

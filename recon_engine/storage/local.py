@@ -1,0 +1,294 @@
+"""Where files come from and go to: one protocol, and local folders.
+
+A storage is one flat place (a folder, or a bucket and a prefix ending in "/"), so
+inbound, processed and out are three storages. `s3.py` holds the other implementation.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recon_engine.errors import (
+    ConfigError,
+)
+from recon_engine.model import SourceFile
+from recon_engine.runtime.progress import ignore
+from recon_engine.storage.base import (
+    _SHA256,
+    Advance,
+    Storage,
+    _scratch,
+    appearing,
+    archiving,
+    changed,
+    checked,
+    conflict,
+    disk_errors,
+    is_data,
+    pinned,
+    sha256_of,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader, BufferedWriter
+
+
+_BLOCK = 4 << 20
+_UNWRITTEN = 32 << 20
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """A folder of this machine. The etag of a file is the SHA-256 of its content."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        """One folder has one name, whatever links lead to it."""
+        object.__setattr__(self, "path", Path(os.path.realpath(self.path)))
+
+    @property
+    def url(self) -> str:
+        """The place itself, ending in "/"."""
+        return self.path.as_uri().rstrip("/") + "/"
+
+    def files(self) -> Iterator[SourceFile]:
+        """The data files directly in the folder, by name."""
+        with disk_errors(self.path.name):
+            listed = [file for entry in self._entries() if (file := _listed(entry))]
+        yield from listed
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.path) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ConfigError(
+                f"there is no folder {self.path}",
+                help="create it, or mend the place the files are read from",
+            ) from None
+
+    def identify(self, file: SourceFile) -> SourceFile:
+        """The file with its size and the digest of its content."""
+        with disk_errors(file.name), self._open(file) as stream:
+            etag = _etag(stream)
+            size = stream.tell()
+        if file.etag not in (None, etag):
+            raise changed(file)
+        return replace(file, size=size, etag=etag)
+
+    def fetch(
+        self, file: SourceFile, to: Path, advance: Advance, *, through: bool = False
+    ) -> None:
+        """Copy the identified bytes, hashing them on the way.
+
+        `through`: nobody reads them soon, so they go to the disk as they come.
+        """
+        etag = pinned(file)
+        with disk_errors(file.name), appearing(to) as part:
+            with self._open(file) as source, part.open("xb") as target:
+                copied = _copy(source, target, advance, through=through)
+            if copied != etag:
+                raise changed(file)
+
+    def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
+        """Give the file a second name; copy it where it can have none."""
+        try:
+            to.hardlink_to(os.path.realpath(self._at(file.name)))
+        except OSError:
+            self.fetch(file, to, advance)
+            return
+        if to.stat().st_size != file.size:
+            to.unlink()
+            raise changed(file)
+        advance(file.size)
+
+    def put(self, source: Path, name: str) -> str:
+        """Store a file durably; readers see the old one or the new one, whole."""
+        with disk_errors(name):
+            target = self._target(name)
+            with appearing(target) as part:
+                with source.open("rb") as stream, part.open("xb") as out:
+                    _copy(stream, out, ignore)
+                _sync(part)
+            self._sync_folders(target)
+        return target.as_uri()
+
+    def put_once(self, data: bytes, name: str) -> bool:
+        """Store bytes durably unless the name is taken."""
+        with disk_errors(name):
+            target = self._target(name)
+            with _scratch(target) as part:
+                part.write_bytes(data)
+                return self._claim(part, target)
+
+    def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
+        """Take a verified copy; a copy that is there already needs no origin."""
+        with disk_errors(file.name):
+            target = self._target(name)
+            if not _holds(target, file):
+                self._take(file, origin, target)
+        return target.as_uri()
+
+    def _take(self, file: SourceFile, origin: Storage, target: Path) -> None:
+        with _scratch(target) as part:
+            with archiving(file, origin):
+                if isinstance(origin, LocalFolder):
+                    origin.fetch(file, part, ignore, through=True)
+                else:
+                    origin.fetch(file, part, ignore)
+            if self._claim(part, target):
+                return
+            if not target.is_file() or sha256_of(part) != sha256_of(target):
+                raise conflict(file, self.url)
+
+    def remove(self, file: SourceFile) -> bool:
+        """Delete the file if it still has the identified bytes.
+
+        A folder knows no conditional delete: a replacement within the instant between
+        the last look and the delete is not seen.
+        """
+        etag = pinned(file)
+        with disk_errors(file.name):
+            path = self._at(file.name)
+            try:
+                if not _is_still(path, etag):
+                    raise conflict(file, self.url)
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            _sync(path.parent)
+        return True
+
+    @contextmanager
+    def _open(self, file: SourceFile) -> Iterator[BufferedReader]:
+        try:
+            stream = self._at(file.name).open("rb")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise changed(file) from None
+        with stream:
+            yield stream
+
+    def _at(self, name: str) -> Path:
+        path = self.path / checked(name)
+        if not Path(os.path.realpath(path.parent)).is_relative_to(self.path):
+            raise ConfigError(f"{name!r} leads out of {self.path}")
+        return path
+
+    def _target(self, name: str) -> Path:
+        path = self._at(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _claim(self, part: Path, target: Path) -> bool:
+        """Give finished bytes their name, unless it is taken: link() is atomic."""
+        _sync(part)
+        try:
+            target.hardlink_to(part)
+        except FileExistsError:
+            return False
+        self._sync_folders(target)
+        return True
+
+    def _sync_folders(self, target: Path) -> None:
+        for folder in target.parents:
+            _sync(folder)
+            if folder == self.path:
+                return
+
+
+def _listed(entry: os.DirEntry[str]) -> SourceFile | None:
+    # A link is listed as itself, wherever it leads: who reads the listing refuses it.
+    link = entry.is_symlink()
+    name = entry.name if link or entry.is_file() else f"{entry.name}/"
+    try:
+        size = entry.stat(follow_symlinks=False).st_size if is_data(name) else None
+    except FileNotFoundError:
+        return None
+    if size is None:
+        return None
+    return SourceFile(Path(entry.path).as_uri(), name, size, is_link=link)
+
+
+def _etag(stream: BufferedReader) -> str:
+    return f"{_SHA256}{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def _copy(
+    source: BufferedReader,
+    target: BufferedWriter,
+    advance: Advance,
+    *,
+    through: bool = False,
+) -> str:
+    """Copy all of a stream; answer the etag of what was copied.
+
+    `through`: what nobody reads soon is written as it comes. It takes no memory from
+    what is read, and the sync at its end is short.
+    """
+    digest = hashlib.sha256()
+    while block := source.read(_BLOCK):
+        target.write(block)
+        digest.update(block)
+        advance(len(block))
+        if through and target.tell() % _UNWRITTEN == 0:
+            target.flush()
+            _write_out(target.fileno())
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(target.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return f"{_SHA256}{digest.hexdigest()}"
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or a folder's names to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _write_out(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_out(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Network file systems that cannot sync a folder say EINVAL.
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def _holds(target: Path, file: SourceFile) -> bool:
+    """Whether a path provably has the identified bytes, by the etag alone."""
+    if not target.is_file() or target.stat().st_size != file.size:
+        return False
+    etag = pinned(file).strip('"')
+    with target.open("rb") as stream:
+        if re.fullmatch("[0-9a-f]{32}", etag):  # S3, neither in parts nor under KMS
+            return hashlib.file_digest(stream, _md5).hexdigest() == etag
+        return _etag(stream) == etag
+
+
+def _md5() -> hashlib._Hash:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _is_still(path: Path, etag: str) -> bool:
+    """Whether a path has these bytes, and had them all the while they were read."""
+    with path.open("rb") as stream:
+        before = _state(os.fstat(stream.fileno()))
+        return _etag(stream) == etag and _state(path.stat()) == before
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,151 @@
+"""One object on its way to a local file: ranges side by side, pinned and resumed."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore import exceptions as botocore
+
+from recon_engine.errors import StorageUnavailable
+from recon_engine.storage.base import changed
+from recon_engine.storage.s3.errors import PAUSES, http_status, is_unmet
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recon_engine.model import SourceFile
+    from recon_engine.storage.base import Advance
+
+
+RANGE: Final = 16 << 20
+WORKERS: Final = 8
+
+_BLOCK = 1 << 20
+_RANGE_NOT_SATISFIABLE = 416
+_BROKEN_BODY = (
+    botocore.ResponseStreamingError,
+    botocore.IncompleteReadError,
+    botocore.ReadTimeoutError,
+)
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Take the room at once: a disk that is too small says so before the download."""
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+
+
+@dataclass(slots=True)
+class Download:
+    """One object on its way to a local file: ranges side by side, each resumed."""
+
+    client: Any
+    request: dict[str, str]
+    file: SourceFile
+    descriptor: int
+    advance: Advance
+    stopped: Event = field(default_factory=Event)
+    lock: Lock = field(default_factory=Lock)
+
+    def run(self) -> None:
+        """Read every range; the first error stops the others."""
+        if not self.file.size:
+            self._check_empty()
+            return
+        starts = range(0, self.file.size, RANGE)
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="s3-fetch") as pool:
+            ranges = [
+                pool.submit(self.read, start, min(start + RANGE, self.file.size))
+                for start in starts
+            ]
+            try:
+                for done in as_completed(ranges):
+                    done.result()
+            except BaseException:
+                self.stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _check_empty(self) -> None:
+        """No range of an empty object can be asked for, so its whole is."""
+        reply = self._get()
+        with closing(reply["Body"]):
+            if reply["ContentLength"]:
+                raise changed(self.file)
+
+    def read(self, start: int, stop: int) -> None:
+        """One range, going on from the byte reached when a body breaks.
+
+        botocore retries a request, but not a body whose first byte has arrived.
+        """
+        for pause in PAUSES:
+            self.stopped.wait(pause)
+            if self.stopped.is_set():
+                return
+            start = self._read_once(start, stop)
+            if start == stop:
+                return
+        if not self.stopped.is_set():
+            raise StorageUnavailable(
+                f"S3 broke off {len(PAUSES)} times",
+                file=self.file.name,
+                byte_offset=start,
+                help="run again",
+            )
+
+    def _read_once(self, start: int, stop: int) -> int:
+        """Write what arrives; answer the byte at which it ended."""
+        reply = self._get(Range=f"bytes={start}-{stop - 1}")
+        with closing(reply["Body"]) as body, suppress(*_BROKEN_BODY):
+            self._check_range(reply, start, stop)
+            for block in body.iter_chunks(_BLOCK):
+                self._write(block, start)
+                start += len(block)
+                if self.stopped.is_set():
+                    break
+        return start
+
+    def _get(self, **span: str) -> Mapping[str, Any]:
+        try:
+            reply: Mapping[str, Any] = self.client.get_object(**self.request, **span)
+        except botocore.ClientError as error:
+            if is_unmet(error) or http_status(error) == _RANGE_NOT_SATISFIABLE:
+                raise changed(self.file) from None
+            raise
+        return reply
+
+    def _check_range(self, reply: Mapping[str, Any], start: int, stop: int) -> None:
+        if reply["ETag"] != self.file.etag:
+            raise changed(self.file)
+        asked = f"bytes {start}-{stop - 1}/{self.file.size}", stop - start
+        if (reply.get("ContentRange"), reply["ContentLength"]) != asked:
+            raise StorageUnavailable(
+                "S3 answered another range than it was asked for",
+                file=self.file.name,
+                byte_offset=start,
+                help="check the endpoint and any proxy before it",
+            )
+
+    def _write(self, block: bytes, at: int) -> None:
+        rest = memoryview(block)
+        while rest:
+            written = os.pwrite(self.descriptor, rest, at)
+            rest, at = rest[written:], at + written
+        with self.lock:
+            self.advance(len(block))
+
+
+@dataclass(slots=True)
+class Stretch(Download):
+    """Some bytes of an object, in memory."""
+
+    data: bytearray = field(default_factory=bytearray)
+
+    def _write(self, block: bytes, at: int) -> None:  # noqa: ARG002 - they come in order
+        self.data += block

@@ -1,0 +1,184 @@
+"""The border of S3: what botocore raises becomes an error of ours, by its remedy.
+
+No text of botocore or of the server passes, only the code of an answer or the name
+of an exception.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from boto3.exceptions import Boto3Error
+from botocore import exceptions as botocore
+
+from recon_engine.errors import (
+    ConfigError,
+    PermissionDenied,
+    ReconError,
+    StorageUnavailable,
+)
+from recon_engine.storage.base import disk_errors
+from recon_engine.storage.s3.remedies import MOMENTARY, REMEDIES, remedy_of
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+PAUSES: Final = (0.0, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 10.0)
+
+_NOT_FOUND, _CONFLICT, _UNMET = 404, 409, 412
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
+
+
+def met(conditional: Callable[[], object]) -> bool:
+    """Whether the condition of a call held; a race with another writer is run again."""
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            conditional()
+        except botocore.ClientError as error:
+            if is_unmet(error):
+                return False
+            if http_status(error) != _CONFLICT or pause == PAUSES[-1]:
+                raise
+        else:
+            return True
+    return False
+
+
+def http_status(error: botocore.ClientError) -> int:
+    """The HTTP status of an answer; 0 where it has none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _code(error: botocore.ClientError) -> str:
+    """The code of the server, if it looks like one; else the HTTP status."""
+    code = error.response.get("Error", {}).get("Code") or ""
+    return (
+        code
+        if re.fullmatch("[A-Za-z0-9.]{1,64}", code)
+        else f"HTTP {http_status(error)}"
+    )
+
+
+def is_unmet(error: botocore.ClientError) -> bool:
+    """Whether an object is absent, or not the one that was named."""
+    return http_status(error) in (_NOT_FOUND, _UNMET) and _code(error) != "NoSuchBucket"
+
+
+@contextmanager
+def classified(name: str) -> Iterator[None]:
+    """The border: errors of botocore become ours, and their text stays behind."""
+    try:
+        with disk_errors(name):
+            yield
+    except (botocore.ClientError, botocore.BotoCoreError, Boto3Error) as error:
+        raise _ours(error, name) from None
+
+
+def _ours(error: Exception, name: str) -> ReconError:
+    """The class by remedy. upload_file wraps what it met: look inside."""
+    cause = error.__context__ if isinstance(error, Boto3Error) else error
+    if isinstance(cause, botocore.ClientError):
+        return _of_reply(_code(cause), http_status(cause), name)
+    why = type(cause or error).__name__
+    if isinstance(cause, _NO_SIGN_IN):
+        return _denied(name, why)
+    if isinstance(cause, _NOT_SET_UP):
+        return _misconfigured(name, why)
+    return _unavailable(name, why)
+
+
+def _of_reply(code: str, http: int, name: str) -> ReconError:
+    if code in _MISCONFIGURED:
+        return _misconfigured(name, code)
+    if code not in REMEDIES and _is_of_rights(code, http):
+        return _denied(name, code)
+    remedy = remedy_of(code, http)
+    if remedy is None:
+        return _unavailable(name, code)
+    return remedy.kind(remedy.message, file=name, why=code, help=remedy.help)
+
+
+def _is_of_rights(code: str, http: int) -> bool:
+    if code in MOMENTARY:
+        return False
+    return http in (_UNAUTHORIZED, _FORBIDDEN) or code in _DENIED or code[:4] == "KMS."
+
+
+def is_denied(error: botocore.ClientError) -> bool:
+    """Whether a right is missing; other refusals have the same HTTP status."""
+    return http_status(error) == _FORBIDDEN and _code(error) not in REMEDIES
+
+
+def _denied(name: str, why: str) -> PermissionDenied:
+    return PermissionDenied(
+        "S3 refuses access",
+        file=name,
+        why=why,
+        help="check the credentials, the role's policy and that of the bucket, and the "
+        "rights on the KMS key",
+    )
+
+
+def _misconfigured(name: str, why: str) -> ConfigError:
+    return ConfigError(
+        "S3 cannot be reached with this configuration",
+        file=name,
+        why=why,
+        help="check the bucket, AWS_REGION, AWS_PROFILE and AWS_ENDPOINT_URL_S3",
+    )
+
+
+def _unavailable(name: str, why: str) -> StorageUnavailable:
+    return StorageUnavailable(
+        "S3 did not carry out the request",
+        file=name,
+        why=why,
+        help="run again; if it stays so, check the network and the endpoint",
+    )
+
+
+_NO_SIGN_IN = (
+    botocore.NoCredentialsError,
+    botocore.PartialCredentialsError,
+    botocore.CredentialRetrievalError,
+    botocore.TokenRetrievalError,
+    botocore.SSOError,
+)
+_NOT_SET_UP = (
+    botocore.ConfigNotFound,
+    botocore.ConfigParseError,
+    botocore.EndpointProviderError,
+    botocore.InvalidConfigError,
+    botocore.InvalidRegionError,
+    botocore.NoRegionError,
+    botocore.ParamValidationError,
+    botocore.ProfileNotFound,
+)
+_DENIED = frozenset(
+    {
+        "AccessDenied",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+_MISCONFIGURED = frozenset(
+    {
+        "301",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "InvalidBucketName",
+        "NoSuchBucket",
+        "PermanentRedirect",
+    }
+)

@@ -1,0 +1,139 @@
+"""Objects put together of parts: S3 takes and copies no more than 5 GiB at once.
+
+The conditions are those of the whole: every part of a copy is read under the ETag (and
+version) of its source, and the object appears, complete, only if its key is free.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore import exceptions as botocore
+from s3transfer.utils import ReadFileChunk
+
+from recon_engine.storage.s3.errors import is_unmet
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    Send = Callable[[dict[str, Any], "Part"], Mapping[str, Any]]
+
+AT_ONCE: Final = 5 << 30
+PART: Final = 256 << 20
+MOST_PARTS: Final = 10_000
+WORKERS: Final = 8
+ADD_UP: Final = ("ChecksumCRC64NVME", "ChecksumCRC32", "ChecksumCRC32C")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The bytes from `start` up to `stop`, the `number`th part from 1."""
+
+    number: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """An object to be: its place, size, headers, and checksums known of its whole.
+
+    Where a checksum is one that S3 adds up from the parts, S3 refuses other bytes.
+    """
+
+    client: Any
+    at: Mapping[str, str]
+    size: int
+    headers: Mapping[str, Any]
+    whole: Mapping[str, str]
+
+    def copy(self, source: Mapping[str, Any]) -> None:
+        """Have S3 copy the parts of another object, each under the same condition."""
+
+        def send(upload: dict[str, Any], part: Part) -> Mapping[str, Any]:
+            span = f"bytes={part.start}-{part.stop - 1}"
+            reply: Mapping[str, Any] = self.client.upload_part_copy(
+                **upload, **source, CopySourceRange=span
+            )
+            return reply["CopyPartResult"]  # type: ignore[no-any-return]
+
+        self._assemble(send)
+
+    def upload(self, path: Path) -> None:
+        """Send the parts of a local file."""
+
+        def send(upload: dict[str, Any], part: Part) -> Mapping[str, Any]:
+            size = part.stop - part.start
+            with ReadFileChunk.from_filename(str(path), part.start, size) as body:
+                reply: Mapping[str, Any] = self.client.upload_part(
+                    **upload, Body=body, **self._algorithm
+                )
+            return reply
+
+        self._assemble(send)
+
+    def _assemble(self, send: Send) -> None:
+        """Create, send, complete; a failure leaves neither an object nor its parts."""
+        checksum = self._checksum
+        kind = {"ChecksumType": "FULL_OBJECT"} if checksum else {}
+        created = self.client.create_multipart_upload(
+            **self.at, **self.headers, **self._algorithm, **kind
+        )
+        upload = {**self.at, "UploadId": created["UploadId"]}
+        try:
+            self.client.complete_multipart_upload(
+                **upload,
+                MultipartUpload={"Parts": self._sent(send, upload)},
+                IfNoneMatch="*",
+                MpuObjectSize=self.size,
+                **checksum,
+                **kind,
+            )
+        except BaseException:
+            self._abort(upload)
+            raise
+
+    def _sent(self, send: Send, upload: dict[str, Any]) -> list[dict[str, Any]]:
+        def one(part: Part) -> dict[str, Any]:
+            reply = send({**upload, "PartNumber": part.number}, part)
+            return {"PartNumber": part.number, "ETag": reply["ETag"]}
+
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="s3-part") as pool:
+            return list(pool.map(one, parts_of(self.size)))
+
+    def _abort(self, upload: dict[str, Any]) -> None:
+        """Parts that stay are paid for: say so, the lifecycle rule takes them."""
+        try:
+            self.client.abort_multipart_upload(**upload)
+        except (botocore.ClientError, botocore.BotoCoreError) as error:
+            if not (isinstance(error, botocore.ClientError) and is_unmet(error)):
+                log.warning("upload_not_aborted", extra={"file": upload["Key"]})
+
+    @property
+    def _checksum(self) -> dict[str, str]:
+        names = [name for name in ADD_UP if name in self.whole]
+        return {name: self.whole[name] for name in names[:1]}
+
+    @property
+    def _algorithm(self) -> dict[str, str]:
+        names = [name.removeprefix("Checksum") for name in self._checksum]
+        return {"ChecksumAlgorithm": names[0]} if names else {}
+
+
+def fits_at_once(size: int) -> bool:
+    """Whether one request can store or copy an object of this size."""
+    return size <= AT_ONCE
+
+
+def parts_of(size: int) -> Iterator[Part]:
+    """What an object of this size is divided into: equal parts, the last one less."""
+    step = max(PART, -(-size // MOST_PARTS))
+    for at, start in enumerate(range(0, size, step)):
+        yield Part(at + 1, start, min(start + step, size))

@@ -1,0 +1,415 @@
+"""A bucket and a prefix as a storage.
+
+Four rules hold everywhere here: every read names the ETag (and version) it wants,
+every write says whether it may replace, a delete names the ETag and never a version,
+and no text of botocore or of the server passes the border, only its error code.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+from boto3.s3.transfer import TransferConfig
+from botocore import exceptions as botocore
+
+from recon_engine.model import SourceFile
+from recon_engine.runtime.progress import ignore
+from recon_engine.storage.base import (
+    appearing,
+    archiving,
+    changed,
+    checked,
+    conflict,
+    is_data,
+    pinned,
+    sha256_of,
+)
+from recon_engine.storage.s3.client import shared
+from recon_engine.storage.s3.download import Download, Stretch, reserve
+from recon_engine.storage.s3.errors import classified, is_unmet, met
+from recon_engine.storage.s3.multipart import Assembly, fits_at_once
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from recon_engine.storage.base import Advance, Storage
+
+    Client = Any  # boto3 makes its classes at run time and ships no types
+    Reply = Mapping[str, Any]
+
+_BLOCK = 1 << 20
+_SOURCE, _WRITER = "recon-source", "recon-writer"
+_HEADERS = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+)
+_CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA256", "SHA1")
+_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        ".csv": "text/csv; charset=utf-8",
+        ".gz": "application/gzip",
+        ".html": "text/html; charset=utf-8",
+        ".json": "application/json",
+        ".jsonl": "application/x-ndjson",
+        ".md": "text/markdown; charset=utf-8",
+        ".parquet": "application/vnd.apache.parquet",
+        ".txt": "text/plain; charset=utf-8",
+        ".zst": "application/zstd",
+    }
+)
+
+
+def open_prefix(bucket: str, prefix: str) -> S3Prefix:
+    """A place in S3. All places of one environment share one client and its sign-in."""
+    return S3Prefix(bucket, prefix, shared())
+
+
+@dataclass(frozen=True, slots=True)
+class S3Prefix:
+    """A place in S3: the keys that begin with a prefix and hold no further "/"."""
+
+    bucket: str
+    prefix: str
+    client: Client = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """A prefix ends in "/": `inbound` alone would match `inbound2/` as well."""
+        if self.prefix and not self.prefix.endswith("/"):
+            object.__setattr__(self, "prefix", f"{self.prefix}/")
+
+    @property
+    def url(self) -> str:
+        """The place itself, ending in "/"."""
+        return f"s3://{self.bucket}/{self.prefix}"
+
+    def files(self) -> Iterator[SourceFile]:
+        """The data files directly in the place, by name, with their ETags."""
+        with classified(self.url):
+            listed = [file for page in self._pages() for file in self._listed(page)]
+        yield from sorted(listed, key=lambda file: file.name)
+
+    def _pages(self) -> Iterator[Reply]:
+        paginator = self.client.get_paginator("list_objects_v2")
+        pages: Iterator[Reply] = iter(
+            paginator.paginate(Bucket=self.bucket, Prefix=self.prefix, Delimiter="/")
+        )
+        return pages
+
+    def _listed(self, page: Reply) -> Iterator[SourceFile]:
+        for folder in page.get("CommonPrefixes", ()):
+            is_data(self._name(folder["Prefix"]))
+        for entry in page.get("Contents", ()):
+            if (name := self._name(entry["Key"])) and is_data(name):
+                yield SourceFile(self._uri(name), name, entry["Size"], entry["ETag"])
+
+    def identify(self, file: SourceFile) -> SourceFile:
+        """The file with its ETag, size and version; the ETag it has must still hold."""
+        pin = {} if file.etag is None else {"IfMatch": file.etag}
+        with classified(file.name):
+            head = self._head(file.name, **pin)
+        if head is None:
+            raise changed(file)
+        return _identified(file, head)
+
+    def fetch(self, file: SourceFile, to: Path, advance: Advance) -> None:
+        """Copy the identified bytes by parallel, pinned, resumed range requests."""
+        request = {**self._at(file.name), **self._pin(file)}
+        with classified(file.name), appearing(to) as part, part.open("xb") as out:
+            reserve(out.fileno(), file.size)
+            Download(self.client, request, file, out.fileno(), advance).run()
+
+    def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
+        """Copy the identified bytes: there is nothing else to read them from."""
+        self.fetch(file, to, advance)
+
+    def stretch(self, file: SourceFile, size: int, offset: int) -> bytes:
+        """Up to `size` of the identified bytes, from `offset` on."""
+        stop = min(offset + size, file.size)
+        if stop <= offset:
+            return b""
+        request = {**self._at(file.name), **self._pin(file)}
+        with classified(file.name):
+            stretch = Stretch(self.client, request, file, -1, ignore)
+            stretch.read(offset, stop)
+        return bytes(stretch.data)
+
+    def put(self, source: Path, name: str) -> str:
+        """Upload a file, whatever its size; S3 checks its CRC-32 on arrival."""
+        with classified(name):
+            self.client.upload_file(
+                str(source),
+                self.bucket,
+                self._key(name),
+                # The CRC of the whole file, given: s3transfer's own CRC of parts could
+                # not be compared later, and CRC64NVME would need the CRT packages.
+                ExtraArgs={
+                    "ContentType": _type(name),
+                    "ChecksumCRC32": _crc32(source),
+                },
+                Config=TransferConfig(preferred_transfer_client="classic"),
+            )
+        return self._uri(name)
+
+    def put_once(self, data: bytes, name: str) -> bool:
+        """Store bytes unless the key is taken.
+
+        A retry whose first reply was lost meets its own object; its mark tells.
+        """
+        writer = uuid4().hex
+        with classified(name):
+            if self._create(name, lambda: BytesIO(data), {_WRITER: writer}):
+                return True
+            head = self._head(name)
+        return head is not None and head["Metadata"].get(_WRITER) == writer
+
+    def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
+        """Take a verified copy, within S3 if the origin is there as well."""
+        with classified(file.name):
+            there = self._head(name) or self._take(file, origin, name)
+            if not self._proves(there, file, origin, name):
+                raise conflict(file, self.url)
+        return self._uri(name)
+
+    def remove(self, file: SourceFile) -> bool:
+        """Delete the object if it still has the identified ETag; never a version."""
+        with classified(file.name):
+            if met(lambda: self._delete(file)):
+                return True
+            # Servers answer 404 or 412 for a missing key: only a look tells.
+            if self._head(file.name) is None:
+                return False
+        raise conflict(file, self.url)
+
+    def _delete(self, file: SourceFile) -> None:
+        self.client.delete_object(**self._at(file.name), IfMatch=pinned(file))
+
+    def _take(self, file: SourceFile, origin: Storage, name: str) -> Reply:
+        """Copy if the name is free; answer what is there then, whoever put it there."""
+        if isinstance(origin, S3Prefix) and self._is_beside(origin):
+            self._copy(file, origin, name)
+        else:
+            self._upload(file, origin, name)
+        there = self._head(name)
+        if there is None:
+            raise conflict(file, origin.url)
+        return there
+
+    def _copy(self, file: SourceFile, origin: S3Prefix, name: str) -> None:
+        source, pin = origin.head(file), origin._pin(file)
+        if source is None:
+            raise conflict(file, origin.url)
+        condition = {
+            "CopySourceIfMatch": pin.pop("IfMatch"),
+            "CopySource": {**origin._at(file.name), **pin},
+        }
+        headers = {
+            "Metadata": source["Metadata"] | _mark(file),
+            **{header: source[header] for header in _HEADERS if header in source},
+        }
+        if fits_at_once(file.size):
+            met(lambda: self._copy_at_once(name, condition, headers))
+            return
+        tags = origin._tags(file, source)
+        copy = self._assembly(name, file, headers | tags, _whole(source))
+        met(lambda: copy.copy(condition))
+
+    def _copy_at_once(
+        self, name: str, condition: Mapping[str, Any], headers: Mapping[str, Any]
+    ) -> None:
+        self.client.copy_object(
+            **self._at(name),
+            **condition,
+            **headers,
+            MetadataDirective="REPLACE",
+            IfNoneMatch="*",
+        )
+
+    def _tags(self, file: SourceFile, source: Reply) -> dict[str, str]:
+        """The tags of an object as a header: only CopyObject takes them along."""
+        if not source.get("TagCount"):
+            return {}
+        version = {} if file.version is None else {"VersionId": file.version}
+        reply = self.client.get_object_tagging(**self._at(file.name), **version)
+        tags = [(tag["Key"], tag["Value"]) for tag in reply["TagSet"]]
+        return {"Tagging": urlencode(tags)}
+
+    def _upload(self, file: SourceFile, origin: Storage, name: str) -> None:
+        with _fetched(file, origin) as path:
+            if fits_at_once(file.size):
+                self._create(name, lambda: path.open("rb"), _mark(file))
+                return
+            headers = {"ContentType": _type(name), "Metadata": _mark(file)}
+            whole = {"ChecksumCRC32": _crc32(path)}
+            upload = self._assembly(name, file, headers, whole)
+            met(lambda: upload.upload(path))
+
+    def _assembly(
+        self,
+        name: str,
+        file: SourceFile,
+        headers: Mapping[str, Any],
+        whole: Mapping[str, str],
+    ) -> Assembly:
+        return Assembly(self.client, self._at(name), file.size, headers, whole)
+
+    def _create(
+        self, name: str, opened: Callable[[], IO[bytes]], metadata: dict[str, str]
+    ) -> bool:
+        # A bucket under Object Lock wants a checksum, whatever the environment says of
+        # checksums to botocore.
+        with opened() as body:
+            checksum = _crc32_in(body)
+
+        def create() -> None:
+            with opened() as body:
+                self.client.put_object(
+                    **self._at(name),
+                    Body=body,
+                    ChecksumCRC32=checksum,
+                    ContentType=_type(name),
+                    Metadata=metadata,
+                    IfNoneMatch="*",
+                )
+
+        return met(create)
+
+    def _proves(
+        self, there: Reply, file: SourceFile, origin: Storage, name: str
+    ) -> bool:
+        """Whether an object has the identified bytes: by the cheapest real proof."""
+        if there["ContentLength"] != file.size:
+            return False
+        if there["ETag"] == pinned(file):
+            return True
+        same = self._same_checksum(there, file, origin)
+        if same is not None:
+            return same
+        # ETags of parts and under KMS differ for equal bytes: then the mark of the
+        # conditional copy speaks, also when the origin is gone.
+        marked = _mark(file).items() <= there["Metadata"].items()
+        return marked or self._reads_alike(there, file, origin, name)
+
+    def _same_checksum(
+        self, there: Reply, file: SourceFile, origin: Storage
+    ) -> bool | None:
+        if not isinstance(origin, S3Prefix):
+            return None
+        source = origin.head(file)
+        return None if source is None else _agree(there, source)
+
+    def head(self, file: SourceFile) -> Reply | None:
+        """What S3 says of the identified object; None when it is there no more."""
+        return self._head(file.name, **self._pin(file))
+
+    def _reads_alike(
+        self, there: Reply, file: SourceFile, origin: Storage, name: str
+    ) -> bool:
+        copy = _identified(SourceFile(self._uri(name), name, 0), there)
+        with _fetched(file, origin) as path:
+            expected = sha256_of(path)
+        with _fetched(copy, self) as path:
+            return sha256_of(path) == expected
+
+    def _is_beside(self, origin: S3Prefix) -> bool:
+        ours, theirs = self.client.meta, origin.client.meta
+        return bool(ours.endpoint_url == theirs.endpoint_url)
+
+    def _head(self, name: str, **pin: str) -> Reply | None:
+        """What S3 says of an object; None when it is absent or not the pinned one."""
+        try:
+            head: Reply = self.client.head_object(
+                **self._at(name), **pin, ChecksumMode="ENABLED"
+            )
+        except botocore.ClientError as error:
+            if not is_unmet(error):
+                raise
+            return None
+        return head
+
+    def _pin(self, file: SourceFile) -> dict[str, str]:
+        version = {} if file.version is None else {"VersionId": file.version}
+        return {"IfMatch": pinned(file), **version}
+
+    def _at(self, name: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": self._key(name)}
+
+    def _key(self, name: str) -> str:
+        return f"{self.prefix}{checked(name)}"
+
+    def _name(self, key: str) -> str:
+        return key.removeprefix(self.prefix)
+
+    def _uri(self, name: str) -> str:
+        return f"s3://{self.bucket}/{self._key(name)}"
+
+
+@contextmanager
+def _fetched(file: SourceFile, origin: Storage) -> Iterator[Path]:
+    """A local copy of the identified bytes, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="recon-") as folder:
+        path = Path(folder) / "copy"
+        with archiving(file, origin):
+            origin.fetch(file, path, ignore)
+        yield path
+
+
+def _identified(file: SourceFile, head: Reply) -> SourceFile:
+    version = head.get("VersionId")
+    return replace(
+        file,
+        size=head["ContentLength"],
+        etag=head["ETag"],
+        version=None if version == "null" else version,
+    )
+
+
+def _mark(file: SourceFile) -> dict[str, str]:
+    """Which identified bytes a copy was made of, kept with the copy."""
+    return {_SOURCE: pinned(file).strip('"')}
+
+
+def _agree(one: Reply, other: Reply) -> bool | None:
+    """Whether two objects share a checksum of the whole; None when none is shared."""
+    here, there = _whole(one), _whole(other)
+    both = here.keys() & there.keys()
+    return all(here[name] == there[name] for name in both) if both else None
+
+
+def _whole(head: Reply) -> dict[str, str]:
+    """The checksums of an object's whole.
+
+    One of its parts ends in "-" and their number, and says nothing about the whole.
+    """
+    names = (f"Checksum{kind}" for kind in _CHECKSUMS)
+    return {name: head[name] for name in names if "-" not in head.get(name, "-")}
+
+
+def _type(name: str) -> str:
+    return _TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")
+
+
+def _crc32(path: Path) -> str:
+    """The CRC-32 of a file as S3 writes it."""
+    with path.open("rb") as stream:
+        return _crc32_in(stream)
+
+
+def _crc32_in(stream: IO[bytes]) -> str:
+    crc = 0
+    while block := stream.read(_BLOCK):
+        crc = zlib.crc32(block, crc)
+    return base64.b64encode(crc.to_bytes(4, "big")).decode()

@@ -1,0 +1,102 @@
+"""Storages opened by URL: a local folder or a prefix of an S3 bucket."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+from urllib.parse import unquote_to_bytes
+
+from recon_engine.errors import ConfigError, InputChanged
+from recon_engine.model import SourceFile
+from recon_engine.runtime.progress import ignore
+from recon_engine.storage.base import Advance, Storage, checked, disk_errors
+from recon_engine.storage.local import LocalFolder
+from recon_engine.suggestions import did_you_mean
+
+
+_HOW_TO_NAME = "give a folder, file:///a/folder or s3://bucket/prefix"
+
+_SCHEMES = ("s3", "file")
+
+_URL = re.compile("(s3|file)(?=:)|[A-Za-z][A-Za-z0-9+.-]*(?=:/)")
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
+
+
+def open_storage(url: str) -> Storage:
+    """The place a URL or a path names."""
+    if _scheme(url) == "s3":
+        # By name, because `s3` stands above this module and a local run never loads it.
+        return cast(
+            "Storage",
+            import_module("recon_engine.storage.s3.prefix").open_prefix(*_s3(url)),
+        )
+    return LocalFolder(local_path(url))
+
+
+def fetch_one(url: str, into: Path, advance: Advance = ignore) -> Path:
+    """Copy the one file or object a URL names into a local folder."""
+    place, name = _split(url)
+    try:
+        file = place.identify(SourceFile(uri=url, name=name, size=0))
+    except InputChanged:
+        raise ConfigError(
+            f"there is no such file in {place.url}",
+            file=name,
+            help="look at the spelling; the case of letters counts",
+        ) from None
+    with disk_errors(name):
+        into.mkdir(parents=True, exist_ok=True)
+    place.fetch(file, into / name, advance)
+    return into / name
+
+
+def _split(url: str) -> tuple[Storage, str]:
+    if _scheme(url) == "s3":
+        place, _, name = url.rpartition("/")
+        return open_storage(f"{place}/"), checked(name)
+    path = local_path(url)
+    return LocalFolder(path.parent), checked(path.name)
+
+
+def _scheme(url: str) -> str | None:
+    """What stands before the colon, unless this is a path with a colon in it."""
+    found = _URL.match(url)
+    if found is None or found[0] in _SCHEMES:
+        return found and found[0]
+    # Only the scheme is shown: what follows may hold a password or a signature.
+    raise ConfigError(
+        f"there is no storage of the kind {found[0]}."
+        f"{did_you_mean(found[0], _SCHEMES)}",
+        help=_HOW_TO_NAME,
+    )
+
+
+def _s3(url: str) -> tuple[str, str]:
+    """Bucket and prefix, as they are: a key may hold every sign a URL reserves."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket):
+        raise ConfigError("the s3 URL does not name a bucket", help=_HOW_TO_NAME)
+    return bucket, prefix
+
+
+def local_path(url: str) -> Path:
+    """The path that a path or a file URL names; ConfigError for other kinds."""
+    path = url if _scheme(url) is None else _file(url)
+    if not path or "\0" in path:
+        raise ConfigError("the path does not name a folder", help=_HOW_TO_NAME)
+    return Path(path)
+
+
+def _file(url: str) -> str:
+    host, slash, path = url.removeprefix("file://").partition("/")
+    here = url.startswith("file://") and slash and host in ("", "localhost")
+    if not here or "?" in path or "#" in path:
+        raise ConfigError(
+            "the file URL does not name a folder of this machine",
+            help=f'{_HOW_TO_NAME}; in a URL write "?" as %3F and "#" as %23',
+        )
+    return f"/{os.fsdecode(unquote_to_bytes(path))}"

@@ -1,0 +1,165 @@
+"""A result judged: known differences set apart, and each gate held against the rest.
+
+What is judged are counts: a suppression takes rows and cells away from the gates. Sums
+are of all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import MAX_PREC, Context, Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from recon_engine.gates import METRICS, parse
+from recon_engine.model import GateResult
+from recon_engine.suppressions import applied
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import date
+
+    from recon_engine.config import Options
+    from recon_engine.gates import Gate
+    from recon_engine.result import Reconciliation
+
+
+EXACT: Final = Context(prec=MAX_PREC)
+
+
+class Share(NamedTuple):
+    """A count, the whole that it is a part of, if of any, and what both are.
+
+    `suppressed`: how many more there are that the count leaves out.
+    """
+
+    part: int
+    whole: int | None
+    words: str
+    suppressed: int = 0
+
+
+def judged(result: Reconciliation, options: Options, today: date) -> Reconciliation:
+    """The result with what became of its gates and suppressions on that day."""
+    suppressed = applied(options.suppressions, result.counts, result.by_column, today)
+    known = replace(result, suppressed=suppressed)
+    gates = tuple(_held(parse(text), known) for text in options.gates)
+    return replace(known, gates=gates)
+
+
+def _held(gate: Gate, result: Reconciliation) -> GateResult:
+    if gate.metric == "sum_delta":
+        return _held_sum(gate, result)
+    share = _share(gate, result)
+    if not METRICS[gate.metric].rate:
+        passed = gate.holds(Fraction(share.part))
+        return GateResult(gate.text, passed, share.part, _sentence(gate, share))
+    rate = Fraction(share.part, share.whole or 1)
+    return GateResult(gate.text, gate.holds(rate), float(rate), _sentence(gate, share))
+
+
+def _held_sum(gate: Gate, result: Reconciliation) -> GateResult:
+    """By how much a column's sum changed; a failure where it has none."""
+    column = gate.column or ""
+    total = next((each for each in result.totals if each.column == column), None)
+    [facts] = (each for each in result.by_column if each.name == column)
+    if total is None and facts.mismatched + facts.tolerated:
+        why = f"{column} has no sum: it is masked, or not of numbers throughout"
+        return GateResult(gate.text, passed=False, value="no sum", text=why)
+    delta = EXACT.subtract(total.new, total.old).copy_abs() if total else Decimal(0)
+    text = f"the sum of {column} changed by {delta:,f}, {gate.limit_words}"
+    return GateResult(gate.text, gate.holds(Fraction(delta)), f"{delta:f}", text)
+
+
+def _sentence(gate: Gate, share: Share) -> str:
+    """`7,257 of 66,675 matched rows differ (10.9%), limit 5%`.
+
+    Rows that are suppressed are named: the accounting of the result counts them.
+    """
+    of = "" if share.whole is None else f" of {share.whole:,}"
+    rate = 100 * share.part / share.whole if share.whole else 0
+    percent = f" ({rate:.3g}%)" if METRICS[gate.metric].rate else ""
+    more = f", not counting {share.suppressed:,} suppressed" if share.suppressed else ""
+    return f"{share.part:,}{of} {share.words}{percent}{more}, {gate.limit_words}"
+
+
+def _share(gate: Gate, result: Reconciliation) -> Share:
+    metric = gate.metric.removesuffix("_rate")
+    if gate.column is not None:
+        return _share_of_column(metric, gate.column, result)
+    return SHARES["mismatched_rows" if metric == "mismatch" else metric](result)
+
+
+def _share_of_column(metric: str, name: str, result: Reconciliation) -> Share:
+    [column] = (each for each in result.by_column if each.name == name)
+    if metric == "tolerated":
+        words = f"cells of {name} are equal by a rule"
+        return Share(column.tolerated, column.compared, words)
+    words = f"cells of {name} differ"
+    left = result.left.mismatches[name]
+    return Share(left, column.compared, words, column.mismatched - left)
+
+
+SHARES: Final[Mapping[str, Callable[[Reconciliation], Share]]] = {
+    "missing": lambda r: Share(
+        r.left.missing,
+        r.old.rows,
+        "old rows are missing",
+        r.counts.missing - r.left.missing,
+    ),
+    "extra": lambda r: Share(
+        r.left.extra, r.new.rows, "new rows are extra", r.counts.extra - r.left.extra
+    ),
+    "mismatched_rows": lambda r: Share(
+        r.left.mismatched_rows,
+        r.counts.matched,
+        "matched rows differ",
+        r.counts.mismatched_rows - r.left.mismatched_rows,
+    ),
+    "mismatched_cells": lambda r: Share(
+        sum(r.left.mismatches.values()),
+        _cells(r),
+        "cells differ",
+        r.counts.mismatched_cells - sum(r.left.mismatches.values()),
+    ),
+    "tolerated_cells": lambda r: Share(
+        r.counts.tolerated_cells, _cells(r), "cells are equal by a rule"
+    ),
+    "tolerated_keys": lambda r: Share(
+        r.counts.tolerated_keys, r.counts.matched, "keys are equal by a rule"
+    ),
+    "rows_old": lambda r: Share(r.old.rows, None, "rows are in OLD"),
+    "rows_new": lambda r: Share(r.new.rows, None, "rows are in NEW"),
+    "matched": lambda r: Share(r.counts.matched, None, "rows are matched"),
+    "duplicate_keys_old": lambda r: Share(
+        r.old.duplicate_keys, None, "keys repeat in OLD"
+    ),
+    "duplicate_keys_new": lambda r: Share(
+        r.new.duplicate_keys, None, "keys repeat in NEW"
+    ),
+    "blank_keys_old": lambda r: Share(
+        r.old.blank_keys, r.old.rows, "old rows have a blank key"
+    ),
+    "blank_keys_new": lambda r: Share(
+        r.new.blank_keys, r.new.rows, "new rows have a blank key"
+    ),
+    "rejected": lambda r: Share(
+        r.old.rejected + r.new.rejected, r.old.rows + r.new.rows, "rows were set aside"
+    ),
+    "rejected_old": lambda r: Share(
+        r.old.rejected, r.old.rows, "old rows were set aside"
+    ),
+    "rejected_new": lambda r: Share(
+        r.new.rejected, r.new.rows, "new rows were set aside"
+    ),
+    "drift": lambda r: Share(
+        len(r.drift.only_in_old) + len(r.drift.only_in_new),
+        None,
+        "columns are on one side only",
+    ),
+}
+
+
+def _cells(result: Reconciliation) -> int:
+    return sum(column.compared for column in result.by_column)
