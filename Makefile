@@ -31,40 +31,40 @@ deployment: $(VENV)/dev  ## the image's file, the template, the workflows
 	$(BIN)/actionlint
 
 packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
-	PACKAGING=1 $(BIN)/python -m pytest tests/test_packaging.py
+	PACKAGING=1 $(BIN)/python -m pytest tests/program/test_packaging.py
 
 browser: $(VENV)/test  ## the HTML report in a real browser, which has to be installed
-	RECON_BROWSER=required $(BIN)/python -m pytest -s tests/test_browser.py
+	RECON_BROWSER=required $(BIN)/python -m pytest -s tests/browser/test_browser.py
 
 pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; look at them
-	$(BIN)/python tests/pictures.py
+	PYTHONPATH=tests $(BIN)/python campaigns/pictures.py
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/test_reconcile.py tests/test_gate.py tests/test_kinds.py tests/test_break_histories.py tests/test_lookup.py tests/test_hints.py
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/unit/test_reconcile.py tests/unit/test_gate.py tests/unit/test_kinds.py tests/integration/test_break_histories.py tests/unit/test_lookup.py tests/unit/test_hints.py
 
 crash-matrix: $(VENV)/test  ## the program fails at every side effect; 20 to 50 minutes
-	$(BIN)/python tests/crash_matrix.py docs/crash-matrix.md
+	PYTHONPATH=tests $(BIN)/python campaigns/crash_matrix.py docs/crash-matrix.md
 
 races: $(VENV)/test  ## 300 races of two and three workers; about 20 minutes
-	$(BIN)/python tests/races.py docs/races.md
+	PYTHONPATH=tests $(BIN)/python campaigns/races.py docs/races.md
 
 image: $(VENV)/test  ## build the image without an engine and run it; root, Debian; 10 minutes
-	$(BIN)/python tests/image.py docs/image.md
+	PYTHONPATH=tests $(BIN)/python campaigns/image.py docs/image.md
 
 reaction: $(VENV)/test  ## SIGTERM all along a run of a gigabyte; about 10 minutes
-	$(BIN)/python tests/reaction.py
+	PYTHONPATH=tests $(BIN)/python campaigns/reaction.py
 
 model: $(VENV)/test  ## every interleaving of the run protocol, further than the tests go
-	$(BIN)/python tests/protocol_model.py
+	PYTHONPATH=tests $(BIN)/python campaigns/protocol_model.py
 
 fuzz: $(VENV)/fuzz  ## ten million inputs for the gate, led by coverage; goes on where it ended
-	$(BIN)/python tests/fuzz.py
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py
 
 bench-spark: $(VENV)/test  ## Spark on one and two workers beside the local engine; about 7 minutes
 	$(BIN)/python benchmarks/spark.py --rows 1000000 4000000 16000000 --workers 1 2
 
 spark-oldest: $(VENV)/oldest/test  ## the tests of Spark with the oldest PySpark there may be; about 3 minutes
-	$(VENV)/oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning tests/test_spark.py
+	$(VENV)/oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning tests/spark/test_spark.py
 
 bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
 	$(BIN)/python benchmarks/bench.py --record

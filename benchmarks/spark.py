@@ -75,7 +75,7 @@ def measure(folder: Path, rows: int, numbers: list[int]) -> None:
 
 def on_spark(folder: Path, workers: int) -> dict[str, Any]:
     """The figures of a run on a cluster, and its document."""
-    from spark_cluster import SETTINGS, spark_cluster
+    from support.spark_cluster import SETTINGS, spark_cluster
 
     SETTINGS["spark.ui.enabled"] = "true"
     master = f"local-cluster[{workers},1,2048]"

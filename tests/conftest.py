@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from psycopg import sql
-from s3_servers import DUMMY_ENVIRONMENT, moto_s3, seaweed_s3
+from support.s3_servers import DUMMY_ENVIRONMENT, moto_s3, seaweed_s3
 
 from recon_engine.postgres import migrations
 from recon_engine.postgres.embedded import server

@@ -1,0 +1,231 @@
+"""Every failpoint x kill, term, hang, raise x one crash, or two: nothing lost or twice.
+
+    python tests/crash_matrix.py docs/crash-matrix.md
+
+A case delivers a pair, lets the program fail at one place, in most cases lets the next
+run fail as well, and runs it again until there is nothing to do. After every run the
+invariants are checked (`stand.py`); at the end the bytes equal those of a clean run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from support import stand
+
+from recon_engine.runtime.failpoints import ACTIONS
+from recon_engine.version import __version__
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from support.stand import Case, Ran, Stand
+
+
+# What a clean run passes, in this order; `tests/test_crashes.py` holds it to that.
+PASSED: Final = (
+    "recover-abandon",
+    "start",
+    "claim",
+    *(f"fetch:{at}" for at in (1, 2)),
+    *(f"stage-create:{at}" for at in (1, 2)),
+    *(f"stage-commit:{at}" for at in (1, 2)),
+    *(f"artifact:{at}" for at in range(1, 12)),
+    "manifest",
+    "publish-mark",
+    "publish-claim",
+    "publish-metrics",
+    "publish-breaks",
+    *(f"publish-swap:{at}" for at in (1, 2)),
+    "publish-commit",
+    "publish-confirm",
+    *(f"archive-copy:{at}" for at in (1, 2)),
+    *(f"archive-remove:{at}" for at in (1, 2)),
+    "close",
+    "close-steps",
+    "report",
+)
+# What the run after a crash passes: before there is a result, and afterwards.
+AGAIN: Final = ("recover-sweep:1", "recover-sweep:2", *PASSED)
+RESUMED: Final = (
+    "recover-abandon",
+    "recover-resume",
+    *PASSED[PASSED.index("archive-copy:1") :],
+    "note",
+)
+EXIT_CODES: Final = {
+    "kill": {-9},
+    "raise": {70},
+    "hang": {143},
+    # A worker that goes on may be done before it is stopped.
+    "term": {0, 143},
+}
+LAWS: Final = {
+    "I1": "inputs archived without metrics",
+    "I2": "duplicate results",
+    "I3": "inputs lost",
+    "I4": "stale or half loaded stage tables",
+    "I5": "incomplete artifacts visible",
+    "I6": "outcomes missing in the run log",
+}
+HEAD: Final = """# The crash matrix
+
+Written by `make crash-matrix`. What a case is stands in
+[tests/crash_matrix.py](../tests/crash_matrix.py), what each place means in
+[protocol.md](protocol.md).
+"""
+STOP_SECONDS: Final = 10.0
+SECONDS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where the first run of a case fails, and how; then where the next one does."""
+
+    crashes: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return ", then ".join(f"{action} at {name}" for name, action in self.crashes)
+
+    @property
+    def failpoints(self) -> list[str]:
+        return [_spelled(name, action) for name, action in self.crashes]
+
+
+def _spelled(place: str, action: str) -> str:
+    name, _, hit = place.partition(":")
+    return f"{name}:{action}:{hit}" if hit else f"{name}:{action}"
+
+
+def plans(seconds: int = SECONDS) -> Iterator[Plan]:
+    """One crash at each place in each way; then each again, with others to follow."""
+    committed = PASSED.index("publish-confirm")
+    firsts = [
+        (at, name, action) for at, name in enumerate(PASSED) for action in ACTIONS
+    ]
+    for number, (at, name, action) in enumerate(firsts):
+        yield Plan(((name, action),))
+        pool = RESUMED if at >= committed else AGAIN
+        for more in range(seconds):
+            step = number * seconds + more
+            second = pool[(step * 7) % len(pool)]
+            yield Plan(((name, action), (second, ACTIONS[step % len(ACTIONS)])))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a case."""
+
+    plan: Plan
+    runs: list[Ran] = field(default_factory=list)
+    reached: list[bool] = field(default_factory=list)
+    violation: str | None = None
+
+
+def tried(stand: Stand, plan: Plan) -> Outcome:
+    """Play a case; a broken invariant is its outcome, not an exception."""
+    outcome = Outcome(plan)
+    try:
+        with stand.case() as case:
+            case.deliver("today")
+            _play(case, plan, outcome)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the case is broken
+        outcome.violation = str(error).partition("\n")[0] or "an unnamed assertion"
+    return outcome
+
+
+def _play(case: Case, plan: Plan, outcome: Outcome) -> None:
+    for (_, action), failpoint in zip(plan.crashes, plan.failpoints, strict=True):
+        run = case.run(failpoint)
+        outcome.runs.append(run)
+        was_reached = '"event": "failpoint"' in run.stderr
+        outcome.reached.append(was_reached)
+        assert was_reached or len(outcome.runs) > 1, "the first crash did not happen"
+        if was_reached:
+            assert run.code in EXIT_CODES[action], f"exit code {run.code}: {plan}"
+            stop = run.stopped_after or 0
+            assert stop < STOP_SECONDS, f"{stop:.1f} s to stop: {plan}"
+        case.check()
+    outcome.runs += case.until_idle()
+    case.check_end()
+
+
+def report(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """The campaign as a page."""
+    violations = [each for each in outcomes if each.violation]
+    named = Counter((each.violation or "").partition(":")[0] for each in violations)
+    double = sum(len(each.plan.crashes) > 1 for each in outcomes)
+    runs = sum(len(each.runs) for each in outcomes)
+    crashes = sum(sum(each.reached) for each in outcomes)
+    lines = [
+        HEAD,
+        f"recon-engine {__version__}: {len(outcomes):,} cases, {double:,} of them with",
+        f"a second crash during recovery; {runs:,} runs of the program, {crashes:,} of",
+        f"them made to fail, in {seconds / 60:.0f} minutes.",
+        "",
+        "| broken | times |",
+        "|---|---:|",
+        *(f"| {what} ({name}) | {named.pop(name, 0)} |" for name, what in LAWS.items()),
+        f"| anything else | {sum(named.values())} |",
+        "",
+        f"Slowest end after a SIGTERM: {slowest(outcomes):.1f} s.",
+        "",
+        "| first failure at | " + " | ".join(ACTIONS) + " | runs | broken |",
+        "|---|" + "---:|" * (len(ACTIONS) + 2),
+        *_rows(outcomes),
+        "",
+        *(f"- {each.plan}: {each.violation}" for each in violations),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def slowest(outcomes: Sequence[Outcome]) -> float:
+    """Seconds from a SIGTERM to the end of the process, at the worst."""
+    runs = [run for each in outcomes for run in each.runs]
+    return max((run.stopped_after or 0 for run in runs), default=0)
+
+
+def _rows(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    for place in PASSED:
+        here = [each for each in outcomes if each.plan.crashes[0][0] == place]
+        counts = Counter(each.plan.crashes[0][1] for each in here)
+        cells = [
+            *(counts[action] for action in ACTIONS),
+            sum(len(each.runs) for each in here),
+            sum(each.violation is not None for each in here),
+        ]
+        yield f"| `{place}` | " + " | ".join(map(str, cells)) + " |"
+
+
+def main() -> None:
+    """Run the campaign and write its report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("report", type=Path)
+    parser.add_argument("--seconds", type=int, default=SECONDS)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="", help="first failures whose name has it")
+    given = parser.parse_args()
+    began = time.monotonic()
+    chosen = [p for p in plans(given.seconds) if given.only in p.crashes[0][0]]
+    with stand.opened() as servers, ThreadPoolExecutor(given.jobs) as pool:
+        outcomes = []
+        for outcome in pool.map(lambda plan: tried(servers, plan), chosen):
+            outcomes.append(outcome)
+            if outcome.violation:
+                print(f"{outcome.plan}: {outcome.violation}", flush=True)
+            if len(outcomes) % 25 == 0:
+                print(f"{len(outcomes)} of {len(chosen)}", flush=True)
+    given.report.write_text(report(outcomes, time.monotonic() - began))
+    sys.exit(any(outcome.violation for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""A long search for bytes on which reference, structure, gate and engine disagree.
+
+    python tests/fuzz.py [--inputs 10000000] [--folder .fuzz] [--seconds S]
+
+Inputs are made by libFuzzer (atheris), led by the branches that the reference and the
+gate take; each starts where the last piece ended, so the search can be stopped and
+taken up again. Every input is judged by `structure` and by the reference; one in 64
+goes as a file through the gate too, one in 2048 through the whole engine. The first
+disagreement is kept in the folder and ends the search with exit code 1;
+`--replay FILE` judges it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from support.reading import (
+    Accepted,
+    Refused,
+    cells,
+    law,
+    scalar_newlines,
+    scalar_structure,
+)
+
+import recon_engine
+from recon_engine.config import Limits
+from recon_engine.errors import InputError
+from recon_engine.inputs import csv_reader
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.csvfile import Block
+from recon_engine.inputs.rfc4180 import records
+from recon_engine.inputs.scanner import Structure, count_newlines, structure
+
+
+DELIMITERS: Final = b",;\t|"
+LIMITS: Final = (Limits(), Limits(40, 100), Limits(1 << 20, 3), Limits(90, 2))
+UNLIMITED: Final = Limits(1 << 30, 1 << 30)
+BLOCKS: Final = (1, 7, 64, 1 << 18)
+SEEDS: Final = (
+    b"\0\0id,v\n1,a\n2,b\n",
+    b'\0\0"id","v"\r\n"1","a""b"\r\n"2","c\nd"\r\n',
+    b'\x04\0id;v\n1;"a;b"\n\n\n',
+    b"\x08\0\xef\xbb\xbfid\tv\n1\t\xc3\xa9",
+    b'\x1c\0id\n"a"\n\n"b"\n',
+    b'\x21\0a,b,c\n1,"' + b"x" * 70 + b'",3\n4,,"\n\n\n\n"\n',
+    *(bytes((knobs, form)) + bytes(range(40)) for knobs in (0, 48) for form in (1, 3)),
+)
+TOKENS: Final = (
+    b"a", b"1", b"", b"D", b"D", b"D", b"\n", b"\n", b"\n", b"\r\n", b" ", b"\r",
+    b"aD\n", b"aDb\n", b"aDb\r\n", b"D\n", b"\n\n", b'"', b'"', b'""', b'"D"', b'"\n',
+    b'"a"D"b"\n', b'aD"\n"\n', b'"\r\n"', b'""D""\n', b"x" * 63, b"\xc3\xa9",
+    b"\xef\xbb\xbf", b"\xf0\x9f\x99\x82", b"\0", b"\xff",
+)  # fmt: skip
+HEADER: Final = b"xDy\n"
+TEXT: Final = bytes(0x30 if byte == 0 else byte for byte in range(256))
+GATED: Final = 64
+RECONCILED: Final = 2048
+PIECE: Final = 250_000
+STARTS_AS_TEXT: Final = re.compile(rb"(\xef\xbb\xbf)?[ -~\r\n]([ -~\r\n]|$)")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An input: two bytes are the knobs, the others are the file or tokens of it."""
+
+    data: bytes
+    delimiter: int
+    limits: Limits
+    block: int
+    chance: int
+
+    @classmethod
+    def of(cls, given: bytes) -> Case:
+        knobs, form = given[:2].ljust(2, b"\0")
+        delimiter = DELIMITERS[knobs & 3 : (knobs & 3) + 1]
+        data = HEADER.replace(b"D", delimiter) if form & 2 else b""
+        if form & 1:
+            tokens = (TOKENS[byte % len(TOKENS)] for byte in given[2:])
+            data += b"".join(tokens).replace(b"D", delimiter)
+        else:
+            data += given[2:]
+        return cls(
+            data,
+            delimiter[0],
+            LIMITS[knobs >> 2 & 3],
+            BLOCKS[knobs >> 4 & 3],
+            zlib.crc32(given),
+        )
+
+    def check(self, path: Path, *, deeply: bool = False) -> None:
+        """Raise AssertionError where two of them disagree."""
+        self.check_structure()
+        if deeply or self.chance % GATED == 0:
+            self.check_gate(path)
+        if deeply or self.chance % RECONCILED == 0:
+            self.check_engine(path)
+
+    def check_structure(self) -> None:
+        """`structure` knows no encoding: it is given text, and asked without limits."""
+        text = self.data.translate(TEXT).decode("latin-1").encode()
+        width = 1 + text.partition(b"\n")[0].count(self.delimiter)
+        found = structure(text, self.delimiter, width, UNLIMITED)
+        told = found and (found.ends.tolist(), found.crlf, found.embedded)
+        assert told == scalar_structure(text, self.delimiter, width)
+        counted = [(each.count, each.first) for each in count_newlines(text)]
+        assert counted == scalar_newlines(text)
+        if found and width > 1 and not found.embedded:
+            self.check_cells(text, found, width)
+
+    def check_cells(self, text: bytes, found: Structure, width: int) -> None:
+        """What is found without a parser, in all columns but the last."""
+        block = Block.of(text, chr(self.delimiter), found)
+        told = [cells.to_list() for cells in block.first_cells(width - 1)]
+        every = records(text, self.delimiter, UNLIMITED)
+        wanted = [[field.decode() for field in record.fields[:-1]] for record in every]
+        assert list(map(list, zip(*told, strict=True))) == wanted
+
+    def check_gate(self, path: Path) -> None:
+        """The gate in blocks of any size, against the reference in one."""
+        if not STARTS_AS_TEXT.match(self.data):
+            return
+        csv_reader.BLOCK, csv_reader.STRETCH = self.block, min(self.block, 64)  # type: ignore[misc]
+        path.write_bytes(self.data)
+        found = self.judged(path)
+        wanted = law(self.data, self.delimiter, self.limits)
+        if self.is_beyond(wanted):
+            assert isinstance(found, Refused)
+        else:
+            assert found == wanted
+
+    def is_beyond(self, wanted: Accepted | Refused) -> bool:
+        """Whether a record may be too long to be held, and is refused unread."""
+        width = 1 + self.data.partition(b"\n")[0].count(self.delimiter)
+        longest = (self.limits.field_bytes + 1) * (width + 1)
+        return isinstance(wanted, Refused) and len(self.data) > longest
+
+    def judged(self, path: Path) -> Accepted | Refused:
+        try:
+            file = open_csv(path, delimiter=chr(self.delimiter), limits=self.limits)
+        except InputError as error:
+            return Refused(type(error), error.line, error.byte_offset, error.column)
+        return Accepted(file.columns, tuple(cells(file)))
+
+    def check_engine(self, path: Path) -> None:
+        """A file agrees with itself written in another way, and differs if changed."""
+        found = law(self.data, self.delimiter, LIMITS[0])
+        if isinstance(found, Refused) or not STARTS_AS_TEXT.match(self.data):
+            return
+        path.write_bytes(self.data)
+        again = path.with_suffix(".again")
+        given = chr(self.delimiter)
+        again.write_bytes(written(found.columns, found.rows, given))
+        key = found.columns[0]
+        same = recon_engine.diff(path, again, keys=[key], delimiter=given)
+        assert same.agrees
+        assert same.counts.matched == len(found.rows)
+        if found.rows:
+            changed = (*found.rows[0][:-1], found.rows[0][-1] + "~"), *found.rows[1:]
+            again.write_bytes(written(found.columns, changed, given))
+            other = recon_engine.diff(path, again, keys=[key], delimiter=given)
+            assert not other.agrees
+
+
+def written(
+    columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], delimiter: str
+) -> bytes:
+    """A table by another writer: everything quoted, CRLF."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def scratch() -> Path:
+    """A file in memory, where there is such a place."""
+    memory = Path("/dev/shm")  # noqa: S108 - one writer, its own folder
+    there = memory if memory.is_dir() else None
+    return Path(tempfile.mkdtemp(prefix="recon-fuzz-", dir=there)) / "f.csv"
+
+
+def search(folder: Path, runs: int, seed: int) -> None:
+    """One piece, in a process of its own: libFuzzer never returns."""
+    import atheris
+
+    atheris.instrument_func(law)
+    for module in (
+        "recon_engine.inputs.rfc4180",
+        "recon_engine.inputs.csv_reader",
+        "recon_engine.inputs.header",
+    ):
+        for each in vars(sys.modules[module]).values():
+            if callable(each) and getattr(each, "__module__", "") == module:
+                instrument(each)
+    path = scratch()
+    options = [
+        f"-runs={runs}", f"-seed={seed}", "-max_len=160", "-timeout=60",
+        "-rss_limit_mb=4096", "-print_final_stats=1", "-verbosity=0",
+        f"-artifact_prefix={folder}/",
+    ]  # fmt: skip
+    atheris.Setup(
+        [sys.argv[0], *options, str(folder / "corpus")],
+        lambda data: Case.of(data).check(path),
+    )
+    atheris.Fuzz()
+
+
+def instrument(each: object) -> None:
+    """Have the branches of a function, or of the methods of a class, counted."""
+    import atheris
+
+    if isinstance(each, type):
+        for name, method in vars(each).items():
+            if callable(method) and hasattr(method, "__code__") and name[:2] != "__":
+                atheris.instrument_func(method)
+    elif hasattr(each, "__code__"):
+        atheris.instrument_func(each)
+
+
+def campaign(folder: Path, inputs: int, seconds: float) -> int:
+    """Pieces until so many inputs were judged in all; the exit code."""
+    record = folder / "record.json"
+    prepare(folder)
+    known = json.loads(record.read_text()) if record.exists() else {}
+    done, spent = known.get("inputs", 0), known.get("seconds", 0.0)
+    began = time.monotonic()
+    while done < inputs and time.monotonic() - began < seconds:
+        runs = min(PIECE, inputs - done)
+        command = [sys.executable, __file__, "--folder", str(folder)]
+        start = time.monotonic()
+        piece = [*command, "--piece", str(runs), "--seed", str(1 + done)]
+        ended = subprocess.run(piece, check=False, capture_output=True, text=True)
+        if ended.returncode:
+            print(ended.stdout, ended.stderr, sep="\n")
+            return 1
+        done, spent = done + runs, spent + time.monotonic() - start
+        record.write_text(json.dumps({"inputs": done, "seconds": round(spent)}) + "\n")
+        print(f"{done:,} inputs in {spent:,.0f} s, no disagreement", flush=True)
+    return 0
+
+
+def prepare(folder: Path) -> None:
+    (folder / "corpus").mkdir(parents=True, exist_ok=True)
+    for at, seed in enumerate(SEEDS):
+        (folder / "corpus" / f"seed-{at}").write_bytes(seed)
+
+
+def main() -> None:
+    """Search, or judge one input again."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=10_000_000)
+    parser.add_argument("--folder", type=Path, default=Path(".fuzz"))
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--replay", type=Path)
+    parser.add_argument("--piece", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.replay:
+        Case.of(given.replay.read_bytes()).check(scratch(), deeply=True)
+    elif given.piece:
+        search(given.folder, given.piece, given.seed)
+    else:
+        sys.exit(campaign(given.folder, given.inputs, given.seconds))
+
+
+if __name__ == "__main__":
+    main()

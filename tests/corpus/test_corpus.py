@@ -1,0 +1,203 @@
+"""Awkward files, each with its outcome: the same in `recon diff` and `recon run`.
+
+Every `corpus/THREAT/NAME.csv` is one, found by itself; what is expected of it stands in
+`corpus/THREAT/expected.json`, with the options it is read with. To add a file, put it
+there and write its outcome with `ACCEPT_CASES=1 pytest tests/test_corpus.py`: read it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import pytest
+from recon_cli.app import app
+from support.corpus_files import (
+    CORPUS,
+    FACTS,
+    FILES,
+    PLACE,
+    expected_in,
+    expected_of,
+    name_of,
+)
+from support.reading import Accepted, cells, law
+from typer.testing import CliRunner
+
+from recon_engine.config import Limits
+from recon_engine.errors import ReconError
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.header import read_header
+
+
+def outcome(path: Path, delimiter: str) -> dict[str, Any]:
+    """What the gate makes of a file."""
+    try:
+        file = open_csv(path, delimiter=delimiter)
+    except ReconError as error:
+        place = {fact: getattr(error, fact) for fact in PLACE}
+        return {"status": error.status, **place}
+    written = asdict(file.dialect)
+    written.pop("delimiter")
+    return {"rows": file.rows, "columns": len(file.columns), **written}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def accepted() -> None:
+    if "ACCEPT_CASES" not in os.environ:
+        return
+    for threat in sorted({path.parent.name for path in FILES}):
+        known = expected_in(threat)
+        fresh = {}
+        for path in sorted((CORPUS / threat).glob("*.csv")):
+            delimiter = known.get(path.stem, {}).get("delimiter")
+            given = {"delimiter": delimiter} if delimiter else {}
+            fresh[path.stem] = given | outcome(path, delimiter or ",")
+        text = json.dumps(fresh, ensure_ascii=False, indent=1)
+        (CORPUS / threat / "expected.json").write_text(text + "\n")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_file_passes_the_gate_or_is_refused_as_expected(path: Path) -> None:
+    expected = dict(expected_of(path))
+    found = outcome(path, expected.pop("delimiter", ","))
+    assert found == expected
+    assert "rows" in found or found["line"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_what_is_expected_of_a_file_is_the_law(path: Path) -> None:
+    if path.parent.name == "not_csv":
+        return
+    expected, data = expected_of(path), path.read_bytes()
+    delimiter = ord(expected.get("delimiter", ","))
+    read = law(data, delimiter, Limits())
+    if not isinstance(read, Accepted):
+        known = expected["status"], expected["line"], expected["byte_offset"]
+        unmarked = data[:2] not in {b"\xff\xfe", b"\xfe\xff", b"\0\0"}
+        assert (read.kind.status, read.line, read.offset) == known or not unmarked
+        return
+    file = open_csv(path, delimiter=chr(delimiter))
+    assert (file.columns, tuple(cells(file))) == (read.columns, read.rows)
+    assert expected["rows"] == len(read.rows)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("places")
+
+
+@pytest.fixture(scope="module")
+def database_of_all(template: str) -> str:
+    """A database for all of them; each file has an inbound place of its own."""
+    with psycopg.connect(template, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE corpus TEMPLATE template")
+    return f"{template} dbname=corpus"
+
+
+def told(*arguments: str, **environment: str) -> dict[str, Any]:
+    """The JSON a command ends with, all that it prints, and no exception."""
+    ended = CliRunner().invoke(app, [*arguments, "--format", "json"], env=environment)
+    assert isinstance(ended.exception, SystemExit | None)
+    assert "Traceback" not in ended.output
+    document: dict[str, Any] = json.loads(ended.stdout)
+    assert document.get("exit_code", ended.exit_code) == ended.exit_code
+    return document
+
+
+def key_of(path: Path, delimiter: str) -> str:
+    """The first column as an argument, where there is one to be read."""
+    try:
+        name = read_header(path, delimiter=delimiter).columns[0]
+    except ReconError:
+        name = "id"
+    return '"' + name.replace('"', '""') + '"'
+
+
+def delivered(path: Path, root: Path) -> list[str]:
+    inbound = root / "in"
+    inbound.mkdir(parents=True)
+    for name in ("c.csv", "c_NEWSYSTEM.csv"):
+        (inbound / name).write_bytes(path.read_bytes())
+    places = [f"--{name}-s3={root}/{name}" for name in ("processed", "out")]
+    return [f"--inbound-s3={inbound}", *places, "--dataset=claims"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_outcome_is_the_same_in_diff_and_in_run(
+    path: Path, places: Path, database_of_all: str
+) -> None:
+    expected = dict(expected_of(path))
+    delimiter = expected.pop("delimiter", ",")
+    options = [f"--key={key_of(path, delimiter)}", f"--delimiter={delimiter}"]
+    compared = told("diff", str(path), str(path), *options)
+    ran = told(
+        "run", *delivered(path, places / name_of(path)), *options,
+        RECON_DATABASE_URL=database_of_all,
+    )  # fmt: skip
+    if "rows" in expected:
+        assert compared["verdict"] == ran["verdict"] == "agree"
+        assert ran["run"]["status"] == "SUCCEEDED"
+        for side in ("old", "new"):
+            assert compared[side]["rows"] == ran[side]["rows"] == expected["rows"]
+        assert compared["counts"] == ran["counts"]
+    else:
+        assert [compared[fact] for fact in FACTS] == [ran[fact] for fact in FACTS]
+        assert expected == {fact: compared[fact] for fact in expected}
+        assert ran["run"]["status"] == expected["status"]
+        assert Path(compared["file"]).name == path.name
+
+
+LONGEST: Final = 1 << 20
+GROWN: Final = {
+    "a field of 1 MiB": (b"x" * LONGEST, None),
+    "a field of 1 MiB and a byte": (b"x" * (LONGEST + 1), 7),
+    "a field of 1 MiB with quotes": (b'"' + b"x" * (LONGEST - 2) + b'"', None),
+    "a quoted field longer than 1 MiB": (b'"' + b"x" * (LONGEST - 1) + b'"', 7),
+    "a quote lost 2 MiB ago": (b'"' + b"x,y\n" * (LONGEST // 2), 7),
+}
+
+
+@pytest.mark.parametrize("case", GROWN.values(), ids=GROWN.keys())
+def test_fields_are_long_up_to_1_mib(
+    tmp_path: Path, case: tuple[bytes, int | None]
+) -> None:
+    field, refused_at = case
+    path = tmp_path / "long.csv"
+    path.write_bytes(b"id,v\n1," + field + b"\n2,a\n")
+    found = outcome(path, ",")
+    assert found.get("byte_offset") == refused_at
+    assert found.get("rows") == (2 if refused_at is None else None)
+
+
+def test_there_are_files_and_none_is_forgotten() -> None:
+    assert len(FILES) >= 150
+    for threat in {path.parent.name for path in FILES}:
+        names = {path.stem for path in FILES if path.parent.name == threat}
+        assert names == expected_in(threat).keys()
+
+
+DOCS: Final = Path(__file__).parents[2] / "docs" / "csv.md"
+ROW: Final = re.compile(r"^\| .+ \| `?(accepted|[A-Z_]+)`? \| (.+) \|$", re.MULTILINE)
+
+
+def reason(expected: dict[str, Any]) -> str:
+    """Why a file is refused, whatever the numbers."""
+    return re.sub(r"\d+(,? ?\d+)*", "N", str(expected.get("message", "accepted")))
+
+
+def test_the_table_of_the_docs_is_true_and_whole() -> None:
+    shown = set()
+    rows = ROW.findall(DOCS.read_text())
+    assert rows
+    for outcome_told, examples in rows:
+        for example in examples.split(", "):
+            expected = expected_of(CORPUS / f"{example}.csv")
+            assert expected.get("status", "accepted") == outcome_told, example
+            shown.add(reason(expected))
+    assert shown == {reason(expected_of(path)) for path in FILES}

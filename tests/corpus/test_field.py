@@ -1,0 +1,264 @@
+"""Files as two systems export them: what a person types, and what has to be said.
+
+Every folder of `field/` has the commands in `cmd`, and in `expect` what a user needs in
+the end. The table below holds what is said today, word for word where it matters: a
+result, or a refusal that names what is there. A capability that comes later changes its
+row here. `must_not`: what was said once, and misleads.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from recon_cli.app import app
+from typer.testing import CliRunner
+
+
+FIELD: Final = Path(__file__).parents[1] / "field"
+# What a shell does and a list of arguments does not.
+OF_A_SHELL: Final = ("|", "<(", "&&", "mkdir")
+SHELL: Final = f'recon() {{ {shlex.quote(sys.executable)} -m recon_cli "$@"; }}\n'
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a command of a folder ends with; `at` is its line in `cmd`, from 0."""
+
+    folder: str
+    at: int
+    exit_code: int
+    must: tuple[str, ...]
+    must_not: tuple[str, ...] = ()
+
+
+MAP_LINE: Final = (
+    "--map CLAIM_ID=claim_id --map MEMBER_ID=member_id --map PAID_AMT=paid_amt "
+    "--map SVC_DT=svc_dt"
+)
+ANOTHER_PROGRAM: Final = "write the file again with a CSV writer"
+ONE: Final = "there are 1 columns"
+
+TABLE: Final = (
+    Row(
+        "01_trailing_delimiter",
+        0,
+        3,
+        (
+            "the header has no name in column 4",
+            "every line ends with a delimiter, of the first 4",
+            "without a delimiter at the end of lines",
+        ),
+        ("give every column a name",),
+    ),
+    Row(
+        "01_trailing_delimiter",
+        1,
+        3,
+        (
+            "a row of 4 fields under a header of 3",
+            "every line behind the header ends with a delimiter, of the first 3",
+        ),
+        ("was lost",),
+    ),
+    # A trailer with as many fields as the header is a row, and its count a value.
+    Row("02_trailer_record", 0, 1, ("2 of 4 matched rows differ",)),
+    Row(
+        "02_trailer_record",
+        1,
+        3,
+        ("line 5", "the last line of the file: a trailer record"),
+        ("was lost",),
+    ),
+    Row(
+        "03_preamble_lines",
+        0,
+        3,
+        ("CLAIM_ID is in line 4 of OLD; remove the 3 lines before it",),
+        (ONE, "--delimiter"),
+    ),
+    Row(
+        "03_preamble_lines",
+        1,
+        3,
+        ("CLAIM_ID is in line 3 of OLD; remove the 2 lines before it",),
+        (ONE,),
+    ),
+    Row(
+        "04_no_header",
+        0,
+        3,
+        ("3 of 3 column names of OLD look like data", "write a header"),
+        (ONE,),
+    ),
+    Row("04_no_header", 1, 1, ("column_names_look_like_data", "1 of 2 matched")),
+    Row("04_no_header", 2, 0, ("column_names_look_like_data", "AGREE", "2 rows")),
+    Row(
+        "05_upper_lower_column_names",
+        0,
+        3,
+        (
+            'key column CLAIM_ID is not in NEW, which has "claim_id"',
+            MAP_LINE,
+        ),
+        ("does each file begin with a header",),
+    ),
+    Row("05_upper_lower_column_names", 1, 1, ("1 of 3 matched rows differ",)),
+    # MERGE: `rules` owns the warning of a rule that reads nothing; add its words.
+    Row("07_money_written_for_people", 0, 1, ("4 of 4 matched rows differ",)),
+    Row("07_money_written_for_people", 1, 1, ("4 of 4 matched rows differ",)),
+    Row("09_excel_text_wrapper", 0, 1, ("2 missing, 2 extra",)),
+    Row("09_excel_text_wrapper", 1, 1, ("2 of 2 matched rows differ", "NPI")),
+    Row(
+        "09_excel_text_wrapper",
+        2,
+        3,
+        (
+            "a quote inside an unquoted field",
+            'the field has the form in which Excel keeps text: ="…"',
+            "with the plain values",
+        ),
+        (ANOTHER_PROGRAM,),
+    ),
+    # MERGE: `rules` owns the warning of the exponents; `hints` that AMT is no key:
+    # add must_not "--key AMT" to the second row.
+    Row("10_scientific_notation", 0, 1, ("2 of 3 matched rows differ",)),
+    Row("10_scientific_notation", 1, 1, ("3 missing, 3 extra",)),
+    # MERGE: `rules` refuses these two formats as a usage error: exit 2, and its words;
+    # 70 and INTERNAL_ERROR go.
+    Row("11_timestamps_and_zones", 0, 70, ("INTERNAL_ERROR",)),
+    Row("11_timestamps_and_zones", 1, 70, ("INTERNAL_ERROR",)),
+    # MERGE: `hints` shows invisible characters by code point, and counts keys that a
+    # rule paired.
+    Row("13_invisible_characters", 0, 1, ("3 of 3 matched rows differ",)),
+    Row("13_invisible_characters", 1, 1, ("3 of 3 matched rows differ",)),
+    Row("13_invisible_characters", 2, 0, ("AGREE", "3 rows")),
+    Row("20_code_crosswalk", 0, 1, ("4 of 4 matched rows differ", "SEX")),
+    # MERGE: `hints` says what is there of a 1:n split, in the second row.
+    Row("23_one_to_many_split", 0, 1, ("2 of 3 matched rows differ, 2 extra",)),
+    Row("23_one_to_many_split", 1, 1, ("2 of 3 matched rows differ, 2 extra",)),
+    Row(
+        "25_kinds_of_files",
+        0,
+        3,
+        ("the file is a Parquet file, not CSV", "polars.read_parquet"),
+        ("NUL byte", ANOTHER_PROGRAM),
+    ),
+    Row(
+        "25_kinds_of_files",
+        1,
+        3,
+        ("the file is a bzip2 stream, not CSV", "bunzip2", ".csv.gz or .csv.zst"),
+        ("NUL byte", ANOTHER_PROGRAM),
+    ),
+    Row(
+        "25_kinds_of_files",
+        2,
+        3,
+        ("the file is JSON lines, not CSV", "polars.read_ndjson"),
+        ("a quote inside", ANOTHER_PROGRAM),
+    ),
+    Row("25_kinds_of_files", 3, 2, ("it is a folder", "one CSV file")),
+    Row("25_kinds_of_files", 4, 2, ("standard input is not read", "to a file first")),
+    Row("25_kinds_of_files", 5, 2, ("it is a pipe", "write it to a file first")),
+    Row(
+        "26_pipeline_names",
+        1,
+        3,
+        (
+            "UNUSABLE_FILES",
+            "2 files, none a data file: claims.txt, claims_NEWSYSTEM.txt",
+            ".csv, .csv.gz, .csv.zst",
+        ),
+        ("NO_FILES",),
+    ),
+    Row("27_subset_of_columns_and_rows", 0, 1, ("1 of 2 matched rows differ, 1 miss",)),
+    Row("27_subset_of_columns_and_rows", 1, 1, ("not compared, only in old: NAME",)),
+    Row("27_subset_of_columns_and_rows", 2, 2, ("No such option", "--only")),
+    Row("27_subset_of_columns_and_rows", 3, 2, ("No such option", "--where")),
+    Row("33_punctuation_in_codes", 0, 1, ("3 missing, 3 extra",)),
+    Row("33_punctuation_in_codes", 1, 1, ("3 of 3 matched rows differ",)),
+    Row(
+        "36_fixed_width",
+        0,
+        3,
+        ("OLD has 1 column, and its first 2 lines have 18 bytes each", "fixed width"),
+        (ONE,),
+    ),
+    Row("38_result_opened_in_excel", 0, 1, ("1 missing, 1 extra",)),
+    Row("38_result_opened_in_excel", 1, 2, ("nothing writes .xlsx",)),
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The exit code of a command, and all that it printed, on one line."""
+
+    exit_code: int
+    said: str
+
+
+def do(command: str, environment: dict[str, str]) -> Ended:
+    """Type a command in this folder."""
+    if any(sign in command for sign in OF_A_SHELL):
+        ran = subprocess.run(
+            [str(shutil.which("bash")), "-c", SHELL + command],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ended(ran.returncode, " ".join((ran.stdout + ran.stderr).split()))
+    ended = CliRunner().invoke(app, shlex.split(command)[1:], env=environment)
+    return Ended(ended.exit_code, " ".join(ended.output.split()))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.folder}-{row.at}")
+def test_a_delivery_of_the_field_is_answered_honestly(
+    row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / row.folder
+    shutil.copytree(FIELD / row.folder, here)
+    monkeypatch.chdir(here)
+    commands = (here / "cmd").read_text().splitlines()
+    for before in commands[: row.at]:
+        if "mkdir" in before:
+            do(before, {})
+    ended = do(commands[row.at], {"NO_COLOR": "1", "COLUMNS": "200"})
+    assert "Traceback" not in ended.said
+    assert ended.exit_code == row.exit_code, ended.said
+    for words in row.must:
+        assert words in ended.said
+    for words in row.must_not:
+        assert words not in ended.said
+
+
+def test_every_command_of_every_folder_has_its_row() -> None:
+    rows = {(row.folder, row.at) for row in TABLE}
+    commands = {
+        (folder.name, at)
+        for folder in FIELD.iterdir()
+        for at, line in enumerate((folder / "cmd").read_text().splitlines())
+        if "recon" in line
+    }
+    assert rows == commands
+    assert len({folder for folder, _ in rows}) == 18
+
+
+def test_the_map_line_of_a_refusal_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(
+        shutil.copytree(FIELD / "05_upper_lower_column_names", tmp_path / "x")
+    )
+    refused = do("recon diff old.csv new.csv --key CLAIM_ID", {})
+    line = refused.said[refused.said.index("--map") :]
+    ended = do(f"recon diff old.csv new.csv --key CLAIM_ID {line}", {})
+    assert "1 of 3 matched rows differ" in ended.said

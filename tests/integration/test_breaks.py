@@ -1,0 +1,555 @@
+"""Breaks over days, on a real Postgres: what a run makes of those before it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from jsonschema import validate
+from recon_cli.app import app
+from support.sites import FolderSite
+from typer.testing import CliRunner
+
+from recon_engine.config import Feed, OnBadRow, Options
+from recon_engine.errors import ConfigError
+from recon_engine.model import Breaks, BreakState, Tracking
+from recon_engine.postgres import history
+from recon_engine.postgres.breaks import headline, listing
+from recon_engine.postgres.connection import connect
+from recon_engine.postgres.migrations import schemas
+from recon_engine.report import result_page
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+STATES = "SELECT key_text, column_name, kind, state, runs_seen FROM metrics.break"
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: str) -> FolderSite:
+    return FolderSite(str(tmp_path), database)
+
+
+def csv(*rows: str) -> bytes:
+    return "\n".join(["ID,PAID,NOTE", *rows, ""]).encode()
+
+
+OLD = csv("1,10,a", "2,20,b", "3,30,c")
+
+
+def look(site: FolderSite, day: str, *new: str, **changes: Any) -> Breaks:
+    """A run on OLD and other rows; what it made of the breaks."""
+    site.deliver(changes.pop("old", OLD), csv(*new), day)
+    outcome = site.run(recompute=True, **changes)
+    assert outcome.error is None
+    assert outcome.breaks is not None
+    return outcome.breaks
+
+
+def counted(breaks: Breaks) -> dict[str, int]:
+    """The counts that are not zero."""
+    assert breaks.counts is not None
+    states = {state: getattr(breaks.counts, state) for state in [*BreakState, "open"]}
+    return {str(state): count for state, count in states.items() if count}
+
+
+def states(site: FolderSite) -> dict[str, str]:
+    found = site.rows(STATES)
+    return {
+        f"{r['key_text']} {r['column_name'] or r['kind']}": r["state"] for r in found
+    }
+
+
+def test_a_break_lives_from_new_to_resolved_and_back(site: FolderSite) -> None:
+    same = ("1,10,a", "2,20,b", "3,30,c")
+    assert counted(look(site, "1", "1,11,a", "2,20,b", "4,40,d")) == {
+        "new": 3,
+        "open": 3,
+    }
+    assert states(site) == {"1 PAID": "new", "3 missing": "new", "4 extra": "new"}
+    assert counted(look(site, "2", "1,11,a", "2,21,b", "4,40,d")) == {
+        "new": 1,
+        "recurring": 3,
+        "open": 4,
+    }
+    # The extra row is on neither side, so nobody compared it.
+    assert counted(look(site, "3", "1,12,a", "2,21,b", "3,30,c")) == {
+        "changed": 1,
+        "recurring": 1,
+        "resolved": 1,
+        "unseen": 1,
+        "open": 3,
+    }
+    found = look(site, "4", *same, feed=Feed.FULL)
+    assert counted(found) == {"resolved": 2, "gone": 1}
+    assert states(site) == {
+        "1 PAID": "resolved",
+        "2 PAID": "resolved",
+        "3 missing": "resolved",
+        "4 extra": "gone",
+    }
+    assert counted(look(site, "5", *same)) == {}
+    assert counted(look(site, "6", "1,12,a", "2,20,b", "3,30,c")) == {
+        "reopened": 1,
+        "open": 1,
+    }
+    [row] = site.rows("SELECT * FROM metrics.break WHERE state = 'reopened'")
+    assert (row["old_value"], row["new_value"], row["runs_seen"]) == ("10", "12", 4)
+    assert (row["kind"], row["dataset"]) == ("number", "claims")
+    summaries = site.rows("SELECT * FROM metrics.break_summary ORDER BY ordinal")
+    assert [row["breaks_resolved"] for row in summaries] == [0, 0, 1, 2, 0, 0]
+    assert [row["breaks_unseen"] for row in summaries] == [0, 0, 1, 0, 0, 0]
+    assert [row["breaks_gone"] for row in summaries] == [0, 0, 0, 1, 0, 0]
+    assert len({row["book"] for row in summaries}) == 1
+
+
+def test_cells_of_a_key_that_repeats_are_one_break(site: FolderSite) -> None:
+    old = csv("1,10,a", "1,20,a", "2,5,x", "2,5,x")
+    found = look(site, "1", "1,11,a", "1,21,a", old=old)
+    assert found.differences == 4
+    assert counted(found) == {"new": 2, "open": 2}
+    rows = site.rows("SELECT * FROM metrics.break ORDER BY key_text")
+    assert [(r["kind"], r["occurrences"]) for r in rows] == [
+        ("number", 2),
+        ("missing", 2),
+    ]
+    # Only the second of the two pairs changes: the first is what is shown.
+    assert counted(look(site, "2", "1,11,a", "1,22,a", "2,5,x", old=old)) == {
+        "changed": 2,
+        "open": 2,
+    }
+
+
+def test_the_last_pair_again_takes_the_place_of_its_earlier_look(
+    site: FolderSite,
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    first = look(site, "2", "1,12,a", "2,21,b", "3,30,c")
+    assert counted(first) == {"changed": 1, "new": 1, "open": 2}
+    before = site.rows("SELECT * FROM metrics.break ORDER BY key_text")
+    again = look(site, "2", "1,12,a", "2,21,b", "3,30,c")
+    assert again == first
+    ignoring = {"before", "as_of_run", "last_seen_run", "first_seen_run"}
+    for one, two in zip(
+        before,
+        site.rows("SELECT * FROM metrics.break ORDER BY key_text"),
+        strict=True,
+    ):
+        for name in one.keys() - ignoring:
+            assert one[name] == two[name], name
+    # With a rule that absorbs one of them it is as if it had never been there.
+    rule = Options(keys=("ID",), rules={"PAID": ("decimal(abs=1)",)})
+    assert counted(look(site, "2", "1,12,a", "2,21,b", "3,30,c", options=rule)) == {
+        "changed": 1,
+        "open": 1,
+    }
+    assert states(site) == {"1 PAID": "changed"}
+
+
+def test_an_older_pair_again_changes_no_break(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    look(site, "2", "1,10,a", "2,21,b", "3,30,c")
+    before = site.rows("SELECT * FROM metrics.break ORDER BY key_text")
+    found = look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    assert (found.tracking, found.counts) == (Tracking.SUPERSEDED, None)
+    assert "later pair" in headline(found)
+    assert site.rows("SELECT * FROM metrics.break ORDER BY key_text") == before
+
+
+def test_a_column_that_is_not_compared_resolves_nothing(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,x", "3,30,c")
+    options = Options(keys=("ID",), ignore=("NOTE",))
+    found = look(site, "2", "1,10,a", "2,20,b", "3,30,c", options=options)
+    assert counted(found) == {"resolved": 1, "unseen": 1, "open": 1}
+    assert states(site) == {"1 PAID": "resolved", "2 NOTE": "unseen"}
+
+
+def test_other_key_columns_are_a_book_of_their_own(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    both = Options(keys=("ID", "NOTE"))
+    found = look(site, "2", "1,11,a", "2,20,b", "3,30,c", options=both)
+    assert counted(found) == {"new": 1, "open": 1}
+    listed = listing(site.database, "claims")
+    assert [row[0] for row in listed.rows] == ['["1", "a"]']
+    assert counted(look(site, "3", "1,11,a", "2,20,b", "3,30,c")) == {
+        "recurring": 1,
+        "open": 1,
+    }
+
+
+def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    before = states(site)
+    found = look(site, "2", "1,11,a", "2,21,x", "4,40,d", break_limit=4)
+    assert found == Breaks(Tracking.OVER_LIMIT, 5)
+    assert headline(found) == "not tracked: 5 differences are over --break-limit"
+    assert states(site) == before
+    [summary] = site.rows("SELECT * FROM metrics.break_summary WHERE differences = 5")
+    assert (summary["tracking"], summary["breaks_new"]) == ("over_limit", None)
+    assert listing(site.database, "claims").tracking is Tracking.OVER_LIMIT
+    assert ran(site, "breaks", "--dataset=claims").stderr.endswith(
+        "; the last run did not change them: its differences are over --break-limit\n"
+    )
+    assert counted(look(site, "3", "1,11,a", "2,20,b", "3,30,c", break_limit=1)) == {
+        "recurring": 1,
+        "open": 1,
+    }
+
+
+def test_with_a_limit_of_zero_nothing_is_tracked(site: FolderSite) -> None:
+    site.deliver()
+    assert site.run(break_limit=0).breaks is None
+    assert site.rows("SELECT * FROM metrics.break_summary") == []
+    with pytest.raises(ConfigError, match="no breaks of a dataset claims"):
+        listing(site.database, "claims")
+    with pytest.raises(ConfigError, match="negative"):
+        site.config(break_limit=-1)
+
+
+def test_a_long_value_is_cut_and_still_told_apart(site: FolderSite) -> None:
+    long = "x" * 300
+    look(site, "1", f"1,10,{long}1", "2,20,b", "3,30,c")
+    found = look(site, "2", f"1,10,{long}2", "2,20,b", "3,30,c")
+    assert counted(found) == {"changed": 1, "open": 1}
+    [row] = site.rows("SELECT new_value FROM metrics.break")
+    assert row["new_value"] == "x" * 255 + "…"
+
+
+def test_breaks_can_be_deleted_and_their_summary_can_not(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        for statement in ("DELETE FROM", "TRUNCATE"):
+            with pytest.raises(psycopg.errors.RestrictViolation):
+                connection.execute(f"{statement} metrics.break_summary".encode())
+        connection.execute("DELETE FROM metrics.break")
+    again = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
+    assert counted(again) == {"new": 1, "open": 1}
+
+
+# The command line
+
+
+def ran(site: FolderSite, *arguments: str) -> Any:
+    ended = CliRunner().invoke(
+        app, list(arguments), env={"RECON_DATABASE_URL": site.database}
+    )
+    assert ended.exit_code == 0, ended.output
+    return ended
+
+
+def run_command(site: FolderSite, *more: str) -> Any:
+    places = (f"--{name}-s3={getattr(site, name)}" for name in ("inbound", "out"))
+    processed = f"--processed-s3={site.processed}"
+    return ran(site, "run", *places, processed, "--dataset=claims", "--keys=ID", *more)
+
+
+def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
+    site.deliver(day="1")
+    said = run_command(site).stdout
+    assert (
+        "\nbreaks: new 4, recurring 0, changed 0, resolved 0, reopened 0, unseen 0,"
+        " gone 0\n" in said
+    )
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute("UPDATE metrics.break SET first_seen = first_seen - 17")
+    site.deliver(day="2")
+    document = json.loads(run_command(site, "--format=json").stdout)
+    validate(document, json.loads((schemas() / "result.schema.json").read_text()))
+    assert document["run"]["breaks"] == {
+        "tracking": "tracked",
+        "differences": 4,
+        "counts": {
+            "new": 0, "recurring": 4, "changed": 0, "resolved": 0, "reopened": 0,
+            "unseen": 0, "gone": 0, "open": 4, "oldest_days": 17,
+        },
+        "as_of": f"{datetime.now(UTC):%Y-%m-%d}",
+    }  # fmt: skip
+    site.deliver(day="3")
+    assert f"; oldest 17 days, as of {datetime.now(UTC):%Y-%m-%d}\n" in (
+        run_command(site).stdout
+    )
+    site.deliver(day="4")
+    said = run_command(site, "--break-limit=3").stdout
+    assert "breaks: not tracked: 4 differences are over --break-limit" in said
+    document = json.loads(run_command(site, "--format=json").stdout)
+    validate(document, json.loads((schemas() / "run.schema.json").read_text()))
+    assert document["run"]["breaks"] is None
+
+
+def test_open_breaks_are_listed_oldest_first(site: FolderSite) -> None:
+    look(site, "1", "1,10,a", "2,20,b", "3,33,c")
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute("UPDATE metrics.break SET first_seen = first_seen - 3")
+    look(site, "2", "1,10,a", "2,21,b", "3,33,c", "0,40,d")
+    look(site, "3", "1,10,a", "2,20,b", "3,33,c", "0,40,d")
+    listed = ran(site, "breaks", "--dataset", "claims", "--format", "json")
+    rows = json.loads(listed.stdout)
+    assert [(r["key"], r["column"], r["state"], r["age_days"]) for r in rows] == [
+        ("3", "PAID", "recurring", 3),
+        ("0", None, "recurring", 0),
+    ]
+    assert (rows[0]["old"], rows[0]["new"], rows[0]["runs_seen"]) == ("30", "33", 3)
+    assert "2 of 2 breaks" in listed.stderr
+    gone = ran(site, "breaks", "--dataset=claims", "--state=resolved")
+    assert "2,PAID,number,resolved" in gone.stdout
+    first = ran(site, "breaks", "--dataset=claims", "--limit=1", "--format=markdown")
+    assert first.stdout.splitlines()[2].startswith("| 3 | PAID | number | recurring |")
+    assert "1 of 2 breaks" in first.stderr
+
+
+def test_a_dataset_without_breaks_is_refused_with_the_one_meant(
+    site: FolderSite,
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    with pytest.raises(ConfigError, match=r"dataset clams .* Did you mean claims\?"):
+        listing(site.database, "clams")
+
+
+def test_a_break_id_is_the_same_in_every_version(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    [row] = site.rows("SELECT book, break_id, content FROM metrics.break")
+    assert row == {
+        "book": UUID("604b3c4d-c661-6817-1313-91af218c5455"),
+        "break_id": UUID("8f3de40c-3fbd-7904-3adc-8e2cf9fcce1f"),
+        "content": UUID("e04713c3-22aa-8bc9-e968-91e32c1f5818"),
+    }
+
+
+# What was not compared, and what is on neither side
+
+KEY = "0123456789abcdef" * 2
+
+
+def state_of(site: FolderSite, day: str, *new: str, **changes: Any) -> str:
+    """The state of the one break there is after a run."""
+    look(site, day, *new, **changes)
+    [state] = states(site).values()
+    return state
+
+
+def test_a_break_whose_key_is_on_neither_side_is_unseen(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    rest = csv("2,20,b", "3,30,c")
+    found = look(site, "2", "2,20,b", "3,30,c", old=rest)
+    assert counted(found) == {"unseen": 1, "open": 1}
+    assert headline(found).endswith("resolved 0, reopened 0, unseen 1, gone 0")
+    assert counted(look(site, "3", "2,20,b", "3,30,c", old=rest)) == counted(found)
+    [row] = site.rows("SELECT * FROM metrics.break")
+    assert (row["state"], row["open"], row["runs_seen"]) == ("unseen", True, 1)
+    assert [row[3] for row in listing(site.database, "claims").rows] == ["unseen"]
+    assert state_of(site, "4", "1,11,a", "2,20,b", "3,30,c") == "recurring"
+    assert state_of(site, "5", "1,10,a", "2,20,b", "3,30,c") == "resolved"
+
+
+def test_a_break_is_gone_only_from_a_full_feed(site: FolderSite) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    rest = csv("2,20,b", "3,30,c")
+    quarantine = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    full = {"feed": Feed.FULL, "options": quarantine}
+    same = "2,20,b", "3,30,c"
+    for day, new, old in (
+        ("2", (*same, "1,1,1,1"), rest),
+        ("3", (), csv()),
+        ("4", same, csv()),
+        ("5", (), rest),
+    ):
+        look(site, day, *new, old=old, **full)
+        assert states(site)["1 PAID"] == "unseen"
+    look(site, "6", *same, old=rest, **full)
+    assert states(site)["1 PAID"] == "gone"
+    [row] = site.rows("SELECT open FROM metrics.break WHERE state = 'gone'")
+    assert row["open"] is False
+    assert listing(site.database, "claims").total == 0
+    assert listing(site.database, "claims", [BreakState.GONE]).total == 1
+    # A row that is back and equal changes nothing; one that differs opens the break.
+    look(site, "7", "1,10,a", *same)
+    assert states(site)["1 PAID"] == "gone"
+    look(site, "8", "1,11,a", *same)
+    assert states(site)["1 PAID"] == "reopened"
+
+
+def test_a_quarantined_row_resolves_nothing(site: FolderSite) -> None:
+    options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c", options=options)
+    found = look(site, "2", "1,10,a,more", "2,20,b", "3,30,c", options=options)
+    assert counted(found) == {"new": 1, "unseen": 1, "open": 2}
+    assert states(site) == {"1 PAID": "unseen", "1 missing": "new"}
+    # Of a key that does not repeat, a row set aside elsewhere hides nothing.
+    found = look(site, "3", "1,10,a", "2,20,b", "3,30,c,more", options=options)
+    assert states(site)["1 PAID"] == states(site)["1 missing"] == "resolved"
+
+
+def test_a_repeated_key_is_resolved_by_as_many_pairs(site: FolderSite) -> None:
+    options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    twice = {"old": csv("1,10,a", "1,20,a", "2,5,x"), "options": options}
+    once = {"old": csv("1,20,a", "2,5,x"), "options": options}
+    assert state_of(site, "1", "1,11,a", "1,20,a", "2,5,x", **twice) == "new"
+    [row] = site.rows("SELECT key_rows_old, key_rows_new FROM metrics.break")
+    assert row == {"key_rows_old": 2, "key_rows_new": 2}
+    assert state_of(site, "2", "1,20,a", "2,5,x", **once) == "unseen"
+    found = look(site, "3", "1,10,a", "1,20,a", "2,5,x,more", **twice)
+    assert counted(found) == {"new": 1, "unseen": 1, "open": 2}
+    look(site, "4", "1,10,a", "1,20,a", "2,5,x", **twice)
+    assert states(site) == {"1 PAID": "resolved", "2 missing": "resolved"}
+
+
+def test_a_key_is_found_however_it_is_spelled(site: FolderSite) -> None:
+    options = Options(keys=("ID", "NOTE"), rules={"ID": ("lstrip0",)})
+    assert state_of(site, "1", "01,11,a", old=csv("1,10,a"), options=options) == "new"
+    spelled = {"old": csv("001,10,a"), "options": options}
+    assert state_of(site, "2", "1,10,a", **spelled, feed=Feed.FULL) == "resolved"
+
+
+@pytest.mark.parametrize("mask", ["hmac", "last4", "redact"])
+def test_a_masked_key_is_looked_up_where_its_mask_allows(
+    mask: str, site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    options = Options(keys=("ID",), masks={"ID": mask}, rules={"ID": ("trim",)})
+    old = csv("100000001,10,a", "100000002,20,b")
+    masked = {"options": options, "old": old, "feed": Feed.FULL}
+    found = "100000001,10,a", "100000002,20,b"
+    look(site, "1", "100000001,11,a", "100000002,21,b", **masked)
+    [*rows] = site.rows("SELECT key_text, locator FROM metrics.break")
+    assert "00000001" not in str(rows)
+    known = mask == "hmac"
+    assert all((row["locator"] is not None) == known for row in rows)
+    monkeypatch.setenv("RECON_MASK_KEY", KEY[::-1])
+    look(site, "2", *found, **masked)
+    assert {*states(site).values()} == {"unseen"}
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    look(site, "3", found[0], **masked | {"old": csv(found[0])})
+    ended = {"resolved", "gone"} if known else {"unseen"}
+    assert {*states(site).values()} == ended
+
+
+def test_a_key_that_was_masked_is_not_looked_up_as_it_is_shown(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", KEY)
+    options = Options(keys=("ID",), masks={"ID": "hmac"})
+    assert state_of(site, "1", "1,11,a", "2,20,b", "3,30,c", options=options) == "new"
+    same = "1,10,a", "2,20,b", "3,30,c"
+    assert state_of(site, "2", *same, feed=Feed.FULL) == "unseen"
+
+
+def test_the_last_pair_again_opens_what_it_had_ended(site: FolderSite) -> None:
+    rest = csv("2,20,b", "3,30,c")
+    look(site, "1", "1,11,a", "2,21,b", "3,30,c")
+    found = look(site, "2", "2,20,b", "3,30,c", old=rest, feed=Feed.FULL)
+    assert counted(found) == {"resolved": 1, "gone": 1}
+    # What an earlier version kept of a break does not say whether it was open.
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute("UPDATE metrics.break SET before = before - 'open'")
+    ignoring = Options(keys=("ID",), ignore=("PAID",))
+    again = {"old": rest, "options": ignoring}
+    assert counted(look(site, "2", "2,20,b", "3,30,c", **again)) == {
+        "unseen": 2,
+        "open": 2,
+    }
+    found = look(site, "2", "2,20,b", "3,30,c", old=rest, feed=Feed.FULL)
+    assert counted(found) == {"resolved": 1, "gone": 1}
+
+
+@pytest.mark.parametrize("said_by", ["flag", "environment", "file"])
+def test_a_run_takes_a_feed_for_full_where_it_is_told(
+    said_by: str, site: FolderSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    rest = csv("2,20,b", "3,30,c")
+    site.deliver(rest, rest, "2")
+    more = []
+    if said_by == "flag":
+        more = ["--feed=full"]
+    elif said_by == "environment":
+        monkeypatch.setenv("RECON_FEED", "full")
+    else:
+        path = tmp_path / "recon.toml"
+        path.write_text('[dataset.claims]\nfeed = "full"\n')
+        more = [f"--config={path}"]
+    assert "\nbreaks: new 0, recurring 0, changed 0, resolved 0, reopened 0," in (
+        said := run_command(site, *more).stdout
+    )
+    assert "unseen 0, gone 1\n" in said
+    log = "SELECT config->>'feed' AS feed FROM metrics.pipeline_run_log ORDER BY run_ts"
+    assert [row["feed"] for row in site.rows(log)] == ["incremental", "full"]
+    listed = ran(site, "breaks", "--dataset=claims", "--state=gone").stdout
+    assert "1,PAID,number,gone" in listed
+
+
+# Ages
+
+
+def earlier(site: FolderSite, days: int) -> None:
+    """As if all runs so far had been so many days earlier."""
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        for statement in (
+            "ALTER TABLE metrics.break_summary DISABLE TRIGGER USER",
+            (
+                f"UPDATE metrics.break_summary SET run_date = run_date - {days},"
+                f" as_of = as_of - {days}"
+            ),
+            "ALTER TABLE metrics.break_summary ENABLE TRIGGER USER",
+            (
+                f"UPDATE metrics.break SET first_seen = first_seen - {days},"
+                f" last_seen = last_seen - {days}, as_of = as_of - {days}"
+            ),
+        ):
+            connection.execute(statement.encode())
+
+
+def ages(site: FolderSite) -> tuple[date, list[int]]:
+    listed = listing(site.database, "claims")
+    at = listed.names.index("age_days")
+    return listed.as_of, [row[at] for row in listed.rows]
+
+
+def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
+    day = datetime.now(UTC).date()
+    look(site, "1", "1,11,a", "2,20,b", "3,30,c")
+    earlier(site, 17)
+    first = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
+    assert headline(first).endswith(f"; oldest 17 days, as of {day}")
+    earlier(site, 5)
+    then = day - timedelta(5)
+    assert ages(site) == (then, [17])
+    assert ran(site, "breaks", "--dataset=claims").stderr == (
+        f"1 of 1 breaks, as of {then}\n"
+    )
+    # The last pair again: the age and the date are those of its first attempt.
+    again = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
+    assert headline(again).endswith(f"; oldest 17 days, as of {then}")
+    assert ages(site) == (then, [17])
+    with connect(site.database) as connection:
+        [(run_id,)] = connection.execute(
+            "SELECT run_id FROM metrics.break_summary ORDER BY ordinal DESC LIMIT 1"
+        ).fetchall()
+        _, facts = history.stored(connection, run_id)
+    assert facts.breaks is not None
+    assert facts.breaks.summary == headline(again)
+    assert (facts.breaks.as_of, [each.age_days for each in facts.breaks.oldest]) == (
+        then,
+        [17],
+    )
+
+
+def test_a_run_that_changed_no_break_changes_no_date(site: FolderSite) -> None:
+    day = datetime.now(UTC).date()
+    look(site, "1", "1,11,a", "2,21,b", "3,30,c")
+    earlier(site, 3)
+    look(site, "2", "1,11,a", "2,21,x", "3,33,x", break_limit=1)
+    assert ages(site) == (day - timedelta(3), [0, 0])
+    with connect(site.database) as connection:
+        [(run_id,)] = connection.execute(
+            "SELECT run_id FROM metrics.break_summary ORDER BY ordinal DESC LIMIT 1"
+        ).fetchall()
+        result, facts = history.stored(connection, run_id)
+    assert facts.breaks is not None
+    assert (facts.breaks.open, facts.breaks.as_of) == (2, day - timedelta(3))
+    assert f"Ages are as of {day - timedelta(3)}." in result_page.page(result, facts)

@@ -1,0 +1,246 @@
+"""Runs with gates and suppressions: what they record, and how they end."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from jsonschema import validate
+from support.program import recon
+from support.sites import FolderSite
+from support.suppressed_pairs import known
+
+from recon_engine.config import Options
+from recon_engine.pipeline import archive
+from recon_engine.postgres.migrations import schemas
+from recon_engine.postgres.run_log import Journal
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recon_engine.model import Suppression
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: str) -> FolderSite:
+    made = FolderSite(str(tmp_path), database)
+    made.deliver()
+    return made
+
+
+def judged(*gates: str, suppressions: tuple[Suppression, ...] = ()) -> Options:
+    return Options(keys=("ID",), gates=gates, suppressions=suppressions)
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def test_a_failed_gate_is_a_recorded_result_with_exit_code_1(site: FolderSite) -> None:
+    outcome = site.run(options=judged("missing<=0", "mismatch_rate<=70%"))
+    assert (outcome.record.status, outcome.record.exit_code) == ("SUCCEEDED", 1)
+    [log] = site.rows("SELECT * FROM metrics.pipeline_run_log")
+    assert (log["status"], log["exit_code"], log["error_code"]) == (
+        "SUCCEEDED",
+        1,
+        None,
+    )
+    assert log["config"]["options"]["gates"] == ["missing<=0", "mismatch_rate<=70%"]
+    [summary] = site.rows("SELECT * FROM metrics.recon_summary")
+    assert summary["verdict"] == "gates_failed"
+    recorded = site.rows("SELECT * FROM metrics.gate_result ORDER BY ordinal")
+    facts = [(row["gate"], row["passed"], row["value"]) for row in recorded]
+    assert facts == [("missing<=0", False, 1), ("mismatch_rate<=70%", True, 2 / 3)]
+    assert recorded[1]["says"] == "2 of 3 matched rows differ (66.7%), limit 70%"
+    assert site.names(site.inbound) == {}
+
+
+def test_gates_that_pass_make_an_exit_code_of_0(site: FolderSite) -> None:
+    outcome = site.run(options=judged("missing<=1"))
+    assert (outcome.record.status, outcome.record.exit_code) == ("SUCCEEDED", 0)
+    [summary] = site.rows("SELECT * FROM metrics.recon_summary")
+    assert summary["verdict"] == "differ"
+
+
+def test_what_is_not_measured_is_recorded_without_a_value(site: FolderSite) -> None:
+    site.run(options=judged("sum_delta(NOTE)<=1"))
+    [row] = site.rows("SELECT * FROM metrics.gate_result")
+    assert (row["passed"], row["value"]) == (False, None)
+    assert row["says"] == "NOTE has no sum: it is masked, or not of numbers throughout"
+
+
+def test_suppressions_are_recorded_with_what_they_found(site: FolderSite) -> None:
+    later = today() + timedelta(days=9)
+    suppressions = (
+        known("column", column="PAID", kind="number_format", until=later, max=5),
+        known("missing", until=today() - timedelta(days=1)),
+    )
+    outcome = site.run(options=judged(suppressions=suppressions))
+    assert outcome.record.exit_code == 1
+    active, expired = site.rows("SELECT * FROM metrics.suppression ORDER BY ordinal")
+    assert (active["state"], active["found"], active["most"]) == ("active", 1, 5)
+    assert (active["column_name"], active["kind"]) == ("PAID", "number_format")
+    assert (active["until_date"], active["owner"]) == (later, "claims")
+    assert (expired["state"], expired["found"], expired["what"]) == (
+        "expired",
+        1,
+        "missing",
+    )
+
+
+def test_a_run_that_failed_its_gates_keeps_that_through_a_recovery(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "_archive", crash)
+        with pytest.raises(SystemExit):
+            site.run(options=judged("missing<=0"))
+    again = site.run(options=judged("missing<=0"))
+    assert (again.record.status, again.record.exit_code) == ("NO_FILES", 1)
+    first, second = site.rows("SELECT * FROM metrics.pipeline_run_log ORDER BY run_ts")
+    assert (first["status"], first["exit_code"]) == ("SUCCEEDED", 1)
+    assert (second["status"], second["exit_code"]) == ("NO_FILES", 1)
+    assert second["error_code"] is None
+    assert f"finished run {first['run_id']}" in second["error_message"]
+    # It has been told now: an empty inbound is no failure of its own.
+    assert site.run(options=judged("missing<=0")).record.exit_code == 0
+
+
+def test_a_pair_that_failed_its_gates_fails_again(site: FolderSite) -> None:
+    gated = judged("missing<=0")
+    assert site.run(options=gated).record.exit_code == 1
+    site.deliver()
+    again = site.run(options=gated)
+    assert (again.record.status, again.record.exit_code) == ("ALREADY_DONE", 1)
+    [log] = site.rows(
+        "SELECT * FROM metrics.pipeline_run_log WHERE status = 'ALREADY_DONE'"
+    )
+    assert (log["exit_code"], log["error_code"]) == (1, None)
+
+
+def test_who_loses_a_race_answers_for_the_result_of_the_winner(
+    site: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = judged("missing<=0")
+    assert site.run(options=gated).record.exit_code == 1
+    site.deliver()
+    with monkeypatch.context() as patch:
+        # As if the other worker had published after this one had looked.
+        patch.setattr(Journal, "results_of", lambda *_: [])
+        late = site.run(options=gated)
+    assert (late.record.status, late.record.exit_code) == ("ALREADY_DONE", 1)
+    assert len(site.rows("SELECT * FROM metrics.recon_summary")) == 1
+
+
+def test_other_gates_are_another_run(site: FolderSite) -> None:
+    assert site.run(options=judged("missing<=0")).record.exit_code == 1
+    site.deliver()
+    assert site.run(options=judged("missing<=1")).record.exit_code == 0
+
+
+def test_what_was_judged_is_history(site: FolderSite) -> None:
+    site.run(options=judged("missing<=0", suppressions=(known("missing"),)))
+    for table in ("gate_result", "suppression"):
+        with (
+            psycopg.connect(site.database) as connection,
+            pytest.raises(psycopg.errors.RestrictViolation),
+        ):
+            connection.execute(f"DELETE FROM metrics.{table}".encode())
+
+
+def run(site: FolderSite, folder: Path, *arguments: str) -> tuple[int, str, str]:
+    ended = recon(
+        "run", "--dataset", "claims", *arguments, cwd=folder,
+        RECON_DATABASE_URL=site.database,
+    )  # fmt: skip
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_a_run_takes_everything_from_the_file(site: FolderSite, tmp_path: Path) -> None:
+    (tmp_path / "recon.toml").write_text(
+        f"""\
+        keys = ["ID"]
+        [dataset.claims]
+        inbound_s3 = "{site.inbound}"
+        processed_s3 = "{site.processed}"
+        out_s3 = "{site.out}"
+        gates = ["missing<=0"]
+        [[dataset.claims.suppress]]
+        what = "extra"
+        reason = "late arrivals"
+        owner = "claims"
+        until = 9999-12-31
+        """
+    )
+    code, text, errors = run(site, tmp_path, "--dry-run")
+    assert (code, "✗ FAIL  1 of 4 old rows are missing, limit 0" in text) == (1, True)
+    code, text, errors = run(site, tmp_path, "--format", "json", "-o", "r.xml")
+    assert code == 1, errors
+    document = json.loads(text)
+    validate(document, json.loads((schemas() / "result.schema.json").read_text()))
+    assert document["verdict"] == "gates_failed"
+    assert document["run"]["exit_code"] == 1
+    assert document["suppressed"][0]["count"] == 1
+    assert b'failures="1"' in (tmp_path / "r.xml").read_bytes()
+
+
+def test_a_failed_gate_and_a_complete_run_are_no_contradiction(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    """FAIL is the verdict on the files, and the last line is the end of the run."""
+    places = [
+        argument
+        for name in ("inbound", "processed", "out")
+        for argument in (f"--{name}-s3", getattr(site, name))
+    ]
+    asked = (*places, "--keys", "ID", "--gate", "missing<=0")
+    code, text, _ = run(site, tmp_path, *asked)
+    [last] = [line for line in text.splitlines() if "SUCCEEDED" in line]
+    [run_id] = site.rows("SELECT run_id FROM metrics.pipeline_run_log")[0].values()
+    assert (code, text.splitlines()[0].split("  ")[0]) == (1, "✗ FAIL")
+    assert last == (
+        "run complete (SUCCEEDED): result recorded, inputs archived"
+        f" · run {run_id} · a gate failed: exit code 1"
+    )
+    code, text, _ = run(site, tmp_path, *asked)
+    assert (code, text.splitlines()[-1].split(" · ")[0]) == (0, "run ended as NO_FILES")
+
+
+def test_fail_on_diff_minds_no_gate_but_what_is_suppressed(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    accepted = "".join(
+        f"""
+        [[suppress]]
+        what = "{what}"
+        {column}
+        reason = "r"
+        owner = "o"
+        until = 9999-12-31
+        """
+        for what, column in (
+            ("missing", ""),
+            ("extra", ""),
+            ("column", 'column = "PAID"'),
+            ("column", 'column = "NOTE"'),
+        )
+    )
+    places = f"""
+        keys = "ID"
+        fail_on_diff = true
+        gates = ["missing<=9"]
+        inbound_s3 = "{site.inbound}"
+        processed_s3 = "{site.processed}"
+        out_s3 = "{site.out}"
+        """
+    (tmp_path / "recon.toml").write_text(places)
+    assert run(site, tmp_path, "--dry-run")[0] == 1
+    (tmp_path / "recon.toml").write_text(places + accepted)
+    assert run(site, tmp_path, "--dry-run")[0] == 0

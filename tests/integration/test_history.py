@@ -1,0 +1,329 @@
+"""Earlier runs and stored results, from the tables alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from support.sites import NEW, OLD, FolderSite
+
+from recon_engine.config import Options
+from recon_engine.errors import ConfigError
+from recon_engine.model import (
+    BreakCounts,
+    Breaks,
+    PastRun,
+    Suppressible,
+    Suppression,
+    Tracking,
+)
+from recon_engine.postgres import breaks, history
+from recon_engine.postgres.connection import connect
+from recon_engine.report import history_page, result_page
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recon_engine.pipeline.runner import Outcome
+
+
+RULES = {"PAID": ("decimal",)}
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: str) -> FolderSite:
+    (tmp_path / "inbound").mkdir()
+    return FolderSite(str(tmp_path), database)
+
+
+def three_days(site: FolderSite) -> list[Outcome]:
+    """A day that agrees, one without files, and one that differs."""
+    ended = []
+    site.deliver(OLD, OLD, day="20261121")
+    ended.append(site.run())
+    ended.append(site.run())
+    site.deliver(OLD, NEW, day="20261123")
+    ended.append(site.run(options=Options(keys=("ID",), rules=RULES)))
+    return ended
+
+
+def recon(
+    *arguments: str, site: FolderSite, cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "recon_cli", *arguments],
+        cwd=cwd,
+        env=os.environ | {"RECON_DATABASE_URL": site.database},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_runs_come_latest_first_with_what_they_found(site: FolderSite) -> None:
+    first, second, third = three_days(site)
+    with connect(site.database) as connection:
+        found = history.runs(connection, "claims", 10)
+        results = history.runs(connection, "claims", 10, results=True)
+        earlier = history.runs(connection, "claims", 10, before=third.record.run_id)
+        elsewhere = history.runs(connection, "other", 10)
+    ids = [outcome.record.run_id for outcome in (third, second, first)]
+    assert [run.run_id for run in found] == ids
+    assert [run.run_id for run in results] == [ids[0], ids[2]]
+    assert [run.run_id for run in earlier] == ids[1:]
+    assert elsewhere == []
+    assert [run.result and run.result.verdict for run in found] == [
+        "differ",
+        None,
+        "agree",
+    ]
+    assert found[0].result is not None
+    assert (found[0].result.missing, found[0].result.mismatched_rows) == (1, 1)
+    assert all(run.seconds is not None and run.seconds >= 0 for run in found)
+
+
+def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
+    outcome = three_days(site)[-1]
+    live = outcome.result
+    assert live is not None
+    with connect(site.database) as connection:
+        kept, facts = history.stored(connection, outcome.record.run_id)
+    assert kept.summary() == live.summary()
+    assert kept.sample == live.sample
+    assert kept.by_column == live.by_column
+    assert kept.signatures == live.signatures
+    assert live.rules
+    assert (kept.rules, kept.warnings()) == (live.rules, live.warnings())
+    assert (kept.patterns, kept.totals) == (live.patterns, live.totals)
+    assert (kept.segments, kept.hints) == (live.segments, live.hints)
+    assert (kept.old, kept.new) == (live.old, live.new)
+    assert facts.options == Options(keys=("ID",), rules=RULES)
+    assert facts.dataset == "claims"
+    assert facts.breaks is not None
+    assert outcome.breaks is not None
+    assert facts.breaks.summary == breaks.headline(outcome.breaks)
+    assert facts.breaks.open == len(facts.breaks.oldest) == outcome.breaks.differences
+    assert {each.state for each in facts.breaks.oldest} == {"new"}
+    assert ("NOTE", "c", "C") in {each[1:2] + each[7:] for each in facts.breaks.oldest}
+    assert [run.result.verdict for run in facts.past if run.result] == ["agree"]
+
+
+def known(what: Suppressible, column: str | None = None) -> Suppression:
+    last = date(2099, 1, 1)
+    return Suppression(
+        what=what, reason="agreed", owner="claims", until=last, column=column
+    )
+
+
+ALL_KNOWN = (
+    known(Suppressible.MISSING),
+    known(Suppressible.EXTRA),
+    known(Suppressible.COLUMN, "NOTE"),
+)
+
+
+@pytest.mark.parametrize(
+    ("gates", "suppressions", "word"),
+    [
+        ((), (), "differ"),
+        (("missing<=1",), (), "pass"),
+        (("missing<=0",), (), "fail"),
+        ((), ALL_KNOWN, "pass"),
+        ((), ALL_KNOWN[1:], "differ"),
+        ((), ALL_KNOWN[:2], "differ"),
+        ((), (replace(ALL_KNOWN[0], until=date(2020, 1, 1)),), "fail"),
+    ],
+)
+def test_a_stored_verdict_is_the_one_that_was_given(
+    site: FolderSite,
+    gates: tuple[str, ...],
+    suppressions: tuple[Suppression, ...],
+    word: str,
+) -> None:
+    site.deliver()
+    asked = Options(
+        keys=("ID",),
+        rules=RULES,
+        gates=gates,
+        suppressions=suppressions,
+    )
+    live = site.run(options=asked).result
+    with connect(site.database) as connection:
+        [run] = history.runs(connection, "claims", 1)
+        kept, _ = history.stored(connection, run.run_id)
+    assert live is not None
+    assert (kept.headline(), kept.failures) == (live.headline(), live.failures)
+    assert kept.suppressed == live.suppressed
+    assert run.result is not None
+    assert run.result.passed is live.passes
+    assert history_page.word(run) == word
+
+
+def test_a_stored_result_keeps_the_order_of_keys_and_columns(site: FolderSite) -> None:
+    old = b"BBB,A,Z,CC\n1,2,x,x\n"
+    new = b"BBB,A,Z,CC\n1,2,y,y\n"
+    site.deliver(old, new)
+    outcome = site.run(options=Options(keys=("BBB", "A")))
+    with connect(site.database) as connection:
+        kept, _ = history.stored(connection, outcome.record.run_id)
+    assert list(kept.sample[0].key) == ["BBB", "A"]
+    assert list(kept.sample[0].payload) == ["Z", "CC"]
+
+
+def test_the_report_of_a_run_is_among_its_artifacts(site: FolderSite) -> None:
+    outcome = three_days(site)[-1]
+    prefix = f"claims/{outcome.record.run_id}"
+    page = site.names(site.out)[f"{prefix}/report.html"].decode()
+    assert "✗ DIFFER" in page
+    assert "--rule PAID=decimal" in page
+    assert 'id="trend"' in page
+
+
+def test_the_page_of_a_run_follows_its_breaks(site: FolderSite, tmp_path: Path) -> None:
+    three_days(site)
+    site.deliver(OLD, NEW.replace(b"C,3", b"D,3"), day="20261124")
+    places = ("inbound", "processed", "out")
+    asked = [
+        argument
+        for place in places
+        for argument in (f"--{place}-s3", getattr(site, place))
+    ]
+    asked += ["--dataset", "claims", "--keys", "ID", "--rule", "PAID=decimal"]
+    said = recon("run", *asked, "-o", "live.html", site=site, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    recon("report", "--dataset", "claims", "-o", "kept.html", site=site, cwd=tmp_path)
+    for name in ("live.html", "kept.html"):
+        page = (tmp_path / name).read_text()
+        assert "new 0, recurring 2, changed 1, resolved 0, reopened 0" in page
+        assert "All that are open." in page
+        assert re.search(r"<code>3</code>.*\s.*>c</bdi> → <bdi.*>D</bdi>", page)
+        assert 'id="trend"' in page
+
+
+def test_a_page_from_the_tables_says_where_the_lone_rows_are(site: FolderSite) -> None:
+    outcome = three_days(site)[-1]
+    with connect(site.database) as connection:
+        page = result_page.page(*history.stored(connection, outcome.record.run_id))
+    assert f'"missing":"{outcome.artifacts_at}missing.csv"' in page
+    beside = site.names(site.out)[f"claims/{outcome.record.run_id}/report.html"]
+    assert b'"missing":"missing.csv"' in beside
+
+
+def test_a_run_without_a_result_has_no_report(site: FolderSite) -> None:
+    nothing = three_days(site)[1].record.run_id
+    with (
+        connect(site.database) as connection,
+        pytest.raises(ConfigError, match="there is no result"),
+    ):
+        history.stored(connection, nothing)
+
+
+def test_history_is_a_table_on_stdout(site: FolderSite, tmp_path: Path) -> None:
+    three_days(site)
+    said = recon("history", "--dataset", "claims", site=site, cwd=tmp_path)
+    lines = said.stdout.splitlines()
+    assert lines[0].startswith(
+        "began,verdict,old,new,matched,missing,extra,differ,rate,open,appeared,resolved"
+    )
+    assert [line.split(",")[1] for line in lines[1:]] == ["differ", "NO_FILES", "agree"]
+    limited = ("--limit", "1", "--format", "json")
+    said = recon("history", "--dataset", "claims", *limited, site=site, cwd=tmp_path)
+    [latest] = json.loads(said.stdout)
+    assert (latest["verdict"], latest["missing"], latest["rate"]) == (
+        "differ",
+        1,
+        "33.33%",
+    )
+    assert (latest["open"], latest["appeared"], latest["resolved"]) == (3, 3, 0)
+    assert (latest["unseen"], latest["gone"]) == (0, 0)
+
+
+def test_what_is_unseen_or_gone_is_apart_and_unknown_of_earlier_versions() -> None:
+    def run_with(unseen: int | None, gone: int | None) -> PastRun:
+        counts = BreakCounts(1, 2, 3, 4, 5, unseen, gone, open=6, oldest_days=17)
+        began = datetime(2026, 11, 23, tzinfo=UTC)
+        return PastRun(uuid4(), began, "SUCCEEDED", 1.0, None, counts)
+
+    page = history_page.page("claims", [run_with(7_001, 8_002), run_with(None, None)])
+    assert "the oldest is 17 days old, 7,001 unseen" in page
+    cells = '<td class="number">4</td><td class="number">{}</td><td class="number">{}<'
+    assert cells.format("7,001", "8,002") in page
+    assert cells.format("", "") in page
+    known = Breaks(Tracking.TRACKED, 9, run_with(7, 8).breaks, date(2026, 11, 28))
+    assert breaks.headline(known) == (
+        "new 1, recurring 2, changed 3, resolved 4, reopened 5, unseen 7, gone 8"
+        "; oldest 17 days, as of 2026-11-28"
+    )
+    earlier = replace(known, counts=run_with(None, None).breaks)
+    assert "reopened 5; oldest" in breaks.headline(earlier)
+
+
+def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> None:
+    first, _, last = three_days(site)
+    said = recon("report", str(first.record.run_id), site=site, cwd=tmp_path)
+    assert said.stdout == "report.html\n"
+    assert "✓ AGREE" in (tmp_path / "report.html").read_text()
+    asked = ("--dataset", "claims", "-o", "latest.html")
+    recon("report", *asked, site=site, cwd=tmp_path)
+    page = (tmp_path / "latest.html").read_text()
+    assert str(last.record.run_id) in page
+    assert '"old":["c"],"new":["C"]' in page
+
+
+def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> None:
+    three_days(site)
+    asked = ("--history", "90", "--dataset", "claims", "-o", "h.html")
+    said = recon("report", *asked, site=site, cwd=tmp_path)
+    assert said.stdout == "h.html\n"
+    page = (tmp_path / "h.html").read_text()
+    assert page.count("<tr>") == 4
+    assert page.count("<svg") == 6
+    assert "1 differ, 1 NO_FILES, 1 agree" in page
+    assert "Open breaks of 2 results: 3 at last" in page
+    assert "NO_FILES" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "neither a run nor a dataset is named"),
+        (("--history", "9"), "neither a run nor a dataset is named"),
+        (("12",), "that is no id of a run"),
+        (("--dataset", "nobody"), "no run of nobody has a result"),
+        (("01a2103e-09b1-7a26-8ad3-7b022f01d674",), "there is no result of a run"),
+        (("12", "-o", "r.json"), "a report is HTML"),
+    ],
+)
+def test_a_report_that_cannot_be_says_why(
+    arguments: tuple[str, ...], message: str, site: FolderSite, tmp_path: Path
+) -> None:
+    said = recon("report", *arguments, site=site, cwd=tmp_path)
+    assert said.returncode == 2
+    assert message in said.stderr
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_history_without_results_is_a_page_all_the_same(site: FolderSite) -> None:
+    site.run()
+    with connect(site.database) as connection:
+        page = history_page.page("claims", history.runs(connection, "claims", 5))
+    assert "no result" in page
+    assert "<svg" not in page
+
+
+def test_the_first_result_of_a_dataset_has_no_trend(site: FolderSite) -> None:
+    site.deliver()
+    outcome = site.run()
+    with connect(site.database) as connection:
+        page = result_page.page(*history.stored(connection, outcome.record.run_id))
+    assert 'id="trend"' not in page
+    assert re.search(r'"missing":\{"columns":\[\]', page)

@@ -1,0 +1,253 @@
+"""The documentation does what it says: its commands are run, their output compared.
+
+`ACCEPT_DOCS=1 pytest tests/test_docs.py` writes the output anew: read the change.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import psycopg
+import pytest
+from botocore import xform_name
+from botocore.validate import ParamValidator
+
+from recon_engine.config_file import Accepted, Section, load
+from recon_engine.gates import METRICS
+from recon_engine.postgres.migrations import schemas
+
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from recon_engine import Reconciliation
+
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+PAGES = (
+    README,
+    DOCS / "gates.md",
+    DOCS / "configuration.md",
+    DOCS / "masks.md",
+    DOCS / "breaks.md",
+)
+CONSOLE = re.compile(
+    r"```console\n\$ (?P<command>[^\n]+)\n(?P<output>.*?)```", re.DOTALL
+)
+CHANGING = (
+    r'time="[\d.]+"',
+    r"[\d.,]+ s · [\d.,]+ MiB/s · peak [\d.,]+ MiB",
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    r"\b20\d\d-\d\d-\d\d\b",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for path in (ROOT / "docs" / "example").iterdir():
+        shutil.copy(path, tmp_path)
+    program = tmp_path / "recon"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m recon_cli "$@"\n')
+    program.chmod(0o755)
+    return tmp_path
+
+
+def said(command: str, folder: Path) -> str:
+    path = f"{folder}:{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{command} 2>log; test -s log && grep -v '^{{' log; true"],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "COLUMNS": "88"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    short = re.sub(r"file:///\S+?/recon-demo", "file:///…/recon-demo", ended.stdout)
+    return re.sub(r" +$", "", short, flags=re.MULTILINE)
+
+
+def steady(text: str) -> str:
+    """Without what is different in every run."""
+    for pattern in CHANGING:
+        text = re.sub(pattern, "…", text)
+    return text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_say_what_it_shows(page: Path, folder: Path) -> None:
+    text = page.read_text()
+    blocks = list(CONSOLE.finditer(text))
+    assert blocks
+    shown = text
+    for block in blocks:
+        output = said(block["command"], folder)
+        whole = f"```console\n$ {block['command']}\n{output}```"
+        shown = shown.replace(block[0], whole)
+    if "ACCEPT_DOCS" in os.environ:
+        page.write_text(shown)
+    assert steady(shown) == steady(text)
+
+
+def test_the_python_of_the_readme_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    [code] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    names: dict[str, Reconciliation] = {}
+    with pytest.raises(AssertionError, match="DIFFER"):
+        exec(code, names)  # noqa: S102 - as the reader does
+    assert names["d"].counts.missing == 1
+
+
+def test_the_python_of_gates_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    page = (ROOT / "docs" / "gates.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Reconciliation] = {}
+    exec(code, names)  # noqa: S102 - as the reader does
+    assert names["d"].passes
+    assert names["d"].gates[0].text == "1 of 6 old rows are missing, limit 1"
+
+
+def test_the_file_of_the_docs_is_taken_and_is_what_its_schema_says(
+    tmp_path: Path,
+) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    [text] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "recon.toml").write_text(text)
+    assert load(tmp_path / "recon.toml", "claims")["keys"] == ("CLM_ID", "SEGMENT")
+
+
+def shell(page: Path) -> list[str]:
+    """The commands of a page that show no output, each on one line."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.partition("  #")[0] for line in lines if line]
+
+
+OURS = [
+    (page.name, line)
+    for page in (README, *DOCS.glob("*.md"))
+    for line in shell(page)
+    if re.match("([A-Z_]+=\\S+ )*recon ", line)
+]
+
+
+@pytest.mark.parametrize(("page", "line"), OURS)
+def test_the_commands_that_show_no_output_run(
+    page: str, line: str, database: str, folder: Path
+) -> None:
+    command = re.sub("^RECON_DATABASE_SECRET=\\S+ ", "", line)
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=folder,
+        env=os.environ
+        | {"PATH": f"{folder}:{os.environ['PATH']}", "RECON_DATABASE_URL": database},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, f"{page}: {ended.stderr}"
+
+
+@pytest.mark.parametrize("page", [README, *DOCS.glob("*.md")], ids=lambda p: p.name)
+def test_the_sql_of_a_page_runs(page: Path, database: str) -> None:
+    with psycopg.connect(database) as connection:
+        for block in re.findall(r"```sql\n(.*?)```", page.read_text(), re.DOTALL):
+            connection.execute(block)
+
+
+# What the command line of AWS adds to the interfaces.
+ADDED = ("cloudformation deploy", "ecr get-login-password", "logs tail", "s3 cp")
+OF_AWS = [
+    command
+    for page in (README, *DOCS.glob("*.md"))
+    for line in shell(page)
+    for command in re.findall(r"\baws [^|]+", line)
+    if not command.startswith(tuple(f"aws {name}" for name in ADDED))
+]
+
+
+@pytest.mark.parametrize("command", OF_AWS)
+def test_a_command_of_aws_is_one_that_its_model_knows(command: str) -> None:
+    _, service, operation, *arguments = shlex.split(command)
+    client = boto3.client("s3" if service == "s3api" else service)
+    model = client.meta.service_model
+    client.close()
+    [name] = [n for n in model.operation_names if xform_name(n, "-") == operation]
+    members = {
+        xform_name(member, "-"): shape
+        for member, shape in model.operation_model(name).input_shape.members.items()
+    }
+    for option, value in itertools.pairwise([*arguments, ""]):
+        if option.startswith("--") and option != "--query":
+            shape = members[option.removeprefix("--")]
+            if value.startswith("{"):
+                report = ParamValidator().validate(json.loads(value), shape)
+                assert not report.has_errors(), report.generate_report()
+
+
+def settings_of(model: type[BaseModel]) -> str:
+    """A table of all settings, by the model that reads them."""
+    lines = ["| setting | default | |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if field.is_required():
+            default = "required"
+        elif field.default in (None, (), {}):
+            default = ""
+        else:
+            default = f"`{json.dumps(field.default)}`"
+        lines.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def metrics() -> str:
+    lines = ["| metric | of | |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {metric.of} | {metric.meaning}{', as a rate' * metric.rate} |"
+        for name, metric in METRICS.items()
+    ]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "table"),
+    [
+        ("configuration.md", "settings", settings_of(Section)),
+        ("configuration.md", "suppressions", settings_of(Accepted)),
+        ("gates.md", "metrics", metrics()),
+    ],
+)
+def test_the_tables_of_the_docs_are_those_of_the_code(
+    page: str, name: str, table: str
+) -> None:
+    path = ROOT / "docs" / page
+    before, mark, rest = path.read_text().partition(f"<!-- {name} -->\n")
+    shown, end, after = rest.partition(f"<!-- /{name} -->")
+    assert mark
+    assert end
+    if "ACCEPT_DOCS" in os.environ:
+        path.write_text(f"{before}{mark}\n{table}\n\n{end}{after}")
+    assert shown.strip() == table
+
+
+def test_every_option_of_the_readme_exists() -> None:
+    text = README.read_text()
+    options = set(re.findall(r"`(?:-\w`, `)?(--[a-z-]+)", text))
+    source = (ROOT / "cli" / "recon_cli" / "options.py").read_text()
+    assert options <= set(re.findall(r"--[a-z0-9-]+", source))
+    assert (schemas() / "result.schema.json").is_file()

@@ -1,0 +1,166 @@
+"""What people see: on terminals of all widths, in a pipe, with and without colour."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from recon_cli.terminal import print_table
+from rich.console import Console
+from support.screen import environment, on_terminal
+
+from recon_engine.pipeline.demo import KEYS, write_pair
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]m")
+LONG = "a_very_long_name_of_a_column_that_some_warehouse_has_given_it_99"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("claims")
+    write_pair(made / "old.csv", made / "new.csv", rows=20_000)
+    old = "".join(f"{at},{at}.00,{at},{'v' * 90}\n" for at in range(12_345))
+    new = old.replace(".00,", ",")
+    (made / "long_old.csv").write_text(f"ID,{LONG},X,Y\n{old}")
+    (made / "long_new.csv").write_text(f"ID,{LONG},X,Y\n{new}")
+    return made
+
+
+def plain(text: str) -> list[str]:
+    return [line.rstrip() for line in SEQUENCE.sub("", text).splitlines()]
+
+
+CLAIMS = ("diff", "old.csv", "new.csv", "--key", ",".join(KEYS))
+WIDE = ("diff", "long_old.csv", "long_new.csv", "--key", "ID")
+
+
+@pytest.mark.parametrize("columns", [50, 60, 80, 100, 200])
+@pytest.mark.parametrize("command", [CLAIMS, WIDE], ids=["claims", "long names"])
+def test_a_table_fits_the_terminal_and_cuts_no_number(
+    folder: Path, command: tuple[str, ...], columns: int
+) -> None:
+    lines = plain(on_terminal(*command, columns=columns, cwd=folder))
+    start = next(at for at, line in enumerate(lines) if line.startswith("column"))
+    table = lines[start : lines.index("", start)]
+    assert max(map(len, table)) <= columns
+    expected = "12,345" if command is WIDE else "1,175"
+    assert re.search(rf" {expected} ", table[1])
+    assert re.search(r" \d+\.\d\d ", table[1])
+
+
+def test_at_200_columns_everything_is_on_one_line(folder: Path) -> None:
+    lines = plain(on_terminal(*CLAIMS, columns=200, cwd=folder))
+    assert lines[0].startswith("✗ DIFFER  2,004 of 19,901 matched rows differ, 99")
+    assert lines[1] == (
+        "  old 20,000 = 19,901 matched + 99 missing"
+        " · new 19,967 = 19,901 matched + 66 extra"
+    )
+    row = next(line for line in lines if line.startswith("CLM_PMT_AMT"))
+    assert row.split("  ")[-2:] == ["number format 68%, number 31%", "14000.00 → 14000"]
+    assert lines[-1].endswith("MiB · next: add -o report.html to see them all")
+
+
+def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:
+    lines = plain(on_terminal(*CLAIMS, columns=80, cwd=folder))
+    assert lines[1:3] == [
+        "  old 20,000 = 19,901 matched + 99 missing",
+        "  new 19,967 = 19,901 matched + 66 extra",
+    ]
+    note = next(line for line in lines if line.startswith("CLM_NOTE"))
+    assert note.endswith("routine → routine·")
+
+
+def test_what_would_explain_them_is_broken_where_it_can_be(folder: Path) -> None:
+    lines = plain(on_terminal(*CLAIMS, columns=80, cwd=folder))
+    at = lines.index("help: CLM_THRU_DT: 617 differ, 100% date format;")
+    rule = "--rule 'CLM_THRU_DT=date(%Y%m%d|%Y-%m-%d)'"
+    assert lines[at + 1] == f"      {rule} removes 617"
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.fixture
+def shown() -> Callable[..., list[str]]:
+    def shown(width: int, *given: Any) -> list[str]:
+        stream = io.StringIO()
+        print_table(Console(file=stream, width=width, highlight=False), *given)
+        return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+    return shown
+
+
+NAMES = ("began", "old", "rate", "run")
+ROWS = (("2026-11-23", "20,000", "11.03%", "a"), ("2026-11-24", "9", "", "[b]"))
+
+
+def test_a_table_that_fits_has_its_numbers_below_each_other(
+    shown: Callable[..., list[str]],
+) -> None:
+    assert shown(40, NAMES, ROWS, ("old",)) == [
+        "began          old    rate  run",
+        "2026-11-23  20,000  11.03%  a",
+        "2026-11-24       9          [b]",
+    ]
+    assert shown(40, NAMES, ()) == ["began  old  rate  run"]
+
+
+def test_a_narrow_terminal_does_without_what_is_spare(
+    shown: Callable[..., list[str]],
+) -> None:
+    assert shown(30, NAMES, ROWS, ("old", "rate")) == [
+        "began         rate  run",
+        "2026-11-23  11.03%  a",
+        "2026-11-24          [b]",
+    ]
+
+
+def test_what_fits_no_terminal_is_a_list_for_each_row(
+    shown: Callable[..., list[str]],
+) -> None:
+    assert shown(18, NAMES, ROWS, ("old",)) == [
+        "began  2026-11-23",
+        "rate   11.03%",
+        "run    a",
+        "",
+        "began  2026-11-24",
+        "rate",
+        "run    [b]",
+    ]
+
+
+def test_colour_is_for_terminals_that_want_it(folder: Path) -> None:
+    assert COLOUR.search(on_terminal(*CLAIMS, columns=80, cwd=folder))
+    bare = on_terminal(*CLAIMS, columns=80, cwd=folder, NO_COLOR="1")
+    assert not COLOUR.search(bare)
+    assert "✗ DIFFER" in bare
+
+
+def test_a_pipe_gets_plain_text(folder: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "recon_cli", *CLAIMS],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "\x1b" not in said.stdout
+    assert said.stdout.startswith("✗ DIFFER  2,004 of 19,901")
+    assert said.stderr == ""
+
+
+def test_the_report_that_was_written_is_named(folder: Path) -> None:
+    asked = (*CLAIMS, "-o", "r.html")
+    lines = plain(on_terminal(*asked, columns=100, cwd=folder))
+    assert lines[-1].endswith(" · report: r.html")
+    assert (folder / "r.html").exists()

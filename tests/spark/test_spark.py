@@ -1,0 +1,544 @@
+"""Real separate processes of a Spark cluster answer what the local engine does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import time
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID, uuid4
+
+import boto3
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recon_cli.app import app
+from support import golden_cases
+from support.compared_pairs import answer, expected, rules_for
+from support.compared_pairs import written as pair_written
+from support.corpus_files import FACTS, FILES, expected_of
+from support.databases import migrated
+from support.packed import gzip_of
+from support.sites import NEW, OLD, BucketSite, FolderSite, Site
+from support.spark_cluster import spark_cluster
+from support.stand import METRICS
+from support.strategies import Pair, pairs
+from typer.testing import CliRunner
+
+import recon_engine as rx
+from recon_engine.config import EngineName, Options
+from recon_engine.errors import (
+    ConfigError,
+    InputChanged,
+    InternalError,
+    TransientError,
+)
+from recon_engine.inputs.header import read_header
+from recon_engine.model import Suppressible, Suppression
+from recon_engine.pipeline import runner
+from recon_engine.spark.byte_sources import LocalSource
+from recon_engine.spark.driver import compare
+from recon_engine.spark.session import SparkCluster
+from recon_engine.spark.session import session as spark_session
+from recon_engine.status import RunStatus
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+    from support.compared_pairs import Rules
+
+    from recon_engine.result import Reconciliation
+    from recon_engine.spark.packets import Answer, Packet, Packets, Work
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+SMALL = {"RECON_SPARK_SPAN_BYTES": "64", "RECON_SPARK_BUCKET_BYTES": "200"}
+REFUSED = [path for path in FILES if "status" in expected_of(path)]
+ENGINES = (EngineName.LOCAL, EngineName.SPARK)
+TABLES = {*METRICS, "gate_result", "suppression", "break_summary"} - {"artifact"}
+JUDGED = Options(
+    keys=("ID",),
+    gates=("missing<=5", "mismatched_cells<=9"),
+    suppressions=(
+        Suppression(
+            what=Suppressible.MISSING,
+            reason="known",
+            owner="ops",
+            until=date(2999, 1, 1),
+        ),
+    ),
+)
+UNLIKE = frozenset(
+    {"run_id", "run_date", "created_ts", "seconds", "strategy", "dataset"}
+)
+SECRET = "Smith-4711"
+IDS = {"break_summary": frozenset({"ordinal", "book", "pair"})}
+ACCEPTED = [path for path in FILES if "rows" in expected_of(path)]
+
+
+@pytest.fixture(scope="module")
+def session(
+    tmp_path_factory: pytest.TempPathFactory, seaweed: str
+) -> Iterator[SparkSession]:
+    folder = tmp_path_factory.mktemp("spark")
+    with spark_cluster(folder, AWS_ENDPOINT_URL_S3=seaweed) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def small(session: SparkSession, monkeypatch: pytest.MonkeyPatch) -> SparkSession:
+    """Sizes at which even a small file is many spans and buckets."""
+    for name, value in SMALL.items():
+        monkeypatch.setenv(name, value)
+    return session
+
+
+def document(*arguments: str) -> dict[str, Any]:
+    ended = CliRunner().invoke(app, ["diff", *arguments, "--format", "json"])
+    found: dict[str, Any] = json.loads(ended.stdout)
+    if "engine" in found:
+        spark = arguments[-2:] == ("--engine", "spark")
+        assert found.pop("engine")["strategy"].endswith(" on spark") == spark
+    return found
+
+
+def on_both(*arguments: str) -> tuple[str, str]:
+    """What the local engine and Spark print, but for `engine`."""
+    here, there = (
+        json.dumps(document(*arguments, "--engine", engine), indent=2)
+        for engine in ("local", "spark")
+    )
+    return here, there
+
+
+def test_tasks_run_in_two_processes_that_are_not_this_one(
+    session: SparkSession,
+) -> None:
+    def work(at: int, _: Packets) -> Packets:
+        import time
+
+        from recon_engine.spark.packets import Packet
+
+        time.sleep(0.5)
+        yield Packet(at, True, str(os.getpid()).encode())
+
+    cluster = SparkCluster(session)
+    pids = {int(packet.data) for packet in cluster.collect(cluster.begin(4, work))}
+    assert len(pids) >= 2
+    assert os.getpid() not in pids
+
+
+def test_what_a_library_says_in_a_task_is_not_told(session: SparkSession) -> None:
+    def work(_: int, __: Packets) -> Packets:
+        import polars as pl
+
+        pl.int_range(0, 1 << 62, eager=True)  # a panic, which is no Exception
+        yield from ()
+
+    cluster = SparkCluster(session)
+    [packet] = cluster.collect(cluster.begin(1, work))
+    error = packet.open().error
+    assert isinstance(error, InternalError)
+    assert "PanicException" in error.message
+    assert "capacity" not in str(vars(error))
+
+
+def test_what_spark_says_is_not_told(session: SparkSession) -> None:
+    def work(_: int, __: Packets) -> Packets:
+        yield SECRET  # type: ignore[misc]
+
+    cluster = SparkCluster(session)
+    with pytest.raises(TransientError) as raised:
+        cluster.collect(cluster.begin(1, work))
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_setting_that_is_none_is_named_by_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_CONF", f"spark.a=b spark.key= {SECRET}")
+    with pytest.raises(ConfigError, match="setting 3 of RECON_SPARK_CONF") as raised:
+        spark_session()
+    assert SECRET not in str(vars(raised.value))
+
+
+def test_a_session_that_there_is_keeps_its_settings(session: SparkSession) -> None:
+    name = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    theirs = session.newSession()
+    theirs.conf.set(name, "777")
+    assert spark_session().conf.get(name) == "32"
+    assert theirs.conf.get(name) == "777"
+
+
+@pytest.mark.parametrize(
+    ("master", "attempts"),
+    [("local", 1), ("local[4]", 1), ("local[*, 3]", 3), ("local-cluster[2,1,9]", 4)],
+)
+def test_tasks_are_tried_as_often_as_spark_does(master: str, attempts: int) -> None:
+    class Session:
+        conf: ClassVar = {"spark.master": master}
+
+    assert SparkCluster(Session()).attempts == attempts  # type: ignore[arg-type]
+
+
+def test_an_error_does_not_wait_for_what_goes_on_beside(
+    session: SparkSession, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+
+    def work(_: int, __: Packets) -> Packets:
+        import time
+
+        begun.touch()
+        time.sleep(600)
+        yield from ()
+
+    def asked() -> list[Packet]:
+        return cluster.collect(cluster.begin(1, work))
+
+    def failed() -> None:
+        with cluster.beside(asked) as asking:
+            asked_for.append(asking)
+            while not begun.exists():
+                time.sleep(0.05)
+            raise ZeroDivisionError
+
+    asked_for: list[Future[list[Packet]]] = []
+    cluster, before = SparkCluster(session), time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        failed()
+    assert isinstance(asked_for[0].exception(), TransientError)
+    assert time.monotonic() - before < 60
+    assert cluster.collect(cluster.begin(2, lambda _, packets: packets)) == []
+
+
+def case_arguments(case: Path) -> list[str]:
+    files = [str(next(case.glob(f"{side}.csv*"))) for side in ("old", "new")]
+    return [*files, *(case / "arguments").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("case", golden_cases.CASES, ids=lambda case: case.name)
+def test_a_golden_case_is_byte_for_byte_the_same(case: Path) -> None:
+    here, there = on_both(*case_arguments(case))
+    assert there == here
+
+
+def options_of(path: Path) -> dict[str, str]:
+    """How a file of the corpus is compared with itself: by its first column."""
+    delimiter = expected_of(path).get("delimiter", ",")
+    try:
+        key = read_header(path, delimiter=delimiter).columns[0]
+    except rx.errors.ReconError:
+        key = "id"
+    return {"keys": key, "delimiter": delimiter}
+
+
+def test_refused_files_are_refused_at_the_same_place() -> None:
+    """Side by side: a job is little work and much waiting."""
+    # One of each message: the others are compared span by span in test_spans.
+    chosen = {expected_of(path)["message"]: path for path in REFUSED}.values()
+    assert len(chosen) > 10
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(_refused, chosen))
+    for path, (here, there) in zip(chosen, answers, strict=True):
+        assert there == here, path
+        assert there["status"] == expected_of(path)["status"], path
+
+
+def _refused(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    found = []
+    for engine in ("local", "spark"):
+        with pytest.raises(rx.errors.ReconError) as raised:
+            rx.diff(path, path, **options_of(path), engine=engine)  # type: ignore[arg-type]
+        found.append({fact: getattr(raised.value, fact, None) for fact in FACTS})
+    return found[0], found[1]
+
+
+def test_awkward_files_are_read_the_same() -> None:
+    chosen = [path for path in ACCEPTED if path.stat().st_size < 5000][::7]
+    assert len(chosen) >= 10
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(_read, chosen))
+    for path, (here, there) in zip(chosen, answers, strict=True):
+        assert there == here, path
+
+
+def _read(path: Path) -> tuple[str, str]:
+    found = []
+    for engine in ("local", "spark"):
+        d = rx.diff(path, path, **options_of(path), engine=engine)  # type: ignore[arg-type]
+        found.append(told(d, engine))
+    return found[0], found[1]
+
+
+def told(d: Reconciliation, engine: str) -> str:
+    """The document of a result of that engine, but for `engine`."""
+    document = d.to_dict()
+    document.pop("engine")
+    assert d.engine.strategy.endswith(" on spark") == (engine == "spark")
+    return json.dumps(document)
+
+
+def written(folder: Path, rows: int) -> tuple[Path, Path]:
+    """A pair with changed, missing, extra and repeated rows, and quoted newlines."""
+    old, new = folder / "old.csv", folder / "new.csv"
+    lines = [f'{at % (rows - 9)},"x\n{at}",{at * 7 % 11}\n' for at in range(rows)]
+    old.write_text("id,note,v\n" + "".join(lines))
+    changed = [line.replace(",3\n", ",4\n") for at, line in enumerate(lines) if at % 53]
+    new.write_text("id,note,v\n" + "".join(reversed(changed)))
+    return old, new
+
+
+class Killing:
+    """A cluster one of whose workers is killed in the middle of a task, once."""
+
+    def __init__(self, session: SparkSession, mark: Path) -> None:
+        self.inner, self.mark = SparkCluster(session), mark
+
+    def begin(self, count: int, work: Work) -> Any:
+        return self.inner.begin(count, work)
+
+    def then(self, packets: Any, tasks: int, work: Work) -> Any:
+        mark = self.mark
+
+        def killed(place: int, mine: Packets) -> Packets:
+            yield from work(place, mine)
+            if place == 1 and not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return self.inner.then(packets, tasks, killed)
+
+    def gather(self, packets: Any, tasks: int, work: Work) -> Any:
+        return self.inner.gather(packets, tasks, work)
+
+    def collect(self, packets: Any) -> list[Packet]:
+        return self.inner.collect(packets)
+
+    def beside(self, ask: Callable[[], Answer]) -> AbstractContextManager[Any]:
+        return self.inner.beside(ask)
+
+
+def test_a_worker_that_is_killed_changes_nothing(
+    tmp_path: Path, session: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "2000")
+    monkeypatch.setenv("RECON_SPARK_BUCKET_BYTES", "5000")
+    paths = written(tmp_path, 1000)
+    mark = tmp_path / "killed"
+    old, new = map(read_header, paths)
+    sources = LocalSource.of(old), LocalSource.of(new)
+    options = Options(keys=("id",))
+    there = compare((old, new), sources, options, cluster=Killing(session, mark))
+    here = rx.diff(*paths, keys="id")
+    assert mark.exists()
+    assert told(there, "spark") == told(here, "local")
+    assert here.counts.mismatched_cells
+
+
+def test_causes_behind_masks_are_byte_for_byte_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "3000")
+    monkeypatch.setenv("RECON_SPARK_BUCKET_BYTES", "9000")
+    monkeypatch.setenv("RECON_MASK_KEY", "correct horse battery staple")
+    paths = map(str, migrated(tmp_path))
+    masks = ("--mask", "NOTE=hmac", "--mask", "ID=last4")
+    gates = ("--gate", "mismatch_rate(PAID)<=5%", "--gate", "missing<=0")
+    drift = ("--on-schema-drift", "compare", "--detail-limit", "50")
+    here, there = on_both(*paths, "--key", "ID", *masks, *gates, *drift)
+    assert there == here
+    told = json.loads(there)
+    assert all(told[part] for part in ("patterns", "totals", "hints", "gates"))
+
+
+@settings(max_examples=max(5, settings().max_examples // 20))
+@given(pair=pairs(), data=st.data())
+def test_any_pair_is_byte_for_byte_the_same(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    rules: Rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    paths = pair_written(tmp_path, pair, data)
+    here, there = (
+        rx.diff(*paths, keys=pair.keys, rules=rules, engine=engine)
+        for engine in ("local", "spark")
+    )
+    assert told(there, "spark") == told(here, "local")
+    assert answer(there, pair.columns) == expected(pair, rules)
+
+
+def test_an_object_is_read_in_ranges_by_the_tasks(
+    tmp_path: Path, seaweed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", seaweed)
+    monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "5000")
+    monkeypatch.setenv("RECON_SPARK_BUCKET_BYTES", "9000")
+    bucket = f"spark-{uuid4().hex[:8]}"
+    client = boto3.client("s3", endpoint_url=seaweed)
+    client.create_bucket(Bucket=bucket)
+    for path in written(tmp_path, 1000):
+        client.upload_file(str(path), bucket, f"in/{path.name}")
+    client.close()
+    urls = [f"s3://{bucket}/in/{name}.csv" for name in ("old", "new")]
+    here, there = on_both(*urls, "--key", "id")
+    assert there == here
+    assert json.loads(there)["counts"]["mismatched_cells"]
+
+
+@pytest.fixture(params=["folders", "s3"])
+def sites(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    database: str,
+    seaweed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[Site, ...]]:
+    """A site for each engine, with the same deliveries."""
+    if request.param == "folders":
+        yield tuple(FolderSite(str(tmp_path / name), database) for name in ENGINES)
+        return
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", seaweed)
+    made = [BucketSite(f"run-{uuid4().hex[:8]}", seaweed, database) for _ in ENGINES]
+    for site in made:
+        site.client.create_bucket(Bucket=site.bucket)
+    yield tuple(made)
+    for site in made:
+        site.client.close()
+
+
+def recorded(site: Site, run_id: UUID | None, dataset: str) -> dict[str, Any]:
+    """What a run left in the tables, but for ids, clocks and the strategy."""
+    found = {
+        table: [
+            {
+                name: value
+                for name, value in row.items()
+                if name not in UNLIKE | IDS.get(table, frozenset())
+            }
+            for row in site.rows(
+                f"SELECT * FROM metrics.{table} t WHERE run_id = '{run_id}'"
+                " ORDER BY to_jsonb(t) - 'run_id' - 'dataset' - 'seconds'"
+            )
+        ]
+        for table in TABLES
+    }
+    breaks = (
+        "SELECT key_text, column_name, kind, state, occurrences, old_value, new_value"
+        f" FROM metrics.break WHERE dataset = '{dataset}' ORDER BY 1, 2, 3"
+    )
+    return found | {"breaks": site.rows(breaks)}
+
+
+def test_a_run_on_spark_records_what_one_on_this_machine_does(
+    sites: tuple[Site, ...],
+) -> None:
+    for day, old, new in (("20261123", OLD, NEW), ("20261124", NEW, OLD)):
+        told = []
+        for site, engine in zip(sites, ENGINES, strict=True):
+            site.deliver(old, new, day)
+            outcome = site.run(options=JUDGED, dataset=str(engine), engine=engine)
+            assert outcome.record.status is RunStatus.SUCCEEDED, outcome.error
+            assert site.names(site.inbound) == {}
+            told.append(recorded(site, outcome.record.run_id, engine))
+        assert told[1] == told[0]
+        assert {each["state"] for each in told[1]["breaks"]} >= {"new"}
+    here, there = (written_by(site) for site in sites)
+    alone = {"missing.csv", "extra.csv", "mismatches.parquet"}
+    assert here.keys() - there.keys() == alone
+    parts = there.keys() - here.keys()
+    assert {name.partition("/")[0] for name in parts} == {
+        "mismatches", "missing", "extra",
+    }  # fmt: skip
+    manifest = json.loads(there.pop("manifest.json"))
+    assert {each["name"] for each in manifest["artifacts"]} == there.keys()
+    for each in manifest["artifacts"]:
+        data = there[each["name"]]
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (
+            each["sha256"],
+            each["bytes"],
+        )
+    page = there["report.html"].decode()
+    named = json.loads(re.search(r'"files":(\{[^}]*\})', page)[1])  # type: ignore[index]
+    assert all(any(name.startswith(p) for name in there) for p in named.values())
+    assert len(named) == len(alone)
+    # The page names the dataset, and the manifest is of other files.
+    for name in here.keys() & there.keys() - {"manifest.json", "report.html"}:
+        assert there[name] == here[name], name
+    there_only = "SELECT tablename FROM pg_tables WHERE schemaname = 'stage'"
+    assert {row["tablename"] for row in sites[1].rows(there_only)} == {
+        "local_old", "local_new",
+    }  # fmt: skip
+
+
+def written_by(site: Site) -> dict[str, bytes]:
+    """The artifacts of the last run, by name."""
+    out = site.names(site.out)
+    last = max(name.split("/")[1] for name in out)
+    return {
+        name.split("/", 2)[2]: data
+        for name, data in out.items()
+        if name.split("/")[1] == last
+    }
+
+
+def test_a_run_on_spark_loads_stage_if_it_is_asked_to(
+    tmp_path: Path, database: str
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.deliver()
+    outcome = site.run(engine=EngineName.SPARK, stage=True)
+    assert outcome.record.status is RunStatus.SUCCEEDED, outcome.error
+    assert len(site.rows("SELECT * FROM stage.claims_old")) == 4
+
+
+def test_what_is_unpacked_for_stage_is_not_unpacked_again(
+    tmp_path: Path, database: str
+) -> None:
+    site = FolderSite(str(tmp_path), database)
+    site.put("claims_20261123.csv.gz", gzip_of(OLD))
+    site.put("claims_20261123_NEWSYSTEM.csv", NEW)
+    outcome = site.run(engine=EngineName.SPARK, stage=True)
+    assert outcome.record.status is RunStatus.SUCCEEDED, outcome.error
+    assert len(site.rows("SELECT * FROM stage.claims_old")) == 4
+    assert outcome.result is not None
+    assert outcome.result.counts.mismatched_rows == 2
+
+
+def test_a_dry_run_on_spark_answers_and_leaves_all_as_it_is(tmp_path: Path) -> None:
+    site = FolderSite(str(tmp_path), "")
+    site.deliver()
+    before = site.names(site.inbound)
+    outcome = runner.dry_run(site.config(engine=EngineName.SPARK))
+    assert outcome.result is not None
+    assert outcome.result.counts.mismatched_rows == 2
+    assert site.names(site.inbound) == before
+    assert site.names(site.out) == {}
+
+
+def test_the_whole_difference_is_not_written_where_it_is_not(tmp_path: Path) -> None:
+    old, new = map(str, written(tmp_path, 100))
+    output = str(tmp_path / "all.csv")
+    refused = document(old, new, "--key", "id", "--engine", "spark", "-o", output)
+    assert refused["status"] == "USAGE_ERROR"
+    assert "RECON_SPARK_OUT" in refused["help"]
+
+
+def test_a_file_that_changes_is_refused_by_the_tasks(
+    tmp_path: Path, session: SparkSession
+) -> None:
+    paths = written(tmp_path, 100)
+    old, new = map(read_header, paths)
+    paths[0].write_text("id,note,v\n")
+    sources = LocalSource.of(old), LocalSource.of(new)
+    options = Options(keys=("id",))
+    with pytest.raises(InputChanged):
+        compare((old, new), sources, options, cluster=SparkCluster(session))

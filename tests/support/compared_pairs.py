@@ -1,0 +1,121 @@
+"""A generated pair compared by the product and by the oracle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+from support import oracle
+from support.strategies import Pair, csv_bytes
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from recon_engine import Reconciliation
+
+    Rules = dict[str, tuple[str, ...]]
+
+
+def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
+    """A reconciliation in the oracle's terms."""
+    everything = [*d.keys, *sorted(columns)]
+    return oracle.Answer(
+        matched=d.counts.matched,
+        missing=rows_of(d.missing(), everything),
+        extra=rows_of(d.extra(), everything),
+        identical=d.counts.identical,
+        cells=Counter(
+            (
+                tuple(row["key"].values()),
+                row["column"],
+                row["old"],
+                row["new"],
+                row["kind"],
+            )
+            for row in d.mismatches().to_dicts()
+        ),
+        signatures=Counter({tuple(sorted(s.columns)): s.rows for s in d.signatures}),
+        duplicates_old=repeats(d.duplicates("old")),
+        duplicates_new=repeats(d.duplicates("new")),
+        blank_old=d.old.blank_keys,
+        blank_new=d.new.blank_keys,
+        tolerated=Counter({c.name: c.tolerated for c in d.by_column if c.tolerated}),
+        tolerated_keys=d.counts.tolerated_keys,
+        rules=rules_of(d),
+        patterns=patterns_of(d),
+        totals={
+            total.column: tuple(map(Fraction, total.parts().values()))
+            for total in d.totals
+        },
+    )
+
+
+def rules_of(d: Reconciliation) -> dict[tuple[str, int], tuple[int, ...]]:
+    """What each rule did, by its column and its place among the rules of that."""
+    return {
+        (column, at): (*each.old, *each.new, each.made_equal)
+        for column, rules in groupby(d.rules, lambda each: each.column)
+        for at, each in enumerate(rules)
+    }
+
+
+def patterns_of(d: Reconciliation) -> dict[str, oracle.Patterns]:
+    return {
+        column.column: (
+            column.distinct,
+            [
+                (each.old, each.new, each.kind, each.rows, tuple(each.example.values()))
+                for each in column.top
+            ],
+        )
+        for column in d.patterns
+    }
+
+
+def rows_of(frame: pl.DataFrame, names: list[str]) -> Counter[oracle.Row]:
+    """The rows of a frame; by position, as Polars takes some names for patterns."""
+    at = [frame.columns.index(name) for name in names]
+    return Counter(tuple(row[i] for i in at) for row in frame.rows())
+
+
+def repeats(frame: pl.DataFrame) -> dict[oracle.Row, int]:
+    return {tuple(r["key"].values()): r["rows"] for r in frame.to_dicts()}
+
+
+def expected(pair: Pair, rules: Rules | None = None) -> oracle.Answer:
+    old, new = (
+        [dict(zip(pair.names, row, strict=True)) for row in side]
+        for side in (pair.old, pair.new)
+    )
+    return oracle.reconcile(old, new, pair.keys, sorted(pair.columns), rules or {})
+
+
+@st.composite
+def rules_for(draw: st.DrawFn, pair: Pair) -> Rules:
+    """Rules for some columns; those with a tolerance last, and never on a key.
+
+    None for one that is named `*`: that is every compared column.
+    """
+    found: Rules = {}
+    for name in (name for name in pair.names if name != "*"):
+        exact = [rule for rule in oracle.NORMAL if rule not in oracle.NEAR]
+        chosen = draw(st.lists(st.sampled_from(exact), max_size=2, unique=True))
+        if name in pair.columns and draw(st.booleans()):
+            chosen.append(draw(st.sampled_from(list(oracle.NEAR))))
+        if chosen:
+            found[name] = tuple(chosen)
+    return found
+
+
+def written(folder: Path, pair: Pair, data: st.DataObject) -> tuple[Path, Path]:
+    paths = folder / "old.csv", folder / "new.csv"
+    for path, rows in zip(paths, (pair.old, pair.new), strict=True):
+        raw, _ = data.draw(csv_bytes(pair.names, rows))
+        path.write_bytes(raw)
+    return paths

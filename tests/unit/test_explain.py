@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import validate
+from support.program import recon
+
+from recon_engine import diff
+from recon_engine.compare.explain import explained, spans
+from recon_engine.config import OnBadRow, Options
+from recon_engine.errors import ConfigError
+from recon_engine.postgres.migrations import schemas
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = Options(keys=("ID",))
+
+
+def files(folder: Path, old: str, new: str) -> tuple[str, str]:
+    (folder / "old.csv").write_bytes(old.encode())
+    (folder / "new.csv").write_bytes(new.encode())
+    return str(folder / "old.csv"), str(folder / "new.csv")
+
+
+def test_both_rows_stand_side_by_side_with_their_lines(tmp_path: Path) -> None:
+    pair = files(tmp_path, "ID,A,B\n1,x,y\n2,10.00,y\n", "B,ID,A\ny,2,10\n")
+    found = explained(*pair, KEY, ["2"])
+    [both] = found.pairs
+    assert (both.old_line, both.new_line) == (3, 2)
+    told = [(cell.column, cell.old, cell.new, cell.state) for cell in both.cells]
+    assert told == [("A", "10.00", "10", "number_format"), ("B", "y", "y", "equal")]
+    assert not found.agrees
+
+
+def test_a_cell_that_a_rule_tolerates_names_it(tmp_path: Path) -> None:
+    pair = files(tmp_path, "ID,A\n1,10.00\n", "ID,A\n1, 10\n")
+    rules = {"*": ("trim",), "A": ("decimal",)}
+    found = explained(*pair, Options(keys=("ID",), rules=rules), ["1"])
+    [cell] = found.pairs[0].cells
+    assert (cell.state, cell.rules) == ("tolerated", ("trim", "decimal"))
+    assert found.agrees
+
+
+def test_a_rule_of_the_key_finds_it_however_it_is_spelled(tmp_path: Path) -> None:
+    pair = files(tmp_path, "ID,A\n007,x\n", "ID,A\n7,x\n")
+    options = Options(keys=("ID",), rules={"ID": ("lstrip0",)})
+    for spelled in ("7", "07", "007"):
+        assert len(explained(*pair, options, [spelled]).pairs) == 1
+
+
+def test_what_has_no_partner_is_told_with_its_line(tmp_path: Path) -> None:
+    pair = files(tmp_path, "ID,A\n1,x\n2,y\n", "ID,A\n1,x\n3,z\n")
+    [missing] = explained(*pair, KEY, ["2"]).missing
+    [extra] = explained(*pair, KEY, ["3"]).extra
+    assert (missing.line, missing.values) == (3, {"A": "y"})
+    assert (extra.line, extra.values) == (3, {"A": "z"})
+
+
+def test_repeated_keys_are_paired_as_by_diff(tmp_path: Path) -> None:
+    pair = files(tmp_path, "ID,A\n1,c\n1,a\n1,b\n", "ID,A\n1,b\n1,z\n")
+    found = explained(*pair, KEY, ["1"])
+    assert [(p.old_line, p.new_line) for p in found.pairs] == [(3, 3), (4, 2)]
+    assert [row.line for row in found.missing] == [2]
+    assert diff(*pair, keys="ID").counts.missing == 1
+
+
+def test_masked_columns_are_masked_and_marked_as_they_are_shown(tmp_path: Path) -> None:
+    pair = files(tmp_path, "ID,A\n1,CANARY-1\n2,CANARY\n", "ID,A\n1,CANARY-2\n")
+    masks = {"ID": "redact", "A": "last4"}
+    options = Options(keys=("ID",), masks=masks)
+    found = explained(*pair, options, ["1"])
+    [cell] = found.pairs[0].cells
+    assert (cell.old, cell.new, cell.state) == ("(redacted)", "(redacted)", "text")
+    assert (found.key, cell.old_spans) == ({"ID": "(redacted)"}, ())
+    assert "CANARY" not in str(explained(*pair, options, ["2"]))
+
+
+def test_a_key_of_several_columns_is_a_list_or_a_json_array(tmp_path: Path) -> None:
+    pair = files(tmp_path, "ID,N,A\n1,2,x\n", "ID,N,A\n1,2,x\n")
+    options = Options(keys=("N", "ID"))
+    for values in (["2", "1"], ['["2", "1"]']):
+        assert explained(*pair, options, values).agrees
+    for wrong in (["2"], ["2", "1", "0"], ["{}"], ["[2,"]):
+        with pytest.raises(ConfigError, match="the key has 2 columns: N, ID"):
+            explained(*pair, options, wrong)
+
+
+def test_an_unknown_key_is_refused_without_its_value(tmp_path: Path) -> None:
+    pair = files(tmp_path, "ID,A\n1,x\n", "ID,A\n1,x\n")
+    with pytest.raises(ConfigError, match="no row of either file") as caught:
+        explained(*pair, KEY, ["CANARY"])
+    assert "CANARY" not in f"{caught.value}{caught.value.help}"
+
+
+def test_frames_have_no_lines() -> None:
+    frame = pl.DataFrame({"ID": ["1"], "A": ["x"]})
+    [pair] = explained(frame, frame, KEY, ["1"]).pairs
+    assert (pair.old_line, pair.new_line) == (None, None)
+
+
+ROWS = st.lists(
+    st.sampled_from(["a", "a\nb", "\n\n", 'say ""x""', "BAD", "é"]), max_size=9
+)
+
+
+@given(
+    rows=ROWS, newline=st.sampled_from(["\n", "\r\n"]), end=st.sampled_from(["", "\n"])
+)
+def test_the_line_is_where_the_row_begins(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[str], newline: str, end: str
+) -> None:
+    quoted = any("\n" in row or '"' in row for row in rows)
+    text, line, wanted = f"ID,A{newline}", 2, None
+    for row in [*rows, "LAST"]:
+        if row == "BAD":
+            if quoted:
+                continue
+            record = "only-one-field"
+        elif row == "LAST":
+            record, wanted = "key,last", line
+        else:
+            record = f'x,"{row}"'
+        text += record + newline
+        line += 1 + record.count("\n")
+    text = text.removesuffix(newline) + end
+    folder = tmp_path_factory.mktemp("lines")
+    pair = files(folder, text, text)
+    options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
+    [found] = explained(*pair, options, ["key"]).pairs
+    assert (found.old_line, found.new_line) == (wanted, wanted)
+
+
+def test_the_line_is_right_in_later_parts_of_a_file(tmp_path: Path) -> None:
+    head = "ID,A\n" + "".join(f"{at},{'x' * 900}\n" for at in range(20_000))
+    pair = files(tmp_path, f"{head}key,y\n", f"{head}key,z\n")
+    [found] = explained(*pair, KEY, ["key"]).pairs
+    assert found.old_line == 20_002
+
+
+@given(old=st.text("ab1", max_size=9), new=st.text("ab1", max_size=9))
+def test_what_is_not_marked_is_the_same_on_both_sides(old: str, new: str) -> None:
+    left, right = spans(old, new)
+
+    def unmarked(text: str, marked: tuple[tuple[int, int], ...]) -> str:
+        inside = {at for start, end in marked for at in range(start, end)}
+        return "".join(c for at, c in enumerate(text) if at not in inside)
+
+    assert unmarked(old, left) == unmarked(new, right)
+    assert (old == new) == (not left and not right)
+
+
+def test_long_texts_are_marked_without_being_compared_in_every_character() -> None:
+    old, new = "=" + "ab" * 10_000 + "=", "=" + "ba" * 10_000 + "="
+    assert spans(old, new) == (((1, 20_001),), ((1, 20_001),))
+
+
+def test_the_command_marks_characters_and_keeps_its_schema(tmp_path: Path) -> None:
+    files(tmp_path, "ID,A,B\n1,10.00,x\n", "ID,A,B\n1,10,x\n")
+    command = ("explain", "old.csv", "new.csv", "1", "-k", "ID")
+    ended = recon(*command, cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    lines = [line.rstrip() for line in ended.stdout.splitlines()]
+    assert lines[0] == "ID=1: 1 matched"
+    assert lines[2] == "column  OLD, line 2  NEW, line 2"
+    assert lines[3] == "A       10.00        10           number format"
+    assert lines[4] == "          ^^^"
+    document = json.loads(recon(*command, "-f", "json", cwd=tmp_path).stdout)
+    name = "explanation.schema.json"
+    validate(document, json.loads((schemas() / name).read_text()))
+    agree = ("explain", "old.csv", "old.csv", "1", "-k", "ID")
+    assert recon(*agree, cwd=tmp_path).returncode == 0
+    gone = recon("explain", "old.csv", "old.csv", "SECRET", "-k", "ID", cwd=tmp_path)
+    assert (gone.returncode, "SECRET" in gone.stderr) == (2, False)

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.suppressed_pairs import DAY, pair
+
+from recon_engine import Reconciliation, diff
+from recon_engine.config import Options
+from recon_engine.errors import ConfigError
+from recon_engine.gates import METRICS, Of, Operator, parse
+from recon_engine.model import Total
+from recon_engine.verdict import judged
+
+
+def value_of(gate: str, result: Reconciliation) -> int | float | str:
+    [answer] = judged(result, Options(keys=("ID",), gates=(gate,)), DAY).gates
+    return answer.value
+
+
+def test_a_gate_is_read_with_and_without_spaces() -> None:
+    for text in ("mismatch_rate(PAID)<=0.1%", " mismatch_rate ( PAID ) <= 0.1 % "):
+        gate = parse(text)
+        assert (gate.metric, gate.column) == ("mismatch_rate", "PAID")
+        assert (gate.operator, gate.limit) == (Operator.AT_MOST, Fraction(1, 1000))
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("mismatches(Amount (USD))<=0", "Amount (USD)"),
+        ("mismatches(a)<=1(b)<=0", "a)<=1(b"),
+        ('mismatches("say ""when""")<=0', 'say "when"'),
+        ('mismatches(" x ")<=0', " x "),
+        ("mismatches(Größe %)<=0", "Größe %"),
+    ],
+)
+def test_a_column_may_have_any_name(text: str, column: str) -> None:
+    assert parse(text).column == column
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "words"),
+    [
+        ("", 1, "a metric should stand here"),
+        ("mising<=0", 1, "Did you mean missing?"),
+        ("mismatches<=0", 11, "mismatches is of a column"),
+        ("missing(PAID)<=0", 8, "missing is of no column"),
+        ("mismatches(PAID<=0", 11, "not closed"),
+        ("mismatches()<=0", 11, "no column is named"),
+        ("missing", 8, "an operator is due"),
+        ("missing=0", 8, "did you mean ==?"),
+        ("missing=<0", 8, "did you mean <=?"),
+        ("missing!=0", 8, "there is no operator !="),
+        ("missing<=", 10, "a number is due"),
+        ("missing<=-1", 10, "no sign"),
+        ("missing<=1,000", 11, "has ended"),
+        ("missing<=1%", 11, "takes no %"),
+        ("missing<=1 extra<=1", 12, "repeat --gate"),
+        ("missing_rate<=1e3", 16, "has ended"),
+    ],
+)
+def test_a_gate_that_cannot_be_read_says_where_and_why(
+    text: str, at: int, words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert f"character {at}: " in caught.value.message
+    assert words in f"{caught.value.message} {caught.value.help}"
+
+
+def test_a_gate_of_an_unknown_column_is_refused_before_anything_is_read() -> None:
+    old, new = pair()
+    with pytest.raises(ConfigError, match=r"Did you mean PAID\?"):
+        diff(old, new, keys="ID", gates="mismatches(PIAD)<=0")
+    with pytest.raises(ConfigError, match="no compared column"):
+        diff(old, new, keys="ID", gates="mismatches(ID)<=0")
+
+
+@pytest.mark.parametrize(
+    ("gate", "value"),
+    [
+        ("missing<=0", 2),
+        ("extra<=0", 1),
+        ("mismatched_rows<=0", 3),
+        ("mismatched_cells<=0", 4),
+        ("mismatches(PAID)<=0", 3),
+        ("tolerated(CODE)<=0", 0),
+        ("tolerated_cells<=0", 0),
+        ("missing_rate<=0", 2 / 7),
+        ("extra_rate<=0", 1 / 6),
+        ("mismatch_rate<=0", 3 / 5),
+        ("mismatch_rate(CODE)<=0", 1 / 5),
+        ("tolerated_rate(CODE)<=0", 0),
+        ("rows_old>=1", 7),
+        ("rows_new>=1", 6),
+        ("matched>=1", 5),
+        ("duplicate_keys_old<=0", 0),
+        ("duplicate_keys_new<=0", 0),
+        ("blank_keys_old<=0", 0),
+        ("blank_keys_new<=0", 0),
+        ("rejected<=0", 0),
+        ("rejected_old<=0", 0),
+        ("rejected_new<=0", 0),
+        ("drift<=0", 0),
+        ("sum_delta(CODE)<=0", "no sum"),
+    ],
+)
+def test_each_metric_is_what_it_says(gate: str, value: float | str) -> None:
+    old, new = pair()
+    result = diff(old, new, keys="ID", gates=gate)
+    assert result.gates[0].value == value
+
+
+def test_every_metric_can_be_measured() -> None:
+    old, new = pair()
+    for name, metric in METRICS.items():
+        forms = {
+            Of.ROWS: [name],
+            Of.COLUMN: [f"{name}(PAID)"],
+            Of.EITHER: [name, f"{name}(PAID)"],
+        }[metric.of]
+        for form in forms:
+            [gate] = diff(old, new, keys="ID", gates=f"{form}>=0").gates
+            assert gate.text
+
+
+def test_rows_set_aside_and_columns_of_one_side_can_be_gated() -> None:
+    old, new = pair()
+    new = new.with_columns(LOADED=pl.lit("x"))
+    gates = ["drift<=0", "drift<=1"]
+    result = diff(old, new, keys="ID", gates=gates, on_schema_drift="compare")
+    assert [gate.passed for gate in result.gates] == [False, True]
+
+
+@given(
+    part=st.integers(0, 10**9),
+    whole=st.integers(1, 10**9),
+    limit=st.decimals(0, 1, places=9),
+    operator=st.sampled_from(Operator),
+)
+def test_rates_are_compared_exactly(
+    part: int, whole: int, limit: Decimal, operator: Operator
+) -> None:
+    gate = parse(f"mismatch_rate{operator}{limit:f}")
+    # In whole numbers alone: part / whole against limit / 10^9.
+    left, right = part * 10**9, int(limit * 10**9) * whole
+    expected = {
+        Operator.AT_MOST: left <= right,
+        Operator.BELOW: left < right,
+        Operator.AT_LEAST: left >= right,
+        Operator.ABOVE: left > right,
+        Operator.EXACTLY: left == right,
+    }
+    assert gate.holds(Fraction(part, whole)) is expected[operator]
+
+
+def test_a_third_of_a_percent_is_not_rounded_to_its_limit() -> None:
+    assert not parse("mismatch_rate<=0.3333333333333333%").holds(Fraction(1, 300))
+    assert parse("mismatch_rate<=0.3333333333333334%").holds(Fraction(1, 300))
+
+
+def test_the_sum_of_a_column_is_gated_to_the_last_digit() -> None:
+    old, new = pair()
+    result = diff(old, new, keys="ID")
+    huge = Decimal("12345678901234567890123456789.10")
+    more = Decimal("12345678901234567890123456889.11")
+    totals = (Total("PAID", huge, more, Decimal(0), Decimal(0)),)
+    result = replace(result, totals=totals)
+    gates = ("sum_delta(PAID)<=100", "sum_delta(PAID)<=100.01")
+    gated = judged(result, Options(keys=("ID",), gates=gates), DAY)
+    assert [gate.passed for gate in gated.gates] == [False, True]
+    assert {gate.value for gate in gated.gates} == {"100.01"}
+    fewer = replace(totals[0], old=more, new=huge)
+    assert value_of("sum_delta(PAID)<=0", replace(result, totals=(fewer,))) == "100.01"
+
+
+def test_a_column_without_differences_has_a_sum_that_did_not_change() -> None:
+    old, _ = pair()
+    [gate] = diff(old, old, keys="ID", gates="sum_delta(CODE)<=0").gates
+    assert (gate.passed, gate.value) == (True, "0")
+
+
+def test_a_column_that_is_no_number_fails_the_gate_of_its_sum() -> None:
+    old, new = pair()
+    [gate] = diff(old, new, keys="ID", gates="sum_delta(CODE)<=1000").gates
+    assert not gate.passed
+    assert gate.text == "CODE has no sum: it is masked, or not of numbers throughout"
+
+
+def test_a_masked_column_has_no_sum_to_keep_to() -> None:
+    old, new = pair()
+    result = diff(old, new, keys="ID", masks={"PAID": "redact"})
+    assert value_of("sum_delta(PAID)<=1000", result) == "no sum"
+
+
+def test_what_a_rule_tolerates_has_a_part_in_a_sum() -> None:
+    old, new = pair()
+    rules = {"PAID": "decimal(abs=1)"}
+    result = replace(diff(old, new, keys="ID", rules=rules), totals=())
+    assert result.left.mismatches["PAID"] == 0
+    assert value_of("sum_delta(PAID)<=1000", result) == "no sum"
+
+
+def test_empty_tables_have_rates_of_nothing() -> None:
+    empty = pl.DataFrame(schema={"ID": pl.String, "PAID": pl.String})
+    gates = ["missing_rate<=0", "mismatch_rate<=0", "mismatch_rate(PAID)<=0"]
+    assert diff(empty, empty, keys="ID", gates=gates).passes
+    failed = diff(empty, empty, keys="ID", gates="rows_old>=1")
+    assert (failed.agrees, failed.passes, failed.verdict) == (
+        True,
+        False,
+        "gates_failed",
+    )
+
+
+def test_gates_decide_what_passes() -> None:
+    old, new = pair()
+    lenient = diff(old, new, keys="ID", gates=["missing<=2", "mismatch_rate<=60%"])
+    assert (lenient.agrees, lenient.passes, lenient.verdict) == (False, True, "differ")
+    assert lenient.headline().endswith("; all 2 gates pass")
+    strict = diff(old, new, keys="ID", gates=["missing<=2", "mismatch_rate<=59.9%"])
+    assert (strict.passes, strict.verdict) == (False, "gates_failed")
+    assert strict.headline() == ("FAIL: 3 of 5 matched rows differ (60%), limit 59.9%")
+    strict.to_json()
+    lenient.assert_passes()
+    with pytest.raises(AssertionError, match=r"limit 59\.9%"):
+        strict.assert_passes()
+
+
+def test_without_gates_differences_decide() -> None:
+    old, new = pair()
+    assert not diff(old, new, keys="ID").passes
+    assert diff(old, old, keys="ID").passes

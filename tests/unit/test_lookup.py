@@ -1,0 +1,116 @@
+"""Keys of open breaks among the rows of a run: what is counted, by every engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import oracle
+from support.spark_cluster import InProcess
+
+from recon_engine.compare.local_engine import read, reconcile
+from recon_engine.compare.lookup import Lookup, OpenKey
+from recon_engine.config import Options
+from recon_engine.inputs.header import read_header
+from recon_engine.runtime.progress import SILENT
+from recon_engine.spark.byte_sources import LocalSource
+from recon_engine.spark.driver import reconcile as reconcile_on_spark
+from recon_engine.spark.settings import Settings
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from recon_engine.result import LookedUp
+
+LIMIT = 1_000
+RULES = {"K": ("lstrip0",)}
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["1", "01", "2", "3", ""]), *[st.sampled_from("xyz")] * 2
+    ),
+    max_size=8,
+)
+ASKED = ("1", "001", "2", "03", "4", "")
+
+
+def ask(keys: Sequence[str]) -> Lookup:
+    assert keys == ("K",)
+    return Lookup([OpenKey((key,)) for key in ASKED], LIMIT)
+
+
+def found_by(
+    paths: Sequence[Path], options: Options, buckets: int | None, *, spark: bool
+) -> LookedUp:
+    old, new = map(read_header, paths)
+    if not spark:
+        with read(old, new, options, buckets=buckets) as reading:
+            return reconcile(reading, ask=ask).looked_up
+    result, _ = reconcile_on_spark(
+        (old, new),
+        (LocalSource.of(old), LocalSource.of(new)),
+        options,
+        SILENT,
+        settings=Settings(span=40, bucket=20, sha256=False, whole=LIMIT),
+        cluster=InProcess(),
+        ask=ask,
+    )
+    return result.looked_up
+
+
+@pytest.mark.parametrize(
+    ("buckets", "spark"), [(1, False), (3, False), (None, True)], ids=str
+)
+@given(sides=st.tuples(ROWS, ROWS))
+def test_rows_are_counted_by_normal_form_on_both_sides(
+    tmp_path: Path,
+    sides: tuple[list[tuple[str, str, str]], ...],
+    buckets: int | None,
+    spark: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    names = ("K", "A", "B")
+    paths = [tmp_path / "old.csv", tmp_path / "new.csv"]
+    for path, rows in zip(paths, sides, strict=True):
+        lines = [",".join(row) for row in rows]
+        path.write_text("\n".join([",".join(names), *lines, ""]))
+    tables = [[dict(zip(names, row, strict=True)) for row in rows] for rows in sides]
+    old, new = tables
+    answer = oracle.reconcile(old, new, ["K"], ["A", "B"], RULES)
+    counts = [Counter(row["K"].lstrip("0") for row in rows) for rows in tables]
+    found = found_by(paths, Options(keys=("K",), rules=RULES), buckets, spark=spark)
+    assert found.rows == {
+        at: tuple(side[key.lstrip("0")] for side in counts)
+        for at, key in enumerate(ASKED)
+    }
+    differing = {(key.lstrip("0"), name) for (key,), name, *_ in answer.cells}
+    assert found.differing == {
+        (at, name)
+        for at, key in enumerate(ASKED)
+        for name in "AB"
+        if (key.lstrip("0"), name) in differing
+    }
+    spelled = {row[0] for rows in (answer.missing, answer.extra) for row in rows}
+    spelled |= {key for (key,), *_ in answer.cells}
+    assert found.repeated == {
+        (key,): both
+        for key in spelled
+        if max(both := tuple(side[key.lstrip("0")] for side in counts)) > 1
+    }
+
+
+def test_over_the_limit_nothing_is_kept_for_breaks(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_text("K,A\n1,x\n1,x\n")
+    new.write_text("K,A\n1,y\n1,y\n")
+    headers = read_header(old), read_header(new)
+
+    def few(_: Sequence[str]) -> Lookup:
+        return Lookup([OpenKey(("1",))], 1)
+
+    with read(*headers, Options(keys=("K",))) as reading:
+        found = reconcile(reading, ask=few).looked_up
+    assert (found.rows, found.repeated, found.differing) == ({}, {}, frozenset())

@@ -1,0 +1,484 @@
+"""The engine against the oracle, in full, and the laws of the metamorphic kind."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import oracle
+from support.compared_pairs import answer, expected, rows_of, rules_for, written
+from support.strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
+
+import recon_engine as rx
+from recon_engine.compare import buckets, digests
+from recon_engine.compare.local_engine import cells_of, read, reconcile
+from recon_engine.compare.pairing import diff, judged
+from recon_engine.compare.partial_result import merged, partial, repeats_among
+from recon_engine.compare.plan import posed
+from recon_engine.config import Options
+from recon_engine.errors import ConfigError, OutOfBudget
+from recon_engine.inputs import csv_reader
+from recon_engine.inputs.frames import frame
+from recon_engine.inputs.header import read_header
+from recon_engine.runtime import concurrency
+from recon_engine.runtime.memory import BASE_BYTES, Budget
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from recon_engine import Reconciliation
+    from recon_engine.compare.buckets import Buckets
+
+
+@given(pair=pairs(), data=st.data())
+def test_files_reconcile_as_the_oracle_says(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    old, new = written(tmp_path, pair, data)
+    d = rx.diff(old, new, keys=pair.keys)
+    assert answer(d, pair.columns) == expected(pair)
+
+
+BAD_LINES = [b"\n", b"\r\n", b"x\n", b'"q"\n', b"," * 9 + b"\n", b"a\0\n", b"\xff\r\n"]
+
+
+@given(pair=pairs(), data=st.data(), block=st.sampled_from([7, 1 << 22]))
+def test_bad_lines_that_are_set_aside_change_nothing_else(
+    tmp_path: Path, pair: Pair, data: st.DataObject, block: int
+) -> None:
+    paths, bad = (tmp_path / "old.csv", tmp_path / "new.csv"), []
+    for path, rows in zip(paths, (pair.old, pair.new), strict=True):
+        # Of one column, a blank line is a row, and so is a short one.
+        lines = BAD_LINES if len(pair.names) > 1 else BAD_LINES[4:]
+        drawn = [data.draw(st.lists(st.sampled_from(lines), max_size=3)) for _ in rows]
+        with path.open("wb") as file:
+            for row, before in zip([pair.names, *rows], [[], *drawn], strict=True):
+                fields = (spelled(cell, quote=data.draw(st.booleans())) for cell in row)
+                file.write(b"".join(before) + ",".join(fields).encode() + b"\n")
+        bad.append(sum(map(len, drawn)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_reader, "BLOCK", block)
+        d = rx.diff(*paths, keys=pair.keys, on_bad_row="quarantine")
+    assert answer(d, pair.columns) == expected(pair)
+    assert [d.old.rejected, d.new.rejected] == bad
+    assert d.rejects().height == sum(bad)
+    assert not (d.agrees and any(bad))
+
+
+@given(pair=pairs(), data=st.data())
+def test_the_oracle_reads_what_was_written(pair: Pair, data: st.DataObject) -> None:
+    raw, names = data.draw(csv_bytes(pair.names, pair.old))
+    header, rows = oracle.read(raw)
+    assert header == names
+    assert [tuple(r[n] for n in pair.names) for r in rows] == pair.old
+
+
+@given(
+    pair=pairs(),
+    data=st.data(),
+    strategy=st.sampled_from([None, "columns"]),
+    buckets=st.sampled_from([1, 3, 8]),
+    weak=st.sampled_from([None, "row", "check", "key", "row and key"]),
+    tight=st.booleans(),
+    threads=st.sampled_from([0, 2]),
+)
+def test_every_strategy_bucket_and_hash_gives_the_same_answer(
+    tmp_path: Path,
+    pair: Pair,
+    data: st.DataObject,
+    strategy: str | None,
+    buckets: int,
+    weak: str | None,
+    tight: bool,  # noqa: FBT001 - drawn
+    threads: int,
+) -> None:
+    """A weak hash is one that tells nothing apart."""
+    rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    old, new = (read_header(path) for path in written(tmp_path, pair, data))
+    budget = Budget(BASE_BYTES + 20_000) if tight else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(concurrency, "WITHIN", threads)
+        if weak:
+            patch.setattr(digests, "Seeds", lambda *_: WEAK[weak])
+            patch.setattr(digests, "_hash", weakened)
+        options = Options(keys=tuple(pair.keys), rules=rules)
+        forced = {"strategy": strategy, "buckets": buckets, "budget": budget}
+        with read(old, new, options, **forced) as reading:  # type: ignore[arg-type]
+            d = reconcile(reading)
+    assert answer(d, pair.columns) == expected(pair, rules)
+
+
+@given(pair=plain_pairs(), buckets=st.sampled_from([1, 3, 8]))
+def test_keys_of_any_letters_are_found_in_lines_without_quotes(
+    tmp_path: Path, pair: Pair, buckets: int
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, rows in zip(paths, (pair.old, pair.new), strict=True):
+        lines = "".join(",".join(row) + "\n" for row in [pair.names, *rows])
+        path.write_bytes(lines.encode())
+    old, new = (read_header(path) for path in paths)
+    with read(old, new, Options(keys=("id",)), buckets=buckets) as reading:
+        d = reconcile(reading)
+    assert d.engine.strategy == "line"
+    assert answer(d, pair.columns) == expected(pair)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_more_rows_than_can_be_numbered_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("id,v\n1,a\n2,b\n3,c\n")
+    header, options = read_header(path), Options(keys=("id",))
+    for most, refused in ((3, nullcontext()), (2, pytest.raises(OutOfBudget))):
+        monkeypatch.setattr("recon_engine.compare.buckets.MOST_ROWS", most)
+        with refused, read(header, header, options, buckets=count) as reading:
+            assert reconcile(reading).agrees
+
+
+def test_counts_of_all_buckets_may_be_more_than_32_bits_hold() -> None:
+    sides = [
+        frame(pl.DataFrame({"id": ["1"], "v": [value], "w": [value]}), value)
+        for value in "ab"
+    ]
+    question = posed(sides[0], sides[1], Options(keys=("id",)))
+    names = question.names[0]
+    rows = [cells_of(side.read(side.parts[0]), names) for side in sides]
+    found = judged(diff(rows[0], rows[1], keys=names.keys, columns=names.columns))
+    part = partial(
+        found, 0, [repeats_among(each, names, ()) for each in rows], question
+    )
+    kinds, signatures = many(part.kinds, "len"), many(part.signatures, "rows")
+    part = dataclasses.replace(part, kinds=kinds, signatures=signatures)
+    whole = merged([part, part], question)
+    assert whole.differences == 12_000_000_000
+    assert whole.signatures["rows"].to_list() == [6_000_000_000]
+
+
+def many(counted: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The same with three billion of each."""
+    count = pl.lit(3_000_000_000, dtype=counted.schema[name])
+    return counted.with_columns(count.alias(name))
+
+
+def in_pieces(count: int) -> Callable[[object, int], int]:
+    """So many, whatever the budget."""
+    return lambda *_: count
+
+
+# Where work is cut, by sizes at which some rows are many.
+CUTS: dict[str, list[Any]] = {
+    "gate.BLOCK": [1, 25, 80, 1 << 22],
+    "gate.STRETCH": [4, 1 << 18],
+    "gate.SHORT": [4, 1 << 12],
+    "structure.STRIDE": [64, 1 << 18],
+    "reconcile.GROUP_CELLS": [1, 9, 1 << 21],
+    "memory.TEXT_FACTOR": [1e9],
+    "compare.FEW": [1, 1 << 12],
+    "memory.Budget.pieces": [in_pieces(1), in_pieces(3)],
+    "memory.Budget.hashed_columns": [in_pieces(1), in_pieces(2)],
+    "buckets.READ_ROWS": [1, 1 << 20],
+    "repeats.FEW": [1, 1 << 12],
+    "repeats.MOST_FEW": [1, 1 << 16],
+    "segments.FIRST": [3, 1 << 10],
+    "totals.FIRST": [1, 1 << 8],
+    "totals.FEW": [0, 1_000],
+    "totals.INTEGER_DIGITS": [5, 37],
+    "rules.INTEGER_DIGITS": [5, 37],
+}
+# With these few rows tell of causes; one run has them as well as the other.
+FACTS = {"segments.MOST_VALUES": 2, "segments.LEAST_ROWS": 1, "segments.ERRORS": 0.1}
+
+
+@given(
+    pair=st.one_of(pairs(), plain_pairs()),
+    data=st.data(),
+    cuts=st.fixed_dictionaries({at: st.sampled_from(n) for at, n in CUTS.items()}),
+    count=st.sampled_from([1, 3]),
+    sampled=st.sampled_from([1, 8_192]),
+)
+def test_where_work_is_cut_changes_nothing(
+    tmp_path: Path,
+    pair: Pair,
+    data: st.DataObject,
+    cuts: dict[str, float],
+    count: int,
+    sampled: int,
+) -> None:
+    rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    paths, found = written_alike(tmp_path, pair, data), []
+    for set_to, many in (
+        ({}, 1),
+        ({**cuts, "reconcile.opened": opened_for_one}, count),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            facts = {**FACTS, "digest.SAMPLED": sampled, **set_to}
+            for name, value in facts.items():
+                patch.setattr(f"recon_engine.{name}", value)
+            old, new = (read_header(path) for path in paths)
+            options = Options(keys=tuple(pair.keys), rules=rules)
+            with read(old, new, options, buckets=many) as reading:
+                found.append(reconcile(reading))
+    whole, cut = found
+    assert cut.to_dict() | {"engine": ""} == whole.to_dict() | {"engine": ""}
+    assert rows(cut, pair) == dataclasses.replace(expected(pair, rules), totals={})
+
+
+def rows(d: Reconciliation, pair: Pair) -> oracle.Answer:
+    """The answer without control totals, for which few rows are not all."""
+    return dataclasses.replace(answer(d, pair.columns), totals={})
+
+
+def opened_for_one(
+    _expected: Sequence[int], count: int
+) -> AbstractContextManager[list[Buckets]]:
+    """Room for one row of each side, which has to grow."""
+    return buckets.opened((1, 1), count)
+
+
+def written_alike(folder: Path, pair: Pair, data: st.DataObject) -> tuple[Path, Path]:
+    """Both sides in one order of columns, and quoted alike, so that lines tell."""
+    as_named = range(len(pair.names))
+    order = data.draw(st.one_of(st.just(as_named), st.permutations(as_named)))
+    quote = data.draw(st.booleans())
+    paths = folder / "old.csv", folder / "new.csv"
+    for path, side in zip(paths, (pair.old, pair.new), strict=True):
+        newline = data.draw(st.sampled_from(["\n", "\r\n"]))
+        lines = [
+            ",".join(spelled(row[at], quote=quote) for at in order)
+            for row in [tuple(pair.names), *side]
+        ]
+        end = newline if not lines[-1] or data.draw(st.booleans()) else ""
+        path.write_bytes((newline.join(lines) + end).encode())
+    return paths
+
+
+@given(pair=st.one_of(pairs(), plain_pairs()), count=st.sampled_from([1, 3]))
+def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
+    schema = dict.fromkeys(pair.names, pl.String)
+    old, new = (
+        frame(pl.DataFrame(side, schema=schema, orient="row"), "frame")
+        for side in (pair.old, pair.new)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recon_engine.inputs.frames.PART_ROWS", 2)
+        patch.setattr("recon_engine.compare.local_engine.GROUP_CELLS", 9)
+        with read(old, new, Options(keys=tuple(pair.keys)), buckets=count) as reading:
+            d = reconcile(reading)
+    assert answer(d, pair.columns) == expected(pair)
+
+
+real_hash = digests._hash
+WEAK = {
+    "row": digests.Seeds(0, 1, 2),
+    "check": digests.Seeds(1, 0, 2),
+    "key": digests.Seeds(1, 2, 0),
+    "row and key": digests.Seeds(0, 1, 0),
+}
+
+
+def weakened(cells: pl.DataFrame, seed: int) -> pl.Series:
+    """No hash at all where the seed is 0."""
+    return real_hash(cells, seed) * min(seed, 1)
+
+
+def test_lines_are_used_where_they_tell(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ID,X\n1,2\n")
+    (tmp_path / "b.csv").write_text("X,ID\n2,1\n")
+    (tmp_path / "c.csv").write_text('ID,X\n1,"2\n"\n')
+    (tmp_path / "d.csv").write_text("ID,X\n1,\x01\n")
+    for name, strategy in (
+        ("a", "line"),
+        ("b", "columns"),
+        ("c", "columns"),
+        ("d", "line"),
+    ):
+        d = rx.diff(tmp_path / "a.csv", tmp_path / f"{name}.csv", keys="ID")
+        assert d.engine.strategy == strategy
+
+
+@given(pair=pairs(), data=st.data())
+def test_swapping_the_sides_swaps_the_answer(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    old, new = written(tmp_path, pair, data)
+    there, back = rx.diff(old, new, keys=pair.keys), rx.diff(new, old, keys=pair.keys)
+    one, two = answer(there, pair.columns), answer(back, pair.columns)
+    assert (one.missing, one.extra) == (two.extra, two.missing)
+    assert one.signatures == two.signatures
+    swapped = {(k, c, n, o): count for (k, c, o, n, _), count in one.cells.items()}
+    assert swapped == {
+        (k, c, o, n): count for (k, c, o, n, _), count in two.cells.items()
+    }
+
+
+@given(pair=pairs(), data=st.data())
+def test_row_and_column_order_change_nothing(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    old, new = written(tmp_path, pair, data)
+    before = rx.diff(old, new, keys=pair.keys)
+    shuffled = Pair(
+        pair.names,
+        pair.width,
+        data.draw(st.permutations(pair.old)),
+        data.draw(st.permutations(pair.new)),
+    )
+    after = rx.diff(*written(tmp_path, shuffled, data), keys=pair.keys)
+    assert answer(before, pair.columns) == answer(after, pair.columns)
+    assert before.sample == after.sample
+
+
+@given(pair=pairs(), data=st.data())
+def test_an_identical_row_more_on_both_sides_is_one_more_identical_pair(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    row = ("only here", *("same" for _ in pair.names[1:]))
+    grown = Pair(pair.names, pair.width, [*pair.old, row], [*pair.new, row])
+    one = expected(pair)
+    two = answer(rx.diff(*written(tmp_path, grown, data), keys=pair.keys), pair.columns)
+    assert two.identical == one.identical + 1
+    assert (two.missing, two.extra, two.cells) == (one.missing, one.extra, one.cells)
+
+
+@given(pair=pairs(), data=st.data())
+def test_the_reported_difference_turns_old_into_new(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    d = rx.diff(*written(tmp_path, pair, data), keys=pair.keys)
+    values = by_key_and_column(pair.old, pair)
+    values.subtract(
+        by_key_and_column(rows_of(d.missing(), pair.names).elements(), pair)
+    )
+    values.update(by_key_and_column(rows_of(d.extra(), pair.names).elements(), pair))
+    for cell in d.mismatches().to_dicts():
+        key = tuple(cell["key"].values())
+        values[key, cell["column"], cell["old"]] -= 1
+        values[key, cell["column"], cell["new"]] += 1
+    assert min(values.values(), default=0) >= 0
+    assert +values == by_key_and_column(pair.new, pair)
+
+
+def by_key_and_column(
+    rows: Iterable[oracle.Row], pair: Pair
+) -> Counter[tuple[oracle.Row, str, str]]:
+    """How often each value stands in each column under each key."""
+    return Counter(
+        (row[: pair.width], name, value)
+        for row in rows
+        for name, value in zip(pair.names, row, strict=True)
+    )
+
+
+WITHOUT_NUL = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6
+)
+
+
+@given(old=WITHOUT_NUL, new=WITHOUT_NUL)
+def test_frames_reconcile_like_files(old: str, new: str) -> None:
+    frames = [pl.DataFrame({"id": ["1"], "v": [value]}) for value in (old, new)]
+    assert rx.diff(*frames, keys="id").agrees == (old == new)
+
+
+@pytest.mark.parametrize("value", ["\0+01.", " \0", "a\0"])
+def test_a_frame_has_no_more_nul_than_a_file(value: str) -> None:
+    old, new = (pl.DataFrame({"^id$": ["1"], "*": [v]}) for v in (value, "1"))
+    for pair in ((old, new), (new, old)):
+        with pytest.raises(ConfigError, match=r"column \* holds a NUL"):
+            rx.diff(*pair, keys="^id$", rules={"*": "decimal"})
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+@pytest.mark.parametrize("name", ["^x$", "^.*$", "*", "^id$"])
+def test_a_column_of_a_frame_may_have_the_name_of_a_pattern(
+    name: str, rows: int
+) -> None:
+    text = [str(n) for n in range(rows)]
+    old = pl.DataFrame(
+        {"id": text, name: text}, schema=dict.fromkeys(("id", name), pl.String)
+    )
+    new = old.with_columns(pl.lit("z").alias(name)) if rows else old
+    d = rx.diff(old, new, keys="id")
+    assert [(c.name, c.mismatched) for c in d.by_column] == [(name, rows)]
+
+
+DIFFERENT = [
+    ("00123", "123"),
+    ("1.0", "1"),
+    ("9007199254740993", "9007199254740992"),
+    ("12345678901234567890.10", "12345678901234567890.20"),
+    ("x ", "x"),
+    ("", "NULL"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), DIFFERENT)
+def test_different_text_never_agrees(tmp_path: Path, old: str, new: str) -> None:
+    paths = [tmp_path / "old.csv", tmp_path / "new.csv"]
+    for path, value in zip(paths, (old, new), strict=True):
+        path.write_text(f"id,v\n1,{value}\n")
+    d = rx.diff(*paths, keys="id")
+    assert d.verdict == "differ"
+    assert d.counts.mismatched_cells == 1
+    assert d.sample[0].payload == {"v": f"{old}~{new}"}
+
+
+@pytest.mark.parametrize("first", ["x^2", "x\x01", "xڪ", "\ufeff", "x", "h"])
+def test_what_a_row_begins_with_is_never_taken_for_a_format(
+    tmp_path: Path, first: str
+) -> None:
+    paths = [tmp_path / "old.csv", tmp_path / "new.csv"]
+    for path, value in zip(paths, "12", strict=True):
+        path.write_text(f"id,v\n{first},{value}\n", encoding="utf-8")
+    assert rx.diff(*paths, keys="id").mismatches()["key"].to_list() == [{"id": first}]
+    assert rx.diff(*paths, keys="v").missing().rows() == [(first, "1")]
+
+
+SAME = {
+    "blank and quoted blank": (b"id,v\na,\n", b'id,v\na,""\n'),
+    "LF and CRLF": (b"id,v\na,1\nb,2\n", b"id,v\r\na,1\r\nb,2\r\n"),
+    "BOM and none": (b"id,v\na,1\n", b"\xef\xbb\xbfid,v\na,1\n"),
+    "columns in another order": (b"id,v,w\na,1,2\n", b"w,id,v\n2,a,1\n"),
+    "repeated keys, rows permuted": (
+        b"id,v\na,1\na,2\nb,1\na,2\n",
+        b"id,v\nb,1\na,2\na,2\na,1\n",
+    ),
+    "no newline at the end": (b"id,v\na,1", b"id,v\na,1\n"),
+    "trailing blank lines": (b"id,v\na,1\n\n\n", b"id,v\na,1\n"),
+    "no rows": (b"id,v\n", b"v,id"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), SAME.values(), ids=SAME.keys())
+def test_equal_records_agree_however_written(
+    tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    (tmp_path / "old.csv").write_bytes(old)
+    (tmp_path / "new.csv").write_bytes(new)
+    assert rx.diff(tmp_path / "old.csv", tmp_path / "new.csv", keys="id").agrees
+
+
+def test_three_rows_against_one_of_a_key_leave_two_missing(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("id,v\n" + "k,1\n" * 3)
+    (tmp_path / "new.csv").write_text("id,v\nk,1\n")
+    n = rx.diff(tmp_path / "old.csv", tmp_path / "new.csv", keys="id").counts
+    assert (n.matched, n.missing, n.mismatched_rows) == (1, 2, 0)
+
+
+def test_duplicates_pair_by_content_in_every_run(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("k,v\na,1\na,2\nb,3\nc,4\nb,5\n")
+    (tmp_path / "new.csv").write_text("k,v\na,1\nb,3\nc,4\n")
+    for _ in range(100):
+        d = rx.diff(tmp_path / "old.csv", tmp_path / "new.csv", keys="k")
+        assert d.counts.identical == 3
+        assert d.missing().rows() == [("a", "2"), ("b", "5")]

@@ -1,0 +1,364 @@
+"""`recon.toml`: what it may say, how its mistakes are told, and what goes before it."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError, validate
+from support.program import recon
+
+from recon_engine.config import OnBadRow
+from recon_engine.config_file import File, load
+from recon_engine.errors import ConfigError
+from recon_engine.model import Suppressible, Suppression
+from recon_engine.postgres.migrations import schemas
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+FILE = """\
+keys = ["ID"]
+ignore = "LOADED"
+on_bad_row = "quarantine"
+gates = ["missing<=0"]
+
+[rules]
+"*" = "trim"
+PAID = ["decimal(abs=0.01)"]
+
+[dataset.claims]
+keys = ["ID", "LINE"]
+gates = ["mismatch_rate(PAID)<=0.1%", "rejected<=0"]
+inbound_s3 = "s3://claims/inbound/"
+
+[dataset.claims.rules]
+PAID = "decimal"
+
+[[dataset.claims.suppress]]
+what = "column"
+column = "PAID"
+kind = "number_format"
+reason = "the new system writes no trailing zeros"
+owner = "claims-platform"
+until = 2027-03-31
+max = 100
+
+[dataset.members]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "recon.toml"
+    path.write_text(FILE)
+    return path
+
+
+def refusal(path: Path, text: str, dataset: str | None = None) -> ConfigError:
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path, dataset)
+    return caught.value
+
+
+def test_the_top_is_for_every_dataset(file: Path) -> None:
+    assert load(file) == load(file, "members")
+    assert load(file) == {
+        "keys": ("ID",),
+        "ignore": ("LOADED",),
+        "on_bad_row": OnBadRow.QUARANTINE,
+        "gates": ("missing<=0",),
+        "rules": {"*": ("trim",), "PAID": ("decimal(abs=0.01)",)},
+        "suppressions": (),
+    }
+
+
+def test_a_dataset_replaces_values_and_adds_to_tables(file: Path) -> None:
+    settings = load(file, "claims")
+    assert settings["keys"] == ("ID", "LINE")
+    assert settings["gates"] == ("mismatch_rate(PAID)<=0.1%", "rejected<=0")
+    assert settings["rules"] == {"*": ("trim",), "PAID": ("decimal",)}
+    assert settings["ignore"] == ("LOADED",)
+    assert settings["suppressions"] == (
+        Suppression(
+            what=Suppressible.COLUMN,
+            column="PAID",
+            kind="number_format",
+            reason="the new system writes no trailing zeros",
+            owner="claims-platform",
+            until=date(2027, 3, 31),
+            max=100,
+        ),
+    )
+
+
+def test_a_dataset_that_the_file_does_not_have_is_refused(file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean claims\?"):
+        load(file, "claim")
+
+
+def test_a_file_without_datasets_is_for_any(file: Path) -> None:
+    file.write_text('keys = ["ID"]\n')
+    assert load(file, "claims")["keys"] == ("ID",)
+
+
+def test_all_mistakes_are_told_at_once_each_by_its_path(file: Path) -> None:
+    error = refusal(
+        file,
+        """\
+        detail_limit = "many"
+        keyz = ["ID"]
+        [rules]
+        "A B" = ["trim", "tirm"]
+        [dataset.claims]
+        on_bad_row = "quarantin"
+        gates = ["missing<=0", "mising<=0"]
+        delimiter = "ab"
+        encoding = "utf9"
+        memory_budget = "lots"
+        [[dataset.claims.suppress]]
+        what = "column"
+        reason = "r"
+        owner = "o"
+        until = 2027-01-01
+        [[dataset.claims.suppress]]
+        what = "missing"
+        ownr = "o"
+        """,
+    )
+    assert error.message == "the configuration has 13 mistakes"
+    told = dict(line.split(": ", 1) for line in (error.why or "").splitlines())
+    assert told.keys() == {
+        "detail_limit",
+        "keyz",
+        'rules."A B"[1]',
+        "dataset.claims.on_bad_row",
+        "dataset.claims.gates[1]",
+        "dataset.claims.delimiter",
+        "dataset.claims.encoding",
+        "dataset.claims.memory_budget",
+        "dataset.claims.suppress[0]",
+        "dataset.claims.suppress[1].ownr",
+        "dataset.claims.suppress[1].reason",
+        "dataset.claims.suppress[1].owner",
+        "dataset.claims.suppress[1].until",
+    }
+    for path, meant in (
+        ("keyz", "keys"),
+        ('rules."A B"[1]', "trim"),
+        ("dataset.claims.on_bad_row", "quarantine"),
+        ("dataset.claims.gates[1]", "missing"),
+        ("dataset.claims.encoding", "utf-8"),
+        ("dataset.claims.suppress[1].ownr", "owner"),
+    ):
+        assert f"Did you mean {meant}?" in told[path], path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'database_url = "postgresql://me:hush@db/x"',
+        'password = "hush"',
+        'aws_secret_access_key = "hush"',
+        'mask_key = "hush"',
+        'inbound_s3 = "s3://me:hush@bucket/x/"',
+    ],
+)
+def test_a_secret_is_refused_with_where_it_belongs(file: Path, line: str) -> None:
+    for text in (line, f"[dataset.claims]\n{line}"):
+        error = refusal(file, text)
+        assert "RECON_DATABASE_URL" in error.message
+        assert "hush" not in f"{error.message}{error.why}{error.help}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("keys = ID\n", 1), ("a = 1\na = 2\n", 2), ("keys = [\n", None)],
+)
+def test_what_is_no_toml_is_told_with_its_line(
+    file: Path, text: str, line: int | None
+) -> None:
+    error = refusal(file, text)
+    assert (error.message[:14], error.line) == ("it is not TOML", line)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "gone.toml"):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load(path)
+    (tmp_path / "latin.toml").write_bytes(b'keys = ["Gr\xf6\xdfe"]')
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(tmp_path / "latin.toml")
+
+
+def test_a_dataset_has_a_name_that_can_name_tables(file: Path) -> None:
+    assert 'dataset."a b"' in refusal(file, '[dataset."a b"]').message
+
+
+def test_pyproject_has_a_table_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text('[tool.recon]\nkeys = ["ID"]\n[project]\nname = "x"\n')
+    assert load(path)["keys"] == ("ID",)
+    error = refusal(path, "[tool.recon]\nkeyz = 1\n[project]\n")
+    assert error.message.startswith("tool.recon.keyz: ")
+    assert "recon" in refusal(path, "[tool]\nrecon = 1\n").message
+
+
+def test_the_published_schema_is_that_of_the_code() -> None:
+    path = schemas() / "config.schema.json"
+    published = json.loads(path.read_text())
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "recon-config/1",
+    }
+    assert published == head | File.model_json_schema()
+    Draft202012Validator.check_schema(published)
+
+
+def test_the_schema_takes_what_is_taken_and_refuses_what_is_refused() -> None:
+    published = json.loads((schemas() / "config.schema.json").read_text())
+    validate({"keys": "ID", "rules": {"A": ["trim"]}, "dataset": {"c": {}}}, published)
+    unknown: dict[str, object] = {"keyz": []}
+    for wrong in (unknown, {"detail_limit": -1}, {"dataset": {"c": {"x": 1}}}):
+        with pytest.raises(ValidationError):
+            validate(wrong, published)
+
+
+OLD = "ID,PAID\n1,10.00\n2,20.00\n3,30.00\n"
+NEW = "ID,PAID\n1,10\n2,20.00\n4,40.00\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "old.csv").write_text(OLD)
+    (tmp_path / "new.csv").write_text(NEW)
+    (tmp_path / "recon.toml").write_text(
+        """\
+        keys = ["ID"]
+        detail_limit = 1
+        gates = ["missing<=0"]
+        [rules]
+        PAID = "decimal"
+        [dataset.lenient]
+        gates = ["missing<=1"]
+        """
+    )
+    return tmp_path
+
+
+def test_a_diff_takes_its_settings_from_the_file(folder: Path) -> None:
+    ended = recon("diff", "old.csv", "new.csv", cwd=folder)
+    assert ended.returncode == 1, ended.stderr
+    assert "✗ FAIL  1 of 3 old rows are missing, limit 0\n" in ended.stdout
+    assert "1 cells are equal by a rule" in ended.stdout
+    chosen = recon("diff", "old.csv", "new.csv", "--dataset", "lenient", cwd=folder)
+    assert chosen.returncode == 0, chosen.stderr
+    assert "✓ PASS  1 missing, 1 extra; the gate missing<=1 passes\n" in chosen.stdout
+
+
+def test_a_flag_goes_before_the_environment_and_that_before_the_file(
+    folder: Path,
+) -> None:
+    def limit(*flags: str, **environment: str) -> int:
+        (folder / "new.csv").write_text("ID,PAID\n1,a\n2,b\n3,c\n")
+        arguments = ("diff", "old.csv", "new.csv", "-f", "json", *flags)
+        ended = recon(*arguments, cwd=folder, **environment)
+        return len(json.loads(ended.stdout)["sample"])
+
+    assert limit() == 1
+    assert limit(RECON_DETAIL_LIMIT="2") == 2
+    assert limit("--detail-limit", "3", RECON_DETAIL_LIMIT="2") == 3
+    gates = {"RECON_GATE": "missing<=5; extra<=5"}
+    assert recon("diff", "old.csv", "new.csv", cwd=folder, **gates).returncode == 0
+    flag = ("--gate", "matched>=9")
+    strict = recon("diff", "old.csv", "new.csv", *flag, cwd=folder, **gates)
+    assert "3 rows are matched, at least 9" in strict.stdout
+
+
+def test_columns_to_leave_out_come_from_one_place(folder: Path) -> None:
+    (folder / "recon.toml").write_text('keys = "ID"\nignore = "PAID"\n')
+    (folder / "old.csv").write_text("ID,PAID,X\n1,a,b\n")
+    (folder / "new.csv").write_text("ID,PAID,X\n1,c,d\n")
+    command = ("diff", "old.csv", "new.csv", "-f", "json")
+
+    def differing(*flags: str, **environment: str) -> list[str]:
+        ended = recon(*command, *flags, cwd=folder, **environment)
+        return [each["name"] for each in json.loads(ended.stdout)["columns"]]
+
+    assert differing() == ["X"]
+    assert differing(RECON_IGNORE="X") == ["PAID"]
+    assert differing("--ignore", "PAID", RECON_IGNORE="X") == ["X"]
+
+
+def test_a_rule_on_the_command_line_comes_after_those_of_the_file(folder: Path) -> None:
+    """A hint is measured after the rules of the file: pasted, it does what it says."""
+    (folder / "recon.toml").write_text('keys = "ID"\nrules.PAID = "trim"\n')
+    (folder / "old.csv").write_text("ID,PAID,X\n1, 10.00,a\n2,20 ,a\n")
+    (folder / "new.csv").write_text("ID,PAID,X\n1,10,A\n2,20,a\n")
+    ended = recon("diff", "old.csv", "new.csv", cwd=folder)
+    assert "; --rule PAID=decimal removes 1\n" in ended.stdout
+    pasted = ("--rule", "PAID=decimal", "--rule", "X=casefold")
+    ended = recon("diff", "old.csv", "new.csv", *pasted, cwd=folder)
+    assert "✓ AGREE" in ended.stdout
+    ended = recon(
+        "diff", "old.csv", "new.csv", cwd=folder, RECON_RULE="PAID=decimal;X=casefold"
+    )
+    assert "✓ AGREE" in ended.stdout
+
+
+def test_a_mask_of_the_file_masks_and_one_of_a_flag_goes_before_it(
+    folder: Path,
+) -> None:
+    text = (folder / "recon.toml").read_text()
+    (folder / "recon.toml").write_text(f'{text}\n[masks]\nID = "redact"\n')
+    command = ("diff", "old.csv", "new.csv", "-f", "json")
+    document = json.loads(recon(*command, cwd=folder).stdout)
+    assert document["missing_sample"] == [{"ID": "(redacted)"}]
+    hashed = recon(*command, "--mask", "ID=hmac", cwd=folder, RECON_MASK_KEY="k" * 32)
+    assert json.loads(hashed.stdout)["missing_sample"][0]["ID"].startswith("hmac:")
+    wrong = refusal(folder / "recon.toml", '[masks]\nID = "redacted"\n')
+    assert wrong.message.startswith("masks.ID: ")
+    assert "Did you mean redact?" in wrong.message
+
+
+def test_the_file_may_have_another_place(folder: Path) -> None:
+    (folder / "recon.toml").rename(folder / "other.toml")
+    command = ("diff", "old.csv", "new.csv")
+    assert recon(*command, cwd=folder).returncode == 2
+    assert recon(*command, "--config", "other.toml", cwd=folder).returncode == 1
+    assert recon(*command, cwd=folder, RECON_CONFIG="other.toml").returncode == 1
+    gone = recon(*command, "--config", "gone.toml", cwd=folder)
+    assert "gone.toml" in gone.stderr
+    assert gone.returncode == 2
+
+
+def test_a_dataset_without_a_file_is_refused(folder: Path) -> None:
+    (folder / "recon.toml").unlink()
+    command = ("diff", "old.csv", "new.csv", "-k", "ID", "--dataset", "lenient")
+    ended = recon(*command, cwd=folder)
+    assert (ended.returncode, "no configuration file" in ended.stderr) == (2, True)
+    assert recon(*command[:5], cwd=folder, RECON_DATASET="x").returncode == 1
+
+
+def test_mistakes_are_lines_for_people_and_one_text_for_programs(folder: Path) -> None:
+    (folder / "recon.toml").write_text("keyz = 1\ngate = 2\n")
+    ended = recon("diff", "old.csv", "new.csv", cwd=folder)
+    assert ended.returncode == 2
+    assert "  why: keyz: there is no such setting. Did you mean keys?\n" in ended.stderr
+    assert (
+        "       gate: there is no such setting. Did you mean gates?\n" in ended.stderr
+    )
+    ended = recon("diff", "old.csv", "new.csv", "-f", "json", cwd=folder)
+    document = json.loads(ended.stdout)
+    assert (document["file"], document["exit_code"]) == ("recon.toml", 2)
+
+
+def test_a_command_that_reads_no_settings_minds_no_file(folder: Path) -> None:
+    (folder / "recon.toml").write_text("broken")
+    assert recon("statuses", cwd=folder).returncode == 0
+    assert recon("diff", "--help", cwd=folder).returncode == 0

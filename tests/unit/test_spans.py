@@ -1,0 +1,326 @@
+"""Spans that are read apart come to what the whole file is, fault for fault."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from contextlib import contextmanager, nullcontext
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.compared_pairs import answer, expected, rules_for, written
+from support.corpus_files import FILES, expected_of, name_of
+from support.databases import migrated
+from support.spark_cluster import InProcess
+from support.strategies import Pair, edited, pairs, tables
+
+import recon_engine as rx
+from recon_engine.compare import partial_result
+from recon_engine.config import OnBadRow, OnSchemaDrift, Options
+from recon_engine.errors import ConfigError, OutOfBudget, ReconError
+from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.inputs.header import read_header
+from recon_engine.model import HintKind, Suppressible, Suppression
+from recon_engine.spark import column_changes
+from recon_engine.spark import splits as spans_module
+from recon_engine.spark.byte_sources import LocalSource
+from recon_engine.spark.driver import compare
+from recon_engine.spark.settings import Settings
+from recon_engine.spark.split_reader import joined, listed, read_span
+from recon_engine.spark.splits import census, spans
+from recon_engine.verdict import judged
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from support.compared_pairs import Rules
+
+    from recon_engine.inputs.csvfile import CsvFile
+    from recon_engine.result import Reconciliation
+
+
+DAY = date(2026, 11, 23)
+SOME = range(2000)
+
+
+def outcome(read: Callable[[], CsvFile]) -> dict[str, Any]:
+    """All that is known of a file, but for its parts and its hash."""
+    try:
+        found = dataclasses.asdict(read())
+    except ReconError as error:
+        return {"error": type(error), **vars(error)}
+    return {name: found[name] for name in found.keys() - {"parts", "sha256", "path"}}
+
+
+def in_spans(path: Path, size: int, delimiter: str, on_bad_row: OnBadRow) -> CsvFile:
+    """Read a file as a cluster does: blocks are counted, then spans are gated."""
+    header = read_header(path, delimiter=delimiter, on_bad_row=on_bad_row)
+    start, end = len(header.raw), header.bytes
+    with LocalSource.of(header).opened() as read:
+        counted = [
+            census(read, at, min(at + size, end)) for at in range(start, end, size)
+        ]
+        found = spans(counted, start, end, 1 + header.lines)
+        passages = [
+            read_span(header, span, read, lambda _: None, lambda *_: None)
+            for span in found
+        ]
+    numbered = list(enumerate(passages))
+    few = listed([listed([dict(numbered[part::2])]) for part in (0, 1)])
+    return joined(header, (few[at] for at, _ in numbered), None)
+
+
+def assert_alike(path: Path, size: int, delimiter: str, policy: OnBadRow) -> None:
+    whole = outcome(lambda: open_csv(path, delimiter=delimiter, on_bad_row=policy))
+    apart = outcome(lambda: in_spans(path, size, delimiter, policy))
+    assert apart == whole
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_file_of_the_corpus_is_the_same_in_spans(path: Path, size: int) -> None:
+    delimiter = expected_of(path).get("delimiter", ",")
+    for policy in OnBadRow:
+        assert_alike(path, size, delimiter, policy)
+
+
+@given(data=st.data(), size=st.sampled_from([1, 2, 3, 7, 20]), step=st.integers(1, 9))
+def test_any_bytes_are_the_same_in_spans(
+    tmp_path: Path, data: st.DataObject, size: int, step: int
+) -> None:
+    path = tmp_path / "any.csv"
+    path.write_bytes(data.draw(edited(data.draw(tables()))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans_module, "STRETCH", step)
+        most = data.draw(st.sampled_from([1, 2, 10_000]))
+        for module in ("gate", "rejects", "passage"):
+            patch.setattr(f"recon_engine.{module}.LISTED", most)
+        assert_alike(path, size, ",", data.draw(st.sampled_from(OnBadRow)))
+
+
+def reconciled(
+    paths: tuple[Path, Path], options: Options, settings: Settings
+) -> Reconciliation:
+    """Two files by the tasks of a cluster, in this process."""
+    old, new = (read_header(path, on_bad_row=options.on_bad_row) for path in paths)
+    sources = LocalSource.of(old), LocalSource.of(new)
+    cluster = InProcess()
+    result = compare((old, new), sources, options, cluster=cluster, settings=settings)
+    return judged(result, options, DAY)
+
+
+def told(d: Reconciliation) -> str:
+    """The document, but for how it came about."""
+    document = d.to_dict()
+    document.pop("engine")
+    return json.dumps(document)
+
+
+@contextmanager
+def many_shares() -> Iterator[None]:
+    """The changes of a column are counted by several tasks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(column_changes, "BUCKETS_A_SHARE", 1)
+        yield
+
+
+@given(
+    pair=pairs(),
+    data=st.data(),
+    span=st.sampled_from([3, 40, 1 << 20]),
+    bucket=st.sampled_from([9, 60, 1 << 20]),
+    limit=st.sampled_from([0, 1, 3, 5000]),
+    shares=st.sampled_from([nullcontext, many_shares]),
+)
+def test_tasks_answer_as_the_oracle_and_as_the_local_engine(
+    tmp_path: Path,
+    pair: Pair,
+    data: st.DataObject,
+    span: int,
+    bucket: int,
+    limit: int,
+    shares: Callable[[], AbstractContextManager[None]],
+) -> None:
+    rules: Rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    paths = written(tmp_path, pair, data)
+    options = Options(keys=tuple(pair.keys), rules=rules, detail_limit=limit)
+    with shares():
+        there = reconciled(paths, options, Settings(span, bucket))
+    here = rx.diff(*paths, keys=pair.keys, rules=rules, detail_limit=limit)
+    assert told(there) == told(here)
+    if limit == 5000:
+        assert answer(there, pair.columns) == expected(pair, rules)
+    assert there.missing().height <= limit
+
+
+def accept(column: str) -> Suppression:
+    """A suppression of whatever differs in a column."""
+    return Suppression(
+        what=Suppressible.COLUMN, reason="known", owner="me", until=DAY, column=column
+    )
+
+
+@given(
+    pair=pairs(),
+    data=st.data(),
+    bucket=st.sampled_from([9, 60]),
+    limit=st.sampled_from([1, 3, 5000]),
+)
+def test_masks_gates_and_suppressions_are_what_they_are_locally(
+    tmp_path: Path, pair: Pair, data: st.DataObject, bucket: int, limit: int
+) -> None:
+    names = st.sampled_from(pair.names)
+    masks = data.draw(st.dictionaries(names, st.sampled_from(["redact", "last4"])))
+    columns = st.sampled_from(pair.columns) if pair.columns else st.nothing()
+    accepted = tuple(accept(name) for name in data.draw(st.lists(columns, unique=True)))
+    paths = written(tmp_path, pair, data)
+    asked: dict[str, Any] = {
+        "keys": tuple(pair.keys),
+        "masks": masks,
+        "gates": ("mismatched_rows<=1", "missing<=0"),
+        "suppressions": accepted,
+        "detail_limit": limit,
+    }
+    there = reconciled(paths, Options(**asked), Settings(40, bucket))
+    here = rx.diff(*paths, **asked, today=DAY)
+    assert told(there) == told(here)
+    assert there.left == here.left
+    assert there.coverage == here.coverage
+
+
+@pytest.mark.parametrize("shares", [nullcontext, many_shares])
+@pytest.mark.parametrize("limit", [3, 5000])
+def test_the_causes_of_a_migration_are_those_that_are_told_locally(
+    tmp_path: Path, limit: int, shares: Callable[[], AbstractContextManager[None]]
+) -> None:
+    paths = migrated(tmp_path)
+    drift = OnSchemaDrift.COMPARE
+    options = Options(keys=("ID",), on_schema_drift=drift, detail_limit=limit)
+    with shares():
+        there = reconciled(paths, options, Settings(500, 2000))
+    here = rx.diff(*paths, keys="ID", on_schema_drift=drift, detail_limit=limit)
+    assert told(there) == told(here)
+    assert len(there.hints) > 4
+    assert max(each.distinct for each in there.patterns) > 20
+    assert there.totals
+
+
+def test_columns_that_would_tell_repeated_keys_apart_are_found(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path in paths:
+        rows = "".join(f"{at % 50},{at},{at % 2},{at // 50}\n" for at in range(200))
+        path.write_text("id,line,half,part\n" + rows)
+    options = Options(keys=("id",))
+    there = reconciled(paths, options, Settings(300, 500))
+    here = rx.diff(*paths, keys="id")
+    assert told(there) == told(here)
+    assert [hint.column for hint in there.hints] == ["line"]
+
+
+def test_values_that_differences_concentrate_in_are_found(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, value in zip(paths, "ab", strict=True):
+        rows = [f"{at},bad,{value}" if at % 20 == 0 else f"{at},good,-" for at in SOME]
+        path.write_text("\n".join(["id,state,v", *rows, ""]))
+    there = reconciled(paths, Options(keys=("id",)), Settings(1000, 4000))
+    assert told(there) == told(rx.diff(*paths, keys="id"))
+    assert ("state", "bad") in {(each.column, each.value) for each in there.segments}
+
+
+def test_the_driver_gets_no_more_rows_than_are_shown(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, value in zip(paths, "ab", strict=True):
+        rows = "".join(f"{at},{value},{value}\n{at}{value},,\n" for at in range(3000))
+        path.write_text("id,v,w\n" + rows)
+    options = Options(keys=("id",), detail_limit=10)
+    d = reconciled(paths, options, Settings(4096, 4096))
+    assert d.counts.mismatched_cells == 6000
+    assert d.mismatches().height <= 2 * 2 * 10
+    assert (d.counts.missing, d.missing().height) == (3000, 10)
+    assert told(d) == told(rx.diff(*paths, keys="id", detail_limit=10))
+
+
+def whole(out: Path, kind: str) -> pl.DataFrame:
+    """What the manifest tells to read, as one frame."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    named = [part for part in manifest["parts"] if part["name"].startswith(kind)]
+    frames = [pl.read_parquet(out / part["name"]) for part in named]
+    assert [frame.height for frame in frames] == [part["rows"] for part in named]
+    return pl.concat(frames)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_whole_difference_is_written_in_parts_and_committed_once(
+    tmp_path: Path, *, masked: bool
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, value in zip(paths, "ab", strict=True):
+        rows = "".join(f"{at},{value}\n{at}{value},x\n" for at in range(500))
+        path.write_text("id,v\n" + rows)
+    out = tmp_path / "out"
+    (out / "mismatches").mkdir(parents=True)
+    left = out / "mismatches" / "part-999999.parquet"
+    left.write_text("of an attempt that died")
+    masks = {"v": "redact"} if masked else {}
+    options = Options(keys=("id",), masks=masks, detail_limit=3)
+    settings = Settings(1000, 1000, out=str(out))
+    d = reconciled(paths, options, settings)
+    here = rx.diff(*paths, keys="id", masks=masks)
+    assert d.mismatches().height < 20
+    for kind in ("mismatches", "missing", "extra"):
+        frame: pl.DataFrame = getattr(here, kind)()
+        assert len(list((out / kind).glob("part-0*"))) > 5
+        by = frame.columns
+        found = whole(out, kind).with_columns(pl.col(pl.String).cast(pl.String))
+        plain = frame.with_columns(pl.col(pl.Enum).cast(pl.String))
+        assert found.sort(by).equals(plain.sort(by))
+    with pytest.raises(ConfigError, match="a difference already"):
+        reconciled(paths, options, settings)
+
+
+def test_a_key_on_too_many_rows_is_named_before_memory_ends(tmp_path: Path) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path in paths:
+        path.write_text("id,v\n" + "same,x\n" * 20_000)
+    settings = Settings(1 << 14, 1 << 14, most=200_000)
+    with pytest.raises(OutOfBudget, match="a bucket of keys is more than 200,000"):
+        reconciled(paths, Options(keys=("id",)), settings)
+
+
+def test_a_column_of_too_many_changes_is_named_before_memory_ends(
+    tmp_path: Path,
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, value in zip(paths, "ab", strict=True):
+        rows = "".join(f"{at},{at}{value * 100}\n" for at in range(500))
+        path.write_text("id,v\n" + rows)
+    settings = Settings(1 << 12, 1 << 12, most=40_000)
+    with pytest.raises(OutOfBudget, match="the changes of a column are more than"):
+        reconciled(paths, Options(keys=("id",)), settings)
+
+
+def test_of_too_many_only_hints_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, drift = migrated(tmp_path), OnSchemaDrift.COMPARE
+    here = rx.diff(*paths, keys="ID", on_schema_drift=drift)
+    monkeypatch.setattr(column_changes, "MOST_CHANGES", 20)
+    monkeypatch.setattr(partial_result, "MOST_KEYS", 20)
+    options = Options(keys=("ID",), on_schema_drift=drift)
+    there = reconciled(paths, options, Settings(500, 2000))
+    assert told(dataclasses.replace(there, hints=here.hints)) == told(here)
+    distinct = {each.column: each.distinct for each in here.patterns}
+    rules = {each.column for each in there.hints if each.kind == HintKind.RULE}
+    assert rules == {
+        each.column
+        for each in here.hints
+        if each.kind == HintKind.RULE and distinct[each.column] <= 20
+    }
+    assert not any(each.kind == HintKind.KEY_RULE for each in there.hints)
