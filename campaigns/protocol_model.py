@@ -1,7 +1,7 @@
 """The run protocol as a small world that is explored whole: a specification to run.
 
-Two workers, of one dataset or of two, do the steps of `recon_engine.pipeline.runner`, under
-its names. Between any two of them a worker may crash, a reply to COMMIT may be lost
+Two workers, of one dataset or of two, do the steps of `recon_engine.pipeline.runner`,
+under its names. Between any two of them a worker may crash, a reply to COMMIT may be lost
 (and the COMMIT take effect later, or never), the connection that holds the lock may
 break, and a producer may write either input anew. Every order of all that is tried,
 within a `Budget`, and each world that can be reached is held against the invariants:

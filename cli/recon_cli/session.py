@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from recon_cli.options import Format
-from recon_engine.errors import ReconError
 from recon_engine.runtime.error_boundary import ours, overhear
 from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
@@ -20,6 +19,7 @@ from recon_engine.status import STATUSES, RunStatus, exit_code_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recon_engine.errors import ReconError
     from recon_engine.runtime.progress import Progress
 
 

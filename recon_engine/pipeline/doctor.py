@@ -11,7 +11,6 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -157,15 +156,16 @@ def _folder(name: str, folder: LocalFolder) -> Iterator[Finding]:
 
 
 def _prefix(name: str, place: S3Prefix) -> Iterator[Finding]:
-    rights = import_module("recon_engine.storage.s3.permissions")
+    from recon_engine.storage.s3 import permissions
+
     wanted = {
-        "list": (rights.listed, "s3:ListBucket on the bucket, for this prefix"),
-        "read": (rights.read, "s3:GetObject, and kms:Decrypt for its key"),
+        "list": (permissions.listed, "s3:ListBucket on the bucket, for this prefix"),
+        "read": (permissions.read, "s3:GetObject, and kms:Decrypt for its key"),
     }
     if name == "inbound":
-        wanted["remove"] = (rights.removed, "s3:DeleteObject (and s3:GetObject)")
+        wanted["remove"] = (permissions.removed, "s3:DeleteObject (and s3:GetObject)")
     else:
-        wanted["write"] = (rights.written, "s3:PutObject, and kms:GenerateDataKey")
+        wanted["write"] = (permissions.written, "s3:PutObject, and kms:GenerateDataKey")
     for right, (allowed, policy) in wanted.items():
         check = f"{name}: {right}"
         if allowed(place):
@@ -174,8 +174,8 @@ def _prefix(name: str, place: S3Prefix) -> Iterator[Finding]:
             remedy = f"allow the role {policy}; look at the bucket's own policy"
             yield Finding(check, State.FAIL, f"S3 refuses it in {place.url}", remedy)
     if name == "inbound":
-        yield _versions(rights.versions(place))
-        yield _clock("clock and S3", rights.clock(place))
+        yield _versions(permissions.versions(place))
+        yield _clock("clock and S3", permissions.clock(place))
 
 
 def _versions(status: str | None) -> Finding:
@@ -259,7 +259,9 @@ def _database(address: Address) -> Iterator[Finding]:
 
 
 def _to_be_made() -> Iterator[Finding]:
-    programs = import_module("recon_engine.postgres.embedded.programs").Programs.find()
+    from recon_engine.postgres.embedded.programs import Programs
+
+    programs = Programs.find()
     found = f"none yet: the first run makes an embedded PostgreSQL {programs.major}"
     yield Finding("database", State.OK, found)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 from urllib.parse import unquote_to_bytes
 
 from recon_engine.errors import ConfigError, InputChanged
@@ -29,11 +27,10 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 def open_storage(url: str) -> Storage:
     """The place a URL or a path names."""
     if _scheme(url) == "s3":
-        # By name, because `s3` stands above this module and a local run never loads it.
-        return cast(
-            "Storage",
-            import_module("recon_engine.storage.s3.prefix").open_prefix(*_s3(url)),
-        )
+        # Lazy: a local run never loads boto3.
+        from recon_engine.storage.s3.prefix import open_prefix
+
+        return open_prefix(*_s3(url))
     return LocalFolder(local_path(url))
 
 

@@ -35,7 +35,8 @@ import sys, time
 from pathlib import Path
 from recon_engine.postgres.embedded import server, system_folder
 
-system_folder.TEMPORARY, system_folder.SHELF = Path(sys.argv[1]), Path(sys.argv[1]) / "shelf"
+system_folder.TEMPORARY = Path(sys.argv[1])
+system_folder.SHELF = Path(sys.argv[1]) / "shelf"
 home = Path(sys.argv[2]) if len(sys.argv) > 2 else None
 with server.server(home, durable=False) as conninfo:
     print(conninfo, flush=True)

@@ -770,7 +770,8 @@ from recon_engine.storage.urls import fetch_one, open_storage
 folder = Path(sys.argv[1])
 assert len(list(open_storage(str(folder)).files())) == 1
 fetch_one(str(folder / "a.csv"), folder / "copy")
-sys.exit(bool({"boto3", "botocore", "recon_engine.storage.s3.prefix"} & sys.modules.keys()))
+cloud = {"boto3", "botocore", "recon_engine.storage.s3.prefix"}
+sys.exit(bool(cloud & sys.modules.keys()))
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],

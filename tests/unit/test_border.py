@@ -164,7 +164,7 @@ def failing(*_, **__):
     Finalized()
     pl.int_range(0, 1 << 62, eager=True)
 
-api.compare = failing
+api.compare_inputs = failing
 app.main()
 """
 

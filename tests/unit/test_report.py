@@ -421,9 +421,10 @@ def pages_options(name: str) -> Options:
 
 def test_templates_are_compiled_once(tmp_path: Path) -> None:
     making = (
-        "import polars as pl; from recon_engine import diff, report;"
+        "import polars as pl; from recon_engine import diff;"
+        "from recon_engine.report import result_page;"
         "one = pl.DataFrame({'ID': ['1']});"
-        "print(report.page(diff(one, one, keys='ID')))"
+        "print(result_page.page(diff(one, one, keys='ID')))"
     )
 
     def made() -> str:
