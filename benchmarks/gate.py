@@ -30,10 +30,10 @@ NTH: Final = 8
 
 def structure(path: Path) -> Callable[[], int]:
     """The rows that `structure` finds in the blocks of the gate."""
-    from recon_engine.inputs.blocks import blocks
-    from recon_engine.inputs.csv_reader import BLOCK
+    from recon_engine.inputs.blocks import read_blocks
+    from recon_engine.inputs.csv_reader import BLOCK_BYTES
     from recon_engine.inputs.header import read_header
-    from recon_engine.inputs.scanner import structure
+    from recon_engine.inputs.scanner import index_records
 
     header = read_header(path)
     data = path.read_bytes()
@@ -41,11 +41,13 @@ def structure(path: Path) -> Callable[[], int]:
     def read(size: int, offset: int) -> bytes:
         return data[offset : offset + size]
 
-    found = list(blocks(read, len(header.raw), BLOCK, header.limits.field_bytes))
+    found = list(
+        read_blocks(read, len(header.raw), BLOCK_BYTES, header.limits.field_bytes)
+    )
     width = len(header.columns)
 
     def rows(block: bytes) -> int:
-        regular = structure(block, ord(","), width, header.limits)
+        regular = index_records(block, ord(","), width, header.limits)
         assert regular is not None
         return regular.rows
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 from recon_engine.config import Options, RunConfig, StageLoader
 from recon_engine.pipeline import runner
 from recon_engine.postgres import migrations
-from recon_engine.postgres.connection import ask
+from recon_engine.postgres.connection import query_read_only
 from recon_engine.postgres.embedded import server
 
 
@@ -70,10 +70,10 @@ def whole(conninfo: str, old: Path, new: Path, key: str, how: str) -> dict[str, 
         database=conninfo,
         stage_loader=StageLoader(how),
     )
-    ended = runner.run(config)
+    ended = runner.run_pipeline(config)
     assert ended.record.status == "SUCCEEDED", ended.record
     shutil.rmtree(root)
-    _, steps = ask(conninfo, STEPS)
+    _, steps = query_read_only(conninfo, STEPS)
     return dict(steps)
 
 
@@ -82,9 +82,9 @@ def main() -> None:
     how, old, new, key = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     with (
         tempfile.TemporaryDirectory(dir=old.parent) as home,
-        server.server(Path(home)) as conninfo,
+        server.run_embedded_server(Path(home)) as conninfo,
     ):
-        migrations.apply(conninfo)
+        migrations.apply_migrations(conninfo)
         began = time.perf_counter()
         if how == "bare":
             steps = bare(conninfo, old, new)

@@ -41,8 +41,8 @@ from recon_engine.errors import InputError
 from recon_engine.inputs import csv_reader
 from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.csvfile import Block
-from recon_engine.inputs.rfc4180 import records
-from recon_engine.inputs.scanner import Structure, count_newlines, structure
+from recon_engine.inputs.rfc4180 import parse_records
+from recon_engine.inputs.scanner import RecordIndex, count_newlines, index_records
 
 
 DELIMITERS: Final = b",;\t|"
@@ -112,7 +112,7 @@ class Case:
         """`structure` knows no encoding: it is given text, and asked without limits."""
         text = self.data.translate(TEXT).decode("latin-1").encode()
         width = 1 + text.partition(b"\n")[0].count(self.delimiter)
-        found = structure(text, self.delimiter, width, UNLIMITED)
+        found = index_records(text, self.delimiter, width, UNLIMITED)
         told = found and (found.ends.tolist(), found.crlf, found.embedded)
         assert told == scalar_structure(text, self.delimiter, width)
         counted = [(each.count, each.first) for each in count_newlines(text)]
@@ -120,11 +120,11 @@ class Case:
         if found and width > 1 and not found.embedded:
             self.check_cells(text, found, width)
 
-    def check_cells(self, text: bytes, found: Structure, width: int) -> None:
+    def check_cells(self, text: bytes, found: RecordIndex, width: int) -> None:
         """What is found without a parser, in all columns but the last."""
         block = Block.of(text, chr(self.delimiter), found)
-        told = [cells.to_list() for cells in block.first_cells(width - 1)]
-        every = records(text, self.delimiter, UNLIMITED)
+        told = [cells.to_list() for cells in block.parse_first_cells(width - 1)]
+        every = parse_records(text, self.delimiter, UNLIMITED)
         wanted = [[field.decode() for field in record.fields[:-1]] for record in every]
         assert list(map(list, zip(*told, strict=True))) == wanted
 
@@ -132,7 +132,8 @@ class Case:
         """The gate in blocks of any size, against the reference in one."""
         if not STARTS_AS_TEXT.match(self.data):
             return
-        csv_reader.BLOCK, csv_reader.STRETCH = self.block, min(self.block, 64)  # type: ignore[misc]
+        csv_reader.BLOCK_BYTES = self.block  # type: ignore[misc]
+        csv_reader.STRETCH_BYTES = min(self.block, 64)  # type: ignore[misc]
         path.write_bytes(self.data)
         found = self.judged(path)
         wanted = law(self.data, self.delimiter, self.limits)

@@ -53,8 +53,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, browser.opened() as opened:
         folder = Path(name)
         facts = replace(pages.facts(), breaks=None, timed=False)
-        result = result_page.page(pages.claims(folder), facts)
-        history = history_page.page("daily_claims", pages.facts().past)
+        result = result_page.render_result(pages.claims(folder), facts)
+        history = history_page.render_history("daily_claims", pages.facts().past)
         for page, text, height in (
             ("report", result, 1560),
             ("history", history, 900),

@@ -1,7 +1,7 @@
 """The run protocol as a small world that is explored whole: a specification to run.
 
-Two workers, of one dataset or of two, do the steps of `recon_engine.pipeline.runner`,
-under its names. Between any two of them a worker may crash, a reply to COMMIT may be lost
+Two workers, of one dataset or of two, do the steps of the pipeline (`runner`), under
+its names. Between any two of them a worker may crash, a reply to COMMIT may be lost
 (and the COMMIT take effect later, or never), the connection that holds the lock may
 break, and a producer may write either input anew. Every order of all that is tried,
 within a `Budget`, and each world that can be reached is held against the invariants:
@@ -95,7 +95,7 @@ class Worker(NamedTuple):
     pair: Pair = NOTHING
     read: Pair = NOTHING
     locked: bool = False
-    journal: bool = True  # the connection of lock and log
+    run_log: bool = True  # the connection of lock and log
     dataset: int = 0
 
 
@@ -453,7 +453,7 @@ def ended(world: World, run: int, status: str, only: tuple[str, ...]) -> World:
 
 def closed(world: World, me: Worker, status: str) -> Next:
     """The attempt ends without a result of its own, if its row can be reached."""
-    if me.journal:
+    if me.run_log:
         world = ended(world, me.run, status, (STARTED,))
     yield world, idle(me)
 
@@ -478,7 +478,7 @@ def steps(protocol: Protocol, world: World, me: Worker, runs: int) -> Next:
     if not me.todo:
         me = me._replace(todo=protocol.plan)
     name = me.todo[0]
-    if name in JOURNAL and not me.journal:
+    if name in JOURNAL and not me.run_log:
         yield world, idle(me)
     elif not (name == "start" and world.begun >= runs):
         yield from STEPS[name](protocol, world, me)
@@ -504,7 +504,7 @@ def mishaps(protocol: Protocol, world: World) -> Iterator[tuple[str, World]]:
             yield "crash", with_worker(fewer, at, idle(me))
         if me.locked and world.breaks:
             fewer = world._replace(breaks=world.breaks - 1)
-            deaf = me._replace(locked=False, journal=False)
+            deaf = me._replace(locked=False, run_log=False)
             yield "lock breaks", with_worker(fewer, at, deaf)
     if world.writes:
         for side in SIDES:

@@ -132,8 +132,8 @@ class Yard:
 @contextmanager
 def yard(folder: Path) -> Iterator[Yard]:
     """A server for the pair in `folder`/pair."""
-    with server.server(durable=False) as conninfo:
-        migrations.apply(conninfo)
+    with server.run_embedded_server(durable=False) as conninfo:
+        migrations.apply_migrations(conninfo)
         yield Yard(folder, conninfo)
 
 

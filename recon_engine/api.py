@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from recon_engine.compare.local_engine import read, reconcile
+from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.config import (
     LIMITS,
     EngineName,
@@ -19,15 +19,15 @@ from recon_engine.config import (
     parse_encodings,
 )
 from recon_engine.errors import ConfigError
-from recon_engine.inputs.decoding import is_text
+from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.encodings import opened_both
 from recon_engine.inputs.header import Header
-from recon_engine.inputs.tables import both_unread, unread
+from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES
-from recon_engine.runtime.error_boundary import only_ours
+from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.verdict import judged
+from recon_engine.verdict import evaluate_gates
 
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from recon_engine.model import Suppression
     from recon_engine.result import Reconciliation
-    from recon_engine.spark.byte_sources import Source
+    from recon_engine.spark.byte_sources import ByteSource
 
 
 Policy = TypeVar("Policy", bound=StrEnum)
@@ -83,38 +83,38 @@ def diff(
     says what, where, why and how to mend it.
     """
     options = Options(
-        keys=_names(keys),
-        ignore=_names(ignore),
+        keys=_as_names(keys),
+        ignore=_as_names(ignore),
         renames=dict(renames or {}),
-        rules={name: _names(each) for name, each in (rules or {}).items()},
+        rules={name: _as_names(each) for name, each in (rules or {}).items()},
         masks=dict(masks or {}),
-        on_duplicate_keys=_policy(OnDuplicateKeys, on_duplicate_keys),
-        on_schema_drift=_policy(OnSchemaDrift, on_schema_drift),
-        on_bad_row=_policy(OnBadRow, on_bad_row),
+        on_duplicate_keys=_parse_policy(OnDuplicateKeys, on_duplicate_keys),
+        on_schema_drift=_parse_policy(OnSchemaDrift, on_schema_drift),
+        on_bad_row=_parse_policy(OnBadRow, on_bad_row),
         delimiter=delimiter,
         encodings=parse_encodings(encoding),
         detail_limit=detail_limit,
-        gates=_names(gates),
+        gates=_as_names(gates),
         suppressions=tuple(suppressions),
     )
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
-    return compare(
+    return compare_inputs(
         old,
         new,
         options,
         budget=budget,
         limits=limits,
         today=today,
-        engine=_policy(EngineName, engine),
+        engine=_parse_policy(EngineName, engine),
     )
 
 
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+def _as_names(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given or ())
 
 
-def _policy(policy: type[Policy], given: str) -> Policy:
+def _parse_policy(policy: type[Policy], given: str) -> Policy:
     if given not in set(policy):
         raise ConfigError(
             f"{given} is none of " + ", ".join(policy), help=policy.__doc__
@@ -122,8 +122,8 @@ def _policy(policy: type[Policy], given: str) -> Policy:
     return policy(given)
 
 
-@only_ours
-def compare(
+@within_error_boundary
+def compare_inputs(
     old: object,
     new: object,
     options: Options,
@@ -137,15 +137,15 @@ def compare(
     """`diff` with its options as one value, and someone to watch."""
     with ExitStack() as stack:
         if engine is EngineName.SPARK:
-            result = _on_spark(old, new, options, limits, stack, progress)
+            result = _compare_on_spark(old, new, options, limits, stack, progress)
         else:
             left, right = both_unread(old, new, options, limits, stack, progress)
-            reading = read(left, right, options, progress, budget=budget)
-            result = reconcile(stack.enter_context(reading), progress)
-    return judged(result, options, today or datetime.now(UTC).date())
+            reading = read_tables(left, right, options, progress, budget=budget)
+            result = compare_tables(stack.enter_context(reading), progress)
+    return evaluate_gates(result, options, today or datetime.now(UTC).date())
 
 
-def _on_spark(
+def _compare_on_spark(
     old: object,
     new: object,
     options: Options,
@@ -158,32 +158,32 @@ def _on_spark(
     from recon_engine.spark.byte_sources import head_of_source
 
     (left, left_source), (right, right_source) = opened_both(
-        lambda side: _input(*side, options, limits, stack, progress),
+        lambda side: _open_for_spark(*side, options, limits, stack, progress),
         zip((old, new), SIDES, strict=True),
         options,
         head_of_source,
         each=map,
     )
     sources = left_source, right_source
-    return driver.compare((left, right), sources, options, progress)
+    return driver.compare_on_cluster((left, right), sources, options, progress)
 
 
-def _input(
+def _open_for_spark(
     source: object,
     name: str,
     options: Options,
     limits: Limits,
     stack: ExitStack,
     progress: Progress,
-) -> tuple[Header, Source]:
+) -> tuple[Header, ByteSource]:
     """A header, and what any machine can read the rows from."""
     from recon_engine.spark.byte_sources import LocalSource, ObjectSource
 
     uri = str(source)
-    if uri.startswith("s3:") and is_text(uri, options.encoding_of(name)):
+    if uri.startswith("s3:") and is_plain_utf8(uri, options.encoding_of(name)):
         pinned = ObjectSource.of(uri)
         return pinned.header(name, options, limits), pinned
-    found = unread(source, name, options, limits, stack, progress)
+    found = open_side(source, name, options, limits, stack, progress)
     if not isinstance(found, Header):
         raise ConfigError(
             f"{name} is a frame in memory, and the engine is spark",

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 QUOTED: Final = re.compile(r'"((?:[^"]|"")*+)"')
 
 
-def rule(column: str, rules: Sequence[str]) -> str:
+def rule_flags(column: str, rules: Sequence[str]) -> str:
     """`--rule PAID=trim --rule PAID=decimal`."""
-    name = field(column, "=")
+    name = quote_name(column, "=")
     return " ".join(f"--rule {quoted(f'{name}={each}')}" for each in rules)
 
 
-def keys(columns: Iterable[str]) -> str:
+def key_flags(columns: Iterable[str]) -> str:
     """`--key CLM_ID --key SEGMENT`."""
-    return " ".join(f"--key {quoted(field(name, ','))}" for name in columns)
+    return " ".join(f"--key {quoted(quote_name(name, ','))}" for name in columns)
 
 
-def rename(old: str, new: str) -> str:
+def map_flag(old: str, new: str) -> str:
     """`--map PAID=AMOUNT`."""
-    return "--map " + quoted(f"{field(old, '=')}={field(new, '=')}")
+    return "--map " + quoted(f"{quote_name(old, '=')}={quote_name(new, '=')}")
 
 
 def quoted(word: str) -> str:
@@ -41,7 +41,7 @@ def quoted(word: str) -> str:
     return "$'" + "".join(escapes(word)).replace("'", r"\'") + "'"
 
 
-def field(name: str, delimiter: str) -> str:
+def quote_name(name: str, delimiter: str) -> str:
     """A name as `split_names` reads it: in quotes, where it has to be."""
     if delimiter in name or '"' in name or name != name.strip():
         return '"' + name.replace('"', '""') + '"'
@@ -73,27 +73,30 @@ def read_name(text: str) -> str:
     return found[1].replace('""', '"')
 
 
-def command(options: Options, old: str, new: str) -> str:
+def rebuild_command(options: Options, old: str, new: str) -> str:
     """`recon diff OLD NEW` with every option that is not as it is by default."""
-    words = ("recon", "diff", old, new, *_flags(options))
+    words = ("recon", "diff", old, new, *_option_words(options))
     return " ".join(map(quoted, words))
 
 
-def _flags(options: Options) -> Iterator[str]:
+def _option_words(options: Options) -> Iterator[str]:
     for name in options.keys:
-        yield from ("--key", field(name, ","))
+        yield from ("--key", quote_name(name, ","))
     for name in options.ignore:
-        yield from ("--ignore", field(name, ","))
+        yield from ("--ignore", quote_name(name, ","))
     rules = [
         (name, each) for name, several in options.rules.items() for each in several
     ]
     for flag, pairs in (
-        ("--map", [(old, field(new, "=")) for old, new in options.renames.items()]),
+        (
+            "--map",
+            [(old, quote_name(new, "=")) for old, new in options.renames.items()],
+        ),
         ("--rule", rules),
         ("--mask", options.masks.items()),
     ):
         for column, value in pairs:
-            yield from (flag, f"{field(column, '=')}={value}")
+            yield from (flag, f"{quote_name(column, '=')}={value}")
     for gate in options.gates:
         yield from ("--gate", gate)
     plain = type(options)(keys=options.keys)

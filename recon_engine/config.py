@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError
-from recon_engine.gates import parse as parse_gate
+from recon_engine.gates import parse_gate
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.suggestions import did_you_mean
 
@@ -55,10 +55,12 @@ class Limits:
 LIMITS: Final = Limits()
 
 
-DELIMITER = re.compile(r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?')
+DELIMITER_PATTERN = re.compile(
+    r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?'
+)
 # For files that are read without one: no column of theirs can have a blank name.
 NO_KEY: Final = ("",)
-DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
+DATASET_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 BREAK_LIMIT: Final = 100_000
 
 
@@ -186,7 +188,7 @@ class Options:
                     help="one of: " + ", ".join(Mask),
                 )
         check_count("--detail-limit", self.detail_limit, "rows")
-        if not DELIMITER.fullmatch(self.delimiter):
+        if not DELIMITER_PATTERN.fullmatch(self.delimiter):
             raise ConfigError(
                 "the delimiter is not one ASCII character",
                 help="such as ',', ';', '|' or a tab; never a quote or newline; or "
@@ -249,7 +251,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse a dataset name that cannot name tables and folders."""
-        if not DATASET.fullmatch(self.dataset):
+        if not DATASET_PATTERN.fullmatch(self.dataset):
             raise ConfigError(
                 f"dataset name {self.dataset!r} cannot name a table and a folder",
                 help="a letter, then up to 47 letters, digits, '_' or '-'",
@@ -325,10 +327,10 @@ def check_suppression(given: Suppression) -> None:
 def parse_encodings(text: str) -> Encodings:
     """The encodings of OLD and NEW: `cp1252` for both, `cp1252:utf-8` for one each."""
     old, _, new = text.partition(":")
-    return _encoding(old), _encoding(new or old)
+    return _parse_encoding(old), _parse_encoding(new or old)
 
 
-def _encoding(name: str) -> Encoding:
+def _parse_encoding(name: str) -> Encoding:
     """An encoding by any name it goes by, such as `windows-1252`."""
     try:
         return Encoding.by_codec()[codecs.lookup(name.strip()).name]

@@ -26,8 +26,8 @@ from recon_engine import gates
 from recon_engine.command_line import read_name
 from recon_engine.config import (
     BREAK_LIMIT,
-    DATASET,
-    DELIMITER,
+    DATASET_PATTERN,
+    DELIMITER_PATTERN,
     EngineName,
     Feed,
     Mask,
@@ -41,7 +41,7 @@ from recon_engine.config import (
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import Kind
 from recon_engine.model import MOST_COUNT, Suppressible, Suppression
-from recon_engine.rules import parse as parse_rule
+from recon_engine.rules import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
 
@@ -63,14 +63,14 @@ NO_SECRETS: Final = (
     "PG* variables, the key of masks by RECON_MASK_KEY, AWS by its role or profile"
 )
 AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column ([0-9]+)\)")
-BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 PYPROJECT: Final = "pyproject.toml"
-REFERENCE: Final = (
+REFERENCE_HELP: Final = (
     "docs/configuration.md has all settings, and so has: recon schema config"
 )
 
 
-def _read_by(parse: Callable[[str], object]) -> AfterValidator:
+def _validated_by(parse: Callable[[str], object]) -> AfterValidator:
     """What `parse` refuses is refused, in its words; the text stays as it is."""
 
     def checked(text: str) -> str:
@@ -85,7 +85,7 @@ def _read_by(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(checked)
 
 
-def _listed(value: object) -> object:
+def _as_tuple(value: object) -> object:
     """One text is a list of one."""
     return (value,) if isinstance(value, str) else value
 
@@ -96,8 +96,8 @@ def _without_userinfo(url: str) -> str:
     return url
 
 
-def _delimiter(text: str) -> str:
-    if not DELIMITER.fullmatch(text):
+def _check_delimiter(text: str) -> str:
+    if not DELIMITER_PATTERN.fullmatch(text):
         raise ValueError("one ASCII character, or OLD:NEW such as ';:,'")
     return text
 
@@ -121,11 +121,13 @@ def _distinct(table: object) -> object:
 
 Name = Annotated[str, Field(min_length=1)]
 ColumnName = Annotated[Name, AfterValidator(_column)]
-OneOrMore: Final = BeforeValidator(_listed, json_schema_input_type=str | list[str])
+OneOrMore: Final = BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])
 Distinct: Final = BeforeValidator(_distinct)
 Names = Annotated[tuple[ColumnName, ...], OneOrMore]
-Rules = Annotated[tuple[Annotated[str, _read_by(parse_rule)], ...], OneOrMore]
-Gates = Annotated[tuple[Annotated[str, _read_by(gates.parse)], ...], OneOrMore]
+Rules = Annotated[tuple[Annotated[str, _validated_by(parse_rule)], ...], OneOrMore]
+Gates = Annotated[
+    tuple[Annotated[str, _validated_by(gates.parse_gate)], ...], OneOrMore
+]
 Place = Annotated[str, AfterValidator(_without_userinfo)]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, strict=True)]
 CountOrNone = Annotated[int, Field(ge=0, le=MOST_COUNT, strict=True)]
@@ -196,16 +198,16 @@ class Section(BaseModel):
     on_bad_row: OnBadRow = Field(
         default=OnBadRow.FAIL, description="Refuse a malformed row, or set it aside"
     )
-    delimiter: Annotated[str, AfterValidator(_delimiter)] = Field(
+    delimiter: Annotated[str, AfterValidator(_check_delimiter)] = Field(
         default=",", description="Of both files, or `OLD:NEW`"
     )
-    encoding: Annotated[str, _read_by(parse_encodings)] = Field(
+    encoding: Annotated[str, _validated_by(parse_encodings)] = Field(
         default="utf-8", description="Of both files, or `OLD:NEW`"
     )
     detail_limit: CountOrNone = Field(
         default=5000, description="Differing rows in the sample"
     )
-    memory_budget: Annotated[str, _read_by(parse_budget)] | None = Field(
+    memory_budget: Annotated[str, _validated_by(parse_budget)] | None = Field(
         default=None, description="Such as `2GiB`; 60% of what there is by default"
     )
     max_field_bytes: Count = Field(
@@ -249,33 +251,33 @@ class Section(BaseModel):
 class File(Section):
     """A configuration file of recon-engine."""
 
-    dataset: dict[Annotated[str, Field(pattern=f"^{DATASET.pattern}$")], Section] = (
-        Field({}, description="What is set for one dataset alone, by its name")
-    )
+    dataset: dict[
+        Annotated[str, Field(pattern=f"^{DATASET_PATTERN.pattern}$")], Section
+    ] = Field({}, description="What is set for one dataset alone, by its name")
 
 
-def load(path: Path, dataset: str | None = None) -> dict[str, Any]:
+def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
     """What a file sets, for all datasets or for one; never a default.
 
     The values of a dataset take the place of those at the top; tables by column are
     merged. Raises ConfigError, which tells of all mistakes of the file at once.
     """
-    file = _checked(path)
-    own = _section(file, path, dataset)
-    settings = _set(file)
-    for name, value in _set(own).items():
+    file = _validate_file(path)
+    own = _select_section(file, path, dataset)
+    settings = _explicit_values(file)
+    for name, value in _explicit_values(own).items():
         merge = isinstance(value, dict)
         settings[name] = {**settings.get(name, {}), **value} if merge else value
     accepted = settings.pop("suppress", ())
     return settings | {"suppressions": tuple(each.suppression for each in accepted)}
 
 
-def _set(section: Section) -> dict[str, Any]:
+def _explicit_values(section: Section) -> dict[str, Any]:
     names = section.model_fields_set - {"dataset"}
     return {name: getattr(section, name) for name in names}
 
 
-def _section(file: File, path: Path, dataset: str | None) -> Section:
+def _select_section(file: File, path: Path, dataset: str | None) -> Section:
     """What is set for a dataset; a file that names some has to name it."""
     if dataset is None or not file.dataset:
         return Section()
@@ -289,22 +291,24 @@ def _section(file: File, path: Path, dataset: str | None) -> Section:
     return file.dataset[dataset]
 
 
-def _checked(path: Path) -> File:
+def _validate_file(path: Path) -> File:
     try:
-        return File.model_validate(_table(path))
+        return File.model_validate(_read_toml(path))
     except ValidationError as error:
-        mistakes = [_mistake(each, path) for each in error.errors(include_url=False)]
+        mistakes = [
+            _describe_mistake(each, path) for each in error.errors(include_url=False)
+        ]
     if len(mistakes) == 1:
-        raise ConfigError(mistakes[0], file=str(path), help=REFERENCE)
+        raise ConfigError(mistakes[0], file=str(path), help=REFERENCE_HELP)
     raise ConfigError(
         f"the configuration has {len(mistakes):,} mistakes",
         file=str(path),
         why="\n".join(mistakes),
-        help=REFERENCE,
+        help=REFERENCE_HELP,
     )
 
 
-def _table(path: Path) -> Mapping[str, Any]:
+def _read_toml(path: Path) -> Mapping[str, Any]:
     try:
         with path.open("rb") as stream:
             table = tomllib.load(stream)
@@ -335,17 +339,17 @@ def _table(path: Path) -> Mapping[str, Any]:
     return own if isinstance(own, dict) else {"tool.recon": own}
 
 
-def _mistake(error: ErrorDetails, path: Path) -> str:
+def _describe_mistake(error: ErrorDetails, path: Path) -> str:
     """One mistake as a line: where, and what."""
     loc = [part for part in error["loc"] if part != "[key]"]
     prefix = "tool.recon." if path.name == PYPROJECT else ""
-    return f"{prefix}{_path(loc)}: {_what(error, loc)}"
+    return f"{prefix}{_format_toml_path(loc)}: {_explain_mistake(error, loc)}"
 
 
-def _what(error: ErrorDetails, loc: list[int | str]) -> str:
+def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:
     match error["type"]:
         case "extra_forbidden":
-            return _no_setting(loc)
+            return _unknown_setting(loc)
         case "missing":
             return "it has to be given"
         case "value_error":
@@ -358,7 +362,7 @@ def _what(error: ErrorDetails, loc: list[int | str]) -> str:
             return error["msg"][:1].lower() + error["msg"][1:]
 
 
-def _no_setting(loc: list[int | str]) -> str:
+def _unknown_setting(loc: list[int | str]) -> str:
     name = str(loc[-1])
     if SECRET.search(name):
         return NO_SECRETS
@@ -366,13 +370,13 @@ def _no_setting(loc: list[int | str]) -> str:
     return f"there is no such setting.{did_you_mean(name, model.model_fields)}"
 
 
-def _path(loc: Iterable[int | str]) -> str:
+def _format_toml_path(loc: Iterable[int | str]) -> str:
     """A place as TOML writes it: `dataset.claims.rules."a b"[0]`."""
     text = ""
     for part in loc:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            name = part if BARE.fullmatch(part) else f'"{part}"'
+            name = part if BARE_KEY.fullmatch(part) else f'"{part}"'
             text += f".{name}" if text else name
     return text

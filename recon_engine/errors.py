@@ -254,7 +254,7 @@ class InternalError(ReconError):
     status = "INTERNAL_ERROR"
 
 
-def of_system(number: int | None, file: str | None = None) -> ReconError:
+def error_from_errno(number: int | None, file: str | None = None) -> ReconError:
     """What the operating system refuses, by its errno."""
     why = errno.errorcode.get(number or 0, "an unnamed error")
     if number in {errno.ENOSPC, errno.EDQUOT}:

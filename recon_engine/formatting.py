@@ -16,36 +16,39 @@ if TYPE_CHECKING:
     from recon_engine.model import Column, Hint, Pattern, RuleCount, Side
 
 
-SHOWN: Final = 8
+LINES_SHOWN: Final = 8
 
 NOTHING: Final = "nothing to compare: 0 rows"
 
 NO_PAIR: Final = "no row was compared: 0 rows are matched"
 
-MARKUP: Final = re.compile(r"[\\`*<\[&~]")
+MARKDOWN_CHARS: Final = re.compile(r"[\\`*<\[&~]")
 
 
-def key_text(values: Sequence[str]) -> str:
+def format_key(values: Sequence[str]) -> str:
     """A key for people: the value of one column, a JSON array of several."""
     return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
 
 
-def _commonest(changes: Sequence[Pattern], kinds: Mapping[str, int]) -> tuple[str, str]:
+def most_frequent_change(
+    changes: Sequence[Pattern], kinds: Mapping[str, int]
+) -> tuple[str, str]:
+    """The old and the new value of the commonest change of the commonest kind."""
     kind = max(kinds, key=lambda each: kinds[each], default=None)
     shown = next((each for each in changes if each.kind == kind), changes[0])
     return shown.old, shown.new
 
 
-def kinds_text(column: Column) -> str:
+def format_kinds(column: Column) -> str:
     """The kinds of a column's differences by share: `case 70%, text 30%`."""
     shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(
-        f"{kind.replace('_', ' ')} {percent(count, column.mismatched)}"
+        f"{kind.replace('_', ' ')} {format_percent(count, column.mismatched)}"
         for kind, count in shares
     )
 
 
-def advice(
+def format_advice(
     hint: Hint, said: Callable[[str], str] = str, code: Callable[[str], str] = str
 ) -> str:
     """A hint as one line: what is, the flag, and what that does; in some markup."""
@@ -62,7 +65,7 @@ def advice(
     return f"{said(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
 
 
-def percent(part: int, whole: int) -> str:
+def format_percent(part: int, whole: int) -> str:
     """A share for people: `70%`, or `<1%`."""
     share = 100 * part / whole
     return "<1%" if share < 1 else f"{int(share)}%"
@@ -95,26 +98,28 @@ def _suppressed(rows: int) -> str:
     return f" ({rows:,} suppressed)" if rows else ""
 
 
-def _rejected(side: Side) -> str:
+def format_rejected(side: Side) -> str:
+    """` + 3 rejected`, or nothing."""
     return f" + {side.rejected:,} rejected" if side.rejected else ""
 
 
 def _name(text: str) -> str:
     """A name as a code span of Markdown."""
-    return _code(escaped(text))
+    return markdown_code(escaped(text))
 
 
-def _code(text: str) -> str:
+def markdown_code(text: str) -> str:
     """A code span of Markdown that shows a text, whatever it holds."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " * (len(fence) > 1)
     return f"{fence}{space}{text}{space}{fence}"
 
 
-def _said(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A text in Markdown that is only text."""
-    return MARKUP.sub(r"\\\g<0>", readable(text))
+    return MARKDOWN_CHARS.sub(r"\\\g<0>", readable(text))
 
 
-def _row(*cells: str) -> str:
+def markdown_row(*cells: str) -> str:
+    """A row of a Markdown table; `|` in a cell is escaped."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

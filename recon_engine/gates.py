@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-NAME: Final = re.compile(r"\s*(\w*)\s*")
-QUOTED: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
-OPERATOR: Final = re.compile(r"[<>=!~]*")
-LIMIT: Final = re.compile(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
+NAME_PATTERN: Final = re.compile(r"\s*(\w*)\s*")
+QUOTED_PATTERN: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
+OPERATOR_PATTERN: Final = re.compile(r"[<>=!~]*")
+LIMIT_PATTERN: Final = re.compile(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
 # Before and behind the point together; Python itself reads no more than 4,300.
 MOST_DIGITS: Final = 100
 
@@ -54,7 +54,7 @@ class Operator(StrEnum):
                 return value == limit
 
 
-WORDS: Final[Mapping[Operator, str]] = {
+OPERATOR_WORDS: Final[Mapping[Operator, str]] = {
     Operator.AT_MOST: "limit",
     Operator.BELOW: "limit below",
     Operator.AT_LEAST: "at least",
@@ -63,7 +63,7 @@ WORDS: Final[Mapping[Operator, str]] = {
 }
 
 
-class Of(StrEnum):
+class CountedUnit(StrEnum):
     """What a metric is a number of."""
 
     ROWS = "rows"
@@ -74,46 +74,47 @@ class Of(StrEnum):
 class Metric(NamedTuple):
     """What can be gated. A rate is a share of a whole, from 0 to 1 or 100%."""
 
-    of: Of
+    of: CountedUnit
     meaning: str
     rate: bool = False
 
 
 METRICS: Final[Mapping[str, Metric]] = {
-    "missing": Metric(Of.ROWS, "rows in OLD only"),
-    "extra": Metric(Of.ROWS, "rows in NEW only"),
-    "mismatched_rows": Metric(Of.ROWS, "matched rows in which a cell differs"),
-    "mismatched_cells": Metric(Of.ROWS, "cells that differ"),
-    "mismatches": Metric(Of.COLUMN, "cells of the column that differ"),
-    "tolerated_cells": Metric(Of.ROWS, "cells that are equal only by a rule"),
+    "missing": Metric(CountedUnit.ROWS, "rows in OLD only"),
+    "extra": Metric(CountedUnit.ROWS, "rows in NEW only"),
+    "mismatched_rows": Metric(CountedUnit.ROWS, "matched rows in which a cell differs"),
+    "mismatched_cells": Metric(CountedUnit.ROWS, "cells that differ"),
+    "mismatches": Metric(CountedUnit.COLUMN, "cells of the column that differ"),
+    "tolerated_cells": Metric(CountedUnit.ROWS, "cells that are equal only by a rule"),
     "tolerated_keys": Metric(
-        Of.ROWS, "matched rows whose keys are equal only by a rule"
+        CountedUnit.ROWS, "matched rows whose keys are equal only by a rule"
     ),
-    "tolerated": Metric(Of.COLUMN, "cells of the column equal only by a rule"),
+    "tolerated": Metric(CountedUnit.COLUMN, "cells of the column equal only by a rule"),
     "sum_delta": Metric(
-        Of.COLUMN, "by how much the column's sum over matched rows changed, unsigned"
+        CountedUnit.COLUMN,
+        "by how much the column's sum over matched rows changed, unsigned",
     ),
-    "missing_rate": Metric(Of.ROWS, "missing of the rows in OLD", rate=True),
-    "extra_rate": Metric(Of.ROWS, "extra of the rows in NEW", rate=True),
+    "missing_rate": Metric(CountedUnit.ROWS, "missing of the rows in OLD", rate=True),
+    "extra_rate": Metric(CountedUnit.ROWS, "extra of the rows in NEW", rate=True),
     "mismatch_rate": Metric(
-        Of.EITHER,
+        CountedUnit.EITHER,
         "mismatched rows of the matched ones; cells of the column that differ",
         rate=True,
     ),
     "tolerated_rate": Metric(
-        Of.COLUMN, "cells of the column equal only by a rule", rate=True
+        CountedUnit.COLUMN, "cells of the column equal only by a rule", rate=True
     ),
-    "rows_old": Metric(Of.ROWS, "rows in OLD"),
-    "rows_new": Metric(Of.ROWS, "rows in NEW"),
-    "matched": Metric(Of.ROWS, "pairs of rows with the same key"),
-    "duplicate_keys_old": Metric(Of.ROWS, "keys that repeat in OLD"),
-    "duplicate_keys_new": Metric(Of.ROWS, "keys that repeat in NEW"),
-    "blank_keys_old": Metric(Of.ROWS, "rows in OLD with a blank in the key"),
-    "blank_keys_new": Metric(Of.ROWS, "rows in NEW with a blank in the key"),
-    "rejected": Metric(Of.ROWS, "rows of both that were set aside"),
-    "rejected_old": Metric(Of.ROWS, "rows of OLD that were set aside"),
-    "rejected_new": Metric(Of.ROWS, "rows of NEW that were set aside"),
-    "drift": Metric(Of.ROWS, "columns on one side only"),
+    "rows_old": Metric(CountedUnit.ROWS, "rows in OLD"),
+    "rows_new": Metric(CountedUnit.ROWS, "rows in NEW"),
+    "matched": Metric(CountedUnit.ROWS, "pairs of rows with the same key"),
+    "duplicate_keys_old": Metric(CountedUnit.ROWS, "keys that repeat in OLD"),
+    "duplicate_keys_new": Metric(CountedUnit.ROWS, "keys that repeat in NEW"),
+    "blank_keys_old": Metric(CountedUnit.ROWS, "rows in OLD with a blank in the key"),
+    "blank_keys_new": Metric(CountedUnit.ROWS, "rows in NEW with a blank in the key"),
+    "rejected": Metric(CountedUnit.ROWS, "rows of both that were set aside"),
+    "rejected_old": Metric(CountedUnit.ROWS, "rows of OLD that were set aside"),
+    "rejected_new": Metric(CountedUnit.ROWS, "rows of NEW that were set aside"),
+    "drift": Metric(CountedUnit.ROWS, "columns on one side only"),
 }
 
 
@@ -135,15 +136,15 @@ class Gate:
     @property
     def limit_words(self) -> str:
         """The limit for people: `limit 5%`, `at least 1`."""
-        return f"{WORDS[self.operator]} {self.limit_text}"
+        return f"{OPERATOR_WORDS[self.operator]} {self.limit_text}"
 
 
-def parse(text: str) -> Gate:
+def parse_gate(text: str) -> Gate:
     """A gate as it is written.
 
     Raises ConfigError, which says at which character it cannot be read on.
     """
-    return _Reader(text).gate()
+    return _GateParser(text).gate()
 
 
 def check_column(gate: Gate, known: Collection[str]) -> None:
@@ -156,7 +157,7 @@ def check_column(gate: Gate, known: Collection[str]) -> None:
         )
 
 
-class _Reader:
+class _GateParser:
     """A cursor over the text of a gate."""
 
     def __init__(self, text: str) -> None:
@@ -173,7 +174,7 @@ class _Reader:
         return Gate(self.text.strip(), name, column, operator, limit, limit_text)
 
     def metric(self) -> str:
-        found = NAME.match(self.text)
+        found = NAME_PATTERN.match(self.text)
         assert found is not None  # noqa: S101 - it matches nothing as well
         if found[1] not in METRICS:
             self.at = found.start(1)
@@ -189,12 +190,12 @@ class _Reader:
     def column(self, metric: str) -> str | None:
         of = METRICS[metric].of
         if not self.text.startswith("(", self.at):
-            if of is Of.COLUMN:
+            if of is CountedUnit.COLUMN:
                 self.refuse(f"{metric} is of a column", f"such as {metric}(PAID)<=0")
             return None
-        if of is Of.ROWS:
+        if of is CountedUnit.ROWS:
             self.refuse(f"{metric} is of no column", f"such as {metric}<=0")
-        quoted = QUOTED.match(self.text, self.at + 1)
+        quoted = QUOTED_PATTERN.match(self.text, self.at + 1)
         # A name may have parentheses of its own: the last one closes.
         end = quoted.end() if quoted else self.text.rfind(")")
         if end < 0 or not self.text.startswith(")", end):
@@ -209,7 +210,7 @@ class _Reader:
 
     def operator(self) -> Operator:
         self.at += len(self.text[self.at :]) - len(self.text[self.at :].lstrip())
-        found = OPERATOR.match(self.text, self.at)
+        found = OPERATOR_PATTERN.match(self.text, self.at)
         assert found is not None  # noqa: S101 - it matches nothing as well
         if found[0] not in set(Operator):
             meant = {"=": "==", "=<": "<=", "=>": ">="}.get(found[0])
@@ -223,7 +224,7 @@ class _Reader:
         return Operator(found[0])
 
     def limit(self, metric: str) -> tuple[Fraction, str]:
-        found = LIMIT.match(self.text, self.at)
+        found = LIMIT_PATTERN.match(self.text, self.at)
         if found is None:
             self.refuse(
                 "a number is due", "digits, such as 0, 1000 or 0.5; no sign, no commas"

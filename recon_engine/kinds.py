@@ -13,7 +13,7 @@ import polars as pl
 
 from recon_engine.characters import INVISIBLE
 from recon_engine.damage import is_damaged
-from recon_engine.rules import CODE, NORMAL, Number
+from recon_engine.rules import CODE_PATTERN, NORMAL_PREFIX, Number
 
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 
 KINDS: Final = tuple(Kind)
-REWRITTEN: Final = frozenset(
+REWRITING_KINDS: Final = frozenset(
     {
         Kind.WHITESPACE,
         Kind.LINE_BREAK,
@@ -58,7 +58,7 @@ REWRITTEN: Final = frozenset(
 KIND_TYPE: Final = pl.Enum([kind.value for kind in KINDS])
 
 DATE_BYTES: Final = (8, 19)
-DATES: Final = (
+DATE_FORMATS: Final = (
     (r"^[12][0-9]{7}$", "%Y%m%d"),
     (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}(?:[T ]00:00:00)?$", "%Y-%m-%d"),
     (r"^[12][0-9]{3}/[0-9]{2}/[0-9]{2}$", "%Y/%m/%d"),
@@ -67,7 +67,7 @@ DATES: Final = (
     (r"^[0-9]{2}\.[0-9]{2}\.[12][0-9]{3}$", "%d.%m.%Y"),
     (r"^[0-9]{2}-[A-Za-z]{3}-[12][0-9]{3}$", "%d-%b-%Y"),
 )
-DATE: Final = "|".join(dict(DATES))
+DATE_PATTERN: Final = "|".join(dict(DATE_FORMATS))
 # Anything but the visible characters of ASCII, of which these differences consist.
 ODD: Final = r"[^!-~]"
 FOREIGN: Final = r"[^\x00-\x7f]"
@@ -75,19 +75,19 @@ FOREIGN: Final = r"[^\x00-\x7f]"
 MEANT_BY_ITS_END: Final = r"^[+-]?[0-9][0-9.,]*(?:\s*%|[eE][+-]?[0-9]+|-)$"
 
 
-def with_kind(cells: pl.DataFrame) -> pl.DataFrame:
+def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
     """`cells`, whose strings `old` and `new` differ, with the `kind` of each.
 
     Each change is judged once: most that a system makes it makes many times.
     """
-    changes = _judged(cells.select("old", "new").unique())
+    changes = _classify_changes(cells.select("old", "new").unique())
     return cells.join(changes, on=["old", "new"], how="left", maintain_order="left")
 
 
-def _judged(changes: pl.DataFrame) -> pl.DataFrame:
+def _classify_changes(changes: pl.DataFrame) -> pl.DataFrame:
     """Numbers and dates are read only where both sides look like one."""
     old, new = pl.col("old").str.strip_chars(), pl.col("new").str.strip_chars()
-    plain = changes.with_columns(_written(old, new).alias("kind"))
+    plain = changes.with_columns(_rewriting_kind_expr(old, new).alias("kind"))
     for judge in (_hidden, _read):
         if plain["kind"].null_count() == 0:
             break
@@ -112,13 +112,13 @@ def _hidden(rest: pl.DataFrame) -> pl.DataFrame:
 
     kind = (
         pl.when(same(_one_blank))
-        .then(_lit(Kind.WHITESPACE))
+        .then(_kind_literal(Kind.WHITESPACE))
         .when(same(_one_line))
-        .then(_lit(Kind.LINE_BREAK))
+        .then(_kind_literal(Kind.LINE_BREAK))
         .when(same(_seen))
-        .then(_lit(Kind.INVISIBLE))
+        .then(_kind_literal(Kind.INVISIBLE))
         .when(same(lambda text: _seen(text).str.normalize("NFC")))
-        .then(_lit(Kind.UNICODE_FORM))
+        .then(_kind_literal(Kind.UNICODE_FORM))
         .alias("kind")
     )
     found = odd.lazy().with_columns(kind).collect(engine="in-memory")
@@ -128,7 +128,7 @@ def _hidden(rest: pl.DataFrame) -> pl.DataFrame:
     of_encoding = left.select(
         "__cell",
         kind=pl.when(pl.Series(damaged, dtype=pl.Boolean)).then(
-            _lit(Kind.ENCODING_DAMAGE)
+            _kind_literal(Kind.ENCODING_DAMAGE)
         ),
     )
     settled = found.filter(pl.col("kind").is_not_null()).select("__cell", "kind")
@@ -155,44 +155,46 @@ def _read(rest: pl.DataFrame) -> pl.DataFrame:
     """The kinds of all other cells: what they say as numbers or dates."""
     read = (
         rest.lazy()
-        .join(_dates(rest).lazy(), on="__cell", how="left", maintain_order="left")
+        .join(
+            _compare_dates(rest).lazy(), on="__cell", how="left", maintain_order="left"
+        )
         .with_columns(
             Number().normal(pl.col(side)).alias(f"{side}_number")
             for side in ("old", "new")
         )
     )
-    return read.select("__cell", _valued()).collect(engine="in-memory")
+    return read.select("__cell", _value_kind_expr()).collect(engine="in-memory")
 
 
-def _written(old: pl.Expr, new: pl.Expr) -> pl.Expr:
+def _rewriting_kind_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
     """The kinds that need no reading of the values; null where none fits."""
     lower = old.str.to_lowercase() == new.str.to_lowercase()
     upper = old.str.to_uppercase() == new.str.to_uppercase()
-    codes = old.str.contains(CODE) & new.str.contains(CODE)
+    codes = old.str.contains(CODE_PATTERN) & new.str.contains(CODE_PATTERN)
     zeros = old.str.strip_chars_start("0") == new.str.strip_chars_start("0")
     return (
         pl.when(pl.col("new") == "")
-        .then(_lit(Kind.VALUE_TO_BLANK))
+        .then(_kind_literal(Kind.VALUE_TO_BLANK))
         .when(pl.col("old") == "")
-        .then(_lit(Kind.BLANK_TO_VALUE))
+        .then(_kind_literal(Kind.BLANK_TO_VALUE))
         .when(old == new)
-        .then(_lit(Kind.WHITESPACE))
+        .then(_kind_literal(Kind.WHITESPACE))
         .when(lower | upper)
-        .then(_lit(Kind.CASE))
+        .then(_kind_literal(Kind.CASE))
         .when(codes & zeros)
-        .then(_lit(Kind.LEADING_ZEROS))
+        .then(_kind_literal(Kind.LEADING_ZEROS))
     )
 
 
-def _valued() -> pl.Expr:
+def _value_kind_expr() -> pl.Expr:
     """The kinds of cells with the normal forms of `Number` and with `_dates`."""
     old, new = pl.col("old_number"), pl.col("new_number")
-    numbers = old.str.starts_with(NORMAL) & new.str.starts_with(NORMAL)
+    numbers = old.str.starts_with(NORMAL_PREFIX) & new.str.starts_with(NORMAL_PREFIX)
     same_sign = old.str.slice(1, 1) == new.str.slice(1, 1)
     same_size = numbers & (old.str.slice(2) == new.str.slice(2))
-    significant = _significant(old) == _significant(new)
+    significant = _significant_digits(old) == _significant_digits(new)
     cut_short = pl.col("old").str.contains(MEANT_BY_ITS_END) & new.str.starts_with(
-        NORMAL
+        NORMAL_PREFIX
     )
     shorter = (
         pl.col("old").str.starts_with(pl.col("new"))
@@ -201,40 +203,41 @@ def _valued() -> pl.Expr:
     )
     return (
         pl.when(numbers & (old == new))
-        .then(_lit(Kind.NUMBER_FORMAT))
+        .then(_kind_literal(Kind.NUMBER_FORMAT))
         .when(pl.col("same_date"))
-        .then(_lit(Kind.DATE_FORMAT))
+        .then(_kind_literal(Kind.DATE_FORMAT))
         .when(same_size)
-        .then(_lit(Kind.SIGN_FLIP))
+        .then(_kind_literal(Kind.SIGN_FLIP))
         .when(numbers & same_sign & significant)
-        .then(_lit(Kind.SCALE))
+        .then(_kind_literal(Kind.SCALE))
         .when(shorter)
-        .then(_lit(Kind.TRUNCATED))
+        .then(_kind_literal(Kind.TRUNCATED))
         .when(numbers)
-        .then(_lit(Kind.NUMBER))
+        .then(_kind_literal(Kind.NUMBER))
         .when(pl.col("same_date").is_not_null())
-        .then(_lit(Kind.DATE))
-        .otherwise(_lit(Kind.TEXT))
+        .then(_kind_literal(Kind.DATE))
+        .otherwise(_kind_literal(Kind.TEXT))
         .alias("kind")
     )
 
 
-def _significant(number: pl.Expr) -> pl.Expr:
+def _significant_digits(number: pl.Expr) -> pl.Expr:
     """The digits of a normal number, without zeros at either end."""
     return number.str.slice(2).str.replace(".", "", literal=True).str.strip_chars("0")
 
 
-def _dates(cells: pl.DataFrame) -> pl.DataFrame:
+def _compare_dates(cells: pl.DataFrame) -> pl.DataFrame:
     """For cells that are dates on both sides: whether some reading is the same day."""
     long = [
         pl.col(side).str.len_bytes().is_between(*DATE_BYTES) for side in ("old", "new")
     ]
-    looks = (pl.col(side).str.contains(DATE) for side in ("old", "new"))
+    looks = (pl.col(side).str.contains(DATE_PATTERN) for side in ("old", "new"))
     both = (
         cells.filter(*long)
         .filter(*looks)
         .with_columns(
-            _readings("old").alias("old_dates"), _readings("new").alias("new_dates")
+            _possible_dates("old").alias("old_dates"),
+            _possible_dates("new").alias("new_dates"),
         )
     )
     dated = both.filter(
@@ -244,7 +247,7 @@ def _dates(cells: pl.DataFrame) -> pl.DataFrame:
     return dated.select("__cell", same_date=common.list.len() > 0)
 
 
-def _readings(side: str) -> pl.Expr:
+def _possible_dates(side: str) -> pl.Expr:
     """Every day that a text may mean in one of the known formats."""
     value = pl.col(side)
     days = [
@@ -253,10 +256,10 @@ def _readings(side: str) -> pl.Expr:
                 form, strict=False
             )
         )
-        for pattern, form in DATES
+        for pattern, form in DATE_FORMATS
     ]
     return pl.concat_list(days).list.drop_nulls()
 
 
-def _lit(kind: Kind) -> pl.Expr:
+def _kind_literal(kind: Kind) -> pl.Expr:
     return pl.lit(kind.value, dtype=KIND_TYPE)

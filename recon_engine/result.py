@@ -12,25 +12,25 @@ import polars as pl
 
 from recon_engine.errors import InternalError
 from recon_engine.formatting import (
+    LINES_SHOWN,
     NO_PAIR,
     NOTHING,
-    SHOWN,
-    _code,
-    _commonest,
     _name,
-    _rejected,
-    _row,
-    _said,
     _suppressed,
-    advice,
-    key_text,
-    kinds_text,
-    percent,
+    escape_markdown,
+    format_advice,
+    format_key,
+    format_kinds,
+    format_percent,
+    format_rejected,
+    markdown_code,
+    markdown_row,
+    most_frequent_change,
     unread,
 )
-from recon_engine.kinds import KINDS, REWRITTEN
+from recon_engine.kinds import KINDS, REWRITING_KINDS
 from recon_engine.model import HintKind
-from recon_engine.suppressions import left
+from recon_engine.suppressions import count_unsuppressed
 
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ class SampleRow:
     @property
     def key_text(self) -> str:
         """The key for people."""
-        return key_text(tuple(self.key.values()))
+        return format_key(tuple(self.key.values()))
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class EngineFacts:
     """How the result came about; no part of what it says."""
 
     strategy: str
@@ -137,7 +137,7 @@ class Reconciliation:
     signatures: tuple[Signature, ...]
     drift: Drift
     sample: tuple[SampleRow, ...]
-    engine: Engine
+    engine: EngineFacts
     frames: Frames = field(repr=False)
     detail_limit: int = 5000
     patterns: tuple[Patterns, ...] = ()
@@ -218,7 +218,9 @@ class Reconciliation:
     @property
     def left(self) -> Left:
         """The differences that no active suppression covers."""
-        return left(self.counts, self.by_column, self.suppressed, self.coverage)
+        return count_unsuppressed(
+            self.counts, self.by_column, self.suppressed, self.coverage
+        )
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -355,7 +357,7 @@ class Reconciliation:
             "segments": [asdict(each) | {"lift": each.lift} for each in self.segments],
             "hints": [asdict(each) for each in self.hints],
             "gates": [asdict(each) for each in self.gates],
-            "suppressed": [_plain(each) for each in self.suppressed],
+            "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
             "engine": asdict(self.engine),
         }
 
@@ -365,19 +367,19 @@ class Reconciliation:
 
     def to_markdown(self) -> str:
         """The verdict, row accounting, differing columns and hints: no cell's value."""
-        lines = [f"**{_said(self.headline())}**", "", self.accounting(), ""]
+        lines = [f"**{escape_markdown(self.headline())}**", "", self.accounting(), ""]
         for warning in self.warnings():
             if warning not in self.headline():
-                lines += [f"Warning: {_said(warning)}", ""]
+                lines += [f"Warning: {escape_markdown(warning)}", ""]
         if self.counts.mismatched_cells:
             lines += [self.rewriting(), ""]
         if self.gates:
             lines += ["| gate | | |", "|---|---|---|"]
             lines += [
-                _row(
+                markdown_row(
                     _name(gate.gate),
                     "pass" if gate.passed else "**fail**",
-                    _said(gate.text),
+                    escape_markdown(gate.text),
                 )
                 for gate in self.gates
             ]
@@ -385,15 +387,21 @@ class Reconciliation:
         if self.differing:
             lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
             lines += [
-                _row(_name(c.name), f"{c.mismatched:,}", kinds_text(c))
+                markdown_row(_name(c.name), f"{c.mismatched:,}", format_kinds(c))
                 for c in self.differing
             ]
         if self.rules_told:
-            lines += ["", *(f"- rule {_said(each.text)}" for each in self.rules_told)]
+            lines += [
+                "",
+                *(f"- rule {escape_markdown(each.text)}" for each in self.rules_told),
+            ]
         if self.hints:
             lines += [
                 "",
-                *(f"- {advice(hint, _said, _code)}" for hint in self.hints[:SHOWN]),
+                *(
+                    f"- {format_advice(hint, escape_markdown, markdown_code)}"
+                    for hint in self.hints[:LINES_SHOWN]
+                ),
             ]
         if self.remainder():
             lines += ["", f"Left by all hints: {self.remainder()}"]
@@ -403,7 +411,7 @@ class Reconciliation:
         """The commonest change of each differing column, of its commonest kind."""
         kinds = {each.name: each.kinds for each in self.by_column}
         return {
-            each.column: _commonest(each.top, kinds[each.column])
+            each.column: most_frequent_change(each.top, kinds[each.column])
             for each in self.patterns
         }
 
@@ -416,14 +424,14 @@ class Reconciliation:
             return f"AGREE: {self.agreement()}"
         if not self.passes:
             return f"DIFFER: {self.differences()}"
-        return f"PASS: {self.differences()}; {self._why_it_passes()}"
+        return f"PASS: {self.differences()}; {self._explain_pass()}"
 
     def agreement(self) -> str:
         """What agrees: `3 rows are the same on both sides`."""
         n = self.counts.matched
         return f"{n:,} rows are the same on both sides" if n else NOTHING
 
-    def _why_it_passes(self) -> str:
+    def _explain_pass(self) -> str:
         if not self.gates:
             return "all of it suppressed"
         if len(self.gates) == 1:
@@ -457,9 +465,9 @@ class Reconciliation:
         )
         return (
             f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
-            f"{_suppressed(n.missing - left.missing)}{_rejected(self.old)}"
+            f"{_suppressed(n.missing - left.missing)}{format_rejected(self.old)}"
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
-            f"{_suppressed(n.extra - left.extra)}{_rejected(self.new)}"
+            f"{_suppressed(n.extra - left.extra)}{format_rejected(self.new)}"
             + "".join(
                 f" · {count:,} {what} are equal by a rule"
                 for count, what in tolerated
@@ -482,12 +490,12 @@ class Reconciliation:
     def rewritten_cells(self) -> int:
         """How many of the differing cells are the same value written another way."""
         kinds = (item for column in self.by_column for item in column.kinds.items())
-        return sum(count for kind, count in kinds if kind in REWRITTEN)
+        return sum(count for kind, count in kinds if kind in REWRITING_KINDS)
 
     def rewriting(self) -> str:
         """How many of the differing cells say the same: there have to be some."""
         total, same = self.counts.mismatched_cells, self.rewritten_cells
-        share, other = percent(same, total) if same else "None", total - same
+        share, other = format_percent(same, total) if same else "None", total - same
         carry = "cell carries" if other == 1 else "cells carry"
         return (
             f"{share} of the {total:,} differing cells are the same value written"
@@ -525,7 +533,7 @@ class Reconciliation:
         """
         from recon_engine.report import result_page
 
-        text = result_page.page(self, result_page.Facts(timed=True))
+        text = result_page.render_result(self, result_page.PageFacts(timed=True))
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
@@ -543,7 +551,7 @@ class Reconciliation:
     def _repr_html_(self) -> str:
         from recon_engine.report import result_page
 
-        return result_page.fragment(self)
+        return result_page.render_fragment(self)
 
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
         columns = [rows.get_column(name) for name in self.keys]
@@ -555,7 +563,7 @@ def _rule(each: RuleCount) -> dict[str, object]:
     return asdict(each) | sides
 
 
-def _plain(each: Suppressed) -> dict[str, object]:
+def _suppression_as_dict(each: Suppressed) -> dict[str, object]:
     suppression = asdict(each.suppression)
     return suppression | {
         "until": each.suppression.until.isoformat(),

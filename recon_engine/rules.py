@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 # The gate refuses NUL, so no text of a file is taken for a normal form.
-NORMAL: Final = "\0"
-NUMBER: Final = r"^[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?$"
-DIGIT: Final = r"[0-9]"
-DIGITS: Final = r"^[0-9]+$"
-CODE: Final = r"^[0-9A-Za-z]+$"
-SPELLED: Final = re.compile(r"([a-z0-9]+)(?:\((.*)\))?", re.DOTALL)
-DAYS: Final = re.compile(r"within=([0-9]{1,6})d")
-WIDEST: Final = 1000
+NORMAL_PREFIX: Final = "\0"
+NUMBER_PATTERN: Final = r"^[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?$"
+DIGIT_PATTERN: Final = r"[0-9]"
+DIGITS_PATTERN: Final = r"^[0-9]+$"
+CODE_PATTERN: Final = r"^[0-9A-Za-z]+$"
+RULE_PATTERN: Final = re.compile(r"([a-z0-9]+)(?:\((.*)\))?", re.DOTALL)
+DAYS_PATTERN: Final = re.compile(r"within=([0-9]{1,6})d")
+MAX_WIDTH: Final = 1000
 INTEGER_DIGITS: Final = 37
 # A tolerance written out in full has no more digits than this: its arithmetic is exact.
 MOST_DIGITS: Final = 10_000
@@ -127,11 +127,11 @@ class Zeropad:
     def normal(self, text: pl.Expr) -> pl.Expr:
         """Digits filled up to the width."""
         padded = text.str.zfill(self.width)
-        return pl.when(text.str.contains(DIGITS)).then(padded).otherwise(text)
+        return pl.when(text.str.contains(DIGITS_PATTERN)).then(padded).otherwise(text)
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
         """Digits."""
-        return text.str.contains(DIGITS)
+        return text.str.contains(DIGITS_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +142,11 @@ class LeadingZeros:
         """A code without them; of zeros alone, one is left."""
         bare = text.str.strip_chars_start("0")
         one = pl.when(bare == "").then(pl.lit("0")).otherwise(bare)
-        return pl.when(text.str.contains(CODE)).then(one).otherwise(text)
+        return pl.when(text.str.contains(CODE_PATTERN)).then(one).otherwise(text)
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
         """Digits and letters."""
-        return text.str.contains(CODE)
+        return text.str.contains(CODE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +170,11 @@ class Number:
         )
         below = text.str.starts_with("-") & (size != ".")
         sign = (
-            pl.when(below).then(pl.lit(f"{NORMAL}-0")).otherwise(pl.lit(f"{NORMAL}+0"))
+            pl.when(below)
+            .then(pl.lit(f"{NORMAL_PREFIX}-0"))
+            .otherwise(pl.lit(f"{NORMAL_PREFIX}+0"))
         )
-        number = text.str.contains(NUMBER) & text.str.contains(DIGIT)
+        number = text.str.contains(NUMBER_PATTERN) & text.str.contains(DIGIT_PATTERN)
         return pl.when(number).then(sign + size).otherwise(text)
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
@@ -186,13 +188,19 @@ class Number:
         return _where_both_read(old, new, self._within, point=True)
 
     def _within(self, old: pl.Series, new: pl.Series) -> pl.Series:
-        shift = max(places(old), places(new), -_exponent(self.least))
-        whole = max(longest(old), longest(new), self.least.adjusted() + 1)
+        shift = max(
+            max_decimal_places(old), max_decimal_places(new), -_exponent_of(self.least)
+        )
+        whole = max(
+            max_integer_digits(old), max_integer_digits(new), self.least.adjusted() + 1
+        )
         if whole + shift + _ratio_digits(self.share) > INTEGER_DIGITS:
             pairs = zip(old, new, strict=True)
             return pl.Series([self._within_exactly(*pair) for pair in pairs])
         top, bottom = self.share.as_integer_ratio()
-        o, n = (integers(side, shift) for side in (pl.col("old"), pl.col("new")))
+        o, n = (
+            as_scaled_integers(side, shift) for side in (pl.col("old"), pl.col("new"))
+        )
         least = pl.lit(int(EXACT.scaleb(self.least, shift)), dtype=pl.Int128)
         apart, size = (o - n).abs(), pl.max_horizontal(o.abs(), n.abs())
         within = (apart <= least) | (apart * bottom <= size * top)
@@ -215,8 +223,10 @@ class Day:
 
     def normal(self, text: pl.Expr) -> pl.Expr:
         """The day, in days since 1970, by the first format that writes it so."""
-        days = pl.coalesce(_day(text, each) for each in self.formats).cast(pl.Int32)
-        read = NORMAL + days.cast(pl.String)
+        days = pl.coalesce(_parse_day(text, each) for each in self.formats).cast(
+            pl.Int32
+        )
+        read = NORMAL_PREFIX + days.cast(pl.String)
         return pl.when(days.is_not_null()).then(read).otherwise(text)
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
@@ -241,7 +251,7 @@ def normal_form(rules: Sequence[Rule], text: pl.Expr) -> pl.Expr:
     return text.map_batches(functools.partial(_forms, rules), return_dtype=pl.String)
 
 
-def tolerates(rules: Sequence[Rule]) -> bool:
+def has_tolerance(rules: Sequence[Rule]) -> bool:
     """Whether texts of different normal forms may be equal: a distance is allowed."""
     match rules:
         case [*_, Number(least=least, share=share)]:
@@ -252,7 +262,9 @@ def tolerates(rules: Sequence[Rule]) -> bool:
             return False
 
 
-def equal(rules: Sequence[Rule], old: pl.Series, new: pl.Series) -> pl.Series:
+def equal_under_rules(
+    rules: Sequence[Rule], old: pl.Series, new: pl.Series
+) -> pl.Series:
     """Which pairs of texts are equal under the rules of a column, applied in order."""
     cells = pl.DataFrame({"old": old, "new": new}).select(
         normal_form(rules, pl.col(side)).alias(side) for side in ("old", "new")
@@ -309,16 +321,16 @@ def check_chain(column: str, spelled: Sequence[str]) -> None:
             help=f"at most {MOST_RULES} rules a column",
         )
     for each in spelled:
-        parse(each)
+        parse_rule(each)
 
 
-def parse(text: str) -> Rule:
+def parse_rule(text: str) -> Rule:
     """A rule as it is spelled: `trim`, `nulls(NA,NULL)`, `decimal(abs=0.01)`.
 
     The formats of `date` are tried here. Raises ConfigError, with the spellings there
     are.
     """
-    found = SPELLED.fullmatch(text.strip())
+    found = RULE_PATTERN.fullmatch(text.strip())
     name, inner = (found[1], found[2]) if found else (text.strip(), None)
     make = RULES.get(name)
     if make is None or not found:
@@ -336,7 +348,7 @@ def parse(text: str) -> Rule:
         ) from None
 
 
-def _plain(rule: Callable[[], Rule]) -> Callable[[list[str]], Rule]:
+def _without_arguments(rule: Callable[[], Rule]) -> Callable[[list[str]], Rule]:
     def made(arguments: list[str]) -> Rule:
         if arguments:
             raise ValueError
@@ -345,20 +357,20 @@ def _plain(rule: Callable[[], Rule]) -> Callable[[list[str]], Rule]:
     return made
 
 
-def _nulls(arguments: list[str]) -> Rule:
+def _make_nulls(arguments: list[str]) -> Rule:
     if not arguments:
         raise ValueError
     return Nulls(tuple(arguments))
 
 
-def _zeropad(arguments: list[str]) -> Rule:
+def _make_zeropad(arguments: list[str]) -> Rule:
     [width] = arguments
-    if not 1 <= int(width) <= WIDEST:
+    if not 1 <= int(width) <= MAX_WIDTH:
         raise ValueError
     return Zeropad(int(width))
 
 
-def _decimal(arguments: list[str]) -> Rule:
+def _make_number(arguments: list[str]) -> Rule:
     given = dict(each.split("=") for each in arguments)
     tolerances = {name.strip(): Decimal(value) for name, value in given.items()}
     if tolerances.keys() - {"abs", "rel"} or not all(
@@ -373,11 +385,11 @@ def _decimal(arguments: list[str]) -> Rule:
     return Number(tolerances.get("abs", Decimal(0)), tolerances.get("rel", Decimal(0)))
 
 
-def _date(arguments: list[str]) -> Rule:
+def _make_day(arguments: list[str]) -> Rule:
     formats, *rest = arguments
     within = 0
     for each in rest:
-        found = DAYS.fullmatch(each.replace(" ", ""))
+        found = DAYS_PATTERN.fullmatch(each.replace(" ", ""))
         if found is None:
             raise ValueError
         within = int(found[1])
@@ -403,7 +415,7 @@ def _try_format(form: str) -> None:
     days = pl.Series(TRIAL_DAYS).alias("day").to_frame()
     try:
         written = days.select(text=pl.col("day").dt.strftime(form))
-        read = written.select(_day(pl.col("text"), form)).to_series().to_list()
+        read = written.select(_parse_day(pl.col("text"), form)).to_series().to_list()
     except pl.exceptions.PolarsError:
         read = []
     if read != list(TRIAL_DAYS):
@@ -415,13 +427,13 @@ def _try_format(form: str) -> None:
 
 
 RULES: Final[dict[str, Callable[[list[str]], Rule]]] = {
-    "trim": _plain(Trim),
-    "casefold": _plain(Casefold),
-    "nulls": _nulls,
-    "decimal": _decimal,
-    "date": _date,
-    "zeropad": _zeropad,
-    "lstrip0": _plain(LeadingZeros),
+    "trim": _without_arguments(Trim),
+    "casefold": _without_arguments(Casefold),
+    "nulls": _make_nulls,
+    "decimal": _make_number,
+    "date": _make_day,
+    "zeropad": _make_zeropad,
+    "lstrip0": _without_arguments(LeadingZeros),
 }
 SPELLINGS: Final = (
     "trim",
@@ -468,10 +480,10 @@ def _steps(
 
 def _is_marked(text: pl.Expr, form: pl.Expr) -> pl.Expr:
     """Whether this rule gave the form its mark; an earlier one may have marked it."""
-    return form.str.starts_with(NORMAL) & ~text.str.starts_with(NORMAL)
+    return form.str.starts_with(NORMAL_PREFIX) & ~text.str.starts_with(NORMAL_PREFIX)
 
 
-def _day(text: pl.Expr, form: str) -> pl.Expr:
+def _parse_day(text: pl.Expr, form: str) -> pl.Expr:
     """Strictly: a reader of dates takes `2026015` for one as well."""
     read = text.str.to_date(form, strict=False)
     return pl.when(read.dt.strftime(form) == text).then(read)
@@ -489,37 +501,37 @@ def _where_both_read(
     An earlier rule may have read some for what they are not now: numbers have a
     `point`, days have none.
     """
-    both = old.str.starts_with(NORMAL) & new.str.starts_with(NORMAL)
+    both = old.str.starts_with(NORMAL_PREFIX) & new.str.starts_with(NORMAL_PREFIX)
     for side in (old, new):
         both &= side.str.contains(".", literal=True) == point
     near = pl.repeat(False, len(old), eager=True)
     if not both.any():
         return near
-    read = [side.filter(both).str.strip_prefix(NORMAL) for side in (old, new)]
+    read = [side.filter(both).str.strip_prefix(NORMAL_PREFIX) for side in (old, new)]
     return near.scatter(both.arg_true(), within(*read))
 
 
-def places(numbers: pl.Series) -> int:
+def max_decimal_places(numbers: pl.Series) -> int:
     """The longest fraction among normal numbers."""
     after = numbers.str.len_bytes() - numbers.str.find(".", literal=True) - 1
     return int(after.to_numpy().max())
 
 
-def longest(numbers: pl.Series) -> int:
+def max_integer_digits(numbers: pl.Series) -> int:
     """The longest whole part among normal numbers."""
     return int(numbers.str.find(".", literal=True).to_numpy().max())
 
 
-def _exponent(number: Decimal) -> int:
+def _exponent_of(number: Decimal) -> int:
     return int(number.as_tuple().exponent)
 
 
 def _ratio_digits(number: Decimal) -> int:
     """How many digits its ratio of two integers has at most, in either of them."""
-    return len(number.as_tuple().digits) + abs(_exponent(number))
+    return len(number.as_tuple().digits) + abs(_exponent_of(number))
 
 
-def integers(number: pl.Expr, shift: int) -> pl.Expr:
+def as_scaled_integers(number: pl.Expr, shift: int) -> pl.Expr:
     """Normal numbers times ten to `shift`, which is not less than their places."""
     parts = number.str.split_exact(".", 1)
     fraction = parts.struct.field("field_1").str.pad_end(shift, "0")

@@ -56,69 +56,71 @@ class Meaning(NamedTuple):
     meaning: str
 
 
-_S = RunStatus
+_Status = RunStatus
 STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
     {
-        _S.STARTED: Meaning(4, True, "the run is under way, or its worker died"),
-        _S.RECONCILED: Meaning(
+        _Status.STARTED: Meaning(4, True, "the run is under way, or its worker died"),
+        _Status.RECONCILED: Meaning(
             4, True, "the result is recorded; the inputs are not yet archived"
         ),
-        _S.ABANDONED: Meaning(4, True, "the worker died before a result was recorded"),
-        _S.SUCCEEDED: Meaning(
+        _Status.ABANDONED: Meaning(
+            4, True, "the worker died before a result was recorded"
+        ),
+        _Status.SUCCEEDED: Meaning(
             0,
             False,
             "the result is recorded, the inputs are archived (a gate failed: exit 1)",
         ),
-        _S.ALREADY_DONE: Meaning(
+        _Status.ALREADY_DONE: Meaning(
             0,
             False,
             "this very pair was reconciled before; nothing was done twice (its gates "
             "failed: exit 1)",
         ),
-        _S.NO_FILES: Meaning(
+        _Status.NO_FILES: Meaning(
             0,
             False,
             "inbound holds no data file (--fail-on-no-files: exit 3; it finished a "
             "run whose gates had failed: exit 1)",
         ),
-        _S.USAGE_ERROR: Meaning(2, False, "the command or configuration is wrong"),
-        _S.INVALID_FILE_COUNT: Meaning(
+        _Status.USAGE_ERROR: Meaning(2, False, "the command or configuration is wrong"),
+        _Status.INVALID_FILE_COUNT: Meaning(
             3, False, "inbound does not hold exactly two data files"
         ),
-        _S.INVALID_FILE_PAIR: Meaning(
+        _Status.INVALID_FILE_PAIR: Meaning(
             3, False, "the two files are not one OLD and one NEW (NEWSYSTEM)"
         ),
-        _S.UNUSABLE_FILES: Meaning(
+        _Status.UNUSABLE_FILES: Meaning(
             3, False, "inbound holds files that cannot be used, such as claims.txt"
         ),
-        _S.FILE_CLAIMED: Meaning(
+        _Status.FILE_CLAIMED: Meaning(
             3, False, "a file in inbound belongs to another dataset"
         ),
-        _S.SCHEMA_MISMATCH: Meaning(3, False, "a column is in one file only"),
-        _S.KEY_MISSING: Meaning(3, False, "a key column is not in both files"),
-        _S.MALFORMED_INPUT: Meaning(3, False, "a file is not strict RFC 4180 CSV"),
-        _S.ENCODING_ERROR: Meaning(3, False, "a file is not UTF-8"),
-        _S.EMPTY_FILE: Meaning(3, False, "a file has no bytes, not even a header"),
-        _S.DUPLICATE_KEYS: Meaning(
+        _Status.SCHEMA_MISMATCH: Meaning(3, False, "a column is in one file only"),
+        _Status.KEY_MISSING: Meaning(3, False, "a key column is not in both files"),
+        _Status.MALFORMED_INPUT: Meaning(3, False, "a file is not strict RFC 4180 CSV"),
+        _Status.ENCODING_ERROR: Meaning(3, False, "a file is not UTF-8"),
+        _Status.EMPTY_FILE: Meaning(3, False, "a file has no bytes, not even a header"),
+        _Status.DUPLICATE_KEYS: Meaning(
             3, False, "a key repeats and --on-duplicate-keys is fail"
         ),
-        _S.PERMISSION_DENIED: Meaning(
+        _Status.PERMISSION_DENIED: Meaning(
             3, False, "storage or database refuses the credentials"
         ),
-        _S.BUSY: Meaning(4, True, "another worker is reconciling this dataset"),
-        _S.INPUT_CHANGED: Meaning(4, True, "an input was replaced during the run"),
-        _S.STORAGE_UNAVAILABLE: Meaning(4, True, "the storage does not answer"),
-        _S.DATABASE_UNAVAILABLE: Meaning(4, True, "Postgres does not answer"),
-        _S.COMMIT_UNKNOWN: Meaning(
+        _Status.BUSY: Meaning(4, True, "another worker is reconciling this dataset"),
+        _Status.INPUT_CHANGED: Meaning(4, True, "an input was replaced during the run"),
+        _Status.STORAGE_UNAVAILABLE: Meaning(4, True, "the storage does not answer"),
+        _Status.DATABASE_UNAVAILABLE: Meaning(4, True, "Postgres does not answer"),
+        _Status.COMMIT_UNKNOWN: Meaning(
             4, True, "the reply to COMMIT was lost; the next run finds out"
         ),
-        _S.DISK_FULL: Meaning(4, True, "there is no room on a disk"),
-        _S.OUT_OF_BUDGET: Meaning(4, True, "the memory budget is too small"),
-        _S.ARCHIVE_CONFLICT: Meaning(
+        _Status.DISK_FULL: Meaning(4, True, "there is no room on a disk"),
+        _Status.OUT_OF_BUDGET: Meaning(4, True, "the memory budget is too small"),
+        _Status.ARCHIVE_CONFLICT: Meaning(
             4, True, "the result is recorded; a replaced input stays in inbound"
         ),
-        _S.INTERNAL_ERROR: Meaning(70, False, "a bug: a law did not hold"),
-        _S.INTERRUPTED: Meaning(
+        _Status.INTERNAL_ERROR: Meaning(70, False, "a bug: a law did not hold"),
+        _Status.INTERRUPTED: Meaning(
             143, True, "stopped by SIGTERM (143) or Ctrl-C (130) before a result"
         ),
     }

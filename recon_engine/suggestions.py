@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-NAME = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
+NAME_PATTERN = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
 
 
-def listed(names: Iterable[str], limit: int = 10) -> str:
+def join_names(names: Iterable[str], limit: int = 10) -> str:
     """Names in a sentence, not more than some."""
     every = list(names)
     rest = f" and {len(every) - limit:,} more" if len(every) > limit else ""
@@ -38,12 +38,12 @@ def shown(name: str) -> str:
 
 def looks_like_header(names: Iterable[str]) -> bool:
     """Whether these are names and not the values of a record in the header's place."""
-    return all(NAME.fullmatch(name) for name in names)
+    return all(NAME_PATTERN.fullmatch(name) for name in names)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question to end a sentence with, or nothing: ` Did you mean CLM_ID?`."""
-    names = (each for each in known if NAME.fullmatch(each.strip()))
+    names = (each for each in known if NAME_PATTERN.fullmatch(each.strip()))
     by_fold = {each.strip().casefold(): each for each in names}
     close = get_close_matches(name.strip().casefold(), by_fold, n=1)
     return f" Did you mean {shown(by_fold[close[0]])}?" if close else ""

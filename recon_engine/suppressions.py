@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from recon_engine.model import Column, Counts, Suppression
 
 
-def coverage(
+def count_coverage(
     cells: pl.DataFrame, names: Sequence[str], suppressions: Sequence[Suppression]
 ) -> tuple[Coverage, ...]:
     """How many rows have cells of which suppressions; nothing if there are none.
@@ -40,7 +40,10 @@ def coverage(
     kinds = cells.select("column", "kind").unique()
     fits = kinds.with_columns(
         by=pl.Series(
-            [_first(suppressions, names[at], kind) for at, kind in kinds.iter_rows()],
+            [
+                _first_cell_suppression(suppressions, names[at], kind)
+                for at, kind in kinds.iter_rows()
+            ],
             dtype=pl.Int32,
         )
     )
@@ -60,7 +63,7 @@ def coverage(
     return tuple(Coverage(tuple(by), rows) for by, rows in found.iter_rows())
 
 
-def applied(
+def apply_suppressions(
     suppressions: Sequence[Suppression],
     counts: Counts,
     columns: Sequence[Column],
@@ -69,18 +72,21 @@ def applied(
     """What each suppression fits, and whether that is still what was accepted."""
     rows = {Suppressible.MISSING: counts.missing, Suppressible.EXTRA: counts.extra}
     found = Counter(
-        {_first_of(suppressions, what): count for what, count in rows.items()}
+        {
+            _first_row_suppression(suppressions, what): count
+            for what, count in rows.items()
+        }
     )
     for column in columns:
         for kind, count in column.kinds.items():
-            found[_first(suppressions, column.name, kind)] += count
+            found[_first_cell_suppression(suppressions, column.name, kind)] += count
     return tuple(
-        Suppressed(each, found[at], _state(each, found[at], today))
+        Suppressed(each, found[at], _suppression_state(each, found[at], today))
         for at, each in enumerate(suppressions)
     )
 
 
-def left(
+def count_unsuppressed(
     counts: Counts,
     columns: Sequence[Column],
     suppressed: Sequence[Suppressed],
@@ -94,36 +100,45 @@ def left(
     }
     suppressions = [each.suppression for each in suppressed]
     return Left(
-        missing=_rows_left(counts.missing, Suppressible.MISSING, suppressions, active),
-        extra=_rows_left(counts.extra, Suppressible.EXTRA, suppressions, active),
+        missing=_unsuppressed_rows(
+            counts.missing, Suppressible.MISSING, suppressions, active
+        ),
+        extra=_unsuppressed_rows(
+            counts.extra, Suppressible.EXTRA, suppressions, active
+        ),
         mismatched_rows=counts.mismatched_rows
         - sum(each.rows for each in covered if active.issuperset(each.by)),
         mismatches={
             column.name: sum(
                 count
                 for kind, count in column.kinds.items()
-                if _first(suppressions, column.name, kind) not in active
+                if _first_cell_suppression(suppressions, column.name, kind)
+                not in active
             )
             for column in columns
         },
     )
 
 
-def _rows_left(
+def _unsuppressed_rows(
     count: int,
     what: Suppressible,
     suppressions: Sequence[Suppression],
     active: set[int],
 ) -> int:
-    return 0 if _first_of(suppressions, what) in active else count
+    return 0 if _first_row_suppression(suppressions, what) in active else count
 
 
-def _first_of(suppressions: Sequence[Suppression], what: Suppressible) -> int:
+def _first_row_suppression(
+    suppressions: Sequence[Suppression], what: Suppressible
+) -> int:
     fitting = (at for at, each in enumerate(suppressions) if each.what is what)
     return next(fitting, NO_SUPPRESSION)
 
 
-def _first(suppressions: Sequence[Suppression], column: str, kind: str) -> int:
+def _first_cell_suppression(
+    suppressions: Sequence[Suppression], column: str, kind: str
+) -> int:
     """The place of the first suppression that fits a kind of difference."""
     fitting = (
         at
@@ -133,7 +148,7 @@ def _first(suppressions: Sequence[Suppression], column: str, kind: str) -> int:
     return next(fitting, NO_SUPPRESSION)
 
 
-def _state(each: Suppression, count: int, today: date) -> SuppressionState:
+def _suppression_state(each: Suppression, count: int, today: date) -> SuppressionState:
     if not count:
         return SuppressionState.UNUSED
     if today > each.until:

@@ -11,9 +11,9 @@ from decimal import MAX_PREC, Context, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from recon_engine.gates import METRICS, parse
+from recon_engine.gates import METRICS, parse_gate
 from recon_engine.model import GateResult
-from recon_engine.suppressions import applied
+from recon_engine.suppressions import apply_suppressions
 
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EXACT: Final = Context(prec=MAX_PREC)
 
 
-class Share(NamedTuple):
+class GateShare(NamedTuple):
     """A count, the whole that it is a part of, if of any, and what both are.
 
     `suppressed`: how many more there are that the count leaves out.
@@ -40,26 +40,32 @@ class Share(NamedTuple):
     suppressed: int = 0
 
 
-def judged(result: Reconciliation, options: Options, today: date) -> Reconciliation:
+def evaluate_gates(
+    result: Reconciliation, options: Options, today: date
+) -> Reconciliation:
     """The result with what became of its gates and suppressions on that day."""
-    suppressed = applied(options.suppressions, result.counts, result.by_column, today)
+    suppressed = apply_suppressions(
+        options.suppressions, result.counts, result.by_column, today
+    )
     known = replace(result, suppressed=suppressed)
-    gates = tuple(_held(parse(text), known) for text in options.gates)
+    gates = tuple(_evaluate_gate(parse_gate(text), known) for text in options.gates)
     return replace(known, gates=gates)
 
 
-def _held(gate: Gate, result: Reconciliation) -> GateResult:
+def _evaluate_gate(gate: Gate, result: Reconciliation) -> GateResult:
     if gate.metric == "sum_delta":
-        return _held_sum(gate, result)
-    share = _share(gate, result)
+        return _evaluate_sum_gate(gate, result)
+    share = _share_for_gate(gate, result)
     if not METRICS[gate.metric].rate:
         passed = gate.holds(Fraction(share.part))
-        return GateResult(gate.text, passed, share.part, _sentence(gate, share))
+        return GateResult(gate.text, passed, share.part, _describe_share(gate, share))
     rate = Fraction(share.part, share.whole or 1)
-    return GateResult(gate.text, gate.holds(rate), float(rate), _sentence(gate, share))
+    return GateResult(
+        gate.text, gate.holds(rate), float(rate), _describe_share(gate, share)
+    )
 
 
-def _held_sum(gate: Gate, result: Reconciliation) -> GateResult:
+def _evaluate_sum_gate(gate: Gate, result: Reconciliation) -> GateResult:
     """By how much a column's sum changed; a failure where it has none."""
     column = gate.column or ""
     total = next((each for each in result.totals if each.column == column), None)
@@ -72,7 +78,7 @@ def _held_sum(gate: Gate, result: Reconciliation) -> GateResult:
     return GateResult(gate.text, gate.holds(Fraction(delta)), f"{delta:f}", text)
 
 
-def _sentence(gate: Gate, share: Share) -> str:
+def _describe_share(gate: Gate, share: GateShare) -> str:
     """`7,257 of 66,675 matched rows differ (10.9%), limit 5%`.
 
     Rows that are suppressed are named: the accounting of the result counts them.
@@ -84,76 +90,76 @@ def _sentence(gate: Gate, share: Share) -> str:
     return f"{share.part:,}{of} {share.words}{percent}{more}, {gate.limit_words}"
 
 
-def _share(gate: Gate, result: Reconciliation) -> Share:
+def _share_for_gate(gate: Gate, result: Reconciliation) -> GateShare:
     metric = gate.metric.removesuffix("_rate")
     if gate.column is not None:
         return _share_of_column(metric, gate.column, result)
     return SHARES["mismatched_rows" if metric == "mismatch" else metric](result)
 
 
-def _share_of_column(metric: str, name: str, result: Reconciliation) -> Share:
+def _share_of_column(metric: str, name: str, result: Reconciliation) -> GateShare:
     [column] = (each for each in result.by_column if each.name == name)
     if metric == "tolerated":
         words = f"cells of {name} are equal by a rule"
-        return Share(column.tolerated, column.compared, words)
+        return GateShare(column.tolerated, column.compared, words)
     words = f"cells of {name} differ"
     left = result.left.mismatches[name]
-    return Share(left, column.compared, words, column.mismatched - left)
+    return GateShare(left, column.compared, words, column.mismatched - left)
 
 
-SHARES: Final[Mapping[str, Callable[[Reconciliation], Share]]] = {
-    "missing": lambda r: Share(
+SHARES: Final[Mapping[str, Callable[[Reconciliation], GateShare]]] = {
+    "missing": lambda r: GateShare(
         r.left.missing,
         r.old.rows,
         "old rows are missing",
         r.counts.missing - r.left.missing,
     ),
-    "extra": lambda r: Share(
+    "extra": lambda r: GateShare(
         r.left.extra, r.new.rows, "new rows are extra", r.counts.extra - r.left.extra
     ),
-    "mismatched_rows": lambda r: Share(
+    "mismatched_rows": lambda r: GateShare(
         r.left.mismatched_rows,
         r.counts.matched,
         "matched rows differ",
         r.counts.mismatched_rows - r.left.mismatched_rows,
     ),
-    "mismatched_cells": lambda r: Share(
+    "mismatched_cells": lambda r: GateShare(
         sum(r.left.mismatches.values()),
-        _cells(r),
+        _compared_cells(r),
         "cells differ",
         r.counts.mismatched_cells - sum(r.left.mismatches.values()),
     ),
-    "tolerated_cells": lambda r: Share(
-        r.counts.tolerated_cells, _cells(r), "cells are equal by a rule"
+    "tolerated_cells": lambda r: GateShare(
+        r.counts.tolerated_cells, _compared_cells(r), "cells are equal by a rule"
     ),
-    "tolerated_keys": lambda r: Share(
+    "tolerated_keys": lambda r: GateShare(
         r.counts.tolerated_keys, r.counts.matched, "keys are equal by a rule"
     ),
-    "rows_old": lambda r: Share(r.old.rows, None, "rows are in OLD"),
-    "rows_new": lambda r: Share(r.new.rows, None, "rows are in NEW"),
-    "matched": lambda r: Share(r.counts.matched, None, "rows are matched"),
-    "duplicate_keys_old": lambda r: Share(
+    "rows_old": lambda r: GateShare(r.old.rows, None, "rows are in OLD"),
+    "rows_new": lambda r: GateShare(r.new.rows, None, "rows are in NEW"),
+    "matched": lambda r: GateShare(r.counts.matched, None, "rows are matched"),
+    "duplicate_keys_old": lambda r: GateShare(
         r.old.duplicate_keys, None, "keys repeat in OLD"
     ),
-    "duplicate_keys_new": lambda r: Share(
+    "duplicate_keys_new": lambda r: GateShare(
         r.new.duplicate_keys, None, "keys repeat in NEW"
     ),
-    "blank_keys_old": lambda r: Share(
+    "blank_keys_old": lambda r: GateShare(
         r.old.blank_keys, r.old.rows, "old rows have a blank key"
     ),
-    "blank_keys_new": lambda r: Share(
+    "blank_keys_new": lambda r: GateShare(
         r.new.blank_keys, r.new.rows, "new rows have a blank key"
     ),
-    "rejected": lambda r: Share(
+    "rejected": lambda r: GateShare(
         r.old.rejected + r.new.rejected, r.old.rows + r.new.rows, "rows were set aside"
     ),
-    "rejected_old": lambda r: Share(
+    "rejected_old": lambda r: GateShare(
         r.old.rejected, r.old.rows, "old rows were set aside"
     ),
-    "rejected_new": lambda r: Share(
+    "rejected_new": lambda r: GateShare(
         r.new.rejected, r.new.rows, "new rows were set aside"
     ),
-    "drift": lambda r: Share(
+    "drift": lambda r: GateShare(
         len(r.drift.only_in_old) + len(r.drift.only_in_new),
         None,
         "columns are on one side only",
@@ -161,5 +167,5 @@ SHARES: Final[Mapping[str, Callable[[Reconciliation], Share]]] = {
 }
 
 
-def _cells(result: Reconciliation) -> int:
+def _compared_cells(result: Reconciliation) -> int:
     return sum(column.compared for column in result.by_column)

@@ -43,18 +43,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 def pytest_sessionfinish() -> None:
     """The folders of tests are gone by now, and so go the databases of theirs."""
-    server.reclaim()
+    server.reclaim_leftovers()
 
 
 @pytest.fixture(scope="session")
 def template() -> Iterator[str]:
     """A Postgres server whose database `template` has roles and tables, and no rows."""
-    with server.server(durable=False) as conninfo:
+    with server.run_embedded_server(durable=False) as conninfo:
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute("CREATE DATABASE template")
         with psycopg.connect(f"{conninfo} dbname=template") as connection:
-            connection.execute(migrations.access("roles"))
-        migrations.apply(f"{conninfo} dbname=template user=recon_owner")
+            connection.execute(migrations.read_access_sql("roles"))
+        migrations.apply_migrations(f"{conninfo} dbname=template user=recon_owner")
         yield conninfo
 
 

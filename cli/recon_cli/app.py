@@ -15,10 +15,10 @@ import typer
 
 from recon_cli import config_lookup, database, parsing, session
 from recon_cli import options as o
-from recon_cli.cloudwatch import metered
+from recon_cli.cloudwatch import emit_metrics
 from recon_cli.options import Format
-from recon_cli.stderr import guard
-from recon_cli.worker import Signalled, leave, listen, on_worker
+from recon_cli.stderr import guard_stderr
+from recon_cli.worker import Signalled, exit_process, run_on_worker, unwind_on_signal
 from recon_engine.config import (
     BREAK_LIMIT,
     LIMITS,
@@ -36,15 +36,15 @@ from recon_engine.config import (
 )
 from recon_engine.errors import ConfigError
 from recon_engine.model import MOST_COUNT
-from recon_engine.runtime.error_boundary import ours
-from recon_engine.runtime.failpoints import reached
+from recon_engine.runtime.error_boundary import to_recon_error
+from recon_engine.runtime.failpoints import failpoint
 from recon_engine.status import STATUSES, RunStatus
 from recon_engine.suggestions import escape_bytes
 
 
 if TYPE_CHECKING:
     from recon_engine.pipeline.runner import Outcome
-    from recon_engine.report.result_page import Facts
+    from recon_engine.report.result_page import PageFacts
     from recon_engine.result import Reconciliation
     from recon_engine.runtime.memory import Budget
 
@@ -62,7 +62,7 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:
+def _show_version(value: bool) -> None:
     if value:
         from recon_engine.version import __version__
 
@@ -77,7 +77,9 @@ def main_options(
     ] = False,
     _: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show it."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show it."
+        ),
     ] = False,
 ) -> None:
     """Take the options before the command."""
@@ -114,36 +116,36 @@ def diff(
     dataset: o.DatasetOfConfig = None,  # noqa: ARG001
 ) -> None:
     """Reconcile two files; exit 0 if they agree, 1 if they differ."""
-    with session.reporting(form):
+    with session.report_errors(form):
         from recon_cli import render
-        from recon_engine.api import compare
+        from recon_engine.api import compare_inputs
 
         config_lookup.check_dataset(ctx)
-        writers = render.writers(output, old, new, rejects=rejects)
+        writers = render.check_targets(output, old, new, rejects=rejects)
         if engine is EngineName.SPARK:
-            render.refuse_whole(
+            render.reject_whole_outputs(
                 writers, "RECON_SPARK_OUT=URL has its tasks write the whole difference"
             )
-        settings = _options(
+        settings = _make_options(
             ctx, key, ignore, rename, rule, mask, gate, on_duplicate_keys,
             on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
         limits = Limits(max_field_bytes, max_field_lines, max_ratio)
-        budget = _budget(memory_budget)
-        with session.watching(logged=False) as progress:
-            result = on_worker(
-                lambda stop: compare(
+        budget = _parse_budget(memory_budget)
+        with session.show_progress(logged=False) as progress:
+            result = run_on_worker(
+                lambda stop: compare_inputs(
                     old,
                     new,
                     settings,
-                    stop.watching(progress),
+                    stop.checking_on_advance(progress),
                     budget=budget,
                     limits=limits,
                     engine=engine,
                 )
             )
-        render.show(result, form, render.next_step(result, writers))
-        render.write_all(result, writers, lambda: _asked(settings))
+        render.show_result(result, form, render.next_step(result, writers))
+        render.write_all(result, writers, lambda: _facts_of_diff(settings))
         raise typer.Exit(0 if result.passes or exit_zero else 1)
 
 
@@ -165,34 +167,35 @@ def keys(
     dataset: o.DatasetOfConfig = None,  # noqa: ARG001
 ) -> None:
     """Propose the smallest sets of columns that are a key of both files."""
-    with session.reporting(form):
+    with session.report_errors(form):
         from recon_cli import render
-        from recon_engine.compare.keys import proposed
+        from recon_engine.compare.keys import propose_keys
 
         config_lookup.check_dataset(ctx)
-        filed = config_lookup.filed(ctx)
+        filed = config_lookup.settings_from_file(ctx)
         settings = Options(
             keys=NO_KEY,
-            ignore=parsing.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
-            renames={**filed.get("map", {}), **parsing.mapping(rename)},
-            rules=parsing.rules(rule, filed.get("rules", {})),
+            ignore=parsing.parse_names(ignore, "RECON_IGNORE")
+            or filed.get("ignore", ()),
+            renames={**filed.get("map", {}), **parsing.parse_mapping(rename)},
+            rules=parsing.parse_rules(rule, filed.get("rules", {})),
             on_bad_row=on_bad_row,
             delimiter=delimiter.replace("\\t", "\t"),
             encodings=parse_encodings(encoding),
         )
-        budget = _budget(memory_budget)
-        with session.watching(logged=False) as progress:
-            found = on_worker(
-                lambda stop: proposed(
+        budget = _parse_budget(memory_budget)
+        with session.show_progress(logged=False) as progress:
+            found = run_on_worker(
+                lambda stop: propose_keys(
                     old,
                     new,
                     settings,
-                    stop.watching(progress),
+                    stop.checking_on_advance(progress),
                     most_columns=most,
                     budget=budget,
                 )
             )
-        render.proposals(found, form, lambda keys: _line(settings, keys, old, new))
+        render.show_proposals(found, form, lambda keys: _line(settings, keys, old, new))
         raise typer.Exit(int(not any(each.is_key for each in found)))
 
 
@@ -216,22 +219,22 @@ def explain(
     dataset: o.DatasetOfConfig = None,  # noqa: ARG001
 ) -> None:
     """Show the rows of one key side by side: where they stand, how they differ."""
-    with session.reporting(form):
+    with session.report_errors(form):
         from recon_cli import render
-        from recon_engine.compare.explain import explained
+        from recon_engine.compare.explain import explain_key
 
         config_lookup.check_dataset(ctx)
-        settings = _options(
+        settings = _make_options(
             ctx, key, ignore, rename, rule, mask, None, OnDuplicateKeys.PAIR,
             on_schema_drift, on_bad_row, delimiter, encoding, 0,
         )  # fmt: skip
-        with session.watching(logged=False) as progress:
-            found = on_worker(
-                lambda stop: explained(
-                    old, new, settings, values, stop.watching(progress)
+        with session.show_progress(logged=False) as progress:
+            found = run_on_worker(
+                lambda stop: explain_key(
+                    old, new, settings, values, stop.checking_on_advance(progress)
                 )
             )
-        render.explanation(found, form)
+        render.show_explanation(found, form)
         raise typer.Exit(int(not found.agrees))
 
 
@@ -272,21 +275,21 @@ def run(
     config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
 ) -> None:
     """Reconcile the pair in inbound, record the result, archive the inputs."""
-    with metered(dataset, told=not dry_run) as meter, session.reporting(form):
+    with emit_metrics(dataset, told=not dry_run) as meter, session.report_errors(form):
         from recon_cli import render
         from recon_engine.pipeline import runner
 
-        writers = render.writers(output)
+        writers = render.check_targets(output)
         if engine is EngineName.SPARK:
-            render.refuse_whole(
+            render.reject_whole_outputs(
                 writers, "the whole difference is among the artifacts of the run"
             )
-        settings = _options(
+        settings = _make_options(
             ctx, keys, ignore, rename, rule, mask, gate, on_duplicate_keys,
             on_schema_drift, on_bad_row, delimiter, encoding, detail_limit,
         )  # fmt: skip
-        base = nullcontext("") if dry_run else database.database()
-        work = runner.dry_run if dry_run else runner.run
+        base = nullcontext("") if dry_run else database.open_database()
+        work = runner.dry_run if dry_run else runner.run_pipeline
         with base as conninfo:
             asked = RunConfig(
                 dataset=dataset,
@@ -297,7 +300,7 @@ def run(
                 database=conninfo,
                 fail_on_no_files=fail_on_no_files,
                 recompute=recompute,
-                budget=_budget(memory_budget),
+                budget=_parse_budget(memory_budget),
                 engine=engine,
                 stage=stage,
                 stage_loader=stage_loader,
@@ -305,14 +308,14 @@ def run(
                 feed=feed,
                 limits=Limits(max_field_bytes, max_field_lines, max_ratio),
             )
-            with session.watching() as progress:
-                outcome = on_worker(lambda stop: work(asked, progress, stop))
+            with session.show_progress() as progress:
+                outcome = run_on_worker(lambda stop: work(asked, progress, stop))
             if not dry_run:
                 meter.ended(outcome, asked)
             if dry_run and outcome.result is not None:
-                render.show(outcome.result, form)
-                raise typer.Exit(_fails(outcome.result, fail_on_diff=fail_on_diff))
-            _conclude(outcome, form, writers, asked, fail_on_diff=fail_on_diff)
+                render.show_result(outcome.result, form)
+                raise typer.Exit(_is_failure(outcome.result, fail_on_diff=fail_on_diff))
+            _finish_run(outcome, form, writers, asked, fail_on_diff=fail_on_diff)
 
 
 @app.command()
@@ -325,19 +328,19 @@ def demo(
     ] = 20_000,
 ) -> None:
     """Make a pair of claims extracts and run the whole pipeline on it, locally."""
-    with session.reporting():
+    with session.report_errors():
         from recon_cli import render
         from recon_engine.pipeline import demo, runner
 
-        config = demo.prepare(folder, rows=rows)
-        with database.embedded(database.EMBEDDED) as conninfo:
-            with session.watching(logged=False) as progress:
-                outcome = on_worker(
-                    lambda stop: runner.run(config(conninfo), progress, stop)
+        config = demo.prepare_demo(folder, rows=rows)
+        with database.open_embedded_database(database.EMBEDDED_HOME) as conninfo:
+            with session.show_progress(logged=False) as progress:
+                outcome = run_on_worker(
+                    lambda stop: runner.run_pipeline(config(conninfo), progress, stop)
                 )
-            render.outcome(outcome, Format.TABLE)
+            render.show_outcome(outcome, Format.TABLE)
             if outcome.result is not None:
-                render.tour(conninfo, outcome, folder)
+                render.show_tour(conninfo, outcome, folder)
         raise typer.Exit(outcome.record.exit_code)
 
 
@@ -349,13 +352,13 @@ def breaks(
     form: o.OutputFormat = Format.TABLE,
 ) -> None:
     """The differences of a dataset that are open, with their age, oldest first."""
-    with session.reporting(form):
+    with session.report_errors(form):
         from recon_cli import render
-        from recon_engine.postgres.breaks import listing
+        from recon_engine.postgres.breaks import list_breaks
 
         with database.past_runs() as conninfo:
-            found = listing(conninfo, dataset, state or None, limit)
-        render.breaks(found, form)
+            found = list_breaks(conninfo, dataset, state or None, limit)
+        render.show_breaks(found, form)
 
 
 @app.command()
@@ -370,13 +373,13 @@ def history(
     form: o.OutputFormat = Format.TABLE,
 ) -> None:
     """The runs of a dataset: verdicts, counts, rates and durations."""
-    with session.reporting(form):
+    with session.report_errors(form):
         from recon_cli import render
         from recon_engine.postgres import history
-        from recon_engine.postgres.connection import connect
+        from recon_engine.postgres.connection import open_connection
 
-        with database.past_runs() as conninfo, connect(conninfo) as connection:
-            render.history(history.runs(connection, dataset, limit), form)
+        with database.past_runs() as conninfo, open_connection(conninfo) as connection:
+            render.show_history(history.list_runs(connection, dataset, limit), form)
 
 
 @app.command()
@@ -408,21 +411,23 @@ def report(
     ] = Path("report.html"),
 ) -> None:
     """The HTML page of a stored run, or of the last runs of a dataset."""
-    with session.reporting():
+    with session.report_errors():
         from recon_cli import render
         from recon_engine.postgres import history
-        from recon_engine.postgres.connection import connect
+        from recon_engine.postgres.connection import open_connection
         from recon_engine.report import history_page, result_page
 
-        path = render.page_path(output)
-        with database.past_runs() as conninfo, connect(conninfo) as connection:
+        path = render.check_page_path(output)
+        with database.past_runs() as conninfo, open_connection(conninfo) as connection:
             if past is None:
-                run = history.identified(connection, run_id, dataset)
-                page = result_page.page(*history.stored(connection, run))
+                run = history.find_run_id(connection, run_id, dataset)
+                page = result_page.render_result(*history.load_result(connection, run))
             else:
-                name = history.named(dataset)
-                page = history_page.page(name, history.runs(connection, name, past))
-        render.save(page, path)
+                name = history.require_dataset(dataset)
+                page = history_page.render_history(
+                    name, history.list_runs(connection, name, past)
+                )
+        render.write_page(page, path)
 
 
 @app.command()
@@ -431,22 +436,22 @@ def sql(
     form: o.OutputFormat = Format.TABLE,
 ) -> None:
     """Ask the metrics and stage tables, read-only: of the embedded server too."""
-    with session.reporting(form):
+    with session.report_errors(form):
         from recon_cli import render
-        from recon_engine.postgres.connection import ask
+        from recon_engine.postgres.connection import query_read_only
 
         with database.past_runs() as conninfo:
-            render.rows(*ask(conninfo, statement), form)
+            render.show_rows(*query_read_only(conninfo, statement), form)
 
 
 @app.command()
 def migrate() -> None:
     """Bring the tables of the database up to date."""
-    with session.reporting():
+    with session.report_errors():
         from recon_engine.postgres import migrations
 
-        with database.database(up_to_date=False) as conninfo:
-            applied = migrations.apply(conninfo)
+        with database.open_database(up_to_date=False) as conninfo:
+            applied = migrations.apply_migrations(conninfo)
         for name in applied or ("nothing to do: the tables are up to date",):
             typer.echo(name)
 
@@ -454,10 +459,10 @@ def migrate() -> None:
 @app.command()
 def roles() -> None:
     """Print the SQL by which an administrator makes the roles of a database."""
-    with session.reporting():
-        from recon_engine.postgres.migrations import access
+    with session.report_errors():
+        from recon_engine.postgres.migrations import read_access_sql
 
-        typer.echo(access("roles").decode().rstrip())
+        typer.echo(read_access_sql("roles").decode().rstrip())
 
 
 @app.command()
@@ -471,22 +476,25 @@ def doctor(
     dataset: o.DatasetOfConfig = None,  # noqa: ARG001
 ) -> None:
     """Check everything a run needs, change nothing, and say how to mend what is not."""
-    with session.reporting(form):
+    with session.report_errors(form):
         from recon_cli import render
-        from recon_engine.pipeline.doctor import State, examine
+        from recon_engine.pipeline.doctor import CheckState, examine_setup
 
         places = {"inbound": inbound_s3, "processed": processed_s3, "out": out_s3}
         given = {name: url for name, url in places.items() if url}
         config_lookup.check_dataset(ctx)
-        masks = {**config_lookup.filed(ctx).get("masks", {}), **parsing.masks(None)}
+        masks = {
+            **config_lookup.settings_from_file(ctx).get("masks", {}),
+            **parsing.parse_masks(None),
+        }
         known = not database.is_yet_to_be_made()
-        with database.database() if known else nullcontext() as address:
+        with database.open_database() if known else nullcontext() as address:
             home = database.embedded_home()
-            findings = list(examine(given, address, masks, home))
+            findings = list(examine_setup(given, address, masks, home))
         names = ("check", "state", "found", "remedy")
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
-        render.rows(names, table, form)
-        failed = any(finding.state is State.FAIL for finding in findings)
+        render.show_rows(names, table, form)
+        failed = any(finding.state is CheckState.FAIL for finding in findings)
         raise typer.Exit(STATUSES[RunStatus.PERMISSION_DENIED].exit_code * failed)
 
 
@@ -499,23 +507,25 @@ def purge(
     form: o.OutputFormat = Format.TABLE,
 ) -> None:
     """Delete values of old runs, in tables and stage; counts and the log stay."""
-    with session.reporting(form):
+    with session.report_errors(form):
         from recon_cli import render
         from recon_engine.postgres import purge as retention
 
         age = retention.parse_age(older_than)
         with database.past_runs() as address:
-            found = retention.old_values(address, age, dataset, artifacts=artifacts)
+            found = retention.find_old_values(
+                address, age, dataset, artifacts=artifacts
+            )
             if delete:
-                retention.delete(address, found)
+                retention.delete_old_values(address, found)
         names = ("what", "dataset", "deleted" if delete else "would_delete")
-        render.rows(names, retention.counted(found), form)
+        render.show_rows(names, retention.count_old_values(found), form)
 
 
 @app.command()
 def statuses(form: o.OutputFormat = Format.TABLE) -> None:
     """How a run can end: status, exit code, whether to retry, meaning."""
-    with session.reporting(form):
+    with session.report_errors(form):
         from recon_cli import render
 
         names = ("status", "exit", "retry", "meaning")
@@ -523,7 +533,7 @@ def statuses(form: o.OutputFormat = Format.TABLE) -> None:
             (str(status), row.exit_code, "yes" if row.retryable else "no", row.meaning)
             for status, row in STATUSES.items()
         ]
-        render.rows(names, table, form)
+        render.show_rows(names, table, form)
 
 
 @app.command()
@@ -531,10 +541,10 @@ def schema(
     name: Annotated[str, typer.Argument(help="result, config, error, …")] = "result",
 ) -> None:
     """Print the JSON Schema of a result, the configuration, an error, a manifest."""
-    with session.reporting():
-        from recon_engine.postgres.migrations import schemas
+    with session.report_errors():
+        from recon_engine.postgres.migrations import schema_folder
 
-        folder = schemas()
+        folder = schema_folder()
         known = sorted(f.name.split(".")[0] for f in folder.iterdir() if f.is_file())
         if name not in known:
             from recon_engine.suggestions import did_you_mean
@@ -546,7 +556,7 @@ def schema(
         typer.echo((folder / f"{name}.schema.json").read_text().rstrip())
 
 
-def _options(
+def _make_options(
     ctx: typer.Context,
     keys: list[str] | None,
     ignore: list[str] | None,
@@ -561,14 +571,14 @@ def _options(
     encoding: str,
     detail_limit: int,
 ) -> Options:
-    filed = config_lookup.filed(ctx)
+    filed = config_lookup.settings_from_file(ctx)
     return Options(
-        keys=parsing.names(keys, "RECON_KEYS") or filed.get("keys", ()),
-        ignore=parsing.names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
-        renames={**filed.get("map", {}), **parsing.mapping(rename)},
-        rules=parsing.rules(rule, filed.get("rules", {})),
-        masks={**filed.get("masks", {}), **parsing.masks(mask)},
-        gates=parsing.gates(gate) or filed.get("gates", ()),
+        keys=parsing.parse_names(keys, "RECON_KEYS") or filed.get("keys", ()),
+        ignore=parsing.parse_names(ignore, "RECON_IGNORE") or filed.get("ignore", ()),
+        renames={**filed.get("map", {}), **parsing.parse_mapping(rename)},
+        rules=parsing.parse_rules(rule, filed.get("rules", {})),
+        masks={**filed.get("masks", {}), **parsing.parse_masks(mask)},
+        gates=parsing.parse_gates(gate) or filed.get("gates", ()),
         suppressions=filed.get("suppressions", ()),
         on_duplicate_keys=duplicates,
         on_schema_drift=drift,
@@ -581,18 +591,18 @@ def _options(
 
 def _line(settings: Options, keys: tuple[str, ...], old: str, new: str) -> str:
     """The command that compares two files by a key that was found."""
-    from recon_engine.command_line import command
+    from recon_engine.command_line import rebuild_command
 
-    return command(replace(settings, keys=keys), old, new)
+    return rebuild_command(replace(settings, keys=keys), old, new)
 
 
-def _budget(text: str | None) -> Budget | None:
+def _parse_budget(text: str | None) -> Budget | None:
     from recon_engine.runtime.memory import parse_budget
 
     return None if text is None else parse_budget(text)
 
 
-def _conclude(
+def _finish_run(
     outcome: Outcome,
     form: Format,
     writers: list[tuple[Path, str]],
@@ -603,38 +613,39 @@ def _conclude(
     """Show how a run ended and leave with its exit code."""
     from recon_cli import render
 
-    reached("report")
+    failpoint("report")
     if outcome.error is not None and outcome.result is None:
         code, facts = outcome.record.exit_code, render.run_facts(outcome)
-        session.fail(outcome.error, form, code, facts)
-    render.outcome(outcome, form)
+        session.exit_with_error(outcome.error, form, code, facts)
+    render.show_outcome(outcome, form)
     if outcome.result is not None:
-        render.write_all(outcome.result, writers, lambda: _facts(outcome, asked))
+        render.write_all(outcome.result, writers, lambda: _facts_of_run(outcome, asked))
     raise typer.Exit(
-        outcome.record.exit_code or _fails(outcome.result, fail_on_diff=fail_on_diff)
+        outcome.record.exit_code
+        or _is_failure(outcome.result, fail_on_diff=fail_on_diff)
     )
 
 
-def _fails(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
+def _is_failure(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
     """Whether the result of a run that went well ends it with exit code 1."""
     if result is None:
         return False
     return bool(result.failures) or (fail_on_diff and result.unsettled)
 
 
-def _asked(settings: Options) -> Facts:
-    from recon_engine.report.result_page import Facts
+def _facts_of_diff(settings: Options) -> PageFacts:
+    from recon_engine.report.result_page import PageFacts
 
-    return Facts(options=settings, timed=True)
+    return PageFacts(options=settings, timed=True)
 
 
-def _facts(outcome: Outcome, asked: RunConfig) -> Facts:
+def _facts_of_run(outcome: Outcome, asked: RunConfig) -> PageFacts:
     from recon_engine.postgres import history
-    from recon_engine.postgres.connection import connect
+    from recon_engine.postgres.connection import open_connection
 
     record = outcome.record
-    with connect(asked.database) as connection:
-        told = history.facts(
+    with open_connection(asked.database) as connection:
+        told = history.load_facts(
             connection, record.run_id, asked.dataset, record.started, asked.options
         )
     return replace(told, timed=True)
@@ -643,8 +654,8 @@ def _facts(outcome: Outcome, asked: RunConfig) -> Facts:
 def main() -> None:
     """Run the command line, whose stderr is ours, and end with its exit code."""
     if "--debug" not in sys.argv:
-        guard()
-    listen()
+        guard_stderr()
+    unwind_on_signal()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files may hold bytes that are not UTF-8.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -654,8 +665,8 @@ def main() -> None:
     except Signalled as signalled:
         code = signalled.exit_code
     except Exception as error:  # noqa: BLE001 - reported, whatever it is
-        code = _reported(error)
-    leave(code)
+        code = _report_error(error)
+    exit_process(code)
 
 
 def _refuse_undecodable() -> None:
@@ -670,7 +681,7 @@ def _refuse_undecodable() -> None:
             )
 
 
-def _reported(error: Any) -> int:
+def _report_error(error: Any) -> int:
     """Report a wrong command line, or what no command has met, as is asked for."""
     form = Format.JSON if _wants_json(sys.argv) else Format.TABLE
     wrong = hasattr(error, "format_message")
@@ -680,10 +691,10 @@ def _reported(error: Any) -> int:
     told = (
         ConfigError(error.format_message(), help="recon COMMAND --help")
         if wrong
-        else ours(error)
+        else to_recon_error(error)
     )
     try:
-        session.fail(told, form)
+        session.exit_with_error(told, form)
     except typer.Exit as ended:
         return ended.exit_code
 

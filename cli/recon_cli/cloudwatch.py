@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation
 
 
-NAMESPACE: Final = "RECON_METRICS_NAMESPACE"
+NAMESPACE_VARIABLE: Final = "RECON_METRICS_NAMESPACE"
 UNITS: Final[Mapping[str, str]] = {
     "RunSucceeded": "Count",
     "RunFailed": "Count",
@@ -45,11 +45,11 @@ UNITS: Final[Mapping[str, str]] = {
     "HoursSinceSuccess": "None",
 }
 # It did what it was asked: the files may differ.
-DONE: Final = (0, 1)
+RESULT_EXIT_CODES: Final = (0, 1)
 UNFORESEEN: Final = STATUSES[RunStatus.INTERNAL_ERROR].exit_code
 
 
-class Meter:
+class RunMetrics:
     """What is known of a run, until its end is told."""
 
     def __init__(self) -> None:
@@ -104,12 +104,12 @@ class Meter:
         succeeded = ended is not None and ended.record.status is RunStatus.SUCCEEDED
         values: dict[str, float] = {
             "RunSucceeded": int(succeeded),
-            "RunFailed": int(exit_code not in DONE),
+            "RunFailed": int(exit_code not in RESULT_EXIT_CODES),
             "RunSeconds": round(time.monotonic() - self._began, 3),
             "PeakRssBytes": peak_rss_bytes(),
         }
         if ended is not None and ended.result is not None:
-            values |= _counted(ended.result)
+            values |= _result_metrics(ended.result)
         if self._last_success is not None:
             since = datetime.now(UTC) - self._last_success
             values["HoursSinceSuccess"] = round(since.total_seconds() / 3600, 3)
@@ -117,9 +117,9 @@ class Meter:
 
 
 @contextmanager
-def metered(dataset: str, *, told: bool = True) -> Iterator[Meter]:
+def emit_metrics(dataset: str, *, told: bool = True) -> Iterator[RunMetrics]:
     """Tell how the block ended; what it raises has the exit code."""
-    meter = Meter()
+    meter = RunMetrics()
     code = 0
     try:
         yield meter
@@ -127,13 +127,13 @@ def metered(dataset: str, *, told: bool = True) -> Iterator[Meter]:
         code = getattr(ended, "exit_code", UNFORESEEN)
         raise
     finally:
-        namespace = os.environ.get(NAMESPACE)
+        namespace = os.environ.get(NAMESPACE_VARIABLE)
         if told and namespace and sys.stderr is not None:
             sys.stderr.write(meter.line(namespace, dataset, code) + "\n")
             sys.stderr.flush()
 
 
-def _counted(result: Reconciliation) -> dict[str, float]:
+def _result_metrics(result: Reconciliation) -> dict[str, float]:
     counts, sides = result.counts, (result.old, result.new)
     return {
         "OldRows": result.old.rows,

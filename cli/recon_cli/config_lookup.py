@@ -14,19 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-OWN: Final = Path("recon.toml")
-SHARED: Final = Path("pyproject.toml")
-TABLE: Final = b"[tool.recon"
+OWN_FILE: Final = Path("recon.toml")
+SHARED_FILE: Final = Path("pyproject.toml")
+TABLE_HEADER: Final = b"[tool.recon"
 
 
-def configure(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+def apply_config_file(
+    ctx: typer.Context, param: typer.CallbackParam, value: Any
+) -> Any:
     """Let the file decide what neither flag nor environment does.
 
     For --config and --dataset, which are eager: it acts on the second of them.
     """
     given = ctx.params | {str(param.name): value}
     if {"config", "dataset"} <= given.keys() and not ctx.resilient_parsing:
-        ctx.obj = _settings(given["config"] or _found(), given["dataset"])
+        ctx.obj = _load_settings(
+            given["config"] or _find_config_file(), given["dataset"]
+        )
         ctx.default_map = {
             name: setting
             for name, setting in (ctx.obj or {}).items()
@@ -35,7 +39,7 @@ def configure(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any
     return value
 
 
-def filed(ctx: typer.Context) -> Mapping[str, Any]:
+def settings_from_file(ctx: typer.Context) -> Mapping[str, Any]:
     """What the configuration file sets, by the names it has for it."""
     return ctx.obj or {}
 
@@ -50,18 +54,18 @@ def check_dataset(ctx: typer.Context) -> None:
         )
 
 
-def _settings(path: Path | None, dataset: str | None) -> dict[str, Any] | None:
+def _load_settings(path: Path | None, dataset: str | None) -> dict[str, Any] | None:
     if path is None:
         return None
-    from recon_engine.config_file import load
+    from recon_engine.config_file import load_settings
 
-    return load(path, dataset)
+    return load_settings(path, dataset)
 
 
-def _found() -> Path | None:
+def _find_config_file() -> Path | None:
     """The configuration file of this folder; nothing is loaded to look for it."""
-    if OWN.is_file():
-        return OWN
-    if SHARED.is_file() and TABLE in SHARED.read_bytes():
-        return SHARED
+    if OWN_FILE.is_file():
+        return OWN_FILE
+    if SHARED_FILE.is_file() and TABLE_HEADER in SHARED_FILE.read_bytes():
+        return SHARED_FILE
     return None

@@ -13,10 +13,10 @@ from typing import Final
 from recon_cli.entry import main
 
 
-OF_RECON: Final = ("--help", "-h", "--version", "--debug")
+GLOBAL_OPTIONS: Final = ("--help", "-h", "--version", "--debug")
 
 
-def arguments(given: list[str]) -> list[str]:
+def recon_arguments(given: list[str]) -> list[str]:
     """What `recon` is given."""
     names = [PurePath(each).name for each in given]
     match names[:2]:
@@ -26,12 +26,12 @@ def arguments(given: list[str]) -> list[str]:
             return ["run", *given[2:]]
         case ["recon", *_]:
             return given[1:]
-        case [first, *_] if first.startswith("-") and first not in OF_RECON:
+        case [first, *_] if first.startswith("-") and first not in GLOBAL_OPTIONS:
             return ["run", *given]
         case _:
             return given
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = arguments(sys.argv[1:])
+    sys.argv[1:] = recon_arguments(sys.argv[1:])
     main()

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 HEARTBEAT_SECONDS: Final = 30.0
-STANDARD: Final = frozenset(
+STANDARD_FIELDS: Final = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys() | {"message", "asctime"}
 )
 
-OURS: Final = frozenset({"recon", "recon_engine", "recon_cli"})
+OWN_LOGGERS: Final = frozenset({"recon", "recon_engine", "recon_cli"})
 
 log = logging.getLogger("recon")
 
@@ -50,9 +50,9 @@ class JsonLines(logging.Formatter):
 
     def facts(self, record: logging.LogRecord) -> dict[str, object]:
         """What the record says, as far as it may be told."""
-        if record.name.partition(".")[0] not in OURS:
+        if record.name.partition(".")[0] not in OWN_LOGGERS:
             return {"event": "library_log", "logger": record.name}
-        extras = {k: v for k, v in vars(record).items() if k not in STANDARD}
+        extras = {k: v for k, v in vars(record).items() if k not in STANDARD_FIELDS}
         facts = {"event": record.getMessage(), **extras}
         if record.exc_info and record.exc_info[0]:
             facts["exception"] = record.exc_info[0].__name__
@@ -61,7 +61,7 @@ class JsonLines(logging.Formatter):
         return facts
 
 
-class Words(JsonLines):
+class TextLines(JsonLines):
     """The same for a person: level, event, facts."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -82,7 +82,7 @@ class LoggedSteps:
         self._facts: dict[str, str] = {}
         self._running: dict[str, _Step] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread = threading.Thread(target=self._log_heartbeat, daemon=True)
 
     def __enter__(self) -> Self:
         """Start the heartbeat."""
@@ -116,7 +116,7 @@ class LoggedSteps:
         finally:
             del self._running[name]
 
-    def _beat(self) -> None:
+    def _log_heartbeat(self) -> None:
         from recon_engine.runtime.memory import peak_rss_bytes
 
         while not self._stop.wait(self._every):

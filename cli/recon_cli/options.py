@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recon_cli.config_lookup import configure
+from recon_cli.config_lookup import apply_config_file
 from recon_engine import config, model
 
 
@@ -255,7 +255,7 @@ Config = Annotated[
         metavar="FILE",
         envvar="RECON_CONFIG",
         is_eager=True,
-        callback=configure,
+        callback=apply_config_file,
         help="Where settings come from.  [default: recon.toml, or [tool.recon] of "
         "pyproject.toml, of this folder]",
     ),
@@ -362,7 +362,7 @@ Dataset = Annotated[
         metavar="NAME",
         envvar="RECON_DATASET",
         is_eager=True,
-        callback=configure,
+        callback=apply_config_file,
         help="Names the stage tables and the folders of the run.",
     ),
 ]
@@ -373,7 +373,7 @@ DatasetOfConfig = Annotated[
         metavar="NAME",
         envvar="RECON_DATASET",
         is_eager=True,
-        callback=configure,
+        callback=apply_config_file,
         help="Take the settings of [dataset.NAME] of the configuration file.",
     ),
 ]

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-RULE: Final = re.compile(r'(\s*"(?:[^"]|"")*"\s*|[^"=]*)=(.+)', re.DOTALL)
+RULE_PATTERN: Final = re.compile(r'(\s*"(?:[^"]|"")*"\s*|[^"=]*)=(.+)', re.DOTALL)
 
 
-def mapping(pairs: list[str] | None) -> dict[str, str]:
+def parse_mapping(pairs: list[str] | None) -> dict[str, str]:
     """`OLD=NEW` arguments; a name that holds `=` stands in double quotes."""
     result: dict[str, str] = {}
-    for text in _given(pairs, "RECON_MAP"):
-        match _fields(text, "="):
+    for text in _texts_or_environment(pairs, "RECON_MAP"):
+        match _split_quoted(text, "="):
             case [old, new] if old and new and old not in result:
                 result[old] = new
             case _:
@@ -32,7 +32,7 @@ def mapping(pairs: list[str] | None) -> dict[str, str]:
     return result
 
 
-def rules(
+def parse_rules(
     texts: list[str] | None, before: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[str, ...]]:
     """`COLUMN=RULE` arguments; a name that holds `=` stands in double quotes.
@@ -41,29 +41,29 @@ def rules(
     """
     result = dict(before)
     for text in texts or os.environ.get("RECON_RULE", "").split(";"):
-        found = RULE.fullmatch(text)
+        found = RULE_PATTERN.fullmatch(text)
         if found is None and text.strip():
             raise ConfigError(
                 f"--rule {text} is not COLUMN=RULE",
                 help="such as --rule PAID_AMT=decimal, or --rule '*=trim'",
             )
         if found is not None:
-            [name] = _fields(found[1], "=")
+            [name] = _split_quoted(found[1], "=")
             result[name] = (*result.get(name, ()), found[2].strip())
     return result
 
 
-def gates(texts: list[str] | None) -> tuple[str, ...]:
+def parse_gates(texts: list[str] | None) -> tuple[str, ...]:
     """Repeated --gate arguments, or the environment's, by semicolons."""
     given = texts or os.environ.get("RECON_GATE", "").split(";")
     return tuple(text.strip() for text in given if text.strip())
 
 
-def masks(texts: list[str] | None) -> dict[str, str]:
+def parse_masks(texts: list[str] | None) -> dict[str, str]:
     """`COLUMN=MASK` arguments; a name that holds `=` stands in double quotes."""
     result: dict[str, str] = {}
     for text in filter(str.strip, texts or os.environ.get("RECON_MASK", "").split(";")):
-        match _fields(text, "="):
+        match _split_quoted(text, "="):
             case [name, mask] if name and mask and name not in result:
                 result[name] = mask
             case _:
@@ -74,17 +74,20 @@ def masks(texts: list[str] | None) -> dict[str, str]:
     return result
 
 
-def names(texts: list[str] | None, variable: str) -> tuple[str, ...]:
+def parse_names(texts: list[str] | None, variable: str) -> tuple[str, ...]:
     """Repeated and comma-separated names, without the blanks around them.
 
     A name that holds a comma, or blanks at its ends, is in double quotes.
     """
     return tuple(
-        name for text in _given(texts, variable) for name in _fields(text, ",") if name
+        name
+        for text in _texts_or_environment(texts, variable)
+        for name in _split_quoted(text, ",")
+        if name
     )
 
 
-def _given(texts: list[str] | None, variable: str) -> list[str]:
+def _texts_or_environment(texts: list[str] | None, variable: str) -> list[str]:
     """The arguments, or the environment's: one value, whatever blanks it holds."""
     if texts:
         return texts
@@ -98,7 +101,7 @@ def _given(texts: list[str] | None, variable: str) -> list[str]:
     return [read_name(pair) if QUOTED.fullmatch(pair) else pair for pair in pairs]
 
 
-def _fields(text: str, delimiter: str) -> list[str]:
+def _split_quoted(text: str, delimiter: str) -> list[str]:
     try:
         return split_names(text, delimiter)
     except ValueError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from recon_cli.options import Format
-from recon_cli.session import console
+from recon_cli.session import make_console
 from recon_engine.errors import ConfigError
 from recon_engine.status import RunStatus
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from recon_engine.compare.keys import Proposal
     from recon_engine.model import Breaks, PastRun
     from recon_engine.pipeline.runner import Outcome
-    from recon_engine.postgres.breaks import Listing
-    from recon_engine.report.result_page import Facts
+    from recon_engine.postgres.breaks import BreakPage
+    from recon_engine.report.result_page import PageFacts
     from recon_engine.result import Reconciliation
 
 
@@ -41,8 +41,8 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     HTML: lambda d, path: d.to_html(path),
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
     ".parquet": lambda d, path: d.mismatches().write_parquet(path),
-    ".xml": lambda d, path: path.write_bytes(_junit(d)),
-    ".junit": lambda d, path: path.write_bytes(_junit(d)),
+    ".xml": lambda d, path: path.write_bytes(_render_junit(d)),
+    ".junit": lambda d, path: path.write_bytes(_render_junit(d)),
     ".csv": lambda d, path: _csv(d.mismatches().unnest("key", separator="."), path),
 }
 
@@ -54,13 +54,13 @@ def _csv(frame: pl.DataFrame, path: Path) -> None:
         write_frame(frame, stream)
 
 
-def _junit(result: Reconciliation) -> bytes:
-    from recon_engine.report.junit import report
+def _render_junit(result: Reconciliation) -> bytes:
+    from recon_engine.report.junit import render_junit
 
-    return report(result)
+    return render_junit(result)
 
 
-def writers(
+def check_targets(
     paths: list[Path] | None, *inputs: str, rejects: Path | None = None
 ) -> list[tuple[Path, str]]:
     """Check every -o, and --rejects, before the work begins; none may be an input."""
@@ -87,7 +87,7 @@ def writers(
     return [(path, kind) for _, path, kind in wanted]
 
 
-def refuse_whole(targets: list[tuple[Path, str]], there: str) -> None:
+def reject_whole_outputs(targets: list[tuple[Path, str]], there: str) -> None:
     """Refuse to write every cell of a difference that stays on the cluster, `there`."""
     for path, kind in targets:
         if kind in {".csv", ".parquet"}:
@@ -97,23 +97,23 @@ def refuse_whole(targets: list[tuple[Path, str]], there: str) -> None:
             )
 
 
-def page_path(path: Path) -> Path:
+def check_page_path(path: Path) -> Path:
     """Check where a page of stored runs goes."""
-    [(checked, kind)] = writers([path])
+    [(checked, kind)] = check_targets([path])
     if kind != HTML:
         raise ConfigError(f"-o {path}: a report is HTML", help="name it like r.html")
     return checked
 
 
-def save(page: str, path: Path) -> None:
+def write_page(page: str, path: Path) -> None:
     """Write a page, and say where it is."""
-    with _told(path):
+    with _translate_write_errors(path):
         path.write_text(page, encoding="utf-8")
     typer.echo(path)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _translate_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -125,24 +125,24 @@ def _told(path: Path) -> Iterator[None]:
 def write_all(
     result: Reconciliation,
     targets: list[tuple[Path, str]],
-    facts: Callable[[], Facts] | None = None,
+    facts: Callable[[], PageFacts] | None = None,
 ) -> None:
     """Write a result to each -o; `facts` are what a report tells besides."""
     for path, suffix in targets:
-        with _told(path):
+        with _translate_write_errors(path):
             if suffix == HTML and facts is not None:
-                _html(result, path, facts())
+                _write_html(result, path, facts())
             else:
                 WRITERS[suffix](result, path)
 
 
-def _html(result: Reconciliation, path: Path, facts: Facts) -> None:
+def _write_html(result: Reconciliation, path: Path, facts: PageFacts) -> None:
     from recon_engine.report import result_page
 
-    path.write_text(result_page.page(result, facts), encoding="utf-8")
+    path.write_text(result_page.render_result(result, facts), encoding="utf-8")
 
 
-def show(result: Reconciliation, form: Format, then: str = "") -> None:
+def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
     """A result on stdout; for people also what to do `then`."""
     if form is Format.JSON:
         typer.echo(result.to_json())
@@ -151,7 +151,7 @@ def show(result: Reconciliation, form: Format, then: str = "") -> None:
     else:
         from recon_cli.terminal import print_result
 
-        print_result(console(), result, then)
+        print_result(make_console(), result, then)
 
 
 def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
@@ -162,7 +162,7 @@ def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
     return "" if result.agrees else "next: add -o report.html to see them all"
 
 
-def outcome(ended: Outcome, form: Format) -> None:
+def show_outcome(ended: Outcome, form: Format) -> None:
     """How a run ended on stdout; with JSON, the result plus a `run` object."""
     if form is Format.JSON:
         document: dict[str, object] = {"schema": "recon-run/1"}
@@ -172,11 +172,11 @@ def outcome(ended: Outcome, form: Format) -> None:
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
         return
     if ended.result is not None:
-        show(ended.result, form)
+        show_result(ended.result, form)
     if ended.breaks is not None:
-        from recon_engine.postgres.breaks import headline
+        from recon_engine.postgres.breaks import format_breaks
 
-        typer.echo(f"breaks: {headline(ended.breaks)}")
+        typer.echo(f"breaks: {format_breaks(ended.breaks)}")
     typer.echo(_end(ended))
     if ended.artifacts_at:
         typer.echo(f"artifacts: {ended.artifacts_at}")
@@ -184,7 +184,7 @@ def outcome(ended: Outcome, form: Format) -> None:
     if ended.error is not None and ended.result is not None:
         from recon_cli.terminal import print_error
 
-        print_error(console(stderr=True), ended.error)
+        print_error(make_console(stderr=True), ended.error)
 
 
 def _end(ended: Outcome) -> str:
@@ -222,7 +222,7 @@ def _became(breaks: Breaks) -> dict[str, object]:
     return asdict(breaks) | {"as_of": as_of}
 
 
-def proposals(
+def show_proposals(
     found: Sequence[Proposal],
     form: Format,
     line: Callable[[tuple[str, ...]], str],
@@ -245,7 +245,7 @@ def proposals(
     if form is Format.JSON:
         typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
     else:
-        rows(names, shown, form)
+        show_rows(names, shown, form)
     if not found:
         typer.echo("no set of columns has a value on both sides", err=True)
     elif not found[0].is_key:
@@ -254,7 +254,7 @@ def proposals(
         typer.echo(line(found[0].columns), err=True)
 
 
-def explanation(found: Explanation, form: Format) -> None:
+def show_explanation(found: Explanation, form: Format) -> None:
     """The rows of a key on stdout."""
     if form is Format.JSON:
         document = {"schema": "recon-explanation/1", "agrees": found.agrees}
@@ -262,10 +262,10 @@ def explanation(found: Explanation, form: Format) -> None:
         return
     from recon_cli.terminal import print_explanation
 
-    print_explanation(console(), found)
+    print_explanation(make_console(), found)
 
 
-def history(runs: Sequence[PastRun], form: Format) -> None:
+def show_history(runs: Sequence[PastRun], form: Format) -> None:
     """Runs of a dataset on stdout, latest first."""
     from recon_engine.report import history_page
 
@@ -279,7 +279,9 @@ def history(runs: Sequence[PastRun], form: Format) -> None:
         )
         seconds = None if run.seconds is None else round(run.seconds, 1)
         differ = (
-            (found.mismatched_rows, history_page.rate(found)) if found else (None, None)
+            (found.mismatched_rows, history_page.format_rate(found))
+            if found
+            else (None, None)
         )
         became = run.breaks
         breaks = (
@@ -295,11 +297,11 @@ def history(runs: Sequence[PastRun], form: Format) -> None:
         )
         began = f"{run.started:%Y-%m-%d %H:%M}"
         ended = (*counts, *differ, *breaks, seconds, str(run.run_id))
-        table.append((began, history_page.word(run), *ended))
-    rows(HISTORY, table, form, SPARE)
+        table.append((began, history_page.verdict_word(run), *ended))
+    show_rows(HISTORY_COLUMNS, table, form, SPARE_COLUMNS)
 
 
-def rows(
+def show_rows(
     names: Sequence[str],
     table: Sequence[Sequence[Any]],
     form: Format,
@@ -314,31 +316,36 @@ def rows(
         typer.echo(json.dumps(objects, ensure_ascii=False, indent=2, default=str))
     elif form is Format.MARKDOWN:
         for line in (names, ["---"] * len(names), *table):
-            typer.echo("| " + " | ".join(_cell(value) for value in line) + " |")
-    elif console().is_terminal:
+            typer.echo(
+                "| " + " | ".join(_markdown_cell(value) for value in line) + " |"
+            )
+    elif make_console().is_terminal:
         from recon_cli.terminal import print_table
 
-        shown = [[_text(value) for value in row] for row in table]
-        print_table(console(), names, shown, spare)
+        shown = [[_format_value(value) for value in row] for row in table]
+        print_table(make_console(), names, shown, spare)
     else:
         from recon_engine.report.csv_writer import format_record
 
-        for line in (names, *([_text(value) for value in row] for row in table)):
+        for line in (
+            names,
+            *([_format_value(value) for value in row] for row in table),
+        ):
             typer.echo(format_record(line), nl=False)
 
 
-def breaks(found: Listing, form: Format) -> None:
+def show_breaks(found: BreakPage, form: Format) -> None:
     """Breaks on stdout; on stderr what they are."""
     from recon_engine.postgres.breaks import UNCHANGED
 
-    rows(found.names, found.rows, form)
+    show_rows(found.names, found.rows, form)
     shown = f"{len(found.rows):,} of {found.total:,} breaks, as of {found.as_of}"
     if found.tracking in UNCHANGED:
         shown += f"; the last run did not change them: {UNCHANGED[found.tracking]}"
     typer.echo(shown, err=True)
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     """A value of the database as one text; jsonb and arrays as JSON."""
     if value is None:
         return ""
@@ -349,18 +356,18 @@ def _text(value: object) -> str:
 
 def _csv_line(names: Sequence[str]) -> str:
     """Names as --key takes them."""
-    from recon_engine.command_line import field
+    from recon_engine.command_line import quote_name
 
-    return ",".join(field(name, ",") for name in names)
-
-
-def _cell(value: object) -> str:
-    return _text(value).replace("|", "\\|").replace("\n", " ")
+    return ",".join(quote_name(name, ",") for name in names)
 
 
-def tour(conninfo: str, ended: Outcome, folder: Path) -> None:
+def _markdown_cell(value: object) -> str:
+    return _format_value(value).replace("|", "\\|").replace("\n", " ")
+
+
+def show_tour(conninfo: str, ended: Outcome, folder: Path) -> None:
     """After the demo: what is in the tables now, and how to look at everything."""
-    from recon_engine.postgres.connection import ask
+    from recon_engine.postgres.connection import query_read_only
 
     typer.echo(f"inputs:    moved to {folder / 'processed'}")
     counted = " UNION ALL ".join(
@@ -368,16 +375,16 @@ def tour(conninfo: str, ended: Outcome, folder: Path) -> None:
         f"WHERE run_id = '{ended.record.run_id}'"
         for name in TABLES
     )
-    _, counts = ask(conninfo, counted)
+    _, counts = query_read_only(conninfo, counted)
     typer.echo("tables:    rows of this run in schema metrics")
     for name, count in counts:
         typer.echo(f"           {name:<24}{count:>6,}")
     typer.echo("\nlook around:")
     for line in TOUR:
-        typer.echo(f"  {_program()} {line}")
+        typer.echo(f"  {_program_name()} {line}")
 
 
-def _program() -> str:
+def _program_name() -> str:
     """What this very command is called from here."""
     program = Path(sys.argv[0])
     found = shutil.which("recon")
@@ -386,7 +393,7 @@ def _program() -> str:
     return os.path.relpath(program)
 
 
-HISTORY: Final = (
+HISTORY_COLUMNS: Final = (
     "began",
     "verdict",
     "old",
@@ -404,7 +411,7 @@ HISTORY: Final = (
     "seconds",
     "run",
 )
-SPARE: Final = (
+SPARE_COLUMNS: Final = (
     "matched",
     "old",
     "new",

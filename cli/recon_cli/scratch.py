@@ -24,7 +24,7 @@ SETTLED_SECONDS: Final = 60.0
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def work_in_scratch_folder() -> Iterator[Path]:
     """Where temporary files go as long as the block lasts ($TMPDIR), gone afterwards.
 
     A killed process leaves its folder behind, and its lock on it is free: whoever
@@ -51,7 +51,7 @@ def _make_folder(home: Path) -> Iterator[Path]:
     young = Path(tempfile.mkdtemp(prefix=YOUNG, dir=home))
     folder = home / young.name.removeprefix(".")
     try:
-        with _locked(young):
+        with _hold_lock(young):
             young.rename(folder)
             yield folder
     finally:
@@ -66,12 +66,12 @@ def _remove_abandoned(home: Path) -> None:
             named = folder.name.startswith(PREFIX) and (folder / LOCK).exists()
             settled = time.time() - facts.st_mtime > SETTLED_SECONDS
             if facts.st_uid == os.geteuid() and (named or settled):
-                with _locked(folder):
+                with _hold_lock(folder):
                     shutil.rmtree(folder)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _hold_lock(folder: Path) -> Iterator[None]:
     """The lock of a folder; BlockingIOError if its process lives."""
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

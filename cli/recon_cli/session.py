@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from recon_cli.options import Format
-from recon_engine.runtime.error_boundary import ours, overhear
+from recon_engine.runtime.error_boundary import on_unexpected_error, to_recon_error
 from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
 
@@ -27,7 +27,7 @@ log = logging.getLogger("recon")
 
 
 @contextmanager
-def reporting(form: Format = Format.TABLE) -> Iterator[None]:
+def report_errors(form: Format = Format.TABLE) -> Iterator[None]:
     """Turn an error into one message and its exit code; no traceback, no values."""
     try:
         yield
@@ -38,10 +38,10 @@ def reporting(form: Format = Format.TABLE) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except BaseException as error:  # noqa: BLE001 - signals pass
-        fail(ours(error), form)
+        exit_with_error(to_recon_error(error), form)
 
 
-def fail(
+def exit_with_error(
     error: ReconError,
     form: Format,
     exit_code: int | None = None,
@@ -56,7 +56,7 @@ def fail(
     else:
         from recon_cli.terminal import print_error
 
-        print_error(console(stderr=True), error)
+        print_error(make_console(stderr=True), error)
     raise typer.Exit(exit_code) from None
 
 
@@ -77,12 +77,12 @@ def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
 
 
 @contextmanager
-def watching(*, logged: bool = True) -> Iterator[Progress]:
+def show_progress(*, logged: bool = True) -> Iterator[Progress]:
     """Bars where stderr is a terminal; elsewhere JSON lines, or nothing."""
     if sys.stderr.isatty():
-        from recon_cli.terminal import Bars
+        from recon_cli.terminal import ProgressBars
 
-        with Bars(console(stderr=True)) as bars:
+        with ProgressBars(make_console(stderr=True)) as bars:
             yield bars
     elif not logged:
         from recon_engine.runtime.progress import SILENT
@@ -100,24 +100,24 @@ def start_logging(*, debug: bool) -> None:
 
     Only to `debug` the words of libraries are told.
     """
-    from recon_cli.logs import JsonLines, Words
+    from recon_cli.logs import JsonLines, TextLines
 
     at_terminal = sys.stderr.isatty()
     handler = logging.StreamHandler()
-    handler.setFormatter(Words(debug) if at_terminal else JsonLines(debug))
+    handler.setFormatter(TextLines(debug) if at_terminal else JsonLines(debug))
     level = "DEBUG" if debug else os.environ.get("RECON_LOG_LEVEL", "").upper()
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     if debug:
-        overhear(lambda said: log.debug("unforeseen", exc_info=said))
+        on_unexpected_error(lambda said: log.debug("unforeseen", exc_info=said))
     for name in ("recon", "recon_engine"):
         with suppress(ValueError):
             ours = logging.getLogger(name)
             ours.setLevel(level or ("WARNING" if at_terminal else "INFO"))
 
 
-def console(*, stderr: bool = False) -> rich.console.Console:  # type: ignore[name-defined]  # noqa: F821
+def make_console(*, stderr: bool = False) -> rich.console.Console:  # type: ignore[name-defined]  # noqa: F821
     """A console that leaves values as they are: no markup, no colours of its own."""
     from rich.console import Console
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("recon")
 
 
-def guard() -> None:
+def guard_stderr() -> None:
     """Keep stderr for this program alone; it is no guest in the process of another."""
     if sys.stderr is None:
         return
@@ -34,12 +34,12 @@ def guard() -> None:
     )
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False
-    sys.excepthook = _unforeseen
-    threading.excepthook = lambda told: _unforeseen(told.exc_type)
-    sys.unraisablehook = lambda told: _unforeseen(told.exc_type)
+    sys.excepthook = _log_unexpected
+    threading.excepthook = lambda told: _log_unexpected(told.exc_type)
+    sys.unraisablehook = lambda told: _log_unexpected(told.exc_type)
 
 
-def _unforeseen(
+def _log_unexpected(
     kind: type[BaseException],
     _: BaseException | None = None,
     __: TracebackType | None = None,

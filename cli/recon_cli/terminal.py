@@ -24,8 +24,8 @@ from rich.text import Text
 
 from recon_engine.characters import escaped as visible
 from recon_engine.characters import escapes, readable
-from recon_engine.formatting import advice, percent
-from recon_engine.kinds import REWRITTEN
+from recon_engine.formatting import format_advice, format_percent
+from recon_engine.kinds import REWRITING_KINDS
 
 
 if TYPE_CHECKING:
@@ -33,52 +33,52 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from recon_engine.compare.explain import Explanation, Pair, Row
+    from recon_engine.compare.explain import ExplainedPair, ExplainedRow, Explanation
     from recon_engine.errors import ReconError
     from recon_engine.model import Column, GateResult, Side
     from recon_engine.result import Reconciliation
 
 
-SHOWN = 12
+COLUMNS_SHOWN = 12
 HINTS, TOTALS, SEGMENTS = 8, 5, 2
-WIDEST = 43
-BEFORE = 5
-ENDS = re.compile("^ +| +$")
-HEADS = ("column", "cells", "%", "what changed", "example old → new")
+MAX_EXAMPLE_WIDTH = 43
+CONTEXT_BEFORE = 5
+OUTER_BLANKS = re.compile("^ +| +$")
+COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 KINDS_WIDTH = 26
 NARROW = 12
-BREAKS = re.compile(" (?=· |--)")
+FOLD_POINTS = re.compile(" (?=· |--)")
 MARGIN = " " * 6
-NUMBER = re.compile(r"-?[\d.,]+%?|")
+NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
 ARROW = " → "
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
 
 
 def print_result(console: Console, result: Reconciliation, then: str = "") -> None:
     """The verdict, the accounting, the differing columns, the cost, and what `then`."""
-    console.print(_verdict(result), soft_wrap=True)
-    console.print(_accounting(result, console.width), soft_wrap=True)
+    console.print(_verdict_line(result), soft_wrap=True)
+    console.print(_accounting_line(result, console.width), soft_wrap=True)
     for gate in result.gates if len(result.gates) > 1 else ():
-        console.print(_gate(gate), soft_wrap=True)
-    for warning in _warnings(result):
+        console.print(_gate_line(gate), soft_wrap=True)
+    for warning in _warning_lines(result):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
     for rule in _rules(result):
         console.print(rule, soft_wrap=True)
     if result.counts.mismatched_cells:
         console.print()
-        console.print(_columns(result, console.width))
-    causes = [*_hints(result), *_totals(result), *_segments(result)]
+        console.print(_column_table(result, console.width))
+    causes = [*_hint_lines(result), *_total_lines(result), *_segment_lines(result)]
     if causes:
         console.print()
     for cause in causes:
-        folded = _folded(cause, console.width) if console.is_terminal else cause
+        folded = _fold_line(cause, console.width) if console.is_terminal else cause
         console.print(folded, soft_wrap=True)
     console.print()
-    cost = Text(_cost(result), style=QUIET)
+    cost = Text(_cost_line(result), style=QUIET)
     console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
 
 
-def _verdict(result: Reconciliation) -> Text:
+def _verdict_line(result: Reconciliation) -> Text:
     word, _, facts = result.headline().partition(": ")
     mark, colour = ("✓", GOOD) if result.passes else ("✗", BAD)
     return Text.assemble(
@@ -86,12 +86,12 @@ def _verdict(result: Reconciliation) -> Text:
     )
 
 
-def _gate(gate: GateResult) -> Text:
+def _gate_line(gate: GateResult) -> Text:
     mark = ("✓", GOOD) if gate.passed else ("✗", BAD)
     return Text.assemble("  ", mark, f" {visible(gate.gate)}: {readable(gate.text)}")
 
 
-def _accounting(result: Reconciliation, width: int) -> Text:
+def _accounting_line(result: Reconciliation, width: int) -> Text:
     """Both sides on one line, or on two where they do not fit."""
     text = f"  {result.accounting()}"
     return Text(text if len(text) <= width else text.replace(" · ", "\n  "))
@@ -99,14 +99,14 @@ def _accounting(result: Reconciliation, width: int) -> Text:
 
 def _rules(result: Reconciliation) -> Iterator[Text]:
     """What the rules read and made equal."""
-    for each in result.rules_told[:SHOWN]:
+    for each in result.rules_told[:COLUMNS_SHOWN]:
         yield Text(f"  rule {visible(each.text)}")
-    more = len(result.rules_told) - SHOWN
+    more = len(result.rules_told) - COLUMNS_SHOWN
     if more > 0:
         yield Text(f"  … and {more:,} more rules, in the JSON", style=QUIET)
 
 
-def _warnings(result: Reconciliation) -> Iterator[str]:
+def _warning_lines(result: Reconciliation) -> Iterator[str]:
     told = result.headline()
     yield from (readable(each) for each in result.warnings() if each not in told)
     yield from (readable(each.text) for each in result.suppressed)
@@ -132,7 +132,7 @@ def _side_warnings(name: str, side: Side) -> Iterator[str]:
         yield f"{side.blank_keys:,} rows of {name} have a blank key"
 
 
-def _columns(result: Reconciliation, width: int) -> RenderableType:
+def _column_table(result: Reconciliation, width: int) -> RenderableType:
     """The differing columns, the worst first; counts are never cut, examples are."""
     differing = result.differing
     examples = result.examples()
@@ -141,13 +141,15 @@ def _columns(result: Reconciliation, width: int) -> RenderableType:
             Text(visible(column.name)),
             Text(f"{column.mismatched:,}"),
             Text(f"{100 * column.mismatched / column.compared:.2f}"),
-            _kinds(column),
+            _format_kinds(column),
             examples[column.name],
         )
-        for column in differing[:SHOWN]
+        for column in differing[:COLUMNS_SHOWN]
     ]
-    natural = [(*line[:4], Text(_example(line[4], WIDEST))) for line in lines]
-    widths = _widths(natural, width)
+    natural = [
+        (*line[:4], Text(_format_example(line[4], MAX_EXAMPLE_WIDTH))) for line in lines
+    ]
+    widths = _fit_widths(natural, width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
     table.add_column("column", width=widths[0], no_wrap=True)
     table.add_column("cells", width=widths[1], justify="right", no_wrap=True)
@@ -156,18 +158,20 @@ def _columns(result: Reconciliation, width: int) -> RenderableType:
     if widths[4]:
         table.add_column("example old → new", width=widths[4], no_wrap=True)
     for *cells, example in lines:
-        shown = [Text(_example(example, widths[4]))] if widths[4] else []
+        shown = [Text(_format_example(example, widths[4]))] if widths[4] else []
         table.add_row(*cells, *shown)
-    more = len(differing) - SHOWN
+    more = len(differing) - COLUMNS_SHOWN
     return (
         Group(table, Text(f"… and {more:,} more", style=QUIET)) if more > 0 else table
     )
 
 
-def _folded(line: Text, width: int) -> Text:
+def _fold_line(line: Text, width: int) -> Text:
     """On several lines, broken before a flag or a sum, if it is too wide for one."""
     folded, used = Text(), 0
-    for part in line.divide([found.start() for found in BREAKS.finditer(line.plain)]):
+    for part in line.divide(
+        [found.start() for found in FOLD_POINTS.finditer(line.plain)]
+    ):
         if used and used + part.cell_len > width:
             folded.append("\n" + MARGIN)
             used = len(MARGIN)
@@ -178,9 +182,9 @@ def _folded(line: Text, width: int) -> Text:
     return folded
 
 
-def _hints(result: Reconciliation) -> Iterator[Text]:
+def _hint_lines(result: Reconciliation) -> Iterator[Text]:
     for hint in result.hints[:HINTS]:
-        yield Text.assemble(("help: ", GOOD), readable(advice(hint)))
+        yield Text.assemble(("help: ", GOOD), readable(format_advice(hint)))
     if len(result.hints) > HINTS:
         more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)
@@ -188,7 +192,7 @@ def _hints(result: Reconciliation) -> Iterator[Text]:
         yield Text(f"left: {result.remainder()}")
 
 
-def _totals(result: Reconciliation) -> Iterator[Text]:
+def _total_lines(result: Reconciliation) -> Iterator[Text]:
     """The sums that are not zero, the largest delta first.
 
     Of whole numbers, which may be codes, only where no amount has a fraction.
@@ -210,72 +214,76 @@ def _totals(result: Reconciliation) -> Iterator[Text]:
         yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
 
 
-def _segments(result: Reconciliation) -> Iterator[Text]:
+def _segment_lines(result: Reconciliation) -> Iterator[Text]:
     for of in ("mismatched", "missing", "extra"):
         found = [segment for segment in result.segments if segment.of == of]
         for segment in found[:SEGMENTS]:
-            value = _cut(_shown(segment.value), WIDEST)
+            value = _truncate_text(_format_cell(segment.value), MAX_EXAMPLE_WIDTH)
             yield Text(
                 f"{of}: {visible(segment.column)} is {value} in "
                 f"{segment.share:.0%} of these rows, in {segment.base:.1%} of all"
             )
 
 
-def _widths(lines: Sequence[Sequence[Text]], width: int) -> list[int]:
+def _fit_widths(lines: Sequence[Sequence[Text]], width: int) -> list[int]:
     """How wide each column is: names give way first, then examples, kinds wrap."""
     natural = [
         max(len(head), *(cell.cell_len for cell in column))
-        for head, column in zip(HEADS, zip(*lines, strict=True), strict=True)
+        for head, column in zip(COLUMN_HEADS, zip(*lines, strict=True), strict=True)
     ]
     name, count, share, kinds, example = natural
     name = min(name, max(width // 3, NARROW))
-    room = width - name - count - share - 2 * (len(HEADS) - 1)
-    kinds = max(min(kinds, max(room - example, KINDS_WIDTH)), len(HEADS[3]))
+    room = width - name - count - share - 2 * (len(COLUMN_HEADS) - 1)
+    kinds = max(min(kinds, max(room - example, KINDS_WIDTH)), len(COLUMN_HEADS[3]))
     left = min(example, room - kinds)
-    if left < len(HEADS[4]):
+    if left < len(COLUMN_HEADS[4]):
         return [name, count, share, max(min(natural[3], room + 2), NARROW), 0]
     return [name, count, share, kinds, left]
 
 
-def _example(values: Sequence[str], width: int) -> str:
+def _format_example(values: Sequence[str], width: int) -> str:
     """An old and a new value; of long ones what surrounds their first difference."""
-    texts = [_shown(value) for value in values]
+    texts = [_format_cell(value) for value in values]
     if Text(ARROW.join(texts)).cell_len > width:
         shared = len(commonprefix(texts))  # noqa: RUF071 - of texts, not of paths
-        if shared > BEFORE:
-            texts = [f"…{text[shared - BEFORE :]}" for text in texts]
-        texts = [_cut(text, (width - len(ARROW)) // 2) for text in texts]
+        if shared > CONTEXT_BEFORE:
+            texts = [f"…{text[shared - CONTEXT_BEFORE :]}" for text in texts]
+        texts = [_truncate_text(text, (width - len(ARROW)) // 2) for text in texts]
     return ARROW.join(texts)
 
 
-def _cut(value: str, width: int) -> str:
+def _truncate_text(value: str, width: int) -> str:
     cut = Text(value)
     cut.truncate(width, overflow="ellipsis")
     return cut.plain
 
 
-def _kinds(column: Column) -> Text:
+def _format_kinds(column: Column) -> Text:
     """The kinds by share; the ones that carry another value stand out."""
     shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
     parts = [
         (
             kind.replace("_", " ")
-            + ("" if len(shares) == 1 else f" {percent(count, column.mismatched)}"),
-            "" if kind in REWRITTEN else BAD,
+            + (
+                ""
+                if len(shares) == 1
+                else f" {format_percent(count, column.mismatched)}"
+            ),
+            "" if kind in REWRITING_KINDS else BAD,
         )
         for kind, count in shares
     ]
     return Text(", ").join(Text(text, style=style) for text, style in parts)
 
 
-def _shown(value: str) -> str:
+def _format_cell(value: str) -> str:
     """A cell on one line: blank spelled out, white space at the ends visible."""
     if not value:
         return "(blank)"
-    return ENDS.sub(lambda blanks: "·" * len(blanks[0]), visible(value))
+    return OUTER_BLANKS.sub(lambda blanks: "·" * len(blanks[0]), visible(value))
 
 
-def _cost(result: Reconciliation) -> str:
+def _cost_line(result: Reconciliation) -> str:
     seconds = max(result.engine.seconds, 0.001)
     size = result.old.bytes + result.new.bytes
     peak = result.engine.peak_rss_bytes
@@ -299,21 +307,23 @@ def print_table(
         for name, values in (given or dict.fromkeys(names, ())).items()
     }
     for name in spare:
-        if _wide(columns) > console.width:
+        if _table_width(columns) > console.width:
             columns.pop(name)
-    if _wide(columns) > console.width and rows:
+    if _table_width(columns) > console.width and rows:
         _print_records(console, columns)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
     for name, values in columns.items():
-        numbers = bool(values) and all(NUMBER.fullmatch(each.plain) for each in values)
+        numbers = bool(values) and all(
+            NUMBER_PATTERN.fullmatch(each.plain) for each in values
+        )
         table.add_column(Text(name), justify="right" if numbers else "left")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
     console.print(table)
 
 
-def _wide(columns: Mapping[str, Sequence[Text]]) -> int:
+def _table_width(columns: Mapping[str, Sequence[Text]]) -> int:
     """How many cells of the screen a table takes."""
     widths = (
         max(cell_len(name), *(each.cell_len for each in values), 0)
@@ -344,16 +354,18 @@ def print_explanation(console: Console, found: Explanation) -> None:
     console.print(Text(f"{visible(key)}: {told}"), soft_wrap=True)
     for pair in found.pairs:
         console.print()
-        console.print(_pair(pair))
+        console.print(_pair_table(pair))
     for what, rows in (("OLD", found.missing), ("NEW", found.extra)):
         for row in rows:
             console.print()
-            console.print(_alone(row, what))
+            console.print(_unmatched_table(row, what))
 
 
-def _pair(pair: Pair) -> RenderableType:
-    table = _explained(
-        "column", f"OLD{_line(pair.old_line)}", f"NEW{_line(pair.new_line)}"
+def _pair_table(pair: ExplainedPair) -> RenderableType:
+    table = _make_table(
+        "column",
+        f"OLD{_line_suffix(pair.old_line)}",
+        f"NEW{_line_suffix(pair.new_line)}",
     )
     table.add_column("")
     for cell in pair.cells:
@@ -362,32 +374,32 @@ def _pair(pair: Pair) -> RenderableType:
         state = "" if cell.state == "equal" else cell.state.replace("_", " ") + rules
         table.add_row(
             Text(visible(cell.column), style=style),
-            _marked(cell.old, cell.old_spans, style),
-            _marked(cell.new, cell.new_spans, style),
+            _mark_differences(cell.old, cell.old_spans, style),
+            _mark_differences(cell.new, cell.new_spans, style),
             Text(state, style=BAD if cell.differs else QUIET),
         )
     return table
 
 
-def _alone(row: Row, side: str) -> RenderableType:
-    table = _explained("column", f"{side} only{_line(row.line)}")
+def _unmatched_table(row: ExplainedRow, side: str) -> RenderableType:
+    table = _make_table("column", f"{side} only{_line_suffix(row.line)}")
     for name, value in row.values.items():
         table.add_row(Text(visible(name)), Text(visible(value)))
     return table
 
 
-def _explained(*names: str) -> Table:
+def _make_table(*names: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
     for name in names:
         table.add_column(name, overflow="fold")
     return table
 
 
-def _line(line: int | None) -> str:
+def _line_suffix(line: int | None) -> str:
     return "" if line is None else f", line {line:,}"
 
 
-def _marked(value: str, spans: Iterable[tuple[int, int]], style: str) -> Text:
+def _mark_differences(value: str, spans: Iterable[tuple[int, int]], style: str) -> Text:
     """A value, and under it a caret for each character that differs."""
     shown = escapes(value)
     marks = ""
@@ -413,7 +425,7 @@ def print_error(console: Console, error: ReconError) -> None:
         console.print(line, soft_wrap=True)
 
 
-class Bars:
+class ProgressBars:
     """Progress as bars with rates, on a terminal; gone when the work is done."""
 
     def __init__(self, console: Console) -> None:

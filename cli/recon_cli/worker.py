@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from signal import Signals
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from recon_cli.scratch import scratch
+from recon_cli.scratch import work_in_scratch_folder
 from recon_engine.errors import Interrupted
-from recon_engine.runtime.cancellation import Stop
+from recon_engine.runtime.cancellation import CancellationToken
 
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-HEARD: Final = (Signals.SIGINT, Signals.SIGTERM)
-ENDED: Final = 0  # no signal has this number
+HANDLED_SIGNALS: Final = (Signals.SIGINT, Signals.SIGTERM)
+WORKER_ENDED: Final = 0  # no signal has this number
 # Until a worker that does not answer is undone from beside it.
 PATIENCE_SECONDS: Final = 0.3
 # Until a result that is recorded is left for the next run to archive.
@@ -51,47 +51,50 @@ class Signalled(BaseException):
 _stopping = threading.Event()
 
 
-def listen() -> None:
+def unwind_on_signal() -> None:
     """Have the first signal unwind the main thread, and ignore those that follow."""
-    _on_signals(_unwind)
+    _on_signals(_raise_signalled)
 
 
-def leave(exit_code: int | None) -> NoReturn:
+def exit_process(exit_code: int | None) -> NoReturn:
     """End the process; after a signal at once, with whatever its threads are at."""
     if not _stopping.is_set():
         # The work is done: a signal in the last instants changes nothing.
-        _on_signals(_ignore)
+        _on_signals(_ignore_signal)
         sys.exit(exit_code)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code or 0)
 
 
-def on_worker(work: Callable[[Stop[Result]], Result]) -> Result:
+def run_on_worker(work: Callable[[CancellationToken[Result]], Result]) -> Result:
     """Do the work on a thread, and answer as it does; Interrupted if it has no end.
 
     After a first signal it has `PATIENCE_SECONDS` to stop, and `GRACE_SECONDS` if its
     result is recorded already. A further signal cuts either short.
     """
-    stop: Stop[Result] = Stop()
-    with scratch(), _hearing() as ears:
-        worker = _begun(lambda: work(stop), ears)
+    stop: CancellationToken[Result] = CancellationToken()
+    with work_in_scratch_folder(), _receive_signals() as ears:
+        worker = _start_thread(lambda: work(stop), ears)
         event = ears.next()
         if event:
             _stopping.set()
             stop.request(Signals(event))
-            return _stopped(stop, Signals(event), worker, ears)
+            return _await_stop(stop, Signals(event), worker, ears)
         return worker.result()
 
 
-def _stopped(
-    stop: Stop[Result], number: Signals, worker: Future[Result], ears: _Ears
+def _await_stop(
+    stop: CancellationToken[Result],
+    number: Signals,
+    worker: Future[Result],
+    ears: _SignalQueue,
 ) -> Result:
     deadline = time.monotonic() + GRACE_SECONDS
-    if ears.next(PATIENCE_SECONDS) == ENDED:
+    if ears.next(PATIENCE_SECONDS) == WORKER_ENDED:
         return worker.result()
-    undoing = _begun(stop.enforce, ears)
-    while ears.next(deadline - time.monotonic()) == ENDED:
+    undoing = _start_thread(stop.enforce, ears)
+    while ears.next(deadline - time.monotonic()) == WORKER_ENDED:
         if worker.done():
             return worker.result()
         if (undone := undoing.result()) is not None:
@@ -101,7 +104,7 @@ def _stopped(
     )
 
 
-def _begun(work: Callable[[], Result], ears: _Ears) -> Future[Result]:
+def _start_thread(work: Callable[[], Result], ears: _SignalQueue) -> Future[Result]:
     """Work on a daemon thread, whose end is heard."""
     future: Future[Result] = Future()
 
@@ -110,13 +113,13 @@ def _begun(work: Callable[[], Result], ears: _Ears) -> Future[Result]:
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - it is the future's to raise
             future.set_exception(error)
-        ears.tell_end()
+        ears.signal_end()
 
     threading.Thread(target=fulfil, name="worker", daemon=True).start()
     return future
 
 
-class _Ears:
+class _SignalQueue:
     """Signals and ends of threads, as bytes of a socket.
 
     The handler in C writes them there, whichever thread the system interrupts: a lock
@@ -134,13 +137,13 @@ class _Ears:
         if not select.select([self._near], [], [], timeout)[0]:
             return None
         event = self._near.recv(1)[0]
-        self.signalled = self.signalled or event != ENDED
+        self.signalled = self.signalled or event != WORKER_ENDED
         return event
 
-    def tell_end(self) -> None:
+    def signal_end(self) -> None:
         """Let the end of a thread be heard, if anyone still listens."""
         with suppress(OSError):
-            self._far.send(bytes([ENDED]))
+            self._far.send(bytes([WORKER_ENDED]))
 
     def open(self) -> None:
         signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
@@ -152,11 +155,11 @@ class _Ears:
 
 
 @contextmanager
-def _hearing() -> Iterator[_Ears]:
+def _receive_signals() -> Iterator[_SignalQueue]:
     """Signals are heard; once there was one, nothing disturbs what ends the process."""
-    ears = _Ears()
+    ears = _SignalQueue()
     ears.open()
-    before = _on_signals(_ignore)
+    before = _on_signals(_ignore_signal)
     try:
         yield ears
     finally:
@@ -167,13 +170,13 @@ def _hearing() -> Iterator[_Ears]:
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> dict[Signals, Any]:
-    return {number: signal.signal(number, handler) for number in HEARD}
+    return {number: signal.signal(number, handler) for number in HANDLED_SIGNALS}
 
 
-def _unwind(number: int, _: FrameType | None) -> None:
-    _on_signals(_ignore)
+def _raise_signalled(number: int, _: FrameType | None) -> None:
+    _on_signals(_ignore_signal)
     raise Signalled(number)
 
 
-def _ignore(_number: int, _: FrameType | None) -> None:
+def _ignore_signal(_number: int, _: FrameType | None) -> None:
     """Heard elsewhere, or ending already."""

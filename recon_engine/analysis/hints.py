@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine import command_line
-from recon_engine.formatting import percent
-from recon_engine.kinds import DATES, Kind
+from recon_engine.formatting import format_percent
+from recon_engine.kinds import DATE_FORMATS, Kind
 from recon_engine.model import Hint, HintKind
 from recon_engine.rules import (
-    NORMAL,
+    NORMAL_PREFIX,
     Number,
     Rule,
-    equal,
+    equal_under_rules,
+    has_tolerance,
     normal_form,
-    parse,
-    tolerates,
+    parse_rule,
 )
-from recon_engine.suggestions import listed
+from recon_engine.suggestions import join_names
 
 
 if TYPE_CHECKING:
@@ -40,19 +40,19 @@ if TYPE_CHECKING:
     from recon_engine.rules import Rules
 
 
-SETTLES: Final = 100
-OTHERS: Final = 20
-LEAST_ROUNDINGS: Final = 3
-MOST_RULES: Final = 3
+MIN_SETTLED_ONE_IN: Final = 100
+MAX_OTHERS_ONE_IN: Final = 20
+MIN_ROUNDINGS: Final = 3
+MAX_RULES: Final = 3
 HALF: Final = 2
 SIDES: Final = ("old", "new")
 NULLS: Final = ("NULL", "null", "Null", "NA", "N/A", "NaN", "nan", "None", r"\N")
 FORMATS: Final = (
-    *DATES,
+    *DATE_FORMATS,
     (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2} 00:00:00$", "%Y-%m-%d 00:00:00"),
     (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T00:00:00$", "%Y-%m-%dT00:00:00"),
 )
-WORDS: Final = {
+RULE_DESCRIPTIONS: Final = {
     "trim": "white space",
     "casefold": "case",
     "lstrip0": "leading zeros",
@@ -66,10 +66,10 @@ BY_KIND: Final = (
     ("lstrip0", {Kind.LEADING_ZEROS}),
     ("decimal", {Kind.LEADING_ZEROS, Kind.NUMBER_FORMAT}),
 )
-ROWS: Final = "\0rows"
-Spelled = tuple[str, ...]
+ROW_COUNT: Final = "\0rows"
+RuleTexts = tuple[str, ...]
 Sides = tuple[pl.DataFrame, pl.DataFrame]
-Chains = dict[str, tuple[Rule, ...]]
+RuleChains = dict[str, tuple[Rule, ...]]
 
 
 def for_column(
@@ -81,16 +81,16 @@ def for_column(
     to which a pasted one is added. Rules that change no value come first.
     """
     total, chain, left = int(changes["rows"].sum()), tuple(given), changes
-    steps: list[Spelled] = []
-    while len(steps) < MOST_RULES and not left.is_empty() and not tolerates(chain):
-        best = _best(left, chain, _rewritings(left, chain), total) or _best(
-            left, chain, _roundings(left, chain), total
-        )
+    steps: list[RuleTexts] = []
+    while len(steps) < MAX_RULES and not left.is_empty() and not has_tolerance(chain):
+        best = _find_best_rules(
+            left, chain, _propose_rewriting_rules(left, chain), total
+        ) or _find_best_rules(left, chain, _propose_tolerance(left, chain), total)
         if best is None:
             break
         rules, settled = best
         steps.append(rules)
-        chain, left = (*chain, *map(parse, rules)), left.filter(~settled)
+        chain, left = (*chain, *map(parse_rule, rules)), left.filter(~settled)
     return [
         _rule_hint(column, rules, count, total)
         for rules, count in _counted(changes, given, _fewest(changes, given, steps))
@@ -98,8 +98,8 @@ def for_column(
 
 
 def _fewest(
-    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[Spelled]
-) -> list[Spelled]:
+    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[RuleTexts]
+) -> list[RuleTexts]:
     """The steps without those that later ones make needless."""
     needed = [*steps]
     for step in steps[:-1]:
@@ -110,8 +110,8 @@ def _fewest(
 
 
 def _counted(
-    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[Spelled]
-) -> Iterator[tuple[Spelled, int]]:
+    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[RuleTexts]
+) -> Iterator[tuple[RuleTexts, int]]:
     """Each step, and how many cells it settles after those before it."""
     before = 0
     for at, step in enumerate(steps, 1):
@@ -121,11 +121,11 @@ def _counted(
 
 
 def _reached(
-    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[Spelled]
+    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[RuleTexts]
 ) -> int:
     """How many cells some steps settle together."""
-    chain = [*given, *(parse(rule) for step in steps for rule in step)]
-    return _count(changes, _settled(changes, chain))
+    chain = [*given, *(parse_rule(rule) for step in steps for rule in step)]
+    return _count_cells(changes, _changes_settled_by(changes, chain))
 
 
 def for_keys(
@@ -139,22 +139,22 @@ def for_keys(
     old, new = (side.select(list(names)) for side in sides)
     chains = {name: tuple(rules.get(name, ())) for name in names}
     pairs, found = 0, list[Hint]()
-    while len(found) < MOST_RULES:
+    while len(found) < MAX_RULES:
         tried = [
-            (_pairs((old, new), longer), columns, rule, longer)
-            for columns, rule in _key_rules((old, new))
-            for longer in [_with(chains, columns, rule)]
+            (_count_pairs((old, new), longer), columns, rule, longer)
+            for columns, rule in _candidate_key_rules((old, new))
+            for longer in [_add_rule(chains, columns, rule)]
         ]
         reached, columns, rule, longer = max(
             tried, key=lambda each: each[0], default=(0, (), "", chains)
         )
         gained = reached - pairs
-        if gained <= 0 or gained * SETTLES < old.height:
+        if gained <= 0 or gained * MIN_SETTLED_ONE_IN < old.height:
             break
         pairs, chains = reached, longer
         people = [names[column] for column in columns]
         found.append(_key_hint(people, rule, gained, old.height))
-    return [*found, *_without_one((old, new), names, chains, pairs, sample)]
+    return [*found, *_drop_key_hints((old, new), names, chains, pairs, sample)]
 
 
 def for_renames(
@@ -166,7 +166,7 @@ def for_renames(
         Hint(
             kind=HintKind.RENAME,
             column=old,
-            flag=command_line.rename(old, new),
+            flag=command_line.map_flag(old, new),
             count=alike,
             total=rows,
             text=f"{old} of OLD and {new} of NEW agree in {alike:,} of {rows:,} rows",
@@ -190,7 +190,7 @@ def for_splits(columns: Sequence[str], old: Splits, new: Splits) -> list[Hint]:
                 splits.sums.items(), key=lambda item: (-item[1], item[0])
             )
             if HALF * splits.told[at] >= splits.keys
-        ][:MOST_RULES]
+        ][:MAX_RULES]
         if adding:
             found.append(_split_hint(splits, several, one, adding))
     return found
@@ -216,7 +216,7 @@ def _split_hint(
     )
 
 
-def for_repeats(
+def for_duplicate_keys(
     keys: Sequence[str], column: str | None, repeated: int, kept: int, matched: int
 ) -> list[Hint]:
     """The column that would make the repeated keys of both sides unique.
@@ -229,7 +229,7 @@ def for_repeats(
         Hint(
             kind=HintKind.UNIQUE_KEY,
             column=column,
-            flag=command_line.keys([*keys, column]),
+            flag=command_line.key_flags([*keys, column]),
             count=repeated,
             total=repeated,
             text=f"{repeated:,} keys repeat; with {column} none does on either side, "
@@ -238,58 +238,61 @@ def for_repeats(
     ]
 
 
-def _rule_hint(column: str, rules: Spelled, count: int, total: int) -> Hint:
-    what = " and ".join(_words(rule) for rule in rules)
+def _rule_hint(column: str, rules: RuleTexts, count: int, total: int) -> Hint:
+    what = " and ".join(_describe_rule(rule) for rule in rules)
     return Hint(
         kind=HintKind.RULE,
         column=column,
-        flag=command_line.rule(column, rules),
+        flag=command_line.rule_flags(column, rules),
         count=count,
         total=total,
-        text=f"{column}: {total:,} differ, {percent(count, total)} {what}",
+        text=f"{column}: {total:,} differ, {format_percent(count, total)} {what}",
     )
 
 
 def _key_hint(columns: Sequence[str], rule: str, pairs: int, missing: int) -> Hint:
-    key = listed(columns)
+    key = join_names(columns)
     return Hint(
         kind=HintKind.KEY_RULE,
         column=columns[0],
-        flag=" ".join(command_line.rule(column, [rule]) for column in columns),
+        flag=" ".join(command_line.rule_flags(column, [rule]) for column in columns),
         count=pairs,
         total=missing,
-        text=f"{key}: {missing:,} rows are missing, {percent(pairs, missing)} of them "
-        f"extra but for {_words(rule)}",
+        text=f"{key}: {missing:,} rows are missing, "
+        f"{format_percent(pairs, missing)} of them "
+        f"extra but for {_describe_rule(rule)}",
     )
 
 
-def _words(rule: str) -> str:
+def _describe_rule(rule: str) -> str:
     """What a rule settles, in words."""
     name, _, inner = rule.partition("(")
-    return "rounding" if name == "decimal" and inner else WORDS[name]
+    return "rounding" if name == "decimal" and inner else RULE_DESCRIPTIONS[name]
 
 
-def _best(
+def _find_best_rules(
     changes: pl.DataFrame,
     chain: Sequence[Rule],
-    candidates: Iterable[Spelled],
+    candidates: Iterable[RuleTexts],
     total: int,
-) -> tuple[Spelled, pl.Series] | None:
+) -> tuple[RuleTexts, pl.Series] | None:
     """The rules that settle most, and which of the changes; the first of equals."""
     best, most = None, 0
     for rules in candidates:
-        settled = _settled(changes, [*chain, *map(parse, rules)])
-        count = _count(changes, settled)
-        if count > most and count * SETTLES >= total:
+        settled = _changes_settled_by(changes, [*chain, *map(parse_rule, rules)])
+        count = _count_cells(changes, settled)
+        if count > most and count * MIN_SETTLED_ONE_IN >= total:
             best, most = (rules, settled), count
     return best
 
 
-def _settled(changes: pl.DataFrame, rules: Sequence[Rule]) -> pl.Series:
-    return equal(rules, changes["old"], changes["new"])
+def _changes_settled_by(changes: pl.DataFrame, rules: Sequence[Rule]) -> pl.Series:
+    return equal_under_rules(rules, changes["old"], changes["new"])
 
 
-def _rewritings(changes: pl.DataFrame, chain: Sequence[Rule]) -> Iterator[Spelled]:
+def _propose_rewriting_rules(
+    changes: pl.DataFrame, chain: Sequence[Rule]
+) -> Iterator[RuleTexts]:
     """Rules that may call the changes the same value: alone, or after white space."""
     kinds = set(changes["kind"].unique())
     single = [rule for rule, settles in BY_KIND if kinds & settles]
@@ -298,11 +301,11 @@ def _rewritings(changes: pl.DataFrame, chain: Sequence[Rule]) -> Iterator[Spelle
         single += _date_rules(dated["old"], dated["new"])
     single += _null_rules(changes, chain)
     yield from ((rule,) for rule in single)
-    if any(_has_ends(changes[side]) for side in ("old", "new")):
+    if any(_has_outer_whitespace(changes[side]) for side in ("old", "new")):
         yield from (("trim", rule) for rule in single if rule != "trim")
 
 
-def _has_ends(texts: pl.Series) -> bool:
+def _has_outer_whitespace(texts: pl.Series) -> bool:
     """Whether some text begins or ends with white space."""
     return bool((texts != texts.str.strip_chars()).any())
 
@@ -331,29 +334,32 @@ def _null_rules(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[str]:
     return [f"nulls({spelled})"] if spelled else []
 
 
-def _roundings(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[Spelled]:
+def _propose_tolerance(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[RuleTexts]:
     """The tolerance that settles most roundings, the least of equals, if there are."""
     if not any(changes[side].str.contains(".", literal=True).any() for side in SIDES):
         return []
-    read = _read(changes, chain)
+    read = _normalize_changes(changes, chain)
     same = read["old"] == read["new"]
-    best, most = list[Spelled](), LEAST_ROUNDINGS - 1
-    for kept in _kept(changes, read):
+    best, most = list[RuleTexts](), MIN_ROUNDINGS - 1
+    for kept in _candidate_decimal_places(changes, read):
         shorter = (read["fewer"] <= kept) & (read["more"] > kept)
         for least in (Decimal(5).scaleb(-kept - 1), Decimal(1).scaleb(-kept)):
             near = same | Number(least).near(read["old"], read["new"])
-            rounded, settled = _count(read, near & shorter), _count(read, near)
-            if rounded > most and (settled - rounded) * OTHERS <= settled:
+            rounded, settled = (
+                _count_cells(read, near & shorter),
+                _count_cells(read, near),
+            )
+            if rounded > most and (settled - rounded) * MAX_OTHERS_ONE_IN <= settled:
                 best, most = [(f"decimal(abs={least:f})",)], rounded
     return best
 
 
-def _read(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
+def _normalize_changes(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
     """Changes in their normal forms: if of a number to `fewer` places or to `more`."""
     form = [*chain, Number()]
     # Days have normal forms as well, but no point.
-    numbers = pl.all_horizontal(pl.col(*SIDES).str.starts_with(NORMAL))
-    places = [_places(side).cast(pl.Int64) for side in SIDES]
+    numbers = pl.all_horizontal(pl.col(*SIDES).str.starts_with(NORMAL_PREFIX))
+    places = [_decimal_places_expr(side).cast(pl.Int64) for side in SIDES]
     fewer, more = pl.min_horizontal(places), pl.max_horizontal(places)
     uneven = (
         numbers & (fewer < more) & pl.all_horizontal(at.is_not_null() for at in places)
@@ -368,34 +374,34 @@ def _read(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
     )
 
 
-def _kept(changes: pl.DataFrame, read: pl.DataFrame) -> list[int]:
+def _candidate_decimal_places(changes: pl.DataFrame, read: pl.DataFrame) -> list[int]:
     """To how many places numbers may have been rounded, the most first."""
     most = int(read["more"].max() or 0)  # type: ignore[arg-type]
     if not most:
         return []
-    written = [_places(side) for side in SIDES]
+    written = [_decimal_places_expr(side) for side in SIDES]
     seen = changes.select(pl.concat_list(written).explode()).to_series()
     return sorted(
         (int(at) for at in seen.fill_null(0).unique() if at < most), reverse=True
     )
 
 
-def _places(side: str) -> pl.Expr:
+def _decimal_places_expr(side: str) -> pl.Expr:
     """How much is behind the point of a text; null without one."""
     text = pl.col(side).str.strip_chars()
     return text.str.len_bytes() - text.str.find(".", literal=True) - 1
 
 
-def _count(changes: pl.DataFrame, settled: pl.Series) -> int:
+def _count_cells(changes: pl.DataFrame, settled: pl.Series) -> int:
     """How many cells these changes are of."""
     return int(changes["rows"].filter(settled).sum())
 
 
-def _key_rules(sides: Sides) -> Iterator[tuple[tuple[str, ...], str]]:
+def _candidate_key_rules(sides: Sides) -> Iterator[tuple[tuple[str, ...], str]]:
     """Rules that change some key on either side, for one column and for all such."""
     columns: dict[str, list[str]] = {}
     for name in sides[0].columns:
-        for rule in _spellings(sides[0][name], sides[1][name]):
+        for rule in _find_applicable_rules(sides[0][name], sides[1][name]):
             columns.setdefault(rule, []).append(name)
     for rule, names in columns.items():
         yield from (((name,), rule) for name in names)
@@ -403,7 +409,7 @@ def _key_rules(sides: Sides) -> Iterator[tuple[tuple[str, ...], str]]:
             yield tuple(names), rule
 
 
-def _spellings(old: pl.Series, new: pl.Series) -> list[str]:
+def _find_applicable_rules(old: pl.Series, new: pl.Series) -> list[str]:
     """The rules that could tell of two lists of keys that they are the same."""
     both = pl.concat([old, new])
     tells = {
@@ -415,14 +421,14 @@ def _spellings(old: pl.Series, new: pl.Series) -> list[str]:
     return [rule for rule, some in tells.items() if some.any()] + _date_rules(old, new)
 
 
-def _with(chains: Chains, columns: Sequence[str], rule: str) -> Chains:
+def _add_rule(chains: RuleChains, columns: Sequence[str], rule: str) -> RuleChains:
     return {
-        name: (*chain, parse(rule)) if name in columns else chain
+        name: (*chain, parse_rule(rule)) if name in columns else chain
         for name, chain in chains.items()
     }
 
 
-def _pairs(sides: Sides, chains: Chains) -> int:
+def _count_pairs(sides: Sides, chains: RuleChains) -> int:
     """How many rows of either side have a partner of their own under these rules."""
     left, right = (
         side.lazy()
@@ -431,18 +437,18 @@ def _pairs(sides: Sides, chains: Chains) -> int:
             for name, chain in chains.items()
         )
         .group_by(pl.all())
-        .agg(pl.len().alias(ROWS))
+        .agg(pl.len().alias(ROW_COUNT))
         for side in sides
     )
     both = left.join(right, on=list(chains))
-    each = pl.min_horizontal(ROWS, f"{ROWS}_right")
+    each = pl.min_horizontal(ROW_COUNT, f"{ROW_COUNT}_right")
     return int(both.select(each.sum()).collect(engine="in-memory").item())
 
 
-def _without_one(
+def _drop_key_hints(
     sides: Sides,
     names: Mapping[str, str],
-    chains: Chains,
+    chains: RuleChains,
     pairs: int,
     sample: pl.DataFrame,
 ) -> Iterator[Hint]:
@@ -450,20 +456,24 @@ def _without_one(
     missing, extra = (side.height for side in sides)
     for dropped in names if len(names) > 1 else ():
         rest = {name: chain for name, chain in chains.items() if name != dropped}
-        reached = _pairs(sides, rest)
+        reached = _count_pairs(sides, rest)
         most = HALF * (reached - pairs) >= min(missing, extra)
-        if most and all(_tells(rows, rest) for rows in (*sides, sample)):
+        if most and all(_is_nearly_unique(rows, rest) for rows in (*sides, sample)):
             yield Hint(
                 kind=HintKind.DROP_KEY,
                 column=names[dropped],
-                flag=command_line.keys(names[name] for name in rest),
+                flag=command_line.key_flags(names[name] for name in rest),
                 count=reached,
                 total=missing,
-                text=f"{missing:,} rows are missing, {percent(reached, missing)} of "
+                text=f"{missing:,} rows are missing, "
+                f"{format_percent(reached, missing)} of "
                 f"them extra under another {names[dropped]}",
             )
 
 
-def _tells(side: pl.DataFrame, columns: Iterable[str]) -> bool:
+def _is_nearly_unique(side: pl.DataFrame, columns: Iterable[str]) -> bool:
     """Whether these columns are hardly ever the same in two rows."""
-    return OTHERS * side.select(list(columns)).n_unique() >= (OTHERS - 1) * side.height
+    return (
+        MAX_OTHERS_ONE_IN * side.select(list(columns)).n_unique()
+        >= (MAX_OTHERS_ONE_IN - 1) * side.height
+    )

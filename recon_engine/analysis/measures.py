@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.kinds import DATE
-from recon_engine.rules import DIGIT, NUMBER
+from recon_engine.kinds import DATE_PATTERN
+from recon_engine.rules import DIGIT_PATTERN, NUMBER_PATTERN
 
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def is_measure(texts: pl.Series) -> bool:
     said = said.filter(said != "")
     if said.is_empty():
         return False
-    if said.str.contains(DATE).all():
+    if said.str.contains(DATE_PATTERN).all():
         numbers = said.filter(said.str.contains(DAY_NUMBER))
         days = numbers.str.to_date("%Y%m%d", strict=False)
         return days.null_count() == 0
-    numbers = said.str.contains(NUMBER) & said.str.contains(DIGIT)
+    numbers = said.str.contains(NUMBER_PATTERN) & said.str.contains(DIGIT_PATTERN)
     return bool(numbers.all() and said.str.contains(r"[.,]").any())

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
-SHOWN: Final = 10
-AT: Final = "\0at"
-CHANGE: Final = ("old", "new", "kind", "rows")
+CHANGES_SHOWN: Final = 10
+RANK_COLUMN: Final = "\0at"
+CHANGE_COLUMNS: Final = ("old", "new", "kind", "rows")
 
 
-def changes(cells: pl.DataFrame) -> pl.DataFrame:
+def group_changes(cells: pl.DataFrame) -> pl.DataFrame:
     """The distinct changes among cells of a column: `old`, `new`, `kind`, `rows`."""
     # A kind is of the two texts alone, so each of a change has the same.
     return (
@@ -34,7 +34,7 @@ def changes(cells: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def patterns(
+def build_patterns(
     found: Sequence[tuple[str, int, pl.DataFrame]],
     cells: pl.DataFrame,
     keys: pl.DataFrame,
@@ -46,7 +46,7 @@ def patterns(
     `keys`: of each pair; `names`: of their columns. The example of a change is the
     least key that has it.
     """
-    tops = [commonest(changes) for _, _, changes in found]
+    tops = [most_frequent_changes(changes) for _, _, changes in found]
     ordinals = [pl.lit(ordinal, pl.UInt32).alias("column") for _, ordinal, _ in found]
     every = pl.concat(
         [top.with_columns(at) for top, at in zip(tops, ordinals, strict=True)]
@@ -54,38 +54,38 @@ def patterns(
     examples = _least_keys(every, cells, keys).iter_rows()
     for (column, _, changes), top in zip(found, tops, strict=True):
         mine = itertools.islice(examples, top.height)
-        yield _shown(column, changes.height, top, mine, names)
+        yield _make_patterns(column, changes.height, top, mine, names)
 
 
-def located(
+def group_changes_with_keys(
     cells: pl.DataFrame, keys: pl.DataFrame
 ) -> Iterator[tuple[int, pl.DataFrame]]:
     """The ordinal of each column that has changes, and these, with keys.
 
     In the columns of `keys` each change has the least of those that have it.
     """
-    order = keys.with_row_index(AT).sort(keys.columns)[AT]
+    order = keys.with_row_index(RANK_COLUMN).sort(keys.columns)[RANK_COLUMN]
     place = pl.int_range(keys.height, dtype=pl.UInt32, eager=True)
     rank = place.scatter(order, place)
     found = (
         cells.lazy()
-        .with_columns(rank.gather(cells["pair"]).alias(AT))
+        .with_columns(rank.gather(cells["pair"]).alias(RANK_COLUMN))
         .group_by("column", "old", "new")
-        .agg(pl.col("kind").first(), pl.col(AT).min(), rows=pl.len())
+        .agg(pl.col("kind").first(), pl.col(RANK_COLUMN).min(), rows=pl.len())
         .collect(engine="in-memory")
     )
-    least = keys[order.gather(found[AT])]
-    every = found.drop(AT).hstack(least)
+    least = keys[order.gather(found[RANK_COLUMN])]
+    every = found.drop(RANK_COLUMN).hstack(least)
     for (at,), part in every.partition_by(
         "column", as_dict=True, include_key=False
     ).items():
         yield int(at), part
 
 
-def together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def merge_changes(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The `located` changes of disjoint sets of cells as one."""
     every = pl.concat(parts)
-    keys = [name for name in every.columns if name not in CHANGE]
+    keys = [name for name in every.columns if name not in CHANGE_COLUMNS]
     return (
         every.lazy()
         .sort(keys)
@@ -99,16 +99,16 @@ def together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def in_short(
+def summarize_changes(
     column: str, distinct: int, changes: pl.DataFrame, names: Sequence[str]
 ) -> Patterns:
     """The commonest of `located` changes, of which there are so many."""
-    top = commonest(changes)
-    examples = top.drop(CHANGE).iter_rows()
-    return _shown(column, distinct, top, examples, names)
+    top = most_frequent_changes(changes)
+    examples = top.drop(CHANGE_COLUMNS).iter_rows()
+    return _make_patterns(column, distinct, top, examples, names)
 
 
-def _shown(
+def _make_patterns(
     column: str,
     distinct: int,
     top: pl.DataFrame,
@@ -118,16 +118,16 @@ def _shown(
     shown = [
         Pattern(old, new, kind, rows, dict(zip(names, key, strict=True)))
         for (old, new, kind, rows), key in zip(
-            top.select(CHANGE).iter_rows(), examples, strict=True
+            top.select(CHANGE_COLUMNS).iter_rows(), examples, strict=True
         )
     ]
     return Patterns(column, distinct, tuple(shown))
 
 
-def commonest(changes: pl.DataFrame) -> pl.DataFrame:
+def most_frequent_changes(changes: pl.DataFrame) -> pl.DataFrame:
     """The changes to show, in the order in which they are."""
     order = changes.lazy().sort("rows", "old", "new", descending=[True, False, False])
-    return order.head(SHOWN).collect(engine="in-memory")
+    return order.head(CHANGES_SHOWN).collect(engine="in-memory")
 
 
 def _least_keys(
@@ -138,11 +138,11 @@ def _least_keys(
     having = (
         cells.lazy()
         .select(*change, "pair")
-        .join(changes.lazy().select(change).with_row_index(AT), on=change)
-        .select(AT, "pair")
+        .join(changes.lazy().select(change).with_row_index(RANK_COLUMN), on=change)
+        .select(RANK_COLUMN, "pair")
         .collect(engine="in-memory")
     )
-    rows = keys[having["pair"]].with_columns(having[AT])
+    rows = keys[having["pair"]].with_columns(having[RANK_COLUMN])
     for name in keys.columns:
-        rows = rows.filter(pl.col(name) == pl.col(name).min().over(AT))
-    return rows.unique(AT, keep="any").sort(AT).drop(AT)
+        rows = rows.filter(pl.col(name) == pl.col(name).min().over(RANK_COLUMN))
+    return rows.unique(RANK_COLUMN, keep="any").sort(RANK_COLUMN).drop(RANK_COLUMN)

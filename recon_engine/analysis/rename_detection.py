@@ -14,8 +14,12 @@ import polars as pl
 
 from recon_engine.inputs.csvfile import Block
 from recon_engine.inputs.frames import Frame
-from recon_engine.inputs.pinned_file import steady
-from recon_engine.inputs.scanner import is_plain, structure, whole
+from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.inputs.scanner import (
+    index_records,
+    is_utf8_without_nul,
+    whole_records_size,
+)
 from recon_engine.rules import NO_RULES, Casefold, Day, Number, Trim, normal_form
 
 
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
 
 
 HEAD_BYTES: Final = 1 << 22
-MATCHED: Final = 2_000
-LIKELY: Final = 0.8
+MAX_MATCHED_ROWS: Final = 2_000
+MIN_AGREEMENT: Final = 0.8
 # Read as dates, codes such as 00051231 would be other values than 51231.
 BEFORE_1000: Final = r"^0[0-9]{3}(?:[0-9]{4}$|[-/])|[./]0[0-9]{3}$"
 
@@ -48,7 +52,7 @@ class _EvidentDay(Day):
         return pl.when(text.str.contains(BEFORE_1000)).then(text).otherwise(day)
 
 
-SAME: Final = (
+NORMALIZING_RULES: Final = (
     Trim(),
     _EvidentDay(("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%d.%m.%Y")),
     Number(),
@@ -56,7 +60,7 @@ SAME: Final = (
 )
 
 
-def agreements(
+def measure_agreements(
     old: Header | Frame,
     new: Header | Frame,
     keys: Sequence[tuple[str, str]],
@@ -75,20 +79,24 @@ def agreements(
     each column once.
     """
     read_old, read_new = reads or (None, None)
-    heads = _head(old, read_old), _head(new, read_new)
+    heads = _read_first_rows(old, read_old), _read_first_rows(new, read_new)
     if heads[0] is None or heads[1] is None:
         return {}
     by_key = [rules.get(name, ()) for name, _ in keys]
-    left, right = _matched(
-        _picked(heads[0], old.columns, [name for name, _ in keys], by_key, only_old),
-        _picked(heads[1], new.columns, [name for _, name in keys], by_key, only_new),
+    left, right = _match_by_key(
+        _normalize_columns(
+            heads[0], old.columns, [name for name, _ in keys], by_key, only_old
+        ),
+        _normalize_columns(
+            heads[1], new.columns, [name for _, name in keys], by_key, only_new
+        ),
     )
     likely = sorted(
         (-alike / rows, -alike, at, to)
         for at in range(len(only_old))
         for to in range(len(only_new))
-        for alike, rows in [_agreement(left[f"v{at}"], right[f"v{to}"])]
-        if rows and alike >= LIKELY * rows
+        for alike, rows in [_count_agreeing_rows(left[f"v{at}"], right[f"v{to}"])]
+        if rows and alike >= MIN_AGREEMENT * rows
     )
     found: dict[tuple[str, str], tuple[int, int]] = {}
     for share, alike, at, to in likely:
@@ -98,20 +106,20 @@ def agreements(
     return found
 
 
-def _head(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
+def _read_first_rows(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
     """The first rows of a table as cells, if they are regular."""
     names = [f"c{at}" for at in range(len(table.columns))]
     if isinstance(table, Frame):
         head = table.data.head(HEAD_BYTES >> 7)
         head.columns = names
         return head
-    data = read(HEAD_BYTES, len(table.raw)) if read else _read(table)
+    data = read(HEAD_BYTES, len(table.raw)) if read else _read_first_bytes(table)
     if len(data) < HEAD_BYTES:
         data = data.rstrip(b"\r\n") + b"\n"
-    data = data[: whole(data)]
-    if not is_plain(data):
+    data = data[: whole_records_size(data)]
+    if not is_utf8_without_nul(data):
         return None
-    found = structure(data, ord(table.delimiter), len(names), table.limits)
+    found = index_records(data, ord(table.delimiter), len(names), table.limits)
     if found is None:
         return None
     return (
@@ -119,12 +127,12 @@ def _head(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
     )
 
 
-def _read(header: Header) -> bytes:
-    with steady(header.path, header.uri, header.state) as descriptor:
+def _read_first_bytes(header: Header) -> bytes:
+    with open_unchanged(header.path, header.uri, header.state) as descriptor:
         return os.pread(descriptor, HEAD_BYTES, len(header.raw))
 
 
-def _picked(
+def _normalize_columns(
     head: pl.DataFrame,
     columns: Sequence[str],
     keys: Sequence[str],
@@ -145,7 +153,7 @@ def _picked(
                 for name, chain, ours in zip(keys, rules, by, strict=True)
             ),
             *(
-                normal_form(SAME, pl.col(at[name])).alias(f"v{place}")
+                normal_form(NORMALIZING_RULES, pl.col(at[name])).alias(f"v{place}")
                 for place, name in enumerate(others)
             ),
         )
@@ -154,7 +162,9 @@ def _picked(
     )
 
 
-def _matched(old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _match_by_key(
+    old: pl.DataFrame, new: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of the same keys, side by side; the same for any order of rows."""
     by = [name for name in old.columns if name.startswith("k")]
     rows = (
@@ -162,12 +172,12 @@ def _matched(old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.DataFrame, pl.Dat
         .with_row_index("\0old")
         .join(new.select(by).with_row_index("\0new"), on=by)
         .sort(by)
-        .head(MATCHED)
+        .head(MAX_MATCHED_ROWS)
     )
     return old[rows["\0old"]], new[rows["\0new"]]
 
 
-def _agreement(old: pl.Series, new: pl.Series) -> tuple[int, int]:
+def _count_agreeing_rows(old: pl.Series, new: pl.Series) -> tuple[int, int]:
     """In how many rows two columns agree, of those in which one says something."""
     said = (old != "") | (new != "")
     alike = old.filter(said & (old == new))

@@ -31,40 +31,40 @@ if TYPE_CHECKING:
 
 
 # Of more values than these hardly one can be a tenth of the rows, and counting costs.
-MOST_VALUES: Final = 256
-FIRST: Final = 4 * MOST_VALUES
-SHOWN: Final = 5
-LEAST_ROWS: Final = 20
-LEAST_SHARE: Final = 0.1
-LEAST_LIFT: Final = 2
-ERRORS: Final = 5.0
+MAX_VALUES: Final = 256
+FIRST_ROWS: Final = 4 * MAX_VALUES
+SEGMENTS_SHOWN: Final = 5
+MIN_ROWS: Final = 20
+MIN_SHARE: Final = 0.1
+MIN_LIFT: Final = 2
+STANDARD_ERRORS: Final = 5.0
 
-Values = dict[str, Counter[str] | None]
+ValueCounts = dict[str, Counter[str] | None]
 
 
-def counted(rows: pl.DataFrame, at: pl.Series | None = None) -> Values:
+def count_values(rows: pl.DataFrame, at: pl.Series | None = None) -> ValueCounts:
     """How often each value of each column is there; None of a column of too many.
 
     `at`: of these rows alone, by their numbers.
     """
-    return {column.name: _counted(column, at) for column in rows}
+    return {column.name: _count_column_values(column, at) for column in rows}
 
 
-def added(parts: Iterable[Values]) -> Values:
+def merge_value_counts(parts: Iterable[ValueCounts]) -> ValueCounts:
     """The counts of several groups of rows."""
-    result: Values = {}
+    result: ValueCounts = {}
     for part in parts:
         for name, values in part.items():
             before = result.get(name, Counter())
             if before is None or values is None:
                 result[name] = None
             else:
-                result[name] = _few(before + values)
+                result[name] = _unless_too_many(before + values)
     return result
 
 
-def segments(
-    of: Of, values: Values, sample: pl.DataFrame, names: Mapping[str, str]
+def find_segments(
+    of: Of, values: ValueCounts, sample: pl.DataFrame, names: Mapping[str, str]
 ) -> list[Segment]:
     """The segments of rows whose `values` were counted, the largest excess first.
 
@@ -75,19 +75,19 @@ def segments(
         Segment(of, names[column], value, rows, rows / every, usual / sample.height)
         for column, counts in values.items()
         if counts and sample.height
-        for value, rows, every, usual in _unusual(counts, sample[column])
+        for value, rows, every, usual in _find_unusual_values(counts, sample[column])
     ]
-    return sorted(found, key=attrgetter("rank"))[:SHOWN]
+    return sorted(found, key=attrgetter("rank"))[:SEGMENTS_SHOWN]
 
 
-def _unusual(
+def _find_unusual_values(
     counts: Counter[str], sample: pl.Series
 ) -> Iterator[tuple[str, int, int, int]]:
     every = counts.total()
     often = {
         value: rows
         for value, rows in counts.items()
-        if rows >= max(LEAST_ROWS, LEAST_SHARE * every)
+        if rows >= max(MIN_ROWS, MIN_SHARE * every)
     }
     if not often:
         return
@@ -95,29 +95,33 @@ def _unusual(
     for value, rows in often.items():
         there = usual.get(value, 1)
         if (
-            rows / every >= LEAST_LIFT * there / len(sample)
-            and interval(rows, every)[0] > interval(there, len(sample))[1]
+            rows / every >= MIN_LIFT * there / len(sample)
+            and wilson_interval(rows, every)[0] > wilson_interval(there, len(sample))[1]
         ):
             yield value, rows, every, there
 
 
-def interval(hits: int, of: int) -> tuple[float, float]:
+def wilson_interval(hits: int, of: int) -> tuple[float, float]:
     """Between what shares the true one is, at `ERRORS` standard errors."""
-    squared, share = ERRORS**2, hits / of
+    squared, share = STANDARD_ERRORS**2, hits / of
     middle = (share + squared / (2 * of)) / (1 + squared / of)
     reach = math.sqrt(share * (1 - share) / of + squared / (4 * of * of))
-    reach *= ERRORS / (1 + squared / of)
+    reach *= STANDARD_ERRORS / (1 + squared / of)
     return middle - reach, middle + reach
 
 
-def _counted(column: pl.Series, at: pl.Series | None) -> Counter[str] | None:
-    first = column.head(FIRST) if at is None else column.gather(at.head(FIRST))
-    if first.n_unique() > MOST_VALUES:
+def _count_column_values(
+    column: pl.Series, at: pl.Series | None
+) -> Counter[str] | None:
+    first = (
+        column.head(FIRST_ROWS) if at is None else column.gather(at.head(FIRST_ROWS))
+    )
+    if first.n_unique() > MAX_VALUES:
         return None
     every = column if at is None else column.gather(at)
     values = every.value_counts(name="\0rows")
-    return _few(Counter(dict(values.iter_rows())))
+    return _unless_too_many(Counter(dict(values.iter_rows())))
 
 
-def _few(counts: Counter[str]) -> Counter[str] | None:
-    return counts if len(counts) <= MOST_VALUES else None
+def _unless_too_many(counts: Counter[str]) -> Counter[str] | None:
+    return counts if len(counts) <= MAX_VALUES else None

@@ -24,23 +24,23 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine.model import EXACT, Total
-from recon_engine.rules import INTEGER_DIGITS, NORMAL, Number, integers
+from recon_engine.rules import INTEGER_DIGITS, NORMAL_PREFIX, Number, as_scaled_integers
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
-WHOLE: Final = "(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)"
-AMOUNT: Final = rf"^(?:[+-]?(?:{WHOLE}(?:\.[0-9]*)?|\.[0-9]+))?$"
-WIDTH_OF_NAMES: Final = 8
-FIRST: Final = 256
-FEW: Final = 1_000
-LONGEST: Final = 1_000
+WHOLE_PATTERN: Final = "(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)"
+AMOUNT_PATTERN: Final = rf"^(?:[+-]?(?:{WHOLE_PATTERN}(?:\.[0-9]*)?|\.[0-9]+))?$"
+IDENTIFIER_WIDTH: Final = 8
+FIRST_ROWS: Final = 256
+FEW_TEXTS: Final = 1_000
+MAX_NUMBER_BYTES: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class AmountForm:
     """How some cells are written.
 
     `amounts`: whether each is one or blank; `widths`: the least and the most characters
@@ -51,12 +51,12 @@ class Form:
     widths: tuple[int, int] | None = None
     whole: bool = True
 
-    def __add__(self, other: Form) -> Form:
+    def __add__(self, other: AmountForm) -> AmountForm:
         """Of the cells of both."""
         if not (self.amounts and other.amounts):
-            return NO_AMOUNTS
+            return NOT_AMOUNTS
         widths = [each for each in (self.widths, other.widths) if each]
-        return Form(
+        return AmountForm(
             widths=(min(w for w, _ in widths), max(w for _, w in widths))
             if widths
             else None,
@@ -69,103 +69,111 @@ class Form:
         if not self.whole or self.widths is None:
             return False
         least, most = self.widths
-        return least == most >= WIDTH_OF_NAMES
+        return least == most >= IDENTIFIER_WIDTH
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class ColumnSum:
     """The sum of some cells of a column; of no meaning if they are no amounts."""
 
     value: Decimal
-    form: Form
+    form: AmountForm
 
-    def __add__(self, other: Sum) -> Sum:
+    def __add__(self, other: ColumnSum) -> ColumnSum:
         """Of the cells of both."""
-        return Sum(EXACT.add(self.value, other.value), self.form + other.form)
+        return ColumnSum(EXACT.add(self.value, other.value), self.form + other.form)
 
 
-NO_AMOUNTS: Final = Form(amounts=False)
-BLANK: Final = Form()
-NOTHING: Final = Sum(Decimal(0), BLANK)
-Sums = tuple[Sum, Sum]
-NO_CELLS: Final[Sums] = (NOTHING, NOTHING)
+NOT_AMOUNTS: Final = AmountForm(amounts=False)
+BLANK_FORM: Final = AmountForm()
+ZERO_SUM: Final = ColumnSum(Decimal(0), BLANK_FORM)
+SumPair = tuple[ColumnSum, ColumnSum]
+ZERO_SUM_PAIR: Final[SumPair] = (ZERO_SUM, ZERO_SUM)
 
 
-def of_changes(changes: pl.DataFrame) -> Sums:
+def sum_changes(changes: pl.DataFrame) -> SumPair:
     """The sums of both sides of the `changes` that `patterns` has of a column."""
-    written = forms(changes.select("old", "new"))
+    written = detect_forms(changes.select("old", "new"))
     old, new = (
-        _summed(changes[side], changes["rows"], form) for side, form in written.items()
+        _sum_texts(changes[side], changes["rows"], form)
+        for side, form in written.items()
     )
     return old, new
 
 
-def of_pairs(old: pl.Series, new: pl.Series) -> Sums:
+def sum_pairs(old: pl.Series, new: pl.Series) -> SumPair:
     """The sums of the cells of both sides."""
     pairs = pl.DataFrame({"old": old, "new": new})
-    return of_changes(pairs.with_columns(rows=pl.lit(1)))
+    return sum_changes(pairs.with_columns(rows=pl.lit(1)))
 
 
-def of_rows(rows: pl.DataFrame) -> dict[str, Sum]:
+def sum_rows(rows: pl.DataFrame) -> dict[str, ColumnSum]:
     """The sum of each column."""
     found = {}
-    for name, form in forms(rows).items():
+    for name, form in detect_forms(rows).items():
         cells = rows[name] if form.widths else rows[name].clear()
         counted = cells.alias("text").value_counts(name="rows")
-        found[name] = _summed(counted["text"], counted["rows"], form)
+        found[name] = _sum_texts(counted["text"], counted["rows"], form)
     return found
 
 
-def forms(cells: pl.DataFrame) -> dict[str, Form]:
+def detect_forms(cells: pl.DataFrame) -> dict[str, AmountForm]:
     """How the cells of each column are written."""
     able = cells.select(pl.all().str.strip_chars())
     # The first rows tell of most columns that they are none of amounts.
-    for rows in (FIRST, able.height):
-        amounts = _each(able.head(rows), pl.all().str.contains(AMOUNT).all())
+    for rows in (FIRST_ROWS, able.height):
+        amounts = _evaluate_per_column(
+            able.head(rows), pl.all().str.contains(AMOUNT_PATTERN).all()
+        )
         able = able.select(name for name, yes in amounts.items() if yes)
     sizes = able.select(pl.all().str.len_bytes())
     given = sizes.select(pl.when(pl.all() > 0).then(pl.all()))
-    least, most = _each(given, pl.all().min()), _each(given, pl.all().max())
-    point = _each(able, pl.all().str.contains(".", literal=True).any())
+    least, most = (
+        _evaluate_per_column(given, pl.all().min()),
+        _evaluate_per_column(given, pl.all().max()),
+    )
+    point = _evaluate_per_column(able, pl.all().str.contains(".", literal=True).any())
     known = {
-        name: _form(least[name], most[name], whole=not point[name])
+        name: _make_form(least[name], most[name], whole=not point[name])
         for name in able.columns
     }
-    return {name: known.get(name, NO_AMOUNTS) for name in cells.columns}
+    return {name: known.get(name, NOT_AMOUNTS) for name in cells.columns}
 
 
-def both(sums: Sums, others: Sums) -> Sums:
+def add_sum_pairs(sums: SumPair, others: SumPair) -> SumPair:
     """The sums of two groups of pairs."""
     (old, new), (o, n) = sums, others
     return old + o, new + n
 
 
-def added(parts: Iterable[Mapping[str, Sums]]) -> dict[str, Sums]:
+def merge_sum_pairs(parts: Iterable[Mapping[str, SumPair]]) -> dict[str, SumPair]:
     """The sums of several groups of pairs, column by column."""
-    result: dict[str, Sums] = {}
+    result: dict[str, SumPair] = {}
     for part in parts:
         for column, sums in part.items():
-            result[column] = both(result.get(column, NO_CELLS), sums)
+            result[column] = add_sum_pairs(result.get(column, ZERO_SUM_PAIR), sums)
     return result
 
 
-def added_up(parts: Iterable[Mapping[str, Sum]]) -> dict[str, Sum]:
+def merge_column_sums(parts: Iterable[Mapping[str, ColumnSum]]) -> dict[str, ColumnSum]:
     """The sums of several groups of rows, column by column."""
-    result: dict[str, Sum] = {}
+    result: dict[str, ColumnSum] = {}
     for part in parts:
         for column, each in part.items():
-            result[column] = result.get(column, NOTHING) + each
+            result[column] = result.get(column, ZERO_SUM) + each
     return result
 
 
-def have_amounts(sums: Iterable[Sum]) -> bool:
+def have_amounts(sums: Iterable[ColumnSum]) -> bool:
     """Whether all these cells are amounts or blank, and some are amounts."""
     form = functools.reduce(operator.add, (each.form for each in sums))
     return form.amounts and form.widths is not None
 
 
-def total(
-    column: str, sums: tuple[Sum, Sum, Sum, Sum], samples: tuple[Form, Form]
+def build_total(
+    column: str,
+    sums: tuple[ColumnSum, ColumnSum, ColumnSum, ColumnSum],
+    samples: tuple[AmountForm, AmountForm],
 ) -> Iterator[Total]:
     """The totals of a column over everything that differs, if it is one of amounts.
 
@@ -178,38 +186,42 @@ def total(
         yield Total(column, *(each.value for each in sums))
 
 
-def _each(cells: pl.DataFrame, query: pl.Expr) -> dict[str, Any]:
+def _evaluate_per_column(cells: pl.DataFrame, query: pl.Expr) -> dict[str, Any]:
     """The answers of all columns: one query costs little more than a column's own."""
     return cells.select(query).row(0, named=True) if cells.width else {}
 
 
-def _form(least: int | None, most: int | None, *, whole: bool) -> Form:
+def _make_form(least: int | None, most: int | None, *, whole: bool) -> AmountForm:
     if least is None or most is None:
-        return BLANK
-    return NO_AMOUNTS if most > LONGEST else Form(widths=(least, most), whole=whole)
+        return BLANK_FORM
+    return (
+        NOT_AMOUNTS
+        if most > MAX_NUMBER_BYTES
+        else AmountForm(widths=(least, most), whole=whole)
+    )
 
 
-def _summed(texts: pl.Series, rows: pl.Series, form: Form) -> Sum:
+def _sum_texts(texts: pl.Series, rows: pl.Series, form: AmountForm) -> ColumnSum:
     """The sum of texts that are so written, each of which is in so many rows."""
     if form.widths is None:
-        return Sum(Decimal(0), form)
+        return ColumnSum(Decimal(0), form)
     texts = texts.str.strip_chars()
     given = texts != ""
     if not given.all():
         texts, rows = texts.filter(given), rows.filter(given)
-    return Sum(_exact_sum(texts, rows, max(form.widths)), form)
+    return ColumnSum(_exact_sum(texts, rows, max(form.widths)), form)
 
 
 def _exact_sum(texts: pl.Series, rows: pl.Series, longest: int) -> Decimal:
     """With as many places as are written."""
-    if len(texts) <= FEW:
+    if len(texts) <= FEW_TEXTS:
         return _sum_of_decimals(texts, rows)
     point = texts.str.find(".", literal=True)
     shift = int((texts.str.len_bytes() - point).max() or 1) - 1  # type: ignore[arg-type]
     if longest + shift + len(str(rows.sum())) > INTEGER_DIGITS:
         return _sum_of_decimals(texts, rows)
-    number = Number().normal(pl.col("text")).str.strip_prefix(NORMAL)
-    scaled = integers(number, shift) * pl.col("rows").cast(pl.Int128)
+    number = Number().normal(pl.col("text")).str.strip_prefix(NORMAL_PREFIX)
+    scaled = as_scaled_integers(number, shift) * pl.col("rows").cast(pl.Int128)
     cells = pl.DataFrame({"text": texts, "rows": rows})
     return EXACT.scaleb(Decimal(cells.select(scaled.sum()).item()), -shift)
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from botocore.config import Config
 
 
-ALLOWED: Final = "RECON_AWS_ENDPOINT"
-OF_AWS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
-HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+ENDPOINT_VARIABLE: Final = "RECON_AWS_ENDPOINT"
+AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def client(
+def create_client(
     service: str,
     config: Config,
     *,
@@ -37,16 +37,20 @@ def client(
         service, region_name=region, endpoint_url=endpoint, config=config
     )
     if endpoint is None:
-        _check(made.meta.endpoint_url)
+        _check_endpoint(made.meta.endpoint_url)
     return made
 
 
-def _check(url: str) -> None:
+def _check_endpoint(url: str) -> None:
     host = urlsplit(url).hostname or ""
-    if host in HERE or host.endswith(OF_AWS) or url == os.environ.get(ALLOWED):
+    if (
+        host in LOCAL_HOSTS
+        or host.endswith(AWS_DOMAINS)
+        or url == os.environ.get(ENDPOINT_VARIABLE)
+    ):
         return
     raise ConfigError(
         f"data would go to {host}, which is not AWS",
         why="AWS_ENDPOINT_URL, one of its kind, or a profile says so",
-        help=f"unset it; or, if it is meant: {ALLOWED}={url}",
+        help=f"unset it; or, if it is meant: {ENDPOINT_VARIABLE}={url}",
     )

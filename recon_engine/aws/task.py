@@ -10,18 +10,18 @@ from typing import Final
 from urllib.request import urlopen
 
 
-METADATA: Final = "ECS_CONTAINER_METADATA_URI_V4"
+METADATA_VARIABLE: Final = "ECS_CONTAINER_METADATA_URI_V4"
 TIMEOUT_SECONDS: Final = 2.0
 
 
 def task_arn() -> str | None:
     """The ARN of the task; None outside of ECS, or where its agent does not tell."""
-    agent = os.environ.get(METADATA, "")
-    return _told(f"{agent}/task") if agent.startswith("http://") else None
+    agent = os.environ.get(METADATA_VARIABLE, "")
+    return _fetch_task_arn(f"{agent}/task") if agent.startswith("http://") else None
 
 
 @lru_cache(maxsize=1)
-def _told(url: str) -> str | None:
+def _fetch_task_arn(url: str) -> str | None:
     """Asked once, and never worth a failure."""
     try:
         with urlopen(url, timeout=TIMEOUT_SECONDS) as reply:  # noqa: S310 - http alone

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 from recon_engine import command_line
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
-from recon_engine.gates import check_column
-from recon_engine.gates import parse as parse_gate
+from recon_engine.gates import check_column, parse_gate
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.file_shape import (
     DELIMITERS,
@@ -19,12 +18,12 @@ from recon_engine.inputs.file_shape import (
     measure_fixed_width,
 )
 from recon_engine.model import Drift
-from recon_engine.rules import parse, tolerates
+from recon_engine.rules import has_tolerance, parse_rule
 from recon_engine.suggestions import (
-    NAME,
+    NAME_PATTERN,
     counted,
     did_you_mean,
-    listed,
+    join_names,
     looks_like_header,
     shown,
 )
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     Retry = Callable[[Callable[[Names, Names], bool]], str | None]
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
-EVERY: Final = "*"
+ALL_COLUMNS: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Alignment:
     spelled: Mapping[str, Spelled] = field(default_factory=dict)
 
 
-def unmeasured(
+def measure_nothing(
     _keys: Sequence[tuple[str, str]], _old: Names, _new: Names, _rules: Rules
 ) -> Agreements:
     """Look at names only."""
@@ -77,14 +76,14 @@ def untried(_fits: Callable[[Names, Names], bool]) -> str | None:
     return None
 
 
-def align(
+def align_columns(
     old: Sequence[str],
     new: Sequence[str],
     options: Options,
     *,
     uris: tuple[str, str],
     heads: tuple[bytes, bytes] = (b"", b""),
-    measure: Measure = unmeasured,
+    measure: Measure = measure_nothing,
     retry: Retry = untried,
 ) -> Alignment:
     """Settle keys and compared columns.
@@ -105,8 +104,8 @@ def align(
     _check_renames(old, new, renames, hint)
     back = {theirs: ours for ours, theirs in renames.items()}
     renamed = tuple(back.get(name, name) for name in new)
-    keys = tuple(_in_old(name, old, back) for name in options.keys)
-    ignored = {_in_old(name, old, back) for name in options.ignore}
+    keys = tuple(_name_in_old(name, old, back) for name in options.keys)
+    ignored = {_name_in_old(name, old, back) for name in options.ignore}
     _check_keys(keys, old, renamed, _Files(uris, heads, options, hint, renames))
     _check_ignored(ignored, {*old, *renamed})
     only_old = tuple(n for n in old if n not in renamed and n not in ignored)
@@ -115,22 +114,22 @@ def align(
     if only_old and only_new:
         both = [(name, renames.get(name, name)) for name in keys]
         agree = measure(both, only_old, only_new, rules_of(options, keys, back))
-    drift = Drift(only_old, only_new, _likely(only_old, only_new, agree))
+    drift = Drift(only_old, only_new, _likely_renames(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
-        raise _refusal(drift, uris, quotable=_quotable(old, new))
+        raise _schema_mismatch(drift, uris, quotable=_may_quote_names(old, new))
     common = set(renamed) - ignored - set(keys)
     columns = tuple(name for name in old if name in common)
-    spelled = _rules(options, keys, columns, back)
+    spelled = _rules_by_column(options, keys, columns, back)
     rules = {
-        name: [parse(rule) for _, rule in given] for name, given in spelled.items()
+        name: [parse_rule(rule) for _, rule in given] for name, given in spelled.items()
     }
     _check_tolerances(rules, keys)
-    masks = _masks(options, {*old, *renamed}, back)
-    _check_judges(options, columns)
+    masks = _masks_by_column(options, {*old, *renamed}, back)
+    _check_gates_and_suppressions(options, columns)
     return Alignment(keys, columns, back, drift, rules, masks, agree, spelled)
 
 
-def _in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
+def _name_in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
     """The name of a column in OLD, given that or the one it is mapped to in NEW."""
     return name if name in old else back.get(name, name)
 
@@ -178,7 +177,9 @@ def _check_keys(
     keys: Sequence[str], old: Sequence[str], new: Sequence[str], files: _Files
 ) -> None:
     # A name that was given and is there is what tells a header from a record.
-    quotable = _quotable(old, new) and any(name in old and name in new for name in keys)
+    quotable = _may_quote_names(old, new) and any(
+        name in old and name in new for name in keys
+    )
     for name in keys:
         if keys.count(name) > 1:
             raise ConfigError(f"key column {name} is named twice", help="name it once")
@@ -196,7 +197,7 @@ def _check_keys(
                     help=_respell(keys, old, new)
                     or files.hint()
                     or _describe_head(at, keys, columns, files)
-                    or _known(columns, quotable=quotable),
+                    or _describe_columns(columns, quotable=quotable),
                 )
 
 
@@ -220,8 +221,8 @@ def _respell(keys: Sequence[str], old: Names, new: Names) -> str | None:
         [name for name in new if name not in old],
     )
     spelled = [_find_twin(name, old) or name for name in keys]
-    options = [] if spelled == list(keys) else [command_line.keys(spelled)]
-    options += [command_line.rename(ours, theirs) for ours, theirs in pairs]
+    options = [] if spelled == list(keys) else [command_line.key_flags(spelled)]
+    options += [command_line.map_flag(ours, theirs) for ours, theirs in pairs]
     if not options:
         return None
     return "for names that differ in case or outer blanks only: " + " ".join(options)
@@ -238,7 +239,7 @@ def _describe_head(
     if line is not None:
         before = line - 1
         return (
-            f"{listed(map(shown, wanted))} is in line {line:,} of {side}; "
+            f"{join_names(map(shown, wanted))} is in line {line:,} of {side}; "
             f"remove the {counted(before, 'line')} before it"
         )
     fixed = measure_fixed_width(head) if len(columns) == 1 else None
@@ -260,7 +261,7 @@ def _has_keys(old: Names, new: Names, options: Options) -> bool:
     """Whether headers have the key, and all that is renamed."""
     renames = options.renames
     back = {theirs: ours for ours, theirs in renames.items()}
-    keys = {_in_old(name, old, back) for name in options.keys}
+    keys = {_name_in_old(name, old, back) for name in options.keys}
     names = keys | renames.keys()
     return all(n in old and renames.get(n, n) in new for n in names)
 
@@ -271,11 +272,13 @@ def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
             raise ConfigError(
                 f"--ignore {name}: no file has that column."
                 + did_you_mean(name, known),
-                help=_known(sorted(known), quotable=looks_like_header(known)),
+                help=_describe_columns(
+                    sorted(known), quotable=looks_like_header(known)
+                ),
             )
 
 
-def _rules(
+def _rules_by_column(
     options: Options,
     keys: Sequence[str],
     columns: Sequence[str],
@@ -283,23 +286,23 @@ def _rules(
 ) -> Mapping[str, Spelled]:
     """The rules of each column: those of `*`, which no key has, and then its own."""
     found: dict[str, list[tuple[bool, str]]] = {}
-    for spelled in sorted(options.rules, key=lambda name: name != EVERY):
-        name = _in_old(spelled, (*keys, *columns), back)
-        if name not in {*keys, *columns, EVERY}:
+    for spelled in sorted(options.rules, key=lambda name: name != ALL_COLUMNS):
+        name = _name_in_old(spelled, (*keys, *columns), back)
+        if name not in {*keys, *columns, ALL_COLUMNS}:
             raise ConfigError(
                 f"--rule {spelled}: no compared column has that name."
                 + did_you_mean(spelled, (*keys, *columns)),
                 help="--rule COLUMN=RULE",
             )
-        own = [(name == EVERY, rule) for rule in options.rules[spelled]]
-        for each in columns if name == EVERY and own else (name,) if own else ():
+        own = [(name == ALL_COLUMNS, rule) for rule in options.rules[spelled]]
+        for each in columns if name == ALL_COLUMNS and own else (name,) if own else ():
             found.setdefault(each, []).extend(own)
     return found
 
 
 def _check_tolerances(rules: Rules, keys: Sequence[str]) -> None:
     for name in keys:
-        if tolerates(rules.get(name, ())):
+        if has_tolerance(rules.get(name, ())):
             raise ConfigError(
                 f"--rule {name}: a key is the same or another, not near",
                 help="a rule without a tolerance, or another key",
@@ -312,12 +315,12 @@ def rules_of(
     """The rules of those columns that have some, were they in a key: none of `*`."""
     found: dict[str, list[Rule]] = {}
     for spelled, rules in options.rules.items():
-        if (name := _in_old(spelled, keys, back)) in keys:
-            found.setdefault(name, []).extend(map(parse, rules))
+        if (name := _name_in_old(spelled, keys, back)) in keys:
+            found.setdefault(name, []).extend(map(parse_rule, rules))
     return found
 
 
-def _check_judges(options: Options, columns: Sequence[str]) -> None:
+def _check_gates_and_suppressions(options: Options, columns: Sequence[str]) -> None:
     """Refuse a gate or a suppression of a column that is not compared."""
     for text in options.gates:
         check_column(parse_gate(text), columns)
@@ -330,34 +333,36 @@ def _check_judges(options: Options, columns: Sequence[str]) -> None:
             )
 
 
-def _masks(
+def _masks_by_column(
     options: Options, columns: Collection[str], back: Mapping[str, str]
 ) -> dict[str, Mask]:
     """The mask of each column that has one: its own, or else that of `*`."""
     own: dict[str, Mask] = {}
     for spelled, mask in options.masks.items():
-        name = _in_old(spelled, columns, back)
-        if name not in {*columns, EVERY}:
+        name = _name_in_old(spelled, columns, back)
+        if name not in {*columns, ALL_COLUMNS}:
             raise ConfigError(
                 f"--mask {spelled}: no file has that column."
                 + did_you_mean(spelled, columns),
-                help=_known(sorted(columns), quotable=looks_like_header(columns)),
+                help=_describe_columns(
+                    sorted(columns), quotable=looks_like_header(columns)
+                ),
             )
         if name in own:
             raise ConfigError(
                 f"--mask {spelled}: the column is masked already", help="mask it once"
             )
         own[name] = Mask(mask)
-    every = own.pop(EVERY, None)
+    every = own.pop(ALL_COLUMNS, None)
     return own if every is None else dict.fromkeys(columns, every) | own
 
 
-def _likely(
+def _likely_renames(
     old: Sequence[str], new: Sequence[str], agree: Agreements
 ) -> tuple[tuple[str, str], ...]:
     """Pairs of columns that agree, and of the others those whose names do."""
     ours, theirs = {o for o, _ in agree}, {n for _, n in agree}
-    named = _renamed(
+    named = _match_similar_names(
         [name for name in old if name not in ours],
         [name for name in new if name not in theirs],
     )
@@ -373,7 +378,7 @@ def _folded_pairs(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str
     return [
         (name, theirs[fold])
         for fold, name in ours.items()
-        if fold in theirs and NAME.fullmatch(name.strip())
+        if fold in theirs and NAME_PATTERN.fullmatch(name.strip())
     ]
 
 
@@ -387,20 +392,24 @@ def _folded(name: str) -> str:
     return name.strip().casefold()
 
 
-def _renamed(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+def _match_similar_names(
+    old: Sequence[str], new: Sequence[str]
+) -> list[tuple[str, str]]:
     """Pairs of names that differ in case and punctuation only; each is in one."""
-    ours, theirs = _unique_by(_bare, old), _unique_by(_bare, new)
+    ours, theirs = _unique_by(_fold_name, old), _unique_by(_fold_name, new)
     return [(name, theirs[bare]) for bare, name in ours.items() if bare in theirs]
 
 
-def _bare(name: str) -> str:
+def _fold_name(name: str) -> str:
     return "".join(char for char in name.casefold() if char.isalnum())
 
 
-def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMismatch:
+def _schema_mismatch(
+    drift: Drift, uris: tuple[str, str], *, quotable: bool
+) -> SchemaMismatch:
     folded = _folded_pairs(drift.only_in_old, drift.only_in_new)
     sides = [
-        f"only in {side}: {listed(map(shown, names))}"
+        f"only in {side}: {join_names(map(shown, names))}"
         if quotable
         else f"only in {side}: {counted(len(names), 'column')}"
         for side, names in (("OLD", drift.only_in_old), ("NEW", drift.only_in_new))
@@ -408,7 +417,7 @@ def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMi
     ]
     sides += [f'"{ours}" of OLD is "{theirs}" in NEW' for ours, theirs in folded]
     likely = dict.fromkeys((*folded, *(drift.renamed if quotable else ())))
-    maps = [command_line.rename(ours, theirs) for ours, theirs in likely]
+    maps = [command_line.map_flag(ours, theirs) for ours, theirs in likely]
     return SchemaMismatch(
         "the two files do not have the same columns; " + "; ".join(sides),
         file=" and ".join(uris),
@@ -420,15 +429,15 @@ def _refusal(drift: Drift, uris: tuple[str, str], *, quotable: bool) -> SchemaMi
     )
 
 
-def _quotable(old: Sequence[str], new: Sequence[str]) -> bool:
+def _may_quote_names(old: Sequence[str], new: Sequence[str]) -> bool:
     """Whether names may be told: a file without a header has values in their place."""
     both = bool(set(old) & set(new))
     return both and looks_like_header(old) and looks_like_header(new)
 
 
-def _known(columns: Sequence[str], *, quotable: bool) -> str:
+def _describe_columns(columns: Sequence[str], *, quotable: bool) -> str:
     if quotable:
-        return "the columns are " + listed(map(shown, columns))
+        return "the columns are " + join_names(map(shown, columns))
     be = "is" if len(columns) == 1 else "are"
     count = counted(len(columns), "column")
     return f"there {be} {count}; does each file begin with a header?"

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-DIGESTS: Final = ("row", "check", "key")
-RECORD: Final = np.dtype([*((name, "<u8") for name in DIGESTS), ("number", "<u4")])
-MOST_ROWS: Final = 1 << 32
+DIGEST_COLUMNS: Final = ("row", "check", "key")
+RECORD_TYPE: Final = np.dtype(
+    [*((name, "<u8") for name in DIGEST_COLUMNS), ("number", "<u4")]
+)
+MAX_ROWS: Final = 1 << 32
 READ_ROWS: Final = 1 << 20
 
 
@@ -47,17 +49,17 @@ class Buckets(Protocol):
         ...
 
 
-class InMemory:
+class MemoryBuckets:
     """One bucket, in arrays that are filled as rows come; `expected` of them."""
 
     def __init__(self, expected: int) -> None:
-        self._columns = {name: np.empty(expected, np.uint64) for name in DIGESTS}
+        self._columns = {name: np.empty(expected, np.uint64) for name in DIGEST_COLUMNS}
         self._rows = 0
         self.blanks = 0
 
     def add(self, frame: pl.DataFrame) -> None:
         """Copy them behind the others."""
-        start, self._rows = self._rows, _numbered(self._rows + frame.height)
+        start, self._rows = self._rows, _check_row_count(self._rows + frame.height)
         for name, column in self._columns.items():
             if len(column) < self._rows:
                 grown = np.empty(2 * self._rows, np.uint64)
@@ -68,13 +70,15 @@ class InMemory:
 
     def bucket(self, at: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
         """All of it, held here no longer."""
-        columns = {name: self._columns.pop(name)[: self._rows] for name in DIGESTS}
+        columns = {
+            name: self._columns.pop(name)[: self._rows] for name in DIGEST_COLUMNS
+        }
         return pl.DataFrame(columns).with_columns(
             number=pl.int_range(pl.len(), dtype=pl.UInt32)
         )
 
 
-class OnDisk:
+class DiskBuckets:
     """Several buckets, each a file of fixed-size records."""
 
     def __init__(self, folder: Path, name: str, count: int) -> None:
@@ -85,10 +89,10 @@ class OnDisk:
 
     def add(self, frame: pl.DataFrame) -> None:
         """Append each row to the file of its key's bucket."""
-        records = np.empty(frame.height, RECORD)
-        for name in DIGESTS:
+        records = np.empty(frame.height, RECORD_TYPE)
+        for name in DIGEST_COLUMNS:
             records[name] = frame[name].to_numpy()
-        start, self._rows = self._rows, _numbered(self._rows + frame.height)
+        start, self._rows = self._rows, _check_row_count(self._rows + frame.height)
         records["number"] = np.arange(start, self._rows)
         place = self._place(records["key"])
         order = np.argsort(place, kind="stable")
@@ -100,17 +104,17 @@ class OnDisk:
     def bucket(self, at: int) -> pl.DataFrame:
         """Read one back."""
         self._files[at].close()
-        return _frame(np.fromfile(self._paths[at], RECORD))
+        return _frame(np.fromfile(self._paths[at], RECORD_TYPE))
 
     def rows_in(self, at: int) -> int:
         """How many rows a bucket has."""
         self._files[at].close()
-        return self._paths[at].stat().st_size // RECORD.itemsize
+        return self._paths[at].stat().st_size // RECORD_TYPE.itemsize
 
     def piece(self, at: int, number: int, of: int) -> pl.DataFrame:
         """One of so many pieces of a bucket, each with all rows of some row digests."""
         few = (rows[rows["row"] % of == number] for rows in self._records(at))
-        records = np.concatenate([np.empty(0, RECORD), *few])
+        records = np.concatenate([np.empty(0, RECORD_TYPE), *few])
         return _frame(records)
 
     def repeated(self, at: int) -> NDArray[np.uint32]:
@@ -134,8 +138,8 @@ class OnDisk:
     def _records(self, at: int) -> Iterator[NDArray[np.void]]:
         """The rows of a bucket in file order, some at a time."""
         for start in range(0, self.rows_in(at), READ_ROWS):
-            offset = start * RECORD.itemsize
-            yield np.fromfile(self._paths[at], RECORD, READ_ROWS, offset=offset)
+            offset = start * RECORD_TYPE.itemsize
+            yield np.fromfile(self._paths[at], RECORD_TYPE, READ_ROWS, offset=offset)
 
     def close(self) -> None:
         """Close what was never read."""
@@ -150,15 +154,15 @@ class OnDisk:
 
 def _frame(records: NDArray[np.void]) -> pl.DataFrame:
     return pl.DataFrame(
-        {name: np.ascontiguousarray(records[name]) for name in RECORD.names or ()}
+        {name: np.ascontiguousarray(records[name]) for name in RECORD_TYPE.names or ()}
     )
 
 
-def _numbered(rows: int) -> int:
+def _check_row_count(rows: int) -> int:
     """So many rows, if each can have a number."""
-    if rows > MOST_ROWS:
+    if rows > MAX_ROWS:
         raise OutOfBudget(
-            f"a side has more than {MOST_ROWS:,} rows",
+            f"a side has more than {MAX_ROWS:,} rows",
             why="on one machine rows are numbered in 32 bits",
             help="--engine spark",
         )
@@ -166,16 +170,16 @@ def _numbered(rows: int) -> int:
 
 
 @contextmanager
-def opened(expected: Sequence[int], count: int) -> Iterator[list[Buckets]]:
+def open_buckets(expected: Sequence[int], count: int) -> Iterator[list[Buckets]]:
     """Room for the digests of both sides in `count` buckets, as long as it lasts.
 
     `expected`: about how many rows each has.
     """
     if count == 1:
-        yield [InMemory(rows) for rows in expected]
+        yield [MemoryBuckets(rows) for rows in expected]
         return
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
-        sides = [OnDisk(Path(folder), name, count) for name in SIDES]
+        sides = [DiskBuckets(Path(folder), name, count) for name in SIDES]
         try:
             yield list(sides)
         finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.analysis import hints, patterns, segments, totals
-from recon_engine.runtime.concurrency import in_order
+from recon_engine.runtime.concurrency import map_ordered
 
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from recon_engine.analysis.segments import Of, Values
-    from recon_engine.analysis.totals import Sum, Sums
+    from recon_engine.analysis.segments import Of, ValueCounts
+    from recon_engine.analysis.totals import ColumnSum, SumPair
     from recon_engine.compare.pairing import Difference
-    from recon_engine.compare.plan import Question
+    from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.model import Hint, Patterns, Segment, Splits, Total
 
-    Learned = tuple[tuple[Hint, ...], Sums]
+    Learned = tuple[tuple[Hint, ...], SumPair]
 
 
 OLD, NEW = 0, 1
@@ -41,29 +41,29 @@ class Causes:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ColumnFindings:
     """What the cells of a column tell that differ."""
 
     patterns: Patterns
     hints: tuple[Hint, ...]
-    sums: Sums
+    sums: SumPair
 
 
 @dataclass(frozen=True, slots=True)
-class Lone:
+class UnmatchedRows:
     """The rows that are on one side only: how many, and what they have.
 
     `keys`: their key columns, None of too many.
     """
 
     rows: int
-    sums: dict[str, Sum]
-    values: Values
+    sums: dict[str, ColumnSum]
+    values: ValueCounts
     keys: pl.DataFrame | None
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class CauseInputs:
     """What causes are found in.
 
     `told`: of each column that differs; `tolerated`: the sums of the cells that rules
@@ -73,11 +73,11 @@ class Evidence:
     `matched` rows it has the same on both sides; `splits`: of OLD and of NEW.
     """
 
-    question: Question
-    told: Mapping[str, Told]
-    tolerated: Mapping[str, Sums]
-    values: Values
-    lone: tuple[Lone, Lone]
+    plan: ComparisonPlan
+    told: Mapping[str, ColumnFindings]
+    tolerated: Mapping[str, SumPair]
+    values: ValueCounts
+    lone: tuple[UnmatchedRows, UnmatchedRows]
     samples: Sequence[pl.DataFrame]
     repeated: int
     telling: str | None
@@ -87,7 +87,7 @@ class Evidence:
 
     def causes(self) -> Causes:
         """Everything that can be told."""
-        layout = self.question.layout
+        layout = self.plan.layout
         told = [self.told[name] for name in layout.columns if name in self.told]
         rules = (hint for each in told for hint in each.hints)
         return Causes(
@@ -99,52 +99,54 @@ class Evidence:
 
     def totals(self) -> Iterator[Total]:
         """The control totals of the columns that have some, in the order of OLD."""
-        question = self.question
-        ours = question.names[OLD].columns
+        plan = self.plan
+        ours = plan.names[OLD].columns
         found = {
             name: (at, self._sums(name, at))
-            for name, at in zip(question.columns, ours, strict=True)
+            for name, at in zip(plan.columns, ours, strict=True)
         }
         asked = [at for at, sums in found.values() if totals.have_amounts(sums)]
-        written = [totals.forms(rows.select(asked)) for rows in self.samples]
-        for name in question.layout.columns:
+        written = [totals.detect_forms(rows.select(asked)) for rows in self.samples]
+        for name in plan.layout.columns:
             at, sums = found[name]
             if at in asked:
                 old, new = (forms[at] for forms in written)
-                yield from totals.total(name, sums, (old, new))
+                yield from totals.build_total(name, sums, (old, new))
 
-    def _sums(self, name: str, at: str) -> tuple[Sum, Sum, Sum, Sum]:
+    def _sums(
+        self, name: str, at: str
+    ) -> tuple[ColumnSum, ColumnSum, ColumnSum, ColumnSum]:
         """Of a column: its cells that differ in OLD and NEW, and the lone ones."""
-        changed = self.tolerated.get(at, totals.NO_CELLS)
+        changed = self.tolerated.get(at, totals.ZERO_SUM_PAIR)
         if name in self.told:
-            changed = totals.both(changed, self.told[name].sums)
+            changed = totals.add_sum_pairs(changed, self.told[name].sums)
         missing, extra = (side.sums[at] for side in self.lone)
         return *changed, missing, extra
 
     def segments(self) -> Iterator[Segment]:
         """What the mismatched, the missing and the extra rows have in common."""
-        question = self.question
-        people = [*question.layout.keys, *question.columns]
-        names = dict(zip(question.names[OLD].compared, people, strict=True))
+        plan = self.plan
+        people = [*plan.layout.keys, *plan.columns]
+        names = dict(zip(plan.names[OLD].compared, people, strict=True))
         missing, extra = self.lone
-        every: dict[Of, Values] = {
+        every: dict[Of, ValueCounts] = {
             "mismatched": self.values,
             "missing": missing.values,
             "extra": extra.values,
         }
         for of, values in every.items():
             sample = self.samples[SIDE_OF[of]]
-            yield from segments.segments(of, values, sample, names)
+            yield from segments.find_segments(of, values, sample, names)
 
     def hints(self) -> Iterator[Hint]:
         """What other names and other keys would explain."""
-        layout, names = self.question.layout, self.question.names[OLD]
+        layout, names = self.plan.layout, self.plan.names[OLD]
         yield from hints.for_renames(layout.drift.renamed, layout.agreements)
-        splits = hints.for_splits(self.question.columns, *self.splits)
+        splits = hints.for_splits(self.plan.columns, *self.splits)
         yield from splits
         # A line number of rows that stand for one is no part of its key.
         if hints.HALF * sum(each.total for each in splits) < self.repeated:
-            yield from hints.for_repeats(
+            yield from hints.for_duplicate_keys(
                 layout.keys, self.telling, self.repeated, self.kept, self.matched
             )
         keys = dict(zip(names.keys, layout.keys, strict=True))
@@ -154,44 +156,48 @@ class Evidence:
         yield from hints.for_keys((old, new), keys, names.rules, self.samples[OLD])
 
 
-def told(found: Difference, question: Question) -> dict[str, Told]:
+def analyze_columns(
+    found: Difference, plan: ComparisonPlan
+) -> dict[str, ColumnFindings]:
     """What each column tells that differs."""
 
     def tell(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
         at, cells = column
-        changes = patterns.changes(cells)
-        rules = rule_hints(question.columns[at], changes, question)
-        return changes, (rules, totals.of_changes(changes))
+        changes = patterns.group_changes(cells)
+        rules = find_rule_hints(plan.columns[at], changes, plan)
+        return changes, (rules, totals.sum_changes(changes))
 
     by_column = found.cells.partition_by("column", as_dict=True, include_key=False)
     columns = [(int(at), cells) for (at,), cells in by_column.items()]
-    every = list(in_order(tell, columns))
+    every = list(map_ordered(tell, columns))
     changes = [
-        (question.columns[at], at, each)
+        (plan.columns[at], at, each)
         for (at, _), (each, _) in zip(columns, every, strict=True)
     ]
-    keys = question.layout.keys
-    shown = patterns.patterns(changes, found.cells, found.keys, keys) if every else ()
+    keys = plan.layout.keys
+    shown = (
+        patterns.build_patterns(changes, found.cells, found.keys, keys) if every else ()
+    )
     return {
-        each.column: Told(each, *facts)
+        each.column: ColumnFindings(each, *facts)
         for each, (_, facts) in zip(shown, every, strict=True)
     }
 
 
-def rule_hints(
-    column: str, changes: pl.DataFrame, question: Question
+def find_rule_hints(
+    column: str, changes: pl.DataFrame, plan: ComparisonPlan
 ) -> tuple[Hint, ...]:
     """The rules that would settle the changes of a column."""
-    given = question.layout.rules.get(column, ())
+    given = plan.layout.rules.get(column, ())
     return tuple(hints.for_column(column, changes, given))
 
 
-def lone(rows: pl.DataFrame, question: Question) -> Lone:
+def summarize_unmatched(rows: pl.DataFrame, plan: ComparisonPlan) -> UnmatchedRows:
     """What rows tell that are on one side only."""
-    names = question.names[OLD]
-    return Lone(
+    names = plan.names[OLD]
+    return UnmatchedRows(
         rows.height,
-        totals.of_rows(rows.select(names.columns)),
-        segments.counted(rows.select(names.compared)),
+        totals.sum_rows(rows.select(names.columns)),
+        segments.count_values(rows.select(names.compared)),
         rows.select(names.keys),
     )

@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 # hands: hardly a line would be equal.
 ALIKE: Final = 1.5
 KEY_SEED: Final = 0x9E3779B97F4A7C15
-SAMPLED: Final = 8_192
+SAMPLED_ROWS: Final = 8_192
 # To find more columns than these one after the other takes longer than a parser does.
 FIRST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class ColumnIds:
     """Names that are ours: `k0`… for the key, `v0`… for what is compared, `x0`… not.
 
     Polars takes some names for patterns (`*`, `^a$`), so no name of a user ever goes
@@ -80,35 +80,35 @@ class Names:
         return [*self.keys, *self.columns]
 
 
-def named(
+def assign_ids(
     columns: Sequence[str], layout: Alignment, renames: Mapping[str, str]
-) -> Names:
+) -> ColumnIds:
     """Name the columns of a side; `renames` gives OLD's names for its own."""
     ours = [renames.get(name, name) for name in columns]
     names = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
     names |= {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
     others = sorted(set(ours) - names.keys())
     names |= {name: f"x{at:07}" for at, name in enumerate(others)}
-    return Names(
+    return ColumnIds(
         tuple(names[name] for name in ours),
         {names[name]: rules for name, rules in layout.rules.items()},
     )
 
 
-def all_is_compared(names: Sequence[Names]) -> tuple[bool, bool]:
+def all_is_compared(names: Sequence[ColumnIds]) -> tuple[bool, bool]:
     """Of either side, whether no column is left out of the comparison."""
     old, new = (not any(n.startswith("x") for n in each.all) for each in names)
     return old, new
 
 
-def no_rows(names: Names) -> pl.DataFrame:
+def make_empty_rows(names: ColumnIds) -> pl.DataFrame:
     """A side without rows."""
     return pl.DataFrame(schema=dict.fromkeys(names.all, pl.String))
 
 
-def nothing_drawn(names: Names) -> pl.DataFrame:
+def make_empty_sample(names: ColumnIds) -> pl.DataFrame:
     """A sample without rows."""
-    return no_rows(names).select(names.compared)
+    return make_empty_rows(names).select(names.compared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Strategy(Protocol):
         ...
 
     @property
-    def names(self) -> Names:
+    def names(self) -> ColumnIds:
         """Those of its columns."""
         ...
 
@@ -173,11 +173,11 @@ class Strategy(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class CellDigests:
     """Digests of parsed cells; neither dialect nor order of columns has a part."""
 
     side: str
-    names: Names
+    names: ColumnIds
     seeds: Seeds
     every: int
     name: str = "columns"
@@ -192,12 +192,12 @@ class Columns:
             .select(self.names.compared)
             .collect(engine="in-memory")
         )
-        key, tallies = _key(cells, self)
-        digests = _checked(
+        key, tallies = _digest_keys(cells, self)
+        digests = _check_row_count(
             pl.DataFrame(
                 {
-                    "row": _hash(cells, self.seeds.row),
-                    "check": _hash(cells, self.seeds.check),
+                    "row": _hash_cells(cells, self.seeds.row),
+                    "check": _hash_cells(cells, self.seeds.check),
                     **key,
                 }
             ),
@@ -211,7 +211,9 @@ class Columns:
 
     def sample(self) -> pl.DataFrame:
         """The rows that were drawn."""
-        return pl.concat([nothing_drawn(self.names), *map(pl.DataFrame, self.drawn)])
+        return pl.concat(
+            [make_empty_sample(self.names), *map(pl.DataFrame, self.drawn)]
+        )
 
     def tallies(self) -> Tallies:
         """What the rules of the key columns read."""
@@ -219,14 +221,14 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LineDigests:
     """Digests of raw lines; of the cells, only those of the key are parsed.
 
     `broken` is set once a record of either side was seen that is not one line.
     """
 
     side: str
-    names: Names
+    names: ColumnIds
     seeds: Seeds
     every: int
     broken: Event
@@ -247,12 +249,12 @@ class Lines:
         if self.inexact:
             return None
         lines = rows.lines.to_frame()
-        key, tallies = _key(self.keys(rows), self)
-        digests = _checked(
+        key, tallies = _digest_keys(self.keys(rows), self)
+        digests = _check_row_count(
             pl.DataFrame(
                 {
-                    "row": _hash(lines, self.seeds.row),
-                    "check": _hash(lines, self.seeds.check),
+                    "row": _hash_cells(lines, self.seeds.row),
+                    "check": _hash_cells(lines, self.seeds.check),
                     **key,
                 }
             ),
@@ -266,7 +268,7 @@ class Lines:
     def sample(self) -> pl.DataFrame:
         """The rows that were drawn."""
         if not self.drawn:
-            return nothing_drawn(self.names)
+            return make_empty_sample(self.names)
         drawn = Blocks(tuple(self.drawn), self.drawn[0].delimiter)
         return (
             drawn.cells(self.names.all)
@@ -284,26 +286,28 @@ class Lines:
         count = 1 + max(every.index(name) for name in keys)
         if block.delimiters is None or count > min(FIRST, len(every) - 1):
             return block.cells(every).select(keys).collect(engine="in-memory")
-        first = dict(zip(every, block.first_cells(count), strict=False))
+        first = dict(zip(every, block.parse_first_cells(count), strict=False))
         return pl.DataFrame({name: first[name] for name in keys})
 
 
-def choose(
-    unread: Sequence[Unread], names: Sequence[Names], strategy: str | None = None
+def choose_strategy(
+    unread: Sequence[Unread], names: Sequence[ColumnIds], strategy: str | None = None
 ) -> list[Strategy]:
     """The cheapest strategy that promises to be exact, or the one that is named."""
     seeds = Seeds(secrets.randbits(64), secrets.randbits(64), KEY_SEED)
     sides = [
-        (which, each, seeds, max(1, side.expected_rows // SAMPLED))
+        (which, each, seeds, max(1, side.expected_rows // SAMPLED_ROWS))
         for which, each, side in zip(SIDES, names, unread, strict=True)
     ]
-    if strategy != "columns" and _lines_tell(unread, names):
+    if strategy != "columns" and _lines_represent_records(unread, names):
         broken = Event()
-        return [Lines(*each, broken) for each in sides]
-    return [Columns(*each) for each in sides]
+        return [LineDigests(*each, broken) for each in sides]
+    return [CellDigests(*each) for each in sides]
 
 
-def _lines_tell(unread: Sequence[Unread], names: Sequence[Names]) -> bool:
+def _lines_represent_records(
+    unread: Sequence[Unread], names: Sequence[ColumnIds]
+) -> bool:
     """Whether equal lines are equal records, and equal records mostly equal lines."""
     old, new = unread
     if not (isinstance(old, Header) and isinstance(new, Header)):
@@ -317,7 +321,7 @@ def _lines_tell(unread: Sequence[Unread], names: Sequence[Names]) -> bool:
     )
 
 
-def _checked(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+def _check_row_count(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     if digests.height != rows.rows:
         raise InternalError(
             f"{digests.height:,} rows were parsed where the gate counted {rows.rows:,}"
@@ -325,16 +329,16 @@ def _checked(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     return digests
 
 
-def key_digest(cells: pl.DataFrame, names: Names, seed: int) -> pl.Series:
+def key_digest(cells: pl.DataFrame, names: ColumnIds, seed: int) -> pl.Series:
     """The digests of keys, as `Strategy.digest` takes them; u64."""
     forms = cells.select(
         normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
         for name in names.keys
     )
-    return _hash(forms, seed)
+    return _hash_cells(forms, seed)
 
 
-def _key(
+def _digest_keys(
     cells: pl.DataFrame, strategy: Strategy
 ) -> tuple[dict[str, pl.Series], Tallies]:
     """The digests of keys, whether these have a blank, and what their rules read."""
@@ -347,10 +351,10 @@ def _key(
             )
             forms.replace_column(at, texts.alias(name))
     blank = functools.reduce(operator.or_, (column == "" for column in forms))
-    return {"key": _hash(forms, strategy.seeds.key), "blank": blank}, tallies
+    return {"key": _hash_cells(forms, strategy.seeds.key), "blank": blank}, tallies
 
 
-def _hash(cells: pl.DataFrame, seed: int) -> pl.Series:
+def _hash_cells(cells: pl.DataFrame, seed: int) -> pl.Series:
     if cells.width == 1:
         # The same numbers, without a wait for one of Polars' own threads.
         return cells.to_series().hash(seed)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine.compare.alignment import align
-from recon_engine.compare.digests import named
-from recon_engine.compare.masks import keyed
-from recon_engine.compare.pairing import diff, judged, paired
+from recon_engine.compare.alignment import align_columns
+from recon_engine.compare.digests import assign_ids
+from recon_engine.compare.masks import make_masks
+from recon_engine.compare.pairing import compare_rows, pair_rows, with_kinds
 from recon_engine.config import LIMITS, Limits
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csvfile import CsvFile
-from recon_engine.inputs.pinned_file import steady
-from recon_engine.inputs.tables import gated, headed
+from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.inputs.tables import open_headers, read_both_tables
 from recon_engine.rules import normal_form
-from recon_engine.runtime.concurrency import in_order
-from recon_engine.runtime.error_boundary import only_ours
+from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.suggestions import counted
 
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recon_engine.compare.alignment import Alignment
-    from recon_engine.compare.digests import Names
+    from recon_engine.compare.digests import ColumnIds
     from recon_engine.compare.masks import Masks
     from recon_engine.config import Options
-    from recon_engine.inputs.csvfile import Part
+    from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table
 
 
 QUOTE: Final = ord('"')
 LF: Final = ord("\n")
-BLOCK: Final = 1 << 22
+BLOCK_BYTES: Final = 1 << 22
 # Longer differences are marked as a whole: characters are compared with each other.
-LONGEST: Final = 1_000
-LINE: Final = "line"
+MAX_MATCHED_CHARS: Final = 1_000
+LINE_COLUMN: Final = "line"
 
-Span = tuple[int, int]
+CharSpan = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExplainedRow:
     """A row of one side; `line` of its first byte, where the side is a file."""
 
     line: int | None
@@ -59,7 +59,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ExplainedCell:
     """A column of a pair. `state`: equal, tolerated, or the kind of the difference.
 
     `rules` are those of the column; the spans mark the characters that differ.
@@ -70,8 +70,8 @@ class Cell:
     new: str
     state: str
     rules: tuple[str, ...]
-    old_spans: tuple[Span, ...] = ()
-    new_spans: tuple[Span, ...] = ()
+    old_spans: tuple[CharSpan, ...] = ()
+    new_spans: tuple[CharSpan, ...] = ()
 
     @property
     def differs(self) -> bool:
@@ -80,7 +80,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ExplainedPair:
     """Two rows that belong together, with every compared cell.
 
     First those of the key that only a rule makes equal.
@@ -88,7 +88,7 @@ class Pair:
 
     old_line: int | None
     new_line: int | None
-    cells: tuple[Cell, ...]
+    cells: tuple[ExplainedCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,9 @@ class Explanation:
     """All rows of a key: pairs, and what has no partner."""
 
     key: dict[str, str]
-    pairs: tuple[Pair, ...]
-    missing: tuple[Row, ...]
-    extra: tuple[Row, ...]
+    pairs: tuple[ExplainedPair, ...]
+    missing: tuple[ExplainedRow, ...]
+    extra: tuple[ExplainedRow, ...]
 
     @property
     def agrees(self) -> bool:
@@ -107,8 +107,8 @@ class Explanation:
         return not (self.missing or self.extra or any(c.differs for c in cells))
 
 
-@only_ours
-def explained(
+@within_error_boundary
+def explain_key(
     old: object,
     new: object,
     options: Options,
@@ -123,23 +123,23 @@ def explained(
     paired as `diff` pairs them, and masked as it masks them. Raises ConfigError if
     neither side has the key.
     """
-    key = _key(values, options.keys)
-    with headed(old, new, options, limits, progress) as sides:
-        layout = align(
+    key = _parse_key(values, options.keys)
+    with open_headers(old, new, options, limits, progress) as sides:
+        layout = align_columns(
             sides[0].columns,
             sides[1].columns,
             options,
             uris=(sides[0].uri, sides[1].uri),
             heads=(sides[0].head, sides[1].head),
         )
-        tables = gated(*sides, options, progress)
+        tables = read_both_tables(*sides, options, progress)
         names = (
-            named(tables[0].columns, layout, {}),
-            named(tables[1].columns, layout, layout.new_names),
+            assign_ids(tables[0].columns, layout, {}),
+            assign_ids(tables[1].columns, layout, layout.new_names),
         )
         with progress.step("explain"):
             both = [
-                _rows_of(table, each, key)
+                _find_rows(table, each, key)
                 for table, each in zip(tables, names, strict=True)
             ]
     if all(rows.is_empty() for rows in both):
@@ -147,11 +147,11 @@ def explained(
             f"no row of either file has this {', '.join(layout.keys)}",
             help="the value as it stands in the file; several by one argument each",
         )
-    masks = keyed(layout.masks)
-    return _Explained(layout, names, masks).of(key, *both)
+    masks = make_masks(layout.masks)
+    return _Explainer(layout, names, masks).of(key, *both)
 
 
-def _key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
+def _parse_key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
     if len(values) == 1 < len(keys):
         try:
             values = [str(each) for each in json.loads(values[0])]
@@ -165,7 +165,7 @@ def _key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
     return list(values)
 
 
-def _rows_of(table: Table, names: Names, key: Sequence[str]) -> pl.DataFrame:
+def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFrame:
     """The rows of a key, each with its line."""
     wanted = pl.DataFrame(dict(zip(names.keys, key, strict=True)))
     forms = [
@@ -174,7 +174,7 @@ def _rows_of(table: Table, names: Names, key: Sequence[str]) -> pl.DataFrame:
     ]
     normal = wanted.select(forms).row(0)
 
-    def found(part: Part) -> pl.DataFrame:
+    def found(part: RowGroup) -> pl.DataFrame:
         cells = table.read(part).cells(names.all).collect(engine="in-memory")
         of_key = cells.select(forms).select(
             pl.all_horizontal(
@@ -184,15 +184,15 @@ def _rows_of(table: Table, names: Names, key: Sequence[str]) -> pl.DataFrame:
         )["found"]
         rows = cells.filter(of_key)
         numbers = of_key.arg_true().to_numpy()
-        lines = _lines(table, part, numbers) if rows.height else ()
-        return rows.with_columns(pl.Series(LINE, lines, pl.Int64))
+        lines = _find_lines(table, part, numbers) if rows.height else ()
+        return rows.with_columns(pl.Series(LINE_COLUMN, lines, pl.Int64))
 
-    schema = dict.fromkeys(names.all, pl.String) | {LINE: pl.Int64}
-    return pl.concat([pl.DataFrame(schema=schema), *in_order(found, table.parts)])
+    schema = dict.fromkeys(names.all, pl.String) | {LINE_COLUMN: pl.Int64}
+    return pl.concat([pl.DataFrame(schema=schema), *map_ordered(found, table.parts)])
 
 
-def _lines(
-    table: Table, part: Part, numbers: NDArray[np.integer]
+def _find_lines(
+    table: Table, part: RowGroup, numbers: NDArray[np.integer]
 ) -> Sequence[int | None]:
     """The line of each row of a part, counted in the file as its text is."""
     if not isinstance(table, CsvFile):
@@ -203,35 +203,37 @@ def _lines(
     ends = np.flatnonzero((data == LF) & outside) + 1
     starts = np.append(0, ends)[numbers]
     if part.gaps is not None:
-        starts = _in_file(starts, np.asarray(part.gaps, np.int64))
-    before = _newlines(table, 0, part.offset)
-    return [1 + before + _newlines(table, part.offset, int(at)) for at in starts]
+        starts = _offsets_in_file(starts, np.asarray(part.gaps, np.int64))
+    before = _count_newlines(table, 0, part.offset)
+    return [1 + before + _count_newlines(table, part.offset, int(at)) for at in starts]
 
 
-def _in_file(starts: NDArray[np.int64], gaps: NDArray[np.int64]) -> NDArray[np.int64]:
+def _offsets_in_file(
+    starts: NDArray[np.int64], gaps: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Offsets among what is left of a part, as offsets in the part itself."""
     for first, last in gaps:
         starts = np.where(starts >= first, starts + (last - first), starts)
     return starts
 
 
-def _newlines(file: CsvFile, offset: int, size: int) -> int:
+def _count_newlines(file: CsvFile, offset: int, size: int) -> int:
     """How many there are in `size` bytes of a file."""
     count = 0
-    with steady(file.path, file.uri, file.state) as descriptor:
+    with open_unchanged(file.path, file.uri, file.state) as descriptor:
         while size > 0:
-            data = os.pread(descriptor, min(size, BLOCK), offset)
+            data = os.pread(descriptor, min(size, BLOCK_BYTES), offset)
             count += data.count(b"\n")
             offset, size = offset + len(data), size - len(data)
     return count
 
 
 @dataclass(frozen=True, slots=True)
-class _Explained:
+class _Explainer:
     """The rows of a key, back under the names of the user."""
 
     layout: Alignment
-    names: tuple[Names, Names]
+    names: tuple[ColumnIds, ColumnIds]
     masks: Masks
 
     def of(
@@ -239,7 +241,9 @@ class _Explained:
     ) -> Explanation:
         """Pairs, and rows that have no partner, in file order."""
         ours = self.names[0]
-        pairs = paired(old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules)
+        pairs = pair_rows(
+            old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules
+        )
         both = pairs.drop_nulls().sort("old")
         alone = pairs.filter(pl.col("new").is_null())["old"].sort()
         others = pairs.filter(pl.col("old").is_null())["new"].sort()
@@ -250,11 +254,13 @@ class _Explained:
             extra=tuple(self.row(1, new[at]) for at in others),
         )
 
-    def pair(self, old: pl.DataFrame, new: pl.DataFrame) -> Pair:
+    def pair(self, old: pl.DataFrame, new: pl.DataFrame) -> ExplainedPair:
         """Two rows, judged by the kernel itself."""
         ours = self.names[0]
-        found = judged(
-            diff(old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules)
+        found = with_kinds(
+            compare_rows(
+                old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules
+            )
         )
         kinds = dict(found.cells.select("column", "kind").iter_rows())
         names = sorted(self.layout.columns)
@@ -267,34 +273,36 @@ class _Explained:
             for name, k in zip(self.layout.keys, ours.keys, strict=True)
             if old[k].item() != new[k].item()
         )
-        return Pair(
-            old[LINE].item(),
-            new[LINE].item(),
+        return ExplainedPair(
+            old[LINE_COLUMN].item(),
+            new[LINE_COLUMN].item(),
             (*keys, *(cells[name] for name in self.layout.columns)),
         )
 
-    def cell(self, name: str, old: str, new: str, kind: str | None) -> Cell:
+    def cell(self, name: str, old: str, new: str, kind: str | None) -> ExplainedCell:
         """A cell of both rows, and what makes them equal or not."""
         own = tuple(rule for _, rule in self.layout.spelled.get(name, ()))
         same = "equal" if old == new else "tolerated"
         shown = self.masks.value(name, old), self.masks.value(name, new)
-        return Cell(name, *shown, kind or same, own, *spans(*shown))
+        return ExplainedCell(name, *shown, kind or same, own, *differing_spans(*shown))
 
-    def row(self, side: int, row: pl.DataFrame) -> Row:
+    def row(self, side: int, row: pl.DataFrame) -> ExplainedRow:
         """A row that has no partner."""
         names = sorted(self.layout.columns)
         ours = self.names[side].columns
         values = dict(zip(names, row.select(ours).row(0), strict=True))
         ordered = {name: values[name] for name in self.layout.columns}
-        return Row(row[LINE].item(), self.masks.row(ordered))
+        return ExplainedRow(row[LINE_COLUMN].item(), self.masks.row(ordered))
 
 
-def spans(old: str, new: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+def differing_spans(
+    old: str, new: str
+) -> tuple[tuple[CharSpan, ...], tuple[CharSpan, ...]]:
     """The characters of each text that the other does not have, as half-open spans."""
-    start = _shared(old, new)
-    end = _shared(old[start:][::-1], new[start:][::-1])
+    start = _common_prefix_length(old, new)
+    end = _common_prefix_length(old[start:][::-1], new[start:][::-1])
     left, right = old[start : len(old) - end], new[start : len(new) - end]
-    if max(len(left), len(right)) > LONGEST:
+    if max(len(left), len(right)) > MAX_MATCHED_CHARS:
         blocks = [(0, len(left), 0, len(right))]
     else:
         matcher = SequenceMatcher(None, left, right, autojunk=False)
@@ -305,7 +313,7 @@ def spans(old: str, new: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     )
 
 
-def _shared(left: str, right: str) -> int:
+def _common_prefix_length(left: str, right: str) -> int:
     """How many characters two texts begin with alike."""
     pairs = enumerate(zip(left, right, strict=False))
     apart = (at for at, (a, b) in pairs if a != b)

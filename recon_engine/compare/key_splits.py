@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.model import Splits
-from recon_engine.rules import NORMAL, Number, integers, normal_form
+from recon_engine.rules import NORMAL_PREFIX, Number, as_scaled_integers, normal_form
 
 
 if TYPE_CHECKING:
@@ -118,6 +118,6 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
 def _integer(name: str) -> pl.Expr:
     """A text as a whole number of the smallest places; null where it is no amount."""
     normal = Number().normal(pl.col(name).str.strip_chars())
-    read = normal.str.strip_prefix(NORMAL)
-    fits = normal.str.starts_with(NORMAL) & read.str.contains(READABLE)
-    return integers(pl.when(fits).then(read), PLACES)
+    read = normal.str.strip_prefix(NORMAL_PREFIX)
+    fits = normal.str.starts_with(NORMAL_PREFIX) & read.str.contains(READABLE)
+    return as_scaled_integers(pl.when(fits).then(read), PLACES)

@@ -19,14 +19,14 @@ import polars as pl
 
 from recon_engine.analysis.measures import is_measure
 from recon_engine.compare.alignment import rules_of
-from recon_engine.compare.pairing import any_repeats
+from recon_engine.compare.pairing import has_repeats
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.delimiters import other_reading
-from recon_engine.inputs.tables import gated, headed
-from recon_engine.rules import normal_form, tolerates
-from recon_engine.runtime.concurrency import in_order
-from recon_engine.runtime.error_boundary import only_ours
+from recon_engine.inputs.tables import open_headers, read_both_tables
+from recon_engine.rules import has_tolerance, normal_form
+from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import default_budget
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.suggestions import did_you_mean
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from recon_engine.inputs.csvfile import Part
+    from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.rules import Rule
     from recon_engine.runtime.memory import Budget
@@ -44,17 +44,17 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS: Final = 20_000
 # How many sets of a size are tried on the sample, and how many of them on all rows.
-SETS: Final = 5_000
-TRIED: Final = 40
+MAX_SETS: Final = 5_000
+MAX_TRIED: Final = 40
 AT_ONCE: Final = 8
-SHOWN: Final = 10
+PROPOSALS_SHOWN: Final = 10
 # A key with this share of its values on both sides asks for no larger one.
-ENOUGH: Final = 0.8
+ENOUGH_OVERLAP: Final = 0.8
 SEED: Final = 0
 # Measured: what a row costs while it is counted, in rows of digests.
 DIGESTS: Final = 4
 
-Set = tuple[str, ...]
+ColumnSet = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Proposal:
     sides. `blanks`: rows with a blank part.
     """
 
-    columns: Set
+    columns: ColumnSet
     repeats_old: int
     repeats_new: int
     matched: int
@@ -79,8 +79,8 @@ class Proposal:
         return not (self.repeats_old or self.repeats_new)
 
 
-@only_ours
-def proposed(
+@within_error_boundary
+def propose_keys(
     old: object,
     new: object,
     options: Options | None = None,
@@ -101,33 +101,33 @@ def proposed(
     larger than the `budget` are read more often.
     """
     options = options or Options(keys=NO_KEY)
-    with headed(old, new, options, limits, progress) as sides:
-        columns = _common(*sides, options)
+    with open_headers(old, new, options, limits, progress) as sides:
+        columns = _find_common_columns(*sides, options)
         rules = _rules(columns, options)
-        columns = [name for name in columns if not tolerates(rules.get(name, ()))]
-        left, right = gated(*sides, options, progress)
+        columns = [name for name in columns if not has_tolerance(rules.get(name, ()))]
+        left, right = read_both_tables(*sides, options, progress)
         with progress.step("keys"):
             named = (
-                _side(left, columns, rules, {}),
-                _side(right, columns, rules, options.renames),
+                _make_side(left, columns, rules, {}),
+                _make_side(right, columns, rules, options.renames),
             )
-            shares = _shares((left, right), budget or default_budget())
-            search = _Search(named, columns, shares)
+            shares = _count_shares((left, right), budget or default_budget())
+            search = _KeySearch(named, columns, shares)
             found = list(search.keys(most_columns)) or search.nearest(most_columns)
     common = [each for each in found if each.matched]
-    return sorted(common, key=lambda each: _rank(each, columns, search.measures))[
-        :SHOWN
-    ]
+    return sorted(
+        common, key=lambda each: _rank_proposal(each, columns, search.measures)
+    )[:PROPOSALS_SHOWN]
 
 
-def _shares(tables: Sequence[Table], budget: Budget) -> int:
+def _count_shares(tables: Sequence[Table], budget: Budget) -> int:
     """In how many shares the rows of both sides fit the budget."""
     rows = sum(table.rows for table in tables)
     text = int(sum(table.rows * table.row_bytes for table in tables))
     return max(budget.buckets(DIGESTS * rows), budget.batches(text))
 
 
-def _common(old: Unread, new: Unread, options: Options) -> list[str]:
+def _find_common_columns(old: Unread, new: Unread, options: Options) -> list[str]:
     def common(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
         return [
             name
@@ -161,12 +161,12 @@ def _rules(columns: Sequence[str], options: Options) -> dict[str, list[Rule]]:
     return rules_of(options, columns, back)
 
 
-def _rank(
+def _rank_proposal(
     found: Proposal, columns: Sequence[str], measures: AbstractSet[str]
 ) -> tuple[object, ...]:
     return (
         not found.is_key,
-        found.overlap < ENOUGH,
+        found.overlap < ENOUGH_OVERLAP,
         not measures.isdisjoint(found.columns),
         -int(100 * found.overlap),
         found.repeats_old + found.repeats_new,
@@ -177,7 +177,7 @@ def _rank(
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class HashShare:
     """One of `count` shares of all rows, by the hashes of their keys."""
 
     at: int
@@ -194,7 +194,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _KeySide:
     """A table under names that both sides share."""
 
     table: Table
@@ -212,34 +212,34 @@ class _Side:
         hashed = pl.DataFrame([column.hash(SEED) for column in cells])
         return hashed, {column.name for column in cells if is_measure(column)}
 
-    def hashes(self, sets: Sequence[Set], share: Share) -> list[pl.Series]:
+    def hashes(self, sets: Sequence[ColumnSet], share: HashShare) -> list[pl.Series]:
         """The hashes of each set of columns, of a share of the rows."""
         wanted = sorted({name for columns in sets for name in columns})
 
-        def hashed(part: Part) -> list[pl.Series]:
+        def hashed(part: RowGroup) -> list[pl.Series]:
             cells = self._cells(part, wanted)
             return [share.of(cells.select(columns)) for columns in sets]
 
         none = [pl.Series(dtype=pl.UInt64) for _ in sets]
-        parts = in_order(hashed, self._parts())
+        parts = map_ordered(hashed, self._parts())
         return [pl.concat(each) for each in zip(none, *parts, strict=True)]
 
-    def values(self, columns: Set, share: Share) -> pl.DataFrame:
+    def values(self, columns: ColumnSet, share: HashShare) -> pl.DataFrame:
         """The cells of some columns, of a share of the rows."""
 
-        def picked(part: Part) -> pl.DataFrame:
+        def picked(part: RowGroup) -> pl.DataFrame:
             cells = self._cells(part, columns)
             return cells.filter(share.has(cells.hash_rows(SEED)))
 
-        parts = in_order(picked, self._parts())
+        parts = map_ordered(picked, self._parts())
         return pl.concat(
             [pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), *parts]
         )
 
-    def _parts(self) -> Sequence[Part]:
+    def _parts(self) -> Sequence[RowGroup]:
         return self.table.parts
 
-    def _cells(self, part: Part, columns: Sequence[str]) -> pl.DataFrame:
+    def _cells(self, part: RowGroup, columns: Sequence[str]) -> pl.DataFrame:
         """Some columns as their rules read them."""
         read = (
             normal_form(self.rules.get(name, ()), pl.col(name)).alias(name)
@@ -249,29 +249,29 @@ class _Side:
         return cells.select(read).collect(engine="in-memory")
 
 
-def _side(
+def _make_side(
     table: Table,
     columns: Sequence[str],
     rules: Mapping[str, Sequence[Rule]],
     renames: Mapping[str, str],
-) -> _Side:
+) -> _KeySide:
     """Name the columns that both have `v0`…, by their place in `columns`."""
     by_place = {
         f"v{at:05}": rules[name] for at, name in enumerate(columns) if name in rules
     }
     ours = {renames.get(name, name): f"v{at:05}" for at, name in enumerate(columns)}
     names = [ours.get(name, f"x{at:05}") for at, name in enumerate(table.columns)]
-    return _Side(table, names, by_place)
+    return _KeySide(table, names, by_place)
 
 
-class _Search:
+class _KeySearch:
     """Sets of columns, by the names that both sides share, from small to large."""
 
     def __init__(
-        self, sides: Sequence[_Side], names: Sequence[str], shares: int
+        self, sides: Sequence[_KeySide], names: Sequence[str], shares: int
     ) -> None:
         self.sides = sides
-        self.shares = [Share(at, shares) for at in range(shares)]
+        self.shares = [HashShare(at, shares) for at in range(shares)]
         self.names = {f"v{at:05}": name for at, name in enumerate(names)}
         samples = [side.sample() for side in sides]
         self.samples = [hashed for hashed, _ in samples]
@@ -287,18 +287,20 @@ class _Search:
 
     def keys(self, most: int) -> Iterator[Proposal]:
         """The smallest sets that do not repeat on either side."""
-        found: list[Set] = []
+        found: list[ColumnSet] = []
         enough = False
         for size in range(1, most + 1):
             if enough:
                 return
-            tried = list(itertools.islice(self._unrefuted(size, found), TRIED))
+            tried = list(
+                itertools.islice(self._sets_without_repeats(size, found), MAX_TRIED)
+            )
             for at in range(0, len(tried), AT_ONCE):
                 for columns in self._unique(tried[at : at + AT_ONCE]):
                     found.append(columns)
                     proposal = self._counted(columns)
                     enough = enough or (
-                        proposal.overlap >= ENOUGH
+                        proposal.overlap >= ENOUGH_OVERLAP
                         and self.measures.isdisjoint(proposal.columns)
                     )
                     yield proposal
@@ -306,27 +308,27 @@ class _Search:
     def nearest(self, most: int) -> list[Proposal]:
         """Of each size the set with the most distinct rows in the sample."""
 
-        def distinct(columns: Set) -> int:
+        def distinct(columns: ColumnSet) -> int:
             return sum(s.select(columns).n_unique() for s in self.samples)
 
         sizes = range(1, min(most, len(self.names)) + 1)
         nearest = [max(self._sets(size, []), key=distinct) for size in sizes]
         return [self._counted(columns) for columns in nearest]
 
-    def _unique(self, sets: Sequence[Set]) -> Sequence[Set]:
+    def _unique(self, sets: Sequence[ColumnSet]) -> Sequence[ColumnSet]:
         """Those that do not repeat on all rows of either side."""
         for side, share in itertools.product(self.sides, self.shares):
             hashes = side.hashes(sets, share)
             sets = [
                 columns
                 for columns, each in zip(sets, hashes, strict=True)
-                if not any_repeats(each)
+                if not has_repeats(each)
             ]
             if not sets:
                 break
         return sets
 
-    def _counted(self, columns: Set) -> Proposal:
+    def _counted(self, columns: ColumnSet) -> Proposal:
         """A set with its counts, on the values themselves."""
         counts = Counter[str]()
         blank = pl.any_horizontal(pl.col(columns) == "")
@@ -344,18 +346,22 @@ class _Search:
             **counts,
         )
 
-    def _unrefuted(self, size: int, found: Sequence[Set]) -> Iterator[Set]:
+    def _sets_without_repeats(
+        self, size: int, found: Sequence[ColumnSet]
+    ) -> Iterator[ColumnSet]:
         """The sets of a size that do not repeat in the sample."""
         return (
             columns
             for columns in self._sets(size, found)
-            if not any(_repeats(sample.select(columns)) for sample in self.samples)
+            if not any(
+                _has_repeated_rows(sample.select(columns)) for sample in self.samples
+            )
         )
 
-    def _sets(self, size: int, found: Sequence[Set]) -> list[Set]:
+    def _sets(self, size: int, found: Sequence[ColumnSet]) -> list[ColumnSet]:
         """Sets of a size that hold no key yet; the most telling ones, if too many."""
         telling = sorted(self.names, key=lambda name: -self.distinct[name])
-        while math.comb(len(telling), size) > SETS:
+        while math.comb(len(telling), size) > MAX_SETS:
             telling.pop()
         sets = itertools.combinations(sorted(telling), size)
         return [
@@ -365,5 +371,5 @@ class _Search:
         ]
 
 
-def _repeats(rows: pl.DataFrame) -> bool:
-    return any_repeats(rows.hash_rows(SEED))
+def _has_repeated_rows(rows: pl.DataFrame) -> bool:
+    return has_repeats(rows.hash_rows(SEED))

@@ -9,30 +9,38 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine.compare.buckets import InMemory, OnDisk, opened
-from recon_engine.compare.causes import told
-from recon_engine.compare.digests import all_is_compared, choose, no_rows
+from recon_engine.compare.buckets import DiskBuckets, MemoryBuckets, open_buckets
+from recon_engine.compare.causes import analyze_columns
+from recon_engine.compare.digests import (
+    all_is_compared,
+    choose_strategy,
+    make_empty_rows,
+)
 from recon_engine.compare.lookup import sightings, sought
 from recon_engine.compare.multisets import drop_equal
 from recon_engine.compare.pairing import (
-    any_repeats,
-    diff,
+    compare_rows,
     drop_identical,
-    judged,
+    has_repeats,
     longest_run,
-    merge,
+    merge_differences,
+    with_kinds,
 )
-from recon_engine.compare.partial_result import partial, repeats_among, together
-from recon_engine.compare.plan import Question, posed
+from recon_engine.compare.partial_result import (
+    find_repeats,
+    merge_repeats,
+    summarize_difference,
+)
+from recon_engine.compare.plan import ComparisonPlan, make_plan
 from recon_engine.compare.repeats import repeats_in_pieces
-from recon_engine.compare.result_builder import answer, refuse_repeats
+from recon_engine.compare.result_builder import build_result, reject_duplicate_keys
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import told_for_both
 from recon_engine.inputs.header import Header, head_of
 from recon_engine.model import SIDES
-from recon_engine.runtime.concurrency import in_order
+from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.memory import Budget, Differing, default_budget
 from recon_engine.runtime.progress import SILENT, Progress
 
@@ -43,7 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recon_engine.compare.buckets import Buckets
-    from recon_engine.compare.digests import Names, Strategy
+    from recon_engine.compare.digests import ColumnIds, Strategy
     from recon_engine.compare.lookup import Ask
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.partial_result import Repeats
@@ -62,14 +70,14 @@ SOUGHT_ROWS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadTables:
     """Two tables that were read once: gated, counted, and reduced to digests.
 
     Of pairs, the first is OLD's. The digests are there to be taken once. `strategies`
     took them, and a sample of the rows.
     """
 
-    question: Question
+    plan: ComparisonPlan
     tables: tuple[Table, Table]
     strategies: Sequence[Strategy]
     digests: list[Buckets]
@@ -86,7 +94,7 @@ class Reading:
 
 
 @contextmanager
-def read(
+def read_tables(
     old: Unread,
     new: Unread,
     options: Options,
@@ -95,7 +103,7 @@ def read(
     budget: Budget | None = None,
     strategy: str | None = None,
     buckets: int | None = None,
-) -> Iterator[Reading]:
+) -> Iterator[ReadTables]:
     """Read both sides at once: files through the gate, and all rows into digests.
 
     `budget`: of memory; by default 60% of the container's or the machine's.
@@ -104,23 +112,23 @@ def read(
     the errors of the gate, and OutOfBudget.
     """
     unread = (old, new)
-    question = posed(old, new, options)
-    names = question.names
+    plan = make_plan(old, new, options)
+    names = plan.names
     budget = budget or default_budget()
     expected = (old.expected_rows, new.expected_rows)
     count = buckets or budget.buckets(sum(expected))
-    chosen = choose(unread, names, strategy)
+    chosen = choose_strategy(unread, names, strategy)
     with ExitStack() as stack:
-        digests = stack.enter_context(opened(expected, count))
+        digests = stack.enter_context(open_buckets(expected, count))
         with told_for_both(options, unread, lambda side: head_of(unread[side])):
-            tables = _side_by_side(_read, unread, chosen, digests, progress)
+            tables = _run_side_by_side(_read_side, unread, chosen, digests, progress)
         if any(each.inexact for each in chosen):
             stack.close()
-            digests = stack.enter_context(opened(expected, count))
-            chosen = choose(unread, names, "columns")
-            _side_by_side(_digest, tables, chosen, digests, progress)
-        yield Reading(
-            question=question,
+            digests = stack.enter_context(open_buckets(expected, count))
+            chosen = choose_strategy(unread, names, "columns")
+            _run_side_by_side(_digest_table, tables, chosen, digests, progress)
+        yield ReadTables(
+            plan=plan,
             tables=tables,
             strategies=chosen,
             digests=digests,
@@ -129,7 +137,7 @@ def read(
         )
 
 
-def _side_by_side(
+def _run_side_by_side(
     work: Callable[..., Table],
     sides: Sequence[Unread | Table],
     strategies: Sequence[Strategy],
@@ -137,32 +145,32 @@ def _side_by_side(
     progress: Progress,
 ) -> tuple[Table, Table]:
     every = zip(SIDES, sides, strategies, digests, strict=True)
-    old, new = in_order(lambda side: work(*side, progress), every)
+    old, new = map_ordered(lambda side: work(*side, progress), every)
     return old, new
 
 
-def _read(
+def _read_side(
     name: str, side: Unread, strategy: Strategy, into: Buckets, progress: Progress
 ) -> Table:
     """Read a side for the first time."""
     if not isinstance(side, Header):
-        return _digest(name, side, strategy, into, progress)
+        return _digest_table(name, side, strategy, into, progress)
     with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
         return read_rows(
             side,
             advance=advance,
             examine=strategy.digest,
             keep=into.add,
-            keep_ends=isinstance(into, InMemory),
+            keep_ends=isinstance(into, MemoryBuckets),
         )
 
 
-def _digest(
+def _digest_table(
     name: str, side: Table, strategy: Strategy, into: Buckets, progress: Progress
 ) -> Table:
     """Digest what is known to be good."""
     with progress.step(f"digest {name}", total=side.rows) as advance:
-        frames = in_order(lambda part: strategy.digest(side.read(part)), side.parts)
+        frames = map_ordered(lambda part: strategy.digest(side.read(part)), side.parts)
         for frame in frames:
             assert frame is not None  # noqa: S101 - columns tell of all tables
             into.add(frame)
@@ -170,31 +178,33 @@ def _digest(
     return side
 
 
-def reconcile(
-    reading: Reading, progress: Progress = SILENT, ask: Ask | None = None
+def compare_tables(
+    reading: ReadTables, progress: Progress = SILENT, ask: Ask | None = None
 ) -> Reconciliation:
     """What is missing, extra and changed from OLD to NEW, exactly; masked, if asked.
 
     `ask`: for the keys of open breaks, where breaks are tracked. Raises DuplicateKeys
     (policy `fail`) and OutOfBudget.
     """
-    question = reading.question
-    asked = sought(ask, question)
+    plan = reading.plan
+    asked = sought(ask, plan)
     wanted = None if asked is None else asked.keys
-    sides = tuple(map(_Side, reading.tables, question.names))
-    every = [_rest(reading, at, wanted) for at in range(reading.buckets)]
+    sides = tuple(map(_TableSide, reading.tables, plan.names))
+    every = [
+        _find_undecided_in_bucket(reading, at, wanted) for at in range(reading.buckets)
+    ]
     rests = [left for left, _ in every]
     # Before the rows are looked at, which takes far longer.
     differing = _differing(sides, rests)
     reading.budget.check_result(differing)
     repeats: list[tuple[Repeats, Repeats]] = []
     for _, suspects in every:
-        repeats.append(_repeats(sides, suspects, repeats, reading.budget))
-    of_sides = [together(each) for each in zip(*repeats, strict=True)]
-    refuse_repeats(reading.tables, of_sides, question.options)
+        repeats.append(_find_side_repeats(sides, suspects, repeats, reading.budget))
+    of_sides = [merge_repeats(each) for each in zip(*repeats, strict=True)]
+    reject_duplicate_keys(reading.tables, of_sides, plan.options)
     rows = sum(table.rows for table in reading.tables)
     with progress.step("compare", total=rows) as advance:
-        found = _compared(sides, rests, reading.budget.batches(differing.text))
+        found = _compare_undecided(sides, rests, reading.budget.batches(differing.text))
         advance(rows)
     identical = sum(each.identical for each in rests)
     seen = sightings(
@@ -202,13 +212,13 @@ def reconcile(
         [_sought_keys(at, side, rests) for at, side in enumerate(sides)],
         [side.worst for side in of_sides],
         found,
-        question.names[OLD],
+        plan.names[OLD],
     )
-    return answer(
-        question,
+    return build_result(
+        plan,
         reading.tables,
-        partial(found, identical, of_sides, question, seen),
-        told(found, question),
+        summarize_difference(found, identical, of_sides, plan, seen),
+        analyze_columns(found, plan),
         samples=[strategy.sample() for strategy in reading.strategies],
         blanks=[side.blanks for side in reading.digests],
         tallies=[strategy.tallies() for strategy in reading.strategies],
@@ -218,11 +228,11 @@ def reconcile(
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _TableSide:
     """A table under names that are ours."""
 
     table: Table
-    names: Names
+    names: ColumnIds
 
     def take(self, digests: pl.DataFrame) -> Rows:
         """The rows that digests are of, in file order."""
@@ -230,7 +240,7 @@ class _Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Undecided:
     """What digests leave to look at in a bucket; pairs are of OLD and NEW.
 
     `left`: the digests of the rows that are not identical; `sought`: of those whose key
@@ -244,28 +254,30 @@ class Rest:
     of_key: int = 0
 
 
-def _rest(reading: Reading, at: int, wanted: pl.Series | None) -> tuple[Rest, Suspects]:
+def _find_undecided_in_bucket(
+    reading: ReadTables, at: int, wanted: pl.Series | None
+) -> tuple[Undecided, Suspects]:
     old, new = reading.digests
-    whole = all_is_compared(reading.question.names)
-    if isinstance(old, OnDisk) and isinstance(new, OnDisk):
+    whole = all_is_compared(reading.plan.names)
+    if isinstance(old, DiskBuckets) and isinstance(new, DiskBuckets):
         count = reading.budget.pieces(old.rows_in(at) + new.rows_in(at))
         if count > 1:
             return _rest_in_pieces((old, new), at, count, whole, wanted)
-    return rest(lambda side: reading.digests[side].bucket(at), whole, wanted)
+    return find_undecided(lambda side: reading.digests[side].bucket(at), whole, wanted)
 
 
-def rest(
+def find_undecided(
     digests_of: Callable[[int], pl.DataFrame],
     whole: tuple[bool, bool],
     wanted: pl.Series | None = None,
-) -> tuple[Rest, Suspects]:
+) -> tuple[Undecided, Suspects]:
     """What is left to look at in one bucket, by the digests of either side.
 
     `whole`: whether all columns of a side are compared; `wanted`: the digests of keys
     that are looked up.
     """
-    sides = list(in_order(digests_of, (OLD, NEW)))
-    old, new = in_order(_suspects, sides)
+    sides = list(map_ordered(digests_of, (OLD, NEW)))
+    old, new = map_ordered(_suspects, sides)
     return _dropped(sides, (len(old) > 0, len(new) > 0), whole, wanted), (old, new)
 
 
@@ -276,12 +288,12 @@ def _with_keys(side: pl.DataFrame, keys: pl.Series | None) -> pl.DataFrame:
 
 
 def _rest_in_pieces(
-    sides: tuple[OnDisk, OnDisk],
+    sides: tuple[DiskBuckets, DiskBuckets],
     at: int,
     count: int,
     whole: tuple[bool, bool],
     wanted: pl.Series | None,
-) -> tuple[Rest, Suspects]:
+) -> tuple[Undecided, Suspects]:
     """The same of a bucket that is larger than others, with less of it in memory.
 
     Equal rows have equal digests, so these are in one piece.
@@ -296,7 +308,7 @@ def _rest_in_pieces(
         pl.concat(each) for each in zip(*(p.sought for p in parts), strict=True)
     )
     identical = sum(part.identical for part in parts)
-    found = Rest(identical, (old, new), (ours, theirs), _of_key(old, new))
+    found = Undecided(identical, (old, new), (ours, theirs), _of_key(old, new))
     return found, (old_suspects, new_suspects)
 
 
@@ -305,7 +317,7 @@ def _dropped(
     repeats: tuple[bool, bool],
     whole: tuple[bool, bool],
     wanted: pl.Series | None,
-) -> Rest:
+) -> Undecided:
     """Without the rows that are equal: first those that stand once, then others.
 
     `sides` are taken: they are not held beside what is left of them.
@@ -314,11 +326,11 @@ def _dropped(
     left = drop_identical(*sides, repeats=repeats)
     sides.clear()
     if not any(repeats):
-        return Rest(left.identical, (left.old, left.new), (old, new))
+        return Undecided(left.identical, (left.old, left.new), (old, new))
     again = drop_equal(left.old, left.new, whole=whole)
     identical = left.identical + again.identical
     of_key = _of_key(again.old, again.new)
-    return Rest(identical, (again.old, again.new), (old, new), of_key)
+    return Undecided(identical, (again.old, again.new), (old, new), of_key)
 
 
 def _of_key(old: pl.DataFrame, new: pl.DataFrame) -> int:
@@ -326,20 +338,22 @@ def _of_key(old: pl.DataFrame, new: pl.DataFrame) -> int:
 
 
 def _suspects(side: pl.DataFrame) -> NDArray[np.uint32]:
-    if not any_repeats(side["key"]):
+    if not has_repeats(side["key"]):
         return np.empty(0, np.uint32)
     return side["number"].filter(side["key"].is_duplicated()).to_numpy()
 
 
-def _compared(sides: Sequence[_Side], rests: Sequence[Rest], count: int) -> Difference:
+def _compare_undecided(
+    sides: Sequence[_TableSide], rests: Sequence[Undecided], count: int
+) -> Difference:
     """Compare what is left, in about so many batches of buckets."""
     size = -(-len(rests) // count)
     batches = [rests[at : at + size] for at in range(0, len(rests), size)]
-    parts = (part for batch in batches for part in _differences(sides, batch))
-    return judged(merge(parts, sides[0].names.keys))
+    parts = (part for batch in batches for part in _compare_batch(sides, batch))
+    return with_kinds(merge_differences(parts, sides[0].names.keys))
 
 
-def _differing(sides: Sequence[_Side], rests: Sequence[Rest]) -> Differing:
+def _differing(sides: Sequence[_TableSide], rests: Sequence[Undecided]) -> Differing:
     every = [
         (left, side.table.row_bytes)
         for each in rests
@@ -355,33 +369,35 @@ def _differing(sides: Sequence[_Side], rests: Sequence[Rest]) -> Differing:
     )
 
 
-def _differences(sides: Sequence[_Side], batch: Sequence[Rest]) -> Iterator[Difference]:
+def _compare_batch(
+    sides: Sequence[_TableSide], batch: Sequence[Undecided]
+) -> Iterator[Difference]:
     """Groups of keys are compared one by one: what is parsed at once stays small."""
     left = [
         pl.concat(digests).sort("number")
         for digests in zip(*(each.left for each in batch), strict=True)
     ]
     taken = list(
-        in_order(lambda each: each[0].take(each[1]), zip(sides, left, strict=True))
+        map_ordered(lambda each: each[0].take(each[1]), zip(sides, left, strict=True))
     )
     keys = [digests["key"] for digests in left]
-    return differences(taken, keys, [side.names for side in sides])
+    return compare_groups(taken, keys, [side.names for side in sides])
 
 
-def differences(
-    taken: Sequence[Rows], keys: Sequence[pl.Series], names: Sequence[Names]
+def compare_groups(
+    taken: Sequence[Rows], keys: Sequence[pl.Series], names: Sequence[ColumnIds]
 ) -> Iterator[Difference]:
     """Rows of both sides compared, group by group of the digests of their keys."""
     cells = sum(rows.rows for rows in taken) * len(names[0].all)
     count = 1 + cells // GROUP_CELLS
-    groups = [_groups(digests, count) for digests in keys]
+    groups = [_group_by_key(digests, count) for digests in keys]
 
     def compared(at: int) -> Difference:
         old, new = (
-            cells_of(rows.picked(group[at]), each)
+            parse_cells(rows.picked(group[at]), each)
             for rows, group, each in zip(taken, groups, names, strict=True)
         )
-        return diff(
+        return compare_rows(
             old,
             new,
             keys=names[0].keys,
@@ -389,13 +405,13 @@ def differences(
             rules=names[0].rules,
         )
 
-    return in_order(compared, range(count))
+    return map_ordered(compared, range(count))
 
 
-def cells_of(rows: Rows, names: Names) -> pl.DataFrame:
+def parse_cells(rows: Rows, names: ColumnIds) -> pl.DataFrame:
     """All cells of some rows."""
     if not rows.rows:
-        return no_rows(names)
+        return make_empty_rows(names)
     # In one piece: rows are about to be gathered from it, column by column.
     cells = rows.cells(names.all).collect(engine="in-memory").rechunk()
     if cells.height != rows.rows:
@@ -405,7 +421,7 @@ def cells_of(rows: Rows, names: Names) -> pl.DataFrame:
     return cells
 
 
-def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
+def _group_by_key(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
     """Which rows are in which group, by their key."""
     # Numbers of 16 bits are sorted by radix, which is fastest by far.
     place = (keys.to_numpy() % np.uint64(count)).astype(np.min_scalar_type(count))
@@ -413,7 +429,9 @@ def _groups(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
     return np.split(order, np.searchsorted(place[order], np.arange(1, count)))
 
 
-def _sought_keys(at: int, side: _Side, rests: Sequence[Rest]) -> Iterator[pl.DataFrame]:
+def _sought_keys(
+    at: int, side: _TableSide, rests: Sequence[Undecided]
+) -> Iterator[pl.DataFrame]:
     """The keys of the rows that seem to have one that is sought, some at a time."""
     digests = pl.concat([each.sought[at] for each in rests]).sort("number")
     for some in digests.iter_slices(SOUGHT_ROWS):
@@ -421,8 +439,8 @@ def _sought_keys(at: int, side: _Side, rests: Sequence[Rest]) -> Iterator[pl.Dat
         yield cells.select(side.names.keys).collect(engine="in-memory")
 
 
-def _repeats(
-    sides: Sequence[_Side],
+def _find_side_repeats(
+    sides: Sequence[_TableSide],
     suspects: Suspects,
     before: Sequence[tuple[Repeats, Repeats]],
     budget: Budget,
@@ -445,14 +463,17 @@ def _repeats(
 
 
 def _repeats_of(
-    side: _Side, numbers: NDArray[np.uint32], telling: Iterable[str], budget: Budget
+    side: _TableSide,
+    numbers: NDArray[np.uint32],
+    telling: Iterable[str],
+    budget: Budget,
 ) -> Repeats:
     def cells(some: NDArray[np.uint32]) -> pl.DataFrame:
-        return cells_of(side.table.take(some.astype(np.int64)), side.names)
+        return parse_cells(side.table.take(some.astype(np.int64)), side.names)
 
     rows = 1 + GROUP_CELLS // len(side.names.all)
     if len(numbers) <= rows:
-        return repeats_among(cells(numbers), side.names, telling)
+        return find_repeats(cells(numbers), side.names, telling)
     at_once = budget.hashed_columns(len(numbers))
     return repeats_in_pieces(
         cells, numbers, side.names, telling, piece_rows=rows, at_once=at_once

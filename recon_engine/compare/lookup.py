@@ -24,17 +24,17 @@ import polars as pl
 from recon_engine.compare.digests import KEY_SEED, key_digest
 from recon_engine.compare.masks import reads_as_masked
 from recon_engine.config import Mask
-from recon_engine.formatting import key_text
+from recon_engine.formatting import format_key
 from recon_engine.result import LookedUp
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from recon_engine.compare.digests import Names
+    from recon_engine.compare.digests import ColumnIds
     from recon_engine.compare.masks import Masks
     from recon_engine.compare.pairing import Difference
-    from recon_engine.compare.plan import Question
+    from recon_engine.compare.plan import ComparisonPlan
 
 
 CHECK_SEED: Final = 0xC2B2AE3D27D4EB4F
@@ -101,19 +101,19 @@ NONE: Final = Sightings(
 )
 
 
-def sought(ask: Ask | None, question: Question) -> Sought | None:
+def sought(ask: Ask | None, plan: ComparisonPlan) -> Sought | None:
     """The keys of a lookup that can be found; None where no break is tracked."""
     if ask is None:
         return None
-    lookup = ask(question.layout.keys)
-    names, version = question.names[0], _version(question)
+    lookup = ask(plan.layout.keys)
+    names, version = plan.names[0], _version(plan)
     plain: list[tuple[int, tuple[str, ...]]] = []
     places: list[int] = []
     opened: list[tuple[int, int]] = []
     for at, key in enumerate(lookup.keys):
         if not any(map(reads_as_masked, key.values)):
             plain.append((at, key.values))
-        elif found := _open(key, question.masks, version):
+        elif found := _open(key, plan.masks, version):
             places.append(at)
             opened.append(found)
     schema = dict.fromkeys(DIGESTS, pl.UInt64)
@@ -137,7 +137,7 @@ def sightings(
     keys: Sequence[Iterable[pl.DataFrame]],
     repeats: Sequence[pl.DataFrame],
     found: Difference,
-    names: Names,
+    names: ColumnIds,
 ) -> Sightings:
     """What some buckets tell about breaks.
 
@@ -171,18 +171,18 @@ def looked_up(
     sought: Sought | None,
     seen: Sightings,
     found: Difference,
-    question: Question,
+    plan: ComparisonPlan,
     differences: int,
 ) -> LookedUp:
     """What breaks have to know of the keys of a result, by what is shown of these."""
     if sought is None or differences > sought.limit:
         return LookedUp()
     old, new = (dict(side.iter_rows()) for side in seen.rows)
-    columns = question.columns
-    names = question.names[0]
+    columns = plan.columns
+    names = plan.names[0]
     shown: dict[tuple[str, ...], tuple[int, int]] = {}
     if not seen.repeated.is_empty():
-        keys = _shown(seen.repeated.select(names.keys), question)
+        keys = _shown(seen.repeated.select(names.keys), plan)
         counts = seen.repeated.select("old", "new").iter_rows()
         shown = dict(zip(keys, counts, strict=True))
     return LookedUp(
@@ -194,11 +194,11 @@ def looked_up(
             (at, columns[ordinal]) for at, ordinal in seen.differing.iter_rows()
         ),
         repeated=shown,
-        locators=_locators(found, question),
+        locators=_locators(found, plan),
     )
 
 
-def _digests(keys: pl.DataFrame, names: Names) -> pl.DataFrame:
+def _digests(keys: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
     seeds = zip(DIGESTS, (KEY_SEED, CHECK_SEED), strict=True)
     return pl.DataFrame(
         {name: key_digest(keys, names, seed) for name, seed in seeds},
@@ -207,7 +207,7 @@ def _digests(keys: pl.DataFrame, names: Names) -> pl.DataFrame:
 
 
 def _counted(
-    sought: Sought, keys: Iterable[pl.DataFrame], names: Names
+    sought: Sought, keys: Iterable[pl.DataFrame], names: ColumnIds
 ) -> pl.DataFrame:
     parts = [
         _digests(part, names)
@@ -220,7 +220,7 @@ def _counted(
     return every.group_by("at").agg(pl.col("rows").sum())
 
 
-def _differing(sought: Sought, found: Difference, names: Names) -> pl.DataFrame:
+def _differing(sought: Sought, found: Difference, names: ColumnIds) -> pl.DataFrame:
     if sought.digests.is_empty():
         return NONE.differing
     pairs = found.cells["pair"].unique()
@@ -234,7 +234,7 @@ def _differing(sought: Sought, found: Difference, names: Names) -> pl.DataFrame:
 
 
 def _repeated(
-    repeats: Sequence[pl.DataFrame], found: Difference, names: Names
+    repeats: Sequence[pl.DataFrame], found: Difference, names: ColumnIds
 ) -> pl.DataFrame:
     """The keys that differ and have several rows on a side, with the rows of both.
 
@@ -268,27 +268,27 @@ def _repeated(
     )
 
 
-def _shown(keys: pl.DataFrame, question: Question) -> list[tuple[str, ...]]:
+def _shown(keys: pl.DataFrame, plan: ComparisonPlan) -> list[tuple[str, ...]]:
     """What is shown of keys, in the order of the key columns."""
     columns = [
-        question.masks.values(name, keys[ours])
-        for name, ours in zip(question.layout.keys, keys.columns, strict=True)
+        plan.masks.values(name, keys[ours])
+        for name, ours in zip(plan.layout.keys, keys.columns, strict=True)
     ]
     return list(zip(*columns, strict=True))
 
 
-def _locators(found: Difference, question: Question) -> dict[tuple[str, ...], bytes]:
+def _locators(found: Difference, plan: ComparisonPlan) -> dict[tuple[str, ...], bytes]:
     """Of keys that only `hmac` masks, what finds them again."""
-    by_column = question.masks.by_column
-    kinds = {by_column[name] for name in question.layout.keys if name in by_column}
+    by_column = plan.masks.by_column
+    kinds = {by_column[name] for name in plan.layout.keys if name in by_column}
     if kinds != {Mask.HMAC}:
         return {}
-    names, version = question.names[0], _version(question)
+    names, version = plan.names[0], _version(plan)
     lone = found.missing.select(names.keys), found.extra.select(names.keys)
     keys = pl.concat([found.keys[found.cells["pair"].unique()], *lone]).unique()
-    shown = _shown(keys, question)
+    shown = _shown(keys, plan)
     return {
-        key: _sealed(LOCATOR.pack(*digests, version), key, question.masks)
+        key: _sealed(LOCATOR.pack(*digests, version), key, plan.masks)
         for key, digests in zip(shown, _digests(keys, names).iter_rows(), strict=True)
     }
 
@@ -303,12 +303,12 @@ def _open(key: OpenKey, masks: Masks, version: int) -> tuple[int, int] | None:
 
 def _sealed(text: bytes, key: Sequence[str], masks: Masks) -> bytes:
     """The text under a pad of its own for each key that is shown; twice: the text."""
-    pad = hmac.digest(masks.key, PURPOSE + key_text(key).encode(), "sha256")
+    pad = hmac.digest(masks.key, PURPOSE + format_key(key).encode(), "sha256")
     return bytes(one ^ other for one, other in zip(text, pad, strict=False))
 
 
-def _version(question: Question) -> int:
+def _version(plan: ComparisonPlan) -> int:
     """A number that is another where digests of the same keys may be others."""
-    names = question.names[0]
+    names = plan.names[0]
     rules = repr([names.rules.get(name, ()) for name in names.keys])
     return int(pl.Series([rules]).hash(CHECK_SEED)[0])

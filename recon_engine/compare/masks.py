@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation
 
 
-KEY: Final = "RECON_MASK_KEY"
-KEY_FILE: Final = "RECON_MASK_KEY_FILE"
-KEY_BYTES: Final = 16
+KEY_VARIABLE: Final = "RECON_MASK_KEY"
+KEY_FILE_VARIABLE: Final = "RECON_MASK_KEY_FILE"
+MIN_KEY_BYTES: Final = 16
 PREFIX: Final = "hmac:"
 TOKEN_BYTES: Final = 10
 REDACTED: Final = "(redacted)"
-LAST: Final = 4
-LONG: Final = 8
+VISIBLE_CHARS: Final = 4
+MIN_VISIBLE_LENGTH: Final = 8
 TEXT: Final = pl.String()
 MASKED: Final = re.compile(
-    rf"{PREFIX}[0-9a-f]{{{2 * TOKEN_BYTES}}}|….{{{LAST}}}", re.DOTALL
+    rf"{PREFIX}[0-9a-f]{{{2 * TOKEN_BYTES}}}|….{{{VISIBLE_CHARS}}}", re.DOTALL
 )
 
 
@@ -60,8 +60,8 @@ class Masks:
             case Mask.HMAC:
                 digest = hmac.digest(self.key, text.encode(), "sha256")
                 return PREFIX + digest[:TOKEN_BYTES].hex()
-            case Mask.LAST4 if len(text) > LONG:
-                return "…" + text[-LAST:]
+            case Mask.LAST4 if len(text) > MIN_VISIBLE_LENGTH:
+                return "…" + text[-VISIBLE_CHARS:]
             case _:
                 return REDACTED
 
@@ -91,30 +91,35 @@ def reads_as_masked(text: str) -> bool:
     return text == REDACTED or MASKED.fullmatch(text) is not None
 
 
-def keyed(by_column: Mapping[str, Mask]) -> Masks:
+def make_masks(by_column: Mapping[str, Mask]) -> Masks:
     """These masks, with the key from the environment or its file if one asks for it.
 
     Raises ConfigError when there is none; never with any of it.
     """
     if Mask.HMAC not in by_column.values():
         return Masks(by_column)
-    key = _key()
-    if len(key) < KEY_BYTES:
+    key = _read_mask_key()
+    if len(key) < MIN_KEY_BYTES:
         raise ConfigError(
-            f"the key of --mask hmac has less than {KEY_BYTES} bytes"
+            f"the key of --mask hmac has less than {MIN_KEY_BYTES} bytes"
             if key
             else "--mask hmac has no key",
             why="tokens are HMAC-SHA256: with a key that can be guessed, so can values",
-            help=f"{KEY}, or its file as {KEY_FILE}; openssl rand -hex 32 makes one",
+            help=f"{KEY_VARIABLE}, or its file as {KEY_FILE_VARIABLE}; openssl rand"
+            " -hex 32 makes one",
         )
     return Masks(by_column, key)
 
 
-def _key() -> bytes:
-    given, path = os.environ.get(KEY, ""), os.environ.get(KEY_FILE, "")
+def _read_mask_key() -> bytes:
+    given, path = (
+        os.environ.get(KEY_VARIABLE, ""),
+        os.environ.get(KEY_FILE_VARIABLE, ""),
+    )
     if given and path:
         raise ConfigError(
-            f"{KEY} and {KEY_FILE} are both set", help="unset one of them"
+            f"{KEY_VARIABLE} and {KEY_FILE_VARIABLE} are both set",
+            help="unset one of them",
         )
     if not path:
         return os.fsencode(given)
@@ -123,11 +128,11 @@ def _key() -> bytes:
     except OSError as error:
         reason = error.strerror
     raise ConfigError(
-        f"the file that {KEY_FILE} names cannot be read", why=reason, file=path
+        f"the file that {KEY_FILE_VARIABLE} names cannot be read", why=reason, file=path
     )
 
 
-def masked(result: Reconciliation, masks: Masks) -> Reconciliation:
+def mask_result(result: Reconciliation, masks: Masks) -> Reconciliation:
     """A result with masked values, in all that it holds.
 
     A masked column has no control totals: the sum over a few rows is as good as their
@@ -137,15 +142,15 @@ def masked(result: Reconciliation, masks: Masks) -> Reconciliation:
         return result
     return replace(
         result,
-        sample=_sample(result.sample, masks),
-        frames=_frames(result.frames, masks),
-        patterns=tuple(_patterns(each, masks) for each in result.patterns),
+        sample=_mask_sample(result.sample, masks),
+        frames=_mask_frames(result.frames, masks),
+        patterns=tuple(_mask_patterns(each, masks) for each in result.patterns),
         totals=tuple(t for t in result.totals if t.column not in masks.by_column),
-        segments=_segments(result.segments, masks),
+        segments=_mask_segments(result.segments, masks),
     )
 
 
-def _sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow, ...]:
+def _mask_sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow, ...]:
     rows = [
         SampleRow(
             masks.row(row.key),
@@ -163,20 +168,20 @@ def _sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow, ...
     return tuple(sorted(rows, key=lambda row: (*row.key.values(), *row.cells.items())))
 
 
-def _frames(frames: Frames, masks: Masks) -> Frames:
+def _mask_frames(frames: Frames, masks: Masks) -> Frames:
     return Frames(
-        mismatches=masked_cells(frames.mismatches.collect(), masks).lazy(),
-        missing=masked_rows(frames.missing, masks),
-        extra=masked_rows(frames.extra, masks),
-        duplicates_old=_repeats(frames.duplicates_old, masks),
-        duplicates_new=_repeats(frames.duplicates_new, masks),
+        mismatches=mask_cells(frames.mismatches.collect(), masks).lazy(),
+        missing=mask_rows(frames.missing, masks),
+        extra=mask_rows(frames.extra, masks),
+        duplicates_old=_mask_repeats(frames.duplicates_old, masks),
+        duplicates_new=_mask_repeats(frames.duplicates_new, masks),
         rejects=frames.rejects,
     )
 
 
-def masked_cells(cells: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+def mask_cells(cells: pl.DataFrame, masks: Masks) -> pl.DataFrame:
     """Cells that differ, with masked values."""
-    cells = _keyed(cells, masks)
+    cells = _mask_keys(cells, masks)
     parts = [cells.filter(~pl.col("column").is_in(list(masks.by_column)))]
     for name in masks.by_column:
         mine = cells.filter(pl.col("column") == name)
@@ -185,27 +190,27 @@ def masked_cells(cells: pl.DataFrame, masks: Masks) -> pl.DataFrame:
     return pl.concat(parts).sort("key", "column", "old", "new", "kind")
 
 
-def _repeats(repeats: pl.DataFrame, masks: Masks) -> pl.DataFrame:
-    return _keyed(repeats, masks).sort("rows", "key", descending=[True, False])
+def _mask_repeats(repeats: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+    return _mask_keys(repeats, masks).sort("rows", "key", descending=[True, False])
 
 
-def _keyed(frame: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+def _mask_keys(frame: pl.DataFrame, masks: Masks) -> pl.DataFrame:
     key = masks.rows(frame["key"].struct.unnest()).to_struct("key")
     return frame.with_columns(key)
 
 
-def masked_rows(rows: pl.DataFrame, masks: Masks) -> pl.DataFrame:
+def mask_rows(rows: pl.DataFrame, masks: Masks) -> pl.DataFrame:
     """Whole rows with masked values, in an order of these."""
     shown = masks.rows(rows)
-    return shown[order(shown)]
+    return shown[sorted_positions(shown)]
 
 
-def order(shown: pl.DataFrame) -> pl.Series:
+def sorted_positions(shown: pl.DataFrame) -> pl.Series:
     """The places of rows in the order of what is seen of them."""
     return shown.to_struct().arg_sort()
 
 
-def _segments(segments: tuple[Segment, ...], masks: Masks) -> tuple[Segment, ...]:
+def _mask_segments(segments: tuple[Segment, ...], masks: Masks) -> tuple[Segment, ...]:
     """They stay apart by the rows they are of."""
     return tuple(
         each
@@ -217,7 +222,7 @@ def _segments(segments: tuple[Segment, ...], masks: Masks) -> tuple[Segment, ...
     )
 
 
-def _patterns(patterns: Patterns, masks: Masks) -> Patterns:
+def _mask_patterns(patterns: Patterns, masks: Masks) -> Patterns:
     def shown(pattern: Pattern) -> Pattern:
         return replace(
             pattern,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from recon_engine.compare.pairing import Remainder
+from recon_engine.compare.pairing import NonIdentical
 
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def drop_equal(
     old: pl.DataFrame, new: pl.DataFrame, *, whole: tuple[bool, bool]
-) -> Remainder:
+) -> NonIdentical:
     """Pair rows of equal digests as often as they stand on both sides.
 
     `old`, `new`: the `row`, `check` and `key` digests and the row `number`; `whole`:
@@ -29,7 +29,7 @@ def drop_equal(
     which of them is left over has to be seen from the rows themselves.
     """
     if old.is_empty() or new.is_empty():
-        return Remainder(0, old, new)
+        return NonIdentical(0, old, new)
     ours, theirs = _Runs.of(old), _Runs.of(new)
     at = np.searchsorted(theirs.rows, ours.rows).clip(max=len(theirs.rows) - 1)
     same = ours.agreeing(theirs, at)
@@ -39,7 +39,7 @@ def drop_equal(
         pairs[ours.lengths[ours_too] > pairs] = 0
     if not whole[1]:
         pairs[theirs.lengths[at] > pairs] = 0
-    return Remainder(
+    return NonIdentical(
         int(pairs.sum()), ours.left(old, ours_too, pairs), theirs.left(new, at, pairs)
     )
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from recon_engine import rules as ways
 from recon_engine.analysis import segments, totals
-from recon_engine.kinds import with_kind
+from recon_engine.kinds import classify_cells
 from recon_engine.rules import (
     MADE_EQUAL,
     NO_RULES,
@@ -24,7 +24,7 @@ from recon_engine.rules import (
     no_tally,
     normal_form,
 )
-from recon_engine.runtime.concurrency import in_order
+from recon_engine.runtime.concurrency import map_ordered
 
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.analysis.segments import Values
-    from recon_engine.analysis.totals import Sums
+    from recon_engine.analysis.segments import ValueCounts
+    from recon_engine.analysis.totals import SumPair
     from recon_engine.rules import Rules, Tallies
 
 
@@ -43,11 +43,11 @@ _NEW: Final = "\0new"
 _NTH: Final = "\0nth"
 _NORMAL: Final = "\0normal"
 _COUNT: Final = "\0count"
-FEW: Final = 4_096
+FEW_PAIRS: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Remainder:
+class NonIdentical:
     """What is left after equal rows are removed: the digests of each side."""
 
     identical: int
@@ -75,15 +75,15 @@ class Difference:
     tolerated: NDArray[np.int64]
     tolerated_keys: int
     tallies: Tallies
-    sums: dict[str, Sums]
+    sums: dict[str, SumPair]
     missing: pl.DataFrame
     extra: pl.DataFrame
-    values: Values
+    values: ValueCounts
 
 
 def drop_identical(
     old: pl.DataFrame, new: pl.DataFrame, *, repeats: tuple[bool, bool]
-) -> Remainder:
+) -> NonIdentical:
     """Pair rows of equal digests that stand once on each side; answer the rest.
 
     `old`, `new`: the `row`, `check` and `key` digests and the row `number`; `repeats`:
@@ -92,7 +92,7 @@ def drop_identical(
     # Joined on one integer and nothing carried along, which is cheapest by far; the
     # others have to agree all the same.
     left, right = (
-        _rows(side, name, unrepeated=again)
+        _index_rows(side, name, unrepeated=again)
         for side, name, again in zip((old, new), ("old", "new"), repeats, strict=True)
     )
     same_row = (
@@ -105,7 +105,7 @@ def drop_identical(
         mine, theirs = old[digest], new[digest]
         return mine.gather(same_row["old"]) == theirs.gather(same_row["new"])
 
-    check, key = in_order(agreeing, ("check", "key"))
+    check, key = map_ordered(agreeing, ("check", "key"))
     joined = same_row.filter(check & key)
 
     def left_over(side: tuple[pl.DataFrame, str]) -> pl.DataFrame:
@@ -113,10 +113,12 @@ def drop_identical(
         kept = pl.repeat(True, rows.height, eager=True)
         return rows.filter(kept.scatter(joined[name], False))
 
-    return Remainder(joined.height, *in_order(left_over, ((old, "old"), (new, "new"))))
+    return NonIdentical(
+        joined.height, *map_ordered(left_over, ((old, "old"), (new, "new")))
+    )
 
 
-def diff(
+def compare_rows(
     old: pl.DataFrame,
     new: pl.DataFrame,
     *,
@@ -130,9 +132,9 @@ def diff(
     pair or extra; file order has no part in which. Rules of a key column say which
     keys are the same.
     """
-    pairs = paired(old, new, keys=keys, columns=columns, rules=rules)
+    pairs = pair_rows(old, new, keys=keys, columns=columns, rules=rules)
     matched = pairs.drop_nulls()
-    cells, tolerated, tallies, sums = _cells(old, new, matched, columns, rules)
+    cells, tolerated, tallies, sums = _compare_cells(old, new, matched, columns, rules)
     tolerated_keys, of_keys = _keys_made_equal(old, new, matched, keys, rules)
     mismatched = matched["old"].gather(cells["pair"].unique())
     return Difference(
@@ -144,11 +146,11 @@ def diff(
         sums=sums,
         missing=old[pairs.filter(pl.col("new").is_null())["old"]],
         extra=new[pairs.filter(pl.col("old").is_null())["new"]],
-        values=segments.counted(old.select(*keys, *columns), mismatched),
+        values=segments.count_values(old.select(*keys, *columns), mismatched),
     )
 
 
-def paired(
+def pair_rows(
     old: pl.DataFrame,
     new: pl.DataFrame,
     *,
@@ -159,10 +161,10 @@ def paired(
     """The pairs of `diff` as row numbers `old` and `new`; null for no partner."""
     by = [_form(name, rules) for name in keys]
     left, right = (_with_forms(side, keys, rules) for side in (old, new))
-    return _pair(left, right, keys, by, columns, rules)
+    return _match_rows(left, right, keys, by, columns, rules)
 
 
-def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
+def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
     """The differences of disjoint sets of keys as one; leftovers in content order."""
     found = list(parts)
     offsets = [0, *itertools.accumulate(part.keys.height for part in found)]
@@ -178,19 +180,19 @@ def merge(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
         tolerated=np.sum([part.tolerated for part in found], axis=0),
         tolerated_keys=sum(part.tolerated_keys for part in found),
         tallies=ways.added(part.tallies for part in found),
-        sums=totals.added(part.sums for part in found),
-        missing=in_order_of_content(missing, keys),
-        extra=in_order_of_content(extra, keys),
-        values=segments.added(part.values for part in found),
+        sums=totals.merge_sum_pairs(part.sums for part in found),
+        missing=sort_by_content(missing, keys),
+        extra=sort_by_content(extra, keys),
+        values=segments.merge_value_counts(part.values for part in found),
     )
 
 
-def judged(found: Difference) -> Difference:
+def with_kinds(found: Difference) -> Difference:
     """With the kind of each cell."""
-    return replace(found, cells=with_kind(found.cells))
+    return replace(found, cells=classify_cells(found.cells))
 
 
-def repeated(
+def find_repeated_keys(
     rows: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
 ) -> pl.DataFrame:
     """The keys that stand more than once: a struct `key` and `rows`, worst first.
@@ -214,7 +216,7 @@ def repeated_among(
     counts: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
 ) -> pl.DataFrame:
     """As `repeated`, of keys that are counted already."""
-    by = [_normal(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
+    by = [_normalize_column(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
     return (
         counts.sort(keys)
         .group_by(by, maintain_order=True)
@@ -225,7 +227,7 @@ def repeated_among(
     )
 
 
-def telling_apart(
+def columns_that_make_unique(
     rows: pl.DataFrame,
     keys: Sequence[str],
     columns: Iterable[str],
@@ -236,10 +238,11 @@ def telling_apart(
         return [*columns]
     by = [f"{_NORMAL}{name}" for name in keys]
     keyed = rows.with_columns(
-        _normal(name, rules).alias(form) for name, form in zip(keys, by, strict=True)
+        _normalize_column(name, rules).alias(form)
+        for name, form in zip(keys, by, strict=True)
     )
     # The rows of a few keys rule most columns out.
-    every = max(1, rows.height // FEW)
+    every = max(1, rows.height // FEW_PAIRS)
     few = keyed.filter(pl.struct(by).hash() % every == 0)
     return [
         name
@@ -254,11 +257,13 @@ def hashed_with_key(
     rows: pl.DataFrame, keys: Sequence[str], column: str, rules: Rules = NO_RULES
 ) -> pl.Series:
     """A hash of the key, in its normal form, and of one more column."""
-    forms = rows.select(*(_normal(name, rules).alias(name) for name in keys), column)
+    forms = rows.select(
+        *(_normalize_column(name, rules).alias(name) for name in keys), column
+    )
     return forms.hash_rows(0)
 
 
-def any_repeats(numbers: pl.Series) -> bool:
+def has_repeats(numbers: pl.Series) -> bool:
     """Whether a number stands there twice; sorting them is cheaper than hashing."""
     ordered = np.sort(numbers.to_numpy())
     return bool((ordered[1:] == ordered[:-1]).any())
@@ -271,18 +276,18 @@ def longest_run(numbers: pl.Series) -> int:
     return int(np.diff(np.concatenate(([0], edges, [len(ordered)]))).max())
 
 
-def in_order_of_content(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
+def sort_by_content(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
     """Sorted by `first`, then by all other columns, in an order of their names."""
     others = set(rows.columns) - {*first, _OLD, _NEW}
     return rows.sort([*first, *sorted(others)])
 
 
-def _rows(side: pl.DataFrame, index: str, *, unrepeated: bool) -> pl.LazyFrame:
+def _index_rows(side: pl.DataFrame, index: str, *, unrepeated: bool) -> pl.LazyFrame:
     rows = side.lazy().select("row").with_row_index(index)
     return rows.filter(pl.col("row").is_unique()) if unrepeated else rows
 
 
-def _pair(
+def _match_rows(
     old: pl.DataFrame,
     new: pl.DataFrame,
     keys: Sequence[str],
@@ -296,11 +301,11 @@ def _pair(
     """
     left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
     if all(side.n_unique(by) == side.height for side in (old, new)):
-        return _joined(left, right, by)
+        return _join_full(left, right, by)
     many = pl.concat(
         [side.select(by).filter(pl.struct(by).is_duplicated()) for side in (old, new)]
     ).unique()
-    single = _joined(
+    single = _join_full(
         left.join(many, on=by, how="anti"),
         right.join(many, on=by, how="anti"),
         by,
@@ -333,29 +338,31 @@ def _pair_multisets(
     cells = [*by, *columns]
     forms = [*by, *(_form(name, rules) for name in columns)]
     left, right = (
-        in_order_of_content(_with_forms(side, columns, rules), [*forms, *columns])
+        sort_by_content(_with_forms(side, columns, rules), [*forms, *columns])
         for side in (old, new)
     )
     ways_to_be_equal = ([*cells, *keys], cells, forms)
     for same in dict.fromkeys(tuple(dict.fromkeys(way)) for way in ways_to_be_equal):
-        equal = _ranked(left, same).join(
-            _ranked(right, same), on=[*same, _NTH], how="inner"
+        equal = _number_within_groups(left, same).join(
+            _number_within_groups(right, same), on=[*same, _NTH], how="inner"
         )
         yield equal.select(old=_OLD, new=_NEW)
         left, right = (
             side.join(equal, on=at, how="anti", maintain_order="left")
             for side, at in ((left, _OLD), (right, _NEW))
         )
-    yield _joined(_ranked(left, by), _ranked(right, by), [*by, _NTH])
+    yield _join_full(
+        _number_within_groups(left, by), _number_within_groups(right, by), [*by, _NTH]
+    )
 
 
-def _ranked(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def _number_within_groups(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """With which of the rows with equal `by` a row is, in frame order."""
     nth = pl.int_range(pl.len(), dtype=pl.UInt32).over(by)
     return rows.with_columns(nth.alias(_NTH))
 
 
-def _joined(old: pl.DataFrame, new: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
+def _join_full(old: pl.DataFrame, new: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
     """The full outer join as row numbers, in the order of `old`."""
     return (
         old.lazy()
@@ -372,13 +379,13 @@ def _joined(old: pl.DataFrame, new: pl.DataFrame, on: Sequence[str]) -> pl.DataF
     )
 
 
-def _cells(
+def _compare_cells(
     old: pl.DataFrame,
     new: pl.DataFrame,
     pairs: pl.DataFrame,
     columns: Sequence[str],
     rules: Rules,
-) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, Sums]]:
+) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, SumPair]]:
     """The cells that differ, column by column; how many others rules make equal.
 
     And what each rule did, and the sums of those others.
@@ -387,7 +394,7 @@ def _cells(
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
     tolerated = np.zeros(len(columns), np.int64)
     tallies: Tallies = {}
-    sums: dict[str, Sums] = {}
+    sums: dict[str, SumPair] = {}
     for ordinal, name in enumerate(columns):
         left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
         differs = left != right
@@ -397,7 +404,7 @@ def _cells(
             alike, tallies[name] = equal_and_counted(rules[name], *unlike)
             differs = differs.scatter(at.filter(alike), False)
             tolerated[ordinal] = alike.sum()
-            sums[name] = totals.of_pairs(*(side.filter(alike) for side in unlike))
+            sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
         numbers.append(np.flatnonzero(differs.to_numpy()).astype(np.uint32))
         counts.append(len(numbers[-1]))
         lefts.append(left.filter(differs))
@@ -441,7 +448,7 @@ def _keys_made_equal(
 def _with_forms(side: pl.DataFrame, names: Sequence[str], rules: Rules) -> pl.DataFrame:
     """With the normal forms of those columns that have rules."""
     return side.with_columns(
-        _normal(name, rules).alias(_form(name, rules))
+        _normalize_column(name, rules).alias(_form(name, rules))
         for name in names
         if name in rules
     )
@@ -452,5 +459,5 @@ def _form(name: str, rules: Rules) -> str:
     return f"{_NORMAL}{name}" if name in rules else name
 
 
-def _normal(name: str, rules: Rules) -> pl.Expr:
+def _normalize_column(name: str, rules: Rules) -> pl.Expr:
     return normal_form(rules.get(name, ()), pl.col(name))

@@ -17,33 +17,33 @@ import polars as pl
 from recon_engine import model
 from recon_engine.analysis import segments, totals
 from recon_engine.compare import key_splits, lookup, sampling
-from recon_engine.compare.causes import Lone, lone
-from recon_engine.compare.masks import order
+from recon_engine.compare.causes import UnmatchedRows, summarize_unmatched
+from recon_engine.compare.masks import sorted_positions
 from recon_engine.compare.pairing import (
     Difference,
-    in_order_of_content,
-    merge,
-    repeated,
-    telling_apart,
+    columns_that_make_unique,
+    find_repeated_keys,
+    merge_differences,
+    sort_by_content,
 )
 from recon_engine.model import Coverage
-from recon_engine.runtime.concurrency import in_order
-from recon_engine.suppressions import coverage
+from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.suppressions import count_coverage
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from recon_engine.compare.digests import Names
+    from recon_engine.compare.digests import ColumnIds
     from recon_engine.compare.lookup import Sightings
-    from recon_engine.compare.plan import Question
+    from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.model import Splits
 
 
 OLD, NEW = 0, 1
-MOST_KEYS: Final = 1 << 20
+MAX_KEYS: Final = 1 << 20
 # Cells that differ, and rows of all buckets, may be more than 32 bits can count.
-COUNT: Final = pl.len().cast(pl.Int64)
+ROW_COUNT: Final = pl.len().cast(pl.Int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Repeats:
 
 
 @dataclass(frozen=True, slots=True)
-class Partial:
+class PartialResult:
     """Some buckets, reconciled.
 
     `identical` pairs were dropped by digest; `matched` were compared. `kinds`: how many
@@ -75,8 +75,8 @@ class Partial:
     identical: int
     matched: int
     mismatched: int
-    missing: Lone
-    extra: Lone
+    missing: UnmatchedRows
+    extra: UnmatchedRows
     kinds: pl.DataFrame
     signatures: pl.DataFrame
     shown: Difference
@@ -90,76 +90,78 @@ class Partial:
         """Cells that differ, missing and extra rows."""
         return int(self.kinds["len"].sum()) + self.missing.rows + self.extra.rows
 
-    def limited(self, question: Question, whole: int = 0) -> Partial:
+    def limited(self, plan: ComparisonPlan, whole: int = 0) -> PartialResult:
         """The same, with no more to show than the detail limit can ask for.
 
         Up to `whole` differences are all kept.
         """
-        most = max(whole, question.options.detail_limit)
+        most = max(whole, plan.options.detail_limit)
         old, new = (replace(each, worst=each.worst.head(most)) for each in self.repeats)
         fits = self.differences <= whole
-        shown = self.shown if fits else _limited(self.shown, question)
+        shown = self.shown if fits else _limit_details(self.shown, plan)
         seen = self.seen if fits else lookup.NONE
         return replace(self, shown=shown, repeats=(old, new), seen=seen)
 
 
-def repeats_among(
-    suspects: pl.DataFrame, names: Names, columns: Iterable[str]
+def find_repeats(
+    suspects: pl.DataFrame, names: ColumnIds, columns: Iterable[str]
 ) -> Repeats:
     """The keys that repeat among rows, of which `columns` may be telling."""
-    found = repeated(suspects.select(names.keys), names.keys, names.rules)
-    telling = telling_apart(suspects, names.keys, columns, names.rules)
+    found = find_repeated_keys(suspects.select(names.keys), names.keys, names.rules)
+    telling = columns_that_make_unique(suspects, names.keys, columns, names.rules)
     return Repeats(found.height, int(found["rows"].sum()), found, frozenset(telling))
 
 
-def partial(
+def summarize_difference(
     found: Difference,
     identical: int,
     repeats: Sequence[Repeats],
-    question: Question,
+    plan: ComparisonPlan,
     seen: Sightings = lookup.NONE,
-) -> Partial:
+) -> PartialResult:
     """What is known of the buckets that a difference is of."""
     old, new = repeats
-    suppressions = question.options.suppressions
+    suppressions = plan.options.suppressions
     sides = found.missing, found.extra
-    missing, extra = in_order(lambda rows: lone(rows, question), sides)
-    return Partial(
+    missing, extra = map_ordered(lambda rows: summarize_unmatched(rows, plan), sides)
+    return PartialResult(
         identical=identical,
         matched=found.keys.height,
         mismatched=found.cells["pair"].n_unique(),
         missing=missing,
         extra=extra,
-        kinds=found.cells.group_by("column", "kind").agg(len=COUNT),
-        signatures=_signatures(found.cells),
+        kinds=found.cells.group_by("column", "kind").agg(len=ROW_COUNT),
+        signatures=_count_signatures(found.cells),
         shown=found,
-        coverage=coverage(found.cells, question.columns, suppressions),
+        coverage=count_coverage(found.cells, plan.columns, suppressions),
         repeats=(old, new),
         splits=(
-            _splits(found, OLD, repeats, question),
-            _splits(found, NEW, repeats, question),
+            _splits(found, OLD, repeats, plan),
+            _splits(found, NEW, repeats, plan),
         ),
         seen=seen,
     )
 
 
-def merged(parts: Sequence[Partial], question: Question) -> Partial:
+def merge_partial_results(
+    parts: Sequence[PartialResult], plan: ComparisonPlan
+) -> PartialResult:
     """Disjoint sets of buckets as one."""
-    old, new = (together([part.repeats[at] for part in parts]) for at in (0, 1))
+    old, new = (merge_repeats([part.repeats[at] for part in parts]) for at in (0, 1))
     covered = Counter[tuple[int, ...]]()
     for part in parts:
         covered.update({each.by: each.rows for each in part.coverage})
     kinds = pl.concat([part.kinds for part in parts])
     signatures = pl.concat([part.signatures for part in parts])
-    return Partial(
+    return PartialResult(
         identical=sum(part.identical for part in parts),
         matched=sum(part.matched for part in parts),
         mismatched=sum(part.mismatched for part in parts),
-        missing=_lone([part.missing for part in parts]),
-        extra=_lone([part.extra for part in parts]),
+        missing=_merge_unmatched([part.missing for part in parts]),
+        extra=_merge_unmatched([part.extra for part in parts]),
         kinds=kinds.group_by("column", "kind").agg(pl.col("len").sum()),
         signatures=signatures.group_by("columns").agg(pl.col("rows").sum()),
-        shown=merge((part.shown for part in parts), question.names[0].keys),
+        shown=merge_differences((part.shown for part in parts), plan.names[0].keys),
         coverage=tuple(Coverage(by, rows) for by, rows in sorted(covered.items())),
         repeats=(old, new),
         splits=(
@@ -171,12 +173,12 @@ def merged(parts: Sequence[Partial], question: Question) -> Partial:
 
 
 def _splits(
-    found: Difference, side: int, repeats: Sequence[Repeats], question: Question
+    found: Difference, side: int, repeats: Sequence[Repeats], plan: ComparisonPlan
 ) -> Splits:
     """The keys with several rows of a side for one of the other."""
     if not repeats[side].keys:
         return model.Splits()
-    names = question.names[OLD]
+    names = plan.names[OLD]
     return key_splits.counted(
         found,
         side,
@@ -187,7 +189,7 @@ def _splits(
     )
 
 
-def together(parts: Sequence[Repeats]) -> Repeats:
+def merge_repeats(parts: Sequence[Repeats]) -> Repeats:
     """What repeats in disjoint sets of keys."""
     worst = pl.concat([part.worst for part in parts])
     return Repeats(
@@ -198,41 +200,43 @@ def together(parts: Sequence[Repeats]) -> Repeats:
     )
 
 
-def _lone(parts: Sequence[Lone]) -> Lone:
+def _merge_unmatched(parts: Sequence[UnmatchedRows]) -> UnmatchedRows:
     keys = [part.keys for part in parts if part.keys is not None]
     rows = sum(part.rows for part in parts)
-    return Lone(
+    return UnmatchedRows(
         rows,
-        totals.added_up(part.sums for part in parts),
-        segments.added(part.values for part in parts),
-        pl.concat(keys) if rows <= MOST_KEYS and len(keys) == len(parts) else None,
+        totals.merge_column_sums(part.sums for part in parts),
+        segments.merge_value_counts(part.values for part in parts),
+        pl.concat(keys) if rows <= MAX_KEYS and len(keys) == len(parts) else None,
     )
 
 
-def _signatures(cells: pl.DataFrame) -> pl.DataFrame:
+def _count_signatures(cells: pl.DataFrame) -> pl.DataFrame:
     """`columns`, a set of ordinals that differ together, and in how many `rows`."""
     pair = cells["pair"].to_numpy()
     # Most rows differ in one cell: only the others need their sets put together.
     alone = pl.Series((np.bincount(pair) == 1)[pair], dtype=pl.Boolean)
-    single = cells.filter(alone).group_by("column").agg(rows=COUNT)
+    single = cells.filter(alone).group_by("column").agg(rows=ROW_COUNT)
     several = (
         cells.filter(~alone)
         .group_by("pair")
         .agg(columns=pl.col("column").sort())
         .group_by("columns")
-        .agg(rows=COUNT)
+        .agg(rows=ROW_COUNT)
     )
     one = single.select(pl.concat_list("column").alias("columns"), "rows")
     return pl.concat([one, several])
 
 
-def _limited(found: Difference, question: Question) -> Difference:
-    limit = question.options.detail_limit
-    pairs = sampling.candidates(found.cells, sampling.stable_hash(found.keys), limit)
+def _limit_details(found: Difference, plan: ComparisonPlan) -> Difference:
+    limit = plan.options.detail_limit
+    pairs = sampling.candidate_rows(
+        found.cells, sampling.stable_hash(found.keys), limit
+    )
     numbers = pl.DataFrame({"pair": pairs}).with_row_index("number")
     cells = found.cells.join(numbers, on="pair", maintain_order="left")
     missing, extra = (
-        _first(side, rows, question)
+        _select_first_rows(side, rows, plan)
         for side, rows in enumerate((found.missing, found.extra))
     )
     return replace(
@@ -244,10 +248,12 @@ def _limited(found: Difference, question: Question) -> Difference:
     )
 
 
-def _first(side: int, rows: pl.DataFrame, question: Question) -> pl.DataFrame:
+def _select_first_rows(
+    side: int, rows: pl.DataFrame, plan: ComparisonPlan
+) -> pl.DataFrame:
     """The rows that are shown first: behind masks, in the order of what is seen."""
-    limit, masks = question.options.detail_limit, question.masks
+    limit, masks = plan.options.detail_limit, plan.masks
     if not masks.by_column:
-        return in_order_of_content(rows, question.names[side].keys).head(limit)
-    shown = masks.rows(question.rows(side, rows))
-    return rows[order(shown).head(limit)]
+        return sort_by_content(rows, plan.names[side].keys).head(limit)
+    shown = masks.rows(plan.rows(side, rows))
+    return rows[sorted_positions(shown).head(limit)]

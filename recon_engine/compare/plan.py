@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from recon_engine.analysis.rename_detection import agreements
-from recon_engine.compare.alignment import Alignment, align
-from recon_engine.compare.digests import Names, named
-from recon_engine.compare.masks import Masks, keyed
+from recon_engine.analysis.rename_detection import measure_agreements
+from recon_engine.compare.alignment import Alignment, align_columns
+from recon_engine.compare.digests import ColumnIds, assign_ids
+from recon_engine.compare.masks import Masks, make_masks
 from recon_engine.inputs.delimiters import other_reading
 
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ComparisonPlan:
     """One comparison, the same for every engine. Of pairs, the first is OLD's.
 
     `files`: the columns of each in their order there, by the names that OLD has for
@@ -35,7 +35,7 @@ class Question:
     """
 
     files: tuple[tuple[str, ...], tuple[str, ...]]
-    names: tuple[Names, Names]
+    names: tuple[ColumnIds, ColumnIds]
     layout: Alignment
     masks: Masks
     options: Options
@@ -74,31 +74,38 @@ class Question:
         )
 
 
-def posed(
+def make_plan(
     old: Unread, new: Unread, options: Options, reads: Reads | None = None
-) -> Question:
+) -> ComparisonPlan:
     """Align the columns of both, and measure what seems renamed.
 
     `reads`: of both files, where they are not of this machine. Raises
     KeyMissing, SchemaMismatch and ConfigError.
     """
     started = time.monotonic()
-    layout = align(
+    layout = align_columns(
         old.columns,
         new.columns,
         options,
         uris=(old.uri, new.uri),
         heads=(old.head, new.head),
-        measure=partial(agreements, old, new, reads=reads),
+        measure=partial(measure_agreements, old, new, reads=reads),
         retry=partial(other_reading, old, new, options, reads=reads),
     )
     names = (
-        named(old.columns, layout, {}),
-        named(new.columns, layout, layout.new_names),
+        assign_ids(old.columns, layout, {}),
+        assign_ids(new.columns, layout, layout.new_names),
     )
-    files = _named(old.columns, {}), _named(new.columns, layout.new_names)
-    return Question(files, names, layout, keyed(layout.masks), options, started)
+    files = (
+        _apply_renames(old.columns, {}),
+        _apply_renames(new.columns, layout.new_names),
+    )
+    return ComparisonPlan(
+        files, names, layout, make_masks(layout.masks), options, started
+    )
 
 
-def _named(columns: Sequence[str], renames: Mapping[str, str]) -> tuple[str, ...]:
+def _apply_renames(
+    columns: Sequence[str], renames: Mapping[str, str]
+) -> tuple[str, ...]:
     return tuple(renames.get(name, name) for name in columns)

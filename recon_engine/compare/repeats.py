@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine.compare.digests import no_rows
+from recon_engine.compare.digests import make_empty_rows
 from recon_engine.compare.pairing import (
     added_keys,
-    any_repeats,
+    columns_that_make_unique,
     counted_keys,
+    has_repeats,
     hashed_with_key,
     repeated_among,
-    telling_apart,
 )
 from recon_engine.compare.partial_result import Repeats
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.compare.digests import Names
+    from recon_engine.compare.digests import ColumnIds
 
     Cells = Callable[[NDArray[np.uint32]], pl.DataFrame]
 
@@ -37,7 +37,7 @@ MOST_FEW: Final = 1 << 16
 def repeats_in_pieces(
     cells: Cells,
     numbers: NDArray[np.uint32],
-    names: Names,
+    names: ColumnIds,
     columns: Iterable[str],
     *,
     piece_rows: int,
@@ -61,7 +61,7 @@ def repeats_in_pieces(
         piece_rows,
     )
     found = repeated_among(counts, names.keys, names.rules)
-    left = telling_apart(few.rows, names.keys, columns, names.rules)
+    left = columns_that_make_unique(few.rows, names.keys, columns, names.rules)
     telling: list[str] = []
     for start in range(0, len(left), at_once):
         some = left[start : start + at_once]
@@ -72,10 +72,10 @@ def repeats_in_pieces(
 class _Few:
     """All rows of a few keys, up to a number, among those that are seen."""
 
-    def __init__(self, names: Names, every: int) -> None:
+    def __init__(self, names: ColumnIds, every: int) -> None:
         self.names = names
         self.every = every
-        self.rows = no_rows(names)
+        self.rows = make_empty_rows(names)
 
     def seen(self, piece: pl.DataFrame) -> pl.DataFrame:
         """The same, some of it kept."""
@@ -87,9 +87,9 @@ class _Few:
         return piece
 
 
-def _added(parts: Iterable[pl.DataFrame], names: Names, most: int) -> pl.DataFrame:
+def _added(parts: Iterable[pl.DataFrame], names: ColumnIds, most: int) -> pl.DataFrame:
     """Counts of keys added up, whenever as many are waiting as there are already."""
-    waiting = [counted_keys(no_rows(names), names.keys)]
+    waiting = [counted_keys(make_empty_rows(names), names.keys)]
     for part in parts:
         waiting.append(part)
         if sum(each.height for each in waiting[1:]) > max(waiting[0].height, most):
@@ -98,7 +98,7 @@ def _added(parts: Iterable[pl.DataFrame], names: Names, most: int) -> pl.DataFra
 
 
 def _telling(
-    pieces: Iterable[pl.DataFrame], rows: int, names: Names, columns: list[str]
+    pieces: Iterable[pl.DataFrame], rows: int, names: ColumnIds, columns: list[str]
 ) -> list[str]:
     """Which of these columns are unique with the key."""
     hashes = {name: np.empty(rows, np.uint64) for name in columns}
@@ -108,4 +108,4 @@ def _telling(
             hashed = hashed_with_key(piece, names.keys, name, names.rules)
             into[start : start + piece.height] = hashed.to_numpy()
         start += piece.height
-    return [name for name in columns if not any_repeats(pl.Series(hashes.pop(name)))]
+    return [name for name in columns if not has_repeats(pl.Series(hashes.pop(name)))]

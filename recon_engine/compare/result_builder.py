@@ -10,9 +10,9 @@ import polars as pl
 
 from recon_engine.analysis.measures import is_measure
 from recon_engine.compare import sampling
-from recon_engine.compare.causes import Evidence
+from recon_engine.compare.causes import CauseInputs
 from recon_engine.compare.lookup import looked_up
-from recon_engine.compare.masks import masked
+from recon_engine.compare.masks import mask_result
 from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import DuplicateKeys
 from recon_engine.model import (
@@ -24,7 +24,7 @@ from recon_engine.model import (
     Side,
     Signature,
 )
-from recon_engine.result import Engine, Frames, Reconciliation, SampleRow
+from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
 from recon_engine.rules import MADE_EQUAL, READ, added, no_tally
 from recon_engine.runtime.memory import peak_rss_bytes
 from recon_engine.version import __version__
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from recon_engine.compare.alignment import Alignment
-    from recon_engine.compare.causes import Told
+    from recon_engine.compare.causes import ColumnFindings
     from recon_engine.compare.lookup import Sought
     from recon_engine.compare.pairing import Difference
-    from recon_engine.compare.partial_result import Partial, Repeats
-    from recon_engine.compare.plan import Question
+    from recon_engine.compare.partial_result import PartialResult, Repeats
+    from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.config import Options
     from recon_engine.inputs.tables import Table
     from recon_engine.rules import Tallies
@@ -53,11 +53,11 @@ REJECTS: Final = {
 }
 
 
-def answer(
-    question: Question,
+def build_result(
+    plan: ComparisonPlan,
     tables: Sequence[Table],
-    found: Partial,
-    told: Mapping[str, Told],
+    found: PartialResult,
+    told: Mapping[str, ColumnFindings],
     *,
     samples: Sequence[pl.DataFrame],
     blanks: Sequence[int],
@@ -73,20 +73,20 @@ def answer(
     taken; `sought`: the keys of open breaks.
     """
     facts = [
-        _facts(table, again, blank)
+        _describe_side(table, again, blank)
         for table, again, blank in zip(tables, found.repeats, blanks, strict=True)
     ]
-    engine = Engine(
+    engine = EngineFacts(
         strategy=strategy,
         version=__version__,
-        seconds=round(time.monotonic() - question.started, 3),
+        seconds=round(time.monotonic() - plan.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
     )
-    whole = _Answer(question, tables, found, told, samples, tallies, sought)
-    return masked(whole.assembled(facts, engine), question.masks)
+    whole = _ResultBuilder(plan, tables, found, told, samples, tallies, sought)
+    return mask_result(whole.assemble_result(facts, engine), plan.masks)
 
 
-def refuse_repeats(
+def reject_duplicate_keys(
     tables: Sequence[Table], repeats: Sequence[Repeats], options: Options
 ) -> None:
     """Raise DuplicateKeys for keys that repeat, where the policy is `fail`."""
@@ -103,7 +103,7 @@ def refuse_repeats(
             )
 
 
-def _facts(table: Table, repeats: Repeats, blank_keys: int) -> Side:
+def _describe_side(table: Table, repeats: Repeats, blank_keys: int) -> Side:
     return Side(
         uri=table.uri,
         rows=table.rows + table.rejects.count,
@@ -118,13 +118,13 @@ def _facts(table: Table, repeats: Repeats, blank_keys: int) -> Side:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _ResultBuilder:
     """The kernel's findings on their way back under the names of the user."""
 
-    question: Question
+    plan: ComparisonPlan
     tables: Sequence[Table]
-    whole: Partial
-    told: Mapping[str, Told]
+    whole: PartialResult
+    told: Mapping[str, ColumnFindings]
     samples: Sequence[pl.DataFrame]
     tallies: Sequence[Tallies]
     sought: Sought | None
@@ -137,12 +137,14 @@ class _Answer:
     @property
     def layout(self) -> Alignment:
         """Which columns belong together."""
-        return self.question.layout
+        return self.plan.layout
 
-    def assembled(self, facts: Sequence[Side], engine: Engine) -> Reconciliation:
+    def assemble_result(
+        self, facts: Sequence[Side], engine: EngineFacts
+    ) -> Reconciliation:
         """The result, whose laws are checked as it is made."""
-        question, whole, found = self.question, self.whole, self.found
-        limit = question.options.detail_limit
+        plan, whole, found = self.plan, self.whole, self.found
+        limit = plan.options.detail_limit
         matched = whole.identical + whole.matched
         columns = self.columns(matched)
         causes = self.evidence(columns, matched).causes()
@@ -167,11 +169,11 @@ class _Answer:
             sample=self.sample(limit),
             engine=engine,
             frames=Frames(
-                mismatches=question.cells(found),
-                missing=question.rows(OLD, found.missing),
-                extra=question.rows(NEW, found.extra),
-                duplicates_old=question.keyed(whole.repeats[0].worst),
-                duplicates_new=question.keyed(whole.repeats[1].worst),
+                mismatches=plan.cells(found),
+                missing=plan.rows(OLD, found.missing),
+                extra=plan.rows(NEW, found.extra),
+                duplicates_old=plan.keyed(whole.repeats[0].worst),
+                duplicates_new=plan.keyed(whole.repeats[1].worst),
                 rejects=self.rejects(),
             ),
             detail_limit=limit,
@@ -181,7 +183,7 @@ class _Answer:
             segments=causes.segments,
             hints=causes.hints,
             looked_up=looked_up(
-                self.sought, whole.seen, found, question, whole.differences
+                self.sought, whole.seen, found, plan, whole.differences
             ),
         )
 
@@ -200,7 +202,7 @@ class _Answer:
     def columns(self, matched: int) -> tuple[Column, ...]:
         """Each compared column in the order of OLD."""
         kinds: dict[str, dict[str, int]] = {}
-        names, counted = self.question.columns, self.whole.kinds.sort("column", "kind")
+        names, counted = self.plan.columns, self.whole.kinds.sort("column", "kind")
         for column, kind, count in counted.iter_rows():
             kinds.setdefault(names[column], {})[kind] = count
         tolerated = dict(zip(names, self.found.tolerated.tolist(), strict=True))
@@ -215,8 +217,8 @@ class _Answer:
     def rules(self) -> Iterator[RuleCount]:
         """What each rule did: of the key, then of each column in the order of OLD."""
         layout = self.layout
-        ours = self.question.names[OLD].compared
-        names = dict(zip([*layout.keys, *self.question.columns], ours, strict=True))
+        ours = self.plan.names[OLD].compared
+        names = dict(zip([*layout.keys, *self.plan.columns], ours, strict=True))
         tallies = added([*self.tallies, self.found.tallies])
         for column in (*layout.keys, *layout.columns):
             chain = layout.spelled.get(column, ())
@@ -226,19 +228,17 @@ class _Answer:
                 old, new = (Reads(*row[READ[side]]) for side in SIDES)
                 yield RuleCount(column, rule, of, every, old, new, row[MADE_EQUAL])
 
-    def evidence(self, columns: Sequence[Column], matched: int) -> Evidence:
+    def evidence(self, columns: Sequence[Column], matched: int) -> CauseInputs:
         """What may be told of causes; of columns that make the key unique, the best.
 
         That is the one that differs least, for it is to be a part of the key; an amount
         or a date only where there is no other.
         """
-        question, whole = self.question, self.whole
+        plan, whole = self.plan, self.whole
         repeated = sum(each.keys for each in whole.repeats)
         able = {
             name: any(is_measure(rows[ours]) for rows in self.samples)
-            for ours, name in zip(
-                question.names[OLD].columns, question.columns, strict=True
-            )
+            for ours, name in zip(plan.names[OLD].columns, plan.columns, strict=True)
             if repeated and all(ours in each.telling for each in whole.repeats)
         }
         best = min(
@@ -246,8 +246,8 @@ class _Answer:
             key=lambda column: (able[column.name], column.mismatched),
             default=None,
         )
-        return Evidence(
-            question=question,
+        return CauseInputs(
+            plan=plan,
             told=self.told,
             tolerated=self.found.sums,
             values=self.found.values,
@@ -262,7 +262,7 @@ class _Answer:
 
     def signatures(self) -> tuple[Signature, ...]:
         """Sets of columns that differ together, the most frequent first."""
-        names, sets = self.question.columns, self.whole.signatures.iter_rows()
+        names, sets = self.plan.columns, self.whole.signatures.iter_rows()
         ordered = sorted(sets, key=lambda row: (-row[1], row[0]))
         return tuple(
             Signature(tuple(names[at] for at in columns), rows)
@@ -272,9 +272,11 @@ class _Answer:
     def sample(self, limit: int) -> tuple[SampleRow, ...]:
         """The rows to show, each with its differing cells."""
         found = self.found
-        pairs = sampling.choose(found.cells, sampling.stable_hash(found.keys), limit)
+        pairs = sampling.choose_rows(
+            found.cells, sampling.stable_hash(found.keys), limit
+        )
         chosen = found.cells.filter(pl.col("pair").is_in(pairs.implode()))
-        cells = sampling.cells_by_pair(chosen, self.question.columns)
+        cells = sampling.cells_by_pair(chosen, self.plan.columns)
         keys = found.keys[pairs].rows()
         return tuple(
             SampleRow(dict(zip(self.layout.keys, key, strict=True)), cells[pair])

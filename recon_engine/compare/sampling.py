@@ -28,7 +28,7 @@ _PRIME: Final = np.uint64(0x100000001B3)
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
-def choose(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
+def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     """The rows to show, at most `limit`: round-robin over columns, then kinds.
 
     `cells` has `pair`, `column` and `kind`; `ranks` orders the pairs (`stable_hash` of
@@ -41,12 +41,12 @@ def choose(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     # What has as many before it in its own column is never due within the limit, and
     # where columns are many, far fewer turns of each will do.
     turns = min(limit, 1 + 2 * limit // max(1, cells["column"].n_unique()))
-    while (due := _due(ranked, turns)).len() < limit and turns < limit:
+    while (due := _find_due_pairs(ranked, turns)).len() < limit and turns < limit:
         turns = min(limit, 4 * turns)
     return due.head(limit)
 
 
-def _due(ranked: pl.DataFrame, turns: int) -> pl.Series:
+def _find_due_pairs(ranked: pl.DataFrame, turns: int) -> pl.Series:
     """The pairs that are due in so many turns of each column."""
     rows = ranked.filter(pl.col("kind_turn") < turns)
     rows = rows.sort("kind_turn", "kind", "place")
@@ -55,7 +55,7 @@ def _due(ranked: pl.DataFrame, turns: int) -> pl.Series:
     return due.unique("pair", keep="first", maintain_order=True)["pair"]
 
 
-def candidates(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
+def candidate_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     """The pairs that `choose` may need of some, whatever else there is to choose from.
 
     In each column whole rounds over its kinds, until they are `limit` cells: further
@@ -83,11 +83,11 @@ def stable_hash(rows: pl.DataFrame) -> pl.Series:
     result = np.zeros(rows.height, np.uint64)
     with np.errstate(over="ignore"):
         for column in rows:
-            _absorb(result, column)
+            _absorb_cells(result, column)
     return pl.Series("hash", result)
 
 
-def _absorb(state: NDArray[np.uint64], texts: pl.Series) -> None:
+def _absorb_cells(state: NDArray[np.uint64], texts: pl.Series) -> None:
     """Mix a cell into the hash of each row: its bytes, then its length."""
     _, offsets, data = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
     ends = np.frombuffer(offsets, "<i8", len(texts) + 1)
@@ -102,13 +102,13 @@ def _absorb(state: NDArray[np.uint64], texts: pl.Series) -> None:
         word = words[ends[left] + at]
         short = np.maximum(WORD_BYTES - (sizes[left] - at), 0).astype(np.uint64)
         word = (word << (short * _BITS)) >> (short * _BITS)
-        state[left] = _mixed(state[left] * _PRIME + word + _ODD)
+        state[left] = _mix_bits(state[left] * _PRIME + word + _ODD)
         at += WORD_BYTES
         left = left[sizes[left] > at]
-    state[:] = _mixed(state * _PRIME + sizes.astype(np.uint64))
+    state[:] = _mix_bits(state * _PRIME + sizes.astype(np.uint64))
 
 
-def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix_bits(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     for shift, factor in _MIX:
         value = (value ^ (value >> shift)) * factor
     return value ^ (value >> _LAST)

@@ -28,26 +28,42 @@ import numpy as np
 
 from recon_engine.config import OnBadRow
 from recon_engine.errors import EncodingError, MalformedInput
-from recon_engine.inputs.blocks import blocks, read_lines, slices
-from recon_engine.inputs.csvfile import Block, CsvFile, Part
+from recon_engine.inputs.blocks import make_bytes_reader, read_blocks, read_lines
+from recon_engine.inputs.csvfile import Block, CsvFile, RowGroup
 from recon_engine.inputs.encodings import tried
 from recon_engine.inputs.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.inputs.header import (
     TRAILING,
     Header,
+    annotate_counted_in,
     column_name,
-    counted_in,
+    error_for_fault,
     named_by_kind,
     read_header,
-    refusal,
 )
-from recon_engine.inputs.pinned_file import steady
-from recon_engine.inputs.quarantine import LISTED, Quarantine, spans, without
-from recon_engine.inputs.rfc4180 import EncodingFault, Fault, NulFault, Record, records
-from recon_engine.inputs.scanner import NOTHING, Structure, is_plain, structure
+from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.inputs.quarantine import (
+    MAX_LISTED,
+    Quarantine,
+    byte_ranges,
+    remove_gaps,
+)
+from recon_engine.inputs.rfc4180 import (
+    EncodingFault,
+    Fault,
+    NulFault,
+    Record,
+    parse_records,
+)
+from recon_engine.inputs.scanner import (
+    NO_RECORDS,
+    RecordIndex,
+    index_records,
+    is_utf8_without_nul,
+)
 from recon_engine.model import Dialect, Reject
-from recon_engine.runtime.concurrency import in_order
-from recon_engine.runtime.progress import ignore
+from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.progress import ignore_advance
 from recon_engine.suggestions import counted
 
 
@@ -60,18 +76,18 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Limits
     from recon_engine.errors import ReconError
-    from recon_engine.inputs.scanner import Ragged
+    from recon_engine.inputs.scanner import RaggedRecords
 
     Examine = Callable[[Block], pl.DataFrame | None]
     Keep = Callable[[pl.DataFrame], None]
     ReadAt = Callable[[int, int], bytes]
 
-BLOCK: Final = 1 << 22
-STRETCH: Final = 1 << 18
-SHORT: Final = 1 << 12
+BLOCK_BYTES: Final = 1 << 22
+STRETCH_BYTES: Final = 1 << 18
+SHORT_STRETCH_BYTES: Final = 1 << 12
 # No set: to look for a block in one would be to hash all of it.
 BLANK_LINES: Final = (b"\n", b"\r\n")
-BLANK: Final = "a blank line inside the file"
+BLANK_LINE_REASON: Final = "a blank line inside the file"
 RAGGED: Final = (
     "a delimiter or a quote was lost, or the row was cut",
     "write the row again with one field for each column",
@@ -83,11 +99,11 @@ LAST_LINE: Final = (
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 
 
-def unexamined(_block: Block) -> None:
+def examine_nothing(_block: Block) -> None:
     """Look at nothing."""
 
 
-def forget(_found: pl.DataFrame) -> None:
+def keep_nothing(_found: pl.DataFrame) -> None:
     """Keep nothing."""
 
 
@@ -98,7 +114,7 @@ def open_csv(
     delimiter: str = ",",
     limits: Limits | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
-    advance: Callable[[int], None] = ignore,
+    advance: Callable[[int], None] = ignore_advance,
 ) -> CsvFile:
     """Read a whole file through the gate, once.
 
@@ -114,9 +130,9 @@ def open_csv(
 def read_rows(
     header: Header,
     *,
-    advance: Callable[[int], None] = ignore,
-    examine: Examine = unexamined,
-    keep: Keep = forget,
+    advance: Callable[[int], None] = ignore_advance,
+    examine: Examine = examine_nothing,
+    keep: Keep = keep_nothing,
     keep_ends: bool = False,
 ) -> CsvFile:
     """Read what is behind a header, with the law and the errors of `open_csv`.
@@ -128,10 +144,10 @@ def read_rows(
     to four bytes a row, so that rows are taken faster.
     """
     origin = header.origin
-    gate = Gate(header, examine, keep_ends=keep_ends)
+    gate = CsvReader(header, examine, keep_ends=keep_ends)
     with (
-        counted_in(origin),
-        steady(header.path, header.uri, header.state) as descriptor,
+        annotate_counted_in(origin),
+        open_unchanged(header.path, header.uri, header.state) as descriptor,
     ):
         for found in gate.read(partial(read_lines, descriptor), advance):
             if found is not None:
@@ -151,15 +167,15 @@ def read_rows(
     )
 
 
-class _Judged(NamedTuple):
+class _ScannedBlock(NamedTuple):
     """A block, its structure if that is regular, and what an examination found."""
 
     data: bytes
-    found: Structure | None
+    found: RecordIndex | None
     examined: pl.DataFrame | None
 
 
-class Gate:
+class CsvReader:
     """Counts what passes. `offset`, `line`: where the next unread record begins.
 
     `begun`: whether there was a record yet, of which blank lines are none.
@@ -172,7 +188,7 @@ class Gate:
         self.width = len(header.columns)
         self.examine = examine
         self.rows = 0
-        self.parts: list[Part] = []
+        self.parts: list[RowGroup] = []
         self.offset = len(header.raw)
         self.line = 1 + header.lines
         self.quotes = b'"' in header.raw
@@ -182,7 +198,7 @@ class Gate:
         self.blank_lines = 0
         self.blanks: list[Reject] = []
         self.begun = False
-        self.tolerant = header.on_bad_row is OnBadRow.QUARANTINE
+        self.quarantines = header.on_bad_row is OnBadRow.QUARANTINE
         self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
         self.hashes = header.origin is None
@@ -192,7 +208,7 @@ class Gate:
 
     def dialect(self) -> Dialect:
         """How the file is written."""
-        return dialect_of(
+        return make_dialect(
             self.header,
             self.newlines,
             quotes=self.quotes,
@@ -204,11 +220,11 @@ class Gate:
         self, read: ReadAt, advance: Callable[[int], None]
     ) -> Iterator[pl.DataFrame | None]:
         """Pass every record from `offset` on; what examinations found, in order."""
-        for judged in in_order(self.judged, self.hashed(read, advance)):
+        for judged in map_ordered(self.judged, self.hashed(read, advance)):
             start, first = self.offset, self.rows
-            self.quarantine.forget_spans()
+            self.quarantine.start_row_group()
             if judged.found is None:
-                examined = self.judged_again(judged.data)
+                examined = self.read_irregular(judged.data)
             else:
                 self.count(judged.data, judged.found)
                 examined = judged.examined
@@ -216,10 +232,10 @@ class Gate:
             if rows := self.rows - first:
                 size, gaps = self.end - start, self.quarantine.gaps(start)
                 ends = self.ends(judged.found)
-                self.parts.append(Part(start, size, first, rows, gaps, ends))
+                self.parts.append(RowGroup(start, size, first, rows, gaps, ends))
                 yield examined
 
-    def ends(self, found: Structure | None) -> NDArray[np.integer] | None:
+    def ends(self, found: RecordIndex | None) -> NDArray[np.integer] | None:
         """Where the records of a regular block end, as narrow as that can be kept."""
         if not self.keep_ends or found is None or found.ragged:
             return None
@@ -228,44 +244,46 @@ class Gate:
     def hashed(self, read: ReadAt, advance: Callable[[int], None]) -> Iterator[bytes]:
         """The blocks behind the header, as they are read."""
         advance(self.offset)
-        for data in blocks(read, self.offset, BLOCK, self.longest):
+        for data in read_blocks(read, self.offset, BLOCK_BYTES, self.longest):
             if self.hashes:
                 self.sha256.update(data)
             advance(len(data))
             yield data
 
-    def judged(self, data: bytes) -> _Judged:
+    def judged(self, data: bytes) -> _ScannedBlock:
         """What a look at a block by itself tells; several looks go on at once."""
         found = self.regular(data)
         if found is None or not found.rows:
-            return _Judged(data, found, None)
-        return _Judged(data, found, self.examine(self.block(data, found)))
+            return _ScannedBlock(data, found, None)
+        return _ScannedBlock(data, found, self.examine(self.block(data, found)))
 
-    def regular(self, data: bytes) -> Structure | None:
+    def regular(self, data: bytes) -> RecordIndex | None:
         """The structure of a block, if it needs no reference."""
-        if not is_plain(data):
+        if not is_utf8_without_nul(data):
             return None
         # Whether a blank line is inside the file, only what follows it can tell.
         rows = _without_blank_end(data) if self.width > 1 else data
         if not rows:
-            return NOTHING
+            return NO_RECORDS
         limits = self.header.limits
-        return structure(rows, self.delimiter, self.width, limits, ragged=self.tolerant)
+        return index_records(
+            rows, self.delimiter, self.width, limits, ragged=self.quarantines
+        )
 
-    def block(self, data: bytes, found: Structure) -> Block:
+    def block(self, data: bytes, found: RecordIndex) -> Block:
         """The records of a block that are rows."""
         delimiter = self.header.delimiter
         if not found.ragged:
             return Block.of(data[: found.size], delimiter, found)
-        data = without(data[: found.size], spans(found.ragged))
+        data = remove_gaps(data[: found.size], byte_ranges(found.ragged))
         sizes = np.delete(np.diff(found.ends, prepend=0), found.ragged.numbers)
         return Block(data, found.rows, delimiter, found.embedded, np.cumsum(sizes))
 
-    def judged_again(self, data: bytes) -> pl.DataFrame | None:
+    def read_irregular(self, data: bytes) -> pl.DataFrame | None:
         """Pass a block that is not regular: stretch by stretch, one by reference."""
         start, first, embedded = self.offset, self.rows, self.embedded
         try:
-            self.in_stretches(data, STRETCH)
+            self.read_in_stretches(data, STRETCH_BYTES)
         except EncodingError as error:
             error.trial = tried(self.header.raw + data)
             raise
@@ -273,33 +291,33 @@ class Gate:
         if not rows:
             return None
         if (gaps := self.quarantine.gaps(start)) is not None:
-            passed = without(passed, gaps)
+            passed = remove_gaps(passed, gaps)
         inner = self.embedded - embedded
         return self.examine(Block(passed, rows, self.header.delimiter, inner))
 
-    def in_stretches(self, data: bytes, size: int) -> None:
+    def read_in_stretches(self, data: bytes, size: int) -> None:
         """Find what is not regular in ever shorter stretches; the reference is slow."""
-        for stretch in blocks(slices(data), 0, size, self.longest):
+        for stretch in read_blocks(make_bytes_reader(data), 0, size, self.longest):
             found = self.regular(stretch)
             if found is not None:
                 self.count(stretch, found)
-            elif size > SHORT:
-                self.in_stretches(stretch, size // 8)
+            elif size > SHORT_STRETCH_BYTES:
+                self.read_in_stretches(stretch, size // 8)
             else:
-                self.by_reference(stretch)
+                self.read_by_reference(stretch)
 
     @property
     def end(self) -> int:
         """Behind the last row: blank lines at the end of a file belong to none."""
         return self.blanks[0].byte_offset if self.blanks else self.offset
 
-    def count(self, data: bytes, found: Structure) -> None:
+    def count(self, data: bytes, found: RecordIndex) -> None:
         """Count the records of a regular block, and the blank lines at its end."""
         if found.size:
-            self.settle_blanks()
+            self.settle_blank_lines()
         if found.ragged:
             rejects = self.rejects(data, found.ragged)
-            self.quarantine.add_ragged(found.ragged, self.offset, rejects)
+            self.quarantine.add_ragged_records(found.ragged, self.offset, rejects)
         self.rows += found.rows
         self.line += len(found.ends) + found.embedded
         self.offset += found.size
@@ -307,15 +325,15 @@ class Gate:
         self.newlines["CRLF"] += found.crlf
         self.newlines["LF"] += len(found.ends) - found.crlf
         if len(data) > found.size:
-            self.count_blanks(data[found.size :])
+            self.count_blank_lines(data[found.size :])
 
-    def count_blanks(self, data: bytes) -> None:
+    def count_blank_lines(self, data: bytes) -> None:
         """Count blank lines; whether they are rows is not known yet."""
-        at, room = self.offset, LISTED - len(self.blanks)
+        at, room = self.offset, MAX_LISTED - len(self.blanks)
         # A blank line is two bytes at most.
         listed = data[: 2 * room].splitlines(keepends=True)[:room]
         for line, raw in enumerate(listed, self.line):
-            self.blanks.append(Reject(line, at, BLANK))
+            self.blanks.append(Reject(line, at, BLANK_LINE_REASON))
             at += len(raw)
         lines, crlf = data.count(b"\n"), data.count(b"\r\n")
         self.newlines["CRLF"] += crlf
@@ -324,14 +342,14 @@ class Gate:
         self.line += lines
         self.offset += len(data)
 
-    def note(self, data: bytes, found: Structure | None) -> None:
+    def note(self, data: bytes, found: RecordIndex | None) -> None:
         """Keep what readers of other tastes than ours would stumble over."""
         self.quotes |= found.quotes if found is not None else b'"' in data
         # One byte is found at memory speed, two are not.
         if not self.end_of_copy and b"\\" in data:
             self.end_of_copy = END_OF_COPY.search(data) is not None
 
-    def by_reference(self, data: bytes) -> None:
+    def read_by_reference(self, data: bytes) -> None:
         """Let the reference judge: it counts what it accepts and names what not."""
         rest = data
         while rest:
@@ -339,11 +357,11 @@ class Gate:
             try:
                 self.accept(rest)
             except Fault as fault:
-                line = _line(rest[self.offset - start :])
-                if not self.ends_for_certain(line, fault):
+                line = _first_line(rest[self.offset - start :])
+                if not self.certainly_ends_record(line, fault):
                     at = fault.offset - start
                     raise self.refusal(fault, rest, at) from None
-                self.settle_blanks()
+                self.settle_blank_lines()
                 self.set_aside(len(line), fault.reason)
                 self.count_newline(line)
                 self.line += line.endswith(b"\n")
@@ -353,7 +371,7 @@ class Gate:
     def refusal(self, fault: Fault, data: bytes, at: int) -> ReconError:
         """The error for a fault that is at an offset of `data`."""
         header = self.header
-        return refusal(
+        return error_for_fault(
             fault,
             header.uri,
             header.columns,
@@ -364,13 +382,15 @@ class Gate:
     def accept(self, data: bytes) -> None:
         """Count the records of the reference, as far as it goes; raises Fault."""
         limits, line, start = self.header.limits, self.line, self.offset
-        for record in records(data, self.delimiter, limits, line=line, offset=start):
+        for record in parse_records(
+            data, self.delimiter, limits, line=line, offset=start
+        ):
             self.count_record(record, data[record.offset - start : record.end - start])
 
-    def ends_for_certain(self, line: bytes, fault: Fault) -> bool:
+    def certainly_ends_record(self, line: bytes, fault: Fault) -> bool:
         """Whether a line with a fault is one record, whatever the fault may mean."""
         return (
-            self.tolerant
+            self.quarantines
             and isinstance(fault, EncodingFault | NulFault)
             and b'"' not in line
             and b"\r" not in line.replace(b"\r\n", b"")
@@ -380,16 +400,16 @@ class Gate:
     def count_record(self, record: Record, raw: bytes) -> None:
         """Count a record of the reference."""
         if record.blank and self.width > 1:
-            self.count_blanks(raw)
+            self.count_blank_lines(raw)
             return
-        self.settle_blanks()
+        self.settle_blank_lines()
         inner = record.lines - raw.endswith(b"\n")
         if len(record.fields) == self.width:
             self.rows += 1
-        elif self.tolerant and not inner:
+        elif self.quarantines and not inner:
             self.set_aside(len(raw), self.shape(len(record.fields)))
         else:
-            self.refuse_ragged(record)
+            self.reject_ragged_record(record)
         self.embedded += inner
         self.count_newline(raw)
         self.line += record.lines
@@ -400,11 +420,11 @@ class Gate:
         reject = Reject(self.line, self.offset, reason)
         self.quarantine.add(self.offset, self.offset + size, [reject])
 
-    def rejects(self, data: bytes, ragged: Ragged) -> Iterator[Reject]:
+    def rejects(self, data: bytes, ragged: RaggedRecords) -> Iterator[Reject]:
         """Why records of a block that begins here are set aside, one by one."""
         found = zip(ragged.lines, ragged.starts, ragged.fields, strict=True)
         for lines, start, fields in found:
-            reason = BLANK if data[start] in b"\r\n" else self.shape(fields)
+            reason = BLANK_LINE_REASON if data[start] in b"\r\n" else self.shape(fields)
             yield Reject(self.line + int(lines), self.offset + int(start), reason)
 
     def shape(self, fields: int) -> str:
@@ -416,19 +436,19 @@ class Gate:
         if raw.endswith(b"\n"):
             self.newlines["CRLF" if raw.endswith(b"\r\n") else "LF"] += 1
 
-    def settle_blanks(self) -> None:
+    def settle_blank_lines(self) -> None:
         """Something follows the blank lines: they are inside the file."""
         self.begun = True
         if not self.blanks:
             return
-        if not self.tolerant:
-            raise blank_refusal(self.header, self.blanks[0])
+        if not self.quarantines:
+            raise blank_line_error(self.header, self.blanks[0])
         start = self.blanks[0].byte_offset
         self.quarantine.add(start, self.offset, self.blanks, self.blank_lines)
         self.blank_lines = 0
         self.blanks.clear()
 
-    def refuse_ragged(self, record: Record) -> NoReturn:
+    def reject_ragged_record(self, record: Record) -> NoReturn:
         """Refuse a record of another number of fields."""
         found = len(record.fields)
         why, remedy = self.explain_ragged(record)
@@ -439,7 +459,7 @@ class Gate:
             byte_offset=record.offset,
             column=column_name(self.header.columns, found),
             why=why,
-            help=remedy + ("" if self.tolerant else ", or --on-bad-row quarantine"),
+            help=remedy + ("" if self.quarantines else ", or --on-bad-row quarantine"),
         )
         raise named_by_kind(error, self.header.head)
 
@@ -455,7 +475,7 @@ class Gate:
         return RAGGED
 
 
-def dialect_of(
+def make_dialect(
     header: Header,
     newlines: Counter[str],
     *,
@@ -478,10 +498,10 @@ def dialect_of(
     )
 
 
-def blank_refusal(header: Header, blank: Reject) -> ReconError:
+def blank_line_error(header: Header, blank: Reject) -> ReconError:
     """The error for a blank line that something follows."""
     error = MalformedInput(
-        BLANK,
+        BLANK_LINE_REASON,
         file=header.uri,
         line=blank.line,
         byte_offset=blank.byte_offset,
@@ -491,7 +511,7 @@ def blank_refusal(header: Header, blank: Reject) -> ReconError:
     return named_by_kind(error, header.head)
 
 
-def _line(data: bytes) -> bytes:
+def _first_line(data: bytes) -> bytes:
     """The first line, with its newline."""
     return data[: data.find(b"\n") + 1 or len(data)]
 

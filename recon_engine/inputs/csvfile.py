@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.csv
 
 from recon_engine.inputs.header import BOM
-from recon_engine.inputs.pinned_file import steady
-from recon_engine.inputs.quarantine import without
+from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.inputs.quarantine import remove_gaps
 from recon_engine.inputs.rfc4180 import QUOTE
-from recon_engine.inputs.scanner import newlines, next_set
-from recon_engine.runtime.concurrency import in_order
+from recon_engine.inputs.scanner import find_newlines, next_set_bits
+from recon_engine.runtime.concurrency import map_ordered
 
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recon_engine.inputs.pinned_file import State
-    from recon_engine.inputs.scanner import Structure
+    from recon_engine.inputs.scanner import RecordIndex
     from recon_engine.model import Dialect, Rejects
 
 
@@ -43,7 +43,7 @@ GUARD: Final = b"h\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RowGroup:
     """Whole records: `size` bytes from `offset`, rows from number `first` on.
 
     `gaps`: pairs of offsets within, between which there are rows that were set aside.
@@ -58,13 +58,13 @@ class Part:
     ends: NDArray[np.integer] | None = field(default=None, compare=False)
 
 
-def arrow(numbers: NDArray[np.integer]) -> pa.Array:
+def as_arrow_array(numbers: NDArray[np.integer]) -> pa.Array:
     """Numbers as Arrow, not copied. `pa.array` loads pandas, wherever there is one."""
     kind, data = pa.from_numpy_dtype(numbers.dtype), np.ascontiguousarray(numbers)
     return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(data)])
 
 
-def binary(edges: NDArray[np.int64], data: bytes) -> pa.LargeBinaryArray:
+def as_binary_array(edges: NDArray[np.int64], data: bytes) -> pa.LargeBinaryArray:
     """The bytes between each edge and the next, not copied."""
     buffers = [None, pa.py_buffer(edges), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
@@ -88,7 +88,7 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class FrameSlice:
     """Rows that are cells already."""
 
     data: pl.DataFrame
@@ -104,9 +104,9 @@ class Slice:
         renamed.columns = list(names)
         return renamed.lazy()
 
-    def picked(self, numbers: NDArray[np.int64]) -> Slice:
+    def picked(self, numbers: NDArray[np.int64]) -> FrameSlice:
         """Some of them."""
-        return Slice(self.data[numbers])
+        return FrameSlice(self.data[numbers])
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Block:
     crlf: bool = True
 
     @classmethod
-    def of(cls, data: bytes, delimiter: str, found: Structure) -> Block:
+    def of(cls, data: bytes, delimiter: str, found: RecordIndex) -> Block:
         """Records of this structure, none of them ragged."""
         return cls(
             data,
@@ -186,7 +186,7 @@ class Block:
             data = data.replace(b"\r\n", b"\n").removesuffix(b"\n") + b"\n"
             ends = None
         if ends is None:
-            ends = newlines(data) + 1
+            ends = find_newlines(data) + 1
         # Nothing is copied or checked: the gate has seen that it is UTF-8.
         return pl.Series(
             pa.LargeStringArray.from_buffers(
@@ -194,7 +194,7 @@ class Block:
             )
         )
 
-    def first_cells(self, count: int) -> Iterator[pl.Series]:
+    def parse_first_cells(self, count: int) -> Iterator[pl.Series]:
         """The cells of so many columns, the last not among them, without a parser.
 
         `ends` and `delimiters` have to be known.
@@ -204,9 +204,9 @@ class Block:
         text = np.frombuffer(self.data, np.uint8)
         starts = np.append(0, self.ends[:-1])
         for _ in range(count):
-            ends = next_set(self.delimiters, starts)
+            ends = next_set_bits(self.delimiters, starts)
             quoted = self.quotes and text[starts] == QUOTE
-            cells = _between(self.data, starts + quoted, ends - quoted)
+            cells = _texts_between(self.data, starts + quoted, ends - quoted)
             if np.any(quoted) and cells.str.contains('"', literal=True).any():
                 cells = cells.str.replace_all('""', '"', literal=True)
             yield cells
@@ -215,9 +215,9 @@ class Block:
     def picked(self, numbers: NDArray[np.int64]) -> Block:
         """Some of the lines, by their numbers, as they are written."""
         data = self.data if self.data.endswith(b"\n") else self.data + b"\n"
-        ends = newlines(data) + 1 if self.ends is None else self.ends
-        lines = binary(np.append(0, ends), data)
-        _, offsets, text = lines.take(arrow(numbers)).buffers()
+        ends = find_newlines(data) + 1 if self.ends is None else self.ends
+        lines = as_binary_array(np.append(0, ends), data)
+        _, offsets, text = lines.take(as_arrow_array(numbers)).buffers()
         ends = np.frombuffer(offsets, np.int64)[1 : len(numbers) + 1]
         return Block(bytes(text), len(numbers), self.delimiter, ends=ends)
 
@@ -245,7 +245,10 @@ class Blocks:
         picked = (
             block.picked(numbers[start:stop] - first)
             for block, first, (start, stop) in zip(
-                self.blocks, firsts, _runs(numbers, firsts[:-1]), strict=False
+                self.blocks,
+                firsts,
+                _split_into_runs(numbers, firsts[:-1]),
+                strict=False,
             )
             if start < stop
         )
@@ -264,7 +267,7 @@ class CsvFile:
     uri: str
     columns: tuple[str, ...]
     rows: int
-    parts: tuple[Part, ...]
+    parts: tuple[RowGroup, ...]
     bytes: int
     sha256: str
     dialect: Dialect
@@ -278,20 +281,20 @@ class CsvFile:
         return sum(part.size for part in self.parts) / max(self.rows, 1)
 
     @property
-    def has_lines(self) -> bool:
+    def has_one_line_per_record(self) -> bool:
         """Whether each record is one line."""
         return not self.dialect.embedded_newlines
 
-    def read(self, part: Part) -> Block:
+    def read(self, part: RowGroup) -> Block:
         """A part as it is in the file; InputChanged where that was written to."""
-        with steady(self.path, self.uri, self.state) as descriptor:
+        with open_unchanged(self.path, self.uri, self.state) as descriptor:
             data = os.pread(descriptor, part.size, part.offset)
         if part.gaps is not None:
-            data = without(data, part.gaps)
+            data = remove_gaps(data, part.gaps)
         embedded = self.dialect.embedded_newlines
         return Block(data, part.rows, self.dialect.delimiter, embedded, part.ends)
 
-    def cells(self, part: Part, names: Sequence[str]) -> pl.LazyFrame:
+    def cells(self, part: RowGroup, names: Sequence[str]) -> pl.LazyFrame:
         """The cells of a part as strings under these names; a blank is ""."""
         return self.read(part).cells(names)
 
@@ -301,18 +304,20 @@ class CsvFile:
         wanted = [
             (part, numbers[start:stop] - part.first)
             for part, (start, stop) in zip(
-                self.parts, _runs(numbers, firsts), strict=True
+                self.parts, _split_into_runs(numbers, firsts), strict=True
             )
             if start < stop
         ]
-        if self.has_lines:
-            blocks = in_order(lambda each: self.read(each[0]).picked(each[1]), wanted)
+        if self.has_one_line_per_record:
+            blocks = map_ordered(
+                lambda each: self.read(each[0]).picked(each[1]), wanted
+            )
             return Blocks(tuple(blocks), self.dialect.delimiter)
-        frames = in_order(self._parsed, wanted)
+        frames = map_ordered(self._parsed, wanted)
         empty = pl.DataFrame(schema=dict.fromkeys(self._names, pl.String))
-        return Slice(pl.concat([empty, *frames]))
+        return FrameSlice(pl.concat([empty, *frames]))
 
-    def _parsed(self, wanted: tuple[Part, NDArray[np.int64]]) -> pl.DataFrame:
+    def _parsed(self, wanted: tuple[RowGroup, NDArray[np.int64]]) -> pl.DataFrame:
         part, numbers = wanted
         return self.cells(part, self._names).collect(engine="in-memory")[numbers]
 
@@ -321,19 +326,19 @@ class CsvFile:
         return [f"c{at}" for at in range(len(self.columns))]
 
 
-def _between(
+def _texts_between(
     data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> pl.Series:
     """The texts from starts to ends, which do not overlap, and ascend."""
     # With those between them they are what Arrow takes without a copy; of those Polars
     # would look at every one, while no other thread can run Python.
-    every = binary(np.column_stack((starts, ends)).ravel(), data)
-    texts = every.take(arrow(np.arange(0, len(every), 2)))
+    every = as_binary_array(np.column_stack((starts, ends)).ravel(), data)
+    texts = every.take(as_arrow_array(np.arange(0, len(every), 2)))
     _, offsets, text = texts.buffers()
     return pl.Series(pa.LargeStringArray.from_buffers(len(texts), offsets, text))
 
 
-def _runs(
+def _split_into_runs(
     numbers: NDArray[np.int64], firsts: NDArray[np.int64]
 ) -> Iterator[tuple[int, int]]:
     """Which run of the ascending `numbers` begins at each of `firsts`."""

@@ -20,8 +20,8 @@ from recon_engine.config import Encoding
 from recon_engine.errors import EncodingError, MalformedInput, ReconError, Trial
 from recon_engine.inputs.encodings import tried_wide
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
-from recon_engine.inputs.pinned_file import state_of, steady
-from recon_engine.runtime.progress import ignore
+from recon_engine.inputs.pinned_file import open_unchanged, state_of
+from recon_engine.runtime.progress import ignore_advance
 
 
 if sys.version_info >= (3, 14):
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 
 # Neither pyarrow's stream nor zstandard's reader tells where a stream ends or breaks,
 # and the latter takes a cut one for whole. zlib and Python's own zstd do.
-READ: Final = 1 << 16
-CHUNK: Final = 1 << 20
+READ_BYTES: Final = 1 << 16
+CHUNK_BYTES: Final = 1 << 20
 # A file that unpacks to no more than this is no bomb, however dense it is.
-HARMLESS: Final = 16 << 20
+HARMLESS_BYTES: Final = 16 << 20
 MAGIC_BYTES: Final = 4
 NAMES: Final = "name it as what it is: .csv, .csv.gz or .csv.zst"
 # The longest head of a zstd frame, and how far back one may refer: what zstd itself
 # unpacks without being told to take more memory.
 HEAD_BYTES: Final = 18
-FRAME: Final = b"\x28\xb5\x2f\xfd"
-WINDOW: Final = 128 << 20
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+MAX_WINDOW_BYTES: Final = 128 << 20
 
 UTF_32: Final = "utf-32"
 BOMS: Final = (
@@ -62,7 +62,7 @@ BOMS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class DecodedFrom:
     """What a text in UTF-8 was made from: an input as it was delivered."""
 
     bytes: int
@@ -78,15 +78,15 @@ class Origin:
         return f"the {unpacked}text{transcoded}"
 
 
-def spooled(
+def decode_to_utf8(
     path: Path,
     *,
     uri: str,
     encoding: Encoding,
     limits: Limits,
     to: Path,
-    advance: Callable[[int], None] = ignore,
-) -> Origin:
+    advance: Callable[[int], None] = ignore_advance,
+) -> DecodedFrom:
     """Make the text of an input, in `to`.
 
     `.gz` or `.zst` at the end of `uri` say how it is compressed. `advance` hears the
@@ -98,24 +98,24 @@ def spooled(
     with path.open("rb") as stream:
         state = state_of(stream.fileno())
     with (
-        steady(path, uri, state) as descriptor,
+        open_unchanged(path, uri, state) as descriptor,
         open(descriptor, "rb", closefd=False) as stream,
         to.open("xb") as target,
     ):
-        source = _Source(stream, uri, advance)
+        source = _DeliveredBytes(stream, uri, advance)
         data = source.blocks()
         if compression:
-            data = _Unpacking(source, _FORMATS[compression], limits).texts()
+            data = _Unpacker(source, _FORMATS[compression], limits).texts()
         if encoding is not Encoding.UTF_8:
             counted = "the decompressed file" if compression else None
-            data = _Transcoding(uri, encoding, counted).texts(data)
+            data = _Transcoder(uri, encoding, counted).texts(data)
         for text in data:
             target.write(text)
     digest = source.sha256.hexdigest()
-    return Origin(source.read, digest, compression, encoding)
+    return DecodedFrom(source.read, digest, compression, encoding)
 
 
-def is_text(uri: str, encoding: Encoding) -> bool:
+def is_plain_utf8(uri: str, encoding: Encoding) -> bool:
     """Whether an input is its own text in UTF-8."""
     return compression_of(uri) is None and encoding is Encoding.UTF_8
 
@@ -126,7 +126,7 @@ def compression_of(name: str) -> Compression | None:
     return next((kind for end, kind in _SUFFIXES.items() if lower.endswith(end)), None)
 
 
-class _Source:
+class _DeliveredBytes:
     """The bytes as they were delivered; `read` and `sha256` are of those read."""
 
     def __init__(
@@ -140,7 +140,7 @@ class _Source:
         self.sha256 = hashlib.sha256()
 
     def next(self) -> bytes:
-        data = self.stream.read(READ)
+        data = self.stream.read(READ_BYTES)
         self.read += len(data)
         self.sha256.update(data)
         self.advance(len(data))
@@ -151,14 +151,16 @@ class _Source:
             yield data
 
 
-class _Unpacking:
+class _Unpacker:
     """What a stream of one or more members unpacks to."""
 
-    def __init__(self, source: _Source, form: _Format, limits: Limits) -> None:
+    def __init__(
+        self, source: _DeliveredBytes, form: _CompressedFormat, limits: Limits
+    ) -> None:
         self.source = source
         self.form = form
         self.limits = limits
-        self.most = max(HARMLESS, limits.ratio * source.size)
+        self.most = max(HARMLESS_BYTES, limits.ratio * source.size)
 
     def texts(self) -> Iterator[bytes]:
         """The text in pieces; no more of it than the limits allow."""
@@ -189,11 +191,11 @@ class _Unpacking:
                         at=self.source.read,
                         why="it ends before its own end mark",
                     )
-                yield from self.poured(member, data)
+                yield from self.unpack_piece(member, data)
                 data = b""
             data = member.unused_data or self.source.next()
 
-    def poured(self, member: Any, data: bytes) -> Iterator[bytes]:
+    def unpack_piece(self, member: Any, data: bytes) -> Iterator[bytes]:
         """What one more piece of a member unpacks to."""
         try:
             yield from self.form.pour(member, data)
@@ -230,11 +232,15 @@ class _Unpacking:
         )
 
     def check_window(self, data: bytes) -> None:
-        if data.startswith(FRAME) and (window := _window(data)) > WINDOW:
+        if (
+            data.startswith(ZSTD_MAGIC)
+            and (window := _zstd_window_bytes(data)) > MAX_WINDOW_BYTES
+        ):
             self.refuse(
                 f"to unpack the zstd stream takes a window of {window >> 20:,} MiB",
                 at=self.source.read - len(data),
-                why=f"no more than {WINDOW >> 20} MiB of memory are given to that",
+                why=f"no more than {MAX_WINDOW_BYTES >> 20} MiB of memory"
+                " are given to that",
                 help="pack the file again without --long, or unpack it before",
             )
 
@@ -252,7 +258,7 @@ class _Unpacking:
 
 
 @dataclass(frozen=True, slots=True)
-class _Format:
+class _CompressedFormat:
     """A kind of compressed stream, and what its library says of it.
 
     `pour` gives what some bytes unpack to, a bounded piece at a time: a few bytes may
@@ -266,24 +272,24 @@ class _Format:
     error: type[Exception]
 
 
-def _inflated(member: Any, data: bytes) -> Iterator[bytes]:
+def _unpack_gzip(member: Any, data: bytes) -> Iterator[bytes]:
     while True:
-        text = member.decompress(data, CHUNK)
+        text = member.decompress(data, CHUNK_BYTES)
         yield text
         data = member.unconsumed_tail
-        if member.eof or (not data and len(text) < CHUNK):
+        if member.eof or (not data and len(text) < CHUNK_BYTES):
             return
 
 
-def _from_zstd(member: Any, data: bytes) -> Iterator[bytes]:
+def _unpack_zstd(member: Any, data: bytes) -> Iterator[bytes]:
     while True:
-        yield member.decompress(data, CHUNK)
+        yield member.decompress(data, CHUNK_BYTES)
         data = b""
         if member.eof or member.needs_input:
             return
 
 
-def _window(head: bytes) -> int:
+def _zstd_window_bytes(head: bytes) -> int:
     """How many bytes back a zstd frame may refer (RFC 8878, section 3.1.1.1)."""
     head = head.ljust(HEAD_BYTES, b"\0")
     descriptor = head[MAGIC_BYTES]
@@ -297,29 +303,29 @@ def _window(head: bytes) -> int:
 
 
 _SUFFIXES: Final[Mapping[str, Compression]] = {".gz": "gzip", ".zst": "zstd"}
-_FORMATS: Final[Mapping[Compression, _Format]] = {
-    "gzip": _Format(
+_FORMATS: Final[Mapping[Compression, _CompressedFormat]] = {
+    "gzip": _CompressedFormat(
         "gzip",
         (b"\x1f\x8b",),
         lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS),
-        _inflated,
+        _unpack_gzip,
         zlib.error,
     ),
-    "zstd": _Format(
+    "zstd": _CompressedFormat(
         "zstd",
         # Frames, and the sixteen kinds of skippable frames, in which tools keep notes.
         (
-            FRAME,
+            ZSTD_MAGIC,
             *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16)),
         ),
         zstd.ZstdDecompressor,
-        _from_zstd,
+        _unpack_zstd,
         zstd.ZstdError,
     ),
 }
 
 
-class _Transcoding:
+class _Transcoder:
     """Bytes of an encoding as UTF-8; `offset` and `line` are of the next byte."""
 
     def __init__(self, uri: str, encoding: Encoding, counted_in: str | None) -> None:
@@ -349,12 +355,12 @@ class _Transcoding:
         """The codec of the bytes; a byte order mark may settle it, never contradict."""
         found = next((kind for mark, kind in BOMS if first.startswith(mark)), None)
         if found is None and self.encoding is Encoding.UTF_16:
-            self.refuse_mark(
+            self.reject_byte_order_mark(
                 "the file has no byte order mark",
                 "--encoding utf-16-le, as Windows writes it, or utf-16-be",
             )
         if found is not None and not found.startswith(self.encoding):
-            self.refuse_mark(
+            self.reject_byte_order_mark(
                 f"the file begins with the byte order mark of {found}",
                 "save it as UTF-8" if found == UTF_32 else f"--encoding {found}",
                 None if found == UTF_32 else tried_wide(first, Encoding(found)),
@@ -369,7 +375,7 @@ class _Transcoding:
             error.counted_in = self.counted_in
             raise error
 
-    def refuse_mark(
+    def reject_byte_order_mark(
         self, message: str, remedy: str, trial: Trial | None = None
     ) -> NoReturn:
         refused = EncodingError(

@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.command_line import quoted
 from recon_engine.errors import ReconError
 from recon_engine.inputs.file_shape import DELIMITERS
-from recon_engine.inputs.header import Header, header_in
-from recon_engine.inputs.pinned_file import steady
-from recon_engine.inputs.scanner import is_plain, structure, whole
+from recon_engine.inputs.header import Header, parse_header
+from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.inputs.scanner import (
+    index_records,
+    is_utf8_without_nul,
+    whole_records_size,
+)
 from recon_engine.model import SIDES
 
 
@@ -51,7 +55,7 @@ class _Beginning:
         """
         data = self.data[start:]
         try:
-            found = header_in(
+            found = parse_header(
                 io.BytesIO(data),
                 path=self.header.path,
                 uri=self.header.uri,
@@ -64,11 +68,11 @@ class _Beginning:
         rows = data[len(found.raw) :]
         if len(self.data) < HEAD_BYTES:
             rows = rows.rstrip(b"\r\n") + b"\n" if rows.strip() else b""
-        rows = rows[: whole(rows)]
+        rows = rows[: whole_records_size(rows)]
         if not rows:
             return found.columns, 0
         width = len(found.columns)
-        regular = is_plain(rows) and structure(
+        regular = is_utf8_without_nul(rows) and index_records(
             rows, ord(delimiter), width, found.limits
         )
         return (found.columns, regular.rows) if regular else ((), 0)
@@ -118,7 +122,7 @@ def other_reading(
 def _beginning(header: Header, read: ReadAt | None) -> _Beginning:
     if read is not None:
         return _Beginning(header, read(HEAD_BYTES, 0))
-    with steady(header.path, header.uri, header.state) as descriptor:
+    with open_unchanged(header.path, header.uri, header.state) as descriptor:
         return _Beginning(header, os.pread(descriptor, HEAD_BYTES, 0))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from recon_engine.config import Encoding
 from recon_engine.errors import EncodingError, Trial
 from recon_engine.model import SIDES
-from recon_engine.runtime.concurrency import in_order
+from recon_engine.runtime.concurrency import map_ordered
 
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def opened_both(
     options: Options,
     head: Callable[[Opened], bytes],
     *,
-    each: Callable[..., Iterable[Opened | EncodingError]] = in_order,
+    each: Callable[..., Iterable[Opened | EncodingError]] = map_ordered,
 ) -> tuple[Opened, Opened]:
     """What `work` makes of OLD and of NEW; an EncodingError names the flag for both.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.errors import ConfigError
-from recon_engine.inputs.csvfile import Part, Slice
+from recon_engine.inputs.csvfile import FrameSlice, RowGroup
 from recon_engine.model import Rejects
 
 
@@ -71,30 +71,30 @@ class Frame:
         """A frame has no bytes of its own to pin."""
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[RowGroup, ...]:
         """Runs of rows."""
         return tuple(
-            Part(first, 0, first, min(PART_ROWS, self.rows - first))
+            RowGroup(first, 0, first, min(PART_ROWS, self.rows - first))
             for first in range(0, self.rows, PART_ROWS)
         )
 
-    def read(self, part: Part) -> Slice:
+    def read(self, part: RowGroup) -> FrameSlice:
         """A run of rows."""
-        return Slice(self.data.slice(part.first, part.rows))
+        return FrameSlice(self.data.slice(part.first, part.rows))
 
-    def take(self, numbers: NDArray[np.int64]) -> Slice:
+    def take(self, numbers: NDArray[np.int64]) -> FrameSlice:
         """Rows by their numbers."""
-        return Slice(self.data[numbers])
+        return FrameSlice(self.data[numbers])
 
 
-def frame(source: object, uri: str) -> Frame:
+def import_frame(source: object, uri: str) -> Frame:
     """A polars frame, or anything with `__arrow_c_stream__`, as a table of text.
 
     Raises ConfigError for what is no table of cells; never with what Polars says.
     """
     refusal: ConfigError | None = None
     try:
-        return Frame(uri, _text(_imported(source), uri))
+        return Frame(uri, _cells_as_text(_to_polars(source), uri))
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever Polars says may quote cells
@@ -106,7 +106,7 @@ def frame(source: object, uri: str) -> Frame:
     raise refusal
 
 
-def _text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
+def _cells_as_text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
     if any("\0" in name or not name.strip() for name in data.columns):
         raise ConfigError("a frame has a column without a name", file=uri)
     columns = []
@@ -132,7 +132,7 @@ def _text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
     return table
 
 
-def _imported(source: object) -> pl.DataFrame:
+def _to_polars(source: object) -> pl.DataFrame:
     if isinstance(source, pl.LazyFrame):
         return source.collect()
     if isinstance(source, pl.DataFrame):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding, Limits, OnBadRow
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconError
-from recon_engine.inputs.decoding import is_text, spooled
+from recon_engine.inputs.decoding import decode_to_utf8, is_plain_utf8
 from recon_engine.inputs.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.file_shape import (
@@ -21,10 +21,15 @@ from recon_engine.inputs.file_shape import (
     count_trailing_delimiters,
     is_excel_text,
 )
-from recon_engine.inputs.pinned_file import state_of, steady
-from recon_engine.inputs.rfc4180 import EncodingFault, Fault, Unterminated, records
+from recon_engine.inputs.pinned_file import open_unchanged, state_of
+from recon_engine.inputs.rfc4180 import (
+    EncodingFault,
+    Fault,
+    Unterminated,
+    parse_records,
+)
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.suggestions import listed, looks_like_header
+from recon_engine.suggestions import join_names, looks_like_header
 
 
 if TYPE_CHECKING:
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine.config import Options
-    from recon_engine.inputs.decoding import Origin
+    from recon_engine.inputs.decoding import DecodedFrom
     from recon_engine.inputs.pinned_file import State
     from recon_engine.inputs.rfc4180 import Record
     from recon_engine.model import Compression
@@ -46,8 +51,8 @@ EXCEL_TEXT: Final = (
     'the field has the form in which Excel keeps text: ="…"',
     "write the file again with the plain values, without = and quotes around them",
 )
-FIRST: Final = 1 << 18
-LONGEST: Final = 1 << 24
+FIRST_BYTES: Final = 1 << 18
+MAX_HEADER_BYTES: Final = 1 << 24
 UTF_32: Final = "it begins with a byte order mark of UTF-32", "save it as UTF-8"
 UTF_16: Final = "it begins with a byte order mark of UTF-16"
 NO_MARK: Final = "it looks like UTF-16 without a byte order mark"
@@ -56,7 +61,9 @@ WIDE: Final = (
     (re.compile(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
     (re.compile(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
 )
-FOREIGN: Final = ((re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), EncodingError, *UTF_32),)
+FOREIGN_FORMATS: Final = (
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), EncodingError, *UTF_32),
+)
 TRAILING: Final = "write the file again without a delimiter at the end of lines"
 
 log = logging.getLogger(__name__)
@@ -86,7 +93,7 @@ class Header:
     row_bytes: float
     row_quotes: float
     state: State
-    origin: Origin | None = None
+    origin: DecodedFrom | None = None
     on_bad_row: OnBadRow = OnBadRow.FAIL
 
     @property
@@ -116,15 +123,15 @@ def read_header(
     uri: str | None = None,
     delimiter: str = ",",
     limits: Limits | None = None,
-    origin: Origin | None = None,
+    origin: DecodedFrom | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
 ) -> Header:
     """Read the first record of a file and settle its columns.
 
     Raises MalformedInput, EncodingError or EmptyFile, each with its place.
     """
-    with counted_in(origin), path.open("rb") as stream:
-        return header_in(
+    with annotate_counted_in(origin), path.open("rb") as stream:
+        return parse_header(
             stream,
             path=path,
             uri=uri or str(path),
@@ -136,7 +143,7 @@ def read_header(
         )
 
 
-def header_in(
+def parse_header(
     stream: BinaryIO,
     *,
     path: Path,
@@ -144,11 +151,11 @@ def header_in(
     state: State,
     delimiter: str = ",",
     limits: Limits | None = None,
-    origin: Origin | None = None,
+    origin: DecodedFrom | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
 ) -> Header:
     """`read_header` of what is open already, wherever it is."""
-    reader = _Reader(uri, ord(delimiter), limits or Limits())
+    reader = _HeaderReader(uri, ord(delimiter), limits or Limits())
     data, record = reader.read(stream)
     names = reader.names(record)
     if data_names := count_data_names(names, reader.head, delimiter):
@@ -191,11 +198,11 @@ def open_input(
     `read_header` raise.
     """
     encoding, origin = options.encoding_of(side), None
-    if not is_text(uri, encoding):
+    if not is_plain_utf8(uri, encoding):
         source, path = path, folder / f"{side}.utf8"
         size = source.stat().st_size
         with progress.step(f"unpack {side}", total=size, unit="bytes") as advance:
-            origin = spooled(
+            origin = decode_to_utf8(
                 source,
                 uri=uri,
                 encoding=encoding,
@@ -215,7 +222,7 @@ def open_input(
 
 
 @contextmanager
-def counted_in(origin: Origin | None) -> Iterator[None]:
+def annotate_counted_in(origin: DecodedFrom | None) -> Iterator[None]:
     """Have the places of errors say what they count in, if not the input itself."""
     try:
         yield
@@ -225,7 +232,7 @@ def counted_in(origin: Origin | None) -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _HeaderReader:
     uri: str
     delimiter: int
     limits: Limits
@@ -234,8 +241,8 @@ class _Reader:
 
     def read(self, stream: BinaryIO) -> tuple[bytes, Record]:
         """The bytes read, which begin the file, and the first record in them."""
-        data = stream.read(FIRST)
-        self.refuse_foreign(data)
+        data = stream.read(FIRST_BYTES)
+        self.reject_foreign_format(data)
         self.start = len(BOM) if data.startswith(BOM) else 0
         self.head = data[self.start :][:HEAD_BYTES]
         if len(data) == self.start:
@@ -248,8 +255,8 @@ class _Reader:
                 help="deliver it again; a table of no rows still has a header",
             )
         while (record := self.first(data, final=False)) is None:
-            if len(data) > LONGEST:
-                self.refuse(f"a header of more than {LONGEST:,} bytes")
+            if len(data) > MAX_HEADER_BYTES:
+                self.refuse(f"a header of more than {MAX_HEADER_BYTES:,} bytes")
             more = stream.read(len(data))
             if not more:
                 record = self.first(data, final=True)
@@ -260,19 +267,21 @@ class _Reader:
 
     def first(self, data: bytes, *, final: bool) -> Record | None:
         """The header record, or None where it may go on behind `data`."""
-        found = records(
+        found = parse_records(
             data[self.start :], self.delimiter, self.limits, offset=self.start
         )
         try:
             record = next(found)
         except Unterminated as fault:
             if final:
-                raise refusal(fault, self.uri, head=self.head, sample=data) from None
+                raise error_for_fault(
+                    fault, self.uri, head=self.head, sample=data
+                ) from None
             return None
         except Fault as fault:
             if final or fault.offset < len(data) - 1:
                 excel = is_excel_text(data, fault.offset, chr(self.delimiter))
-                raise refusal(
+                raise error_for_fault(
                     fault, self.uri, head=self.head, sample=data, excel=excel
                 ) from None
             return None
@@ -286,14 +295,16 @@ class _Reader:
             lines = count_trailing_delimiters(self.head, chr(self.delimiter))
             only_last = blank == [str(len(names))] and len(names) > 1
             self.refuse(
-                f"the header has no name in column {listed(blank)}",
+                f"the header has no name in column {join_names(blank)}",
                 trailing=lines if only_last else 0,
             )
         if len(set(names)) < len(names):
             repeated = next(name for name, n in Counter(names).items() if n > 1)
             at = [str(at) for at, name in enumerate(names, 1) if name == repeated]
             # Not the name: it is a value where the header is missing.
-            self.refuse(f"the header has a name more than once: columns {listed(at)}")
+            self.refuse(
+                f"the header has a name more than once: columns {join_names(at)}"
+            )
         return names
 
     def refuse(self, message: str, *, trailing: int = 0) -> NoReturn:
@@ -310,7 +321,7 @@ class _Reader:
         )
         raise named_by_kind(error, self.head)
 
-    def refuse_foreign(self, data: bytes) -> None:
+    def reject_foreign_format(self, data: bytes) -> None:
         for magic, what, encoding in WIDE:
             if magic.match(data):
                 refused = EncodingError(
@@ -323,7 +334,7 @@ class _Reader:
                 )
                 refused.trial = tried_wide(data, encoding)
                 raise refused
-        for magic, error, what, remedy in FOREIGN:
+        for magic, error, what, remedy in FOREIGN_FORMATS:
             if magic.match(data):
                 raise error(
                     "the file is not UTF-8 text",
@@ -339,11 +350,11 @@ def head_of(table: object) -> bytes:
     """The first bytes of the text of an input; none of a frame."""
     if not isinstance(table, Header):
         return b""
-    with steady(table.path, table.uri, table.state) as descriptor:
+    with open_unchanged(table.path, table.uri, table.state) as descriptor:
         return os.pread(descriptor, SAMPLE_BYTES, 0)
 
 
-def refusal(
+def error_for_fault(
     fault: Fault,
     uri: str,
     columns: Sequence[str] = (),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def steady(path: Path, uri: str, state: State) -> Iterator[int]:
+def open_unchanged(path: Path, uri: str, state: State) -> Iterator[int]:
     """The descriptor of a file in a state; InputChanged if it is or gets another.
 
     `state` may be the end of one: of a file that several machines see, its size and
@@ -27,14 +27,14 @@ def steady(path: Path, uri: str, state: State) -> Iterator[int]:
     try:
         stream = path.open("rb", buffering=0)
     except FileNotFoundError:
-        raise _changed(uri) from None
+        raise _input_changed(uri) from None
     with stream:
         try:
             yield stream.fileno()
         except Exception:
-            _check(stream.fileno(), uri, state)
+            _check_unchanged(stream.fileno(), uri, state)
             raise
-        _check(stream.fileno(), uri, state)
+        _check_unchanged(stream.fileno(), uri, state)
 
 
 def state_of(descriptor: int) -> State:
@@ -43,12 +43,12 @@ def state_of(descriptor: int) -> State:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _check(descriptor: int, uri: str, state: State) -> None:
+def _check_unchanged(descriptor: int, uri: str, state: State) -> None:
     if state_of(descriptor)[-len(state) :] != state:
-        raise _changed(uri)
+        raise _input_changed(uri)
 
 
-def _changed(uri: str) -> InputChanged:
+def _input_changed(uri: str) -> InputChanged:
     return InputChanged(
         "the file was written to while it was being read",
         file=uri,

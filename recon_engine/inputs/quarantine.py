@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.inputs.scanner import Ragged
+    from recon_engine.inputs.scanner import RaggedRecords
 
     Integers = NDArray[np.integer]
 
 
-LISTED: Final = 10_000
+MAX_LISTED: Final = 10_000
 
 
 class Quarantine:
@@ -41,18 +41,18 @@ class Quarantine:
         """Set the bytes of `count` rows aside, which follow each other."""
         self._add(np.array([[start, end]]), rejects, count)
 
-    def add_ragged(
-        self, ragged: Ragged, offset: int, rejects: Iterable[Reject]
+    def add_ragged_records(
+        self, ragged: RaggedRecords, offset: int, rejects: Iterable[Reject]
     ) -> None:
         """Set records of bytes that begin at `offset` aside."""
-        self._add(offset + spans(ragged), rejects, len(ragged.numbers))
+        self._add(offset + byte_ranges(ragged), rejects, len(ragged.numbers))
 
     def _add(
         self, found: NDArray[np.int64], rejects: Iterable[Reject], count: int
     ) -> None:
         self.count += count
         self._spans.append(found)
-        room = LISTED - len(self._listed)
+        room = MAX_LISTED - len(self._listed)
         self._listed += [
             reject for reject, _ in zip(rejects, range(room), strict=False)
         ]
@@ -70,17 +70,17 @@ class Quarantine:
         edges = first[np.append(True, apart)], last[np.append(apart, True)]
         return np.column_stack(edges).astype(np.min_scalar_type(last[-1]))
 
-    def forget_spans(self) -> None:
+    def start_row_group(self) -> None:
         """Another part begins."""
         self._spans.clear()
 
 
-def spans(ragged: Ragged) -> NDArray[np.int64]:
+def byte_ranges(ragged: RaggedRecords) -> NDArray[np.int64]:
     """Where each record begins and ends."""
     return np.column_stack((ragged.starts, ragged.ends))
 
 
-def without(data: bytes, gaps: Integers) -> bytes:
+def remove_gaps(data: bytes, gaps: Integers) -> bytes:
     """What is left of `data` between gaps: pairs of offsets, ascending."""
     view = memoryview(data)
     edges = [0, *gaps.ravel().tolist(), len(data)]

@@ -72,7 +72,7 @@ class Unterminated(Fault):
     """The bytes end inside a quoted field."""
 
 
-def records(
+def parse_records(
     data: bytes,
     delimiter: int,
     limits: Limits,
@@ -84,12 +84,12 @@ def records(
 
     `line` and `offset` say where in the file that is. Raises Fault.
     """
-    reader = _Reader(data, delimiter, limits, line, offset)
+    reader = _RecordParser(data, delimiter, limits, line, offset)
     while reader.at < len(data):
         yield reader.record()
 
 
-class _Reader:
+class _RecordParser:
     """A cursor over the bytes; `at` is the next byte to read."""
 
     def __init__(
@@ -105,21 +105,21 @@ class _Reader:
 
     def record(self) -> Record:
         line, start = self.line, self.at
-        fields = [self.next_field(0)]
+        fields = [self.read_next_field(0)]
         while self.peek() == self.delimiter:
             self.at += 1
-            fields.append(self.next_field(len(fields)))
+            fields.append(self.read_next_field(len(fields)))
         self.newline()
         return Record(
             line, self.base + start, self.base + self.at, self.line - line, (*fields,)
         )
 
-    def next_field(self, number: int) -> bytes:
+    def read_next_field(self, number: int) -> bytes:
         self.field = number
         start, line = self.at, self.line
         value = self.quoted() if self.peek() == QUOTE else self.unquoted()
         if self.at - start > self.limits.field_bytes:
-            self.too_long(start, line)
+            self.reject_too_long(start, line)
         self.decoded(value, start, line)
         return value
 
@@ -130,7 +130,7 @@ class _Reader:
                 self.fault("a quote inside an unquoted field")
             self.text(byte)
             if self.at - start > self.limits.field_bytes:
-                self.too_long(start, self.line)
+                self.reject_too_long(start, self.line)
         return self.data[start : self.at]
 
     def quoted(self) -> bytes:
@@ -141,13 +141,13 @@ class _Reader:
             if byte == QUOTE:
                 self.at += 1
                 if self.peek() != QUOTE:
-                    self.after_quote()
+                    self.read_after_quote()
                     return bytes(value)
             value.append(byte)
             self.text(byte)
             self.line += byte == LF
             if self.at - start > self.limits.field_bytes:
-                self.too_long(start, line)
+                self.reject_too_long(start, line)
             if self.line - line >= self.limits.field_lines:
                 lines = self.limits.field_lines
                 self.fault(f"a field of more than {lines} lines", line, start)
@@ -155,7 +155,7 @@ class _Reader:
             "a quoted field that never ends", line, self.base + start, self.field
         )
 
-    def after_quote(self) -> None:
+    def read_after_quote(self) -> None:
         if self.peek() not in (None, self.delimiter, LF, CR):
             self.fault("text after a closing quote")
 
@@ -186,7 +186,7 @@ class _Reader:
             self.field,
         )
 
-    def too_long(self, start: int, line: int) -> NoReturn:
+    def reject_too_long(self, start: int, line: int) -> NoReturn:
         self.fault(
             f"a field of more than {self.limits.field_bytes:,} bytes", line, start
         )

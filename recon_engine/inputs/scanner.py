@@ -27,13 +27,13 @@ ONE: Final = np.uint64(1)
 TOP: Final = np.uint64(WORD - 1)
 DOUBLINGS: Final = tuple(np.uint64(1 << at) for at in range(6))
 # Of so many set bits a word, on average, they are found one by one no longer.
-MANY: Final = 3
+DENSE_BITS_PER_WORD: Final = 3
 # Masks are made a stretch at a time in one buffer: fresh pages cost more than the work.
-STRIDE: Final = 1 << 18
+STRIDE_BYTES: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Ragged:
+class RaggedRecords:
     """The records of another number of fields than the header; each is one line.
 
     `numbers`: which records; `starts`, `ends`: their bytes; `lines`: the newlines
@@ -48,7 +48,7 @@ class Ragged:
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
+class RecordIndex:
     """Whole records, each of the right number of fields but for the `ragged`.
 
     `ends`: the offset behind the newline of each record; `crlf`: how many of these
@@ -59,7 +59,7 @@ class Structure:
     ends: NDArray[np.int64]
     crlf: int
     embedded: int
-    ragged: Ragged | None
+    ragged: RaggedRecords | None
     delimiters: Bits
     quotes: bool = False
 
@@ -74,12 +74,14 @@ class Structure:
         return len(self.ends) - (len(self.ragged.numbers) if self.ragged else 0)
 
 
-NOTHING: Final = Structure(np.zeros(0, np.int64), 0, 0, None, np.zeros(0, np.uint64))
+NO_RECORDS: Final = RecordIndex(
+    np.zeros(0, np.int64), 0, 0, None, np.zeros(0, np.uint64)
+)
 
 
-def structure(
+def index_records(
     data: bytes, delimiter: int, width: int, limits: Limits, *, ragged: bool = False
-) -> Structure | None:
+) -> RecordIndex | None:
     """The structure of whole records of `width` fields, the last newline included.
 
     None where a record has another width (unless `ragged` ones are asked for, and each
@@ -87,25 +89,25 @@ def structure(
     is over the limits, or the bytes do not end with a record.
     """
     array = np.frombuffer(data, np.uint8)
-    fields = _Fields(array, delimiter)
+    fields = _FieldMasks(array, delimiter)
     quotes = b'"' in data
     if quotes and not fields.quote():
         return None
-    if b"\r" in data and not fields.carriage_returns():
+    if b"\r" in data and not fields.has_valid_carriage_returns():
         return None
-    ends = _positions(fields.newlines) + 1
+    ends = _find_set_bits(fields.newlines) + 1
     if not len(ends) or ends[-1] != len(data) or not fields.within(limits, ends):
         return None
-    counts, unlike = fields.per_record(ends), None
+    counts, unlike = fields.fields_per_record(ends), None
     if (counts != width).any():
         unlike = fields.ragged(np.flatnonzero(counts != width), ends, counts)
         if not ragged or unlike is None:
             return None
     inner = fields.delimiters
-    return Structure(ends, fields.crlf, fields.embedded, unlike, inner, quotes)
+    return RecordIndex(ends, fields.crlf, fields.embedded, unlike, inner, quotes)
 
 
-def is_plain(data: bytes) -> bool:
+def is_utf8_without_nul(data: bytes) -> bool:
     """Whether whole records are UTF-8 without NUL; none ends inside a character."""
     # As signed bytes, NUL and all that is not ASCII are not above 0.
     if np.frombuffer(data, np.int8).min(initial=1) > 0:
@@ -117,12 +119,12 @@ def is_plain(data: bytes) -> bool:
     return b"\0" not in data
 
 
-def whole(data: bytes) -> int:
+def whole_records_size(data: bytes) -> int:
     """How many bytes are whole records, if quotes are what they seem to be."""
     end = data.rfind(b"\n") + 1
     if not end or b'"' not in data:
         return end
-    odd = _count(_mask(np.frombuffer(data, np.uint8, end), QUOTE)) % 2
+    odd = _count_bits(_byte_mask(np.frombuffer(data, np.uint8, end), QUOTE)) % 2
     while end and odd:
         before = data.rfind(b"\n", 0, end - 1) + 1
         odd = (odd + data.count(b'"', before, end)) % 2
@@ -130,12 +132,12 @@ def whole(data: bytes) -> int:
     return end
 
 
-def newlines(data: bytes) -> NDArray[np.int64]:
+def find_newlines(data: bytes) -> NDArray[np.int64]:
     """Where newlines are."""
-    return _positions(_mask(np.frombuffer(data, np.uint8), LF))
+    return _find_set_bits(_byte_mask(np.frombuffer(data, np.uint8), LF))
 
 
-def next_set(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+def next_set_bits(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """The first place from each offset on where a bit is set, which there has to be."""
     words = offsets >> 6
     within = (offsets & (WORD - 1)).astype(np.uint64)
@@ -143,36 +145,41 @@ def next_set(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     while len(ahead := np.flatnonzero(left == 0)):
         words[ahead] += 1
         left[ahead] = bits[words[ahead]]
-    places: NDArray[np.int64] = words * WORD + _lowest(left)
+    places: NDArray[np.int64] = words * WORD + _lowest_set_bits(left)
     return places
 
 
 @dataclass(frozen=True, slots=True)
-class Newlines:
+class NewlineCount:
     """How many newlines of a kind there are, and where the first one is."""
 
     count: int
     first: int | None
 
 
-def count_newlines(data: bytes) -> tuple[Newlines, Newlines]:
+def count_newlines(data: bytes) -> tuple[NewlineCount, NewlineCount]:
     """The newlines that an even and that an odd number of quotes precede."""
     array = np.frombuffer(data, np.uint8)
     if b'"' not in data:
         first = data.find(b"\n")
         count = int(np.count_nonzero(array == LF))
-        return Newlines(count, first if first >= 0 else None), Newlines(0, None)
-    inside, newlines = _parity(_mask(array, QUOTE)), _mask(array, LF)
-    return _counted(newlines & ~inside), _counted(newlines & inside)
+        return NewlineCount(count, first if first >= 0 else None), NewlineCount(0, None)
+    inside, newlines = (
+        _inside_quotes_mask(_byte_mask(array, QUOTE)),
+        _byte_mask(array, LF),
+    )
+    return _summarize_newlines(newlines & ~inside), _summarize_newlines(
+        newlines & inside
+    )
 
 
-class _Fields:
+class _FieldMasks:
     """The masks of some bytes; `delimiters` and `newlines` are those between fields."""
 
     def __init__(self, array: NDArray[np.uint8], delimiter: int) -> None:
         self.array = array
-        self.delimiters = _mask(array, delimiter)
-        self.newlines = _mask(array, LF)
+        self.delimiters = _byte_mask(array, delimiter)
+        self.newlines = _byte_mask(array, LF)
         self.inside: Bits | None = None
         self.inner_newlines: Bits | None = None
         self.embedded = 0
@@ -184,75 +191,77 @@ class _Fields:
         They do if each opening one begins a field, each closing one ends it, or the
         two are one doubled quote. The bytes begin and end at borders of records.
         """
-        quotes = _mask(self.array, QUOTE)
-        inside = _parity(quotes)
+        quotes = _byte_mask(self.array, QUOTE)
+        inside = _inside_quotes_mask(quotes)
         self.inside = inside
         self.inner_newlines = self.newlines & inside
-        self.embedded = _count(self.inner_newlines)
+        self.embedded = _count_bits(self.inner_newlines)
         self.newlines = self.newlines & ~inside
         self.delimiters = self.delimiters & ~inside
         opening, closing = quotes & inside, quotes & ~inside
         borders = self.delimiters | self.newlines
-        ends = borders | opening | _mask(self.array, CR)
-        stray = opening & ~_after(borders | closing, first=True)
-        stray |= closing & ~_before(ends)
+        ends = borders | opening | _byte_mask(self.array, CR)
+        stray = opening & ~_places_after(borders | closing, first=True)
+        stray |= closing & ~_places_before(ends)
         return not stray.any()
 
-    def carriage_returns(self) -> bool:
+    def has_valid_carriage_returns(self) -> bool:
         """Whether each of them that is not quoted stands before a newline."""
-        returns = _mask(self.array, CR)
+        returns = _byte_mask(self.array, CR)
         if self.inside is not None:
             returns &= ~self.inside
-        self.crlf = _count(returns)
-        return not (returns & ~_before(self.newlines)).any()
+        self.crlf = _count_bits(returns)
+        return not (returns & ~_places_before(self.newlines)).any()
 
-    def per_record(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    def fields_per_record(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many fields each record has."""
-        return np.diff(_rank(self.delimiters, ends), prepend=0) + 1
+        return np.diff(_count_bits_below(self.delimiters, ends), prepend=0) + 1
 
     def ragged(
         self,
         numbers: NDArray[np.int64],
         ends: NDArray[np.int64],
         counts: NDArray[np.int64],
-    ) -> Ragged | None:
+    ) -> RaggedRecords | None:
         """Some of the records; None if one of them is more than a line."""
         inner = np.zeros(0, np.int64)
         if self.inner_newlines is not None:
-            inner = _positions(self.inner_newlines)
+            inner = _find_set_bits(self.inner_newlines)
         starts, stops = np.append(0, ends)[numbers], ends[numbers]
         before = np.searchsorted(inner, starts)
         if (np.searchsorted(inner, stops) != before).any():
             return None
-        return Ragged(numbers, starts, stops, numbers + before, counts[numbers])
+        return RaggedRecords(numbers, starts, stops, numbers + before, counts[numbers])
 
     def within(self, limits: Limits, ends: NDArray[np.int64]) -> bool:
         """Whether no field is longer, or spans more lines, than it may."""
         if np.diff(ends, prepend=0).max() > limits.field_bytes:
-            borders = _positions(self.delimiters | self.newlines)
+            borders = _find_set_bits(self.delimiters | self.newlines)
             if np.diff(borders, prepend=-1).max() > limits.field_bytes:
                 return False
         if self.inner_newlines is None or self.embedded < limits.field_lines:
             return True
-        fields = _rank(self.delimiters | self.newlines, _positions(self.inner_newlines))
+        fields = _count_bits_below(
+            self.delimiters | self.newlines, _find_set_bits(self.inner_newlines)
+        )
         step = limits.field_lines - 1
         return not (fields[step:] == fields[: len(fields) - step]).any()
 
 
-def _mask(array: NDArray[np.uint8], byte: int) -> Bits:
+def _byte_mask(array: NDArray[np.uint8], byte: int) -> Bits:
     """Where a byte stands: one bit a place, the first the lowest, in whole words."""
     words = np.zeros(-(-len(array) // WORD), "<u8")
     packed = words.view(np.uint8)
-    flags = np.empty(min(STRIDE, len(array)), np.bool_)
-    for start in range(0, len(array), STRIDE):
-        stretch = array[start : start + STRIDE]
+    flags = np.empty(min(STRIDE_BYTES, len(array)), np.bool_)
+    for start in range(0, len(array), STRIDE_BYTES):
+        stretch = array[start : start + STRIDE_BYTES]
         found = np.equal(stretch, byte, out=flags[: len(stretch)])
         bits = np.packbits(found, bitorder="little")
         packed[start // 8 : start // 8 + len(bits)] = bits
     return words
 
 
-def _parity(quotes: Bits) -> Bits:
+def _inside_quotes_mask(quotes: Bits) -> Bits:
     """A bit is set from an opening quote up to, not including, the closing one."""
     inside = quotes.copy()
     for distance in DOUBLINGS:
@@ -262,7 +271,7 @@ def _parity(quotes: Bits) -> Bits:
     return inside
 
 
-def _after(bits: Bits, *, first: bool) -> Bits:
+def _places_after(bits: Bits, *, first: bool) -> Bits:
     """The places behind those of a mask; `first`: whether there is one before all."""
     moved = bits << ONE
     moved[1:] |= bits[:-1] >> TOP
@@ -270,14 +279,14 @@ def _after(bits: Bits, *, first: bool) -> Bits:
     return moved
 
 
-def _before(bits: Bits) -> Bits:
+def _places_before(bits: Bits) -> Bits:
     """The places before those of a mask."""
     moved = bits >> ONE
     moved[:-1] |= bits[1:] << TOP
     return moved
 
 
-def _rank(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+def _count_bits_below(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many bits are set below each offset."""
     totals = np.zeros(len(bits) + 1, np.int64)
     np.cumsum(np.bitwise_count(bits), out=totals[1:])
@@ -288,33 +297,33 @@ def _rank(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     return ranks
 
 
-def _lowest(words: Bits) -> NDArray[np.uint8]:
+def _lowest_set_bits(words: Bits) -> NDArray[np.uint8]:
     """The place of the lowest set bit of each word, of which there is one."""
     places: NDArray[np.uint8] = np.bitwise_count((words - ONE) & ~words)
     return places
 
 
-def _count(bits: Bits) -> int:
+def _count_bits(bits: Bits) -> int:
     return int(np.bitwise_count(bits).sum(dtype=np.int64))
 
 
-def _counted(bits: Bits) -> Newlines:
+def _summarize_newlines(bits: Bits) -> NewlineCount:
     words = np.flatnonzero(bits)
     if not len(words):
-        return Newlines(0, None)
+        return NewlineCount(0, None)
     word = int(bits[words[0]])
     lowest = (word & -word).bit_length() - 1
-    return Newlines(_count(bits), int(words[0]) * WORD + lowest)
+    return NewlineCount(_count_bits(bits), int(words[0]) * WORD + lowest)
 
 
-def _positions(bits: Bits) -> NDArray[np.int64]:
+def _find_set_bits(bits: Bits) -> NDArray[np.int64]:
     """Where bits are set, in order."""
-    if _count(bits) > MANY * len(bits):
-        return _every(bits)
+    if _count_bits(bits) > DENSE_BITS_PER_WORD * len(bits):
+        return _find_dense_set_bits(bits)
     words = np.flatnonzero(bits != 0)
     left, found = bits[words], [np.zeros(0, np.int64)]
     while len(words):
-        found.append(words * WORD + _lowest(left))
+        found.append(words * WORD + _lowest_set_bits(left))
         left &= left - ONE
         more = np.flatnonzero(left != 0)
         words, left = words[more], left[more]
@@ -323,9 +332,9 @@ def _positions(bits: Bits) -> NDArray[np.int64]:
     return places
 
 
-def _every(bits: Bits) -> NDArray[np.int64]:
+def _find_dense_set_bits(bits: Bits) -> NDArray[np.int64]:
     """The same, a byte a bit: quicker where many are set in each word."""
-    packed, stride = bits.view(np.uint8), STRIDE // 8
+    packed, stride = bits.view(np.uint8), STRIDE_BYTES // 8
     found = [np.zeros(0, np.int64)]
     for at in range(0, len(packed), stride):
         flags = np.unpackbits(packed[at : at + stride], bitorder="little")

@@ -11,14 +11,14 @@ from recon_engine.config import LIMITS, Limits, Options
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.csvfile import CsvFile
-from recon_engine.inputs.decoding import is_text
+from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.encodings import opened_both, told_for_both
-from recon_engine.inputs.frames import Frame, frame
+from recon_engine.inputs.frames import Frame, import_frame
 from recon_engine.inputs.header import Header, head_of, open_input
 from recon_engine.model import SIDES
-from recon_engine.runtime.concurrency import in_order
+from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.storage.base import disk_errors
+from recon_engine.storage.base import translate_disk_errors
 from recon_engine.storage.urls import local_path
 from recon_engine.suggestions import escape_bytes
 
@@ -35,7 +35,7 @@ Table = CsvFile | Frame
 
 
 @contextmanager
-def headed(
+def open_headers(
     old: object,
     new: object,
     options: Options,
@@ -47,19 +47,19 @@ def headed(
         yield both_unread(old, new, options, limits, stack, progress)
 
 
-def gated(
+def read_both_tables(
     old: Unread, new: Unread, options: Options, progress: Progress = SILENT
 ) -> tuple[Table, Table]:
     """Both as tables; raises the errors of the gate."""
     sides = (old, new)
     with told_for_both(options, sides, lambda side: head_of(sides[side])):
-        left, right = in_order(
-            lambda side: _gated(*side, progress), zip(SIDES, sides, strict=True)
+        left, right = map_ordered(
+            lambda side: _read_table(*side, progress), zip(SIDES, sides, strict=True)
         )
     return left, right
 
 
-def _gated(name: str, side: Unread, progress: Progress) -> Table:
+def _read_table(name: str, side: Unread, progress: Progress) -> Table:
     if not isinstance(side, Header):
         return side
     with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
@@ -96,15 +96,15 @@ def both_unread(
     """
     files = all(isinstance(source, str | Path) for source in (old, new))
     return opened_both(
-        lambda side: unread(*side, options, limits, stack, progress),
+        lambda side: open_side(*side, options, limits, stack, progress),
         zip((old, new), SIDES, strict=True),
         options,
         head_of,
-        each=in_order if files else map,
+        each=map_ordered if files else map,
     )
 
 
-def unread(
+def open_side(
     source: object,
     name: str,
     options: Options,
@@ -114,20 +114,20 @@ def unread(
 ) -> Unread:
     """One side with its header read; what it takes on disk is `stack`'s to remove."""
     if not isinstance(source, str | Path):
-        return frame(source, name)
+        return import_frame(source, name)
     uri, folder = str(source), Path()
     remote = uri.startswith("s3:")
-    if remote or not is_text(uri, options.encoding_of(name)):
+    if remote or not is_plain_utf8(uri, options.encoding_of(name)):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
     if remote:
-        from recon_engine.storage.urls import fetch_one
+        from recon_engine.storage.urls import fetch_file
 
         with progress.step(f"fetch {name}", unit="bytes") as advance:
-            path = fetch_one(uri, folder / "fetched", advance)
+            path = fetch_file(uri, folder / "fetched", advance)
     else:
         path = local_path(uri)
         uri = escape_bytes(uri)
-    with disk_errors(uri):
+    with translate_disk_errors(uri):
         if not path.is_file():
             raise _no_file(path, uri)
         return open_input(

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from recon_engine.errors import ArchiveConflict, ReconError
-from recon_engine.runtime.concurrency import in_order
-from recon_engine.runtime.failpoints import reached
+from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.failpoints import failpoint
 
 
 log = logging.getLogger(__name__)
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.model import FilePair, SourceFile
-    from recon_engine.pipeline.locations import Places
+    from recon_engine.pipeline.locations import Locations
 
 
-def _archive(
-    places: Places, dataset: str, run_id: UUID, pair: FilePair
+def archive_inputs(
+    places: Locations, dataset: str, run_id: UUID, pair: FilePair
 ) -> ReconError | None:
     """Copy both, verified; only then remove both. A replaced input stays: a warning."""
 
     def copy(file: SourceFile) -> None:
-        reached("archive-copy")
+        failpoint("archive-copy")
         name = f"{dataset}/{run_id}/{file.name}"
         places.processed.archive(file, places.inbound, name)
 
     def remove(file: SourceFile) -> ReconError | None:
-        reached("archive-remove")
+        failpoint("archive-remove")
         try:
             places.inbound.remove(file)
         except ArchiveConflict as conflict:
-            return _warned(conflict)
+            return _log_conflict(conflict)
         return None
 
     both = (pair.old, pair.new)
     try:
-        list(in_order(copy, both))
+        list(map_ordered(copy, both))
     except ArchiveConflict as conflict:
-        return _warned(conflict)
-    warnings = list(in_order(remove, both))
+        return _log_conflict(conflict)
+    warnings = list(map_ordered(remove, both))
     return next(filter(None, warnings), None)
 
 
-def _warned(conflict: ArchiveConflict) -> ArchiveConflict:
+def _log_conflict(conflict: ArchiveConflict) -> ArchiveConflict:
     log.warning("archive_conflict", extra={"file": conflict.file})
     return conflict

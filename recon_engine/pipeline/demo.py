@@ -37,12 +37,12 @@ COLUMNS: Final = (
     "CLM_NOTE",
 )
 
-OURS: Final = re.compile(r"claims_\d{8}T\d{6}_(OLD|NEW)SYSTEM\.csv")
+DEMO_FILE: Final = re.compile(r"claims_\d{8}T\d{6}_(OLD|NEW)SYSTEM\.csv")
 
 Claim = dict[str, str]
 
 
-def prepare(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
+def prepare_demo(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
     """Put a new pair into the demo's inbound folder; the run for it, given a database.
 
     The names carry the time, so that each demo is a delivery of its own.
@@ -50,7 +50,7 @@ def prepare(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
     inbound = folder / "inbound"
     inbound.mkdir(parents=True, exist_ok=True)
     for path in inbound.iterdir():
-        if OURS.fullmatch(path.name):
+        if DEMO_FILE.fullmatch(path.name):
             path.unlink()
     stem = f"claims_{datetime.now(UTC):%Y%m%dT%H%M%S}"
     write_pair(
@@ -74,36 +74,40 @@ def write_pair(old: Path, new: Path, *, rows: int, seed: int = 2026) -> None:
     written another way or carries another value.
     """
     chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
-    claims = [_claim(chance, number) for number in range(rows)]
-    kept = [_damaged(chance, claim) for claim in claims if not _is_lost(chance, claim)]
-    extra = [_claim(chance, rows + number) for number in range(max(1, rows // 300))]
+    claims = [_make_claim(chance, number) for number in range(rows)]
+    kept = [
+        _damage_claim(chance, claim) for claim in claims if not _is_lost(chance, claim)
+    ]
+    extra = [
+        _make_claim(chance, rows + number) for number in range(max(1, rows // 300))
+    ]
     migrated = kept + extra
     chance.shuffle(migrated)
-    _write(old, claims)
-    _write(new, migrated)
+    _write_csv(old, claims)
+    _write_csv(new, migrated)
 
 
-def _write(path: Path, claims: list[Claim]) -> None:
+def _write_csv(path: Path, claims: list[Claim]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         stream.write(",".join(COLUMNS) + "\n")
-        stream.writelines(_line(claim) for claim in claims)
+        stream.writelines(_format_line(claim) for claim in claims)
 
 
-def _line(claim: Claim) -> str:
-    return ",".join(_field(claim[name]) for name in COLUMNS) + "\n"
+def _format_line(claim: Claim) -> str:
+    return ",".join(_format_field(claim[name]) for name in COLUMNS) + "\n"
 
 
-def _field(value: str) -> str:
+def _format_field(value: str) -> str:
     return f'"{value}"' if "," in value else value
 
 
-def _claim(chance: random.Random, number: int) -> Claim:
+def _make_claim(chance: random.Random, number: int) -> Claim:
     start = date(2025, 1, 1) + timedelta(days=chance.randrange(600))
     end = start + timedelta(days=chance.randrange(1, 12))
-    return dict(zip(COLUMNS, _values(chance, number, start, end), strict=True))
+    return dict(zip(COLUMNS, _claim_values(chance, number, start, end), strict=True))
 
 
-def _values(
+def _claim_values(
     chance: random.Random, number: int, start: date, end: date
 ) -> Iterator[str]:
     yield f"{chance.getrandbits(64):016X}"
@@ -132,7 +136,7 @@ def _is_lost(chance: random.Random, claim: Claim) -> bool:
     return chance.random() < (0.02 if claim["CLM_NOTE"] == "emergency" else 0.001)
 
 
-def _damaged(chance: random.Random, claim: Claim) -> Claim:
+def _damage_claim(chance: random.Random, claim: Claim) -> Claim:
     result = dict(claim)
     for name, share, damage in DAMAGE:
         if chance.random() < share:

@@ -14,11 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.compare.masks import keyed
+from recon_engine.compare.masks import make_masks
 from recon_engine.config import NO_KEY, Mask, Options
 from recon_engine.errors import ConfigError, ReconError
 from recon_engine.postgres import migrations
-from recon_engine.postgres.connection import classified, connect
+from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.postgres.conninfo import authorities_of
 from recon_engine.postgres.embedded.server import unseen_clusters
 from recon_engine.runtime.memory import BASE_BYTES, default_budget
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 GIB: Final = 1 << 30
 SPARE_BYTES: Final = 1 << 30
-SPOOLED: Final = 2  # an input, and what may have to be unpacked of it
+COPIES_ON_DISK: Final = 2  # an input, and what may have to be unpacked of it
 # S3 refuses requests that are 15 minutes off.
-DRIFT: Final = timedelta(minutes=1)
-TOO_FAR: Final = timedelta(minutes=10)
+MAX_CLOCK_DRIFT: Final = timedelta(minutes=1)
+FATAL_CLOCK_DRIFT: Final = timedelta(minutes=10)
 
 STORES: Final = (
     Path("/etc/ssl/certs/ca-certificates.crt"),
@@ -81,7 +81,7 @@ WHERE schemaname = 'stage' AND NOT pg_has_role(tableowner, 'USAGE')
 """
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """`fail`: a run cannot succeed; `warn`: it can, with a risk that is named."""
 
     OK = "ok"
@@ -90,117 +90,133 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What was found of one thing, and how to mend it if that is needed."""
 
     check: str
-    state: State
+    state: CheckState
     found: str
     remedy: str | None = None
 
 
-def examine(
+def examine_setup(
     places: Mapping[str, str],
     address: Address | None,
     masks: Mapping[str, str] | None = None,
     home: Path | None = None,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Check each named place, the database, this machine, and the key of masks.
 
     Without an `address` the database is an embedded server that is yet to be made.
     `home`: that of the embedded server, if the database is in it.
     """
     for name, url in places.items():
-        yield from _guarded(name, _place(name, url))
+        yield from _report_errors(name, _check_location(name, url))
     if address is None:
-        yield from _guarded("database", _to_be_made())
+        yield from _report_errors("database", _to_be_made())
     else:
-        yield from _guarded("authorities", _authorities(address))
-        yield from _guarded("database", _database(address))
+        yield from _report_errors("authorities", _authorities(address))
+        yield from _report_errors("database", _check_database(address))
     if home is not None:
-        yield from _guarded("history", _history(home))
-    yield from _guarded("disk", _disk(places.get("inbound")))
-    yield _memory()
+        yield from _report_errors("history", _history(home))
+    yield from _report_errors("disk", _check_disk(places.get("inbound")))
+    yield _check_memory()
     if masks:
-        yield from _guarded("masks", _masks(masks))
+        yield from _report_errors("masks", _check_mask_key(masks))
 
 
-def _guarded(check: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+def _report_errors(
+    check: str, findings: Iterable[CheckResult]
+) -> Iterator[CheckResult]:
     """An error ends the checks of one thing, and is what was found there."""
     try:
         yield from findings
     except ReconError as error:
         said = f"{error.message} ({error.why})" if error.why else error.message
-        yield Finding(check, State.FAIL, said, error.help)
+        yield CheckResult(check, CheckState.FAIL, said, error.help)
 
 
-def _place(name: str, url: str) -> Iterator[Finding]:
+def _check_location(name: str, url: str) -> Iterator[CheckResult]:
     place = open_storage(url)
     if isinstance(place, LocalFolder):
-        yield from _folder(name, place)
+        yield from _check_folder(name, place)
     else:
         # By name, as in `open_storage`: folders need no boto3.
-        yield from _prefix(name, place)  # type: ignore[arg-type]
+        yield from _check_prefix(name, place)  # type: ignore[arg-type]
 
 
-def _folder(name: str, folder: LocalFolder) -> Iterator[Finding]:
+def _check_folder(name: str, folder: LocalFolder) -> Iterator[CheckResult]:
     if name == "inbound" or folder.path.exists():
         list(folder.files())
     home = folder.path if folder.path.is_dir() else folder.path.parent
     try:
         with tempfile.TemporaryFile(dir=home):
-            yield Finding(name, State.OK, f"{folder.path} can be read and written")
+            yield CheckResult(
+                name, CheckState.OK, f"{folder.path} can be read and written"
+            )
     except OSError:
         remedy = f"let this account write to {home}"
-        yield Finding(name, State.FAIL, f"{folder.path} cannot be written", remedy)
+        yield CheckResult(
+            name, CheckState.FAIL, f"{folder.path} cannot be written", remedy
+        )
 
 
-def _prefix(name: str, place: S3Prefix) -> Iterator[Finding]:
+def _check_prefix(name: str, place: S3Prefix) -> Iterator[CheckResult]:
     from recon_engine.storage.s3 import permissions
 
     wanted = {
-        "list": (permissions.listed, "s3:ListBucket on the bucket, for this prefix"),
-        "read": (permissions.read, "s3:GetObject, and kms:Decrypt for its key"),
+        "list": (permissions.may_list, "s3:ListBucket on the bucket, for this prefix"),
+        "read": (permissions.may_read, "s3:GetObject, and kms:Decrypt for its key"),
     }
     if name == "inbound":
-        wanted["remove"] = (permissions.removed, "s3:DeleteObject (and s3:GetObject)")
+        wanted["remove"] = (
+            permissions.may_remove,
+            "s3:DeleteObject (and s3:GetObject)",
+        )
     else:
-        wanted["write"] = (permissions.written, "s3:PutObject, and kms:GenerateDataKey")
+        wanted["write"] = (
+            permissions.may_write,
+            "s3:PutObject, and kms:GenerateDataKey",
+        )
     for right, (allowed, policy) in wanted.items():
         check = f"{name}: {right}"
         if allowed(place):
-            yield Finding(check, State.OK, place.url)
+            yield CheckResult(check, CheckState.OK, place.url)
         else:
             remedy = f"allow the role {policy}; look at the bucket's own policy"
-            yield Finding(check, State.FAIL, f"S3 refuses it in {place.url}", remedy)
+            yield CheckResult(
+                check, CheckState.FAIL, f"S3 refuses it in {place.url}", remedy
+            )
     if name == "inbound":
-        yield _versions(permissions.versions(place))
-        yield _clock("clock and S3", permissions.clock(place))
+        yield _check_versioning(permissions.versioning_status(place))
+        yield _check_clock("clock and S3", permissions.clock_difference(place))
 
 
-def _versions(status: str | None) -> Finding:
+def _check_versioning(status: str | None) -> CheckResult:
     if status == "Enabled":
-        return Finding("versions", State.OK, "the bucket of inbound keeps versions")
+        return CheckResult(
+            "versions", CheckState.OK, "the bucket of inbound keeps versions"
+        )
     found = "may not be asked" if status is None else "the bucket keeps none"
     remedy = "turn versioning on: it is the way back from a wrong delete by anyone"
-    return Finding("versions", State.WARN, found, remedy)
+    return CheckResult("versions", CheckState.WARN, found, remedy)
 
 
-def _clock(check: str, ahead: timedelta | None) -> Finding:
-    if ahead is None or abs(ahead) < DRIFT:
-        return Finding(check, State.OK, "agree")
-    state = State.FAIL if abs(ahead) > TOO_FAR else State.WARN
+def _check_clock(check: str, ahead: timedelta | None) -> CheckResult:
+    if ahead is None or abs(ahead) < MAX_CLOCK_DRIFT:
+        return CheckResult(check, CheckState.OK, "agree")
+    state = CheckState.FAIL if abs(ahead) > FATAL_CLOCK_DRIFT else CheckState.WARN
     found = f"differ by {abs(ahead).total_seconds():.0f} s"
-    return Finding(check, state, found, "let the machine follow a time service")
+    return CheckResult(check, state, found, "let the machine follow a time service")
 
 
-def _authorities(address: Address) -> Iterator[Finding]:
+def _authorities(address: Address) -> Iterator[CheckResult]:
     """Whom the certificate of the database is checked against, and who signs it."""
-    with classified():
+    with translate_database_errors():
         asked = authorities_of(address() if callable(address) else address)
     if asked is None:
         found = "not asked for: the database is on this machine, or TLS is waived"
-        yield Finding("authorities", State.OK, found)
+        yield CheckResult("authorities", CheckState.OK, found)
         return
     host, file = asked
     if file == "system":
@@ -212,10 +228,10 @@ def _authorities(address: Address) -> Iterator[Finding]:
     of_rds = any("Amazon RDS" in name for name in known)
     found = f"{which}; {'with' if of_rds else 'without'} those of RDS"
     if of_rds or not _is_rds(host):
-        yield Finding("authorities", State.OK, f"{found}; {NEEDED[of_rds]}")
+        yield CheckResult("authorities", CheckState.OK, f"{found}; {NEEDED[of_rds]}")
     else:
         found = f"{found}, which sign the certificate of {host}"
-        yield Finding("authorities", State.FAIL, found, RDS_BUNDLE)
+        yield CheckResult("authorities", CheckState.FAIL, found, RDS_BUNDLE)
 
 
 def _names_of_authorities(file: str) -> list[str]:
@@ -241,51 +257,53 @@ def _is_rds(host: str) -> bool:
     return host.rstrip(".").endswith(RDS_HOSTS) and ".proxy-" not in host
 
 
-def _database(address: Address) -> Iterator[Finding]:
-    with connect(address) as connection, classified():
+def _check_database(address: Address) -> Iterator[CheckResult]:
+    with open_connection(address) as connection, translate_database_errors():
         row = connection.execute(SESSION).fetchone()
         version, user, tls, now = row or ("", "", "", datetime.now(UTC))
         found = f"PostgreSQL {version} as {user}, {tls or 'without TLS'}"
-        yield Finding("database", State.OK, found)
-        yield _clock("clock and database", now - datetime.now(UTC))
-        yield from _pooler(connection, address)
-        missing = migrations.pending(address)
+        yield CheckResult("database", CheckState.OK, found)
+        yield _check_clock("clock and database", now - datetime.now(UTC))
+        yield from _check_pooler(connection, address)
+        missing = migrations.pending_migrations(address)
         if missing:
             found = f"{len(missing)} migrations are not applied"
-            yield Finding("tables", State.FAIL, found, "run recon migrate")
+            yield CheckResult("tables", CheckState.FAIL, found, "run recon migrate")
             return
-        yield Finding("tables", State.OK, "up to date")
-        yield _grants([what for (what,) in connection.execute(NOT_GRANTED)])
+        yield CheckResult("tables", CheckState.OK, "up to date")
+        yield _check_grants([what for (what,) in connection.execute(NOT_GRANTED)])
 
 
-def _to_be_made() -> Iterator[Finding]:
+def _to_be_made() -> Iterator[CheckResult]:
     from recon_engine.postgres.embedded.programs import Programs
 
     programs = Programs.find()
     found = f"none yet: the first run makes an embedded PostgreSQL {programs.major}"
-    yield Finding("database", State.OK, found)
+    yield CheckResult("database", CheckState.OK, found)
 
 
-def _history(home: Path) -> Iterator[Finding]:
+def _history(home: Path) -> Iterator[CheckResult]:
     """Whether all that was recorded in a home is seen."""
     if unseen := unseen_clusters(home):
-        yield Finding("history", State.WARN, *unseen)
+        yield CheckResult("history", CheckState.WARN, *unseen)
     else:
         found = f"{home} has no database of another major version of Postgres"
-        yield Finding("history", State.OK, found)
+        yield CheckResult("history", CheckState.OK, found)
 
 
-def _grants(missing: list[str]) -> Finding:
+def _check_grants(missing: list[str]) -> CheckResult:
     if not missing:
-        return Finding("grants", State.OK, "all that a run needs")
+        return CheckResult("grants", CheckState.OK, "all that a run needs")
     remedy = (
         "run recon migrate as recon_owner; what is not its to grant, an administrator:"
         " the SQL of recon roles, ALTER TABLE … OWNER TO recon_app for stage"
     )
-    return Finding("grants", State.FAIL, "no " + ", ".join(missing), remedy)
+    return CheckResult("grants", CheckState.FAIL, "no " + ", ".join(missing), remedy)
 
 
-def _pooler(connection: psycopg.Connection, address: Address) -> Iterator[Finding]:
+def _check_pooler(
+    connection: psycopg.Connection, address: Address
+) -> Iterator[CheckResult]:
     """A lock belongs to a session: a pooler must not give it to somebody else.
 
     While another client is in a transaction, does this one keep its server process?
@@ -293,41 +311,43 @@ def _pooler(connection: psycopg.Connection, address: Address) -> Iterator[Findin
     [(mine,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
     if mine == connection.info.backend_pid:
         return
-    with connect(address, autocommit=False) as other:
+    with open_connection(address, autocommit=False) as other:
         other.execute("SELECT 1")
         [(then,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
     if then == mine:
-        yield Finding("pooler", State.OK, "keeps sessions")
+        yield CheckResult("pooler", CheckState.OK, "keeps sessions")
     else:
         remedy = "pool_mode = session for this database, or connect to Postgres itself"
-        yield Finding("pooler", State.FAIL, "shares sessions by transaction", remedy)
+        yield CheckResult(
+            "pooler", CheckState.FAIL, "shares sessions by transaction", remedy
+        )
 
 
-def _disk(inbound: str | None) -> Iterator[Finding]:
+def _check_disk(inbound: str | None) -> Iterator[CheckResult]:
     work = Path(tempfile.gettempdir())
     sizes = [f.size for f in open_storage(inbound).files()] if inbound else []
-    needed = SPOOLED * sum(sizes) + SPARE_BYTES
+    needed = COPIES_ON_DISK * sum(sizes) + SPARE_BYTES
     free = shutil.disk_usage(work).free
     found = f"{free / GIB:.1f} GiB free in {work}, {needed / GIB:.1f} GiB needed"
     if free >= needed:
-        yield Finding("disk", State.OK, found)
+        yield CheckResult("disk", CheckState.OK, found)
     else:
         remedy = "more ephemeral storage for the task, or TMPDIR on a larger disk"
-        yield Finding("disk", State.FAIL, found, remedy)
+        yield CheckResult("disk", CheckState.FAIL, found, remedy)
 
 
-def _masks(masks: Mapping[str, str]) -> Iterator[Finding]:
+def _check_mask_key(masks: Mapping[str, str]) -> Iterator[CheckResult]:
     asked = Options(keys=NO_KEY, masks=masks).masks
-    keyed({name: Mask(mask) for name, mask in asked.items()})
-    yield Finding(
-        "masks", State.OK, f"for {', '.join(asked)}; a key where one is needed"
+    make_masks({name: Mask(mask) for name, mask in asked.items()})
+    yield CheckResult(
+        "masks", CheckState.OK, f"for {', '.join(asked)}; a key where one is needed"
     )
 
 
-def _memory() -> Finding:
+def _check_memory() -> CheckResult:
     budget = default_budget().total
     found = f"{budget / GIB:.1f} GiB for the engine, 60% of what there is"
     if budget > BASE_BYTES:
-        return Finding("memory", State.OK, found)
+        return CheckResult("memory", CheckState.OK, found)
     remedy = f"give the task {BASE_BYTES / 0.6 / GIB:.1f} GiB or more"
-    return Finding("memory", State.FAIL, found, remedy)
+    return CheckResult("memory", CheckState.FAIL, found, remedy)

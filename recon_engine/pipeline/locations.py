@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Locations:
     """The three places of a run."""
 
     inbound: Storage
@@ -23,7 +23,7 @@ class Places:
     out: Storage
 
     @classmethod
-    def of(cls, config: RunConfig) -> Places:
+    def of(cls, config: RunConfig) -> Locations:
         """Open them; results and processed files never go where inputs come from."""
         urls = (config.inbound, config.processed, config.out)
         inbound, processed, out = (open_storage(url) for url in urls)
@@ -35,7 +35,7 @@ class Places:
             )
         return cls(inbound, processed, out)
 
-    def named_in(self, config: RunConfig) -> RunConfig:
+    def with_canonical_urls(self, config: RunConfig) -> RunConfig:
         """The configuration with the one spelling of each place."""
         return replace(
             config,

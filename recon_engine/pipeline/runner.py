@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recon_engine.compare.local_engine import read, reconcile
+from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup
 from recon_engine.config import EngineName
 from recon_engine.errors import (
@@ -24,25 +24,30 @@ from recon_engine.inputs.encodings import opened_both
 from recon_engine.inputs.header import head_of, open_input
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
 from recon_engine.pipeline import inbox
-from recon_engine.pipeline.archive import _archive
-from recon_engine.pipeline.locations import Places
-from recon_engine.pipeline.staging import staging
+from recon_engine.pipeline.archive import archive_inputs
+from recon_engine.pipeline.locations import Locations
+from recon_engine.pipeline.staging import load_in_background
 from recon_engine.postgres import history
-from recon_engine.postgres.breaks import Look, standing
-from recon_engine.postgres.publish import LostRace, Publication, publish
-from recon_engine.postgres.run_log import Journal, Run, new_run, opened, record_of
-from recon_engine.postgres.stage import StageTable, discard, discard_orphans, stage_name
+from recon_engine.postgres.breaks import Observation, standing
+from recon_engine.postgres.publish import LostRace, Publication, publish_run
+from recon_engine.postgres.run_log import Run, RunLog, make_record, new_run, open_locked
+from recon_engine.postgres.stage import (
+    StageTable,
+    drop_orphans,
+    drop_tables,
+    private_table_name,
+)
 from recon_engine.report import artifacts
-from recon_engine.report.result_page import TREND, Facts
-from recon_engine.runtime.cancellation import Stop
-from recon_engine.runtime.concurrency import in_order
-from recon_engine.runtime.error_boundary import only_ours, ours
-from recon_engine.runtime.failpoints import reached
+from recon_engine.report.result_page import TREND_RUNS, PageFacts
+from recon_engine.runtime.cancellation import CancellationToken
+from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.error_boundary import to_recon_error, within_error_boundary
+from recon_engine.runtime.failpoints import failpoint
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.status import RunStatus, status_of
-from recon_engine.storage.base import changed, may_be
+from recon_engine.storage.base import input_changed, may_have_digest
 from recon_engine.storage.local import LocalFolder
-from recon_engine.verdict import judged
+from recon_engine.verdict import evaluate_gates
 
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from recon_engine.compare.local_engine import Reading
+    from recon_engine.compare.local_engine import ReadTables
     from recon_engine.compare.lookup import Ask
     from recon_engine.config import RunConfig
     from recon_engine.inputs.csvfile import CsvFile
@@ -59,7 +64,7 @@ if TYPE_CHECKING:
     from recon_engine.model import Breaks, Side, SourceFile
     from recon_engine.postgres.breaks import OpenBreak
     from recon_engine.result import Reconciliation
-    from recon_engine.spark.byte_sources import Source
+    from recon_engine.spark.byte_sources import ByteSource
     from recon_engine.storage.base import Storage
 
 
@@ -77,9 +82,11 @@ class Outcome:
     breaks: Breaks | None = None
 
 
-@only_ours
-def run(
-    config: RunConfig, progress: Progress = SILENT, stop: Stop[Outcome] | None = None
+@within_error_boundary
+def run_pipeline(
+    config: RunConfig,
+    progress: Progress = SILENT,
+    stop: CancellationToken[Outcome] | None = None,
 ) -> Outcome:
     """Reconcile the pair in inbound, record the result, archive the inputs.
 
@@ -88,54 +95,56 @@ def run(
     A requested `stop` ends it as INTERRUPTED until the result is recorded; what comes
     then is finished.
     """
-    stop = stop or Stop()
-    progress = stop.watching(progress)
-    places = Places.of(config)
-    config = places.named_in(config)
-    with opened(config) as journal, ExitStack() as stack:
+    stop = stop or CancellationToken()
+    progress = stop.checking_on_advance(progress)
+    places = Locations.of(config)
+    config = places.with_canonical_urls(config)
+    with open_locked(config) as run_log, ExitStack() as stack:
         try:
-            stack.enter_context(journal.locked())  # 0 lock
-            stop.undone_by(lambda error: _stopped_early(config, error))
-            finished = _recover(journal, places, stop)  # 1 recover
+            stack.enter_context(run_log.locked())  # 0 lock
+            stop.on_cancel(lambda error: _log_early_interrupt(config, error))
+            finished = _recover_earlier_runs(run_log, places, stop)  # 1 recover
             pair = _find_pair(places.inbound)  # 2 list, 3 identify
             if isinstance(pair, inbox.NoData):
-                return _nothing_to_do(journal, finished, pair)
-            earlier = journal.results_of(pair)
+                return _log_empty_inbox(run_log, finished, pair)
+            earlier = run_log.results_of(pair)
             if earlier and not config.recompute:
-                return _already_done(journal, places, earlier[-1], pair)
+                return _archive_earlier_result(run_log, places, earlier[-1], pair)
             stop.check()
-            attempt = journal.start(pair, revision=1 + len(earlier))
+            attempt = run_log.start(pair, revision=1 + len(earlier))
         except BaseException as error:  # noqa: BLE001 - interrupts pass
-            return _not_begun(journal, ours(error))
-        return _Attempt(config, places, journal, attempt, pair, progress, stop).run()
+            return _log_failure_without_pair(run_log, to_recon_error(error))
+        return _Attempt(config, places, run_log, attempt, pair, progress, stop).run()
 
 
-@only_ours
+@within_error_boundary
 def dry_run(
-    config: RunConfig, progress: Progress = SILENT, stop: Stop[Outcome] | None = None
+    config: RunConfig,
+    progress: Progress = SILENT,
+    stop: CancellationToken[Outcome] | None = None,
 ) -> Outcome:
     """Reconcile the pair in inbound; write and move nothing, ask no database."""
-    progress = (stop or Stop()).watching(progress)
-    places = Places.of(config)
+    progress = (stop or CancellationToken()).checking_on_advance(progress)
+    places = Locations.of(config)
     attempt = new_run(config.dataset)
     pair = _find_pair(places.inbound)
     if isinstance(pair, inbox.NoData):
-        message = _no_data(pair, config)
-        return Outcome(record_of(attempt, config, RunStatus.NO_FILES, message))
-    with _spool() as folder:
+        message = _no_data_message(pair, config)
+        return Outcome(make_record(attempt, config, RunStatus.NO_FILES, message))
+    with _work_folder() as folder:
         if config.engine is EngineName.SPARK:
-            result, _ = _on_spark(places, pair, config, folder, progress)
+            result, _ = _compare_on_spark(places, pair, config, folder, progress)
         else:
-            files = _fetch(places, pair, config, folder, progress)
+            files = _fetch_pair(places, pair, config, folder, progress)
             options, budget = config.options, config.budget
-            with read(*files, options, progress, budget=budget) as reading:
-                result = reconcile(reading, progress)
-    result = judged(result, config.options, attempt.started.date())
-    return Outcome(record_of(attempt, config, RunStatus.SUCCEEDED), result)
+            with read_tables(*files, options, progress, budget=budget) as reading:
+                result = compare_tables(reading, progress)
+    result = evaluate_gates(result, config.options, attempt.started.date())
+    return Outcome(make_record(attempt, config, RunStatus.SUCCEEDED), result)
 
 
 @dataclass(frozen=True, slots=True)
-class _Compared:
+class _ComparedPair:
     """A pair compared, and what else was done meanwhile.
 
     `stage`: the loads; `parts`: the files of the whole difference, if not in `result`.
@@ -151,12 +160,12 @@ class _Attempt:
     """Steps 4 to 10 of one attempt. Until `published`, forgetting it undoes it."""
 
     config: RunConfig
-    places: Places
-    journal: Journal
+    places: Locations
+    run_log: RunLog
     attempt: Run
     pair: FilePair
     progress: Progress
-    stop: Stop[Outcome]
+    stop: CancellationToken[Outcome]
     result: Reconciliation | None = None
     artifacts_at: str | None = None
     breaks: Breaks | None = None
@@ -166,7 +175,7 @@ class _Attempt:
     def run(self) -> Outcome:
         """Do the work, and log how it ended."""
         self.progress.bind(run_id=str(self.attempt.run_id), dataset=self.config.dataset)
-        self.stop.undone_by(self.give_up)
+        self.stop.on_cancel(self.interrupt_attempt)
         try:
             return self.work()
         except LostRace:
@@ -175,33 +184,33 @@ class _Attempt:
             self.close(RunStatus.INTERRUPTED, Interrupted(signal.SIGINT))
             raise
         except BaseException as error:  # noqa: BLE001 - interrupts have passed
-            return self.failed(ours(error))
+            return self.failed(to_recon_error(error))
 
     def work(self) -> Outcome:
         """The steps, in the one order that loses nothing."""
-        with _spool() as folder:
+        with _work_folder() as folder:
             compared = {EngineName.LOCAL: self.here, EngineName.SPARK: self.on_spark}
             with compared[self.config.engine](folder) as found:
-                self.result = _at_hand(self.judged(found.result))
+                self.result = _with_sorted_cells(self.judged(found.result))
                 with self.attempt.step("write"), self.progress.step("write"):
                     written = self.write(self.result, folder, found.parts)  # 7 write
                     publication = self.publication(self.result, written)
                 with self.attempt.step("stage"):
                     tables = [table.result() for table in found.stage]
-            self.stop.pass_by()
+            self.stop.point_of_no_return()
             with self.attempt.step("publish"), self.progress.step("publish"):
                 self.publish(publication, tables)  # 8 publish
         with self.attempt.step("archive"), self.progress.step("archive"):
-            warning = _archive(
+            warning = archive_inputs(
                 self.places, self.config.dataset, self.attempt.run_id, self.pair
             )  # 9 archive
-        record = self.journal.close(
+        record = self.run_log.close(
             self.attempt, RunStatus.SUCCEEDED, warning
         )  # 10 log
         return self.outcome(record, warning)
 
     @contextmanager
-    def here(self, folder: Path) -> Iterator[_Compared]:
+    def here(self, folder: Path) -> Iterator[_ComparedPair]:
         """The pair compared on this machine, while stage is being loaded."""
         with self.attempt.step("fetch"), self.unchanged():
             spooled = self.fetched(folder)  # 4 fetch
@@ -210,11 +219,11 @@ class _Attempt:
             self.staging(reading.files) as stage,  # 5 stage
         ):
             with self.attempt.step("compare"):
-                result = reconcile(reading, self.progress, self.ask)  # 6 compare
-            yield _Compared(result, stage)
+                result = compare_tables(reading, self.progress, self.ask)  # 6 compare
+            yield _ComparedPair(result, stage)
 
     @contextmanager
-    def on_spark(self, folder: Path) -> Iterator[_Compared]:
+    def on_spark(self, folder: Path) -> Iterator[_ComparedPair]:
         """The pair compared by a cluster, which writes the whole difference to out."""
         out = f"{self.places.out.url}{self.config.dataset}/{self.attempt.run_id}/"
         with ExitStack() as stack:
@@ -224,11 +233,11 @@ class _Attempt:
                 with self.attempt.step("fetch"), self.unchanged():
                     spooled = self.fetched(folder)
                 with self.attempt.step("read"), self.unchanged():
-                    old, new = in_order(read_rows, spooled)
+                    old, new = map_ordered(read_rows, spooled)
                     _check_unchanged(self.pair, (old, new))
                 stage = stack.enter_context(self.staging((old, new)))
             with self.attempt.step("compare"):
-                result, parts = _on_spark(
+                result, parts = _compare_on_spark(
                     self.places,
                     self.pair,
                     self.config,
@@ -240,7 +249,7 @@ class _Attempt:
                 )
             for side in (result.old, result.new):
                 _warn_of_rejects(side.uri, side.rejected)
-            yield _Compared(result, stage, parts)
+            yield _ComparedPair(result, stage, parts)
 
     @property
     def ask(self) -> Ask | None:
@@ -249,13 +258,13 @@ class _Attempt:
 
     def lookup(self, keys: Sequence[str]) -> Lookup:
         """The keys of the breaks that this pair may end."""
-        connection, dataset = self.journal.connection, self.config.dataset
+        connection, dataset = self.run_log.connection, self.config.dataset
         self.standing = standing(connection, dataset, keys, self.pair)
         return Lookup([each.key for each in self.standing], self.config.break_limit)
 
     def fetched(self, folder: Path) -> tuple[Header, Header]:
         """Exactly the identified bytes on local disk, as text."""
-        return _fetch(self.places, self.pair, self.config, folder, self.progress)
+        return _fetch_pair(self.places, self.pair, self.config, folder, self.progress)
 
     def staging(
         self, files: tuple[CsvFile, CsvFile]
@@ -263,15 +272,17 @@ class _Attempt:
         """Both files on their way into stage, if they are to be there."""
         if not self.config.stages:
             return nullcontext([])
-        return staging(self.config, self.attempt.run_id, files, self.progress)
+        return load_in_background(
+            self.config, self.attempt.run_id, files, self.progress
+        )
 
     @contextmanager
-    def reading(self, spooled: tuple[Header, Header]) -> Iterator[Reading]:
+    def reading(self, spooled: tuple[Header, Header]) -> Iterator[ReadTables]:
         """Both files through the gate."""
         with ExitStack() as stack:
             with self.attempt.step("read"), self.unchanged():
                 options, budget = self.config.options, self.config.budget
-                read_ = read(*spooled, options, self.progress, budget=budget)
+                read_ = read_tables(*spooled, options, self.progress, budget=budget)
                 reading = stack.enter_context(read_)
                 _check_unchanged(self.pair, reading.files)
             for file in reading.files:
@@ -291,7 +302,7 @@ class _Attempt:
 
     def judged(self, result: Reconciliation) -> Reconciliation:
         """With what became of the gates."""
-        return judged(result, self.config.options, self.attempt.started.date())
+        return evaluate_gates(result, self.config.options, self.attempt.started.date())
 
     def write(
         self, result: Reconciliation, folder: Path, parts: Sequence[Artifact] | None
@@ -304,27 +315,29 @@ class _Attempt:
         stored = []
         whole = parts is None
         facts = self.facts(artifacts.FILES if whole else artifacts.PARTS)
-        for each in artifacts.write(result, out, facts, whole=whole):
-            reached("artifact")
+        for each in artifacts.write_artifacts(result, out, facts, whole=whole):
+            failpoint("artifact")
             uri = self.places.out.put(each.path, f"{prefix}/{each.name}")
             stored.append(Artifact(each.name, uri, each.sha256, each.bytes, each.rows))
         stored += sorted(parts or (), key=lambda part: part.name)
-        manifest = artifacts.manifest(result, stored, run_id=run_id, dataset=dataset)
-        reached("manifest")
+        manifest = artifacts.build_manifest(
+            result, stored, run_id=run_id, dataset=dataset
+        )
+        failpoint("manifest")
         self.places.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
         self.artifacts_at = f"{self.places.out.url}{prefix}/"
         return stored
 
-    def facts(self, files: Mapping[str, str]) -> Facts:
+    def facts(self, files: Mapping[str, str]) -> PageFacts:
         """What the report tells besides the result: no clock and no id."""
-        past = history.runs(
-            self.journal.connection,
+        past = history.list_runs(
+            self.run_log.connection,
             self.config.dataset,
-            TREND,
+            TREND_RUNS,
             before=self.attempt.run_id,
             results=True,
         )
-        return Facts(
+        return PageFacts(
             dataset=self.config.dataset,
             options=self.config.options,
             past=past,
@@ -337,12 +350,12 @@ class _Attempt:
         """What is to be made visible."""
         dataset, day = self.config.dataset, self.attempt.started.date()
         run_id, feed = self.attempt.run_id, self.config.feed
-        look = Look(result, dataset, run_id, day, feed, self.standing)
+        look = Observation(result, dataset, run_id, day, feed, self.standing)
         return Publication.of(look, written, self.config.break_limit)
 
     def publish(self, publication: Publication, tables: Sequence[StageTable]) -> None:
         """Make stage and metrics visible, and this run the one of its pair."""
-        self.breaks = publish(self.config.database, publication, tables)
+        self.breaks = publish_run(self.config.database, publication, tables)
         self.published = True
 
     def failed(self, error: ReconError) -> Outcome:
@@ -358,7 +371,7 @@ class _Attempt:
 
     def lost(self) -> Outcome:
         """Another worker was first: drop own work, and help it to archive."""
-        earlier = self.journal.result_of(self.pair, self.attempt.revision)
+        earlier = self.run_log.result_of(self.pair, self.attempt.revision)
         if earlier is None:
             return self.failed(
                 Busy(
@@ -367,15 +380,15 @@ class _Attempt:
                     help="run again",
                 )
             )
-        warning = _archive(self.places, self.config.dataset, earlier, self.pair)
+        warning = archive_inputs(self.places, self.config.dataset, earlier, self.pair)
         record = self.close(RunStatus.ALREADY_DONE, warning, earlier)
         return Outcome(record, error=warning)
 
-    def give_up(self, error: Interrupted) -> Outcome | None:
+    def interrupt_attempt(self, error: Interrupted) -> Outcome | None:
         """End the attempt from beside its worker; None if it has a result, or may."""
         record = None
-        with suppress(ReconError), opened(self.config) as journal:
-            record = journal.interrupt(self.attempt, error)
+        with suppress(ReconError), open_locked(self.config) as run_log:
+            record = run_log.interrupt(self.attempt, error)
         if record is None:
             return None
         self.drop()
@@ -390,65 +403,67 @@ class _Attempt:
         """Log how the attempt ended, unless its result is recorded: that stands."""
         if self.published:
             message = error.message if error else None
-            return record_of(self.attempt, self.config, status, message, error)
+            return make_record(self.attempt, self.config, status, message, error)
         self.drop()
-        return self.journal.close(self.attempt, status, error, result)
+        return self.run_log.close(self.attempt, status, error, result)
 
     def drop(self) -> None:
         """Drop the stage tables of this attempt; if not now, the next run does."""
         dataset, run_id = self.config.dataset, self.attempt.run_id
         with suppress(ReconError):
-            discard(
+            drop_tables(
                 self.config.database,
-                [stage_name(dataset, side, run_id) for side in SIDES],
+                [private_table_name(dataset, side, run_id) for side in SIDES],
             )
 
 
-def _not_begun(journal: Journal, error: ReconError) -> Outcome:
+def _log_failure_without_pair(run_log: RunLog, error: ReconError) -> Outcome:
     """Log an attempt that failed before there was a pair to work on."""
-    return Outcome(journal.note(status_of(error), error.message, error), error=error)
+    return Outcome(run_log.note(status_of(error), error.message, error), error=error)
 
 
-def _stopped_early(config: RunConfig, error: Interrupted) -> Outcome:
+def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
     """The same, from beside a worker that does not answer."""
-    with opened(config) as journal:
-        return _not_begun(journal, error)
+    with open_locked(config) as run_log:
+        return _log_failure_without_pair(run_log, error)
 
 
-def _recover(journal: Journal, places: Places, stop: Stop[Outcome]) -> list[UUID]:
+def _recover_earlier_runs(
+    run_log: RunLog, places: Locations, stop: CancellationToken[Outcome]
+) -> list[UUID]:
     """Finish what earlier runs recorded; give up what they did not, and tidy up.
 
     Answers the runs that it finished.
     """
     finished = []
-    for run_id in journal.abandon_dead_runs():
+    for run_id in run_log.abandon_dead_runs():
         log.warning("run_abandoned", extra={"dead_run_id": str(run_id)})
-    for table in discard_orphans(journal.connection, journal.config.dataset):
+    for table in drop_orphans(run_log.connection, run_log.config.dataset):
         log.warning("orphan_dropped", extra={"table": table})
-    for unfinished in journal.unfinished():
+    for unfinished in run_log.unfinished():
         if unfinished.pair is not None:
             stop.check()
             log.warning("run_resumed", extra={"dead_run_id": str(unfinished.run_id)})
-            reached("recover-resume")
-            warning = _archive(
+            failpoint("recover-resume")
+            warning = archive_inputs(
                 places, unfinished.dataset, unfinished.run_id, unfinished.pair
             )
-            journal.close(unfinished, RunStatus.SUCCEEDED, warning)
+            run_log.close(unfinished, RunStatus.SUCCEEDED, warning)
             finished.append(unfinished.run_id)
     return finished
 
 
-def _nothing_to_do(
-    journal: Journal, finished: list[UUID], found: inbox.NoData
+def _log_empty_inbox(
+    run_log: RunLog, finished: list[UUID], found: inbox.NoData
 ) -> Outcome:
     """No delivery. Who finished a run in place of a dead worker answers for it."""
-    message = _no_data(found, journal.config)
+    message = _no_data_message(found, run_log.config)
     if finished:
         message += f"; finished run {', '.join(map(str, finished))}"
-    return Outcome(journal.note(RunStatus.NO_FILES, message, results=finished))
+    return Outcome(run_log.note(RunStatus.NO_FILES, message, results=finished))
 
 
-def _no_data(found: inbox.NoData, config: RunConfig) -> str:
+def _no_data_message(found: inbox.NoData, config: RunConfig) -> str:
     if not config.recompute:
         return found.message
     return (
@@ -458,30 +473,30 @@ def _no_data(found: inbox.NoData, config: RunConfig) -> str:
 
 
 def _find_pair(inbound: Storage) -> FilePair | inbox.NoData:
-    found = inbox.classify(inbound.files())
+    found = inbox.select_pair(inbound.files())
     if isinstance(found, inbox.NoData):
         return found
-    return FilePair(*in_order(inbound.identify, (found.old, found.new)))
+    return FilePair(*map_ordered(inbound.identify, (found.old, found.new)))
 
 
-def _already_done(
-    journal: Journal, places: Places, earlier: UUID, pair: FilePair
+def _archive_earlier_result(
+    run_log: RunLog, places: Locations, earlier: UUID, pair: FilePair
 ) -> Outcome:
     """The pair has a result: do nothing twice, only see that it is archived."""
-    warning = _archive(places, journal.config.dataset, earlier, pair)
+    warning = archive_inputs(places, run_log.config.dataset, earlier, pair)
     message = f"reconciled before, by run {earlier}"
-    record = journal.note(RunStatus.ALREADY_DONE, message, warning, [earlier])
+    record = run_log.note(RunStatus.ALREADY_DONE, message, warning, [earlier])
     return Outcome(record, error=warning)
 
 
-def _at_hand(result: Reconciliation) -> Reconciliation:
+def _with_sorted_cells(result: Reconciliation) -> Reconciliation:
     """The result with its cells in order: artifacts ask for them, and breaks."""
     cells = result.mismatches().lazy()
     return replace(result, frames=replace(result.frames, mismatches=cells))
 
 
-def _fetch(
-    places: Places,
+def _fetch_pair(
+    places: Locations,
     pair: FilePair,
     config: RunConfig,
     folder: Path,
@@ -489,15 +504,15 @@ def _fetch(
 ) -> tuple[Header, Header]:
     """Exactly the identified bytes on local disk, as text."""
     return opened_both(
-        lambda each: _spooled(places, *each, config, folder, progress),
+        lambda each: _fetch_side(places, *each, config, folder, progress),
         zip(SIDES, (pair.old, pair.new), strict=True),
         config.options,
         head_of,
     )
 
 
-def _spooled(
-    places: Places,
+def _fetch_side(
+    places: Locations,
     side: str,
     file: SourceFile,
     config: RunConfig,
@@ -505,7 +520,7 @@ def _spooled(
     progress: Progress,
 ) -> Header:
     path = folder / f"{side}.csv"
-    reached("fetch")
+    failpoint("fetch")
     with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
         places.inbound.borrow(file, path, advance)
     header = open_input(
@@ -522,8 +537,8 @@ def _spooled(
     return header
 
 
-def _on_spark(
-    places: Places,
+def _compare_on_spark(
+    places: Locations,
     pair: FilePair,
     config: RunConfig,
     folder: Path,
@@ -538,16 +553,22 @@ def _on_spark(
     breaks.
     """
     from recon_engine.spark import driver
-    from recon_engine.spark.byte_sources import LocalSource, head_of_source, located
-    from recon_engine.spark.settings import Settings
+    from recon_engine.spark.byte_sources import (
+        LocalSource,
+        head_of_source,
+        locate_in_place,
+    )
+    from recon_engine.spark.settings import SparkSettings
 
-    def source(side: str, file: SourceFile) -> tuple[Header, Source]:
-        found = located(places.inbound, file, side, config.options, config.limits)
+    def source(side: str, file: SourceFile) -> tuple[Header, ByteSource]:
+        found = locate_in_place(
+            places.inbound, file, side, config.options, config.limits
+        )
         if found is not None:
             return found
         at = SIDES.index(side)
         here = spooled and spooled[at]
-        header = here or _spooled(places, side, file, config, folder, progress)
+        header = here or _fetch_side(places, side, file, config, folder, progress)
         return header, LocalSource.of(header)
 
     (old, old_source), (new, new_source) = opened_both(
@@ -557,8 +578,10 @@ def _on_spark(
         head_of_source,
         each=map,
     )
-    settings = replace(Settings.of_environment(), out=out, whole=config.break_limit)
-    result, parts = driver.reconcile(
+    settings = replace(
+        SparkSettings.from_environment(), out=out, whole=config.break_limit
+    )
+    result, parts = driver.reconcile_on_cluster(
         (old, new),
         (old_source, new_source),
         config.options,
@@ -573,8 +596,8 @@ def _on_spark(
 def _check_unchanged(pair: FilePair, read: Iterable[CsvFile | Side]) -> None:
     """Raise InputChanged for a file of a folder that is not what was identified."""
     for file, side in zip((pair.old, pair.new), read, strict=True):
-        if side.sha256 is not None and not may_be(file, side.sha256):
-            raise changed(file)
+        if side.sha256 is not None and not may_have_digest(file, side.sha256):
+            raise input_changed(file)
 
 
 def _warn_of_rejects(uri: str, rows: int) -> None:
@@ -583,7 +606,7 @@ def _warn_of_rejects(uri: str, rows: int) -> None:
 
 
 @contextmanager
-def _spool() -> Iterator[Path]:
+def _work_folder() -> Iterator[Path]:
     """A work folder on local disk ($TMPDIR), gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
         yield Path(folder)

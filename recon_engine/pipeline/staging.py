@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from recon_engine.model import SIDES
-from recon_engine.postgres.stage import fits_columns, load
-from recon_engine.runtime.concurrency import beside_others
+from recon_engine.postgres.stage import fits_columns, load_stage_table
+from recon_engine.runtime.concurrency import use_shared_pool_share
 
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def staging(
+def load_in_background(
     config: RunConfig,
     run_id: UUID,
     files: tuple[CsvFile, CsvFile],
@@ -39,8 +39,8 @@ def staging(
 
     If the block fails, the loads stop, and what they have not committed is gone.
     """
-    loader = _Loader(config, run_id, progress)
-    with ThreadPoolExecutor(len(SIDES), "stage", beside_others) as pool:
+    loader = _StageLoader(config, run_id, progress)
+    with ThreadPoolExecutor(len(SIDES), "stage", use_shared_pool_share) as pool:
         loads = [
             pool.submit(loader.load, side, file)
             for side, file in zip(SIDES, files, strict=True)
@@ -53,7 +53,7 @@ def staging(
 
 
 @dataclass(frozen=True, slots=True)
-class _Loader:
+class _StageLoader:
     config: RunConfig
     run_id: UUID
     progress: Progress
@@ -69,7 +69,7 @@ class _Loader:
                     raise InterruptedError
                 advance(rows)
 
-            return load(
+            return load_stage_table(
                 self.config.database,
                 self.config.dataset,
                 side,

@@ -38,9 +38,9 @@ import pyarrow as pa
 from recon_engine.compare.lookup import OpenKey
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import key_text
+from recon_engine.formatting import format_key
 from recon_engine.model import BreakCounts, Breaks, BreakState, Tracking
-from recon_engine.postgres.connection import classified, connect
+from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.suggestions import did_you_mean
 
 
@@ -63,7 +63,7 @@ UNCHANGED: Final = {
 }
 ENDED: Final = "('resolved', 'gone')"
 
-SEEN: Final = pa.schema(
+SEEN_SCHEMA: Final = pa.schema(
     {
         "break_id": pa.binary(HASH_BYTES),
         "key_text": pa.large_string(),
@@ -86,7 +86,7 @@ FOUND: Final = pa.schema(
         "differs": pa.bool_(),
     }
 )
-STAGE: Final = (
+CREATE_SEEN: Final = (
     """
 CREATE TEMPORARY TABLE break_seen (
     break_id uuid, key_text text, column_name text, kind text, occurrences bigint,
@@ -120,7 +120,7 @@ WHERE book = %s AND as_of_run = %s AND NOT open
 """
 
 # The last look into the book, whether it was at this pair, and the pair's first day.
-LAST_LOOK: Final = """
+LAST_OBSERVATION: Final = """
 WITH look AS (
     SELECT * FROM metrics.break_summary
     WHERE book = ($1::text)::uuid AND tracking = 'tracked'
@@ -282,7 +282,7 @@ class OpenBreak(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observation:
     """One run's look at the differences of a dataset.
 
     `standing`: the breaks whose keys were looked up for it, in the order of the lookup.
@@ -305,7 +305,7 @@ class Look:
         """The same for the same two files."""
         sides = self.result.old, self.result.new
         facts = (fact for side in sides for fact in (side.uri, side.sha256 or ""))
-        return UUID(bytes=_hash(*facts))
+        return UUID(bytes=_hash_texts(*facts))
 
     @property
     def differences(self) -> int:
@@ -337,7 +337,7 @@ class Observed(NamedTuple):
 
 def book_of(dataset: str, keys: Sequence[str]) -> UUID:
     """The book of a dataset and its key columns."""
-    return UUID(bytes=_hash(dataset, *keys))
+    return UUID(bytes=_hash_texts(dataset, *keys))
 
 
 def standing(
@@ -350,7 +350,7 @@ def standing(
     """
     book = book_of(dataset, keys)
     asked = {"book": book, "old": pair.old.uri, "new": pair.new.uri}
-    with classified():
+    with translate_database_errors():
         rows = connection.execute(STANDING, [book]).fetchall()
         for (run_id,) in connection.execute(LAST_RUN, asked).fetchall():
             rows += connection.execute(TOUCHED, [book, run_id]).fetchall()
@@ -360,14 +360,16 @@ def standing(
     ]
 
 
-def observed(look: Look, limit: int) -> Observed | None:
+def observed(look: Observation, limit: int) -> Observed | None:
     """What a look tells of each break once; None for more than `limit` differences."""
     if look.differences > limit:
         return None
-    return Observed(_table(SEEN, _seen(look.result)), _table(FOUND, _found(look)))
+    return Observed(
+        _table(SEEN_SCHEMA, _break_rows(look.result)), _table(FOUND, _found(look))
+    )
 
 
-def track(cursor: Any, look: Look, found: Observed | None) -> Breaks:
+def track_breaks(cursor: Any, look: Observation, found: Observed | None) -> Breaks:
     """Carry the breaks of a book on, in the transaction of the cursor.
 
     The run's row of the log and its `mismatch_by_column` are there already, and
@@ -377,7 +379,7 @@ def track(cursor: Any, look: Look, found: Observed | None) -> Breaks:
     if found is None:
         return Breaks(Tracking.OVER_LIMIT, look.differences)
     book, run_id, day = str(look.book), str(look.run_id), look.day.isoformat()
-    match _fetched(cursor, LAST_LOOK, book, str(look.pair)):
+    match _fetch_all(cursor, LAST_OBSERVATION, book, str(look.pair)):
         case [(last, True, first)]:
             for statement in (FORGET, RESTORE):
                 cursor.execute(statement, (book, last))
@@ -386,13 +388,13 @@ def track(cursor: Any, look: Look, found: Observed | None) -> Breaks:
             return Breaks(Tracking.SUPERSEDED, look.differences)
         case _:
             seen_on = day
-    _ingest(cursor, found)
+    _ingest_breaks(cursor, found)
     facts = str(look.rejected), str(look.complete)
     states = dict(
-        _fetched(cursor, CARRY_ON, book, look.dataset, run_id, seen_on)
-        + _fetched(cursor, SETTLE, book, run_id, seen_on, *facts)
+        _fetch_all(cursor, CARRY_ON, book, look.dataset, run_id, seen_on)
+        + _fetch_all(cursor, SETTLE, book, run_id, seen_on, *facts)
     )
-    [(still_open, unseen, oldest)] = _fetched(cursor, STILL_OPEN, book, seen_on)
+    [(still_open, unseen, oldest)] = _fetch_all(cursor, STILL_OPEN, book, seen_on)
     states[BreakState.UNSEEN] = unseen
     counts = BreakCounts(
         **{state: states.get(state, 0) for state in BreakState},
@@ -403,7 +405,7 @@ def track(cursor: Any, look: Look, found: Observed | None) -> Breaks:
     return Breaks(Tracking.TRACKED, look.differences, counts, as_of)
 
 
-def summary(look: Look, found: Breaks) -> dict[str, object]:
+def make_summary_row(look: Observation, found: Breaks) -> dict[str, object]:
     """What became of the breaks, as a row of `metrics.break_summary`."""
     row: dict[str, object] = {
         "run_id": look.run_id.bytes,
@@ -422,7 +424,7 @@ def summary(look: Look, found: Breaks) -> dict[str, object]:
     return row
 
 
-def headline(found: Breaks) -> str:
+def format_breaks(found: Breaks) -> str:
     """What became of the breaks in one line."""
     counts = found.counts
     match found.tracking:
@@ -446,7 +448,7 @@ def headline(found: Breaks) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class BreakPage:
     """Breaks as a table, oldest first; `total`: how many there are in these states.
 
     `as_of`: the day of the last look, which ages count to. `tracking`: whether the last
@@ -460,19 +462,19 @@ class Listing:
     tracking: Tracking
 
 
-def listing(
+def list_breaks(
     address: Address,
     dataset: str,
     states: Sequence[BreakState] | None = None,
     limit: int | None = None,
-) -> Listing:
+) -> BreakPage:
     """The breaks of a dataset in some states, else the open ones.
 
     By the key columns of its last run.
 
     Raises ConfigError for a dataset whose breaks have never been tracked.
     """
-    with connect(address) as connection:
+    with open_connection(address) as connection:
         latest = connection.execute(LATEST, [dataset]).fetchone()
         known = [name for (name,) in connection.execute(DATASETS)]
         if latest is not None:
@@ -484,9 +486,9 @@ def listing(
     )
 
 
-def of_run(
+def read_breaks_of_run(
     connection: psycopg.Connection, run_id: UUID, limit: int
-) -> tuple[Breaks, Listing | None] | None:
+) -> tuple[Breaks, BreakPage | None] | None:
     """What became of the breaks in a run, and the oldest of a run that is the last.
 
     None if the run tracked none.
@@ -511,7 +513,7 @@ def _listing(
     as_of: date,
     states: Sequence[BreakState] | None,
     limit: int | None,
-) -> Listing:
+) -> BreakPage:
     """Breaks of a book in some states, else the open ones, with ages up to `as_of`."""
     which = "open" if states is None else "state = ANY(%(states)s)"
     asked = {"book": book, "as_of": as_of, "states": states, "limit": limit}
@@ -519,11 +521,13 @@ def _listing(
     total = connection.execute(counted, asked).fetchone()
     cursor = connection.execute(LISTED.format(which=which).encode(), asked)
     names = tuple(column.name for column in cursor.description or ())
-    return Listing(names, cursor.fetchall(), total[0] if total else 0, as_of, tracking)
+    return BreakPage(
+        names, cursor.fetchall(), total[0] if total else 0, as_of, tracking
+    )
 
 
-def _ingest(cursor: Any, found: Observed) -> None:
-    for statement in STAGE:
+def _ingest_breaks(cursor: Any, found: Observed) -> None:
+    for statement in CREATE_SEEN:
         cursor.execute(statement)
     for name, rows in zip(("break_seen", "break_found"), found, strict=True):
         if rows.num_rows:
@@ -546,7 +550,7 @@ def _key_of(text: str, keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(json.loads(text)) if len(keys) > 1 else (text,)
 
 
-def _found(look: Look) -> Iterator[tuple[object, ...]]:
+def _found(look: Observation) -> Iterator[tuple[object, ...]]:
     """What a look found of the breaks that stood, in the columns of `FOUND`."""
     looked_up = look.result.looked_up
     for at, each in enumerate(look.standing):
@@ -559,43 +563,45 @@ def _found(look: Look) -> Iterator[tuple[object, ...]]:
             yield each.break_id.bytes, old, new, differs
 
 
-def _seen(result: Reconciliation) -> Iterator[tuple[object, ...]]:
+def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
     """The breaks of a result in the columns of `SEEN`."""
-    yield from _cells(result.mismatches(), result.looked_up)
+    yield from _cell_break_rows(result.mismatches(), result.looked_up)
     for kind, rows in (("missing", result.missing()), ("extra", result.extra())):
         keys = zip(*(rows.get_column(name) for name in result.keys), strict=True)
         for key, count in Counter(keys).items():
-            found = _hash(str(count))
-            name = _hash(kind, *key)
+            found = _hash_texts(str(count))
+            name = _hash_texts(kind, *key)
             side = (count, 0) if kind == "missing" else (0, count)
             known = result.looked_up.repeated.get(key, side)
             locator = result.looked_up.locators.get(key)
-            shown = key_text(key), None, kind, count, None, None, found
+            shown = format_key(key), None, kind, count, None, None, found
             yield name, *shown, *known, locator
 
 
-def _cells(cells: pl.DataFrame, looked_up: LookedUp) -> Iterator[tuple[object, ...]]:
+def _cell_break_rows(
+    cells: pl.DataFrame, looked_up: LookedUp
+) -> Iterator[tuple[object, ...]]:
     """Cells of one key and column are one break: they come one after the other."""
     keys = cells["key"].struct.unnest().rows()
     values = cells.select("column", "kind", "old", "new").iter_rows()
     located = ((key, *cell) for key, cell in zip(keys, values, strict=True))
     for (key, column), group in groupby(located, key=itemgetter(0, 1)):
         (_, _, kind, old, new), *others = group
-        found = _hash(old, new, *(text for cell in others for text in cell[3:]))
-        name = _hash("cell", column, *key)
-        count, shown = 1 + len(others), (_cut(old), _cut(new))
+        found = _hash_texts(old, new, *(text for cell in others for text in cell[3:]))
+        name = _hash_texts("cell", column, *key)
+        count, shown = 1 + len(others), (_truncate_value(old), _truncate_value(new))
         known = looked_up.repeated.get(key, (count, count))
         locator = looked_up.locators.get(key)
-        yield name, key_text(key), column, kind, count, *shown, found, *known, locator
+        yield name, format_key(key), column, kind, count, *shown, found, *known, locator
 
 
-def _cut(text: str) -> str:
+def _truncate_value(text: str) -> str:
     if len(text) <= VALUE_CHARACTERS:
         return text
     return text[: VALUE_CHARACTERS - 1] + "…"
 
 
-def _hash(*texts: str) -> bytes:
+def _hash_texts(*texts: str) -> bytes:
     """128 bits that are the same for the same texts, in every process and version.
 
     No text of a file holds a NUL: the gate refuses it.
@@ -604,7 +610,7 @@ def _hash(*texts: str) -> bytes:
     return hashlib.blake2b(joined, digest_size=HASH_BYTES).digest()
 
 
-def _fetched(cursor: Any, statement: str, *values: str) -> list[tuple[Any, ...]]:
+def _fetch_all(cursor: Any, statement: str, *values: str) -> list[tuple[Any, ...]]:
     cursor.execute(statement, values)
     rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 # By the beginning of the SQLSTATE, the first that fits; all others may pass.
-CLASSES: Final[
+ERROR_CLASSES: Final[
     tuple[tuple[tuple[str, ...], type[ReconError], str, str | None], ...]
 ] = (
     (
@@ -78,7 +78,7 @@ CLASSES: Final[
 
 
 @contextmanager
-def connect(
+def open_connection(
     address: Address, *, autocommit: bool = True, control: bool = True
 ) -> Iterator[psycopg.Connection]:
     """A connection by psycopg; with `autocommit` each statement is a transaction.
@@ -87,7 +87,7 @@ def connect(
     do work that grows with the data.
     """
     with (
-        classified(),
+        translate_database_errors(),
         psycopg.connect(
             conninfo_of(address),
             autocommit=True,
@@ -103,10 +103,10 @@ def connect(
 
 
 @contextmanager
-def bulk(address: Address) -> Iterator[Any]:
+def open_bulk_connection(address: Address) -> Iterator[Any]:
     """An ADBC connection in one transaction: commit it, or nothing has happened."""
     with (
-        classified(),
+        translate_database_errors(),
         adbc_driver_postgresql.dbapi.connect(conninfo_of(address)) as connection,
     ):
         try:
@@ -118,14 +118,16 @@ def bulk(address: Address) -> Iterator[Any]:
             raise
 
 
-def ask(address: Address, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+def query_read_only(
+    address: Address, statement: str
+) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The column names and rows of one statement, which can change nothing.
 
     One, because a prepared statement is one; nothing, because the transaction it runs
     in is read-only and cannot be left by it.
     """
     refusal: ConfigError | None = None
-    with connect(address, autocommit=False, control=False) as connection:
+    with open_connection(address, autocommit=False, control=False) as connection:
         connection.read_only = True
         try:
             cursor = connection.execute(statement.encode(), prepare=True)
@@ -147,22 +149,22 @@ def ask(address: Address, statement: str) -> tuple[list[str], list[tuple[Any, ..
 
 
 @contextmanager
-def classified() -> Iterator[None]:
+def translate_database_errors() -> Iterator[None]:
     """Turn what psycopg and ADBC raise into errors of ours, which do not carry it."""
     try:
         yield
     except (psycopg.Error, adbc_driver_manager.Error) as error:
-        raise _ours(error) from None
+        raise _translate_error(error) from None
 
 
-def _ours(error: psycopg.Error | adbc_driver_manager.Error) -> ReconError:
+def _translate_error(error: psycopg.Error | adbc_driver_manager.Error) -> ReconError:
     code = getattr(error, "sqlstate", None) or ""
     if isinstance(error, psycopg.ProgrammingError) and not code:
         return ConfigError(
             "the address of the database cannot be understood",
             help="RECON_DATABASE_URL=postgresql://user@host/database",
         )
-    for codes, kind, message, remedy in CLASSES:
+    for codes, kind, message, remedy in ERROR_CLASSES:
         if code.startswith(codes):
             return kind(message, why=f"SQLSTATE {code}", help=remedy)
     refusal = None if code else refusal_of(str(error))
@@ -173,6 +175,6 @@ def _ours(error: psycopg.Error | adbc_driver_manager.Error) -> ReconError:
     )
 
 
-def quoted(name: str) -> str:
+def quote_identifier(name: str) -> str:
     """A name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from recon_engine.config import Address
 
 
-WAIVER: Final = "RECON_DATABASE_TLS"
-WAIVED: Final = "unverified"
-VERIFIED: Final = "verify-full"
+TLS_VARIABLE: Final = "RECON_DATABASE_TLS"
+TLS_UNVERIFIED: Final = "unverified"
+TLS_VERIFIED: Final = "verify-full"
 PORT: Final = re.compile("[0-9]{1,5}")
 MOST_PORT: Final = 65_535
-AUTHORITIES: Final = Path("~/.postgresql/root.crt")
+ROOT_CERTIFICATES: Final = Path("~/.postgresql/root.crt")
 # What decides here, and the variable that libpq takes it from.
 VARIABLES: Final = {
     "host": "PGHOST",
@@ -50,14 +50,15 @@ def conninfo_of(address: Address) -> str:
     service = services.defined_by(given)
     known = _by_variables() | (service or {}) | given
     _check_ports(known.get("port") or os.environ.get("PGPORT") or "")
-    if (service is not None and _is_here(known)) or _is_waived():
+    if (service is not None and _is_local(known)) or _is_waived():
         return conninfo
-    mode = known.get("sslmode") or VERIFIED
-    if mode != VERIFIED:
+    mode = known.get("sslmode") or TLS_VERIFIED
+    if mode != TLS_VERIFIED:
         raise ConfigError(
             f"sslmode={mode} does not prove which server answers",
             why="the database is not on this machine",
-            help=f"sslmode={VERIFIED}; or waive it in words: {WAIVER}={WAIVED}",
+            help=f"sslmode={TLS_VERIFIED}; or waive it in words:"
+            f" {TLS_VARIABLE}={TLS_UNVERIFIED}",
         )
     if any(address and not name for address, name in _hosts(known)):
         raise ConfigError(
@@ -66,7 +67,7 @@ def conninfo_of(address: Address) -> str:
             help="give host=NAME beside hostaddr, or PGHOST beside PGHOSTADDR",
         )
     _check_authorities(known)
-    return make_conninfo(conninfo, sslmode=VERIFIED)
+    return make_conninfo(conninfo, sslmode=TLS_VERIFIED)
 
 
 def _check_ports(ports: str) -> None:
@@ -80,10 +81,12 @@ def _check_ports(ports: str) -> None:
 
 
 def _is_waived() -> bool:
-    said = os.environ.get(WAIVER, "")
-    if said not in {"", WAIVED}:
-        raise ConfigError(f"{WAIVER} can only be {WAIVED}", help="or unset it")
-    return said == WAIVED
+    said = os.environ.get(TLS_VARIABLE, "")
+    if said not in {"", TLS_UNVERIFIED}:
+        raise ConfigError(
+            f"{TLS_VARIABLE} can only be {TLS_UNVERIFIED}", help="or unset it"
+        )
+    return said == TLS_UNVERIFIED
 
 
 def _by_variables() -> dict[str, str]:
@@ -95,7 +98,7 @@ def _by_variables() -> dict[str, str]:
     }
 
 
-def _is_here(known: Mapping[str, str]) -> bool:
+def _is_local(known: Mapping[str, str]) -> bool:
     """Whether every host that libpq may connect to is this machine."""
     return all(_is_loopback(address or name) for address, name in _hosts(known))
 
@@ -125,15 +128,15 @@ def authorities_of(conninfo: str) -> tuple[str, str] | None:
     given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
     service = services.defined_by(given)
     known = _by_variables() | (service or {}) | given
-    if (service is not None and _is_here(known)) or _is_waived():
+    if (service is not None and _is_local(known)) or _is_waived():
         return None
-    authorities = known.get("sslrootcert") or str(AUTHORITIES.expanduser())
+    authorities = known.get("sslrootcert") or str(ROOT_CERTIFICATES.expanduser())
     return known.get("host") or "", authorities
 
 
 def _check_authorities(known: Mapping[str, str]) -> None:
     named = known.get("sslrootcert")
-    if named == "system" or Path(named or AUTHORITIES).expanduser().is_file():
+    if named == "system" or Path(named or ROOT_CERTIFICATES).expanduser().is_file():
         return
     raise ConfigError(
         "there are no authorities to check the certificate of Postgres against",

@@ -10,10 +10,10 @@ from uuid import UUID
 import polars as pl
 from psycopg.rows import dict_row
 
-from recon_engine.compare.alignment import EVERY
+from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.config import Options, parse_encodings
 from recon_engine.errors import ConfigError
-from recon_engine.kinds import KINDS, Kind, with_kind
+from recon_engine.kinds import KINDS, Kind, classify_cells
 from recon_engine.model import (
     BreakCounts,
     Cell,
@@ -40,11 +40,11 @@ from recon_engine.model import (
     SuppressionState,
     Total,
 )
-from recon_engine.postgres.breaks import headline, of_run
-from recon_engine.postgres.connection import classified
+from recon_engine.postgres.breaks import format_breaks, read_breaks_of_run
+from recon_engine.postgres.connection import translate_database_errors
 from recon_engine.report import artifacts
-from recon_engine.report.result_page import TREND, Break, Breaks, Facts
-from recon_engine.result import Engine, Frames, Reconciliation, SampleRow
+from recon_engine.report.result_page import TREND_RUNS, OpenBreak, OpenBreaks, PageFacts
+from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
 
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     import psycopg
 
 
-FOUND: Final = tuple(each.name for each in fields(PastResult))
-COUNTED: Final = tuple(each.name for each in fields(BreakCounts))
+RESULT_COLUMNS: Final = tuple(each.name for each in fields(PastResult))
+BREAK_COUNT_COLUMNS: Final = tuple(each.name for each in fields(BreakCounts))
 RUNS: Final = """
 SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_new,
     s.matched, s.missing, s.extra, s.mismatched_rows, s.mismatched_cells,
@@ -135,13 +135,13 @@ WHERE run_id = %s ORDER BY ordinal
 """
 
 MASKED: Final = "masked"
-OLDEST: Final = 20
+OLDEST_SHOWN: Final = 20
 TILDE: Final = "~"
 
 Row = dict[str, Any]
 
 
-def runs(
+def list_runs(
     connection: psycopg.Connection,
     dataset: str,
     limit: int,
@@ -160,103 +160,107 @@ def runs(
             row["started"],
             row["status"],
             row["seconds"],
-            PastResult(**{name: row[name] for name in FOUND})
+            PastResult(**{name: row[name] for name in RESULT_COLUMNS})
             if row["verdict"]
             else None,
-            BreakCounts(**{name: row[name] for name in COUNTED})
+            BreakCounts(**{name: row[name] for name in BREAK_COUNT_COLUMNS})
             if row["open"] is not None
             else None,
         )
-        for row in _rows(connection, RUNS, asked)
+        for row in _query_rows(connection, RUNS, asked)
     ]
 
 
-def stored(
+def load_result(
     connection: psycopg.Connection, run_id: UUID
-) -> tuple[Reconciliation, Facts]:
+) -> tuple[Reconciliation, PageFacts]:
     """The result of a run as the tables have it; ConfigError if it has none.
 
     Its frames are empty: rows on one side only are in the files of the run. So is its
     sample, if someone deleted the values.
     """
-    found = _rows(connection, RESULT, [run_id])
+    found = _query_rows(connection, RESULT, [run_id])
     if not found:
         raise ConfigError(
             f"there is no result of a run {run_id}",
             help="recon history --dataset NAME lists the runs",
         )
     [summary] = found
-    columns = [_column(row) for row in _rows(connection, COLUMNS, [run_id])]
+    columns = [_load_column(row) for row in _query_rows(connection, COLUMNS, [run_id])]
     names = [column.name for column in columns]
-    options = _options(summary["config"]["options"])
+    options = _load_options(summary["config"]["options"])
     kept = summary["config"]["options"]
     masks = {*kept.get("masks", {})}
     masks |= {old for old, new in kept.get("renames", {}).items() if new in masks}
     counts = Counts(**{each.name: summary[each.name] for each in fields(Counts)})
-    suppressed = tuple(map(_suppressed, _rows(connection, SUPPRESSIONS, [run_id])))
+    suppressed = tuple(
+        map(_load_suppressed, _query_rows(connection, SUPPRESSIONS, [run_id]))
+    )
     result = Reconciliation(
         keys=tuple(summary["keys"]),
-        old=_side(summary, "old"),
-        new=_side(summary, "new"),
+        old=_load_side(summary, "old"),
+        new=_load_side(summary, "new"),
         counts=counts,
         by_column=tuple(columns),
-        rules=tuple(map(_rule, _rows(connection, RULES, [run_id]))),
+        rules=tuple(map(_rule, _query_rows(connection, RULES, [run_id]))),
         signatures=tuple(
             Signature(tuple(row["columns"]), row["rows"])
-            for row in _rows(connection, SIGNATURES, [run_id])
+            for row in _query_rows(connection, SIGNATURES, [run_id])
         ),
         drift=Drift(tuple(summary["only_in_old"]), tuple(summary["only_in_new"])),
-        sample=_sample(
-            _rows(connection, SAMPLE, [run_id]), summary["keys"], names, masks
+        sample=_load_sample(
+            _query_rows(connection, SAMPLE, [run_id]), summary["keys"], names, masks
         ),
-        engine=Engine(
+        engine=EngineFacts(
             summary["strategy"], summary["engine_version"], summary["seconds"], 0
         ),
         frames=NOT_STORED,
-        patterns=tuple(_patterns(_rows(connection, PATTERNS, [run_id]))),
-        totals=tuple(Total(**row) for row in _rows(connection, TOTALS, [run_id])),
-        segments=tuple(Segment(**row) for row in _rows(connection, SEGMENTS, [run_id])),
+        patterns=tuple(_load_patterns(_query_rows(connection, PATTERNS, [run_id]))),
+        totals=tuple(Total(**row) for row in _query_rows(connection, TOTALS, [run_id])),
+        segments=tuple(
+            Segment(**row) for row in _query_rows(connection, SEGMENTS, [run_id])
+        ),
         hints=tuple(
             Hint(**row | {"kind": HintKind(row["kind"])})
-            for row in _rows(connection, HINTS, [run_id])
+            for row in _query_rows(connection, HINTS, [run_id])
         ),
         gates=tuple(
             GateResult(row["gate"], row["passed"], row["value"] or 0, row["says"])
-            for row in _rows(connection, GATES, [run_id])
+            for row in _query_rows(connection, GATES, [run_id])
         ),
         suppressed=suppressed,
-        coverage=_covered(counts, suppressed),
+        coverage=_load_coverage(counts, suppressed),
     )
-    return result, facts(
+    return result, load_facts(
         connection, run_id, summary["dataset"], summary["run_ts"], options
     )
 
 
-def facts(
+def load_facts(
     connection: psycopg.Connection,
     run_id: UUID,
     dataset: str,
     started: datetime,
     options: Options | None,
-) -> Facts:
+) -> PageFacts:
     """What the tables tell of a run besides its result."""
     known = artifacts.FILES
     files: dict[str, str] | None = None
-    for row in _rows(connection, FILES, [known["missing"], run_id]):
+    for row in _query_rows(connection, FILES, [known["missing"], run_id]):
         names = known if row["whole"] else artifacts.PARTS
         files = {tab: row["folder"] + name for tab, name in names.items()}
-    return Facts(
+    return PageFacts(
         dataset=dataset,
         run_id=run_id,
         started=started,
         options=options,
-        past=runs(connection, dataset, TREND, before=run_id, results=True),
-        breaks=_breaks(connection, run_id),
+        past=list_runs(connection, dataset, TREND_RUNS, before=run_id, results=True),
+        breaks=_load_breaks(connection, run_id),
         files=files,
     )
 
 
-def identified(
+def find_run_id(
     connection: psycopg.Connection, run: str | None, dataset: str | None
 ) -> UUID:
     """The run with that id, else the latest of a dataset with a result."""
@@ -268,7 +272,7 @@ def identified(
                 "that is no id of a run",
                 help="recon history --dataset NAME lists the runs",
             ) from None
-    latest = runs(connection, named(dataset), 1, results=True)
+    latest = list_runs(connection, require_dataset(dataset), 1, results=True)
     if not latest:
         raise ConfigError(
             f"no run of {dataset} has a result", help="recon history lists its runs"
@@ -276,7 +280,7 @@ def identified(
     return latest[0].run_id
 
 
-def named(dataset: str | None) -> str:
+def require_dataset(dataset: str | None) -> str:
     """The dataset; ConfigError if none is named."""
     if dataset is None:
         raise ConfigError(
@@ -299,14 +303,14 @@ NOT_STORED: Final = Frames(
 )
 
 
-def _rows(
+def _query_rows(
     connection: psycopg.Connection, statement: str, values: Row | Sequence[Any]
 ) -> list[Row]:
-    with classified(), connection.cursor(row_factory=dict_row) as cursor:
+    with translate_database_errors(), connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(statement.encode(), values).fetchall()
 
 
-def _side(summary: Row, name: str) -> Side:
+def _load_side(summary: Row, name: str) -> Side:
     dialect = summary[f"dialect_{name}"]
     return Side(
         uri=summary[f"{name}_uri"],
@@ -321,7 +325,7 @@ def _side(summary: Row, name: str) -> Side:
     )
 
 
-def _column(row: Row) -> Column:
+def _load_column(row: Row) -> Column:
     kinds = {str(kind): row[f"kind_{kind}"] for kind in KINDS if row[f"kind_{kind}"]}
     counts = (row["compared"], row["equal_exact"], row["tolerated"], row["mismatched"])
     return Column(row["column_name"], *counts, kinds)
@@ -339,30 +343,35 @@ def _rule(row: Row) -> RuleCount:
     )
 
 
-def _breaks(connection: psycopg.Connection, run_id: UUID) -> Breaks | None:
-    with classified():
-        found = of_run(connection, run_id, OLDEST)
+def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | None:
+    with translate_database_errors():
+        found = read_breaks_of_run(connection, run_id, OLDEST_SHOWN)
     if found is None:
         return None
     became, listed = found
     if listed is None:
-        return Breaks(headline(became))
+        return OpenBreaks(format_breaks(became))
     oldest = (dict(zip(listed.names, row, strict=True)) for row in listed.rows)
-    return Breaks(
-        headline(became),
+    return OpenBreaks(
+        format_breaks(became),
         listed.total,
-        tuple(Break(**{name: row[name] for name in Break._fields}) for row in oldest),
+        tuple(
+            OpenBreak(**{name: row[name] for name in OpenBreak._fields})
+            for row in oldest
+        ),
         listed.as_of,
     )
 
 
-def _suppressed(row: Row) -> Suppressed:
+def _load_suppressed(row: Row) -> Suppressed:
     found, state = row.pop("found"), SuppressionState(row.pop("state"))
     known = Suppression(**row | {"what": Suppressible(row["what"])})
     return Suppressed(known, found, state)
 
 
-def _covered(counts: Counts, suppressed: Sequence[Suppressed]) -> tuple[Coverage, ...]:
+def _load_coverage(
+    counts: Counts, suppressed: Sequence[Suppressed]
+) -> tuple[Coverage, ...]:
     """That all cells are suppressed, if so; which rows are is not in the tables."""
     known = sum(
         each.count
@@ -373,7 +382,7 @@ def _covered(counts: Counts, suppressed: Sequence[Suppressed]) -> tuple[Coverage
     return (Coverage((), counts.mismatched_rows),) * (known == counts.mismatched_cells)
 
 
-def _patterns(rows: Sequence[Row]) -> Iterator[Patterns]:
+def _load_patterns(rows: Sequence[Row]) -> Iterator[Patterns]:
     for column, changes in itertools.groupby(rows, lambda row: row["column_name"]):
         found = list(changes)
         top = (
@@ -389,26 +398,28 @@ def _patterns(rows: Sequence[Row]) -> Iterator[Patterns]:
         yield Patterns(column, found[0]["distinct_changes"], tuple(top))
 
 
-def _sample(
+def _load_sample(
     rows: Sequence[Row],
     keys: Sequence[str],
     names: Sequence[str],
     masks: Collection[str],
 ) -> tuple[SampleRow, ...]:
     """Rows as they were sampled; the kinds of their cells are found again."""
-    payloads = [_ordered(row["payload"], names) for row in rows]
+    payloads = [_in_order_of(row["payload"], names) for row in rows]
     sides = [
         (old, new)
         for payload in payloads
         for old, _, new in (text.partition(TILDE) for text in payload.values())
     ]
     schema = {"old": pl.String, "new": pl.String}
-    found = with_kind(pl.DataFrame(sides, schema=schema, orient="row")).iter_rows()
+    found = classify_cells(pl.DataFrame(sides, schema=schema, orient="row")).iter_rows()
     return tuple(
         SampleRow(
-            _ordered(row["key"], keys),
+            _in_order_of(row["key"], keys),
             {
-                name: _told(Cell(*next(found)), masked=bool({name, EVERY} & {*masks}))
+                name: _restore_cell(
+                    Cell(*next(found)), masked=bool({name, ALL_COLUMNS} & {*masks})
+                )
                 for name in payload
             },
         )
@@ -416,19 +427,19 @@ def _sample(
     )
 
 
-def _told(cell: Cell, *, masked: bool) -> Cell:
+def _restore_cell(cell: Cell, *, masked: bool) -> Cell:
     """A cell as far as it can be told from the text of it that was kept."""
     if masked:
         return cell._replace(kind=MASKED)
     return Cell(None, cell.text, Kind.TEXT) if TILDE in cell.new else cell
 
 
-def _ordered(values: dict[str, str], names: Sequence[str]) -> dict[str, str]:
+def _in_order_of(values: dict[str, str], names: Sequence[str]) -> dict[str, str]:
     """In their order, which jsonb does not keep."""
     return {name: values[name] for name in names if name in values}
 
 
-def _options(kept: Row) -> Options | None:
+def _load_options(kept: Row) -> Options | None:
     """The options of a run of this version or of an earlier one.
 
     None if this version refuses them: the result stays what it is.

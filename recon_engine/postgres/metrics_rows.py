@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from recon_engine.model import Artifact, RuleCount, Suppressed
-    from recon_engine.postgres.breaks import Look
+    from recon_engine.postgres.breaks import Observation
     from recon_engine.result import Reconciliation
 
 
 Row = dict[str, Any]
 
 
-def _metrics(look: Look, artifacts: Sequence[Artifact]) -> dict[str, list[Row]]:
+def build_metrics_rows(
+    look: Observation, artifacts: Sequence[Artifact]
+) -> dict[str, list[Row]]:
     """The rows of each metrics table."""
     result, run_id = look.result, look.run_id.bytes
     stamp = {"run_id": run_id, "run_date": look.day}
@@ -36,7 +38,7 @@ def _metrics(look: Look, artifacts: Sequence[Artifact]) -> dict[str, list[Row]]:
         ],
         "mismatch_by_column": [
             stamp | {"column_name": row.pop("name"), "ordinal": at} | row
-            for at, row in enumerate(_columns(result))
+            for at, row in enumerate(_column_rows(result))
         ],
         "rule_count": [
             stamp | {"ordinal": at} | _rule(each)
@@ -62,13 +64,13 @@ def _metrics(look: Look, artifacts: Sequence[Artifact]) -> dict[str, list[Row]]:
                 "ordinal": at,
                 "gate": gate.gate,
                 "passed": gate.passed,
-                "value": _number(gate.value),
+                "value": _number_or_null(gate.value),
                 "says": gate.text,
             }
             for at, gate in enumerate(result.gates)
         ],
         "suppression": [
-            stamp | {"ordinal": at} | _suppression(each)
+            stamp | {"ordinal": at} | _suppression_row(each)
             for at, each in enumerate(result.suppressed)
         ],
         "mismatch_pattern": [
@@ -113,7 +115,7 @@ def _metrics(look: Look, artifacts: Sequence[Artifact]) -> dict[str, list[Row]]:
     }
 
 
-def _columns(result: Reconciliation) -> Iterator[Row]:
+def _column_rows(result: Reconciliation) -> Iterator[Row]:
     for column in result.by_column:
         yield {
             "name": column.name,
@@ -139,14 +141,14 @@ def _rule(each: RuleCount) -> Row:
     }
 
 
-def _number(value: float | str) -> float | None:
+def _number_or_null(value: float | str) -> float | None:
     try:
         return float(value)
     except ValueError:
         return None
 
 
-def _suppression(each: Suppressed) -> Row:
+def _suppression_row(each: Suppressed) -> Row:
     return {
         "what": each.suppression.what,
         "column_name": each.suppression.column,

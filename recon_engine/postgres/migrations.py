@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from recon_engine.config import Address
 
 
-NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+NAME_PATTERN = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,42 +56,42 @@ class Migration:
         return hashlib.sha256(self.sql.replace(b"\r\n", b"\n")).hexdigest()
 
 
-def schemas() -> Traversable:
+def schema_folder() -> Traversable:
     """The folder of data files: in an installed package, beside it in a checkout."""
     packaged = files("recon_engine") / "schemas"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "schemas"
 
 
-def apply(address: Address) -> tuple[str, ...]:
+def apply_migrations(address: Address) -> tuple[str, ...]:
     """Bring a database up to date; the names newly applied, none if it already was.
 
     The grants of `access/grants.sql` as well, where the roles are there. Any number of
     processes may do so at once. After a failure nothing has changed.
     """
-    migrations = _all()
-    with _connected(address) as connection:
+    migrations = _read_migrations()
+    with _open_transaction(address) as connection:
         applied = _apply_pending(connection, migrations)
-        connection.execute(access("grants"))
+        connection.execute(read_access_sql("grants"))
         return applied
 
 
-def pending(address: Address) -> tuple[str, ...]:
+def pending_migrations(address: Address) -> tuple[str, ...]:
     """The names that `apply` would apply; changes nothing."""
-    migrations = _all()
-    with _connected(address) as connection:
+    migrations = _read_migrations()
+    with _open_transaction(address) as connection:
         connection.read_only = True
-        applied = _ledger(connection) if _has_ledger(connection) else {}
+        applied = _read_ledger(connection) if _has_ledger(connection) else {}
     _check_drift(applied, migrations)
     return tuple(each.name for each in migrations if each.name not in applied)
 
 
-def access(name: str) -> bytes:
+def read_access_sql(name: str) -> bytes:
     """The SQL of the `roles` of a shared database, or of their `grants`."""
-    return (schemas() / "access" / f"{name}.sql").read_bytes()
+    return (schema_folder() / "access" / f"{name}.sql").read_bytes()
 
 
 @contextmanager
-def _connected(address: Address) -> Iterator[psycopg.Connection]:
+def _open_transaction(address: Address) -> Iterator[psycopg.Connection]:
     try:
         conninfo = conninfo_of(address)
         with psycopg.connect(conninfo, client_encoding="utf8") as connection:
@@ -100,12 +100,14 @@ def _connected(address: Address) -> Iterator[psycopg.Connection]:
             connection.commit()
             yield connection
     except psycopg.Error as error:
-        raise _refusal(error) from None
+        raise _translate_error(error) from None
 
 
-def _all() -> tuple[Migration, ...]:
+def _read_migrations() -> tuple[Migration, ...]:
     """Every migration by number; other files in the folder are a mistake."""
-    found = sorted((schemas() / "migrations").iterdir(), key=lambda file: file.name)
+    found = sorted(
+        (schema_folder() / "migrations").iterdir(), key=lambda file: file.name
+    )
     scripts = [file for file in found if file.name.endswith(".sql")]
     migrations = tuple(Migration(file.name, file.read_bytes()) for file in scripts)
     for migration in migrations:
@@ -114,7 +116,7 @@ def _all() -> tuple[Migration, ...]:
 
 
 def _check_name(migration: Migration, among: Sequence[Migration]) -> None:
-    if NAME.fullmatch(migration.name) is None:
+    if NAME_PATTERN.fullmatch(migration.name) is None:
         raise ConfigError(
             f"{migration.name} is no name of a migration",
             help="name it like 0002_what_it_adds.sql",
@@ -134,7 +136,7 @@ def _apply_pending(
     connection.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended('recon.schema', 0))"
     )
-    applied = _ledger(connection)
+    applied = _read_ledger(connection)
     _check_drift(applied, migrations)
     pending = [each for each in migrations if each.name not in applied]
     for migration in pending:
@@ -142,7 +144,7 @@ def _apply_pending(
     return tuple(migration.name for migration in pending)
 
 
-LEDGER = """
+CREATE_LEDGER = """
 CREATE SCHEMA IF NOT EXISTS metrics;
 CREATE TABLE metrics.schema_migration (
     name text PRIMARY KEY,
@@ -157,10 +159,10 @@ COMMENT ON COLUMN metrics.schema_migration.applied_at IS 'When it was applied.';
 """
 
 
-def _ledger(connection: psycopg.Connection) -> dict[str, str]:
+def _read_ledger(connection: psycopg.Connection) -> dict[str, str]:
     """SHA-256 by name. Made if it is not there: an up-to-date one needs no rights."""
     if not _has_ledger(connection):
-        connection.execute(LEDGER)
+        connection.execute(CREATE_LEDGER)
     return dict(connection.execute("SELECT name, sha256 FROM metrics.schema_migration"))
 
 
@@ -196,14 +198,14 @@ def _apply_one(connection: psycopg.Connection, migration: Migration) -> None:
     try:
         connection.execute(migration.sql)
     except psycopg.Error as error:
-        raise _refusal(error, migration.name) from None
+        raise _translate_error(error, migration.name) from None
     connection.execute(
         "INSERT INTO metrics.schema_migration (name, sha256) VALUES (%s, %s)",
         (migration.name, migration.sha256),
     )
 
 
-def _refusal(error: psycopg.Error, file: str | None = None) -> ReconError:
+def _translate_error(error: psycopg.Error, file: str | None = None) -> ReconError:
     """What Postgres refused, without its words: they may quote data or credentials."""
     match error.sqlstate:
         case None:

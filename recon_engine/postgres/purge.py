@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.model import SourceFile
-from recon_engine.postgres.connection import classified, connect, quoted
+from recon_engine.postgres.connection import (
+    open_connection,
+    quote_identifier,
+    translate_database_errors,
+)
 from recon_engine.report.artifacts import MANIFEST
 from recon_engine.storage.urls import open_storage
 
@@ -30,8 +34,8 @@ if TYPE_CHECKING:
     from recon_engine.storage.base import Storage
 
 
-AGE: Final = re.compile(r"([1-9][0-9]{0,4})([dw])")
-DAYS: Final = {"d": 1, "w": 7}
+AGE_PATTERN: Final = re.compile(r"([1-9][0-9]{0,4})([dw])")
+UNIT_DAYS: Final = {"d": 1, "w": 7}
 
 # A run under way, or one whose archive is not finished, is never old.
 OLD_RUNS: Final = """
@@ -40,10 +44,10 @@ WHERE r.status NOT IN ('STARTED', 'RECONCILED') AND r.run_ts < now() - %(age)s
   AND (%(dataset)s::text IS NULL OR r.dataset = %(dataset)s)
 ORDER BY r.run_ts
 """
-VALUES: Final = ("mismatch_detail_sample", "mismatch_pattern", "segment")
+VALUE_TABLES: Final = ("mismatch_detail_sample", "mismatch_pattern", "segment")
 SAMPLES: Final = f"""
 SELECT run_id, count(*) FROM (
-    {" UNION ALL ".join(f"SELECT run_id FROM metrics.{name}" for name in VALUES)}
+    {" UNION ALL ".join(f"SELECT run_id FROM metrics.{name}" for name in VALUE_TABLES)}
 ) v WHERE run_id = ANY(%s) GROUP BY run_id
 """  # noqa: S608 - names above
 ENDED: Final = "metrics.break WHERE NOT open AND last_seen_run = ANY(%s)"
@@ -86,17 +90,20 @@ class OldValues:
 
 def parse_age(text: str) -> timedelta:
     """An age such as `90d` or `12w`."""
-    found = AGE.fullmatch(text.strip())
+    found = AGE_PATTERN.fullmatch(text.strip())
     if found is None:
         raise ConfigError(f"{text} is no age", help="such as 90d or 12w")
-    return timedelta(days=int(found[1]) * DAYS[found[2]])
+    return timedelta(days=int(found[1]) * UNIT_DAYS[found[2]])
 
 
-def old_values(
+def find_old_values(
     address: Address, age: timedelta, dataset: str | None, *, artifacts: bool
 ) -> OldValues:
     """The values of runs that began longer ago than that; changes nothing."""
-    with connect(address, control=False) as connection, classified():
+    with (
+        open_connection(address, control=False) as connection,
+        translate_database_errors(),
+    ):
         asked = {"age": age, "dataset": dataset}
         runs = dict(connection.execute(OLD_RUNS, asked).fetchall())
         known = [list(runs)]
@@ -104,10 +111,10 @@ def old_values(
         breaks = dict(connection.execute(BREAKS.encode(), known).fetchall())
         stage = dict(connection.execute(STAGE, known).fetchall())
         uris = connection.execute(ARTIFACTS, known).fetchall() if artifacts else []
-    return OldValues(runs, samples, breaks, stage, list(_present(uris)))
+    return OldValues(runs, samples, breaks, stage, list(_find_present_artifacts(uris)))
 
 
-def delete(address: Address, found: OldValues) -> None:
+def delete_old_values(address: Address, found: OldValues) -> None:
     """Delete them: the artifacts, then, in one transaction, samples, breaks and stage.
 
     Whatever goes wrong, what is left is found again.
@@ -115,18 +122,20 @@ def delete(address: Address, found: OldValues) -> None:
     for artifact in found.artifacts:
         artifact.place.remove(artifact.file)
     with (
-        connect(address, autocommit=False, control=False) as connection,
-        classified(),
+        open_connection(address, autocommit=False, control=False) as connection,
+        translate_database_errors(),
     ):
-        for name in VALUES:
+        for name in VALUE_TABLES:
             connection.execute(DELETE.format(name).encode(), [list(found.samples)])
         if found.breaks:
             connection.execute(DELETE_BREAKS.encode(), [list(found.runs)])
         for table in found.stage:
-            connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(table)}".encode())
+            connection.execute(
+                f"DROP TABLE IF EXISTS stage.{quote_identifier(table)}".encode()
+            )
 
 
-def counted(found: OldValues) -> list[tuple[str, str, int]]:
+def count_old_values(found: OldValues) -> list[tuple[str, str, int]]:
     """How much there is of what, by dataset."""
     counts: Counter[tuple[str, str]] = Counter()
     for run_id, rows in found.samples.items():
@@ -140,7 +149,7 @@ def counted(found: OldValues) -> list[tuple[str, str, int]]:
     return [(*what, count) for what, count in sorted(counts.items())]
 
 
-def _present(uris: Iterable[tuple[UUID, str]]) -> Iterator[OldArtifact]:
+def _find_present_artifacts(uris: Iterable[tuple[UUID, str]]) -> Iterator[OldArtifact]:
     """Of each folder the manifest first: without it the rest counts for nothing."""
     folders: dict[tuple[UUID, str], list[str]] = {}
     for run_id, uri in uris:

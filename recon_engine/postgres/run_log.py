@@ -17,8 +17,8 @@ from recon_engine.aws.task import task_arn
 from recon_engine.errors import Busy, ReconError
 from recon_engine.model import SIDES, FilePair, RunRecord, SourceFile
 from recon_engine.postgres.claims import CLAIM, claimed_elsewhere
-from recon_engine.postgres.connection import classified, connect
-from recon_engine.runtime.failpoints import reached
+from recon_engine.postgres.connection import open_connection, translate_database_errors
+from recon_engine.runtime.failpoints import failpoint
 from recon_engine.status import STATUSES, RunStatus, exit_code_of, status_of
 from recon_engine.version import __version__
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 # A recorded result can only succeed: nothing that happens afterwards takes it back.
-ENDING = {RunStatus.SUCCEEDED: [RunStatus.RECONCILED]}
+ALLOWED_FROM = {RunStatus.SUCCEEDED: [RunStatus.RECONCILED]}
 
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
@@ -93,7 +93,7 @@ class Run:
             self.steps.append((name, began, time.monotonic() - clock))
 
 
-class Journal:
+class RunLog:
     """The run log of one dataset and inbound place.
 
     What recovery judges is true only while the lock is held.
@@ -111,7 +111,7 @@ class Journal:
         index on the fingerprint.
         """
         name = f"recon:{self.config.dataset}:{self.config.inbound}"
-        with classified():
+        with translate_database_errors():
             row = self.connection.execute(LOCK, [name]).fetchone()
         if not (row and row[0]):
             raise Busy(
@@ -123,19 +123,19 @@ class Journal:
             yield
         finally:
             # Or the next run might come before Postgres has seen this one leave.
-            with suppress(ReconError), classified():
+            with suppress(ReconError), translate_database_errors():
                 self.connection.execute(UNLOCK, [name])
 
     def abandon_dead_runs(self) -> list[UUID]:
         """Mark runs that started and never ended: with the lock ours, they are dead."""
-        reached("recover-abandon")
-        with classified():
+        failpoint("recover-abandon")
+        with translate_database_errors():
             rows = self.connection.execute(ABANDON, self._place).fetchall()
         return [row[0] for row in rows]
 
     def unfinished(self) -> list[Run]:
         """Runs whose result is recorded and whose inputs may still be in inbound."""
-        with classified():
+        with translate_database_errors():
             cursor = self.connection.execute(UNFINISHED, self._place)
             names = [column.name for column in cursor.description or ()]
             rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -144,7 +144,7 @@ class Journal:
                 row["run_id"],
                 row["dataset"],
                 row["run_ts"],
-                _pair(row),
+                _pair_from_row(row),
                 row["revision"],
             )
             for row in rows
@@ -159,9 +159,9 @@ class Journal:
 
     def result_of(self, pair: FilePair, revision: int) -> UUID | None:
         """The run with this revision of the result of a pair."""
-        with classified():
+        with translate_database_errors():
             row = self.connection.execute(
-                RESULT, [fingerprint(self.config, pair, revision)]
+                RESULT, [fingerprint_work(self.config, pair, revision)]
             ).fetchone()
         return row[0] if row else None
 
@@ -171,14 +171,14 @@ class Journal:
         FileClaimed, and no row, if another dataset has one of them.
         """
         run = new_run(self.config.dataset, pair, revision)
-        run_fp = fingerprint(self.config, pair, revision)
-        with classified():
+        run_fp = fingerprint_work(self.config, pair, revision)
+        with translate_database_errors():
             row = self.connection.execute(
                 "SELECT count(*) FROM metrics.pipeline_run_log WHERE run_fp = %s",
                 [run_fp],
             ).fetchone()
-        reached("start")
-        with classified(), self.connection.transaction():
+        failpoint("start")
+        with translate_database_errors(), self.connection.transaction():
             self._insert(
                 run,
                 status=RunStatus.STARTED,
@@ -186,9 +186,9 @@ class Journal:
                 revision=revision,
                 attempt=1 + (row[0] if row else 0),
                 step="fetch",
-                **_identity(pair),
+                **_pair_columns(pair),
             )
-            reached("claim")
+            failpoint("claim")
             taken = self.connection.execute(CLAIM.format("%s"), [run.run_id]).fetchall()
             if taken:
                 raise claimed_elsewhere(taken)
@@ -206,10 +206,10 @@ class Journal:
         `results`: the runs it speaks for. Its exit code is 1 if gates of theirs failed.
         """
         run = new_run(self.config.dataset)
-        record = record_of(run, self.config, status, message, error)
+        record = make_record(run, self.config, status, message, error)
         error_code = None if record.exit_code == 0 else record.status
         record = self._judged(record, results)
-        reached("note")
+        failpoint("note")
         self._insert(
             run,
             status=status,
@@ -233,10 +233,10 @@ class Journal:
         the `result` of another run, with failed gates.
         """
         message = error.message if error else None
-        record = record_of(run, self.config, status, message, error)
+        record = make_record(run, self.config, status, message, error)
         record = self._judged(record, [result or run.run_id])
-        reached("close")
-        with classified():
+        failpoint("close")
+        with translate_database_errors():
             self.connection.execute(
                 CLOSE,
                 [
@@ -247,10 +247,10 @@ class Journal:
                     record.finished,
                     run.steps[-1][0] if run.steps else None,
                     run.run_id,
-                    ENDING.get(status, [RunStatus.STARTED]),
+                    ALLOWED_FROM.get(status, [RunStatus.STARTED]),
                 ],
             )
-            reached("close-steps")
+            failpoint("close-steps")
             self.connection.cursor().executemany(
                 "INSERT INTO metrics.run_step VALUES (%s, %s, %s, %s)"
                 " ON CONFLICT DO NOTHING",
@@ -263,21 +263,23 @@ class Journal:
 
         None when it has published. DatabaseUnavailable when it is about to.
         """
-        reached("interrupt")
-        with classified():
+        failpoint("interrupt")
+        with translate_database_errors():
             self.connection.execute("SET lock_timeout = '300ms'")
             stopped = self.connection.execute(
                 INTERRUPT, [error.exit_code, error.message, run.run_id]
             )
         if not stopped.rowcount:
             return None
-        return record_of(run, self.config, RunStatus.INTERRUPTED, error.message, error)
+        return make_record(
+            run, self.config, RunStatus.INTERRUPTED, error.message, error
+        )
 
     def _judged(self, record: RunRecord, results: Sequence[UUID]) -> RunRecord:
         """A record of what went well, which a failed gate of a result makes exit 1."""
         if record.exit_code or not results:
             return record
-        with classified():
+        with translate_database_errors():
             [failed] = self.connection.execute(FAILED, [list(results)]).fetchone() or [
                 0
             ]
@@ -301,7 +303,7 @@ class Journal:
         }
         columns = ", ".join(row)
         slots = ", ".join(["%s"] * len(row))
-        with classified():
+        with translate_database_errors():
             self.connection.execute(
                 f"INSERT INTO metrics.pipeline_run_log ({columns}) VALUES ({slots})",  # noqa: S608
                 list(row.values()),
@@ -309,20 +311,20 @@ class Journal:
 
 
 @contextmanager
-def opened(config: RunConfig) -> Iterator[Journal]:
+def open_locked(config: RunConfig) -> Iterator[RunLog]:
     """The journal on a connection of its own: for a worker, or for a word beside it."""
-    with connect(config.database) as connection:
-        yield Journal(connection, config)
+    with open_connection(config.database) as connection:
+        yield RunLog(connection, config)
 
 
 def last_success(config: RunConfig) -> datetime | None:
     """When a run of the dataset last ended with a result and an archive."""
-    with connect(config.database) as connection, classified():
+    with open_connection(config.database) as connection, translate_database_errors():
         row = connection.execute(LAST_SUCCESS, [config.dataset]).fetchone()
     return row[0] if row else None
 
 
-def fingerprint(config: RunConfig, pair: FilePair, revision: int = 1) -> str:
+def fingerprint_work(config: RunConfig, pair: FilePair, revision: int = 1) -> str:
     """What makes two runs the same work: dataset, inputs, options. No clock."""
     inputs = [
         (file.uri, file.version or file.etag, file.size)
@@ -335,10 +337,10 @@ def fingerprint(config: RunConfig, pair: FilePair, revision: int = 1) -> str:
 
 def new_run(dataset: str, pair: FilePair | None = None, revision: int = 1) -> Run:
     """A run that begins now."""
-    return Run(uuid7(), dataset, datetime.now(UTC), pair, revision)
+    return Run(make_uuid7(), dataset, datetime.now(UTC), pair, revision)
 
 
-def record_of(
+def make_record(
     run: Run,
     config: RunConfig,
     status: RunStatus,
@@ -356,14 +358,14 @@ def record_of(
     return RunRecord(run.run_id, run.dataset, status, code, run.started, now, message)
 
 
-def uuid7() -> UUID:
+def make_uuid7() -> UUID:
     """A time-ordered UUID of version 7 (RFC 9562)."""
     value = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 7 << 76
     return UUID(int=value & ~(3 << 62) | 2 << 62)
 
 
-def _identity(pair: FilePair) -> dict[str, Any]:
+def _pair_columns(pair: FilePair) -> dict[str, Any]:
     return {
         f"{side}_{fact}": getattr(file, fact)
         for side, file in zip(SIDES, (pair.old, pair.new), strict=True)
@@ -371,7 +373,7 @@ def _identity(pair: FilePair) -> dict[str, Any]:
     }
 
 
-def _pair(row: dict[str, Any]) -> FilePair:
+def _pair_from_row(row: dict[str, Any]) -> FilePair:
     old, new = (
         SourceFile(
             uri=row[f"{side}_uri"],

@@ -13,10 +13,15 @@ import pyarrow as pa
 
 from recon_engine.config import StageLoader
 from recon_engine.errors import InternalError
-from recon_engine.postgres.connection import bulk, classified, connect, quoted
-from recon_engine.runtime.concurrency import in_order
-from recon_engine.runtime.failpoints import reached
-from recon_engine.runtime.progress import ignore
+from recon_engine.postgres.connection import (
+    open_bulk_connection,
+    open_connection,
+    quote_identifier,
+    translate_database_errors,
+)
+from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.failpoints import failpoint
+from recon_engine.runtime.progress import ignore_advance
 
 
 if TYPE_CHECKING:
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.config import Address
-    from recon_engine.inputs.csvfile import CsvFile, Part
+    from recon_engine.inputs.csvfile import CsvFile, RowGroup
 
 
 # Wider batches keep encoding and sending from overlapping; narrower ones cost calls.
@@ -36,9 +41,9 @@ COPY_BYTES: Final = 1 << 17
 # characters do not fit, whatever the types; at 387 every length tried did.
 NAME_BYTES: Final = 63
 
-WIDEST: Final = 387
+MAX_COLUMNS: Final = 387
 
-SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 # How long tidying up waits for anyone; all else waits as long as the session may.
 ORPHAN_TIMEOUT: Final = "1s"
@@ -54,7 +59,7 @@ WHERE t.schemaname = 'stage' AND r.dataset = %s AND r.status <> 'STARTED'
 
 # What Postgres itself counted in this transaction: to count the rows again would read
 # and rewrite the whole table.
-INSERTED: Final = "SELECT pg_stat_get_xact_tuples_inserted($1::text::regclass)"
+COUNT_INSERTED: Final = "SELECT pg_stat_get_xact_tuples_inserted($1::text::regclass)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,40 +74,42 @@ class StageTable:
 
 def fits_columns(columns: Sequence[str]) -> bool:
     """Whether a table can have these columns; else each row is one `text[]`."""
-    return len(columns) <= WIDEST and all(
-        len(name.encode()) <= NAME_BYTES and name not in SYSTEM for name in columns
+    return len(columns) <= MAX_COLUMNS and all(
+        len(name.encode()) <= NAME_BYTES and name not in SYSTEM_COLUMNS
+        for name in columns
     )
 
 
-def stage_name(dataset: str, side: str, run_id: UUID) -> str:
+def private_table_name(dataset: str, side: str, run_id: UUID) -> str:
     """The private name of a run's stage table."""
     return f"{dataset}_{side}__{run_id.hex[-8:]}"
 
 
-def load(
+def load_stage_table(
     conninfo: Address,
     dataset: str,
     side: str,
     run_id: UUID,
     file: CsvFile,
-    advance: Callable[[int], None] = ignore,
+    advance: Callable[[int], None] = ignore_advance,
     loader: StageLoader = StageLoader.ADBC,
 ) -> StageTable:
     """Load a gated file into a private table of TEXT columns, in constant memory.
 
     Both loaders leave the same table; where `copy` would not, ADBC is taken.
     """
-    public, private = f"{dataset}_{side}", stage_name(dataset, side, run_id)
+    public, private = f"{dataset}_{side}", private_table_name(dataset, side, run_id)
     as_array = not fits_columns(file.columns)
     schema = _stage_schema(file.columns, as_array=as_array)
     columns = ", ".join(
-        f"{quoted(field.name)} {'text[]' if as_array else 'text'}" for field in schema
+        f"{quote_identifier(field.name)} {'text[]' if as_array else 'text'}"
+        for field in schema
     )
-    create = f"CREATE TABLE stage.{quoted(private)} ({columns})"
+    create = f"CREATE TABLE stage.{quote_identifier(private)} ({columns})"
     if loader is StageLoader.COPY and not as_array and _copies_faithfully(file):
         rows = _load_by_copy(conninfo, create, private, file, advance)
     else:
-        batches = _Batches(file, schema, advance, as_array=as_array)
+        batches = _BatchReader(file, schema, advance, as_array=as_array)
         rows = _load_by_adbc(conninfo, create, private, batches)
     if rows != file.rows:
         raise InternalError(
@@ -113,16 +120,16 @@ def load(
 
 
 def _load_by_adbc(
-    conninfo: Address, create: str, private: str, batches: _Batches
+    conninfo: Address, create: str, private: str, batches: _BatchReader
 ) -> int:
-    with bulk(conninfo) as connection:
+    with open_bulk_connection(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
-            reached("stage-create")
+            failpoint("stage-create")
             cursor.execute(create)
             batches.ingest(cursor, private)
-            cursor.execute(INSERTED, (f"stage.{quoted(private)}",))
+            cursor.execute(COUNT_INSERTED, (f"stage.{quote_identifier(private)}",))
             rows = int(cursor.fetchone()[0])
-        reached("stage-commit")
+        failpoint("stage-commit")
         connection.commit()
     return rows
 
@@ -135,21 +142,21 @@ def _load_by_copy(
     advance: Callable[[int], None],
 ) -> int:
     """Pass the bytes of a file on; FORCE_NOT_NULL keeps every blank a blank."""
-    names = ", ".join(quoted(name) for name in file.columns)
+    names = ", ".join(quote_identifier(name) for name in file.columns)
     delimiter = file.dialect.delimiter
     delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
     options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"
-    statement = f"COPY stage.{quoted(private)} FROM STDIN WITH ({options})"
-    with connect(conninfo, autocommit=False, control=False) as connection:
-        reached("stage-create")
+    statement = f"COPY stage.{quote_identifier(private)} FROM STDIN WITH ({options})"
+    with open_connection(conninfo, autocommit=False, control=False) as connection:
+        failpoint("stage-create")
         connection.execute(create)
         with connection.cursor() as cursor:
             with cursor.copy(statement) as copy:
                 for part in file.parts:
-                    for block in _blocks(file.read(part).data):
+                    for block in _split_for_copy(file.read(part).data):
                         copy.write(block)
                     advance(part.rows)
-            reached("stage-commit")
+            failpoint("stage-commit")
             return cursor.rowcount
 
 
@@ -161,7 +168,7 @@ def _copies_faithfully(file: CsvFile) -> bool:
     return file.dialect.newline != "mixed" and not file.end_of_copy
 
 
-def _blocks(data: bytes) -> Iterator[bytes]:
+def _split_for_copy(data: bytes) -> Iterator[bytes]:
     for at in range(0, len(data), COPY_BYTES):
         yield data[at : at + COPY_BYTES]
 
@@ -172,7 +179,7 @@ def _stage_schema(columns: Sequence[str], *, as_array: bool) -> pa.Schema:
     return pa.schema([(name, pa.large_string()) for name in columns])
 
 
-class _Batches:
+class _BatchReader:
     """Record batches of a file; keeps the error that a driver would swallow."""
 
     def __init__(
@@ -201,7 +208,7 @@ class _Batches:
 
     def read(self) -> Iterator[pa.RecordBatch]:
         try:
-            for table in in_order(self.arrow, self.file.parts):
+            for table in map_ordered(self.arrow, self.file.parts):
                 for batch in table.to_batches(BATCH_ROWS):
                     yield batch
                     self.rows += batch.num_rows
@@ -210,7 +217,7 @@ class _Batches:
             self.error = error
             raise
 
-    def arrow(self, part: Part) -> pa.Table:
+    def arrow(self, part: RowGroup) -> pa.Table:
         """A part as Arrow, in the exact types of the table."""
         block = self.file.read(part)
         if not self.as_array:
@@ -221,33 +228,35 @@ class _Batches:
         return table.cast(self.schema)
 
 
-def discard(conninfo: Address, tables: Iterable[str]) -> None:
+def drop_tables(conninfo: Address, tables: Iterable[str]) -> None:
     """Drop private stage tables that will not be published."""
-    reached("discard")
-    with connect(conninfo) as connection:
+    failpoint("discard")
+    with open_connection(conninfo) as connection:
         for name in tables:
-            connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(name)}")
+            connection.execute(f"DROP TABLE IF EXISTS stage.{quote_identifier(name)}")
 
 
-def discard_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
+def drop_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
     """Drop the private stage tables of runs that ended; answer their names.
 
     A run that is STARTED keeps its own: it may come from another inbound place, under
     another lock. What someone looks at right now is left to the next run.
     """
     dropped = []
-    with classified():
+    with translate_database_errors():
         for (name,) in connection.execute(ORPHANS, [dataset]).fetchall():
-            reached("recover-sweep")
+            failpoint("recover-sweep")
             with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = '{ORPHAN_TIMEOUT}'")
-                connection.execute(f"DROP TABLE IF EXISTS stage.{quoted(name)}")
+                connection.execute(
+                    f"DROP TABLE IF EXISTS stage.{quote_identifier(name)}"
+                )
                 dropped.append(name)
     return dropped
 
 
-def _swap(cursor: Any, table: StageTable) -> None:
+def publish_table(cursor: Any, table: StageTable) -> None:
     """Give a private table the name that readers know."""
-    private, public = quoted(table.private), quoted(table.public)
+    private, public = quote_identifier(table.private), quote_identifier(table.public)
     cursor.execute(f"DROP TABLE IF EXISTS stage.{public}")
     cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")

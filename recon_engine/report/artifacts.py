@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine.report import result_page
 from recon_engine.report.csv_writer import format_record, write_frame
-from recon_engine.report.result_page import UNKNOWN
+from recon_engine.report.result_page import NO_FACTS
 from recon_engine.storage.base import sha256_of
 from recon_engine.version import __version__
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_engine.model import Artifact
-    from recon_engine.report.result_page import Facts
+    from recon_engine.report.result_page import PageFacts
     from recon_engine.result import Reconciliation
 
 
@@ -37,7 +37,7 @@ PARTS: Final = {"cells": "mismatches/", "missing": "missing/", "extra": "extra/"
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFile:
     """A file in the work folder; `rows` without its header, None if it is no table."""
 
     path: Path
@@ -51,47 +51,61 @@ class Written:
         return self.path.name
 
 
-def write(
-    result: Reconciliation, folder: Path, facts: Facts = UNKNOWN, *, whole: bool = True
-) -> Iterator[Written]:
+def write_artifacts(
+    result: Reconciliation,
+    folder: Path,
+    facts: PageFacts = NO_FACTS,
+    *,
+    whole: bool = True,
+) -> Iterator[WrittenFile]:
     """Write every artifact but the manifest into `folder`; `facts` for the report.
 
     `whole`: whether the result holds all rows and cells; if not, they are elsewhere.
     """
     summary = {
-        name: _json(value) if isinstance(value, list | dict) else value
+        name: _to_json(value) if isinstance(value, list | dict) else value
         for name, value in result.summary().items()
     }
-    yield _table(folder / "summary.csv", tuple(summary), [tuple(summary.values())])
-    yield _frame(folder / "mismatch_by_column.csv", result.columns)
-    yield _table(
+    yield _write_table(
+        folder / "summary.csv", tuple(summary), [tuple(summary.values())]
+    )
+    yield _write_frame(folder / "mismatch_by_column.csv", result.columns)
+    yield _write_table(
         folder / "mismatch_detail_sample.csv",
         ("key_text", "key", "payload"),
-        ((r.key_text, _json(r.key), _json(r.payload)) for r in result.sample),
+        ((r.key_text, _to_json(r.key), _to_json(r.payload)) for r in result.sample),
     )
     if whole:
-        yield _frame(folder / "missing.csv", result.missing())
-        yield _frame(folder / "extra.csv", result.extra())
-    yield from _causes(result, folder)
+        yield _write_frame(folder / "missing.csv", result.missing())
+        yield _write_frame(folder / "extra.csv", result.extra())
+    yield from _write_causes(result, folder)
     if result.old.rejected or result.new.rejected:
-        yield _frame(folder / "rejects.csv", result.rejects())
+        yield _write_frame(folder / "rejects.csv", result.rejects())
     if whole:
-        yield _parquet(folder / "mismatches.parquet", result.mismatches())
-    yield _text(folder / "report.html", result_page.page(result, facts))
+        yield _write_parquet(folder / "mismatches.parquet", result.mismatches())
+    yield _write_text(folder / "report.html", result_page.render_result(result, facts))
 
 
-def _causes(result: Reconciliation, folder: Path) -> Iterator[Written]:
+def _write_causes(result: Reconciliation, folder: Path) -> Iterator[WrittenFile]:
     """Change patterns, control totals, segments and hints."""
-    yield _table(
+    yield _write_table(
         folder / "patterns.csv",
         ("column", "old", "new", "kind", "rows", "example", "distinct"),
         (
-            (each.column, p.old, p.new, p.kind, p.rows, _json(p.example), each.distinct)
+            (
+                each.column,
+                p.old,
+                p.new,
+                p.kind,
+                p.rows,
+                _to_json(p.example),
+                each.distinct,
+            )
             for each in result.patterns
             for p in each.top
         ),
     )
-    yield _table(
+    yield _write_table(
         folder / "totals.csv",
         ("column", "old", "new", "missing", "extra", "delta"),
         (
@@ -99,7 +113,7 @@ def _causes(result: Reconciliation, folder: Path) -> Iterator[Written]:
             for each in result.totals
         ),
     )
-    yield _table(
+    yield _write_table(
         folder / "segments.csv",
         ("of", "column", "value", "rows", "share", "base", "lift"),
         (
@@ -107,14 +121,14 @@ def _causes(result: Reconciliation, folder: Path) -> Iterator[Written]:
             for s in result.segments
         ),
     )
-    yield _table(
+    yield _write_table(
         folder / "hints.csv",
         ("kind", "column", "flag", "count", "total", "text"),
         ((h.kind, h.column, h.flag, h.count, h.total, h.text) for h in result.hints),
     )
 
 
-def manifest(
+def build_manifest(
     result: Reconciliation,
     written: Sequence[Artifact],
     *,
@@ -143,36 +157,36 @@ def manifest(
     return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
 
 
-def _table(
+def _write_table(
     path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]
-) -> Written:
+) -> WrittenFile:
     count = 0
     with path.open("w", encoding="utf-8", newline="") as stream:
         stream.write(format_record(header))
         for count, row in enumerate(rows, 1):  # noqa: B007 - the last one is the count
             stream.write(format_record(row))
-    return _written(path, count)
+    return _describe_file(path, count)
 
 
-def _frame(path: Path, frame: pl.DataFrame) -> Written:
+def _write_frame(path: Path, frame: pl.DataFrame) -> WrittenFile:
     with path.open("wb") as stream:
         write_frame(frame, stream)
-    return _written(path, frame.height)
+    return _describe_file(path, frame.height)
 
 
-def _parquet(path: Path, frame: pl.DataFrame) -> Written:
+def _write_parquet(path: Path, frame: pl.DataFrame) -> WrittenFile:
     frame.write_parquet(path, compression="zstd")
-    return _written(path, frame.height)
+    return _describe_file(path, frame.height)
 
 
-def _text(path: Path, text: str) -> Written:
+def _write_text(path: Path, text: str) -> WrittenFile:
     path.write_text(text, encoding="utf-8")
-    return _written(path, None)
+    return _describe_file(path, None)
 
 
-def _written(path: Path, rows: int | None) -> Written:
-    return Written(path, rows, sha256_of(path), path.stat().st_size)
+def _describe_file(path: Path, rows: int | None) -> WrittenFile:
+    return WrittenFile(path, rows, sha256_of(path), path.stat().st_size)
 
 
-def _json(value: object) -> str:
+def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 440, 142
 LEFT, RIGHT, TOP, BOTTOM = 96, 430, 16, 124
-APART: Final = 14
+MIN_LABEL_GAP: Final = 14
 SEVERAL: Final = 3
 
-Look = Literal["", "good", "bad"]
+DotColor = Literal["", "good", "bad"]
 
 
 class Point(NamedTuple):
@@ -22,7 +22,7 @@ class Point(NamedTuple):
 
     value: float
     when: str
-    look: Look = ""
+    look: DotColor = ""
 
 
 class Dot(NamedTuple):
@@ -31,7 +31,7 @@ class Dot(NamedTuple):
     x: float
     y: float
     size: float
-    look: Look
+    look: DotColor
     text: str
 
 
@@ -70,7 +70,7 @@ class Chart(NamedTuple):
         return f"{first},{BOTTOM} {self.line} {last},{BOTTOM}"
 
 
-def chart(
+def draw_chart(
     name: str, points: Sequence[Point], spelled: Callable[[float], str], note: str = ""
 ) -> Chart:
     """Draw one point or more; `spelled` is how a value is written."""
@@ -96,7 +96,7 @@ def chart(
     )
     told = len(points) >= SEVERAL
     median = Level(y(middle), f"median {spelled(middle)}") if told else None
-    crowded = median is not None and abs(median.y - y(highest)) < APART
+    crowded = median is not None and abs(median.y - y(highest)) < MIN_LABEL_GAP
     return Chart(
         name=name,
         note=note,

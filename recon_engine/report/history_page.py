@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from recon_engine.report import html as pages
-from recon_engine.report.chart import Chart, Point, chart
+from recon_engine.report.chart import Chart, Point, draw_chart
 from recon_engine.version import __version__
 
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from recon_engine.model import BreakCounts, PastResult, PastRun
-    from recon_engine.report.chart import Look
+    from recon_engine.report.chart import DotColor
 
     Numbers = Sequence[tuple[PastRun, float]]
 
 
-def page(dataset: str, runs: Sequence[PastRun]) -> str:
+def render_history(dataset: str, runs: Sequence[PastRun]) -> str:
     """The whole page; `runs` latest first."""
-    return pages.page(
+    return pages.render_page(
         "history.html",
         ("theme.js",),
         dataset=dataset,
-        runs=[_run(run) for run in runs],
-        verdicts=_verdicts(runs),
-        tiles=_tiles(runs),
-        charts=list(_charts([run for run in reversed(runs) if run.result])),
+        runs=[_run_row(run) for run in runs],
+        verdicts=_count_verdicts(runs),
+        tiles=_build_tiles(runs),
+        charts=list(_draw_charts([run for run in reversed(runs) if run.result])),
         version=__version__,
     )
 
 
-def word(run: PastRun) -> str:
+def verdict_word(run: PastRun) -> str:
     """What came of a run, as its headline said: agree, pass, differ or fail.
 
     Of a run without a result, its status.
@@ -48,66 +48,74 @@ def word(run: PastRun) -> str:
     return "fail" if result.verdict == "gates_failed" else result.verdict
 
 
-def rate(result: PastResult) -> str:
+def format_rate(result: PastResult) -> str:
     """The share of matched rows that differ: `6.00%`."""
     return f"{100 * result.rate:.2f}%"
 
 
-def _run(run: PastRun) -> dict[str, Any]:
+def _run_row(run: PastRun) -> dict[str, Any]:
     passed = run.result is not None and run.result.passed
     return {
         "run_id": run.run_id,
         "day": f"{run.started:%Y-%m-%d}",
         "began": f"{run.started:%Y-%m-%d %H:%M}",
-        "verdict": word(run),
+        "verdict": verdict_word(run),
         "mark": ("✓" if passed else "✗") if run.result else "·",
         "look": ("good" if passed else "bad") if run.result else "quiet",
         "result": run.result,
         "breaks": run.breaks,
-        "rate": rate(run.result) if run.result else "",
+        "rate": format_rate(run.result) if run.result else "",
         "seconds": "" if run.seconds is None else f"{run.seconds:.1f}",
     }
 
 
-def _verdicts(runs: Sequence[PastRun]) -> str:
+def _count_verdicts(runs: Sequence[PastRun]) -> str:
     """How many runs came to what, the commonest first."""
-    counts = Counter(map(word, runs))
+    counts = Counter(map(verdict_word, runs))
     return ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
 
 
-def _tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
+def _build_tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
     results = [(run, run.result) for run in runs if run.result]
     passed = sum(result.passed for _, result in results)
     without = len(runs) - len(results)
     tiles = [
-        _tile("Runs", f"{len(runs):,}", f"{without:,} without a result"),
-        _tile("Passed", f"{passed:,}", f"of {len(results):,} results"),
+        _build_tile("Runs", f"{len(runs):,}", f"{without:,} without a result"),
+        _build_tile("Passed", f"{passed:,}", f"of {len(results):,} results"),
     ]
     if results:
         run, result = results[0]
         note = f"{result.mismatched_rows:,} rows differ"
-        tiles.append(_tile("Latest verdict", word(run), note, bad=not result.passed))
+        tiles.append(
+            _build_tile(
+                "Latest verdict", verdict_word(run), note, bad=not result.passed
+            )
+        )
     breaks = next((run.breaks for run in runs if run.breaks), None)
     if breaks:
-        tiles.append(_tile("Open breaks", f"{breaks.open:,}", _oldest(breaks)))
+        tiles.append(
+            _build_tile("Open breaks", f"{breaks.open:,}", _format_oldest(breaks))
+        )
     return tiles
 
 
-def _tile(name: str, count: str, note: str, *, bad: bool = False) -> dict[str, Any]:
+def _build_tile(
+    name: str, count: str, note: str, *, bad: bool = False
+) -> dict[str, Any]:
     return {"name": name, "count": count, "note": note, "bad": bad}
 
 
-def _oldest(breaks: BreakCounts) -> str:
+def _format_oldest(breaks: BreakCounts) -> str:
     days, unseen = breaks.oldest_days, breaks.unseen
-    facts = [] if days is None else [f"the oldest is {_days(days)} old"]
+    facts = [] if days is None else [f"the oldest is {_format_days(days)} old"]
     return ", ".join(facts + [f"{unseen:,} unseen"] * bool(unseen))
 
 
-def _days(days: float) -> str:
+def _format_days(days: float) -> str:
     return f"{days:,.0f} day{'' if days == 1 else 's'}"
 
 
-def _charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
+def _draw_charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
     """`runs` with results, earliest first."""
     results = [(run, run.result) for run in runs if run.result]
     tracked = [(run, run.breaks) for run in runs if run.breaks]
@@ -133,7 +141,7 @@ def _charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
         (
             "Oldest break",
             "its age",
-            _days,
+            _format_days,
             [(run, breaks.oldest_days or 0) for run, breaks in tracked],
         ),
         (
@@ -150,10 +158,12 @@ def _charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
         ),
     )
     for name, note, spelled, numbers in drawn:
-        points = [Point(n, f"{run.started:%d %b}", _look(run)) for run, n in numbers]
+        points = [
+            Point(n, f"{run.started:%d %b}", _dot_color(run)) for run, n in numbers
+        ]
         if points:
-            yield chart(name, points, spelled, note)
+            yield draw_chart(name, points, spelled, note)
 
 
-def _look(run: PastRun) -> Look:
+def _dot_color(run: PastRun) -> DotColor:
     return "good" if run.result and run.result.passed else "bad"

@@ -28,25 +28,28 @@ if TYPE_CHECKING:
     from jinja2.bccache import Bucket
 
 
-STYLE: Final = "page.css"
+STYLE_FILE: Final = "page.css"
 POLICY: Final = (
     "default-src 'none'; script-src {scripts}; style-src {style};"
     " base-uri 'none'; form-action 'none'"
 )
 # What could end a script, or a line of one, where only data is meant.
-UNSAFE: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+SCRIPT_ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
-def page(template: str, scripts: Sequence[str], **values: object) -> str:
+def render_page(template: str, scripts: Sequence[str], **values: object) -> str:
     """A template filled in: `scripts` are names of files that it runs, in order."""
     from markupsafe import Markup
 
-    style, codes = source(STYLE), [source(name) for name in scripts]
+    style, codes = (
+        read_template_file(STYLE_FILE),
+        [read_template_file(name) for name in scripts],
+    )
     policy = POLICY.format(
-        scripts=" ".join(map(_hash, codes)) or "'none'", style=_hash(style)
+        scripts=" ".join(map(_csp_hash, codes)) or "'none'", style=_csp_hash(style)
     )
     return (
-        _templates()
+        _template_environment()
         .get_template(template)
         .render(
             policy=policy,
@@ -57,23 +60,23 @@ def page(template: str, scripts: Sequence[str], **values: object) -> str:
     )
 
 
-def island(value: object) -> str:
+def json_for_script(value: object) -> str:
     """A value as JSON that a page can hold between script tags, whatever it says."""
     from markupsafe import Markup
 
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.translate(UNSAFE))  # noqa: S704 - nothing in it ends the tag
+    return Markup(text.translate(SCRIPT_ESCAPES))  # noqa: S704 - nothing in it ends the tag
 
 
 @functools.cache
-def source(name: str) -> str:
+def read_template_file(name: str) -> str:
     """A file of the templates."""
     folder = files("recon_engine.report") / "templates"
     return (folder / name).read_text(encoding="utf-8")
 
 
 @functools.cache
-def _templates() -> Environment:
+def _template_environment() -> Environment:
     from jinja2 import (
         Environment,
         FileSystemBytecodeCache,
@@ -90,7 +93,7 @@ def _templates() -> Environment:
 
     kept = Path(cache_from_source(__file__)).parent
     made = Environment(
-        loader=FunctionLoader(source),
+        loader=FunctionLoader(read_template_file),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -102,6 +105,6 @@ def _templates() -> Environment:
     return made
 
 
-def _hash(text: str) -> str:
+def _csp_hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -20,41 +20,41 @@ UNWRITABLE: Final = re.compile(
 SUITE: Final = "recon"
 
 
-def report(result: Reconciliation) -> bytes:
+def render_junit(result: Reconciliation) -> bytes:
     """One test case for the agreement or each gate, and one for each suppression.
 
     A further one tells that the laws hold, without which there is no result.
     """
-    cases = [_case("laws", "every row is accounted for", None)]
+    cases = [_make_case("laws", "every row is accounted for", None)]
     cases += [
-        _case("gates", gate.gate, None if gate.passed else gate.text)
+        _make_case("gates", gate.gate, None if gate.passed else gate.text)
         for gate in result.gates
     ]
     if not result.gates:
         differs = result.differences() if result.unsettled else None
-        cases.append(_case("gates", "OLD and NEW agree", differs))
+        cases.append(_make_case("gates", "OLD and NEW agree", differs))
     for each in result.suppressed:
-        case = _case(
+        case = _make_case(
             "suppressions",
             f"{each.suppression.name}: {each.suppression.reason}",
             each.text if each.failed else None,
         )
         if each.state is SuppressionState.UNUSED:
-            ET.SubElement(case, "system-out").text = _text(each.text)
+            ET.SubElement(case, "system-out").text = _writable_text(each.text)
         cases.append(case)
-    return _document(cases, result)
+    return _make_document(cases, result)
 
 
-def _case(group: str, name: str, failure: str | None) -> ET.Element:
-    facts = {"classname": f"{SUITE}.{group}", "name": _text(name), "time": "0"}
+def _make_case(group: str, name: str, failure: str | None) -> ET.Element:
+    facts = {"classname": f"{SUITE}.{group}", "name": _writable_text(name), "time": "0"}
     case = ET.Element("testcase", facts)
     if failure is not None:
-        told = {"type": "failed", "message": _text(failure)}
+        told = {"type": "failed", "message": _writable_text(failure)}
         ET.SubElement(case, "failure", told)
     return case
 
 
-def _document(cases: list[ET.Element], result: Reconciliation) -> bytes:
+def _make_document(cases: list[ET.Element], result: Reconciliation) -> bytes:
     failed = sum(case.find("failure") is not None for case in cases)
     suite = ET.Element(
         "testsuite",
@@ -70,7 +70,7 @@ def _document(cases: list[ET.Element], result: Reconciliation) -> bytes:
     suite.extend(cases)
     facts = [result.accounting(), *result.warnings()]
     facts += [f"rule {each.text}" for each in result.rules_told]
-    ET.SubElement(suite, "system-out").text = _text("\n".join(facts))
+    ET.SubElement(suite, "system-out").text = _writable_text("\n".join(facts))
     suites = ET.Element("testsuites")
     suites.append(suite)
     ET.indent(suites)
@@ -78,5 +78,5 @@ def _document(cases: list[ET.Element], result: Reconciliation) -> bytes:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 
 
-def _text(text: str) -> str:
+def _writable_text(text: str) -> str:
     return UNWRITABLE.sub("�", text)

@@ -13,12 +13,12 @@ from urllib.parse import urlencode
 
 from recon_engine.characters import escaped as visible
 from recon_engine.characters import readable
-from recon_engine.command_line import command
-from recon_engine.formatting import percent
-from recon_engine.kinds import REWRITTEN
+from recon_engine.command_line import rebuild_command
+from recon_engine.formatting import format_percent
+from recon_engine.kinds import REWRITING_KINDS
 from recon_engine.report import html as pages
-from recon_engine.report.chart import Chart, Point, chart
-from recon_engine.report.page_data import evidence, excerpt
+from recon_engine.report.chart import Chart, Point, draw_chart
+from recon_engine.report.page_data import build_page_data, excerpt_values
 
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation
 
 
-MOST_SETS: Final = 6
-MOST_CHANGES: Final = 6
-MOST_COLUMNS: Final = 12
-TREND: Final = 30
+MAX_SETS: Final = 6
+MAX_CHANGES: Final = 6
+MAX_COLUMNS: Final = 12
+TREND_RUNS: Final = 30
 MIB: Final = 2**20
 
 
-class Break(NamedTuple):
+class OpenBreak(NamedTuple):
     """A difference that is open: since when, for how many days and in how many runs.
 
     A missing or an extra row has no column and no values.
@@ -56,7 +56,7 @@ class Break(NamedTuple):
     new: str | None
 
 
-class Breaks(NamedTuple):
+class OpenBreaks(NamedTuple):
     """What became of the breaks in a run; of the last run, how many are open.
 
     And the oldest of them, with their ages up to the day `as_of`.
@@ -64,12 +64,12 @@ class Breaks(NamedTuple):
 
     summary: str
     open: int = 0
-    oldest: tuple[Break, ...] = ()
+    oldest: tuple[OpenBreak, ...] = ()
     as_of: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class PageFacts:
     """What a page tells besides the result; what is not known is left out.
 
     `past`: earlier runs of the dataset, latest first. `timed`: also what it took.
@@ -81,93 +81,96 @@ class Facts:
     started: datetime | None = None
     options: Options | None = None
     past: Sequence[PastRun] = ()
-    breaks: Breaks | None = None
+    breaks: OpenBreaks | None = None
     files: Mapping[str, str] | None = None
     timed: bool = False
 
 
-UNKNOWN: Final = Facts()
+NO_FACTS: Final = PageFacts()
 
 
-def page(result: Reconciliation, facts: Facts = UNKNOWN) -> str:
+def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
     """The whole page."""
-    return pages.page(
+    return pages.render_page(
         "report.html",
         ("theme.js", "report.js"),
         result=result,
-        heading=facts.dataset or f"{name_of(result.old)} → {name_of(result.new)}",
+        heading=facts.dataset
+        or f"{file_name_of(result.old)} → {file_name_of(result.new)}",
         day=facts.started and f"{facts.started:%Y-%m-%d}",
         run_id=facts.run_id,
-        cost=_cost(result) if facts.timed else None,
-        verdict=_verdict(result),
-        cells=_cells(result),
-        warnings=list(_warnings(result)),
-        old=_side(result.old),
-        new=_side(result.new),
-        tiles=_tiles(result),
+        cost=_format_cost(result) if facts.timed else None,
+        verdict=_build_verdict(result),
+        cells=_build_cells(result),
+        warnings=list(_list_warnings(result)),
+        old=_build_side(result.old),
+        new=_build_side(result.new),
+        tiles=_build_tiles(result),
         gates=[
             {"gate": visible(g.gate), "value": readable(g.text), "passed": g.passed}
             for g in result.gates
         ],
-        breaks=facts.breaks and _breaks(facts.breaks, result.keys),
-        columns=_columns(result),
-        chart=_trend(result, facts),
-        laws=list(_laws(result)),
+        breaks=facts.breaks and _build_breaks(facts.breaks, result.keys),
+        columns=_build_columns(result),
+        chart=_draw_trend(result, facts),
+        laws=list(_check_accounting(result)),
         rules=_rules(result),
-        together=_together(result),
-        segments=_segments(result),
+        together=_build_column_sets(result),
+        segments=_build_segments(result),
         changed=_changed(result),
         lone=_lone(result),
-        patterns=_patterns(result),
-        sampled=_sampled(result),
-        facts=list(_facts(result, facts)),
+        patterns=_build_patterns(result),
+        sampled=_describe_sample(result),
+        facts=list(_list_facts(result, facts)),
         command=facts.options
-        and command(facts.options, name_of(result.old), name_of(result.new)),
-        island=pages.island(evidence(result, facts.files)),
+        and rebuild_command(
+            facts.options, file_name_of(result.old), file_name_of(result.new)
+        ),
+        island=pages.json_for_script(build_page_data(result, facts.files)),
     )
 
 
-def fragment(result: Reconciliation) -> str:
+def render_fragment(result: Reconciliation) -> str:
     """The verdict, the accounting and the differing columns, for a notebook."""
-    return pages.page(
+    return pages.render_page(
         "fragment.html",
         (),
         result=result,
-        verdict=_verdict(result),
-        columns=_columns(result)[:MOST_COLUMNS],
+        verdict=_build_verdict(result),
+        columns=_build_columns(result)[:MAX_COLUMNS],
     )
 
 
-def name_of(side: Side) -> str:
+def file_name_of(side: Side) -> str:
     """The last part of a URI: where a file lay is no part of what it is."""
     return visible(PurePosixPath(side.uri).name or side.uri)
 
 
-def spelled(kind: str) -> str:
+def kind_words(kind: str) -> str:
     """A kind for people."""
     return kind.replace("_", " ")
 
 
-def link(**asked: str) -> str:
+def link_to_cells(**asked: str) -> str:
     """An address within the page that shows the cells asked for."""
     return "#" + urlencode(asked)
 
 
-def _verdict(result: Reconciliation) -> dict[str, Any]:
+def _build_verdict(result: Reconciliation) -> dict[str, Any]:
     word, _, _ = result.headline().partition(": ")
     return {
         "word": word,
         "passed": result.passes,
         "failures": [readable(each) for each in result.failures],
-        "sentence": _sentence(result),
+        "sentence": _summarize_result(result),
     }
 
 
-def _sentence(result: Reconciliation) -> str:
+def _summarize_result(result: Reconciliation) -> str:
     n, drift = result.counts, result.drift
     if result.agrees:
         return f"All {result.agreement()}." if n.matched else f"{result.agreement()}."
-    rate = _rate(n.mismatched_rows, n.matched)
+    rate = _format_rate(n.mismatched_rows, n.matched)
     said = (
         (n.mismatched_rows, f"of {n.matched:,} matched rows differ ({rate})"),
         (n.missing, "missing from NEW"),
@@ -178,7 +181,7 @@ def _sentence(result: Reconciliation) -> str:
     return "; ".join(f"{count:,} {what}" for count, what in said if count) + "."
 
 
-def _cells(result: Reconciliation) -> dict[str, Any] | None:
+def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many of the differing cells say the same otherwise, and the largest cause."""
     total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
@@ -193,18 +196,18 @@ def _cells(result: Reconciliation) -> dict[str, Any] | None:
     )
     return {
         "all": total,
-        "same_share": percent(same, total) if same else "None",
+        "same_share": format_percent(same, total) if same else "None",
         "other": total - same,
         "cause": {
             "column": visible(column.name),
-            "kind": spelled(kind),
-            "share": percent(count, column.mismatched),
-            "link": link(column=column.name, kind=kind),
+            "kind": kind_words(kind),
+            "share": format_percent(count, column.mismatched),
+            "link": link_to_cells(column=column.name, kind=kind),
         },
     }
 
 
-def _warnings(result: Reconciliation) -> Iterator[str]:
+def _list_warnings(result: Reconciliation) -> Iterator[str]:
     told = result.headline()
     yield from (readable(each) for each in result.warnings() if each not in told)
     yield from (readable(each.text) for each in result.suppressed if not each.failed)
@@ -226,16 +229,21 @@ def _warnings(result: Reconciliation) -> Iterator[str]:
             yield f"not compared, only in {name}: {visible(', '.join(only))}"
 
 
-def _side(side: Side) -> dict[str, str]:
-    return {"name": name_of(side), "size": _size(side.bytes)}
+def _build_side(side: Side) -> dict[str, str]:
+    return {"name": file_name_of(side), "size": _format_size(side.bytes)}
 
 
-def _tiles(result: Reconciliation) -> list[dict[str, Any]]:
+def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
     n, old, new = result.counts, result.old, result.new
     columns = sum(1 for column in result.by_column if column.mismatched)
     difference = f"{new.rows - old.rows:+,} against old" if new.rows != old.rows else ""
     return [
-        {"name": "Old rows", "count": old.rows, "note": _size(old.bytes), "bad": False},
+        {
+            "name": "Old rows",
+            "count": old.rows,
+            "note": _format_size(old.bytes),
+            "bad": False,
+        },
         {
             "name": "New rows",
             "count": new.rows,
@@ -245,7 +253,7 @@ def _tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Matched",
             "count": n.matched,
-            "note": f"{_rate(n.matched, old.rows)} of old",
+            "note": f"{_format_rate(n.matched, old.rows)} of old",
             "bad": False,
         },
         {
@@ -258,57 +266,61 @@ def _tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Rows that differ",
             "count": n.mismatched_rows,
-            "note": f"{n.mismatched_cells:,} {_plural(n.mismatched_cells, 'cell')}"
-            f" in {columns:,} {_plural(columns, 'column')}",
+            "note": f"{n.mismatched_cells:,} {_pluralize(n.mismatched_cells, 'cell')}"
+            f" in {columns:,} {_pluralize(columns, 'column')}",
             "bad": n.mismatched_rows > 0,
         },
     ]
 
 
-def _columns(result: Reconciliation) -> list[dict[str, Any]]:
+def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
     return [
         {
             "name": visible(column.name),
-            "link": link(column=column.name),
+            "link": link_to_cells(column=column.name),
             "mismatched": column.mismatched,
             "width": f"{100 * column.mismatched / result.differing[0].mismatched:.1f}",
-            "rate": _rate(column.mismatched, column.compared),
-            "kinds": _kinds(column),
+            "rate": _format_rate(column.mismatched, column.compared),
+            "kinds": _build_kinds(column),
         }
         for column in result.differing
     ]
 
 
-def _kinds(column: Column) -> list[dict[str, Any]]:
+def _build_kinds(column: Column) -> list[dict[str, Any]]:
     found = ((kind, count) for kind, count in column.kinds.items() if count)
     shares = sorted(found, key=lambda item: (-item[1], item[0]))
     return [
         {
-            "text": spelled(kind)
-            + ("" if len(shares) == 1 else f" {percent(count, column.mismatched)}"),
-            "same": kind in REWRITTEN,
-            "link": link(column=column.name, kind=kind),
+            "text": kind_words(kind)
+            + (
+                ""
+                if len(shares) == 1
+                else f" {format_percent(count, column.mismatched)}"
+            ),
+            "same": kind in REWRITING_KINDS,
+            "link": link_to_cells(column=column.name, kind=kind),
         }
         for kind, count in shares
     ]
 
 
-def _trend(result: Reconciliation, facts: Facts) -> Chart | None:
+def _draw_trend(result: Reconciliation, facts: PageFacts) -> Chart | None:
     """Earlier results and this one; nothing to draw where it is the first."""
     past = [
         (run.result.mismatched_rows, f"{run.started:%d %b}")
         for run in facts.past
         if run.result is not None
-    ][: TREND - 1]
+    ][: TREND_RUNS - 1]
     if not past:
         return None
     here = result.counts.mismatched_rows
     points = [Point(rows, when) for rows, when in reversed(past)]
     points.append(Point(here, "this run", "bad" if here else "good"))
-    return chart("Rows that differ", points, lambda value: f"{value:,.0f}")
+    return draw_chart("Rows that differ", points, lambda value: f"{value:,.0f}")
 
 
-def _laws(result: Reconciliation) -> Iterator[dict[str, Any]]:
+def _check_accounting(result: Reconciliation) -> Iterator[dict[str, Any]]:
     n = result.counts
     for name, side, rest, count in (
         ("old", result.old, "missing", n.missing),
@@ -347,7 +359,7 @@ def _rules(result: Reconciliation) -> list[dict[str, Any]]:
             "old": _of_values(each.old),
             "new": _of_values(each.new),
             "made_equal": each.made_equal,
-            "what": _plural(each.made_equal, "key" if each.of == "keys" else "cell"),
+            "what": _pluralize(each.made_equal, "key" if each.of == "keys" else "cell"),
         }
         for each in result.rules_told
     ]
@@ -357,21 +369,21 @@ def _of_values(reads: Reads) -> str:
     return f"{reads.read:,} of {reads.values:,}" if reads.values else "no value"
 
 
-def _together(result: Reconciliation) -> dict[str, Any] | None:
+def _build_column_sets(result: Reconciliation) -> dict[str, Any] | None:
     """The sets of several columns that differ in the same rows."""
     several = [each for each in result.signatures if len(each.columns) > 1]
     if not several:
         return None
-    return {"of": len(several), "sets": several[:MOST_SETS]}
+    return {"of": len(several), "sets": several[:MAX_SETS]}
 
 
-def _segments(result: Reconciliation) -> list[dict[str, Any]]:
+def _build_segments(result: Reconciliation) -> list[dict[str, Any]]:
     return [
         {
             "of": each.of,
             "rows": each.rows,
             "column": visible(each.column),
-            "value": _shown(each.value),
+            "value": _format_value(each.value),
             "share": f"{100 * each.share:.1f}%",
             "base": f"{100 * each.base:.1f}%",
         }
@@ -384,9 +396,9 @@ def _changed(result: Reconciliation) -> list[dict[str, Any]]:
     return [
         {
             "column": visible(each.column),
-            "old": _amount(each.old),
-            "new": _amount(each.new),
-            "delta": _amount(each.delta, "+"),
+            "old": _format_amount(each.old),
+            "new": _format_amount(each.new),
+            "delta": _format_amount(each.delta, "+"),
             "moved": bool(each.delta),
         }
         for each in result.totals
@@ -399,15 +411,15 @@ def _lone(result: Reconciliation) -> list[dict[str, Any]]:
     return [
         {
             "column": visible(each.column),
-            "missing": _amount(each.missing),
-            "extra": _amount(each.extra),
+            "missing": _format_amount(each.missing),
+            "extra": _format_amount(each.extra),
         }
         for each in result.totals
         if each.missing or each.extra
     ]
 
 
-def _patterns(result: Reconciliation) -> list[dict[str, Any]]:
+def _build_patterns(result: Reconciliation) -> list[dict[str, Any]]:
     return [
         {
             "column": visible(each.column),
@@ -416,12 +428,14 @@ def _patterns(result: Reconciliation) -> list[dict[str, Any]]:
                 {
                     "old": old,
                     "new": new,
-                    "kind": spelled(change.kind),
-                    "same": change.kind in REWRITTEN,
+                    "kind": kind_words(change.kind),
+                    "same": change.kind in REWRITING_KINDS,
                     "rows": change.rows,
                 }
-                for change in repeating[:MOST_CHANGES]
-                for old, new in (map(_shown, excerpt(change.old, change.new)),)
+                for change in repeating[:MAX_CHANGES]
+                for old, new in (
+                    map(_format_value, excerpt_values(change.old, change.new)),
+                )
             ],
         }
         for each in result.patterns
@@ -429,7 +443,7 @@ def _patterns(result: Reconciliation) -> list[dict[str, Any]]:
     ]
 
 
-def _breaks(breaks: Breaks, keys: Sequence[str]) -> dict[str, Any]:
+def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "summary": breaks.summary,
         "open": breaks.open,
@@ -437,39 +451,39 @@ def _breaks(breaks: Breaks, keys: Sequence[str]) -> dict[str, Any]:
         "oldest": [
             {
                 "since": f"{each.first_seen:%Y-%m-%d}",
-                "age": f"{each.age_days:,} {_plural(each.age_days, 'day')}",
-                "seen": f"{each.runs_seen:,} {_plural(each.runs_seen, 'run')}",
+                "age": f"{each.age_days:,} {_pluralize(each.age_days, 'day')}",
+                "seen": f"{each.runs_seen:,} {_pluralize(each.runs_seen, 'run')}",
                 "state": each.state,
-                "key": _key(each.key, keys),
+                "key": _format_key(each.key, keys),
                 "column": each.column and visible(each.column),
-                "old": _shown(each.old),
-                "new": _shown(each.new),
-                "kind": spelled(each.kind),
-                "same": each.kind in REWRITTEN,
+                "old": _format_value(each.old),
+                "new": _format_value(each.new),
+                "kind": kind_words(each.kind),
+                "same": each.kind in REWRITING_KINDS,
             }
             for each in breaks.oldest
         ],
     }
 
 
-def _key(text: str, names: Sequence[str]) -> str:
+def _format_key(text: str, names: Sequence[str]) -> str:
     """A key as `A · B`, from its text."""
     values = json.loads(text) if len(names) > 1 else [text]
-    return " · ".join(map(_shown, values))
+    return " · ".join(map(_format_value, values))
 
 
-def _plural(count: int, what: str) -> str:
+def _pluralize(count: int, what: str) -> str:
     return what if count == 1 else f"{what}s"
 
 
-def _sampled(result: Reconciliation) -> str:
+def _describe_sample(result: Reconciliation) -> str:
     rows, all_ = len(result.sample), result.counts.mismatched_rows
     if rows == all_:
         return f"all {all_:,} rows that differ" if all_ else "no row differs"
     return f"{rows:,} of {all_:,} rows that differ: the same ones every time"
 
 
-def _facts(result: Reconciliation, facts: Facts) -> Iterator[dict[str, Any]]:
+def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, Any]]:
     def fact(name: str, value: object, *, code: bool = False) -> dict[str, Any]:
         return {"name": name, "value": value, "code": code}
 
@@ -480,18 +494,20 @@ def _facts(result: Reconciliation, facts: Facts) -> Iterator[dict[str, Any]]:
     if facts.started:
         yield fact("began", f"{facts.started:%Y-%m-%d %H:%M:%S} UTC")
     for name, side in (("OLD", result.old), ("NEW", result.new)):
-        yield fact(name, name_of(side), code=True)
-        yield fact("", f"{side.rows:,} rows, {side.bytes:,} bytes{_written(side)}")
+        yield fact(name, file_name_of(side), code=True)
+        yield fact(
+            "", f"{side.rows:,} rows, {side.bytes:,} bytes{_describe_dialect(side)}"
+        )
         if side.sha256:
             yield fact("sha256", side.sha256, code=True)
     yield fact("keys", visible(", ".join(result.keys)), code=True)
     yield fact("columns compared", f"{len(result.by_column):,}")
     yield fact("engine", f"recon-engine {result.engine.version}")
     if facts.timed:
-        yield fact("took", _cost(result))
+        yield fact("took", _format_cost(result))
 
 
-def _written(side: Side) -> str:
+def _describe_dialect(side: Side) -> str:
     """How a file is written, in a few words."""
     if side.dialect is None:
         return ""
@@ -507,25 +523,25 @@ def _written(side: Side) -> str:
     return ": " + ", ".join(word for word in words if word)
 
 
-def _cost(result: Reconciliation) -> str:
+def _format_cost(result: Reconciliation) -> str:
     seconds, peak = result.engine.seconds, result.engine.peak_rss_bytes
     return f"{seconds:.2f} s, peak {peak / MIB:,.0f} MiB"
 
 
-def _shown(value: str | None) -> str:
+def _format_value(value: str | None) -> str:
     """A value of a cell on a page; blank is spelled out."""
-    return visible(excerpt(None, value)[1]) if value else "(blank)"
+    return visible(excerpt_values(None, value)[1]) if value else "(blank)"
 
 
-def _rate(part: int, whole: int) -> str:
+def _format_rate(part: int, whole: int) -> str:
     """A share with two digits behind the point: `6.00%`; what is not none is not 0."""
     share = 100 * part / whole if whole else 0.0
     return "<0.01%" if 0 < share < 0.01 else f"{share:.2f}%"  # noqa: PLR2004
 
 
-def _amount(value: Decimal, sign: str = "") -> str:
+def _format_amount(value: Decimal, sign: str = "") -> str:
     return f"{value:{sign},f}"
 
 
-def _size(count: int) -> str:
+def _format_size(count: int) -> str:
     return f"{count / MIB:,.1f} MiB" if count >= MIB else f"{count / 1024:,.1f} KiB"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class Stop(Generic[Result]):
+class CancellationToken(Generic[Result]):
     """Between two threads: one `request`s, the other `check`s."""
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class Stop(Generic[Result]):
         if self._signal is not None and not self._passed:
             raise Interrupted(self._signal)
 
-    def pass_by(self) -> None:
+    def point_of_no_return(self) -> None:
         """Check for the last time: what follows is finished and not undone."""
         self.check()
         self._passed = True
 
-    def undone_by(self, undo: Callable[[Interrupted], Result | None]) -> None:
+    def on_cancel(self, undo: Callable[[Interrupted], Result | None]) -> None:
         """Say how to undo, from another thread, what is done from here on.
 
         The answer is the result to end with, or None: it is too late to undo.
@@ -65,12 +65,12 @@ class Stop(Generic[Result]):
             raise interrupted
         return self._undo(interrupted)
 
-    def watching(self, progress: Progress) -> Progress:
+    def checking_on_advance(self, progress: Progress) -> Progress:
         """The same progress, which checks whenever work advances."""
-        return _Checked(progress, self.check)
+        return _CheckedProgress(progress, self.check)
 
 
-class _Checked:
+class _CheckedProgress:
     def __init__(self, progress: Progress, check: Callable[[], None]) -> None:
         self._progress = progress
         self._check = check

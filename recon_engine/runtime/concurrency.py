@@ -20,12 +20,14 @@ Result = TypeVar("Result")
 CORES: Final = os.cpu_count() or 1
 WORKERS: Final = min(4, max(2, CORES // 2))
 # More threads than cores cost a tenth of the time: each waits for what others hold.
-WITHIN: Final = min(4, max(1, CORES // 2) - 1)
+NESTED_WORKERS: Final = min(4, max(1, CORES // 2) - 1)
 
 _thread = threading.local()
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_ordered(
+    work: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result]:
     """`map`, a few items ahead on `WORKERS` threads; one more result waits at most.
 
     Work that is itself a part of such work, as when two files are read side by side,
@@ -35,7 +37,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
     if not workers:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(workers, "part", beside_others) as pool:
+    with ThreadPoolExecutor(workers, "part", use_shared_pool_share) as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))
@@ -45,11 +47,11 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
             yield waiting.popleft().result()
 
 
-def beside_others() -> None:
+def use_shared_pool_share() -> None:
     """Have the work of this thread done on it and `WITHIN` more."""
-    _thread.workers = WITHIN
+    _thread.workers = NESTED_WORKERS
 
 
-def alone() -> None:
+def run_inline() -> None:
     """Have the work of this thread done on it alone: others have the other cores."""
     _thread.workers = 0

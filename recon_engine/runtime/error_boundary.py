@@ -14,7 +14,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from recon_engine.errors import InternalError, OutOfBudget, ReconError, of_system
+from recon_engine.errors import InternalError, OutOfBudget, ReconError, error_from_errno
 
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ OS_ERROR: Final = re.compile(r"\(os error ([0-9]{1,4})\)")
 _listeners: Final[list[Callable[[BaseException], None]]] = []
 
 
-def only_ours(work: Callable[Given, Answer]) -> Callable[Given, Answer]:
+def within_error_boundary(work: Callable[Given, Answer]) -> Callable[Given, Answer]:
     """Let nothing but a ReconError out, which carries nothing of what it was made of.
 
     Interrupts and exits pass as they are.
@@ -41,33 +41,33 @@ def only_ours(work: Callable[Given, Answer]) -> Callable[Given, Answer]:
         try:
             return work(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - a panic of Rust is one
-            refusal = ours(error)
+            refusal = to_recon_error(error)
         # Out here, where nothing is being handled that would become its context.
         raise refusal
 
     return guarded
 
 
-def overhear(listener: Callable[[BaseException], None]) -> None:
+def on_unexpected_error(listener: Callable[[BaseException], None]) -> None:
     """Have someone told what was said, which may quote data: for --debug alone."""
     _listeners.append(listener)
 
 
-def ours(error: BaseException) -> ReconError:
+def to_recon_error(error: BaseException) -> ReconError:
     """The error to tell of: bare of causes, tracebacks and notes.
 
     Raises `error` as it is if that is no error, but an interrupt or an exit.
     """
     if isinstance(error, ReconError):
-        return _bare(error)
+        return _strip_context(error)
     if not isinstance(error, Exception) and not _is_panic(error):
         raise error
     for listener in _listeners:
         listener(error)
-    return _classified(error)
+    return _classify_error(error)
 
 
-def _bare(error: ReconError) -> ReconError:
+def _strip_context(error: ReconError) -> ReconError:
     error.__context__ = error.__cause__ = None
     vars(error).pop("__notes__", None)
     return error.with_traceback(None)
@@ -78,16 +78,16 @@ def _is_panic(error: BaseException) -> bool:
     return type(error).__module__ == "pyo3_runtime"
 
 
-def _classified(error: BaseException) -> ReconError:
+def _classify_error(error: BaseException) -> ReconError:
     if isinstance(error, MemoryError):
         return OutOfBudget(
             "there is not enough memory",
             why="the system refused more of it",
             help="a smaller --memory-budget, or more memory for the task",
         )
-    number = _errno(error)
+    number = _find_errno(error)
     if isinstance(error, OSError) or number is not None:
-        return of_system(number)
+        return error_from_errno(number)
     frames = traceback.extract_tb(error.__traceback__)
     at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return InternalError(
@@ -97,7 +97,7 @@ def _classified(error: BaseException) -> ReconError:
     )
 
 
-def _errno(error: BaseException) -> int | None:
+def _find_errno(error: BaseException) -> int | None:
     number = getattr(error, "errno", None)
     if isinstance(number, int):
         return number

@@ -49,12 +49,12 @@ NAMES: Final = (
     "report",
 )
 ACTIONS: Final = ("kill", "term", "hang", "raise")
-HEARD_SECONDS: Final = 0.05
+SIGNAL_SECONDS: Final = 0.05
 
 log = logging.getLogger(__name__)
 
 
-class Reached(Exception):
+class FailpointReached(Exception):
     """A failpoint was told to raise."""
 
 
@@ -94,19 +94,19 @@ class Failpoint:
     def _act(self) -> None:
         log.warning("failpoint", extra={"failpoint": self.name, "action": self.action})
         if self.action == "raise":
-            raise Reached(self.name)
+            raise FailpointReached(self.name)
         number = signal.SIGKILL if self.action == "kill" else signal.SIGTERM
         os.kill(os.getpid(), number)
-        time.sleep(HEARD_SECONDS)
+        time.sleep(SIGNAL_SECONDS)
         while self.action == "hang":
-            time.sleep(HEARD_SECONDS)
+            time.sleep(SIGNAL_SECONDS)
 
 
-_given = os.environ.get(VARIABLE)
-armed: Failpoint | None = Failpoint.parse(_given) if _given else None
+_setting = os.environ.get(VARIABLE)
+armed: Failpoint | None = Failpoint.parse(_setting) if _setting else None
 
 
-def reached(name: str) -> None:
+def failpoint(name: str) -> None:
     """Say that the side effect `name` comes next."""
     if armed is not None:
         armed.reached(name)

@@ -15,17 +15,17 @@ from recon_engine.errors import ConfigError, OutOfBudget
 from recon_engine.runtime.concurrency import WORKERS
 
 
-SHARE: Final = 0.6
+DEFAULT_SHARE: Final = 0.6
 MOST_BYTES: Final = 1 << 60
-MOST_BUCKETS: Final = 1024
-LIMITS: Final = (
+MAX_BUCKETS: Final = 1024
+CGROUP_LIMITS: Final = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-PROCESS: Final = Path("/proc/self/status")
-PEAK: Final = re.compile(r"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
+PROCESS_STATUS: Final = Path("/proc/self/status")
+PEAK_PATTERN: Final = re.compile(r"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
 UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-SIZE: Final = re.compile(
+SIZE_PATTERN: Final = re.compile(
     r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII
 )
 
@@ -94,8 +94,8 @@ class Budget:
         if self.room <= 0:
             raise self._refusal(BASE_BYTES + (32 << 20))
         count = math.ceil(rows * ROW_BYTES / (self.room * DIGESTS_SHARE)) or 1
-        if count > MOST_BUCKETS:
-            raise self._refusal(BASE_BYTES + rows * ROW_BYTES // MOST_BUCKETS)
+        if count > MAX_BUCKETS:
+            raise self._refusal(BASE_BYTES + rows * ROW_BYTES // MAX_BUCKETS)
         return count
 
     def batches(self, differing: int) -> int:
@@ -132,16 +132,17 @@ class Budget:
 
     def _refusal(self, needed: int, why: str = BUCKET_BY_BUCKET) -> OutOfBudget:
         return OutOfBudget(
-            f"the memory budget is {_gib(self.total)}, and {_gib(needed)} are needed",
+            f"the memory budget is {_format_gib(self.total)},"
+            f" and {_format_gib(needed)} are needed",
             why=why,
-            help=f"--memory-budget {_gib(needed)}, or more memory for the task",
+            help=f"--memory-budget {_format_gib(needed)}, or more memory for the task",
         )
 
 
 def default_budget() -> Budget:
     """60% of what the container or else the machine has."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Budget(int(SHARE * min([machine, *_container_limits()])))
+    return Budget(int(DEFAULT_SHARE * min([machine, *_container_limits()])))
 
 
 def parse_budget(text: str) -> Budget:
@@ -151,7 +152,7 @@ def parse_budget(text: str) -> Budget:
 
 def parse_size(text: str, name: str) -> int:
     """Bytes, from 1 to 2**60, as `2GiB`, `1500M` or `4096`; `name` is for the error."""
-    found = SIZE.fullmatch(text.strip())
+    found = SIZE_PATTERN.fullmatch(text.strip())
     if found is None:
         raise ConfigError(
             f"{name} is no size", help="such as 2GiB, 1500M, or a number of bytes"
@@ -168,17 +169,17 @@ def parse_size(text: str, name: str) -> int:
 def peak_rss_bytes() -> int:
     """The most resident memory this process has held."""
     # Where there is none, rusage serves; on Linux that begins with its parent's.
-    if PROCESS.is_file():
-        return int(PEAK.findall(PROCESS.read_text())[0]) << 10
+    if PROCESS_STATUS.is_file():
+        return int(PEAK_PATTERN.findall(PROCESS_STATUS.read_text())[0]) << 10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak << 10
 
 
 def _container_limits() -> list[int]:
-    texts = [path.read_text().strip() for path in LIMITS if path.is_file()]
+    texts = [path.read_text().strip() for path in CGROUP_LIMITS if path.is_file()]
     return [int(text) for text in texts if text.isdigit()]
 
 
-def _gib(size: int) -> str:
+def _format_gib(size: int) -> str:
     # Upwards: what is said to be needed has to be enough.
     return f"{math.ceil(size / 2**30 * 100) / 100:.2f}GiB"

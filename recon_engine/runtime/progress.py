@@ -25,7 +25,7 @@ class Progress(Protocol):
         ...
 
 
-class Silent:
+class SilentProgress:
     """Nobody watches."""
 
     def bind(self, **facts: str) -> None:
@@ -40,11 +40,11 @@ class Silent:
         unit: str = "rows",  # noqa: ARG002
     ) -> Iterator[Callable[[int], None]]:
         """Do the work, say nothing."""
-        yield ignore
+        yield ignore_advance
 
 
-def ignore(_amount: int) -> None:
+def ignore_advance(_amount: int) -> None:
     """Advance nothing."""
 
 
-SILENT = Silent()
+SILENT = SilentProgress()

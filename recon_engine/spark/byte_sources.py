@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from recon_engine.errors import ConfigError, InputChanged
-from recon_engine.inputs.decoding import is_text
+from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.encodings import SAMPLE_BYTES
-from recon_engine.inputs.header import header_in, read_header
-from recon_engine.inputs.pinned_file import steady
+from recon_engine.inputs.header import parse_header, read_header
+from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.model import SourceFile
-from recon_engine.storage.base import disk_errors
+from recon_engine.storage.base import translate_disk_errors
 from recon_engine.storage.local import LocalFolder
 from recon_engine.storage.urls import open_storage
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from recon_engine.storage.base import Storage
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Some bytes, wherever they are; it is small, and can be pickled."""
 
     def opened(self) -> AbstractContextManager[ReadAt]:
@@ -67,8 +67,8 @@ class LocalSource:
                 "is compressed or not in UTF-8 is unpacked where the driver is",
             )
         with (
-            disk_errors(self.uri),
-            steady(self.path, self.uri, self.state) as descriptor,
+            translate_disk_errors(self.uri),
+            open_unchanged(self.path, self.uri, self.state) as descriptor,
         ):
             yield partial(os.pread, descriptor)
 
@@ -103,8 +103,8 @@ class ObjectSource:
     def header(self, side: str, options: Options, limits: Limits) -> Header:
         """The header of the object, of which nothing else is read."""
         with self.opened() as read:
-            return header_in(
-                _Stream(read, self.file.size),  # type: ignore[arg-type]
+            return parse_header(
+                _ByteStream(read, self.file.size),  # type: ignore[arg-type]
                 path=Path(self.file.name),
                 uri=self.file.uri,
                 state=(),
@@ -114,11 +114,11 @@ class ObjectSource:
             )
 
 
-def located(
+def locate_in_place(
     place: Storage, file: SourceFile, side: str, options: Options, limits: Limits
-) -> tuple[Header, Source] | None:
+) -> tuple[Header, ByteSource] | None:
     """A file of a place, to be read where it is; None of one that is to be unpacked."""
-    if not is_text(file.name, options.encoding_of(side)):
+    if not is_plain_utf8(file.name, options.encoding_of(side)):
         return None
     if not isinstance(place, LocalFolder):
         pinned = ObjectSource(place.url, file)
@@ -133,13 +133,13 @@ def located(
     return header, LocalSource.of(header)
 
 
-def head_of_source(found: tuple[Header, Source]) -> bytes:
+def head_of_source(found: tuple[Header, ByteSource]) -> bytes:
     """The first bytes of the text of an input, wherever it is."""
     with found[1].opened() as read:
         return read(SAMPLE_BYTES, 0)
 
 
-class _Stream(io.RawIOBase):
+class _ByteStream(io.RawIOBase):
     """A source as a stream that is read from its beginning."""
 
     def __init__(self, read: ReadAt, size: int) -> None:

@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from recon_engine.compare.digests import choose, no_rows, nothing_drawn
+from recon_engine.compare.digests import (
+    choose_strategy,
+    make_empty_rows,
+    make_empty_sample,
+)
 from recon_engine.compare.lookup import sought
-from recon_engine.compare.pairing import diff, judged
-from recon_engine.compare.partial_result import partial, repeats_among
-from recon_engine.compare.plan import posed
-from recon_engine.compare.result_builder import answer, refuse_repeats
+from recon_engine.compare.pairing import compare_rows, with_kinds
+from recon_engine.compare.partial_result import find_repeats, summarize_difference
+from recon_engine.compare.plan import make_plan
+from recon_engine.compare.result_builder import build_result, reject_duplicate_keys
 from recon_engine.inputs.encodings import told_for_both
-from recon_engine.inputs.header import counted_in
+from recon_engine.inputs.header import annotate_counted_in
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.spark.byte_sources import head_of_source
-from recon_engine.spark.findings import FAN_IN, Adding, Findings, added
-from recon_engine.spark.output_parts import commit, refuse_taken
-from recon_engine.spark.session import SparkCluster, session
-from recon_engine.spark.settings import Settings
-from recon_engine.spark.split_reader import joined
-from recon_engine.spark.split_tasks import counted, hashed, spans_of
-from recon_engine.spark.splits import embedded
+from recon_engine.spark.findings import FAN_IN, Findings, MergeTask, merge_findings
+from recon_engine.spark.output_parts import commit_parts, reject_existing_output
+from recon_engine.spark.session import SparkCluster, open_session
+from recon_engine.spark.settings import SparkSettings
+from recon_engine.spark.split_reader import join_results
+from recon_engine.spark.split_tasks import count_splits, hash_files, splits_of
+from recon_engine.spark.splits import count_embedded_newlines
 from recon_engine.spark.tasks import Job, Sampling
 
 
@@ -32,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recon_engine.compare.lookup import Ask
-    from recon_engine.compare.partial_result import Partial
-    from recon_engine.compare.plan import Question
+    from recon_engine.compare.partial_result import PartialResult
+    from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import CsvFile
     from recon_engine.model import Artifact
@@ -42,14 +46,14 @@ if TYPE_CHECKING:
     from recon_engine.spark.split_tasks import Headers, Sources
 
 
-def compare(
+def compare_on_cluster(
     headers: Headers,
     sources: Sources,
     options: Options,
     progress: Progress = SILENT,
     *,
     cluster: Cluster | None = None,
-    settings: Settings | None = None,
+    settings: SparkSettings | None = None,
 ) -> Reconciliation:
     """Reconcile two files that all tasks can read; the result is the local engine's.
 
@@ -57,24 +61,24 @@ def compare(
     for, since the driver gets no more. The whole difference is where RECON_SPARK_OUT
     says, if it does, once it is committed.
     """
-    settings = settings or Settings.of_environment()
+    settings = settings or SparkSettings.from_environment()
     if settings.out is not None:
-        refuse_taken(settings.out)
-    result, parts = reconcile(
+        reject_existing_output(settings.out)
+    result, parts = reconcile_on_cluster(
         headers, sources, options, progress, cluster=cluster, settings=settings
     )
     if settings.out is not None:
-        commit(result, parts, settings.out)
+        commit_parts(result, parts, settings.out)
     return result
 
 
-def reconcile(
+def reconcile_on_cluster(
     headers: Headers,
     sources: Sources,
     options: Options,
     progress: Progress,
     *,
-    settings: Settings,
+    settings: SparkSettings,
     cluster: Cluster | None = None,
     ask: Ask | None = None,
 ) -> tuple[Reconciliation, Sequence[Artifact]]:
@@ -84,92 +88,96 @@ def reconcile(
     """
     old, new = sources
     with old.opened() as read_old, new.opened() as read_new:
-        question = posed(*headers, options, (read_old, read_new))
+        plan = make_plan(*headers, options, (read_old, read_new))
     heads = tuple(zip(headers, sources, strict=True))
     with told_for_both(options, headers, lambda side: head_of_source(heads[side])):
-        return _compared(question, headers, sources, progress, cluster, settings, ask)
+        return _compared(plan, headers, sources, progress, cluster, settings, ask)
 
 
 def _compared(
-    question: Question,
+    plan: ComparisonPlan,
     headers: Headers,
     sources: Sources,
     progress: Progress,
     cluster: Cluster | None,
-    settings: Settings,
+    settings: SparkSettings,
     ask: Ask | None,
 ) -> tuple[Reconciliation, Sequence[Artifact]]:
-    cluster = cluster or SparkCluster(session())
-    hashes = functools.partial(_hashes, cluster, headers, sources, settings)
+    cluster = cluster or SparkCluster(open_session())
+    hashes = functools.partial(_hash_inputs, cluster, headers, sources, settings)
     with cluster.beside(hashes) as hashing:
         with progress.step("count"):
-            found = counted(cluster, headers, sources, settings.span)
-        inner = any(embedded(each) for each in found)
-        first, second = choose(headers, question.names, "columns" if inner else None)
+            found = count_splits(cluster, headers, sources, settings.span)
+        inner = any(count_embedded_newlines(each) for each in found)
+        first, second = choose_strategy(
+            headers, plan.names, "columns" if inner else None
+        )
         job = Job(
-            question=question,
+            plan=plan,
             headers=headers,
             sources=sources,
             sampling=Sampling(first.name, first.seeds, (first.every, second.every)),
-            spans=tuple(spans_of(headers, found)),
+            spans=tuple(splits_of(headers, found)),
             buckets=-(-sum(each.bytes for each in headers) // settings.bucket) or 1,
             most=settings.most,
             whole=settings.whole,
             out=settings.out,
-            sought=sought(ask, question),
+            sought=sought(ask, plan),
         )
         with progress.step("compare"):
-            findings = _found(cluster, job)
+            findings = _collect_findings(cluster, job)
         if findings.error is not None:
             raise findings.error
-        return _answered(job, findings, hashing.result()), findings.parts
+        return _build_result(job, findings, hashing.result()), findings.parts
 
 
-def _hashes(
-    cluster: Cluster, headers: Headers, sources: Sources, settings: Settings
+def _hash_inputs(
+    cluster: Cluster, headers: Headers, sources: Sources, settings: SparkSettings
 ) -> list[str | None]:
     """The SHA-256 of both files, taken beside all that is done to them."""
-    return hashed(cluster, headers, sources) if settings.sha256 else [None, None]
+    return hash_files(cluster, headers, sources) if settings.sha256 else [None, None]
 
 
-def _found(cluster: Cluster, job: Job) -> Findings:
+def _collect_findings(cluster: Cluster, job: Job) -> Findings:
     """All that there is to find, merged by ever fewer tasks."""
     if not job.spans:
         return Findings()
     telling = job.telling
     packets = cluster.begin(len(job.spans), job.digests)
     packets = cluster.then(packets, job.buckets, job.leftovers)
-    packets = cluster.then(packets, len(job.spans), job.reread)
+    packets = cluster.then(packets, len(job.spans), job.read_wanted_rows)
     packets = cluster.then(packets, job.buckets, job.compared)
     if telling.places:
         tasks = min(telling.places, job.buckets)
         packets = cluster.then(packets, tasks, telling.counted)
         if telling.shares > 1:
             packets = cluster.then(packets, tasks, telling.together)
-    tasks, adding = job.buckets, Adding(job.question, job.whole)
+    tasks, adding = job.buckets, MergeTask(job.plan, job.whole)
     while tasks > 1:
         tasks = -(-tasks // FAN_IN)
         packets = cluster.gather(packets, tasks, adding)
     every = (packet.open() for packet in cluster.collect(packets))
-    return added(every, job.question, job.whole)
+    return merge_findings(every, job.plan, job.whole)
 
 
-def _answered(
+def _build_result(
     job: Job, found: Findings, hashes: Sequence[str | None]
 ) -> Reconciliation:
     """The result, or the error of the file that has one."""
-    question = job.question
-    tables = _tables(job, found, hashes)
-    whole = replace(found.partial or _nothing(question), identical=found.identical)
-    refuse_repeats(tables, whole.repeats, question.options)
-    return answer(
-        question,
+    plan = job.plan
+    tables = _join_tables(job, found, hashes)
+    whole = replace(
+        found.partial or _make_empty_partial(plan), identical=found.identical
+    )
+    reject_duplicate_keys(tables, whole.repeats, plan.options)
+    return build_result(
+        plan,
         tables,
         whole,
         found.told,
         samples=[
-            pl.concat([nothing_drawn(names), *drawn])
-            for names, drawn in zip(question.names, found.samples, strict=True)
+            pl.concat([make_empty_sample(names), *drawn])
+            for names, drawn in zip(plan.names, found.samples, strict=True)
         ],
         blanks=found.blanks,
         tallies=found.tallies,
@@ -178,32 +186,34 @@ def _answered(
     )
 
 
-def _tables(
+def _join_tables(
     job: Job, found: Findings, hashes: Sequence[str | None]
 ) -> tuple[CsvFile, CsvFile]:
     """Both files, or the first error in the first that has one."""
     tables = []
     for side, (header, sha256) in enumerate(zip(job.headers, hashes, strict=True)):
-        passages = (
-            found.passages[side][at]
+        split_results = (
+            found.split_results[side][at]
             for at, (of, _) in enumerate(job.spans)
             if of == side
         )
-        with counted_in(header.origin):
-            tables.append(joined(header, passages, sha256))
+        with annotate_counted_in(header.origin):
+            tables.append(join_results(header, split_results, sha256))
     old, new = tables
     return old, new
 
 
-def _nothing(question: Question) -> Partial:
+def _make_empty_partial(plan: ComparisonPlan) -> PartialResult:
     """What is found where all rows are identical."""
-    old, new = map(no_rows, question.names)
-    first = question.names[0]
-    none = judged(
-        diff(old, new, keys=first.keys, columns=first.columns, rules=first.rules)
+    old, new = map(make_empty_rows, plan.names)
+    first = plan.names[0]
+    none = with_kinds(
+        compare_rows(
+            old, new, keys=first.keys, columns=first.columns, rules=first.rules
+        )
     )
     repeats = [
-        repeats_among(rows, names, names.columns)
-        for rows, names in zip((old, new), question.names, strict=True)
+        find_repeats(rows, names, names.columns)
+        for rows, names in zip((old, new), plan.names, strict=True)
     ]
-    return partial(none, 0, repeats, question)
+    return summarize_difference(none, 0, repeats, plan)

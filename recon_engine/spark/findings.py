@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine import rules
-from recon_engine.compare.partial_result import merged
+from recon_engine.compare.partial_result import merge_partial_results
 from recon_engine.spark.packets import Packet
-from recon_engine.spark.split_reader import listed
+from recon_engine.spark.split_reader import merge_results
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from recon_engine.compare.causes import Told
-    from recon_engine.compare.partial_result import Partial
-    from recon_engine.compare.plan import Question
+    from recon_engine.compare.causes import ColumnFindings
+    from recon_engine.compare.partial_result import PartialResult
+    from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.errors import ReconError
     from recon_engine.model import Artifact
     from recon_engine.rules import Tallies
     from recon_engine.spark.packets import Packets
-    from recon_engine.spark.split_reader import Passage
+    from recon_engine.spark.split_reader import SplitResult
 
 
 FAN_IN: Final = 32
@@ -40,27 +40,32 @@ class Findings:
     buckets.
     """
 
-    passages: tuple[Mapping[int, Passage], Mapping[int, Passage]] = ({}, {})
+    split_results: tuple[Mapping[int, SplitResult], Mapping[int, SplitResult]] = (
+        {},
+        {},
+    )
     blanks: tuple[int, int] = (0, 0)
     tallies: tuple[Tallies, Tallies] = ({}, {})
     samples: tuple[tuple[pl.DataFrame, ...], ...] = ((), ())
     identical: int = 0
-    partial: Partial | None = None
-    told: dict[str, Told] = field(default_factory=dict)
+    partial: PartialResult | None = None
+    told: dict[str, ColumnFindings] = field(default_factory=dict)
     error: ReconError | None = None
     parts: tuple[Artifact, ...] = ()
 
 
-def added(every: Iterable[Findings], question: Question, whole: int) -> Findings:
+def merge_findings(
+    every: Iterable[Findings], plan: ComparisonPlan, whole: int
+) -> Findings:
     """All findings as one, merged a few at a time."""
     found = iter(every)
     total = next(found, Findings())
     while few := list(itertools.islice(found, FAN_IN)):
-        total = _added([total, *few], question, whole)
+        total = _merge_few([total, *few], plan, whole)
     return total
 
 
-def _added(few: Sequence[Findings], question: Question, whole: int) -> Findings:
+def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Findings:
     parts = [each.partial for each in few if each.partial is not None]
     told = dict[str, Any]()
     for each in few:
@@ -70,36 +75,38 @@ def _added(few: Sequence[Findings], question: Question, whole: int) -> Findings:
         tuple(rows for each in few for rows in each.samples[side]) for side in (0, 1)
     )
     return Findings(
-        passages=(
-            listed(each.passages[0] for each in few),
-            listed(each.passages[1] for each in few),
+        split_results=(
+            merge_results(each.split_results[0] for each in few),
+            merge_results(each.split_results[1] for each in few),
         ),
         blanks=(sum(e.blanks[0] for e in few), sum(e.blanks[1] for e in few)),
         tallies=(
             rules.added(each.tallies[0] for each in few),
             rules.added(each.tallies[1] for each in few),
         ),
-        samples=(_together(old), _together(new)),
+        samples=(_concat_samples(old), _concat_samples(new)),
         identical=sum(each.identical for each in few),
-        partial=merged(parts, question).limited(question, whole) if parts else None,
+        partial=merge_partial_results(parts, plan).limited(plan, whole)
+        if parts
+        else None,
         told=told,
         error=errors[0] if errors else None,
         parts=tuple(part for each in few for part in each.parts),
     )
 
 
-def _together(rows: tuple[pl.DataFrame, ...]) -> tuple[pl.DataFrame, ...]:
+def _concat_samples(rows: tuple[pl.DataFrame, ...]) -> tuple[pl.DataFrame, ...]:
     return (pl.concat(rows),) if rows else ()
 
 
 @dataclass(frozen=True, slots=True)
-class Adding:
+class MergeTask:
     """The task that adds what was found."""
 
-    question: Question
+    plan: ComparisonPlan
     whole: int
 
     def __call__(self, place: int, packets: Packets) -> Packets:
         """All that comes as one."""
         every = (packet.open() for packet in packets)
-        yield Packet.answer(place, added(every, self.question, self.whole))
+        yield Packet.answer(place, merge_findings(every, self.plan, self.whole))

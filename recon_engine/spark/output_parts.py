@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.compare.masks import masked_cells, masked_rows
+from recon_engine.compare.masks import mask_cells, mask_rows
 from recon_engine.errors import ConfigError
 from recon_engine.model import Artifact
 from recon_engine.storage.base import sha256_of
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from recon_engine.compare.pairing import Difference
-    from recon_engine.compare.plan import Question
+    from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.result import Reconciliation
 
 MANIFEST: Final = "manifest.json"
 
 
-def refuse_taken(url: str) -> None:
+def reject_existing_output(url: str) -> None:
     """Raise ConfigError where there is a difference already."""
     place = open_storage(url)
     if any(file.name == MANIFEST for file in place.files()):
@@ -41,15 +41,15 @@ def refuse_taken(url: str) -> None:
         )
 
 
-def write(
-    found: Difference, bucket: int, question: Question, url: str
+def write_bucket(
+    found: Difference, bucket: int, plan: ComparisonPlan, url: str
 ) -> Iterator[Artifact]:
     """Write the difference of a bucket, as the user sees it."""
-    place, masks = open_storage(url), question.masks
+    place, masks = open_storage(url), plan.masks
     frames = {
-        "mismatches": masked_cells(question.cells(found).collect(), masks),
-        "missing": masked_rows(question.rows(0, found.missing), masks),
-        "extra": masked_rows(question.rows(1, found.extra), masks),
+        "mismatches": mask_cells(plan.cells(found).collect(), masks),
+        "missing": mask_rows(plan.rows(0, found.missing), masks),
+        "extra": mask_rows(plan.rows(1, found.extra), masks),
     }
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
         for kind, frame in frames.items():
@@ -61,7 +61,7 @@ def write(
                 yield Artifact(name, uri, sha256, size, frame.height)
 
 
-def commit(result: Reconciliation, parts: Iterable[Artifact], url: str) -> None:
+def commit_parts(result: Reconciliation, parts: Iterable[Artifact], url: str) -> None:
     """Make the parts the difference, if no one else was first."""
     document = {
         "schema": "recon-difference/1",
@@ -74,4 +74,4 @@ def commit(result: Reconciliation, parts: Iterable[Artifact], url: str) -> None:
     }
     data = (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
     if not open_storage(url).put_once(data, MANIFEST):
-        refuse_taken(url)
+        reject_existing_output(url)

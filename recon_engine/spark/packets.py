@@ -75,7 +75,9 @@ class Cluster(Protocol):
         ...
 
 
-def fitting(packets: Packets, most: int, what: str, *, why: str, mend: str) -> Packets:
+def limit_packets(
+    packets: Packets, most: int, what: str, *, why: str, mend: str
+) -> Packets:
     """Packets, as long as they are not more than so many bytes; else OutOfBudget."""
     size = 0
     for packet in packets:

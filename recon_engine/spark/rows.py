@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine.compare.buckets import DIGESTS
-from recon_engine.inputs.csvfile import arrow, binary
-from recon_engine.inputs.rfc4180 import records
-from recon_engine.inputs.scanner import structure
+from recon_engine.compare.buckets import DIGEST_COLUMNS
+from recon_engine.inputs.csvfile import as_arrow_array, as_binary_array
+from recon_engine.inputs.rfc4180 import parse_records
+from recon_engine.inputs.scanner import index_records
 from recon_engine.spark.packets import Packet
 
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
     from recon_engine.inputs.csv_reader import ReadAt
     from recon_engine.inputs.csvfile import Block
-    from recon_engine.inputs.csvfile import Part as Run
+    from recon_engine.inputs.csvfile import RowGroup as Run
     from recon_engine.inputs.header import Header
     from recon_engine.spark.packets import Packets
 
-WINDOW: Final = 1 << 22
-BATCH: Final = 1 << 23
+WINDOW_BYTES: Final = 1 << 22
+BATCH_BYTES: Final = 1 << 23
 LEFT: Final = 1
 SUSPECT: Final = 2
 SOUGHT: Final = 4
-ROW: Final = np.dtype(
-    [*((name, "<u8") for name in DIGESTS), ("offset", "<u8"), ("size", "<u4")]
+ROW_TYPE: Final = np.dtype(
+    [*((name, "<u8") for name in DIGEST_COLUMNS), ("offset", "<u8"), ("size", "<u4")]
 )
-WANTED: Final = np.dtype(
+WANTED_TYPE: Final = np.dtype(
     [("offset", "<u8"), ("size", "<u4"), ("key", "<u8"), ("why", "u1")]
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Digested:
+class DigestedRows:
     """Digests of rows of a side, and where these are, by the number of their span."""
 
     side: int
@@ -50,7 +50,7 @@ class Digested:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedRows:
     """Rows of a bucket that are to be read again, and why."""
 
     bucket: int
@@ -58,7 +58,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenRows:
     """Rows of a side, as they are written, each with a newline."""
 
     side: int
@@ -66,26 +66,26 @@ class Taken:
     rows: NDArray[np.void]
 
 
-def ends_of(block: Block, header: Header) -> NDArray[np.integer]:
+def record_ends(block: Block, header: Header) -> NDArray[np.integer]:
     """The offset behind each record of a block that passed the gate."""
     if block.ends is not None:
         return block.ends
     data = block.data if block.data.endswith(b"\n") else block.data + b"\n"
     delimiter, width = ord(header.delimiter), len(header.columns)
-    found = structure(data, delimiter, width, header.limits)
+    found = index_records(data, delimiter, width, header.limits)
     if found is not None:
         ends = found.ends
     else:
-        every = records(data, delimiter, header.limits)
+        every = parse_records(data, delimiter, header.limits)
         ends = np.array([record.end for record in every], np.int64)
     ends[-1] = len(block.data)
     return ends
 
 
-def placed(frame: pl.DataFrame, part: Run) -> NDArray[np.void]:
+def place_rows(frame: pl.DataFrame, part: Run) -> NDArray[np.void]:
     """Rows of a part, by their places in the file."""
-    rows = np.empty(frame.height, ROW)
-    for name in (*DIGESTS, "size"):
+    rows = np.empty(frame.height, ROW_TYPE)
+    for name in (*DIGEST_COLUMNS, "size"):
         rows[name] = frame[name].to_numpy()
     starts = np.cumsum(rows["size"], dtype=np.int64) - rows["size"]
     if part.gaps is not None:
@@ -99,91 +99,93 @@ def placed(frame: pl.DataFrame, part: Run) -> NDArray[np.void]:
     return rows
 
 
-def split(
+def split_by_place(
     rows: NDArray[np.void], place: NDArray[np.integer]
 ) -> Iterator[tuple[int, NDArray[np.void]]]:
     """The rows of each place that has some."""
-    order, runs = _runs(place)
-    moved = picked(rows, order)
+    order, runs = _runs_by_place(place)
+    moved = pick_rows(rows, order)
     for at, run in runs:
         yield at, moved[run]
 
 
-def by_place(
+def numbers_by_place(
     place: NDArray[np.integer],
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Which numbers are for each place that has some."""
-    order, runs = _runs(place)
+    order, runs = _runs_by_place(place)
     for at, run in runs:
         yield at, order[run]
 
 
-def together(
+def concat_rows(
     parts: Iterable[NDArray[np.void]], dtype: np.dtype[np.void]
 ) -> NDArray[np.void]:
     """All rows one behind the other; to be read only."""
     return np.frombuffer(b"".join([part.data for part in parts]), dtype)
 
 
-def picked(rows: NDArray[np.void], which: NDArray[np.integer]) -> NDArray[np.void]:
+def pick_rows(rows: NDArray[np.void], which: NDArray[np.integer]) -> NDArray[np.void]:
     """Some rows, whole: as they are, numpy would take them field by field."""
     found: NDArray[np.void] = rows.view(f"V{rows.itemsize}").take(which)
     return found.view(rows.dtype)
 
 
-def table(side: Sequence[Digested]) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+def join_digests(
+    side: Sequence[DigestedRows],
+) -> tuple[NDArray[np.void], NDArray[np.int64]]:
     """All digests of a side, and the number of the span of each."""
-    rows = together((each.rows for each in side), ROW)
+    rows = concat_rows((each.rows for each in side), ROW_TYPE)
     span = np.repeat([each.span for each in side], [len(each.rows) for each in side])
     return rows, span.astype(np.int64)
 
 
-def frame(rows: NDArray[np.void]) -> pl.DataFrame:
+def digests_as_frame(rows: NDArray[np.void]) -> pl.DataFrame:
     """Digests as the kernel takes them, with the number of each row."""
-    digests = {name: np.ascontiguousarray(rows[name]) for name in DIGESTS}
-    found = pl.DataFrame(digests, schema=dict.fromkeys(DIGESTS, pl.UInt64))
+    digests = {name: np.ascontiguousarray(rows[name]) for name in DIGEST_COLUMNS}
+    found = pl.DataFrame(digests, schema=dict.fromkeys(DIGEST_COLUMNS, pl.UInt64))
     return found.with_columns(number=pl.int_range(pl.len(), dtype=pl.UInt32))
 
 
-def batches(rows: NDArray[np.void]) -> Iterator[tuple[int, int]]:
+def batch_runs(rows: NDArray[np.void]) -> Iterator[tuple[int, int]]:
     """Runs of rows that are sent at once."""
     ends = np.cumsum(rows["size"], dtype=np.int64)
-    return _stretches(ends - rows["size"], ends, BATCH)
+    return _bounded_runs(ends - rows["size"], ends, BATCH_BYTES)
 
 
-def taken(
+def send_rows(
     side: int, read: ReadAt, rows: NDArray[np.void], bucket: NDArray[np.integer]
 ) -> Packets:
     """Some rows in the order of their file, by bucket."""
     starts, sizes = rows["offset"], rows["size"].astype(np.int64)
-    windows = _stretches(starts, starts + rows["size"], WINDOW)
-    text = b"".join([_text(read, rows[start:stop]) for start, stop in windows])
+    windows = _bounded_runs(starts, starts + rows["size"], WINDOW_BYTES)
+    text = b"".join([_read_text(read, rows[start:stop]) for start, stop in windows])
     if not text.endswith(b"\n"):
         text += b"\n"
         sizes[-1] += 1
-    lines = binary(np.append(0, np.cumsum(sizes)), text)
-    for at, which in by_place(bucket):
-        mine = picked(rows, which)
+    lines = as_binary_array(np.append(0, np.cumsum(sizes)), text)
+    for at, which in numbers_by_place(bucket):
+        mine = pick_rows(rows, which)
         mine["size"] = sizes[which]
-        yield Packet.of(at, Taken(side, _bytes(lines, which), mine))
+        yield Packet.of(at, TakenRows(side, _concat_texts(lines, which), mine))
 
 
-def _text(read: ReadAt, rows: NDArray[np.void]) -> bytes:
+def _read_text(read: ReadAt, rows: NDArray[np.void]) -> bytes:
     """What is written in rows that are read at once, and nothing in between."""
     first = int(rows["offset"][0])
     starts = rows["offset"].astype(np.int64) - first
     edges = np.stack([starts, starts + rows["size"]], axis=1).ravel()
     data = read(int(edges[-1]), first)
-    return _bytes(binary(edges, data), np.arange(0, len(edges), 2))
+    return _concat_texts(as_binary_array(edges, data), np.arange(0, len(edges), 2))
 
 
-def _bytes(texts: pa.Array, which: NDArray[np.int64]) -> bytes:
+def _concat_texts(texts: pa.Array, which: NDArray[np.int64]) -> bytes:
     """Some of them, one behind the other."""
-    _, _, data = texts.take(arrow(which)).buffers()
+    _, _, data = texts.take(as_arrow_array(which)).buffers()
     return bytes(data)
 
 
-def _stretches(
+def _bounded_runs(
     starts: NDArray[np.integer], ends: NDArray[np.integer], most: int
 ) -> Iterator[tuple[int, int]]:
     """Runs of what is in order, none longer than that unless it is one thing."""
@@ -195,7 +197,7 @@ def _stretches(
         start = stop
 
 
-def _runs(
+def _runs_by_place(
     place: NDArray[np.integer],
 ) -> tuple[NDArray[np.int64], Iterator[tuple[int, slice]]]:
     """An order in which places are together, and which run in it each has."""

@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from recon_engine.errors import ConfigError, InputChanged, OutOfBudget, TransientError
-from recon_engine.inputs.csvfile import arrow
-from recon_engine.runtime.concurrency import alone
-from recon_engine.runtime.error_boundary import ours
+from recon_engine.inputs.csvfile import as_arrow_array
+from recon_engine.runtime.concurrency import run_inline
+from recon_engine.runtime.error_boundary import to_recon_error
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet
 from recon_engine.spark.settings import MASTER, SESSION
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
     Batches = Iterator[pa.RecordBatch]
 
-SCHEMA: Final = "place int, found int, packet binary"
-NAMES: Final = ("place", "found", "packet")
-BATCH: Final = 1 << 23
-CANCELS: Final = 0.1
+PACKET_SCHEMA: Final = "place int, found int, packet binary"
+PACKET_COLUMNS: Final = ("place", "found", "packet")
+BATCH_BYTES: Final = 1 << 23
+CANCEL_SECONDS: Final = 0.1
 STDERR: Final = 2
-LOCAL: Final = re.compile(r"local(?:\[[^,\]]*(?:,\s*([0-9]+))?\s*\])?")
+LOCAL_MASTER: Final = re.compile(r"local(?:\[[^,\]]*(?:,\s*([0-9]+))?\s*\])?")
 
 
-def session() -> SparkSession:
+def open_session() -> SparkSession:
     """The session of the environment: the one there is, or RECON_SPARK_* describes."""
     try:
         from pyspark.sql import SparkSession
@@ -76,7 +76,7 @@ def session() -> SparkSession:
                 help="separate settings by blanks; no value can hold one",
             )
         builder = builder.config(name, value)
-    with _only_ours():
+    with _spark_error_boundary():
         # One of our own, for who has a session already keeps its settings.
         session = builder.getOrCreate().newSession()
     # A packet is a row of up to some megabytes: few of them are enough for a batch.
@@ -93,7 +93,7 @@ class SparkCluster:
     @property
     def attempts(self) -> int:
         """How often Spark tries a task: where all is one process, once."""
-        local = LOCAL.fullmatch(self.session.conf.get("spark.master", "") or "")
+        local = LOCAL_MASTER.fullmatch(self.session.conf.get("spark.master", "") or "")
         if local:
             return int(local[1] or 1)
         return int(self.session.conf.get("spark.task.maxFailures", "4") or 4)
@@ -102,24 +102,26 @@ class SparkCluster:
         """A partition for each task."""
         numbers = self.session.range(0, count, 1, count)
         return numbers.mapInArrow(
-            functools.partial(_numbered, work, self.attempts), SCHEMA
+            functools.partial(_run_by_number, work, self.attempts), PACKET_SCHEMA
         )
 
     def then(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
         """A partition for each task; several places may share it."""
         moved = packets.repartition(tasks, "place").sortWithinPartitions("place")
-        return moved.mapInArrow(functools.partial(_routed, work, self.attempts), SCHEMA)
+        return moved.mapInArrow(
+            functools.partial(_run_by_place, work, self.attempts), PACKET_SCHEMA
+        )
 
     def gather(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
         """Whatever place they were for."""
         moved = packets.repartition(tasks)
         return moved.mapInArrow(
-            functools.partial(_gathered, work, self.attempts), SCHEMA
+            functools.partial(_run_on_all_packets, work, self.attempts), PACKET_SCHEMA
         )
 
     def collect(self, packets: DataFrame) -> list[Packet]:
         """Run the job."""
-        with _only_ours():
+        with _spark_error_boundary():
             rows = packets.collect()
         return [
             Packet(row["place"], row["found"], bytes(row["packet"])) for row in rows
@@ -140,38 +142,38 @@ class SparkCluster:
                 yield asking
             except BaseException:
                 # Again, if its job was not there yet.
-                while wait([asking], CANCELS).not_done:
+                while wait([asking], CANCEL_SECONDS).not_done:
                     context.cancelJobGroup(group)
                 raise
 
 
-def _numbered(work: Work, attempts: int, batches: Batches) -> Batches:
+def _run_by_number(work: Work, attempts: int, batches: Batches) -> Batches:
     numbers = (at for batch in batches for at in batch.column(0).to_pylist())
-    told = (_told(work, attempts, at, iter(())) for at in numbers)
-    return _batched(itertools.chain.from_iterable(told))
+    told = (_run_task(work, attempts, at, iter(())) for at in numbers)
+    return _batch_packets(itertools.chain.from_iterable(told))
 
 
-def _routed(work: Work, attempts: int, batches: Batches) -> Batches:
-    places = itertools.groupby(_packets(batches), key=lambda packet: packet.place)
+def _run_by_place(work: Work, attempts: int, batches: Batches) -> Batches:
+    places = itertools.groupby(_read_packets(batches), key=lambda packet: packet.place)
 
     def answered() -> Packets:
         for place, packets in places:
             passing: list[Packet] = []
-            mine = _apart(packets, passing)
+            mine = _split_off_found(packets, passing)
             first = next(mine, None)
             if first is not None:
                 every = itertools.chain([first], mine)
-                yield from _told(work, attempts, place, every)
+                yield from _run_task(work, attempts, place, every)
             yield from passing
 
-    return _batched(answered())
+    return _batch_packets(answered())
 
 
-def _gathered(work: Work, attempts: int, batches: Batches) -> Batches:
-    return _batched(_told(work, attempts, 0, _packets(batches)))
+def _run_on_all_packets(work: Work, attempts: int, batches: Batches) -> Batches:
+    return _batch_packets(_run_task(work, attempts, 0, _read_packets(batches)))
 
 
-def _apart(packets: Iterable[Packet], passing: list[Packet]) -> Packets:
+def _split_off_found(packets: Iterable[Packet], passing: list[Packet]) -> Packets:
     """Those that are not found yet."""
     for packet in packets:
         if packet.found:
@@ -180,29 +182,29 @@ def _apart(packets: Iterable[Packet], passing: list[Packet]) -> Packets:
             yield packet
 
 
-def _told(work: Work, attempts: int, place: int, packets: Packets) -> Packets:
+def _run_task(work: Work, attempts: int, place: int, packets: Packets) -> Packets:
     """Do the work; what is wrong is told in words of ours, which quote no data.
 
     What may pass is left to Spark to try again, until its last attempt.
     """
     failure: ReconError | None = None
     try:
-        with _silent():
+        with _discard_stderr():
             yield from work(place, packets)
     except BaseException as error:  # noqa: BLE001 - the border of every task
-        failure = ours(error)
+        failure = to_recon_error(error)
     if failure is None:
         return
     deque(packets, maxlen=0)  # Spark expects that all of them are taken.
     final = isinstance(failure, InputChanged | OutOfBudget)
     passes = isinstance(failure, TransientError) and not final
-    if passes and _attempt() < attempts - 1:
+    if passes and _attempt_number() < attempts - 1:
         raise failure
     yield Packet.answer(place, Findings(error=failure))
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def _discard_stderr() -> Iterator[None]:
     """Nothing on the executor's stderr: what Rust prints of a panic may quote data."""
     kept, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDERR)
@@ -215,7 +217,7 @@ def _silent() -> Iterator[None]:
 
 
 @contextmanager
-def _only_ours() -> Iterator[None]:
+def _spark_error_boundary() -> Iterator[None]:
     """Whatever Spark says stays behind: it quotes settings and what tasks printed."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -234,14 +236,14 @@ def _only_ours() -> Iterator[None]:
         )
 
 
-def _attempt() -> int:
+def _attempt_number() -> int:
     from pyspark import TaskContext
 
     context = TaskContext.get()
     return context.attemptNumber() if context else 0
 
 
-def _packets(batches: Batches) -> Packets:
+def _read_packets(batches: Batches) -> Packets:
     for batch in batches:
         places, found, packed = batch.columns
         for place, passing, data in zip(
@@ -251,29 +253,29 @@ def _packets(batches: Batches) -> Packets:
             yield Packet(place, passing, data.as_py() if passing else data.as_buffer())
 
 
-def _batched(packets: Packets) -> Batches:
+def _batch_packets(packets: Packets) -> Batches:
     """Some megabytes of packets at a time."""
     # After every task Python looks for garbage: not among all that is there before.
     gc.freeze()
-    alone()
+    run_inline()
     waiting, size = list[Packet](), 0
     for packet in packets:
         waiting.append(packet)
         size += len(packet.data)
-        if size > BATCH:
-            yield _batch(waiting)
+        if size > BATCH_BYTES:
+            yield _make_batch(waiting)
             waiting, size = [], 0
     if waiting:
-        yield _batch(waiting)
+        yield _make_batch(waiting)
 
 
-def _batch(packets: Sequence[Packet]) -> pa.RecordBatch:
+def _make_batch(packets: Sequence[Packet]) -> pa.RecordBatch:
     data = [packet.data for packet in packets]
     ends = np.array([*itertools.accumulate(map(len, data), initial=0)], np.int32)
     text = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
     columns = [
-        arrow(np.array([packet.place for packet in packets], np.int32)),
-        arrow(np.array([packet.found for packet in packets], np.int32)),
+        as_arrow_array(np.array([packet.place for packet in packets], np.int32)),
+        as_arrow_array(np.array([packet.found for packet in packets], np.int32)),
         pa.Array.from_buffers(pa.binary(), len(data), text),
     ]
-    return pa.RecordBatch.from_arrays(columns, names=list(NAMES))
+    return pa.RecordBatch.from_arrays(columns, names=list(PACKET_COLUMNS))

@@ -19,7 +19,7 @@ SHA256: Final = "RECON_SPARK_SHA256"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SparkSettings:
     """How the work is cut, in bytes, and what besides is done.
 
     `span`: read by a task at once; `bucket`: of the inputs, by which buckets are
@@ -36,17 +36,17 @@ class Settings:
     whole: int = 0
 
     @classmethod
-    def of_environment(cls) -> Settings:
+    def from_environment(cls) -> SparkSettings:
         """As RECON_SPARK_* say."""
         return cls(
-            _size(SPAN, cls().span),
-            _size(BUCKET, cls().bucket),
-            _size(MOST, cls().most),
+            _read_size(SPAN, cls().span),
+            _read_size(BUCKET, cls().bucket),
+            _read_size(MOST, cls().most),
             os.environ.get(SHA256, "on") != "off",
             os.environ.get(OUT),
         )
 
 
-def _size(name: str, default: int) -> int:
+def _read_size(name: str, default: int) -> int:
     text = os.environ.get(name)
     return default if text is None else parse_size(text, name)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from recon_engine.config import OnBadRow
 from recon_engine.errors import InputError
-from recon_engine.inputs.csv_reader import Gate, blank_refusal, dialect_of
+from recon_engine.inputs.csv_reader import CsvReader, blank_line_error, make_dialect
 from recon_engine.inputs.csvfile import CsvFile
-from recon_engine.inputs.quarantine import LISTED
+from recon_engine.inputs.quarantine import MAX_LISTED
 from recon_engine.model import Rejects
 
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_engine.inputs.csv_reader import Examine, ReadAt
-    from recon_engine.inputs.csvfile import Part
+    from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.header import Header
     from recon_engine.model import Reject
-    from recon_engine.spark.splits import Span
+    from recon_engine.spark.splits import Split
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class SplitResult:
     """What there is in a span, as far as it was read: to its end, or to its `fault`.
 
     `begun`: whether it has a record, of which blank lines are none. `blanks`: the first
@@ -49,7 +49,7 @@ class Passage:
     rejects: Rejects
     fault: InputError | None
 
-    def listing(self, room: int) -> Passage:
+    def listing(self, room: int) -> SplitResult:
         """The same, which lists no more rows than there is room for."""
         rejects = self.rejects.sample[:room]
         blanks = self.blanks[: room - len(rejects)]
@@ -57,15 +57,15 @@ class Passage:
         return replace(self, rejects=rejected, blanks=blanks)
 
 
-def read_span(
+def read_split(
     header: Header,
-    span: Span,
+    span: Split,
     read: ReadAt,
     examine: Examine,
-    keep: Callable[[pl.DataFrame, Part], None],
-) -> Passage:
+    keep: Callable[[pl.DataFrame, RowGroup], None],
+) -> SplitResult:
     """Pass the records of a span; `keep` is called with what was found in each part."""
-    gate = Gate(header, examine, keep_ends=False)
+    gate = CsvReader(header, examine, keep_ends=False)
     gate.offset, gate.line = span.start, span.line
     # Its header was counted where the file begins; a hash of a span tells nothing.
     gate.newlines.clear()
@@ -77,7 +77,7 @@ def read_span(
                 keep(found, gate.parts[-1])
     except InputError as error:
         fault = error
-    return Passage(
+    return SplitResult(
         rows=gate.rows,
         newlines=gate.newlines,
         embedded=gate.embedded,
@@ -91,20 +91,22 @@ def read_span(
     )
 
 
-def listed(every: Iterable[Mapping[int, Passage]]) -> dict[int, Passage]:
+def merge_results(every: Iterable[Mapping[int, SplitResult]]) -> dict[int, SplitResult]:
     """Passages by the numbers of their spans, with no more rows than can be listed."""
     found = {at: each for few in every for at, each in few.items()}
-    room = LISTED
+    room = MAX_LISTED
     for at in sorted(found):
         found[at] = found[at].listing(room)
         room -= len(found[at].rejects.sample) + len(found[at].blanks)
     return found
 
 
-def joined(header: Header, passages: Iterable[Passage], sha256: str | None) -> CsvFile:
+def join_results(
+    header: Header, split_results: Iterable[SplitResult], sha256: str | None
+) -> CsvFile:
     """The file that its spans make up; or the first error in it."""
-    whole = _Whole(header)
-    for each in passages:
+    whole = _FileTotals(header)
+    for each in split_results:
         whole.add(each)
     return CsvFile(
         path=header.path,
@@ -114,7 +116,7 @@ def joined(header: Header, passages: Iterable[Passage], sha256: str | None) -> C
         parts=(),
         bytes=header.origin.bytes if header.origin else header.bytes,
         sha256=header.origin.sha256 if header.origin else sha256,  # type: ignore[arg-type]
-        dialect=dialect_of(
+        dialect=make_dialect(
             header,
             whole.newlines,
             quotes=whole.quotes,
@@ -127,11 +129,11 @@ def joined(header: Header, passages: Iterable[Passage], sha256: str | None) -> C
     )
 
 
-class _Whole:
+class _FileTotals:
     """What the spans that were added come to; blank lines may yet be inside."""
 
     def __init__(self, header: Header) -> None:
-        first = Gate(header, lambda _: None, keep_ends=False)
+        first = CsvReader(header, lambda _: None, keep_ends=False)
         self.header = header
         self.rows = 0
         self.newlines: Counter[str] = Counter(first.newlines)
@@ -143,28 +145,28 @@ class _Whole:
         self.rejected = 0
         self.listed: list[Reject] = []
 
-    def add(self, passage: Passage) -> None:
+    def add(self, split_result: SplitResult) -> None:
         """Add the next span; raises its fault, unless there is one before it."""
-        if passage.begun:
-            self.settle_blanks()
-        if passage.fault is not None:
-            raise passage.fault
-        self.rows += passage.rows
-        self.newlines.update(passage.newlines)
-        self.quotes = self.quotes or passage.quotes
-        self.embedded += passage.embedded
-        self.end_of_copy = self.end_of_copy or passage.end_of_copy
-        self.set_aside(passage.rejects.count, passage.rejects.sample)
-        self.blank_lines += passage.blank_lines
-        self.blanks += passage.blanks[: LISTED - len(self.blanks)]
+        if split_result.begun:
+            self.settle_blank_lines()
+        if split_result.fault is not None:
+            raise split_result.fault
+        self.rows += split_result.rows
+        self.newlines.update(split_result.newlines)
+        self.quotes = self.quotes or split_result.quotes
+        self.embedded += split_result.embedded
+        self.end_of_copy = self.end_of_copy or split_result.end_of_copy
+        self.set_aside(split_result.rejects.count, split_result.rejects.sample)
+        self.blank_lines += split_result.blank_lines
+        self.blanks += split_result.blanks[: MAX_LISTED - len(self.blanks)]
 
-    def settle_blanks(self) -> None:
+    def settle_blank_lines(self) -> None:
         """A record follows the blank lines."""
         if self.blanks and self.header.on_bad_row is not OnBadRow.QUARANTINE:
-            raise blank_refusal(self.header, self.blanks[0])
+            raise blank_line_error(self.header, self.blanks[0])
         self.set_aside(self.blank_lines, self.blanks)
         self.blanks, self.blank_lines = [], 0
 
     def set_aside(self, count: int, rejects: Iterable[Reject]) -> None:
         self.rejected += count
-        self.listed += list(rejects)[: LISTED - len(self.listed)]
+        self.listed += list(rejects)[: MAX_LISTED - len(self.listed)]

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet
-from recon_engine.spark.splits import Census, census, spans
+from recon_engine.spark.splits import Census, cut_splits, take_census
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from recon_engine.inputs.header import Header
-    from recon_engine.spark.byte_sources import Source
+    from recon_engine.spark.byte_sources import ByteSource
     from recon_engine.spark.packets import Cluster, Packets, Work
-    from recon_engine.spark.splits import Span
+    from recon_engine.spark.splits import Split
 
-    Sources = tuple[Source, Source]
+    Sources = tuple[ByteSource, ByteSource]
     Headers = tuple[Header, Header]
 
-WINDOW: Final = 1 << 22
+WINDOW_BYTES: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
-class Counting:
+class CensusTask:
     """The task that takes the census of a block of a side."""
 
     sources: Sources
@@ -36,12 +36,12 @@ class Counting:
         """Read a block, and count."""
         side, start, end = self.blocks[at]
         with self.sources[side].opened() as read:
-            counted = census(read, start, end)
+            counted = take_census(read, start, end)
         yield Packet.answer(at, (at, counted))
 
 
 @dataclass(frozen=True, slots=True)
-class Hashing:
+class HashTask:
     """The task that takes the SHA-256 of a whole file, which cannot be split."""
 
     sources: Sources
@@ -51,12 +51,12 @@ class Hashing:
         """Read a file from its beginning to its end."""
         digest = hashlib.sha256()
         with self.sources[side].opened() as read:
-            for offset in range(0, self.sizes[side], WINDOW):
-                digest.update(read(WINDOW, offset))
+            for offset in range(0, self.sizes[side], WINDOW_BYTES):
+                digest.update(read(WINDOW_BYTES, offset))
         yield Packet.answer(side, (side, digest.hexdigest()))
 
 
-def counted(
+def count_splits(
     cluster: Cluster, headers: Headers, sources: Sources, size: int
 ) -> tuple[list[Census], list[Census]]:
     """The census of each side, block by block."""
@@ -67,7 +67,7 @@ def counted(
     )
     if not blocks:
         return [], []
-    found = dict(_answers(cluster, len(blocks), Counting(sources, blocks)))
+    found = dict(_collect_answers(cluster, len(blocks), CensusTask(sources, blocks)))
     old, new = (
         [found[at] for at, block in enumerate(blocks) if block[0] == side]
         for side in (0, 1)
@@ -75,24 +75,26 @@ def counted(
     return old, new
 
 
-def hashed(cluster: Cluster, headers: Headers, sources: Sources) -> list[str | None]:
+def hash_files(
+    cluster: Cluster, headers: Headers, sources: Sources
+) -> list[str | None]:
     """The SHA-256 of both files."""
     sizes = headers[0].bytes, headers[1].bytes
-    found = dict(_answers(cluster, 2, Hashing(sources, sizes)))
+    found = dict(_collect_answers(cluster, 2, HashTask(sources, sizes)))
     return [found[0], found[1]]
 
 
-def spans_of(
+def splits_of(
     headers: Headers, found: tuple[Sequence[Census], Sequence[Census]]
-) -> Iterator[tuple[int, Span]]:
+) -> Iterator[tuple[int, Split]]:
     """The spans of both files, each with the number of its side."""
     for side, (header, censuses) in enumerate(zip(headers, found, strict=True)):
         start, line = len(header.raw), 1 + header.lines
-        for span in spans(censuses, start, header.bytes, line):
+        for span in cut_splits(censuses, start, header.bytes, line):
             yield side, span
 
 
-def _answers(cluster: Cluster, count: int, work: Work) -> list[Any]:
+def _collect_answers(cluster: Cluster, count: int, work: Work) -> list[Any]:
     """What tasks answer, one each; raises the error of one."""
     answers = [packet.open() for packet in cluster.collect(cluster.begin(count, work))]
     for answer in answers:

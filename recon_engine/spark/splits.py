@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from recon_engine.inputs.csv_reader import ReadAt
 
 
-STRETCH: Final = 1 << 22
+READ_BYTES: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Census:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Split:
     """The bytes from `start` to `end`, in which the first line has a number."""
 
     start: int
@@ -54,12 +54,12 @@ class Span:
         return lambda size, offset: read(max(0, min(size, self.end - offset)), offset)
 
 
-def census(read: ReadAt, start: int, end: int) -> Census:
+def take_census(read: ReadAt, start: int, end: int) -> Census:
     """Count the quotes and newlines from `start` to `end`, once."""
     quotes = 0
     newlines, border, lines = [0, 0], list[int | None]([None, None]), [0, 0]
-    for offset in range(start, end, STRETCH):
-        data = read(min(STRETCH, end - offset), offset)
+    for offset in range(start, end, READ_BYTES):
+        data = read(min(READ_BYTES, end - offset), offset)
         found = count_newlines(data)
         for case in (0, 1):
             # After an odd number of quotes, what seems inside is outside.
@@ -79,22 +79,22 @@ def census(read: ReadAt, start: int, end: int) -> Census:
     )
 
 
-def spans(
+def cut_splits(
     censuses: Iterable[Census], start: int, end: int, line: int
-) -> Iterator[Span]:
+) -> Iterator[Split]:
     """The spans from `start`, a record's first byte on a known line, to `end`.
 
     `censuses`: of the blocks from `start` to `end`, in their order.
     """
     if start == end:
         return
-    places = [(start, line), *_borders(censuses, line), (end, 0)]
+    places = [(start, line), *_find_borders(censuses, line), (end, 0)]
     for (first, at), (last, _) in itertools.pairwise(places):
         if first < last:
-            yield Span(first, last, at)
+            yield Split(first, last, at)
 
 
-def embedded(censuses: Iterable[Census]) -> int:
+def count_embedded_newlines(censuses: Iterable[Census]) -> int:
     """How many newlines are inside of quotes."""
     odd = count = 0
     for each in censuses:
@@ -103,7 +103,7 @@ def embedded(censuses: Iterable[Census]) -> int:
     return count
 
 
-def _borders(censuses: Iterable[Census], line: int) -> Iterator[tuple[int, int]]:
+def _find_borders(censuses: Iterable[Census], line: int) -> Iterator[tuple[int, int]]:
     """Where the first record that begins in each block does, but for the first block.
 
     Its number of lines is that of all newlines before it.

@@ -9,38 +9,42 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from recon_engine.compare.digests import Columns, Lines, all_is_compared
-from recon_engine.compare.local_engine import cells_of, differences, rest
+from recon_engine.compare.digests import CellDigests, LineDigests, all_is_compared
+from recon_engine.compare.local_engine import (
+    compare_groups,
+    find_undecided,
+    parse_cells,
+)
 from recon_engine.compare.lookup import sightings
-from recon_engine.compare.pairing import judged, merge
-from recon_engine.compare.partial_result import partial, repeats_among
+from recon_engine.compare.pairing import merge_differences, with_kinds
+from recon_engine.compare.partial_result import find_repeats, summarize_difference
 from recon_engine.inputs.csvfile import Block
 from recon_engine.model import SIDES
-from recon_engine.spark.column_changes import Telling
+from recon_engine.spark.column_changes import ColumnChanges
 from recon_engine.spark.findings import Findings
-from recon_engine.spark.output_parts import write
-from recon_engine.spark.packets import Packet, fitting
+from recon_engine.spark.output_parts import write_bucket
+from recon_engine.spark.packets import Packet, limit_packets
 from recon_engine.spark.rows import (
     LEFT,
-    ROW,
+    ROW_TYPE,
     SOUGHT,
     SUSPECT,
-    WANTED,
-    Digested,
-    Taken,
-    Wanted,
-    batches,
-    ends_of,
-    frame,
-    picked,
-    placed,
-    split,
-    table,
-    taken,
-    together,
+    WANTED_TYPE,
+    DigestedRows,
+    TakenRows,
+    WantedRows,
+    batch_runs,
+    concat_rows,
+    digests_as_frame,
+    join_digests,
+    pick_rows,
+    place_rows,
+    record_ends,
+    send_rows,
+    split_by_place,
 )
 from recon_engine.spark.settings import BUCKET, MOST
-from recon_engine.spark.split_reader import read_span
+from recon_engine.spark.split_reader import read_split
 
 
 if TYPE_CHECKING:
@@ -48,14 +52,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.compare.digests import Names, Seeds, Strategy
+    from recon_engine.compare.digests import ColumnIds, Seeds, Strategy
     from recon_engine.compare.lookup import Sought
-    from recon_engine.compare.plan import Question
-    from recon_engine.inputs.csvfile import Part as Run
+    from recon_engine.compare.plan import ComparisonPlan
+    from recon_engine.inputs.csvfile import RowGroup as Run
     from recon_engine.inputs.header import Header
-    from recon_engine.spark.byte_sources import Source
+    from recon_engine.spark.byte_sources import ByteSource
     from recon_engine.spark.packets import Packets
-    from recon_engine.spark.splits import Span
+    from recon_engine.spark.splits import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,11 @@ class Job:
     whole difference goes; `sought`: the keys of open breaks.
     """
 
-    question: Question
+    plan: ComparisonPlan
     headers: tuple[Header, Header]
-    sources: tuple[Source, Source]
+    sources: tuple[ByteSource, ByteSource]
     sampling: Sampling
-    spans: tuple[tuple[int, Span], ...]
+    spans: tuple[tuple[int, Split], ...]
     buckets: int
     most: int
     whole: int = 0
@@ -87,15 +91,19 @@ class Job:
     sought: Sought | None = None
 
     @property
-    def telling(self) -> Telling:
+    def telling(self) -> ColumnChanges:
         """The tasks that count changes."""
-        return Telling.of(self.question, self.buckets, self.most)
+        return ColumnChanges.of(self.plan, self.buckets, self.most)
 
     def strategy_of(self, side: int) -> Strategy:
         """How digests are taken. Where records are lines was counted before."""
-        names, each = self.question.names[side], self.sampling
+        names, each = self.plan.names[side], self.sampling
         facts = SIDES[side], names, each.seeds, each.every[side]
-        return Lines(*facts, Event()) if each.strategy == "line" else Columns(*facts)
+        return (
+            LineDigests(*facts, Event())
+            if each.strategy == "line"
+            else CellDigests(*facts)
+        )
 
     def digests(self, at: int, _: Packets) -> Packets:
         """Pass a span, and send the digests of its rows to their buckets."""
@@ -106,43 +114,47 @@ class Job:
 
         def examine(block: Block) -> pl.DataFrame | None:
             digests = strategy.digest(block)
-            sizes = np.diff(ends_of(block, header), prepend=0)
+            sizes = np.diff(record_ends(block, header), prepend=0)
             return None if digests is None else digests.with_columns(size=sizes)
 
         def keep(frame: pl.DataFrame, part: Run) -> None:
             nonlocal blank
             blank += int(frame["blank"].sum())
-            found.append(placed(frame, part))
+            found.append(place_rows(frame, part))
 
         with self.sources[side].opened() as read:
-            passage = read_span(header, span, read, examine, keep)
+            split_result = read_split(header, span, read, examine, keep)
         drawn, tallies = (strategy.sample(),), strategy.tallies()
         yield Packet.answer(
             at,
             Findings(
-                passages=({}, {at: passage}) if side else ({at: passage}, {}),
+                split_results=({}, {at: split_result})
+                if side
+                else ({at: split_result}, {}),
                 blanks=(0, blank) if side else (blank, 0),
                 tallies=({}, tallies) if side else (tallies, {}),
                 samples=((), drawn) if side else (drawn, ()),
             ),
         )
-        rows = together(found, ROW)
+        rows = concat_rows(found, ROW_TYPE)
         found.clear()
         # The high bits: the low ones choose the group within a bucket.
         place = (rows["key"] >> np.uint64(32)) % np.uint64(self.buckets)
-        for bucket, part in split(rows, place):
-            yield Packet.of(bucket, Digested(side, at, part))
+        for bucket, part in split_by_place(rows, place):
+            yield Packet.of(bucket, DigestedRows(side, at, part))
 
     def leftovers(self, bucket: int, packets: Packets) -> Packets:
         """Drop what is identical in a bucket; have the rest read again."""
-        sides: tuple[list[Digested], list[Digested]] = [], []
+        sides: tuple[list[DigestedRows], list[DigestedRows]] = [], []
         for packet in self.within(packets):
             digested = packet.open()
             sides[digested.side].append(digested)
-        tables = [table(side) for side in sides]
-        whole = all_is_compared(self.question.names)
+        tables = [join_digests(side) for side in sides]
+        whole = all_is_compared(self.plan.names)
         keys = None if self.sought is None else self.sought.keys
-        found, every = rest(lambda side: frame(tables[side][0]), whole, keys)
+        found, every = find_undecided(
+            lambda side: digests_as_frame(tables[side][0]), whole, keys
+        )
         yield Packet.answer(bucket, Findings(identical=found.identical))
         for (rows, span), left, suspects, sought in zip(
             tables, found.left, every, found.sought, strict=True
@@ -151,30 +163,30 @@ class Job:
             why[left["number"].to_numpy()] |= LEFT
             why[suspects] |= SUSPECT
             why[sought["number"].to_numpy()] |= SOUGHT
-            wanted = np.empty(np.count_nonzero(why), WANTED)
+            wanted = np.empty(np.count_nonzero(why), WANTED_TYPE)
             for name in ("offset", "size", "key"):
                 wanted[name] = rows[name][why > 0]
             wanted["why"] = why[why > 0]
-            for at, part in split(wanted, span[why > 0]):
-                yield Packet.of(at, Wanted(bucket, part))
+            for at, part in split_by_place(wanted, span[why > 0]):
+                yield Packet.of(at, WantedRows(bucket, part))
 
-    def reread(self, at: int, packets: Packets) -> Packets:
+    def read_wanted_rows(self, at: int, packets: Packets) -> Packets:
         """Read the rows of a span that are wanted, and send them to their buckets."""
         every = [packet.open() for packet in packets]
-        rows = together((each.rows for each in every), WANTED)
+        rows = concat_rows((each.rows for each in every), WANTED_TYPE)
         bucket = np.repeat(
             [each.bucket for each in every], [len(e.rows) for e in every]
         )
         order = np.argsort(rows["offset"])
-        rows, bucket = picked(rows, order), bucket[order]
+        rows, bucket = pick_rows(rows, order), bucket[order]
         side, _ = self.spans[at]
         with self.sources[side].opened() as read:
-            for start, stop in batches(rows):
-                yield from taken(side, read, rows[start:stop], bucket[start:stop])
+            for start, stop in batch_runs(rows):
+                yield from send_rows(side, read, rows[start:stop], bucket[start:stop])
 
     def compared(self, bucket: int, packets: Packets) -> Packets:
         """Pair and compare the rows of a bucket."""
-        sides: tuple[list[Taken], list[Taken]] = [], []
+        sides: tuple[list[TakenRows], list[TakenRows]] = [], []
         for packet in self.within(packets):
             taken = packet.open()
             sides[taken.side].append(taken)
@@ -182,11 +194,13 @@ class Job:
         left = [np.flatnonzero(why & LEFT) for why in whys]
         rows = [block.picked(which) for block, which in zip(blocks, left, strict=True)]
         digests = [pl.Series(key[which]) for key, which in zip(keys, left, strict=True)]
-        names = self.question.names
-        found = judged(merge(differences(rows, digests, names), names[0].keys))
+        names = self.plan.names
+        found = with_kinds(
+            merge_differences(compare_groups(rows, digests, names), names[0].keys)
+        )
         repeats = [
-            repeats_among(
-                cells_of(block.picked(np.flatnonzero(why & SUSPECT)), each),
+            find_repeats(
+                parse_cells(block.picked(np.flatnonzero(why & SUSPECT)), each),
                 each,
                 each.columns,
             )
@@ -202,18 +216,16 @@ class Job:
             found,
             names[0],
         )
-        whole = partial(found, 0, repeats, self.question, seen)
-        parts = write(found, bucket, self.question, self.out) if self.out else ()
+        whole = summarize_difference(found, 0, repeats, self.plan, seen)
+        parts = write_bucket(found, bucket, self.plan, self.out) if self.out else ()
         yield Packet.answer(
             bucket,
-            Findings(
-                partial=whole.limited(self.question, self.whole), parts=tuple(parts)
-            ),
+            Findings(partial=whole.limited(self.plan, self.whole), parts=tuple(parts)),
         )
         yield from self.telling.sent(found)
 
     def sought_keys(
-        self, block: Block, why: NDArray[np.uint8], names: Names
+        self, block: Block, why: NDArray[np.uint8], names: ColumnIds
     ) -> Iterator[pl.DataFrame]:
         """The keys of the rows that seem to have one that is sought."""
         which = np.flatnonzero(why & SOUGHT)
@@ -222,10 +234,10 @@ class Job:
             yield cells.select(names.keys).collect(engine="in-memory")
 
     def block(
-        self, side: int, taken: Sequence[Taken]
+        self, side: int, taken: Sequence[TakenRows]
     ) -> tuple[Block, NDArray[np.uint8], NDArray[np.uint64]]:
         """The rows of a side, why they were wanted, and the digests of their keys."""
-        rows = together((each.rows for each in taken), WANTED)
+        rows = concat_rows((each.rows for each in taken), WANTED_TYPE)
         text = b"".join([each.text for each in taken])
         ends = np.cumsum(rows["size"], dtype=np.int64)
         delimiter = self.headers[side].delimiter
@@ -234,7 +246,7 @@ class Job:
 
     def within(self, packets: Packets) -> Packets:
         """Packets of one bucket, as long as they fit into a task."""
-        return fitting(
+        return limit_packets(
             packets,
             self.most,
             "a bucket of keys is",

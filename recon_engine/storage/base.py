@@ -14,7 +14,7 @@ from recon_engine.errors import (
     ConfigError,
     InputChanged,
     InternalError,
-    of_system,
+    error_from_errno,
 )
 
 
@@ -87,10 +87,10 @@ class Storage(Protocol):
         ...
 
 
-_SHA256 = "sha256:"
+SHA256_PREFIX = "sha256:"
 
 
-def checked(name: str) -> str:
+def check_name(name: str) -> str:
     """A relative name that stays below its place."""
     if "\0" in name or {"", ".", ".."} & set(name.split("/")):
         raise ConfigError(
@@ -108,20 +108,20 @@ def is_data(name: str) -> bool:
     return True
 
 
-def pinned(file: SourceFile) -> str:
+def require_etag(file: SourceFile) -> str:
     """The etag that every read, copy and delete of the file has to meet."""
     if file.etag is None:
         raise InternalError(f"{file.name} is used before it was identified")
     return file.etag
 
 
-def may_be(file: SourceFile, sha256: str) -> bool:
+def may_have_digest(file: SourceFile, sha256: str) -> bool:
     """Whether bytes of this digest can be those that were identified."""
-    etag = pinned(file)
-    return not etag.startswith(_SHA256) or etag == f"{_SHA256}{sha256}"
+    etag = require_etag(file)
+    return not etag.startswith(SHA256_PREFIX) or etag == f"{SHA256_PREFIX}{sha256}"
 
 
-def changed(file: SourceFile) -> InputChanged:
+def input_changed(file: SourceFile) -> InputChanged:
     """The error for a file that is gone or holds other bytes."""
     return InputChanged(
         "the file is gone or was replaced since it was listed",
@@ -130,7 +130,7 @@ def changed(file: SourceFile) -> InputChanged:
     )
 
 
-def conflict(file: SourceFile, place: str) -> ArchiveConflict:
+def archive_conflict(file: SourceFile, place: str) -> ArchiveConflict:
     """The error for a file that can be neither archived nor removed."""
     return ArchiveConflict(
         f"{place} does not hold the bytes that were reconciled",
@@ -146,33 +146,34 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def archiving(file: SourceFile, origin: Storage) -> Iterator[None]:
+def raise_conflict_if_changed(file: SourceFile, origin: Storage) -> Iterator[None]:
     """A read for the archive: an origin that changed is a conflict, not an input."""
     try:
         yield
     except InputChanged:
-        raise conflict(file, origin.url) from None
+        raise archive_conflict(file, origin.url) from None
 
 
 @contextmanager
-def disk_errors(name: str) -> Iterator[None]:
+def translate_disk_errors(name: str) -> Iterator[None]:
     """The border of the file system: its text may quote anything and stays behind."""
     try:
         yield
     except OSError as error:
-        raise of_system(error.errno, name) from None
+        raise error_from_errno(error.errno, name) from None
 
 
 @contextmanager
-def appearing(to: Path) -> Iterator[Path]:
+def write_atomically(to: Path) -> Iterator[Path]:
     """A hidden name that becomes `to` when the block ends, and nothing if it fails."""
-    with _scratch(to) as part:
+    with hidden_part(to) as part:
         yield part
         part.replace(to)
 
 
 @contextmanager
-def _scratch(beside: Path) -> Iterator[Path]:
+def hidden_part(beside: Path) -> Iterator[Path]:
+    """A hidden name in the same folder; whatever has it is removed at the end."""
     part = beside.with_name(f".{token_hex(8)}.part")
     try:
         yield part

@@ -20,21 +20,21 @@ from recon_engine.errors import (
     ConfigError,
 )
 from recon_engine.model import SourceFile
-from recon_engine.runtime.progress import ignore
+from recon_engine.runtime.progress import ignore_advance
 from recon_engine.storage.base import (
-    _SHA256,
+    SHA256_PREFIX,
     Advance,
     Storage,
-    _scratch,
-    appearing,
-    archiving,
-    changed,
-    checked,
-    conflict,
-    disk_errors,
+    archive_conflict,
+    check_name,
+    hidden_part,
+    input_changed,
     is_data,
-    pinned,
+    raise_conflict_if_changed,
+    require_etag,
     sha256_of,
+    translate_disk_errors,
+    write_atomically,
 )
 
 
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from io import BufferedReader, BufferedWriter
 
 
-_BLOCK = 4 << 20
-_UNWRITTEN = 32 << 20
+_BLOCK_BYTES = 4 << 20
+_FLUSH_BYTES = 32 << 20
 _LOG = logging.getLogger(__name__)
 
 
@@ -65,8 +65,10 @@ class LocalFolder:
 
     def files(self) -> Iterator[SourceFile]:
         """The data files directly in the folder, by name."""
-        with disk_errors(self.path.name):
-            listed = [file for entry in self._entries() if (file := _listed(entry))]
+        with translate_disk_errors(self.path.name):
+            listed = [
+                file for entry in self._entries() if (file := _listed_file(entry))
+            ]
         yield from listed
 
     def _entries(self) -> list[os.DirEntry[str]]:
@@ -81,11 +83,11 @@ class LocalFolder:
 
     def identify(self, file: SourceFile) -> SourceFile:
         """The file with its size and the digest of its content."""
-        with disk_errors(file.name), self._open(file) as stream:
-            etag = _etag(stream)
+        with translate_disk_errors(file.name), self._open(file) as stream:
+            etag = _compute_etag(stream)
             size = stream.tell()
         if file.etag not in (None, etag):
-            raise changed(file)
+            raise input_changed(file)
         return replace(file, size=size, etag=etag)
 
     def fetch(
@@ -95,12 +97,12 @@ class LocalFolder:
 
         `through`: nobody reads them soon, so they go to the disk as they come.
         """
-        etag = pinned(file)
-        with disk_errors(file.name), appearing(to) as part:
+        etag = require_etag(file)
+        with translate_disk_errors(file.name), write_atomically(to) as part:
             with self._open(file) as source, part.open("xb") as target:
-                copied = _copy(source, target, advance, through=through)
+                copied = _copy_stream(source, target, advance, through=through)
             if copied != etag:
-                raise changed(file)
+                raise input_changed(file)
 
     def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
         """Give the file a second name; copy it where it can have none."""
@@ -111,47 +113,47 @@ class LocalFolder:
             return
         if to.stat().st_size != file.size:
             to.unlink()
-            raise changed(file)
+            raise input_changed(file)
         advance(file.size)
 
     def put(self, source: Path, name: str) -> str:
         """Store a file durably; readers see the old one or the new one, whole."""
-        with disk_errors(name):
+        with translate_disk_errors(name):
             target = self._target(name)
-            with appearing(target) as part:
+            with write_atomically(target) as part:
                 with source.open("rb") as stream, part.open("xb") as out:
-                    _copy(stream, out, ignore)
-                _sync(part)
+                    _copy_stream(stream, out, ignore_advance)
+                _sync_to_disk(part)
             self._sync_folders(target)
         return target.as_uri()
 
     def put_once(self, data: bytes, name: str) -> bool:
         """Store bytes durably unless the name is taken."""
-        with disk_errors(name):
+        with translate_disk_errors(name):
             target = self._target(name)
-            with _scratch(target) as part:
+            with hidden_part(target) as part:
                 part.write_bytes(data)
                 return self._claim(part, target)
 
     def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
         """Take a verified copy; a copy that is there already needs no origin."""
-        with disk_errors(file.name):
+        with translate_disk_errors(file.name):
             target = self._target(name)
-            if not _holds(target, file):
+            if not _has_identified_bytes(target, file):
                 self._take(file, origin, target)
         return target.as_uri()
 
     def _take(self, file: SourceFile, origin: Storage, target: Path) -> None:
-        with _scratch(target) as part:
-            with archiving(file, origin):
+        with hidden_part(target) as part:
+            with raise_conflict_if_changed(file, origin):
                 if isinstance(origin, LocalFolder):
-                    origin.fetch(file, part, ignore, through=True)
+                    origin.fetch(file, part, ignore_advance, through=True)
                 else:
-                    origin.fetch(file, part, ignore)
+                    origin.fetch(file, part, ignore_advance)
             if self._claim(part, target):
                 return
             if not target.is_file() or sha256_of(part) != sha256_of(target):
-                raise conflict(file, self.url)
+                raise archive_conflict(file, self.url)
 
     def remove(self, file: SourceFile) -> bool:
         """Delete the file if it still has the identified bytes.
@@ -159,16 +161,16 @@ class LocalFolder:
         A folder knows no conditional delete: a replacement within the instant between
         the last look and the delete is not seen.
         """
-        etag = pinned(file)
-        with disk_errors(file.name):
+        etag = require_etag(file)
+        with translate_disk_errors(file.name):
             path = self._at(file.name)
             try:
                 if not _is_still(path, etag):
-                    raise conflict(file, self.url)
+                    raise archive_conflict(file, self.url)
                 path.unlink()
             except FileNotFoundError:
                 return False
-            _sync(path.parent)
+            _sync_to_disk(path.parent)
         return True
 
     @contextmanager
@@ -176,12 +178,12 @@ class LocalFolder:
         try:
             stream = self._at(file.name).open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise changed(file) from None
+            raise input_changed(file) from None
         with stream:
             yield stream
 
     def _at(self, name: str) -> Path:
-        path = self.path / checked(name)
+        path = self.path / check_name(name)
         if not Path(os.path.realpath(path.parent)).is_relative_to(self.path):
             raise ConfigError(f"{name!r} leads out of {self.path}")
         return path
@@ -193,7 +195,7 @@ class LocalFolder:
 
     def _claim(self, part: Path, target: Path) -> bool:
         """Give finished bytes their name, unless it is taken: link() is atomic."""
-        _sync(part)
+        _sync_to_disk(part)
         try:
             target.hardlink_to(part)
         except FileExistsError:
@@ -203,12 +205,12 @@ class LocalFolder:
 
     def _sync_folders(self, target: Path) -> None:
         for folder in target.parents:
-            _sync(folder)
+            _sync_to_disk(folder)
             if folder == self.path:
                 return
 
 
-def _listed(entry: os.DirEntry[str]) -> SourceFile | None:
+def _listed_file(entry: os.DirEntry[str]) -> SourceFile | None:
     # A link is listed as itself, wherever it leads: who reads the listing refuses it.
     link = entry.is_symlink()
     name = entry.name if link or entry.is_file() else f"{entry.name}/"
@@ -221,11 +223,11 @@ def _listed(entry: os.DirEntry[str]) -> SourceFile | None:
     return SourceFile(Path(entry.path).as_uri(), name, size, is_link=link)
 
 
-def _etag(stream: BufferedReader) -> str:
-    return f"{_SHA256}{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+def _compute_etag(stream: BufferedReader) -> str:
+    return f"{SHA256_PREFIX}{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
-def _copy(
+def _copy_stream(
     source: BufferedReader,
     target: BufferedWriter,
     advance: Advance,
@@ -238,19 +240,19 @@ def _copy(
     what is read, and the sync at its end is short.
     """
     digest = hashlib.sha256()
-    while block := source.read(_BLOCK):
+    while block := source.read(_BLOCK_BYTES):
         target.write(block)
         digest.update(block)
         advance(len(block))
-        if through and target.tell() % _UNWRITTEN == 0:
+        if through and target.tell() % _FLUSH_BYTES == 0:
             target.flush()
             _write_out(target.fileno())
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(target.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return f"{_SHA256}{digest.hexdigest()}"
+    return f"{SHA256_PREFIX}{digest.hexdigest()}"
 
 
-def _sync(path: Path) -> None:
+def _sync_to_disk(path: Path) -> None:
     """Bring a file or a folder's names to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -268,27 +270,27 @@ def _write_out(descriptor: int) -> None:
             raise
 
 
-def _holds(target: Path, file: SourceFile) -> bool:
+def _has_identified_bytes(target: Path, file: SourceFile) -> bool:
     """Whether a path provably has the identified bytes, by the etag alone."""
     if not target.is_file() or target.stat().st_size != file.size:
         return False
-    etag = pinned(file).strip('"')
+    etag = require_etag(file).strip('"')
     with target.open("rb") as stream:
         if re.fullmatch("[0-9a-f]{32}", etag):  # S3, neither in parts nor under KMS
-            return hashlib.file_digest(stream, _md5).hexdigest() == etag
-        return _etag(stream) == etag
+            return hashlib.file_digest(stream, _new_md5).hexdigest() == etag
+        return _compute_etag(stream) == etag
 
 
-def _md5() -> hashlib._Hash:
+def _new_md5() -> hashlib._Hash:
     return hashlib.md5(usedforsecurity=False)
 
 
 def _is_still(path: Path, etag: str) -> bool:
     """Whether a path has these bytes, and had them all the while they were read."""
     with path.open("rb") as stream:
-        before = _state(os.fstat(stream.fileno()))
-        return _etag(stream) == etag and _state(path.stat()) == before
+        before = _file_state(os.fstat(stream.fileno()))
+        return _compute_etag(stream) == etag and _file_state(path.stat()) == before
 
 
-def _state(found: os.stat_result) -> tuple[int, ...]:
+def _file_state(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

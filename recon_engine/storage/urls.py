@@ -9,8 +9,13 @@ from urllib.parse import unquote_to_bytes
 
 from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.model import SourceFile
-from recon_engine.runtime.progress import ignore
-from recon_engine.storage.base import Advance, Storage, checked, disk_errors
+from recon_engine.runtime.progress import ignore_advance
+from recon_engine.storage.base import (
+    Advance,
+    Storage,
+    check_name,
+    translate_disk_errors,
+)
 from recon_engine.storage.local import LocalFolder
 from recon_engine.suggestions import did_you_mean
 
@@ -26,17 +31,17 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 
 def open_storage(url: str) -> Storage:
     """The place a URL or a path names."""
-    if _scheme(url) == "s3":
+    if _scheme_of(url) == "s3":
         # Lazy: a local run never loads boto3.
         from recon_engine.storage.s3.prefix import open_prefix
 
-        return open_prefix(*_s3(url))
+        return open_prefix(*_parse_s3_url(url))
     return LocalFolder(local_path(url))
 
 
-def fetch_one(url: str, into: Path, advance: Advance = ignore) -> Path:
+def fetch_file(url: str, into: Path, advance: Advance = ignore_advance) -> Path:
     """Copy the one file or object a URL names into a local folder."""
-    place, name = _split(url)
+    place, name = _split_file_url(url)
     try:
         file = place.identify(SourceFile(uri=url, name=name, size=0))
     except InputChanged:
@@ -45,21 +50,21 @@ def fetch_one(url: str, into: Path, advance: Advance = ignore) -> Path:
             file=name,
             help="look at the spelling; the case of letters counts",
         ) from None
-    with disk_errors(name):
+    with translate_disk_errors(name):
         into.mkdir(parents=True, exist_ok=True)
     place.fetch(file, into / name, advance)
     return into / name
 
 
-def _split(url: str) -> tuple[Storage, str]:
-    if _scheme(url) == "s3":
+def _split_file_url(url: str) -> tuple[Storage, str]:
+    if _scheme_of(url) == "s3":
         place, _, name = url.rpartition("/")
-        return open_storage(f"{place}/"), checked(name)
+        return open_storage(f"{place}/"), check_name(name)
     path = local_path(url)
-    return LocalFolder(path.parent), checked(path.name)
+    return LocalFolder(path.parent), check_name(path.name)
 
 
-def _scheme(url: str) -> str | None:
+def _scheme_of(url: str) -> str | None:
     """What stands before the colon, unless this is a path with a colon in it."""
     found = _URL.match(url)
     if found is None or found[0] in _SCHEMES:
@@ -72,7 +77,7 @@ def _scheme(url: str) -> str | None:
     )
 
 
-def _s3(url: str) -> tuple[str, str]:
+def _parse_s3_url(url: str) -> tuple[str, str]:
     """Bucket and prefix, as they are: a key may hold every sign a URL reserves."""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket):
@@ -82,13 +87,13 @@ def _s3(url: str) -> tuple[str, str]:
 
 def local_path(url: str) -> Path:
     """The path that a path or a file URL names; ConfigError for other kinds."""
-    path = url if _scheme(url) is None else _file(url)
+    path = url if _scheme_of(url) is None else _parse_file_url(url)
     if not path or "\0" in path:
         raise ConfigError("the path does not name a folder", help=_HOW_TO_NAME)
     return Path(path)
 
 
-def _file(url: str) -> str:
+def _parse_file_url(url: str) -> str:
     host, slash, path = url.removeprefix("file://").partition("/")
     here = url.startswith("file://") and slash and host in ("", "localhost")
     if not here or "?" in path or "#" in path:

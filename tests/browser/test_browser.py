@@ -73,7 +73,7 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Reconciliation:
 
 @pytest.fixture(scope="module")
 def everything(claims: Reconciliation) -> str:
-    return result_page.page(pages.with_everything(claims), pages.facts())
+    return result_page.render_result(pages.with_everything(claims), pages.facts())
 
 
 @pytest.fixture
@@ -217,7 +217,8 @@ def test_rows_that_the_page_has_not_are_told_with_their_file(
     there = {"missing": "s3://out/1/missing.csv"}
     for files, where in ((None, ""), (there, ", in s3://out/1/missing.csv")):
         seen = look(
-            result_page.page(kept, result_page.Facts(files=files)), "#tab=missing"
+            result_page.render_result(kept, result_page.PageFacts(files=files)),
+            "#tab=missing",
         )
         assert seen.shown() == f"0 of 0 shown · {count} in all{where}"
         said = seen.page.inner_text("#grid-body")
@@ -258,10 +259,12 @@ def test_a_link_to_what_is_not_there_filters_nothing(
 
 
 def test_what_changed_is_marked_by_the_character(look: Callable[..., Seen]) -> None:
-    seen = look(result_page.page(pair(["20250330"], ["2025-03-30"])))
+    seen = look(result_page.render_result(pair(["20250330"], ["2025-03-30"])))
     assert seen.page.locator(".was mark").all_inner_texts() == []
     assert seen.page.locator(".is mark").all_inner_texts() == ["-", "-"]
-    seen = look(result_page.page(pair(["14000.00", "a", ""], ["14280.00", "a  ", "x"])))
+    seen = look(
+        result_page.render_result(pair(["14000.00", "a", ""], ["14280.00", "a  ", "x"]))
+    )
     assert seen.page.locator(".was mark").all_inner_texts() == ["00"]
     marked = seen.page.locator(".is mark").all_inner_texts()
     assert sorted(marked) == ["28", "x", "··"]
@@ -277,7 +280,7 @@ def test_hostile_values_are_shown_and_not_obeyed(look: Callable[..., Seen]) -> N
     lone = pl.DataFrame(
         [[text] * 3 for text in HOSTILE], schema=old.columns, orient="row"
     )
-    seen = look(result_page.page(diff(pl.concat([old, lone]), new, keys="ID")))
+    seen = look(result_page.render_result(diff(pl.concat([old, lone]), new, keys="ID")))
     text = seen.rows().first.locator("..").inner_text()
     assert "<img src=x onerror=alert(1)>" in text
     assert r"\u0007bell\u001b[31m\u202egnp.exe\u2066!" in text
@@ -293,7 +296,9 @@ def test_what_is_shown_can_be_downloaded_and_runs_in_no_spreadsheet(
     look: Callable[..., Seen],
 ) -> None:
     seen = look(
-        result_page.page(pair(["=1+1", "-5.00", 'a,"b"'], ["@x", "-6.00", "c\nd"]))
+        result_page.render_result(
+            pair(["=1+1", "-5.00", 'a,"b"'], ["@x", "-6.00", "c\nd"])
+        )
     )
     with seen.page.expect_download() as waiting:
         seen.page.click("#download")
@@ -337,8 +342,8 @@ def test_the_page_is_accessible(
     look: Callable[..., Seen], everything: str, theme: str, state: str
 ) -> None:
     text = {
-        "agree": result_page.page(pair(["a"], ["a"])),
-        "history": history_page.page("daily_claims", pages.facts().past),
+        "agree": result_page.render_result(pair(["a"], ["a"])),
+        "history": history_page.render_history("daily_claims", pages.facts().past),
     }.get(state, everything)
     hash_ = "#tab=missing" if state == "missing" else ""
     seen = look(text, hash_, color_scheme=theme)
@@ -371,7 +376,7 @@ def test_the_history_fits_any_window_and_cuts_no_number(
     look: Callable[..., Seen], width: int
 ) -> None:
     seen = look(
-        history_page.page("daily_claims", pages.facts().past),
+        history_page.render_history("daily_claims", pages.facts().past),
         viewport={"width": width, "height": 800},
     )
     assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= width
@@ -414,7 +419,9 @@ def test_a_hundred_thousand_rows_load_and_filter_at_once(
     ids = [f"{at:016X}" for at in range(100_000)]
     old = pl.DataFrame({"ID": ids, "PAID": [f"{at}.00" for at in range(100_000)]})
     new = old.with_columns(PAID=pl.col("PAID").str.strip_suffix(".00"))
-    seen = look(result_page.page(diff(old, new, keys="ID", detail_limit=100_000)))
+    seen = look(
+        result_page.render_result(diff(old, new, keys="ID", detail_limit=100_000))
+    )
     assert seen.shown() == "100,000 of 100,000 shown"
     load = seen.page.evaluate(
         "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"

@@ -29,8 +29,8 @@ import recon_engine
 from recon_engine.config import OnBadRow, OnDuplicateKeys, Options, StageLoader
 from recon_engine.errors import ReconError
 from recon_engine.model import Counts
-from recon_engine.pipeline.runner import dry_run, run
-from recon_engine.runtime.cancellation import Stop
+from recon_engine.pipeline.runner import dry_run, run_pipeline
+from recon_engine.runtime.cancellation import CancellationToken
 from recon_engine.runtime.memory import Budget
 from recon_engine.status import status_of
 
@@ -268,31 +268,31 @@ def unlawful(*_: Any, **__: Any) -> Counts:
 
 ERRORS = [leaking, polars_leaking, undecodable, chained, full, out_of_memory, endless]
 PLACES = [
-    "recon_engine.compare.plan.align",
-    "recon_engine.compare.local_engine.diff",
-    "recon_engine.compare.local_engine.merge",
+    "recon_engine.compare.plan.align_columns",
+    "recon_engine.compare.local_engine.compare_rows",
+    "recon_engine.compare.local_engine.merge_differences",
     "recon_engine.compare.local_engine.read_rows",
-    "recon_engine.inputs.csv_reader.structure",
-    "recon_engine.compare.digests._hash",
-    "recon_engine.compare.pairing.with_kind",
+    "recon_engine.inputs.csv_reader.index_records",
+    "recon_engine.compare.digests._hash_cells",
+    "recon_engine.compare.pairing.classify_cells",
     "recon_engine.inputs.csvfile.Block.cells",
-    "recon_engine.kinds._dates",
-    "recon_engine.compare.sampling.choose",
+    "recon_engine.kinds._compare_dates",
+    "recon_engine.compare.sampling.choose_rows",
     "recon_engine.compare.result_builder.Counts",
 ]
 STEPS = [
     *PLACES,
     "recon_engine.pipeline.runner.open_input",
     "recon_engine.postgres.run_log.new_run",
-    "recon_engine.pipeline.inbox.classify",
-    "recon_engine.report.artifacts._frame",
-    "recon_engine.report.artifacts._table",
-    "recon_engine.report.artifacts.manifest",
-    "recon_engine.postgres.metrics_rows._metrics",
-    "recon_engine.postgres.breaks._seen",
-    "recon_engine.postgres.breaks._hash",
-    "recon_engine.postgres.stage._Batches.arrow",
-    "recon_engine.postgres.stage._swap",
+    "recon_engine.pipeline.inbox.select_pair",
+    "recon_engine.report.artifacts._write_frame",
+    "recon_engine.report.artifacts._write_table",
+    "recon_engine.report.artifacts.build_manifest",
+    "recon_engine.postgres.metrics_rows.build_metrics_rows",
+    "recon_engine.postgres.breaks._break_rows",
+    "recon_engine.postgres.breaks._hash_texts",
+    "recon_engine.postgres.stage._BatchReader.arrow",
+    "recon_engine.postgres.stage.publish_table",
     "recon_engine.storage.local.LocalFolder.identify",
     "recon_engine.storage.local.LocalFolder.fetch",
     "recon_engine.storage.local.LocalFolder.put",
@@ -365,14 +365,14 @@ def test_every_other_refusal_is_told_without_a_value(
     site: FolderSite, watched: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unique = Options(keys=("NOTE",), on_duplicate_keys=OnDuplicateKeys.FAIL)
-    for work in (run, dry_run):
+    for work in (run_pipeline, dry_run):
         site.deliver(OLD, NEW)
         ended_as(site, "DUPLICATE_KEYS", watched)(work, options=unique)
         ended_as(site, "OUT_OF_BUDGET", watched)(work, budget=Budget(1 << 20))
         with monkeypatch.context() as patch:
             patch.setattr("recon_engine.compare.result_builder.Counts", unlawful)
             ended_as(site, "INTERNAL_ERROR", watched)(work)
-        stop: Stop[Any] = Stop()
+        stop: CancellationToken[Any] = CancellationToken()
         stop.request(signal.SIGTERM)
         ended_as(site, "INTERRUPTED", watched)(
             lambda config, work=work, stop=stop: work(config, stop=stop)
@@ -397,7 +397,7 @@ def test_what_postgres_refuses_is_told_without_a_value(
         " FOR EACH ROW EXECUTE FUNCTION quote()",
     )
     site.deliver(OLD, NEW)
-    ended_as(site, "DATABASE_UNAVAILABLE", watched)(run, stage_loader=loader)
+    ended_as(site, "DATABASE_UNAVAILABLE", watched)(run_pipeline, stage_loader=loader)
 
 
 def test_logs_of_a_run_that_succeeds_hold_no_value(
@@ -462,10 +462,10 @@ def test_a_password_that_is_refused_is_never_told(
     limited = replace(site.config(), database=f"{site.database} password={PASSWORD}")
     asking = replace(limited, database=f"{limited.database} user=limited")
     with pytest.raises(ReconError) as caught:
-        run(asking)
+        run_pipeline(asking)
     assert status_of(caught.value) == "PERMISSION_DENIED"
     watched(*everything(caught.value), marker=PASSWORD)
-    assert run(limited).error is None
+    assert run_pipeline(limited).error is None
     watched(log_of(site), marker=PASSWORD)
 
 

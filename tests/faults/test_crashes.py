@@ -23,7 +23,7 @@ from support.sites import FolderSite
 from recon_engine.errors import ConfigError
 from recon_engine.pipeline import runner
 from recon_engine.runtime import failpoints
-from recon_engine.runtime.cancellation import Stop
+from recon_engine.runtime.cancellation import CancellationToken
 from recon_engine.runtime.failpoints import NAMES, Failpoint
 
 
@@ -148,13 +148,15 @@ def test_every_failpoint_is_on_some_way(
 ) -> None:
     passed = {"report"}  # the command line's; the matrix goes there
 
-    def run(text: str, day: str = "", stop: Stop[Outcome] | None = None) -> None:
+    def run(
+        text: str, day: str = "", stop: CancellationToken[Outcome] | None = None
+    ) -> None:
         recorder = Recorder(text)
         monkeypatch.setattr(failpoints, "armed", recorder)
         if day:
             folders.deliver(day=day)
         try:
-            runner.run(folders.config(), stop=stop)
+            runner.run_pipeline(folders.config(), stop=stop)
         finally:
             passed.update(recorder.passed)
 
@@ -164,13 +166,13 @@ def test_every_failpoint_is_on_some_way(
     run("archive-copy:raise", "1")
     run("report:raise")  # resumes
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "publish", die)
+        patch.setattr(runner, "publish_run", die)
         with pytest.raises(SystemExit):
             run("report:raise", "2")
     run("artifact:raise")  # sweeps, discards
-    stop: Stop[Outcome] = Stop()
+    stop: CancellationToken[Outcome] = CancellationToken()
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "reconcile", lambda *_, **__: stop.enforce())
+        patch.setattr(runner, "compare_tables", lambda *_, **__: stop.enforce())
         stop.request(signal.SIGTERM)
         stop._passed = True  # a worker that does not answer
         run("report:raise", stop=stop)

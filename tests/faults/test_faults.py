@@ -43,7 +43,7 @@ from support.sites import BucketSite
 from recon_engine.errors import ReconError
 from recon_engine.status import STATUSES, RunStatus, status_of
 from recon_engine.storage.s3 import download, errors
-from recon_engine.storage.s3.client import ATTEMPTS
+from recon_engine.storage.s3.client import ATTEMPTS_VARIABLE
 
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def place(
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is waited for is waited for, only not for long."""
-    monkeypatch.setenv(ATTEMPTS, "3")
+    monkeypatch.setenv(ATTEMPTS_VARIABLE, "3")
     instantly = SimpleNamespace(sleep=lambda _: None)
     monkeypatch.setattr("botocore.endpoint.time", instantly)
     for module in (errors, download):

@@ -21,12 +21,12 @@ from recon_engine.config import OnDuplicateKeys, Options
 from recon_engine.errors import ReconError
 from recon_engine.model import FilePair
 from recon_engine.pipeline import archive, runner
-from recon_engine.pipeline.locations import Places
+from recon_engine.pipeline.locations import Locations
 from recon_engine.postgres import publish as database_module
 from recon_engine.postgres import stage
-from recon_engine.postgres.run_log import Journal, opened
+from recon_engine.postgres.run_log import RunLog, open_locked
 from recon_engine.runtime import failpoints
-from recon_engine.runtime.cancellation import Stop
+from recon_engine.runtime.cancellation import CancellationToken
 from recon_engine.runtime.failpoints import Failpoint
 from recon_engine.runtime.memory import Budget
 from recon_engine.status import STATUSES, RunStatus, status_of
@@ -230,14 +230,14 @@ def orphan(site: FolderSite, status: str, dataset: str = "claims") -> str:
     site.deliver(day=status)
     config = site.config(dataset=dataset, inbound=f"{site.inbound}/{status}")
     Path(config.inbound).mkdir()
-    places = Places.of(config)
-    with opened(places.named_in(config)) as journal, journal.locked():
-        pair = runner._find_pair(Places.of(site.config()).inbound)
+    places = Locations.of(config)
+    with open_locked(places.with_canonical_urls(config)) as run_log, run_log.locked():
+        pair = runner._find_pair(Locations.of(site.config()).inbound)
         assert isinstance(pair, FilePair)
-        run = journal.start(pair)
-        name = stage.stage_name(dataset, "old", run.run_id)
-        journal.connection.execute(f'CREATE TABLE stage."{name}" ()'.encode())
-        journal.connection.execute(
+        run = run_log.start(pair)
+        name = stage.private_table_name(dataset, "old", run.run_id)
+        run_log.connection.execute(f'CREATE TABLE stage."{name}" ()'.encode())
+        run_log.connection.execute(
             "UPDATE metrics.pipeline_run_log SET status = %s WHERE run_id = %s",
             [status, run.run_id],
         )
@@ -278,9 +278,9 @@ def test_only_runs_without_a_live_lock_are_given_up(folders: FolderSite) -> None
     folders.deliver()
     other = Path(folders.inbound).parent / "other"
     other.mkdir()
-    config = Places.of(folders.config()).named_in(folders.config())
-    with opened(config) as alive, alive.locked():
-        pair = runner._find_pair(Places.of(config).inbound)
+    config = Locations.of(folders.config()).with_canonical_urls(folders.config())
+    with open_locked(config) as alive, alive.locked():
+        pair = runner._find_pair(Locations.of(config).inbound)
         assert isinstance(pair, FilePair)
         run = alive.start(pair)
         # The same dataset from another place is another lock, and no judge of this one.
@@ -331,10 +331,10 @@ def test_a_stop_before_the_result_takes_everything_back(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     folders.deliver()
-    stop: Stop[Outcome] = Stop()
+    stop: CancellationToken[Outcome] = CancellationToken()
     requested = _Requesting(name, stop)
     monkeypatch.setattr(failpoints, "armed", requested)
-    outcome = runner.run(folders.config(), stop=stop)
+    outcome = runner.run_pipeline(folders.config(), stop=stop)
     assert (outcome.record.status, outcome.record.exit_code) == ("INTERRUPTED", 143)
     [log] = folders.rows(LOG)
     assert (log["status"], log["exit_code"]) == ("INTERRUPTED", 143)
@@ -349,9 +349,9 @@ def test_a_stop_after_the_result_lets_it_be_archived(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     folders.deliver()
-    stop: Stop[Outcome] = Stop()
+    stop: CancellationToken[Outcome] = CancellationToken()
     monkeypatch.setattr(failpoints, "armed", _Requesting(name, stop))
-    outcome = runner.run(folders.config(), stop=stop)
+    outcome = runner.run_pipeline(folders.config(), stop=stop)
     assert outcome.record.status is RunStatus.SUCCEEDED
     assert folders.names(folders.inbound) == {}
 
@@ -360,7 +360,7 @@ class _Requesting(Failpoint):
     """A stop is requested there; `beside` tells what enforcing it answers."""
 
     def __init__(
-        self, name: str, stop: Stop[Outcome], *, enforce: bool = False
+        self, name: str, stop: CancellationToken[Outcome], *, enforce: bool = False
     ) -> None:
         super().__init__(name, "raise")
         self.stop = stop
@@ -378,11 +378,11 @@ def enforced_at(
 ) -> tuple[Outcome | None, Outcome]:
     """What is answered beside, and what comes of a worker that is not left behind."""
     site.deliver()
-    stop: Stop[Outcome] = Stop()
+    stop: CancellationToken[Outcome] = CancellationToken()
     requesting = _Requesting(name, stop, enforce=True)
     with patch.context() as local:
         local.setattr(failpoints, "armed", requesting)
-        outcome = runner.run(site.config(), stop=stop)
+        outcome = runner.run_pipeline(site.config(), stop=stop)
     return requesting.beside, outcome
 
 
@@ -450,7 +450,7 @@ class Scenarios:
 
     def started(self) -> Ended:
         self.site.deliver()
-        self.patch.setattr(runner, "publish", _exit)
+        self.patch.setattr(runner, "publish_run", _exit)
         with pytest.raises(SystemExit):
             self.site.run()
         return logged(self.site, RunStatus.STARTED)
@@ -527,19 +527,22 @@ class Scenarios:
 
     def busy(self) -> Ended:
         config = self.site.config()
-        with opened(Places.of(config).named_in(config)) as other, other.locked():
+        with (
+            open_locked(Locations.of(config).with_canonical_urls(config)) as other,
+            other.locked(),
+        ):
             self.run()
         return logged(self.site, RunStatus.BUSY)
 
     def input_changed(self) -> Ended:
         self.site.deliver()
-        start = Journal.start
+        start = RunLog.start
 
         def replaced(*args: Any, **named: Any) -> Any:
             self.site.put("claims_20261123.csv", NEW)
             return start(*args, **named)
 
-        self.patch.setattr(Journal, "start", replaced)
+        self.patch.setattr(RunLog, "start", replaced)
         return self.run()
 
     def storage_unavailable(self) -> Ended:
@@ -558,9 +561,9 @@ class Scenarios:
     def commit_unknown(self) -> Ended:
         self.site.deliver()
         nowhere = f"host={self.site.out}"
-        confirm = database_module._confirm
+        confirm = database_module._confirm_commit
         self.patch.setattr(
-            database_module, "_confirm", lambda _, *rest: confirm(nowhere, *rest)
+            database_module, "_confirm_commit", lambda _, *rest: confirm(nowhere, *rest)
         )
         return self.run()
 
@@ -570,7 +573,7 @@ class Scenarios:
         def full(_: Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        self.patch.setattr(local, "_sync", full)
+        self.patch.setattr(local, "_sync_to_disk", full)
         return self.run()
 
     def out_of_budget(self) -> Ended:
@@ -579,13 +582,13 @@ class Scenarios:
 
     def archive_conflict(self) -> Ended:
         self.site.deliver()
-        archive_pair = archive._archive
+        archive_pair = archive.archive_inputs
 
         def replaced(*args: Any) -> Any:
             self.site.put("claims_20261123.csv", NEW)
             return archive_pair(*args)
 
-        self.patch.setattr(archive, "_archive", replaced)
+        self.patch.setattr(archive, "archive_inputs", replaced)
         return self.run()
 
     def internal_error(self) -> Ended:
@@ -595,9 +598,9 @@ class Scenarios:
 
     def interrupted(self) -> Ended:
         self.site.deliver()
-        stop: Stop[Outcome] = Stop()
+        stop: CancellationToken[Outcome] = CancellationToken()
         stop.request(signal.SIGTERM)
-        return ended(runner.run(self.site.config(), stop=stop))
+        return ended(runner.run_pipeline(self.site.config(), stop=stop))
 
 
 def _exit(*_: object) -> None:

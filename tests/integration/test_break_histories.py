@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.break_oracle import Day, Key, states
 
-from recon_engine.compare.local_engine import read, reconcile
+from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup
 from recon_engine.config import Feed, OnBadRow, Options
 from recon_engine.inputs.header import read_header
 from recon_engine.model import BreakState, FilePair, SourceFile
-from recon_engine.postgres.breaks import Look, OpenBreak, listing, standing
-from recon_engine.postgres.publish import Publication, publish
-from recon_engine.postgres.run_log import uuid7
+from recon_engine.postgres.breaks import Observation, OpenBreak, list_breaks, standing
+from recon_engine.postgres.publish import Publication, publish_run
+from recon_engine.postgres.run_log import make_uuid7
 from recon_engine.runtime import failpoints
-from recon_engine.runtime.failpoints import Failpoint, Reached
+from recon_engine.runtime.failpoints import Failpoint, FailpointReached
 
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def published(conninfo: str, dataset: str, day: Day, at: int) -> Breaks | None:
     """Publish a day as a run does, at first in vain where it is to fail."""
     pair = FilePair(*(SourceFile(f"{day.pair} {n}", n, 0) for n in ("old", "new")))
     for fails in filter(None, (day.fails, "nowhere")):
-        run_id = uuid7()
+        run_id = make_uuid7()
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute(
                 "INSERT INTO metrics.pipeline_run_log"
@@ -82,11 +82,11 @@ def published(conninfo: str, dataset: str, day: Day, at: int) -> Breaks | None:
             look = looked(connection, dataset, run_id, day, at, pair)
         publication = Publication.of(look, (), day.limit)
         if fails == "nowhere":
-            return publish(conninfo, publication, ())
+            return publish_run(conninfo, publication, ())
         failpoints.armed = Failpoint(fails, "raise")
         try:
-            with pytest.raises(Reached):
-                publish(conninfo, publication, ())
+            with pytest.raises(FailpointReached):
+                publish_run(conninfo, publication, ())
         finally:
             failpoints.armed = None
     raise AssertionError
@@ -99,7 +99,7 @@ def looked(
     day: Day,
     at: int,
     pair: FilePair,
-) -> Look:
+) -> Observation:
     """What the engine makes of the files of a day."""
     stood: list[OpenBreak] = []
 
@@ -116,8 +116,8 @@ def looked(
             )
             for side, name in enumerate(("old.csv", "new.csv"))
         )
-        with read(old, new, options) as reading:
-            result = reconcile(reading, ask=ask)
+        with read_tables(old, new, options) as reading:
+            result = compare_tables(reading, ask=ask)
     result = replace(
         result,
         old=replace(result.old, uri=pair.old.uri, sha256=None),
@@ -125,7 +125,7 @@ def looked(
     )
     feed = Feed.FULL if day.full else Feed.INCREMENTAL
     when = FIRST + timedelta(at - day.late)
-    return Look(result, dataset, run_id, when, feed, stood)
+    return Observation(result, dataset, run_id, when, feed, stood)
 
 
 @settings(max_examples=100 if LONG else 5)
@@ -153,7 +153,7 @@ def test_breaks_are_what_the_history_of_looks_makes_of_them(
         assert found.as_of == FIRST + timedelta(as_of)
         age = max(0, as_of - min(opened)) if opened else None
         assert found.counts.oldest_days == age
-        listed = listing(database, dataset)
+        listed = list_breaks(database, dataset)
         assert (listed.as_of, listed.total) == (found.as_of, len(opened))
         ages = [row[listed.names.index("age_days")] for row in listed.rows]
         assert ages == sorted((max(0, as_of - first) for first in opened), reverse=True)

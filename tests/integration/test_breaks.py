@@ -18,9 +18,9 @@ from recon_engine.config import Feed, OnBadRow, Options
 from recon_engine.errors import ConfigError
 from recon_engine.model import Breaks, BreakState, Tracking
 from recon_engine.postgres import history
-from recon_engine.postgres.breaks import headline, listing
-from recon_engine.postgres.connection import connect
-from recon_engine.postgres.migrations import schemas
+from recon_engine.postgres.breaks import format_breaks, list_breaks
+from recon_engine.postgres.connection import open_connection
+from recon_engine.postgres.migrations import schema_folder
 from recon_engine.report import result_page
 
 
@@ -158,7 +158,7 @@ def test_an_older_pair_again_changes_no_break(site: FolderSite) -> None:
     before = site.rows("SELECT * FROM metrics.break ORDER BY key_text")
     found = look(site, "1", "1,11,a", "2,20,b", "3,30,c")
     assert (found.tracking, found.counts) == (Tracking.SUPERSEDED, None)
-    assert "later pair" in headline(found)
+    assert "later pair" in format_breaks(found)
     assert site.rows("SELECT * FROM metrics.break ORDER BY key_text") == before
 
 
@@ -175,7 +175,7 @@ def test_other_key_columns_are_a_book_of_their_own(site: FolderSite) -> None:
     both = Options(keys=("ID", "NOTE"))
     found = look(site, "2", "1,11,a", "2,20,b", "3,30,c", options=both)
     assert counted(found) == {"new": 1, "open": 1}
-    listed = listing(site.database, "claims")
+    listed = list_breaks(site.database, "claims")
     assert [row[0] for row in listed.rows] == ['["1", "a"]']
     assert counted(look(site, "3", "1,11,a", "2,20,b", "3,30,c")) == {
         "recurring": 1,
@@ -188,11 +188,11 @@ def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> Non
     before = states(site)
     found = look(site, "2", "1,11,a", "2,21,x", "4,40,d", break_limit=4)
     assert found == Breaks(Tracking.OVER_LIMIT, 5)
-    assert headline(found) == "not tracked: 5 differences are over --break-limit"
+    assert format_breaks(found) == "not tracked: 5 differences are over --break-limit"
     assert states(site) == before
     [summary] = site.rows("SELECT * FROM metrics.break_summary WHERE differences = 5")
     assert (summary["tracking"], summary["breaks_new"]) == ("over_limit", None)
-    assert listing(site.database, "claims").tracking is Tracking.OVER_LIMIT
+    assert list_breaks(site.database, "claims").tracking is Tracking.OVER_LIMIT
     assert ran(site, "breaks", "--dataset=claims").stderr.endswith(
         "; the last run did not change them: its differences are over --break-limit\n"
     )
@@ -207,7 +207,7 @@ def test_with_a_limit_of_zero_nothing_is_tracked(site: FolderSite) -> None:
     assert site.run(break_limit=0).breaks is None
     assert site.rows("SELECT * FROM metrics.break_summary") == []
     with pytest.raises(ConfigError, match="no breaks of a dataset claims"):
-        listing(site.database, "claims")
+        list_breaks(site.database, "claims")
     with pytest.raises(ConfigError, match="negative"):
         site.config(break_limit=-1)
 
@@ -260,7 +260,7 @@ def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
         connection.execute("UPDATE metrics.break SET first_seen = first_seen - 17")
     site.deliver(day="2")
     document = json.loads(run_command(site, "--format=json").stdout)
-    validate(document, json.loads((schemas() / "result.schema.json").read_text()))
+    validate(document, json.loads((schema_folder() / "result.schema.json").read_text()))
     assert document["run"]["breaks"] == {
         "tracking": "tracked",
         "differences": 4,
@@ -278,7 +278,7 @@ def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
     said = run_command(site, "--break-limit=3").stdout
     assert "breaks: not tracked: 4 differences are over --break-limit" in said
     document = json.loads(run_command(site, "--format=json").stdout)
-    validate(document, json.loads((schemas() / "run.schema.json").read_text()))
+    validate(document, json.loads((schema_folder() / "run.schema.json").read_text()))
     assert document["run"]["breaks"] is None
 
 
@@ -308,7 +308,7 @@ def test_a_dataset_without_breaks_is_refused_with_the_one_meant(
 ) -> None:
     look(site, "1", "1,11,a", "2,20,b", "3,30,c")
     with pytest.raises(ConfigError, match=r"dataset clams .* Did you mean claims\?"):
-        listing(site.database, "clams")
+        list_breaks(site.database, "clams")
 
 
 def test_a_break_id_is_the_same_in_every_version(site: FolderSite) -> None:
@@ -338,11 +338,11 @@ def test_a_break_whose_key_is_on_neither_side_is_unseen(site: FolderSite) -> Non
     rest = csv("2,20,b", "3,30,c")
     found = look(site, "2", "2,20,b", "3,30,c", old=rest)
     assert counted(found) == {"unseen": 1, "open": 1}
-    assert headline(found).endswith("resolved 0, reopened 0, unseen 1, gone 0")
+    assert format_breaks(found).endswith("resolved 0, reopened 0, unseen 1, gone 0")
     assert counted(look(site, "3", "2,20,b", "3,30,c", old=rest)) == counted(found)
     [row] = site.rows("SELECT * FROM metrics.break")
     assert (row["state"], row["open"], row["runs_seen"]) == ("unseen", True, 1)
-    assert [row[3] for row in listing(site.database, "claims").rows] == ["unseen"]
+    assert [row[3] for row in list_breaks(site.database, "claims").rows] == ["unseen"]
     assert state_of(site, "4", "1,11,a", "2,20,b", "3,30,c") == "recurring"
     assert state_of(site, "5", "1,10,a", "2,20,b", "3,30,c") == "resolved"
 
@@ -365,8 +365,8 @@ def test_a_break_is_gone_only_from_a_full_feed(site: FolderSite) -> None:
     assert states(site)["1 PAID"] == "gone"
     [row] = site.rows("SELECT open FROM metrics.break WHERE state = 'gone'")
     assert row["open"] is False
-    assert listing(site.database, "claims").total == 0
-    assert listing(site.database, "claims", [BreakState.GONE]).total == 1
+    assert list_breaks(site.database, "claims").total == 0
+    assert list_breaks(site.database, "claims", [BreakState.GONE]).total == 1
     # A row that is back and equal changes nothing; one that differs opens the break.
     look(site, "7", "1,10,a", *same)
     assert states(site)["1 PAID"] == "gone"
@@ -505,7 +505,7 @@ def earlier(site: FolderSite, days: int) -> None:
 
 
 def ages(site: FolderSite) -> tuple[date, list[int]]:
-    listed = listing(site.database, "claims")
+    listed = list_breaks(site.database, "claims")
     at = listed.names.index("age_days")
     return listed.as_of, [row[at] for row in listed.rows]
 
@@ -515,7 +515,7 @@ def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
     look(site, "1", "1,11,a", "2,20,b", "3,30,c")
     earlier(site, 17)
     first = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
-    assert headline(first).endswith(f"; oldest 17 days, as of {day}")
+    assert format_breaks(first).endswith(f"; oldest 17 days, as of {day}")
     earlier(site, 5)
     then = day - timedelta(5)
     assert ages(site) == (then, [17])
@@ -524,15 +524,15 @@ def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
     )
     # The last pair again: the age and the date are those of its first attempt.
     again = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
-    assert headline(again).endswith(f"; oldest 17 days, as of {then}")
+    assert format_breaks(again).endswith(f"; oldest 17 days, as of {then}")
     assert ages(site) == (then, [17])
-    with connect(site.database) as connection:
+    with open_connection(site.database) as connection:
         [(run_id,)] = connection.execute(
             "SELECT run_id FROM metrics.break_summary ORDER BY ordinal DESC LIMIT 1"
         ).fetchall()
-        _, facts = history.stored(connection, run_id)
+        _, facts = history.load_result(connection, run_id)
     assert facts.breaks is not None
-    assert facts.breaks.summary == headline(again)
+    assert facts.breaks.summary == format_breaks(again)
     assert (facts.breaks.as_of, [each.age_days for each in facts.breaks.oldest]) == (
         then,
         [17],
@@ -545,11 +545,13 @@ def test_a_run_that_changed_no_break_changes_no_date(site: FolderSite) -> None:
     earlier(site, 3)
     look(site, "2", "1,11,a", "2,21,x", "3,33,x", break_limit=1)
     assert ages(site) == (day - timedelta(3), [0, 0])
-    with connect(site.database) as connection:
+    with open_connection(site.database) as connection:
         [(run_id,)] = connection.execute(
             "SELECT run_id FROM metrics.break_summary ORDER BY ordinal DESC LIMIT 1"
         ).fetchall()
-        result, facts = history.stored(connection, run_id)
+        result, facts = history.load_result(connection, run_id)
     assert facts.breaks is not None
     assert (facts.breaks.open, facts.breaks.as_of) == (2, day - timedelta(3))
-    assert f"Ages are as of {day - timedelta(3)}." in result_page.page(result, facts)
+    assert f"Ages are as of {day - timedelta(3)}." in result_page.render_result(
+        result, facts
+    )

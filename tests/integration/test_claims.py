@@ -191,7 +191,7 @@ def test_the_claim_of_a_dead_worker_ends_with_the_next_run_of_its_dataset(
 
     folders.deliver()
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "publish", die)
+        patch.setattr(runner, "publish_run", die)
         with pytest.raises(SystemExit):
             folders.run()
     refused = folders.run(dataset="other")
@@ -269,12 +269,12 @@ def test_a_claim_that_was_lost_meanwhile_is_noticed_when_publishing(
     monkeypatch.setattr(
         "recon_engine.postgres.run_log.ABANDON", "SELECT 1 WHERE %s::text = %s::text"
     )
-    real = database_module.publish
+    real = database_module.publish_run
     others: list[str] = []
 
     def meanwhile(*args: Any) -> Any:
         with monkeypatch.context() as patch:
-            patch.setattr(runner, "publish", real)
+            patch.setattr(runner, "publish_run", real)
             patch.setattr(failpoints, "armed", Failpoint.parse("artifact:raise"))
             others.append(status(folders.run()))
             patch.setattr(failpoints, "armed", None)
@@ -282,7 +282,7 @@ def test_a_claim_that_was_lost_meanwhile_is_noticed_when_publishing(
         return real(*args)
 
     folders.deliver()
-    monkeypatch.setattr(runner, "publish", meanwhile)
+    monkeypatch.setattr(runner, "publish_run", meanwhile)
     outcome = folders.run()
     assert others == ["INTERNAL_ERROR", "SUCCEEDED"]
     assert status(outcome) == "FILE_CLAIMED"
@@ -343,7 +343,7 @@ def test_what_was_recorded_before_there_were_claims_is_claimed(
 ) -> None:
     """Of two datasets that both have a result of a file, the earlier one keeps it."""
     before = tmp_path / "schemas"
-    shutil.copytree(str(migrations.schemas()), before)
+    shutil.copytree(str(migrations.schema_folder()), before)
     for file in (before / "migrations").iterdir():
         if file.name >= "0011":
             file.unlink()
@@ -356,10 +356,10 @@ def test_what_was_recorded_before_there_were_claims_is_claimed(
         ("alone", "STARTED", "b", "2026-01-01"),
         ("failed", "ABANDONED", "c", "2026-01-01"),
     ]
-    with server.server(durable=False) as conninfo:
+    with server.run_embedded_server(durable=False) as conninfo:
         with monkeypatch.context() as patch:
-            patch.setattr(migrations, "schemas", lambda: before)
-            migrations.apply(conninfo)
+            patch.setattr(migrations, "schema_folder", lambda: before)
+            migrations.apply_migrations(conninfo)
         with psycopg.connect(conninfo) as connection:
             for dataset, ended, name, day in runs:
                 connection.execute(
@@ -369,7 +369,7 @@ def test_what_was_recorded_before_there_were_claims_is_claimed(
                     " %s, 'e', 1, %s, 'v', 'f', 2)",
                     [uuid4(), dataset, dataset, ended, day, name, f"{name}_NEW"],
                 )
-        assert migrations.apply(conninfo)[-1].startswith("0011")
+        assert migrations.apply_migrations(conninfo)[-1].startswith("0011")
         with psycopg.connect(conninfo) as connection:
             found = connection.execute(
                 "SELECT uri, dataset FROM metrics.file_claim ORDER BY uri"

@@ -28,13 +28,17 @@ from support.tls_postgres import (
     tls_postgres,
 )
 
-from recon_engine.aws.client import ALLOWED
-from recon_engine.aws.database_login import IamToken, Secret
+from recon_engine.aws.client import ENDPOINT_VARIABLE
+from recon_engine.aws.database_login import DatabaseSecret, IamToken
 from recon_engine.errors import ConfigError, PermissionDenied, ReconError
-from recon_engine.pipeline.doctor import State, _authorities, examine
+from recon_engine.pipeline.doctor import CheckState, _authorities, examine_setup
 from recon_engine.postgres import conninfo, migrations, purge
-from recon_engine.postgres.connection import bulk, connect, quoted
-from recon_engine.postgres.conninfo import WAIVED, WAIVER, conninfo_of
+from recon_engine.postgres.connection import (
+    open_bulk_connection,
+    open_connection,
+    quote_identifier,
+)
+from recon_engine.postgres.conninfo import TLS_UNVERIFIED, TLS_VARIABLE, conninfo_of
 from recon_engine.status import RunStatus
 
 
@@ -51,11 +55,13 @@ def tls() -> Iterator[TlsPostgres]:
 
 
 @pytest.fixture
-def secret(tls: TlsPostgres, moto: str, monkeypatch: pytest.MonkeyPatch) -> Secret:
+def secret(
+    tls: TlsPostgres, moto: str, monkeypatch: pytest.MonkeyPatch
+) -> DatabaseSecret:
     """What RDS keeps of recon_app, and the environment of a task."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", moto)
     monkeypatch.setenv("PGSSLROOTCERT", str(tls.authority))
-    return Secret(kept(moto, said_of(tls)))
+    return DatabaseSecret(kept(moto, said_of(tls)))
 
 
 def said_of(tls: TlsPostgres, **facts: str) -> str:
@@ -80,13 +86,16 @@ def kept(endpoint: str, text: str) -> str:
 
 
 def by_psycopg(conninfo: str) -> str:
-    with connect(conninfo) as connection:
+    with open_connection(conninfo) as connection:
         row = connection.execute("SELECT current_user").fetchone()
     return str(row and row[0])
 
 
 def by_adbc(conninfo: str) -> str:
-    with bulk(conninfo) as connection, closing(connection.cursor()) as cursor:
+    with (
+        open_bulk_connection(conninfo) as connection,
+        closing(connection.cursor()) as cursor,
+    ):
         cursor.execute("SELECT current_user::text")
         return str(cursor.fetchone()[0])
 
@@ -150,17 +159,17 @@ def test_a_weaker_mode_is_refused_unless_that_is_waived_in_words(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match="does not prove"):
         conninfo_of(conninfo)
-    monkeypatch.setenv(WAIVER, "yes")
-    with pytest.raises(ConfigError, match=WAIVED):
+    monkeypatch.setenv(TLS_VARIABLE, "yes")
+    with pytest.raises(ConfigError, match=TLS_UNVERIFIED):
         conninfo_of(conninfo)
-    monkeypatch.setenv(WAIVER, WAIVED)
+    monkeypatch.setenv(TLS_VARIABLE, TLS_UNVERIFIED)
     assert conninfo_of(conninfo) == conninfo
 
 
 def test_authorities_that_are_not_there_are_said_before_libpq_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conninfo, "AUTHORITIES", tmp_path / "none")
+    monkeypatch.setattr(conninfo, "ROOT_CERTIFICATES", tmp_path / "none")
     with pytest.raises(ConfigError, match="no authorities"):
         conninfo_of("host=db.example")
     with pytest.raises(ConfigError, match="no authorities"):
@@ -318,7 +327,7 @@ def test_an_address_without_a_name_to_verify_says_so(conninfo: str) -> None:
         conninfo_of(conninfo)
 
 
-@pytest.mark.parametrize("driver", [by_psycopg, by_adbc, migrations.apply])
+@pytest.mark.parametrize("driver", [by_psycopg, by_adbc, migrations.apply_migrations])
 def test_a_missing_right_to_connect_is_named(
     tls: TlsPostgres, driver: Callable[[str], object]
 ) -> None:
@@ -330,7 +339,7 @@ def test_a_missing_right_to_connect_is_named(
         with pytest.raises(PermissionDenied, match="CONNECT") as caught:
             driver(make_conninfo(**tls.as_role(APP)))
         assert "recon roles" in str(caught.value.help)
-        tls.administer(migrations.access("roles"))
+        tls.administer(migrations.read_access_sql("roles"))
         by_psycopg(make_conninfo(**tls.as_role(APP)))
         by_psycopg(make_conninfo(**tls.as_role(READER)))
         by_psycopg(make_conninfo(**tls.as_role(OWNER)))
@@ -342,19 +351,19 @@ def test_a_missing_right_to_connect_is_named(
 
 
 def test_a_password_that_is_rotated_is_read_anew(
-    tls: TlsPostgres, secret: Secret, moto: str
+    tls: TlsPostgres, secret: DatabaseSecret, moto: str
 ) -> None:
     assert "p@ss" not in repr(secret)
-    with connect(secret) as before:
+    with open_connection(secret) as before:
         tls.administer(f"ALTER ROLE {APP} PASSWORD 'rotated'")
         try:
-            with pytest.raises(PermissionDenied), connect(secret):
+            with pytest.raises(PermissionDenied), open_connection(secret):
                 pass
             with closing(boto3.client("secretsmanager", endpoint_url=moto)) as client:
                 client.put_secret_value(
                     SecretId=secret.arn, SecretString=said_of(tls, password="rotated")
                 )
-            with connect(secret) as after:
+            with open_connection(secret) as after:
                 assert after.execute("SELECT current_user").fetchone() == (APP,)
         finally:
             password = tls.as_role(APP)["password"].replace("'", "''")
@@ -363,30 +372,30 @@ def test_a_password_that_is_rotated_is_read_anew(
 
 
 def test_the_environment_says_better_where_the_instance_is(
-    tls: TlsPostgres, secret: Secret, moto: str, monkeypatch: pytest.MonkeyPatch
+    tls: TlsPostgres, secret: DatabaseSecret, moto: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     minimal = {key: json.loads(said_of(tls))[key] for key in ("username", "password")}
     monkeypatch.setenv("PGHOST", ELSEWHERE)
     monkeypatch.setenv("PGPORT", str(tls.port))
     monkeypatch.setenv("PGDATABASE", "recon")
-    with connect(Secret(kept(moto, json.dumps(minimal)))) as connection:
+    with open_connection(DatabaseSecret(kept(moto, json.dumps(minimal)))) as connection:
         assert connection.info.dbname == "recon"
     monkeypatch.setenv("PGDATABASE", "postgres")
-    with connect(secret) as connection:
+    with open_connection(secret) as connection:
         assert connection.info.dbname == "postgres"
 
 
 @pytest.mark.parametrize("text", ["", "plain", "[]", '{"username": "a"}'])
 def test_a_secret_that_names_no_user_is_not_quoted(
-    secret: Secret, moto: str, text: str
+    secret: DatabaseSecret, moto: str, text: str
 ) -> None:
     arn = kept(moto, text or " ")
     with pytest.raises(ConfigError, match="no secret of a database"):
-        Secret(arn)()
+        DatabaseSecret(arn)()
     with pytest.raises(ConfigError, match="does not know"):
-        Secret(f"{secret.arn}gone")()
+        DatabaseSecret(f"{secret.arn}gone")()
     with pytest.raises(ConfigError, match="no secret of a database"):
-        Secret("no-arn")()
+        DatabaseSecret("no-arn")()
 
 
 @pytest.mark.usefixtures("secret")
@@ -398,10 +407,10 @@ def test_secrets_are_asked_of_aws_alone(
     endpoint: str, kind: type[ReconError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
-    monkeypatch.setattr("recon_engine.aws.database_login.CONFIG", None)
+    monkeypatch.setattr("recon_engine.aws.database_login.CLIENT_CONFIG", None)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(kind):
-        Secret("arn:aws:secretsmanager:us-east-1:123456789012:secret:a")()
+        DatabaseSecret("arn:aws:secretsmanager:us-east-1:123456789012:secret:a")()
 
 
 def test_a_token_is_signed_anew_for_each_connection(
@@ -428,7 +437,7 @@ def test_a_token_is_signed_anew_for_each_connection(
     assert "/eu-west-1/rds-db/" in query["X-Amz-Credential"][0]
 
     tls.administer(f"ALTER ROLE {READER} PASSWORD '{second}'")
-    with connect(IamToken("eu-west-1")) as connection:
+    with open_connection(IamToken("eu-west-1")) as connection:
         assert connection.execute("SELECT current_user").fetchone() == (READER,)
     tls.administer(f"ALTER ROLE {READER} PASSWORD 'read'")
 
@@ -441,23 +450,23 @@ def test_a_token_needs_an_instance_and_a_user() -> None:
 def test_an_endpoint_that_is_not_of_aws_is_used_only_where_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from recon_engine.storage.s3.client import shared
+    from recon_engine.storage.s3.client import shared_s3_client
 
     url = "https://s3.elsewhere.example"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
     with pytest.raises(ConfigError, match=r"elsewhere\.example, which is not AWS"):
-        shared()
-    monkeypatch.setenv(ALLOWED, url)
-    assert shared().meta.endpoint_url == url
+        shared_s3_client()
+    monkeypatch.setenv(ENDPOINT_VARIABLE, url)
+    assert shared_s3_client().meta.endpoint_url == url
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
-    assert shared().meta.endpoint_url == "https://s3.amazonaws.com"
+    assert shared_s3_client().meta.endpoint_url == "https://s3.amazonaws.com"
 
 
 # --- roles
 
 
 @pytest.fixture
-def ran(tls: TlsPostgres, secret: Secret, tmp_path: Path) -> FolderSite:
+def ran(tls: TlsPostgres, secret: DatabaseSecret, tmp_path: Path) -> FolderSite:
     """Two runs by recon_app: the second replaces what the first has staged."""
     (tmp_path / "inbound").mkdir()
     reader = make_conninfo(**tls.as_role(READER))
@@ -481,7 +490,7 @@ def test_the_pipeline_runs_as_recon_app_and_recon_read_sees_all_of_it(
         f"SELECT status FROM metrics.pipeline_run_log WHERE dataset = '{ours}'"
     )
     assert [row["status"] for row in log] == ["SUCCEEDED", "SUCCEEDED"]
-    assert len(ran.rows(f"SELECT * FROM stage.{quoted(f'{ours}_old')}")) == 4
+    assert len(ran.rows(f"SELECT * FROM stage.{quote_identifier(f'{ours}_old')}")) == 4
     metrics = ran.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'metrics'")
     for row in metrics:
         ran.rows(f"SELECT * FROM metrics.{row['tablename']} LIMIT 1")
@@ -519,28 +528,28 @@ def test_the_owner_purges_what_the_pipeline_staged(
     ran: FolderSite, tls: TlsPostgres, tmp_path: Path
 ) -> None:
     ours = dataset(tmp_path)
-    found = purge.old_values(
+    found = purge.find_old_values(
         make_conninfo(**tls.as_role(OWNER)),
         purge.parse_age("1d") * 0,
         ours,
         artifacts=False,
     )
-    assert purge.counted(found) == [
+    assert purge.count_old_values(found) == [
         ("rows with values", ours, 8),
         ("stage tables", ours, 2),
     ]
     with pytest.raises(PermissionDenied):
-        purge.delete(make_conninfo(**tls.as_role(APP)), found)
-    assert ran.rows(f"SELECT * FROM stage.{quoted(f'{ours}_old')}")
-    purge.delete(make_conninfo(**tls.as_role(OWNER)), found)
+        purge.delete_old_values(make_conninfo(**tls.as_role(APP)), found)
+    assert ran.rows(f"SELECT * FROM stage.{quote_identifier(f'{ours}_old')}")
+    purge.delete_old_values(make_conninfo(**tls.as_role(OWNER)), found)
     left = f"SELECT * FROM pg_tables WHERE tablename LIKE '{ours}%'"
     assert ran.rows(left) == []
 
 
 def test_to_migrate_again_changes_nothing_for_any_role(tls: TlsPostgres) -> None:
-    tls.administer(migrations.access("roles"))
+    tls.administer(migrations.read_access_sql("roles"))
     for role in (OWNER, APP, READER):
-        assert migrations.apply(make_conninfo(**tls.as_role(role))) == ()
+        assert migrations.apply_migrations(make_conninfo(**tls.as_role(role))) == ()
 
 
 SYSTEM = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -550,22 +559,22 @@ RDS = "db.c0ffee.us-east-1.rds.amazonaws.com"
 @pytest.mark.parametrize(
     ("host", "state"),
     [
-        (RDS, State.FAIL),
-        ("all.cluster-c0ffee.us-east-1.rds.amazonaws.com", State.FAIL),
-        ("db.proxy-c0ffee.us-east-1.rds.amazonaws.com", State.OK),
-        ("db.example", State.OK),
+        (RDS, CheckState.FAIL),
+        ("all.cluster-c0ffee.us-east-1.rds.amazonaws.com", CheckState.FAIL),
+        ("db.proxy-c0ffee.us-east-1.rds.amazonaws.com", CheckState.OK),
+        ("db.example", CheckState.OK),
     ],
 )
 @pytest.mark.skipif(not SYSTEM.is_file(), reason="needs a store of the system")
 def test_the_doctor_says_that_rds_is_signed_by_no_authority_of_the_system(
-    host: str, state: State, tmp_path: Path
+    host: str, state: CheckState, tmp_path: Path
 ) -> None:
     link = tmp_path / "ca.pem"
     link.symlink_to(SYSTEM)
     [found] = _authorities(f"host={host} sslrootcert={link}")
     assert found.state is state
     assert "of the system's store" in found.found
-    if state is State.FAIL:
+    if state is CheckState.FAIL:
         assert host in found.found
         assert "deploy/rds-ca.pem" in str(found.remedy)
 
@@ -574,33 +583,33 @@ def test_the_doctor_counts_the_authorities_of_a_bundle(tmp_path: Path) -> None:
     certificate(tmp_path, "Amazon RDS us-east-1 Root CA", "server")
     [bundle] = tmp_path.glob("Amazon*.pem")
     [found] = _authorities(lambda: make_conninfo(host=RDS, sslrootcert=str(bundle)))
-    assert found.state is State.OK
+    assert found.state is CheckState.OK
     assert found.found.startswith(f"1 of a bundle, {bundle}; with those of RDS")
 
 
 def test_the_doctor_asks_for_no_authority_on_this_machine() -> None:
     [found] = _authorities("host=/tmp")
-    assert found.state is State.OK
+    assert found.state is CheckState.OK
     assert "on this machine" in found.found
 
 
 def test_authorities_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
-    findings = examine({}, f"host={RDS} sslrootcert={tmp_path / 'ca.pem'}")
+    findings = examine_setup({}, f"host={RDS} sslrootcert={tmp_path / 'ca.pem'}")
     found = next(findings)
-    assert (found.check, found.state) == ("authorities", State.FAIL)
+    assert (found.check, found.state) == ("authorities", CheckState.FAIL)
     assert "PGSSLROOTCERT" in str(found.remedy)
 
 
 def test_the_doctor_knows_what_a_role_may_do(tls: TlsPostgres) -> None:
     def grants(role: str) -> Any:
-        found = examine({}, make_conninfo(**tls.as_role(role)))
+        found = examine_setup({}, make_conninfo(**tls.as_role(role)))
         by_check = {finding.check: finding for finding in found}
         assert by_check["database"].found.endswith(f"as {role}, TLSv1.3")
         return by_check["grants"]
 
-    assert grants(APP).state is State.OK
-    assert grants(READER).state is State.FAIL
+    assert grants(APP).state is CheckState.OK
+    assert grants(READER).state is CheckState.FAIL
     assert "CREATE on schema stage" in grants(READER).found
     assert "recon migrate" in str(grants(READER).remedy)
 
@@ -621,11 +630,11 @@ def test_the_doctor_misses_every_right_that_a_run_needs(
 ) -> None:
     tls.administer(f"REVOKE {right} FROM {of}")
     try:
-        found = examine({}, make_conninfo(**tls.as_role(APP)))
+        found = examine_setup({}, make_conninfo(**tls.as_role(APP)))
         [grants] = [finding for finding in found if finding.check == "grants"]
     finally:
         tls.administer(f"GRANT {right} TO {of}")
-    assert grants.state is State.FAIL
+    assert grants.state is CheckState.FAIL
     assert grants.found.startswith(f"no {right.partition(' ')[0]} on ")
     assert "recon migrate" in str(grants.remedy)
 
@@ -648,15 +657,15 @@ def test_a_pooler_that_keeps_sessions_serves(tls: TlsPostgres, tmp_path: Path) -
             site.deliver(day=day)
             ended = site.run(dataset=dataset(tmp_path))
             assert ended.record.status is RunStatus.SUCCEEDED, ended.error
-        [pooler] = [f for f in examine({}, pooled) if f.check == "pooler"]
-    assert pooler.state is State.OK
+        [pooler] = [f for f in examine_setup({}, pooled) if f.check == "pooler"]
+    assert pooler.state is CheckState.OK
 
 
 @needs_pgbouncer
 def test_the_doctor_finds_a_pooler_that_shares_sessions(tls: TlsPostgres) -> None:
     with pgbouncer(tls, "transaction") as pooled:
-        [pooler] = [f for f in examine({}, pooled) if f.check == "pooler"]
-    assert pooler.state is State.FAIL
+        [pooler] = [f for f in examine_setup({}, pooled) if f.check == "pooler"]
+    assert pooler.state is CheckState.FAIL
     assert "pool_mode = session" in str(pooler.remedy)
 
 

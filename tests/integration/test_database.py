@@ -16,7 +16,7 @@ from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.postgres import connection as postgres
 from recon_engine.postgres import stage
-from recon_engine.postgres.run_log import uuid7
+from recon_engine.postgres.run_log import make_uuid7
 
 
 if TYPE_CHECKING:
@@ -27,10 +27,12 @@ def staged(
     conninfo: str, path: Path, loader: StageLoader, delimiter: str = ","
 ) -> tuple[list[str], list[tuple[object, ...]]]:
     file = open_csv(path, delimiter=delimiter)
-    table = stage.load(conninfo, "d", "old", uuid7(), file, loader=loader)
+    table = stage.load_stage_table(
+        conninfo, "d", "old", make_uuid7(), file, loader=loader
+    )
     assert table.rows == file.rows
     with psycopg.connect(conninfo) as connection:
-        name = postgres.quoted(table.private)
+        name = postgres.quote_identifier(table.private)
         cursor = connection.execute(f"SELECT * FROM stage.{name} ORDER BY ctid")
         names = [column.name for column in cursor.description or ()]
         rows = cursor.fetchall()
@@ -98,4 +100,4 @@ def test_rows_that_postgres_did_not_take_are_missed(
     path.write_text("a\n1\n2\n")
     file = replace(open_csv(path), rows=3)
     with pytest.raises(InternalError, match="took 2 rows where the gate counted 3"):
-        stage.load(database, "d", "old", uuid7(), file, loader=loader)
+        stage.load_stage_table(database, "d", "old", make_uuid7(), file, loader=loader)

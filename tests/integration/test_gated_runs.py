@@ -15,8 +15,8 @@ from support.suppressed_pairs import known
 
 from recon_engine.config import Options
 from recon_engine.pipeline import archive
-from recon_engine.postgres.migrations import schemas
-from recon_engine.postgres.run_log import Journal
+from recon_engine.postgres.migrations import schema_folder
+from recon_engine.postgres.run_log import RunLog
 
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_a_run_that_failed_its_gates_keeps_that_through_a_recovery(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "_archive", crash)
+        patch.setattr(archive, "archive_inputs", crash)
         with pytest.raises(SystemExit):
             site.run(options=judged("missing<=0"))
     again = site.run(options=judged("missing<=0"))
@@ -133,7 +133,7 @@ def test_who_loses_a_race_answers_for_the_result_of_the_winner(
     site.deliver()
     with monkeypatch.context() as patch:
         # As if the other worker had published after this one had looked.
-        patch.setattr(Journal, "results_of", lambda *_: [])
+        patch.setattr(RunLog, "results_of", lambda *_: [])
         late = site.run(options=gated)
     assert (late.record.status, late.record.exit_code) == ("ALREADY_DONE", 1)
     assert len(site.rows("SELECT * FROM metrics.recon_summary")) == 1
@@ -184,7 +184,7 @@ def test_a_run_takes_everything_from_the_file(site: FolderSite, tmp_path: Path) 
     code, text, errors = run(site, tmp_path, "--format", "json", "-o", "r.xml")
     assert code == 1, errors
     document = json.loads(text)
-    validate(document, json.loads((schemas() / "result.schema.json").read_text()))
+    validate(document, json.loads((schema_folder() / "result.schema.json").read_text()))
     assert document["verdict"] == "gates_failed"
     assert document["run"]["exit_code"] == 1
     assert document["suppressed"][0]["count"] == 1

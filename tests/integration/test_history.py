@@ -26,7 +26,7 @@ from recon_engine.model import (
     Tracking,
 )
 from recon_engine.postgres import breaks, history
-from recon_engine.postgres.connection import connect
+from recon_engine.postgres.connection import open_connection
 from recon_engine.report import history_page, result_page
 
 
@@ -71,11 +71,13 @@ def recon(
 
 def test_runs_come_latest_first_with_what_they_found(site: FolderSite) -> None:
     first, second, third = three_days(site)
-    with connect(site.database) as connection:
-        found = history.runs(connection, "claims", 10)
-        results = history.runs(connection, "claims", 10, results=True)
-        earlier = history.runs(connection, "claims", 10, before=third.record.run_id)
-        elsewhere = history.runs(connection, "other", 10)
+    with open_connection(site.database) as connection:
+        found = history.list_runs(connection, "claims", 10)
+        results = history.list_runs(connection, "claims", 10, results=True)
+        earlier = history.list_runs(
+            connection, "claims", 10, before=third.record.run_id
+        )
+        elsewhere = history.list_runs(connection, "other", 10)
     ids = [outcome.record.run_id for outcome in (third, second, first)]
     assert [run.run_id for run in found] == ids
     assert [run.run_id for run in results] == [ids[0], ids[2]]
@@ -95,8 +97,8 @@ def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
     outcome = three_days(site)[-1]
     live = outcome.result
     assert live is not None
-    with connect(site.database) as connection:
-        kept, facts = history.stored(connection, outcome.record.run_id)
+    with open_connection(site.database) as connection:
+        kept, facts = history.load_result(connection, outcome.record.run_id)
     assert kept.summary() == live.summary()
     assert kept.sample == live.sample
     assert kept.by_column == live.by_column
@@ -110,7 +112,7 @@ def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
     assert facts.dataset == "claims"
     assert facts.breaks is not None
     assert outcome.breaks is not None
-    assert facts.breaks.summary == breaks.headline(outcome.breaks)
+    assert facts.breaks.summary == breaks.format_breaks(outcome.breaks)
     assert facts.breaks.open == len(facts.breaks.oldest) == outcome.breaks.differences
     assert {each.state for each in facts.breaks.oldest} == {"new"}
     assert ("NOTE", "c", "C") in {each[1:2] + each[7:] for each in facts.breaks.oldest}
@@ -157,15 +159,15 @@ def test_a_stored_verdict_is_the_one_that_was_given(
         suppressions=suppressions,
     )
     live = site.run(options=asked).result
-    with connect(site.database) as connection:
-        [run] = history.runs(connection, "claims", 1)
-        kept, _ = history.stored(connection, run.run_id)
+    with open_connection(site.database) as connection:
+        [run] = history.list_runs(connection, "claims", 1)
+        kept, _ = history.load_result(connection, run.run_id)
     assert live is not None
     assert (kept.headline(), kept.failures) == (live.headline(), live.failures)
     assert kept.suppressed == live.suppressed
     assert run.result is not None
     assert run.result.passed is live.passes
-    assert history_page.word(run) == word
+    assert history_page.verdict_word(run) == word
 
 
 def test_a_stored_result_keeps_the_order_of_keys_and_columns(site: FolderSite) -> None:
@@ -173,8 +175,8 @@ def test_a_stored_result_keeps_the_order_of_keys_and_columns(site: FolderSite) -
     new = b"BBB,A,Z,CC\n1,2,y,y\n"
     site.deliver(old, new)
     outcome = site.run(options=Options(keys=("BBB", "A")))
-    with connect(site.database) as connection:
-        kept, _ = history.stored(connection, outcome.record.run_id)
+    with open_connection(site.database) as connection:
+        kept, _ = history.load_result(connection, outcome.record.run_id)
     assert list(kept.sample[0].key) == ["BBB", "A"]
     assert list(kept.sample[0].payload) == ["Z", "CC"]
 
@@ -211,8 +213,10 @@ def test_the_page_of_a_run_follows_its_breaks(site: FolderSite, tmp_path: Path) 
 
 def test_a_page_from_the_tables_says_where_the_lone_rows_are(site: FolderSite) -> None:
     outcome = three_days(site)[-1]
-    with connect(site.database) as connection:
-        page = result_page.page(*history.stored(connection, outcome.record.run_id))
+    with open_connection(site.database) as connection:
+        page = result_page.render_result(
+            *history.load_result(connection, outcome.record.run_id)
+        )
     assert f'"missing":"{outcome.artifacts_at}missing.csv"' in page
     beside = site.names(site.out)[f"claims/{outcome.record.run_id}/report.html"]
     assert b'"missing":"missing.csv"' in beside
@@ -221,10 +225,10 @@ def test_a_page_from_the_tables_says_where_the_lone_rows_are(site: FolderSite) -
 def test_a_run_without_a_result_has_no_report(site: FolderSite) -> None:
     nothing = three_days(site)[1].record.run_id
     with (
-        connect(site.database) as connection,
+        open_connection(site.database) as connection,
         pytest.raises(ConfigError, match="there is no result"),
     ):
-        history.stored(connection, nothing)
+        history.load_result(connection, nothing)
 
 
 def test_history_is_a_table_on_stdout(site: FolderSite, tmp_path: Path) -> None:
@@ -253,18 +257,20 @@ def test_what_is_unseen_or_gone_is_apart_and_unknown_of_earlier_versions() -> No
         began = datetime(2026, 11, 23, tzinfo=UTC)
         return PastRun(uuid4(), began, "SUCCEEDED", 1.0, None, counts)
 
-    page = history_page.page("claims", [run_with(7_001, 8_002), run_with(None, None)])
+    page = history_page.render_history(
+        "claims", [run_with(7_001, 8_002), run_with(None, None)]
+    )
     assert "the oldest is 17 days old, 7,001 unseen" in page
     cells = '<td class="number">4</td><td class="number">{}</td><td class="number">{}<'
     assert cells.format("7,001", "8,002") in page
     assert cells.format("", "") in page
     known = Breaks(Tracking.TRACKED, 9, run_with(7, 8).breaks, date(2026, 11, 28))
-    assert breaks.headline(known) == (
+    assert breaks.format_breaks(known) == (
         "new 1, recurring 2, changed 3, resolved 4, reopened 5, unseen 7, gone 8"
         "; oldest 17 days, as of 2026-11-28"
     )
     earlier = replace(known, counts=run_with(None, None).breaks)
-    assert "reopened 5; oldest" in breaks.headline(earlier)
+    assert "reopened 5; oldest" in breaks.format_breaks(earlier)
 
 
 def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> None:
@@ -314,8 +320,10 @@ def test_a_report_that_cannot_be_says_why(
 
 def test_a_history_without_results_is_a_page_all_the_same(site: FolderSite) -> None:
     site.run()
-    with connect(site.database) as connection:
-        page = history_page.page("claims", history.runs(connection, "claims", 5))
+    with open_connection(site.database) as connection:
+        page = history_page.render_history(
+            "claims", history.list_runs(connection, "claims", 5)
+        )
     assert "no result" in page
     assert "<svg" not in page
 
@@ -323,7 +331,9 @@ def test_a_history_without_results_is_a_page_all_the_same(site: FolderSite) -> N
 def test_the_first_result_of_a_dataset_has_no_trend(site: FolderSite) -> None:
     site.deliver()
     outcome = site.run()
-    with connect(site.database) as connection:
-        page = result_page.page(*history.stored(connection, outcome.record.run_id))
+    with open_connection(site.database) as connection:
+        page = result_page.render_result(
+            *history.load_result(connection, outcome.record.run_id)
+        )
     assert 'id="trend"' not in page
     assert re.search(r'"missing":\{"columns":\[\]', page)

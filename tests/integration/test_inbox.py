@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recon_engine.errors import InputError, UnusableFiles
 from recon_engine.model import FilePair, SourceFile
-from recon_engine.pipeline.inbox import NoData, classify
+from recon_engine.pipeline.inbox import NoData, select_pair
 from recon_engine.status import RunStatus
 
 
@@ -29,7 +29,7 @@ def file(name: str) -> SourceFile:
 def test_a_pair_is_told_by_the_mark_in_the_name(
     names: list[str], expected: tuple[str, str]
 ) -> None:
-    found = classify(map(file, names))
+    found = select_pair(map(file, names))
     assert isinstance(found, FilePair)
     assert (found.old.name, found.new.name) == expected
 
@@ -47,7 +47,7 @@ def test_what_is_no_pair_says_which_case_it_is(
     names: list[str], status: RunStatus
 ) -> None:
     with pytest.raises(InputError) as caught:
-        classify(map(file, names))
+        select_pair(map(file, names))
     assert caught.value.status == status
     assert all(name in caught.value.message for name in names)
 
@@ -65,7 +65,7 @@ NOTHING = [
 
 @pytest.mark.parametrize("names", NOTHING, ids=str)
 def test_no_delivery_is_no_error_and_what_is_there_is_named(names: list[str]) -> None:
-    found = classify(map(file, names))
+    found = select_pair(map(file, names))
     assert found == NoData(tuple(sorted(names)))
     assert found.message.startswith("inbound holds no data file")
     assert all(name in found.message for name in names)
@@ -85,7 +85,7 @@ UNUSABLE = [
 @pytest.mark.parametrize("names", UNUSABLE, ids=str)
 def test_a_delivery_of_other_names_is_refused_and_named(names: list[str]) -> None:
     with pytest.raises(UnusableFiles) as caught:
-        classify(map(file, names))
+        select_pair(map(file, names))
     error = caught.value
     assert error.status == RunStatus.UNUSABLE_FILES
     plural = "file" if len(names) == 1 else "files"
@@ -96,7 +96,7 @@ def test_a_delivery_of_other_names_is_refused_and_named(names: list[str]) -> Non
 
 def test_a_delivery_beside_one_data_file_is_named() -> None:
     with pytest.raises(InputError) as caught:
-        classify(map(file, ["claims.csv", "claims_NEWSYSTEM.txt", "README"]))
+        select_pair(map(file, ["claims.csv", "claims_NEWSYSTEM.txt", "README"]))
     assert caught.value.status == RunStatus.INVALID_FILE_COUNT
     assert caught.value.message == (
         "inbound holds 1 data file, not 2: claims.csv; beside, no data file: "
@@ -107,15 +107,15 @@ def test_a_delivery_beside_one_data_file_is_named() -> None:
 def test_a_link_is_refused_by_its_name() -> None:
     link = SourceFile("file:///in/b_NEWSYSTEM.csv", "b_NEWSYSTEM.csv", 1, is_link=True)
     with pytest.raises(UnusableFiles, match=r"symbolic link: b_NEWSYSTEM\.csv"):
-        classify([file("a.csv"), link])
+        select_pair([file("a.csv"), link])
 
 
 def test_a_name_that_is_not_utf_8_is_refused_with_escapes() -> None:
     with pytest.raises(UnusableFiles) as caught:
-        classify(map(file, ["a.csv", "b\udcff_NEWSYSTEM.csv"]))
+        select_pair(map(file, ["a.csv", "b\udcff_NEWSYSTEM.csv"]))
     assert r"not UTF-8: b\xff_NEWSYSTEM.csv" in caught.value.message
     with pytest.raises(UnusableFiles, match=r"b\\xff\.txt"):
-        classify([file("b\udcff.txt")])
+        select_pair([file("b\udcff.txt")])
 
 
 @given(
@@ -132,6 +132,6 @@ def test_the_order_of_the_listing_has_no_part_in_it(
 
 def answer(names: list[str]) -> object:
     try:
-        return classify(map(file, names))
+        return select_pair(map(file, names))
     except InputError as error:
         return error.message

@@ -18,8 +18,8 @@ import pytest
 
 from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.postgres.embedded import process, programs, server, system_folder
-from recon_engine.postgres.embedded.cluster import is_free
-from recon_engine.postgres.embedded.process import within
+from recon_engine.postgres.embedded.cluster import is_unlocked
+from recon_engine.postgres.embedded.process import wait_until
 from recon_engine.postgres.embedded.programs import Account, Programs
 
 
@@ -36,9 +36,9 @@ from pathlib import Path
 from recon_engine.postgres.embedded import server, system_folder
 
 system_folder.TEMPORARY = Path(sys.argv[1])
-system_folder.SHELF = Path(sys.argv[1]) / "shelf"
+system_folder.SYSTEM_FOLDER = Path(sys.argv[1]) / "shelf"
 home = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-with server.server(home, durable=False) as conninfo:
+with server.run_embedded_server(home, durable=False) as conninfo:
     print(conninfo, flush=True)
     time.sleep(600)
 """
@@ -50,7 +50,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="recon-test-", dir=system_folder.TEMPORARY))
     folder.chmod(0o755)
     monkeypatch.setattr(system_folder, "TEMPORARY", folder)
-    monkeypatch.setattr(system_folder, "SHELF", folder / "shelf")
+    monkeypatch.setattr(system_folder, "SYSTEM_FOLDER", folder / "shelf")
     yield folder
     shutil.rmtree(folder)
 
@@ -79,9 +79,9 @@ def killed_holder(*arguments: Path) -> Iterator[str]:
     yield conninfo
 
 
-def ask(conninfo: str, question: str) -> str:
+def ask(conninfo: str, plan: str) -> str:
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        cursor = connection.execute(question.encode())
+        cursor = connection.execute(plan.encode())
         return str(cursor.fetchone()[0]) if cursor.rownumber is not None else ""  # type: ignore[index]
 
 
@@ -124,7 +124,7 @@ def test_a_server_without_a_home_leaves_nothing_behind(
     monkeypatch.setenv("SECRET_OF_OURS", "hush")
     accounts = Path("/etc/passwd").read_bytes()
 
-    with server.server(durable=False) as conninfo:
+    with server.run_embedded_server(durable=False) as conninfo:
         pid = pid_of(conninfo)
         assert ask(conninfo, "SHOW listen_addresses") == ""
         assert ask(conninfo, "SHOW fsync") == "off"
@@ -139,7 +139,7 @@ def test_a_server_without_a_home_leaves_nothing_behind(
 
 
 def test_both_drivers_connect(home: Path) -> None:
-    with server.server(home, durable=False) as conninfo:
+    with server.run_embedded_server(home, durable=False) as conninfo:
         with adbc.connect(conninfo) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT current_user")
             assert cursor.fetchone() == ("recon",)
@@ -147,7 +147,7 @@ def test_both_drivers_connect(home: Path) -> None:
 
 
 def test_only_the_servers_account_gets_to_the_socket_and_the_data(home: Path) -> None:
-    with server.server(home, durable=False) as conninfo:
+    with server.run_embedded_server(home, durable=False) as conninfo:
         sockets = Path(ask(conninfo, "SHOW unix_socket_directories"))
         for folder in (sockets, pid_file(conninfo).parent):
             assert folder.stat().st_mode & 0o777 == 0o700
@@ -155,7 +155,7 @@ def test_only_the_servers_account_gets_to_the_socket_and_the_data(home: Path) ->
 
 
 def test_whoever_starts_it_is_let_in_under_any_role(home: Path) -> None:
-    with server.server(home, durable=False) as conninfo:
+    with server.run_embedded_server(home, durable=False) as conninfo:
         ask(conninfo, "DROP ROLE IF EXISTS reader")
         ask(conninfo, "CREATE ROLE reader LOGIN")
         assert ask(f"{conninfo} user=reader", "SELECT current_user") == "reader"
@@ -172,22 +172,25 @@ def test_an_account_without_a_name_is_refused_with_a_remedy(
         raise KeyError(uid)
 
     monkeypatch.setattr(pwd, "getpwuid", nameless)
-    with pytest.raises(ConfigError) as caught, server.server(place / "home"):
+    with (
+        pytest.raises(ConfigError) as caught,
+        server.run_embedded_server(place / "home"),
+    ):
         pass
     assert "RECON_DATABASE_URL" in str(caught.value.help)
 
 
 def test_the_data_stay_in_the_home(home: Path) -> None:
-    with server.server(home) as conninfo:
+    with server.run_embedded_server(home) as conninfo:
         ask(conninfo, "CREATE TABLE stays AS SELECT 42 AS answer")
         assert ask(conninfo, "SHOW fsync") == "on"
-    with server.server(home) as conninfo:
+    with server.run_embedded_server(home) as conninfo:
         assert ask(conninfo, "SELECT answer FROM stays") == "42"
 
 
 def test_the_second_attaches_and_the_last_one_stops(home: Path) -> None:
-    first = server.server(home, durable=False)
-    second = server.server(home, durable=False)
+    first = server.run_embedded_server(home, durable=False)
+    second = server.run_embedded_server(home, durable=False)
     conninfo = first.__enter__()
 
     assert second.__enter__() == conninfo
@@ -203,7 +206,7 @@ def test_many_at_once_share_one_server(place: Path) -> None:
     all_in = threading.Barrier(4, timeout=60)
 
     def work() -> None:
-        with server.server(home, durable=False) as conninfo:
+        with server.run_embedded_server(home, durable=False) as conninfo:
             seen.append(pid_of(conninfo))
             all_in.wait()
 
@@ -218,7 +221,7 @@ def test_many_at_once_share_one_server(place: Path) -> None:
 
 def test_an_error_in_the_block_stops_the_server_and_stays_itself(home: Path) -> None:
     ours = OSError("ours")
-    with pytest.raises(OSError) as caught, server.server(home) as conninfo:  # noqa: PT011, PT012
+    with pytest.raises(OSError) as caught, server.run_embedded_server(home) as conninfo:  # noqa: PT011, PT012
         assert answers(conninfo)
         raise ours
 
@@ -231,7 +234,7 @@ def test_a_server_whose_users_were_killed_is_taken_over(
 ) -> None:
     with killed_holder(place, home) as orphan:
         assert answers(orphan)
-        with server.server(home) as conninfo:
+        with server.run_embedded_server(home) as conninfo:
             assert conninfo == orphan
     assert not answers(orphan)
 
@@ -239,10 +242,13 @@ def test_a_server_whose_users_were_killed_is_taken_over(
 def test_a_killed_throw_away_server_is_cleared_and_a_used_one_is_not(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with killed_holder(place) as orphan, server.server(durable=False) as used:
+    with (
+        killed_holder(place) as orphan,
+        server.run_embedded_server(durable=False) as used,
+    ):
         assert answers(orphan)  # too young to be called abandoned
         monkeypatch.setattr(server, "ABANDONED_SECONDS", -1.0)
-        server.reclaim()
+        server.reclaim_leftovers()
         assert not answers(orphan)
         assert answers(used)
     assert not list(place.iterdir())
@@ -258,13 +264,13 @@ def test_a_crash_and_a_reused_process_number_do_not_keep_it_from_starting(
         stale, pid = pid_file(orphan), pid_of(orphan)
         os.kill(pid, signal.SIGKILL)
     lock = stale.parent.with_name(f"{stale.parent.name}.lock")
-    assert within(30, lambda: is_free(lock))
+    assert wait_until(30, lambda: is_unlocked(lock))
 
     with subprocess.Popen(
         ["/bin/sleep", "600"], user=account.user, group=account.group
     ) as stranger:
         stale.write_text(stale.read_text().replace(str(pid), str(stranger.pid), 1))
-        with server.server(home) as conninfo:
+        with server.run_embedded_server(home) as conninfo:
             assert ask(conninfo, "SELECT answer FROM kept") == "42"
         assert stranger.poll() is None
         stranger.kill()
@@ -273,9 +279,9 @@ def test_a_crash_and_a_reused_process_number_do_not_keep_it_from_starting(
 def test_a_copy_of_a_home_in_use_gets_a_server_of_its_own(
     place: Path, home: Path
 ) -> None:
-    with server.server(home, durable=False) as original:
+    with server.run_embedded_server(home, durable=False) as original:
         subprocess.run(["/bin/cp", "-a", home, place / "copy"], check=True)
-        with server.server(place / "copy", durable=False) as copy:
+        with server.run_embedded_server(place / "copy", durable=False) as copy:
             assert pid_of(copy) != pid_of(original)
         assert answers(original)
 
@@ -284,22 +290,25 @@ def test_a_server_that_does_not_answer_is_named(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "START_SECONDS", 0.5)
-    with server.server(home, durable=False) as conninfo:
+    with server.run_embedded_server(home, durable=False) as conninfo:
         pid = pid_of(conninfo)
         shutil.rmtree(ask(conninfo, "SHOW unix_socket_directories"))
-        with pytest.raises(DatabaseUnavailable) as caught, server.server(home):
+        with (
+            pytest.raises(DatabaseUnavailable) as caught,
+            server.run_embedded_server(home),
+        ):
             pass
     assert f"process {pid} " in str(caught.value.help)
     assert not Path(f"/proc/{pid}").exists()
 
 
 def test_a_failed_start_names_the_log_and_quotes_nothing(home: Path) -> None:
-    with server.server(home, durable=False) as conninfo:
+    with server.run_embedded_server(home, durable=False) as conninfo:
         cluster = pid_file(conninfo).parent
     control = cluster / "global" / "pg_control"
     control.rename(cluster / "away")
 
-    with pytest.raises(DatabaseUnavailable) as caught, server.server(home):
+    with pytest.raises(DatabaseUnavailable) as caught, server.run_embedded_server(home):
         pass
     (cluster / "away").rename(control)
     log = cluster.with_name(f"{cluster.name}.log")
@@ -310,7 +319,7 @@ def test_a_failed_start_names_the_log_and_quotes_nothing(home: Path) -> None:
 
 
 def test_the_log_quotes_no_statement(home: Path) -> None:
-    with server.server(home, durable=False) as conninfo:
+    with server.run_embedded_server(home, durable=False) as conninfo:
         cluster = pid_file(conninfo).parent
         with pytest.raises(psycopg.DataError):
             ask(conninfo, "SELECT 'a patient'::int")
@@ -325,7 +334,7 @@ def test_a_half_made_cluster_is_made_anew(place: Path) -> None:
     half = home / f"cluster-{major}.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text(f"{major}\n")
-    with server.server(home, durable=False) as conninfo:
+    with server.run_embedded_server(home, durable=False) as conninfo:
         assert answers(conninfo)
     assert not half.exists()
 
@@ -334,9 +343,9 @@ def test_no_programs_at_all_says_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("RECON_PG_BIN", raising=False)
-    monkeypatch.setattr(programs, "_candidates", lambda: iter(()))
+    monkeypatch.setattr(programs, "_candidate_folders", lambda: iter(()))
     with pytest.raises(ConfigError) as caught:
-        programs.bin_dir()
+        programs.find_bin_folder()
     assert "pip install 'recon-engine[local]'" in str(caught.value.help)
     assert "RECON_PG_BIN" in str(caught.value.help)
 
@@ -346,7 +355,7 @@ def test_a_wrong_recon_pg_bin_is_not_passed_over(
 ) -> None:
     monkeypatch.setenv("RECON_PG_BIN", str(tmp_path))
     with pytest.raises(ConfigError, match="RECON_PG_BIN"):
-        programs.bin_dir()
+        programs.find_bin_folder()
 
 
 def test_programs_that_do_not_run_are_refused(
@@ -356,14 +365,14 @@ def test_programs_that_do_not_run_are_refused(
         (place / name).write_text("#!/bin/sh\nexit 1\n")
         (place / name).chmod(0o755)
     monkeypatch.setenv("RECON_PG_BIN", str(place))
-    with pytest.raises(ConfigError, match="do not run"), server.server():
+    with pytest.raises(ConfigError, match="do not run"), server.run_embedded_server():
         pass
 
 
 def test_a_home_that_is_a_file_is_refused_with_a_remedy(place: Path) -> None:
     home = place / "home"
     home.write_text("")
-    with pytest.raises(DatabaseUnavailable) as caught, server.server(home):
+    with pytest.raises(DatabaseUnavailable) as caught, server.run_embedded_server(home):
         pass
     assert caught.value.file == str(home)
 
@@ -372,10 +381,10 @@ def test_a_home_that_is_a_file_is_refused_with_a_remedy(place: Path) -> None:
 def test_another_major_version_has_a_cluster_of_its_own(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with server.server(home, durable=False) as conninfo:
+    with server.run_embedded_server(home, durable=False) as conninfo:
         own = pid_file(conninfo).parent
     monkeypatch.setenv("RECON_PG_BIN", str(DEBIAN))
-    with server.server(home, durable=False) as conninfo:
+    with server.run_embedded_server(home, durable=False) as conninfo:
         assert ask(conninfo, "SHOW server_version").startswith("15.")
         assert pid_file(conninfo).parent != own
 
@@ -384,7 +393,7 @@ def test_another_major_version_has_a_cluster_of_its_own(
 class TestRoot:
     def test_the_account_of_the_server_is_not_let_in(self, home: Path) -> None:
         psql = Programs.find().folder / "psql"
-        with server.server(home, durable=False) as conninfo:
+        with server.run_embedded_server(home, durable=False) as conninfo:
             command: list[str | Path] = [
                 psql,
                 conninfo,
@@ -392,7 +401,7 @@ class TestRoot:
                 "--command",
                 "SELECT 1",
             ]
-            refused = programs.run(command, Account.allowed())
+            refused = programs.run_program(command, Account.allowed())
             assert refused.returncode
             assert "Peer authentication failed" in refused.stderr
             assert answers(conninfo)
@@ -400,7 +409,7 @@ class TestRoot:
     def test_a_cluster_that_trusted_everyone_does_so_no_longer(
         self, home: Path
     ) -> None:
-        with server.server(home, durable=False) as conninfo:
+        with server.run_embedded_server(home, durable=False) as conninfo:
             hba = pid_file(conninfo).with_name("pg_hba.conf")
         hba.write_text("local all all trust\n")
         self.test_the_account_of_the_server_is_not_let_in(home)
@@ -409,7 +418,9 @@ class TestRoot:
         private = place / "private"
         private.mkdir(mode=0o700)
         for _ in range(2):
-            with server.server(private / "home", durable=False) as conninfo:
+            with server.run_embedded_server(
+                private / "home", durable=False
+            ) as conninfo:
                 ask(conninfo, "CREATE TABLE IF NOT EXISTS kept (answer int)")
                 ask(conninfo, "INSERT INTO kept VALUES (42)")
                 count = ask(conninfo, "SELECT count(*) FROM kept")
@@ -424,27 +435,27 @@ class TestRoot:
     def test_the_room_of_a_temporary_home_goes_after_it(self, place: Path) -> None:
         gone, kept = private_home(place, "gone"), private_home(place, "kept")
         for home in (gone, kept):
-            with server.server(home, durable=False) as conninfo:
+            with server.run_embedded_server(home, durable=False) as conninfo:
                 ask(conninfo, "CREATE TABLE answers AS SELECT 42 AS answer")
         assert len(rooms(place)) == 2
         shutil.rmtree(gone)
-        with server.server(durable=False):
+        with server.run_embedded_server(durable=False):
             assert len(rooms(place)) == 1
-        with server.server(kept, durable=False) as conninfo:
+        with server.run_embedded_server(kept, durable=False) as conninfo:
             assert ask(conninfo, "SELECT answer FROM answers") == "42"
 
     def test_a_room_in_use_stays_until_it_is_left_or_its_user_dies(
         self, place: Path
     ) -> None:
         home = private_home(place, "home")
-        with server.server(home, durable=False) as conninfo:
+        with server.run_embedded_server(home, durable=False) as conninfo:
             shutil.rmtree(home)
-            server.reclaim()
+            server.reclaim_leftovers()
             assert answers(conninfo)
         with killed_holder(place, private_home(place, "home")) as orphan:
             assert len(rooms(place)) == 1
             shutil.rmtree(home)
-            server.reclaim()
+            server.reclaim_leftovers()
             assert not answers(orphan)
         assert rooms(place) == []
 
@@ -455,11 +466,11 @@ class TestRoot:
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr(system_folder, "TEMPORARY", place / "tmp")
             (place / "tmp").mkdir()
-            with server.server(home, durable=False) as conninfo:
+            with server.run_embedded_server(home, durable=False) as conninfo:
                 ask(conninfo, "CREATE TABLE answers AS SELECT 42 AS answer")
         moved = home.rename(home.with_name("moved"))
-        server.reclaim()
-        with server.server(moved, durable=False) as conninfo:
+        server.reclaim_leftovers()
+        with server.run_embedded_server(moved, durable=False) as conninfo:
             assert ask(conninfo, "SELECT answer FROM answers") == "42"
 
     def test_refuses_to_begin_anew_when_the_relocated_data_are_gone(
@@ -469,21 +480,27 @@ class TestRoot:
         private.mkdir(mode=0o700)
         major = Programs.find().major
         (private / f"cluster-{major}").symlink_to(place / "gone" / "cluster")
-        with pytest.raises(ConfigError, match="gone"), server.server(private):
+        with (
+            pytest.raises(ConfigError, match="gone"),
+            server.run_embedded_server(private),
+        ):
             pass
 
     def test_refuses_a_cluster_of_another_account(self, place: Path) -> None:
         home = place / "home"
         cluster = home / f"cluster-{Programs.find().major}"
         cluster.mkdir(parents=True)
-        with pytest.raises(ConfigError, match="another account"), server.server(home):
+        with (
+            pytest.raises(ConfigError, match="another account"),
+            server.run_embedded_server(home),
+        ):
             pass
 
     def test_runs_programs_that_only_root_can_reach(
         self, place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("RECON_PG_BIN", raising=False)
-        private, packages = place / "private", programs.bin_dir().parents[2]
+        private, packages = place / "private", programs.find_bin_folder().parents[2]
         if not (packages / programs.WHEEL).is_dir():
             pytest.skip("needs the wheel")
         private.mkdir(mode=0o700)
@@ -491,7 +508,7 @@ class TestRoot:
             (private / part).symlink_to(packages / part)
         monkeypatch.setenv("RECON_PG_BIN", str(private / programs.WHEEL / "bin"))
 
-        with server.server(durable=False) as conninfo:
+        with server.run_embedded_server(durable=False) as conninfo:
             assert answers(conninfo)
         (copy,) = (place / "shelf").iterdir()
         made = copy.stat().st_ctime_ns
@@ -503,4 +520,4 @@ class TestRoot:
         (place / "shelf").mkdir()
         (place / "shelf").chmod(0o777)
         with pytest.raises(ConfigError, match="written by others"):
-            system_folder.shelf()
+            system_folder.ensure_system_folder()

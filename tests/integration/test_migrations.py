@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from recon_engine.errors import ConfigError, DatabaseUnavailable, PermissionDenied
 from recon_engine.kinds import KINDS
-from recon_engine.pipeline.doctor import State, examine
+from recon_engine.pipeline.doctor import CheckState, examine_setup
 from recon_engine.postgres import migrations
 from recon_engine.postgres.embedded import server
 from recon_engine.status import RunStatus
@@ -98,7 +98,7 @@ COLUMN = {
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    with server.server(durable=False) as conninfo:
+    with server.run_embedded_server(durable=False) as conninfo:
         yield conninfo
 
 
@@ -114,7 +114,7 @@ def database(postgres: str) -> str:
 @pytest.fixture(scope="module")
 def migrated(postgres: str) -> str:
     """A database with all tables, whose tests roll back what they do."""
-    migrations.apply(postgres)
+    migrations.apply_migrations(postgres)
     return postgres
 
 
@@ -133,7 +133,7 @@ def run(connection: Connection) -> UUID:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of migrations in place of ours."""
-    monkeypatch.setattr(migrations, "schemas", lambda: tmp_path)
+    monkeypatch.setattr(migrations, "schema_folder", lambda: tmp_path)
     (tmp_path / "migrations").mkdir()
     (tmp_path / "access").mkdir()
     (tmp_path / "access" / "grants.sql").write_text("SELECT 1;")
@@ -165,21 +165,21 @@ def tables(conninfo: str) -> set[str]:
 
 
 def test_applies_everything_once_and_then_nothing(database: str) -> None:
-    assert migrations.apply(database) == ALL
-    assert migrations.apply(database) == ()
+    assert migrations.apply_migrations(database) == ALL
+    assert migrations.apply_migrations(database) == ()
     assert tables(database) == TABLES
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's PostgreSQL 15")
 def test_applies_to_postgresql_15(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECON_PG_BIN", str(DEBIAN))
-    with server.server(durable=False) as conninfo:
-        assert migrations.apply(conninfo) == ALL
+    with server.run_embedded_server(durable=False) as conninfo:
+        assert migrations.apply_migrations(conninfo) == ALL
 
 
 def test_an_administrator_who_is_no_superuser_sets_it_all_up() -> None:
     """As of RDS: one that may make databases and roles."""
-    with server.server(durable=False) as conninfo:
+    with server.run_embedded_server(durable=False) as conninfo:
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute("CREATE ROLE rds_admin LOGIN CREATEDB CREATEROLE")
         admin = make_conninfo(conninfo, user="rds_admin")
@@ -188,35 +188,37 @@ def test_an_administrator_who_is_no_superuser_sets_it_all_up() -> None:
         with psycopg.connect(make_conninfo(admin, dbname="recon")) as connection:
             connection.execute("REVOKE TEMPORARY ON DATABASE recon FROM PUBLIC")
             for _ in range(2):
-                connection.execute(migrations.access("roles"))
+                connection.execute(migrations.read_access_sql("roles"))
         owner, app = (
             make_conninfo(conninfo, user=role, dbname="recon")
             for role in ("recon_owner", "recon_app")
         )
-        assert migrations.apply(owner)
-        by_check = {finding.check: finding for finding in examine({}, app)}
+        assert migrations.apply_migrations(owner)
+        by_check = {finding.check: finding for finding in examine_setup({}, app)}
     assert by_check["database"].found.endswith("as recon_app, without TLS")
-    assert by_check["grants"].state is State.OK
+    assert by_check["grants"].state is CheckState.OK
 
 
 def test_many_at_once_apply_exactly_once(database: str) -> None:
     with ThreadPoolExecutor(4) as threads:
-        done = list(threads.map(migrations.apply, [database] * 4))
+        done = list(threads.map(migrations.apply_migrations, [database] * 4))
     assert sorted(done) == [(), (), (), ALL]
 
 
 def test_an_up_to_date_database_needs_no_right_to_change_it(
     database: str, postgres: str
 ) -> None:
-    migrations.apply(database)
+    migrations.apply_migrations(database)
     with psycopg.connect(database) as connected:
         connected.execute(
             "CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA metrics TO reader;"
             "GRANT SELECT ON metrics.schema_migration TO reader"
         )
-    assert migrations.apply(make_conninfo(database, user="reader")) == ()
+    assert migrations.apply_migrations(make_conninfo(database, user="reader")) == ()
     with pytest.raises(PermissionDenied):
-        migrations.apply(make_conninfo(postgres, dbname="template1", user="reader"))
+        migrations.apply_migrations(
+            make_conninfo(postgres, dbname="template1", user="reader")
+        )
 
 
 def test_a_broken_file_rolls_all_of_them_back(database: str, folder: Path) -> None:
@@ -225,7 +227,7 @@ def test_a_broken_file_rolls_all_of_them_back(database: str, folder: Path) -> No
         "CREATE TABLE public.bad (a int); SELECT 'a patient'::int;"
     )
     with pytest.raises(ConfigError) as caught:
-        migrations.apply(database)
+        migrations.apply_migrations(database)
 
     assert tables(database) == set()
     assert caught.value.file == "0002_bad.sql"
@@ -237,36 +239,36 @@ def test_a_broken_file_rolls_all_of_them_back(database: str, folder: Path) -> No
 
 def test_later_files_are_added_in_order(database: str, folder: Path) -> None:
     (folder / "0001_one.sql").write_text("CREATE TABLE public.one (a int);")
-    assert migrations.apply(database) == ("0001_one.sql",)
+    assert migrations.apply_migrations(database) == ("0001_one.sql",)
     (folder / "0010_ten.sql").write_text("ALTER TABLE public.two ADD c int;")
     (folder / "0002_two.sql").write_text("CREATE TABLE public.two (b int);")
-    assert migrations.apply(database) == ("0002_two.sql", "0010_ten.sql")
+    assert migrations.apply_migrations(database) == ("0002_two.sql", "0010_ten.sql")
 
 
 def test_a_changed_file_is_refused(database: str, folder: Path) -> None:
     (folder / "0001_one.sql").write_bytes(b"SELECT 1;\nSELECT 2;\n")
-    migrations.apply(database)
+    migrations.apply_migrations(database)
     (folder / "0001_one.sql").write_bytes(b"SELECT 1;\r\nSELECT 2;\r\n")
-    assert migrations.apply(database) == ()
+    assert migrations.apply_migrations(database) == ()
     (folder / "0001_one.sql").write_bytes(b"SELECT 1;\nSELECT 3;\n")
     with pytest.raises(ConfigError, match=r"0001_one\.sql was changed"):
-        migrations.apply(database)
+        migrations.apply_migrations(database)
 
 
 def test_a_database_ahead_of_the_files_is_refused(database: str, folder: Path) -> None:
     (folder / "0001_one.sql").write_text("SELECT 1;")
-    migrations.apply(database)
+    migrations.apply_migrations(database)
     (folder / "0001_one.sql").rename(folder / "0002_two.sql")
     with pytest.raises(ConfigError, match=r"0001_one\.sql, which .* not know"):
-        migrations.apply(database)
+        migrations.apply_migrations(database)
 
 
 def test_a_number_before_the_latest_is_refused(database: str, folder: Path) -> None:
     (folder / "0002_two.sql").write_text("SELECT 1;")
-    migrations.apply(database)
+    migrations.apply_migrations(database)
     (folder / "0001_one.sql").write_text("SELECT 1;")
     with pytest.raises(ConfigError, match=r"0001_one\.sql comes before 0002_two\.sql"):
-        migrations.apply(database)
+        migrations.apply_migrations(database)
 
 
 @pytest.mark.parametrize("names", [["1_one.sql"], ["0001_a.sql", "0001_b.sql"]])
@@ -276,7 +278,7 @@ def test_a_folder_that_leaves_the_order_open_is_refused(
     for name in names:
         (folder / name).write_text("SELECT 1;")
     with pytest.raises(ConfigError, match=r"name|number"):
-        migrations.apply("")
+        migrations.apply_migrations("")
 
 
 def test_breaks_of_earlier_versions_are_open_by_their_state(
@@ -286,7 +288,7 @@ def test_breaks_of_earlier_versions_are_open_by_their_state(
     at = next(at for at, path in enumerate(files) if "unseen_breaks" in path.name)
     for path in files[:at]:
         (folder / path.name).write_bytes(path.read_bytes())
-    migrations.apply(database)
+    migrations.apply_migrations(database)
     known = ("new", "recurring", "changed", "resolved", "reopened")
     with psycopg.connect(database) as connection:
         run_id = add_run(connection, "STARTED")
@@ -309,7 +311,7 @@ def test_breaks_of_earlier_versions_are_open_by_their_state(
         before = stored(connection)
     for path in files[at:]:
         (folder / path.name).write_bytes(path.read_bytes())
-    migrations.apply(database)
+    migrations.apply_migrations(database)
     with psycopg.connect(database) as connection:
         for one, two in zip(before, stored(connection), strict=True):
             assert two.items() >= one.items()
@@ -330,7 +332,7 @@ def stored(connection: Connection) -> list[dict[str, object]]:
 
 def test_an_unreachable_server_is_said_without_its_words(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailable) as caught:
-        migrations.apply(f"host={tmp_path} password=hush")
+        migrations.apply_migrations(f"host={tmp_path} password=hush")
     assert "hush" not in f"{caught.value}{caught.value.help}"
     assert str(tmp_path) not in str(caught.value)
     assert caught.value.__suppress_context__

@@ -21,7 +21,12 @@ from support.sites import NEW, OLD, BucketSite, FolderSite
 from recon_engine.aws import task
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
-from recon_engine.pipeline.doctor import Finding, State, _clock, examine
+from recon_engine.pipeline.doctor import (
+    CheckResult,
+    CheckState,
+    _check_clock,
+    examine_setup,
+)
 from recon_engine.postgres import purge
 from recon_engine.postgres.embedded import server
 from recon_engine.status import RunStatus
@@ -147,7 +152,7 @@ def test_the_log_of_runs_names_the_task_of_ecs(
 ) -> None:
     folders.deliver()
     with agent(json.dumps({"TaskARN": ARN}).encode()) as uri:
-        monkeypatch.setenv(task.METADATA, uri)
+        monkeypatch.setenv(task.METADATA_VARIABLE, uri)
         folders.run()
     [row] = folders.rows("SELECT task_arn FROM metrics.pipeline_run_log")
     assert row == {"task_arn": ARN}
@@ -158,19 +163,19 @@ def test_an_agent_that_does_not_tell_is_no_failure(
     monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     with agent(body) as uri:
-        monkeypatch.setenv(task.METADATA, uri)
+        monkeypatch.setenv(task.METADATA_VARIABLE, uri)
         assert task.task_arn() is None
-    task._told.cache_clear()
+    task._fetch_task_arn.cache_clear()
     assert task.task_arn() is None
-    monkeypatch.setenv(task.METADATA, "file:///etc")
+    monkeypatch.setenv(task.METADATA_VARIABLE, "file:///etc")
     assert task.task_arn() is None
 
 
 # --- the doctor
 
 
-def found(places: dict[str, str], database: str) -> dict[str, Finding]:
-    return {finding.check: finding for finding in examine(places, database)}
+def found(places: dict[str, str], database: str) -> dict[str, CheckResult]:
+    return {finding.check: finding for finding in examine_setup(places, database)}
 
 
 def places_of(site: FolderSite | BucketSite) -> dict[str, str]:
@@ -180,7 +185,7 @@ def places_of(site: FolderSite | BucketSite) -> dict[str, str]:
 def test_the_doctor_finds_folders_and_a_database_well(folders: FolderSite) -> None:
     folders.deliver()
     findings = found(places_of(folders), folders.database)
-    assert {f.state for f in findings.values()} == {State.OK}, findings
+    assert {f.state for f in findings.values()} == {CheckState.OK}, findings
     assert findings.keys() == {
         *("inbound", "processed", "out", "authorities", "database", "tables", "grants"),
         *("disk", "memory", "clock and database"),
@@ -197,15 +202,15 @@ def test_the_doctor_proves_every_right_and_leaves_nothing_behind(
         site.deliver()
         before = client.list_objects_v2(Bucket="doctor")["Contents"]
         findings = found(places_of(site), database)
-        assert findings["versions"].state is State.WARN
+        assert findings["versions"].state is CheckState.WARN
         client.put_bucket_versioning(
             Bucket="doctor", VersioningConfiguration={"Status": "Enabled"}
         )
-        assert found(places_of(site), database)["versions"].state is State.OK
+        assert found(places_of(site), database)["versions"].state is CheckState.OK
         after = client.list_objects_v2(Bucket="doctor")["Contents"]
     assert [each["ETag"] for each in after] == [each["ETag"] for each in before]
     del findings["versions"]
-    assert {f.state for f in findings.values()} == {State.OK}, findings
+    assert {f.state for f in findings.values()} == {CheckState.OK}, findings
     assert {"inbound: list", "inbound: read", "inbound: remove", "processed: write",
             "out: write", "clock and S3"} <= findings.keys()  # fmt: skip
 
@@ -235,23 +240,23 @@ def test_a_right_that_is_missing_is_named_with_its_policy(
                 client.create_bucket(Bucket="denied")
         faults.plan(Fault(operation, refuse(403, "AccessDenied"), times=ALWAYS))
         finding = found(places_of(site), database)[check]
-        s3_client.shared().close()
-    assert finding.state is State.FAIL
+        s3_client.shared_s3_client().close()
+    assert finding.state is CheckState.FAIL
     assert right in str(finding.remedy)
 
 
 def test_the_doctor_goes_on_after_what_it_cannot_reach(tmp_path: Path) -> None:
     findings = found({"inbound": str(tmp_path / "none")}, f"host={tmp_path}")
-    assert findings["inbound"].state is State.FAIL
-    assert findings["database"].state is State.FAIL
-    assert findings["memory"].state is State.OK
-    assert all(f.remedy for f in findings.values() if f.state is State.FAIL)
+    assert findings["inbound"].state is CheckState.FAIL
+    assert findings["database"].state is CheckState.FAIL
+    assert findings["memory"].state is CheckState.OK
+    assert all(f.remedy for f in findings.values() if f.state is CheckState.FAIL)
 
 
 def test_the_doctor_says_to_migrate(tmp_path: Path) -> None:
-    with server.server(tmp_path / "pg", durable=False) as conninfo:
+    with server.run_embedded_server(tmp_path / "pg", durable=False) as conninfo:
         findings = found({}, conninfo)
-    assert findings["tables"].state is State.FAIL
+    assert findings["tables"].state is CheckState.FAIL
     assert findings["tables"].remedy == "run recon migrate"
 
 
@@ -295,10 +300,15 @@ def test_the_doctor_reads_the_configuration_and_looks_for_the_key_of_its_masks(
 
 @pytest.mark.parametrize(
     ("seconds", "state"),
-    [(0, State.OK), (-59, State.OK), (61, State.WARN), (-601, State.FAIL)],
+    [
+        (0, CheckState.OK),
+        (-59, CheckState.OK),
+        (61, CheckState.WARN),
+        (-601, CheckState.FAIL),
+    ],
 )
-def test_a_clock_may_be_a_minute_off(seconds: int, state: State) -> None:
-    finding = _clock("clock", timedelta(seconds=seconds))
+def test_a_clock_may_be_a_minute_off(seconds: int, state: CheckState) -> None:
+    finding = _check_clock("clock", timedelta(seconds=seconds))
     assert finding.state is state
 
 
@@ -308,9 +318,9 @@ def test_a_clock_may_be_a_minute_off(seconds: int, state: State) -> None:
 def test_every_object_is_written_with_the_key_that_is_named(
     moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(s3_client.KMS_KEY, "alias/claims")
+    monkeypatch.setenv(s3_client.KMS_KEY_VARIABLE, "alias/claims")
     (tmp_path / "a").write_bytes(bytes(9 << 20))
-    with closing(s3_client.connect(moto)) as client:
+    with closing(s3_client.create_s3_client(moto)) as client:
         client.create_bucket(Bucket="encrypted")
         asked = calls_of(client)
         place = S3Prefix("encrypted", "out", client)
@@ -376,11 +386,11 @@ def test_what_is_old_is_told_and_only_deleted_when_that_is_asked_for(
 
 def test_breaks_go_once_they_are_resolved_and_old(folders: FolderSite) -> None:
     def purged() -> list[tuple[str, str, int]]:
-        found = purge.old_values(
+        found = purge.find_old_values(
             folders.database, purge.parse_age("90d"), None, artifacts=False
         )
-        purge.delete(folders.database, found)
-        return [each for each in purge.counted(found) if "breaks" in each[0]]
+        purge.delete_old_values(folders.database, found)
+        return [each for each in purge.count_old_values(found) if "breaks" in each[0]]
 
     folders.deliver()
     folders.run()
@@ -406,14 +416,14 @@ def test_what_is_young_or_not_finished_stays(
         raise SystemExit
 
     def purged(age: str, dataset: str | None = None) -> int:
-        found = purge.old_values(
+        found = purge.find_old_values(
             folders.database, purge.parse_age(age), dataset, artifacts=False
         )
-        return len(purge.counted(found))
+        return len(purge.count_old_values(found))
 
     folders.deliver()
     with monkeypatch.context() as patch:
-        patch.setattr("recon_engine.pipeline.archive._archive", crash)
+        patch.setattr("recon_engine.pipeline.archive.archive_inputs", crash)
         with pytest.raises(SystemExit):
             folders.run()
     aged(folders)

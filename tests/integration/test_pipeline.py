@@ -32,11 +32,11 @@ from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.pinned_file import state_of
 from recon_engine.pipeline import archive, runner
-from recon_engine.pipeline.locations import Places
+from recon_engine.pipeline.locations import Locations
 from recon_engine.postgres import publish as database_module
 from recon_engine.postgres import stage
-from recon_engine.postgres.migrations import schemas
-from recon_engine.postgres.run_log import new_run, opened
+from recon_engine.postgres.migrations import schema_folder
+from recon_engine.postgres.run_log import new_run, open_locked
 from recon_engine.status import RunStatus
 
 
@@ -231,7 +231,9 @@ def test_artifacts_are_complete_and_the_manifest_says_so(site: Site) -> None:
         name.removeprefix(prefix): data for name, data in site.names(site.out).items()
     }
     manifest = json.loads(found.pop("manifest.json"))
-    validate(manifest, json.loads((schemas() / "manifest.schema.json").read_text()))
+    validate(
+        manifest, json.loads((schema_folder() / "manifest.schema.json").read_text())
+    )
     assert {each["name"] for each in manifest["artifacts"]} == set(found) == {
         "summary.csv", "mismatch_by_column.csv", "mismatch_detail_sample.csv",
         "missing.csv", "extra.csv", "patterns.csv", "totals.csv", "segments.csv",
@@ -449,7 +451,7 @@ def test_a_crash_after_publishing_is_finished_by_the_next_run(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "_archive", crash)
+        patch.setattr(archive, "archive_inputs", crash)
         with pytest.raises(SystemExit):
             site.run()
     assert site.statuses() == ["RECONCILED"]
@@ -470,7 +472,7 @@ def test_a_crash_before_publishing_is_abandoned_and_done_again(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "publish", crash)
+        patch.setattr(runner, "publish_run", crash)
         with pytest.raises(SystemExit):
             folders.run()
     assert folders.statuses() == ["STARTED"]
@@ -490,7 +492,7 @@ def test_a_bug_is_logged_by_its_place_and_not_by_its_words(
     def broken(*_: object, **__: object) -> None:
         raise ValueError("could not parse 'SECRET-CELL'")
 
-    monkeypatch.setattr(runner, "reconcile", broken)
+    monkeypatch.setattr(runner, "compare_tables", broken)
     outcome = folders.run()
     assert outcome.record.status is RunStatus.INTERNAL_ERROR
     assert outcome.record.exit_code == 70
@@ -504,13 +506,13 @@ def test_a_replaced_input_stays_with_a_warning(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders.deliver()
-    real = database_module.publish
+    real = database_module.publish_run
 
     def publish_and_overwrite(*args: Any) -> None:
         real(*args)
         folders.put("claims_20261123.csv", b"ID,PAID,NOTE\n9,9,9\n")
 
-    monkeypatch.setattr(runner, "publish", publish_and_overwrite)
+    monkeypatch.setattr(runner, "publish_run", publish_and_overwrite)
     outcome = folders.run()
     assert outcome.record.status is RunStatus.ARCHIVE_CONFLICT
     assert outcome.record.exit_code == 4
@@ -553,7 +555,7 @@ def test_what_is_wrong_with_a_replacement_is_not_told_of_the_pair(
 ) -> None:
     folders.deliver()
     [old, _] = sorted(Path(folders.inbound).iterdir())
-    real = local_engine.read
+    real = local_engine.read_tables
 
     def read_another(first: Any, *args: Any, **options: Any) -> Any:
         old.write_bytes(OLD.replace(b"1", b'"', 1))
@@ -561,7 +563,7 @@ def test_what_is_wrong_with_a_replacement_is_not_told_of_the_pair(
         return real(replace(first, state=state), *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "read", read_another)
+        patch.setattr(runner, "read_tables", read_another)
         assert folders.run().record.status is RunStatus.INPUT_CHANGED
     assert folders.run().record.status is RunStatus.MALFORMED_INPUT
 
@@ -580,7 +582,7 @@ def test_an_interrupt_after_publishing_takes_nothing_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "_archive", interrupted)
+        patch.setattr(archive, "archive_inputs", interrupted)
         with pytest.raises(KeyboardInterrupt):
             folders.run()
     assert folders.statuses() == ["RECONCILED"]
@@ -598,7 +600,7 @@ def test_a_commit_whose_outcome_is_unknown_is_finished_by_the_next_run(
         raise DatabaseUnavailable("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(database_module, "connect", gone)
+        patch.setattr(database_module, "open_connection", gone)
         outcome = folders.run()
     assert (outcome.record.status, outcome.record.exit_code) == ("COMMIT_UNKNOWN", 4)
     assert folders.statuses() == ["RECONCILED"]
@@ -611,7 +613,7 @@ def test_a_run_that_was_given_up_records_nothing(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders.deliver()
-    real = database_module.publish
+    real = database_module.publish_run
 
     def given_up_first(*args: Any) -> None:
         with psycopg.connect(folders.database) as connection:
@@ -619,7 +621,7 @@ def test_a_run_that_was_given_up_records_nothing(
         real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "publish", given_up_first)
+        patch.setattr(runner, "publish_run", given_up_first)
         assert folders.run().record.status is RunStatus.BUSY
     assert folders.rows("SELECT * FROM metrics.recon_summary") == []
     assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []
@@ -636,7 +638,7 @@ def test_recovery_finds_files_whose_names_look_odd(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "_archive", crash)
+        patch.setattr(archive, "archive_inputs", crash)
         with pytest.raises(SystemExit):
             site.run()
     site.run()
@@ -655,7 +657,7 @@ def test_neither_input_is_deleted_unless_both_are_archived(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders.deliver()
-    real = database_module.publish
+    real = database_module.publish_run
 
     def publish_and_occupy(conninfo: str, publication: Any, stage: Any) -> None:
         real(conninfo, publication, stage)
@@ -663,7 +665,7 @@ def test_neither_input_is_deleted_unless_both_are_archived(
         taken.mkdir(parents=True)
         (taken / "claims_20261123_NEWSYSTEM.csv").write_bytes(b"other bytes")
 
-    monkeypatch.setattr(runner, "publish", publish_and_occupy)
+    monkeypatch.setattr(runner, "publish_run", publish_and_occupy)
     assert folders.run().record.status is RunStatus.ARCHIVE_CONFLICT
     assert len(folders.names(folders.inbound)) == 2
 
@@ -674,7 +676,7 @@ def test_a_failure_before_there_is_a_pair_is_logged_too(
     def broken(*_: object) -> None:
         raise LookupError("SECRET")
 
-    monkeypatch.setattr(runner, "_recover", broken)
+    monkeypatch.setattr(runner, "_recover_earlier_runs", broken)
     assert folders.run().record.exit_code == 70
     [log] = folders.rows("SELECT status, error_message FROM metrics.pipeline_run_log")
     assert log["status"] == "INTERNAL_ERROR"
@@ -702,13 +704,13 @@ def test_of_two_workers_without_a_lock_one_records(
     )
     folders.deliver()
     gate = threading.Barrier(2, timeout=60)
-    real = database_module.publish
+    real = database_module.publish_run
 
     def together(*args: Any) -> None:
         gate.wait()
         real(*args)
 
-    monkeypatch.setattr(runner, "publish", together)
+    monkeypatch.setattr(runner, "publish_run", together)
     ended: list[str] = []
     workers = [
         threading.Thread(target=lambda: ended.append(folders.run().record.status))
@@ -726,8 +728,11 @@ def test_of_two_workers_without_a_lock_one_records(
 
 
 def test_a_dataset_that_is_being_reconciled_is_busy(folders: FolderSite) -> None:
-    places = Places.of(folders.config())
-    with opened(places.named_in(folders.config())) as other, other.locked():
+    places = Locations.of(folders.config())
+    with (
+        open_locked(places.with_canonical_urls(folders.config())) as other,
+        other.locked(),
+    ):
         folders.deliver()
         outcome = folders.run()
     assert outcome.error is not None
@@ -827,5 +832,5 @@ def test_a_batch_that_breaks_off_says_its_own_error(
     file = open_csv(Path(folders.inbound) / "claims_20261123.csv")
     run_id = new_run("claims").run_id
     with pytest.raises(InterruptedError):
-        stage.load(folders.database, "claims", "old", run_id, file, stop)
+        stage.load_stage_table(folders.database, "claims", "old", run_id, file, stop)
     assert folders.rows("SELECT * FROM pg_tables WHERE schemaname = 'stage'") == []

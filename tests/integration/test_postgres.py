@@ -15,7 +15,7 @@ from recon_engine.errors import (
     PermissionDenied,
     ReconError,
 )
-from recon_engine.postgres.connection import bulk, connect
+from recon_engine.postgres.connection import open_bulk_connection, open_connection
 
 
 if TYPE_CHECKING:
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 
 def by_psycopg(conninfo: str, statement: str) -> None:
-    with connect(conninfo) as connection:
+    with open_connection(conninfo) as connection:
         connection.execute(statement.encode())
 
 
 def by_adbc(conninfo: str, statement: str) -> None:
-    with bulk(conninfo) as connection, closing(connection.cursor()) as cursor:
+    with (
+        open_bulk_connection(conninfo) as connection,
+        closing(connection.cursor()) as cursor,
+    ):
         cursor.execute(statement)
         cursor.fetchall()
 

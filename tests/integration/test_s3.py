@@ -43,10 +43,15 @@ from recon_engine.errors import (
     StorageUnavailable,
 )
 from recon_engine.model import SourceFile
-from recon_engine.runtime.progress import ignore
+from recon_engine.runtime.progress import ignore_advance
 from recon_engine.storage.local import LocalFolder
 from recon_engine.storage.s3 import download, errors, prefix
-from recon_engine.storage.s3.client import ATTEMPTS, OWNER, TIMEOUT, connect
+from recon_engine.storage.s3.client import (
+    ATTEMPTS_VARIABLE,
+    OWNER_VARIABLE,
+    TIMEOUT_VARIABLE,
+    create_s3_client,
+)
 from recon_engine.storage.s3.prefix import S3Prefix
 
 
@@ -136,7 +141,7 @@ def test_a_whole_bucket_is_a_place(client: Any) -> None:
 def test_every_call_names_the_owner_its_pin_and_whether_it_may_replace(
     moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(OWNER, ACCOUNT)
+    monkeypatch.setenv(OWNER_VARIABLE, ACCOUNT)
     (tmp_path / "large").write_bytes(bytes(9 * MIB))
     with connected(moto_endpoint) as client:
         inbound, done = places(client)
@@ -159,7 +164,7 @@ def run_through(
     inbound: S3Prefix, done: S3Prefix, file: SourceFile, folder: Path
 ) -> None:
     list(inbound.files())
-    inbound.fetch(file, folder / "copy", ignore)
+    inbound.fetch(file, folder / "copy", ignore_advance)
     done.put(folder / "large", "large.csv")
     done.put_once(b"1", "manifest.json")
     done.archive(file, inbound, "run/a.csv")
@@ -176,9 +181,9 @@ def test_no_owner_is_named_unless_one_is_expected(client: Any) -> None:
 def test_an_owner_that_is_no_account_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(OWNER, "somebody")
-    with pytest.raises(ConfigError, match=OWNER):
-        connect(NOWHERE)
+    monkeypatch.setenv(OWNER_VARIABLE, "somebody")
+    with pytest.raises(ConfigError, match=OWNER_VARIABLE):
+        create_s3_client(NOWHERE)
 
 
 def test_how_long_the_client_waits_is_a_setting(
@@ -187,21 +192,21 @@ def test_how_long_the_client_waits_is_a_setting(
     with connected(NOWHERE) as client:
         assert client.meta.config.read_timeout == 60
         assert client.meta.config.retries["total_max_attempts"] == 6
-    monkeypatch.setenv(TIMEOUT, "7")
-    monkeypatch.setenv(ATTEMPTS, "2")
+    monkeypatch.setenv(TIMEOUT_VARIABLE, "7")
+    monkeypatch.setenv(ATTEMPTS_VARIABLE, "2")
     with connected(NOWHERE) as client:
         assert client.meta.config.read_timeout == 7
         assert client.meta.config.retries["total_max_attempts"] == 2
 
 
-@pytest.mark.parametrize("name", [TIMEOUT, ATTEMPTS])
+@pytest.mark.parametrize("name", [TIMEOUT_VARIABLE, ATTEMPTS_VARIABLE])
 @pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "soon", "1e3"])
 def test_a_setting_that_is_no_number_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=name):
-        connect(NOWHERE)
+        create_s3_client(NOWHERE)
 
 
 @pytest.mark.parametrize(
@@ -234,14 +239,14 @@ def test_an_upload_in_parts_carries_one_checksum_of_the_whole(
     key = f"{place.prefix}a.csv"
     head = strict.head_object(Bucket=BUCKET, Key=key, ChecksumMode="ENABLED")
     assert head["ChecksumType"] == "FULL_OBJECT"
-    assert head["ChecksumCRC32"] == prefix._crc32(tmp_path / "s")
+    assert head["ChecksumCRC32"] == prefix._compute_crc32(tmp_path / "s")
     assert head["ETag"].endswith('-2"')
 
 
 def test_an_upload_damaged_on_its_way_is_refused(
     strict: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefix, "_crc32", lambda _: "AAAAAA==")
+    monkeypatch.setattr(prefix, "_compute_crc32", lambda _: "AAAAAA==")
     (tmp_path / "s").write_bytes(b"content")
     place, _ = places(strict)
     with pytest.raises(StorageUnavailable):
@@ -264,7 +269,7 @@ def test_a_version_is_fetched_and_archived_although_it_was_replaced(
     file = given(inbound, "a.csv", b"before")
     given(inbound, "a.csv", b"behind")
     assert file.version
-    inbound.fetch(file, tmp_path / "a.csv", ignore)
+    inbound.fetch(file, tmp_path / "a.csv", ignore_advance)
     assert (tmp_path / "a.csv").read_bytes() == b"before"
     done.archive(file, inbound, "a.csv")
     assert content(done, "a.csv") == b"before"
@@ -291,7 +296,7 @@ def test_the_version_of_a_bucket_without_versions_is_none(client: Any) -> None:
     place, _ = places(client)
     assert given(place, "a.csv", b"1").version is None
     head = {"ContentLength": 1, "ETag": '"e"', "VersionId": "null"}
-    assert prefix._identified(SourceFile("", "a.csv", 0), head).version is None
+    assert prefix._with_identity(SourceFile("", "a.csv", 0), head).version is None
 
 
 # --- archive
@@ -355,18 +360,18 @@ def test_a_replacement_at_the_moment_of_the_copy_is_a_conflict(
 def test_a_mark_alone_does_not_prove_a_copy(strict: Any, other: bytes) -> None:
     inbound, done = places(strict)
     file = given(inbound, "a.csv", b"content")
-    given(done, "a.csv", other, Metadata=prefix._mark(file))
+    given(done, "a.csv", other, Metadata=prefix._source_mark(file))
     with pytest.raises(ArchiveConflict):
         done.archive(file, inbound, "a.csv")
 
 
 def test_checksums_are_compared_only_when_both_are_of_the_whole() -> None:
     whole, parts = {"ChecksumCRC32": "a"}, {"ChecksumCRC32": "a-2"}
-    assert prefix._agree(whole, dict(whole)) is True
-    assert prefix._agree(whole, {"ChecksumCRC32": "z"}) is False
-    assert prefix._agree(parts, dict(parts)) is None
-    assert prefix._agree(whole, parts) is None
-    assert prefix._agree(whole, {"ChecksumSHA256": "a"}) is None
+    assert prefix._same_whole_checksum(whole, dict(whole)) is True
+    assert prefix._same_whole_checksum(whole, {"ChecksumCRC32": "z"}) is False
+    assert prefix._same_whole_checksum(parts, dict(parts)) is None
+    assert prefix._same_whole_checksum(whole, parts) is None
+    assert prefix._same_whole_checksum(whole, {"ChecksumSHA256": "a"}) is None
 
 
 # --- retries that AWS asks for, and replies that are lost
@@ -522,7 +527,7 @@ def test_an_unknown_profile_is_a_mistake_of_the_configuration(
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "foreign")
     with pytest.raises(ConfigError) as caught:
-        connect()
+        create_s3_client()
     assert_nothing_foreign(caught.value)
 
 
@@ -545,7 +550,7 @@ def test_a_full_disk_is_named_before_the_download(
     file = given(place, "a.csv", b"content")
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DiskFull) as caught:
-        place.fetch(file, tmp_path / "a.csv", ignore)
+        place.fetch(file, tmp_path / "a.csv", ignore_advance)
     assert_nothing_foreign(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -684,7 +689,7 @@ def test_a_body_that_always_breaks_is_given_up_and_leaves_nothing(
         breaking(faults) as (place, file),
         pytest.raises(StorageUnavailable, match="3 times"),
     ):
-        place.fetch(file, tmp_path / "a.csv", ignore)
+        place.fetch(file, tmp_path / "a.csv", ignore_advance)
     assert len(faults.asked) == 3
     assert list(tmp_path.iterdir()) == []
 
@@ -694,7 +699,7 @@ def test_a_server_that_ignores_the_pin_is_found_out_by_its_etag(
 ) -> None:
     with breaking(Faults(b"content", etag='"v2"')) as (place, file):
         with pytest.raises(InputChanged):
-            place.fetch(file, tmp_path / "a.csv", ignore)
+            place.fetch(file, tmp_path / "a.csv", ignore_advance)
         assert list(tmp_path.iterdir()) == []
 
 
@@ -703,7 +708,7 @@ def test_a_server_that_answers_another_range_is_found_out(tmp_path: Path) -> Non
         breaking(Faults(b"content", shift=1)) as (place, file),
         pytest.raises(StorageUnavailable, match="another range"),
     ):
-        place.fetch(file, tmp_path / "a.csv", ignore)
+        place.fetch(file, tmp_path / "a.csv", ignore_advance)
 
 
 def test_a_size_that_is_not_the_object_s_is_found_out(
@@ -713,7 +718,7 @@ def test_a_size_that_is_not_the_object_s_is_found_out(
     file = given(place, "a.csv", b"content")
     for size in (0, 3, 8):
         with pytest.raises((InputChanged, StorageUnavailable)):
-            place.fetch(replace(file, size=size), tmp_path / "a.csv", ignore)
+            place.fetch(replace(file, size=size), tmp_path / "a.csv", ignore_advance)
     assert list(tmp_path.iterdir()) == []
 
 

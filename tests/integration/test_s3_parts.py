@@ -23,8 +23,8 @@ from support.s3_places import (
 from recon_engine.errors import ArchiveConflict, StorageUnavailable
 from recon_engine.storage.local import LocalFolder
 from recon_engine.storage.s3 import multipart
-from recon_engine.storage.s3.client import OWNER
-from recon_engine.storage.s3.multipart import Part, parts_of
+from recon_engine.storage.s3.client import OWNER_VARIABLE
+from recon_engine.storage.s3.multipart import UploadPart, divide_into_parts
 from recon_engine.storage.s3.prefix import S3Prefix
 
 
@@ -41,8 +41,8 @@ PARTS = 3
 
 @pytest.fixture(autouse=True)
 def _low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multipart, "AT_ONCE", MIB)
-    monkeypatch.setattr(multipart, "PART", 5 * MIB)
+    monkeypatch.setattr(multipart, "MAX_SINGLE_REQUEST", MIB)
+    monkeypatch.setattr(multipart, "PART_BYTES", 5 * MIB)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def head(place: S3Prefix, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("size", [1, 10_000 * 5 * MIB, 10_000 * 5 * MIB + 1, 5 << 40])
 def test_parts_cover_an_object_and_are_no_more_than_s3_takes(size: int) -> None:
-    parts = list(parts_of(size))
+    parts = list(divide_into_parts(size))
     assert len(parts) <= 10_000
     assert [part.number for part in parts] == list(range(1, len(parts) + 1))
     assert parts[0].start == 0
@@ -92,7 +92,7 @@ def test_the_limits_are_those_of_s3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert multipart.fits_at_once(5 * 1024**3)
     assert not multipart.fits_at_once(5 * 1024**3 + 1)
-    assert next(parts_of(6 << 30)) == Part(1, 0, 256 * MIB)
+    assert next(divide_into_parts(6 << 30)) == UploadPart(1, 0, 256 * MIB)
 
 
 def test_a_large_object_is_copied_in_parts_and_proven(client: Any) -> None:
@@ -112,7 +112,7 @@ def test_a_large_object_is_copied_in_parts_and_proven(client: Any) -> None:
 def test_every_part_and_the_whole_carry_the_conditions(
     endpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(OWNER, ACCOUNT)
+    monkeypatch.setenv(OWNER_VARIABLE, ACCOUNT)
     with connected(endpoints["moto"]) as client:
         client.create_bucket(Bucket="versions-of-parts")
         client.put_bucket_versioning(
@@ -181,7 +181,8 @@ def test_s3_itself_checks_the_whole_of_a_copy_in_parts(
     assert head(done, "a.csv")["ChecksumCRC32"] == crc
 
     monkeypatch.setattr(
-        "recon_engine.storage.s3.prefix._whole", lambda _: {"ChecksumCRC32": "AAAAAA=="}
+        "recon_engine.storage.s3.prefix._whole_checksums",
+        lambda _: {"ChecksumCRC32": "AAAAAA=="},
     )
     with pytest.raises(StorageUnavailable):
         done.archive(file, inbound, "b.csv")
@@ -193,7 +194,8 @@ def test_a_checksum_that_s3_cannot_add_up_is_not_asked_for(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "recon_engine.storage.s3.prefix._whole", lambda _: {"ChecksumSHA256": "x"}
+        "recon_engine.storage.s3.prefix._whole_checksums",
+        lambda _: {"ChecksumSHA256": "x"},
     )
     inbound, done = places(client)
     file = given(inbound, "a.csv", DATA)
@@ -319,7 +321,9 @@ def test_a_large_local_file_never_overwrites(client: Any, tmp_path: Path) -> Non
 def test_a_large_local_file_damaged_on_its_way_is_refused(
     strict: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recon_engine.storage.s3.prefix._crc32", lambda _: "AAAAAA==")
+    monkeypatch.setattr(
+        "recon_engine.storage.s3.prefix._compute_crc32", lambda _: "AAAAAA=="
+    )
     inbound, file = local(tmp_path)
     _, done = places(strict)
     with pytest.raises(StorageUnavailable):

@@ -30,11 +30,11 @@ from recon_engine.errors import (
     StorageUnavailable,
 )
 from recon_engine.model import SourceFile
-from recon_engine.runtime.progress import ignore
+from recon_engine.runtime.progress import ignore_advance
 from recon_engine.storage.local import LocalFolder
-from recon_engine.storage.s3.client import connect
+from recon_engine.storage.s3.client import create_s3_client
 from recon_engine.storage.s3.prefix import S3Prefix
-from recon_engine.storage.urls import fetch_one, local_path, open_storage
+from recon_engine.storage.urls import fetch_file, local_path, open_storage
 
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def seaweed_client(seaweed: str) -> Iterator[Any]:
 
 
 def _client(endpoint: str) -> Iterator[Any]:
-    client = connect(endpoint)
+    client = create_s3_client(endpoint)
     client.create_bucket(Bucket=BUCKET)
     yield client
     client.close()
@@ -238,7 +238,7 @@ def test_odd_names_survive_every_step(lab: Lab, spool: Path) -> None:
     files = [inbound.identify(file) for file in inbound.files()]
     assert [file.name for file in files] == sorted(ODD_NAMES)
     for file in files:
-        inbound.fetch(file, spool / "copy", ignore)
+        inbound.fetch(file, spool / "copy", ignore_advance)
         assert (spool / "copy").read_bytes() == file.name.encode()
         done.archive(file, inbound, f"run/{file.name}")
         assert lab.read(done, f"run/{file.name}") == file.name.encode()
@@ -253,7 +253,7 @@ def test_a_backslash_is_part_of_a_name(
     for lab in (folders, Bucket(moto_client, "backslash")):
         place = lab.place("inbound")
         file = given(lab, place, "back\\slash.csv", b"1")
-        place.fetch(file, spool / "copy", ignore)
+        place.fetch(file, spool / "copy", ignore_advance)
         assert place.remove(file)
 
 
@@ -287,7 +287,7 @@ def test_exactly_the_identified_bytes_are_fetched(lab: Lab, spool: Path) -> None
 
 def test_an_empty_file_is_fetched(lab: Lab, spool: Path) -> None:
     place = lab.place("inbound")
-    place.fetch(given(lab, place, "a.csv", b""), spool / "a.csv", ignore)
+    place.fetch(given(lab, place, "a.csv", b""), spool / "a.csv", ignore_advance)
     assert (spool / "a.csv").read_bytes() == b""
 
 
@@ -297,7 +297,7 @@ def test_a_replaced_file_is_not_fetched(lab: Lab, spool: Path, data: bytes) -> N
     file = given(lab, place, "a.csv", data)
     lab.write(place, "a.csv", b"behind")
     with pytest.raises(InputChanged):
-        place.fetch(file, spool / "a.csv", ignore)
+        place.fetch(file, spool / "a.csv", ignore_advance)
     assert list(spool.iterdir()) == []
 
 
@@ -306,7 +306,7 @@ def test_a_file_that_is_gone_is_not_fetched(lab: Lab, spool: Path) -> None:
     file = given(lab, place, "a.csv", b"1")
     lab.drop(place, "a.csv")
     with pytest.raises(InputChanged):
-        place.fetch(file, spool / "a.csv", ignore)
+        place.fetch(file, spool / "a.csv", ignore_advance)
     assert list(spool.iterdir()) == []
 
 
@@ -324,7 +324,7 @@ def test_a_fetch_that_is_interrupted_leaves_no_file(lab: Lab, spool: Path) -> No
 def test_a_file_that_was_not_identified_is_not_fetched(lab: Lab, spool: Path) -> None:
     place = lab.place("inbound")
     with pytest.raises(InternalError):
-        place.fetch(SourceFile(place.url, "a.csv", 1), spool / "a.csv", ignore)
+        place.fetch(SourceFile(place.url, "a.csv", 1), spool / "a.csv", ignore_advance)
 
 
 # --- borrow
@@ -349,7 +349,7 @@ def test_what_is_gone_or_longer_is_not_borrowed(
     else:
         lab.write(place, "a.csv", data)
     with pytest.raises(InputChanged):
-        place.borrow(file, spool / "a.csv", ignore)
+        place.borrow(file, spool / "a.csv", ignore_advance)
     assert list(spool.iterdir()) == []
 
 
@@ -360,8 +360,8 @@ def test_a_borrowed_file_of_a_folder_is_not_copied(
     file = given(folders, place, "a.csv", b"1")
     path = local_path(place.url)
     (path / "b.csv").symlink_to(path / "a.csv")
-    place.borrow(file, spool / "a.csv", ignore)
-    place.borrow(replace(file, name="b.csv"), spool / "b.csv", ignore)
+    place.borrow(file, spool / "a.csv", ignore_advance)
+    place.borrow(replace(file, name="b.csv"), spool / "b.csv", ignore_advance)
     assert (spool / "a.csv").samefile(path / "a.csv")
     assert (spool / "b.csv").samefile(path / "a.csv")
     assert not (spool / "b.csv").is_symlink()
@@ -373,7 +373,7 @@ def test_a_file_of_another_file_system_is_copied(folders: Folders) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
         to = Path(other) / "a.csv"
         assert to.parent.stat().st_dev != local_path(place.url).stat().st_dev
-        place.borrow(file, to, ignore)
+        place.borrow(file, to, ignore_advance)
         assert to.read_bytes() == b"1"
         assert to.stat().st_nlink == 1
 
@@ -736,7 +736,7 @@ def test_one_file_is_fetched_by_its_url(
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     place, amounts = lab.place("inbound"), list[int]()
     lab.write(place, "a+b.csv", b"content")
-    path = fetch_one(f"{place.url}a+b.csv", spool / "new", amounts.append)
+    path = fetch_file(f"{place.url}a+b.csv", spool / "new", amounts.append)
     assert path == spool / "new" / "a+b.csv"
     assert path.read_bytes() == b"content"
     assert sum(amounts) == 7
@@ -749,7 +749,7 @@ def test_a_url_of_no_file_is_a_mistake_of_the_command(
         endpoint = lab.client.meta.endpoint_url
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     with pytest.raises(ConfigError, match="no such file"):
-        fetch_one(f"{lab.place('inbound').url}a.csv", spool)
+        fetch_file(f"{lab.place('inbound').url}a.csv", spool)
 
 
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/", "s3://bucket/a/.."])
@@ -758,7 +758,7 @@ def test_a_url_of_a_folder_is_not_one_file(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto)
     with pytest.raises(ConfigError):
-        fetch_one(url, spool)
+        fetch_file(url, spool)
 
 
 def test_local_work_never_imports_boto3(tmp_path: Path) -> None:
@@ -766,10 +766,10 @@ def test_local_work_never_imports_boto3(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from recon_engine.storage.urls import fetch_one, open_storage
+from recon_engine.storage.urls import fetch_file, open_storage
 folder = Path(sys.argv[1])
 assert len(list(open_storage(str(folder)).files())) == 1
-fetch_one(str(folder / "a.csv"), folder / "copy")
+fetch_file(str(folder / "a.csv"), folder / "copy")
 cloud = {"boto3", "botocore", "recon_engine.storage.s3.prefix"}
 sys.exit(bool(cloud & sys.modules.keys()))
 """
@@ -787,4 +787,6 @@ def test_a_known_etag_of_another_storage_never_matches_by_chance(
     place = folders.place("in")
     file = given(folders, place, "a.csv", b"content")
     with pytest.raises(InputChanged):
-        place.fetch(replace(file, etag='"not-a-digest"'), spool / "a.csv", ignore)
+        place.fetch(
+            replace(file, etag='"not-a-digest"'), spool / "a.csv", ignore_advance
+        )

@@ -19,7 +19,7 @@ from support.program import recon
 
 from recon_engine import diff
 from recon_engine.errors import ReconError
-from recon_engine.postgres.migrations import schemas
+from recon_engine.postgres.migrations import schema_folder
 from recon_engine.status import STATUSES, RunStatus
 
 
@@ -39,7 +39,7 @@ def pair(tmp_path: Path) -> Path:
 
 
 def schema(name: str) -> Any:
-    return json.loads((schemas() / f"{name}.schema.json").read_text())
+    return json.loads((schema_folder() / f"{name}.schema.json").read_text())
 
 
 def test_files_that_agree_exit_0(pair: Path) -> None:
@@ -319,7 +319,7 @@ def test_logs_are_json_lines_that_name_run_and_step(
 
 
 def test_run_py_is_the_same_command(delivered: Path, database: str) -> None:
-    script = str(schemas() / ".." / "run.py")
+    script = str(schema_folder() / ".." / "run.py")
     ended = run_in(delivered, program=(script,), RECON_DATABASE_URL=database)
     assert ended.returncode == 0, ended.stderr
     assert "SUCCEEDED" in ended.stdout

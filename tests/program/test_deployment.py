@@ -20,7 +20,7 @@ from support.sites import NEW, OLD, BucketSite
 
 from recon_engine.aws.database_login import IamToken
 from recon_engine.config import OnBadRow, Options
-from recon_engine.pipeline.doctor import State, examine
+from recon_engine.pipeline.doctor import CheckState, examine_setup
 from recon_engine.status import RunStatus
 from recon_engine.storage.s3 import client as s3_client
 from recon_engine.storage.s3 import multipart
@@ -340,9 +340,11 @@ def allows(grant: tuple[int, str, str, dict[str, Any]], need: Need) -> bool:
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Need]]:
     """What the runs of the block need, from the calls that they really make."""
     found: list[Need] = []
-    with closing(s3_client.connect()) as client:
+    with closing(s3_client.create_s3_client()) as client:
         asked = calls_of(client)
-        monkeypatch.setattr("recon_engine.storage.s3.prefix.shared", lambda: client)
+        monkeypatch.setattr(
+            "recon_engine.storage.s3.prefix.shared_s3_client", lambda: client
+        )
         yield found
         for operation, sent in asked:
             found.extend(needs(operation, sent))
@@ -352,7 +354,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Need]]:
 def needed(seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch) -> list[Need]:
     """Of runs: plain, tagged, of versions, in parts; and of a reply that was lost."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", seaweed)
-    monkeypatch.setenv(s3_client.OWNER, ACCOUNT)
+    monkeypatch.setenv(s3_client.OWNER_VARIABLE, ACCOUNT)
     bucket = GIVEN["Bucket"]
     site = BucketSite(bucket, seaweed, database, root="")
     site.inbound, site.processed, site.out = (
@@ -380,7 +382,7 @@ def needed(seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch) -> list
         ran()
         deliver("2", Tagging="kind=claims")
         with monkeypatch.context() as small:
-            small.setattr(multipart, "AT_ONCE", 1)
+            small.setattr(multipart, "MAX_SINGLE_REQUEST", 1)
             ran()
         site.client.put_bucket_versioning(
             Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
@@ -388,7 +390,7 @@ def needed(seaweed: str, database: str, monkeypatch: pytest.MonkeyPatch) -> list
         for day, at_once in (("3", 5 << 30), ("4", 1)):
             deliver(day, Tagging="kind=claims")
             with monkeypatch.context() as small:
-                small.setattr(multipart, "AT_ONCE", at_once)
+                small.setattr(multipart, "MAX_SINGLE_REQUEST", at_once)
                 ran()
         out = open_storage(site.out)
         assert [out.put_once(data, "manifest.json") for data in (b"1", b"1")] == [
@@ -440,8 +442,8 @@ def test_the_doctor_of_the_task_may_look_at_all_but_the_versions_of_the_bucket(
         for name in ("InboundPrefix", "ProcessedPrefix", "OutPrefix")
     }
     with recorded(monkeypatch) as found:
-        findings = list(examine(places, database))
-    assert {f.state for f in findings} == {State.OK, State.WARN}, findings
+        findings = list(examine_setup(places, database))
+    assert {f.state for f in findings} == {CheckState.OK, CheckState.WARN}, findings
     allowed = grants({**GIVEN, "Bucket": bucket})
     refused = {need for need in found if not any(allows(g, need) for g in allowed)}
     assert {action for action, _, _ in refused} == {"s3:GetBucketVersioning"}

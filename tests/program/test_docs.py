@@ -22,9 +22,9 @@ import pytest
 from botocore import xform_name
 from botocore.validate import ParamValidator
 
-from recon_engine.config_file import Accepted, Section, load
+from recon_engine.config_file import Accepted, Section, load_settings
 from recon_engine.gates import METRICS
-from recon_engine.postgres.migrations import schemas
+from recon_engine.postgres.migrations import schema_folder
 
 
 if TYPE_CHECKING:
@@ -129,7 +129,10 @@ def test_the_file_of_the_docs_is_taken_and_is_what_its_schema_says(
     page = (ROOT / "docs" / "configuration.md").read_text()
     [text] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "recon.toml").write_text(text)
-    assert load(tmp_path / "recon.toml", "claims")["keys"] == ("CLM_ID", "SEGMENT")
+    assert load_settings(tmp_path / "recon.toml", "claims")["keys"] == (
+        "CLM_ID",
+        "SEGMENT",
+    )
 
 
 def shell(page: Path) -> list[str]:
@@ -250,4 +253,4 @@ def test_every_option_of_the_readme_exists() -> None:
     options = set(re.findall(r"`(?:-\w`, `)?(--[a-z-]+)", text))
     source = (ROOT / "cli" / "recon_cli" / "options.py").read_text()
     assert options <= set(re.findall(r"--[a-z0-9-]+", source))
-    assert (schemas() / "result.schema.json").is_file()
+    assert (schema_folder() / "result.schema.json").is_file()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from recon_cli.container import arguments
+from recon_cli.container import recon_arguments
 
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ LAST_STAGE = DOCKERFILE.rpartition("\nFROM ")[2]
 def test_arguments_of_the_original_and_commands_are_both_taken(
     given: list[str], meant: list[str]
 ) -> None:
-    assert arguments(given) == meant
+    assert recon_arguments(given) == meant
 
 
 def test_the_entry_point_is_a_program() -> None:

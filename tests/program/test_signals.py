@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import reaction
-from recon_cli.scratch import LOCK, PREFIX, scratch
+from recon_cli.scratch import LOCK, PREFIX, work_in_scratch_folder
 
 
 if TYPE_CHECKING:
@@ -93,15 +93,15 @@ def test_work_folders_of_killed_processes_are_removed(
     (dead / LOCK).touch()
     (dead / "old.csv").write_text("ID\n")
     other.write_text("no folder of ours")
-    with scratch() as alive:
+    with work_in_scratch_folder() as alive:
         assert not dead.exists()
-        with scratch():
+        with work_in_scratch_folder():
             assert alive.exists()
         assert tempfile.gettempdir() == str(alive)
         assert young.exists()
         os.utime(young, (0, 0))
     assert not alive.exists()
-    with scratch():
+    with work_in_scratch_folder():
         assert not young.exists()
     assert other.exists()
 
@@ -134,7 +134,7 @@ def test_no_step_of_a_start_lets_another_start_remove_its_folder(
         with monkeypatch.context() as watched:
             for owner, name, real in REAL:
                 watched.setattr(owner, name, interrupted(name, real))
-            folder = started.enter_context(scratch())
+            folder = started.enter_context(work_in_scratch_folder())
         (folder / "spooled").touch()
         assert {"mkdtemp", "open", "flock"} <= set(steps)
     assert list(tmp_path.iterdir()) == []

@@ -43,9 +43,9 @@ from recon_engine.inputs.header import read_header
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.pipeline import runner
 from recon_engine.spark.byte_sources import LocalSource
-from recon_engine.spark.driver import compare
+from recon_engine.spark.driver import compare_on_cluster
 from recon_engine.spark.session import SparkCluster
-from recon_engine.spark.session import session as spark_session
+from recon_engine.spark.session import open_session as spark_session
 from recon_engine.status import RunStatus
 
 
@@ -338,7 +338,9 @@ def test_a_worker_that_is_killed_changes_nothing(
     old, new = map(read_header, paths)
     sources = LocalSource.of(old), LocalSource.of(new)
     options = Options(keys=("id",))
-    there = compare((old, new), sources, options, cluster=Killing(session, mark))
+    there = compare_on_cluster(
+        (old, new), sources, options, cluster=Killing(session, mark)
+    )
     here = rx.diff(*paths, keys="id")
     assert mark.exists()
     assert told(there, "spark") == told(here, "local")
@@ -541,4 +543,4 @@ def test_a_file_that_changes_is_refused_by_the_tasks(
     sources = LocalSource.of(old), LocalSource.of(new)
     options = Options(keys=("id",))
     with pytest.raises(InputChanged):
-        compare((old, new), sources, options, cluster=SparkCluster(session))
+        compare_on_cluster((old, new), sources, options, cluster=SparkCluster(session))

@@ -37,7 +37,7 @@ from recon_engine.config import StageLoader
 from recon_engine.postgres.run_log import LOCK
 from recon_engine.status import STATUSES, RunStatus
 from recon_engine.storage.s3 import download
-from recon_engine.storage.s3.client import TIMEOUT
+from recon_engine.storage.s3.client import TIMEOUT_VARIABLE
 
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def replaced(operation: str, key: str = "", skip: int = 0) -> Injection:
 
 def small_ranges(inject: Injection) -> Injection:
     def both(place: Place) -> None:
-        place.undo.enter_context(patch.object(download, "RANGE", 8))
+        place.undo.enter_context(patch.object(download, "RANGE_BYTES", 8))
         place.undo.enter_context(patch.object(download, "WORKERS", 1))
         inject(place)
 
@@ -182,7 +182,7 @@ def stalling(fault: Fault) -> Injection:
     """A second without a byte is long enough here, and only here."""
 
     def inject(place: Place) -> None:
-        place.undo.enter_context(patch.dict(os.environ, {TIMEOUT: "1"}))
+        place.undo.enter_context(patch.dict(os.environ, {TIMEOUT_VARIABLE: "1"}))
         s3(fault)(place)
 
     return inject

@@ -24,7 +24,7 @@ from recon_engine.model import (
 )
 from recon_engine.pipeline import demo
 from recon_engine.report.artifacts import FILES
-from recon_engine.report.result_page import Break, Breaks, Facts
+from recon_engine.report.result_page import OpenBreak, OpenBreaks, PageFacts
 
 
 if TYPE_CHECKING:
@@ -111,19 +111,19 @@ def with_everything(result: Reconciliation) -> Reconciliation:
     )
 
 
-def facts(past: int = len(NORMAL)) -> Facts:
+def facts(past: int = len(NORMAL)) -> PageFacts:
     """A run of the thirtieth day, and breaks that are open."""
-    return Facts(
+    return PageFacts(
         dataset="daily_claims",
         run_id=RUN,
         started=STARTED,
         options=Options(keys=demo.KEYS, rules={"CLM_NOTE": ("trim",)}),
         past=[_day(at) for at in range(past)],
-        breaks=Breaks(
+        breaks=OpenBreaks(
             "new 0, recurring 2 (oldest 9 days), changed 0, resolved 4, reopened 0",
             2,
             (
-                Break(
+                OpenBreak(
                     '["0023F5F9E4BE1CE4", "196000000000220", "1"]',
                     "CLM_PMT_AMT",
                     "number",
@@ -134,7 +134,7 @@ def facts(past: int = len(NORMAL)) -> Facts:
                     "14000.00",
                     "14280.00",
                 ),
-                Break(
+                OpenBreak(
                     '["B21E1E9A7D4ADBEA", "196000000000321", "1"]',
                     None,
                     "missing",

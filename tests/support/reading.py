@@ -11,7 +11,14 @@ import pyarrow as pa
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput
 from recon_engine.inputs.file_kinds import identify_kind
 from recon_engine.inputs.header import column_name
-from recon_engine.inputs.rfc4180 import CR, LF, QUOTE, EncodingFault, Fault, records
+from recon_engine.inputs.rfc4180 import (
+    CR,
+    LF,
+    QUOTE,
+    EncodingFault,
+    Fault,
+    parse_records,
+)
 
 
 if TYPE_CHECKING:
@@ -59,7 +66,7 @@ def _by_grammar(data: bytes, delimiter: int, limits: Limits) -> Accepted | Refus
     start = len(BOM) if data.startswith(BOM) else 0
     if len(data) == start:
         return Refused(EmptyFile, 1, start)
-    found = records(data[start:], delimiter, limits, offset=start)
+    found = parse_records(data[start:], delimiter, limits, offset=start)
     columns: tuple[str, ...] = ()
     try:
         columns = tuple(name.decode() for name in next(found).fields)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from recon_engine.model import SourceFile
-from recon_engine.storage.s3.client import connect
+from recon_engine.storage.s3.client import create_s3_client
 from recon_engine.storage.s3.prefix import S3Prefix
 
 
@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 @contextmanager
 def connected(endpoint: str) -> Iterator[Any]:
-    with closing(connect(endpoint)) as client:
+    with closing(create_s3_client(endpoint)) as client:
         yield client
 
 

@@ -50,7 +50,7 @@ class Site:
         return RunConfig(**values)
 
     def run(self, **changes: Any) -> Outcome:
-        return runner.run(self.config(**changes))
+        return runner.run_pipeline(self.config(**changes))
 
     def deliver(
         self, old: bytes = OLD, new: bytes = NEW, day: str = "20261123"

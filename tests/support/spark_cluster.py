@@ -68,10 +68,10 @@ def spark_cluster(folder: Path, **more: str) -> Iterator[SparkSession]:
     """
     from pyspark import SparkContext
 
-    from recon_engine.spark.session import session
+    from recon_engine.spark.session import open_session
 
     with patch.dict(os.environ, environment(folder) | more):
-        found = session()
+        found = open_session()
         found.sparkContext.setLogLevel("OFF")
         gateway: Any = SparkContext._gateway
         try:

@@ -122,12 +122,15 @@ class Stand:
 @contextmanager
 def opened() -> Iterator[Stand]:
     """A stand whose clean run is done and known."""
-    with server.server(durable=False) as postgres, seaweed_s3() as endpoint:
+    with (
+        server.run_embedded_server(durable=False) as postgres,
+        seaweed_s3() as endpoint,
+    ):
         client = boto3.client("s3", endpoint_url=endpoint)
         client.create_bucket(Bucket=BUCKET)
         stand = Stand(postgres, endpoint, client)
         stand.administer("CREATE DATABASE template")
-        migrations.apply(f"{postgres} dbname=template")
+        migrations.apply_migrations(f"{postgres} dbname=template")
         with stand.case("template") as seed:
             seed.deliver("yesterday")
             assert seed.run().status == "SUCCEEDED"

@@ -90,11 +90,13 @@ def tls_postgres() -> Iterator[TlsPostgres]:
         with _server(home) as (conninfo, port):
             made = TlsPostgres(conninfo, port, home / "ca.pem")
             made.administer("CREATE DATABASE recon", "postgres")
-            made.administer(migrations.access("roles"))
+            made.administer(migrations.read_access_sql("roles"))
             for role, password in PASSWORDS.items():
                 quoted = password.replace("'", "''")
                 made.administer(f"ALTER ROLE {role} PASSWORD '{quoted}'")
-            migrations.apply(psycopg.conninfo.make_conninfo(**made.as_role(OWNER)))
+            migrations.apply_migrations(
+                psycopg.conninfo.make_conninfo(**made.as_role(OWNER))
+            )
             yield made
 
 
@@ -115,7 +117,7 @@ def _server(home: Path) -> Iterator[tuple[str, int]]:
     ):
         account = Account.allowed()
         account.own(home / "server.key")
-        with server.server(durable=False) as conninfo:
+        with server.run_embedded_server(durable=False) as conninfo:
             yield conninfo, port
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from recon_engine.compare.alignment import Alignment, align
-from recon_engine.compare.digests import named
+from recon_engine.compare.alignment import Alignment, align_columns
+from recon_engine.compare.digests import assign_ids
 from recon_engine.config import OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
 from recon_engine.model import Drift
@@ -15,7 +15,9 @@ from recon_engine.model import Drift
 
 def aligned(old: str, new: str, **options: Any) -> Alignment:
     options = {"keys": ("ID",), **options}
-    return align(old.split(), new.split(), Options(**options), uris=("o.csv", "n.csv"))
+    return align_columns(
+        old.split(), new.split(), Options(**options), uris=("o.csv", "n.csv")
+    )
 
 
 def test_columns_are_compared_by_name_in_the_order_of_old() -> None:
@@ -35,7 +37,7 @@ def test_a_mapped_column_has_its_name_in_old_everywhere() -> None:
 def test_columns_of_any_number_keep_their_order() -> None:
     columns = [f"C{at:06}" for at in range(100_002)]
     layout = Alignment(("ID",), tuple(columns), {}, Drift(), {}, {})
-    names = named(["ID", *columns], layout, {})
+    names = assign_ids(["ID", *columns], layout, {})
     assert names.compared == list(names.all)
 
 
@@ -53,7 +55,7 @@ def test_a_missing_key_column_is_refused_with_its_nearest_name() -> None:
 
 def test_a_key_that_differs_in_case_comes_with_the_whole_line_of_maps() -> None:
     with pytest.raises(KeyMissing) as caught:
-        align(
+        align_columns(
             ["CLM_ID", "PAID ", "X"],
             ["clm_id", "paid", "Y"],
             Options(keys=("CLM_ID",)),
@@ -79,7 +81,7 @@ def test_a_key_in_a_third_spelling_comes_with_the_key_as_well() -> None:
 
 def test_names_that_fold_alike_are_named_where_no_name_is_on_both_sides() -> None:
     with pytest.raises(SchemaMismatch) as caught:
-        align(
+        align_columns(
             ["ID", " Paid", "SVC"],
             ["ID ", "PAID", "Other"],
             Options(keys=("ID",), renames={"ID": "ID "}),

@@ -25,7 +25,7 @@ from recon_engine.errors import (
     StorageUnavailable,
 )
 from recon_engine.runtime import error_boundary
-from recon_engine.runtime.error_boundary import only_ours, ours
+from recon_engine.runtime.error_boundary import to_recon_error, within_error_boundary
 
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_what_others_say_stays_behind(
     caplog.set_level(logging.DEBUG)
     work, kind = case
     with pytest.raises(ReconError) as caught:
-        only_ours(work)()
+        within_error_boundary(work)()
     assert type(caught.value) is kind
     assert SECRET not in "".join(everything(caught.value))
     assert caught.value.__context__ is None
@@ -113,15 +113,15 @@ def test_what_others_say_stays_behind(
 
 def test_an_unforeseen_error_says_where_it_arose() -> None:
     with pytest.raises(InternalError, match=r"UnicodeDecodeError at test_border.py:\d"):
-        only_ours(undecodable)()
+        within_error_boundary(undecodable)()
 
 
 @pytest.mark.parametrize("leaving", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_what_is_no_error_passes(leaving: type[BaseException]) -> None:
     with pytest.raises(leaving):
-        only_ours(raising(leaving()))()
+        within_error_boundary(raising(leaving()))()
     with pytest.raises(leaving):
-        ours(leaving())
+        to_recon_error(leaving())
 
 
 def test_what_was_said_is_heard_where_that_is_asked_for(
@@ -130,7 +130,7 @@ def test_what_was_said_is_heard_where_that_is_asked_for(
     heard: list[BaseException] = []
     monkeypatch.setattr(error_boundary, "_listeners", [heard.append])
     with pytest.raises(InternalError):
-        only_ours(undecodable)()
+        within_error_boundary(undecodable)()
     assert [SECRET in str(each) for each in heard] == [True]
 
 
@@ -140,7 +140,9 @@ def test_nothing_foreign_leaves_the_python_api(
     caplog.set_level(logging.DEBUG)
     path = tmp_path / "claims.csv"
     path.write_text(f"ID,NOTE\n1,{SECRET}\n")
-    monkeypatch.setattr(api, "reconcile", lambda *_: pl.Series([SECRET]).cast(pl.Int8))
+    monkeypatch.setattr(
+        api, "compare_tables", lambda *_: pl.Series([SECRET]).cast(pl.Int8)
+    )
     with pytest.raises(InternalError) as caught:
         recon_engine.diff(path, path, keys="ID")
     assert SECRET not in "".join(everything(caught.value))

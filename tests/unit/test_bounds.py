@@ -14,14 +14,14 @@ from support.program import recon
 
 import recon_engine as rx
 from recon_engine.config import Limits, Options, RunConfig
-from recon_engine.config_file import load
+from recon_engine.config_file import load_settings
 from recon_engine.errors import ConfigError
-from recon_engine.gates import parse as parse_gate
+from recon_engine.gates import parse_gate
 from recon_engine.model import Suppressible, Suppression
-from recon_engine.postgres.history import _options
-from recon_engine.rules import equal_and_counted, parse
+from recon_engine.postgres.history import _load_options
+from recon_engine.rules import equal_and_counted, parse_rule
 from recon_engine.runtime.memory import parse_budget
-from recon_engine.spark.settings import Settings
+from recon_engine.spark.settings import SparkSettings
 
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ def test_a_format_that_cannot_be_used_is_refused_in_a_file(
 ) -> None:
     (tmp_path / "recon.toml").write_text(f'[rules]\nv = "date({form})"\n')
     with pytest.raises(ConfigError, match="rule date: "):
-        load(tmp_path / "recon.toml")
+        load_settings(tmp_path / "recon.toml")
 
 
 @pytest.mark.parametrize("form", USABLE)
 def test_a_format_that_can_be_used_is_accepted(form: str) -> None:
-    parse(f"date({form})")
+    parse_rule(f"date({form})")
 
 
 @pytest.mark.parametrize("form", ["%H", "%f", "%Y.%f"])
@@ -114,12 +114,12 @@ def test_a_number_of_a_gate_has_a_bound(gate: str) -> None:
      f"zeropad({LONG})", f"date(%Y%m%d,within={LONG}d)"],
 )  # fmt: skip
 def test_an_argument_of_a_rule_has_a_bound(rule: str) -> None:
-    refused(parse, rule)
+    refused(parse_rule, rule)
 
 
 def test_a_column_has_so_many_rules_and_as_many_work() -> None:
     refused(Options, keys=("id",), rules={"v": ("trim",) * 101})
-    chain = [parse("decimal")] * 100
+    chain = [parse_rule("decimal")] * 100
     same, tally = equal_and_counted(chain, pl.Series(["1.0"]), pl.Series(["1"]))
     assert same.all()
     assert tally[:, 4].sum() == 1
@@ -131,7 +131,9 @@ def test_a_size_has_bounds(monkeypatch: pytest.MonkeyPatch, size: str) -> None:
     for name in ("SPAN_BYTES", "BUCKET_BYTES", "BUCKET_LIMIT"):
         with monkeypatch.context() as patch:
             patch.setenv(f"RECON_SPARK_{name}", size)
-            assert f"RECON_SPARK_{name}" in refused(Settings.of_environment).message
+            assert (
+                f"RECON_SPARK_{name}" in refused(SparkSettings.from_environment).message
+            )
 
 
 @pytest.mark.parametrize("count", [-1, 10**16, int("9" * 4_000)])
@@ -172,7 +174,7 @@ def test_the_largest_counts_work(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_file_has_bounds(tmp_path: Path, text: str) -> None:
     (tmp_path / "recon.toml").write_text(text + "\n")
-    refused(load, tmp_path / "recon.toml")
+    refused(load_settings, tmp_path / "recon.toml")
 
 
 @pytest.mark.parametrize(
@@ -195,5 +197,5 @@ def test_a_key_as_deep_json_is_refused(tmp_path: Path) -> None:
 
 def test_options_of_a_stored_run_that_are_refused_today_are_left_out() -> None:
     kept = {"keys": ["id"], "rules": {"v": ["date(%H)"]}, "gates": []}
-    assert _options(kept) is None
-    assert _options(kept | {"rules": {}}) == Options(keys=("id",))
+    assert _load_options(kept) is None
+    assert _load_options(kept | {"rules": {}}) == Options(keys=("id",))

@@ -194,7 +194,7 @@ AMOUNTS = st.from_regex(
 @given(texts=st.lists(AMOUNTS, min_size=1, max_size=9), few=st.sampled_from([0, 1000]))
 def test_sums_are_exact_in_integers_and_in_decimals(texts: list[str], few: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(totals, "FEW", few)
-        found = totals.of_rows(pl.DataFrame({"v": texts}))["v"]
+        patch.setattr(totals, "FEW_TEXTS", few)
+        found = totals.sum_rows(pl.DataFrame({"v": texts}))["v"]
     exact = sum(Fraction(text.replace(",", "")) for text in texts)
     assert Fraction(found.value) == exact

@@ -66,7 +66,7 @@ def _json(each: str) -> str:
 
 @given(HARD.filter(lambda text: "\x00" not in text and bool(text)))
 def test_a_flag_is_what_a_shell_reads(name: str) -> None:
-    flag = command_line.rename(name, "B")
+    flag = command_line.map_flag(name, "B")
     assert all(map(is_seen, flag))
 
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from recon_cli import parsing
 from recon_cli.app import app
 from recon_cli.options import Format
-from recon_cli.render import rows as print_rows
+from recon_cli.render import show_rows as print_rows
 from support.reading import cells
 from support.strategies import CELLS, spelled
 from typer.testing import CliRunner
 
 from recon_engine import command_line, diff
-from recon_engine.config_file import load
+from recon_engine.config_file import load_settings
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.report import artifacts
@@ -88,7 +88,7 @@ def test_every_artifact_is_accepted_by_the_own_reader(
         )
         out = folder / "out"
         out.mkdir()
-        written = {each.name: each for each in artifacts.write(result, out)}
+        written = {each.name: each for each in artifacts.write_artifacts(result, out)}
         assert {"patterns.csv", "segments.csv", "rejects.csv"} <= written.keys()
         for each in written.values():
             if each.path.suffix == ".csv":
@@ -152,21 +152,21 @@ LISTS: Final = {
 def test_blanks_around_names_are_trimmed_in_flags_and_in_the_environment(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert parsing.names([text], "RECON_KEYS") == LISTS[text]
+    assert parsing.parse_names([text], "RECON_KEYS") == LISTS[text]
     monkeypatch.setenv("RECON_KEYS", text)
-    assert parsing.names(None, "RECON_KEYS") == LISTS[text]
+    assert parsing.parse_names(None, "RECON_KEYS") == LISTS[text]
 
 
 def test_blanks_around_names_are_trimmed_in_pairs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wanted = {"A": "B", " C": "D,E"}
-    assert parsing.mapping([" A = B ", '" C" = "D,E"']) == wanted
+    assert parsing.parse_mapping([" A = B ", '" C" = "D,E"']) == wanted
     monkeypatch.setenv("RECON_MAP", ' A = B , " C"="D,E" ')
-    assert parsing.mapping(None) == wanted
-    assert parsing.mapping(["A=B", '" C"=D']) == {"A": "B", " C": "D"}
-    assert parsing.masks([" A = hmac "]) == {"A": "hmac"}
-    assert parsing.rules([" A = trim ", '" B"=lstrip0'], {}) == {
+    assert parsing.parse_mapping(None) == wanted
+    assert parsing.parse_mapping(["A=B", '" C"=D']) == {"A": "B", " C": "D"}
+    assert parsing.parse_masks([" A = hmac "]) == {"A": "hmac"}
+    assert parsing.parse_rules([" A = trim ", '" B"=lstrip0'], {}) == {
         "A": ("trim",),
         " B": ("lstrip0",),
     }
@@ -175,7 +175,9 @@ def test_blanks_around_names_are_trimmed_in_pairs(
 @given(st.lists(st.text(st.sampled_from('a ,="\r\n\t'), min_size=1), min_size=1))
 def test_a_name_that_a_flag_has_written_is_read_as_it_is(names: list[str]) -> None:
     for delimiter in (",", "="):
-        line = delimiter.join(command_line.field(name, delimiter) for name in names)
+        line = delimiter.join(
+            command_line.quote_name(name, delimiter) for name in names
+        )
         assert command_line.split_names(line, delimiter) == names
 
 
@@ -190,10 +192,10 @@ def test_blanks_around_names_are_trimmed_in_files(tmp_path: Path) -> None:
         'keys = ["ID ", \'" A"\']\nignore = " X "\n[map]\n" B " = " C"\n'
         '[rules]\n" B " = "trim"\n[masks]\n"B " = "hmac"\n'
     )
-    found = load(path)
+    found = load_settings(path)
     assert (found["keys"], found["ignore"]) == (("ID", " A"), ("X",))
     assert found["map"] == {"B": "C"}
     assert (found["rules"], found["masks"]) == ({"B": ("trim",)}, {"B": "hmac"})
     path.write_text('[rules]\n"B" = "trim"\n"B " = "lstrip0"\n')
     with pytest.raises(ConfigError, match="named twice"):
-        load(path)
+        load_settings(path)

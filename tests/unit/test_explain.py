@@ -11,10 +11,10 @@ from jsonschema import validate
 from support.program import recon
 
 from recon_engine import diff
-from recon_engine.compare.explain import explained, spans
+from recon_engine.compare.explain import differing_spans, explain_key
 from recon_engine.config import OnBadRow, Options
 from recon_engine.errors import ConfigError
-from recon_engine.postgres.migrations import schemas
+from recon_engine.postgres.migrations import schema_folder
 
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def files(folder: Path, old: str, new: str) -> tuple[str, str]:
 
 def test_both_rows_stand_side_by_side_with_their_lines(tmp_path: Path) -> None:
     pair = files(tmp_path, "ID,A,B\n1,x,y\n2,10.00,y\n", "B,ID,A\ny,2,10\n")
-    found = explained(*pair, KEY, ["2"])
+    found = explain_key(*pair, KEY, ["2"])
     [both] = found.pairs
     assert (both.old_line, both.new_line) == (3, 2)
     told = [(cell.column, cell.old, cell.new, cell.state) for cell in both.cells]
@@ -42,7 +42,7 @@ def test_both_rows_stand_side_by_side_with_their_lines(tmp_path: Path) -> None:
 def test_a_cell_that_a_rule_tolerates_names_it(tmp_path: Path) -> None:
     pair = files(tmp_path, "ID,A\n1,10.00\n", "ID,A\n1, 10\n")
     rules = {"*": ("trim",), "A": ("decimal",)}
-    found = explained(*pair, Options(keys=("ID",), rules=rules), ["1"])
+    found = explain_key(*pair, Options(keys=("ID",), rules=rules), ["1"])
     [cell] = found.pairs[0].cells
     assert (cell.state, cell.rules) == ("tolerated", ("trim", "decimal"))
     assert found.agrees
@@ -52,20 +52,20 @@ def test_a_rule_of_the_key_finds_it_however_it_is_spelled(tmp_path: Path) -> Non
     pair = files(tmp_path, "ID,A\n007,x\n", "ID,A\n7,x\n")
     options = Options(keys=("ID",), rules={"ID": ("lstrip0",)})
     for spelled in ("7", "07", "007"):
-        assert len(explained(*pair, options, [spelled]).pairs) == 1
+        assert len(explain_key(*pair, options, [spelled]).pairs) == 1
 
 
 def test_what_has_no_partner_is_told_with_its_line(tmp_path: Path) -> None:
     pair = files(tmp_path, "ID,A\n1,x\n2,y\n", "ID,A\n1,x\n3,z\n")
-    [missing] = explained(*pair, KEY, ["2"]).missing
-    [extra] = explained(*pair, KEY, ["3"]).extra
+    [missing] = explain_key(*pair, KEY, ["2"]).missing
+    [extra] = explain_key(*pair, KEY, ["3"]).extra
     assert (missing.line, missing.values) == (3, {"A": "y"})
     assert (extra.line, extra.values) == (3, {"A": "z"})
 
 
 def test_repeated_keys_are_paired_as_by_diff(tmp_path: Path) -> None:
     pair = files(tmp_path, "ID,A\n1,c\n1,a\n1,b\n", "ID,A\n1,b\n1,z\n")
-    found = explained(*pair, KEY, ["1"])
+    found = explain_key(*pair, KEY, ["1"])
     assert [(p.old_line, p.new_line) for p in found.pairs] == [(3, 3), (4, 2)]
     assert [row.line for row in found.missing] == [2]
     assert diff(*pair, keys="ID").counts.missing == 1
@@ -75,33 +75,33 @@ def test_masked_columns_are_masked_and_marked_as_they_are_shown(tmp_path: Path) 
     pair = files(tmp_path, "ID,A\n1,CANARY-1\n2,CANARY\n", "ID,A\n1,CANARY-2\n")
     masks = {"ID": "redact", "A": "last4"}
     options = Options(keys=("ID",), masks=masks)
-    found = explained(*pair, options, ["1"])
+    found = explain_key(*pair, options, ["1"])
     [cell] = found.pairs[0].cells
     assert (cell.old, cell.new, cell.state) == ("(redacted)", "(redacted)", "text")
     assert (found.key, cell.old_spans) == ({"ID": "(redacted)"}, ())
-    assert "CANARY" not in str(explained(*pair, options, ["2"]))
+    assert "CANARY" not in str(explain_key(*pair, options, ["2"]))
 
 
 def test_a_key_of_several_columns_is_a_list_or_a_json_array(tmp_path: Path) -> None:
     pair = files(tmp_path, "ID,N,A\n1,2,x\n", "ID,N,A\n1,2,x\n")
     options = Options(keys=("N", "ID"))
     for values in (["2", "1"], ['["2", "1"]']):
-        assert explained(*pair, options, values).agrees
+        assert explain_key(*pair, options, values).agrees
     for wrong in (["2"], ["2", "1", "0"], ["{}"], ["[2,"]):
         with pytest.raises(ConfigError, match="the key has 2 columns: N, ID"):
-            explained(*pair, options, wrong)
+            explain_key(*pair, options, wrong)
 
 
 def test_an_unknown_key_is_refused_without_its_value(tmp_path: Path) -> None:
     pair = files(tmp_path, "ID,A\n1,x\n", "ID,A\n1,x\n")
     with pytest.raises(ConfigError, match="no row of either file") as caught:
-        explained(*pair, KEY, ["CANARY"])
+        explain_key(*pair, KEY, ["CANARY"])
     assert "CANARY" not in f"{caught.value}{caught.value.help}"
 
 
 def test_frames_have_no_lines() -> None:
     frame = pl.DataFrame({"ID": ["1"], "A": ["x"]})
-    [pair] = explained(frame, frame, KEY, ["1"]).pairs
+    [pair] = explain_key(frame, frame, KEY, ["1"]).pairs
     assert (pair.old_line, pair.new_line) == (None, None)
 
 
@@ -133,20 +133,20 @@ def test_the_line_is_where_the_row_begins(
     folder = tmp_path_factory.mktemp("lines")
     pair = files(folder, text, text)
     options = Options(keys=("ID",), on_bad_row=OnBadRow.QUARANTINE)
-    [found] = explained(*pair, options, ["key"]).pairs
+    [found] = explain_key(*pair, options, ["key"]).pairs
     assert (found.old_line, found.new_line) == (wanted, wanted)
 
 
 def test_the_line_is_right_in_later_parts_of_a_file(tmp_path: Path) -> None:
     head = "ID,A\n" + "".join(f"{at},{'x' * 900}\n" for at in range(20_000))
     pair = files(tmp_path, f"{head}key,y\n", f"{head}key,z\n")
-    [found] = explained(*pair, KEY, ["key"]).pairs
+    [found] = explain_key(*pair, KEY, ["key"]).pairs
     assert found.old_line == 20_002
 
 
 @given(old=st.text("ab1", max_size=9), new=st.text("ab1", max_size=9))
 def test_what_is_not_marked_is_the_same_on_both_sides(old: str, new: str) -> None:
-    left, right = spans(old, new)
+    left, right = differing_spans(old, new)
 
     def unmarked(text: str, marked: tuple[tuple[int, int], ...]) -> str:
         inside = {at for start, end in marked for at in range(start, end)}
@@ -158,7 +158,7 @@ def test_what_is_not_marked_is_the_same_on_both_sides(old: str, new: str) -> Non
 
 def test_long_texts_are_marked_without_being_compared_in_every_character() -> None:
     old, new = "=" + "ab" * 10_000 + "=", "=" + "ba" * 10_000 + "="
-    assert spans(old, new) == (((1, 20_001),), ((1, 20_001),))
+    assert differing_spans(old, new) == (((1, 20_001),), ((1, 20_001),))
 
 
 def test_the_command_marks_characters_and_keeps_its_schema(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_the_command_marks_characters_and_keeps_its_schema(tmp_path: Path) -> No
     assert lines[4] == "          ^^^"
     document = json.loads(recon(*command, "-f", "json", cwd=tmp_path).stdout)
     name = "explanation.schema.json"
-    validate(document, json.loads((schemas() / name).read_text()))
+    validate(document, json.loads((schema_folder() / name).read_text()))
     agree = ("explain", "old.csv", "old.csv", "1", "-k", "ID")
     assert recon(*agree, cwd=tmp_path).returncode == 0
     gone = recon("explain", "old.csv", "old.csv", "SECRET", "-k", "ID", cwd=tmp_path)

@@ -24,8 +24,8 @@ from recon_engine.errors import (
 from recon_engine.inputs import csv_reader
 from recon_engine.inputs.csv_reader import open_csv, read_rows
 from recon_engine.inputs.header import read_header
-from recon_engine.inputs.quarantine import LISTED
-from recon_engine.inputs.rfc4180 import Fault, records
+from recon_engine.inputs.quarantine import MAX_LISTED
+from recon_engine.inputs.rfc4180 import Fault, parse_records
 from recon_engine.model import Reject
 from recon_engine.suggestions import counted
 
@@ -43,8 +43,8 @@ SMALL = Limits(field_bytes=1 << 20, field_lines=4)
 @pytest.fixture(params=[1, 3, 16, 1 << 18], ids=lambda n: f"blocks of {n}")
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     size = int(request.param)
-    monkeypatch.setattr(csv_reader, "BLOCK", size)
-    monkeypatch.setattr(csv_reader, "STRETCH", min(size, 64))
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", size)
+    monkeypatch.setattr(csv_reader, "STRETCH_BYTES", min(size, 64))
     return size
 
 
@@ -111,7 +111,9 @@ def set_aside(data: bytes) -> object:
     while at < len(data):
         text = data[at : data.find(b"\n", at) + 1 or len(data)]
         try:
-            record = next(records(data[at:], ord(","), SMALL, line=line, offset=at))
+            record = next(
+                parse_records(data[at:], ord(","), SMALL, line=line, offset=at)
+            )
         except Fault as fault:
             known = fault.reason in {"a NUL byte", "a byte that is not UTF-8"}
             bare = b'"' in text or b"\r" in text.replace(b"\r\n", b"\n")
@@ -140,7 +142,7 @@ def test_what_is_set_aside_is_counted_all_and_listed_in_part(tmp_path: Path) -> 
     path.write_bytes(b"x,y\n" + b"1,2\n3\n\n4,5,6\n" * 20_000)
     file = open_csv(path, on_bad_row=OnBadRow.QUARANTINE)
     assert (file.rows, file.rejects.count) == (20_000, 60_000)
-    assert len(file.rejects.sample) == LISTED
+    assert len(file.rejects.sample) == MAX_LISTED
     assert file.rejects.sample[:3] == (
         Reject(3, 8, "a row of 1 field under a header of 2"),
         Reject(4, 10, "a blank line inside the file"),
@@ -275,7 +277,7 @@ def test_a_wide_long_line_within_the_limits_passes(tmp_path: Path) -> None:
 def test_a_row_of_many_short_fields_is_no_long_field(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_reader, "BLOCK", 850)
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 850)
     row = b",".join([b"xxxxxxxx"] * 100)
     names = b",".join(b"c%d" % at for at in range(100))
     path = tmp_path / "wide.csv"
@@ -345,7 +347,7 @@ def test_a_file_that_changes_behind_its_header_is_refused_as_changed(
 def test_a_file_that_changes_while_it_is_read_is_refused_as_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(csv_reader, "BLOCK", 64)
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 64)
     path = tmp_path / "claims.csv"
     path.write_bytes(b"id,v\n" + b"1,a\n" * 1_000)
     heard: list[int] = []

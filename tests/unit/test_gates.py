@@ -13,19 +13,19 @@ from support.suppressed_pairs import DAY, pair
 from recon_engine import Reconciliation, diff
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
-from recon_engine.gates import METRICS, Of, Operator, parse
+from recon_engine.gates import METRICS, CountedUnit, Operator, parse_gate
 from recon_engine.model import Total
-from recon_engine.verdict import judged
+from recon_engine.verdict import evaluate_gates
 
 
 def value_of(gate: str, result: Reconciliation) -> int | float | str:
-    [answer] = judged(result, Options(keys=("ID",), gates=(gate,)), DAY).gates
+    [answer] = evaluate_gates(result, Options(keys=("ID",), gates=(gate,)), DAY).gates
     return answer.value
 
 
 def test_a_gate_is_read_with_and_without_spaces() -> None:
     for text in ("mismatch_rate(PAID)<=0.1%", " mismatch_rate ( PAID ) <= 0.1 % "):
-        gate = parse(text)
+        gate = parse_gate(text)
         assert (gate.metric, gate.column) == ("mismatch_rate", "PAID")
         assert (gate.operator, gate.limit) == (Operator.AT_MOST, Fraction(1, 1000))
 
@@ -41,7 +41,7 @@ def test_a_gate_is_read_with_and_without_spaces() -> None:
     ],
 )
 def test_a_column_may_have_any_name(text: str, column: str) -> None:
-    assert parse(text).column == column
+    assert parse_gate(text).column == column
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_gate_that_cannot_be_read_says_where_and_why(
     text: str, at: int, words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(text)
+        parse_gate(text)
     assert f"character {at}: " in caught.value.message
     assert words in f"{caught.value.message} {caught.value.help}"
 
@@ -121,9 +121,9 @@ def test_every_metric_can_be_measured() -> None:
     old, new = pair()
     for name, metric in METRICS.items():
         forms = {
-            Of.ROWS: [name],
-            Of.COLUMN: [f"{name}(PAID)"],
-            Of.EITHER: [name, f"{name}(PAID)"],
+            CountedUnit.ROWS: [name],
+            CountedUnit.COLUMN: [f"{name}(PAID)"],
+            CountedUnit.EITHER: [name, f"{name}(PAID)"],
         }[metric.of]
         for form in forms:
             [gate] = diff(old, new, keys="ID", gates=f"{form}>=0").gates
@@ -147,7 +147,7 @@ def test_rows_set_aside_and_columns_of_one_side_can_be_gated() -> None:
 def test_rates_are_compared_exactly(
     part: int, whole: int, limit: Decimal, operator: Operator
 ) -> None:
-    gate = parse(f"mismatch_rate{operator}{limit:f}")
+    gate = parse_gate(f"mismatch_rate{operator}{limit:f}")
     # In whole numbers alone: part / whole against limit / 10^9.
     left, right = part * 10**9, int(limit * 10**9) * whole
     expected = {
@@ -161,8 +161,8 @@ def test_rates_are_compared_exactly(
 
 
 def test_a_third_of_a_percent_is_not_rounded_to_its_limit() -> None:
-    assert not parse("mismatch_rate<=0.3333333333333333%").holds(Fraction(1, 300))
-    assert parse("mismatch_rate<=0.3333333333333334%").holds(Fraction(1, 300))
+    assert not parse_gate("mismatch_rate<=0.3333333333333333%").holds(Fraction(1, 300))
+    assert parse_gate("mismatch_rate<=0.3333333333333334%").holds(Fraction(1, 300))
 
 
 def test_the_sum_of_a_column_is_gated_to_the_last_digit() -> None:
@@ -173,7 +173,7 @@ def test_the_sum_of_a_column_is_gated_to_the_last_digit() -> None:
     totals = (Total("PAID", huge, more, Decimal(0), Decimal(0)),)
     result = replace(result, totals=totals)
     gates = ("sum_delta(PAID)<=100", "sum_delta(PAID)<=100.01")
-    gated = judged(result, Options(keys=("ID",), gates=gates), DAY)
+    gated = evaluate_gates(result, Options(keys=("ID",), gates=gates), DAY)
     assert [gate.passed for gate in gated.gates] == [False, True]
     assert {gate.value for gate in gated.gates} == {"100.01"}
     fewer = replace(totals[0], old=more, new=huge)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import recon_engine as rx
 from recon_engine import rules
 from recon_engine.analysis import hints
-from recon_engine.analysis.patterns import changes
-from recon_engine.kinds import with_kind
+from recon_engine.analysis.patterns import group_changes
+from recon_engine.kinds import classify_cells
 from recon_engine.model import Hint, HintKind
 
 
@@ -26,7 +26,9 @@ def hinted(cells: Cells, *given: str) -> list[tuple[str, int]]:
     """The flags for a column with these cells, and how many each one settles."""
     frame = pl.DataFrame(cells, schema=["old", "new"], orient="row")
     found = hints.for_column(
-        "C", changes(with_kind(frame)), [rules.parse(each) for each in given]
+        "C",
+        group_changes(classify_cells(frame)),
+        [rules.parse_rule(each) for each in given],
     )
     assert {hint.total for hint in found} <= {len(cells)}
     return [(hint.flag.removeprefix("--rule "), hint.count) for hint in found]

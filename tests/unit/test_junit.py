@@ -13,7 +13,7 @@ from support.suppressed_pairs import ALL, known, pair, suppressed
 
 from recon_engine import Reconciliation, diff
 from recon_engine.model import GateResult
-from recon_engine.report.junit import report
+from recon_engine.report.junit import render_junit
 
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SUITE = {"name", "tests", "failures", "errors", "skipped", "time"}
 
 def cases(result: Reconciliation) -> dict[str, ET.Element]:
     """The cases by name; the report obeys what CI systems ask of one."""
-    suites = ET.fromstring(report(result))
+    suites = ET.fromstring(render_junit(result))
     assert suites.tag == "testsuites"
     [suite] = suites
     found = suite.findall("testcase")
@@ -87,7 +87,7 @@ def test_no_value_of_a_cell_is_in_it() -> None:
     old = pl.DataFrame({"ID": ["CANARY-1", "CANARY-2"], "A": ["CANARY-3", "x"]})
     new = pl.DataFrame({"ID": ["CANARY-1", "CANARY-4"], "A": ["CANARY-5", "x"]})
     gates = ["missing<=0", "mismatches(A)<=0", "sum_delta(A)<=0"]
-    assert b"CANARY" not in report(diff(old, new, keys="ID", gates=gates))
+    assert b"CANARY" not in render_junit(diff(old, new, keys="ID", gates=gates))
 
 
 def test_an_output_named_xml_is_a_report(tmp_path: Path) -> None:

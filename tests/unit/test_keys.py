@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.program import recon
 
 from recon_engine.compare import keys
-from recon_engine.compare.keys import proposed
+from recon_engine.compare.keys import propose_keys
 from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import ConfigError
 from recon_engine.runtime.memory import BASE_BYTES
@@ -34,38 +34,38 @@ def table(**columns: str | list[str]) -> pl.DataFrame:
 def test_the_smallest_sets_are_proposed_and_none_that_holds_another() -> None:
     old = table(ID="1234", A="xxyy", B="pqpq", C="zzzz")
     new = old.with_columns(ID=pl.Series(list("5678")))
-    found = {each.columns for each in proposed(old, new)}
+    found = {each.columns for each in propose_keys(old, new)}
     assert found == {("A", "B")}
 
 
 def test_no_larger_key_is_looked_for_where_one_has_its_values_on_both_sides() -> None:
     old = table(ID="1234", A="xxyy", B="pqpq")
-    assert [each.columns for each in proposed(old, old)] == [("ID",)]
+    assert [each.columns for each in propose_keys(old, old)] == [("ID",)]
 
 
 def test_a_key_is_unique_on_both_sides() -> None:
     old, new = table(ID="123", NR="abc"), table(ID="122", NR="abd")
-    assert [each.columns for each in proposed(old, new)] == [("NR",)]
+    assert [each.columns for each in propose_keys(old, new)] == [("NR",)]
 
 
 def test_a_key_that_was_made_anew_and_has_nothing_in_common_is_none() -> None:
     old = table(ROW="123", CLAIM="aab", LINE="xyx")
     new = table(ROW="789", CLAIM="aab", LINE="xyx")
-    [only] = proposed(old, new)
+    [only] = propose_keys(old, new)
     assert (only.columns, only.matched, only.overlap) == (("CLAIM", "LINE"), 3, 1)
-    assert proposed(table(ROW="123"), table(ROW="789")) == []
+    assert propose_keys(table(ROW="123"), table(ROW="789")) == []
 
 
 def test_blanks_are_counted_and_rank_behind() -> None:
     old = pl.DataFrame({"A": ["", "1", "2"], "B": ["x", "y", "z"]})
-    first, second = proposed(old, old)
+    first, second = propose_keys(old, old)
     assert (first.columns, first.blanks_old) == (("B",), 0)
     assert (second.columns, second.blanks_old, second.blanks_new) == (("A",), 1, 1)
 
 
 def test_without_a_key_the_nearest_sets_say_how_often_they_repeat() -> None:
     old = table(A="1123", B="xxyy")
-    found = proposed(old, old)
+    found = propose_keys(old, old)
     assert not any(each.is_key for each in found)
     assert (found[0].columns, found[0].repeats_old) == (("A",), 1)
 
@@ -73,26 +73,28 @@ def test_without_a_key_the_nearest_sets_say_how_often_they_repeat() -> None:
 def test_mapped_columns_are_one_and_ignored_ones_none() -> None:
     old, new = table(ID="12", X="ab"), table(NR="12", X="ab")
     options = Options(keys=NO_KEY, renames={"ID": "NR"}, ignore=("X",))
-    assert [each.columns for each in proposed(old, new, options)] == [("ID",)]
+    assert [each.columns for each in propose_keys(old, new, options)] == [("ID",)]
     with pytest.raises(ConfigError, match="no column in common"):
-        proposed(old, new, Options(keys=NO_KEY, ignore=("X",)))
+        propose_keys(old, new, Options(keys=NO_KEY, ignore=("X",)))
 
 
 def test_rules_say_which_keys_are_the_same() -> None:
     old, new = table(ID=["01", "02", "03"], P="123"), table(ID="123", P="123")
-    [first, *_] = proposed(old, new, Options(keys=NO_KEY, ignore=("P",), rules=ZEROS))
+    [first, *_] = propose_keys(
+        old, new, Options(keys=NO_KEY, ignore=("P",), rules=ZEROS)
+    )
     assert (first.columns, first.matched, first.overlap) == (("ID",), 3, 1)
-    assert proposed(old, new, Options(keys=NO_KEY, ignore=("P",))) == []
+    assert propose_keys(old, new, Options(keys=NO_KEY, ignore=("P",))) == []
     # Under the rule two keys of OLD are one.
     again = table(ID=["01", "1", "03"])
-    found = proposed(again, again, Options(keys=NO_KEY, rules=ZEROS))
+    found = propose_keys(again, again, Options(keys=NO_KEY, rules=ZEROS))
     assert (found[0].is_key, found[0].repeats_old) == (False, 1)
     of_new = Options(keys=NO_KEY, renames={"ID": "NR"}, rules={"NR": ("lstrip0",)})
-    assert proposed(old.select("ID"), new.select(NR="ID"), of_new)[0].matched == 3
+    assert propose_keys(old.select("ID"), new.select(NR="ID"), of_new)[0].matched == 3
     near = Options(keys=NO_KEY, rules={"P": ("decimal(abs=1)",)})
-    assert [each.columns for each in proposed(old, old, near)] == [("ID",)]
+    assert [each.columns for each in propose_keys(old, old, near)] == [("ID",)]
     with pytest.raises(ConfigError, match="--rule IDD: no common column"):
-        proposed(old, new, Options(keys=NO_KEY, rules={"IDD": ("trim",)}))
+        propose_keys(old, new, Options(keys=NO_KEY, rules={"IDD": ("trim",)}))
 
 
 def test_amounts_and_dates_come_last() -> None:
@@ -102,7 +104,7 @@ def test_amounts_and_dates_come_last() -> None:
         "CLAIM": ["a", "a", "b", "b"],
         "LINE": ["1", "2", "1", "2"],
     })  # fmt: skip
-    found = [each.columns for each in proposed(old, old)]
+    found = [each.columns for each in propose_keys(old, old)]
     assert found == [("CLAIM", "LINE"), ("PAID",), ("DAY",)]
 
 
@@ -130,7 +132,7 @@ def test_what_repeats_behind_the_sample_is_no_key(
 ) -> None:
     monkeypatch.setattr(keys, "SAMPLE_ROWS", 2)
     old = table(A="1231", B="xyzw")
-    assert [each.columns for each in proposed(old, old)] == [("B",)]
+    assert [each.columns for each in propose_keys(old, old)] == [("B",)]
 
 
 def test_share_by_share_the_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,12 +143,12 @@ def test_share_by_share_the_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) 
     old = pl.DataFrame(rows, schema=list("ABCD"), orient="row")
     new = old.tail(400).with_columns(A=pl.col("A") + "x")
     at_once = [
-        proposed(old, new),
-        proposed(old, new, Options(keys=NO_KEY, ignore=("A", "B"))),
+        propose_keys(old, new),
+        propose_keys(old, new, Options(keys=NO_KEY, ignore=("A", "B"))),
     ]
-    monkeypatch.setattr(keys, "_shares", lambda *_: 7)
-    assert proposed(old, new) == at_once[0]
-    assert proposed(old, new, Options(keys=NO_KEY, ignore=("A", "B"))) == at_once[1]
+    monkeypatch.setattr(keys, "_count_shares", lambda *_: 7)
+    assert propose_keys(old, new) == at_once[0]
+    assert propose_keys(old, new, Options(keys=NO_KEY, ignore=("A", "B"))) == at_once[1]
     assert not any(each.is_key for each in at_once[1])
 
 
@@ -168,10 +170,10 @@ import json, sys
 from recon_engine.compare import keys
 from recon_engine.runtime.memory import Budget, peak_rss_bytes
 shares = []
-counted = keys._shares
-keys._shares = lambda *given: shares.append(counted(*given)) or shares[0]
+counted = keys._count_shares
+keys._count_shares = lambda *given: shares.append(counted(*given)) or shares[0]
 _, path, budget = sys.argv
-found = keys.proposed(path, path, budget=Budget(int(budget)))
+found = keys.propose_keys(path, path, budget=Budget(int(budget)))
 print(json.dumps([found[0].columns, peak_rss_bytes(), shares[0]]))
 """
 
@@ -202,7 +204,7 @@ def test_the_keys_are_those_of_an_exhaustive_search(
         pl.DataFrame(side, dict.fromkeys(names, pl.String), orient="row")
         for side in (old, new)
     )
-    found = proposed(left, right)
+    found = propose_keys(left, right)
     keys_found = {each.columns for each in found if each.is_key}
     in_common = [
         columns

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support import oracle
 from support.strategies import CELLS
 
-from recon_engine.kinds import KINDS, Kind, with_kind
+from recon_engine.kinds import KINDS, Kind, classify_cells
 
 
 EXAMPLES = {
@@ -54,7 +54,7 @@ EXAMPLES = {
 
 def kind(old: str, new: str) -> str:
     cells = pl.DataFrame({"old": [old], "new": [new]})
-    return str(with_kind(cells)["kind"].item())
+    return str(classify_cells(cells)["kind"].item())
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,6 @@ def test_kinds_are_those_of_the_oracle(pairs: list[tuple[str, str]]) -> None:
     cells = pl.DataFrame(
         pairs, schema={"old": pl.String, "new": pl.String}, orient="row"
     )
-    assert with_kind(cells)["kind"].to_list() == [oracle.kind(*pair) for pair in pairs]
+    assert classify_cells(cells)["kind"].to_list() == [
+        oracle.kind(*pair) for pair in pairs
+    ]

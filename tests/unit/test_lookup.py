@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from support import oracle
 from support.spark_cluster import InProcess
 
-from recon_engine.compare.local_engine import read, reconcile
+from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup, OpenKey
 from recon_engine.config import Options
 from recon_engine.inputs.header import read_header
 from recon_engine.runtime.progress import SILENT
 from recon_engine.spark.byte_sources import LocalSource
-from recon_engine.spark.driver import reconcile as reconcile_on_spark
-from recon_engine.spark.settings import Settings
+from recon_engine.spark.driver import reconcile_on_cluster as reconcile_on_spark
+from recon_engine.spark.settings import SparkSettings
 
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def found_by(
 ) -> LookedUp:
     old, new = map(read_header, paths)
     if not spark:
-        with read(old, new, options, buckets=buckets) as reading:
-            return reconcile(reading, ask=ask).looked_up
+        with read_tables(old, new, options, buckets=buckets) as reading:
+            return compare_tables(reading, ask=ask).looked_up
     result, _ = reconcile_on_spark(
         (old, new),
         (LocalSource.of(old), LocalSource.of(new)),
         options,
         SILENT,
-        settings=Settings(span=40, bucket=20, sha256=False, whole=LIMIT),
+        settings=SparkSettings(span=40, bucket=20, sha256=False, whole=LIMIT),
         cluster=InProcess(),
         ask=ask,
     )
@@ -111,6 +111,6 @@ def test_over_the_limit_nothing_is_kept_for_breaks(tmp_path: Path) -> None:
     def few(_: Sequence[str]) -> Lookup:
         return Lookup([OpenKey(("1",))], 1)
 
-    with read(*headers, Options(keys=("K",))) as reading:
-        found = reconcile(reading, ask=few).looked_up
+    with read_tables(*headers, Options(keys=("K",))) as reading:
+        found = compare_tables(reading, ask=few).looked_up
     assert (found.rows, found.repeated, found.differing) == ({}, {}, frozenset())

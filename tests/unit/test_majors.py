@@ -9,7 +9,7 @@ import pytest
 from support.program import recon
 from support.tls_postgres import programs
 
-from recon_engine.pipeline.doctor import State, examine
+from recon_engine.pipeline.doctor import CheckState, examine_setup
 from recon_engine.postgres.embedded import server
 
 
@@ -60,9 +60,9 @@ def test_a_run_under_another_major_version_says_what_it_does_not_see(
 
 def test_a_home_of_one_version_is_well(tmp_path: Path, database: str) -> None:
     for home in (tmp_path, tmp_path / "none"):
-        found = {each.check: each for each in examine({}, database, home=home)}
-        assert found["history"].state is State.OK
-    assert "history" not in {each.check for each in examine({}, database)}
+        found = {each.check: each for each in examine_setup({}, database, home=home)}
+        assert found["history"].state is CheckState.OK
+    assert "history" not in {each.check for each in examine_setup({}, database)}
 
 
 @pytest.mark.parametrize("name", ["cluster-17.lock", "cluster-old", "cluster-17.new"])

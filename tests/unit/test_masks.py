@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from support.strategies import Pair, csv_bytes, pairs
 
 import recon_engine
-from recon_engine.compare.masks import KEY, KEY_FILE, REDACTED, Masks, keyed, masked
+from recon_engine.compare.masks import (
+    KEY_FILE_VARIABLE,
+    KEY_VARIABLE,
+    REDACTED,
+    Masks,
+    make_masks,
+    mask_result,
+)
 from recon_engine.config import Mask, Options
 from recon_engine.errors import ConfigError
 from recon_engine.model import Cell, Pattern, Patterns, Segment, Total
@@ -47,7 +54,7 @@ NEW = pl.DataFrame(
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEY, SECRET)
+    monkeypatch.setenv(KEY_VARIABLE, SECRET)
 
 
 def diff(**masks: str) -> Reconciliation:
@@ -84,7 +91,7 @@ def test_equal_values_have_equal_tokens_in_every_column() -> None:
 
 def test_another_key_makes_other_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     one = diff(MEMBER="hmac").missing()["MEMBER"].item()
-    monkeypatch.setenv(KEY, OTHER)
+    monkeypatch.setenv(KEY_VARIABLE, OTHER)
     assert diff(MEMBER="hmac").missing()["MEMBER"].item() != one
 
 
@@ -93,8 +100,8 @@ def test_the_key_may_stand_in_a_file(
 ) -> None:
     one = diff(MEMBER="hmac").to_dict()["missing_sample"]
     (tmp_path / "key").write_text(SECRET + "\n")
-    monkeypatch.delenv(KEY)
-    monkeypatch.setenv(KEY_FILE, str(tmp_path / "key"))
+    monkeypatch.delenv(KEY_VARIABLE)
+    monkeypatch.setenv(KEY_FILE_VARIABLE, str(tmp_path / "key"))
     assert diff(MEMBER="hmac").to_dict()["missing_sample"] == one
 
 
@@ -174,10 +181,10 @@ def test_a_column_masked_under_both_its_names_is_refused() -> None:
     ("environment", "told"),
     [
         ({}, "no key"),
-        ({KEY: "hunter2"}, "less than 16 bytes"),
-        ({KEY: SECRET, KEY_FILE: "key"}, "both set"),
-        ({KEY_FILE: "no-such-file"}, "cannot be read"),
-        ({KEY_FILE: "empty"}, "no key"),
+        ({KEY_VARIABLE: "hunter2"}, "less than 16 bytes"),
+        ({KEY_VARIABLE: SECRET, KEY_FILE_VARIABLE: "key"}, "both set"),
+        ({KEY_FILE_VARIABLE: "no-such-file"}, "cannot be read"),
+        ({KEY_FILE_VARIABLE: "empty"}, "no key"),
     ],
 )
 def test_without_a_good_key_nothing_is_compared(
@@ -186,7 +193,7 @@ def test_without_a_good_key_nothing_is_compared(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv(KEY)
+    monkeypatch.delenv(KEY_VARIABLE)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").touch()
     for name, value in environment.items():
@@ -201,9 +208,9 @@ def test_the_key_is_part_of_no_identity_and_of_no_repr(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = Options(keys=("ID",), masks={"ID": "hmac"})
-    one, masks = options.digest, keyed({"ID": Mask.HMAC})
+    one, masks = options.digest, make_masks({"ID": Mask.HMAC})
     assert SECRET not in repr(masks) + repr(options)
-    monkeypatch.setenv(KEY, OTHER)
+    monkeypatch.setenv(KEY_VARIABLE, OTHER)
     assert options.digest == one
     assert options.digest != Options(keys=("ID",)).digest
 
@@ -228,7 +235,7 @@ def test_patterns_totals_and_segments_are_masked() -> None:
         segments=(Segment("missing", "PHONE", "555-010299", 1, 1.0, 0.5),),
     )
     masks = {"MEMBER": Mask.HMAC, "PAID": Mask.REDACT, "PHONE": Mask.LAST4}
-    d = masked(full, keyed(masks))
+    d = mask_result(full, make_masks(masks))
     [found] = d.patterns
     assert found.distinct == 3
     assert [(p.old, p.new, p.rows) for p in found.top] == [
@@ -258,7 +265,7 @@ def test_a_mask_changes_no_count_no_kind_and_no_choice(
         plain.by_column,
         plain.signatures,
     )
-    masks = keyed(by_column)
+    masks = make_masks(by_column)
     for name in ("mismatches", "missing", "extra", "duplicates_old", "duplicates_new"):
         ours, theirs = (
             getattr(each.frames, name).lazy().collect() for each in (d, plain)

@@ -17,14 +17,18 @@ from support.strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
 
 import recon_engine as rx
 from recon_engine.compare import buckets, digests
-from recon_engine.compare.local_engine import cells_of, read, reconcile
-from recon_engine.compare.pairing import diff, judged
-from recon_engine.compare.partial_result import merged, partial, repeats_among
-from recon_engine.compare.plan import posed
+from recon_engine.compare.local_engine import compare_tables, parse_cells, read_tables
+from recon_engine.compare.pairing import compare_rows, with_kinds
+from recon_engine.compare.partial_result import (
+    find_repeats,
+    merge_partial_results,
+    summarize_difference,
+)
+from recon_engine.compare.plan import make_plan
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError, OutOfBudget
 from recon_engine.inputs import csv_reader
-from recon_engine.inputs.frames import frame
+from recon_engine.inputs.frames import import_frame
 from recon_engine.inputs.header import read_header
 from recon_engine.runtime import concurrency
 from recon_engine.runtime.memory import BASE_BYTES, Budget
@@ -66,7 +70,7 @@ def test_bad_lines_that_are_set_aside_change_nothing_else(
                 file.write(b"".join(before) + ",".join(fields).encode() + b"\n")
         bad.append(sum(map(len, drawn)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_reader, "BLOCK", block)
+        patch.setattr(csv_reader, "BLOCK_BYTES", block)
         d = rx.diff(*paths, keys=pair.keys, on_bad_row="quarantine")
     assert answer(d, pair.columns) == expected(pair)
     assert [d.old.rejected, d.new.rejected] == bad
@@ -106,14 +110,14 @@ def test_every_strategy_bucket_and_hash_gives_the_same_answer(
     old, new = (read_header(path) for path in written(tmp_path, pair, data))
     budget = Budget(BASE_BYTES + 20_000) if tight else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(concurrency, "WITHIN", threads)
+        patch.setattr(concurrency, "NESTED_WORKERS", threads)
         if weak:
             patch.setattr(digests, "Seeds", lambda *_: WEAK[weak])
-            patch.setattr(digests, "_hash", weakened)
+            patch.setattr(digests, "_hash_cells", weakened)
         options = Options(keys=tuple(pair.keys), rules=rules)
         forced = {"strategy": strategy, "buckets": buckets, "budget": budget}
-        with read(old, new, options, **forced) as reading:  # type: ignore[arg-type]
-            d = reconcile(reading)
+        with read_tables(old, new, options, **forced) as reading:  # type: ignore[arg-type]
+            d = compare_tables(reading)
     assert answer(d, pair.columns) == expected(pair, rules)
 
 
@@ -126,8 +130,8 @@ def test_keys_of_any_letters_are_found_in_lines_without_quotes(
         lines = "".join(",".join(row) + "\n" for row in [pair.names, *rows])
         path.write_bytes(lines.encode())
     old, new = (read_header(path) for path in paths)
-    with read(old, new, Options(keys=("id",)), buckets=buckets) as reading:
-        d = reconcile(reading)
+    with read_tables(old, new, Options(keys=("id",)), buckets=buckets) as reading:
+        d = compare_tables(reading)
     assert d.engine.strategy == "line"
     assert answer(d, pair.columns) == expected(pair)
 
@@ -140,26 +144,28 @@ def test_more_rows_than_can_be_numbered_are_refused(
     path.write_text("id,v\n1,a\n2,b\n3,c\n")
     header, options = read_header(path), Options(keys=("id",))
     for most, refused in ((3, nullcontext()), (2, pytest.raises(OutOfBudget))):
-        monkeypatch.setattr("recon_engine.compare.buckets.MOST_ROWS", most)
-        with refused, read(header, header, options, buckets=count) as reading:
-            assert reconcile(reading).agrees
+        monkeypatch.setattr("recon_engine.compare.buckets.MAX_ROWS", most)
+        with refused, read_tables(header, header, options, buckets=count) as reading:
+            assert compare_tables(reading).agrees
 
 
 def test_counts_of_all_buckets_may_be_more_than_32_bits_hold() -> None:
     sides = [
-        frame(pl.DataFrame({"id": ["1"], "v": [value], "w": [value]}), value)
+        import_frame(pl.DataFrame({"id": ["1"], "v": [value], "w": [value]}), value)
         for value in "ab"
     ]
-    question = posed(sides[0], sides[1], Options(keys=("id",)))
-    names = question.names[0]
-    rows = [cells_of(side.read(side.parts[0]), names) for side in sides]
-    found = judged(diff(rows[0], rows[1], keys=names.keys, columns=names.columns))
-    part = partial(
-        found, 0, [repeats_among(each, names, ()) for each in rows], question
+    plan = make_plan(sides[0], sides[1], Options(keys=("id",)))
+    names = plan.names[0]
+    rows = [parse_cells(side.read(side.parts[0]), names) for side in sides]
+    found = with_kinds(
+        compare_rows(rows[0], rows[1], keys=names.keys, columns=names.columns)
+    )
+    part = summarize_difference(
+        found, 0, [find_repeats(each, names, ()) for each in rows], plan
     )
     kinds, signatures = many(part.kinds, "len"), many(part.signatures, "rows")
     part = dataclasses.replace(part, kinds=kinds, signatures=signatures)
-    whole = merged([part, part], question)
+    whole = merge_partial_results([part, part], plan)
     assert whole.differences == 12_000_000_000
     assert whole.signatures["rows"].to_list() == [6_000_000_000]
 
@@ -226,8 +232,8 @@ def test_where_work_is_cut_changes_nothing(
                 patch.setattr(f"recon_engine.{name}", value)
             old, new = (read_header(path) for path in paths)
             options = Options(keys=tuple(pair.keys), rules=rules)
-            with read(old, new, options, buckets=many) as reading:
-                found.append(reconcile(reading))
+            with read_tables(old, new, options, buckets=many) as reading:
+                found.append(compare_tables(reading))
     whole, cut = found
     assert cut.to_dict() | {"engine": ""} == whole.to_dict() | {"engine": ""}
     assert rows(cut, pair) == dataclasses.replace(expected(pair, rules), totals={})
@@ -242,7 +248,7 @@ def opened_for_one(
     _expected: Sequence[int], count: int
 ) -> AbstractContextManager[list[Buckets]]:
     """Room for one row of each side, which has to grow."""
-    return buckets.opened((1, 1), count)
+    return buckets.open_buckets((1, 1), count)
 
 
 def written_alike(folder: Path, pair: Pair, data: st.DataObject) -> tuple[Path, Path]:
@@ -266,18 +272,20 @@ def written_alike(folder: Path, pair: Pair, data: st.DataObject) -> tuple[Path, 
 def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
     schema = dict.fromkeys(pair.names, pl.String)
     old, new = (
-        frame(pl.DataFrame(side, schema=schema, orient="row"), "frame")
+        import_frame(pl.DataFrame(side, schema=schema, orient="row"), "frame")
         for side in (pair.old, pair.new)
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recon_engine.inputs.frames.PART_ROWS", 2)
         patch.setattr("recon_engine.compare.local_engine.GROUP_CELLS", 9)
-        with read(old, new, Options(keys=tuple(pair.keys)), buckets=count) as reading:
-            d = reconcile(reading)
+        with read_tables(
+            old, new, Options(keys=tuple(pair.keys)), buckets=count
+        ) as reading:
+            d = compare_tables(reading)
     assert answer(d, pair.columns) == expected(pair)
 
 
-real_hash = digests._hash
+real_hash = digests._hash_cells
 WEAK = {
     "row": digests.Seeds(0, 1, 2),
     "check": digests.Seeds(1, 0, 2),

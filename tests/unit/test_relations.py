@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 import recon_engine as rx
-from recon_engine.compare.keys import proposed
+from recon_engine.compare.keys import propose_keys
 
 
 def test_two_relations_of_one_duckdb_connection_are_read_one_after_the_other() -> None:
@@ -14,7 +14,7 @@ def test_two_relations_of_one_duckdb_connection_are_read_one_after_the_other() -
     new = connection.sql("SELECT i AS id, i % 299999 AS v FROM range(300000) t(i)")
     found = rx.diff(old, new, keys="id")
     assert (found.counts.matched, found.counts.mismatched_rows) == (300_000, 1)
-    [proposal, *_] = proposed(
+    [proposal, *_] = propose_keys(
         connection.sql("SELECT i AS id FROM range(9) t(i)"),
         connection.sql("SELECT i AS id FROM range(9) t(i)"),
     )

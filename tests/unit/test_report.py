@@ -26,7 +26,7 @@ from support.report_pairs import HOSTILE, pair, table
 
 from recon_engine import diff
 from recon_engine.characters import escaped as visible
-from recon_engine.command_line import command
+from recon_engine.command_line import rebuild_command
 from recon_engine.model import (
     GateResult,
     Suppressed,
@@ -35,8 +35,12 @@ from recon_engine.model import (
     SuppressionState,
 )
 from recon_engine.report import artifacts, result_page
-from recon_engine.report.chart import SEVERAL, Point, chart
-from recon_engine.report.page_data import LONE_ROWS, excerpt, within
+from recon_engine.report.chart import SEVERAL, Point, draw_chart
+from recon_engine.report.page_data import (
+    UNMATCHED_ROWS,
+    excerpt_values,
+    take_rows_up_to,
+)
 
 
 if TYPE_CHECKING:
@@ -86,7 +90,7 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Reconciliation:
 
 @pytest.fixture(scope="module")
 def everything(claims: Reconciliation) -> str:
-    return result_page.page(pages.with_everything(claims), pages.facts())
+    return result_page.render_result(pages.with_everything(claims), pages.facts())
 
 
 def test_a_page_loads_nothing(everything: str) -> None:
@@ -121,7 +125,9 @@ def test_the_policy_allows_the_scripts_and_styles_of_the_page_alone(
 def test_the_same_result_is_the_same_page(claims: Reconciliation) -> None:
     facts = replace(pages.facts(), timed=False)
     slower = replace(claims, engine=replace(claims.engine, seconds=99.0))
-    assert result_page.page(claims, facts) == result_page.page(slower, facts)
+    assert result_page.render_result(claims, facts) == result_page.render_result(
+        slower, facts
+    )
 
 
 def test_an_artifact_is_the_same_bytes_each_time(
@@ -130,7 +136,7 @@ def test_an_artifact_is_the_same_bytes_each_time(
     shas = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        written = artifacts.write(claims, tmp_path / name)
+        written = artifacts.write_artifacts(claims, tmp_path / name)
         shas.append({each.name: each.sha256 for each in written})
     assert "report.html" in shas[0]
     assert shas[0] == shas[1]
@@ -162,11 +168,11 @@ def of_breaks(text: str) -> str:
     """The section of two breaks that say it."""
     said = ("number", "new", date(2026, 11, 23), 0, 1)
     oldest = (
-        result_page.Break(text, text, *said, text, text),
-        result_page.Break(text, None, "missing", *said[1:], None, None),
+        result_page.OpenBreak(text, text, *said, text, text),
+        result_page.OpenBreak(text, None, "missing", *said[1:], None, None),
     )
-    facts = result_page.Facts(breaks=result_page.Breaks("new 2", 2, oldest))
-    page = result_page.page(pair(["a"], ["b"]), facts)
+    facts = result_page.PageFacts(breaks=result_page.OpenBreaks("new 2", 2, oldest))
+    page = result_page.render_result(pair(["a"], ["b"]), facts)
     [section] = re.findall(r'<section[^>]*"breaks">.*?</section>', page, re.DOTALL)
     return str(section)
 
@@ -179,7 +185,7 @@ def test_what_breaks_say_is_text(text: str) -> None:
 
 
 def test_the_island_has_every_sampled_cell(claims: Reconciliation) -> None:
-    found = island(result_page.page(claims))
+    found = island(result_page.render_result(claims))
     columns, kinds, pairs = found["columns"], found["kinds"], found["pairs"]
     embedded = sorted(
         (columns[pairs[at][0]], old, new, kinds[pairs[at][1]])
@@ -194,7 +200,7 @@ def test_the_island_has_every_sampled_cell(claims: Reconciliation) -> None:
 
 
 def test_the_rows_of_one_side_are_whole(claims: Reconciliation) -> None:
-    lone = island(result_page.page(claims))["missing"]
+    lone = island(result_page.render_result(claims))["missing"]
     rows = [
         tuple(values[at] for values, at in zip(lone["values"], places, strict=True))
         for places in zip(*lone["indices"], strict=True)
@@ -204,15 +210,15 @@ def test_the_rows_of_one_side_are_whole(claims: Reconciliation) -> None:
 
 
 def test_only_so_many_rows_of_one_side_are_on_the_page() -> None:
-    many = table(ID=[str(at) for at in range(LONE_ROWS + 9)])
-    found = island(result_page.page(diff(many, many.head(0), keys="ID")))
-    assert len(found["missing"]["indices"][0]) == LONE_ROWS
-    assert found["totals"]["missing"] == LONE_ROWS + 9
+    many = table(ID=[str(at) for at in range(UNMATCHED_ROWS + 9)])
+    found = island(result_page.render_result(diff(many, many.head(0), keys="ID")))
+    assert len(found["missing"]["indices"][0]) == UNMATCHED_ROWS
+    assert found["totals"]["missing"] == UNMATCHED_ROWS + 9
 
 
 def test_values_that_hold_a_tilde_are_told_apart() -> None:
     result = pair(["a~b", "a", "x"], ["c", "b~c", "y"])
-    found = island(result_page.page(result))
+    found = island(result_page.render_result(result))
     assert sorted(zip(found["old"], found["new"], strict=True)) == [
         ("a", "b~c"),
         ("a~b", "c"),
@@ -222,14 +228,18 @@ def test_values_that_hold_a_tilde_are_told_apart() -> None:
 
 def test_kinds_are_those_of_the_values_behind_a_mask() -> None:
     old, new = table(ID=["1"], V=["10.00"]), table(ID=["1"], V=["10"])
-    found = island(result_page.page(diff(old, new, keys="ID", masks={"V": "redact"})))
+    found = island(
+        result_page.render_result(diff(old, new, keys="ID", masks={"V": "redact"}))
+    )
     assert found["kinds"] == ["number_format"]
     assert found["old"] == found["new"] == ["(redacted)"]
 
 
 def test_of_a_megabyte_the_page_has_what_surrounds_the_difference() -> None:
     long = "x" * 1_000_000
-    text = result_page.page(pair([f"{long}before{long}"], [f"{long}after{long}"]))
+    text = result_page.render_result(
+        pair([f"{long}before{long}"], [f"{long}after{long}"])
+    )
     assert len(text) < 100_000
     found = island(text)
     assert "before" in found["old"][0]
@@ -239,7 +249,7 @@ def test_of_a_megabyte_the_page_has_what_surrounds_the_difference() -> None:
 
 @pytest.mark.parametrize("old", ["a" * 241, None])
 def test_an_excerpt_of_equal_beginnings_shows_where_they_end(old: str | None) -> None:
-    was, now = excerpt(old, "a" * 241 + "b")
+    was, now = excerpt_values(old, "a" * 241 + "b")
     assert was is None if old is None else str(was).startswith("…")
     assert "(242 characters)" in now
 
@@ -247,7 +257,7 @@ def test_an_excerpt_of_equal_beginnings_shows_where_they_end(old: str | None) ->
 def test_wide_rows_do_not_make_the_page_grow_without_end(
     claims: Reconciliation,
 ) -> None:
-    few = within(claims.sample, 10)
+    few = take_rows_up_to(claims.sample, 10)
     assert 0 < sum(len(row.cells) for row in few) <= 10
     assert few == claims.sample[: len(few)]
 
@@ -255,14 +265,14 @@ def test_wide_rows_do_not_make_the_page_grow_without_end(
 def test_a_gate_that_failed_is_the_verdict(claims: Reconciliation) -> None:
     says = "15 missing, limit 0"
     gates = (GateResult("missing<=0", passed=False, value=15, text=says),)
-    text = result_page.page(replace(claims, gates=gates))
+    text = result_page.render_result(replace(claims, gates=gates))
     assert "✗ FAIL" in text
     assert says in text
 
 
 def test_differences_within_all_gates_pass(claims: Reconciliation) -> None:
     gates = (GateResult("missing<=99", passed=True, value=15),)
-    assert "✓ PASS" in result_page.page(replace(claims, gates=gates))
+    assert "✓ PASS" in result_page.render_result(replace(claims, gates=gates))
 
 
 def words(text: str) -> str:
@@ -274,7 +284,7 @@ def words(text: str) -> str:
 def test_in_a_few_sentences_it_says_what_why_and_how_much() -> None:
     old = table(ID=["1", "2", "3", "4"], PAID=["1.00", "2.00", "3.00", "4"])
     new = table(ID=["1", "2", "3", "5"], PAID=["1", "2", "9.00", "5"])
-    said = words(result_page.page(diff(old, new, keys="ID")))
+    said = words(result_page.render_result(diff(old, new, keys="ID")))
     for sentence in (
         "✗ DIFFER 3 of 3 matched rows differ (100.00%); 1 missing from NEW; 1 only in",
         "66% of the 3 differing cells are the same value written another way.",
@@ -303,7 +313,7 @@ def test_what_is_suppressed_is_told(claims: Reconciliation) -> None:
         until=date(2099, 1, 1),
     )
     found = (Suppressed(known, claims.counts.missing, SuppressionState.ACTIVE),)
-    said = words(result_page.page(replace(claims, suppressed=found)))
+    said = words(result_page.render_result(replace(claims, suppressed=found)))
     assert "known until 2099-01-01: purged (claims)" in said
 
 
@@ -312,7 +322,7 @@ NUMBERS = st.lists(st.integers(0, 10**9), min_size=1, max_size=120)
 
 @given(NUMBERS)
 def test_a_chart_draws_every_number_within_it(numbers: list[int]) -> None:
-    drawn = chart("n", [Point(n, str(at)) for at, n in enumerate(numbers)], str)
+    drawn = draw_chart("n", [Point(n, str(at)) for at, n in enumerate(numbers)], str)
     assert [dot.text for dot in drawn.dots] == [
         f"{a}: {n}" for a, n in enumerate(numbers)
     ]
@@ -330,7 +340,9 @@ def test_a_chart_draws_every_number_within_it(numbers: list[int]) -> None:
 
 def test_the_trend_ends_with_this_run(claims: Reconciliation) -> None:
     past = pages.facts().past
-    said = words(result_page.page(claims, replace(result_page.UNKNOWN, past=past)))
+    said = words(
+        result_page.render_result(claims, replace(result_page.NO_FACTS, past=past))
+    )
     earlier = [run.result.mismatched_rows for run in past if run.result]
     here = claims.counts.mismatched_rows
     assert f"median {statistics.median_high([*earlier, here]):,}" in said
@@ -339,7 +351,7 @@ def test_the_trend_ends_with_this_run(claims: Reconciliation) -> None:
 
 
 def test_files_that_agree_are_a_short_page() -> None:
-    text = result_page.page(pair(["a"], ["a"]))
+    text = result_page.render_result(pair(["a"], ["a"]))
     assert "✓ AGREE" in text
     assert "All 1 rows are the same on both sides." in text
     assert "No cell of a matched row differs." in text
@@ -353,25 +365,25 @@ def test_sections_are_there_only_with_something_to_say(
     section: str, everything: str
 ) -> None:
     assert f'<h2 id="{section}">' in everything
-    assert f'<h2 id="{section}">' not in result_page.page(pair(["a"], ["a"]))
+    assert f'<h2 id="{section}">' not in result_page.render_result(pair(["a"], ["a"]))
 
 
 def test_what_no_hint_settles_is_told(claims: Reconciliation) -> None:
     assert claims.remainder()
-    said = words(result_page.page(claims))
+    said = words(result_page.render_result(claims))
     assert f"Left by all of them: {claims.remainder()}" in said
 
 
 def test_a_change_that_happened_once_does_not_repeat() -> None:
-    text = result_page.page(pair(["5.0", "5.0", "7.0"], ["5", "5", "8"]))
+    text = result_page.render_result(pair(["5.0", "5.0", "7.0"], ["5", "5", "8"]))
     [section] = re.findall(r'<h2 id="patterns">.*?</section>', text, re.DOTALL)
     assert "5.0 → 5 number format 2" in words(section)
     assert "7.0" not in section
-    assert 'id="patterns"' not in result_page.page(pair(["a"], ["b"]))
+    assert 'id="patterns"' not in result_page.render_result(pair(["a"], ["b"]))
 
 
 def test_the_accounting_is_shown_as_arithmetic(claims: Reconciliation) -> None:
-    n, text = claims.counts, result_page.page(claims)
+    n, text = claims.counts, result_page.render_result(claims)
     assert f"{claims.old.rows:,} = {n.matched:,} + {n.missing:,}" in text
     assert f"{claims.new.rows:,} = {n.matched:,} + {n.extra:,}" in text
 
@@ -379,7 +391,7 @@ def test_the_accounting_is_shown_as_arithmetic(claims: Reconciliation) -> None:
 def test_five_thousand_sampled_rows_are_half_a_megabyte(tmp_path: Path) -> None:
     result = pages.claims(tmp_path, rows=60_000)
     assert len(result.sample) == 5_000
-    assert len(result_page.page(result, pages.facts()).encode()) <= 500_000
+    assert len(result_page.render_result(result, pages.facts()).encode()) <= 500_000
 
 
 def test_the_command_on_the_page_makes_the_same_result(tmp_path: Path) -> None:
@@ -391,7 +403,7 @@ def test_the_command_on_the_page_makes_the_same_result(tmp_path: Path) -> None:
         f'"{name.replace(chr(34), chr(34) * 2)}";Y;N\n1;A;8\n'
     )
     options = pages_options(name)
-    said = command(options, "o d.csv", "new.csv")
+    said = rebuild_command(options, "o d.csv", "new.csv")
     words = shlex.split(said)
     assert words[:4] == ["recon", "diff", "o d.csv", "new.csv"]
     ended = subprocess.run(

@@ -10,10 +10,10 @@ import pytest
 from support.program import recon
 
 import recon_engine as rx
-from recon_engine.compare.explain import explained
+from recon_engine.compare.explain import explain_key
 from recon_engine.config import Options
 from recon_engine.report import result_page
-from recon_engine.report.junit import report as junit
+from recon_engine.report.junit import render_junit as junit
 
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def compared(folder: Path, old: str, new: str, **asked: Any) -> Reconciliation:
 
 def outputs(d: Reconciliation) -> dict[str, str]:
     """Every text that says what came out."""
-    page = result_page.page(d)
+    page = result_page.render_result(d)
     return {
         "json": d.to_json(),
         "markdown": d.to_markdown(),
@@ -187,14 +187,14 @@ def test_totals_are_named_for_what_they_are(tmp_path: Path) -> None:
     old = "id,paid,fee\n1,1.50,7.25\n2,2.00,3.00\n3,9.75,4.50\n"
     new = "id,paid,fee\n1,1.75,7.25\n2,2.00,3.00\n"
     d = compared(tmp_path, old, new)
-    page = result_page.page(d)
+    page = result_page.render_result(d)
     changed = page[page.index('id="totals"') : page.index('id="lone-totals"')]
     assert "Changed cells: old, new, delta" in changed
     assert "<code>paid</code>" in changed
     assert "<code>fee</code>" not in changed
     lone = page[page.index('id="lone-totals"') : page.index("Run facts")]
     assert '<code>fee</code></th><td class="number">4.50' in lone
-    untouched = result_page.page(
+    untouched = result_page.render_result(
         compared(tmp_path, old, old.replace("3,9.75,4.50\n", ""))
     )
     assert "Changed cells" not in untouched
@@ -222,7 +222,7 @@ def test_an_explanation_shows_a_key_that_only_a_rule_makes_equal(
     compared(tmp_path, "id,v\n007,a\n", "id,v\n7,a\n", rules={"id": "lstrip0"})
     options = Options(keys=("id",), rules={"id": ("lstrip0",)})
     paths = tmp_path / "old.csv", tmp_path / "new.csv"
-    [pair] = explained(*paths, options, ["7"]).pairs
+    [pair] = explain_key(*paths, options, ["7"]).pairs
     first = pair.cells[0]
     assert (first.column, first.old, first.new) == ("id", "007", "7")
     assert (first.state, first.rules) == ("tolerated", ("lstrip0",))

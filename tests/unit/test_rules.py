@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon_engine.errors import ConfigError
-from recon_engine.rules import equal, parse
+from recon_engine.rules import equal_under_rules, parse_rule
 
 
 def same(spelled: str, old: str, new: str) -> bool:
-    rules = [parse(each) for each in spelled.split(";")]
-    return bool(equal(rules, pl.Series([old]), pl.Series([new])).item())
+    rules = [parse_rule(each) for each in spelled.split(";")]
+    return bool(equal_under_rules(rules, pl.Series([old]), pl.Series([new])).item())
 
 
 NUMBERS = st.one_of(
@@ -180,5 +180,5 @@ def test_equal_bytes_are_equal_under_every_rule(text: str) -> None:
 )  # fmt: skip
 def test_what_is_no_rule_is_refused_with_the_spellings(spelled: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(spelled)
+        parse_rule(spelled)
     assert caught.value.help

@@ -10,11 +10,11 @@ import pytest
 from support.sites import BucketSite
 
 from recon_engine.errors import ConfigError, StorageUnavailable
-from recon_engine.pipeline.doctor import State, examine
+from recon_engine.pipeline.doctor import CheckState, examine_setup
 from recon_engine.status import RunStatus
 from recon_engine.storage.s3 import client as s3_client
 from recon_engine.storage.s3 import permissions
-from recon_engine.storage.s3.errors import _of_reply
+from recon_engine.storage.s3.errors import _error_from_reply
 from recon_engine.storage.s3.prefix import S3Prefix
 from recon_engine.storage.s3.remedies import MOMENTARY, REMEDIES, UNKNOWN
 from recon_engine.storage.urls import open_storage
@@ -51,7 +51,7 @@ def site(bucket: str, moto: str, database: str) -> Iterator[BucketSite]:
 @pytest.mark.parametrize("code", [*REMEDIES, *OTHERS, "HTTP 418"])
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 411])
 def test_a_refusal_does_not_say_to_run_again(code: str, status: int) -> None:
-    error = _of_reply(code, status, "claims.csv")
+    error = _error_from_reply(code, status, "claims.csv")
     assert error.help is not None
     assert "run again" not in error.help
     assert (error.file, error.why) == ("claims.csv", code)
@@ -70,7 +70,7 @@ def test_each_remedy_is_another() -> None:
 @pytest.mark.parametrize("code", sorted(MOMENTARY))
 def test_what_passes_by_itself_is_run_again(code: str) -> None:
     for status in (400, 403, 408, 429, 503):
-        error = _of_reply(code, status, "claims.csv")
+        error = _error_from_reply(code, status, "claims.csv")
         assert isinstance(error, StorageUnavailable)
         assert "run again" in str(error.help)
 
@@ -103,10 +103,10 @@ def test_the_doctor_takes_an_archived_object_for_no_missing_right(
 ) -> None:
     archive(site, "claims_20261123.csv", b"ID\n")
     places = {"inbound": site.inbound}
-    found = {each.check: each for each in examine(places, site.database)}
+    found = {each.check: each for each in examine_setup(places, site.database)}
     assert not any("refuses it" in each.found for each in found.values())
     finding = found["inbound"]
-    assert finding.state is State.FAIL
+    assert finding.state is CheckState.FAIL
     assert "restore-object" in str(finding.remedy)
 
 
@@ -119,7 +119,7 @@ def test_every_write_has_a_checksum_whatever_the_environment_says(
         other.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
         other.put_object(Bucket="locked", Key="in/a.csv", Body=b"a\n1\n")
     (tmp_path / "small.csv").write_bytes(b"a\n1\n")
-    with closing(s3_client.connect(moto)) as client:
+    with closing(s3_client.create_s3_client(moto)) as client:
         sent: dict[str, bool] = {}
 
         def note(request: Any, **_: object) -> None:
@@ -133,7 +133,7 @@ def test_every_write_has_a_checksum_whatever_the_environment_says(
         place = S3Prefix("locked", "out", client)
         place.put(tmp_path / "small.csv", "small.csv")
         assert place.put_once(b"{}", "manifest.json")
-        permissions.written(place)
+        permissions.may_write(place)
         origin = S3Prefix("locked", "in", client)
         [file] = origin.files()
         place.archive(origin.identify(file), origin, "a.csv")

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon_engine.compare.sampling import choose, stable_hash
+from recon_engine.compare.sampling import choose_rows, stable_hash
 
 
 def test_the_hash_is_the_same_in_every_process_and_version() -> None:
@@ -45,17 +45,17 @@ def ranks(count: int) -> pl.Series:
 def test_columns_take_turns() -> None:
     many = ["case"] * 10 + [""]
     rare = [""] * 10 + ["text"]
-    assert choose(cells(many, rare), ranks(11), 2).to_list() == [0, 10]
+    assert choose_rows(cells(many, rare), ranks(11), 2).to_list() == [0, 10]
 
 
 def test_kinds_take_turns_within_a_column() -> None:
     column = ["case"] * 10 + ["text"]
-    assert 10 in choose(cells(column), ranks(11), 2).to_list()
+    assert 10 in choose_rows(cells(column), ranks(11), 2).to_list()
 
 
 def test_a_smaller_limit_gives_the_beginning_of_a_larger_one() -> None:
     found = cells(["case", "text", "", "case"], ["", "case", "case", ""])
-    full = choose(found, ranks(4), 10).to_list()
+    full = choose_rows(found, ranks(4), 10).to_list()
     assert sorted(full) == [0, 1, 2, 3]
     for limit in range(4):
-        assert choose(found, ranks(4), limit).to_list() == full[:limit]
+        assert choose_rows(found, ranks(4), limit).to_list() == full[:limit]

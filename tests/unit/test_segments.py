@@ -9,7 +9,13 @@ import polars as pl
 import pytest
 
 from recon_engine.analysis import segments
-from recon_engine.analysis.segments import ERRORS, MOST_VALUES, SHOWN, added, interval
+from recon_engine.analysis.segments import (
+    MAX_VALUES,
+    SEGMENTS_SHOWN,
+    STANDARD_ERRORS,
+    merge_value_counts,
+    wilson_interval,
+)
 from recon_engine.model import Segment
 
 
@@ -19,8 +25,8 @@ def found(
     """The segments of missing rows, by a sample in which values are `usual`."""
     often = [value for value, rows in usual.items() for _ in range(rows)]
     sample = pl.DataFrame({"v": often + ["other"] * (of - len(often))})
-    values: segments.Values = {"v": Counter(counts)}
-    return segments.segments("missing", values, sample, {"v": "STATE"})
+    values: segments.ValueCounts = {"v": Counter(counts)}
+    return segments.find_segments("missing", values, sample, {"v": "STATE"})
 
 
 def values(*segments: Segment) -> list[str]:
@@ -67,22 +73,26 @@ def test_the_largest_excess_comes_first_and_few_are_shown() -> None:
     counts = {f"S{at}": 100 + at for at in range(8)}
     shown = values(*found(counts, dict.fromkeys(counts, 8)))
     assert shown == ["S7", "S6", "S5", "S4", "S3"]
-    assert len(shown) == SHOWN
+    assert len(shown) == SEGMENTS_SHOWN
 
 
 def test_a_column_of_too_many_values_anywhere_is_not_looked_at() -> None:
-    few: segments.Values = {"v": Counter({"TX": 5})}
-    many: segments.Values = {"v": Counter(map(str, range(MOST_VALUES)))}
-    assert added([few, few]) == {"v": Counter({"TX": 10})}
-    assert added([{"v": None}, few]) == added([few, {"v": None}]) == {"v": None}
-    assert added([few, many]) == {"v": None}
+    few: segments.ValueCounts = {"v": Counter({"TX": 5})}
+    many: segments.ValueCounts = {"v": Counter(map(str, range(MAX_VALUES)))}
+    assert merge_value_counts([few, few]) == {"v": Counter({"TX": 10})}
+    assert (
+        merge_value_counts([{"v": None}, few])
+        == merge_value_counts([few, {"v": None}])
+        == {"v": None}
+    )
+    assert merge_value_counts([few, many]) == {"v": None}
 
 
 @pytest.mark.parametrize("hits", [0, 1, 30, 99, 100])
 def test_the_interval_is_that_of_wilson(hits: int) -> None:
     """Its ends are where the share that was seen lies just `ERRORS` errors away."""
-    for end in interval(hits, 100):
+    for end in wilson_interval(hits, 100):
         errors = abs(hits / 100 - end)
         assert errors == pytest.approx(
-            ERRORS * math.sqrt(max(end * (1 - end), 0) / 100), abs=1e-9
+            STANDARD_ERRORS * math.sqrt(max(end * (1 - end), 0) / 100), abs=1e-9
         )

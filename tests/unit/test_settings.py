@@ -11,10 +11,10 @@ from jsonschema import Draft202012Validator, ValidationError, validate
 from support.program import recon
 
 from recon_engine.config import OnBadRow
-from recon_engine.config_file import File, load
+from recon_engine.config_file import File, load_settings
 from recon_engine.errors import ConfigError
 from recon_engine.model import Suppressible, Suppression
-from recon_engine.postgres.migrations import schemas
+from recon_engine.postgres.migrations import schema_folder
 
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def file(tmp_path: Path) -> Path:
 def refusal(path: Path, text: str, dataset: str | None = None) -> ConfigError:
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load(path, dataset)
+        load_settings(path, dataset)
     return caught.value
 
 
 def test_the_top_is_for_every_dataset(file: Path) -> None:
-    assert load(file) == load(file, "members")
-    assert load(file) == {
+    assert load_settings(file) == load_settings(file, "members")
+    assert load_settings(file) == {
         "keys": ("ID",),
         "ignore": ("LOADED",),
         "on_bad_row": OnBadRow.QUARANTINE,
@@ -79,7 +79,7 @@ def test_the_top_is_for_every_dataset(file: Path) -> None:
 
 
 def test_a_dataset_replaces_values_and_adds_to_tables(file: Path) -> None:
-    settings = load(file, "claims")
+    settings = load_settings(file, "claims")
     assert settings["keys"] == ("ID", "LINE")
     assert settings["gates"] == ("mismatch_rate(PAID)<=0.1%", "rejected<=0")
     assert settings["rules"] == {"*": ("trim",), "PAID": ("decimal",)}
@@ -99,12 +99,12 @@ def test_a_dataset_replaces_values_and_adds_to_tables(file: Path) -> None:
 
 def test_a_dataset_that_the_file_does_not_have_is_refused(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"Did you mean claims\?"):
-        load(file, "claim")
+        load_settings(file, "claim")
 
 
 def test_a_file_without_datasets_is_for_any(file: Path) -> None:
     file.write_text('keys = ["ID"]\n')
-    assert load(file, "claims")["keys"] == ("ID",)
+    assert load_settings(file, "claims")["keys"] == ("ID",)
 
 
 def test_all_mistakes_are_told_at_once_each_by_its_path(file: Path) -> None:
@@ -190,10 +190,10 @@ def test_what_is_no_toml_is_told_with_its_line(
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "gone.toml"):
         with pytest.raises(ConfigError, match="cannot be read"):
-            load(path)
+            load_settings(path)
     (tmp_path / "latin.toml").write_bytes(b'keys = ["Gr\xf6\xdfe"]')
     with pytest.raises(ConfigError, match="not UTF-8"):
-        load(tmp_path / "latin.toml")
+        load_settings(tmp_path / "latin.toml")
 
 
 def test_a_dataset_has_a_name_that_can_name_tables(file: Path) -> None:
@@ -203,14 +203,14 @@ def test_a_dataset_has_a_name_that_can_name_tables(file: Path) -> None:
 def test_pyproject_has_a_table_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
     path.write_text('[tool.recon]\nkeys = ["ID"]\n[project]\nname = "x"\n')
-    assert load(path)["keys"] == ("ID",)
+    assert load_settings(path)["keys"] == ("ID",)
     error = refusal(path, "[tool.recon]\nkeyz = 1\n[project]\n")
     assert error.message.startswith("tool.recon.keyz: ")
     assert "recon" in refusal(path, "[tool]\nrecon = 1\n").message
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
-    path = schemas() / "config.schema.json"
+    path = schema_folder() / "config.schema.json"
     published = json.loads(path.read_text())
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -221,7 +221,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
 
 
 def test_the_schema_takes_what_is_taken_and_refuses_what_is_refused() -> None:
-    published = json.loads((schemas() / "config.schema.json").read_text())
+    published = json.loads((schema_folder() / "config.schema.json").read_text())
     validate({"keys": "ID", "rules": {"A": ["trim"]}, "dataset": {"c": {}}}, published)
     unknown: dict[str, object] = {"keyz": []}
     for wrong in (unknown, {"detail_limit": -1}, {"dataset": {"c": {"x": 1}}}):

@@ -28,11 +28,11 @@ from recon_engine.model import HintKind, Suppressible, Suppression
 from recon_engine.spark import column_changes
 from recon_engine.spark import splits as spans_module
 from recon_engine.spark.byte_sources import LocalSource
-from recon_engine.spark.driver import compare
-from recon_engine.spark.settings import Settings
-from recon_engine.spark.split_reader import joined, listed, read_span
-from recon_engine.spark.splits import census, spans
-from recon_engine.verdict import judged
+from recon_engine.spark.driver import compare_on_cluster
+from recon_engine.spark.settings import SparkSettings
+from recon_engine.spark.split_reader import join_results, merge_results, read_split
+from recon_engine.spark.splits import cut_splits, take_census
+from recon_engine.verdict import evaluate_gates
 
 
 if TYPE_CHECKING:
@@ -65,16 +65,16 @@ def in_spans(path: Path, size: int, delimiter: str, on_bad_row: OnBadRow) -> Csv
     start, end = len(header.raw), header.bytes
     with LocalSource.of(header).opened() as read:
         counted = [
-            census(read, at, min(at + size, end)) for at in range(start, end, size)
+            take_census(read, at, min(at + size, end)) for at in range(start, end, size)
         ]
-        found = spans(counted, start, end, 1 + header.lines)
-        passages = [
-            read_span(header, span, read, lambda _: None, lambda *_: None)
+        found = cut_splits(counted, start, end, 1 + header.lines)
+        split_results = [
+            read_split(header, span, read, lambda _: None, lambda *_: None)
             for span in found
         ]
-    numbered = list(enumerate(passages))
-    few = listed([listed([dict(numbered[part::2])]) for part in (0, 1)])
-    return joined(header, (few[at] for at, _ in numbered), None)
+    numbered = list(enumerate(split_results))
+    few = merge_results([merge_results([dict(numbered[part::2])]) for part in (0, 1)])
+    return join_results(header, (few[at] for at, _ in numbered), None)
 
 
 def assert_alike(path: Path, size: int, delimiter: str, policy: OnBadRow) -> None:
@@ -98,7 +98,7 @@ def test_any_bytes_are_the_same_in_spans(
     path = tmp_path / "any.csv"
     path.write_bytes(data.draw(edited(data.draw(tables()))))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spans_module, "STRETCH", step)
+        patch.setattr(spans_module, "READ_BYTES", step)
         most = data.draw(st.sampled_from([1, 2, 10_000]))
         for module in ("gate", "rejects", "passage"):
             patch.setattr(f"recon_engine.{module}.LISTED", most)
@@ -106,14 +106,16 @@ def test_any_bytes_are_the_same_in_spans(
 
 
 def reconciled(
-    paths: tuple[Path, Path], options: Options, settings: Settings
+    paths: tuple[Path, Path], options: Options, settings: SparkSettings
 ) -> Reconciliation:
     """Two files by the tasks of a cluster, in this process."""
     old, new = (read_header(path, on_bad_row=options.on_bad_row) for path in paths)
     sources = LocalSource.of(old), LocalSource.of(new)
     cluster = InProcess()
-    result = compare((old, new), sources, options, cluster=cluster, settings=settings)
-    return judged(result, options, DAY)
+    result = compare_on_cluster(
+        (old, new), sources, options, cluster=cluster, settings=settings
+    )
+    return evaluate_gates(result, options, DAY)
 
 
 def told(d: Reconciliation) -> str:
@@ -152,7 +154,7 @@ def test_tasks_answer_as_the_oracle_and_as_the_local_engine(
     paths = written(tmp_path, pair, data)
     options = Options(keys=tuple(pair.keys), rules=rules, detail_limit=limit)
     with shares():
-        there = reconciled(paths, options, Settings(span, bucket))
+        there = reconciled(paths, options, SparkSettings(span, bucket))
     here = rx.diff(*paths, keys=pair.keys, rules=rules, detail_limit=limit)
     assert told(there) == told(here)
     if limit == 5000:
@@ -188,7 +190,7 @@ def test_masks_gates_and_suppressions_are_what_they_are_locally(
         "suppressions": accepted,
         "detail_limit": limit,
     }
-    there = reconciled(paths, Options(**asked), Settings(40, bucket))
+    there = reconciled(paths, Options(**asked), SparkSettings(40, bucket))
     here = rx.diff(*paths, **asked, today=DAY)
     assert told(there) == told(here)
     assert there.left == here.left
@@ -204,7 +206,7 @@ def test_the_causes_of_a_migration_are_those_that_are_told_locally(
     drift = OnSchemaDrift.COMPARE
     options = Options(keys=("ID",), on_schema_drift=drift, detail_limit=limit)
     with shares():
-        there = reconciled(paths, options, Settings(500, 2000))
+        there = reconciled(paths, options, SparkSettings(500, 2000))
     here = rx.diff(*paths, keys="ID", on_schema_drift=drift, detail_limit=limit)
     assert told(there) == told(here)
     assert len(there.hints) > 4
@@ -218,7 +220,7 @@ def test_columns_that_would_tell_repeated_keys_apart_are_found(tmp_path: Path) -
         rows = "".join(f"{at % 50},{at},{at % 2},{at // 50}\n" for at in range(200))
         path.write_text("id,line,half,part\n" + rows)
     options = Options(keys=("id",))
-    there = reconciled(paths, options, Settings(300, 500))
+    there = reconciled(paths, options, SparkSettings(300, 500))
     here = rx.diff(*paths, keys="id")
     assert told(there) == told(here)
     assert [hint.column for hint in there.hints] == ["line"]
@@ -229,7 +231,7 @@ def test_values_that_differences_concentrate_in_are_found(tmp_path: Path) -> Non
     for path, value in zip(paths, "ab", strict=True):
         rows = [f"{at},bad,{value}" if at % 20 == 0 else f"{at},good,-" for at in SOME]
         path.write_text("\n".join(["id,state,v", *rows, ""]))
-    there = reconciled(paths, Options(keys=("id",)), Settings(1000, 4000))
+    there = reconciled(paths, Options(keys=("id",)), SparkSettings(1000, 4000))
     assert told(there) == told(rx.diff(*paths, keys="id"))
     assert ("state", "bad") in {(each.column, each.value) for each in there.segments}
 
@@ -240,7 +242,7 @@ def test_the_driver_gets_no_more_rows_than_are_shown(tmp_path: Path) -> None:
         rows = "".join(f"{at},{value},{value}\n{at}{value},,\n" for at in range(3000))
         path.write_text("id,v,w\n" + rows)
     options = Options(keys=("id",), detail_limit=10)
-    d = reconciled(paths, options, Settings(4096, 4096))
+    d = reconciled(paths, options, SparkSettings(4096, 4096))
     assert d.counts.mismatched_cells == 6000
     assert d.mismatches().height <= 2 * 2 * 10
     assert (d.counts.missing, d.missing().height) == (3000, 10)
@@ -270,7 +272,7 @@ def test_the_whole_difference_is_written_in_parts_and_committed_once(
     left.write_text("of an attempt that died")
     masks = {"v": "redact"} if masked else {}
     options = Options(keys=("id",), masks=masks, detail_limit=3)
-    settings = Settings(1000, 1000, out=str(out))
+    settings = SparkSettings(1000, 1000, out=str(out))
     d = reconciled(paths, options, settings)
     here = rx.diff(*paths, keys="id", masks=masks)
     assert d.mismatches().height < 20
@@ -289,7 +291,7 @@ def test_a_key_on_too_many_rows_is_named_before_memory_ends(tmp_path: Path) -> N
     paths = tmp_path / "old.csv", tmp_path / "new.csv"
     for path in paths:
         path.write_text("id,v\n" + "same,x\n" * 20_000)
-    settings = Settings(1 << 14, 1 << 14, most=200_000)
+    settings = SparkSettings(1 << 14, 1 << 14, most=200_000)
     with pytest.raises(OutOfBudget, match="a bucket of keys is more than 200,000"):
         reconciled(paths, Options(keys=("id",)), settings)
 
@@ -301,7 +303,7 @@ def test_a_column_of_too_many_changes_is_named_before_memory_ends(
     for path, value in zip(paths, "ab", strict=True):
         rows = "".join(f"{at},{at}{value * 100}\n" for at in range(500))
         path.write_text("id,v\n" + rows)
-    settings = Settings(1 << 12, 1 << 12, most=40_000)
+    settings = SparkSettings(1 << 12, 1 << 12, most=40_000)
     with pytest.raises(OutOfBudget, match="the changes of a column are more than"):
         reconciled(paths, Options(keys=("id",)), settings)
 
@@ -311,10 +313,10 @@ def test_of_too_many_only_hints_are_left_out(
 ) -> None:
     paths, drift = migrated(tmp_path), OnSchemaDrift.COMPARE
     here = rx.diff(*paths, keys="ID", on_schema_drift=drift)
-    monkeypatch.setattr(column_changes, "MOST_CHANGES", 20)
-    monkeypatch.setattr(partial_result, "MOST_KEYS", 20)
+    monkeypatch.setattr(column_changes, "MAX_CHANGES", 20)
+    monkeypatch.setattr(partial_result, "MAX_KEYS", 20)
     options = Options(keys=("ID",), on_schema_drift=drift)
-    there = reconciled(paths, options, Settings(500, 2000))
+    there = reconciled(paths, options, SparkSettings(500, 2000))
     assert told(dataclasses.replace(there, hints=here.hints)) == told(here)
     distinct = {each.column: each.distinct for each in here.patterns}
     rules = {each.column for each in there.hints if each.kind == HintKind.RULE}

@@ -23,7 +23,7 @@ from recon_engine.errors import (
     MalformedInput,
 )
 from recon_engine.inputs import decoding
-from recon_engine.inputs.decoding import Origin, spooled
+from recon_engine.inputs.decoding import DecodedFrom, decode_to_utf8
 
 
 if TYPE_CHECKING:
@@ -45,11 +45,13 @@ def text_of(
     name: str,
     encoding: Encoding = Encoding.UTF_8,
     limits: Limits = LIMITS,
-) -> tuple[bytes, Origin]:
+) -> tuple[bytes, DecodedFrom]:
     (folder / name).write_bytes(data)
     to = folder / "text"
     to.unlink(missing_ok=True)
-    origin = spooled(folder / name, uri=name, encoding=encoding, limits=limits, to=to)
+    origin = decode_to_utf8(
+        folder / name, uri=name, encoding=encoding, limits=limits, to=to
+    )
     return to.read_bytes(), origin
 
 
@@ -82,8 +84,8 @@ def test_members_follow_each_other_wherever_reads_end(
 ) -> None:
     data = b"".join(map(PACK[suffix], texts))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "READ", read)
-        patch.setattr(decoding, "CHUNK", 7)
+        patch.setattr(decoding, "READ_BYTES", read)
+        patch.setattr(decoding, "CHUNK_BYTES", 7)
         found, _ = text_of(tmp_path, data, f"f{suffix}")
     assert found == b"".join(texts)
 
@@ -181,7 +183,7 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(
     error = refused(tmp_path, data, f"f{suffix}")
     assert "200 times its size" in error.message
     assert "--max-ratio" in str(error.help)
-    most = max(decoding.HARMLESS, 200 * len(data))
+    most = max(decoding.HARMLESS_BYTES, 200 * len(data))
     assert (tmp_path / "text").stat().st_size <= most
     assert text_of(tmp_path, data, f"f{suffix}", limits=Limits(ratio=10**6))[0] == text
 
@@ -200,7 +202,7 @@ def test_a_few_bytes_that_hold_much_are_unpacked_in_pieces(
     form = decoding._FORMATS["gzip" if suffix == ".csv.gz" else "zstd"]
     member = form.new()
     pieces = form.pour(member, (tmp_path / "f").read_bytes())
-    assert max(map(len, pieces)) <= decoding.CHUNK
+    assert max(map(len, pieces)) <= decoding.CHUNK_BYTES
     assert member.eof
 
 
@@ -215,7 +217,7 @@ def test_a_compressed_file_that_is_written_to_meanwhile_is_no_input(
             stream.write(b"\0")
 
     with pytest.raises((InputChanged, MalformedInput)):
-        spooled(
+        decode_to_utf8(
             path,
             uri=path.name,
             encoding=Encoding.UTF_8,
@@ -260,7 +262,7 @@ def test_utf_16_is_the_same_text_wherever_reads_end(
     text = f"id,v{text}"
     data = text.encode(encoding)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "READ", read)
+        patch.setattr(decoding, "READ_BYTES", read)
         assert text_of(tmp_path, data, "f.csv", encoding)[0] == text.encode()
         marked, _ = text_of(tmp_path, MARKED[encoding] + data, "f.csv", Encoding.UTF_16)
     assert marked == codecs.BOM_UTF8 + text.encode()
@@ -276,7 +278,7 @@ def test_what_is_no_utf_16_is_refused_at_its_byte(
 ) -> None:
     data = f"id\n{before}".encode("utf-16-le")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "READ", read)
+        patch.setattr(decoding, "READ_BYTES", read)
         error = refused(tmp_path, data + bad, "f.csv", Encoding.UTF_16_LE)
     assert error.byte_offset == len(data)
     assert error.line == 2 + before.count("\n")

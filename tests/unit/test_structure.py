@@ -15,12 +15,12 @@ from recon_engine.config import Limits
 from recon_engine.inputs import scanner as masks
 from recon_engine.inputs.csvfile import Block
 from recon_engine.inputs.scanner import (
-    STRIDE,
+    STRIDE_BYTES,
     WORD,
     count_newlines,
-    newlines,
-    structure,
-    whole,
+    find_newlines,
+    index_records,
+    whole_records_size,
 )
 
 
@@ -44,19 +44,19 @@ RECORDS = st.lists(
 def stride(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Short stretches; set bits are found all at once, or one by one."""
     stride, many = request.param
-    monkeypatch.setattr(masks, "STRIDE", stride)
-    monkeypatch.setattr(masks, "MANY", many)
+    monkeypatch.setattr(masks, "STRIDE_BYTES", stride)
+    monkeypatch.setattr(masks, "DENSE_BITS_PER_WORD", many)
     return int(stride)
 
 
 def assert_equal_to_the_scalar_reading(data: bytes, width: int) -> None:
-    found = structure(data, COMMA, width, FREE)
+    found = index_records(data, COMMA, width, FREE)
     told = found and (found.ends.tolist(), found.crlf, found.embedded)
     assert told == scalar_structure(data, COMMA, width)
-    assert whole(data) == scalar_whole(data)
+    assert whole_records_size(data) == scalar_whole(data)
     counted = [(each.count, each.first) for each in count_newlines(data)]
     assert counted == scalar_newlines(data)
-    assert newlines(data).tolist() == [at for at, b in enumerate(data) if b == 10]
+    assert find_newlines(data).tolist() == [at for at, b in enumerate(data) if b == 10]
 
 
 @given(data=st.one_of(BYTES, RECORDS), width=st.integers(1, 4))
@@ -94,11 +94,11 @@ def test_the_first_cells_of_lines_are_found_without_a_parser(
         + newline
         for row in rows
     ).encode()
-    found = structure(text, COMMA, width, FREE)
+    found = index_records(text, COMMA, width, FREE)
     assert found is not None
     block = Block.of(text, ",", found)
     count = data.draw(st.integers(1, width - 1))
-    cells = [column.to_list() for column in block.first_cells(count)]
+    cells = [column.to_list() for column in block.parse_first_cells(count)]
     assert cells == [list(column) for column in zip(*rows, strict=True)][:count]
 
 
@@ -122,7 +122,7 @@ def test_what_stands_at_the_border_of_a_word_is_read_as_elsewhere(
 
 @pytest.mark.parametrize("away", range(-3, 4))
 def test_what_stands_at_the_border_of_a_stride_is_read_as_elsewhere(away: int) -> None:
-    filler = b'"' + b"x" * (STRIDE - 4 + away) + b'"'
+    filler = b'"' + b"x" * (STRIDE_BYTES - 4 + away) + b'"'
     for ending in (b',"b""c"\r\n', b',"b\nc"\n', b',b"\n'):
         assert_equal_to_the_scalar_reading(filler + ending, 2)
 
@@ -133,7 +133,7 @@ def test_a_field_over_the_limit_of_bytes_is_never_vouched_for(longest: int) -> N
     for size in range(longest + 3):
         for field in (b"x" * size, b'"' + b"x" * (size - 2) + b'"'):
             for data in (b"a," + field + b"\n", field + b",a\n", field + b",a\r\n"):
-                found = structure(data, COMMA, 2, limits)
+                found = index_records(data, COMMA, 2, limits)
                 assert found is None or len(field) <= longest
                 assert found is not None or len(field) >= longest - 1 or longest < 3
 
@@ -143,13 +143,13 @@ def test_a_field_over_the_limit_of_lines_is_never_vouched_for(
     counts: list[int],
 ) -> None:
     data = b"".join(b'"a%sb",\n' % (b"\n" * count) for count in counts)
-    found = structure(data, COMMA, 2, Limits(field_lines=3))
+    found = index_records(data, COMMA, 2, Limits(field_lines=3))
     assert (found is None) == (max(counts) >= 3)
 
 
 def test_the_ends_of_a_long_run_are_exact() -> None:
     rows = [b'"%d","a\nb"\r\n' % at for at in range(60_000)]
-    found = structure(b"".join(rows), COMMA, 2, FREE)
+    found = index_records(b"".join(rows), COMMA, 2, FREE)
     assert found is not None
     assert (found.ends == np.cumsum([len(row) for row in rows])).all()
     assert (found.crlf, found.embedded) == (60_000, 60_000)

@@ -12,7 +12,11 @@ from support.sites import FolderSite
 
 from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.postgres import migrations, purge
-from recon_engine.postgres.connection import ask, bulk, connect
+from recon_engine.postgres.connection import (
+    open_bulk_connection,
+    open_connection,
+    query_read_only,
+)
 from recon_engine.status import STATUSES, RunStatus, status_of
 
 
@@ -55,25 +59,28 @@ def locked(site: FolderSite, table: str) -> Iterator[None]:
 
 
 def by_psycopg(conninfo: str) -> tuple[str, str]:
-    with connect(conninfo) as connection:
+    with open_connection(conninfo) as connection:
         return connection.execute(SET).fetchall()[0]
 
 
 def by_transaction(conninfo: str) -> tuple[str, str]:
-    with connect(conninfo, autocommit=False, control=False) as connection:
+    with open_connection(conninfo, autocommit=False, control=False) as connection:
         connection.rollback()
         return connection.execute(SET).fetchall()[0]
 
 
 def by_adbc(conninfo: str) -> tuple[str, str]:
-    with bulk(conninfo) as connection, closing(connection.cursor()) as cursor:
+    with (
+        open_bulk_connection(conninfo) as connection,
+        closing(connection.cursor()) as cursor,
+    ):
         cursor.execute(SET)
         lock, statement = cursor.fetchone()
         return lock, statement
 
 
 def by_sql(conninfo: str) -> tuple[str, str]:
-    _, [(lock, statement)] = ask(conninfo, SET)
+    _, [(lock, statement)] = query_read_only(conninfo, SET)
     return lock, statement
 
 
@@ -148,12 +155,14 @@ def test_neither_migrations_nor_a_purge_wait_for_ever(
         locked(folders, "metrics.schema_migration"),
         pytest.raises(DatabaseUnavailable),
     ):
-        migrations.apply(folders.database)
+        migrations.apply_migrations(folders.database)
     with (
         locked(folders, "metrics.mismatch_detail_sample"),
         pytest.raises(DatabaseUnavailable),
     ):
-        purge.old_values(folders.database, purge.parse_age("1d"), None, artifacts=False)
+        purge.find_old_values(
+            folders.database, purge.parse_age("1d"), None, artifacts=False
+        )
 
 
 def test_a_statement_of_control_that_takes_too_long_ends_the_run(

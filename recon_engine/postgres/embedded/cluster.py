@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine.errors import ConfigError
-from recon_engine.postgres.embedded.system_folder import link_to_room
+from recon_engine.postgres.embedded.system_folder import link_into_system_folder
 
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ class Cluster:
         """That of a home, which is made if it is not there; the cluster is not."""
         home.mkdir(parents=True, exist_ok=True)
         entry, account = home.resolve() / f"cluster-{programs.major}", programs.account
-        if not (entry.is_symlink() or entry.exists() or account.enters(entry.parent)):
-            link_to_room(entry)
+        if not (
+            entry.is_symlink() or entry.exists() or account.can_enter(entry.parent)
+        ):
+            link_into_system_folder(entry)
         cluster = cls(entry.resolve(), account)
         cluster.check(entry)
         return cluster
@@ -58,7 +60,7 @@ class Cluster:
     def check(self, entry: Path) -> None:
         """Never an empty cluster where there are data that we only fail to see."""
         place = self.path.parent
-        if not (place.is_dir() and self.account.enters(place)):
+        if not (place.is_dir() and self.account.can_enter(place)):
             raise ConfigError(
                 f"{entry} is kept in {place}, which is gone or cannot be entered",
                 help=f"bring it back, or choose another home, or remove {entry} "
@@ -87,7 +89,7 @@ def lock_file(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def take(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
     """Take a lock for ourselves alone, if that is possible now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,10 +98,10 @@ def take(descriptor: int) -> bool:
     return True
 
 
-def is_free(path: Path) -> bool:
+def is_unlocked(path: Path) -> bool:
     """Whether nobody holds a lock on it now."""
     with lock_file(path) as lock:
-        return take(lock)
+        return try_lock(lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +118,20 @@ class Postmaster:
         return f"host={self.sockets} port={self.port} user=recon dbname=postgres"
 
 
-def postmaster(cluster: Cluster) -> Postmaster | None:
+def find_postmaster(cluster: Cluster) -> Postmaster | None:
     """The server of a cluster, if one is ready: its pid file says so, and it answers.
 
     The file alone proves nothing: it outlives a crash, and its number is then reused;
     it is copied with a copy of the home.
     """
-    lines = pid_file(cluster)
+    lines = read_pid_file(cluster)
     if [line.strip() for line in lines[1:8:6]] != [str(cluster.path), "ready"]:
         return None
     said = Postmaster(int(lines[0]), Path(lines[4]), int(lines[3]))
-    return said if _answers(said, cluster.account.uid) else None
+    return said if _is_listening(said, cluster.account.uid) else None
 
 
-def pid_file(cluster: Cluster) -> list[str]:
+def read_pid_file(cluster: Cluster) -> list[str]:
     """The lines that a server writes of itself; none if there is no file."""
     try:
         return (cluster.path / "postmaster.pid").read_text().splitlines()
@@ -137,17 +139,17 @@ def pid_file(cluster: Cluster) -> list[str]:
         return []
 
 
-def _answers(postmaster: Postmaster, uid: int) -> bool:
+def _is_listening(postmaster: Postmaster, uid: int) -> bool:
     """Whether that very process, of that account, listens there."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(postmaster.sockets / f".s.PGSQL.{postmaster.port}"))
         except OSError:
             return False
-        return _peer(probe) in {(postmaster.pid, uid), None}
+        return _peer_of_socket(probe) in {(postmaster.pid, uid), None}
 
 
-def _peer(connected: socket.socket) -> tuple[int, int] | None:
+def _peer_of_socket(connected: socket.socket) -> tuple[int, int] | None:
     """Process and account at the other end, where the system tells (Linux)."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
@@ -156,11 +158,11 @@ def _peer(connected: socket.socket) -> tuple[int, int] | None:
     return pid, uid
 
 
-def at_work(cluster: Cluster) -> int | None:
+def find_server_pid(cluster: Cluster) -> int | None:
     """The server's process, ready or not: its cluster is its working folder (Linux)."""
-    pid = (pid_file(cluster) or [""])[0].strip()
+    pid = (read_pid_file(cluster) or [""])[0].strip()
     if not (PROCESSES / "self").exists():
-        return int(pid) if postmaster(cluster) else None
+        return int(pid) if find_postmaster(cluster) else None
     with suppress(OSError):
         if (PROCESSES / pid / "cwd").readlink() == cluster.path:
             return int(pid)

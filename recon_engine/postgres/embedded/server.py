@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recon_engine.errors import ConfigError, DatabaseUnavailable, DiskFull, ReconError
 from recon_engine.postgres.embedded import system_folder
-from recon_engine.postgres.embedded.cluster import Cluster, lock_file, majors, take
-from recon_engine.postgres.embedded.process import join, stop
+from recon_engine.postgres.embedded.cluster import Cluster, lock_file, majors, try_lock
+from recon_engine.postgres.embedded.process import join_or_start, stop_server
 from recon_engine.postgres.embedded.programs import Account, Programs
-from recon_engine.postgres.embedded.system_folder import rooms_without_home
+from recon_engine.postgres.embedded.system_folder import orphaned_homes
 
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 ABANDONED_SECONDS = 60.0
-THROW_AWAY: Final = "recon-home-"
+HOME_PREFIX: Final = "recon-home-"
 
 log = logging.getLogger("recon_engine.postgres.embedded.server")
 
@@ -46,26 +46,28 @@ class Unseen(NamedTuple):
 
 
 @contextmanager
-def server(home: Path | None = None, *, durable: bool = True) -> Iterator[str]:
+def run_embedded_server(
+    home: Path | None = None, *, durable: bool = True
+) -> Iterator[str]:
     """A libpq connection string, good for as long as the block lasts.
 
     The data stay in `home`, one cluster for each major version; without a home they
     are thrown away. A server that already runs there is shared, settings and all.
     """
     with ExitStack() as stack:
-        with _plain_errors():
-            reclaim()
+        with _translate_os_errors():
+            reclaim_leftovers()
             # First, as it may copy them: a home without a user is soon taken for one
             # that was left behind.
             programs = Programs.find()
-            folder = stack.enter_context(_throw_away()) if home is None else home
+            folder = stack.enter_context(_temporary_home()) if home is None else home
             if home is not None and (unseen := unseen_clusters(home, programs.major)):
                 log.warning("other_major_version", extra=unseen._asdict())
             cluster = Cluster.of(folder, programs)
             users = stack.enter_context(lock_file(cluster.beside("users")))
             fcntl.flock(users, fcntl.LOCK_SH)
-            stack.callback(_leave, cluster, users)
-            postmaster = join(cluster, programs, durable=durable)
+            stack.callback(_leave_server, cluster, users)
+            postmaster = join_or_start(cluster, programs, durable=durable)
         yield postmaster.conninfo
 
 
@@ -89,33 +91,33 @@ def unseen_clusters(home: Path, major: int | None = None) -> Unseen | None:
     )
 
 
-def _leave(cluster: Cluster, users: int) -> None:
+def _leave_server(cluster: Cluster, users: int) -> None:
     """The last user stops the server; a failed attempt gives our share up, too."""
-    if take(users):
-        stop(cluster)
+    if try_lock(users):
+        stop_server(cluster)
 
 
 @contextmanager
-def _throw_away() -> Iterator[Path]:
+def _temporary_home() -> Iterator[Path]:
     """A home for one block."""
-    home = Path(tempfile.mkdtemp(prefix=THROW_AWAY, dir=system_folder.TEMPORARY))
+    home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX, dir=system_folder.TEMPORARY))
     home.chmod(0o711)
     try:
         yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
-        reclaim()
+        reclaim_leftovers()
 
 
-def reclaim() -> None:
+def reclaim_leftovers() -> None:
     """Remove what is left of killed blocks, and of temporary homes that are gone."""
-    for folder in (*_abandoned_homes(), *rooms_without_home()):
+    for folder in (*_abandoned_homes(), *orphaned_homes()):
         with suppress(OSError):
-            _clear(folder)
+            _clear_folder(folder)
 
 
 def _abandoned_homes() -> Iterator[Path]:
-    for home in system_folder.TEMPORARY.glob(f"{THROW_AWAY}*"):
+    for home in system_folder.TEMPORARY.glob(f"{HOME_PREFIX}*"):
         with suppress(OSError):
             facts = home.lstat()
             age = time.time() - facts.st_mtime
@@ -123,27 +125,27 @@ def _abandoned_homes() -> Iterator[Path]:
                 yield home
 
 
-def _clear(folder: Path) -> None:
+def _clear_folder(folder: Path) -> None:
     """Stop and remove, unless someone still uses it."""
     with ExitStack() as stack:
         for path in folder.glob("cluster-*.users"):
             users = stack.enter_context(lock_file(path))
-            if not take(users):
+            if not try_lock(users):
                 return
-            stop(Cluster(path.with_suffix(""), Account.allowed()))
+            stop_server(Cluster(path.with_suffix(""), Account.allowed()))
         shutil.rmtree(folder)
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def _translate_os_errors() -> Iterator[None]:
     """Say what the system refused, as an error with a remedy."""
     try:
         yield
     except OSError as error:
-        raise _remedy(error) from None
+        raise _translate_os_error(error) from None
 
 
-def _remedy(error: OSError) -> ReconError:
+def _translate_os_error(error: OSError) -> ReconError:
     where, why = error.filename and str(error.filename), error.strerror
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:

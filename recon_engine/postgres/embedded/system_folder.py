@@ -20,28 +20,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-SHELF = Path("/var/lib/recon-engine")
+SYSTEM_FOLDER = Path("/var/lib/recon-engine")
 TEMPORARY = Path("/tmp")  # noqa: S108 - a socket's path has 107 bytes, $TMPDIR may be long
-BACK: Final = "home"
+BACK_LINK: Final = "home"
 
 
-def shelf() -> Path:
+def ensure_system_folder() -> Path:
     """A folder that only root can write and everyone can read."""
-    if not SHELF.is_dir():
-        SHELF.mkdir(parents=True)
-        SHELF.chmod(0o755)
-    facts = SHELF.stat()
+    if not SYSTEM_FOLDER.is_dir():
+        SYSTEM_FOLDER.mkdir(parents=True)
+        SYSTEM_FOLDER.chmod(0o755)
+    facts = SYSTEM_FOLDER.stat()
     if facts.st_uid != 0 or facts.st_mode & 0o022:
         raise ConfigError(
-            f"{SHELF} can be written by others than root",
-            help=f"find out why, then: chown root {SHELF} && chmod 755 {SHELF}",
+            f"{SYSTEM_FOLDER} can be written by others than root",
+            help=f"find out why, then: chown root {SYSTEM_FOLDER}"
+            f" && chmod 755 {SYSTEM_FOLDER}",
         )
-    return SHELF
+    return SYSTEM_FOLDER
 
 
-def link_to_room(entry: Path) -> None:
+def link_into_system_folder(entry: Path) -> None:
     """Keep a cluster in a new room; of two processes, the second one's link loses."""
-    room = Path(tempfile.mkdtemp(prefix="home-", dir=shelf()))
+    room = Path(tempfile.mkdtemp(prefix="home-", dir=ensure_system_folder()))
     room.chmod(0o755)
     try:
         entry.symlink_to(room / entry.name)
@@ -49,14 +50,14 @@ def link_to_room(entry: Path) -> None:
         room.rmdir()
         return
     if entry.is_relative_to(TEMPORARY):
-        (room / BACK).symlink_to(entry)
+        (room / BACK_LINK).symlink_to(entry)
 
 
-def rooms_without_home() -> Iterator[Path]:
+def orphaned_homes() -> Iterator[Path]:
     """The rooms of temporary homes that are gone."""
-    for room in SHELF.glob("home-*"):
+    for room in SYSTEM_FOLDER.glob("home-*"):
         with suppress(OSError):
-            if not _leads_to((room / BACK).readlink(), room):
+            if not _leads_to((room / BACK_LINK).readlink(), room):
                 yield room
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore import exceptions as botocore
 
 from recon_engine.errors import StorageUnavailable
-from recon_engine.storage.base import changed
-from recon_engine.storage.s3.errors import PAUSES, http_status, is_unmet
+from recon_engine.storage.base import input_changed
+from recon_engine.storage.s3.errors import PAUSES, http_status, is_condition_unmet
 
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from recon_engine.storage.base import Advance
 
 
-RANGE: Final = 16 << 20
+RANGE_BYTES: Final = 16 << 20
 WORKERS: Final = 8
 
-_BLOCK = 1 << 20
+_BLOCK_BYTES = 1 << 20
 _RANGE_NOT_SATISFIABLE = 416
 _BROKEN_BODY = (
     botocore.ResponseStreamingError,
@@ -35,7 +35,7 @@ _BROKEN_BODY = (
 )
 
 
-def reserve(descriptor: int, size: int) -> None:
+def reserve_space(descriptor: int, size: int) -> None:
     """Take the room at once: a disk that is too small says so before the download."""
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
@@ -58,10 +58,10 @@ class Download:
         if not self.file.size:
             self._check_empty()
             return
-        starts = range(0, self.file.size, RANGE)
+        starts = range(0, self.file.size, RANGE_BYTES)
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="s3-fetch") as pool:
             ranges = [
-                pool.submit(self.read, start, min(start + RANGE, self.file.size))
+                pool.submit(self.read, start, min(start + RANGE_BYTES, self.file.size))
                 for start in starts
             ]
             try:
@@ -77,7 +77,7 @@ class Download:
         reply = self._get()
         with closing(reply["Body"]):
             if reply["ContentLength"]:
-                raise changed(self.file)
+                raise input_changed(self.file)
 
     def read(self, start: int, stop: int) -> None:
         """One range, going on from the byte reached when a body breaks.
@@ -104,7 +104,7 @@ class Download:
         reply = self._get(Range=f"bytes={start}-{stop - 1}")
         with closing(reply["Body"]) as body, suppress(*_BROKEN_BODY):
             self._check_range(reply, start, stop)
-            for block in body.iter_chunks(_BLOCK):
+            for block in body.iter_chunks(_BLOCK_BYTES):
                 self._write(block, start)
                 start += len(block)
                 if self.stopped.is_set():
@@ -115,14 +115,17 @@ class Download:
         try:
             reply: Mapping[str, Any] = self.client.get_object(**self.request, **span)
         except botocore.ClientError as error:
-            if is_unmet(error) or http_status(error) == _RANGE_NOT_SATISFIABLE:
-                raise changed(self.file) from None
+            if (
+                is_condition_unmet(error)
+                or http_status(error) == _RANGE_NOT_SATISFIABLE
+            ):
+                raise input_changed(self.file) from None
             raise
         return reply
 
     def _check_range(self, reply: Mapping[str, Any], start: int, stop: int) -> None:
         if reply["ETag"] != self.file.etag:
-            raise changed(self.file)
+            raise input_changed(self.file)
         asked = f"bytes {start}-{stop - 1}/{self.file.size}", stop - start
         if (reply.get("ContentRange"), reply["ContentLength"]) != asked:
             raise StorageUnavailable(
@@ -142,7 +145,7 @@ class Download:
 
 
 @dataclass(slots=True)
-class Stretch(Download):
+class ReadIntoMemory(Download):
     """Some bytes of an object, in memory."""
 
     data: bytearray = field(default_factory=bytearray)

@@ -20,7 +20,7 @@ from recon_engine.errors import (
     ReconError,
     StorageUnavailable,
 )
-from recon_engine.storage.base import disk_errors
+from recon_engine.storage.base import translate_disk_errors
 from recon_engine.storage.s3.remedies import MOMENTARY, REMEDIES, remedy_of
 
 
@@ -34,14 +34,14 @@ _NOT_FOUND, _CONFLICT, _UNMET = 404, 409, 412
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
 
 
-def met(conditional: Callable[[], object]) -> bool:
+def try_conditional(conditional: Callable[[], object]) -> bool:
     """Whether the condition of a call held; a race with another writer is run again."""
     for pause in PAUSES:
         time.sleep(pause)
         try:
             conditional()
         except botocore.ClientError as error:
-            if is_unmet(error):
+            if is_condition_unmet(error):
                 return False
             if http_status(error) != _CONFLICT or pause == PAUSES[-1]:
                 raise
@@ -55,7 +55,7 @@ def http_status(error: botocore.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _code(error: botocore.ClientError) -> str:
+def _server_code(error: botocore.ClientError) -> str:
     """The code of the server, if it looks like one; else the HTTP status."""
     code = error.response.get("Error", {}).get("Code") or ""
     return (
@@ -65,42 +65,45 @@ def _code(error: botocore.ClientError) -> str:
     )
 
 
-def is_unmet(error: botocore.ClientError) -> bool:
+def is_condition_unmet(error: botocore.ClientError) -> bool:
     """Whether an object is absent, or not the one that was named."""
-    return http_status(error) in (_NOT_FOUND, _UNMET) and _code(error) != "NoSuchBucket"
+    return (
+        http_status(error) in (_NOT_FOUND, _UNMET)
+        and _server_code(error) != "NoSuchBucket"
+    )
 
 
 @contextmanager
-def classified(name: str) -> Iterator[None]:
+def translate_s3_errors(name: str) -> Iterator[None]:
     """The border: errors of botocore become ours, and their text stays behind."""
     try:
-        with disk_errors(name):
+        with translate_disk_errors(name):
             yield
     except (botocore.ClientError, botocore.BotoCoreError, Boto3Error) as error:
-        raise _ours(error, name) from None
+        raise _translate_error(error, name) from None
 
 
-def _ours(error: Exception, name: str) -> ReconError:
+def _translate_error(error: Exception, name: str) -> ReconError:
     """The class by remedy. upload_file wraps what it met: look inside."""
     cause = error.__context__ if isinstance(error, Boto3Error) else error
     if isinstance(cause, botocore.ClientError):
-        return _of_reply(_code(cause), http_status(cause), name)
+        return _error_from_reply(_server_code(cause), http_status(cause), name)
     why = type(cause or error).__name__
     if isinstance(cause, _NO_SIGN_IN):
-        return _denied(name, why)
+        return _permission_denied(name, why)
     if isinstance(cause, _NOT_SET_UP):
-        return _misconfigured(name, why)
-    return _unavailable(name, why)
+        return _configuration_error(name, why)
+    return _storage_unavailable(name, why)
 
 
-def _of_reply(code: str, http: int, name: str) -> ReconError:
+def _error_from_reply(code: str, http: int, name: str) -> ReconError:
     if code in _MISCONFIGURED:
-        return _misconfigured(name, code)
+        return _configuration_error(name, code)
     if code not in REMEDIES and _is_of_rights(code, http):
-        return _denied(name, code)
+        return _permission_denied(name, code)
     remedy = remedy_of(code, http)
     if remedy is None:
-        return _unavailable(name, code)
+        return _storage_unavailable(name, code)
     return remedy.kind(remedy.message, file=name, why=code, help=remedy.help)
 
 
@@ -112,10 +115,10 @@ def _is_of_rights(code: str, http: int) -> bool:
 
 def is_denied(error: botocore.ClientError) -> bool:
     """Whether a right is missing; other refusals have the same HTTP status."""
-    return http_status(error) == _FORBIDDEN and _code(error) not in REMEDIES
+    return http_status(error) == _FORBIDDEN and _server_code(error) not in REMEDIES
 
 
-def _denied(name: str, why: str) -> PermissionDenied:
+def _permission_denied(name: str, why: str) -> PermissionDenied:
     return PermissionDenied(
         "S3 refuses access",
         file=name,
@@ -125,7 +128,7 @@ def _denied(name: str, why: str) -> PermissionDenied:
     )
 
 
-def _misconfigured(name: str, why: str) -> ConfigError:
+def _configuration_error(name: str, why: str) -> ConfigError:
     return ConfigError(
         "S3 cannot be reached with this configuration",
         file=name,
@@ -134,7 +137,7 @@ def _misconfigured(name: str, why: str) -> ConfigError:
     )
 
 
-def _unavailable(name: str, why: str) -> StorageUnavailable:
+def _storage_unavailable(name: str, why: str) -> StorageUnavailable:
     return StorageUnavailable(
         "S3 did not carry out the request",
         file=name,

@@ -14,26 +14,26 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore import exceptions as botocore
 from s3transfer.utils import ReadFileChunk
 
-from recon_engine.storage.s3.errors import is_unmet
+from recon_engine.storage.s3.errors import is_condition_unmet
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    Send = Callable[[dict[str, Any], "Part"], Mapping[str, Any]]
+    Send = Callable[[dict[str, Any], "UploadPart"], Mapping[str, Any]]
 
-AT_ONCE: Final = 5 << 30
-PART: Final = 256 << 20
-MOST_PARTS: Final = 10_000
+MAX_SINGLE_REQUEST: Final = 5 << 30
+PART_BYTES: Final = 256 << 20
+MAX_PARTS: Final = 10_000
 WORKERS: Final = 8
-ADD_UP: Final = ("ChecksumCRC64NVME", "ChecksumCRC32", "ChecksumCRC32C")
+ADDITIVE_CHECKSUMS: Final = ("ChecksumCRC64NVME", "ChecksumCRC32", "ChecksumCRC32C")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class UploadPart:
     """The bytes from `start` up to `stop`, the `number`th part from 1."""
 
     number: int
@@ -42,7 +42,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
+class MultipartUpload:
     """An object to be: its place, size, headers, and checksums known of its whole.
 
     Where a checksum is one that S3 adds up from the parts, S3 refuses other bytes.
@@ -57,7 +57,7 @@ class Assembly:
     def copy(self, source: Mapping[str, Any]) -> None:
         """Have S3 copy the parts of another object, each under the same condition."""
 
-        def send(upload: dict[str, Any], part: Part) -> Mapping[str, Any]:
+        def send(upload: dict[str, Any], part: UploadPart) -> Mapping[str, Any]:
             span = f"bytes={part.start}-{part.stop - 1}"
             reply: Mapping[str, Any] = self.client.upload_part_copy(
                 **upload, **source, CopySourceRange=span
@@ -69,7 +69,7 @@ class Assembly:
     def upload(self, path: Path) -> None:
         """Send the parts of a local file."""
 
-        def send(upload: dict[str, Any], part: Part) -> Mapping[str, Any]:
+        def send(upload: dict[str, Any], part: UploadPart) -> Mapping[str, Any]:
             size = part.stop - part.start
             with ReadFileChunk.from_filename(str(path), part.start, size) as body:
                 reply: Mapping[str, Any] = self.client.upload_part(
@@ -101,24 +101,26 @@ class Assembly:
             raise
 
     def _sent(self, send: Send, upload: dict[str, Any]) -> list[dict[str, Any]]:
-        def one(part: Part) -> dict[str, Any]:
+        def one(part: UploadPart) -> dict[str, Any]:
             reply = send({**upload, "PartNumber": part.number}, part)
             return {"PartNumber": part.number, "ETag": reply["ETag"]}
 
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="s3-part") as pool:
-            return list(pool.map(one, parts_of(self.size)))
+            return list(pool.map(one, divide_into_parts(self.size)))
 
     def _abort(self, upload: dict[str, Any]) -> None:
         """Parts that stay are paid for: say so, the lifecycle rule takes them."""
         try:
             self.client.abort_multipart_upload(**upload)
         except (botocore.ClientError, botocore.BotoCoreError) as error:
-            if not (isinstance(error, botocore.ClientError) and is_unmet(error)):
+            if not (
+                isinstance(error, botocore.ClientError) and is_condition_unmet(error)
+            ):
                 log.warning("upload_not_aborted", extra={"file": upload["Key"]})
 
     @property
     def _checksum(self) -> dict[str, str]:
-        names = [name for name in ADD_UP if name in self.whole]
+        names = [name for name in ADDITIVE_CHECKSUMS if name in self.whole]
         return {name: self.whole[name] for name in names[:1]}
 
     @property
@@ -129,11 +131,11 @@ class Assembly:
 
 def fits_at_once(size: int) -> bool:
     """Whether one request can store or copy an object of this size."""
-    return size <= AT_ONCE
+    return size <= MAX_SINGLE_REQUEST
 
 
-def parts_of(size: int) -> Iterator[Part]:
+def divide_into_parts(size: int) -> Iterator[UploadPart]:
     """What an object of this size is divided into: equal parts, the last one less."""
-    step = max(PART, -(-size // MOST_PARTS))
+    step = max(PART_BYTES, -(-size // MAX_PARTS))
     for at, start in enumerate(range(0, size, step)):
-        yield Part(at + 1, start, min(start + step, size))
+        yield UploadPart(at + 1, start, min(start + step, size))

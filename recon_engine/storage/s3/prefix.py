@@ -23,21 +23,25 @@ from boto3.s3.transfer import TransferConfig
 from botocore import exceptions as botocore
 
 from recon_engine.model import SourceFile
-from recon_engine.runtime.progress import ignore
+from recon_engine.runtime.progress import ignore_advance
 from recon_engine.storage.base import (
-    appearing,
-    archiving,
-    changed,
-    checked,
-    conflict,
+    archive_conflict,
+    check_name,
+    input_changed,
     is_data,
-    pinned,
+    raise_conflict_if_changed,
+    require_etag,
     sha256_of,
+    write_atomically,
 )
-from recon_engine.storage.s3.client import shared
-from recon_engine.storage.s3.download import Download, Stretch, reserve
-from recon_engine.storage.s3.errors import classified, is_unmet, met
-from recon_engine.storage.s3.multipart import Assembly, fits_at_once
+from recon_engine.storage.s3.client import shared_s3_client
+from recon_engine.storage.s3.download import Download, ReadIntoMemory, reserve_space
+from recon_engine.storage.s3.errors import (
+    is_condition_unmet,
+    translate_s3_errors,
+    try_conditional,
+)
+from recon_engine.storage.s3.multipart import MultipartUpload, fits_at_once
 
 
 if TYPE_CHECKING:
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
     Client = Any  # boto3 makes its classes at run time and ships no types
     Reply = Mapping[str, Any]
 
-_BLOCK = 1 << 20
+_BLOCK_BYTES = 1 << 20
 _SOURCE, _WRITER = "recon-source", "recon-writer"
 _HEADERS = (
     "CacheControl",
@@ -58,7 +62,7 @@ _HEADERS = (
     "ContentType",
 )
 _CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA256", "SHA1")
-_TYPES: Mapping[str, str] = MappingProxyType(
+_CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
     {
         ".csv": "text/csv; charset=utf-8",
         ".gz": "application/gzip",
@@ -75,7 +79,7 @@ _TYPES: Mapping[str, str] = MappingProxyType(
 
 def open_prefix(bucket: str, prefix: str) -> S3Prefix:
     """A place in S3. All places of one environment share one client and its sign-in."""
-    return S3Prefix(bucket, prefix, shared())
+    return S3Prefix(bucket, prefix, shared_s3_client())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +102,13 @@ class S3Prefix:
 
     def files(self) -> Iterator[SourceFile]:
         """The data files directly in the place, by name, with their ETags."""
-        with classified(self.url):
-            listed = [file for page in self._pages() for file in self._listed(page)]
+        with translate_s3_errors(self.url):
+            listed = [
+                file for page in self._list_pages() for file in self._listed(page)
+            ]
         yield from sorted(listed, key=lambda file: file.name)
 
-    def _pages(self) -> Iterator[Reply]:
+    def _list_pages(self) -> Iterator[Reply]:
         paginator = self.client.get_paginator("list_objects_v2")
         pages: Iterator[Reply] = iter(
             paginator.paginate(Bucket=self.bucket, Prefix=self.prefix, Delimiter="/")
@@ -119,17 +125,21 @@ class S3Prefix:
     def identify(self, file: SourceFile) -> SourceFile:
         """The file with its ETag, size and version; the ETag it has must still hold."""
         pin = {} if file.etag is None else {"IfMatch": file.etag}
-        with classified(file.name):
+        with translate_s3_errors(file.name):
             head = self._head(file.name, **pin)
         if head is None:
-            raise changed(file)
-        return _identified(file, head)
+            raise input_changed(file)
+        return _with_identity(file, head)
 
     def fetch(self, file: SourceFile, to: Path, advance: Advance) -> None:
         """Copy the identified bytes by parallel, pinned, resumed range requests."""
         request = {**self._at(file.name), **self._pin(file)}
-        with classified(file.name), appearing(to) as part, part.open("xb") as out:
-            reserve(out.fileno(), file.size)
+        with (
+            translate_s3_errors(file.name),
+            write_atomically(to) as part,
+            part.open("xb") as out,
+        ):
+            reserve_space(out.fileno(), file.size)
             Download(self.client, request, file, out.fileno(), advance).run()
 
     def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
@@ -142,14 +152,14 @@ class S3Prefix:
         if stop <= offset:
             return b""
         request = {**self._at(file.name), **self._pin(file)}
-        with classified(file.name):
-            stretch = Stretch(self.client, request, file, -1, ignore)
+        with translate_s3_errors(file.name):
+            stretch = ReadIntoMemory(self.client, request, file, -1, ignore_advance)
             stretch.read(offset, stop)
         return bytes(stretch.data)
 
     def put(self, source: Path, name: str) -> str:
         """Upload a file, whatever its size; S3 checks its CRC-32 on arrival."""
-        with classified(name):
+        with translate_s3_errors(name):
             self.client.upload_file(
                 str(source),
                 self.bucket,
@@ -157,8 +167,8 @@ class S3Prefix:
                 # The CRC of the whole file, given: s3transfer's own CRC of parts could
                 # not be compared later, and CRC64NVME would need the CRT packages.
                 ExtraArgs={
-                    "ContentType": _type(name),
-                    "ChecksumCRC32": _crc32(source),
+                    "ContentType": _content_type(name),
+                    "ChecksumCRC32": _compute_crc32(source),
                 },
                 Config=TransferConfig(preferred_transfer_client="classic"),
             )
@@ -170,7 +180,7 @@ class S3Prefix:
         A retry whose first reply was lost meets its own object; its mark tells.
         """
         writer = uuid4().hex
-        with classified(name):
+        with translate_s3_errors(name):
             if self._create(name, lambda: BytesIO(data), {_WRITER: writer}):
                 return True
             head = self._head(name)
@@ -178,54 +188,54 @@ class S3Prefix:
 
     def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
         """Take a verified copy, within S3 if the origin is there as well."""
-        with classified(file.name):
+        with translate_s3_errors(file.name):
             there = self._head(name) or self._take(file, origin, name)
-            if not self._proves(there, file, origin, name):
-                raise conflict(file, self.url)
+            if not self._is_proven_copy(there, file, origin, name):
+                raise archive_conflict(file, self.url)
         return self._uri(name)
 
     def remove(self, file: SourceFile) -> bool:
         """Delete the object if it still has the identified ETag; never a version."""
-        with classified(file.name):
-            if met(lambda: self._delete(file)):
+        with translate_s3_errors(file.name):
+            if try_conditional(lambda: self._delete(file)):
                 return True
             # Servers answer 404 or 412 for a missing key: only a look tells.
             if self._head(file.name) is None:
                 return False
-        raise conflict(file, self.url)
+        raise archive_conflict(file, self.url)
 
     def _delete(self, file: SourceFile) -> None:
-        self.client.delete_object(**self._at(file.name), IfMatch=pinned(file))
+        self.client.delete_object(**self._at(file.name), IfMatch=require_etag(file))
 
     def _take(self, file: SourceFile, origin: Storage, name: str) -> Reply:
         """Copy if the name is free; answer what is there then, whoever put it there."""
-        if isinstance(origin, S3Prefix) and self._is_beside(origin):
+        if isinstance(origin, S3Prefix) and self._is_in_same_s3(origin):
             self._copy(file, origin, name)
         else:
             self._upload(file, origin, name)
         there = self._head(name)
         if there is None:
-            raise conflict(file, origin.url)
+            raise archive_conflict(file, origin.url)
         return there
 
     def _copy(self, file: SourceFile, origin: S3Prefix, name: str) -> None:
         source, pin = origin.head(file), origin._pin(file)
         if source is None:
-            raise conflict(file, origin.url)
+            raise archive_conflict(file, origin.url)
         condition = {
             "CopySourceIfMatch": pin.pop("IfMatch"),
             "CopySource": {**origin._at(file.name), **pin},
         }
         headers = {
-            "Metadata": source["Metadata"] | _mark(file),
+            "Metadata": source["Metadata"] | _source_mark(file),
             **{header: source[header] for header in _HEADERS if header in source},
         }
         if fits_at_once(file.size):
-            met(lambda: self._copy_at_once(name, condition, headers))
+            try_conditional(lambda: self._copy_at_once(name, condition, headers))
             return
         tags = origin._tags(file, source)
-        copy = self._assembly(name, file, headers | tags, _whole(source))
-        met(lambda: copy.copy(condition))
+        copy = self._make_upload(name, file, headers | tags, _whole_checksums(source))
+        try_conditional(lambda: copy.copy(condition))
 
     def _copy_at_once(
         self, name: str, condition: Mapping[str, Any], headers: Mapping[str, Any]
@@ -248,23 +258,26 @@ class S3Prefix:
         return {"Tagging": urlencode(tags)}
 
     def _upload(self, file: SourceFile, origin: Storage, name: str) -> None:
-        with _fetched(file, origin) as path:
+        with _local_copy(file, origin) as path:
             if fits_at_once(file.size):
-                self._create(name, lambda: path.open("rb"), _mark(file))
+                self._create(name, lambda: path.open("rb"), _source_mark(file))
                 return
-            headers = {"ContentType": _type(name), "Metadata": _mark(file)}
-            whole = {"ChecksumCRC32": _crc32(path)}
-            upload = self._assembly(name, file, headers, whole)
-            met(lambda: upload.upload(path))
+            headers = {
+                "ContentType": _content_type(name),
+                "Metadata": _source_mark(file),
+            }
+            whole = {"ChecksumCRC32": _compute_crc32(path)}
+            upload = self._make_upload(name, file, headers, whole)
+            try_conditional(lambda: upload.upload(path))
 
-    def _assembly(
+    def _make_upload(
         self,
         name: str,
         file: SourceFile,
         headers: Mapping[str, Any],
         whole: Mapping[str, str],
-    ) -> Assembly:
-        return Assembly(self.client, self._at(name), file.size, headers, whole)
+    ) -> MultipartUpload:
+        return MultipartUpload(self.client, self._at(name), file.size, headers, whole)
 
     def _create(
         self, name: str, opened: Callable[[], IO[bytes]], metadata: dict[str, str]
@@ -280,28 +293,28 @@ class S3Prefix:
                     **self._at(name),
                     Body=body,
                     ChecksumCRC32=checksum,
-                    ContentType=_type(name),
+                    ContentType=_content_type(name),
                     Metadata=metadata,
                     IfNoneMatch="*",
                 )
 
-        return met(create)
+        return try_conditional(create)
 
-    def _proves(
+    def _is_proven_copy(
         self, there: Reply, file: SourceFile, origin: Storage, name: str
     ) -> bool:
         """Whether an object has the identified bytes: by the cheapest real proof."""
         if there["ContentLength"] != file.size:
             return False
-        if there["ETag"] == pinned(file):
+        if there["ETag"] == require_etag(file):
             return True
         same = self._same_checksum(there, file, origin)
         if same is not None:
             return same
         # ETags of parts and under KMS differ for equal bytes: then the mark of the
         # conditional copy speaks, also when the origin is gone.
-        marked = _mark(file).items() <= there["Metadata"].items()
-        return marked or self._reads_alike(there, file, origin, name)
+        marked = _source_mark(file).items() <= there["Metadata"].items()
+        return marked or self._has_same_bytes(there, file, origin, name)
 
     def _same_checksum(
         self, there: Reply, file: SourceFile, origin: Storage
@@ -309,22 +322,22 @@ class S3Prefix:
         if not isinstance(origin, S3Prefix):
             return None
         source = origin.head(file)
-        return None if source is None else _agree(there, source)
+        return None if source is None else _same_whole_checksum(there, source)
 
     def head(self, file: SourceFile) -> Reply | None:
         """What S3 says of the identified object; None when it is there no more."""
         return self._head(file.name, **self._pin(file))
 
-    def _reads_alike(
+    def _has_same_bytes(
         self, there: Reply, file: SourceFile, origin: Storage, name: str
     ) -> bool:
-        copy = _identified(SourceFile(self._uri(name), name, 0), there)
-        with _fetched(file, origin) as path:
+        copy = _with_identity(SourceFile(self._uri(name), name, 0), there)
+        with _local_copy(file, origin) as path:
             expected = sha256_of(path)
-        with _fetched(copy, self) as path:
+        with _local_copy(copy, self) as path:
             return sha256_of(path) == expected
 
-    def _is_beside(self, origin: S3Prefix) -> bool:
+    def _is_in_same_s3(self, origin: S3Prefix) -> bool:
         ours, theirs = self.client.meta, origin.client.meta
         return bool(ours.endpoint_url == theirs.endpoint_url)
 
@@ -335,20 +348,20 @@ class S3Prefix:
                 **self._at(name), **pin, ChecksumMode="ENABLED"
             )
         except botocore.ClientError as error:
-            if not is_unmet(error):
+            if not is_condition_unmet(error):
                 raise
             return None
         return head
 
     def _pin(self, file: SourceFile) -> dict[str, str]:
         version = {} if file.version is None else {"VersionId": file.version}
-        return {"IfMatch": pinned(file), **version}
+        return {"IfMatch": require_etag(file), **version}
 
     def _at(self, name: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self._key(name)}
 
     def _key(self, name: str) -> str:
-        return f"{self.prefix}{checked(name)}"
+        return f"{self.prefix}{check_name(name)}"
 
     def _name(self, key: str) -> str:
         return key.removeprefix(self.prefix)
@@ -358,16 +371,16 @@ class S3Prefix:
 
 
 @contextmanager
-def _fetched(file: SourceFile, origin: Storage) -> Iterator[Path]:
+def _local_copy(file: SourceFile, origin: Storage) -> Iterator[Path]:
     """A local copy of the identified bytes, for as long as the block lasts."""
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
         path = Path(folder) / "copy"
-        with archiving(file, origin):
-            origin.fetch(file, path, ignore)
+        with raise_conflict_if_changed(file, origin):
+            origin.fetch(file, path, ignore_advance)
         yield path
 
 
-def _identified(file: SourceFile, head: Reply) -> SourceFile:
+def _with_identity(file: SourceFile, head: Reply) -> SourceFile:
     version = head.get("VersionId")
     return replace(
         file,
@@ -377,19 +390,19 @@ def _identified(file: SourceFile, head: Reply) -> SourceFile:
     )
 
 
-def _mark(file: SourceFile) -> dict[str, str]:
+def _source_mark(file: SourceFile) -> dict[str, str]:
     """Which identified bytes a copy was made of, kept with the copy."""
-    return {_SOURCE: pinned(file).strip('"')}
+    return {_SOURCE: require_etag(file).strip('"')}
 
 
-def _agree(one: Reply, other: Reply) -> bool | None:
+def _same_whole_checksum(one: Reply, other: Reply) -> bool | None:
     """Whether two objects share a checksum of the whole; None when none is shared."""
-    here, there = _whole(one), _whole(other)
+    here, there = _whole_checksums(one), _whole_checksums(other)
     both = here.keys() & there.keys()
     return all(here[name] == there[name] for name in both) if both else None
 
 
-def _whole(head: Reply) -> dict[str, str]:
+def _whole_checksums(head: Reply) -> dict[str, str]:
     """The checksums of an object's whole.
 
     One of its parts ends in "-" and their number, and says nothing about the whole.
@@ -398,11 +411,13 @@ def _whole(head: Reply) -> dict[str, str]:
     return {name: head[name] for name in names if "-" not in head.get(name, "-")}
 
 
-def _type(name: str) -> str:
-    return _TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")
+def _content_type(name: str) -> str:
+    return _CONTENT_TYPES.get(
+        PurePosixPath(name).suffix.lower(), "application/octet-stream"
+    )
 
 
-def _crc32(path: Path) -> str:
+def _compute_crc32(path: Path) -> str:
     """The CRC-32 of a file as S3 writes it."""
     with path.open("rb") as stream:
         return _crc32_in(stream)
@@ -410,6 +425,6 @@ def _crc32(path: Path) -> str:
 
 def _crc32_in(stream: IO[bytes]) -> str:
     crc = 0
-    while block := stream.read(_BLOCK):
+    while block := stream.read(_BLOCK_BYTES):
         crc = zlib.crc32(block, crc)
     return base64.b64encode(crc.to_bytes(4, "big")).decode()
