@@ -157,7 +157,7 @@ def _lines_before(sides: tuple[_Beginning, _Beginning], fits: Fits) -> str | Non
             if names and fits(*((names, other) if at == 0 else (other, names))):
                 return (
                     f"the header is in line {number:,} of {SIDES[at].upper()}: "
-                    f"{rows:,} rows behind it fit it; take out the {number - 1:,} "
+                    f"{rows:,} rows behind it fit it; remove the {number - 1:,} "
                     f"{'line' if number == 2 else 'lines'} before it"  # noqa: PLR2004
                 )
     return None

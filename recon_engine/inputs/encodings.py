@@ -14,6 +14,7 @@ from recon_engine.config import Encoding
 from recon_engine.errors import EncodingError, Trial
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.suggestions import counted
 
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def told_for_both(
             error.trial if bad else trial_of(head(at), SIDES[at], options)
             for at, bad in enumerate(failed)
         ]
-        error.help = remedy(error, trials, failed)
+        error.help = remedy(error, trials, options)
         raise
 
 
@@ -132,8 +133,7 @@ def opened_both(
         else trial_of(head(found), side, options)
         for found, side in zip((old, new), SIDES, strict=True)
     ]
-    failed = [isinstance(found, EncodingError) for found in (old, new)]
-    error.help = remedy(error, trials, failed)
+    error.help = remedy(error, trials, options)
     raise error
 
 
@@ -147,11 +147,11 @@ def trial_of(head: bytes, side: str, options: Options) -> Trial | None:
 
 
 def remedy(
-    error: EncodingError, trials: Sequence[Trial | None], failed: Sequence[bool]
+    error: EncodingError, trials: Sequence[Trial | None], options: Options
 ) -> str:
     """What to do about it: the flag that was tried on both, or what was given before.
 
-    `trials`: of OLD and of NEW; `failed`: which of them is at fault.
+    `trials`: of OLD and of NEW. A file that reads in its given encoding has no fact.
     """
     old, new = trials
     if old is None or new is None:
@@ -160,9 +160,9 @@ def remedy(
     flag = old.encoding if same else f"{old.encoding}:{new.encoding}"
     facts = [
         f"{side.upper()}: the {trial.bytes:,} bytes that were tried are "
-        f"{trial.encoding}, {trial.characters:,} characters outside ASCII"
-        for side, trial, bad in zip(SIDES, trials, failed, strict=True)
-        if bad and trial
+        f"{trial.encoding}, {counted(trial.characters, 'character')} outside ASCII"
+        for side, trial in zip(SIDES, (old, new), strict=True)
+        if trial.encoding is not options.encoding_of(side)
     ]
     return f"add --encoding {flag} ({'; '.join(facts)})"
 

@@ -143,7 +143,8 @@ def render_fragment(result: Reconciliation) -> str:
 
 def file_name_of(side: Side) -> str:
     """The last part of a URI: where a file lay is no part of what it is."""
-    return visible(PurePosixPath(side.uri).name or side.uri)
+    # A name that is not UTF-8 has its escapes already.
+    return readable(PurePosixPath(side.uri).name or side.uri)
 
 
 def kind_words(kind: str) -> str:

@@ -81,14 +81,24 @@ TABLE: Final = (
         "03_preamble_lines",
         0,
         3,
-        ("CLAIM_ID is in line 4 of OLD; remove the 3 lines before it",),
+        (
+            (
+                "the header is in line 4 of OLD: 2 rows behind it fit it; "
+                "remove the 3 lines before it"
+            ),
+        ),
         (ONE, "--delimiter"),
     ),
     Row(
         "03_preamble_lines",
         1,
         3,
-        ("CLAIM_ID is in line 3 of OLD; remove the 2 lines before it",),
+        (
+            (
+                "the header is in line 3 of OLD: 2 rows behind it fit it; "
+                "remove the 2 lines before it"
+            ),
+        ),
         (ONE,),
     ),
     Row(
@@ -111,9 +121,17 @@ TABLE: Final = (
         ("does each file begin with a header",),
     ),
     Row("05_upper_lower_column_names", 1, 1, ("1 of 3 matched rows differ",)),
-    # MERGE: `rules` owns the warning of a rule that reads nothing; add its words.
     Row("07_money_written_for_people", 0, 1, ("4 of 4 matched rows differ",)),
-    Row("07_money_written_for_people", 1, 1, ("4 of 4 matched rows differ",)),
+    Row(
+        "07_money_written_for_people",
+        1,
+        1,
+        (
+            "4 of 4 matched rows differ",
+            "the rule PAID=decimal read none of the 4 differing values of OLD",
+            "rule BAL=decimal: read 3 of 3 in old, 3 of 3 in new",
+        ),
+    ),
     Row("09_excel_text_wrapper", 0, 1, ("2 missing, 2 extra",)),
     Row("09_excel_text_wrapper", 1, 1, ("2 of 2 matched rows differ", "NPI")),
     Row(
@@ -127,23 +145,69 @@ TABLE: Final = (
         ),
         (ANOTHER_PROGRAM,),
     ),
-    # MERGE: `rules` owns the warning of the exponents; `hints` that AMT is no key:
-    # add must_not "--key AMT" to the second row.
-    Row("10_scientific_notation", 0, 1, ("2 of 3 matched rows differ",)),
-    Row("10_scientific_notation", 1, 1, ("3 missing, 3 extra",)),
-    # MERGE: `rules` refuses these two formats as a usage error: exit 2, and its words;
-    # 70 and INTERNAL_ERROR go.
-    Row("11_timestamps_and_zones", 0, 70, ("INTERNAL_ERROR",)),
-    Row("11_timestamps_and_zones", 1, 70, ("INTERNAL_ERROR",)),
-    # MERGE: `hints` shows invisible characters by code point, and counts keys that a
-    # rule paired.
-    Row("13_invisible_characters", 0, 1, ("3 of 3 matched rows differ",)),
-    Row("13_invisible_characters", 1, 1, ("3 of 3 matched rows differ",)),
-    Row("13_invisible_characters", 2, 0, ("AGREE", "3 rows")),
+    Row(
+        "10_scientific_notation",
+        0,
+        1,
+        (
+            "2 of 3 matched rows differ",
+            "the rule AMT=decimal read none of the 2 differing values of NEW",
+        ),
+    ),
+    Row(
+        "10_scientific_notation",
+        1,
+        1,
+        ("3 missing, 3 extra", "no row was compared: 0 rows are matched"),
+        ("--key AMT",),
+    ),
+    Row(
+        "11_timestamps_and_zones",
+        0,
+        2,
+        ("USAGE_ERROR", "%H of the format %Y-%m-%d %H:%M:%S"),
+        ("INTERNAL_ERROR",),
+    ),
+    Row(
+        "11_timestamps_and_zones",
+        1,
+        2,
+        ("USAGE_ERROR", "%H of the format %Y-%m-%dT%H:%M:%S%z"),
+        ("INTERNAL_ERROR",),
+    ),
+    Row(
+        "13_invisible_characters",
+        0,
+        1,
+        (
+            "3 of 3 matched rows differ",
+            "unicode form",
+            "Ko\\u0308ln",
+            "invisible",
+            "A1\\u200b",
+            "Ann\\u00a0Lee",
+        ),
+        ("\ufffd",),
+    ),
+    Row("13_invisible_characters", 1, 1, ("3 of 3 matched rows differ",), ("\ufffd",)),
+    Row(
+        "13_invisible_characters",
+        2,
+        0,
+        ("AGREE", "3 rows", "2 keys are equal by a rule"),
+    ),
     Row("20_code_crosswalk", 0, 1, ("4 of 4 matched rows differ", "SEX")),
-    # MERGE: `hints` says what is there of a 1:n split, in the second row.
     Row("23_one_to_many_split", 0, 1, ("2 of 3 matched rows differ, 2 extra",)),
-    Row("23_one_to_many_split", 1, 1, ("2 of 3 matched rows differ, 2 extra",)),
+    Row(
+        "23_one_to_many_split",
+        1,
+        1,
+        (
+            "2 of 3 matched rows differ, 2 extra",
+            "1 row of OLD stands for 2 of NEW in 2 keys; PAID adds up in 1 of them",
+        ),
+        ("--key PAID",),
+    ),
     Row(
         "25_kinds_of_files",
         0,

@@ -208,7 +208,7 @@ def test_with_a_limit_of_zero_nothing_is_tracked(site: FolderSite) -> None:
     assert site.rows("SELECT * FROM metrics.break_summary") == []
     with pytest.raises(ConfigError, match="no breaks of a dataset claims"):
         list_breaks(site.database, "claims")
-    with pytest.raises(ConfigError, match="negative"):
+    with pytest.raises(ConfigError, match="--break-limit is too small"):
         site.config(break_limit=-1)
 
 

@@ -111,6 +111,19 @@ class Place:
 
         return action
 
+    def end_log_backend(self) -> Callable[[], None]:
+        """An administrator ends the server process that holds the lock of a run."""
+
+        def action() -> None:
+            with psycopg.connect(self.direct, autocommit=True) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND state = 'idle' AND pid IN"
+                    " (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
+                )
+
+        return action
+
     def kill_backend(self, like: str) -> Callable[[], None]:
         """No word, no cleaning up: what a kernel without memory does."""
 
@@ -248,12 +261,12 @@ def gone_at_commit(place: Place) -> None:
 
 
 def journal_killed_early(place: Place) -> None:
-    effect = first(place.end_backend("%pipeline_run_log%"))
+    effect = first(place.end_log_backend())
     place.s3.plan(Fault("GetObject", effect))
 
 
 def journal_killed(place: Place) -> None:
-    place.postgres.act(PUBLISH_COMMIT, place.end_backend("%pipeline_run_log%"))
+    place.postgres.act(PUBLISH_COMMIT, place.end_log_backend())
 
 
 # --- full disks

@@ -164,7 +164,7 @@ def test_lines_before_the_header_are_counted(tmp_path: Path) -> None:
     with pytest.raises(KeyMissing) as caught:
         rx.diff(*pair, keys="ID")
     assert caught.value.help == (
-        "the header is in line 4 of OLD: 2 rows behind it fit it; take out the 3 "
+        "the header is in line 4 of OLD: 2 rows behind it fit it; remove the 3 "
         "lines before it"
     )
     lines = pair[0].read_text().splitlines(keepends=True)
