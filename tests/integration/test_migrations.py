@@ -54,6 +54,7 @@ TABLES = {
     "mismatch_signature",
     "pipeline_run_log",
     "recon_summary",
+    "rule_count",
     "run_step",
     "schema_migration",
     "suppression",
