@@ -3,15 +3,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two workers; a file stays with one, and so do its servers.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark lock clean
+.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
 
 test: $(VENV)/test  ## every test, on a real Postgres and real S3 servers
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(VENV)/test  ## the tests that need no server: of the parts, and of the corpus
+	$(PYTEST) tests/unit tests/corpus
 
 check: lint types imports deployment packaging  ## everything CI holds besides the tests
 
@@ -40,7 +45,7 @@ pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; lo
 	PYTHONPATH=tests $(BIN)/python campaigns/pictures.py
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/unit/test_reconcile.py tests/unit/test_gate.py tests/unit/test_kinds.py tests/integration/test_break_histories.py tests/unit/test_lookup.py tests/unit/test_hints.py
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/unit/test_reconcile.py tests/unit/test_gate.py tests/unit/test_kinds.py tests/integration/test_break_histories.py tests/integration/test_database.py tests/unit/test_lookup.py tests/unit/test_hints.py
 
 crash-matrix: $(VENV)/test  ## the program fails at every side effect; 20 to 50 minutes
 	PYTHONPATH=tests $(BIN)/python campaigns/crash_matrix.py docs/crash-matrix.md

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from psycopg import sql
 from support.s3_servers import DUMMY_ENVIRONMENT, moto_s3, seaweed_s3
+from support.sites import BucketSite, FolderSite
 
 from recon_engine.postgres import migrations
 from recon_engine.postgres.embedded import server
@@ -20,6 +21,9 @@ from recon_engine.postgres.embedded import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.sites import Site
 
 
 os.environ.update(DUMMY_ENVIRONMENT)
@@ -92,6 +96,33 @@ def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
     client.create_bucket(Bucket=name)
     client.close()
     return name
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module that names SITES in each of them."""
+    sites = getattr(metafunc.module, "SITES", None)
+    if sites and "site" in metafunc.fixturenames:
+        metafunc.parametrize("site", sites, indirect=True)
+
+
+@pytest.fixture
+def folders(tmp_path: Path, database: str) -> FolderSite:
+    """Three folders and a database."""
+    (tmp_path / "inbound").mkdir()
+    return FolderSite(str(tmp_path), database)
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest, database: str) -> Iterator[Site]:
+    """The folders, or prefixes of a bucket if that is what the parameter says."""
+    if getattr(request, "param", "folders") == "folders":
+        yield request.getfixturevalue("folders")
+    else:
+        made = BucketSite(
+            request.getfixturevalue("bucket"), request.getfixturevalue("moto"), database
+        )
+        yield made
+        made.client.close()
 
 
 @pytest.fixture(autouse=True)

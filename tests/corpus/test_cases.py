@@ -1,6 +1,6 @@
 """Golden cases: every folder under `tests/cases` is one, found by itself.
 
-`ACCEPT_CASES=1 pytest tests/test_cases.py` writes `expected.json` anew: read it.
+`ACCEPT_CASES=1 pytest tests/corpus/test_cases.py` writes `expected.json` anew: read it.
 """
 
 from __future__ import annotations

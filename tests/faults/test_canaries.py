@@ -26,6 +26,7 @@ from support.sites import FolderSite
 from typer.testing import CliRunner
 
 import recon_engine
+from recon_engine.compare import result_builder
 from recon_engine.config import OnBadRow, OnDuplicateKeys, Options, StageLoader
 from recon_engine.errors import ReconError
 from recon_engine.model import Counts
@@ -91,11 +92,6 @@ def watched(
         unheard(str([vars(record) for record in caplog.records]), marker=marker)
 
     return look
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: str) -> FolderSite:
-    return FolderSite(str(tmp_path), database)
 
 
 def execute(site: FolderSite, statements: str) -> None:
@@ -370,7 +366,7 @@ def test_every_other_refusal_is_told_without_a_value(
         ended_as(site, "DUPLICATE_KEYS", watched)(work, options=unique)
         ended_as(site, "OUT_OF_BUDGET", watched)(work, budget=Budget(1 << 20))
         with monkeypatch.context() as patch:
-            patch.setattr("recon_engine.compare.result_builder.Counts", unlawful)
+            patch.setattr(result_builder, "Counts", unlawful)
             ended_as(site, "INTERNAL_ERROR", watched)(work)
         stop: CancellationToken[Any] = CancellationToken()
         stop.request(signal.SIGTERM)

@@ -22,6 +22,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import boto3
+import botocore.endpoint
 import psycopg
 import pytest
 from botocore.loaders import create_loader
@@ -90,7 +91,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is waited for is waited for, only not for long."""
     monkeypatch.setenv(ATTEMPTS_VARIABLE, "3")
     instantly = SimpleNamespace(sleep=lambda _: None)
-    monkeypatch.setattr("botocore.endpoint.time", instantly)
+    monkeypatch.setattr(botocore.endpoint, "time", instantly)
     for module in (errors, download):
         monkeypatch.setattr(module, "PAUSES", (0.0, 0.01, 0.02, 0.03, 0.04))
     monkeypatch.setenv("RECON_LOCK_TIMEOUT", "1")

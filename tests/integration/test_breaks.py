@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from jsonschema import validate
 from recon_cli.app import app
-from support.sites import FolderSite
 from typer.testing import CliRunner
 
 from recon_engine.config import Feed, OnBadRow, Options
@@ -27,13 +26,10 @@ from recon_engine.report import result_page
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.sites import FolderSite
+
 
 STATES = "SELECT key_text, column_name, kind, state, runs_seen FROM metrics.break"
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: str) -> FolderSite:
-    return FolderSite(str(tmp_path), database)
 
 
 def csv(*rows: str) -> bytes:

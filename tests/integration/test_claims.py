@@ -12,11 +12,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 from recon_cli.app import app
-from support.sites import NEW, OLD, BucketSite, FolderSite, Site
+from support.sites import NEW, OLD, FolderSite, Site
 from typer.testing import CliRunner
 
 from recon_engine.pipeline import runner
-from recon_engine.postgres import migrations
+from recon_engine.postgres import migrations, run_log
 from recon_engine.postgres import publish as database_module
 from recon_engine.postgres.embedded import server
 from recon_engine.runtime import failpoints
@@ -24,7 +24,7 @@ from recon_engine.runtime.failpoints import Failpoint
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from recon_engine.pipeline.runner import Outcome
 
@@ -37,25 +37,8 @@ JOIN metrics.pipeline_run_log r USING (run_id) ORDER BY c.uri
 """
 
 
-@pytest.fixture(params=["folders", "s3"])
-def site(
-    request: pytest.FixtureRequest, tmp_path: Path, database: str
-) -> Iterator[Site]:
-    if request.param == "folders":
-        (tmp_path / "inbound").mkdir()
-        yield FolderSite(str(tmp_path), database)
-    else:
-        made = BucketSite(
-            request.getfixturevalue("bucket"), request.getfixturevalue("moto"), database
-        )
-        yield made
-        made.client.close()
-
-
-@pytest.fixture
-def folders(tmp_path: Path, database: str) -> FolderSite:
-    (tmp_path / "inbound").mkdir()
-    return FolderSite(str(tmp_path), database)
+# Each test of this module that has a site runs in each of them.
+SITES = ("folders", "s3")
 
 
 @pytest.fixture
@@ -263,12 +246,8 @@ def test_a_claim_that_was_lost_meanwhile_is_noticed_when_publishing(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a lock: it passes on, by a second run of the dataset that fails."""
-    monkeypatch.setattr(
-        "recon_engine.postgres.run_log.LOCK", "SELECT %s::text IS NOT NULL"
-    )
-    monkeypatch.setattr(
-        "recon_engine.postgres.run_log.ABANDON", "SELECT 1 WHERE %s::text = %s::text"
-    )
+    monkeypatch.setattr(run_log, "LOCK", "SELECT %s::text IS NOT NULL")
+    monkeypatch.setattr(run_log, "ABANDON", "SELECT 1 WHERE %s::text = %s::text")
     real = database_module.publish_run
     others: list[str] = []
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 from zlib import crc32
 
 import boto3
+import botocore.auth
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -28,6 +29,7 @@ from support.tls_postgres import (
     tls_postgres,
 )
 
+from recon_engine.aws import database_login
 from recon_engine.aws.client import ENDPOINT_VARIABLE
 from recon_engine.aws.database_login import DatabaseSecret, IamToken
 from recon_engine.errors import ConfigError, PermissionDenied, ReconError
@@ -407,7 +409,7 @@ def test_secrets_are_asked_of_aws_alone(
     endpoint: str, kind: type[ReconError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
-    monkeypatch.setattr("recon_engine.aws.database_login.CLIENT_CONFIG", None)
+    monkeypatch.setattr(database_login, "CLIENT_CONFIG", None)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(kind):
         DatabaseSecret("arn:aws:secretsmanager:us-east-1:123456789012:secret:a")()
@@ -424,7 +426,7 @@ def test_a_token_is_signed_anew_for_each_connection(
 
     def token_at(minute: int) -> str:
         now = datetime(2026, 11, 25, 6, minute, tzinfo=UTC)
-        monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: now)
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: now)
         return str(conninfo_to_dict(IamToken("eu-west-1")())["password"])
 
     first, second = token_at(1), token_at(2)

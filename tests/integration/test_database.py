@@ -77,7 +77,7 @@ def test_both_loaders_know_the_delimiter(
         assert staged(database, path, loader, delimiter)[1] == [("1,2", "3")]
 
 
-@settings(max_examples=40)
+@settings(max_examples=max(10, settings().max_examples // 10))
 @given(pair=pairs(), data=st.data())
 def test_whatever_is_valid_is_staged_as_it_was_written(
     tmp_path: Path, database: str, pair: Pair, data: st.DataObject

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from jsonschema import validate
 from support.program import recon
-from support.sites import FolderSite
 from support.suppressed_pairs import known
 
 from recon_engine.config import Options
@@ -22,14 +21,16 @@ from recon_engine.postgres.run_log import RunLog
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.sites import FolderSite
+
     from recon_engine.model import Suppression
 
 
 @pytest.fixture
-def site(tmp_path: Path, database: str) -> FolderSite:
-    made = FolderSite(str(tmp_path), database)
-    made.deliver()
-    return made
+def site(site: FolderSite) -> FolderSite:
+    """The site of all tests, with a delivery."""
+    site.deliver()
+    return site
 
 
 def judged(*gates: str, suppressions: tuple[Suppression, ...] = ()) -> Options:

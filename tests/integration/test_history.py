@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from support.program import recon
 from support.sites import NEW, OLD, FolderSite
 
 from recon_engine.config import Options
@@ -32,17 +30,12 @@ from recon_engine.report import history_page, result_page
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from subprocess import CompletedProcess
 
     from recon_engine.pipeline.runner import Outcome
 
 
 RULES = {"PAID": ("decimal",)}
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: str) -> FolderSite:
-    (tmp_path / "inbound").mkdir()
-    return FolderSite(str(tmp_path), database)
 
 
 def three_days(site: FolderSite) -> list[Outcome]:
@@ -56,17 +49,8 @@ def three_days(site: FolderSite) -> list[Outcome]:
     return ended
 
 
-def recon(
-    *arguments: str, site: FolderSite, cwd: Path
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "recon_cli", *arguments],
-        cwd=cwd,
-        env=os.environ | {"RECON_DATABASE_URL": site.database},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def ask(site: FolderSite, folder: Path, *arguments: str) -> CompletedProcess[str]:
+    return recon(*arguments, cwd=folder, RECON_DATABASE_URL=site.database)
 
 
 def test_runs_come_latest_first_with_what_they_found(site: FolderSite) -> None:
@@ -200,9 +184,9 @@ def test_the_page_of_a_run_follows_its_breaks(site: FolderSite, tmp_path: Path) 
         for argument in (f"--{place}-s3", getattr(site, place))
     ]
     asked += ["--dataset", "claims", "--keys", "ID", "--rule", "PAID=decimal"]
-    said = recon("run", *asked, "-o", "live.html", site=site, cwd=tmp_path)
+    said = ask(site, tmp_path, "run", *asked, "-o", "live.html")
     assert said.returncode == 0, said.stderr
-    recon("report", "--dataset", "claims", "-o", "kept.html", site=site, cwd=tmp_path)
+    ask(site, tmp_path, "report", "--dataset", "claims", "-o", "kept.html")
     for name in ("live.html", "kept.html"):
         page = (tmp_path / name).read_text()
         assert "new 0, recurring 2, changed 1, resolved 0, reopened 0" in page
@@ -233,14 +217,14 @@ def test_a_run_without_a_result_has_no_report(site: FolderSite) -> None:
 
 def test_history_is_a_table_on_stdout(site: FolderSite, tmp_path: Path) -> None:
     three_days(site)
-    said = recon("history", "--dataset", "claims", site=site, cwd=tmp_path)
+    said = ask(site, tmp_path, "history", "--dataset", "claims")
     lines = said.stdout.splitlines()
     assert lines[0].startswith(
         "began,verdict,old,new,matched,missing,extra,differ,rate,open,appeared,resolved"
     )
     assert [line.split(",")[1] for line in lines[1:]] == ["differ", "NO_FILES", "agree"]
     limited = ("--limit", "1", "--format", "json")
-    said = recon("history", "--dataset", "claims", *limited, site=site, cwd=tmp_path)
+    said = ask(site, tmp_path, "history", "--dataset", "claims", *limited)
     [latest] = json.loads(said.stdout)
     assert (latest["verdict"], latest["missing"], latest["rate"]) == (
         "differ",
@@ -275,11 +259,11 @@ def test_what_is_unseen_or_gone_is_apart_and_unknown_of_earlier_versions() -> No
 
 def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> None:
     first, _, last = three_days(site)
-    said = recon("report", str(first.record.run_id), site=site, cwd=tmp_path)
+    said = ask(site, tmp_path, "report", str(first.record.run_id))
     assert said.stdout == "report.html\n"
     assert "✓ AGREE" in (tmp_path / "report.html").read_text()
     asked = ("--dataset", "claims", "-o", "latest.html")
-    recon("report", *asked, site=site, cwd=tmp_path)
+    ask(site, tmp_path, "report", *asked)
     page = (tmp_path / "latest.html").read_text()
     assert str(last.record.run_id) in page
     assert '"old":["c"],"new":["C"]' in page
@@ -288,7 +272,7 @@ def test_report_writes_the_page_of_a_run(site: FolderSite, tmp_path: Path) -> No
 def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> None:
     three_days(site)
     asked = ("--history", "90", "--dataset", "claims", "-o", "h.html")
-    said = recon("report", *asked, site=site, cwd=tmp_path)
+    said = ask(site, tmp_path, "report", *asked)
     assert said.stdout == "h.html\n"
     page = (tmp_path / "h.html").read_text()
     assert page.count("<tr>") == 4
@@ -312,7 +296,7 @@ def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> 
 def test_a_report_that_cannot_be_says_why(
     arguments: tuple[str, ...], message: str, site: FolderSite, tmp_path: Path
 ) -> None:
-    said = recon("report", *arguments, site=site, cwd=tmp_path)
+    said = ask(site, tmp_path, "report", *arguments)
     assert said.returncode == 2
     assert message in said.stderr
     assert not (tmp_path / "report.html").exists()

@@ -10,10 +10,8 @@ import os
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
-import pytest
 from recon_cli.app import app
 from support.canaries import CELL, PASSWORD, places_of, unheard
-from support.sites import FolderSite
 from typer.testing import CliRunner
 
 import recon_engine as rx
@@ -22,6 +20,8 @@ import recon_engine as rx
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from support.sites import FolderSite
 
 
 ROWS: Final = 200
@@ -129,11 +129,6 @@ def text_of(data: bytes) -> str:
     if data.startswith(b"PAR1"):
         return str(pl.read_parquet(io.BytesIO(data)).rows())
     return data.decode()
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: str) -> FolderSite:
-    return FolderSite(str(tmp_path), database)
 
 
 def sums() -> set[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from jsonschema import validate
-from support.program import recon
+from support.program import recon, recon_program
 from support.s3_faults import ALWAYS, Fault, faulty_s3, refuse
 from support.s3_places import calls_of
 from support.sites import NEW, OLD, BucketSite, FolderSite
@@ -21,6 +21,7 @@ from support.sites import NEW, OLD, BucketSite, FolderSite
 from recon_engine.aws import task
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
+from recon_engine.pipeline import archive as pipeline_archive
 from recon_engine.pipeline.doctor import (
     CheckResult,
     CheckState,
@@ -59,7 +60,7 @@ def measured(site: FolderSite, **environment: str) -> tuple[int, list[Any]]:
         for name in ("inbound", "processed", "out")
         for argument in (f"--{name}-s3", getattr(site, name))
     ]
-    ended = recon(
+    ended = recon_program(
         *("run", *places, "--dataset", "claims", "--keys", "ID"),
         cwd=Path(site.inbound).parent,
         **({"RECON_DATABASE_URL": site.database} | environment),
@@ -423,7 +424,7 @@ def test_what_is_young_or_not_finished_stays(
 
     folders.deliver()
     with monkeypatch.context() as patch:
-        patch.setattr("recon_engine.pipeline.archive.archive_inputs", crash)
+        patch.setattr(pipeline_archive, "archive_inputs", crash)
         with pytest.raises(SystemExit):
             folders.run()
     aged(folders)

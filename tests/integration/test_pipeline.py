@@ -34,39 +34,22 @@ from recon_engine.inputs.pinned_file import state_of
 from recon_engine.pipeline import archive, runner
 from recon_engine.pipeline.locations import Locations
 from recon_engine.postgres import publish as database_module
-from recon_engine.postgres import stage
+from recon_engine.postgres import run_log, stage
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.postgres.run_log import new_run, open_locked
 from recon_engine.status import RunStatus
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 README_STATEMENTS = README.partition("```sql\n")[2].partition("```")[0].splitlines()
 
 
-@pytest.fixture(params=["folders", "s3"])
-def site(
-    request: pytest.FixtureRequest, tmp_path: Path, database: str
-) -> Iterator[Site]:
-    if request.param == "folders":
-        (tmp_path / "inbound").mkdir()
-        yield FolderSite(str(tmp_path), database)
-    else:
-        made = BucketSite(
-            request.getfixturevalue("bucket"), request.getfixturevalue("moto"), database
-        )
-        yield made
-        made.client.close()
-
-
-@pytest.fixture
-def folders(tmp_path: Path, database: str) -> FolderSite:
-    (tmp_path / "inbound").mkdir()
-    return FolderSite(str(tmp_path), database)
+# Each test of this module that has a site runs in each of them.
+SITES = ("folders", "s3")
 
 
 def test_a_pair_is_reconciled_recorded_and_archived(site: Site) -> None:
@@ -696,12 +679,8 @@ def test_names_that_postgres_cannot_have_are_staged_in_an_array(
 def test_of_two_workers_without_a_lock_one_records(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "recon_engine.postgres.run_log.LOCK", "SELECT %s::text IS NOT NULL"
-    )
-    monkeypatch.setattr(
-        "recon_engine.postgres.run_log.ABANDON", "SELECT 1 WHERE %s::text = %s::text"
-    )
+    monkeypatch.setattr(run_log, "LOCK", "SELECT %s::text IS NOT NULL")
+    monkeypatch.setattr(run_log, "ABANDON", "SELECT 1 WHERE %s::text = %s::text")
     folders.deliver()
     gate = threading.Barrier(2, timeout=60)
     real = database_module.publish_run

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from uuid import uuid4
 
+import botocore.endpoint
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.loaders import create_loader
@@ -573,7 +574,7 @@ def assert_nothing_foreign(error: ReconError) -> None:
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let botocore retry without its pauses."""
     instantly = SimpleNamespace(sleep=lambda _: None)
-    monkeypatch.setattr("botocore.endpoint.time", instantly)
+    monkeypatch.setattr(botocore.endpoint, "time", instantly)
 
 
 # --- bodies that break

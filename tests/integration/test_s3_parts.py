@@ -22,7 +22,7 @@ from support.s3_places import (
 
 from recon_engine.errors import ArchiveConflict, StorageUnavailable
 from recon_engine.storage.local import LocalFolder
-from recon_engine.storage.s3 import multipart
+from recon_engine.storage.s3 import multipart, prefix
 from recon_engine.storage.s3.client import OWNER_VARIABLE
 from recon_engine.storage.s3.multipart import UploadPart, divide_into_parts
 from recon_engine.storage.s3.prefix import S3Prefix
@@ -181,7 +181,8 @@ def test_s3_itself_checks_the_whole_of_a_copy_in_parts(
     assert head(done, "a.csv")["ChecksumCRC32"] == crc
 
     monkeypatch.setattr(
-        "recon_engine.storage.s3.prefix._whole_checksums",
+        prefix,
+        "_whole_checksums",
         lambda _: {"ChecksumCRC32": "AAAAAA=="},
     )
     with pytest.raises(StorageUnavailable):
@@ -194,7 +195,8 @@ def test_a_checksum_that_s3_cannot_add_up_is_not_asked_for(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "recon_engine.storage.s3.prefix._whole_checksums",
+        prefix,
+        "_whole_checksums",
         lambda _: {"ChecksumSHA256": "x"},
     )
     inbound, done = places(client)
@@ -321,9 +323,7 @@ def test_a_large_local_file_never_overwrites(client: Any, tmp_path: Path) -> Non
 def test_a_large_local_file_damaged_on_its_way_is_refused(
     strict: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "recon_engine.storage.s3.prefix._compute_crc32", lambda _: "AAAAAA=="
-    )
+    monkeypatch.setattr(prefix, "_compute_crc32", lambda _: "AAAAAA==")
     inbound, file = local(tmp_path)
     _, done = places(strict)
     with pytest.raises(StorageUnavailable):

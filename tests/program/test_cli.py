@@ -1,4 +1,8 @@
-"""The command line as a program: streams, exit codes, formats, and what it imports."""
+"""The command line: streams, exit codes, formats, and what it imports.
+
+What is printed and how it ends is read in this process; streams, what a process imports
+and how it starts are those of a process.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ import polars as pl
 import psycopg
 import pytest
 from jsonschema import validate
-from support.program import recon
+from support.program import recon, recon_program
 
 from recon_engine import diff
 from recon_engine.errors import ReconError
@@ -24,7 +28,11 @@ from recon_engine.status import STATUSES, RunStatus
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from subprocess import CompletedProcess
+
+    Start = Callable[..., CompletedProcess[str]]
 
 
 OLD = "ID,PAID\n1,10.00\n2,20.00\n3,30.00\n"
@@ -43,7 +51,7 @@ def schema(name: str) -> Any:
 
 
 def test_files_that_agree_exit_0(pair: Path) -> None:
-    ended = recon("diff", "old.csv", "old.csv", "--key", "ID", cwd=pair)
+    ended = recon_program("diff", "old.csv", "old.csv", "--key", "ID", cwd=pair)
     assert ended.returncode == 0
     assert ended.stdout.startswith("✓ AGREE  3 rows are the same on both sides\n")
     assert ended.stderr == ""
@@ -64,7 +72,9 @@ def test_exit_zero_is_for_those_who_only_want_to_look(pair: Path) -> None:
 
 
 def test_json_is_all_of_stdout_and_keeps_its_schema(pair: Path) -> None:
-    ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "json", cwd=pair)
+    ended = recon_program(
+        "diff", "old.csv", "new.csv", "-k", "ID", "-f", "json", cwd=pair
+    )
     document = json.loads(ended.stdout)
     validate(document, schema("result"))
     assert document["counts"]["missing"] == document["counts"]["extra"] == 1
@@ -159,7 +169,7 @@ def test_a_place_in_a_compressed_file_says_what_it_counts_in(pair: Path) -> None
         (["diff", "old.csv"], 2, "Missing argument"),
         (["diff", "old.csv", "new.csv"], 2, "no key column is named"),
         (["diff", "old.csv", "gone.csv", "-k", "ID"], 2, "there is no such file"),
-        (["diff", "old.csv", ".", "-k", "ID"], 2, "not a file"),
+        (["diff", "old.csv", ".", "-k", "ID"], 2, "it is a folder"),
         (["diff", "old.csv", "new.csv", "-k", "IDD"], 3, "Did you mean ID?"),
         (["diff", "old.csv", "new.csv", "-k", "ID", "--ignore", "X"], 2, "no file has"),
         (["diff", "old.csv", "new.csv", "-k", "ID", "--map", "X"], 2, "OLD=NEW"),
@@ -193,7 +203,9 @@ def test_a_mistake_is_one_clear_error(
 
 def test_an_error_is_json_where_json_was_asked_for(pair: Path) -> None:
     (pair / "bad.csv").write_text('ID,PAID\n1,SECRET"CELL\n')
-    ended = recon("diff", "old.csv", "bad.csv", "-k", "ID", "-f", "json", cwd=pair)
+    ended = recon_program(
+        "diff", "old.csv", "bad.csv", "-k", "ID", "-f", "json", cwd=pair
+    )
     document = json.loads(ended.stdout)
     validate(document, schema("error"))
     assert document["status"] == "MALFORMED_INPUT"
@@ -251,7 +263,7 @@ def test_an_output_never_replaces_an_input(pair: Path) -> None:
 def test_control_characters_of_a_file_are_not_sent_to_the_terminal(pair: Path) -> None:
     (pair / "a.csv").write_text("ID,x\x1b]0;pwn\x07\n1,2\n")
     (pair / "b.csv").write_text("ID,x\x1b]0;pwn\x07\n1,\x1b[31m3\n")
-    ended = recon("diff", "a.csv", "b.csv", "-k", "ID", cwd=pair)
+    ended = recon_program("diff", "a.csv", "b.csv", "-k", "ID", cwd=pair)
     assert ended.returncode == 1
     assert "\x1b" not in ended.stdout
 
@@ -265,26 +277,18 @@ def test_columns_can_be_mapped_and_ignored(pair: Path) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def run_in(
-    folder: Path,
-    *extra: str,
-    program: tuple[str, ...] = ("-m", "recon_cli", "run"),
-    **environment: str,
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            sys.executable, *program,
-            "--inbound-s3", f"{folder}/in", "--processed-s3", f"{folder}/done",
-            "--out-s3", f"{folder}/out", "--dataset", "claims", "--keys", "ID",
-            "--detail-limit", "100", *extra,
-        ],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+def options_of_a_run(folder: Path) -> tuple[str, ...]:
+    return (
+        "--inbound-s3", f"{folder}/in", "--processed-s3", f"{folder}/done",
+        "--out-s3", f"{folder}/out", "--dataset", "claims", "--keys", "ID",
+        "--detail-limit", "100",
     )  # fmt: skip
+
+
+def run_in(
+    folder: Path, *extra: str, start: Start = recon, **environment: str
+) -> CompletedProcess[str]:
+    return start("run", *options_of_a_run(folder), *extra, cwd=folder, **environment)
 
 
 @pytest.fixture
@@ -308,7 +312,7 @@ def test_run_reconciles_a_delivery(delivered: Path, database: str) -> None:
 def test_logs_are_json_lines_that_name_run_and_step(
     delivered: Path, database: str
 ) -> None:
-    ended = run_in(delivered, RECON_DATABASE_URL=database)
+    ended = run_in(delivered, start=recon_program, RECON_DATABASE_URL=database)
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
     assert {"ts", "level", "event", "step", "run_id", "dataset"} <= lines[0].keys()
     ends = {line["step"]: line for line in lines if line["event"] == "step_ended"}
@@ -320,7 +324,15 @@ def test_logs_are_json_lines_that_name_run_and_step(
 
 def test_run_py_is_the_same_command(delivered: Path, database: str) -> None:
     script = str(schema_folder() / ".." / "run.py")
-    ended = run_in(delivered, program=(script,), RECON_DATABASE_URL=database)
+    ended = subprocess.run(
+        [sys.executable, script, *options_of_a_run(delivered)],
+        cwd=delivered,
+        env=os.environ | {"RECON_DATABASE_URL": database},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert ended.returncode == 0, ended.stderr
     assert "SUCCEEDED" in ended.stdout
 
@@ -346,8 +358,8 @@ def test_a_refused_run_has_its_status_and_code(delivered: Path, database: str) -
 
 
 def test_the_embedded_server_serves_without_any_database(delivered: Path) -> None:
-    assert run_in(delivered).returncode == 0
-    asked = recon(
+    assert run_in(delivered, start=recon_program).returncode == 0
+    asked = recon_program(
         "sql", "SELECT status, old_rows FROM metrics.pipeline_run_log", cwd=delivered
     )
     assert asked.stdout == "status,old_rows\nSUCCEEDED,3\n"
@@ -357,10 +369,10 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
         "COMMIT; DELETE FROM metrics.artifact",
         "BEGIN READ WRITE; DELETE FROM metrics.artifact; COMMIT",
     ):
-        refused = recon("sql", change, cwd=delivered)
+        refused = recon_program("sql", change, cwd=delivered)
         assert refused.returncode == 2
         assert "Postgres refuses the statement" in refused.stderr
-    left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
+    left = recon_program("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
     assert left.stdout == "count\n11\n"
 
 
@@ -442,7 +454,7 @@ def test_a_demo_leaves_other_files_alone(tmp_path: Path) -> None:
 
 
 def test_the_demo_leaves_something_in_every_table(tmp_path: Path) -> None:
-    ended = recon("demo", cwd=tmp_path)
+    ended = recon_program("demo", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     counts = dict(re.findall(r"^ +(\w+) +([\d,]+)$", ended.stdout, re.MULTILINE))
     assert len(counts) == 11
@@ -452,7 +464,7 @@ def test_the_demo_leaves_something_in_every_table(tmp_path: Path) -> None:
     commands = re.findall(r'^  recon sql "(.+)"$', ended.stdout, re.MULTILINE)
     assert commands
     for statement in commands:
-        assert recon("sql", statement, cwd=tmp_path).returncode == 0
+        assert recon_program("sql", statement, cwd=tmp_path).returncode == 0
 
 
 def test_s3_objects_can_be_compared_on_a_laptop(
@@ -494,7 +506,7 @@ def test_the_option_in_a_hint_works_when_it_is_pasted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "recon_cli", "diff", *files, "-k", "ID"]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 3
-    option = refused.stderr.split("add ")[1].strip()
+    option = refused.stderr.split("add ")[1].partition(": read so")[0]
     assert option == r"--delimiter '\t:;'"
     pasted = " ".join(command) + f" {option}"
     subprocess.run(["/bin/sh", "-c", pasted], check=True, capture_output=True)

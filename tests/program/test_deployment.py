@@ -23,7 +23,7 @@ from recon_engine.config import OnBadRow, Options
 from recon_engine.pipeline.doctor import CheckState, examine_setup
 from recon_engine.status import RunStatus
 from recon_engine.storage.s3 import client as s3_client
-from recon_engine.storage.s3 import multipart
+from recon_engine.storage.s3 import multipart, prefix
 from recon_engine.storage.urls import open_storage
 
 
@@ -342,9 +342,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Need]]:
     found: list[Need] = []
     with closing(s3_client.create_s3_client()) as client:
         asked = calls_of(client)
-        monkeypatch.setattr(
-            "recon_engine.storage.s3.prefix.shared_s3_client", lambda: client
-        )
+        monkeypatch.setattr(prefix, "shared_s3_client", lambda: client)
         yield found
         for operation, sent in asked:
             found.extend(needs(operation, sent))

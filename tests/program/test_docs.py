@@ -1,6 +1,7 @@
 """The documentation does what it says: its commands are run, their output compared.
 
-`ACCEPT_DOCS=1 pytest tests/test_docs.py` writes the output anew: read the change.
+`ACCEPT_DOCS=1 pytest tests/program/test_docs.py` writes the output anew: read the
+change.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import psycopg
 import pytest
 from botocore import xform_name
 from botocore.validate import ParamValidator
+from support.program import recon
 
 from recon_engine.config_file import Accepted, Section, load_settings
 from recon_engine.gates import METRICS
@@ -28,6 +30,8 @@ from recon_engine.postgres.migrations import schema_folder
 
 
 if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
     from pydantic import BaseModel
 
     from recon_engine import Reconciliation
@@ -54,6 +58,10 @@ CHANGING = (
 )
 
 
+# What a shell reads otherwise than as a list of words.
+SHELL = re.compile(r"[|&;<>$`*?\\\n]")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for path in (ROOT / "docs" / "example").iterdir():
@@ -64,17 +72,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def said(command: str, folder: Path) -> str:
-    path = f"{folder}:{os.environ['PATH']}"
-    ended = subprocess.run(
-        ["/bin/sh", "-c", f"{command} 2>log; test -s log && grep -v '^{{' log; true"],
+def call(command: str, folder: Path, **environment: str) -> CompletedProcess[str]:
+    """Do a command: in this process, unless a shell or another program is needed."""
+    if command.startswith("recon ") and not SHELL.search(command):
+        return recon(*shlex.split(command)[1:], cwd=folder, **environment)
+    return subprocess.run(
+        ["/bin/sh", "-c", command],
         cwd=folder,
-        env=os.environ | {"PATH": path, "COLUMNS": "88"},
+        env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"} | environment,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    short = re.sub(r"file:///\S+?/recon-demo", "file:///…/recon-demo", ended.stdout)
+
+
+def said(command: str, folder: Path) -> str:
+    """What a reader sees: all output, then the messages that are no log."""
+    ended = call(command, folder, COLUMNS="88")
+    lines = ended.stderr.splitlines(keepends=True)
+    output = ended.stdout + "".join(line for line in lines if line[0] != "{")
+    short = re.sub(r"file:///\S+?/recon-demo", "file:///…/recon-demo", output)
     return re.sub(r" +$", "", short, flags=re.MULTILINE)
 
 
@@ -155,15 +172,7 @@ def test_the_commands_that_show_no_output_run(
     page: str, line: str, database: str, folder: Path
 ) -> None:
     command = re.sub("^RECON_DATABASE_SECRET=\\S+ ", "", line)
-    ended = subprocess.run(
-        ["/bin/sh", "-c", command],
-        cwd=folder,
-        env=os.environ
-        | {"PATH": f"{folder}:{os.environ['PATH']}", "RECON_DATABASE_URL": database},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = call(command, folder, RECON_DATABASE_URL=database)
     assert ended.returncode == 0, f"{page}: {ended.stderr}"
 
 

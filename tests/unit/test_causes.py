@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 from collections import Counter
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.databases import migrated
+from support.program import recon
 
 import recon_engine as rx
 from recon_engine.analysis import totals
@@ -27,6 +26,7 @@ from recon_engine.analysis import totals
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from subprocess import CompletedProcess
 
 
 @pytest.fixture
@@ -36,19 +36,12 @@ def pair(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def recon(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "recon_cli", "diff", "old.csv", "new.csv", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+def diff_of(folder: Path, *arguments: str) -> CompletedProcess[str]:
+    return recon("diff", "old.csv", "new.csv", *arguments, cwd=folder)
 
 
 def test_a_refused_drift_is_told_with_the_rename_to_paste(pair: Path) -> None:
-    refused = recon(pair, "-k", "ID")
+    refused = diff_of(pair, "-k", "ID")
     assert refused.returncode == 3
     assert "if it was renamed: --map STATE=REGION" in refused.stderr
 
@@ -68,7 +61,7 @@ CAUSES = (
 
 
 def test_the_verdict_names_each_cause_with_its_count(pair: Path) -> None:
-    said = recon(pair, "-k", "ID", "--on-schema-drift", "compare").stdout
+    said = diff_of(pair, "-k", "ID", "--on-schema-drift", "compare").stdout
     assert [cause for cause in CAUSES if cause not in said] == [], said
 
 
@@ -82,7 +75,7 @@ def test_following_the_printed_hints_one_by_one_leaves_the_real_changes(
     pair: Path,
 ) -> None:
     """As a person does: paste the first flag that is printed, and look again."""
-    [renamed] = RENAMED.findall(recon(pair, "-k", "ID").stderr)
+    [renamed] = RENAMED.findall(diff_of(pair, "-k", "ID").stderr)
     flags = ["-k", "ID", *shlex.split(renamed)]
     said, counts = look(pair, flags)
     followed = {}
@@ -108,7 +101,7 @@ def test_following_the_printed_hints_one_by_one_leaves_the_real_changes(
 
 def look(folder: Path, flags: list[str]) -> tuple[str, Counter[str]]:
     """What is printed, and the counts, which are written to `result.json`."""
-    said = recon(folder, *flags, "-o", "result.json").stdout
+    said = diff_of(folder, *flags, "-o", "result.json").stdout
     return said, Counter(json.loads((folder / "result.json").read_text())["counts"])
 
 

@@ -16,7 +16,9 @@ from support.compared_pairs import answer, expected, rows_of, rules_for, written
 from support.strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
 
 import recon_engine as rx
-from recon_engine.compare import buckets, digests
+from recon_engine import rules as rules_module
+from recon_engine.analysis import segments, totals
+from recon_engine.compare import buckets, digests, local_engine, pairing, repeats
 from recon_engine.compare.local_engine import compare_tables, parse_cells, read_tables
 from recon_engine.compare.pairing import compare_rows, with_kinds
 from recon_engine.compare.partial_result import (
@@ -27,10 +29,10 @@ from recon_engine.compare.partial_result import (
 from recon_engine.compare.plan import make_plan
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError, OutOfBudget
-from recon_engine.inputs import csv_reader
+from recon_engine.inputs import csv_reader, frames, scanner
 from recon_engine.inputs.frames import import_frame
 from recon_engine.inputs.header import read_header
-from recon_engine.runtime import concurrency
+from recon_engine.runtime import concurrency, memory
 from recon_engine.runtime.memory import BASE_BYTES, Budget
 
 
@@ -144,7 +146,7 @@ def test_more_rows_than_can_be_numbered_are_refused(
     path.write_text("id,v\n1,a\n2,b\n3,c\n")
     header, options = read_header(path), Options(keys=("id",))
     for most, refused in ((3, nullcontext()), (2, pytest.raises(OutOfBudget))):
-        monkeypatch.setattr("recon_engine.compare.buckets.MAX_ROWS", most)
+        monkeypatch.setattr(buckets, "MAX_ROWS", most)
         with refused, read_tables(header, header, options, buckets=count) as reading:
             assert compare_tables(reading).agrees
 
@@ -182,27 +184,31 @@ def in_pieces(count: int) -> Callable[[object, int], int]:
 
 
 # Where work is cut, by sizes at which some rows are many.
-CUTS: dict[str, list[Any]] = {
-    "gate.BLOCK": [1, 25, 80, 1 << 22],
-    "gate.STRETCH": [4, 1 << 18],
-    "gate.SHORT": [4, 1 << 12],
-    "structure.STRIDE": [64, 1 << 18],
-    "reconcile.GROUP_CELLS": [1, 9, 1 << 21],
-    "memory.TEXT_FACTOR": [1e9],
-    "compare.FEW": [1, 1 << 12],
-    "memory.Budget.pieces": [in_pieces(1), in_pieces(3)],
-    "memory.Budget.hashed_columns": [in_pieces(1), in_pieces(2)],
-    "buckets.READ_ROWS": [1, 1 << 20],
-    "repeats.FEW": [1, 1 << 12],
-    "repeats.MOST_FEW": [1, 1 << 16],
-    "segments.FIRST": [3, 1 << 10],
-    "totals.FIRST": [1, 1 << 8],
-    "totals.FEW": [0, 1_000],
-    "totals.INTEGER_DIGITS": [5, 37],
-    "rules.INTEGER_DIGITS": [5, 37],
+CUTS: dict[tuple[object, str], list[Any]] = {
+    (csv_reader, "BLOCK_BYTES"): [1, 25, 80, 1 << 22],
+    (csv_reader, "STRETCH_BYTES"): [4, 1 << 18],
+    (csv_reader, "SHORT_STRETCH_BYTES"): [4, 1 << 12],
+    (scanner, "STRIDE_BYTES"): [64, 1 << 18],
+    (local_engine, "GROUP_CELLS"): [1, 9, 1 << 21],
+    (memory, "TEXT_FACTOR"): [1e9],
+    (pairing, "FEW_PAIRS"): [1, 1 << 12],
+    (Budget, "pieces"): [in_pieces(1), in_pieces(3)],
+    (Budget, "hashed_columns"): [in_pieces(1), in_pieces(2)],
+    (buckets, "READ_ROWS"): [1, 1 << 20],
+    (repeats, "FEW"): [1, 1 << 12],
+    (repeats, "MOST_FEW"): [1, 1 << 16],
+    (segments, "FIRST_ROWS"): [3, 1 << 10],
+    (totals, "FIRST_ROWS"): [1, 1 << 8],
+    (totals, "FEW_TEXTS"): [0, 1_000],
+    (totals, "INTEGER_DIGITS"): [5, 37],
+    (rules_module, "INTEGER_DIGITS"): [5, 37],
 }
 # With these few rows tell of causes; one run has them as well as the other.
-FACTS = {"segments.MOST_VALUES": 2, "segments.LEAST_ROWS": 1, "segments.ERRORS": 0.1}
+FACTS: dict[tuple[object, str], Any] = {
+    (segments, "MAX_VALUES"): 2,
+    (segments, "MIN_ROWS"): 1,
+    (segments, "STANDARD_ERRORS"): 0.1,
+}
 
 
 @given(
@@ -216,7 +222,7 @@ def test_where_work_is_cut_changes_nothing(
     tmp_path: Path,
     pair: Pair,
     data: st.DataObject,
-    cuts: dict[str, float],
+    cuts: dict[tuple[object, str], Any],
     count: int,
     sampled: int,
 ) -> None:
@@ -224,12 +230,12 @@ def test_where_work_is_cut_changes_nothing(
     paths, found = written_alike(tmp_path, pair, data), []
     for set_to, many in (
         ({}, 1),
-        ({**cuts, "reconcile.opened": opened_for_one}, count),
+        ({**cuts, (local_engine, "open_buckets"): opened_for_one}, count),
     ):
         with pytest.MonkeyPatch.context() as patch:
-            facts = {**FACTS, "digest.SAMPLED": sampled, **set_to}
-            for name, value in facts.items():
-                patch.setattr(f"recon_engine.{name}", value)
+            facts = {**FACTS, (digests, "SAMPLED_ROWS"): sampled, **set_to}
+            for (owner, name), value in facts.items():
+                patch.setattr(owner, name, value)
             old, new = (read_header(path) for path in paths)
             options = Options(keys=tuple(pair.keys), rules=rules)
             with read_tables(old, new, options, buckets=many) as reading:
@@ -276,8 +282,8 @@ def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
         for side in (pair.old, pair.new)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recon_engine.inputs.frames.PART_ROWS", 2)
-        patch.setattr("recon_engine.compare.local_engine.GROUP_CELLS", 9)
+        patch.setattr(frames, "PART_ROWS", 2)
+        patch.setattr(local_engine, "GROUP_CELLS", 9)
         with read_tables(
             old, new, Options(keys=tuple(pair.keys)), buckets=count
         ) as reading:

@@ -22,10 +22,11 @@ import recon_engine as rx
 from recon_engine.compare import partial_result
 from recon_engine.config import OnBadRow, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, OutOfBudget, ReconError
+from recon_engine.inputs import csv_reader, quarantine
 from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.header import read_header
 from recon_engine.model import HintKind, Suppressible, Suppression
-from recon_engine.spark import column_changes
+from recon_engine.spark import column_changes, split_reader
 from recon_engine.spark import splits as spans_module
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import compare_on_cluster
@@ -100,8 +101,8 @@ def test_any_bytes_are_the_same_in_spans(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spans_module, "READ_BYTES", step)
         most = data.draw(st.sampled_from([1, 2, 10_000]))
-        for module in ("gate", "rejects", "passage"):
-            patch.setattr(f"recon_engine.{module}.LISTED", most)
+        for module in (csv_reader, quarantine, split_reader):
+            patch.setattr(module, "MAX_LISTED", most)
         assert_alike(path, size, ",", data.draw(st.sampled_from(OnBadRow)))
 
 

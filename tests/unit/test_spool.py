@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import itertools
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -376,5 +377,5 @@ def test_a_plain_file_is_read_where_it_lies(
 ) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes(TEXT)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     assert rx.diff(path, path, keys="id").agrees

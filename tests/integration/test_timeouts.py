@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from support.sites import FolderSite
 
 from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.postgres import migrations, purge
@@ -22,7 +21,8 @@ from recon_engine.status import STATUSES, RunStatus, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from support.sites import FolderSite
 
 
 SET = "SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
@@ -41,12 +41,6 @@ TABLES = (
     "mismatch_signature",
     "recon_summary",
 )
-
-
-@pytest.fixture
-def folders(tmp_path: Path, database: str) -> FolderSite:
-    (tmp_path / "inbound").mkdir()
-    return FolderSite(str(tmp_path), database)
 
 
 @contextmanager

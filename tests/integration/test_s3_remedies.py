@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from support.sites import BucketSite
 
 from recon_engine.errors import ConfigError, StorageUnavailable
 from recon_engine.pipeline.doctor import CheckState, examine_setup
@@ -21,8 +20,9 @@ from recon_engine.storage.urls import open_storage
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from support.sites import BucketSite
 
     from recon_engine.model import SourceFile
     from recon_engine.storage.base import Storage
@@ -41,11 +41,7 @@ OTHERS = (
 )
 
 
-@pytest.fixture
-def site(bucket: str, moto: str, database: str) -> Iterator[BucketSite]:
-    made = BucketSite(bucket, moto, database)
-    yield made
-    made.client.close()
+SITES = ("s3",)
 
 
 @pytest.mark.parametrize("code", [*REMEDIES, *OTHERS, "HTTP 418"])
