@@ -17,7 +17,7 @@ BreakStates = Annotated[
     typer.Option(
         "--state",
         help="Show only breaks in this state. Repeatable.",
-        show_default="open",
+        show_default="every open state",
         rich_help_panel=Group.OUTPUT,
     ),
 ]
@@ -78,7 +78,7 @@ def breaks(
 
     Examples:
       recon breaks --dataset claims
-      recon breaks --dataset claims --state open --state gone --limit 1000 -f json
+      recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
     """
     form = settings["format"]
     with session.report_errors(form):

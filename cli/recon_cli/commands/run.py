@@ -28,7 +28,7 @@ DemoFolder = Annotated[
     typer.Option(
         "--folder",
         metavar="FOLDER",
-        help="Folder in which the demo writes its files and its database.",
+        help="Folder in which the demo writes its files.",
         rich_help_panel=Group.STORAGE,
     ),
 ]
