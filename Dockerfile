@@ -56,5 +56,6 @@ VOLUME /scratch
 STOPSIGNAL SIGTERM
 # A batch task is watched by its exit code.
 HEALTHCHECK NONE
-ENTRYPOINT ["/opt/recon/bin/python", "-m", "recon_cli.container"]
+# Arguments are those of `recon`: `docker run IMAGE run --dataset claims …`.
+ENTRYPOINT ["/opt/recon/bin/python", "-m", "recon_cli"]
 CMD ["--help"]

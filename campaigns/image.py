@@ -240,7 +240,7 @@ def check_contents(report: Report, task: Task, config: dict[str, Any]) -> None:
     assert not embedded, embedded
     code, out, _ = task.run("statuses")
     assert (code, out.partition("\n")[0]) == (0, "status,exit,retry,meaning")
-    for spelled in (["--help"], ["run.py", "--help"], ["recon", "run", "--help"]):
+    for spelled in (["--help"], ["run", "--help"]):
         assert task.run(*spelled)[0] == 0
     size = task.shell("du -sm /opt/recon")
     report.saw("`/opt/recon`", f"{size.split()[0]} MiB")
@@ -370,7 +370,7 @@ def check_run(report: Report, task: Task, server: TlsPostgres, client: Any) -> N
     assert code == 0, out + err
     report.saw("`recon doctor`", f"exit 0; {len(states)} checks, database over TLS")
 
-    stopped = task.start("run.py", *PLACES)
+    stopped = task.start("run", *PLACES)
     assert stopped.stderr is not None
     for line in stopped.stderr:
         if '"stage old"' in line:

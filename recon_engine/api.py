@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.config import (
+    DEFAULT_ENGINE,
+    DEFAULTS,
     LIMITS,
     EngineName,
     Limits,
@@ -52,12 +54,12 @@ def diff(
     renames: Mapping[str, str] | None = None,
     rules: Mapping[str, str | Sequence[str]] | None = None,
     masks: Mapping[str, str] | None = None,
-    on_duplicate_keys: str = "pair",
-    on_schema_drift: str = "refuse",
-    on_bad_row: str = "fail",
-    delimiter: str = ",",
-    encoding: str = "utf-8",
-    detail_limit: int = 5000,
+    on_duplicate_keys: str = DEFAULTS.on_duplicate_keys,
+    on_schema_drift: str = DEFAULTS.on_schema_drift,
+    on_bad_row: str = DEFAULTS.on_bad_row,
+    delimiter: str = DEFAULTS.delimiter,
+    encoding: str = DEFAULTS.encodings[0],
+    detail_limit: int = DEFAULTS.detail_limit,
     memory_budget: str | None = None,
     max_field_bytes: int = LIMITS.field_bytes,
     max_field_lines: int = LIMITS.field_lines,
@@ -65,7 +67,7 @@ def diff(
     gates: str | Sequence[str] = (),
     suppressions: Sequence[Suppression] = (),
     today: date | None = None,
-    engine: str = "local",
+    engine: str = DEFAULT_ENGINE,
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
@@ -132,7 +134,7 @@ def compare_inputs(
     budget: Budget | None = None,
     limits: Limits = LIMITS,
     today: date | None = None,
-    engine: EngineName = EngineName.LOCAL,
+    engine: EngineName = DEFAULT_ENGINE,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
     with ExitStack() as stack:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import escapes, is_seen
+from recon_engine.options import Option, Shape, options_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recon_engine.config import Options
 
@@ -80,30 +81,37 @@ def rebuild_command(options: Options, old: str, new: str) -> str:
 
 
 def _option_words(options: Options) -> Iterator[str]:
-    for name in options.keys:
-        yield from ("--key", quote_name(name, ","))
-    for name in options.ignore:
-        yield from ("--ignore", quote_name(name, ","))
-    rules = [
-        (name, each) for name, several in options.rules.items() for each in several
-    ]
-    for flag, pairs in (
-        (
-            "--map",
-            [(old, quote_name(new, "=")) for old, new in options.renames.items()],
-        ),
-        ("--rule", rules),
-        ("--mask", options.masks.items()),
-    ):
-        for column, value in pairs:
-            yield from (flag, f"{quote_name(column, '=')}={value}")
-    for gate in options.gates:
-        yield from ("--gate", gate)
-    plain = type(options)(keys=options.keys)
-    for name in ("on_duplicate_keys", "on_schema_drift", "on_bad_row", "delimiter"):
-        if getattr(options, name) != getattr(plain, name):
-            yield from (f"--{name.replace('_', '-')}", str(getattr(options, name)))
-    if options.encodings != plain.encodings:
-        yield from ("--encoding", ":".join(options.encodings))
-    if options.detail_limit != plain.detail_limit:
-        yield from ("--detail-limit", str(options.detail_limit))
+    """Flags and values, in the order of the table."""
+    for option in options_of("diff"):
+        if option.sets is type(options) and option.flags:
+            for text in _value_texts(option, getattr(options, option.field)):
+                yield from (option.flag, text)
+
+
+def _value_texts(option: Option, value: Any) -> Iterator[str]:
+    """The values of an option, each as the command line has it."""
+    match option.shape:
+        case Shape.VALUE:
+            text = option.write(value)
+            if text != str(option.default):
+                yield text
+        case Shape.VALUES:
+            yield from value
+        case Shape.NAMES:
+            yield from (quote_name(name, ",") for name in value)
+        case _:
+            for column, text in _column_pairs(option, value):
+                yield f"{quote_name(column, '=')}={text}"
+
+
+def _column_pairs(
+    option: Option, value: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    for column, each in value.items():
+        match option.shape:
+            case Shape.RENAMES:
+                yield column, quote_name(each, "=")
+            case Shape.COLUMN_VALUES:
+                yield from ((column, text) for text in each)
+            case _:
+                yield column, each

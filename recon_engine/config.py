@@ -61,7 +61,6 @@ DELIMITER_PATTERN = re.compile(
 # For files that are read without one: no column of theirs can have a blank name.
 NO_KEY: Final = ("",)
 DATASET_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
-BREAK_LIMIT: Final = 100_000
 
 
 class OnDuplicateKeys(StrEnum):
@@ -100,6 +99,9 @@ class EngineName(StrEnum):
 
     LOCAL = "local"
     SPARK = "spark"
+
+
+DEFAULT_ENGINE: Final = EngineName.LOCAL
 
 
 class Encoding(StrEnum):
@@ -242,10 +244,10 @@ class RunConfig:
     fail_on_no_files: bool = False
     recompute: bool = False
     budget: Budget | None = None
-    engine: EngineName = EngineName.LOCAL
+    engine: EngineName = DEFAULT_ENGINE
     stage: bool | None = None
     stage_loader: StageLoader = StageLoader.ADBC
-    break_limit: int = BREAK_LIMIT
+    break_limit: int = 100_000
     feed: Feed = Feed.INCREMENTAL
     limits: Limits = field(default_factory=Limits)
 
@@ -330,6 +332,11 @@ def parse_encodings(text: str) -> Encodings:
     return _parse_encoding(old), _parse_encoding(new or old)
 
 
+def write_encodings(encodings: Encodings) -> str:
+    """The text from which `parse_encodings` reads them."""
+    return ":".join(dict.fromkeys(encodings))
+
+
 def _parse_encoding(name: str) -> Encoding:
     """An encoding by any name it goes by, such as `windows-1252`."""
     try:
@@ -339,3 +346,7 @@ def _parse_encoding(name: str) -> Encoding:
             f"{name} is no encoding that is read here.{did_you_mean(name, Encoding)}",
             help="one of: " + ", ".join(Encoding),
         ) from None
+
+
+# The defaults of everything but the key, for signatures such as `recon_engine.diff`.
+DEFAULTS: Final = Options(keys=NO_KEY)

@@ -19,28 +19,23 @@ from pydantic import (
     Field,
     StrictBool,
     ValidationError,
+    create_model,
     model_validator,
 )
 
 from recon_engine import gates
 from recon_engine.command_line import read_name
 from recon_engine.config import (
-    BREAK_LIMIT,
     DATASET_PATTERN,
     DELIMITER_PATTERN,
-    EngineName,
-    Feed,
     Mask,
-    OnBadRow,
-    OnDuplicateKeys,
-    OnSchemaDrift,
-    StageLoader,
     check_suppression,
     parse_encodings,
 )
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import Kind
 from recon_engine.model import MOST_COUNT, Suppressible, Suppression
+from recon_engine.options import OPTIONS, Option, Shape
 from recon_engine.rules import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
@@ -130,7 +125,6 @@ Gates = Annotated[
 ]
 Place = Annotated[str, AfterValidator(_without_userinfo)]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, strict=True)]
-CountOrNone = Annotated[int, Field(ge=0, le=MOST_COUNT, strict=True)]
 
 
 class Accepted(BaseModel):
@@ -164,96 +158,69 @@ class Accepted(BaseModel):
         return self
 
 
-class Section(BaseModel):
-    """Everything that can be set, for every dataset or for one."""
+# Settings whose text has a grammar; all others are of the type that their option has.
+FILE_TYPES: Final[dict[str, Any]] = {
+    "keys": Names,
+    "ignore": Names,
+    "map": Annotated[dict[ColumnName, ColumnName], Distinct],
+    "rules": Annotated[dict[ColumnName, Rules], Distinct],
+    "masks": Annotated[dict[ColumnName, Mask], Distinct],
+    "gates": Gates,
+    "suppressions": tuple[Accepted, ...],
+    "delimiter": Annotated[str, AfterValidator(_check_delimiter)],
+    "encoding": Annotated[str, _validated_by(parse_encodings)],
+    "memory_budget": Annotated[str, _validated_by(parse_budget)],
+}
+EMPTY: Final[dict[Shape, Any]] = {
+    Shape.VALUES: (),
+    Shape.NAMES: (),
+    Shape.RENAMES: {},
+    Shape.COLUMN_VALUE: {},
+    Shape.COLUMN_VALUES: {},
+}
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keys: Names = Field(default=(), description="Key columns: `--key`")
-    ignore: Names = Field(
-        default=(), description="Columns that are left out: `--ignore`"
-    )
-    map: Annotated[dict[ColumnName, ColumnName], Distinct] = Field(
-        default={}, description="Names in OLD to names in NEW: `--map`"
-    )
-    rules: Annotated[dict[ColumnName, Rules], Distinct] = Field(
-        default={}, description="What else is equal, by column or in `*`: `--rule`"
-    )
-    masks: Annotated[dict[ColumnName, Mask], Distinct] = Field(
-        default={}, description="What stands in place of values, by column: `--mask`"
-    )
-    gates: Gates = Field(
-        default=(), description="What a result has to keep to: `--gate`"
-    )
-    suppress: tuple[Accepted, ...] = Field(
-        default=(), description="Known differences; the first that fits one counts it"
-    )
-    on_duplicate_keys: OnDuplicateKeys = Field(
-        default=OnDuplicateKeys.PAIR, description="Pair repeated keys, or refuse them"
-    )
-    on_schema_drift: OnSchemaDrift = Field(
-        default=OnSchemaDrift.REFUSE,
-        description="Refuse columns of one side, or compare",
-    )
-    on_bad_row: OnBadRow = Field(
-        default=OnBadRow.FAIL, description="Refuse a malformed row, or set it aside"
-    )
-    delimiter: Annotated[str, AfterValidator(_check_delimiter)] = Field(
-        default=",", description="Of both files, or `OLD:NEW`"
-    )
-    encoding: Annotated[str, _validated_by(parse_encodings)] = Field(
-        default="utf-8", description="Of both files, or `OLD:NEW`"
-    )
-    detail_limit: CountOrNone = Field(
-        default=5000, description="Differing rows in the sample"
-    )
-    memory_budget: Annotated[str, _validated_by(parse_budget)] | None = Field(
-        default=None, description="Such as `2GiB`; 60% of what there is by default"
-    )
-    max_field_bytes: Count = Field(
-        default=1 << 20, description="A longer field is refused"
-    )
-    max_field_lines: Count = Field(default=100, description="So is one of more lines")
-    max_ratio: Count = Field(
-        default=200, description="A file that unpacks to more times its size is refused"
-    )
-    engine: EngineName = Field(
-        default=EngineName.LOCAL, description="Compare on this machine, or on Spark"
-    )
-    stage: StrictBool | None = Field(
-        default=None, description="Whether `recon run` loads stage; not with Spark"
-    )
-    stage_loader: StageLoader = Field(
-        default=StageLoader.ADBC, description="How `recon run` loads stage"
-    )
-    break_limit: CountOrNone = Field(
-        default=BREAK_LIMIT, description="Of more differences only totals are recorded"
-    )
-    feed: Feed = Field(
-        default=Feed.INCREMENTAL,
-        description="Whether a file has all rows: a break on neither side is then gone",
-    )
-    inbound_s3: Place | None = Field(
-        default=None, description="Where the two files arrive"
-    )
-    processed_s3: Place | None = Field(
-        default=None, description="Where they go afterwards"
-    )
-    out_s3: Place | None = Field(default=None, description="Where the artifacts go")
-    fail_on_diff: StrictBool = Field(
-        default=False, description="Exit 1 on any difference that is not suppressed"
-    )
-    fail_on_no_files: StrictBool = Field(
-        default=False, description="Exit 3 when inbound holds no data file"
+def _file_field(option: Option) -> tuple[Any, Any]:
+    """The type, and the default and description, of an option in the file."""
+    default = EMPTY.get(option.shape, option.default)
+    kind = FILE_TYPES.get(option.name) or _plain_type(option)
+    return (
+        kind if default is not None else kind | None,
+        Field(default=default, description=option.help),
     )
 
 
-class File(Section):
-    """A configuration file of recon-engine."""
+def _plain_type(option: Option) -> Any:
+    if option.value_type is bool:
+        return StrictBool
+    if option.value_type is int:
+        return Annotated[int, Field(ge=option.least, le=MOST_COUNT, strict=True)]
+    # Text without a grammar is the URL of a location.
+    return Place if option.value_type is str else option.value_type
 
-    dataset: dict[
-        Annotated[str, Field(pattern=f"^{DATASET_PATTERN.pattern}$")], Section
-    ] = Field({}, description="What is set for one dataset alone, by its name")
+
+FILE_FIELDS: Final[dict[str, Any]] = {
+    option.in_file: _file_field(option)
+    for option in OPTIONS.values()
+    if option.in_file is not None
+}
+Section: Final[type[BaseModel]] = create_model(
+    "Section",
+    __config__=ConfigDict(extra="forbid", frozen=True),
+    __doc__="Everything that can be set, for every dataset or for one.",
+    **FILE_FIELDS,
+)
+DatasetName = Annotated[str, Field(pattern=f"^{DATASET_PATTERN.pattern}$")]
+_Table: Any = dict
+File: Final[type[BaseModel]] = create_model(
+    "File",
+    __base__=Section,
+    __doc__="A configuration file of recon-engine.",
+    dataset=(
+        _Table[DatasetName, Section],
+        Field(default={}, description="Settings of one dataset, by its name."),
+    ),
+)
 
 
 def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
@@ -272,26 +239,27 @@ def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
     return settings | {"suppressions": tuple(each.suppression for each in accepted)}
 
 
-def _explicit_values(section: Section) -> dict[str, Any]:
+def _explicit_values(section: BaseModel) -> dict[str, Any]:
     names = section.model_fields_set - {"dataset"}
     return {name: getattr(section, name) for name in names}
 
 
-def _select_section(file: File, path: Path, dataset: str | None) -> Section:
+def _select_section(file: BaseModel, path: Path, dataset: str | None) -> BaseModel:
     """What is set for a dataset; a file that names some has to name it."""
-    if dataset is None or not file.dataset:
+    sections: Mapping[str, BaseModel] = vars(file)["dataset"]
+    if dataset is None or not sections:
         return Section()
-    if dataset not in file.dataset:
+    if dataset not in sections:
         raise ConfigError(
-            f"there is no [dataset.{dataset}]." + did_you_mean(dataset, file.dataset),
+            f"there is no [dataset.{dataset}]." + did_you_mean(dataset, sections),
             file=str(path),
-            help="name one of: " + ", ".join(file.dataset) + "; or add a table of that "
+            help="name one of: " + ", ".join(sections) + "; or add a table of that "
             "name, which may be empty",
         )
-    return file.dataset[dataset]
+    return sections[dataset]
 
 
-def _validate_file(path: Path) -> File:
+def _validate_file(path: Path) -> BaseModel:
     try:
         return File.model_validate(_read_toml(path))
     except ValidationError as error:

@@ -1,427 +1,189 @@
-"""The options that commands share, each with its environment variable."""
+"""The table of options as typer takes it, and what a command is given for them."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
+import functools
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
-from recon_cli.config_lookup import apply_config_file
-from recon_engine import config, model
-
-
-class Format(StrEnum):
-    """How a result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    MARKDOWN = "markdown"
+from recon_cli import config_lookup, parsing
+from recon_engine.config import NO_KEY, Limits, Options
+from recon_engine.model import MOST_COUNT
+from recon_engine.options import OPTIONS, Group, Option, Shape, options_of
 
 
-Old = Annotated[str, typer.Argument(metavar="OLD", help="A CSV file, or s3:// URL.")]
-New = Annotated[str, typer.Argument(metavar="NEW", help="The one to compare.")]
-KeyValues = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="VALUE...",
-        help="The value of each key column, in order; or all as one JSON array.",
-    ),
-]
-MostColumns = Annotated[
-    int,
-    typer.Option(
-        "--max-columns", metavar="N", min=1, max=4, help="Columns in a key, at most."
-    ),
-]
-Keys = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--key",
-        "--keys",
-        "-k",
-        metavar="COL[,COL]",
-        help="Key column; repeat it, or separate several by commas. Required."
-        "  [env var: RECON_KEYS]",
-    ),
-]
-Ignore = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--ignore",
-        metavar="COL",
-        help="Leave a column out. Repeatable.  [env var: RECON_IGNORE]",
-    ),
-]
-Map = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map",
-        metavar="OLD=NEW",
-        help="A column of OLD that has another name in NEW. Repeatable."
-        "  [env var: RECON_MAP]",
-    ),
-]
-Rule = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--rule",
-        metavar="COL=RULE",
-        help="What else is equal in a column, or in * for all: trim, casefold, "
-        "nulls(NA,NULL), decimal(abs=0.01), date(%Y%m%d|%Y-%m-%d), zeropad(9), lstrip0."
-        " Repeatable.  [env var: RECON_RULE, by ;]",
-    ),
-]
-Mask = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mask",
-        metavar="COL=MASK",
-        help="What is shown of a column, or of * for all others: hmac (a token, under"
-        " RECON_MASK_KEY or RECON_MASK_KEY_FILE), redact, last4. Repeatable."
-        "  [env var: RECON_MASK, by ;]",
-    ),
-]
-OnDuplicateKeys = Annotated[
-    config.OnDuplicateKeys,
-    typer.Option(
-        "--on-duplicate-keys",
-        envvar="RECON_ON_DUPLICATE_KEYS",
-        help="Pair repeated keys as multisets, or refuse them.",
-    ),
-]
-OnSchemaDrift = Annotated[
-    config.OnSchemaDrift,
-    typer.Option(
-        "--on-schema-drift",
-        envvar="RECON_ON_SCHEMA_DRIFT",
-        help="Refuse columns on one side only, or compare the common ones.",
-    ),
-]
-OnBadRow = Annotated[
-    config.OnBadRow,
-    typer.Option(
-        "--on-bad-row",
-        envvar="RECON_ON_BAD_ROW",
-        help="Refuse a file for a malformed row, or set the row aside and list it.",
-    ),
-]
-Delimiter = Annotated[
-    str,
-    typer.Option(
-        "--delimiter",
-        metavar="CHAR[:CHAR]",
-        envvar="RECON_DELIMITER",
-        help="What delimits fields in both files, or OLD:NEW, such as ';:,'.",
-    ),
-]
-Encoding = Annotated[
-    str,
-    typer.Option(
-        "--encoding",
-        metavar="NAME[:NAME]",
-        envvar="RECON_ENCODING",
-        help="What both files are written in, or OLD:NEW, such as cp1252:utf-8.",
-    ),
-]
-DetailLimit = Annotated[
-    int,
-    typer.Option(
-        "--detail-limit",
-        metavar="N",
-        min=0,
-        max=model.MOST_COUNT,
-        envvar="RECON_DETAIL_LIMIT",
-        help="Differing rows in the sample.",
-    ),
-]
-Stage = Annotated[
-    bool | None,
-    typer.Option(
-        "--stage/--no-stage",
-        envvar="RECON_STAGE",
-        help="Load both files into stage.  [default: yes, but with Spark no]",
-    ),
-]
-StageLoader = Annotated[
-    config.StageLoader,
-    typer.Option(
-        "--stage-loader",
-        envvar="RECON_STAGE_LOADER",
-        help="Load stage by ADBC, or pass the gated bytes to COPY: the same rows.",
-    ),
-]
-BreakLimit = Annotated[
-    int,
-    typer.Option(
-        "--break-limit",
-        metavar="N",
-        min=0,
-        max=model.MOST_COUNT,
-        envvar="RECON_BREAK_LIMIT",
-        help="Of more differences than N only totals are recorded, and no break is"
-        " tracked; 0 tracks none.",
-    ),
-]
-Feed = Annotated[
-    config.Feed,
-    typer.Option(
-        "--feed",
-        envvar="RECON_FEED",
-        help="Whether each file has all rows there are: an open break whose key is in"
-        " neither file is then gone, else unseen.",
-    ),
-]
-BreakState = Annotated[
-    list[model.BreakState] | None,
-    typer.Option(
-        "--state", help="Only breaks of a state. Repeatable.  [default: open]"
-    ),
-]
-BreakCount = Annotated[
-    int,
-    typer.Option(
-        "--limit",
-        metavar="N",
-        min=1,
-        max=model.MOST_COUNT,
-        help="Breaks to print, oldest first.",
-    ),
-]
-MemoryBudget = Annotated[
-    str | None,
-    typer.Option(
-        "--memory-budget",
-        metavar="SIZE",
-        envvar="RECON_MEMORY_BUDGET",
-        help="Memory to stay within, such as 2GiB.  [default: 60% of what there is]",
-    ),
-]
-Engine = Annotated[
-    config.EngineName,
-    typer.Option(
-        "--engine",
-        envvar="RECON_ENGINE",
-        help="Where rows are compared: on this machine, or on a Spark cluster.",
-    ),
-]
-MaxFieldBytes = Annotated[
-    int,
-    typer.Option(
-        "--max-field-bytes",
-        metavar="N",
-        min=1,
-        max=model.MOST_COUNT,
-        envvar="RECON_MAX_FIELD_BYTES",
-        help="A longer field is taken for a lost quote, and refused.",
-    ),
-]
-MaxFieldLines = Annotated[
-    int,
-    typer.Option(
-        "--max-field-lines",
-        metavar="N",
-        min=1,
-        max=model.MOST_COUNT,
-        envvar="RECON_MAX_FIELD_LINES",
-        help="So is a field that spans more lines.",
-    ),
-]
-MaxRatio = Annotated[
-    int,
-    typer.Option(
-        "--max-ratio",
-        metavar="N",
-        min=1,
-        max=model.MOST_COUNT,
-        envvar="RECON_MAX_RATIO",
-        help="A file that unpacks to more times its size is taken for a bomb.",
-    ),
-]
-Gate = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--gate",
-        metavar="EXPR",
-        help="What the result has to keep to, such as 'mismatch_rate(PAID)<=0.1%'; "
-        "gates decide the exit code. Repeatable.  [env var: RECON_GATE, by ;]",
-    ),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        envvar="RECON_CONFIG",
-        is_eager=True,
-        callback=apply_config_file,
-        help="Where settings come from.  [default: recon.toml, or [tool.recon] of "
-        "pyproject.toml, of this folder]",
-    ),
-]
-OutputFormat = Annotated[
-    Format,
-    typer.Option(
-        "--format",
-        "-f",
-        envvar="RECON_FORMAT",
-        help="How the result is printed on stdout.",
-    ),
-]
-Output = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="Also write the result: .html, .json, .md; all cells that differ: .csv, "
-        ".parquet; gates for a CI system: .xml (JUnit). Repeatable.",
-    ),
-]
-Rejects = Annotated[
-    Path | None,
-    typer.Option(
-        "--rejects",
-        metavar="FILE",
-        envvar="RECON_REJECTS",
-        help="Write the rows that were set aside: file, line, byte offset, reason.",
-    ),
-]
-ExitZero = Annotated[
-    bool,
-    typer.Option(
-        "--exit-zero",
-        envvar="RECON_EXIT_ZERO",
-        help="Exit 0 also when the files differ.",
-    ),
-]
-FailOnDiff = Annotated[
-    bool,
-    typer.Option(
-        "--fail-on-diff",
-        envvar="RECON_FAIL_ON_DIFF",
-        help="Exit 1 when the files differ, but for what is suppressed.",
-    ),
-]
-FailOnNoFiles = Annotated[
-    bool,
-    typer.Option(
-        "--fail-on-no-files",
-        envvar="RECON_FAIL_ON_NO_FILES",
-        help="Exit 3 when inbound holds no data file.",
-    ),
-]
-Recompute = Annotated[
-    bool,
-    typer.Option(
-        "--recompute",
-        envvar="RECON_RECOMPUTE",
-        help="Reconcile a pair that has a result again, as its next revision.",
-    ),
-]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        envvar="RECON_DRY_RUN",
-        help="Reconcile and print; write and move nothing.",
-    ),
-]
-Inbound = Annotated[
-    str,
-    typer.Option(
-        "--inbound-s3",
-        metavar="URL",
-        envvar="RECON_INBOUND_S3",
-        help="Where the two files arrive: s3://bucket/prefix/ or a folder.",
-    ),
-]
-Processed = Annotated[
-    str,
-    typer.Option(
-        "--processed-s3",
-        metavar="URL",
-        envvar="RECON_PROCESSED_S3",
-        help="Where the inputs go when their result is recorded.",
-    ),
-]
-Out = Annotated[
-    str,
-    typer.Option(
-        "--out-s3",
-        metavar="URL",
-        envvar="RECON_OUT_S3",
-        help="Where the artifacts go.",
-    ),
-]
-Dataset = Annotated[
-    str,
-    typer.Option(
-        "--dataset",
-        metavar="NAME",
-        envvar="RECON_DATASET",
-        is_eager=True,
-        callback=apply_config_file,
-        help="Names the stage tables and the folders of the run.",
-    ),
-]
-DatasetOfConfig = Annotated[
-    str | None,
-    typer.Option(
-        "--dataset",
-        metavar="NAME",
-        envvar="RECON_DATASET",
-        is_eager=True,
-        callback=apply_config_file,
-        help="Take the settings of [dataset.NAME] of the configuration file.",
-    ),
-]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
-MaybeInbound = Annotated[
-    str | None,
-    typer.Option(
-        "--inbound-s3",
-        metavar="URL",
-        envvar="RECON_INBOUND_S3",
-        help="The place to check: is it listed, read, and may inputs be removed?",
-    ),
-]
-MaybeProcessed = Annotated[
-    str | None,
-    typer.Option(
-        "--processed-s3",
-        metavar="URL",
-        envvar="RECON_PROCESSED_S3",
-        help="The place to check: is it listed, read and written?",
-    ),
-]
-MaybeOut = Annotated[
-    str | None,
-    typer.Option(
-        "--out-s3",
-        metavar="URL",
-        envvar="RECON_OUT_S3",
-        help="The place to check: is it listed, read and written?",
-    ),
-]
-MaybeDataset = Annotated[
-    str | None,
-    typer.Option("--dataset", metavar="NAME", help="Of this dataset; else of all."),
-]
-OlderThan = Annotated[
-    str,
-    typer.Option(
-        "--older-than",
-        metavar="AGE",
-        help="How old a run has to be: such as 90d or 12w.",
-    ),
-]
-PurgeArtifacts = Annotated[
-    bool,
-    typer.Option("--artifacts", help="Also the files that the runs wrote to out."),
-]
-Delete = Annotated[
-    bool,
-    typer.Option("--delete", help="Do it; without, it is only told what would go."),
-]
+    from typer._click import Context, HelpFormatter
+
+
+# The two options that decide which settings of the configuration file count.
+LOOKED_UP_FIRST: Final = ("config", "dataset")
+SETTINGS: Final = "settings"
+EXAMPLES: Final = "\n\nExamples:\n"
+
+
+class Settings:
+    """What a command is given for its options: flags, then variables, then the file."""
+
+    def __init__(
+        self, ctx: typer.Context, command: str, given: Mapping[str, Any]
+    ) -> None:
+        self._ctx = ctx
+        self._given = given
+        self._options = options_of(command)
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of an option, as the field that it sets has it."""
+        return self._value(OPTIONS[name])
+
+    def fields_of(self, kind: type) -> dict[str, Any]:
+        """The fields of a dataclass that the options of the command set."""
+        return {
+            option.field: self._value(option)
+            for option in self._options
+            if option.sets is kind
+        }
+
+    @property
+    def options(self) -> Options:
+        """How the files are compared."""
+        self.check_dataset()
+        return Options(**self.fields_of(Options))
+
+    @property
+    def options_without_key(self) -> Options:
+        """How the files are read, for a command that takes no key."""
+        self.check_dataset()
+        return Options(**self.fields_of(Options) | {"keys": NO_KEY})
+
+    @property
+    def limits(self) -> Limits:
+        """How far an input may go before it is rejected."""
+        return Limits(**self.fields_of(Limits))
+
+    def check_dataset(self) -> None:
+        """Refuse a --dataset that selects settings where there is no file."""
+        config_lookup.check_dataset(self._ctx)
+
+    def _value(self, option: Option) -> Any:
+        given = self._given.get(option.name)
+        if option.shape is Shape.VALUE:
+            return option.parse(given) if option.parse and given is not None else given
+        filed = config_lookup.settings_from_file(self._ctx).get(option.name)
+        return parsing.parse_values(option, given, filed)
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help shows its options in groups; without rich, to be fast."""
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write a section for the arguments, and one for each group."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        sections |= {group: [] for group in Group}
+        grouped = any(getattr(p, "rich_help_panel", None) for p in self.params)
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if param.param_type_name == "argument":
+                title = "Arguments"
+            else:
+                panel = getattr(param, "rich_help_panel", None)
+                title = panel or ("Other" if grouped else "Options")
+            if record is not None:
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def add_command(app: typer.Typer, command: Callable[..., None]) -> None:
+    """Add a function as a command, with its options of the table.
+
+    Its parameter `settings`, if it has one, is what is given for them. The examples of
+    its docstring are shown below the help, line by line.
+    """
+    name = command.__name__
+    help_text, _, examples = (inspect.getdoc(command) or "").partition(EXAMPLES)
+    app.command(
+        name,
+        cls=GroupedCommand,
+        help=help_text,
+        epilog="\b\nExamples:\n" + examples if examples else None,
+    )(_with_options(command))
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The function as typer has to see it: a parameter for each option."""
+    signature = inspect.signature(command, eval_str=True)
+    parameters = [p for p in signature.parameters.values() if p.name != SETTINGS]
+    if len(parameters) == len(signature.parameters):
+        return command
+    name = command.__name__
+    options = [option for option in options_of(name) if option.flags]
+
+    @functools.wraps(command)
+    def called(*, ctx: typer.Context, **given: Any) -> None:
+        settings = Settings(ctx, name, {o.name: given.pop(o.name) for o in options})
+        command(**given, settings=settings)
+
+    every = [
+        inspect.Parameter(
+            "ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+        ),
+        *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters),
+        *(
+            _parameter(option, required=name in option.required_by)
+            for option in options
+        ),
+    ]
+    # typer reads both.
+    called.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in every}
+    return called
+
+
+def _parameter(option: Option, *, required: bool) -> inspect.Parameter:
+    """An option as a parameter that typer reads."""
+    kind: Any = option.value_type
+    default = option.default
+    if option.shape is not Shape.VALUE:
+        several: Any = list
+        kind, default = several[kind], None
+    if required:
+        default = inspect.Parameter.empty
+    elif default is None:
+        kind = kind | None
+    first = option.name in LOOKED_UP_FIRST
+    annotated: Any = Annotated
+    taken = typer.Option(
+        *option.flags,
+        metavar=option.metavar,
+        # One variable with several values is read by `parsing`, not by typer.
+        envvar=option.env if option.shape is Shape.VALUE else None,
+        help=_help(option),
+        rich_help_panel=option.group,
+        min=option.least if option.value_type is int else None,
+        max=MOST_COUNT if option.value_type is int else None,
+        is_eager=first,
+        callback=config_lookup.apply_config_file if first else None,
+        show_default=option.without or True,
+    )
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=annotated[kind, taken],
+    )
+
+
+def _help(option: Option) -> str:
+    """The help of an option, and the variable that typer does not know."""
+    if option.shape is Shape.VALUE or option.env is None:
+        return option.help
+    separated = f", separated by {option.separator}" if option.separator else ""
+    return f"{option.help}  [env var: {option.env}{separated}]"

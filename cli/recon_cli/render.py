@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from recon_cli.options import Format
 from recon_cli.session import make_console
 from recon_engine.errors import ConfigError
+from recon_engine.options import Format
 from recon_engine.status import RunStatus
 
 
@@ -42,7 +42,6 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
     ".parquet": lambda d, path: d.mismatches().write_parquet(path),
     ".xml": lambda d, path: path.write_bytes(_render_junit(d)),
-    ".junit": lambda d, path: path.write_bytes(_render_junit(d)),
     ".csv": lambda d, path: _csv(d.mismatches().unnest("key", separator="."), path),
 }
 

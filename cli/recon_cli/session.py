@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from recon_cli.options import Format
+from recon_engine.options import Format
 from recon_engine.runtime.error_boundary import on_unexpected_error, to_recon_error
 from recon_engine.status import STATUSES, RunStatus, exit_code_of
 

@@ -15,24 +15,26 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import psycopg
 import pytest
 from botocore import xform_name
 from botocore.validate import ParamValidator
+from recon_cli.app import app
 from support.program import recon
+from typer import Context
+from typer.main import get_command
 
-from recon_engine.config_file import Accepted, Section, load_settings
+from recon_engine.config_file import Accepted, load_settings
 from recon_engine.gates import METRICS
+from recon_engine.options import OPTIONS, Group, Option
 from recon_engine.postgres.migrations import schema_folder
 
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
-
-    from pydantic import BaseModel
 
     from recon_engine import Reconciliation
 
@@ -213,17 +215,34 @@ def test_a_command_of_aws_is_one_that_its_model_knows(command: str) -> None:
                 assert not report.has_errors(), report.generate_report()
 
 
-def settings_of(model: type[BaseModel]) -> str:
-    """A table of all settings, by the model that reads them."""
-    lines = ["| setting | default | |", "|---|---|---|"]
-    for name, field in model.model_fields.items():
-        if field.is_required():
-            default = "required"
-        elif field.default in (None, (), {}):
-            default = ""
-        else:
-            default = f"`{json.dumps(field.default)}`"
-        lines.append(f"| `{name}` | {default} | {field.description} |")
+def default_of(option: Option) -> str:
+    if option.default is None:
+        return option.without or ""
+    return f"`{json.dumps(option.default)}`"
+
+
+def settings() -> str:
+    """A table of all settings, by the table of options."""
+    lines = ["| setting | flag | default | |", "|---|---|---|---|"]
+    filed = [option for option in OPTIONS.values() if option.in_file]
+    for group in Group:
+        lines.append(f"| **{group}** | | | |")
+        for option in filed:
+            if option.group is group:
+                flag = f"`{option.flag}`" if option.flags else ""
+                about = option.help.replace("|", "\\|")
+                lines.append(
+                    f"| `{option.in_file}` | {flag} | {default_of(option)} | {about} |"
+                )
+    return "\n".join(lines)
+
+
+def suppressions() -> str:
+    """A table of what a suppression has, by the model that reads it."""
+    lines = ["| setting | | |", "|---|---|---|"]
+    for name, field in Accepted.model_fields.items():
+        required = "required" if field.is_required() else ""
+        lines.append(f"| `{name}` | {required} | {field.description} |")
     return "\n".join(lines)
 
 
@@ -239,8 +258,8 @@ def metrics() -> str:
 @pytest.mark.parametrize(
     ("page", "name", "table"),
     [
-        ("configuration.md", "settings", settings_of(Section)),
-        ("configuration.md", "suppressions", settings_of(Accepted)),
+        ("configuration.md", "settings", settings()),
+        ("configuration.md", "suppressions", suppressions()),
         ("gates.md", "metrics", metrics()),
     ],
 )
@@ -260,6 +279,12 @@ def test_the_tables_of_the_docs_are_those_of_the_code(
 def test_every_option_of_the_readme_exists() -> None:
     text = README.read_text()
     options = set(re.findall(r"`(?:-\w`, `)?(--[a-z-]+)", text))
-    source = (ROOT / "cli" / "recon_cli" / "options.py").read_text()
-    assert options <= set(re.findall(r"--[a-z0-9-]+", source))
+    group: Any = get_command(app)
+    known = {
+        flag
+        for command in (group, *group.commands.values())
+        for param in command.get_params(Context(command))
+        for flag in (*param.opts, *param.secondary_opts)
+    }
+    assert options <= known
     assert (schema_folder() / "result.schema.json").is_file()

@@ -31,11 +31,8 @@ STARTS = {
     "run.py": "import runpy; runpy.run_path({path!r}, run_name='__main__')".format(
         path=str(ROOT / "run.py")
     ),
-    "python -m recon_cli": (
+    "python -m recon_cli, as in the image": (
         "import runpy; runpy.run_module('recon_cli', run_name='__main__')"
-    ),
-    "the image": (
-        "import runpy; runpy.run_module('recon_cli.container', run_name='__main__')"
     ),
 }
 

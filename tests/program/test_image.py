@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from recon_cli.container import recon_arguments
 
 
 if TYPE_CHECKING:
@@ -26,31 +26,12 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LAST_STAGE = DOCKERFILE.rpartition("\nFROM ")[2]
 
 
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        (["--inbound-s3", "s3://a/"], ["run", "--inbound-s3", "s3://a/"]),
-        (["run.py", "--inbound-s3", "s3://a/"], ["run", "--inbound-s3", "s3://a/"]),
-        (["python", "run.py", "--dataset", "a"], ["run", "--dataset", "a"]),
-        (["/app/run.py", "--keys", "ID"], ["run", "--keys", "ID"]),
-        (["recon", "doctor"], ["doctor"]),
-        (["run", "--dataset", "a"], ["run", "--dataset", "a"]),
-        (["diff", "run.py", "b.csv"], ["diff", "run.py", "b.csv"]),
-        (["--version"], ["--version"]),
-        (["--debug", "run"], ["--debug", "run"]),
-        (["--help"], ["--help"]),
-        ([], []),
-    ],
-)
-def test_arguments_of_the_original_and_commands_are_both_taken(
-    given: list[str], meant: list[str]
-) -> None:
-    assert recon_arguments(given) == meant
-
-
-def test_the_entry_point_is_a_program() -> None:
+def test_the_entry_point_is_recon() -> None:
+    [entry] = re.findall(r"^ENTRYPOINT (.+)$", LAST_STAGE, re.MULTILINE)
+    program, *arguments = json.loads(entry)
+    assert program == "/opt/recon/bin/python"
     ended = subprocess.run(
-        [sys.executable, "-m", "recon_cli.container", "run.py", "--help"],
+        [sys.executable, *arguments, "run", "--help"],
         env=os.environ | {"COLUMNS": "100"},
         check=True,
         capture_output=True,

@@ -17,12 +17,13 @@ from typer.main import get_command
 
 from recon_engine import errors
 from recon_engine.errors import ReconError
+from recon_engine.options import Group
 from recon_engine.status import STATUSES, RunStatus
 
 
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 VARIABLE = re.compile("RECON_[A-Z0-9]+(?:_[A-Z0-9]+)*")
-BY_HAND = re.compile(r"\[(env var|default): (.+?)\](?=  |$)")
+BY_HAND = re.compile(r"\[(env var): (.+?)\](?=  |$)")
 DOCS = Path(__file__).parents[2] / "docs"
 COLUMNS = """
 SELECT c.relname, obj_description(c.oid, 'pg_class'), a.attname,
@@ -104,8 +105,10 @@ def option(param: Any) -> str:
     variable = param.envvar or said.get("env var", "")
     if param.required:
         default = "required"
+    elif isinstance(getattr(param, "show_default", None), str):
+        default = param.show_default
     elif param.default in (None, False, ()) or callable(param.default):
-        default = said.get("default", "")
+        default = ""
     else:
         default = f"`{param.default}`"
     kind: Any = type(param.default)
@@ -119,23 +122,36 @@ def option(param: Any) -> str:
     return f"| {name.strip()} | {variable} | {default} | {about} |"
 
 
+def sections_of(params: list[Any]) -> dict[str, list[Any]]:
+    """The arguments, then the options by group, as the help has them."""
+    sections: dict[str, list[Any]] = {"Arguments": [], **{g: [] for g in Group}}
+    for param in params:
+        argument = param.param_type_name == "argument"
+        sections["Arguments" if argument else param.rich_help_panel].append(param)
+    return {name: each for name, each in sections.items() if each}
+
+
 def test_the_reference_of_commands_is_that_of_the_code() -> None:
     group: Any = get_command(app)
     lines = [
         "# Commands",
         "",
-        "Every command with its options, as `recon COMMAND --help` tells them. A flag",
-        "goes before its variable, and that before [recon.toml](configuration.md).",
+        "Every command with its options, as `recon COMMAND --help` shows them. A flag",
+        "overrides its variable, which overrides [recon.toml](configuration.md).",
         "[errors.md](errors.md) has the exit codes.",
     ]
     for name, command in sorted(group.commands.items()):
         lines += ["", f"## recon {name}", "", command.help or "", ""]
-        shown = [param for param in command.params if param.name != "help"]
-        if shown:
-            lines += ["| option | variable | default | |", "|---|---|---|---|"]
-            lines += [option(param) for param in shown]
-        else:
+        if command.epilog:
+            examples = command.epilog.partition("Examples:\n")[2]
+            lines += ["```", *map(str.strip, examples.splitlines()), "```", ""]
+        if not command.params:
             lines.append("It has no options.")
+            continue
+        lines += ["| option | variable | default | |", "|---|---|---|---|"]
+        for section, params in sections_of(command.params).items():
+            lines.append(f"| **{section}** | | | |")
+            lines += [option(param) for param in params]
     held("commands.md", "\n".join(lines) + "\n")
 
 

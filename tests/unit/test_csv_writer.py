@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recon_cli import parsing
 from recon_cli.app import app
-from recon_cli.options import Format
 from recon_cli.render import show_rows as print_rows
 from support.reading import cells
 from support.strategies import CELLS, spelled
@@ -24,6 +23,7 @@ from recon_engine import command_line, diff
 from recon_engine.config_file import load_settings
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import open_csv
+from recon_engine.options import OPTIONS, Format
 from recon_engine.report import artifacts
 from recon_engine.report.csv_writer import format_record, write_frame
 
@@ -152,21 +152,26 @@ LISTS: Final = {
 def test_blanks_around_names_are_trimmed_in_flags_and_in_the_environment(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert parsing.parse_names([text], "RECON_KEYS") == LISTS[text]
+    assert parsing.parse_values(OPTIONS["keys"], [text]) == LISTS[text]
     monkeypatch.setenv("RECON_KEYS", text)
-    assert parsing.parse_names(None, "RECON_KEYS") == LISTS[text]
+    assert parsing.parse_values(OPTIONS["keys"], None) == LISTS[text]
 
 
 def test_blanks_around_names_are_trimmed_in_pairs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wanted = {"A": "B", " C": "D,E"}
-    assert parsing.parse_mapping([" A = B ", '" C" = "D,E"']) == wanted
+    assert parsing.parse_values(OPTIONS["map"], [" A = B ", '" C" = "D,E"']) == wanted
     monkeypatch.setenv("RECON_MAP", ' A = B , " C"="D,E" ')
-    assert parsing.parse_mapping(None) == wanted
-    assert parsing.parse_mapping(["A=B", '" C"=D']) == {"A": "B", " C": "D"}
-    assert parsing.parse_masks([" A = hmac "]) == {"A": "hmac"}
-    assert parsing.parse_rules([" A = trim ", '" B"=lstrip0'], {}) == {
+    assert parsing.parse_values(OPTIONS["map"], None) == wanted
+    assert parsing.parse_values(OPTIONS["map"], ["A=B", '" C"=D']) == {
+        "A": "B",
+        " C": "D",
+    }
+    assert parsing.parse_values(OPTIONS["masks"], [" A = hmac "]) == {"A": "hmac"}
+    assert parsing.parse_values(
+        OPTIONS["rules"], [" A = trim ", '" B"=lstrip0'], {}
+    ) == {
         "A": ("trim",),
         " B": ("lstrip0",),
     }

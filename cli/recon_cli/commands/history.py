@@ -1,0 +1,156 @@
+"""Commands that read recorded runs: breaks, history, report, sql."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recon_cli import database, options, session
+from recon_engine.model import MOST_COUNT, BreakState
+from recon_engine.options import Group
+
+
+BreakStates = Annotated[
+    list[BreakState] | None,
+    typer.Option(
+        "--state",
+        help="Show only breaks in this state. Repeatable.",
+        show_default="every open state",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+BreakCount = Annotated[
+    int,
+    typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        max=MOST_COUNT,
+        help="Largest number of breaks to print, oldest first.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+RunCount = Annotated[
+    int,
+    typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        max=MOST_COUNT,
+        help="Largest number of runs to print, latest first.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+RunId = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN", help="Id of a run; the latest one by default."),
+]
+PastRuns = Annotated[
+    int | None,
+    typer.Option(
+        "--history",
+        metavar="N",
+        min=1,
+        max=10_000,
+        help="Render the history of the last N runs of the dataset.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+PageFile = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="HTML file to write.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+Statement = Annotated[str, typer.Argument(help="One SELECT statement.")]
+
+
+def breaks(
+    settings: options.Settings, state: BreakStates = None, limit: BreakCount = 100
+) -> None:
+    """List the tracked differences of a dataset with their age, oldest first.
+
+    Examples:
+      recon breaks --dataset claims
+      recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
+    """
+    form = settings["format"]
+    with session.report_errors(form):
+        from recon_cli import render
+        from recon_engine.postgres.breaks import list_breaks
+
+        with database.past_runs() as conninfo:
+            found = list_breaks(conninfo, settings["dataset"], state or None, limit)
+        render.show_breaks(found, form)
+
+
+def history(settings: options.Settings, limit: RunCount = 30) -> None:
+    """List the runs of a dataset: verdicts, counts, rates and durations.
+
+    Examples:
+      recon history --dataset claims
+      recon history --dataset claims --limit 365 --format json
+    """
+    form = settings["format"]
+    with session.report_errors(form):
+        from recon_cli import render
+        from recon_engine.postgres import history
+        from recon_engine.postgres.connection import open_connection
+
+        with database.past_runs() as conninfo, open_connection(conninfo) as connection:
+            runs = history.list_runs(connection, settings["dataset"], limit)
+            render.show_history(runs, form)
+
+
+def report(
+    settings: options.Settings,
+    run_id: RunId = None,
+    past: PastRuns = None,
+    output: PageFile = Path("report.html"),
+) -> None:
+    """Write the HTML page of a recorded run, or of the last runs of a dataset.
+
+    Examples:
+      recon report --dataset claims
+      recon report --dataset claims --history 30 -o history.html
+    """
+    with session.report_errors():
+        from recon_cli import render
+        from recon_engine.postgres import history
+        from recon_engine.postgres.connection import open_connection
+        from recon_engine.report import history_page, result_page
+
+        dataset = settings["dataset"]
+        path = render.check_page_path(output)
+        with database.past_runs() as conninfo, open_connection(conninfo) as connection:
+            if past is None:
+                run = history.find_run_id(connection, run_id, dataset)
+                page = result_page.render_result(*history.load_result(connection, run))
+            else:
+                name = history.require_dataset(dataset)
+                page = history_page.render_history(
+                    name, history.list_runs(connection, name, past)
+                )
+        render.write_page(page, path)
+
+
+def sql(statement: Statement, settings: options.Settings) -> None:
+    """Query the metrics and stage tables, read-only; the embedded server's too.
+
+    Examples:
+      recon sql "SELECT run_id, status FROM metrics.pipeline_run_log"
+      recon sql "SELECT count(*) FROM metrics.artifact" --format json
+    """
+    form = settings["format"]
+    with session.report_errors(form):
+        from recon_cli import render
+        from recon_engine.postgres.connection import query_read_only
+
+        with database.past_runs() as conninfo:
+            render.show_rows(*query_read_only(conninfo, statement), form)

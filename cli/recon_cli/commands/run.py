@@ -1,0 +1,153 @@
+"""Commands that run the pipeline: run, demo."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recon_cli import database, options, session
+from recon_cli.cloudwatch import emit_metrics
+from recon_cli.worker import run_on_worker
+from recon_engine.config import EngineName, RunConfig
+from recon_engine.options import Format, Group
+from recon_engine.runtime.failpoints import failpoint
+
+
+if TYPE_CHECKING:
+    from recon_engine.pipeline.runner import Outcome
+    from recon_engine.report.result_page import PageFacts
+    from recon_engine.result import Reconciliation
+
+
+DemoFolder = Annotated[
+    Path,
+    typer.Option(
+        "--folder",
+        metavar="FOLDER",
+        help="Folder in which the demo writes its files.",
+        rich_help_panel=Group.STORAGE,
+    ),
+]
+DemoRows = Annotated[
+    int,
+    typer.Option(
+        "--rows",
+        metavar="N",
+        min=1,
+        max=10_000_000,
+        help="Number of claims in the old file.",
+        rich_help_panel=Group.INPUT,
+    ),
+]
+
+
+def run(settings: options.Settings) -> None:
+    """Reconcile the pair of files in inbound, record the result, archive the inputs.
+
+    Examples:
+      recon run --dataset claims
+      recon run --inbound-s3 in --processed-s3 done --out-s3 out --dataset claims -k ID
+      recon run --dataset claims --dry-run --format json
+    """
+    form, dry_run = settings["format"], settings["dry_run"]
+    with (
+        emit_metrics(settings["dataset"], told=not dry_run) as meter,
+        session.report_errors(form),
+    ):
+        from recon_cli import render
+        from recon_engine.pipeline import runner
+
+        writers = render.check_targets(settings["output"])
+        if settings["engine"] is EngineName.SPARK:
+            render.reject_whole_outputs(
+                writers, "the whole difference is among the artifacts of the run"
+            )
+        asked = settings.options
+        base = nullcontext("") if dry_run else database.open_database()
+        work = runner.dry_run if dry_run else runner.run_pipeline
+        with base as conninfo:
+            config = RunConfig(
+                options=asked,
+                database=conninfo,
+                limits=settings.limits,
+                **settings.fields_of(RunConfig),
+            )
+            with session.show_progress() as progress:
+                outcome = run_on_worker(lambda stop: work(config, progress, stop))
+            if not dry_run:
+                meter.ended(outcome, config)
+            fail_on_diff = settings["fail_on_diff"]
+            if dry_run and outcome.result is not None:
+                render.show_result(outcome.result, form)
+                raise typer.Exit(_is_failure(outcome.result, fail_on_diff=fail_on_diff))
+            _finish_run(outcome, form, writers, config, fail_on_diff=fail_on_diff)
+
+
+def demo(folder: DemoFolder = Path("recon-demo"), rows: DemoRows = 20_000) -> None:
+    """Generate a pair of claims extracts and run the whole pipeline on it, locally.
+
+    Examples:
+      recon demo
+      recon demo --folder /tmp/recon-demo --rows 1000000
+    """
+    with session.report_errors():
+        from recon_cli import render
+        from recon_engine.pipeline import demo, runner
+
+        config = demo.prepare_demo(folder, rows=rows)
+        with database.open_embedded_database(database.EMBEDDED_HOME) as conninfo:
+            with session.show_progress(logged=False) as progress:
+                outcome = run_on_worker(
+                    lambda stop: runner.run_pipeline(config(conninfo), progress, stop)
+                )
+            render.show_outcome(outcome, Format.TABLE)
+            if outcome.result is not None:
+                render.show_tour(conninfo, outcome, folder)
+        raise typer.Exit(outcome.record.exit_code)
+
+
+def _finish_run(
+    outcome: Outcome,
+    form: Format,
+    writers: list[tuple[Path, str]],
+    config: RunConfig,
+    *,
+    fail_on_diff: bool,
+) -> None:
+    """Show how a run ended and leave with its exit code."""
+    from recon_cli import render
+
+    failpoint("report")
+    if outcome.error is not None and outcome.result is None:
+        code, facts = outcome.record.exit_code, render.run_facts(outcome)
+        session.exit_with_error(outcome.error, form, code, facts)
+    render.show_outcome(outcome, form)
+    if outcome.result is not None:
+        render.write_all(outcome.result, writers, lambda: _page_facts(outcome, config))
+    raise typer.Exit(
+        outcome.record.exit_code
+        or _is_failure(outcome.result, fail_on_diff=fail_on_diff)
+    )
+
+
+def _is_failure(result: Reconciliation | None, *, fail_on_diff: bool) -> bool:
+    """Whether the result of a run that went well ends it with exit code 1."""
+    if result is None:
+        return False
+    return bool(result.failures) or (fail_on_diff and result.unsettled)
+
+
+def _page_facts(outcome: Outcome, config: RunConfig) -> PageFacts:
+    from recon_engine.postgres import history
+    from recon_engine.postgres.connection import open_connection
+
+    record = outcome.record
+    with open_connection(config.database) as connection:
+        facts = history.load_facts(
+            connection, record.run_id, config.dataset, record.started, config.options
+        )
+    return replace(facts, timed=True)

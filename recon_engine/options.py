@@ -1,0 +1,630 @@
+"""The one table of options: what each is called, sets, takes, and means.
+
+The command line, the configuration file, the help, the reference pages and the
+rebuilt command line derive from `OPTIONS`. A default is written once: in the dataclass
+field that the option sets, or here if the option sets none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.config import (
+    EngineName,
+    Feed,
+    Limits,
+    OnBadRow,
+    OnDuplicateKeys,
+    OnSchemaDrift,
+    Options,
+    RunConfig,
+    StageLoader,
+    parse_encodings,
+    write_encodings,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recon_engine.runtime.memory import Budget
+
+
+class Group(StrEnum):
+    """The sections of `--help` and of docs/commands.md, in their order."""
+
+    INPUT = "Input"
+    COMPARISON = "Comparison"
+    OUTPUT = "Output"
+    STORAGE = "Database and storage"
+    RUN = "Run"
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class Shape(StrEnum):
+    """How many values an option has, and how they are written.
+
+    `names`: columns, separated by commas. `renames`: OLD=NEW. `column_value` and
+    `column_values`: COLUMN=VALUE, of which the latter has several for each column.
+    """
+
+    VALUE = "value"
+    VALUES = "values"
+    NAMES = "names"
+    RENAMES = "renames"
+    COLUMN_VALUE = "column_value"
+    COLUMN_VALUES = "column_values"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option, on the command line, in recon.toml and in Python.
+
+    `name`: its name in the signature of a command; the key of `OPTIONS`.
+    `value_type`: the type of one value on the command line.
+    `flags`: as typer takes them; empty for an option that only a file can set.
+    `commands`: the commands that take it; `required_by`: those that need it.
+    `env`: its environment variable. One with several values separates them by
+    `separator`.
+    `in_file`: its setting in recon.toml. `in_python`: its parameter of `diff`.
+    `sets`, `field`: the dataclass field that it sets.
+    `parse`, `write`: between one value as text and the value of the field.
+    `without`: what a default of None means, for the help.
+    `least`: the smallest number.
+    """
+
+    name: str
+    group: Group
+    help: str
+    commands: tuple[str, ...]
+    value_type: type = str
+    shape: Shape = Shape.VALUE
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    env: str | None = None
+    separator: str = ""
+    in_file: str | None = None
+    in_python: str | None = None
+    sets: type | None = None
+    field: str = ""
+    parse: Callable[[str], Any] | None = None
+    write: Callable[[Any], str] = str
+    own_default: Any = None
+    without: str | None = None
+    least: int = 1
+    required_by: tuple[str, ...] = ()
+
+    @property
+    def default(self) -> Any:
+        """The default as the command line and the file write it; None for none."""
+        if self.sets is None:
+            return self.own_default
+        [field] = [f for f in dataclasses.fields(self.sets) if f.name == self.field]
+        if self.shape is not Shape.VALUE or field.default is dataclasses.MISSING:
+            return None
+        if self.parse is None or field.default is None:
+            return field.default
+        return self.write(field.default)
+
+    @property
+    def flag(self) -> str:
+        """The flag that a rebuilt command line has: the first long one."""
+        return next(flag for flag in self.flags if flag.startswith("--"))
+
+
+COMPARING: Final = ("diff", "explain", "run")
+READING: Final = ("diff", "keys", "explain", "run")
+WHOLE_FILES: Final = ("diff", "run")
+
+
+def _parse_delimiter(text: str) -> str:
+    r"""A delimiter, in which a tab may be written `\t`."""
+    return text.replace("\\t", "\t")
+
+
+def _parse_memory(text: str) -> Budget:
+    from recon_engine.runtime.memory import parse_budget
+
+    return parse_budget(text)
+
+
+_TABLE: Final = (
+    Option(
+        name="delimiter",
+        group=Group.INPUT,
+        help="Field delimiter: one ASCII character for both files, or OLD:NEW such as"
+        " ';:,'. Write a tab as \\t.",
+        commands=READING,
+        flags=("--delimiter",),
+        metavar="CHAR[:CHAR]",
+        env="RECON_DELIMITER",
+        in_file="delimiter",
+        in_python="delimiter",
+        sets=Options,
+        field="delimiter",
+        parse=_parse_delimiter,
+    ),
+    Option(
+        name="encoding",
+        group=Group.INPUT,
+        help="Character encoding: one name for both files, or OLD:NEW such as"
+        " cp1252:utf-8.",
+        commands=READING,
+        flags=("--encoding",),
+        metavar="NAME[:NAME]",
+        env="RECON_ENCODING",
+        in_file="encoding",
+        in_python="encoding",
+        sets=Options,
+        field="encodings",
+        parse=parse_encodings,
+        write=write_encodings,
+    ),
+    Option(
+        name="on_bad_row",
+        group=Group.INPUT,
+        help="Malformed rows: 'fail' rejects the file, 'quarantine' skips the row and"
+        " lists it in the result.",
+        commands=READING,
+        value_type=OnBadRow,
+        flags=("--on-bad-row",),
+        env="RECON_ON_BAD_ROW",
+        in_file="on_bad_row",
+        in_python="on_bad_row",
+        sets=Options,
+        field="on_bad_row",
+    ),
+    Option(
+        name="max_field_bytes",
+        group=Group.INPUT,
+        help="Reject fields longer than N bytes: usually a missing quote.",
+        commands=WHOLE_FILES,
+        value_type=int,
+        flags=("--max-field-bytes",),
+        metavar="N",
+        env="RECON_MAX_FIELD_BYTES",
+        in_file="max_field_bytes",
+        in_python="max_field_bytes",
+        sets=Limits,
+        field="field_bytes",
+    ),
+    Option(
+        name="max_field_lines",
+        group=Group.INPUT,
+        help="Reject fields that span more than N lines: usually a missing quote.",
+        commands=WHOLE_FILES,
+        value_type=int,
+        flags=("--max-field-lines",),
+        metavar="N",
+        env="RECON_MAX_FIELD_LINES",
+        in_file="max_field_lines",
+        in_python="max_field_lines",
+        sets=Limits,
+        field="field_lines",
+    ),
+    Option(
+        name="max_ratio",
+        group=Group.INPUT,
+        help="Reject a compressed file that expands to more than N times its size"
+        " (decompression-bomb guard).",
+        commands=WHOLE_FILES,
+        value_type=int,
+        flags=("--max-ratio",),
+        metavar="N",
+        env="RECON_MAX_RATIO",
+        in_file="max_ratio",
+        in_python="max_ratio",
+        sets=Limits,
+        field="ratio",
+    ),
+    Option(
+        name="keys",
+        group=Group.COMPARISON,
+        help="Key column. Repeat the option or separate columns by commas. Required,"
+        " here or in the configuration file.",
+        commands=COMPARING,
+        shape=Shape.NAMES,
+        flags=("--key", "--keys", "-k"),
+        metavar="COL[,COL]",
+        env="RECON_KEYS",
+        in_file="keys",
+        in_python="keys",
+        sets=Options,
+        field="keys",
+    ),
+    Option(
+        name="ignore",
+        group=Group.COMPARISON,
+        help="Column to leave out of the comparison. Repeatable.",
+        commands=READING,
+        shape=Shape.NAMES,
+        flags=("--ignore",),
+        metavar="COL",
+        env="RECON_IGNORE",
+        in_file="ignore",
+        in_python="ignore",
+        sets=Options,
+        field="ignore",
+    ),
+    Option(
+        name="map",
+        group=Group.COMPARISON,
+        help="Column that is named OLD in the old file and NEW in the new file."
+        " Repeatable.",
+        commands=READING,
+        shape=Shape.RENAMES,
+        flags=("--map",),
+        metavar="OLD=NEW",
+        env="RECON_MAP",
+        in_file="map",
+        in_python="renames",
+        sets=Options,
+        field="renames",
+    ),
+    Option(
+        name="rules",
+        group=Group.COMPARISON,
+        help="Rule by which different texts in a column are equal; '*' is every"
+        " column. Rules: trim, casefold, nulls(NA,NULL), decimal(abs=0.01),"
+        " date(%Y%m%d|%Y-%m-%d), zeropad(9), lstrip0. Repeatable.",
+        commands=READING,
+        shape=Shape.COLUMN_VALUES,
+        flags=("--rule",),
+        metavar="COLUMN=RULE",
+        env="RECON_RULE",
+        separator=";",
+        in_file="rules",
+        in_python="rules",
+        sets=Options,
+        field="rules",
+    ),
+    Option(
+        name="on_duplicate_keys",
+        group=Group.COMPARISON,
+        help="Duplicate keys: 'pair' compares the rows of a key as multisets, 'fail'"
+        " rejects the files.",
+        commands=WHOLE_FILES,
+        value_type=OnDuplicateKeys,
+        flags=("--on-duplicate-keys",),
+        env="RECON_ON_DUPLICATE_KEYS",
+        in_file="on_duplicate_keys",
+        in_python="on_duplicate_keys",
+        sets=Options,
+        field="on_duplicate_keys",
+    ),
+    Option(
+        name="on_schema_drift",
+        group=Group.COMPARISON,
+        help="Columns that only one file has: 'refuse' rejects the files, 'compare'"
+        " compares the common columns and reports the others.",
+        commands=COMPARING,
+        value_type=OnSchemaDrift,
+        flags=("--on-schema-drift",),
+        env="RECON_ON_SCHEMA_DRIFT",
+        in_file="on_schema_drift",
+        in_python="on_schema_drift",
+        sets=Options,
+        field="on_schema_drift",
+    ),
+    Option(
+        name="gates",
+        group=Group.COMPARISON,
+        help="Acceptance limit, such as 'mismatch_rate(PAID)<=0.1%'. Gates decide the"
+        " exit code. Repeatable.",
+        commands=WHOLE_FILES,
+        shape=Shape.VALUES,
+        flags=("--gate",),
+        metavar="EXPR",
+        env="RECON_GATE",
+        separator=";",
+        in_file="gates",
+        in_python="gates",
+        sets=Options,
+        field="gates",
+    ),
+    Option(
+        name="suppressions",
+        group=Group.COMPARISON,
+        help="Known differences that are accepted. Of several that match a difference,"
+        " the first counts it.",
+        commands=COMPARING,
+        shape=Shape.VALUES,
+        in_file="suppress",
+        in_python="suppressions",
+        sets=Options,
+        field="suppressions",
+    ),
+    Option(
+        name="masks",
+        group=Group.OUTPUT,
+        help="Mask for the values of a column in all outputs; '*' is every other"
+        " column. Masks: hmac (a token, keyed by RECON_MASK_KEY or"
+        " RECON_MASK_KEY_FILE), redact, last4. Repeatable.",
+        commands=COMPARING,
+        shape=Shape.COLUMN_VALUE,
+        flags=("--mask",),
+        metavar="COLUMN=MASK",
+        env="RECON_MASK",
+        separator=";",
+        in_file="masks",
+        in_python="masks",
+        sets=Options,
+        field="masks",
+    ),
+    Option(
+        name="detail_limit",
+        group=Group.OUTPUT,
+        help="Number of differing rows in the sample of the result.",
+        commands=WHOLE_FILES,
+        value_type=int,
+        flags=("--detail-limit",),
+        metavar="N",
+        env="RECON_DETAIL_LIMIT",
+        in_file="detail_limit",
+        in_python="detail_limit",
+        sets=Options,
+        field="detail_limit",
+        least=0,
+    ),
+    Option(
+        name="format",
+        group=Group.OUTPUT,
+        help="Format of the result on stdout.",
+        commands=(
+            *("diff", "keys", "explain", "run", "breaks", "history"),
+            *("sql", "doctor", "purge", "statuses"),
+        ),
+        value_type=Format,
+        flags=("--format", "-f"),
+        env="RECON_FORMAT",
+        own_default=Format.TABLE,
+    ),
+    Option(
+        name="output",
+        group=Group.OUTPUT,
+        help="Also write the result to FILE. The suffix decides what is written: the"
+        " result (.html, .json, .md), all differing cells (.csv, .parquet), or the"
+        " gates as JUnit XML (.xml). Repeatable.",
+        commands=WHOLE_FILES,
+        value_type=Path,
+        shape=Shape.VALUES,
+        flags=("-o", "--output"),
+        metavar="FILE",
+    ),
+    Option(
+        name="rejects",
+        group=Group.OUTPUT,
+        help="Write the quarantined rows to a CSV file: file, line, byte offset,"
+        " reason.",
+        commands=("diff",),
+        value_type=Path,
+        flags=("--rejects",),
+        metavar="FILE",
+        env="RECON_REJECTS",
+    ),
+    Option(
+        name="inbound_s3",
+        group=Group.STORAGE,
+        help="Location where the two input files arrive: s3://bucket/prefix/ or a"
+        " folder.",
+        commands=("run", "doctor"),
+        flags=("--inbound-s3",),
+        metavar="URL",
+        env="RECON_INBOUND_S3",
+        in_file="inbound_s3",
+        sets=RunConfig,
+        field="inbound",
+        required_by=("run",),
+    ),
+    Option(
+        name="processed_s3",
+        group=Group.STORAGE,
+        help="Location to which the inputs move after their result is recorded:"
+        " s3://bucket/prefix/ or a folder.",
+        commands=("run", "doctor"),
+        flags=("--processed-s3",),
+        metavar="URL",
+        env="RECON_PROCESSED_S3",
+        in_file="processed_s3",
+        sets=RunConfig,
+        field="processed",
+        required_by=("run",),
+    ),
+    Option(
+        name="out_s3",
+        group=Group.STORAGE,
+        help="Location of the artifacts: s3://bucket/prefix/ or a folder.",
+        commands=("run", "doctor"),
+        flags=("--out-s3",),
+        metavar="URL",
+        env="RECON_OUT_S3",
+        in_file="out_s3",
+        sets=RunConfig,
+        field="out",
+        required_by=("run",),
+    ),
+    Option(
+        name="stage",
+        group=Group.STORAGE,
+        help="Load both files into the stage tables of the database.",
+        commands=("run",),
+        value_type=bool,
+        flags=("--stage/--no-stage",),
+        env="RECON_STAGE",
+        in_file="stage",
+        sets=RunConfig,
+        field="stage",
+        without="yes with the local engine, no with Spark",
+    ),
+    Option(
+        name="stage_loader",
+        group=Group.STORAGE,
+        help="How stage tables are loaded: 'adbc' sends parsed cells, 'copy' sends the"
+        " bytes of the validated file. Both load the same rows.",
+        commands=("run",),
+        value_type=StageLoader,
+        flags=("--stage-loader",),
+        env="RECON_STAGE_LOADER",
+        in_file="stage_loader",
+        sets=RunConfig,
+        field="stage_loader",
+    ),
+    Option(
+        name="break_limit",
+        group=Group.STORAGE,
+        help="Track breaks only for runs with at most N differences; 0 turns tracking"
+        " off.",
+        commands=("run",),
+        value_type=int,
+        flags=("--break-limit",),
+        metavar="N",
+        env="RECON_BREAK_LIMIT",
+        in_file="break_limit",
+        sets=RunConfig,
+        field="break_limit",
+        least=0,
+    ),
+    Option(
+        name="feed",
+        group=Group.STORAGE,
+        help="Content of each file: 'full' has every row, 'incremental' may omit rows."
+        " An open break whose key is in neither file becomes gone with 'full' and"
+        " unseen with 'incremental'.",
+        commands=("run",),
+        value_type=Feed,
+        flags=("--feed",),
+        env="RECON_FEED",
+        in_file="feed",
+        sets=RunConfig,
+        field="feed",
+    ),
+    Option(
+        name="dataset",
+        group=Group.RUN,
+        help="Name of the dataset. It selects [dataset.NAME] of the configuration"
+        " file; in a run it also names the stage tables and the folders.",
+        commands=(
+            *("diff", "keys", "explain", "run", "doctor"),
+            *("breaks", "history", "report"),
+        ),
+        flags=("--dataset",),
+        metavar="NAME",
+        env="RECON_DATASET",
+        sets=RunConfig,
+        field="dataset",
+        required_by=("run", "breaks", "history"),
+    ),
+    Option(
+        name="config",
+        group=Group.RUN,
+        help="Configuration file.",
+        commands=("diff", "keys", "explain", "run", "doctor"),
+        value_type=Path,
+        flags=("--config",),
+        metavar="FILE",
+        env="RECON_CONFIG",
+        without="recon.toml in the working directory, else [tool.recon] in its"
+        " pyproject.toml",
+    ),
+    Option(
+        name="engine",
+        group=Group.RUN,
+        help="Where rows are compared: 'local' on this machine, 'spark' on a Spark"
+        " cluster.",
+        commands=WHOLE_FILES,
+        value_type=EngineName,
+        flags=("--engine",),
+        env="RECON_ENGINE",
+        in_file="engine",
+        in_python="engine",
+        sets=RunConfig,
+        field="engine",
+    ),
+    Option(
+        name="memory_budget",
+        group=Group.RUN,
+        help="Most memory to use, such as 2GiB.",
+        commands=("diff", "keys", "run"),
+        flags=("--memory-budget",),
+        metavar="SIZE",
+        env="RECON_MEMORY_BUDGET",
+        in_file="memory_budget",
+        in_python="memory_budget",
+        sets=RunConfig,
+        field="budget",
+        parse=_parse_memory,
+        without="60% of the available memory",
+    ),
+    Option(
+        name="exit_zero",
+        group=Group.RUN,
+        help="Exit with 0 even if the files differ.",
+        commands=("diff",),
+        value_type=bool,
+        flags=("--exit-zero",),
+        env="RECON_EXIT_ZERO",
+        own_default=False,
+    ),
+    Option(
+        name="fail_on_diff",
+        group=Group.RUN,
+        help="Exit with 1 if there is any difference that is not suppressed.",
+        commands=("run",),
+        value_type=bool,
+        flags=("--fail-on-diff",),
+        env="RECON_FAIL_ON_DIFF",
+        in_file="fail_on_diff",
+        own_default=False,
+    ),
+    Option(
+        name="fail_on_no_files",
+        group=Group.RUN,
+        help="Exit with 3 if the inbound location holds no data file.",
+        commands=("run",),
+        value_type=bool,
+        flags=("--fail-on-no-files",),
+        env="RECON_FAIL_ON_NO_FILES",
+        in_file="fail_on_no_files",
+        sets=RunConfig,
+        field="fail_on_no_files",
+    ),
+    Option(
+        name="recompute",
+        group=Group.RUN,
+        help="Reconcile a pair of files again even if it has a result; the new result"
+        " is its next revision.",
+        commands=("run",),
+        value_type=bool,
+        flags=("--recompute",),
+        env="RECON_RECOMPUTE",
+        sets=RunConfig,
+        field="recompute",
+    ),
+    Option(
+        name="dry_run",
+        group=Group.RUN,
+        help="Compare the files and print the result; write and move nothing.",
+        commands=("run",),
+        value_type=bool,
+        flags=("--dry-run",),
+        env="RECON_DRY_RUN",
+        own_default=False,
+    ),
+)
+OPTIONS: Final = {option.name: option for option in _TABLE}
+
+
+def options_of(command: str) -> tuple[Option, ...]:
+    """The options that a command takes, in the order of the table."""
+    return tuple(option for option in _TABLE if command in option.commands)

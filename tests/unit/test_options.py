@@ -1,0 +1,154 @@
+"""The table of options: each has one default, and reaches every place it names."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from typing import Any
+
+import pytest
+from recon_cli.app import app
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from recon_engine import diff
+from recon_engine.command_line import rebuild_command
+from recon_engine.config import Limits, Options, RunConfig
+from recon_engine.config_file import File, Section
+from recon_engine.options import OPTIONS, Format, Group, Option, Shape, options_of
+
+
+GROUP: Any = get_command(app)
+COMMANDS: dict[str, Any] = GROUP.commands
+EVERY = pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
+DATACLASSES = (Options, Limits, RunConfig)
+# Fields that are made of other options, or are not a user's to set.
+NO_OPTION = {"options", "database", "limits"}
+NO_PARAMETER = {"old", "new", "today"}
+
+
+@EVERY
+def test_a_command_takes_an_option_with_its_flags_variable_and_group(
+    option: Option,
+) -> None:
+    for command in option.commands if option.flags else ():
+        [param] = [p for p in COMMANDS[command].params if p.name == option.name]
+        spelled = "/".join([*param.opts, *param.secondary_opts])
+        assert spelled == "/".join(option.flags)
+        assert param.rich_help_panel == option.group
+        assert param.required == (command in option.required_by)
+        assert param.help.startswith(option.help)
+        if option.shape is Shape.VALUE:
+            assert param.envvar == option.env
+            assert param.required or param.default == option.default
+        else:
+            assert option.env is None or f"[env var: {option.env}" in param.help
+
+
+def test_every_option_of_a_command_has_a_group() -> None:
+    for command in COMMANDS.values():
+        for param in command.params:
+            if param.param_type_name == "option":
+                assert param.rich_help_panel in set(Group)
+
+
+def test_the_file_has_the_settings_of_the_table_with_their_defaults() -> None:
+    filed = {option.in_file: option for option in OPTIONS.values() if option.in_file}
+    assert Section.model_fields.keys() == filed.keys()
+    assert File.model_fields.keys() == {*filed, "dataset"}
+    for name, option in filed.items():
+        field = Section.model_fields[name]
+        assert field.description == option.help
+        wanted = option.default if option.shape is Shape.VALUE else None
+        assert (field.default or None) == (wanted or None)
+
+
+def test_diff_has_the_parameters_of_the_table_with_their_defaults() -> None:
+    parameters = inspect.signature(diff).parameters
+    options = {option.in_python: option for option in OPTIONS.values()}
+    options.pop(None)
+    assert parameters.keys() == {*options, *NO_PARAMETER}
+    for name, option in options.items():
+        default = parameters[str(name)].default
+        if option.shape is Shape.VALUE:
+            assert default == option.default
+        else:
+            assert default in ((), None, inspect.Parameter.empty)
+
+
+@pytest.mark.parametrize("kind", DATACLASSES)
+def test_every_field_is_set_by_one_option(kind: type) -> None:
+    fields = [field.name for field in dataclasses.fields(kind)]
+    setting = [option.field for option in OPTIONS.values() if option.sets is kind]
+    assert sorted(setting) == sorted(set(fields) - NO_OPTION)
+
+
+@EVERY
+def test_a_default_is_written_once(option: Option) -> None:
+    """In the field that the option sets, or else in the table."""
+    assert option.sets is None or option.own_default is None
+    assert option.without is None or option.default is None
+
+
+@EVERY
+def test_a_help_text_stands_alone(option: Option) -> None:
+    assert option.help[0].isupper()
+    assert option.help.endswith(".")
+
+
+def test_names_of_flags_and_variables_are_used_once() -> None:
+    for names in (
+        [flag for option in OPTIONS.values() for flag in option.flags],
+        [option.env for option in OPTIONS.values() if option.env],
+        [option.in_file for option in OPTIONS.values() if option.in_file],
+        [option.in_python for option in OPTIONS.values() if option.in_python],
+    ):
+        assert len(set(names)) == len(names)
+
+
+def test_a_rebuilt_command_line_has_what_is_not_by_default() -> None:
+    assert rebuild_command(Options(keys=("A",)), "o", "n") == "recon diff o n --key A"
+    changed: dict[str, Any] = {
+        "keys": ("A", "B,C"),
+        "ignore": ("D",),
+        "renames": {"E": "F=G"},
+        "rules": {"H": ("trim", "casefold")},
+        "masks": {"I": "last4"},
+        "gates": ("missing<=0",),
+        "on_duplicate_keys": "fail",
+        "on_schema_drift": "compare",
+        "on_bad_row": "quarantine",
+        "delimiter": ";",
+        "encodings": ("cp1252", "utf-8"),
+        "detail_limit": 7,
+    }
+    line = rebuild_command(Options(**changed), "o", "n")
+    setting = [o for o in options_of("diff") if o.sets is Options and o.flags]
+    assert {option.field for option in setting} == changed.keys()
+    for option in setting:
+        assert f" {option.flag} " in line
+    assert "--encoding cp1252:utf-8" in line
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_has_its_groups_in_order_and_examples(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"]).output
+    lines = shown.splitlines()
+    sections = [line[:-1] for line in lines if line[:-1] in set(Group)]
+    assert sections == sorted(sections, key=list(Group).index)
+    examples = lines[lines.index("  Examples:") + 1 :]
+    assert 2 <= len(examples) <= 3
+    for example in examples:
+        assert f"recon {name}" in example
+
+
+def test_the_formats_are_those_that_are_printed() -> None:
+    for each in Format:
+        done = CliRunner().invoke(app, ["statuses", "--format", each])
+        assert (done.exit_code, "SUCCEEDED" in done.output) == (0, True)
+
+
+def test_no_variable_of_the_table_is_set_here() -> None:
+    """The tests of defaults rely on it."""
+    assert not {o.env for o in OPTIONS.values() if o.env} & os.environ.keys()
