@@ -194,7 +194,7 @@ def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> Non
     assert (summary["tracking"], summary["breaks_new"]) == ("over_limit", None)
     assert list_breaks(site.database, "claims").tracking is Tracking.OVER_LIMIT
     assert ran(site, "breaks", "--dataset=claims").stderr.endswith(
-        "; the last run did not change them: its differences are over --break-limit\n"
+        "; not updated by the last run: its differences are over --break-limit\n"
     )
     assert counted(look(site, "3", "1,11,a", "2,20,b", "3,30,c", break_limit=1)) == {
         "recurring": 1,

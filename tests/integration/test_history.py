@@ -206,7 +206,7 @@ def test_the_page_of_a_run_follows_its_breaks(site: FolderSite, tmp_path: Path) 
     for name in ("live.html", "kept.html"):
         page = (tmp_path / name).read_text()
         assert "new 0, recurring 2, changed 1, resolved 0, reopened 0" in page
-        assert "All that are open." in page
+        assert "All open breaks." in page
         assert re.search(r"<code>3</code>.*\s.*>c</bdi> → <bdi.*>D</bdi>", page)
         assert 'id="trend"' in page
 
@@ -306,7 +306,7 @@ def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> 
         (("12",), "that is no id of a run"),
         (("--dataset", "nobody"), "no run of nobody has a result"),
         (("01a2103e-09b1-7a26-8ad3-7b022f01d674",), "there is no result of a run"),
-        (("12", "-o", "r.json"), "a report is HTML"),
+        (("12", "-o", "r.json"), "written as HTML only"),
     ],
 )
 def test_a_report_that_cannot_be_says_why(
