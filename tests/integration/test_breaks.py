@@ -206,7 +206,7 @@ def test_with_a_limit_of_zero_nothing_is_tracked(site: FolderSite) -> None:
     site.deliver()
     assert site.run(break_limit=0).breaks is None
     assert site.rows("SELECT * FROM metrics.break_summary") == []
-    with pytest.raises(ConfigError, match="no breaks of a dataset claims"):
+    with pytest.raises(ConfigError, match="no breaks are recorded for dataset claims"):
         list_breaks(site.database, "claims")
     with pytest.raises(ConfigError, match="negative"):
         site.config(break_limit=-1)

@@ -157,7 +157,7 @@ def test_a_weaker_mode_is_refused_unless_that_is_waived_in_words(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match="does not prove"):
+    with pytest.raises(ConfigError, match="does not verify"):
         conninfo_of(conninfo)
     monkeypatch.setenv(TLS_VARIABLE, "yes")
     with pytest.raises(ConfigError, match=TLS_UNVERIFIED):
@@ -285,7 +285,7 @@ def test_a_connection_that_goes_elsewhere_has_to_prove_its_name(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert conninfo_to_dict(conninfo_of(conninfo))["sslmode"] == "verify-full"
-    with pytest.raises(ConfigError, match="does not prove"):
+    with pytest.raises(ConfigError, match="does not verify"):
         conninfo_of(f"{conninfo} sslmode=prefer")
 
 
@@ -294,7 +294,7 @@ def test_the_mode_of_a_service_is_held_to_the_rule_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PGSSLMODE", "verify-full")
-    with pytest.raises(ConfigError, match="sslmode=require does not prove"):
+    with pytest.raises(ConfigError, match="sslmode=require does not verify"):
         conninfo_of("service=weak")
 
 

@@ -301,11 +301,11 @@ def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "neither a run nor a dataset is named"),
-        (("--history", "9"), "neither a run nor a dataset is named"),
-        (("12",), "that is no id of a run"),
+        ((), "name a run or a dataset"),
+        (("--history", "9"), "name a run or a dataset"),
+        (("12",), "this is not a run id"),
         (("--dataset", "nobody"), "no run of nobody has a result"),
-        (("01a2103e-09b1-7a26-8ad3-7b022f01d674",), "there is no result of a run"),
+        (("01a2103e-09b1-7a26-8ad3-7b022f01d674",), "there is no result for run"),
         (("12", "-o", "r.json"), "written as HTML only"),
     ],
 )

@@ -661,7 +661,7 @@ def test_neither_input_is_deleted_unless_both_are_archived(
 
     def publish_and_occupy(conninfo: str, publication: Any, stage: Any) -> None:
         real(conninfo, publication, stage)
-        taken = Path(folders.processed) / "claims" / str(publication.look.run_id)
+        taken = Path(folders.processed) / "claims" / str(publication.observation.run_id)
         taken.mkdir(parents=True)
         (taken / "claims_20261123_NEWSYSTEM.csv").write_bytes(b"other bytes")
 
