@@ -1,7 +1,7 @@
-"""The entry point of the image: the arguments of the original, or a command.
+"""The entry point of the image.
 
-`--inbound-s3 …` and `run.py --inbound-s3 …` are `recon run`; all else is what it would
-be after `recon`.
+`--inbound-s3 …` and `run.py --inbound-s3 …` mean `recon run`; all other arguments are
+those of `recon`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GLOBAL_OPTIONS: Final = ("--help", "-h", "--version", "--debug")
 
 
 def recon_arguments(given: list[str]) -> list[str]:
-    """What `recon` is given."""
+    """The arguments of `recon` for the arguments of the container."""
     names = [PurePath(each).name for each in given]
     match names[:2]:
         case ["run.py", *_]:

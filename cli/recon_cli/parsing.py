@@ -1,4 +1,7 @@
-"""What people type as text, parsed: names, pairs, rules, gates, masks."""
+"""Parse text options: names, pairs, rules, gates and masks.
+
+An option that is not given is read from its RECON_* variable.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ RULE_PATTERN: Final = re.compile(r'(\s*"(?:[^"]|"")*"\s*|[^"=]*)=(.+)', re.DOTAL
 
 
 def parse_mapping(pairs: list[str] | None) -> dict[str, str]:
-    """`OLD=NEW` arguments; a name that holds `=` stands in double quotes."""
+    """`OLD=NEW` arguments; quote a name that contains `=` with double quotes."""
     result: dict[str, str] = {}
     for text in _texts_or_environment(pairs, "RECON_MAP"):
         match _split_quoted(text, "="):
@@ -26,8 +29,8 @@ def parse_mapping(pairs: list[str] | None) -> dict[str, str]:
                 result[old] = new
             case _:
                 raise ConfigError(
-                    f"--map {text} is not OLD=NEW, once for each OLD",
-                    help="such as --map PAID_AMT=PAID_AMOUNT",
+                    f"--map {text} is not OLD=NEW, or OLD occurs twice",
+                    help="use for example --map PAID_AMT=PAID_AMOUNT",
                 )
     return result
 
@@ -35,9 +38,10 @@ def parse_mapping(pairs: list[str] | None) -> dict[str, str]:
 def parse_rules(
     texts: list[str] | None, before: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[str, ...]]:
-    """`COLUMN=RULE` arguments; a name that holds `=` stands in double quotes.
+    """`COLUMN=RULE` arguments; quote a name that contains `=` with double quotes.
 
-    They come after those of a column that were there `before`, as hints are measured.
+    `before`: rules of the configuration file. Arguments apply after them: a hint says
+    what a rule would add to the rules that already apply.
     """
     result = dict(before)
     for text in texts or os.environ.get("RECON_RULE", "").split(";"):
@@ -45,7 +49,7 @@ def parse_rules(
         if found is None and text.strip():
             raise ConfigError(
                 f"--rule {text} is not COLUMN=RULE",
-                help="such as --rule PAID_AMT=decimal, or --rule '*=trim'",
+                help="use for example --rule PAID_AMT=decimal, or --rule '*=trim'",
             )
         if found is not None:
             [name] = _split_quoted(found[1], "=")
@@ -54,13 +58,13 @@ def parse_rules(
 
 
 def parse_gates(texts: list[str] | None) -> tuple[str, ...]:
-    """Repeated --gate arguments, or the environment's, by semicolons."""
+    """Repeated --gate arguments, or RECON_GATE, separated by semicolons."""
     given = texts or os.environ.get("RECON_GATE", "").split(";")
     return tuple(text.strip() for text in given if text.strip())
 
 
 def parse_masks(texts: list[str] | None) -> dict[str, str]:
-    """`COLUMN=MASK` arguments; a name that holds `=` stands in double quotes."""
+    """`COLUMN=MASK` arguments; quote a name that contains `=` with double quotes."""
     result: dict[str, str] = {}
     for text in filter(str.strip, texts or os.environ.get("RECON_MASK", "").split(";")):
         match _split_quoted(text, "="):
@@ -68,16 +72,16 @@ def parse_masks(texts: list[str] | None) -> dict[str, str]:
                 result[name] = mask
             case _:
                 raise ConfigError(
-                    f"--mask {text} is not COLUMN=MASK, once for each column",
-                    help="such as --mask MEMBER_ID=hmac, or --mask '*=redact'",
+                    f"--mask {text} is not COLUMN=MASK, or COLUMN occurs twice",
+                    help="use for example --mask MEMBER_ID=hmac, or --mask '*=redact'",
                 )
     return result
 
 
 def parse_names(texts: list[str] | None, variable: str) -> tuple[str, ...]:
-    """Repeated and comma-separated names, without the blanks around them.
+    """Repeated and comma-separated names, without surrounding spaces.
 
-    A name that holds a comma, or blanks at its ends, is in double quotes.
+    A name that contains a comma, or begins or ends with a space, is in double quotes.
     """
     return tuple(
         name
@@ -88,7 +92,10 @@ def parse_names(texts: list[str] | None, variable: str) -> tuple[str, ...]:
 
 
 def _texts_or_environment(texts: list[str] | None, variable: str) -> list[str]:
-    """The arguments, or the environment's: one value, whatever blanks it holds."""
+    """The arguments, or the value of the variable as one argument.
+
+    RECON_MAP is split at commas into several arguments.
+    """
     if texts:
         return texts
     value = os.environ.get(variable, "")
@@ -106,5 +113,6 @@ def _split_quoted(text: str, delimiter: str) -> list[str]:
         return split_names(text, delimiter)
     except ValueError:
         raise ConfigError(
-            f"{text} is no list of names", help="quote it as a field of a CSV file"
+            f"{text} is not a valid list of names",
+            help="quote names as fields of a CSV file",
         ) from None

@@ -1,4 +1,4 @@
-"""What tasks have found; it adds up in any order, and stays small."""
+"""The findings of tasks: they can be merged in any order, and stay small."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FAN_IN: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What some tasks have found. Of pairs, the first is OLD's.
+    """The findings of one or more tasks. In pairs, OLD is first.
 
-    `passages`: by the number of their span; `tallies`: what the rules of key columns
-    read; `samples`: of all rows of a side; `told`:
-    of each column that differs; `parts`: the files that hold the difference of their
-    buckets.
+    `split_results`: by the number of their span. `blanks`: rows with a blank key.
+    `tallies`: what the rules of key columns parsed. `samples`: of all rows of a side.
+    `told`: the findings of each differing column. `parts`: the files with the complete
+    difference of each bucket.
     """
 
     split_results: tuple[Mapping[int, SplitResult], Mapping[int, SplitResult]] = (

@@ -31,7 +31,7 @@ from support.tls_postgres import (
 from recon_engine.aws.client import ENDPOINT_VARIABLE
 from recon_engine.aws.database_login import DatabaseSecret, IamToken
 from recon_engine.errors import ConfigError, PermissionDenied, ReconError
-from recon_engine.pipeline.doctor import CheckState, _authorities, examine_setup
+from recon_engine.pipeline.doctor import CheckState, _check_authorities, examine_setup
 from recon_engine.postgres import conninfo, migrations, purge
 from recon_engine.postgres.connection import (
     open_bulk_connection,
@@ -390,11 +390,11 @@ def test_a_secret_that_names_no_user_is_not_quoted(
     secret: DatabaseSecret, moto: str, text: str
 ) -> None:
     arn = kept(moto, text or " ")
-    with pytest.raises(ConfigError, match="no secret of a database"):
+    with pytest.raises(ConfigError, match="does not name a usable database secret"):
         DatabaseSecret(arn)()
-    with pytest.raises(ConfigError, match="does not know"):
+    with pytest.raises(ConfigError, match="does not exist"):
         DatabaseSecret(f"{secret.arn}gone")()
-    with pytest.raises(ConfigError, match="no secret of a database"):
+    with pytest.raises(ConfigError, match="does not name a usable database secret"):
         DatabaseSecret("no-arn")()
 
 
@@ -571,7 +571,7 @@ def test_the_doctor_says_that_rds_is_signed_by_no_authority_of_the_system(
 ) -> None:
     link = tmp_path / "ca.pem"
     link.symlink_to(SYSTEM)
-    [found] = _authorities(f"host={host} sslrootcert={link}")
+    [found] = _check_authorities(f"host={host} sslrootcert={link}")
     assert found.state is state
     assert "of the system's store" in found.found
     if state is CheckState.FAIL:
@@ -582,13 +582,14 @@ def test_the_doctor_says_that_rds_is_signed_by_no_authority_of_the_system(
 def test_the_doctor_counts_the_authorities_of_a_bundle(tmp_path: Path) -> None:
     certificate(tmp_path, "Amazon RDS us-east-1 Root CA", "server")
     [bundle] = tmp_path.glob("Amazon*.pem")
-    [found] = _authorities(lambda: make_conninfo(host=RDS, sslrootcert=str(bundle)))
+    address = make_conninfo(host=RDS, sslrootcert=str(bundle))
+    [found] = _check_authorities(lambda: address)
     assert found.state is CheckState.OK
     assert found.found.startswith(f"1 of a bundle, {bundle}; with those of RDS")
 
 
 def test_the_doctor_asks_for_no_authority_on_this_machine() -> None:
-    [found] = _authorities("host=/tmp")
+    [found] = _check_authorities("host=/tmp")
     assert found.state is CheckState.OK
     assert "on this machine" in found.found
 

@@ -365,7 +365,10 @@ def test_programs_that_do_not_run_are_refused(
         (place / name).write_text("#!/bin/sh\nexit 1\n")
         (place / name).chmod(0o755)
     monkeypatch.setenv("RECON_PG_BIN", str(place))
-    with pytest.raises(ConfigError, match="do not run"), server.run_embedded_server():
+    with (
+        pytest.raises(ConfigError, match="cannot be run"),
+        server.run_embedded_server(),
+    ):
         pass
 
 

@@ -173,7 +173,7 @@ def test_a_place_in_a_compressed_file_says_what_it_counts_in(pair: Path) -> None
         (
             ["diff", "old.csv", "https://h/new.csv?sign=SECRET", "-k", "ID"],
             2,
-            "no storage of the kind https",
+            "unsupported URL scheme: https",
         ),
         (["schema", "resutl"], 2, "Did you mean result?"),
         (["nonsense"], 2, "No such command"),
@@ -392,7 +392,7 @@ def test_without_runs_there_is_nothing_to_ask_and_no_server_is_made(
 
 def test_the_doctor_makes_no_server_either(tmp_path: Path) -> None:
     ended = recon("doctor", cwd=tmp_path)
-    assert "none yet: the first run makes an embedded PostgreSQL" in ended.stdout
+    assert "none yet: the first run creates an embedded PostgreSQL" in ended.stdout
     assert ended.returncode == 0, ended.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -292,7 +292,7 @@ def test_a_key_on_too_many_rows_is_named_before_memory_ends(tmp_path: Path) -> N
     for path in paths:
         path.write_text("id,v\n" + "same,x\n" * 20_000)
     settings = SparkSettings(1 << 14, 1 << 14, most=200_000)
-    with pytest.raises(OutOfBudget, match="a bucket of keys is more than 200,000"):
+    with pytest.raises(OutOfBudget, match="a bucket of keys takes more than 200,000"):
         reconciled(paths, Options(keys=("id",)), settings)
 
 
@@ -304,7 +304,7 @@ def test_a_column_of_too_many_changes_is_named_before_memory_ends(
         rows = "".join(f"{at},{at}{value * 100}\n" for at in range(500))
         path.write_text("id,v\n" + rows)
     settings = SparkSettings(1 << 12, 1 << 12, most=40_000)
-    with pytest.raises(OutOfBudget, match="the changes of a column are more than"):
+    with pytest.raises(OutOfBudget, match="the changes of a column take more than"):
         reconciled(paths, Options(keys=("id",)), settings)
 
 
