@@ -17,6 +17,6 @@ the same packets, and writes only files that are named by its bucket.
 Reading order: `driver` plans the work, `splits` and `split_tasks` cut the files into
 spans, `tasks` are the first three steps and `column_changes` the fourth, `rows` are the
 rows between them, and `findings` come back. `packets` has the protocol of a cluster,
-and `session` implements it on Spark. May import `compare` and everything below it; never
-`postgres`, `pipeline` or a terminal.
+and `session` implements it on Spark. May import `compare` and everything below it;
+never `postgres`, `pipeline` or a terminal.
 """

@@ -58,7 +58,7 @@ class Cluster(Protocol):
         ...
 
     def gather(self, packets: Any, tasks: int, work: Work) -> Any:
-        """Run `work` on all packets, distributed over a few tasks, whatever their place."""
+        """Run `work` on all packets, whatever their place, in a few tasks."""
         ...
 
     def collect(self, packets: Any) -> list[Packet]:
