@@ -93,13 +93,13 @@ class ColumnChanges:
         if self.shares > 1:
             yield Packet.of(column, share)
         else:
-            yield self.told(column, [share])
+            yield self.summarize(column, [share])
 
     def together(self, column: int, packets: Packets) -> Packets:
         """The findings of a column, from all its shares."""
-        yield self.told(column, [each.open() for each in self.fitting(packets)])
+        yield self.summarize(column, [each.open() for each in self.fitting(packets)])
 
-    def told(self, column: int, shares: Sequence[ChangeShare]) -> Packet:
+    def summarize(self, column: int, shares: Sequence[ChangeShare]) -> Packet:
         """Patterns, hints and sums of a column.
 
         Hints need all changes: they are left out if a share had too many to send.

@@ -67,9 +67,9 @@ def merge_findings(
 
 def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Findings:
     parts = [each.partial for each in few if each.partial is not None]
-    told = dict[str, Any]()
+    columns = dict[str, Any]()
     for each in few:
-        told |= each.told
+        columns |= each.told
     errors = [each.error for each in few if each.error is not None]
     old, new = (
         tuple(rows for each in few for rows in each.samples[side]) for side in (0, 1)
@@ -89,7 +89,7 @@ def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Fin
         partial=merge_partial_results(parts, plan).limited(plan, whole)
         if parts
         else None,
-        told=told,
+        told=columns,
         error=errors[0] if errors else None,
         parts=tuple(part for each in few for part in each.parts),
     )

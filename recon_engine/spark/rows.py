@@ -71,7 +71,7 @@ class TakenRows:
 
 
 def record_ends(block: Block, header: Header) -> NDArray[np.integer]:
-    """The offset behind each record of a block that passed the gate."""
+    """The offset after each record of a validated block."""
     if block.ends is not None:
         return block.ends
     data = block.data if block.data.endswith(b"\n") else block.data + b"\n"

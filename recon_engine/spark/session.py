@@ -149,8 +149,8 @@ class SparkCluster:
 
 def _run_by_number(work: Work, attempts: int, batches: Batches) -> Batches:
     numbers = (at for batch in batches for at in batch.column(0).to_pylist())
-    told = (_run_task(work, attempts, at, iter(())) for at in numbers)
-    return _batch_packets(itertools.chain.from_iterable(told))
+    answers = (_run_task(work, attempts, at, iter(())) for at in numbers)
+    return _batch_packets(itertools.chain.from_iterable(answers))
 
 
 def _run_by_place(work: Work, attempts: int, batches: Batches) -> Batches:
