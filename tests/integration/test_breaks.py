@@ -307,7 +307,7 @@ def test_a_dataset_without_breaks_is_refused_with_the_one_meant(
     site: FolderSite,
 ) -> None:
     look(site, "1", "1,11,a", "2,20,b", "3,30,c")
-    with pytest.raises(ConfigError, match=r"dataset clams .* Did you mean claims\?"):
+    with pytest.raises(ConfigError, match=r"dataset clams\. Did you mean claims\?"):
         list_breaks(site.database, "clams")
 
 

@@ -170,9 +170,9 @@ def test_authorities_that_are_not_there_are_said_before_libpq_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conninfo, "ROOT_CERTIFICATES", tmp_path / "none")
-    with pytest.raises(ConfigError, match="no authorities"):
+    with pytest.raises(ConfigError, match="no file of authorities"):
         conninfo_of("host=db.example")
-    with pytest.raises(ConfigError, match="no authorities"):
+    with pytest.raises(ConfigError, match="no file of authorities"):
         conninfo_of(f"host=db.example sslrootcert={tmp_path / 'gone'}")
     assert conninfo_of("host=db.example sslrootcert=system")
 
@@ -443,7 +443,7 @@ def test_a_token_is_signed_anew_for_each_connection(
 
 
 def test_a_token_needs_an_instance_and_a_user() -> None:
-    with pytest.raises(ConfigError, match="instance and the user"):
+    with pytest.raises(ConfigError, match="host and the user"):
         IamToken("eu-west-1")()
 
 

@@ -522,5 +522,5 @@ class TestRoot:
     def test_does_not_trust_a_shelf_that_others_can_write(self, place: Path) -> None:
         (place / "shelf").mkdir()
         (place / "shelf").chmod(0o777)
-        with pytest.raises(ConfigError, match="written by others"):
+        with pytest.raises(ConfigError, match="writable by accounts other"):
             system_folder.ensure_system_folder()
