@@ -1,8 +1,9 @@
-"""What a run tells CloudWatch: one line of its embedded metric format (EMF) on stderr.
+"""Write the metrics of a run for CloudWatch: one line of EMF on stderr.
 
-The log driver of a task carries the line to the log, and CloudWatch makes metrics of
-it; no agent is needed and no further right. `RECON_METRICS_NAMESPACE` names where they
-go; without it there is no line. The one dimension is the dataset.
+EMF is CloudWatch's embedded metric format. The log driver of a task sends the line to
+the log, and CloudWatch extracts the metrics; no agent and no further permission is
+needed. RECON_METRICS_NAMESPACE is their namespace; without it no line is written. The
+only dimension is the dataset.
 """
 
 from __future__ import annotations
@@ -44,22 +45,25 @@ UNITS: Final[Mapping[str, str]] = {
     "PeakRssBytes": "Bytes",
     "HoursSinceSuccess": "None",
 }
-# It did what it was asked: the files may differ.
+# The run produced a result: the files agree or differ, or a gate failed.
 RESULT_EXIT_CODES: Final = (0, 1)
 UNFORESEEN: Final = STATUSES[RunStatus.INTERNAL_ERROR].exit_code
 
 
 class RunMetrics:
-    """What is known of a run, until its end is told."""
+    """The metrics of one run, collected until it ends."""
 
     def __init__(self) -> None:
-        """A run that begins now."""
+        """Start the clock."""
         self._began = time.monotonic()
         self._outcome: Outcome | None = None
         self._last_success: datetime | None = None
 
     def ended(self, outcome: Outcome, config: RunConfig) -> None:
-        """Take in how it ended; while the database of `config` can be asked."""
+        """Record how the run ended; its database must still be open.
+
+        A database error leaves out the time since the last success.
+        """
         from recon_engine.postgres.run_log import last_success
 
         self._outcome = outcome
@@ -67,7 +71,7 @@ class RunMetrics:
             self._last_success = last_success(config)
 
     def line(self, namespace: str, dataset: str, exit_code: int) -> str:
-        """The line that tells CloudWatch."""
+        """The EMF line, as JSON."""
         values = self._values(exit_code)
         metrics = [{"Name": name, "Unit": UNITS[name]} for name in values]
         directive = {
@@ -91,7 +95,7 @@ class RunMetrics:
         )
 
     def _properties(self) -> dict[str, str]:
-        """What can be searched for in the log, and is no dimension."""
+        """Fields that can be searched in the log, and are not dimensions."""
         if self._outcome is None:
             return {}
         record = self._outcome.record
@@ -118,7 +122,7 @@ class RunMetrics:
 
 @contextmanager
 def emit_metrics(dataset: str, *, told: bool = True) -> Iterator[RunMetrics]:
-    """Tell how the block ended; what it raises has the exit code."""
+    """Write the line when the block ends, with the exit code of its exception."""
     meter = RunMetrics()
     code = 0
     try:

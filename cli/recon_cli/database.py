@@ -1,4 +1,4 @@
-"""The database of a command: the one that is named, or the embedded server."""
+"""The database of a command: the one in the environment, or the embedded server."""
 
 from __future__ import annotations
 
@@ -38,20 +38,21 @@ LIBPQ_VARIABLES: Final = (
 
 @contextmanager
 def past_runs() -> Iterator[Address]:
-    """The database, to ask what is in it: no embedded server is made for that."""
+    """Open the database to read earlier runs; do not create an embedded server."""
     if is_yet_to_be_made():
         raise ConfigError(
             "there are no runs yet",
-            why=f"no database is named, and {EMBEDDED_HOME} in this folder has none",
-            help="go to the folder of the runs, or name their database by "
-            "RECON_DATABASE_URL; recon run makes the first one here",
+            why="RECON_DATABASE_URL is not set, and this folder has no embedded "
+            f"database ({EMBEDDED_HOME})",
+            help="change to the folder of the runs, or set RECON_DATABASE_URL; "
+            "recon run creates a database here",
         )
     with open_database() as address:
         yield address
 
 
 def is_yet_to_be_made() -> bool:
-    """Whether the database is an embedded server that no run has made yet."""
+    """Whether the database is an embedded server that no run has created yet."""
     return _address_from_environment() is None and not any(
         EMBEDDED_HOME.glob("cluster-*")
     )
@@ -59,9 +60,10 @@ def is_yet_to_be_made() -> bool:
 
 @contextmanager
 def open_database(*, up_to_date: bool = True) -> Iterator[Address]:
-    """The database that the environment names, else the embedded server.
+    """Open the database in the environment, or the embedded server if there is none.
 
-    The tables of the embedded one are brought `up_to_date`; others are their owner's.
+    `up_to_date`: apply pending migrations, to an embedded database only. The owner of
+    any other database runs `recon migrate`.
     """
     address = _address_from_environment()
     if address is not None:
@@ -72,17 +74,17 @@ def open_database(*, up_to_date: bool = True) -> Iterator[Address]:
 
 
 def _address_from_environment() -> Address | None:
-    """By URL, by a secret, by tokens of IAM, or by libpq's own variables."""
+    """The address by URL, secret, IAM token or libpq's variables; None without one."""
     given = {name: os.environ[name] for name in ADDRESS_VARIABLES if name in os.environ}
     if len(given) > 1:
         raise ConfigError(
-            f"{' and '.join(given)} are both set", help="name one database, in one way"
+            f"{' and '.join(given)} are both set", help="set only one of them"
         )
     for name, value in given.items():
         if not value.strip():
             raise ConfigError(
-                f"{name} is set, and empty",
-                help="give it a value, or unset it for the embedded server",
+                f"{name} is set to an empty value",
+                help="set it to a value, or unset it to use the embedded server",
             )
     match given:
         case {"RECON_DATABASE_URL": url}:
@@ -106,7 +108,7 @@ def embedded_home() -> Path | None:
 
 @contextmanager
 def open_embedded_database(home: Path, *, up_to_date: bool = True) -> Iterator[str]:
-    """The embedded server of a folder."""
+    """Run the embedded server of a folder; yield its connection string."""
     from recon_engine.postgres import migrations
     from recon_engine.postgres.embedded import server
 

@@ -1,8 +1,8 @@
-"""The first lines of the process: signals are heard before anything slow is imported.
+"""The entry point: install signal handlers before anything slow is imported.
 
-Python answers Ctrl-C with a traceback until a handler is set, and the imports of the
-command line take a quarter of a second. There is nothing to undo in that time, so a
-signal ends the process at once, with the exit code that it has later.
+Without a handler, Python answers Ctrl-C with a traceback, and the imports of the
+command line take a quarter of a second. Nothing has to be undone in that time, so a
+signal ends the process at once, with the same exit code as later.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def run_as_in_the_original() -> None:
-    """`python run.py --inbound-s3 …`: the options of `recon run`, no command."""
+    """Run `recon run` with the given options: `python run.py --inbound-s3 …`."""
     sys.argv.insert(1, "run")
     main()
 

@@ -1,4 +1,4 @@
-"""Progress and logs as JSON lines on stderr, for whoever is not at a terminal."""
+"""Write logs and progress as JSON lines on stderr, where no person watches."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+# Within a minute, the log shows that a silent process still works.
 HEARTBEAT_SECONDS: Final = 30.0
 STANDARD_FIELDS: Final = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys() | {"message", "asctime"}
@@ -26,19 +27,19 @@ log = logging.getLogger("recon")
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: ts, level, event, then the facts of the record.
+    """One JSON object per line: ts, level, event, then the fields of the record.
 
-    Libraries are named and not quoted, exceptions named: what they say may be data.
-    Only with `debug` is a traceback told.
+    Texts of libraries and exceptions may quote cell values. So a library's record is
+    reduced to the logger's name, an exception to its class. `debug` adds tracebacks.
     """
 
     def __init__(self, debug: bool = False) -> None:
-        """Tell tracebacks if `debug`."""
+        """Write tracebacks if `debug`."""
         super().__init__()
         self.debug = debug
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The record as one line of JSON."""
         line = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(
                 timespec="milliseconds"
@@ -49,7 +50,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
     def facts(self, record: logging.LogRecord) -> dict[str, object]:
-        """What the record says, as far as it may be told."""
+        """The fields of a record that are safe to log."""
         if record.name.partition(".")[0] not in OWN_LOGGERS:
             return {"event": "library_log", "logger": record.name}
         extras = {k: v for k, v in vars(record).items() if k not in STANDARD_FIELDS}
@@ -62,22 +63,22 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(JsonLines):
-    """The same for a person: level, event, facts."""
+    """The same fields as text for a person: `warning: event name=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and a traceback under it."""
+        """The record as one line, followed by its traceback."""
         facts = self.facts(record)
         event, traceback = facts.pop("event"), facts.pop("traceback", None)
-        told = " ".join(f"{name}={value}" for name, value in facts.items())
-        line = f"{record.levelname.lower()}: {event} {told}".rstrip()
+        fields = " ".join(f"{name}={value}" for name, value in facts.items())
+        line = f"{record.levelname.lower()}: {event} {fields}".rstrip()
         return f"{line}\n{traceback}" if traceback else line
 
 
 class LoggedSteps:
-    """Progress as a line when a step begins and ends, and a heartbeat in between."""
+    """Log when a step starts and ends, and a heartbeat while it runs."""
 
     def __init__(self, every: float = HEARTBEAT_SECONDS) -> None:
-        """Give a sign of life after `every` seconds without another line."""
+        """Log a heartbeat for each running step every `every` seconds."""
         self._every = every
         self._facts: dict[str, str] = {}
         self._running: dict[str, _Step] = {}
@@ -90,19 +91,22 @@ class LoggedSteps:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop it."""
+        """Stop the heartbeat."""
         self._stop.set()
         self._thread.join()
 
     def bind(self, **facts: str) -> None:
-        """Every later line carries these."""
+        """Add these fields to every later line."""
         self._facts |= facts
 
     @contextmanager
     def step(
         self, name: str, *, total: int | None = None, unit: str = "rows"
     ) -> Iterator[Callable[[int], None]]:
-        """Log that a step begins and, when it ends, how much it did in what time."""
+        """Log the start of a step and, at its end, its amount and seconds.
+
+        Yields the function that counts work done. It is safe to call on any thread.
+        """
         step = _Step(unit, total)
         self._running[name] = step
         log.info("step_started", extra=self._facts | {"step": name})
@@ -120,13 +124,14 @@ class LoggedSteps:
         from recon_engine.runtime.memory import peak_rss_bytes
 
         while not self._stop.wait(self._every):
+            # A copy: steps start and end on other threads meanwhile.
             for name, step in list(self._running.items()):
                 facts = {"step": name, "peak_rss_bytes": peak_rss_bytes()}
                 log.info("heartbeat", extra=self._facts | facts | step.facts())
 
 
 class _Step:
-    """How much of a step is done, in which unit, since when."""
+    """A running step: its unit, its total if known, the amount done, its start."""
 
     def __init__(self, unit: str, total: int | None) -> None:
         self.unit = unit

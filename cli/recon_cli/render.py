@@ -1,4 +1,7 @@
-"""What a command prints and writes: one function a shape, one branch a format."""
+"""Print and write what a command found: one function per shape, one branch per format.
+
+Library imports are inside functions: `recon --help` loads neither polars nor rich.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,11 @@ def _render_junit(result: Reconciliation) -> bytes:
 def check_targets(
     paths: list[Path] | None, *inputs: str, rejects: Path | None = None
 ) -> list[tuple[Path, str]]:
-    """Check every -o, and --rejects, before the work begins; none may be an input."""
+    """Check every -o and --rejects before the comparison starts, which may take hours.
+
+    Returns each path with its kind, a key of `WRITERS`. Raises ConfigError for a path
+    that is an input or a folder, an unknown suffix, or a missing folder.
+    """
     wanted = [("-o", path, path.suffix.lower()) for path in paths or []]
     if rejects is not None:
         wanted.append((REJECTS, rejects, REJECTS))
@@ -70,42 +77,49 @@ def check_targets(
     for option, path, kind in wanted:
         if path.resolve() in taken or path.is_dir():
             raise ConfigError(
-                f"{option} {path}: it is an input, or a folder",
-                help="name another file",
+                f"{option} {path}: the path is an input file or a folder",
+                help="choose another file name",
             )
         if kind not in WRITERS:
             raise ConfigError(
-                f"{option} {path}: nothing writes {kind or 'a file without a suffix'}",
-                help="one of: "
+                f"{option} {path}: unknown output format: "
+                f"{kind or 'the file name has no suffix'}",
+                help="use one of "
                 + ", ".join(name for name in WRITERS if name != REJECTS),
             )
         if not path.absolute().parent.is_dir():
             raise ConfigError(
-                f"{option} {path}: there is no such folder", help="make it"
+                f"{option} {path}: the folder does not exist", help="create it"
             )
     return [(path, kind) for _, path, kind in wanted]
 
 
 def reject_whole_outputs(targets: list[tuple[Path, str]], there: str) -> None:
-    """Refuse to write every cell of a difference that stays on the cluster, `there`."""
+    """Reject -o formats that hold every differing cell: on Spark they stay distributed.
+
+    `there`: the remedy, which says where the complete difference is written instead.
+    """
     for path, kind in targets:
         if kind in {".csv", ".parquet"}:
             raise ConfigError(
-                f"-o {path}: of Spark only what is shown comes back",
+                f"-o {path}: Spark returns a sample of the differing cells, not all",
                 help=there,
             )
 
 
 def check_page_path(path: Path) -> Path:
-    """Check where a page of stored runs goes."""
+    """Check the -o of a command that writes a page of stored runs."""
     [(checked, kind)] = check_targets([path])
     if kind != HTML:
-        raise ConfigError(f"-o {path}: a report is HTML", help="name it like r.html")
+        raise ConfigError(
+            f"-o {path}: this report is written as HTML only",
+            help="use a name that ends in .html",
+        )
     return checked
 
 
 def write_page(page: str, path: Path) -> None:
-    """Write a page, and say where it is."""
+    """Write a page and print its path."""
     with _translate_write_errors(path):
         path.write_text(page, encoding="utf-8")
     typer.echo(path)
@@ -117,7 +131,7 @@ def _translate_write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(
-            f"-o {path}: it cannot be written", why=error.strerror
+            f"-o {path}: the file cannot be written", why=error.strerror
         ) from None
 
 
@@ -126,7 +140,10 @@ def write_all(
     targets: list[tuple[Path, str]],
     facts: Callable[[], PageFacts] | None = None,
 ) -> None:
-    """Write a result to each -o; `facts` are what a report tells besides."""
+    """Write a result to each target; `facts` are what a report shows besides it.
+
+    `facts` is a function: only a report needs them, and they may cost a query.
+    """
     for path, suffix in targets:
         with _translate_write_errors(path):
             if suffix == HTML and facts is not None:
@@ -142,7 +159,7 @@ def _write_html(result: Reconciliation, path: Path, facts: PageFacts) -> None:
 
 
 def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
-    """A result on stdout; for people also what to do `then`."""
+    """Print a result on stdout; the table also suggests the next step, `then`."""
     if form is Format.JSON:
         typer.echo(result.to_json())
     elif form is Format.MARKDOWN:
@@ -154,15 +171,15 @@ def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
 
 
 def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
-    """Where all that differs can be seen, or how."""
+    """Where the report is, or how to get one; nothing if the files agree."""
     written = [str(path) for path, suffix in targets if suffix == HTML]
     if written:
         return "report: " + ", ".join(written)
-    return "" if result.agrees else "next: add -o report.html to see them all"
+    return "" if result.agrees else "next: add -o report.html for all differences"
 
 
 def show_outcome(ended: Outcome, form: Format) -> None:
-    """How a run ended on stdout; with JSON, the result plus a `run` object."""
+    """Print how a run ended; in JSON, the result with a `run` object."""
     if form is Format.JSON:
         document: dict[str, object] = {"schema": "recon-run/1"}
         if ended.result is not None:
@@ -176,7 +193,7 @@ def show_outcome(ended: Outcome, form: Format) -> None:
         from recon_engine.postgres.breaks import format_breaks
 
         typer.echo(f"breaks: {format_breaks(ended.breaks)}")
-    typer.echo(_end(ended))
+    typer.echo(_describe_end(ended))
     if ended.artifacts_at:
         typer.echo(f"artifacts: {ended.artifacts_at}")
         typer.echo(f"report:    {ended.artifacts_at}report.html")
@@ -186,10 +203,11 @@ def show_outcome(ended: Outcome, form: Format) -> None:
         print_error(make_console(stderr=True), ended.error)
 
 
-def _end(ended: Outcome) -> str:
-    """How the run ended, in words that no verdict of a comparison has.
+def _describe_end(ended: Outcome) -> str:
+    """One line on how the run ended. It never uses the words of a verdict.
 
-    A run that succeeded may have found that the files differ, or that a gate failed.
+    A successful run may have found differences or a failed gate: `complete` is said of
+    the run, `differ` or `fail` of the files.
     """
     record = ended.record
     if record.status is RunStatus.SUCCEEDED:
@@ -202,7 +220,7 @@ def _end(ended: Outcome) -> str:
 
 
 def run_facts(ended: Outcome) -> dict[str, object]:
-    """How a run ended, as the `run` object of every JSON document about one."""
+    """The `run` object of JSON documents: how a run ended."""
     record = ended.record
     return {
         "run_id": str(record.run_id),
@@ -211,12 +229,12 @@ def run_facts(ended: Outcome) -> dict[str, object]:
         "exit_code": record.exit_code,
         "message": record.message,
         "artifacts": ended.artifacts_at,
-        "breaks": ended.breaks and _became(ended.breaks),
+        "breaks": ended.breaks and _breaks_to_json(ended.breaks),
     }
 
 
-def _became(breaks: Breaks) -> dict[str, object]:
-    """What became of the breaks, as plain values of JSON."""
+def _breaks_to_json(breaks: Breaks) -> dict[str, object]:
+    """The break counts of a run as plain JSON values."""
     as_of = breaks.as_of and breaks.as_of.isoformat()
     return asdict(breaks) | {"as_of": as_of}
 
@@ -226,9 +244,10 @@ def show_proposals(
     form: Format,
     line: Callable[[tuple[str, ...]], str],
 ) -> None:
-    """Keys that were found, best first; what is no key says how often it repeats.
+    """Print proposed keys, best first, with how often each repeats.
 
-    At the end the `line` that compares by the best, apart from what a program reads.
+    `line`: builds the command that compares by the best key. It goes to stderr, so that
+    stdout stays readable for programs.
     """
     names = ("key", "in both", "of rows", "blank", "repeated")
     shown = [
@@ -246,15 +265,15 @@ def show_proposals(
     else:
         show_rows(names, shown, form)
     if not found:
-        typer.echo("no set of columns has a value on both sides", err=True)
+        typer.echo("no columns have values in common in both files", err=True)
     elif not found[0].is_key:
-        typer.echo("no set of columns is a key; these repeat the least", err=True)
+        typer.echo("no set of columns is unique; these repeat the least", err=True)
     elif form is not Format.JSON:
         typer.echo(line(found[0].columns), err=True)
 
 
 def show_explanation(found: Explanation, form: Format) -> None:
-    """The rows of a key on stdout."""
+    """Print the rows of one key."""
     if form is Format.JSON:
         document = {"schema": "recon-explanation/1", "agrees": found.agrees}
         typer.echo(json.dumps(document | asdict(found), ensure_ascii=False, indent=2))
@@ -265,7 +284,7 @@ def show_explanation(found: Explanation, form: Format) -> None:
 
 
 def show_history(runs: Sequence[PastRun], form: Format) -> None:
-    """Runs of a dataset on stdout, latest first."""
+    """Print the runs of a dataset, latest first."""
     from recon_engine.report import history_page
 
     table = []
@@ -282,16 +301,16 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
             if found
             else (None, None)
         )
-        became = run.breaks
+        tracked = run.breaks
         breaks = (
             (
-                became.open,
-                became.new + became.reopened,
-                became.resolved,
-                became.unseen,
-                became.gone,
+                tracked.open,
+                tracked.new + tracked.reopened,
+                tracked.resolved,
+                tracked.unseen,
+                tracked.gone,
             )
-            if became
+            if tracked
             else (None,) * 5
         )
         began = f"{run.started:%Y-%m-%d %H:%M}"
@@ -306,9 +325,9 @@ def show_rows(
     form: Format,
     spare: Sequence[str] = (),
 ) -> None:
-    """A table on stdout: for a terminal, as JSON objects, or as Markdown.
+    """Print a table: formatted on a terminal, else CSV; or JSON objects, or Markdown.
 
-    `spare`: columns that a narrow terminal can do without, in this order.
+    `spare`: columns that a narrow terminal leaves out, first to last.
     """
     if form is Format.JSON:
         objects = [dict(zip(names, row, strict=True)) for row in table]
@@ -334,18 +353,18 @@ def show_rows(
 
 
 def show_breaks(found: BreakPage, form: Format) -> None:
-    """Breaks on stdout; on stderr what they are."""
+    """Print breaks on stdout, and on stderr how many there are and as of when."""
     from recon_engine.postgres.breaks import UNCHANGED
 
     show_rows(found.names, found.rows, form)
     shown = f"{len(found.rows):,} of {found.total:,} breaks, as of {found.as_of}"
     if found.tracking in UNCHANGED:
-        shown += f"; the last run did not change them: {UNCHANGED[found.tracking]}"
+        shown += f"; not updated by the last run: {UNCHANGED[found.tracking]}"
     typer.echo(shown, err=True)
 
 
 def _format_value(value: object) -> str:
-    """A value of the database as one text; jsonb and arrays as JSON."""
+    """A database value as text; NULL is blank, jsonb and arrays are JSON."""
     if value is None:
         return ""
     if isinstance(value, dict | list):
@@ -354,7 +373,7 @@ def _format_value(value: object) -> str:
 
 
 def _csv_line(names: Sequence[str]) -> str:
-    """Names as --key takes them."""
+    """Column names as the option --key accepts them."""
     from recon_engine.command_line import quote_name
 
     return ",".join(quote_name(name, ",") for name in names)
@@ -365,7 +384,7 @@ def _markdown_cell(value: object) -> str:
 
 
 def show_tour(conninfo: str, ended: Outcome, folder: Path) -> None:
-    """After the demo: what is in the tables now, and how to look at everything."""
+    """Print what the demo wrote to the tables, and commands that show it."""
     from recon_engine.postgres.connection import query_read_only
 
     typer.echo(f"inputs:    moved to {folder / 'processed'}")
@@ -378,13 +397,13 @@ def show_tour(conninfo: str, ended: Outcome, folder: Path) -> None:
     typer.echo("tables:    rows of this run in schema metrics")
     for name, count in counts:
         typer.echo(f"           {name:<24}{count:>6,}")
-    typer.echo("\nlook around:")
+    typer.echo("\nnext, try:")
     for line in TOUR:
         typer.echo(f"  {_program_name()} {line}")
 
 
 def _program_name() -> str:
-    """What this very command is called from here."""
+    """How to call this program from here: `recon` if that is on PATH, else its path."""
     program = Path(sys.argv[0])
     found = shutil.which("recon")
     if program.name != "recon" or (found and Path(found).samefile(program)):
@@ -440,5 +459,5 @@ TABLES: Final = (
 TOUR: Final = (
     'sql "SELECT * FROM metrics.recon_summary ORDER BY run_date DESC LIMIT 5"',
     'sql "SELECT key_text, payload FROM metrics.mismatch_detail_sample LIMIT 5"',
-    "demo   # a new pair, another run",
+    "demo   # generate a new pair and run again",
 )

@@ -1,4 +1,4 @@
-"""The work folders of this process, below one that its death gives away."""
+"""A scratch folder per process; folders of killed processes are removed later."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 PREFIX: Final = "recon-work-"
 YOUNG: Final = f".{PREFIX}"
 LOCK: Final = ".lock"
-# A start takes milliseconds from the folder to its name; an older version, to its lock.
+# A folder without a lock or a final name is being created, which takes milliseconds.
+# After a minute its process is taken for dead.
 SETTLED_SECONDS: Final = 60.0
 
 
 @contextmanager
 def work_in_scratch_folder() -> Iterator[Path]:
-    """Where temporary files go as long as the block lasts ($TMPDIR), gone afterwards.
+    """Put temporary files of the block into one folder below $TMPDIR; remove it after.
 
-    A killed process leaves its folder behind, and its lock on it is free: whoever
-    comes next removes it.
+    A killed process leaves its folder behind, but the kernel releases its lock. The
+    next process that starts removes such folders.
     """
     home = Path(tempfile.gettempdir())
     _remove_abandoned(home)
@@ -43,10 +44,11 @@ def work_in_scratch_folder() -> Iterator[Path]:
 
 @contextmanager
 def _make_folder(home: Path) -> Iterator[Path]:
-    """A locked folder, gone afterwards.
+    """Create a locked folder, and remove it at the end of the block.
 
-    Nobody sees it under its name before its lock is taken: whoever removes abandoned
-    folders takes one that has a lock file and no lock for that of a dead process.
+    It gets its final name only after its lock is taken. Otherwise a process that
+    removes abandoned folders could see an unlocked lock file and take the owner for
+    dead.
     """
     young = Path(tempfile.mkdtemp(prefix=YOUNG, dir=home))
     folder = home / young.name.removeprefix(".")
@@ -72,7 +74,7 @@ def _remove_abandoned(home: Path) -> None:
 
 @contextmanager
 def _hold_lock(folder: Path) -> Iterator[None]:
-    """The lock of a folder; BlockingIOError if its process lives."""
+    """Hold the lock of a folder; BlockingIOError if its process is alive."""
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

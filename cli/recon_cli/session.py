@@ -1,4 +1,4 @@
-"""What surrounds a command: who watches, which database, and how errors end it."""
+"""What surrounds every command: error reports, progress, logging, the console."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ log = logging.getLogger("recon")
 
 @contextmanager
 def report_errors(form: Format = Format.TABLE) -> Iterator[None]:
-    """Turn an error into one message and its exit code; no traceback, no values."""
+    """Turn an error into one message and an exit code; no traceback, no cell values."""
     try:
         yield
     except BrokenPipeError:
-        # Whoever read stdout has seen enough; keep the interpreter from complaining.
+        # The reader of stdout has closed it (`| head`). Python flushes stdout at exit,
+        # and would report the same error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(STATUSES[RunStatus.INTERRUPTED].exit_code) from None
     except (typer.Exit, typer.Abort):
@@ -47,7 +48,7 @@ def exit_with_error(
     exit_code: int | None = None,
     run: dict[str, object] | None = None,
 ) -> NoReturn:
-    """Report an error and leave: JSON on stdout, or text on stderr."""
+    """Report an error and exit: JSON on stdout, or text on stderr."""
     if exit_code is None:
         exit_code = exit_code_of(error)
     if form is Format.JSON:
@@ -78,7 +79,7 @@ def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
 
 @contextmanager
 def show_progress(*, logged: bool = True) -> Iterator[Progress]:
-    """Bars where stderr is a terminal; elsewhere JSON lines, or nothing."""
+    """Show progress: bars if stderr is a terminal, else JSON lines if `logged`."""
     if sys.stderr.isatty():
         from recon_cli.terminal import ProgressBars
 
@@ -96,9 +97,9 @@ def show_progress(*, logged: bool = True) -> Iterator[Progress]:
 
 
 def start_logging(*, debug: bool) -> None:
-    """Logs go to stderr: as JSON lines, or as words where a person reads them.
+    """Send logs to stderr: as text on a terminal, as JSON lines elsewhere.
 
-    Only to `debug` the words of libraries are told.
+    `debug` adds tracebacks, which may quote cell values.
     """
     from recon_cli.logs import JsonLines, TextLines
 
@@ -110,15 +111,16 @@ def start_logging(*, debug: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     if debug:
-        on_unexpected_error(lambda said: log.debug("unforeseen", exc_info=said))
+        on_unexpected_error(lambda error: log.debug("unforeseen", exc_info=error))
     for name in ("recon", "recon_engine"):
+        # An unknown RECON_LOG_LEVEL leaves the level as it is.
         with suppress(ValueError):
-            ours = logging.getLogger(name)
-            ours.setLevel(level or ("WARNING" if at_terminal else "INFO"))
+            logger = logging.getLogger(name)
+            logger.setLevel(level or ("WARNING" if at_terminal else "INFO"))
 
 
 def make_console(*, stderr: bool = False) -> rich.console.Console:  # type: ignore[name-defined]  # noqa: F821
-    """A console that leaves values as they are: no markup, no colours of its own."""
+    """A console that prints values as they are: no markup, emoji or highlighting."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)

@@ -1,8 +1,8 @@
-"""What reaches stderr: what we say, and nothing a library or the interpreter says.
+"""Keep libraries and Python from writing to stderr: they may quote cell values.
 
-Rust prints what a panic says, and Python prints warnings, errors of threads and of
-finalizers, and logs that cannot be written: each may quote data. They are named in the
-log, and not told.
+Rust prints panics. Python prints warnings, errors of threads and finalizers, and logs
+that cannot be written. Python's errors are logged by their class only; all other output
+to the file descriptor is discarded.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ log = logging.getLogger("recon")
 
 
 def guard_stderr() -> None:
-    """Keep stderr for this program alone; it is no guest in the process of another."""
+    """Keep stderr for this program. Call it only in a process of this program."""
     if sys.stderr is None:
         return
     sys.stderr.flush()
-    ours = os.dup(sys.stderr.fileno())
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stderr.fileno())
-    os.close(nowhere)
+    # Native code writes to descriptor 2, which becomes /dev/null. Python's sys.stderr
+    # goes on with a duplicate of the real one.
+    real = os.dup(sys.stderr.fileno())
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stderr.fileno())
+    os.close(devnull)
     sys.stderr = os.fdopen(
-        ours, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace"
+        real, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace"
     )
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False
     sys.excepthook = _log_unexpected
-    threading.excepthook = lambda told: _log_unexpected(told.exc_type)
-    sys.unraisablehook = lambda told: _log_unexpected(told.exc_type)
+    threading.excepthook = lambda raised: _log_unexpected(raised.exc_type)
+    sys.unraisablehook = lambda raised: _log_unexpected(raised.exc_type)
 
 
 def _log_unexpected(

@@ -1,4 +1,8 @@
-"""A result and its errors for people, and bars for work under way."""
+"""Print results and errors for people, and draw progress bars (rich).
+
+Every value that comes from a file passes `visible` or `readable` first, so no control
+character reaches the terminal.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +43,21 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation
 
 
+# A result fits one screen: the JSON and the report hold the full lists.
 COLUMNS_SHOWN = 12
 HINTS, TOTALS, SEGMENTS = 8, 5, 2
+# Terminal cells for both values of an example together, arrow included: two ISO
+# timestamps fit uncut.
 MAX_EXAMPLE_WIDTH = 43
+# Equal characters shown before the first difference of a long value.
 CONTEXT_BEFORE = 5
 OUTER_BLANKS = re.compile("^ +| +$")
 COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
+# Below this width `what changed` wraps rather than pushing the examples out.
 KINDS_WIDTH = 26
+# No column gets narrower than this, even where the table then overflows.
 NARROW = 12
+# A long line breaks before ` · ` and before a flag, never inside a flag.
 FOLD_POINTS = re.compile(" (?=· |--)")
 MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
@@ -55,7 +66,10 @@ GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
 
 
 def print_result(console: Console, result: Reconciliation, then: str = "") -> None:
-    """The verdict, the accounting, the differing columns, the cost, and what `then`."""
+    """Print verdict, accounting, gates, warnings, columns and causes, then the cost.
+
+    `then`: the next step to suggest, after the cost on the last line.
+    """
     console.print(_verdict_line(result), soft_wrap=True)
     console.print(_accounting_line(result, console.width), soft_wrap=True)
     for gate in result.gates if len(result.gates) > 1 else ():
@@ -71,6 +85,7 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
     if causes:
         console.print()
     for cause in causes:
+        # Piped output keeps one line per finding, so that it can be searched.
         folded = _fold_line(cause, console.width) if console.is_terminal else cause
         console.print(folded, soft_wrap=True)
     console.print()
@@ -92,23 +107,24 @@ def _gate_line(gate: GateResult) -> Text:
 
 
 def _accounting_line(result: Reconciliation, width: int) -> Text:
-    """Both sides on one line, or on two where they do not fit."""
+    """Both sides on one line, or on two lines if they do not fit."""
     text = f"  {result.accounting()}"
     return Text(text if len(text) <= width else text.replace(" · ", "\n  "))
 
 
 def _rules(result: Reconciliation) -> Iterator[Text]:
-    """What the rules read and made equal."""
-    for each in result.rules_told[:COLUMNS_SHOWN]:
-        yield Text(f"  rule {visible(each.text)}")
+    """One line per rule: how many values it parsed and made equal."""
+    for rule in result.rules_told[:COLUMNS_SHOWN]:
+        yield Text(f"  rule {visible(rule.text)}")
     more = len(result.rules_told) - COLUMNS_SHOWN
     if more > 0:
         yield Text(f"  … and {more:,} more rules, in the JSON", style=QUIET)
 
 
 def _warning_lines(result: Reconciliation) -> Iterator[str]:
-    told = result.headline()
-    yield from (readable(each) for each in result.warnings() if each not in told)
+    # The headline already carries some warnings: each is printed once.
+    headline = result.headline()
+    yield from (readable(text) for text in result.warnings() if text not in headline)
     yield from (readable(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from _side_warnings(name, side)
@@ -127,13 +143,15 @@ def _side_warnings(name: str, side: Side) -> Iterator[str]:
             f"{side.duplicate_key_rows:,} rows: paired by content"
         )
     if side.rejected:
-        yield f"{side.rejected:,} malformed rows of {name} were set aside, not compared"
+        yield (
+            f"{side.rejected:,} malformed rows of {name} were quarantined, not compared"
+        )
     if side.blank_keys:
         yield f"{side.blank_keys:,} rows of {name} have a blank key"
 
 
 def _column_table(result: Reconciliation, width: int) -> RenderableType:
-    """The differing columns, the worst first; counts are never cut, examples are."""
+    """The differing columns, most differences first; only examples are truncated."""
     differing = result.differing
     examples = result.examples()
     lines = [
@@ -167,7 +185,7 @@ def _column_table(result: Reconciliation, width: int) -> RenderableType:
 
 
 def _fold_line(line: Text, width: int) -> Text:
-    """On several lines, broken before a flag or a sum, if it is too wide for one."""
+    """Break a line that is wider than the terminal, before a flag or a sum."""
     folded, used = Text(), 0
     for part in line.divide(
         [found.start() for found in FOLD_POINTS.finditer(line.plain)]
@@ -189,16 +207,17 @@ def _hint_lines(result: Reconciliation) -> Iterator[Text]:
         more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)
     if result.remainder():
-        yield Text(f"left: {result.remainder()}")
+        yield Text(f"unexplained: {result.remainder()}")
 
 
 def _total_lines(result: Reconciliation) -> Iterator[Text]:
-    """The sums that are not zero, the largest delta first.
+    """The sums that are not zero, largest delta first.
 
-    Of whole numbers, which may be codes, only where no amount has a fraction.
+    Columns of whole numbers may hold codes: they are printed only if no column has
+    fractions.
     """
-    told = [total for total in result.totals if any(total.sums().values())]
-    amounts = [total for total in told if not total.is_whole] or told
+    nonzero = [total for total in result.totals if any(total.sums().values())]
+    amounts = [total for total in nonzero if not total.is_whole] or nonzero
     amounts.sort(key=lambda total: -total.delta.copy_abs())
     for total in amounts[:TOTALS]:
         sums = [
@@ -216,17 +235,20 @@ def _total_lines(result: Reconciliation) -> Iterator[Text]:
 
 def _segment_lines(result: Reconciliation) -> Iterator[Text]:
     for of in ("mismatched", "missing", "extra"):
-        found = [segment for segment in result.segments if segment.of == of]
-        for segment in found[:SEGMENTS]:
+        segments = [segment for segment in result.segments if segment.of == of]
+        for segment in segments[:SEGMENTS]:
             value = _truncate_text(_format_cell(segment.value), MAX_EXAMPLE_WIDTH)
             yield Text(
-                f"{of}: {visible(segment.column)} is {value} in "
-                f"{segment.share:.0%} of these rows, in {segment.base:.1%} of all"
+                f"segment: {segment.share:.0%} of the {of} rows have "
+                f"{visible(segment.column)} = {value} ({segment.base:.1%} of all rows)"
             )
 
 
 def _fit_widths(lines: Sequence[Sequence[Text]], width: int) -> list[int]:
-    """How wide each column is: names give way first, then examples, kinds wrap."""
+    """The width of each column: names shrink first, then examples; kinds wrap.
+
+    The last width is 0 if the examples do not fit at all.
+    """
     natural = [
         max(len(head), *(cell.cell_len for cell in column))
         for head, column in zip(COLUMN_HEADS, zip(*lines, strict=True), strict=True)
@@ -235,14 +257,14 @@ def _fit_widths(lines: Sequence[Sequence[Text]], width: int) -> list[int]:
     name = min(name, max(width // 3, NARROW))
     room = width - name - count - share - 2 * (len(COLUMN_HEADS) - 1)
     kinds = max(min(kinds, max(room - example, KINDS_WIDTH)), len(COLUMN_HEADS[3]))
-    left = min(example, room - kinds)
-    if left < len(COLUMN_HEADS[4]):
+    remaining = min(example, room - kinds)
+    if remaining < len(COLUMN_HEADS[4]):
         return [name, count, share, max(min(natural[3], room + 2), NARROW), 0]
-    return [name, count, share, kinds, left]
+    return [name, count, share, kinds, remaining]
 
 
 def _format_example(values: Sequence[str], width: int) -> str:
-    """An old and a new value; of long ones what surrounds their first difference."""
+    """An old and a new value; long values are cut to their first difference."""
     texts = [_format_cell(value) for value in values]
     if Text(ARROW.join(texts)).cell_len > width:
         shared = len(commonprefix(texts))  # noqa: RUF071 - of texts, not of paths
@@ -259,7 +281,7 @@ def _truncate_text(value: str, width: int) -> str:
 
 
 def _format_kinds(column: Column) -> Text:
-    """The kinds by share; the ones that carry another value stand out."""
+    """The kinds by share; kinds that change the value are highlighted."""
     shares = sorted(column.kinds.items(), key=lambda item: (-item[1], item[0]))
     parts = [
         (
@@ -277,7 +299,7 @@ def _format_kinds(column: Column) -> Text:
 
 
 def _format_cell(value: str) -> str:
-    """A cell on one line: blank spelled out, white space at the ends visible."""
+    """A cell on one line: `(blank)` if empty, spaces at the ends shown as `·`."""
     if not value:
         return "(blank)"
     return OUTER_BLANKS.sub(lambda blanks: "·" * len(blanks[0]), visible(value))
@@ -297,14 +319,14 @@ def print_table(
     rows: Sequence[Sequence[str]],
     spare: Sequence[str] = (),
 ) -> None:
-    """A table without the first columns of `spare` if they do not fit.
+    """Print a table; drop columns of `spare`, in order, until it fits.
 
-    If it still does not, each row as a list of its values.
+    A table that still does not fit is printed as one list of values per row.
     """
-    given = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+    by_name = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
     columns = {
         visible(name): [Text(visible(value)) for value in values]
-        for name, values in (given or dict.fromkeys(names, ())).items()
+        for name, values in (by_name or dict.fromkeys(names, ())).items()
     }
     for name in spare:
         if _table_width(columns) > console.width:
@@ -324,7 +346,7 @@ def print_table(
 
 
 def _table_width(columns: Mapping[str, Sequence[Text]]) -> int:
-    """How many cells of the screen a table takes."""
+    """The width of a table in terminal cells."""
     widths = (
         max(cell_len(name), *(each.cell_len for each in values), 0)
         for name, values in columns.items()
@@ -333,8 +355,8 @@ def _table_width(columns: Mapping[str, Sequence[Text]]) -> int:
 
 
 def _print_records(console: Console, columns: Mapping[str, Sequence[Text]]) -> None:
-    for at, row in enumerate(zip(*columns.values(), strict=True)):
-        if at:
+    for index, row in enumerate(zip(*columns.values(), strict=True)):
+        if index:
             console.print()
         grid = Table.grid(padding=(0, 2, 0, 0))
         for name, value in zip(columns, row, strict=True):
@@ -343,15 +365,15 @@ def _print_records(console: Console, columns: Mapping[str, Sequence[Text]]) -> N
 
 
 def print_explanation(console: Console, found: Explanation) -> None:
-    """Each pair side by side, differing characters marked; then what stands alone."""
+    """Print each pair side by side with its differences marked, then unmatched rows."""
     key = ", ".join(f"{name}={value}" for name, value in found.key.items())
     counts = (
         (len(found.pairs), "matched"),
         (len(found.missing), "missing"),
         (len(found.extra), "extra"),
     )
-    told = ", ".join(f"{count:,} {what}" for count, what in counts if count)
-    console.print(Text(f"{visible(key)}: {told}"), soft_wrap=True)
+    summary = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    console.print(Text(f"{visible(key)}: {summary}"), soft_wrap=True)
     for pair in found.pairs:
         console.print()
         console.print(_pair_table(pair))
@@ -400,7 +422,11 @@ def _line_suffix(line: int | None) -> str:
 
 
 def _mark_differences(value: str, spans: Iterable[tuple[int, int]], style: str) -> Text:
-    """A value, and under it a caret for each character that differs."""
+    """A value, and under it a caret for each character that differs.
+
+    `spans` count characters of the value. An escaped character is several
+    terminal cells wide, so carets are placed by cells, not by characters.
+    """
     shown = escapes(value)
     marks = ""
     for start, end in spans:
@@ -412,13 +438,13 @@ def _mark_differences(value: str, spans: Iterable[tuple[int, int]], style: str) 
 
 
 def print_error(console: Console, error: ReconError) -> None:
-    """What, where, why and how to mend it."""
+    """Print what failed, where, why and how to fix it."""
     head = Text.assemble((f"error[{error.status}]", f"{STRONG} {BAD}"), ": ")
     console.print(head + Text(readable(error.message)), soft_wrap=True)
     if error.where:
         console.print(Text(f"  --> {readable(error.where)}"), soft_wrap=True)
-    for at, reason in enumerate(error.why.splitlines() if error.why else ()):
-        lead = "       " if at else "  why: "
+    for index, reason in enumerate(error.why.splitlines() if error.why else ()):
+        lead = "       " if index else "  why: "
         console.print(Text(f"{lead}{readable(reason)}"), soft_wrap=True)
     if error.help:
         line = Text.assemble(("  help: ", GOOD), readable(error.help))
@@ -426,7 +452,7 @@ def print_error(console: Console, error: ReconError) -> None:
 
 
 class ProgressBars:
-    """Progress as bars with rates, on a terminal; gone when the work is done."""
+    """Progress bars with rates on a terminal; they are erased when the work ends."""
 
     def __init__(self, console: Console) -> None:
         """Draw on `console`."""
@@ -447,19 +473,20 @@ class ProgressBars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the bars away."""
+        """Erase the bars."""
         self._bars.stop()
 
     def bind(self, **facts: str) -> None:
-        """Bars say nothing of the run."""
+        """Ignore the facts: bars show none. Log lines do."""
 
     @contextmanager
     def step(
         self, name: str, *, total: int | None = None, unit: str = "rows"
     ) -> Iterator[Callable[[int], None]]:
-        """One bar."""
+        """Show one bar while the block runs; yield the function that advances it."""
         bar = self._bars.add_task(name, total=total, unit=unit)
         yield lambda amount: self._bars.update(bar, advance=amount)
+        # A bar without a total, or with a total of 0, also ends at 100%.
         done = self._bars.tasks[bar].completed if total is None else total
         self._bars.update(bar, total=done or 1, completed=done or 1)
 

@@ -1,8 +1,9 @@
-"""Work on a thread of its own, so that the main thread can hear signals.
+"""Run the work on a second thread, so that the main thread can react to signals.
 
-Python runs handlers on the main thread, and only when no library is busy there. So the
-main thread waits, and a worker works. When a signal comes, the worker is asked to stop;
-one that does not answer is undone from beside, and the process leaves without it.
+Python runs signal handlers on the main thread, and only between bytecodes: a library
+call there would delay them. So the main thread only waits. On a signal it asks the
+worker to stop. If the worker does not stop in time, the main thread revokes the run
+through another connection, and the process exits without waiting for the worker.
 """
 
 from __future__ import annotations
@@ -33,17 +34,19 @@ Result = TypeVar("Result")
 
 HANDLED_SIGNALS: Final = (Signals.SIGINT, Signals.SIGTERM)
 WORKER_ENDED: Final = 0  # no signal has this number
-# Until a worker that does not answer is undone from beside it.
+# How long the worker may take to stop by itself before the run is revoked. A person at
+# a terminal sees no delay.
 PATIENCE_SECONDS: Final = 0.3
-# Until a result that is recorded is left for the next run to archive.
+# How long a worker with a recorded result may take to finish its archive. Below the 10
+# seconds that Docker waits between SIGTERM and SIGKILL.
 GRACE_SECONDS: Final = 7.0
 
 
 class Signalled(BaseException):
-    """A signal reached the main thread while no worker was at work."""
+    """A signal reached the main thread while no worker was running."""
 
     def __init__(self, number: int) -> None:
-        """By the number of the signal."""
+        """Keep the exit code that shells give this signal: 128 plus its number."""
         super().__init__(number)
         self.exit_code = 128 + number
 
@@ -52,14 +55,17 @@ _stopping = threading.Event()
 
 
 def unwind_on_signal() -> None:
-    """Have the first signal unwind the main thread, and ignore those that follow."""
+    """Let the first signal unwind the main thread, and ignore later ones."""
     _on_signals(_raise_signalled)
 
 
 def exit_process(exit_code: int | None) -> NoReturn:
-    """End the process; after a signal at once, with whatever its threads are at."""
+    """End the process; after a signal at once, without waiting for other threads.
+
+    `sys.exit` would join the worker, which may be stuck in a library call.
+    """
     if not _stopping.is_set():
-        # The work is done: a signal in the last instants changes nothing.
+        # The work is complete: a signal from now on must not change the exit code.
         _on_signals(_ignore_signal)
         sys.exit(exit_code)
     sys.stdout.flush()
@@ -68,19 +74,20 @@ def exit_process(exit_code: int | None) -> NoReturn:
 
 
 def run_on_worker(work: Callable[[CancellationToken[Result]], Result]) -> Result:
-    """Do the work on a thread, and answer as it does; Interrupted if it has no end.
+    """Run `work` on a thread; return its result or raise its error.
 
-    After a first signal it has `PATIENCE_SECONDS` to stop, and `GRACE_SECONDS` if its
-    result is recorded already. A further signal cuts either short.
+    After a first signal it has PATIENCE_SECONDS to stop, or GRACE_SECONDS if its result
+    is already recorded. A second signal ends either wait. Raises Interrupted if the
+    worker has not ended by then.
     """
     stop: CancellationToken[Result] = CancellationToken()
-    with work_in_scratch_folder(), _receive_signals() as ears:
-        worker = _start_thread(lambda: work(stop), ears)
-        event = ears.next()
+    with work_in_scratch_folder(), _receive_signals() as events:
+        worker = _start_thread(lambda: work(stop), events)
+        event = events.next()
         if event:
             _stopping.set()
             stop.request(Signals(event))
-            return _await_stop(stop, Signals(event), worker, ears)
+            return _await_stop(stop, Signals(event), worker, events)
         return worker.result()
 
 
@@ -88,24 +95,30 @@ def _await_stop(
     stop: CancellationToken[Result],
     number: Signals,
     worker: Future[Result],
-    ears: _SignalQueue,
+    events: _SignalQueue,
 ) -> Result:
+    """Wait for the worker; revoke its run if it does not stop by itself.
+
+    Revoking runs on a third thread, as the database may not answer either. The first of
+    the two threads to end decides. A revocation that returns None came too late: the
+    result is recorded, and the worker has until the deadline to archive.
+    """
     deadline = time.monotonic() + GRACE_SECONDS
-    if ears.next(PATIENCE_SECONDS) == WORKER_ENDED:
+    if events.next(PATIENCE_SECONDS) == WORKER_ENDED:
         return worker.result()
-    undoing = _start_thread(stop.enforce, ears)
-    while ears.next(deadline - time.monotonic()) == WORKER_ENDED:
+    revocation = _start_thread(stop.enforce, events)
+    while events.next(deadline - time.monotonic()) == WORKER_ENDED:
         if worker.done():
             return worker.result()
-        if (undone := undoing.result()) is not None:
-            return undone
+        if (revoked := revocation.result()) is not None:
+            return revoked
     raise Interrupted(
-        number, why="a result that is recorded is archived by the next run"
+        number, why="if a result is already recorded, the next run archives its inputs"
     )
 
 
-def _start_thread(work: Callable[[], Result], ears: _SignalQueue) -> Future[Result]:
-    """Work on a daemon thread, whose end is heard."""
+def _start_thread(work: Callable[[], Result], events: _SignalQueue) -> Future[Result]:
+    """Run `work` on a daemon thread; its end is an event of the queue."""
     future: Future[Result] = Future()
 
     def fulfil() -> None:
@@ -113,26 +126,28 @@ def _start_thread(work: Callable[[], Result], ears: _SignalQueue) -> Future[Resu
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - it is the future's to raise
             future.set_exception(error)
-        ears.signal_end()
+        events.put_thread_end()
 
     threading.Thread(target=fulfil, name="worker", daemon=True).start()
     return future
 
 
 class _SignalQueue:
-    """Signals and ends of threads, as bytes of a socket.
+    """A queue of signals and thread ends, one byte each in a socket.
 
-    The handler in C writes them there, whichever thread the system interrupts: a lock
-    that the main thread waited for would not wake it if that is another one.
+    Python's C handler writes the byte (`set_wakeup_fd`), whichever thread the system
+    interrupts. A lock or `queue.Queue` would not do: the main thread, waiting on it,
+    would not wake if the signal interrupts another thread.
     """
 
     def __init__(self) -> None:
         self._near, self._far = socket.socketpair()
+        # The C handler must never block; a full buffer holds signals enough.
         self._far.setblocking(False)
         self.signalled = False
 
     def next(self, seconds: float | None = None) -> int | None:
-        """A signal, or ENDED; None if there is neither for so long."""
+        """The next signal number, or WORKER_ENDED; None after so many seconds."""
         timeout = None if seconds is None else max(seconds, 0)
         if not select.select([self._near], [], [], timeout)[0]:
             return None
@@ -140,8 +155,9 @@ class _SignalQueue:
         self.signalled = self.signalled or event != WORKER_ENDED
         return event
 
-    def signal_end(self) -> None:
-        """Let the end of a thread be heard, if anyone still listens."""
+    def put_thread_end(self) -> None:
+        """Queue the end of a thread."""
+        # OSError: the main thread has closed the queue and gone on.
         with suppress(OSError):
             self._far.send(bytes([WORKER_ENDED]))
 
@@ -156,17 +172,20 @@ class _SignalQueue:
 
 @contextmanager
 def _receive_signals() -> Iterator[_SignalQueue]:
-    """Signals are heard; once there was one, nothing disturbs what ends the process."""
-    ears = _SignalQueue()
-    ears.open()
+    """Queue signals for the block. After one, later signals stay ignored at its end.
+
+    The process is then about to exit, and a second signal must not interrupt that.
+    """
+    events = _SignalQueue()
+    events.open()
     before = _on_signals(_ignore_signal)
     try:
-        yield ears
+        yield events
     finally:
-        if not ears.signalled:
+        if not events.signalled:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        ears.close()
+        events.close()
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> dict[Signals, Any]:
@@ -179,4 +198,4 @@ def _raise_signalled(number: int, _: FrameType | None) -> None:
 
 
 def _ignore_signal(_number: int, _: FrameType | None) -> None:
-    """Heard elsewhere, or ending already."""
+    """Do nothing: the queue has the signal, or the process is already ending."""

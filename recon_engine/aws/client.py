@@ -1,8 +1,7 @@
-"""Clients of AWS, which go to AWS and nowhere else unless that is asked for.
+"""Create AWS clients that send data to AWS only, unless another endpoint is confirmed.
 
-An endpoint may be set in the environment or in a profile, for other purposes and by
-others. Data go to one only if it is on this machine, or if `RECON_AWS_ENDPOINT` says
-the same.
+The environment or a profile may set an endpoint for other purposes. Data are sent to it
+only if it is on this machine, or if RECON_AWS_ENDPOINT names it too.
 """
 
 from __future__ import annotations
@@ -32,7 +31,11 @@ def create_client(
     region: str | None = None,
     endpoint: str | None = None,
 ) -> Any:
-    """A client of the environment's credentials; an `endpoint` given is asked for."""
+    """A client with the credentials of the environment.
+
+    `endpoint`: chosen by the caller, so it needs no confirmation. Raises ConfigError if
+    the environment or a profile sets an endpoint that is not confirmed.
+    """
     made = boto3.session.Session().client(
         service, region_name=region, endpoint_url=endpoint, config=config
     )
@@ -50,7 +53,7 @@ def _check_endpoint(url: str) -> None:
     ):
         return
     raise ConfigError(
-        f"data would go to {host}, which is not AWS",
-        why="AWS_ENDPOINT_URL, one of its kind, or a profile says so",
-        help=f"unset it; or, if it is meant: {ENDPOINT_VARIABLE}={url}",
+        f"data would be sent to {host}, which is not AWS",
+        why="AWS_ENDPOINT_URL, a similar variable, or a profile sets this endpoint",
+        help=f"unset it, or confirm it with {ENDPOINT_VARIABLE}={url}",
     )

@@ -1,8 +1,8 @@
-"""A database whose password AWS keeps (Secrets Manager) or makes (RDS IAM tokens).
+"""Sign in to a database with a password from Secrets Manager or an RDS IAM token.
 
-Both are asked again for every connection: a rotated password is picked up in the middle
-of a run, and a token, which is good for 15 minutes, is never an old one. What `PG*`
-variables say of host, port and database goes before what a secret says.
+Each connection asks for a new one: a rotated password takes effect within a run, and a
+token, which is valid for 15 minutes, never expires before it is used. `PG*` variables
+for host, port and database take precedence over the secret.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from botocore import exceptions as botocore
 from botocore.config import Config
@@ -32,14 +32,25 @@ CLIENT_CONFIG: Final = Config(
     connect_timeout=5,
     read_timeout=10,
 )
-# What libpq calls a fact, what a secret of RDS calls it, and who may say otherwise.
+
+
+class ConnectionField(NamedTuple):
+    """A parameter of libpq, its name in a secret, and an overriding variable."""
+
+    libpq: str
+    secret: str
+    variable: str | None = None
+
+
+# The names in a secret are those that RDS writes.
 CONNECTION_FIELDS: Final = (
-    ("host", "host", "PGHOST"),
-    ("port", "port", "PGPORT"),
-    ("dbname", "dbname", "PGDATABASE"),
-    ("user", "username", None),
-    ("password", "password", None),
+    ConnectionField("host", "host", "PGHOST"),
+    ConnectionField("port", "port", "PGPORT"),
+    ConnectionField("dbname", "dbname", "PGDATABASE"),
+    ConnectionField("user", "username"),
+    ConnectionField("password", "password"),
 )
+# Prefixes of error codes.
 REFUSED_CODES: Final = (
     "AccessDenied",
     "UnrecognizedClient",
@@ -56,16 +67,17 @@ ABSENT_CODES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSecret:
-    """An address by the ARN of a JSON secret, read anew for each connection."""
+    """A database address from a JSON secret, which is read for each connection."""
 
     arn: str
 
     def __call__(self) -> str:
-        """The connection string of now."""
-        said = _parse_secret(self._text())
+        """The current connection string."""
+        secret = _parse_secret(self._text())
         facts = {
-            ours: (variable and os.environ.get(variable)) or said.get(theirs)
-            for ours, theirs, variable in CONNECTION_FIELDS
+            each.libpq: (each.variable and os.environ.get(each.variable))
+            or secret.get(each.secret)
+            for each in CONNECTION_FIELDS
         }
         if not (facts["user"] and facts["password"]):
             raise self._unusable_secret("it has no username or no password")
@@ -78,32 +90,32 @@ class DatabaseSecret:
             secrets = create_client("secretsmanager", CLIENT_CONFIG, region=region)
             return str(secrets.get_secret_value(SecretId=self.arn)["SecretString"])
         except (IndexError, KeyError):
-            refusal = self._unusable_secret("it is no ARN, or that of a binary secret")
+            refusal = self._unusable_secret("it is not an ARN, or the secret is binary")
         except (botocore.ClientError, botocore.BotoCoreError) as error:
             refusal = _sign_in_error(error)
         raise refusal
 
     def _unusable_secret(self, why: str) -> ConfigError:
         return ConfigError(
-            "RECON_DATABASE_SECRET names no secret of a database",
+            "RECON_DATABASE_SECRET does not name a usable database secret",
             why=why,
-            help='a secret of JSON, {"username": …, "password": …, "host": …}',
+            help='use a JSON secret: {"username": …, "password": …, "host": …}',
         )
 
 
 @dataclass(frozen=True, slots=True)
 class IamToken:
-    """An address whose password is a token, signed anew for each connection."""
+    """A database address whose password is a token, signed for each connection."""
 
     region: str
 
     def __call__(self) -> str:
-        """The connection string of now; signing it asks nobody."""
+        """The current connection string. Signing is local and needs no network."""
         host, user = os.environ.get("PGHOST"), os.environ.get("PGUSER")
         if not (host and user):
             raise ConfigError(
-                "RECON_DATABASE_IAM needs to know the instance and the user",
-                help="PGHOST=…rds.amazonaws.com PGUSER=recon_app",
+                "RECON_DATABASE_IAM needs the host and the user of the database",
+                help="set PGHOST=…rds.amazonaws.com and PGUSER=recon_app",
             )
         port = os.environ.get("PGPORT", DEFAULT_PORT)
         refusal: ReconError
@@ -119,32 +131,32 @@ class IamToken:
 
 def _parse_secret(text: str) -> dict[str, Any]:
     try:
-        said = json.loads(text)
+        secret = json.loads(text)
     except ValueError:
-        said = None
-    return said if isinstance(said, dict) else {}
+        secret = None
+    return secret if isinstance(secret, dict) else {}
 
 
 def _sign_in_error(error: Exception) -> ReconError:
-    """By its code alone: the text of an error may hold anything."""
+    """The error for a failed sign-in, by its code: its text may quote anything."""
     code = type(error).__name__
     if isinstance(error, botocore.ClientError):
         code = str(error.response.get("Error", {}).get("Code"))
     why = code if re.fullmatch("[A-Za-z0-9.]{1,64}", code) else None
     if code.startswith(REFUSED_CODES) or "Credentials" in code:
         return PermissionDenied(
-            "AWS refuses to tell how to sign in to the database",
+            "AWS denies access to the database credentials",
             why=why,
-            help="the task role needs secretsmanager:GetSecretValue, and kms:Decrypt",
+            help="allow the task role secretsmanager:GetSecretValue and kms:Decrypt",
         )
     if code.startswith(ABSENT_CODES):
         return ConfigError(
-            "AWS does not know how to sign in to the database",
+            "the secret with the database credentials does not exist or cannot be read",
             why=why,
             help="check the ARN in RECON_DATABASE_SECRET, and its region",
         )
     return DatabaseUnavailable(
-        "AWS does not say how to sign in to the database",
+        "AWS did not return the database credentials",
         why=why,
-        help="run again; if it stays so, check the way to Secrets Manager",
+        help="run again; if it fails again, check the network route to Secrets Manager",
     )

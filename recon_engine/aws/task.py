@@ -1,4 +1,4 @@
-"""The task of Amazon ECS that this process runs in, if it does."""
+"""Identify the Amazon ECS task that this process runs in, if any."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TIMEOUT_SECONDS: Final = 2.0
 
 
 def task_arn() -> str | None:
-    """The ARN of the task; None outside of ECS, or where its agent does not tell."""
+    """The ARN of the task; None outside of ECS, or if the agent does not answer."""
     agent = os.environ.get(METADATA_VARIABLE, "")
     return _fetch_task_arn(f"{agent}/task") if agent.startswith("http://") else None
 
 
 @lru_cache(maxsize=1)
 def _fetch_task_arn(url: str) -> str | None:
-    """Asked once, and never worth a failure."""
+    """Ask the agent once per process; a failure is None, never an error."""
     try:
         with urlopen(url, timeout=TIMEOUT_SECONDS) as reply:  # noqa: S310 - http alone
             facts = json.load(reply)

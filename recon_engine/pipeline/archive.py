@@ -1,4 +1,4 @@
-"""Step 9: verified copies of both inputs in processed, then the inputs are deleted."""
+"""Archive the inputs: verified copies in processed, then delete both from inbound."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 def archive_inputs(
     places: Locations, dataset: str, run_id: UUID, pair: FilePair
 ) -> ReconError | None:
-    """Copy both, verified; only then remove both. A replaced input stays: a warning."""
+    """Copy both inputs, and only then remove both; return a conflict as a warning.
+
+    An input that was replaced since it was read is neither archived nor removed. The
+    result is recorded by now, so the conflict does not fail the run. If the process
+    dies in between, the next run repeats this: a copy that exists is not made again,
+    and removing a file that is gone does nothing.
+    """
 
     def copy(file: SourceFile) -> None:
         failpoint("archive-copy")

@@ -1,11 +1,11 @@
-"""A seeded pair of claims extracts, with the differences that migrations bring."""
+"""Generate a pair of claims files with the differences that migrations cause."""
 
 from __future__ import annotations
 
 import random
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recon_engine.config import Options, RunConfig
 
@@ -42,10 +42,21 @@ DEMO_FILE: Final = re.compile(r"claims_\d{8}T\d{6}_(OLD|NEW)SYSTEM\.csv")
 Claim = dict[str, str]
 
 
-def prepare_demo(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
-    """Put a new pair into the demo's inbound folder; the run for it, given a database.
+class Damage(NamedTuple):
+    """A change to a share of the values of one column."""
 
-    The names carry the time, so that each demo is a delivery of its own.
+    column: str
+    share: float
+    change: Callable[[str], str]
+
+
+def prepare_demo(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
+    """Write a new pair to the demo's inbound folder; return what configures its run.
+
+    That function takes the address of the database.
+
+    File names contain the time, so that each demo is a new delivery. Files of earlier
+    demos are removed from inbound.
     """
     inbound = folder / "inbound"
     inbound.mkdir(parents=True, exist_ok=True)
@@ -67,11 +78,11 @@ def prepare_demo(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
 
 
 def write_pair(old: Path, new: Path, *, rows: int, seed: int = 2026) -> None:
-    """Write OLD and NEW, the same for the same `rows` and `seed`.
+    """Write OLD and NEW; the same `rows` and `seed` give the same bytes.
 
-    NEW is OLD in another row order, in which about 0.5% of the claims are missing, most
-    of them emergencies, 0.3% are extra, and a known share of each damaged column is
-    written another way or carries another value.
+    NEW has the claims of OLD in another order. About 0.5% are missing, mostly
+    emergencies, and 0.3% are extra. A fixed share of some columns is written another
+    way or has another value (`DAMAGE`).
     """
     chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
     claims = [_make_claim(chance, number) for number in range(rows)]
@@ -138,20 +149,20 @@ def _is_lost(chance: random.Random, claim: Claim) -> bool:
 
 def _damage_claim(chance: random.Random, claim: Claim) -> Claim:
     result = dict(claim)
-    for name, share, damage in DAMAGE:
-        if chance.random() < share:
-            result[name] = damage(result[name])
+    for damage in DAMAGE:
+        if chance.random() < damage.share:
+            result[damage.column] = damage.change(result[damage.column])
     return result
 
 
-DAMAGE: Final[tuple[tuple[str, float, Callable[[str], str]], ...]] = (
-    ("CLM_PMT_AMT", 0.042, lambda value: value.removesuffix(".00")),
-    ("CLM_PMT_AMT", 0.018, lambda value: f"{float(value) * 1.02:.2f}"),
-    ("CLM_THRU_DT", 0.030, lambda value: f"{value[:4]}-{value[4:6]}-{value[6:]}"),
-    ("ICD9_DGNS_CD_1", 0.005, lambda value: value + "0"),
-    ("OP_PHYSN_NPI", 0.005, lambda _: ""),
-    ("CLM_DRG_CD", 0.005, lambda value: value.lstrip("0")),
-    ("PRVDR_NUM", 0.003, str.lower),
-    ("CLM_NOTE", 0.002, lambda value: f"{value} " if value else value),
-    ("AT_PHYSN_NPI", 0.001, lambda value: str(int(value) + 1)),
+DAMAGE: Final = (
+    Damage("CLM_PMT_AMT", 0.042, lambda value: value.removesuffix(".00")),
+    Damage("CLM_PMT_AMT", 0.018, lambda value: f"{float(value) * 1.02:.2f}"),
+    Damage("CLM_THRU_DT", 0.030, lambda value: f"{value[:4]}-{value[4:6]}-{value[6:]}"),
+    Damage("ICD9_DGNS_CD_1", 0.005, lambda value: value + "0"),
+    Damage("OP_PHYSN_NPI", 0.005, lambda _: ""),
+    Damage("CLM_DRG_CD", 0.005, lambda value: value.lstrip("0")),
+    Damage("PRVDR_NUM", 0.003, str.lower),
+    Damage("CLM_NOTE", 0.002, lambda value: f"{value} " if value else value),
+    Damage("AT_PHYSN_NPI", 0.001, lambda value: str(int(value) + 1)),
 )

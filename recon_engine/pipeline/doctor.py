@@ -1,6 +1,6 @@
-"""What a run depends on, each looked at by itself: what was found, and how to mend it.
+"""Check everything a run depends on, one thing at a time, and suggest fixes.
 
-Nothing is changed anywhere.
+The checks are read-only.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 GIB: Final = 1 << 30
 SPARE_BYTES: Final = 1 << 30
-COPIES_ON_DISK: Final = 2  # an input, and what may have to be unpacked of it
-# S3 refuses requests that are 15 minutes off.
+COPIES_ON_DISK: Final = 2  # an input, and its decompressed or decoded copy
+# S3 rejects requests whose time is off by 15 minutes: warn early, fail with a margin.
 MAX_CLOCK_DRIFT: Final = timedelta(minutes=1)
 FATAL_CLOCK_DRIFT: Final = timedelta(minutes=10)
 
@@ -48,8 +48,8 @@ STORES: Final = (
 )
 RDS_HOSTS: Final = (".rds.amazonaws.com", ".rds.amazonaws.com.cn")
 NEEDED: Final = {
-    True: "what RDS signs is trusted",
-    False: "the database needs a certificate that one of these signs",
+    True: "certificates of RDS are trusted",
+    False: "the database needs a certificate signed by one of these",
 }
 RDS_BUNDLE: Final = (
     "fetch the global bundle of RDS (docs/deploy.md) as deploy/rds-ca.pem and build "
@@ -91,7 +91,7 @@ class CheckState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was found of one thing, and how to mend it if that is needed."""
+    """The result of one check, and the remedy if there is a problem."""
 
     check: str
     state: CheckState
@@ -105,20 +105,21 @@ def examine_setup(
     masks: Mapping[str, str] | None = None,
     home: Path | None = None,
 ) -> Iterator[CheckResult]:
-    """Check each named place, the database, this machine, and the key of masks.
+    """Check each location, the database, this machine, and the mask key.
 
-    Without an `address` the database is an embedded server that is yet to be made.
-    `home`: that of the embedded server, if the database is in it.
+    `places`: URLs by name: inbound, processed, out. `address`: None if the database is
+    an embedded server that does not exist yet. `home`: the folder of the embedded
+    server, None for another database.
     """
     for name, url in places.items():
         yield from _report_errors(name, _check_location(name, url))
     if address is None:
-        yield from _report_errors("database", _to_be_made())
+        yield from _report_errors("database", _check_future_server())
     else:
-        yield from _report_errors("authorities", _authorities(address))
+        yield from _report_errors("authorities", _check_authorities(address))
         yield from _report_errors("database", _check_database(address))
     if home is not None:
-        yield from _report_errors("history", _history(home))
+        yield from _report_errors("history", _check_history(home))
     yield from _report_errors("disk", _check_disk(places.get("inbound")))
     yield _check_memory()
     if masks:
@@ -128,12 +129,12 @@ def examine_setup(
 def _report_errors(
     check: str, findings: Iterable[CheckResult]
 ) -> Iterator[CheckResult]:
-    """An error ends the checks of one thing, and is what was found there."""
+    """Turn an error into a failed check; later checks of the same thing are skipped."""
     try:
         yield from findings
     except ReconError as error:
-        said = f"{error.message} ({error.why})" if error.why else error.message
-        yield CheckResult(check, CheckState.FAIL, said, error.help)
+        found = f"{error.message} ({error.why})" if error.why else error.message
+        yield CheckResult(check, CheckState.FAIL, found, error.help)
 
 
 def _check_location(name: str, url: str) -> Iterator[CheckResult]:
@@ -141,7 +142,7 @@ def _check_location(name: str, url: str) -> Iterator[CheckResult]:
     if isinstance(place, LocalFolder):
         yield from _check_folder(name, place)
     else:
-        # By name, as in `open_storage`: folders need no boto3.
+        # No isinstance check: importing S3Prefix would load boto3 for local runs too.
         yield from _check_prefix(name, place)  # type: ignore[arg-type]
 
 
@@ -157,7 +158,7 @@ def _check_folder(name: str, folder: LocalFolder) -> Iterator[CheckResult]:
     except OSError:
         remedy = f"let this account write to {home}"
         yield CheckResult(
-            name, CheckState.FAIL, f"{folder.path} cannot be written", remedy
+            name, CheckState.FAIL, f"{folder.path} is not writable", remedy
         )
 
 
@@ -183,9 +184,9 @@ def _check_prefix(name: str, place: S3Prefix) -> Iterator[CheckResult]:
         if allowed(place):
             yield CheckResult(check, CheckState.OK, place.url)
         else:
-            remedy = f"allow the role {policy}; look at the bucket's own policy"
+            remedy = f"allow the role {policy}; check the bucket policy too"
             yield CheckResult(
-                check, CheckState.FAIL, f"S3 refuses it in {place.url}", remedy
+                check, CheckState.FAIL, f"S3 denies it in {place.url}", remedy
             )
     if name == "inbound":
         yield _check_versioning(permissions.versioning_status(place))
@@ -197,8 +198,12 @@ def _check_versioning(status: str | None) -> CheckResult:
         return CheckResult(
             "versions", CheckState.OK, "the bucket of inbound keeps versions"
         )
-    found = "may not be asked" if status is None else "the bucket keeps none"
-    remedy = "turn versioning on: it is the way back from a wrong delete by anyone"
+    found = (
+        "the versioning of the bucket may not be read"
+        if status is None
+        else "the bucket does not keep versions"
+    )
+    remedy = "turn versioning on: it can undo an accidental delete"
     return CheckResult("versions", CheckState.WARN, found, remedy)
 
 
@@ -207,20 +212,21 @@ def _check_clock(check: str, ahead: timedelta | None) -> CheckResult:
         return CheckResult(check, CheckState.OK, "agree")
     state = CheckState.FAIL if abs(ahead) > FATAL_CLOCK_DRIFT else CheckState.WARN
     found = f"differ by {abs(ahead).total_seconds():.0f} s"
-    return CheckResult(check, state, found, "let the machine follow a time service")
+    remedy = "synchronize the clock with a time service (NTP)"
+    return CheckResult(check, state, found, remedy)
 
 
-def _authorities(address: Address) -> Iterator[CheckResult]:
-    """Whom the certificate of the database is checked against, and who signs it."""
+def _check_authorities(address: Address) -> Iterator[CheckResult]:
+    """Whether the trusted authorities can verify the certificate of the database."""
     with translate_database_errors():
-        asked = authorities_of(address() if callable(address) else address)
-    if asked is None:
-        found = "not asked for: the database is on this machine, or TLS is waived"
+        verified_by = authorities_of(address() if callable(address) else address)
+    if verified_by is None:
+        found = "not needed: the database is local, or verification is turned off"
         yield CheckResult("authorities", CheckState.OK, found)
         return
-    host, file = asked
+    host, file = verified_by
     if file == "system":
-        known, which = [], "those that OpenSSL has for the system"
+        known, which = [], "the authorities that OpenSSL has for the system"
     else:
         known = _names_of_authorities(file)
         of = "the system's store" if _is_system_store(file) else "a bundle"
@@ -239,9 +245,9 @@ def _names_of_authorities(file: str) -> list[str]:
         known = ssl.create_default_context(cafile=file).get_ca_certs()
     except (OSError, ssl.SSLError):
         raise ConfigError(
-            "the authorities cannot be read as certificates",
+            "the file of authorities does not contain PEM certificates",
             file=file,
-            help="PGSSLROOTCERT=FILE, of certificates in PEM",
+            help="set PGSSLROOTCERT to a file of certificates in PEM format",
         ) from None
     return [str(each.get("subject")) for each in known]
 
@@ -253,7 +259,7 @@ def _is_system_store(file: str) -> bool:
 
 
 def _is_rds(host: str) -> bool:
-    """Whether RDS itself answers. Public authorities sign for its proxies."""
+    """Whether a host is an RDS instance. RDS proxies have public certificates."""
     return host.rstrip(".").endswith(RDS_HOSTS) and ".proxy-" not in host
 
 
@@ -267,23 +273,23 @@ def _check_database(address: Address) -> Iterator[CheckResult]:
         yield from _check_pooler(connection, address)
         missing = migrations.pending_migrations(address)
         if missing:
-            found = f"{len(missing)} migrations are not applied"
+            found = f"{len(missing)} migrations are pending"
             yield CheckResult("tables", CheckState.FAIL, found, "run recon migrate")
             return
         yield CheckResult("tables", CheckState.OK, "up to date")
         yield _check_grants([what for (what,) in connection.execute(NOT_GRANTED)])
 
 
-def _to_be_made() -> Iterator[CheckResult]:
+def _check_future_server() -> Iterator[CheckResult]:
     from recon_engine.postgres.embedded.programs import Programs
 
     programs = Programs.find()
-    found = f"none yet: the first run makes an embedded PostgreSQL {programs.major}"
+    found = f"none yet: the first run creates an embedded PostgreSQL {programs.major}"
     yield CheckResult("database", CheckState.OK, found)
 
 
-def _history(home: Path) -> Iterator[CheckResult]:
-    """Whether all that was recorded in a home is seen."""
+def _check_history(home: Path) -> Iterator[CheckResult]:
+    """Whether the server can read everything that was recorded in a home."""
     if unseen := unseen_clusters(home):
         yield CheckResult("history", CheckState.WARN, *unseen)
     else:
@@ -293,10 +299,10 @@ def _history(home: Path) -> Iterator[CheckResult]:
 
 def _check_grants(missing: list[str]) -> CheckResult:
     if not missing:
-        return CheckResult("grants", CheckState.OK, "all that a run needs")
+        return CheckResult("grants", CheckState.OK, "all grants that a run needs")
     remedy = (
-        "run recon migrate as recon_owner; what is not its to grant, an administrator:"
-        " the SQL of recon roles, ALTER TABLE … OWNER TO recon_app for stage"
+        "run recon migrate as recon_owner; if that is not enough, have an administrator"
+        " run the SQL of recon roles, and ALTER TABLE … OWNER TO recon_app for stage"
     )
     return CheckResult("grants", CheckState.FAIL, "no " + ", ".join(missing), remedy)
 
@@ -304,9 +310,10 @@ def _check_grants(missing: list[str]) -> CheckResult:
 def _check_pooler(
     connection: psycopg.Connection, address: Address
 ) -> Iterator[CheckResult]:
-    """A lock belongs to a session: a pooler must not give it to somebody else.
+    """Whether a pooler keeps one server process per client, as session locks require.
 
-    While another client is in a transaction, does this one keep its server process?
+    A second connection holds a transaction open. A transaction pooler then moves this
+    connection to another server process, whose pid shows it.
     """
     [(mine,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
     if mine == connection.info.backend_pid:
@@ -317,7 +324,7 @@ def _check_pooler(
     if then == mine:
         yield CheckResult("pooler", CheckState.OK, "keeps sessions")
     else:
-        remedy = "pool_mode = session for this database, or connect to Postgres itself"
+        remedy = "set pool_mode = session for this database, or connect without pooler"
         yield CheckResult(
             "pooler", CheckState.FAIL, "shares sessions by transaction", remedy
         )
@@ -332,21 +339,20 @@ def _check_disk(inbound: str | None) -> Iterator[CheckResult]:
     if free >= needed:
         yield CheckResult("disk", CheckState.OK, found)
     else:
-        remedy = "more ephemeral storage for the task, or TMPDIR on a larger disk"
+        remedy = "give the task more ephemeral storage, or set TMPDIR to a larger disk"
         yield CheckResult("disk", CheckState.FAIL, found, remedy)
 
 
 def _check_mask_key(masks: Mapping[str, str]) -> Iterator[CheckResult]:
-    asked = Options(keys=NO_KEY, masks=masks).masks
-    make_masks({name: Mask(mask) for name, mask in asked.items()})
-    yield CheckResult(
-        "masks", CheckState.OK, f"for {', '.join(asked)}; a key where one is needed"
-    )
+    checked = Options(keys=NO_KEY, masks=masks).masks
+    make_masks({name: Mask(mask) for name, mask in checked.items()})
+    found = f"for {', '.join(checked)}; the key is set if one is needed"
+    yield CheckResult("masks", CheckState.OK, found)
 
 
 def _check_memory() -> CheckResult:
     budget = default_budget().total
-    found = f"{budget / GIB:.1f} GiB for the engine, 60% of what there is"
+    found = f"{budget / GIB:.1f} GiB for the engine, 60% of the available memory"
     if budget > BASE_BYTES:
         return CheckResult("memory", CheckState.OK, found)
     remedy = f"give the task {BASE_BYTES / 0.6 / GIB:.1f} GiB or more"

@@ -1,4 +1,4 @@
-"""Steps 1-3: which two of the files in inbound are OLD and NEW. Pure."""
+"""Choose OLD and NEW from the files in inbound. Pure functions on the listing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 DATA_SUFFIXES: Final = (".csv", ".csv.gz", ".csv.zst")
 NEW_MARK: Final = "NEWSYSTEM"
-# What tables are delivered as, and is not read under that name.
+# Names that tables are often delivered under, and that are not read: they are errors,
+# so that a misnamed delivery is not taken for an empty inbox.
 DELIVERY: Final = re.compile(
     r"\.(txt|dat|tsv|psv)(\.gz|\.zst)?$|\.(zip|bz2|xz|xls|xlsx|parquet)$", re.IGNORECASE
 )
@@ -29,23 +30,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """Inbound holds no data file, and nothing that looks like a delivery."""
+    """Inbound contains no data file and nothing that looks like a delivery."""
 
     ignored: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
-        """What is there instead, by name."""
-        others = f"; there is {join_names(self.ignored)}" if self.ignored else ""
-        return f"inbound holds no data file{others}"
+        """One line that also names the files that are there instead."""
+        others = f"; it contains {join_names(self.ignored)}" if self.ignored else ""
+        return f"inbound contains no data file{others}"
 
 
 def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
-    """OLD and NEW (NEWSYSTEM in its name), or that there is no data file.
+    """OLD and NEW (the file with NEWSYSTEM in its name), or NoData.
 
-    Files that are not `.csv`, `.csv.gz` or `.csv.zst` are no data files; their names
-    are logged. Raises InvalidFileCount, InvalidFilePair and, where files were delivered
-    that cannot be used, UnusableFiles.
+    Data files end in `.csv`, `.csv.gz` or `.csv.zst`; other names are logged and
+    ignored. Raises InvalidFileCount, InvalidFilePair, and UnusableFiles for files that
+    look like a delivery but cannot be used.
     """
     data: list[SourceFile] = []
     ignored: list[str] = []
@@ -61,35 +62,36 @@ def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
     names = join_names(file.name for file in data)
     if len(data) != 2:  # noqa: PLR2004 - a pair
         beside = [name for name in ignored if _is_delivery(name)]
-        others = f"; beside, no data file: {join_names(beside)}" if beside else ""
+        others = f"; not data files: {join_names(beside)}" if beside else ""
         raise InvalidFileCount(
-            f"inbound holds {counted(len(data), 'data file')}, not 2: {names}{others}",
-            help="leave one file of each system there",
+            f"inbound contains {counted(len(data), 'data file')}, not 2: "
+            f"{names}{others}",
+            help="keep exactly one file of each system in inbound",
         )
     new = [file for file in data if NEW_MARK in file.name.upper()]
     if len(new) != 1:
         raise InvalidFilePair(
             f"{len(new)} of the two files have {NEW_MARK} in the name, not 1: {names}",
-            help=f"name the file of the new system so that it holds {NEW_MARK}",
+            help=f"rename the file of the new system so that it contains {NEW_MARK}",
         )
     old = next(file for file in data if file not in new)
     return FilePair(old, new[0])
 
 
 def _refuse_unusable(data: Sequence[SourceFile]) -> None:
-    """Refuse links, whose target would be archived, and names no table can hold."""
+    """Reject links, which cannot be archived, and names that Postgres cannot store."""
     if links := [escape_bytes(file.name) for file in data if file.is_link]:
         raise UnusableFiles(
-            f"inbound holds a symbolic link: {join_names(links)}",
-            why="to archive a link would leave the file that it leads to",
+            f"inbound contains a symbolic link: {join_names(links)}",
+            why="archiving a link would leave its target in place",
             help="deliver the file itself",
         )
     names = {file.name: escape_bytes(file.name) for file in data}
     if foreign := [shown for name, shown in names.items() if shown != name]:
         raise UnusableFiles(
-            f"inbound holds a file whose name is not UTF-8: {join_names(foreign)}",
-            why="names are recorded as text",
-            help="rename it in ASCII or in UTF-8",
+            f"inbound contains a file whose name is not UTF-8: {join_names(foreign)}",
+            why="file names are recorded as text",
+            help="rename the file in ASCII or UTF-8",
         )
 
 
@@ -97,15 +99,15 @@ def _without_data(ignored: Sequence[str]) -> NoData:
     if not any(map(_is_delivery, ignored)):
         return NoData(tuple(ignored))
     raise UnusableFiles(
-        f"inbound holds {counted(len(ignored), 'file')}, none a data file: "
+        f"inbound contains {counted(len(ignored), 'file')}, none a data file: "
         f"{join_names(ignored)}",
-        why=f"data files are {', '.join(DATA_SUFFIXES)}",
-        help="deliver CSV, and name it so",
+        why=f"data files end in {', '.join(DATA_SUFFIXES)}",
+        help="deliver CSV files with one of these endings",
     )
 
 
 def _is_delivery(name: str) -> bool:
-    """Whether a file that is no data file seems to be meant as one."""
+    """Whether a name that is not a data file's looks like a delivered table."""
     if README.match(name):
         return False
     return NEW_MARK in name.upper() or DELIVERY.search(name) is not None

@@ -1,4 +1,4 @@
-"""The three places of a run: inputs arrive in one, rest in another, results go out."""
+"""The three locations of a run: inbound, processed (archived inputs) and out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Locations:
-    """The three places of a run."""
+    """The three locations of a run, opened as storages."""
 
     inbound: Storage
     processed: Storage
@@ -24,19 +24,22 @@ class Locations:
 
     @classmethod
     def of(cls, config: RunConfig) -> Locations:
-        """Open them; results and processed files never go where inputs come from."""
+        """Open the locations; ConfigError if two are the same.
+
+        Archived inputs and results in inbound would be taken for the next delivery.
+        """
         urls = (config.inbound, config.processed, config.out)
         inbound, processed, out = (open_storage(url) for url in urls)
         if len({inbound.url, processed.url, out.url}) < len(urls):
             raise ConfigError(
-                "two of inbound, processed and out are the same place",
+                "two of inbound, processed and out are the same location",
                 why=f"{inbound.url}, {processed.url}, {out.url}",
-                help="give inputs, processed inputs and results a place each",
+                help="use a different location for each of the three",
             )
         return cls(inbound, processed, out)
 
     def with_canonical_urls(self, config: RunConfig) -> RunConfig:
-        """The configuration with the one spelling of each place."""
+        """The configuration with one spelling per location: locks are named by it."""
         return replace(
             config,
             inbound=self.inbound.url,

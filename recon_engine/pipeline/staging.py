@@ -1,4 +1,4 @@
-"""Step 5: both files on their way into stage, behind the comparison."""
+"""Load both files into stage tables in the background, while they are compared."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ def load_in_background(
     files: tuple[CsvFile, CsvFile],
     progress: Progress,
 ) -> Iterator[list[Future[StageTable]]]:
-    """Load OLD and NEW, each into its private table, while the block does other work.
+    """Load OLD and NEW into their private stage tables while the block runs.
 
-    If the block fails, the loads stop, and what they have not committed is gone.
+    Yields the two loads, OLD first. The comparison has priority: the loads get a share
+    of the thread pool. If the block fails, the loads stop at their next batch and roll
+    back; the block's end waits for that.
     """
     loader = _StageLoader(config, run_id, progress)
     with ThreadPoolExecutor(len(SIDES), "stage", use_shared_pool_share) as pool:

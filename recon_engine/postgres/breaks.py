@@ -1,24 +1,23 @@
-"""Breaks: the differences of a dataset, followed from one run to the next.
+"""Track breaks: the differences of a dataset, from run to run.
 
-A break is a key and a column in which it differs, or a row that is missing or extra.
-The breaks of a dataset and its key columns are a book of their own. Each pair of files
-is one look into it, and the state of a break is what the looks, in the order in which
-they were published, make of it:
+A break is a key with a column that differs, or a row that is missing or extra. Breaks
+are kept per dataset and key columns, in a *book*. Each pair of files is one observation
+of the book. Observations, in the order of publication, change the state of a break:
 
-    not there       -- seen -->  new
-    open            -- seen -->  recurring, or changed if its values are others
+    no break yet    -- seen -->  new
+    open            -- seen -->  recurring, or changed if its values differ from before
     open            -- compared, and equal -->  resolved
     open            -- on neither side of a full feed -->  gone
     open            -- none of these -->  unseen, which is open
     resolved, gone  -- seen -->  reopened
 
-A cell is compared where its key matched and its column was compared; a row, where its
-key matched. What a run found of the keys that are open is looked up by `lookup`.
+A cell is compared if its key matched and its column was compared. A row is compared if
+its key matched. `compare.lookup` finds out what a run saw of the keys of open breaks.
 
-The same pair once more, recomputed or with other options, is the same look: it takes
-the place of the earlier one if that was the last, and changes no break if it was not,
-for later files have told more since. A break holds what the outputs show, so it is
-masked as they are.
+A second run on the same pair, recomputed or with other options, is the same
+observation. It replaces the earlier one if that was the last. Otherwise it changes no
+break, because later files are better evidence. Values in breaks are masked like all
+outputs.
 """
 
 from __future__ import annotations
@@ -55,8 +54,11 @@ if TYPE_CHECKING:
     from recon_engine.result import LookedUp, Reconciliation
 
 
+# A hash is stored as uuid: 128 bits, compared and indexed as one value.
 HASH_BYTES: Final = 16
+# Values are shown to people; `content` detects changes in the part that is cut off.
 VALUE_CHARACTERS: Final = 256
+# Why a run left the breaks as they were.
 UNCHANGED: Final = {
     Tracking.OVER_LIMIT: "its differences are over --break-limit",
     Tracking.SUPERSEDED: "a later pair has been tracked since",
@@ -101,7 +103,8 @@ CREATE TEMPORARY TABLE break_found (
 """,
 )
 
-# The last look into the book, if it may have been at this pair, which takes its place.
+# The run of the book's last observation, if it was of a pair with these URIs: the run
+# that starts now may replace it. `track_breaks` decides by the hashes of the files.
 LAST_RUN: Final = """
 SELECT b.run_id FROM metrics.break_summary b
     JOIN metrics.pipeline_run_log r USING (run_id)
@@ -119,22 +122,29 @@ SELECT break_id, key_text, column_name, kind, locator FROM metrics.break
 WHERE book = %s AND as_of_run = %s AND NOT open
 """
 
-# The last look into the book, whether it was at this pair, and the pair's first day.
+# All statements below run in the transaction that publishes a run. It holds the
+# advisory lock of the dataset (publish.ONE_AT_A_TIME): no other run changes this book.
+
+# The last observation of the book, whether it is of this pair, and the day on which
+# this pair was first observed.
 LAST_OBSERVATION: Final = """
-WITH look AS (
+WITH observation AS (
     SELECT * FROM metrics.break_summary
     WHERE book = ($1::text)::uuid AND tracking = 'tracked'
 )
 SELECT run_id::text, pair = ($2::text)::uuid,
-    (SELECT coalesce(as_of, run_date)::text FROM look WHERE pair = ($2::text)::uuid
-     ORDER BY ordinal LIMIT 1)
-FROM look ORDER BY ordinal DESC LIMIT 1
+    (SELECT coalesce(as_of, run_date)::text FROM observation
+     WHERE pair = ($2::text)::uuid ORDER BY ordinal LIMIT 1)
+FROM observation ORDER BY ordinal DESC LIMIT 1
 """
+# Undo the last observation, in two steps: delete the breaks that it created, and
+# restore the earlier state of those that it changed. `before` holds one step
+# of undo, so only the last observation can be replaced.
 FORGET: Final = """
 DELETE FROM metrics.break
 WHERE book = ($1::text)::uuid AND as_of_run = ($2::text)::uuid AND before IS NULL
 """
-# What earlier versions kept has no `open`: it follows from the state.
+# A `before` written by an earlier version has no `open`: it follows from the state.
 RESTORE: Final = f"""
 UPDATE metrics.break AS b SET before = NULL,
     (kind, occurrences, old_value, new_value, content, key_rows_old, key_rows_new,
@@ -146,6 +156,7 @@ UPDATE metrics.break AS b SET before = NULL,
     )
 WHERE book = ($1::text)::uuid AND as_of_run = ($2::text)::uuid
 """  # noqa: S608 - a constant above
+# Saves the state of a row for RESTORE, in the UPDATE that changes it.
 KEEP: Final = """
 before = jsonb_build_object(
     'kind', b.kind, 'occurrences', b.occurrences, 'old_value', b.old_value,
@@ -156,6 +167,7 @@ before = jsonb_build_object(
     'runs_seen', b.runs_seen
 )
 """
+# Insert or update every break that this run saw.
 CARRY_ON: Final = f"""
 WITH carried AS (
     INSERT INTO metrics.break AS b (
@@ -167,7 +179,7 @@ WITH carried AS (
         occurrences, old_value, new_value, content, key_rows_old, key_rows_new, locator,
         'new', true, day, run, day, run, day, run, 1
     FROM pg_temp.break_seen,
-        (SELECT ($3::text)::uuid AS run, ($4::text)::date AS day) AS look
+        (SELECT ($3::text)::uuid AS run, ($4::text)::date AS day) AS observation
     ON CONFLICT (book, break_id) DO UPDATE SET {KEEP},
         kind = excluded.kind,
         occurrences = excluded.occurrences,
@@ -193,9 +205,10 @@ WITH carried AS (
 SELECT state, count(*) FROM carried GROUP BY state
 """  # noqa: S608 - a constant above
 
-# What is open and was not seen. The rows of a repeated key are interchangeable: so all
-# of its pairs have to be there again, and no row of the files may be set aside. What an
-# earlier version saw has no counts: a cell has as many pairs as it occurs in, at least.
+# Settle every open break that this run did not see. CARRY_ON runs first: `as_of_run`
+# tells the breaks it updated. Rows of a repeated key are interchangeable, so a break of
+# one is resolved only if all of its pairs are present again and no row was quarantined.
+# Breaks of earlier versions have no row counts: `occurrences` is then the lower bound.
 SETTLE: Final = f"""
 WITH settled AS (
     SELECT b.break_id, CASE
@@ -209,19 +222,20 @@ WITH settled AS (
                     f.key_rows_old, f.key_rows_new, b.key_rows_old, b.key_rows_new,
                     b.occurrences
                 ) = 1
-                OR NOT look.rejected
+                OR NOT observation.rejected
                 AND least(f.key_rows_old, f.key_rows_new) >= coalesce(
                     least(b.key_rows_old, b.key_rows_new),
                     CASE WHEN b.column_name IS NULL THEN 0 ELSE b.occurrences END
                 )
             ) THEN 'resolved'
-        WHEN look.complete AND greatest(f.key_rows_old, f.key_rows_new) = 0 THEN 'gone'
+        WHEN observation.complete
+            AND greatest(f.key_rows_old, f.key_rows_new) = 0 THEN 'gone'
         ELSE 'unseen'
     END AS state
     FROM metrics.break AS b
         CROSS JOIN (
             SELECT ($4::text)::boolean AS rejected, ($5::text)::boolean AS complete
-        ) AS look
+        ) AS observation
         LEFT JOIN pg_temp.break_found AS f USING (break_id)
     WHERE b.book = ($1::text)::uuid AND b.open AND b.as_of_run <> ($2::text)::uuid
 ), ended AS (
@@ -243,7 +257,7 @@ SELECT count(*), count(*) FILTER (WHERE state = 'unseen'),
 FROM metrics.break WHERE book = ($1::text)::uuid AND open
 """
 
-# The day of the last look into a book: its open breaks are as of then.
+# The day of the last observation of a book: the state of its breaks is as of that day.
 AS_OF: Final = """(
     SELECT coalesce(t.as_of, t.run_date) FROM metrics.break_summary t
     WHERE t.book = b.book AND t.tracking = 'tracked' ORDER BY t.ordinal DESC LIMIT 1
@@ -273,7 +287,7 @@ FROM metrics.break_summary b WHERE b.run_id = %s
 
 
 class OpenBreak(NamedTuple):
-    """A break that a look may end: its column, or missing or extra, and its key."""
+    """A break that a run may end. `column` is None for a missing or extra row."""
 
     break_id: UUID
     column: str | None
@@ -283,9 +297,10 @@ class OpenBreak(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One run's look at the differences of a dataset.
+    """What one run saw of the differences of a dataset.
 
-    `standing`: the breaks whose keys were looked up for it, in the order of the lookup.
+    `day`: the date of the run. `standing`: the breaks whose keys the run looked up, in
+    the order of the lookup.
     """
 
     result: Reconciliation
@@ -297,62 +312,63 @@ class Observation:
 
     @property
     def book(self) -> UUID:
-        """The same for the same dataset and key columns."""
+        """The id of the book: equal for the same dataset and key columns."""
         return book_of(self.dataset, self.result.keys)
 
     @property
     def pair(self) -> UUID:
-        """The same for the same two files."""
+        """The id of the pair: equal for the same URIs and contents."""
         sides = self.result.old, self.result.new
         facts = (fact for side in sides for fact in (side.uri, side.sha256 or ""))
         return UUID(bytes=_hash_texts(*facts))
 
     @property
     def differences(self) -> int:
-        """Cells that differ, missing and extra rows."""
+        """The number of differing cells, missing rows and extra rows."""
         counts = self.result.counts
         return counts.mismatched_cells + counts.missing + counts.extra
 
     @property
     def rejected(self) -> bool:
-        """Whether a row of either side was set aside."""
+        """Whether a row of either side was quarantined."""
         return bool(self.result.old.rejected or self.result.new.rejected)
 
     @property
     def complete(self) -> bool:
-        """Whether a key that is in neither file is gone: both have all rows there are.
+        """Whether a key that is in neither file is gone: both files are full feeds.
 
-        A row that was set aside may have any key, and no rows are a failed delivery.
+        Not so with quarantined rows, which may have any key, or with an empty file,
+        which is more likely a failed delivery than a dataset without rows.
         """
         both = self.result.old.rows and self.result.new.rows
         return self.feed is Feed.FULL and bool(both) and not self.rejected
 
 
 class Observed(NamedTuple):
-    """What a look tells of breaks: those it saw, and what it found of those open."""
+    """An observation as Arrow tables: breaks it saw, and its findings on open ones."""
 
     seen: pa.Table
     found: pa.Table
 
 
 def book_of(dataset: str, keys: Sequence[str]) -> UUID:
-    """The book of a dataset and its key columns."""
+    """The id of the book of a dataset and its key columns."""
     return UUID(bytes=_hash_texts(dataset, *keys))
 
 
 def standing(
     connection: psycopg.Connection, dataset: str, keys: Sequence[str], pair: FilePair
 ) -> list[OpenBreak]:
-    """The breaks that a run on a pair may end: those that are open.
+    """The breaks that a run on a pair may end: all that are open.
 
-    Also those that the last look has ended, if it was at the same pair: a recomputed
-    result takes its place, so they are open again before it.
+    If the last observation was of the same pair, the breaks that it ended are included:
+    the new result replaces that observation, which reopens them first.
     """
     book = book_of(dataset, keys)
-    asked = {"book": book, "old": pair.old.uri, "new": pair.new.uri}
+    values = {"book": book, "old": pair.old.uri, "new": pair.new.uri}
     with translate_database_errors():
         rows = connection.execute(STANDING, [book]).fetchall()
-        for (run_id,) in connection.execute(LAST_RUN, asked).fetchall():
+        for (run_id,) in connection.execute(LAST_RUN, values).fetchall():
             rows += connection.execute(TOUCHED, [book, run_id]).fetchall()
     return [
         OpenBreak(break_id, column, kind, OpenKey(_key_of(text, keys), locator))
@@ -360,38 +376,45 @@ def standing(
     ]
 
 
-def observed(look: Observation, limit: int) -> Observed | None:
-    """What a look tells of each break once; None for more than `limit` differences."""
-    if look.differences > limit:
+def observed(observation: Observation, limit: int) -> Observed | None:
+    """An observation with one row per break; None if it has more than `limit`."""
+    if observation.differences > limit:
         return None
     return Observed(
-        _table(SEEN_SCHEMA, _break_rows(look.result)), _table(FOUND, _found(look))
+        _table(SEEN_SCHEMA, _break_rows(observation.result)),
+        _table(FOUND, _found(observation)),
     )
 
 
-def track_breaks(cursor: Any, look: Observation, found: Observed | None) -> Breaks:
-    """Carry the breaks of a book on, in the transaction of the cursor.
+def track_breaks(
+    cursor: Any, observation: Observation, found: Observed | None
+) -> Breaks:
+    """Update the breaks of a book, in the transaction of the cursor.
 
-    The run's row of the log and its `mismatch_by_column` are there already, and
-    nobody else publishes to the dataset meanwhile. What is too much to be `found` is
-    only counted.
+    The caller holds the dataset's publish lock, and has written the run's row of the
+    run log and its `mismatch_by_column`, which SETTLE reads. If `found` is None, the
+    differences are over the limit: they are counted, and no break changes.
     """
     if found is None:
-        return Breaks(Tracking.OVER_LIMIT, look.differences)
-    book, run_id, day = str(look.book), str(look.run_id), look.day.isoformat()
-    match _fetch_all(cursor, LAST_OBSERVATION, book, str(look.pair)):
+        return Breaks(Tracking.OVER_LIMIT, observation.differences)
+    book, run_id, day = (
+        str(observation.book),
+        str(observation.run_id),
+        observation.day.isoformat(),
+    )
+    match _fetch_all(cursor, LAST_OBSERVATION, book, str(observation.pair)):
         case [(last, True, first)]:
             for statement in (FORGET, RESTORE):
                 cursor.execute(statement, (book, last))
             seen_on = first
         case [(_, _, str())]:
-            return Breaks(Tracking.SUPERSEDED, look.differences)
+            return Breaks(Tracking.SUPERSEDED, observation.differences)
         case _:
             seen_on = day
     _ingest_breaks(cursor, found)
-    facts = str(look.rejected), str(look.complete)
+    facts = str(observation.rejected), str(observation.complete)
     states = dict(
-        _fetch_all(cursor, CARRY_ON, book, look.dataset, run_id, seen_on)
+        _fetch_all(cursor, CARRY_ON, book, observation.dataset, run_id, seen_on)
         + _fetch_all(cursor, SETTLE, book, run_id, seen_on, *facts)
     )
     [(still_open, unseen, oldest)] = _fetch_all(cursor, STILL_OPEN, book, seen_on)
@@ -402,17 +425,17 @@ def track_breaks(cursor: Any, look: Observation, found: Observed | None) -> Brea
         oldest_days=oldest,
     )
     as_of = date.fromisoformat(seen_on)
-    return Breaks(Tracking.TRACKED, look.differences, counts, as_of)
+    return Breaks(Tracking.TRACKED, observation.differences, counts, as_of)
 
 
-def make_summary_row(look: Observation, found: Breaks) -> dict[str, object]:
-    """What became of the breaks, as a row of `metrics.break_summary`."""
+def make_summary_row(observation: Observation, found: Breaks) -> dict[str, object]:
+    """The row of `metrics.break_summary` for an observation."""
     row: dict[str, object] = {
-        "run_id": look.run_id.bytes,
-        "dataset": look.dataset,
-        "run_date": look.day,
-        "book": look.book.bytes,
-        "pair": look.pair.bytes,
+        "run_id": observation.run_id.bytes,
+        "dataset": observation.dataset,
+        "run_date": observation.day,
+        "book": observation.book.bytes,
+        "pair": observation.pair.bytes,
         "tracking": found.tracking,
         "differences": found.differences,
         "as_of": found.as_of,
@@ -425,7 +448,7 @@ def make_summary_row(look: Observation, found: Breaks) -> dict[str, object]:
 
 
 def format_breaks(found: Breaks) -> str:
-    """What became of the breaks in one line."""
+    """The break counts of a run in one line."""
     counts = found.counts
     match found.tracking:
         case Tracking.OVER_LIMIT:
@@ -433,7 +456,7 @@ def format_breaks(found: Breaks) -> str:
                 f"not tracked: {found.differences:,} differences are over --break-limit"
             )
         case Tracking.SUPERSEDED:
-            return "left as they are: a later pair has been tracked since"
+            return "not changed: a later pair has been tracked since"
     if counts is None or not any(asdict(counts).values()):
         return "none"
     days = counts.oldest_days
@@ -451,8 +474,8 @@ def format_breaks(found: Breaks) -> str:
 class BreakPage:
     """Breaks as a table, oldest first; `total`: how many there are in these states.
 
-    `as_of`: the day of the last look, which ages count to. `tracking`: whether the last
-    run changed them.
+    `as_of`: the day of the last observation; ages count up to it. `tracking`: whether
+    the last run changed them.
     """
 
     names: tuple[str, ...]
@@ -468,11 +491,10 @@ def list_breaks(
     states: Sequence[BreakState] | None = None,
     limit: int | None = None,
 ) -> BreakPage:
-    """The breaks of a dataset in some states, else the open ones.
+    """The breaks of a dataset in the given states, or the open ones if None.
 
-    By the key columns of its last run.
-
-    Raises ConfigError for a dataset whose breaks have never been tracked.
+    The book is that of the key columns of the dataset's last run. Raises ConfigError
+    for a dataset whose breaks have never been tracked.
     """
     with open_connection(address) as connection:
         latest = connection.execute(LATEST, [dataset]).fetchone()
@@ -481,17 +503,17 @@ def list_breaks(
             book, tracking, as_of = latest
             return _listing(connection, book, Tracking(tracking), as_of, states, limit)
     raise ConfigError(
-        f"no breaks of a dataset {dataset} are recorded.{did_you_mean(dataset, known)}",
-        help="recon run records them, unless --break-limit is 0",
+        f"no breaks are recorded for dataset {dataset}.{did_you_mean(dataset, known)}",
+        help="recon run records breaks, unless --break-limit is 0",
     )
 
 
 def read_breaks_of_run(
     connection: psycopg.Connection, run_id: UUID, limit: int
 ) -> tuple[Breaks, BreakPage | None] | None:
-    """What became of the breaks in a run, and the oldest of a run that is the last.
+    """The break counts of a run, and its oldest open breaks if it is the last run.
 
-    None if the run tracked none.
+    None if the run did not track breaks. At most `limit` breaks are listed.
     """
     found = connection.execute(OF_RUN, [run_id]).fetchone()
     if found is None:
@@ -514,12 +536,12 @@ def _listing(
     states: Sequence[BreakState] | None,
     limit: int | None,
 ) -> BreakPage:
-    """Breaks of a book in some states, else the open ones, with ages up to `as_of`."""
+    """Breaks of a book in the given states, or the open ones; ages count to `as_of`."""
     which = "open" if states is None else "state = ANY(%(states)s)"
-    asked = {"book": book, "as_of": as_of, "states": states, "limit": limit}
+    values = {"book": book, "as_of": as_of, "states": states, "limit": limit}
     counted = COUNTED.format(which=which).encode()
-    total = connection.execute(counted, asked).fetchone()
-    cursor = connection.execute(LISTED.format(which=which).encode(), asked)
+    total = connection.execute(counted, values).fetchone()
+    cursor = connection.execute(LISTED.format(which=which).encode(), values)
     names = tuple(column.name for column in cursor.description or ())
     return BreakPage(
         names, cursor.fetchall(), total[0] if total else 0, as_of, tracking
@@ -550,10 +572,10 @@ def _key_of(text: str, keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(json.loads(text)) if len(keys) > 1 else (text,)
 
 
-def _found(look: Observation) -> Iterator[tuple[object, ...]]:
-    """What a look found of the breaks that stood, in the columns of `FOUND`."""
-    looked_up = look.result.looked_up
-    for at, each in enumerate(look.standing):
+def _found(observation: Observation) -> Iterator[tuple[object, ...]]:
+    """What an observation found of open breaks, in the columns of `FOUND`."""
+    looked_up = observation.result.looked_up
+    for at, each in enumerate(observation.standing):
         if at in looked_up.rows:
             old, new = looked_up.rows[at]
             if each.column is not None:
@@ -564,7 +586,7 @@ def _found(look: Observation) -> Iterator[tuple[object, ...]]:
 
 
 def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
-    """The breaks of a result in the columns of `SEEN`."""
+    """One row per break of a result, in the columns of `SEEN_SCHEMA`."""
     yield from _cell_break_rows(result.mismatches(), result.looked_up)
     for kind, rows in (("missing", result.missing()), ("extra", result.extra())):
         keys = zip(*(rows.get_column(name) for name in result.keys), strict=True)
@@ -581,7 +603,7 @@ def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
 def _cell_break_rows(
     cells: pl.DataFrame, looked_up: LookedUp
 ) -> Iterator[tuple[object, ...]]:
-    """Cells of one key and column are one break: they come one after the other."""
+    """One row per key and column; the cells of a repeated key are consecutive."""
     keys = cells["key"].struct.unnest().rows()
     values = cells.select("column", "kind", "old", "new").iter_rows()
     located = ((key, *cell) for key, cell in zip(keys, values, strict=True))
@@ -602,9 +624,9 @@ def _truncate_value(text: str) -> str:
 
 
 def _hash_texts(*texts: str) -> bytes:
-    """128 bits that are the same for the same texts, in every process and version.
+    """A hash of 128 bits that is stable across processes and versions.
 
-    No text of a file holds a NUL: the gate refuses it.
+    NUL separates the texts: the CSV reader rejects files that contain it.
     """
     joined = "\0".join(texts).encode()
     return hashlib.blake2b(joined, digest_size=HASH_BYTES).digest()

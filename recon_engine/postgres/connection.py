@@ -1,13 +1,13 @@
-"""Connections to Postgres, and the one border its errors have to cross.
+"""Open connections to Postgres, and translate the errors of its drivers.
 
-What a driver says of an error may quote a row or, for a malformed address, the
-password. Only the SQLSTATE of it goes any further.
+A driver's error text may quote a row or, for a malformed address, the password. So only
+the SQLSTATE is passed on, never the text.
 """
 
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -33,46 +33,59 @@ if TYPE_CHECKING:
     from recon_engine.config import Address
 
 
-# By the beginning of the SQLSTATE, the first that fits; all others may pass.
-ERROR_CLASSES: Final[
-    tuple[tuple[tuple[str, ...], type[ReconError], str, str | None], ...]
-] = (
-    (
+class ErrorClass(NamedTuple):
+    """The error for SQLSTATEs that begin with one of `prefixes`."""
+
+    prefixes: tuple[str, ...]
+    error: type[ReconError]
+    message: str
+    help: str
+
+
+# The first entry that fits decides: single codes come before their classes. A SQLSTATE
+# that is not listed may pass by itself, so it is DatabaseUnavailable, which is retried.
+ERROR_CLASSES: Final = (
+    ErrorClass(
         ("28", "42501"),
         PermissionDenied,
-        "Postgres refuses these credentials",
-        "check user, password and grants",
+        "Postgres denies access with these credentials",
+        "check the user, the password and the grants",
     ),
-    (
+    ErrorClass(
         ("55P03",),
         DatabaseUnavailable,
-        "another session keeps a lock for longer than RECON_LOCK_TIMEOUT allows",
-        "end the transaction that holds it (pg_stat_activity), run again",
+        "another session has held a lock for longer than RECON_LOCK_TIMEOUT",
+        "find and end the transaction that holds it (pg_stat_activity), then run again",
     ),
-    (
+    ErrorClass(
         ("57014",),
         DatabaseUnavailable,
         "a statement took longer than RECON_STATEMENT_TIMEOUT, or was cancelled",
-        "find what slows Postgres down (pg_stat_activity), run again",
+        "find out what slows Postgres down (pg_stat_activity), then run again",
     ),
-    (("53100",), DiskFull, "the disk of Postgres is full", "make room, then run again"),
-    (
+    ErrorClass(
+        ("53100",),
+        DiskFull,
+        "the disk of the Postgres server is full",
+        "free disk space there, then run again",
+    ),
+    ErrorClass(
         ("42P01", "3F000", "42703"),
         ConfigError,
         "the database does not have the tables of this version",
         "run recon migrate",
     ),
-    (
+    ErrorClass(
         ("2BP01",),
         ConfigError,
-        "something depends on a stage table, which each run replaces",
+        "a view or other object depends on a stage table, which each run replaces",
         "build views on the metrics tables instead",
     ),
-    (
+    ErrorClass(
         ("22", "23", "42", "54"),
         InternalError,
-        "Postgres refuses what was to be recorded",
-        "please report it with the SQLSTATE",
+        "Postgres rejects what the run records",
+        "please report this with the SQLSTATE",
     ),
 )
 
@@ -81,10 +94,11 @@ ERROR_CLASSES: Final[
 def open_connection(
     address: Address, *, autocommit: bool = True, control: bool = True
 ) -> Iterator[psycopg.Connection]:
-    """A connection by psycopg; with `autocommit` each statement is a transaction.
+    """Open a psycopg connection; with `autocommit` each statement is a transaction.
 
-    Waits for locks are bounded, and statements of `control` altogether; not those that
-    do work that grows with the data.
+    Every wait for a lock is bounded by RECON_LOCK_TIMEOUT. With `control` every
+    statement is bounded by RECON_STATEMENT_TIMEOUT too: pass False for statements whose
+    work grows with the data. Driver errors become errors of recon_engine.errors.
     """
     with (
         translate_database_errors(),
@@ -104,7 +118,10 @@ def open_connection(
 
 @contextmanager
 def open_bulk_connection(address: Address) -> Iterator[Any]:
-    """An ADBC connection in one transaction: commit it, or nothing has happened."""
+    """Open an ADBC connection with one transaction, which the caller commits.
+
+    Without a commit nothing is changed: any exception rolls back.
+    """
     with (
         translate_database_errors(),
         adbc_driver_postgresql.dbapi.connect(conninfo_of(address)) as connection,
@@ -121,10 +138,10 @@ def open_bulk_connection(address: Address) -> Iterator[Any]:
 def query_read_only(
     address: Address, statement: str
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The column names and rows of one statement, which can change nothing.
+    """The column names and rows of one statement that cannot change anything.
 
-    One, because a prepared statement is one; nothing, because the transaction it runs
-    in is read-only and cannot be left by it.
+    `prepare=True` makes Postgres reject several statements in one text. So no statement
+    can end the read-only transaction and go on outside it.
     """
     refusal: ConfigError | None = None
     with open_connection(address, autocommit=False, control=False) as connection:
@@ -143,14 +160,16 @@ def query_read_only(
                 "Postgres refuses the statement"
                 + (f" at character {at}" if at else ""),
                 why=f"SQLSTATE {e.sqlstate}",
-                help="one SELECT, spelled right; 25006 means it would change something",
+                help="pass one valid SELECT; SQLSTATE 25006 means that the statement "
+                "would change data",
             )
+    # Raised outside the handler: the driver's error must not be its context.
     raise refusal
 
 
 @contextmanager
 def translate_database_errors() -> Iterator[None]:
-    """Turn what psycopg and ADBC raise into errors of ours, which do not carry it."""
+    """Translate errors of psycopg and ADBC to `recon_engine.errors`, without texts."""
     try:
         yield
     except (psycopg.Error, adbc_driver_manager.Error) as error:
@@ -161,20 +180,20 @@ def _translate_error(error: psycopg.Error | adbc_driver_manager.Error) -> ReconE
     code = getattr(error, "sqlstate", None) or ""
     if isinstance(error, psycopg.ProgrammingError) and not code:
         return ConfigError(
-            "the address of the database cannot be understood",
-            help="RECON_DATABASE_URL=postgresql://user@host/database",
+            "the address of the database is malformed",
+            help="use RECON_DATABASE_URL=postgresql://user@host/database",
         )
-    for codes, kind, message, remedy in ERROR_CLASSES:
-        if code.startswith(codes):
-            return kind(message, why=f"SQLSTATE {code}", help=remedy)
+    for known in ERROR_CLASSES:
+        if code.startswith(known.prefixes):
+            return known.error(known.message, why=f"SQLSTATE {code}", help=known.help)
     refusal = None if code else refusal_of(str(error))
     return refusal or DatabaseUnavailable(
-        "Postgres cannot be reached, or could not do what it was asked",
+        "Postgres cannot be reached, or could not carry out a statement",
         why=f"SQLSTATE {code}" if code else None,
-        help="check the address and that the server runs, then run again",
+        help="check the address and that the server is running, then run again",
     )
 
 
 def quote_identifier(name: str) -> str:
-    """A name as an SQL identifier."""
+    """A name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,7 +1,8 @@
-"""Where the database is, and that whoever answers there is the one that was meant.
+"""Build the connection string, and require verified TLS for a remote server.
 
-Off this machine Postgres is spoken to under TLS alone, and has to prove its name
-(`sslmode=verify-full`), unless `RECON_DATABASE_TLS=unverified` waives that in words.
+A server on another machine must prove its host name (`sslmode=verify-full`), unless
+RECON_DATABASE_TLS=unverified turns that off explicitly. libpq's own default, `prefer`,
+would send the password to whoever answers.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ TLS_VERIFIED: Final = "verify-full"
 PORT: Final = re.compile("[0-9]{1,5}")
 MOST_PORT: Final = 65_535
 ROOT_CERTIFICATES: Final = Path("~/.postgresql/root.crt")
-# What decides here, and the variable that libpq takes it from.
+# The parameters that decide whether TLS is needed, with libpq's variable for each.
 VARIABLES: Final = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
@@ -41,9 +42,11 @@ VARIABLES: Final = {
 
 
 def conninfo_of(address: Address) -> str:
-    """The connection string of now, held to the law of TLS.
+    """The current connection string, with `sslmode=verify-full` for a remote server.
 
-    psycopg.ProgrammingError if it cannot be understood.
+    An address that is a function is called: its password may change at any time.
+    Raises ConfigError if TLS cannot be verified, psycopg.ProgrammingError for a
+    malformed address.
     """
     conninfo = address() if callable(address) else address
     given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
@@ -55,42 +58,43 @@ def conninfo_of(address: Address) -> str:
     mode = known.get("sslmode") or TLS_VERIFIED
     if mode != TLS_VERIFIED:
         raise ConfigError(
-            f"sslmode={mode} does not prove which server answers",
+            f"sslmode={mode} does not verify the identity of the server",
             why="the database is not on this machine",
-            help=f"sslmode={TLS_VERIFIED}; or waive it in words:"
+            help=f"set sslmode={TLS_VERIFIED}, or turn verification off with"
             f" {TLS_VARIABLE}={TLS_UNVERIFIED}",
         )
     if any(address and not name for address, name in _hosts(known)):
         raise ConfigError(
             "the address of the database has no host name to verify",
-            why="the database is not on this machine, and hostaddr is no name",
-            help="give host=NAME beside hostaddr, or PGHOST beside PGHOSTADDR",
+            why="the database is not on this machine, and hostaddr is an IP address",
+            help="set host=NAME in addition to hostaddr, or PGHOST to PGHOSTADDR",
         )
     _check_authorities(known)
     return make_conninfo(conninfo, sslmode=TLS_VERIFIED)
 
 
 def _check_ports(ports: str) -> None:
-    """Raise ConfigError for what is no port: libpq calls that unreachable."""
+    """Raise ConfigError for an invalid port: libpq would report it as unreachable."""
     for port in filter(None, ports.split(",")):
         if not PORT.fullmatch(port.strip()) or not 1 <= int(port) <= MOST_PORT:
             raise ConfigError(
-                "the port of the database is no port",
-                help="PGPORT, or the port in RECON_DATABASE_URL: from 1 to 65535",
+                "the port of the database is not a number from 1 to 65535",
+                help="correct PGPORT, or the port in RECON_DATABASE_URL",
             )
 
 
 def _is_waived() -> bool:
-    said = os.environ.get(TLS_VARIABLE, "")
-    if said not in {"", TLS_UNVERIFIED}:
+    value = os.environ.get(TLS_VARIABLE, "")
+    if value not in {"", TLS_UNVERIFIED}:
         raise ConfigError(
-            f"{TLS_VARIABLE} can only be {TLS_UNVERIFIED}", help="or unset it"
+            f"{TLS_VARIABLE} can only be {TLS_UNVERIFIED}",
+            help="set it to that, or unset it",
         )
-    return said == TLS_UNVERIFIED
+    return value == TLS_UNVERIFIED
 
 
 def _by_variables() -> dict[str, str]:
-    """What is not said by the address or its service, libpq takes from these."""
+    """The parameters that libpq takes from variables, if the address has none."""
     return {
         name: os.environ[variable]
         for name, variable in VARIABLES.items()
@@ -104,14 +108,14 @@ def _is_local(known: Mapping[str, str]) -> bool:
 
 
 def _hosts(known: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Address and name of each: without an address libpq looks up the name."""
+    """The address and name of each host; libpq resolves the name without an address."""
     addresses = known.get("hostaddr", "").split(",")
     names = known.get("host", "").split(",")
     return list(zip_longest(addresses, names, fillvalue=""))
 
 
 def _is_loopback(host: str) -> bool:
-    """A socket in the file system, or an address that no packet leaves for."""
+    """Whether a host is a Unix socket or a loopback address."""
     if host in {"", "localhost"} or host.startswith(("/", "@")):
         return True
     try:
@@ -121,9 +125,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def authorities_of(conninfo: str) -> tuple[str, str] | None:
-    """The host of a connection string of now, and the file its certificate must fit.
+    """The host of a connection string, and the file of authorities it is verified by.
 
-    None where nobody has to prove a name.
+    None if the server is not verified: it is local, or verification is turned off.
     """
     given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
     service = services.defined_by(given)
@@ -139,7 +143,7 @@ def _check_authorities(known: Mapping[str, str]) -> None:
     if named == "system" or Path(named or ROOT_CERTIFICATES).expanduser().is_file():
         return
     raise ConfigError(
-        "there are no authorities to check the certificate of Postgres against",
+        "no file of authorities to verify the certificate of Postgres with",
         file=named,
-        help="PGSSLROOTCERT=FILE; that of RDS is its global certificate bundle",
+        help="set PGSSLROOTCERT=FILE; for RDS, the global certificate bundle of RDS",
     )

@@ -1,4 +1,4 @@
-"""What the metrics tables remember: earlier runs of a dataset, and a result of one."""
+"""Read earlier runs of a dataset, and the result of one, from the metrics tables."""
 
 from __future__ import annotations
 
@@ -149,11 +149,11 @@ def list_runs(
     before: UUID | None = None,
     results: bool = False,
 ) -> list[PastRun]:
-    """Runs of a dataset that are not under way, latest first.
+    """Runs of a dataset that are not in progress, latest first, at most `limit`.
 
-    `before`: only those that began before that run. `results`: only those with one.
+    `before`: only runs that started before it. `results`: only runs with a result.
     """
-    asked = {"dataset": dataset, "limit": limit, "before": before, "results": results}
+    values = {"dataset": dataset, "limit": limit, "before": before, "results": results}
     return [
         PastRun(
             row["run_id"],
@@ -167,22 +167,22 @@ def list_runs(
             if row["open"] is not None
             else None,
         )
-        for row in _query_rows(connection, RUNS, asked)
+        for row in _query_rows(connection, RUNS, values)
     ]
 
 
 def load_result(
     connection: psycopg.Connection, run_id: UUID
 ) -> tuple[Reconciliation, PageFacts]:
-    """The result of a run as the tables have it; ConfigError if it has none.
+    """The result of a run as stored in the tables; ConfigError if it has none.
 
-    Its frames are empty: rows on one side only are in the files of the run. So is its
-    sample, if someone deleted the values.
+    Its frames are empty: missing and extra rows are only in the artifacts of the run.
+    The sample is empty after `recon purge` has deleted the values.
     """
     found = _query_rows(connection, RESULT, [run_id])
     if not found:
         raise ConfigError(
-            f"there is no result of a run {run_id}",
+            f"there is no result for run {run_id}",
             help="recon history --dataset NAME lists the runs",
         )
     [summary] = found
@@ -243,7 +243,7 @@ def load_facts(
     started: datetime,
     options: Options | None,
 ) -> PageFacts:
-    """What the tables tell of a run besides its result."""
+    """What the tables hold of a run besides its result, for its page."""
     known = artifacts.FILES
     files: dict[str, str] | None = None
     for row in _query_rows(connection, FILES, [known["missing"], run_id]):
@@ -263,13 +263,13 @@ def load_facts(
 def find_run_id(
     connection: psycopg.Connection, run: str | None, dataset: str | None
 ) -> UUID:
-    """The run with that id, else the latest of a dataset with a result."""
+    """The run id in `run`; without one, the latest run of the dataset with a result."""
     if run is not None:
         try:
             return UUID(run)
         except ValueError:
             raise ConfigError(
-                "that is no id of a run",
+                "this is not a run id",
                 help="recon history --dataset NAME lists the runs",
             ) from None
     latest = list_runs(connection, require_dataset(dataset), 1, results=True)
@@ -284,8 +284,8 @@ def require_dataset(dataset: str | None) -> str:
     """The dataset; ConfigError if none is named."""
     if dataset is None:
         raise ConfigError(
-            "neither a run nor a dataset is named",
-            help="recon report RUN, or recon report --dataset NAME",
+            "name a run or a dataset",
+            help="use recon report RUN, or recon report --dataset NAME",
         )
     return dataset
 
@@ -372,14 +372,19 @@ def _load_suppressed(row: Row) -> Suppressed:
 def _load_coverage(
     counts: Counts, suppressed: Sequence[Suppressed]
 ) -> tuple[Coverage, ...]:
-    """That all cells are suppressed, if so; which rows are is not in the tables."""
+    """The coverage of a result whose differing cells are all suppressed, else none.
+
+    The tables do not hold which rows a suppression covers.
+    """
     known = sum(
         each.count
         for each in suppressed
         if each.state is SuppressionState.ACTIVE
         and each.suppression.what is Suppressible.COLUMN
     )
-    return (Coverage((), counts.mismatched_rows),) * (known == counts.mismatched_cells)
+    if known != counts.mismatched_cells:
+        return ()
+    return (Coverage((), counts.mismatched_rows),)
 
 
 def _load_patterns(rows: Sequence[Row]) -> Iterator[Patterns]:
@@ -404,7 +409,7 @@ def _load_sample(
     names: Sequence[str],
     masks: Collection[str],
 ) -> tuple[SampleRow, ...]:
-    """Rows as they were sampled; the kinds of their cells are found again."""
+    """The sampled rows; the kinds of their cells are classified again."""
     payloads = [_in_order_of(row["payload"], names) for row in rows]
     sides = [
         (old, new)
@@ -428,21 +433,25 @@ def _load_sample(
 
 
 def _restore_cell(cell: Cell, *, masked: bool) -> Cell:
-    """A cell as far as it can be told from the text of it that was kept."""
+    """A cell as far as its stored text `old~new` determines it.
+
+    If a value holds a tilde, the text cannot be split: the cell has only its text. The
+    kind of masked values is unknown.
+    """
     if masked:
         return cell._replace(kind=MASKED)
     return Cell(None, cell.text, Kind.TEXT) if TILDE in cell.new else cell
 
 
 def _in_order_of(values: dict[str, str], names: Sequence[str]) -> dict[str, str]:
-    """In their order, which jsonb does not keep."""
+    """The values in the order of `names`: jsonb does not keep the order of keys."""
     return {name: values[name] for name in names if name in values}
 
 
 def _load_options(kept: Row) -> Options | None:
-    """The options of a run of this version or of an earlier one.
+    """The options stored by this version or an earlier one.
 
-    None if this version refuses them: the result stays what it is.
+    None if this version rejects them: the page then shows no command.
     """
     known = {
         each.name: kept[each.name] for each in fields(Options) if each.name in kept

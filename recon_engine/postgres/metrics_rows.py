@@ -1,4 +1,7 @@
-"""A result as rows of the metrics tables."""
+"""Turn a result into rows of the metrics tables, one list of dicts per table.
+
+Control totals are not here: their numbers need SQL (publish.INSERT_TOTAL).
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ Row = dict[str, Any]
 
 
 def build_metrics_rows(
-    look: Observation, artifacts: Sequence[Artifact]
+    observation: Observation, artifacts: Sequence[Artifact]
 ) -> dict[str, list[Row]]:
-    """The rows of each metrics table."""
-    result, run_id = look.result, look.run_id.bytes
-    stamp = {"run_id": run_id, "run_date": look.day}
+    """The rows of each metrics table, by its name. Values are masked as in outputs."""
+    result, run_id = observation.result, observation.run_id.bytes
+    stamp = {"run_id": run_id, "run_date": observation.day}
     summary = {
         name: json.dumps(value) if isinstance(value, dict) else value
         for name, value in result.summary().items()
@@ -32,7 +35,7 @@ def build_metrics_rows(
     return {
         "recon_summary": [
             stamp
-            | {"dataset": look.dataset}
+            | {"dataset": observation.dataset}
             | summary
             | {"strategy": result.engine.strategy, "seconds": result.engine.seconds}
         ],
@@ -52,6 +55,7 @@ def build_metrics_rows(
             stamp
             | {
                 "ordinal": at,
+                # Postgres' text cannot hold NUL.
                 "key_text": row.key_text.replace("\0", ""),
                 "key": json.dumps(row.key, ensure_ascii=False),
                 "payload": json.dumps(row.payload, ensure_ascii=False),

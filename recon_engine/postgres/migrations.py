@@ -1,8 +1,8 @@
-"""The tables of the result: plain SQL files, applied in order, each exactly once.
+"""Apply the migrations: plain SQL files, in order, each exactly once.
 
-All pending files are applied in one transaction, so the schema is never half new.
-Files are only ever added: what was applied is recorded with its SHA-256, and a
-difference between the record and the files is refused.
+All pending files are applied in one transaction, so the schema is never half migrated.
+Applied files are recorded with their SHA-256. Files are only ever added: a file that
+was changed, removed or inserted before an applied one is an error.
 """
 
 from __future__ import annotations
@@ -40,33 +40,33 @@ NAME_PATTERN = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file. Line ends do not count: a checkout may have changed them."""
+    """A migration file."""
 
     name: str
     sql: bytes
 
     @property
     def number(self) -> str:
-        """The order it is applied in."""
+        """The four digits that begin the name; files are applied in their order."""
         return self.name[:4]
 
     @property
     def sha256(self) -> str:
-        """What the ledger remembers it by."""
+        """The hash in the ledger. CRLF counts as LF: a checkout may convert it."""
         return hashlib.sha256(self.sql.replace(b"\r\n", b"\n")).hexdigest()
 
 
 def schema_folder() -> Traversable:
-    """The folder of data files: in an installed package, beside it in a checkout."""
+    """The folder `schemas`: inside an installed package, at the root of a checkout."""
     packaged = files("recon_engine") / "schemas"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "schemas"
 
 
 def apply_migrations(address: Address) -> tuple[str, ...]:
-    """Bring a database up to date; the names newly applied, none if it already was.
+    """Apply all pending migrations and the grants; return the names newly applied.
 
-    The grants of `access/grants.sql` as well, where the roles are there. Any number of
-    processes may do so at once. After a failure nothing has changed.
+    The grants of `access/grants.sql` are skipped if the roles do not exist. Several
+    processes may call this at once. After a failure nothing has changed.
     """
     migrations = _read_migrations()
     with _open_transaction(address) as connection:
@@ -76,7 +76,7 @@ def apply_migrations(address: Address) -> tuple[str, ...]:
 
 
 def pending_migrations(address: Address) -> tuple[str, ...]:
-    """The names that `apply` would apply; changes nothing."""
+    """The names that `apply_migrations` would apply; changes nothing."""
     migrations = _read_migrations()
     with _open_transaction(address) as connection:
         connection.read_only = True
@@ -104,7 +104,7 @@ def _open_transaction(address: Address) -> Iterator[psycopg.Connection]:
 
 
 def _read_migrations() -> tuple[Migration, ...]:
-    """Every migration by number; other files in the folder are a mistake."""
+    """Every migration by number; ConfigError for a misnamed or duplicate one."""
     found = sorted(
         (schema_folder() / "migrations").iterdir(), key=lambda file: file.name
     )
@@ -118,8 +118,8 @@ def _read_migrations() -> tuple[Migration, ...]:
 def _check_name(migration: Migration, among: Sequence[Migration]) -> None:
     if NAME_PATTERN.fullmatch(migration.name) is None:
         raise ConfigError(
-            f"{migration.name} is no name of a migration",
-            help="name it like 0002_what_it_adds.sql",
+            f"invalid migration file name: {migration.name}",
+            help="use a name such as 0002_what_it_adds.sql",
         )
     twins = [other.name for other in among if other.number == migration.number]
     if len(twins) > 1:
@@ -132,7 +132,8 @@ def _check_name(migration: Migration, among: Sequence[Migration]) -> None:
 def _apply_pending(
     connection: psycopg.Connection, migrations: Sequence[Migration]
 ) -> tuple[str, ...]:
-    # Held to the end of the transaction; whoever waited then sees what was applied.
+    # The transaction holds this lock to its end. READ COMMITTED lets a process that
+    # waited for it see what the other one applied.
     connection.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended('recon.schema', 0))"
     )
@@ -160,7 +161,11 @@ COMMENT ON COLUMN metrics.schema_migration.applied_at IS 'When it was applied.';
 
 
 def _read_ledger(connection: psycopg.Connection) -> dict[str, str]:
-    """SHA-256 by name. Made if it is not there: an up-to-date one needs no rights."""
+    """The SHA-256 of each applied migration, by name.
+
+    The ledger is created only if it is missing: checking an up-to-date database needs
+    no right to create anything.
+    """
     if not _has_ledger(connection):
         connection.execute(CREATE_LEDGER)
     return dict(connection.execute("SELECT name, sha256 FROM metrics.schema_migration"))
@@ -172,25 +177,25 @@ def _has_ledger(connection: psycopg.Connection) -> bool:
 
 
 def _check_drift(applied: Mapping[str, str], migrations: Sequence[Migration]) -> None:
-    """What was applied is the beginning of what there is, unchanged."""
+    """Raise ConfigError unless applied files are an unchanged prefix of all files."""
     by_name = {migration.name: migration for migration in migrations}
     for name in sorted(applied):
         if name not in by_name:
             raise ConfigError(
-                f"the database has {name}, which this version does not know",
-                help="use the recon-engine that applied it, or a later one",
+                f"the database has the migration {name}, which this version lacks",
+                help="use the version of recon-engine that applied it, or a later one",
             )
         if by_name[name].sha256 != applied[name]:
             raise ConfigError(
-                f"{name} was changed after it had been applied",
-                help="restore the file; put the change into a new one",
+                f"the migration {name} was changed after it was applied",
+                help="restore the file, and put the change into a new migration",
             )
     latest = max(applied, default="")
     for name in by_name.keys() - applied.keys():
         if name < latest:
             raise ConfigError(
-                f"{name} comes before {latest}, which is already applied",
-                help=f"give {name} a number after {latest[:4]}",
+                f"the migration {name} sorts before {latest}, which is already applied",
+                help=f"rename {name} to a number after {latest[:4]}",
             )
 
 
@@ -206,32 +211,33 @@ def _apply_one(connection: psycopg.Connection, migration: Migration) -> None:
 
 
 def _translate_error(error: psycopg.Error, file: str | None = None) -> ReconError:
-    """What Postgres refused, without its words: they may quote data or credentials."""
+    """The error for a refusal, without its text: it may quote data or passwords."""
     match error.sqlstate:
         case None:
             return refusal_of(str(error)) or DatabaseUnavailable(
-                "Postgres cannot be reached, or went away",
+                "Postgres cannot be reached, or closed the connection",
                 file=file,
-                help="check the address and that the server runs; nothing has changed",
+                help="check the address and that the server is running; nothing has "
+                "changed",
             )
         case "42501" | "28000" | "28P01" as code:
             return PermissionDenied(
-                "Postgres refuses these credentials the change of the schema",
+                "this database user may not change the schema",
                 file=file,
                 why=f"SQLSTATE {code}",
                 help="run recon migrate as the owner of the schema metrics",
             )
         case code if code[:2] in {"08", "40", "53", "55", "57", "58"}:
             return DatabaseUnavailable(
-                "Postgres could not carry out a migration now",
+                "Postgres could not apply the migrations now",
                 file=file,
                 why=f"SQLSTATE {code}",
-                help="run it again; nothing has changed",
+                help="run the command again; nothing has changed",
             )
         case code:
             return ConfigError(
                 "a migration failed and was rolled back",
                 file=file,
                 why=f"SQLSTATE {code}",
-                help="the log of the server has the details",
+                help="see the log of the Postgres server for details",
             )

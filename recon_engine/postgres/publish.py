@@ -56,7 +56,9 @@ ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
 }
 
 
-# Two workers on one dataset would otherwise rename to the same name at once.
+# Held from the first statement of a publication to its commit or rollback: publications
+# of one dataset run one after the other. Two workers (of two inbound locations) would
+# otherwise rename stage tables to the same name and interleave their breaks.
 ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text"
 UNIQUE_VIOLATION: Final = "23505"
 MARK_RECONCILED: Final = """
@@ -74,6 +76,8 @@ INSERT INTO metrics.control_total (
     ($5::text)::numeric, ($6::text)::numeric, ($7::text)::numeric, ($8::text)::numeric
 )
 """
+# FOR SHARE waits for a transaction that holds the row, so it never reads a status that
+# a commit in progress is about to change.
 SELECT_STATUS: Final = (
     "SELECT status FROM metrics.pipeline_run_log WHERE run_id = %s FOR SHARE"
 )
@@ -81,68 +85,79 @@ RECORDED_STATUSES: Final = frozenset({RunStatus.RECONCILED, RunStatus.SUCCEEDED}
 
 
 class LostRace(Exception):
-    """The pair has a result, or this run was given up: nothing was recorded."""
+    """The pair already has a result, or the run was abandoned; nothing is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What one transaction makes visible, besides stage.
+    """What one transaction makes visible, besides the stage tables.
 
-    It is made before, so that the transaction is short. `found`: what the look tells of
-    breaks; `tracks`: whether any are to be tracked.
+    It is built before the transaction begins, to keep that short. `found`: the breaks
+    as Arrow tables, None if they are over the limit. `tracks`: whether breaks are
+    tracked.
     """
 
-    look: Observation
+    observation: Observation
     metrics: Mapping[str, list[Row]]
     found: Observed | None
     tracks: bool
 
     @classmethod
     def of(
-        cls, look: Observation, artifacts: Sequence[Artifact], break_limit: int
+        cls, observation: Observation, artifacts: Sequence[Artifact], break_limit: int
     ) -> Publication:
-        """Everything about a look at the differences of a dataset."""
-        found = breaks.observed(look, break_limit) if break_limit else None
-        return cls(look, build_metrics_rows(look, artifacts), found, break_limit > 0)
+        """The publication of an observation; a `break_limit` of 0 tracks no breaks."""
+        found = breaks.observed(observation, break_limit) if break_limit else None
+        return cls(
+            observation,
+            build_metrics_rows(observation, artifacts),
+            found,
+            break_limit > 0,
+        )
 
 
 def publish_run(
     conninfo: Address, publication: Publication, stage: Sequence[StageTable]
 ) -> Breaks | None:
-    """Make a run visible, whole; raises LostRace when its pair has a result already.
+    """Make a run visible in one transaction; return the break counts if tracked.
 
-    FileClaimed when another dataset has one of its files. Answers what became of the
-    breaks, unless none are tracked.
+    Raises LostRace if the pair already has a result, FileClaimed if another dataset has
+    claimed one of the files, CommitUnknown if the outcome cannot be found out.
 
-    Readers of stage are shut out only at its end, for as long as two renames take. A
-    reader who keeps them locked for `RECON_LOCK_TIMEOUT` makes it DatabaseUnavailable.
+    The order matters. Marking the run comes first, so that a worker that lost the race
+    writes nothing. Breaks need the metrics rows. Renaming the stage tables comes last:
+    it takes ACCESS EXCLUSIVE locks, which block readers until the commit. A reader that
+    holds a stage table longer than RECON_LOCK_TIMEOUT makes this DatabaseUnavailable.
     """
-    look = publication.look
+    observation = publication.observation
     with open_bulk_connection(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{look.dataset}",))
+            cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{observation.dataset}",))
             failpoint("publish-mark")
-            _mark_reconciled(cursor, look)
+            _mark_reconciled(cursor, observation)
             failpoint("publish-claim")
-            _claim_files(cursor, look)
+            _claim_files(cursor, observation)
             failpoint("publish-metrics")
             for name, rows in publication.metrics.items():
                 _insert_rows(cursor, name, rows)
-            _insert_totals(cursor, look)
+            _insert_totals(cursor, observation)
             failpoint("publish-breaks")
             tracked = _record_breaks(cursor, publication)
             for table in stage:
                 failpoint("publish-swap")
                 publish_table(cursor, table)
         failpoint("publish-commit")
-        unheard = _try_commit(connection)
+        commit_error = _try_commit(connection)
     failpoint("publish-confirm")
-    _confirm_commit(conninfo, look.run_id, unheard)
+    _confirm_commit(conninfo, observation.run_id, commit_error)
     return tracked
 
 
 def _try_commit(connection: Any) -> ReconError | None:
-    """Commit; what went wrong is no answer yet, for only its reply may be lost."""
+    """Commit and return the error, if any: the commit may have succeeded all the same.
+
+    A lost connection loses the reply, not the commit.
+    """
     try:
         with translate_database_errors():
             connection.commit()
@@ -152,31 +167,35 @@ def _try_commit(connection: Any) -> ReconError | None:
 
 
 def _confirm_commit(
-    conninfo: Address, run_id: UUID, unheard: ReconError | None
+    conninfo: Address, run_id: UUID, commit_error: ReconError | None
 ) -> None:
-    """A commit after an error returns without one and rolls back: ask, never assume.
+    """Read on a new connection whether the commit took effect.
 
-    One that is still in the balance is waited for.
+    The driver's answer is not enough in either direction: COMMIT of a failed
+    transaction reports success and rolls back. A commit in progress is waited for.
     """
     try:
         with open_connection(conninfo) as connection:
             row = connection.execute(SELECT_STATUS, [run_id]).fetchone()
     except TransientError as error:
         raise CommitUnknown(
-            "the reply to COMMIT was lost, and Postgres cannot be asked what it was",
+            "the reply to COMMIT was lost, and Postgres cannot be reached to check",
             why=error.why,
-            help="run again: that run finds out, and finishes the archive",
+            help="run again: the next run finds out, and finishes the archive",
         ) from None
     if row is None or row[0] not in RECORDED_STATUSES:
-        raise unheard or DatabaseUnavailable(
-            "Postgres rolled the publication back", help="run again"
+        raise commit_error or DatabaseUnavailable(
+            "Postgres rolled back the publication", help="run again"
         )
 
 
-def _mark_reconciled(cursor: Any, look: Observation) -> None:
-    """First of all, so that a worker that has lost writes nothing."""
-    old, new = look.result.old, look.result.new
-    values = (str(look.run_id), old.rows, new.rows, old.sha256, new.sha256)
+def _mark_reconciled(cursor: Any, observation: Observation) -> None:
+    """Mark the run RECONCILED; LostRace if it was abandoned or its pair has a result.
+
+    The unique index on the fingerprint of reconciled runs decides between two workers.
+    """
+    old, new = observation.result.old, observation.result.new
+    values = (str(observation.run_id), old.rows, new.rows, old.sha256, new.sha256)
     try:
         cursor.execute(MARK_RECONCILED, values)
         marked = cursor.fetchone()
@@ -188,30 +207,32 @@ def _mark_reconciled(cursor: Any, look: Observation) -> None:
         raise LostRace
 
 
-def _claim_files(cursor: Any, look: Observation) -> None:
-    """Claim both files anew, for the claim of the start may be another's by now.
+def _claim_files(cursor: Any, observation: Observation) -> None:
+    """Claim both files again: another dataset may hold the claim of the start by now.
 
-    A run that lost its lock may have been given up and its claim may have passed on. In
-    the transaction that records the result, the claim is as final as the result.
+    A run that lost its lock may have been abandoned, which releases its claim. In the
+    transaction that records the result, the claim is as final as the result.
     """
-    cursor.execute(CLAIM.format("($1::text)"), (str(look.run_id),))
+    cursor.execute(CLAIM.format("($1::text)"), (str(observation.run_id),))
     taken = cursor.fetchall()
     if taken:
         raise claimed_elsewhere(taken)
 
 
 def _record_breaks(cursor: Any, publication: Publication) -> Breaks | None:
-    """Carry the breaks on, and record what became of them."""
+    """Update the breaks, and record their counts in `metrics.break_summary`."""
     if not publication.tracks:
         return None
-    look = publication.look
-    tracked = breaks.track_breaks(cursor, look, publication.found)
-    _insert_rows(cursor, "break_summary", [breaks.make_summary_row(look, tracked)])
+    observation = publication.observation
+    tracked = breaks.track_breaks(cursor, observation, publication.found)
+    _insert_rows(
+        cursor, "break_summary", [breaks.make_summary_row(observation, tracked)]
+    )
     return tracked
 
 
 def _insert_rows(cursor: Any, table: str, rows: list[Row]) -> None:
-    """Ingest rows, each value in the exact type of its column: ADBC checks none."""
+    """Ingest rows. ADBC converts no types, so each value gets its column's type."""
     if rows:
         types = _column_types(cursor, table)
         data = pa.Table.from_pylist(
@@ -220,10 +241,10 @@ def _insert_rows(cursor: Any, table: str, rows: list[Row]) -> None:
         cursor.adbc_ingest(table, data, mode="append", db_schema_name="metrics")
 
 
-def _insert_totals(cursor: Any, look: Observation) -> None:
-    """As text: of Arrow's numbers none has as many digits as one of Postgres may."""
-    stamp = str(look.run_id), str(look.day)
-    for at, each in enumerate(look.result.totals):
+def _insert_totals(cursor: Any, observation: Observation) -> None:
+    """Insert sums as text: no Arrow decimal has as many digits as Postgres' numeric."""
+    stamp = str(observation.run_id), str(observation.day)
+    for at, each in enumerate(observation.result.totals):
         sums = [f"{value:f}" for value in each.parts().values()]
         cursor.execute(INSERT_TOTAL, (*stamp, each.column, str(at), *sums))
 

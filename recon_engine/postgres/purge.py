@@ -1,9 +1,8 @@
-"""Retention: the values of old runs are deleted, and what was found out stays.
+"""Retention: delete the cell values of old runs, and keep their counts and verdicts.
 
-Values are in four places: in the samples, patterns and segments of a run, in the breaks
-of a dataset, in its stage tables, and in the artifacts. Everything else is counts and
-sums, and the log of runs, which is history. A break that is open, seen or unseen, is
-not old.
+Values are in four places: the samples, patterns and segments of a run, the breaks of a
+dataset, its stage tables, and the artifacts. Everything else is counts, sums and the
+run log, which are kept as history. An open break is never old, seen or unseen.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 AGE_PATTERN: Final = re.compile(r"([1-9][0-9]{0,4})([dw])")
 UNIT_DAYS: Final = {"d": 1, "w": 7}
 
-# A run under way, or one whose archive is not finished, is never old.
+# A run in progress, or one whose archive is not finished, is never old.
 OLD_RUNS: Final = """
 SELECT r.run_id, r.dataset FROM metrics.pipeline_run_log r
 WHERE r.status NOT IN ('STARTED', 'RECONCILED') AND r.run_ts < now() - %(age)s
@@ -54,7 +53,7 @@ ENDED: Final = "metrics.break WHERE NOT open AND last_seen_run = ANY(%s)"
 DELETE: Final = "DELETE FROM metrics.{} WHERE run_id = ANY(%s)"
 DELETE_BREAKS: Final = f"DELETE FROM {ENDED}"  # noqa: S608
 BREAKS: Final = f"SELECT dataset, count(*) FROM {ENDED} GROUP BY dataset"  # noqa: S608
-# Stage is that of the latest result, which is not old unless its run is.
+# Stage tables hold the latest result of a dataset: they are old only if its run is.
 STAGE: Final = """
 SELECT t.tablename, r.dataset
 FROM (
@@ -70,7 +69,7 @@ ARTIFACTS: Final = "SELECT run_id, uri FROM metrics.artifact WHERE run_id = ANY(
 
 @dataclass(frozen=True, slots=True)
 class OldArtifact:
-    """A file of an old run that is still there."""
+    """A file of an old run that still exists."""
 
     run_id: UUID
     place: Storage
@@ -79,7 +78,11 @@ class OldArtifact:
 
 @dataclass(frozen=True, slots=True)
 class OldValues:
-    """What is there to be deleted."""
+    """What a purge deletes.
+
+    `runs`: the dataset of each old run. `samples`: rows with values per run. `breaks`:
+    ended breaks per dataset. `stage`: the dataset of each stage table.
+    """
 
     runs: Mapping[UUID, str]
     samples: Mapping[UUID, int]
@@ -89,23 +92,25 @@ class OldValues:
 
 
 def parse_age(text: str) -> timedelta:
-    """An age such as `90d` or `12w`."""
+    """An age such as `90d` or `12w`; ConfigError for anything else."""
     found = AGE_PATTERN.fullmatch(text.strip())
     if found is None:
-        raise ConfigError(f"{text} is no age", help="such as 90d or 12w")
+        raise ConfigError(
+            f"invalid age '{text}'", help="use days or weeks, such as 90d or 12w"
+        )
     return timedelta(days=int(found[1]) * UNIT_DAYS[found[2]])
 
 
 def find_old_values(
     address: Address, age: timedelta, dataset: str | None, *, artifacts: bool
 ) -> OldValues:
-    """The values of runs that began longer ago than that; changes nothing."""
+    """The values of runs older than `age`; changes nothing."""
     with (
         open_connection(address, control=False) as connection,
         translate_database_errors(),
     ):
-        asked = {"age": age, "dataset": dataset}
-        runs = dict(connection.execute(OLD_RUNS, asked).fetchall())
+        values = {"age": age, "dataset": dataset}
+        runs = dict(connection.execute(OLD_RUNS, values).fetchall())
         known = [list(runs)]
         samples = dict(connection.execute(SAMPLES, known).fetchall())
         breaks = dict(connection.execute(BREAKS.encode(), known).fetchall())
@@ -115,9 +120,10 @@ def find_old_values(
 
 
 def delete_old_values(address: Address, found: OldValues) -> None:
-    """Delete them: the artifacts, then, in one transaction, samples, breaks and stage.
+    """Delete the artifacts, then, in one transaction, samples, breaks and stage tables.
 
-    Whatever goes wrong, what is left is found again.
+    After an error, run it again: whatever remains is found again. Artifacts go first,
+    because the tables are what finds them.
     """
     for artifact in found.artifacts:
         artifact.place.remove(artifact.file)
@@ -136,7 +142,7 @@ def delete_old_values(address: Address, found: OldValues) -> None:
 
 
 def count_old_values(found: OldValues) -> list[tuple[str, str, int]]:
-    """How much there is of what, by dataset."""
+    """Rows of (kind of value, dataset, count), sorted, for a table."""
     counts: Counter[tuple[str, str]] = Counter()
     for run_id, rows in found.samples.items():
         counts["rows with values", found.runs[run_id]] += rows
@@ -150,7 +156,10 @@ def count_old_values(found: OldValues) -> list[tuple[str, str, int]]:
 
 
 def _find_present_artifacts(uris: Iterable[tuple[UUID, str]]) -> Iterator[OldArtifact]:
-    """Of each folder the manifest first: without it the rest counts for nothing."""
+    """The artifacts that still exist, in each folder the manifest first.
+
+    Readers ignore a folder without a manifest, so they never see a partial one.
+    """
     folders: dict[tuple[UUID, str], list[str]] = {}
     for run_id, uri in uris:
         folder, _, name = uri.rpartition("/")

@@ -1,4 +1,4 @@
-"""Steps 0, 1, 3 and 10: the lock, the recovery, and the log of every attempt."""
+"""The run log: a dataset's lock, recovery of dead runs, a row for every attempt."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ if TYPE_CHECKING:
     from recon_engine.errors import Interrupted
 
 
-# A recorded result can only succeed: nothing that happens afterwards takes it back.
+# A recorded result can only succeed: no later error takes it back.
 ALLOWED_FROM = {RunStatus.SUCCEEDED: [RunStatus.RECONCILED]}
 
+# A session lock: Postgres releases it when the connection ends, also of a dead worker.
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+# Only with LOCK held: then no living worker of this dataset and inbound is STARTED.
 ABANDON = """
 UPDATE metrics.pipeline_run_log SET status = 'ABANDONED', finished_ts = now(),
-    error_message = 'the worker ended without a word, before a result was recorded'
+    error_message = 'the worker died before it recorded a result'
 WHERE dataset = %s AND config->>'inbound' = %s AND status = 'STARTED'
 RETURNING run_id
 """
@@ -48,6 +50,8 @@ SELECT * FROM metrics.pipeline_run_log
 WHERE dataset = %s AND config->>'inbound' = %s AND status = 'RECONCILED'
 ORDER BY run_ts
 """
+# Without LOCK: the worker still holds it. The condition on the status decides between
+# this statement and publish.MARK_RECONCILED, which updates the same row.
 INTERRUPT = """
 UPDATE metrics.pipeline_run_log SET status = 'INTERRUPTED', exit_code = %s,
     error_code = 'INTERRUPTED', error_message = %s, finished_ts = now()
@@ -74,7 +78,10 @@ WHERE run_fp = %s AND status IN ('RECONCILED', 'SUCCEEDED')
 
 @dataclass(slots=True)
 class Run:
-    """One attempt: an identity, a clock for each step, and a row of the run log."""
+    """One attempt: its id, its pair, and the time of each step.
+
+    `steps`: name, start and seconds of each finished step.
+    """
 
     run_id: UUID
     dataset: str
@@ -85,7 +92,7 @@ class Run:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time a step of the pipeline."""
+        """Time a step of the pipeline, also if it fails."""
         began, clock = datetime.now(UTC), time.monotonic()
         try:
             yield
@@ -94,9 +101,10 @@ class Run:
 
 
 class RunLog:
-    """The run log of one dataset and inbound place.
+    """The run log of one dataset and inbound location.
 
-    What recovery judges is true only while the lock is held.
+    Call the recovery methods only inside `locked()`: without the lock, a run that looks
+    dead may be alive.
     """
 
     def __init__(self, connection: psycopg.Connection, config: RunConfig) -> None:
@@ -105,10 +113,10 @@ class RunLog:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """The lock of dataset and inbound, held for the block; Busy if it is not free.
+        """Hold the lock of dataset and inbound for the block; Busy if another has it.
 
-        The lock saves work. What keeps a pair from being recorded twice is the unique
-        index on the fingerprint.
+        The lock only saves work. The unique index on the fingerprint keeps a pair from
+        being recorded twice, even if the lock was lost.
         """
         name = f"recon:{self.config.dataset}:{self.config.inbound}"
         with translate_database_errors():
@@ -117,17 +125,18 @@ class RunLog:
             raise Busy(
                 f"another worker is reconciling {self.config.dataset}",
                 why=f"it holds the lock of {self.config.inbound}",
-                help="wait for it, or stop it; then run again",
+                help="wait for it to end, or stop it, then run again",
             )
         try:
             yield
         finally:
-            # Or the next run might come before Postgres has seen this one leave.
+            # Closing the connection releases the lock too, but Postgres may notice that
+            # only after the next run has asked for it.
             with suppress(ReconError), translate_database_errors():
                 self.connection.execute(UNLOCK, [name])
 
     def abandon_dead_runs(self) -> list[UUID]:
-        """Mark runs that started and never ended: with the lock ours, they are dead."""
+        """Mark runs that started and never ended as ABANDONED; return their ids."""
         failpoint("recover-abandon")
         with translate_database_errors():
             rows = self.connection.execute(ABANDON, self._place).fetchall()
@@ -151,14 +160,14 @@ class RunLog:
         ]
 
     def results_of(self, pair: FilePair) -> list[UUID]:
-        """The runs that reconciled this very pair in this very way, by revision."""
+        """The runs that reconciled this pair with these options, by revision."""
         found: list[UUID] = []
         while run_id := self.result_of(pair, 1 + len(found)):
             found.append(run_id)
         return found
 
     def result_of(self, pair: FilePair, revision: int) -> UUID | None:
-        """The run with this revision of the result of a pair."""
+        """The run that recorded this revision of a pair's result, if there is one."""
         with translate_database_errors():
             row = self.connection.execute(
                 RESULT, [fingerprint_work(self.config, pair, revision)]
@@ -166,9 +175,9 @@ class RunLog:
         return row[0] if row else None
 
     def start(self, pair: FilePair, revision: int = 1) -> Run:
-        """Log that work on a pair begins, and claim both files for the dataset.
+        """Log that work on a pair starts, and claim both files for the dataset.
 
-        FileClaimed, and no row, if another dataset has one of them.
+        Raises FileClaimed, and writes no row, if another dataset has claimed one.
         """
         run = new_run(self.config.dataset, pair, revision)
         run_fp = fingerprint_work(self.config, pair, revision)
@@ -201,9 +210,10 @@ class RunLog:
         error: ReconError | None = None,
         results: Sequence[UUID] = (),
     ) -> RunRecord:
-        """Log an attempt that did not get as far as working on a pair.
+        """Log an attempt that ended before it worked on a pair.
 
-        `results`: the runs it speaks for. Its exit code is 1 if gates of theirs failed.
+        `results`: earlier runs whose result it reports. The exit code is 1 if a gate of
+        one of them failed.
         """
         run = new_run(self.config.dataset)
         record = make_record(run, self.config, status, message, error)
@@ -227,10 +237,10 @@ class RunLog:
         error: ReconError | None = None,
         result: UUID | None = None,
     ) -> RunRecord:
-        """Log how a run ended. `SUCCEEDED` with an error: done, with a warning.
+        """Log how a run ended. SUCCEEDED with an error means a warning.
 
-        One whose gates failed is SUCCEEDED with exit code 1; so ends one whose pair has
-        the `result` of another run, with failed gates.
+        A run whose gates failed is SUCCEEDED with exit code 1. `result`: the run that
+        recorded the result of the pair, if it was another one.
         """
         message = error.message if error else None
         record = make_record(run, self.config, status, message, error)
@@ -259,12 +269,15 @@ class RunLog:
         return record
 
     def interrupt(self, run: Run, error: Interrupted) -> RunRecord | None:
-        """Log that a run was stopped, so that its worker cannot publish any more.
+        """Log that a run was interrupted, so that its worker can no longer publish.
 
-        None when it has published. DatabaseUnavailable when it is about to.
+        None if it has already published. Raises DatabaseUnavailable if its publication
+        is in progress, as that holds the row.
         """
         failpoint("interrupt")
         with translate_database_errors():
+            # The process is about to exit: wait for the row no longer than a person
+            # would wait for Ctrl-C.
             self.connection.execute("SET lock_timeout = '300ms'")
             stopped = self.connection.execute(
                 INTERRUPT, [error.exit_code, error.message, run.run_id]
@@ -276,14 +289,12 @@ class RunLog:
         )
 
     def _judged(self, record: RunRecord, results: Sequence[UUID]) -> RunRecord:
-        """A record of what went well, which a failed gate of a result makes exit 1."""
+        """The record with exit code 1 if it is 0 and a gate of a result failed."""
         if record.exit_code or not results:
             return record
         with translate_database_errors():
-            [failed] = self.connection.execute(FAILED, [list(results)]).fetchone() or [
-                0
-            ]
-        return replace(record, exit_code=1) if failed else record
+            row = self.connection.execute(FAILED, [list(results)]).fetchone()
+        return replace(record, exit_code=1) if row and row[0] else record
 
     @property
     def _place(self) -> tuple[str, str]:
@@ -312,20 +323,24 @@ class RunLog:
 
 @contextmanager
 def open_locked(config: RunConfig) -> Iterator[RunLog]:
-    """The journal on a connection of its own: for a worker, or for a word beside it."""
+    """Open the run log on a new connection, without the lock.
+
+    The worker then takes the lock. The main thread uses a second one, to record an
+    interruption while the worker still holds the lock.
+    """
     with open_connection(config.database) as connection:
         yield RunLog(connection, config)
 
 
 def last_success(config: RunConfig) -> datetime | None:
-    """When a run of the dataset last ended with a result and an archive."""
+    """When a run of the dataset last SUCCEEDED; None if none has."""
     with open_connection(config.database) as connection, translate_database_errors():
         row = connection.execute(LAST_SUCCESS, [config.dataset]).fetchone()
     return row[0] if row else None
 
 
 def fingerprint_work(config: RunConfig, pair: FilePair, revision: int = 1) -> str:
-    """What makes two runs the same work: dataset, inputs, options. No clock."""
+    """A hash that is equal for the same work: dataset, inputs, options, revision."""
     inputs = [
         (file.uri, file.version or file.etag, file.size)
         for file in (pair.old, pair.new)
@@ -336,7 +351,7 @@ def fingerprint_work(config: RunConfig, pair: FilePair, revision: int = 1) -> st
 
 
 def new_run(dataset: str, pair: FilePair | None = None, revision: int = 1) -> Run:
-    """A run that begins now."""
+    """A run that starts now, with a new id."""
     return Run(make_uuid7(), dataset, datetime.now(UTC), pair, revision)
 
 
@@ -347,7 +362,7 @@ def make_record(
     message: str | None = None,
     error: ReconError | None = None,
 ) -> RunRecord:
-    """The end of a run as a value; NO_FILES fails only where that was asked for."""
+    """How a run ended; NO_FILES has exit code 3 only with `fail_on_no_files`."""
     if error is not None:
         status, code = status_of(error), exit_code_of(error)
     elif status is RunStatus.NO_FILES and config.fail_on_no_files:
@@ -359,7 +374,7 @@ def make_record(
 
 
 def make_uuid7() -> UUID:
-    """A time-ordered UUID of version 7 (RFC 9562)."""
+    """A time-ordered UUID of version 7 (RFC 9562); uuid.uuid7 needs Python 3.14."""
     value = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 7 << 76
     return UUID(int=value & ~(3 << 62) | 2 << 62)

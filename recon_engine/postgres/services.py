@@ -1,6 +1,6 @@
-"""What `service=NAME` or PGSERVICE stands for: a section of a service file of libpq.
+"""Read libpq's service file: the section that `service=NAME` or PGSERVICE names.
 
-libpq takes from it whatever the address itself does not say, before any `PG*` variable.
+libpq takes parameters from the address first, then the service, then `PG*` variables.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ SHARED: Final = "pg_service.conf"
 
 
 def defined_by(given: Mapping[str, str]) -> dict[str, str] | None:
-    """What the service of an address says; nothing where it names none.
+    """The parameters of the service of an address; empty if it names no service.
 
-    None where the definition cannot be found. The folder that libpq was built with is
-    not known here, nor what a directory (LDAP) would answer.
+    None if the definition cannot be found: it may be in the folder that libpq was built
+    with, or in a directory (LDAP), and neither is known here.
     """
     name = given.get("service", os.environ.get("PGSERVICE"))
     if name is None:
@@ -38,7 +38,7 @@ def defined_by(given: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def _files(given: Mapping[str, str]) -> Iterator[Path]:
-    """The user's file, then that of the system."""
+    """The service file of the user, then that of the system."""
     own = given.get("servicefile", os.environ.get("PGSERVICEFILE"))
     yield (Path(own) if own is not None else OWN).expanduser()
     if (folder := os.environ.get("PGSYSCONFDIR")) is not None:
@@ -46,7 +46,7 @@ def _files(given: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _section(lines: list[str], name: str) -> list[str] | None:
-    """The lines below `[name]`, up to the next section; None without such a one."""
+    """The lines below `[name]`, up to the next section; None without a `[name]`."""
     found: list[str] | None = None
     for line in map(str.strip, lines):
         if line.startswith("["):
@@ -64,7 +64,7 @@ def _asks_a_directory(lines: list[str]) -> bool:
 
 
 def _facts(lines: list[str]) -> dict[str, str]:
-    """The first value of each option counts."""
+    """The parameters in the lines of a section; the first value of each counts."""
     facts: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition("=")

@@ -1,4 +1,8 @@
-"""Stage tables, all TEXT: each input is loaded under a name private to its run."""
+"""Load stage tables: each input as TEXT columns, under a name private to its run.
+
+Publishing renames a private table to its public name. So readers never see a table that
+is partly loaded, and a failed run leaves the public tables as they were.
+"""
 
 from __future__ import annotations
 
@@ -32,20 +36,20 @@ if TYPE_CHECKING:
     from recon_engine.inputs.csvfile import CsvFile, RowGroup
 
 
-# Wider batches keep encoding and sending from overlapping; narrower ones cost calls.
+# Larger batches keep encoding and sending from overlapping; smaller ones cost calls.
 BATCH_ROWS: Final = 5_000
 
 COPY_BYTES: Final = 1 << 17
 
-# Postgres: names of 63 bytes, and a row that fits a page. As few as 388 columns of 20
-# characters do not fit, whatever the types; at 387 every length tried did.
+# Limits of Postgres: names have 63 bytes, and a row must fit a page of 8 KiB. Tested:
+# 388 columns of 20 characters do not fit; 387 columns fit at every length.
 NAME_BYTES: Final = 63
 
 MAX_COLUMNS: Final = 387
 
 SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
-# How long tidying up waits for anyone; all else waits as long as the session may.
+# How long the cleanup waits for a reader of an orphaned table before it goes on.
 ORPHAN_TIMEOUT: Final = "1s"
 
 ORPHANS: Final = """
@@ -57,14 +61,14 @@ JOIN metrics.pipeline_run_log r ON t.tablename IN (
 WHERE t.schemaname = 'stage' AND r.dataset = %s AND r.status <> 'STARTED'
 """
 
-# What Postgres itself counted in this transaction: to count the rows again would read
-# and rewrite the whole table.
+# Postgres' own count of this transaction: SELECT count(*) would read the whole table,
+# and set hint bits in every page of it.
 COUNT_INSERTED: Final = "SELECT pg_stat_get_xact_tuples_inserted($1::text::regclass)"
 
 
 @dataclass(frozen=True, slots=True)
 class StageTable:
-    """A loaded table, still under its private name."""
+    """A loaded table under its private name; `as_array`: one column of text[]."""
 
     private: str
     public: str
@@ -73,7 +77,7 @@ class StageTable:
 
 
 def fits_columns(columns: Sequence[str]) -> bool:
-    """Whether a table can have these columns; else each row is one `text[]`."""
+    """Whether a table can have these columns; if not, each row becomes one text[]."""
     return len(columns) <= MAX_COLUMNS and all(
         len(name.encode()) <= NAME_BYTES and name not in SYSTEM_COLUMNS
         for name in columns
@@ -94,9 +98,22 @@ def load_stage_table(
     advance: Callable[[int], None] = ignore_advance,
     loader: StageLoader = StageLoader.ADBC,
 ) -> StageTable:
-    """Load a gated file into a private table of TEXT columns, in constant memory.
+    """Load a validated file into a private stage table, in constant memory.
 
-    Both loaders leave the same table; where `copy` would not, ADBC is taken.
+    Both loaders produce the same table. Where COPY would read the file differently,
+    ADBC is used instead.
+
+    Args:
+        conninfo: The address of the database.
+        dataset: The dataset; with `side` it gives the table its name.
+        side: `old` or `new`.
+        run_id: The run, which makes the private name unique.
+        file: The file. Its rows were counted when it was read.
+        advance: Called with the number of rows loaded since the last call.
+        loader: ADBC, or COPY for files that Postgres reads exactly as the CSV reader.
+
+    Raises:
+        InternalError: Postgres took another number of rows than the file has.
     """
     public, private = f"{dataset}_{side}", private_table_name(dataset, side, run_id)
     as_array = not fits_columns(file.columns)
@@ -113,7 +130,7 @@ def load_stage_table(
         rows = _load_by_adbc(conninfo, create, private, batches)
     if rows != file.rows:
         raise InternalError(
-            f"stage took {rows:,} rows where the gate counted {file.rows:,}",
+            f"the stage table has {rows:,} rows, and the file has {file.rows:,}",
             file=file.uri,
         )
     return StageTable(private, public, rows, as_array)
@@ -141,7 +158,7 @@ def _load_by_copy(
     file: CsvFile,
     advance: Callable[[int], None],
 ) -> int:
-    """Pass the bytes of a file on; FORCE_NOT_NULL keeps every blank a blank."""
+    """Send the bytes of a file to COPY; FORCE_NOT_NULL loads blanks as '', not NULL."""
     names = ", ".join(quote_identifier(name) for name in file.columns)
     delimiter = file.dialect.delimiter
     delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
@@ -161,9 +178,9 @@ def _load_by_copy(
 
 
 def _copies_faithfully(file: CsvFile) -> bool:
-    r"""Whether Postgres reads these bytes as the gate does.
+    r"""Whether COPY reads these bytes exactly as the CSV reader does.
 
-    It refuses mixed line ends, and before version 18 takes a line `\\.` for the end.
+    COPY rejects mixed newlines. Before version 18 it takes a line `\\.` for the end.
     """
     return file.dialect.newline != "mixed" and not file.end_of_copy
 
@@ -180,7 +197,7 @@ def _stage_schema(columns: Sequence[str], *, as_array: bool) -> pa.Schema:
 
 
 class _BatchReader:
-    """Record batches of a file; keeps the error that a driver would swallow."""
+    """Reads a file as record batches, and keeps its error, which ADBC would replace."""
 
     def __init__(
         self,
@@ -229,7 +246,7 @@ class _BatchReader:
 
 
 def drop_tables(conninfo: Address, tables: Iterable[str]) -> None:
-    """Drop private stage tables that will not be published."""
+    """Drop the private stage tables of a run that will not be published."""
     failpoint("discard")
     with open_connection(conninfo) as connection:
         for name in tables:
@@ -237,10 +254,10 @@ def drop_tables(conninfo: Address, tables: Iterable[str]) -> None:
 
 
 def drop_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
-    """Drop the private stage tables of runs that ended; answer their names.
+    """Drop the private stage tables of runs that have ended; return their names.
 
-    A run that is STARTED keeps its own: it may come from another inbound place, under
-    another lock. What someone looks at right now is left to the next run.
+    Tables of a STARTED run are kept: it may be alive, with another inbound and lock. A
+    table that someone is reading is left to the next run.
     """
     dropped = []
     with translate_database_errors():
@@ -256,7 +273,7 @@ def drop_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
 
 
 def publish_table(cursor: Any, table: StageTable) -> None:
-    """Give a private table the name that readers know."""
+    """Replace the public table by a private one, in the transaction of the cursor."""
     private, public = quote_identifier(table.private), quote_identifier(table.public)
     cursor.execute(f"DROP TABLE IF EXISTS stage.{public}")
     cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")

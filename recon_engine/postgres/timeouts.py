@@ -1,7 +1,7 @@
-"""How long Postgres may keep a statement: waiting for a lock, or altogether.
+"""Limits on how long a statement waits for a lock, and on how long it runs.
 
-`RECON_LOCK_TIMEOUT` and `RECON_STATEMENT_TIMEOUT` are whole seconds. Without them a
-lock that another session never releases would keep a run, and its dataset, without end.
+RECON_LOCK_TIMEOUT and RECON_STATEMENT_TIMEOUT are whole seconds. Without limits, a lock
+that another session never releases would block a run, and its dataset, indefinitely.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from recon_engine.errors import ConfigError
 
 LOCK: Final = "RECON_LOCK_TIMEOUT"
 STATEMENT: Final = "RECON_STATEMENT_TIMEOUT"
-# A reader of stage ends within seconds; a statement of control does no work that grows
-# with the files.
+# A query on stage tables usually ends within seconds, so 30 seconds rarely fail a run.
+# Control statements do no work that grows with the files: after a minute it hangs.
 LOCK_SECONDS: Final = 30
 STATEMENT_SECONDS: Final = 60
 
 
 def lock_timeout() -> str:
-    """The statement that bounds every wait for a lock of a session."""
+    """The SET statement that limits each wait for a lock in a session."""
     return f"SET lock_timeout = '{_seconds(LOCK, LOCK_SECONDS)}s'"
 
 
 def statement_timeout() -> str:
-    """The statement that bounds every statement of a session."""
+    """The SET statement that limits the run time of each statement in a session."""
     return f"SET statement_timeout = '{_seconds(STATEMENT, STATEMENT_SECONDS)}s'"
 
 
@@ -36,6 +36,6 @@ def _seconds(name: str, default: int) -> int:
     if not re.fullmatch("[1-9][0-9]{0,5}", text):
         raise ConfigError(
             f"{name} is not a number of seconds from 1 to 999999",
-            help=f"such as {name}={default}",
+            help=f"for example {name}={default}",
         )
     return int(text)

@@ -1,4 +1,7 @@
-"""Step 7: the result as files, the same bytes for the same result."""
+"""Write the artifacts of a run: CSV, Parquet, the report and the manifest.
+
+Artifacts are deterministic: the same result gives the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +27,25 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation
 
 
+# Stored last: a folder without it is incomplete, and readers ignore it.
 MANIFEST = "manifest.json"
 
-
+# The complete difference, by the tab of the report that shows a part of it.
 FILES: Final = {
     "cells": "mismatches.parquet",
     "missing": "missing.csv",
     "extra": "extra.csv",
 }
-# Of Spark, folders of parts.
+# The same from Spark: folders of part files.
 PARTS: Final = {"cells": "mismatches/", "missing": "missing/", "extra": "extra/"}
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A file in the work folder; `rows` without its header, None if it is no table."""
+    """A file in the work folder.
+
+    `rows`: data rows without the header, None if it is no table. `bytes`: its size.
+    """
 
     path: Path
     rows: int | None
@@ -47,7 +54,7 @@ class WrittenFile:
 
     @property
     def name(self) -> str:
-        """Its name below the folder of the run."""
+        """The file's name below the folder of the run."""
         return self.path.name
 
 
@@ -58,9 +65,10 @@ def write_artifacts(
     *,
     whole: bool = True,
 ) -> Iterator[WrittenFile]:
-    """Write every artifact but the manifest into `folder`; `facts` for the report.
+    """Write every artifact except the manifest into `folder`, each as it is iterated.
 
-    `whole`: whether the result holds all rows and cells; if not, they are elsewhere.
+    `facts`: what the report shows besides the result. `whole`: whether the result holds
+    all rows and cells. Spark's result holds a sample: its tasks write the other rows.
     """
     summary = {
         name: _to_json(value) if isinstance(value, list | dict) else value
@@ -135,7 +143,10 @@ def build_manifest(
     run_id: str,
     dataset: str,
 ) -> bytes:
-    """What a reader may trust: it is stored last, when all it names is there."""
+    """The manifest: hash, size and row count of each artifact, as JSON in UTF-8.
+
+    Store it last. Its presence says that every artifact it names is complete.
+    """
     document = {
         "schema": "recon-manifest/1",
         "run_id": run_id,

@@ -1,4 +1,4 @@
-"""A number of each run over time, as what a template draws a line of."""
+"""Lay out a line chart of one number per run; the template `trend` draws it as SVG."""
 
 from __future__ import annotations
 
@@ -9,41 +9,51 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+# SVG user units. The left margin holds labels such as `median 1,234,567`.
 WIDTH, HEIGHT = 440, 142
 LEFT, RIGHT, TOP, BOTTOM = 96, 430, 16, 124
+# One line of label text: two labels closer than this would overlap.
 MIN_LABEL_GAP: Final = 14
-SEVERAL: Final = 3
+# A median of fewer points says nothing that the points do not.
+MIN_POINTS_FOR_MEDIAN: Final = 3
+# Radii: the last dot is emphasized. A chart of more than a month of daily runs has
+# smaller dots, so that its line stays visible between them.
+LAST_DOT, DOT, SMALL_DOT = 5, 3.2, 2
+MAX_LARGE_DOTS: Final = 31
 
 DotColor = Literal["", "good", "bad"]
 
 
 class Point(NamedTuple):
-    """A run's number, when it was, and how its dot looks."""
+    """The value of one run, its date as text, and the color of its dot."""
 
     value: float
     when: str
-    look: DotColor = ""
+    color: DotColor = ""
 
 
 class Dot(NamedTuple):
-    """A point where it is drawn."""
+    """A point at its place in the chart; `size` is a radius, `text` the tooltip."""
 
     x: float
     y: float
     size: float
-    look: DotColor
+    color: DotColor
     text: str
 
 
 class Level(NamedTuple):
-    """A number at the edge of the chart."""
+    """A label at the left edge of the chart, at the height of its value."""
 
     y: float
     text: str
 
 
 class Chart(NamedTuple):
-    """The line of some runs, earliest first, with their median."""
+    """The line of some runs, earliest first, with their median if there are enough.
+
+    `top`: the label of the maximum, None if it would overlap the median's.
+    """
 
     name: str
     note: str
@@ -60,12 +70,12 @@ class Chart(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The points of the line."""
+        """The points of the line, as SVG writes them."""
         return " ".join(f"{dot.x},{dot.y}" for dot in self.dots)
 
     @property
     def area(self) -> str:
-        """The points of what is under it."""
+        """The points of the area below the line, as SVG writes them."""
         first, last = self.dots[0].x, self.dots[-1].x
         return f"{first},{BOTTOM} {self.line} {last},{BOTTOM}"
 
@@ -73,7 +83,7 @@ class Chart(NamedTuple):
 def draw_chart(
     name: str, points: Sequence[Point], spelled: Callable[[float], str], note: str = ""
 ) -> Chart:
-    """Draw one point or more; `spelled` is how a value is written."""
+    """Lay out one or more points, earliest first; `spelled` formats a value."""
     highest = max(point.value for point in points)
     middle = sorted(point.value for point in points)[len(points) // 2]
 
@@ -83,25 +93,26 @@ def draw_chart(
 
     step = (RIGHT - LEFT) / max(len(points) - 1, 1)
     last = len(points) - 1
-    small = 3.2 if len(points) <= 31 else 2  # noqa: PLR2004 - a month of dots
+    usual = DOT if len(points) <= MAX_LARGE_DOTS else SMALL_DOT
     dots = tuple(
         Dot(
-            round(RIGHT - (last - at) * step, 1),
+            # Counted from the right, so the latest run is always at the right edge.
+            round(RIGHT - (last - index) * step, 1),
             y(point.value),
-            5 if at == last else small,
-            point.look,
+            LAST_DOT if index == last else usual,
+            point.color,
             f"{point.when}: {spelled(point.value)}",
         )
-        for at, point in enumerate(points)
+        for index, point in enumerate(points)
     )
-    told = len(points) >= SEVERAL
-    median = Level(y(middle), f"median {spelled(middle)}") if told else None
+    enough = len(points) >= MIN_POINTS_FOR_MEDIAN
+    median = Level(y(middle), f"median {spelled(middle)}") if enough else None
     crowded = median is not None and abs(median.y - y(highest)) < MIN_LABEL_GAP
     return Chart(
         name=name,
         note=note,
-        label=f"{name} of {len(points)} results: {spelled(points[-1].value)} at last,"
-        f" median {spelled(middle)}, at most {spelled(highest)}",
+        label=f"{name}, {len(points)} results: latest {spelled(points[-1].value)},"
+        f" median {spelled(middle)}, maximum {spelled(highest)}",
         dots=dots,
         first=points[0].when if last else "",
         last=points[-1].when,

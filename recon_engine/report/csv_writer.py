@@ -1,7 +1,7 @@
-"""CSV as this program writes it: the smallest quoting that its own reader accepts.
+"""Write CSV with the least quoting that the program's own reader accepts.
 
-Python's csv leaves a lone carriage return unquoted before 3.13, and neither it nor
-Polars quotes a byte order mark at the beginning of a file, which a reader drops.
+Python's csv module does not quote a carriage return before 3.13. Neither it nor Polars
+quotes a byte order mark at the beginning of a file, which a reader then drops.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ BOM: Final = "\ufeff"
 
 
 def format_record(values: Iterable[object]) -> str:
-    """One record with its newline; None is blank."""
+    """One record with its newline; None becomes a blank field."""
     fields = ["" if value is None else str(value) for value in values]
-    # A blank line is no record to a reader of several columns.
+    # Readers skip a blank line, so a record of one blank field is quoted.
     if fields == [""]:
         return '""\n'
     return ",".join(map(_format_field, fields)) + "\n"
 
 
 def write_frame(frame: pl.DataFrame, target: BinaryIO) -> None:
-    """Write a header and the rows of a frame."""
+    """Write the header and the rows of a frame as UTF-8."""
     target.write(format_record(frame.columns).encode())
     frame.write_csv(target, include_header=False)
 

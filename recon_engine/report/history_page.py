@@ -1,9 +1,9 @@
-"""Many runs of a dataset as one HTML page: verdicts, rates, breaks and durations."""
+"""Render the runs of a dataset as one HTML page: verdicts, rates, breaks, durations."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from recon_engine.model import BreakCounts, PastResult, PastRun
     from recon_engine.report.chart import DotColor
 
-    Numbers = Sequence[tuple[PastRun, float]]
+
+class Series(NamedTuple):
+    """One number of each run: its name, a note, how a value is written, the values."""
+
+    name: str
+    note: str
+    spelled: Callable[[float], str]
+    values: Sequence[tuple[PastRun, float]]
 
 
 def render_history(dataset: str, runs: Sequence[PastRun]) -> str:
-    """The whole page; `runs` latest first."""
+    """The HTML page; `runs` are latest first. It holds counts only, no cell values."""
     return pages.render_page(
         "history.html",
         ("theme.js",),
@@ -34,9 +41,9 @@ def render_history(dataset: str, runs: Sequence[PastRun]) -> str:
 
 
 def verdict_word(run: PastRun) -> str:
-    """What came of a run, as its headline said: agree, pass, differ or fail.
+    """The verdict of a run as its headline showed it: agree, pass, differ or fail.
 
-    Of a run without a result, its status.
+    A run without a result has its status instead.
     """
     result = run.result
     if result is None:
@@ -49,7 +56,7 @@ def verdict_word(run: PastRun) -> str:
 
 
 def format_rate(result: PastResult) -> str:
-    """The share of matched rows that differ: `6.00%`."""
+    """The share of matched rows that differ, such as `6.00%`."""
     return f"{100 * result.rate:.2f}%"
 
 
@@ -61,7 +68,7 @@ def _run_row(run: PastRun) -> dict[str, Any]:
         "began": f"{run.started:%Y-%m-%d %H:%M}",
         "verdict": verdict_word(run),
         "mark": ("✓" if passed else "✗") if run.result else "·",
-        "look": ("good" if passed else "bad") if run.result else "quiet",
+        "color": ("good" if passed else "bad") if run.result else "quiet",
         "result": run.result,
         "breaks": run.breaks,
         "rate": format_rate(run.result) if run.result else "",
@@ -70,7 +77,7 @@ def _run_row(run: PastRun) -> dict[str, Any]:
 
 
 def _count_verdicts(runs: Sequence[PastRun]) -> str:
-    """How many runs came to what, the commonest first."""
+    """How many runs ended in each verdict, most common first."""
     counts = Counter(map(verdict_word, runs))
     return ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
 
@@ -107,8 +114,9 @@ def _build_tile(
 
 def _format_oldest(breaks: BreakCounts) -> str:
     days, unseen = breaks.oldest_days, breaks.unseen
-    facts = [] if days is None else [f"the oldest is {_format_days(days)} old"]
-    return ", ".join(facts + [f"{unseen:,} unseen"] * bool(unseen))
+    age = None if days is None else f"the oldest is {_format_days(days)} old"
+    facts = (age, f"{unseen:,} unseen" if unseen else None)
+    return ", ".join(fact for fact in facts if fact)
 
 
 def _format_days(days: float) -> str:
@@ -116,53 +124,57 @@ def _format_days(days: float) -> str:
 
 
 def _draw_charts(runs: Sequence[PastRun]) -> Iterator[Chart]:
-    """`runs` with results, earliest first."""
+    """One chart for each number; `runs` have results and are earliest first.
+
+    A chart without points is left out: a dataset may track no breaks.
+    """
     results = [(run, run.result) for run in runs if run.result]
     tracked = [(run, run.breaks) for run in runs if run.breaks]
-    drawn: tuple[tuple[str, str, Callable[[float], str], Numbers], ...] = (
-        (
+    series = (
+        Series(
             "Rows that differ",
             "share of the matched rows",
             "{:.2%}".format,
             [(run, result.rate) for run, result in results],
         ),
-        (
+        Series(
             "Missing and extra",
             "rows on one side only",
             "{:,.0f}".format,
             [(run, result.missing + result.extra) for run, result in results],
         ),
-        (
+        Series(
             "Open breaks",
-            "seen by the run, or unseen since",
+            "seen by the run or by an earlier one",
             "{:,.0f}".format,
             [(run, breaks.open) for run, breaks in tracked],
         ),
-        (
+        Series(
             "Oldest break",
-            "its age",
+            "age of the oldest open break",
             _format_days,
             [(run, breaks.oldest_days or 0) for run, breaks in tracked],
         ),
-        (
+        Series(
             "Rows",
-            "in new",
+            "of the new file",
             "{:,.0f}".format,
             [(run, result.rows_new) for run, result in results],
         ),
-        (
+        Series(
             "Duration",
-            "from the start to the archive",
+            "from the start of the run to the archive",
             "{:,.1f} s".format,
             [(run, run.seconds or 0) for run, _ in results],
         ),
     )
-    for name, note, spelled, numbers in drawn:
+    for each in series:
         points = [
-            Point(n, f"{run.started:%d %b}", _dot_color(run)) for run, n in numbers
+            Point(value, f"{run.started:%d %b}", _dot_color(run))
+            for run, value in each.values
         ]
         if points:
-            yield draw_chart(name, points, spelled, note)
+            yield draw_chart(each.name, points, each.spelled, each.note)
 
 
 def _dot_color(run: PastRun) -> DotColor:

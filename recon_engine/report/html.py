@@ -1,8 +1,8 @@
-"""One HTML page that is whole by itself: it loads nothing, and its policy says so.
+"""Render a self-contained HTML page: it loads nothing and sends nothing.
 
-Styles and scripts stand inside, allowed by their hashes alone; whatever a cell or a
-header says is text. jinja2 is loaded when a page is made, not before; it compiles a
-template once, and keeps the code where Python keeps that of this module.
+Styles and scripts are inline. The Content-Security-Policy of the page allows them by
+their hashes and nothing else, and autoescape keeps values of cells and headers text.
+jinja2 is imported when the first page is rendered.
 """
 
 from __future__ import annotations
@@ -11,11 +11,7 @@ import base64
 import functools
 import hashlib
 import json
-import sys
-from contextlib import suppress
 from importlib.resources import files
-from importlib.util import cache_from_source
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.characters import escaped, readable
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jinja2 import Environment
-    from jinja2.bccache import Bucket
 
 
 STYLE_FILE: Final = "page.css"
@@ -33,12 +28,16 @@ POLICY: Final = (
     "default-src 'none'; script-src {scripts}; style-src {style};"
     " base-uri 'none'; form-action 'none'"
 )
-# What could end a script, or a line of one, where only data is meant.
+# Characters that could end a <script> element, or a line of JavaScript, inside data.
 SCRIPT_ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def render_page(template: str, scripts: Sequence[str], **values: object) -> str:
-    """A template filled in: `scripts` are names of files that it runs, in order."""
+    """Render a template; `scripts` are the template files that the page runs, in order.
+
+    `values` are the variables of the template. A variable that is missing raises
+    jinja2.UndefinedError: a typo never renders as an empty text.
+    """
     from markupsafe import Markup
 
     style, codes = (
@@ -61,7 +60,7 @@ def render_page(template: str, scripts: Sequence[str], **values: object) -> str:
 
 
 def json_for_script(value: object) -> str:
-    """A value as JSON that a page can hold between script tags, whatever it says."""
+    """A value as JSON that is safe inside a script element, whatever texts it holds."""
     from markupsafe import Markup
 
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -70,39 +69,25 @@ def json_for_script(value: object) -> str:
 
 @functools.cache
 def read_template_file(name: str) -> str:
-    """A file of the templates."""
+    """The text of a file in `templates/`, read once per process."""
     folder = files("recon_engine.report") / "templates"
     return (folder / name).read_text(encoding="utf-8")
 
 
 @functools.cache
 def _template_environment() -> Environment:
-    from jinja2 import (
-        Environment,
-        FileSystemBytecodeCache,
-        FunctionLoader,
-        StrictUndefined,
-    )
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    class Kept(FileSystemBytecodeCache):
-        """As Python does with its own: what cannot be kept is compiled again."""
-
-        def dump_bytecode(self, bucket: Bucket) -> None:
-            with suppress(OSError):
-                super().dump_bytecode(bucket)
-
-    kept = Path(cache_from_source(__file__)).parent
-    made = Environment(
+    environment = Environment(
         loader=FunctionLoader(read_template_file),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        bytecode_cache=None if sys.dont_write_bytecode else Kept(str(kept)),
     )
-    made.filters["visible"] = escaped
-    made.filters["readable"] = readable
-    return made
+    environment.filters["visible"] = escaped
+    environment.filters["readable"] = readable
+    return environment
 
 
 def _csp_hash(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A result as a JUnit report: what CI systems show of tests. Counts, and no value."""
+"""Render a result as a JUnit report, which CI systems show. It holds no cell values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation
 
 
-# What XML 1.0 has no way to write.
+# Everything outside `Char` of XML 1.0, which has no escape for control characters.
 UNWRITABLE: Final = re.compile(
     r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
@@ -21,11 +21,12 @@ SUITE: Final = "recon"
 
 
 def render_junit(result: Reconciliation) -> bytes:
-    """One test case for the agreement or each gate, and one for each suppression.
+    """A report with one test case for each gate and each suppression.
 
-    A further one tells that the laws hold, without which there is no result.
+    Without gates, one case says whether the files agree. The first case always passes:
+    a result whose row counts do not add up is never built.
     """
-    cases = [_make_case("laws", "every row is accounted for", None)]
+    cases = [_make_case("accounting", "every row is accounted for", None)]
     cases += [
         _make_case("gates", gate.gate, None if gate.passed else gate.text)
         for gate in result.gates
@@ -39,6 +40,7 @@ def render_junit(result: Reconciliation) -> bytes:
             f"{each.suppression.name}: {each.suppression.reason}",
             each.text if each.failed else None,
         )
+        # An unused suppression is a warning: it shows as output, not as a failure.
         if each.state is SuppressionState.UNUSED:
             ET.SubElement(case, "system-out").text = _writable_text(each.text)
         cases.append(case)
@@ -49,8 +51,8 @@ def _make_case(group: str, name: str, failure: str | None) -> ET.Element:
     facts = {"classname": f"{SUITE}.{group}", "name": _writable_text(name), "time": "0"}
     case = ET.Element("testcase", facts)
     if failure is not None:
-        told = {"type": "failed", "message": _writable_text(failure)}
-        ET.SubElement(case, "failure", told)
+        attributes = {"type": "failed", "message": _writable_text(failure)}
+        ET.SubElement(case, "failure", attributes)
     return case
 
 

@@ -1,4 +1,7 @@
-"""The rows that a page carries: sampled cells and lone rows, compact and in columns."""
+"""Build the data that a report page embeds: sampled cells and unmatched rows.
+
+The data is stored by column, with repeated values stored once, to keep the page small.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,12 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation, SampleRow
 
 
-# A page stays one that a browser opens, however wide the rows and large their cells.
+# These limits bound the size of the page, however wide the rows and long the cells, so
+# that a browser can open it.
 MAX_CELLS: Final = 200_000
 UNMATCHED_ROWS: Final = 200
+# Characters of a longer cell that are shown, and how many of them precede the first
+# difference.
 MAX_TEXT: Final = 240
 CONTEXT_BEFORE: Final = 40
 
@@ -27,10 +33,14 @@ CONTEXT_BEFORE: Final = 40
 def build_page_data(
     result: Reconciliation, files: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """What the page searches, as plain values; `files`: where each tab has all rows.
+    """The data that report.js searches, as plain JSON values.
 
-    Cell `i` is in the column and of the kind that `pairs[combinations[i]]` names, and
-    says `old[i]` and `new[i]`. `cellsOf` has how many of them each sampled row has.
+    `files`: for each tab, the file that holds all its rows; None if there is none.
+
+    Cell `i` has the values `old[i]` and `new[i]`. `pairs[combinations[i]]` gives its
+    column and kind, as indices of `columns` and `kinds`. `cellsOf[r]` is the number of
+    cells of sampled row `r`; cells are in row order. `rewritten` are the kinds that
+    keep the value. `totals` count the whole result, not the sample.
     """
     rows = take_rows_up_to(result.sample, MAX_CELLS)
     differing = (each.name for each in result.by_column if each.mismatched)
@@ -72,13 +82,16 @@ def build_page_data(
 
 
 def take_rows_up_to(rows: Sequence[SampleRow], cells: int) -> Sequence[SampleRow]:
-    """The first rows that have not more cells than that in all."""
+    """The longest prefix of `rows` that has at most `cells` cells in total."""
     sizes = itertools.accumulate([len(row.cells) for row in rows])
     return rows[: bisect_right([*sizes], cells)]
 
 
 def excerpt_values(old: str | None, new: str) -> tuple[str | None, str]:
-    """Both values; of long ones only what surrounds their first difference."""
+    """Both values; if one is longer than MAX_TEXT, only the text around the difference.
+
+    Both excerpts begin at the same character. `old` may be None, for one value alone.
+    """
     if len(new) <= MAX_TEXT and len(old or "") <= MAX_TEXT:
         return old, new
     same = sum(
@@ -95,8 +108,8 @@ def _cut_text(text: str, start: int) -> str:
     part = text[start : start + MAX_TEXT]
     lead = "…" if start else ""
     tail = "…" if start + MAX_TEXT < len(text) else ""
-    told = f" ({len(text):,} characters)" if lead or tail else ""
-    return f"{lead}{part}{tail}{told}"
+    length = f" ({len(text):,} characters)" if lead or tail else ""
+    return f"{lead}{part}{tail}{length}"
 
 
 def _head_of_text(text: str) -> str:
@@ -104,7 +117,10 @@ def _head_of_text(text: str) -> str:
 
 
 def _unmatched_rows(rows: pl.DataFrame) -> dict[str, Any]:
-    """The first rows of one side whole: each column as its values and their places."""
+    """The first rows of one side: per column its distinct values and an index per row.
+
+    Column `c` of row `r` is `values[c][indices[c][r]]`.
+    """
     values, indices = [], []
     for column in rows.head(UNMATCHED_ROWS).iter_columns():
         texts = column.to_list()

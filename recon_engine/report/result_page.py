@@ -1,6 +1,7 @@
-"""A reconciliation as one HTML page, for whoever decides and whoever has to look.
+"""Render a result as one HTML page: verdict, causes, evidence and run facts.
 
-`page` is the same text for the same arguments: it asks no clock.
+`render_result` is deterministic: the same arguments give the same text, without a
+clock. Every value that comes from a file passes `visible` or `readable`.
 """
 
 from __future__ import annotations
@@ -28,21 +29,25 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from recon_engine.config import Options
-    from recon_engine.model import Column, PastRun, Reads, Side
+    from recon_engine.model import Column, PastRun, Pattern, Reads, Side
     from recon_engine.result import Reconciliation
 
 
+# Rows shown per list, so that the page reads in one pass: the JSON and the artifacts
+# hold the full lists.
 MAX_SETS: Final = 6
 MAX_CHANGES: Final = 6
+# Columns in a notebook's cell; the page itself lists every differing column.
 MAX_COLUMNS: Final = 12
+# A month of daily runs.
 TREND_RUNS: Final = 30
 MIB: Final = 2**20
 
 
 class OpenBreak(NamedTuple):
-    """A difference that is open: since when, for how many days and in how many runs.
+    """An open break: its key and column, its age in days, the runs that saw it.
 
-    A missing or an extra row has no column and no values.
+    `column`, `old` and `new` are None for a missing or extra row.
     """
 
     key: str
@@ -57,9 +62,10 @@ class OpenBreak(NamedTuple):
 
 
 class OpenBreaks(NamedTuple):
-    """What became of the breaks in a run; of the last run, how many are open.
+    """The breaks of a run: a summary, the open count, and the oldest open breaks.
 
-    And the oldest of them, with their ages up to the day `as_of`.
+    Only the last run of a dataset has more than the summary: the table of breaks holds
+    the present state. Ages count up to the day `as_of`.
     """
 
     summary: str
@@ -70,10 +76,10 @@ class OpenBreaks(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFacts:
-    """What a page tells besides the result; what is not known is left out.
+    """What a page shows besides the result; unknown facts are left out.
 
-    `past`: earlier runs of the dataset, latest first. `timed`: also what it took.
-    `files`: where all cells, missing and extra rows are, by the tab that shows some.
+    `past`: earlier runs of the dataset, latest first. `timed`: show duration and peak
+    memory. `files`: for each tab of the evidence, the file that holds all its rows.
     """
 
     dataset: str | None = None
@@ -90,7 +96,7 @@ NO_FACTS: Final = PageFacts()
 
 
 def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
-    """The whole page."""
+    """The HTML page of a result. It holds values of cells, masked if masks are set."""
     return pages.render_page(
         "report.html",
         ("theme.js", "report.js"),
@@ -113,12 +119,12 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         breaks=facts.breaks and _build_breaks(facts.breaks, result.keys),
         columns=_build_columns(result),
         chart=_draw_trend(result, facts),
-        laws=list(_check_accounting(result)),
-        rules=_rules(result),
+        accounting=list(_check_accounting(result)),
+        rules=_build_rules(result),
         together=_build_column_sets(result),
         segments=_build_segments(result),
-        changed=_changed(result),
-        lone=_lone(result),
+        changed=_build_changed_totals(result),
+        unmatched=_build_unmatched_totals(result),
         patterns=_build_patterns(result),
         sampled=_describe_sample(result),
         facts=list(_list_facts(result, facts)),
@@ -131,7 +137,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
 
 
 def render_fragment(result: Reconciliation) -> str:
-    """The verdict, the accounting and the differing columns, for a notebook."""
+    """An HTML fragment for a notebook: verdict, accounting and differing columns."""
     return pages.render_page(
         "fragment.html",
         (),
@@ -142,19 +148,19 @@ def render_fragment(result: Reconciliation) -> str:
 
 
 def file_name_of(side: Side) -> str:
-    """The last part of a URI: where a file lay is no part of what it is."""
+    """The file name in a URI: a page is passed on, and must not show folders."""
     # A name that is not UTF-8 has its escapes already.
     return readable(PurePosixPath(side.uri).name or side.uri)
 
 
 def kind_words(kind: str) -> str:
-    """A kind for people."""
+    """The name of a kind with spaces, such as `number format`."""
     return kind.replace("_", " ")
 
 
-def link_to_cells(**asked: str) -> str:
-    """An address within the page that shows the cells asked for."""
-    return "#" + urlencode(asked)
+def link_to_cells(**filters: str) -> str:
+    """A link within the page that filters the evidence: `column=…`, `kind=…`."""
+    return "#" + urlencode(filters)
 
 
 def _build_verdict(result: Reconciliation) -> dict[str, Any]:
@@ -162,7 +168,7 @@ def _build_verdict(result: Reconciliation) -> dict[str, Any]:
     return {
         "word": word,
         "passed": result.passes,
-        "failures": [readable(each) for each in result.failures],
+        "failures": [readable(failure) for failure in result.failures],
         "sentence": _summarize_result(result),
     }
 
@@ -172,18 +178,21 @@ def _summarize_result(result: Reconciliation) -> str:
     if result.agrees:
         return f"All {result.agreement()}." if n.matched else f"{result.agreement()}."
     rate = _format_rate(n.mismatched_rows, n.matched)
-    said = (
+    parts = (
         (n.mismatched_rows, f"of {n.matched:,} matched rows differ ({rate})"),
         (n.missing, "missing from NEW"),
         (n.extra, "only in NEW"),
         (len(drift.only_in_old) + len(drift.only_in_new), "columns on one side only"),
-        (result.old.rejected + result.new.rejected, "malformed rows set aside"),
+        (result.old.rejected + result.new.rejected, "malformed rows quarantined"),
     )
-    return "; ".join(f"{count:,} {what}" for count, what in said if count) + "."
+    return "; ".join(f"{count:,} {what}" for count, what in parts if count) + "."
 
 
 def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
-    """How many of the differing cells say the same otherwise, and the largest cause."""
+    """How many differing cells keep their value, and the largest cause.
+
+    The largest cause is the kind of change of one column with the most cells.
+    """
     total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
         return None
@@ -209,12 +218,16 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
 
 
 def _list_warnings(result: Reconciliation) -> Iterator[str]:
-    told = result.headline()
-    yield from (readable(each) for each in result.warnings() if each not in told)
+    # The headline already carries some warnings, and failures the failed suppressions.
+    headline = result.headline()
+    yield from (readable(text) for text in result.warnings() if text not in headline)
     yield from (readable(each.text) for each in result.suppressed if not each.failed)
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         if side.rejected:
-            yield f"{side.rejected:,} malformed rows of {name} were not compared"
+            yield (
+                f"{side.rejected:,} malformed rows of {name} were quarantined,"
+                " not compared"
+            )
         if side.duplicate_keys:
             yield (
                 f"{side.duplicate_keys:,} keys repeat in {name}, on"
@@ -248,7 +261,7 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "New rows",
             "count": new.rows,
-            "note": difference or "as many as old",
+            "note": difference or "same as old",
             "bad": False,
         },
         {
@@ -307,7 +320,7 @@ def _build_kinds(column: Column) -> list[dict[str, Any]]:
 
 
 def _draw_trend(result: Reconciliation, facts: PageFacts) -> Chart | None:
-    """Earlier results and this one; nothing to draw where it is the first."""
+    """Earlier results and this one; None if this is the first result."""
     past = [
         (run.result.mismatched_rows, f"{run.started:%d %b}")
         for run in facts.past
@@ -323,14 +336,15 @@ def _draw_trend(result: Reconciliation, facts: PageFacts) -> Chart | None:
 
 def _check_accounting(result: Reconciliation) -> Iterator[dict[str, Any]]:
     n = result.counts
-    for name, side, rest, count in (
+    for name, side, unmatched, count in (
         ("old", result.old, "missing", n.missing),
         ("new", result.new, "extra", n.extra),
     ):
-        aside = f" + {side.rejected:,}" if side.rejected else ""
+        rejected = f" + {side.rejected:,}" if side.rejected else ""
         yield {
-            "name": f"{name} = matched + {rest}" + (" + set aside" if aside else ""),
-            "sum": f"{side.rows:,} = {n.matched:,} + {count:,}{aside}",
+            "name": f"{name} = matched + {unmatched}"
+            + (" + quarantined" if rejected else ""),
+            "sum": f"{side.rows:,} = {n.matched:,} + {count:,}{rejected}",
             "holds": side.rows == n.matched + count + side.rejected,
         }
     yield {
@@ -339,26 +353,26 @@ def _check_accounting(result: Reconciliation) -> Iterator[dict[str, Any]]:
         "holds": n.matched == n.identical + n.mismatched_rows,
     }
     for name, fact in (
-        ("keys that repeat", "duplicate_keys"),
+        ("repeated keys", "duplicate_keys"),
         ("rows with a blank key", "blank_keys"),
-        ("rows set aside", "rejected"),
+        ("quarantined rows", "rejected"),
     ):
         both = (getattr(result.old, fact), getattr(result.new, fact))
-        told = "none" if not any(both) else f"{both[0]:,} in old, {both[1]:,} in new"
-        yield {"name": name, "sum": told, "holds": False}
+        text = "none" if not any(both) else f"{both[0]:,} in old, {both[1]:,} in new"
+        yield {"name": name, "sum": text, "holds": False}
     for what, count in (("keys", n.tolerated_keys), ("cells", n.tolerated_cells)):
         if count:
             name = f"{what} equal by a rule"
             yield {"name": name, "sum": f"{count:,}", "holds": False}
 
 
-def _rules(result: Reconciliation) -> list[dict[str, Any]]:
-    """What each rule read on either side, and made equal."""
+def _build_rules(result: Reconciliation) -> list[dict[str, Any]]:
+    """How many values each rule parsed on either side, and how many it made equal."""
     return [
         {
             "name": visible(each.name),
-            "old": _of_values(each.old),
-            "new": _of_values(each.new),
+            "old": _format_reads(each.old),
+            "new": _format_reads(each.new),
             "made_equal": each.made_equal,
             "what": _pluralize(each.made_equal, "key" if each.of == "keys" else "cell"),
         }
@@ -366,12 +380,12 @@ def _rules(result: Reconciliation) -> list[dict[str, Any]]:
     ]
 
 
-def _of_values(reads: Reads) -> str:
+def _format_reads(reads: Reads) -> str:
     return f"{reads.read:,} of {reads.values:,}" if reads.values else "no value"
 
 
 def _build_column_sets(result: Reconciliation) -> dict[str, Any] | None:
-    """The sets of several columns that differ in the same rows."""
+    """The most common sets of two or more columns that differ in the same rows."""
     several = [each for each in result.signatures if len(each.columns) > 1]
     if not several:
         return None
@@ -392,8 +406,8 @@ def _build_segments(result: Reconciliation) -> list[dict[str, Any]]:
     ]
 
 
-def _changed(result: Reconciliation) -> list[dict[str, Any]]:
-    """The sums over changed cells, of the columns that have some."""
+def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
+    """Sums over changed cells, for each column that has changed cells."""
     return [
         {
             "column": visible(each.column),
@@ -407,8 +421,8 @@ def _changed(result: Reconciliation) -> list[dict[str, Any]]:
     ]
 
 
-def _lone(result: Reconciliation) -> list[dict[str, Any]]:
-    """The sums over missing and extra rows, of the columns with an amount there."""
+def _build_unmatched_totals(result: Reconciliation) -> list[dict[str, Any]]:
+    """Sums over missing and extra rows, for each column whose sums are not both 0."""
     return [
         {
             "column": visible(each.column),
@@ -425,23 +439,22 @@ def _build_patterns(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "column": visible(each.column),
             "distinct": each.distinct,
-            "top": [
-                {
-                    "old": old,
-                    "new": new,
-                    "kind": kind_words(change.kind),
-                    "same": change.kind in REWRITING_KINDS,
-                    "rows": change.rows,
-                }
-                for change in repeating[:MAX_CHANGES]
-                for old, new in (
-                    map(_format_value, excerpt_values(change.old, change.new)),
-                )
-            ],
+            "top": [_build_change(change) for change in repeating[:MAX_CHANGES]],
         }
         for each in result.patterns
         if (repeating := [change for change in each.top if change.rows > 1])
     ]
+
+
+def _build_change(change: Pattern) -> dict[str, Any]:
+    old, new = excerpt_values(change.old, change.new)
+    return {
+        "old": _format_value(old),
+        "new": _format_value(new),
+        "kind": kind_words(change.kind),
+        "same": change.kind in REWRITING_KINDS,
+        "rows": change.rows,
+    }
 
 
 def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
@@ -468,7 +481,7 @@ def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _format_key(text: str, names: Sequence[str]) -> str:
-    """A key as `A · B`, from its text."""
+    """A key as `A · B`. The text of a key of several columns is a JSON array."""
     values = json.loads(text) if len(names) > 1 else [text]
     return " · ".join(map(_format_value, values))
 
@@ -478,10 +491,11 @@ def _pluralize(count: int, what: str) -> str:
 
 
 def _describe_sample(result: Reconciliation) -> str:
-    rows, all_ = len(result.sample), result.counts.mismatched_rows
-    if rows == all_:
-        return f"all {all_:,} rows that differ" if all_ else "no row differs"
-    return f"{rows:,} of {all_:,} rows that differ: the same ones every time"
+    rows, total = len(result.sample), result.counts.mismatched_rows
+    if rows == total:
+        return f"all {total:,} rows that differ" if total else "no row differs"
+    # The sample is chosen by hashes of the keys, so a rerun shows the same rows.
+    return f"a stable sample of {rows:,} of {total:,} rows that differ"
 
 
 def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, Any]]:
@@ -493,7 +507,7 @@ def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, 
     if facts.run_id:
         yield fact("run", facts.run_id, code=True)
     if facts.started:
-        yield fact("began", f"{facts.started:%Y-%m-%d %H:%M:%S} UTC")
+        yield fact("started", f"{facts.started:%Y-%m-%d %H:%M:%S} UTC")
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         yield fact(name, file_name_of(side), code=True)
         yield fact(
@@ -505,11 +519,11 @@ def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, 
     yield fact("columns compared", f"{len(result.by_column):,}")
     yield fact("engine", f"recon-engine {result.engine.version}")
     if facts.timed:
-        yield fact("took", _format_cost(result))
+        yield fact("duration", _format_cost(result))
 
 
 def _describe_dialect(side: Side) -> str:
-    """How a file is written, in a few words."""
+    """Encoding, newline, delimiter and other facts of how a file is written."""
     if side.dialect is None:
         return ""
     dialect = side.dialect
@@ -530,12 +544,12 @@ def _format_cost(result: Reconciliation) -> str:
 
 
 def _format_value(value: str | None) -> str:
-    """A value of a cell on a page; blank is spelled out."""
+    """The value of a cell as the page shows it, escaped; `(blank)` if it is empty."""
     return visible(excerpt_values(None, value)[1]) if value else "(blank)"
 
 
 def _format_rate(part: int, whole: int) -> str:
-    """A share with two digits behind the point: `6.00%`; what is not none is not 0."""
+    """A share with two decimals, such as `6.00%`; `<0.01%` for a small nonzero one."""
     share = 100 * part / whole if whole else 0.0
     return "<0.01%" if 0 < share < 0.01 else f"{share:.2f}%"  # noqa: PLR2004
 

@@ -1,7 +1,7 @@
-"""Where the bytes of an input are, so that any process can read some of them.
+"""Sources: small, picklable descriptions of an input that any process can read from.
 
-A source is pinned: to the size and the time of change of a local file, to the ETag and
-the version of an object. Who reads other bytes than those raises InputChanged.
+A source is pinned: a local file by its size and modification time, an object by its
+ETag and version. Reading other bytes raises InputChanged.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 
 class ByteSource(Protocol):
-    """Some bytes, wherever they are; it is small, and can be pickled."""
+    """The bytes of an input, wherever they are. It is small and can be pickled."""
 
     def opened(self) -> AbstractContextManager[ReadAt]:
-        """`read(size, offset)` of exactly these bytes."""
+        """Open it for the block; yields `read(size, offset)` of the pinned bytes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSource:
-    """A file of this machine, or of a file system that all machines share."""
+    """A file on this machine, or on a file system that all machines share."""
 
     path: Path
     uri: str
@@ -53,7 +53,7 @@ class LocalSource:
 
     @classmethod
     def of(cls, header: Header) -> LocalSource:
-        """The file behind a header, by what is alike on all machines."""
+        """The file of a header, pinned by size and time: inodes differ by machine."""
         return cls(header.path.absolute(), header.uri, header.state[-2:])
 
     @contextmanager
@@ -61,10 +61,10 @@ class LocalSource:
         """The file, for as long as the block lasts."""
         if not self.path.exists():
             raise ConfigError(
-                "the file is not on the machine of a task",
+                "the file does not exist on a machine that runs a task",
                 file=self.uri,
-                help="give s3:// addresses, or a folder that all machines share; what "
-                "is compressed or not in UTF-8 is unpacked where the driver is",
+                help="use s3:// URLs, or a folder that all machines share; compressed "
+                "files and files not in UTF-8 are decoded on the driver's machine",
             )
         with (
             translate_disk_errors(self.uri),
@@ -75,33 +75,33 @@ class LocalSource:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSource:
-    """An object of a storage that can answer a stretch of it."""
+    """An object of a storage that supports range reads."""
 
     place: str
     file: SourceFile
 
     @classmethod
     def of(cls, url: str) -> ObjectSource:
-        """The object that a URL names, pinned to what it is now."""
+        """The object that a URL names, pinned to its present ETag and version."""
         place, _, name = url.rpartition("/")
         file = SourceFile(uri=url, name=name, size=0)
         try:
             return cls(f"{place}/", open_storage(f"{place}/").identify(file))
         except InputChanged:
             raise ConfigError(
-                "there is no such object",
+                "the object does not exist",
                 file=url,
-                help="look at the spelling; the case of letters counts",
+                help="check the spelling; names are case-sensitive",
             ) from None
 
     @contextmanager
     def opened(self) -> Iterator[ReadAt]:
-        """The object; each stretch is a request of its own, and pinned."""
+        """The object; each read is one range request, pinned to the ETag."""
         place: Any = open_storage(self.place)
         yield partial(place.stretch, self.file)
 
     def header(self, side: str, options: Options, limits: Limits) -> Header:
-        """The header of the object, of which nothing else is read."""
+        """The header of the object; nothing else of it is read."""
         with self.opened() as read:
             return parse_header(
                 _ByteStream(read, self.file.size),  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ class ObjectSource:
 def locate_in_place(
     place: Storage, file: SourceFile, side: str, options: Options, limits: Limits
 ) -> tuple[Header, ByteSource] | None:
-    """A file of a place, to be read where it is; None of one that is to be unpacked."""
+    """The header and source of a file; None if it must be decompressed or decoded."""
     if not is_plain_utf8(file.name, options.encoding_of(side)):
         return None
     if not isinstance(place, LocalFolder):
@@ -134,13 +134,13 @@ def locate_in_place(
 
 
 def head_of_source(found: tuple[Header, ByteSource]) -> bytes:
-    """The first bytes of the text of an input, wherever it is."""
+    """The first bytes of an input, to detect its encoding."""
     with found[1].opened() as read:
         return read(SAMPLE_BYTES, 0)
 
 
 class _ByteStream(io.RawIOBase):
-    """A source as a stream that is read from its beginning."""
+    """A source as a seekable binary stream."""
 
     def __init__(self, read: ReadAt, size: int) -> None:
         self._read, self._size, self._at = read, size, 0

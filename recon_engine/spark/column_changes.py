@@ -1,7 +1,7 @@
-"""What each column tells: its changes, counted where all of them come together.
+"""Count the changes of each column, in tasks that get all of a column's changes.
 
-A change is always at the same task, by its texts, so what is counted there is all of
-it. Of a column that has many, several tasks have a share each.
+A change (old text, new text) always goes to the same task, so its count there is final.
+The changes of a large column are divided among several tasks, by a hash of the texts.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ MAX_CHANGES: Final = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class ChangeShare:
-    """Some of the changes of a column, of which no other task has one.
+    """A part of the distinct changes of a column; no other share has any of them.
 
-    `distinct`: how many; `top`: the commonest, located; `changes`: all, if these are
-    not too many to look for hints in.
+    `distinct`: their number. `top`: the most common ones, with an example key.
+    `changes`: all of them; None if they are too many to search for hints.
     """
 
     distinct: int
@@ -58,16 +58,16 @@ class ColumnChanges:
 
     @classmethod
     def of(cls, plan: ComparisonPlan, buckets: int, most: int) -> ColumnChanges:
-        """As many as there is to count for, at the worst."""
+        """One share per column for every BUCKETS_A_SHARE buckets of the inputs."""
         return cls(plan, 1 + buckets // BUCKETS_A_SHARE, most)
 
     @property
     def places(self) -> int:
-        """How many tasks there are, at the most."""
+        """The maximum number of tasks."""
         return len(self.plan.columns) * self.shares
 
     def sent(self, found: Difference) -> Packets:
-        """The changes of each column, to the tasks that have all of each."""
+        """Send the changes of each column to the tasks that count them."""
         for column, changes in patterns.group_changes_with_keys(
             found.cells, found.keys
         ):
@@ -79,7 +79,7 @@ class ColumnChanges:
                 yield Packet.of(column * self.shares + at, changes[which])
 
     def counted(self, place: int, packets: Packets) -> Packets:
-        """A share of the changes of a column; the only one tells all."""
+        """Count a share of a column's changes; a single share is the final result."""
         column = place // self.shares
         changes = patterns.merge_changes(
             [each.open() for each in self.fitting(packets)]
@@ -93,14 +93,17 @@ class ColumnChanges:
         if self.shares > 1:
             yield Packet.of(column, share)
         else:
-            yield self.told(column, [share])
+            yield self.summarize(column, [share])
 
     def together(self, column: int, packets: Packets) -> Packets:
-        """What a column tells, by the shares of its changes."""
-        yield self.told(column, [each.open() for each in self.fitting(packets)])
+        """The findings of a column, from all its shares."""
+        yield self.summarize(column, [each.open() for each in self.fitting(packets)])
 
-    def told(self, column: int, shares: Sequence[ChangeShare]) -> Packet:
-        """Patterns, hints and sums of a column."""
+    def summarize(self, column: int, shares: Sequence[ChangeShare]) -> Packet:
+        """Patterns, hints and sums of a column.
+
+        Hints need all changes: they are left out if a share had too many to send.
+        """
         name, keys = self.plan.columns[column], self.plan.layout.keys
         distinct = sum(each.distinct for each in shares)
         top = pl.concat([each.top for each in shares])
@@ -114,12 +117,12 @@ class ColumnChanges:
         return Packet.answer(column, Findings(told={name: found}))
 
     def fitting(self, packets: Packets) -> Packets:
-        """Changes, as long as they fit into a task."""
+        """The packets; OutOfBudget if they exceed what a task may hold."""
         return limit_packets(
             packets,
             self.most,
-            "the changes of a column are",
-            why="it differs in very many ways",
-            mend=f"leave it out by --ignore; or a smaller {BUCKET}; or a larger"
-            f" {MOST}, with more memory for each task",
+            "the changes of a column take",
+            why="the column has very many distinct changes",
+            remedy=f"exclude it with --ignore, or set a smaller {BUCKET}, or a larger"
+            f" {MOST} with more memory for each task",
         )

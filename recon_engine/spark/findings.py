@@ -1,4 +1,4 @@
-"""What tasks have found; it adds up in any order, and stays small."""
+"""The findings of tasks: they can be merged in any order, and stay small."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FAN_IN: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What some tasks have found. Of pairs, the first is OLD's.
+    """The findings of one or more tasks. In pairs, OLD is first.
 
-    `passages`: by the number of their span; `tallies`: what the rules of key columns
-    read; `samples`: of all rows of a side; `told`:
-    of each column that differs; `parts`: the files that hold the difference of their
-    buckets.
+    `split_results`: by the number of their span. `blanks`: rows with a blank key.
+    `tallies`: what the rules of key columns parsed. `samples`: of all rows of a side.
+    `told`: the findings of each differing column. `parts`: the files with the complete
+    difference of each bucket.
     """
 
     split_results: tuple[Mapping[int, SplitResult], Mapping[int, SplitResult]] = (
@@ -67,9 +67,9 @@ def merge_findings(
 
 def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Findings:
     parts = [each.partial for each in few if each.partial is not None]
-    told = dict[str, Any]()
+    columns = dict[str, Any]()
     for each in few:
-        told |= each.told
+        columns |= each.told
     errors = [each.error for each in few if each.error is not None]
     old, new = (
         tuple(rows for each in few for rows in each.samples[side]) for side in (0, 1)
@@ -89,7 +89,7 @@ def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Fin
         partial=merge_partial_results(parts, plan).limited(plan, whole)
         if parts
         else None,
-        told=told,
+        told=columns,
         error=errors[0] if errors else None,
         parts=tuple(part for each in few for part in each.parts),
     )

@@ -1,9 +1,8 @@
-"""The whole difference as Parquet files, written where it is found, and then committed.
+"""Write the complete difference as Parquet files, and commit it with a manifest.
 
-A task writes the files of its bucket under names that only the bucket decides, each at
-once, so a task that is run again writes the same rows over them. What a reader may
-trust is in `manifest.json`, which the driver stores last, once: without it there is no
-difference, whatever lies there.
+A task writes the files of its bucket atomically, under names that depend on the bucket
+only. So a task that runs again replaces them by the same rows. The driver stores
+`manifest.json` last and once: readers must ignore a folder without it.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ MANIFEST: Final = "manifest.json"
 
 
 def reject_existing_output(url: str) -> None:
-    """Raise ConfigError where there is a difference already."""
+    """Raise ConfigError if the location already holds a committed difference."""
     place = open_storage(url)
     if any(file.name == MANIFEST for file in place.files()):
         raise ConfigError(
-            "there is a difference already",
+            "the output location already contains a difference",
             file=place.url,
-            help="name another place for this one",
+            help="set RECON_SPARK_OUT to another location",
         )
 
 
 def write_bucket(
     found: Difference, bucket: int, plan: ComparisonPlan, url: str
 ) -> Iterator[Artifact]:
-    """Write the difference of a bucket, as the user sees it."""
+    """Write the difference of a bucket, masked; yield a record of each file."""
     place, masks = open_storage(url), plan.masks
     frames = {
         "mismatches": mask_cells(plan.cells(found).collect(), masks),
@@ -62,7 +61,7 @@ def write_bucket(
 
 
 def commit_parts(result: Reconciliation, parts: Iterable[Artifact], url: str) -> None:
-    """Make the parts the difference, if no one else was first."""
+    """Store the manifest; ConfigError if another run has stored one first."""
     document = {
         "schema": "recon-difference/1",
         "old": {"uri": result.old.uri, "sha256": result.old.sha256},

@@ -1,4 +1,4 @@
-"""What goes from task to task, and who brings it there."""
+"""Packets, which tasks exchange, and the protocol of a cluster that moves them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Bytes for a place; `found` ones are on their way to the driver."""
+    """Pickled content for the task of a place; with `found`, for the driver."""
 
     place: int
     found: bool
@@ -30,58 +30,58 @@ class Packet:
 
     @classmethod
     def of(cls, place: int, content: object) -> Packet:
-        """Something for the task at a place."""
+        """A packet for the task of a place."""
         return cls(place, found=False, data=pickle.dumps(content))
 
     @classmethod
     def answer(cls, place: int, content: object) -> Packet:
-        """Something for the driver, found at a place."""
+        """A packet for the driver, from the task of a place."""
         return cls(place, found=True, data=pickle.dumps(content))
 
     def open(self) -> Any:
-        """What is in it. Only tasks of the same run make packets."""
+        """The content. Unpickling is safe: only tasks of the same run make packets."""
         return pickle.loads(self.data)  # noqa: S301
 
 
 class Cluster(Protocol):
-    """Who runs tasks, and brings packets from one to another."""
+    """Runs tasks, and brings packets from one to another."""
 
     def begin(self, count: int, work: Work) -> Any:
-        """Run the tasks 0 to `count` - 1, to which no packets come."""
+        """Run the tasks 0 to `count` - 1, which receive no packets."""
         ...
 
     def then(self, packets: Any, tasks: int, work: Work) -> Any:
-        """Do the work for each place that packets are for; found ones pass by.
+        """Run `work` for each place with packets; `found` packets pass through.
 
-        One place after the other, where there are more of them than tasks.
+        If there are more places than tasks, a task handles several, one by one.
         """
         ...
 
     def gather(self, packets: Any, tasks: int, work: Work) -> Any:
-        """Bring all packets, the found ones, to a few tasks, and do the work there."""
+        """Run `work` on all packets, whatever their place, in a few tasks."""
         ...
 
     def collect(self, packets: Any) -> list[Packet]:
-        """All packets."""
+        """Run the job, and return all packets to the driver."""
         ...
 
     def beside(
         self, ask: Callable[[], Answer]
     ) -> AbstractContextManager[Future[Answer]]:
-        """Ask something beside what a block asks, which waits for it unless it fails.
+        """Run `ask` at the same time as the block, which waits for it at its end.
 
-        Tasks that only the former needs are then called off.
+        If the block fails, the tasks of `ask` are cancelled.
         """
         ...
 
 
 def limit_packets(
-    packets: Packets, most: int, what: str, *, why: str, mend: str
+    packets: Packets, most: int, what: str, *, why: str, remedy: str
 ) -> Packets:
-    """Packets, as long as they are not more than so many bytes; else OutOfBudget."""
+    """Pass packets on; OutOfBudget if they have more than `most` bytes in total."""
     size = 0
     for packet in packets:
         size += len(packet.data)
         if size > most:
-            raise OutOfBudget(f"{what} more than {most:,} bytes", why=why, help=mend)
+            raise OutOfBudget(f"{what} more than {most:,} bytes", why=why, help=remedy)
         yield packet

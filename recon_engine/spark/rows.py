@@ -1,4 +1,4 @@
-"""Rows on their way: where they are in the files, and what is known of them there."""
+"""Rows as tasks exchange them: arrays of digests, offsets and sizes, or their bytes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from recon_engine.inputs.header import Header
     from recon_engine.spark.packets import Packets
 
+# Requested rows that lie within one window are read at once, with the gaps between.
 WINDOW_BYTES: Final = 1 << 22
+# Rows are read and sent in batches of this size: it bounds the memory of a task.
 BATCH_BYTES: Final = 1 << 23
+# Bits of `why` a row was requested: it is not identical, its key may repeat, or its key
+# may be that of an open break.
 LEFT: Final = 1
 SUSPECT: Final = 2
 SOUGHT: Final = 4
@@ -67,7 +71,7 @@ class TakenRows:
 
 
 def record_ends(block: Block, header: Header) -> NDArray[np.integer]:
-    """The offset behind each record of a block that passed the gate."""
+    """The offset after each record of a validated block."""
     if block.ends is not None:
         return block.ends
     data = block.data if block.data.endswith(b"\n") else block.data + b"\n"

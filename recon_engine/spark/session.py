@@ -1,4 +1,4 @@
-"""Spark itself: a session, tasks as calls of `mapInArrow`, and packets as rows."""
+"""The cluster protocol on Spark: tasks are calls of `mapInArrow`, packets are rows."""
 
 from __future__ import annotations
 
@@ -57,27 +57,27 @@ def open_session() -> SparkSession:
         ) from None
     if "JAVA_HOME" not in os.environ and not shutil.which("java"):
         raise ConfigError(
-            "--engine spark needs a Java runtime, and there is none",
+            "--engine spark needs a Java runtime, and none was found",
             help="install Java 17 or newer, or set JAVA_HOME",
         )
     builder = SparkSession.builder.appName("recon-engine")
     # Most of what is shuffled is digests, and hashes do not compress.
     builder = builder.config("spark.shuffle.compress", "false")
-    # Over TCP the first bytes to every task wait 40 ms, for an acknowledgement.
+    # Over TCP the first bytes to every task wait 40 ms for a delayed acknowledgement.
     builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
     if master := os.environ.get(MASTER):
         builder = builder.master(master)
     for at, setting in enumerate(os.environ.get(SESSION, "").split(), 1):
         name, equals, value = setting.partition("=")
         if not equals:
-            # What has no sign of its own may be a part of the secret before it.
+            # The text is not shown: it may be the rest of a secret with a space in it.
             raise ConfigError(
                 f"setting {at} of {SESSION} is not name=value",
-                help="separate settings by blanks; no value can hold one",
+                help="separate settings by spaces; a value cannot contain a space",
             )
         builder = builder.config(name, value)
     with _spark_error_boundary():
-        # One of our own, for who has a session already keeps its settings.
+        # A new session: settings must not change in a session that already exists.
         session = builder.getOrCreate().newSession()
     # A packet is a row of up to some megabytes: few of them are enough for a batch.
     session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "32")
@@ -133,7 +133,7 @@ class SparkCluster:
         context, group = self.session.sparkContext, f"recon-{uuid4()}"
 
         def asked() -> Answer:
-            context.setJobGroup(group, "beside the rest", interruptOnCancel=True)
+            context.setJobGroup(group, "hash the inputs", interruptOnCancel=True)
             return ask()
 
         with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
@@ -149,8 +149,8 @@ class SparkCluster:
 
 def _run_by_number(work: Work, attempts: int, batches: Batches) -> Batches:
     numbers = (at for batch in batches for at in batch.column(0).to_pylist())
-    told = (_run_task(work, attempts, at, iter(())) for at in numbers)
-    return _batch_packets(itertools.chain.from_iterable(told))
+    answers = (_run_task(work, attempts, at, iter(())) for at in numbers)
+    return _batch_packets(itertools.chain.from_iterable(answers))
 
 
 def _run_by_place(work: Work, attempts: int, batches: Batches) -> Batches:
@@ -183,9 +183,10 @@ def _split_off_found(packets: Iterable[Packet], passing: list[Packet]) -> Packet
 
 
 def _run_task(work: Work, attempts: int, place: int, packets: Packets) -> Packets:
-    """Do the work; what is wrong is told in words of ours, which quote no data.
+    """Run a task; return its error as a packet, without texts that may quote data.
 
-    What may pass is left to Spark to try again, until its last attempt.
+    A transient error is raised instead, so that Spark retries the task, except in the
+    last attempt.
     """
     failure: ReconError | None = None
     try:
@@ -205,7 +206,7 @@ def _run_task(work: Work, attempts: int, place: int, packets: Packets) -> Packet
 
 @contextmanager
 def _discard_stderr() -> Iterator[None]:
-    """Nothing on the executor's stderr: what Rust prints of a panic may quote data."""
+    """Discard the executor's stderr: Rust's message for a panic may quote data."""
     kept, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDERR)
     try:
@@ -218,7 +219,7 @@ def _discard_stderr() -> Iterator[None]:
 
 @contextmanager
 def _spark_error_boundary() -> Iterator[None]:
-    """Whatever Spark says stays behind: it quotes settings and what tasks printed."""
+    """Translate errors of Spark without their text: it may quote task output."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
@@ -230,9 +231,9 @@ def _spark_error_boundary() -> Iterator[None]:
         failed = False
     if failed:
         raise TransientError(
-            "Spark did not do the work",
-            why="it cannot be reached, lost its executors, or refused a setting",
-            help="look into the log of Spark; it is safe to run again",
+            "Spark did not complete the job",
+            why="Spark cannot be reached, lost its executors, or rejected a setting",
+            help="check the log of Spark; it is safe to run again",
         )
 
 
@@ -249,13 +250,13 @@ def _read_packets(batches: Batches) -> Packets:
         for place, passing, data in zip(
             places.to_pylist(), found.to_pylist(), packed, strict=True
         ):
-            # What passes by is packed again; the rest is opened where it is.
+            # Packets that pass through are copied; others are unpickled in place.
             yield Packet(place, passing, data.as_py() if passing else data.as_buffer())
 
 
 def _batch_packets(packets: Packets) -> Batches:
     """Some megabytes of packets at a time."""
-    # After every task Python looks for garbage: not among all that is there before.
+    # Python's garbage collector runs after every task: freeze what exists before it.
     gc.freeze()
     run_inline()
     waiting, size = list[Packet](), 0

@@ -1,4 +1,4 @@
-"""What the environment says of Spark: RECON_SPARK_*."""
+"""Settings for Spark from the environment: RECON_SPARK_*."""
 
 from __future__ import annotations
 

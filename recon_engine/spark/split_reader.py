@@ -1,7 +1,7 @@
-"""The gate over spans of a file that are read apart, and what they come to together.
+"""Validate spans of a file separately, and join their results.
 
-The law: the file that `joined` answers, or the error that it raises, is the one of
-`gate.read_rows` over the whole file.
+Guarantee: the file that `join_results` returns, or the error it raises, is the one that
+the CSV reader returns or raises for the whole file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Before the work: where records are in both files, and the SHA-256 of each."""
+"""Tasks that run before the comparison: find record boundaries, hash the files."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A file cut into spans of whole records, exactly, and by many at once.
+"""Cut a file into spans of whole records, in parallel and exactly.
 
-Whether a newline ends a record depends on every quote before it. So each block of bytes
-is counted for both cases, that an even or an odd number of quotes precedes it, and then
-a walk over the counts, which are few, tells which case holds.
+Whether a newline ends a record depends on every quote before it. So tasks count each
+block for both cases: an even and an odd number of quotes before it. A walk over the few
+counts then determines which case holds for each block.
 
-The law: up to the first fault of a file, spans begin where records do; and a fault that
-a span has in it is the one that reading the whole file would meet there. Behind a fault
-nothing is promised, and nothing is needed.
+Guarantee: up to the first malformed record, spans begin where records begin. An error
+found in a span is the error that reading the whole file would find there. After the
+first error nothing is guaranteed, and nothing is needed.
 """
 
 from __future__ import annotations

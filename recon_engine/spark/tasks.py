@@ -1,4 +1,4 @@
-"""The work of the tasks, step by step. Every one may be run again, or twice."""
+"""The tasks, step by step. Spark may run a task again, or twice at the same time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How digests are taken, and the sample: of the rows of one in `every` keys."""
+    """How digests are computed and rows sampled: those of one in `every` keys."""
 
     strategy: str
     seeds: Seeds
@@ -75,8 +75,9 @@ class Sampling:
 class Job:
     """What every task knows: the inputs, and how they are read and compared.
 
-    `spans`: with the number of their side; `most`: bytes of a bucket; `out`: where the
-    whole difference goes; `sought`: the keys of open breaks.
+    `spans`: each with the number of its side. `most`: the maximum bytes of a bucket.
+    `whole`: how many differences reach the driver at least. `out`: the URL of the
+    complete difference, None if it is not written. `sought`: the keys of open breaks.
     """
 
     plan: ComparisonPlan
@@ -106,7 +107,7 @@ class Job:
         )
 
     def digests(self, at: int, _: Packets) -> Packets:
-        """Pass a span, and send the digests of its rows to their buckets."""
+        """Read a span, and send the digests of its rows to their buckets."""
         side, span = self.spans[at]
         header, strategy = self.headers[side], self.strategy_of(side)
         found: list[NDArray[np.void]] = []
@@ -144,7 +145,7 @@ class Job:
             yield Packet.of(bucket, DigestedRows(side, at, part))
 
     def leftovers(self, bucket: int, packets: Packets) -> Packets:
-        """Drop what is identical in a bucket; have the rest read again."""
+        """Drop the identical rows of a bucket, and request the other rows' bytes."""
         sides: tuple[list[DigestedRows], list[DigestedRows]] = [], []
         for packet in self.within(packets):
             digested = packet.open()
@@ -227,7 +228,7 @@ class Job:
     def sought_keys(
         self, block: Block, why: NDArray[np.uint8], names: ColumnIds
     ) -> Iterator[pl.DataFrame]:
-        """The keys of the rows that seem to have one that is sought."""
+        """The keys of rows whose digest equals that of a sought key."""
         which = np.flatnonzero(why & SOUGHT)
         if len(which):
             cells = block.picked(which).cells(names.all)
@@ -236,7 +237,7 @@ class Job:
     def block(
         self, side: int, taken: Sequence[TakenRows]
     ) -> tuple[Block, NDArray[np.uint8], NDArray[np.uint64]]:
-        """The rows of a side, why they were wanted, and the digests of their keys."""
+        """The rows of a side, why they were requested, and their keys' digests."""
         rows = concat_rows((each.rows for each in taken), WANTED_TYPE)
         text = b"".join([each.text for each in taken])
         ends = np.cumsum(rows["size"], dtype=np.int64)
@@ -245,12 +246,12 @@ class Job:
         return block, rows["why"], rows["key"]
 
     def within(self, packets: Packets) -> Packets:
-        """Packets of one bucket, as long as they fit into a task."""
+        """The packets of a bucket; OutOfBudget if they exceed what a task may hold."""
         return limit_packets(
             packets,
             self.most,
-            "a bucket of keys is",
-            why="one key stands on very many rows, or buckets are too large",
-            mend=f"add a column to the key; or a smaller {BUCKET}; or a larger {MOST},"
-            " with more memory for each task",
+            "a bucket of keys takes",
+            why="one key occurs on very many rows, or buckets are too large",
+            remedy=f"add a column to the key, or set a smaller {BUCKET}, or a larger"
+            f" {MOST} with more memory for each task",
         )

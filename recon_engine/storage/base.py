@@ -1,4 +1,4 @@
-"""The storage protocol, and what every storage shares."""
+"""The storage protocol, and the helpers that its implementations share."""
 
 from __future__ import annotations
 
@@ -57,25 +57,26 @@ class Storage(Protocol):
         ...
 
     def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
-        """Have them at a local path only to be read: it may be the file itself.
+        """Make the file readable at a local path, without a copy if possible.
 
-        Who reads it sees to it that it stays as it is, and has the identified digest.
+        It may be the file itself. The reader must check that it does not change while
+        it is read, and that it has the identified digest.
         """
         ...
 
     def put(self, source: Path, name: str) -> str:
-        """Store a file under a relative name; answer its URL. Same name: replaced."""
+        """Store a file under a relative name, replacing an old one; return its URL."""
         ...
 
     def put_once(self, data: bytes, name: str) -> bool:
-        """Store bytes unless the name is taken; answer whether they were stored."""
+        """Store bytes unless the name is taken; return whether they were stored."""
         ...
 
     def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
-        """Take a verified copy of another storage's file, under a relative name.
+        """Store a verified copy of another storage's file under a relative name.
 
-        Same bytes there already: nothing to do, also when the origin is gone by now.
-        Other bytes there, or other bytes at the origin: ArchiveConflict.
+        If the same bytes are already stored there, nothing is done, even if the origin
+        no longer exists. Raises ArchiveConflict for other bytes there or at the origin.
         """
         ...
 
@@ -91,7 +92,7 @@ SHA256_PREFIX = "sha256:"
 
 
 def check_name(name: str) -> str:
-    """A relative name that stays below its place."""
+    """The name, if it is relative and stays inside its storage; else ConfigError."""
     if "\0" in name or {"", ".", ".."} & set(name.split("/")):
         raise ConfigError(
             f"{name!r} is not a name for a file",
@@ -101,7 +102,7 @@ def check_name(name: str) -> str:
 
 
 def is_data(name: str) -> bool:
-    """Whether a name in a listing is an input; what is not is logged, by name only."""
+    """Whether a name in a listing is a data file; other names are logged."""
     if name.startswith((".", "_")) or name.endswith("/"):
         _LOG.info("ignored %r: not a data file", name)
         return False
@@ -135,7 +136,7 @@ def archive_conflict(file: SourceFile, place: str) -> ArchiveConflict:
     return ArchiveConflict(
         f"{place} does not hold the bytes that were reconciled",
         file=file.name,
-        help="nothing was overwritten or deleted; see which of the two is meant",
+        help="nothing was overwritten or deleted; find out which version is right",
     )
 
 
@@ -147,7 +148,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def raise_conflict_if_changed(file: SourceFile, origin: Storage) -> Iterator[None]:
-    """A read for the archive: an origin that changed is a conflict, not an input."""
+    """Raise ArchiveConflict instead of InputChanged: the origin is being archived."""
     try:
         yield
     except InputChanged:
@@ -156,7 +157,7 @@ def raise_conflict_if_changed(file: SourceFile, origin: Storage) -> Iterator[Non
 
 @contextmanager
 def translate_disk_errors(name: str) -> Iterator[None]:
-    """The border of the file system: its text may quote anything and stays behind."""
+    """Raise an error of recon_engine.errors for an OSError, without its text."""
     try:
         yield
     except OSError as error:
@@ -165,7 +166,7 @@ def translate_disk_errors(name: str) -> Iterator[None]:
 
 @contextmanager
 def write_atomically(to: Path) -> Iterator[Path]:
-    """A hidden name that becomes `to` when the block ends, and nothing if it fails."""
+    """Yield a hidden path; rename it to `to` at the end, or remove it on an error."""
     with hidden_part(to) as part:
         yield part
         part.replace(to)
@@ -173,7 +174,10 @@ def write_atomically(to: Path) -> Iterator[Path]:
 
 @contextmanager
 def hidden_part(beside: Path) -> Iterator[Path]:
-    """A hidden name in the same folder; whatever has it is removed at the end."""
+    """Yield a hidden path in the same folder; a file left there is removed at the end.
+
+    The same folder is the same file system: a rename or link from it is atomic.
+    """
     part = beside.with_name(f".{token_hex(8)}.part")
     try:
         yield part

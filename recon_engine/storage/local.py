@@ -1,7 +1,7 @@
-"""Where files come from and go to: one protocol, and local folders.
+"""Local folders as storages.
 
-A storage is one flat place (a folder, or a bucket and a prefix ending in "/"), so
-inbound, processed and out are three storages. `s3.py` holds the other implementation.
+A storage is one flat folder, so inbound, processed and out are three storages. The etag
+of a local file is the SHA-256 of its content: modification times prove nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recon_engine.errors import (
-    ConfigError,
-)
+from recon_engine.errors import ConfigError
 from recon_engine.model import SourceFile
 from recon_engine.runtime.progress import ignore_advance
 from recon_engine.storage.base import (
@@ -55,7 +53,7 @@ class LocalFolder:
     path: Path
 
     def __post_init__(self) -> None:
-        """One folder has one name, whatever links lead to it."""
+        """Resolve links, so that one folder has one URL."""
         object.__setattr__(self, "path", Path(os.path.realpath(self.path)))
 
     @property
@@ -77,8 +75,8 @@ class LocalFolder:
                 return sorted(entries, key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(
-                f"there is no folder {self.path}",
-                help="create it, or mend the place the files are read from",
+                f"the folder {self.path} does not exist",
+                help="create it, or correct the path",
             ) from None
 
     def identify(self, file: SourceFile) -> SourceFile:
@@ -93,9 +91,10 @@ class LocalFolder:
     def fetch(
         self, file: SourceFile, to: Path, advance: Advance, *, through: bool = False
     ) -> None:
-        """Copy the identified bytes, hashing them on the way.
+        """Copy the identified bytes and verify their hash on the way.
 
-        `through`: nobody reads them soon, so they go to the disk as they come.
+        `through`: write to disk at once and drop the page cache. For copies that are
+        not read soon.
         """
         etag = require_etag(file)
         with translate_disk_errors(file.name), write_atomically(to) as part:
@@ -105,7 +104,7 @@ class LocalFolder:
                 raise input_changed(file)
 
     def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
-        """Give the file a second name; copy it where it can have none."""
+        """Hard-link the file to `to`; copy it where links are not possible."""
         try:
             to.hardlink_to(os.path.realpath(self._at(file.name)))
         except OSError:
@@ -117,7 +116,7 @@ class LocalFolder:
         advance(file.size)
 
     def put(self, source: Path, name: str) -> str:
-        """Store a file durably; readers see the old one or the new one, whole."""
+        """Store a file durably (fsync); readers see the old file or the new one."""
         with translate_disk_errors(name):
             target = self._target(name)
             with write_atomically(target) as part:
@@ -136,7 +135,7 @@ class LocalFolder:
                 return self._claim(part, target)
 
     def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
-        """Take a verified copy; a copy that is there already needs no origin."""
+        """Store a verified copy; if one is already there, the origin is not needed."""
         with translate_disk_errors(file.name):
             target = self._target(name)
             if not _has_identified_bytes(target, file):
@@ -158,8 +157,8 @@ class LocalFolder:
     def remove(self, file: SourceFile) -> bool:
         """Delete the file if it still has the identified bytes.
 
-        A folder knows no conditional delete: a replacement within the instant between
-        the last look and the delete is not seen.
+        File systems have no conditional delete: a replacement between the last check
+        and the delete is not noticed.
         """
         etag = require_etag(file)
         with translate_disk_errors(file.name):
@@ -185,7 +184,7 @@ class LocalFolder:
     def _at(self, name: str) -> Path:
         path = self.path / check_name(name)
         if not Path(os.path.realpath(path.parent)).is_relative_to(self.path):
-            raise ConfigError(f"{name!r} leads out of {self.path}")
+            raise ConfigError(f"{name!r} leads outside of {self.path}")
         return path
 
     def _target(self, name: str) -> Path:
@@ -194,7 +193,7 @@ class LocalFolder:
         return path
 
     def _claim(self, part: Path, target: Path) -> bool:
-        """Give finished bytes their name, unless it is taken: link() is atomic."""
+        """Link a finished file to its name, atomically; False if the name is taken."""
         _sync_to_disk(part)
         try:
             target.hardlink_to(part)
@@ -211,7 +210,7 @@ class LocalFolder:
 
 
 def _listed_file(entry: os.DirEntry[str]) -> SourceFile | None:
-    # A link is listed as itself, wherever it leads: who reads the listing refuses it.
+    # A link is listed as a link: `inbox` rejects it with an error that names it.
     link = entry.is_symlink()
     name = entry.name if link or entry.is_file() else f"{entry.name}/"
     try:
@@ -234,10 +233,10 @@ def _copy_stream(
     *,
     through: bool = False,
 ) -> str:
-    """Copy all of a stream; answer the etag of what was copied.
+    """Copy a stream; return the etag of the copied bytes.
 
-    `through`: what nobody reads soon is written as it comes. It takes no memory from
-    what is read, and the sync at its end is short.
+    `through`: flush every 32 MiB and drop the pages. The copy then evicts no file that
+    is being read from the page cache, and the final sync is short.
     """
     digest = hashlib.sha256()
     while block := source.read(_BLOCK_BYTES):
@@ -253,7 +252,7 @@ def _copy_stream(
 
 
 def _sync_to_disk(path: Path) -> None:
-    """Bring a file or a folder's names to the disk."""
+    """Sync a file to disk, or a folder, whose entries are durable only then."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         _write_out(descriptor)
@@ -265,18 +264,19 @@ def _write_out(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Network file systems that cannot sync a folder say EINVAL.
+        # Some network file systems cannot sync a folder, and report EINVAL.
         if error.errno != errno.EINVAL:
             raise
 
 
 def _has_identified_bytes(target: Path, file: SourceFile) -> bool:
-    """Whether a path provably has the identified bytes, by the etag alone."""
+    """Whether the etag proves that a path has the identified bytes."""
     if not target.is_file() or target.stat().st_size != file.size:
         return False
     etag = require_etag(file).strip('"')
     with target.open("rb") as stream:
-        if re.fullmatch("[0-9a-f]{32}", etag):  # S3, neither in parts nor under KMS
+        # An ETag of S3 is an MD5, unless the object has parts or is encrypted by KMS.
+        if re.fullmatch("[0-9a-f]{32}", etag):
             return hashlib.file_digest(stream, _new_md5).hexdigest() == etag
         return _compute_etag(stream) == etag
 
@@ -286,7 +286,7 @@ def _new_md5() -> hashlib._Hash:
 
 
 def _is_still(path: Path, etag: str) -> bool:
-    """Whether a path has these bytes, and had them all the while they were read."""
+    """Whether a path has these bytes and was not replaced while they were hashed."""
     with path.open("rb") as stream:
         before = _file_state(os.fstat(stream.fileno()))
         return _compute_etag(stream) == etag and _file_state(path.stat()) == before

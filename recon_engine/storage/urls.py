@@ -1,4 +1,4 @@
-"""Storages opened by URL: a local folder or a prefix of an S3 bucket."""
+"""Open a storage by URL: a local folder, or a prefix of an S3 bucket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recon_engine.storage.local import LocalFolder
 from recon_engine.suggestions import did_you_mean
 
 
-_HOW_TO_NAME = "give a folder, file:///a/folder or s3://bucket/prefix"
+_HOW_TO_NAME = "use a folder, file:///a/folder or s3://bucket/prefix"
 
 _SCHEMES = ("s3", "file")
 
@@ -30,7 +30,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 
 
 def open_storage(url: str) -> Storage:
-    """The place a URL or a path names."""
+    """The storage that a URL or a path names; ConfigError for a malformed one."""
     if _scheme_of(url) == "s3":
         # Lazy: a local run never loads boto3.
         from recon_engine.storage.s3.prefix import open_prefix
@@ -46,9 +46,9 @@ def fetch_file(url: str, into: Path, advance: Advance = ignore_advance) -> Path:
         file = place.identify(SourceFile(uri=url, name=name, size=0))
     except InputChanged:
         raise ConfigError(
-            f"there is no such file in {place.url}",
+            f"the file does not exist in {place.url}",
             file=name,
-            help="look at the spelling; the case of letters counts",
+            help="check the spelling; names are case-sensitive",
         ) from None
     with translate_disk_errors(name):
         into.mkdir(parents=True, exist_ok=True)
@@ -65,20 +65,19 @@ def _split_file_url(url: str) -> tuple[Storage, str]:
 
 
 def _scheme_of(url: str) -> str | None:
-    """What stands before the colon, unless this is a path with a colon in it."""
+    """The scheme of a URL; None for a path, which may contain a colon."""
     found = _URL.match(url)
     if found is None or found[0] in _SCHEMES:
         return found and found[0]
     # Only the scheme is shown: what follows may hold a password or a signature.
     raise ConfigError(
-        f"there is no storage of the kind {found[0]}."
-        f"{did_you_mean(found[0], _SCHEMES)}",
+        f"unsupported URL scheme: {found[0]}.{did_you_mean(found[0], _SCHEMES)}",
         help=_HOW_TO_NAME,
     )
 
 
 def _parse_s3_url(url: str) -> tuple[str, str]:
-    """Bucket and prefix, as they are: a key may hold every sign a URL reserves."""
+    """Bucket and prefix, without URL decoding: a key may contain any character."""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket):
         raise ConfigError("the s3 URL does not name a bucket", help=_HOW_TO_NAME)
@@ -98,7 +97,7 @@ def _parse_file_url(url: str) -> str:
     here = url.startswith("file://") and slash and host in ("", "localhost")
     if not here or "?" in path or "#" in path:
         raise ConfigError(
-            "the file URL does not name a folder of this machine",
+            "the file URL does not name a folder on this machine",
             help=f'{_HOW_TO_NAME}; in a URL write "?" as %3F and "#" as %23',
         )
     return f"/{os.fsdecode(unquote_to_bytes(path))}"

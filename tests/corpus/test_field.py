@@ -257,7 +257,7 @@ TABLE: Final = (
         (ONE,),
     ),
     Row("38_result_opened_in_excel", 0, 1, ("1 missing, 1 extra",)),
-    Row("38_result_opened_in_excel", 1, 2, ("nothing writes .xlsx",)),
+    Row("38_result_opened_in_excel", 1, 2, ("unknown output format: .xlsx",)),
 )
 
 

@@ -181,7 +181,7 @@ def test_the_claim_of_a_dead_worker_ends_with_the_next_run_of_its_dataset(
     assert refused.error is not None
     assert status(refused) == "FILE_CLAIMED"
     assert "is STARTED" in str(refused.error.why)
-    assert "the next run of that dataset ends its claim" in str(refused.error.help)
+    assert "the next run of that dataset releases its claim" in str(refused.error.help)
     names = folders.names(folders.inbound)
     for name in names:
         (Path(folders.inbound) / name).unlink()

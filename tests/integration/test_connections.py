@@ -33,7 +33,7 @@ from recon_engine.aws import database_login
 from recon_engine.aws.client import ENDPOINT_VARIABLE
 from recon_engine.aws.database_login import DatabaseSecret, IamToken
 from recon_engine.errors import ConfigError, PermissionDenied, ReconError
-from recon_engine.pipeline.doctor import CheckState, _authorities, examine_setup
+from recon_engine.pipeline.doctor import CheckState, _check_authorities, examine_setup
 from recon_engine.postgres import conninfo, migrations, purge
 from recon_engine.postgres.connection import (
     open_bulk_connection,
@@ -159,7 +159,7 @@ def test_a_weaker_mode_is_refused_unless_that_is_waived_in_words(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match="does not prove"):
+    with pytest.raises(ConfigError, match="does not verify"):
         conninfo_of(conninfo)
     monkeypatch.setenv(TLS_VARIABLE, "yes")
     with pytest.raises(ConfigError, match=TLS_UNVERIFIED):
@@ -172,9 +172,9 @@ def test_authorities_that_are_not_there_are_said_before_libpq_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conninfo, "ROOT_CERTIFICATES", tmp_path / "none")
-    with pytest.raises(ConfigError, match="no authorities"):
+    with pytest.raises(ConfigError, match="no file of authorities"):
         conninfo_of("host=db.example")
-    with pytest.raises(ConfigError, match="no authorities"):
+    with pytest.raises(ConfigError, match="no file of authorities"):
         conninfo_of(f"host=db.example sslrootcert={tmp_path / 'gone'}")
     assert conninfo_of("host=db.example sslrootcert=system")
 
@@ -287,7 +287,7 @@ def test_a_connection_that_goes_elsewhere_has_to_prove_its_name(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert conninfo_to_dict(conninfo_of(conninfo))["sslmode"] == "verify-full"
-    with pytest.raises(ConfigError, match="does not prove"):
+    with pytest.raises(ConfigError, match="does not verify"):
         conninfo_of(f"{conninfo} sslmode=prefer")
 
 
@@ -296,7 +296,7 @@ def test_the_mode_of_a_service_is_held_to_the_rule_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PGSSLMODE", "verify-full")
-    with pytest.raises(ConfigError, match="sslmode=require does not prove"):
+    with pytest.raises(ConfigError, match="sslmode=require does not verify"):
         conninfo_of("service=weak")
 
 
@@ -392,11 +392,11 @@ def test_a_secret_that_names_no_user_is_not_quoted(
     secret: DatabaseSecret, moto: str, text: str
 ) -> None:
     arn = kept(moto, text or " ")
-    with pytest.raises(ConfigError, match="no secret of a database"):
+    with pytest.raises(ConfigError, match="does not name a usable database secret"):
         DatabaseSecret(arn)()
-    with pytest.raises(ConfigError, match="does not know"):
+    with pytest.raises(ConfigError, match="does not exist"):
         DatabaseSecret(f"{secret.arn}gone")()
-    with pytest.raises(ConfigError, match="no secret of a database"):
+    with pytest.raises(ConfigError, match="does not name a usable database secret"):
         DatabaseSecret("no-arn")()
 
 
@@ -445,7 +445,7 @@ def test_a_token_is_signed_anew_for_each_connection(
 
 
 def test_a_token_needs_an_instance_and_a_user() -> None:
-    with pytest.raises(ConfigError, match="instance and the user"):
+    with pytest.raises(ConfigError, match="host and the user"):
         IamToken("eu-west-1")()
 
 
@@ -573,7 +573,7 @@ def test_the_doctor_says_that_rds_is_signed_by_no_authority_of_the_system(
 ) -> None:
     link = tmp_path / "ca.pem"
     link.symlink_to(SYSTEM)
-    [found] = _authorities(f"host={host} sslrootcert={link}")
+    [found] = _check_authorities(f"host={host} sslrootcert={link}")
     assert found.state is state
     assert "of the system's store" in found.found
     if state is CheckState.FAIL:
@@ -584,13 +584,14 @@ def test_the_doctor_says_that_rds_is_signed_by_no_authority_of_the_system(
 def test_the_doctor_counts_the_authorities_of_a_bundle(tmp_path: Path) -> None:
     certificate(tmp_path, "Amazon RDS us-east-1 Root CA", "server")
     [bundle] = tmp_path.glob("Amazon*.pem")
-    [found] = _authorities(lambda: make_conninfo(host=RDS, sslrootcert=str(bundle)))
+    address = make_conninfo(host=RDS, sslrootcert=str(bundle))
+    [found] = _check_authorities(lambda: address)
     assert found.state is CheckState.OK
     assert found.found.startswith(f"1 of a bundle, {bundle}; with those of RDS")
 
 
 def test_the_doctor_asks_for_no_authority_on_this_machine() -> None:
-    [found] = _authorities("host=/tmp")
+    [found] = _check_authorities("host=/tmp")
     assert found.state is CheckState.OK
     assert "on this machine" in found.found
 

@@ -99,5 +99,5 @@ def test_rows_that_postgres_did_not_take_are_missed(
     path = tmp_path / "f.csv"
     path.write_text("a\n1\n2\n")
     file = replace(open_csv(path), rows=3)
-    with pytest.raises(InternalError, match="took 2 rows where the gate counted 3"):
+    with pytest.raises(InternalError, match="has 2 rows, and the file has 3"):
         stage.load_stage_table(database, "d", "old", make_uuid7(), file, loader=loader)

@@ -190,7 +190,7 @@ def test_the_page_of_a_run_follows_its_breaks(site: FolderSite, tmp_path: Path) 
     for name in ("live.html", "kept.html"):
         page = (tmp_path / name).read_text()
         assert "new 0, recurring 2, changed 1, resolved 0, reopened 0" in page
-        assert "All that are open." in page
+        assert "All open breaks." in page
         assert re.search(r"<code>3</code>.*\s.*>c</bdi> → <bdi.*>D</bdi>", page)
         assert 'id="trend"' in page
 
@@ -285,12 +285,12 @@ def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "neither a run nor a dataset is named"),
-        (("--history", "9"), "neither a run nor a dataset is named"),
-        (("12",), "that is no id of a run"),
+        ((), "name a run or a dataset"),
+        (("--history", "9"), "name a run or a dataset"),
+        (("12",), "this is not a run id"),
         (("--dataset", "nobody"), "no run of nobody has a result"),
-        (("01a2103e-09b1-7a26-8ad3-7b022f01d674",), "there is no result of a run"),
-        (("12", "-o", "r.json"), "a report is HTML"),
+        (("01a2103e-09b1-7a26-8ad3-7b022f01d674",), "there is no result for run"),
+        (("12", "-o", "r.json"), "written as HTML only"),
     ],
 )
 def test_a_report_that_cannot_be_says_why(

@@ -67,7 +67,7 @@ NOTHING = [
 def test_no_delivery_is_no_error_and_what_is_there_is_named(names: list[str]) -> None:
     found = select_pair(map(file, names))
     assert found == NoData(tuple(sorted(names)))
-    assert found.message.startswith("inbound holds no data file")
+    assert found.message.startswith("inbound contains no data file")
     assert all(name in found.message for name in names)
 
 
@@ -99,7 +99,7 @@ def test_a_delivery_beside_one_data_file_is_named() -> None:
         select_pair(map(file, ["claims.csv", "claims_NEWSYSTEM.txt", "README"]))
     assert caught.value.status == RunStatus.INVALID_FILE_COUNT
     assert caught.value.message == (
-        "inbound holds 1 data file, not 2: claims.csv; beside, no data file: "
+        "inbound contains 1 data file, not 2: claims.csv; not data files: "
         "claims_NEWSYSTEM.txt"
     )
 

@@ -365,7 +365,10 @@ def test_programs_that_do_not_run_are_refused(
         (place / name).write_text("#!/bin/sh\nexit 1\n")
         (place / name).chmod(0o755)
     monkeypatch.setenv("RECON_PG_BIN", str(place))
-    with pytest.raises(ConfigError, match="do not run"), server.run_embedded_server():
+    with (
+        pytest.raises(ConfigError, match="cannot be run"),
+        server.run_embedded_server(),
+    ):
         pass
 
 
@@ -519,5 +522,5 @@ class TestRoot:
     def test_does_not_trust_a_shelf_that_others_can_write(self, place: Path) -> None:
         (place / "shelf").mkdir()
         (place / "shelf").chmod(0o777)
-        with pytest.raises(ConfigError, match="written by others"):
+        with pytest.raises(ConfigError, match="writable by accounts other"):
             system_folder.ensure_system_folder()

@@ -355,8 +355,8 @@ def test_what_lies_there_is_named_in_the_run_log(folders: FolderSite) -> None:
         )
     ]
     assert messages == [
-        "inbound holds no data file; there is README.md",
-        "inbound holds 2 files, none a data file: README.md, claims.txt",
+        "inbound contains no data file; it contains README.md",
+        "inbound contains 2 files, none a data file: README.md, claims.txt",
     ]
 
 
@@ -644,7 +644,7 @@ def test_neither_input_is_deleted_unless_both_are_archived(
 
     def publish_and_occupy(conninfo: str, publication: Any, stage: Any) -> None:
         real(conninfo, publication, stage)
-        taken = Path(folders.processed) / "claims" / str(publication.look.run_id)
+        taken = Path(folders.processed) / "claims" / str(publication.observation.run_id)
         taken.mkdir(parents=True)
         (taken / "claims_20261123_NEWSYSTEM.csv").write_bytes(b"other bytes")
 
@@ -772,9 +772,9 @@ def test_an_unreachable_database_is_told_without_its_address(
 
 
 def test_places_must_differ(folders: FolderSite) -> None:
-    with pytest.raises(ConfigError, match="same place"):
+    with pytest.raises(ConfigError, match="same location"):
         folders.run(out=folders.inbound + "/")
-    with pytest.raises(ConfigError, match="same place"):
+    with pytest.raises(ConfigError, match="same location"):
         folders.run(out=folders.processed)
 
 

@@ -707,7 +707,7 @@ def test_a_server_that_ignores_the_pin_is_found_out_by_its_etag(
 def test_a_server_that_answers_another_range_is_found_out(tmp_path: Path) -> None:
     with (
         breaking(Faults(b"content", shift=1)) as (place, file),
-        pytest.raises(StorageUnavailable, match="another range"),
+        pytest.raises(StorageUnavailable, match="different range"),
     ):
         place.fetch(file, tmp_path / "a.csv", ignore_advance)
 

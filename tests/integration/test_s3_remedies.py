@@ -100,7 +100,7 @@ def test_the_doctor_takes_an_archived_object_for_no_missing_right(
     archive(site, "claims_20261123.csv", b"ID\n")
     places = {"inbound": site.inbound}
     found = {each.check: each for each in examine_setup(places, site.database)}
-    assert not any("refuses it" in each.found for each in found.values())
+    assert not any("denies it" in each.found for each in found.values())
     finding = found["inbound"]
     assert finding.state is CheckState.FAIL
     assert "restore-object" in str(finding.remedy)

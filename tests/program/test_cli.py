@@ -124,7 +124,7 @@ def test_rows_set_aside_are_told_counted_and_written(pair: Path) -> None:
     ended = recon(*arguments, "--rejects", "r.csv", cwd=pair)
     assert ended.returncode == 1
     assert "old 4 = 2 matched + 1 missing + 1 rejected · new 3" in ended.stdout
-    assert "1 malformed rows of old were set aside" in ended.stdout
+    assert "1 malformed rows of old were quarantined, not compared" in ended.stdout
     assert (pair / "r.csv").read_text() == (
         "file,line,byte_offset,reason\n"
         "old.csv,5,32,a row of 1 field under a header of 2\n"
@@ -177,13 +177,13 @@ def test_a_place_in_a_compressed_file_says_what_it_counts_in(pair: Path) -> None
         (
             ["diff", "old.csv", "new.csv", "-k", "ID", "-o", "no/x.md"],
             2,
-            "no such folder",
+            "folder does not exist",
         ),
         (["diff", "old.csv", "bad.csv", "-k", "ID"], 3, "line 2, byte 8"),
         (
             ["diff", "old.csv", "https://h/new.csv?sign=SECRET", "-k", "ID"],
             2,
-            "no storage of the kind https",
+            "unsupported URL scheme: https",
         ),
         (["schema", "resutl"], 2, "Did you mean result?"),
         (["nonsense"], 2, "No such command"),
@@ -404,7 +404,7 @@ def test_without_runs_there_is_nothing_to_ask_and_no_server_is_made(
 
 def test_the_doctor_makes_no_server_either(tmp_path: Path) -> None:
     ended = recon("doctor", cwd=tmp_path)
-    assert "none yet: the first run makes an embedded PostgreSQL" in ended.stdout
+    assert "none yet: the first run creates an embedded PostgreSQL" in ended.stdout
     assert ended.returncode == 0, ended.stdout
     assert list(tmp_path.iterdir()) == []
 

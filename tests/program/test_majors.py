@@ -45,16 +45,16 @@ def test_a_run_under_another_major_version_says_what_it_does_not_see(
         for line in map(json.loads, second.stderr.splitlines())
         if line["event"] == "other_major_version"
     ]
-    assert "runs, breaks and gates recorded in .recon with version 18" in said["found"]
+    assert "runs, breaks and gates that version 18 recorded in .recon" in said["found"]
     assert "RECON_PG_BIN=" in said["remedy"]
     # Also where they are looked up, and by the doctor.
     past = recon_program("history", *DATASET, cwd=tmp_path)
-    assert "with version 17 are not seen" in past.stderr
+    assert "that version 17 recorded in" in past.stderr
     assert len(json.loads(past.stdout)) == 1
     told = recon_program("doctor", "--format", "json", cwd=tmp_path)
     [found] = [each for each in json.loads(told.stdout) if each["check"] == "history"]
     assert found["state"] == "warn"
-    assert "version 17 are not seen" in found["found"]
+    assert "that version 17 recorded in" in found["found"]
     assert "RECON_PG_BIN" in found["remedy"]
 
 

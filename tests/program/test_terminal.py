@@ -68,7 +68,7 @@ def test_at_200_columns_everything_is_on_one_line(folder: Path) -> None:
     )
     row = next(line for line in lines if line.startswith("CLM_PMT_AMT"))
     assert row.split("  ")[-2:] == ["number format 68%, number 31%", "14000.00 → 14000"]
-    assert lines[-1].endswith("MiB · next: add -o report.html to see them all")
+    assert lines[-1].endswith("MiB · next: add -o report.html for all differences")
 
 
 def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:

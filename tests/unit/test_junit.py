@@ -93,11 +93,8 @@ def test_no_value_of_a_cell_is_in_it() -> None:
 def test_an_output_named_xml_is_a_report(tmp_path: Path) -> None:
     for name, side in zip(("old.csv", "new.csv"), pair(), strict=True):
         side.write_csv(tmp_path / name)
-    outputs = ("-o", "r.xml")
-    gate = ("--gate", "missing<=0")
-    ended = recon(
-        "diff", "old.csv", "new.csv", "-k", "ID", *gate, *outputs, cwd=tmp_path
-    )
+    options = ("-k", "ID", "--gate", "missing<=0", "-o", "r.xml")
+    ended = recon("diff", "old.csv", "new.csv", *options, cwd=tmp_path)
     assert ended.returncode == 1, ended.stderr
     suites = ET.fromstring((tmp_path / "r.xml").read_bytes())
     assert suites[0].attrib["failures"] == "1"

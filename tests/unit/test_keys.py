@@ -124,7 +124,7 @@ def test_a_line_to_paste_has_the_options_that_were_given(tmp_path: Path) -> None
     assert recon(*shlex.split(pasted)[1:], cwd=tmp_path).returncode == 0
     none = recon("keys", *files, "--map", "ID=NR", "--delimiter", ";:,", cwd=tmp_path)
     assert (none.returncode, none.stdout.count("\n")) == (1, 1)
-    assert "no set of columns has a value on both sides" in none.stderr
+    assert "no columns have values in common in both files" in none.stderr
 
 
 def test_what_repeats_behind_the_sample_is_no_key(
@@ -237,4 +237,7 @@ def test_the_command_prints_what_key_takes(tmp_path: Path) -> None:
     ended = recon("keys", "a.csv", "a.csv", "-f", "json", cwd=tmp_path)
     assert json.loads(ended.stdout)[0]["columns"] == ["x, y", "B"]
     ended = recon("keys", "a.csv", "a.csv", "--max-columns", "1", cwd=tmp_path)
-    assert (ended.returncode, "no set of columns is a key" in ended.stderr) == (1, True)
+    assert (ended.returncode, "no set of columns is unique" in ended.stderr) == (
+        1,
+        True,
+    )

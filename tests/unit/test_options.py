@@ -136,7 +136,7 @@ def test_the_help_of_a_command_has_its_groups_in_order_and_examples(name: str) -
     shown = CliRunner().invoke(app, [name, "--help"]).output
     lines = shown.splitlines()
     sections = [line[:-1] for line in lines if line[:-1] in set(Group)]
-    assert sections == sorted(sections, key=list(Group).index)
+    assert sections == [group for group in Group if group in sections]
     examples = lines[lines.index("  Examples:") + 1 :]
     assert 2 <= len(examples) <= 3
     for example in examples:

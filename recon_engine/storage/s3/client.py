@@ -1,8 +1,8 @@
-"""The client of S3: where it signs in, how long it waits, and whose bucket it expects.
+"""Create the S3 client: credentials, timeouts, expected bucket owner, encryption.
 
-`AWS_*` are botocore's. Besides them `RECON_EXPECTED_BUCKET_OWNER` names an account,
-which every call then demands as the owner, `RECON_SSE_KMS_KEY` the key that all objects
-are encrypted with, and `RECON_S3_TIMEOUT` the seconds to wait for the next byte.
+`AWS_*` variables are botocore's. RECON_EXPECTED_BUCKET_OWNER is the account that every
+call requires as the owner of the bucket. RECON_SSE_KMS_KEY is the key that objects are
+encrypted with. RECON_S3_TIMEOUT is how many seconds to wait for the next byte.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def _client_config() -> Config:
 def _read_number(name: str, default: int) -> int:
     text = os.environ.get(name, str(default))
     if not re.fullmatch("[1-9][0-9]{0,4}", text):
-        raise ConfigError(f"{name} is not a number above 0", help=f"such as {default}")
+        raise ConfigError(
+            f"{name} is not a number from 1 to 99999", help=f"for example {default}"
+        )
     return int(text)
 
 
@@ -87,7 +89,8 @@ def _owner_parameters() -> dict[str, str]:
         return {}
     if not re.fullmatch("[0-9]{12}", owner):
         raise ConfigError(
-            f"{OWNER_VARIABLE} is not an AWS account", help="give its 12 digits"
+            f"{OWNER_VARIABLE} is not an AWS account id",
+            help="set it to the 12 digits of the account",
         )
     return dict.fromkeys(("ExpectedBucketOwner", "ExpectedSourceBucketOwner"), owner)
 

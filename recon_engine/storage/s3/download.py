@@ -1,4 +1,4 @@
-"""One object on its way to a local file: ranges side by side, pinned and resumed."""
+"""Download one object by parallel range requests, pinned to its ETag and resumed."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _BROKEN_BODY = (
 
 
 def reserve_space(descriptor: int, size: int) -> None:
-    """Take the room at once: a disk that is too small says so before the download."""
+    """Allocate the whole file: a disk that is too small fails before the download."""
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
 
 
 @dataclass(slots=True)
 class Download:
-    """One object on its way to a local file: ranges side by side, each resumed."""
+    """The download of one object to an open file; each range is resumed by itself."""
 
     client: Any
     request: dict[str, str]
@@ -73,14 +73,14 @@ class Download:
                 raise
 
     def _check_empty(self) -> None:
-        """No range of an empty object can be asked for, so its whole is."""
+        """Request the whole object: an empty one has no range to request."""
         reply = self._get()
         with closing(reply["Body"]):
             if reply["ContentLength"]:
                 raise input_changed(self.file)
 
     def read(self, start: int, stop: int) -> None:
-        """One range, going on from the byte reached when a body breaks.
+        """Read one range; resume at the byte reached if the connection breaks.
 
         botocore retries a request, but not a body whose first byte has arrived.
         """
@@ -93,14 +93,14 @@ class Download:
                 return
         if not self.stopped.is_set():
             raise StorageUnavailable(
-                f"S3 broke off {len(PAUSES)} times",
+                f"S3 closed the connection {len(PAUSES)} times during the download",
                 file=self.file.name,
                 byte_offset=start,
                 help="run again",
             )
 
     def _read_once(self, start: int, stop: int) -> int:
-        """Write what arrives; answer the byte at which it ended."""
+        """Write what arrives; return the offset after the last byte written."""
         reply = self._get(Range=f"bytes={start}-{stop - 1}")
         with closing(reply["Body"]) as body, suppress(*_BROKEN_BODY):
             self._check_range(reply, start, stop)
@@ -126,20 +126,20 @@ class Download:
     def _check_range(self, reply: Mapping[str, Any], start: int, stop: int) -> None:
         if reply["ETag"] != self.file.etag:
             raise input_changed(self.file)
-        asked = f"bytes {start}-{stop - 1}/{self.file.size}", stop - start
-        if (reply.get("ContentRange"), reply["ContentLength"]) != asked:
+        expected = f"bytes {start}-{stop - 1}/{self.file.size}", stop - start
+        if (reply.get("ContentRange"), reply["ContentLength"]) != expected:
             raise StorageUnavailable(
-                "S3 answered another range than it was asked for",
+                "S3 returned a different range than requested",
                 file=self.file.name,
                 byte_offset=start,
-                help="check the endpoint and any proxy before it",
+                help="check the endpoint and any proxy in front of it",
             )
 
     def _write(self, block: bytes, at: int) -> None:
-        rest = memoryview(block)
-        while rest:
-            written = os.pwrite(self.descriptor, rest, at)
-            rest, at = rest[written:], at + written
+        unwritten = memoryview(block)
+        while unwritten:
+            written = os.pwrite(self.descriptor, unwritten, at)
+            unwritten, at = unwritten[written:], at + written
         with self.lock:
             self.advance(len(block))
 

@@ -1,7 +1,7 @@
-"""The border of S3: what botocore raises becomes an error of ours, by its remedy.
+"""Translate errors of botocore to recon_engine.errors, one class per remedy.
 
-No text of botocore or of the server passes, only the code of an answer or the name
-of an exception.
+No text of botocore or of the server is passed on, only the error code of a reply or
+the class name of an exception.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ _UNAUTHORIZED, _FORBIDDEN = 401, 403
 
 
 def try_conditional(conditional: Callable[[], object]) -> bool:
-    """Whether the condition of a call held; a race with another writer is run again."""
+    """Whether the condition of a call held; 409 Conflict is retried.
+
+    S3 answers 409 if another request changes the object at the same moment.
+    """
     for pause in PAUSES:
         time.sleep(pause)
         try:
@@ -51,7 +54,7 @@ def try_conditional(conditional: Callable[[], object]) -> bool:
 
 
 def http_status(error: botocore.ClientError) -> int:
-    """The HTTP status of an answer; 0 where it has none."""
+    """The HTTP status of a reply; 0 if it has none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
@@ -66,7 +69,7 @@ def _server_code(error: botocore.ClientError) -> str:
 
 
 def is_condition_unmet(error: botocore.ClientError) -> bool:
-    """Whether an object is absent, or not the one that was named."""
+    """Whether an object does not exist, or does not have the required ETag."""
     return (
         http_status(error) in (_NOT_FOUND, _UNMET)
         and _server_code(error) != "NoSuchBucket"
@@ -75,7 +78,7 @@ def is_condition_unmet(error: botocore.ClientError) -> bool:
 
 @contextmanager
 def translate_s3_errors(name: str) -> Iterator[None]:
-    """The border: errors of botocore become ours, and their text stays behind."""
+    """Raise an error of recon_engine.errors for one of botocore, without its text."""
     try:
         with translate_disk_errors(name):
             yield
@@ -84,7 +87,7 @@ def translate_s3_errors(name: str) -> Iterator[None]:
 
 
 def _translate_error(error: Exception, name: str) -> ReconError:
-    """The class by remedy. upload_file wraps what it met: look inside."""
+    """The error for an exception; upload_file wraps the real one as its context."""
     cause = error.__context__ if isinstance(error, Boto3Error) else error
     if isinstance(cause, botocore.ClientError):
         return _error_from_reply(_server_code(cause), http_status(cause), name)
@@ -114,17 +117,17 @@ def _is_of_rights(code: str, http: int) -> bool:
 
 
 def is_denied(error: botocore.ClientError) -> bool:
-    """Whether a right is missing; other refusals have the same HTTP status."""
+    """Whether a permission is missing; other refusals also have HTTP status 403."""
     return http_status(error) == _FORBIDDEN and _server_code(error) not in REMEDIES
 
 
 def _permission_denied(name: str, why: str) -> PermissionDenied:
     return PermissionDenied(
-        "S3 refuses access",
+        "S3 denies access",
         file=name,
         why=why,
-        help="check the credentials, the role's policy and that of the bucket, and the "
-        "rights on the KMS key",
+        help="check the credentials, the policies of the role and of the bucket, and "
+        "the permissions on the KMS key",
     )
 
 
@@ -142,7 +145,7 @@ def _storage_unavailable(name: str, why: str) -> StorageUnavailable:
         "S3 did not carry out the request",
         file=name,
         why=why,
-        help="run again; if it stays so, check the network and the endpoint",
+        help="run again; if it fails again, check the network and the endpoint",
     )
 
 

@@ -1,7 +1,8 @@
-"""Objects put together of parts: S3 takes and copies no more than 5 GiB at once.
+"""Upload and copy objects in parts: one S3 request takes at most 5 GiB.
 
-The conditions are those of the whole: every part of a copy is read under the ETag (and
-version) of its source, and the object appears, complete, only if its key is free.
+The guarantees are those of a single request. Every part of a copy is read under the
+ETag (and version) of its source, and the complete object appears only if its key is
+free.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     Send = Callable[[dict[str, Any], "UploadPart"], Mapping[str, Any]]
 
+# Limits of S3: 5 GiB per request, 10,000 parts per upload.
 MAX_SINGLE_REQUEST: Final = 5 << 30
 PART_BYTES: Final = 256 << 20
 MAX_PARTS: Final = 10_000
@@ -43,9 +45,9 @@ class UploadPart:
 
 @dataclass(frozen=True, slots=True)
 class MultipartUpload:
-    """An object to be: its place, size, headers, and checksums known of its whole.
+    """An object to be uploaded: its key, size, headers, and checksums of the whole.
 
-    Where a checksum is one that S3 adds up from the parts, S3 refuses other bytes.
+    If S3 can compute one of the checksums from the parts, it rejects other bytes.
     """
 
     client: Any
@@ -109,7 +111,7 @@ class MultipartUpload:
             return list(pool.map(one, divide_into_parts(self.size)))
 
     def _abort(self, upload: dict[str, Any]) -> None:
-        """Parts that stay are paid for: say so, the lifecycle rule takes them."""
+        """Remove the parts. If that fails, log it: the lifecycle rule removes them."""
         try:
             self.client.abort_multipart_upload(**upload)
         except (botocore.ClientError, botocore.BotoCoreError) as error:
@@ -135,7 +137,7 @@ def fits_at_once(size: int) -> bool:
 
 
 def divide_into_parts(size: int) -> Iterator[UploadPart]:
-    """What an object of this size is divided into: equal parts, the last one less."""
+    """The parts of an object of this size: equal ones, and a smaller last one."""
     step = max(PART_BYTES, -(-size // MAX_PARTS))
     for at, start in enumerate(range(0, size, step)):
         yield UploadPart(at + 1, start, min(start + step, size))

@@ -1,7 +1,7 @@
-"""What these credentials may do in a place of S3, found out without changing it.
+"""Find out what the credentials may do in an S3 prefix, without changing anything.
 
-To write and to delete are tried under conditions that no object meets: S3 looks at the
-rights first, so that an answer about the condition proves them.
+Writes and deletes are tried with a condition that no object meets. S3 checks rights
+before conditions, so a reply about the condition proves the permission.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from recon_engine.storage.s3.prefix import S3Prefix
 
 
-ABSENT_KEY: Final = ".recon-doctor"  # no data file, whoever lists it
+ABSENT_KEY: Final = ".recon-doctor"  # names that begin with "." are not data files
 UNMET_ETAG: Final = '"00000000000000000000000000000000"'
-EMPTY_CRC32: Final = "AAAAAA=="  # a bucket under Object Lock wants a checksum
+EMPTY_CRC32: Final = "AAAAAA=="  # a bucket with Object Lock requires a checksum
 _NO_SUCH_BYTE = 416
 
 
@@ -39,7 +39,7 @@ def may_list(place: S3Prefix) -> bool:
 
 
 def may_read(place: S3Prefix) -> bool:
-    """Whether an object may be read, and decrypted; one that is there, if there is."""
+    """Whether an object may be read and decrypted: the first in the place, if any."""
 
     def read_a_byte() -> None:
         at = {
@@ -65,7 +65,7 @@ def may_write(place: S3Prefix) -> bool:
 
 
 def may_remove(place: S3Prefix) -> bool:
-    """Whether objects may be deleted, if their ETag is named."""
+    """Whether objects may be deleted, conditional on their ETag."""
     return _is_allowed(
         place,
         lambda: place.client.delete_object(**_absent_object(place), IfMatch=UNMET_ETAG),
@@ -73,32 +73,32 @@ def may_remove(place: S3Prefix) -> bool:
 
 
 def versioning_status(place: S3Prefix) -> str | None:
-    """`Enabled` where the bucket keeps versions; None where that may not be asked."""
-    told: list[str] = []
+    """`Enabled` if the bucket keeps versions; None if it may not be read."""
+    statuses: list[str] = []
 
-    def ask() -> None:
+    def read_status() -> None:
         reply = place.client.get_bucket_versioning(Bucket=place.bucket)
-        told.append(reply.get("Status", "Off"))
+        statuses.append(reply.get("Status", "Off"))
 
-    return told[0] if _is_allowed(place, ask) and told else None
+    return statuses[0] if _is_allowed(place, read_status) and statuses else None
 
 
 def clock_difference(place: S3Prefix) -> timedelta | None:
-    """How far the clock of S3 is ahead of that of this machine."""
+    """How far the clock of S3 is ahead of this machine's; None if it is unknown."""
     with translate_s3_errors(place.url):
         try:
             reply = place.client.head_object(**_absent_object(place))
         except botocore.ClientError as error:
             reply = error.response
-    told = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
-    if not told:
+    date = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
+    if not date:
         return None
-    # HTTP knows one time zone, however servers spell it.
-    return parsedate_to_datetime(told).replace(tzinfo=UTC) - datetime.now(UTC)
+    # HTTP dates are always in UTC, however servers spell the time zone.
+    return parsedate_to_datetime(date).replace(tzinfo=UTC) - datetime.now(UTC)
 
 
 def _is_allowed(place: S3Prefix, call: Callable[[], object]) -> bool:
-    """Whether a call was refused for want of a right; other refusals are errors."""
+    """False if a call fails for a missing permission; other failures are errors."""
     with translate_s3_errors(place.url):
         try:
             call()

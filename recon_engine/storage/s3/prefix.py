@@ -1,8 +1,8 @@
-"""A bucket and a prefix as a storage.
+"""A prefix of an S3 bucket as a storage.
 
-Four rules hold everywhere here: every read names the ETag (and version) it wants,
-every write says whether it may replace, a delete names the ETag and never a version,
-and no text of botocore or of the server passes the border, only its error code.
+Four rules hold for every call. A read names the ETag (and version) it requires. A write
+says whether it may replace an object. A delete names the ETag and never a version. No
+text of botocore or of the server is passed on, only its error code.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ _CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
 
 
 def open_prefix(bucket: str, prefix: str) -> S3Prefix:
-    """A place in S3. All places of one environment share one client and its sign-in."""
+    """A prefix as a storage; all storages of one environment share one client."""
     return S3Prefix(bucket, prefix, shared_s3_client())
 
 
 @dataclass(frozen=True, slots=True)
 class S3Prefix:
-    """A place in S3: the keys that begin with a prefix and hold no further "/"."""
+    """The keys of a bucket that begin with a prefix and have no further "/"."""
 
     bucket: str
     prefix: str
@@ -143,7 +143,7 @@ class S3Prefix:
             Download(self.client, request, file, out.fileno(), advance).run()
 
     def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
-        """Copy the identified bytes: there is nothing else to read them from."""
+        """Copy the identified bytes: an object cannot be read in place."""
         self.fetch(file, to, advance)
 
     def stretch(self, file: SourceFile, size: int, offset: int) -> bytes:
@@ -177,7 +177,8 @@ class S3Prefix:
     def put_once(self, data: bytes, name: str) -> bool:
         """Store bytes unless the key is taken.
 
-        A retry whose first reply was lost meets its own object; its mark tells.
+        A retry whose first reply was lost finds the key taken by its own object. The
+        metadata `recon-writer` identifies it.
         """
         writer = uuid4().hex
         with translate_s3_errors(name):
@@ -199,7 +200,7 @@ class S3Prefix:
         with translate_s3_errors(file.name):
             if try_conditional(lambda: self._delete(file)):
                 return True
-            # Servers answer 404 or 412 for a missing key: only a look tells.
+            # Servers answer 404 or 412 for a missing key: only HEAD distinguishes.
             if self._head(file.name) is None:
                 return False
         raise archive_conflict(file, self.url)
@@ -208,7 +209,10 @@ class S3Prefix:
         self.client.delete_object(**self._at(file.name), IfMatch=require_etag(file))
 
     def _take(self, file: SourceFile, origin: Storage, name: str) -> Reply:
-        """Copy if the name is free; answer what is there then, whoever put it there."""
+        """Copy if the key is free; return the head of the object that is there then.
+
+        Another writer may have won the race: the caller checks the bytes either way.
+        """
         if isinstance(origin, S3Prefix) and self._is_in_same_s3(origin):
             self._copy(file, origin, name)
         else:
@@ -303,7 +307,11 @@ class S3Prefix:
     def _is_proven_copy(
         self, there: Reply, file: SourceFile, origin: Storage, name: str
     ) -> bool:
-        """Whether an object has the identified bytes: by the cheapest real proof."""
+        """Whether an object has the identified bytes, by the cheapest proof first.
+
+        The order is: ETag, a shared checksum, the mark of the conditional copy, and a
+        download of both.
+        """
         if there["ContentLength"] != file.size:
             return False
         if there["ETag"] == require_etag(file):
@@ -311,8 +319,8 @@ class S3Prefix:
         same = self._same_checksum(there, file, origin)
         if same is not None:
             return same
-        # ETags of parts and under KMS differ for equal bytes: then the mark of the
-        # conditional copy speaks, also when the origin is gone.
+        # ETags of multipart and KMS objects differ for equal bytes. The mark of the
+        # conditional copy proves them, even if the origin no longer exists.
         marked = _source_mark(file).items() <= there["Metadata"].items()
         return marked or self._has_same_bytes(there, file, origin, name)
 
@@ -325,7 +333,7 @@ class S3Prefix:
         return None if source is None else _same_whole_checksum(there, source)
 
     def head(self, file: SourceFile) -> Reply | None:
-        """What S3 says of the identified object; None when it is there no more."""
+        """The HEAD reply for the identified object; None if it no longer exists."""
         return self._head(file.name, **self._pin(file))
 
     def _has_same_bytes(
@@ -342,7 +350,7 @@ class S3Prefix:
         return bool(ours.endpoint_url == theirs.endpoint_url)
 
     def _head(self, name: str, **pin: str) -> Reply | None:
-        """What S3 says of an object; None when it is absent or not the pinned one."""
+        """The HEAD reply for an object; None if it is absent or not the pinned one."""
         try:
             head: Reply = self.client.head_object(
                 **self._at(name), **pin, ChecksumMode="ENABLED"
@@ -391,21 +399,22 @@ def _with_identity(file: SourceFile, head: Reply) -> SourceFile:
 
 
 def _source_mark(file: SourceFile) -> dict[str, str]:
-    """Which identified bytes a copy was made of, kept with the copy."""
+    """Metadata of a copy: the ETag that its source was required to have."""
     return {_SOURCE: require_etag(file).strip('"')}
 
 
 def _same_whole_checksum(one: Reply, other: Reply) -> bool | None:
-    """Whether two objects share a checksum of the whole; None when none is shared."""
+    """Whether the checksums of two objects agree; None if they share no kind."""
     here, there = _whole_checksums(one), _whole_checksums(other)
     both = here.keys() & there.keys()
     return all(here[name] == there[name] for name in both) if both else None
 
 
 def _whole_checksums(head: Reply) -> dict[str, str]:
-    """The checksums of an object's whole.
+    """The checksums of a whole object, by name.
 
-    One of its parts ends in "-" and their number, and says nothing about the whole.
+    A checksum of checksums of parts ends in "-" and their number: it is left out, as it
+    depends on how the object was divided.
     """
     names = (f"Checksum{kind}" for kind in _CHECKSUMS)
     return {name: head[name] for name in names if "-" not in head.get(name, "-")}

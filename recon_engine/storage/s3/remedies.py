@@ -1,7 +1,7 @@
-"""What to do about each answer of S3 that the same request would meet again.
+"""The remedy for each error code of S3 that a retry would not fix.
 
-Rights and the sign-in have one remedy for all, and are not here; nor is what passes by
-itself: throttling, time-outs and errors of the server.
+Two kinds are not here. Missing permissions and failed sign-ins share one remedy
+(`errors`). Throttling, timeouts and server errors pass by themselves.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ class Remedy(NamedTuple):
 
 ARCHIVED: Final = Remedy(
     ConfigError,
-    "the object is archived, and S3 does not give its bytes before it is restored",
-    "aws s3api restore-object, wait until it is restored, then start the run; a "
-    "lifecycle rule should not archive what is in inbound",
+    "the object is archived, and S3 cannot read it until it is restored",
+    "run aws s3api restore-object, wait for it to finish, then start the run; no "
+    "lifecycle rule should archive objects in inbound",
 )
 KEY_OUT_OF_USE: Final = Remedy(
     PermissionDenied,
-    "the KMS key of the object is disabled, deleted or not there",
-    "enable the key, or name another by RECON_SSE_KMS_KEY for what is written",
+    "the KMS key of the object is disabled, deleted or does not exist",
+    "enable the key; for objects that are written, RECON_SSE_KMS_KEY can name another",
 )
 DAMAGED: Final = Remedy(
     StorageUnavailable,
-    "the bytes that arrived at S3 are not those that were sent",
-    "look for a proxy that changes requests, or faulty memory",
+    "S3 received other bytes than were sent",
+    "check for a proxy that changes requests, or for faulty memory",
 )
 OTHER_WRITER: Final = Remedy(
     StorageUnavailable,
-    "another request changes the same object or bucket",
-    "find the other writer in this place and wait for its end",
+    "another request is changing the same object or bucket",
+    "find the other writer in this location and wait for it to end",
 )
 TOO_LARGE: Final = Remedy(
     ConfigError,
@@ -68,52 +68,52 @@ REMEDIES: Final[dict[str, Remedy]] = {
     "RequestTimeTooSkewed": Remedy(
         PermissionDenied,
         "the clock of this machine differs too much from that of S3",
-        "let the machine follow a time service",
+        "synchronize the clock with a time service (NTP)",
     ),
     "KeyTooLongError": Remedy(
         ConfigError,
         "the key of the object is longer than 1,024 bytes",
-        "give the place a shorter prefix, or the file a shorter name",
+        "use a shorter prefix or a shorter file name",
     ),
     "NoSuchKey": Remedy(
         InputChanged,
-        "the object is no longer there",
-        "find out who removed it, and deliver it anew",
+        "the object no longer exists",
+        "find out who removed it, and deliver it again",
     ),
     "NoSuchVersion": Remedy(
         InputChanged,
-        "this version of the object is no longer there",
-        "find out who removed it, and deliver it anew",
+        "this version of the object no longer exists",
+        "find out who removed it, and deliver it again",
     ),
     "NoSuchUpload": Remedy(
         StorageUnavailable,
-        "the parts of an upload under way were removed",
-        "let AbortIncompleteMultipartUpload wait for a day or more",
+        "the parts of an upload in progress were removed",
+        "set AbortIncompleteMultipartUpload of the bucket to one day or more",
     ),
     "InvalidRequest": Remedy(
         ConfigError,
         "S3 does not accept the request for this object or bucket",
-        "an object under SSE-C cannot be read: encrypt it by KMS; compare the bucket's "
+        "objects encrypted with SSE-C cannot be read: use KMS; compare the bucket's "
         "encryption and Object Lock with operations.md",
     ),
     "InvalidArgument": Remedy(
         ConfigError,
         "S3 does not accept an argument of the request",
-        "check RECON_SSE_KMS_KEY (signature version 4, this region), and that the "
-        "endpoint is S3",
+        "check that RECON_SSE_KMS_KEY is a key of this region, and that the endpoint "
+        "is S3",
     ),
     "MethodNotAllowed": Remedy(
         ConfigError,
         "S3 does not allow this operation on the object",
-        "check that the endpoint is S3, and that the version is no delete marker",
+        "check that the endpoint is S3, and that the version is not a delete marker",
     ),
     "NotImplemented": Remedy(
         ConfigError,
-        "the storage does not know conditional requests, which a run needs",
-        "use S3, or a storage that honours If-Match and If-None-Match",
+        "the storage does not support conditional requests, which a run needs",
+        "use S3, or a storage that supports If-Match and If-None-Match",
     ),
 }
-# Of 4xx these pass by themselves, and are refusals of the moment.
+# These errors have a 4xx status but pass by themselves, so they are retried.
 MOMENTARY: Final = frozenset(
     {
         "KMS.ThrottlingException",
@@ -132,13 +132,13 @@ MOMENTARY: Final = frozenset(
 UNKNOWN: Final = Remedy(
     ConfigError,
     "S3 refuses the request",
-    "the list of error codes of S3 says what this one asks for; check the bucket's "
-    "policy and settings, the KMS key and the endpoint",
+    "look up the error code in the S3 documentation; check the bucket's policy and "
+    "settings, the KMS key and the endpoint",
 )
 
 
 def remedy_of(code: str, http: int) -> Remedy | None:
-    """The remedy for an answer; None where it is of the moment, or of the server."""
+    """The remedy for a reply; None for throttling and server errors, which pass."""
     if code in REMEDIES:
         return REMEDIES[code]
     refused = 400 <= http < 500 and code not in MOMENTARY  # noqa: PLR2004 - HTTP 4xx
