@@ -27,7 +27,6 @@ from recon_engine.model import SIDES
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.verdict import evaluate_gates
 
 
 if TYPE_CHECKING:
@@ -135,14 +134,13 @@ def compare_inputs(
     engine: EngineName = EngineName.LOCAL,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
+    today = today or datetime.now(UTC).date()
     with ExitStack() as stack:
         if engine is EngineName.SPARK:
-            result = _compare_on_spark(old, new, options, limits, stack, progress)
-        else:
-            left, right = both_unread(old, new, options, limits, stack, progress)
-            reading = read_tables(left, right, options, progress, budget=budget)
-            result = compare_tables(stack.enter_context(reading), progress)
-    return evaluate_gates(result, options, today or datetime.now(UTC).date())
+            return _compare_on_spark(old, new, options, limits, today, stack, progress)
+        left, right = both_unread(old, new, options, limits, stack, progress)
+        reading = read_tables(left, right, options, progress, budget=budget)
+        return compare_tables(stack.enter_context(reading), today, progress)
 
 
 def _compare_on_spark(
@@ -150,6 +148,7 @@ def _compare_on_spark(
     new: object,
     options: Options,
     limits: Limits,
+    today: date,
     stack: ExitStack,
     progress: Progress,
 ) -> Reconciliation:
@@ -165,7 +164,7 @@ def _compare_on_spark(
         each=map,
     )
     sources = left_source, right_source
-    return driver.compare_on_cluster((left, right), sources, options, progress)
+    return driver.compare_on_cluster((left, right), sources, options, today, progress)
 
 
 def _open_for_spark(

@@ -47,6 +47,7 @@ from recon_engine.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date
 
     from numpy.typing import NDArray
 
@@ -179,12 +180,16 @@ def _digest_table(
 
 
 def compare_tables(
-    reading: ReadTables, progress: Progress = SILENT, ask: Ask | None = None
+    reading: ReadTables,
+    today: date,
+    progress: Progress = SILENT,
+    ask: Ask | None = None,
 ) -> Reconciliation:
     """What is missing, extra and changed from OLD to NEW, exactly; masked, if asked.
 
-    `ask`: for the keys of open breaks, where breaks are tracked. Raises DuplicateKeys
-    (policy `fail`) and OutOfBudget.
+    `today`: the day for which suppressions are evaluated; `ask`: for the keys of open
+    breaks, where breaks are tracked. Raises DuplicateKeys (policy `fail`) and
+    OutOfBudget.
     """
     plan = reading.plan
     asked = sought(ask, plan)
@@ -219,6 +224,7 @@ def compare_tables(
         reading.tables,
         summarize_difference(found, identical, of_sides, plan, seen),
         analyze_columns(found, plan),
+        today=today,
         samples=[strategy.sample() for strategy in reading.strategies],
         blanks=[side.blanks for side in reading.digests],
         tallies=[strategy.tallies() for strategy in reading.strategies],

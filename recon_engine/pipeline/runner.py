@@ -47,13 +47,13 @@ from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.status import RunStatus, status_of
 from recon_engine.storage.base import input_changed, may_have_digest
 from recon_engine.storage.local import LocalFolder
-from recon_engine.verdict import evaluate_gates
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
+    from datetime import date
     from uuid import UUID
 
     from recon_engine.compare.local_engine import ReadTables
@@ -133,13 +133,14 @@ def dry_run(
         return Outcome(make_record(attempt, config, RunStatus.NO_FILES, message))
     with _work_folder() as folder:
         if config.engine is EngineName.SPARK:
-            result, _ = _compare_on_spark(places, pair, config, folder, progress)
+            result, _ = _compare_on_spark(
+                places, pair, config, folder, progress, attempt.started.date()
+            )
         else:
             files = _fetch_pair(places, pair, config, folder, progress)
             options, budget = config.options, config.budget
             with read_tables(*files, options, progress, budget=budget) as reading:
-                result = compare_tables(reading, progress)
-    result = evaluate_gates(result, config.options, attempt.started.date())
+                result = compare_tables(reading, attempt.started.date(), progress)
     return Outcome(make_record(attempt, config, RunStatus.SUCCEEDED), result)
 
 
@@ -191,7 +192,7 @@ class _Attempt:
         with _work_folder() as folder:
             compared = {EngineName.LOCAL: self.here, EngineName.SPARK: self.on_spark}
             with compared[self.config.engine](folder) as found:
-                self.result = _with_sorted_cells(self.judged(found.result))
+                self.result = found.result
                 with self.attempt.step("write"), self.progress.step("write"):
                     written = self.write(self.result, folder, found.parts)  # 7 write
                     publication = self.publication(self.result, written)
@@ -219,7 +220,9 @@ class _Attempt:
             self.staging(reading.files) as stage,  # 5 stage
         ):
             with self.attempt.step("compare"):
-                result = compare_tables(reading, self.progress, self.ask)  # 6 compare
+                result = compare_tables(
+                    reading, self.attempt.started.date(), self.progress, self.ask
+                )  # 6 compare
             yield _ComparedPair(result, stage)
 
     @contextmanager
@@ -243,6 +246,7 @@ class _Attempt:
                     self.config,
                     folder,
                     self.progress,
+                    self.attempt.started.date(),
                     out,
                     spooled,
                     self.ask,
@@ -299,10 +303,6 @@ class _Attempt:
                 for file in (self.pair.old, self.pair.new):
                     self.places.inbound.identify(file)
             raise
-
-    def judged(self, result: Reconciliation) -> Reconciliation:
-        """With what became of the gates."""
-        return evaluate_gates(result, self.config.options, self.attempt.started.date())
 
     def write(
         self, result: Reconciliation, folder: Path, parts: Sequence[Artifact] | None
@@ -489,12 +489,6 @@ def _archive_earlier_result(
     return Outcome(record, error=warning)
 
 
-def _with_sorted_cells(result: Reconciliation) -> Reconciliation:
-    """The result with its cells in order: artifacts ask for them, and breaks."""
-    cells = result.mismatches().lazy()
-    return replace(result, frames=replace(result.frames, mismatches=cells))
-
-
 def _fetch_pair(
     places: Locations,
     pair: FilePair,
@@ -543,6 +537,7 @@ def _compare_on_spark(
     config: RunConfig,
     folder: Path,
     progress: Progress,
+    today: date,
     out: str | None = None,
     spooled: tuple[Header, Header] | None = None,
     ask: Ask | None = None,
@@ -585,6 +580,7 @@ def _compare_on_spark(
         (old, new),
         (old_source, new_source),
         config.options,
+        today,
         progress,
         settings=settings,
         ask=ask,

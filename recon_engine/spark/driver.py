@@ -34,6 +34,7 @@ from recon_engine.spark.tasks import Job, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
     from recon_engine.compare.lookup import Ask
     from recon_engine.compare.partial_result import PartialResult
@@ -50,6 +51,7 @@ def compare_on_cluster(
     headers: Headers,
     sources: Sources,
     options: Options,
+    today: date,
     progress: Progress = SILENT,
     *,
     cluster: Cluster | None = None,
@@ -65,7 +67,7 @@ def compare_on_cluster(
     if settings.out is not None:
         reject_existing_output(settings.out)
     result, parts = reconcile_on_cluster(
-        headers, sources, options, progress, cluster=cluster, settings=settings
+        headers, sources, options, today, progress, cluster=cluster, settings=settings
     )
     if settings.out is not None:
         commit_parts(result, parts, settings.out)
@@ -76,6 +78,7 @@ def reconcile_on_cluster(
     headers: Headers,
     sources: Sources,
     options: Options,
+    today: date,
     progress: Progress,
     *,
     settings: SparkSettings,
@@ -91,13 +94,16 @@ def reconcile_on_cluster(
         plan = make_plan(*headers, options, (read_old, read_new))
     heads = tuple(zip(headers, sources, strict=True))
     with told_for_both(options, headers, lambda side: head_of_source(heads[side])):
-        return _compared(plan, headers, sources, progress, cluster, settings, ask)
+        return _compared(
+            plan, headers, sources, today, progress, cluster, settings, ask
+        )
 
 
 def _compared(
     plan: ComparisonPlan,
     headers: Headers,
     sources: Sources,
+    today: date,
     progress: Progress,
     cluster: Cluster | None,
     settings: SparkSettings,
@@ -128,7 +134,7 @@ def _compared(
             findings = _collect_findings(cluster, job)
         if findings.error is not None:
             raise findings.error
-        return _build_result(job, findings, hashing.result()), findings.parts
+        return _build_result(job, findings, hashing.result(), today), findings.parts
 
 
 def _hash_inputs(
@@ -161,7 +167,7 @@ def _collect_findings(cluster: Cluster, job: Job) -> Findings:
 
 
 def _build_result(
-    job: Job, found: Findings, hashes: Sequence[str | None]
+    job: Job, found: Findings, hashes: Sequence[str | None], today: date
 ) -> Reconciliation:
     """The result, or the error of the file that has one."""
     plan = job.plan
@@ -175,6 +181,7 @@ def _build_result(
         tables,
         whole,
         found.told,
+        today=today,
         samples=[
             pl.concat([make_empty_sample(names), *drawn])
             for names, drawn in zip(plan.names, found.samples, strict=True)
