@@ -119,10 +119,11 @@ def diff(
     with session.report_errors(form):
         from recon_cli import render
         from recon_engine.api import compare_inputs
+        from recon_engine.engines import choose_engine
 
         config_lookup.check_dataset(ctx)
         writers = render.check_targets(output, old, new, rejects=rejects)
-        if engine is EngineName.SPARK:
+        if not choose_engine(engine).brings_whole_difference:
             render.reject_whole_outputs(
                 writers, "RECON_SPARK_OUT=URL has its tasks write the whole difference"
             )
@@ -277,10 +278,11 @@ def run(
     """Reconcile the pair in inbound, record the result, archive the inputs."""
     with emit_metrics(dataset, told=not dry_run) as meter, session.report_errors(form):
         from recon_cli import render
+        from recon_engine.engines import choose_engine
         from recon_engine.pipeline import runner
 
         writers = render.check_targets(output)
-        if engine is EngineName.SPARK:
+        if not choose_engine(engine).brings_whole_difference:
             render.reject_whole_outputs(
                 writers, "the whole difference is among the artifacts of the run"
             )
