@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.config import (
     DEFAULT_ENGINE,
     DEFAULTS,
@@ -20,25 +20,25 @@ from recon_engine.config import (
     Options,
     parse_encodings,
 )
-from recon_engine.errors import ConfigError
+from recon_engine.engines import choose_engine
+from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.inputs.decoding import is_plain_utf8
-from recon_engine.inputs.encodings import opened_both
-from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
-from recon_engine.model import SIDES
+from recon_engine.model import SIDES, SourceFile
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.verdict import evaluate_gates
+from recon_engine.storage.urls import open_storage
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from recon_engine.inputs.tables import Unread
     from recon_engine.model import Suppression
     from recon_engine.result import Reconciliation
-    from recon_engine.spark.byte_sources import ByteSource
+    from recon_engine.storage.base import Storage
 
 
 Policy = TypeVar("Policy", bound=StrEnum)
@@ -137,58 +137,47 @@ def compare_inputs(
     engine: EngineName = DEFAULT_ENGINE,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
+    today = today or datetime.now(UTC).date()
     with ExitStack() as stack:
-        if engine is EngineName.SPARK:
-            result = _compare_on_spark(old, new, options, limits, stack, progress)
-        else:
-            left, right = both_unread(old, new, options, limits, stack, progress)
-            reading = read_tables(left, right, options, progress, budget=budget)
-            result = compare_tables(stack.enter_context(reading), progress)
-    return evaluate_gates(result, options, today or datetime.now(UTC).date())
+        inputs = _NamedInputs((old, new), options, limits, stack, progress)
+        chosen = choose_engine(engine, budget)
+        return chosen.compare(inputs, options, today, progress).result
 
 
-def _compare_on_spark(
-    old: object,
-    new: object,
-    options: Options,
-    limits: Limits,
-    stack: ExitStack,
-    progress: Progress,
-) -> Reconciliation:
-    """Inputs stay where they are; each task reads its own part of them."""
-    from recon_engine.spark import driver
-    from recon_engine.spark.byte_sources import head_of_source
+@dataclass(frozen=True, slots=True)
+class _NamedInputs:
+    """Two inputs as a caller names them; what they take on disk is `stack`'s."""
 
-    (left, left_source), (right, right_source) = opened_both(
-        lambda side: _open_for_spark(*side, options, limits, stack, progress),
-        zip((old, new), SIDES, strict=True),
-        options,
-        head_of_source,
-        each=map,
-    )
-    sources = left_source, right_source
-    return driver.compare_on_cluster((left, right), sources, options, progress)
+    sources: tuple[object, object]
+    options: Options
+    limits: Limits
+    stack: ExitStack
+    progress: Progress
 
-
-def _open_for_spark(
-    source: object,
-    name: str,
-    options: Options,
-    limits: Limits,
-    stack: ExitStack,
-    progress: Progress,
-) -> tuple[Header, ByteSource]:
-    """A header, and what any machine can read the rows from."""
-    from recon_engine.spark.byte_sources import LocalSource, ObjectSource
-
-    uri = str(source)
-    if uri.startswith("s3:") and is_plain_utf8(uri, options.encoding_of(name)):
-        pinned = ObjectSource.of(uri)
-        return pinned.header(name, options, limits), pinned
-    found = open_side(source, name, options, limits, stack, progress)
-    if not isinstance(found, Header):
-        raise ConfigError(
-            f"{name} is a frame in memory, and the engine is spark",
-            help="give files, or leave frames to the local engine",
+    def open_both(self) -> tuple[Unread, Unread]:
+        return both_unread(
+            *self.sources, self.options, self.limits, self.stack, self.progress
         )
-    return found, LocalSource.of(found)
+
+    def open_side(self, side: str) -> Unread:
+        source = self.sources[SIDES.index(side)]
+        return open_side(
+            source, side, self.options, self.limits, self.stack, self.progress
+        )
+
+    def locate(self, side: str) -> tuple[Storage, SourceFile] | None:
+        url = str(self.sources[SIDES.index(side)])
+        if not url.startswith("s3:"):
+            return None
+        if not is_plain_utf8(url, self.options.encoding_of(side)):
+            return None
+        folder, _, name = url.rpartition("/")
+        place = open_storage(f"{folder}/")
+        try:
+            return place, place.identify(SourceFile(uri=url, name=name, size=0))
+        except InputChanged:
+            raise ConfigError(
+                "the object does not exist",
+                file=url,
+                help="check the spelling; names are case-sensitive",
+            ) from None

@@ -419,6 +419,17 @@ class Suppressed:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Each gate and each suppression of a result, evaluated on the day of the run.
+
+    Both have the order of the options, and are empty only if none was configured.
+    """
+
+    gates: tuple[GateResult, ...]
+    suppressed: tuple[Suppressed, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """How many mismatched rows have cells that just these suppressions fit.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from recon_engine.model import (
+        Acceptance,
         Cell,
         Column,
         Counts,
@@ -88,19 +90,28 @@ class EngineFacts:
     peak_rss_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Frames:
     """The differences in full, as frames of strings in an order of their content.
 
-    The cells are put in order when they are asked for, since that may take a while.
+    `cells`: the query for `mismatches`, which is not run before it has to be: the sort
+    takes longer than some comparisons. No slots, since `cached_property` needs a dict.
     """
 
-    mismatches: pl.LazyFrame
+    cells: pl.LazyFrame
     missing: pl.DataFrame
     extra: pl.DataFrame
     duplicates_old: pl.DataFrame
     duplicates_new: pl.DataFrame
     rejects: pl.DataFrame
+
+    @cached_property
+    def mismatches(self) -> pl.DataFrame:
+        """Each cell that differs, sorted by key and column at the first access."""
+        sorted_cells = self.cells.collect()
+        # Otherwise the unsorted cells would be held for as long as the sorted ones.
+        vars(self)["cells"] = sorted_cells.lazy()
+        return sorted_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +150,13 @@ class Reconciliation:
     sample: tuple[SampleRow, ...]
     engine: EngineFacts
     frames: Frames = field(repr=False)
+    # Without a default: a result whose gates were forgotten would pass.
+    acceptance: Acceptance
     detail_limit: int = 5000
     patterns: tuple[Patterns, ...] = ()
     totals: tuple[Total, ...] = ()
     segments: tuple[Segment, ...] = ()
     hints: tuple[Hint, ...] = ()
-    gates: tuple[GateResult, ...] = ()
-    suppressed: tuple[Suppressed, ...] = ()
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
     looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
     rules: tuple[RuleCount, ...] = ()
@@ -197,6 +208,16 @@ class Reconciliation:
             if each.of == "cells":
                 made[each.column] += each.made_equal
         return {name: cells for name, cells in made.items() if cells}
+
+    @property
+    def gates(self) -> tuple[GateResult, ...]:
+        """Each gate with its measured value, in the order of the options."""
+        return self.acceptance.gates
+
+    @property
+    def suppressed(self) -> tuple[Suppressed, ...]:
+        """Each suppression with what it fits, in the order of the options."""
+        return self.acceptance.suppressed
 
     @property
     def agrees(self) -> bool:
@@ -298,7 +319,7 @@ class Reconciliation:
 
     def mismatches(self) -> pl.DataFrame:
         """Each mismatched cell: `key` (a struct), `column`, `old`, `new`, `kind`."""
-        return self.frames.mismatches.collect()
+        return self.frames.mismatches
 
     def missing(self) -> pl.DataFrame:
         """The rows in OLD only, whole, in the columns of OLD.

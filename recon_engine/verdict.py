@@ -6,14 +6,14 @@ are of all rows.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import MAX_PREC, Context, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recon_engine.gates import METRICS, parse_gate
-from recon_engine.model import GateResult
-from recon_engine.suppressions import apply_suppressions
+from recon_engine.model import Acceptance, GateResult
+from recon_engine.suppressions import apply_suppressions, count_unsuppressed
 
 
 if TYPE_CHECKING:
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Options
     from recon_engine.gates import Gate
-    from recon_engine.result import Reconciliation
+    from recon_engine.model import (
+        Column,
+        Counts,
+        Coverage,
+        Drift,
+        Left,
+        Side,
+        Suppressed,
+        Total,
+    )
 
 
 EXACT: Final = Context(prec=MAX_PREC)
@@ -40,22 +49,47 @@ class GateShare(NamedTuple):
     suppressed: int = 0
 
 
-def evaluate_gates(
-    result: Reconciliation, options: Options, today: date
-) -> Reconciliation:
-    """The result with what became of its gates and suppressions on that day."""
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """What gates are evaluated on: counts and sums of a comparison, and no values.
+
+    `totals`: without those of masked columns, whose sums no gate may show.
+    """
+
+    old: Side
+    new: Side
+    counts: Counts
+    by_column: tuple[Column, ...]
+    drift: Drift
+    totals: tuple[Total, ...]
+    coverage: tuple[Coverage, ...]
+    suppressed: tuple[Suppressed, ...] = ()
+
+    @property
+    def left(self) -> Left:
+        """The differences that no active suppression covers."""
+        return count_unsuppressed(
+            self.counts, self.by_column, self.suppressed, self.coverage
+        )
+
+
+def evaluate_gates(measured: Measurements, options: Options, today: date) -> Acceptance:
+    """Each gate and each suppression of the options, evaluated for that day.
+
+    Suppressions come first: gates count only the differences that they leave.
+    """
     suppressed = apply_suppressions(
-        options.suppressions, result.counts, result.by_column, today
+        options.suppressions, measured.counts, measured.by_column, today
     )
-    known = replace(result, suppressed=suppressed)
+    known = replace(measured, suppressed=suppressed)
     gates = tuple(_evaluate_gate(parse_gate(text), known) for text in options.gates)
-    return replace(known, gates=gates)
+    return Acceptance(gates, suppressed)
 
 
-def _evaluate_gate(gate: Gate, result: Reconciliation) -> GateResult:
+def _evaluate_gate(gate: Gate, measured: Measurements) -> GateResult:
     if gate.metric == "sum_delta":
-        return _evaluate_sum_gate(gate, result)
-    share = _share_for_gate(gate, result)
+        return _evaluate_sum_gate(gate, measured)
+    share = _share_for_gate(gate, measured)
     if not METRICS[gate.metric].rate:
         passed = gate.holds(Fraction(share.part))
         return GateResult(gate.text, passed, share.part, _describe_share(gate, share))
@@ -65,11 +99,11 @@ def _evaluate_gate(gate: Gate, result: Reconciliation) -> GateResult:
     )
 
 
-def _evaluate_sum_gate(gate: Gate, result: Reconciliation) -> GateResult:
+def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
     """By how much a column's sum changed; a failure where it has none."""
     column = gate.column or ""
-    total = next((each for each in result.totals if each.column == column), None)
-    [facts] = (each for each in result.by_column if each.name == column)
+    total = next((each for each in measured.totals if each.column == column), None)
+    [facts] = (each for each in measured.by_column if each.name == column)
     if total is None and facts.mismatched + facts.tolerated:
         why = f"{column} has no sum: it is masked, or not of numbers throughout"
         return GateResult(gate.text, passed=False, value="no sum", text=why)
@@ -90,24 +124,24 @@ def _describe_share(gate: Gate, share: GateShare) -> str:
     return f"{share.part:,}{of} {share.words}{percent}{more}, {gate.limit_words}"
 
 
-def _share_for_gate(gate: Gate, result: Reconciliation) -> GateShare:
+def _share_for_gate(gate: Gate, measured: Measurements) -> GateShare:
     metric = gate.metric.removesuffix("_rate")
     if gate.column is not None:
-        return _share_of_column(metric, gate.column, result)
-    return SHARES["mismatched_rows" if metric == "mismatch" else metric](result)
+        return _share_of_column(metric, gate.column, measured)
+    return SHARES["mismatched_rows" if metric == "mismatch" else metric](measured)
 
 
-def _share_of_column(metric: str, name: str, result: Reconciliation) -> GateShare:
-    [column] = (each for each in result.by_column if each.name == name)
+def _share_of_column(metric: str, name: str, measured: Measurements) -> GateShare:
+    [column] = (each for each in measured.by_column if each.name == name)
     if metric == "tolerated":
         words = f"cells of {name} are equal by a rule"
         return GateShare(column.tolerated, column.compared, words)
     words = f"cells of {name} differ"
-    left = result.left.mismatches[name]
+    left = measured.left.mismatches[name]
     return GateShare(left, column.compared, words, column.mismatched - left)
 
 
-SHARES: Final[Mapping[str, Callable[[Reconciliation], GateShare]]] = {
+SHARES: Final[Mapping[str, Callable[[Measurements], GateShare]]] = {
     "missing": lambda r: GateShare(
         r.left.missing,
         r.old.rows,
@@ -167,5 +201,5 @@ SHARES: Final[Mapping[str, Callable[[Reconciliation], GateShare]]] = {
 }
 
 
-def _compared_cells(result: Reconciliation) -> int:
-    return sum(column.compared for column in result.by_column)
+def _compared_cells(measured: Measurements) -> int:
+    return sum(column.compared for column in measured.by_column)

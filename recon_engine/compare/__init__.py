@@ -1,7 +1,7 @@
 """Compare two tables: digests, join on the keys, pairing, kinds, samples, result.
 
 Reading order: `plan`, `alignment`, `digests`, `buckets`, `pairing`, `partial_result`,
-`causes`, `result_builder`, `local_engine`; `keys` and `explain` answer questions beside
-it. May import `analysis`, `inputs`, `verdict`, `result` and the vocabulary; never a
-cloud, a database or a terminal.
+`causes`, `result_builder`, `engine` (the protocol), `local_engine`; `keys` and
+`explain` answer questions beside it. May import `analysis`, `inputs`, `verdict`,
+`result` and the vocabulary; never a cloud, a database or a terminal.
 """

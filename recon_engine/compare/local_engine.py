@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,7 @@ from recon_engine.compare.digests import (
     choose_strategy,
     make_empty_rows,
 )
+from recon_engine.compare.engine import NO_HOOKS, Compared, Hooks
 from recon_engine.compare.lookup import sightings, sought
 from recon_engine.compare.multisets import drop_equal
 from recon_engine.compare.pairing import (
@@ -36,7 +37,6 @@ from recon_engine.compare.repeats import repeats_in_pieces
 from recon_engine.compare.result_builder import build_result, reject_duplicate_keys
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import read_rows
-from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import told_for_both
 from recon_engine.inputs.header import Header, head_of
 from recon_engine.model import SIDES
@@ -47,11 +47,13 @@ from recon_engine.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date
 
     from numpy.typing import NDArray
 
     from recon_engine.compare.buckets import Buckets
     from recon_engine.compare.digests import ColumnIds, Strategy
+    from recon_engine.compare.engine import Inputs
     from recon_engine.compare.lookup import Ask
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.partial_result import Repeats
@@ -70,6 +72,33 @@ SOUGHT_ROWS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
+class LocalEngine:
+    """The comparison on this machine, within a budget of memory."""
+
+    budget: Budget | None = None
+    brings_whole_difference: ClassVar[bool] = True
+
+    def compare(
+        self,
+        inputs: Inputs,
+        options: Options,
+        today: date,
+        progress: Progress = SILENT,
+        hooks: Hooks = NO_HOOKS,
+    ) -> Compared:
+        """Fetch, read and compare both, as `Engine` says."""
+        with hooks.step("fetch"):
+            old, new = inputs.open_both()
+        with ExitStack() as stack:
+            with hooks.step("read"):
+                read = read_tables(old, new, options, progress, budget=self.budget)
+                reading = stack.enter_context(read)
+                hooks.take_tables(*reading.tables)
+            with hooks.step("compare"):
+                return Compared(compare_tables(reading, today, progress, hooks.ask))
+
+
+@dataclass(frozen=True, slots=True)
 class ReadTables:
     """Two tables that were read once: gated, counted, and reduced to digests.
 
@@ -83,14 +112,6 @@ class ReadTables:
     digests: list[Buckets]
     buckets: int
     budget: Budget
-
-    @property
-    def files(self) -> tuple[CsvFile, CsvFile]:
-        """The two, where both are files."""
-        old, new = self.tables
-        assert isinstance(old, CsvFile)  # noqa: S101 - the caller gave files
-        assert isinstance(new, CsvFile)  # noqa: S101
-        return old, new
 
 
 @contextmanager
@@ -179,12 +200,16 @@ def _digest_table(
 
 
 def compare_tables(
-    reading: ReadTables, progress: Progress = SILENT, ask: Ask | None = None
+    reading: ReadTables,
+    today: date,
+    progress: Progress = SILENT,
+    ask: Ask | None = None,
 ) -> Reconciliation:
     """What is missing, extra and changed from OLD to NEW, exactly; masked, if asked.
 
-    `ask`: for the keys of open breaks, where breaks are tracked. Raises DuplicateKeys
-    (policy `fail`) and OutOfBudget.
+    `today`: the day for which suppressions are evaluated; `ask`: for the keys of open
+    breaks, where breaks are tracked. Raises DuplicateKeys (policy `fail`) and
+    OutOfBudget.
     """
     plan = reading.plan
     asked = sought(ask, plan)
@@ -219,6 +244,7 @@ def compare_tables(
         reading.tables,
         summarize_difference(found, identical, of_sides, plan, seen),
         analyze_columns(found, plan),
+        today=today,
         samples=[strategy.sample() for strategy in reading.strategies],
         blanks=[side.blanks for side in reading.digests],
         tallies=[strategy.tallies() for strategy in reading.strategies],

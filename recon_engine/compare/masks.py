@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
@@ -27,8 +27,7 @@ from recon_engine.result import Frames, SampleRow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recon_engine.model import Pattern, Patterns, Segment
-    from recon_engine.result import Reconciliation
+    from recon_engine.model import Pattern, Patterns, Segment, Total
 
 
 KEY_VARIABLE: Final = "RECON_MASK_KEY"
@@ -132,21 +131,30 @@ def _read_mask_key() -> bytes:
     )
 
 
-def mask_result(result: Reconciliation, masks: Masks) -> Reconciliation:
-    """A result with masked values, in all that it holds.
+class ShownValues(NamedTuple):
+    """The parts of a result that hold values of cells, or tell of them."""
+
+    sample: tuple[SampleRow, ...]
+    frames: Frames
+    patterns: tuple[Patterns, ...]
+    totals: tuple[Total, ...]
+    segments: tuple[Segment, ...]
+
+
+def mask_values(values: ShownValues, masks: Masks) -> ShownValues:
+    """The same parts with masked values.
 
     A masked column has no control totals: the sum over a few rows is as good as their
     values.
     """
     if not masks.by_column:
-        return result
-    return replace(
-        result,
-        sample=_mask_sample(result.sample, masks),
-        frames=_mask_frames(result.frames, masks),
-        patterns=tuple(_mask_patterns(each, masks) for each in result.patterns),
-        totals=tuple(t for t in result.totals if t.column not in masks.by_column),
-        segments=_mask_segments(result.segments, masks),
+        return values
+    return ShownValues(
+        sample=_mask_sample(values.sample, masks),
+        frames=_mask_frames(values.frames, masks),
+        patterns=tuple(_mask_patterns(each, masks) for each in values.patterns),
+        totals=tuple(t for t in values.totals if t.column not in masks.by_column),
+        segments=_mask_segments(values.segments, masks),
     )
 
 
@@ -170,7 +178,7 @@ def _mask_sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow
 
 def _mask_frames(frames: Frames, masks: Masks) -> Frames:
     return Frames(
-        mismatches=mask_cells(frames.mismatches.collect(), masks).lazy(),
+        cells=mask_cells(frames.cells.collect(), masks).lazy(),
         missing=mask_rows(frames.missing, masks),
         extra=mask_rows(frames.extra, masks),
         duplicates_old=_mask_repeats(frames.duplicates_old, masks),

@@ -12,7 +12,7 @@ from recon_engine.analysis.measures import is_measure
 from recon_engine.compare import sampling
 from recon_engine.compare.causes import CauseInputs
 from recon_engine.compare.lookup import looked_up
-from recon_engine.compare.masks import mask_result
+from recon_engine.compare.masks import ShownValues, mask_values
 from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import DuplicateKeys
 from recon_engine.model import (
@@ -27,11 +27,13 @@ from recon_engine.model import (
 from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
 from recon_engine.rules import MADE_EQUAL, READ, added, no_tally
 from recon_engine.runtime.memory import peak_rss_bytes
+from recon_engine.verdict import Measurements, evaluate_gates
 from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
 
     from recon_engine.compare.alignment import Alignment
     from recon_engine.compare.causes import ColumnFindings
@@ -59,15 +61,17 @@ def build_result(
     found: PartialResult,
     told: Mapping[str, ColumnFindings],
     *,
+    today: date,
     samples: Sequence[pl.DataFrame],
     blanks: Sequence[int],
     tallies: Sequence[Tallies],
     strategy: str,
     sought: Sought | None = None,
 ) -> Reconciliation:
-    """The result, whose laws are checked as it is made; masked, if that was asked.
+    """The result: masked, its gates and suppressions evaluated, its laws checked.
 
-    `found`: in all buckets; `told`: of each column that differs; `samples`: of all rows
+    `found`: in all buckets; `told`: of each column that differs; `today`: the day after
+    which a suppression has expired; `samples`: of all rows
     of OLD and of NEW; `blanks`: in how many rows of each the key has a blank;
     `tallies`: what the rules of the key read of each; `strategy`: by which digests were
     taken; `sought`: the keys of open breaks.
@@ -83,7 +87,7 @@ def build_result(
         peak_rss_bytes=peak_rss_bytes(),
     )
     whole = _ResultBuilder(plan, tables, found, told, samples, tallies, sought)
-    return mask_result(whole.assemble_result(facts, engine), plan.masks)
+    return whole.assemble_result(facts, engine, today)
 
 
 def reject_duplicate_keys(
@@ -140,51 +144,80 @@ class _ResultBuilder:
         return self.plan.layout
 
     def assemble_result(
-        self, facts: Sequence[Side], engine: EngineFacts
+        self, facts: Sequence[Side], engine: EngineFacts, today: date
     ) -> Reconciliation:
-        """The result, whose laws are checked as it is made."""
+        """The only place where a comparison becomes a result.
+
+        Masks come before gates: the text of a gate must not tell a masked sum.
+        """
         plan, whole, found = self.plan, self.whole, self.found
         limit = plan.options.detail_limit
         matched = whole.identical + whole.matched
         columns = self.columns(matched)
+        counts = Counts(
+            matched=matched,
+            missing=whole.missing.rows,
+            extra=whole.extra.rows,
+            identical=matched - whole.mismatched,
+            mismatched_rows=whole.mismatched,
+            mismatched_cells=int(whole.kinds["len"].sum()),
+            tolerated_cells=int(found.tolerated.sum()),
+            tolerated_keys=found.tolerated_keys,
+        )
         causes = self.evidence(columns, matched).causes()
+        shown = mask_values(
+            ShownValues(
+                sample=self.sample(limit),
+                frames=self.frames(),
+                patterns=causes.patterns,
+                totals=causes.totals,
+                segments=causes.segments,
+            ),
+            plan.masks,
+        )
+        measured = Measurements(
+            old=facts[OLD],
+            new=facts[NEW],
+            counts=counts,
+            by_column=columns,
+            drift=self.layout.drift,
+            totals=shown.totals,
+            coverage=whole.coverage,
+        )
         return Reconciliation(
             keys=self.layout.keys,
-            old=facts[0],
-            new=facts[1],
-            counts=Counts(
-                matched=matched,
-                missing=whole.missing.rows,
-                extra=whole.extra.rows,
-                identical=matched - whole.mismatched,
-                mismatched_rows=whole.mismatched,
-                mismatched_cells=int(whole.kinds["len"].sum()),
-                tolerated_cells=int(found.tolerated.sum()),
-                tolerated_keys=found.tolerated_keys,
-            ),
+            old=facts[OLD],
+            new=facts[NEW],
+            counts=counts,
             by_column=columns,
             rules=tuple(self.rules()),
             signatures=self.signatures(),
             drift=self.layout.drift,
-            sample=self.sample(limit),
+            sample=shown.sample,
             engine=engine,
-            frames=Frames(
-                mismatches=plan.cells(found),
-                missing=plan.rows(OLD, found.missing),
-                extra=plan.rows(NEW, found.extra),
-                duplicates_old=plan.keyed(whole.repeats[0].worst),
-                duplicates_new=plan.keyed(whole.repeats[1].worst),
-                rejects=self.rejects(),
-            ),
+            frames=shown.frames,
+            acceptance=evaluate_gates(measured, plan.options, today),
             detail_limit=limit,
             coverage=whole.coverage,
-            patterns=causes.patterns,
-            totals=causes.totals,
-            segments=causes.segments,
+            patterns=shown.patterns,
+            totals=shown.totals,
+            segments=shown.segments,
             hints=causes.hints,
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences
             ),
+        )
+
+    def frames(self) -> Frames:
+        """The differences in full, not yet masked."""
+        plan, whole, found = self.plan, self.whole, self.found
+        return Frames(
+            cells=plan.cells(found),
+            missing=plan.rows(OLD, found.missing),
+            extra=plan.rows(NEW, found.extra),
+            duplicates_old=plan.keyed(whole.repeats[OLD].worst),
+            duplicates_new=plan.keyed(whole.repeats[NEW].worst),
+            rejects=self.rejects(),
         )
 
     def rejects(self) -> pl.DataFrame:

@@ -6,20 +6,20 @@ import logging
 import signal
 import tempfile
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recon_engine.compare.local_engine import compare_tables, read_tables
+from recon_engine.compare.engine import Hooks, RunOutput
 from recon_engine.compare.lookup import Lookup
-from recon_engine.config import EngineName
+from recon_engine.engines import choose_engine
 from recon_engine.errors import (
     Busy,
     InputError,
     Interrupted,
     ReconError,
 )
-from recon_engine.inputs.csv_reader import read_rows
+from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import opened_both
 from recon_engine.inputs.header import head_of, open_input
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
@@ -47,24 +47,20 @@ from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.status import RunStatus, status_of
 from recon_engine.storage.base import input_changed, may_have_digest
 from recon_engine.storage.local import LocalFolder
-from recon_engine.verdict import evaluate_gates
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
-    from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from recon_engine.compare.local_engine import ReadTables
-    from recon_engine.compare.lookup import Ask
-    from recon_engine.config import RunConfig
-    from recon_engine.inputs.csvfile import CsvFile
+    from recon_engine.compare.engine import Compared, Engine
+    from recon_engine.config import Limits, RunConfig
     from recon_engine.inputs.header import Header
+    from recon_engine.inputs.tables import Table
     from recon_engine.model import Breaks, Side, SourceFile
     from recon_engine.postgres.breaks import OpenBreak
     from recon_engine.result import Reconciliation
-    from recon_engine.spark.byte_sources import ByteSource
     from recon_engine.storage.base import Storage
 
 
@@ -132,27 +128,13 @@ def dry_run(
         message = _no_data_message(pair, config)
         return Outcome(make_record(attempt, config, RunStatus.NO_FILES, message))
     with _work_folder() as folder:
-        if config.engine is EngineName.SPARK:
-            result, _ = _compare_on_spark(places, pair, config, folder, progress)
-        else:
-            files = _fetch_pair(places, pair, config, folder, progress)
-            options, budget = config.options, config.budget
-            with read_tables(*files, options, progress, budget=budget) as reading:
-                result = compare_tables(reading, progress)
-    result = evaluate_gates(result, config.options, attempt.started.date())
+        inputs = _DeliveredPair(places, pair, config, folder, progress)
+        compared = _choose_engine(config, out=None).compare(
+            inputs, config.options, attempt.started.date(), progress
+        )
+    result = compared.result
+    _check_unchanged(pair, (result.old, result.new))
     return Outcome(make_record(attempt, config, RunStatus.SUCCEEDED), result)
-
-
-@dataclass(frozen=True, slots=True)
-class _ComparedPair:
-    """A pair compared, and what else was done meanwhile.
-
-    `stage`: the loads; `parts`: the files of the whole difference, if not in `result`.
-    """
-
-    result: Reconciliation
-    stage: Sequence[Future[StageTable]]
-    parts: Sequence[Artifact] | None = None
 
 
 @dataclass(slots=True)
@@ -187,122 +169,72 @@ class _Attempt:
             return self.failed(to_recon_error(error))
 
     def work(self) -> Outcome:
-        """The steps, in the one order that loses nothing."""
+        """Do the steps in the one order that loses nothing.
+
+        The worker may die between any two of them. Whatever it leaves behind is either
+        named by nothing, and dropped or ignored by the next run, or recorded as
+        RECONCILED, and finished by it.
+        """
         with _work_folder() as folder:
-            compared = {EngineName.LOCAL: self.here, EngineName.SPARK: self.on_spark}
-            with compared[self.config.engine](folder) as found:
-                self.result = _with_sorted_cells(self.judged(found.result))
+            with ExitStack() as stack:
+                # 4 fetch, 5 stage, 6 compare. These write only to the work folder and
+                # to stage tables under names of this run, which nobody reads. Gates are
+                # evaluated here, before anything is written: artifacts, metrics and
+                # exit code have one verdict.
+                hooks = _RunHooks(self, stack)
+                compared = self.compare(folder, hooks)
+                self.result = compared.result
+                # 7 write. Before publish: a metrics row names the URI and the digest
+                # of each artifact, so none may be missing. The folder has the id of
+                # the run, so what a dead worker left in it is in nobody's way.
                 with self.attempt.step("write"), self.progress.step("write"):
-                    written = self.write(self.result, folder, found.parts)  # 7 write
+                    written = self.write(self.result, folder, compared.parts)
                     publication = self.publication(self.result, written)
+                # The loads of step 5 ran behind all this. One that failed ends the run
+                # here, while nothing is visible.
                 with self.attempt.step("stage"):
-                    tables = [table.result() for table in found.stage]
+                    tables = [table.result() for table in hooks.stage]
+            # From here on a request to stop is too late: whether the commit arrived
+            # may be unknown, and an interrupt must not deny a result that exists.
             self.stop.point_of_no_return()
+            # 8 publish. One transaction renames the stage tables, inserts the metrics,
+            # claims both files and marks the run RECONCILED: readers see all of it or
+            # nothing. A unique index lets one of two workers win; the other undoes its
+            # work.
             with self.attempt.step("publish"), self.progress.step("publish"):
-                self.publish(publication, tables)  # 8 publish
+                self.breaks = publish_run(self.config.database, publication, tables)
+                self.published = True
+        # 9 archive. After publish: inputs leave inbound only when their result is
+        # recorded. The next run repeats what a dead worker did not finish, for each
+        # copy is verified before its input is removed.
         with self.attempt.step("archive"), self.progress.step("archive"):
             warning = archive_inputs(
                 self.places, self.config.dataset, self.attempt.run_id, self.pair
-            )  # 9 archive
-        record = self.run_log.close(
-            self.attempt, RunStatus.SUCCEEDED, warning
-        )  # 10 log
-        return self.outcome(record, warning)
+            )
+        # 10 log. Last: SUCCEEDED says that nothing is left to do.
+        record = self.run_log.close(self.attempt, RunStatus.SUCCEEDED, warning)
+        return Outcome(record, self.result, warning, self.artifacts_at, self.breaks)
 
-    @contextmanager
-    def here(self, folder: Path) -> Iterator[_ComparedPair]:
-        """The pair compared on this machine, while stage is being loaded."""
-        with self.attempt.step("fetch"), self.unchanged():
-            spooled = self.fetched(folder)  # 4 fetch
-        with (
-            self.reading(spooled) as reading,
-            self.staging(reading.files) as stage,  # 5 stage
-        ):
-            with self.attempt.step("compare"):
-                result = compare_tables(reading, self.progress, self.ask)  # 6 compare
-            yield _ComparedPair(result, stage)
-
-    @contextmanager
-    def on_spark(self, folder: Path) -> Iterator[_ComparedPair]:
-        """The pair compared by a cluster, which writes the whole difference to out."""
-        out = f"{self.places.out.url}{self.config.dataset}/{self.attempt.run_id}/"
-        with ExitStack() as stack:
-            stage: list[Future[StageTable]] = []
-            spooled = None
-            if self.config.stages:
-                with self.attempt.step("fetch"), self.unchanged():
-                    spooled = self.fetched(folder)
-                with self.attempt.step("read"), self.unchanged():
-                    old, new = map_ordered(read_rows, spooled)
-                    _check_unchanged(self.pair, (old, new))
-                stage = stack.enter_context(self.staging((old, new)))
-            with self.attempt.step("compare"):
-                result, parts = _compare_on_spark(
-                    self.places,
-                    self.pair,
-                    self.config,
-                    folder,
-                    self.progress,
-                    out,
-                    spooled,
-                    self.ask,
-                )
-            for side in (result.old, result.new):
+    def compare(self, folder: Path, hooks: _RunHooks) -> Compared:
+        """Compare the identified bytes; what is read for it may go to stage too."""
+        config = self.config
+        out = f"{self.places.out.url}{config.dataset}/{self.attempt.run_id}/"
+        inputs = _DeliveredPair(self.places, self.pair, config, folder, self.progress)
+        compared = _choose_engine(config, out).compare(
+            inputs, config.options, self.attempt.started.date(), self.progress, hooks
+        )
+        sides = compared.result.old, compared.result.new
+        _check_unchanged(self.pair, sides)
+        if not hooks.took_tables:
+            for side in sides:
                 _warn_of_rejects(side.uri, side.rejected)
-            yield _ComparedPair(result, stage, parts)
-
-    @property
-    def ask(self) -> Ask | None:
-        """What is asked of the comparison for breaks, where they are tracked."""
-        return self.lookup if self.config.break_limit else None
+        return compared
 
     def lookup(self, keys: Sequence[str]) -> Lookup:
         """The keys of the breaks that this pair may end."""
         connection, dataset = self.run_log.connection, self.config.dataset
         self.standing = standing(connection, dataset, keys, self.pair)
         return Lookup([each.key for each in self.standing], self.config.break_limit)
-
-    def fetched(self, folder: Path) -> tuple[Header, Header]:
-        """Exactly the identified bytes on local disk, as text."""
-        return _fetch_pair(self.places, self.pair, self.config, folder, self.progress)
-
-    def staging(
-        self, files: tuple[CsvFile, CsvFile]
-    ) -> AbstractContextManager[list[Future[StageTable]]]:
-        """Both files on their way into stage, if they are to be there."""
-        if not self.config.stages:
-            return nullcontext([])
-        return load_in_background(
-            self.config, self.attempt.run_id, files, self.progress
-        )
-
-    @contextmanager
-    def reading(self, spooled: tuple[Header, Header]) -> Iterator[ReadTables]:
-        """Both files through the gate."""
-        with ExitStack() as stack:
-            with self.attempt.step("read"), self.unchanged():
-                options, budget = self.config.options, self.config.budget
-                read_ = read_tables(*spooled, options, self.progress, budget=budget)
-                reading = stack.enter_context(read_)
-                _check_unchanged(self.pair, reading.files)
-            for file in reading.files:
-                _warn_of_rejects(file.uri, file.rejects.count)
-            yield reading
-
-    @contextmanager
-    def unchanged(self) -> Iterator[None]:
-        """Of a borrowed file that is another by now, tell that and nothing else."""
-        try:
-            yield
-        except InputError:
-            if isinstance(self.places.inbound, LocalFolder):
-                for file in (self.pair.old, self.pair.new):
-                    self.places.inbound.identify(file)
-            raise
-
-    def judged(self, result: Reconciliation) -> Reconciliation:
-        """With what became of the gates."""
-        return evaluate_gates(result, self.config.options, self.attempt.started.date())
 
     def write(
         self, result: Reconciliation, folder: Path, parts: Sequence[Artifact] | None
@@ -353,20 +285,11 @@ class _Attempt:
         look = Observation(result, dataset, run_id, day, feed, self.standing)
         return Publication.of(look, written, self.config.break_limit)
 
-    def publish(self, publication: Publication, tables: Sequence[StageTable]) -> None:
-        """Make stage and metrics visible, and this run the one of its pair."""
-        self.breaks = publish_run(self.config.database, publication, tables)
-        self.published = True
-
     def failed(self, error: ReconError) -> Outcome:
         """Log a failure. A result that is recorded stays: the next run archives it."""
         record = self.close(status_of(error), error)
         if not self.published:
             return Outcome(record, error=error)
-        return self.outcome(record, error)
-
-    def outcome(self, record: RunRecord, error: ReconError | None) -> Outcome:
-        """How it ended, with a result."""
         return Outcome(record, self.result, error, self.artifacts_at, self.breaks)
 
     def lost(self) -> Outcome:
@@ -489,26 +412,88 @@ def _archive_earlier_result(
     return Outcome(record, error=warning)
 
 
-def _with_sorted_cells(result: Reconciliation) -> Reconciliation:
-    """The result with its cells in order: artifacts ask for them, and breaks."""
-    cells = result.mismatches().lazy()
-    return replace(result, frames=replace(result.frames, mismatches=cells))
+class _RunHooks(Hooks):
+    """What a run does around the steps of its engine: it times, checks and loads.
+
+    `stage`: the loads of both files, which run until `stack` is closed.
+    """
+
+    def __init__(self, run: _Attempt, stack: ExitStack) -> None:
+        self.run = run
+        self.stack = stack
+        self.stage: list[Future[StageTable]] = []
+        self.took_tables = False
+        self.needs_tables = run.config.stages
+        self.ask = run.lookup if run.config.break_limit else None
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        reads = name in {"fetch", "read"}
+        changed = self._raise_if_changed() if reads else nullcontext()
+        with self.run.attempt.step(name), changed:
+            yield
+
+    @contextmanager
+    def _raise_if_changed(self) -> Iterator[None]:
+        """Raise InputChanged in place of what is wrong with bytes of another file."""
+        try:
+            yield
+        except InputError:
+            inbound, pair = self.run.places.inbound, self.run.pair
+            if isinstance(inbound, LocalFolder):
+                for file in (pair.old, pair.new):
+                    inbound.identify(file)
+            raise
+
+    def take_tables(self, old: Table, new: Table) -> None:
+        """Check that both are what was identified, and begin to load them."""
+        assert isinstance(old, CsvFile)  # noqa: S101 - a pair consists of files
+        assert isinstance(new, CsvFile)  # noqa: S101
+        files, run = (old, new), self.run
+        _check_unchanged(run.pair, files)
+        for file in files:
+            _warn_of_rejects(file.uri, file.rejects.count)
+        self.took_tables = True
+        if run.config.stages:
+            loads = load_in_background(
+                run.config, run.attempt.run_id, files, run.progress
+            )
+            self.stage = self.stack.enter_context(loads)
 
 
-def _fetch_pair(
-    places: Locations,
-    pair: FilePair,
-    config: RunConfig,
-    folder: Path,
-    progress: Progress,
-) -> tuple[Header, Header]:
-    """Exactly the identified bytes on local disk, as text."""
-    return opened_both(
-        lambda each: _fetch_side(places, *each, config, folder, progress),
-        zip(SIDES, (pair.old, pair.new), strict=True),
-        config.options,
-        head_of,
-    )
+def _choose_engine(config: RunConfig, out: str | None) -> Engine:
+    """The engine of a run; `out`: where it writes what it does not bring here."""
+    run = RunOutput(out, config.break_limit)
+    return choose_engine(config.engine, config.budget, run)
+
+
+@dataclass(frozen=True, slots=True)
+class _DeliveredPair:
+    """The pair of inbound, pinned to the bytes that were identified."""
+
+    places: Locations
+    pair: FilePair
+    config: RunConfig
+    folder: Path
+    progress: Progress
+
+    @property
+    def limits(self) -> Limits:
+        return self.config.limits
+
+    def open_both(self) -> tuple[Header, Header]:
+        return opened_both(self.open_side, SIDES, self.config.options, head_of)
+
+    def open_side(self, side: str) -> Header:
+        return _fetch_side(
+            self.places, side, self._file(side), self.config, self.folder, self.progress
+        )
+
+    def locate(self, side: str) -> tuple[Storage, SourceFile]:
+        return self.places.inbound, self._file(side)
+
+    def _file(self, side: str) -> SourceFile:
+        return (self.pair.old, self.pair.new)[SIDES.index(side)]
 
 
 def _fetch_side(
@@ -535,62 +520,6 @@ def _fetch_side(
     if header.path != path:
         path.unlink()
     return header
-
-
-def _compare_on_spark(
-    places: Locations,
-    pair: FilePair,
-    config: RunConfig,
-    folder: Path,
-    progress: Progress,
-    out: str | None = None,
-    spooled: tuple[Header, Header] | None = None,
-    ask: Ask | None = None,
-) -> tuple[Reconciliation, Sequence[Artifact]]:
-    """The pair compared by a cluster; what tasks cannot read is unpacked here.
-
-    `spooled`: both files, if they are on this disk already; `ask`: for the keys of open
-    breaks.
-    """
-    from recon_engine.spark import driver
-    from recon_engine.spark.byte_sources import (
-        LocalSource,
-        head_of_source,
-        locate_in_place,
-    )
-    from recon_engine.spark.settings import SparkSettings
-
-    def source(side: str, file: SourceFile) -> tuple[Header, ByteSource]:
-        found = locate_in_place(
-            places.inbound, file, side, config.options, config.limits
-        )
-        if found is not None:
-            return found
-        at = SIDES.index(side)
-        here = spooled and spooled[at]
-        header = here or _fetch_side(places, side, file, config, folder, progress)
-        return header, LocalSource.of(header)
-
-    (old, old_source), (new, new_source) = opened_both(
-        lambda each: source(*each),
-        zip(SIDES, (pair.old, pair.new), strict=True),
-        config.options,
-        head_of_source,
-        each=map,
-    )
-    settings = replace(
-        SparkSettings.from_environment(), out=out, whole=config.break_limit
-    )
-    result, parts = driver.reconcile_on_cluster(
-        (old, new),
-        (old_source, new_source),
-        config.options,
-        progress,
-        settings=settings,
-        ask=ask,
-    )
-    _check_unchanged(pair, (result.old, result.new))
-    return result, parts
 
 
 def _check_unchanged(pair: FilePair, read: Iterable[CsvFile | Side]) -> None:

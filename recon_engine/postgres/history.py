@@ -15,6 +15,7 @@ from recon_engine.config import Options, parse_encodings
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import KINDS, Kind, classify_cells
 from recon_engine.model import (
+    Acceptance,
     BreakCounts,
     Cell,
     Column,
@@ -224,11 +225,13 @@ def load_result(
             Hint(**row | {"kind": HintKind(row["kind"])})
             for row in _query_rows(connection, HINTS, [run_id])
         ),
-        gates=tuple(
-            GateResult(row["gate"], row["passed"], row["value"] or 0, row["says"])
-            for row in _query_rows(connection, GATES, [run_id])
+        acceptance=Acceptance(
+            gates=tuple(
+                GateResult(row["gate"], row["passed"], row["value"] or 0, row["says"])
+                for row in _query_rows(connection, GATES, [run_id])
+            ),
+            suppressed=suppressed,
         ),
-        suppressed=suppressed,
         coverage=_load_coverage(counts, suppressed),
     )
     return result, load_facts(
@@ -291,7 +294,7 @@ def require_dataset(dataset: str | None) -> str:
 
 
 NOT_STORED: Final = Frames(
-    mismatches=pl.DataFrame(
+    cells=pl.DataFrame(
         schema={"key": pl.Struct({})}
         | dict.fromkeys(("column", "old", "new", "kind"), pl.String)
     ).lazy(),

@@ -14,12 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from recon_engine.errors import ConfigError, InputChanged
+from recon_engine.errors import ConfigError
 from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.encodings import SAMPLE_BYTES
 from recon_engine.inputs.header import parse_header, read_header
 from recon_engine.inputs.pinned_file import open_unchanged
-from recon_engine.model import SourceFile
 from recon_engine.storage.base import translate_disk_errors
 from recon_engine.storage.local import LocalFolder
 from recon_engine.storage.urls import open_storage
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from recon_engine.config import Limits, Options
     from recon_engine.inputs.csv_reader import ReadAt
     from recon_engine.inputs.header import Header
+    from recon_engine.model import SourceFile
     from recon_engine.storage.base import Storage
 
 
@@ -79,20 +79,6 @@ class ObjectSource:
 
     place: str
     file: SourceFile
-
-    @classmethod
-    def of(cls, url: str) -> ObjectSource:
-        """The object that a URL names, pinned to its present ETag and version."""
-        place, _, name = url.rpartition("/")
-        file = SourceFile(uri=url, name=name, size=0)
-        try:
-            return cls(f"{place}/", open_storage(f"{place}/").identify(file))
-        except InputChanged:
-            raise ConfigError(
-                "the object does not exist",
-                file=url,
-                help="check the spelling; names are case-sensitive",
-            ) from None
 
     @contextmanager
     def opened(self) -> Iterator[ReadAt]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
@@ -13,15 +13,24 @@ from recon_engine.compare.digests import (
     make_empty_rows,
     make_empty_sample,
 )
+from recon_engine.compare.engine import NO_HOOKS, Compared, Hooks
 from recon_engine.compare.lookup import sought
 from recon_engine.compare.pairing import compare_rows, with_kinds
 from recon_engine.compare.partial_result import find_repeats, summarize_difference
 from recon_engine.compare.plan import make_plan
 from recon_engine.compare.result_builder import build_result, reject_duplicate_keys
-from recon_engine.inputs.encodings import told_for_both
-from recon_engine.inputs.header import annotate_counted_in
+from recon_engine.errors import ConfigError
+from recon_engine.inputs.csv_reader import read_rows
+from recon_engine.inputs.encodings import opened_both, told_for_both
+from recon_engine.inputs.header import Header, annotate_counted_in
+from recon_engine.model import SIDES
+from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.spark.byte_sources import head_of_source
+from recon_engine.spark.byte_sources import (
+    LocalSource,
+    head_of_source,
+    locate_in_place,
+)
 from recon_engine.spark.findings import FAN_IN, Findings, MergeTask, merge_findings
 from recon_engine.spark.output_parts import commit_parts, reject_existing_output
 from recon_engine.spark.session import SparkCluster, open_session
@@ -34,22 +43,125 @@ from recon_engine.spark.tasks import Job, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
+    from recon_engine.compare.engine import Inputs, RunOutput
     from recon_engine.compare.lookup import Ask
     from recon_engine.compare.partial_result import PartialResult
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import CsvFile
+    from recon_engine.inputs.tables import Unread
     from recon_engine.model import Artifact
     from recon_engine.result import Reconciliation
+    from recon_engine.spark.byte_sources import ByteSource
     from recon_engine.spark.packets import Cluster
     from recon_engine.spark.split_tasks import Headers, Sources
+
+
+@dataclass(frozen=True, slots=True)
+class SparkEngine:
+    """The comparison on a cluster: each task reads its own part of the inputs.
+
+    `commits`: whether the whole difference is committed here, and not by a run.
+    """
+
+    settings: SparkSettings
+    commits: bool
+    brings_whole_difference: ClassVar[bool] = False
+
+    @classmethod
+    def from_environment(cls) -> SparkEngine:
+        """An engine that writes the whole difference where RECON_SPARK_OUT says."""
+        return cls(SparkSettings.from_environment(), commits=True)
+
+    @classmethod
+    def for_run(cls, run: RunOutput) -> SparkEngine:
+        """An engine whose files the manifest of a run names."""
+        settings = SparkSettings.from_environment()
+        settings = replace(settings, out=run.out, whole=run.break_limit)
+        return cls(settings, commits=False)
+
+    def compare(
+        self,
+        inputs: Inputs,
+        options: Options,
+        today: date,
+        progress: Progress = SILENT,
+        hooks: Hooks = NO_HOOKS,
+    ) -> Compared:
+        """Compare both where they are, as `Engine` says.
+
+        What tasks cannot read is unpacked on this machine; once, if the caller needs
+        the tables here as well.
+        """
+        opened: tuple[Unread, Unread] | None = None
+        if hooks.needs_tables:
+            with hooks.step("fetch"):
+                opened = inputs.open_both()
+            with hooks.step("read"):
+                hooks.take_tables(*map_ordered(read_rows, map(_as_file, opened, SIDES)))
+        with hooks.step("compare"):
+            (old, old_source), (new, new_source) = opened_both(
+                lambda at: _locate_source(inputs, at, options, opened),
+                range(len(SIDES)),
+                options,
+                head_of_source,
+                each=map,
+            )
+            headers, sources = (old, new), (old_source, new_source)
+            if self.commits:
+                return Compared(
+                    compare_on_cluster(
+                        headers,
+                        sources,
+                        options,
+                        today,
+                        progress,
+                        settings=self.settings,
+                    )
+                )
+            return Compared(
+                *reconcile_on_cluster(
+                    headers,
+                    sources,
+                    options,
+                    today,
+                    progress,
+                    settings=self.settings,
+                    ask=hooks.ask,
+                )
+            )
+
+
+def _locate_source(
+    inputs: Inputs, at: int, options: Options, opened: tuple[Unread, Unread] | None
+) -> tuple[Header, ByteSource]:
+    """A header, and where any machine can read the rows."""
+    side = SIDES[at]
+    located = inputs.locate(side)
+    if located is not None:
+        found = locate_in_place(*located, side, options, inputs.limits)
+        if found is not None:
+            return found
+    header = _as_file(opened[at] if opened else inputs.open_side(side), side)
+    return header, LocalSource.of(header)
+
+
+def _as_file(side: Unread, name: str) -> Header:
+    if not isinstance(side, Header):
+        raise ConfigError(
+            f"{name} is a frame in memory, and the engine is spark",
+            help="give files, or leave frames to the local engine",
+        )
+    return side
 
 
 def compare_on_cluster(
     headers: Headers,
     sources: Sources,
     options: Options,
+    today: date,
     progress: Progress = SILENT,
     *,
     cluster: Cluster | None = None,
@@ -65,7 +177,7 @@ def compare_on_cluster(
     if settings.out is not None:
         reject_existing_output(settings.out)
     result, parts = reconcile_on_cluster(
-        headers, sources, options, progress, cluster=cluster, settings=settings
+        headers, sources, options, today, progress, cluster=cluster, settings=settings
     )
     if settings.out is not None:
         commit_parts(result, parts, settings.out)
@@ -76,6 +188,7 @@ def reconcile_on_cluster(
     headers: Headers,
     sources: Sources,
     options: Options,
+    today: date,
     progress: Progress,
     *,
     settings: SparkSettings,
@@ -91,13 +204,16 @@ def reconcile_on_cluster(
         plan = make_plan(*headers, options, (read_old, read_new))
     heads = tuple(zip(headers, sources, strict=True))
     with told_for_both(options, headers, lambda side: head_of_source(heads[side])):
-        return _compared(plan, headers, sources, progress, cluster, settings, ask)
+        return _compared(
+            plan, headers, sources, today, progress, cluster, settings, ask
+        )
 
 
 def _compared(
     plan: ComparisonPlan,
     headers: Headers,
     sources: Sources,
+    today: date,
     progress: Progress,
     cluster: Cluster | None,
     settings: SparkSettings,
@@ -128,7 +244,7 @@ def _compared(
             findings = _collect_findings(cluster, job)
         if findings.error is not None:
             raise findings.error
-        return _build_result(job, findings, hashing.result()), findings.parts
+        return _build_result(job, findings, hashing.result(), today), findings.parts
 
 
 def _hash_inputs(
@@ -161,7 +277,7 @@ def _collect_findings(cluster: Cluster, job: Job) -> Findings:
 
 
 def _build_result(
-    job: Job, found: Findings, hashes: Sequence[str | None]
+    job: Job, found: Findings, hashes: Sequence[str | None], today: date
 ) -> Reconciliation:
     """The result, or the error of the file that has one."""
     plan = job.plan
@@ -175,6 +291,7 @@ def _build_result(
         tables,
         whole,
         found.told,
+        today=today,
         samples=[
             pl.concat([make_empty_sample(names), *drawn])
             for names, drawn in zip(plan.names, found.samples, strict=True)

@@ -208,7 +208,7 @@ def test_masked_values_are_in_no_output_and_no_table_of_metrics(
         assert (len(d.sample), d.duplicates("old").height) == (4, 0)
         frames = [
             getattr(d.frames, name).lazy().collect().rows()
-            for name in d.frames.__slots__
+            for name in d.frames.__dataclass_fields__
         ]
         told = [d.to_json(), d.to_markdown(), d._repr_html_(), repr(d), str(frames)]
         files = [data for name, data in site.names(site.out).items()]

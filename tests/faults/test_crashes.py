@@ -20,6 +20,7 @@ import races
 import support.stand as stands
 from support.sites import FolderSite
 
+from recon_engine.compare import local_engine
 from recon_engine.errors import ConfigError
 from recon_engine.pipeline import runner
 from recon_engine.runtime import failpoints
@@ -172,7 +173,7 @@ def test_every_failpoint_is_on_some_way(
     run("artifact:raise")  # sweeps, discards
     stop: CancellationToken[Outcome] = CancellationToken()
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "compare_tables", lambda *_, **__: stop.enforce())
+        patch.setattr(local_engine, "compare_tables", lambda *_, **__: stop.enforce())
         stop.request(signal.SIGTERM)
         stop._passed = True  # a worker that does not answer
         run("report:raise", stop=stop)

@@ -111,6 +111,7 @@ def looked(
         return Lookup([each.key for each in stood], day.limit)
 
     ignore = tuple(name for name in "AB" if name not in day.columns)
+    when = FIRST + timedelta(at - day.late)
     options = Options(keys=("ID",), ignore=ignore, on_bad_row=OnBadRow.QUARANTINE)
     with TemporaryDirectory() as folder:
         old, new = (
@@ -120,14 +121,13 @@ def looked(
             for side, name in enumerate(("old.csv", "new.csv"))
         )
         with read_tables(old, new, options) as reading:
-            result = compare_tables(reading, ask=ask)
+            result = compare_tables(reading, when, ask=ask)
     result = replace(
         result,
         old=replace(result.old, uri=pair.old.uri, sha256=None),
         new=replace(result.new, uri=pair.new.uri, sha256=None),
     )
     feed = Feed.FULL if day.full else Feed.INCREMENTAL
-    when = FIRST + timedelta(at - day.late)
     return Observation(result, dataset, run_id, when, feed, stood)
 
 

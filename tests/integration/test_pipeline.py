@@ -42,6 +42,7 @@ from recon_engine.status import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -475,7 +476,7 @@ def test_a_bug_is_logged_by_its_place_and_not_by_its_words(
     def broken(*_: object, **__: object) -> None:
         raise ValueError("could not parse 'SECRET-CELL'")
 
-    monkeypatch.setattr(runner, "compare_tables", broken)
+    monkeypatch.setattr(local_engine, "compare_tables", broken)
     outcome = folders.run()
     assert outcome.record.status is RunStatus.INTERNAL_ERROR
     assert outcome.record.exit_code == 70
@@ -508,14 +509,25 @@ def test_a_replaced_input_stays_with_a_warning(
     assert log == {"status": "SUCCEEDED", "error_code": "ARCHIVE_CONFLICT"}
 
 
-@pytest.mark.parametrize("before", ["open_input", "staging", "reconcile"])
+@pytest.mark.parametrize(
+    ("module", "before"),
+    [
+        (runner, "open_input"),
+        (runner, "load_in_background"),
+        (local_engine, "compare_tables"),
+    ],
+    ids=["fetch", "stage", "compare"],
+)
 def test_an_input_that_is_written_over_in_its_place_is_left_to_the_next_run(
-    folders: FolderSite, monkeypatch: pytest.MonkeyPatch, before: str
+    folders: FolderSite,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    before: str,
 ) -> None:
     folders.deliver()
     [old, new] = sorted(Path(folders.inbound).iterdir())
     other = OLD.replace(b"1", b"2", 1)
-    real = getattr(runner, before)
+    real = getattr(module, before)
 
     def overwritten(*args: Any, **options: Any) -> Any:
         old.write_bytes(other)
@@ -523,7 +535,7 @@ def test_an_input_that_is_written_over_in_its_place_is_left_to_the_next_run(
         return real(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, before, overwritten)
+        patch.setattr(module, before, overwritten)
         outcome = folders.run()
     assert len(other) == len(OLD)
     assert outcome.record.status is RunStatus.INPUT_CHANGED
@@ -546,7 +558,7 @@ def test_what_is_wrong_with_a_replacement_is_not_told_of_the_pair(
         return real(replace(first, state=state), *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "read_tables", read_another)
+        patch.setattr(local_engine, "read_tables", read_another)
         assert folders.run().record.status is RunStatus.INPUT_CHANGED
     assert folders.run().record.status is RunStatus.MALFORMED_INPUT
 

@@ -29,6 +29,7 @@ from support.sites import NEW, OLD, BucketSite, FolderSite, Site
 from support.spark_cluster import spark_cluster
 from support.stand import METRICS
 from support.strategies import Pair, pairs
+from support.suppressed_pairs import DAY
 from typer.testing import CliRunner
 
 import recon_engine as rx
@@ -339,7 +340,7 @@ def test_a_worker_that_is_killed_changes_nothing(
     sources = LocalSource.of(old), LocalSource.of(new)
     options = Options(keys=("id",))
     there = compare_on_cluster(
-        (old, new), sources, options, cluster=Killing(session, mark)
+        (old, new), sources, options, DAY, cluster=Killing(session, mark)
     )
     here = rx.diff(*paths, keys="id")
     assert mark.exists()
@@ -543,4 +544,6 @@ def test_a_file_that_changes_is_refused_by_the_tasks(
     sources = LocalSource.of(old), LocalSource.of(new)
     options = Options(keys=("id",))
     with pytest.raises(InputChanged):
-        compare_on_cluster((old, new), sources, options, cluster=SparkCluster(session))
+        compare_on_cluster(
+            (old, new), sources, options, DAY, cluster=SparkCluster(session)
+        )

@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 from recon_engine import diff
 from recon_engine.config import Options
 from recon_engine.model import (
+    Acceptance,
     BreakCounts,
     GateResult,
     Hint,
@@ -59,16 +60,22 @@ def with_everything(result: Reconciliation) -> Reconciliation:
     key = dict.fromkeys(result.keys, "1")
     return replace(
         result,
-        gates=(
-            GateResult(
-                "mismatch_rate<=0.05", False, 0.1019, "10.19% of rows differ, limit 5%"
+        acceptance=Acceptance(
+            gates=(
+                GateResult(
+                    "mismatch_rate<=0.05",
+                    False,
+                    0.1019,
+                    "10.19% of rows differ, limit 5%",
+                ),
+                GateResult(
+                    "missing<=200",
+                    True,
+                    result.counts.missing,
+                    "few are missing, limit 200",
+                ),
             ),
-            GateResult(
-                "missing<=200",
-                True,
-                result.counts.missing,
-                "few are missing, limit 200",
-            ),
+            suppressed=(),
         ),
         hints=(
             Hint(

@@ -14,7 +14,7 @@ import pytest
 from support.canaries import everything
 
 import recon_engine
-from recon_engine import api
+from recon_engine.compare import local_engine
 from recon_engine.errors import (
     ConfigError,
     DiskFull,
@@ -141,7 +141,7 @@ def test_nothing_foreign_leaves_the_python_api(
     path = tmp_path / "claims.csv"
     path.write_text(f"ID,NOTE\n1,{SECRET}\n")
     monkeypatch.setattr(
-        api, "compare_tables", lambda *_: pl.Series([SECRET]).cast(pl.Int8)
+        local_engine, "compare_tables", lambda *_: pl.Series([SECRET]).cast(pl.Int8)
     )
     with pytest.raises(InternalError) as caught:
         recon_engine.diff(path, path, keys="ID")

@@ -12,7 +12,7 @@ from support.program import recon
 from support.suppressed_pairs import ALL, known, pair, suppressed
 
 from recon_engine import Reconciliation, diff
-from recon_engine.model import GateResult
+from recon_engine.model import Acceptance, GateResult
 from recon_engine.report.junit import render_junit
 
 
@@ -79,7 +79,8 @@ def test_a_hostile_name_is_told_and_breaks_nothing(name: str, text: str) -> None
     old, _ = pair()
     result = diff(old, old, keys="ID")
     hostile = GateResult(name, passed=False, value=0, text=text)
-    found = cases(replace(result, gates=(hostile, GateResult("x", True, 0, ""))))
+    gates = hostile, GateResult("x", True, 0, "")
+    found = cases(replace(result, acceptance=Acceptance(gates, ())))
     assert len(found) >= 2
 
 

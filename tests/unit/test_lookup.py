@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import oracle
 from support.spark_cluster import InProcess
+from support.suppressed_pairs import DAY
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup, OpenKey
@@ -49,11 +50,12 @@ def found_by(
     old, new = map(read_header, paths)
     if not spark:
         with read_tables(old, new, options, buckets=buckets) as reading:
-            return compare_tables(reading, ask=ask).looked_up
+            return compare_tables(reading, DAY, ask=ask).looked_up
     result, _ = reconcile_on_spark(
         (old, new),
         (LocalSource.of(old), LocalSource.of(new)),
         options,
+        DAY,
         SILENT,
         settings=SparkSettings(span=40, bucket=20, sha256=False, whole=LIMIT),
         cluster=InProcess(),
@@ -112,5 +114,5 @@ def test_over_the_limit_nothing_is_kept_for_breaks(tmp_path: Path) -> None:
         return Lookup([OpenKey(("1",))], 1)
 
     with read_tables(*headers, Options(keys=("K",))) as reading:
-        found = compare_tables(reading, ask=few).looked_up
+        found = compare_tables(reading, DAY, ask=few).looked_up
     assert (found.rows, found.repeated, found.differing) == ({}, {}, frozenset())

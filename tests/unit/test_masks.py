@@ -18,8 +18,9 @@ from recon_engine.compare.masks import (
     KEY_VARIABLE,
     REDACTED,
     Masks,
+    ShownValues,
     make_masks,
-    mask_result,
+    mask_values,
 )
 from recon_engine.config import Mask, Options
 from recon_engine.errors import ConfigError
@@ -65,7 +66,8 @@ def shown(result: Reconciliation) -> str:
     """All that a result says in any form."""
     frames = result.frames
     tables = [
-        getattr(frames, name).lazy().collect().rows() for name in frames.__slots__
+        getattr(frames, name).lazy().collect().rows()
+        for name in frames.__dataclass_fields__
     ]
     return "\n".join(
         [result.to_json(), result.to_markdown(), repr(result), str(tables)]
@@ -217,8 +219,10 @@ def test_the_key_is_part_of_no_identity_and_of_no_repr(
 
 def test_patterns_totals_and_segments_are_masked() -> None:
     example = {"MEMBER": "111223333"}
-    full = replace(
-        diff(),
+    plain = diff()
+    full = ShownValues(
+        sample=plain.sample,
+        frames=plain.frames,
         patterns=(
             Patterns(
                 "PAID",
@@ -235,7 +239,7 @@ def test_patterns_totals_and_segments_are_masked() -> None:
         segments=(Segment("missing", "PHONE", "555-010299", 1, 1.0, 0.5),),
     )
     masks = {"MEMBER": Mask.HMAC, "PAID": Mask.REDACT, "PHONE": Mask.LAST4}
-    d = mask_result(full, make_masks(masks))
+    d = mask_values(full, make_masks(masks))
     [found] = d.patterns
     assert found.distinct == 3
     assert [(p.old, p.new, p.rows) for p in found.top] == [

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support import oracle
 from support.compared_pairs import answer, expected, rows_of, rules_for, written
 from support.strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
+from support.suppressed_pairs import DAY
 
 import recon_engine as rx
 from recon_engine import rules as rules_module
@@ -119,7 +120,7 @@ def test_every_strategy_bucket_and_hash_gives_the_same_answer(
         options = Options(keys=tuple(pair.keys), rules=rules)
         forced = {"strategy": strategy, "buckets": buckets, "budget": budget}
         with read_tables(old, new, options, **forced) as reading:  # type: ignore[arg-type]
-            d = compare_tables(reading)
+            d = compare_tables(reading, DAY)
     assert answer(d, pair.columns) == expected(pair, rules)
 
 
@@ -133,7 +134,7 @@ def test_keys_of_any_letters_are_found_in_lines_without_quotes(
         path.write_bytes(lines.encode())
     old, new = (read_header(path) for path in paths)
     with read_tables(old, new, Options(keys=("id",)), buckets=buckets) as reading:
-        d = compare_tables(reading)
+        d = compare_tables(reading, DAY)
     assert d.engine.strategy == "line"
     assert answer(d, pair.columns) == expected(pair)
 
@@ -148,7 +149,7 @@ def test_more_rows_than_can_be_numbered_are_refused(
     for most, refused in ((3, nullcontext()), (2, pytest.raises(OutOfBudget))):
         monkeypatch.setattr(buckets, "MAX_ROWS", most)
         with refused, read_tables(header, header, options, buckets=count) as reading:
-            assert compare_tables(reading).agrees
+            assert compare_tables(reading, DAY).agrees
 
 
 def test_counts_of_all_buckets_may_be_more_than_32_bits_hold() -> None:
@@ -239,7 +240,7 @@ def test_where_work_is_cut_changes_nothing(
             old, new = (read_header(path) for path in paths)
             options = Options(keys=tuple(pair.keys), rules=rules)
             with read_tables(old, new, options, buckets=many) as reading:
-                found.append(compare_tables(reading))
+                found.append(compare_tables(reading, DAY))
     whole, cut = found
     assert cut.to_dict() | {"engine": ""} == whole.to_dict() | {"engine": ""}
     assert rows(cut, pair) == dataclasses.replace(expected(pair, rules), totals={})
@@ -287,7 +288,7 @@ def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
         with read_tables(
             old, new, Options(keys=tuple(pair.keys)), buckets=count
         ) as reading:
-            d = compare_tables(reading)
+            d = compare_tables(reading, DAY)
     assert answer(d, pair.columns) == expected(pair)
 
 

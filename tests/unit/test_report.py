@@ -28,6 +28,7 @@ from recon_engine import diff
 from recon_engine.characters import escaped as visible
 from recon_engine.command_line import rebuild_command
 from recon_engine.model import (
+    Acceptance,
     GateResult,
     Suppressed,
     Suppressible,
@@ -265,14 +266,16 @@ def test_wide_rows_do_not_make_the_page_grow_without_end(
 def test_a_gate_that_failed_is_the_verdict(claims: Reconciliation) -> None:
     says = "15 missing, limit 0"
     gates = (GateResult("missing<=0", passed=False, value=15, text=says),)
-    text = result_page.render_result(replace(claims, gates=gates))
+    text = result_page.render_result(replace(claims, acceptance=Acceptance(gates, ())))
     assert "✗ FAIL" in text
     assert says in text
 
 
 def test_differences_within_all_gates_pass(claims: Reconciliation) -> None:
     gates = (GateResult("missing<=99", passed=True, value=15),)
-    assert "✓ PASS" in result_page.render_result(replace(claims, gates=gates))
+    assert "✓ PASS" in result_page.render_result(
+        replace(claims, acceptance=Acceptance(gates, ()))
+    )
 
 
 def words(text: str) -> str:
@@ -313,7 +316,9 @@ def test_what_is_suppressed_is_told(claims: Reconciliation) -> None:
         until=date(2099, 1, 1),
     )
     found = (Suppressed(known, claims.counts.missing, SuppressionState.ACTIVE),)
-    said = words(result_page.render_result(replace(claims, suppressed=found)))
+    said = words(
+        result_page.render_result(replace(claims, acceptance=Acceptance((), found)))
+    )
     assert "known until 2099-01-01: purged (claims)" in said
 
 

@@ -33,7 +33,6 @@ from recon_engine.spark.driver import compare_on_cluster
 from recon_engine.spark.settings import SparkSettings
 from recon_engine.spark.split_reader import join_results, merge_results, read_split
 from recon_engine.spark.splits import cut_splits, take_census
-from recon_engine.verdict import evaluate_gates
 
 
 if TYPE_CHECKING:
@@ -113,10 +112,9 @@ def reconciled(
     old, new = (read_header(path, on_bad_row=options.on_bad_row) for path in paths)
     sources = LocalSource.of(old), LocalSource.of(new)
     cluster = InProcess()
-    result = compare_on_cluster(
-        (old, new), sources, options, cluster=cluster, settings=settings
+    return compare_on_cluster(
+        (old, new), sources, options, DAY, cluster=cluster, settings=settings
     )
-    return evaluate_gates(result, options, DAY)
 
 
 def told(d: Reconciliation) -> str:

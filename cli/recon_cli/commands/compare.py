@@ -9,11 +9,11 @@ import typer
 
 from recon_cli import options, session
 from recon_cli.worker import run_on_worker
-from recon_engine.config import EngineName, Options
 from recon_engine.options import Group
 
 
 if TYPE_CHECKING:
+    from recon_engine.config import Options
     from recon_engine.report.result_page import PageFacts
 
 
@@ -56,12 +56,13 @@ def diff(old: Old, new: New, settings: options.Settings) -> None:
     with session.report_errors(form):
         from recon_cli import render
         from recon_engine.api import compare_inputs
+        from recon_engine.engines import choose_engine
 
         engine = settings["engine"]
         writers = render.check_targets(
             settings["output"], old, new, rejects=settings["rejects"]
         )
-        if engine is EngineName.SPARK:
+        if not choose_engine(engine).brings_whole_difference:
             render.reject_whole_outputs(
                 writers, "RECON_SPARK_OUT=URL has its tasks write the whole difference"
             )

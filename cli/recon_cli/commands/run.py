@@ -12,7 +12,7 @@ import typer
 from recon_cli import database, options, session
 from recon_cli.cloudwatch import emit_metrics
 from recon_cli.worker import run_on_worker
-from recon_engine.config import EngineName, RunConfig
+from recon_engine.config import RunConfig
 from recon_engine.options import Format, Group
 from recon_engine.runtime.failpoints import failpoint
 
@@ -59,10 +59,11 @@ def run(settings: options.Settings) -> None:
         session.report_errors(form),
     ):
         from recon_cli import render
+        from recon_engine.engines import choose_engine
         from recon_engine.pipeline import runner
 
         writers = render.check_targets(settings["output"])
-        if settings["engine"] is EngineName.SPARK:
+        if not choose_engine(settings["engine"]).brings_whole_difference:
             render.reject_whole_outputs(
                 writers, "the whole difference is among the artifacts of the run"
             )
