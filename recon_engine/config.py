@@ -302,22 +302,24 @@ def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:
             )
 
 
-def check_suppression(given: Suppression) -> None:
+def check_suppression(suppression: Suppression) -> None:
     """Raise ConfigError for a suppression that fits nothing or lacks an owner."""
-    of_column = given.what is Suppressible.COLUMN
-    if of_column != (given.column is not None) or (given.kind and not of_column):
+    of_column = suppression.what is Suppressible.COLUMN
+    if of_column != (suppression.column is not None) or (
+        suppression.kind and not of_column
+    ):
         raise ConfigError(
-            f"the suppression of {given.name} is inconsistent",
+            f"the suppression of {suppression.name} is inconsistent",
             help='set column (and, if needed, kind) with what = "column" only',
         )
-    if not (given.reason.strip() and given.owner.strip()):
+    if not (suppression.reason.strip() and suppression.owner.strip()):
         raise ConfigError(
-            f"the suppression of {given.name} has no reason or no owner",
+            f"the suppression of {suppression.name} has no reason or no owner",
             help="say why the difference is accepted, and who accepts it",
         )
-    if given.max is not None and not 1 <= given.max <= MOST_COUNT:
+    if suppression.max is not None and not 1 <= suppression.max <= MOST_COUNT:
         raise ConfigError(
-            f"the max of the suppression of {given.name} is out of range",
+            f"the max of the suppression of {suppression.name} is out of range",
             help=f"use a number from 1 to {MOST_COUNT:,}, or no max",
         )
 

@@ -49,11 +49,11 @@ def format_kinds(column: Column) -> str:
 
 
 def format_advice(
-    hint: Hint, said: Callable[[str], str] = str, code: Callable[[str], str] = str
+    hint: Hint, escape: Callable[[str], str] = str, code: Callable[[str], str] = str
 ) -> str:
     """A hint as one line: the finding, the flag, and the effect of the flag.
 
-    `said` and `code` escape plain text and code for the markup in use.
+    `escape` and `code` mark up plain text and code.
     """
     does = {
         HintKind.RULE: f"removes {hint.count:,}",
@@ -64,8 +64,8 @@ def format_advice(
         HintKind.SPLIT: "",
     }
     if not hint.flag:
-        return said(hint.text)
-    return f"{said(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
+        return escape(hint.text)
+    return f"{escape(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
 
 
 def format_percent(part: int, whole: int) -> str:

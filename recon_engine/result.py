@@ -581,11 +581,11 @@ def _rule(each: RuleCount) -> dict[str, object]:
     return asdict(each) | sides
 
 
-def _suppression_as_dict(each: Suppressed) -> dict[str, object]:
-    suppression = asdict(each.suppression)
+def _suppression_as_dict(suppressed: Suppressed) -> dict[str, object]:
+    suppression = asdict(suppressed.suppression)
     return suppression | {
-        "until": each.suppression.until.isoformat(),
-        "count": each.count,
-        "state": each.state,
-        "text": each.text,
+        "until": suppressed.suppression.until.isoformat(),
+        "count": suppressed.count,
+        "state": suppressed.state,
+        "text": suppressed.text,
     }

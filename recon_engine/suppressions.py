@@ -148,11 +148,13 @@ def _first_cell_suppression(
     return next(fitting, NO_SUPPRESSION)
 
 
-def _suppression_state(each: Suppression, count: int, today: date) -> SuppressionState:
+def _suppression_state(
+    suppression: Suppression, count: int, today: date
+) -> SuppressionState:
     if not count:
         return SuppressionState.UNUSED
-    if today > each.until:
+    if today > suppression.until:
         return SuppressionState.EXPIRED
-    if each.max is not None and count > each.max:
+    if suppression.max is not None and count > suppression.max:
         return SuppressionState.EXCEEDED
     return SuppressionState.ACTIVE

@@ -79,15 +79,15 @@ RuleChains = dict[str, tuple[Rule, ...]]
 
 
 def for_column(
-    column: str, changes: pl.DataFrame, given: Sequence[Rule] = ()
+    column: str, changes: pl.DataFrame, existing: Sequence[Rule] = ()
 ) -> list[Hint]:
     """The rules that would explain a column's `changes`, each after those before it.
 
-    `changes`: as `patterns.group_changes` returns them. `given`: the rules that the
+    `changes`: as `patterns.group_changes` returns them. `existing`: the rules that the
     column already has, to which a pasted rule is appended. Rules that rewrite a value
     are tried before tolerances.
     """
-    total, chain, left = int(changes["rows"].sum()), tuple(given), changes
+    total, chain, left = int(changes["rows"].sum()), tuple(existing), changes
     steps: list[RuleTexts] = []
     while len(steps) < MAX_RULES and not left.is_empty() and not has_tolerance(chain):
         best = _find_best_rules(
@@ -100,7 +100,9 @@ def for_column(
         chain, left = (*chain, *map(parse_rule, rules)), left.filter(~settled)
     return [
         _rule_hint(column, rules, count, total)
-        for rules, count in _counted(changes, given, _fewest(changes, given, steps))
+        for rules, count in _counted(
+            changes, existing, _fewest(changes, existing, steps)
+        )
     ]
 
 

@@ -36,24 +36,26 @@ def group_changes(cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def build_patterns(
-    found: Sequence[tuple[str, int, pl.DataFrame]],
+    changed_columns: Sequence[tuple[str, int, pl.DataFrame]],
     cells: pl.DataFrame,
     keys: pl.DataFrame,
     names: Sequence[str],
 ) -> Iterator[Patterns]:
     """The most frequent changes of each column, ties by content.
 
-    `found`: name, ordinal in `cells`, and changes of each column that has some; `keys`:
-    the key of each pair; `names`: the key columns. The example of a change is its least
-    key.
+    `changed_columns`: name, ordinal in `cells`, and changes of each column that has
+    some; `keys`: the key of each pair; `names`: the key columns. The example of a
+    change is its least key.
     """
-    tops = [most_frequent_changes(changes) for _, _, changes in found]
-    ordinals = [pl.lit(ordinal, pl.UInt32).alias("column") for _, ordinal, _ in found]
+    tops = [most_frequent_changes(changes) for _, _, changes in changed_columns]
+    ordinals = [
+        pl.lit(ordinal, pl.UInt32).alias("column") for _, ordinal, _ in changed_columns
+    ]
     every = pl.concat(
         [top.with_columns(at) for top, at in zip(tops, ordinals, strict=True)]
     )
     examples = _least_keys(every, cells, keys).iter_rows()
-    for (column, _, changes), top in zip(found, tops, strict=True):
+    for (column, _, changes), top in zip(changed_columns, tops, strict=True):
         mine = itertools.islice(examples, top.height)
         yield _make_patterns(column, changes.height, top, mine, names)
 

@@ -46,14 +46,14 @@ STANDARD_ERRORS: Final = 5.0
 ValueCounts = dict[str, Counter[str] | None]
 
 
-def count_values(rows: pl.DataFrame, at: pl.Series | None = None) -> ValueCounts:
+def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> ValueCounts:
     """The rows by value, for each column.
 
     None for a column with more than `MAX_VALUES`.
 
-    `at`: the row numbers to count; all rows by default.
+    `positions`: the row numbers to count; all rows by default.
     """
-    return {column.name: _count_column_values(column, at) for column in rows}
+    return {column.name: _count_column_values(column, positions) for column in rows}
 
 
 def merge_value_counts(parts: Iterable[ValueCounts]) -> ValueCounts:
@@ -117,14 +117,16 @@ def wilson_interval(hits: int, of: int) -> tuple[float, float]:
 
 
 def _count_column_values(
-    column: pl.Series, at: pl.Series | None
+    column: pl.Series, positions: pl.Series | None
 ) -> Counter[str] | None:
     first = (
-        column.head(FIRST_ROWS) if at is None else column.gather(at.head(FIRST_ROWS))
+        column.head(FIRST_ROWS)
+        if positions is None
+        else column.gather(positions.head(FIRST_ROWS))
     )
     if first.n_unique() > MAX_VALUES:
         return None
-    every = column if at is None else column.gather(at)
+    every = column if positions is None else column.gather(positions)
     values = every.value_counts(name="\0rows")
     return _unless_too_many(Counter(dict(values.iter_rows())))
 

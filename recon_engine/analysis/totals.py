@@ -197,13 +197,13 @@ def _evaluate_per_column(cells: pl.DataFrame, query: pl.Expr) -> dict[str, Any]:
     return cells.select(query).row(0, named=True) if cells.width else {}
 
 
-def _make_form(least: int | None, most: int | None, *, whole: bool) -> AmountForm:
-    if least is None or most is None:
+def _make_form(shortest: int | None, longest: int | None, *, whole: bool) -> AmountForm:
+    if shortest is None or longest is None:
         return BLANK_FORM
     return (
         NOT_AMOUNTS
-        if most > MAX_NUMBER_BYTES
-        else AmountForm(widths=(least, most), whole=whole)
+        if longest > MAX_NUMBER_BYTES
+        else AmountForm(widths=(shortest, longest), whole=whole)
     )
 
 

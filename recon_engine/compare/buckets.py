@@ -46,7 +46,7 @@ class Buckets(Protocol):
         """Add the digests of the next rows, with their `blank` flags."""
         ...
 
-    def bucket(self, at: int) -> pl.DataFrame:
+    def bucket(self, index: int) -> pl.DataFrame:
         """The digests and row `number`s of a bucket, in file order; callable once."""
         ...
 
@@ -69,7 +69,7 @@ class MemoryBuckets:
             self._columns[name][start : self._rows] = frame[name].to_numpy()
         self.blanks += int(frame["blank"].sum())
 
-    def bucket(self, at: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
+    def bucket(self, index: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
         """All rows; the arrays are released."""
         columns = {
             name: self._columns.pop(name)[: self._rows] for name in DIGEST_COLUMNS
@@ -102,10 +102,10 @@ class DiskBuckets:
             file.write(records[rows].data)
         self.blanks += int(frame["blank"].sum())
 
-    def bucket(self, at: int) -> pl.DataFrame:
+    def bucket(self, index: int) -> pl.DataFrame:
         """Read one back."""
-        self._files[at].close()
-        return _frame(np.fromfile(self._paths[at], RECORD_TYPE))
+        self._files[index].close()
+        return _frame(np.fromfile(self._paths[index], RECORD_TYPE))
 
     def rows_in(self, at: int) -> int:
         """How many rows a bucket has."""

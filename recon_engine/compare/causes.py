@@ -115,16 +115,16 @@ class CauseInputs:
                 yield from totals.build_total(name, sums, (old, new))
 
     def _sums(
-        self, name: str, at: str
+        self, name: str, column_id: str
     ) -> tuple[ColumnSum, ColumnSum, ColumnSum, ColumnSum]:
         """The sums of a column.
 
         Its differing cells in OLD and NEW, its missing and extra rows.
         """
-        changed = self.tolerated.get(at, totals.ZERO_SUM_PAIR)
+        changed = self.tolerated.get(column_id, totals.ZERO_SUM_PAIR)
         if name in self.told:
             changed = totals.add_sum_pairs(changed, self.told[name].sums)
-        missing, extra = (side.sums[at] for side in self.lone)
+        missing, extra = (side.sums[column_id] for side in self.lone)
         return *changed, missing, extra
 
     def segments(self) -> Iterator[Segment]:
@@ -162,7 +162,7 @@ class CauseInputs:
 
 
 def analyze_columns(
-    found: Difference, plan: ComparisonPlan
+    difference: Difference, plan: ComparisonPlan
 ) -> dict[str, ColumnFindings]:
     """The findings of each differing column, by name."""
 
@@ -172,7 +172,7 @@ def analyze_columns(
         rules = find_rule_hints(plan.columns[at], changes, plan)
         return changes, (rules, totals.sum_changes(changes))
 
-    by_column = found.cells.partition_by("column", as_dict=True, include_key=False)
+    by_column = difference.cells.partition_by("column", as_dict=True, include_key=False)
     columns = [(int(at), cells) for (at,), cells in by_column.items()]
     every = list(map_ordered(tell, columns))
     changes = [
@@ -181,7 +181,9 @@ def analyze_columns(
     ]
     keys = plan.layout.keys
     shown = (
-        patterns.build_patterns(changes, found.cells, found.keys, keys) if every else ()
+        patterns.build_patterns(changes, difference.cells, difference.keys, keys)
+        if every
+        else ()
     )
     return {
         each.column: ColumnFindings(each, *facts)

@@ -171,17 +171,17 @@ def _rules(columns: Sequence[str], options: Options) -> dict[str, list[Rule]]:
 
 
 def _rank_proposal(
-    found: Proposal, columns: Sequence[str], measures: AbstractSet[str]
+    proposal: Proposal, columns: Sequence[str], measures: AbstractSet[str]
 ) -> tuple[object, ...]:
     return (
-        not found.is_key,
-        found.overlap < ENOUGH_OVERLAP,
-        not measures.isdisjoint(found.columns),
-        -int(100 * found.overlap),
-        found.repeats_old + found.repeats_new,
-        len(found.columns),
-        found.blanks_old + found.blanks_new,
-        [columns.index(name) for name in found.columns],
+        not proposal.is_key,
+        proposal.overlap < ENOUGH_OVERLAP,
+        not measures.isdisjoint(proposal.columns),
+        -int(100 * proposal.overlap),
+        proposal.repeats_old + proposal.repeats_new,
+        len(proposal.columns),
+        proposal.blanks_old + proposal.blanks_new,
+        [columns.index(name) for name in proposal.columns],
     )
 
 
@@ -291,11 +291,11 @@ class _KeySearch:
             for name in self.names
         }
 
-    def keys(self, most: int) -> Iterator[Proposal]:
+    def keys(self, max_columns: int) -> Iterator[Proposal]:
         """Yield the smallest sets that are unique on both sides."""
         found: list[ColumnSet] = []
         enough = False
-        for size in range(1, most + 1):
+        for size in range(1, max_columns + 1):
             if enough:
                 return
             tried = list(
@@ -311,13 +311,13 @@ class _KeySearch:
                     )
                     yield proposal
 
-    def nearest(self, most: int) -> list[Proposal]:
+    def nearest(self, max_columns: int) -> list[Proposal]:
         """For each size the set with the most distinct rows in the sample."""
 
         def distinct(columns: ColumnSet) -> int:
             return sum(s.select(columns).n_unique() for s in self.samples)
 
-        sizes = range(1, min(most, len(self.names)) + 1)
+        sizes = range(1, min(max_columns, len(self.names)) + 1)
         nearest = [max(self._sets(size, []), key=distinct) for size in sizes]
         return [self._counted(columns) for columns in nearest]
 
@@ -364,7 +364,7 @@ class _KeySearch:
             )
         )
 
-    def _sets(self, size: int, found: Sequence[ColumnSet]) -> list[ColumnSet]:
+    def _sets(self, size: int, known_keys: Sequence[ColumnSet]) -> list[ColumnSet]:
         """Sets of a size that contain no found key.
 
         With too many, of the most distinct columns.
@@ -376,7 +376,7 @@ class _KeySearch:
         return [
             columns
             for columns in sets
-            if not any(set(key) <= set(columns) for key in found)
+            if not any(set(key) <= set(columns) for key in known_keys)
         ]
 
 

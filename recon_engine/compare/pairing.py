@@ -200,9 +200,9 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
     )
 
 
-def with_kinds(found: Difference) -> Difference:
+def with_kinds(difference: Difference) -> Difference:
     """The difference with the `kind` of each cell."""
-    return replace(found, cells=classify_cells(found.cells))
+    return replace(difference, cells=classify_cells(difference.cells))
 
 
 def find_repeated_keys(

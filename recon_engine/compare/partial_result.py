@@ -114,7 +114,7 @@ def find_repeats(
 
 
 def summarize_difference(
-    found: Difference,
+    difference: Difference,
     identical: int,
     repeats: Sequence[Repeats],
     plan: ComparisonPlan,
@@ -123,22 +123,22 @@ def summarize_difference(
     """The partial result of the buckets of a difference."""
     old, new = repeats
     suppressions = plan.options.suppressions
-    sides = found.missing, found.extra
+    sides = difference.missing, difference.extra
     missing, extra = map_ordered(lambda rows: summarize_unmatched(rows, plan), sides)
     return PartialResult(
         identical=identical,
-        matched=found.keys.height,
-        mismatched=found.cells["pair"].n_unique(),
+        matched=difference.keys.height,
+        mismatched=difference.cells["pair"].n_unique(),
         missing=missing,
         extra=extra,
-        kinds=found.cells.group_by("column", "kind").agg(len=ROW_COUNT),
-        signatures=_count_signatures(found.cells),
-        shown=found,
-        coverage=count_coverage(found.cells, plan.columns, suppressions),
+        kinds=difference.cells.group_by("column", "kind").agg(len=ROW_COUNT),
+        signatures=_count_signatures(difference.cells),
+        shown=difference,
+        coverage=count_coverage(difference.cells, plan.columns, suppressions),
         repeats=(old, new),
         splits=(
-            _splits(found, OLD, repeats, plan),
-            _splits(found, NEW, repeats, plan),
+            _splits(difference, OLD, repeats, plan),
+            _splits(difference, NEW, repeats, plan),
         ),
         seen=seen,
     )
@@ -229,20 +229,20 @@ def _count_signatures(cells: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([one, several])
 
 
-def _limit_details(found: Difference, plan: ComparisonPlan) -> Difference:
+def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:
     limit = plan.options.detail_limit
     pairs = sampling.candidate_rows(
-        found.cells, sampling.stable_hash(found.keys), limit
+        difference.cells, sampling.stable_hash(difference.keys), limit
     )
     numbers = pl.DataFrame({"pair": pairs}).with_row_index("number")
-    cells = found.cells.join(numbers, on="pair", maintain_order="left")
+    cells = difference.cells.join(numbers, on="pair", maintain_order="left")
     missing, extra = (
         _select_first_rows(side, rows, plan)
-        for side, rows in enumerate((found.missing, found.extra))
+        for side, rows in enumerate((difference.missing, difference.extra))
     )
     return replace(
-        found,
-        keys=found.keys[pairs],
+        difference,
+        keys=difference.keys[pairs],
         cells=cells.with_columns(pair="number").drop("number"),
         missing=missing,
         extra=extra,

@@ -58,12 +58,12 @@ class ComparisonPlan:
         keys = frame["key"].struct.rename_fields(list(self.layout.keys))
         return frame.with_columns(keys)
 
-    def cells(self, found: Difference) -> pl.LazyFrame:
+    def cells(self, difference: Difference) -> pl.LazyFrame:
         """Every differing cell, ordered by key and column."""
         names = pl.lit(pl.Series(self.columns, dtype=pl.String))
-        keys = self.keyed(found.keys.to_struct("key").to_frame())
+        keys = self.keyed(difference.keys.to_struct("key").to_frame())
         return (
-            found.cells.lazy()
+            difference.cells.lazy()
             .select(
                 pl.lit(keys["key"]).gather(pl.col("pair")),
                 names.gather(pl.col("column")).alias("column"),

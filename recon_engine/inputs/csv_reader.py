@@ -259,11 +259,11 @@ class CsvReader:
                 self.parts.append(RowGroup(start, size, first, rows, gaps, ends))
                 yield examined
 
-    def ends(self, found: RecordIndex | None) -> NDArray[np.integer] | None:
+    def ends(self, index: RecordIndex | None) -> NDArray[np.integer] | None:
         """The ends of the records of a regular block, in the narrowest integer type."""
-        if not self.keep_ends or found is None or found.ragged:
+        if not self.keep_ends or index is None or index.ragged:
             return None
-        return found.ends.astype(np.min_scalar_type(found.ends[-1]))
+        return index.ends.astype(np.min_scalar_type(index.ends[-1]))
 
     def hashed(self, read: ReadAt, advance: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the blocks after the header, hashing and reporting each."""
@@ -295,14 +295,14 @@ class CsvReader:
             rows, self.delimiter, self.width, limits, ragged=self.quarantines
         )
 
-    def block(self, data: bytes, found: RecordIndex) -> Block:
+    def block(self, data: bytes, index: RecordIndex) -> Block:
         """The accepted records of a block, without the ragged ones."""
         delimiter = self.header.delimiter
-        if not found.ragged:
-            return Block.of(data[: found.size], delimiter, found)
-        data = remove_gaps(data[: found.size], byte_ranges(found.ragged))
-        sizes = np.delete(np.diff(found.ends, prepend=0), found.ragged.numbers)
-        return Block(data, found.rows, delimiter, found.embedded, np.cumsum(sizes))
+        if not index.ragged:
+            return Block.of(data[: index.size], delimiter, index)
+        data = remove_gaps(data[: index.size], byte_ranges(index.ragged))
+        sizes = np.delete(np.diff(index.ends, prepend=0), index.ragged.numbers)
+        return Block(data, index.rows, delimiter, index.embedded, np.cumsum(sizes))
 
     def read_irregular(self, data: bytes) -> pl.DataFrame | None:
         """Read an irregular block.
@@ -339,21 +339,21 @@ class CsvReader:
         """The end of the last row; trailing blank lines belong to no row."""
         return self.blanks[0].byte_offset if self.blanks else self.offset
 
-    def count(self, data: bytes, found: RecordIndex) -> None:
+    def count(self, data: bytes, index: RecordIndex) -> None:
         """Count the records of a regular block, and the blank lines at its end."""
-        if found.size:
+        if index.size:
             self.settle_blank_lines()
-        if found.ragged:
-            rejects = self.rejects(data, found.ragged)
-            self.quarantine.add_ragged_records(found.ragged, self.offset, rejects)
-        self.rows += found.rows
-        self.line += len(found.ends) + found.embedded
-        self.offset += found.size
-        self.embedded += found.embedded
-        self.newlines["CRLF"] += found.crlf
-        self.newlines["LF"] += len(found.ends) - found.crlf
-        if len(data) > found.size:
-            self.count_blank_lines(data[found.size :])
+        if index.ragged:
+            rejects = self.rejects(data, index.ragged)
+            self.quarantine.add_ragged_records(index.ragged, self.offset, rejects)
+        self.rows += index.rows
+        self.line += len(index.ends) + index.embedded
+        self.offset += index.size
+        self.embedded += index.embedded
+        self.newlines["CRLF"] += index.crlf
+        self.newlines["LF"] += len(index.ends) - index.crlf
+        if len(data) > index.size:
+            self.count_blank_lines(data[index.size :])
 
     def count_blank_lines(self, data: bytes) -> None:
         """Count blank lines.
@@ -373,9 +373,9 @@ class CsvReader:
         self.line += lines
         self.offset += len(data)
 
-    def note(self, data: bytes, found: RecordIndex | None) -> None:
+    def note(self, data: bytes, index: RecordIndex | None) -> None:
         """Record facts that matter to other CSV readers."""
-        self.quotes |= found.quotes if found is not None else b'"' in data
+        self.quotes |= index.quotes if index is not None else b'"' in data
         # The search for one byte runs at memory speed (memchr); a regex does not.
         if not self.end_of_copy and b"\\" in data:
             self.end_of_copy = END_OF_COPY.search(data) is not None

@@ -130,17 +130,17 @@ class Block:
     crlf: bool = True
 
     @classmethod
-    def of(cls, data: bytes, delimiter: str, found: RecordIndex) -> Block:
+    def of(cls, data: bytes, delimiter: str, index: RecordIndex) -> Block:
         """The records of an index without ragged records."""
         return cls(
             data,
-            found.rows,
+            index.rows,
             delimiter,
-            found.embedded,
-            found.ends,
-            found.delimiters,
-            found.quotes,
-            crlf=found.crlf > 0,
+            index.embedded,
+            index.ends,
+            index.delimiters,
+            index.quotes,
+            crlf=index.crlf > 0,
         )
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:

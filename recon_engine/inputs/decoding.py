@@ -199,7 +199,7 @@ class _Unpacker:
                 if not data:
                     self.refuse(
                         f"the {self.form.name} stream is truncated",
-                        at=self.source.read,
+                        offset=self.source.read,
                         why="it ends before its end-of-stream marker",
                     )
                 yield from self.unpack_piece(member, data)
@@ -217,7 +217,7 @@ class _Unpacker:
         if corrupt:
             self.refuse(
                 f"the {self.form.name} stream is corrupt",
-                at=self.source.read - len(data),
+                offset=self.source.read - len(data),
                 why=f"decompression fails within the next {len(data):,} bytes",
             )
 
@@ -228,7 +228,7 @@ class _Unpacker:
         if at:
             self.refuse(
                 f"extra bytes follow the end of the {self.form.name} stream",
-                at=at,
+                offset=at,
                 why="they may be rows, and would be lost",
                 help="compress the file again",
             )
@@ -237,7 +237,7 @@ class _Unpacker:
             f"the file is {kind.what}, not a {self.form.name} stream"
             if kind
             else f"the file is not a {self.form.name} stream",
-            at=0,
+            offset=0,
             why="its file extension says that it is one",
             help=kind.help if kind else NAMES,
         )
@@ -249,7 +249,7 @@ class _Unpacker:
         ):
             self.refuse(
                 f"the zstd stream needs a window of {window >> 20:,} MiB",
-                at=self.source.read - len(data),
+                offset=self.source.read - len(data),
                 why=f"the limit is {MAX_WINDOW_BYTES >> 20} MiB",
                 help="compress the file again without --long, or decompress it first",
             )
@@ -258,12 +258,12 @@ class _Unpacker:
         self,
         message: str,
         *,
-        at: int | None = None,
+        offset: int | None = None,
         why: str,
         help: str = "deliver the complete file again",  # noqa: A002 - as in ReconError
     ) -> NoReturn:
         raise MalformedInput(
-            message, file=self.source.uri, byte_offset=at, why=why, help=help
+            message, file=self.source.uri, byte_offset=offset, why=why, help=help
         )
 
 

@@ -428,8 +428,8 @@ def named_by_kind(error: ReconError, head: bytes) -> ReconError:
     return error if kind is None else refuse_kind(kind, str(error.file))
 
 
-def column_name(columns: Sequence[str], at: int | None) -> str | None:
+def column_name(columns: Sequence[str], field: int | None) -> str | None:
     """The column for error texts: its name, or `#number` if names may be data."""
-    if at is None or at >= len(columns):
+    if field is None or field >= len(columns):
         return None
-    return columns[at] if looks_like_header(columns) else f"#{at + 1}"
+    return columns[field] if looks_like_header(columns) else f"#{field + 1}"

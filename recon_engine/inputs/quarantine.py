@@ -55,10 +55,10 @@ class Quarantine:
         self._add(offset + byte_ranges(ragged), rejects, len(ragged.numbers))
 
     def _add(
-        self, found: NDArray[np.int64], rejects: Iterable[Reject], count: int
+        self, ranges: NDArray[np.int64], rejects: Iterable[Reject], count: int
     ) -> None:
         self.count += count
-        self._spans.append(found)
+        self._spans.append(ranges)
         room = MAX_LISTED - len(self._listed)
         self._listed += [
             reject for reject, _ in zip(rejects, range(room), strict=False)

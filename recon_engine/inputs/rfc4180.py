@@ -178,12 +178,12 @@ class _RecordParser:
         return self.data[self.at] if self.at < len(self.data) else None
 
     def fault(
-        self, reason: str, line: int | None = None, at: int | None = None
+        self, reason: str, line: int | None = None, offset: int | None = None
     ) -> NoReturn:
         raise Fault(
             reason,
             self.line if line is None else line,
-            self.base + (self.at if at is None else at),
+            self.base + (self.at if offset is None else offset),
             self.field,
         )
 
