@@ -138,7 +138,7 @@ class Budget:
             f"the memory budget is {_format_gib(self.total)},"
             f" but {_format_gib(needed)} are needed",
             why=why,
-            help=f"use --memory-budget {_format_gib(needed)}, or more memory",
+            help=f"--memory-budget {_format_gib(needed)}, or more memory for the task",
         )
 
 
