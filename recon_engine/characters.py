@@ -1,9 +1,8 @@
-r"""Characters that a page or a terminal does not show, and how they are spelled. Pure.
+r"""Escape characters that a page or a terminal does not show. Pure.
 
-A text for people has an escape for each of them, as JSON and Python spell it:
-`Ann\u00a0Lee`, `two\r\nlines`. A backslash is doubled, so that `\n` of two characters
-stays apart from a newline. A letter in two parts, which looks like the letter in one,
-has an escape for its mark: `Ko\u0308ln`.
+Escapes are those of JSON and Python: `Ann\u00a0Lee`, `two\r\nlines`. A backslash is
+doubled, so that `\n` of two characters differs from a newline. The mark of a decomposed
+letter is escaped, because the letter looks like the composed one: `Ko\u0308ln`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import unicodedata
 from typing import Final
 
 
-# Controls that are no white space, and all that Unicode calls ignorable by default.
+# Controls but white space, and every character with the Unicode property
+# Default_Ignorable_Code_Point.
 INVISIBLE: Final = (
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5"
     "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
@@ -26,7 +26,7 @@ FOUR_DIGITS: Final = 0xFFFF
 
 
 def escaped(text: str) -> str:
-    """A text as people can tell it from every other one."""
+    """A text in which any two different texts look different."""
     return "".join(escapes(text))
 
 
@@ -46,9 +46,9 @@ def escapes(text: str) -> list[str]:
 
 
 def readable(sentence: str) -> str:
-    r"""A sentence or a flag to paste: as `escaped`, but a backslash stays as it is.
+    r"""A sentence or a flag to paste: as `escaped`, but backslashes are kept.
 
-    It may be a part of the flag, such as in `--delimiter '\t'`.
+    A backslash may be a part of a flag, as in `--delimiter '\t'`.
     """
     if sentence.isascii() and sentence.isprintable():
         return sentence
@@ -56,7 +56,7 @@ def readable(sentence: str) -> str:
 
 
 def is_seen(character: str) -> bool:
-    """Whether a character is one that is shown as itself."""
+    """Whether a character is shown as itself."""
     return character.isprintable() and not UNSEEN.match(character)
 
 

@@ -1,4 +1,7 @@
-"""Options of the command line as people paste them: names quoted, the shell minded."""
+"""Options of the command line as text to paste.
+
+Names and words quoted for the shell.
+"""
 
 from __future__ import annotations
 
@@ -36,34 +39,37 @@ def map_flag(old: str, new: str) -> str:
 
 
 def quoted(word: str) -> str:
-    r"""A word as a shell takes it; with escapes where it needs some: `$'A\u00a0B'`."""
+    r"""A word quoted for a shell.
+
+    With escapes if it has invisible characters: `$'A\u00a0B'`.
+    """
     if all(map(is_seen, word)):
         return shlex.quote(word)
     return "$'" + "".join(escapes(word)).replace("'", r"\'") + "'"
 
 
 def quote_name(name: str, delimiter: str) -> str:
-    """A name as `split_names` reads it: in quotes, where it has to be."""
+    """A name as `split_names` reads it: quoted only if needed."""
     if delimiter in name or '"' in name or name != name.strip():
         return '"' + name.replace('"', '""') + '"'
     return name
 
 
 def split_list(text: str, delimiter: str) -> list[str]:
-    """The items of a list as they are written; a delimiter in quotes is none."""
+    """The items of a list as they are written; a quoted delimiter does not split."""
     item = rf'(?:"(?:[^"]|"")*+"|[^{re.escape(delimiter)}])*+'
     return re.findall(rf"(?:\A|{re.escape(delimiter)})({item})", text, re.DOTALL)
 
 
 def split_names(text: str, delimiter: str) -> list[str]:
-    """The names of a list, as `read_name` reads each."""
+    """The names of a list, each read by `read_name`."""
     return [read_name(item) for item in split_list(text, delimiter)]
 
 
 def read_name(text: str) -> str:
-    """A name without the blanks around it; one in double quotes is exact.
+    """A name without surrounding blanks; a name in double quotes is exact.
 
-    ValueError where other text follows the closing quote, or there is none.
+    Raises ValueError if the closing quote is missing or followed by text.
     """
     name = text.strip()
     if not name.startswith('"'):
@@ -75,7 +81,7 @@ def read_name(text: str) -> str:
 
 
 def rebuild_command(options: Options, old: str, new: str) -> str:
-    """`recon diff OLD NEW` with every option that is not as it is by default."""
+    """`recon diff OLD NEW` with every option that differs from its default."""
     words = ("recon", "diff", old, new, *_option_words(options))
     return " ".join(map(quoted, words))
 

@@ -1,4 +1,4 @@
-"""What a reconciliation and a run are asked to do: frozen, checked once."""
+"""The options of a comparison and of a run: frozen, validated once."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
     from recon_engine.runtime.memory import Budget
 
-    # A libpq connection string, or what makes one for each new connection.
+    # A libpq connection string, or a function that makes one for each new connection.
     Address = str | Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far an input may go before it is taken for damaged.
+    """The limits beyond which an input is considered damaged.
 
-    `field_bytes`, `field_lines`: what a field may span; more is a lost quote. `ratio`:
-    how many times its size a compressed file may unpack to.
+    `field_bytes`, `field_lines`: the largest field; a larger one usually lacks a
+    closing quote. `ratio`: how many times its size a compressed file may expand to.
     """
 
     field_bytes: int = 1 << 20
@@ -38,7 +38,7 @@ class Limits:
     ratio: int = 200
 
     def __post_init__(self) -> None:
-        """Refuse what no field could keep to."""
+        """Raise ConfigError for limits outside 1 to `MOST_COUNT`."""
         for name, limit in (
             ("--max-field-bytes", self.field_bytes),
             ("--max-field-lines", self.field_lines),
@@ -47,8 +47,8 @@ class Limits:
             if not 1 <= limit <= MOST_COUNT:
                 size = "small" if limit < 1 else "large"
                 raise ConfigError(
-                    f"the number of {name} is too {size}",
-                    help=f"from 1 to {MOST_COUNT:,}",
+                    f"{name} is too {size}",
+                    help=f"use a number from 1 to {MOST_COUNT:,}",
                 )
 
 
@@ -58,7 +58,7 @@ LIMITS: Final = Limits()
 DELIMITER_PATTERN = re.compile(
     r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?'
 )
-# For files that are read without one: no column of theirs can have a blank name.
+# The key of files that are read without one: no column can have a blank name.
 NO_KEY: Final = ("",)
 DATASET_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 
@@ -71,23 +71,23 @@ class OnDuplicateKeys(StrEnum):
 
 
 class OnSchemaDrift(StrEnum):
-    """`refuse` differing columns, or `compare` the common ones and report the rest."""
+    """`refuse` files with different columns, or `compare` the common columns."""
 
     REFUSE = "refuse"
     COMPARE = "compare"
 
 
 class OnBadRow(StrEnum):
-    """`fail`: refuse the file; `quarantine`: set the row aside, count and list it."""
+    """`fail`: refuse the file; `quarantine`: leave the row out, count and list it."""
 
     FAIL = "fail"
     QUARANTINE = "quarantine"
 
 
 class Feed(StrEnum):
-    """`incremental`: a delivery may leave rows out; `full`: it has every row there is.
+    """`incremental`: a delivery may omit rows; `full`: it contains every row.
 
-    With `full`, a key on neither side is gone.
+    With `full`, a key that is in neither file is gone.
     """
 
     INCREMENTAL = "incremental"
@@ -95,7 +95,7 @@ class Feed(StrEnum):
 
 
 class EngineName(StrEnum):
-    """`local`: this machine; `spark`: the same kernel on the tasks of a cluster."""
+    """`local`: this machine; `spark`: the same comparison as tasks of a cluster."""
 
     LOCAL = "local"
     SPARK = "spark"
@@ -105,7 +105,7 @@ DEFAULT_ENGINE: Final = EngineName.LOCAL
 
 
 class Encoding(StrEnum):
-    """What a file may be written in. `utf-16` has a byte order mark that decides."""
+    """Supported encodings of a file. `utf-16` requires a byte order mark."""
 
     UTF_8 = "utf-8"
     UTF_16 = "utf-16"
@@ -120,12 +120,12 @@ class Encoding(StrEnum):
 
     @classmethod
     def by_codec(cls) -> dict[str, Encoding]:
-        """Each by the one name that Python's codec has, of the many it answers to."""
+        """Each encoding by the canonical name of its Python codec."""
         return {codecs.lookup(each).name: each for each in cls}
 
 
 class Mask(StrEnum):
-    """`hmac`: a token, the same for the same value; `last4`: the end of a long one."""
+    """`hmac`: a token, equal for equal values; `last4`: the end of a long value."""
 
     HMAC = "hmac"
     REDACT = "redact"
@@ -137,7 +137,7 @@ UTF_8: Final[Encodings] = (Encoding.UTF_8, Encoding.UTF_8)
 
 
 class StageLoader(StrEnum):
-    """`adbc`: parsed cells in binary; `copy`: the gated bytes as they are."""
+    """`adbc`: parsed cells in binary; `copy`: the validated bytes."""
 
     ADBC = "adbc"
     COPY = "copy"
@@ -147,12 +147,12 @@ class StageLoader(StrEnum):
 class Options:
     """How two tables are compared; part of a run's identity.
 
-    `renames` maps a column's name in OLD to its name in NEW; results use OLD's.
-    `rules` are spelled as in `rules.parse`, by column; `*` is every compared column.
-    `masks`: hmac, redact or last4, by column; `*` is every column that has none of its
-    own. `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW.
-    `gates` are spelled as in `gates.parse`; of `suppressions` the first that fits a
-    difference counts.
+    `renames` maps a column's name in OLD to its name in NEW; results use that of OLD.
+    `rules` are lists for `rules.parse_rule` by column; `*` is every compared column.
+    `masks`: hmac, redact or last4 by column; `*` is every column without its own entry.
+    `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW. `gates`
+    are texts for `gates.parse_gate`. A difference counts for the first of
+    `suppressions` that fits it.
     """
 
     keys: tuple[str, ...]
@@ -170,7 +170,7 @@ class Options:
     suppressions: tuple[Suppression, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what no pair of files could satisfy."""
+        """Raise ConfigError for options that no pair of files could satisfy."""
         for gate in self.gates:
             parse_gate(gate)
         if self.rules:
@@ -185,29 +185,28 @@ class Options:
         for name, mask in self.masks.items():
             if mask not in set(Mask):
                 raise ConfigError(
-                    f"--mask {name}={mask}: there is no such mask."
-                    + did_you_mean(mask, Mask),
+                    f"--mask {name}={mask}: unknown mask." + did_you_mean(mask, Mask),
                     help="one of: " + ", ".join(Mask),
                 )
         check_count("--detail-limit", self.detail_limit, "rows")
         if not DELIMITER_PATTERN.fullmatch(self.delimiter):
             raise ConfigError(
                 "the delimiter is not one ASCII character",
-                help="such as ',', ';', '|' or a tab; never a quote or newline; or "
-                "OLD:NEW, such as ';:,'",
+                help="use ',', ';', '|' or a tab, never a quote or newline; for two "
+                "files that differ use OLD:NEW, such as ';:,'",
             )
 
     def delimiter_of(self, side: str) -> str:
-        """The delimiter of "old" or of "new"."""
+        """The delimiter of "old" or "new"."""
         return self.delimiter[-1 if side == "new" else 0]
 
     def encoding_of(self, side: str) -> Encoding:
-        """The encoding of "old" or of "new"."""
+        """The encoding of "old" or "new"."""
         return self.encodings[SIDES.index(side)]
 
     @property
     def public(self) -> dict[str, object]:
-        """Them as plain values of JSON."""
+        """The options as JSON values."""
         suppressions = [
             asdict(each) | {"until": each.until.isoformat()}
             for each in self.suppressions
@@ -223,15 +222,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """One run of the pipeline; the three places are URLs or local folders.
+    """One run of the pipeline; the three locations are URLs or local folders.
 
-    `recompute`: a pair that has a result is reconciled again, as its next revision.
-    `break_limit`: of more differences than this only the totals are kept; 0 of all.
-    `feed`: what it says of a break that its key is in neither file.
-    `stage`: whether both files are loaded into stage; if it is not said, the local
-    engine does that.
-    `database` is a libpq connection string, or what makes one for each connection. It
-    may hold a password, so it has no part in `repr`, in the run log or in the run's
+    `recompute`: reconcile a pair that has a result again, as its next revision.
+    `break_limit`: with more differences than this only totals are kept; 0 tracks no
+    breaks. `feed`: what it means for a break if its key is in neither file. `stage`:
+    whether both files are loaded into stage tables; None means only with the local
+    engine. `database`: a libpq connection string, or a function that makes one for each
+    connection. It may hold a password, so it is not in `repr`, the run log or the run's
     identity.
     """
 
@@ -252,11 +250,11 @@ class RunConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        """Refuse a dataset name that cannot name tables and folders."""
+        """Raise ConfigError for an invalid dataset name or break limit."""
         if not DATASET_PATTERN.fullmatch(self.dataset):
             raise ConfigError(
-                f"dataset name {self.dataset!r} cannot name a table and a folder",
-                help="a letter, then up to 47 letters, digits, '_' or '-'",
+                f"invalid dataset name {self.dataset!r}",
+                help="use a letter, then up to 47 letters, digits, '_' or '-'",
             )
         check_count(
             "--break-limit", self.break_limit, "differences; 0 tracks no breaks"
@@ -264,12 +262,12 @@ class RunConfig:
 
     @property
     def stages(self) -> bool:
-        """Whether both files are loaded into stage."""
+        """Whether both files are loaded into stage tables."""
         return self.engine is EngineName.LOCAL if self.stage is None else self.stage
 
     @property
     def public(self) -> dict[str, object]:
-        """The configuration as the run log keeps it: without secrets."""
+        """The configuration as the run log keeps it, without secrets."""
         return {
             "dataset": self.dataset,
             "inbound": self.inbound,
@@ -281,12 +279,12 @@ class RunConfig:
 
 
 def check_count(option: str, count: int, what: str, *, least: int = 0) -> None:
-    """Raise ConfigError for a number of something that is too small or too large."""
+    """Raise ConfigError if a count is not between `least` and `MOST_COUNT`."""
     if not least <= count <= MOST_COUNT:
         size = "too small" if count < least else "too large"
         raise ConfigError(
-            f"the number of {option} is {size}",
-            help=f"from {least:,} to {MOST_COUNT:,} {what}",
+            f"{option} is {size}",
+            help=f"use {least:,} to {MOST_COUNT:,} {what}",
         )
 
 
@@ -301,33 +299,35 @@ def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:
             raise ConfigError(f"key column {name} is named twice", help="name it once")
         if name in ignore:
             raise ConfigError(
-                f"key column {name} is ignored too",
-                help=f"drop --ignore {name}, or name another key",
+                f"{name} is both a key and ignored",
+                help=f"remove --ignore {name}, or choose another key",
             )
 
 
-def check_suppression(given: Suppression) -> None:
-    """Raise ConfigError for one that cannot fit anything, or that nobody stands for."""
-    of_column = given.what is Suppressible.COLUMN
-    if of_column != (given.column is not None) or (given.kind and not of_column):
+def check_suppression(suppression: Suppression) -> None:
+    """Raise ConfigError for a suppression that fits nothing or lacks an owner."""
+    of_column = suppression.what is Suppressible.COLUMN
+    if of_column != (suppression.column is not None) or (
+        suppression.kind and not of_column
+    ):
         raise ConfigError(
-            f"a suppression of {given.name} does not fit together",
-            help='what = "column" has a column, and may have a kind; others have none',
+            f"the suppression of {suppression.name} is inconsistent",
+            help='set column (and, if needed, kind) with what = "column" only',
         )
-    if not (given.reason.strip() and given.owner.strip()):
+    if not (suppression.reason.strip() and suppression.owner.strip()):
         raise ConfigError(
-            f"a suppression of {given.name} has no reason, or no owner",
+            f"the suppression of {suppression.name} has no reason or no owner",
             help="say why the difference is accepted, and who accepts it",
         )
-    if given.max is not None and not 1 <= given.max <= MOST_COUNT:
+    if suppression.max is not None and not 1 <= suppression.max <= MOST_COUNT:
         raise ConfigError(
-            f"the max of a suppression of {given.name} is no number that it can accept",
-            help=f"from 1 to {MOST_COUNT:,}, or no max",
+            f"the max of the suppression of {suppression.name} is out of range",
+            help=f"use a number from 1 to {MOST_COUNT:,}, or no max",
         )
 
 
 def parse_encodings(text: str) -> Encodings:
-    """The encodings of OLD and NEW: `cp1252` for both, `cp1252:utf-8` for one each."""
+    """Parse the encodings of OLD and NEW: `cp1252` for both, or `cp1252:utf-8`."""
     old, _, new = text.partition(":")
     return _parse_encoding(old), _parse_encoding(new or old)
 
@@ -338,12 +338,12 @@ def write_encodings(encodings: Encodings) -> str:
 
 
 def _parse_encoding(name: str) -> Encoding:
-    """An encoding by any name it goes by, such as `windows-1252`."""
+    """An encoding by any of its names, such as `windows-1252`."""
     try:
         return Encoding.by_codec()[codecs.lookup(name.strip()).name]
     except (LookupError, ValueError):
         raise ConfigError(
-            f"{name} is no encoding that is read here.{did_you_mean(name, Encoding)}",
+            f"{name} is not a supported encoding.{did_you_mean(name, Encoding)}",
             help="one of: " + ", ".join(Encoding),
         ) from None
 

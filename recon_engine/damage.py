@@ -1,8 +1,8 @@
-"""Whether one text is another that went through a wrong encoding. Pure.
+"""Detect text that was damaged by a wrong encoding. Pure.
 
 Two ways are known. UTF-8 is read as Windows or Latin-1 text: `Köln` becomes `KÃ¶ln`.
-Letters that an encoding does not have are replaced by `?` or U+FFFD, one for a letter
-or one for each of its bytes: `Köln` becomes `K?ln` or `K??ln`.
+Letters that an encoding lacks are replaced by `?` or U+FFFD, one for each letter or one
+for each of its bytes: `Köln` becomes `K?ln` or `K??ln`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ MARKS: Final = frozenset("?\ufffd")
 ASCII: Final = 0x7F
 BYTE: Final = 0xFF
 LOST: Final = re.compile("[?\x80-\U0010ffff]+")
-# Where cp1252 has another character than Latin-1: in the place of a control.
+# The bytes that are characters in cp1252 and controls in Latin-1. Five of them are
+# undefined in cp1252.
 CP1252: Final = {
     bytes([code]).decode("cp1252"): code
     for code in range(0x80, 0xA0)
@@ -24,7 +25,7 @@ CP1252: Final = {
 
 
 def is_damaged(old: str, new: str) -> bool:
-    """Whether one of two texts that differ is the other one, damaged."""
+    """Whether one of two different texts is the other one, damaged."""
     return any(
         _is_misread(damaged, whole) or _has_lost(damaged, whole)
         for damaged, whole in ((new, old), (old, new))
@@ -33,7 +34,7 @@ def is_damaged(old: str, new: str) -> bool:
 
 
 def _is_misread(damaged: str, whole: str) -> bool:
-    """Whether the bytes of UTF-8 were read as those of cp1252 or Latin-1."""
+    """Whether UTF-8 bytes were decoded as cp1252 or Latin-1."""
     data = whole.encode()
     if len(damaged) != len(data):
         return False
@@ -50,7 +51,7 @@ def _has_lost(damaged: str, whole: str) -> bool:
             d == w or (d in MARKS and ord(w) > ASCII and w not in MARKS)
             for d, w in zip(damaged, whole, strict=True)
         )
-    # One mark for each byte of a letter: no letter is left.
+    # One mark for each byte of a letter: the damaged text has no letter outside ASCII.
     bare = damaged.replace("\ufffd", "?")
     return (
         bare.isascii()

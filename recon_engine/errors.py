@@ -1,8 +1,8 @@
 """Every error a user can meet, one class per remedy.
 
 ReconError
-├── ConfigError                 mend the command or its configuration          exit 2
-├── InputError                  mend or replace an input                       exit 3
+├── ConfigError                 fix the command or its configuration           exit 2
+├── InputError                  fix or replace an input                        exit 3
 │   ├── InvalidFileCount        inbound does not hold exactly two data files
 │   ├── InvalidFilePair         the two are not one OLD and one NEW
 │   ├── UnusableFiles           inbound holds files, and none can be used
@@ -14,7 +14,7 @@ ReconError
 │   ├── KeyMissing              a key column is not in a file
 │   ├── DuplicateKeys           a key repeats, and the policy is `fail`
 │   └── PermissionDenied        storage or database refuses these credentials
-├── TransientError              run it again as it is                          exit 4
+├── TransientError              run the same command again                     exit 4
 │   ├── Busy                    another worker holds this dataset
 │   ├── InputChanged            an input was replaced while it was read
 │   ├── StorageUnavailable      storage does not answer
@@ -24,7 +24,7 @@ ReconError
 │   ├── OutOfBudget             the memory budget is too small for this pair
 │   └── ArchiveConflict         an input was replaced before it was archived
 ├── Interrupted                 a signal ended the work; run it again           130, 143
-└── InternalError               a law of the reconciliation does not hold       exit 70
+└── InternalError               an invariant of the result is violated: a bug   exit 70
 
 The `status` of each class is a row of `recon statuses`.
 No message, field or cause of these errors ever holds the value of a cell.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class ReconError(Exception):
-    """What went wrong, where, why, and how to mend it."""
+    """What went wrong, where, why, and how to fix it."""
 
     status: ClassVar[str] = "INTERNAL_ERROR"
 
@@ -57,9 +57,18 @@ class ReconError(Exception):
         why: str | None = None,
         help: str | None = None,  # noqa: A002 - the name users read
     ) -> None:
-        """`line` counts from 1, `byte_offset` from 0, both in the file as it is.
+        """Create an error.
 
-        `counted_in` names what they count in where it is not that.
+        Args:
+            message: What went wrong; never the value of a cell.
+            file: The input or other file.
+            line: The line, from 1, in the file.
+            byte_offset: The byte, from 0, in the file.
+            column: The column, by name or `#number`.
+            counted_in: What `line` and `byte_offset` refer to, if not the file as
+                delivered.
+            why: The cause or the policy behind the error.
+            help: The remedy.
         """
         super().__init__(message)
         self.message = message
@@ -75,7 +84,7 @@ class ReconError(Exception):
     def where(self) -> str | None:
         """The place as one phrase: `old.csv, line 12, byte 345, column PAID`.
 
-        Of a compressed file: `…, byte 345 of the decompressed text, column PAID`.
+        For a compressed file: `…, byte 345 of the decompressed text, column PAID`.
         """
         counted_in = f" of {self.counted_in}" if self.counted_in else ""
         parts = (
@@ -90,13 +99,13 @@ class ReconError(Exception):
 
 
 class ConfigError(ReconError):
-    """The command line or the configuration cannot be carried out."""
+    """The command line or the configuration is invalid."""
 
     status = "USAGE_ERROR"
 
 
 class InputError(ReconError):
-    """An input was refused; nothing was written and nothing was moved."""
+    """An input was refused; nothing was written or moved."""
 
     status = "MALFORMED_INPUT"
 
@@ -114,7 +123,7 @@ class InvalidFilePair(InputError):
 
 
 class UnusableFiles(InputError):
-    """Inbound holds files that look like a delivery, and that cannot be used."""
+    """Inbound holds files that look like a delivery but cannot be used."""
 
     status = "UNUSABLE_FILES"
 
@@ -132,7 +141,10 @@ class MalformedInput(InputError):
 
 
 class Trial(NamedTuple):
-    """An encoding that reads a sample: of how many bytes, and what outside ASCII."""
+    """An encoding that decodes a sample.
+
+    Bytes of the sample, characters outside ASCII.
+    """
 
     encoding: str
     bytes: int
@@ -140,9 +152,10 @@ class Trial(NamedTuple):
 
 
 class EncodingError(InputError):
-    """The bytes of a file are not in the encoding that it should have: UTF-8.
+    """The bytes of a file are invalid in its encoding, UTF-8 by default.
 
-    `trial`: what the file reads in, by `encodings.tried`, if it was tried.
+    `trial`: the encoding that `encodings.tried` proposes for the file; None if it was
+    not tried or none is likely.
     """
 
     status = "ENCODING_ERROR"
@@ -150,49 +163,49 @@ class EncodingError(InputError):
 
 
 class EmptyFile(InputError):
-    """A file has no bytes, so not even a header."""
+    """A file has no bytes, not even a header."""
 
     status = "EMPTY_FILE"
 
 
 class SchemaMismatch(InputError):
-    """A column is in one of the two files only."""
+    """A column is in only one of the two files."""
 
     status = "SCHEMA_MISMATCH"
 
 
 class KeyMissing(InputError):
-    """A key column is in neither or only one of the two files."""
+    """A key column is missing in one or both files."""
 
     status = "KEY_MISSING"
 
 
 class DuplicateKeys(InputError):
-    """A key repeats within a file, and `--on-duplicate-keys fail` was given."""
+    """A key repeats within a file, and `--on-duplicate-keys fail` is set."""
 
     status = "DUPLICATE_KEYS"
 
 
 class PermissionDenied(InputError):
-    """Storage or database refuses these credentials."""
+    """The storage or the database rejects the credentials."""
 
     status = "PERMISSION_DENIED"
 
 
 class TransientError(ReconError):
-    """Infrastructure failed; the same command is safe to run again."""
+    """The infrastructure failed; it is safe to run the same command again."""
 
     status = "STORAGE_UNAVAILABLE"
 
 
 class Busy(TransientError):
-    """Another worker is reconciling the same dataset from the same inbound place."""
+    """Another worker is reconciling the same dataset from the same inbound location."""
 
     status = "BUSY"
 
 
 class InputChanged(TransientError):
-    """An input is no longer the object that was listed."""
+    """An input is no longer the object that was listed or opened."""
 
     status = "INPUT_CHANGED"
 
@@ -210,13 +223,13 @@ class DatabaseUnavailable(TransientError):
 
 
 class CommitUnknown(TransientError):
-    """The connection broke at COMMIT and its outcome could not be read back."""
+    """The connection broke during COMMIT and the outcome could not be read."""
 
     status = "COMMIT_UNKNOWN"
 
 
 class DiskFull(TransientError):
-    """There is no room left on a disk the run needs."""
+    """A disk that the run needs is full."""
 
     status = "DISK_FULL"
 
@@ -228,7 +241,10 @@ class OutOfBudget(TransientError):
 
 
 class ArchiveConflict(TransientError):
-    """An input was replaced after its result was recorded; the new one stays."""
+    """An input was replaced after its result was recorded.
+
+    The new file stays in inbound.
+    """
 
     status = "ARCHIVE_CONFLICT"
 
@@ -239,30 +255,30 @@ class Interrupted(ReconError):
     status = "INTERRUPTED"
 
     def __init__(self, number: Signals, *, why: str | None = None) -> None:
-        """`number` is the signal: SIGINT for Ctrl-C, or SIGTERM."""
+        """`number`: the signal, SIGINT for Ctrl-C or SIGTERM."""
         super().__init__(
             f"stopped by {number.name}",
             why=why,
-            help="nothing is lost and nothing half done; run again",
+            help="no partial result was written; it is safe to retry",
         )
         self.exit_code = 128 + number
 
 
 class InternalError(ReconError):
-    """A law that every reconciliation obeys does not hold: a bug, never a result."""
+    """An invariant of the result is violated: a bug, never a result."""
 
     status = "INTERNAL_ERROR"
 
 
 def error_from_errno(number: int | None, file: str | None = None) -> ReconError:
-    """What the operating system refuses, by its errno."""
+    """The error for an errno of the operating system."""
     why = errno.errorcode.get(number or 0, "an unnamed error")
     if number in {errno.ENOSPC, errno.EDQUOT}:
-        text = "there is no room left on the disk"
-        return DiskFull(text, file=file, why=why, help="make room and run again")
+        text = "the disk is full"
+        return DiskFull(text, file=file, why=why, help="free some space and run again")
     if number in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        text = "the file system refuses access"
-        mend = "check the owner and the mode of the file and its folder"
-        return PermissionDenied(text, file=file, why=why, help=mend)
-    text = "the file system failed"
+        text = "the file system denies access"
+        remedy = "check the owner and the mode of the file and its folder"
+        return PermissionDenied(text, file=file, why=why, help=remedy)
+    text = "a file system operation failed"
     return StorageUnavailable(text, file=file, why=why, help="run again")

@@ -1,4 +1,4 @@
-"""Presentation: how keys, shares, kinds and advice are written for people."""
+"""Presentation: how keys, shares, kinds and hints are written for people."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def format_key(values: Sequence[str]) -> str:
 def most_frequent_change(
     changes: Sequence[Pattern], kinds: Mapping[str, int]
 ) -> tuple[str, str]:
-    """The old and the new value of the commonest change of the commonest kind."""
+    """Old and new value of the most frequent change of the most frequent kind."""
     kind = max(kinds, key=lambda each: kinds[each], default=None)
     shown = next((each for each in changes if each.kind == kind), changes[0])
     return shown.old, shown.new
@@ -49,24 +49,27 @@ def format_kinds(column: Column) -> str:
 
 
 def format_advice(
-    hint: Hint, said: Callable[[str], str] = str, code: Callable[[str], str] = str
+    hint: Hint, escape: Callable[[str], str] = str, code: Callable[[str], str] = str
 ) -> str:
-    """A hint as one line: what is, the flag, and what that does; in some markup."""
+    """A hint as one line: the finding, the flag, and the effect of the flag.
+
+    `escape` and `code` mark up plain text and code.
+    """
     does = {
         HintKind.RULE: f"removes {hint.count:,}",
         HintKind.KEY_RULE: f"pairs {hint.count:,}",
         HintKind.DROP_KEY: f"as the key pairs {hint.count:,}",
         HintKind.RENAME: "compares them",
-        HintKind.UNIQUE_KEY: "is that key",
+        HintKind.UNIQUE_KEY: "is the unique key",
         HintKind.SPLIT: "",
     }
     if not hint.flag:
-        return said(hint.text)
-    return f"{said(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
+        return escape(hint.text)
+    return f"{escape(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
 
 
 def format_percent(part: int, whole: int) -> str:
-    """A share for people: `70%`, or `<1%`."""
+    """A share for people, rounded down: `70%`, or `<1%`."""
     share = 100 * part / whole
     return "<1%" if share < 1 else f"{int(share)}%"
 
@@ -74,8 +77,8 @@ def format_percent(part: int, whole: int) -> str:
 def unread(rules: Sequence[RuleCount]) -> Iterator[str]:
     """A sentence for each rule that read no value of a side that has some.
 
-    A rule of `*` need not fit every column: it is told of one where it read a value of
-    the other side, or where it read none of any column.
+    A rule of `*` need not fit every column: it is reported for a column in which it
+    read a value of the other side, and if it read no value in any column.
     """
     by_every = [each for each in rules if each.every]
     useless = {each.rule for each in by_every} - {
@@ -109,14 +112,14 @@ def _name(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """A code span of Markdown that shows a text, whatever it holds."""
+    """A code span of Markdown for any text."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " * (len(fence) > 1)
     return f"{fence}{space}{text}{space}{fence}"
 
 
 def escape_markdown(text: str) -> str:
-    """A text in Markdown that is only text."""
+    """A text without Markdown markup."""
     return MARKDOWN_CHARS.sub(r"\\\g<0>", readable(text))
 
 

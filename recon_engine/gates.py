@@ -1,9 +1,9 @@
-"""Gates: what a result has to keep to, such as `mismatch_rate(PAID)<=0.1%`. Pure.
+"""Gates: limits that a result has to keep, such as `mismatch_rate(PAID)<=0.1%`. Pure.
 
     gate   = metric [ "(" column ")" ] operator number [ "%" ]
 
-A column's name stands as it is, or in double quotes. Limits are exact: a rate is a
-fraction of whole numbers, and is compared as one.
+A column name is written plainly or in double quotes. Limits are exact: a rate is
+compared as a fraction of integers, never as a float.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ NAME_PATTERN: Final = re.compile(r"\s*(\w*)\s*")
 QUOTED_PATTERN: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
 OPERATOR_PATTERN: Final = re.compile(r"[<>=!~]*")
 LIMIT_PATTERN: Final = re.compile(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
-# Before and behind the point together; Python itself reads no more than 4,300.
+# Digits before and after the point together. Python refuses to parse integers of more
+# than 4,300 digits; 100 are more than any limit needs.
 MOST_DIGITS: Final = 100
 
 
 class Operator(StrEnum):
-    """How a value is held against a limit."""
+    """How a value is compared with a limit."""
 
     AT_MOST = "<="
     BELOW = "<"
@@ -40,7 +41,7 @@ class Operator(StrEnum):
     EXACTLY = "=="
 
     def holds(self, value: Fraction, limit: Fraction) -> bool:
-        """Whether the value keeps to the limit."""
+        """Whether the value keeps the limit."""
         match self:
             case Operator.AT_MOST:
                 return value <= limit
@@ -64,7 +65,7 @@ OPERATOR_WORDS: Final[Mapping[Operator, str]] = {
 
 
 class CountedUnit(StrEnum):
-    """What a metric is a number of."""
+    """What a metric counts."""
 
     ROWS = "rows"
     COLUMN = "a column"
@@ -72,7 +73,7 @@ class CountedUnit(StrEnum):
 
 
 class Metric(NamedTuple):
-    """What can be gated. A rate is a share of a whole, from 0 to 1 or 100%."""
+    """A quantity that a gate can limit. A rate is a share, from 0 to 1 or 100%."""
 
     of: CountedUnit
     meaning: str
@@ -92,10 +93,10 @@ METRICS: Final[Mapping[str, Metric]] = {
     "tolerated": Metric(CountedUnit.COLUMN, "cells of the column equal only by a rule"),
     "sum_delta": Metric(
         CountedUnit.COLUMN,
-        "by how much the column's sum over matched rows changed, unsigned",
+        "absolute change of the column's sum over matched rows",
     ),
-    "missing_rate": Metric(CountedUnit.ROWS, "missing of the rows in OLD", rate=True),
-    "extra_rate": Metric(CountedUnit.ROWS, "extra of the rows in NEW", rate=True),
+    "missing_rate": Metric(CountedUnit.ROWS, "rows in OLD that are missing", rate=True),
+    "extra_rate": Metric(CountedUnit.ROWS, "rows in NEW that are extra", rate=True),
     "mismatch_rate": Metric(
         CountedUnit.EITHER,
         "mismatched rows of the matched ones; cells of the column that differ",
@@ -111,16 +112,16 @@ METRICS: Final[Mapping[str, Metric]] = {
     "duplicate_keys_new": Metric(CountedUnit.ROWS, "keys that repeat in NEW"),
     "blank_keys_old": Metric(CountedUnit.ROWS, "rows in OLD with a blank in the key"),
     "blank_keys_new": Metric(CountedUnit.ROWS, "rows in NEW with a blank in the key"),
-    "rejected": Metric(CountedUnit.ROWS, "rows of both that were set aside"),
-    "rejected_old": Metric(CountedUnit.ROWS, "rows of OLD that were set aside"),
-    "rejected_new": Metric(CountedUnit.ROWS, "rows of NEW that were set aside"),
+    "rejected": Metric(CountedUnit.ROWS, "quarantined rows of both files"),
+    "rejected_old": Metric(CountedUnit.ROWS, "quarantined rows of OLD"),
+    "rejected_new": Metric(CountedUnit.ROWS, "quarantined rows of NEW"),
     "drift": Metric(CountedUnit.ROWS, "columns on one side only"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One gate, `text` as it was written and `limit_text` its limit alone."""
+    """One gate: `text` as it was written, `limit_text` only its limit."""
 
     text: str
     metric: str
@@ -135,25 +136,25 @@ class Gate:
 
     @property
     def limit_words(self) -> str:
-        """The limit for people: `limit 5%`, `at least 1`."""
+        """The limit in words: `limit 5%`, `at least 1`."""
         return f"{OPERATOR_WORDS[self.operator]} {self.limit_text}"
 
 
 def parse_gate(text: str) -> Gate:
-    """A gate as it is written.
+    """Parse the text of a gate.
 
-    Raises ConfigError, which says at which character it cannot be read on.
+    Raises ConfigError with the position (from 1) of the first unexpected character.
     """
     return _GateParser(text).gate()
 
 
 def check_column(gate: Gate, known: Collection[str]) -> None:
-    """Raise ConfigError for a column that is not compared."""
+    """Raise ConfigError if the column of a gate is not compared."""
     if gate.column is not None and gate.column not in known:
         raise ConfigError(
             f"gate {gate.text}: no compared column is called {gate.column}."
             + did_you_mean(gate.column, known),
-            help="name a column of both files, as in OLD; no key, and none ignored",
+            help="name a compared column as in OLD: no key and no ignored column",
         )
 
 
@@ -170,18 +171,20 @@ class _GateParser:
         operator = self.operator()
         limit, limit_text = self.limit(name)
         if self.at < len(self.text):
-            self.refuse("the gate has ended here", "one gate each: repeat --gate")
+            self.refuse(
+                "unexpected text after the gate", "give each gate its own --gate"
+            )
         return Gate(self.text.strip(), name, column, operator, limit, limit_text)
 
     def metric(self) -> str:
         found = NAME_PATTERN.match(self.text)
-        assert found is not None  # noqa: S101 - it matches nothing as well
+        assert found is not None  # noqa: S101 - the pattern matches the empty text
         if found[1] not in METRICS:
             self.at = found.start(1)
             self.refuse(
-                f"there is no metric {found[1]}." + did_you_mean(found[1], METRICS)
+                f"unknown metric {found[1]}." + did_you_mean(found[1], METRICS)
                 if found[1]
-                else "a metric should stand here",
+                else "expected a metric",
                 "one of: " + ", ".join(METRICS),
             )
         self.at = found.end()
@@ -191,12 +194,12 @@ class _GateParser:
         of = METRICS[metric].of
         if not self.text.startswith("(", self.at):
             if of is CountedUnit.COLUMN:
-                self.refuse(f"{metric} is of a column", f"such as {metric}(PAID)<=0")
+                self.refuse(f"{metric} needs a column", f"such as {metric}(PAID)<=0")
             return None
         if of is CountedUnit.ROWS:
-            self.refuse(f"{metric} is of no column", f"such as {metric}<=0")
+            self.refuse(f"{metric} takes no column", f"such as {metric}<=0")
         quoted = QUOTED_PATTERN.match(self.text, self.at + 1)
-        # A name may have parentheses of its own: the last one closes.
+        # A name may contain parentheses: the last one closes.
         end = quoted.end() if quoted else self.text.rfind(")")
         if end < 0 or not self.text.startswith(")", end):
             self.refuse("this parenthesis is not closed", f"{metric}(COLUMN)<=0")
@@ -204,20 +207,18 @@ class _GateParser:
         if quoted:
             name = quoted[1].replace('""', '"')
         if not name:
-            self.refuse("no column is named", f"such as {metric}(PAID)<=0")
+            self.refuse("expected a column name", f"such as {metric}(PAID)<=0")
         self.at = end + 1
         return name
 
     def operator(self) -> Operator:
         self.at += len(self.text[self.at :]) - len(self.text[self.at :].lstrip())
         found = OPERATOR_PATTERN.match(self.text, self.at)
-        assert found is not None  # noqa: S101 - it matches nothing as well
+        assert found is not None  # noqa: S101 - the pattern matches the empty text
         if found[0] not in set(Operator):
             meant = {"=": "==", "=<": "<=", "=>": ">="}.get(found[0])
             self.refuse(
-                f"there is no operator {found[0]}."
-                if found[0]
-                else "an operator is due",
+                f"unknown operator {found[0]}." if found[0] else "expected an operator",
                 f"did you mean {meant}?" if meant else "one of: " + " ".join(Operator),
             )
         self.at = found.end()
@@ -227,24 +228,25 @@ class _GateParser:
         found = LIMIT_PATTERN.match(self.text, self.at)
         if found is None:
             self.refuse(
-                "a number is due", "digits, such as 0, 1000 or 0.5; no sign, no commas"
+                "expected a number",
+                "digits, such as 0, 1000 or 0.5; no sign, no commas",
             )
         if len(found[1]) > MOST_DIGITS:
             raise ConfigError(
-                f"gate on {metric}: its number has {len(found[1]):,} characters",
-                help=f"a number of up to {MOST_DIGITS} characters",
+                f"gate on {metric}: the number has {len(found[1]):,} characters",
+                help=f"use at most {MOST_DIGITS} characters",
             )
         number, percent = Fraction(found[1]), bool(found[2])
         if percent and not METRICS[metric].rate:
             self.at = found.start(2)
             rates = (name for name, each in METRICS.items() if each.rate)
             self.refuse(
-                f"{metric} is no rate and takes no %", "rates: " + ", ".join(rates)
+                f"{metric} is not a rate and takes no %", "rates: " + ", ".join(rates)
             )
         self.at = found.end()
         return number / 100 if percent else number, found[1] + found[2]
 
-    def refuse(self, what: str, mend: str) -> NoReturn:
+    def refuse(self, what: str, remedy: str) -> NoReturn:
         raise ConfigError(
-            f"gate {self.text}, character {self.at + 1}: {what}", help=mend
+            f"gate {self.text}, character {self.at + 1}: {what}", help=remedy
         )

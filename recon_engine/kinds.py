@@ -1,7 +1,7 @@
-"""In what way a cell differs: the first kind that fits, as Polars expressions.
+"""Classify how a cell differs: the first kind that fits, as Polars expressions.
 
-Whether a kind is the same value written another way is a property of the kind, not of
-its place: REWRITTEN has those that are.
+REWRITING_KINDS has the kinds that are the same value written another way; this does not
+depend on their order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """The kinds, in the order in which they are tried."""
+    """The kinds, in the order of trial."""
 
     VALUE_TO_BLANK = "value_to_blank"
     BLANK_TO_VALUE = "blank_to_value"
@@ -68,24 +68,27 @@ DATE_FORMATS: Final = (
     (r"^[0-9]{2}-[A-Za-z]{3}-[12][0-9]{3}$", "%d-%b-%Y"),
 )
 DATE_PATTERN: Final = "|".join(dict(DATE_FORMATS))
-# Anything but the visible characters of ASCII, of which these differences consist.
+# Anything but visible ASCII: the hidden differences consist of such characters.
 ODD: Final = r"[^!-~]"
 FOREIGN: Final = r"[^\x00-\x7f]"
-# Without its end such a text is another number, so its beginning is no part of it.
+# A number with a suffix that changes its value: `5%` cut to `5` is not a truncation.
 MEANT_BY_ITS_END: Final = r"^[+-]?[0-9][0-9.,]*(?:\s*%|[eE][+-]?[0-9]+|-)$"
 
 
 def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
     """`cells`, whose strings `old` and `new` differ, with the `kind` of each.
 
-    Each change is judged once: most that a system makes it makes many times.
+    Distinct changes are classified once, because most changes of a system repeat often.
     """
     changes = _classify_changes(cells.select("old", "new").unique())
     return cells.join(changes, on=["old", "new"], how="left", maintain_order="left")
 
 
 def _classify_changes(changes: pl.DataFrame) -> pl.DataFrame:
-    """Numbers and dates are read only where both sides look like one."""
+    """Classify distinct changes.
+
+    Numbers and dates are parsed only where others fail.
+    """
     old, new = pl.col("old").str.strip_chars(), pl.col("new").str.strip_chars()
     plain = changes.with_columns(_rewriting_kind_expr(old, new).alias("kind"))
     for judge in (_hidden, _read):
@@ -99,9 +102,10 @@ def _classify_changes(changes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _hidden(rest: pl.DataFrame) -> pl.DataFrame:
-    """The kinds of differences that are hard to see, or that a wrong encoding made.
+    """The kinds of differences that are hard to see or come from a wrong encoding.
 
-    No text that differs in such a way alone is a number or a date, or differs in case.
+    Texts that differ only in such a way are neither numbers nor dates, and do not
+    differ in case.
     """
     odd = rest.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
     if odd.is_empty():
@@ -147,12 +151,12 @@ def _one_line(text: pl.Expr) -> pl.Expr:
 
 
 def _seen(text: pl.Expr) -> pl.Expr:
-    """A text on one line, without what cannot be seen."""
+    """A text on one line, without invisible characters."""
     return _one_line(text.str.replace_all(INVISIBLE, "")).str.strip_chars()
 
 
 def _read(rest: pl.DataFrame) -> pl.DataFrame:
-    """The kinds of all other cells: what they say as numbers or dates."""
+    """The kinds of all other cells, by their values as numbers or dates."""
     read = (
         rest.lazy()
         .join(
@@ -167,7 +171,7 @@ def _read(rest: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rewriting_kind_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
-    """The kinds that need no reading of the values; null where none fits."""
+    """The kinds that need no parsing of values; null if none fits."""
     lower = old.str.to_lowercase() == new.str.to_lowercase()
     upper = old.str.to_uppercase() == new.str.to_uppercase()
     codes = old.str.contains(CODE_PATTERN) & new.str.contains(CODE_PATTERN)
@@ -187,7 +191,7 @@ def _rewriting_kind_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
 
 
 def _value_kind_expr() -> pl.Expr:
-    """The kinds of cells with the normal forms of `Number` and with `_dates`."""
+    """The kinds by the normal forms of `Number` and by `_compare_dates`."""
     old, new = pl.col("old_number"), pl.col("new_number")
     numbers = old.str.starts_with(NORMAL_PREFIX) & new.str.starts_with(NORMAL_PREFIX)
     same_sign = old.str.slice(1, 1) == new.str.slice(1, 1)
@@ -227,7 +231,7 @@ def _significant_digits(number: pl.Expr) -> pl.Expr:
 
 
 def _compare_dates(cells: pl.DataFrame) -> pl.DataFrame:
-    """For cells that are dates on both sides: whether some reading is the same day."""
+    """For cells that are dates on both sides, whether some reading is the same day."""
     long = [
         pl.col(side).str.len_bytes().is_between(*DATE_BYTES) for side in ("old", "new")
     ]

@@ -1,4 +1,7 @@
-"""The values that cross module borders: frozen, and free of behaviour."""
+"""The values that cross module borders: frozen, and without behaviour.
+
+Grouped by subject: inputs, result, causes, acceptance, runs.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,16 @@ Newline = Literal["LF", "CRLF", "mixed", "none"]
 Compression = Literal["gzip", "zstd"]
 
 
+# --------------------------------------------------------------------------------------
+# Inputs: files, their dialect, and rows that cannot be compared.
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of an inbound place, as listed; `etag` and `version` pin its bytes.
+    """One file of an inbound location, as listed; `etag` and `version` pin its bytes.
 
-    `is_link`: whether the name is that of a symbolic link.
+    `etag` and `version` are None for local files. `is_link`: whether it is a symbolic
+    link.
     """
 
     uri: str
@@ -42,17 +50,6 @@ class SourceFile:
     etag: str | None = None
     version: str | None = None
     is_link: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A file that was written for a run, below its folder; `rows` of a table."""
-
-    name: str
-    uri: str
-    sha256: str
-    bytes: int
-    rows: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,10 @@ class FilePair:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that was set aside, and why; `line` and `byte_offset` of its first byte."""
+    """A quarantined row and the reason.
+
+    `line` (from 1) and `byte_offset` (from 0) of its start.
+    """
 
     line: int
     byte_offset: int
@@ -74,7 +74,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Rejects:
-    """How many rows of a file were set aside, and the first of them."""
+    """The number of quarantined rows of a file, and the first of them."""
 
     count: int = 0
     sample: tuple[Reject, ...] = ()
@@ -82,9 +82,10 @@ class Rejects:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a file is written; none of it changes what its cells say.
+    """How a file is written; it does not change the values of cells.
 
-    `bom`: whether its text begins with a byte order mark.
+    `embedded_newlines` are those inside fields. `bom`: whether its text begins with a
+    byte order mark.
     """
 
     delimiter: str
@@ -99,9 +100,11 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Facts of one input. `rejected` rows are in `rows`; `bytes` as it was delivered.
+    """Facts about one input. `rows` include the `rejected` ones.
 
-    A frame has no `sha256` and no `dialect`.
+    `bytes` are as delivered.
+
+    A frame has neither `sha256` nor `dialect` (None).
     """
 
     uri: str
@@ -115,11 +118,15 @@ class Side:
     dialect: Dialect | None = None
 
 
+# --------------------------------------------------------------------------------------
+# Result: counts, columns and cells.
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Rows and cells. `matched = identical + mismatched_rows`.
 
-    `tolerated_keys`: matched rows whose keys are equal only thanks to a rule.
+    `tolerated_keys`: matched rows whose keys are equal only by a rule.
     """
 
     matched: int
@@ -145,14 +152,14 @@ class Column:
 
 
 class Reads(NamedTuple):
-    """Of the values that are not blank, how many a rule read, and how many not."""
+    """How many non-blank values a rule read, and how many it did not."""
 
     read: int
     unread: int
 
     @property
     def values(self) -> int:
-        """How many there are."""
+        """Their sum."""
         return self.read + self.unread
 
 
@@ -160,10 +167,10 @@ class Reads(NamedTuple):
 class RuleCount:
     """What one rule did in one column.
 
-    Counted are, for a key column (`of` keys), the values of all rows that were not set
-    aside; else (`of` cells) those cells of matched rows whose bytes differ. `every`:
-    whether the rule was given for `*`. `made_equal`: the pairs of values that are equal
-    from this rule of the column on, and not before.
+    For a key column (`of` keys) the values of all rows are counted that are not
+    quarantined; otherwise (`of` cells) the cells of matched rows whose bytes differ.
+    `every`: whether the rule was given for `*`. `made_equal`: the pairs of values that
+    become equal with this rule of the chain, and not before.
     """
 
     column: str
@@ -201,16 +208,18 @@ class RuleCount:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A set of columns that differ together, and in how many rows exactly they do."""
+    """A set of columns, and the number of rows in which exactly these differ."""
 
     columns: tuple[str, ...]
     rows: int
 
 
 class Cell(NamedTuple):
-    """A differing cell. `old` is None where `new` is `old~new`, not to be told apart.
+    """A differing cell.
 
-    `kind` is MASKED where it was not kept and cannot be seen through a mask.
+    `old` is None if only the joined text `old~new` is stored, in `new`.
+
+    `kind` is MASKED if it was not stored and a mask hides it.
     """
 
     old: str | None
@@ -221,6 +230,22 @@ class Cell(NamedTuple):
     def text(self) -> str:
         """`old~new`."""
         return self.new if self.old is None else f"{self.old}~{self.new}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Columns on one side only; `renamed` pairs are proposals, never applied."""
+
+    only_in_old: tuple[str, ...] = ()
+    only_in_new: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.only_in_old or self.only_in_new)
+
+
+# --------------------------------------------------------------------------------------
+# Causes: findings about why rows differ.
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +261,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
-    """The changes of one column: how many distinct ones, and the commonest of them."""
+    """The changes of one column: the number of distinct ones, and the most frequent."""
 
     column: str
     distinct: int
@@ -245,11 +270,10 @@ class Patterns:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The sums of a column of amounts, as `totals` says which are.
+    """The exact sums of a column of amounts.
 
-    `old`, `new`: over its changed cells, which are those that differ in matched pairs,
-    tolerated or not; the others are the same on both sides. `missing`, `extra`: over
-    these rows. Exact.
+    `old`, `new`: over its changed cells in matched pairs, tolerated or not; all other
+    cells are equal on both sides. `missing`, `extra`: over these rows.
     """
 
     column: str
@@ -260,16 +284,16 @@ class Total:
 
     @property
     def delta(self) -> Decimal:
-        """By how much NEW is more than OLD over all matched pairs."""
+        """NEW minus OLD over all matched pairs."""
         return EXACT.subtract(self.new, self.old)
 
     @property
     def is_whole(self) -> bool:
-        """Whether no amount has a fraction: such columns may be counts or codes."""
+        """Whether no amount has a fraction: such a column may hold counts or codes."""
         return all(each.as_tuple().exponent == 0 for each in self.parts().values())
 
     def parts(self) -> dict[str, Decimal]:
-        """The four sums by their names."""
+        """The four sums by name."""
         return {
             "old": self.old,
             "new": self.new,
@@ -278,17 +302,16 @@ class Total:
         }
 
     def sums(self) -> dict[str, Decimal]:
-        """These, and the delta."""
+        """The four sums and the delta by name."""
         return self.parts() | {"delta": self.delta}
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A value of a column that differences concentrate in.
+    """A value of a column in which differences concentrate.
 
-    `of`: whether `rows` of the mismatched, the missing or the extra ones have it.
-    `share`: of these; `base`: of all rows of the file, by a sample. `lift` is the first
-    over the second.
+    `of`: the kind of rows that are counted; `rows` of them have the value. `share`: of
+    these rows, from 0 to 1; `base`: of all rows of the file, by a sample.
     """
 
     of: Literal["mismatched", "missing", "extra"]
@@ -300,19 +323,19 @@ class Segment:
 
     @property
     def lift(self) -> float:
-        """How many times as frequent it is there as everywhere."""
+        """`share` over `base`: how many times as frequent the value is as usual."""
         return self.share / self.base
 
     @property
     def rank(self) -> tuple[float, str, str]:
-        """The more rows than usual, the earlier; of equal ones by content."""
+        """A sort key: most rows above the expected number first, ties by content."""
         return self.rows * (self.base / self.share - 1), self.column, self.value
 
 
 class HintKind(StrEnum):
-    """What a hint would do: relax a column or a key, rename, or take another key.
+    """What a hint proposes: a rule for a column or the key, a rename, or another key.
 
-    `split` says what is there, and has no flag.
+    `split` only describes, and has no flag.
     """
 
     RULE = "rule"
@@ -327,7 +350,7 @@ class HintKind(StrEnum):
 class Hint:
     """What would explain `count` of `total` differences, and the `flag` to paste.
 
-    Never applied by itself. `text` says it in a sentence that holds no cell's value.
+    Never applied automatically. `text` is a sentence without any cell's value.
     """
 
     kind: HintKind
@@ -339,11 +362,34 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True)
-class GateResult:
-    """A gate as it was written, its measured value, and whether that is within it.
+class Splits:
+    """Keys for which one row of a side corresponds to several rows of the other.
 
-    `value`: a count, a rate from 0 to 1, or an exact sum as text. `text` says it in a
-    sentence, with the limit.
+    `sizes`: keys by the number of these rows. `sums`: by column ordinal, the keys in
+    which the amounts add up; `told`: those of them in which the paired values differ,
+    so that it is not a sum of zeros.
+    """
+
+    sizes: Counter[int] = field(default_factory=Counter)
+    sums: Counter[int] = field(default_factory=Counter)
+    told: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def keys(self) -> int:
+        """The number of keys."""
+        return self.sizes.total()
+
+
+# --------------------------------------------------------------------------------------
+# Acceptance: gates and suppressions.
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """A gate as written, its measured value, and whether it passed.
+
+    `value`: a count, a rate from 0 to 1, or an exact sum as text. `text` is a sentence
+    with value and limit.
     """
 
     gate: str
@@ -353,7 +399,7 @@ class GateResult:
 
 
 class Suppressible(StrEnum):
-    """What can be known and accepted: rows on one side only, or cells of a column."""
+    """What can be suppressed: rows on one side only, or cells of a column."""
 
     MISSING = "missing"
     EXTRA = "extra"
@@ -362,10 +408,10 @@ class Suppressible(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
-    """Differences that are known, and accepted by `owner` up to a day and a number.
+    """Known differences, accepted by `owner` up to a day and a number.
 
-    `column`, and `kind` if it is only one kind, where `what` is a column. `until` is
-    the last day; `max` of rows, or of cells of a column.
+    `column` is set if `what` is a column; `kind` restricts it to one kind. `until` is
+    the last day; `max` is a number of rows, or of cells of a column.
     """
 
     what: Suppressible
@@ -384,7 +430,10 @@ class Suppression:
 
 
 class SuppressionState(StrEnum):
-    """Only an `active` one covers anything; `expired` and `exceeded` are failures."""
+    """Only an `active` suppression covers anything.
+
+    `expired` and `exceeded` are failures.
+    """
 
     ACTIVE = "active"
     UNUSED = "unused"
@@ -402,7 +451,7 @@ class Suppressed:
 
     @property
     def failed(self) -> bool:
-        """Whether it is no longer what was accepted."""
+        """Whether the differences exceed what was accepted."""
         return self.state in {SuppressionState.EXPIRED, SuppressionState.EXCEEDED}
 
     @property
@@ -418,6 +467,9 @@ class Suppressed:
         return f"suppression of {it.name}: {self.count:,} found, {end} ({it.owner})"
 
 
+NO_SUPPRESSION: Final = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Acceptance:
     """Each gate and each suppression of a result, evaluated on the day of the run.
@@ -431,21 +483,18 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many mismatched rows have cells that just these suppressions fit.
+    """The number of mismatched rows whose cells exactly these suppressions fit.
 
-    By their place among the options; NO_SUPPRESSION where none fits a cell.
+    `by`: their indices among the options; NO_SUPPRESSION for cells that none fits.
     """
 
     by: tuple[int, ...]
     rows: int
 
 
-NO_SUPPRESSION: Final = -1
-
-
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The differences that no suppression covers; these are what gates count."""
+    """The differences that no suppression covers, which the gates count."""
 
     missing: int
     extra: int
@@ -453,25 +502,29 @@ class Left:
     mismatches: Mapping[str, int]
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
         return bool(self.missing or self.extra or self.mismatched_rows)
 
 
+# --------------------------------------------------------------------------------------
+# Runs: artifacts, breaks and history.
+
+
 @dataclass(frozen=True, slots=True)
-class Drift:
-    """Columns on one side only; `renamed` pairs are suggestions, never applied."""
+class Artifact:
+    """A file that a run wrote.
 
-    only_in_old: tuple[str, ...] = ()
-    only_in_new: tuple[str, ...] = ()
-    renamed: tuple[tuple[str, str], ...] = ()
+    `name` is relative to its folder, `rows` is None if no table.
+    """
 
-    def __bool__(self) -> bool:
-        """Whether the two headers differ."""
-        return bool(self.only_in_old or self.only_in_new)
+    name: str
+    uri: str
+    sha256: str
+    bytes: int
+    rows: int | None
 
 
 class BreakState(StrEnum):
-    """How a difference stands to those of the runs before."""
+    """How a difference relates to those of earlier runs."""
 
     NEW = "new"
     RECURRING = "recurring"
@@ -483,7 +536,10 @@ class BreakState(StrEnum):
 
 
 class Tracking(StrEnum):
-    """Whether a run changed the breaks; not where it saw too many, or an older pair."""
+    """Whether a run updated the breaks.
+
+    Not with too many differences or an older pair.
+    """
 
     TRACKED = "tracked"
     OVER_LIMIT = "over_limit"
@@ -492,10 +548,11 @@ class Tracking(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakCounts:
-    """How many breaks a run found in each state; `open`: those seen and the `unseen`.
+    """The number of breaks of a run by state; `open`: those seen and the `unseen`.
 
-    `oldest_days`: the age of the oldest of these, from the day it was first seen.
-    `unseen` and `gone` are None for runs of versions that did not count them apart.
+    `oldest_days`: the age of the oldest open break since it was first seen; None
+    without one. `unseen` and `gone` are None for runs of versions that did not count
+    them.
     """
 
     new: int
@@ -511,10 +568,10 @@ class BreakCounts:
 
 @dataclass(frozen=True, slots=True)
 class Breaks:
-    """What became of the breaks in a run; `counts` only if they were tracked.
+    """What became of the breaks in a run; `counts` is None if they were not tracked.
 
-    `differences`: cells that differ, missing and extra rows. `as_of`: the day that ages
-    count to, if they were tracked.
+    `differences`: differing cells, missing and extra rows. `as_of`: the day that ages
+    refer to; None if they were not tracked.
     """
 
     tracking: Tracking
@@ -525,7 +582,7 @@ class Breaks:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """How one attempt ended, as its row of the run log has it."""
+    """How one attempt ended, as in its row of the run log."""
 
     run_id: UUID
     dataset: str
@@ -538,9 +595,9 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class PastResult:
-    """What an earlier run of a dataset found, as `metrics.recon_summary` has it.
+    """The result of an earlier run of a dataset, as in `metrics.recon_summary`.
 
-    `passed`: it agrees, or keeps to its gates, or all that differs is suppressed.
+    `passed`: it agrees, or passes its gates, or every difference is suppressed.
     """
 
     verdict: str
@@ -555,15 +612,15 @@ class PastResult:
 
     @property
     def rate(self) -> float:
-        """The share of matched rows that differ."""
+        """The share of matched rows that differ, from 0 to 1."""
         return self.mismatched_rows / self.matched if self.matched else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """An attempt at a dataset that has ended or has a result; `seconds` if it ended.
+    """An attempt that has ended or has a result; `seconds` is None if it has not ended.
 
-    `breaks`: how many it found in each state, if it tracked them.
+    `breaks`: its breaks by state; None if it tracked none.
     """
 
     run_id: UUID
@@ -572,21 +629,3 @@ class PastRun:
     seconds: float | None
     result: PastResult | None
     breaks: BreakCounts | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """How many keys have so many rows for one: `sizes`; and what adds up in them.
-
-    `sums`: by the ordinal of a column, in how many keys it adds up; `told`: in how many
-    of these the paired values differ, so that it is no sum of zeros.
-    """
-
-    sizes: Counter[int] = field(default_factory=Counter)
-    sums: Counter[int] = field(default_factory=Counter)
-    told: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def keys(self) -> int:
-        """How many keys these are."""
-        return self.sizes.total()

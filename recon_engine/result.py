@@ -1,4 +1,4 @@
-"""The result of a reconciliation, and the laws that every one obeys."""
+"""The result of a reconciliation, and the invariants of every result."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One differing row: its key, and old and new of its differing columns only."""
+    """One differing row.
+
+    Its key, and the old and new values of its differing columns.
+    """
 
     key: dict[str, str]
     cells: dict[str, Cell]
@@ -82,7 +85,7 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """How the result came about; no part of what it says."""
+    """How the result was computed; not a part of what it says."""
 
     strategy: str
     version: str
@@ -92,10 +95,10 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class Frames:
-    """The differences in full, as frames of strings in an order of their content.
+    """All differences as frames of strings, ordered by content.
 
-    `cells`: the query for `mismatches`, which is not run before it has to be: the sort
-    takes longer than some comparisons. No slots, since `cached_property` needs a dict.
+    `cells`: the query for `mismatches`. It runs on first use, because its sort takes
+    longer than some comparisons. No slots: `cached_property` needs a dict.
     """
 
     cells: pl.LazyFrame
@@ -116,12 +119,12 @@ class Frames:
 
 @dataclass(frozen=True, slots=True)
 class LookedUp:
-    """What breaks have to know of keys; empty where none are tracked.
+    """What break tracking needs to know about keys; empty if no breaks are tracked.
 
-    `rows`: how many rows of OLD and of NEW have an open key, by its place in the
-    lookup, of each that can be found; `differing`: these places, and the columns that
-    differ there. By what is shown of a key that differs: `repeated`: its rows on both
-    sides, if one of them has several; `locators`: what finds it again behind a mask.
+    `rows`: the number of rows of OLD and NEW, by the index of an open key in the
+    lookup. `differing`: these indices with the columns that differ. By the displayed
+    key that differs: `repeated`: its rows on both sides, if one has several;
+    `locators`: what finds the key again although it is masked.
     """
 
     rows: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -134,10 +137,10 @@ class LookedUp:
 class Reconciliation:
     """OLD and NEW reconciled: counts, columns, and every difference.
 
-    The laws, checked when it is made: `rows = matched + missing (+ rejected)` in OLD
+    Invariants, checked on construction: `rows = matched + missing (+ rejected)` in OLD
     and `matched + extra (+ rejected)` in NEW; `matched = identical + mismatched_rows`;
-    per column `matched = equal_exact + tolerated + mismatched`, and `tolerated` is what
-    its rules made equal; signatures sum up to the mismatched rows.
+    for each column `matched = equal_exact + tolerated + mismatched`, and `tolerated` is
+    what its rules made equal; signatures sum up to the mismatched rows.
     """
 
     keys: tuple[str, ...]
@@ -162,17 +165,17 @@ class Reconciliation:
     rules: tuple[RuleCount, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse to exist when a law does not hold."""
+        """Raise InternalError if an invariant is violated."""
         for law, holds in self.laws().items():
             if not holds:
                 raise InternalError(
-                    f"a law of the reconciliation does not hold: {law}",
+                    f"a result invariant does not hold: {law}",
                     why="this is a bug in recon-engine; no result was recorded",
                     help="please report it with the numbers of rows and columns",
                 )
 
     def laws(self) -> dict[str, bool]:
-        """Each law in words, and whether it holds."""
+        """Each invariant in words, and whether it holds."""
         n, old, new = self.counts, self.old, self.new
         return {
             "old = matched + missing + rejected": old.rows
@@ -202,7 +205,10 @@ class Reconciliation:
         }
 
     def _made_equal(self) -> dict[str, int]:
-        """How many cells of each column rules made equal, where they did."""
+        """The number of cells that rules made equal, by column.
+
+        Only columns with some.
+        """
         made = Counter[str]()
         for each in self.rules:
             if each.of == "cells":
@@ -221,9 +227,9 @@ class Reconciliation:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing is missing, extra or changed, and no column stands alone.
+        """Whether nothing is missing, extra, changed, quarantined or in one file only.
 
-        Rows that were set aside were not compared, so with one nothing agrees.
+        Quarantined rows were not compared, so a result with one does not agree.
         """
         n = self.counts
         differ = n.missing or n.extra or n.mismatched_rows or self.drift
@@ -245,16 +251,16 @@ class Reconciliation:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What is wrong with each gate and each suppression that failed."""
+        """The text of each gate and suppression that failed."""
         gates = (gate.text for gate in self.gates if not gate.passed)
         return *gates, *(each.text for each in self.suppressed if each.failed)
 
     @property
     def passes(self) -> bool:
-        """What an exit code of 0 says.
+        """Whether the exit code is 0.
 
-        With gates, that all of them pass; without, that nothing differs but what is
-        suppressed. Never if a suppression has expired or is exceeded.
+        With gates: all pass. Without: nothing differs but what is suppressed. False if
+        a suppression expired or is exceeded.
         """
         return not self.failures and (bool(self.gates) or not self.unsettled)
 
@@ -266,7 +272,7 @@ class Reconciliation:
 
     @property
     def columns(self) -> pl.DataFrame:
-        """One row a compared column: its counts, and one count for each kind."""
+        """One row for each compared column: its counts, and one count for each kind."""
         rows = [
             {
                 "name": c.name,
@@ -283,7 +289,7 @@ class Reconciliation:
         return pl.DataFrame(rows, schema=schema)
 
     def summary(self) -> dict[str, object]:
-        """Everything that is one value a run, named as in `metrics.recon_summary`."""
+        """Every single-valued fact of the run, named as in `metrics.recon_summary`."""
         n = self.counts
         sides = {
             f"{fact}_{name}": getattr(side, fact)
@@ -306,14 +312,14 @@ class Reconciliation:
 
     @property
     def changed(self) -> frozenset[str]:
-        """The columns with a cell that is not the same text, tolerated or not."""
+        """The columns with a cell whose text differs, tolerated or not."""
         return frozenset(
             each.name for each in self.by_column if each.equal_exact < each.compared
         )
 
     @property
     def differing(self) -> list[Column]:
-        """The columns that differ, the worst first."""
+        """The columns that differ, most differences first."""
         found = (each for each in self.by_column if each.mismatched)
         return sorted(found, key=lambda each: (-each.mismatched, each.name))
 
@@ -322,26 +328,32 @@ class Reconciliation:
         return self.frames.mismatches
 
     def missing(self) -> pl.DataFrame:
-        """The rows in OLD only, whole, in the columns of OLD.
+        """The rows in OLD only, with all columns of OLD.
 
-        In the order of their file; with masks, in that of what is shown. So for extra.
+        In file order; with masks, ordered by the displayed values.
         """
         return self.frames.missing
 
     def extra(self) -> pl.DataFrame:
-        """The rows in NEW only, whole; mapped columns have their names in OLD."""
+        """The rows in NEW only, with all columns.
+
+        Mapped columns have their names in OLD.
+        """
         return self.frames.extra
 
     def duplicates(self, side: Literal["old", "new"]) -> pl.DataFrame:
-        """The keys that repeat on a side: `key` (a struct) and `rows`, worst first."""
+        """The keys that repeat on a side.
+
+        `key` (a struct) and `rows`, most rows first.
+        """
         return {"old": self.frames.duplicates_old, "new": self.frames.duplicates_new}[
             side
         ]
 
     def rejects(self) -> pl.DataFrame:
-        """Rows that were set aside: `file`, `line`, `byte_offset`, `reason`.
+        """Quarantined rows: `file`, `line`, `byte_offset`, `reason`.
 
-        Not more than 10,000 of a file; `old.rejected` and `new.rejected` count all.
+        At most 10,000 for each file; `old.rejected` and `new.rejected` count all.
         """
         return self.frames.rejects
 
@@ -387,7 +399,7 @@ class Reconciliation:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
 
     def to_markdown(self) -> str:
-        """The verdict, row accounting, differing columns and hints: no cell's value."""
+        """Verdict, row accounting, differing columns and hints: no cell's value."""
         lines = [f"**{escape_markdown(self.headline())}**", "", self.accounting(), ""]
         for warning in self.warnings():
             if warning not in self.headline():
@@ -425,11 +437,11 @@ class Reconciliation:
                 ),
             ]
         if self.remainder():
-            lines += ["", f"Left by all hints: {self.remainder()}"]
+            lines += ["", f"Not explained by any hint: {self.remainder()}"]
         return "\n".join(lines).rstrip() + "\n"
 
     def examples(self) -> dict[str, tuple[str, str]]:
-        """The commonest change of each differing column, of its commonest kind."""
+        """The most frequent change of each differing column."""
         kinds = {each.name: each.kinds for each in self.by_column}
         return {
             each.column: most_frequent_change(each.top, kinds[each.column])
@@ -437,7 +449,7 @@ class Reconciliation:
         }
 
     def headline(self) -> str:
-        """The verdict in one sentence: of failures, the first."""
+        """The verdict in one sentence; of several failures, the first."""
         if self.failures:
             first, *others = self.failures
             return f"FAIL: {first}" + (f"; and {len(others):,} more" if others else "")
@@ -454,7 +466,7 @@ class Reconciliation:
 
     def _explain_pass(self) -> str:
         if not self.gates:
-            return "all of it suppressed"
+            return "all differences are suppressed"
         if len(self.gates) == 1:
             return f"the gate {self.gates[0].gate} passes"
         return f"all {len(self.gates):,} gates pass"
@@ -475,9 +487,9 @@ class Reconciliation:
         return ", ".join(f"{count:,} {what}" for count, what in facts if count)
 
     def accounting(self) -> str:
-        """Where every row of both sides is: `old 9 = 8 matched + 1 missing · new …`.
+        """The accounting of all rows: `old 9 = 8 matched + 1 missing · new …`.
 
-        Of missing and extra rows it says how many are suppressed: gates leave them out.
+        Suppressed missing and extra rows are named, because gates exclude them.
         """
         n, left = self.counts, self.left
         tolerated = (
@@ -497,24 +509,30 @@ class Reconciliation:
         )
 
     def warnings(self) -> tuple[str, ...]:
-        """What a verdict does not say: nothing was compared, a rule read no value."""
+        """What the verdict does not say.
+
+        Nothing was compared, or a rule read no value.
+        """
         if self.counts.matched:
             return tuple(unread(self.rules))
         return NOTHING if self.agrees else NO_PAIR, *unread(self.rules)
 
     @property
     def rules_told(self) -> tuple[RuleCount, ...]:
-        """The rules that met a value, or that were given for their column alone."""
+        """The rules that met a value or were given for their column by name."""
         return tuple(each for each in self.rules if each.met or not each.every)
 
     @property
     def rewritten_cells(self) -> int:
-        """How many of the differing cells are the same value written another way."""
+        """The number of differing cells that are the same value written another way."""
         kinds = (item for column in self.by_column for item in column.kinds.items())
         return sum(count for kind, count in kinds if kind in REWRITING_KINDS)
 
     def rewriting(self) -> str:
-        """How many of the differing cells say the same: there have to be some."""
+        """How many differing cells are the same value.
+
+        Requires at least one differing cell.
+        """
         total, same = self.counts.mismatched_cells, self.rewritten_cells
         share, other = format_percent(same, total) if same else "None", total - same
         carry = "cell carries" if other == 1 else "cells carry"
@@ -524,10 +542,10 @@ class Reconciliation:
         )
 
     def remainder(self) -> str:
-        """What no hint settles: `2 of 641 differing cells · 0 of 40 missing rows`.
+        """What no hint explains: `2 of 641 differing cells · 0 of 40 missing rows`.
 
-        Empty without hints that settle some. Cells of rows that only a hint pairs are
-        not known yet.
+        Empty if no hint explains a difference. Cells of rows that only a hint would
+        pair are not known.
         """
         settled = {
             kind: [h.count for h in self.hints if h.kind is kind] for kind in HintKind
@@ -548,9 +566,9 @@ class Reconciliation:
         )
 
     def to_html(self, path: str | Path | None = None) -> str:
-        """The result as one self-contained HTML page; written to `path`, if given.
+        """The result as one self-contained HTML page; also written to `path`, if given.
 
-        It holds values of cells, as the sample does.
+        The page holds values of cells, as the sample does.
         """
         from recon_engine.report import result_page
 
@@ -560,12 +578,12 @@ class Reconciliation:
         return text
 
     def assert_agrees(self) -> None:
-        """Raise AssertionError, with counts and column names only, if they differ."""
+        """Raise AssertionError if the sides differ: counts and column names only."""
         if not self.agrees:
             raise AssertionError(self.to_markdown())
 
     def assert_passes(self) -> None:
-        """The same, if it does not pass its gates."""
+        """Raise AssertionError if the result does not pass: counts and names only."""
         if not self.passes:
             raise AssertionError(self.to_markdown())
 
@@ -584,11 +602,11 @@ def _rule(each: RuleCount) -> dict[str, object]:
     return asdict(each) | sides
 
 
-def _suppression_as_dict(each: Suppressed) -> dict[str, object]:
-    suppression = asdict(each.suppression)
+def _suppression_as_dict(suppressed: Suppressed) -> dict[str, object]:
+    suppression = asdict(suppressed.suppression)
     return suppression | {
-        "until": each.suppression.until.isoformat(),
-        "count": each.count,
-        "state": each.state,
-        "text": each.text,
+        "until": suppressed.suppression.until.isoformat(),
+        "count": suppressed.count,
+        "state": suppressed.state,
+        "text": suppressed.text,
     }

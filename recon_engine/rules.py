@@ -1,16 +1,16 @@
-"""Rules: in what ways two texts may differ and still be the same value. Pure.
+"""Rules: how two texts may differ and still be the same value. Pure.
 
-A rule turns a text into a normal form, as a Polars expression; two cells are equal
-under a column's rules if their normal forms are. What a rule cannot read it leaves as
-it is. `decimal` and `date` may also tolerate a distance, which is measured exactly, in
-whole numbers, and symmetric: `|o - n| <= max(abs, rel * max(|o|, |n|))`.
+A rule maps a text to a normal form, as a Polars expression; two cells are equal under a
+column's rules if their normal forms are equal. A text that a rule cannot read stays as
+it is. `decimal` and `date` may also tolerate a distance. It is computed exactly, in
+integers, and is symmetric: `|o - n| <= max(abs, rel * max(|o|, |n|))`.
 
-Rules are reflexive: cells of equal bytes are equal under each of them.
+Rules are reflexive: cells of equal bytes are equal under every rule.
 
-What each rule of a column did is counted, per side: `read` values and `unread` ones.
-Blank values are neither. `trim`, `casefold` and `nulls` read every value; `decimal`
-reads numbers, `date` days, `zeropad` digits, `lstrip0` digits and letters. A cell that
-was unequal before a rule and is equal after it is `made_equal` by that rule.
+The effect of each rule of a column is counted by side: values that it `read` and that
+it left `unread`. Blank values are neither. `trim`, `casefold` and `nulls` read every
+value; `decimal` reads numbers, `date` days, `zeropad` digits, `lstrip0` digits and
+letters. A cell that is unequal before a rule and equal after it is `made_equal`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from recon_engine.suggestions import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-# The gate refuses NUL, so no text of a file is taken for a normal form.
+# Marks a normal form. Inputs cannot contain NUL, so no text is mistaken for one.
 NORMAL_PREFIX: Final = "\0"
 NUMBER_PATTERN: Final = r"^[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?$"
 DIGIT_PATTERN: Final = r"[0-9]"
@@ -46,7 +46,8 @@ RULE_PATTERN: Final = re.compile(r"([a-z0-9]+)(?:\((.*)\))?", re.DOTALL)
 DAYS_PATTERN: Final = re.compile(r"within=([0-9]{1,6})d")
 MAX_WIDTH: Final = 1000
 INTEGER_DIGITS: Final = 37
-# A tolerance written out in full has no more digits than this: its arithmetic is exact.
+# The digits of a tolerance, written out. Exact arithmetic takes time that grows with
+# them; 10,000 exceed any real tolerance.
 MOST_DIGITS: Final = 10_000
 MOST_RULES: Final = 100
 DIRECTIVE: Final = re.compile(r"%([-_0]?)(.?)", re.DOTALL)
@@ -62,11 +63,11 @@ class Rule(Protocol):
     """One way in which texts may differ."""
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """The normal form of a text; the text itself where it cannot be read."""
+        """The normal form of a text; the text itself if the rule cannot read it."""
         ...
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
-        """Whether the rule reads a text; `form` is its normal form by this rule."""
+        """Whether the rule reads a text; `form` is its normal form under this rule."""
         ...
 
 
@@ -79,88 +80,80 @@ NO_RULES: Final[Rules] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Trim:
-    """White space at both ends does not count."""
+    """Ignore white space at both ends."""
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """Without it."""
         return text.str.strip_chars()
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
-        """Every text."""
         return text.is_not_null()
 
 
 @dataclass(frozen=True, slots=True)
 class Casefold:
-    """Upper and lower case do not count."""
+    """Ignore upper and lower case."""
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """In lower case, by way of upper case: `ß` is `SS` is `ss`."""
+        """Lower case of the upper case: `ß` becomes `SS` becomes `ss`."""
         return text.str.to_uppercase().str.to_lowercase()
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
-        """Every text."""
         return text.is_not_null()
 
 
 @dataclass(frozen=True, slots=True)
 class Nulls:
-    """Some texts stand for a blank."""
+    """Read some texts as a blank."""
 
     texts: tuple[str, ...]
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """Blank, if it is one of them."""
         return pl.when(text.is_in(list(self.texts))).then(pl.lit("")).otherwise(text)
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
-        """Every text."""
         return text.is_not_null()
 
 
 @dataclass(frozen=True, slots=True)
 class Zeropad:
-    """Digits are as wide as zeros before them make them."""
+    """Pad digits with leading zeros to a width."""
 
     width: int
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """Digits filled up to the width."""
         padded = text.str.zfill(self.width)
         return pl.when(text.str.contains(DIGITS_PATTERN)).then(padded).otherwise(text)
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
-        """Digits."""
         return text.str.contains(DIGITS_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
 class LeadingZeros:
-    """Zeros at the beginning of a code do not count."""
+    """Ignore leading zeros of a code."""
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """A code without them; of zeros alone, one is left."""
+        """The code without them; of zeros alone, one is kept."""
         bare = text.str.strip_chars_start("0")
         one = pl.when(bare == "").then(pl.lit("0")).otherwise(bare)
         return pl.when(text.str.contains(CODE_PATTERN)).then(one).otherwise(text)
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:  # noqa: ARG002
-        """Digits and letters."""
         return text.str.contains(CODE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """The same number may be written in another way, or be near enough.
+    """Compare as numbers, within a tolerance.
 
-    `least` and `share` are the absolute and the relative tolerance, inclusive.
+    `least`: the absolute, `share`: the relative tolerance, both inclusive.
     """
 
     least: Decimal = Decimal(0)
     share: Decimal = Decimal(0)
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """Sign and digits without zeros that say nothing: of any length, as text."""
+        """Sign and digits without redundant zeros: of any length, as text."""
         digits = text.str.replace_all(",", "", literal=True)
         bare = digits.str.strip_chars_start("+-").str.strip_chars_start("0")
         size = (
@@ -178,11 +171,10 @@ class Number:
         return pl.when(number).then(sign + size).otherwise(text)
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
-        """Numbers."""
         return _is_marked(text, form)
 
     def near(self, old: pl.Series, new: pl.Series) -> pl.Series:
-        """Of normal forms, whether both are numbers, and within the tolerance."""
+        """Whether both normal forms are numbers within the tolerance."""
         if not (self.least or self.share):
             return pl.repeat(False, len(old), eager=True)
         return _where_both_read(old, new, self._within, point=True)
@@ -207,7 +199,7 @@ class Number:
         return pl.DataFrame({"old": old, "new": new}).select(within).to_series()
 
     def _within_exactly(self, old: str, new: str) -> bool:
-        """In decimals: Python reads no integer of more than 4,300 digits."""
+        """In decimals, because Python parses no integer of more than 4,300 digits."""
         o, n = Decimal(old), Decimal(new)
         apart = EXACT.subtract(o, n).copy_abs()
         size = max(o.copy_abs(), n.copy_abs())
@@ -216,13 +208,13 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The same day may be written in another format, or be some days away."""
+    """Compare as days, in one of several formats, at most `within` days apart."""
 
     formats: tuple[str, ...]
     within: int = 0
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """The day, in days since 1970, by the first format that writes it so."""
+        """Days since 1970, by the first format that reproduces the text."""
         days = pl.coalesce(_parse_day(text, each) for each in self.formats).cast(
             pl.Int32
         )
@@ -230,11 +222,10 @@ class Day:
         return pl.when(days.is_not_null()).then(read).otherwise(text)
 
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
-        """Days."""
         return _is_marked(text, form)
 
     def near(self, old: pl.Series, new: pl.Series) -> pl.Series:
-        """Of normal forms, whether both are days, and no more than `within` apart."""
+        """Whether both normal forms are days, at most `within` days apart."""
         return _where_both_read(
             old,
             new,
@@ -247,12 +238,12 @@ def normal_form(rules: Sequence[Rule], text: pl.Expr) -> pl.Expr:
     """A text after all rules of a column, in order."""
     if len(rules) <= 1:
         return functools.reduce(lambda form, rule: rule.normal(form), rules, text)
-    # A rule names its text several times: nested, expressions grow exponentially.
+    # A rule uses its text several times: nested expressions would grow exponentially.
     return text.map_batches(functools.partial(_forms, rules), return_dtype=pl.String)
 
 
 def has_tolerance(rules: Sequence[Rule]) -> bool:
-    """Whether texts of different normal forms may be equal: a distance is allowed."""
+    """Whether texts of different normal forms may be equal."""
     match rules:
         case [*_, Number(least=least, share=share)]:
             return bool(least or share)
@@ -275,7 +266,10 @@ def equal_under_rules(
 def equal_and_counted(
     rules: Sequence[Rule], old: pl.Series, new: pl.Series
 ) -> tuple[pl.Series, Tally]:
-    """`equal`, and what each rule read and made equal; there has to be a rule."""
+    """As `equal_under_rules`, with the tally of each rule.
+
+    Requires at least one rule.
+    """
     tally, same = no_tally(rules), old == new
     steps = zip(tally, _steps(rules, old), _steps(rules, new), strict=True)
     for row, (left, *of_old), (right, *of_new) in steps:
@@ -290,7 +284,7 @@ def equal_and_counted(
 def read_and_counted(
     rules: Sequence[Rule], texts: pl.Series, side: str
 ) -> tuple[pl.Series, Tally]:
-    """The normal forms of texts of a side, and what each rule read of them."""
+    """The normal forms of a side's texts, and the tally of what each rule read."""
     tally = no_tally(rules)
     for row, (forms, *counts) in zip(tally, _steps(rules, texts), strict=True):
         row[READ[side]] = counts
@@ -299,12 +293,12 @@ def read_and_counted(
 
 
 def no_tally(rules: Sequence[object]) -> Tally:
-    """What rules did that met no value."""
+    """The tally of rules that met no value: shape (rules, 5), zeros."""
     return np.zeros((len(rules), len(TALLY)), np.int64)
 
 
 def added(parts: Iterable[Tallies]) -> Tallies:
-    """What the rules of each column did in several groups of values."""
+    """The tallies of several groups of values as one, by column."""
     result: Tallies = {}
     for part in parts:
         for column, tally in part.items():
@@ -314,35 +308,35 @@ def added(parts: Iterable[Tallies]) -> Tallies:
 
 
 def check_chain(column: str, spelled: Sequence[str]) -> None:
-    """Raise ConfigError for a chain of rules that cannot be used."""
+    """Raise ConfigError for a list of rules that is too long or has an invalid rule."""
     if len(spelled) > MOST_RULES:
         raise ConfigError(
-            f"--rule {column}: {len(spelled):,} rules are given",
-            help=f"at most {MOST_RULES} rules a column",
+            f"--rule {column}: {len(spelled):,} rules are too many",
+            help=f"at most {MOST_RULES} rules per column",
         )
     for each in spelled:
         parse_rule(each)
 
 
 def parse_rule(text: str) -> Rule:
-    """A rule as it is spelled: `trim`, `nulls(NA,NULL)`, `decimal(abs=0.01)`.
+    """Parse a rule such as `trim`, `nulls(NA,NULL)`, `decimal(abs=0.01)`.
 
-    The formats of `date` are tried here. Raises ConfigError, with the spellings there
-    are.
+    Raises ConfigError for an unknown or malformed rule, and for a date format that does
+    not round-trip some trial days.
     """
     found = RULE_PATTERN.fullmatch(text.strip())
     name, inner = (found[1], found[2]) if found else (text.strip(), None)
     make = RULES.get(name)
     if make is None or not found:
         raise ConfigError(
-            f"there is no rule {name}.{did_you_mean(name, RULES)}",
+            f"unknown rule {name}.{did_you_mean(name, RULES)}",
             help="one of: " + ", ".join(SPELLINGS),
         )
     try:
         return make([part.strip() for part in inner.split(",")] if inner else [])
     except (ValueError, InvalidOperation):
         raise ConfigError(
-            f"rule {text.strip()} is not spelled right",
+            f"rule {text.strip()} is malformed",
             help="such as: "
             + next(each for each in SPELLINGS if each.startswith(name)),
         ) from None
@@ -401,16 +395,16 @@ def _make_day(arguments: list[str]) -> Rule:
 
 
 def _try_format(form: str) -> None:
-    """Raise ConfigError for a format that does not write a day and read it back."""
+    """Raise ConfigError for a date format that does not round-trip the trial days."""
     for padding, letter in DIRECTIVE.findall(form):
-        # Tried on Polars, some of the others print a warning, and most are an error.
+        # Polars prints a warning for some other directives and fails for most.
         if letter not in DAY_DIRECTIVES or not letter:
             raise ConfigError(
-                f"rule date: %{padding}{letter} of the format {form} is no part of a"
-                " day",
+                f"rule date: %{padding}{letter} in the format {form} is not part of a"
+                " date",
                 why="a date rule reads days: years, months, weeks and days",
-                help="such as: date(%Y%m%d|%Y-%m-%d); what is the same in every value"
-                " is written as it is: date(%Y-%m-%d 00:00:00)",
+                help="such as: date(%Y%m%d|%Y-%m-%d); write text that every value"
+                " shares as it is: date(%Y-%m-%d 00:00:00)",
             )
     days = pl.Series(TRIAL_DAYS).alias("day").to_frame()
     try:
@@ -420,8 +414,8 @@ def _try_format(form: str) -> None:
         read = []
     if read != list(TRIAL_DAYS):
         raise ConfigError(
-            f"rule date: the format {form} does not read back a day that it writes",
-            why="it has to name the year, the month and the day",
+            f"rule date: the format {form} does not read back a date that it writes",
+            why="it must contain the year, the month and the day",
             help="such as: date(%Y%m%d|%Y-%m-%d)",
         )
 
@@ -447,7 +441,7 @@ SPELLINGS: Final = (
 
 
 def _same(rules: Sequence[Rule], old: pl.Series, new: pl.Series) -> pl.Series:
-    """Which pairs of normal forms are equal, or near enough by the last rule."""
+    """Which pairs of normal forms are equal, or within the last rule's tolerance."""
     match rules:
         case [*_, Number() | Day() as last]:
             return (old == new) | last.near(old, new)
@@ -465,7 +459,7 @@ def _forms(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
 def _steps(
     rules: Sequence[Rule], texts: pl.Series
 ) -> Iterator[tuple[pl.Series, int, int]]:
-    """After each rule the forms, and how many values it read and how many not."""
+    """Yield after each rule the forms, and the numbers of read and unread values."""
     text, form = pl.col("text"), pl.col("form")
     for rule in rules:
         step = texts.alias("text").to_frame()
@@ -479,12 +473,12 @@ def _steps(
 
 
 def _is_marked(text: pl.Expr, form: pl.Expr) -> pl.Expr:
-    """Whether this rule gave the form its mark; an earlier one may have marked it."""
+    """Whether this rule marked the form; an earlier rule may have marked the text."""
     return form.str.starts_with(NORMAL_PREFIX) & ~text.str.starts_with(NORMAL_PREFIX)
 
 
 def _parse_day(text: pl.Expr, form: str) -> pl.Expr:
-    """Strictly: a reader of dates takes `2026015` for one as well."""
+    """Parse a day strictly: a lenient date parser accepts `2026015` as well."""
     read = text.str.to_date(form, strict=False)
     return pl.when(read.dt.strftime(form) == text).then(read)
 
@@ -496,10 +490,10 @@ def _where_both_read(
     *,
     point: bool,
 ) -> pl.Series:
-    """`within` of the pairs whose normal forms both were read, less their mark.
+    """Apply `within` to the pairs in which both forms are marked, without the mark.
 
-    An earlier rule may have read some for what they are not now: numbers have a
-    `point`, days have none.
+    An earlier rule may have marked a form as another type: numbers have a `point`, days
+    have none.
     """
     both = old.str.starts_with(NORMAL_PREFIX) & new.str.starts_with(NORMAL_PREFIX)
     for side in (old, new):
@@ -512,13 +506,13 @@ def _where_both_read(
 
 
 def max_decimal_places(numbers: pl.Series) -> int:
-    """The longest fraction among normal numbers."""
+    """The largest number of digits after the point among normal numbers."""
     after = numbers.str.len_bytes() - numbers.str.find(".", literal=True) - 1
     return int(after.to_numpy().max())
 
 
 def max_integer_digits(numbers: pl.Series) -> int:
-    """The longest whole part among normal numbers."""
+    """The largest number of characters before the point among normal numbers."""
     return int(numbers.str.find(".", literal=True).to_numpy().max())
 
 
@@ -527,12 +521,12 @@ def _exponent_of(number: Decimal) -> int:
 
 
 def _ratio_digits(number: Decimal) -> int:
-    """How many digits its ratio of two integers has at most, in either of them."""
+    """An upper bound of the digits of either integer of the number's ratio."""
     return len(number.as_tuple().digits) + abs(_exponent_of(number))
 
 
 def as_scaled_integers(number: pl.Expr, shift: int) -> pl.Expr:
-    """Normal numbers times ten to `shift`, which is not less than their places."""
+    """Normal numbers times 10**`shift`; `shift` is at least their decimal places."""
     parts = number.str.split_exact(".", 1)
     fraction = parts.struct.field("field_1").str.pad_end(shift, "0")
     return (parts.struct.field("field_0") + fraction).cast(pl.Int128)

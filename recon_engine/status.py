@@ -49,7 +49,7 @@ class RunStatus(StrEnum):
 
 
 class Meaning(NamedTuple):
-    """What a status means to the caller."""
+    """What a status means for the caller."""
 
     exit_code: int
     retryable: bool
@@ -74,7 +74,7 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         _Status.ALREADY_DONE: Meaning(
             0,
             False,
-            "this very pair was reconciled before; nothing was done twice (its gates "
+            "this pair was reconciled before; nothing was repeated (its gates "
             "failed: exit 1)",
         ),
         _Status.NO_FILES: Meaning(
@@ -119,7 +119,9 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         _Status.ARCHIVE_CONFLICT: Meaning(
             4, True, "the result is recorded; a replaced input stays in inbound"
         ),
-        _Status.INTERNAL_ERROR: Meaning(70, False, "a bug: a law did not hold"),
+        _Status.INTERNAL_ERROR: Meaning(
+            70, False, "a bug: a result invariant does not hold"
+        ),
         _Status.INTERRUPTED: Meaning(
             143, True, "stopped by SIGTERM (143) or Ctrl-C (130) before a result"
         ),
@@ -128,12 +130,12 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
 
 
 def status_of(error: ReconError) -> RunStatus:
-    """The row of the table that an error ends a run with."""
+    """The status that an error ends a run with."""
     return RunStatus(error.status)
 
 
 def exit_code_of(error: ReconError) -> int:
-    """The exit code of its status; of an interruption, that of its signal."""
+    """The exit code of an error's status; for an interruption, that of its signal."""
     if isinstance(error, Interrupted):
         return error.exit_code
     return STATUSES[status_of(error)].exit_code

@@ -1,4 +1,4 @@
-"""Suggestions for a misspelt name, and lists of names, for error texts."""
+"""Suggestions for misspelt names, and lists of names, for error texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME_PATTERN = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
 
 
 def join_names(names: Iterable[str], limit: int = 10) -> str:
-    """Names in a sentence, not more than some."""
+    """Names joined by commas; after `limit` names, the number of the others."""
     every = list(names)
     rest = f" and {len(every) - limit:,} more" if len(every) > limit else ""
     return ", ".join(every[:limit]) + rest
@@ -32,17 +32,17 @@ def counted(number: int, noun: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A name in a sentence, in quotes where blanks around it would not be seen."""
+    """A name for a sentence; quoted if it has surrounding blanks."""
     return name if name == name.strip() else f'"{name}"'
 
 
 def looks_like_header(names: Iterable[str]) -> bool:
-    """Whether these are names and not the values of a record in the header's place."""
+    """Whether all texts look like column names, not like the values of a row."""
     return all(NAME_PATTERN.fullmatch(name) for name in names)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question to end a sentence with, or nothing: ` Did you mean CLM_ID?`."""
+    """A question with the closest known name, ` Did you mean CLM_ID?`, or ""."""
     names = (each for each in known if NAME_PATTERN.fullmatch(each.strip()))
     by_fold = {each.strip().casefold(): each for each in names}
     close = get_close_matches(name.strip().casefold(), by_fold, n=1)

@@ -1,7 +1,7 @@
-"""Suppressions: differences that are known and accepted, counted apart. Pure.
+"""Suppressions: known and accepted differences, counted separately. Pure.
 
-Of several the first that fits a difference counts it. One that has expired, or fits
-more than it accepts, covers nothing: all of its differences are left to the gates.
+A difference counts for the first suppression that fits it. A suppression that expired,
+or fits more than its maximum, covers nothing: the gates count all its differences.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 def count_coverage(
     cells: pl.DataFrame, names: Sequence[str], suppressions: Sequence[Suppression]
 ) -> tuple[Coverage, ...]:
-    """How many rows have cells of which suppressions; nothing if there are none.
+    """Count the rows by the set of suppressions that fit their cells; () without any.
 
-    `cells` has `pair`, `column` (its place among `names`) and `kind`.
+    `cells` has `pair`, `column` (an index into `names`) and `kind`.
     """
     if not suppressions:
         return ()
@@ -69,7 +69,7 @@ def apply_suppressions(
     columns: Sequence[Column],
     today: date,
 ) -> tuple[Suppressed, ...]:
-    """What each suppression fits, and whether that is still what was accepted."""
+    """How many differences each suppression fits, and its state on the day `today`."""
     rows = {Suppressible.MISSING: counts.missing, Suppressible.EXTRA: counts.extra}
     found = Counter(
         {
@@ -92,7 +92,7 @@ def count_unsuppressed(
     suppressed: Sequence[Suppressed],
     covered: Sequence[Coverage],
 ) -> Left:
-    """What differs and is not suppressed."""
+    """The differences that no active suppression covers."""
     active = {
         at
         for at, each in enumerate(suppressed)
@@ -139,7 +139,7 @@ def _first_row_suppression(
 def _first_cell_suppression(
     suppressions: Sequence[Suppression], column: str, kind: str
 ) -> int:
-    """The place of the first suppression that fits a kind of difference."""
+    """The index of the first suppression that fits a kind of difference in a column."""
     fitting = (
         at
         for at, each in enumerate(suppressions)
@@ -148,11 +148,13 @@ def _first_cell_suppression(
     return next(fitting, NO_SUPPRESSION)
 
 
-def _suppression_state(each: Suppression, count: int, today: date) -> SuppressionState:
+def _suppression_state(
+    suppression: Suppression, count: int, today: date
+) -> SuppressionState:
     if not count:
         return SuppressionState.UNUSED
-    if today > each.until:
+    if today > suppression.until:
         return SuppressionState.EXPIRED
-    if each.max is not None and count > each.max:
+    if suppression.max is not None and count > suppression.max:
         return SuppressionState.EXCEEDED
     return SuppressionState.ACTIVE

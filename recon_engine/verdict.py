@@ -1,7 +1,6 @@
-"""A result judged: known differences set apart, and each gate held against the rest.
+"""Evaluate the gates and suppressions of a result.
 
-What is judged are counts: a suppression takes rows and cells away from the gates. Sums
-are of all rows.
+Counts exclude what active suppressions cover. Sums include all rows.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ EXACT: Final = Context(prec=MAX_PREC)
 
 
 class GateShare(NamedTuple):
-    """A count, the whole that it is a part of, if of any, and what both are.
+    """A count, the whole it is a part of (None if there is none), and what both are.
 
-    `suppressed`: how many more there are that the count leaves out.
+    `suppressed`: how many more there are that the count excludes.
     """
 
     part: int
@@ -74,7 +73,7 @@ class Measurements:
 
 
 def evaluate_gates(measured: Measurements, options: Options, today: date) -> Acceptance:
-    """Each gate and each suppression of the options, evaluated for that day.
+    """Evaluate the gates and suppressions of the options on the day `today`.
 
     Suppressions come first: gates count only the differences that they leave.
     """
@@ -100,12 +99,12 @@ def _evaluate_gate(gate: Gate, measured: Measurements) -> GateResult:
 
 
 def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
-    """By how much a column's sum changed; a failure where it has none."""
+    """Evaluate the change of a column's sum; a column without a sum fails."""
     column = gate.column or ""
     total = next((each for each in measured.totals if each.column == column), None)
     [facts] = (each for each in measured.by_column if each.name == column)
     if total is None and facts.mismatched + facts.tolerated:
-        why = f"{column} has no sum: it is masked, or not of numbers throughout"
+        why = f"{column} has no sum: it is masked, or not all its values are numbers"
         return GateResult(gate.text, passed=False, value="no sum", text=why)
     delta = EXACT.subtract(total.new, total.old).copy_abs() if total else Decimal(0)
     text = f"the sum of {column} changed by {delta:,f}, {gate.limit_words}"
@@ -115,7 +114,7 @@ def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
 def _describe_share(gate: Gate, share: GateShare) -> str:
     """`7,257 of 66,675 matched rows differ (10.9%), limit 5%`.
 
-    Rows that are suppressed are named: the accounting of the result counts them.
+    Suppressed rows are named, because the accounting of the result counts them.
     """
     of = "" if share.whole is None else f" of {share.whole:,}"
     rate = 100 * share.part / share.whole if share.whole else 0
@@ -185,13 +184,13 @@ SHARES: Final[Mapping[str, Callable[[Measurements], GateShare]]] = {
         r.new.blank_keys, r.new.rows, "new rows have a blank key"
     ),
     "rejected": lambda r: GateShare(
-        r.old.rejected + r.new.rejected, r.old.rows + r.new.rows, "rows were set aside"
+        r.old.rejected + r.new.rejected, r.old.rows + r.new.rows, "rows are quarantined"
     ),
     "rejected_old": lambda r: GateShare(
-        r.old.rejected, r.old.rows, "old rows were set aside"
+        r.old.rejected, r.old.rows, "old rows are quarantined"
     ),
     "rejected_new": lambda r: GateShare(
-        r.new.rejected, r.new.rows, "new rows were set aside"
+        r.new.rejected, r.new.rows, "new rows are quarantined"
     ),
     "drift": lambda r: GateShare(
         len(r.drift.only_in_old) + len(r.drift.only_in_new),

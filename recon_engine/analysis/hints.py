@@ -1,12 +1,12 @@
-"""Hints: what would explain differences, measured, with the flag to paste. Pure.
+"""Hints: measured explanations of differences, each with the flag to paste. Pure.
 
-Nothing here is guessed: a rule is tried on the very cells or keys that differ, by the
-functions that would apply it, and a hint says how many of them it settles. It is given
-where that is one in a hundred at least, and never applied.
+Nothing is guessed: a rule is applied to the very cells or keys that differ, by the
+functions that a run would use, and a hint says how many of them it explains. It is
+given from 1% on (`MIN_SETTLED_ONE_IN`), and never applied automatically.
 
-A tolerance could swallow real changes, so one is proposed for roundings only: where one
-side is the other rounded or cut to fewer places, and at most one in twenty of the cells
-that the tolerance would settle is anything else. Three are the least.
+A tolerance could hide real changes, so one is proposed for roundings only: one side is
+the other rounded or cut to fewer places, and at most 5% (`MAX_OTHERS_ONE_IN`) of the
+cells within the tolerance are anything else. At least three roundings are required.
 """
 
 from __future__ import annotations
@@ -40,10 +40,16 @@ if TYPE_CHECKING:
     from recon_engine.rules import Rules
 
 
+# Thresholds of what users see. A hint explains at least 1 in 100 differences: fewer are
+# not worth a flag. At most 1 in 20 of the cells that a tolerance settles is no
+# rounding, and at most 1 in 20 of the rows repeats a shorter key.
 MIN_SETTLED_ONE_IN: Final = 100
 MAX_OTHERS_ONE_IN: Final = 20
+# One or two cells may look rounded by chance.
 MIN_ROUNDINGS: Final = 3
+# Each further rule multiplies the chains to try and explains less.
 MAX_RULES: Final = 3
+# A factor: `HALF * part >= whole` means at least half, in integers.
 HALF: Final = 2
 SIDES: Final = ("old", "new")
 NULLS: Final = ("NULL", "null", "Null", "NA", "N/A", "NaN", "nan", "None", r"\N")
@@ -58,7 +64,7 @@ RULE_DESCRIPTIONS: Final = {
     "lstrip0": "leading zeros",
     "decimal": "number format",
     "date": "date format",
-    "nulls": "words for a blank",
+    "nulls": "null markers",
 }
 BY_KIND: Final = (
     ("trim", {Kind.WHITESPACE}),
@@ -73,14 +79,15 @@ RuleChains = dict[str, tuple[Rule, ...]]
 
 
 def for_column(
-    column: str, changes: pl.DataFrame, given: Sequence[Rule] = ()
+    column: str, changes: pl.DataFrame, existing: Sequence[Rule] = ()
 ) -> list[Hint]:
-    """The rules that would settle the `changes` of a column, each after the one before.
+    """The rules that would explain a column's `changes`, each after those before it.
 
-    `changes`: as `patterns` has them; `given`: the rules that the column has already,
-    to which a pasted one is added. Rules that change no value come first.
+    `changes`: as `patterns.group_changes` returns them. `existing`: the rules that the
+    column already has, to which a pasted rule is appended. Rules that rewrite a value
+    are tried before tolerances.
     """
-    total, chain, left = int(changes["rows"].sum()), tuple(given), changes
+    total, chain, left = int(changes["rows"].sum()), tuple(existing), changes
     steps: list[RuleTexts] = []
     while len(steps) < MAX_RULES and not left.is_empty() and not has_tolerance(chain):
         best = _find_best_rules(
@@ -93,14 +100,16 @@ def for_column(
         chain, left = (*chain, *map(parse_rule, rules)), left.filter(~settled)
     return [
         _rule_hint(column, rules, count, total)
-        for rules, count in _counted(changes, given, _fewest(changes, given, steps))
+        for rules, count in _counted(
+            changes, existing, _fewest(changes, existing, steps)
+        )
     ]
 
 
 def _fewest(
     changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[RuleTexts]
 ) -> list[RuleTexts]:
-    """The steps without those that later ones make needless."""
+    """The steps without those that later ones make redundant."""
     needed = [*steps]
     for step in steps[:-1]:
         others = [each for each in needed if each is not step]
@@ -112,7 +121,7 @@ def _fewest(
 def _counted(
     changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[RuleTexts]
 ) -> Iterator[tuple[RuleTexts, int]]:
-    """Each step, and how many cells it settles after those before it."""
+    """Each step, and the number of cells that it explains after those before it."""
     before = 0
     for at, step in enumerate(steps, 1):
         reached = _reached(changes, given, steps[:at])
@@ -123,7 +132,7 @@ def _counted(
 def _reached(
     changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[RuleTexts]
 ) -> int:
-    """How many cells some steps settle together."""
+    """The number of cells that some steps explain together."""
     chain = [*given, *(parse_rule(rule) for step in steps for rule in step)]
     return _count_cells(changes, _changes_settled_by(changes, chain))
 
@@ -131,10 +140,10 @@ def _reached(
 def for_keys(
     sides: Sides, names: Mapping[str, str], rules: Rules, sample: pl.DataFrame
 ) -> list[Hint]:
-    """What would pair up missing and extra rows: rules of the key, or a key less.
+    """What would pair missing with extra rows: rules for the key, or a key column less.
 
-    `sides`: the missing and the extra rows; `names`: what their key columns are called
-    by people; `sample`: of all rows of OLD.
+    `sides`: the missing and the extra rows; `names`: the user's names of their key
+    columns; `sample`: a sample of all rows of OLD.
     """
     old, new = (side.select(list(names)) for side in sides)
     chains = {name: tuple(rules.get(name, ())) for name in names}
@@ -161,7 +170,7 @@ def for_renames(
     renamed: Iterable[tuple[str, str]],
     agreements: Mapping[tuple[str, str], tuple[int, int]],
 ) -> list[Hint]:
-    """Columns of either side that say the same, as far as that was measured."""
+    """Pairs of columns on one side only that agree, as measured."""
     return [
         Hint(
             kind=HintKind.RENAME,
@@ -177,9 +186,9 @@ def for_renames(
 
 
 def for_splits(columns: Sequence[str], old: Splits, new: Splits) -> list[Hint]:
-    """Keys with several rows of one side for one of the other, where amounts add up.
+    """Keys for which one row of a side corresponds to several of the other, with sums.
 
-    `columns`: their names by ordinal; `old`, `new`: the side that has several.
+    `columns`: their names by ordinal; `old`, `new`: the side that has several rows.
     """
     found = []
     for splits, several, one in ((new, "NEW", "OLD"), (old, "OLD", "NEW")):
@@ -211,7 +220,7 @@ def _split_hint(
         flag="",
         count=count,
         total=splits.keys,
-        text=f"1 row of {one} stands for {rows} of {several} in {splits.keys:,} "
+        text=f"1 row of {one} corresponds to {rows} of {several} in {splits.keys:,} "
         f"{keys}; {', '.join(sums)}",
     )
 
@@ -221,7 +230,8 @@ def for_duplicate_keys(
 ) -> list[Hint]:
     """The column that would make the repeated keys of both sides unique.
 
-    `kept`: how many of the `matched` rows are the same in it, so match with it too.
+    `kept`: how many of the `matched` rows have the same value in it on both sides, so
+    still match with it.
     """
     if column is None or not repeated or not kept or HALF * kept < matched:
         return []
@@ -232,8 +242,8 @@ def for_duplicate_keys(
             flag=command_line.key_flags([*keys, column]),
             count=repeated,
             total=repeated,
-            text=f"{repeated:,} keys repeat; with {column} none does on either side, "
-            f"and {kept:,} of {matched:,} matched rows match with it",
+            text=f"{repeated:,} keys repeat; with {column} in the key none repeats, "
+            f"and {kept:,} of {matched:,} matched rows still match",
         )
     ]
 
@@ -258,14 +268,13 @@ def _key_hint(columns: Sequence[str], rule: str, pairs: int, missing: int) -> Hi
         flag=" ".join(command_line.rule_flags(column, [rule]) for column in columns),
         count=pairs,
         total=missing,
-        text=f"{key}: {missing:,} rows are missing, "
-        f"{format_percent(pairs, missing)} of them "
-        f"extra but for {_describe_rule(rule)}",
+        text=f"{key}: {missing:,} rows are missing; {format_percent(pairs, missing)} "
+        f"of them would match an extra row if {_describe_rule(rule)} were ignored",
     )
 
 
 def _describe_rule(rule: str) -> str:
-    """What a rule settles, in words."""
+    """What a rule ignores, in words."""
     name, _, inner = rule.partition("(")
     return "rounding" if name == "decimal" and inner else RULE_DESCRIPTIONS[name]
 
@@ -276,7 +285,10 @@ def _find_best_rules(
     candidates: Iterable[RuleTexts],
     total: int,
 ) -> tuple[RuleTexts, pl.Series] | None:
-    """The rules that settle most, and which of the changes; the first of equals."""
+    """The rules that explain most, and which changes they explain.
+
+    Ties go to the first.
+    """
     best, most = None, 0
     for rules in candidates:
         settled = _changes_settled_by(changes, [*chain, *map(parse_rule, rules)])
@@ -293,7 +305,7 @@ def _changes_settled_by(changes: pl.DataFrame, rules: Sequence[Rule]) -> pl.Seri
 def _propose_rewriting_rules(
     changes: pl.DataFrame, chain: Sequence[Rule]
 ) -> Iterator[RuleTexts]:
-    """Rules that may call the changes the same value: alone, or after white space."""
+    """Rules that may make the changes equal: alone, or after `trim`."""
     kinds = set(changes["kind"].unique())
     single = [rule for rule, settles in BY_KIND if kinds & settles]
     if Kind.DATE_FORMAT in kinds:
@@ -311,7 +323,7 @@ def _has_outer_whitespace(texts: pl.Series) -> bool:
 
 
 def _date_rules(old: pl.Series, new: pl.Series) -> list[str]:
-    """Rules that read one format of either side."""
+    """Rules that read one format of each side."""
     formats = [
         [form for pattern, form in FORMATS if texts.str.contains(pattern).any()]
         for texts in (old.str.strip_chars(), new.str.strip_chars())
@@ -320,9 +332,9 @@ def _date_rules(old: pl.Series, new: pl.Series) -> list[str]:
 
 
 def _null_rules(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[str]:
-    """A rule for the words that stand where the other side has another, or a blank.
+    """A `nulls` rule for the markers that differ from a blank or another marker.
 
-    It names them as the rules before it leave them.
+    It spells them as the rules before it leave them.
     """
     if not any(changes[side].is_in(NULLS).any() for side in SIDES):
         return []
@@ -335,7 +347,7 @@ def _null_rules(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[str]:
 
 
 def _propose_tolerance(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[RuleTexts]:
-    """The tolerance that settles most roundings, the least of equals, if there are."""
+    """The smallest tolerance that explains most roundings; [] without roundings."""
     if not any(changes[side].str.contains(".", literal=True).any() for side in SIDES):
         return []
     read = _normalize_changes(changes, chain)
@@ -355,7 +367,10 @@ def _propose_tolerance(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[Rul
 
 
 def _normalize_changes(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
-    """Changes in their normal forms: if of a number to `fewer` places or to `more`."""
+    """Changes in normal form.
+
+    Of roundings, the `fewer` and the `more` decimal places.
+    """
     form = [*chain, Number()]
     # Days have normal forms as well, but no point.
     numbers = pl.all_horizontal(pl.col(*SIDES).str.starts_with(NORMAL_PREFIX))
@@ -375,7 +390,7 @@ def _normalize_changes(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataF
 
 
 def _candidate_decimal_places(changes: pl.DataFrame, read: pl.DataFrame) -> list[int]:
-    """To how many places numbers may have been rounded, the most first."""
+    """The decimal places to which numbers may have been rounded, most first."""
     most = int(read["more"].max() or 0)  # type: ignore[arg-type]
     if not most:
         return []
@@ -393,12 +408,12 @@ def _decimal_places_expr(side: str) -> pl.Expr:
 
 
 def _count_cells(changes: pl.DataFrame, settled: pl.Series) -> int:
-    """How many cells these changes are of."""
+    """The number of cells with these changes."""
     return int(changes["rows"].filter(settled).sum())
 
 
 def _candidate_key_rules(sides: Sides) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Rules that change some key on either side, for one column and for all such."""
+    """Rules that change some key, for each such column and for all of them together."""
     columns: dict[str, list[str]] = {}
     for name in sides[0].columns:
         for rule in _find_applicable_rules(sides[0][name], sides[1][name]):
@@ -410,7 +425,7 @@ def _candidate_key_rules(sides: Sides) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _find_applicable_rules(old: pl.Series, new: pl.Series) -> list[str]:
-    """The rules that could tell of two lists of keys that they are the same."""
+    """The rules that change a value in one of two lists of keys."""
     both = pl.concat([old, new])
     tells = {
         "trim": both != both.str.strip_chars(),
@@ -429,7 +444,7 @@ def _add_rule(chains: RuleChains, columns: Sequence[str], rule: str) -> RuleChai
 
 
 def _count_pairs(sides: Sides, chains: RuleChains) -> int:
-    """How many rows of either side have a partner of their own under these rules."""
+    """The number of rows that have a partner under these rules."""
     left, right = (
         side.lazy()
         .select(
@@ -452,7 +467,7 @@ def _drop_key_hints(
     pairs: int,
     sample: pl.DataFrame,
 ) -> Iterator[Hint]:
-    """A key less, where the others tell rows apart and pair most of what is left."""
+    """Keys without one column, if the others are nearly unique and pair most rows."""
     missing, extra = (side.height for side in sides)
     for dropped in names if len(names) > 1 else ():
         rest = {name: chain for name, chain in chains.items() if name != dropped}
@@ -465,14 +480,14 @@ def _drop_key_hints(
                 flag=command_line.key_flags(names[name] for name in rest),
                 count=reached,
                 total=missing,
-                text=f"{missing:,} rows are missing, "
-                f"{format_percent(reached, missing)} of "
-                f"them extra under another {names[dropped]}",
+                text=f"{missing:,} rows are missing; "
+                f"{format_percent(reached, missing)} of them would match an extra row "
+                f"with another {names[dropped]}",
             )
 
 
 def _is_nearly_unique(side: pl.DataFrame, columns: Iterable[str]) -> bool:
-    """Whether these columns are hardly ever the same in two rows."""
+    """Whether at most 5% of the rows repeat in these columns."""
     return (
         MAX_OTHERS_ONE_IN * side.select(list(columns)).n_unique()
         >= (MAX_OTHERS_ONE_IN - 1) * side.height

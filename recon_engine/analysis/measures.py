@@ -1,4 +1,4 @@
-"""Columns that measure rather than name: amounts and dates. Pure."""
+"""Detect columns that measure rather than identify: amounts and dates. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ DAY_NUMBER: Final = r"^[12][0-9]{7}$"
 
 
 def is_measure(texts: pl.Series) -> bool:
-    """Whether all that is said are dates, or numbers of which some have a point.
+    """Whether all non-blank texts are dates, or numbers of which some have a point.
 
-    Two rows may have the same amount or the same date, so neither makes a key.
+    Two rows may share an amount or a date, so neither is proposed as a key.
     """
     said = texts.str.strip_chars()
     said = said.filter(said != "")

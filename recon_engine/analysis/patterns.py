@@ -1,7 +1,7 @@
 """Change patterns: which old value became which new one, and how often. Pure.
 
-They are counted column by column, so that what is grouped at once stays small, and
-exactly: every distinct change is there before the commonest are taken.
+Changes are grouped column by column, so that little is grouped at once, and exactly:
+every distinct change is counted before the most frequent are selected.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
+# What fits a table of the page; all distinct changes are counted.
 CHANGES_SHOWN: Final = 10
 RANK_COLUMN: Final = "\0at"
 CHANGE_COLUMNS: Final = ("old", "new", "kind", "rows")
 
 
 def group_changes(cells: pl.DataFrame) -> pl.DataFrame:
-    """The distinct changes among cells of a column: `old`, `new`, `kind`, `rows`."""
-    # A kind is of the two texts alone, so each of a change has the same.
+    """The distinct changes of a column's cells: `old`, `new`, `kind`, `rows`."""
+    # A kind depends on the two texts only, so all cells of a change have the same.
     return (
         cells.lazy()
         .group_by("old", "new")
@@ -35,24 +36,26 @@ def group_changes(cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def build_patterns(
-    found: Sequence[tuple[str, int, pl.DataFrame]],
+    changed_columns: Sequence[tuple[str, int, pl.DataFrame]],
     cells: pl.DataFrame,
     keys: pl.DataFrame,
     names: Sequence[str],
 ) -> Iterator[Patterns]:
-    """The changes of columns in short: the commonest first, then by content.
+    """The most frequent changes of each column, ties by content.
 
-    `found`: name, ordinal in `cells`, and `changes` of each column that has some;
-    `keys`: of each pair; `names`: of their columns. The example of a change is the
-    least key that has it.
+    `changed_columns`: name, ordinal in `cells`, and changes of each column that has
+    some; `keys`: the key of each pair; `names`: the key columns. The example of a
+    change is its least key.
     """
-    tops = [most_frequent_changes(changes) for _, _, changes in found]
-    ordinals = [pl.lit(ordinal, pl.UInt32).alias("column") for _, ordinal, _ in found]
+    tops = [most_frequent_changes(changes) for _, _, changes in changed_columns]
+    ordinals = [
+        pl.lit(ordinal, pl.UInt32).alias("column") for _, ordinal, _ in changed_columns
+    ]
     every = pl.concat(
         [top.with_columns(at) for top, at in zip(tops, ordinals, strict=True)]
     )
     examples = _least_keys(every, cells, keys).iter_rows()
-    for (column, _, changes), top in zip(found, tops, strict=True):
+    for (column, _, changes), top in zip(changed_columns, tops, strict=True):
         mine = itertools.islice(examples, top.height)
         yield _make_patterns(column, changes.height, top, mine, names)
 
@@ -60,10 +63,7 @@ def build_patterns(
 def group_changes_with_keys(
     cells: pl.DataFrame, keys: pl.DataFrame
 ) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The ordinal of each column that has changes, and these, with keys.
-
-    In the columns of `keys` each change has the least of those that have it.
-    """
+    """Yield each column's ordinal and changes, with the least key of each change."""
     order = keys.with_row_index(RANK_COLUMN).sort(keys.columns)[RANK_COLUMN]
     place = pl.int_range(keys.height, dtype=pl.UInt32, eager=True)
     rank = place.scatter(order, place)
@@ -83,7 +83,7 @@ def group_changes_with_keys(
 
 
 def merge_changes(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The `located` changes of disjoint sets of cells as one."""
+    """The changes, with keys, of disjoint sets of cells as one."""
     every = pl.concat(parts)
     keys = [name for name in every.columns if name not in CHANGE_COLUMNS]
     return (
@@ -102,7 +102,7 @@ def merge_changes(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
 def summarize_changes(
     column: str, distinct: int, changes: pl.DataFrame, names: Sequence[str]
 ) -> Patterns:
-    """The commonest of `located` changes, of which there are so many."""
+    """The most frequent of `distinct` changes that have keys."""
     top = most_frequent_changes(changes)
     examples = top.drop(CHANGE_COLUMNS).iter_rows()
     return _make_patterns(column, distinct, top, examples, names)
@@ -125,7 +125,7 @@ def _make_patterns(
 
 
 def most_frequent_changes(changes: pl.DataFrame) -> pl.DataFrame:
-    """The changes to show, in the order in which they are."""
+    """The changes to show, in display order."""
     order = changes.lazy().sort("rows", "old", "new", descending=[True, False, False])
     return order.head(CHANGES_SHOWN).collect(engine="in-memory")
 
@@ -133,7 +133,7 @@ def most_frequent_changes(changes: pl.DataFrame) -> pl.DataFrame:
 def _least_keys(
     changes: pl.DataFrame, cells: pl.DataFrame, keys: pl.DataFrame
 ) -> pl.DataFrame:
-    """For each change the least of the keys that have it, column by column."""
+    """The least key of each change, column by column."""
     change = ["column", "old", "new"]
     having = (
         cells.lazy()

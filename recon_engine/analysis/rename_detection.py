@@ -1,8 +1,8 @@
-"""Columns that seem to have another name in NEW, told by what they hold.
+"""Detect renamed columns by their values.
 
-The rows at the beginning of both files are matched by key, and each column that is in
-OLD only is compared with each that is in NEW only: whether they say the same, up to
-white space, case and how numbers and dates are written. It costs the same for any size.
+The first rows of both files are matched by key, and each column in OLD only is compared
+with each in NEW only, ignoring white space, case and the format of numbers and dates.
+The cost does not depend on the size of the files.
 """
 
 from __future__ import annotations
@@ -34,20 +34,22 @@ if TYPE_CHECKING:
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
 
 
+# 4 MiB of each file, and enough matched rows to compare all pairs of columns quickly.
 HEAD_BYTES: Final = 1 << 22
 MAX_MATCHED_ROWS: Final = 2_000
+# Trades missed renames of columns that also changed against false proposals.
 MIN_AGREEMENT: Final = 0.8
-# Read as dates, codes such as 00051231 would be other values than 51231.
+# As a date, the code 00051231 would differ from 51231.
 BEFORE_1000: Final = r"^0[0-9]{3}(?:[0-9]{4}$|[-/])|[./]0[0-9]{3}$"
 
 
 class _EvidentDay(Day):
-    """A day of the year 1000 or later: an earlier one is rather a code."""
+    """A day of the year 1000 or later; an earlier one is more likely a code."""
 
     __slots__ = ()
 
     def normal(self, text: pl.Expr) -> pl.Expr:
-        """The day, and the text itself where it is no such day."""
+        """The day; the text itself if it is not such a day."""
         day = Day.normal(self, text)
         return pl.when(text.str.contains(BEFORE_1000)).then(text).otherwise(day)
 
@@ -70,13 +72,19 @@ def measure_agreements(
     *,
     reads: Reads | None = None,
 ) -> Agreements:
-    """Pairs of columns that agree: in how many rows, of how many that were looked at.
+    """Pairs of columns that agree, with the rows that agree and those compared.
 
-    `keys`: their names in OLD and in NEW; `rules`: theirs, by their names in OLD, which
-    say which keys are the same; `reads`: `pread` of both files, if they are
-    elsewhere. Rows in which both are blank do not count,
-    and a pair in which all rows say one thing tells nothing. The likeliest come first,
-    each column once.
+    Args:
+        old: OLD with its header read.
+        new: NEW with its header read.
+        keys: The names of each key column in OLD and in NEW.
+        only_old: The columns in OLD only.
+        only_new: The columns in NEW only.
+        rules: The rules of key columns, by their names in OLD.
+        reads: `pread` of both files, if they are not local.
+
+    Rows in which both columns are blank do not count; a pair with one constant value
+    does not agree. The best pairs come first, each column once.
     """
     read_old, read_new = reads or (None, None)
     heads = _read_first_rows(old, read_old), _read_first_rows(new, read_new)
@@ -107,7 +115,7 @@ def measure_agreements(
 
 
 def _read_first_rows(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
-    """The first rows of a table as cells, if they are regular."""
+    """The first rows of a table as cells; None if they are irregular."""
     names = [f"c{at}" for at in range(len(table.columns))]
     if isinstance(table, Frame):
         head = table.data.head(HEAD_BYTES >> 7)
@@ -165,7 +173,7 @@ def _normalize_columns(
 def _match_by_key(
     old: pl.DataFrame, new: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows of the same keys, side by side; the same for any order of rows."""
+    """Rows of equal keys side by side, independent of the order of rows."""
     by = [name for name in old.columns if name.startswith("k")]
     rows = (
         old.select(by)
@@ -178,7 +186,7 @@ def _match_by_key(
 
 
 def _count_agreeing_rows(old: pl.Series, new: pl.Series) -> tuple[int, int]:
-    """In how many rows two columns agree, of those in which one says something."""
+    """The rows in which two columns agree, and those in which one is not blank."""
     said = (old != "") | (new != "")
     alike = old.filter(said & (old == new))
     return (alike.len() if alike.n_unique() > 1 else 0), int(said.sum())

@@ -1,15 +1,15 @@
-"""Segments: the values that differences concentrate in, against all rows. Pure.
+"""Segments: values in which differences concentrate, compared with all rows. Pure.
 
-What is usual is told by a sample: all rows of some keys, chosen by their digest, so by
-content and not by place; of small files, all rows. Only what is in both files is looked
-at: keys and compared columns, in OLD for mismatched and missing rows, in NEW for extra.
+The baseline is a sample: all rows of some keys, chosen by the digest of the key, so by
+content and not by position; for small files it is all rows. Only keys and compared
+columns are examined: in OLD for mismatched and missing rows, in NEW for extra rows.
 
-A value is a segment of the mismatched, missing or extra rows if at least `LEAST_ROWS`
-and a tenth of them have it, at least twice as often as usual, and if that is no chance:
-the score interval of its share (Wilson 1927) lies above that of its share in the
-sample, each at five standard errors. That intervals do not even overlap is a stricter
-test than one of the difference (Schenker and Gentleman 2001), and of a million values
-that are usual fewer than one reaches five.
+A value is a segment if at least `MIN_ROWS` and a tenth of the mismatched, missing or
+extra rows have it, at least twice as often as usual, and this is significant: the score
+interval of its share (Wilson 1927) lies above that of its share in the sample, each at
+five standard errors. Disjoint intervals are a stricter test than one of the difference
+(Schenker and Gentleman 2001). At five standard errors, fewer than one of a million
+usual values is reported.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     Of = Literal["mismatched", "missing", "extra"]
 
 
-# Of more values than these hardly one can be a tenth of the rows, and counting costs.
+# Of a column with more values, hardly one has a tenth of the rows; counting them costs
+# time and memory. The first rows rule most such columns out.
 MAX_VALUES: Final = 256
 FIRST_ROWS: Final = 4 * MAX_VALUES
 SEGMENTS_SHOWN: Final = 5
+# Below these a segment explains too little to be worth a line on the page. The lift
+# keeps significant but small effects of large files out; see the module docstring for
+# the standard errors.
 MIN_ROWS: Final = 20
 MIN_SHARE: Final = 0.1
 MIN_LIFT: Final = 2
@@ -42,16 +46,18 @@ STANDARD_ERRORS: Final = 5.0
 ValueCounts = dict[str, Counter[str] | None]
 
 
-def count_values(rows: pl.DataFrame, at: pl.Series | None = None) -> ValueCounts:
-    """How often each value of each column is there; None of a column of too many.
+def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> ValueCounts:
+    """The rows by value, for each column.
 
-    `at`: of these rows alone, by their numbers.
+    None for a column with more than `MAX_VALUES`.
+
+    `positions`: the row numbers to count; all rows by default.
     """
-    return {column.name: _count_column_values(column, at) for column in rows}
+    return {column.name: _count_column_values(column, positions) for column in rows}
 
 
 def merge_value_counts(parts: Iterable[ValueCounts]) -> ValueCounts:
-    """The counts of several groups of rows."""
+    """The counts of several groups of rows as one."""
     result: ValueCounts = {}
     for part in parts:
         for name, values in part.items():
@@ -68,8 +74,8 @@ def find_segments(
 ) -> list[Segment]:
     """The segments of rows whose `values` were counted, the largest excess first.
 
-    `sample`: of all rows of the file; `names`: of its columns for people. A value that
-    the sample has not is taken to be in one row of it.
+    `sample`: a sample of all rows of the file; `names`: the user's names of its
+    columns. A value that is not in the sample counts as one row of it.
     """
     found = [
         Segment(of, names[column], value, rows, rows / every, usual / sample.height)
@@ -102,7 +108,7 @@ def _find_unusual_values(
 
 
 def wilson_interval(hits: int, of: int) -> tuple[float, float]:
-    """Between what shares the true one is, at `ERRORS` standard errors."""
+    """The score interval of a share, at `STANDARD_ERRORS` standard errors."""
     squared, share = STANDARD_ERRORS**2, hits / of
     middle = (share + squared / (2 * of)) / (1 + squared / of)
     reach = math.sqrt(share * (1 - share) / of + squared / (4 * of * of))
@@ -111,14 +117,16 @@ def wilson_interval(hits: int, of: int) -> tuple[float, float]:
 
 
 def _count_column_values(
-    column: pl.Series, at: pl.Series | None
+    column: pl.Series, positions: pl.Series | None
 ) -> Counter[str] | None:
     first = (
-        column.head(FIRST_ROWS) if at is None else column.gather(at.head(FIRST_ROWS))
+        column.head(FIRST_ROWS)
+        if positions is None
+        else column.gather(positions.head(FIRST_ROWS))
     )
     if first.n_unique() > MAX_VALUES:
         return None
-    every = column if at is None else column.gather(at)
+    every = column if positions is None else column.gather(positions)
     values = every.value_counts(name="\0rows")
     return _unless_too_many(Counter(dict(values.iter_rows())))
 

@@ -1,16 +1,15 @@
-"""Control totals: exact sums of the columns that are amounts. Pure.
+"""Control totals: exact sums of the columns that hold amounts. Pure.
 
-A column is one of amounts if every cell that differs, in missing and extra rows too,
-is a number or blank, and some is a number; and if so is every cell in the samples of
-all rows, or of small files in all. A blank counts as absent. Numbers that are names of
-things are no amounts: codes with zeros before their digits (`007`), and columns of
-whole numbers that are all as wide as each other on one side, with eight digits or more,
-as identifiers and dates are. No amount is longer than `LONGEST`. Key columns have no
+A column holds amounts if every differing cell, including those of missing and extra
+rows, and every cell of the samples is a number or blank, and some is a number. A blank
+is absent, not 0. Identifiers are not amounts: codes with leading zeros (`007`), and
+columns of whole numbers of one width on one side, of eight digits or more, such as
+identifiers and dates. No amount is longer than `MAX_NUMBER_BYTES`. Key columns have no
 totals.
 
-Cells that are equal say nothing of by how much a column changed, so they are not added
-up. Sums are of integers of 128 bits where they fit, and else of Decimals in a context
-that refuses to round. They are sums of parts, so groups are added up in any order.
+Equal cells do not change a sum, so they are not added. Sums are 128-bit integers where
+they fit, otherwise Decimals in a context that refuses to round. All sums are additive,
+so groups are merged in any order.
 """
 
 from __future__ import annotations
@@ -33,9 +32,14 @@ if TYPE_CHECKING:
 
 WHOLE_PATTERN: Final = "(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)"
 AMOUNT_PATTERN: Final = rf"^(?:[+-]?(?:{WHOLE_PATTERN}(?:\.[0-9]*)?|\.[0-9]+))?$"
+# A date such as 20240131 has eight digits; shorter whole numbers of one width may be
+# amounts.
 IDENTIFIER_WIDTH: Final = 8
+# The first rows rule out most columns that hold no amounts.
 FIRST_ROWS: Final = 256
+# So few texts are added faster as Decimals than by a query.
 FEW_TEXTS: Final = 1_000
+# Bounds the cost of exact Decimals; no amount of money comes near.
 MAX_NUMBER_BYTES: Final = 1_000
 
 
@@ -43,8 +47,8 @@ MAX_NUMBER_BYTES: Final = 1_000
 class AmountForm:
     """How some cells are written.
 
-    `amounts`: whether each is one or blank; `widths`: the least and the most characters
-    of the numbers, if there are any, `whole`: whether none has a fraction.
+    `amounts`: whether each is an amount or blank; `widths`: the fewest and the most
+    bytes of the numbers, None without numbers; `whole`: whether none has a fraction.
     """
 
     amounts: bool = True
@@ -52,7 +56,6 @@ class AmountForm:
     whole: bool = True
 
     def __add__(self, other: AmountForm) -> AmountForm:
-        """Of the cells of both."""
         if not (self.amounts and other.amounts):
             return NOT_AMOUNTS
         widths = [each for each in (self.widths, other.widths) if each]
@@ -65,7 +68,7 @@ class AmountForm:
 
     @property
     def are_names(self) -> bool:
-        """Whether the numbers seem to be identifiers or dates."""
+        """Whether the numbers look like identifiers or dates."""
         if not self.whole or self.widths is None:
             return False
         least, most = self.widths
@@ -74,13 +77,15 @@ class AmountForm:
 
 @dataclass(frozen=True, slots=True)
 class ColumnSum:
-    """The sum of some cells of a column; of no meaning if they are no amounts."""
+    """The sum of some cells of a column.
+
+    Meaningless if `form` is not one of amounts.
+    """
 
     value: Decimal
     form: AmountForm
 
     def __add__(self, other: ColumnSum) -> ColumnSum:
-        """Of the cells of both."""
         return ColumnSum(EXACT.add(self.value, other.value), self.form + other.form)
 
 
@@ -92,7 +97,7 @@ ZERO_SUM_PAIR: Final[SumPair] = (ZERO_SUM, ZERO_SUM)
 
 
 def sum_changes(changes: pl.DataFrame) -> SumPair:
-    """The sums of both sides of the `changes` that `patterns` has of a column."""
+    """The sums of both sides over the changes of a column."""
     written = detect_forms(changes.select("old", "new"))
     old, new = (
         _sum_texts(changes[side], changes["rows"], form)
@@ -102,7 +107,7 @@ def sum_changes(changes: pl.DataFrame) -> SumPair:
 
 
 def sum_pairs(old: pl.Series, new: pl.Series) -> SumPair:
-    """The sums of the cells of both sides."""
+    """The sums of both sides over pairs of cells."""
     pairs = pl.DataFrame({"old": old, "new": new})
     return sum_changes(pairs.with_columns(rows=pl.lit(1)))
 
@@ -120,7 +125,7 @@ def sum_rows(rows: pl.DataFrame) -> dict[str, ColumnSum]:
 def detect_forms(cells: pl.DataFrame) -> dict[str, AmountForm]:
     """How the cells of each column are written."""
     able = cells.select(pl.all().str.strip_chars())
-    # The first rows tell of most columns that they are none of amounts.
+    # Two passes: the first rows rule out most columns.
     for rows in (FIRST_ROWS, able.height):
         amounts = _evaluate_per_column(
             able.head(rows), pl.all().str.contains(AMOUNT_PATTERN).all()
@@ -141,13 +146,13 @@ def detect_forms(cells: pl.DataFrame) -> dict[str, AmountForm]:
 
 
 def add_sum_pairs(sums: SumPair, others: SumPair) -> SumPair:
-    """The sums of two groups of pairs."""
+    """The sums of two groups of pairs as one."""
     (old, new), (o, n) = sums, others
     return old + o, new + n
 
 
 def merge_sum_pairs(parts: Iterable[Mapping[str, SumPair]]) -> dict[str, SumPair]:
-    """The sums of several groups of pairs, column by column."""
+    """The sums of several groups of pairs as one, by column."""
     result: dict[str, SumPair] = {}
     for part in parts:
         for column, sums in part.items():
@@ -156,7 +161,7 @@ def merge_sum_pairs(parts: Iterable[Mapping[str, SumPair]]) -> dict[str, SumPair
 
 
 def merge_column_sums(parts: Iterable[Mapping[str, ColumnSum]]) -> dict[str, ColumnSum]:
-    """The sums of several groups of rows, column by column."""
+    """The sums of several groups of rows as one, by column."""
     result: dict[str, ColumnSum] = {}
     for part in parts:
         for column, each in part.items():
@@ -175,10 +180,11 @@ def build_total(
     sums: tuple[ColumnSum, ColumnSum, ColumnSum, ColumnSum],
     samples: tuple[AmountForm, AmountForm],
 ) -> Iterator[Total]:
-    """The totals of a column over everything that differs, if it is one of amounts.
+    """The totals of a column over all differences, if it holds amounts.
 
-    `sums`, which `have_amounts`: of its cells that differ in pairs, of OLD and NEW, and
-    of those in missing and in extra rows; `samples`: of rows of all kinds.
+    `sums`, for which `have_amounts` holds: of its differing cells in OLD and NEW, and
+    of its cells in missing and extra rows; `samples`: the forms of sampled rows of both
+    files.
     """
     old, new, missing, extra = sums
     sides = old.form + missing.form + samples[0], new.form + extra.form + samples[1]
@@ -187,22 +193,22 @@ def build_total(
 
 
 def _evaluate_per_column(cells: pl.DataFrame, query: pl.Expr) -> dict[str, Any]:
-    """The answers of all columns: one query costs little more than a column's own."""
+    """One value for each column, in one query: hardly more than one column costs."""
     return cells.select(query).row(0, named=True) if cells.width else {}
 
 
-def _make_form(least: int | None, most: int | None, *, whole: bool) -> AmountForm:
-    if least is None or most is None:
+def _make_form(shortest: int | None, longest: int | None, *, whole: bool) -> AmountForm:
+    if shortest is None or longest is None:
         return BLANK_FORM
     return (
         NOT_AMOUNTS
-        if most > MAX_NUMBER_BYTES
-        else AmountForm(widths=(least, most), whole=whole)
+        if longest > MAX_NUMBER_BYTES
+        else AmountForm(widths=(shortest, longest), whole=whole)
     )
 
 
 def _sum_texts(texts: pl.Series, rows: pl.Series, form: AmountForm) -> ColumnSum:
-    """The sum of texts that are so written, each of which is in so many rows."""
+    """The sum of texts of one form, each weighted by its number of `rows`."""
     if form.widths is None:
         return ColumnSum(Decimal(0), form)
     texts = texts.str.strip_chars()
@@ -213,7 +219,7 @@ def _sum_texts(texts: pl.Series, rows: pl.Series, form: AmountForm) -> ColumnSum
 
 
 def _exact_sum(texts: pl.Series, rows: pl.Series, longest: int) -> Decimal:
-    """With as many places as are written."""
+    """The sum with as many decimal places as are written."""
     if len(texts) <= FEW_TEXTS:
         return _sum_of_decimals(texts, rows)
     point = texts.str.find(".", literal=True)

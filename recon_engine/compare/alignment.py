@@ -1,4 +1,4 @@
-"""Which columns of OLD and NEW belong together, by name alone."""
+"""Align the columns of OLD and NEW, by name only."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ ALL_COLUMNS: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """`keys` and `columns` (compared), by their names in OLD and in OLD's order.
+    """`keys` and compared `columns`, by their names in OLD and in the order of OLD.
 
-    `new_names` renames columns of NEW to these. `rules` are those of keys and compared
-    columns that have some; `masks`, of any column. `agreements`: of columns on one side
-    only that seem to be the same, in how many rows they agree, and of how many.
-    `spelled`: the rules as they were given, and whether for `*`.
+    `new_names` maps columns of NEW to these names. `rules`: of keys and compared
+    columns that have some; `masks`: of any column. `agreements`: for columns in one
+    file only that seem to be the same, the rows that agree and the rows compared.
+    `spelled`: the rules as given, each with whether it was given for `*`.
     """
 
     keys: tuple[str, ...]
@@ -67,12 +67,12 @@ class Alignment:
 def measure_nothing(
     _keys: Sequence[tuple[str, str]], _old: Names, _new: Names, _rules: Rules
 ) -> Agreements:
-    """Look at names only."""
+    """Compare names only: the default of `align_columns`."""
     return {}
 
 
 def untried(_fits: Callable[[Names, Names], bool]) -> str | None:
-    """Read nothing again."""
+    """Try no other reading: the default of `align_columns`."""
     return None
 
 
@@ -86,15 +86,23 @@ def align_columns(
     measure: Measure = measure_nothing,
     retry: Retry = untried,
 ) -> Alignment:
-    """Settle keys and compared columns.
+    """Determine keys and compared columns.
 
-    `heads`: the first bytes of both files, for what refusals say. `measure` is asked
-    which columns on one side only agree, given the names of the key in OLD and in NEW,
-    and its rules by the names in OLD. `retry` is asked what else the files may be where
-    a name is in none, given which headers would fit. Raises ConfigError for a name in
-    no file, KeyMissing, and SchemaMismatch for a column on one side only (unless
-    `on_schema_drift` is `compare`); MalformedInput for a file of another format that
-    passes as one column.
+    Args:
+        old: The column names of OLD.
+        new: The column names of NEW.
+        options: Keys, renames, ignored columns, rules, masks, gates and suppressions.
+        uris: The names of both files, for errors.
+        heads: The first bytes of both files, for errors.
+        measure: Returns which columns in one file only agree, given key names, such
+            columns and key rules.
+        retry: Returns how else the files could be read, given a test of two headers.
+
+    Raises:
+        ConfigError: An option names a column that is in no file.
+        KeyMissing: A key column is not in both files.
+        SchemaMismatch: A column is in one file only, and `on_schema_drift` is `refuse`.
+        MalformedInput: A file of another format was read as one column.
     """
     renames = options.renames
 
@@ -130,7 +138,7 @@ def align_columns(
 
 
 def _name_in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
-    """The name of a column in OLD, given that or the one it is mapped to in NEW."""
+    """The name of a column in OLD, given that name or its name in NEW."""
     return name if name in old else back.get(name, name)
 
 
@@ -155,15 +163,16 @@ def _check_renames(
             )
     if len(set(renames.values())) < len(renames):
         raise ConfigError(
-            "--map gives one column of NEW to two of OLD", help="map each column once"
+            "--map maps two columns of OLD to one column of NEW",
+            help="map each column once",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """What a refusal may say of the two files besides the names of their columns.
+    """What an error may say about the two files besides their column names.
 
-    `hint`: asks what else the files may be. `renames`: those that are given.
+    `hint`: returns how else the files could be read. `renames`: those that are given.
     """
 
     uris: tuple[str, str]
@@ -202,20 +211,20 @@ def _check_keys(
 
 
 def _refuse_other_format(head: bytes, uri: str) -> None:
-    """Name the format of a file that passed as CSV, and has not the key."""
+    """Raise the error that names the format of a file that is not CSV."""
     kind = identify_kind(head)
     if kind is not None:
         raise refuse_kind(kind, uri)
 
 
 def _find_twin(name: str, columns: Names) -> str | None:
-    """The one column that is called so but for case and outer blanks."""
+    """The one column whose name differs only in case and surrounding blanks."""
     twins = [each for each in columns if _folded(each) == _folded(name)]
     return twins[0] if len(twins) == 1 else None
 
 
 def _respell(keys: Sequence[str], old: Names, new: Names) -> str | None:
-    """The options under which names pair that differ in case and outer blanks only."""
+    """The options that pair names which differ only in case and surrounding blanks."""
     pairs = _folded_pairs(
         [name for name in old if name not in new],
         [name for name in new if name not in old],
@@ -225,13 +234,15 @@ def _respell(keys: Sequence[str], old: Names, new: Names) -> str | None:
     options += [command_line.map_flag(ours, theirs) for ours, theirs in pairs]
     if not options:
         return None
-    return "for names that differ in case or outer blanks only: " + " ".join(options)
+    return "for names that differ in case or surrounding blanks only: " + " ".join(
+        options
+    )
 
 
 def _describe_head(
     at: int, keys: Sequence[str], columns: Names, files: _Files
 ) -> str | None:
-    """What the first lines of a file show, where its header has not the key."""
+    """What the first lines of a file show, if its header lacks the key."""
     side, head = ("OLD", "NEW")[at], files.heads[at]
     delimiter = files.options.delimiter_of(side.lower())
     wanted = [files.renames.get(name, name) if at else name for name in keys]
@@ -239,7 +250,7 @@ def _describe_head(
     if line is not None:
         before = line - 1
         return (
-            f"{join_names(map(shown, wanted))} is in line {line:,} of {side}; "
+            f"{join_names(map(shown, wanted))} is on line {line:,} of {side}; "
             f"remove the {counted(before, 'line')} before it"
         )
     fixed = measure_fixed_width(head) if len(columns) == 1 else None
@@ -247,18 +258,18 @@ def _describe_head(
         lines, width = fixed
         return (
             f"{side} has 1 column, and its first {lines:,} lines have {width:,} bytes "
-            "each, as in a file of fixed width; write it with delimiters and a header"
+            "each, as in a fixed-width file; export it with delimiters and a header"
         )
     if found := count_data_names(columns, head, delimiter):
         return (
             f"{found:,} of {counted(len(columns), 'column name')} of {side} look like "
-            "data; write a header as the first line of the file"
+            "data; add a header as the first line of the file"
         )
     return None
 
 
 def _has_keys(old: Names, new: Names, options: Options) -> bool:
-    """Whether headers have the key, and all that is renamed."""
+    """Whether two headers have the key and all renamed columns."""
     renames = options.renames
     back = {theirs: ours for ours, theirs in renames.items()}
     keys = {_name_in_old(name, old, back) for name in options.keys}
@@ -284,7 +295,7 @@ def _rules_by_column(
     columns: Sequence[str],
     back: Mapping[str, str],
 ) -> Mapping[str, Spelled]:
-    """The rules of each column: those of `*`, which no key has, and then its own."""
+    """The rules of each column: those of `*`, which keys do not get, then its own."""
     found: dict[str, list[tuple[bool, str]]] = {}
     for spelled in sorted(options.rules, key=lambda name: name != ALL_COLUMNS):
         name = _name_in_old(spelled, (*keys, *columns), back)
@@ -304,15 +315,15 @@ def _check_tolerances(rules: Rules, keys: Sequence[str]) -> None:
     for name in keys:
         if has_tolerance(rules.get(name, ())):
             raise ConfigError(
-                f"--rule {name}: a key is the same or another, not near",
-                help="a rule without a tolerance, or another key",
+                f"--rule {name}: key columns cannot have a tolerance",
+                help="use a rule without a tolerance, or another key",
             )
 
 
 def rules_of(
     options: Options, keys: Collection[str], back: Mapping[str, str]
 ) -> dict[str, list[Rule]]:
-    """The rules of those columns that have some, were they in a key: none of `*`."""
+    """The own rules of `keys`, without those of `*`."""
     found: dict[str, list[Rule]] = {}
     for spelled, rules in options.rules.items():
         if (name := _name_in_old(spelled, keys, back)) in keys:
@@ -321,7 +332,7 @@ def rules_of(
 
 
 def _check_gates_and_suppressions(options: Options, columns: Sequence[str]) -> None:
-    """Refuse a gate or a suppression of a column that is not compared."""
+    """Raise ConfigError for a gate or suppression of a column that is not compared."""
     for text in options.gates:
         check_column(parse_gate(text), columns)
     for each in options.suppressions:
@@ -329,14 +340,14 @@ def _check_gates_and_suppressions(options: Options, columns: Sequence[str]) -> N
             raise ConfigError(
                 f"suppression of {each.name}: no compared column is called "
                 f"{each.column}.{did_you_mean(each.column, columns)}",
-                help="name a column of both files, as in OLD; no key, and none ignored",
+                help="name a compared column as in OLD: no key and no ignored column",
             )
 
 
 def _masks_by_column(
     options: Options, columns: Collection[str], back: Mapping[str, str]
 ) -> dict[str, Mask]:
-    """The mask of each column that has one: its own, or else that of `*`."""
+    """The mask of each masked column: its own, or else that of `*`."""
     own: dict[str, Mask] = {}
     for spelled, mask in options.masks.items():
         name = _name_in_old(spelled, columns, back)
@@ -360,7 +371,7 @@ def _masks_by_column(
 def _likely_renames(
     old: Sequence[str], new: Sequence[str], agree: Agreements
 ) -> tuple[tuple[str, str], ...]:
-    """Pairs of columns that agree, and of the others those whose names do."""
+    """Pairs of columns that agree, then pairs with similar names."""
     ours, theirs = {o for o, _ in agree}, {n for _, n in agree}
     named = _match_similar_names(
         [name for name in old if name not in ours],
@@ -370,9 +381,10 @@ def _likely_renames(
 
 
 def _folded_pairs(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of names that are equal without case and outer blanks, and are no values.
+    """Pairs of names that are equal without case and surrounding blanks.
 
-    A name that folds like another of its side has no pair.
+    Names that look like data are left out, and so is a name that another one of its
+    side equals.
     """
     ours, theirs = _unique_by(_folded, old), _unique_by(_folded, new)
     return [
@@ -383,7 +395,7 @@ def _folded_pairs(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str
 
 
 def _unique_by(form: Callable[[str], str], names: Sequence[str]) -> dict[str, str]:
-    """Names by a form of theirs that no other name has."""
+    """Names by their form, if no other name has the same form."""
     count = Counter(map(form, names))
     return {form(name): name for name in names if count[form(name)] == 1}
 
@@ -395,7 +407,7 @@ def _folded(name: str) -> str:
 def _match_similar_names(
     old: Sequence[str], new: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """Pairs of names that differ in case and punctuation only; each is in one."""
+    """Pairs of names that differ in case and punctuation only, each name once."""
     ours, theirs = _unique_by(_fold_name, old), _unique_by(_fold_name, new)
     return [(name, theirs[bare]) for bare, name in ours.items() if bare in theirs]
 
@@ -422,15 +434,18 @@ def _schema_mismatch(
         "the two files do not have the same columns; " + "; ".join(sides),
         file=" and ".join(uris),
         line=1,
-        why="a column that is on one side only cannot be reconciled",
+        why="a column that is in one file only cannot be compared",
         help=(f"if it was renamed: {' '.join(maps)}; " if maps else "")
         + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare"
-        + ("" if quotable else "; does each file begin with a header?"),
+        + ("" if quotable else "; does each file start with a header?"),
     )
 
 
 def _may_quote_names(old: Sequence[str], new: Sequence[str]) -> bool:
-    """Whether names may be told: a file without a header has values in their place."""
+    """Whether errors may quote names.
+
+    Without a header, the first row would be quoted.
+    """
     both = bool(set(old) & set(new))
     return both and looks_like_header(old) and looks_like_header(new)
 
@@ -440,4 +455,4 @@ def _describe_columns(columns: Sequence[str], *, quotable: bool) -> str:
         return "the columns are " + join_names(map(shown, columns))
     be = "is" if len(columns) == 1 else "are"
     count = counted(len(columns), "column")
-    return f"there {be} {count}; does each file begin with a header?"
+    return f"there {be} {count}; does each file start with a header?"

@@ -1,7 +1,7 @@
-"""Digests by bucket of keys: in memory if they fit, else spilled to local disk.
+"""Digests by bucket of the key: in memory if they fit, otherwise on local disk.
 
-All rows of a key are in one bucket, on both sides, so buckets are reconciled one by one
-and their results merged by addition.
+All rows of a key are in one bucket on both sides, so buckets are reconciled one by one
+and their results are added.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ DIGEST_COLUMNS: Final = ("row", "check", "key")
 RECORD_TYPE: Final = np.dtype(
     [*((name, "<u8") for name in DIGEST_COLUMNS), ("number", "<u4")]
 )
+# Row numbers are stored in 32 bits.
 MAX_ROWS: Final = 1 << 32
+# 28 MiB of records at a time.
 READ_ROWS: Final = 1 << 20
 
 
@@ -37,20 +39,20 @@ class Buckets(Protocol):
 
     @property
     def blanks(self) -> int:
-        """In how many rows a part of the key is blank."""
+        """The number of rows with a blank in the key."""
         ...
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Take the `DIGESTS` of the rows that follow, and whether a key is `blank`."""
+        """Add the digests of the next rows, with their `blank` flags."""
         ...
 
-    def bucket(self, at: int) -> pl.DataFrame:
-        """The `DIGESTS` and the row `number` of a bucket, in file order; once."""
+    def bucket(self, index: int) -> pl.DataFrame:
+        """The digests and row `number`s of a bucket, in file order; callable once."""
         ...
 
 
 class MemoryBuckets:
-    """One bucket, in arrays that are filled as rows come; `expected` of them."""
+    """A single bucket in arrays for `expected` rows that grow if needed."""
 
     def __init__(self, expected: int) -> None:
         self._columns = {name: np.empty(expected, np.uint64) for name in DIGEST_COLUMNS}
@@ -58,7 +60,6 @@ class MemoryBuckets:
         self.blanks = 0
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Copy them behind the others."""
         start, self._rows = self._rows, _check_row_count(self._rows + frame.height)
         for name, column in self._columns.items():
             if len(column) < self._rows:
@@ -68,8 +69,8 @@ class MemoryBuckets:
             self._columns[name][start : self._rows] = frame[name].to_numpy()
         self.blanks += int(frame["blank"].sum())
 
-    def bucket(self, at: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
-        """All of it, held here no longer."""
+    def bucket(self, index: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
+        """All rows; the arrays are released."""
         columns = {
             name: self._columns.pop(name)[: self._rows] for name in DIGEST_COLUMNS
         }
@@ -88,7 +89,7 @@ class DiskBuckets:
         self.blanks = 0
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Append each row to the file of its key's bucket."""
+        """Append each row to the file of its bucket."""
         records = np.empty(frame.height, RECORD_TYPE)
         for name in DIGEST_COLUMNS:
             records[name] = frame[name].to_numpy()
@@ -101,10 +102,10 @@ class DiskBuckets:
             file.write(records[rows].data)
         self.blanks += int(frame["blank"].sum())
 
-    def bucket(self, at: int) -> pl.DataFrame:
+    def bucket(self, index: int) -> pl.DataFrame:
         """Read one back."""
-        self._files[at].close()
-        return _frame(np.fromfile(self._paths[at], RECORD_TYPE))
+        self._files[index].close()
+        return _frame(np.fromfile(self._paths[index], RECORD_TYPE))
 
     def rows_in(self, at: int) -> int:
         """How many rows a bucket has."""
@@ -125,7 +126,7 @@ class DiskBuckets:
             keys[start : start + len(rows)] = rows["key"]
             start += len(rows)
         keys.sort()
-        # Each repeated key, as often as it stands there but once, ascending.
+        # Each repeated key, once less than it occurs, ascending.
         keys = keys[1:][keys[1:] == keys[:-1]]
         if not len(keys):
             return np.empty(0, np.uint32)
@@ -147,7 +148,7 @@ class DiskBuckets:
             file.close()
 
     def _place(self, keys: NDArray[np.uint64]) -> NDArray[np.uint16]:
-        # The high bits: the low ones choose the group within a bucket.
+        # The high bits, because `_group_by_key` uses the low ones within a bucket.
         place = (keys >> np.uint64(32)) % np.uint64(len(self._files))
         return place.astype(np.uint16)
 
@@ -159,21 +160,21 @@ def _frame(records: NDArray[np.void]) -> pl.DataFrame:
 
 
 def _check_row_count(rows: int) -> int:
-    """So many rows, if each can have a number."""
+    """Return `rows`; raise OutOfBudget if they exceed 32-bit numbers."""
     if rows > MAX_ROWS:
         raise OutOfBudget(
             f"a side has more than {MAX_ROWS:,} rows",
-            why="on one machine rows are numbered in 32 bits",
-            help="--engine spark",
+            why="the local engine numbers rows in 32 bits",
+            help="use --engine spark",
         )
     return rows
 
 
 @contextmanager
 def open_buckets(expected: Sequence[int], count: int) -> Iterator[list[Buckets]]:
-    """Room for the digests of both sides in `count` buckets, as long as it lasts.
+    """Yield storage for the digests of both sides in `count` buckets; removed on exit.
 
-    `expected`: about how many rows each has.
+    `expected`: the estimated rows of each side.
     """
     if count == 1:
         yield [MemoryBuckets(rows) for rows in expected]

@@ -1,6 +1,6 @@
-"""Why two tables differ: what the rows that do tell, under the names of the user.
+"""Find the causes of differences, under the user's column names.
 
-Everything here is a sum: of groups of rows what is told can be told apart, and added.
+All findings are additive: compute them for each group of rows and merge.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Causes:
 
 @dataclass(frozen=True, slots=True)
 class ColumnFindings:
-    """What the cells of a column tell that differ."""
+    """The findings about the differing cells of a column."""
 
     patterns: Patterns
     hints: tuple[Hint, ...]
@@ -51,9 +51,9 @@ class ColumnFindings:
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedRows:
-    """The rows that are on one side only: how many, and what they have.
+    """The rows on one side only: their number, and facts about their values.
 
-    `keys`: their key columns, None of too many.
+    `keys`: their key columns; None if they are too many to keep.
     """
 
     rows: int
@@ -64,13 +64,14 @@ class UnmatchedRows:
 
 @dataclass(frozen=True, slots=True)
 class CauseInputs:
-    """What causes are found in.
+    """What causes are derived from.
 
-    `told`: of each column that differs; `tolerated`: the sums of the cells that rules
-    make equal; `values`: of mismatched rows; `lone`: the missing and the extra ones;
-    `samples`: of all rows of OLD and NEW; `repeated`: how many keys repeat, on both
-    sides; `telling`: the column with which none would; `kept`: of how many of the
-    `matched` rows it has the same on both sides; `splits`: of OLD and of NEW.
+    `told`: the findings of each differing column; `tolerated`: the sums of cells that
+    rules make equal; `values`: of mismatched rows; `lone`: the missing and the extra
+    rows; `samples`: of all rows of OLD and NEW; `repeated`: the keys that repeat, on
+    both sides together; `telling`: the column that would make them unique; `kept`: the
+    `matched` rows in which this column is equal on both sides; `splits`: of OLD and
+    NEW.
     """
 
     plan: ComparisonPlan
@@ -86,7 +87,7 @@ class CauseInputs:
     splits: tuple[Splits, Splits]
 
     def causes(self) -> Causes:
-        """Everything that can be told."""
+        """All causes."""
         layout = self.plan.layout
         told = [self.told[name] for name in layout.columns if name in self.told]
         rules = (hint for each in told for hint in each.hints)
@@ -98,7 +99,7 @@ class CauseInputs:
         )
 
     def totals(self) -> Iterator[Total]:
-        """The control totals of the columns that have some, in the order of OLD."""
+        """The control totals, in the order of OLD."""
         plan = self.plan
         ours = plan.names[OLD].columns
         found = {
@@ -114,17 +115,20 @@ class CauseInputs:
                 yield from totals.build_total(name, sums, (old, new))
 
     def _sums(
-        self, name: str, at: str
+        self, name: str, column_id: str
     ) -> tuple[ColumnSum, ColumnSum, ColumnSum, ColumnSum]:
-        """Of a column: its cells that differ in OLD and NEW, and the lone ones."""
-        changed = self.tolerated.get(at, totals.ZERO_SUM_PAIR)
+        """The sums of a column.
+
+        Its differing cells in OLD and NEW, its missing and extra rows.
+        """
+        changed = self.tolerated.get(column_id, totals.ZERO_SUM_PAIR)
         if name in self.told:
             changed = totals.add_sum_pairs(changed, self.told[name].sums)
-        missing, extra = (side.sums[at] for side in self.lone)
+        missing, extra = (side.sums[column_id] for side in self.lone)
         return *changed, missing, extra
 
     def segments(self) -> Iterator[Segment]:
-        """What the mismatched, the missing and the extra rows have in common."""
+        """Values in which mismatched, missing or extra rows concentrate."""
         plan = self.plan
         people = [*plan.layout.keys, *plan.columns]
         names = dict(zip(plan.names[OLD].compared, people, strict=True))
@@ -139,12 +143,13 @@ class CauseInputs:
             yield from segments.find_segments(of, values, sample, names)
 
     def hints(self) -> Iterator[Hint]:
-        """What other names and other keys would explain."""
+        """Hints about renames, splits and keys."""
         layout, names = self.plan.layout, self.plan.names[OLD]
         yield from hints.for_renames(layout.drift.renamed, layout.agreements)
         splits = hints.for_splits(self.plan.columns, *self.splits)
         yield from splits
-        # A line number of rows that stand for one is no part of its key.
+        # If most repeated keys are splits, the column that tells their rows apart is a
+        # line number, which the other side does not have.
         if hints.HALF * sum(each.total for each in splits) < self.repeated:
             yield from hints.for_duplicate_keys(
                 layout.keys, self.telling, self.repeated, self.kept, self.matched
@@ -157,9 +162,9 @@ class CauseInputs:
 
 
 def analyze_columns(
-    found: Difference, plan: ComparisonPlan
+    difference: Difference, plan: ComparisonPlan
 ) -> dict[str, ColumnFindings]:
-    """What each column tells that differs."""
+    """The findings of each differing column, by name."""
 
     def tell(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
         at, cells = column
@@ -167,7 +172,7 @@ def analyze_columns(
         rules = find_rule_hints(plan.columns[at], changes, plan)
         return changes, (rules, totals.sum_changes(changes))
 
-    by_column = found.cells.partition_by("column", as_dict=True, include_key=False)
+    by_column = difference.cells.partition_by("column", as_dict=True, include_key=False)
     columns = [(int(at), cells) for (at,), cells in by_column.items()]
     every = list(map_ordered(tell, columns))
     changes = [
@@ -176,7 +181,9 @@ def analyze_columns(
     ]
     keys = plan.layout.keys
     shown = (
-        patterns.build_patterns(changes, found.cells, found.keys, keys) if every else ()
+        patterns.build_patterns(changes, difference.cells, difference.keys, keys)
+        if every
+        else ()
     )
     return {
         each.column: ColumnFindings(each, *facts)
@@ -187,13 +194,13 @@ def analyze_columns(
 def find_rule_hints(
     column: str, changes: pl.DataFrame, plan: ComparisonPlan
 ) -> tuple[Hint, ...]:
-    """The rules that would settle the changes of a column."""
+    """The rules that would explain the changes of a column."""
     given = plan.layout.rules.get(column, ())
     return tuple(hints.for_column(column, changes, given))
 
 
 def summarize_unmatched(rows: pl.DataFrame, plan: ComparisonPlan) -> UnmatchedRows:
-    """What rows tell that are on one side only."""
+    """Facts about rows on one side only."""
     names = plan.names[OLD]
     return UnmatchedRows(
         rows.height,

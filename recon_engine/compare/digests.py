@@ -1,16 +1,15 @@
-"""Rows as digests: one of the whole row, one of its key.
+"""Digest rows: one digest of the whole row, one of its key.
 
-Rows are called identical on their digests alone, so they are 128 bits wide: two hashes
-with seeds of their own, new in every run, either of which is enough. Both would have to
-collide between the two versions of one changed row: for a billion changed rows, one
-chance in 10^29.
+Rows are called identical by their digests alone, so these have 128 bits: two hashes
+with independent seeds, new in every run. Both would have to collide between the two
+versions of one changed row: for a billion changed rows, a chance of 1 in 10^29.
 
-The digest of a key is the same in every run: with it a few rows of a file are sampled,
-all of some keys, whatever their order.
+The digest of a key is the same in every run. It selects a sample of rows (all rows of
+some keys) that does not depend on their order.
 
-Two strategies take the row digest. `Lines` hashes the raw bytes of a line, unparsed;
-equal bytes of one dialect are equal records, and different bytes decide nothing.
-`Columns` hashes the parsed cells, which is exact for any two tables.
+There are two strategies for the row digest. `LineDigests` hashes the raw bytes of a
+line: equal bytes of one dialect are equal records; different bytes decide nothing.
+`CellDigests` hashes the parsed cells, which is exact for any two tables.
 """
 
 from __future__ import annotations
@@ -42,23 +41,26 @@ if TYPE_CHECKING:
     from recon_engine.rules import Rules
 
 
-# Files whose rows have so many times more quotes than the other's are written by other
-# hands: hardly a line would be equal.
+# If one file has this many times more quotes in a row than the other, they were written
+# by different tools, so raw lines rarely match and `LineDigests` would parse most rows.
 ALIKE: Final = 1.5
+# Any constant will do: 2**64 divided by the golden ratio.
 KEY_SEED: Final = 0x9E3779B97F4A7C15
+# The baseline of segments and totals: more rows cost memory and gain little precision.
 SAMPLED_ROWS: Final = 8_192
-# To find more columns than these one after the other takes longer than a parser does.
+# Up to this many leading columns, scanning for delimiters is faster than the parser.
 FIRST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnIds:
-    """Names that are ours: `k0`… for the key, `v0`… for what is compared, `x0`… not.
+    """Internal column names.
 
-    Polars takes some names for patterns (`*`, `^a$`), so no name of a user ever goes
-    into an expression. The numbers follow the sorted names, not the order in a file,
-    and have seven digits: no header has room for more names.
-    `rules` are those of the columns that have some.
+    `k0`… for the key, `v0`… for compared columns, `x0`… for others.
+
+    Polars reads some names as patterns (`*`, `^a$`), so no user's name is used in an
+    expression. Numbers follow the sorted names, not the order in a file; seven digits
+    exceed the columns of any header. `rules`: of the columns that have some.
     """
 
     all: tuple[str, ...]
@@ -76,14 +78,17 @@ class ColumnIds:
 
     @property
     def compared(self) -> list[str]:
-        """The key columns, and the compared ones."""
+        """The key columns, then the compared ones."""
         return [*self.keys, *self.columns]
 
 
 def assign_ids(
     columns: Sequence[str], layout: Alignment, renames: Mapping[str, str]
 ) -> ColumnIds:
-    """Name the columns of a side; `renames` gives OLD's names for its own."""
+    """The internal names of a side's columns.
+
+    `renames` maps them to the names of OLD.
+    """
     ours = [renames.get(name, name) for name in columns]
     names = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
     names |= {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
@@ -96,7 +101,7 @@ def assign_ids(
 
 
 def all_is_compared(names: Sequence[ColumnIds]) -> tuple[bool, bool]:
-    """Of either side, whether no column is left out of the comparison."""
+    """For either side, whether every column is compared."""
     old, new = (not any(n.startswith("x") for n in each.all) for each in names)
     return old, new
 
@@ -113,7 +118,7 @@ def make_empty_sample(names: ColumnIds) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """Equal on both sides; those of rows are new in every run."""
+    """Hash seeds, equal on both sides; those of rows are new in every run."""
 
     row: int
     check: int
@@ -121,31 +126,23 @@ class Seeds:
 
 
 class Strategy(Protocol):
-    """How the digests of one side, `old` or `new`, are taken, some rows at a time."""
+    """How the digests of one side are taken, block by block."""
 
     @property
-    def name(self) -> str:
-        """As results show it."""
-        ...
+    def name(self) -> str: ...
 
     @property
-    def side(self) -> str:
-        """Which of both."""
-        ...
+    def side(self) -> str: ...
 
     @property
-    def names(self) -> ColumnIds:
-        """Those of its columns."""
-        ...
+    def names(self) -> ColumnIds: ...
 
     @property
-    def seeds(self) -> Seeds:
-        """With which digests are taken."""
-        ...
+    def seeds(self) -> Seeds: ...
 
     @property
     def every(self) -> int:
-        """Of one in so many keys the rows are sampled."""
+        """One in so many keys is sampled."""
         ...
 
     @property
@@ -161,20 +158,20 @@ class Strategy(Protocol):
         ...
 
     def sample(self) -> pl.DataFrame:
-        """Keys and compared cells of the rows of one in so many keys: some thousands.
+        """Keys and compared cells of the sampled rows, some thousands.
 
-        Of a file that is not larger, all.
+        All rows of a small file.
         """
         ...
 
     def tallies(self) -> Tallies:
-        """What the rules of the key columns read of all rows."""
+        """What the rules of the key columns read."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CellDigests:
-    """Digests of parsed cells; neither dialect nor order of columns has a part."""
+    """Digests of parsed cells; independent of dialect and column order."""
 
     side: str
     names: ColumnIds
@@ -203,7 +200,7 @@ class CellDigests:
             ),
             rows,
         )
-        # As Arrow of its own: the strings of a frame share what they were parsed from.
+        # A copy as Arrow: the strings of a frame would keep the whole block in memory.
         few = cells.filter(key["key"] % self.every == 0)
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
         self.counted.append(tallies)
@@ -222,9 +219,9 @@ class CellDigests:
 
 @dataclass(frozen=True, slots=True)
 class LineDigests:
-    """Digests of raw lines; of the cells, only those of the key are parsed.
+    """Digests of raw lines; only the key columns are parsed.
 
-    `broken` is set once a record of either side was seen that is not one line.
+    `broken` is shared by both sides and set once a record of either spans lines.
     """
 
     side: str
@@ -238,7 +235,7 @@ class LineDigests:
 
     @property
     def inexact(self) -> bool:
-        """Whether some record is not one line."""
+        """Whether some record spans lines."""
         return self.broken.is_set()
 
     def digest(self, rows: Rows) -> pl.DataFrame | None:
@@ -281,7 +278,7 @@ class LineDigests:
         return added(self.counted)
 
     def keys(self, block: Block) -> pl.DataFrame:
-        """The cells of the key, without a parser where they are among the first."""
+        """The key columns; without a parser if they are among the first columns."""
         every, keys = self.names.all, self.names.keys
         count = 1 + max(every.index(name) for name in keys)
         if block.delimiters is None or count > min(FIRST, len(every) - 1):
@@ -293,7 +290,7 @@ class LineDigests:
 def choose_strategy(
     unread: Sequence[Unread], names: Sequence[ColumnIds], strategy: str | None = None
 ) -> list[Strategy]:
-    """The cheapest strategy that promises to be exact, or the one that is named."""
+    """The cheapest exact strategy for both sides, or the named one."""
     seeds = Seeds(secrets.randbits(64), secrets.randbits(64), KEY_SEED)
     sides = [
         (which, each, seeds, max(1, side.expected_rows // SAMPLED_ROWS))
@@ -308,7 +305,7 @@ def choose_strategy(
 def _lines_represent_records(
     unread: Sequence[Unread], names: Sequence[ColumnIds]
 ) -> bool:
-    """Whether equal lines are equal records, and equal records mostly equal lines."""
+    """Whether equal lines are equal records, and equal records usually equal lines."""
     old, new = unread
     if not (isinstance(old, Header) and isinstance(new, Header)):
         return False
@@ -330,7 +327,7 @@ def _check_row_count(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
 
 
 def key_digest(cells: pl.DataFrame, names: ColumnIds, seed: int) -> pl.Series:
-    """The digests of keys, as `Strategy.digest` takes them; u64."""
+    """The digests (u64) of keys, as `Strategy.digest` takes them."""
     forms = cells.select(
         normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
         for name in names.keys
@@ -341,7 +338,7 @@ def key_digest(cells: pl.DataFrame, names: ColumnIds, seed: int) -> pl.Series:
 def _digest_keys(
     cells: pl.DataFrame, strategy: Strategy
 ) -> tuple[dict[str, pl.Series], Tallies]:
-    """The digests of keys, whether these have a blank, and what their rules read."""
+    """The digests of keys, their blank flags, and what their rules read."""
     rules, tallies = strategy.names.rules, Tallies()
     forms = cells.select(strategy.names.keys)
     for at, name in enumerate(forms.columns):
@@ -356,6 +353,6 @@ def _digest_keys(
 
 def _hash_cells(cells: pl.DataFrame, seed: int) -> pl.Series:
     if cells.width == 1:
-        # The same numbers, without a wait for one of Polars' own threads.
+        # Series.hash gives the same numbers without waiting for Polars' thread pool.
         return cells.to_series().hash(seed)
     return cells.hash_rows(seed)

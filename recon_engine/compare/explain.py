@@ -1,4 +1,4 @@
-"""One key explained: its rows on both sides, where they stand, and how they differ."""
+"""Explain one key: its rows on both sides, their places, and how they differ."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 QUOTE: Final = ord('"')
 LF: Final = ord("\n")
 BLOCK_BYTES: Final = 1 << 22
-# Longer differences are marked as a whole: characters are compared with each other.
+# Longer differences are marked as a whole: SequenceMatcher takes quadratic time.
 MAX_MATCHED_CHARS: Final = 1_000
 LINE_COLUMN: Final = "line"
 
@@ -52,7 +52,7 @@ CharSpan = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRow:
-    """A row of one side; `line` of its first byte, where the side is a file."""
+    """A row of one side; `line` of its first byte, None for a frame."""
 
     line: int | None
     values: dict[str, str]
@@ -60,9 +60,9 @@ class ExplainedRow:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedCell:
-    """A column of a pair. `state`: equal, tolerated, or the kind of the difference.
+    """A cell of a pair. `state`: equal, tolerated, or the kind of the difference.
 
-    `rules` are those of the column; the spans mark the characters that differ.
+    `rules`: of the column; the spans mark the characters that differ.
     """
 
     column: str
@@ -81,9 +81,9 @@ class ExplainedCell:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedPair:
-    """Two rows that belong together, with every compared cell.
+    """Two paired rows with every compared cell.
 
-    First those of the key that only a rule makes equal.
+    The cells of key columns that only a rule makes equal come first.
     """
 
     old_line: int | None
@@ -93,7 +93,7 @@ class ExplainedPair:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All rows of a key: pairs, and what has no partner."""
+    """All rows of a key: pairs, and rows without a partner."""
 
     key: dict[str, str]
     pairs: tuple[ExplainedPair, ...]
@@ -102,7 +102,7 @@ class Explanation:
 
     @property
     def agrees(self) -> bool:
-        """Whether the key is on both sides, and nothing about it differs."""
+        """Whether the key is on both sides and nothing differs."""
         cells = (cell for pair in self.pairs for cell in pair.cells)
         return not (self.missing or self.extra or any(c.differs for c in cells))
 
@@ -117,11 +117,17 @@ def explain_key(
     *,
     limits: Limits = LIMITS,
 ) -> Explanation:
-    """What is known of the key with these `values`, in the order of the key columns.
+    """Explain the key with these `values`, in the order of the key columns.
 
-    One value of several columns may be a JSON array, as results show keys. Rows are
-    paired as `diff` pairs them, and masked as it masks them. Raises ConfigError if
-    neither side has the key.
+    Args:
+        old: A path, a URL or a frame.
+        new: A path, a URL or a frame.
+        options: As for `diff`; rows are paired and masked as `diff` does.
+        values: One value for each key column, or one JSON array, as results show keys.
+        progress: Reports the steps.
+        limits: Size limits of inputs.
+
+    Raises ConfigError if neither side has the key.
     """
     key = _parse_key(values, options.keys)
     with open_headers(old, new, options, limits, progress) as sides:
@@ -145,7 +151,7 @@ def explain_key(
     if all(rows.is_empty() for rows in both):
         raise ConfigError(
             f"no row of either file has this {', '.join(layout.keys)}",
-            help="the value as it stands in the file; several by one argument each",
+            help="give the value as in the file, one argument for each key column",
         )
     masks = make_masks(layout.masks)
     return _Explainer(layout, names, masks).of(key, *both)
@@ -160,7 +166,7 @@ def _parse_key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
     if len(values) != len(keys):
         raise ConfigError(
             f"the key has {counted(len(keys), 'column')}: {', '.join(keys)}",
-            help="one value for each, in this order, or all as one JSON array",
+            help="give one value for each, in this order, or all as one JSON array",
         )
     return list(values)
 
@@ -194,11 +200,11 @@ def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFra
 def _find_lines(
     table: Table, part: RowGroup, numbers: NDArray[np.integer]
 ) -> Sequence[int | None]:
-    """The line of each row of a part, counted in the file as its text is."""
+    """The line of each row of a row group, in the text of the file."""
     if not isinstance(table, CsvFile):
         return [None] * len(numbers)
     data = np.frombuffer(table.read(part).data, np.uint8)
-    # Quotes are even in number before a newline that ends a record.
+    # An even number of quotes precedes a newline that ends a record.
     outside = np.cumsum(data == QUOTE, dtype=np.int64) % 2 == 0
     ends = np.flatnonzero((data == LF) & outside) + 1
     starts = np.append(0, ends)[numbers]
@@ -211,14 +217,14 @@ def _find_lines(
 def _offsets_in_file(
     starts: NDArray[np.int64], gaps: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Offsets among what is left of a part, as offsets in the part itself."""
+    """Convert offsets without quarantined ranges to offsets with them."""
     for first, last in gaps:
         starts = np.where(starts >= first, starts + (last - first), starts)
     return starts
 
 
 def _count_newlines(file: CsvFile, offset: int, size: int) -> int:
-    """How many there are in `size` bytes of a file."""
+    """The number of newlines in `size` bytes of a file."""
     count = 0
     with open_unchanged(file.path, file.uri, file.state) as descriptor:
         while size > 0:
@@ -230,7 +236,7 @@ def _count_newlines(file: CsvFile, offset: int, size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Explainer:
-    """The rows of a key, back under the names of the user."""
+    """The rows of a key, under the user's names."""
 
     layout: Alignment
     names: tuple[ColumnIds, ColumnIds]
@@ -239,7 +245,7 @@ class _Explainer:
     def of(
         self, key: Sequence[str], old: pl.DataFrame, new: pl.DataFrame
     ) -> Explanation:
-        """Pairs, and rows that have no partner, in file order."""
+        """Pairs, and rows without a partner, in file order."""
         ours = self.names[0]
         pairs = pair_rows(
             old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules
@@ -255,7 +261,7 @@ class _Explainer:
         )
 
     def pair(self, old: pl.DataFrame, new: pl.DataFrame) -> ExplainedPair:
-        """Two rows, judged by the kernel itself."""
+        """Two rows, compared by the same functions as in `diff`."""
         ours = self.names[0]
         found = with_kinds(
             compare_rows(
@@ -280,14 +286,14 @@ class _Explainer:
         )
 
     def cell(self, name: str, old: str, new: str, kind: str | None) -> ExplainedCell:
-        """A cell of both rows, and what makes them equal or not."""
+        """A cell of both rows, and why it is equal or not."""
         own = tuple(rule for _, rule in self.layout.spelled.get(name, ()))
         same = "equal" if old == new else "tolerated"
         shown = self.masks.value(name, old), self.masks.value(name, new)
         return ExplainedCell(name, *shown, kind or same, own, *differing_spans(*shown))
 
     def row(self, side: int, row: pl.DataFrame) -> ExplainedRow:
-        """A row that has no partner."""
+        """A row without a partner."""
         names = sorted(self.layout.columns)
         ours = self.names[side].columns
         values = dict(zip(names, row.select(ours).row(0), strict=True))
@@ -298,7 +304,7 @@ class _Explainer:
 def differing_spans(
     old: str, new: str
 ) -> tuple[tuple[CharSpan, ...], tuple[CharSpan, ...]]:
-    """The characters of each text that the other does not have, as half-open spans."""
+    """The characters of each text that the other lacks, as half-open spans."""
     start = _common_prefix_length(old, new)
     end = _common_prefix_length(old[start:][::-1], new[start:][::-1])
     left, right = old[start : len(old) - end], new[start : len(new) - end]
@@ -314,7 +320,7 @@ def differing_spans(
 
 
 def _common_prefix_length(left: str, right: str) -> int:
-    """How many characters two texts begin with alike."""
+    """The number of leading characters that two texts share."""
     pairs = enumerate(zip(left, right, strict=False))
     apart = (at for at, (a, b) in pairs if a != b)
     return next(apart, min(len(left), len(right)))

@@ -1,9 +1,8 @@
-"""Keys of which one row of a side stands for several of the other. Pure.
+"""Find keys whose one row on a side corresponds to several on the other. Pure.
 
-A key is one of them if it is on one row of a side and on more of the other, and the
-row that was paired differs from its partner. A column adds up where the one value is
-the exact sum of the several; blanks are no zeros. Everything here adds up over groups
-of keys.
+Such a key has one row on a side and several on the other, and the paired row differs
+from its partner. A column adds up if the one value is the exact sum of the several; a
+blank is not a zero. All counts are additive over groups of keys.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from recon_engine.rules import Rules
 
 
-# Of so many digits before and behind the point sums are exact in 128 bits.
+# With 20 digits before and 12 after the point, sums of a million amounts fit 128 bits
+# (38 digits).
 WHOLE, PLACES = 20, 12
 READABLE: Final = rf"^[+-][0-9]{{1,{WHOLE}}}\.[0-9]{{0,{PLACES}}}$"
 PAIR: Final = "\0pair"
@@ -33,7 +33,7 @@ DELTA: Final = "\0delta"
 
 
 def added(parts: Iterable[Splits]) -> Splits:
-    """Those of disjoint sets of keys as one."""
+    """The counts of disjoint sets of keys as one."""
     total = Splits()
     for part in parts:
         total.sizes.update(part.sizes)
@@ -51,10 +51,15 @@ def counted(
     columns: Sequence[str],
     rules: Rules,
 ) -> Splits:
-    """The keys of which one row of the other side stands for several of `side`.
+    """The keys with one row on the other side and several on `side`.
 
-    `side`: 1 for NEW, whose surplus rows are extra, 0 for OLD; `repeated`: the keys
-    that repeat on the other side, as a struct `key`.
+    Args:
+        found: The difference of some keys.
+        side: 1 for NEW, whose surplus rows are extra; 0 for OLD.
+        repeated: The keys that repeat on the other side, as a struct `key`.
+        keys: The key columns.
+        columns: The compared columns.
+        rules: The rules of the key columns.
     """
     surplus = (found.missing, found.extra)[side]
     if surplus.is_empty() or found.keys.is_empty():
@@ -89,10 +94,10 @@ def counted(
 
 
 def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int, int]:
-    """In how many pairs a column adds up, and in how many with values that differ.
+    """The pairs in which a column adds up, and those of them whose values differ.
 
-    `many`: the pair of each surplus row, and its text; `cells`: those of pairs that
-    differ, of the same column.
+    `many`: the pair of each surplus row and its text; `cells`: the differing cells of
+    the same column.
     """
     pair, name = many.columns
     amount = _integer(name)
@@ -116,7 +121,7 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
 
 
 def _integer(name: str) -> pl.Expr:
-    """A text as a whole number of the smallest places; null where it is no amount."""
+    """A text as a whole number of 10**-`PLACES` units; null if it is not an amount."""
     normal = Number().normal(pl.col(name).str.strip_chars())
     read = normal.str.strip_prefix(NORMAL_PREFIX)
     fits = normal.str.starts_with(NORMAL_PREFIX) & read.str.contains(READABLE)

@@ -1,10 +1,9 @@
-"""Which columns could be the key: the smallest sets that are unique on both sides.
+"""Propose keys: the smallest sets of columns that are unique on both sides.
 
-A set that repeats among some rows is no key, so a sample rules most sets out, and only
-what is left is tried on all rows, by hashes: rows of different hashes are different.
-What is proposed is counted on the values themselves. Where all rows at once are too
-many for the memory budget, they are looked at share by share: equal keys have equal
-hashes, so they are in the same.
+A set that repeats in some rows is no key, so a sample rules most sets out. The others
+are tried on all rows by hashes: different hashes prove different rows. Proposals are
+counted on the values themselves. If all rows exceed the memory budget, they are
+examined in shares by hash: equal keys have equal hashes, so they are in one share.
 """
 
 from __future__ import annotations
@@ -42,16 +41,19 @@ if TYPE_CHECKING:
     from recon_engine.runtime.memory import Budget
 
 
+# A larger sample rules out more sets before all rows are read, and makes each of up to
+# 5,000 trials slower.
 SAMPLE_ROWS: Final = 20_000
 # How many sets of a size are tried on the sample, and how many of them on all rows.
 MAX_SETS: Final = 5_000
 MAX_TRIED: Final = 40
+# The sets of one pass over the files: more save passes and cost memory.
 AT_ONCE: Final = 8
 PROPOSALS_SHOWN: Final = 10
-# A key with this share of its values on both sides asks for no larger one.
+# Once a key has this share of its values on both sides, larger sets are not tried.
 ENOUGH_OVERLAP: Final = 0.8
 SEED: Final = 0
-# Measured: what a row costs while it is counted, in rows of digests.
+# Measured: the memory of a row while it is counted, in units of a row of digests.
 DIGESTS: Final = 4
 
 ColumnSet = tuple[str, ...]
@@ -59,10 +61,11 @@ ColumnSet = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A set of columns as a key. It is one if no key repeats on either side.
+    """A set of columns as a key, with its counts.
 
-    `repeats`: rows that have the key of another one. `matched`: distinct keys on both
-    sides. `blanks`: rows with a blank part.
+    `repeats_old`, `repeats_new`: rows whose key another row has. `matched`: distinct
+    keys on both sides; `overlap`: as a share of the rows of the larger side, from 0 to
+    1. `blanks_old`, `blanks_new`: rows with a blank part.
     """
 
     columns: ColumnSet
@@ -90,15 +93,21 @@ def propose_keys(
     budget: Budget | None = None,
     limits: Limits = LIMITS,
 ) -> list[Proposal]:
-    """The smallest keys, best first; where there is none, what comes nearest to one.
+    """The smallest keys, best first; if there is none, the sets that come closest.
 
-    There are no larger ones once a key has most of its values on both sides, and none
-    that has no value on both.
+    Args:
+        old: A path, a URL or a frame.
+        new: A path, a URL or a frame.
+        options: How files are read, `renames`, `ignore` and `rules`; the rest is
+            unused.
+        progress: Reports the steps.
+        most_columns: The largest size of a key.
+        budget: Memory; larger files are read several times.
+        limits: Size limits of inputs.
 
-    Of `options` only how files are read, `renames`, `ignore` and `rules` have a part. A
-    key ranks by how many of its values are on both sides, in percent, then by how few
-    columns and blanks it has; one with an amount or a date after those without. Files
-    larger than the `budget` are read more often.
+    Keys rank by the percentage of values on both sides, then by few columns and few
+    blanks; keys with an amount or a date come last. Sets without a common value are
+    left out, and larger sets once a key has `ENOUGH_OVERLAP`.
     """
     options = options or Options(keys=NO_KEY)
     with open_headers(old, new, options, limits, progress) as sides:
@@ -121,7 +130,7 @@ def propose_keys(
 
 
 def _count_shares(tables: Sequence[Table], budget: Budget) -> int:
-    """In how many shares the rows of both sides fit the budget."""
+    """The number of shares in which the rows of both sides fit the budget."""
     rows = sum(table.rows for table in tables)
     text = int(sum(table.rows * table.row_bytes for table in tables))
     return max(budget.buckets(DIGESTS * rows), budget.batches(text))
@@ -140,13 +149,13 @@ def _find_common_columns(old: Unread, new: Unread, options: Options) -> list[str
         raise ConfigError(
             "the two files have no column in common",
             help=other_reading(old, new, options, lambda *names: bool(common(*names)))
-            or "--map OLD=NEW where names differ; does each begin with a header?",
+            or "use --map OLD=NEW for other names; does each file start with a header?",
         )
     return found
 
 
 def _rules(columns: Sequence[str], options: Options) -> dict[str, list[Rule]]:
-    """The rules of the columns that have some; `*` is of no key."""
+    """The rules of the columns that have some; `*` applies to no key."""
     back = {theirs: ours for ours, theirs in options.renames.items()}
     for name in options.rules:
         if (
@@ -162,17 +171,17 @@ def _rules(columns: Sequence[str], options: Options) -> dict[str, list[Rule]]:
 
 
 def _rank_proposal(
-    found: Proposal, columns: Sequence[str], measures: AbstractSet[str]
+    proposal: Proposal, columns: Sequence[str], measures: AbstractSet[str]
 ) -> tuple[object, ...]:
     return (
-        not found.is_key,
-        found.overlap < ENOUGH_OVERLAP,
-        not measures.isdisjoint(found.columns),
-        -int(100 * found.overlap),
-        found.repeats_old + found.repeats_new,
-        len(found.columns),
-        found.blanks_old + found.blanks_new,
-        [columns.index(name) for name in found.columns],
+        not proposal.is_key,
+        proposal.overlap < ENOUGH_OVERLAP,
+        not measures.isdisjoint(proposal.columns),
+        -int(100 * proposal.overlap),
+        proposal.repeats_old + proposal.repeats_new,
+        len(proposal.columns),
+        proposal.blanks_old + proposal.blanks_new,
+        [columns.index(name) for name in proposal.columns],
     )
 
 
@@ -184,28 +193,25 @@ class HashShare:
     count: int
 
     def has(self, hashes: pl.Series) -> pl.Series:
-        """Which of the rows with these hashes are in it."""
+        """Which rows with these hashes are in the share."""
         return hashes % self.count == self.at
 
     def of(self, rows: pl.DataFrame) -> pl.Series:
-        """The hashes of those that are."""
+        """The hashes of the rows in the share."""
         hashes = rows.hash_rows(SEED)
         return hashes.filter(self.has(hashes))
 
 
 @dataclass(frozen=True, slots=True)
 class _KeySide:
-    """A table under names that both sides share."""
+    """A table under column names that both sides share."""
 
     table: Table
     names: list[str]
     rules: Mapping[str, Sequence[Rule]]
 
     def sample(self) -> tuple[pl.DataFrame, set[str]]:
-        """Hashes of the first rows, in which keys repeat if they do anywhere.
-
-        And the columns that are measures, by these rows.
-        """
+        """Hashes of the first rows' cells, and the columns that are measures there."""
         none = pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
         first = [self._cells(part, self.names) for part in self._parts()[:1]]
         cells = pl.concat([none, *first]).head(SAMPLE_ROWS)
@@ -213,7 +219,7 @@ class _KeySide:
         return hashed, {column.name for column in cells if is_measure(column)}
 
     def hashes(self, sets: Sequence[ColumnSet], share: HashShare) -> list[pl.Series]:
-        """The hashes of each set of columns, of a share of the rows."""
+        """The hashes of each set of columns, for a share of the rows."""
         wanted = sorted({name for columns in sets for name in columns})
 
         def hashed(part: RowGroup) -> list[pl.Series]:
@@ -225,7 +231,7 @@ class _KeySide:
         return [pl.concat(each) for each in zip(none, *parts, strict=True)]
 
     def values(self, columns: ColumnSet, share: HashShare) -> pl.DataFrame:
-        """The cells of some columns, of a share of the rows."""
+        """The cells of some columns, for a share of the rows."""
 
         def picked(part: RowGroup) -> pl.DataFrame:
             cells = self._cells(part, columns)
@@ -240,7 +246,7 @@ class _KeySide:
         return self.table.parts
 
     def _cells(self, part: RowGroup, columns: Sequence[str]) -> pl.DataFrame:
-        """Some columns as their rules read them."""
+        """Some columns in normal form."""
         read = (
             normal_form(self.rules.get(name, ()), pl.col(name)).alias(name)
             for name in columns
@@ -255,7 +261,7 @@ def _make_side(
     rules: Mapping[str, Sequence[Rule]],
     renames: Mapping[str, str],
 ) -> _KeySide:
-    """Name the columns that both have `v0`…, by their place in `columns`."""
+    """Name the common columns `v0`…, by their place in `columns`."""
     by_place = {
         f"v{at:05}": rules[name] for at, name in enumerate(columns) if name in rules
     }
@@ -265,7 +271,7 @@ def _make_side(
 
 
 class _KeySearch:
-    """Sets of columns, by the names that both sides share, from small to large."""
+    """Search sets of columns, from small to large."""
 
     def __init__(
         self, sides: Sequence[_KeySide], names: Sequence[str], shares: int
@@ -285,11 +291,11 @@ class _KeySearch:
             for name in self.names
         }
 
-    def keys(self, most: int) -> Iterator[Proposal]:
-        """The smallest sets that do not repeat on either side."""
+    def keys(self, max_columns: int) -> Iterator[Proposal]:
+        """Yield the smallest sets that are unique on both sides."""
         found: list[ColumnSet] = []
         enough = False
-        for size in range(1, most + 1):
+        for size in range(1, max_columns + 1):
             if enough:
                 return
             tried = list(
@@ -305,13 +311,13 @@ class _KeySearch:
                     )
                     yield proposal
 
-    def nearest(self, most: int) -> list[Proposal]:
-        """Of each size the set with the most distinct rows in the sample."""
+    def nearest(self, max_columns: int) -> list[Proposal]:
+        """For each size the set with the most distinct rows in the sample."""
 
         def distinct(columns: ColumnSet) -> int:
             return sum(s.select(columns).n_unique() for s in self.samples)
 
-        sizes = range(1, min(most, len(self.names)) + 1)
+        sizes = range(1, min(max_columns, len(self.names)) + 1)
         nearest = [max(self._sets(size, []), key=distinct) for size in sizes]
         return [self._counted(columns) for columns in nearest]
 
@@ -358,8 +364,11 @@ class _KeySearch:
             )
         )
 
-    def _sets(self, size: int, found: Sequence[ColumnSet]) -> list[ColumnSet]:
-        """Sets of a size that hold no key yet; the most telling ones, if too many."""
+    def _sets(self, size: int, known_keys: Sequence[ColumnSet]) -> list[ColumnSet]:
+        """Sets of a size that contain no found key.
+
+        With too many, of the most distinct columns.
+        """
         telling = sorted(self.names, key=lambda name: -self.distinct[name])
         while math.comb(len(telling), size) > MAX_SETS:
             telling.pop()
@@ -367,7 +376,7 @@ class _KeySearch:
         return [
             columns
             for columns in sets
-            if not any(set(key) <= set(columns) for key in found)
+            if not any(set(key) <= set(columns) for key in known_keys)
         ]
 
 

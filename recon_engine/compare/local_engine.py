@@ -219,7 +219,7 @@ def compare_tables(
         _find_undecided_in_bucket(reading, at, wanted) for at in range(reading.buckets)
     ]
     rests = [left for left, _ in every]
-    # Before the rows are looked at, which takes far longer.
+    # Checked before any row is parsed, which takes far longer.
     differing = _differing(sides, rests)
     reading.budget.check_result(differing)
     repeats: list[tuple[Repeats, Repeats]] = []
@@ -438,7 +438,7 @@ def parse_cells(rows: Rows, names: ColumnIds) -> pl.DataFrame:
     """All cells of some rows."""
     if not rows.rows:
         return make_empty_rows(names)
-    # In one piece: rows are about to be gathered from it, column by column.
+    # One chunk, because rows are gathered from it column by column.
     cells = rows.cells(names.all).collect(engine="in-memory").rechunk()
     if cells.height != rows.rows:
         raise InternalError(
@@ -449,7 +449,7 @@ def parse_cells(rows: Rows, names: ColumnIds) -> pl.DataFrame:
 
 def _group_by_key(keys: pl.Series, count: int) -> list[NDArray[np.int64]]:
     """Which rows are in which group, by their key."""
-    # Numbers of 16 bits are sorted by radix, which is fastest by far.
+    # numpy sorts integers of 16 bits by radix, which is fastest by far.
     place = (keys.to_numpy() % np.uint64(count)).astype(np.min_scalar_type(count))
     order = np.argsort(place, kind="stable")
     return np.split(order, np.searchsorted(place[order], np.arange(1, count)))

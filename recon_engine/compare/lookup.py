@@ -1,14 +1,13 @@
-"""Keys of open breaks, looked up among the rows of a run.
+"""Look up the keys of open breaks among the rows of a run.
 
-A break is resolved only if its key was compared, so a run counts the rows that each
-side has of each key that is open. Keys are compared by two digests of their normal
-forms, which no key rule of a column can tell apart: 128 bits, as rows are. The keys
-of a file are never collected: the digests of all rows select a few rows, and only
-these are parsed.
+A break is resolved only if its key was compared, so a run counts the rows of each open
+key on both sides. Keys are compared by two digests of their normal forms, 128 bits as
+for rows. Keys of a file are never collected: the digests of all rows select a few rows,
+and only these are parsed.
 
-A break of a key that is masked by `hmac` keeps a locator: the digests of its key,
-encrypted under the key of the mask. Who has that key can look the break up, and learns
-no more than from a token. A key that is masked otherwise cannot be looked up.
+A break whose key is masked by `hmac` keeps a locator: the digests of its key, encrypted
+under the mask's key. The holder of that key can look the break up, and learns no more
+than from a token. Keys with other masks cannot be looked up.
 """
 
 from __future__ import annotations
@@ -41,11 +40,12 @@ CHECK_SEED: Final = 0xC2B2AE3D27D4EB4F
 DIGESTS: Final = ("key", "check")
 COUNTED: Final = {"at": pl.UInt32, "rows": pl.Int64}
 LOCATOR: Final = struct.Struct(">QQQ")
-PURPOSE: Final = b"locator\0"  # no value of a file holds a NUL
+# Separates pads from tokens under one key: no value of a file contains NUL.
+PURPOSE: Final = b"locator\0"
 
 
 class OpenKey(NamedTuple):
-    """A key as its break shows it, and its locator if `hmac` masks it."""
+    """A key as its break shows it; its locator if `hmac` masks it, else None."""
 
     values: tuple[str, ...]
     locator: bytes | None = None
@@ -53,7 +53,7 @@ class OpenKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What is asked for breaks: the keys that are open, and up to how many differences.
+    """The open keys to look up.
 
     With more differences than `limit` no break is tracked.
     """
@@ -62,13 +62,16 @@ class Lookup:
     limit: int = 0
 
 
-# What makes a lookup for the key columns that are compared by.
+# Returns the lookup for the key columns.
 Ask = Callable[[Sequence[str]], Lookup]
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """The keys that can be looked up: `at` (their place in the lookup), `DIGESTS`."""
+    """The keys that can be looked up.
+
+    `at` (their index in the lookup) and `DIGESTS`.
+    """
 
     digests: pl.DataFrame
     limit: int
@@ -81,12 +84,12 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Sightings:
-    """What some buckets hold of the keys that were sought, and of those that differ.
+    """What some buckets hold of the sought keys and of those that differ.
 
-    `rows`: of OLD and of NEW, how many `rows` have the key `at`; `differing`: in which
-    `column` (its ordinal) a pair of the key differs; `repeated`: each key, as it is
+    `rows`: for OLD and NEW, the number of `rows` with the key `at`; `differing`: the
+    `column` (its ordinal) in which a pair of the key differs; `repeated`: each key, as
     written, that differs or is on one side only and has several rows on a side, with
-    the rows of `old` and `new`.
+    its rows in `old` and `new`.
     """
 
     rows: tuple[pl.DataFrame, pl.DataFrame]
@@ -102,7 +105,7 @@ NONE: Final = Sightings(
 
 
 def sought(ask: Ask | None, plan: ComparisonPlan) -> Sought | None:
-    """The keys of a lookup that can be found; None where no break is tracked."""
+    """The keys of a lookup that can be found; None if no break is tracked."""
     if ask is None:
         return None
     lookup = ask(plan.layout.keys)
@@ -139,10 +142,10 @@ def sightings(
     found: Difference,
     names: ColumnIds,
 ) -> Sightings:
-    """What some buckets tell about breaks.
+    """What some buckets hold that break tracking needs.
 
-    `keys`: of each side, the keys of all rows that `Sought.keys` selects; `repeats`: of
-    each side, all keys that repeat, as a struct `key`, and their `rows`.
+    `keys`: for each side, the keys of all rows that `Sought.keys` selects; `repeats`:
+    for each side, all keys that repeat, as a struct `key`, and their `rows`.
     """
     if sought is None:
         return NONE
@@ -156,7 +159,7 @@ def sightings(
 
 
 def together(parts: Sequence[Sightings]) -> Sightings:
-    """What disjoint sets of buckets tell."""
+    """The sightings of disjoint sets of buckets as one."""
     return Sightings(
         (
             pl.concat([part.rows[0] for part in parts]),
@@ -174,7 +177,7 @@ def looked_up(
     plan: ComparisonPlan,
     differences: int,
 ) -> LookedUp:
-    """What breaks have to know of the keys of a result, by what is shown of these."""
+    """What break tracking needs to know about the displayed keys of a result."""
     if sought is None or differences > sought.limit:
         return LookedUp()
     old, new = (dict(side.iter_rows()) for side in seen.rows)
@@ -238,8 +241,8 @@ def _repeated(
 ) -> pl.DataFrame:
     """The keys that differ and have several rows on a side, with the rows of both.
 
-    A key has as many rows of OLD more than of NEW as are missing more than extra: so
-    the rows of one side say how many the other has.
+    Matched rows are equal in number on both sides, so old - new = missing - extra: the
+    rows of one side give those of the other.
     """
     schema = dict.fromkeys(names.keys, pl.String) | {"old": pl.Int64, "new": pl.Int64}
     if all(side.is_empty() for side in repeats):
@@ -269,7 +272,7 @@ def _repeated(
 
 
 def _shown(keys: pl.DataFrame, plan: ComparisonPlan) -> list[tuple[str, ...]]:
-    """What is shown of keys, in the order of the key columns."""
+    """The displayed values of keys, in the order of the key columns."""
     columns = [
         plan.masks.values(name, keys[ours])
         for name, ours in zip(plan.layout.keys, keys.columns, strict=True)
@@ -278,7 +281,7 @@ def _shown(keys: pl.DataFrame, plan: ComparisonPlan) -> list[tuple[str, ...]]:
 
 
 def _locators(found: Difference, plan: ComparisonPlan) -> dict[tuple[str, ...], bytes]:
-    """Of keys that only `hmac` masks, what finds them again."""
+    """The locators of keys that only `hmac` masks."""
     by_column = plan.masks.by_column
     kinds = {by_column[name] for name in plan.layout.keys if name in by_column}
     if kinds != {Mask.HMAC}:
@@ -294,7 +297,10 @@ def _locators(found: Difference, plan: ComparisonPlan) -> dict[tuple[str, ...], 
 
 
 def _open(key: OpenKey, masks: Masks, version: int) -> tuple[int, int] | None:
-    """The digests in a locator; None for another key of masks, other rules, or none."""
+    """The digests in a locator.
+
+    None for another mask key, other rules, or no locator.
+    """
     if key.locator is None or len(key.locator) != LOCATOR.size or not masks.key:
         return None
     *digests, sealed = LOCATOR.unpack(_sealed(key.locator, key.values, masks))
@@ -302,13 +308,13 @@ def _open(key: OpenKey, masks: Masks, version: int) -> tuple[int, int] | None:
 
 
 def _sealed(text: bytes, key: Sequence[str], masks: Masks) -> bytes:
-    """The text under a pad of its own for each key that is shown; twice: the text."""
+    """XOR the text with a pad that is unique to each displayed key; its own inverse."""
     pad = hmac.digest(masks.key, PURPOSE + format_key(key).encode(), "sha256")
     return bytes(one ^ other for one, other in zip(text, pad, strict=False))
 
 
 def _version(plan: ComparisonPlan) -> int:
-    """A number that is another where digests of the same keys may be others."""
+    """A number that changes if the digests of equal keys may change."""
     names = plan.names[0]
     rules = repr([names.rules.get(name, ()) for name in names.keys])
     return int(pl.Series([rules]).hash(CHECK_SEED)[0])

@@ -1,8 +1,8 @@
-"""Masks: what stands in every output in place of the values of some columns.
+"""Masks: what every output shows in place of the values of some columns.
 
 A mask changes no count, no kind and no choice of rows. A blank stays blank, so that
-`value_to_blank` can be read for what it is. An order by values tells of values, so
-whatever had one is ordered again, by what stands in their place.
+`value_to_blank` remains readable. The order of values reveals information about them,
+so whatever is ordered by values is ordered again by what is shown.
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE: Final = "RECON_MASK_KEY"
 KEY_FILE_VARIABLE: Final = "RECON_MASK_KEY_FILE"
+# 128 bits, so that a random key cannot be guessed.
 MIN_KEY_BYTES: Final = 16
 PREFIX: Final = "hmac:"
+# 80 bits: two of a billion values collide with a chance below 1 in a million.
 TOKEN_BYTES: Final = 10
 REDACTED: Final = "(redacted)"
 VISIBLE_CHARS: Final = 4
+# `last4` shows less than half of a value; shorter values are redacted.
 MIN_VISIBLE_LENGTH: Final = 8
 TEXT: Final = pl.String()
 MASKED: Final = re.compile(
@@ -46,13 +49,13 @@ MASKED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Masks:
-    """The mask of each masked column, by its name in results, and the key of `hmac`."""
+    """The mask of each masked column, by its name in results, and the `hmac` key."""
 
     by_column: Mapping[str, Mask]
     key: bytes = field(default=b"", repr=False)
 
     def value(self, column: str, text: str) -> str:
-        """What is shown of a value: the same for the same value, in any column."""
+        """What is shown for a value: equal for equal values, in any column."""
         match self.by_column.get(column) if text else None:
             case None:
                 return text
@@ -65,47 +68,47 @@ class Masks:
                 return REDACTED
 
     def values(self, column: str, texts: pl.Series) -> pl.Series:
-        """What is shown of many values of a column."""
+        """What is shown for many values of a column."""
         if column not in self.by_column:
             return texts
-        # Without its name, which Polars might take for a pattern of names.
+        # The name is removed: Polars might read it as a pattern.
         texts = texts.alias("")
         distinct = texts.unique()
         shown = pl.Series([self.value(column, each) for each in distinct], dtype=TEXT)
         return texts.replace_strict(distinct, shown, return_dtype=TEXT)
 
     def row(self, values: Mapping[str, str]) -> dict[str, str]:
-        """What is shown of a row, or of a key, by column."""
+        """What is shown for a row or a key, by column."""
         return {name: self.value(name, text) for name, text in values.items()}
 
     def rows(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """What is shown of rows, in columns of their own names."""
+        """What is shown for rows; columns keep their names."""
         return frame.with_columns(
             self.values(name, frame[name]).alias(name) for name in frame.columns
         )
 
 
 def reads_as_masked(text: str) -> bool:
-    """Whether a text may stand in place of a value."""
+    """Whether a text has the form of a masked value."""
     return text == REDACTED or MASKED.fullmatch(text) is not None
 
 
 def make_masks(by_column: Mapping[str, Mask]) -> Masks:
-    """These masks, with the key from the environment or its file if one asks for it.
+    """Masks with the `hmac` key from the environment or its file, if one is needed.
 
-    Raises ConfigError when there is none; never with any of it.
+    Raises ConfigError if there is no key or it is too short; the key is never quoted.
     """
     if Mask.HMAC not in by_column.values():
         return Masks(by_column)
     key = _read_mask_key()
     if len(key) < MIN_KEY_BYTES:
         raise ConfigError(
-            f"the key of --mask hmac has less than {MIN_KEY_BYTES} bytes"
+            f"the key of --mask hmac is shorter than {MIN_KEY_BYTES} bytes"
             if key
             else "--mask hmac has no key",
-            why="tokens are HMAC-SHA256: with a key that can be guessed, so can values",
-            help=f"{KEY_VARIABLE}, or its file as {KEY_FILE_VARIABLE}; openssl rand"
-            " -hex 32 makes one",
+            why="tokens are HMAC-SHA256: who guesses the key can find the values",
+            help=f"set {KEY_VARIABLE}, or name a file in {KEY_FILE_VARIABLE}; "
+            "openssl rand -hex 32 generates a key",
         )
     return Masks(by_column, key)
 
@@ -127,7 +130,7 @@ def _read_mask_key() -> bytes:
     except OSError as error:
         reason = error.strerror
     raise ConfigError(
-        f"the file that {KEY_FILE_VARIABLE} names cannot be read", why=reason, file=path
+        f"the file named by {KEY_FILE_VARIABLE} cannot be read", why=reason, file=path
     )
 
 
@@ -144,7 +147,7 @@ class ShownValues(NamedTuple):
 def mask_values(values: ShownValues, masks: Masks) -> ShownValues:
     """The same parts with masked values.
 
-    A masked column has no control totals: the sum over a few rows is as good as their
+    A masked column has no control totals, because the sum over a few rows reveals
     values.
     """
     if not masks.by_column:
@@ -188,7 +191,7 @@ def _mask_frames(frames: Frames, masks: Masks) -> Frames:
 
 
 def mask_cells(cells: pl.DataFrame, masks: Masks) -> pl.DataFrame:
-    """Cells that differ, with masked values."""
+    """Differing cells with masked values."""
     cells = _mask_keys(cells, masks)
     parts = [cells.filter(~pl.col("column").is_in(list(masks.by_column)))]
     for name in masks.by_column:
@@ -208,18 +211,18 @@ def _mask_keys(frame: pl.DataFrame, masks: Masks) -> pl.DataFrame:
 
 
 def mask_rows(rows: pl.DataFrame, masks: Masks) -> pl.DataFrame:
-    """Whole rows with masked values, in an order of these."""
+    """Whole rows with masked values, ordered by them."""
     shown = masks.rows(rows)
     return shown[sorted_positions(shown)]
 
 
 def sorted_positions(shown: pl.DataFrame) -> pl.Series:
-    """The places of rows in the order of what is seen of them."""
+    """The positions of rows in the order of their displayed values."""
     return shown.to_struct().arg_sort()
 
 
 def _mask_segments(segments: tuple[Segment, ...], masks: Masks) -> tuple[Segment, ...]:
-    """They stay apart by the rows they are of."""
+    """Masked segments, sorted within each group of rows."""
     return tuple(
         each
         for _, group in groupby(segments, key=attrgetter("of"))

@@ -1,6 +1,6 @@
-"""Equal rows under repeated keys, by digest: how many of each have a partner. Pure.
+"""Pair equal rows under repeated keys by digest, as multisets. Pure.
 
-Within a key equal rows are paired first, so as many of them as both sides have can be
+Equal rows of a key are paired first. So as many of them as both sides have can be
 dropped before any row is parsed.
 """
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def drop_equal(
     old: pl.DataFrame, new: pl.DataFrame, *, whole: tuple[bool, bool]
 ) -> NonIdentical:
-    """Pair rows of equal digests as often as they stand on both sides.
+    """Pair rows of equal digests as often as they occur on both sides.
 
     `old`, `new`: the `row`, `check` and `key` digests and the row `number`; `whole`:
-    whether equal digests of a side are of rows that are equal in all columns. If not,
-    which of them is left over has to be seen from the rows themselves.
+    whether equal digests of a side mean rows that are equal in all columns. If not,
+    only the rows themselves show which of them are left over.
     """
     if old.is_empty() or new.is_empty():
         return NonIdentical(0, old, new)
@@ -46,10 +46,10 @@ def drop_equal(
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """The distinct row digests of a side, ascending, and where their rows are.
+    """The distinct row digests of a side, ascending, with their rows.
 
-    `order`: all rows, by digest; those of one digest begin at `starts`. `digests`: the
-    `check` and `key` that all rows of a digest share; `alike`: whether they do.
+    `order`: all rows by digest; the rows of one digest begin at `starts`. `digests`:
+    their `check` and `key`; `alike`: whether all rows of a digest share these.
     """
 
     order: NDArray[np.uint32]
@@ -61,7 +61,7 @@ class _Runs:
 
     @classmethod
     def of(cls, side: pl.DataFrame) -> Self:
-        """Those of a side that is not empty."""
+        """The runs of a side that is not empty."""
         rows = side["row"].to_numpy()
         order = np.argsort(rows).astype(np.uint32)
         rows = rows[order]
@@ -78,7 +78,7 @@ class _Runs:
         return cls(order, starts, lengths, rows[starts], tuple(digests), alike)
 
     def agreeing(self, other: _Runs, at: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of these are those of `other` at these places."""
+        """Which runs equal those of `other` at these positions."""
         same = self.alike & other.alike[at]
         pairs = zip(
             (self.rows, *self.digests), (other.rows, *other.digests), strict=True
@@ -90,7 +90,7 @@ class _Runs:
     def left(
         self, side: pl.DataFrame, at: NDArray[np.int64], pairs: NDArray[np.uint32]
     ) -> pl.DataFrame:
-        """The rows of a side without so many of each of these digests."""
+        """The rows of a side without `pairs` rows of each of these digests."""
         dropped = np.zeros(len(self.starts), np.uint32)
         dropped[at] = pairs
         nth = np.arange(len(self.order), dtype=np.uint32)

@@ -1,8 +1,8 @@
 """The kernel: two tables of text become what is missing, extra and changed. Pure.
 
-`drop_identical` removes, by digest, the rows that stand unchanged on both sides;
-`diff` pairs and compares the rest. Removing them first changes no result: within a key
-equal rows are paired first anyway, and one of two equal rows is like the other.
+`drop_identical` removes, by digest, the rows that are unchanged on both sides;
+`compare_rows` pairs and compares the others. The removal changes no result: equal rows
+of a key are paired first in any case, and equal rows are interchangeable.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ if TYPE_CHECKING:
     from recon_engine.rules import Rules, Tallies
 
 
-# The gate refuses NUL in a header, so no column of a user can have such a name.
+# The reader refuses NUL in a header, so no user's column has such a name.
 _OLD: Final = "\0old"
 _NEW: Final = "\0new"
 _NTH: Final = "\0nth"
 _NORMAL: Final = "\0normal"
 _COUNT: Final = "\0count"
+# A sample of this size rules out most columns before all rows are grouped.
 FEW_PAIRS: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class NonIdentical:
-    """What is left after equal rows are removed: the digests of each side."""
+    """What remains after equal rows are removed: the digests of each side."""
 
     identical: int
     old: pl.DataFrame
@@ -57,17 +58,16 @@ class NonIdentical:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two remainders reconciled.
+    """Two sets of rows reconciled.
 
-    `keys`: the key columns of the matched pairs, in pair order, as OLD has them;
-    `cells`: `pair`, `column` (its ordinal), `old`, `new` of each mismatched cell, and
-    its `kind` once that was `judged`; `tolerated`: for each column, how many cells are
-    equal only under its rules; `tolerated_keys`: how many pairs have keys that are;
-    `tallies`: what rules did, by column, among the cells of pairs whose bytes differ,
-    and of keys only what they made equal; `sums`: of the tolerated cells, of columns
-    that have rules;
-    `missing`, `extra`: whole rows, in any order until they are merged; `values`: what
-    OLD has in the pairs that are mismatched, keys included.
+    `keys`: the key columns of the matched pairs, in pair order, as in OLD. `cells`:
+    `pair`, `column` (its ordinal), `old`, `new` of each mismatched cell, and `kind`
+    after `with_kinds`. `tolerated`: cells that are equal only by rules, by column.
+    `tolerated_keys`: pairs whose keys are. `tallies`: what rules did, by column: in
+    cells of pairs whose bytes differ; for keys only what they made equal. `sums`: of
+    the tolerated cells of columns with rules. `missing`, `extra`: whole rows, unordered
+    until they are merged. `values`: counts of the values of OLD in mismatched pairs,
+    keys included.
     """
 
     keys: pl.DataFrame
@@ -84,13 +84,14 @@ class Difference:
 def drop_identical(
     old: pl.DataFrame, new: pl.DataFrame, *, repeats: tuple[bool, bool]
 ) -> NonIdentical:
-    """Pair rows of equal digests that stand once on each side; answer the rest.
+    """Pair rows of equal digests that occur once on each side; return the others.
 
     `old`, `new`: the `row`, `check` and `key` digests and the row `number`; `repeats`:
-    whether a key does. Repeated rows are left to `diff`, which pairs them by content.
+    whether a key repeats. Rows of a repeated row digest are left to `compare_rows`,
+    which pairs them by content.
     """
-    # Joined on one integer and nothing carried along, which is cheapest by far; the
-    # others have to agree all the same.
+    # The cheapest join has one integer key and no payload. The other two digests are
+    # compared afterwards.
     left, right = (
         _index_rows(side, name, unrepeated=again)
         for side, name, again in zip((old, new), ("old", "new"), repeats, strict=True)
@@ -128,9 +129,15 @@ def compare_rows(
 ) -> Difference:
     """Reconcile two frames of strings by `keys`, cell by cell over `columns`.
 
+    Args:
+        old: Rows of OLD.
+        new: Rows of NEW, under the same column names.
+        keys: The key columns; their rules say which keys are equal.
+        columns: The compared columns.
+        rules: The rules of columns that have some.
+
     Each row of `old` is in exactly one pair or missing, each of `new` in exactly one
-    pair or extra; file order has no part in which. Rules of a key column say which
-    keys are the same.
+    pair or extra, independent of file order.
     """
     pairs = pair_rows(old, new, keys=keys, columns=columns, rules=rules)
     matched = pairs.drop_nulls()
@@ -158,14 +165,20 @@ def pair_rows(
     columns: Sequence[str],
     rules: Rules = NO_RULES,
 ) -> pl.DataFrame:
-    """The pairs of `diff` as row numbers `old` and `new`; null for no partner."""
+    """The pairs of `compare_rows` as row numbers `old` and `new`.
+
+    Null without a partner.
+    """
     by = [_form(name, rules) for name in keys]
     left, right = (_with_forms(side, keys, rules) for side in (old, new))
     return _match_rows(left, right, keys, by, columns, rules)
 
 
 def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Difference:
-    """The differences of disjoint sets of keys as one; leftovers in content order."""
+    """The differences of disjoint sets of keys as one.
+
+    Unmatched rows in content order.
+    """
     found = list(parts)
     offsets = [0, *itertools.accumulate(part.keys.height for part in found)]
     cells = [
@@ -187,35 +200,35 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
     )
 
 
-def with_kinds(found: Difference) -> Difference:
-    """With the kind of each cell."""
-    return replace(found, cells=classify_cells(found.cells))
+def with_kinds(difference: Difference) -> Difference:
+    """The difference with the `kind` of each cell."""
+    return replace(difference, cells=classify_cells(difference.cells))
 
 
 def find_repeated_keys(
     rows: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
 ) -> pl.DataFrame:
-    """The keys that stand more than once: a struct `key` and `rows`, worst first.
+    """The keys that repeat: a struct `key` and `rows`, most rows first.
 
-    Of keys that are the same under a rule, the first in sorted order is shown.
+    Of keys that are equal under a rule, the first in sorted order is shown.
     """
     return repeated_among(counted_keys(rows, keys), keys, rules)
 
 
 def counted_keys(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Each key as it is spelled, and in how many rows it stands."""
+    """Each key as it is written, and the number of its rows."""
     return rows.group_by(keys).agg(pl.len().alias(_COUNT))
 
 
 def added_keys(counts: Iterable[pl.DataFrame], keys: Sequence[str]) -> pl.DataFrame:
-    """The counts of several sets of rows."""
+    """The counts of several sets of rows as one."""
     return pl.concat(counts).group_by(keys).agg(pl.col(_COUNT).sum())
 
 
 def repeated_among(
     counts: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
 ) -> pl.DataFrame:
-    """As `repeated`, of keys that are counted already."""
+    """As `find_repeated_keys`, from counts of keys."""
     by = [_normalize_column(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
     return (
         counts.sort(keys)
@@ -233,7 +246,7 @@ def columns_that_make_unique(
     columns: Iterable[str],
     rules: Rules = NO_RULES,
 ) -> list[str]:
-    """The columns of which each makes the key unique among these rows."""
+    """The columns each of which would make the key unique among these rows."""
     if rows.is_empty():
         return [*columns]
     by = [f"{_NORMAL}{name}" for name in keys]
@@ -241,7 +254,7 @@ def columns_that_make_unique(
         _normalize_column(name, rules).alias(form)
         for name, form in zip(keys, by, strict=True)
     )
-    # The rows of a few keys rule most columns out.
+    # First the rows of a few keys, which rule most columns out.
     every = max(1, rows.height // FEW_PAIRS)
     few = keyed.filter(pl.struct(by).hash() % every == 0)
     return [
@@ -256,7 +269,7 @@ def columns_that_make_unique(
 def hashed_with_key(
     rows: pl.DataFrame, keys: Sequence[str], column: str, rules: Rules = NO_RULES
 ) -> pl.Series:
-    """A hash of the key, in its normal form, and of one more column."""
+    """A hash of the key, in normal form, and of one more column."""
     forms = rows.select(
         *(_normalize_column(name, rules).alias(name) for name in keys), column
     )
@@ -264,20 +277,20 @@ def hashed_with_key(
 
 
 def has_repeats(numbers: pl.Series) -> bool:
-    """Whether a number stands there twice; sorting them is cheaper than hashing."""
+    """Whether a number occurs twice; sorting is cheaper than hashing here."""
     ordered = np.sort(numbers.to_numpy())
     return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def longest_run(numbers: pl.Series) -> int:
-    """How often the commonest of some numbers stands there."""
+    """The number of occurrences of the most frequent number."""
     ordered = np.sort(numbers.to_numpy())
     edges = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
     return int(np.diff(np.concatenate(([0], edges, [len(ordered)]))).max())
 
 
 def sort_by_content(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
-    """Sorted by `first`, then by all other columns, in an order of their names."""
+    """Rows sorted by `first`, then by all other columns in the order of their names."""
     others = set(rows.columns) - {*first, _OLD, _NEW}
     return rows.sort([*first, *sorted(others)])
 
@@ -295,9 +308,9 @@ def _match_rows(
     columns: Sequence[str],
     rules: Rules,
 ) -> pl.DataFrame:
-    """Row numbers `old` and `new`, one row a pair; null where there is no partner.
+    """Row numbers `old` and `new`, one row for each pair; null without a partner.
 
-    `by` are the keys, or the normal forms of those that have rules.
+    `by`: the keys, or the normal forms of those that have rules.
     """
     left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
     if all(side.n_unique(by) == side.height for side in (old, new)):
@@ -331,8 +344,8 @@ def _pair_multisets(
 ) -> Iterator[pl.DataFrame]:
     """Pair rows under repeated keys: equal rows first, the others in sorted order.
 
-    Equal are first those that spell their key alike too, then all of equal bytes, then
-    those of equal normal forms. The order is that of normal forms, then that of bytes.
+    Rows that also spell their key alike come first, then all of equal bytes, then those
+    of equal normal forms. The order is that of normal forms, then of bytes.
     """
     columns = sorted(columns)
     cells = [*by, *columns]
@@ -357,7 +370,7 @@ def _pair_multisets(
 
 
 def _number_within_groups(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """With which of the rows with equal `by` a row is, in frame order."""
+    """The position of a row among the rows with equal `by`, in frame order."""
     nth = pl.int_range(pl.len(), dtype=pl.UInt32).over(by)
     return rows.with_columns(nth.alias(_NTH))
 
@@ -386,10 +399,7 @@ def _compare_cells(
     columns: Sequence[str],
     rules: Rules,
 ) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, SumPair]]:
-    """The cells that differ, column by column; how many others rules make equal.
-
-    And what each rule did, and the sums of those others.
-    """
+    """Differing cells, tolerated cells by column, tallies, and tolerated sums."""
     numbers, counts = [np.zeros(0, np.uint32)], []
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
     tolerated = np.zeros(len(columns), np.int64)
@@ -427,7 +437,7 @@ def _keys_made_equal(
     keys: Sequence[str],
     rules: Rules,
 ) -> tuple[int, Tallies]:
-    """How many pairs have keys of different bytes, and which rules made them equal."""
+    """The pairs whose keys differ in bytes, and which rules made them equal."""
     tallies: Tallies = {}
     unlike = np.zeros(pairs.height, bool)
     for name in keys:
@@ -439,14 +449,14 @@ def _keys_made_equal(
         _, tally = equal_and_counted(
             rules[name], left.filter(differs), right.filter(differs)
         )
-        # What rules read of keys is counted on all rows, with their digests.
+        # What rules read of keys is counted on all rows, by `digests`.
         tallies[name] = no_tally(rules[name])
         tallies[name][:, MADE_EQUAL] = tally[:, MADE_EQUAL]
     return int(unlike.sum()), tallies
 
 
 def _with_forms(side: pl.DataFrame, names: Sequence[str], rules: Rules) -> pl.DataFrame:
-    """With the normal forms of those columns that have rules."""
+    """Add the normal forms of the columns that have rules."""
     return side.with_columns(
         _normalize_column(name, rules).alias(_form(name, rules))
         for name in names
@@ -455,7 +465,7 @@ def _with_forms(side: pl.DataFrame, names: Sequence[str], rules: Rules) -> pl.Da
 
 
 def _form(name: str, rules: Rules) -> str:
-    """The column that has the normal forms of a column: itself without rules."""
+    """The column with the normal forms of a column: itself without rules."""
     return f"{_NORMAL}{name}" if name in rules else name
 
 

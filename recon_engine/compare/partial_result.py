@@ -1,8 +1,8 @@
-"""What is known of some buckets of keys; the parts of all buckets merge into the whole.
+"""The result of some buckets; partial results merge into the whole result.
 
-Counts add up. Of what is to be shown the whole is kept, or as much as a limit can ask
-for: the least rows in order of content, and what a sample may choose. Either way the
-merged parts are the same, however they were grouped.
+Counts are additive. Of the details, everything is kept, or as much as a limit can ask
+for: the first rows in content order, and the candidates of a sample. Merging gives the
+same result for every grouping of buckets.
 """
 
 from __future__ import annotations
@@ -41,17 +41,19 @@ if TYPE_CHECKING:
 
 
 OLD, NEW = 0, 1
+# Keys of unmatched rows are kept for hints up to this number; beyond it they cost too
+# much memory, and no key hints are given.
 MAX_KEYS: Final = 1 << 20
-# Cells that differ, and rows of all buckets, may be more than 32 bits can count.
+# Differing cells, and rows of all buckets, may exceed 32 bits.
 ROW_COUNT: Final = pl.len().cast(pl.Int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """How many keys repeat on a side, and on how many rows.
+    """The number of keys that repeat on a side, and of their rows.
 
-    `worst`: a struct `key` and its `rows`, worst first; `telling`: the columns of which
-    each would make them unique.
+    `worst`: a struct `key` and its `rows`, most first; `telling`: the columns each of
+    which would make them unique.
     """
 
     keys: int
@@ -64,12 +66,11 @@ class Repeats:
 class PartialResult:
     """Some buckets, reconciled.
 
-    `identical` pairs were dropped by digest; `matched` were compared. `kinds`: how many
-    cells (`len`) of each `column` are of each `kind`; `signatures`: how many `rows`
-    differ in each set of columns. `shown`: the difference, or what is kept of it.
-    `coverage`: by the suppressions; `repeats`: of OLD and of NEW; `splits`: the keys
-    that have several rows of OLD, or of NEW, for one of the other; `seen`: what is
-    known for breaks.
+    `identical` pairs were dropped by digest; `matched` were compared. `kinds`: cells
+    (`len`) by `column` and `kind`; `signatures`: rows by the set of differing columns.
+    `shown`: the difference, or what is kept of it. `coverage`: by the suppressions;
+    `repeats`: of OLD and NEW; `splits`: keys with several rows of OLD, or of NEW, for
+    one of the other; `seen`: what break tracking needs.
     """
 
     identical: int
@@ -87,13 +88,13 @@ class PartialResult:
 
     @property
     def differences(self) -> int:
-        """Cells that differ, missing and extra rows."""
+        """Differing cells, missing and extra rows."""
         return int(self.kinds["len"].sum()) + self.missing.rows + self.extra.rows
 
     def limited(self, plan: ComparisonPlan, whole: int = 0) -> PartialResult:
-        """The same, with no more to show than the detail limit can ask for.
+        """The same, with details up to the detail limit.
 
-        Up to `whole` differences are all kept.
+        Up to `whole` differences all details are kept.
         """
         most = max(whole, plan.options.detail_limit)
         old, new = (replace(each, worst=each.worst.head(most)) for each in self.repeats)
@@ -106,38 +107,38 @@ class PartialResult:
 def find_repeats(
     suspects: pl.DataFrame, names: ColumnIds, columns: Iterable[str]
 ) -> Repeats:
-    """The keys that repeat among rows, of which `columns` may be telling."""
+    """The keys that repeat among rows; `columns` are candidates to make them unique."""
     found = find_repeated_keys(suspects.select(names.keys), names.keys, names.rules)
     telling = columns_that_make_unique(suspects, names.keys, columns, names.rules)
     return Repeats(found.height, int(found["rows"].sum()), found, frozenset(telling))
 
 
 def summarize_difference(
-    found: Difference,
+    difference: Difference,
     identical: int,
     repeats: Sequence[Repeats],
     plan: ComparisonPlan,
     seen: Sightings = lookup.NONE,
 ) -> PartialResult:
-    """What is known of the buckets that a difference is of."""
+    """The partial result of the buckets of a difference."""
     old, new = repeats
     suppressions = plan.options.suppressions
-    sides = found.missing, found.extra
+    sides = difference.missing, difference.extra
     missing, extra = map_ordered(lambda rows: summarize_unmatched(rows, plan), sides)
     return PartialResult(
         identical=identical,
-        matched=found.keys.height,
-        mismatched=found.cells["pair"].n_unique(),
+        matched=difference.keys.height,
+        mismatched=difference.cells["pair"].n_unique(),
         missing=missing,
         extra=extra,
-        kinds=found.cells.group_by("column", "kind").agg(len=ROW_COUNT),
-        signatures=_count_signatures(found.cells),
-        shown=found,
-        coverage=count_coverage(found.cells, plan.columns, suppressions),
+        kinds=difference.cells.group_by("column", "kind").agg(len=ROW_COUNT),
+        signatures=_count_signatures(difference.cells),
+        shown=difference,
+        coverage=count_coverage(difference.cells, plan.columns, suppressions),
         repeats=(old, new),
         splits=(
-            _splits(found, OLD, repeats, plan),
-            _splits(found, NEW, repeats, plan),
+            _splits(difference, OLD, repeats, plan),
+            _splits(difference, NEW, repeats, plan),
         ),
         seen=seen,
     )
@@ -190,7 +191,7 @@ def _splits(
 
 
 def merge_repeats(parts: Sequence[Repeats]) -> Repeats:
-    """What repeats in disjoint sets of keys."""
+    """The repeats of disjoint sets of keys as one."""
     worst = pl.concat([part.worst for part in parts])
     return Repeats(
         sum(part.keys for part in parts),
@@ -212,9 +213,9 @@ def _merge_unmatched(parts: Sequence[UnmatchedRows]) -> UnmatchedRows:
 
 
 def _count_signatures(cells: pl.DataFrame) -> pl.DataFrame:
-    """`columns`, a set of ordinals that differ together, and in how many `rows`."""
+    """`columns`, a set of ordinals that differ together, and its number of `rows`."""
     pair = cells["pair"].to_numpy()
-    # Most rows differ in one cell: only the others need their sets put together.
+    # Most rows differ in one cell; only the others need an aggregation to a set.
     alone = pl.Series((np.bincount(pair) == 1)[pair], dtype=pl.Boolean)
     single = cells.filter(alone).group_by("column").agg(rows=ROW_COUNT)
     several = (
@@ -228,20 +229,20 @@ def _count_signatures(cells: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([one, several])
 
 
-def _limit_details(found: Difference, plan: ComparisonPlan) -> Difference:
+def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:
     limit = plan.options.detail_limit
     pairs = sampling.candidate_rows(
-        found.cells, sampling.stable_hash(found.keys), limit
+        difference.cells, sampling.stable_hash(difference.keys), limit
     )
     numbers = pl.DataFrame({"pair": pairs}).with_row_index("number")
-    cells = found.cells.join(numbers, on="pair", maintain_order="left")
+    cells = difference.cells.join(numbers, on="pair", maintain_order="left")
     missing, extra = (
         _select_first_rows(side, rows, plan)
-        for side, rows in enumerate((found.missing, found.extra))
+        for side, rows in enumerate((difference.missing, difference.extra))
     )
     return replace(
-        found,
-        keys=found.keys[pairs],
+        difference,
+        keys=difference.keys[pairs],
         cells=cells.with_columns(pair="number").drop("number"),
         missing=missing,
         extra=extra,
@@ -251,7 +252,7 @@ def _limit_details(found: Difference, plan: ComparisonPlan) -> Difference:
 def _select_first_rows(
     side: int, rows: pl.DataFrame, plan: ComparisonPlan
 ) -> pl.DataFrame:
-    """The rows that are shown first: behind masks, in the order of what is seen."""
+    """The rows that are shown first; with masks, in the order of displayed values."""
     limit, masks = plan.options.detail_limit, plan.masks
     if not masks.by_column:
         return sort_by_content(rows, plan.names[side].keys).head(limit)

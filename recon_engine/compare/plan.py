@@ -1,4 +1,4 @@
-"""What is asked of two tables: which columns belong together, and how they compare."""
+"""Plan a comparison: which columns belong together, and how they are compared."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonPlan:
-    """One comparison, the same for every engine. Of pairs, the first is OLD's.
+    """One comparison, the same for every engine.
 
-    `files`: the columns of each in their order there, by the names that OLD has for
-    them; `names`: those that are ours, in the same order; `started`: when it was posed,
-    on the monotonic clock.
+    The first item of a pair is that of OLD.
+
+    `files`: the columns of each file in order, by their names in OLD; `names`: their
+    internal names, in the same order; `started`: the start, on the monotonic clock.
     """
 
     files: tuple[tuple[str, ...], tuple[str, ...]]
@@ -43,26 +44,26 @@ class ComparisonPlan:
 
     @property
     def columns(self) -> list[str]:
-        """The compared columns by their ordinals in cells that differ."""
+        """The compared columns by the ordinals that differing cells refer to."""
         return sorted(self.layout.columns)
 
     def rows(self, side: int, rows: pl.DataFrame) -> pl.DataFrame:
-        """Whole rows of a side under the names of the user."""
+        """Whole rows of a side under the user's names."""
         named = rows.clone()
         named.columns = list(self.files[side])
         return named
 
     def keyed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`key`, a struct, with the names of the key columns as its fields."""
+        """The frame with the user's key names as the fields of the struct `key`."""
         keys = frame["key"].struct.rename_fields(list(self.layout.keys))
         return frame.with_columns(keys)
 
-    def cells(self, found: Difference) -> pl.LazyFrame:
-        """Every cell that differs, by key and column."""
+    def cells(self, difference: Difference) -> pl.LazyFrame:
+        """Every differing cell, ordered by key and column."""
         names = pl.lit(pl.Series(self.columns, dtype=pl.String))
-        keys = self.keyed(found.keys.to_struct("key").to_frame())
+        keys = self.keyed(difference.keys.to_struct("key").to_frame())
         return (
-            found.cells.lazy()
+            difference.cells.lazy()
             .select(
                 pl.lit(keys["key"]).gather(pl.col("pair")),
                 names.gather(pl.col("column")).alias("column"),
@@ -77,10 +78,10 @@ class ComparisonPlan:
 def make_plan(
     old: Unread, new: Unread, options: Options, reads: Reads | None = None
 ) -> ComparisonPlan:
-    """Align the columns of both, and measure what seems renamed.
+    """Align the columns of both inputs, and measure likely renames.
 
-    `reads`: of both files, where they are not of this machine. Raises
-    KeyMissing, SchemaMismatch and ConfigError.
+    `reads`: `pread` of both files, if they are not local. Raises KeyMissing,
+    SchemaMismatch and ConfigError.
     """
     started = time.monotonic()
     layout = align_columns(

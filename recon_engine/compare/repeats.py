@@ -1,4 +1,4 @@
-"""The repeated keys among more rows than are parsed at once."""
+"""Find repeated keys among more rows than are parsed at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Cells = Callable[[NDArray[np.uint32]], pl.DataFrame]
 
 
-# Rows of a few keys, and the first rows, rule most columns out.
+# The sample that rules most columns out: rows to start with, and its maximum.
 FEW: Final = 4_096
 MOST_FEW: Final = 1 << 16
 
@@ -43,11 +43,17 @@ def repeats_in_pieces(
     piece_rows: int,
     at_once: int,
 ) -> Repeats:
-    """The keys that repeat among rows, of which `columns` may be telling.
+    """The keys that repeat among rows; `columns` are candidates to make them unique.
 
-    `cells`: of some rows by their ascending numbers, all columns. Rows are parsed
-    `piece_rows` at a time; a hash of each row is kept for `at_once` columns at a time.
-    Of 10 million rows, one column in 400,000 is taken for one that is not telling.
+    Args:
+        cells: Returns all columns of rows, by ascending row numbers.
+        numbers: The row numbers.
+        names: The columns of the side.
+        columns: The candidates.
+        piece_rows: How many rows are parsed at once.
+        at_once: For how many columns one hash per row is kept at once.
+
+    Hash collisions can only reject a candidate: with 10 million rows, one in 400,000.
     """
 
     def pieces() -> Iterator[pl.DataFrame]:
@@ -70,7 +76,7 @@ def repeats_in_pieces(
 
 
 class _Few:
-    """All rows of a few keys, up to a number, among those that are seen."""
+    """All rows of a few keys, up to a maximum, among those that pass through."""
 
     def __init__(self, names: ColumnIds, every: int) -> None:
         self.names = names
@@ -78,7 +84,7 @@ class _Few:
         self.rows = make_empty_rows(names)
 
     def seen(self, piece: pl.DataFrame) -> pl.DataFrame:
-        """The same, some of it kept."""
+        """Return the piece, and keep some of its rows."""
         if self.rows.is_empty():
             self.rows = piece.head(FEW)
         elif self.rows.height < MOST_FEW:
@@ -88,7 +94,7 @@ class _Few:
 
 
 def _added(parts: Iterable[pl.DataFrame], names: ColumnIds, most: int) -> pl.DataFrame:
-    """Counts of keys added up, whenever as many are waiting as there are already."""
+    """Add counts of keys, whenever as many wait as are added already."""
     waiting = [counted_keys(make_empty_rows(names), names.keys)]
     for part in parts:
         waiting.append(part)
@@ -100,7 +106,7 @@ def _added(parts: Iterable[pl.DataFrame], names: ColumnIds, most: int) -> pl.Dat
 def _telling(
     pieces: Iterable[pl.DataFrame], rows: int, names: ColumnIds, columns: list[str]
 ) -> list[str]:
-    """Which of these columns are unique with the key."""
+    """Which of these columns are unique together with the key."""
     hashes = {name: np.empty(rows, np.uint64) for name in columns}
     start = 0
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Which rows of a difference to show: by content, never by file order or chance."""
+"""Choose the differing rows to show: by content, never by file order or chance."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     """The rows to show, at most `limit`: round-robin over columns, then kinds.
 
     `cells` has `pair`, `column` and `kind`; `ranks` orders the pairs (`stable_hash` of
-    their keys). A row is due when the first of its cells is. Answers pair numbers in
-    the order in which they are due, so a smaller limit gives a prefix of a larger.
+    their keys). A row is due when the first of its cells is. Returns pair numbers in
+    the order in which they are due, so a smaller limit gives a prefix of a larger one.
     """
     place = ranks.rank("ordinal").gather(cells["pair"])
     placed = cells.select("pair", "column", "kind", place=place).sort("place")
     ranked = placed.with_columns(kind_turn=TURN.over("column", "kind"))
-    # What has as many before it in its own column is never due within the limit, and
-    # where columns are many, far fewer turns of each will do.
+    # A cell after `limit` cells of its own column is never due, so `limit` turns are
+    # enough. With many columns far fewer are: start low and quadruple until
+    # enough are due.
+    # The order does not depend on the turns: `test_sample.py` checks the prefixes.
     turns = min(limit, 1 + 2 * limit // max(1, cells["column"].n_unique()))
     while (due := _find_due_pairs(ranked, turns)).len() < limit and turns < limit:
         turns = min(limit, 4 * turns)
@@ -47,7 +49,7 @@ def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
 
 
 def _find_due_pairs(ranked: pl.DataFrame, turns: int) -> pl.Series:
-    """The pairs that are due in so many turns of each column."""
+    """The pairs that are due within so many turns of each column."""
     rows = ranked.filter(pl.col("kind_turn") < turns)
     rows = rows.sort("kind_turn", "kind", "place")
     rows = rows.with_columns(turn=TURN.over("column")).filter(pl.col("turn") < turns)
@@ -56,10 +58,10 @@ def _find_due_pairs(ranked: pl.DataFrame, turns: int) -> pl.Series:
 
 
 def candidate_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
-    """The pairs that `choose` may need of some, whatever else there is to choose from.
+    """The pairs that `choose_rows` may need, whatever other rows there are.
 
-    In each column whole rounds over its kinds, until they are `limit` cells: further
-    rounds are due after that many rows, and cells of other pairs only put them off.
+    In each column these are whole rounds over its kinds, up to `limit` cells: later
+    rounds are due after that many rows, and cells of other pairs only delay them.
     """
     ranked = cells.select("pair", "column", "kind").with_columns(
         rank=ranks.gather(cells["pair"])
@@ -75,10 +77,10 @@ def candidate_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Seri
 
 
 def stable_hash(rows: pl.DataFrame) -> pl.Series:
-    """A 64-bit hash of each row of strings: the same in every process and version.
+    """A 64-bit hash of each row of strings, the same in every process and version.
 
-    Eight bytes of each cell at a time, each step finished with the mixer of SplitMix64
-    (Steele, Lea, Flood 2014). It orders samples; nothing rests on it being unguessable.
+    It absorbs eight bytes of a cell at a time, and mixes with the finalizer of
+    SplitMix64 (Steele, Lea, Flood 2014). It orders samples and is not secure.
     """
     result = np.zeros(rows.height, np.uint64)
     with np.errstate(over="ignore"):
@@ -93,7 +95,7 @@ def _absorb_cells(state: NDArray[np.uint64], texts: pl.Series) -> None:
     ends = np.frombuffer(offsets, "<i8", len(texts) + 1)
     raw = np.zeros(ends[-1] + WORD_BYTES, np.uint8)
     raw[: ends[-1]] = np.frombuffer(data or b"", np.uint8, ends[-1])
-    # The word that begins at each byte, whatever its alignment.
+    # A view with a stride of 1: the 8-byte word that begins at each byte.
     words = np.ndarray(len(raw) - WORD_BYTES + 1, "<u8", raw, strides=(1,))
     sizes = np.diff(ends)
     left = np.flatnonzero(sizes)
@@ -117,7 +119,7 @@ def _mix_bits(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def cells_by_pair(
     cells: pl.DataFrame, names: Sequence[str]
 ) -> dict[int, dict[str, Cell]]:
-    """For each pair its differing cells, by column and in column order."""
+    """The differing cells of each pair, by column and in column order."""
     rows: dict[int, dict[str, Cell]] = {}
     ordered = cells.select("pair", "column", "old", "new", "kind")
     for pair, column, *cell in ordered.sort("pair", "column").iter_rows():

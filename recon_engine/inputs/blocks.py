@@ -1,4 +1,4 @@
-"""Whole records, some megabytes at a time."""
+"""Split a file into blocks of whole records, some megabytes each."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+# Longer than almost every record; if no newline is found, the block is cut later.
 LOOK_BEHIND_BYTES: Final = 1 << 14
 
 
 def read_blocks(
     read: Callable[[int, int], bytes], start: int, size: int, longest: int
 ) -> Iterator[bytes]:
-    """Whole records, about `size` bytes at a time; the last block as it is.
+    """Yield blocks of whole records, about `size` bytes each; the last one as it is.
 
-    `read(size, offset)` is `pread`. What has no end of a record within `longest` bytes
-    is a block too.
+    `read(size, offset)` is `pread`. If no record ends within `longest` bytes, the bytes
+    are yielded as a block too, and the caller reports the fault in it.
     """
     wanted = size
     while data := read(wanted, start):
@@ -35,7 +36,7 @@ def read_blocks(
 
 
 def read_lines(descriptor: int, size: int, offset: int) -> bytes:
-    """`pread`, not beyond the last newline if one is near: nothing is left to cut."""
+    """`pread` up to the last newline in the last 16 KiB: nothing has to be cut off."""
     near = (
         os.pread(descriptor, LOOK_BEHIND_BYTES, offset + size - LOOK_BEHIND_BYTES)
         if size > LOOK_BEHIND_BYTES

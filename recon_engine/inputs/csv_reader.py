@@ -1,19 +1,18 @@
-"""The CSV gate: bytes become a `CsvFile`, or one error that names the byte.
+"""Validate a CSV file: bytes become a `CsvFile`, or one error with the byte's place.
 
-The law: a file passes iff `rfc4180` accepts it and each record has as many fields as
-the header. Polars, which merges rows on stray quotes and pads short ones in silence,
-parses only what has passed.
+Guarantee: a file is accepted if and only if `rfc4180` accepts it and every record has
+as many fields as the header. Polars merges rows at stray quotes and pads short rows
+silently, so it parses only validated bytes.
 
-With `--on-bad-row quarantine` a row is set aside if it is certain all the same where
-the next one begins: a row of one line with too few or too many fields; a blank line
-inside the file; a line with a byte that is NUL or not UTF-8, and no quote. Every other
-fault, above all a quote that is not where it may be, refuses the file.
+With `--on-bad-row quarantine` a row is quarantined if the start of the next row is
+still unambiguous: a one-line row with too few or too many fields, a blank line inside
+the file, a line without quotes that has a NUL or a byte that is not UTF-8. Every other
+fault, above all a misplaced quote, refuses the file.
 
-A file is read once, in blocks of whole records. `structure` judges each at memory
-speed, several at once; where it does not vouch for one, the reference reads it, and
-names the fault or accepts what only it can judge (trailing blank lines, a last line
-without its newline). While a block is in memory it may be examined for another
-purpose too.
+A file is read once, in blocks of whole records. `scanner` checks several blocks at once
+at memory speed. If it cannot vouch for a block, the reference parser reads it, and
+names the fault or accepts what only it can decide (trailing blank lines, a last line
+without a newline). A caller may examine each block while it is in memory.
 """
 
 from __future__ import annotations
@@ -82,29 +81,33 @@ if TYPE_CHECKING:
     Keep = Callable[[pl.DataFrame], None]
     ReadAt = Callable[[int, int], bytes]
 
+# 4 MiB: large enough to make the fixed cost of a numpy call small, small enough that
+# the blocks of all workers stay within `memory.BASE_BYTES`.
 BLOCK_BYTES: Final = 1 << 22
+# An irregular block is split by 8 from 256 KiB to 4 KiB (64, 8, 1 times), so the slow
+# reference parser reads at most about 4 KiB for each irregular place.
 STRETCH_BYTES: Final = 1 << 18
 SHORT_STRETCH_BYTES: Final = 1 << 12
-# No set: to look for a block in one would be to hash all of it.
+# A tuple, not a set: testing membership in a set would hash the whole block.
 BLANK_LINES: Final = (b"\n", b"\r\n")
 BLANK_LINE_REASON: Final = "a blank line inside the file"
 RAGGED: Final = (
-    "a delimiter or a quote was lost, or the row was cut",
-    "write the row again with one field for each column",
+    "a delimiter or a quote is missing, or the row is truncated",
+    "write one field for each column",
 )
 LAST_LINE: Final = (
-    "it is the last line of the file: a trailer record, or a row that was cut",
-    "remove the trailer record, or deliver the file again, whole",
+    "it is the last line of the file: a trailer record, or a truncated row",
+    "remove the trailer record, or deliver the complete file again",
 )
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 
 
 def examine_nothing(_block: Block) -> None:
-    """Look at nothing."""
+    """Examine nothing: the default of `read_rows`."""
 
 
 def keep_nothing(_found: pl.DataFrame) -> None:
-    """Keep nothing."""
+    """Discard the findings of an examination: the default of `read_rows`."""
 
 
 def open_csv(
@@ -116,10 +119,20 @@ def open_csv(
     on_bad_row: OnBadRow = OnBadRow.FAIL,
     advance: Callable[[int], None] = ignore_advance,
 ) -> CsvFile:
-    """Read a whole file through the gate, once.
+    """Read and validate a whole file, once.
 
-    `advance` hears the number of bytes of every block. Raises MalformedInput,
-    EncodingError or EmptyFile, each with line, byte offset and, where known, column.
+    Args:
+        path: The file as UTF-8 text.
+        uri: Its name for errors; the path by default.
+        delimiter: One ASCII character.
+        limits: Size limits of fields.
+        on_bad_row: The policy for malformed rows.
+        advance: Called with the number of bytes of each block.
+
+    Raises:
+        MalformedInput: A record is malformed; with line, byte offset and column.
+        EncodingError: A byte is not UTF-8; with line, byte offset and column.
+        EmptyFile: The file has no bytes.
     """
     header = read_header(
         path, uri=uri, delimiter=delimiter, limits=limits, on_bad_row=on_bad_row
@@ -135,13 +148,18 @@ def read_rows(
     keep: Keep = keep_nothing,
     keep_ends: bool = False,
 ) -> CsvFile:
-    """Read what is behind a header, with the law and the errors of `open_csv`.
+    """Read and validate everything after a header.
 
-    InputChanged where the file is no longer as it was when its header was read.
+    Args:
+        header: The validated header.
+        advance: Called with the number of bytes of each block.
+        examine: Called with each block of rows, on several threads at once.
+        keep: Called with the findings of `examine`, on one thread, in file order.
+        keep_ends: Whether row groups keep the ends of their records, for up to four
+            bytes a row; rows are taken faster then.
 
-    `examine` is called with each block of rows, on several threads; `keep` with what
-    it answers, in file order. `keep_ends`: parts know where their records end, for up
-    to four bytes a row, so that rows are taken faster.
+    Raises the errors of `open_csv`, and InputChanged if the file was modified since its
+    header was read.
     """
     origin = header.origin
     gate = CsvReader(header, examine, keep_ends=keep_ends)
@@ -168,7 +186,7 @@ def read_rows(
 
 
 class _ScannedBlock(NamedTuple):
-    """A block, its structure if that is regular, and what an examination found."""
+    """A block, its index if it is regular, and the findings of the examination."""
 
     data: bytes
     found: RecordIndex | None
@@ -176,9 +194,11 @@ class _ScannedBlock(NamedTuple):
 
 
 class CsvReader:
-    """Counts what passes. `offset`, `line`: where the next unread record begins.
+    """The state of one pass over a file.
 
-    `begun`: whether there was a record yet, of which blank lines are none.
+    `offset`, `line`: where the next unread record begins. `begun`: whether a record was
+    read yet; blank lines are not records. Only the thread that iterates `read` changes
+    the state; `judged` runs on worker threads and reads constants only.
     """
 
     def __init__(self, header: Header, examine: Examine, *, keep_ends: bool) -> None:
@@ -202,7 +222,8 @@ class CsvReader:
         self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
         self.hashes = header.origin is None
-        # A record within the limits ends before; one field more is one too many.
+        # No record within the limits is longer: each field has at most `field_bytes`
+        # bytes and one delimiter. One more field covers a ragged row.
         self.longest = (header.limits.field_bytes + 1) * (self.width + 1)
         self.count_newline(header.raw)
 
@@ -219,7 +240,10 @@ class CsvReader:
     def read(
         self, read: ReadAt, advance: Callable[[int], None]
     ) -> Iterator[pl.DataFrame | None]:
-        """Pass every record from `offset` on; what examinations found, in order."""
+        """Read every record from `offset` on.
+
+        Yield the findings of examinations in order.
+        """
         for judged in map_ordered(self.judged, self.hashed(read, advance)):
             start, first = self.offset, self.rows
             self.quarantine.start_row_group()
@@ -235,14 +259,14 @@ class CsvReader:
                 self.parts.append(RowGroup(start, size, first, rows, gaps, ends))
                 yield examined
 
-    def ends(self, found: RecordIndex | None) -> NDArray[np.integer] | None:
-        """Where the records of a regular block end, as narrow as that can be kept."""
-        if not self.keep_ends or found is None or found.ragged:
+    def ends(self, index: RecordIndex | None) -> NDArray[np.integer] | None:
+        """The ends of the records of a regular block, in the narrowest integer type."""
+        if not self.keep_ends or index is None or index.ragged:
             return None
-        return found.ends.astype(np.min_scalar_type(found.ends[-1]))
+        return index.ends.astype(np.min_scalar_type(index.ends[-1]))
 
     def hashed(self, read: ReadAt, advance: Callable[[int], None]) -> Iterator[bytes]:
-        """The blocks behind the header, as they are read."""
+        """Yield the blocks after the header, hashing and reporting each."""
         advance(self.offset)
         for data in read_blocks(read, self.offset, BLOCK_BYTES, self.longest):
             if self.hashes:
@@ -251,17 +275,18 @@ class CsvReader:
             yield data
 
     def judged(self, data: bytes) -> _ScannedBlock:
-        """What a look at a block by itself tells; several looks go on at once."""
+        """Index and examine one block; called for several blocks at once."""
         found = self.regular(data)
         if found is None or not found.rows:
             return _ScannedBlock(data, found, None)
         return _ScannedBlock(data, found, self.examine(self.block(data, found)))
 
     def regular(self, data: bytes) -> RecordIndex | None:
-        """The structure of a block, if it needs no reference."""
+        """The index of a block; None if only the reference parser can decide."""
         if not is_utf8_without_nul(data):
             return None
-        # Whether a blank line is inside the file, only what follows it can tell.
+        # Only a later record decides whether a blank line is inside the file. In a
+        # file of one column a blank line is a row with a blank.
         rows = _without_blank_end(data) if self.width > 1 else data
         if not rows:
             return NO_RECORDS
@@ -270,17 +295,20 @@ class CsvReader:
             rows, self.delimiter, self.width, limits, ragged=self.quarantines
         )
 
-    def block(self, data: bytes, found: RecordIndex) -> Block:
-        """The records of a block that are rows."""
+    def block(self, data: bytes, index: RecordIndex) -> Block:
+        """The accepted records of a block, without the ragged ones."""
         delimiter = self.header.delimiter
-        if not found.ragged:
-            return Block.of(data[: found.size], delimiter, found)
-        data = remove_gaps(data[: found.size], byte_ranges(found.ragged))
-        sizes = np.delete(np.diff(found.ends, prepend=0), found.ragged.numbers)
-        return Block(data, found.rows, delimiter, found.embedded, np.cumsum(sizes))
+        if not index.ragged:
+            return Block.of(data[: index.size], delimiter, index)
+        data = remove_gaps(data[: index.size], byte_ranges(index.ragged))
+        sizes = np.delete(np.diff(index.ends, prepend=0), index.ragged.numbers)
+        return Block(data, index.rows, delimiter, index.embedded, np.cumsum(sizes))
 
     def read_irregular(self, data: bytes) -> pl.DataFrame | None:
-        """Pass a block that is not regular: stretch by stretch, one by reference."""
+        """Read an irregular block.
+
+        Find its irregular stretch, and parse that by reference.
+        """
         start, first, embedded = self.offset, self.rows, self.embedded
         try:
             self.read_in_stretches(data, STRETCH_BYTES)
@@ -296,7 +324,7 @@ class CsvReader:
         return self.examine(Block(passed, rows, self.header.delimiter, inner))
 
     def read_in_stretches(self, data: bytes, size: int) -> None:
-        """Find what is not regular in ever shorter stretches; the reference is slow."""
+        """Split a block into shorter stretches: the reference parser is slow."""
         for stretch in read_blocks(make_bytes_reader(data), 0, size, self.longest):
             found = self.regular(stretch)
             if found is not None:
@@ -308,27 +336,30 @@ class CsvReader:
 
     @property
     def end(self) -> int:
-        """Behind the last row: blank lines at the end of a file belong to none."""
+        """The end of the last row; trailing blank lines belong to no row."""
         return self.blanks[0].byte_offset if self.blanks else self.offset
 
-    def count(self, data: bytes, found: RecordIndex) -> None:
+    def count(self, data: bytes, index: RecordIndex) -> None:
         """Count the records of a regular block, and the blank lines at its end."""
-        if found.size:
+        if index.size:
             self.settle_blank_lines()
-        if found.ragged:
-            rejects = self.rejects(data, found.ragged)
-            self.quarantine.add_ragged_records(found.ragged, self.offset, rejects)
-        self.rows += found.rows
-        self.line += len(found.ends) + found.embedded
-        self.offset += found.size
-        self.embedded += found.embedded
-        self.newlines["CRLF"] += found.crlf
-        self.newlines["LF"] += len(found.ends) - found.crlf
-        if len(data) > found.size:
-            self.count_blank_lines(data[found.size :])
+        if index.ragged:
+            rejects = self.rejects(data, index.ragged)
+            self.quarantine.add_ragged_records(index.ragged, self.offset, rejects)
+        self.rows += index.rows
+        self.line += len(index.ends) + index.embedded
+        self.offset += index.size
+        self.embedded += index.embedded
+        self.newlines["CRLF"] += index.crlf
+        self.newlines["LF"] += len(index.ends) - index.crlf
+        if len(data) > index.size:
+            self.count_blank_lines(data[index.size :])
 
     def count_blank_lines(self, data: bytes) -> None:
-        """Count blank lines; whether they are rows is not known yet."""
+        """Count blank lines.
+
+        Only a later record shows whether they are inside the file.
+        """
         at, room = self.offset, MAX_LISTED - len(self.blanks)
         # A blank line is two bytes at most.
         listed = data[: 2 * room].splitlines(keepends=True)[:room]
@@ -342,15 +373,18 @@ class CsvReader:
         self.line += lines
         self.offset += len(data)
 
-    def note(self, data: bytes, found: RecordIndex | None) -> None:
-        """Keep what readers of other tastes than ours would stumble over."""
-        self.quotes |= found.quotes if found is not None else b'"' in data
-        # One byte is found at memory speed, two are not.
+    def note(self, data: bytes, index: RecordIndex | None) -> None:
+        """Record facts that matter to other CSV readers."""
+        self.quotes |= index.quotes if index is not None else b'"' in data
+        # The search for one byte runs at memory speed (memchr); a regex does not.
         if not self.end_of_copy and b"\\" in data:
             self.end_of_copy = END_OF_COPY.search(data) is not None
 
     def read_by_reference(self, data: bytes) -> None:
-        """Let the reference judge: it counts what it accepts and names what not."""
+        """Parse a stretch by reference.
+
+        Raise the error of a fault that cannot be quarantined.
+        """
         rest = data
         while rest:
             start = self.offset
@@ -369,7 +403,7 @@ class CsvReader:
             rest = rest[self.offset - start :]
 
     def refusal(self, fault: Fault, data: bytes, at: int) -> ReconError:
-        """The error for a fault that is at an offset of `data`."""
+        """The error for a fault at an offset of `data`."""
         header = self.header
         return error_for_fault(
             fault,
@@ -380,7 +414,7 @@ class CsvReader:
         )
 
     def accept(self, data: bytes) -> None:
-        """Count the records of the reference, as far as it goes; raises Fault."""
+        """Count the records that the reference parser accepts; raises Fault."""
         limits, line, start = self.header.limits, self.line, self.offset
         for record in parse_records(
             data, self.delimiter, limits, line=line, offset=start
@@ -388,7 +422,7 @@ class CsvReader:
             self.count_record(record, data[record.offset - start : record.end - start])
 
     def certainly_ends_record(self, line: bytes, fault: Fault) -> bool:
-        """Whether a line with a fault is one record, whatever the fault may mean."""
+        """Whether a line with a fault is one record, however the fault is read."""
         return (
             self.quarantines
             and isinstance(fault, EncodingFault | NulFault)
@@ -398,7 +432,7 @@ class CsvReader:
         )
 
     def count_record(self, record: Record, raw: bytes) -> None:
-        """Count a record of the reference."""
+        """Count a record of the reference parser."""
         if record.blank and self.width > 1:
             self.count_blank_lines(raw)
             return
@@ -416,19 +450,19 @@ class CsvReader:
         self.offset = record.end
 
     def set_aside(self, size: int, reason: str) -> None:
-        """Reject the line of so many bytes that begins here."""
+        """Quarantine the line of `size` bytes that begins at `offset`."""
         reject = Reject(self.line, self.offset, reason)
         self.quarantine.add(self.offset, self.offset + size, [reject])
 
     def rejects(self, data: bytes, ragged: RaggedRecords) -> Iterator[Reject]:
-        """Why records of a block that begins here are set aside, one by one."""
+        """The ragged records of a block that begins at `offset`, with reasons."""
         found = zip(ragged.lines, ragged.starts, ragged.fields, strict=True)
         for lines, start, fields in found:
             reason = BLANK_LINE_REASON if data[start] in b"\r\n" else self.shape(fields)
             yield Reject(self.line + int(lines), self.offset + int(start), reason)
 
     def shape(self, fields: int) -> str:
-        """Why a row of another number of fields is refused."""
+        """The reason for a row with another number of fields."""
         return f"a row of {counted(fields, 'field')} under a header of {self.width:,}"
 
     def count_newline(self, raw: bytes) -> None:
@@ -437,7 +471,10 @@ class CsvReader:
             self.newlines["CRLF" if raw.endswith(b"\r\n") else "LF"] += 1
 
     def settle_blank_lines(self) -> None:
-        """Something follows the blank lines: they are inside the file."""
+        """Decide on pending blank lines.
+
+        A record follows, so they are inside the file.
+        """
         self.begun = True
         if not self.blanks:
             return
@@ -449,7 +486,7 @@ class CsvReader:
         self.blanks.clear()
 
     def reject_ragged_record(self, record: Record) -> NoReturn:
-        """Refuse a record of another number of fields."""
+        """Refuse a record with another number of fields."""
         found = len(record.fields)
         why, remedy = self.explain_ragged(record)
         error = MalformedInput(
@@ -459,17 +496,18 @@ class CsvReader:
             byte_offset=record.offset,
             column=column_name(self.header.columns, found),
             why=why,
-            help=remedy + ("" if self.quarantines else ", or --on-bad-row quarantine"),
+            help=remedy
+            + ("" if self.quarantines else ", or use --on-bad-row quarantine"),
         )
         raise named_by_kind(error, self.header.head)
 
     def explain_ragged(self, record: Record) -> tuple[str, str]:
-        """Why a record may have another number of fields, and what to do."""
+        """The likely cause of another number of fields, and the remedy."""
         _, _, rows = self.header.head.partition(b"\n")
         lines = count_trailing_delimiters(rows, self.header.delimiter)
         if lines and len(record.fields) == self.width + 1 and not record.fields[-1]:
-            why = "every line behind the header ends with a delimiter, of the first "
-            return f"{why}{lines:,}", TRAILING
+            where = f"the first {lines:,} lines after the header"
+            return f"each of {where} ends with a delimiter", TRAILING
         if record.end == self.header.bytes and len(record.fields) < self.width:
             return LAST_LINE
         return RAGGED
@@ -483,7 +521,7 @@ def make_dialect(
     embedded: int,
     blank_lines: int,
 ) -> Dialect:
-    """How a file is written, by what was counted in it."""
+    """The dialect of a file, from what was counted in it."""
     kinds = [kind for kind, count in newlines.items() if count]
     newline = "none" if not kinds else kinds[0] if len(kinds) == 1 else "mixed"
     return Dialect(
@@ -499,14 +537,14 @@ def make_dialect(
 
 
 def blank_line_error(header: Header, blank: Reject) -> ReconError:
-    """The error for a blank line that something follows."""
+    """The error for a blank line inside the file."""
     error = MalformedInput(
         BLANK_LINE_REASON,
         file=header.uri,
         line=blank.line,
         byte_offset=blank.byte_offset,
-        why="readers disagree on it: a row of blanks, or nothing",
-        help="remove the line, or --on-bad-row quarantine",
+        why="CSV readers disagree on it: some read a row of blanks, others skip it",
+        help="remove the line, or use --on-bad-row quarantine",
     )
     return named_by_kind(error, header.head)
 
@@ -517,7 +555,7 @@ def _first_line(data: bytes) -> bytes:
 
 
 def _without_blank_end(data: bytes) -> bytes:
-    """Whole records but for blank lines at their end."""
+    """Whole records without the blank lines at their end."""
     if not data.endswith((b"\n\n", b"\n\r\n")) and data not in BLANK_LINES:
         return data
     last = len(data.rstrip(b"\r\n"))

@@ -1,7 +1,7 @@
-"""A gated CSV file: blocks of whole records, read and parsed as they are needed.
+"""A validated CSV file, read and parsed in row groups as they are needed.
 
-A part of a file is some megabytes from one record's first byte to another's last, so
-parts are parsed one by one, in parallel, and in bounded memory; nothing maps a file.
+A row group is some megabytes of whole records, so row groups are parsed in parallel and
+in bounded memory; no file is memory-mapped.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ if TYPE_CHECKING:
     from recon_engine.model import Dialect, Rejects
 
 
-# Polars takes a byte order mark off the first bytes it sees, and unpacks what begins as
-# zlib does, with `x^`: let them never be data.
+# Polars strips a byte order mark from the first bytes it sees, and decompresses bytes
+# that begin like a zlib stream (`x^`). `GUARD` keeps such bytes from being the first.
 TAKEN: Final = (BOM, b"x")
 GUARD: Final = b"h\n"
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """Whole records: `size` bytes from `offset`, rows from number `first` on.
+    """Whole records: `size` bytes from `offset`, numbered from `first` on.
 
-    `gaps`: pairs of offsets within, between which there are rows that were set aside.
-    `ends`: the offset behind each record, where there are none and it was kept.
+    `gaps`: offset pairs, relative to `offset`, of quarantined rows; None if there are
+    none. `ends`: the end offset of each record; None if it was not kept or there are
+    gaps.
     """
 
     offset: int
@@ -59,13 +60,16 @@ class RowGroup:
 
 
 def as_arrow_array(numbers: NDArray[np.integer]) -> pa.Array:
-    """Numbers as Arrow, not copied. `pa.array` loads pandas, wherever there is one."""
+    """Integers as an Arrow array, without a copy.
+
+    `pa.array` would import pandas wherever it is installed.
+    """
     kind, data = pa.from_numpy_dtype(numbers.dtype), np.ascontiguousarray(numbers)
     return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(data)])
 
 
 def as_binary_array(edges: NDArray[np.int64], data: bytes) -> pa.LargeBinaryArray:
-    """The bytes between each edge and the next, not copied."""
+    """The bytes between consecutive `edges` as an Arrow array, without a copy."""
     buffers = [None, pa.py_buffer(edges), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
 
@@ -74,38 +78,36 @@ class Rows(Protocol):
     """Some rows in memory."""
 
     @property
-    def rows(self) -> int:
-        """How many."""
-        ...
+    def rows(self) -> int: ...
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
-        """Their cells as strings under these names; a blank is ""."""
+        """The cells as strings in columns of these names; a blank is ""."""
         ...
 
     def picked(self, numbers: NDArray[np.int64]) -> Rows:
-        """Some of them, by their numbers, which ascend."""
+        """The rows of these ascending numbers."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSlice:
-    """Rows that are cells already."""
+    """Rows that are parsed already."""
 
     data: pl.DataFrame
 
     @property
     def rows(self) -> int:
-        """How many."""
+        """The number of rows."""
         return self.data.height
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
-        """Their cells under these names."""
+        """The cells in columns of these names."""
         renamed = self.data.clone()
         renamed.columns = list(names)
         return renamed.lazy()
 
     def picked(self, numbers: NDArray[np.int64]) -> FrameSlice:
-        """Some of them."""
+        """The rows of these numbers."""
         return FrameSlice(self.data[numbers])
 
 
@@ -113,9 +115,9 @@ class FrameSlice:
 class Block:
     """Whole records in memory.
 
-    `ends`: the offset behind each, if that is known; `delimiters`: the bits of those
-    between fields, if they are; `quotes`, `crlf`: whether there may be any. `lines`
-    asks that none has a newline in a field.
+    `ends`: the end offset of each record, if known. `delimiters`: a bit mask of the
+    delimiters between fields, if known. `quotes`, `crlf`: whether there may be any.
+    `lines` requires that no field contains a newline.
     """
 
     data: bytes
@@ -128,21 +130,21 @@ class Block:
     crlf: bool = True
 
     @classmethod
-    def of(cls, data: bytes, delimiter: str, found: RecordIndex) -> Block:
-        """Records of this structure, none of them ragged."""
+    def of(cls, data: bytes, delimiter: str, index: RecordIndex) -> Block:
+        """The records of an index without ragged records."""
         return cls(
             data,
-            found.rows,
+            index.rows,
             delimiter,
-            found.embedded,
-            found.ends,
-            found.delimiters,
-            found.quotes,
-            crlf=found.crlf > 0,
+            index.embedded,
+            index.ends,
+            index.delimiters,
+            index.quotes,
+            crlf=index.crlf > 0,
         )
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
-        """The cells as strings under these names; a blank is ""."""
+        """The cells as strings in columns of these names; a blank is ""."""
         guarded = self.data.startswith(TAKEN)
         return pl.scan_csv(
             GUARD + self.data if guarded else self.data,
@@ -156,7 +158,7 @@ class Block:
     def table(self, schema: pa.Schema) -> pa.Table:
         """The cells as strings in the columns of a schema; a blank is "".
 
-        By Arrow's parser, which takes half the work of Polars' and one thread for it.
+        Uses Arrow's parser: half the work of Polars' parser, on one thread.
         """
         if not self.data:
             return schema.empty_table()
@@ -180,14 +182,14 @@ class Block:
 
     @cached_property
     def lines(self) -> pl.Series:
-        """Each record as it is written, but for a line feed alone at its end."""
+        """Each record as written, with CRLF as LF and without the final newline."""
         data, ends = self.data, self.ends
         if (self.crlf and b"\r" in data) or not data.endswith(b"\n"):
             data = data.replace(b"\r\n", b"\n").removesuffix(b"\n") + b"\n"
             ends = None
         if ends is None:
             ends = find_newlines(data) + 1
-        # Nothing is copied or checked: the gate has seen that it is UTF-8.
+        # Zero-copy and unchecked: the reader has validated the bytes as UTF-8.
         return pl.Series(
             pa.LargeStringArray.from_buffers(
                 len(ends), pa.py_buffer(np.append(0, ends)), pa.py_buffer(data)
@@ -195,9 +197,10 @@ class Block:
         )
 
     def parse_first_cells(self, count: int) -> Iterator[pl.Series]:
-        """The cells of so many columns, the last not among them, without a parser.
+        """Yield the cells of the first `count` columns without a parser.
 
-        `ends` and `delimiters` have to be known.
+        `count` must be less than the number of columns; `ends` and `delimiters` must be
+        known.
         """
         assert self.ends is not None  # noqa: S101 - the caller looked
         assert self.delimiters is not None  # noqa: S101
@@ -213,7 +216,7 @@ class Block:
             starts = ends + 1
 
     def picked(self, numbers: NDArray[np.int64]) -> Block:
-        """Some of the lines, by their numbers, as they are written."""
+        """The records of these ascending numbers, as written."""
         data = self.data if self.data.endswith(b"\n") else self.data + b"\n"
         ends = find_newlines(data) + 1 if self.ends is None else self.ends
         lines = as_binary_array(np.append(0, ends), data)
@@ -224,23 +227,23 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Lines from several places, in their order."""
+    """Records of several blocks, in order."""
 
     blocks: tuple[Block, ...]
     delimiter: str
 
     @property
     def rows(self) -> int:
-        """How many."""
+        """The number of records."""
         return sum(block.rows for block in self.blocks)
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
-        """Their cells as strings under these names; a blank is ""."""
+        """The cells as strings in columns of these names; a blank is ""."""
         text = b"".join([block.data for block in self.blocks])
         return Block(text, self.rows, self.delimiter).cells(names)
 
     def picked(self, numbers: NDArray[np.int64]) -> Blocks:
-        """Some of them."""
+        """The records of these ascending numbers."""
         firsts = np.cumsum([0, *(block.rows for block in self.blocks)])
         picked = (
             block.picked(numbers[start:stop] - first)
@@ -257,10 +260,11 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    r"""A file that passed the gate: `rows` records of `columns`, all of them text.
+    r"""A validated file: `rows` records of `columns`, all of them text.
 
-    `bytes` and `sha256` are of the file as it was delivered. `end_of_copy`: a line is
-    `\\.`, which an older Postgres takes for the end. `rejects` are not among the rows.
+    `bytes` and `sha256` are those of the delivered file. `end_of_copy`: whether a line
+    is `\\.`, which Postgres before version 18 reads as the end of COPY data.
+    Quarantined rows (`rejects`) are not among the rows.
     """
 
     path: Path
@@ -277,16 +281,16 @@ class CsvFile:
 
     @property
     def row_bytes(self) -> float:
-        """How long a row is as text, on average."""
+        """The average length of a record in bytes."""
         return sum(part.size for part in self.parts) / max(self.rows, 1)
 
     @property
     def has_one_line_per_record(self) -> bool:
-        """Whether each record is one line."""
+        """Whether no field contains a newline."""
         return not self.dialect.embedded_newlines
 
     def read(self, part: RowGroup) -> Block:
-        """A part as it is in the file; InputChanged where that was written to."""
+        """The records of a row group; raises InputChanged if the file was modified."""
         with open_unchanged(self.path, self.uri, self.state) as descriptor:
             data = os.pread(descriptor, part.size, part.offset)
         if part.gaps is not None:
@@ -295,11 +299,14 @@ class CsvFile:
         return Block(data, part.rows, self.dialect.delimiter, embedded, part.ends)
 
     def cells(self, part: RowGroup, names: Sequence[str]) -> pl.LazyFrame:
-        """The cells of a part as strings under these names; a blank is ""."""
+        """The cells of a row group as strings in columns of these names.
+
+        A blank is "".
+        """
         return self.read(part).cells(names)
 
     def take(self, numbers: NDArray[np.int64]) -> Rows:
-        """Rows by their numbers, which ascend; parsed only where that must be."""
+        """Rows by ascending numbers; parsed only if records may span lines."""
         firsts = np.array([part.first for part in self.parts], np.int64)
         wanted = [
             (part, numbers[start:stop] - part.first)
@@ -329,9 +336,9 @@ class CsvFile:
 def _texts_between(
     data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> pl.Series:
-    """The texts from starts to ends, which do not overlap, and ascend."""
-    # With those between them they are what Arrow takes without a copy; of those Polars
-    # would look at every one, while no other thread can run Python.
+    """The texts between `starts` and `ends`, which ascend and do not overlap."""
+    # Arrow slices the texts and the gaps between them without a copy, and takes every
+    # other one. Polars would visit each text while it holds the interpreter lock.
     every = as_binary_array(np.column_stack((starts, ends)).ravel(), data)
     texts = every.take(as_arrow_array(np.arange(0, len(every), 2)))
     _, offsets, text = texts.buffers()
@@ -341,6 +348,6 @@ def _texts_between(
 def _split_into_runs(
     numbers: NDArray[np.int64], firsts: NDArray[np.int64]
 ) -> Iterator[tuple[int, int]]:
-    """Which run of the ascending `numbers` begins at each of `firsts`."""
+    """For each of `firsts`, the slice of the ascending `numbers` that belongs to it."""
     bounds = [*np.searchsorted(numbers, firsts).tolist(), len(numbers)]
     return itertools.pairwise(bounds)

@@ -1,9 +1,9 @@
-"""An input as it was delivered becomes text in UTF-8: unpacked and transcoded at once.
+"""Decode an input to UTF-8 text: decompress and transcode in one pass.
 
-What is plain UTF-8 already is read where it lies. All else goes to local disk in one
-pass, in bounded memory, and what was delivered is hashed on the way. Nothing is guessed
-and nothing replaced: a stream that is cut, corrupt or followed by other bytes is
-refused, and so is a byte that its encoding does not have.
+Plain UTF-8 is read where it is. Everything else is written to local disk in one pass
+and bounded memory, and the delivered bytes are hashed on the way. Nothing is guessed or
+replaced: a truncated or corrupt stream, trailing bytes and a byte that is invalid in
+the encoding are errors.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from recon_engine.model import Compression
 
 
-# Neither pyarrow's stream nor zstandard's reader tells where a stream ends or breaks,
-# and the latter takes a cut one for whole. zlib and Python's own zstd do.
+# zlib and Python's own zstd report where a stream ends or breaks. pyarrow's stream and
+# zstandard's reader do not, and the latter accepts a truncated stream.
 READ_BYTES: Final = 1 << 16
 CHUNK_BYTES: Final = 1 << 20
-# A file that unpacks to no more than this is no bomb, however dense it is.
+# A text of up to 16 MiB is harmless at any compression ratio.
 HARMLESS_BYTES: Final = 16 << 20
 MAGIC_BYTES: Final = 4
-NAMES: Final = "name it as what it is: .csv, .csv.gz or .csv.zst"
-# The longest head of a zstd frame, and how far back one may refer: what zstd itself
-# unpacks without being told to take more memory.
+NAMES: Final = "rename it to match its content: .csv, .csv.gz or .csv.zst"
+# The longest header of a zstd frame, and the largest window: the default limit of the
+# zstd command line (`--long` raises it).
 HEAD_BYTES: Final = 18
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 MAX_WINDOW_BYTES: Final = 128 << 20
@@ -63,7 +63,10 @@ BOMS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrom:
-    """What a text in UTF-8 was made from: an input as it was delivered."""
+    """The delivered file that a UTF-8 text was made from.
+
+    `bytes` and `sha256` are those of the delivered file.
+    """
 
     bytes: int
     sha256: str
@@ -72,7 +75,7 @@ class DecodedFrom:
 
     @property
     def counted_in(self) -> str:
-        """What the lines and bytes of a place in the text count in."""
+        """The text that line numbers and byte offsets refer to, for error messages."""
         unpacked = "decompressed " if self.compression else ""
         transcoded = " in UTF-8" if self.encoding is not Encoding.UTF_8 else ""
         return f"the {unpacked}text{transcoded}"
@@ -87,12 +90,20 @@ def decode_to_utf8(
     to: Path,
     advance: Callable[[int], None] = ignore_advance,
 ) -> DecodedFrom:
-    """Make the text of an input, in `to`.
+    """Write the UTF-8 text of an input to the new file `to`.
 
-    `.gz` or `.zst` at the end of `uri` say how it is compressed. `advance` hears the
-    bytes read. Raises MalformedInput and EncodingError with the place in the file as
-    it was delivered (a byte that is not text in a compressed one: as it is
-    decompressed), and InputChanged.
+    Args:
+        path: The delivered file.
+        uri: Its name for errors; a suffix `.gz` or `.zst` selects the compression.
+        encoding: The encoding of the (decompressed) text.
+        limits: `limits.ratio` bounds the size of the decompressed text.
+        to: The file to create; it must not exist.
+        advance: Called with the number of bytes of each read.
+
+    Raises:
+        MalformedInput: The stream is corrupt, truncated or too dense.
+        EncodingError: A byte is invalid; its place is that in the decompressed text.
+        InputChanged: The file was modified while it was read.
     """
     compression = compression_of(uri)
     with path.open("rb") as stream:
@@ -116,18 +127,18 @@ def decode_to_utf8(
 
 
 def is_plain_utf8(uri: str, encoding: Encoding) -> bool:
-    """Whether an input is its own text in UTF-8."""
+    """Whether an input can be read in place: uncompressed UTF-8."""
     return compression_of(uri) is None and encoding is Encoding.UTF_8
 
 
 def compression_of(name: str) -> Compression | None:
-    """What the name of a file says it is compressed by."""
+    """The compression that a file name's suffix selects; None for other names."""
     lower = name.lower()
     return next((kind for end, kind in _SUFFIXES.items() if lower.endswith(end)), None)
 
 
 class _DeliveredBytes:
-    """The bytes as they were delivered; `read` and `sha256` are of those read."""
+    """A stream that counts (`read`) and hashes (`sha256`) the bytes it returns."""
 
     def __init__(
         self, stream: BinaryIO, uri: str, advance: Callable[[int], None]
@@ -152,7 +163,7 @@ class _DeliveredBytes:
 
 
 class _Unpacker:
-    """What a stream of one or more members unpacks to."""
+    """Decompress a stream of one or more members."""
 
     def __init__(
         self, source: _DeliveredBytes, form: _CompressedFormat, limits: Limits
@@ -163,15 +174,15 @@ class _Unpacker:
         self.most = max(HARMLESS_BYTES, limits.ratio * source.size)
 
     def texts(self) -> Iterator[bytes]:
-        """The text in pieces; no more of it than the limits allow."""
+        """Yield the text in pieces; raise MalformedInput beyond the size limit."""
         total = 0
         for text in self.members():
             total += len(text)
             if total > self.most:
                 self.refuse(
-                    f"it unpacks to more than {self.limits.ratio:,} times its size",
-                    why="a stream so dense is rather a bomb than a table",
-                    help="--max-ratio N, if it is meant to be so dense",
+                    f"it expands to more than {self.limits.ratio:,} times its size",
+                    why="a compression ratio this high looks like a decompression bomb",
+                    help="raise --max-ratio if the file is valid",
                 )
             yield text
 
@@ -187,16 +198,16 @@ class _Unpacker:
                 data = data or self.source.next()
                 if not data:
                     self.refuse(
-                        f"the {self.form.name} stream is cut off",
-                        at=self.source.read,
-                        why="it ends before its own end mark",
+                        f"the {self.form.name} stream is truncated",
+                        offset=self.source.read,
+                        why="it ends before its end-of-stream marker",
                     )
                 yield from self.unpack_piece(member, data)
                 data = b""
             data = member.unused_data or self.source.next()
 
     def unpack_piece(self, member: Any, data: bytes) -> Iterator[bytes]:
-        """What one more piece of a member unpacks to."""
+        """Decompress one more piece of a member."""
         try:
             yield from self.form.pour(member, data)
         except self.form.error:
@@ -206,8 +217,8 @@ class _Unpacker:
         if corrupt:
             self.refuse(
                 f"the {self.form.name} stream is corrupt",
-                at=self.source.read - len(data),
-                why=f"it fails its own checks within {len(data):,} bytes from here",
+                offset=self.source.read - len(data),
+                why=f"decompression fails within the next {len(data):,} bytes",
             )
 
     def check_magic(self, data: bytes) -> None:
@@ -216,18 +227,18 @@ class _Unpacker:
         at = self.source.read - len(data)
         if at:
             self.refuse(
-                f"other bytes follow the end of the {self.form.name} stream",
-                at=at,
-                why="nobody can tell whether they are rows",
-                help="pack the file again",
+                f"extra bytes follow the end of the {self.form.name} stream",
+                offset=at,
+                why="they may be rows, and would be lost",
+                help="compress the file again",
             )
         kind = identify_kind(data)
         self.refuse(
             f"the file is {kind.what}, not a {self.form.name} stream"
             if kind
             else f"the file is not a {self.form.name} stream",
-            at=0,
-            why="its name says that it is one",
+            offset=0,
+            why="its file extension says that it is one",
             help=kind.help if kind else NAMES,
         )
 
@@ -237,32 +248,31 @@ class _Unpacker:
             and (window := _zstd_window_bytes(data)) > MAX_WINDOW_BYTES
         ):
             self.refuse(
-                f"to unpack the zstd stream takes a window of {window >> 20:,} MiB",
-                at=self.source.read - len(data),
-                why=f"no more than {MAX_WINDOW_BYTES >> 20} MiB of memory"
-                " are given to that",
-                help="pack the file again without --long, or unpack it before",
+                f"the zstd stream needs a window of {window >> 20:,} MiB",
+                offset=self.source.read - len(data),
+                why=f"the limit is {MAX_WINDOW_BYTES >> 20} MiB",
+                help="compress the file again without --long, or decompress it first",
             )
 
     def refuse(
         self,
         message: str,
         *,
-        at: int | None = None,
+        offset: int | None = None,
         why: str,
-        help: str = "deliver the file again, whole",  # noqa: A002 - as in ReconError
+        help: str = "deliver the complete file again",  # noqa: A002 - as in ReconError
     ) -> NoReturn:
         raise MalformedInput(
-            message, file=self.source.uri, byte_offset=at, why=why, help=help
+            message, file=self.source.uri, byte_offset=offset, why=why, help=help
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _CompressedFormat:
-    """A kind of compressed stream, and what its library says of it.
+    """A compressed stream format and the library that reads it.
 
-    `pour` gives what some bytes unpack to, a bounded piece at a time: a few bytes may
-    hold gigabytes.
+    `pour` yields the decompressed bytes in pieces of at most `CHUNK_BYTES`, because a
+    few bytes may expand to gigabytes.
     """
 
     name: Compression
@@ -290,7 +300,7 @@ def _unpack_zstd(member: Any, data: bytes) -> Iterator[bytes]:
 
 
 def _zstd_window_bytes(head: bytes) -> int:
-    """How many bytes back a zstd frame may refer (RFC 8878, section 3.1.1.1)."""
+    """The window size that a zstd frame header declares (RFC 8878, section 3.1.1.1)."""
     head = head.ljust(HEAD_BYTES, b"\0")
     descriptor = head[MAGIC_BYTES]
     if not descriptor & 0x20:
@@ -326,7 +336,7 @@ _FORMATS: Final[Mapping[Compression, _CompressedFormat]] = {
 
 
 class _Transcoder:
-    """Bytes of an encoding as UTF-8; `offset` and `line` are of the next byte."""
+    """Transcode bytes to UTF-8; `offset` and `line` are those of the next byte."""
 
     def __init__(self, uri: str, encoding: Encoding, counted_in: str | None) -> None:
         self.uri = uri
@@ -337,7 +347,7 @@ class _Transcoder:
         self.line = 1
 
     def texts(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """The text in UTF-8, in pieces; a byte order mark stays one."""
+        """Yield the text as UTF-8, in pieces; a byte order mark is kept."""
         first = b""
         for data in blocks:
             first += data
@@ -352,12 +362,15 @@ class _Transcoder:
         yield self.utf8(decoder, b"", final=True)
 
     def codec(self, first: bytes) -> str:
-        """The codec of the bytes; a byte order mark may settle it, never contradict."""
+        """The codec to decode with.
+
+        Raise EncodingError if a byte order mark contradicts it.
+        """
         found = next((kind for mark, kind in BOMS if first.startswith(mark)), None)
         if found is None and self.encoding is Encoding.UTF_16:
             self.reject_byte_order_mark(
                 "the file has no byte order mark",
-                "--encoding utf-16-le, as Windows writes it, or utf-16-be",
+                "use --encoding utf-16-le (written by Windows) or utf-16-be",
             )
         if found is not None and not found.startswith(self.encoding):
             self.reject_byte_order_mark(
@@ -368,7 +381,7 @@ class _Transcoder:
         return found or self.encoding
 
     def refuse_binary(self, first: bytes) -> None:
-        """Refuse what is no text at all, of which some encodings decode each byte."""
+        """Raise MalformedInput for binary formats: some encodings accept every byte."""
         kind = identify_kind(first)
         if kind is not None and not kind.is_text:
             error = refuse_kind(kind, self.uri)
@@ -384,7 +397,7 @@ class _Transcoder:
             line=1,
             byte_offset=0,
             counted_in=self.counted_in,
-            why=f"--encoding says that it is {self.encoding}",
+            why=f"--encoding is {self.encoding}",
             help=remedy,
         )
         refused.trial = trial
@@ -406,7 +419,7 @@ class _Transcoder:
         return text.encode()
 
     def refusal(self, error: UnicodeDecodeError, start: int) -> ReconError:
-        """The place of a byte that is no text; never the byte."""
+        """The error for an invalid byte: its place, never its value."""
         before = error.object[: error.start].decode(self.name)
         return EncodingError(
             f"a byte that is not {self.encoding}",
@@ -414,6 +427,6 @@ class _Transcoder:
             line=self.line + before.count("\n"),
             byte_offset=start + error.start,
             counted_in=self.counted_in,
-            why="the file is not all written in the encoding that was named",
-            help="--encoding with the one it is written in, or save it as UTF-8",
+            why="the file contains bytes that are invalid in the given encoding",
+            help="pass the encoding of the file with --encoding, or save it as UTF-8",
         )

@@ -1,8 +1,8 @@
-"""What a header without the names that are asked for may be instead.
+"""Explain a header that lacks the requested columns.
 
-Another delimiter, one of several characters, or lines before the header. Each is tried
-on the beginning of these files: the names have to be in both headers, and the rows that
-follow have to be as wide as them.
+Tries another delimiter, a delimiter of several characters, and lines before the header
+on the first bytes of both files. A proposal requires the names in both headers and
+regular rows below them.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     ReadAt = Callable[[int, int], bytes]
     Fits = Callable[[Sequence[str], Sequence[str]], bool]
 
+# The first bytes that are tried, and the longest preamble that is looked for.
 HEAD_BYTES: Final = 1 << 18
 LINES: Final = 100
 SEVERAL: Final = re.compile(r"[^\w\s\"'.()-]{2,8}")
@@ -43,15 +44,17 @@ SEVERAL: Final = re.compile(r"[^\w\s\"'.()-]{2,8}")
 
 @dataclass(frozen=True, slots=True)
 class _Beginning:
-    """The first bytes of a file, and how they were read."""
+    """The first bytes of a file, and its header as it was read."""
 
     header: Header
     data: bytes
 
     def columns(self, delimiter: str, start: int = 0) -> tuple[tuple[str, ...], int]:
-        """The names and the number of regular rows, read so; no names where it fails.
+        """The names and the number of regular rows under this delimiter.
 
-        `start`: the byte at which the header begins.
+        No names if it fails.
+
+        `start`: the offset at which the header begins.
         """
         data = self.data[start:]
         try:
@@ -78,7 +81,7 @@ class _Beginning:
         return (found.columns, regular.rows) if regular else ((), 0)
 
     def likely(self) -> list[str]:
-        """The given delimiter, and if it divides nothing, those that would."""
+        """The given delimiter, and if it splits nothing, the others that would."""
         given = self.header.delimiter
         if len(self.header.columns) > 1:
             return [given]
@@ -87,7 +90,7 @@ class _Beginning:
         return [given, *sorted(others, key=name.count, reverse=True)]
 
     def lines(self) -> Iterator[tuple[int, int]]:
-        """The numbers from 2 on and the first bytes of the first lines."""
+        """The number (from 2 on) and the offset of each of the first lines."""
         at = 0
         for number in range(2, LINES + 1):
             at = self.data.find(b"\n", at) + 1
@@ -103,10 +106,17 @@ def other_reading(
     fits: Fits,
     reads: tuple[ReadAt, ReadAt] | None = None,
 ) -> str | None:
-    """What was tried and makes the headers of OLD and NEW fit, and what was measured.
+    """Find a reading under which both headers fit, and word it as a remedy.
 
-    `reads`: `pread` of both files, if they are elsewhere. None of frames, and where
-    nothing fits.
+    Args:
+        old: The header of OLD.
+        new: The header of NEW.
+        options: The delimiters that are given.
+        fits: Whether two headers have the requested columns.
+        reads: `pread` of both files, if they are not local.
+
+    Returns:
+        The remedy; None for frames, and if nothing fits.
     """
     if not isinstance(old, Header) or not isinstance(new, Header):
         return None
@@ -135,44 +145,47 @@ def _other_delimiter(
             continue
         read = [side.columns(each) for side, each in zip(sides, pair, strict=True)]
         (ours, old_rows), (theirs, new_rows) = read
-        # Of |~| the | leaves a column ~ between any two.
+        # Splitting `a|~|b` at | would leave a column named ~.
         named = all(any(map(str.isalnum, name)) for name in (*ours, *theirs))
         if ours and theirs and named and fits(ours, theirs):
             text = pair[0] if pair[0] == pair[1] else ":".join(pair)
             option = quoted(text.replace("\t", "\\t"))
             return (
-                f"add --delimiter {option}: read so, OLD has {len(ours):,} columns and "
-                f"NEW {len(theirs):,}, and the first rows fit them ({old_rows:,} and "
-                f"{new_rows:,} were tried)"
+                f"add --delimiter {option}: with it OLD has {len(ours):,} columns and "
+                f"NEW {len(theirs):,}, and the first rows fit ({old_rows:,} and "
+                f"{new_rows:,} were checked)"
             )
     return None
 
 
 def _lines_before(sides: tuple[_Beginning, _Beginning], fits: Fits) -> str | None:
-    """The line on which the header is, if only lines before it are in the way."""
+    """The line number of the header, if only the lines before it are in the way."""
     for at, side in enumerate(sides):
         other = sides[1 - at].header.columns
         for number, start in side.lines():
             names, rows = side.columns(side.header.delimiter, start)
             if names and fits(*((names, other) if at == 0 else (other, names))):
                 return (
-                    f"the header is in line {number:,} of {SIDES[at].upper()}: "
-                    f"{rows:,} rows behind it fit it; remove the {number - 1:,} "
+                    f"the header is on line {number:,} of {SIDES[at].upper()}: "
+                    f"{rows:,} rows after it fit it; remove the {number - 1:,} "
                     f"{'line' if number == 2 else 'lines'} before it"  # noqa: PLR2004
                 )
     return None
 
 
 def _several_characters(sides: tuple[_Beginning, _Beginning]) -> str | None:
-    """A header of one name in which one mark of several characters divides words."""
+    """Propose nothing but an export.
+
+    One mark of several characters splits the header.
+    """
     for at, side in enumerate(sides):
         if len(side.header.columns) > 1:
             continue
         found = SEVERAL.findall(side.header.columns[0])
         if len(found) > 0 and len(set(found)) == 1:
             return (
-                f"{SIDES[at].upper()} seems to be delimited by {found[0]}, and a "
-                "delimiter of several characters is not read; write the file again "
-                "with one of one character"
+                f"{SIDES[at].upper()} seems to be delimited by {found[0]}; delimiters "
+                "of several characters are not supported; export the file again with "
+                "a delimiter of one character"
             )
     return None

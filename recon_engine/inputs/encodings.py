@@ -1,7 +1,7 @@
-"""Which encoding a file that is not UTF-8 reads in: tried on its bytes. Pure.
+"""Propose an encoding for a file that is not UTF-8, by decoding a sample. Pure.
 
-What is proposed for one file is spelled for the pair: `utf-8:cp1252` leaves OLD as it
-is. Read as Windows text, UTF-8 would become other letters, and the pair differ.
+The proposal names both files: `utf-8:cp1252` keeps OLD as UTF-8. Decoding a UTF-8 file
+as cp1252 would change its letters and make the pair differ.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ Opened = TypeVar("Opened")
 
 SAMPLE_BYTES: Final = 1 << 20
 LONGEST_CHARACTER: Final = 4
-# In the order in which they are tried: what Windows writes, then DOS, then old Macs.
-# The first has five bytes without a character; the others read any byte.
+# In the order of trial: Windows, DOS, old Macs. cp1252 has five undefined bytes, so it
+# can fail; the others decode any byte, and only the share of letters rules them out.
 CANDIDATES: Final = (Encoding.CP1252, Encoding.CP850, Encoding.MAC_ROMAN)
 WITHIN_A_WORD: Final = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f]+(?=[a-z])")
-# At least so much of what stands within words has to be letters.
+# Minimum share of letters among the non-ASCII characters inside words. A wrong code
+# page turns letters into symbols; a share of 1 would fail on a word with an apostrophe.
 LETTERS: Final = 0.9
 UNNAMED: Final = (
-    "save it as UTF-8, or name what it is written in: --encoding OLD:NEW, such as "
-    "cp1252:utf-8"
+    "save it as UTF-8, or pass its encoding: --encoding OLD:NEW, such as cp1252:utf-8"
 )
 
 
 class _Named(Protocol):
-    """An input with a name."""
+    """An input that has a URI."""
 
     @property
     def uri(self) -> str:
@@ -49,10 +49,12 @@ class _Named(Protocol):
 
 
 def tried(sample: bytes) -> Trial | None:
-    """How some bytes that are not UTF-8 read; None where no encoding is likely.
+    """The first candidate encoding in which `sample` reads as text.
 
-    UTF-8 with a wrong byte has characters of several bytes too: it is damaged, and no
-    encoding reads it.
+    None if none is likely.
+
+    A sample with valid multi-byte UTF-8 characters is damaged UTF-8, and has no
+    proposal.
     """
     good = sample.decode("utf-8", "ignore")
     if not good.isascii():
@@ -72,7 +74,7 @@ def tried(sample: bytes) -> Trial | None:
 
 
 def tried_wide(sample: bytes, encoding: Encoding) -> Trial | None:
-    """The same of an encoding that is known by its mark or its zeros."""
+    """As `tried`, for an encoding known by its byte order mark or its zero bytes."""
     try:
         text = sample.decode(encoding)
     except UnicodeDecodeError as error:
@@ -87,9 +89,9 @@ def tried_wide(sample: bytes, encoding: Encoding) -> Trial | None:
 def told_for_both(
     options: Options, inputs: Sequence[_Named], head: Callable[[int], bytes]
 ) -> Iterator[None]:
-    """Have an EncodingError of either input name the flag for both.
+    """Complete the remedy of an EncodingError with the `--encoding` flag for both.
 
-    `head`: the first bytes of the text of OLD (0) or of NEW (1).
+    `head`: returns the first bytes of the text of OLD (0) or of NEW (1).
     """
     try:
         yield
@@ -111,9 +113,17 @@ def opened_both(
     *,
     each: Callable[..., Iterable[Opened | EncodingError]] = map_ordered,
 ) -> tuple[Opened, Opened]:
-    """What `work` makes of OLD and of NEW; an EncodingError names the flag for both.
+    """Apply `work` to OLD and NEW; the remedy of an EncodingError names both encodings.
 
-    `head`: the first bytes of an input that could be opened; `each`: as `map` does.
+    Args:
+        work: Opens one input.
+        items: What to open: OLD, then NEW.
+        options: The encodings that are given.
+        head: Returns the first bytes of an opened input.
+        each: The mapping function: `map`, or one that runs both at once.
+
+    Raises:
+        EncodingError: Either input is not in its encoding.
     """
 
     def attempt(item: Item) -> Opened | EncodingError:
@@ -138,7 +148,7 @@ def opened_both(
 
 
 def trial_of(head: bytes, side: str, options: Options) -> Trial | None:
-    """How the file reads that is not at fault, by its first bytes."""
+    """The encoding of the input that is not at fault, checked on its first bytes."""
     given = options.encoding_of(side)
     # A text that was transcoded is UTF-8; a head may end within a character.
     if given is Encoding.UTF_8 and not _is_utf_8(head):
@@ -149,9 +159,9 @@ def trial_of(head: bytes, side: str, options: Options) -> Trial | None:
 def remedy(
     error: EncodingError, trials: Sequence[Trial | None], options: Options
 ) -> str:
-    """What to do about it: the flag that was tried on both, or what was given before.
+    """The help of an EncodingError: the flag that was tried on both, or the given help.
 
-    `trials`: of OLD and of NEW. A file that reads in its given encoding has no fact.
+    `trials`: of OLD and of NEW. A file that is valid in its given encoding has no fact.
     """
     old, new = trials
     if old is None or new is None:
@@ -159,7 +169,7 @@ def remedy(
     same = old.encoding == new.encoding
     flag = old.encoding if same else f"{old.encoding}:{new.encoding}"
     facts = [
-        f"{side.upper()}: the {trial.bytes:,} bytes that were tried are "
+        f"{side.upper()}: the {trial.bytes:,} bytes tried are valid "
         f"{trial.encoding}, {counted(trial.characters, 'character')} outside ASCII"
         for side, trial in zip(SIDES, (old, new), strict=True)
         if trial.encoding is not options.encoding_of(side)

@@ -1,7 +1,7 @@
-"""What a file that is not CSV is, by its first bytes, and what to do with it.
+"""Identify files that are not CSV by their first bytes, and suggest a remedy.
 
-A kind is asked for only after the bytes were refused, or do not have the key: a first
-byte decides what a refusal says, never whether a file is read.
+The kind is asked for only after the bytes were refused or lack the key, so the first
+bytes decide what an error says, never whether a file is read.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from recon_engine.errors import MalformedInput
 
 
 AS_A_FRAME: Final = (
-    "write it as CSV; or compare it in Python, where recon_engine.diff takes what "
-    "{} returns"
+    "export it as CSV, or compare it in Python: recon_engine.diff takes what {} returns"
 )
 AS_CSV: Final = "save it as CSV in UTF-8"
-REPACKED: Final = "unpack it with {}; or pack it as .csv.gz or .csv.zst"
+REPACKED: Final = "unpack it with {}, or compress it as .csv.gz or .csv.zst"
 
 
 class FileKind(NamedTuple):
-    """A format: what the file is, in words, and the next step for its owner.
+    """A file format: its name in errors, and the remedy.
 
-    `is_text`: whether its files are text, in whatever encoding.
+    `is_text`: whether files of this format are text, in any encoding.
     """
 
     what: str
@@ -53,8 +52,11 @@ _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
         rb"Obj\x01",
         FileKind("an Avro file", AS_A_FRAME.format("polars.read_avro")),
     ),
-    (rb"\x1f\x8b", FileKind("a gzip stream", "name it .csv.gz, or unpack it")),
-    (rb"\x28\xb5\x2f\xfd", FileKind("a zstd stream", "name it .csv.zst, or unpack it")),
+    (rb"\x1f\x8b", FileKind("a gzip stream", "rename it to .csv.gz, or decompress it")),
+    (
+        rb"\x28\xb5\x2f\xfd",
+        FileKind("a zstd stream", "rename it to .csv.zst, or decompress it"),
+    ),
     (
         rb"BZh[1-9](1AY&SY|\x17rE8P\x90)",
         FileKind("a bzip2 stream", REPACKED.format("bunzip2")),
@@ -124,14 +126,15 @@ def refuse_kind(kind: FileKind, uri: str) -> MalformedInput:
         file=uri,
         line=1,
         byte_offset=0,
-        why="its first bytes are those of such a file",
+        why="its first bytes identify this format",
         help=kind.help,
     )
 
 
 def identify_kind(head: bytes) -> FileKind | None:
-    """The format whose mark a file begins with; None of text and of unknown ones.
+    """The format whose signature `head` begins with; None for text and unknown formats.
 
-    The mark of a tar archive ends at byte 262; of the others, most are shorter.
+    262 bytes suffice: the signature of a tar archive ends there, others are shorter or
+    search the head they are given.
     """
     return next((kind for mark, kind in _MARKS if mark.match(head)), None)

@@ -1,8 +1,8 @@
-"""What the first lines of a file show that is not its grammar.
+"""Facts about the first lines of a file, for errors and warnings.
 
-A refusal, or a warning, says what is counted here; nothing is read differently for it.
-Lines are counted in the head of the file alone, and a line that the head cuts is left
-out. Heads that hold quotes show nothing: their lines may not be records.
+No fact changes how a file is read. Lines are counted in the head of the file only; a
+line that the head cuts is left out. A head with quotes yields no facts, because its
+lines may not be records.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 
-# What files are usually delimited by, in the order in which it is tried.
+# The usual delimiters, in the order of trial.
 DELIMITERS: Final = ",;\t|"
-# Enough for any preamble, and split in no time.
+# 16 KiB hold any usual preamble, and cost little to split.
 HEAD_BYTES: Final = 1 << 14
-# Two lines of one length may be one by chance; a width of a few bytes is a code.
+# One line has no width to compare. Lines shorter than 12 bytes may be a list of codes.
 FIXED_LINES: Final = 2
 FIXED_WIDTH: Final = 12
 EXCEL_TEXT: Final = b'="'
@@ -28,14 +28,17 @@ _LETTERS: Final = re.compile(r"[^\W\d_]+")
 
 
 def count_trailing_delimiters(head: bytes, delimiter: str) -> int:
-    """How many lines there are, if each ends with a delimiter; else 0."""
+    """The number of lines if every line ends with a delimiter; else 0."""
     lines = _lines(head)
     ends = bool(lines) and all(line.endswith(delimiter.encode()) for line in lines)
     return len(lines) if ends else 0
 
 
 def find_header_line(head: bytes, delimiter: str, names: Collection[str]) -> int | None:
-    """The first line behind the header that holds each name as a field; from 1."""
+    """The first line after line 1 that has each of `names` as a field.
+
+    Counted from 1.
+    """
     wanted = {name.encode() for name in names}
     for number, line in enumerate(_lines(head)[1:], 2):
         if wanted <= set(line.split(delimiter.encode())):
@@ -44,7 +47,10 @@ def find_header_line(head: bytes, delimiter: str, names: Collection[str]) -> int
 
 
 def measure_fixed_width(head: bytes) -> tuple[int, int] | None:
-    """How many lines there are, and their one length in bytes; None if it varies."""
+    """The number of lines and their common length in bytes.
+
+    None if the length varies.
+    """
     lines = _lines(head)
     widths = {len(line) for line in lines}
     if len(lines) < FIXED_LINES or len(widths) > 1 or min(widths) < FIXED_WIDTH:
@@ -53,10 +59,10 @@ def measure_fixed_width(head: bytes) -> tuple[int, int] | None:
 
 
 def count_data_names(names: Sequence[str], head: bytes, delimiter: str) -> int:
-    """How many column names look like data, if all do; else 0.
+    """The number of column names if all of them look like data; else 0.
 
-    All are numbers, or each has the form of the value under it in the first row (as
-    `M01` and `M02` have) and one at least holds a digit.
+    Names look like data if all are numbers, or if each has the form of the value below
+    it in the first row (as `M01` and `M02` have) and at least one has a digit.
     """
     if all(_is_number(name) for name in names):
         return len(names)
@@ -67,7 +73,7 @@ def count_data_names(names: Sequence[str], head: bytes, delimiter: str) -> int:
 
 
 def is_excel_text(data: bytes, quote_at: int, delimiter: str) -> bool:
-    """Whether the quote at an offset is the one of a field that is written `="…"`."""
+    """Whether the quote at an offset is that of a field of the form `="…"`."""
     start = quote_at - 1
     before = data[max(start - 1, 0) : start]
     begins = before in {b"", b"\n", delimiter.encode()}

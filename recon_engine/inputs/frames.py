@@ -1,4 +1,4 @@
-"""Frames as tables: anything Polars can take, each cell as its text."""
+"""Frames as tables: anything Polars can read, each cell as text."""
 
 from __future__ import annotations
 
@@ -17,69 +17,70 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Rows of a row group: fewer cost more calls, more of them cost memory at once.
 PART_ROWS: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame in memory under a name. A null is blank, as CSV has no null."""
+    """A frame in memory with a name. A null is a blank, as CSV has no null."""
 
     uri: str
     data: pl.DataFrame
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Its column names."""
+        """The column names."""
         return tuple(self.data.columns)
 
     @property
     def rows(self) -> int:
-        """Its height."""
+        """The number of rows."""
         return self.data.height
 
     @property
     def head(self) -> bytes:
-        """No bytes: it was not read from a file."""
+        """Empty: a frame has no bytes of a file."""
         return b""
 
     @property
     def expected_rows(self) -> int:
-        """Its height: nothing is left to be read."""
+        """The number of rows, which is exact."""
         return self.rows
 
     @property
     def bytes(self) -> int:
-        """Its size in memory."""
+        """The estimated size in memory."""
         return int(self.data.estimated_size())
 
     @property
     def row_bytes(self) -> float:
-        """How much of that a row takes, on average."""
+        """The average size of a row in memory."""
         return self.bytes / max(self.rows, 1)
 
     @property
     def rejects(self) -> Rejects:
-        """No row of a frame is malformed."""
+        """Empty: no row of a frame is malformed."""
         return Rejects()
 
     @property
     def dialect(self) -> None:
-        """A frame is not written in any."""
+        """None: a frame has no CSV dialect."""
 
     @property
     def sha256(self) -> None:
-        """A frame has no bytes of its own to pin."""
+        """None: a frame has no file whose bytes could be hashed."""
 
     @property
     def parts(self) -> tuple[RowGroup, ...]:
-        """Runs of rows."""
+        """Consecutive row groups of at most `PART_ROWS` rows."""
         return tuple(
             RowGroup(first, 0, first, min(PART_ROWS, self.rows - first))
             for first in range(0, self.rows, PART_ROWS)
         )
 
     def read(self, part: RowGroup) -> FrameSlice:
-        """A run of rows."""
+        """The rows of a row group."""
         return FrameSlice(self.data.slice(part.first, part.rows))
 
     def take(self, numbers: NDArray[np.int64]) -> FrameSlice:
@@ -88,9 +89,10 @@ class Frame:
 
 
 def import_frame(source: object, uri: str) -> Frame:
-    """A polars frame, or anything with `__arrow_c_stream__`, as a table of text.
+    """Convert a polars frame or an object with `__arrow_c_stream__` to text.
 
-    Raises ConfigError for what is no table of cells; never with what Polars says.
+    Raises ConfigError for columns that have no text form. The text of a Polars error is
+    dropped, because it may quote cells.
     """
     refusal: ConfigError | None = None
     try:
@@ -101,7 +103,7 @@ def import_frame(source: object, uri: str) -> Frame:
         refusal = ConfigError(
             f"the frame cannot be read as text: {type(error).__name__}",
             file=uri,
-            help="cast its columns to strings, and collect it, before it is compared",
+            help="cast its columns to strings and collect it first",
         )
     raise refusal
 
@@ -113,21 +115,21 @@ def _cells_as_text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
     for column in data:
         if column.dtype.is_nested() or column.dtype in {pl.Object, pl.Binary}:
             raise ConfigError(
-                f"column {column.name} holds {column.dtype}, not cells",
+                f"column {column.name} has type {column.dtype}, which is not text",
                 file=uri,
-                help="turn it into text or columns first",
+                help="convert it to text or to separate columns first",
             )
-        # Under its own name Polars would take `^x$` for a pattern.
+        # The name is removed first: Polars reads a name such as `^x$` as a pattern.
         text = column.alias("").cast(pl.String).fill_null("")
         columns.append(text.alias(column.name))
     table = pl.DataFrame(columns)
-    # No file has one either: what a rule has read begins with it.
+    # Files cannot contain NUL either: `rules.NORMAL_PREFIX` relies on it.
     for column in table.select(pl.all().str.contains("\0", literal=True).any()):
         if column.any():
             raise ConfigError(
                 f"column {column.name} holds a NUL character",
                 file=uri,
-                help="take it out first",
+                help="remove it first",
             )
     return table
 
@@ -140,6 +142,7 @@ def _to_polars(source: object) -> pl.DataFrame:
     if not hasattr(source, "__arrow_c_stream__"):
         raise ConfigError(
             f"{type(source).__name__} is neither a path nor a frame",
-            help="a path, a URL, a polars frame or anything with __arrow_c_stream__",
+            help="pass a path, a URL, a polars frame or an object with "
+            "__arrow_c_stream__",
         )
     return pl.DataFrame(source)

@@ -1,4 +1,4 @@
-"""The first record of a CSV file: what its columns are called, and where rows begin."""
+"""Read the header of a CSV file: the column names, and where the rows begin."""
 
 from __future__ import annotations
 
@@ -44,13 +44,15 @@ if TYPE_CHECKING:
 
 BOM: Final = b"\xef\xbb\xbf"
 CSV_WRITER: Final = (
-    "write the file again with a CSV writer; fields that hold quotes, delimiters or "
-    "newlines are quoted, and quotes in them doubled"
+    "export the file again with a CSV writer: quote fields that contain quotes, "
+    "delimiters or newlines, and double the quotes inside them"
 )
 EXCEL_TEXT: Final = (
-    'the field has the form in which Excel keeps text: ="…"',
-    "write the file again with the plain values, without = and quotes around them",
+    'the field uses the Excel form of text: ="…"',
+    "export the file again with plain values, without = and the quotes around them",
 )
+# 256 KiB give the header and enough rows to estimate the size of a row. A header of
+# 16 MiB has hundreds of thousands of columns: it is not a header.
 FIRST_BYTES: Final = 1 << 18
 MAX_HEADER_BYTES: Final = 1 << 24
 UTF_32: Final = "it begins with a byte order mark of UTF-32", "save it as UTF-8"
@@ -64,21 +66,21 @@ WIDE: Final = (
 FOREIGN_FORMATS: Final = (
     (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), EncodingError, *UTF_32),
 )
-TRAILING: Final = "write the file again without a delimiter at the end of lines"
+TRAILING: Final = "export the file again without a delimiter at the end of each line"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A file whose header passed the gate; its rows are yet to be read.
+    """A file whose header is valid; its rows are not read yet.
 
-    `raw`: all bytes before the first row, a byte order mark included; `lines`: the
-    newlines in them. `row_bytes` and `row_quotes`: about how long a row is and how
-    many quotes it has, by the first rows. `state`: how the file is, and has to stay.
-    `origin`: what the text at `path` was made from, if it is not the input itself.
-    `on_bad_row`: what becomes of rows that are malformed. `head`: the first bytes
-    behind the byte order mark, `HEAD_BYTES` at most, for what refusals say.
+    `raw`: all bytes before the first row, including a byte order mark; `lines`: the
+    newlines in them. `row_bytes`, `row_quotes`: estimated bytes and quotes per row,
+    from the first rows. `state`: the identity of the file, which must not change.
+    `origin`: the delivered file, if `path` is a decoded copy. `on_bad_row`: the policy
+    for malformed rows. `head`: up to `HEAD_BYTES` bytes after the byte order mark, for
+    error texts.
     """
 
     path: Path
@@ -98,22 +100,22 @@ class Header:
 
     @property
     def encoding(self) -> Encoding:
-        """What the input is written in."""
+        """The encoding of the delivered file."""
         return self.origin.encoding if self.origin else Encoding.UTF_8
 
     @property
     def compression(self) -> Compression | None:
-        """What the input is compressed by."""
+        """The compression of the delivered file; None if uncompressed."""
         return self.origin.compression if self.origin else None
 
     @property
     def bom(self) -> bool:
-        """Whether the file begins with a byte order mark."""
+        """Whether the text begins with a byte order mark."""
         return self.raw.startswith(BOM)
 
     @property
     def expected_rows(self) -> int:
-        """About how many rows there are; rather too many."""
+        """The estimated number of rows, plus 10%: buffers of this size rarely grow."""
         return int(1.1 * (self.bytes - len(self.raw)) / self.row_bytes) + 1
 
 
@@ -126,9 +128,20 @@ def read_header(
     origin: DecodedFrom | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
 ) -> Header:
-    """Read the first record of a file and settle its columns.
+    """Read the first record of a file as its header.
 
-    Raises MalformedInput, EncodingError or EmptyFile, each with its place.
+    Args:
+        path: The file as UTF-8 text.
+        uri: Its name for errors; the path by default.
+        delimiter: One ASCII character.
+        limits: Size limits of fields.
+        origin: The delivered file, if `path` is a decoded copy.
+        on_bad_row: The policy for malformed rows.
+
+    Raises:
+        MalformedInput: The header is malformed, or a name is blank or repeated.
+        EncodingError: The header is not UTF-8.
+        EmptyFile: The file has no bytes.
     """
     with annotate_counted_in(origin), path.open("rb") as stream:
         return parse_header(
@@ -154,7 +167,18 @@ def parse_header(
     origin: DecodedFrom | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
 ) -> Header:
-    """`read_header` of what is open already, wherever it is."""
+    """As `read_header`, for an open stream.
+
+    Args:
+        stream: The text; read from its current position, which is its beginning.
+        path: The path that `Header.path` keeps.
+        uri: The name for errors.
+        state: The identity of the file.
+        delimiter: One ASCII character.
+        limits: Size limits of fields.
+        origin: The delivered file, if the text is a decoded copy.
+        on_bad_row: The policy for malformed rows.
+    """
     reader = _HeaderReader(uri, ord(delimiter), limits or Limits())
     data, record = reader.read(stream)
     names = reader.names(record)
@@ -192,10 +216,18 @@ def open_input(
     folder: Path,
     progress: Progress = SILENT,
 ) -> Header:
-    """Read the header of an input, whose text is made in `folder` if it has to be.
+    """Read the header of a delivered file, decoding it into `folder` if needed.
 
-    `path` is the input as it was delivered, `uri` its name. Raises what `spooled` and
-    `read_header` raise.
+    Args:
+        path: The delivered file.
+        uri: Its name for errors.
+        side: "old" or "new".
+        options: Encodings, delimiters and the policy for malformed rows.
+        limits: Size limits of the input.
+        folder: Where a decoded copy is written.
+        progress: Reports decompression.
+
+    Raises what `decode_to_utf8` and `read_header` raise.
     """
     encoding, origin = options.encoding_of(side), None
     if not is_plain_utf8(uri, encoding):
@@ -223,7 +255,7 @@ def open_input(
 
 @contextmanager
 def annotate_counted_in(origin: DecodedFrom | None) -> Iterator[None]:
-    """Have the places of errors say what they count in, if not the input itself."""
+    """Add to errors what their places refer to, if not to the delivered file."""
     try:
         yield
     except ReconError as error:
@@ -240,7 +272,7 @@ class _HeaderReader:
     head: bytes = b""
 
     def read(self, stream: BinaryIO) -> tuple[bytes, Record]:
-        """The bytes read, which begin the file, and the first record in them."""
+        """The first bytes of the file, and the first record in them."""
         data = stream.read(FIRST_BYTES)
         self.reject_foreign_format(data)
         self.start = len(BOM) if data.startswith(BOM) else 0
@@ -251,8 +283,8 @@ class _HeaderReader:
                 file=self.uri,
                 line=1,
                 byte_offset=self.start,
-                why="it has not even a header",
-                help="deliver it again; a table of no rows still has a header",
+                why="it has no header",
+                help="deliver it again; a table without rows still has a header",
             )
         while (record := self.first(data, final=False)) is None:
             if len(data) > MAX_HEADER_BYTES:
@@ -266,7 +298,7 @@ class _HeaderReader:
         return data, record
 
     def first(self, data: bytes, *, final: bool) -> Record | None:
-        """The header record, or None where it may go on behind `data`."""
+        """The header record; None if it may continue after `data`."""
         found = parse_records(
             data[self.start :], self.delimiter, self.limits, offset=self.start
         )
@@ -288,7 +320,7 @@ class _HeaderReader:
         return record if final or record.end < len(data) else None
 
     def names(self, record: Record) -> tuple[str, ...]:
-        """Column names, exact; blank and repeated ones are refused by position."""
+        """The exact column names; blank and repeated names are refused by position."""
         names = tuple(field.decode() for field in record.fields)
         blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]
         if blank:
@@ -301,23 +333,21 @@ class _HeaderReader:
         if len(set(names)) < len(names):
             repeated = next(name for name, n in Counter(names).items() if n > 1)
             at = [str(at) for at, name in enumerate(names, 1) if name == repeated]
-            # Not the name: it is a value where the header is missing.
-            self.refuse(
-                f"the header has a name more than once: columns {join_names(at)}"
-            )
+            # The name itself may be a value, if the header is missing.
+            self.refuse(f"the header repeats a name: columns {join_names(at)}")
         return names
 
     def refuse(self, message: str, *, trailing: int = 0) -> NoReturn:
-        """Refuse the header; `trailing`: so many lines all end with a delimiter."""
+        """Refuse the header; `trailing`: how many lines all end with a delimiter."""
         error = MalformedInput(
             message,
             file=self.uri,
             line=1,
             byte_offset=self.start,
-            why=f"every line ends with a delimiter, of the first {trailing:,}"
+            why=f"each of the first {trailing:,} lines ends with a delimiter"
             if trailing
             else "columns are compared by name",
-            help=TRAILING if trailing else "give every column a name of its own",
+            help=TRAILING if trailing else "give every column a unique name",
         )
         raise named_by_kind(error, self.head)
 
@@ -347,7 +377,7 @@ class _HeaderReader:
 
 
 def head_of(table: object) -> bytes:
-    """The first bytes of the text of an input; none of a frame."""
+    """The first bytes of the text of an input; empty for a frame."""
     if not isinstance(table, Header):
         return b""
     with open_unchanged(table.path, table.uri, table.state) as descriptor:
@@ -363,10 +393,15 @@ def error_for_fault(
     sample: bytes = b"",
     excel: bool = False,
 ) -> ReconError:
-    """The error for bytes that leave the grammar.
+    """The error for bytes that violate the grammar.
 
-    `head`: the first bytes of the file; `sample`: bytes around the fault. `excel`:
-    whether it is at a field `="…"`.
+    Args:
+        fault: The violation and its place.
+        uri: The name of the file.
+        columns: The column names, if the header was read.
+        head: The first bytes of the file, to recognise other formats.
+        sample: Bytes around the fault, to propose an encoding.
+        excel: Whether the fault is at a field of the form `="…"`.
     """
     encoding = isinstance(fault, EncodingFault)
     error: type[ReconError] = EncodingError if encoding else MalformedInput
@@ -388,13 +423,13 @@ def error_for_fault(
 
 
 def named_by_kind(error: ReconError, head: bytes) -> ReconError:
-    """The refusal of a file, or of one of another format one that names the format."""
+    """The error itself, or one that names the format if the file is not CSV."""
     kind = identify_kind(head)
     return error if kind is None else refuse_kind(kind, str(error.file))
 
 
-def column_name(columns: Sequence[str], at: int | None) -> str | None:
-    """A column for people: its number where names may be a record's values."""
-    if at is None or at >= len(columns):
+def column_name(columns: Sequence[str], field: int | None) -> str | None:
+    """The column for error texts: its name, or `#number` if names may be data."""
+    if field is None or field >= len(columns):
         return None
-    return columns[at] if looks_like_header(columns) else f"#{at + 1}"
+    return columns[field] if looks_like_header(columns) else f"#{field + 1}"

@@ -1,4 +1,4 @@
-"""A local file that stays as it is from its header to the last of its rows."""
+"""Check that a local file does not change from its header to its last row."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_unchanged(path: Path, uri: str, state: State) -> Iterator[int]:
-    """The descriptor of a file in a state; InputChanged if it is or gets another.
+    """Yield a descriptor of the file.
 
-    `state` may be the end of one: of a file that several machines see, its size and
-    time of change. What was read of a file that changed is worth nothing, whatever was
-    found wrong in it: the change is what to tell of.
+    Raise InputChanged if its state is or becomes another.
+
+    `state` may be the end of a state: a file that several machines see is identified by
+    its size and modification time only. If the file changed, errors found in it are
+    meaningless, so InputChanged replaces any other exception.
     """
     try:
         stream = path.open("rb", buffering=0)
@@ -38,19 +40,23 @@ def open_unchanged(path: Path, uri: str, state: State) -> Iterator[int]:
 
 
 def state_of(descriptor: int) -> State:
-    """What changes about a file when it is written to."""
+    """What changes when a file is written to.
+
+    Device, inode, size, modification time (ns).
+    """
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _check_unchanged(descriptor: int, uri: str, state: State) -> None:
+    # A full state has four parts, one of several machines the last two.
     if state_of(descriptor)[-len(state) :] != state:
         raise _input_changed(uri)
 
 
 def _input_changed(uri: str) -> InputChanged:
     return InputChanged(
-        "the file was written to while it was being read",
+        "the file changed while it was being read",
         file=uri,
         help="run again once its producer has finished",
     )

@@ -1,4 +1,4 @@
-"""The strict reference: RFC 4180 over bytes, one byte at a time.
+"""The reference parser: strict RFC 4180 over bytes, one byte at a time.
 
     file   = record *(newline record) [newline]
     record = field *(delimiter field)
@@ -6,8 +6,9 @@
     newline = LF / CRLF
     TEXT   = any UTF-8 byte but NUL, CR, LF, DQUOTE and the delimiter
 
-It is slow and meant to be read. `csvfile` decides by vectorised counting and calls
-this module to read a header, and to name the fault in bytes it will not pass.
+It is written to be read, not to be fast. `scanner` decides for regular blocks;
+`csv_reader` calls this parser for the header and for blocks that `scanner` rejects, to
+name the fault.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ CR: Final = 0x0D
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record, where it begins, and its fields decoded to their bytes.
+    """A record: its place, and its fields as unquoted bytes.
 
-    `end` is the offset behind its newline; `lines` how many newlines it holds.
+    `end` is the offset after its newline; `lines` the number of newlines in it.
     """
 
     line: int
@@ -47,7 +48,7 @@ class Record:
 
 
 class Fault(Exception):
-    """The first byte at which the bytes leave the grammar; never what they say."""
+    """The first byte that violates the grammar: its place, never its value."""
 
     def __init__(
         self, reason: str, line: int, offset: int, field: int | None = None
@@ -80,9 +81,9 @@ def parse_records(
     line: int = 1,
     offset: int = 0,
 ) -> Iterator[Record]:
-    """The records of `data`, which begins at a record's first byte.
+    """Yield the records of `data`, which begins at a record boundary.
 
-    `line` and `offset` say where in the file that is. Raises Fault.
+    `line` and `offset` are the place of `data` in the file. Raises Fault.
     """
     reader = _RecordParser(data, delimiter, limits, line, offset)
     while reader.at < len(data):
@@ -90,7 +91,7 @@ def parse_records(
 
 
 class _RecordParser:
-    """A cursor over the bytes; `at` is the next byte to read."""
+    """A cursor over the bytes; `at` is the offset of the next byte."""
 
     def __init__(
         self, data: bytes, delimiter: int, limits: Limits, line: int, offset: int
@@ -177,12 +178,12 @@ class _RecordParser:
         return self.data[self.at] if self.at < len(self.data) else None
 
     def fault(
-        self, reason: str, line: int | None = None, at: int | None = None
+        self, reason: str, line: int | None = None, offset: int | None = None
     ) -> NoReturn:
         raise Fault(
             reason,
             self.line if line is None else line,
-            self.base + (self.at if at is None else at),
+            self.base + (self.at if offset is None else offset),
             self.field,
         )
 
@@ -205,7 +206,7 @@ class _RecordParser:
 
 
 def _first_bad_byte(data: bytes) -> int | None:
-    """The offset of the first byte that is not UTF-8."""
+    """The offset of the first byte that is not UTF-8; None if there is none."""
     try:
         data.decode()
     except UnicodeDecodeError as error:

@@ -1,8 +1,8 @@
-"""Where the records and fields of a run of bytes end, 64 bytes to a machine word.
+"""Index the records and fields of a block, 64 bytes per machine word.
 
-Each class of byte becomes a mask of one bit a byte, so what is inside of quotes is a
-prefix XOR over words, and how many delimiters precede a newline a sum of popcounts.
-After Langdale and Lemire, "Parsing Gigabytes of JSON per Second" (VLDB Journal, 2019).
+Each byte class becomes a mask of one bit per byte. The bytes inside quotes are then a
+prefix XOR over words, and the delimiters before a newline a sum of popcounts. After
+Langdale and Lemire, "Parsing Gigabytes of JSON per Second" (VLDB Journal, 2019).
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ WORD: Final = 64
 ONE: Final = np.uint64(1)
 TOP: Final = np.uint64(WORD - 1)
 DOUBLINGS: Final = tuple(np.uint64(1 << at) for at in range(6))
-# Of so many set bits a word, on average, they are found one by one no longer.
+# Above this many set bits per word, unpacking bits to bytes is faster than finding them
+# one by one.
 DENSE_BITS_PER_WORD: Final = 3
-# Masks are made a stretch at a time in one buffer: fresh pages cost more than the work.
+# Masks are built in strides through one reused buffer: page faults of a fresh buffer
+# cost more than the comparison.
 STRIDE_BYTES: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class RaggedRecords:
-    """The records of another number of fields than the header; each is one line.
+    """Records with another number of fields than the header; each is one line.
 
-    `numbers`: which records; `starts`, `ends`: their bytes; `lines`: the newlines
-    before each; `fields`: how many it has.
+    `numbers`: their positions among all records; `starts`, `ends`: their byte offsets;
+    `lines`: the newlines before each; `fields`: the number of its fields.
     """
 
     numbers: NDArray[np.int64]
@@ -49,11 +51,11 @@ class RaggedRecords:
 
 @dataclass(frozen=True, slots=True)
 class RecordIndex:
-    """Whole records, each of the right number of fields but for the `ragged`.
+    """The index of whole records; all but `ragged` have the right number of fields.
 
-    `ends`: the offset behind the newline of each record; `crlf`: how many of these
-    newlines are CRLF; `embedded`: how many others are inside of fields; `delimiters`:
-    a bit for each byte that is one between fields; `quotes`: whether there are any.
+    `ends`: the offset after the newline of each record; `crlf`: how many of these
+    newlines are CRLF; `embedded`: how many newlines are inside fields; `delimiters`: a
+    bit mask of the delimiters between fields; `quotes`: whether there are quotes.
     """
 
     ends: NDArray[np.int64]
@@ -65,12 +67,12 @@ class RecordIndex:
 
     @property
     def size(self) -> int:
-        """How many bytes the records are."""
+        """The number of bytes of all records."""
         return int(self.ends[-1]) if len(self.ends) else 0
 
     @property
     def rows(self) -> int:
-        """How many records have the right number of fields."""
+        """The number of records with the right number of fields."""
         return len(self.ends) - (len(self.ragged.numbers) if self.ragged else 0)
 
 
@@ -82,11 +84,11 @@ NO_RECORDS: Final = RecordIndex(
 def index_records(
     data: bytes, delimiter: int, width: int, limits: Limits, *, ragged: bool = False
 ) -> RecordIndex | None:
-    """The structure of whole records of `width` fields, the last newline included.
+    """Index whole records of `width` fields, including the last newline.
 
-    None where a record has another width (unless `ragged` ones are asked for, and each
-    of them is one line), a quote or a carriage return is where it may not be, a field
-    is over the limits, or the bytes do not end with a record.
+    Returns None if a record has another width (unless `ragged` is set and each such
+    record is one line), a quote or carriage return is misplaced, a field exceeds the
+    limits, or the bytes do not end with a record.
     """
     array = np.frombuffer(data, np.uint8)
     fields = _FieldMasks(array, delimiter)
@@ -108,8 +110,8 @@ def index_records(
 
 
 def is_utf8_without_nul(data: bytes) -> bool:
-    """Whether whole records are UTF-8 without NUL; none ends inside a character."""
-    # As signed bytes, NUL and all that is not ASCII are not above 0.
+    """Whether whole records are UTF-8 without NUL."""
+    # As signed bytes, exactly the ASCII characters without NUL are above 0.
     if np.frombuffer(data, np.int8).min(initial=1) > 0:
         return True
     try:
@@ -120,7 +122,7 @@ def is_utf8_without_nul(data: bytes) -> bool:
 
 
 def whole_records_size(data: bytes) -> int:
-    """How many bytes are whole records, if quotes are what they seem to be."""
+    """The number of bytes that are whole records, if every quote is a regular one."""
     end = data.rfind(b"\n") + 1
     if not end or b'"' not in data:
         return end
@@ -133,12 +135,15 @@ def whole_records_size(data: bytes) -> int:
 
 
 def find_newlines(data: bytes) -> NDArray[np.int64]:
-    """Where newlines are."""
+    """The offsets of newlines."""
     return _find_set_bits(_byte_mask(np.frombuffer(data, np.uint8), LF))
 
 
 def next_set_bits(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The first place from each offset on where a bit is set, which there has to be."""
+    """The position of the first set bit at or after each offset.
+
+    There has to be one.
+    """
     words = offsets >> 6
     within = (offsets & (WORD - 1)).astype(np.uint64)
     left = bits[words] >> within << within
@@ -151,14 +156,14 @@ def next_set_bits(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class NewlineCount:
-    """How many newlines of a kind there are, and where the first one is."""
+    """The number of newlines of a kind, and the offset of the first one."""
 
     count: int
     first: int | None
 
 
 def count_newlines(data: bytes) -> tuple[NewlineCount, NewlineCount]:
-    """The newlines that an even and that an odd number of quotes precede."""
+    """The newlines after an even and after an odd number of quotes."""
     array = np.frombuffer(data, np.uint8)
     if b'"' not in data:
         first = data.find(b"\n")
@@ -174,7 +179,10 @@ def count_newlines(data: bytes) -> tuple[NewlineCount, NewlineCount]:
 
 
 class _FieldMasks:
-    """The masks of some bytes; `delimiters` and `newlines` are those between fields."""
+    """The bit masks of a block.
+
+    `delimiters` and `newlines` are those between fields.
+    """
 
     def __init__(self, array: NDArray[np.uint8], delimiter: int) -> None:
         self.array = array
@@ -186,10 +194,12 @@ class _FieldMasks:
         self.crlf = 0
 
     def quote(self) -> bool:
-        """Take what is quoted out of the masks; whether quotes stand right.
+        """Remove quoted bytes from the masks.
 
-        They do if each opening one begins a field, each closing one ends it, or the
-        two are one doubled quote. The bytes begin and end at borders of records.
+        Return whether all quotes are in valid places.
+
+        An opening quote must begin a field, a closing quote must end one, or the two
+        must form one doubled quote. The block begins and ends at record boundaries.
         """
         quotes = _byte_mask(self.array, QUOTE)
         inside = _inside_quotes_mask(quotes)
@@ -206,7 +216,7 @@ class _FieldMasks:
         return not stray.any()
 
     def has_valid_carriage_returns(self) -> bool:
-        """Whether each of them that is not quoted stands before a newline."""
+        """Whether each unquoted carriage return is followed by a newline."""
         returns = _byte_mask(self.array, CR)
         if self.inside is not None:
             returns &= ~self.inside
@@ -214,7 +224,7 @@ class _FieldMasks:
         return not (returns & ~_places_before(self.newlines)).any()
 
     def fields_per_record(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many fields each record has."""
+        """The number of fields of each record."""
         return np.diff(_count_bits_below(self.delimiters, ends), prepend=0) + 1
 
     def ragged(
@@ -223,7 +233,7 @@ class _FieldMasks:
         ends: NDArray[np.int64],
         counts: NDArray[np.int64],
     ) -> RaggedRecords | None:
-        """Some of the records; None if one of them is more than a line."""
+        """The records of these numbers; None if one of them spans lines."""
         inner = np.zeros(0, np.int64)
         if self.inner_newlines is not None:
             inner = _find_set_bits(self.inner_newlines)
@@ -234,7 +244,7 @@ class _FieldMasks:
         return RaggedRecords(numbers, starts, stops, numbers + before, counts[numbers])
 
     def within(self, limits: Limits, ends: NDArray[np.int64]) -> bool:
-        """Whether no field is longer, or spans more lines, than it may."""
+        """Whether every field keeps the limits of bytes and lines."""
         if np.diff(ends, prepend=0).max() > limits.field_bytes:
             borders = _find_set_bits(self.delimiters | self.newlines)
             if np.diff(borders, prepend=-1).max() > limits.field_bytes:
@@ -249,7 +259,7 @@ class _FieldMasks:
 
 
 def _byte_mask(array: NDArray[np.uint8], byte: int) -> Bits:
-    """Where a byte stands: one bit a place, the first the lowest, in whole words."""
+    """The mask of a byte: one bit per position, lowest bit first, in whole words."""
     words = np.zeros(-(-len(array) // WORD), "<u8")
     packed = words.view(np.uint8)
     flags = np.empty(min(STRIDE_BYTES, len(array)), np.bool_)
@@ -262,17 +272,19 @@ def _byte_mask(array: NDArray[np.uint8], byte: int) -> Bits:
 
 
 def _inside_quotes_mask(quotes: Bits) -> Bits:
-    """A bit is set from an opening quote up to, not including, the closing one."""
+    """Set bits from each opening quote up to, not including, its closing quote."""
+    # Prefix XOR in log2(64) steps: bit n becomes the parity of the quotes up to n.
     inside = quotes.copy()
     for distance in DOUBLINGS:
         inside ^= inside << distance
+    # The top bit is the parity of a word; an odd number before a word inverts it.
     odd = np.bitwise_xor.accumulate(inside >> TOP)
     inside[1:] ^= np.negative(odd[:-1])
     return inside
 
 
 def _places_after(bits: Bits, *, first: bool) -> Bits:
-    """The places behind those of a mask; `first`: whether there is one before all."""
+    """The mask moved one position up; `first`: the bit that moves in."""
     moved = bits << ONE
     moved[1:] |= bits[:-1] >> TOP
     moved[:1] |= np.uint64(first)
@@ -280,14 +292,14 @@ def _places_after(bits: Bits, *, first: bool) -> Bits:
 
 
 def _places_before(bits: Bits) -> Bits:
-    """The places before those of a mask."""
+    """The mask moved one position down."""
     moved = bits >> ONE
     moved[:-1] |= bits[1:] << TOP
     return moved
 
 
 def _count_bits_below(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many bits are set below each offset."""
+    """The number of set bits below each offset."""
     totals = np.zeros(len(bits) + 1, np.int64)
     np.cumsum(np.bitwise_count(bits), out=totals[1:])
     at, within = offsets >> 6, (offsets & (WORD - 1)).astype(np.uint64)
@@ -298,7 +310,8 @@ def _count_bits_below(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def _lowest_set_bits(words: Bits) -> NDArray[np.uint8]:
-    """The place of the lowest set bit of each word, of which there is one."""
+    """The position of the lowest set bit of each word; no word is 0."""
+    # word - 1 sets exactly the bits below the lowest set bit: count them.
     places: NDArray[np.uint8] = np.bitwise_count((words - ONE) & ~words)
     return places
 
@@ -317,7 +330,7 @@ def _summarize_newlines(bits: Bits) -> NewlineCount:
 
 
 def _find_set_bits(bits: Bits) -> NDArray[np.int64]:
-    """Where bits are set, in order."""
+    """The positions of set bits, ascending."""
     if _count_bits(bits) > DENSE_BITS_PER_WORD * len(bits):
         return _find_dense_set_bits(bits)
     words = np.flatnonzero(bits != 0)
@@ -333,7 +346,7 @@ def _find_set_bits(bits: Bits) -> NDArray[np.int64]:
 
 
 def _find_dense_set_bits(bits: Bits) -> NDArray[np.int64]:
-    """The same, a byte a bit: quicker where many are set in each word."""
+    """As `_find_set_bits`, through one byte per bit: faster if many bits are set."""
     packed, stride = bits.view(np.uint8), STRIDE_BYTES // 8
     found = [np.zeros(0, np.int64)]
     for at in range(0, len(packed), stride):

@@ -1,4 +1,4 @@
-"""Two inputs as whole tables: through the gate, and nothing digested or compared."""
+"""Open two inputs as tables: validated, not yet digested or compared."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def open_headers(
     limits: Limits = LIMITS,
     progress: Progress = SILENT,
 ) -> Iterator[tuple[Unread, Unread]]:
-    """Both inputs with their headers read."""
+    """Yield both inputs with their headers read; temporary files live as long."""
     with ExitStack() as stack:
         yield both_unread(old, new, options, limits, stack, progress)
 
@@ -50,7 +50,7 @@ def open_headers(
 def read_both_tables(
     old: Unread, new: Unread, options: Options, progress: Progress = SILENT
 ) -> tuple[Table, Table]:
-    """Both as tables; raises the errors of the gate."""
+    """Read both inputs completely; raises the errors of `read_rows`."""
     sides = (old, new)
     with told_for_both(options, sides, lambda side: head_of(sides[side])):
         left, right = map_ordered(
@@ -67,7 +67,7 @@ def _read_table(name: str, side: Unread, progress: Progress) -> Table:
 
 
 def _no_file(path: Path, uri: str) -> ConfigError:
-    """The error for a path that no table can be read from, by what is there."""
+    """The error for a path that cannot be read as a table, by what is at the path."""
     if path.is_dir():
         text, remedy = "it is a folder", "give the path of one CSV file"
     elif path.exists():
@@ -89,10 +89,10 @@ def both_unread(
     stack: ExitStack,
     progress: Progress,
 ) -> tuple[Unread, Unread]:
-    """Both sides with their headers read.
+    """Both inputs with their headers read.
 
-    Files are opened at once. Frames are taken one after the other: two relations of
-    one DuckDB connection have one result at a time.
+    Files are opened concurrently. Frames are imported one after the other, because two
+    relations of one DuckDB connection share one result set.
     """
     files = all(isinstance(source, str | Path) for source in (old, new))
     return opened_both(
@@ -112,7 +112,16 @@ def open_side(
     stack: ExitStack,
     progress: Progress,
 ) -> Unread:
-    """One side with its header read; what it takes on disk is `stack`'s to remove."""
+    """Open one input and read its header; temporary files are registered with `stack`.
+
+    Args:
+        source: A path, an s3:// URL, or a frame.
+        name: "old" or "new".
+        options: Encodings, delimiters and the policy for malformed rows.
+        limits: Size limits of the input.
+        stack: Removes the temporary files when it closes.
+        progress: Reports download and decompression.
+    """
     if not isinstance(source, str | Path):
         return import_frame(source, name)
     uri, folder = str(source), Path()

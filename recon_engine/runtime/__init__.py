@@ -1,4 +1,4 @@
-"""Support every long step: concurrency, memory budget, progress, cancellation, errors.
+"""Support of long steps: concurrency, memory, progress, cancellation, error boundary.
 
 Knows nothing of reconciliation. May import `errors` and `status` only.
 """

@@ -1,7 +1,7 @@
-"""A request to end early, made by the thread that hears signals.
+"""Cancellation requested by the signal handler's thread, obeyed by the worker thread.
 
-The thread that works obeys between two pieces of work. Where it cannot, as within one
-long query, `enforce` undoes the work from beside it, and the process leaves it behind.
+The worker checks between two pieces of work. During one long query it cannot check;
+then `enforce` undoes the work from the other thread, and the process exits without it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ Result = TypeVar("Result")
 
 
 class CancellationToken(Generic[Result]):
-    """Between two threads: one `request`s, the other `check`s."""
+    """Shared by two threads: one calls `request` and `enforce`, the other `check`.
+
+    No lock is needed: each attribute is written by one thread only, and assignment of
+    an attribute is atomic.
+    """
 
     def __init__(self) -> None:
         """Nothing is requested yet."""
@@ -37,26 +41,27 @@ class CancellationToken(Generic[Result]):
         self._signal = signal
 
     def check(self) -> None:
-        """Raise Interrupted if that is asked for and the work can still be undone."""
+        """Raise Interrupted if that was requested and the work can still be undone."""
         if self._signal is not None and not self._passed:
             raise Interrupted(self._signal)
 
     def point_of_no_return(self) -> None:
-        """Check for the last time: what follows is finished and not undone."""
+        """Check for the last time: work after this call is finished, not undone."""
         self.check()
         self._passed = True
 
     def on_cancel(self, undo: Callable[[Interrupted], Result | None]) -> None:
-        """Say how to undo, from another thread, what is done from here on.
+        """Set how the work from here on is undone from another thread.
 
-        The answer is the result to end with, or None: it is too late to undo.
+        `undo` returns the result to end with, or None if it is too late to undo.
         """
         self._undo = undo
 
     def enforce(self) -> Result | None:
-        """Undo what the worker is at; None when only waiting for it is left.
+        """Undo the work of the worker thread.
 
-        Raises Interrupted where there is nothing to undo.
+        Returns None if only waiting for the worker is left. Raises Interrupted if there
+        is nothing to undo.
         """
         if self._signal is None:
             return None
@@ -66,7 +71,7 @@ class CancellationToken(Generic[Result]):
         return self._undo(interrupted)
 
     def checking_on_advance(self, progress: Progress) -> Progress:
-        """The same progress, which checks whenever work advances."""
+        """Wrap a Progress so that every advance checks."""
         return _CheckedProgress(progress, self.check)
 
 

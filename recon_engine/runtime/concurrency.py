@@ -1,4 +1,4 @@
-"""Work on many items at once, results in order, memory bounded."""
+"""Map over many items concurrently: results in order, memory bounded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Result = TypeVar("Result")
 
 CORES: Final = os.cpu_count() or 1
 WORKERS: Final = min(4, max(2, CORES // 2))
-# More threads than cores cost a tenth of the time: each waits for what others hold.
+# Two sides with this many threads each, plus their own, fill the cores. With more
+# threads than cores a run takes about 10% longer, because they wait for each other.
 NESTED_WORKERS: Final = min(4, max(1, CORES // 2) - 1)
 
 _thread = threading.local()
@@ -28,10 +29,12 @@ _thread = threading.local()
 def map_ordered(
     work: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[Result]:
-    """`map`, a few items ahead on `WORKERS` threads; one more result waits at most.
+    """Like `map`, but a few items ahead on worker threads; results keep their order.
 
-    Work that is itself a part of such work, as when two files are read side by side,
-    has `WITHIN` threads beside its own, which may be none.
+    At most one more result than there are workers waits. A call inside such work gets
+    fewer threads: when OLD and NEW are read side by side on two workers, each of them
+    scans its blocks on `NESTED_WORKERS` more, not on `WORKERS`; if that is 0, the
+    call is a plain `map`.
     """
     workers = getattr(_thread, "workers", WORKERS)
     if not workers:
@@ -48,10 +51,10 @@ def map_ordered(
 
 
 def use_shared_pool_share() -> None:
-    """Have the work of this thread done on it and `WITHIN` more."""
+    """Limit the nested work of this thread to `NESTED_WORKERS` more threads."""
     _thread.workers = NESTED_WORKERS
 
 
 def run_inline() -> None:
-    """Have the work of this thread done on it alone: others have the other cores."""
+    """Run the nested work of this thread on itself: other tasks use the other cores."""
     _thread.workers = 0

@@ -1,9 +1,10 @@
-"""The one border for what others raise: it leaves as an error of ours, or not at all.
+"""The outermost boundary: foreign exceptions become a ReconError without data.
 
-What a library says of an error may quote a row or a password: Polars names the cell it
-could not parse, a UnicodeDecodeError holds the bytes, a traceback holds the variables
-of every frame. None of that passes. The borders of Postgres, S3 and the disk know more
-of their errors and stand further in; `only_ours` stands around every way out.
+The text of a library's exception may quote a row or a password: Polars names the cell
+it could not parse, a UnicodeDecodeError holds the bytes, a traceback the variables of
+every frame. None of it passes. Postgres, S3 and the disk have boundaries further in
+that translate their errors in detail; `within_error_boundary` wraps every public entry
+point.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ if TYPE_CHECKING:
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
-# The errno as Rust ends its messages with it; Polars passes it on in no other way.
+# Polars passes on an errno only as the end of the message that Rust writes.
 OS_ERROR: Final = re.compile(r"\(os error ([0-9]{1,4})\)")
 
-# Not a logger: a host may collect what is logged, whatever its level.
+# Not a logger: a host application may collect log records of every level.
 _listeners: Final[list[Callable[[BaseException], None]]] = []
 
 
 def within_error_boundary(work: Callable[Given, Answer]) -> Callable[Given, Answer]:
-    """Let nothing but a ReconError out, which carries nothing of what it was made of.
+    """Decorate an entry point: every exception leaves as a ReconError without context.
 
-    Interrupts and exits pass as they are.
+    Interrupts and exits pass unchanged.
     """
 
     @wraps(work)
@@ -42,21 +43,24 @@ def within_error_boundary(work: Callable[Given, Answer]) -> Callable[Given, Answ
             return work(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - a panic of Rust is one
             refusal = to_recon_error(error)
-        # Out here, where nothing is being handled that would become its context.
+        # Raised outside the handler, so that the original is not its __context__.
         raise refusal
 
     return guarded
 
 
 def on_unexpected_error(listener: Callable[[BaseException], None]) -> None:
-    """Have someone told what was said, which may quote data: for --debug alone."""
+    """Register a listener for original exceptions, which may quote data.
+
+    For --debug only.
+    """
     _listeners.append(listener)
 
 
 def to_recon_error(error: BaseException) -> ReconError:
-    """The error to tell of: bare of causes, tracebacks and notes.
+    """The ReconError for an exception, without cause, traceback and notes.
 
-    Raises `error` as it is if that is no error, but an interrupt or an exit.
+    Raises `error` itself if it is an interrupt or an exit.
     """
     if isinstance(error, ReconError):
         return _strip_context(error)
@@ -74,16 +78,16 @@ def _strip_context(error: ReconError) -> ReconError:
 
 
 def _is_panic(error: BaseException) -> bool:
-    """Whether Rust panicked; pyo3 makes each library a class of its own for that."""
+    """Whether it is a Rust panic; pyo3 defines the class once in each library."""
     return type(error).__module__ == "pyo3_runtime"
 
 
 def _classify_error(error: BaseException) -> ReconError:
     if isinstance(error, MemoryError):
         return OutOfBudget(
-            "there is not enough memory",
-            why="the system refused more of it",
-            help="a smaller --memory-budget, or more memory for the task",
+            "out of memory",
+            why="the operating system refused an allocation",
+            help="use a smaller --memory-budget, or give the task more memory",
         )
     number = _find_errno(error)
     if isinstance(error, OSError) or number is not None:
@@ -91,9 +95,9 @@ def _classify_error(error: BaseException) -> ReconError:
     frames = traceback.extract_tb(error.__traceback__)
     at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return InternalError(
-        f"an unforeseen {type(error).__name__}{at}",
+        f"an unexpected {type(error).__name__}{at}",
         why="this is a bug in recon-engine, or in a library under it",
-        help="please report it; --debug shows the way it took",
+        help="please report it; --debug shows the traceback",
     )
 
 

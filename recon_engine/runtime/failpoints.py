@@ -1,9 +1,9 @@
-"""Named places just before each side effect, where a test can make the program fail.
+"""Named places before each side effect where a test can make the program fail.
 
-`RECON_FAILPOINT=publish-commit:kill` ends the process there with SIGKILL, `term` sends
-it SIGTERM and goes on, `hang` sends it SIGTERM and works on for ever, `raise` raises.
-`artifact:kill:3` does so when the place is reached for the third time. Without the
-variable, a failpoint is one comparison.
+`RECON_FAILPOINT=publish-commit:kill` ends the process there with SIGKILL. `term` sends
+SIGTERM and continues, `hang` sends SIGTERM and never returns, `raise` raises.
+`artifact:kill:3` acts when the place is reached for the third time. Without the
+variable, a failpoint costs one comparison.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ log = logging.getLogger(__name__)
 
 
 class FailpointReached(Exception):
-    """A failpoint was told to raise."""
+    """Raised by a failpoint with the action `raise`."""
 
 
 class Failpoint:
-    """One place, one action, and how often the place is still to be passed."""
+    """One place, one action, and the number of hits that are left."""
 
     def __init__(self, name: str, action: str, hit: int = 1) -> None:
         """Act when `name` is reached for the `hit`th time."""
@@ -70,7 +70,7 @@ class Failpoint:
 
     @classmethod
     def parse(cls, text: str) -> Failpoint:
-        """`name:action` or `name:action:hit`."""
+        """Parse `name:action` or `name:action:hit`."""
         name, _, rest = text.partition(":")
         action, _, hit = rest.partition(":")
         if name not in NAMES or action not in ACTIONS or not (hit or "1").isdecimal():
@@ -82,7 +82,7 @@ class Failpoint:
         return cls(name, action, int(hit or 1))
 
     def reached(self, name: str) -> None:
-        """Fail, if this is the place and the time."""
+        """Act if this is the place and the hit."""
         if name != self.name:
             return
         with self._lock:
@@ -107,6 +107,6 @@ armed: Failpoint | None = Failpoint.parse(_setting) if _setting else None
 
 
 def failpoint(name: str) -> None:
-    """Say that the side effect `name` comes next."""
+    """Mark the place just before the side effect `name`."""
     if armed is not None:
         armed.reached(name)

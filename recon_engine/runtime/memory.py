@@ -1,4 +1,4 @@
-"""How much memory a reconciliation may use, will use, and has used."""
+"""The memory budget: how much a reconciliation may use, will use, and has used."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from recon_engine.errors import ConfigError, OutOfBudget
 from recon_engine.runtime.concurrency import WORKERS
 
 
+# The rest is for the page cache and other processes: more risks the OOM killer.
 DEFAULT_SHARE: Final = 0.6
 MOST_BYTES: Final = 1 << 60
+# Each bucket is an open file on either side: this bounds the descriptors.
 MAX_BUCKETS: Final = 1024
 CGROUP_LIMITS: Final = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -38,9 +40,9 @@ ROW_BYTES: Final = 76
 DIGESTS_SHARE: Final = 0.75
 TEXT_FACTOR: Final = 1.5
 RESULT_FACTOR: Final = 2.5
-# A row that differs costs as much as this, however short it is. All rows that one key
-# leaves are paired at once, which costs more of each row and cell. Of keys that repeat,
-# the digests of a side and the numbers of its rows are held while rows are looked at.
+# Measured likewise: the least cost of a differing row, however short; the cost per row
+# and cell of the rows of one key, which are paired at once; and, for keys that repeat,
+# the digests and row numbers of a side that are held while its rows are parsed.
 RESULT_ROW_BYTES: Final = 128
 DIGEST_BYTES: Final = 28
 KEY_ROW_BYTES: Final = 200
@@ -49,15 +51,16 @@ KEY_TEXT_FACTOR: Final = 2
 REPEATED_ROW_BYTES: Final = 16
 NUMBER_BYTES: Final = 4
 HASH_BYTES: Final = 8
-BUCKET_BY_BUCKET: Final = "even bucket by bucket this pair does not fit"
+BUCKET_BY_BUCKET: Final = "the pair does not fit even when compared bucket by bucket"
 HASHES_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Differing:
-    """What digests leave to compare: rows of both sides, and their bytes in the files.
+    """The rows that digests leave to compare, on both sides.
 
-    `of_key`: at most so many of the rows have one key; `columns` of each.
+    `rows`: their number; `text`: their bytes in the files; `of_key`: an upper bound of
+    the rows that share one key, 0 if that is few; `columns`: cells of a row.
     """
 
     rows: int
@@ -67,12 +70,12 @@ class Differing:
 
     @property
     def result_bytes(self) -> int:
-        """What the differences cost, once they are found."""
+        """Bytes that the differences take once they are found."""
         return int(max(self.text * RESULT_FACTOR, self.rows * RESULT_ROW_BYTES))
 
     @property
     def key_bytes(self) -> int:
-        """What it costs to pair the rows of that one key."""
+        """Bytes that pairing the rows of the largest key takes."""
         row = KEY_ROW_BYTES + self.columns * KEY_CELL_BYTES
         text = self.text / max(self.rows, 1) * KEY_TEXT_FACTOR
         return int(self.of_key * (row + text))
@@ -80,17 +83,17 @@ class Differing:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How many bytes of resident memory a run may take."""
+    """The resident memory that a run may use, in bytes."""
 
     total: int
 
     @property
     def room(self) -> int:
-        """What is left for rows."""
+        """Bytes left for rows."""
         return self.total - BASE_BYTES
 
     def buckets(self, rows: int) -> int:
-        """In how many buckets `rows` of digests, of both sides together, fit."""
+        """The number of buckets that `rows` digests of both sides together need."""
         if self.room <= 0:
             raise self._refusal(BASE_BYTES + (32 << 20))
         count = math.ceil(rows * ROW_BYTES / (self.room * DIGESTS_SHARE)) or 1
@@ -99,76 +102,83 @@ class Budget:
         return count
 
     def batches(self, differing: int) -> int:
-        """In how many batches rows of so many bytes in their files are compared."""
+        """The number of batches in which `differing` bytes of rows are compared."""
         needed = differing * (TEXT_FACTOR + RESULT_FACTOR)
         return math.ceil(needed / self.room) or 1
 
     def check_result(self, differing: Differing) -> None:
-        """Refuse differences that do not fit even one bucket after the other."""
+        """Raise OutOfBudget for differences that do not fit even bucket by bucket."""
         needed, why = differing.result_bytes, BUCKET_BY_BUCKET
         if differing.of_key:
             needed += differing.rows * DIGEST_BYTES + differing.key_bytes
-            why = f"{differing.of_key:,} of the rows that differ have one key"
+            why = f"{differing.of_key:,} of the differing rows share one key"
         if needed > self.room:
             raise self._refusal(BASE_BYTES + needed, why)
 
     def pieces(self, rows: int) -> int:
-        """In how many pieces a bucket of so many rows of both sides is looked at.
+        """The number of pieces in which a bucket of `rows` rows is examined.
 
-        More than one where a key stands in many more rows than others.
+        It is more than one if a key occurs in many more rows than others.
         """
         needed = rows * REPEATED_ROW_BYTES
         if rows * ROW_BYTES <= self.room:
             return 1
         if needed > self.room:
-            why = f"keys repeat too often: {rows:,} rows have few of them"
+            why = f"keys repeat too often: {rows:,} rows share few keys"
             raise self._refusal(BASE_BYTES + needed, why)
         free = self.room * DIGESTS_SHARE - rows * NUMBER_BYTES
         return math.ceil(rows * ROW_BYTES / free)
 
     def hashed_columns(self, rows: int) -> int:
-        """Of how many columns a hash of each of so many rows may be held."""
+        """The number of columns of which one hash per row fits at once."""
         return max(1, int(self.room * HASHES_SHARE / max(rows * HASH_BYTES, 1)))
 
     def _refusal(self, needed: int, why: str = BUCKET_BY_BUCKET) -> OutOfBudget:
         return OutOfBudget(
             f"the memory budget is {_format_gib(self.total)},"
-            f" and {_format_gib(needed)} are needed",
+            f" but {_format_gib(needed)} are needed",
             why=why,
             help=f"--memory-budget {_format_gib(needed)}, or more memory for the task",
         )
 
 
 def default_budget() -> Budget:
-    """60% of what the container or else the machine has."""
+    """60% of the memory of the container, or else of the machine."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Budget(int(DEFAULT_SHARE * min([machine, *_container_limits()])))
 
 
 def parse_budget(text: str) -> Budget:
-    """A size such as `2GiB`, `1500M` or plain bytes; K, M, G, T are powers of 1024."""
+    """Parse a size such as `2GiB`, `1500M` or plain bytes.
+
+    K, M, G, T are powers of 1024.
+    """
     return Budget(parse_size(text, "the memory budget"))
 
 
 def parse_size(text: str, name: str) -> int:
-    """Bytes, from 1 to 2**60, as `2GiB`, `1500M` or `4096`; `name` is for the error."""
+    """Parse a size from 1 to 2**60 bytes, such as `2GiB`, `1500M` or `4096`.
+
+    `name` is what the error calls it.
+    """
     found = SIZE_PATTERN.fullmatch(text.strip())
     if found is None:
         raise ConfigError(
-            f"{name} is no size", help="such as 2GiB, 1500M, or a number of bytes"
+            f"{name} is not a valid size",
+            help="such as 2GiB, 1500M, or a number of bytes",
         )
     size = float(found[1]) * 1024 ** UNITS[found[2].lower()]
     if not 1 <= size <= MOST_BYTES:
         raise ConfigError(
-            f"{name} is too {'small' if size < 1 else 'large'} a size",
+            f"{name} is too {'small' if size < 1 else 'large'}",
             help="from 1 byte to 1048576TiB",
         )
     return int(size)
 
 
 def peak_rss_bytes() -> int:
-    """The most resident memory this process has held."""
-    # Where there is none, rusage serves; on Linux that begins with its parent's.
+    """The peak resident memory of this process, in bytes."""
+    # /proc/self/status first: on Linux, rusage starts at the peak of the parent.
     if PROCESS_STATUS.is_file():
         return int(PEAK_PATTERN.findall(PROCESS_STATUS.read_text())[0]) << 10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -181,5 +191,5 @@ def _container_limits() -> list[int]:
 
 
 def _format_gib(size: int) -> str:
-    # Upwards: what is said to be needed has to be enough.
+    # Rounded up: the size that the error names must be enough.
     return f"{math.ceil(size / 2**30 * 100) / 100:.2f}GiB"

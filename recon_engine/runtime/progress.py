@@ -1,4 +1,4 @@
-"""What a long step tells whoever watches: a terminal, a log, or nobody."""
+"""Progress of long steps, reported to a terminal, a log, or nobody."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Steps begin, advance by some amount of a unit, and end."""
+    """Steps begin, advance by amounts of a unit, and end."""
 
     def bind(self, **facts: str) -> None:
-        """Facts that belong to all that follows: the run and its dataset."""
+        """Attach facts, such as the run id, to all later steps."""
         ...
 
     def step(
         self, name: str, *, total: int | None = None, unit: str = "rows"
     ) -> AbstractContextManager[Callable[[int], None]]:
-        """A block of work; call its value with each amount done."""
+        """Enter a block of work; call the yielded function with each amount done."""
         ...
 
 
 class SilentProgress:
-    """Nobody watches."""
+    """A Progress that reports nothing."""
 
-    def bind(self, **facts: str) -> None:
-        """Nobody asked."""
+    def bind(self, **facts: str) -> None: ...
 
     @contextmanager
     def step(
@@ -39,12 +38,11 @@ class SilentProgress:
         total: int | None = None,  # noqa: ARG002
         unit: str = "rows",  # noqa: ARG002
     ) -> Iterator[Callable[[int], None]]:
-        """Do the work, say nothing."""
         yield ignore_advance
 
 
 def ignore_advance(_amount: int) -> None:
-    """Advance nothing."""
+    """Report nothing."""
 
 
 SILENT = SilentProgress()

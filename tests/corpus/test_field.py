@@ -43,7 +43,7 @@ MAP_LINE: Final = (
     "--map CLAIM_ID=claim_id --map MEMBER_ID=member_id --map PAID_AMT=paid_amt "
     "--map SVC_DT=svc_dt"
 )
-ANOTHER_PROGRAM: Final = "write the file again with a CSV writer"
+ANOTHER_PROGRAM: Final = "export the file again with a CSV writer"
 ONE: Final = "there are 1 columns"
 
 TABLE: Final = (
@@ -53,10 +53,10 @@ TABLE: Final = (
         3,
         (
             "the header has no name in column 4",
-            "every line ends with a delimiter, of the first 4",
-            "without a delimiter at the end of lines",
+            "each of the first 4 lines ends with a delimiter",
+            "without a delimiter at the end of each line",
         ),
-        ("give every column a name",),
+        ("give every column a unique name",),
     ),
     Row(
         "01_trailing_delimiter",
@@ -64,9 +64,9 @@ TABLE: Final = (
         3,
         (
             "a row of 4 fields under a header of 3",
-            "every line behind the header ends with a delimiter, of the first 3",
+            "each of the first 3 lines after the header ends with a delimiter",
         ),
-        ("was lost",),
+        ("is missing",),
     ),
     # A trailer with as many fields as the header is a row, and its count a value.
     Row("02_trailer_record", 0, 1, ("2 of 4 matched rows differ",)),
@@ -75,7 +75,7 @@ TABLE: Final = (
         1,
         3,
         ("line 5", "the last line of the file: a trailer record"),
-        ("was lost",),
+        ("is missing",),
     ),
     Row(
         "03_preamble_lines",
@@ -83,7 +83,7 @@ TABLE: Final = (
         3,
         (
             (
-                "the header is in line 4 of OLD: 2 rows behind it fit it; "
+                "the header is on line 4 of OLD: 2 rows after it fit it; "
                 "remove the 3 lines before it"
             ),
         ),
@@ -95,7 +95,7 @@ TABLE: Final = (
         3,
         (
             (
-                "the header is in line 3 of OLD: 2 rows behind it fit it; "
+                "the header is on line 3 of OLD: 2 rows after it fit it; "
                 "remove the 2 lines before it"
             ),
         ),
@@ -105,7 +105,7 @@ TABLE: Final = (
         "04_no_header",
         0,
         3,
-        ("3 of 3 column names of OLD look like data", "write a header"),
+        ("3 of 3 column names of OLD look like data", "add a header"),
         (ONE,),
     ),
     Row("04_no_header", 1, 1, ("column_names_look_like_data", "1 of 2 matched")),
@@ -118,7 +118,7 @@ TABLE: Final = (
             'key column CLAIM_ID is not in NEW, which has "claim_id"',
             MAP_LINE,
         ),
-        ("does each file begin with a header",),
+        ("does each file start with a header",),
     ),
     Row("05_upper_lower_column_names", 1, 1, ("1 of 3 matched rows differ",)),
     Row("07_money_written_for_people", 0, 1, ("4 of 4 matched rows differ",)),

@@ -187,7 +187,7 @@ def test_stderr_is_ours_alone() -> None:
     assert SECRET not in found.stdout + found.stderr
     for words in ("panicked", "Traceback", "capacity overflow", "RUST_BACKTRACE"):
         assert words not in found.stderr
-    assert "error[INTERNAL_ERROR]: an unforeseen PanicException" in found.stderr
+    assert "error[INTERNAL_ERROR]: an unexpected PanicException" in found.stderr
     assert found.stderr.count('"event": "unforeseen"') == 2
     assert '"event": "library_log", "logger": "py.warnings"' in found.stderr
 

@@ -55,22 +55,22 @@ def test_a_column_may_have_any_name(text: str, column: str) -> None:
 @pytest.mark.parametrize(
     ("text", "at", "words"),
     [
-        ("", 1, "a metric should stand here"),
+        ("", 1, "expected a metric"),
         ("mising<=0", 1, "Did you mean missing?"),
-        ("mismatches<=0", 11, "mismatches is of a column"),
-        ("missing(PAID)<=0", 8, "missing is of no column"),
+        ("mismatches<=0", 11, "mismatches needs a column"),
+        ("missing(PAID)<=0", 8, "missing takes no column"),
         ("mismatches(PAID<=0", 11, "not closed"),
-        ("mismatches()<=0", 11, "no column is named"),
-        ("missing", 8, "an operator is due"),
+        ("mismatches()<=0", 11, "expected a column name"),
+        ("missing", 8, "expected an operator"),
         ("missing=0", 8, "did you mean ==?"),
         ("missing=<0", 8, "did you mean <=?"),
-        ("missing!=0", 8, "there is no operator !="),
-        ("missing<=", 10, "a number is due"),
+        ("missing!=0", 8, "unknown operator !="),
+        ("missing<=", 10, "expected a number"),
         ("missing<=-1", 10, "no sign"),
-        ("missing<=1,000", 11, "has ended"),
+        ("missing<=1,000", 11, "unexpected text"),
         ("missing<=1%", 11, "takes no %"),
-        ("missing<=1 extra<=1", 12, "repeat --gate"),
-        ("missing_rate<=1e3", 16, "has ended"),
+        ("missing<=1 extra<=1", 12, "its own --gate"),
+        ("missing_rate<=1e3", 16, "unexpected text"),
     ],
 )
 def test_a_gate_that_cannot_be_read_says_where_and_why(
@@ -198,7 +198,9 @@ def test_a_column_that_is_no_number_fails_the_gate_of_its_sum() -> None:
     old, new = pair()
     [gate] = diff(old, new, keys="ID", gates="sum_delta(CODE)<=1000").gates
     assert not gate.passed
-    assert gate.text == "CODE has no sum: it is masked, or not of numbers throughout"
+    assert (
+        gate.text == "CODE has no sum: it is masked, or not all its values are numbers"
+    )
 
 
 def test_a_masked_column_has_no_sum_to_keep_to() -> None:

@@ -114,7 +114,7 @@ def test_a_line_to_paste_has_the_options_that_were_given(tmp_path: Path) -> None
     files, given = ("a.csv", "b.csv"), ("--map", "ID=NR", "--rule", "ID=lstrip0")
     refused = recon("keys", *files, *given, cwd=tmp_path)
     assert refused.returncode == 2
-    hint = "add --delimiter ';:,': read so, OLD has 2 columns and NEW 2"
+    hint = "add --delimiter ';:,': with it OLD has 2 columns and NEW 2"
     assert hint in refused.stderr
     ended = recon("keys", *files, *given, "--delimiter", ";:,", cwd=tmp_path)
     assert ended.stdout.splitlines()[1] == "ID,2,100.0%,0,0"

@@ -41,7 +41,7 @@ def test_a_budget_is_a_size(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-1", "2GiBs", "1e9"])
 def test_what_is_no_size_is_a_wrong_command(text: str) -> None:
-    with pytest.raises(ConfigError, match="no size"):
+    with pytest.raises(ConfigError, match="not a valid size"):
         parse_budget(text)
 
 

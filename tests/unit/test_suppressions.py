@@ -111,12 +111,12 @@ def test_one_that_finds_nothing_is_told_and_fails_nothing() -> None:
 @pytest.mark.parametrize(
     ("suppression", "words"),
     [
-        (known("column"), "does not fit together"),
-        (known("missing", column="PAID"), "does not fit together"),
-        (known("missing", kind="case"), "does not fit together"),
+        (known("column"), "is inconsistent"),
+        (known("missing", column="PAID"), "is inconsistent"),
+        (known("missing", kind="case"), "is inconsistent"),
         (known("missing", reason=" "), "no reason"),
         (known("missing", owner=""), "no owner"),
-        (known("missing", max=0), "at most 0"),
+        (known("missing", max=0), "out of range"),
     ],
 )
 def test_one_that_fits_nothing_or_that_nobody_stands_for_is_refused(

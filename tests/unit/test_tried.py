@@ -32,7 +32,7 @@ ENCODINGS = ["utf-8", "cp1252", "utf-16", "cp850"]
 
 def pasted(text: str | None) -> dict[str, str]:
     """The options that a hint has to paste, as parameters of `diff`."""
-    words = shlex.split(re.sub(r" \(.*|: read so.*", "", text or ""))
+    words = shlex.split(re.sub(r" \(.*|: with it.*", "", text or ""))
     return {
         option.removeprefix("--"): value
         for option, value in itertools.pairwise(words)
@@ -121,7 +121,7 @@ def test_the_delimiter_to_paste_reads_both_files(
         return
     with pytest.raises(KeyMissing) as caught:
         rx.diff(*pair, keys="ID")
-    assert "2 and 2 were tried" in str(caught.value.help)
+    assert "2 and 2 were checked" in str(caught.value.help)
     flag = pasted(caught.value.help)["delimiter"].replace("\\t", "\t")
     assert rx.diff(*pair, keys="ID", delimiter=flag).agrees
 
@@ -164,7 +164,7 @@ def test_lines_before_the_header_are_counted(tmp_path: Path) -> None:
     with pytest.raises(KeyMissing) as caught:
         rx.diff(*pair, keys="ID")
     assert caught.value.help == (
-        "the header is in line 4 of OLD: 2 rows behind it fit it; remove the 3 "
+        "the header is on line 4 of OLD: 2 rows after it fit it; remove the 3 "
         "lines before it"
     )
     lines = pair[0].read_text().splitlines(keepends=True)
@@ -196,8 +196,8 @@ def test_a_column_that_makes_the_key_unique_says_how_many_rows_match_with_it() -
     [hint] = [h for h in rx.diff(old, new, keys="ID").hints if h.kind == "unique_key"]
     assert (hint.column, hint.flag) == ("LINE", "--key ID --key LINE")
     assert hint.text == (
-        "20 keys repeat; with LINE none does on either side, and 20 of 20 matched rows "
-        "match with it"
+        "20 keys repeat; with LINE in the key none repeats, and 20 of 20 matched rows "
+        "still match"
     )
     amounts = [each.drop("LINE", "X") for each in (old, new)]
     [hint] = rx.diff(*amounts, keys="ID").hints
@@ -223,7 +223,7 @@ def test_one_row_for_several_is_said_as_it_was_measured() -> None:
     ]
     [hint] = split(old, new)
     assert hint.text == (
-        "1 row of OLD stands for 2 of NEW in 2,000 keys; PAID adds up in 2,000 of "
+        "1 row of OLD corresponds to 2 of NEW in 2,000 keys; PAID adds up in 2,000 of "
         "them, UNITS in 2,000"
     )
     [back] = split(new, old)
