@@ -348,7 +348,7 @@ def test_what_was_recorded_before_there_were_claims_is_claimed(
                     " %s, 'e', 1, %s, 'v', 'f', 2)",
                     [uuid4(), dataset, dataset, ended, day, name, f"{name}_NEW"],
                 )
-        assert migrations.apply_migrations(conninfo)[-1].startswith("0011")
+        assert migrations.apply_migrations(conninfo)[0].startswith("0011")
         with psycopg.connect(conninfo) as connection:
             found = connection.execute(
                 "SELECT uri, dataset FROM metrics.file_claim ORDER BY uri"
