@@ -588,7 +588,7 @@ class Scenarios:
             self.site.put("claims_20261123.csv", NEW)
             return archive_pair(*args)
 
-        self.patch.setattr(archive, "archive_inputs", replaced)
+        self.patch.setattr(runner, "archive_inputs", replaced)
         return self.run()
 
     def internal_error(self) -> Ended:

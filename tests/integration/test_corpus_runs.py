@@ -15,7 +15,6 @@ from support.corpus_files import (
     FACTS,
     FILES,
     call,
-    diff_with_itself,
     expected_of,
     name_of,
     options_of,
@@ -60,24 +59,26 @@ def database_of_all(template: str) -> str:
     return f"{template} dbname=corpus"
 
 
-def delivered(path: Path, root: Path) -> list[str]:
+def deliver(path: Path, root: Path) -> list[Path]:
+    """A pair of copies: of one path given twice, a refusal speaks of both sides."""
     inbound = root / "in"
     inbound.mkdir(parents=True)
-    for name in ("c.csv", "c_NEWSYSTEM.csv"):
-        (inbound / name).write_bytes(path.read_bytes())
-    places = [f"--{name}-s3={root}/{name}" for name in ("processed", "out")]
-    return [f"--inbound-s3={inbound}", *places, "--dataset=claims"]
+    pair = [inbound / name for name in ("c.csv", "c_NEWSYSTEM.csv")]
+    for copy in pair:
+        copy.write_bytes(path.read_bytes())
+    return pair
 
 
 @pytest.mark.parametrize("path", SAMPLE, ids=name_of)
 def test_the_outcome_is_the_same_in_diff_and_in_run(
     path: Path, places: Path, database_of_all: str
 ) -> None:
-    expected = dict(expected_of(path))
-    delimiter = expected.pop("delimiter", ",")
-    compared = diff_with_itself(path, delimiter)
+    expected, root = dict(expected_of(path)), places / name_of(path)
+    options = options_of(path, expected.pop("delimiter", ","))
+    compared = call("diff", *map(str, deliver(path, root)), *options)
     ran = call(
-        "run", *delivered(path, places / name_of(path)), *options_of(path, delimiter),
+        "run", f"--inbound-s3={root}/in", f"--processed-s3={root}/processed",
+        f"--out-s3={root}/out", "--dataset=claims", *options,
         RECON_DATABASE_URL=database_of_all,
     )  # fmt: skip
     if "rows" in expected:

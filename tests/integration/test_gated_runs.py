@@ -13,7 +13,7 @@ from support.program import recon
 from support.suppressed_pairs import known
 
 from recon_engine.config import Options
-from recon_engine.pipeline import archive
+from recon_engine.pipeline import runner
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.postgres.run_log import RunLog
 
@@ -103,7 +103,7 @@ def test_a_run_that_failed_its_gates_keeps_that_through_a_recovery(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "archive_inputs", crash)
+        patch.setattr(runner, "archive_inputs", crash)
         with pytest.raises(SystemExit):
             site.run(options=judged("missing<=0"))
     again = site.run(options=judged("missing<=0"))

@@ -21,7 +21,7 @@ from support.sites import NEW, OLD, BucketSite, FolderSite
 from recon_engine.aws import task
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
-from recon_engine.pipeline import archive as pipeline_archive
+from recon_engine.pipeline import runner
 from recon_engine.pipeline.doctor import (
     CheckResult,
     CheckState,
@@ -424,7 +424,7 @@ def test_what_is_young_or_not_finished_stays(
 
     folders.deliver()
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline_archive, "archive_inputs", crash)
+        patch.setattr(runner, "archive_inputs", crash)
         with pytest.raises(SystemExit):
             folders.run()
     aged(folders)

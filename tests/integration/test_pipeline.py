@@ -31,7 +31,7 @@ from recon_engine.config import (
 from recon_engine.errors import ConfigError, DatabaseUnavailable
 from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.pinned_file import state_of
-from recon_engine.pipeline import archive, runner
+from recon_engine.pipeline import runner
 from recon_engine.pipeline.locations import Locations
 from recon_engine.postgres import publish as database_module
 from recon_engine.postgres import run_log, stage
@@ -435,7 +435,7 @@ def test_a_crash_after_publishing_is_finished_by_the_next_run(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "archive_inputs", crash)
+        patch.setattr(runner, "archive_inputs", crash)
         with pytest.raises(SystemExit):
             site.run()
     assert site.statuses() == ["RECONCILED"]
@@ -577,7 +577,7 @@ def test_an_interrupt_after_publishing_takes_nothing_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "archive_inputs", interrupted)
+        patch.setattr(runner, "archive_inputs", interrupted)
         with pytest.raises(KeyboardInterrupt):
             folders.run()
     assert folders.statuses() == ["RECONCILED"]
@@ -633,7 +633,7 @@ def test_recovery_finds_files_whose_names_look_odd(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "archive_inputs", crash)
+        patch.setattr(runner, "archive_inputs", crash)
         with pytest.raises(SystemExit):
             site.run()
     site.run()
