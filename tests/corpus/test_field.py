@@ -81,14 +81,14 @@ TABLE: Final = (
         "03_preamble_lines",
         0,
         3,
-        ("CLAIM_ID is on line 4 of OLD; remove the 3 lines before it",),
+        ("is on line 4 of OLD: 2 rows after it fit it; remove the 3 lines before it",),
         (ONE, "--delimiter"),
     ),
     Row(
         "03_preamble_lines",
         1,
         3,
-        ("CLAIM_ID is on line 3 of OLD; remove the 2 lines before it",),
+        ("is on line 3 of OLD: 2 rows after it fit it; remove the 2 lines before it",),
         (ONE,),
     ),
     Row(
