@@ -23,7 +23,7 @@ from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import opened_both
 from recon_engine.inputs.header import head_of, open_input
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
-from recon_engine.pipeline import archive, inbox
+from recon_engine.pipeline import inbox
 from recon_engine.pipeline.locations import Locations
 from recon_engine.pipeline.staging import load_in_background
 from recon_engine.postgres import history
@@ -207,7 +207,7 @@ class _Attempt:
         # recorded. The next run repeats what a dead worker did not finish, for each
         # copy is verified before its input is removed.
         with self.attempt.step("archive"), self.progress.step("archive"):
-            warning = archive.archive_inputs(
+            warning = archive_inputs(
                 self.places, self.config.dataset, self.attempt.run_id, self.pair
             )
         # 10 log. Last: SUCCEEDED says that nothing is left to do.
@@ -302,9 +302,7 @@ class _Attempt:
                     help="run again",
                 )
             )
-        warning = archive.archive_inputs(
-            self.places, self.config.dataset, earlier, self.pair
-        )
+        warning = archive_inputs(self.places, self.config.dataset, earlier, self.pair)
         record = self.close(RunStatus.ALREADY_DONE, warning, earlier)
         return Outcome(record, error=warning)
 
@@ -369,7 +367,7 @@ def _recover_earlier_runs(
             stop.check()
             log.warning("run_resumed", extra={"dead_run_id": str(unfinished.run_id)})
             failpoint("recover-resume")
-            warning = archive.archive_inputs(
+            warning = archive_inputs(
                 places, unfinished.dataset, unfinished.run_id, unfinished.pair
             )
             run_log.close(unfinished, RunStatus.SUCCEEDED, warning)
@@ -407,7 +405,7 @@ def _archive_earlier_result(
     run_log: RunLog, places: Locations, earlier: UUID, pair: FilePair
 ) -> Outcome:
     """The pair has a result: do nothing twice, only see that it is archived."""
-    warning = archive.archive_inputs(places, run_log.config.dataset, earlier, pair)
+    warning = archive_inputs(places, run_log.config.dataset, earlier, pair)
     message = f"reconciled before, by run {earlier}"
     record = run_log.note(RunStatus.ALREADY_DONE, message, warning, [earlier])
     return Outcome(record, error=warning)
