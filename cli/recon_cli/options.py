@@ -35,6 +35,7 @@ class Settings:
     ) -> None:
         self._ctx = ctx
         self._given = given
+        self._command = command
         self._options = options_of(command)
 
     def __getitem__(self, name: str) -> Any:
@@ -67,8 +68,9 @@ class Settings:
         return Limits(**self.fields_of(Limits))
 
     def check_dataset(self) -> None:
-        """Refuse a --dataset that selects settings where there is no file."""
-        config_lookup.check_dataset(self._ctx)
+        """Refuse a --dataset that only selects settings where there is no file."""
+        if self._command not in OPTIONS["dataset"].required_by:
+            config_lookup.check_dataset(self._ctx)
 
     def _value(self, option: Option) -> Any:
         given = self._given.get(option.name)

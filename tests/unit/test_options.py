@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from recon_cli.app import app
@@ -17,6 +17,10 @@ from recon_engine.command_line import rebuild_command
 from recon_engine.config import Limits, Options, RunConfig
 from recon_engine.config_file import File, Section
 from recon_engine.options import OPTIONS, Format, Group, Option, Shape, options_of
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 GROUP: Any = get_command(app)
@@ -136,7 +140,7 @@ def test_the_help_of_a_command_has_its_groups_in_order_and_examples(name: str) -
     shown = CliRunner().invoke(app, [name, "--help"]).output
     lines = shown.splitlines()
     sections = [line[:-1] for line in lines if line[:-1] in set(Group)]
-    assert sections == [group for group in Group if group in sections]
+    assert sections == [str(group) for group in Group if group in sections]
     examples = lines[lines.index("  Examples:") + 1 :]
     assert 2 <= len(examples) <= 3
     for example in examples:
@@ -147,6 +151,19 @@ def test_the_formats_are_those_that_are_printed() -> None:
     for each in Format:
         done = CliRunner().invoke(app, ["statuses", "--format", each])
         assert (done.exit_code, "SUCCEEDED" in done.output) == (0, True)
+
+
+def test_a_run_takes_its_dataset_without_a_configuration_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for name in ("c.csv", "c_NEWSYSTEM.csv"):
+        (tmp_path / "in" / name).write_text("ID\n1\n")
+    places = ["--inbound-s3", "in", "--processed-s3", "done", "--out-s3", "out"]
+    given = ["--dataset", "claims", "--keys", "ID", "--dry-run"]
+    done = CliRunner().invoke(app, ["run", *places, *given])
+    assert done.exit_code == 0, done.output
 
 
 def test_no_variable_of_the_table_is_set_here() -> None:
