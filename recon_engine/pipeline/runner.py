@@ -24,6 +24,7 @@ from recon_engine.inputs.encodings import opened_both
 from recon_engine.inputs.header import head_of, open_input
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
 from recon_engine.pipeline import inbox
+from recon_engine.pipeline.archive import archive_inputs
 from recon_engine.pipeline.locations import Locations
 from recon_engine.pipeline.staging import load_in_background
 from recon_engine.postgres import history
