@@ -140,8 +140,8 @@ TABLE: Final = (
         3,
         (
             "a quote inside an unquoted field",
-            'the field has the form in which Excel keeps text: ="…"',
-            "with the plain values",
+            'the field uses the Excel form of text: ="…"',
+            "with plain values",
         ),
         (ANOTHER_PROGRAM,),
     ),
@@ -165,14 +165,14 @@ TABLE: Final = (
         "11_timestamps_and_zones",
         0,
         2,
-        ("USAGE_ERROR", "%H of the format %Y-%m-%d %H:%M:%S"),
+        ("USAGE_ERROR", "%H in the format %Y-%m-%d %H:%M:%S"),
         ("INTERNAL_ERROR",),
     ),
     Row(
         "11_timestamps_and_zones",
         1,
         2,
-        ("USAGE_ERROR", "%H of the format %Y-%m-%dT%H:%M:%S%z"),
+        ("USAGE_ERROR", "%H in the format %Y-%m-%dT%H:%M:%S%z"),
         ("INTERNAL_ERROR",),
     ),
     Row(
@@ -204,7 +204,7 @@ TABLE: Final = (
         1,
         (
             "2 of 3 matched rows differ, 2 extra",
-            "1 row of OLD stands for 2 of NEW in 2 keys; PAID adds up in 1 of them",
+            "1 row of OLD corresponds to 2 of NEW in 2 keys; PAID adds up in 1 of them",
         ),
         ("--key PAID",),
     ),
@@ -253,7 +253,10 @@ TABLE: Final = (
         "36_fixed_width",
         0,
         3,
-        ("OLD has 1 column, and its first 2 lines have 18 bytes each", "fixed width"),
+        (
+            "OLD has 1 column, and its first 2 lines have 18 bytes each",
+            "a fixed-width file",
+        ),
         (ONE,),
     ),
     Row("38_result_opened_in_excel", 0, 1, ("1 missing, 1 extra",)),

@@ -485,6 +485,10 @@ class Scenarios:
         self.site.put("alone.csv", OLD)
         return self.run()
 
+    def unusable_files(self) -> Ended:
+        self.site.put("claims.txt", OLD)
+        return self.run()
+
     def invalid_file_pair(self) -> Ended:
         self.site.put("a.csv", OLD)
         self.site.put("b.csv", OLD)

@@ -109,7 +109,7 @@ def test_an_undisturbed_run_archives_the_pair() -> None:
 
 def test_the_steps_of_the_model_are_those_of_the_pipeline() -> None:
     source = inspect.getsource(runner)
-    numbered = dict(re.findall(r"\b(\d+) ([a-z]+)(?=,|$)", source, re.MULTILINE))
+    numbered = dict(re.findall(r"\b(\d+) ([a-z]+)(?=,|\.|$)", source, re.MULTILINE))
     names = [numbered[str(number)] for number in range(len(EFFECTS))]
     assert names == list(EFFECTS)
     assert Protocol().plan == tuple(chain.from_iterable(EFFECTS.values()))

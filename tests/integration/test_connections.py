@@ -593,7 +593,7 @@ def test_the_doctor_counts_the_authorities_of_a_bundle(tmp_path: Path) -> None:
 def test_the_doctor_asks_for_no_authority_on_this_machine() -> None:
     [found] = _check_authorities("host=/tmp")
     assert found.state is CheckState.OK
-    assert "on this machine" in found.found
+    assert "the database is local" in found.found
 
 
 def test_authorities_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -440,7 +440,7 @@ def test_what_is_young_or_not_finished_stays(
 
 @pytest.mark.parametrize("text", ["", "90", "0d", "-1d", "1y", "90 days"])
 def test_an_age_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="no age"):
+    with pytest.raises(ConfigError, match="invalid age"):
         purge.parse_age(text)
 
 

@@ -748,7 +748,7 @@ def test_a_url_of_no_file_is_a_mistake_of_the_command(
     if isinstance(lab, Bucket):
         endpoint = lab.client.meta.endpoint_url
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(ConfigError, match="the file does not exist"):
         fetch_file(f"{lab.place('inbound').url}a.csv", spool)
 
 

@@ -506,7 +506,7 @@ def test_the_option_in_a_hint_works_when_it_is_pasted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "recon_cli", "diff", *files, "-k", "ID"]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 3
-    option = refused.stderr.split("add ")[1].partition(": read so")[0]
+    option = refused.stderr.split("add ")[1].partition(": with it")[0]
     assert option == r"--delimiter '\t:;'"
     pasted = " ".join(command) + f" {option}"
     subprocess.run(["/bin/sh", "-c", pasted], check=True, capture_output=True)

@@ -97,7 +97,7 @@ def test_the_options_of_the_task_are_options_of_the_command() -> None:
     source = "".join(
         path.read_text()
         for folder in ("recon_engine", "cli/recon_cli")
-        for path in (TEMPLATE.parents[1] / folder).glob("*.py")
+        for path in (TEMPLATE.parents[1] / folder).rglob("*.py")
     )
     for each in container["Environment"]:
         assert f'"{each["Name"]}"' in source, each

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import shlex
 import statistics
@@ -434,28 +433,3 @@ def pages_options(name: str) -> Options:
         delimiter=";",
         detail_limit=10,
     )
-
-
-def test_templates_are_compiled_once(tmp_path: Path) -> None:
-    making = (
-        "import polars as pl; from recon_engine import diff;"
-        "from recon_engine.report import result_page;"
-        "one = pl.DataFrame({'ID': ['1']});"
-        "print(result_page.page(diff(one, one, keys='ID')))"
-    )
-
-    def made() -> str:
-        return subprocess.run(
-            [sys.executable, "-c", making],
-            env=os.environ
-            | {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-
-    first = made()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("__jinja2_*")}
-    assert len(kept) == 3
-    assert made() == first
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
