@@ -278,7 +278,7 @@ def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> 
     assert page.count("<tr>") == 4
     assert page.count("<svg") == 6
     assert "1 differ, 1 NO_FILES, 1 agree" in page
-    assert "Open breaks of 2 results: 3 at last" in page
+    assert "Open breaks, 2 results: latest 3" in page
     assert "NO_FILES" in page
 
 

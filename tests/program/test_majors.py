@@ -46,7 +46,7 @@ def test_a_run_under_another_major_version_says_what_it_does_not_see(
         if line["event"] == "other_major_version"
     ]
     assert "runs, breaks and gates that version 18 recorded in .recon" in said["found"]
-    assert "RECON_PG_BIN=" in said["remedy"]
+    assert "set RECON_PG_BIN to" in said["remedy"]
     # Also where they are looked up, and by the doctor.
     past = recon_program("history", *DATASET, cwd=tmp_path)
     assert "that version 17 recorded in" in past.stderr

@@ -119,7 +119,10 @@ def test_no_step_of_a_start_lets_another_start_remove_its_folder(
             with monkeypatch.context() as other:
                 for owner, each, real in REAL:
                     other.setattr(owner, each, real)
-                program = "from recon_cli.scratch import scratch\nwith scratch(): pass"
+                program = (
+                    "from recon_cli.scratch import work_in_scratch_folder\n"
+                    "with work_in_scratch_folder(): pass"
+                )
                 subprocess.run(
                     [sys.executable, "-c", program],
                     check=True,

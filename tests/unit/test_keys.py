@@ -119,8 +119,8 @@ def test_a_line_to_paste_has_the_options_that_were_given(tmp_path: Path) -> None
     ended = recon("keys", *files, *given, "--delimiter", ";:,", cwd=tmp_path)
     assert ended.stdout.splitlines()[1] == "ID,2,100.0%,0,0"
     pasted = ended.stderr.splitlines()[-1]
-    given_again = "--map ID=NR --rule ID=lstrip0 --delimiter ';:,'"
-    assert pasted == f"recon diff a.csv b.csv --key ID {given_again}"
+    given_again = "--delimiter ';:,' --key ID --map ID=NR --rule ID=lstrip0"
+    assert pasted == f"recon diff a.csv b.csv {given_again}"
     assert recon(*shlex.split(pasted)[1:], cwd=tmp_path).returncode == 0
     none = recon("keys", *files, "--map", "ID=NR", "--delimiter", ";:,", cwd=tmp_path)
     assert (none.returncode, none.stdout.count("\n")) == (1, 1)

@@ -8,13 +8,13 @@
   // Cell text is inserted as text nodes, never as HTML. Invisible characters, backslashes
   // and combining marks are shown as escapes, by the same rule as `characters.py`.
   const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}|\\/u;
-  const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
+  const ESCAPES = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
   const isApart = (text) => text.normalize("NFC") !== text;
 
   function escape(c) {
     const code = c.codePointAt(0);
     const hex = code.toString(16);
-    return SHORT[c] ?? (code > 0xffff ? `\\U${hex.padStart(8, "0")}` : `\\u${hex.padStart(4, "0")}`);
+    return ESCAPES[c] ?? (code > 0xffff ? `\\U${hex.padStart(8, "0")}` : `\\u${hex.padStart(4, "0")}`);
   }
 
   function element(name, props = {}, ...children) {
