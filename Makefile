@@ -13,7 +13,8 @@ demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
 
 test: $(VENV)/test  ## every test, on a real Postgres and real S3 servers
-	$(PYTEST)
+	$(PYTEST) --ignore=tests/program/test_memory_peaks.py
+	$(BIN)/python -m pytest tests/program/test_memory_peaks.py  # peaks are measured alone
 
 test-fast: $(VENV)/test  ## the tests that need no server: of the parts, and of the corpus
 	$(PYTEST) tests/unit tests/corpus

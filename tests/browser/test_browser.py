@@ -130,7 +130,7 @@ def test_search_finds_keys_and_values(
     assert row.key["DESYNPUF_ID"] in seen.rows().first.inner_text()
     assert seen.address() == f"#q={row.key['CLM_ID']}"
     seen.page.fill("#search", "nothing says this")
-    seen.page.wait_for_selector("text=Nothing matches.")
+    seen.page.wait_for_selector("text=No match.")
     assert seen.shown().startswith("0 of ")
 
 
@@ -220,9 +220,9 @@ def test_rows_that_the_page_has_not_are_told_with_their_file(
             result_page.render_result(kept, result_page.PageFacts(files=files)),
             "#tab=missing",
         )
-        assert seen.shown() == f"0 of 0 shown · {count} in all{where}"
+        assert seen.shown() == f"0 of 0 shown · {count} in total{where}"
         said = seen.page.inner_text("#grid-body")
-        assert said == f"Not on this page · {count} in all{where}"
+        assert said == f"Not on this page · {count} in total{where}"
 
 
 def test_all_differences_of_a_row_are_shown_together(
