@@ -40,8 +40,8 @@ def test_the_wheel_holds_two_packages_and_every_schema(wheel: Path) -> None:
     }
     for path in (ROOT / "schemas").rglob("*.*"):
         assert f"recon_engine/schemas/{path.relative_to(ROOT / 'schemas')}" in names
-    for path in (ROOT / "recon_engine" / "templates").iterdir():
-        assert f"recon_engine/templates/{path.name}" in names
+    for path in (ROOT / "recon_engine" / "report" / "templates").iterdir():
+        assert f"recon_engine/report/templates/{path.name}" in names
     assert {"recon_engine/py.typed", "recon_cli/py.typed"} <= set(names)
 
 
