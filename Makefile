@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark lock clean
+.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels sanitize lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -29,6 +29,12 @@ deployment: $(VENV)/dev  ## the image's file, the template, the workflows
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/cfn-lint deploy/template.yaml
 	$(BIN)/actionlint
+
+wheels: $(VENV)/dev  ## a wheel with the native kernel for each platform, from this machine
+	for platform in $$($(BIN)/python -c "import runpy; print(*runpy.run_path('recon_engine/native/build.py')['TARGETS'])"); do \
+	  RECON_NATIVE=required RECON_WHEEL=$$platform $(BIN)/python -m hatchling build -t wheel -d dist || exit 1; \
+	done
+	$(BIN)/python recon_engine/native/build.py
 
 packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
 	PACKAGING=1 $(BIN)/python -m pytest tests/test_packaging.py
