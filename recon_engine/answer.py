@@ -49,12 +49,13 @@ def answer(
     samples: Sequence[pl.DataFrame],
     blanks: Sequence[int],
     strategy: str,
+    kernel: str | None = None,
 ) -> Reconciliation:
     """The result, whose laws are checked as it is made; masked, if that was asked.
 
     `found`: in all buckets; `told`: of each column that differs; `samples`: of all rows
     of OLD and of NEW; `blanks`: in how many rows of each the key has a blank;
-    `strategy`: by which digests were taken.
+    `strategy`: by which digests were taken; `kernel`: which has read the files.
     """
     facts = [
         _facts(table, again, blank)
@@ -65,6 +66,7 @@ def answer(
         version=__version__,
         seconds=round(time.monotonic() - question.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
+        kernel=kernel,
     )
     whole = _Answer(question, tables, found, told, samples)
     return masked(whole.assembled(facts, engine), question.masks)

@@ -5,8 +5,8 @@ with seeds of their own, new in every run, either of which is enough. Both would
 collide between the two versions of one changed row: for a billion changed rows, one
 chance in 10^29.
 
-The digest of a key is the same in every run: with it a few rows of a file are sampled,
-all of some keys, whatever their order.
+Of some keys all rows are drawn for a sample, whatever their order: by a hash of the
+key that is the same in every run, and the one that the native kernel takes.
 
 Two strategies take the row digest. `Lines` hashes the raw bytes of a line, unparsed;
 equal bytes of one dialect are equal records, and different bytes decide nothing.
@@ -28,6 +28,7 @@ from recon_engine.csvfile import Block, Blocks
 from recon_engine.errors import InternalError
 from recon_engine.header import Header
 from recon_engine.rules import normal_form
+from recon_engine.sample import stable_hash
 
 
 if TYPE_CHECKING:
@@ -171,19 +172,19 @@ class Columns:
             .select(self.names.compared)
             .collect(engine="in-memory")
         )
-        key = _key(cells, self.names, self.seeds)
+        forms = _forms(cells, self.names)
         digests = _checked(
             pl.DataFrame(
                 {
                     "row": _hash(cells, self.seeds.row),
                     "check": _hash(cells, self.seeds.check),
-                    **key,
+                    **_key(forms, self.seeds),
                 }
             ),
             rows,
         )
         # As Arrow of its own: the strings of a frame share what they were parsed from.
-        few = cells.filter(key["key"] % self.every == 0)
+        few = cells.filter(_drawn(forms, self.every))
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
         return digests
 
@@ -219,18 +220,18 @@ class Lines:
         if self.inexact:
             return None
         lines = rows.lines.to_frame()
-        key = _key(self.keys(rows), self.names, self.seeds)
+        forms = _forms(self.keys(rows), self.names)
         digests = _checked(
             pl.DataFrame(
                 {
                     "row": _hash(lines, self.seeds.row),
                     "check": _hash(lines, self.seeds.check),
-                    **key,
+                    **_key(forms, self.seeds),
                 }
             ),
             rows,
         )
-        few = rows.lines.filter(key["key"] % self.every == 0)
+        few = rows.lines.filter(_drawn(forms, self.every))
         self.drawn.append(Block("".join(few).encode(), len(few), rows.delimiter))
         return digests
 
@@ -292,11 +293,22 @@ def _checked(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     return digests
 
 
-def _key(cells: pl.DataFrame, names: Names, seeds: Seeds) -> dict[str, pl.Series]:
-    forms = cells.select(
+def _forms(cells: pl.DataFrame, names: Names) -> pl.DataFrame:
+    """The key columns in their normal forms."""
+    return cells.select(
         normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
         for name in names.keys
     )
+
+
+def _drawn(forms: pl.DataFrame, every: int) -> pl.Series:
+    """Which rows are of one in so many keys."""
+    if every == 1:
+        return pl.repeat(True, forms.height, eager=True)
+    return stable_hash(forms) % every == 0
+
+
+def _key(forms: pl.DataFrame, seeds: Seeds) -> dict[str, pl.Series]:
     blank = functools.reduce(operator.or_, (column == "" for column in forms))
     return {"key": _hash(forms, seeds.key), "blank": blank}
 

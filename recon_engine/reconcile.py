@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
+from recon_engine import pairs
 from recon_engine.answer import answer, refuse_repeats
 from recon_engine.buckets import InMemory, opened
 from recon_engine.causes import told
@@ -20,10 +22,12 @@ from recon_engine.gate import read_rows
 from recon_engine.header import Header
 from recon_engine.memory import Budget, default_budget
 from recon_engine.model import SIDES
+from recon_engine.native.binding import Matched
 from recon_engine.parallel import in_order
 from recon_engine.partial import partial, repeats_among, together
 from recon_engine.progress import SILENT, Progress
 from recon_engine.question import Question, posed
+from recon_engine.scanned import Drawn, KernelRefusal, applies, scan
 
 
 if TYPE_CHECKING:
@@ -38,9 +42,14 @@ if TYPE_CHECKING:
     from recon_engine.digest import Names, Strategy, Table, Unread
     from recon_engine.partial import Repeats
     from recon_engine.reconciliation import Reconciliation
+    from recon_engine.scanned import Scan
 
+
+log = logging.getLogger(__name__)
 
 OLD, NEW = 0, 1
+PAIRED: Final = (Matched.PAIRED_OLD, Matched.PAIRED_NEW)
+REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
 GROUP_CELLS: Final = 1 << 21
 
 
@@ -49,7 +58,8 @@ class Reading:
     """Two tables that were read once: gated, counted, and reduced to digests.
 
     Of pairs, the first is OLD's. The digests are there to be taken once. `strategies`
-    took them, and a sample of the rows.
+    took them, and a sample of the rows. `scan`: of the native kernel, which has
+    matched what it could and left no digests.
     """
 
     question: Question
@@ -58,6 +68,7 @@ class Reading:
     digests: list[Buckets]
     buckets: int
     budget: Budget
+    scan: Scan | None = None
 
     @property
     def files(self) -> tuple[CsvFile, CsvFile]:
@@ -66,6 +77,21 @@ class Reading:
         assert isinstance(old, CsvFile)  # noqa: S101 - the caller gave files
         assert isinstance(new, CsvFile)  # noqa: S101
         return old, new
+
+
+    @property
+    def blanks(self) -> list[int]:
+        """In how many rows of each a part of the key is blank."""
+        if self.scan is not None:
+            return self.scan.blank_keys
+        return [side.blanks for side in self.digests]
+
+    @property
+    def kernel(self) -> str | None:
+        """Which has read the files, if they are some."""
+        if not any(isinstance(table, CsvFile) for table in self.tables):
+            return None
+        return "numpy" if self.scan is None else "native"
 
 
 @contextmanager
@@ -93,6 +119,14 @@ def read(
     expected = (old.expected_rows, new.expected_rows)
     count = buckets or budget.buckets(sum(expected))
     chosen = choose(unread, names, strategy)
+    refused = False
+    if count == 1 and not strategy and not buckets and applies(unread, names):
+        try:
+            with scan(unread, names, progress) as found:  # type: ignore[arg-type]
+                yield _scanned(question, found, chosen, budget)
+            return
+        except KernelRefusal as refusal:
+            refused = refusal.fault
     with ExitStack() as stack:
         digests = stack.enter_context(opened(expected, count))
         tables = _side_by_side(_read, unread, chosen, digests, progress)
@@ -101,6 +135,8 @@ def read(
             digests = stack.enter_context(opened(expected, count))
             chosen = choose(unread, names, "columns")
             _side_by_side(_digest, tables, chosen, digests, progress)
+        if refused and not any(table.rejects.count for table in tables):
+            log.warning("native_kernel_refused")
         yield Reading(
             question=question,
             tables=tables,
@@ -109,6 +145,19 @@ def read(
             buckets=count,
             budget=budget,
         )
+
+
+def _scanned(
+    question: Question, found: Scan, chosen: Sequence[Strategy], budget: Budget
+) -> Reading:
+    """What the kernel has read, and a sample of it."""
+    old, new = (side.file() for side in found.sides)
+    name = chosen[0].name if found.has_lines else "columns"
+    drawn = [
+        Drawn(name, side, each)
+        for side, each in zip(found.sides, question.names, strict=True)
+    ]
+    return Reading(question, (old, new), drawn, [], 0, budget, found)
 
 
 def _side_by_side(
@@ -159,12 +208,14 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
     """
     question = reading.question
     rests = [_rest(reading.digests, at) for at in range(reading.buckets)]
+    if reading.scan is not None:
+        rests = [_rest_of_scan(reading.scan)]
     sides = tuple(map(_Side, reading.tables, question.names))
     repeats = [_repeats(at, side, rests) for at, side in enumerate(sides)]
     refuse_repeats(reading.tables, repeats, question.options)
     rows = sum(table.rows for table in reading.tables)
     with progress.step("compare", total=rows) as advance:
-        found = _compared(sides, rests, reading.budget)
+        found = _compared(sides, rests, reading.budget, reading.scan)
         advance(rows)
     identical = sum(each.identical for each in rests)
     return answer(
@@ -173,8 +224,9 @@ def reconcile(reading: Reading, progress: Progress = SILENT) -> Reconciliation:
         partial(found, identical, repeats, question),
         told(found, question),
         samples=[strategy.sample() for strategy in reading.strategies],
-        blanks=[side.blanks for side in reading.digests],
+        blanks=reading.blanks,
         strategy=reading.strategies[0].name,
+        kernel=reading.kernel,
     )
 
 
@@ -217,6 +269,14 @@ def rest(digests_of: Callable[[int], pl.DataFrame]) -> Rest:
     return Rest(left.identical, (left.old, left.new), (old_suspects, new_suspects))
 
 
+def _rest_of_scan(found: Scan) -> Rest:
+    """What the kernel leaves: rows of repeated keys, and those without a partner."""
+    left = rest(lambda side: found.digests(REPEATED[side]))
+    alone = [found.digests(which) for which in (Matched.MISSING, Matched.EXTRA)]
+    old, new = (pl.concat(both) for both in zip(left.left, alone, strict=True))
+    return Rest(found.identical + left.identical, (old, new), left.suspects)
+
+
 def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     if any_repeats(side["key"]):
         return side, side.filter(side["key"].is_duplicated())
@@ -224,11 +284,15 @@ def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _compared(
-    sides: Sequence[_Side], rests: Sequence[Rest], budget: Budget
+    sides: Sequence[_Side],
+    rests: Sequence[Rest],
+    budget: Budget,
+    found: Scan | None = None,
 ) -> Difference:
     """Compare what is left, in as many batches of buckets as the budget asks for."""
+    paired = found.pairs if found is not None else 0
     differing = sum(
-        int(left.height * side.table.row_bytes)
+        int((left.height + paired) * side.table.row_bytes)
         for each in rests
         for side, left in zip(sides, each.left, strict=True)
     )
@@ -236,7 +300,26 @@ def _compared(
     size = -(-len(rests) // budget.batches(differing))
     batches = [rests[at : at + size] for at in range(0, len(rests), size)]
     parts = (part for batch in batches for part in _differences(sides, batch))
+    if found is not None:
+        parts = _differences_of_scan(sides, rests[0], found)
     return judged(merge(parts, sides[0].names.keys))
+
+
+def _differences_of_scan(
+    sides: Sequence[_Side], left: Rest, found: Scan
+) -> Iterator[Difference]:
+    """The pairs of the kernel, then what it has left to be paired by its text."""
+    names = [side.names for side in sides]
+    more: list[list[pl.DataFrame]] = [[each] for each in left.left]
+    for part in pairs.differences(found, names):
+        if isinstance(part, slice):
+            for at, which in enumerate(PAIRED):
+                more[at].append(found.digests(which, part))
+        else:
+            yield part
+    old, new = (pl.concat(each) for each in more)
+    if old.height or new.height or not found.pairs:
+        yield from _differences(sides, [Rest(0, (old, new), left.suspects)])
 
 
 def _differences(sides: Sequence[_Side], batch: Sequence[Rest]) -> Iterator[Difference]:

@@ -65,12 +65,16 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How the result came about; no part of what it says."""
+    """How the result came about; no part of what it says.
+
+    `kernel`: "native" or "numpy", which has read the files; None of what is no file.
+    """
 
     strategy: str
     version: str
     seconds: float
     peak_rss_bytes: int
+    kernel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

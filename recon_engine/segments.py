@@ -110,9 +110,14 @@ def interval(hits: int, of: int) -> tuple[float, float]:
     return middle - reach, middle + reach
 
 
+def may_be_few(first: pl.Series) -> bool:
+    """Whether a column may be counted, by its first values."""
+    return first.n_unique() <= MOST_VALUES
+
+
 def _counted(column: pl.Series, at: pl.Series | None) -> Counter[str] | None:
     first = column.head(FIRST) if at is None else column.gather(at.head(FIRST))
-    if first.n_unique() > MOST_VALUES:
+    if not may_be_few(first):
         return None
     every = column if at is None else column.gather(at)
     values = every.value_counts(name="\0rows")

@@ -123,6 +123,8 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "side_facts": (None, Pointer, POINTER(Facts)),
     "side_sample": (Pointer, Pointer),
     "side_ends": (None, Pointer, Pointer),
+    "side_start": (U64, Pointer, U64),
+    "side_runs": (U64, Pointer, U64, Pointer, U64),
     "feed": (c_int64, Pointer, Pointer, U64, c_int),
     "scan": (c_int, Pointer, c_int, U64, Pointer, Pointer),
     "join": (Pointer, Pointer, Pointer, U32, U32),

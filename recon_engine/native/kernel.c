@@ -577,6 +577,22 @@ API void side_ends(const side *s, u64 *out) {
         out[i] = high << 32 | s->ends[i];
     }
 }
+// Where a row begins; of one more than there are, where the last one ends.
+API u64 side_start(const side *s, u64 number) { return start_of(s, number < s->rows ? number : s->rows); }
+// The first rows of runs of whole records, each of `size` bytes or a little more; how
+// many runs, of which `first` has those that there is room for.
+API u64 side_runs(const side *s, u64 size, u32 *first, u64 room) {
+    u64 count = 0;
+    u32 low = 0;
+    for (u64 i = 0; i < s->rows; i++) {
+        // In 32 bits differences are right as long as a run is below 4 GiB.
+        if (i && (u32)(s->ends[i - 1] - low) < size) continue;
+        low = i ? s->ends[i - 1] : (u32)s->origin;
+        if (count < room) first[count] = (u32)i;
+        count++;
+    }
+    return count;
+}
 // The scratch of a side with SLACK behind it; the text in it is kept.
 COLD int more_scratch(side *s, u64 size) {
     return grow(&s->scratch, &s->scratch_room, size + SLACK, 1);
