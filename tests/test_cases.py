@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/old.csv*"))
-CHANGING = ("seconds", "peak_rss_bytes", "version")
+CHANGING = ("seconds", "peak_rss_bytes", "version", "kernel")
 
 
 def result(case: Path) -> dict[str, Any]:
