@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -19,15 +20,13 @@ from recon_engine.config import (
     parse_encodings,
 )
 from recon_engine.errors import ConfigError
-from recon_engine.frames import frame
 from recon_engine.header import Header, open_input
-from recon_engine.judgement import judged
 from recon_engine.memory import Budget, parse_budget
 from recon_engine.model import SIDES
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
-from recon_engine.reconcile import read, reconcile
 from recon_engine.rfc4180 import LIMITS, Limits
+from recon_engine.scanning import begin
 from recon_engine.spool import is_text
 from recon_engine.storage import disk_errors, local_path
 
@@ -69,6 +68,7 @@ def diff(
     suppressions: Sequence[Suppression] = (),
     today: date | None = None,
     engine: str = "local",
+    sha256: bool = False,
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
@@ -82,7 +82,8 @@ def diff(
     of what there is by default. `max_ratio`: how many times its size a compressed file
     may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
     what `passes`; `today` is the day on which the latter may have expired, in UTC.
-    `engine`: "spark" does it on a cluster (docs/spark.md). Raises a ReconError, which
+    `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: of plain files too,
+    where it costs as much as reading them. Raises a ReconError, which
     says what, where, why and how to mend it.
     """
     options = Options(
@@ -110,6 +111,7 @@ def diff(
         limits=limits,
         today=today,
         engine=_policy(EngineName, engine),
+        sha256=sha256,
     )
 
 
@@ -136,6 +138,7 @@ def compare(
     limits: Limits = LIMITS,
     today: date | None = None,
     engine: EngineName = EngineName.LOCAL,
+    sha256: bool = True,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
     with ExitStack() as stack:
@@ -146,8 +149,20 @@ def compare(
                 lambda side: unread(*side, options, limits, stack, progress),
                 zip((old, new), SIDES, strict=True),
             )
-            reading = read(left, right, options, progress, budget=budget)
+            sides = [
+                replace(side, hashes=sha256) if isinstance(side, Header) else side
+                for side in (left, right)
+            ]
+            begun = begin(sides, options, budget)
+            if begun is not None:
+                stack.callback(begun.close)
+            # Both files are read while these are imported.
+            from recon_engine.reconcile import read, reconcile
+
+            reading = read(*sides, options, progress, budget=budget, begun=begun)
             result = reconcile(stack.enter_context(reading), progress)
+    from recon_engine.judgement import judged
+
     return judged(result, options, today or datetime.now(UTC).date())
 
 
@@ -204,6 +219,8 @@ def unread(
 ) -> Unread:
     """One side with its header read; what it takes on disk is `stack`'s to remove."""
     if not isinstance(source, str | Path):
+        from recon_engine.frames import frame
+
         return frame(source, name)
     uri, folder = str(source), Path()
     remote = uri.startswith("s3:")

@@ -280,7 +280,7 @@ class CsvFile:
     rows: int
     parts: tuple[Part, ...]
     bytes: int
-    sha256: str
+    sha256: str | None
     dialect: Dialect
     end_of_copy: bool
     state: State

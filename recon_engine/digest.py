@@ -27,19 +27,18 @@ import polars as pl
 from recon_engine.csvfile import Block, Blocks
 from recon_engine.errors import InternalError
 from recon_engine.header import Header
+from recon_engine.names import SAMPLED, Names
 from recon_engine.rules import normal_form
 from recon_engine.sample import stable_hash
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
-    from recon_engine.alignment import Alignment
     from recon_engine.csvfile import CsvFile, Rows
     from recon_engine.frames import Frame
-    from recon_engine.rules import Rules
 
     Unread = Header | Frame
     Table = CsvFile | Frame
@@ -48,53 +47,8 @@ if TYPE_CHECKING:
 # hands: hardly a line would be equal.
 ALIKE: Final = 1.5
 KEY_SEED: Final = 0x9E3779B97F4A7C15
-SAMPLED: Final = 8_192
 # To find more columns than these one after the other takes longer than a parser does.
 FIRST: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Names that are ours: `k0`… for the key, `v0`… for what is compared, `x0`… not.
-
-    Polars takes some names for patterns (`*`, `^a$`), so no name of a user ever goes
-    into an expression. The numbers follow the sorted names, not the order in a file,
-    and have seven digits: no header has room for more names.
-    `rules` are those of the columns that have some.
-    """
-
-    all: tuple[str, ...]
-    rules: Rules = field(default_factory=dict)
-
-    @property
-    def keys(self) -> list[str]:
-        """The key columns, in the order of the key."""
-        return sorted(name for name in self.all if name.startswith("k"))
-
-    @property
-    def columns(self) -> list[str]:
-        """The compared columns, in the order of their real names."""
-        return sorted(name for name in self.all if name.startswith("v"))
-
-    @property
-    def compared(self) -> list[str]:
-        """The key columns, and the compared ones."""
-        return [*self.keys, *self.columns]
-
-
-def named(
-    columns: Sequence[str], layout: Alignment, renames: Mapping[str, str]
-) -> Names:
-    """Name the columns of a side; `renames` gives OLD's names for its own."""
-    ours = [renames.get(name, name) for name in columns]
-    names = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
-    names |= {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
-    others = sorted(set(ours) - names.keys())
-    names |= {name: f"x{at:07}" for at, name in enumerate(others)}
-    return Names(
-        tuple(names[name] for name in ours),
-        {names[name]: rules for name, rules in layout.rules.items()},
-    )
 
 
 def no_rows(names: Names) -> pl.DataFrame:

@@ -15,9 +15,9 @@ from recon_engine.alignment import align
 from recon_engine.border import only_ours
 from recon_engine.compare import diff, judged, paired
 from recon_engine.csvfile import CsvFile
-from recon_engine.digest import named
 from recon_engine.errors import ConfigError
 from recon_engine.masks import keyed
+from recon_engine.names import named
 from recon_engine.parallel import in_order
 from recon_engine.progress import SILENT, Progress
 from recon_engine.rfc4180 import LIMITS, Limits
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from recon_engine.alignment import Alignment
     from recon_engine.config import Options
     from recon_engine.csvfile import Part
-    from recon_engine.digest import Names, Table
+    from recon_engine.digest import Table
     from recon_engine.masks import Masks
+    from recon_engine.names import Names
 
 
 QUOTE: Final = ord('"')

@@ -129,7 +129,7 @@ def read_rows(
         rows=gate.rows,
         parts=tuple(gate.parts),
         bytes=origin.bytes if origin else gate.offset,
-        sha256=origin.sha256 if origin else gate.sha256.hexdigest(),
+        sha256=gate.taken_sha256(),
         dialect=gate.dialect(),
         end_of_copy=gate.end_of_copy,
         state=header.state,
@@ -171,7 +171,7 @@ class Gate:
         self.tolerant = header.on_bad_row is OnBadRow.QUARANTINE
         self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
-        self.hashes = header.origin is None
+        self.hashes = header.hashes and header.origin is None
         # A record within the limits ends before; one field more is one too many.
         self.longest = (header.limits.field_bytes + 1) * (self.width + 1)
         self.count_newline(header.raw)
@@ -185,6 +185,13 @@ class Gate:
             embedded=self.embedded,
             blank_lines=self.blank_lines,
         )
+
+    def taken_sha256(self) -> str | None:
+        """Of the input as it was delivered; None where it was not asked for."""
+        origin = self.header.origin
+        if origin is not None:
+            return origin.sha256
+        return self.sha256.hexdigest() if self.hashes else None
 
     def read(
         self, read: ReadAt, advance: Callable[[int], None]

@@ -81,7 +81,8 @@ class Header:
     newlines in them. `row_bytes` and `row_quotes`: about how long a row is and how
     many quotes it has, by the first rows. `state`: how the file is, and has to stay.
     `origin`: what the text at `path` was made from, if it is not the input itself.
-    `on_bad_row`: what becomes of rows that are malformed.
+    `on_bad_row`: what becomes of rows that are malformed; `hashes`: whether the SHA-256
+    of the file is taken while it is read.
     """
 
     path: Path
@@ -97,6 +98,7 @@ class Header:
     state: State
     origin: Origin | None = None
     on_bad_row: OnBadRow = OnBadRow.FAIL
+    hashes: bool = True
 
     @property
     def encoding(self) -> Encoding:

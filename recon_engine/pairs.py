@@ -25,7 +25,7 @@ from recon_engine.scanned import Columns
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from recon_engine.digest import Names
+    from recon_engine.names import Names
     from recon_engine.rules import Rules
     from recon_engine.scanned import Gathered, Scan
     from recon_engine.segments import Values

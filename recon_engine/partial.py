@@ -32,7 +32,7 @@ from recon_engine.suppressions import coverage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from recon_engine.digest import Names
+    from recon_engine.names import Names
     from recon_engine.question import Question
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from recon_engine.alignment import Alignment, align
-from recon_engine.digest import Names, named
 from recon_engine.masks import Masks, keyed
+from recon_engine.names import Names, named
 from recon_engine.renames import agreements
 
 

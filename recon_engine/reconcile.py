@@ -27,7 +27,9 @@ from recon_engine.parallel import in_order
 from recon_engine.partial import partial, repeats_among, together
 from recon_engine.progress import SILENT, Progress
 from recon_engine.question import Question, posed
-from recon_engine.scanned import Drawn, KernelRefusal, applies, scan
+from recon_engine.scanned import Drawn, scan
+from recon_engine.scanning import KernelRefusal
+from recon_engine.scanning import opened as under_way
 
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from recon_engine.partial import Repeats
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.scanned import Scan
+    from recon_engine.scanning import Scanning
 
 
 log = logging.getLogger(__name__)
@@ -104,13 +107,15 @@ def read(
     budget: Budget | None = None,
     strategy: str | None = None,
     buckets: int | None = None,
+    begun: Scanning | None = None,
 ) -> Iterator[Reading]:
     """Read both sides at once: files through the gate, and all rows into digests.
 
     `budget`: of memory; by default 60% of the container's or the machine's.
     `strategy` ("columns") and `buckets` force what is else chosen: the answer is the
-    same. Raises KeyMissing, SchemaMismatch and ConfigError before any row is read,
-    the errors of the gate, and OutOfBudget.
+    same. `begun`: these files on their way through the native kernel; it is closed
+    here. Raises KeyMissing, SchemaMismatch and ConfigError, the errors of the gate,
+    and OutOfBudget.
     """
     unread = (old, new)
     question = posed(old, new, options)
@@ -120,14 +125,16 @@ def read(
     count = buckets or budget.buckets(sum(expected))
     chosen = choose(unread, names, strategy)
     refused = False
-    if count == 1 and not strategy and not buckets and applies(unread, names):
+    with ExitStack() as stack:
         try:
-            with scan(unread, names, progress) as found:  # type: ignore[arg-type]
+            if count == 1 and not strategy and not buckets:
+                begun = begun or under_way(unread, names)
+            if begun is not None:
+                found = stack.enter_context(scan(begun, progress))
                 yield _scanned(question, found, chosen, budget)
-            return
+                return
         except KernelRefusal as refusal:
             refused = refusal.fault
-    with ExitStack() as stack:
         digests = stack.enter_context(opened(expected, count))
         tables = _side_by_side(_read, unread, chosen, digests, progress)
         if any(each.inexact for each in chosen):

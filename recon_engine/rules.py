@@ -18,14 +18,17 @@ from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
-import polars as pl
-
 from recon_engine.errors import ConfigError, did_you_mean
+from recon_engine.lazy import Lazy
 from recon_engine.model import EXACT
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import polars as pl
+else:
+    pl = Lazy("polars")
 
 # The gate refuses NUL, so no text of a file is taken for a normal form.
 NORMAL: Final = "\0"

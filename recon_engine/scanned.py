@@ -1,4 +1,4 @@
-"""Two files read and matched by the native kernel, where it applies.
+"""What the native kernel has found in two files: rows, facts and lists.
 
 It reads each file in one pass, checks what the gate checks, and pairs the rows of keys
 that are not repeated by digests. What is left are rows that differ, rows without a
@@ -9,64 +9,39 @@ kernel does not accept, the reader in Python reads again and words.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import logging
-import os
-import secrets
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from recon_engine.csvfile import CsvFile, Part, arrow, binary
-from recon_engine.digest import SAMPLED
 from recon_engine.errors import InternalError
 from recon_engine.gate import dialect_of
-from recon_engine.header import Header, counted_in
-from recon_engine.model import SIDES, Rejects
+from recon_engine.model import Rejects
 from recon_engine.native import binding
 from recon_engine.native.binding import Matched, Status
 from recon_engine.steady import steady
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from recon_engine.digest import Names, Unread
+    from recon_engine.names import Names
     from recon_engine.progress import Progress
+    from recon_engine.scanning import Scanned, Scanning
 
-log = logging.getLogger(__name__)
-
-BLOCK: Final = 1 << 18
-HASHED_BLOCK: Final = 1 << 20
 PART: Final = 1 << 22
-# So few bytes are read before a second thread is under way.
-ALONE: Final = 1 << 22
-# About as many entries as are joined within the cache of a core.
-PARTITION_ROWS: Final = 1 << 13
-MOST_BITS: Final = 12
 EVERY: Final = slice(None)
-POLL_SECONDS: Final = 0.1
 ENTRY: Final = np.dtype(
     [("key", "<u8"), ("rest", "<u4"), ("number", "<u4"), ("row", "<u8"), ("check", "<u8")]
 )
 
-
-
-class KernelRefusal(Exception):
-    """The kernel did not take a file; `fault`: it takes its bytes to be malformed."""
-
-    def __init__(self, *, fault: bool) -> None:
-        super().__init__()
-        self.fault = fault
 
 
 class Columns:
@@ -167,43 +142,44 @@ class Gathered:
         return Gathered(self.kernel, data, offsets, self.delimiter, self.width)
 
 
-@dataclass(slots=True)
-class Scanned:
-    """A file as the kernel has read it; it knows where each row is until it is freed."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was scanned of a file, as rows and facts."""
 
-    header: Header
-    side: binding.Side
-    sha256: str | None = None
+    scanned: Scanned
 
     @property
     def is_open(self) -> bool:
         """Whether rows can still be taken."""
-        return self.side.pointer is not None
+        return self.scanned.is_open
 
     def take(self, numbers: NDArray[np.integer]) -> Gathered:
         """Rows by their numbers, in this order; InputChanged where the file has."""
-        kernel, pointer = self.side.kernel, self.side.pointer
+        header, side = self.scanned.header, self.scanned.side
+        kernel, pointer = side.kernel, side.pointer
         rows = np.ascontiguousarray(numbers, np.uint32)
         offsets = np.zeros(len(rows) + 1, np.uint64)
         where = rows.ctypes.data, len(rows), offsets.ctypes.data
         if not kernel.gathered_offsets(pointer, *where):
             raise InternalError("a row was asked for that there is not")
         text = np.empty(int(offsets[-1]), np.uint8)
-        with steady(self.header.path, self.header.uri, self.header.state) as descriptor:
+        with steady(header.path, header.uri, header.state) as descriptor:
             status = kernel.gather(pointer, descriptor, *where, text.ctypes.data)
             if status:
                 raise InternalError(f"rows could not be read again: {Status(status).name}")
-        width = len(self.header.columns)
-        return Gathered(kernel, text, offsets, self.header.delimiter, width)
+        width = len(header.columns)
+        return Gathered(kernel, text, offsets, header.delimiter, width)
 
     def sampled(self) -> NDArray[np.uint32]:
         """The rows of one in so many keys."""
-        pointer = self.side.kernel.side_sample(self.side.pointer)
-        return _copied(pointer, self.side.facts.sampled).copy()
+        side = self.scanned.side
+        pointer = side.kernel.side_sample(side.pointer)
+        return _copied(pointer, side.facts.sampled)
 
     def file(self) -> CsvFile:
         """The file as one that passed the gate."""
-        header, facts, origin = self.header, self.side.facts, self.header.origin
+        header, facts = self.scanned.header, self.scanned.side.facts
+        origin = header.origin
         return CsvFile(
             path=header.path,
             uri=header.uri,
@@ -211,7 +187,7 @@ class Scanned:
             rows=facts.rows,
             parts=tuple(self._parts(facts)),
             bytes=origin.bytes if origin else facts.end,
-            sha256=origin.sha256 if origin else self.sha256,
+            sha256=origin.sha256 if origin else self.scanned.sha256,
             dialect=dialect_of(
                 header,
                 self._newlines(facts),
@@ -227,7 +203,7 @@ class Scanned:
 
     def _newlines(self, facts: binding.Facts) -> Counter[str]:
         counts = Counter[str]()
-        raw = self.header.raw
+        raw = self.scanned.header.raw
         if raw.endswith(b"\n"):
             counts["CRLF" if raw.endswith(b"\r\n") else "LF"] += 1
         counts["CRLF"] += facts.crlf
@@ -235,7 +211,8 @@ class Scanned:
         return counts
 
     def _parts(self, facts: binding.Facts) -> Iterator[Part]:
-        kernel, pointer = self.side.kernel, self.side.pointer
+        side = self.scanned.side
+        kernel, pointer = side.kernel, side.pointer
         room = 2 + facts.end // PART
         first = np.zeros(room, np.uint32)
         count = kernel.side_runs(pointer, PART, first.ctypes.data, room)
@@ -255,12 +232,12 @@ class Drawn:
     """
 
     name: str
-    scanned: Scanned
+    taken: Taken
     names: Names
 
     def sample(self) -> pl.DataFrame:
         """Keys and compared cells of these rows."""
-        rows = self.scanned.take(self.scanned.sampled())
+        rows = self.taken.take(self.taken.sampled())
         return rows.frame(self.names.all, self.names.compared)
 
 
@@ -268,7 +245,7 @@ class Drawn:
 class Scan:
     """Both files, matched. `lists`: the entries of rows that are not identical."""
 
-    sides: tuple[Scanned, Scanned]
+    sides: tuple[Taken, Taken]
     identical: int
     lists: dict[Matched, NDArray[np.void]]
 
@@ -280,12 +257,12 @@ class Scan:
     @property
     def blank_keys(self) -> list[int]:
         """In how many rows of each side a part of the key is blank."""
-        return [scanned.side.facts.blank_keys for scanned in self.sides]
+        return [each.scanned.side.facts.blank_keys for each in self.sides]
 
     @property
     def has_lines(self) -> bool:
         """Whether each record of both is one line."""
-        return not any(scanned.side.facts.embedded for scanned in self.sides)
+        return not any(each.scanned.side.facts.embedded for each in self.sides)
 
     @property
     def pairs(self) -> int:
@@ -299,192 +276,34 @@ class Scan:
         return pl.DataFrame({name: np.ascontiguousarray(found[name]) for name in names})
 
 
-def applies(unread: Sequence[Unread], names: Sequence[Names]) -> bool:
-    """Whether the kernel can answer for these two: files, and no rules for the key."""
-    return (
-        all(isinstance(side, Header) for side in unread)
-        and all(side.limits.field_lines > 0 for side in unread)  # type: ignore[union-attr]
-        and not any(set(each.keys) & set(each.rules) for each in names)
-        and binding.library() is not None
-    )
-
-
 @contextmanager
-def scan(
-    headers: Sequence[Header], names: Sequence[Names], progress: Progress
-) -> Iterator[Scan]:
-    """Read and match both; KernelRefusal where that is left to the other reader.
+def scan(scanning: Scanning, progress: Progress) -> Iterator[Scan]:
+    """What a scan finds, of use as long as this lasts.
 
-    Raises InputChanged. What it answers is of use as long as it lasts.
+    Raises KernelRefusal where that is left to the other reader, and InputChanged.
     """
-    kernel = binding.library()
-    assert kernel is not None  # noqa: S101 - the caller asked whether it applies
-    with ExitStack() as stack:
-        sides = []
-        rows = max(header.expected_rows for header in headers)
-        bits = min(MOST_BITS, (rows // PARTITION_ROWS).bit_length())
-        for opened in _sides(kernel, headers, names, bits):
-            stack.callback(opened.side.free)
-            sides.append(opened)
-        old, new = sides
-        _read_both((old, new), progress)
-        yield _matched(kernel, (old, new), bits)
+    with closing(scanning):
+        scanning.wait(progress)
+        yield _found(scanning)
 
 
-def _sides(
-    kernel: ctypes.CDLL,
-    headers: Sequence[Header],
-    names: Sequence[Names],
-    bits: int,
-) -> Iterator[Scanned]:
-    """Two sides whose digests are of the same columns in the same order."""
-    random = secrets.token_bytes(kernel.random_size())
-    compared = [[n for n in each.all if not n.startswith("x")] for each in names]
-    # The side that has no other columns needs none to be put in order.
-    plain = [mine == list(each.all) for mine, each in zip(compared, names, strict=True)]
-    base = compared[0] if plain[0] or not plain[1] else compared[1]
-    for header, each, mine, whole in zip(headers, names, compared, plain, strict=True):
-        at = {name: number for number, name in enumerate(each.all)}
-        order = () if whole and mine == base else [at[name] for name in base]
-        try:
-            side = binding.Side(
-                kernel,
-                width=len(header.columns),
-                keys=[at[name] for name in each.keys],
-                random=random,
-                delimiter=ord(header.delimiter),
-                order=order,
-                offset=len(header.raw),
-                field_bytes=header.limits.field_bytes,
-                field_lines=min(header.limits.field_lines, (1 << 32) - 1),
-                bits=bits,
-                sample_every=max(1, header.expected_rows // SAMPLED),
-            )
-        except MemoryError:
-            raise KernelRefusal(fault=False) from None
-        yield Scanned(header, side)
-
-
-def _read_both(sides: tuple[Scanned, Scanned], progress: Progress) -> None:
-    cancel = ctypes.c_uint32(0)
-    with ExitStack() as stack:
-        done = [ctypes.c_uint64(0) for _ in sides]
-        steps = [
-            stack.enter_context(
-                progress.step(f"read {name}", total=side.header.bytes, unit="bytes")
-            )
-            for name, side in zip(SIDES, sides, strict=True)
-        ]
-        work = [partial(_read, *each, cancel) for each in zip(sides, done, strict=True)]
-        if sum(side.header.bytes for side in sides) < ALONE:
-            statuses = [each() for each in work]
-        else:
-            statuses = _watched(work, done, steps, cancel)
-        if any(statuses):
-            raise KernelRefusal(fault=Status.REFUSED in statuses)
-        for at, step in zip(done, steps, strict=True):
-            step(at.value)
-
-
-def _watched(
-    work: Sequence[Callable[[], Status]],
-    done: Sequence[ctypes.c_uint64],
-    steps: Sequence[Callable[[int], None]],
-    cancel: ctypes.c_uint32,
-) -> list[Status]:
-    """Do all of it at once, each on a thread, and tell how far it is meanwhile."""
-    with ThreadPoolExecutor(len(work), "scan") as pool:
-        pending = {pool.submit(each) for each in work}
-        futures = list(pending)
-        told = [0 for _ in done]
-        try:
-            while pending:
-                over, pending = wait(pending, POLL_SECONDS)
-                if any(each.result() for each in over):
-                    cancel.value = 1 # what the other would find is of no use
-                for at, (step, each) in enumerate(zip(steps, done, strict=True)):
-                    now = each.value
-                    step(now - told[at])
-                    told[at] = now
-        except BaseException:
-            # Nothing is freed before those who use it are back.
-            cancel.value = 1
-            raise
-    for each, before in zip(done, told, strict=True):
-        each.value -= before
-    return [future.result() for future in futures]
-
-
-def _read(scanned: Scanned, done: ctypes.c_uint64, cancel: ctypes.c_uint32) -> Status:
-    header = scanned.header
-    with (
-        counted_in(header.origin),
-        steady(header.path, header.uri, header.state) as descriptor,
-    ):
-        if header.origin is None:
-            return _read_and_hash(scanned, descriptor, done, cancel)
-        return scanned.side.scan(descriptor, BLOCK, cancel, done)
-
-
-def _read_and_hash(
-    scanned: Scanned, descriptor: int, done: ctypes.c_uint64, cancel: ctypes.c_uint32
-) -> Status:
-    """The same with a SHA-256 of the very bytes that were read."""
-    side, raw = scanned.side, scanned.header.raw
-    digest = hashlib.sha256(raw)
-    slack, room, have, at = side.kernel.slack(), HASHED_BLOCK, 0, len(raw)
-    buffer = np.empty(room + slack, np.uint8)
-    while not cancel.value:
-        view = memoryview(buffer)[have:room]
-        got = os.preadv(descriptor, [view], at)
-        digest.update(view[:got])
-        at, have = at + got, have + got
-        taken = side.feed(buffer.ctypes.data, have, last=not got)
-        if taken < 0:
-            return Status(side.facts.status)
-        done.value = at
-        if not got:
-            scanned.sha256 = digest.hexdigest()
-            return Status.OK
-        have -= taken
-        buffer[:have] = buffer[taken : taken + have].copy()
-        if have == room:
-            room *= 2
-            buffer = np.concatenate([buffer[:have], np.empty(room - have + slack, np.uint8)])
-    return Status.CANCELLED
-
-
-def _matched(
-    kernel: ctypes.CDLL, sides: tuple[Scanned, Scanned], bits: int
-) -> Scan:
-    """Join the partitions, a share of them on each thread, and let go of them."""
-    old, new = (scanned.side for scanned in sides)
-    parts = 1 << bits
-    shares = 2 if parts > 1 else 1
-    edges = [parts * at // shares for at in range(shares + 1)]
-
-    def join(at: int) -> tuple[int, dict[Matched, Any]]:
-        found = kernel.join(old.pointer, new.pointer, edges[at], edges[at + 1])
-        if not found:
-            raise KernelRefusal(fault=False)
-        try:
-            lists = {which: _entries(kernel, found, which) for which in Matched}
-            return kernel.found_list(found, -1, None), lists
-        finally:
-            kernel.found_free(found)
-
-    if shares == 1:
-        every = [join(0)]
-    else:
-        with ThreadPoolExecutor(shares, "join") as pool:
-            every = list(pool.map(join, range(shares)))
-    old.forget()
-    new.forget()
-    lists = {which: np.concatenate([each[which] for _, each in every]) for which in Matched}
+def _found(scanning: Scanning) -> Scan:
+    """The lists of all partitions; the digests themselves are let go of."""
+    kernel = scanning.kernel
+    lists = {
+        which: np.concatenate(
+            [_entries(kernel, found, which) for found in scanning.matched]
+        )
+        for which in Matched
+    }
+    identical = sum(kernel.found_list(each, -1, None) for each in scanning.matched)
+    for scanned in scanning.sides:
+        scanned.side.forget()
     order = np.argsort(lists[Matched.PAIRED_OLD]["number"])
     for which in (Matched.PAIRED_OLD, Matched.PAIRED_NEW):
         lists[which] = lists[which][order]
-    return Scan(sides, sum(identical for identical, _ in every), lists)
+    old, new = map(Taken, scanning.sides)
+    return Scan((old, new), identical, lists)
 
 
 def _entries(kernel: ctypes.CDLL, found: int, which: Matched) -> NDArray[np.void]:

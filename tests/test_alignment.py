@@ -8,7 +8,7 @@ import pytest
 
 from recon_engine.alignment import Alignment, align
 from recon_engine.config import OnSchemaDrift, Options
-from recon_engine.digest import named
+from recon_engine.names import named
 from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
 from recon_engine.model import Drift
 

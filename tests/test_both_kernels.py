@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from strategies import csv_bytes, edited, pairs
 
 import recon_engine as rx
-from recon_engine import reconcile, scanned
+from recon_engine import scanning
 from recon_engine import pairs as pairs_module
-from recon_engine.errors import ReconError
+from recon_engine.errors import InternalError, ReconError
 from recon_engine.native import binding
 
 
@@ -39,10 +39,11 @@ def said(
     """The result or the error as JSON, and the kernel that has read the files."""
     with patch.context() as here:
         if not native:
-            here.setattr(reconcile, "applies", lambda *_: False)
+            here.setattr(binding, "library", lambda: None)
         try:
             result = rx.diff(*paths, **options)
         except ReconError as error:
+            assert not isinstance(error, InternalError)
             return json.dumps([type(error).__name__, str(error), vars(error)], default=str), None
     document = json.loads(result.to_json())
     engine = document["engine"]
@@ -101,11 +102,12 @@ def test_a_pair_has_one_answer(tmp_path: Path, pair: Pair, data: st.DataObject) 
     rules = {name: each for name, each in rules.items() if name not in ignore}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs_module, "GROUP_CELLS", data.draw(st.sampled_from([1, 9, 1 << 21])))
-        patch.setattr(scanned, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20])))
-        patch.setattr(scanned, "PARTITION_ROWS", data.draw(st.sampled_from([1, 1 << 13])))
-        patch.setattr(scanned, "ALONE", data.draw(st.sampled_from([0, 1 << 22])))
+        patch.setattr(scanning, "BLOCK", data.draw(st.sampled_from([1, 64, 1 << 18])))
+        patch.setattr(scanning, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20])))
+        patch.setattr(scanning, "PARTITION_ROWS", data.draw(st.sampled_from([1, 1 << 13])))
+        patch.setattr(scanning, "ALONE", data.draw(st.sampled_from([0, 1 << 22])))
         if data.draw(st.booleans()):
-            patch.setattr(scanned.secrets, "token_bytes", keys_collide)
+            patch.setattr(scanning.secrets, "token_bytes", keys_collide)
         kernel = assert_the_same(
             patch,
             paths,
@@ -113,6 +115,7 @@ def test_a_pair_has_one_answer(tmp_path: Path, pair: Pair, data: st.DataObject) 
             rules=rules,
             ignore=ignore,
             on_duplicate_keys=duplicates,
+            sha256=data.draw(st.booleans()),
         )
     assert kernel in {"native", None} or "*" in rules
 
@@ -132,8 +135,10 @@ def test_an_edited_file_has_one_outcome(
         path.write_bytes(data.draw(edited(raw)))
     policy = data.draw(st.sampled_from(["fail", "quarantine"]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scanned, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20])))
-        assert_the_same(patch, paths, keys=pair.keys, on_bad_row=policy)
+        patch.setattr(scanning, "BLOCK", data.draw(st.sampled_from([1, 64, 1 << 18])))
+        patch.setattr(scanning, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20])))
+        hashed = data.draw(st.booleans())
+        assert_the_same(patch, paths, keys=pair.keys, on_bad_row=policy, sha256=hashed)
 
 
 FORMS: Final = {
@@ -207,7 +212,7 @@ def test_a_refusal_of_the_kernel_alone_is_a_warning(
 ) -> None:
     path = tmp_path / "f.csv"
     path.write_text("id,v\n1,a\n")
-    monkeypatch.setattr(scanned, "_read", lambda *_: binding.Status.REFUSED)
+    monkeypatch.setattr(scanning.Scanning, "_read", lambda *_: binding.Status.REFUSED)
     assert rx.diff(path, path, keys="id").engine.kernel == "numpy"
     assert [record.message for record in caplog.records] == ["native_kernel_refused"]
 

@@ -104,6 +104,7 @@ def diff(
     form: o.OutputFormat = Format.TABLE,
     output: o.Output = None,
     rejects: o.Rejects = None,
+    sha256: o.Sha256 = False,
     exit_zero: o.ExitZero = False,
     config: o.Config = None,  # noqa: ARG001 - acted on when it is parsed
     dataset: o.DatasetOfConfig = None,  # noqa: ARG001
@@ -135,6 +136,7 @@ def diff(
                     budget=budget,
                     limits=limits,
                     engine=engine,
+                    sha256=sha256 or bool(writers),
                 )
             )
         render.show(result, form, render.next_step(result, writers))

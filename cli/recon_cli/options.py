@@ -268,6 +268,14 @@ Rejects = Annotated[
         help="Write the rows that were set aside: file, line, byte offset, reason.",
     ),
 ]
+Sha256 = Annotated[
+    bool,
+    typer.Option(
+        "--sha256",
+        envvar="RECON_SHA256",
+        help="Take the SHA-256 of both files, as is done wherever a result is kept.",
+    ),
+]
 ExitZero = Annotated[
     bool,
     typer.Option(
