@@ -82,12 +82,13 @@ def align(
     _check_renames(old, new, renames, hint)
     back = {theirs: ours for ours, theirs in renames.items()}
     renamed = tuple(back.get(name, name) for name in new)
-    keys = tuple(_in_old(name, old, back) for name in options.keys)
-    ignored = {_in_old(name, old, back) for name in options.ignore}
+    in_old, in_new = set(old), set(renamed)
+    keys = tuple(_in_old(name, in_old, back) for name in options.keys)
+    ignored = {_in_old(name, in_old, back) for name in options.ignore}
     _check_keys(keys, old, renamed, uris, hint)
     _check_ignored(ignored, {*old, *renamed})
-    only_old = tuple(n for n in old if n not in renamed and n not in ignored)
-    only_new = tuple(n for n in renamed if n not in old and n not in ignored)
+    only_old = tuple(n for n in old if n not in in_new and n not in ignored)
+    only_new = tuple(n for n in renamed if n not in in_old and n not in ignored)
     agree: Agreements = {}
     if only_old and only_new:
         both = [(name, renames.get(name, name)) for name in keys]
@@ -95,7 +96,7 @@ def align(
     drift = Drift(only_old, only_new, _likely(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _refusal(drift, uris, quotable=_quotable(old, new))
-    common = set(renamed) - ignored - set(keys)
+    common = in_new - ignored - set(keys)
     columns = tuple(name for name in old if name in common)
     rules = _rules(options, keys, columns, back)
     masks = _masks(options, {*old, *renamed}, back)

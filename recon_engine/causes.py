@@ -179,6 +179,10 @@ def rule_hints(
 def lone(rows: pl.DataFrame, question: Question) -> Lone:
     """What rows tell that are on one side only."""
     names = question.names[OLD]
+    if rows.is_empty():
+        sums = dict.fromkeys(names.columns, totals.NOTHING)
+        values = {name: segments.NO_VALUES for name in names.compared}
+        return Lone(0, sums, {**values}, rows.select(names.keys))
     return Lone(
         rows.height,
         totals.of_rows(rows.select(names.columns)),

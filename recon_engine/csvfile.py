@@ -70,6 +70,17 @@ def binary(edges: NDArray[np.int64], data: bytes) -> pa.LargeBinaryArray:
     return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
 
 
+NO_TEXTS: Final = pa.array([], pa.large_string())
+
+
+def text_frame(names: Sequence[str], columns: Sequence[pa.Array]) -> pl.DataFrame:
+    """Columns of text as a frame, all at once: one by one each takes its time."""
+    table = pa.Table.from_arrays(list(columns), names=list(names))
+    frame = pl.from_arrow(table, rechunk=False)
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - of a table it makes a frame
+    return frame
+
+
 class Rows(Protocol):
     """Some rows in memory."""
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
-from recon_engine.csvfile import Block, Blocks
+from recon_engine.csvfile import NO_TEXTS, Block, Blocks, text_frame
 from recon_engine.errors import InternalError
 from recon_engine.header import Header
 from recon_engine.names import SAMPLED, Names
@@ -53,7 +53,7 @@ FIRST: Final = 4
 
 def no_rows(names: Names) -> pl.DataFrame:
     """A side without rows."""
-    return pl.DataFrame(schema=dict.fromkeys(names.all, pl.String))
+    return text_frame(names.all, [NO_TEXTS] * len(names.all))
 
 
 def nothing_drawn(names: Names) -> pl.DataFrame:

@@ -15,6 +15,7 @@ import polars as pl
 
 from recon_engine import segments, totals
 from recon_engine.compare import Difference
+from recon_engine.digest import no_rows
 from recon_engine.native import binding
 from recon_engine.native.binding import Matched
 from recon_engine.parallel import in_order
@@ -46,6 +47,28 @@ def differences(scan: Scan, names: Sequence[Names]) -> Iterator[Difference | sli
     return in_order(lambda group: _difference(scan, names, group), groups)
 
 
+def no_difference(names: Sequence[Names]) -> Difference:
+    """Of no rows at all."""
+    old, new = map(no_rows, names)
+    ours = names[0]
+    return Difference(
+        keys=old.select(ours.keys),
+        cells=pl.DataFrame(
+            schema={
+                "pair": pl.UInt32,
+                "column": pl.UInt32,
+                "old": pl.String,
+                "new": pl.String,
+            }
+        ),
+        tolerated=np.zeros(len(ours.columns), np.int64),
+        sums={},
+        missing=old,
+        extra=new,
+        values={name: segments.NO_VALUES for name in ours.compared},
+    )
+
+
 def _difference(
     scan: Scan, names: Sequence[Names], group: slice
 ) -> Difference | slice:
@@ -62,8 +85,8 @@ def _difference(
         cells=cells,
         tolerated=tolerated,
         sums=sums,
-        missing=old.frame(ours.all, ours.all, most=0),
-        extra=new.frame(names[1].all, names[1].all, most=0),
+        missing=no_rows(ours),
+        extra=no_rows(names[1]),
         values=_values(old, ours, cells["pair"].unique()),
     )
 
@@ -88,8 +111,8 @@ def _compared(
         {
             "pair": pairs,
             "column": ordinals - np.uint32(keys),
-            "old": found.series(0),
-            "new": found.series(1),
+            "old": pl.Series(found.texts(0)),
+            "new": pl.Series(found.texts(1)),
         }
     )
     return cells, collisions

@@ -278,7 +278,11 @@ def rest(digests_of: Callable[[int], pl.DataFrame]) -> Rest:
 
 def _rest_of_scan(found: Scan) -> Rest:
     """What the kernel leaves: rows of repeated keys, and those without a partner."""
-    left = rest(lambda side: found.digests(REPEATED[side]))
+    if any(len(found.lists[which]) for which in REPEATED):
+        left = rest(lambda side: found.digests(REPEATED[side]))
+    else:
+        old, new = (found.digests(which) for which in REPEATED)
+        left = Rest(0, (old, new), (old, new))
     alone = [found.digests(which) for which in (Matched.MISSING, Matched.EXTRA)]
     old, new = (pl.concat(both) for both in zip(left.left, alone, strict=True))
     return Rest(found.identical + left.identical, (old, new), left.suspects)
@@ -325,8 +329,10 @@ def _differences_of_scan(
         else:
             yield part
     old, new = (pl.concat(each) for each in more)
-    if old.height or new.height or not found.pairs:
+    if old.height or new.height:
         yield from _differences(sides, [Rest(0, (old, new), left.suspects)])
+    elif not found.pairs:
+        yield pairs.no_difference(names)
 
 
 def _differences(sides: Sequence[_Side], batch: Sequence[Rest]) -> Iterator[Difference]:
@@ -392,7 +398,10 @@ def _repeats(at: int, side: _Side, rests: Sequence[Rest]) -> Repeats:
     names, every = side.names, []
     telling: Iterable[str] = names.columns
     for each in rests:
-        cells = cells_of(side.take(each.suspects[at]), names)
+        if (suspects := each.suspects[at]).is_empty():
+            cells = pl.DataFrame(schema=dict.fromkeys(names.keys, pl.String))
+        else:
+            cells = cells_of(side.take(suspects), names)
         found = repeats_among(cells, names, telling)
         every.append(found)
         telling = found.telling

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from recon_engine.csvfile import CsvFile, Part, arrow, binary
+from recon_engine.csvfile import NO_TEXTS, CsvFile, Part, arrow, binary, text_frame
 from recon_engine.errors import InternalError
 from recon_engine.gate import dialect_of
 from recon_engine.model import Rejects
@@ -58,17 +58,17 @@ class Columns:
         if pointer := getattr(self, "_pointer", None):
             self._kernel.columns_free(pointer)
 
-    def series(self, at: int) -> pl.Series:
+    def texts(self, at: int) -> pa.LargeStringArray:
         """A column; nothing is copied."""
         text, ends = ctypes.c_void_p(), ctypes.c_void_p()
         get = self._kernel.columns_text
         count = get(self._pointer, at, ctypes.byref(text), ctypes.byref(ends))
         if not count:
-            return pl.Series(dtype=pl.String)
+            return NO_TEXTS
         edges = pa.foreign_buffer(ends.value, 8 * (count + 1), self)
         size = int(np.frombuffer(edges, np.int64)[-1])
         data = pa.foreign_buffer(text.value, size, self) if size else pa.py_buffer(b"")
-        return pl.Series(pa.LargeStringArray.from_buffers(count, edges, data))
+        return pa.LargeStringArray.from_buffers(count, edges, data)
 
     def cells(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32], int]:
         """Of each cell its pair and its column; how many pairs have no equal keys."""
@@ -125,7 +125,7 @@ class Gathered:
             self.kernel,
             self.kernel.extract(ctypes.byref(raw), 0, rows, len(wanted), numbers),
         )
-        return pl.DataFrame({name: found.series(n) for n, name in enumerate(wanted)})
+        return text_frame(wanted, [found.texts(n) for n in range(len(wanted))])
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """All cells as strings under these names."""

@@ -40,6 +40,7 @@ LEAST_LIFT: Final = 2
 ERRORS: Final = 5.0
 
 Values = dict[str, Counter[str] | None]
+NO_VALUES: Final = Counter[str]()
 
 
 def counted(rows: pl.DataFrame, at: pl.Series | None = None) -> Values:
