@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from recon_engine import hints, patterns, segments, totals
+from recon_engine import columns_at_once, hints, patterns, segments, totals
 from recon_engine.parallel import in_order
 
 
@@ -101,7 +101,7 @@ class Evidence:
             name: (at, self._sums(name, at))
             for name, at in zip(question.columns, ours, strict=True)
         }
-        asked = [at for at, sums in found.values() if totals.have_amounts(sums)]
+        asked = {at for at, sums in found.values() if totals.have_amounts(sums)}
         written = [totals.forms(rows.select(asked)) for rows in self.samples]
         for name in question.layout.columns:
             at, sums = found[name]
@@ -146,6 +146,8 @@ class Evidence:
 
 def told(found: Difference, question: Question) -> dict[str, Told]:
     """What each column tells that differs."""
+    if 0 < found.cells.height <= columns_at_once.MOST_CELLS:
+        return _told_at_once(found, question)
 
     def tell(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
         at, cells = column
@@ -166,6 +168,26 @@ def told(found: Difference, question: Question) -> dict[str, Told]:
         each.column: Told(each, *facts)
         for each, (_, facts) in zip(shown, every, strict=True)
     }
+
+
+def _told_at_once(found: Difference, question: Question) -> dict[str, Told]:
+    """The same, of all columns in a few queries."""
+    every = columns_at_once.changes(found.cells)
+    seen = columns_at_once.glance(every)
+    sums = columns_at_once.sums(every, seen)
+    names, keys = question.columns, question.layout.keys
+    shown = columns_at_once.in_short(
+        every, seen, names, found.cells, found.keys, keys
+    )
+    result, start = {}, 0
+    for at, facts in seen.items():
+        name, stop = names[at], start + facts["distinct"]
+        rules: tuple[Hint, ...] = ()
+        if facts["hints"] or name in question.layout.rules:
+            rules = rule_hints(name, every[start:stop].drop("column"), question)
+        result[name] = Told(shown[at], rules, sums[at])
+        start = stop
+    return result
 
 
 def rule_hints(

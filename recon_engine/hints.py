@@ -71,6 +71,23 @@ Sides = tuple[pl.DataFrame, pl.DataFrame]
 Chains = dict[str, tuple[Rule, ...]]
 
 
+def may_settle() -> pl.Expr:
+    """Of `changes` of a column without rules: whether `for_column` may find anything.
+
+    Without one such change it finds nothing, and need not be asked.
+    """
+    worded = {each.value for _, settles in BY_KIND for each in settles}
+    kinds = pl.col("kind").is_in([*sorted(worded), Kind.DATE_FORMAT.value])
+    words = pl.any_horizontal(pl.col(*SIDES).is_in(NULLS))
+    digits = [
+        pl.col(side).str.strip_chars().str.extract(r"\.([0-9]*)$").fill_null("")
+        for side in SIDES
+    ]
+    old, new = (each.str.len_bytes() for each in digits)
+    short_old, short_new = (each.str.strip_chars_end("0").str.len_bytes() for each in digits)
+    return kinds | words | (old != new) | (short_old != short_new)
+
+
 def for_column(
     column: str, changes: pl.DataFrame, given: Sequence[Rule] = ()
 ) -> list[Hint]:

@@ -146,6 +146,8 @@ def _values(old: Gathered, names: Names, mismatched: pl.Series) -> Values:
     first = old.frame(names.all, wanted, most=segments.FIRST)
     at = mismatched.sort()
     few = at.filter(at < first.height)
+    if few.len() == at.len() <= segments.FIRST:
+        return segments.counted(first, at)
     able = [name for name in wanted if segments.may_be_few(first[name].gather(few))]
     counted = segments.counted(old.frame(names.all, able), at)
     return {name: counted.get(name) for name in wanted}

@@ -51,7 +51,7 @@ def patterns(
     every = pl.concat(
         [top.with_columns(at) for top, at in zip(tops, ordinals, strict=True)]
     )
-    examples = _least_keys(every, cells, keys).iter_rows()
+    examples = least_keys(every, cells, keys).iter_rows()
     for (column, _, changes), top in zip(found, tops, strict=True):
         mine = itertools.islice(examples, top.height)
         yield _shown(column, changes.height, top, mine, names)
@@ -115,13 +115,22 @@ def _shown(
     examples: Iterable[tuple[str, ...]],
     names: Sequence[str],
 ) -> Patterns:
-    shown = [
+    rows = zip(top.select(CHANGE).iter_rows(), examples, strict=True)
+    return shown(column, distinct, [(*change, key) for change, key in rows], names)
+
+
+def shown(
+    column: str,
+    distinct: int,
+    changes: Iterable[tuple[str, str, str, int, tuple[str, ...]]],
+    names: Sequence[str],
+) -> Patterns:
+    """Changes with their `CHANGE` and an example, of so many distinct ones."""
+    every = (
         Pattern(old, new, kind, rows, dict(zip(names, key, strict=True)))
-        for (old, new, kind, rows), key in zip(
-            top.select(CHANGE).iter_rows(), examples, strict=True
-        )
-    ]
-    return Patterns(column, distinct, tuple(shown))
+        for old, new, kind, rows, key in changes
+    )
+    return Patterns(column, distinct, tuple(every))
 
 
 def commonest(changes: pl.DataFrame) -> pl.DataFrame:
@@ -130,7 +139,7 @@ def commonest(changes: pl.DataFrame) -> pl.DataFrame:
     return order.head(SHOWN).collect(engine="in-memory")
 
 
-def _least_keys(
+def least_keys(
     changes: pl.DataFrame, cells: pl.DataFrame, keys: pl.DataFrame
 ) -> pl.DataFrame:
     """For each change the least of the keys that have it, column by column."""

@@ -48,6 +48,10 @@ def counted(rows: pl.DataFrame, at: pl.Series | None = None) -> Values:
 
     `at`: of these rows alone, by their numbers.
     """
+    few = rows.height if at is None else at.len()
+    if few <= FIRST:
+        rows = rows if at is None else rows[at]
+        return {column.name: _few(Counter(column.to_list())) for column in rows}
     return {column.name: _counted(column, at) for column in rows}
 
 

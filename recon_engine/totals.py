@@ -110,6 +110,11 @@ def of_rows(rows: pl.DataFrame) -> dict[str, Sum]:
     """The sum of each column."""
     found = {}
     for name, form in forms(rows).items():
+        if form.widths and rows.height <= FEW:
+            texts = (text.strip() for text in rows[name].to_list())
+            value = sum_of_decimals((text, 1) for text in texts if text)
+            found[name] = Sum(value, form)
+            continue
         cells = rows[name] if form.widths else rows[name].clear()
         counted = cells.alias("text").value_counts(name="rows")
         found[name] = _summed(counted["text"], counted["rows"], form)
@@ -128,7 +133,7 @@ def forms(cells: pl.DataFrame) -> dict[str, Form]:
     least, most = _each(given, pl.all().min()), _each(given, pl.all().max())
     point = _each(able, pl.all().str.contains(".", literal=True).any())
     known = {
-        name: _form(least[name], most[name], whole=not point[name])
+        name: form_of(least[name], most[name], whole=not point[name])
         for name in able.columns
     }
     return {name: known.get(name, NO_AMOUNTS) for name in cells.columns}
@@ -183,7 +188,8 @@ def _each(cells: pl.DataFrame, query: pl.Expr) -> dict[str, Any]:
     return cells.select(query).row(0, named=True) if cells.width else {}
 
 
-def _form(least: int | None, most: int | None, *, whole: bool) -> Form:
+def form_of(least: int | None, most: int | None, *, whole: bool) -> Form:
+    """Of cells that are amounts or blank: the least and the most characters of them."""
     if least is None or most is None:
         return BLANK
     return NO_AMOUNTS if most > LONGEST else Form(widths=(least, most), whole=whole)
@@ -203,20 +209,21 @@ def _summed(texts: pl.Series, rows: pl.Series, form: Form) -> Sum:
 def _exact_sum(texts: pl.Series, rows: pl.Series, longest: int) -> Decimal:
     """With as many places as are written."""
     if len(texts) <= FEW:
-        return _sum_of_decimals(texts, rows)
+        return sum_of_decimals(zip(texts, rows, strict=True))
     point = texts.str.find(".", literal=True)
     shift = int((texts.str.len_bytes() - point).max() or 1) - 1  # type: ignore[arg-type]
     if longest + shift + len(str(rows.sum())) > INTEGER_DIGITS:
-        return _sum_of_decimals(texts, rows)
+        return sum_of_decimals(zip(texts, rows, strict=True))
     number = Number().normal(pl.col("text")).str.strip_prefix(NORMAL)
     scaled = integers(number, shift) * pl.col("rows").cast(pl.Int128)
     cells = pl.DataFrame({"text": texts, "rows": rows})
     return EXACT.scaleb(Decimal(cells.select(scaled.sum()).item()), -shift)
 
 
-def _sum_of_decimals(texts: pl.Series, rows: pl.Series) -> Decimal:
+def sum_of_decimals(cells: Iterable[tuple[str, int]]) -> Decimal:
+    """The sum of texts of numbers, each of which is in so many rows."""
     every = (
         EXACT.multiply(Decimal(text.replace(",", "")), Decimal(count))
-        for text, count in zip(texts, rows, strict=True)
+        for text, count in cells
     )
     return functools.reduce(EXACT.add, every, Decimal(0))
