@@ -19,7 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 ZIGLANG = "ziglang==0.17.1"
-# Where there is a compiler as a wheel. Elsewhere nothing is required, and nothing built.
+# Where the compiler comes as a wheel. Elsewhere nothing is required, and nothing built.
 MACHINES = {
     "linux": {"x86_64", "aarch64"},
     "darwin": {"x86_64", "arm64"},
@@ -33,7 +33,11 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         """The compiler, where it is wanted and is to be had."""
         return [ZIGLANG] if self.target_name == "wheel" and _wanted() else []
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(
+        self,
+        version: str,
+        build_data: dict[str, Any],
+    ) -> None:
         """Compile, and tell what platform the wheel is for."""
         del version
         if self.target_name != "wheel" or not _wanted():
@@ -57,9 +61,8 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
 def _wanted() -> bool:
     here = sysconfig.get_platform().rpartition("-")[2]
-    return (
-        os.environ.get("RECON_NATIVE") != "0"
-        and here in MACHINES.get(sys.platform, set())
+    return os.environ.get("RECON_NATIVE") != "0" and here in MACHINES.get(
+        sys.platform, set()
     )
 
 

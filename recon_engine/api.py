@@ -82,8 +82,8 @@ def diff(
     of what there is by default. `max_ratio`: how many times its size a compressed file
     may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
     what `passes`; `today` is the day on which the latter may have expired, in UTC.
-    `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: of plain files too,
-    where it costs as much as reading them. Raises a ReconError, which
+    `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: take it of plain
+    files, which costs as much as reading them. Raises a ReconError, which
     says what, where, why and how to mend it.
     """
     options = Options(
@@ -149,17 +149,17 @@ def compare(
                 lambda side: unread(*side, options, limits, stack, progress),
                 zip((old, new), SIDES, strict=True),
             )
-            sides = [
+            left, right = (
                 replace(side, hashes=sha256) if isinstance(side, Header) else side
                 for side in (left, right)
-            ]
-            begun = begin(sides, options, budget)
+            )
+            begun = begin((left, right), options, budget)
             if begun is not None:
                 stack.callback(begun.close)
             # Both files are read while these are imported.
             from recon_engine.reconcile import read, reconcile
 
-            reading = read(*sides, options, progress, budget=budget, begun=begun)
+            reading = read(left, right, options, progress, budget=budget, begun=begun)
             result = reconcile(stack.enter_context(reading), progress)
     from recon_engine.judgement import judged
 

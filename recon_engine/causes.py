@@ -176,9 +176,7 @@ def _told_at_once(found: Difference, question: Question) -> dict[str, Told]:
     seen = columns_at_once.glance(every)
     sums = columns_at_once.sums(every, seen)
     names, keys = question.columns, question.layout.keys
-    shown = columns_at_once.in_short(
-        every, seen, names, found.cells, found.keys, keys
-    )
+    shown = columns_at_once.in_short(every, seen, names, found.cells, found.keys, keys)
     result, start = {}, 0
     for at, facts in seen.items():
         name, stop = names[at], start + facts["distinct"]
@@ -203,8 +201,8 @@ def lone(rows: pl.DataFrame, question: Question) -> Lone:
     names = question.names[OLD]
     if rows.is_empty():
         sums = dict.fromkeys(names.columns, totals.NOTHING)
-        values = {name: segments.NO_VALUES for name in names.compared}
-        return Lone(0, sums, {**values}, rows.select(names.keys))
+        values: Values = dict.fromkeys(names.compared, segments.NO_VALUES)
+        return Lone(0, sums, values, rows.select(names.keys))
     return Lone(
         rows.height,
         totals.of_rows(rows.select(names.columns)),

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine import hints, patterns, totals
-from recon_engine.model import Patterns
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from recon_engine.model import Patterns
     from recon_engine.totals import Form, Sum, Sums
 
 # Of more cells each column is asked by itself: what is grouped at once stays small.

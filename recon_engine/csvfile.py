@@ -64,7 +64,9 @@ def arrow(numbers: NDArray[np.integer]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(data)])
 
 
-def binary(edges: NDArray[np.int64], data: bytes) -> pa.LargeBinaryArray:
+def binary(
+    edges: NDArray[np.int64], data: bytes | NDArray[np.uint8]
+) -> pa.LargeBinaryArray:
     """The bytes between each edge and the next, not copied."""
     buffers = [None, pa.py_buffer(edges), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)

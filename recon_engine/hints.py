@@ -84,7 +84,9 @@ def may_settle() -> pl.Expr:
         for side in SIDES
     ]
     old, new = (each.str.len_bytes() for each in digits)
-    short_old, short_new = (each.str.strip_chars_end("0").str.len_bytes() for each in digits)
+    short_old, short_new = (
+        each.str.strip_chars_end("0").str.len_bytes() for each in digits
+    )
     return kinds | words | (old != new) | (short_old != short_new)
 
 

@@ -65,13 +65,11 @@ def no_difference(names: Sequence[Names]) -> Difference:
         sums={},
         missing=old,
         extra=new,
-        values={name: segments.NO_VALUES for name in ours.compared},
+        values=dict.fromkeys(ours.compared, segments.NO_VALUES),
     )
 
 
-def _difference(
-    scan: Scan, names: Sequence[Names], group: slice
-) -> Difference | slice:
+def _difference(scan: Scan, names: Sequence[Names], group: slice) -> Difference | slice:
     old, new = (
         scan.take(which, group) for which in (Matched.PAIRED_OLD, Matched.PAIRED_NEW)
     )

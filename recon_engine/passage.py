@@ -113,7 +113,7 @@ def joined(header: Header, passages: Iterable[Passage], sha256: str | None) -> C
         rows=whole.rows,
         parts=(),
         bytes=header.origin.bytes if header.origin else header.bytes,
-        sha256=header.origin.sha256 if header.origin else sha256,  # type: ignore[arg-type]
+        sha256=header.origin.sha256 if header.origin else sha256,
         dialect=dialect_of(
             header,
             whole.newlines,

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from recon_engine.compare import Difference
     from recon_engine.config import Options
     from recon_engine.csvfile import Rows
-    from recon_engine.digest import Names, Strategy, Table, Unread
+    from recon_engine.digest import Strategy, Table, Unread
+    from recon_engine.names import Names
     from recon_engine.partial import Repeats
     from recon_engine.reconciliation import Reconciliation
     from recon_engine.scanned import Scan
@@ -67,7 +68,7 @@ class Reading:
 
     question: Question
     tables: tuple[Table, Table]
-    strategies: Sequence[Strategy]
+    strategies: Sequence[Strategy | Drawn]
     digests: list[Buckets]
     buckets: int
     budget: Budget
@@ -80,7 +81,6 @@ class Reading:
         assert isinstance(old, CsvFile)  # noqa: S101 - the caller gave files
         assert isinstance(new, CsvFile)  # noqa: S101
         return old, new
-
 
     @property
     def blanks(self) -> list[int]:
@@ -310,7 +310,9 @@ def _compared(
     budget.check_result(differing)
     size = -(-len(rests) // budget.batches(differing))
     batches = [rests[at : at + size] for at in range(0, len(rests), size)]
-    parts = (part for batch in batches for part in _differences(sides, batch))
+    parts: Iterator[Difference] = (
+        part for batch in batches for part in _differences(sides, batch)
+    )
     if found is not None:
         parts = _differences_of_scan(sides, rests[0], found)
     return judged(merge(parts, sides[0].names.keys))

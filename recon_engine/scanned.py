@@ -9,6 +9,7 @@ kernel does not accept, the reader in Python reads again and words.
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -39,9 +40,14 @@ if TYPE_CHECKING:
 PART: Final = 1 << 22
 EVERY: Final = slice(None)
 ENTRY: Final = np.dtype(
-    [("key", "<u8"), ("rest", "<u4"), ("number", "<u4"), ("row", "<u8"), ("check", "<u8")]
+    [
+        ("key", "<u8"),
+        ("rest", "<u4"),
+        ("number", "<u4"),
+        ("row", "<u8"),
+        ("check", "<u8"),
+    ]
 )
-
 
 
 class Columns:
@@ -166,7 +172,9 @@ class Taken:
         with steady(header.path, header.uri, header.state) as descriptor:
             status = kernel.gather(pointer, descriptor, *where, text.ctypes.data)
             if status:
-                raise InternalError(f"rows could not be read again: {Status(status).name}")
+                raise InternalError(
+                    f"rows could not be read again: {Status(status).name}"
+                )
         width = len(header.columns)
         return Gathered(kernel, text, offsets, header.delimiter, width)
 
@@ -217,7 +225,7 @@ class Taken:
         first = np.zeros(room, np.uint32)
         count = kernel.side_runs(pointer, PART, first.ctypes.data, room)
         edges = [*first[:count].tolist(), facts.rows]
-        for row, after in zip(edges, edges[1:], strict=False):
+        for row, after in itertools.pairwise(edges):
             start = kernel.side_start(pointer, row)
             # Blank lines at the end of a file belong to no row.
             size = kernel.side_start(pointer, after) - start
@@ -311,4 +319,3 @@ def _entries(kernel: ctypes.CDLL, found: int, which: Matched) -> NDArray[np.void
     count = kernel.found_list(found, which, ctypes.byref(at))
     raw = ctypes.string_at(at, ENTRY.itemsize * count) if count else b""
     return np.frombuffer(raw, ENTRY)
-

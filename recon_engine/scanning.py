@@ -23,7 +23,7 @@ from recon_engine.memory import default_budget
 from recon_engine.model import SIDES
 from recon_engine.names import SAMPLED, Names, named
 from recon_engine.native import binding
-from recon_engine.native.binding import Status
+from recon_engine.native.binding import Plan, Status
 from recon_engine.steady import steady
 
 
@@ -231,7 +231,7 @@ def begin(
 
 
 def opened(unread: Sequence[object], names: Sequence[Names]) -> Scanning | None:
-    """Both on their way, if they are files and no rule is of a key; or KernelRefusal."""
+    """Both on their way, if they are files and keys have no rules; or KernelRefusal."""
     headers = [each for each in unread if isinstance(each, Header)]
     if (
         len(headers) < len(unread)
@@ -286,23 +286,24 @@ def _sides(
     # The side that has no other columns needs none to be put in order.
     plain = [mine == list(each.all) for mine, each in zip(compared, names, strict=True)]
     base = compared[0] if plain[0] or not plain[1] else compared[1]
-    for header, each, mine, whole in zip(headers, names, compared, plain, strict=True):
+    every = zip(headers, names, compared, plain, strict=True)
+    for header, each, mine, whole in every:
         at = {name: number for number, name in enumerate(each.all)}
         order = () if whole and mine == base else [at[name] for name in base]
+        plan = Plan(
+            width=len(header.columns),
+            keys=[at[name] for name in each.keys],
+            random=random,
+            delimiter=ord(header.delimiter),
+            order=order,
+            offset=len(header.raw),
+            field_bytes=header.limits.field_bytes,
+            field_lines=min(header.limits.field_lines, (1 << 32) - 1),
+            bits=bits,
+            sample_every=max(1, header.expected_rows // SAMPLED),
+        )
         try:
-            side = binding.Side(
-                kernel,
-                width=len(header.columns),
-                keys=[at[name] for name in each.keys],
-                random=random,
-                delimiter=ord(header.delimiter),
-                order=order,
-                offset=len(header.raw),
-                field_bytes=header.limits.field_bytes,
-                field_lines=min(header.limits.field_lines, (1 << 32) - 1),
-                bits=bits,
-                sample_every=max(1, header.expected_rows // SAMPLED),
-            )
+            side = binding.Side(kernel, plan)
         except MemoryError:
             raise KernelRefusal(fault=False) from None
         yield Scanned(header, side)

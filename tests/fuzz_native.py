@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from kernel import Kernel, Question, Seen, check, variants
+
 from recon_engine.native import binding
 from recon_engine.rfc4180 import LIMITS, Limits
 

@@ -11,21 +11,22 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.native import binding, build
-from recon_engine.native.binding import Facts, Matched, Side, Status
+from recon_engine.native.binding import Facts, Matched, Plan, Side, Status
 from recon_engine.rfc4180 import LIMITS, Fault, Limits, records
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 COMMA: Final = ord(",")
 WORD: Final = (1 << 64) - 1
 END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
 Row = tuple[bytes, ...]
+Digest = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,7 @@ def mixed(value: int) -> int:
 
 def opened(kernel: Kernel, asked: Question, random: bytes, offset: int = 0) -> Side:
     """A side to be read so."""
-    return Side(
-        kernel.library,
+    plan = Plan(
         width=asked.width,
         keys=asked.keys,
         random=random,
@@ -159,6 +159,7 @@ def opened(kernel: Kernel, asked: Question, random: bytes, offset: int = 0) -> S
         sample_every=asked.every,
         isa=kernel.isa,
     )
+    return Side(kernel.library, plan)
 
 
 def fed(side: Side, data: bytes, borders: Sequence[int]) -> bool:
@@ -189,18 +190,18 @@ def read_facts(side: Side) -> Read:
     if found.sampled:
         pointer = side.kernel.side_sample(side.pointer)
         sample = list((ctypes.c_uint32 * found.sampled).from_address(pointer))
-    names = [name for name, _ in Facts._fields_]
+    names = [field[0] for field in Facts._fields_]
     facts = {name: getattr(found, name) for name in names}
     return Read(list(ends)[: found.rows], facts, sample)
 
 
-def digests(side: Side) -> list[tuple[Row, Row]]:
+def digests(side: Side) -> list[tuple[Digest, Digest]]:
     """The digests of key and row of each row."""
     rows = side.facts.rows
     words = (ctypes.c_uint64 * (4 * rows + 1))()
     side.kernel.digests(side.pointer, words)
     return [
-        ((words[at], words[at + 1]), (words[at + 2], words[at + 3]))  # type: ignore[misc]
+        ((words[at], words[at + 1]), (words[at + 2], words[at + 3]))
         for at in range(0, 4 * rows, 4)
     ]
 

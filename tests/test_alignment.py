@@ -8,9 +8,9 @@ import pytest
 
 from recon_engine.alignment import Alignment, align
 from recon_engine.config import OnSchemaDrift, Options
-from recon_engine.names import named
 from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
 from recon_engine.model import Drift
+from recon_engine.names import named
 
 
 def aligned(old: str, new: str, **options: Any) -> Alignment:

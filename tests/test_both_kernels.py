@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from strategies import csv_bytes, edited, pairs
 
 import recon_engine as rx
-from recon_engine import scanning
 from recon_engine import pairs as pairs_module
+from recon_engine import scanning
 from recon_engine.errors import InternalError, ReconError
 from recon_engine.native import binding
 
@@ -34,7 +35,10 @@ RULES: Final = ("trim", "casefold", "decimal", "lstrip0")
 
 
 def said(
-    patch: pytest.MonkeyPatch, native: bool, paths: Sequence[Path], **options: Any  # noqa: FBT001
+    patch: pytest.MonkeyPatch,
+    native: bool,  # noqa: FBT001
+    paths: Sequence[Path],
+    **options: Any,
 ) -> tuple[str, str | None]:
     """The result or the error as JSON, and the kernel that has read the files."""
     with patch.context() as here:
@@ -43,8 +47,10 @@ def said(
         try:
             result = rx.diff(*paths, **options)
         except ReconError as error:
-            assert not isinstance(error, InternalError)
-            return json.dumps([type(error).__name__, str(error), vars(error)], default=str), None
+            assert not isinstance(error, InternalError)  # noqa: PT017
+            return json.dumps(
+                [type(error).__name__, str(error), vars(error)], default=str
+            ), None
     document = json.loads(result.to_json())
     engine = document["engine"]
     kernel = engine["kernel"]
@@ -76,7 +82,9 @@ def key_of(path: Path, delimiter: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(CORPUS.glob("*/*.csv")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+    "path",
+    sorted(CORPUS.glob("*/*.csv")),
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
 def test_an_awkward_file_has_one_outcome(
     monkeypatch: pytest.MonkeyPatch, path: Path
@@ -98,16 +106,26 @@ def test_a_pair_has_one_answer(tmp_path: Path, pair: Pair, data: st.DataObject) 
     rule = st.sampled_from(RULES)
     rules = data.draw(st.dictionaries(names, rule, max_size=2)) if pair.columns else {}
     duplicates = data.draw(st.sampled_from(["pair", "fail"]))
-    ignore = data.draw(st.lists(st.sampled_from(pair.columns), max_size=1, unique=True)) if pair.columns else []
+    ignore = (
+        data.draw(st.lists(st.sampled_from(pair.columns), max_size=1, unique=True))
+        if pair.columns
+        else []
+    )
     rules = {name: each for name, each in rules.items() if name not in ignore}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs_module, "GROUP_CELLS", data.draw(st.sampled_from([1, 9, 1 << 21])))
+        patch.setattr(
+            pairs_module, "GROUP_CELLS", data.draw(st.sampled_from([1, 9, 1 << 21]))
+        )
         patch.setattr(scanning, "BLOCK", data.draw(st.sampled_from([1, 64, 1 << 18])))
-        patch.setattr(scanning, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20])))
-        patch.setattr(scanning, "PARTITION_ROWS", data.draw(st.sampled_from([1, 1 << 13])))
+        patch.setattr(
+            scanning, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20]))
+        )
+        patch.setattr(
+            scanning, "PARTITION_ROWS", data.draw(st.sampled_from([1, 1 << 13]))
+        )
         patch.setattr(scanning, "ALONE", data.draw(st.sampled_from([0, 1 << 22])))
         if data.draw(st.booleans()):
-            patch.setattr(scanning.secrets, "token_bytes", keys_collide)
+            patch.setattr(secrets, "token_bytes", keys_collide)
         kernel = assert_the_same(
             patch,
             paths,
@@ -136,13 +154,15 @@ def test_an_edited_file_has_one_outcome(
     policy = data.draw(st.sampled_from(["fail", "quarantine"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scanning, "BLOCK", data.draw(st.sampled_from([1, 64, 1 << 18])))
-        patch.setattr(scanning, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20])))
+        patch.setattr(
+            scanning, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20]))
+        )
         hashed = data.draw(st.booleans())
         assert_the_same(patch, paths, keys=pair.keys, on_bad_row=policy, sha256=hashed)
 
 
 FORMS: Final = {
-    "another order": b"v,id,w\r\nx,1,p\r\ny,2,q\r\n\"z,\",4,r\r\n",
+    "another order": b'v,id,w\r\nx,1,p\r\ny,2,q\r\n"z,",4,r\r\n',
     "more columns": b"x,v,id,w\n?,x,1,p\n!,y,3,q\n",
     "quoted": b'"id","v","w"\n"1","x","p"\n"2","""y""","q"\n',
     "no rows": b"id,v,w",
@@ -180,7 +200,11 @@ def test_samples_are_the_same_where_not_all_is_drawn(
 ) -> None:
     chance = random.Random(17)
     rows = [
-        (f"{at:07}é" if at % 2 else f"k,{at}", chance.choice("AB"), chance.randrange(90))
+        (
+            f"{at:07}é" if at % 2 else f"k,{at}",
+            chance.choice("AB"),
+            chance.randrange(90),
+        )
         for at in range(40_000)
     ]
     paths = tmp_path / "old.csv", tmp_path / "new.csv"

@@ -22,7 +22,9 @@ CHANGING = ("seconds", "peak_rss_bytes", "version", "kernel")
 def result(case: Path) -> dict[str, Any]:
     arguments = (case / "arguments").read_text().splitlines()
     files = [str(next(case.glob(f"{side}.csv*"))) for side in ("old", "new")]
-    ended = CliRunner().invoke(app, ["diff", *files, *arguments, "--format", "json", "--sha256"])
+    ended = CliRunner().invoke(
+        app, ["diff", *files, *arguments, "--format", "json", "--sha256"]
+    )
     document: dict[str, Any] = json.loads(ended.stdout)
     for fact in CHANGING:
         document["engine"].pop(fact)

@@ -32,6 +32,7 @@ from kernel import (
     stable,
     variants,
 )
+
 from recon_engine.native import binding, build
 from recon_engine.native.binding import Matched, Rows, Status
 from recon_engine.rfc4180 import Limits
@@ -197,7 +198,7 @@ def test_utf_8_is_what_python_takes_for_it(kernels: dict[str, Kernel]) -> None:
     side, wrong = opened(kernel, Question(width=1), SECRET), list[bytes]()
     for lead, tail in every:
         raw = bytes((lead, *tail))
-        if any(byte in raw for byte in b"\n\r,\""):
+        if any(byte in raw for byte in b'\n\r,"'):
             continue
         buffer = ctypes.create_string_buffer(raw + b"\n", len(raw) + 1 + slack)
         taken = side.feed(ctypes.addressof(buffer), len(raw) + 1, last=False)
@@ -232,9 +233,7 @@ def test_the_hash_of_samples_is_the_one_of_the_other_path() -> None:
 def small_table(chance: random.Random, rows: int, keys: int) -> bytes:
     cells = [(chance.randrange(keys), chance.randrange(3)) for _ in range(rows)]
     forms = chance.choices(["{},{}\n", '"{}","{}"\r\n'], [4, 1], k=rows)
-    text = "".join(
-        form.format(*row) for form, row in zip(forms, cells, strict=True)
-    )
+    text = "".join(form.format(*row) for form, row in zip(forms, cells, strict=True))
     return (text.rstrip("\r\n") if chance.random() < 0.3 else text).encode()
 
 
@@ -277,7 +276,12 @@ def gathered(
     assert side.kernel.gathered_offsets(*pointer)
     out = ctypes.create_string_buffer(int(offsets[-1]))
     status = side.kernel.gather(
-        side.pointer, descriptor, numbers.ctypes.data, len(rows), offsets.ctypes.data, out
+        side.pointer,
+        descriptor,
+        numbers.ctypes.data,
+        len(rows),
+        offsets.ctypes.data,
+        out,
     )
     return Status(status), out.raw, offsets
 
@@ -286,11 +290,13 @@ def test_rows_are_gathered_and_split_into_their_fields(kernel: Kernel) -> None:
     chance = random.Random(13)
     for _ in range(60):
         texts = [
-            "".join(chance.choice(['a', '""', ",", "\n", "é"]) for _ in range(5))
+            "".join(chance.choice(["a", '""', ",", "\n", "é"]) for _ in range(5))
             for _ in range(2 * chance.randrange(1, 40))
         ]
         lines = [f'"{a}","{b}"' for a, b in zip(texts[::2], texts[1::2], strict=True)]
-        data = chance.choice(("\n", "\r\n")).join(lines).encode() + b"\n" * chance.randrange(2)
+        data = chance.choice(("\n", "\r\n")).join(
+            lines
+        ).encode() + b"\n" * chance.randrange(2)
         found = reference(data, Question())
         if found is None:
             continue
@@ -370,8 +376,9 @@ def test_columns_that_a_file_has_not_are_refused() -> None:
     library = binding.library()
     assert library is not None
     for keys, order in (((2,), ()), ((0,), (2,)), ((), ())):
+        plan = binding.Plan(width=2, keys=keys, random=SECRET, order=order)
         with pytest.raises(MemoryError):
-            binding.Side(library, width=2, keys=keys, random=SECRET, order=order)
+            binding.Side(library, plan)
 
 
 # ------------------------------------------------------------ the loader
@@ -423,15 +430,19 @@ def test_the_sanitizers_see_nothing(tmp_path: Path) -> None:
     flags = ("-DSCALAR", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover")
     path = compiled(tmp_path, *flags, compiler="gcc")
     runtime = subprocess.run(
-        ["gcc", "-print-file-name=libasan.so"],
+        [str(shutil.which("gcc")), "-print-file-name=libasan.so"],
         check=True,
         capture_output=True,
         text=True,
     ).stdout.strip()
     folder = Path(__file__).parent
     said = subprocess.run(
-        [sys.executable, folder / "fuzz_native.py", "--inputs", "100"]
-        + ["--seconds", "60", "--seed", "1", "--library", str(path)],
+        [
+            sys.executable,
+            str(folder / "fuzz_native.py"),
+            *("--inputs", "100", "--seconds", "60", "--seed", "1"),
+            *("--library", str(path)),
+        ],
         env=os.environ
         | {
             "LD_PRELOAD": runtime,

@@ -10,10 +10,18 @@ import ctypes
 import functools
 import logging
 import os
-from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_uint8
-from ctypes import c_uint32 as U32
-from ctypes import c_uint64 as U64
-from ctypes import c_void_p as Pointer
+from ctypes import (
+    POINTER,
+    byref,
+    c_char_p,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -57,20 +65,20 @@ class Settings(ctypes.Structure):
     """What `side_new` takes; the numbers of columns are of the file."""
 
     _fields_ = (
-        ("delimiter", U32),
-        ("separator", U32),
-        ("width", U32),
-        ("key_count", U32),
-        ("order_count", U32),
-        ("field_lines", U32),
-        ("bits", U32),
+        ("delimiter", c_uint32),
+        ("separator", c_uint32),
+        ("width", c_uint32),
+        ("key_count", c_uint32),
+        ("order_count", c_uint32),
+        ("field_lines", c_uint32),
+        ("bits", c_uint32),
         ("isa", c_int32),
-        ("field_bytes", U64),
-        ("offset", U64),
-        ("sample_every", U64),
-        ("keys", POINTER(U32)),
-        ("order", POINTER(U32)),
-        ("random", Pointer),
+        ("field_bytes", c_uint64),
+        ("offset", c_uint64),
+        ("sample_every", c_uint64),
+        ("keys", POINTER(c_uint32)),
+        ("order", POINTER(c_uint32)),
+        ("random", c_void_p),
     )
 
 
@@ -83,7 +91,7 @@ class Facts(ctypes.Structure):
     """
 
     _fields_ = tuple(
-        (name, U64)
+        (name, c_uint64)
         for name in (
             "rows",
             "end",
@@ -104,10 +112,10 @@ class Rows(ctypes.Structure):
     """Rows as they were gathered, for `extract` and `compare`."""
 
     _fields_ = (
-        ("text", Pointer),
-        ("offsets", Pointer),
-        ("delimiter", U32),
-        ("width", U32),
+        ("text", c_void_p),
+        ("offsets", c_void_p),
+        ("delimiter", c_uint32),
+        ("width", c_uint32),
     )
 
 
@@ -115,39 +123,52 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "version": (c_char_p,),
     "source": (c_char_p,),
     "best_isa": (c_int,),
-    "random_size": (U64,),
-    "slack": (U32,),
-    "side_new": (Pointer, POINTER(Settings)),
-    "side_free": (None, Pointer),
-    "side_forget": (None, Pointer),
-    "side_facts": (None, Pointer, POINTER(Facts)),
-    "side_sample": (Pointer, Pointer),
-    "side_ends": (None, Pointer, Pointer),
-    "side_start": (U64, Pointer, U64),
-    "side_runs": (U64, Pointer, U64, Pointer, U64),
-    "feed": (c_int64, Pointer, Pointer, U64, c_int),
-    "scan": (c_int, Pointer, c_int, U64, Pointer, Pointer),
-    "join": (Pointer, Pointer, Pointer, U32, U32),
-    "found_list": (U64, Pointer, c_int, POINTER(Pointer)),
-    "found_free": (None, Pointer),
-    "gathered_offsets": (c_int, Pointer, Pointer, U64, Pointer),
-    "gather": (c_int, Pointer, c_int, Pointer, U64, Pointer, Pointer),
-    "extract": (Pointer, POINTER(Rows), U64, U64, U32, POINTER(U32)),
-    "compare": (
-        Pointer,
+    "random_size": (c_uint64,),
+    "slack": (c_uint32,),
+    "side_new": (c_void_p, POINTER(Settings)),
+    "side_free": (None, c_void_p),
+    "side_forget": (None, c_void_p),
+    "side_facts": (None, c_void_p, POINTER(Facts)),
+    "side_sample": (c_void_p, c_void_p),
+    "side_ends": (None, c_void_p, c_void_p),
+    "side_start": (c_uint64, c_void_p, c_uint64),
+    "side_runs": (c_uint64, c_void_p, c_uint64, c_void_p, c_uint64),
+    "feed": (c_int64, c_void_p, c_void_p, c_uint64, c_int),
+    "scan": (c_int, c_void_p, c_int, c_uint64, c_void_p, c_void_p),
+    "join": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32),
+    "found_list": (c_uint64, c_void_p, c_int, POINTER(c_void_p)),
+    "found_free": (None, c_void_p),
+    "gathered_offsets": (c_int, c_void_p, c_void_p, c_uint64, c_void_p),
+    "gather": (c_int, c_void_p, c_int, c_void_p, c_uint64, c_void_p, c_void_p),
+    "extract": (
+        c_void_p,
         POINTER(Rows),
-        POINTER(Rows),
-        U64,
-        U64,
-        U32,
-        U32,
-        POINTER(U32),
-        POINTER(U32),
+        c_uint64,
+        c_uint64,
+        c_uint32,
+        POINTER(c_uint32),
     ),
-    "columns_text": (U64, Pointer, U32, POINTER(Pointer), POINTER(Pointer)),
-    "columns_cells": (U64, Pointer, POINTER(Pointer), POINTER(Pointer)),
-    "columns_free": (None, Pointer),
-    "digests": (None, Pointer, Pointer),
+    "compare": (
+        c_void_p,
+        POINTER(Rows),
+        POINTER(Rows),
+        c_uint64,
+        c_uint64,
+        c_uint32,
+        c_uint32,
+        POINTER(c_uint32),
+        POINTER(c_uint32),
+    ),
+    "columns_text": (
+        c_uint64,
+        c_void_p,
+        c_uint32,
+        POINTER(c_void_p),
+        POINTER(c_void_p),
+    ),
+    "columns_cells": (c_uint64, c_void_p, POINTER(c_void_p), POINTER(c_void_p)),
+    "columns_free": (None, c_void_p),
+    "digests": (None, c_void_p, c_void_p),
 }
 
 
@@ -176,51 +197,57 @@ def load(path: Path) -> ctypes.CDLL:
     return found
 
 
-def numbers(values: Sequence[int]) -> ctypes.Array[U32]:
+def numbers(values: Sequence[int]) -> ctypes.Array[c_uint32]:
     """An array that the kernel reads."""
-    return (U32 * max(1, len(values)))(*values)
+    return (c_uint32 * max(1, len(values)))(*values)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a file is to be read.
+
+    `keys` and `order` are numbers of columns; where `order` is not empty, a row's
+    digest is of these columns alone, in this order. `random`: as many bytes as
+    `random_size` says, the same for both sides, as is `bits`, by which digests are
+    partitioned. `sample_every`: the rows of one in so many keys are listed, or none.
+    """
+
+    width: int
+    keys: Sequence[int]
+    random: bytes
+    delimiter: int = SEPARATOR
+    order: Sequence[int] = ()
+    offset: int = 0
+    field_bytes: int = 1 << 20
+    field_lines: int = 100
+    bits: int = 0
+    sample_every: int = 0
+    isa: int = -1
 
 
 class Side:
     """One file as the kernel reads it; `free` it once it is of no more use.
 
-    `keys` and `order` are numbers of columns; where `order` is not empty, a row's
-    digest is of these columns alone, in this order. `random`: as many bytes as
-    `random_size` says, the same for both sides. Raises MemoryError.
+    Raises MemoryError, also for a column that the file has not.
     """
 
-    def __init__(
-        self,
-        kernel: ctypes.CDLL,
-        *,
-        width: int,
-        keys: Sequence[int],
-        random: bytes,
-        delimiter: int = SEPARATOR,
-        order: Sequence[int] = (),
-        offset: int = 0,
-        field_bytes: int = 1 << 20,
-        field_lines: int = 100,
-        bits: int = 0,
-        sample_every: int = 0,
-        isa: int = -1,
-    ) -> None:
+    def __init__(self, kernel: ctypes.CDLL, plan: Plan) -> None:
         self.kernel = kernel
-        text = ctypes.create_string_buffer(random, len(random))
+        text = ctypes.create_string_buffer(plan.random, len(plan.random))
         settings = Settings(
-            delimiter=delimiter,
+            delimiter=plan.delimiter,
             separator=SEPARATOR,
-            width=width,
-            key_count=len(keys),
-            order_count=len(order),
-            field_lines=field_lines,
-            bits=bits,
-            isa=isa,
-            field_bytes=field_bytes,
-            offset=offset,
-            sample_every=sample_every,
-            keys=numbers(keys),
-            order=numbers(order),
+            width=plan.width,
+            key_count=len(plan.keys),
+            order_count=len(plan.order),
+            field_lines=plan.field_lines,
+            bits=plan.bits,
+            isa=plan.isa,
+            field_bytes=plan.field_bytes,
+            offset=plan.offset,
+            sample_every=plan.sample_every,
+            keys=numbers(plan.keys),
+            order=numbers(plan.order),
             random=ctypes.addressof(text),
         )
         self.pointer = kernel.side_new(byref(settings))
@@ -235,7 +262,11 @@ class Side:
         return found
 
     def scan(
-        self, descriptor: int, block: int, cancel: U32 | None = None, done: U64 | None = None
+        self,
+        descriptor: int,
+        block: int,
+        cancel: c_uint32 | None = None,
+        done: c_uint64 | None = None,
     ) -> Status:
         """Read all of a file from `offset` on, in one call.
 
