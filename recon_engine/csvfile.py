@@ -72,7 +72,10 @@ def binary(
     return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
 
 
-NO_TEXTS: Final = pa.array([], pa.large_string())
+# Not by `pa.array`, which loads pandas.
+NO_TEXTS: Final = pa.LargeStringArray.from_buffers(
+    0, pa.py_buffer(bytes(8)), pa.py_buffer(b"")
+)
 
 
 def text_frame(names: Sequence[str], columns: Sequence[pa.Array]) -> pl.DataFrame:
