@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels sanitize lock clean
+.PHONY: demo test check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-native sanitize lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -62,6 +62,12 @@ reaction: $(VENV)/test  ## SIGTERM all along a run of a gigabyte; about 10 minut
 
 model: $(VENV)/test  ## every interleaving of the run protocol, further than the tests go
 	$(BIN)/python tests/protocol_model.py
+
+fuzz-native: $(VENV)/dev  ## ten million inputs for the native kernel, against the reference; hours
+	$(BIN)/python tests/fuzz_native.py --inputs 10000000
+
+sanitize: $(VENV)/dev  ## the native kernel under the address and undefined-behaviour sanitizers
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_native.py --sanitize --inputs 20000
 
 fuzz: $(VENV)/fuzz  ## ten million inputs for the gate, led by coverage; goes on where it ended
 	$(BIN)/python tests/fuzz.py

@@ -1,6 +1,6 @@
 """A long search for bytes on which the native kernel and the reference disagree.
 
-    python tests/fuzz_native.py [--inputs 10000] [--seconds S] [--seed N] [--library P]
+    python tests/fuzz_native.py [--inputs 10000] [--seconds S] [--seed N] [--sanitize]
 
 Inputs are random: mostly well-formed tables with a few bytes edited, moved to the
 borders of machine words, and cut into blocks at every place. Each is read with every
@@ -13,14 +13,18 @@ printed, and `--seed` makes it again.
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from kernel import Kernel, Question, Seen, check, variants
+from kernel import Kernel, Question, Seen, check, compiled, variants
 
 from recon_engine.native import binding
 from recon_engine.rfc4180 import LIMITS, Limits
@@ -116,13 +120,44 @@ def search(
     return tried, passed, readings
 
 
+def sanitized(inputs: int, seconds: float, seed: int) -> int:
+    """The same search with GCC's address and undefined-behaviour sanitizers.
+
+    Each buffer is as small as it may be, so what is read over its end ends the search.
+    """
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        print("gcc, which has the sanitizers, is not on this machine")
+        return 2
+    flags = ("-DSCALAR", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover")
+    asked = [gcc, "-print-file-name=libasan.so"]
+    runtime = subprocess.run(asked, check=True, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        library = compiled(Path(folder), *flags, compiler=gcc)
+        command = [sys.executable, __file__, "--library", str(library)]
+        limits = ["--inputs", str(inputs), "--seconds", str(seconds)]
+        return subprocess.run(
+            [*command, *limits, "--seed", str(seed)],
+            check=False,
+            env=os.environ
+            | {
+                "LD_PRELOAD": runtime.stdout.strip(),
+                "ASAN_OPTIONS": "detect_leaks=0",
+                "PYTHONMALLOC": "malloc",
+            },
+        ).returncode
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--seed", type=int, default=time.time_ns())
     parser.add_argument("--library", type=Path)
+    parser.add_argument("--sanitize", action="store_true")
     given = parser.parse_args()
+    if given.sanitize:
+        sys.exit(sanitized(given.inputs, given.seconds, given.seed))
     with tempfile.TemporaryDirectory() as folder:
         if given.library:
             kernels = [Kernel(binding.load(given.library), 0, given.library.name)]
