@@ -47,12 +47,15 @@ def differences(scan: Scan, names: Sequence[Names]) -> Iterator[Difference | sli
     return in_order(lambda group: _difference(scan, names, group), groups)
 
 
-def no_difference(names: Sequence[Names]) -> Difference:
-    """Of no rows at all."""
-    old, new = map(no_rows, names)
+def without_partner(scan: Scan, names: Sequence[Names]) -> Difference:
+    """The missing and the extra rows: no key on the other side has their digest."""
     ours = names[0]
+    missing, extra = in_order(
+        lambda each: scan.take(each[0]).frame(each[1].all, each[1].all),
+        zip((Matched.MISSING, Matched.EXTRA), names, strict=True),
+    )
     return Difference(
-        keys=old.select(ours.keys),
+        keys=no_rows(ours).select(ours.keys),
         cells=pl.DataFrame(
             schema={
                 "pair": pl.UInt32,
@@ -63,8 +66,8 @@ def no_difference(names: Sequence[Names]) -> Difference:
         ),
         tolerated=np.zeros(len(ours.columns), np.int64),
         sums={},
-        missing=old,
-        extra=new,
+        missing=missing,
+        extra=extra,
         values=dict.fromkeys(ours.compared, segments.NO_VALUES),
     )
 

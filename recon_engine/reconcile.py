@@ -277,15 +277,13 @@ def rest(digests_of: Callable[[int], pl.DataFrame]) -> Rest:
 
 
 def _rest_of_scan(found: Scan) -> Rest:
-    """What the kernel leaves: rows of repeated keys, and those without a partner."""
+    """What the kernel leaves to be paired: the rows of repeated keys."""
     if any(len(found.lists[which]) for which in REPEATED):
         left = rest(lambda side: found.digests(REPEATED[side]))
     else:
         old, new = (found.digests(which) for which in REPEATED)
         left = Rest(0, (old, new), (old, new))
-    alone = [found.digests(which) for which in (Matched.MISSING, Matched.EXTRA)]
-    old, new = (pl.concat(both) for both in zip(left.left, alone, strict=True))
-    return Rest(found.identical + left.identical, (old, new), left.suspects)
+    return Rest(found.identical + left.identical, left.left, left.suspects)
 
 
 def _with_suspects(side: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -301,11 +299,11 @@ def _compared(
     found: Scan | None = None,
 ) -> Difference:
     """Compare what is left, in as many batches of buckets as the budget asks for."""
-    paired = found.pairs if found is not None else 0
+    known = found.differing if found is not None else (0, 0)
     differing = sum(
-        int((left.height + paired) * side.table.row_bytes)
+        int((left.height + more) * side.table.row_bytes)
         for each in rests
-        for side, left in zip(sides, each.left, strict=True)
+        for side, left, more in zip(sides, each.left, known, strict=True)
     )
     budget.check_result(differing)
     size = -(-len(rests) // budget.batches(differing))
@@ -331,10 +329,9 @@ def _differences_of_scan(
         else:
             yield part
     old, new = (pl.concat(each) for each in more)
+    yield pairs.without_partner(found, names)
     if old.height or new.height:
         yield from _differences(sides, [Rest(0, (old, new), left.suspects)])
-    elif not found.pairs:
-        yield pairs.no_difference(names)
 
 
 def _differences(sides: Sequence[_Side], batch: Sequence[Rest]) -> Iterator[Difference]:

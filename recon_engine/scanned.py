@@ -263,6 +263,14 @@ class Scan:
         return side.take(self.lists[which][at]["number"])
 
     @property
+    def differing(self) -> tuple[int, int]:
+        """How many rows of each side are in such a pair, or have no partner."""
+        missing, extra = (
+            len(self.lists[at]) for at in (Matched.MISSING, Matched.EXTRA)
+        )
+        return self.pairs + missing, self.pairs + extra
+
+    @property
     def blank_keys(self) -> list[int]:
         """In how many rows of each side a part of the key is blank."""
         return [each.scanned.side.facts.blank_keys for each in self.sides]
