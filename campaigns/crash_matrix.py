@@ -1,6 +1,6 @@
 """Every failpoint x kill, term, hang, raise x one crash, or two: nothing lost or twice.
 
-    python tests/crash_matrix.py docs/crash-matrix.md
+    PYTHONPATH=tests python campaigns/crash_matrix.py docs/crash-matrix.md
 
 A case delivers a pair, lets the program fail at one place, in most cases lets the next
 run fail as well, and runs it again until there is nothing to do. After every run the
@@ -79,7 +79,7 @@ LAWS: Final = {
 HEAD: Final = """# The crash matrix
 
 Written by `make crash-matrix`. What a case is stands in
-[tests/crash_matrix.py](../tests/crash_matrix.py), what each place means in
+[campaigns/crash_matrix.py](../campaigns/crash_matrix.py), what each place means in
 [protocol.md](protocol.md).
 """
 STOP_SECONDS: Final = 10.0

@@ -1,6 +1,6 @@
 """A long search for bytes on which reference, structure, gate and engine disagree.
 
-    python tests/fuzz.py [--inputs 10000000] [--folder .fuzz] [--seconds S]
+    PYTHONPATH=tests python campaigns/fuzz.py [--inputs N] [--folder F] [--seconds S]
 
 Inputs are made by libFuzzer (atheris), led by the branches that the reference and the
 gate take; each starts where the last piece ended, so the search can be stopped and

@@ -1,6 +1,6 @@
 """Two or three workers at once on one inbound place: one of them has the result.
 
-    python tests/races.py docs/races.md
+    PYTHONPATH=tests python campaigns/races.py docs/races.md
 
 The workers start at random offsets; a third of the races are with the lock, a third
 with the lock lost, as when its connection breaks, and a third without any: then only
@@ -38,7 +38,7 @@ SEED: Final = 2026
 OFFSET_SECONDS: Final = 0.4
 HEAD: Final = """# The races
 
-Written by `make races`. What a race is stands in [tests/races.py](../tests/races.py).
+Written by `make races`. [campaigns/races.py](../campaigns/races.py) defines a race.
 """
 
 
