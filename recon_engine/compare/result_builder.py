@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import polars as pl
 
@@ -55,6 +55,17 @@ REJECTS: Final = {
 }
 
 
+class ReadBy(NamedTuple):
+    """How both sides were read.
+
+    `strategy`: by which digests were taken; `kernel`: "native" or "numpy", None if
+    there was no file.
+    """
+
+    strategy: str
+    kernel: str | None
+
+
 def build_result(
     plan: ComparisonPlan,
     tables: Sequence[Table],
@@ -65,7 +76,7 @@ def build_result(
     samples: Sequence[pl.DataFrame],
     blanks: Sequence[int],
     tallies: Sequence[Tallies],
-    strategy: str,
+    read_by: ReadBy,
     sought: Sought | None = None,
 ) -> Reconciliation:
     """The result: masked, its gates and suppressions evaluated, its laws checked.
@@ -73,18 +84,19 @@ def build_result(
     `found`: in all buckets; `told`: of each column that differs; `today`: the day after
     which a suppression has expired; `samples`: of all rows
     of OLD and of NEW; `blanks`: in how many rows of each the key has a blank;
-    `tallies`: what the rules of the key read of each; `strategy`: by which digests were
-    taken; `sought`: the keys of open breaks.
+    `tallies`: what the rules of the key read of each; `sought`: the keys of open
+    breaks.
     """
     facts = [
         _describe_side(table, again, blank)
         for table, again, blank in zip(tables, found.repeats, blanks, strict=True)
     ]
     engine = EngineFacts(
-        strategy=strategy,
+        strategy=read_by.strategy,
         version=__version__,
         seconds=round(time.monotonic() - plan.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
+        kernel=read_by.kernel,
     )
     whole = _ResultBuilder(plan, tables, found, told, samples, tallies, sought)
     return whole.assemble_result(facts, engine, today)
