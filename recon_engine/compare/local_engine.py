@@ -37,8 +37,8 @@ from recon_engine.compare.repeats import repeats_in_pieces
 from recon_engine.compare.result_builder import build_result, reject_duplicate_keys
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import read_rows
-from recon_engine.inputs.encodings import told_for_both
-from recon_engine.inputs.header import Header, head_of
+from recon_engine.inputs.encodings import name_both_encodings
+from recon_engine.inputs.header import Header, read_sample
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.memory import Budget, Differing, default_budget
@@ -144,7 +144,9 @@ def read_tables(
     chosen = choose_strategy(unread, names, strategy)
     with ExitStack() as stack:
         digests = stack.enter_context(open_buckets(expected, count))
-        with told_for_both(options, unread, lambda side: head_of(unread[side])):
+        with name_both_encodings(
+            options, unread, lambda side, start: read_sample(unread[side], start)
+        ):
             tables = _run_side_by_side(_read_side, unread, chosen, digests, progress)
         if any(each.inexact for each in chosen):
             stack.close()

@@ -26,10 +26,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 import numpy as np
 
 from recon_engine.config import OnBadRow
-from recon_engine.errors import EncodingError, MalformedInput
+from recon_engine.errors import MalformedInput
 from recon_engine.inputs.blocks import make_bytes_reader, read_blocks, read_lines
 from recon_engine.inputs.csvfile import Block, CsvFile, RowGroup
-from recon_engine.inputs.encodings import tried
 from recon_engine.inputs.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.inputs.header import (
     TRAILING,
@@ -310,11 +309,7 @@ class CsvReader:
         Find its irregular stretch, and parse that by reference.
         """
         start, first, embedded = self.offset, self.rows, self.embedded
-        try:
-            self.read_in_stretches(data, STRETCH_BYTES)
-        except EncodingError as error:
-            error.trial = tried(self.header.raw + data)
-            raise
+        self.read_in_stretches(data, STRETCH_BYTES)
         rows, passed = self.rows - first, data[: self.end - start]
         if not rows:
             return None

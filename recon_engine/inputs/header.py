@@ -376,12 +376,12 @@ class _HeaderReader:
                 )
 
 
-def head_of(table: object) -> bytes:
-    """The first bytes of the text of an input; empty for a frame."""
+def read_sample(table: object, start: int = 0) -> bytes:
+    """Up to `SAMPLE_BYTES` of the text of an input; empty for a frame."""
     if not isinstance(table, Header):
         return b""
     with open_unchanged(table.path, table.uri, table.state) as descriptor:
-        return os.pread(descriptor, SAMPLE_BYTES, 0)
+        return os.pread(descriptor, SAMPLE_BYTES, start)
 
 
 def error_for_fault(
@@ -417,7 +417,7 @@ def error_for_fault(
         why=why,
         help=UNNAMED if encoding else remedy,
     )
-    if isinstance(refused, EncodingError):
+    if isinstance(refused, EncodingError) and sample:
         refused.trial = tried(sample)
     return named_by_kind(refused, head)
 

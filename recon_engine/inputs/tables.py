@@ -12,9 +12,9 @@ from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.decoding import is_plain_utf8
-from recon_engine.inputs.encodings import opened_both, told_for_both
+from recon_engine.inputs.encodings import name_both_encodings, open_both
 from recon_engine.inputs.frames import Frame, import_frame
-from recon_engine.inputs.header import Header, head_of, open_input
+from recon_engine.inputs.header import Header, open_input, read_sample
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
@@ -52,7 +52,9 @@ def read_both_tables(
 ) -> tuple[Table, Table]:
     """Read both inputs completely; raises the errors of `read_rows`."""
     sides = (old, new)
-    with told_for_both(options, sides, lambda side: head_of(sides[side])):
+    with name_both_encodings(
+        options, sides, lambda side, start: read_sample(sides[side], start)
+    ):
         left, right = map_ordered(
             lambda side: _read_table(*side, progress), zip(SIDES, sides, strict=True)
         )
@@ -95,11 +97,11 @@ def both_unread(
     relations of one DuckDB connection share one result set.
     """
     files = all(isinstance(source, str | Path) for source in (old, new))
-    return opened_both(
+    return open_both(
         lambda side: open_side(*side, options, limits, stack, progress),
         zip((old, new), SIDES, strict=True),
         options,
-        head_of,
+        read_sample,
         each=map_ordered if files else map,
     )
 

@@ -20,8 +20,8 @@ from recon_engine.errors import (
     ReconError,
 )
 from recon_engine.inputs.csvfile import CsvFile
-from recon_engine.inputs.encodings import opened_both
-from recon_engine.inputs.header import head_of, open_input
+from recon_engine.inputs.encodings import open_both
+from recon_engine.inputs.header import open_input, read_sample
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
 from recon_engine.pipeline import inbox
 from recon_engine.pipeline.archive import archive_inputs
@@ -482,7 +482,7 @@ class _DeliveredPair:
         return self.config.limits
 
     def open_both(self) -> tuple[Header, Header]:
-        return opened_both(self.open_side, SIDES, self.config.options, head_of)
+        return open_both(self.open_side, SIDES, self.config.options, read_sample)
 
     def open_side(self, side: str) -> Header:
         return _fetch_side(
