@@ -298,8 +298,8 @@ class _Attempt:
         if earlier is None:
             return self.failed(
                 Busy(
-                    "another worker took this run for dead and gave it up",
-                    why="the lock of the dataset was lost, as when a connection breaks",
+                    "another worker marked this run as dead",
+                    why="the lock of the dataset was lost, as with a broken connection",
                     help="run again",
                 )
             )
