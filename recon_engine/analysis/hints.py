@@ -198,7 +198,7 @@ def for_splits(columns: Sequence[str], old: Splits, new: Splits) -> list[Hint]:
     """
     found = []
     for splits, several, one in ((new, "NEW", "OLD"), (old, "OLD", "NEW")):
-        # The commonest columns first: sums of zeros alone tell nothing.
+        # The most frequent columns first: sums of only zeros show nothing.
         adding = [
             (columns[at], count)
             for at, count in sorted(

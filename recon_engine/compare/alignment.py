@@ -185,7 +185,7 @@ class _Files:
 def _check_keys(
     keys: Sequence[str], old: Sequence[str], new: Sequence[str], files: _Files
 ) -> None:
-    # A name that was given and is there is what tells a header from a record.
+    # A requested name that is present shows that the line is a header, not a record.
     quotable = _may_quote_names(old, new) and any(
         name in old and name in new for name in keys
     )

@@ -152,7 +152,7 @@ class CauseInputs:
         yield from hints.for_renames(layout.drift.renamed, layout.agreements)
         splits = hints.for_splits(self.plan.columns, *self.splits)
         yield from splits
-        # If most repeated keys are splits, the column that tells their rows apart is a
+        # If most repeated keys are splits, the column that makes their rows unique is a
         # line number, which the other side does not have.
         if hints.HALF * sum(each.total for each in splits) < self.repeated:
             yield from hints.for_duplicate_keys(

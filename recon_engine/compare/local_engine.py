@@ -208,7 +208,7 @@ def _digest_table(
     with progress.step(f"digest {name}", total=side.rows) as advance:
         frames = map_ordered(lambda part: strategy.digest(side.read(part)), side.parts)
         for frame in frames:
-            assert frame is not None  # noqa: S101 - columns tell of all tables
+            assert frame is not None  # noqa: S101 - "columns" is exact
             into.add(frame)
             advance(frame.height)
     return side
@@ -359,9 +359,9 @@ def _dropped(
     whole: tuple[bool, bool],
     wanted: pl.Series | None,
 ) -> Undecided:
-    """Without the rows that are equal: first those that stand once, then others.
+    """Drop equal rows: first those whose digest occurs once, then the others.
 
-    `sides` are taken: they are not held beside what is left of them.
+    `sides` is emptied, so that their memory is free for what follows.
     """
     old, new = (_with_keys(side, wanted) for side in sides)
     left = drop_identical(*sides, repeats=repeats)

@@ -206,7 +206,7 @@ SELECT state, count(*) FROM carried GROUP BY state
 """  # noqa: S608 - a constant above
 
 # Settle every open break that this run did not see. CARRY_ON runs first: `as_of_run`
-# tells the breaks it updated. Rows of a repeated key are interchangeable, so a break of
+# marks the breaks it updated. Rows of a repeated key are interchangeable, so a break of
 # one is resolved only if all of its pairs are present again and no row was quarantined.
 # Breaks of earlier versions have no row counts: `occurrences` is then the lower bound.
 SETTLE: Final = f"""
