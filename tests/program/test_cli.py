@@ -86,7 +86,7 @@ def test_markdown_is_a_table(pair: Path) -> None:
     ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "markdown", cwd=pair)
     assert "| `PAID` | 1 | number format 100% |" in ended.stdout
     assert (
-        "100% of the 1 differing cells are the same value written another way; "
+        "100% of the 1 differing cell is the same value written another way; "
         "0 cells carry another value" in ended.stdout
     )
 
