@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from recon_engine.config import Encoding
 from recon_engine.errors import EncodingError, Trial
+from recon_engine.formatting import format_count
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
-from recon_engine.suggestions import counted
 
 
 if TYPE_CHECKING:
@@ -174,8 +174,8 @@ def remedy(
     same = old.encoding == new.encoding
     flag = old.encoding if same else f"{old.encoding}:{new.encoding}"
     facts = [
-        f"{side.upper()}: the {trial.bytes:,} bytes tried are valid "
-        f"{trial.encoding}, {counted(trial.characters, 'character')} outside ASCII"
+        f"{side.upper()}: the {format_count(trial.bytes, 'tried byte', 'are')} valid "
+        f"{trial.encoding}, {format_count(trial.characters, 'character')} outside ASCII"
         for side, trial in zip(SIDES, (old, new), strict=True)
         if trial.encoding is not options.encoding_of(side)
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding, Limits, OnBadRow
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconError
+from recon_engine.formatting import format_count
 from recon_engine.inputs.decoding import decode_to_utf8, is_plain_utf8
 from recon_engine.inputs.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
@@ -100,7 +101,7 @@ class Header:
 
     @property
     def encoding(self) -> Encoding:
-        """The encoding of the delivered file."""
+        """The encoding of the delivered file, before it was transcoded to UTF-8."""
         return self.origin.encoding if self.origin else Encoding.UTF_8
 
     @property
@@ -344,7 +345,8 @@ class _HeaderReader:
             file=self.uri,
             line=1,
             byte_offset=self.start,
-            why=f"each of the first {trailing:,} lines ends with a delimiter"
+            why=f"{format_count(trailing, 'line', 'were examined')}; each ends with a "
+            "delimiter"
             if trailing
             else "columns are compared by name",
             help=TRAILING if trailing else "give every column a unique name",

@@ -91,10 +91,21 @@ def both_unread(
     stack: ExitStack,
     progress: Progress,
 ) -> tuple[Unread, Unread]:
-    """Both inputs with their headers read.
+    """Open both inputs and read their headers.
 
     Files are opened concurrently. Frames are imported one after the other, because two
     relations of one DuckDB connection share one result set.
+
+    Args:
+        old: A path, an s3:// URL, or a frame.
+        new: The same.
+        options: Encodings, delimiters and the policy for malformed rows.
+        limits: Size limits of the inputs.
+        stack: Removes the temporary files when it closes.
+        progress: Reports download and decompression.
+
+    Raises ConfigError for an input that is neither, and the errors of `open_csv` for a
+    header.
     """
     files = all(isinstance(source, str | Path) for source in (old, new))
     return open_both(
