@@ -18,10 +18,10 @@ test: $(VENV)/test  ## every test, on a real Postgres and real S3 servers
 	$(PYTEST) --ignore=tests/program/test_memory_peaks.py
 	$(BIN)/python -m pytest tests/program/test_memory_peaks.py  # peaks are measured alone
 
-test-fast: $(VENV)/test  ## the tests that need no server: of the parts, and of the corpus
+test-fast: $(VENV)/test  ## the tests that need no server: tests/unit and tests/corpus
 	$(PYTEST) tests/unit tests/corpus
 
-check: lint types imports deployment packaging  ## everything CI holds besides the tests
+check: lint types imports deployment packaging  ## everything that CI runs besides the tests
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -33,7 +33,7 @@ types: $(VENV)/dev
 imports: $(VENV)/dev
 	$(BIN)/lint-imports --no-logo
 
-deployment: $(VENV)/dev  ## the image's file, the template, the workflows
+deployment: $(VENV)/dev  ## the Dockerfile, the template, the workflows
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/cfn-lint deploy/template.yaml
 	$(BIN)/actionlint
@@ -44,13 +44,13 @@ wheels: $(VENV)/dev  ## a wheel with the native kernel for each platform, from t
 	done
 	$(BIN)/python recon_engine/inputs/native/build.py
 
-packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
+packaging: $(VENV)/dev  ## the wheel in an otherwise empty environment
 	PACKAGING=1 $(BIN)/python -m pytest tests/program/test_packaging.py
 
 browser: $(VENV)/test  ## the HTML report in a real browser, which has to be installed
 	RECON_BROWSER=required $(BIN)/python -m pytest -s tests/browser/test_browser.py
 
-pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; look at them
+pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; check them
 	PYTHONPATH=tests $(BIN)/python campaigns/pictures.py
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
@@ -65,13 +65,13 @@ races: $(VENV)/test  ## 300 races of two and three workers; about 20 minutes
 image: $(VENV)/test  ## build the image without an engine and run it; root, Debian; 10 minutes
 	PYTHONPATH=tests $(BIN)/python campaigns/image.py docs/image.md
 
-reaction: $(VENV)/test  ## SIGTERM all along a run of a gigabyte; about 10 minutes
+reaction: $(VENV)/test  ## SIGTERM at many moments of a run of a gigabyte; about 10 minutes
 	PYTHONPATH=tests $(BIN)/python campaigns/reaction.py
 
-model: $(VENV)/test  ## every interleaving of the run protocol, further than the tests go
+model: $(VENV)/test  ## every interleaving of the run protocol, with larger bounds than in the tests
 	PYTHONPATH=tests $(BIN)/python campaigns/protocol_model.py
 
-fuzz: $(VENV)/fuzz  ## ten million inputs for the gate, led by coverage; goes on where it ended
+fuzz: $(VENV)/fuzz  ## ten million inputs for the CSV reader, guided by coverage; resumes where it ended
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py
 
 fuzz-native: $(VENV)/dev  ## ten million inputs for the native kernel; hours
@@ -83,13 +83,13 @@ sanitize: $(VENV)/dev  ## the native kernel under the address and undefined-beha
 bench-spark: $(VENV)/test  ## Spark on one and two workers beside the local engine; about 7 minutes
 	$(BIN)/python benchmarks/spark.py --rows 1000000 4000000 16000000 --workers 1 2
 
-spark-oldest: $(VENV)/oldest/test  ## the tests of Spark with the oldest PySpark there may be; about 3 minutes
+spark-oldest: $(VENV)/oldest/test  ## the tests of Spark with the oldest supported PySpark; about 3 minutes
 	$(VENV)/oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning tests/spark/test_spark.py
 
 bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
 	$(BIN)/python benchmarks/bench.py --record
 
-lock: $(VENV)/dev  ## the locks: hashes, and no registry's address
+lock: $(VENV)/dev  ## the lock files: hashes, and no registry's address
 	$(BIN)/uv lock --quiet
 	$(EXPORT) --extra local -o requirements.lock
 	$(EXPORT) -o deploy/runtime.lock

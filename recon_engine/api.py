@@ -85,7 +85,7 @@ def diff(
     what `passes`; `today` is the day on which the latter may have expired, in UTC.
     `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: whether that of
     plain files is taken, which costs as much as reading them. Raises a ReconError,
-    which says what, where, why and how to mend it.
+    which says what, where, why and how to fix it.
     """
     options = Options(
         keys=_as_names(keys),

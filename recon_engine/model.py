@@ -202,7 +202,7 @@ class RuleCount:
         )
         return (
             f"{self.name}: read {old} in old, {new} in new;"
-            f" made {self.made_equal:,} {what} equal"
+            f" {what} made equal: {self.made_equal:,}"
         )
 
 
@@ -462,7 +462,7 @@ class Suppressed:
             SuppressionState.ACTIVE: f"known until {it.until}: {it.reason}",
             SuppressionState.UNUSED: "nothing is left to suppress",
             SuppressionState.EXPIRED: f"expired after {it.until}",
-            SuppressionState.EXCEEDED: f"{it.max or 0:,} were accepted",
+            SuppressionState.EXCEEDED: f"accepted up to {it.max or 0:,}",
         }[self.state]
         return f"suppression of {it.name}: {self.count:,} found, {end} ({it.owner})"
 

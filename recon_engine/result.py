@@ -20,10 +20,12 @@ from recon_engine.formatting import (
     _suppressed,
     escape_markdown,
     format_advice,
+    format_count,
     format_key,
     format_kinds,
     format_percent,
     format_rejected,
+    format_share,
     markdown_code,
     markdown_row,
     most_frequent_change,
@@ -466,7 +468,7 @@ class Reconciliation:
     def agreement(self) -> str:
         """What agrees: `3 rows are the same on both sides`."""
         n = self.counts.matched
-        return f"{n:,} rows are the same on both sides" if n else NOTHING
+        return format_count(n, "row", "are the same on both sides") if n else NOTHING
 
     def _explain_pass(self) -> str:
         if not self.gates:
@@ -477,18 +479,17 @@ class Reconciliation:
 
     def differences(self) -> str:
         """What differs, suppressed or not: `3 of 5 matched rows differ, 2 missing`."""
-        n = self.counts
+        n, differ = self.counts, self.counts.mismatched_rows
+        drifted = len(self.drift.only_in_old) + len(self.drift.only_in_new)
+        rejected = self.old.rejected + self.new.rejected
         facts = (
-            (n.mismatched_rows, f"of {n.matched:,} matched rows differ"),
-            (n.missing, "missing"),
-            (n.extra, "extra"),
-            (
-                len(self.drift.only_in_old) + len(self.drift.only_in_new),
-                "columns drift",
-            ),
-            (self.old.rejected + self.new.rejected, "rejected"),
+            (differ, format_share(differ, n.matched, "matched row", "differ")),
+            (n.missing, f"{n.missing:,} missing"),
+            (n.extra, f"{n.extra:,} extra"),
+            (drifted, f"{format_count(drifted, 'column')} on one side only"),
+            (rejected, f"{rejected:,} rejected"),
         )
-        return ", ".join(f"{count:,} {what}" for count, what in facts if count)
+        return ", ".join(text for count, text in facts if count)
 
     def accounting(self) -> str:
         """The accounting of all rows: `old 9 = 8 matched + 1 missing · new …`.
@@ -497,8 +498,8 @@ class Reconciliation:
         """
         n, left = self.counts, self.left
         tolerated = (
-            (n.tolerated_keys, "keys"),
-            (n.tolerated_cells, "cells"),
+            (n.tolerated_keys, "key"),
+            (n.tolerated_cells, "cell"),
         )
         return (
             f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
@@ -506,7 +507,7 @@ class Reconciliation:
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
             f"{_suppressed(n.extra - left.extra)}{format_rejected(self.new)}"
             + "".join(
-                f" · {count:,} {what} are equal by a rule"
+                f" · {format_count(count, what, 'are equal by a rule')}"
                 for count, what in tolerated
                 if count
             )
@@ -538,11 +539,11 @@ class Reconciliation:
         Requires at least one differing cell.
         """
         total, same = self.counts.mismatched_cells, self.rewritten_cells
-        share, other = format_percent(same, total) if same else "None", total - same
-        carry = "cell carries" if other == 1 else "cells carry"
+        share = format_percent(same, total) if same else "None"
         return (
-            f"{share} of the {total:,} differing cells are the same value written"
-            f" another way; {other:,} {carry} another value"
+            f"{share} of the {format_count(total, 'differing cell', 'are')} the same"
+            " value written another way; "
+            + format_count(total - same, "cell", "carry another value")
         )
 
     def remainder(self) -> str:
@@ -559,12 +560,12 @@ class Reconciliation:
         pairs = max(sum(settled[HintKind.KEY_RULE]), *settled[HintKind.DROP_KEY], 0)
         n = self.counts
         facts = (
-            (cells, n.mismatched_cells, "differing cells"),
-            (pairs, n.missing, "missing rows"),
-            (pairs, n.extra, "extra rows"),
+            (cells, n.mismatched_cells, "differing cell"),
+            (pairs, n.missing, "missing row"),
+            (pairs, n.extra, "extra row"),
         )
         return " · ".join(
-            f"{whole - part:,} of {whole:,} {what}"
+            format_share(whole - part, whole, what)
             for part, whole, what in facts
             if part
         )

@@ -26,11 +26,6 @@ def escape_bytes(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 column`, `2,000 columns`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def shown(name: str) -> str:
     """A name for a sentence; quoted if it has surrounding blanks."""
     return name if name == name.strip() else f'"{name}"'

@@ -64,7 +64,7 @@ def template() -> Iterator[str]:
 
 @pytest.fixture
 def database(template: str) -> str:
-    """A database of its own, tables in place."""
+    """A separate database, with its tables."""
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(template, autocommit=True) as connection:
         connection.execute(

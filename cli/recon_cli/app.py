@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Compare the CSV files of an old and a new system and prove what is missing,"
     " extra and changed.",
-    epilog="Exit codes: 0 agree or done, 1 differ, 2 usage error, 3 input rejected,"
+    epilog="Exit codes: 0 agree or done, 1 differ, 2 usage error, 3 input refused,"
     " 4 retry later, 70 internal error. All statuses: recon statuses",
 )
 

@@ -18,6 +18,7 @@ import typer
 
 from recon_cli.session import make_console
 from recon_engine.errors import ConfigError
+from recon_engine.formatting import format_share
 from recon_engine.options import Format
 from recon_engine.status import RunStatus
 
@@ -265,7 +266,7 @@ def show_proposals(
     else:
         show_rows(names, shown, form)
     if not found:
-        typer.echo("no columns have values in common in both files", err=True)
+        typer.echo("no column has a value that is in both files", err=True)
     elif not found[0].is_key:
         typer.echo("no set of columns is unique; these repeat the least", err=True)
     elif form is not Format.JSON:
@@ -357,7 +358,8 @@ def show_breaks(found: BreakPage, form: Format) -> None:
     from recon_engine.postgres.breaks import UNCHANGED
 
     show_rows(found.names, found.rows, form)
-    shown = f"{len(found.rows):,} of {found.total:,} breaks, as of {found.as_of}"
+    shown = format_share(len(found.rows), found.total, "break")
+    shown += f", as of {found.as_of}"
     if found.tracking in UNCHANGED:
         shown += f"; not updated by the last run: {UNCHANGED[found.tracking]}"
     typer.echo(shown, err=True)

@@ -28,7 +28,12 @@ from rich.text import Text
 
 from recon_engine.characters import escaped as visible
 from recon_engine.characters import escapes, readable
-from recon_engine.formatting import format_advice, format_percent
+from recon_engine.formatting import (
+    describe_side,
+    format_advice,
+    format_count,
+    format_percent,
+)
 from recon_engine.kinds import REWRITING_KINDS
 
 
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
 
     from recon_engine.compare.explain import ExplainedPair, ExplainedRow, Explanation
     from recon_engine.errors import ReconError
-    from recon_engine.model import Column, GateResult, Side
+    from recon_engine.model import Column, GateResult
     from recon_engine.result import Reconciliation
 
 
@@ -118,7 +123,8 @@ def _rules(result: Reconciliation) -> Iterator[Text]:
         yield Text(f"  rule {visible(rule.text)}")
     more = len(result.rules_told) - COLUMNS_SHOWN
     if more > 0:
-        yield Text(f"  … and {more:,} more rules, in the JSON", style=QUIET)
+        rules = format_count(more, "more rule")
+        yield Text(f"  … and {rules}, in the JSON", style=QUIET)
 
 
 def _warning_lines(result: Reconciliation) -> Iterator[str]:
@@ -127,27 +133,13 @@ def _warning_lines(result: Reconciliation) -> Iterator[str]:
     yield from (readable(text) for text in result.warnings() if text not in headline)
     yield from (readable(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
-        yield from _side_warnings(name, side)
+        yield from describe_side(name, side)
     for name, only in (
         ("old", result.drift.only_in_old),
         ("new", result.drift.only_in_new),
     ):
         if only:
             yield f"not compared, only in {name}: {visible(', '.join(only))}"
-
-
-def _side_warnings(name: str, side: Side) -> Iterator[str]:
-    if side.duplicate_keys:
-        yield (
-            f"{side.duplicate_keys:,} keys repeat in {name}, on "
-            f"{side.duplicate_key_rows:,} rows: paired by content"
-        )
-    if side.rejected:
-        yield (
-            f"{side.rejected:,} malformed rows of {name} were quarantined, not compared"
-        )
-    if side.blank_keys:
-        yield f"{side.blank_keys:,} rows of {name} have a blank key"
 
 
 def _column_table(result: Reconciliation, width: int) -> RenderableType:

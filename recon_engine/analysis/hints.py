@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine import command_line
-from recon_engine.formatting import format_percent
+from recon_engine.formatting import (
+    conjugate,
+    format_count,
+    format_percent,
+    format_share,
+)
 from recon_engine.kinds import DATE_FORMATS, Kind
 from recon_engine.model import Hint, HintKind
 from recon_engine.rules import (
@@ -178,7 +183,8 @@ def for_renames(
             flag=command_line.map_flag(old, new),
             count=alike,
             total=rows,
-            text=f"{old} of OLD and {new} of NEW agree in {alike:,} of {rows:,} rows",
+            text=f"{old} of OLD and {new} of NEW agree in "
+            f"{format_share(alike, rows, 'row')}",
         )
         for old, new in renamed
         for alike, rows in [agreements.get((old, new), (0, 0))]
@@ -192,7 +198,7 @@ def for_splits(columns: Sequence[str], old: Splits, new: Splits) -> list[Hint]:
     """
     found = []
     for splits, several, one in ((new, "NEW", "OLD"), (old, "OLD", "NEW")):
-        # The commonest columns first: sums of zeros alone tell nothing.
+        # The most frequent columns first: sums of only zeros show nothing.
         adding = [
             (columns[at], count)
             for at, count in sorted(
@@ -213,15 +219,14 @@ def _split_hint(
     (column, count), *others = adding
     sums = [f"{column} adds up in {count:,} of them"]
     sums += [f"{name} in {more:,}" for name, more in others]
-    keys = "key" if splits.keys == 1 else "keys"
     return Hint(
         kind=HintKind.SPLIT,
         column=column,
         flag="",
         count=count,
         total=splits.keys,
-        text=f"1 row of {one} corresponds to {rows} of {several} in {splits.keys:,} "
-        f"{keys}; {', '.join(sums)}",
+        text=f"1 row of {one} corresponds to {rows} of {several} in "
+        f"{format_count(splits.keys, 'key')}; {', '.join(sums)}",
     )
 
 
@@ -242,8 +247,9 @@ def for_duplicate_keys(
             flag=command_line.key_flags([*keys, column]),
             count=repeated,
             total=repeated,
-            text=f"{repeated:,} keys repeat; with {column} in the key none repeats, "
-            f"and {kept:,} of {matched:,} matched rows still match",
+            text=f"{format_count(repeated, 'key', 'repeat')}; with {column} in the key "
+            f"none repeats, and {format_share(kept, matched, 'matched row')} still "
+            f"{conjugate(kept, 'match')}",
         )
     ]
 
@@ -256,7 +262,8 @@ def _rule_hint(column: str, rules: RuleTexts, count: int, total: int) -> Hint:
         flag=command_line.rule_flags(column, rules),
         count=count,
         total=total,
-        text=f"{column}: {total:,} differ, {format_percent(count, total)} {what}",
+        text=f"{column}: {total:,} {conjugate(total, 'differ')}, "
+        f"{format_percent(count, total)} {what}",
     )
 
 
@@ -268,8 +275,9 @@ def _key_hint(columns: Sequence[str], rule: str, pairs: int, missing: int) -> Hi
         flag=" ".join(command_line.rule_flags(column, [rule]) for column in columns),
         count=pairs,
         total=missing,
-        text=f"{key}: {missing:,} rows are missing; {format_percent(pairs, missing)} "
-        f"of them would match an extra row if {_describe_rule(rule)} were ignored",
+        text=f"{key}: {format_count(missing, 'row', 'are missing')}; "
+        f"{format_percent(pairs, missing)} would match an extra row if "
+        f"{_describe_rule(rule)} were ignored",
     )
 
 
@@ -480,8 +488,8 @@ def _drop_key_hints(
                 flag=command_line.key_flags(names[name] for name in rest),
                 count=reached,
                 total=missing,
-                text=f"{missing:,} rows are missing; "
-                f"{format_percent(reached, missing)} of them would match an extra row "
+                text=f"{format_count(missing, 'row', 'are missing')}; "
+                f"{format_percent(reached, missing)} would match an extra row "
                 f"with another {names[dropped]}",
             )
 

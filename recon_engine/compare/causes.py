@@ -87,7 +87,11 @@ class CauseInputs:
     splits: tuple[Splits, Splits]
 
     def causes(self) -> Causes:
-        """All causes."""
+        """Patterns, totals, segments and hints, in the order of the result.
+
+        Hints for renames, splits and keys come first, then hints for rules, those of
+        the columns with most differences first.
+        """
         layout = self.plan.layout
         told = [self.told[name] for name in layout.columns if name in self.told]
         rules = (hint for each in told for hint in each.hints)
@@ -143,12 +147,12 @@ class CauseInputs:
             yield from segments.find_segments(of, values, sample, names)
 
     def hints(self) -> Iterator[Hint]:
-        """Hints about renames, splits and keys."""
+        """Hints for renames, splits and keys; none for keys without unmatched rows."""
         layout, names = self.plan.layout, self.plan.names[OLD]
         yield from hints.for_renames(layout.drift.renamed, layout.agreements)
         splits = hints.for_splits(self.plan.columns, *self.splits)
         yield from splits
-        # If most repeated keys are splits, the column that tells their rows apart is a
+        # If most repeated keys are splits, the column that makes their rows unique is a
         # line number, which the other side does not have.
         if hints.HALF * sum(each.total for each in splits) < self.repeated:
             yield from hints.for_duplicate_keys(
@@ -200,7 +204,10 @@ def find_rule_hints(
 
 
 def summarize_unmatched(rows: pl.DataFrame, plan: ComparisonPlan) -> UnmatchedRows:
-    """Facts about rows on one side only."""
+    """Count the missing or the extra rows, sum their amounts, and count their values.
+
+    `rows`: frames with the column ids of the plan; a blank is "".
+    """
     names = plan.names[OLD]
     return UnmatchedRows(
         rows.height,

@@ -79,7 +79,7 @@ class ColumnIds:
 
     @property
     def compared(self) -> list[str]:
-        """The key columns, then the compared ones."""
+        """The ids of the key columns, then of the compared columns, each sorted."""
         return [*self.keys, *self.columns]
 
 
@@ -108,12 +108,12 @@ def all_is_compared(names: Sequence[ColumnIds]) -> tuple[bool, bool]:
 
 
 def make_empty_rows(names: ColumnIds) -> pl.DataFrame:
-    """A side without rows."""
+    """A frame of strings with all columns of a side, and no rows."""
     return pl.DataFrame(schema=dict.fromkeys(names.all, pl.String))
 
 
 def make_empty_sample(names: ColumnIds) -> pl.DataFrame:
-    """A sample without rows."""
+    """A frame of strings with the keys and compared columns of a side, and no rows."""
     return make_empty_rows(names).select(names.compared)
 
 
@@ -143,7 +143,7 @@ class Strategy(Protocol):
 
     @property
     def every(self) -> int:
-        """One in so many keys is sampled."""
+        """The inverse of the sampling rate: 1 samples every key, 10 one in ten."""
         ...
 
     @property
@@ -184,7 +184,7 @@ class CellDigests:
     counted: list[Tallies] = field(default_factory=list)
 
     def digest(self, rows: Rows) -> pl.DataFrame:
-        """Hashes of all compared cells, and of the key."""
+        """Hash the compared cells of each row, and its key after the rules."""
         cells = (
             rows.cells(self.names.all)
             .select(self.names.compared)
@@ -236,11 +236,11 @@ class LineDigests:
 
     @property
     def inexact(self) -> bool:
-        """Whether some record spans lines."""
+        """Whether a record of either side spans several lines."""
         return self.broken.is_set()
 
     def digest(self, rows: Rows) -> pl.DataFrame | None:
-        """Hashes of the line, and of the key."""
+        """Hash the raw line of each row, and its key after the rules."""
         if not isinstance(rows, Block) or rows.embedded_newlines:
             self.broken.set()
             return None
@@ -322,7 +322,7 @@ def _lines_represent_records(
 def _check_row_count(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     if digests.height != rows.rows:
         raise InternalError(
-            f"{digests.height:,} rows were parsed where the gate counted {rows.rows:,}"
+            f"{digests.height:,} rows were parsed; the reader counted {rows.rows:,}"
         )
     return digests
 

@@ -17,6 +17,7 @@ from recon_engine.compare.masks import make_masks
 from recon_engine.compare.pairing import compare_rows, pair_rows, with_kinds
 from recon_engine.config import LIMITS, Limits
 from recon_engine.errors import ConfigError
+from recon_engine.formatting import format_count
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.tables import open_headers, read_both_tables
@@ -24,7 +25,6 @@ from recon_engine.rules import normal_form
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.suggestions import counted
 
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ExplainedCell:
 
     @property
     def differs(self) -> bool:
-        """Whether it is a mismatch."""
+        """Whether its state is a kind of difference: neither equal nor tolerated."""
         return self.state not in {"equal", "tolerated"}
 
 
@@ -165,7 +165,7 @@ def _parse_key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
             values = ()
     if len(values) != len(keys):
         raise ConfigError(
-            f"the key has {counted(len(keys), 'column')}: {', '.join(keys)}",
+            f"the key has {format_count(len(keys), 'column')}: {', '.join(keys)}",
             help="give one value for each, in this order, or all as one JSON array",
         )
     return list(values)

@@ -78,7 +78,7 @@ class Proposal:
 
     @property
     def is_key(self) -> bool:
-        """Whether it is unique on both sides."""
+        """Whether no value of the columns repeats, in OLD and in NEW."""
         return not (self.repeats_old or self.repeats_new)
 
 

@@ -1,4 +1,4 @@
-"""Two tables become one result: align, digest, drop the equal, diff the rest."""
+"""Two tables become one result: align, digest, drop equal rows, compare the others."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ from recon_engine.compare.result_builder import (
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.csvfile import CsvFile
-from recon_engine.inputs.encodings import told_for_both
-from recon_engine.inputs.header import Header, head_of
+from recon_engine.inputs.encodings import name_both_encodings
+from recon_engine.inputs.header import Header, read_sample
 from recon_engine.inputs.native.binding import Matched
 from recon_engine.inputs.scanned import open_matched
 from recon_engine.inputs.scanning import KernelRefusal
@@ -94,11 +94,11 @@ SOUGHT_ROWS: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class ReadTables:
-    """Two tables that were read once: gated, counted, and reduced to digests.
+    """Two tables that were read once: validated, counted, and reduced to digests.
 
-    Of pairs, the first is OLD's. The digests are there to be taken once. `strategies`
-    took them, and a sample of the rows. `matched`: what the native kernel has matched;
-    it leaves no digests.
+    The first of each pair is that of OLD. A bucket of `digests` can be taken once.
+    `strategies` computed the digests, and hold a sample of the rows. `matched`: what
+    the native kernel has matched; it leaves no digests.
     """
 
     plan: ComparisonPlan
@@ -136,13 +136,26 @@ def read_tables(
     buckets: int | None = None,
     scanning: Scanning | None = None,
 ) -> Iterator[ReadTables]:
-    """Read both sides at once: files through the gate, and all rows into digests.
+    """Read both sides in parallel: validate files, and reduce all rows to digests.
 
-    `budget`: of memory; by default 60% of the container's or the machine's.
-    `strategy` ("columns") and `buckets` force what is else chosen: the answer is the
-    same. `scanning`: the pass of both files through the native kernel, if it has begun;
-    it is closed here. Raises KeyMissing, SchemaMismatch and ConfigError before any row
-    is read, the errors of the gate, and OutOfBudget.
+    Args:
+        old: OLD, with its header read.
+        new: NEW, with its header read.
+        options: How the files are read and compared.
+        progress: Reports the bytes read.
+        budget: The memory to use; by default 60% of what the container or the machine
+            has.
+        strategy: "columns" forces digests of parsed cells. The answer is the same.
+        buckets: Forces the number of buckets. The answer is the same.
+        scanning: The pass of both files through the native kernel, if it has begun. It
+            is closed here.
+
+    Raises:
+        KeyMissing: Before any row is read, as the next two.
+        SchemaMismatch: A column is in one file only.
+        ConfigError: An option does not fit the columns.
+        InputError: A file is refused, as by `read_rows`.
+        OutOfBudget: A bucket does not fit the budget.
     """
     unread = (old, new)
     plan = make_plan(old, new, options)
@@ -163,7 +176,9 @@ def read_tables(
         except KernelRefusal as refusal:
             refused = refusal.fault
         digests = stack.enter_context(open_buckets(expected, count))
-        with told_for_both(options, unread, lambda side: head_of(unread[side])):
+        with name_both_encodings(
+            options, unread, lambda side, start: read_sample(unread[side], start)
+        ):
             tables = _run_side_by_side(_read_side, unread, chosen, digests, progress)
         if any(each.inexact for each in chosen):
             stack.close()
@@ -213,7 +228,7 @@ def _run_side_by_side(
 def _read_side(
     name: str, side: Unread, strategy: Strategy, into: Buckets, progress: Progress
 ) -> Table:
-    """Read a side for the first time."""
+    """Validate a side and digest it in the same pass; frames are validated already."""
     if not isinstance(side, Header):
         return _digest_table(name, side, strategy, into, progress)
     with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
@@ -229,11 +244,11 @@ def _read_side(
 def _digest_table(
     name: str, side: Table, strategy: Strategy, into: Buckets, progress: Progress
 ) -> Table:
-    """Digest what is known to be good."""
+    """Digest a validated side: a frame, or a file whose first strategy was inexact."""
     with progress.step(f"digest {name}", total=side.rows) as advance:
         frames = map_ordered(lambda part: strategy.digest(side.read(part)), side.parts)
         for frame in frames:
-            assert frame is not None  # noqa: S101 - columns tell of all tables
+            assert frame is not None  # noqa: S101 - "columns" is exact
             into.add(frame)
             advance(frame.height)
     return side
@@ -298,23 +313,23 @@ def compare_tables(
 
 @dataclass(frozen=True, slots=True)
 class _TableSide:
-    """A table under names that are ours."""
+    """A table whose columns have ids in place of their names."""
 
     table: Table
     names: ColumnIds
 
     def take(self, digests: pl.DataFrame) -> Rows:
-        """The rows that digests are of, in file order."""
+        """The rows with the `number`s of digests, in file order."""
         return self.table.take(digests["number"].to_numpy().astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """What digests leave to look at in a bucket; pairs are of OLD and NEW.
+    """The rows of a bucket that digests do not decide; pairs are (OLD, NEW).
 
-    `left`: the digests of the rows that are not identical; `sought`: of those whose key
-    seems to be sought; `of_key`: at most so many of `left` have one key, if keys seem
-    to repeat.
+    `left`: the digests of the rows that are not identical; `sought`: of the rows whose
+    key digest is that of a sought key; `of_key`: an upper bound of the rows of `left`
+    with one key, 0 if no key seems to repeat.
     """
 
     identical: int
@@ -340,10 +355,10 @@ def find_undecided(
     whole: tuple[bool, bool],
     wanted: pl.Series | None = None,
 ) -> tuple[Undecided, Suspects]:
-    """What is left to look at in one bucket, by the digests of either side.
+    """The rows of a bucket that have to be parsed, and those whose keys seem to repeat.
 
-    `whole`: whether all columns of a side are compared; `wanted`: the digests of keys
-    that are looked up.
+    `digests_of`: returns the digests of side 0 or 1, in parallel; `whole`: whether all
+    columns of a side are compared; `wanted`: the digests of sought keys.
     """
     sides = list(map_ordered(digests_of, (OLD, NEW)))
     old, new = map_ordered(_suspects, sides)
@@ -432,9 +447,9 @@ def _dropped(
     whole: tuple[bool, bool],
     wanted: pl.Series | None,
 ) -> Undecided:
-    """Without the rows that are equal: first those that stand once, then others.
+    """Drop equal rows: first those whose digest occurs once, then the others.
 
-    `sides` are taken: they are not held beside what is left of them.
+    `sides` is emptied, so that their memory is free for what follows.
     """
     old, new = (_with_keys(side, wanted) for side in sides)
     left = drop_identical(*sides, repeats=repeats)
@@ -553,7 +568,10 @@ def compare_groups(
 
 
 def parse_cells(rows: Rows, names: ColumnIds) -> pl.DataFrame:
-    """All cells of some rows."""
+    """Parse rows into one frame of strings with the ids of all columns.
+
+    A blank is "". Raises InternalError if the parser finds another number of rows.
+    """
     if not rows.rows:
         return make_empty_rows(names)
     # One chunk, because rows are gathered from it column by column.

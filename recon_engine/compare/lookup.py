@@ -82,7 +82,7 @@ class Sought:
 
     @property
     def keys(self) -> pl.Series:
-        """The digests by which rows are selected."""
+        """The distinct key digests (u64) by which rows are selected."""
         return self.digests["key"].unique()
 
 

@@ -106,7 +106,7 @@ def make_masks(by_column: Mapping[str, Mask]) -> Masks:
             f"the key of --mask hmac is shorter than {MIN_KEY_BYTES} bytes"
             if key
             else "--mask hmac has no key",
-            why="tokens are HMAC-SHA256: who guesses the key can find the values",
+            why="tokens are HMAC-SHA256: whoever guesses the key can find the values",
             help=f"set {KEY_VARIABLE}, or name a file in {KEY_FILE_VARIABLE}; "
             "openssl rand -hex 32 generates a key",
         )
@@ -135,7 +135,7 @@ def _read_mask_key() -> bytes:
 
 
 class ShownValues(NamedTuple):
-    """The parts of a result that hold values of cells, or tell of them."""
+    """The parts of a result that hold values of cells, or from which they follow."""
 
     sample: tuple[SampleRow, ...]
     frames: Frames
@@ -191,7 +191,7 @@ def _mask_frames(frames: Frames, masks: Masks) -> Frames:
 
 
 def mask_cells(cells: pl.DataFrame, masks: Masks) -> pl.DataFrame:
-    """Differing cells with masked values."""
+    """Mask `old` and `new` of differing cells by their `column`."""
     cells = _mask_keys(cells, masks)
     parts = [cells.filter(~pl.col("column").is_in(list(masks.by_column)))]
     for name in masks.by_column:

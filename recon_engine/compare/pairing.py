@@ -228,7 +228,10 @@ def added_keys(counts: Iterable[pl.DataFrame], keys: Sequence[str]) -> pl.DataFr
 def repeated_among(
     counts: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
 ) -> pl.DataFrame:
-    """As `find_repeated_keys`, from counts of keys."""
+    """The keys that repeat, from the counts of `counted_keys` or `added_keys`.
+
+    Has the columns and the order of `find_repeated_keys`.
+    """
     by = [_normalize_column(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
     return (
         counts.sort(keys)

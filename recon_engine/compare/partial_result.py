@@ -64,7 +64,7 @@ class Repeats:
 
 @dataclass(frozen=True, slots=True)
 class PartialResult:
-    """Some buckets, reconciled.
+    """The findings of a set of buckets. Those of disjoint sets merge by addition.
 
     `identical` pairs were dropped by digest; `matched` were compared. `kinds`: cells
     (`len`) by `column` and `kind`; `signatures`: rows by the set of differing columns.
@@ -88,7 +88,7 @@ class PartialResult:
 
     @property
     def differences(self) -> int:
-        """Differing cells, missing and extra rows."""
+        """The number of differing cells, missing rows and extra rows together."""
         return int(self.kinds["len"].sum()) + self.missing.rows + self.extra.rows
 
     def limited(self, plan: ComparisonPlan, whole: int = 0) -> PartialResult:
@@ -147,7 +147,7 @@ def summarize_difference(
 def merge_partial_results(
     parts: Sequence[PartialResult], plan: ComparisonPlan
 ) -> PartialResult:
-    """Disjoint sets of buckets as one."""
+    """The findings of disjoint sets of buckets, at least one, as those of one set."""
     old, new = (merge_repeats([part.repeats[at] for part in parts]) for at in (0, 1))
     covered = Counter[tuple[int, ...]]()
     for part in parts:

@@ -15,6 +15,7 @@ from recon_engine.compare.lookup import looked_up
 from recon_engine.compare.masks import ShownValues, mask_values
 from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import DuplicateKeys
+from recon_engine.formatting import format_count
 from recon_engine.model import (
     SIDES,
     Column,
@@ -79,13 +80,23 @@ def build_result(
     read_by: ReadBy,
     sought: Sought | None = None,
 ) -> Reconciliation:
-    """The result: masked, its gates and suppressions evaluated, its laws checked.
+    """The result: masked, with gates and suppressions evaluated and invariants checked.
 
-    `found`: in all buckets; `told`: of each column that differs; `today`: the day after
-    which a suppression has expired; `samples`: of all rows
-    of OLD and of NEW; `blanks`: in how many rows of each the key has a blank;
-    `tallies`: what the rules of the key read of each; `sought`: the keys of open
-    breaks.
+    Pairs are (OLD, NEW).
+
+    Args:
+        plan: The alignment of the columns, and the options.
+        tables: The tables that were read.
+        found: The findings of all buckets.
+        told: The findings of each differing column, by its name.
+        today: A suppression whose last day is before it has expired.
+        samples: Keys and compared cells of a sample of all rows.
+        blanks: The number of rows with a blank in the key.
+        tallies: What the rules of the key columns read.
+        read_by: The strategy of the digests, and the kernel.
+        sought: The keys of open breaks; None if no breaks are tracked.
+
+    Raises InternalError if an invariant does not hold.
     """
     facts = [
         _describe_side(table, again, blank)
@@ -112,7 +123,7 @@ def reject_duplicate_keys(
         if again.keys:
             raise DuplicateKeys(
                 f"the key {', '.join(options.keys)} is not unique in {name}: "
-                f"{again.keys:,} keys stand on {again.rows:,} rows",
+                f"{format_count(again.keys, 'key', 'repeat')}, on {again.rows:,} rows",
                 file=table.uri,
                 why="--on-duplicate-keys is fail",
                 help="add a column to the key, or --on-duplicate-keys pair",
@@ -135,7 +146,7 @@ def _describe_side(table: Table, repeats: Repeats, blank_keys: int) -> Side:
 
 @dataclass(frozen=True, slots=True)
 class _ResultBuilder:
-    """The kernel's findings on their way back under the names of the user."""
+    """Translates the findings back from column ids to the names of the user."""
 
     plan: ComparisonPlan
     tables: Sequence[Table]
@@ -147,12 +158,12 @@ class _ResultBuilder:
 
     @property
     def found(self) -> Difference:
-        """What there is to show."""
+        """The differences in detail, up to the detail limit."""
         return self.whole.shown
 
     @property
     def layout(self) -> Alignment:
-        """Which columns belong together."""
+        """The pairs of columns, their rules, and the drift."""
         return self.plan.layout
 
     def assemble_result(
@@ -160,7 +171,7 @@ class _ResultBuilder:
     ) -> Reconciliation:
         """The only place where a comparison becomes a result.
 
-        Masks come before gates: the text of a gate must not tell a masked sum.
+        Masks come before gates, because the text of a gate must not show a masked sum.
         """
         plan, whole, found = self.plan, self.whole, self.found
         limit = plan.options.detail_limit
@@ -233,7 +244,7 @@ class _ResultBuilder:
         )
 
     def rejects(self) -> pl.DataFrame:
-        """The listed rows of both sides that were set aside, by place."""
+        """The listed quarantined rows of both sides, in file order."""
         return pl.DataFrame(
             [
                 (table.uri, row.line, row.byte_offset, row.reason)
@@ -274,10 +285,10 @@ class _ResultBuilder:
                 yield RuleCount(column, rule, of, every, old, new, row[MADE_EQUAL])
 
     def evidence(self, columns: Sequence[Column], matched: int) -> CauseInputs:
-        """What may be told of causes; of columns that make the key unique, the best.
+        """The inputs of the causes, with the best column that makes the key unique.
 
-        That is the one that differs least, for it is to be a part of the key; an amount
-        or a date only where there is no other.
+        That is the column that differs least, because it would be a part of the key. An
+        amount or a date is chosen only if there is no other.
         """
         plan, whole = self.plan, self.whole
         repeated = sum(each.keys for each in whole.repeats)

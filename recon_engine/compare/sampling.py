@@ -38,7 +38,7 @@ def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     place = ranks.rank("ordinal").gather(cells["pair"])
     placed = cells.select("pair", "column", "kind", place=place).sort("place")
     ranked = placed.with_columns(kind_turn=TURN.over("column", "kind"))
-    # A cell after `limit` cells of its own column is never due, so `limit` turns are
+    # A cell after `limit` cells of one column is never due, so `limit` turns are
     # enough. With many columns far fewer are: start low and quadruple until
     # enough are due.
     # The order does not depend on the turns: `test_sample.py` checks the prefixes.

@@ -10,8 +10,8 @@ the file, a line without quotes that has a NUL or a byte that is not UTF-8. Ever
 fault, above all a misplaced quote, refuses the file.
 
 A file is read once, in blocks of whole records. `scanner` checks several blocks at once
-at memory speed. If it cannot vouch for a block, the reference parser reads it, and
-names the fault or accepts what only it can decide (trailing blank lines, a last line
+at memory speed. If it cannot accept a block, the reference parser reads the block. It
+names the fault, or accepts what only it can decide (trailing blank lines, a last line
 without a newline). A caller may examine each block while it is in memory.
 """
 
@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 import numpy as np
 
 from recon_engine.config import OnBadRow
-from recon_engine.errors import EncodingError, MalformedInput
+from recon_engine.errors import MalformedInput
+from recon_engine.formatting import format_count
 from recon_engine.inputs.blocks import make_bytes_reader, read_blocks, read_lines
 from recon_engine.inputs.csvfile import Block, CsvFile, RowGroup
-from recon_engine.inputs.encodings import tried
 from recon_engine.inputs.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.inputs.header import (
     TRAILING,
@@ -63,7 +63,6 @@ from recon_engine.inputs.scanner import (
 from recon_engine.model import Dialect, Reject
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import ignore_advance
-from recon_engine.suggestions import counted
 
 
 if TYPE_CHECKING:
@@ -198,7 +197,7 @@ class CsvReader:
 
     `offset`, `line`: where the next unread record begins. `begun`: whether a record was
     read yet; blank lines are not records. Only the thread that iterates `read` changes
-    the state; `judged` runs on worker threads and reads constants only.
+    the state. `judged` runs on worker threads and reads constants only.
     """
 
     def __init__(self, header: Header, examine: Examine, *, keep_ends: bool) -> None:
@@ -228,7 +227,7 @@ class CsvReader:
         self.count_newline(header.raw)
 
     def dialect(self) -> Dialect:
-        """How the file is written."""
+        """Delimiter, newlines, quotes and encoding, as counted so far."""
         return make_dialect(
             self.header,
             self.newlines,
@@ -317,11 +316,7 @@ class CsvReader:
         Find its irregular stretch, and parse that by reference.
         """
         start, first, embedded = self.offset, self.rows, self.embedded
-        try:
-            self.read_in_stretches(data, STRETCH_BYTES)
-        except EncodingError as error:
-            error.trial = tried(self.header.raw + data)
-            raise
+        self.read_in_stretches(data, STRETCH_BYTES)
         rows, passed = self.rows - first, data[: self.end - start]
         if not rows:
             return None
@@ -381,7 +376,7 @@ class CsvReader:
         self.offset += len(data)
 
     def note(self, data: bytes, index: RecordIndex | None) -> None:
-        """Record facts that matter to other CSV readers."""
+        r"""Record whether the block has quotes, and a line `\\.` (the end of COPY)."""
         self.quotes |= index.quotes if index is not None else b'"' in data
         # The search for one byte runs at memory speed (memchr); a regex does not.
         if not self.end_of_copy and b"\\" in data:
@@ -439,7 +434,10 @@ class CsvReader:
         )
 
     def count_record(self, record: Record, raw: bytes) -> None:
-        """Count a record of the reference parser."""
+        """Count a record of the reference parser; quarantine or refuse a ragged one.
+
+        `raw`: its bytes, with the newline.
+        """
         if record.blank and self.width > 1:
             self.count_blank_lines(raw)
             return
@@ -470,7 +468,9 @@ class CsvReader:
 
     def shape(self, fields: int) -> str:
         """The reason for a row with another number of fields."""
-        return f"a row of {counted(fields, 'field')} under a header of {self.width:,}"
+        return (
+            f"a row of {format_count(fields, 'field')} under a header of {self.width:,}"
+        )
 
     def count_newline(self, raw: bytes) -> None:
         """Count the newline at the end of a record."""
@@ -513,8 +513,8 @@ class CsvReader:
         _, _, rows = self.header.head.partition(b"\n")
         lines = count_trailing_delimiters(rows, self.header.delimiter)
         if lines and len(record.fields) == self.width + 1 and not record.fields[-1]:
-            where = f"the first {lines:,} lines after the header"
-            return f"each of {where} ends with a delimiter", TRAILING
+            ends = format_count(lines, "line", "were examined after the header")
+            return f"{ends}; each ends with a delimiter", TRAILING
         if record.end == self.header.bytes and len(record.fields) < self.width:
             return LAST_LINE
         return RAGGED

@@ -91,23 +91,25 @@ def make_text_frame(names: Sequence[str], columns: Sequence[pa.Array]) -> pl.Dat
 
 
 class Rows(Protocol):
-    """Some rows in memory."""
+    """Rows in memory: as written (`Block`, `Blocks`) or parsed (`FrameSlice`)."""
 
     @property
-    def rows(self) -> int: ...
+    def rows(self) -> int:
+        """The number of rows."""
+        ...
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings in columns of these names; a blank is ""."""
         ...
 
     def picked(self, numbers: NDArray[np.int64]) -> Rows:
-        """The rows of these ascending numbers."""
+        """The rows of `numbers`, which count from 0 and ascend without repeats."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSlice:
-    """Rows that are parsed already."""
+    """Parsed rows: a frame of strings, in which a null or "" is a blank."""
 
     data: pl.DataFrame
 
@@ -117,13 +119,13 @@ class FrameSlice:
         return self.data.height
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
-        """The cells in columns of these names."""
+        """The cells in columns of these names, one for each column of the frame."""
         renamed = self.data.clone()
         renamed.columns = list(names)
         return renamed.lazy()
 
     def picked(self, numbers: NDArray[np.int64]) -> FrameSlice:
-        """The rows of these numbers."""
+        """The rows of `numbers`, which count from 0."""
         return FrameSlice(self.data[numbers])
 
 
@@ -243,14 +245,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Records of several blocks, in order."""
+    """Records of several blocks of one file, in file order."""
 
     blocks: tuple[Block, ...]
     delimiter: str
 
     @property
     def rows(self) -> int:
-        """The number of records."""
+        """The number of records of all blocks."""
         return sum(block.rows for block in self.blocks)
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
@@ -259,7 +261,7 @@ class Blocks:
         return Block(text, self.rows, self.delimiter).cells(names)
 
     def picked(self, numbers: NDArray[np.int64]) -> Blocks:
-        """The records of these ascending numbers."""
+        """The records of `numbers`, which count from 0 over all blocks and ascend."""
         firsts = np.cumsum([0, *(block.rows for block in self.blocks)])
         picked = (
             block.picked(numbers[start:stop] - first)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding, Limits, OnBadRow
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconError
+from recon_engine.formatting import format_count
 from recon_engine.inputs.decoding import decode_to_utf8, is_plain_utf8
 from recon_engine.inputs.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
@@ -101,7 +102,7 @@ class Header:
 
     @property
     def encoding(self) -> Encoding:
-        """The encoding of the delivered file."""
+        """The encoding of the delivered file, before it was transcoded to UTF-8."""
         return self.origin.encoding if self.origin else Encoding.UTF_8
 
     @property
@@ -345,7 +346,8 @@ class _HeaderReader:
             file=self.uri,
             line=1,
             byte_offset=self.start,
-            why=f"each of the first {trailing:,} lines ends with a delimiter"
+            why=f"{format_count(trailing, 'line', 'were examined')}; each ends with a "
+            "delimiter"
             if trailing
             else "columns are compared by name",
             help=TRAILING if trailing else "give every column a unique name",
@@ -377,12 +379,12 @@ class _HeaderReader:
                 )
 
 
-def head_of(table: object) -> bytes:
-    """The first bytes of the text of an input; empty for a frame."""
+def read_sample(table: object, start: int = 0) -> bytes:
+    """Up to `SAMPLE_BYTES` of the text of an input; empty for a frame."""
     if not isinstance(table, Header):
         return b""
     with open_unchanged(table.path, table.uri, table.state) as descriptor:
-        return os.pread(descriptor, SAMPLE_BYTES, 0)
+        return os.pread(descriptor, SAMPLE_BYTES, start)
 
 
 def error_for_fault(
@@ -418,7 +420,7 @@ def error_for_fault(
         why=why,
         help=UNNAMED if encoding else remedy,
     )
-    if isinstance(refused, EncodingError):
+    if isinstance(refused, EncodingError) and sample:
         refused.trial = tried(sample)
     return named_by_kind(refused, head)
 

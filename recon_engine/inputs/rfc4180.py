@@ -62,11 +62,11 @@ class Fault(Exception):
 
 
 class EncodingFault(Fault):
-    """A field is not UTF-8."""
+    """A field has a byte sequence that is not UTF-8; `offset` is its first byte."""
 
 
 class NulFault(Fault):
-    """A NUL byte."""
+    """A NUL byte, in or outside of quotes."""
 
 
 class Unterminated(Fault):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from recon_engine.config import LIMITS, Limits, Options
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.decoding import is_plain_utf8
-from recon_engine.inputs.encodings import opened_both, told_for_both
-from recon_engine.inputs.header import Header, head_of, open_input
+from recon_engine.inputs.encodings import name_both_encodings, open_both
+from recon_engine.inputs.header import Header, open_input, read_sample
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
@@ -51,7 +51,9 @@ def read_both_tables(
 ) -> tuple[Table, Table]:
     """Read both inputs completely; raises the errors of `read_rows`."""
     sides = (old, new)
-    with told_for_both(options, sides, lambda side: head_of(sides[side])):
+    with name_both_encodings(
+        options, sides, lambda side, start: read_sample(sides[side], start)
+    ):
         left, right = map_ordered(
             lambda side: _read_table(*side, progress), zip(SIDES, sides, strict=True)
         )
@@ -90,17 +92,28 @@ def both_unread(
     stack: ExitStack,
     progress: Progress,
 ) -> tuple[Unread, Unread]:
-    """Both inputs with their headers read.
+    """Open both inputs and read their headers.
 
     Files are opened concurrently. Frames are imported one after the other, because two
     relations of one DuckDB connection share one result set.
+
+    Args:
+        old: A path, an s3:// URL, or a frame.
+        new: The same.
+        options: Encodings, delimiters and the policy for malformed rows.
+        limits: Size limits of the inputs.
+        stack: Removes the temporary files when it closes.
+        progress: Reports download and decompression.
+
+    Raises ConfigError for an input that is neither, and the errors of `open_csv` for a
+    header.
     """
     files = all(isinstance(source, str | Path) for source in (old, new))
-    return opened_both(
+    return open_both(
         lambda side: open_side(*side, options, limits, stack, progress),
         zip((old, new), SIDES, strict=True),
         options,
-        head_of,
+        read_sample,
         each=map_ordered if files else map,
     )
 

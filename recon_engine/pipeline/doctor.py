@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.compare.masks import make_masks
 from recon_engine.config import NO_KEY, Mask, Options
 from recon_engine.errors import ConfigError, ReconError
+from recon_engine.formatting import format_count
 from recon_engine.postgres import migrations
 from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.postgres.conninfo import authorities_of
@@ -53,7 +54,7 @@ NEEDED: Final = {
 }
 RDS_BUNDLE: Final = (
     "fetch the global bundle of RDS (docs/deploy.md) as deploy/rds-ca.pem and build "
-    "the image again, or PGSSLROOTCERT=FILE"
+    "the image again, or set PGSSLROOTCERT=FILE"
 )
 
 SESSION: Final = """
@@ -273,7 +274,7 @@ def _check_database(address: Address) -> Iterator[CheckResult]:
         yield from _check_pooler(connection, address)
         missing = migrations.pending_migrations(address)
         if missing:
-            found = f"{len(missing)} migrations are pending"
+            found = format_count(len(missing), "migration", "are pending")
             yield CheckResult("tables", CheckState.FAIL, found, "run recon migrate")
             return
         yield CheckResult("tables", CheckState.OK, "up to date")

@@ -20,8 +20,8 @@ from recon_engine.errors import (
     ReconError,
 )
 from recon_engine.inputs.csvfile import CsvFile
-from recon_engine.inputs.encodings import opened_both
-from recon_engine.inputs.header import head_of, open_input
+from recon_engine.inputs.encodings import open_both
+from recon_engine.inputs.header import open_input, read_sample
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
 from recon_engine.pipeline import inbox
 from recon_engine.pipeline.archive import archive_inputs
@@ -261,7 +261,7 @@ class _Attempt:
         return stored
 
     def facts(self, files: Mapping[str, str]) -> PageFacts:
-        """What the report tells besides the result: no clock and no id."""
+        """What the report shows besides the result: no time and no id."""
         past = history.list_runs(
             self.run_log.connection,
             self.config.dataset,
@@ -298,8 +298,8 @@ class _Attempt:
         if earlier is None:
             return self.failed(
                 Busy(
-                    "another worker took this run for dead and gave it up",
-                    why="the lock of the dataset was lost, as when a connection breaks",
+                    "another worker marked this run as dead",
+                    why="the lock of the dataset was lost, as with a broken connection",
                     help="run again",
                 )
             )
@@ -323,7 +323,7 @@ class _Attempt:
         error: ReconError | None = None,
         result: UUID | None = None,
     ) -> RunRecord:
-        """Log how the attempt ended, unless its result is recorded: that stands."""
+        """Log how the attempt ended; a recorded result is never changed."""
         if self.published:
             message = error.message if error else None
             return make_record(self.attempt, self.config, status, message, error)
@@ -482,7 +482,7 @@ class _DeliveredPair:
         return self.config.limits
 
     def open_both(self) -> tuple[Header, Header]:
-        return opened_both(self.open_side, SIDES, self.config.options, head_of)
+        return open_both(self.open_side, SIDES, self.config.options, read_sample)
 
     def open_side(self, side: str) -> Header:
         return _fetch_side(

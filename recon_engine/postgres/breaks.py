@@ -37,7 +37,7 @@ import pyarrow as pa
 from recon_engine.compare.lookup import OpenKey
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_key
+from recon_engine.formatting import format_count, format_key
 from recon_engine.model import BreakCounts, Breaks, BreakState, Tracking
 from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.suggestions import did_you_mean
@@ -206,7 +206,7 @@ SELECT state, count(*) FROM carried GROUP BY state
 """  # noqa: S608 - a constant above
 
 # Settle every open break that this run did not see. CARRY_ON runs first: `as_of_run`
-# tells the breaks it updated. Rows of a repeated key are interchangeable, so a break of
+# marks the breaks it updated. Rows of a repeated key are interchangeable, so a break of
 # one is resolved only if all of its pairs are present again and no row was quarantined.
 # Breaks of earlier versions have no row counts: `occurrences` is then the lower bound.
 SETTLE: Final = f"""
@@ -452,15 +452,16 @@ def format_breaks(found: Breaks) -> str:
     counts = found.counts
     match found.tracking:
         case Tracking.OVER_LIMIT:
-            return (
-                f"not tracked: {found.differences:,} differences are over --break-limit"
+            over = format_count(
+                found.differences, "difference", "are over --break-limit"
             )
+            return f"not tracked: {over}"
         case Tracking.SUPERSEDED:
             return "not changed: a later pair has been tracked since"
     if counts is None or not any(asdict(counts).values()):
         return "none"
     days = counts.oldest_days
-    age = f"; oldest {days:,} day{'' if days == 1 else 's'}" if days else ""
+    age = f"; oldest {format_count(days, 'day')}" if days else ""
     since = f", as of {found.as_of}" if age and found.as_of else ""
     states = ((state, getattr(counts, state)) for state in BreakState)
     return (

@@ -25,15 +25,15 @@ from recon_engine.compare.result_builder import (
 )
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import read_rows
-from recon_engine.inputs.encodings import opened_both, told_for_both
+from recon_engine.inputs.encodings import name_both_encodings, open_both
 from recon_engine.inputs.header import Header, annotate_counted_in
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.spark.byte_sources import (
     LocalSource,
-    head_of_source,
     locate_in_place,
+    read_source_sample,
 )
 from recon_engine.spark.findings import FAN_IN, Findings, MergeTask, merge_findings
 from recon_engine.spark.output_parts import commit_parts, reject_existing_output
@@ -106,11 +106,11 @@ class SparkEngine:
             with hooks.step("read"):
                 hooks.take_tables(*map_ordered(read_rows, map(_as_file, opened, SIDES)))
         with hooks.step("compare"):
-            (old, old_source), (new, new_source) = opened_both(
+            (old, old_source), (new, new_source) = open_both(
                 lambda at: _locate_source(inputs, at, options, opened),
                 range(len(SIDES)),
                 options,
-                head_of_source,
+                read_source_sample,
                 each=map,
             )
             headers, sources = (old, new), (old_source, new_source)
@@ -207,7 +207,9 @@ def reconcile_on_cluster(
     with old.opened() as read_old, new.opened() as read_new:
         plan = make_plan(*headers, options, (read_old, read_new))
     heads = tuple(zip(headers, sources, strict=True))
-    with told_for_both(options, headers, lambda side: head_of_source(heads[side])):
+    with name_both_encodings(
+        options, headers, lambda side, start: read_source_sample(heads[side], start)
+    ):
         return _compared(
             plan, headers, sources, today, progress, cluster, settings, ask
         )

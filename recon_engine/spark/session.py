@@ -70,7 +70,7 @@ def open_session() -> SparkSession:
     for at, setting in enumerate(os.environ.get(SESSION, "").split(), 1):
         name, equals, value = setting.partition("=")
         if not equals:
-            # The text is not shown: it may be the rest of a secret with a space in it.
+            # The text is not shown: it may be a part of a secret with a space in it.
             raise ConfigError(
                 f"setting {at} of {SESSION} is not name=value",
                 help="separate settings by spaces; a value cannot contain a space",
@@ -129,7 +129,7 @@ class SparkCluster:
 
     @contextmanager
     def beside(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
-        """Jobs of a thread of their own are a group, which can be cancelled."""
+        """Run jobs on a separate thread, as a group that can be cancelled."""
         context, group = self.session.sparkContext, f"recon-{uuid4()}"
 
         def asked() -> Answer:

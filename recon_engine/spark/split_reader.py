@@ -67,7 +67,7 @@ def read_split(
     """Pass the records of a span; `keep` is called with what was found in each part."""
     gate = CsvReader(header, examine, keep_ends=False)
     gate.offset, gate.line = span.start, span.line
-    # Its header was counted where the file begins; a hash of a span tells nothing.
+    # The header was counted where the file begins, and a hash of a span has no use.
     gate.newlines.clear()
     gate.hashes = False
     fault: InputError | None = None

@@ -60,7 +60,7 @@ def test_files_that_agree_exit_0(pair: Path) -> None:
 def test_files_that_differ_exit_1_and_say_how(pair: Path) -> None:
     ended = recon("diff", "old.csv", "new.csv", "-k", "ID", cwd=pair)
     assert ended.returncode == 1
-    assert "✗ DIFFER  1 of 2 matched rows differ, 1 missing, 1 extra" in ended.stdout
+    assert "✗ DIFFER  1 of 2 matched rows differs, 1 missing, 1 extra" in ended.stdout
     assert "old 3 = 2 matched + 1 missing · new 3 = 2 matched + 1 extra" in ended.stdout
     assert re.search(r"PAID +1 +50.00 +number format +10.00 → 10", ended.stdout)
     assert ended.stderr == ""
@@ -86,7 +86,7 @@ def test_markdown_is_a_table(pair: Path) -> None:
     ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "markdown", cwd=pair)
     assert "| `PAID` | 1 | number format 100% |" in ended.stdout
     assert (
-        "100% of the 1 differing cells are the same value written another way; "
+        "100% of the 1 differing cell is the same value written another way; "
         "0 cells carry another value" in ended.stdout
     )
 
@@ -99,7 +99,7 @@ def test_markdown_shows_any_name_as_it_is() -> None:
     assert "| ``` a`b\\|c``<b>\\n*d* ``` | 1 |" in shown
     [hint] = (line for line in shown.splitlines() if line.startswith("- "))
     assert hint.startswith(
-        r"- a\`b|c\`\`\<b>\\n\*d\*: 1 differ, 100% number format; ``` -"
+        r"- a\`b|c\`\`\<b>\\n\*d\*: 1 differs, 100% number format; ``` -"
     )
     assert r"``` --rule $'a`b|c``<b>\n*d*=decimal' ```" in hint
 
@@ -124,7 +124,7 @@ def test_rows_set_aside_are_told_counted_and_written(pair: Path) -> None:
     ended = recon(*arguments, "--rejects", "r.csv", cwd=pair)
     assert ended.returncode == 1
     assert "old 4 = 2 matched + 1 missing + 1 rejected · new 3" in ended.stdout
-    assert "1 malformed rows of old were quarantined, not compared" in ended.stdout
+    assert "1 malformed row of old was quarantined, not compared" in ended.stdout
     assert (pair / "r.csv").read_text() == (
         "file,line,byte_offset,reason\n"
         "old.csv,5,32,a row of 1 field under a header of 2\n"

@@ -139,7 +139,7 @@ def test_the_python_of_gates_runs(
     names: dict[str, Reconciliation] = {}
     exec(code, names)  # noqa: S102 - as the reader does
     assert names["d"].passes
-    assert names["d"].gates[0].text == "1 of 6 old rows are missing, limit 1"
+    assert names["d"].gates[0].text == "1 of 6 old rows is missing, limit 1"
 
 
 def test_the_file_of_the_docs_is_taken_and_is_what_its_schema_says(

@@ -264,6 +264,23 @@ def _refused(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return found[0], found[1]
 
 
+def test_the_encoding_to_paste_is_tried_on_the_same_bytes(tmp_path: Path) -> None:
+    """The fault is far from the head, and the file larger than the sample."""
+    path = tmp_path / "old.csv"
+    rows = [
+        f"{at},caf\u00e9\n" if at == 150_000 else f"{at},x\n" for at in range(250_000)
+    ]
+    path.write_text("id,v\n" + "".join(rows), encoding="cp1252")
+    assert path.stat().st_size > 2 << 20
+    helps = []
+    for engine in ("local", "spark"):
+        with pytest.raises(rx.errors.EncodingError) as raised:
+            rx.diff(path, path, keys="id", engine=engine)
+        helps.append(raised.value.help)
+    assert helps[0] == helps[1]
+    assert "add --encoding cp1252 (OLD: the 1,048,576 bytes tried" in str(helps[0])
+
+
 def test_awkward_files_are_read_the_same() -> None:
     chosen = [path for path in ACCEPTED if path.stat().st_size < 5000][::7]
     assert len(chosen) >= 10

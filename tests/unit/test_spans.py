@@ -55,9 +55,7 @@ def outcome(read: Callable[[], CsvFile]) -> dict[str, Any]:
     try:
         found = dataclasses.asdict(read())
     except ReconError as error:
-        # How many bytes are tried depends on where the file is cut.
-        facts = {name: fact for name, fact in vars(error).items() if name != "trial"}
-        return {"error": type(error), **facts}
+        return {"error": type(error), **vars(error)}
     return {name: found[name] for name in found.keys() - {"parts", "sha256", "path"}}
 
 

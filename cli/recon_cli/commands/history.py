@@ -68,7 +68,9 @@ PageFile = Annotated[
         rich_help_panel=Group.OUTPUT,
     ),
 ]
-Statement = Annotated[str, typer.Argument(help="One SELECT statement.")]
+Statement = Annotated[
+    str, typer.Argument(metavar="STATEMENT", help="One SELECT statement.")
+]
 
 
 def breaks(
