@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
+from recon_engine.analysis.evidence import Evidence
 from recon_engine.analysis.measures import is_measure
+from recon_engine.analysis.totals import TOTALS
 from recon_engine.compare import sampling
-from recon_engine.compare.causes import CauseInputs
 from recon_engine.compare.lookup import looked_up
 from recon_engine.compare.masks import ShownValues, mask_values
 from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import DuplicateKeys
+from recon_engine.findings import find_all
 from recon_engine.model import (
     SIDES,
     Column,
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
+    from recon_engine.analysis.evidence import ColumnFindings
     from recon_engine.compare.alignment import Alignment
-    from recon_engine.compare.causes import ColumnFindings
     from recon_engine.compare.lookup import Sought
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.partial_result import PartialResult, Repeats
@@ -164,14 +166,11 @@ class _ResultBuilder:
             tolerated_cells=int(found.tolerated.sum()),
             tolerated_keys=found.tolerated_keys,
         )
-        causes = self.evidence(columns, matched).causes()
         shown = mask_values(
             ShownValues(
                 sample=self.sample(limit),
                 frames=self.frames(),
-                patterns=causes.patterns,
-                totals=causes.totals,
-                segments=causes.segments,
+                findings=find_all(self.evidence(columns, matched)),
             ),
             plan.masks,
         )
@@ -181,7 +180,7 @@ class _ResultBuilder:
             counts=counts,
             by_column=columns,
             drift=self.layout.drift,
-            totals=shown.totals,
+            totals=shown.findings[TOTALS],
             coverage=whole.coverage,
         )
         return Reconciliation(
@@ -199,10 +198,7 @@ class _ResultBuilder:
             acceptance=evaluate_gates(measured, plan.options, today),
             detail_limit=limit,
             coverage=whole.coverage,
-            patterns=shown.patterns,
-            totals=shown.totals,
-            segments=shown.segments,
-            hints=causes.hints,
+            findings=shown.findings,
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences
             ),
@@ -261,34 +257,43 @@ class _ResultBuilder:
                 old, new = (Reads(*row[READ[side]]) for side in SIDES)
                 yield RuleCount(column, rule, of, every, old, new, row[MADE_EQUAL])
 
-    def evidence(self, columns: Sequence[Column], matched: int) -> CauseInputs:
-        """What may be told of causes; of columns that make the key unique, the best.
+    def evidence(self, columns: Sequence[Column], matched: int) -> Evidence:
+        """What findings are derived from.
 
-        That is the one that differs least, for it is to be a part of the key; an amount
-        or a date only where there is no other.
+        Of the columns that make the key unique, the best is the one that differs least,
+        because it is to be a part of the key. An amount or a date is chosen only if
+        there is no other.
         """
-        plan, whole = self.plan, self.whole
+        plan, whole, ids = self.plan, self.whole, self.plan.names[OLD]
+        layout = plan.layout
         repeated = sum(each.keys for each in whole.repeats)
         able = {
-            name: any(is_measure(rows[ours]) for rows in self.samples)
-            for ours, name in zip(plan.names[OLD].columns, plan.columns, strict=True)
-            if repeated and all(ours in each.telling for each in whole.repeats)
+            name: any(is_measure(rows[internal]) for rows in self.samples)
+            for internal, name in zip(ids.columns, plan.columns, strict=True)
+            if repeated and all(internal in each.telling for each in whole.repeats)
         }
         best = min(
             (column for column in columns if column.name in able),
             key=lambda column: (able[column.name], column.mismatched),
             default=None,
         )
-        return CauseInputs(
-            plan=plan,
-            told=self.told,
+        key_names = dict(zip(ids.keys, layout.keys, strict=True))
+        return Evidence(
+            keys=layout.keys,
+            columns=layout.columns,
+            names=key_names | dict(zip(ids.columns, plan.columns, strict=True)),
+            key_names=key_names,
+            rules=ids.rules,
+            renamed=layout.drift.renamed,
+            agreements=layout.agreements,
+            column_findings=self.told,
             tolerated=self.found.sums,
             values=self.found.values,
-            lone=(whole.missing, whole.extra),
+            unmatched=(whole.missing, whole.extra),
             samples=self.samples,
             repeated=repeated,
-            telling=best.name if best else None,
-            kept=matched - best.mismatched if best else 0,
+            unique_column=best.name if best else None,
+            unchanged=matched - best.mismatched if best else 0,
             matched=matched,
             splits=whole.splits,
         )

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError, InputChanged
+from recon_engine.findings import FINDINGS
 from recon_engine.model import SourceFile
 from recon_engine.postgres.connection import (
     open_connection,
@@ -43,7 +44,10 @@ WHERE r.status NOT IN ('STARTED', 'RECONCILED') AND r.run_ts < now() - %(age)s
   AND (%(dataset)s::text IS NULL OR r.dataset = %(dataset)s)
 ORDER BY r.run_ts
 """
-VALUE_TABLES: Final = ("mismatch_detail_sample", "mismatch_pattern", "segment")
+VALUE_TABLES: Final = (
+    "mismatch_detail_sample",
+    *(each.table for each in FINDINGS if each.holds_values),
+)
 SAMPLES: Final = f"""
 SELECT run_id, count(*) FROM (
     {" UNION ALL ".join(f"SELECT run_id FROM metrics.{name}" for name in VALUE_TABLES)}

@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 
 from recon_engine.analysis import patterns, totals
+from recon_engine.analysis.evidence import ColumnFindings
 from recon_engine.compare import sampling
-from recon_engine.compare.causes import ColumnFindings, find_rule_hints
+from recon_engine.compare.causes import find_rule_hints
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet, limit_packets
 from recon_engine.spark.rows import numbers_by_place
@@ -25,7 +26,7 @@ from recon_engine.spark.settings import BUCKET, MOST
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recon_engine.analysis.totals import SumPair
+    from recon_engine.analysis.amounts import SumPair
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.spark.packets import Packets

@@ -17,7 +17,7 @@ from recon_engine.spark.split_reader import merge_results
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from recon_engine.compare.causes import ColumnFindings
+    from recon_engine.analysis.evidence import ColumnFindings
     from recon_engine.compare.partial_result import PartialResult
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.errors import ReconError
