@@ -246,12 +246,12 @@ class _ResultBuilder:
     def rules(self) -> Iterator[RuleCount]:
         """What each rule did: of the key, then of each column in the order of OLD."""
         layout = self.layout
-        ours = self.plan.names[OLD].compared
-        names = dict(zip([*layout.keys, *self.plan.columns], ours, strict=True))
+        user_names = self.plan.names[OLD].user_names
+        ids = {name: internal for internal, name in user_names.items()}
         tallies = added([*self.tallies, self.found.tallies])
         for column in (*layout.keys, *layout.columns):
             chain = layout.spelled.get(column, ())
-            tally = tallies.get(names[column], no_tally(chain))
+            tally = tallies.get(ids[column], no_tally(chain))
             of: Literal["keys", "cells"] = "keys" if column in layout.keys else "cells"
             for (every, rule), row in zip(chain, tally.tolist(), strict=True):
                 old, new = (Reads(*row[READ[side]]) for side in SIDES)
@@ -268,8 +268,8 @@ class _ResultBuilder:
         layout = plan.layout
         repeated = sum(each.keys for each in whole.repeats)
         able = {
-            name: any(is_measure(rows[internal]) for rows in self.samples)
-            for internal, name in zip(ids.columns, plan.columns, strict=True)
+            ids.user_names[internal]: any(is_measure(r[internal]) for r in self.samples)
+            for internal in ids.columns
             if repeated and all(internal in each.telling for each in whole.repeats)
         }
         best = min(
@@ -277,12 +277,11 @@ class _ResultBuilder:
             key=lambda column: (able[column.name], column.mismatched),
             default=None,
         )
-        key_names = dict(zip(ids.keys, layout.keys, strict=True))
         return Evidence(
             keys=layout.keys,
             columns=layout.columns,
-            names=key_names | dict(zip(ids.columns, plan.columns, strict=True)),
-            key_names=key_names,
+            names=ids.user_names,
+            key_names={internal: ids.user_names[internal] for internal in ids.keys},
             rules=ids.rules,
             renamed=layout.drift.renamed,
             agreements=layout.agreements,

@@ -260,7 +260,9 @@ def _insert_as_text(
         cursor.execute(statement, tuple(map(_as_sql_text, row.values())))
 
 
-def _as_sql_text(value: object) -> str:
+def _as_sql_text(value: object) -> str | None:
+    if value is None:
+        return None
     return str(UUID(bytes=value)) if isinstance(value, bytes) else str(value)
 
 
