@@ -60,8 +60,8 @@ REJECTS: Final = {
 def build_result(
     plan: ComparisonPlan,
     tables: Sequence[Table],
-    found: PartialResult,
-    told: Mapping[str, ColumnFindings],
+    partial_result: PartialResult,
+    column_findings: Mapping[str, ColumnFindings],
     *,
     today: date,
     samples: Sequence[pl.DataFrame],
@@ -70,17 +70,19 @@ def build_result(
     strategy: str,
     sought: Sought | None = None,
 ) -> Reconciliation:
-    """The result: masked, its gates and suppressions evaluated, its laws checked.
+    """The result: masked, its gates and suppressions evaluated, its invariants checked.
 
-    `found`: in all buckets; `told`: of each column that differs; `today`: the day after
-    which a suppression has expired; `samples`: of all rows
-    of OLD and of NEW; `blanks`: in how many rows of each the key has a blank;
+    `partial_result`: of all buckets; `column_findings`: of each column that differs;
+    `today`: the day after which a suppression has expired; `samples`: of all rows of
+    OLD and of NEW; `blanks`: in how many rows of each the key has a blank;
     `tallies`: what the rules of the key read of each; `strategy`: by which digests were
     taken; `sought`: the keys of open breaks.
     """
     facts = [
         _describe_side(table, again, blank)
-        for table, again, blank in zip(tables, found.repeats, blanks, strict=True)
+        for table, again, blank in zip(
+            tables, partial_result.repeats, blanks, strict=True
+        )
     ]
     engine = EngineFacts(
         strategy=strategy,
@@ -88,7 +90,9 @@ def build_result(
         seconds=round(time.monotonic() - plan.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
     )
-    whole = _ResultBuilder(plan, tables, found, told, samples, tallies, sought)
+    whole = _ResultBuilder(
+        plan, tables, partial_result, column_findings, samples, tallies, sought
+    )
     return whole.assemble_result(facts, engine, today)
 
 

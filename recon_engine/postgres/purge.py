@@ -123,39 +123,39 @@ def find_old_values(
     return OldValues(runs, samples, breaks, stage, list(_find_present_artifacts(uris)))
 
 
-def delete_old_values(address: Address, found: OldValues) -> None:
+def delete_old_values(address: Address, old_values: OldValues) -> None:
     """Delete the artifacts, then, in one transaction, samples, breaks and stage tables.
 
     After an error, run it again: whatever remains is found again. Artifacts go first,
     because the tables are what finds them.
     """
-    for artifact in found.artifacts:
+    for artifact in old_values.artifacts:
         artifact.place.remove(artifact.file)
     with (
         open_connection(address, autocommit=False, control=False) as connection,
         translate_database_errors(),
     ):
         for name in VALUE_TABLES:
-            connection.execute(DELETE.format(name).encode(), [list(found.samples)])
-        if found.breaks:
-            connection.execute(DELETE_BREAKS.encode(), [list(found.runs)])
-        for table in found.stage:
+            connection.execute(DELETE.format(name).encode(), [list(old_values.samples)])
+        if old_values.breaks:
+            connection.execute(DELETE_BREAKS.encode(), [list(old_values.runs)])
+        for table in old_values.stage:
             connection.execute(
                 f"DROP TABLE IF EXISTS stage.{quote_identifier(table)}".encode()
             )
 
 
-def count_old_values(found: OldValues) -> list[tuple[str, str, int]]:
+def count_old_values(old_values: OldValues) -> list[tuple[str, str, int]]:
     """Rows of (kind of value, dataset, count), sorted, for a table."""
     counts: Counter[tuple[str, str]] = Counter()
-    for run_id, rows in found.samples.items():
-        counts["rows with values", found.runs[run_id]] += rows
-    for dataset, rows in found.breaks.items():
+    for run_id, rows in old_values.samples.items():
+        counts["rows with values", old_values.runs[run_id]] += rows
+    for dataset, rows in old_values.breaks.items():
         counts["breaks that have ended", dataset] += rows
-    for dataset in found.stage.values():
+    for dataset in old_values.stage.values():
         counts["stage tables", dataset] += 1
-    for artifact in found.artifacts:
-        counts["artifacts", found.runs[artifact.run_id]] += 1
+    for artifact in old_values.artifacts:
+        counts["artifacts", old_values.runs[artifact.run_id]] += 1
     return [(*what, count) for what, count in sorted(counts.items())]
 
 

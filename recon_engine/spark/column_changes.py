@@ -58,19 +58,19 @@ class ColumnChanges:
     most: int
 
     @classmethod
-    def of(cls, plan: ComparisonPlan, buckets: int, most: int) -> ColumnChanges:
+    def of(cls, plan: ComparisonPlan, buckets: int, max_bytes: int) -> ColumnChanges:
         """One share per column for every BUCKETS_A_SHARE buckets of the inputs."""
-        return cls(plan, 1 + buckets // BUCKETS_A_SHARE, most)
+        return cls(plan, 1 + buckets // BUCKETS_A_SHARE, max_bytes)
 
     @property
     def places(self) -> int:
         """The maximum number of tasks."""
         return len(self.plan.columns) * self.shares
 
-    def sent(self, found: Difference) -> Packets:
+    def sent(self, difference: Difference) -> Packets:
         """Send the changes of each column to the tasks that count them."""
         for column, changes in patterns.group_changes_with_keys(
-            found.cells, found.keys
+            difference.cells, difference.keys
         ):
             share = np.zeros(changes.height, np.int64)
             if self.shares > 1:

@@ -55,10 +55,10 @@ class Findings:
 
 
 def merge_findings(
-    every: Iterable[Findings], plan: ComparisonPlan, whole: int
+    findings: Iterable[Findings], plan: ComparisonPlan, whole: int
 ) -> Findings:
     """All findings as one, merged a few at a time."""
-    found = iter(every)
+    found = iter(findings)
     total = next(found, Findings())
     while few := list(itertools.islice(found, FAN_IN)):
         total = _merge_few([total, *few], plan, whole)

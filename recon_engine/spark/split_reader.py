@@ -87,9 +87,11 @@ def read_split(
     )
 
 
-def merge_results(every: Iterable[Mapping[int, SplitResult]]) -> dict[int, SplitResult]:
+def merge_results(
+    result_maps: Iterable[Mapping[int, SplitResult]],
+) -> dict[int, SplitResult]:
     """The results by the numbers of their splits, with no more rows than are listed."""
-    found = {at: each for few in every for at, each in few.items()}
+    found = {at: each for few in result_maps for at, each in few.items()}
     room = MAX_LISTED
     for at in sorted(found):
         found[at] = found[at].listing(room)
