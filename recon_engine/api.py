@@ -112,16 +112,16 @@ def diff(
     )
 
 
-def _as_names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
+def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())
 
 
-def _parse_policy(policy: type[Policy], given: str) -> Policy:
-    if given not in set(policy):
+def _parse_policy(policy: type[Policy], text: str) -> Policy:
+    if text not in set(policy):
         raise ConfigError(
-            f"{given} is none of " + ", ".join(policy), help=policy.__doc__
+            f"{text} is none of " + ", ".join(policy), help=policy.__doc__
         )
-    return policy(given)
+    return policy(text)
 
 
 @within_error_boundary

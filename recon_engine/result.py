@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from recon_engine.analysis.hints import HINTS
+from recon_engine.analysis.patterns import PATTERNS
+from recon_engine.analysis.segments import SEGMENTS
+from recon_engine.analysis.totals import TOTALS
 from recon_engine.errors import InternalError
+from recon_engine.findings import Findings
 from recon_engine.formatting import (
     LINES_SHOWN,
     NO_PAIR,
@@ -158,10 +163,7 @@ class Reconciliation:
     # Without a default: a result whose gates were forgotten would pass.
     acceptance: Acceptance
     detail_limit: int = 5000
-    patterns: tuple[Patterns, ...] = ()
-    totals: tuple[Total, ...] = ()
-    segments: tuple[Segment, ...] = ()
-    hints: tuple[Hint, ...] = ()
+    findings: Findings = field(default_factory=Findings)
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
     looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
     rules: tuple[RuleCount, ...] = ()
@@ -216,6 +218,26 @@ class Reconciliation:
             if each.of == "cells":
                 made[each.column] += each.made_equal
         return {name: cells for name, cells in made.items() if cells}
+
+    @property
+    def patterns(self) -> tuple[Patterns, ...]:
+        """The most frequent changes of each column that differs."""
+        return self.findings[PATTERNS]
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        """The control totals of the columns of amounts."""
+        return self.findings[TOTALS]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The values in which differences concentrate."""
+        return self.findings[SEGMENTS]
+
+    @property
+    def hints(self) -> tuple[Hint, ...]:
+        """What would explain differences, each with the flag to paste."""
+        return self.findings[HINTS]
 
     @property
     def gates(self) -> tuple[GateResult, ...]:
@@ -383,14 +405,7 @@ class Reconciliation:
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
             "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
-            "patterns": [asdict(each) for each in self.patterns],
-            "totals": [
-                {"column": each.column}
-                | {name: f"{value:f}" for name, value in each.sums().items()}
-                for each in self.totals
-            ],
-            "segments": [asdict(each) | {"lift": each.lift} for each in self.segments],
-            "hints": [asdict(each) for each in self.hints],
+            **self.findings.to_dict(),
             "gates": [asdict(each) for each in self.gates],
             "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
             "engine": asdict(self.engine),

@@ -121,7 +121,7 @@ class RunMetrics:
 
 
 @contextmanager
-def emit_metrics(dataset: str, *, told: bool = True) -> Iterator[RunMetrics]:
+def emit_metrics(dataset: str, *, emit: bool = True) -> Iterator[RunMetrics]:
     """Write the line when the block ends, with the exit code of its exception."""
     meter = RunMetrics()
     code = 0
@@ -132,7 +132,7 @@ def emit_metrics(dataset: str, *, told: bool = True) -> Iterator[RunMetrics]:
         raise
     finally:
         namespace = os.environ.get(NAMESPACE_VARIABLE)
-        if told and namespace and sys.stderr is not None:
+        if emit and namespace and sys.stderr is not None:
             sys.stderr.write(meter.line(namespace, dataset, code) + "\n")
             sys.stderr.flush()
 

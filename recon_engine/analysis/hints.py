@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import itertools
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from recon_engine import command_line
+from recon_engine.analysis.evidence import OLD
+from recon_engine.analysis.finding import Finding, show_unchanged
 from recon_engine.formatting import (
     conjugate,
     format_count,
@@ -26,6 +28,7 @@ from recon_engine.formatting import (
 )
 from recon_engine.kinds import DATE_FORMATS, Kind
 from recon_engine.model import Hint, HintKind
+from recon_engine.record_table import Field
 from recon_engine.rules import (
     NORMAL_PREFIX,
     Number,
@@ -41,6 +44,7 @@ from recon_engine.suggestions import join_names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from recon_engine.analysis.evidence import Evidence
     from recon_engine.model import Splits
     from recon_engine.rules import Rules
 
@@ -500,3 +504,54 @@ def _is_nearly_unique(side: pl.DataFrame, columns: Iterable[str]) -> bool:
         MAX_OTHERS_ONE_IN * side.select(list(columns)).n_unique()
         >= (MAX_OTHERS_ONE_IN - 1) * side.height
     )
+
+
+def _find_hints(evidence: Evidence) -> Iterator[Hint]:
+    """Hints about renames, splits and keys, then the rules of columns, most first."""
+    yield from for_renames(evidence.renamed, evidence.agreements)
+    # Splits refer to the compared columns by their ordinals: the sorted names.
+    splits = for_splits(sorted(evidence.columns), *evidence.splits)
+    yield from splits
+    # If most repeated keys are splits, the column that makes their rows unique is a
+    # line number, which the other side does not have.
+    if HALF * sum(each.total for each in splits) < evidence.repeated:
+        yield from for_duplicate_keys(
+            evidence.keys,
+            evidence.unique_column,
+            evidence.repeated,
+            evidence.unchanged,
+            evidence.matched,
+        )
+    yield from _find_key_hints(evidence)
+    rules = [hint for each in evidence.differing for hint in each.hints]
+    yield from sorted(rules, key=lambda hint: -hint.total)
+
+
+def _find_key_hints(evidence: Evidence) -> Iterable[Hint]:
+    old, new = (side.keys for side in evidence.unmatched)
+    if old is None or new is None or old.is_empty() or new.is_empty():
+        return ()
+    sample = evidence.samples[OLD]
+    return for_keys((old, new), evidence.key_names, evidence.rules, sample)
+
+
+def _load_hint(*, kind: str, **values: Any) -> Hint:
+    return Hint(HintKind(kind), **values)
+
+
+HINTS: Final = Finding(
+    name="hints",
+    table="hint",
+    fields=(
+        Field("kind"),
+        Field("column", "column_name"),
+        Field("flag"),
+        Field("count"),
+        Field("total"),
+        Field("text"),
+    ),
+    load=_load_hint,
+    find=_find_hints,
+    mask=show_unchanged,
+    holds_values=False,
+)

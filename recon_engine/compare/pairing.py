@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.analysis.segments import ValueCounts
-    from recon_engine.analysis.totals import SumPair
+    from recon_engine.analysis.amounts import SumPair
+    from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.rules import Rules, Tallies
 
 

@@ -16,8 +16,9 @@ import polars as pl
 
 from recon_engine import model
 from recon_engine.analysis import segments, totals
+from recon_engine.analysis.evidence import UnmatchedRows
 from recon_engine.compare import key_splits, lookup, sampling
-from recon_engine.compare.causes import UnmatchedRows, summarize_unmatched
+from recon_engine.compare.causes import summarize_unmatched
 from recon_engine.compare.masks import sorted_positions
 from recon_engine.compare.pairing import (
     Difference,

@@ -352,7 +352,7 @@ def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
 
 
 def _recover_earlier_runs(
-    run_log: RunLog, places: Locations, stop: CancellationToken[Outcome]
+    run_log: RunLog, locations: Locations, stop: CancellationToken[Outcome]
 ) -> list[UUID]:
     """Finish what earlier runs recorded; give up what they did not, and tidy up.
 
@@ -369,7 +369,7 @@ def _recover_earlier_runs(
             log.warning("run_resumed", extra={"dead_run_id": str(unfinished.run_id)})
             failpoint("recover-resume")
             warning = archive_inputs(
-                places, unfinished.dataset, unfinished.run_id, unfinished.pair
+                locations, unfinished.dataset, unfinished.run_id, unfinished.pair
             )
             run_log.close(unfinished, RunStatus.SUCCEEDED, warning)
             finished.append(unfinished.run_id)
@@ -403,10 +403,10 @@ def _find_pair(inbound: Storage) -> FilePair | inbox.NoData:
 
 
 def _archive_earlier_result(
-    run_log: RunLog, places: Locations, earlier: UUID, pair: FilePair
+    run_log: RunLog, locations: Locations, earlier: UUID, pair: FilePair
 ) -> Outcome:
     """The pair has a result: do nothing twice, only see that it is archived."""
-    warning = archive_inputs(places, run_log.config.dataset, earlier, pair)
+    warning = archive_inputs(locations, run_log.config.dataset, earlier, pair)
     message = f"reconciled before, by run {earlier}"
     record = run_log.note(RunStatus.ALREADY_DONE, message, warning, [earlier])
     return Outcome(record, error=warning)
@@ -497,7 +497,7 @@ class _DeliveredPair:
 
 
 def _fetch_side(
-    places: Locations,
+    locations: Locations,
     side: str,
     file: SourceFile,
     config: RunConfig,
@@ -507,7 +507,7 @@ def _fetch_side(
     path = folder / f"{side}.csv"
     failpoint("fetch")
     with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
-        places.inbound.borrow(file, path, advance)
+        locations.inbound.borrow(file, path, advance)
     header = open_input(
         path,
         uri=file.uri,

@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 
 from recon_engine.analysis import patterns, totals
+from recon_engine.analysis.evidence import ColumnFindings
 from recon_engine.compare import sampling
-from recon_engine.compare.causes import ColumnFindings, find_rule_hints
+from recon_engine.compare.causes import find_rule_hints
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet, limit_packets
 from recon_engine.spark.rows import numbers_by_place
@@ -25,7 +26,7 @@ from recon_engine.spark.settings import BUCKET, MOST
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recon_engine.analysis.totals import SumPair
+    from recon_engine.analysis.amounts import SumPair
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.spark.packets import Packets
@@ -57,19 +58,19 @@ class ColumnChanges:
     most: int
 
     @classmethod
-    def of(cls, plan: ComparisonPlan, buckets: int, most: int) -> ColumnChanges:
+    def of(cls, plan: ComparisonPlan, buckets: int, max_bytes: int) -> ColumnChanges:
         """One share per column for every BUCKETS_A_SHARE buckets of the inputs."""
-        return cls(plan, 1 + buckets // BUCKETS_A_SHARE, most)
+        return cls(plan, 1 + buckets // BUCKETS_A_SHARE, max_bytes)
 
     @property
     def places(self) -> int:
         """The maximum number of tasks."""
         return len(self.plan.columns) * self.shares
 
-    def sent(self, found: Difference) -> Packets:
+    def sent(self, difference: Difference) -> Packets:
         """Send the changes of each column to the tasks that count them."""
         for column, changes in patterns.group_changes_with_keys(
-            found.cells, found.keys
+            difference.cells, difference.keys
         ):
             share = np.zeros(changes.height, np.int64)
             if self.shares > 1:

@@ -279,40 +279,40 @@ def _collect_findings(cluster: Cluster, job: Job) -> Findings:
 
 
 def _build_result(
-    job: Job, found: Findings, hashes: Sequence[str | None], today: date
+    job: Job, findings: Findings, hashes: Sequence[str | None], today: date
 ) -> Reconciliation:
     """The result, or the error of the file that has one."""
     plan = job.plan
-    tables = _join_tables(job, found, hashes)
+    tables = _join_tables(job, findings, hashes)
     whole = replace(
-        found.partial or _make_empty_partial(plan), identical=found.identical
+        findings.partial or _make_empty_partial(plan), identical=findings.identical
     )
     reject_duplicate_keys(tables, whole.repeats, plan.options)
     return build_result(
         plan,
         tables,
         whole,
-        found.told,
+        findings.told,
         today=today,
         samples=[
             pl.concat([make_empty_sample(names), *drawn])
-            for names, drawn in zip(plan.names, found.samples, strict=True)
+            for names, drawn in zip(plan.names, findings.samples, strict=True)
         ],
-        blanks=found.blanks,
-        tallies=found.tallies,
+        blanks=findings.blanks,
+        tallies=findings.tallies,
         strategy=f"{job.sampling.strategy} on spark",
         sought=job.sought,
     )
 
 
 def _join_tables(
-    job: Job, found: Findings, hashes: Sequence[str | None]
+    job: Job, findings: Findings, hashes: Sequence[str | None]
 ) -> tuple[CsvFile, CsvFile]:
     """Both files, or the first error in the first that has one."""
     tables = []
     for side, (header, sha256) in enumerate(zip(job.headers, hashes, strict=True)):
         split_results = (
-            found.split_results[side][at]
+            findings.split_results[side][at]
             for at, (of, _) in enumerate(job.spans)
             if of == side
         )

@@ -17,7 +17,7 @@ from recon_engine.spark.split_reader import merge_results
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from recon_engine.compare.causes import ColumnFindings
+    from recon_engine.analysis.evidence import ColumnFindings
     from recon_engine.compare.partial_result import PartialResult
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.errors import ReconError
@@ -55,10 +55,10 @@ class Findings:
 
 
 def merge_findings(
-    every: Iterable[Findings], plan: ComparisonPlan, whole: int
+    findings: Iterable[Findings], plan: ComparisonPlan, whole: int
 ) -> Findings:
     """All findings as one, merged a few at a time."""
-    found = iter(every)
+    found = iter(findings)
     total = next(found, Findings())
     while few := list(itertools.islice(found, FAN_IN)):
         total = _merge_few([total, *few], plan, whole)

@@ -76,12 +76,14 @@ class Cluster(Protocol):
 
 
 def limit_packets(
-    packets: Packets, most: int, what: str, *, why: str, remedy: str
+    packets: Packets, max_bytes: int, what: str, *, why: str, remedy: str
 ) -> Packets:
-    """Pass packets on; OutOfBudget if they have more than `most` bytes in total."""
+    """Pass packets on; OutOfBudget if they have more than `max_bytes` in total."""
     size = 0
     for packet in packets:
         size += len(packet.data)
-        if size > most:
-            raise OutOfBudget(f"{what} more than {most:,} bytes", why=why, help=remedy)
+        if size > max_bytes:
+            raise OutOfBudget(
+                f"{what} more than {max_bytes:,} bytes", why=why, help=remedy
+            )
         yield packet

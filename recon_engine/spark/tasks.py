@@ -106,9 +106,9 @@ class Job:
             else CellDigests(*facts)
         )
 
-    def digests(self, at: int, _: Packets) -> Packets:
+    def digests(self, split_number: int, _: Packets) -> Packets:
         """Read a span, and send the digests of its rows to their buckets."""
-        side, span = self.spans[at]
+        side, span = self.spans[split_number]
         header, strategy = self.headers[side], self.strategy_of(side)
         found: list[NDArray[np.void]] = []
         blank = 0
@@ -127,11 +127,11 @@ class Job:
             split_result = read_split(header, span, read, examine, keep)
         drawn, tallies = (strategy.sample(),), strategy.tallies()
         yield Packet.answer(
-            at,
+            split_number,
             Findings(
-                split_results=({}, {at: split_result})
+                split_results=({}, {split_number: split_result})
                 if side
-                else ({at: split_result}, {}),
+                else ({split_number: split_result}, {}),
                 blanks=(0, blank) if side else (blank, 0),
                 tallies=({}, tallies) if side else (tallies, {}),
                 samples=((), drawn) if side else (drawn, ()),
@@ -142,7 +142,7 @@ class Job:
         # The high bits: the low ones choose the group within a bucket.
         place = (rows["key"] >> np.uint64(32)) % np.uint64(self.buckets)
         for bucket, part in split_by_place(rows, place):
-            yield Packet.of(bucket, DigestedRows(side, at, part))
+            yield Packet.of(bucket, DigestedRows(side, split_number, part))
 
     def leftovers(self, bucket: int, packets: Packets) -> Packets:
         """Drop the identical rows of a bucket, and request the other rows' bytes."""

@@ -292,5 +292,10 @@ def _is_still(path: Path, etag: str) -> bool:
         return _compute_etag(stream) == etag and _file_state(path.stat()) == before
 
 
-def _file_state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _file_state(stat_result: os.stat_result) -> tuple[int, ...]:
+    return (
+        stat_result.st_dev,
+        stat_result.st_ino,
+        stat_result.st_size,
+        stat_result.st_mtime_ns,
+    )

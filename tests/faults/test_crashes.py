@@ -101,8 +101,8 @@ CHANGES = re.compile(
     "(INSERT|UPDATE|CREATE|DROP|ALTER|ABANDON|CLAIM|INTERRUPT|RECONCILED)\\b"
 )
 GUARDED_BY_CALLER = {
-    "ingest", "_try_commit", "_insert", "_insert_rows", "_insert_totals",
-    "publish_table", "_mark_reconciled", "_claim_files",
+    "ingest", "_try_commit", "_insert", "_insert_rows", "_ingest_rows",
+    "_insert_as_text", "publish_table", "_mark_reconciled", "_claim_files",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.compared_pairs import answer, expected, rules_for, written
 from support.corpus_files import FILES, expected_of, name_of
 from support.databases import migrated
+from support.results import with_findings
 from support.spark_cluster import InProcess
 from support.strategies import Pair, edited, pairs, tables
 
@@ -316,7 +317,7 @@ def test_of_too_many_only_hints_are_left_out(
     monkeypatch.setattr(partial_result, "MAX_KEYS", 20)
     options = Options(keys=("ID",), on_schema_drift=drift)
     there = reconciled(paths, options, SparkSettings(500, 2000))
-    assert told(dataclasses.replace(there, hints=here.hints)) == told(here)
+    assert told(with_findings(there, hints=here.hints)) == told(here)
     distinct = {each.column: each.distinct for each in here.patterns}
     rules = {each.column for each in there.hints if each.kind == HintKind.RULE}
     assert rules == {

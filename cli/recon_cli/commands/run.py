@@ -55,7 +55,7 @@ def run(settings: options.Settings) -> None:
     """
     form, dry_run = settings["format"], settings["dry_run"]
     with (
-        emit_metrics(settings["dataset"], told=not dry_run) as meter,
+        emit_metrics(settings["dataset"], emit=not dry_run) as meter,
         session.report_errors(form),
     ):
         from recon_cli import render

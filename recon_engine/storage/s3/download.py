@@ -135,11 +135,11 @@ class Download:
                 help="check the endpoint and any proxy in front of it",
             )
 
-    def _write(self, block: bytes, at: int) -> None:
+    def _write(self, block: bytes, offset: int) -> None:
         unwritten = memoryview(block)
         while unwritten:
-            written = os.pwrite(self.descriptor, unwritten, at)
-            unwritten, at = unwritten[written:], at + written
+            written = os.pwrite(self.descriptor, unwritten, offset)
+            unwritten, offset = unwritten[written:], offset + written
         with self.lock:
             self.advance(len(block))
 
@@ -150,5 +150,5 @@ class ReadIntoMemory(Download):
 
     data: bytearray = field(default_factory=bytearray)
 
-    def _write(self, block: bytes, at: int) -> None:  # noqa: ARG002 - they come in order
+    def _write(self, block: bytes, offset: int) -> None:  # noqa: ARG002 - they come in order
         self.data += block
