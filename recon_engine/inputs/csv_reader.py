@@ -398,7 +398,7 @@ class CsvReader:
         self.offset += len(data)
 
     def note(self, data: bytes, index: RecordIndex | None) -> None:
-        r"""Record whether the block has quotes, and a line `\\.` (the end of COPY)."""
+        r"""Record whether the block has quotes, and a line `\.` (the end of COPY)."""
         self.counts += ReaderCounts(
             quotes=index.quotes if index is not None else b'"' in data,
             # The search for one byte runs at memory speed (memchr); a regex does not.
