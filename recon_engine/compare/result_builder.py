@@ -106,7 +106,7 @@ def reject_duplicate_keys(
         if again.keys:
             raise DuplicateKeys(
                 f"the key {', '.join(options.keys)} is not unique in {name}: "
-                f"{again.keys:,} keys stand on {again.rows:,} rows",
+                f"{again.keys:,} keys occur on {again.rows:,} rows",
                 file=table.uri,
                 why="--on-duplicate-keys is fail",
                 help="add a column to the key, or --on-duplicate-keys pair",
@@ -134,7 +134,7 @@ class _ResultBuilder:
     plan: ComparisonPlan
     tables: Sequence[Table]
     whole: PartialResult
-    told: Mapping[str, ColumnFindings]
+    column_findings: Mapping[str, ColumnFindings]
     samples: Sequence[pl.DataFrame]
     tallies: Sequence[Tallies]
     sought: Sought | None
@@ -289,7 +289,7 @@ class _ResultBuilder:
             rules=ids.rules,
             renamed=layout.drift.renamed,
             agreements=layout.agreements,
-            column_findings=self.told,
+            column_findings=self.column_findings,
             tolerated=self.found.sums,
             values=self.found.values,
             unmatched=(whole.missing, whole.extra),
