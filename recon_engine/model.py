@@ -366,13 +366,13 @@ class Splits:
     """Keys for which one row of a side corresponds to several rows of the other.
 
     `sizes`: keys by the number of these rows. `sums`: by column ordinal, the keys in
-    which the amounts add up; `told`: those of them in which the paired values differ,
-    so that it is not a sum of zeros.
+    which the amounts add up; `meaningful_sums`: those of them in which the paired
+    values differ, so that it is not a sum of zeros.
     """
 
     sizes: Counter[int] = field(default_factory=Counter)
     sums: Counter[int] = field(default_factory=Counter)
-    told: Counter[int] = field(default_factory=Counter)
+    meaningful_sums: Counter[int] = field(default_factory=Counter)
 
     @property
     def keys(self) -> int:

@@ -170,15 +170,15 @@ class Reconciliation:
 
     def __post_init__(self) -> None:
         """Raise InternalError if an invariant is violated."""
-        for law, holds in self.laws().items():
+        for invariant, holds in self.invariants().items():
             if not holds:
                 raise InternalError(
-                    f"a result invariant does not hold: {law}",
+                    f"a result invariant does not hold: {invariant}",
                     why="this is a bug in recon-engine; no result was recorded",
                     help="please report it with the numbers of rows and columns",
                 )
 
-    def laws(self) -> dict[str, bool]:
+    def invariants(self) -> dict[str, bool]:
         """Each invariant in words, and whether it holds."""
         n, old, new = self.counts, self.old, self.new
         return {

@@ -208,7 +208,7 @@ def for_splits(columns: Sequence[str], old: Splits, new: Splits) -> list[Hint]:
             for at, count in sorted(
                 splits.sums.items(), key=lambda item: (-item[1], item[0])
             )
-            if HALF * splits.told[at] >= splits.keys
+            if HALF * splits.meaningful_sums[at] >= splits.keys
         ][:MAX_RULES]
         if adding:
             found.append(_split_hint(splits, several, one, adding))

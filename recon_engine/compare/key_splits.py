@@ -38,7 +38,7 @@ def added(parts: Iterable[Splits]) -> Splits:
     for part in parts:
         total.sizes.update(part.sizes)
         total.sums.update(part.sums)
-        total.told.update(part.told)
+        total.meaningful_sums.update(part.meaningful_sums)
     return total
 
 
@@ -89,7 +89,7 @@ def counted(
         mine = cells.filter(pl.col("column") == at)
         sums, told = _adding_up(many.select(PAIR, name), mine, side)
         if sums:
-            result.sums[at], result.told[at] = sums, told
+            result.sums[at], result.meaningful_sums[at] = sums, told
     return result
 
 

@@ -145,7 +145,7 @@ class _ResultBuilder:
     plan: ComparisonPlan
     tables: Sequence[Table]
     whole: PartialResult
-    told: Mapping[str, ColumnFindings]
+    column_findings: Mapping[str, ColumnFindings]
     samples: Sequence[pl.DataFrame]
     tallies: Sequence[Tallies]
     sought: Sought | None
@@ -299,7 +299,7 @@ class _ResultBuilder:
             rules=ids.rules,
             renamed=layout.drift.renamed,
             agreements=layout.agreements,
-            column_findings=self.told,
+            column_findings=self.column_findings,
             tolerated=self.found.sums,
             values=self.found.values,
             unmatched=(whole.missing, whole.extra),

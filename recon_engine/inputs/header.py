@@ -196,7 +196,7 @@ def parse_header(
     """
     reader = _HeaderReader(uri, ord(delimiter), limits or Limits())
     data, record = reader.read(stream)
-    names = reader.names(record)
+    names = reader.parse_names(record)
     if data_names := count_data_names(names, reader.head, delimiter):
         facts = {"file": uri, "names": data_names}
         log.warning("column_names_look_like_data", extra=facts)
@@ -301,18 +301,18 @@ class _HeaderReader:
                 why="it has no header",
                 help="deliver it again; a table without rows still has a header",
             )
-        while (record := self.first(data, final=False)) is None:
+        while (record := self.parse_first_record(data, final=False)) is None:
             if len(data) > MAX_HEADER_BYTES:
                 self.refuse(f"a header of more than {MAX_HEADER_BYTES:,} bytes")
             more = stream.read(len(data))
             if not more:
-                record = self.first(data, final=True)
+                record = self.parse_first_record(data, final=True)
                 break
             data += more
         assert record is not None  # noqa: S101 - a final read ends or raises
         return data, record
 
-    def first(self, data: bytes, *, final: bool) -> Record | None:
+    def parse_first_record(self, data: bytes, *, final: bool) -> Record | None:
         """The header record; None if it may continue after `data`."""
         found = parse_records(
             data[self.start :], self.delimiter, self.limits, offset=self.start
@@ -334,7 +334,7 @@ class _HeaderReader:
             return None
         return record if final or record.end < len(data) else None
 
-    def names(self, record: Record) -> tuple[str, ...]:
+    def parse_names(self, record: Record) -> tuple[str, ...]:
         """The exact column names; blank and repeated names are refused by position."""
         names = tuple(field.decode() for field in record.fields)
         blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]

@@ -142,7 +142,7 @@ class _Attempt:
     """Steps 4 to 10 of one attempt. Until `published`, forgetting it undoes it."""
 
     config: RunConfig
-    places: Locations
+    locations: Locations
     run_log: RunLog
     attempt: Run
     pair: FilePair
@@ -159,16 +159,16 @@ class _Attempt:
         self.progress.bind(run_id=str(self.attempt.run_id), dataset=self.config.dataset)
         self.stop.on_cancel(self.interrupt_attempt)
         try:
-            return self.work()
+            return self.run_steps()
         except LostRace:
-            return self.lost()
+            return self.yield_to_winner()
         except KeyboardInterrupt:
             self.close(RunStatus.INTERRUPTED, Interrupted(signal.SIGINT))
             raise
         except BaseException as error:  # noqa: BLE001 - interrupts have passed
-            return self.failed(to_recon_error(error))
+            return self.log_failure(to_recon_error(error))
 
-    def work(self) -> Outcome:
+    def run_steps(self) -> Outcome:
         """Do the steps in the one order that loses nothing.
 
         The worker may die between any two of them. Whatever it leaves behind is either
@@ -209,7 +209,7 @@ class _Attempt:
         # copy is verified before its input is removed.
         with self.attempt.step("archive"), self.progress.step("archive"):
             warning = archive_inputs(
-                self.places, self.config.dataset, self.attempt.run_id, self.pair
+                self.locations, self.config.dataset, self.attempt.run_id, self.pair
             )
         # 10 log. Last: SUCCEEDED says that nothing is left to do.
         record = self.run_log.close(self.attempt, RunStatus.SUCCEEDED, warning)
@@ -218,8 +218,10 @@ class _Attempt:
     def compare(self, folder: Path, hooks: _RunHooks) -> Compared:
         """Compare the identified bytes; what is read for it may go to stage too."""
         config = self.config
-        out = f"{self.places.out.url}{config.dataset}/{self.attempt.run_id}/"
-        inputs = _DeliveredPair(self.places, self.pair, config, folder, self.progress)
+        out = f"{self.locations.out.url}{config.dataset}/{self.attempt.run_id}/"
+        inputs = _DeliveredPair(
+            self.locations, self.pair, config, folder, self.progress
+        )
         compared = _choose_engine(config, out).compare(
             inputs, config.options, self.attempt.started.date(), self.progress, hooks
         )
@@ -246,21 +248,21 @@ class _Attempt:
         out.mkdir()
         stored = []
         whole = parts is None
-        facts = self.facts(artifacts.FILES if whole else artifacts.PARTS)
+        facts = self.page_facts(artifacts.FILES if whole else artifacts.PARTS)
         for each in artifacts.write_artifacts(result, out, facts, whole=whole):
             failpoint("artifact")
-            uri = self.places.out.put(each.path, f"{prefix}/{each.name}")
+            uri = self.locations.out.put(each.path, f"{prefix}/{each.name}")
             stored.append(Artifact(each.name, uri, each.sha256, each.bytes, each.rows))
         stored += sorted(parts or (), key=lambda part: part.name)
         manifest = artifacts.build_manifest(
             result, stored, run_id=run_id, dataset=dataset
         )
         failpoint("manifest")
-        self.places.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
-        self.artifacts_at = f"{self.places.out.url}{prefix}/"
+        self.locations.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
+        self.artifacts_at = f"{self.locations.out.url}{prefix}/"
         return stored
 
-    def facts(self, files: Mapping[str, str]) -> PageFacts:
+    def page_facts(self, files: Mapping[str, str]) -> PageFacts:
         """What the report shows besides the result: no time and no id."""
         past = history.list_runs(
             self.run_log.connection,
@@ -285,25 +287,27 @@ class _Attempt:
         look = Observation(result, dataset, run_id, day, feed, self.standing)
         return Publication.of(look, written, self.config.break_limit)
 
-    def failed(self, error: ReconError) -> Outcome:
+    def log_failure(self, error: ReconError) -> Outcome:
         """Log a failure. A result that is recorded stays: the next run archives it."""
         record = self.close(status_of(error), error)
         if not self.published:
             return Outcome(record, error=error)
         return Outcome(record, self.result, error, self.artifacts_at, self.breaks)
 
-    def lost(self) -> Outcome:
+    def yield_to_winner(self) -> Outcome:
         """Another worker was first: drop own work, and help it to archive."""
         earlier = self.run_log.result_of(self.pair, self.attempt.revision)
         if earlier is None:
-            return self.failed(
+            return self.log_failure(
                 Busy(
                     "another worker marked this run as dead",
                     why="the lock of the dataset was lost, as with a broken connection",
                     help="run again",
                 )
             )
-        warning = archive_inputs(self.places, self.config.dataset, earlier, self.pair)
+        warning = archive_inputs(
+            self.locations, self.config.dataset, earlier, self.pair
+        )
         record = self.close(RunStatus.ALREADY_DONE, warning, earlier)
         return Outcome(record, error=warning)
 
@@ -314,7 +318,7 @@ class _Attempt:
             record = run_log.interrupt(self.attempt, error)
         if record is None:
             return None
-        self.drop()
+        self.drop_stage_tables()
         return Outcome(record, error=error)
 
     def close(
@@ -327,10 +331,10 @@ class _Attempt:
         if self.published:
             message = error.message if error else None
             return make_record(self.attempt, self.config, status, message, error)
-        self.drop()
+        self.drop_stage_tables()
         return self.run_log.close(self.attempt, status, error, result)
 
-    def drop(self) -> None:
+    def drop_stage_tables(self) -> None:
         """Drop the stage tables of this attempt; if not now, the next run does."""
         dataset, run_id = self.config.dataset, self.attempt.run_id
         with suppress(ReconError):
@@ -342,7 +346,9 @@ class _Attempt:
 
 def _log_failure_without_pair(run_log: RunLog, error: ReconError) -> Outcome:
     """Log an attempt that failed before there was a pair to work on."""
-    return Outcome(run_log.note(status_of(error), error.message, error), error=error)
+    return Outcome(
+        run_log.record_without_pair(status_of(error), error.message, error), error=error
+    )
 
 
 def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
@@ -383,7 +389,9 @@ def _log_empty_inbox(
     message = _no_data_message(found, run_log.config)
     if finished:
         message += f"; finished run {', '.join(map(str, finished))}"
-    return Outcome(run_log.note(RunStatus.NO_FILES, message, results=finished))
+    return Outcome(
+        run_log.record_without_pair(RunStatus.NO_FILES, message, results=finished)
+    )
 
 
 def _no_data_message(found: inbox.NoData, config: RunConfig) -> str:
@@ -408,7 +416,9 @@ def _archive_earlier_result(
     """The pair has a result: do nothing twice, only see that it is archived."""
     warning = archive_inputs(locations, run_log.config.dataset, earlier, pair)
     message = f"reconciled before, by run {earlier}"
-    record = run_log.note(RunStatus.ALREADY_DONE, message, warning, [earlier])
+    record = run_log.record_without_pair(
+        RunStatus.ALREADY_DONE, message, warning, [earlier]
+    )
     return Outcome(record, error=warning)
 
 
@@ -439,7 +449,7 @@ class _RunHooks(Hooks):
         try:
             yield
         except InputError:
-            inbound, pair = self.run.places.inbound, self.run.pair
+            inbound, pair = self.run.locations.inbound, self.run.pair
             if isinstance(inbound, LocalFolder):
                 for file in (pair.old, pair.new):
                     inbound.identify(file)

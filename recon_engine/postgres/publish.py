@@ -87,14 +87,14 @@ class LostRace(Exception):
 class Publication:
     """What one transaction makes visible, besides the stage tables.
 
-    It is built before the transaction begins, to keep that short. `found`: the breaks
-    as Arrow tables, None if they are over the limit. `tracks`: whether breaks are
-    tracked.
+    It is built before the transaction begins, to keep that short. `breaks_seen`: the
+    breaks as Arrow tables, None if they are over the limit. `tracks`: whether breaks
+    are tracked.
     """
 
     observation: Observation
     metrics: Mapping[str, list[Row]]
-    found: Observed | None
+    breaks_seen: Observed | None
     tracks: bool
 
     @classmethod
@@ -218,7 +218,7 @@ def _record_breaks(cursor: Any, publication: Publication) -> Breaks | None:
     if not publication.tracks:
         return None
     observation = publication.observation
-    tracked = breaks.track_breaks(cursor, observation, publication.found)
+    tracked = breaks.track_breaks(cursor, observation, publication.breaks_seen)
     _insert_rows(
         cursor, "break_summary", [breaks.make_summary_row(observation, tracked)]
     )

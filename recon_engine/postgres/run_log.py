@@ -203,7 +203,7 @@ class RunLog:
                 raise claimed_elsewhere(taken)
         return run
 
-    def note(
+    def record_without_pair(
         self,
         status: RunStatus,
         message: str | None,
@@ -218,7 +218,7 @@ class RunLog:
         run = new_run(self.config.dataset)
         record = make_record(run, self.config, status, message, error)
         error_code = None if record.exit_code == 0 else record.status
-        record = self._judged(record, results)
+        record = self._with_gate_exit_code(record, results)
         failpoint("note")
         self._insert(
             run,
@@ -244,7 +244,7 @@ class RunLog:
         """
         message = error.message if error else None
         record = make_record(run, self.config, status, message, error)
-        record = self._judged(record, [result or run.run_id])
+        record = self._with_gate_exit_code(record, [result or run.run_id])
         failpoint("close")
         with translate_database_errors():
             self.connection.execute(
@@ -288,7 +288,9 @@ class RunLog:
             run, self.config, RunStatus.INTERRUPTED, error.message, error
         )
 
-    def _judged(self, record: RunRecord, results: Sequence[UUID]) -> RunRecord:
+    def _with_gate_exit_code(
+        self, record: RunRecord, results: Sequence[UUID]
+    ) -> RunRecord:
         """The record with exit code 1 if it is 0 and a gate of a result failed."""
         if record.exit_code or not results:
             return record

@@ -225,7 +225,7 @@ class _BatchReader:
 
     def read(self) -> Iterator[pa.RecordBatch]:
         try:
-            for table in map_ordered(self.arrow, self.file.parts):
+            for table in map_ordered(self.read_as_arrow, self.file.parts):
                 for batch in table.to_batches(BATCH_ROWS):
                     yield batch
                     self.rows += batch.num_rows
@@ -234,7 +234,7 @@ class _BatchReader:
             self.error = error
             raise
 
-    def arrow(self, part: RowGroup) -> pa.Table:
+    def read_as_arrow(self, part: RowGroup) -> pa.Table:
         """A part as Arrow, in the exact types of the table."""
         block = self.file.read(part)
         if not self.as_array:

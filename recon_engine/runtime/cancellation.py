@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class CancellationToken(Generic[Result]):
-    """Shared by two threads: one calls `request` and `enforce`, the other `check`.
+    """Shared by two threads: one calls `request` and `cancel_now`, the other `check`.
 
     No lock is needed: each attribute is written by one thread only, and assignment of
     an attribute is atomic.
@@ -57,7 +57,7 @@ class CancellationToken(Generic[Result]):
         """
         self._undo = undo
 
-    def enforce(self) -> Result | None:
+    def cancel_now(self) -> Result | None:
         """Undo the work of the worker thread.
 
         Returns None if only waiting for the worker is left. Raises Interrupted if there

@@ -223,7 +223,7 @@ def _compared(
 ) -> tuple[Reconciliation, Sequence[Artifact]]:
     cluster = cluster or SparkCluster(open_session())
     hashes = functools.partial(_hash_inputs, cluster, headers, sources, settings)
-    with cluster.beside(hashes) as hashing:
+    with cluster.run_concurrently(hashes) as hashing:
         with progress.step("count"):
             found = count_splits(cluster, headers, sources, settings.span)
         inner = any(count_embedded_newlines(each) for each in found)
@@ -235,9 +235,9 @@ def _compared(
             headers=headers,
             sources=sources,
             sampling=Sampling(first.name, first.seeds, (first.every, second.every)),
-            spans=tuple(splits_of(headers, found)),
+            splits=tuple(splits_of(headers, found)),
             buckets=-(-sum(each.bytes for each in headers) // settings.bucket) or 1,
-            most=settings.most,
+            max_bytes=settings.most,
             whole=settings.whole,
             out=settings.out,
             sought=sought(ask, plan),
@@ -258,18 +258,18 @@ def _hash_inputs(
 
 def _collect_findings(cluster: Cluster, job: Job) -> Findings:
     """All that there is to find, merged by ever fewer tasks."""
-    if not job.spans:
+    if not job.splits:
         return Findings()
-    telling = job.telling
-    packets = cluster.begin(len(job.spans), job.digests)
-    packets = cluster.then(packets, job.buckets, job.leftovers)
-    packets = cluster.then(packets, len(job.spans), job.read_wanted_rows)
-    packets = cluster.then(packets, job.buckets, job.compared)
-    if telling.places:
-        tasks = min(telling.places, job.buckets)
-        packets = cluster.then(packets, tasks, telling.counted)
+    telling = job.column_changes
+    packets = cluster.begin(len(job.splits), job.digest_split)
+    packets = cluster.then(packets, job.buckets, job.find_undecided_rows)
+    packets = cluster.then(packets, len(job.splits), job.read_wanted_rows)
+    packets = cluster.then(packets, job.buckets, job.compare_bucket)
+    if telling.task_count:
+        tasks = min(telling.task_count, job.buckets)
+        packets = cluster.then(packets, tasks, telling.count_share)
         if telling.shares > 1:
-            packets = cluster.then(packets, tasks, telling.together)
+            packets = cluster.then(packets, tasks, telling.merge_shares)
     tasks, adding = job.buckets, MergeTask(job.plan, job.whole)
     while tasks > 1:
         tasks = -(-tasks // FAN_IN)
@@ -292,7 +292,7 @@ def _build_result(
         plan,
         tables,
         whole,
-        findings.told,
+        findings.column_findings,
         today=today,
         samples=[
             pl.concat([make_empty_sample(names), *drawn])
@@ -313,7 +313,7 @@ def _join_tables(
     for side, (header, sha256) in enumerate(zip(job.headers, hashes, strict=True)):
         split_results = (
             findings.split_results[side][at]
-            for at, (of, _) in enumerate(job.spans)
+            for at, (of, _) in enumerate(job.splits)
             if of == side
         )
         with annotate_counted_in(header.origin):

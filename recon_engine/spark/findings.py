@@ -36,8 +36,8 @@ class Findings:
 
     `split_results`: by the number of their span. `blanks`: rows with a blank key.
     `tallies`: what the rules of key columns parsed. `samples`: of all rows of a side.
-    `told`: the findings of each differing column. `parts`: the files with the complete
-    difference of each bucket.
+    `column_findings`: those of each differing column. `parts`: the files with the
+    complete difference of each bucket.
     """
 
     split_results: tuple[Mapping[int, SplitResult], Mapping[int, SplitResult]] = (
@@ -49,7 +49,7 @@ class Findings:
     samples: tuple[tuple[pl.DataFrame, ...], ...] = ((), ())
     identical: int = 0
     partial: PartialResult | None = None
-    told: dict[str, ColumnFindings] = field(default_factory=dict)
+    column_findings: dict[str, ColumnFindings] = field(default_factory=dict)
     error: ReconError | None = None
     parts: tuple[Artifact, ...] = ()
 
@@ -69,7 +69,7 @@ def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Fin
     parts = [each.partial for each in few if each.partial is not None]
     columns = dict[str, Any]()
     for each in few:
-        columns |= each.told
+        columns |= each.column_findings
     errors = [each.error for each in few if each.error is not None]
     old, new = (
         tuple(rows for each in few for rows in each.samples[side]) for side in (0, 1)
@@ -89,7 +89,7 @@ def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Fin
         partial=merge_partial_results(parts, plan).limited(plan, whole)
         if parts
         else None,
-        told=columns,
+        column_findings=columns,
         error=errors[0] if errors else None,
         parts=tuple(part for each in few for part in each.parts),
     )
@@ -109,4 +109,4 @@ class MergeTask:
     def __call__(self, place: int, packets: Packets) -> Packets:
         """All that comes as one."""
         every = (packet.open() for packet in packets)
-        yield Packet.answer(place, merge_findings(every, self.plan, self.whole))
+        yield Packet.for_driver(place, merge_findings(every, self.plan, self.whole))

@@ -29,12 +29,12 @@ class Packet:
     data: bytes
 
     @classmethod
-    def of(cls, place: int, content: object) -> Packet:
+    def for_task(cls, place: int, content: object) -> Packet:
         """A packet for the task of a place."""
         return cls(place, found=False, data=pickle.dumps(content))
 
     @classmethod
-    def answer(cls, place: int, content: object) -> Packet:
+    def for_driver(cls, place: int, content: object) -> Packet:
         """A packet for the driver, from the task of a place."""
         return cls(place, found=True, data=pickle.dumps(content))
 
@@ -65,7 +65,7 @@ class Cluster(Protocol):
         """Run the job, and return all packets to the driver."""
         ...
 
-    def beside(
+    def run_concurrently(
         self, ask: Callable[[], Answer]
     ) -> AbstractContextManager[Future[Answer]]:
         """Run `ask` at the same time as the block, which waits for it at its end.

@@ -171,7 +171,7 @@ def send_rows(
     for at, which in numbers_by_place(bucket):
         mine = pick_rows(rows, which)
         mine["size"] = sizes[which]
-        yield Packet.of(at, TakenRows(side, _concat_texts(lines, which), mine))
+        yield Packet.for_task(at, TakenRows(side, _concat_texts(lines, which), mine))
 
 
 def _read_text(read: ReadAt, rows: NDArray[np.void]) -> bytes:

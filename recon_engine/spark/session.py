@@ -128,7 +128,7 @@ class SparkCluster:
         ]
 
     @contextmanager
-    def beside(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
+    def run_concurrently(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
         """Run jobs on a separate thread, as a group that can be cancelled."""
         context, group = self.session.sparkContext, f"recon-{uuid4()}"
 
@@ -201,7 +201,7 @@ def _run_task(work: Work, attempts: int, place: int, packets: Packets) -> Packet
     passes = isinstance(failure, TransientError) and not final
     if passes and _attempt_number() < attempts - 1:
         raise failure
-    yield Packet.answer(place, Findings(error=failure))
+    yield Packet.for_driver(place, Findings(error=failure))
 
 
 @contextmanager

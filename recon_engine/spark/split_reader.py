@@ -49,7 +49,7 @@ class SplitResult:
     rejects: Rejects
     fault: InputError | None
 
-    def listing(self, room: int) -> SplitResult:
+    def limited_to_room(self, room: int) -> SplitResult:
         """The same, which lists no more rows than there is room for."""
         rejects = self.rejects.sample[:room]
         blanks = self.blanks[: room - len(rejects)]
@@ -94,7 +94,7 @@ def merge_results(
     found = {at: each for few in result_maps for at, each in few.items()}
     room = MAX_LISTED
     for at in sorted(found):
-        found[at] = found[at].listing(room)
+        found[at] = found[at].limited_to_room(room)
         room -= len(found[at].rejects.sample) + len(found[at].blanks)
     return found
 
@@ -149,7 +149,7 @@ class _FileTotals:
         if split_result.fault is not None:
             raise split_result.fault
         self.counts += split_result.counts
-        self.set_aside(split_result.rejects.count, split_result.rejects.sample)
+        self.add_rejects(split_result.rejects.count, split_result.rejects.sample)
         self.blank_lines += split_result.blank_lines
         self.blanks += split_result.blanks[: MAX_LISTED - len(self.blanks)]
 
@@ -157,9 +157,9 @@ class _FileTotals:
         """A record follows the blank lines."""
         if self.blanks and self.header.on_bad_row is not OnBadRow.QUARANTINE:
             raise blank_line_error(self.header, self.blanks[0])
-        self.set_aside(self.blank_lines, self.blanks)
+        self.add_rejects(self.blank_lines, self.blanks)
         self.blanks, self.blank_lines = [], 0
 
-    def set_aside(self, count: int, rejects: Iterable[Reject]) -> None:
+    def add_rejects(self, count: int, rejects: Iterable[Reject]) -> None:
         self.rejected += count
         self.listed += list(rejects)[: MAX_LISTED - len(self.listed)]

@@ -37,7 +37,7 @@ class CensusTask:
         side, start, end = self.blocks[number]
         with self.sources[side].opened() as read:
             counted = take_census(read, start, end)
-        yield Packet.answer(number, (number, counted))
+        yield Packet.for_driver(number, (number, counted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class HashTask:
         with self.sources[side].opened() as read:
             for offset in range(0, self.sizes[side], WINDOW_BYTES):
                 digest.update(read(WINDOW_BYTES, offset))
-        yield Packet.answer(side, (side, digest.hexdigest()))
+        yield Packet.for_driver(side, (side, digest.hexdigest()))
 
 
 def count_splits(

@@ -287,7 +287,7 @@ STEPS = [
     "recon_engine.postgres.publish.build_metrics_rows",
     "recon_engine.postgres.breaks._break_rows",
     "recon_engine.postgres.breaks._hash_texts",
-    "recon_engine.postgres.stage._BatchReader.arrow",
+    "recon_engine.postgres.stage._BatchReader.read_as_arrow",
     "recon_engine.postgres.publish.publish_table",
     "recon_engine.storage.local.LocalFolder.identify",
     "recon_engine.storage.local.LocalFolder.fetch",

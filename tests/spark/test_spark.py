@@ -207,7 +207,7 @@ def test_an_error_does_not_wait_for_what_goes_on_beside(
         return cluster.collect(cluster.begin(1, work))
 
     def failed() -> None:
-        with cluster.beside(asked) as asking:
+        with cluster.run_concurrently(asked) as asking:
             asked_for.append(asking)
             while not begun.exists():
                 time.sleep(0.05)
@@ -342,8 +342,10 @@ class Killing:
     def collect(self, packets: Any) -> list[Packet]:
         return self.inner.collect(packets)
 
-    def beside(self, ask: Callable[[], Answer]) -> AbstractContextManager[Any]:
-        return self.inner.beside(ask)
+    def run_concurrently(
+        self, ask: Callable[[], Answer]
+    ) -> AbstractContextManager[Any]:
+        return self.inner.run_concurrently(ask)
 
 
 def test_a_worker_that_is_killed_changes_nothing(

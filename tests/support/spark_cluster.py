@@ -113,7 +113,7 @@ class InProcess:
         return packets
 
     @contextmanager
-    def beside(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
+    def run_concurrently(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
         answered: Future[Answer] = Future()
         answered.set_result(ask())
         yield answered

@@ -80,7 +80,7 @@ def run(settings: options.Settings) -> None:
             with session.show_progress() as progress:
                 outcome = run_on_worker(lambda stop: work(config, progress, stop))
             if not dry_run:
-                meter.ended(outcome, config)
+                meter.record_outcome(outcome, config)
             fail_on_diff = settings["fail_on_diff"]
             if dry_run and outcome.result is not None:
                 render.show_result(outcome.result, form)

@@ -64,7 +64,7 @@ def run_embedded_server(
             if home is not None and (unseen := unseen_clusters(home, programs.major)):
                 log.warning("other_major_version", extra=unseen._asdict())
             cluster = Cluster.of(folder, programs)
-            users = stack.enter_context(lock_file(cluster.beside("users")))
+            users = stack.enter_context(lock_file(cluster.sibling_path("users")))
             fcntl.flock(users, fcntl.LOCK_SH)
             stack.callback(_leave_server, cluster, users)
             postmaster = join_or_start(cluster, programs, durable=durable)

@@ -56,7 +56,7 @@ class MultipartUpload:
     headers: Mapping[str, Any]
     whole: Mapping[str, str]
 
-    def copy(self, source: Mapping[str, Any]) -> None:
+    def copy_parts(self, source: Mapping[str, Any]) -> None:
         """Have S3 copy the parts of another object, each under the same condition."""
 
         def send(upload: dict[str, Any], part: UploadPart) -> Mapping[str, Any]:
@@ -68,7 +68,7 @@ class MultipartUpload:
 
         self._assemble(send)
 
-    def upload(self, path: Path) -> None:
+    def upload_parts(self, path: Path) -> None:
         """Send the parts of a local file."""
 
         def send(upload: dict[str, Any], part: UploadPart) -> Mapping[str, Any]:
@@ -92,7 +92,7 @@ class MultipartUpload:
         try:
             self.client.complete_multipart_upload(
                 **upload,
-                MultipartUpload={"Parts": self._sent(send, upload)},
+                MultipartUpload={"Parts": self._send_parts(send, upload)},
                 IfNoneMatch="*",
                 MpuObjectSize=self.size,
                 **checksum,
@@ -102,7 +102,7 @@ class MultipartUpload:
             self._abort(upload)
             raise
 
-    def _sent(self, send: Send, upload: dict[str, Any]) -> list[dict[str, Any]]:
+    def _send_parts(self, send: Send, upload: dict[str, Any]) -> list[dict[str, Any]]:
         def one(part: UploadPart) -> dict[str, Any]:
             reply = send({**upload, "PartNumber": part.number}, part)
             return {"PartNumber": part.number, "ETag": reply["ETag"]}
