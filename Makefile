@@ -5,9 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two workers; a file stays with one, and so do its servers.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
+# The installation compiles the native kernel: again after a change of these.
+NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs/native/,kernel.c build.py)
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark lock clean
+.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-native sanitize lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -35,6 +37,12 @@ deployment: $(VENV)/dev  ## the Dockerfile, the template, the workflows
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/cfn-lint deploy/template.yaml
 	$(BIN)/actionlint
+
+wheels: $(VENV)/dev  ## a wheel with the native kernel for each platform, from this machine
+	for platform in $$($(BIN)/python -c "import runpy; print(*runpy.run_path('recon_engine/inputs/native/build.py')['TARGETS'])"); do \
+	  RECON_NATIVE=required RECON_WHEEL=$$platform $(BIN)/python -m hatchling build -t wheel -d dist || exit 1; \
+	done
+	$(BIN)/python recon_engine/inputs/native/build.py
 
 packaging: $(VENV)/dev  ## the wheel in an otherwise empty environment
 	PACKAGING=1 $(BIN)/python -m pytest tests/program/test_packaging.py
@@ -66,6 +74,12 @@ model: $(VENV)/test  ## every interleaving of the run protocol, with larger boun
 fuzz: $(VENV)/fuzz  ## ten million inputs for the CSV reader, guided by coverage; resumes where it ended
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py
 
+fuzz-native: $(VENV)/dev  ## ten million inputs for the native kernel; hours
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --inputs 10000000
+
+sanitize: $(VENV)/dev  ## the native kernel under the address and undefined-behaviour sanitizers
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --sanitize --inputs 20000
+
 bench-spark: $(VENV)/test  ## Spark on one and two workers beside the local engine; about 7 minutes
 	$(BIN)/python benchmarks/spark.py --rows 1000000 4000000 16000000 --workers 1 2
 
@@ -89,7 +103,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
 
-$(VENV)/run: pyproject.toml requirements.lock | $(VENV)/bin/python
+$(VENV)/run: pyproject.toml requirements.lock $(NATIVE) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@

@@ -50,8 +50,9 @@ PACKAGES: Final = {
     "datadiffer": "datadiffer",
     "datacompy": "datacompy",
     "csv-diff": "csv-diff",
+    "compara": "compara",
 }
-RIVALS: Final = (OURS, "duckdb", "polars-load")
+RIVALS: Final = (OURS, "compara", "duckdb", "polars-load")
 
 
 @dataclass(frozen=True, slots=True)

@@ -414,6 +414,18 @@ _TABLE: Final = (
         env="RECON_REJECTS",
     ),
     Option(
+        name="sha256",
+        group=Group.OUTPUT,
+        help="Compute the SHA-256 of both files. A result that is written with --output"
+        " always has it.",
+        commands=("diff",),
+        value_type=bool,
+        flags=("--sha256",),
+        env="RECON_SHA256",
+        in_python="sha256",
+        own_default=False,
+    ),
+    Option(
         name="inbound_s3",
         group=Group.STORAGE,
         help="Location where the two input files arrive: s3://bucket/prefix/ or a"

@@ -92,12 +92,16 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """How the result was computed; not a part of what it says."""
+    """How the result was computed; not a part of what it says.
+
+    `kernel`: what has read the files, "native" or "numpy"; None if there was no file.
+    """
 
     strategy: str
     version: str
     seconds: float
     peak_rss_bytes: int
+    kernel: str | None = None
 
 
 @dataclass(frozen=True)

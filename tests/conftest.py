@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 keep_temporary_files_in_memory()
 os.environ.update(DUMMY_ENVIRONMENT)
 for name in [name for name in os.environ if name.startswith(("RECON_", "PG"))]:
-    if name != "RECON_PG_BIN":
+    if name not in {"RECON_PG_BIN", "RECON_NATIVE"}:
         del os.environ[name]
 
 for name, examples in (("short", 100), ("long", 5000)):

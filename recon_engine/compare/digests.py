@@ -4,8 +4,9 @@ Rows are called identical by their digests alone, so these have 128 bits: two ha
 with independent seeds, new in every run. Both would have to collide between the two
 versions of one changed row: for a billion changed rows, a chance of 1 in 10^29.
 
-The digest of a key is the same in every run. It selects a sample of rows (all rows of
-some keys) that does not depend on their order.
+The digest of a key is the same in every run. A sample of rows (all rows of some keys)
+does not depend on their order: a hash of the key selects it, which is the same in every
+run, and the same that the native kernel takes.
 
 There are two strategies for the row digest. `LineDigests` hashes the raw bytes of a
 line: equal bytes of one dialect are equal records; different bytes decide nothing.
@@ -23,9 +24,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
+from recon_engine.compare.sampling import stable_hash
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csvfile import Block, Blocks
 from recon_engine.inputs.header import Header
+from recon_engine.inputs.scanning import sampling_rate
 from recon_engine.model import SIDES
 from recon_engine.rules import Tallies, added, normal_form, read_and_counted
 
@@ -46,8 +49,6 @@ if TYPE_CHECKING:
 ALIKE: Final = 1.5
 # Any constant will do: 2**64 divided by the golden ratio.
 KEY_SEED: Final = 0x9E3779B97F4A7C15
-# The baseline of segments and totals: more rows cost memory and gain little precision.
-SAMPLED_ROWS: Final = 8_192
 # Up to this many leading columns, scanning for delimiters is faster than the parser.
 FIRST: Final = 4
 
@@ -194,7 +195,7 @@ class CellDigests:
             .select(self.names.compared)
             .collect(engine="in-memory")
         )
-        key, tallies = _digest_keys(cells, self)
+        key, is_sampled, tallies = _digest_keys(cells, self)
         digests = _check_row_count(
             pl.DataFrame(
                 {
@@ -206,7 +207,7 @@ class CellDigests:
             rows,
         )
         # A copy as Arrow: the strings of a frame would keep the whole block in memory.
-        few = cells.filter(key["key"] % self.every == 0)
+        few = cells.filter(is_sampled)
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
         self.counted.append(tallies)
         return digests
@@ -251,7 +252,7 @@ class LineDigests:
         if self.inexact:
             return None
         lines = rows.lines.to_frame()
-        key, tallies = _digest_keys(self.keys(rows), self)
+        key, is_sampled, tallies = _digest_keys(self.keys(rows), self)
         digests = _check_row_count(
             pl.DataFrame(
                 {
@@ -262,7 +263,7 @@ class LineDigests:
             ),
             rows,
         )
-        few = rows.lines.filter(key["key"] % self.every == 0)
+        few = rows.lines.filter(is_sampled)
         self.drawn.append(Block("".join(few).encode(), len(few), rows.delimiter))
         self.counted.append(tallies)
         return digests
@@ -298,7 +299,7 @@ def choose_strategy(
     """The cheapest exact strategy for both sides, or the named one."""
     seeds = Seeds(secrets.randbits(64), secrets.randbits(64), KEY_SEED)
     sides = [
-        (which, each, seeds, max(1, side.expected_rows // SAMPLED_ROWS))
+        (which, each, seeds, sampling_rate(side.expected_rows))
         for which, each, side in zip(SIDES, names, unread, strict=True)
     ]
     if strategy != "columns" and _lines_represent_records(unread, names):
@@ -342,8 +343,8 @@ def key_digest(cells: pl.DataFrame, names: ColumnIds, seed: int) -> pl.Series:
 
 def _digest_keys(
     cells: pl.DataFrame, strategy: Strategy
-) -> tuple[dict[str, pl.Series], Tallies]:
-    """The digests of keys, their blank flags, and what their rules read."""
+) -> tuple[dict[str, pl.Series], pl.Series, Tallies]:
+    """The digests and blank flags of keys, which are sampled, what their rules read."""
     rules, tallies = strategy.names.rules, Tallies()
     forms = cells.select(strategy.names.keys)
     for at, name in enumerate(forms.columns):
@@ -353,7 +354,15 @@ def _digest_keys(
             )
             forms.replace_column(at, texts.alias(name))
     blank = functools.reduce(operator.or_, (column == "" for column in forms))
-    return {"key": _hash_cells(forms, strategy.seeds.key), "blank": blank}, tallies
+    key = {"key": _hash_cells(forms, strategy.seeds.key), "blank": blank}
+    return key, _is_sampled(forms, strategy.every), tallies
+
+
+def _is_sampled(keys: pl.DataFrame, every: int) -> pl.Series:
+    """Whether a row is sampled: by a hash that the native kernel takes too."""
+    if every == 1:
+        return pl.repeat(True, keys.height, eager=True)
+    return stable_hash(keys) % every == 0
 
 
 def _hash_cells(cells: pl.DataFrame, seed: int) -> pl.Series:

@@ -1,6 +1,6 @@
 """What an engine is: it compares two inputs and answers one result, wherever it runs.
 
-`local_engine` and `spark.driver` each hold one; `engines` chooses. A caller states what
+`local` and `spark.driver` each hold one; `engines` chooses. A caller states what
 it does around the steps in `Hooks`, so that no caller knows which engine it has.
 """
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
@@ -70,11 +70,15 @@ Ask = Callable[[Sequence[str]], Lookup]
 class Sought:
     """The keys that can be looked up.
 
-    `at` (their index in the lookup) and `DIGESTS`.
+    `digests`: `at` (their index in the lookup) and `DIGESTS`. `texts`: the keys that no
+    mask hides, if they have no rules; `masked`: the digests of the others by which rows
+    are selected.
     """
 
     digests: pl.DataFrame
     limit: int
+    texts: Sequence[tuple[str, ...]] = ()
+    masked: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))
 
     @property
     def keys(self) -> pl.Series:
@@ -132,7 +136,12 @@ def sought(ask: Ask | None, plan: ComparisonPlan) -> Sought | None:
         ]
     )
     numbers = pl.Series("at", [*(at for at, _ in plain), *places], dtype=pl.UInt32)
-    return Sought(digests.with_columns(numbers), lookup.limit)
+    return Sought(
+        digests.with_columns(numbers),
+        lookup.limit,
+        [values for _, values in plain],
+        digests["key"][len(plain) :].unique(),
+    )
 
 
 def sightings(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import polars as pl
 
@@ -58,6 +58,17 @@ REJECTS: Final = {
 }
 
 
+class ReadBy(NamedTuple):
+    """How both sides were read.
+
+    `strategy`: by which digests were taken; `kernel`: "native" or "numpy", None if
+    there was no file.
+    """
+
+    strategy: str
+    kernel: str | None
+
+
 def build_result(
     plan: ComparisonPlan,
     tables: Sequence[Table],
@@ -68,7 +79,7 @@ def build_result(
     samples: Sequence[pl.DataFrame],
     blanks: Sequence[int],
     tallies: Sequence[Tallies],
-    strategy: str,
+    read_by: ReadBy,
     sought: Sought | None = None,
 ) -> Reconciliation:
     """The result: masked, with gates and suppressions evaluated and invariants checked.
@@ -84,7 +95,7 @@ def build_result(
         samples: Keys and compared cells of a sample of all rows.
         blanks: The number of rows with a blank in the key.
         tallies: What the rules of the key columns read.
-        strategy: The name of the strategy of the digests.
+        read_by: The strategy of the digests, and what read the files.
         sought: The keys of open breaks; None if no breaks are tracked.
 
     Raises InternalError if an invariant does not hold.
@@ -96,10 +107,11 @@ def build_result(
         )
     ]
     engine = EngineFacts(
-        strategy=strategy,
+        strategy=read_by.strategy,
         version=__version__,
         seconds=round(time.monotonic() - plan.started, 3),
         peak_rss_bytes=peak_rss_bytes(),
+        kernel=read_by.kernel,
     )
     whole = _ResultBuilder(
         plan, tables, partial_result, column_findings, samples, tallies, sought

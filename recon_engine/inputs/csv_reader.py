@@ -176,7 +176,7 @@ def read_rows(
         rows=gate.counts.rows,
         parts=tuple(gate.parts),
         bytes=origin.bytes if origin else gate.offset,
-        sha256=origin.sha256 if origin else gate.sha256.hexdigest(),
+        sha256=gate.file_sha256(),
         dialect=gate.dialect(),
         end_of_copy=gate.counts.end_of_copy,
         state=header.state,
@@ -248,7 +248,7 @@ class CsvReader:
         self.quarantines = header.on_bad_row is OnBadRow.QUARANTINE
         self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
-        self.hashes = header.origin is None
+        self.hashes = header.hashes and header.origin is None
         # No record within the limits is longer: each field has at most `field_bytes`
         # bytes and one delimiter. One more field covers a ragged row.
         self.longest = (header.limits.field_bytes + 1) * (self.width + 1)
@@ -263,6 +263,13 @@ class CsvReader:
             embedded=self.counts.embedded,
             blank_lines=self.blank_lines,
         )
+
+    def file_sha256(self) -> str | None:
+        """The SHA-256 of the delivered file; None if it was not taken."""
+        origin = self.header.origin
+        if origin is not None:
+            return origin.sha256
+        return self.sha256.hexdigest() if self.hashes else None
 
     def read(
         self, read: ReadAt, advance: Callable[[int], None]

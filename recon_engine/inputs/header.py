@@ -95,7 +95,7 @@ class Header:
     from the first rows. `state`: the identity of the file, which must not change.
     `origin`: the delivered file, if `path` is a decoded copy. `on_bad_row`: the policy
     for malformed rows. `head`: up to `HEAD_BYTES` bytes after the byte order mark, for
-    error texts.
+    error texts. `hashes`: whether the SHA-256 of the file is taken while it is read.
     """
 
     path: Path
@@ -112,6 +112,7 @@ class Header:
     state: State
     origin: DecodedFrom | None = None
     on_bad_row: OnBadRow = OnBadRow.FAIL
+    hashes: bool = True
 
     @property
     def encoding(self) -> Encoding:

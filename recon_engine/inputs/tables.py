@@ -1,4 +1,7 @@
-"""Open two inputs as tables: validated, not yet digested or compared."""
+"""Open two inputs as tables: validated, not yet digested or compared.
+
+What needs Polars is imported by the functions that use it: files are opened before it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,8 @@ from typing import TYPE_CHECKING
 
 from recon_engine.config import LIMITS, Limits, Options
 from recon_engine.errors import ConfigError
-from recon_engine.inputs.csv_reader import read_rows
-from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.encodings import name_both_encodings, open_both
-from recon_engine.inputs.frames import Frame, import_frame
 from recon_engine.inputs.header import Header, open_input, read_sample
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
@@ -26,12 +26,11 @@ from recon_engine.suggestions import escape_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recon_engine.config import Options
+    from recon_engine.inputs.csvfile import CsvFile
+    from recon_engine.inputs.frames import Frame
 
-
-Unread = Header | Frame
-
-Table = CsvFile | Frame
+    Unread = Header | Frame
+    Table = CsvFile | Frame
 
 
 @contextmanager
@@ -64,6 +63,8 @@ def read_both_tables(
 def _read_table(name: str, side: Unread, progress: Progress) -> Table:
     if not isinstance(side, Header):
         return side
+    from recon_engine.inputs.csv_reader import read_rows
+
     with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
         return read_rows(side, advance=advance)
 
@@ -136,6 +137,8 @@ def open_side(
         progress: Reports download and decompression.
     """
     if not isinstance(source, str | Path):
+        from recon_engine.inputs.frames import import_frame
+
         return import_frame(source, name)
     uri, folder = str(source), Path()
     remote = uri.startswith("s3:")

@@ -18,7 +18,11 @@ from recon_engine.compare.lookup import sought
 from recon_engine.compare.pairing import compare_rows, with_kinds
 from recon_engine.compare.partial_result import find_repeats, summarize_difference
 from recon_engine.compare.plan import make_plan
-from recon_engine.compare.result_builder import build_result, reject_duplicate_keys
+from recon_engine.compare.result_builder import (
+    ReadBy,
+    build_result,
+    reject_duplicate_keys,
+)
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.encodings import name_both_encodings, open_both
@@ -253,7 +257,9 @@ def _hash_inputs(
     cluster: Cluster, headers: Headers, sources: Sources, settings: SparkSettings
 ) -> list[str | None]:
     """The SHA-256 of both files, taken beside all that is done to them."""
-    return hash_files(cluster, headers, sources) if settings.sha256 else [None, None]
+    if not (settings.sha256 and all(header.hashes for header in headers)):
+        return [None, None]
+    return hash_files(cluster, headers, sources)
 
 
 def _collect_findings(cluster: Cluster, job: Job) -> Findings:
@@ -300,7 +306,7 @@ def _build_result(
         ],
         blanks=findings.blanks,
         tallies=findings.tallies,
-        strategy=f"{job.sampling.strategy} on spark",
+        read_by=ReadBy(f"{job.sampling.strategy} on spark", "numpy"),
         sought=job.sought,
     )
 

@@ -113,7 +113,7 @@ def join_results(
         rows=whole.counts.rows,
         parts=(),
         bytes=header.origin.bytes if header.origin else header.bytes,
-        sha256=header.origin.sha256 if header.origin else sha256,  # type: ignore[arg-type]
+        sha256=header.origin.sha256 if header.origin else sha256,
         dialect=make_dialect(
             header,
             whole.counts.newlines,

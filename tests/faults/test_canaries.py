@@ -28,6 +28,7 @@ import recon_engine
 from recon_engine.compare import result_builder
 from recon_engine.config import OnBadRow, OnDuplicateKeys, Options, StageLoader
 from recon_engine.errors import ReconError
+from recon_engine.inputs.native import binding
 from recon_engine.model import Counts
 from recon_engine.pipeline.runner import dry_run, run_pipeline
 from recon_engine.runtime.cancellation import CancellationToken
@@ -262,15 +263,26 @@ def unlawful(*_: Any, **__: Any) -> Counts:
 
 
 ERRORS = [leaking, polars_leaking, undecodable, chained, full, out_of_memory, endless]
-PLACES = [
-    "recon_engine.compare.plan.align_columns",
+# The native kernel does the work of these.
+WITHOUT_KERNEL = [
     "recon_engine.compare.local_engine.compare_rows",
-    "recon_engine.compare.local_engine.merge_differences",
     "recon_engine.compare.local_engine.read_rows",
     "recon_engine.inputs.csv_reader.index_records",
     "recon_engine.compare.digests._hash_cells",
-    "recon_engine.compare.pairing.classify_cells",
     "recon_engine.inputs.csvfile.Block.cells",
+]
+KERNEL = [
+    "recon_engine.compare.local_engine.open_matched",
+    "recon_engine.compare.pairs.TextColumns",
+    "recon_engine.inputs.scanned.ScannedFile.take",
+    "recon_engine.inputs.scanning.Scanning._read",
+]
+PLACES = [
+    *WITHOUT_KERNEL,
+    *(KERNEL if binding.load_library() else ()),
+    "recon_engine.compare.plan.align_columns",
+    "recon_engine.compare.local_engine.merge_differences",
+    "recon_engine.compare.pairing.classify_cells",
     "recon_engine.kinds._compare_dates",
     "recon_engine.compare.sampling.choose_rows",
     "recon_engine.compare.result_builder.Counts",
@@ -296,6 +308,12 @@ STEPS = [
 ]
 
 
+def break_place(patch: pytest.MonkeyPatch, place: str, raised: object) -> None:
+    patch.setattr(place, raised)
+    if place in WITHOUT_KERNEL:
+        patch.setattr(binding, "load_library", lambda: None)
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_what_a_library_says_in_a_diff_is_not_told(
     tmp_path: Path,
@@ -308,7 +326,7 @@ def test_what_a_library_says_in_a_diff_is_not_told(
         (tmp_path / path).write_bytes(data)
     for raised in ERRORS:
         with monkeypatch.context() as patch:
-            patch.setattr(place, raised)
+            break_place(patch, place, raised)
             with pytest.raises(ReconError) as caught:
                 recon_engine.diff(*paths, keys="ID")
             watched(*everything(caught.value))
@@ -327,7 +345,7 @@ def test_what_a_library_says_in_a_run_is_not_told(
     for raised in (leaking, undecodable, full):
         site.deliver(OLD, NEW)
         with monkeypatch.context() as patch:
-            patch.setattr(place, raised)
+            break_place(patch, place, raised)
             try:
                 outcome = site.run(recompute=True)
             except ReconError as error:
