@@ -98,7 +98,7 @@ def propose_keys(
     Args:
         old: A path, a URL or a frame.
         new: A path, a URL or a frame.
-        options: How files are read, `renames`, `ignore` and `rules`; the rest is
+        options: How files are read, `renames`, `ignore` and `rules`; other options are
             unused.
         progress: Reports the steps.
         most_columns: The largest size of a key.

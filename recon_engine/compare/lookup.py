@@ -88,7 +88,7 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Sightings:
-    """What some buckets hold of the sought keys and of those that differ.
+    """The sought keys and the differing keys of some buckets.
 
     `rows`: for OLD and NEW, the number of `rows` with the key `at`; `differing`: the
     `column` (its ordinal) in which a pair of the key differs; `repeated`: each key, as
@@ -151,7 +151,7 @@ def sightings(
     found: Difference,
     names: ColumnIds,
 ) -> Sightings:
-    """What some buckets hold that break tracking needs.
+    """Count the rows of sought keys in some buckets, for break tracking.
 
     `keys`: for each side, the keys of all rows that `Sought.keys` selects; `repeats`:
     for each side, all keys that repeat, as a struct `key`, and their `rows`.

@@ -74,7 +74,10 @@ def tried(sample: bytes) -> Trial | None:
 
 
 def tried_wide(sample: bytes, encoding: Encoding) -> Trial | None:
-    """As `tried`, for an encoding known by its byte order mark or its zero bytes."""
+    """Decode a sample in an encoding that a byte order mark or zero bytes indicate.
+
+    None if the sample is not valid in it.
+    """
     try:
         text = sample.decode(encoding)
     except UnicodeDecodeError as error:
