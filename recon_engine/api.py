@@ -82,7 +82,7 @@ def diff(
     may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
     what `passes`; `today` is the day on which the latter may have expired, in UTC.
     `engine`: "spark" does it on a cluster (docs/spark.md). Raises a ReconError, which
-    says what, where, why and how to mend it.
+    says what, where, why and how to fix it.
     """
     options = Options(
         keys=_as_names(keys),

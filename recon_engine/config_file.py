@@ -1,7 +1,7 @@
 """`recon.toml`, or `[tool.recon]` of pyproject.toml: what a dataset is reconciled with.
 
-What stands at the top is for every dataset; `[dataset.NAME]` goes before it. All that
-is wrong with a file is told at once, each by its path.
+What is at the top is for every dataset; `[dataset.NAME]` overrides it. All that is
+wrong with a file is reported at once, each by its path.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SECRET: Final = re.compile(
 )
 USERINFO: Final = re.compile(r"[a-z0-9+]+://[^/]*@", re.IGNORECASE)
 NO_SECRETS: Final = (
-    "no secret stands in this file: the database is named by RECON_DATABASE_URL or "
+    "this file holds no secret: the database is named by RECON_DATABASE_URL or "
     "PG* variables, the key of masks by RECON_MASK_KEY, AWS by its role or profile"
 )
 AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column ([0-9]+)\)")
@@ -73,8 +73,8 @@ def _validated_by(parse: Callable[[str], object]) -> AfterValidator:
             parse(text)
         except ConfigError as error:
             known = error.message.endswith("?") or not error.help
-            mend = "" if known else f" ({error.help})"
-            raise ValueError(f"{error.message}{mend}") from None
+            remedy = "" if known else f" ({error.help})"
+            raise ValueError(f"{error.message}{remedy}") from None
         return text
 
     return AfterValidator(checked)
@@ -286,7 +286,7 @@ def _read_toml(path: Path) -> Mapping[str, Any]:
             "it is not TOML" + (f" from column {place[2]} on" if place else ""),
             file=str(path),
             line=int(place[1]) if place else None,
-            help='text stands in quotes, a list in brackets: keys = ["CLM_ID"]',
+            help='write text in quotes, a list in brackets: keys = ["CLM_ID"]',
         ) from None
     except UnicodeDecodeError:
         raise ConfigError("it is not UTF-8", file=str(path)) from None

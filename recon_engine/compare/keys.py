@@ -98,8 +98,8 @@ def propose_keys(
     Args:
         old: A path, a URL or a frame.
         new: A path, a URL or a frame.
-        options: How files are read, `renames`, `ignore` and `rules`; the rest is
-            unused.
+        options: How files are read, `renames`, `ignore` and `rules`; no other option
+            has an effect.
         progress: Reports the steps.
         most_columns: The largest size of a key.
         budget: Memory; larger files are read several times.

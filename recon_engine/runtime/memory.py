@@ -15,7 +15,7 @@ from recon_engine.errors import ConfigError, OutOfBudget
 from recon_engine.runtime.concurrency import WORKERS
 
 
-# The rest is for the page cache and other processes: more risks the OOM killer.
+# What is left is for the page cache and other processes: more risks the OOM killer.
 DEFAULT_SHARE: Final = 0.6
 MOST_BYTES: Final = 1 << 60
 # Each bucket is an open file on either side: this bounds the descriptors.

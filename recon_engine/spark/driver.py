@@ -1,4 +1,4 @@
-"""The driver: it asks, and gets one answer, whatever the size of the inputs."""
+"""The driver: it plans the tasks of a comparison, and merges what they return."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def _compared(
 def _hash_inputs(
     cluster: Cluster, headers: Headers, sources: Sources, settings: SparkSettings
 ) -> list[str | None]:
-    """The SHA-256 of both files, taken beside all that is done to them."""
+    """The SHA-256 of both files, computed while they are compared."""
     return hash_files(cluster, headers, sources) if settings.sha256 else [None, None]
 
 

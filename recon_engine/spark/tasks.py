@@ -144,6 +144,8 @@ class Job:
         for bucket, part in split_by_place(rows, place):
             yield Packet.for_task(bucket, DigestedRows(side, split_number, part))
 
+    # A bucket has all rows of its keys, on both sides: no other task has a part in what
+    # is decided about them.
     def find_undecided_rows(self, bucket: int, packets: Packets) -> Packets:
         """Drop the identical rows of a bucket, and request the other rows' bytes."""
         sides: tuple[list[DigestedRows], list[DigestedRows]] = [], []
