@@ -247,6 +247,7 @@ class RunLog:
         A run whose gates failed is SUCCEEDED with exit code 1. `result`: the run that
         recorded the result of the pair, if it was another one.
         """
+        # Errors of recon_engine quote no cell, so their messages may be stored.
         message = error.message if error else None
         record = make_record(run, self.config, status, message, error)
         record = self._with_gate_exit_code(record, [result or run.run_id])

@@ -138,6 +138,7 @@ class Job:
             ),
         )
         rows = concat_rows(found, ROW_TYPE)
+        # The digests are held twice from here on, not three times.
         found.clear()
         # The high bits: the low ones choose the group within a bucket.
         place = (rows["key"] >> np.uint64(32)) % np.uint64(self.buckets)
