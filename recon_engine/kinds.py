@@ -94,20 +94,20 @@ def _classify_changes(changes: pl.DataFrame) -> pl.DataFrame:
     for judge in (_hidden, _read):
         if plain["kind"].null_count() == 0:
             break
-        rest = plain.with_row_index("__cell").filter(pl.col("kind").is_null())
-        found = judge(rest.select("__cell", old=old, new=new))
+        undecided = plain.with_row_index("__cell").filter(pl.col("kind").is_null())
+        found = judge(undecided.select("__cell", old=old, new=new))
         kinds = plain["kind"].scatter(found["__cell"], found["kind"])
         plain = plain.with_columns(kinds.cast(KIND_TYPE))
     return plain
 
 
-def _hidden(rest: pl.DataFrame) -> pl.DataFrame:
+def _hidden(undecided: pl.DataFrame) -> pl.DataFrame:
     """The kinds of differences that are hard to see or come from a wrong encoding.
 
     Texts that differ only in such a way are neither numbers nor dates, and do not
     differ in case.
     """
-    odd = rest.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
+    odd = undecided.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
     if odd.is_empty():
         return odd.select("__cell", kind=pl.lit(None, dtype=KIND_TYPE))
 
@@ -155,12 +155,15 @@ def _seen(text: pl.Expr) -> pl.Expr:
     return _one_line(text.str.replace_all(INVISIBLE, "")).str.strip_chars()
 
 
-def _read(rest: pl.DataFrame) -> pl.DataFrame:
+def _read(undecided: pl.DataFrame) -> pl.DataFrame:
     """The kinds of all other cells, by their values as numbers or dates."""
     read = (
-        rest.lazy()
+        undecided.lazy()
         .join(
-            _compare_dates(rest).lazy(), on="__cell", how="left", maintain_order="left"
+            _compare_dates(undecided).lazy(),
+            on="__cell",
+            how="left",
+            maintain_order="left",
         )
         .with_columns(
             Number().normal(pl.col(side)).alias(f"{side}_number")

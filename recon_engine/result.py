@@ -444,10 +444,13 @@ class Reconciliation:
                 markdown_row(_name(c.name), f"{c.mismatched:,}", format_kinds(c))
                 for c in self.differing
             ]
-        if self.rules_told:
+        if self.rules_to_show:
             lines += [
                 "",
-                *(f"- rule {escape_markdown(each.text)}" for each in self.rules_told),
+                *(
+                    f"- rule {escape_markdown(each.text)}"
+                    for each in self.rules_to_show
+                ),
             ]
         if self.hints:
             lines += [
@@ -538,7 +541,7 @@ class Reconciliation:
         return NOTHING if self.agrees else NO_PAIR, *unread(self.rules)
 
     @property
-    def rules_told(self) -> tuple[RuleCount, ...]:
+    def rules_to_show(self) -> tuple[RuleCount, ...]:
         """The rules that met a value or were given for their column by name."""
         return tuple(each for each in self.rules if each.met or not each.every)
 

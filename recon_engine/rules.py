@@ -380,9 +380,9 @@ def _make_number(arguments: list[str]) -> Rule:
 
 
 def _make_day(arguments: list[str]) -> Rule:
-    formats, *rest = arguments
+    formats, *others = arguments
     within = 0
-    for each in rest:
+    for each in others:
         found = DAYS_PATTERN.fullmatch(each.replace(" ", ""))
         if found is None:
             raise ValueError

@@ -17,8 +17,8 @@ NAME_PATTERN = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
 def join_names(names: Iterable[str], limit: int = 10) -> str:
     """Names joined by commas; after `limit` names, the number of the others."""
     every = list(names)
-    rest = f" and {len(every) - limit:,} more" if len(every) > limit else ""
-    return ", ".join(every[:limit]) + rest
+    more = f" and {len(every) - limit:,} more" if len(every) > limit else ""
+    return ", ".join(every[:limit]) + more
 
 
 def escape_bytes(name: str) -> str:

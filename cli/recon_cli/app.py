@@ -116,19 +116,19 @@ def _refuse_undecodable() -> None:
 
 
 def _report_error(error: Any) -> int:
-    """Report a wrong command line, or what no command has met, as is asked for."""
+    """Report a wrong command line or an unexpected error, in the requested format."""
     form = Format.JSON if _wants_json(sys.argv) else Format.TABLE
     wrong = hasattr(error, "format_message")
     if wrong and form is Format.TABLE:
         error.show()
         return STATUSES[RunStatus.USAGE_ERROR].exit_code
-    told = (
+    reported = (
         ConfigError(error.format_message(), help="recon COMMAND --help")
         if wrong
         else to_recon_error(error)
     )
     try:
-        session.exit_with_error(told, form)
+        session.exit_with_error(reported, form)
     except typer.Exit as ended:
         return ended.exit_code
 

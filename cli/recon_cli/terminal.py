@@ -119,9 +119,9 @@ def _accounting_line(result: Reconciliation, width: int) -> Text:
 
 def _rules(result: Reconciliation) -> Iterator[Text]:
     """One line per rule: how many values it parsed and made equal."""
-    for rule in result.rules_told[:COLUMNS_SHOWN]:
+    for rule in result.rules_to_show[:COLUMNS_SHOWN]:
         yield Text(f"  rule {visible(rule.text)}")
-    more = len(result.rules_told) - COLUMNS_SHOWN
+    more = len(result.rules_to_show) - COLUMNS_SHOWN
     if more > 0:
         rules = format_count(more, "more rule")
         yield Text(f"  … and {rules}, in the JSON", style=QUIET)

@@ -159,8 +159,8 @@ def sightings(
     if sought is None:
         return NONE
     old, new = (_counted(sought, side, names) for side in keys)
-    lone = found.missing.height + found.extra.height
-    if found.cells.height + lone > sought.limit:
+    unmatched = found.missing.height + found.extra.height
+    if found.cells.height + unmatched > sought.limit:
         return replace(NONE, rows=(old, new))
     return Sightings(
         (old, new), _differing(sought, found, names), _repeated(repeats, found, names)
@@ -256,10 +256,10 @@ def _repeated(
     schema = dict.fromkeys(names.keys, pl.String) | {"old": pl.Int64, "new": pl.Int64}
     if all(side.is_empty() for side in repeats):
         return pl.DataFrame(schema=schema)
-    lone = found.missing.select(names.keys), found.extra.select(names.keys)
-    keys = pl.concat([found.keys[found.cells["pair"].unique()], *lone]).unique()
+    unmatched = found.missing.select(names.keys), found.extra.select(names.keys)
+    keys = pl.concat([found.keys[found.cells["pair"].unique()], *unmatched]).unique()
     counted = keys.hstack(_digests(keys, names))
-    for name, rows in zip(("missing", "extra"), lone, strict=True):
+    for name, rows in zip(("missing", "extra"), unmatched, strict=True):
         sizes = _digests(rows, names).group_by(DIGESTS).agg(pl.len().alias(name))
         counted = counted.join(sizes, on=DIGESTS, how="left")
     for name, side in zip(("rows_old", "rows_new"), repeats, strict=True):
@@ -296,8 +296,8 @@ def _locators(found: Difference, plan: ComparisonPlan) -> dict[tuple[str, ...], 
     if kinds != {Mask.HMAC}:
         return {}
     names, version = plan.names[0], _version(plan)
-    lone = found.missing.select(names.keys), found.extra.select(names.keys)
-    keys = pl.concat([found.keys[found.cells["pair"].unique()], *lone]).unique()
+    unmatched = found.missing.select(names.keys), found.extra.select(names.keys)
+    keys = pl.concat([found.keys[found.cells["pair"].unique()], *unmatched]).unique()
     shown = _shown(keys, plan)
     return {
         key: _sealed(LOCATOR.pack(*digests, version), key, plan.masks)

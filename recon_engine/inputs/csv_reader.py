@@ -419,22 +419,22 @@ class CsvReader:
 
         Raise the error of a fault that cannot be quarantined.
         """
-        rest = data
-        while rest:
+        unread = data
+        while unread:
             start = self.offset
             try:
-                self.accept(rest)
+                self.accept(unread)
             except Fault as fault:
-                line = _first_line(rest[self.offset - start :])
+                line = _first_line(unread[self.offset - start :])
                 if not self.certainly_ends_record(line, fault):
                     at = fault.offset - start
-                    raise self.refusal(fault, rest, at) from None
+                    raise self.refusal(fault, unread, at) from None
                 self.settle_blank_lines()
                 self.set_aside(len(line), fault.reason)
                 self.count_newline(line)
                 self.line += line.endswith(b"\n")
                 self.offset += len(line)
-            rest = rest[self.offset - start :]
+            unread = unread[self.offset - start :]
 
     def refusal(self, fault: Fault, data: bytes, at: int) -> ReconError:
         """The error for a fault at an offset of `data`."""

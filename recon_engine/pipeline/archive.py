@@ -43,6 +43,8 @@ def archive_inputs(
             return _log_conflict(conflict)
         return None
 
+    # Both copies are verified before either input is removed: after a crash in between,
+    # what is gone from inbound is in processed.
     both = (pair.old, pair.new)
     try:
         list(map_ordered(copy, both))

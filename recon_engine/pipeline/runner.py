@@ -97,6 +97,8 @@ def run_pipeline(
     config = places.with_canonical_urls(config)
     with open_locked(config) as run_log, ExitStack() as stack:
         try:
+            # Held until the function returns: one worker at a time recovers, works and
+            # logs for a dataset and an inbound location.
             stack.enter_context(run_log.locked())  # 0 lock
             stop.on_cancel(lambda error: _log_early_interrupt(config, error))
             finished = _recover_earlier_runs(run_log, places, stop)  # 1 recover
@@ -257,6 +259,7 @@ class _Attempt:
         manifest = artifacts.build_manifest(
             result, stored, run_id=run_id, dataset=dataset
         )
+        # Last, and once: a folder with a manifest is complete.
         failpoint("manifest")
         self.locations.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
         self.artifacts_at = f"{self.locations.out.url}{prefix}/"
@@ -284,8 +287,8 @@ class _Attempt:
         """What is to be made visible."""
         dataset, day = self.config.dataset, self.attempt.started.date()
         run_id, feed = self.attempt.run_id, self.config.feed
-        look = Observation(result, dataset, run_id, day, feed, self.standing)
-        return Publication.of(look, written, self.config.break_limit)
+        observed = Observation(result, dataset, run_id, day, feed, self.standing)
+        return Publication.of(observed, written, self.config.break_limit)
 
     def log_failure(self, error: ReconError) -> Outcome:
         """Log a failure. A result that is recorded stays: the next run archives it."""
@@ -312,8 +315,10 @@ class _Attempt:
         return Outcome(record, error=warning)
 
     def interrupt_attempt(self, error: Interrupted) -> Outcome | None:
-        """End the attempt from beside its worker; None if it has a result, or may."""
+        """End the attempt from another thread; None if it has a result, or may have."""
         record = None
+        # A connection of its own, and no lock: the worker that does not answer uses the
+        # one of this attempt, and holds the lock.
         with suppress(ReconError), open_locked(self.config) as run_log:
             record = run_log.interrupt(self.attempt, error)
         if record is None:
@@ -352,7 +357,7 @@ def _log_failure_without_pair(run_log: RunLog, error: ReconError) -> Outcome:
 
 
 def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
-    """The same, from beside a worker that does not answer."""
+    """The same from another thread, while the worker does not answer."""
     with open_locked(config) as run_log:
         return _log_failure_without_pair(run_log, error)
 
@@ -360,11 +365,15 @@ def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
 def _recover_earlier_runs(
     run_log: RunLog, locations: Locations, stop: CancellationToken[Outcome]
 ) -> list[UUID]:
-    """Finish what earlier runs recorded; give up what they did not, and tidy up.
+    """Finish what earlier runs recorded; abandon what they did not, and tidy up.
 
-    Answers the runs that it finished.
+    Returns the runs that it finished.
     """
     finished = []
+    # Abandon first: only then are the stage tables of a dead run those of an ended one,
+    # which `drop_orphans` drops. The caller holds the lock of dataset and inbound, so
+    # no worker of such a run is alive, except one that has lost the lock: it can no
+    # longer publish, because its run is not STARTED.
     for run_id in run_log.abandon_dead_runs():
         log.warning("run_abandoned", extra={"dead_run_id": str(run_id)})
     for table in drop_orphans(run_log.connection, run_log.config.dataset):
@@ -374,6 +383,8 @@ def _recover_earlier_runs(
             stop.check()
             log.warning("run_resumed", extra={"dead_run_id": str(unfinished.run_id)})
             failpoint("recover-resume")
+            # SUCCEEDED last, as in a run: a worker that dies here too leaves it
+            # RECONCILED, for the next one.
             warning = archive_inputs(
                 locations, unfinished.dataset, unfinished.run_id, unfinished.pair
             )
@@ -385,7 +396,7 @@ def _recover_earlier_runs(
 def _log_empty_inbox(
     run_log: RunLog, finished: list[UUID], found: inbox.NoData
 ) -> Outcome:
-    """No delivery. Who finished a run in place of a dead worker answers for it."""
+    """Log that there is no delivery, with the gates of the runs that were finished."""
     message = _no_data_message(found, run_log.config)
     if finished:
         message += f"; finished run {', '.join(map(str, finished))}"

@@ -404,6 +404,8 @@ def track_breaks(
     )
     match _fetch_all(cursor, LAST_OBSERVATION, book, str(observation.pair)):
         case [(last, True, first)]:
+            # The same pair again: undo its first observation before it is made anew, or
+            # each difference would count as seen twice.
             for statement in (FORGET, RESTORE):
                 cursor.execute(statement, (book, last))
             seen_on = first

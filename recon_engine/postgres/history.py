@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 
 RESULT_COLUMNS: Final = tuple(each.name for each in fields(PastResult))
 BREAK_COUNT_COLUMNS: Final = tuple(each.name for each in fields(BreakCounts))
+# `passed` is `Reconciliation.passes`, from the tables: `differ` means that no gate and
+# no suppression failed. Without gates, active suppressions have to cover all that
+# differs.
 RUNS: Final = """
 SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_new,
     s.matched, s.missing, s.extra, s.mismatched_rows, s.mismatched_cells,
@@ -96,6 +99,7 @@ FROM metrics.artifact WHERE run_id = %s HAVING count(*) > 0
 """
 
 MASKED: Final = "masked"
+# As many as fit a section of the page; `recon breaks` lists all.
 OLDEST_SHOWN: Final = 20
 TILDE: Final = "~"
 

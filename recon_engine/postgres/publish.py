@@ -64,6 +64,9 @@ ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::t
 UNIQUE_VIOLATION: Final = "23505"
 # The type of exact sums, which has no equal in Arrow.
 EXACT_NUMBER: Final = "numeric"
+# The condition on the status decides between this statement and `run_log.INTERRUPT` or
+# `run_log.ABANDON`: all update the same row. The second one to reach it waits for the
+# first, and then finds another status.
 MARK_RECONCILED: Final = """
 UPDATE metrics.pipeline_run_log SET status = 'RECONCILED', step = 'archive',
     old_rows = $2, new_rows = $3, old_sha256 = $4, new_sha256 = $5
@@ -127,6 +130,8 @@ def publish_run(
     observation = publication.observation
     with open_bulk_connection(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
+            # Before MARK_RECONCILED, which locks a row: all publications of a dataset
+            # take these two in one order, so none can wait for another in a circle.
             cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{observation.dataset}",))
             failpoint("publish-mark")
             _mark_reconciled(cursor, observation)

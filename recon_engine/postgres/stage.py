@@ -144,6 +144,7 @@ def _load_by_adbc(
             failpoint("stage-create")
             cursor.execute(create)
             batches.ingest(cursor, private)
+            # In the transaction of the load: the count is of this transaction only.
             cursor.execute(COUNT_INSERTED, (f"stage.{quote_identifier(private)}",))
             rows = int(cursor.fetchone()[0])
         failpoint("stage-commit")
@@ -275,5 +276,7 @@ def drop_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
 def publish_table(cursor: Any, table: StageTable) -> None:
     """Replace the public table by a private one, in the transaction of the cursor."""
     private, public = quote_identifier(table.private), quote_identifier(table.public)
+    # DROP takes ACCESS EXCLUSIVE on the old table, and this transaction holds it until
+    # its commit: readers wait for that.
     cursor.execute(f"DROP TABLE IF EXISTS stage.{public}")
     cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.spark.packets import Packets
 
+# With the default size of buckets, the changes of a column in 16 GiB of inputs.
 BUCKETS_A_SHARE: Final = 128
+# Hints need all distinct changes of a column in one task. Beyond 4 million there are no
+# hints for it; patterns and sums do not need them.
 MAX_CHANGES: Final = 1 << 22
 
 

@@ -1,4 +1,4 @@
-"""The driver: it asks, and gets one answer, whatever the size of the inputs."""
+"""The driver: it plans the tasks of a comparison, and merges what they return."""
 
 from __future__ import annotations
 
@@ -228,8 +228,11 @@ def _compared(
     cluster = cluster or SparkCluster(open_session())
     hashes = functools.partial(_hash_inputs, cluster, headers, sources, settings)
     with cluster.run_concurrently(hashes) as hashing:
+        # First: where a record begins depends on whether the number of quotes before
+        # it is even, so a file can be cut only after all of its quotes are counted.
         with progress.step("count"):
             found = count_splits(cluster, headers, sources, settings.span)
+        # A line is a record only in files without newlines inside fields.
         inner = any(count_embedded_newlines(each) for each in found)
         first, second = choose_strategy(
             headers, plan.names, "columns" if inner else None
@@ -248,6 +251,8 @@ def _compared(
         )
         with progress.step("compare"):
             findings = _collect_findings(cluster, job)
+        # An error travels as a finding: Spark would retry the task that raises it, and
+        # log its text.
         if findings.error is not None:
             raise findings.error
         return _build_result(job, findings, hashing.result(), today), findings.parts
@@ -256,7 +261,7 @@ def _compared(
 def _hash_inputs(
     cluster: Cluster, headers: Headers, sources: Sources, settings: SparkSettings
 ) -> list[str | None]:
-    """The SHA-256 of both files, taken beside all that is done to them."""
+    """The SHA-256 of both files, computed while they are compared."""
     if not (settings.sha256 and all(header.hashes for header in headers)):
         return [None, None]
     return hash_files(cluster, headers, sources)
@@ -276,6 +281,7 @@ def _collect_findings(cluster: Cluster, job: Job) -> Findings:
         packets = cluster.then(packets, tasks, telling.count_share)
         if telling.shares > 1:
             packets = cluster.then(packets, tasks, telling.merge_shares)
+    # On the cluster: the driver gets the findings of one task, not of all buckets.
     tasks, adding = job.buckets, MergeTask(job.plan, job.whole)
     while tasks > 1:
         tasks = -(-tasks // FAN_IN)

@@ -72,5 +72,6 @@ def commit_parts(result: Reconciliation, parts: Iterable[Artifact], url: str) ->
         ],
     }
     data = (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
+    # Another run may have committed since `reject_existing_output` was called first.
     if not open_storage(url).put_once(data, MANIFEST):
         reject_existing_output(url)

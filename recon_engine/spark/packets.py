@@ -79,6 +79,7 @@ def limit_packets(
     packets: Packets, max_bytes: int, what: str, *, why: str, remedy: str
 ) -> Packets:
     """Pass packets on; OutOfBudget if they have more than `max_bytes` in total."""
+    # Counted while they arrive: the task fails before it holds more than it may.
     size = 0
     for packet in packets:
         size += len(packet.data)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Sources = tuple[ByteSource, ByteSource]
     Headers = tuple[Header, Header]
 
+# A file is hashed by one task, in pieces of this size.
 WINDOW_BYTES: Final = 1 << 22
 
 

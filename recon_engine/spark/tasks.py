@@ -138,12 +138,15 @@ class Job:
             ),
         )
         rows = concat_rows(found, ROW_TYPE)
+        # The digests are held twice from here on, not three times.
         found.clear()
         # The high bits: the low ones choose the group within a bucket.
         place = (rows["key"] >> np.uint64(32)) % np.uint64(self.buckets)
         for bucket, part in split_by_place(rows, place):
             yield Packet.for_task(bucket, DigestedRows(side, split_number, part))
 
+    # A bucket has all rows of its keys, on both sides: no other task has a part in what
+    # is decided about them.
     def find_undecided_rows(self, bucket: int, packets: Packets) -> Packets:
         """Drop the identical rows of a bucket, and request the other rows' bytes."""
         sides: tuple[list[DigestedRows], list[DigestedRows]] = [], []

@@ -51,6 +51,10 @@ Found = TypeVar("Found")
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
+# With `wal_level` minimal Postgres writes no WAL for the rows of a table that the same
+# transaction has created, which is how stage tables are loaded. A server without
+# replication needs no more. The `log_*` settings keep statements, which could quote a
+# cell, out of the log.
 SETTINGS = {
     "listen_addresses": "",
     "port": "5432",
@@ -68,6 +72,7 @@ INITDB = ("-U", "recon", "-A", "peer", "-E", "UTF8", "--locale=C", "--no-instruc
 HBA = "local all all peer map=recon\n"
 # `all` is a word since PostgreSQL 16: the roles of migrations are tried out on it too.
 IDENT = 'recon "{name}" recon\nrecon "{name}" all\n'
+# For clusters whose data nobody needs after a crash of the machine, as in tests.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 

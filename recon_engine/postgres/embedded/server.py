@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# A home that is younger may be one that another process is making just now.
 ABANDONED_SECONDS = 60.0
 HOME_PREFIX: Final = "recon-home-"
 

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
     Send = Callable[[dict[str, Any], "UploadPart"], Mapping[str, Any]]
 
-# Limits of S3: 5 GiB per request, 10,000 parts per upload.
+# Limits of S3: 5 GiB per request, 10,000 parts per upload. Parts of 256 MiB are enough
+# for 2.4 TiB; `divide_into_parts` makes those of a larger object larger.
 MAX_SINGLE_REQUEST: Final = 5 << 30
-PART_BYTES: Final = 256 << 20
 MAX_PARTS: Final = 10_000
+PART_BYTES: Final = 256 << 20
+# Both inputs are archived at once: twice this is `client._CONNECTIONS`.
 WORKERS: Final = 8
+# CRCs of parts combine to that of the whole object; SHA-1 and SHA-256 do not.
 ADDITIVE_CHECKSUMS: Final = ("ChecksumCRC64NVME", "ChecksumCRC32", "ChecksumCRC32C")
 
 log = logging.getLogger(__name__)
@@ -93,6 +96,8 @@ class MultipartUpload:
             self.client.complete_multipart_upload(
                 **upload,
                 MultipartUpload={"Parts": self._send_parts(send, upload)},
+                # Checked when the object appears, not when the upload begins: of two
+                # uploads to one key, the one that completes first wins.
                 IfNoneMatch="*",
                 MpuObjectSize=self.size,
                 **checksum,
