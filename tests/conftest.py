@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -22,10 +23,11 @@ from recon_engine.postgres.embedded import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.sites import Site
 
+
+TESTS = Path(__file__).parent
 
 keep_temporary_files_in_memory()
 os.environ.update(DUMMY_ENVIRONMENT)
@@ -45,6 +47,25 @@ for name, examples in (("short", 100), ("long", 5000)):
         ],
     )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+
+# Each is long for one worker, and so begins early: the last files have to be short.
+FIRST = (
+    "spark/test_spark.py",
+    "faults/test_canaries.py",
+    "faults/test_faults.py",
+    "faults/test_crashes.py",
+    "program/test_docs.py",
+    "program/test_cli.py",
+    "program/test_signals.py",
+    "integration/test_break_histories.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, in that order."""
+    places = {TESTS / name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(FIRST)))
 
 
 def pytest_sessionfinish() -> None:

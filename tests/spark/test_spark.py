@@ -26,7 +26,7 @@ from support.corpus_files import FACTS, FILES, expected_of
 from support.databases import migrated
 from support.packed import gzip_of
 from support.sites import NEW, OLD, BucketSite, FolderSite, Site
-from support.spark_cluster import spark_cluster
+from support.spark_cluster import BRIEF, spark_cluster
 from support.stand import METRICS
 from support.strategies import Pair, pairs
 from support.suppressed_pairs import DAY
@@ -91,7 +91,7 @@ def session(
     tmp_path_factory: pytest.TempPathFactory, seaweed: str
 ) -> Iterator[SparkSession]:
     folder = tmp_path_factory.mktemp("spark")
-    with spark_cluster(folder, AWS_ENDPOINT_URL_S3=seaweed) as found:
+    with spark_cluster(folder, BRIEF, AWS_ENDPOINT_URL_S3=seaweed) as found:
         yield found
 
 
