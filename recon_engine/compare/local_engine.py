@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
@@ -40,6 +39,7 @@ from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.encodings import told_for_both
 from recon_engine.inputs.header import Header, head_of
 from recon_engine.model import SIDES
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.memory import Budget, Differing, default_budget
 from recon_engine.runtime.progress import SILENT, Progress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
@@ -15,6 +14,7 @@ from recon_engine.compare.lookup import looked_up
 from recon_engine.compare.masks import ShownValues, mask_values
 from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import DuplicateKeys
+from recon_engine.kinds import KINDS, Kind
 from recon_engine.model import (
     SIDES,
     Column,
@@ -24,6 +24,7 @@ from recon_engine.model import (
     Side,
     Signature,
 )
+from recon_engine.records import dataclass
 from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
 from recon_engine.rules import MADE_EQUAL, READ, added, no_tally
 from recon_engine.runtime.memory import peak_rss_bytes
@@ -119,6 +120,11 @@ def _describe_side(table: Table, repeats: Repeats, blank_keys: int) -> Side:
         blank_keys=blank_keys,
         dialect=table.dialect,
     )
+
+
+def _kind_order(counted: tuple[int, Kind, int]) -> tuple[int, int]:
+    column, kind, _ = counted
+    return column, KINDS.index(kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +241,10 @@ class _ResultBuilder:
     def columns(self, matched: int) -> tuple[Column, ...]:
         """Each compared column in the order of OLD."""
         kinds: dict[str, dict[str, int]] = {}
-        names, counted = self.plan.columns, self.whole.kinds.sort("column", "kind")
-        for column, kind, count in counted.iter_rows():
+        names = self.plan.columns
+        for column, kind, count in sorted(
+            self.whole.kinds.iter_rows(), key=_kind_order
+        ):
             kinds.setdefault(names[column], {})[kind] = count
         tolerated = dict(zip(names, self.found.tolerated.tolist(), strict=True))
         result = []
@@ -308,8 +316,7 @@ class _ResultBuilder:
         pairs = sampling.choose_rows(
             found.cells, sampling.stable_hash(found.keys), limit
         )
-        chosen = found.cells.filter(pl.col("pair").is_in(pairs.implode()))
-        cells = sampling.cells_by_pair(chosen, self.plan.columns)
+        cells = sampling.cells_by_pair(found.cells, pairs, self.plan.columns)
         keys = found.keys[pairs].rows()
         return tuple(
             SampleRow(dict(zip(self.layout.keys, key, strict=True)), cells[pair])
