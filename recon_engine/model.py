@@ -6,10 +6,12 @@ Grouped by subject: inputs, result, causes, acceptance, runs.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ signal ends the process at once, with the same exit code as later.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line."""
+    # Imports leave no garbage; `run_on_worker` turns the collector on again.
+    gc.disable()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)
     from recon_cli import app

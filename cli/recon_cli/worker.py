@@ -8,26 +8,27 @@ through another connection, and the process exits without waiting for the worker
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from signal import Signals
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from recon_cli.scratch import work_in_scratch_folder
 from recon_engine.errors import Interrupted
-from recon_engine.runtime.cancellation import CancellationToken
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from types import FrameType
+
+    from recon_engine.runtime.cancellation import CancellationToken
 
 
 Result = TypeVar("Result")
@@ -67,9 +68,16 @@ def exit_process(exit_code: int | None) -> NoReturn:
     if not _stopping.is_set():
         # The work is complete: a signal from now on must not change the exit code.
         _on_signals(_ignore_signal)
+        # As `sys.exit` does, which then takes all modules apart: as long as a fifth of
+        # `import polars`.
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+        atexit._run_exitfuncs()  # noqa: SLF001
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        # Python reports what was not written, and has an exit code for it.
         sys.exit(exit_code)
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(exit_code or 0)
 
 
@@ -80,6 +88,12 @@ def run_on_worker(work: Callable[[CancellationToken[Result]], Result]) -> Result
     is already recorded. A second signal ends either wait. Raises Interrupted if the
     worker has not ended by then.
     """
+    from recon_cli.scratch import work_in_scratch_folder
+    from recon_engine.runtime.cancellation import CancellationToken
+
+    # What is imported by now stays: the collector need not go through it.
+    gc.freeze()
+    gc.enable()
     stop: CancellationToken[Result] = CancellationToken()
     with work_in_scratch_folder(), _receive_signals() as events:
         worker = _start_thread(lambda: work(stop), events)
@@ -119,6 +133,8 @@ def _await_stop(
 
 def _start_thread(work: Callable[[], Result], events: _SignalQueue) -> Future[Result]:
     """Run `work` on a daemon thread; its end is an event of the queue."""
+    from concurrent.futures import Future
+
     future: Future[Result] = Future()
 
     def fulfil() -> None:
@@ -141,6 +157,8 @@ class _SignalQueue:
     """
 
     def __init__(self) -> None:
+        import socket
+
         self._near, self._far = socket.socketpair()
         # The C handler must never block; a full buffer holds signals enough.
         self._far.setblocking(False)

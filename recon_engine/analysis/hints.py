@@ -12,6 +12,7 @@ cells within the tolerance are anything else. At least three roundings are requi
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,10 +28,12 @@ from recon_engine.formatting import (
     format_share,
 )
 from recon_engine.kinds import DATE_FORMATS, Kind
-from recon_engine.model import Hint, HintKind
+from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.record_table import Field
 from recon_engine.rules import (
+    DIGIT_PATTERN,
     NORMAL_PREFIX,
+    NUMBER_PATTERN,
     Number,
     Rule,
     equal_under_rules,
@@ -144,6 +147,55 @@ def _reached(
     """The number of cells that some steps explain together."""
     chain = [*given, *(parse_rule(rule) for step in steps for rule in step)]
     return _count_cells(changes, _changes_settled_by(changes, chain))
+
+
+def find_promising_columns(changes: pl.DataFrame) -> set[int]:
+    """The columns for whose changes `for_column` may have a hint, by one query.
+
+    `changes`: of columns without rules, with the `column` of each. This is a necessary
+    condition: for any other column `for_column` finds nothing.
+    """
+    worded = {kind.value for _, kinds in BY_KIND for kind in kinds}
+    rewritten = pl.col("kind").is_in([*worded, Kind.DATE_FORMAT.value])
+    marked = pl.any_horizontal(pl.col(*SIDES).is_in(NULLS))
+    fewer, more = (_written_places_expr(side) for side in SIDES)
+    found = (
+        changes.lazy()
+        .select("column", *SIDES, "rows", rewritten=rewritten | marked)
+        .filter(pl.col("rewritten") | (_both_are_numbers_expr() & (fewer != more)))
+        .collect(engine="in-memory")
+    )
+    promising, roundings = set[int](), Counter[int]()
+    for column, old, new, rows, is_rewritten in found.iter_rows():
+        if is_rewritten:
+            promising.add(column)
+        elif column not in promising and _may_be_rounding(old, new):
+            roundings[column] += rows
+            if roundings[column] >= MIN_ROUNDINGS:
+                promising.add(column)
+    return promising
+
+
+def _both_are_numbers_expr() -> pl.Expr:
+    return pl.all_horizontal(pl.col(*SIDES).str.contains(NUMBER_PATTERN)) & (
+        pl.all_horizontal(pl.col(*SIDES).str.contains(DIGIT_PATTERN))
+    )
+
+
+def _written_places_expr(side: str) -> pl.Expr:
+    """The decimal places of a number, without zeros at the end."""
+    places = pl.col(side).str.extract(r"\.([0-9]*)$").fill_null("")
+    return places.str.strip_chars_end("0").str.len_bytes()
+
+
+def _may_be_rounding(old: str, new: str) -> bool:
+    """Whether two numbers differ by at most one unit of the last place of the shorter.
+
+    No tolerance is larger for which `_propose_tolerance` counts them as a rounding.
+    """
+    numbers = [Decimal(text.replace(",", "")) for text in (old, new)]
+    kept = min(len(text.partition(".")[2].rstrip("0")) for text in (old, new))
+    return EXACT.subtract(*numbers).copy_abs() <= Decimal(1).scaleb(-kept)
 
 
 def for_keys(
@@ -336,11 +388,21 @@ def _has_outer_whitespace(texts: pl.Series) -> bool:
 
 def _date_rules(old: pl.Series, new: pl.Series) -> list[str]:
     """Rules that read one format of each side."""
-    formats = [
-        [form for pattern, form in FORMATS if texts.str.contains(pattern).any()]
-        for texts in (old.str.strip_chars(), new.str.strip_chars())
-    ]
+    formats = [_formats_of(texts) for texts in (old, new)]
     return [f"date({o}|{n})" for o, n in itertools.product(*formats) if o != n]
+
+
+def _formats_of(texts: pl.Series) -> list[str]:
+    """The date formats in which some text may be written."""
+    text = pl.col("text").str.strip_chars()
+    fits = (
+        texts.alias("text")
+        .to_frame()
+        .select(
+            text.str.contains(pattern).any().alias(form) for pattern, form in FORMATS
+        )
+    )
+    return [form for form, some in fits.row(0, named=True).items() if some]
 
 
 def _null_rules(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[str]:
@@ -438,14 +500,20 @@ def _candidate_key_rules(sides: Sides) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _find_applicable_rules(old: pl.Series, new: pl.Series) -> list[str]:
     """The rules that change a value in one of two lists of keys."""
-    both = pl.concat([old, new])
-    tells = {
-        "trim": both != both.str.strip_chars(),
-        "casefold": both != both.str.to_uppercase(),
-        "lstrip0": both.str.starts_with("0"),
-        "decimal": both.str.contains(r"[.,+-]"),
-    }
-    return [rule for rule, some in tells.items() if some.any()] + _date_rules(old, new)
+    text = pl.col("text")
+    tells = (
+        pl.concat([old, new])
+        .alias("text")
+        .to_frame()
+        .select(
+            trim=(text != text.str.strip_chars()).any(),
+            casefold=(text != text.str.to_uppercase()).any(),
+            lstrip0=text.str.starts_with("0").any(),
+            decimal=text.str.contains(r"[.,+-]").any(),
+        )
+        .row(0, named=True)
+    )
+    return [rule for rule, some in tells.items() if some] + _date_rules(old, new)
 
 
 def _add_rule(chains: RuleChains, columns: Sequence[str], rule: str) -> RuleChains:

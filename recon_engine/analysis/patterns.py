@@ -66,7 +66,8 @@ def build_patterns(
     examples = _least_keys(every, cells, keys).iter_rows()
     for (column, _, changes), top in zip(changed_columns, tops, strict=True):
         mine = itertools.islice(examples, top.height)
-        yield _make_patterns(column, changes.height, top, mine, names)
+        shown = top.select(CHANGE_COLUMNS).iter_rows()
+        yield make_patterns(column, changes.height, shown, mine, names)
 
 
 def group_changes_with_keys(
@@ -114,21 +115,21 @@ def summarize_changes(
     """The most frequent of `distinct` changes that have keys."""
     top = most_frequent_changes(changes)
     examples = top.drop(CHANGE_COLUMNS).iter_rows()
-    return _make_patterns(column, distinct, top, examples, names)
+    shown = top.select(CHANGE_COLUMNS).iter_rows()
+    return make_patterns(column, distinct, shown, examples, names)
 
 
-def _make_patterns(
+def make_patterns(
     column: str,
     distinct: int,
-    top: pl.DataFrame,
+    changes: Iterable[tuple[str, str, str, int]],
     examples: Iterable[tuple[str, ...]],
     names: Sequence[str],
 ) -> Patterns:
+    """The patterns of a column from the changes to show, each with its least key."""
     shown = [
-        Pattern(old, new, kind, rows, dict(zip(names, key, strict=True)))
-        for (old, new, kind, rows), key in zip(
-            top.select(CHANGE_COLUMNS).iter_rows(), examples, strict=True
-        )
+        Pattern(*change, dict(zip(names, key, strict=True)))
+        for change, key in zip(changes, examples, strict=True)
     ]
     return Patterns(column, distinct, tuple(shown))
 

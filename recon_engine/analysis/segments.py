@@ -59,7 +59,20 @@ def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> Valu
 
     `positions`: the row numbers to count; all rows by default.
     """
-    return {column.name: _count_column_values(column, positions) for column in rows}
+    few = rows.height if positions is None else len(positions)
+    if few <= FIRST_ROWS:
+        chosen = rows if positions is None else rows[positions]
+        return {
+            column.name: _unless_too_many(Counter(column.to_list()))
+            for column in chosen
+        }
+    first = rows.head(FIRST_ROWS) if positions is None else rows[positions[:FIRST_ROWS]]
+    return {
+        column.name: _count_column_values(column, positions)
+        if start.n_unique() <= MAX_VALUES
+        else None
+        for column, start in zip(rows, first, strict=True)
+    }
 
 
 def merge_value_counts(parts: Iterable[ValueCounts]) -> ValueCounts:
@@ -125,13 +138,6 @@ def wilson_interval(hits: int, of: int) -> tuple[float, float]:
 def _count_column_values(
     column: pl.Series, positions: pl.Series | None
 ) -> Counter[str] | None:
-    first = (
-        column.head(FIRST_ROWS)
-        if positions is None
-        else column.gather(positions.head(FIRST_ROWS))
-    )
-    if first.n_unique() > MAX_VALUES:
-        return None
     every = column if positions is None else column.gather(positions)
     values = every.value_counts(name="\0rows")
     return _unless_too_many(Counter(dict(values.iter_rows())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from recon_engine import command_line
@@ -19,6 +19,7 @@ from recon_engine.inputs.file_shape import (
     measure_fixed_width,
 )
 from recon_engine.model import Drift
+from recon_engine.records import dataclass
 from recon_engine.rules import has_tolerance, parse_rule
 from recon_engine.suggestions import (
     NAME_PATTERN,

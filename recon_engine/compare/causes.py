@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.analysis import hints, patterns, segments, totals
+from recon_engine.analysis import few_cells, hints, patterns, segments, totals
 from recon_engine.analysis.evidence import ColumnFindings, UnmatchedRows
 from recon_engine.runtime.concurrency import map_ordered
 
@@ -31,6 +31,8 @@ def analyze_columns(
     difference: Difference, plan: ComparisonPlan
 ) -> dict[str, ColumnFindings]:
     """The findings of each differing column, by name."""
+    if difference.cells.height <= few_cells.MAX_CELLS:
+        return _analyze_few_cells(difference, plan)
 
     def tell(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
         at, cells = column
@@ -57,6 +59,24 @@ def analyze_columns(
     }
 
 
+def _analyze_few_cells(
+    difference: Difference, plan: ComparisonPlan
+) -> dict[str, ColumnFindings]:
+    """The same of few cells, by queries for all columns at once."""
+    if difference.cells.is_empty():
+        return {}
+    names, keys = plan.columns, plan.layout.keys
+    changes = few_cells.group_changes(difference.cells, difference.keys)
+    promising = hints.find_promising_columns(changes)
+    found = {}
+    for at, mine, shown, sums in few_cells.summarize_columns(changes, names, keys):
+        name, rules = names[at], tuple["Hint", ...]()
+        if at in promising or name in plan.layout.rules:
+            rules = find_rule_hints(name, mine, plan)
+        found[name] = ColumnFindings(shown, rules, sums)
+    return found
+
+
 def find_rule_hints(
     column: str, changes: pl.DataFrame, plan: ComparisonPlan
 ) -> tuple[Hint, ...]:
@@ -73,7 +93,7 @@ def summarize_unmatched(rows: pl.DataFrame, plan: ComparisonPlan) -> UnmatchedRo
     names = plan.names[OLD]
     return UnmatchedRows(
         rows.height,
-        totals.sum_rows(rows.select(names.columns)),
-        segments.count_values(rows.select(names.compared)),
-        rows.select(names.keys),
+        totals.sum_rows(rows[list(names.columns)]),
+        segments.count_values(rows[list(names.compared)]),
+        rows[list(names.keys)],
     )

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import operator
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Event
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -30,6 +30,7 @@ from recon_engine.inputs.csvfile import Block, Blocks
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.scanning import sampling_rate
 from recon_engine.model import SIDES
+from recon_engine.records import dataclass
 from recon_engine.rules import Tallies, added, normal_form, read_and_counted
 
 

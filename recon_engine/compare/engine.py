@@ -7,9 +7,9 @@ it does around the steps as `Hooks`, so it need not know the engine.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from recon_engine.records import dataclass
 from recon_engine.runtime.progress import SILENT, Progress
 
 

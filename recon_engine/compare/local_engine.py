@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -52,6 +52,7 @@ from recon_engine.inputs.native.binding import Matched
 from recon_engine.inputs.scanned import open_matched
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.model import SIDES
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.memory import Budget, Differing, default_budget
 from recon_engine.runtime.progress import SILENT, Progress

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
@@ -24,6 +24,7 @@ from recon_engine.compare.digests import KEY_SEED, key_digest
 from recon_engine.compare.masks import reads_as_masked
 from recon_engine.config import Mask
 from recon_engine.formatting import format_key
+from recon_engine.records import dataclass
 from recon_engine.result import LookedUp
 
 

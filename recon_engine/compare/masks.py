@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,7 +18,9 @@ import polars as pl
 
 from recon_engine.config import Mask
 from recon_engine.errors import ConfigError
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import Cell
+from recon_engine.records import dataclass
 from recon_engine.result import Frames, SampleRow
 
 
@@ -40,7 +42,7 @@ VISIBLE_CHARS: Final = 4
 # `last4` shows less than half of a value; shorter values are redacted.
 MIN_VISIBLE_LENGTH: Final = 8
 TEXT: Final = pl.String()
-MASKED: Final = re.compile(
+MASKED: Final = lazy_pattern(
     rf"{PREFIX}[0-9a-f]{{{2 * TOKEN_BYTES}}}|….{{{VISIBLE_CHARS}}}", re.DOTALL
 )
 

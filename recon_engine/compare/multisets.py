@@ -6,12 +6,12 @@ dropped, as often as both have them, before any row is parsed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from recon_engine.compare.pairing import NonIdentical
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ same result for every grouping of buckets.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,10 +24,12 @@ from recon_engine.compare.pairing import (
     Difference,
     columns_that_make_unique,
     find_repeated_keys,
+    make_empty_repeats,
     merge_differences,
     sort_by_content,
 )
 from recon_engine.model import Coverage
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.suppressions import count_coverage
 
@@ -109,6 +111,8 @@ def find_repeats(
     suspects: pl.DataFrame, names: ColumnIds, columns: Iterable[str]
 ) -> Repeats:
     """The keys that repeat among rows; `columns` are candidates to make them unique."""
+    if suspects.is_empty():
+        return Repeats(0, 0, make_empty_repeats(names.keys), frozenset(columns))
     found = find_repeated_keys(suspects.select(names.keys), names.keys, names.rules)
     telling = columns_that_make_unique(suspects, names.keys, columns, names.rules)
     return Repeats(found.height, int(found["rows"].sum()), found, frozenset(telling))
@@ -193,6 +197,8 @@ def _splits(
 
 def merge_repeats(parts: Sequence[Repeats]) -> Repeats:
     """The repeats of disjoint sets of keys as one."""
+    if len(parts) == 1:
+        return parts[0]
     worst = pl.concat([part.worst for part in parts])
     return Repeats(
         sum(part.keys for part in parts),
@@ -218,16 +224,17 @@ def _count_signatures(cells: pl.DataFrame) -> pl.DataFrame:
     pair = cells["pair"].to_numpy()
     # Most rows differ in one cell; only the others need an aggregation to a set.
     alone = pl.Series((np.bincount(pair) == 1)[pair], dtype=pl.Boolean)
-    single = cells.filter(alone).group_by("column").agg(rows=ROW_COUNT)
+    single = cells.lazy().filter(alone).group_by("column").agg(rows=ROW_COUNT)
     several = (
-        cells.filter(~alone)
+        cells.lazy()
+        .filter(~alone)
         .group_by("pair")
         .agg(columns=pl.col("column").sort())
         .group_by("columns")
         .agg(rows=ROW_COUNT)
     )
     one = single.select(pl.concat_list("column").alias("columns"), "rows")
-    return pl.concat([one, several])
+    return pl.concat([one, several]).collect(engine="in-memory")
 
 
 def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:

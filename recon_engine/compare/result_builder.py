@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import polars as pl
@@ -18,6 +17,7 @@ from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import DuplicateKeys
 from recon_engine.findings import find_all
 from recon_engine.formatting import format_count
+from recon_engine.kinds import KINDS, Kind
 from recon_engine.model import (
     SIDES,
     Column,
@@ -27,6 +27,7 @@ from recon_engine.model import (
     Side,
     Signature,
 )
+from recon_engine.records import dataclass
 from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
 from recon_engine.rules import MADE_EQUAL, READ, added, no_tally
 from recon_engine.runtime.memory import peak_rss_bytes
@@ -150,6 +151,11 @@ def _describe_side(table: Table, repeats: Repeats, blank_keys: int) -> Side:
     )
 
 
+def _kind_order(counted: tuple[int, Kind, int]) -> tuple[int, int]:
+    column, kind, _ = counted
+    return column, KINDS.index(kind)
+
+
 @dataclass(frozen=True, slots=True)
 class _ResultBuilder:
     """Translates the findings back from column ids to the names of the user."""
@@ -258,8 +264,10 @@ class _ResultBuilder:
     def columns(self, matched: int) -> tuple[Column, ...]:
         """Each compared column in the order of OLD."""
         kinds: dict[str, dict[str, int]] = {}
-        names, counted = self.plan.columns, self.whole.kinds.sort("column", "kind")
-        for column, kind, count in counted.iter_rows():
+        names = self.plan.columns
+        for column, kind, count in sorted(
+            self.whole.kinds.iter_rows(), key=_kind_order
+        ):
             kinds.setdefault(names[column], {})[kind] = count
         tolerated = dict(zip(names, self.found.tolerated.tolist(), strict=True))
         result = []
@@ -338,8 +346,7 @@ class _ResultBuilder:
         pairs = sampling.choose_rows(
             found.cells, sampling.stable_hash(found.keys), limit
         )
-        chosen = found.cells.filter(pl.col("pair").is_in(pairs.implode()))
-        cells = sampling.cells_by_pair(chosen, self.plan.columns)
+        cells = sampling.cells_by_pair(found.cells, pairs, self.plan.columns)
         keys = found.keys[pairs].rows()
         return tuple(
             SampleRow(dict(zip(self.layout.keys, key, strict=True)), cells[pair])

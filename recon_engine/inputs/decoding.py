@@ -13,7 +13,6 @@ import hashlib
 import os
 import sys
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding
@@ -21,6 +20,7 @@ from recon_engine.errors import EncodingError, MalformedInput, ReconError, Trial
 from recon_engine.inputs.encodings import tried_wide
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.pinned_file import open_unchanged, state_of
+from recon_engine.records import dataclass
 from recon_engine.runtime.progress import ignore_advance
 
 

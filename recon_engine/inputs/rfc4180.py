@@ -13,8 +13,9 @@ name the fault.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
+
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

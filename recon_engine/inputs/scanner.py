@@ -7,12 +7,12 @@ Langdale and Lemire, "Parsing Gigabytes of JSON per Second" (VLDB Journal, 2019)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from recon_engine.inputs.rfc4180 import CR, LF, QUOTE
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

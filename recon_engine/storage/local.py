@@ -12,12 +12,13 @@ import logging
 import os
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine.errors import ConfigError
 from recon_engine.model import SourceFile
+from recon_engine.records import dataclass
 from recon_engine.runtime.progress import ignore_advance
 from recon_engine.storage.base import (
     SHA256_PREFIX,
