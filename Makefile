@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The tests start 200 processes: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Two workers; a file stays with one, and so do its servers. conftest.py has the order.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # The installation compiles the native kernel: again after a change of these.

@@ -108,6 +108,7 @@ def _weed(folder: Path, ports: list[int]) -> list[str]:
     names = ("master", "volume", "filer", "s3")
     return [
         str(Path(sysconfig.get_path("scripts")) / "weed"),
+        f"-logdir={folder}",
         "server",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
