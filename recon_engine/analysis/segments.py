@@ -44,6 +44,7 @@ MIN_LIFT: Final = 2
 STANDARD_ERRORS: Final = 5.0
 
 ValueCounts = dict[str, Counter[str] | None]
+NO_VALUES: Final = Counter[str]()
 
 
 def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> ValueCounts:
