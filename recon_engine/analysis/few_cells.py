@@ -6,7 +6,7 @@ thousand cells, so few cells in many columns share one. Pure.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -16,13 +16,17 @@ from recon_engine.analysis import patterns, totals
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from recon_engine.analysis.amounts import AmountForm, SumPair
+    from recon_engine.analysis.amounts import SumPair
     from recon_engine.model import Patterns
+
+    # Of `group_changes`.
+    Row = tuple[Any, ...]
 
 
 # Beyond it each column is grouped by itself, so that little is grouped at once.
 MAX_CELLS: Final = 1 << 15
 SIDES: Final = ("old", "new")
+OLD, NEW, ROWS = (1 + patterns.CHANGE_COLUMNS.index(name) for name in (*SIDES, "rows"))
 
 
 def group_changes(cells: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
@@ -45,8 +49,8 @@ def group_changes(cells: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
 
 def summarize_columns(
     changes: pl.DataFrame, columns: Sequence[str], keys: Sequence[str]
-) -> Iterator[tuple[int, pl.DataFrame, Patterns, SumPair]]:
-    """Each column's ordinal, its changes, the most frequent of them, and their sums.
+) -> Iterator[tuple[int, slice, Patterns, SumPair]]:
+    """Each column's ordinal, the place of its changes, the most frequent, their sums.
 
     `changes`: as `group_changes` returns them; `columns`: names by ordinal; `keys`: the
     names of the key columns.
@@ -58,20 +62,22 @@ def summarize_columns(
         .agg(pl.len().alias("distinct"), *facts)
         .collect(engine="in-memory")
     )
-    start, per_side = 0, len(facts) // len(SIDES)
+    rows, start, per_side = changes.rows(), 0, len(facts) // len(SIDES)
     for at, count, *of_sides in found.iter_rows():
-        mine = changes[start : start + count]
-        old, new = (
-            totals.make_form(*each)
-            for each in (of_sides[:per_side], of_sides[per_side:])
-        )
-        yield (
-            at,
-            mine,
-            _build_patterns(columns[at], mine, keys),
-            _sum_changes(mine, old, new),
-        )
+        place = slice(start, start + count)
         start += count
+        old = totals.make_form(*of_sides[:per_side])
+        new = totals.make_form(*of_sides[per_side:])
+        mine = rows[place]
+        if count > totals.FEW_TEXTS:
+            sums = totals.sum_changes(changes[place])
+        else:
+            sums = (
+                totals.sum_few(((row[OLD], row[ROWS]) for row in mine), old),
+                totals.sum_few(((row[NEW], row[ROWS]) for row in mine), new),
+            )
+        top = mine[: patterns.CHANGES_SHOWN]
+        yield at, place, _build_patterns(columns[at], count, top, keys), sums
 
 
 def _stripped(side: str) -> pl.Expr:
@@ -79,26 +85,9 @@ def _stripped(side: str) -> pl.Expr:
 
 
 def _build_patterns(
-    column: str, changes: pl.DataFrame, keys: Sequence[str]
+    column: str, distinct: int, top: Sequence[Row], keys: Sequence[str]
 ) -> Patterns:
     """The most frequent changes of a column."""
     size = 1 + len(patterns.CHANGE_COLUMNS)
-    top = [*changes.head(patterns.CHANGES_SHOWN).iter_rows()]
-    return patterns.make_patterns(
-        column,
-        changes.height,
-        [row[1:size] for row in top],
-        [row[size:] for row in top],
-        keys,
-    )
-
-
-def _sum_changes(changes: pl.DataFrame, old: AmountForm, new: AmountForm) -> SumPair:
-    """As `totals.sum_changes`, where the forms of both sides are known."""
-    if changes.height > totals.FEW_TEXTS:
-        return totals.sum_changes(changes)
-    rows = changes["rows"].to_list()
-    return (
-        totals.sum_few(zip(changes["old"].to_list(), rows, strict=True), old),
-        totals.sum_few(zip(changes["new"].to_list(), rows, strict=True), new),
-    )
+    shown, examples = [row[1:size] for row in top], [row[size:] for row in top]
+    return patterns.make_patterns(column, distinct, shown, examples, keys)

@@ -51,6 +51,8 @@ MIN_SHARE: Final = 0.1
 MIN_LIFT: Final = 2
 STANDARD_ERRORS: Final = 5.0
 
+NO_VALUES: Final = Counter[str]()
+
 
 def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> ValueCounts:
     """The rows by value, for each column.

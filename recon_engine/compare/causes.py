@@ -69,10 +69,10 @@ def _analyze_few_cells(
     changes = few_cells.group_changes(difference.cells, difference.keys)
     promising = hints.find_promising_columns(changes)
     found = {}
-    for at, mine, shown, sums in few_cells.summarize_columns(changes, names, keys):
+    for at, place, shown, sums in few_cells.summarize_columns(changes, names, keys):
         name, rules = names[at], tuple["Hint", ...]()
         if at in promising or name in plan.layout.rules:
-            rules = find_rule_hints(name, mine, plan)
+            rules = find_rule_hints(name, changes[place], plan)
         found[name] = ColumnFindings(shown, rules, sums)
     return found
 
@@ -91,6 +91,10 @@ def summarize_unmatched(rows: pl.DataFrame, plan: ComparisonPlan) -> UnmatchedRo
     `rows`: frames with the column ids of the plan; a blank is "".
     """
     names = plan.names[OLD]
+    if rows.is_empty():
+        sums = dict.fromkeys(names.columns, totals.ZERO_SUM)
+        values: ValueCounts = dict.fromkeys(names.compared, segments.NO_VALUES)
+        return UnmatchedRows(0, sums, values, rows[list(names.keys)])
     return UnmatchedRows(
         rows.height,
         totals.sum_rows(rows[list(names.columns)]),

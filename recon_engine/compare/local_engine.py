@@ -34,6 +34,7 @@ from recon_engine.compare.pairing import (
 from recon_engine.compare.partial_result import (
     find_repeats,
     merge_repeats,
+    no_repeats,
     summarize_difference,
 )
 from recon_engine.compare.plan import ComparisonPlan, make_plan
@@ -634,6 +635,8 @@ def _repeats_of(
     def cells(some: NDArray[np.uint32]) -> pl.DataFrame:
         return parse_cells(side.table.take(some.astype(np.int64)), side.names)
 
+    if not len(numbers):
+        return no_repeats(side.names.keys, telling)
     rows = 1 + REPEAT_CELLS // len(side.names.all)
     if len(numbers) <= rows:
         return find_repeats(cells(numbers), side.names, telling)

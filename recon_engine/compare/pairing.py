@@ -46,7 +46,7 @@ _NORMAL: Final = "\0normal"
 _COUNT: Final = "\0count"
 # A sample of this size rules out most columns before all rows are grouped.
 FEW_PAIRS: Final = 4_096
-# Columns are gathered together up to so many cells a side, of 16 bytes each.
+# Columns are compared together up to so many cells: a step costs as much as a thousand.
 GATHERED_CELLS: Final = 1 << 16
 
 
@@ -446,29 +446,33 @@ def _compare_cells(
     rules: Rules,
 ) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, SumPair]]:
     """Differing cells, tolerated cells by column, tallies, and tolerated sums."""
-    numbers, counts = [np.zeros(0, np.uint32)], []
+    numbers, ordinals = [np.zeros(0, np.uint32)], [np.zeros(0, np.uint32)]
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
     tolerated = np.zeros(len(columns), np.int64)
     tallies: Tallies = {}
     sums: dict[str, SumPair] = {}
-    for ordinal, (left, right) in enumerate(_paired_columns(old, new, pairs, columns)):
-        name = columns[ordinal]
+    start, height = 0, pairs.height
+    for names, left, right in _paired_columns(old, new, pairs, columns):
         differs = left != right
-        if name in rules and differs.any():
-            at = differs.arg_true()
-            unlike = left.gather(at), right.gather(at)
+        for at, name in enumerate(names):
+            if name not in rules or not differs[at * height : (at + 1) * height].any():
+                continue
+            cells_at = at * height + differs[at * height :][:height].arg_true()
+            unlike = left.gather(cells_at), right.gather(cells_at)
             alike, tallies[name] = equal_and_counted(rules[name], *unlike)
-            differs = differs.scatter(at.filter(alike), False)
-            tolerated[ordinal] = alike.sum()
+            differs = differs.scatter(cells_at.filter(alike), False)
+            tolerated[start + at] = alike.sum()
             sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
-        numbers.append(np.flatnonzero(differs.to_numpy()).astype(np.uint32))
-        counts.append(len(numbers[-1]))
+        found = np.flatnonzero(differs.to_numpy())
+        numbers.append((found % max(1, height)).astype(np.uint32))
+        ordinals.append((start + found // max(1, height)).astype(np.uint32))
         lefts.append(left.filter(differs))
         rights.append(right.filter(differs))
+        start += len(names)
     cells = pl.DataFrame(
         {
             "pair": np.concatenate(numbers),
-            "column": np.repeat(np.arange(len(columns), dtype=np.uint32), counts),
+            "column": np.concatenate(ordinals),
             "old": pl.concat(lefts),
             "new": pl.concat(rights),
         }
@@ -478,16 +482,19 @@ def _compare_cells(
 
 def _paired_columns(
     old: pl.DataFrame, new: pl.DataFrame, pairs: pl.DataFrame, columns: Sequence[str]
-) -> Iterator[tuple[pl.Series, pl.Series]]:
-    """Each column of both sides in the order of pairs.
+) -> Iterator[tuple[list[str], pl.Series, pl.Series]]:
+    """The cells of both sides in the order of pairs, some columns at a time.
 
-    Several are gathered at a time, because a step costs as much as a thousand cells.
+    Yields the names of columns, and their cells one column after another.
     """
     width = max(1, GATHERED_CELLS // max(1, pairs.height))
     for start in range(0, len(columns), width):
         names = list(columns[start : start + width])
-        left, right = old[names][pairs["old"]], new[names][pairs["new"]]
-        yield from zip(left.get_columns(), right.get_columns(), strict=True)
+        left, right = (
+            pl.concat(side[names][pairs[number]].get_columns())
+            for side, number in ((old, "old"), (new, "new"))
+        )
+        yield names, left, right
 
 
 def _keys_made_equal(

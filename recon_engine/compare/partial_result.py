@@ -107,12 +107,17 @@ class PartialResult:
         return replace(self, shown=shown, repeats=(old, new), seen=seen)
 
 
+def no_repeats(keys: Sequence[str], columns: Iterable[str]) -> Repeats:
+    """What `find_repeats` returns of no rows."""
+    return Repeats(0, 0, make_empty_repeats(keys), frozenset(columns))
+
+
 def find_repeats(
     suspects: pl.DataFrame, names: ColumnIds, columns: Iterable[str]
 ) -> Repeats:
     """The keys that repeat among rows; `columns` are candidates to make them unique."""
     if suspects.is_empty():
-        return Repeats(0, 0, make_empty_repeats(names.keys), frozenset(columns))
+        return no_repeats(names.keys, columns)
     found = find_repeated_keys(suspects.select(names.keys), names.keys, names.rules)
     telling = columns_that_make_unique(suspects, names.keys, columns, names.rules)
     return Repeats(found.height, int(found["rows"].sum()), found, frozenset(telling))
