@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.analysis import few_cells, hints, patterns, segments, totals
+from recon_engine.analysis.amounts import ZERO_SUM
 from recon_engine.analysis.evidence import ColumnFindings, UnmatchedRows
 from recon_engine.runtime.concurrency import map_ordered
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_engine.analysis.amounts import SumPair
+    from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.model import Hint
@@ -92,12 +94,12 @@ def summarize_unmatched(rows: pl.DataFrame, plan: ComparisonPlan) -> UnmatchedRo
     """
     names = plan.names[OLD]
     if rows.is_empty():
-        sums = dict.fromkeys(names.columns, totals.ZERO_SUM)
+        sums = dict.fromkeys(names.columns, ZERO_SUM)
         values: ValueCounts = dict.fromkeys(names.compared, segments.NO_VALUES)
-        return UnmatchedRows(0, sums, values, rows[list(names.keys)])
+        return UnmatchedRows(0, sums, values, rows[names.keys])
     return UnmatchedRows(
         rows.height,
-        totals.sum_rows(rows[list(names.columns)]),
-        segments.count_values(rows[list(names.compared)]),
-        rows[list(names.keys)],
+        totals.sum_rows(rows[names.columns]),
+        segments.count_values(rows[names.compared]),
+        rows[names.keys],
     )
