@@ -7,10 +7,12 @@ signal ends the process at once, with the same exit code as later.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, NoReturn
 
 
@@ -26,13 +28,32 @@ def main() -> None:
         signal.signal(number, _leave_at_once)
     from recon_cli import app
 
-    app.main()
+    try:
+        app.main()
+    except SystemExit as ended:
+        _end_process(ended)
 
 
 def run_as_in_the_original() -> None:
     """Run `recon run` with the given options: `python run.py --inbound-s3 …`."""
     sys.argv.insert(1, "run")
     main()
+
+
+def _end_process(ended: SystemExit) -> NoReturn:
+    """End as Python does, except that no module is taken apart.
+
+    That takes as long as a fifth of `import polars`, and frees what the system frees.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+    atexit._run_exitfuncs()  # noqa: SLF001
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        # Python says what was not written, and has an exit code for it.
+        raise ended from None
+    os._exit(ended.code if isinstance(ended.code, int) else 0)
 
 
 def _leave_at_once(number: int, _: FrameType | None) -> NoReturn:

@@ -8,7 +8,6 @@ through another connection, and the process exits without waiting for the worker
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import select
@@ -68,16 +67,9 @@ def exit_process(exit_code: int | None) -> NoReturn:
     if not _stopping.is_set():
         # The work is complete: a signal from now on must not change the exit code.
         _on_signals(_ignore_signal)
-        # As `sys.exit` does, which then takes all modules apart: as long as a fifth of
-        # `import polars`.
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
-        atexit._run_exitfuncs()  # noqa: SLF001
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        # Python reports what was not written, and has an exit code for it.
         sys.exit(exit_code)
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(exit_code or 0)
 
 
@@ -91,9 +83,10 @@ def run_on_worker(work: Callable[[CancellationToken[Result]], Result]) -> Result
     from recon_cli.scratch import work_in_scratch_folder
     from recon_engine.runtime.cancellation import CancellationToken
 
-    # What is imported by now stays: the collector need not go through it.
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():
+        # What is imported by now stays: the collector need not go through it.
+        gc.freeze()
+        gc.enable()
     stop: CancellationToken[Result] = CancellationToken()
     with work_in_scratch_folder(), _receive_signals() as events:
         worker = _start_thread(lambda: work(stop), events)
