@@ -12,11 +12,12 @@ RUN /build/bin/pip install --no-cache-dir --disable-pip-version-check \
  && /build/bin/pip --python /opt/recon/bin/python install \
       --no-cache-dir --disable-pip-version-check --only-binary :all: \
       --require-hashes -r deploy/runtime.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY recon_engine recon_engine
 COPY cli cli
 COPY schemas schemas
-RUN /build/bin/python -m hatchling build -t wheel -d /dist \
+# The compiler of the native kernel is in build.lock.
+RUN RECON_NATIVE=required /build/bin/python -m hatchling build -t wheel -d /dist \
  && /build/bin/pip --python /opt/recon/bin/python install \
       --no-cache-dir --disable-pip-version-check --no-deps /dist/*.whl
 # The authorities that the database's certificate is checked against: a bundle of deploy/

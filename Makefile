@@ -3,11 +3,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two workers; a file stays with one, and so do its servers.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile
+# The tests start 200 processes: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Two workers; a file stays with one, and so do its servers. conftest.py has the order.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# The installation compiles the native kernel: again after a change of these.
+NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs/native/,kernel.c build.py)
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark lock clean
+.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-native sanitize lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -16,10 +20,10 @@ test: $(VENV)/test  ## every test, on a real Postgres and real S3 servers
 	$(PYTEST) --ignore=tests/program/test_memory_peaks.py
 	$(BIN)/python -m pytest tests/program/test_memory_peaks.py  # peaks are measured alone
 
-test-fast: $(VENV)/test  ## the tests that need no server: of the parts, and of the corpus
+test-fast: $(VENV)/test  ## the tests that need no server: tests/unit and tests/corpus
 	$(PYTEST) tests/unit tests/corpus
 
-check: lint types imports deployment packaging  ## everything CI holds besides the tests
+check: lint types imports deployment packaging  ## everything that CI runs besides the tests
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -31,18 +35,24 @@ types: $(VENV)/dev
 imports: $(VENV)/dev
 	$(BIN)/lint-imports --no-logo
 
-deployment: $(VENV)/dev  ## the image's file, the template, the workflows
+deployment: $(VENV)/dev  ## the Dockerfile, the template, the workflows
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/cfn-lint deploy/template.yaml
 	$(BIN)/actionlint
 
-packaging: $(VENV)/dev  ## the wheel, alone in an empty environment
+wheels: $(VENV)/dev  ## a wheel with the native kernel for each platform, from this machine
+	for platform in $$($(BIN)/python -c "import runpy; print(*runpy.run_path('recon_engine/inputs/native/build.py')['TARGETS'])"); do \
+	  RECON_NATIVE=required RECON_WHEEL=$$platform $(BIN)/python -m hatchling build -t wheel -d dist || exit 1; \
+	done
+	$(BIN)/python recon_engine/inputs/native/build.py
+
+packaging: $(VENV)/dev  ## the wheel in an otherwise empty environment
 	PACKAGING=1 $(BIN)/python -m pytest tests/program/test_packaging.py
 
 browser: $(VENV)/test  ## the HTML report in a real browser, which has to be installed
 	RECON_BROWSER=required $(BIN)/python -m pytest -s tests/browser/test_browser.py
 
-pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; look at them
+pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; check them
 	PYTHONPATH=tests $(BIN)/python campaigns/pictures.py
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
@@ -57,25 +67,31 @@ races: $(VENV)/test  ## 300 races of two and three workers; about 20 minutes
 image: $(VENV)/test  ## build the image without an engine and run it; root, Debian; 10 minutes
 	PYTHONPATH=tests $(BIN)/python campaigns/image.py docs/image.md
 
-reaction: $(VENV)/test  ## SIGTERM all along a run of a gigabyte; about 10 minutes
+reaction: $(VENV)/test  ## SIGTERM at many moments of a run of a gigabyte; about 10 minutes
 	PYTHONPATH=tests $(BIN)/python campaigns/reaction.py
 
-model: $(VENV)/test  ## every interleaving of the run protocol, further than the tests go
+model: $(VENV)/test  ## every interleaving of the run protocol, with larger bounds than in the tests
 	PYTHONPATH=tests $(BIN)/python campaigns/protocol_model.py
 
-fuzz: $(VENV)/fuzz  ## ten million inputs for the gate, led by coverage; goes on where it ended
+fuzz: $(VENV)/fuzz  ## ten million inputs for the CSV reader, guided by coverage; resumes where it ended
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py
+
+fuzz-native: $(VENV)/dev  ## ten million inputs for the native kernel; hours
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --inputs 10000000
+
+sanitize: $(VENV)/dev  ## the native kernel under the address and undefined-behaviour sanitizers
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --sanitize --inputs 20000
 
 bench-spark: $(VENV)/test  ## Spark on one and two workers beside the local engine; about 7 minutes
 	$(BIN)/python benchmarks/spark.py --rows 1000000 4000000 16000000 --workers 1 2
 
-spark-oldest: $(VENV)/oldest/test  ## the tests of Spark with the oldest PySpark there may be; about 3 minutes
+spark-oldest: $(VENV)/oldest/test  ## the tests of Spark with the oldest supported PySpark; about 3 minutes
 	$(VENV)/oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning tests/spark/test_spark.py
 
 bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
 	$(BIN)/python benchmarks/bench.py --record
 
-lock: $(VENV)/dev  ## the locks: hashes, and no registry's address
+lock: $(VENV)/dev  ## the lock files: hashes, and no registry's address
 	$(BIN)/uv lock --quiet
 	$(EXPORT) --extra local -o requirements.lock
 	$(EXPORT) -o deploy/runtime.lock
@@ -89,7 +105,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
 
-$(VENV)/run: pyproject.toml requirements.lock | $(VENV)/bin/python
+$(VENV)/run: pyproject.toml requirements.lock $(NATIVE) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@

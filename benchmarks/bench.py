@@ -3,12 +3,12 @@
     python benchmarks/bench.py [SUITE ...] [--record]
 
 Suites: `peers`, `changed` (difference rates), `quoted`, `rows`, `columns`, `memory`
-(peaks against budgets), `pipeline` (against a bare load), `gate` (by the core, beside
-Polars); all of them by default. Each peer is a process of its own in an environment of
-its own (made under `.venv-bench/`, once). Wall, CPU and peak memory are the operating
-system's account of whole processes, imports included; medians over turns; each answer
-is compared with what the generator put in. `--record` writes `results.json`, the tables
-of `README.md` and the charts.
+(peaks against budgets), `pipeline` (against a bare load), `gate` (the CSV reader on one
+core, beside Polars); all of them by default. Each peer is a separate process in a
+separate environment (created once under `.venv-bench/`). Wall, CPU and peak memory are
+the operating system's figures for whole processes, imports included; they are medians
+over turns. Each answer is compared with what the generator wrote. `--record` writes
+`results.json`, the tables of `README.md` and the charts.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ PACKAGES: Final = {
     "datadiffer": "datadiffer",
     "datacompy": "datacompy",
     "csv-diff": "csv-diff",
+    "compara": "compara",
 }
-RIVALS: Final = (OURS, "duckdb", "polars-load")
+RIVALS: Final = (OURS, "compara", "duckdb", "polars-load")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class Bench:
         return {"figures": {name: each.to_json() for name, each in figures.items()}}
 
     def gate(self) -> Results:
-        """The gate by the core, beside a parse by Polars, on four ways to write."""
+        """The CSV reader on one core, beside Polars' parse, on four forms of a file."""
         script = str(HERE / "gate.py")
         with self.pair(rows=self.rows // 2, in_order=True) as pair:
             return {how: self.gated(script, how, pair) for how in WRITTEN}

@@ -1,12 +1,12 @@
-"""What the gate costs a core: `python gate.py HOW FILE [--make LIKE]`.
+"""The cost of the CSV reader on one core: `python gate.py HOW FILE [--make LIKE]`.
 
 HOW is `structure` (where records and fields end, of blocks in memory), `sha256`
-(reading and hashing, and nothing else), `gate` (all of it: reading, sha256, UTF-8,
-structure, counting; one worker), or `polars` (its own parse of the same file, all text,
-one thread: it validates less). Prints bytes and rows, and the seconds of CPU, of all
-threads together: the median of five, after one to warm up.
+(reading and hashing only), `gate` (the whole reader: reading, SHA-256, UTF-8,
+structure, counting; one worker), or `polars` (its parse of the same file, all text, one
+thread: it validates less). Prints bytes, rows and CPU seconds of all threads together:
+the median of five runs, after one to warm up.
 
-`--make LIKE` writes FILE first, from an unquoted one: HOW is then how it is written.
+`--make LIKE` writes FILE first, from an unquoted file. HOW is then how it is written.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NTH: Final = 8
 
 
 def structure(path: Path) -> Callable[[], int]:
-    """The rows that `structure` finds in the blocks of the gate."""
+    """The rows that `structure` finds in the blocks of the CSV reader."""
     from recon_engine.inputs.blocks import read_blocks
     from recon_engine.inputs.csv_reader import BLOCK_BYTES
     from recon_engine.inputs.header import read_header
@@ -66,7 +66,7 @@ def sha256(path: Path) -> Callable[[], int]:
 
 
 def gate(path: Path) -> Callable[[], int]:
-    """The rows of the whole gate."""
+    """The rows that the whole CSV reader accepts."""
     from recon_engine.inputs.csv_reader import open_csv
     from recon_engine.runtime import concurrency
 

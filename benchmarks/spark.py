@@ -2,10 +2,9 @@
 
     python benchmarks/spark.py [--rows ROWS ...] [--workers N ...]
 
-Workers of one core each, in processes of their own, two of them unless it is said how
-many; the start of the session is not counted. Prints a line of JSON for each size and
-number of workers: seconds, what was shuffled, and the peak resident memory of the
-driver and of the Python of a task.
+The workers are processes with one core each, two by default. The start of the session
+is not counted. Prints a line of JSON for each size and number of workers: seconds,
+shuffled bytes, and the peak resident memory of the driver and of the Python of a task.
 """
 
 from __future__ import annotations
@@ -121,7 +120,7 @@ def peaks(folder: Path) -> Iterator[dict[str, int]]:
     """The peak resident bytes of each Python process of a task, while a block runs.
 
     `folder`: of the cluster. The operating system keeps the peaks, so none is missed
-    but of a process that ends between two looks.
+    except of a process that ends between two samples.
     """
     found, over = dict[str, int](), threading.Event()
 

@@ -1,9 +1,9 @@
 """The whole pipeline, or only its load: `python stage.py HOW OLD NEW KEY`.
 
 HOW is `bare` (both files as text into two Postgres tables by ADBC and nothing else,
-hand-written), `adbc` or `copy` (everything: gate, comparison, artifacts, metrics,
-archive; with that stage loader). Prints the seconds of the work, and of each step. The
-embedded server is made anew and is not in the figures.
+hand-written), `adbc` or `copy` (the whole pipeline with that stage loader: reader,
+comparison, artifacts, metrics, archive). Prints the seconds of the work, and of each
+step. The embedded server is created before, and its start is not in the figures.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STEPS: Final = "SELECT step, seconds FROM metrics.run_step ORDER BY started_ts"
 
 
 def bare(conninfo: str, old: Path, new: Path) -> dict[str, float]:
-    """Load both at once, each on a connection of its own."""
+    """Load both in parallel, each on a separate connection."""
 
     def load(side: str, path: Path) -> None:
         table = pl.read_csv(path, infer_schema=False)

@@ -78,9 +78,9 @@ LAWS: Final = {
 }
 HEAD: Final = """# The crash matrix
 
-Written by `make crash-matrix`. What a case is stands in
-[campaigns/crash_matrix.py](../campaigns/crash_matrix.py), what each place means in
-[protocol.md](protocol.md).
+`make crash-matrix` writes this page.
+[campaigns/crash_matrix.py](../campaigns/crash_matrix.py) defines a case.
+[protocol.md](protocol.md) describes each place.
 """
 STOP_SECONDS: Final = 10.0
 SECONDS: Final = 1

@@ -86,9 +86,9 @@ class Report:
         return (
             "# The image, built and run\n\n"
             "`make image` builds the Dockerfile with buildah on a base of Debian's\n"
-            "packages, and runs it with a read-only root, as uid 10001 without\n"
-            "capabilities, against a Postgres that speaks TLS and an S3 server. What\n"
-            "it saw last:\n\n| what | seen |\n|---|---|\n" + table + "\n"
+            "packages. It runs the image with a read-only root, as uid 10001 without\n"
+            "capabilities, against a Postgres with TLS and an S3 server. The last\n"
+            "observations:\n\n| what | observed |\n|---|---|\n" + table + "\n"
         )
 
 
@@ -225,17 +225,17 @@ def configured(image: str) -> dict[str, Any]:
 def check_contents(report: Report, task: Task, config: dict[str, Any]) -> None:
     report.saw("user, stop signal", f"`{config['User']}`, `{config['StopSignal']}`")
     report.saw("entry point", f"`{' '.join(config['Entrypoint'])}`")
-    report.saw("who it is", f"`{task.shell('id')}`")
+    report.saw("account", f"`{task.shell('id')}`")
     told = task.shell("grep CapBnd /proc/self/status; ls -ld /scratch")
     report.saw("capabilities, scratch", f"`{told}`")
     refused = task.shell("touch /opt/recon/x 2>&1 || true")
     assert "Read-only file system" in refused, refused
-    report.saw("writing anywhere else", f"`{refused}`")
+    report.saw("a write anywhere else", f"`{refused}`")
     tools = task.shell("for t in pip pip3 gcc cc make; do command -v $t; done; true")
     assert not tools, tools
     absent = task.shell("/opt/recon/bin/python -c 'import pip' 2>&1 | tail -1")
     assert "No module named" in absent, absent
-    report.saw("pip, gcc, cc, make", "not there")
+    report.saw("pip, gcc, cc, make", "absent")
     embedded = task.shell("ls /opt/recon/lib/*/site-packages | grep embedded; true")
     assert not embedded, embedded
     code, out, _ = task.run("statuses")
@@ -325,16 +325,16 @@ def check_fresh(report: Report, task: Task, server: TlsPostgres) -> None:
     for document in (diff, run):
         assert document["counts"]["mismatched_rows"] == 1
     report.saw(
-        "the image of a fresh clone", f"`{version}`; `recon diff` of two local files"
+        "image of a fresh clone", f"`{version}`; `recon diff` of two local files"
     )
     by_check = {each["check"]: each for each in findings}
     store = by_check["authorities"]["found"]
     assert "the system's store" in store
     # No public authority signs the certificate of a test server.
     assert "certificate" in by_check["database"]["found"]
-    report.saw("its `recon doctor`", store)
+    report.saw("`recon doctor` in it", store)
     assert run["run"]["status"] == "SUCCEEDED"
-    report.saw("its `recon run` in local folders", "exit 0, `SUCCEEDED`")
+    report.saw("`recon run` in it, on local folders", "exit 0, `SUCCEEDED`")
 
 
 def documents(text: str) -> list[Any]:
@@ -381,23 +381,23 @@ def check_run(report: Report, task: Task, server: TlsPostgres, client: Any) -> N
     took = time.monotonic() - began
     assert stopped.returncode == 143, stopped.returncode
     assert log_of(server) == [("INTERRUPTED", 143)]
-    report.saw("SIGTERM while it stages", f"exit 143 after {took:.1f} s, `INTERRUPTED`")
+    report.saw("SIGTERM during staging", f"exit 143 after {took:.1f} s, `INTERRUPTED`")
 
-    code, out, err = task.run(*PLACES)
+    code, out, err = task.run("run", *PLACES)
     assert code == 0, err
     document = json.loads(out)
     assert document["counts"]["mismatched_rows"] == 1
     [measured] = [line for line in map(json.loads, err.splitlines()) if "_aws" in line]
     assert measured["RunSucceeded"] == 1
     report.saw(
-        "started again, `--inbound-s3 …`",
+        "the same `recon run` again",
         f"exit 0, `{document['run']['status']}`: {document['counts']['matched']:,} rows"
         f" matched, 1 differs; {measured['RunSeconds']:.1f} s, peak"
         f" {measured['PeakRssBytes'] >> 20} MiB",
     )
-    code, out, _ = task.run(*PLACES)
+    code, out, _ = task.run("run", *PLACES)
     assert json.loads(out)["run"]["status"] == "NO_FILES"
-    report.saw("once more", f"exit {code}, `NO_FILES`")
+    report.saw("a third run", f"exit {code}, `NO_FILES`")
     assert log_of(server)[1:] == [("SUCCEEDED", 0), ("NO_FILES", 0)]
     keys = [
         entry["Key"] for entry in client.list_objects_v2(Bucket="claims")["Contents"]
@@ -412,7 +412,7 @@ def check_settings(report: Report, task: Task, client: Any) -> None:
     assert code == 0, out + err
     assert {"check": "masks", "state": "ok"}.items() <= json.loads(out)[-1].items()
     deliver(client, "10.75", "NOTE", more="cut\n")
-    code, out, err = task.run(*PLACES)
+    code, out, err = task.run("run", *PLACES)
     assert code == 0, out + err
     document = json.loads(out)
     assert [gate["passed"] for gate in document["gates"]] == [True, True]
@@ -489,7 +489,7 @@ def main(target: Path) -> None:
         settled = replace(task, tree=ours, environment=environment | more)
         check_settings(report, settled, client)
         lock = hashlib.sha256((ROOT / "deploy" / "runtime.lock").read_bytes())
-        report.saw("of", f"version {__version__}, lock {lock.hexdigest()[:12]}")
+        report.saw("version", f"{__version__}, lock {lock.hexdigest()[:12]}")
     target.write_text(report.text())
 
 

@@ -106,7 +106,7 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> str:
     lines = [
         HEAD,
         f"recon-engine {__version__}: {len(outcomes)} races in {seconds:.0f} s.",
-        "After each, the pair has exactly one result and is archived once.",
+        "After each race, the pair has exactly one result and is archived once.",
         "",
         "| race | times | broken | how the workers ended |",
         "|---|---:|---:|---|",

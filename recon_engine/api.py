@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +23,7 @@ from recon_engine.config import (
 from recon_engine.engines import choose_engine
 from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.inputs.decoding import is_plain_utf8
+from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
 from recon_engine.records import dataclass
@@ -68,6 +70,7 @@ def diff(
     suppressions: Sequence[Suppression] = (),
     today: date | None = None,
     engine: str = DEFAULT_ENGINE,
+    sha256: bool = False,
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
@@ -81,8 +84,9 @@ def diff(
     of what there is by default. `max_ratio`: how many times its size a compressed file
     may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
     what `passes`; `today` is the day on which the latter may have expired, in UTC.
-    `engine`: "spark" does it on a cluster (docs/spark.md). Raises a ReconError, which
-    says what, where, why and how to mend it.
+    `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: whether the
+    SHA-256 of plain files is computed, which costs as much as reading them. Raises a
+    ReconError, which says what, where, why and how to fix it.
     """
     options = Options(
         keys=_as_names(keys),
@@ -109,19 +113,20 @@ def diff(
         limits=limits,
         today=today,
         engine=_parse_policy(EngineName, engine),
+        sha256=sha256,
     )
 
 
-def _as_names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
+def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())
 
 
-def _parse_policy(policy: type[Policy], given: str) -> Policy:
-    if given not in set(policy):
+def _parse_policy(policy: type[Policy], text: str) -> Policy:
+    if text not in set(policy):
         raise ConfigError(
-            f"{given} is none of " + ", ".join(policy), help=policy.__doc__
+            f"{text} is none of " + ", ".join(policy), help=policy.__doc__
         )
-    return policy(given)
+    return policy(text)
 
 
 @within_error_boundary
@@ -135,11 +140,12 @@ def compare_inputs(
     limits: Limits = LIMITS,
     today: date | None = None,
     engine: EngineName = DEFAULT_ENGINE,
+    sha256: bool = True,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
     today = today or datetime.now(UTC).date()
     with ExitStack() as stack:
-        inputs = _NamedInputs((old, new), options, limits, stack, progress)
+        inputs = _NamedInputs((old, new), options, limits, stack, progress, sha256)
         chosen = choose_engine(engine, budget)
         return chosen.compare(inputs, options, today, progress).result
 
@@ -153,17 +159,23 @@ class _NamedInputs:
     limits: Limits
     stack: ExitStack
     progress: Progress
+    hashes: bool
 
     def open_both(self) -> tuple[Unread, Unread]:
-        return both_unread(
+        old, new = both_unread(
             *self.sources, self.options, self.limits, self.stack, self.progress
         )
+        return self._with_hashes(old), self._with_hashes(new)
 
     def open_side(self, side: str) -> Unread:
         source = self.sources[SIDES.index(side)]
-        return open_side(
+        unread = open_side(
             source, side, self.options, self.limits, self.stack, self.progress
         )
+        return self._with_hashes(unread)
+
+    def _with_hashes(self, side: Unread) -> Unread:
+        return replace(side, hashes=self.hashes) if isinstance(side, Header) else side
 
     def locate(self, side: str) -> tuple[Storage, SourceFile] | None:
         url = str(self.sources[SIDES.index(side)])

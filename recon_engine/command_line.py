@@ -77,7 +77,7 @@ def read_name(text: str) -> str:
         return name
     found = QUOTED.fullmatch(name)
     if found is None:
-        raise ValueError("a quoted name has no end, or text behind it")
+        raise ValueError("a quoted name is not closed, or text follows it")
     return found[1].replace('""', '"')
 
 

@@ -1,7 +1,7 @@
 """`recon.toml`, or `[tool.recon]` of pyproject.toml: what a dataset is reconciled with.
 
-What stands at the top is for every dataset; `[dataset.NAME]` goes before it. All that
-is wrong with a file is told at once, each by its path.
+Settings at the top are for every dataset; `[dataset.NAME]` overrides them. All mistakes
+of a file are reported at once, each by its path.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SECRET: Final = re.compile(
 )
 USERINFO: Final = re.compile(r"[a-z0-9+]+://[^/]*@", re.IGNORECASE)
 NO_SECRETS: Final = (
-    "no secret stands in this file: the database is named by RECON_DATABASE_URL or "
+    "this file holds no secret: the database is named by RECON_DATABASE_URL or "
     "PG* variables, the key of masks by RECON_MASK_KEY, AWS by its role or profile"
 )
 AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column ([0-9]+)\)")
@@ -73,8 +73,8 @@ def _validated_by(parse: Callable[[str], object]) -> AfterValidator:
             parse(text)
         except ConfigError as error:
             known = error.message.endswith("?") or not error.help
-            mend = "" if known else f" ({error.help})"
-            raise ValueError(f"{error.message}{mend}") from None
+            remedy = "" if known else f" ({error.help})"
+            raise ValueError(f"{error.message}{remedy}") from None
         return text
 
     return AfterValidator(checked)
@@ -98,19 +98,19 @@ def _check_delimiter(text: str) -> str:
 
 
 def _column(text: str) -> str:
-    """A column's name as flags have it: blanks around it count only in quotes."""
+    """A column's name as in flags: spaces around it count only in quotes."""
     name = read_name(text)
     if not name:
-        raise ValueError("a name of blanks alone")
+        raise ValueError("a name of spaces only")
     return name
 
 
 def _distinct(table: object) -> object:
-    """Refuse keys that are one name without the blanks around them."""
+    """Refuse keys that are equal without the spaces around them."""
     if isinstance(table, dict):
         names = [key.strip() for key in table]
         if len(set(names)) < len(names):
-            raise ValueError("a column is named twice, but for blanks around it")
+            raise ValueError("two names differ only in the spaces around them")
     return table
 
 
@@ -132,17 +132,21 @@ class Accepted(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    what: Suppressible = Field(description="Rows of one side only, or a column's cells")
+    what: Suppressible = Field(
+        description="What is accepted: missing rows, extra rows, or cells of a column"
+    )
     column: ColumnName | None = Field(
-        default=None, description='The column, for what = "column"'
+        default=None, description='The column; required with what = "column"'
     )
     kind: Kind | None = Field(
-        default=None, description="Only this kind of its differences"
+        default=None, description="The kind of difference; if absent, every kind"
     )
-    reason: Name = Field(description="Why they are accepted")
+    reason: Name = Field(description="Why the differences are accepted")
     owner: Name = Field(description="Who accepts them")
-    until: date = Field(description="The last day; the run fails after it")
-    max: Count | None = Field(default=None, description="More of them fail the run")
+    until: date = Field(description="The last day; a match after it fails the run")
+    max: Count | None = Field(
+        default=None, description="Largest number of matches; more fail the run"
+    )
 
     @property
     def suppression(self) -> Suppression:
@@ -207,7 +211,7 @@ FILE_FIELDS: Final[dict[str, Any]] = {
 Section: Final[type[BaseModel]] = create_model(
     "Section",
     __config__=ConfigDict(extra="forbid", frozen=True),
-    __doc__="Everything that can be set, for every dataset or for one.",
+    __doc__="All settings, for every dataset or for one.",
     **FILE_FIELDS,
 )
 DatasetName = Annotated[str, Field(pattern=f"^{DATASET_PATTERN.pattern}$")]
@@ -227,7 +231,7 @@ def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
     """What a file sets, for all datasets or for one; never a default.
 
     The values of a dataset take the place of those at the top; tables by column are
-    merged. Raises ConfigError, which tells of all mistakes of the file at once.
+    merged. Raises ConfigError, which reports all mistakes of the file at once.
     """
     file = _validate_file(path)
     own = _select_section(file, path, dataset)
@@ -286,7 +290,7 @@ def _read_toml(path: Path) -> Mapping[str, Any]:
             "it is not TOML" + (f" from column {place[2]} on" if place else ""),
             file=str(path),
             line=int(place[1]) if place else None,
-            help='text stands in quotes, a list in brackets: keys = ["CLM_ID"]',
+            help='write text in quotes and a list in brackets: keys = ["CLM_ID"]',
         ) from None
     except UnicodeDecodeError:
         raise ConfigError("it is not UTF-8", file=str(path)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recon_engine.compare.local_engine import LocalEngine
+from recon_engine.compare.local import LocalEngine
 from recon_engine.config import EngineName
 
 

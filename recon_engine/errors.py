@@ -187,7 +187,7 @@ class DuplicateKeys(InputError):
 
 
 class PermissionDenied(InputError):
-    """The storage or the database rejects the credentials."""
+    """The storage or the database refuses the credentials."""
 
     status = "PERMISSION_DENIED"
 

@@ -18,11 +18,65 @@ if TYPE_CHECKING:
 
 LINES_SHOWN: Final = 8
 
+# For one thing, every other verb gets an s.
+SINGULAR_VERBS: Final = {
+    "are": "is",
+    "carry": "carries",
+    "have": "has",
+    "match": "matches",
+    "were": "was",
+}
+
 NOTHING: Final = "nothing to compare: 0 rows"
 
 NO_PAIR: Final = "no row was compared: 0 rows are matched"
 
 MARKDOWN_CHARS: Final = re.compile(r"[\\`*<\[&~]")
+
+
+def pluralize(count: int, noun: str) -> str:
+    """A noun for a count: `key` for 1, else `keys`; `cell of PAID`, `cells of PAID`."""
+    if count == 1:
+        return noun
+    head, of, owner = noun.partition(" of ")
+    return f"{head}s{of}{owner}"
+
+
+def conjugate(count: int, predicate: str) -> str:
+    """A predicate for a count: `differ` is `differs` for 1, `are equal` is `is equal`.
+
+    Its first word is the verb, in the plural.
+    """
+    if count != 1:
+        return predicate
+    verb, space, others = predicate.partition(" ")
+    return SINGULAR_VERBS.get(verb, f"{verb}s") + space + others
+
+
+def format_count(count: int, noun: str, predicate: str = "") -> str:
+    """A count of things, and what they do: `1 key repeats`, `2,000 keys repeat`."""
+    words = f"{count:,} {pluralize(count, noun)}"
+    return f"{words} {conjugate(count, predicate)}" if predicate else words
+
+
+def format_share(part: int, whole: int, noun: str, predicate: str = "") -> str:
+    """A part of a count: `1 of 6 old rows is missing`, `2 of 6 old rows are …`."""
+    words = f"{part:,} of {whole:,} {pluralize(whole, noun)}"
+    return f"{words} {conjugate(part, predicate)}" if predicate else words
+
+
+def describe_side(name: str, side: Side) -> Iterator[str]:
+    """A sentence each for quarantined rows, repeated keys and blank keys of a side."""
+    if side.rejected:
+        rejected = format_count(
+            side.rejected, f"malformed row of {name}", "were quarantined"
+        )
+        yield f"{rejected}, not compared"
+    if side.duplicate_keys:
+        repeated = format_count(side.duplicate_keys, "key", f"repeat in {name}")
+        yield f"{repeated}, on {side.duplicate_key_rows:,} rows: paired by content"
+    if side.blank_keys:
+        yield format_count(side.blank_keys, f"row of {name}", "have a blank key")
 
 
 def format_key(values: Sequence[str]) -> str:
@@ -88,13 +142,11 @@ def unread(rules: Sequence[RuleCount]) -> Iterator[str]:
         fits = each.old.read or each.new.read or each.rule in useless
         if each.every and not fits:
             continue
-        what = "values" if each.of == "keys" else "differing values"
+        what = "value" if each.of == "keys" else "differing value"
         for name, side in (("OLD", each.old), ("NEW", each.new)):
             if side.unread and not side.read:
-                yield (
-                    f"the rule {each.name} read none of the {side.unread:,} {what}"
-                    f" of {name}"
-                )
+                values = format_share(0, side.unread, what)
+                yield f"the rule {each.name} read {values} of {name}"
 
 
 def _suppressed(rows: int) -> str:

@@ -101,19 +101,19 @@ def _classify_changes(cells: pl.DataFrame) -> pl.DataFrame:
     for judge in (_hidden, _read):
         if kinds.null_count() == 0:
             break
-        rest = (
+        undecided = (
             plain.lazy()
             .with_columns(kinds)
             .with_row_index("__cell")
             .filter(pl.col("kind").is_null())
             .select("__cell", old=old, new=new)
         )
-        found = judge(rest)
+        found = judge(undecided)
         kinds = kinds.scatter(found["__cell"], found["kind"])
     return plain.with_columns(kinds)
 
 
-def _hidden(rest: pl.LazyFrame) -> pl.DataFrame:
+def _hidden(undecided: pl.LazyFrame) -> pl.DataFrame:
     """The kinds of differences that are hard to see or come from a wrong encoding.
 
     Texts that differ only in such a way are neither numbers nor dates, and do not
@@ -136,7 +136,7 @@ def _hidden(rest: pl.LazyFrame) -> pl.DataFrame:
     )
     foreign = pl.any_horizontal(pl.col("old", "new").str.contains(FOREIGN))
     found = (
-        rest.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
+        undecided.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
         .with_columns(kind)
         .filter(pl.col("kind").is_not_null() | foreign)
         .collect(engine="in-memory")
@@ -171,11 +171,11 @@ def _seen(text: pl.Expr) -> pl.Expr:
     return _one_line(text.str.replace_all(INVISIBLE, "")).str.strip_chars()
 
 
-def _read(rest: pl.LazyFrame) -> pl.DataFrame:
+def _read(undecided: pl.LazyFrame) -> pl.DataFrame:
     """The kinds of all other cells, by their values as numbers or dates."""
-    dates = _compare_dates(rest)
+    dates = _compare_dates(undecided)
     return (
-        rest.join(dates, on="__cell", how="left", maintain_order="left")
+        undecided.join(dates, on="__cell", how="left", maintain_order="left")
         .with_columns(
             Number().normal(pl.col(side)).alias(f"{side}_number")
             for side in ("old", "new")

@@ -204,7 +204,7 @@ class RuleCount:
         )
         return (
             f"{self.name}: read {old} in old, {new} in new;"
-            f" made {self.made_equal:,} {what} equal"
+            f" {what} made equal: {self.made_equal:,}"
         )
 
 
@@ -368,13 +368,13 @@ class Splits:
     """Keys for which one row of a side corresponds to several rows of the other.
 
     `sizes`: keys by the number of these rows. `sums`: by column ordinal, the keys in
-    which the amounts add up; `told`: those of them in which the paired values differ,
-    so that it is not a sum of zeros.
+    which the amounts add up; `meaningful_sums`: those of them in which the paired
+    values differ, so that it is not a sum of zeros.
     """
 
     sizes: Counter[int] = field(default_factory=Counter)
     sums: Counter[int] = field(default_factory=Counter)
-    told: Counter[int] = field(default_factory=Counter)
+    meaningful_sums: Counter[int] = field(default_factory=Counter)
 
     @property
     def keys(self) -> int:
@@ -464,7 +464,7 @@ class Suppressed:
             SuppressionState.ACTIVE: f"known until {it.until}: {it.reason}",
             SuppressionState.UNUSED: "nothing is left to suppress",
             SuppressionState.EXPIRED: f"expired after {it.until}",
-            SuppressionState.EXCEEDED: f"{it.max or 0:,} were accepted",
+            SuppressionState.EXCEEDED: f"accepted up to {it.max or 0:,}",
         }[self.state]
         return f"suppression of {it.name}: {self.count:,} found, {end} ({it.owner})"
 

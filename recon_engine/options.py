@@ -174,7 +174,7 @@ _TABLE: Final = (
     Option(
         name="on_bad_row",
         group=Group.INPUT,
-        help="Malformed rows: 'fail' rejects the file, 'quarantine' skips the row and"
+        help="Malformed rows: 'fail' refuses the file, 'quarantine' omits the row and"
         " lists it in the result.",
         commands=READING,
         value_type=OnBadRow,
@@ -188,7 +188,7 @@ _TABLE: Final = (
     Option(
         name="max_field_bytes",
         group=Group.INPUT,
-        help="Reject fields longer than N bytes: usually a missing quote.",
+        help="Refuse fields longer than N bytes: usually a missing quote.",
         commands=WHOLE_FILES,
         value_type=int,
         flags=("--max-field-bytes",),
@@ -202,7 +202,7 @@ _TABLE: Final = (
     Option(
         name="max_field_lines",
         group=Group.INPUT,
-        help="Reject fields that span more than N lines: usually a missing quote.",
+        help="Refuse fields that span more than N lines: usually a missing quote.",
         commands=WHOLE_FILES,
         value_type=int,
         flags=("--max-field-lines",),
@@ -216,7 +216,7 @@ _TABLE: Final = (
     Option(
         name="max_ratio",
         group=Group.INPUT,
-        help="Reject a compressed file that expands to more than N times its size"
+        help="Refuse a compressed file that expands to more than N times its size"
         " (decompression-bomb guard).",
         commands=WHOLE_FILES,
         value_type=int,
@@ -293,7 +293,7 @@ _TABLE: Final = (
         name="on_duplicate_keys",
         group=Group.COMPARISON,
         help="Duplicate keys: 'pair' compares the rows of a key as multisets, 'fail'"
-        " rejects the files.",
+        " refuses the files.",
         commands=WHOLE_FILES,
         value_type=OnDuplicateKeys,
         flags=("--on-duplicate-keys",),
@@ -306,7 +306,7 @@ _TABLE: Final = (
     Option(
         name="on_schema_drift",
         group=Group.COMPARISON,
-        help="Columns that only one file has: 'refuse' rejects the files, 'compare'"
+        help="Columns that only one file has: 'refuse' refuses the files, 'compare'"
         " compares the common columns and reports the others.",
         commands=COMPARING,
         value_type=OnSchemaDrift,
@@ -412,6 +412,18 @@ _TABLE: Final = (
         flags=("--rejects",),
         metavar="FILE",
         env="RECON_REJECTS",
+    ),
+    Option(
+        name="sha256",
+        group=Group.OUTPUT,
+        help="Compute the SHA-256 of both files. A result that is written with --output"
+        " always has it.",
+        commands=("diff",),
+        value_type=bool,
+        flags=("--sha256",),
+        env="RECON_SHA256",
+        in_python="sha256",
+        own_default=False,
     ),
     Option(
         name="inbound_s3",

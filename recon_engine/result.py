@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from recon_engine.analysis.hints import HINTS
+from recon_engine.analysis.patterns import PATTERNS
+from recon_engine.analysis.segments import SEGMENTS
+from recon_engine.analysis.totals import TOTALS
 from recon_engine.errors import InternalError
+from recon_engine.findings import Findings
 from recon_engine.formatting import (
     LINES_SHOWN,
     NO_PAIR,
@@ -20,10 +25,12 @@ from recon_engine.formatting import (
     _suppressed,
     escape_markdown,
     format_advice,
+    format_count,
     format_key,
     format_kinds,
     format_percent,
     format_rejected,
+    format_share,
     markdown_code,
     markdown_row,
     most_frequent_change,
@@ -85,12 +92,16 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """How the result was computed; not a part of what it says."""
+    """How the result was computed; not a part of what it says.
+
+    `kernel`: what has read the files, "native" or "numpy"; None if there was no file.
+    """
 
     strategy: str
     version: str
     seconds: float
     peak_rss_bytes: int
+    kernel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,25 +167,22 @@ class Reconciliation:
     # Without a default: a result whose gates were forgotten would pass.
     acceptance: Acceptance
     detail_limit: int = 5000
-    patterns: tuple[Patterns, ...] = ()
-    totals: tuple[Total, ...] = ()
-    segments: tuple[Segment, ...] = ()
-    hints: tuple[Hint, ...] = ()
+    findings: Findings = field(default_factory=Findings)
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
     looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
     rules: tuple[RuleCount, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise InternalError if an invariant is violated."""
-        for law, holds in self.laws().items():
+        for invariant, holds in self.invariants().items():
             if not holds:
                 raise InternalError(
-                    f"a result invariant does not hold: {law}",
+                    f"a result invariant does not hold: {invariant}",
                     why="this is a bug in recon-engine; no result was recorded",
                     help="please report it with the numbers of rows and columns",
                 )
 
-    def laws(self) -> dict[str, bool]:
+    def invariants(self) -> dict[str, bool]:
         """Each invariant in words, and whether it holds."""
         n, old, new = self.counts, self.old, self.new
         return {
@@ -214,6 +222,26 @@ class Reconciliation:
             if each.of == "cells":
                 made[each.column] += each.made_equal
         return {name: cells for name, cells in made.items() if cells}
+
+    @property
+    def patterns(self) -> tuple[Patterns, ...]:
+        """The most frequent changes of each column that differs."""
+        return self.findings[PATTERNS]
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        """The control totals of the columns of amounts."""
+        return self.findings[TOTALS]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The values in which differences concentrate."""
+        return self.findings[SEGMENTS]
+
+    @property
+    def hints(self) -> tuple[Hint, ...]:
+        """What would explain differences, each with the flag to paste."""
+        return self.findings[HINTS]
 
     @property
     def gates(self) -> tuple[GateResult, ...]:
@@ -381,14 +409,7 @@ class Reconciliation:
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
             "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
-            "patterns": [asdict(each) for each in self.patterns],
-            "totals": [
-                {"column": each.column}
-                | {name: f"{value:f}" for name, value in each.sums().items()}
-                for each in self.totals
-            ],
-            "segments": [asdict(each) | {"lift": each.lift} for each in self.segments],
-            "hints": [asdict(each) for each in self.hints],
+            **self.findings.to_dict(),
             "gates": [asdict(each) for each in self.gates],
             "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
             "engine": asdict(self.engine),
@@ -423,10 +444,13 @@ class Reconciliation:
                 markdown_row(_name(c.name), f"{c.mismatched:,}", format_kinds(c))
                 for c in self.differing
             ]
-        if self.rules_told:
+        if self.rules_to_show:
             lines += [
                 "",
-                *(f"- rule {escape_markdown(each.text)}" for each in self.rules_told),
+                *(
+                    f"- rule {escape_markdown(each.text)}"
+                    for each in self.rules_to_show
+                ),
             ]
         if self.hints:
             lines += [
@@ -462,7 +486,7 @@ class Reconciliation:
     def agreement(self) -> str:
         """What agrees: `3 rows are the same on both sides`."""
         n = self.counts.matched
-        return f"{n:,} rows are the same on both sides" if n else NOTHING
+        return format_count(n, "row", "are the same on both sides") if n else NOTHING
 
     def _explain_pass(self) -> str:
         if not self.gates:
@@ -473,18 +497,17 @@ class Reconciliation:
 
     def differences(self) -> str:
         """What differs, suppressed or not: `3 of 5 matched rows differ, 2 missing`."""
-        n = self.counts
+        n, differ = self.counts, self.counts.mismatched_rows
+        drifted = len(self.drift.only_in_old) + len(self.drift.only_in_new)
+        rejected = self.old.rejected + self.new.rejected
         facts = (
-            (n.mismatched_rows, f"of {n.matched:,} matched rows differ"),
-            (n.missing, "missing"),
-            (n.extra, "extra"),
-            (
-                len(self.drift.only_in_old) + len(self.drift.only_in_new),
-                "columns drift",
-            ),
-            (self.old.rejected + self.new.rejected, "rejected"),
+            (differ, format_share(differ, n.matched, "matched row", "differ")),
+            (n.missing, f"{n.missing:,} missing"),
+            (n.extra, f"{n.extra:,} extra"),
+            (drifted, f"{format_count(drifted, 'column')} on one side only"),
+            (rejected, f"{rejected:,} rejected"),
         )
-        return ", ".join(f"{count:,} {what}" for count, what in facts if count)
+        return ", ".join(text for count, text in facts if count)
 
     def accounting(self) -> str:
         """The accounting of all rows: `old 9 = 8 matched + 1 missing · new …`.
@@ -493,8 +516,8 @@ class Reconciliation:
         """
         n, left = self.counts, self.left
         tolerated = (
-            (n.tolerated_keys, "keys"),
-            (n.tolerated_cells, "cells"),
+            (n.tolerated_keys, "key"),
+            (n.tolerated_cells, "cell"),
         )
         return (
             f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
@@ -502,7 +525,7 @@ class Reconciliation:
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
             f"{_suppressed(n.extra - left.extra)}{format_rejected(self.new)}"
             + "".join(
-                f" · {count:,} {what} are equal by a rule"
+                f" · {format_count(count, what, 'are equal by a rule')}"
                 for count, what in tolerated
                 if count
             )
@@ -518,7 +541,7 @@ class Reconciliation:
         return NOTHING if self.agrees else NO_PAIR, *unread(self.rules)
 
     @property
-    def rules_told(self) -> tuple[RuleCount, ...]:
+    def rules_to_show(self) -> tuple[RuleCount, ...]:
         """The rules that met a value or were given for their column by name."""
         return tuple(each for each in self.rules if each.met or not each.every)
 
@@ -534,11 +557,11 @@ class Reconciliation:
         Requires at least one differing cell.
         """
         total, same = self.counts.mismatched_cells, self.rewritten_cells
-        share, other = format_percent(same, total) if same else "None", total - same
-        carry = "cell carries" if other == 1 else "cells carry"
+        share = format_percent(same, total) if same else "None"
         return (
-            f"{share} of the {total:,} differing cells are the same value written"
-            f" another way; {other:,} {carry} another value"
+            f"{share} of the {format_count(total, 'differing cell', 'are')} the same"
+            " value written another way; "
+            + format_count(total - same, "cell", "carry another value")
         )
 
     def remainder(self) -> str:
@@ -555,12 +578,12 @@ class Reconciliation:
         pairs = max(sum(settled[HintKind.KEY_RULE]), *settled[HintKind.DROP_KEY], 0)
         n = self.counts
         facts = (
-            (cells, n.mismatched_cells, "differing cells"),
-            (pairs, n.missing, "missing rows"),
-            (pairs, n.extra, "extra rows"),
+            (cells, n.mismatched_cells, "differing cell"),
+            (pairs, n.missing, "missing row"),
+            (pairs, n.extra, "extra row"),
         )
         return " · ".join(
-            f"{whole - part:,} of {whole:,} {what}"
+            format_share(whole - part, whole, what)
             for part, whole, what in facts
             if part
         )

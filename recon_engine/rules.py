@@ -23,19 +23,26 @@ from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-
 from recon_engine.errors import ConfigError
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT
 from recon_engine.records import dataclass
+from recon_engine.runtime.lazy_module import LazyModule
 from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    # One row a rule, in the order of the chain: the columns of TALLY.
+    Tally = NDArray[np.int64]
+else:
+    # The kernel begins to read files by the rules of their keys, before Polars is here.
+    np, pl = LazyModule("numpy"), LazyModule("polars")
 
 # Marks a normal form. Inputs cannot contain NUL, so no text is mistaken for one.
 NORMAL_PREFIX: Final = "\0"
@@ -72,9 +79,8 @@ class Rule(Protocol):
         ...
 
 
-# One row a rule, in the order of the chain: the columns of TALLY. By column.
-Tally = NDArray[np.int64]
-Tallies = dict[str, Tally]
+# By column.
+Tallies = dict[str, "Tally"]
 Rules = Mapping[str, Sequence[Rule]]
 NO_RULES: Final[Rules] = MappingProxyType({})
 
@@ -381,9 +387,9 @@ def _make_number(arguments: list[str]) -> Rule:
 
 
 def _make_day(arguments: list[str]) -> Rule:
-    formats, *rest = arguments
+    formats, *others = arguments
     within = 0
-    for each in rest:
+    for each in others:
         found = DAYS_PATTERN.fullmatch(each.replace(" ", ""))
         if found is None:
             raise ValueError

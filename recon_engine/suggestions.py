@@ -17,18 +17,13 @@ NAME_PATTERN = lazy_pattern(r"[^\W\d][\w .:/#()-]{0,126}")
 def join_names(names: Iterable[str], limit: int = 10) -> str:
     """Names joined by commas; after `limit` names, the number of the others."""
     every = list(names)
-    rest = f" and {len(every) - limit:,} more" if len(every) > limit else ""
-    return ", ".join(every[:limit]) + rest
+    more = f" and {len(every) - limit:,} more" if len(every) > limit else ""
+    return ", ".join(every[:limit]) + more
 
 
 def escape_bytes(name: str) -> str:
     """A file name as text, with escapes for the bytes that are not UTF-8."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 column`, `2,000 columns`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def shown(name: str) -> str:

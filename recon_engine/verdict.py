@@ -9,6 +9,7 @@ from dataclasses import replace
 from decimal import MAX_PREC, Context, Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from recon_engine.formatting import format_count, format_share
 from recon_engine.gates import METRICS, parse_gate
 from recon_engine.model import Acceptance, GateResult
 from recon_engine.records import dataclass
@@ -35,16 +36,21 @@ if TYPE_CHECKING:
 
 EXACT: Final = Context(prec=MAX_PREC)
 
+EQUAL_BY_RULE: Final = "are equal by a rule"
+QUARANTINED: Final = "are quarantined"
+
 
 class GateShare(NamedTuple):
     """A count, the whole it is a part of (None if there is none), and what both are.
 
-    `suppressed`: how many more there are that the count excludes.
+    `noun`: what is counted, in the singular; `predicate`: what is true of it, in the
+    plural; `suppressed`: how many more there are that the count excludes.
     """
 
     part: int
     whole: int | None
-    words: str
+    noun: str
+    predicate: str
     suppressed: int = 0
 
 
@@ -120,11 +126,15 @@ def _describe_share(gate: Gate, share: GateShare) -> str:
 
     Suppressed rows are named, because the accounting of the result counts them.
     """
-    of = "" if share.whole is None else f" of {share.whole:,}"
+    words = (
+        format_count(share.part, share.noun, share.predicate)
+        if share.whole is None
+        else format_share(share.part, share.whole, share.noun, share.predicate)
+    )
     rate = 100 * share.part / share.whole if share.whole else 0
     percent = f" ({rate:.3g}%)" if METRICS[gate.metric].rate else ""
     more = f", not counting {share.suppressed:,} suppressed" if share.suppressed else ""
-    return f"{share.part:,}{of} {share.words}{percent}{more}, {gate.limit_words}"
+    return f"{words}{percent}{more}, {gate.limit_words}"
 
 
 def _share_for_gate(gate: Gate, measured: Measurements) -> GateShare:
@@ -136,70 +146,73 @@ def _share_for_gate(gate: Gate, measured: Measurements) -> GateShare:
 
 def _share_of_column(metric: str, name: str, measured: Measurements) -> GateShare:
     [column] = (each for each in measured.by_column if each.name == name)
+    cell = f"cell of {name}"
     if metric == "tolerated":
-        words = f"cells of {name} are equal by a rule"
-        return GateShare(column.tolerated, column.compared, words)
-    words = f"cells of {name} differ"
-    left = measured.left.mismatches[name]
-    return GateShare(left, column.compared, words, column.mismatched - left)
+        return GateShare(column.tolerated, column.compared, cell, EQUAL_BY_RULE)
+    left, compared = measured.left.mismatches[name], column.compared
+    return GateShare(left, compared, cell, "differ", column.mismatched - left)
 
 
 SHARES: Final[Mapping[str, Callable[[Measurements], GateShare]]] = {
     "missing": lambda r: GateShare(
         r.left.missing,
         r.old.rows,
-        "old rows are missing",
+        "old row",
+        "are missing",
         r.counts.missing - r.left.missing,
     ),
     "extra": lambda r: GateShare(
-        r.left.extra, r.new.rows, "new rows are extra", r.counts.extra - r.left.extra
+        r.left.extra, r.new.rows, "new row", "are extra", r.counts.extra - r.left.extra
     ),
     "mismatched_rows": lambda r: GateShare(
         r.left.mismatched_rows,
         r.counts.matched,
-        "matched rows differ",
+        "matched row",
+        "differ",
         r.counts.mismatched_rows - r.left.mismatched_rows,
     ),
     "mismatched_cells": lambda r: GateShare(
         sum(r.left.mismatches.values()),
         _compared_cells(r),
-        "cells differ",
+        "cell",
+        "differ",
         r.counts.mismatched_cells - sum(r.left.mismatches.values()),
     ),
     "tolerated_cells": lambda r: GateShare(
-        r.counts.tolerated_cells, _compared_cells(r), "cells are equal by a rule"
+        r.counts.tolerated_cells, _compared_cells(r), "cell", EQUAL_BY_RULE
     ),
     "tolerated_keys": lambda r: GateShare(
-        r.counts.tolerated_keys, r.counts.matched, "keys are equal by a rule"
+        r.counts.tolerated_keys, r.counts.matched, "key", EQUAL_BY_RULE
     ),
-    "rows_old": lambda r: GateShare(r.old.rows, None, "rows are in OLD"),
-    "rows_new": lambda r: GateShare(r.new.rows, None, "rows are in NEW"),
-    "matched": lambda r: GateShare(r.counts.matched, None, "rows are matched"),
+    "rows_old": lambda r: GateShare(r.old.rows, None, "row", "are in OLD"),
+    "rows_new": lambda r: GateShare(r.new.rows, None, "row", "are in NEW"),
+    "matched": lambda r: GateShare(r.counts.matched, None, "row", "are matched"),
     "duplicate_keys_old": lambda r: GateShare(
-        r.old.duplicate_keys, None, "keys repeat in OLD"
+        r.old.duplicate_keys, None, "key", "repeat in OLD"
     ),
     "duplicate_keys_new": lambda r: GateShare(
-        r.new.duplicate_keys, None, "keys repeat in NEW"
+        r.new.duplicate_keys, None, "key", "repeat in NEW"
     ),
     "blank_keys_old": lambda r: GateShare(
-        r.old.blank_keys, r.old.rows, "old rows have a blank key"
+        r.old.blank_keys, r.old.rows, "old row", "have a blank key"
     ),
     "blank_keys_new": lambda r: GateShare(
-        r.new.blank_keys, r.new.rows, "new rows have a blank key"
+        r.new.blank_keys, r.new.rows, "new row", "have a blank key"
     ),
     "rejected": lambda r: GateShare(
-        r.old.rejected + r.new.rejected, r.old.rows + r.new.rows, "rows are quarantined"
+        r.old.rejected + r.new.rejected, r.old.rows + r.new.rows, "row", QUARANTINED
     ),
     "rejected_old": lambda r: GateShare(
-        r.old.rejected, r.old.rows, "old rows are quarantined"
+        r.old.rejected, r.old.rows, "old row", QUARANTINED
     ),
     "rejected_new": lambda r: GateShare(
-        r.new.rejected, r.new.rows, "new rows are quarantined"
+        r.new.rejected, r.new.rows, "new row", QUARANTINED
     ),
     "drift": lambda r: GateShare(
         len(r.drift.only_in_old) + len(r.drift.only_in_new),
         None,
-        "columns are on one side only",
+        "column",
+        "are on one side only",
     ),
 }
 

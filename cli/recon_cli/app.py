@@ -31,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Compare the CSV files of an old and a new system and prove what is missing,"
     " extra and changed.",
-    epilog="Exit codes: 0 agree or done, 1 differ, 2 usage error, 3 input rejected,"
+    epilog="Exit codes: 0 agree or done, 1 differ, 2 usage error, 3 input refused,"
     " 4 retry later, 70 internal error. All statuses: recon statuses",
 )
 
@@ -117,19 +117,19 @@ def _refuse_undecodable() -> None:
 
 
 def _report_error(error: Any) -> int:
-    """Report a wrong command line, or what no command has met, as is asked for."""
+    """Report a wrong command line or an unexpected error, in the requested format."""
     form = Format.JSON if _wants_json(sys.argv) else Format.TABLE
     wrong = hasattr(error, "format_message")
     if wrong and form is Format.TABLE:
         error.show()
         return STATUSES[RunStatus.USAGE_ERROR].exit_code
-    told = (
+    reported = (
         ConfigError(error.format_message(), help="recon COMMAND --help")
         if wrong
         else to_recon_error(error)
     )
     try:
-        session.exit_with_error(told, form)
+        session.exit_with_error(reported, form)
     except typer.Exit as ended:
         return ended.exit_code
 

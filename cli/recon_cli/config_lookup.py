@@ -49,8 +49,8 @@ def check_dataset(ctx: typer.Context) -> None:
     source = ctx.get_parameter_source("dataset")
     if ctx.obj is None and source is not None and source.name == "COMMANDLINE":
         raise ConfigError(
-            "--dataset names settings, and there is no configuration file here",
-            help="--config FILE, or leave --dataset out",
+            "--dataset selects settings, but there is no configuration file here",
+            help="name the file with --config FILE, or omit --dataset",
         )
 
 

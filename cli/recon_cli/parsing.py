@@ -118,5 +118,5 @@ def _split_quoted(text: str, delimiter: str) -> list[str]:
         return split_names(text, delimiter)
     except ValueError:
         raise ConfigError(
-            f"{text} is no list of names", help="quote it as a field of a CSV file"
+            f"{text} is not a list of names", help="quote it as a field of a CSV file"
         ) from None

@@ -28,7 +28,12 @@ from rich.text import Text
 
 from recon_engine.characters import escaped as visible
 from recon_engine.characters import escapes, readable
-from recon_engine.formatting import format_advice, format_percent
+from recon_engine.formatting import (
+    describe_side,
+    format_advice,
+    format_count,
+    format_percent,
+)
 from recon_engine.kinds import REWRITING_KINDS
 
 
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
 
     from recon_engine.compare.explain import ExplainedPair, ExplainedRow, Explanation
     from recon_engine.errors import ReconError
-    from recon_engine.model import Column, GateResult, Side
+    from recon_engine.model import Column, GateResult
     from recon_engine.result import Reconciliation
 
 
@@ -114,11 +119,12 @@ def _accounting_line(result: Reconciliation, width: int) -> Text:
 
 def _rules(result: Reconciliation) -> Iterator[Text]:
     """One line per rule: how many values it parsed and made equal."""
-    for rule in result.rules_told[:COLUMNS_SHOWN]:
+    for rule in result.rules_to_show[:COLUMNS_SHOWN]:
         yield Text(f"  rule {visible(rule.text)}")
-    more = len(result.rules_told) - COLUMNS_SHOWN
+    more = len(result.rules_to_show) - COLUMNS_SHOWN
     if more > 0:
-        yield Text(f"  … and {more:,} more rules, in the JSON", style=QUIET)
+        rules = format_count(more, "more rule")
+        yield Text(f"  … and {rules}, in the JSON", style=QUIET)
 
 
 def _warning_lines(result: Reconciliation) -> Iterator[str]:
@@ -127,27 +133,13 @@ def _warning_lines(result: Reconciliation) -> Iterator[str]:
     yield from (readable(text) for text in result.warnings() if text not in headline)
     yield from (readable(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
-        yield from _side_warnings(name, side)
+        yield from describe_side(name, side)
     for name, only in (
         ("old", result.drift.only_in_old),
         ("new", result.drift.only_in_new),
     ):
         if only:
             yield f"not compared, only in {name}: {visible(', '.join(only))}"
-
-
-def _side_warnings(name: str, side: Side) -> Iterator[str]:
-    if side.duplicate_keys:
-        yield (
-            f"{side.duplicate_keys:,} keys repeat in {name}, on "
-            f"{side.duplicate_key_rows:,} rows: paired by content"
-        )
-    if side.rejected:
-        yield (
-            f"{side.rejected:,} malformed rows of {name} were quarantined, not compared"
-        )
-    if side.blank_keys:
-        yield f"{side.blank_keys:,} rows of {name} have a blank key"
 
 
 def _column_table(result: Reconciliation, width: int) -> RenderableType:
@@ -364,20 +356,20 @@ def _print_records(console: Console, columns: Mapping[str, Sequence[Text]]) -> N
         console.print(grid)
 
 
-def print_explanation(console: Console, found: Explanation) -> None:
+def print_explanation(console: Console, explanation: Explanation) -> None:
     """Print each pair side by side with its differences marked, then unmatched rows."""
-    key = ", ".join(f"{name}={value}" for name, value in found.key.items())
+    key = ", ".join(f"{name}={value}" for name, value in explanation.key.items())
     counts = (
-        (len(found.pairs), "matched"),
-        (len(found.missing), "missing"),
-        (len(found.extra), "extra"),
+        (len(explanation.pairs), "matched"),
+        (len(explanation.missing), "missing"),
+        (len(explanation.extra), "extra"),
     )
     summary = ", ".join(f"{count:,} {what}" for count, what in counts if count)
     console.print(Text(f"{visible(key)}: {summary}"), soft_wrap=True)
-    for pair in found.pairs:
+    for pair in explanation.pairs:
         console.print()
         console.print(_pair_table(pair))
-    for what, rows in (("OLD", found.missing), ("NEW", found.extra)):
+    for what, rows in (("OLD", explanation.missing), ("NEW", explanation.extra)):
         for row in rows:
             console.print()
             console.print(_unmatched_table(row, what))

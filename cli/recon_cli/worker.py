@@ -90,7 +90,7 @@ def run_on_worker(work: Callable[[CancellationToken[Result]], Result]) -> Result
     stop: CancellationToken[Result] = CancellationToken()
     with work_in_scratch_folder(), _receive_signals() as events:
         worker = _start_thread(lambda: work(stop), events)
-        event = events.next()
+        event = events.wait_for_signal()
         if event:
             _stopping.set()
             stop.request(Signals(event))
@@ -111,10 +111,10 @@ def _await_stop(
     result is recorded, and the worker has until the deadline to archive.
     """
     deadline = time.monotonic() + GRACE_SECONDS
-    if events.next(PATIENCE_SECONDS) == WORKER_ENDED:
+    if events.wait_for_signal(PATIENCE_SECONDS) == WORKER_ENDED:
         return worker.result()
-    revocation = _start_thread(stop.enforce, events)
-    while events.next(deadline - time.monotonic()) == WORKER_ENDED:
+    revocation = _start_thread(stop.cancel_now, events)
+    while events.wait_for_signal(deadline - time.monotonic()) == WORKER_ENDED:
         if worker.done():
             return worker.result()
         if (revoked := revocation.result()) is not None:
@@ -157,7 +157,7 @@ class _SignalQueue:
         self._far.setblocking(False)
         self.signalled = False
 
-    def next(self, seconds: float | None = None) -> int | None:
+    def wait_for_signal(self, seconds: float | None = None) -> int | None:
         """The next signal number, or WORKER_ENDED; None after so many seconds."""
         timeout = None if seconds is None else max(seconds, 0)
         if not select.select([self._near], [], [], timeout)[0]:

@@ -16,7 +16,7 @@ from recon_engine.analysis import patterns, totals
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from recon_engine.analysis.totals import SumPair
+    from recon_engine.analysis.amounts import SumPair
     from recon_engine.model import Patterns
 
     # Of `group_changes`.

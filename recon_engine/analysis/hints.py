@@ -14,14 +14,22 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from recon_engine import command_line
-from recon_engine.formatting import format_percent
+from recon_engine.analysis.evidence import OLD
+from recon_engine.analysis.finding import Finding, show_unchanged
+from recon_engine.formatting import (
+    conjugate,
+    format_count,
+    format_percent,
+    format_share,
+)
 from recon_engine.kinds import DATE_FORMATS, Kind
 from recon_engine.model import EXACT, Hint, HintKind
+from recon_engine.record_table import Field
 from recon_engine.rules import (
     DIGIT_PATTERN,
     NORMAL_PREFIX,
@@ -39,6 +47,7 @@ from recon_engine.suggestions import join_names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from recon_engine.analysis.evidence import Evidence
     from recon_engine.model import Splits
     from recon_engine.rules import Rules
 
@@ -230,7 +239,8 @@ def for_renames(
             flag=command_line.map_flag(old, new),
             count=alike,
             total=rows,
-            text=f"{old} of OLD and {new} of NEW agree in {alike:,} of {rows:,} rows",
+            text=f"{old} of OLD and {new} of NEW agree in "
+            f"{format_share(alike, rows, 'row')}",
         )
         for old, new in renamed
         for alike, rows in [agreements.get((old, new), (0, 0))]
@@ -244,13 +254,13 @@ def for_splits(columns: Sequence[str], old: Splits, new: Splits) -> list[Hint]:
     """
     found = []
     for splits, several, one in ((new, "NEW", "OLD"), (old, "OLD", "NEW")):
-        # The commonest columns first: sums of zeros alone tell nothing.
+        # The most frequent columns first: sums of only zeros show nothing.
         adding = [
             (columns[at], count)
             for at, count in sorted(
                 splits.sums.items(), key=lambda item: (-item[1], item[0])
             )
-            if HALF * splits.told[at] >= splits.keys
+            if HALF * splits.meaningful_sums[at] >= splits.keys
         ][:MAX_RULES]
         if adding:
             found.append(_split_hint(splits, several, one, adding))
@@ -265,15 +275,14 @@ def _split_hint(
     (column, count), *others = adding
     sums = [f"{column} adds up in {count:,} of them"]
     sums += [f"{name} in {more:,}" for name, more in others]
-    keys = "key" if splits.keys == 1 else "keys"
     return Hint(
         kind=HintKind.SPLIT,
         column=column,
         flag="",
         count=count,
         total=splits.keys,
-        text=f"1 row of {one} corresponds to {rows} of {several} in {splits.keys:,} "
-        f"{keys}; {', '.join(sums)}",
+        text=f"1 row of {one} corresponds to {rows} of {several} in "
+        f"{format_count(splits.keys, 'key')}; {', '.join(sums)}",
     )
 
 
@@ -294,8 +303,9 @@ def for_duplicate_keys(
             flag=command_line.key_flags([*keys, column]),
             count=repeated,
             total=repeated,
-            text=f"{repeated:,} keys repeat; with {column} in the key none repeats, "
-            f"and {kept:,} of {matched:,} matched rows still match",
+            text=f"{format_count(repeated, 'key', 'repeat')}; with {column} in the key "
+            f"none repeats, and {format_share(kept, matched, 'matched row')} still "
+            f"{conjugate(kept, 'match')}",
         )
     ]
 
@@ -308,7 +318,8 @@ def _rule_hint(column: str, rules: RuleTexts, count: int, total: int) -> Hint:
         flag=command_line.rule_flags(column, rules),
         count=count,
         total=total,
-        text=f"{column}: {total:,} differ, {format_percent(count, total)} {what}",
+        text=f"{column}: {total:,} {conjugate(total, 'differ')}, "
+        f"{format_percent(count, total)} {what}",
     )
 
 
@@ -320,8 +331,9 @@ def _key_hint(columns: Sequence[str], rule: str, pairs: int, missing: int) -> Hi
         flag=" ".join(command_line.rule_flags(column, [rule]) for column in columns),
         count=pairs,
         total=missing,
-        text=f"{key}: {missing:,} rows are missing; {format_percent(pairs, missing)} "
-        f"of them would match an extra row if {_describe_rule(rule)} were ignored",
+        text=f"{key}: {format_count(missing, 'row', 'are missing')}; "
+        f"{format_percent(pairs, missing)} would match an extra row if "
+        f"{_describe_rule(rule)} were ignored",
     )
 
 
@@ -548,8 +560,8 @@ def _drop_key_hints(
                 flag=command_line.key_flags(names[name] for name in rest),
                 count=reached,
                 total=missing,
-                text=f"{missing:,} rows are missing; "
-                f"{format_percent(reached, missing)} of them would match an extra row "
+                text=f"{format_count(missing, 'row', 'are missing')}; "
+                f"{format_percent(reached, missing)} would match an extra row "
                 f"with another {names[dropped]}",
             )
 
@@ -560,3 +572,54 @@ def _is_nearly_unique(side: pl.DataFrame, columns: Iterable[str]) -> bool:
         MAX_OTHERS_ONE_IN * side.select(list(columns)).n_unique()
         >= (MAX_OTHERS_ONE_IN - 1) * side.height
     )
+
+
+def _find_hints(evidence: Evidence) -> Iterator[Hint]:
+    """Hints about renames, splits and keys, then the rules of columns, most first."""
+    yield from for_renames(evidence.renamed, evidence.agreements)
+    # Splits refer to the compared columns by their ordinals: the sorted names.
+    splits = for_splits(sorted(evidence.columns), *evidence.splits)
+    yield from splits
+    # If most repeated keys are splits, the column that makes their rows unique is a
+    # line number, which the other side does not have.
+    if HALF * sum(each.total for each in splits) < evidence.repeated:
+        yield from for_duplicate_keys(
+            evidence.keys,
+            evidence.unique_column,
+            evidence.repeated,
+            evidence.unchanged,
+            evidence.matched,
+        )
+    yield from _find_key_hints(evidence)
+    rules = [hint for each in evidence.differing for hint in each.hints]
+    yield from sorted(rules, key=lambda hint: -hint.total)
+
+
+def _find_key_hints(evidence: Evidence) -> Iterable[Hint]:
+    old, new = (side.keys for side in evidence.unmatched)
+    if old is None or new is None or old.is_empty() or new.is_empty():
+        return ()
+    sample = evidence.samples[OLD]
+    return for_keys((old, new), evidence.key_names, evidence.rules, sample)
+
+
+def _load_hint(*, kind: str, **values: Any) -> Hint:
+    return Hint(HintKind(kind), **values)
+
+
+HINTS: Final = Finding(
+    name="hints",
+    table="hint",
+    fields=(
+        Field("kind"),
+        Field("column", "column_name"),
+        Field("flag"),
+        Field("count"),
+        Field("total"),
+        Field("text"),
+    ),
+    load=_load_hint,
+    find=_find_hints,
+    mask=show_unchanged,
+    holds_values=False,
+)

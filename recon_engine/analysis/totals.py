@@ -21,20 +21,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from recon_engine.analysis.amounts import (
+    BLANK_FORM,
+    NOT_AMOUNTS,
+    ZERO_SUM,
+    ZERO_SUM_PAIR,
+    AmountForm,
+    ColumnSum,
+    SumPair,
+)
+from recon_engine.analysis.finding import Finding
 from recon_engine.model import EXACT, Total
-from recon_engine.records import dataclass
+from recon_engine.record_table import Field
 from recon_engine.rules import INTEGER_DIGITS, NORMAL_PREFIX, Number, as_scaled_integers
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from recon_engine.analysis.evidence import Evidence
+    from recon_engine.analysis.finding import ValueMasks
+
 
 WHOLE_PATTERN: Final = "(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)"
 AMOUNT_PATTERN: Final = rf"^(?:[+-]?(?:{WHOLE_PATTERN}(?:\.[0-9]*)?|\.[0-9]+))?$"
-# A date such as 20240131 has eight digits; shorter whole numbers of one width may be
-# amounts.
-IDENTIFIER_WIDTH: Final = 8
 # The first rows rule out most columns that hold no amounts.
 FIRST_ROWS: Final = 256
 # So few texts are added faster as Decimals than by a query.
@@ -43,59 +53,6 @@ FEW_TEXTS: Final = 1_000
 BATCH_CELLS: Final = 1 << 17
 # Bounds the cost of exact Decimals; no amount of money comes near.
 MAX_NUMBER_BYTES: Final = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class AmountForm:
-    """How some cells are written.
-
-    `amounts`: whether each is an amount or blank; `widths`: the fewest and the most
-    bytes of the numbers, None without numbers; `whole`: whether none has a fraction.
-    """
-
-    amounts: bool = True
-    widths: tuple[int, int] | None = None
-    whole: bool = True
-
-    def __add__(self, other: AmountForm) -> AmountForm:
-        if not (self.amounts and other.amounts):
-            return NOT_AMOUNTS
-        widths = [each for each in (self.widths, other.widths) if each]
-        return AmountForm(
-            widths=(min(w for w, _ in widths), max(w for _, w in widths))
-            if widths
-            else None,
-            whole=self.whole and other.whole,
-        )
-
-    @property
-    def are_names(self) -> bool:
-        """Whether the numbers look like identifiers or dates."""
-        if not self.whole or self.widths is None:
-            return False
-        least, most = self.widths
-        return least == most >= IDENTIFIER_WIDTH
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnSum:
-    """The sum of some cells of a column.
-
-    Meaningless if `form` is not one of amounts.
-    """
-
-    value: Decimal
-    form: AmountForm
-
-    def __add__(self, other: ColumnSum) -> ColumnSum:
-        return ColumnSum(EXACT.add(self.value, other.value), self.form + other.form)
-
-
-NOT_AMOUNTS: Final = AmountForm(amounts=False)
-BLANK_FORM: Final = AmountForm()
-ZERO_SUM: Final = ColumnSum(Decimal(0), BLANK_FORM)
-SumPair = tuple[ColumnSum, ColumnSum]
-ZERO_SUM_PAIR: Final[SumPair] = (ZERO_SUM, ZERO_SUM)
 
 
 def sum_changes(changes: pl.DataFrame) -> SumPair:
@@ -293,3 +250,53 @@ def _sum_of_decimals(cells: Iterable[tuple[str, int]]) -> Decimal:
         for text, count in cells
     )
     return functools.reduce(EXACT.add, every, Decimal(0))
+
+
+def _find_totals(evidence: Evidence) -> Iterator[Total]:
+    """The control totals, in the order of OLD."""
+    ids = {name: internal for internal, name in evidence.names.items()}
+    found = {name: _sums_of(evidence, name, ids[name]) for name in evidence.columns}
+    able = [ids[name] for name, sums in found.items() if have_amounts(sums)]
+    # How a column is written is examined once for both samples, and only if it can
+    # have a total.
+    old, new = (detect_forms(rows, able) for rows in evidence.samples)
+    for name, sums in found.items():
+        if ids[name] in old:
+            yield from build_total(name, sums, (old[ids[name]], new[ids[name]]))
+
+
+def _sums_of(
+    evidence: Evidence, name: str, internal: str
+) -> tuple[ColumnSum, ColumnSum, ColumnSum, ColumnSum]:
+    """The sums of a column.
+
+    Its differing cells in OLD and NEW, its missing and extra rows.
+    """
+    changed = evidence.tolerated.get(internal, ZERO_SUM_PAIR)
+    if name in evidence.column_findings:
+        changed = add_sum_pairs(changed, evidence.column_findings[name].sums)
+    missing, extra = (side.sums[internal] for side in evidence.unmatched)
+    return *changed, missing, extra
+
+
+def _drop_masked(totals: tuple[Total, ...], masks: ValueMasks) -> tuple[Total, ...]:
+    """Totals of columns without a mask: the sum over a few rows reveals values."""
+    return tuple(each for each in totals if each.column not in masks.by_column)
+
+
+TOTALS: Final = Finding(
+    name="totals",
+    table="control_total",
+    fields=(
+        Field("column", "column_name"),
+        Field("old", "old_total"),
+        Field("new", "new_total"),
+        Field("missing", "missing_total"),
+        Field("extra", "extra_total"),
+        Field("delta", stored=False),  # the table generates it
+    ),
+    load=Total,
+    find=_find_totals,
+    mask=_drop_masked,
+    holds_values=False,
+)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from recon_engine import command_line
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
+from recon_engine.formatting import conjugate, format_count, format_share
 from recon_engine.gates import check_column, parse_gate
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.file_shape import (
@@ -22,7 +23,6 @@ from recon_engine.records import dataclass
 from recon_engine.rules import has_tolerance, parse_rule
 from recon_engine.suggestions import (
     NAME_PATTERN,
-    counted,
     did_you_mean,
     join_names,
     looks_like_header,
@@ -160,8 +160,8 @@ def _check_renames(
                 )
         if ours in new and ours not in renames.values():
             raise ConfigError(
-                f"--map {ours}={theirs}: NEW has a column {ours} as well",
-                help=f"map that one too, or ignore it under another name than {ours}",
+                f"--map {ours}={theirs}: NEW also has a column {ours}",
+                help=f"map another column of OLD to {ours} of NEW",
             )
     if len(set(renames.values())) < len(renames):
         raise ConfigError(
@@ -187,7 +187,7 @@ class _Files:
 def _check_keys(
     keys: Sequence[str], old: Sequence[str], new: Sequence[str], files: _Files
 ) -> None:
-    # A name that was given and is there is what tells a header from a record.
+    # A requested name that is present shows that the line is a header, not a record.
     quotable = _may_quote_names(old, new) and any(
         name in old and name in new for name in keys
     )
@@ -253,7 +253,7 @@ def _describe_head(
         before = line - 1
         return (
             f"{join_names(map(shown, wanted))} is on line {line:,} of {side}; "
-            f"remove the {counted(before, 'line')} before it"
+            f"remove the {format_count(before, 'line')} before it"
         )
     fixed = measure_fixed_width(head) if len(columns) == 1 else None
     if fixed is not None and not any(each in columns[0] for each in DELIMITERS):
@@ -264,8 +264,8 @@ def _describe_head(
         )
     if found := count_data_names(columns, head, delimiter):
         return (
-            f"{found:,} of {counted(len(columns), 'column name')} of {side} look like "
-            "data; add a header as the first line of the file"
+            f"{format_share(found, len(columns), f'column name of {side}', 'look')}"
+            " like data; add a header as the first line of the file"
         )
     return None
 
@@ -425,7 +425,7 @@ def _schema_mismatch(
     sides = [
         f"only in {side}: {join_names(map(shown, names))}"
         if quotable
-        else f"only in {side}: {counted(len(names), 'column')}"
+        else f"only in {side}: {format_count(len(names), 'column')}"
         for side, names in (("OLD", drift.only_in_old), ("NEW", drift.only_in_new))
         if names
     ]
@@ -455,6 +455,5 @@ def _may_quote_names(old: Sequence[str], new: Sequence[str]) -> bool:
 def _describe_columns(columns: Sequence[str], *, quotable: bool) -> str:
     if quotable:
         return "the columns are " + join_names(map(shown, columns))
-    be = "is" if len(columns) == 1 else "are"
-    count = counted(len(columns), "column")
+    count, be = format_count(len(columns), "column"), conjugate(len(columns), "are")
     return f"there {be} {count}; does each file start with a header?"

@@ -35,7 +35,10 @@ READ_ROWS: Final = 1 << 20
 
 
 class Buckets(Protocol):
-    """The digests of one side."""
+    """The digests of one side (OLD or NEW), grouped by key into buckets.
+
+    All rows of a key are in one bucket. Both sides have the same number of buckets.
+    """
 
     @property
     def blanks(self) -> int:
@@ -70,7 +73,7 @@ class MemoryBuckets:
         self.blanks += int(frame["blank"].sum())
 
     def bucket(self, index: int) -> pl.DataFrame:  # noqa: ARG002 - there is only one
-        """All rows; the arrays are released."""
+        """The digests of all rows; the arrays are released, so a second call fails."""
         columns = {
             name: self._columns.pop(name)[: self._rows] for name in DIGEST_COLUMNS
         }
@@ -103,17 +106,20 @@ class DiskBuckets:
         self.blanks += int(frame["blank"].sum())
 
     def bucket(self, index: int) -> pl.DataFrame:
-        """Read one back."""
+        """The digests of a bucket, read from its file: 28 bytes for each row."""
         self._files[index].close()
         return _frame(np.fromfile(self._paths[index], RECORD_TYPE))
 
     def rows_in(self, at: int) -> int:
-        """How many rows a bucket has."""
+        """The number of rows of a bucket; ends its writing."""
         self._files[at].close()
         return self._paths[at].stat().st_size // RECORD_TYPE.itemsize
 
     def piece(self, at: int, number: int, of: int) -> pl.DataFrame:
-        """One of so many pieces of a bucket, each with all rows of some row digests."""
+        """Piece `number` (from 0) of the `of` pieces of a bucket.
+
+        All rows of a row digest are in one piece. Reads the whole file.
+        """
         few = (rows[rows["row"] % of == number] for rows in self._records(at))
         records = np.concatenate([np.empty(0, RECORD_TYPE), *few])
         return _frame(records)
@@ -143,7 +149,7 @@ class DiskBuckets:
             yield np.fromfile(self._paths[at], RECORD_TYPE, READ_ROWS, offset=offset)
 
     def close(self) -> None:
-        """Close what was never read."""
+        """Close all files; those that were read are closed already."""
         for file in self._files:
             file.close()
 

@@ -4,8 +4,9 @@ Rows are called identical by their digests alone, so these have 128 bits: two ha
 with independent seeds, new in every run. Both would have to collide between the two
 versions of one changed row: for a billion changed rows, a chance of 1 in 10^29.
 
-The digest of a key is the same in every run. It selects a sample of rows (all rows of
-some keys) that does not depend on their order.
+The digest of a key is the same in every run. A sample of rows (all rows of some keys)
+does not depend on their order: a hash of the key selects it, which is the same in every
+run, and the same that the native kernel takes.
 
 There are two strategies for the row digest. `LineDigests` hashes the raw bytes of a
 line: equal bytes of one dialect are equal records; different bytes decide nothing.
@@ -23,9 +24,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
+from recon_engine.compare.sampling import stable_hash
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csvfile import Block, Blocks
 from recon_engine.inputs.header import Header
+from recon_engine.inputs.scanning import sampling_rate
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 from recon_engine.rules import Tallies, added, normal_form, read_and_counted
@@ -47,40 +50,39 @@ if TYPE_CHECKING:
 ALIKE: Final = 1.5
 # Any constant will do: 2**64 divided by the golden ratio.
 KEY_SEED: Final = 0x9E3779B97F4A7C15
-# The baseline of segments and totals: more rows cost memory and gain little precision.
-SAMPLED_ROWS: Final = 8_192
 # Up to this many leading columns, scanning for delimiters is faster than the parser.
 FIRST: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnIds:
-    """Internal column names.
-
-    `k0`… for the key, `v0`… for compared columns, `x0`… for others.
+    """Internal column names of a side: `k0`… for the key, `v0`… for compared columns.
 
     Polars reads some names as patterns (`*`, `^a$`), so no user's name is used in an
     expression. Numbers follow the sorted names, not the order in a file; seven digits
-    exceed the columns of any header. `rules`: of the columns that have some.
+    exceed the columns of any header.
+
+    `all`: in the order of the file, with `x0`… for columns that are not compared.
+    `keys`: in the order of the key; `columns`: the compared ones, in the order of the
+    user's names. `user_names`: of the key and the compared columns, as in OLD.
+    `rules`: of the columns that have some.
     """
 
     all: tuple[str, ...]
+    keys: list[str]
+    columns: list[str]
+    user_names: Mapping[str, str]
     rules: Rules = field(default_factory=dict)
 
     @property
-    def keys(self) -> list[str]:
-        """The key columns, in the order of the key."""
-        return sorted(name for name in self.all if name.startswith("k"))
-
-    @property
-    def columns(self) -> list[str]:
-        """The compared columns, in the order of their real names."""
-        return sorted(name for name in self.all if name.startswith("v"))
-
-    @property
     def compared(self) -> list[str]:
-        """The key columns, then the compared ones."""
+        """The ids of the key columns, then of the compared columns, each sorted."""
         return [*self.keys, *self.columns]
+
+    @property
+    def all_are_compared(self) -> bool:
+        """Whether the side has no other columns."""
+        return len(self.all) == len(self.compared)
 
 
 def assign_ids(
@@ -91,29 +93,33 @@ def assign_ids(
     `renames` maps them to the names of OLD.
     """
     ours = [renames.get(name, name) for name in columns]
-    names = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
-    names |= {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
-    others = sorted(set(ours) - names.keys())
-    names |= {name: f"x{at:07}" for at, name in enumerate(others)}
+    keys = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
+    compared = {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
+    ids = keys | compared
+    others = sorted(set(ours) - ids.keys())
+    every = ids | {name: f"x{at:07}" for at, name in enumerate(others)}
     return ColumnIds(
-        tuple(names[name] for name in ours),
-        {names[name]: rules for name, rules in layout.rules.items()},
+        all=tuple(every[name] for name in ours),
+        keys=[*keys.values()],
+        columns=[*compared.values()],
+        user_names={ids[name]: name for name in ids},
+        rules={every[name]: rules for name, rules in layout.rules.items()},
     )
 
 
 def all_is_compared(names: Sequence[ColumnIds]) -> tuple[bool, bool]:
     """For either side, whether every column is compared."""
-    old, new = (not any(n.startswith("x") for n in each.all) for each in names)
+    old, new = (each.all_are_compared for each in names)
     return old, new
 
 
 def make_empty_rows(names: ColumnIds) -> pl.DataFrame:
-    """A side without rows."""
+    """A frame of strings with all columns of a side, and no rows."""
     return pl.DataFrame(schema=dict.fromkeys(names.all, pl.String))
 
 
 def make_empty_sample(names: ColumnIds) -> pl.DataFrame:
-    """A sample without rows."""
+    """A frame of strings with the keys and compared columns of a side, and no rows."""
     return make_empty_rows(names).select(names.compared)
 
 
@@ -143,7 +149,7 @@ class Strategy(Protocol):
 
     @property
     def every(self) -> int:
-        """One in so many keys is sampled."""
+        """The inverse of the sampling rate: 1 samples every key, 10 one in ten."""
         ...
 
     @property
@@ -184,13 +190,13 @@ class CellDigests:
     counted: list[Tallies] = field(default_factory=list)
 
     def digest(self, rows: Rows) -> pl.DataFrame:
-        """Hashes of all compared cells, and of the key."""
+        """Hash the compared cells of each row, and its key after the rules."""
         cells = (
             rows.cells(self.names.all)
             .select(self.names.compared)
             .collect(engine="in-memory")
         )
-        key, tallies = _digest_keys(cells, self)
+        key, is_sampled, tallies = _digest_keys(cells, self)
         digests = _check_row_count(
             pl.DataFrame(
                 {
@@ -202,7 +208,7 @@ class CellDigests:
             rows,
         )
         # A copy as Arrow: the strings of a frame would keep the whole block in memory.
-        few = cells.filter(key["key"] % self.every == 0)
+        few = cells.filter(is_sampled)
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
         self.counted.append(tallies)
         return digests
@@ -236,18 +242,18 @@ class LineDigests:
 
     @property
     def inexact(self) -> bool:
-        """Whether some record spans lines."""
+        """Whether a record of either side spans several lines."""
         return self.broken.is_set()
 
     def digest(self, rows: Rows) -> pl.DataFrame | None:
-        """Hashes of the line, and of the key."""
+        """Hash the raw line of each row, and its key after the rules."""
         if not isinstance(rows, Block) or rows.embedded_newlines:
             self.broken.set()
             return None
         if self.inexact:
             return None
         lines = rows.lines.to_frame()
-        key, tallies = _digest_keys(self.keys(rows), self)
+        key, is_sampled, tallies = _digest_keys(self.keys(rows), self)
         digests = _check_row_count(
             pl.DataFrame(
                 {
@@ -258,7 +264,7 @@ class LineDigests:
             ),
             rows,
         )
-        few = rows.lines.filter(key["key"] % self.every == 0)
+        few = rows.lines.filter(is_sampled)
         self.drawn.append(Block("".join(few).encode(), len(few), rows.delimiter))
         self.counted.append(tallies)
         return digests
@@ -294,7 +300,7 @@ def choose_strategy(
     """The cheapest exact strategy for both sides, or the named one."""
     seeds = Seeds(secrets.randbits(64), secrets.randbits(64), KEY_SEED)
     sides = [
-        (which, each, seeds, max(1, side.expected_rows // SAMPLED_ROWS))
+        (which, each, seeds, sampling_rate(side.expected_rows))
         for which, each, side in zip(SIDES, names, unread, strict=True)
     ]
     if strategy != "columns" and _lines_represent_records(unread, names):
@@ -322,7 +328,7 @@ def _lines_represent_records(
 def _check_row_count(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     if digests.height != rows.rows:
         raise InternalError(
-            f"{digests.height:,} rows were parsed where the gate counted {rows.rows:,}"
+            f"{digests.height:,} rows were parsed; the reader counted {rows.rows:,}"
         )
     return digests
 
@@ -338,8 +344,8 @@ def key_digest(cells: pl.DataFrame, names: ColumnIds, seed: int) -> pl.Series:
 
 def _digest_keys(
     cells: pl.DataFrame, strategy: Strategy
-) -> tuple[dict[str, pl.Series], Tallies]:
-    """The digests of keys, their blank flags, and what their rules read."""
+) -> tuple[dict[str, pl.Series], pl.Series, Tallies]:
+    """The digests and blank flags of keys, which are sampled, what their rules read."""
     rules, tallies = strategy.names.rules, Tallies()
     forms = cells.select(strategy.names.keys)
     for at, name in enumerate(forms.columns):
@@ -349,7 +355,15 @@ def _digest_keys(
             )
             forms.replace_column(at, texts.alias(name))
     blank = functools.reduce(operator.or_, (column == "" for column in forms))
-    return {"key": _hash_cells(forms, strategy.seeds.key), "blank": blank}, tallies
+    key = {"key": _hash_cells(forms, strategy.seeds.key), "blank": blank}
+    return key, _is_sampled(forms, strategy.every), tallies
+
+
+def _is_sampled(keys: pl.DataFrame, every: int) -> pl.Series:
+    """Whether a row is sampled: by a hash that the native kernel takes too."""
+    if every == 1:
+        return pl.repeat(True, keys.height, eager=True)
+    return stable_hash(keys) % every == 0
 
 
 def _hash_cells(cells: pl.DataFrame, seed: int) -> pl.Series:

@@ -78,7 +78,7 @@ class Proposal:
 
     @property
     def is_key(self) -> bool:
-        """Whether it is unique on both sides."""
+        """Whether no value of the columns repeats, in OLD and in NEW."""
         return not (self.repeats_old or self.repeats_new)
 
 
@@ -98,7 +98,7 @@ def propose_keys(
     Args:
         old: A path, a URL or a frame.
         new: A path, a URL or a frame.
-        options: How files are read, `renames`, `ignore` and `rules`; the rest is
+        options: How files are read, `renames`, `ignore` and `rules`; other options are
             unused.
         progress: Reports the steps.
         most_columns: The largest size of a key.
@@ -302,9 +302,9 @@ class _KeySearch:
                 itertools.islice(self._sets_without_repeats(size, found), MAX_TRIED)
             )
             for at in range(0, len(tried), AT_ONCE):
-                for columns in self._unique(tried[at : at + AT_ONCE]):
+                for columns in self._keep_unique(tried[at : at + AT_ONCE]):
                     found.append(columns)
-                    proposal = self._counted(columns)
+                    proposal = self._count_proposal(columns)
                     enough = enough or (
                         proposal.overlap >= ENOUGH_OVERLAP
                         and self.measures.isdisjoint(proposal.columns)
@@ -318,10 +318,10 @@ class _KeySearch:
             return sum(s.select(columns).n_unique() for s in self.samples)
 
         sizes = range(1, min(max_columns, len(self.names)) + 1)
-        nearest = [max(self._sets(size, []), key=distinct) for size in sizes]
-        return [self._counted(columns) for columns in nearest]
+        nearest = [max(self._sets_of_size(size, []), key=distinct) for size in sizes]
+        return [self._count_proposal(columns) for columns in nearest]
 
-    def _unique(self, sets: Sequence[ColumnSet]) -> Sequence[ColumnSet]:
+    def _keep_unique(self, sets: Sequence[ColumnSet]) -> Sequence[ColumnSet]:
         """Those that do not repeat on all rows of either side."""
         for side, share in itertools.product(self.sides, self.shares):
             hashes = side.hashes(sets, share)
@@ -334,7 +334,7 @@ class _KeySearch:
                 break
         return sets
 
-    def _counted(self, columns: ColumnSet) -> Proposal:
+    def _count_proposal(self, columns: ColumnSet) -> Proposal:
         """A set with its counts, on the values themselves."""
         counts = Counter[str]()
         blank = pl.any_horizontal(pl.col(columns) == "")
@@ -358,13 +358,15 @@ class _KeySearch:
         """The sets of a size that do not repeat in the sample."""
         return (
             columns
-            for columns in self._sets(size, found)
+            for columns in self._sets_of_size(size, found)
             if not any(
                 _has_repeated_rows(sample.select(columns)) for sample in self.samples
             )
         )
 
-    def _sets(self, size: int, known_keys: Sequence[ColumnSet]) -> list[ColumnSet]:
+    def _sets_of_size(
+        self, size: int, known_keys: Sequence[ColumnSet]
+    ) -> list[ColumnSet]:
         """Sets of a size that contain no found key.
 
         With too many, of the most distinct columns.

@@ -1,21 +1,26 @@
-"""Two tables become one result: align, digest, drop the equal, diff the rest."""
+"""Two tables become one result: align, digest, drop equal rows, compare the others."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, ClassVar, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
+from recon_engine.compare import pairs
 from recon_engine.compare.buckets import DiskBuckets, MemoryBuckets, open_buckets
 from recon_engine.compare.causes import analyze_columns
 from recon_engine.compare.digests import (
+    KEY_SEED,
     all_is_compared,
     choose_strategy,
+    key_digest,
     make_empty_rows,
 )
-from recon_engine.compare.engine import NO_HOOKS, Compared, Hooks
+from recon_engine.compare.early_scan import scan_aligned
 from recon_engine.compare.lookup import sightings, sought
 from recon_engine.compare.multisets import drop_equal
 from recon_engine.compare.pairing import (
@@ -34,11 +39,19 @@ from recon_engine.compare.partial_result import (
 )
 from recon_engine.compare.plan import ComparisonPlan, make_plan
 from recon_engine.compare.repeats import repeats_in_pieces
-from recon_engine.compare.result_builder import build_result, reject_duplicate_keys
+from recon_engine.compare.result_builder import (
+    ReadBy,
+    build_result,
+    reject_duplicate_keys,
+)
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import read_rows
-from recon_engine.inputs.encodings import told_for_both
-from recon_engine.inputs.header import Header, head_of
+from recon_engine.inputs.csvfile import CsvFile
+from recon_engine.inputs.encodings import name_both_encodings
+from recon_engine.inputs.header import Header, read_sample
+from recon_engine.inputs.native.binding import Matched
+from recon_engine.inputs.scanned import open_matched
+from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
@@ -54,12 +67,14 @@ if TYPE_CHECKING:
 
     from recon_engine.compare.buckets import Buckets
     from recon_engine.compare.digests import ColumnIds, Strategy
-    from recon_engine.compare.engine import Inputs
-    from recon_engine.compare.lookup import Ask
+    from recon_engine.compare.lookup import Ask, Sought
     from recon_engine.compare.pairing import Difference
+    from recon_engine.compare.pairs import KernelSample
     from recon_engine.compare.partial_result import Repeats
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import Rows
+    from recon_engine.inputs.scanned import MatchedFiles
+    from recon_engine.inputs.scanning import Scanning
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.result import Reconciliation
 
@@ -67,7 +82,11 @@ if TYPE_CHECKING:
     Suspects = tuple[NDArray[np.uint32], NDArray[np.uint32]]
 
 
+log = logging.getLogger(__name__)
+
 OLD, NEW = 0, 1
+PAIRED: Final = (Matched.PAIRED_OLD, Matched.PAIRED_NEW)
+REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
 GROUP_CELLS: Final = 1 << 21
 # Repeated keys are sought piece by piece. A piece costs about 120 bytes a cell while it
 # is parsed and hashed: 2M cells took a budget of 400 MiB up to 40% over, these 8%.
@@ -76,46 +95,35 @@ SOUGHT_ROWS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class LocalEngine:
-    """The comparison on this machine, within a budget of memory."""
-
-    budget: Budget | None = None
-    brings_whole_difference: ClassVar[bool] = True
-
-    def compare(
-        self,
-        inputs: Inputs,
-        options: Options,
-        today: date,
-        progress: Progress = SILENT,
-        hooks: Hooks = NO_HOOKS,
-    ) -> Compared:
-        """Fetch, read and compare both, as `Engine` says."""
-        with hooks.step("fetch"):
-            old, new = inputs.open_both()
-        with ExitStack() as stack:
-            with hooks.step("read"):
-                read = read_tables(old, new, options, progress, budget=self.budget)
-                reading = stack.enter_context(read)
-                hooks.take_tables(*reading.tables)
-            with hooks.step("compare"):
-                return Compared(compare_tables(reading, today, progress, hooks.ask))
-
-
-@dataclass(frozen=True, slots=True)
 class ReadTables:
-    """Two tables that were read once: gated, counted, and reduced to digests.
+    """Two tables that were read once: validated, counted, and reduced to digests.
 
-    Of pairs, the first is OLD's. The digests are there to be taken once. `strategies`
-    took them, and a sample of the rows.
+    The first of each pair is that of OLD. A bucket of `digests` can be taken once.
+    `strategies` computed the digests, and hold a sample of the rows. `matched`: what
+    the native kernel has matched; it leaves no digests.
     """
 
     plan: ComparisonPlan
     tables: tuple[Table, Table]
-    strategies: Sequence[Strategy]
+    strategies: Sequence[Strategy | KernelSample]
     digests: list[Buckets]
     buckets: int
     budget: Budget
+    matched: MatchedFiles | None = None
+
+    @property
+    def blanks(self) -> list[int]:
+        """The rows of each side whose key has a blank."""
+        if self.matched is not None:
+            return self.matched.blank_keys
+        return [side.blanks for side in self.digests]
+
+    @property
+    def kernel(self) -> str | None:
+        """What has read the files: "native" or "numpy"; None if there was no file."""
+        if not any(isinstance(table, CsvFile) for table in self.tables):
+            return None
+        return "numpy" if self.matched is None else "native"
 
 
 @contextmanager
@@ -128,13 +136,28 @@ def read_tables(
     budget: Budget | None = None,
     strategy: str | None = None,
     buckets: int | None = None,
+    scanning: Scanning | None = None,
 ) -> Iterator[ReadTables]:
-    """Read both sides at once: files through the gate, and all rows into digests.
+    """Read both sides in parallel: validate files, and reduce all rows to digests.
 
-    `budget`: of memory; by default 60% of the container's or the machine's.
-    `strategy` ("columns") and `buckets` force what is else chosen: the answer is the
-    same. Raises KeyMissing, SchemaMismatch and ConfigError before any row is read,
-    the errors of the gate, and OutOfBudget.
+    Args:
+        old: OLD, with its header read.
+        new: NEW, with its header read.
+        options: How the files are read and compared.
+        progress: Reports the bytes read.
+        budget: The memory to use; by default 60% of what the container or the machine
+            has.
+        strategy: "columns" forces digests of parsed cells. The answer is the same.
+        buckets: Forces the number of buckets. The answer is the same.
+        scanning: The scan of both files by the native kernel, if it has begun. It is
+            closed here.
+
+    Raises:
+        KeyMissing: Before any row is read, as the next two.
+        SchemaMismatch: A column is in one file only.
+        ConfigError: An option does not fit the columns.
+        InputError: A file is refused, as by `read_rows`.
+        OutOfBudget: A bucket does not fit the budget.
     """
     unread = (old, new)
     plan = make_plan(old, new, options)
@@ -143,15 +166,29 @@ def read_tables(
     expected = (old.expected_rows, new.expected_rows)
     count = buckets or budget.buckets(sum(expected))
     chosen = choose_strategy(unread, names, strategy)
+    refused = False
     with ExitStack() as stack:
+        try:
+            if scanning is None and count == 1 and not (strategy or buckets):
+                scanning = scan_aligned(unread, plan.layout)
+            if scanning is not None:
+                matched = stack.enter_context(open_matched(scanning, progress))
+                yield _describe_matched(plan, matched, chosen, budget)
+                return
+        except KernelRefusal as refusal:
+            refused = refusal.fault
         digests = stack.enter_context(open_buckets(expected, count))
-        with told_for_both(options, unread, lambda side: head_of(unread[side])):
+        with name_both_encodings(
+            options, unread, lambda side, start: read_sample(unread[side], start)
+        ):
             tables = _run_side_by_side(_read_side, unread, chosen, digests, progress)
         if any(each.inexact for each in chosen):
             stack.close()
             digests = stack.enter_context(open_buckets(expected, count))
             chosen = choose_strategy(unread, names, "columns")
             _run_side_by_side(_digest_table, tables, chosen, digests, progress)
+        if refused and not any(table.rejects.count for table in tables):
+            log.warning("native_kernel_refused")
         yield ReadTables(
             plan=plan,
             tables=tables,
@@ -160,6 +197,22 @@ def read_tables(
             buckets=count,
             budget=budget,
         )
+
+
+def _describe_matched(
+    plan: ComparisonPlan,
+    matched: MatchedFiles,
+    strategies: Sequence[Strategy],
+    budget: Budget,
+) -> ReadTables:
+    """What the kernel has read; `strategies`: those that it makes needless."""
+    old, new = (side.file() for side in matched.sides)
+    name = strategies[0].name if matched.has_one_line_per_record else "columns"
+    samples = [
+        pairs.KernelSample(name, side, names)
+        for side, names in zip(matched.sides, plan.names, strict=True)
+    ]
+    return ReadTables(plan, (old, new), samples, [], 0, budget, matched)
 
 
 def _run_side_by_side(
@@ -177,7 +230,7 @@ def _run_side_by_side(
 def _read_side(
     name: str, side: Unread, strategy: Strategy, into: Buckets, progress: Progress
 ) -> Table:
-    """Read a side for the first time."""
+    """Validate a side and digest it in the same pass; frames are validated already."""
     if not isinstance(side, Header):
         return _digest_table(name, side, strategy, into, progress)
     with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
@@ -193,11 +246,11 @@ def _read_side(
 def _digest_table(
     name: str, side: Table, strategy: Strategy, into: Buckets, progress: Progress
 ) -> Table:
-    """Digest what is known to be good."""
+    """Digest a validated side: a frame, or a file whose first strategy was inexact."""
     with progress.step(f"digest {name}", total=side.rows) as advance:
         frames = map_ordered(lambda part: strategy.digest(side.read(part)), side.parts)
         for frame in frames:
-            assert frame is not None  # noqa: S101 - columns tell of all tables
+            assert frame is not None  # noqa: S101 - "columns" is exact
             into.add(frame)
             advance(frame.height)
     return side
@@ -222,9 +275,11 @@ def compare_tables(
     every = [
         _find_undecided_in_bucket(reading, at, wanted) for at in range(reading.buckets)
     ]
+    if reading.matched is not None:
+        every = [_find_undecided_by_kernel(reading.matched, plan, sides, asked)]
     rests = [left for left, _ in every]
     # Checked before any row is parsed, which takes far longer.
-    differing = _differing(sides, rests)
+    differing = _differing(sides, rests, reading.matched)
     reading.budget.check_result(differing)
     repeats: list[tuple[Repeats, Repeats]] = []
     for _, suspects in every:
@@ -233,7 +288,8 @@ def compare_tables(
     reject_duplicate_keys(reading.tables, of_sides, plan.options)
     rows = sum(table.rows for table in reading.tables)
     with progress.step("compare", total=rows) as advance:
-        found = _compare_undecided(sides, rests, reading.budget.batches(differing.text))
+        batches = reading.budget.batches(differing.text)
+        found = _compare_undecided(sides, rests, batches, reading.matched)
         advance(rows)
     identical = sum(each.identical for each in rests)
     seen = sightings(
@@ -250,32 +306,32 @@ def compare_tables(
         analyze_columns(found, plan),
         today=today,
         samples=[strategy.sample() for strategy in reading.strategies],
-        blanks=[side.blanks for side in reading.digests],
+        blanks=reading.blanks,
         tallies=[strategy.tallies() for strategy in reading.strategies],
-        strategy=reading.strategies[0].name,
+        read_by=ReadBy(reading.strategies[0].name, reading.kernel),
         sought=asked,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _TableSide:
-    """A table under names that are ours."""
+    """A table whose columns have ids in place of their names."""
 
     table: Table
     names: ColumnIds
 
     def take(self, digests: pl.DataFrame) -> Rows:
-        """The rows that digests are of, in file order."""
+        """The rows with the `number`s of digests, in file order."""
         return self.table.take(digests["number"].to_numpy().astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """What digests leave to look at in a bucket; pairs are of OLD and NEW.
+    """The rows of a bucket that digests do not decide; pairs are (OLD, NEW).
 
-    `left`: the digests of the rows that are not identical; `sought`: of those whose key
-    seems to be sought; `of_key`: at most so many of `left` have one key, if keys seem
-    to repeat.
+    `left`: the digests of the rows that are not identical; `sought`: of the rows whose
+    key digest is that of a sought key; `of_key`: an upper bound of the rows of `left`
+    with one key, 0 if no key seems to repeat.
     """
 
     identical: int
@@ -301,14 +357,59 @@ def find_undecided(
     whole: tuple[bool, bool],
     wanted: pl.Series | None = None,
 ) -> tuple[Undecided, Suspects]:
-    """What is left to look at in one bucket, by the digests of either side.
+    """The rows of a bucket that have to be parsed, and those whose keys seem to repeat.
 
-    `whole`: whether all columns of a side are compared; `wanted`: the digests of keys
-    that are looked up.
+    `digests_of`: returns the digests of side 0 or 1, in parallel; `whole`: whether all
+    columns of a side are compared; `wanted`: the digests of sought keys.
     """
     sides = list(map_ordered(digests_of, (OLD, NEW)))
     old, new = map_ordered(_suspects, sides)
     return _dropped(sides, (len(old) > 0, len(new) > 0), whole, wanted), (old, new)
+
+
+def _find_undecided_by_kernel(
+    matched: MatchedFiles,
+    plan: ComparisonPlan,
+    sides: Sequence[_TableSide],
+    asked: Sought | None,
+) -> tuple[Undecided, Suspects]:
+    """What the kernel leaves to be paired: the rows of repeated keys."""
+    old, new = (_find_sought_rows(matched, at, sides[at], asked) for at in (OLD, NEW))
+    matched.forget_digests()
+    if any(len(matched.lists[which]) for which in REPEATED):
+        left, suspects = find_undecided(
+            lambda side: matched.digests(REPEATED[side]), all_is_compared(plan.names)
+        )
+    else:
+        nothing = np.empty(0, np.uint32)
+        none, suspects = matched.digests(REPEATED[OLD]), (nothing, nothing)
+        left = Undecided(0, (none, none), (none, none))
+    identical = matched.identical + left.identical
+    return replace(left, identical=identical, sought=(old, new)), suspects
+
+
+def _find_sought_rows(
+    matched: MatchedFiles, at: int, side: _TableSide, asked: Sought | None
+) -> pl.DataFrame:
+    """The numbers of the rows whose key seems to be sought."""
+    numbers = [np.empty(0, np.uint32)]
+    if asked is not None and asked.texts:
+        numbers.append(matched.find_keys(at, asked.texts))
+    if asked is not None and not asked.masked.is_empty():
+        numbers.extend(_find_masked_keys(side, asked.masked))
+    return pl.DataFrame({"number": np.unique(np.concatenate(numbers))})
+
+
+def _find_masked_keys(
+    side: _TableSide, keys: pl.Series
+) -> Iterator[NDArray[np.uint32]]:
+    """The rows whose key has one of these digests: all keys are parsed for it."""
+    table, names = side.table, side.names
+    for part in table.parts:
+        cells = table.read(part).cells(names.all).select(names.keys)
+        digests = key_digest(cells.collect(engine="in-memory"), names, KEY_SEED)
+        places = digests.is_in(keys.implode()).arg_true().to_numpy()
+        yield (places + part.first).astype(np.uint32)
 
 
 def _with_keys(side: pl.DataFrame, keys: pl.Series | None) -> pl.DataFrame:
@@ -348,9 +449,9 @@ def _dropped(
     whole: tuple[bool, bool],
     wanted: pl.Series | None,
 ) -> Undecided:
-    """Without the rows that are equal: first those that stand once, then others.
+    """Drop equal rows: first those whose digest occurs once, then the others.
 
-    `sides` are taken: they are not held beside what is left of them.
+    `sides` is emptied, so that their memory is free for what follows.
     """
     old, new = (_with_keys(side, wanted) for side in sides)
     left = drop_identical(*sides, repeats=repeats)
@@ -374,26 +475,56 @@ def _suspects(side: pl.DataFrame) -> NDArray[np.uint32]:
 
 
 def _compare_undecided(
-    sides: Sequence[_TableSide], rests: Sequence[Undecided], count: int
+    sides: Sequence[_TableSide],
+    rests: Sequence[Undecided],
+    count: int,
+    matched: MatchedFiles | None,
 ) -> Difference:
     """Compare what is left, in about so many batches of buckets."""
-    size = -(-len(rests) // count)
-    batches = [rests[at : at + size] for at in range(0, len(rests), size)]
-    parts = (part for batch in batches for part in _compare_batch(sides, batch))
+    parts: Iterator[Difference]
+    if matched is not None:
+        parts = _compare_matched(sides, rests[0], matched)
+    else:
+        size = -(-len(rests) // count)
+        batches = [rests[at : at + size] for at in range(0, len(rests), size)]
+        parts = (part for batch in batches for part in _compare_batch(sides, batch))
     return with_kinds(merge_differences(parts, sides[0].names.keys))
 
 
-def _differing(sides: Sequence[_TableSide], rests: Sequence[Undecided]) -> Differing:
+def _compare_matched(
+    sides: Sequence[_TableSide], left: Undecided, matched: MatchedFiles
+) -> Iterator[Difference]:
+    """Compare the pairs of the kernel, then what is paired by its text."""
+    names = [side.names for side in sides]
+    more: list[list[pl.DataFrame]] = [[digests] for digests in left.left]
+    for part in pairs.compare_pairs(matched, names):
+        if isinstance(part, slice):
+            for at, which in enumerate(PAIRED):
+                more[at].append(matched.digests(which, part))
+        else:
+            yield part
+    yield pairs.unmatched_rows(matched, names)
+    old, new = (pl.concat(digests) for digests in more)
+    if old.height or new.height:
+        yield from _compare_batch(sides, [replace(left, left=(old, new))])
+
+
+def _differing(
+    sides: Sequence[_TableSide],
+    rests: Sequence[Undecided],
+    matched: MatchedFiles | None,
+) -> Differing:
+    known = (0, 0) if matched is None else matched.differing
     every = [
-        (left, side.table.row_bytes)
+        (left.height + more, side.table.row_bytes)
         for each in rests
-        for side, left in zip(sides, each.left, strict=True)
+        for side, left, more in zip(sides, each.left, known, strict=True)
     ]
     columns = len(sides[0].names.all)
     of_key = max(each.of_key for each in rests)
     return Differing(
-        rows=sum(left.height for left, _ in every),
-        text=sum(int(left.height * row_bytes) for left, row_bytes in every),
+        rows=sum(rows for rows, _ in every),
+        text=sum(int(rows * row_bytes) for rows, row_bytes in every),
         of_key=of_key if of_key * columns > GROUP_CELLS else 0,
         columns=columns,
     )
@@ -439,7 +570,10 @@ def compare_groups(
 
 
 def parse_cells(rows: Rows, names: ColumnIds) -> pl.DataFrame:
-    """All cells of some rows."""
+    """Parse rows into one frame of strings with the ids of all columns.
+
+    A blank is "". Raises InternalError if the parser finds another number of rows.
+    """
     if not rows.rows:
         return make_empty_rows(names)
     # One chunk, because rows are gathered from it column by column.

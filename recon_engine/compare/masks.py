@@ -10,9 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from dataclasses import field, replace
-from itertools import groupby
-from operator import attrgetter
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,7 +27,7 @@ from recon_engine.result import Frames, SampleRow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recon_engine.model import Pattern, Patterns, Segment, Total
+    from recon_engine.findings import Findings
 
 
 KEY_VARIABLE: Final = "RECON_MASK_KEY"
@@ -108,7 +106,7 @@ def make_masks(by_column: Mapping[str, Mask]) -> Masks:
             f"the key of --mask hmac is shorter than {MIN_KEY_BYTES} bytes"
             if key
             else "--mask hmac has no key",
-            why="tokens are HMAC-SHA256: who guesses the key can find the values",
+            why="tokens are HMAC-SHA256: whoever guesses the key can find the values",
             help=f"set {KEY_VARIABLE}, or name a file in {KEY_FILE_VARIABLE}; "
             "openssl rand -hex 32 generates a key",
         )
@@ -137,29 +135,21 @@ def _read_mask_key() -> bytes:
 
 
 class ShownValues(NamedTuple):
-    """The parts of a result that hold values of cells, or tell of them."""
+    """The parts of a result that hold values of cells, or that reveal them."""
 
     sample: tuple[SampleRow, ...]
     frames: Frames
-    patterns: tuple[Patterns, ...]
-    totals: tuple[Total, ...]
-    segments: tuple[Segment, ...]
+    findings: Findings
 
 
 def mask_values(values: ShownValues, masks: Masks) -> ShownValues:
-    """The same parts with masked values.
-
-    A masked column has no control totals, because the sum over a few rows reveals
-    values.
-    """
+    """The same parts with masked values."""
     if not masks.by_column:
         return values
     return ShownValues(
         sample=_mask_sample(values.sample, masks),
         frames=_mask_frames(values.frames, masks),
-        patterns=tuple(_mask_patterns(each, masks) for each in values.patterns),
-        totals=tuple(t for t in values.totals if t.column not in masks.by_column),
-        segments=_mask_segments(values.segments, masks),
+        findings=values.findings.masked(masks),
     )
 
 
@@ -193,7 +183,7 @@ def _mask_frames(frames: Frames, masks: Masks) -> Frames:
 
 
 def mask_cells(cells: pl.DataFrame, masks: Masks) -> pl.DataFrame:
-    """Differing cells with masked values."""
+    """Mask `old` and `new` of differing cells by their `column`."""
     cells = _mask_keys(cells, masks)
     parts = [cells.filter(~pl.col("column").is_in(list(masks.by_column)))]
     for name in masks.by_column:
@@ -221,28 +211,3 @@ def mask_rows(rows: pl.DataFrame, masks: Masks) -> pl.DataFrame:
 def sorted_positions(shown: pl.DataFrame) -> pl.Series:
     """The positions of rows in the order of their displayed values."""
     return shown.to_struct().arg_sort()
-
-
-def _mask_segments(segments: tuple[Segment, ...], masks: Masks) -> tuple[Segment, ...]:
-    """Masked segments, sorted within each group of rows."""
-    return tuple(
-        each
-        for _, group in groupby(segments, key=attrgetter("of"))
-        for each in sorted(
-            (replace(s, value=masks.value(s.column, s.value)) for s in group),
-            key=attrgetter("rank"),
-        )
-    )
-
-
-def _mask_patterns(patterns: Patterns, masks: Masks) -> Patterns:
-    def shown(pattern: Pattern) -> Pattern:
-        return replace(
-            pattern,
-            old=masks.value(patterns.column, pattern.old),
-            new=masks.value(patterns.column, pattern.new),
-            example=masks.row(pattern.example),
-        )
-
-    top = sorted(map(shown, patterns.top), key=lambda p: (-p.rows, p.old, p.new))
-    return replace(patterns, top=tuple(top))

@@ -1,7 +1,7 @@
 """Pair equal rows under repeated keys by digest, as multisets. Pure.
 
-Equal rows of a key are paired first. So as many of them as both sides have can be
-dropped before any row is parsed.
+Equal rows of a key are paired first. Therefore equal rows that both sides have can be
+dropped, as often as both have them, before any row is parsed.
 """
 
 from __future__ import annotations

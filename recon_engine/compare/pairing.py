@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.analysis.segments import ValueCounts
-    from recon_engine.analysis.totals import SumPair
+    from recon_engine.analysis.amounts import SumPair
+    from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.rules import Rules, Tallies
 
 
@@ -253,7 +253,10 @@ def added_keys(counts: Iterable[pl.DataFrame], keys: Sequence[str]) -> pl.DataFr
 def repeated_among(
     counts: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
 ) -> pl.DataFrame:
-    """As `find_repeated_keys`, from counts of keys."""
+    """The keys that repeat, from the counts of `counted_keys` or `added_keys`.
+
+    Has the columns and the order of `find_repeated_keys`.
+    """
     by = [_normalize_column(name, rules).alias(f"{_NORMAL}{name}") for name in keys]
     return (
         counts.sort(keys)

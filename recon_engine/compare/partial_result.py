@@ -16,8 +16,9 @@ import polars as pl
 
 from recon_engine import model
 from recon_engine.analysis import segments, totals
+from recon_engine.analysis.evidence import UnmatchedRows
 from recon_engine.compare import key_splits, lookup, sampling
-from recon_engine.compare.causes import UnmatchedRows, summarize_unmatched
+from recon_engine.compare.causes import summarize_unmatched
 from recon_engine.compare.masks import sorted_positions
 from recon_engine.compare.pairing import (
     Difference,
@@ -66,7 +67,7 @@ class Repeats:
 
 @dataclass(frozen=True, slots=True)
 class PartialResult:
-    """Some buckets, reconciled.
+    """The findings of a set of buckets. Those of disjoint sets merge by addition.
 
     `identical` pairs were dropped by digest; `matched` were compared. `kinds`: cells
     (`len`) by `column` and `kind`; `signatures`: rows by the set of differing columns.
@@ -90,7 +91,7 @@ class PartialResult:
 
     @property
     def differences(self) -> int:
-        """Differing cells, missing and extra rows."""
+        """The number of differing cells, missing rows and extra rows together."""
         return int(self.kinds["len"].sum()) + self.missing.rows + self.extra.rows
 
     def limited(self, plan: ComparisonPlan, whole: int = 0) -> PartialResult:
@@ -156,7 +157,7 @@ def summarize_difference(
 def merge_partial_results(
     parts: Sequence[PartialResult], plan: ComparisonPlan
 ) -> PartialResult:
-    """Disjoint sets of buckets as one."""
+    """The findings of disjoint sets of buckets, at least one, as those of one set."""
     old, new = (merge_repeats([part.repeats[at] for part in parts]) for at in (0, 1))
     covered = Counter[tuple[int, ...]]()
     for part in parts:

@@ -43,7 +43,7 @@ def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
         .with_columns(kind_turn=TURN.over("column", "kind"))
         .collect(engine="in-memory")
     )
-    # A cell after `limit` cells of its own column is never due, so `limit` turns are
+    # A cell after `limit` cells of one column is never due, so `limit` turns are
     # enough. With many columns far fewer are: start low and quadruple until
     # enough are due.
     # The order does not depend on the turns: `test_sample.py` checks the prefixes.

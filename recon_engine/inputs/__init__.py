@@ -2,6 +2,7 @@
 
 Reading order: `decoding`, `header`, `scanner`, `csv_reader`, `csvfile`, `blocks`;
 `quarantine` keeps rejected rows, `tables` opens files and frames alike, `rfc4180` is
-the slow reference that words each fault. May import `runtime` and the vocabulary;
-never a cloud, a database or a terminal.
+the slow reference that words each fault. `scanning` reads both files with the kernel
+in C (`native`), and `scanned` gives access to what it has read. May import `runtime`
+and the vocabulary; never a cloud, a database or a terminal.
 """

@@ -51,5 +51,5 @@ def read_lines(descriptor: int, size: int, offset: int) -> bytes:
 
 
 def make_bytes_reader(data: bytes) -> Callable[[int, int], bytes]:
-    """`pread` of bytes in memory."""
+    """A reader of bytes in memory for `read_blocks`: `read(size, offset)`."""
     return lambda size, offset: data[offset : offset + size]

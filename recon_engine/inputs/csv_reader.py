@@ -10,8 +10,8 @@ the file, a line without quotes that has a NUL or a byte that is not UTF-8. Ever
 fault, above all a misplaced quote, refuses the file.
 
 A file is read once, in blocks of whole records. `scanner` checks several blocks at once
-at memory speed. If it cannot vouch for a block, the reference parser reads it, and
-names the fault or accepts what only it can decide (trailing blank lines, a last line
+at memory speed. If it cannot accept a block, the reference parser reads the block. It
+names the fault, or accepts what only it can decide (trailing blank lines, a last line
 without a newline). A caller may examine each block while it is in memory.
 """
 
@@ -19,17 +19,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import numpy as np
 
 from recon_engine.config import OnBadRow
-from recon_engine.errors import EncodingError, MalformedInput
+from recon_engine.errors import MalformedInput
+from recon_engine.formatting import format_count
 from recon_engine.inputs.blocks import make_bytes_reader, read_blocks, read_lines
 from recon_engine.inputs.csvfile import Block, CsvFile, RowGroup
-from recon_engine.inputs.encodings import tried
 from recon_engine.inputs.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.inputs.header import (
     TRAILING,
@@ -63,11 +63,10 @@ from recon_engine.inputs.scanner import (
 from recon_engine.model import Dialect, Reject
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import ignore_advance
-from recon_engine.suggestions import counted
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import polars as pl
@@ -174,15 +173,47 @@ def read_rows(
         path=header.path,
         uri=header.uri,
         columns=header.columns,
-        rows=gate.rows,
+        rows=gate.counts.rows,
         parts=tuple(gate.parts),
         bytes=origin.bytes if origin else gate.offset,
-        sha256=origin.sha256 if origin else gate.sha256.hexdigest(),
+        sha256=gate.file_sha256(),
         dialect=gate.dialect(),
-        end_of_copy=gate.end_of_copy,
+        end_of_copy=gate.counts.end_of_copy,
         state=header.state,
         rejects=gate.quarantine.rejects,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderCounts:
+    """What was counted in a part of a file; the counts of parts add up to the file's.
+
+    `rows` are accepted ones. `lf`, `crlf`: the newlines that end records; `embedded`:
+    those inside fields. `quotes`: whether there is a quote; `end_of_copy`: whether a
+    line is a backslash and a point, which ends COPY of Postgres.
+    """
+
+    rows: int = 0
+    lf: int = 0
+    crlf: int = 0
+    embedded: int = 0
+    quotes: bool = False
+    end_of_copy: bool = False
+
+    def __add__(self, other: ReaderCounts) -> ReaderCounts:
+        return ReaderCounts(
+            rows=self.rows + other.rows,
+            lf=self.lf + other.lf,
+            crlf=self.crlf + other.crlf,
+            embedded=self.embedded + other.embedded,
+            quotes=self.quotes or other.quotes,
+            end_of_copy=self.end_of_copy or other.end_of_copy,
+        )
+
+    @property
+    def newlines(self) -> dict[str, int]:
+        """The newlines that end records, by kind."""
+        return {"LF": self.lf, "CRLF": self.crlf}
 
 
 class _ScannedBlock(NamedTuple):
@@ -198,7 +229,7 @@ class CsvReader:
 
     `offset`, `line`: where the next unread record begins. `begun`: whether a record was
     read yet; blank lines are not records. Only the thread that iterates `read` changes
-    the state; `judged` runs on worker threads and reads constants only.
+    the state. `judged` runs on worker threads and reads constants only.
     """
 
     def __init__(self, header: Header, examine: Examine, *, keep_ends: bool) -> None:
@@ -207,35 +238,38 @@ class CsvReader:
         self.delimiter = ord(header.delimiter)
         self.width = len(header.columns)
         self.examine = examine
-        self.rows = 0
+        self.counts = ReaderCounts(quotes=b'"' in header.raw)
         self.parts: list[RowGroup] = []
         self.offset = len(header.raw)
         self.line = 1 + header.lines
-        self.quotes = b'"' in header.raw
-        self.end_of_copy = False
-        self.embedded = 0
-        self.newlines: Counter[str] = Counter()
         self.blank_lines = 0
         self.blanks: list[Reject] = []
         self.begun = False
         self.quarantines = header.on_bad_row is OnBadRow.QUARANTINE
         self.quarantine = Quarantine()
         self.sha256 = hashlib.sha256(header.raw)
-        self.hashes = header.origin is None
+        self.hashes = header.hashes and header.origin is None
         # No record within the limits is longer: each field has at most `field_bytes`
         # bytes and one delimiter. One more field covers a ragged row.
         self.longest = (header.limits.field_bytes + 1) * (self.width + 1)
         self.count_newline(header.raw)
 
     def dialect(self) -> Dialect:
-        """How the file is written."""
+        """Delimiter, newlines, quotes and encoding, as counted so far."""
         return make_dialect(
             self.header,
-            self.newlines,
-            quotes=self.quotes,
-            embedded=self.embedded,
+            self.counts.newlines,
+            quotes=self.counts.quotes,
+            embedded=self.counts.embedded,
             blank_lines=self.blank_lines,
         )
+
+    def file_sha256(self) -> str | None:
+        """The SHA-256 of the delivered file; None if it was not taken."""
+        origin = self.header.origin
+        if origin is not None:
+            return origin.sha256
+        return self.sha256.hexdigest() if self.hashes else None
 
     def read(
         self, read: ReadAt, advance: Callable[[int], None]
@@ -245,7 +279,7 @@ class CsvReader:
         Yield the findings of examinations in order.
         """
         for judged in map_ordered(self.judged, self.hashed(read, advance)):
-            start, first = self.offset, self.rows
+            start, first = self.offset, self.counts.rows
             self.quarantine.start_row_group()
             if judged.found is None:
                 examined = self.read_irregular(judged.data)
@@ -253,7 +287,7 @@ class CsvReader:
                 self.count(judged.data, judged.found)
                 examined = judged.examined
             self.note(judged.data, judged.found)
-            if rows := self.rows - first:
+            if rows := self.counts.rows - first:
                 size, gaps = self.end - start, self.quarantine.gaps(start)
                 ends = self.ends(judged.found)
                 self.parts.append(RowGroup(start, size, first, rows, gaps, ends))
@@ -309,18 +343,14 @@ class CsvReader:
 
         Find its irregular stretch, and parse that by reference.
         """
-        start, first, embedded = self.offset, self.rows, self.embedded
-        try:
-            self.read_in_stretches(data, STRETCH_BYTES)
-        except EncodingError as error:
-            error.trial = tried(self.header.raw + data)
-            raise
-        rows, passed = self.rows - first, data[: self.end - start]
+        start, before = self.offset, self.counts
+        self.read_in_stretches(data, STRETCH_BYTES)
+        rows, passed = self.counts.rows - before.rows, data[: self.end - start]
         if not rows:
             return None
         if (gaps := self.quarantine.gaps(start)) is not None:
             passed = remove_gaps(passed, gaps)
-        inner = self.embedded - embedded
+        inner = self.counts.embedded - before.embedded
         return self.examine(Block(passed, rows, self.header.delimiter, inner))
 
     def read_in_stretches(self, data: bytes, size: int) -> None:
@@ -346,12 +376,14 @@ class CsvReader:
         if index.ragged:
             rejects = self.rejects(data, index.ragged)
             self.quarantine.add_ragged_records(index.ragged, self.offset, rejects)
-        self.rows += index.rows
         self.line += len(index.ends) + index.embedded
         self.offset += index.size
-        self.embedded += index.embedded
-        self.newlines["CRLF"] += index.crlf
-        self.newlines["LF"] += len(index.ends) - index.crlf
+        self.counts += ReaderCounts(
+            rows=index.rows,
+            crlf=index.crlf,
+            lf=len(index.ends) - index.crlf,
+            embedded=index.embedded,
+        )
         if len(data) > index.size:
             self.count_blank_lines(data[index.size :])
 
@@ -367,40 +399,42 @@ class CsvReader:
             self.blanks.append(Reject(line, at, BLANK_LINE_REASON))
             at += len(raw)
         lines, crlf = data.count(b"\n"), data.count(b"\r\n")
-        self.newlines["CRLF"] += crlf
-        self.newlines["LF"] += lines - crlf
+        self.counts += ReaderCounts(crlf=crlf, lf=lines - crlf)
         self.blank_lines += lines
         self.line += lines
         self.offset += len(data)
 
     def note(self, data: bytes, index: RecordIndex | None) -> None:
-        """Record facts that matter to other CSV readers."""
-        self.quotes |= index.quotes if index is not None else b'"' in data
-        # The search for one byte runs at memory speed (memchr); a regex does not.
-        if not self.end_of_copy and b"\\" in data:
-            self.end_of_copy = END_OF_COPY.search(data) is not None
+        r"""Record whether the block has quotes, and a line `\.` (the end of COPY)."""
+        self.counts += ReaderCounts(
+            quotes=index.quotes if index is not None else b'"' in data,
+            # The search for one byte runs at memory speed (memchr); a regex does not.
+            end_of_copy=not self.counts.end_of_copy
+            and b"\\" in data
+            and END_OF_COPY.search(data) is not None,
+        )
 
     def read_by_reference(self, data: bytes) -> None:
         """Parse a stretch by reference.
 
         Raise the error of a fault that cannot be quarantined.
         """
-        rest = data
-        while rest:
+        unread = data
+        while unread:
             start = self.offset
             try:
-                self.accept(rest)
+                self.accept(unread)
             except Fault as fault:
-                line = _first_line(rest[self.offset - start :])
+                line = _first_line(unread[self.offset - start :])
                 if not self.certainly_ends_record(line, fault):
                     at = fault.offset - start
-                    raise self.refusal(fault, rest, at) from None
+                    raise self.refusal(fault, unread, at) from None
                 self.settle_blank_lines()
                 self.set_aside(len(line), fault.reason)
                 self.count_newline(line)
                 self.line += line.endswith(b"\n")
                 self.offset += len(line)
-            rest = rest[self.offset - start :]
+            unread = unread[self.offset - start :]
 
     def refusal(self, fault: Fault, data: bytes, at: int) -> ReconError:
         """The error for a fault at an offset of `data`."""
@@ -432,19 +466,22 @@ class CsvReader:
         )
 
     def count_record(self, record: Record, raw: bytes) -> None:
-        """Count a record of the reference parser."""
+        """Count a record of the reference parser; quarantine or refuse a ragged one.
+
+        `raw`: its bytes, with the newline.
+        """
         if record.blank and self.width > 1:
             self.count_blank_lines(raw)
             return
         self.settle_blank_lines()
         inner = record.lines - raw.endswith(b"\n")
         if len(record.fields) == self.width:
-            self.rows += 1
+            self.counts += ReaderCounts(rows=1)
         elif self.quarantines and not inner:
             self.set_aside(len(raw), self.shape(len(record.fields)))
         else:
             self.reject_ragged_record(record)
-        self.embedded += inner
+        self.counts += ReaderCounts(embedded=inner)
         self.count_newline(raw)
         self.line += record.lines
         self.offset = record.end
@@ -463,12 +500,15 @@ class CsvReader:
 
     def shape(self, fields: int) -> str:
         """The reason for a row with another number of fields."""
-        return f"a row of {counted(fields, 'field')} under a header of {self.width:,}"
+        return (
+            f"a row of {format_count(fields, 'field')} under a header of {self.width:,}"
+        )
 
     def count_newline(self, raw: bytes) -> None:
         """Count the newline at the end of a record."""
         if raw.endswith(b"\n"):
-            self.newlines["CRLF" if raw.endswith(b"\r\n") else "LF"] += 1
+            crlf = raw.endswith(b"\r\n")
+            self.counts += ReaderCounts(crlf=int(crlf), lf=int(not crlf))
 
     def settle_blank_lines(self) -> None:
         """Decide on pending blank lines.
@@ -506,8 +546,8 @@ class CsvReader:
         _, _, rows = self.header.head.partition(b"\n")
         lines = count_trailing_delimiters(rows, self.header.delimiter)
         if lines and len(record.fields) == self.width + 1 and not record.fields[-1]:
-            where = f"the first {lines:,} lines after the header"
-            return f"each of {where} ends with a delimiter", TRAILING
+            ends = format_count(lines, "line", "were examined after the header")
+            return f"{ends}; each ends with a delimiter", TRAILING
         if record.end == self.header.bytes and len(record.fields) < self.width:
             return LAST_LINE
         return RAGGED
@@ -515,7 +555,7 @@ class CsvReader:
 
 def make_dialect(
     header: Header,
-    newlines: Counter[str],
+    newlines: Mapping[str, int],
     *,
     quotes: bool,
     embedded: int,

@@ -68,30 +68,48 @@ def as_arrow_array(numbers: NDArray[np.integer]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(data)])
 
 
-def as_binary_array(edges: NDArray[np.int64], data: bytes) -> pa.LargeBinaryArray:
+def as_binary_array(
+    edges: NDArray[np.int64], data: bytes | NDArray[np.uint8]
+) -> pa.LargeBinaryArray:
     """The bytes between consecutive `edges` as an Arrow array, without a copy."""
     buffers = [None, pa.py_buffer(edges), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
 
 
+# Not by `pa.array`, which would import pandas.
+NO_TEXTS: Final = pa.LargeStringArray.from_buffers(
+    0, pa.py_buffer(bytes(8)), pa.py_buffer(b"")
+)
+
+
+def make_text_frame(names: Sequence[str], columns: Sequence[pa.Array]) -> pl.DataFrame:
+    """Columns of text as a frame: all at once, because each alone takes its time."""
+    table = pa.Table.from_arrays(list(columns), names=list(names))
+    frame = pl.from_arrow(table, rechunk=False)
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table becomes a frame
+    return frame
+
+
 class Rows(Protocol):
-    """Some rows in memory."""
+    """Rows in memory: as written (`Block`, `Blocks`) or parsed (`FrameSlice`)."""
 
     @property
-    def rows(self) -> int: ...
+    def rows(self) -> int:
+        """The number of rows."""
+        ...
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings in columns of these names; a blank is ""."""
         ...
 
     def picked(self, numbers: NDArray[np.int64]) -> Rows:
-        """The rows of these ascending numbers."""
+        """The rows of `numbers`, which count from 0 and ascend without repeats."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSlice:
-    """Rows that are parsed already."""
+    """Parsed rows: a frame of strings, in which a null or "" is a blank."""
 
     data: pl.DataFrame
 
@@ -101,13 +119,13 @@ class FrameSlice:
         return self.data.height
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
-        """The cells in columns of these names."""
+        """The cells in columns of these names, one for each column of the frame."""
         renamed = self.data.clone()
         renamed.columns = list(names)
         return renamed.lazy()
 
     def picked(self, numbers: NDArray[np.int64]) -> FrameSlice:
-        """The rows of these numbers."""
+        """The rows of `numbers`, which count from 0."""
         return FrameSlice(self.data[numbers])
 
 
@@ -227,14 +245,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Records of several blocks, in order."""
+    """Records of several blocks of one file, in file order."""
 
     blocks: tuple[Block, ...]
     delimiter: str
 
     @property
     def rows(self) -> int:
-        """The number of records."""
+        """The number of records of all blocks."""
         return sum(block.rows for block in self.blocks)
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
@@ -243,7 +261,7 @@ class Blocks:
         return Block(text, self.rows, self.delimiter).cells(names)
 
     def picked(self, numbers: NDArray[np.int64]) -> Blocks:
-        """The records of these ascending numbers."""
+        """The records of `numbers`, which count from 0 over all blocks and ascend."""
         firsts = np.cumsum([0, *(block.rows for block in self.blocks)])
         picked = (
             block.picked(numbers[start:stop] - first)
@@ -258,13 +276,25 @@ class Blocks:
         return Blocks(tuple(picked), self.delimiter)
 
 
+class RowSource(Protocol):
+    """A reader that knows where the rows of a file are, as long as it is open."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def take(self, numbers: NDArray[np.integer]) -> Rows:
+        """Rows by their numbers."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class CsvFile:
     r"""A validated file: `rows` records of `columns`, all of them text.
 
-    `bytes` and `sha256` are those of the delivered file. `end_of_copy`: whether a line
-    is `\\.`, which Postgres before version 18 reads as the end of COPY data.
-    Quarantined rows (`rejects`) are not among the rows.
+    `bytes` and `sha256` are those of the delivered file; `sha256` is None if it was not
+    taken. `end_of_copy`: whether a line is `\\.`, which Postgres before version 18
+    reads as the end of COPY data. Quarantined rows (`rejects`) are not among the rows.
+    `source`: takes rows without a parser, as long as it is open.
     """
 
     path: Path
@@ -273,11 +303,12 @@ class CsvFile:
     rows: int
     parts: tuple[RowGroup, ...]
     bytes: int
-    sha256: str
+    sha256: str | None
     dialect: Dialect
     end_of_copy: bool
     state: State
     rejects: Rejects
+    source: RowSource | None = field(default=None, compare=False, repr=False)
 
     @property
     def row_bytes(self) -> float:
@@ -307,6 +338,8 @@ class CsvFile:
 
     def take(self, numbers: NDArray[np.int64]) -> Rows:
         """Rows by ascending numbers; parsed only if records may span lines."""
+        if self.source is not None and self.source.is_open:
+            return self.source.take(numbers)
         firsts = np.array([part.first for part in self.parts], np.int64)
         wanted = [
             (part, numbers[start:stop] - part.first)

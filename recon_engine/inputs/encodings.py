@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from recon_engine.config import Encoding
 from recon_engine.errors import EncodingError, Trial
+from recon_engine.formatting import format_count
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
-from recon_engine.suggestions import counted
 
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ def tried(sample: bytes) -> Trial | None:
 
 
 def tried_wide(sample: bytes, encoding: Encoding) -> Trial | None:
-    """As `tried`, for an encoding known by its byte order mark or its zero bytes."""
+    """Decode a sample in an encoding that a byte order mark or zero bytes indicate.
+
+    None if the sample is not valid in it.
+    """
     try:
         text = sample.decode(encoding)
     except UnicodeDecodeError as error:
@@ -86,26 +89,31 @@ def tried_wide(sample: bytes, encoding: Encoding) -> Trial | None:
 
 
 @contextmanager
-def told_for_both(
-    options: Options, inputs: Sequence[_Named], head: Callable[[int], bytes]
+def name_both_encodings(
+    options: Options, inputs: Sequence[_Named], sample: Callable[[int, int], bytes]
 ) -> Iterator[None]:
     """Complete the remedy of an EncodingError with the `--encoding` flag for both.
 
-    `head`: returns the first bytes of the text of OLD (0) or of NEW (1).
+    `sample`: returns up to `SAMPLE_BYTES` of the text of OLD (0) or of NEW (1), from an
+    offset on. The bytes that are tried surround the fault. They depend on the file
+    alone, not on the blocks or spans in which it is read.
     """
     try:
         yield
     except EncodingError as error:
         failed = [each.uri == error.file for each in inputs]
+        start = max(0, (error.byte_offset or 0) - SAMPLE_BYTES // 2)
         trials = [
-            error.trial if bad else trial_of(head(at), SIDES[at], options)
+            error.trial or tried(sample(at, start))
+            if bad
+            else trial_of(sample(at, 0), SIDES[at], options)
             for at, bad in enumerate(failed)
         ]
         error.help = remedy(error, trials, options)
         raise
 
 
-def opened_both(
+def open_both(
     work: Callable[[Item], Opened],
     items: Iterable[Item],
     options: Options,
@@ -169,8 +177,8 @@ def remedy(
     same = old.encoding == new.encoding
     flag = old.encoding if same else f"{old.encoding}:{new.encoding}"
     facts = [
-        f"{side.upper()}: the {trial.bytes:,} bytes tried are valid "
-        f"{trial.encoding}, {counted(trial.characters, 'character')} outside ASCII"
+        f"{side.upper()}: the {format_count(trial.bytes, 'tried byte', 'are')} valid "
+        f"{trial.encoding}, {format_count(trial.characters, 'character')} outside ASCII"
         for side, trial in zip(SIDES, (old, new), strict=True)
         if trial.encoding is not options.encoding_of(side)
     ]

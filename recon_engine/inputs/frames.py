@@ -45,17 +45,17 @@ class Frame:
 
     @property
     def expected_rows(self) -> int:
-        """The number of rows, which is exact."""
+        """The exact number of rows; for a file, this property is an estimate."""
         return self.rows
 
     @property
     def bytes(self) -> int:
-        """The estimated size in memory."""
+        """The estimated size in memory, in bytes."""
         return int(self.data.estimated_size())
 
     @property
     def row_bytes(self) -> float:
-        """The average size of a row in memory."""
+        """The average size of a row in memory, in bytes."""
         return self.bytes / max(self.rows, 1)
 
     @property
@@ -80,11 +80,11 @@ class Frame:
         )
 
     def read(self, part: RowGroup) -> FrameSlice:
-        """The rows of a row group."""
+        """The rows of a row group, without a copy."""
         return FrameSlice(self.data.slice(part.first, part.rows))
 
     def take(self, numbers: NDArray[np.int64]) -> FrameSlice:
-        """Rows by their numbers."""
+        """A copy of the rows of `numbers`, which count from 0."""
         return FrameSlice(self.data[numbers])
 
 

@@ -110,7 +110,7 @@ def index_records(
 
 
 def is_utf8_without_nul(data: bytes) -> bool:
-    """Whether whole records are UTF-8 without NUL."""
+    """Whether bytes are UTF-8 without NUL. A character cut at the end is not UTF-8."""
     # As signed bytes, exactly the ASCII characters without NUL are above 0.
     if np.frombuffer(data, np.int8).min(initial=1) > 0:
         return True
@@ -122,20 +122,24 @@ def is_utf8_without_nul(data: bytes) -> bool:
 
 
 def whole_records_size(data: bytes) -> int:
-    """The number of bytes that are whole records, if every quote is a regular one."""
+    """The number of bytes up to the last newline outside of quotes.
+
+    These are whole records if no quote is misplaced. `data` begins with a record.
+    """
     end = data.rfind(b"\n") + 1
     if not end or b'"' not in data:
         return end
     odd = _count_bits(_byte_mask(np.frombuffer(data, np.uint8, end), QUOTE)) % 2
     while end and odd:
-        before = data.rfind(b"\n", 0, end - 1) + 1
-        odd = (odd + data.count(b'"', before, end)) % 2
-        end = before
+        # Only a line with a quote decides: after a lost one there may be none for long.
+        quote = data.rfind(b'"', 0, end)
+        end = data.rfind(b"\n", 0, quote) + 1
+        odd = (odd + data.count(b'"', end, quote + 1)) % 2
     return end
 
 
 def find_newlines(data: bytes) -> NDArray[np.int64]:
-    """The offsets of newlines."""
+    """The offsets of all line feeds, those in quotes included, ascending."""
     return _find_set_bits(_byte_mask(np.frombuffer(data, np.uint8), LF))
 
 

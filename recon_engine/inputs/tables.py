@@ -1,4 +1,7 @@
-"""Open two inputs as tables: validated, not yet digested or compared."""
+"""Open two inputs as tables: validated, not yet digested or compared.
+
+What needs Polars is imported by the functions that use it: files are opened before it.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,9 @@ from typing import TYPE_CHECKING
 
 from recon_engine.config import LIMITS, Limits, Options
 from recon_engine.errors import ConfigError
-from recon_engine.inputs.csv_reader import read_rows
-from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.decoding import is_plain_utf8
-from recon_engine.inputs.encodings import opened_both, told_for_both
-from recon_engine.inputs.frames import Frame, import_frame
-from recon_engine.inputs.header import Header, head_of, open_input
+from recon_engine.inputs.encodings import name_both_encodings, open_both
+from recon_engine.inputs.header import Header, open_input, read_sample
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
@@ -26,12 +26,11 @@ from recon_engine.suggestions import escape_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recon_engine.config import Options
+    from recon_engine.inputs.csvfile import CsvFile
+    from recon_engine.inputs.frames import Frame
 
-
-Unread = Header | Frame
-
-Table = CsvFile | Frame
+    Unread = Header | Frame
+    Table = CsvFile | Frame
 
 
 @contextmanager
@@ -52,7 +51,9 @@ def read_both_tables(
 ) -> tuple[Table, Table]:
     """Read both inputs completely; raises the errors of `read_rows`."""
     sides = (old, new)
-    with told_for_both(options, sides, lambda side: head_of(sides[side])):
+    with name_both_encodings(
+        options, sides, lambda side, start: read_sample(sides[side], start)
+    ):
         left, right = map_ordered(
             lambda side: _read_table(*side, progress), zip(SIDES, sides, strict=True)
         )
@@ -62,6 +63,8 @@ def read_both_tables(
 def _read_table(name: str, side: Unread, progress: Progress) -> Table:
     if not isinstance(side, Header):
         return side
+    from recon_engine.inputs.csv_reader import read_rows
+
     with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
         return read_rows(side, advance=advance)
 
@@ -89,17 +92,28 @@ def both_unread(
     stack: ExitStack,
     progress: Progress,
 ) -> tuple[Unread, Unread]:
-    """Both inputs with their headers read.
+    """Open both inputs and read their headers.
 
     Files are opened concurrently. Frames are imported one after the other, because two
     relations of one DuckDB connection share one result set.
+
+    Args:
+        old: A path, an s3:// URL, or a frame.
+        new: The same.
+        options: Encodings, delimiters and the policy for malformed rows.
+        limits: Size limits of the inputs.
+        stack: Removes the temporary files when it closes.
+        progress: Reports download and decompression.
+
+    Raises ConfigError for an input that is neither, and the errors of `open_csv` for a
+    header.
     """
     files = all(isinstance(source, str | Path) for source in (old, new))
-    return opened_both(
+    return open_both(
         lambda side: open_side(*side, options, limits, stack, progress),
         zip((old, new), SIDES, strict=True),
         options,
-        head_of,
+        read_sample,
         each=map_ordered if files else map,
     )
 
@@ -123,6 +137,8 @@ def open_side(
         progress: Reports download and decompression.
     """
     if not isinstance(source, str | Path):
+        from recon_engine.inputs.frames import import_frame
+
         return import_frame(source, name)
     uri, folder = str(source), Path()
     remote = uri.startswith("s3:")

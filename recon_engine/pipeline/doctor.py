@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.compare.masks import make_masks
 from recon_engine.config import NO_KEY, Mask, Options
 from recon_engine.errors import ConfigError, ReconError
+from recon_engine.formatting import format_count
 from recon_engine.postgres import migrations
 from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.postgres.conninfo import authorities_of
@@ -53,7 +54,7 @@ NEEDED: Final = {
 }
 RDS_BUNDLE: Final = (
     "fetch the global bundle of RDS (docs/deploy.md) as deploy/rds-ca.pem and build "
-    "the image again, or PGSSLROOTCERT=FILE"
+    "the image again, or set PGSSLROOTCERT=FILE"
 )
 
 SESSION: Final = """
@@ -100,18 +101,18 @@ class CheckResult:
 
 
 def examine_setup(
-    places: Mapping[str, str],
+    urls: Mapping[str, str],
     address: Address | None,
     masks: Mapping[str, str] | None = None,
     home: Path | None = None,
 ) -> Iterator[CheckResult]:
     """Check each location, the database, this machine, and the mask key.
 
-    `places`: URLs by name: inbound, processed, out. `address`: None if the database is
+    `urls`: URLs by name: inbound, processed, out. `address`: None if the database is
     an embedded server that does not exist yet. `home`: the folder of the embedded
     server, None for another database.
     """
-    for name, url in places.items():
+    for name, url in urls.items():
         yield from _report_errors(name, _check_location(name, url))
     if address is None:
         yield from _report_errors("database", _check_future_server())
@@ -120,7 +121,7 @@ def examine_setup(
         yield from _report_errors("database", _check_database(address))
     if home is not None:
         yield from _report_errors("history", _check_history(home))
-    yield from _report_errors("disk", _check_disk(places.get("inbound")))
+    yield from _report_errors("disk", _check_disk(urls.get("inbound")))
     yield _check_memory()
     if masks:
         yield from _report_errors("masks", _check_mask_key(masks))
@@ -273,7 +274,7 @@ def _check_database(address: Address) -> Iterator[CheckResult]:
         yield from _check_pooler(connection, address)
         missing = migrations.pending_migrations(address)
         if missing:
-            found = f"{len(missing)} migrations are pending"
+            found = format_count(len(missing), "migration", "are pending")
             yield CheckResult("tables", CheckState.FAIL, found, "run recon migrate")
             return
         yield CheckResult("tables", CheckState.OK, "up to date")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import InvalidFileCount, InvalidFilePair, UnusableFiles
+from recon_engine.formatting import format_count
 from recon_engine.model import FilePair, SourceFile
-from recon_engine.suggestions import counted, escape_bytes, join_names
+from recon_engine.suggestions import escape_bytes, join_names
 
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
         beside = [name for name in ignored if _is_delivery(name)]
         others = f"; not data files: {join_names(beside)}" if beside else ""
         raise InvalidFileCount(
-            f"inbound contains {counted(len(data), 'data file')}, not 2: "
+            f"inbound contains {format_count(len(data), 'data file')}, not 2: "
             f"{names}{others}",
             help="keep exactly one file of each system in inbound",
         )
@@ -99,7 +100,7 @@ def _without_data(ignored: Sequence[str]) -> NoData:
     if not any(map(_is_delivery, ignored)):
         return NoData(tuple(ignored))
     raise UnusableFiles(
-        f"inbound contains {counted(len(ignored), 'file')}, none a data file: "
+        f"inbound contains {format_count(len(ignored), 'file')}, none a data file: "
         f"{join_names(ignored)}",
         why=f"data files end in {', '.join(DATA_SUFFIXES)}",
         help="deliver CSV files with one of these endings",

@@ -37,7 +37,7 @@ import pyarrow as pa
 from recon_engine.compare.lookup import OpenKey
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_key
+from recon_engine.formatting import format_count, format_key
 from recon_engine.model import BreakCounts, Breaks, BreakState, Tracking
 from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.suggestions import did_you_mean
@@ -206,7 +206,7 @@ SELECT state, count(*) FROM carried GROUP BY state
 """  # noqa: S608 - a constant above
 
 # Settle every open break that this run did not see. CARRY_ON runs first: `as_of_run`
-# tells the breaks it updated. Rows of a repeated key are interchangeable, so a break of
+# marks the breaks it updated. Rows of a repeated key are interchangeable, so a break of
 # one is resolved only if all of its pairs are present again and no row was quarantined.
 # Breaks of earlier versions have no row counts: `occurrences` is then the lower bound.
 SETTLE: Final = f"""
@@ -387,15 +387,15 @@ def observed(observation: Observation, limit: int) -> Observed | None:
 
 
 def track_breaks(
-    cursor: Any, observation: Observation, found: Observed | None
+    cursor: Any, observation: Observation, breaks_seen: Observed | None
 ) -> Breaks:
     """Update the breaks of a book, in the transaction of the cursor.
 
     The caller holds the dataset's publish lock, and has written the run's row of the
-    run log and its `mismatch_by_column`, which SETTLE reads. If `found` is None, the
-    differences are over the limit: they are counted, and no break changes.
+    run log and its `mismatch_by_column`, which SETTLE reads. If `breaks_seen` is None,
+    the differences are over the limit: they are counted, and no break changes.
     """
-    if found is None:
+    if breaks_seen is None:
         return Breaks(Tracking.OVER_LIMIT, observation.differences)
     book, run_id, day = (
         str(observation.book),
@@ -404,6 +404,8 @@ def track_breaks(
     )
     match _fetch_all(cursor, LAST_OBSERVATION, book, str(observation.pair)):
         case [(last, True, first)]:
+            # The same pair again: undo its first observation before it is made anew, or
+            # each difference would count as seen twice.
             for statement in (FORGET, RESTORE):
                 cursor.execute(statement, (book, last))
             seen_on = first
@@ -411,7 +413,7 @@ def track_breaks(
             return Breaks(Tracking.SUPERSEDED, observation.differences)
         case _:
             seen_on = day
-    _ingest_breaks(cursor, found)
+    _ingest_breaks(cursor, breaks_seen)
     facts = str(observation.rejected), str(observation.complete)
     states = dict(
         _fetch_all(cursor, CARRY_ON, book, observation.dataset, run_id, seen_on)
@@ -428,7 +430,7 @@ def track_breaks(
     return Breaks(Tracking.TRACKED, observation.differences, counts, as_of)
 
 
-def make_summary_row(observation: Observation, found: Breaks) -> dict[str, object]:
+def make_summary_row(observation: Observation, breaks: Breaks) -> dict[str, object]:
     """The row of `metrics.break_summary` for an observation."""
     row: dict[str, object] = {
         "run_id": observation.run_id.bytes,
@@ -436,32 +438,33 @@ def make_summary_row(observation: Observation, found: Breaks) -> dict[str, objec
         "run_date": observation.day,
         "book": observation.book.bytes,
         "pair": observation.pair.bytes,
-        "tracking": found.tracking,
-        "differences": found.differences,
-        "as_of": found.as_of,
+        "tracking": breaks.tracking,
+        "differences": breaks.differences,
+        "as_of": breaks.as_of,
     }
-    if found.counts is not None:
-        counts = asdict(found.counts)
+    if breaks.counts is not None:
+        counts = asdict(breaks.counts)
         row["oldest_days"] = counts.pop("oldest_days")
         row |= {f"breaks_{state}": count for state, count in counts.items()}
     return row
 
 
-def format_breaks(found: Breaks) -> str:
+def format_breaks(breaks: Breaks) -> str:
     """The break counts of a run in one line."""
-    counts = found.counts
-    match found.tracking:
+    counts = breaks.counts
+    match breaks.tracking:
         case Tracking.OVER_LIMIT:
-            return (
-                f"not tracked: {found.differences:,} differences are over --break-limit"
+            over = format_count(
+                breaks.differences, "difference", "are over --break-limit"
             )
+            return f"not tracked: {over}"
         case Tracking.SUPERSEDED:
             return "not changed: a later pair has been tracked since"
     if counts is None or not any(asdict(counts).values()):
         return "none"
     days = counts.oldest_days
-    age = f"; oldest {days:,} day{'' if days == 1 else 's'}" if days else ""
-    since = f", as of {found.as_of}" if age and found.as_of else ""
+    age = f"; oldest {format_count(days, 'day')}" if days else ""
+    since = f", as of {breaks.as_of}" if age and breaks.as_of else ""
     states = ((state, getattr(counts, state)) for state in BreakState)
     return (
         ", ".join(f"{state} {count:,}" for state, count in states if count is not None)
@@ -548,10 +551,10 @@ def _listing(
     )
 
 
-def _ingest_breaks(cursor: Any, found: Observed) -> None:
+def _ingest_breaks(cursor: Any, breaks_seen: Observed) -> None:
     for statement in CREATE_SEEN:
         cursor.execute(statement)
-    for name, rows in zip(("break_seen", "break_found"), found, strict=True):
+    for name, rows in zip(("break_seen", "break_found"), breaks_seen, strict=True):
         if rows.num_rows:
             cursor.adbc_ingest(name, rows, mode="append", temporary=True)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from recon_engine.formatting import format_count
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,8 +113,9 @@ def draw_chart(
     return Chart(
         name=name,
         note=note,
-        label=f"{name}, {len(points)} results: latest {spelled(points[-1].value)},"
-        f" median {spelled(middle)}, maximum {spelled(highest)}",
+        label=f"{name}, {format_count(len(points), 'result')}: "
+        f"latest {spelled(points[-1].value)}, median {spelled(middle)}, "
+        f"maximum {spelled(highest)}",
         dots=dots,
         first=points[0].when if last else "",
         last=points[-1].when,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from recon_engine.formatting import format_count
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
 from recon_engine.version import __version__
@@ -32,6 +33,7 @@ def render_history(dataset: str, runs: Sequence[PastRun]) -> str:
         "history.html",
         ("theme.js",),
         dataset=dataset,
+        counted_runs=format_count(len(runs), "run"),
         runs=[_run_row(run) for run in runs],
         verdicts=_count_verdicts(runs),
         tiles=_build_tiles(runs),
@@ -88,11 +90,13 @@ def _build_tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
     without = len(runs) - len(results)
     tiles = [
         _build_tile("Runs", f"{len(runs):,}", f"{without:,} without a result"),
-        _build_tile("Passed", f"{passed:,}", f"of {len(results):,} results"),
+        _build_tile(
+            "Passed", f"{passed:,}", f"of {format_count(len(results), 'result')}"
+        ),
     ]
     if results:
         run, result = results[0]
-        note = f"{result.mismatched_rows:,} rows differ"
+        note = format_count(result.mismatched_rows, "row", "differ")
         tiles.append(
             _build_tile(
                 "Latest verdict", verdict_word(run), note, bad=not result.passed
@@ -120,7 +124,7 @@ def _format_oldest(breaks: BreakCounts) -> str:
 
 
 def _format_days(days: float) -> str:
-    return f"{days:,.0f} day{'' if days == 1 else 's'}"
+    return format_count(round(days), "day")
 
 
 def _draw_charts(runs: Sequence[PastRun]) -> Iterator[Chart]:

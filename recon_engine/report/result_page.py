@@ -15,7 +15,14 @@ from urllib.parse import urlencode
 from recon_engine.characters import escaped as visible
 from recon_engine.characters import readable
 from recon_engine.command_line import rebuild_command
-from recon_engine.formatting import format_percent
+from recon_engine.formatting import (
+    conjugate,
+    describe_side,
+    format_count,
+    format_percent,
+    format_share,
+    pluralize,
+)
 from recon_engine.kinds import REWRITING_KINDS
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
@@ -118,6 +125,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         ],
         breaks=facts.breaks and _build_breaks(facts.breaks, result.keys),
         columns=_build_columns(result),
+        agreeing=_count_agreeing(result),
         chart=_draw_trend(result, facts),
         accounting=list(_check_accounting(result)),
         rules=_build_rules(result),
@@ -176,16 +184,20 @@ def _build_verdict(result: Reconciliation) -> dict[str, Any]:
 def _summarize_result(result: Reconciliation) -> str:
     n, drift = result.counts, result.drift
     if result.agrees:
-        return f"All {result.agreement()}." if n.matched else f"{result.agreement()}."
+        every = "All " if n.matched > 1 else ""
+        return f"{every}{result.agreement()}."
     rate = _format_rate(n.mismatched_rows, n.matched)
+    differ = format_share(n.mismatched_rows, n.matched, "matched row", "differ")
+    drifted = len(drift.only_in_old) + len(drift.only_in_new)
+    rejected = result.old.rejected + result.new.rejected
     parts = (
-        (n.mismatched_rows, f"of {n.matched:,} matched rows differ ({rate})"),
-        (n.missing, "missing from NEW"),
-        (n.extra, "only in NEW"),
-        (len(drift.only_in_old) + len(drift.only_in_new), "columns on one side only"),
-        (result.old.rejected + result.new.rejected, "malformed rows quarantined"),
+        (n.mismatched_rows, f"{differ} ({rate})"),
+        (n.missing, f"{n.missing:,} missing from NEW"),
+        (n.extra, f"{n.extra:,} only in NEW"),
+        (drifted, f"{format_count(drifted, 'column')} on one side only"),
+        (rejected, f"{format_count(rejected, 'malformed row')} quarantined"),
     )
-    return "; ".join(f"{count:,} {what}" for count, what in parts if count) + "."
+    return "; ".join(text for count, text in parts if count) + "."
 
 
 def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
@@ -205,9 +217,11 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
         key=lambda each: each[2],
     )
     return {
-        "all": total,
         "same_share": format_percent(same, total) if same else "None",
+        "all": format_count(total, "differing cell", "are"),
         "other": total - same,
+        "carry": f"{pluralize(total - same, 'cell')} "
+        f"{conjugate(total - same, 'carry')}",
         "cause": {
             "column": visible(column.name),
             "kind": kind_words(kind),
@@ -223,18 +237,7 @@ def _list_warnings(result: Reconciliation) -> Iterator[str]:
     yield from (readable(text) for text in result.warnings() if text not in headline)
     yield from (readable(each.text) for each in result.suppressed if not each.failed)
     for name, side in (("OLD", result.old), ("NEW", result.new)):
-        if side.rejected:
-            yield (
-                f"{side.rejected:,} malformed rows of {name} were quarantined,"
-                " not compared"
-            )
-        if side.duplicate_keys:
-            yield (
-                f"{side.duplicate_keys:,} keys repeat in {name}, on"
-                f" {side.duplicate_key_rows:,} rows: paired by content"
-            )
-        if side.blank_keys:
-            yield f"{side.blank_keys:,} rows of {name} have a blank key"
+        yield from describe_side(name, side)
     for name, only in (
         ("OLD", result.drift.only_in_old),
         ("NEW", result.drift.only_in_new),
@@ -280,8 +283,8 @@ def _build_tiles(result: Reconciliation) -> list[dict[str, Any]]:
         {
             "name": "Rows that differ",
             "count": n.mismatched_rows,
-            "note": f"{n.mismatched_cells:,} {_pluralize(n.mismatched_cells, 'cell')}"
-            f" in {columns:,} {_pluralize(columns, 'column')}",
+            "note": f"{format_count(n.mismatched_cells, 'cell')}"
+            f" in {format_count(columns, 'column')}",
             "bad": n.mismatched_rows > 0,
         },
     ]
@@ -299,6 +302,14 @@ def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
         }
         for column in result.differing
     ]
+
+
+def _count_agreeing(result: Reconciliation) -> str:
+    """`the other 3 columns agree on every row`."""
+    agreeing = len(result.by_column) - len(result.differing)
+    if agreeing == 1:
+        return "the other column agrees on every row"
+    return f"the other {agreeing:,} columns agree on every row"
 
 
 def _build_kinds(column: Column) -> list[dict[str, Any]]:
@@ -374,9 +385,9 @@ def _build_rules(result: Reconciliation) -> list[dict[str, Any]]:
             "old": _format_reads(each.old),
             "new": _format_reads(each.new),
             "made_equal": each.made_equal,
-            "what": _pluralize(each.made_equal, "key" if each.of == "keys" else "cell"),
+            "what": pluralize(each.made_equal, "key" if each.of == "keys" else "cell"),
         }
-        for each in result.rules_told
+        for each in result.rules_to_show
     ]
 
 
@@ -465,8 +476,8 @@ def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
         "oldest": [
             {
                 "since": f"{each.first_seen:%Y-%m-%d}",
-                "age": f"{each.age_days:,} {_pluralize(each.age_days, 'day')}",
-                "seen": f"{each.runs_seen:,} {_pluralize(each.runs_seen, 'run')}",
+                "age": format_count(each.age_days, "day"),
+                "seen": format_count(each.runs_seen, "run"),
                 "state": each.state,
                 "key": _format_key(each.key, keys),
                 "column": each.column and visible(each.column),
@@ -486,14 +497,14 @@ def _format_key(text: str, names: Sequence[str]) -> str:
     return " · ".join(map(_format_value, values))
 
 
-def _pluralize(count: int, what: str) -> str:
-    return what if count == 1 else f"{what}s"
-
-
 def _describe_sample(result: Reconciliation) -> str:
     rows, total = len(result.sample), result.counts.mismatched_rows
+    if not total:
+        return "no row differs"
     if rows == total:
-        return f"all {total:,} rows that differ" if total else "no row differs"
+        return (
+            f"all {total:,} rows that differ" if total > 1 else "the row that differs"
+        )
     # The sample is chosen by hashes of the keys, so a rerun shows the same rows.
     return f"a stable sample of {rows:,} of {total:,} rows that differ"
 
@@ -511,7 +522,9 @@ def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, 
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         yield fact(name, file_name_of(side), code=True)
         yield fact(
-            "", f"{side.rows:,} rows, {side.bytes:,} bytes{_describe_dialect(side)}"
+            "",
+            f"{format_count(side.rows, 'row')}, {format_count(side.bytes, 'byte')}"
+            f"{_describe_dialect(side)}",
         )
         if side.sha256:
             yield fact("sha256", side.sha256, code=True)

@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 
 
 CORES: Final = os.cpu_count() or 1
+# For one call of `map_ordered`. `memory.BASE_BYTES` has a term for each of them.
 WORKERS: Final = min(4, max(2, CORES // 2))
 # Two sides with this many threads each, plus their own, fill the cores. With more
 # threads than cores a run takes about 10% longer, because they wait for each other.

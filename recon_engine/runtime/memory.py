@@ -16,7 +16,7 @@ from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import WORKERS
 
 
-# The rest is for the page cache and other processes: more risks the OOM killer.
+# The other 40% is for the page cache and other processes: less risks the OOM killer.
 DEFAULT_SHARE: Final = 0.6
 MOST_BYTES: Final = 1 << 60
 # Each bucket is an open file on either side: this bounds the descriptors.

@@ -119,10 +119,10 @@ def locate_in_place(
     return header, LocalSource.of(header)
 
 
-def head_of_source(found: tuple[Header, ByteSource]) -> bytes:
-    """The first bytes of an input, to detect its encoding."""
+def read_source_sample(found: tuple[Header, ByteSource], start: int = 0) -> bytes:
+    """Up to `SAMPLE_BYTES` of an input, to detect its encoding."""
     with found[1].opened() as read:
-        return read(SAMPLE_BYTES, 0)
+        return read(SAMPLE_BYTES, start)
 
 
 class _ByteStream(io.RawIOBase):

@@ -16,13 +16,14 @@ from support.golden_cases import CASES
 from typer.testing import CliRunner
 
 
-CHANGING = ("seconds", "peak_rss_bytes", "version")
+CHANGING = ("seconds", "peak_rss_bytes", "version", "kernel")
 
 
 def result(case: Path) -> dict[str, Any]:
     arguments = (case / "arguments").read_text().splitlines()
     files = [str(next(case.glob(f"{side}.csv*"))) for side in ("old", "new")]
-    ended = CliRunner().invoke(app, ["diff", *files, *arguments, "--format", "json"])
+    form = ["--sha256", "--format", "json"]
+    ended = CliRunner().invoke(app, ["diff", *files, *arguments, *form])
     document: dict[str, Any] = json.loads(ended.stdout)
     for fact in CHANGING:
         document["engine"].pop(fact)

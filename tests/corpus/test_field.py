@@ -53,7 +53,7 @@ TABLE: Final = (
         3,
         (
             "the header has no name in column 4",
-            "each of the first 4 lines ends with a delimiter",
+            "4 lines were examined; each ends with a delimiter",
             "without a delimiter at the end of each line",
         ),
         ("give every column a unique name",),
@@ -64,7 +64,7 @@ TABLE: Final = (
         3,
         (
             "a row of 4 fields under a header of 3",
-            "each of the first 3 lines after the header ends with a delimiter",
+            "3 lines were examined after the header; each ends with a delimiter",
         ),
         ("is missing",),
     ),
@@ -120,7 +120,7 @@ TABLE: Final = (
         ),
         ("does each file start with a header",),
     ),
-    Row("05_upper_lower_column_names", 1, 1, ("1 of 3 matched rows differ",)),
+    Row("05_upper_lower_column_names", 1, 1, ("1 of 3 matched rows differs",)),
     Row("07_money_written_for_people", 0, 1, ("4 of 4 matched rows differ",)),
     Row(
         "07_money_written_for_people",
@@ -128,7 +128,7 @@ TABLE: Final = (
         1,
         (
             "4 of 4 matched rows differ",
-            "the rule PAID=decimal read none of the 4 differing values of OLD",
+            "the rule PAID=decimal read 0 of 4 differing values of OLD",
             "rule BAL=decimal: read 3 of 3 in old, 3 of 3 in new",
         ),
     ),
@@ -151,7 +151,7 @@ TABLE: Final = (
         1,
         (
             "2 of 3 matched rows differ",
-            "the rule AMT=decimal read none of the 2 differing values of NEW",
+            "the rule AMT=decimal read 0 of 2 differing values of NEW",
         ),
     ),
     Row(
@@ -243,7 +243,9 @@ TABLE: Final = (
         ),
         ("NO_FILES",),
     ),
-    Row("27_subset_of_columns_and_rows", 0, 1, ("1 of 2 matched rows differ, 1 miss",)),
+    Row(
+        "27_subset_of_columns_and_rows", 0, 1, ("1 of 2 matched rows differs, 1 miss",)
+    ),
     Row("27_subset_of_columns_and_rows", 1, 1, ("not compared, only in old: NAME",)),
     Row("27_subset_of_columns_and_rows", 2, 2, ("No such option", "--only")),
     Row("27_subset_of_columns_and_rows", 3, 2, ("No such option", "--where")),
@@ -328,4 +330,4 @@ def test_the_map_line_of_a_refusal_can_be_pasted(
     refused = do("recon diff old.csv new.csv --key CLAIM_ID", {})
     line = refused.said[refused.said.index("--map") :]
     ended = do(f"recon diff old.csv new.csv --key CLAIM_ID {line}", {})
-    assert "1 of 3 matched rows differ" in ended.said
+    assert "1 of 3 matched rows differs" in ended.said

@@ -184,7 +184,7 @@ def test_a_run_takes_everything_from_the_file(site: FolderSite, tmp_path: Path) 
         """
     )
     code, text, errors = run(site, tmp_path, "--dry-run")
-    assert (code, "✗ FAIL  1 of 4 old rows are missing, limit 0" in text) == (1, True)
+    assert (code, "✗ FAIL  1 of 4 old rows is missing, limit 0" in text) == (1, True)
     code, text, errors = run(site, tmp_path, "--format", "json", "-o", "r.xml")
     assert code == 1, errors
     document = json.loads(text)

@@ -43,6 +43,10 @@ def test_the_wheel_holds_two_packages_and_every_schema(wheel: Path) -> None:
     for path in (ROOT / "recon_engine" / "report" / "templates").iterdir():
         assert f"recon_engine/report/templates/{path.name}" in names
     assert {"recon_engine/py.typed", "recon_cli/py.typed"} <= set(names)
+    # The wheel is for one platform if the compiler is available for it, else for any.
+    native = "recon_engine/inputs/native/_kernel.so" in names
+    assert wheel.name.endswith("-any.whl") != native
+    assert "recon_engine/inputs/native/kernel.c" in names
 
 
 def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
@@ -63,6 +67,7 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         text=True,
     )
     assert "AGREE" in said.stdout
+    assert "native_kernel" not in said.stderr or wheel.name.endswith("-any.whl")
     migrated = subprocess.run(
         [binaries / "recon", "migrate"],
         cwd=tmp_path,

@@ -68,8 +68,8 @@ def test_the_reference_of_errors_is_that_of_the_code() -> None:
     lines = [
         "# Statuses and errors",
         "",
-        "How a run or a command can end. `recon statuses` prints the first table; the",
-        "[runbook](runbook.md) says what to do about each.",
+        "The first table lists every status in which a run or a command can end.",
+        "`recon statuses` prints it. The [runbook](runbook.md) has the next steps.",
         "",
         "| status | exit | run again as it is | meaning |",
         "|---|---|---|---|",

@@ -431,7 +431,7 @@ SCENARIOS = [
         NOTHING_LEFT,
     ),
     Scenario(
-        "an answer that is none of S3's, without end",
+        "an answer that is not from S3, without end",
         s3(Fault("ListObjectsV2", foreign_page, times=ALWAYS)),
         S3_IS_GONE,
         AGAIN,

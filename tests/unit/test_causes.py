@@ -49,7 +49,7 @@ def test_a_refused_drift_is_told_with_the_rename_to_paste(pair: Path) -> None:
 CAUSES = (
     "STATE of OLD and REGION of NEW agree in 360 of 360 rows; --map STATE=REGION",
     (
-        "ID: 40 rows are missing; 100% of them would match an extra row if leading "
+        "ID: 40 rows are missing; 100% would match an extra row if leading "
         "zeros were ignored; "
     ),
     "; --rule ID=lstrip0 pairs 40\n",

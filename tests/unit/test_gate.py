@@ -21,13 +21,13 @@ from recon_engine.errors import (
     InputError,
     MalformedInput,
 )
+from recon_engine.formatting import format_count
 from recon_engine.inputs import csv_reader
 from recon_engine.inputs.csv_reader import open_csv, read_rows
 from recon_engine.inputs.header import read_header
 from recon_engine.inputs.quarantine import MAX_LISTED
 from recon_engine.inputs.rfc4180 import Fault, parse_records
 from recon_engine.model import Reject
-from recon_engine.suggestions import counted
 
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def set_aside(data: bytes) -> object:
         if fields is not None and len(fields) == 2:
             rows.append(tuple(field.decode() for field in fields))
         elif size > len(text):
-            return f"a row of {counted(len(fields or ()), 'field')} under a header of 2"
+            found = format_count(len(fields or ()), "field")
+            return f"a row of {found} under a header of 2"
         else:
             places.append((line, at))
         line, at = line + lines, at + size

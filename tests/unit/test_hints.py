@@ -159,7 +159,7 @@ def test_a_key_column_that_was_made_anew_is_to_be_dropped() -> None:
     assert told(d.hints) == [("drop_key", "--key ID", 30, 30)]
     [hint] = d.hints
     assert hint.text == (
-        "30 rows are missing; 100% of them would match an extra row with another LINE"
+        "30 rows are missing; 100% would match an extra row with another LINE"
     )
     assert d.remainder() == "0 of 30 missing rows · 0 of 30 extra rows"
     followed = keyed(old, new, "ID")

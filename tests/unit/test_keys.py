@@ -124,7 +124,7 @@ def test_a_line_to_paste_has_the_options_that_were_given(tmp_path: Path) -> None
     assert recon(*shlex.split(pasted)[1:], cwd=tmp_path).returncode == 0
     none = recon("keys", *files, "--map", "ID=NR", "--delimiter", ";:,", cwd=tmp_path)
     assert (none.returncode, none.stdout.count("\n")) == (1, 1)
-    assert "no columns have values in common in both files" in none.stderr
+    assert "no column has a value that is in both files" in none.stderr
 
 
 def test_what_repeats_behind_the_sample_is_no_key(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import oracle
 from support.spark_cluster import InProcess
@@ -16,6 +18,7 @@ from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.compare.lookup import Lookup, OpenKey
 from recon_engine.config import Options
 from recon_engine.inputs.header import read_header
+from recon_engine.inputs.native.binding import load_library
 from recon_engine.runtime.progress import SILENT
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import reconcile_on_cluster as reconcile_on_spark
@@ -67,6 +70,8 @@ def found_by(
 @pytest.mark.parametrize(
     ("buckets", "spark"), [(1, False), (3, False), (None, True)], ids=str
 )
+# 40 for each way to look; 2,000 in `make long`.
+@settings(max_examples=settings().max_examples * 2 // 5)
 @given(sides=st.tuples(ROWS, ROWS))
 def test_rows_are_counted_by_normal_form_on_both_sides(
     tmp_path: Path,
@@ -116,3 +121,50 @@ def test_over_the_limit_nothing_is_kept_for_breaks(tmp_path: Path) -> None:
     with read_tables(*headers, Options(keys=("K",))) as reading:
         found = compare_tables(reading, DAY, ask=few).looked_up
     assert (found.rows, found.repeated, found.differing) == ({}, {}, frozenset())
+
+
+TEXTS = st.sampled_from(["1", "01", "a,b", 'x"', "é\n", "", ";"])
+KEYED = st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from("xy")), max_size=9)
+
+
+def looked_up(
+    paths: Sequence[Path], options: Options, asked: Lookup, *, native: bool
+) -> LookedUp:
+    old, new = (
+        read_header(path, delimiter=delimiter)
+        for path, delimiter in zip(paths, ",;", strict=True)
+    )
+    with read_tables(old, new, options, buckets=None if native else 1) as reading:
+        assert reading.kernel == ("native" if native else "numpy")
+        return compare_tables(reading, DAY, ask=lambda _: asked).looked_up
+
+
+@pytest.mark.skipif(load_library() is None, reason="there is no native kernel")
+@given(sides=st.tuples(KEYED, KEYED), keys=st.sampled_from([("K",), ("L", "K")]))
+@pytest.mark.parametrize("mask", [None, "hmac"])
+def test_the_kernel_finds_the_keys_of_open_breaks(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sides: tuple[list[tuple[str, str, str]], ...],
+    keys: tuple[str, ...],
+    mask: str | None,
+) -> None:
+    monkeypatch.setenv("RECON_MASK_KEY", "k" * 32)
+    paths = [tmp_path / "old.csv", tmp_path / "new.csv"]
+    for path, rows, delimiter in zip(paths, sides, ",;", strict=True):
+        with path.open("w", newline="") as stream:
+            writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+            writer.writerows([("K", "L", "V"), *rows])
+    masks = {} if mask is None else dict.fromkeys(keys, mask)
+    options = Options(keys=keys, masks=masks, delimiter=",:;")
+    asked = Lookup([], LIMIT)
+    first = looked_up(paths, options, asked, native=False)
+    assert looked_up(paths, options, asked, native=True) == first
+    written = itertools.product(["1", "a,b", "é\n", "2", ""], repeat=len(keys))
+    if mask is None:
+        asked = Lookup([OpenKey(key) for key in written], LIMIT)
+    else:
+        asked = Lookup([OpenKey(*each) for each in first.locators.items()], LIMIT)
+    found = looked_up(paths, options, asked, native=True)
+    assert found == looked_up(paths, options, asked, native=False)
+    assert mask is None or len(found.rows) == len(first.locators)

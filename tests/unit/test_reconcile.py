@@ -30,7 +30,7 @@ from recon_engine.compare.partial_result import (
 from recon_engine.compare.plan import make_plan
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError, OutOfBudget
-from recon_engine.inputs import csv_reader, frames, scanner
+from recon_engine.inputs import csv_reader, frames, scanner, scanning
 from recon_engine.inputs.frames import import_frame
 from recon_engine.inputs.header import read_header
 from recon_engine.runtime import concurrency, memory
@@ -234,7 +234,7 @@ def test_where_work_is_cut_changes_nothing(
         ({**cuts, (local_engine, "open_buckets"): opened_for_one}, count),
     ):
         with pytest.MonkeyPatch.context() as patch:
-            facts = {**FACTS, (digests, "SAMPLED_ROWS"): sampled, **set_to}
+            facts = {**FACTS, (scanning, "SAMPLED_ROWS"): sampled, **set_to}
             for (owner, name), value in facts.items():
                 patch.setattr(owner, name, value)
             old, new = (read_header(path) for path in paths)

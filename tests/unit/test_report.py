@@ -357,7 +357,7 @@ def test_the_trend_ends_with_this_run(claims: Reconciliation) -> None:
 def test_files_that_agree_are_a_short_page() -> None:
     text = result_page.render_result(pair(["a"], ["a"]))
     assert "✓ AGREE" in text
-    assert "All 1 rows are the same on both sides." in text
+    assert "1 row is the same on both sides." in text
     assert "No cell of a matched row differs." in text
 
 

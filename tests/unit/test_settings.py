@@ -254,8 +254,8 @@ def folder(tmp_path: Path) -> Path:
 def test_a_diff_takes_its_settings_from_the_file(folder: Path) -> None:
     ended = recon("diff", "old.csv", "new.csv", cwd=folder)
     assert ended.returncode == 1, ended.stderr
-    assert "✗ FAIL  1 of 3 old rows are missing, limit 0\n" in ended.stdout
-    assert "1 cells are equal by a rule" in ended.stdout
+    assert "✗ FAIL  1 of 3 old rows is missing, limit 0\n" in ended.stdout
+    assert "1 cell is equal by a rule" in ended.stdout
     chosen = recon("diff", "old.csv", "new.csv", "--dataset", "lenient", cwd=folder)
     assert chosen.returncode == 0, chosen.stderr
     assert "✓ PASS  1 missing, 1 extra; the gate missing<=1 passes\n" in chosen.stdout

@@ -50,7 +50,10 @@ Delete = Annotated[
     ),
 ]
 SchemaName = Annotated[
-    str, typer.Argument(help="Name of the schema: result, config, error, …")
+    str,
+    typer.Argument(
+        metavar="SCHEMA", help="Name of the schema: result, config, error, …"
+    ),
 ]
 
 

@@ -78,6 +78,7 @@ def diff(old: Old, new: New, settings: options.Settings) -> None:
                     budget=budget,
                     limits=limits,
                     engine=engine,
+                    sha256=settings["sha256"] or bool(writers),
                 )
             )
         render.show_result(result, form, render.next_step(result, writers))

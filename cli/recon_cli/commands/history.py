@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from recon_cli import database, options, session
 from recon_engine.model import MOST_COUNT, BreakState
 from recon_engine.options import Group
+
+
+def _limit_option(description: str) -> Any:
+    return typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        max=MOST_COUNT,
+        help=description,
+        rich_help_panel=Group.OUTPUT,
+    )
 
 
 BreakStates = Annotated[
@@ -22,26 +33,10 @@ BreakStates = Annotated[
     ),
 ]
 BreakCount = Annotated[
-    int,
-    typer.Option(
-        "--limit",
-        metavar="N",
-        min=1,
-        max=MOST_COUNT,
-        help="Largest number of breaks to print, oldest first.",
-        rich_help_panel=Group.OUTPUT,
-    ),
+    int, _limit_option("Largest number of breaks to print, oldest first.")
 ]
 RunCount = Annotated[
-    int,
-    typer.Option(
-        "--limit",
-        metavar="N",
-        min=1,
-        max=MOST_COUNT,
-        help="Largest number of runs to print, latest first.",
-        rich_help_panel=Group.OUTPUT,
-    ),
+    int, _limit_option("Largest number of runs to print, latest first.")
 ]
 RunId = Annotated[
     str | None,
@@ -68,7 +63,9 @@ PageFile = Annotated[
         rich_help_panel=Group.OUTPUT,
     ),
 ]
-Statement = Annotated[str, typer.Argument(help="One SELECT statement.")]
+Statement = Annotated[
+    str, typer.Argument(metavar="STATEMENT", help="One SELECT statement.")
+]
 
 
 def breaks(

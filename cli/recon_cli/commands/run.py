@@ -55,7 +55,7 @@ def run(settings: options.Settings) -> None:
     """
     form, dry_run = settings["format"], settings["dry_run"]
     with (
-        emit_metrics(settings["dataset"], told=not dry_run) as meter,
+        emit_metrics(settings["dataset"], emit=not dry_run) as meter,
         session.report_errors(form),
     ):
         from recon_cli import render
@@ -80,7 +80,7 @@ def run(settings: options.Settings) -> None:
             with session.show_progress() as progress:
                 outcome = run_on_worker(lambda stop: work(config, progress, stop))
             if not dry_run:
-                meter.ended(outcome, config)
+                meter.record_outcome(outcome, config)
             fail_on_diff = settings["fail_on_diff"]
             if dry_run and outcome.result is not None:
                 render.show_result(outcome.result, form)

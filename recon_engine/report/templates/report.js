@@ -155,7 +155,8 @@
     },
     others(cell) {
       const others = data.compared - data.cellsOf[cells.row[cell]];
-      return others ? `the other ${count.format(others)} columns agree` : "no column agrees";
+      if (!others) return "no column agrees";
+      return others === 1 ? "the other column agrees" : `the other ${count.format(others)} columns agree`;
     },
     csvHead: [...data.keys, "column", "old", "new", "kind"],
     csv: (cell) => [...keyOf(cells.row[cell]), columnOf(cell), cells.old[cell] ?? "", cells.now[cell], kindOf(cell)],

@@ -1,0 +1,91 @@
+"""Begin to read two files in the native kernel before Polars is imported.
+
+The kernel reads a file of a hundred megabytes in the time of that import. Therefore
+nothing here loads Polars or NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recon_engine.compare.alignment import align_columns
+from recon_engine.errors import ReconError
+from recon_engine.inputs.header import Header
+from recon_engine.inputs.scanning import (
+    KernelRefusal,
+    SideColumns,
+    sampling_rate,
+    start_scan,
+)
+from recon_engine.runtime.memory import default_budget
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from recon_engine.compare.alignment import Alignment
+    from recon_engine.config import Options
+    from recon_engine.inputs.scanning import Scanning
+    from recon_engine.runtime.memory import Budget
+
+
+class _Undecided(Exception):
+    """Values have to be read before it is known which columns belong together."""
+
+
+def begin_scan(
+    old: object, new: object, options: Options, budget: Budget | None
+) -> Scanning | None:
+    """Begin to read both, if the kernel applies and no value decides on the columns.
+
+    None leaves it to `read_tables`, which also words what is wrong.
+    """
+    if not (isinstance(old, Header) and isinstance(new, Header)):
+        return None
+    try:
+        layout = align_columns(
+            old.columns,
+            new.columns,
+            options,
+            uris=(old.uri, new.uri),
+            measure=_refuse_to_measure,
+        )
+        rows = old.expected_rows + new.expected_rows
+        if (budget or default_budget()).buckets(rows) > 1:
+            return None
+        return scan_aligned((old, new), layout)
+    except (ReconError, KernelRefusal, _Undecided):
+        return None
+
+
+def scan_aligned(sides: Sequence[object], layout: Alignment) -> Scanning | None:
+    """Begin to read both sides; None if the kernel does not apply.
+
+    It does not if a side is no file, or if a column of the key has rules. Raises
+    KernelRefusal if it cannot hold such columns.
+    """
+    headers = [side for side in sides if isinstance(side, Header)]
+    if len(headers) < len(sides) or any(key in layout.rules for key in layout.keys):
+        return None
+    every: Sequence[Mapping[str, str]] = ({}, layout.new_names)
+    columns = [
+        _side_columns(header, layout, renames)
+        for header, renames in zip(headers, every, strict=True)
+    ]
+    return start_scan(headers, columns)
+
+
+def _side_columns(
+    header: Header, layout: Alignment, renames: Mapping[str, str]
+) -> SideColumns:
+    names = [renames.get(name, name) for name in header.columns]
+    compared = {*layout.keys, *layout.columns}
+    return SideColumns(
+        compared=[name if name in compared else None for name in names],
+        keys=[names.index(key) for key in layout.keys],
+        sample_every=sampling_rate(header.expected_rows),
+    )
+
+
+def _refuse_to_measure(*_: object) -> Any:
+    raise _Undecided

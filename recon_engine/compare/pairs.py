@@ -1,0 +1,192 @@
+"""Pairs that the native kernel has matched become a difference.
+
+The kernel pairs rows by the digests of keys that do not repeat. Only what differs is
+parsed. Cells are compared as text, those of the key too: two keys with one digest are
+found, and such rows are paired by their text, like those of repeated keys.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import polars as pl
+
+from recon_engine.analysis import segments, totals
+from recon_engine.compare.digests import make_empty_rows
+from recon_engine.compare.pairing import Difference
+from recon_engine.inputs.native import binding
+from recon_engine.inputs.native.binding import Matched
+from recon_engine.inputs.scanned import TextColumns
+from recon_engine.rules import equal_and_counted
+from recon_engine.runtime.concurrency import map_ordered
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from recon_engine.analysis.amounts import SumPair
+    from recon_engine.analysis.evidence import ValueCounts
+    from recon_engine.compare.digests import ColumnIds
+    from recon_engine.inputs.scanned import GatheredRows, MatchedFiles, ScannedFile
+    from recon_engine.rules import Rules, Tallies
+
+# The rows of about so many cells are gathered and compared at once.
+GROUP_CELLS: Final = 1 << 21
+CELLS: Final = {
+    "pair": pl.UInt32,
+    "column": pl.UInt32,
+    "old": pl.String,
+    "new": pl.String,
+}
+NO_VALUES: Final = Counter[str]()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSample:
+    """The rows that the kernel has sampled of a side, in place of a strategy.
+
+    `name`: the strategy that is exact for these files without the kernel.
+    """
+
+    name: str
+    file: ScannedFile
+    names: ColumnIds
+
+    def sample(self) -> pl.DataFrame:
+        """Keys and compared cells of the sampled rows."""
+        rows = self.file.take(self.file.sampled())
+        return rows.frame(self.names.all, self.names.compared)
+
+    def tallies(self) -> Tallies:
+        """Nothing: the kernel reads no key that has rules."""
+        return {}
+
+
+def compare_pairs(
+    files: MatchedFiles, names: Sequence[ColumnIds]
+) -> Iterator[Difference | slice]:
+    """Compare the pairs that differ, group by group.
+
+    Yields a slice of the pairs instead if the keys of one of them are not equal.
+    """
+    count = files.pairs
+    step = max(1, GROUP_CELLS // len(names[0].all))
+    groups = [slice(at, min(at + step, count)) for at in range(0, count, step)]
+    return map_ordered(lambda group: _compare_group(files, names, group), groups)
+
+
+def unmatched_rows(files: MatchedFiles, names: Sequence[ColumnIds]) -> Difference:
+    """The missing and the extra rows: no key of the other side has their digest."""
+    ours = names[0]
+    missing, extra = map_ordered(
+        lambda side: files.take(side[0]).frame(side[1].all, side[1].all),
+        zip((Matched.MISSING, Matched.EXTRA), names, strict=True),
+    )
+    return Difference(
+        keys=make_empty_rows(ours).select(ours.keys),
+        cells=pl.DataFrame(schema=CELLS),
+        tolerated=np.zeros(len(ours.columns), np.int64),
+        tolerated_keys=0,
+        tallies={},
+        sums={},
+        missing=missing,
+        extra=extra,
+        values=dict.fromkeys(ours.compared, NO_VALUES),
+    )
+
+
+def _compare_group(
+    files: MatchedFiles, names: Sequence[ColumnIds], group: slice
+) -> Difference | slice:
+    old, new = (
+        files.take(which, group) for which in (Matched.PAIRED_OLD, Matched.PAIRED_NEW)
+    )
+    ours = names[0]
+    cells, collisions = _find_differing_cells(old, new, names)
+    if collisions:
+        return group
+    cells, tolerated, tallies, sums = _apply_rules(cells, ours.columns, ours.rules)
+    return Difference(
+        keys=old.frame(ours.all, ours.keys),
+        cells=cells,
+        tolerated=tolerated,
+        tolerated_keys=0,
+        tallies=tallies,
+        sums=sums,
+        missing=make_empty_rows(ours),
+        extra=make_empty_rows(names[1]),
+        values=_count_values(old, ours, cells["pair"].unique()),
+    )
+
+
+def _find_differing_cells(
+    old: GatheredRows, new: GatheredRows, names: Sequence[ColumnIds]
+) -> tuple[pl.DataFrame, int]:
+    """The cells that differ as text, and the number of cells of keys that do."""
+    compared = names[0].compared
+    ordinals = [
+        binding.make_numbers([side.all.index(name) for name in compared])
+        for side in names
+    ]
+    rows = old.raw, new.raw
+    keys = len(names[0].keys)
+    pointer = old.kernel.compare(
+        *map(ctypes.byref, rows), 0, old.rows, len(compared), keys, *ordinals
+    )
+    columns = TextColumns(old.kernel, pointer)
+    pairs, numbers, collisions = columns.cells()
+    cells = pl.DataFrame(
+        {
+            "pair": pairs,
+            "column": numbers - np.uint32(keys),
+            "old": pl.Series(columns.texts(0)),
+            "new": pl.Series(columns.texts(1)),
+        }
+    )
+    return cells, collisions
+
+
+def _apply_rules(
+    cells: pl.DataFrame, columns: Sequence[str], rules: Rules
+) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, SumPair]]:
+    """The cells that no rule makes equal; of the others the number and the sums."""
+    tolerated = np.zeros(len(columns), np.int64)
+    tallies: Tallies = {}
+    sums: dict[str, SumPair] = {}
+    kept = pl.repeat(True, cells.height, eager=True)
+    for ordinal, name in enumerate(columns):
+        if name not in rules:
+            continue
+        mine = (cells["column"] == ordinal).arg_true()
+        if mine.is_empty():
+            continue
+        unlike = cells["old"].gather(mine), cells["new"].gather(mine)
+        alike, tallies[name] = equal_and_counted(rules[name], *unlike)
+        kept = kept.scatter(mine.filter(alike), False)
+        tolerated[ordinal] = alike.sum()
+        sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
+    return cells.filter(kept) if tallies else cells, tolerated, tallies, sums
+
+
+def _count_values(
+    old: GatheredRows, names: ColumnIds, mismatched: pl.Series
+) -> ValueCounts:
+    """The values of OLD in mismatched rows; only columns with few are parsed."""
+    wanted, positions = names.compared, mismatched.sort()
+    first = old.frame(names.all, wanted, most=segments.FIRST_ROWS)
+    among_first = positions.filter(positions < first.height)
+    if among_first.len() == positions.len():
+        return segments.count_values(first, positions)
+    able = [
+        name
+        for name in wanted
+        if first[name].gather(among_first).n_unique() <= segments.MAX_VALUES
+    ]
+    counted = segments.count_values(old.frame(names.all, able), positions)
+    return {name: counted.get(name) for name in wanted}

@@ -1,0 +1,1 @@
+"""The native kernel: its C source, its build, and its binding by ctypes."""

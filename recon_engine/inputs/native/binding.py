@@ -1,0 +1,321 @@
+"""Call the native kernel by ctypes, which releases the interpreter lock.
+
+`load_library` returns None with `RECON_NATIVE=0`, and, after one warning, if the
+library is missing, cannot be loaded, or is of another version.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import logging
+import os
+from ctypes import (
+    POINTER,
+    byref,
+    c_char_p,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.version import __version__
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+LIBRARY: Final = Path(__file__).with_name("_kernel.so")
+SEPARATOR: Final = ord(",")
+
+
+class Status(IntEnum):
+    """How a call ended. `csv_reader` reads a refused file, and words the error."""
+
+    OK = 0
+    REFUSED = 1
+    UNSUPPORTED = 2
+    IO = 3
+    MEMORY = 4
+    CANCELLED = 5
+    CHANGED = 6
+
+
+class Matched(IntEnum):
+    """The lists of a join; those of pairs have the same order on both sides."""
+
+    PAIRED_OLD = 0
+    PAIRED_NEW = 1
+    MISSING = 2
+    EXTRA = 3
+    REPEATED_OLD = 4
+    REPEATED_NEW = 5
+
+
+class SideSettings(ctypes.Structure):
+    """The argument of `side_new`; columns are numbered as in the file."""
+
+    _fields_ = (
+        ("delimiter", c_uint32),
+        ("separator", c_uint32),
+        ("width", c_uint32),
+        ("key_count", c_uint32),
+        ("order_count", c_uint32),
+        ("field_lines", c_uint32),
+        ("bits", c_uint32),
+        ("isa", c_int32),
+        ("field_bytes", c_uint64),
+        ("offset", c_uint64),
+        ("sample_every", c_uint64),
+        ("keys", POINTER(c_uint32)),
+        ("order", POINTER(c_uint32)),
+        ("random", c_void_p),
+    )
+
+
+class Facts(ctypes.Structure):
+    """What was counted in a side.
+
+    `end`: the offset after the last record; `crlf`: the newlines after rows and blank
+    lines that are CRLF; `embedded`: the newlines in fields; `blanks`: the blank lines
+    at the end of the file; `unended`: whether the last row has no newline.
+    """
+
+    _fields_ = tuple(
+        (name, c_uint64)
+        for name in (
+            "rows",
+            "end",
+            "status",
+            "blanks",
+            "crlf",
+            "embedded",
+            "quotes",
+            "end_of_copy",
+            "blank_keys",
+            "sampled",
+            "unended",
+        )
+    )
+
+
+class RawRows(ctypes.Structure):
+    """Gathered rows, as `extract` and `compare` take them."""
+
+    _fields_ = (
+        ("text", c_void_p),
+        ("offsets", c_void_p),
+        ("delimiter", c_uint32),
+        ("width", c_uint32),
+    )
+
+
+SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
+    "version": (c_char_p,),
+    "source": (c_char_p,),
+    "best_isa": (c_int,),
+    "random_size": (c_uint64,),
+    "slack": (c_uint32,),
+    "side_new": (c_void_p, POINTER(SideSettings)),
+    "side_free": (None, c_void_p),
+    "side_forget": (None, c_void_p),
+    "side_facts": (None, c_void_p, POINTER(Facts)),
+    "side_sample": (c_void_p, c_void_p),
+    "side_ends": (None, c_void_p, c_void_p),
+    "side_start": (c_uint64, c_void_p, c_uint64),
+    "side_runs": (c_uint64, c_void_p, c_uint64, c_void_p, c_uint64),
+    "feed": (c_int64, c_void_p, c_void_p, c_uint64, c_int),
+    "scan": (c_int, c_void_p, c_int, c_uint64, c_void_p, c_void_p),
+    "join": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32),
+    "found_list": (c_uint64, c_void_p, c_int, POINTER(c_void_p)),
+    "found_free": (None, c_void_p),
+    "side_find": (c_int64, c_void_p, c_char_p, c_void_p, c_uint64),
+    "side_sought": (c_void_p, c_void_p),
+    "gathered_offsets": (c_int, c_void_p, c_void_p, c_uint64, c_void_p),
+    "gather": (c_int, c_void_p, c_int, c_void_p, c_uint64, c_void_p, c_void_p),
+    "extract": (
+        c_void_p,
+        POINTER(RawRows),
+        c_uint64,
+        c_uint64,
+        c_uint32,
+        POINTER(c_uint32),
+    ),
+    "compare": (
+        c_void_p,
+        POINTER(RawRows),
+        POINTER(RawRows),
+        c_uint64,
+        c_uint64,
+        c_uint32,
+        c_uint32,
+        POINTER(c_uint32),
+        POINTER(c_uint32),
+    ),
+    "columns_text": (
+        c_uint64,
+        c_void_p,
+        c_uint32,
+        POINTER(c_void_p),
+        POINTER(c_void_p),
+    ),
+    "columns_cells": (c_uint64, c_void_p, POINTER(c_void_p), POINTER(c_void_p)),
+    "columns_free": (None, c_void_p),
+    "digests": (None, c_void_p, c_void_p),
+}
+
+
+@functools.cache
+def load_library() -> ctypes.CDLL | None:
+    """The library of this package; None if it is switched off or cannot be used."""
+    if os.environ.get("RECON_NATIVE") == "0":
+        return None
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        # Before the rest is declared: another version may have other functions.
+        _declare(library, "version")
+        if (version := library.version().decode()) != __version__:
+            log.warning("native_kernel_of_another_version", extra={"version": version})
+            return None
+        _declare(library, *SIGNATURES)
+    except (OSError, AttributeError) as error:
+        log.warning("native_kernel_missing", extra={"reason": type(error).__name__})
+        return None
+    return library
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """A library of any version with its functions declared.
+
+    Raises OSError if it cannot be loaded, AttributeError if it lacks a function.
+    """
+    library = ctypes.CDLL(str(path))
+    _declare(library, *SIGNATURES)
+    return library
+
+
+def _declare(library: ctypes.CDLL, *names: str) -> None:
+    for name in names:
+        result, *arguments = SIGNATURES[name]
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+
+
+def make_numbers(values: Sequence[int]) -> ctypes.Array[c_uint32]:
+    """An array of 32-bit numbers that the kernel reads."""
+    return (c_uint32 * max(1, len(values)))(*values)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """How the kernel reads a file.
+
+    `keys`, `order`: numbers of columns. If `order` is not empty, the digest of a row is
+    that of these columns, in this order. `random`: `random_size` bytes, the same for
+    both sides; `bits`: digests have 2**bits partitions, as many on both sides.
+    `sample_every`: the rows of one in so many keys are listed; 0 lists none. `isa`: the
+    instruction set, as `best_isa` numbers them; -1 is the best.
+    """
+
+    width: int
+    keys: Sequence[int]
+    random: bytes
+    delimiter: int = SEPARATOR
+    order: Sequence[int] = ()
+    offset: int = 0
+    field_bytes: int = 1 << 20
+    field_lines: int = 100
+    bits: int = 0
+    sample_every: int = 0
+    isa: int = -1
+
+
+class Side:
+    """One file in the kernel, until it is freed.
+
+    Raises MemoryError, also for a column that the file does not have.
+    """
+
+    def __init__(self, kernel: ctypes.CDLL, plan: ReadPlan) -> None:
+        self.kernel = kernel
+        text = ctypes.create_string_buffer(plan.random, len(plan.random))
+        settings = SideSettings(
+            delimiter=plan.delimiter,
+            separator=SEPARATOR,
+            width=plan.width,
+            key_count=len(plan.keys),
+            order_count=len(plan.order),
+            field_lines=plan.field_lines,
+            bits=plan.bits,
+            isa=plan.isa,
+            field_bytes=plan.field_bytes,
+            offset=plan.offset,
+            sample_every=plan.sample_every,
+            keys=make_numbers(plan.keys),
+            order=make_numbers(plan.order),
+            random=ctypes.addressof(text),
+        )
+        self.pointer = kernel.side_new(byref(settings))
+        if not self.pointer:
+            raise MemoryError
+
+    @property
+    def facts(self) -> Facts:
+        """What was counted in the records that were taken."""
+        facts = Facts()
+        self.kernel.side_facts(self.pointer, byref(facts))
+        return facts
+
+    def scan(
+        self,
+        descriptor: int,
+        block: int,
+        cancel: c_uint32 | None = None,
+        done: c_uint64 | None = None,
+    ) -> Status:
+        """Read a file from `offset` to its end, in one call.
+
+        Another thread ends it by setting `cancel`; `done` is the offset it has reached.
+        """
+        words = (byref(word) if word is not None else None for word in (cancel, done))
+        return Status(self.kernel.scan(self.pointer, descriptor, block, *words))
+
+    def feed(self, address: int, size: int, *, last: bool) -> int:
+        """Take a block, after which `slack` more bytes may be written to.
+
+        Returns the number of its bytes that are whole records; -1 if `facts.status`
+        says that it cannot be taken.
+        """
+        return int(self.kernel.feed(self.pointer, address, size, int(last)))
+
+    def find(self, keys: Sequence[bytes]) -> tuple[int | None, int]:
+        """The rows whose key has the digest of one of these: their address and number.
+
+        A key is the text of its field, or, of several fields, each with 0xFE after it;
+        `SEPARATOR` is 0xFF in it. The rows are unordered; valid until the next call.
+        """
+        offsets = (c_uint64 * (len(keys) + 1))(0, *itertools.accumulate(map(len, keys)))
+        text = b"".join(keys) + bytes(self.kernel.slack())
+        rows = self.kernel.side_find(self.pointer, text, offsets, len(keys))
+        if rows < 0:
+            raise MemoryError
+        return self.kernel.side_sought(self.pointer), rows
+
+    def forget(self) -> None:
+        """Free the digests; the places of rows are kept."""
+        self.kernel.side_forget(self.pointer)
+
+    def free(self) -> None:
+        """Free all memory of the side."""
+        pointer, self.pointer = self.pointer, None
+        self.kernel.side_free(pointer)

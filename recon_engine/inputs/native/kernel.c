@@ -1,0 +1,1169 @@
+// The native kernel: it finds the records and fields of strict CSV, digests rows and
+// keys, matches two sides and gathers the rows that differ.
+//
+// It accepts exactly the bytes that `recon_engine/rfc4180.py` accepts with `width`
+// fields in each record. It names no fault: what it refuses, the reader in Python reads
+// again, and words the error. No call keeps a pointer to memory of its caller, and no
+// call is made by two threads on one side, but for those that take it as const.
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ || !defined(__SIZEOF_INT128__)
+#error "the kernel is for little-endian machines of 64 bits"
+#endif
+
+typedef uint8_t u8;
+typedef uint32_t u32;
+typedef int64_t i64;
+typedef uint64_t u64;
+typedef unsigned __int128 u128;
+
+#define INLINE static inline __attribute__((always_inline))
+#define COLD static __attribute__((noinline, cold))
+#define API __attribute__((visibility("default")))
+#if defined(__x86_64__) && !defined(SCALAR)
+#define DISPATCH 1
+#else
+#define DISPATCH 0
+#endif
+
+// The build says what it was made for and from; `binding.py` compares the first.
+#ifndef VERSION
+#define VERSION ""
+#define SOURCE ""
+#endif
+// Behind the bytes of a block: words and vectors go over its end. A block is padded by
+// PAD, once a newline that it may lack is added.
+#define SLACK 192
+#define PAD 128
+// A block is shorter: what is packed is counted in 32 bits.
+#define LONGEST (1ull << 30)
+
+typedef enum { OK, REFUSED, UNSUPPORTED, IO, MEMORY, CANCELLED, CHANGED } status;
+
+INLINE u64 load(const u8 *p) {
+    u64 x;
+    memcpy(&x, p, 8);
+    return x;
+}
+INLINE u64 ones(u64 x) { return (u64)__builtin_popcountll(x); }
+INLINE u64 lowest(u64 x) { return (u64)__builtin_ctzll(x); }
+INLINE u64 below(u64 at) { return (1ull << (at & 63)) - 1; }
+
+// Room for `needed` items in an array that grows by halves; 0 where memory is out.
+static int grow(void *array, u64 *room, u64 needed, u64 size) {
+    void *old, *new;
+    u64 more = *room + *room / 2 > needed ? *room + *room / 2 : needed;
+    if (needed <= *room) return 1;
+    if (more > (u64)PTRDIFF_MAX / size) return 0;
+    memcpy(&old, array, sizeof old);
+    new = realloc(old, more * size);
+    if (!new) return 0;
+    memcpy(array, &new, sizeof new);
+    *room = more;
+    return 1;
+}
+
+// ---------------------------------------------------------------- digests
+// NH over words of 64 bits (Black et al., "UMAC", 1999), twice, the second time with
+// keys moved on by a pair (Toeplitz); then a multilinear hash mod 2^128 (Lemire and
+// Kaser, 2014), strongly universal, of the 128 bits and the length. Longer texts are a
+// tree over chunks, with keys of their own on each level.
+//
+// By these papers two different texts share one half of a digest with a probability of
+// at most 2^-63 a level, both halves 2^-126, whoever chose the texts, as long as he
+// chose them without knowing the keys. These are new random bytes in each run, and no
+// digest leaves the process, so a file cannot be made to collide. For 10^9 changed rows
+// the chance that one is taken to be equal is below 2^-93.
+#define CHUNK 1024
+#define LEVELS 5 // with 64 children a node 17 GB, where a block is at most one
+#define FAN (CHUNK / 16)
+typedef struct {
+    u64 nh[CHUNK / 8 + 2];
+    u64 fin[2][8];
+} keys;
+
+INLINE u64 final(const u64 *k, u64 x, u64 y, u64 n) {
+    u128 sum = ((u128)k[1] << 64 | k[0]) + (u128)k[2] * x + (u128)k[4] * y + (u128)k[6] * n;
+    return (u64)(sum >> 64) + k[3] * x + k[5] * y + k[7] * n;
+}
+
+// Of at most CHUNK bytes; 15 more are read, and have no part.
+INLINE void nh(const keys *k, const u8 *p, u64 n, u64 out[2]) {
+    u128 a = 0, b = 0;
+    const u64 *w = k->nh;
+    u64 left = n;
+    for (; left >= 16; left -= 16, p += 16, w += 2) {
+        u64 x = load(p), y = load(p + 8);
+        a += (u128)(x + w[0]) * (y + w[1]);
+        b += (u128)(x + w[2]) * (y + w[3]);
+    }
+    if (left) {
+        u64 x = load(p), y = left > 8 ? load(p + 8) & ~0ull >> (128 - 8 * left) : 0;
+        if (left < 8) x &= ~0ull >> (64 - 8 * left);
+        a += (u128)(x + w[0]) * (y + w[1]);
+        b += (u128)(x + w[2]) * (y + w[3]);
+    }
+    out[0] = final(k->fin[0], (u64)a, (u64)(a >> 64), n);
+    out[1] = final(k->fin[1], (u64)b, (u64)(b >> 64), n);
+}
+
+typedef struct {
+    u64 words[2 * FAN + 2], count;
+} node;
+
+// A full node is digested once something follows it, and not before.
+static void push(const keys *k, node *level, u32 at, const u64 child[2]) {
+    node *to = level + at;
+    if (to->count == FAN) {
+        u64 full[2];
+        nh(k + at, (u8 *)to->words, CHUNK, full);
+        to->count = 0;
+        push(k, level, at + 1, full);
+    }
+    to->words[2 * to->count] = child[0], to->words[2 * to->count + 1] = child[1];
+    to->count++;
+}
+COLD void tree(const keys *k, const u8 *p, u64 n, u64 out[2]) {
+    node level[LEVELS];
+    for (u32 i = 0; i < LEVELS; i++) level[i].count = 0;
+    for (u64 take; n; p += take, n -= take) {
+        take = n < CHUNK ? n : CHUNK;
+        nh(k, p, take, out);
+        push(k, level, 1, out);
+    }
+    for (u32 at = 1;; at++) {
+        nh(k + at, (u8 *)level[at].words, 16 * level[at].count, out);
+        if (at == LEVELS - 1 || !level[at + 1].count) return;
+        push(k, level, at + 1, out);
+    }
+}
+INLINE void digest(const keys *k, const u8 *p, u64 n, u64 out[2]) {
+    if (n <= CHUNK) nh(k, p, n, out);
+    else tree(k, p, n, out);
+}
+
+// The hash of `recon_engine/sample.py`, the same in every run: it says which rows are
+// drawn for a sample, and nothing is equal or not by it.
+INLINE u64 mixed(u64 x) {
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBull;
+    return x ^ x >> 31;
+}
+#define PRIME 0x100000001B3ull
+INLINE u64 stable(u64 state, const u8 *p, u64 n) { // 7 more bytes are read
+    for (u64 at = 0; at < n; at += 8) {
+        u64 word = load(p + at);
+        if (n - at < 8) word &= ~0ull >> (64 - 8 * (n - at));
+        state = mixed(state * PRIME + word + 0x9E3779B97F4A7C15ull);
+    }
+    return mixed(state * PRIME + n);
+}
+
+// ---------------------------------------------------------------- UTF-8
+// Whether bytes are UTF-8: no overlong form, no surrogate, none above U+10FFFF.
+static __attribute__((noinline)) int is_utf8(const u8 *p, u64 n) {
+    for (u64 i = 0; i < n;) {
+        u8 a = p[i], low = 0x80, high = 0xBF;
+        if (a < 0x80) {
+            i++;
+            while (i + 8 <= n && !(load(p + i) & 0x8080808080808080ull)) i += 8;
+            continue;
+        }
+        u64 more = a < 0xC2 ? 0 : a < 0xE0 ? 1 : a < 0xF0 ? 2 : a < 0xF5 ? 3 : 0;
+        if (!more || n - i <= more) return 0;
+        if (a == 0xE0) low = 0xA0;
+        else if (a == 0xED) high = 0x9F;
+        else if (a == 0xF0) low = 0x90;
+        else if (a == 0xF4) high = 0x8F;
+        if (p[i + 1] < low || p[i + 1] > high) return 0;
+        for (u64 j = 2; j <= more; j++)
+            if ((p[i + j] & 0xC0) != 0x80) return 0;
+        i += more + 1;
+    }
+    return 1;
+}
+
+// ---------------------------------------------------------------- masks
+// A bit a byte, 64 bytes a word. Clang makes one source into AVX-512, AVX2, SSE2 and
+// NEON; SCALAR is for other compilers, and for the tests.
+typedef struct {
+    int nul, cr, quote, high, backslash;
+} rarities;
+#ifdef SCALAR
+INLINE u64 where(const u8 *p, u8 byte) {
+    u64 mask = 0;
+    for (int i = 0; i < 64; i++) mask |= (u64)(p[i] == byte) << i;
+    return mask;
+}
+typedef rarities seen;
+INLINE void look(seen *s, const u8 *p) {
+    for (int i = 0; i < 64; i++) {
+        s->nul |= p[i] == 0, s->cr |= p[i] == '\r', s->quote |= p[i] == '"';
+        s->high |= p[i] >> 7, s->backslash |= p[i] == '\\';
+    }
+}
+INLINE rarities summed(const seen *s) { return *s; }
+#else
+typedef u8 v64 __attribute__((vector_size(64)));
+typedef _Bool b64 __attribute__((ext_vector_type(64)));
+INLINE v64 vec(const u8 *p) {
+    v64 x;
+    memcpy(&x, p, 64);
+    return x;
+}
+INLINE u64 where(const u8 *p, u8 byte) {
+    b64 bits = __builtin_convertvector((v64)(vec(p) == byte), b64);
+    u64 mask;
+    memcpy(&mask, &bits, 8);
+    return mask;
+}
+typedef struct {
+    v64 nul, cr, quote, high, backslash;
+} seen;
+INLINE void look(seen *s, const u8 *p) {
+    v64 x = vec(p);
+    s->nul |= (v64)(x == 0), s->cr |= (v64)(x == '\r'), s->quote |= (v64)(x == '"');
+    s->high |= x, s->backslash |= (v64)(x == '\\');
+}
+INLINE int any(v64 x) {
+    u64 w[8];
+    memcpy(w, &x, 64);
+    u64 all = w[0] | w[1] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7];
+    return (all & 0x8080808080808080ull) != 0;
+}
+INLINE rarities summed(const seen *s) {
+    return (rarities){any(s->nul), any(s->cr), any(s->quote), any(s->high), any(s->backslash)};
+}
+#endif
+// From an opening quote up to, not including, the closing one.
+INLINE u64 inside(u64 quotes) {
+    for (int i = 1; i < 64; i *= 2) quotes ^= quotes << i;
+    return quotes;
+}
+// The set bit behind `skip` others, from a place on; there has to be one.
+INLINE u64 nth(const u64 *mask, u64 from, u64 skip) {
+    u64 w = from >> 6, m = mask[w] & ~below(from);
+    for (u64 c; (c = ones(m)) <= skip; m = mask[++w]) skip -= c;
+    while (skip--) m &= m - 1;
+    return w * 64 + lowest(m);
+}
+// How many bits are set in [from, to).
+static u64 between(const u64 *mask, u64 from, u64 to) {
+    u64 w = from >> 6, last = to >> 6, count = 0;
+    u64 m = mask[w] & ~below(from);
+    for (; w < last; m = mask[++w]) count += ones(m);
+    return count + ones(m & below(to));
+}
+INLINE int is_set(const u64 *mask, u64 at) { return mask[at >> 6] >> (at & 63) & 1; }
+
+// The bytes of a word that `keep` has, as AVX-512 does it and as all others do.
+typedef u8 *(*packer)(u8 *, const u8 *, u64);
+INLINE u8 *pack_runs(u8 *out, const u8 *p, u64 keep) { // reads and writes 64 bytes more
+    u64 at = 0;
+    for (u64 drop = ~keep; drop; drop &= drop - 1) {
+        u64 to = lowest(drop);
+        if (to > at) {
+            memcpy(out, p + at, 16);
+            if (to - at > 16) memcpy(out + 16, p + at + 16, 48);
+            out += to - at;
+        }
+        at = to + 1;
+    }
+    if (at < 64) memcpy(out, p + at, 64), out += 64 - at;
+    return out;
+}
+
+// ---------------------------------------------------------------- a block
+// What a block is made of. `borders` and `ends` are the delimiters and newlines that
+// are no text, `inner` the newlines that are; `packed`, where `packing`, is the block
+// without the quotes that are no text, so that the quoted and the unquoted spelling of
+// a record are the same bytes: those at `kept`, of which `before` counts the ones below
+// each word. There a structural delimiter is `separator`, which as text is 0xFF, a byte
+// that UTF-8 never has.
+typedef struct {
+    u8 delimiter, separator;
+    u32 width, field_lines;
+    u64 field_bytes;
+    u64 *borders, *ends, *inner, *kept;
+    u32 *before;
+    u8 *packed;
+    u64 words;
+    rarities rare;
+    int packing, masked;
+    u64 newlines_inside;
+} scanner;
+
+static void scanner_free(scanner *s) {
+    free(s->borders), free(s->ends), free(s->inner), free(s->kept);
+    free(s->before), free(s->packed);
+    s->borders = s->ends = s->inner = s->kept = 0, s->before = 0, s->packed = 0;
+    s->words = 0;
+}
+COLD int scanner_room(scanner *s, u64 words) {
+    scanner_free(s);
+    s->borders = malloc(8 * words + 16), s->ends = malloc(8 * words + 16);
+    s->inner = malloc(8 * words + 16), s->kept = malloc(8 * words + 16);
+    s->before = malloc(4 * words + 16), s->packed = malloc(64 * words + 256);
+    int all = s->borders && s->ends && s->inner && s->kept && s->before && s->packed;
+    if (all) s->words = words;
+    return all;
+}
+INLINE u64 packed_at(const scanner *s, u64 at) {
+    return s->before[at >> 6] + ones(s->kept[at >> 6] & below(at));
+}
+
+// Takes what is quoted out of the masks and packs; whether each quote and carriage
+// return is where it may be. The block begins with a record.
+INLINE int unquote(scanner *s, const u8 *p, u64 n, u64 words, packer pack) {
+    u64 carry = 0, border1 = 1, close1 = 0, cr1 = 0, wrong = 0, inner = 0, text = 0;
+    int quoted = s->rare.quote, cr = s->rare.cr;
+    u8 *out = s->packed;
+    for (u64 w = 0; w < words; w++) {
+        const u8 *x = p + 64 * w;
+        u64 quotes = quoted ? where(x, '"') : 0, returns = cr ? where(x, '\r') : 0;
+        u64 delimiters = s->borders[w], newlines = s->ends[w];
+        u64 real = w + 1 < words || !(n & 63) ? ~0ull : below(n);
+        u64 in = inside(quotes) ^ carry;
+        carry = (u64)((i64)in >> 63);
+        u64 open = quotes & in, close = quotes & ~in;
+        s->borders[w] = delimiters & ~in, s->ends[w] = newlines & ~in;
+        s->inner[w] = newlines & in & real;
+        inner += ones(s->inner[w]);
+        returns &= ~in;
+        u64 border = s->borders[w] | s->ends[w];
+        u64 closed = close << 1 | close1, returned = returns << 1 | cr1;
+        // A quote opens behind a border, or doubles the one before it.
+        u64 fault = open & ~((border | close) << 1 | border1 | close1);
+        fault |= closed & ~(border | open | returns);
+        fault |= returned & ~s->ends[w];
+        wrong |= fault & real;
+        border1 = border >> 63, close1 = close >> 63, cr1 = returns >> 63;
+        if (!s->packing) continue;
+        // Of a doubled quote the second is kept.
+        u64 keep = ~(quotes & ~(open & closed)), odd = delimiters & in;
+        s->kept[w] = keep, s->before[w] = (u32)(out - s->packed);
+        u8 *here = out;
+        out = pack(out, x, keep);
+        if (s->separator != s->delimiter) {
+            odd = where(x, s->separator);
+            for (u64 m = s->borders[w]; m; m &= m - 1)
+                here[ones(keep & (m - 1) & ~m)] = s->separator;
+        }
+        text |= odd;
+        for (; odd; odd &= odd - 1) here[ones(keep & (odd - 1) & ~odd)] = 0xFF;
+    }
+    s->kept[words] = ~0ull, s->before[words] = (u32)(out - s->packed);
+    s->newlines_inside = inner, s->masked = text != 0;
+    return !wrong;
+}
+
+// How many bytes of a block are whole records, of any width: their masks are made. A
+// block begins with a record; PAD bytes behind it are written to.
+INLINE status judge(scanner *s, u8 *p, u64 n, u64 *whole, packer pack) {
+    u64 words = (n + 63) / 64;
+    if (words > s->words && !scanner_room(s, words)) return MEMORY;
+    memset(p + n, s->delimiter == 'x' ? 'y' : 'x', PAD);
+    seen all = {0};
+    for (u64 w = 0; w < words; w++) {
+        s->borders[w] = where(p + 64 * w, s->delimiter);
+        s->ends[w] = where(p + 64 * w, '\n');
+        look(&all, p + 64 * w);
+    }
+    s->borders[words] = s->ends[words] = s->inner[words] = 0;
+    s->rare = summed(&all), s->masked = 0, s->newlines_inside = 0;
+    s->packing = s->rare.quote || s->separator != s->delimiter;
+    int right = !s->rare.nul;
+    if (s->packing || s->rare.cr) right &= unquote(s, p, n, words, pack);
+    *whole = 0;
+    for (u64 w = words; w-- && !*whole;)
+        if (s->ends[w]) *whole = 64 * w + 64 - (u64)__builtin_clzll(s->ends[w]);
+    if (right && s->rare.high) right = is_utf8(p, *whole);
+    return right ? OK : REFUSED;
+}
+
+// Whether no field of a record is longer, or spans more lines, than it may.
+COLD int within(const scanner *s, u64 start, u64 stop) {
+    for (u64 at = start;;) {
+        u64 border = between(s->borders, at, stop) ? nth(s->borders, at, 0) : stop;
+        if (border - at > s->field_bytes) return 0;
+        u64 lines = s->newlines_inside >= s->field_lines ? between(s->inner, at, border) : 0;
+        if (lines && lines >= s->field_lines) return 0;
+        if (border == stop) return 1;
+        at = border + 1;
+    }
+}
+
+// ---------------------------------------------------------------- one side
+typedef struct {
+    u64 key;
+    u32 key_rest, number;
+    u64 row, check;
+} entry;
+#define ROOM 256u // entries a chunk
+#define SLAB (2u << 20)
+typedef struct {
+    entry *at, *stop, **chunks;
+    u64 count, room;
+} partition;
+typedef struct {
+    u32 *at;
+    u64 count, room;
+} numbers;
+
+typedef struct {
+    u32 delimiter, separator, width, key_count, order_count, field_lines, bits;
+    int32_t isa;
+    u64 field_bytes, offset, sample_every;
+    const u32 *keys, *order;
+    const void *random;
+} settings;
+
+typedef struct {
+    scanner scan;
+    status status;
+    int isa;
+    u32 key_count, order_count, bits;
+    u32 *keys, *order;
+    u64 *fields;
+    struct {
+        keys row[LEVELS], key[LEVELS];
+    } *secret;
+    u64 origin, base, rows, blanks, crlf, embedded, blank_keys, sample_every;
+    int quotes, end_of_copy, unended;
+    u64 high;
+    u32 *ends;
+    u64 ends_room;
+    u64 *wraps; // the first row that ends behind each further 4 GiB
+    u64 wrap_count, wrap_room;
+    partition *parts;
+    u8 **slabs, *next;
+    u64 slab_count, slab_room, left;
+    numbers sample, sought;
+    u8 *scratch;
+    u64 scratch_room;
+} side;
+
+// Zig's own `__builtin_cpu_supports` answers 0 to everything.
+#if DISPATCH
+#include <cpuid.h>
+API int best_isa(void) {
+    u32 a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (~c & (1u << 27 | 1u << 23))) return 0; // OSXSAVE, POPCNT
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 6) != 6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    u32 avx2 = 1u << 5 | 1u << 3 | 1u << 8, avx512 = 1u << 16 | 1u << 30 | 1u << 31; // F, BW, VL
+    if ((b & avx2) != avx2) return 0;
+    return (low & 0xE6) == 0xE6 && (b & avx512) == avx512 && c & 1u << 6 ? 2 : 1; // VBMI2
+}
+#else
+API int best_isa(void) { return 0; }
+#endif
+API const char *version(void) { return VERSION; }
+API const char *source(void) { return SOURCE; }
+API u64 random_size(void) { return sizeof *((side *)0)->secret; }
+API u32 slack(void) { return SLACK; }
+
+API void side_forget(side *s) {
+    for (u64 i = 0; i < s->slab_count; i++) free(s->slabs[i]);
+    if (s->parts)
+        for (u32 i = 0; i < 1u << s->bits; i++) free(s->parts[i].chunks);
+    free(s->slabs), free(s->parts);
+    s->slabs = 0, s->parts = 0, s->slab_count = s->slab_room = s->left = 0;
+}
+API void side_free(side *s) {
+    if (!s) return;
+    side_forget(s);
+    scanner_free(&s->scan);
+    free(s->keys), free(s->order), free(s->fields), free(s->secret), free(s->ends);
+    free(s->wraps), free(s->sample.at), free(s->sought.at), free(s->scratch), free(s);
+}
+static u32 *copied(const u32 *from, u32 count) {
+    u32 *to = malloc(4 * (u64)count + 4);
+    if (to && count) memcpy(to, from, 4 * (u64)count);
+    return to;
+}
+static int are_below(const u32 *numbers, u32 count, u32 most) {
+    for (u32 i = 0; i < count; i++)
+        if (numbers[i] >= most) return 0;
+    return 1;
+}
+// A side yet to be read; 0 where memory is out or a column is none of `width`.
+API side *side_new(const settings *given) {
+    side *s = given->bits <= 16 && given->width && given->key_count ? calloc(1, sizeof *s) : 0;
+    if (!s) return 0;
+    if (!are_below(given->keys, given->key_count, given->width) ||
+        !are_below(given->order, given->order_count, given->width))
+        return free(s), (side *)0;
+    s->scan.delimiter = (u8)given->delimiter, s->scan.separator = (u8)given->separator;
+    s->scan.width = given->width;
+    s->scan.field_bytes = given->field_bytes, s->scan.field_lines = given->field_lines;
+    s->isa = given->isa < 0 || given->isa > best_isa() ? best_isa() : given->isa;
+    s->bits = given->bits, s->sample_every = given->sample_every;
+    s->key_count = given->key_count, s->order_count = given->order_count;
+    s->keys = copied(given->keys, given->key_count);
+    s->order = copied(given->order, given->order_count);
+    s->fields = malloc(8 * ((u64)given->width + 1));
+    s->secret = malloc(sizeof *s->secret);
+    s->parts = calloc(1u << s->bits, sizeof *s->parts);
+    s->origin = s->base = given->offset;
+    if (!s->keys || !s->order || !s->fields || !s->secret || !s->parts)
+        return side_free(s), (side *)0;
+    memcpy(s->secret, given->random, sizeof *s->secret);
+    return s;
+}
+typedef struct {
+    u64 rows, end, status, blanks, crlf, embedded, quotes, end_of_copy, blank_keys, sampled, unended;
+} facts;
+API void side_facts(const side *s, facts *to) {
+    *to = (facts){s->rows, s->base, s->status, s->blanks, s->crlf, s->embedded, (u64)s->quotes,
+                  (u64)s->end_of_copy, s->blank_keys, s->sample.count, (u64)s->unended};
+}
+API const u32 *side_sample(const side *s) { return s->sample.at; }
+
+COLD int more_entries(side *s, partition *p) {
+    if (s->left < ROOM * sizeof(entry)) {
+        if (!grow(&s->slabs, &s->slab_room, s->slab_count + 1, sizeof *s->slabs)) return 0;
+        // A slab of one large page: chunks are written to all over it.
+        u8 *slab = s->bits > 4 ? aligned_alloc(SLAB, SLAB) : malloc(ROOM * sizeof(entry) << s->bits);
+        if (!slab) return 0;
+#ifdef MADV_HUGEPAGE
+        if (s->bits > 4) madvise(slab, SLAB, MADV_HUGEPAGE);
+#endif
+        s->slabs[s->slab_count++] = s->next = slab;
+        s->left = s->bits > 4 ? SLAB : ROOM * sizeof(entry) << s->bits;
+    }
+    if (!grow(&p->chunks, &p->room, p->count + 1, sizeof *p->chunks)) return 0;
+    p->chunks[p->count++] = p->at = (entry *)(void *)s->next;
+    p->stop = p->at + ROOM;
+    s->next += ROOM * sizeof(entry), s->left -= ROOM * sizeof(entry);
+    return 1;
+}
+INLINE u64 size_of(const partition *p) {
+    return p->count ? p->count * ROOM - (u64)(p->stop - p->at) : 0;
+}
+INLINE const entry *entry_at(const partition *p, u64 i) { return p->chunks[i / ROOM] + i % ROOM; }
+
+INLINE status put(side *s, u64 end, const u64 row[2], const u64 key[2]) {
+    partition *p = s->parts + (s->bits ? key[1] >> (64 - s->bits) : 0);
+    if (p->at == p->stop && !more_entries(s, p)) return MEMORY;
+    __builtin_prefetch(p->at + 4, 1); // a quarter of the time of a scan is saved by it
+    *p->at++ = (entry){key[0], (u32)key[1], (u32)s->rows, row[0], row[1]};
+    if (s->rows == s->ends_room && !grow(&s->ends, &s->ends_room, s->rows ? s->rows + 1 : 4096, 4))
+        return MEMORY;
+    for (; end >> 32 != s->high; s->wrap_count++, s->high++) {
+        if (!grow(&s->wraps, &s->wrap_room, s->wrap_count + 1, 8)) return MEMORY;
+        s->wraps[s->wrap_count] = s->rows;
+    }
+    s->ends[s->rows++] = (u32)end;
+    return s->rows == UINT32_MAX ? UNSUPPORTED : OK;
+}
+static u64 end_of(const side *s, u64 number) {
+    u64 high = 0;
+    while (high < s->wrap_count && s->wraps[high] <= number) high++;
+    return high << 32 | s->ends[number];
+}
+static u64 start_of(const side *s, u64 number) {
+    return number ? end_of(s, number - 1) : s->origin;
+}
+// Where each row ends in the file, all of them.
+API void side_ends(const side *s, u64 *out) {
+    u64 high = 0;
+    for (u64 i = 0; i < s->rows; i++) {
+        while (high < s->wrap_count && s->wraps[high] <= i) high++;
+        out[i] = high << 32 | s->ends[i];
+    }
+}
+// Where a row begins; of one more than there are, where the last one ends.
+API u64 side_start(const side *s, u64 number) { return start_of(s, number < s->rows ? number : s->rows); }
+// The first rows of runs of whole records, each of `size` bytes or a little more; how
+// many runs, of which `first` has those that there is room for.
+API u64 side_runs(const side *s, u64 size, u32 *first, u64 room) {
+    u64 count = 0;
+    u32 low = 0;
+    for (u64 i = 0; i < s->rows; i++) {
+        // In 32 bits differences are right as long as a run is below 4 GiB.
+        if (i && (u32)(s->ends[i - 1] - low) < size) continue;
+        low = i ? s->ends[i - 1] : (u32)s->origin;
+        if (count < room) first[count] = (u32)i;
+        count++;
+    }
+    return count;
+}
+// The scratch of a side with SLACK behind it; the text in it is kept.
+COLD int more_scratch(side *s, u64 size) {
+    return grow(&s->scratch, &s->scratch_room, size + SLACK, 1);
+}
+INLINE int scratch(side *s, u64 size) {
+    return size + SLACK <= s->scratch_room || more_scratch(s, size);
+}
+
+// A line that an older Postgres takes for the end of its input, in whole lines.
+COLD int has_end_of_copy(const u8 *p, u64 n) {
+    for (u64 at = 0; at < n; at++) {
+        const u8 *found = memchr(p + at, '\\', n - at);
+        if (!found) return 0;
+        at = (u64)(found - p);
+        if ((at && p[at - 1] != '\n') || n - at < 3 || p[at + 1] != '.') continue;
+        if (p[at + 2] == '\n' || (p[at + 2] == '\r' && n - at > 3 && p[at + 3] == '\n')) return 1;
+    }
+    return 0;
+}
+
+// A record: its bytes in the block, and the same packed.
+typedef struct {
+    const u8 *text;
+    u64 start, stop;
+    int packing;
+} record;
+
+INLINE void key_field(const side *s, const record *r, u32 column, u64 *from, u64 *to) {
+    const scanner *c = &s->scan;
+    *from = column ? nth(c->borders, r->start, column - 1) + 1 : r->start;
+    *to = column + 1 == c->width ? r->stop : nth(c->borders, *from, 0);
+    if (r->packing) *from = packed_at(c, *from), *to = packed_at(c, *to);
+}
+// The text of a field as it is, where a delimiter in it was masked.
+COLD u64 stable_of_masked(side *s, u64 state, const u8 *p, u64 n) {
+    if (!scratch(s, n)) return s->status = MEMORY, 0;
+    for (u64 i = 0; i < n; i++) s->scratch[i] = p[i] == 0xFF ? s->scan.separator : p[i];
+    return stable(state, s->scratch, n);
+}
+INLINE status digest_key(side *s, const record *r, u64 out[2]) {
+    u64 from = 0, to = 0, state = 0, used = 0;
+    int blank = 0;
+    for (u32 i = 0; i < s->key_count; i++) {
+        key_field(s, r, s->keys[i], &from, &to);
+        blank |= from == to;
+        if (s->sample_every) {
+            if (s->scan.masked) state = stable_of_masked(s, state, r->text + from, to - from);
+            else state = stable(state, r->text + from, to - from);
+        }
+    }
+    if (s->sample_every && state % s->sample_every == 0) {
+        if (!grow(&s->sample.at, &s->sample.room, s->sample.count + 1, 4)) return MEMORY;
+        s->sample.at[s->sample.count++] = (u32)s->rows;
+    }
+    s->blank_keys += (u64)blank;
+    if (s->key_count == 1) {
+        digest(s->secret->key, r->text + from, to - from, out);
+        return OK;
+    }
+    for (u32 i = 0; i < s->key_count; i++) {
+        key_field(s, r, s->keys[i], &from, &to);
+        if (!scratch(s, used + to - from + 1)) return MEMORY;
+        memcpy(s->scratch + used, r->text + from, to - from);
+        used += to - from;
+        s->scratch[used++] = 0xFE; // no byte of UTF-8 either
+    }
+    digest(s->secret->key, s->scratch, used, out);
+    return OK;
+}
+INLINE status digest_row(side *s, const record *r, u64 out[2]) {
+    const scanner *c = &s->scan;
+    if (!s->order_count) {
+        u64 from = r->start, to = r->stop;
+        if (r->packing) from = packed_at(c, from), to = packed_at(c, to);
+        digest(s->secret->row, r->text + from, to - from, out);
+        return OK;
+    }
+    u64 w = r->start >> 6, m = c->borders[w] & ~below(r->start), size = 0;
+    s->fields[0] = r->packing ? packed_at(c, r->start) : r->start;
+    for (u32 i = 1; i < c->width; i++, m &= m - 1) {
+        while (!m) m = c->borders[++w];
+        u64 at = w * 64 + lowest(m);
+        s->fields[i] = (r->packing ? packed_at(c, at) : at) + 1;
+    }
+    s->fields[c->width] = (r->packing ? packed_at(c, r->stop) : r->stop) + 1;
+    for (u32 i = 0; i < s->order_count; i++)
+        size += s->fields[s->order[i] + 1] - s->fields[s->order[i]];
+    if (!scratch(s, size)) return MEMORY;
+    u8 *to = s->scratch;
+    for (u32 i = 0; i < s->order_count; i++) {
+        u64 from = s->fields[s->order[i]], n = s->fields[s->order[i] + 1] - 1 - from;
+        if (n <= 16) memcpy(to, r->text + from, 16); // of both there is SLACK behind
+        else memcpy(to, r->text + from, n);
+        to += n, *to++ = c->separator;
+    }
+    digest(s->secret->row, s->scratch, size - 1, out);
+    return OK;
+}
+
+// Takes the whole records of a block; `taken`: how many bytes that was.
+INLINE status take(side *s, u8 *p, u64 n, int last, u64 *taken, packer pack) {
+    scanner *c = &s->scan;
+    u64 given = n, size;
+    *taken = 0;
+    if (last && n && p[n - 1] != '\n') {
+        if (p[n - 1] == '\r') return REFUSED; // bare, or quoted and never closed
+        p[n++] = '\n', s->unended = 1;
+    }
+    status found = judge(c, p, n, &size, pack);
+    if (found != OK) return found;
+    if (last && size < n) return REFUSED;
+    if (!size) {
+        // What may become one field is refused before it fills memory; a CR may end it.
+        u64 begun = 0;
+        for (u64 w = (n + 63) / 64; w-- && !begun;)
+            if (c->borders[w]) begun = 64 * w + 64 - (u64)__builtin_clzll(c->borders[w]);
+        return n > c->field_bytes && n - begun > c->field_bytes + 1 ? REFUSED : OK;
+    }
+    u64 inner = c->newlines_inside ? between(c->inner, 0, size) : 0;
+    int many = c->newlines_inside >= c->field_lines;
+    s->embedded += inner, s->quotes |= c->rare.quote;
+    if (c->rare.backslash && !s->end_of_copy) s->end_of_copy = has_end_of_copy(p, size);
+    record r = {c->packing ? c->packed : p, 0, 0, c->packing};
+    u64 start = 0, total = 0, before = 0;
+    for (u64 w = 0; 64 * w < size; total += ones(c->borders[w++]))
+        for (u64 m = c->ends[w]; m; m &= m - 1) {
+            u64 at = 64 * w + lowest(m), fields = total + ones(c->borders[w] & (m - 1) & ~m);
+            u64 stop = at - (c->rare.cr && at > start && p[at - 1] == '\r'), next = at + 1;
+            if (fields - before != c->width - 1 || s->blanks) {
+                if (fields != before || stop != start || c->width == 1) return REFUSED;
+                s->blanks++, s->crlf += stop < at, start = next;
+                continue;
+            }
+            if ((stop - start > c->field_bytes || many) && !within(c, start, stop)) return REFUSED;
+            before = fields, s->crlf += stop < at;
+            u64 row[2], key[2];
+            r.start = start, r.stop = stop, start = next;
+            // An end that is not in the file has no place there.
+            u64 end = s->base + next - (next > given);
+            if ((found = digest_key(s, &r, key)) || (found = digest_row(s, &r, row)) || s->status)
+                return found ? found : s->status;
+            if ((found = put(s, end, row, key))) return found;
+        }
+    *taken = size - (size > given);
+    s->base += *taken;
+    return OK;
+}
+static status take_any(side *s, u8 *p, u64 n, int last, u64 *taken) {
+    return take(s, p, n, last, taken, pack_runs);
+}
+static status judge_any(scanner *s, u8 *p, u64 n, u64 *whole) {
+    return judge(s, p, n, whole, pack_runs);
+}
+#if DISPATCH
+#include <immintrin.h>
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+#define AVX512 \
+    __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512vbmi2")))
+AVX2 static status take_avx2(side *s, u8 *p, u64 n, int last, u64 *taken) {
+    return take(s, p, n, last, taken, pack_runs);
+}
+AVX2 static status judge_avx2(scanner *s, u8 *p, u64 n, u64 *whole) {
+    return judge(s, p, n, whole, pack_runs);
+}
+AVX512 static inline __attribute__((always_inline)) u8 *pack_avx512(u8 *out, const u8 *p, u64 keep) {
+    _mm512_storeu_si512(out, _mm512_maskz_compress_epi8(keep, _mm512_loadu_si512(p)));
+    return out + ones(keep);
+}
+AVX512 static status take_avx512(side *s, u8 *p, u64 n, int last, u64 *taken) {
+    return take(s, p, n, last, taken, pack_avx512);
+}
+AVX512 static status judge_avx512(scanner *s, u8 *p, u64 n, u64 *whole) {
+    return judge(s, p, n, whole, pack_avx512);
+}
+static status (*const takes[])(side *, u8 *, u64, int, u64 *) = {take_any, take_avx2, take_avx512};
+static status (*const judges[])(scanner *, u8 *, u64, u64 *) = {judge_any, judge_avx2, judge_avx512};
+#else
+static status (*const takes[])(side *, u8 *, u64, int, u64 *) = {take_any};
+static status (*const judges[])(scanner *, u8 *, u64, u64 *) = {judge_any};
+#endif
+
+// The block that follows, with SLACK bytes that may be written behind `n`. How many of
+// its bytes were whole records: the caller gives the others again, before what follows.
+// -1: no more can be taken, and the status says why.
+API i64 feed(side *s, u8 *p, u64 n, int last) {
+    u64 taken = 0;
+    if (n >= LONGEST) s->status = UNSUPPORTED;
+    if (s->status == OK && n) s->status = takes[s->isa](s, p, n, last, &taken);
+    return s->status == OK ? (i64)taken : -1;
+}
+
+static i64 read_at(int file, u8 *to, u64 size, u64 at) {
+    return (i64)pread(file, to, size, (off_t)at);
+}
+// All of a file from `offset` on. `cancel`, once not 0, ends it; `done` is how far it is.
+API int scan(side *s, int file, u64 block, const u32 *cancel, u64 *done) {
+    u64 have = 0;
+    u8 *buffer = malloc(block + SLACK);
+    if (!buffer) s->status = MEMORY;
+    for (int last = 0; !last && s->status == OK;) {
+        i64 got = read_at(file, buffer + have, block - have, s->base + have);
+        if (got < 0 || (cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED))) {
+            s->status = got < 0 ? IO : CANCELLED;
+            break;
+        }
+        have += (u64)got, last = got == 0;
+        i64 taken = feed(s, buffer, have, last);
+        if (taken < 0) break;
+        have -= (u64)taken;
+        memmove(buffer, buffer + taken, have);
+        if (done) __atomic_store_n(done, s->base, __ATOMIC_RELAXED);
+        if (have == block) {
+            u64 room = block + SLACK;
+            if (!grow(&buffer, &room, 2 * block + SLACK, 1)) s->status = MEMORY;
+            block = room - SLACK;
+        }
+    }
+    free(buffer);
+    return s->status;
+}
+
+// ---------------------------------------------------------------- the join
+// Lists of entries: the pairs that differ, OLD's and NEW's in the same order; rows
+// without a partner; and all rows of keys that are repeated on a side, or seem to be:
+// whoever reads them tells them apart.
+typedef struct {
+    entry *at;
+    u64 count, room;
+} list;
+enum { PAIRED_OLD, PAIRED_NEW, MISSING, EXTRA, REPEATED_OLD, REPEATED_NEW, LISTS };
+typedef struct {
+    u64 identical;
+    list lists[LISTS];
+} found;
+
+INLINE int add(list *l, const entry *e) {
+    if (l->count == l->room && !grow(&l->at, &l->room, l->count + 256, sizeof *e)) return 0;
+    l->at[l->count++] = *e;
+    return 1;
+}
+API void found_free(found *f) {
+    if (!f) return;
+    for (int i = 0; i < LISTS; i++) free(f->lists[i].at);
+    free(f);
+}
+API u64 found_list(const found *f, int which, const entry **at) {
+    if (which < 0) return f->identical;
+    *at = f->lists[which].at;
+    return f->lists[which].count;
+}
+
+// What the rows of both sides of one partition are found by.
+typedef struct {
+    u32 *slots; // 0: none, else 1 + the row, NEW's behind OLD's
+    u8 *marks;  // 1: has a partner, 2: its key is repeated
+    u64 slots_room, marks_room, mask;
+} table;
+
+INLINE int same_key(const entry *x, const entry *y) {
+    return x->key == y->key && x->key_rest == y->key_rest;
+}
+INLINE const entry *row_at(const partition *o, const partition *n, u64 olds, u64 i) {
+    return i < olds ? entry_at(o, i) : entry_at(n, i - olds);
+}
+// The slot of a key: that of its first row, or the empty one for it.
+INLINE u64 slot(const table *t, const partition *o, const partition *n, u64 olds, const entry *x) {
+    u64 at = x->key & t->mask;
+    for (u32 i; (i = t->slots[at]); at = (at + 1) & t->mask)
+        if (same_key(row_at(o, n, olds, i - 1), x)) break;
+    return at;
+}
+static int join_partition(found *f, table *t, const partition *o, const partition *n) {
+    u64 olds = size_of(o), all = olds + size_of(n), capacity = 64;
+    if (all >= UINT32_MAX) return 0;
+    while (2 * capacity < 3 * all) capacity *= 2;
+    if (!grow(&t->slots, &t->slots_room, capacity, 4)) return 0;
+    if (!grow(&t->marks, &t->marks_room, all + 1, 1)) return 0;
+    t->mask = capacity - 1;
+    memset(t->slots, 0, 4 * capacity), memset(t->marks, 0, all);
+    for (u64 i = 0; i < all; i++) {
+        const entry *x = row_at(o, n, olds, i);
+        u64 at = slot(t, o, n, olds, x);
+        if (!t->slots[at]) {
+            t->slots[at] = (u32)i + 1;
+            continue;
+        }
+        u64 first = t->slots[at] - 1;
+        int partner = i >= olds && first < olds && !t->marks[first];
+        t->marks[first] = t->marks[i] = partner ? 1 : 2;
+    }
+    for (u64 i = olds; i < all; i++) {
+        const entry *x = entry_at(n, i - olds);
+        u64 first = t->slots[slot(t, o, n, olds, x)] - 1;
+        if (t->marks[i] == 2 || t->marks[first] == 2) { // a third row came for the pair
+            if (!add(&f->lists[REPEATED_NEW], x)) return 0;
+        } else if (!t->marks[i]) {
+            if (!add(&f->lists[EXTRA], x)) return 0;
+        } else {
+            const entry *y = entry_at(o, first);
+            if (x->row == y->row && x->check == y->check) f->identical++;
+            else if (!add(&f->lists[PAIRED_OLD], y) || !add(&f->lists[PAIRED_NEW], x)) return 0;
+        }
+    }
+    for (u64 i = 0; i < olds; i++)
+        if (t->marks[i] != 1 &&
+            !add(&f->lists[t->marks[i] ? REPEATED_OLD : MISSING], entry_at(o, i)))
+            return 0;
+    return 1;
+}
+// The partitions [from, to) of two sides matched; 0 where memory is out.
+API found *join(const side *old, const side *new, u32 from, u32 to) {
+    found *f = calloc(1, sizeof *f);
+    table t = {0};
+    int right = f && old->bits == new->bits && to <= 1u << old->bits;
+    for (u32 i = from; right && i < to; i++)
+        right = join_partition(f, &t, old->parts + i, new->parts + i);
+    free(t.slots), free(t.marks);
+    return right ? f : (found_free(f), (found *)0);
+}
+
+// ---------------------------------------------------------------- rows by key
+// Lists the rows whose key has the digest of one of `n` texts: the fields of a key as
+// `digest_key` packs them, SLACK bytes behind the last. How many rows, -1 without memory.
+API i64 side_find(side *s, const u8 *text, const u64 *offsets, u64 n) {
+    u64 capacity = 64, words[2];
+    while (capacity < 2 * n) capacity *= 2;
+    u32 *slots = n < UINT32_MAX ? calloc(capacity, sizeof *slots) : 0;
+    entry *keys = malloc(n * sizeof *keys + 1);
+    int right = slots && keys && s->parts;
+    for (u64 i = 0; right && i < n; i++) {
+        digest(s->secret->key, text + offsets[i], offsets[i + 1] - offsets[i], words);
+        keys[i] = (entry){.key = words[0], .key_rest = (u32)words[1]};
+        u64 at = words[0] & (capacity - 1);
+        while (slots[at]) at = (at + 1) & (capacity - 1);
+        slots[at] = (u32)i + 1;
+    }
+    s->sought.count = 0;
+    for (u32 part = 0; right && part < 1u << s->bits; part++)
+        for (u64 i = 0; right && i < size_of(s->parts + part); i++) {
+            const entry *e = entry_at(s->parts + part, i);
+            u64 at = e->key & (capacity - 1);
+            while (slots[at] && !same_key(keys + slots[at] - 1, e)) at = (at + 1) & (capacity - 1);
+            if (!slots[at]) continue;
+            right = grow(&s->sought.at, &s->sought.room, s->sought.count + 1, 4);
+            if (right) s->sought.at[s->sought.count++] = e->number;
+        }
+    free(slots), free(keys);
+    return right ? (i64)s->sought.count : -1;
+}
+API const u32 *side_sought(const side *s) { return s->sought.at; }
+
+// ---------------------------------------------------------------- rows that differ
+typedef struct {
+    u32 number, at;
+} place;
+static void sort_places(place *p, place *q, u64 n) { // by number; the result is in `p`
+    for (int shift = 0; shift < 32; shift += 8) {
+        u64 counts[257] = {0};
+        for (u64 i = 0; i < n; i++) counts[(p[i].number >> shift & 255) + 1]++;
+        for (int i = 0; i < 256; i++) counts[i + 1] += counts[i];
+        for (u64 i = 0; i < n; i++) q[counts[p[i].number >> shift & 255]++] = p[i];
+        place *other = p;
+        p = q, q = other;
+    }
+}
+// Where each of these rows is once they are gathered, each with a newline at its end:
+// n + 1 offsets. 0 for the number of a row that there is not.
+API int gathered_offsets(const side *s, const u32 *rows, u64 n, u64 *offsets) {
+    u64 total = 0;
+    for (u64 i = 0; i < n; i++) {
+        if (rows[i] >= s->rows) return 0;
+        offsets[i] = total;
+        total += end_of(s, rows[i]) - start_of(s, rows[i]);
+        total += s->unended && (u64)rows[i] + 1 == s->rows;
+    }
+    offsets[n] = total;
+    return 1;
+}
+#define NEAR 4096u        // it is cheaper to read so much between rows than to read twice
+#define MOST (1u << 18)   // bytes at once, but for a longer row
+// Whether the bytes [from, to) of a block that was judged are one record of the width.
+static int is_record(const scanner *c, u64 from, u64 to) {
+    return (!from || is_set(c->ends, from - 1)) && is_set(c->ends, to - 1) &&
+           between(c->ends, from, to) == 1 && between(c->borders, from, to) == c->width - 1;
+}
+// These rows of a file, at these offsets; `out` has room for all of them. Each is checked
+// again, for the file may have changed since it was scanned.
+API int gather(const side *s, int file, const u32 *rows, u64 n, const u64 *offsets, u8 *out) {
+    scanner c = {.delimiter = s->scan.delimiter, .separator = s->scan.delimiter,
+                 .width = s->scan.width};
+    place *p = n < UINT32_MAX ? malloc(2 * n * sizeof *p + 16) : 0;
+    u64 room = MOST + SLACK + 1;
+    u8 *buffer = malloc(room);
+    status found = p && buffer ? OK : MEMORY;
+    if (found == OK) {
+        for (u64 i = 0; i < n; i++) p[i] = (place){rows[i], (u32)i};
+        sort_places(p, p + n, n);
+    }
+    for (u64 i = 0; i < n && found == OK;) {
+        u64 start = start_of(s, p[i].number), stop = end_of(s, p[i].number), j = i + 1, size, whole;
+        for (; j < n; j++) {
+            u64 begin = start_of(s, p[j].number), end = end_of(s, p[j].number);
+            if (begin > stop + NEAR || end - start > MOST) break;
+            if (end > stop) stop = end;
+        }
+        size = stop - start;
+        if (!grow(&buffer, &room, size + SLACK + 1, 1)) {
+            found = MEMORY;
+            break;
+        }
+        for (u64 have = 0; have < size && found == OK;) {
+            i64 got = read_at(file, buffer + have, size - have, start + have);
+            if (got <= 0) found = got ? IO : CHANGED;
+            else have += (u64)got;
+        }
+        if (found == OK && s->unended && (u64)p[j - 1].number + 1 == s->rows) buffer[size++] = '\n';
+        if (found == OK) found = judges[s->isa](&c, buffer, size, &whole);
+        if (found == REFUSED || (found == OK && whole != size)) found = CHANGED;
+        for (; i < j && found == OK; i++) {
+            u64 from = start_of(s, p[i].number) - start, n1 = offsets[p[i].at + 1] - offsets[p[i].at];
+            if (!is_record(&c, from, from + n1)) found = CHANGED;
+            else memcpy(out + offsets[p[i].at], buffer + from, n1);
+        }
+    }
+    free(buffer), free(p), scanner_free(&c);
+    return found;
+}
+
+// ---------------------------------------------------------------- fields of gathered rows
+typedef struct {
+    const u8 *at, *end;
+} span;
+// The fields of a record, quotes included; 0 where these are not `width` of them.
+static int split(const u8 *p, const u8 *end, u8 delimiter, u32 width, span *to) {
+    for (u32 i = 0; i < width; i++) {
+        const u8 *at = p;
+        if (p < end && *p == '"')
+            for (p++;; p++) {
+                p = memchr(p, '"', (u64)(end - p));
+                if (!p) return 0;
+                if (++p == end || *p != '"') break;
+            }
+        else
+            while (p < end && *p != delimiter && *p != '\n' && *p != '\r') p++;
+        to[i] = (span){at, p};
+        if (p == end || *p != (i + 1 < width ? delimiter : *p == '\r' ? '\r' : '\n')) return 0;
+        p += 1 + (i + 1 == width && *p == '\r');
+    }
+    return p == end;
+}
+typedef struct {
+    u8 *text;
+    i64 *ends; // count + 1
+    u64 count, text_room, ends_room;
+} texts;
+static int put_text(texts *t, span s) {
+    u64 size = (u64)t->ends[t->count], n = (u64)(s.end - s.at);
+    if (!grow(&t->ends, &t->ends_room, t->count + 2, 8)) return 0;
+    if (!grow(&t->text, &t->text_room, size + n + 1, 1)) return 0;
+    if (n && *s.at == '"') {
+        for (s.at++, s.end--; s.at < s.end;) { // up to a doubled quote, with one of it
+            const u8 *quote = memchr(s.at, '"', (u64)(s.end - s.at));
+            const u8 *to = quote ? quote + 1 : s.end;
+            memcpy(t->text + size, s.at, (u64)(to - s.at));
+            size += (u64)(to - s.at), s.at = to + (quote != 0);
+        }
+    } else {
+        memcpy(t->text + size, s.at, n);
+        size += n;
+    }
+    t->ends[++t->count] = (i64)size;
+    return 1;
+}
+// Whether two fields say the same, quoted or not.
+static int alike(span a, span b) {
+    u64 n = (u64)(a.end - a.at), m = (u64)(b.end - b.at);
+    if (n == m && !memcmp(a.at, b.at, n)) return 1;
+    int qa = n && *a.at == '"', qb = m && *b.at == '"';
+    if (!qa && !qb) return 0;
+    if (qa) a.at++, a.end--;
+    if (qb) b.at++, b.end--;
+    while (a.at < a.end && b.at < b.end) {
+        if (*a.at != *b.at) return 0;
+        if (*a.at == '"') a.at += qa, b.at += qb;
+        a.at++, b.at++;
+    }
+    return a.at >= a.end && b.at >= b.end;
+}
+// Columns of text: of rows, and of the cells that differ between pairs.
+typedef struct {
+    u32 count;
+    u64 collisions;
+    u32 *pairs, *columns;
+    u64 pairs_room, columns_room;
+    texts of[];
+} columns;
+
+API void columns_free(columns *c) {
+    if (!c) return;
+    for (u32 i = 0; i < c->count; i++) free(c->of[i].text), free(c->of[i].ends);
+    free(c->pairs), free(c->columns), free(c);
+}
+static columns *columns_new(u32 count) {
+    columns *c = calloc(1, sizeof *c + count * sizeof *c->of);
+    if (!c) return 0;
+    c->count = count;
+    for (u32 i = 0; i < count; i++) {
+        if (!grow(&c->of[i].ends, &c->of[i].ends_room, 1, 8)) return columns_free(c), (columns *)0;
+        c->of[i].ends[0] = 0;
+    }
+    return c;
+}
+API u64 columns_text(const columns *c, u32 at, const u8 **text, const i64 **ends) {
+    *text = c->of[at].text, *ends = c->of[at].ends;
+    return c->of[at].count;
+}
+API u64 columns_cells(const columns *c, const u32 **pairs, const u32 **ordinals) {
+    *pairs = c->pairs, *ordinals = c->columns;
+    return c->collisions;
+}
+// Rows as they were gathered: those of [from, to), each `width` fields.
+typedef struct {
+    const u8 *text;
+    const u64 *offsets;
+    u32 delimiter, width;
+} rows;
+INLINE int split_row(const rows *r, u64 at, span *to) {
+    return split(r->text + r->offsets[at], r->text + r->offsets[at + 1], (u8)r->delimiter, r->width, to);
+}
+// Some of the columns of rows; 0 where memory is out or a row is no record.
+API columns *extract(const rows *r, u64 from, u64 to, u32 count, const u32 *wanted) {
+    span *fields = malloc(sizeof *fields * r->width);
+    columns *c = columns_new(count);
+    int right = fields && c && are_below(wanted, count, r->width);
+    for (u64 i = from; right && i < to; i++) {
+        right = split_row(r, i, fields);
+        for (u32 j = 0; right && j < count; j++) right = put_text(c->of + j, fields[wanted[j]]);
+    }
+    free(fields);
+    return right ? c : (columns_free(c), (columns *)0);
+}
+// The cells that differ between rows of the same place, in `count` columns that are at
+// `olds` and `news`: pair, column and both texts. The first `keys` of these columns are
+// the key: a pair that differs in it is none, and counted as a collision.
+API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
+                     const u32 *olds, const u32 *news) {
+    span *a = malloc(sizeof *a * old->width), *b = malloc(sizeof *b * new->width);
+    columns *c = columns_new(2);
+    int right = a && b && c && are_below(olds, count, old->width) && are_below(news, count, new->width);
+    for (u64 i = from; right && i < to; i++) {
+        right = split_row(old, i, a) && split_row(new, i, b);
+        for (u32 j = 0; right && j < count; j++) {
+            if (alike(a[olds[j]], b[news[j]])) continue;
+            u64 n = c->of[0].count;
+            c->collisions += j < key_count;
+            right = grow(&c->pairs, &c->pairs_room, n + 1, 4) &&
+                    grow(&c->columns, &c->columns_room, n + 1, 4) &&
+                    put_text(c->of, a[olds[j]]) && put_text(c->of + 1, b[news[j]]);
+            if (right) c->pairs[n] = (u32)i, c->columns[n] = j;
+        }
+    }
+    free(a), free(b);
+    return right ? c : (columns_free(c), (columns *)0);
+}
+
+// For tests: the digests of all rows in file order, four words each.
+API void digests(const side *s, u64 *out) {
+    for (u32 i = 0; i < 1u << s->bits; i++)
+        for (u64 j = 0; j < size_of(s->parts + i); j++) {
+            const entry *e = entry_at(s->parts + i, j);
+            u64 *to = out + 4 * (u64)e->number;
+            to[0] = e->key, to[1] = e->key_rest, to[2] = e->row, to[3] = e->check;
+        }
+}

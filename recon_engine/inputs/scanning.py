@@ -1,0 +1,287 @@
+"""Two files on their way through the native kernel: read, validated and matched.
+
+Neither Polars nor NumPy is imported here, so both files are read while those are
+imported. `scanned` gives access to what was read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import secrets
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.inputs.header import annotate_counted_in
+from recon_engine.inputs.native import binding
+from recon_engine.inputs.native.binding import ReadPlan, Status
+from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.model import SIDES
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from recon_engine.inputs.header import Header
+    from recon_engine.runtime.progress import Progress
+
+# 256 KiB: with the masks of a block, what is read stays in the cache of a core.
+BLOCK: Final = 1 << 18
+HASHED_BLOCK: Final = 1 << 20
+# Fewer bytes are read sooner than a thread starts.
+INLINE_BYTES: Final = 1 << 22
+# About as many entries are joined within the cache of a core.
+PARTITION_ROWS: Final = 1 << 13
+MOST_BITS: Final = 12
+POLL_SECONDS: Final = 0.1
+# The baseline of segments and totals: more rows cost memory and gain little precision.
+SAMPLED_ROWS: Final = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class SideColumns:
+    """What the kernel does with the columns of a file.
+
+    `compared`: for each column the name that is the same on both sides, None if it is
+    not compared; `keys`: the numbers of the key columns, in the order of the key;
+    `sample_every`: the rows of one in so many keys are sampled.
+    """
+
+    compared: Sequence[str | None]
+    keys: Sequence[int]
+    sample_every: int
+
+
+def sampling_rate(expected_rows: int) -> int:
+    """One in so many keys is sampled for about `SAMPLED_ROWS` rows."""
+    return max(1, expected_rows // SAMPLED_ROWS)
+
+
+class KernelRefusal(Exception):
+    """The kernel did not accept a file; `fault`: because its bytes are malformed."""
+
+    def __init__(self, *, fault: bool) -> None:
+        super().__init__()
+        self.fault = fault
+
+
+@dataclass(slots=True)
+class ScannedSide:
+    """A file in the kernel, which knows the places of its rows until it is freed."""
+
+    header: Header
+    side: binding.Side
+    sha256: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the kernel still knows the rows."""
+        return self.side.pointer is not None
+
+
+class Scanning:
+    """The pass of both files through the kernel, which begins at once.
+
+    `wait` returns at its end; `close` frees everything, and ends a pass under way.
+    """
+
+    def __init__(
+        self,
+        kernel: ctypes.CDLL,
+        headers: Sequence[Header],
+        columns: Sequence[SideColumns],
+    ) -> None:
+        self.kernel = kernel
+        self.matched: list[int] = []
+        self._cancel = ctypes.c_uint32(0)
+        self._done = [ctypes.c_uint64(0) for _ in headers]
+        self._statuses: list[Status] = []
+        self._error: BaseException | None = None
+        rows = max(header.expected_rows for header in headers)
+        self._bits = min(MOST_BITS, (rows // PARTITION_ROWS).bit_length())
+        self._stack = ExitStack()
+        self.sides: list[ScannedSide] = []
+        for scanned in _make_sides(kernel, headers, columns, self._bits):
+            self._stack.callback(scanned.side.free)
+            self.sides.append(scanned)
+        self._inline = sum(header.bytes for header in headers) < INLINE_BYTES
+        self._thread = threading.Thread(target=self._run, name="scan")
+        if self._inline:
+            self._run()
+        else:
+            self._thread.start()
+
+    def wait(self, progress: Progress) -> None:
+        """Report progress until both files are read and matched.
+
+        Raises KernelRefusal, InputChanged, and the errors of the system.
+        """
+        with ExitStack() as steps:
+            advances = [
+                steps.enter_context(
+                    progress.step(f"read {name}", total=side.header.bytes, unit="bytes")
+                )
+                for name, side in zip(SIDES, self.sides, strict=True)
+            ]
+            reported = [0 for _ in advances]
+            busy = True
+            while busy:
+                busy = self._thread.is_alive()
+                if busy:
+                    self._thread.join(POLL_SECONDS)
+                for at, advance in enumerate(advances):
+                    now = self._done[at].value
+                    advance(now - reported[at])
+                    reported[at] = now
+        if self._error is not None:
+            raise self._error
+        if any(self._statuses):
+            raise KernelRefusal(fault=Status.REFUSED in self._statuses)
+
+    def close(self) -> None:
+        """End a pass under way, and free everything."""
+        self._cancel.value = 1
+        if self._thread.is_alive():
+            self._thread.join()
+        for found in self.matched:
+            self.kernel.found_free(found)
+        self.matched.clear()
+        self._stack.close()
+
+    def _run(self) -> None:
+        """Read both at once, then match half of the partitions on each thread."""
+        run = _run_in_turn if self._inline else _run_at_once
+        try:
+            self._statuses = run(partial(self._read, at) for at in (0, 1))
+            if not any(self._statuses):
+                run(partial(self._match, at) for at in (0, 1))
+        except BaseException as error:  # noqa: BLE001 - `wait` raises it
+            self._error = error
+
+    def _match(self, half: int) -> None:
+        parts = 1 << self._bits
+        edges = (0, parts // 2, parts)
+        old, new = (scanned.side.pointer for scanned in self.sides)
+        found = self.kernel.join(old, new, edges[half], edges[half + 1])
+        if not found:
+            raise KernelRefusal(fault=False)
+        self.matched.append(found)
+
+    def _read(self, at: int) -> Status:
+        scanned, done = self.sides[at], self._done[at]
+        header = scanned.header
+        with (
+            annotate_counted_in(header.origin),
+            open_unchanged(header.path, header.uri, header.state) as descriptor,
+        ):
+            if header.hashes and header.origin is None:
+                status = self._read_and_hash(scanned, descriptor, done)
+            else:
+                status = scanned.side.scan(descriptor, BLOCK, self._cancel, done)
+        if status is not Status.OK:
+            self._cancel.value = 1  # the other side is of no use
+        return status
+
+    def _read_and_hash(
+        self, scanned: ScannedSide, descriptor: int, done: ctypes.c_uint64
+    ) -> Status:
+        """Read with a SHA-256 of the bytes that the kernel takes."""
+        side, raw = scanned.side, scanned.header.raw
+        digest = hashlib.sha256(raw)
+        slack, room, have, at = self.kernel.slack(), HASHED_BLOCK, 0, len(raw)
+        buffer = bytearray(room + slack)
+        while not self._cancel.value:
+            address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+            with memoryview(buffer) as whole, whole[have:room] as view:
+                got = os.preadv(descriptor, [view], at)
+                digest.update(view[:got])
+            at, have = at + got, have + got
+            taken = side.feed(address, have, last=not got)
+            if taken < 0:
+                return Status(side.facts.status)
+            done.value = at
+            if not got:
+                scanned.sha256 = digest.hexdigest()
+                return Status.OK
+            ctypes.memmove(address, address + taken, have - taken)
+            have -= taken
+            if have == room:
+                room *= 2
+                buffer = buffer[:have] + bytearray(room - have + slack)
+        return Status.CANCELLED
+
+
+def start_scan(
+    headers: Sequence[Header], columns: Sequence[SideColumns]
+) -> Scanning | None:
+    """Begin to read both files; None if there is no kernel for them.
+
+    Raises KernelRefusal if the kernel cannot hold such columns.
+    """
+    kernel = binding.load_library()
+    if kernel is None or any(header.limits.field_lines < 1 for header in headers):
+        return None
+    return Scanning(kernel, headers, columns)
+
+
+def _run_at_once(work: Iterator[Callable[[], Any]]) -> list[Any]:
+    """Do one piece of work on another thread, one on this; the results in order."""
+    first, second = work
+    results: list[Any] = [None, None]
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results[1] = second()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+
+    beside = threading.Thread(target=run, name="scan-2")
+    beside.start()
+    try:
+        results[0] = first()
+    finally:
+        beside.join()
+    for error in errors:
+        raise error
+    return results
+
+
+def _run_in_turn(work: Iterator[Callable[[], Any]]) -> list[Any]:
+    return [piece() for piece in work]
+
+
+def _make_sides(
+    kernel: ctypes.CDLL,
+    headers: Sequence[Header],
+    columns: Sequence[SideColumns],
+    bits: int,
+) -> Iterator[ScannedSide]:
+    """Two sides whose digests are those of the same columns in the same order."""
+    random = secrets.token_bytes(kernel.random_size())
+    # A side with no other columns is digested as it is; the other follows its order.
+    whole = [None not in side.compared for side in columns]
+    first = columns[0] if whole[0] or not whole[1] else columns[1]
+    order = [name for name in first.compared if name is not None]
+    for header, side in zip(headers, columns, strict=True):
+        place = {name: number for number, name in enumerate(side.compared)}
+        plan = ReadPlan(
+            width=len(header.columns),
+            keys=side.keys,
+            random=random,
+            delimiter=ord(header.delimiter),
+            order=() if order == list(side.compared) else [place[n] for n in order],
+            offset=len(header.raw),
+            field_bytes=header.limits.field_bytes,
+            field_lines=min(header.limits.field_lines, (1 << 32) - 1),
+            bits=bits,
+            sample_every=side.sample_every,
+        )
+        try:
+            yield ScannedSide(header, binding.Side(kernel, plan))
+        except MemoryError:
+            raise KernelRefusal(fault=False) from None

@@ -1,0 +1,252 @@
+"""The native kernel and NumPy give one answer, or one error, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import csv_bytes, edited, pairs
+
+import recon_engine as rx
+from recon_engine.compare import pairs as pairs_module
+from recon_engine.errors import InternalError, ReconError
+from recon_engine.inputs import scanning
+from recon_engine.inputs.native import binding
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from support.strategies import Pair
+
+
+pytestmark = pytest.mark.skipif(
+    binding.load_library() is None,
+    reason="the kernel is not built, or RECON_NATIVE is 0",
+)
+CORPUS: Final = Path(__file__).parent
+CHANGING: Final = ("seconds", "peak_rss_bytes", "kernel")
+RULES: Final = ("trim", "casefold", "decimal", "lstrip0")
+
+
+def said(
+    patch: pytest.MonkeyPatch,
+    native: bool,  # noqa: FBT001
+    paths: Sequence[Path],
+    **options: Any,
+) -> tuple[str, str | None]:
+    """The result or the error as JSON, and the kernel that has read the files."""
+    with patch.context() as here:
+        if not native:
+            here.setattr(binding, "load_library", lambda: None)
+        try:
+            result = rx.diff(*paths, **options)
+        except ReconError as error:
+            assert not isinstance(error, InternalError)  # noqa: PT017
+            return json.dumps(
+                [type(error).__name__, str(error), vars(error)], default=str
+            ), None
+    document = json.loads(result.to_json())
+    engine = document["engine"]
+    kernel = engine["kernel"]
+    for fact in CHANGING:
+        engine.pop(fact)
+    frames = [
+        result.missing().write_ndjson(),
+        result.extra().write_ndjson(),
+        result.mismatches().write_ndjson(),
+    ]
+    return json.dumps([document, frames], ensure_ascii=False), kernel
+
+
+def assert_the_same(
+    patch: pytest.MonkeyPatch, paths: Sequence[Path], **options: Any
+) -> str | None:
+    found, kernel = said(patch, True, paths, **options)
+    expected, other = said(patch, False, paths, **options)
+    assert found == expected
+    assert other in {"numpy", None}
+    return kernel
+
+
+def key_of(path: Path, delimiter: str) -> str:
+    """The first name of a header, as far as a test needs it."""
+    raw = path.read_bytes()[:4096].removeprefix(b"\xef\xbb\xbf")
+    name = raw.splitlines()[0].split(delimiter.encode())[0] if raw else b"id"
+    return name.decode(errors="replace").strip('"') or "id"
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(CORPUS.glob("*/*.csv")),
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
+)
+def test_an_awkward_file_has_one_outcome(
+    monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    known = json.loads((path.parent / "expected.json").read_text())
+    delimiter = known.get(path.stem, {}).get("delimiter", ",")
+    options = {"keys": key_of(path, delimiter), "delimiter": delimiter}
+    assert_the_same(monkeypatch, (path, path), **options)
+    assert_the_same(monkeypatch, (path, path), **options, on_bad_row="quarantine")
+
+
+@given(pair=pairs(), data=st.data())
+def test_a_pair_has_one_answer(tmp_path: Path, pair: Pair, data: st.DataObject) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, rows in zip(paths, (pair.old, pair.new), strict=True):
+        raw, _ = data.draw(csv_bytes(pair.names, rows))
+        path.write_bytes(raw)
+    names = st.sampled_from([*pair.columns, "*"])
+    rule = st.sampled_from(RULES)
+    rules = data.draw(st.dictionaries(names, rule, max_size=2)) if pair.columns else {}
+    duplicates = data.draw(st.sampled_from(["pair", "fail"]))
+    ignore = (
+        data.draw(st.lists(st.sampled_from(pair.columns), max_size=1, unique=True))
+        if pair.columns
+        else []
+    )
+    rules = {name: each for name, each in rules.items() if name not in ignore}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            pairs_module, "GROUP_CELLS", data.draw(st.sampled_from([1, 9, 1 << 21]))
+        )
+        patch.setattr(scanning, "BLOCK", data.draw(st.sampled_from([1, 64, 1 << 18])))
+        patch.setattr(
+            scanning, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20]))
+        )
+        patch.setattr(
+            scanning, "PARTITION_ROWS", data.draw(st.sampled_from([1, 1 << 13]))
+        )
+        patch.setattr(
+            scanning, "INLINE_BYTES", data.draw(st.sampled_from([0, 1 << 22]))
+        )
+        if data.draw(st.booleans()):
+            patch.setattr(secrets, "token_bytes", keys_collide)
+        kernel = assert_the_same(
+            patch,
+            paths,
+            keys=pair.keys,
+            rules=rules,
+            ignore=ignore,
+            on_duplicate_keys=duplicates,
+            sha256=data.draw(st.booleans()),
+        )
+    assert kernel in {"native", None} or "*" in rules
+
+
+def keys_collide(size: int) -> bytes:
+    """Keys of hashes by which all keys of rows are one, and no other rows."""
+    return random.Random(1).randbytes(size // 2) + bytes(size - size // 2)
+
+
+@given(pair=pairs(), data=st.data())
+def test_an_edited_file_has_one_outcome(
+    tmp_path: Path, pair: Pair, data: st.DataObject
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, rows in zip(paths, (pair.old, pair.new), strict=True):
+        raw, _ = data.draw(csv_bytes(pair.names, rows))
+        path.write_bytes(data.draw(edited(raw)))
+    policy = data.draw(st.sampled_from(["fail", "quarantine"]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanning, "BLOCK", data.draw(st.sampled_from([1, 64, 1 << 18])))
+        patch.setattr(
+            scanning, "HASHED_BLOCK", data.draw(st.sampled_from([1, 64, 1 << 20]))
+        )
+        hashed = data.draw(st.booleans())
+        assert_the_same(patch, paths, keys=pair.keys, on_bad_row=policy, sha256=hashed)
+
+
+FORMS: Final = {
+    "another order": b'v,id,w\r\nx,1,p\r\ny,2,q\r\n"z,",4,r\r\n',
+    "more columns": b"x,v,id,w\n?,x,1,p\n!,y,3,q\n",
+    "quoted": b'"id","v","w"\n"1","x","p"\n"2","""y""","q"\n',
+    "no rows": b"id,v,w",
+    "blank lines": b"id,v,w\n1,x,p\n\n\n",
+    "newlines in fields": b'id,v,w\n1,"x\ny",p\n2,"a,b",q',
+    "repeated keys": b"id,v,w\n1,x,p\n1,x,q\n1,x,p\n2,x,p\n,,\n",
+}
+
+
+@pytest.mark.parametrize("new", FORMS)
+@pytest.mark.parametrize("old", FORMS)
+def test_each_form_of_a_file_has_one_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, form in zip(paths, (old, new), strict=True):
+        path.write_bytes(FORMS[form])
+    for keys in ("id", ["id", "w"]):
+        options: dict[str, Any] = {"keys": keys, "on_schema_drift": "compare"}
+        assert assert_the_same(monkeypatch, paths, **options) == "native"
+
+
+def test_another_delimiter_on_one_side_has_one_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    paths[0].write_bytes(b'id,v\n"a,b","1;2"\nc,"x,y"\nd;,e\n')
+    paths[1].write_bytes(b'id;v\na,b;"1;2"\nc;x,z\n"d;";e\n')
+    options: dict[str, Any] = {"keys": "id", "delimiter": ",:;"}
+    assert assert_the_same(monkeypatch, paths, **options) == "native"
+
+
+def test_samples_are_the_same_where_not_all_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(17)
+    rows = [
+        (
+            f"{at:07}é" if at % 2 else f"k,{at}",
+            chance.choice("AB"),
+            chance.randrange(90),
+        )
+        for at in range(40_000)
+    ]
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for side, path in enumerate(paths):
+        lines = (
+            f'"{key}",{kind},{amount + (side and kind == "B" and amount < 40)}.50\n'
+            for key, kind, amount in rows
+            if (amount + side) % 31
+        )
+        path.write_text("id,KIND,PAID\n" + "".join(lines))
+    assert assert_the_same(monkeypatch, paths, keys="id") == "native"
+
+
+@pytest.mark.parametrize("text", ["id,v\n1,a\n2\n", "id,v\n1,a\n\n2,b\n"])
+def test_what_is_refused_by_one_is_refused_by_the_other(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    text: str,
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(text)
+    assert_the_same(monkeypatch, (path, path), keys="id")
+    assert not caplog.records
+
+
+def test_a_refusal_of_the_kernel_alone_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("id,v\n1,a\n")
+    monkeypatch.setattr(scanning.Scanning, "_read", lambda *_: binding.Status.REFUSED)
+    assert rx.diff(path, path, keys="id").engine.kernel == "numpy"
+    assert [record.message for record in caplog.records] == ["native_kernel_refused"]
+
+
+def test_keys_under_rules_and_frames_are_left_to_numpy(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("id,v\n1,a\n")
+    ruled = rx.diff(path, path, keys="id", rules={"id": "trim"})
+    assert ruled.engine.kernel == "numpy"
+    assert rx.diff(path, path, keys="id", rules={"v": "trim"}).engine.kernel == "native"

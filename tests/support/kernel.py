@@ -1,0 +1,303 @@
+"""The native kernel beside a reading of one byte after the other."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.config import LIMITS, Limits
+from recon_engine.inputs.native import binding, build
+from recon_engine.inputs.native.binding import Facts, Matched, ReadPlan, Side, Status
+from recon_engine.inputs.rfc4180 import Fault, parse_records
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+COMMA: Final = ord(",")
+WORD: Final = (1 << 64) - 1
+END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
+Row = tuple[bytes, ...]
+Digest = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A library, and with which instructions it is to read."""
+
+    library: ctypes.CDLL
+    isa: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """How a file is to be read; `borders`: where blocks end."""
+
+    width: int = 2
+    keys: tuple[int, ...] = (0,)
+    order: tuple[int, ...] = ()
+    delimiter: int = COMMA
+    limits: Limits = LIMITS
+    borders: tuple[int, ...] = ()
+    bits: int = 0
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read: rows, or their digests; the ends of rows, and the other facts."""
+
+    ends: list[int]
+    facts: dict[str, int]
+    sample: list[int]
+
+
+def variants(folder: Path) -> Iterator[Kernel]:
+    """Every way in which this machine can run the kernel."""
+    library = binding.open_library(binding.LIBRARY)
+    for isa in range(library.best_isa() + 1):
+        yield Kernel(library, isa, ("any", "AVX2", "AVX-512")[isa])
+    if (scalar := scalar_library(folder)) is not None:
+        yield Kernel(scalar, 0, "scalar")
+
+
+def scalar_library(folder: Path, *flags: str) -> ctypes.CDLL | None:
+    """The kernel without vectors, if there is a compiler."""
+    path = compiled(folder, "-DSCALAR", *flags)
+    return binding.open_library(path) if path else None
+
+
+def compiled(folder: Path, *flags: str, compiler: str = "") -> Path | None:
+    """The kernel as another compiler or other flags make it."""
+    zig = [sys.executable, "-m", "ziglang", "cc"] if find_spec("ziglang") else None
+    found = compiler or shutil.which("cc") or shutil.which("gcc")
+    command = [found] if found else zig
+    if command is None:
+        return None
+    path = folder / f"kernel-{abs(hash(flags))}.so"
+    base = ["-std=gnu11", "-O1", "-shared", "-fPIC", str(build.SOURCE), "-o", str(path)]
+    subprocess.run([*command, *base, *flags], check=True, capture_output=True)
+    return path
+
+
+def reference(data: bytes, asked: Question) -> tuple[list[Row], Read] | None:
+    """The rows and facts by the reference; None where it refuses."""
+    rows, ends, blanks, crlf, embedded = list[Row](), list[int](), 0, 0, 0
+    try:
+        for record in parse_records(data, asked.delimiter, asked.limits):
+            raw = data[record.offset : record.end]
+            crlf += raw.endswith(b"\r\n")
+            if record.blank and asked.width > 1:
+                blanks += 1
+                continue
+            if blanks or len(record.fields) != asked.width:
+                return None
+            embedded += record.lines - raw.endswith(b"\n")
+            rows.append(record.fields)
+            ends.append(record.end)
+    except Fault:
+        return None
+    facts = {
+        "rows": len(rows),
+        "end": len(data),
+        "status": 0,
+        "blanks": blanks,
+        "crlf": crlf,
+        "embedded": embedded,
+        "quotes": int(b'"' in data),
+        "end_of_copy": int(END_OF_COPY.search(data) is not None),
+        "blank_keys": sum(any(not row[at] for at in asked.keys) for row in rows),
+        "unended": int(bool(data) and not data.endswith(b"\n")),
+    }
+    sample = [
+        at
+        for at, row in enumerate(rows)
+        if stable([row[key] for key in asked.keys]) % asked.every == 0
+    ]
+    return rows, Read(ends, facts | {"sampled": len(sample)}, sample)
+
+
+def stable(cells: Sequence[bytes]) -> int:
+    """`sample.stable_hash` of a row, spelled out."""
+    state = 0
+    for cell in cells:
+        for at in range(0, len(cell), 8):
+            word = int.from_bytes(cell[at : at + 8], "little")
+            state = mixed(state * 0x100000001B3 + word + 0x9E3779B97F4A7C15)
+        state = mixed(state * 0x100000001B3 + len(cell))
+    return state
+
+
+def mixed(value: int) -> int:
+    value &= WORD
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 & WORD
+    value = (value ^ value >> 27) * 0x94D049BB133111EB & WORD
+    return value ^ value >> 31
+
+
+def opened(kernel: Kernel, asked: Question, random: bytes, offset: int = 0) -> Side:
+    """A side to be read so."""
+    plan = ReadPlan(
+        width=asked.width,
+        keys=asked.keys,
+        random=random,
+        delimiter=asked.delimiter,
+        order=asked.order,
+        offset=offset,
+        field_bytes=asked.limits.field_bytes,
+        field_lines=asked.limits.field_lines,
+        bits=asked.bits,
+        sample_every=asked.every,
+        isa=kernel.isa,
+    )
+    return Side(kernel.library, plan)
+
+
+def fed(side: Side, data: bytes, borders: Sequence[int]) -> bool:
+    """Feed a text in blocks that end at these places; whether all of it was taken.
+
+    Each buffer is as small as it may be, so that a sanitizer sees its ends.
+    """
+    start, slack = 0, side.kernel.slack()
+    for border in [*borders, len(data), None]:
+        stop, last = (len(data) if border is None else border), border is None
+        size = stop - start
+        buffer = ctypes.create_string_buffer(data[start:stop], size + slack)
+        taken = side.feed(ctypes.addressof(buffer), size, last=last)
+        if taken < 0:
+            assert side.facts.status == Status.REFUSED
+            return False
+        start += taken
+    assert start == len(data)
+    return True
+
+
+def read_facts(side: Side) -> Read:
+    """What a side says that was read."""
+    found = side.facts
+    ends = (ctypes.c_uint64 * (found.rows + 1))()
+    side.kernel.side_ends(side.pointer, ends)
+    sample: list[int] = []
+    if found.sampled:
+        pointer = side.kernel.side_sample(side.pointer)
+        sample = list((ctypes.c_uint32 * found.sampled).from_address(pointer))
+    names = [field[0] for field in Facts._fields_]
+    facts = {name: getattr(found, name) for name in names}
+    return Read(list(ends)[: found.rows], facts, sample)
+
+
+def digests(side: Side) -> list[tuple[Digest, Digest]]:
+    """The digests of key and row of each row."""
+    rows = side.facts.rows
+    words = (ctypes.c_uint64 * (4 * rows + 1))()
+    side.kernel.digests(side.pointer, words)
+    return [
+        ((words[at], words[at + 1]), (words[at + 2], words[at + 3]))
+        for at in range(0, 4 * rows, 4)
+    ]
+
+
+class Seen:
+    """That digests are equal if and only if texts are."""
+
+    def __init__(self) -> None:
+        self.found: dict[object, object] = {}
+
+    def check(self, kind: str, digest: object, text: object) -> None:
+        assert self.found.setdefault((kind, digest), text) == text
+        assert self.found.setdefault((kind, "of", text), digest) == digest
+
+
+def check(
+    kernel: Kernel, data: bytes, asked: Question, random: bytes, seen: Seen
+) -> bool:
+    """Raise AssertionError where kernel and reference disagree; whether it passes."""
+    wanted = reference(data, asked)
+    side = opened(kernel, asked, random)
+    try:
+        assert fed(side, data, asked.borders) == (wanted is not None)
+        if wanted is None:
+            return False
+        rows, facts = wanted
+        assert read_facts(side) == facts
+        for (key, row), fields in zip(digests(side), rows, strict=True):
+            content = tuple(fields[at] for at in asked.order or range(asked.width))
+            seen.check("row", row[0], content)
+            seen.check("check", row[1], content)
+            seen.check("key", key, tuple(fields[at] for at in asked.keys))
+        return True
+    finally:
+        side.free()
+
+
+# ------------------------------------------------------------ both sides
+
+
+def scanned(
+    kernel: Kernel, data: bytes, asked: Question, random: bytes, block: int = 64
+) -> tuple[Side, int]:
+    """A side read from a file, and the descriptor of that."""
+    with tempfile.TemporaryFile() as stream:
+        stream.write(data)
+        stream.flush()
+        descriptor = os.dup(stream.fileno())
+    side = opened(kernel, asked, random)
+    assert side.scan(descriptor, block) is Status.OK
+    return side, descriptor
+
+
+def joined(old: Side, new: Side, bits: int) -> tuple[int, dict[Matched, list[int]]]:
+    """How many rows are identical, and the numbers in each list."""
+    kernel, lists = old.kernel, {each: list[int]() for each in Matched}
+    identical, half = 0, (1 << bits) // 2
+    for part in ((0, half), (half, 1 << bits)):
+        found = kernel.join(old.pointer, new.pointer, *part)
+        assert found
+        identical += kernel.found_list(found, -1, None)
+        for which in Matched:
+            at = ctypes.c_void_p()
+            count = kernel.found_list(found, which, ctypes.byref(at))
+            if count:
+                words = (ctypes.c_uint32 * (8 * count)).from_address(at.value or 0)
+                lists[which] += words[3::8]
+        kernel.found_free(found)
+    return identical, lists
+
+
+def expected_join(
+    old: Sequence[tuple[Row, Row]], new: Sequence[tuple[Row, Row]]
+) -> tuple[int, dict[Matched, list[int]]]:
+    """The same of keys and rows in plain dicts; the pairs in the order of NEW."""
+    places: list[dict[Row, list[int]]] = [{}, {}]
+    for side, rows in zip(places, (old, new), strict=True):
+        for at, (key, _) in enumerate(rows):
+            side.setdefault(key, []).append(at)
+    repeated = {key for side in places for key, at in side.items() if len(at) > 1}
+    lists = {each: list[int]() for each in Matched}
+    identical = 0
+    for at, (key, row) in enumerate(new):
+        if key in repeated:
+            lists[Matched.REPEATED_NEW].append(at)
+        elif key not in places[0]:
+            lists[Matched.EXTRA].append(at)
+        elif old[places[0][key][0]][1] == row:
+            identical += 1
+        else:
+            lists[Matched.PAIRED_OLD].append(places[0][key][0])
+            lists[Matched.PAIRED_NEW].append(at)
+    for at, (key, _) in enumerate(old):
+        if key in repeated:
+            lists[Matched.REPEATED_OLD].append(at)
+        elif key not in places[1]:
+            lists[Matched.MISSING].append(at)
+    return identical, lists

@@ -1,0 +1,441 @@
+"""The native kernel: equal to the reference, with every set of instructions."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import polars as pl
+import pytest
+from fuzz_native import search
+from support.kernel import (
+    Kernel,
+    Question,
+    Seen,
+    check,
+    compiled,
+    digests,
+    expected_join,
+    joined,
+    opened,
+    reference,
+    scanned,
+    stable,
+    variants,
+)
+
+from recon_engine.compare.sampling import stable_hash
+from recon_engine.config import Limits
+from recon_engine.inputs.native import binding, build
+from recon_engine.inputs.native.binding import Matched, RawRows, Status
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+pytestmark = pytest.mark.skipif(
+    binding.load_library() is None,
+    reason="the kernel is not built, or RECON_NATIVE is 0",
+)
+NAMES: Final = ("any", "AVX2", "AVX-512", "scalar")
+ROOT: Final = Path(__file__).parents[2]
+SECRET: Final = random.Random(7).randbytes(11_680)
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kernel]:
+    folder = tmp_path_factory.mktemp("kernels")
+    return {kernel.name: kernel for kernel in variants(folder)}
+
+
+@pytest.fixture(params=NAMES)
+def kernel(kernels: dict[str, Kernel], request: pytest.FixtureRequest) -> Kernel:
+    if request.param not in kernels:
+        pytest.skip("neither the processor nor a compiler can do it")
+    return kernels[request.param]
+
+
+def test_the_library_is_made_from_this_source_for_this_version() -> None:
+    library = binding.open_library(binding.LIBRARY)
+    assert library.source().decode() == build.source_hash()
+    assert library.version().decode() == build.package_version()
+    assert library.random_size() == len(SECRET)
+
+
+def test_random_inputs_are_read_as_the_reference_reads_them(
+    kernels: dict[str, Kernel],
+) -> None:
+    tried, passed, _ = search(list(kernels.values()), random.Random(1), 400, 60)
+    assert tried >= 50
+    assert 0 < passed < tried
+
+
+ENDINGS: Final = [
+    b"\n", b"\r\n", b",b\n", b',"b"\n', b',"b""c"\n', b',"b\nc"\r\n', b',""\n', b'"\n',
+    b',"b" \n', b"\r", b'"', b',"b', b',"\r\n"\n', b',b"\n', b',""""\n', b'""\n', b"",
+    b",\xc3\xa9\n", b",\xc3\n", b",\xf0\x9f\x99\x82", b",\0\n", b",b\n\n", b",b\n\nc,d",
+    b',"b,c"\n', b',"b;c";d\n', b",b\r\n\r\n", b"\n\\.\n", b'\\.,"\n\\.\n"\r\n',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_at_the_border_of_a_word_is_read_as_elsewhere(
+    kernel: Kernel, ending: bytes
+) -> None:
+    seen = Seen()
+    for length, width in product((0, *range(57, 66), *range(123, 129)), (1, 2)):
+        for filler in (b"x" * length, b'"' + b"x" * length + b'"', b"x\n" * length):
+            delimiter = ord(";" if b";" in ending and width == 1 else ",")
+            asked = Question(width=width, keys=(width - 1,), delimiter=delimiter)
+            check(kernel, filler + ending, asked, SECRET, seen)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_at_the_border_of_a_block_is_read_as_elsewhere(
+    kernel: Kernel, ending: bytes
+) -> None:
+    data = b'a,"b""c"\n1,2\r\n' + ending
+    wanted = reference(data, Question())
+    for block in range(1, len(data) + 2):
+        with tempfile.TemporaryFile() as stream:
+            stream.write(data)
+            stream.flush()
+            side = opened(kernel, Question(), SECRET)
+            status = side.scan(stream.fileno(), block)
+            assert (status is Status.OK) == (wanted is not None)
+            assert wanted is None or side.facts.rows == len(wanted[0])
+            side.free()
+
+
+@pytest.mark.parametrize("longest", [1, 2, 3, 70])
+def test_a_field_may_be_as_long_as_the_limit(kernel: Kernel, longest: int) -> None:
+    for size in range(longest + 4):
+        for field in (b"x" * size, b'"' + b"x" * (size - 2) + b'"'):
+            for data in (b"a," + field + b"\n", field + b",a\r\n", b"a," + field):
+                asked = Question(limits=Limits(field_bytes=longest))
+                check(kernel, data, asked, SECRET, Seen())
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_field_may_have_as_many_lines_as_the_limit(kernel: Kernel, most: int) -> None:
+    for counts in product(range(5), repeat=3):
+        data = b"".join(b'"a%sb",\n' % (b"\n" * count) for count in counts)
+        asked = Question(limits=Limits(field_lines=most))
+        check(kernel, data, asked, SECRET, Seen())
+
+
+def test_a_file_without_a_newline_is_refused_before_it_fills_memory(
+    kernel: Kernel,
+) -> None:
+    with tempfile.TemporaryFile() as stream:
+        for text in (b"x", b'"x'):
+            stream.truncate(0)
+            os.pwrite(stream.fileno(), text, 0)
+            stream.truncate(1 << 32)  # a hole of zeros behind the first bytes
+            os.pwrite(stream.fileno(), b"y" * (8 << 20), len(text))
+            side = opened(kernel, Question(), SECRET)
+            done = ctypes.c_uint64()
+            assert side.scan(stream.fileno(), 1 << 18, None, done) is Status.REFUSED
+            side.free()
+
+
+SIZES: Final = [
+    0, 1, 7, 8, 9, 15, 16, 17, 1000, 1022, 1023, 1024, 1025, 2048, 5000, 65_534,
+    65_536, 65_537, 70_000, 131_072, 5_000_000,
+]  # fmt: skip
+
+
+def test_long_records_have_one_digest_however_they_are_written(
+    kernel: Kernel,
+) -> None:
+    chance = random.Random(3)
+    rows = [(str(n), "".join(chance.choices("abc", k=n))) for n in SIZES]
+    plain = "".join(f"{a},{b}\n" for a, b in rows).encode()
+    quoted = "".join(f'"{a}","{b}"\r\n' for a, b in rows).encode()
+    asked = Question(limits=Limits(1 << 23))
+    found = []
+    for data in (plain, quoted):
+        for block in (64, 1 << 18):
+            side, descriptor = scanned(kernel, data, asked, SECRET, block)
+            os.close(descriptor)
+            found.append(digests(side))
+            side.free()
+    assert all(each == found[0] for each in found)
+    places = [at for at, byte in enumerate(plain) if byte in b"abc"]
+    for at in chance.sample(places, 10):
+        other = plain[:at] + b"X" + plain[at + 1 :]
+        side, descriptor = scanned(kernel, other, asked, SECRET, 1 << 18)
+        os.close(descriptor)
+        unlike = [a != b for a, b in zip(digests(side), found[0], strict=True)]
+        assert sum(unlike) == 1
+        side.free()
+
+
+EDGES: Final = (0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xE1, 0xFF)
+
+
+def test_utf_8_is_what_python_takes_for_it(kernels: dict[str, Kernel]) -> None:
+    """Each first byte with each second one, and the edges of what may follow.
+
+    It is decided without vectors, so by one and the same code everywhere.
+    """
+    kernel = kernels["any"]
+    tails: list[Sequence[int]] = [(), *((a,) for a in range(1, 256))]
+    longer = [*product(EDGES, repeat=2)]
+    longest = [*longer, *product(EDGES, repeat=3)]
+    every = [(lead, tail) for lead in range(0x80, 0x100) for tail in tails]
+    every += [(lead, tail) for lead in range(0xE0, 0xF0) for tail in longer]
+    every += [(lead, tail) for lead in range(0xF0, 0x100) for tail in longest]
+    slack = kernel.library.slack()
+    side, wrong = opened(kernel, Question(width=1), SECRET), list[bytes]()
+    for lead, tail in every:
+        raw = bytes((lead, *tail))
+        if any(byte in raw for byte in b'\n\r,"'):
+            continue
+        buffer = ctypes.create_string_buffer(raw + b"\n", len(raw) + 1 + slack)
+        taken = side.feed(ctypes.addressof(buffer), len(raw) + 1, last=False)
+        if (taken >= 0) != _is_utf8(raw):
+            wrong.append(raw)
+        if taken < 0:
+            side.free()
+            side = opened(kernel, Question(width=1), SECRET)
+    side.free()
+    assert not wrong
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def test_the_hash_of_samples_is_the_one_of_the_other_path() -> None:
+    chance = random.Random(5)
+    rows = [
+        ("".join(chance.choices("abé日", k=chance.randrange(20))), str(at))
+        for at in range(500)
+    ]
+    wanted = [stable([cell.encode() for cell in row]) for row in rows]
+    frame = pl.DataFrame(rows, schema=["a", "b"], orient="row")
+    assert stable_hash(frame).to_list() == wanted
+
+
+def small_table(chance: random.Random, rows: int, keys: int) -> bytes:
+    cells = [(chance.randrange(keys), chance.randrange(3)) for _ in range(rows)]
+    forms = chance.choices(["{},{}\n", '"{}","{}"\r\n'], [4, 1], k=rows)
+    text = "".join(form.format(*row) for form, row in zip(forms, cells, strict=True))
+    return (text.rstrip("\r\n") if chance.random() < 0.3 else text).encode()
+
+
+@pytest.mark.parametrize("weak", [False, True], ids=("strong keys", "keys collide"))
+def test_a_join_is_what_dicts_make_of_it(kernel: Kernel, weak: bool) -> None:  # noqa: FBT001
+    chance = random.Random(11)
+    half = len(SECRET) // 2
+    secret = SECRET[:half] + bytes(half) if weak else SECRET
+    for _ in range(150):
+        size = chance.randrange(60)
+        asked = Question(bits=chance.choice((0, 3)))
+        texts = [small_table(chance, size, chance.choice((5, 40, 400))) for _ in "ab"]
+        rows = [reference(text, asked) for text in texts]
+        sides = [scanned(kernel, text, asked, secret) for text in texts]
+        both = [
+            # Where all digests of keys are equal, so are all keys.
+            [((b"",) if weak else row[:1], row) for row in found[0]]
+            for found in rows
+            if found is not None
+        ]
+        identical, lists = joined(sides[0][0], sides[1][0], asked.bits)
+        expected, wanted = expected_join(*both)
+        pairs = (Matched.PAIRED_OLD, Matched.PAIRED_NEW)
+        assert identical == expected
+        got = sorted(zip(*(lists[each] for each in pairs), strict=True))
+        assert got == sorted(zip(*(wanted[each] for each in pairs), strict=True))
+        for each in set(Matched) - set(pairs):
+            assert sorted(lists[each]) == wanted[each]
+        for side, descriptor in sides:
+            os.close(descriptor)
+            side.free()
+
+
+def gathered(
+    side: binding.Side, descriptor: int, rows: Sequence[int]
+) -> tuple[Status, bytes, np.ndarray]:
+    numbers = np.array(rows, np.uint32)
+    offsets = np.zeros(len(rows) + 1, np.uint64)
+    pointer = side.pointer, numbers.ctypes.data, len(rows), offsets.ctypes.data
+    assert side.kernel.gathered_offsets(*pointer)
+    out = ctypes.create_string_buffer(int(offsets[-1]))
+    status = side.kernel.gather(
+        side.pointer,
+        descriptor,
+        numbers.ctypes.data,
+        len(rows),
+        offsets.ctypes.data,
+        out,
+    )
+    return Status(status), out.raw, offsets
+
+
+def test_rows_are_gathered_and_split_into_their_fields(kernel: Kernel) -> None:
+    chance = random.Random(13)
+    for _ in range(60):
+        texts = [
+            "".join(chance.choice(["a", '""', ",", "\n", "é"]) for _ in range(5))
+            for _ in range(2 * chance.randrange(1, 40))
+        ]
+        lines = [f'"{a}","{b}"' for a, b in zip(texts[::2], texts[1::2], strict=True)]
+        data = chance.choice(("\n", "\r\n")).join(
+            lines
+        ).encode() + b"\n" * chance.randrange(2)
+        found = reference(data, Question())
+        if found is None:
+            continue
+        side, descriptor = scanned(kernel, data, Question(), SECRET, 64)
+        numbers = chance.choices(range(len(found[0])), k=9)
+        status, text, offsets = gathered(side, descriptor, numbers)
+        assert status is Status.OK
+        taken = reference(text, Question())
+        assert taken is not None
+        assert taken[0] == [found[0][at] for at in numbers]
+        rows = RawRows(
+            text=ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p),
+            offsets=offsets.ctypes.data,
+            delimiter=ord(","),
+            width=2,
+        )
+        columns = kernel.library.extract(rows, 0, 9, 2, binding.make_numbers([1, 0]))
+        assert columns
+        for at, field in ((0, 1), (1, 0)):
+            assert column(kernel.library, columns, at) == [
+                found[0][number][field] for number in numbers
+            ]
+        kernel.library.columns_free(columns)
+        os.close(descriptor)
+        side.free()
+
+
+def column(library: ctypes.CDLL, columns: int, at: int) -> list[bytes]:
+    text, ends = ctypes.c_void_p(), ctypes.c_void_p()
+    count = library.columns_text(columns, at, ctypes.byref(text), ctypes.byref(ends))
+    edges = (ctypes.c_int64 * (count + 1)).from_address(ends.value or 0)
+    raw = ctypes.string_at(text, edges[count]) if count else b""
+    return [raw[edges[i] : edges[i + 1]] for i in range(count)]
+
+
+CHANGES: Final = [
+    (3, b"xx"), (3, b'"x'), (2, b"\n2"), (4, b","), (0, b"\0"), (0, b"\xff"), (0, b'"'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "change"), CHANGES)
+def test_a_file_that_changed_since_it_was_scanned_is_seen(
+    kernel: Kernel, at: int, change: bytes
+) -> None:
+    side, descriptor = scanned(kernel, b"1,a\n2,b\n3,c\n", Question(), SECRET)
+    with Path(f"/proc/self/fd/{descriptor}").open("r+b") as stream:
+        os.pwrite(stream.fileno(), change, at)
+    status, _, _ = gathered(side, descriptor, [0, 1])
+    assert status is Status.CHANGED
+    os.ftruncate(descriptor, 5)
+    assert gathered(side, descriptor, [2])[0] is Status.CHANGED
+    os.close(descriptor)
+    side.free()
+
+
+def test_fields_are_not_read_over_the_end_of_a_record(kernel: Kernel) -> None:
+    for text in (b"", b"a", b"a,", b'a,"b', b"a,b", b"a,b,c\n", b'a,"b"c\n', b"a\n"):
+        offsets = np.array([0, len(text)], np.uint64)
+        buffer = ctypes.create_string_buffer(text, len(text) or 1)
+        rows = RawRows(ctypes.addressof(buffer), offsets.ctypes.data, ord(","), 2)
+        assert not kernel.library.extract(rows, 0, 1, 1, binding.make_numbers([0]))
+        at = binding.make_numbers([0, 1])
+        assert not kernel.library.compare(rows, rows, 0, 1, 2, 1, at, at)
+
+
+def test_a_scan_is_cancelled(kernel: Kernel) -> None:
+    with tempfile.TemporaryFile() as stream:
+        stream.write(b"1,a\n" * 1000)
+        stream.flush()
+        side = opened(kernel, Question(), SECRET)
+        status = side.scan(stream.fileno(), 64, ctypes.c_uint32(1))
+        assert status is Status.CANCELLED
+        side.free()
+
+
+def test_columns_that_a_file_has_not_are_refused() -> None:
+    library = binding.load_library()
+    assert library is not None
+    for keys, order in (((2,), ()), ((0,), (2,)), ((), ())):
+        plan = binding.ReadPlan(width=2, keys=keys, random=SECRET, order=order)
+        with pytest.raises(MemoryError):
+            binding.Side(library, plan)
+
+
+# ------------------------------------------------------------ the loader
+
+
+def loaded(env: dict[str, str], library: Path | None = None) -> str:
+    """What a fresh process says of the library, and its warnings."""
+    change = f"binding.LIBRARY = Path({str(library)!r})" if library else ""
+    program = (
+        "from pathlib import Path\nfrom recon_engine.inputs.native import binding\n"
+        f"{change}\nprint(*[binding.load_library() is not None for _ in range(2)])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | env,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return said.stdout + said.stderr
+
+
+def test_it_is_switched_off_by_name_without_a_warning() -> None:
+    assert loaded({"RECON_NATIVE": "0"}) == "False False\n"
+    assert loaded({"RECON_NATIVE": ""}) == "True True\n"
+
+
+def test_a_library_that_cannot_be_loaded_is_one_warning(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.so"
+    broken.write_bytes(b"no library")
+    for path in (tmp_path / "none.so", broken):
+        assert loaded({}, path) == "False False\nnative_kernel_missing\n"
+
+
+def test_a_library_of_another_version_is_not_loaded(tmp_path: Path) -> None:
+    path = compiled(tmp_path, "-DSCALAR", '-DVERSION="0"', '-DSOURCE=""')
+    if path is None:
+        pytest.skip("no compiler")
+    expected = "False False\nnative_kernel_of_another_version\n"
+    assert loaded({}, path) == expected
+
+
+# ------------------------------------------------------------ sanitizers
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc has the sanitizers")
+def test_the_sanitizers_see_nothing() -> None:
+    """A short search; `make sanitize` is a longer one."""
+    script = ROOT / "campaigns/fuzz_native.py"
+    said = subprocess.run(
+        [sys.executable, str(script), "--sanitize", "--inputs", "100", "--seed", "1"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 0, said.stderr[-2000:]
+    assert "no disagreement" in said.stdout
