@@ -83,9 +83,10 @@ def run_on_worker(work: Callable[[CancellationToken[Result]], Result]) -> Result
     from recon_cli.scratch import work_in_scratch_folder
     from recon_engine.runtime.cancellation import CancellationToken
 
-    # What is imported by now stays: the collector need not go through it.
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():
+        # What is imported by now stays: the collector need not go through it.
+        gc.freeze()
+        gc.enable()
     stop: CancellationToken[Result] = CancellationToken()
     with work_in_scratch_folder(), _receive_signals() as events:
         worker = _start_thread(lambda: work(stop), events)
