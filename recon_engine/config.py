@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError
-from recon_engine.gates import parse_gate
+from recon_engine.gate_syntax import parse_gate
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.records import dataclass

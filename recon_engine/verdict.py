@@ -10,7 +10,7 @@ from decimal import MAX_PREC, Context, Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recon_engine.formatting import format_count, format_share
-from recon_engine.gates import METRICS, parse_gate
+from recon_engine.gate_syntax import METRICS, parse_gate
 from recon_engine.model import Acceptance, GateResult
 from recon_engine.records import dataclass
 from recon_engine.suppressions import apply_suppressions, count_unsuppressed
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from recon_engine.config import Options
-    from recon_engine.gates import Gate
+    from recon_engine.gate_syntax import Gate
     from recon_engine.model import (
         Column,
         Counts,

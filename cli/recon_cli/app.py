@@ -12,7 +12,7 @@ import typer
 
 from recon_cli import session
 from recon_cli.commands import admin, compare, history, run
-from recon_cli.options import CommandGroup, add_command
+from recon_cli.signatures import CommandGroup, add_command
 from recon_cli.stderr import guard_stderr
 from recon_cli.worker import Signalled, exit_process, unwind_on_signal
 from recon_engine.errors import ConfigError

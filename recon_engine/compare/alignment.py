@@ -10,7 +10,7 @@ from recon_engine import command_line
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
 from recon_engine.formatting import conjugate, format_count, format_share
-from recon_engine.gates import check_column, parse_gate
+from recon_engine.gate_syntax import check_column, parse_gate
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.file_shape import (
     DELIMITERS,

@@ -29,7 +29,7 @@ from typer import Context
 from typer.main import get_command
 
 from recon_engine.config_file import Accepted, load_settings
-from recon_engine.gates import METRICS
+from recon_engine.gate_syntax import METRICS
 from recon_engine.options import OPTIONS, Group, Option
 from recon_engine.postgres.migrations import schema_folder
 

@@ -14,7 +14,7 @@ from support.suppressed_pairs import DAY, pair
 from recon_engine import Reconciliation, diff
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
-from recon_engine.gates import METRICS, CountedUnit, Operator, parse_gate
+from recon_engine.gate_syntax import METRICS, CountedUnit, Operator, parse_gate
 from recon_engine.model import GateResult, Total
 from recon_engine.verdict import Measurements, evaluate_gates
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recon_cli import database, options, session
+from recon_cli import database, session, signatures
 from recon_engine.model import MOST_COUNT, BreakState
 from recon_engine.options import Group
 
@@ -69,7 +69,7 @@ Statement = Annotated[
 
 
 def breaks(
-    settings: options.Settings, state: BreakStates = None, limit: BreakCount = 100
+    settings: signatures.Settings, state: BreakStates = None, limit: BreakCount = 100
 ) -> None:
     """List the tracked differences of a dataset with their age, oldest first.
 
@@ -87,7 +87,7 @@ def breaks(
         render.show_breaks(found, form)
 
 
-def history(settings: options.Settings, limit: RunCount = 30) -> None:
+def history(settings: signatures.Settings, limit: RunCount = 30) -> None:
     """List the runs of a dataset: verdicts, counts, rates and durations.
 
     Examples:
@@ -106,7 +106,7 @@ def history(settings: options.Settings, limit: RunCount = 30) -> None:
 
 
 def report(
-    settings: options.Settings,
+    settings: signatures.Settings,
     run_id: RunId = None,
     past: PastRuns = None,
     output: PageFile = Path("report.html"),
@@ -137,7 +137,7 @@ def report(
         render.write_page(page, path)
 
 
-def sql(statement: Statement, settings: options.Settings) -> None:
+def sql(statement: Statement, settings: signatures.Settings) -> None:
     """Query the metrics and stage tables, read-only; the embedded server's too.
 
     Examples:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recon_cli import database, options, session
+from recon_cli import database, session, signatures
 from recon_cli.cloudwatch import emit_metrics
 from recon_cli.worker import run_on_worker
 from recon_engine.config import RunConfig
@@ -45,7 +45,7 @@ DemoRows = Annotated[
 ]
 
 
-def run(settings: options.Settings) -> None:
+def run(settings: signatures.Settings) -> None:
     """Reconcile the pair of files in inbound, record the result, archive the inputs.
 
     Examples:
