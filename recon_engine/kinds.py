@@ -81,10 +81,14 @@ def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
     Distinct changes are classified once, because most changes of a system repeat often.
     """
     changes = _classify_changes(cells)
-    return cells.join(changes, on=["old", "new"], how="left", maintain_order="left")
+    return (
+        cells.lazy()
+        .join(changes, on=["old", "new"], how="left", maintain_order="left")
+        .collect(engine="in-memory")
+    )
 
 
-def _classify_changes(cells: pl.DataFrame) -> pl.DataFrame:
+def _classify_changes(cells: pl.DataFrame) -> pl.LazyFrame:
     """Classify the distinct changes of cells: `old`, `new` and `kind`.
 
     Numbers and dates are parsed only where others fail.
@@ -110,7 +114,7 @@ def _classify_changes(cells: pl.DataFrame) -> pl.DataFrame:
         )
         found = judge(undecided)
         kinds = kinds.scatter(found["__cell"], found["kind"])
-    return plain.with_columns(kinds)
+    return plain.lazy().with_columns(kinds)
 
 
 def _hidden(undecided: pl.LazyFrame) -> pl.DataFrame:

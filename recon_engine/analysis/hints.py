@@ -206,7 +206,7 @@ def for_keys(
     `sides`: the missing and the extra rows; `names`: the user's names of their key
     columns; `sample`: a sample of all rows of OLD.
     """
-    old, new = (side.select(list(names)) for side in sides)
+    old, new = (side[list(names)] for side in sides)
     chains = {name: tuple(rules.get(name, ())) for name in names}
     pairs, found = 0, list[Hint]()
     while len(found) < MAX_RULES:

@@ -202,6 +202,8 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
     offsets = [0, *itertools.accumulate(part.keys.height for part in found)]
     cells = [
         part.cells.with_columns(pl.col("pair") + pl.lit(offset, pl.UInt32))
+        if offset and not part.cells.is_empty()
+        else part.cells
         for part, offset in zip(found, offsets, strict=False)
     ]
     missing = pl.concat([part.missing for part in found])

@@ -133,7 +133,7 @@ def cells_by_pair(
     rows: dict[int, dict[str, Cell]] = {}
     ordered = (
         cells.lazy()
-        .filter(pl.col("pair").is_in(pairs.implode()))
+        .filter(pl.col("pair").is_in(pl.lit(pairs).implode()))
         .select("pair", "column", "old", "new", "kind")
         .sort("pair", "column")
         .collect(engine="in-memory")
