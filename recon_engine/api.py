@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +26,7 @@ from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
+from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
@@ -83,9 +84,9 @@ def diff(
     of what there is by default. `max_ratio`: how many times its size a compressed file
     may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
     what `passes`; `today` is the day on which the latter may have expired, in UTC.
-    `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: whether that of
-    plain files is taken, which costs as much as reading them. Raises a ReconError,
-    which says what, where, why and how to fix it.
+    `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: whether the
+    SHA-256 of plain files is computed, which costs as much as reading them. Raises a
+    ReconError, which says what, where, why and how to fix it.
     """
     options = Options(
         keys=_as_names(keys),
@@ -116,16 +117,16 @@ def diff(
     )
 
 
-def _as_names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
+def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())
 
 
-def _parse_policy(policy: type[Policy], given: str) -> Policy:
-    if given not in set(policy):
+def _parse_policy(policy: type[Policy], text: str) -> Policy:
+    if text not in set(policy):
         raise ConfigError(
-            f"{given} is none of " + ", ".join(policy), help=policy.__doc__
+            f"{text} is none of " + ", ".join(policy), help=policy.__doc__
         )
-    return policy(given)
+    return policy(text)
 
 
 @within_error_boundary

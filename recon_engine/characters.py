@@ -7,9 +7,10 @@ letter is escaped, because the letter looks like the composed one: `Ko\u0308ln`.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from typing import Final
+
+from recon_engine.lazy import lazy_pattern
 
 
 # Controls but white space, and every character with the Unicode property
@@ -20,7 +21,7 @@ INVISIBLE: Final = (
     "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
 )
-UNSEEN: Final = re.compile(INVISIBLE)
+UNSEEN: Final = lazy_pattern(INVISIBLE)
 SHORT: Final = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 FOUR_DIGITS: Final = 0xFFFF
 

@@ -10,6 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import escapes, is_seen
+from recon_engine.lazy import lazy_pattern
 from recon_engine.options import Option, Shape, options_of
 
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from recon_engine.config import Options
 
 
-QUOTED: Final = re.compile(r'"((?:[^"]|"")*+)"')
+QUOTED: Final = lazy_pattern(r'"((?:[^"]|"")*+)"')
 
 
 def rule_flags(column: str, rules: Sequence[str]) -> str:

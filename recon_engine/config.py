@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import codecs
-import hashlib
 import json
-import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError
-from recon_engine.gates import parse_gate
+from recon_engine.gate_syntax import parse_gate
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
+from recon_engine.records import dataclass
 from recon_engine.suggestions import did_you_mean
 
 
@@ -55,12 +55,14 @@ class Limits:
 LIMITS: Final = Limits()
 
 
-DELIMITER_PATTERN = re.compile(
-    r'[^"\r\n\0\x80-\U0010ffff](:[^"\r\n\0\x80-\U0010ffff])?'
+# ASCII but NUL, the quote and line ends. A class that excludes all other characters
+# takes longer to compile than this module to import.
+DELIMITER_PATTERN = lazy_pattern(
+    r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f](:[\x01-\x09\x0b\x0c\x0e-!#-\x7f])?"
 )
 # The key of files that are read without one: no column can have a blank name.
 NO_KEY: Final = ("",)
-DATASET_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
+DATASET_PATTERN = lazy_pattern(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 
 
 class OnDuplicateKeys(StrEnum):
@@ -216,6 +218,8 @@ class Options:
     @property
     def digest(self) -> str:
         """A sha256 that is equal for equal options."""
+        import hashlib
+
         text = json.dumps(self.public, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from recon_engine import gates
+from recon_engine import gate_syntax
 from recon_engine.command_line import read_name
 from recon_engine.config import (
     DATASET_PATTERN,
@@ -121,7 +121,7 @@ Distinct: Final = BeforeValidator(_distinct)
 Names = Annotated[tuple[ColumnName, ...], OneOrMore]
 Rules = Annotated[tuple[Annotated[str, _validated_by(parse_rule)], ...], OneOrMore]
 Gates = Annotated[
-    tuple[Annotated[str, _validated_by(gates.parse_gate)], ...], OneOrMore
+    tuple[Annotated[str, _validated_by(gate_syntax.parse_gate)], ...], OneOrMore
 ]
 Place = Annotated[str, AfterValidator(_without_userinfo)]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, strict=True)]

@@ -7,14 +7,15 @@ for each of its bytes: `Köln` becomes `K?ln` or `K??ln`.
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from recon_engine.lazy import lazy_pattern
 
 
 MARKS: Final = frozenset("?\ufffd")
 ASCII: Final = 0x7F
 BYTE: Final = 0xFF
-LOST: Final = re.compile("[?\x80-\U0010ffff]+")
+LOST: Final = lazy_pattern("[?\x80-\U0010ffff]+")
 # The bytes that are characters in cp1252 and controls in Latin-1. Five of them are
 # undefined in cp1252.
 CP1252: Final = {

@@ -80,36 +80,49 @@ def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
 
     Distinct changes are classified once, because most changes of a system repeat often.
     """
-    changes = _classify_changes(cells.select("old", "new").unique())
-    return cells.join(changes, on=["old", "new"], how="left", maintain_order="left")
+    changes = _classify_changes(cells)
+    return (
+        cells.lazy()
+        .join(changes, on=["old", "new"], how="left", maintain_order="left")
+        .collect(engine="in-memory")
+    )
 
 
-def _classify_changes(changes: pl.DataFrame) -> pl.DataFrame:
-    """Classify distinct changes.
+def _classify_changes(cells: pl.DataFrame) -> pl.LazyFrame:
+    """Classify the distinct changes of cells: `old`, `new` and `kind`.
 
     Numbers and dates are parsed only where others fail.
     """
     old, new = pl.col("old").str.strip_chars(), pl.col("new").str.strip_chars()
-    plain = changes.with_columns(_rewriting_kind_expr(old, new).alias("kind"))
+    plain = (
+        cells.lazy()
+        .select("old", "new")
+        .unique()
+        .with_columns(_rewriting_kind_expr(old, new).alias("kind"))
+        .collect(engine="in-memory")
+    )
+    kinds = plain["kind"]
     for judge in (_hidden, _read):
-        if plain["kind"].null_count() == 0:
+        if kinds.null_count() == 0:
             break
-        rest = plain.with_row_index("__cell").filter(pl.col("kind").is_null())
-        found = judge(rest.select("__cell", old=old, new=new))
-        kinds = plain["kind"].scatter(found["__cell"], found["kind"])
-        plain = plain.with_columns(kinds.cast(KIND_TYPE))
-    return plain
+        undecided = (
+            plain.lazy()
+            .with_columns(kinds)
+            .with_row_index("__cell")
+            .filter(pl.col("kind").is_null())
+            .select("__cell", old=old, new=new)
+        )
+        found = judge(undecided)
+        kinds = kinds.scatter(found["__cell"], found["kind"])
+    return plain.lazy().with_columns(kinds)
 
 
-def _hidden(rest: pl.DataFrame) -> pl.DataFrame:
+def _hidden(undecided: pl.LazyFrame) -> pl.DataFrame:
     """The kinds of differences that are hard to see or come from a wrong encoding.
 
     Texts that differ only in such a way are neither numbers nor dates, and do not
     differ in case.
     """
-    odd = rest.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
-    if odd.is_empty():
-        return odd.select("__cell", kind=pl.lit(None, dtype=KIND_TYPE))
 
     def same(form: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
         return form(pl.col("old")) == form(pl.col("new"))
@@ -125,9 +138,16 @@ def _hidden(rest: pl.DataFrame) -> pl.DataFrame:
         .then(_kind_literal(Kind.UNICODE_FORM))
         .alias("kind")
     )
-    found = odd.lazy().with_columns(kind).collect(engine="in-memory")
     foreign = pl.any_horizontal(pl.col("old", "new").str.contains(FOREIGN))
-    left = found.filter(pl.col("kind").is_null() & foreign)
+    found = (
+        undecided.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
+        .with_columns(kind)
+        .filter(pl.col("kind").is_not_null() | foreign)
+        .collect(engine="in-memory")
+    )
+    if found["kind"].null_count() == 0:
+        return found
+    left = found.filter(pl.col("kind").is_null())
     damaged = [is_damaged(*pair) for pair in left.select("old", "new").iter_rows()]
     of_encoding = left.select(
         "__cell",
@@ -155,19 +175,18 @@ def _seen(text: pl.Expr) -> pl.Expr:
     return _one_line(text.str.replace_all(INVISIBLE, "")).str.strip_chars()
 
 
-def _read(rest: pl.DataFrame) -> pl.DataFrame:
+def _read(undecided: pl.LazyFrame) -> pl.DataFrame:
     """The kinds of all other cells, by their values as numbers or dates."""
-    read = (
-        rest.lazy()
-        .join(
-            _compare_dates(rest).lazy(), on="__cell", how="left", maintain_order="left"
-        )
+    dates = _compare_dates(undecided)
+    return (
+        undecided.join(dates, on="__cell", how="left", maintain_order="left")
         .with_columns(
             Number().normal(pl.col(side)).alias(f"{side}_number")
             for side in ("old", "new")
         )
+        .select("__cell", _value_kind_expr())
+        .collect(engine="in-memory")
     )
-    return read.select("__cell", _value_kind_expr()).collect(engine="in-memory")
 
 
 def _rewriting_kind_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
@@ -230,7 +249,7 @@ def _significant_digits(number: pl.Expr) -> pl.Expr:
     return number.str.slice(2).str.replace(".", "", literal=True).str.strip_chars("0")
 
 
-def _compare_dates(cells: pl.DataFrame) -> pl.DataFrame:
+def _compare_dates(cells: pl.LazyFrame) -> pl.LazyFrame:
     """For cells that are dates on both sides, whether some reading is the same day."""
     long = [
         pl.col(side).str.len_bytes().is_between(*DATE_BYTES) for side in ("old", "new")

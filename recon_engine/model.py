@@ -6,10 +6,12 @@ Grouped by subject: inputs, result, causes, acceptance, runs.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -366,13 +368,13 @@ class Splits:
     """Keys for which one row of a side corresponds to several rows of the other.
 
     `sizes`: keys by the number of these rows. `sums`: by column ordinal, the keys in
-    which the amounts add up; `told`: those of them in which the paired values differ,
-    so that it is not a sum of zeros.
+    which the amounts add up; `meaningful_sums`: those of them in which the paired
+    values differ, so that it is not a sum of zeros.
     """
 
     sizes: Counter[int] = field(default_factory=Counter)
     sums: Counter[int] = field(default_factory=Counter)
-    told: Counter[int] = field(default_factory=Counter)
+    meaningful_sums: Counter[int] = field(default_factory=Counter)
 
     @property
     def keys(self) -> int:

@@ -8,7 +8,6 @@ field that the option sets, or here if the option sets none.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +25,7 @@ from recon_engine.config import (
     parse_encodings,
     write_encodings,
 )
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from recon_engine.analysis.hints import HINTS
+from recon_engine.analysis.patterns import PATTERNS
+from recon_engine.analysis.segments import SEGMENTS
+from recon_engine.analysis.totals import TOTALS
 from recon_engine.errors import InternalError
+from recon_engine.findings import Findings
 from recon_engine.formatting import (
     LINES_SHOWN,
     NO_PAIR,
@@ -162,25 +167,22 @@ class Reconciliation:
     # Without a default: a result whose gates were forgotten would pass.
     acceptance: Acceptance
     detail_limit: int = 5000
-    patterns: tuple[Patterns, ...] = ()
-    totals: tuple[Total, ...] = ()
-    segments: tuple[Segment, ...] = ()
-    hints: tuple[Hint, ...] = ()
+    findings: Findings = field(default_factory=Findings)
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
     looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
     rules: tuple[RuleCount, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise InternalError if an invariant is violated."""
-        for law, holds in self.laws().items():
+        for invariant, holds in self.invariants().items():
             if not holds:
                 raise InternalError(
-                    f"a result invariant does not hold: {law}",
+                    f"a result invariant does not hold: {invariant}",
                     why="this is a bug in recon-engine; no result was recorded",
                     help="please report it with the numbers of rows and columns",
                 )
 
-    def laws(self) -> dict[str, bool]:
+    def invariants(self) -> dict[str, bool]:
         """Each invariant in words, and whether it holds."""
         n, old, new = self.counts, self.old, self.new
         return {
@@ -220,6 +222,26 @@ class Reconciliation:
             if each.of == "cells":
                 made[each.column] += each.made_equal
         return {name: cells for name, cells in made.items() if cells}
+
+    @property
+    def patterns(self) -> tuple[Patterns, ...]:
+        """The most frequent changes of each column that differs."""
+        return self.findings[PATTERNS]
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        """The control totals of the columns of amounts."""
+        return self.findings[TOTALS]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The values in which differences concentrate."""
+        return self.findings[SEGMENTS]
+
+    @property
+    def hints(self) -> tuple[Hint, ...]:
+        """What would explain differences, each with the flag to paste."""
+        return self.findings[HINTS]
 
     @property
     def gates(self) -> tuple[GateResult, ...]:
@@ -387,14 +409,7 @@ class Reconciliation:
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
             "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
-            "patterns": [asdict(each) for each in self.patterns],
-            "totals": [
-                {"column": each.column}
-                | {name: f"{value:f}" for name, value in each.sums().items()}
-                for each in self.totals
-            ],
-            "segments": [asdict(each) | {"lift": each.lift} for each in self.segments],
-            "hints": [asdict(each) for each in self.hints],
+            **self.findings.to_dict(),
             "gates": [asdict(each) for each in self.gates],
             "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
             "engine": asdict(self.engine),
@@ -429,10 +444,13 @@ class Reconciliation:
                 markdown_row(_name(c.name), f"{c.mismatched:,}", format_kinds(c))
                 for c in self.differing
             ]
-        if self.rules_told:
+        if self.rules_to_show:
             lines += [
                 "",
-                *(f"- rule {escape_markdown(each.text)}" for each in self.rules_told),
+                *(
+                    f"- rule {escape_markdown(each.text)}"
+                    for each in self.rules_to_show
+                ),
             ]
         if self.hints:
             lines += [
@@ -523,7 +541,7 @@ class Reconciliation:
         return NOTHING if self.agrees else NO_PAIR, *unread(self.rules)
 
     @property
-    def rules_told(self) -> tuple[RuleCount, ...]:
+    def rules_to_show(self) -> tuple[RuleCount, ...]:
         """The rules that met a value or were given for their column by name."""
         return tuple(each for each in self.rules if each.met or not each.every)
 

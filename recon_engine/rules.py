@@ -18,14 +18,15 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from recon_engine.errors import ConfigError
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT
+from recon_engine.records import dataclass
 from recon_engine.runtime.lazy_module import LazyModule
 from recon_engine.suggestions import did_you_mean
 
@@ -49,15 +50,15 @@ NUMBER_PATTERN: Final = r"^[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)
 DIGIT_PATTERN: Final = r"[0-9]"
 DIGITS_PATTERN: Final = r"^[0-9]+$"
 CODE_PATTERN: Final = r"^[0-9A-Za-z]+$"
-RULE_PATTERN: Final = re.compile(r"([a-z0-9]+)(?:\((.*)\))?", re.DOTALL)
-DAYS_PATTERN: Final = re.compile(r"within=([0-9]{1,6})d")
+RULE_PATTERN: Final = lazy_pattern(r"([a-z0-9]+)(?:\((.*)\))?", re.DOTALL)
+DAYS_PATTERN: Final = lazy_pattern(r"within=([0-9]{1,6})d")
 MAX_WIDTH: Final = 1000
 INTEGER_DIGITS: Final = 37
 # The digits of a tolerance, written out. Exact arithmetic takes time that grows with
 # them; 10,000 exceed any real tolerance.
 MOST_DIGITS: Final = 10_000
 MOST_RULES: Final = 100
-DIRECTIVE: Final = re.compile(r"%([-_0]?)(.?)", re.DOTALL)
+DIRECTIVE: Final = lazy_pattern(r"%([-_0]?)(.?)", re.DOTALL)
 DAY_DIRECTIVES: Final = frozenset("aAbBCdDeFgGhjmnqtuUvVwWxyY%")
 TRIAL_DAYS: Final = (date(1987, 12, 31), date(2001, 2, 3), date(2024, 10, 9))
 
@@ -386,9 +387,9 @@ def _make_number(arguments: list[str]) -> Rule:
 
 
 def _make_day(arguments: list[str]) -> Rule:
-    formats, *rest = arguments
+    formats, *others = arguments
     within = 0
-    for each in rest:
+    for each in others:
         found = DAYS_PATTERN.fullmatch(each.replace(" ", ""))
         if found is None:
             raise ValueError

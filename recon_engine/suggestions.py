@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
+
+from recon_engine.lazy import lazy_pattern
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-NAME_PATTERN = re.compile(r"[^\W\d][\w .:/#()-]{0,126}")
+NAME_PATTERN = lazy_pattern(r"[^\W\d][\w .:/#()-]{0,126}")
 
 
 def join_names(names: Iterable[str], limit: int = 10) -> str:
     """Names joined by commas; after `limit` names, the number of the others."""
     every = list(names)
-    rest = f" and {len(every) - limit:,} more" if len(every) > limit else ""
-    return ", ".join(every[:limit]) + rest
+    more = f" and {len(every) - limit:,} more" if len(every) > limit else ""
+    return ", ".join(every[:limit]) + more
 
 
 def escape_bytes(name: str) -> str:
@@ -38,6 +38,8 @@ def looks_like_header(names: Iterable[str]) -> bool:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question with the closest known name, ` Did you mean CLM_ID?`, or ""."""
+    from difflib import get_close_matches
+
     names = (each for each in known if NAME_PATTERN.fullmatch(each.strip()))
     by_fold = {each.strip().casefold(): each for each in names}
     close = get_close_matches(name.strip().casefold(), by_fold, n=1)

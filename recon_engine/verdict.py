@@ -5,14 +5,14 @@ Counts exclude what active suppressions cover. Sums include all rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import MAX_PREC, Context, Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recon_engine.formatting import format_count, format_share
-from recon_engine.gates import METRICS, parse_gate
+from recon_engine.gate_syntax import METRICS, parse_gate
 from recon_engine.model import Acceptance, GateResult
+from recon_engine.records import dataclass
 from recon_engine.suppressions import apply_suppressions, count_unsuppressed
 
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from recon_engine.config import Options
-    from recon_engine.gates import Gate
+    from recon_engine.gate_syntax import Gate
     from recon_engine.model import (
         Column,
         Counts,
@@ -94,6 +94,8 @@ def evaluate_gates(measured: Measurements, options: Options, today: date) -> Acc
 def _evaluate_gate(gate: Gate, measured: Measurements) -> GateResult:
     if gate.metric == "sum_delta":
         return _evaluate_sum_gate(gate, measured)
+    from fractions import Fraction
+
     share = _share_for_gate(gate, measured)
     if not METRICS[gate.metric].rate:
         passed = gate.holds(Fraction(share.part))
@@ -108,6 +110,8 @@ def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
     """Evaluate the change of a column's sum; a column without a sum fails."""
     column = gate.column or ""
     total = next((each for each in measured.totals if each.column == column), None)
+    from fractions import Fraction
+
     [facts] = (each for each in measured.by_column if each.name == column)
     if total is None and facts.mismatched + facts.tolerated:
         why = f"{column} has no sum: it is masked, or not all its values are numbers"

@@ -12,7 +12,7 @@ import typer
 
 from recon_cli import session
 from recon_cli.commands import admin, compare, history, run
-from recon_cli.options import add_command
+from recon_cli.signatures import CommandGroup, add_command
 from recon_cli.stderr import guard_stderr
 from recon_cli.worker import Signalled, exit_process, unwind_on_signal
 from recon_engine.errors import ConfigError
@@ -24,6 +24,7 @@ from recon_engine.suggestions import escape_bytes
 
 app = typer.Typer(
     name="recon",
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -116,19 +117,19 @@ def _refuse_undecodable() -> None:
 
 
 def _report_error(error: Any) -> int:
-    """Report a wrong command line, or what no command has met, as is asked for."""
+    """Report a wrong command line or an unexpected error, in the requested format."""
     form = Format.JSON if _wants_json(sys.argv) else Format.TABLE
     wrong = hasattr(error, "format_message")
     if wrong and form is Format.TABLE:
         error.show()
         return STATUSES[RunStatus.USAGE_ERROR].exit_code
-    told = (
+    reported = (
         ConfigError(error.format_message(), help="recon COMMAND --help")
         if wrong
         else to_recon_error(error)
     )
     try:
-        session.exit_with_error(told, form)
+        session.exit_with_error(reported, form)
     except typer.Exit as ended:
         return ended.exit_code
 

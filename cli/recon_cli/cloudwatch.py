@@ -59,7 +59,7 @@ class RunMetrics:
         self._outcome: Outcome | None = None
         self._last_success: datetime | None = None
 
-    def ended(self, outcome: Outcome, config: RunConfig) -> None:
+    def record_outcome(self, outcome: Outcome, config: RunConfig) -> None:
         """Record how the run ended; its database must still be open.
 
         A database error leaves out the time since the last success.
@@ -70,7 +70,7 @@ class RunMetrics:
         with suppress(ReconError):
             self._last_success = last_success(config)
 
-    def line(self, namespace: str, dataset: str, exit_code: int) -> str:
+    def format_line(self, namespace: str, dataset: str, exit_code: int) -> str:
         """The EMF line, as JSON."""
         values = self._values(exit_code)
         metrics = [{"Name": name, "Unit": UNITS[name]} for name in values]
@@ -121,7 +121,7 @@ class RunMetrics:
 
 
 @contextmanager
-def emit_metrics(dataset: str, *, told: bool = True) -> Iterator[RunMetrics]:
+def emit_metrics(dataset: str, *, emit: bool = True) -> Iterator[RunMetrics]:
     """Write the line when the block ends, with the exit code of its exception."""
     meter = RunMetrics()
     code = 0
@@ -132,8 +132,8 @@ def emit_metrics(dataset: str, *, told: bool = True) -> Iterator[RunMetrics]:
         raise
     finally:
         namespace = os.environ.get(NAMESPACE_VARIABLE)
-        if told and namespace and sys.stderr is not None:
-            sys.stderr.write(meter.line(namespace, dataset, code) + "\n")
+        if emit and namespace and sys.stderr is not None:
+            sys.stderr.write(meter.format_line(namespace, dataset, code) + "\n")
             sys.stderr.flush()
 
 

@@ -77,9 +77,9 @@ class TextLines(JsonLines):
 class LoggedSteps:
     """Log when a step starts and ends, and a heartbeat while it runs."""
 
-    def __init__(self, every: float = HEARTBEAT_SECONDS) -> None:
-        """Log a heartbeat for each running step every `every` seconds."""
-        self._every = every
+    def __init__(self, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+        """Log a heartbeat for each running step every `heartbeat_seconds` seconds."""
+        self._every = heartbeat_seconds
         self._facts: dict[str, str] = {}
         self._running: dict[str, _Step] = {}
         self._stop = threading.Event()

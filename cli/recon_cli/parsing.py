@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.command_line import QUOTED, read_name, split_list, split_names
 from recon_engine.errors import ConfigError
+from recon_engine.lazy import lazy_pattern
 from recon_engine.options import Option, Shape
 
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-RULE_PATTERN: Final = re.compile(r'(\s*"(?:[^"]|"")*"\s*|[^"=]*)=(.+)', re.DOTALL)
+RULE_PATTERN: Final = lazy_pattern(r'(\s*"(?:[^"]|"")*"\s*|[^"=]*)=(.+)', re.DOTALL)
 
 
 def parse_values(option: Option, texts: list[str] | None, filed: Any = None) -> Any:

@@ -241,7 +241,7 @@ def _breaks_to_json(breaks: Breaks) -> dict[str, object]:
 
 
 def show_proposals(
-    found: Sequence[Proposal],
+    proposals: Sequence[Proposal],
     form: Format,
     line: Callable[[tuple[str, ...]], str],
 ) -> None:
@@ -259,29 +259,31 @@ def show_proposals(
             each.blanks_old + each.blanks_new,
             each.repeats_old + each.repeats_new,
         )
-        for each in found
+        for each in proposals
     ]
     if form is Format.JSON:
-        typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+        typer.echo(json.dumps([asdict(each) for each in proposals], ensure_ascii=False))
     else:
         show_rows(names, shown, form)
-    if not found:
+    if not proposals:
         typer.echo("no column has a value that is in both files", err=True)
-    elif not found[0].is_key:
+    elif not proposals[0].is_key:
         typer.echo("no set of columns is unique; these repeat the least", err=True)
     elif form is not Format.JSON:
-        typer.echo(line(found[0].columns), err=True)
+        typer.echo(line(proposals[0].columns), err=True)
 
 
-def show_explanation(found: Explanation, form: Format) -> None:
+def show_explanation(explanation: Explanation, form: Format) -> None:
     """Print the rows of one key."""
     if form is Format.JSON:
-        document = {"schema": "recon-explanation/1", "agrees": found.agrees}
-        typer.echo(json.dumps(document | asdict(found), ensure_ascii=False, indent=2))
+        document = {"schema": "recon-explanation/1", "agrees": explanation.agrees}
+        typer.echo(
+            json.dumps(document | asdict(explanation), ensure_ascii=False, indent=2)
+        )
         return
     from recon_cli.terminal import print_explanation
 
-    print_explanation(make_console(), found)
+    print_explanation(make_console(), explanation)
 
 
 def show_history(runs: Sequence[PastRun], form: Format) -> None:
@@ -353,15 +355,15 @@ def show_rows(
             typer.echo(format_record(line), nl=False)
 
 
-def show_breaks(found: BreakPage, form: Format) -> None:
+def show_breaks(page: BreakPage, form: Format) -> None:
     """Print breaks on stdout, and on stderr how many there are and as of when."""
     from recon_engine.postgres.breaks import UNCHANGED
 
-    show_rows(found.names, found.rows, form)
-    shown = format_share(len(found.rows), found.total, "break")
-    shown += f", as of {found.as_of}"
-    if found.tracking in UNCHANGED:
-        shown += f"; not updated by the last run: {UNCHANGED[found.tracking]}"
+    show_rows(page.names, page.rows, form)
+    shown = format_share(len(page.rows), page.total, "break")
+    shown += f", as of {page.as_of}"
+    if page.tracking in UNCHANGED:
+        shown += f"; not updated by the last run: {UNCHANGED[page.tracking]}"
     typer.echo(shown, err=True)
 
 

@@ -119,9 +119,9 @@ def _accounting_line(result: Reconciliation, width: int) -> Text:
 
 def _rules(result: Reconciliation) -> Iterator[Text]:
     """One line per rule: how many values it parsed and made equal."""
-    for rule in result.rules_told[:COLUMNS_SHOWN]:
+    for rule in result.rules_to_show[:COLUMNS_SHOWN]:
         yield Text(f"  rule {visible(rule.text)}")
-    more = len(result.rules_told) - COLUMNS_SHOWN
+    more = len(result.rules_to_show) - COLUMNS_SHOWN
     if more > 0:
         rules = format_count(more, "more rule")
         yield Text(f"  … and {rules}, in the JSON", style=QUIET)
@@ -356,20 +356,20 @@ def _print_records(console: Console, columns: Mapping[str, Sequence[Text]]) -> N
         console.print(grid)
 
 
-def print_explanation(console: Console, found: Explanation) -> None:
+def print_explanation(console: Console, explanation: Explanation) -> None:
     """Print each pair side by side with its differences marked, then unmatched rows."""
-    key = ", ".join(f"{name}={value}" for name, value in found.key.items())
+    key = ", ".join(f"{name}={value}" for name, value in explanation.key.items())
     counts = (
-        (len(found.pairs), "matched"),
-        (len(found.missing), "missing"),
-        (len(found.extra), "extra"),
+        (len(explanation.pairs), "matched"),
+        (len(explanation.missing), "missing"),
+        (len(explanation.extra), "extra"),
     )
     summary = ", ".join(f"{count:,} {what}" for count, what in counts if count)
     console.print(Text(f"{visible(key)}: {summary}"), soft_wrap=True)
-    for pair in found.pairs:
+    for pair in explanation.pairs:
         console.print()
         console.print(_pair_table(pair))
-    for what, rows in (("OLD", found.missing), ("NEW", found.extra)):
+    for what, rows in (("OLD", explanation.missing), ("NEW", explanation.extra)):
         for row in rows:
             console.print()
             console.print(_unmatched_table(row, what))

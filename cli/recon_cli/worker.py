@@ -8,26 +8,26 @@ through another connection, and the process exits without waiting for the worker
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from signal import Signals
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from recon_cli.scratch import work_in_scratch_folder
 from recon_engine.errors import Interrupted
-from recon_engine.runtime.cancellation import CancellationToken
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from types import FrameType
+
+    from recon_engine.runtime.cancellation import CancellationToken
 
 
 Result = TypeVar("Result")
@@ -80,10 +80,17 @@ def run_on_worker(work: Callable[[CancellationToken[Result]], Result]) -> Result
     is already recorded. A second signal ends either wait. Raises Interrupted if the
     worker has not ended by then.
     """
+    from recon_cli.scratch import work_in_scratch_folder
+    from recon_engine.runtime.cancellation import CancellationToken
+
+    if not gc.isenabled():
+        # What is imported by now stays: the collector need not go through it.
+        gc.freeze()
+        gc.enable()
     stop: CancellationToken[Result] = CancellationToken()
     with work_in_scratch_folder(), _receive_signals() as events:
         worker = _start_thread(lambda: work(stop), events)
-        event = events.next()
+        event = events.wait_for_signal()
         if event:
             _stopping.set()
             stop.request(Signals(event))
@@ -104,10 +111,10 @@ def _await_stop(
     result is recorded, and the worker has until the deadline to archive.
     """
     deadline = time.monotonic() + GRACE_SECONDS
-    if events.next(PATIENCE_SECONDS) == WORKER_ENDED:
+    if events.wait_for_signal(PATIENCE_SECONDS) == WORKER_ENDED:
         return worker.result()
-    revocation = _start_thread(stop.enforce, events)
-    while events.next(deadline - time.monotonic()) == WORKER_ENDED:
+    revocation = _start_thread(stop.cancel_now, events)
+    while events.wait_for_signal(deadline - time.monotonic()) == WORKER_ENDED:
         if worker.done():
             return worker.result()
         if (revoked := revocation.result()) is not None:
@@ -119,6 +126,8 @@ def _await_stop(
 
 def _start_thread(work: Callable[[], Result], events: _SignalQueue) -> Future[Result]:
     """Run `work` on a daemon thread; its end is an event of the queue."""
+    from concurrent.futures import Future
+
     future: Future[Result] = Future()
 
     def fulfil() -> None:
@@ -141,12 +150,14 @@ class _SignalQueue:
     """
 
     def __init__(self) -> None:
+        import socket
+
         self._near, self._far = socket.socketpair()
         # The C handler must never block; a full buffer holds signals enough.
         self._far.setblocking(False)
         self.signalled = False
 
-    def next(self, seconds: float | None = None) -> int | None:
+    def wait_for_signal(self, seconds: float | None = None) -> int | None:
         """The next signal number, or WORKER_ENDED; None after so many seconds."""
         timeout = None if seconds is None else max(seconds, 0)
         if not select.select([self._near], [], [], timeout)[0]:

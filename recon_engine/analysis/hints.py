@@ -12,12 +12,15 @@ cells within the tolerance are anything else. At least three roundings are requi
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from recon_engine import command_line
+from recon_engine.analysis.evidence import OLD
+from recon_engine.analysis.finding import Finding, show_unchanged
 from recon_engine.formatting import (
     conjugate,
     format_count,
@@ -25,9 +28,12 @@ from recon_engine.formatting import (
     format_share,
 )
 from recon_engine.kinds import DATE_FORMATS, Kind
-from recon_engine.model import Hint, HintKind
+from recon_engine.model import EXACT, Hint, HintKind
+from recon_engine.record_table import Field
 from recon_engine.rules import (
+    DIGIT_PATTERN,
     NORMAL_PREFIX,
+    NUMBER_PATTERN,
     Number,
     Rule,
     equal_under_rules,
@@ -41,6 +47,7 @@ from recon_engine.suggestions import join_names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from recon_engine.analysis.evidence import Evidence
     from recon_engine.model import Splits
     from recon_engine.rules import Rules
 
@@ -142,6 +149,55 @@ def _reached(
     return _count_cells(changes, _changes_settled_by(changes, chain))
 
 
+def find_promising_columns(changes: pl.DataFrame) -> set[int]:
+    """The columns for whose changes `for_column` may have a hint, by one query.
+
+    `changes`: of columns without rules, with the `column` of each. This is a necessary
+    condition: for any other column `for_column` finds nothing.
+    """
+    worded = {kind.value for _, kinds in BY_KIND for kind in kinds}
+    rewritten = pl.col("kind").is_in([*worded, Kind.DATE_FORMAT.value])
+    marked = pl.any_horizontal(pl.col(*SIDES).is_in(NULLS))
+    fewer, more = (_written_places_expr(side) for side in SIDES)
+    found = (
+        changes.lazy()
+        .select("column", *SIDES, "rows", rewritten=rewritten | marked)
+        .filter(pl.col("rewritten") | (_both_are_numbers_expr() & (fewer != more)))
+        .collect(engine="in-memory")
+    )
+    promising, roundings = set[int](), Counter[int]()
+    for column, old, new, rows, is_rewritten in found.iter_rows():
+        if is_rewritten:
+            promising.add(column)
+        elif column not in promising and _may_be_rounding(old, new):
+            roundings[column] += rows
+            if roundings[column] >= MIN_ROUNDINGS:
+                promising.add(column)
+    return promising
+
+
+def _both_are_numbers_expr() -> pl.Expr:
+    return pl.all_horizontal(pl.col(*SIDES).str.contains(NUMBER_PATTERN)) & (
+        pl.all_horizontal(pl.col(*SIDES).str.contains(DIGIT_PATTERN))
+    )
+
+
+def _written_places_expr(side: str) -> pl.Expr:
+    """The decimal places of a number, without zeros at the end."""
+    places = pl.col(side).str.extract(r"\.([0-9]*)$").fill_null("")
+    return places.str.strip_chars_end("0").str.len_bytes()
+
+
+def _may_be_rounding(old: str, new: str) -> bool:
+    """Whether two numbers differ by at most one unit of the last place of the shorter.
+
+    No tolerance is larger for which `_propose_tolerance` counts them as a rounding.
+    """
+    numbers = [Decimal(text.replace(",", "")) for text in (old, new)]
+    kept = min(len(text.partition(".")[2].rstrip("0")) for text in (old, new))
+    return EXACT.subtract(*numbers).copy_abs() <= Decimal(1).scaleb(-kept)
+
+
 def for_keys(
     sides: Sides, names: Mapping[str, str], rules: Rules, sample: pl.DataFrame
 ) -> list[Hint]:
@@ -150,7 +206,7 @@ def for_keys(
     `sides`: the missing and the extra rows; `names`: the user's names of their key
     columns; `sample`: a sample of all rows of OLD.
     """
-    old, new = (side.select(list(names)) for side in sides)
+    old, new = (side[list(names)] for side in sides)
     chains = {name: tuple(rules.get(name, ())) for name in names}
     pairs, found = 0, list[Hint]()
     while len(found) < MAX_RULES:
@@ -204,7 +260,7 @@ def for_splits(columns: Sequence[str], old: Splits, new: Splits) -> list[Hint]:
             for at, count in sorted(
                 splits.sums.items(), key=lambda item: (-item[1], item[0])
             )
-            if HALF * splits.told[at] >= splits.keys
+            if HALF * splits.meaningful_sums[at] >= splits.keys
         ][:MAX_RULES]
         if adding:
             found.append(_split_hint(splits, several, one, adding))
@@ -332,11 +388,21 @@ def _has_outer_whitespace(texts: pl.Series) -> bool:
 
 def _date_rules(old: pl.Series, new: pl.Series) -> list[str]:
     """Rules that read one format of each side."""
-    formats = [
-        [form for pattern, form in FORMATS if texts.str.contains(pattern).any()]
-        for texts in (old.str.strip_chars(), new.str.strip_chars())
-    ]
+    formats = [_formats_of(texts) for texts in (old, new)]
     return [f"date({o}|{n})" for o, n in itertools.product(*formats) if o != n]
+
+
+def _formats_of(texts: pl.Series) -> list[str]:
+    """The date formats in which some text may be written."""
+    text = pl.col("text").str.strip_chars()
+    fits = (
+        texts.alias("text")
+        .to_frame()
+        .select(
+            text.str.contains(pattern).any().alias(form) for pattern, form in FORMATS
+        )
+    )
+    return [form for form, some in fits.row(0, named=True).items() if some]
 
 
 def _null_rules(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[str]:
@@ -434,14 +500,20 @@ def _candidate_key_rules(sides: Sides) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _find_applicable_rules(old: pl.Series, new: pl.Series) -> list[str]:
     """The rules that change a value in one of two lists of keys."""
-    both = pl.concat([old, new])
-    tells = {
-        "trim": both != both.str.strip_chars(),
-        "casefold": both != both.str.to_uppercase(),
-        "lstrip0": both.str.starts_with("0"),
-        "decimal": both.str.contains(r"[.,+-]"),
-    }
-    return [rule for rule, some in tells.items() if some.any()] + _date_rules(old, new)
+    text = pl.col("text")
+    tells = (
+        pl.concat([old, new])
+        .alias("text")
+        .to_frame()
+        .select(
+            trim=(text != text.str.strip_chars()).any(),
+            casefold=(text != text.str.to_uppercase()).any(),
+            lstrip0=text.str.starts_with("0").any(),
+            decimal=text.str.contains(r"[.,+-]").any(),
+        )
+        .row(0, named=True)
+    )
+    return [rule for rule, some in tells.items() if some] + _date_rules(old, new)
 
 
 def _add_rule(chains: RuleChains, columns: Sequence[str], rule: str) -> RuleChains:
@@ -500,3 +572,54 @@ def _is_nearly_unique(side: pl.DataFrame, columns: Iterable[str]) -> bool:
         MAX_OTHERS_ONE_IN * side.select(list(columns)).n_unique()
         >= (MAX_OTHERS_ONE_IN - 1) * side.height
     )
+
+
+def _find_hints(evidence: Evidence) -> Iterator[Hint]:
+    """Hints about renames, splits and keys, then the rules of columns, most first."""
+    yield from for_renames(evidence.renamed, evidence.agreements)
+    # Splits refer to the compared columns by their ordinals: the sorted names.
+    splits = for_splits(sorted(evidence.columns), *evidence.splits)
+    yield from splits
+    # If most repeated keys are splits, the column that makes their rows unique is a
+    # line number, which the other side does not have.
+    if HALF * sum(each.total for each in splits) < evidence.repeated:
+        yield from for_duplicate_keys(
+            evidence.keys,
+            evidence.unique_column,
+            evidence.repeated,
+            evidence.unchanged,
+            evidence.matched,
+        )
+    yield from _find_key_hints(evidence)
+    rules = [hint for each in evidence.differing for hint in each.hints]
+    yield from sorted(rules, key=lambda hint: -hint.total)
+
+
+def _find_key_hints(evidence: Evidence) -> Iterable[Hint]:
+    old, new = (side.keys for side in evidence.unmatched)
+    if old is None or new is None or old.is_empty() or new.is_empty():
+        return ()
+    sample = evidence.samples[OLD]
+    return for_keys((old, new), evidence.key_names, evidence.rules, sample)
+
+
+def _load_hint(*, kind: str, **values: Any) -> Hint:
+    return Hint(HintKind(kind), **values)
+
+
+HINTS: Final = Finding(
+    name="hints",
+    table="hint",
+    fields=(
+        Field("kind"),
+        Field("column", "column_name"),
+        Field("flag"),
+        Field("count"),
+        Field("total"),
+        Field("text"),
+    ),
+    load=_load_hint,
+    find=_find_hints,
+    mask=show_unchanged,
+    holds_values=False,
+)

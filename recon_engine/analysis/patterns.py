@@ -7,21 +7,30 @@ every distinct change is counted before the most frequent are selected.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from recon_engine.analysis.finding import Finding
 from recon_engine.model import Pattern, Patterns
+from recon_engine.record_table import Field
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from recon_engine.analysis.evidence import Evidence
+    from recon_engine.analysis.finding import ValueMasks
+    from recon_engine.record_table import Row
 
 
 # What fits a table of the page; all distinct changes are counted.
 CHANGES_SHOWN: Final = 10
 RANK_COLUMN: Final = "\0at"
 CHANGE_COLUMNS: Final = ("old", "new", "kind", "rows")
+CHANGE_FIELDS: Final = (*CHANGE_COLUMNS, "example")
 
 
 def group_changes(cells: pl.DataFrame) -> pl.DataFrame:
@@ -57,7 +66,8 @@ def build_patterns(
     examples = _least_keys(every, cells, keys).iter_rows()
     for (column, _, changes), top in zip(changed_columns, tops, strict=True):
         mine = itertools.islice(examples, top.height)
-        yield _make_patterns(column, changes.height, top, mine, names)
+        shown = top.select(CHANGE_COLUMNS).iter_rows()
+        yield make_patterns(column, changes.height, shown, mine, names)
 
 
 def group_changes_with_keys(
@@ -105,21 +115,21 @@ def summarize_changes(
     """The most frequent of `distinct` changes that have keys."""
     top = most_frequent_changes(changes)
     examples = top.drop(CHANGE_COLUMNS).iter_rows()
-    return _make_patterns(column, distinct, top, examples, names)
+    shown = top.select(CHANGE_COLUMNS).iter_rows()
+    return make_patterns(column, distinct, shown, examples, names)
 
 
-def _make_patterns(
+def make_patterns(
     column: str,
     distinct: int,
-    top: pl.DataFrame,
+    changes: Iterable[tuple[str, str, str, int]],
     examples: Iterable[tuple[str, ...]],
     names: Sequence[str],
 ) -> Patterns:
+    """The patterns of a column from the changes to show, each with its least key."""
     shown = [
-        Pattern(old, new, kind, rows, dict(zip(names, key, strict=True)))
-        for (old, new, kind, rows), key in zip(
-            top.select(CHANGE_COLUMNS).iter_rows(), examples, strict=True
-        )
+        Pattern(*change, dict(zip(names, key, strict=True)))
+        for change, key in zip(changes, examples, strict=True)
     ]
     return Patterns(column, distinct, tuple(shown))
 
@@ -146,3 +156,80 @@ def _least_keys(
     for name in keys.columns:
         rows = rows.filter(pl.col(name) == pl.col(name).min().over(RANK_COLUMN))
     return rows.unique(RANK_COLUMN, keep="any").sort(RANK_COLUMN).drop(RANK_COLUMN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PatternsFinding(Finding[Patterns]):
+    """Patterns are nested: a row of table and artifact is one change of a column."""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The place of the column, then that of the change."""
+        return ("ordinal", "place")
+
+    def flatten(self, record: Patterns) -> Iterator[Row]:
+        """A row for each change."""
+        for change in record.top:
+            yield {
+                "column": record.column,
+                **{name: getattr(change, name) for name in CHANGE_FIELDS},
+                "distinct": record.distinct,
+            }
+
+    def read(self, rows: Iterable[Row]) -> tuple[Patterns, ...]:
+        """The changes of the rows of a run, by column."""
+        by_column = itertools.groupby(rows, itemgetter("column", "distinct"))
+        return tuple(
+            self.load(column, distinct, tuple(map(_load_pattern, changes)))
+            for (column, distinct), changes in by_column
+        )
+
+    def to_json(self, record: Patterns) -> dict[str, Any]:
+        """A column with its changes in a list."""
+        return asdict(record)
+
+
+def _load_pattern(row: Row) -> Pattern:
+    return Pattern(**{name: row[name] for name in CHANGE_FIELDS})
+
+
+def _mask_patterns(
+    every: tuple[Patterns, ...], masks: ValueMasks
+) -> tuple[Patterns, ...]:
+    return tuple(_mask_column(each, masks) for each in every)
+
+
+def _mask_column(patterns: Patterns, masks: ValueMasks) -> Patterns:
+    def shown(pattern: Pattern) -> Pattern:
+        return replace(
+            pattern,
+            old=masks.value(patterns.column, pattern.old),
+            new=masks.value(patterns.column, pattern.new),
+            example=masks.row(pattern.example),
+        )
+
+    top = sorted(map(shown, patterns.top), key=lambda p: (-p.rows, p.old, p.new))
+    return replace(patterns, top=tuple(top))
+
+
+def _find_patterns(evidence: Evidence) -> Iterator[Patterns]:
+    return (each.patterns for each in evidence.differing)
+
+
+PATTERNS: Final = _PatternsFinding(
+    name="patterns",
+    table="mismatch_pattern",
+    fields=(
+        Field("column", "column_name"),
+        Field("old", "old_value"),
+        Field("new", "new_value"),
+        Field("kind"),
+        Field("rows"),
+        Field("example"),
+        Field("distinct", "distinct_changes"),
+    ),
+    load=Patterns,
+    find=_find_patterns,
+    mask=_mask_patterns,
+    holds_values=True,
+)

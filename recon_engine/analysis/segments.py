@@ -16,16 +16,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
+from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
+from recon_engine.analysis.evidence import NEW, OLD
+from recon_engine.analysis.finding import Finding
 from recon_engine.model import Segment
+from recon_engine.record_table import Field
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     import polars as pl
+
+    from recon_engine.analysis.evidence import Evidence, ValueCounts
+    from recon_engine.analysis.finding import ValueMasks
 
     Of = Literal["mismatched", "missing", "extra"]
 
@@ -43,7 +51,7 @@ MIN_SHARE: Final = 0.1
 MIN_LIFT: Final = 2
 STANDARD_ERRORS: Final = 5.0
 
-ValueCounts = dict[str, Counter[str] | None]
+NO_VALUES: Final = Counter[str]()
 
 
 def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> ValueCounts:
@@ -53,7 +61,20 @@ def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> Valu
 
     `positions`: the row numbers to count; all rows by default.
     """
-    return {column.name: _count_column_values(column, positions) for column in rows}
+    few = rows.height if positions is None else len(positions)
+    if few <= FIRST_ROWS:
+        chosen = rows if positions is None else rows[positions]
+        return {
+            column.name: _unless_too_many(Counter(column.to_list()))
+            for column in chosen
+        }
+    first = rows.head(FIRST_ROWS) if positions is None else rows[positions[:FIRST_ROWS]]
+    return {
+        column.name: _count_column_values(column, positions)
+        if start.n_unique() <= MAX_VALUES
+        else None
+        for column, start in zip(rows, first, strict=True)
+    }
 
 
 def merge_value_counts(parts: Iterable[ValueCounts]) -> ValueCounts:
@@ -119,13 +140,6 @@ def wilson_interval(hits: int, of: int) -> tuple[float, float]:
 def _count_column_values(
     column: pl.Series, positions: pl.Series | None
 ) -> Counter[str] | None:
-    first = (
-        column.head(FIRST_ROWS)
-        if positions is None
-        else column.gather(positions.head(FIRST_ROWS))
-    )
-    if first.n_unique() > MAX_VALUES:
-        return None
     every = column if positions is None else column.gather(positions)
     values = every.value_counts(name="\0rows")
     return _unless_too_many(Counter(dict(values.iter_rows())))
@@ -133,3 +147,48 @@ def _count_column_values(
 
 def _unless_too_many(counts: Counter[str]) -> Counter[str] | None:
     return counts if len(counts) <= MAX_VALUES else None
+
+
+def _find_in_all_groups(evidence: Evidence) -> Iterator[Segment]:
+    """Values in which mismatched, missing or extra rows concentrate."""
+    missing, extra = evidence.unmatched
+    groups: tuple[tuple[Of, ValueCounts, int], ...] = (
+        ("mismatched", evidence.values, OLD),
+        ("missing", missing.values, OLD),
+        ("extra", extra.values, NEW),
+    )
+    for of, values, side in groups:
+        yield from find_segments(of, values, evidence.samples[side], evidence.names)
+
+
+def _mask_segments(
+    segments: tuple[Segment, ...], masks: ValueMasks
+) -> tuple[Segment, ...]:
+    """Masked segments, sorted within each group of rows."""
+    return tuple(
+        each
+        for _, group in groupby(segments, key=attrgetter("of"))
+        for each in sorted(
+            (replace(s, value=masks.value(s.column, s.value)) for s in group),
+            key=attrgetter("rank"),
+        )
+    )
+
+
+SEGMENTS: Final = Finding(
+    name="segments",
+    table="segment",
+    fields=(
+        Field("of", "differs"),
+        Field("column", "column_name"),
+        Field("value"),
+        Field("rows"),
+        Field("share"),
+        Field("base"),
+        Field("lift", stored=False),  # the table generates it
+    ),
+    load=Segment,
+    find=_find_in_all_groups,
+    mask=_mask_segments,
+    holds_values=True,
+)

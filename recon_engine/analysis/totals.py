@@ -16,84 +16,43 @@ from __future__ import annotations
 
 import functools
 import operator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from recon_engine.analysis.amounts import (
+    BLANK_FORM,
+    NOT_AMOUNTS,
+    ZERO_SUM,
+    ZERO_SUM_PAIR,
+    AmountForm,
+    ColumnSum,
+    SumPair,
+)
+from recon_engine.analysis.finding import Finding
 from recon_engine.model import EXACT, Total
+from recon_engine.record_table import Field
 from recon_engine.rules import INTEGER_DIGITS, NORMAL_PREFIX, Number, as_scaled_integers
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from recon_engine.analysis.evidence import Evidence
+    from recon_engine.analysis.finding import ValueMasks
 
 
 WHOLE_PATTERN: Final = "(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)"
 AMOUNT_PATTERN: Final = rf"^(?:[+-]?(?:{WHOLE_PATTERN}(?:\.[0-9]*)?|\.[0-9]+))?$"
-# A date such as 20240131 has eight digits; shorter whole numbers of one width may be
-# amounts.
-IDENTIFIER_WIDTH: Final = 8
 # The first rows rule out most columns that hold no amounts.
 FIRST_ROWS: Final = 256
 # So few texts are added faster as Decimals than by a query.
 FEW_TEXTS: Final = 1_000
+# Short columns are read together up to so many cells, of 16 bytes and their text each.
+BATCH_CELLS: Final = 1 << 17
 # Bounds the cost of exact Decimals; no amount of money comes near.
 MAX_NUMBER_BYTES: Final = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class AmountForm:
-    """How some cells are written.
-
-    `amounts`: whether each is an amount or blank; `widths`: the fewest and the most
-    bytes of the numbers, None without numbers; `whole`: whether none has a fraction.
-    """
-
-    amounts: bool = True
-    widths: tuple[int, int] | None = None
-    whole: bool = True
-
-    def __add__(self, other: AmountForm) -> AmountForm:
-        if not (self.amounts and other.amounts):
-            return NOT_AMOUNTS
-        widths = [each for each in (self.widths, other.widths) if each]
-        return AmountForm(
-            widths=(min(w for w, _ in widths), max(w for _, w in widths))
-            if widths
-            else None,
-            whole=self.whole and other.whole,
-        )
-
-    @property
-    def are_names(self) -> bool:
-        """Whether the numbers look like identifiers or dates."""
-        if not self.whole or self.widths is None:
-            return False
-        least, most = self.widths
-        return least == most >= IDENTIFIER_WIDTH
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnSum:
-    """The sum of some cells of a column.
-
-    Meaningless if `form` is not one of amounts.
-    """
-
-    value: Decimal
-    form: AmountForm
-
-    def __add__(self, other: ColumnSum) -> ColumnSum:
-        return ColumnSum(EXACT.add(self.value, other.value), self.form + other.form)
-
-
-NOT_AMOUNTS: Final = AmountForm(amounts=False)
-BLANK_FORM: Final = AmountForm()
-ZERO_SUM: Final = ColumnSum(Decimal(0), BLANK_FORM)
-SumPair = tuple[ColumnSum, ColumnSum]
-ZERO_SUM_PAIR: Final[SumPair] = (ZERO_SUM, ZERO_SUM)
 
 
 def sum_changes(changes: pl.DataFrame) -> SumPair:
@@ -114,35 +73,62 @@ def sum_pairs(old: pl.Series, new: pl.Series) -> SumPair:
 
 def sum_rows(rows: pl.DataFrame) -> dict[str, ColumnSum]:
     """The sum of each column."""
-    found = {}
-    for name, form in detect_forms(rows).items():
-        cells = rows[name] if form.widths else rows[name].clear()
-        counted = cells.alias("text").value_counts(name="rows")
-        found[name] = _sum_texts(counted["text"], counted["rows"], form)
-    return found
-
-
-def detect_forms(cells: pl.DataFrame) -> dict[str, AmountForm]:
-    """How the cells of each column are written."""
-    able = cells.select(pl.all().str.strip_chars())
-    # Two passes: the first rows rule out most columns.
-    for rows in (FIRST_ROWS, able.height):
-        amounts = _evaluate_per_column(
-            able.head(rows), pl.all().str.contains(AMOUNT_PATTERN).all()
-        )
-        able = able.select(name for name, yes in amounts.items() if yes)
-    sizes = able.select(pl.all().str.len_bytes())
-    given = sizes.select(pl.when(pl.all() > 0).then(pl.all()))
-    least, most = (
-        _evaluate_per_column(given, pl.all().min()),
-        _evaluate_per_column(given, pl.all().max()),
-    )
-    point = _evaluate_per_column(able, pl.all().str.contains(".", literal=True).any())
-    known = {
-        name: _make_form(least[name], most[name], whole=not point[name])
-        for name in able.columns
+    return {
+        name: _sum_column(rows[name], form) for name, form in detect_forms(rows).items()
     }
-    return {name: known.get(name, NOT_AMOUNTS) for name in cells.columns}
+
+
+def detect_forms(
+    cells: pl.DataFrame, columns: Iterable[str] | None = None
+) -> dict[str, AmountForm]:
+    """How the cells of each column are written; of all columns by default."""
+    names = cells.columns if columns is None else [*columns]
+    able = names
+    if cells.height > FIRST_ROWS:
+        first = _detect_forms_at_once(cells.head(FIRST_ROWS), names)
+        able = [name for name, form in first.items() if form.amounts]
+    return dict.fromkeys(names, NOT_AMOUNTS) | _detect_forms_at_once(cells, able)
+
+
+def sum_few(cells: Iterable[tuple[str, int]], form: AmountForm) -> ColumnSum:
+    """The sum of few texts of one form, each weighted by its number of rows."""
+    if form.widths is None:
+        return ColumnSum(Decimal(0), form)
+    stripped = ((text.strip(), rows) for text, rows in cells)
+    return ColumnSum(_sum_of_decimals(each for each in stripped if each[0]), form)
+
+
+def form_facts(text: pl.Expr, height: int | None = None) -> list[pl.Expr]:
+    """What `make_form` takes: of stripped columns of a height, or of all cells."""
+    size = pl.when(text.str.len_bytes() > 0).then(text.str.len_bytes())
+    amount = text.str.contains(AMOUNT_PATTERN)
+    point = text.str.contains(".", literal=True)
+    cells: list[Any] = [amount, size, point]
+    if height is not None:
+        cells = [each.reshape((-1, height)).arr for each in cells]
+    amount, size, point = cells
+    facts = amount.all(), size.min(), size.max(), point.any()
+    return [
+        fact.alias(f"{text.meta.output_name()}_{at}") for at, fact in enumerate(facts)
+    ]
+
+
+def make_form(
+    amounts: bool,  # noqa: FBT001 - the facts of `form_facts`, in order
+    shortest: int | None,
+    longest: int | None,
+    point: bool,  # noqa: FBT001
+) -> AmountForm:
+    """The form of some cells.
+
+    `amounts`: whether all are amounts or blank; `shortest`, `longest`: of those that
+    are not blank, in bytes; `point`: whether one has a point.
+    """
+    if not amounts or (longest or 0) > MAX_NUMBER_BYTES:
+        return NOT_AMOUNTS
+    if shortest is None or longest is None:
+        return BLANK_FORM
+    return AmountForm(widths=(shortest, longest), whole=not point)
 
 
 def add_sum_pairs(sums: SumPair, others: SumPair) -> SumPair:
@@ -192,19 +178,45 @@ def build_total(
         yield Total(column, *(each.value for each in sums))
 
 
-def _evaluate_per_column(cells: pl.DataFrame, query: pl.Expr) -> dict[str, Any]:
-    """One value for each column, in one query: hardly more than one column costs."""
-    return cells.select(query).row(0, named=True) if cells.width else {}
+def _detect_forms_at_once(
+    cells: pl.DataFrame, names: Sequence[str]
+) -> dict[str, AmountForm]:
+    """How the cells of these columns are written, by one query for all of them."""
+    if cells.is_empty() or not names:
+        return dict.fromkeys(names, BLANK_FORM)
+    columns = [cells[name] for name in names]
+    queries = [_form_query(texts, cells.height) for texts in _in_batches(columns)]
+    rows = pl.concat(pl.collect_all(queries, engine="in-memory")).iter_rows()
+    return {name: make_form(*facts) for name, facts in zip(names, rows, strict=True)}
 
 
-def _make_form(shortest: int | None, longest: int | None, *, whole: bool) -> AmountForm:
-    if shortest is None or longest is None:
-        return BLANK_FORM
-    return (
-        NOT_AMOUNTS
-        if longest > MAX_NUMBER_BYTES
-        else AmountForm(widths=(shortest, longest), whole=whole)
-    )
+def _in_batches(columns: Sequence[pl.Series]) -> Iterator[pl.Series]:
+    """The columns one after another, short ones in one series.
+
+    An expression costs more than the cells of a short column, and copying a long column
+    takes memory.
+    """
+    width = max(1, BATCH_CELLS // len(columns[0]))
+    for start in range(0, len(columns), width):
+        batch = columns[start : start + width]
+        yield pl.concat(batch) if len(batch) > 1 else batch[0]
+
+
+def _form_query(texts: pl.Series, height: int) -> pl.LazyFrame:
+    """The facts of `make_form` about columns of this height, one after another."""
+    text = pl.col("text")
+    cells = texts.alias("text").to_frame().lazy().select(text.str.strip_chars())
+    return cells.select(form_facts(text, None if len(texts) == height else height))
+
+
+def _sum_column(texts: pl.Series, form: AmountForm) -> ColumnSum:
+    """The sum of a column of this form."""
+    if form.widths is None:
+        return ColumnSum(Decimal(0), form)
+    if len(texts) <= FEW_TEXTS:
+        return sum_few(((text, 1) for text in texts.to_list()), form)
+    counted = texts.alias("text").value_counts(name="rows")
+    return _sum_texts(counted["text"], counted["rows"], form)
 
 
 def _sum_texts(texts: pl.Series, rows: pl.Series, form: AmountForm) -> ColumnSum:
@@ -221,20 +233,70 @@ def _sum_texts(texts: pl.Series, rows: pl.Series, form: AmountForm) -> ColumnSum
 def _exact_sum(texts: pl.Series, rows: pl.Series, longest: int) -> Decimal:
     """The sum with as many decimal places as are written."""
     if len(texts) <= FEW_TEXTS:
-        return _sum_of_decimals(texts, rows)
+        return _sum_of_decimals(zip(texts, rows, strict=True))
     point = texts.str.find(".", literal=True)
     shift = int((texts.str.len_bytes() - point).max() or 1) - 1  # type: ignore[arg-type]
     if longest + shift + len(str(rows.sum())) > INTEGER_DIGITS:
-        return _sum_of_decimals(texts, rows)
+        return _sum_of_decimals(zip(texts, rows, strict=True))
     number = Number().normal(pl.col("text")).str.strip_prefix(NORMAL_PREFIX)
     scaled = as_scaled_integers(number, shift) * pl.col("rows").cast(pl.Int128)
     cells = pl.DataFrame({"text": texts, "rows": rows})
     return EXACT.scaleb(Decimal(cells.select(scaled.sum()).item()), -shift)
 
 
-def _sum_of_decimals(texts: pl.Series, rows: pl.Series) -> Decimal:
+def _sum_of_decimals(cells: Iterable[tuple[str, int]]) -> Decimal:
     every = (
         EXACT.multiply(Decimal(text.replace(",", "")), Decimal(count))
-        for text, count in zip(texts, rows, strict=True)
+        for text, count in cells
     )
     return functools.reduce(EXACT.add, every, Decimal(0))
+
+
+def _find_totals(evidence: Evidence) -> Iterator[Total]:
+    """The control totals, in the order of OLD."""
+    ids = {name: internal for internal, name in evidence.names.items()}
+    found = {name: _sums_of(evidence, name, ids[name]) for name in evidence.columns}
+    able = [ids[name] for name, sums in found.items() if have_amounts(sums)]
+    # How a column is written is examined once for both samples, and only if it can
+    # have a total.
+    old, new = (detect_forms(rows, able) for rows in evidence.samples)
+    for name, sums in found.items():
+        if ids[name] in old:
+            yield from build_total(name, sums, (old[ids[name]], new[ids[name]]))
+
+
+def _sums_of(
+    evidence: Evidence, name: str, internal: str
+) -> tuple[ColumnSum, ColumnSum, ColumnSum, ColumnSum]:
+    """The sums of a column.
+
+    Its differing cells in OLD and NEW, its missing and extra rows.
+    """
+    changed = evidence.tolerated.get(internal, ZERO_SUM_PAIR)
+    if name in evidence.column_findings:
+        changed = add_sum_pairs(changed, evidence.column_findings[name].sums)
+    missing, extra = (side.sums[internal] for side in evidence.unmatched)
+    return *changed, missing, extra
+
+
+def _drop_masked(totals: tuple[Total, ...], masks: ValueMasks) -> tuple[Total, ...]:
+    """Totals of columns without a mask: the sum over a few rows reveals values."""
+    return tuple(each for each in totals if each.column not in masks.by_column)
+
+
+TOTALS: Final = Finding(
+    name="totals",
+    table="control_total",
+    fields=(
+        Field("column", "column_name"),
+        Field("old", "old_total"),
+        Field("new", "new_total"),
+        Field("missing", "missing_total"),
+        Field("extra", "extra_total"),
+        Field("delta", stored=False),  # the table generates it
+    ),
+    load=Total,
+    find=_find_totals,
+    mask=_drop_masked,
+    holds_values=False,
+)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from recon_engine import command_line
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
 from recon_engine.formatting import conjugate, format_count, format_share
-from recon_engine.gates import check_column, parse_gate
+from recon_engine.gate_syntax import check_column, parse_gate
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.file_shape import (
     DELIMITERS,
@@ -19,6 +19,7 @@ from recon_engine.inputs.file_shape import (
     measure_fixed_width,
 )
 from recon_engine.model import Drift
+from recon_engine.records import dataclass
 from recon_engine.rules import has_tolerance, parse_rule
 from recon_engine.suggestions import (
     NAME_PATTERN,
@@ -112,12 +113,13 @@ def align_columns(
     _check_renames(old, new, renames, hint)
     back = {theirs: ours for ours, theirs in renames.items()}
     renamed = tuple(back.get(name, name) for name in new)
-    keys = tuple(_name_in_old(name, old, back) for name in options.keys)
-    ignored = {_name_in_old(name, old, back) for name in options.ignore}
+    in_old, in_new = set(old), set(renamed)
+    keys = tuple(_name_in_old(name, in_old, back) for name in options.keys)
+    ignored = {_name_in_old(name, in_old, back) for name in options.ignore}
     _check_keys(keys, old, renamed, _Files(uris, heads, options, hint, renames))
     _check_ignored(ignored, {*old, *renamed})
-    only_old = tuple(n for n in old if n not in renamed and n not in ignored)
-    only_new = tuple(n for n in renamed if n not in old and n not in ignored)
+    only_old = tuple(n for n in old if n not in in_new and n not in ignored)
+    only_new = tuple(n for n in renamed if n not in in_old and n not in ignored)
     agree: Agreements = {}
     if only_old and only_new:
         both = [(name, renames.get(name, name)) for name in keys]
@@ -125,7 +127,7 @@ def align_columns(
     drift = Drift(only_old, only_new, _likely_renames(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _schema_mismatch(drift, uris, quotable=_may_quote_names(old, new))
-    common = set(renamed) - ignored - set(keys)
+    common = in_new - ignored - set(keys)
     columns = tuple(name for name in old if name in common)
     spelled = _rules_by_column(options, keys, columns, back)
     rules = {

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import operator
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Event
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -30,6 +30,7 @@ from recon_engine.inputs.csvfile import Block, Blocks
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.scanning import sampling_rate
 from recon_engine.model import SIDES
+from recon_engine.records import dataclass
 from recon_engine.rules import Tallies, added, normal_form, read_and_counted
 
 
@@ -53,34 +54,35 @@ KEY_SEED: Final = 0x9E3779B97F4A7C15
 FIRST: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnIds:
-    """Internal column names.
-
-    `k0`… for the key, `v0`… for compared columns, `x0`… for others.
+    """Internal column names of a side: `k0`… for the key, `v0`… for compared columns.
 
     Polars reads some names as patterns (`*`, `^a$`), so no user's name is used in an
     expression. Numbers follow the sorted names, not the order in a file; seven digits
-    exceed the columns of any header. `rules`: of the columns that have some.
+    exceed the columns of any header.
+
+    `all`: in the order of the file, with `x0`… for columns that are not compared.
+    `keys`: in the order of the key; `columns`: the compared ones, in the order of the
+    user's names. `user_names`: of the key and the compared columns, as in OLD.
+    `rules`: of the columns that have some.
     """
 
     all: tuple[str, ...]
+    keys: list[str]
+    columns: list[str]
+    user_names: Mapping[str, str]
     rules: Rules = field(default_factory=dict)
-
-    @property
-    def keys(self) -> list[str]:
-        """The key columns, in the order of the key."""
-        return sorted(name for name in self.all if name.startswith("k"))
-
-    @property
-    def columns(self) -> list[str]:
-        """The compared columns, in the order of their real names."""
-        return sorted(name for name in self.all if name.startswith("v"))
 
     @property
     def compared(self) -> list[str]:
         """The ids of the key columns, then of the compared columns, each sorted."""
         return [*self.keys, *self.columns]
+
+    @property
+    def all_are_compared(self) -> bool:
+        """Whether the side has no other columns."""
+        return len(self.all) == len(self.compared)
 
 
 def assign_ids(
@@ -91,19 +93,23 @@ def assign_ids(
     `renames` maps them to the names of OLD.
     """
     ours = [renames.get(name, name) for name in columns]
-    names = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
-    names |= {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
-    others = sorted(set(ours) - names.keys())
-    names |= {name: f"x{at:07}" for at, name in enumerate(others)}
+    keys = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
+    compared = {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
+    ids = keys | compared
+    others = sorted(set(ours) - ids.keys())
+    every = ids | {name: f"x{at:07}" for at, name in enumerate(others)}
     return ColumnIds(
-        tuple(names[name] for name in ours),
-        {names[name]: rules for name, rules in layout.rules.items()},
+        all=tuple(every[name] for name in ours),
+        keys=[*keys.values()],
+        columns=[*compared.values()],
+        user_names={ids[name]: name for name in ids},
+        rules={every[name]: rules for name, rules in layout.rules.items()},
     )
 
 
 def all_is_compared(names: Sequence[ColumnIds]) -> tuple[bool, bool]:
     """For either side, whether every column is compared."""
-    old, new = (not any(n.startswith("x") for n in each.all) for each in names)
+    old, new = (each.all_are_compared for each in names)
     return old, new
 
 

@@ -1,15 +1,15 @@
-"""What an engine is: it compares two inputs and answers one result, wherever it runs.
+"""The protocol of an engine: it compares two inputs and returns one result.
 
-`local` and `spark.driver` each hold one; `engines` chooses. A caller states what
-it does around the steps in `Hooks`, so that no caller knows which engine it has.
+`local` and `spark.driver` have one engine each; `engines` chooses. A caller passes what
+it does around the steps as `Hooks`, so it need not know the engine.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from recon_engine.records import dataclass
 from recon_engine.runtime.progress import SILENT, Progress
 
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 
 class Inputs(Protocol):
-    """OLD and NEW as they were named. The engine decides where their bytes are read."""
+    """OLD and NEW, not yet opened. The engine decides where their bytes are read."""
 
     @property
     def limits(self) -> Limits:
-        """What a field and a compressed file may hold."""
+        """The size limits of fields and compressed files."""
         ...
 
     def open_both(self) -> tuple[Unread, Unread]:
-        """Both on this machine, with their headers read."""
+        """Fetch both inputs to this machine, and read their headers."""
         ...
 
     def open_side(self, side: str) -> Unread:
-        """One of them on this machine, `old` or `new`, with its header read."""
+        """Fetch one input, `old` or `new`, to this machine, and read its header."""
         ...
 
     def locate(self, side: str) -> tuple[Storage, SourceFile] | None:
-        """The pinned file in a storage that any machine can read; None if in none."""
+        """The pinned file in a storage that every machine can read; else None."""
         ...
 
 
@@ -62,7 +62,7 @@ class Hooks:
         return nullcontext()
 
     def take_tables(self, old: Table, new: Table) -> None:
-        """Take both as they were read on this machine, within the step `read`."""
+        """Receive both tables after they were read here, within the step `read`."""
 
 
 NO_HOOKS = Hooks()
@@ -81,8 +81,8 @@ class RunOutput:
     """What a pipeline run needs besides a result.
 
     `out`: the URL for the whole difference of an engine that does not bring it here,
-    which the run's manifest commits; None writes none. `break_limit`: up to so many
-    differences are brought here all the same.
+    which the run's manifest commits; None writes none. `break_limit`: a result with at
+    most this number of differences holds all of them, whatever the detail limit is.
     """
 
     out: str | None
@@ -94,7 +94,7 @@ class Engine(Protocol):
 
     @property
     def brings_whole_difference(self) -> bool:
-        """Whether the frames of the result hold each difference, or only a sample."""
+        """Whether the frames of the result hold every difference, not only a sample."""
         ...
 
     def compare(

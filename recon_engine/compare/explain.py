@@ -158,7 +158,7 @@ def explain_key(
             help="give the value as in the file, one argument for each key column",
         )
     masks = make_masks(layout.masks)
-    return _Explainer(layout, names, masks).of(key, *both)
+    return _Explainer(layout, names, masks).explain(key, *both)
 
 
 def _parse_key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -268,7 +268,7 @@ class _Explainer:
     names: tuple[ColumnIds, ColumnIds]
     masks: Masks
 
-    def of(
+    def explain(
         self, key: Sequence[str], old: pl.DataFrame, new: pl.DataFrame
     ) -> Explanation:
         """Pairs, and rows without a partner, in file order."""
@@ -281,12 +281,12 @@ class _Explainer:
         others = pairs.filter(pl.col("old").is_null())["new"].sort()
         return Explanation(
             key=self.masks.row(dict(zip(self.layout.keys, key, strict=True))),
-            pairs=tuple(self.pair(old[o], new[n]) for o, n in both.iter_rows()),
-            missing=tuple(self.row(0, old[at]) for at in alone),
-            extra=tuple(self.row(1, new[at]) for at in others),
+            pairs=tuple(self.explain_pair(old[o], new[n]) for o, n in both.iter_rows()),
+            missing=tuple(self.explain_row(0, old[at]) for at in alone),
+            extra=tuple(self.explain_row(1, new[at]) for at in others),
         )
 
-    def pair(self, old: pl.DataFrame, new: pl.DataFrame) -> ExplainedPair:
+    def explain_pair(self, old: pl.DataFrame, new: pl.DataFrame) -> ExplainedPair:
         """Two rows, compared by the same functions as in `diff`."""
         ours = self.names[0]
         found = with_kinds(
@@ -297,11 +297,11 @@ class _Explainer:
         kinds = dict(found.cells.select("column", "kind").iter_rows())
         names = sorted(self.layout.columns)
         cells = {
-            name: self.cell(name, old[v].item(), new[v].item(), kinds.get(at))
+            name: self.explain_cell(name, old[v].item(), new[v].item(), kinds.get(at))
             for at, (name, v) in enumerate(zip(names, ours.columns, strict=True))
         }
         keys = (
-            self.cell(name, old[k].item(), new[k].item(), None)
+            self.explain_cell(name, old[k].item(), new[k].item(), None)
             for name, k in zip(self.layout.keys, ours.keys, strict=True)
             if old[k].item() != new[k].item()
         )
@@ -311,14 +311,16 @@ class _Explainer:
             (*keys, *(cells[name] for name in self.layout.columns)),
         )
 
-    def cell(self, name: str, old: str, new: str, kind: str | None) -> ExplainedCell:
+    def explain_cell(
+        self, name: str, old: str, new: str, kind: str | None
+    ) -> ExplainedCell:
         """A cell of both rows, and why it is equal or not."""
         own = tuple(rule for _, rule in self.layout.spelled.get(name, ()))
         same = "equal" if old == new else "tolerated"
         shown = self.masks.value(name, old), self.masks.value(name, new)
         return ExplainedCell(name, *shown, kind or same, own, *differing_spans(*shown))
 
-    def row(self, side: int, row: pl.DataFrame) -> ExplainedRow:
+    def explain_row(self, side: int, row: pl.DataFrame) -> ExplainedRow:
         """A row without a partner."""
         names = sorted(self.layout.columns)
         ours = self.names[side].columns

@@ -38,7 +38,7 @@ def added(parts: Iterable[Splits]) -> Splits:
     for part in parts:
         total.sizes.update(part.sizes)
         total.sums.update(part.sums)
-        total.told.update(part.told)
+        total.meaningful_sums.update(part.meaningful_sums)
     return total
 
 
@@ -87,9 +87,9 @@ def counted(
     result = Splits(Counter(int(rows) + 1 for rows in one["rows"]))
     for at, name in enumerate(columns):
         mine = cells.filter(pl.col("column") == at)
-        sums, told = _adding_up(many.select(PAIR, name), mine, side)
+        sums, meaningful = _adding_up(many.select(PAIR, name), mine, side)
         if sums:
-            result.sums[at], result.told[at] = sums, told
+            result.sums[at], result.meaningful_sums[at] = sums, meaningful
     return result
 
 
@@ -107,17 +107,19 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
     deltas = cells.lazy().select(
         pl.col("pair").alias(pair),
         (_integer(one) - _integer(first)).alias(DELTA),
-        told=True,
+        meaningful=True,
     )
     every = sums.join(deltas, on=pair, how="left").with_columns(
-        pl.col("told").fill_null(False)
+        pl.col("meaningful").fill_null(False)
     )
     zero = pl.lit(0, pl.Int128)
-    delta = pl.when("told").then(pl.col(DELTA)).otherwise(zero)
+    delta = pl.when("meaningful").then(pl.col(DELTA)).otherwise(zero)
     adds = (pl.col(SUM) == delta).fill_null(False)
-    found = every.select(adds.sum().alias("sums"), told=(adds & pl.col("told")).sum())
-    sums_, told = found.collect(engine="in-memory").row(0)
-    return int(sums_), int(told)
+    found = every.select(
+        adds.sum().alias("sums"), meaningful=(adds & pl.col("meaningful")).sum()
+    )
+    sums_, meaningful = found.collect(engine="in-memory").row(0)
+    return int(sums_), int(meaningful)
 
 
 def _integer(name: str) -> pl.Expr:

@@ -106,7 +106,7 @@ def propose_keys(
     Args:
         old: A path, a URL or a frame.
         new: A path, a URL or a frame.
-        options: How files are read, `renames`, `ignore` and `rules`; the rest is
+        options: How files are read, `renames`, `ignore` and `rules`; other options are
             unused.
         progress: Reports the steps.
         most_columns: The largest size of a key.
@@ -324,10 +324,10 @@ class _KeySearch:
                 itertools.islice(self._sets_without_repeats(size, found), MAX_TRIED)
             )
             for at in range(0, len(tried), AT_ONCE):
-                for columns in self._unique(tried[at : at + AT_ONCE]):
+                for columns in self._keep_unique(tried[at : at + AT_ONCE]):
                     found.append(columns)
                     proposal = self._count_by_kernel(columns)
-                    proposal = proposal or self._counted(columns)
+                    proposal = proposal or self._count_proposal(columns)
                     enough = enough or (
                         proposal.overlap >= ENOUGH_OVERLAP
                         and self.measures.isdisjoint(proposal.columns)
@@ -341,10 +341,10 @@ class _KeySearch:
             return sum(s.select(columns).n_unique() for s in self.samples)
 
         sizes = range(1, min(max_columns, len(self.names)) + 1)
-        nearest = [max(self._sets(size, []), key=distinct) for size in sizes]
-        return [self._counted(columns) for columns in nearest]
+        nearest = [max(self._sets_of_size(size, []), key=distinct) for size in sizes]
+        return [self._count_proposal(columns) for columns in nearest]
 
-    def _unique(self, sets: Sequence[ColumnSet]) -> Sequence[ColumnSet]:
+    def _keep_unique(self, sets: Sequence[ColumnSet]) -> Sequence[ColumnSet]:
         """Those that do not repeat on all rows of either side."""
         for side, share in itertools.product(self.sides, self.shares):
             hashes = side.hashes(sets, share)
@@ -394,7 +394,7 @@ class _KeySearch:
             blanks_new=blanks_new,
         )
 
-    def _counted(self, columns: ColumnSet) -> Proposal:
+    def _count_proposal(self, columns: ColumnSet) -> Proposal:
         """A set with its counts, on the values themselves."""
         counts = Counter[str]()
         blank = pl.any_horizontal(pl.col(columns) == "")
@@ -418,13 +418,15 @@ class _KeySearch:
         """The sets of a size that do not repeat in the sample."""
         return (
             columns
-            for columns in self._sets(size, found)
+            for columns in self._sets_of_size(size, found)
             if not any(
                 _has_repeated_rows(sample.select(columns)) for sample in self.samples
             )
         )
 
-    def _sets(self, size: int, known_keys: Sequence[ColumnSet]) -> list[ColumnSet]:
+    def _sets_of_size(
+        self, size: int, known_keys: Sequence[ColumnSet]
+    ) -> list[ColumnSet]:
         """Sets of a size that contain no found key.
 
         With too many, of the most distinct columns.

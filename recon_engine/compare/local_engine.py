@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -34,6 +34,7 @@ from recon_engine.compare.pairing import (
 from recon_engine.compare.partial_result import (
     find_repeats,
     merge_repeats,
+    no_repeats,
     summarize_difference,
 )
 from recon_engine.compare.plan import ComparisonPlan, make_plan
@@ -52,6 +53,7 @@ from recon_engine.inputs.native.binding import Matched
 from recon_engine.inputs.scanned import open_matched
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.model import SIDES
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.memory import Budget, Differing, default_budget
 from recon_engine.runtime.progress import SILENT, Progress
@@ -147,8 +149,8 @@ def read_tables(
             has.
         strategy: "columns" forces digests of parsed cells. The answer is the same.
         buckets: Forces the number of buckets. The answer is the same.
-        scanning: The pass of both files through the native kernel, if it has begun. It
-            is closed here.
+        scanning: The scan of both files by the native kernel, if it has begun. It is
+            closed here.
 
     Raises:
         KeyMissing: Before any row is read, as the next two.
@@ -633,6 +635,8 @@ def _repeats_of(
     def cells(some: NDArray[np.uint32]) -> pl.DataFrame:
         return parse_cells(side.table.take(some.astype(np.int64)), side.names)
 
+    if not len(numbers):
+        return no_repeats(side.names.keys, telling)
     rows = 1 + REPEAT_CELLS // len(side.names.all)
     if len(numbers) <= rows:
         return find_repeats(cells(numbers), side.names, telling)

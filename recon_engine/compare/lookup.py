@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
@@ -24,6 +24,7 @@ from recon_engine.compare.digests import KEY_SEED, key_digest
 from recon_engine.compare.masks import reads_as_masked
 from recon_engine.config import Mask
 from recon_engine.formatting import format_key
+from recon_engine.records import dataclass
 from recon_engine.result import LookedUp
 
 
@@ -88,7 +89,7 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Sightings:
-    """What some buckets hold of the sought keys and of those that differ.
+    """The sought keys and the differing keys of some buckets.
 
     `rows`: for OLD and NEW, the number of `rows` with the key `at`; `differing`: the
     `column` (its ordinal) in which a pair of the key differs; `repeated`: each key, as
@@ -151,7 +152,7 @@ def sightings(
     found: Difference,
     names: ColumnIds,
 ) -> Sightings:
-    """What some buckets hold that break tracking needs.
+    """Count the rows of sought keys in some buckets, for break tracking.
 
     `keys`: for each side, the keys of all rows that `Sought.keys` selects; `repeats`:
     for each side, all keys that repeat, as a struct `key`, and their `rows`.
@@ -159,8 +160,8 @@ def sightings(
     if sought is None:
         return NONE
     old, new = (_counted(sought, side, names) for side in keys)
-    lone = found.missing.height + found.extra.height
-    if found.cells.height + lone > sought.limit:
+    unmatched = found.missing.height + found.extra.height
+    if found.cells.height + unmatched > sought.limit:
         return replace(NONE, rows=(old, new))
     return Sightings(
         (old, new), _differing(sought, found, names), _repeated(repeats, found, names)
@@ -256,10 +257,10 @@ def _repeated(
     schema = dict.fromkeys(names.keys, pl.String) | {"old": pl.Int64, "new": pl.Int64}
     if all(side.is_empty() for side in repeats):
         return pl.DataFrame(schema=schema)
-    lone = found.missing.select(names.keys), found.extra.select(names.keys)
-    keys = pl.concat([found.keys[found.cells["pair"].unique()], *lone]).unique()
+    unmatched = found.missing.select(names.keys), found.extra.select(names.keys)
+    keys = pl.concat([found.keys[found.cells["pair"].unique()], *unmatched]).unique()
     counted = keys.hstack(_digests(keys, names))
-    for name, rows in zip(("missing", "extra"), lone, strict=True):
+    for name, rows in zip(("missing", "extra"), unmatched, strict=True):
         sizes = _digests(rows, names).group_by(DIGESTS).agg(pl.len().alias(name))
         counted = counted.join(sizes, on=DIGESTS, how="left")
     for name, side in zip(("rows_old", "rows_new"), repeats, strict=True):
@@ -296,8 +297,8 @@ def _locators(found: Difference, plan: ComparisonPlan) -> dict[tuple[str, ...], 
     if kinds != {Mask.HMAC}:
         return {}
     names, version = plan.names[0], _version(plan)
-    lone = found.missing.select(names.keys), found.extra.select(names.keys)
-    keys = pl.concat([found.keys[found.cells["pair"].unique()], *lone]).unique()
+    unmatched = found.missing.select(names.keys), found.extra.select(names.keys)
+    keys = pl.concat([found.keys[found.cells["pair"].unique()], *unmatched]).unique()
     shown = _shown(keys, plan)
     return {
         key: _sealed(LOCATOR.pack(*digests, version), key, plan.masks)

@@ -10,9 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from dataclasses import dataclass, field, replace
-from itertools import groupby
-from operator import attrgetter
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,14 +18,16 @@ import polars as pl
 
 from recon_engine.config import Mask
 from recon_engine.errors import ConfigError
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import Cell
+from recon_engine.records import dataclass
 from recon_engine.result import Frames, SampleRow
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from recon_engine.model import Pattern, Patterns, Segment, Total
+    from recon_engine.findings import Findings
 
 
 KEY_VARIABLE: Final = "RECON_MASK_KEY"
@@ -42,7 +42,7 @@ VISIBLE_CHARS: Final = 4
 # `last4` shows less than half of a value; shorter values are redacted.
 MIN_VISIBLE_LENGTH: Final = 8
 TEXT: Final = pl.String()
-MASKED: Final = re.compile(
+MASKED: Final = lazy_pattern(
     rf"{PREFIX}[0-9a-f]{{{2 * TOKEN_BYTES}}}|….{{{VISIBLE_CHARS}}}", re.DOTALL
 )
 
@@ -135,29 +135,21 @@ def _read_mask_key() -> bytes:
 
 
 class ShownValues(NamedTuple):
-    """The parts of a result that hold values of cells, or from which they follow."""
+    """The parts of a result that hold values of cells, or that reveal them."""
 
     sample: tuple[SampleRow, ...]
     frames: Frames
-    patterns: tuple[Patterns, ...]
-    totals: tuple[Total, ...]
-    segments: tuple[Segment, ...]
+    findings: Findings
 
 
 def mask_values(values: ShownValues, masks: Masks) -> ShownValues:
-    """The same parts with masked values.
-
-    A masked column has no control totals, because the sum over a few rows reveals
-    values.
-    """
+    """The same parts with masked values."""
     if not masks.by_column:
         return values
     return ShownValues(
         sample=_mask_sample(values.sample, masks),
         frames=_mask_frames(values.frames, masks),
-        patterns=tuple(_mask_patterns(each, masks) for each in values.patterns),
-        totals=tuple(t for t in values.totals if t.column not in masks.by_column),
-        segments=_mask_segments(values.segments, masks),
+        findings=values.findings.masked(masks),
     )
 
 
@@ -219,28 +211,3 @@ def mask_rows(rows: pl.DataFrame, masks: Masks) -> pl.DataFrame:
 def sorted_positions(shown: pl.DataFrame) -> pl.Series:
     """The positions of rows in the order of their displayed values."""
     return shown.to_struct().arg_sort()
-
-
-def _mask_segments(segments: tuple[Segment, ...], masks: Masks) -> tuple[Segment, ...]:
-    """Masked segments, sorted within each group of rows."""
-    return tuple(
-        each
-        for _, group in groupby(segments, key=attrgetter("of"))
-        for each in sorted(
-            (replace(s, value=masks.value(s.column, s.value)) for s in group),
-            key=attrgetter("rank"),
-        )
-    )
-
-
-def _mask_patterns(patterns: Patterns, masks: Masks) -> Patterns:
-    def shown(pattern: Pattern) -> Pattern:
-        return replace(
-            pattern,
-            old=masks.value(patterns.column, pattern.old),
-            new=masks.value(patterns.column, pattern.new),
-            example=masks.row(pattern.example),
-        )
-
-    top = sorted(map(shown, patterns.top), key=lambda p: (-p.rows, p.old, p.new))
-    return replace(patterns, top=tuple(top))

@@ -1,17 +1,17 @@
 """Pair equal rows under repeated keys by digest, as multisets. Pure.
 
-Equal rows of a key are paired first. So as many of them as both sides have can be
-dropped before any row is parsed.
+Equal rows of a key are paired first. Therefore equal rows that both sides have can be
+dropped, as often as both have them, before any row is parsed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from recon_engine.compare.pairing import NonIdentical
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ of a key are paired first in any case, and equal rows are interchangeable.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ import polars as pl
 from recon_engine import rules as ways
 from recon_engine.analysis import segments, totals
 from recon_engine.kinds import classify_cells
+from recon_engine.records import dataclass
 from recon_engine.rules import (
     MADE_EQUAL,
     NO_RULES,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.analysis.segments import ValueCounts
-    from recon_engine.analysis.totals import SumPair
+    from recon_engine.analysis.amounts import SumPair
+    from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.rules import Rules, Tallies
 
 
@@ -45,6 +46,8 @@ _NORMAL: Final = "\0normal"
 _COUNT: Final = "\0count"
 # A sample of this size rules out most columns before all rows are grouped.
 FEW_PAIRS: Final = 4_096
+# Columns are compared together up to so many cells: a step costs as much as a thousand.
+GATHERED_CELLS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +105,24 @@ def drop_identical(
         .collect(engine="streaming")
     )
 
-    def agreeing(digest: str) -> pl.Series:
-        mine, theirs = old[digest], new[digest]
-        return mine.gather(same_row["old"]) == theirs.gather(same_row["new"])
+    numbers = {side: same_row[side].to_numpy() for side in ("old", "new")}
+
+    def agreeing(digest: str) -> NDArray[np.bool_]:
+        mine, theirs = old[digest].to_numpy(), new[digest].to_numpy()
+        same: NDArray[np.bool_] = mine[numbers["old"]] == theirs[numbers["new"]]
+        return same
 
     check, key = map_ordered(agreeing, ("check", "key"))
-    joined = same_row.filter(check & key)
+    both = check & key
 
     def left_over(side: tuple[pl.DataFrame, str]) -> pl.DataFrame:
         rows, name = side
-        kept = pl.repeat(True, rows.height, eager=True)
-        return rows.filter(kept.scatter(joined[name], False))
+        kept = np.ones(rows.height, bool)
+        kept[numbers[name][both]] = False
+        return rows.filter(kept)
 
     return NonIdentical(
-        joined.height, *map_ordered(left_over, ((old, "old"), (new, "new")))
+        int(both.sum()), *map_ordered(left_over, ((old, "old"), (new, "new")))
     )
 
 
@@ -139,21 +146,28 @@ def compare_rows(
     Each row of `old` is in exactly one pair or missing, each of `new` in exactly one
     pair or extra, independent of file order.
     """
-    pairs = pair_rows(old, new, keys=keys, columns=columns, rules=rules)
-    matched = pairs.drop_nulls()
+    pairs = pair_rows(old, new, keys=keys, columns=columns, rules=rules).lazy()
+    matched, missing, extra = pl.collect_all(
+        [
+            pairs.drop_nulls(),
+            pairs.filter(pl.col("new").is_null()),
+            pairs.filter(pl.col("old").is_null()),
+        ],
+        engine="in-memory",
+    )
     cells, tolerated, tallies, sums = _compare_cells(old, new, matched, columns, rules)
     tolerated_keys, of_keys = _keys_made_equal(old, new, matched, keys, rules)
-    mismatched = matched["old"].gather(cells["pair"].unique())
+    mismatched = matched["old"][np.unique(cells["pair"].to_numpy())]
     return Difference(
-        keys=old.select(keys)[matched["old"]],
+        keys=old[list(keys)][matched["old"]],
         cells=cells,
         tolerated=tolerated,
         tolerated_keys=tolerated_keys,
         tallies=tallies | of_keys,
         sums=sums,
-        missing=old[pairs.filter(pl.col("new").is_null())["old"]],
-        extra=new[pairs.filter(pl.col("old").is_null())["new"]],
-        values=segments.count_values(old.select(*keys, *columns), mismatched),
+        missing=old[missing["old"]],
+        extra=new[extra["new"]],
+        values=segments.count_values(old[[*keys, *columns]], mismatched),
     )
 
 
@@ -180,9 +194,16 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
     Unmatched rows in content order.
     """
     found = list(parts)
+    if len(found) == 1:
+        [one] = found
+        sides = (one.missing, one.extra)
+        missing, extra = (sort_by_content(rows, keys) for rows in sides)
+        return replace(one, missing=missing, extra=extra)
     offsets = [0, *itertools.accumulate(part.keys.height for part in found)]
     cells = [
         part.cells.with_columns(pl.col("pair") + pl.lit(offset, pl.UInt32))
+        if offset and not part.cells.is_empty()
+        else part.cells
         for part, offset in zip(found, offsets, strict=False)
     ]
     missing = pl.concat([part.missing for part in found])
@@ -213,6 +234,12 @@ def find_repeated_keys(
     Of keys that are equal under a rule, the first in sorted order is shown.
     """
     return repeated_among(counted_keys(rows, keys), keys, rules)
+
+
+def make_empty_repeats(keys: Sequence[str]) -> pl.DataFrame:
+    """What `find_repeated_keys` returns if no key repeats."""
+    key = pl.Struct(dict.fromkeys(keys, pl.String))
+    return pl.DataFrame(schema={"key": key, "rows": pl.get_index_type()})
 
 
 def counted_keys(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -294,6 +321,8 @@ def longest_run(numbers: pl.Series) -> int:
 
 def sort_by_content(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
     """Rows sorted by `first`, then by all other columns in the order of their names."""
+    if rows.height < 2:  # noqa: PLR2004 - nothing to sort
+        return rows
     others = set(rows.columns) - {*first, _OLD, _NEW}
     return rows.sort([*first, *sorted(others)])
 
@@ -315,9 +344,9 @@ def _match_rows(
 
     `by`: the keys, or the normal forms of those that have rules.
     """
+    if not any(_repeats(side, by) for side in (old, new)):
+        return _join_full(_numbered(old, by, _OLD), _numbered(new, by, _NEW), by)
     left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
-    if all(side.n_unique(by) == side.height for side in (old, new)):
-        return _join_full(left, right, by)
     many = pl.concat(
         [side.select(by).filter(pl.struct(by).is_duplicated()) for side in (old, new)]
     ).unique()
@@ -335,6 +364,18 @@ def _match_rows(
         rules,
     )
     return pl.concat([single, *multiple])
+
+
+def _repeats(rows: pl.DataFrame, by: Sequence[str]) -> bool:
+    """Whether some rows are equal in these columns."""
+    if len(by) == 1:
+        return rows[by[0]].n_unique() < rows.height
+    return rows.n_unique(by) < rows.height
+
+
+def _numbered(rows: pl.DataFrame, by: Sequence[str], name: str) -> pl.LazyFrame:
+    """Some columns of rows, and the number of each row."""
+    return rows[list(by)].lazy().with_row_index(name)
 
 
 def _pair_multisets(
@@ -378,7 +419,11 @@ def _number_within_groups(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame
     return rows.with_columns(nth.alias(_NTH))
 
 
-def _join_full(old: pl.DataFrame, new: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
+def _join_full(
+    old: pl.DataFrame | pl.LazyFrame,
+    new: pl.DataFrame | pl.LazyFrame,
+    on: Sequence[str],
+) -> pl.DataFrame:
     """The full outer join as row numbers, in the order of `old`."""
     return (
         old.lazy()
@@ -403,34 +448,55 @@ def _compare_cells(
     rules: Rules,
 ) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, SumPair]]:
     """Differing cells, tolerated cells by column, tallies, and tolerated sums."""
-    numbers, counts = [np.zeros(0, np.uint32)], []
+    numbers, ordinals = [np.zeros(0, np.uint32)], [np.zeros(0, np.uint32)]
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
     tolerated = np.zeros(len(columns), np.int64)
     tallies: Tallies = {}
     sums: dict[str, SumPair] = {}
-    for ordinal, name in enumerate(columns):
-        left, right = old[name].gather(pairs["old"]), new[name].gather(pairs["new"])
+    start, height = 0, pairs.height
+    for names, left, right in _paired_columns(old, new, pairs, columns):
         differs = left != right
-        if name in rules and differs.any():
-            at = differs.arg_true()
-            unlike = left.gather(at), right.gather(at)
+        for at, name in enumerate(names):
+            if name not in rules or not differs[at * height : (at + 1) * height].any():
+                continue
+            cells_at = at * height + differs[at * height :][:height].arg_true()
+            unlike = left.gather(cells_at), right.gather(cells_at)
             alike, tallies[name] = equal_and_counted(rules[name], *unlike)
-            differs = differs.scatter(at.filter(alike), False)
-            tolerated[ordinal] = alike.sum()
+            differs = differs.scatter(cells_at.filter(alike), False)
+            tolerated[start + at] = alike.sum()
             sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
-        numbers.append(np.flatnonzero(differs.to_numpy()).astype(np.uint32))
-        counts.append(len(numbers[-1]))
+        found = np.flatnonzero(differs.to_numpy())
+        numbers.append((found % max(1, height)).astype(np.uint32))
+        ordinals.append((start + found // max(1, height)).astype(np.uint32))
         lefts.append(left.filter(differs))
         rights.append(right.filter(differs))
+        start += len(names)
     cells = pl.DataFrame(
         {
             "pair": np.concatenate(numbers),
-            "column": np.repeat(np.arange(len(columns), dtype=np.uint32), counts),
+            "column": np.concatenate(ordinals),
             "old": pl.concat(lefts),
             "new": pl.concat(rights),
         }
     )
     return cells, tolerated, tallies, sums
+
+
+def _paired_columns(
+    old: pl.DataFrame, new: pl.DataFrame, pairs: pl.DataFrame, columns: Sequence[str]
+) -> Iterator[tuple[list[str], pl.Series, pl.Series]]:
+    """The cells of both sides in the order of pairs, some columns at a time.
+
+    Yields the names of columns, and their cells one column after another.
+    """
+    width = max(1, GATHERED_CELLS // max(1, pairs.height))
+    for start in range(0, len(columns), width):
+        names = list(columns[start : start + width])
+        left, right = (
+            pl.concat(side[names][pairs[number]].get_columns())
+            for side, number in ((old, "old"), (new, "new"))
+        )
+        yield names, left, right
 
 
 def _keys_made_equal(
@@ -460,6 +526,8 @@ def _keys_made_equal(
 
 def _with_forms(side: pl.DataFrame, names: Sequence[str], rules: Rules) -> pl.DataFrame:
     """Add the normal forms of the columns that have rules."""
+    if not any(name in rules for name in names):
+        return side
     return side.with_columns(
         _normalize_column(name, rules).alias(_form(name, rules))
         for name in names

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recon_engine.analysis.segments import ValueCounts
-    from recon_engine.analysis.totals import SumPair
+    from recon_engine.analysis.amounts import SumPair
+    from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.inputs.scanned import GatheredRows, MatchedFiles, ScannedFile
     from recon_engine.rules import Rules, Tallies

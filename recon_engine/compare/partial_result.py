@@ -8,7 +8,7 @@ same result for every grouping of buckets.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,17 +16,20 @@ import polars as pl
 
 from recon_engine import model
 from recon_engine.analysis import segments, totals
+from recon_engine.analysis.evidence import UnmatchedRows
 from recon_engine.compare import key_splits, lookup, sampling
-from recon_engine.compare.causes import UnmatchedRows, summarize_unmatched
+from recon_engine.compare.causes import summarize_unmatched
 from recon_engine.compare.masks import sorted_positions
 from recon_engine.compare.pairing import (
     Difference,
     columns_that_make_unique,
     find_repeated_keys,
+    make_empty_repeats,
     merge_differences,
     sort_by_content,
 )
 from recon_engine.model import Coverage
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.suppressions import count_coverage
 
@@ -104,10 +107,17 @@ class PartialResult:
         return replace(self, shown=shown, repeats=(old, new), seen=seen)
 
 
+def no_repeats(keys: Sequence[str], columns: Iterable[str]) -> Repeats:
+    """What `find_repeats` returns of no rows."""
+    return Repeats(0, 0, make_empty_repeats(keys), frozenset(columns))
+
+
 def find_repeats(
     suspects: pl.DataFrame, names: ColumnIds, columns: Iterable[str]
 ) -> Repeats:
     """The keys that repeat among rows; `columns` are candidates to make them unique."""
+    if suspects.is_empty():
+        return no_repeats(names.keys, columns)
     found = find_repeated_keys(suspects.select(names.keys), names.keys, names.rules)
     telling = columns_that_make_unique(suspects, names.keys, columns, names.rules)
     return Repeats(found.height, int(found["rows"].sum()), found, frozenset(telling))
@@ -192,6 +202,8 @@ def _splits(
 
 def merge_repeats(parts: Sequence[Repeats]) -> Repeats:
     """The repeats of disjoint sets of keys as one."""
+    if len(parts) == 1:
+        return parts[0]
     worst = pl.concat([part.worst for part in parts])
     return Repeats(
         sum(part.keys for part in parts),
@@ -217,16 +229,17 @@ def _count_signatures(cells: pl.DataFrame) -> pl.DataFrame:
     pair = cells["pair"].to_numpy()
     # Most rows differ in one cell; only the others need an aggregation to a set.
     alone = pl.Series((np.bincount(pair) == 1)[pair], dtype=pl.Boolean)
-    single = cells.filter(alone).group_by("column").agg(rows=ROW_COUNT)
+    single = cells.lazy().filter(alone).group_by("column").agg(rows=ROW_COUNT)
     several = (
-        cells.filter(~alone)
+        cells.lazy()
+        .filter(~alone)
         .group_by("pair")
         .agg(columns=pl.col("column").sort())
         .group_by("columns")
         .agg(rows=ROW_COUNT)
     )
     one = single.select(pl.concat_list("column").alias("columns"), "rows")
-    return pl.concat([one, several])
+    return pl.concat([one, several]).collect(engine="in-memory")
 
 
 def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:

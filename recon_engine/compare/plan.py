@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from recon_engine.compare.alignment import Alignment, align_columns
 from recon_engine.compare.digests import ColumnIds, assign_ids
 from recon_engine.compare.masks import Masks, make_masks
 from recon_engine.inputs.delimiters import other_reading
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -55,17 +55,18 @@ class ComparisonPlan:
 
     def keyed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with the user's key names as the fields of the struct `key`."""
-        keys = frame["key"].struct.rename_fields(list(self.layout.keys))
+        keys = pl.col("key").struct.rename_fields(list(self.layout.keys))
         return frame.with_columns(keys)
 
     def cells(self, difference: Difference) -> pl.LazyFrame:
         """Every differing cell, ordered by key and column."""
         names = pl.lit(pl.Series(self.columns, dtype=pl.String))
-        keys = self.keyed(difference.keys.to_struct("key").to_frame())
+        keys = difference.keys.clone()
+        keys.columns = list(self.layout.keys)
         return (
             difference.cells.lazy()
             .select(
-                pl.lit(keys["key"]).gather(pl.col("pair")),
+                pl.lit(keys.to_struct("key")).gather(pl.col("pair")),
                 names.gather(pl.col("column")).alias("column"),
                 "old",
                 "new",

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import polars as pl
 
+from recon_engine.analysis.evidence import Evidence
 from recon_engine.analysis.measures import is_measure
+from recon_engine.analysis.totals import TOTALS
 from recon_engine.compare import sampling
-from recon_engine.compare.causes import CauseInputs
 from recon_engine.compare.lookup import looked_up
 from recon_engine.compare.masks import ShownValues, mask_values
 from recon_engine.config import OnDuplicateKeys
 from recon_engine.errors import DuplicateKeys
+from recon_engine.findings import find_all
 from recon_engine.formatting import format_count
+from recon_engine.kinds import KINDS, Kind
 from recon_engine.model import (
     SIDES,
     Column,
@@ -25,6 +27,7 @@ from recon_engine.model import (
     Side,
     Signature,
 )
+from recon_engine.records import dataclass
 from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
 from recon_engine.rules import MADE_EQUAL, READ, added, no_tally
 from recon_engine.runtime.memory import peak_rss_bytes
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
+    from recon_engine.analysis.evidence import ColumnFindings
     from recon_engine.compare.alignment import Alignment
-    from recon_engine.compare.causes import ColumnFindings
     from recon_engine.compare.lookup import Sought
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.partial_result import PartialResult, Repeats
@@ -70,8 +73,8 @@ class ReadBy(NamedTuple):
 def build_result(
     plan: ComparisonPlan,
     tables: Sequence[Table],
-    found: PartialResult,
-    told: Mapping[str, ColumnFindings],
+    partial_result: PartialResult,
+    column_findings: Mapping[str, ColumnFindings],
     *,
     today: date,
     samples: Sequence[pl.DataFrame],
@@ -87,20 +90,22 @@ def build_result(
     Args:
         plan: The alignment of the columns, and the options.
         tables: The tables that were read.
-        found: The findings of all buckets.
-        told: The findings of each differing column, by its name.
+        partial_result: The findings of all buckets.
+        column_findings: The findings of each differing column, by its name.
         today: A suppression whose last day is before it has expired.
         samples: Keys and compared cells of a sample of all rows.
         blanks: The number of rows with a blank in the key.
         tallies: What the rules of the key columns read.
-        read_by: The strategy of the digests, and the kernel.
+        read_by: The strategy of the digests, and what read the files.
         sought: The keys of open breaks; None if no breaks are tracked.
 
     Raises InternalError if an invariant does not hold.
     """
     facts = [
         _describe_side(table, again, blank)
-        for table, again, blank in zip(tables, found.repeats, blanks, strict=True)
+        for table, again, blank in zip(
+            tables, partial_result.repeats, blanks, strict=True
+        )
     ]
     engine = EngineFacts(
         strategy=read_by.strategy,
@@ -109,7 +114,9 @@ def build_result(
         peak_rss_bytes=peak_rss_bytes(),
         kernel=read_by.kernel,
     )
-    whole = _ResultBuilder(plan, tables, found, told, samples, tallies, sought)
+    whole = _ResultBuilder(
+        plan, tables, partial_result, column_findings, samples, tallies, sought
+    )
     return whole.assemble_result(facts, engine, today)
 
 
@@ -144,6 +151,11 @@ def _describe_side(table: Table, repeats: Repeats, blank_keys: int) -> Side:
     )
 
 
+def _kind_order(counted: tuple[int, Kind, int]) -> tuple[int, int]:
+    column, kind, _ = counted
+    return column, KINDS.index(kind)
+
+
 @dataclass(frozen=True, slots=True)
 class _ResultBuilder:
     """Translates the findings back from column ids to the names of the user."""
@@ -151,7 +163,7 @@ class _ResultBuilder:
     plan: ComparisonPlan
     tables: Sequence[Table]
     whole: PartialResult
-    told: Mapping[str, ColumnFindings]
+    column_findings: Mapping[str, ColumnFindings]
     samples: Sequence[pl.DataFrame]
     tallies: Sequence[Tallies]
     sought: Sought | None
@@ -187,14 +199,11 @@ class _ResultBuilder:
             tolerated_cells=int(found.tolerated.sum()),
             tolerated_keys=found.tolerated_keys,
         )
-        causes = self.evidence(columns, matched).causes()
         shown = mask_values(
             ShownValues(
                 sample=self.sample(limit),
                 frames=self.frames(),
-                patterns=causes.patterns,
-                totals=causes.totals,
-                segments=causes.segments,
+                findings=find_all(self.evidence(columns, matched)),
             ),
             plan.masks,
         )
@@ -204,7 +213,7 @@ class _ResultBuilder:
             counts=counts,
             by_column=columns,
             drift=self.layout.drift,
-            totals=shown.totals,
+            totals=shown.findings[TOTALS],
             coverage=whole.coverage,
         )
         return Reconciliation(
@@ -222,10 +231,7 @@ class _ResultBuilder:
             acceptance=evaluate_gates(measured, plan.options, today),
             detail_limit=limit,
             coverage=whole.coverage,
-            patterns=shown.patterns,
-            totals=shown.totals,
-            segments=shown.segments,
-            hints=causes.hints,
+            findings=shown.findings,
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences
             ),
@@ -258,8 +264,10 @@ class _ResultBuilder:
     def columns(self, matched: int) -> tuple[Column, ...]:
         """Each compared column in the order of OLD."""
         kinds: dict[str, dict[str, int]] = {}
-        names, counted = self.plan.columns, self.whole.kinds.sort("column", "kind")
-        for column, kind, count in counted.iter_rows():
+        names = self.plan.columns
+        for column, kind, count in sorted(
+            self.whole.kinds.iter_rows(), key=_kind_order
+        ):
             kinds.setdefault(names[column], {})[kind] = count
         tolerated = dict(zip(names, self.found.tolerated.tolist(), strict=True))
         result = []
@@ -273,45 +281,52 @@ class _ResultBuilder:
     def rules(self) -> Iterator[RuleCount]:
         """What each rule did: of the key, then of each column in the order of OLD."""
         layout = self.layout
-        ours = self.plan.names[OLD].compared
-        names = dict(zip([*layout.keys, *self.plan.columns], ours, strict=True))
+        user_names = self.plan.names[OLD].user_names
+        ids = {name: internal for internal, name in user_names.items()}
         tallies = added([*self.tallies, self.found.tallies])
         for column in (*layout.keys, *layout.columns):
             chain = layout.spelled.get(column, ())
-            tally = tallies.get(names[column], no_tally(chain))
+            tally = tallies.get(ids[column], no_tally(chain))
             of: Literal["keys", "cells"] = "keys" if column in layout.keys else "cells"
             for (every, rule), row in zip(chain, tally.tolist(), strict=True):
                 old, new = (Reads(*row[READ[side]]) for side in SIDES)
                 yield RuleCount(column, rule, of, every, old, new, row[MADE_EQUAL])
 
-    def evidence(self, columns: Sequence[Column], matched: int) -> CauseInputs:
-        """The inputs of the causes, with the best column that makes the key unique.
+    def evidence(self, columns: Sequence[Column], matched: int) -> Evidence:
+        """What findings are derived from, with the best column that makes keys unique.
 
         That is the column that differs least, because it would be a part of the key. An
         amount or a date is chosen only if there is no other.
         """
-        plan, whole = self.plan, self.whole
+        plan, whole, ids = self.plan, self.whole, self.plan.names[OLD]
+        layout = plan.layout
         repeated = sum(each.keys for each in whole.repeats)
         able = {
-            name: any(is_measure(rows[ours]) for rows in self.samples)
-            for ours, name in zip(plan.names[OLD].columns, plan.columns, strict=True)
-            if repeated and all(ours in each.telling for each in whole.repeats)
+            ids.user_names[internal]: any(is_measure(r[internal]) for r in self.samples)
+            for internal in ids.columns
+            if repeated and all(internal in each.telling for each in whole.repeats)
         }
         best = min(
             (column for column in columns if column.name in able),
             key=lambda column: (able[column.name], column.mismatched),
             default=None,
         )
-        return CauseInputs(
-            plan=plan,
-            told=self.told,
+        return Evidence(
+            keys=layout.keys,
+            columns=layout.columns,
+            names=ids.user_names,
+            key_names={internal: ids.user_names[internal] for internal in ids.keys},
+            rules=ids.rules,
+            renamed=layout.drift.renamed,
+            agreements=layout.agreements,
+            column_findings=self.column_findings,
             tolerated=self.found.sums,
             values=self.found.values,
-            lone=(whole.missing, whole.extra),
+            unmatched=(whole.missing, whole.extra),
             samples=self.samples,
             repeated=repeated,
-            telling=best.name if best else None,
-            kept=matched - best.mismatched if best else 0,
+            unique_column=best.name if best else None,
+            unchanged=matched - best.mismatched if best else 0,
             matched=matched,
             splits=whole.splits,
         )
@@ -331,8 +346,7 @@ class _ResultBuilder:
         pairs = sampling.choose_rows(
             found.cells, sampling.stable_hash(found.keys), limit
         )
-        chosen = found.cells.filter(pl.col("pair").is_in(pairs.implode()))
-        cells = sampling.cells_by_pair(chosen, self.plan.columns)
+        cells = sampling.cells_by_pair(found.cells, pairs, self.plan.columns)
         keys = found.keys[pairs].rows()
         return tuple(
             SampleRow(dict(zip(self.layout.keys, key, strict=True)), cells[pair])

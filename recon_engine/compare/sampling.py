@@ -35,9 +35,14 @@ def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
     their keys). A row is due when the first of its cells is. Returns pair numbers in
     the order in which they are due, so a smaller limit gives a prefix of a larger one.
     """
-    place = ranks.rank("ordinal").gather(cells["pair"])
-    placed = cells.select("pair", "column", "kind", place=place).sort("place")
-    ranked = placed.with_columns(kind_turn=TURN.over("column", "kind"))
+    place = pl.lit(ranks).rank("ordinal").gather(pl.col("pair"))
+    ranked = (
+        cells.lazy()
+        .select("pair", "column", "kind", place=place)
+        .sort("place")
+        .with_columns(kind_turn=TURN.over("column", "kind"))
+        .collect(engine="in-memory")
+    )
     # A cell after `limit` cells of one column is never due, so `limit` turns are
     # enough. With many columns far fewer are: start low and quadruple until
     # enough are due.
@@ -50,11 +55,16 @@ def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
 
 def _find_due_pairs(ranked: pl.DataFrame, turns: int) -> pl.Series:
     """The pairs that are due within so many turns of each column."""
-    rows = ranked.filter(pl.col("kind_turn") < turns)
-    rows = rows.sort("kind_turn", "kind", "place")
-    rows = rows.with_columns(turn=TURN.over("column")).filter(pl.col("turn") < turns)
-    due = rows.sort("turn", "column", "place")
-    return due.unique("pair", keep="first", maintain_order=True)["pair"]
+    return (
+        ranked.lazy()
+        .filter(pl.col("kind_turn") < turns)
+        .sort("kind_turn", "kind", "place")
+        .with_columns(turn=TURN.over("column"))
+        .filter(pl.col("turn") < turns)
+        .sort("turn", "column", "place")
+        .unique("pair", keep="first", maintain_order=True)
+        .collect(engine="in-memory")["pair"]
+    )
 
 
 def candidate_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
@@ -117,11 +127,17 @@ def _mix_bits(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def cells_by_pair(
-    cells: pl.DataFrame, names: Sequence[str]
+    cells: pl.DataFrame, pairs: pl.Series, names: Sequence[str]
 ) -> dict[int, dict[str, Cell]]:
-    """The differing cells of each pair, by column and in column order."""
+    """The differing cells of these pairs, by column and in column order."""
     rows: dict[int, dict[str, Cell]] = {}
-    ordered = cells.select("pair", "column", "old", "new", "kind")
-    for pair, column, *cell in ordered.sort("pair", "column").iter_rows():
+    ordered = (
+        cells.lazy()
+        .filter(pl.col("pair").is_in(pl.lit(pairs).implode()))
+        .select("pair", "column", "old", "new", "kind")
+        .sort("pair", "column")
+        .collect(engine="in-memory")
+    )
+    for pair, column, *cell in ordered.iter_rows():
         rows.setdefault(pair, {})[names[column]] = Cell(*cell)
     return rows

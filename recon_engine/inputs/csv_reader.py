@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
@@ -66,7 +66,7 @@ from recon_engine.runtime.progress import ignore_advance
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import polars as pl
@@ -173,15 +173,47 @@ def read_rows(
         path=header.path,
         uri=header.uri,
         columns=header.columns,
-        rows=gate.rows,
+        rows=gate.counts.rows,
         parts=tuple(gate.parts),
         bytes=origin.bytes if origin else gate.offset,
         sha256=gate.file_sha256(),
         dialect=gate.dialect(),
-        end_of_copy=gate.end_of_copy,
+        end_of_copy=gate.counts.end_of_copy,
         state=header.state,
         rejects=gate.quarantine.rejects,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderCounts:
+    """What was counted in a part of a file; the counts of parts add up to the file's.
+
+    `rows` are accepted ones. `lf`, `crlf`: the newlines that end records; `embedded`:
+    those inside fields. `quotes`: whether there is a quote; `end_of_copy`: whether a
+    line is a backslash and a point, which ends COPY of Postgres.
+    """
+
+    rows: int = 0
+    lf: int = 0
+    crlf: int = 0
+    embedded: int = 0
+    quotes: bool = False
+    end_of_copy: bool = False
+
+    def __add__(self, other: ReaderCounts) -> ReaderCounts:
+        return ReaderCounts(
+            rows=self.rows + other.rows,
+            lf=self.lf + other.lf,
+            crlf=self.crlf + other.crlf,
+            embedded=self.embedded + other.embedded,
+            quotes=self.quotes or other.quotes,
+            end_of_copy=self.end_of_copy or other.end_of_copy,
+        )
+
+    @property
+    def newlines(self) -> dict[str, int]:
+        """The newlines that end records, by kind."""
+        return {"LF": self.lf, "CRLF": self.crlf}
 
 
 class _ScannedBlock(NamedTuple):
@@ -206,14 +238,10 @@ class CsvReader:
         self.delimiter = ord(header.delimiter)
         self.width = len(header.columns)
         self.examine = examine
-        self.rows = 0
+        self.counts = ReaderCounts(quotes=b'"' in header.raw)
         self.parts: list[RowGroup] = []
         self.offset = len(header.raw)
         self.line = 1 + header.lines
-        self.quotes = b'"' in header.raw
-        self.end_of_copy = False
-        self.embedded = 0
-        self.newlines: Counter[str] = Counter()
         self.blank_lines = 0
         self.blanks: list[Reject] = []
         self.begun = False
@@ -230,9 +258,9 @@ class CsvReader:
         """Delimiter, newlines, quotes and encoding, as counted so far."""
         return make_dialect(
             self.header,
-            self.newlines,
-            quotes=self.quotes,
-            embedded=self.embedded,
+            self.counts.newlines,
+            quotes=self.counts.quotes,
+            embedded=self.counts.embedded,
             blank_lines=self.blank_lines,
         )
 
@@ -251,7 +279,7 @@ class CsvReader:
         Yield the findings of examinations in order.
         """
         for judged in map_ordered(self.judged, self.hashed(read, advance)):
-            start, first = self.offset, self.rows
+            start, first = self.offset, self.counts.rows
             self.quarantine.start_row_group()
             if judged.found is None:
                 examined = self.read_irregular(judged.data)
@@ -259,7 +287,7 @@ class CsvReader:
                 self.count(judged.data, judged.found)
                 examined = judged.examined
             self.note(judged.data, judged.found)
-            if rows := self.rows - first:
+            if rows := self.counts.rows - first:
                 size, gaps = self.end - start, self.quarantine.gaps(start)
                 ends = self.ends(judged.found)
                 self.parts.append(RowGroup(start, size, first, rows, gaps, ends))
@@ -315,14 +343,14 @@ class CsvReader:
 
         Find its irregular stretch, and parse that by reference.
         """
-        start, first, embedded = self.offset, self.rows, self.embedded
+        start, before = self.offset, self.counts
         self.read_in_stretches(data, STRETCH_BYTES)
-        rows, passed = self.rows - first, data[: self.end - start]
+        rows, passed = self.counts.rows - before.rows, data[: self.end - start]
         if not rows:
             return None
         if (gaps := self.quarantine.gaps(start)) is not None:
             passed = remove_gaps(passed, gaps)
-        inner = self.embedded - embedded
+        inner = self.counts.embedded - before.embedded
         return self.examine(Block(passed, rows, self.header.delimiter, inner))
 
     def read_in_stretches(self, data: bytes, size: int) -> None:
@@ -348,12 +376,14 @@ class CsvReader:
         if index.ragged:
             rejects = self.rejects(data, index.ragged)
             self.quarantine.add_ragged_records(index.ragged, self.offset, rejects)
-        self.rows += index.rows
         self.line += len(index.ends) + index.embedded
         self.offset += index.size
-        self.embedded += index.embedded
-        self.newlines["CRLF"] += index.crlf
-        self.newlines["LF"] += len(index.ends) - index.crlf
+        self.counts += ReaderCounts(
+            rows=index.rows,
+            crlf=index.crlf,
+            lf=len(index.ends) - index.crlf,
+            embedded=index.embedded,
+        )
         if len(data) > index.size:
             self.count_blank_lines(data[index.size :])
 
@@ -369,40 +399,42 @@ class CsvReader:
             self.blanks.append(Reject(line, at, BLANK_LINE_REASON))
             at += len(raw)
         lines, crlf = data.count(b"\n"), data.count(b"\r\n")
-        self.newlines["CRLF"] += crlf
-        self.newlines["LF"] += lines - crlf
+        self.counts += ReaderCounts(crlf=crlf, lf=lines - crlf)
         self.blank_lines += lines
         self.line += lines
         self.offset += len(data)
 
     def note(self, data: bytes, index: RecordIndex | None) -> None:
-        r"""Record whether the block has quotes, and a line `\\.` (the end of COPY)."""
-        self.quotes |= index.quotes if index is not None else b'"' in data
-        # The search for one byte runs at memory speed (memchr); a regex does not.
-        if not self.end_of_copy and b"\\" in data:
-            self.end_of_copy = END_OF_COPY.search(data) is not None
+        r"""Record whether the block has quotes, and a line `\.` (the end of COPY)."""
+        self.counts += ReaderCounts(
+            quotes=index.quotes if index is not None else b'"' in data,
+            # The search for one byte runs at memory speed (memchr); a regex does not.
+            end_of_copy=not self.counts.end_of_copy
+            and b"\\" in data
+            and END_OF_COPY.search(data) is not None,
+        )
 
     def read_by_reference(self, data: bytes) -> None:
         """Parse a stretch by reference.
 
         Raise the error of a fault that cannot be quarantined.
         """
-        rest = data
-        while rest:
+        unread = data
+        while unread:
             start = self.offset
             try:
-                self.accept(rest)
+                self.accept(unread)
             except Fault as fault:
-                line = _first_line(rest[self.offset - start :])
+                line = _first_line(unread[self.offset - start :])
                 if not self.certainly_ends_record(line, fault):
                     at = fault.offset - start
-                    raise self.refusal(fault, rest, at) from None
+                    raise self.refusal(fault, unread, at) from None
                 self.settle_blank_lines()
                 self.set_aside(len(line), fault.reason)
                 self.count_newline(line)
                 self.line += line.endswith(b"\n")
                 self.offset += len(line)
-            rest = rest[self.offset - start :]
+            unread = unread[self.offset - start :]
 
     def refusal(self, fault: Fault, data: bytes, at: int) -> ReconError:
         """The error for a fault at an offset of `data`."""
@@ -444,12 +476,12 @@ class CsvReader:
         self.settle_blank_lines()
         inner = record.lines - raw.endswith(b"\n")
         if len(record.fields) == self.width:
-            self.rows += 1
+            self.counts += ReaderCounts(rows=1)
         elif self.quarantines and not inner:
             self.set_aside(len(raw), self.shape(len(record.fields)))
         else:
             self.reject_ragged_record(record)
-        self.embedded += inner
+        self.counts += ReaderCounts(embedded=inner)
         self.count_newline(raw)
         self.line += record.lines
         self.offset = record.end
@@ -475,7 +507,8 @@ class CsvReader:
     def count_newline(self, raw: bytes) -> None:
         """Count the newline at the end of a record."""
         if raw.endswith(b"\n"):
-            self.newlines["CRLF" if raw.endswith(b"\r\n") else "LF"] += 1
+            crlf = raw.endswith(b"\r\n")
+            self.counts += ReaderCounts(crlf=int(crlf), lf=int(not crlf))
 
     def settle_blank_lines(self) -> None:
         """Decide on pending blank lines.
@@ -522,7 +555,7 @@ class CsvReader:
 
 def make_dialect(
     header: Header,
-    newlines: Counter[str],
+    newlines: Mapping[str, int],
     *,
     quotes: bool,
     embedded: int,

@@ -13,7 +13,6 @@ import hashlib
 import os
 import sys
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
 from recon_engine.config import Encoding
@@ -21,6 +20,7 @@ from recon_engine.errors import EncodingError, MalformedInput, ReconError, Trial
 from recon_engine.inputs.encodings import tried_wide
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.pinned_file import open_unchanged, state_of
+from recon_engine.records import dataclass
 from recon_engine.runtime.progress import ignore_advance
 
 
@@ -114,12 +114,12 @@ def decode_to_utf8(
         to.open("xb") as target,
     ):
         source = _DeliveredBytes(stream, uri, advance)
-        data = source.blocks()
+        data = source.read_blocks()
         if compression:
-            data = _Unpacker(source, _FORMATS[compression], limits).texts()
+            data = _Unpacker(source, _FORMATS[compression], limits).read_text()
         if encoding is not Encoding.UTF_8:
             counted = "the decompressed file" if compression else None
-            data = _Transcoder(uri, encoding, counted).texts(data)
+            data = _Transcoder(uri, encoding, counted).transcode(data)
         for text in data:
             target.write(text)
     digest = source.sha256.hexdigest()
@@ -150,15 +150,15 @@ class _DeliveredBytes:
         self.read = 0
         self.sha256 = hashlib.sha256()
 
-    def next(self) -> bytes:
+    def read_next(self) -> bytes:
         data = self.stream.read(READ_BYTES)
         self.read += len(data)
         self.sha256.update(data)
         self.advance(len(data))
         return data
 
-    def blocks(self) -> Iterator[bytes]:
-        while data := self.next():
+    def read_blocks(self) -> Iterator[bytes]:
+        while data := self.read_next():
             yield data
 
 
@@ -173,10 +173,10 @@ class _Unpacker:
         self.limits = limits
         self.most = max(HARMLESS_BYTES, limits.ratio * source.size)
 
-    def texts(self) -> Iterator[bytes]:
+    def read_text(self) -> Iterator[bytes]:
         """Yield the text in pieces; raise MalformedInput beyond the size limit."""
         total = 0
-        for text in self.members():
+        for text in self.read_members():
             total += len(text)
             if total > self.most:
                 self.refuse(
@@ -186,16 +186,16 @@ class _Unpacker:
                 )
             yield text
 
-    def members(self) -> Iterator[bytes]:
-        data = self.source.next()
+    def read_members(self) -> Iterator[bytes]:
+        data = self.source.read_next()
         while data:
-            while len(data) < HEAD_BYTES and (more := self.source.next()):
+            while len(data) < HEAD_BYTES and (more := self.source.read_next()):
                 data += more
             self.check_magic(data)
             self.check_window(data)
             member = self.form.new()
             while not member.eof:
-                data = data or self.source.next()
+                data = data or self.source.read_next()
                 if not data:
                     self.refuse(
                         f"the {self.form.name} stream is truncated",
@@ -204,12 +204,12 @@ class _Unpacker:
                     )
                 yield from self.unpack_piece(member, data)
                 data = b""
-            data = member.unused_data or self.source.next()
+            data = member.unused_data or self.source.read_next()
 
     def unpack_piece(self, member: Any, data: bytes) -> Iterator[bytes]:
         """Decompress one more piece of a member."""
         try:
-            yield from self.form.pour(member, data)
+            yield from self.form.unpack(member, data)
         except self.form.error:
             corrupt = True
         else:
@@ -271,14 +271,14 @@ class _Unpacker:
 class _CompressedFormat:
     """A compressed stream format and the library that reads it.
 
-    `pour` yields the decompressed bytes in pieces of at most `CHUNK_BYTES`, because a
+    `unpack` yields the decompressed bytes in pieces of at most `CHUNK_BYTES`, because a
     few bytes may expand to gigabytes.
     """
 
     name: Compression
     magics: tuple[bytes, ...]
     new: Callable[[], Any]
-    pour: Callable[[Any, bytes], Iterator[bytes]]
+    unpack: Callable[[Any, bytes], Iterator[bytes]]
     error: type[Exception]
 
 
@@ -346,7 +346,7 @@ class _Transcoder:
         self.offset = 0
         self.line = 1
 
-    def texts(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    def transcode(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """Yield the text as UTF-8, in pieces; a byte order mark is kept."""
         first = b""
         for data in blocks:
@@ -354,14 +354,14 @@ class _Transcoder:
             if len(first) >= MAGIC_BYTES:
                 break
         self.refuse_binary(first)
-        self.name = self.codec(first)
+        self.name = self.choose_codec(first)
         decoder = codecs.getincrementaldecoder(self.name)()
-        yield self.utf8(decoder, first)
+        yield self.decode_to_utf8(decoder, first)
         for data in blocks:
-            yield self.utf8(decoder, data)
-        yield self.utf8(decoder, b"", final=True)
+            yield self.decode_to_utf8(decoder, data)
+        yield self.decode_to_utf8(decoder, b"", final=True)
 
-    def codec(self, first: bytes) -> str:
+    def choose_codec(self, first: bytes) -> str:
         """The codec to decode with.
 
         Raise EncodingError if a byte order mark contradicts it.
@@ -403,7 +403,7 @@ class _Transcoder:
         refused.trial = trial
         raise refused
 
-    def utf8(
+    def decode_to_utf8(
         self, decoder: codecs.IncrementalDecoder, data: bytes, *, final: bool = False
     ) -> bytes:
         start = self.offset - len(decoder.getstate()[0])
@@ -411,14 +411,14 @@ class _Transcoder:
         try:
             text = decoder.decode(data, final)
         except UnicodeDecodeError as error:
-            refusal = self.refusal(error, start)
+            refusal = self.encoding_error(error, start)
         if refusal:
             raise refusal
         self.offset += len(data)
         self.line += text.count("\n")
         return text.encode()
 
-    def refusal(self, error: UnicodeDecodeError, start: int) -> ReconError:
+    def encoding_error(self, error: UnicodeDecodeError, start: int) -> ReconError:
         """The error for an invalid byte: its place, never its value."""
         before = error.object[: error.start].decode(self.name)
         return EncodingError(

@@ -10,8 +10,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.command_line import quoted
@@ -24,7 +22,9 @@ from recon_engine.inputs.scanner import (
     is_utf8_without_nul,
     whole_records_size,
 )
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # The first bytes that are tried, and the longest preamble that is looked for.
 HEAD_BYTES: Final = 1 << 18
 LINES: Final = 100
-SEVERAL: Final = re.compile(r"[^\w\s\"'.()-]{2,8}")
+SEVERAL: Final = lazy_pattern(r"[^\w\s\"'.()-]{2,8}")
 
 
 @dataclass(frozen=True, slots=True)

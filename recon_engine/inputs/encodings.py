@@ -6,13 +6,13 @@ as cp1252 would change its letters and make the pair differ.
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from recon_engine.config import Encoding
 from recon_engine.errors import EncodingError, Trial
 from recon_engine.formatting import format_count
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
 
@@ -30,7 +30,7 @@ LONGEST_CHARACTER: Final = 4
 # In the order of trial: Windows, DOS, old Macs. cp1252 has five undefined bytes, so it
 # can fail; the others decode any byte, and only the share of letters rules them out.
 CANDIDATES: Final = (Encoding.CP1252, Encoding.CP850, Encoding.MAC_ROMAN)
-WITHIN_A_WORD: Final = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f]+(?=[a-z])")
+WITHIN_A_WORD: Final = lazy_pattern(r"(?<=[A-Za-z])[^\x00-\x7f]+(?=[a-z])")
 # Minimum share of letters among the non-ASCII characters inside words. A wrong code
 # page turns letters into symbols; a share of 1 would fail on a word with an apostrophe.
 LETTERS: Final = 0.9
@@ -74,7 +74,10 @@ def tried(sample: bytes) -> Trial | None:
 
 
 def tried_wide(sample: bytes, encoding: Encoding) -> Trial | None:
-    """As `tried`, for an encoding known by its byte order mark or its zero bytes."""
+    """Decode a sample in an encoding that a byte order mark or zero bytes indicate.
+
+    None if the sample is not valid in it.
+    """
     try:
         text = sample.decode(encoding)
     except UnicodeDecodeError as error:

@@ -1,7 +1,7 @@
 """Identify files that are not CSV by their first bytes, and suggest a remedy.
 
-The kind is asked for only after the bytes were refused or lack the key, so the first
-bytes decide what an error says, never whether a file is read.
+A file is identified only after its bytes were refused or lack the key. The first bytes
+therefore decide what an error says, never whether a file is read.
 """
 
 from __future__ import annotations

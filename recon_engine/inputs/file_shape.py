@@ -7,8 +7,9 @@ lines may not be records.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
+
+from recon_engine.lazy import lazy_pattern
 
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ HEAD_BYTES: Final = 1 << 14
 FIXED_LINES: Final = 2
 FIXED_WIDTH: Final = 12
 EXCEL_TEXT: Final = b'="'
-_DIGITS: Final = re.compile(r"\d+")
-_LETTERS: Final = re.compile(r"[^\W\d_]+")
+_DIGITS: Final = lazy_pattern(r"\d+")
+_LETTERS: Final = lazy_pattern(r"[^\W\d_]+")
 
 
 def count_trailing_delimiters(head: bytes, delimiter: str) -> int:

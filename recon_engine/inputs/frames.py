@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -10,6 +9,7 @@ import polars as pl
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csvfile import FrameSlice, RowGroup
 from recon_engine.model import Rejects
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
 
 from recon_engine.config import Encoding, Limits, OnBadRow
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconError
@@ -56,20 +56,34 @@ EXCEL_TEXT: Final = (
 # 16 MiB has hundreds of thousands of columns: it is not a header.
 FIRST_BYTES: Final = 1 << 18
 MAX_HEADER_BYTES: Final = 1 << 24
-UTF_32: Final = "it begins with a byte order mark of UTF-32", "save it as UTF-8"
-UTF_16: Final = "it begins with a byte order mark of UTF-16"
-NO_MARK: Final = "it looks like UTF-16 without a byte order mark"
-WIDE: Final = (
-    (re.compile(rb"(?!\xff\xfe\0\0)(?:\xff\xfe|\xfe\xff)"), UTF_16, Encoding.UTF_16),
-    (re.compile(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
-    (re.compile(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
-)
-FOREIGN_FORMATS: Final = (
-    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), EncodingError, *UTF_32),
-)
 TRAILING: Final = "export the file again without a delimiter at the end of each line"
 
 log = logging.getLogger(__name__)
+
+
+class WideText(NamedTuple):
+    """The first bytes of text in 16 or 32 bits a character.
+
+    `encoding`: the one to propose; None if it cannot be read.
+    """
+
+    pattern: re.Pattern[bytes]
+    why: str
+    encoding: Encoding | None
+
+
+UTF_16: Final = "it begins with a byte order mark of UTF-16"
+NO_MARK: Final = "it looks like UTF-16 without a byte order mark"
+UTF_32: Final = "it begins with a byte order mark of UTF-32"
+# ASCII text in 16 bits has a NUL in each character: the column names begin with one.
+WIDE_TEXTS: Final = (
+    WideText(
+        re.compile(rb"(?!\xff\xfe\0\0)(?:\xff\xfe|\xfe\xff)"), UTF_16, Encoding.UTF_16
+    ),
+    WideText(re.compile(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
+    WideText(re.compile(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
+    WideText(re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), UTF_32, None),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +197,7 @@ def parse_header(
     """
     reader = _HeaderReader(uri, ord(delimiter), limits or Limits())
     data, record = reader.read(stream)
-    names = reader.names(record)
+    names = reader.parse_names(record)
     if data_names := count_data_names(names, reader.head, delimiter):
         facts = {"file": uri, "names": data_names}
         log.warning("column_names_look_like_data", extra=facts)
@@ -288,18 +302,18 @@ class _HeaderReader:
                 why="it has no header",
                 help="deliver it again; a table without rows still has a header",
             )
-        while (record := self.first(data, final=False)) is None:
+        while (record := self.parse_first_record(data, final=False)) is None:
             if len(data) > MAX_HEADER_BYTES:
                 self.refuse(f"a header of more than {MAX_HEADER_BYTES:,} bytes")
             more = stream.read(len(data))
             if not more:
-                record = self.first(data, final=True)
+                record = self.parse_first_record(data, final=True)
                 break
             data += more
         assert record is not None  # noqa: S101 - a final read ends or raises
         return data, record
 
-    def first(self, data: bytes, *, final: bool) -> Record | None:
+    def parse_first_record(self, data: bytes, *, final: bool) -> Record | None:
         """The header record; None if it may continue after `data`."""
         found = parse_records(
             data[self.start :], self.delimiter, self.limits, offset=self.start
@@ -321,7 +335,7 @@ class _HeaderReader:
             return None
         return record if final or record.end < len(data) else None
 
-    def names(self, record: Record) -> tuple[str, ...]:
+    def parse_names(self, record: Record) -> tuple[str, ...]:
         """The exact column names; blank and repeated names are refused by position."""
         names = tuple(field.decode() for field in record.fields)
         blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]
@@ -355,28 +369,19 @@ class _HeaderReader:
         raise named_by_kind(error, self.head)
 
     def reject_foreign_format(self, data: bytes) -> None:
-        for magic, what, encoding in WIDE:
-            if magic.match(data):
+        for text in WIDE_TEXTS:
+            if text.pattern.match(data):
                 refused = EncodingError(
                     "the file is not UTF-8 text",
                     file=self.uri,
                     line=1,
                     byte_offset=0,
-                    why=what,
-                    help=UNNAMED,
+                    why=text.why,
+                    help=UNNAMED if text.encoding else "save it as UTF-8",
                 )
-                refused.trial = tried_wide(data, encoding)
+                if text.encoding:
+                    refused.trial = tried_wide(data, text.encoding)
                 raise refused
-        for magic, error, what, remedy in FOREIGN_FORMATS:
-            if magic.match(data):
-                raise error(
-                    "the file is not UTF-8 text",
-                    file=self.uri,
-                    line=1,
-                    byte_offset=0,
-                    why=what,
-                    help=remedy,
-                )
 
 
 def read_sample(table: object, start: int = 0) -> bytes:

@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_unchanged(path: Path, uri: str, state: State) -> Iterator[int]:
-    """Yield a descriptor of the file.
+    """Yield a descriptor of the file; raise InputChanged unless `state` is its state.
 
-    Raise InputChanged if its state is or becomes another.
-
-    `state` may be the end of a state: a file that several machines see is identified by
-    its size and modification time only. If the file changed, errors found in it are
+    `state` may be the last items of `state_of`: a file that several machines read is
+    identified by its size and modification time only. Errors in a file that changed are
     meaningless, so InputChanged replaces any other exception.
     """
     try:
@@ -40,10 +38,7 @@ def open_unchanged(path: Path, uri: str, state: State) -> Iterator[int]:
 
 
 def state_of(descriptor: int) -> State:
-    """What changes when a file is written to.
-
-    Device, inode, size, modification time (ns).
-    """
+    """Device, inode, size and modification time (ns): a write changes one of them."""
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 

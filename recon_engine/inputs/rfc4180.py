@@ -13,8 +13,9 @@ name the fault.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
+
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def parse_records(
     """
     reader = _RecordParser(data, delimiter, limits, line, offset)
     while reader.at < len(data):
-        yield reader.record()
+        yield reader.read_record()
 
 
 class _RecordParser:
@@ -104,13 +105,13 @@ class _RecordParser:
         self.at = 0
         self.field = 0
 
-    def record(self) -> Record:
+    def read_record(self) -> Record:
         line, start = self.line, self.at
         fields = [self.read_next_field(0)]
         while self.peek() == self.delimiter:
             self.at += 1
             fields.append(self.read_next_field(len(fields)))
-        self.newline()
+        self.read_newline()
         return Record(
             line, self.base + start, self.base + self.at, self.line - line, (*fields,)
         )
@@ -118,23 +119,23 @@ class _RecordParser:
     def read_next_field(self, number: int) -> bytes:
         self.field = number
         start, line = self.at, self.line
-        value = self.quoted() if self.peek() == QUOTE else self.unquoted()
+        value = self.read_quoted() if self.peek() == QUOTE else self.read_unquoted()
         if self.at - start > self.limits.field_bytes:
             self.reject_too_long(start, line)
-        self.decoded(value, start, line)
+        self.check_utf8(value, start, line)
         return value
 
-    def unquoted(self) -> bytes:
+    def read_unquoted(self) -> bytes:
         start = self.at
         while (byte := self.peek()) not in (None, self.delimiter, LF, CR):
             if byte == QUOTE:
                 self.fault("a quote inside an unquoted field")
-            self.text(byte)
+            self.check_text_byte(byte)
             if self.at - start > self.limits.field_bytes:
                 self.reject_too_long(start, self.line)
         return self.data[start : self.at]
 
-    def quoted(self) -> bytes:
+    def read_quoted(self) -> bytes:
         start, line = self.at, self.line
         value = bytearray()
         self.at += 1
@@ -145,7 +146,7 @@ class _RecordParser:
                     self.read_after_quote()
                     return bytes(value)
             value.append(byte)
-            self.text(byte)
+            self.check_text_byte(byte)
             self.line += byte == LF
             if self.at - start > self.limits.field_bytes:
                 self.reject_too_long(start, line)
@@ -160,12 +161,12 @@ class _RecordParser:
         if self.peek() not in (None, self.delimiter, LF, CR):
             self.fault("text after a closing quote")
 
-    def text(self, byte: int | None) -> None:
+    def check_text_byte(self, byte: int | None) -> None:
         if byte == 0:
             raise NulFault("a NUL byte", self.line, self.base + self.at, self.field)
         self.at += 1
 
-    def newline(self) -> None:
+    def read_newline(self) -> None:
         if self.peek() == CR:
             if self.data[self.at + 1 : self.at + 2] != b"\n":
                 self.fault("a carriage return without a line feed")
@@ -192,7 +193,7 @@ class _RecordParser:
             f"a field of more than {self.limits.field_bytes:,} bytes", line, start
         )
 
-    def decoded(self, value: bytes, start: int, line: int) -> None:
+    def check_utf8(self, value: bytes, start: int, line: int) -> None:
         if (bad := _first_bad_byte(value)) is None:
             return
         raw = self.data[start : self.at]

@@ -7,12 +7,12 @@ Langdale and Lemire, "Parsing Gigabytes of JSON per Second" (VLDB Journal, 2019)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from recon_engine.inputs.rfc4180 import CR, LF, QUOTE
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -131,9 +131,10 @@ def whole_records_size(data: bytes) -> int:
         return end
     odd = _count_bits(_byte_mask(np.frombuffer(data, np.uint8, end), QUOTE)) % 2
     while end and odd:
-        before = data.rfind(b"\n", 0, end - 1) + 1
-        odd = (odd + data.count(b'"', before, end)) % 2
-        end = before
+        # Only a line with a quote decides: after a lost one there may be none for long.
+        quote = data.rfind(b'"', 0, end)
+        end = data.rfind(b"\n", 0, quote) + 1
+        odd = (odd + data.count(b'"', end, quote + 1)) % 2
     return end
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def archive_inputs(
-    places: Locations, dataset: str, run_id: UUID, pair: FilePair
+    locations: Locations, dataset: str, run_id: UUID, pair: FilePair
 ) -> ReconError | None:
     """Copy both inputs, and only then remove both; return a conflict as a warning.
 
@@ -33,16 +33,18 @@ def archive_inputs(
     def copy(file: SourceFile) -> None:
         failpoint("archive-copy")
         name = f"{dataset}/{run_id}/{file.name}"
-        places.processed.archive(file, places.inbound, name)
+        locations.processed.archive(file, locations.inbound, name)
 
     def remove(file: SourceFile) -> ReconError | None:
         failpoint("archive-remove")
         try:
-            places.inbound.remove(file)
+            locations.inbound.remove(file)
         except ArchiveConflict as conflict:
             return _log_conflict(conflict)
         return None
 
+    # Both copies are verified before either input is removed: after a crash in between,
+    # what is gone from inbound is in processed.
     both = (pair.old, pair.new)
     try:
         list(map_ordered(copy, both))

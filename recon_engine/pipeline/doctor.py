@@ -101,18 +101,18 @@ class CheckResult:
 
 
 def examine_setup(
-    places: Mapping[str, str],
+    urls: Mapping[str, str],
     address: Address | None,
     masks: Mapping[str, str] | None = None,
     home: Path | None = None,
 ) -> Iterator[CheckResult]:
     """Check each location, the database, this machine, and the mask key.
 
-    `places`: URLs by name: inbound, processed, out. `address`: None if the database is
+    `urls`: URLs by name: inbound, processed, out. `address`: None if the database is
     an embedded server that does not exist yet. `home`: the folder of the embedded
     server, None for another database.
     """
-    for name, url in places.items():
+    for name, url in urls.items():
         yield from _report_errors(name, _check_location(name, url))
     if address is None:
         yield from _report_errors("database", _check_future_server())
@@ -121,7 +121,7 @@ def examine_setup(
         yield from _report_errors("database", _check_database(address))
     if home is not None:
         yield from _report_errors("history", _check_history(home))
-    yield from _report_errors("disk", _check_disk(places.get("inbound")))
+    yield from _report_errors("disk", _check_disk(urls.get("inbound")))
     yield _check_memory()
     if masks:
         yield from _report_errors("masks", _check_mask_key(masks))

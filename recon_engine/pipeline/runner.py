@@ -97,6 +97,8 @@ def run_pipeline(
     config = places.with_canonical_urls(config)
     with open_locked(config) as run_log, ExitStack() as stack:
         try:
+            # Held until the function returns: one worker at a time recovers, works and
+            # logs for a dataset and an inbound location.
             stack.enter_context(run_log.locked())  # 0 lock
             stop.on_cancel(lambda error: _log_early_interrupt(config, error))
             finished = _recover_earlier_runs(run_log, places, stop)  # 1 recover
@@ -142,7 +144,7 @@ class _Attempt:
     """Steps 4 to 10 of one attempt. Until `published`, forgetting it undoes it."""
 
     config: RunConfig
-    places: Locations
+    locations: Locations
     run_log: RunLog
     attempt: Run
     pair: FilePair
@@ -159,16 +161,16 @@ class _Attempt:
         self.progress.bind(run_id=str(self.attempt.run_id), dataset=self.config.dataset)
         self.stop.on_cancel(self.interrupt_attempt)
         try:
-            return self.work()
+            return self.run_steps()
         except LostRace:
-            return self.lost()
+            return self.yield_to_winner()
         except KeyboardInterrupt:
             self.close(RunStatus.INTERRUPTED, Interrupted(signal.SIGINT))
             raise
         except BaseException as error:  # noqa: BLE001 - interrupts have passed
-            return self.failed(to_recon_error(error))
+            return self.log_failure(to_recon_error(error))
 
-    def work(self) -> Outcome:
+    def run_steps(self) -> Outcome:
         """Do the steps in the one order that loses nothing.
 
         The worker may die between any two of them. Whatever it leaves behind is either
@@ -209,7 +211,7 @@ class _Attempt:
         # copy is verified before its input is removed.
         with self.attempt.step("archive"), self.progress.step("archive"):
             warning = archive_inputs(
-                self.places, self.config.dataset, self.attempt.run_id, self.pair
+                self.locations, self.config.dataset, self.attempt.run_id, self.pair
             )
         # 10 log. Last: SUCCEEDED says that nothing is left to do.
         record = self.run_log.close(self.attempt, RunStatus.SUCCEEDED, warning)
@@ -218,8 +220,10 @@ class _Attempt:
     def compare(self, folder: Path, hooks: _RunHooks) -> Compared:
         """Compare the identified bytes; what is read for it may go to stage too."""
         config = self.config
-        out = f"{self.places.out.url}{config.dataset}/{self.attempt.run_id}/"
-        inputs = _DeliveredPair(self.places, self.pair, config, folder, self.progress)
+        out = f"{self.locations.out.url}{config.dataset}/{self.attempt.run_id}/"
+        inputs = _DeliveredPair(
+            self.locations, self.pair, config, folder, self.progress
+        )
         compared = _choose_engine(config, out).compare(
             inputs, config.options, self.attempt.started.date(), self.progress, hooks
         )
@@ -246,21 +250,22 @@ class _Attempt:
         out.mkdir()
         stored = []
         whole = parts is None
-        facts = self.facts(artifacts.FILES if whole else artifacts.PARTS)
+        facts = self.page_facts(artifacts.FILES if whole else artifacts.PARTS)
         for each in artifacts.write_artifacts(result, out, facts, whole=whole):
             failpoint("artifact")
-            uri = self.places.out.put(each.path, f"{prefix}/{each.name}")
+            uri = self.locations.out.put(each.path, f"{prefix}/{each.name}")
             stored.append(Artifact(each.name, uri, each.sha256, each.bytes, each.rows))
         stored += sorted(parts or (), key=lambda part: part.name)
         manifest = artifacts.build_manifest(
             result, stored, run_id=run_id, dataset=dataset
         )
+        # Last, and once: a folder with a manifest is complete.
         failpoint("manifest")
-        self.places.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
-        self.artifacts_at = f"{self.places.out.url}{prefix}/"
+        self.locations.out.put_once(manifest, f"{prefix}/{artifacts.MANIFEST}")
+        self.artifacts_at = f"{self.locations.out.url}{prefix}/"
         return stored
 
-    def facts(self, files: Mapping[str, str]) -> PageFacts:
+    def page_facts(self, files: Mapping[str, str]) -> PageFacts:
         """What the report shows besides the result: no time and no id."""
         past = history.list_runs(
             self.run_log.connection,
@@ -282,39 +287,43 @@ class _Attempt:
         """What is to be made visible."""
         dataset, day = self.config.dataset, self.attempt.started.date()
         run_id, feed = self.attempt.run_id, self.config.feed
-        look = Observation(result, dataset, run_id, day, feed, self.standing)
-        return Publication.of(look, written, self.config.break_limit)
+        observed = Observation(result, dataset, run_id, day, feed, self.standing)
+        return Publication.of(observed, written, self.config.break_limit)
 
-    def failed(self, error: ReconError) -> Outcome:
+    def log_failure(self, error: ReconError) -> Outcome:
         """Log a failure. A result that is recorded stays: the next run archives it."""
         record = self.close(status_of(error), error)
         if not self.published:
             return Outcome(record, error=error)
         return Outcome(record, self.result, error, self.artifacts_at, self.breaks)
 
-    def lost(self) -> Outcome:
+    def yield_to_winner(self) -> Outcome:
         """Another worker was first: drop own work, and help it to archive."""
         earlier = self.run_log.result_of(self.pair, self.attempt.revision)
         if earlier is None:
-            return self.failed(
+            return self.log_failure(
                 Busy(
                     "another worker marked this run as dead",
                     why="the lock of the dataset was lost, as with a broken connection",
                     help="run again",
                 )
             )
-        warning = archive_inputs(self.places, self.config.dataset, earlier, self.pair)
+        warning = archive_inputs(
+            self.locations, self.config.dataset, earlier, self.pair
+        )
         record = self.close(RunStatus.ALREADY_DONE, warning, earlier)
         return Outcome(record, error=warning)
 
     def interrupt_attempt(self, error: Interrupted) -> Outcome | None:
-        """End the attempt from beside its worker; None if it has a result, or may."""
+        """End the attempt from another thread; None if it has a result, or may have."""
         record = None
+        # A connection of its own, and no lock: the worker that does not answer uses the
+        # one of this attempt, and holds the lock.
         with suppress(ReconError), open_locked(self.config) as run_log:
             record = run_log.interrupt(self.attempt, error)
         if record is None:
             return None
-        self.drop()
+        self.drop_stage_tables()
         return Outcome(record, error=error)
 
     def close(
@@ -327,10 +336,10 @@ class _Attempt:
         if self.published:
             message = error.message if error else None
             return make_record(self.attempt, self.config, status, message, error)
-        self.drop()
+        self.drop_stage_tables()
         return self.run_log.close(self.attempt, status, error, result)
 
-    def drop(self) -> None:
+    def drop_stage_tables(self) -> None:
         """Drop the stage tables of this attempt; if not now, the next run does."""
         dataset, run_id = self.config.dataset, self.attempt.run_id
         with suppress(ReconError):
@@ -342,23 +351,29 @@ class _Attempt:
 
 def _log_failure_without_pair(run_log: RunLog, error: ReconError) -> Outcome:
     """Log an attempt that failed before there was a pair to work on."""
-    return Outcome(run_log.note(status_of(error), error.message, error), error=error)
+    return Outcome(
+        run_log.record_without_pair(status_of(error), error.message, error), error=error
+    )
 
 
 def _log_early_interrupt(config: RunConfig, error: Interrupted) -> Outcome:
-    """The same, from beside a worker that does not answer."""
+    """The same from another thread, while the worker does not answer."""
     with open_locked(config) as run_log:
         return _log_failure_without_pair(run_log, error)
 
 
 def _recover_earlier_runs(
-    run_log: RunLog, places: Locations, stop: CancellationToken[Outcome]
+    run_log: RunLog, locations: Locations, stop: CancellationToken[Outcome]
 ) -> list[UUID]:
-    """Finish what earlier runs recorded; give up what they did not, and tidy up.
+    """Finish what earlier runs recorded; abandon what they did not, and tidy up.
 
-    Answers the runs that it finished.
+    Returns the runs that it finished.
     """
     finished = []
+    # Abandon first: only then are the stage tables of a dead run those of an ended one,
+    # which `drop_orphans` drops. The caller holds the lock of dataset and inbound, so
+    # no worker of such a run is alive, except one that has lost the lock: it can no
+    # longer publish, because its run is not STARTED.
     for run_id in run_log.abandon_dead_runs():
         log.warning("run_abandoned", extra={"dead_run_id": str(run_id)})
     for table in drop_orphans(run_log.connection, run_log.config.dataset):
@@ -368,8 +383,10 @@ def _recover_earlier_runs(
             stop.check()
             log.warning("run_resumed", extra={"dead_run_id": str(unfinished.run_id)})
             failpoint("recover-resume")
+            # SUCCEEDED last, as in a run: a worker that dies here too leaves it
+            # RECONCILED, for the next one.
             warning = archive_inputs(
-                places, unfinished.dataset, unfinished.run_id, unfinished.pair
+                locations, unfinished.dataset, unfinished.run_id, unfinished.pair
             )
             run_log.close(unfinished, RunStatus.SUCCEEDED, warning)
             finished.append(unfinished.run_id)
@@ -379,11 +396,13 @@ def _recover_earlier_runs(
 def _log_empty_inbox(
     run_log: RunLog, finished: list[UUID], found: inbox.NoData
 ) -> Outcome:
-    """No delivery. Who finished a run in place of a dead worker answers for it."""
+    """Log that there is no delivery, with the gates of the runs that were finished."""
     message = _no_data_message(found, run_log.config)
     if finished:
         message += f"; finished run {', '.join(map(str, finished))}"
-    return Outcome(run_log.note(RunStatus.NO_FILES, message, results=finished))
+    return Outcome(
+        run_log.record_without_pair(RunStatus.NO_FILES, message, results=finished)
+    )
 
 
 def _no_data_message(found: inbox.NoData, config: RunConfig) -> str:
@@ -403,12 +422,14 @@ def _find_pair(inbound: Storage) -> FilePair | inbox.NoData:
 
 
 def _archive_earlier_result(
-    run_log: RunLog, places: Locations, earlier: UUID, pair: FilePair
+    run_log: RunLog, locations: Locations, earlier: UUID, pair: FilePair
 ) -> Outcome:
     """The pair has a result: do nothing twice, only see that it is archived."""
-    warning = archive_inputs(places, run_log.config.dataset, earlier, pair)
+    warning = archive_inputs(locations, run_log.config.dataset, earlier, pair)
     message = f"reconciled before, by run {earlier}"
-    record = run_log.note(RunStatus.ALREADY_DONE, message, warning, [earlier])
+    record = run_log.record_without_pair(
+        RunStatus.ALREADY_DONE, message, warning, [earlier]
+    )
     return Outcome(record, error=warning)
 
 
@@ -439,7 +460,7 @@ class _RunHooks(Hooks):
         try:
             yield
         except InputError:
-            inbound, pair = self.run.places.inbound, self.run.pair
+            inbound, pair = self.run.locations.inbound, self.run.pair
             if isinstance(inbound, LocalFolder):
                 for file in (pair.old, pair.new):
                     inbound.identify(file)
@@ -497,7 +518,7 @@ class _DeliveredPair:
 
 
 def _fetch_side(
-    places: Locations,
+    locations: Locations,
     side: str,
     file: SourceFile,
     config: RunConfig,
@@ -507,7 +528,7 @@ def _fetch_side(
     path = folder / f"{side}.csv"
     failpoint("fetch")
     with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
-        places.inbound.borrow(file, path, advance)
+        locations.inbound.borrow(file, path, advance)
     header = open_input(
         path,
         uri=file.uri,

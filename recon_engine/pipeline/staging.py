@@ -50,6 +50,7 @@ def load_in_background(
         try:
             yield loads
         except BaseException:
+            # The pool's exit waits for both loads: without the event, for all rows.
             loader.stopped.set()
             raise
 

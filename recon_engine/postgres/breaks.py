@@ -387,15 +387,15 @@ def observed(observation: Observation, limit: int) -> Observed | None:
 
 
 def track_breaks(
-    cursor: Any, observation: Observation, found: Observed | None
+    cursor: Any, observation: Observation, breaks_seen: Observed | None
 ) -> Breaks:
     """Update the breaks of a book, in the transaction of the cursor.
 
     The caller holds the dataset's publish lock, and has written the run's row of the
-    run log and its `mismatch_by_column`, which SETTLE reads. If `found` is None, the
-    differences are over the limit: they are counted, and no break changes.
+    run log and its `mismatch_by_column`, which SETTLE reads. If `breaks_seen` is None,
+    the differences are over the limit: they are counted, and no break changes.
     """
-    if found is None:
+    if breaks_seen is None:
         return Breaks(Tracking.OVER_LIMIT, observation.differences)
     book, run_id, day = (
         str(observation.book),
@@ -404,6 +404,8 @@ def track_breaks(
     )
     match _fetch_all(cursor, LAST_OBSERVATION, book, str(observation.pair)):
         case [(last, True, first)]:
+            # The same pair again: undo its first observation before it is made anew, or
+            # each difference would count as seen twice.
             for statement in (FORGET, RESTORE):
                 cursor.execute(statement, (book, last))
             seen_on = first
@@ -411,7 +413,7 @@ def track_breaks(
             return Breaks(Tracking.SUPERSEDED, observation.differences)
         case _:
             seen_on = day
-    _ingest_breaks(cursor, found)
+    _ingest_breaks(cursor, breaks_seen)
     facts = str(observation.rejected), str(observation.complete)
     states = dict(
         _fetch_all(cursor, CARRY_ON, book, observation.dataset, run_id, seen_on)
@@ -428,7 +430,7 @@ def track_breaks(
     return Breaks(Tracking.TRACKED, observation.differences, counts, as_of)
 
 
-def make_summary_row(observation: Observation, found: Breaks) -> dict[str, object]:
+def make_summary_row(observation: Observation, breaks: Breaks) -> dict[str, object]:
     """The row of `metrics.break_summary` for an observation."""
     row: dict[str, object] = {
         "run_id": observation.run_id.bytes,
@@ -436,24 +438,24 @@ def make_summary_row(observation: Observation, found: Breaks) -> dict[str, objec
         "run_date": observation.day,
         "book": observation.book.bytes,
         "pair": observation.pair.bytes,
-        "tracking": found.tracking,
-        "differences": found.differences,
-        "as_of": found.as_of,
+        "tracking": breaks.tracking,
+        "differences": breaks.differences,
+        "as_of": breaks.as_of,
     }
-    if found.counts is not None:
-        counts = asdict(found.counts)
+    if breaks.counts is not None:
+        counts = asdict(breaks.counts)
         row["oldest_days"] = counts.pop("oldest_days")
         row |= {f"breaks_{state}": count for state, count in counts.items()}
     return row
 
 
-def format_breaks(found: Breaks) -> str:
+def format_breaks(breaks: Breaks) -> str:
     """The break counts of a run in one line."""
-    counts = found.counts
-    match found.tracking:
+    counts = breaks.counts
+    match breaks.tracking:
         case Tracking.OVER_LIMIT:
             over = format_count(
-                found.differences, "difference", "are over --break-limit"
+                breaks.differences, "difference", "are over --break-limit"
             )
             return f"not tracked: {over}"
         case Tracking.SUPERSEDED:
@@ -462,7 +464,7 @@ def format_breaks(found: Breaks) -> str:
         return "none"
     days = counts.oldest_days
     age = f"; oldest {format_count(days, 'day')}" if days else ""
-    since = f", as of {found.as_of}" if age and found.as_of else ""
+    since = f", as of {breaks.as_of}" if age and breaks.as_of else ""
     states = ((state, getattr(counts, state)) for state in BreakState)
     return (
         ", ".join(f"{state} {count:,}" for state, count in states if count is not None)
@@ -549,10 +551,10 @@ def _listing(
     )
 
 
-def _ingest_breaks(cursor: Any, found: Observed) -> None:
+def _ingest_breaks(cursor: Any, breaks_seen: Observed) -> None:
     for statement in CREATE_SEEN:
         cursor.execute(statement)
-    for name, rows in zip(("break_seen", "break_found"), found, strict=True):
+    for name, rows in zip(("break_seen", "break_found"), breaks_seen, strict=True):
         if rows.num_rows:
             cursor.adbc_ingest(name, rows, mode="append", temporary=True)
 

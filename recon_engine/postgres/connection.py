@@ -109,6 +109,7 @@ def open_connection(
             application_name="recon-engine",
         ) as connection,
     ):
+        # While autocommit is on: SET in a transaction would end with its rollback.
         connection.execute(lock_timeout().encode())
         if control:
             connection.execute(statement_timeout().encode())

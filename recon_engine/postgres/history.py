@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -13,50 +12,51 @@ from psycopg.rows import dict_row
 from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.config import Options, parse_encodings
 from recon_engine.errors import ConfigError
-from recon_engine.kinds import KINDS, Kind, classify_cells
+from recon_engine.findings import Findings
+from recon_engine.kinds import Kind, classify_cells
 from recon_engine.model import (
     Acceptance,
     BreakCounts,
     Cell,
-    Column,
     Counts,
     Coverage,
     Dialect,
     Drift,
-    GateResult,
-    Hint,
-    HintKind,
     PastResult,
     PastRun,
-    Pattern,
-    Patterns,
-    Reads,
-    RuleCount,
-    Segment,
     Side,
-    Signature,
     Suppressed,
     Suppressible,
-    Suppression,
     SuppressionState,
-    Total,
 )
 from recon_engine.postgres.breaks import format_breaks, read_breaks_of_run
 from recon_engine.postgres.connection import translate_database_errors
+from recon_engine.postgres.metrics_tables import (
+    COLUMNS,
+    GATES,
+    RULES,
+    SIGNATURES,
+    SUPPRESSIONS,
+)
 from recon_engine.report import artifacts
 from recon_engine.report.result_page import TREND_RUNS, OpenBreak, OpenBreaks, PageFacts
 from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     import psycopg
 
+    from recon_engine.record_table import Record, RecordTable, Row
+
 
 RESULT_COLUMNS: Final = tuple(each.name for each in fields(PastResult))
 BREAK_COUNT_COLUMNS: Final = tuple(each.name for each in fields(BreakCounts))
+# `passed` is `Reconciliation.passes`, from the tables: `differ` means that no gate and
+# no suppression failed. Without gates, active suppressions have to cover all that
+# differs.
 RUNS: Final = """
 SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_new,
     s.matched, s.missing, s.extra, s.mismatched_rows, s.mismatched_cells,
@@ -89,57 +89,19 @@ SELECT s.*, r.run_ts, r.config, r.engine_version, r.old_uri, r.new_uri,
 FROM metrics.recon_summary s JOIN metrics.pipeline_run_log r USING (run_id)
 WHERE s.run_id = %s
 """
-COLUMNS: Final = (
-    "SELECT * FROM metrics.mismatch_by_column WHERE run_id = %s ORDER BY ordinal"
-)
-SIGNATURES: Final = """
-SELECT columns, rows FROM metrics.mismatch_signature WHERE run_id = %s ORDER BY ordinal
-"""
 SAMPLE: Final = """
 SELECT key, payload FROM metrics.mismatch_detail_sample
 WHERE run_id = %s ORDER BY ordinal
-"""
-PATTERNS: Final = """
-SELECT column_name, old_value, new_value, kind, rows, example, distinct_changes
-FROM metrics.mismatch_pattern WHERE run_id = %s ORDER BY ordinal, place
-"""
-TOTALS: Final = """
-SELECT column_name AS column, old_total AS old, new_total AS new,
-    missing_total AS missing, extra_total AS extra
-FROM metrics.control_total WHERE run_id = %s ORDER BY ordinal
-"""
-SEGMENTS: Final = """
-SELECT differs AS of, column_name AS column, value, rows, share, base
-FROM metrics.segment WHERE run_id = %s ORDER BY ordinal
-"""
-RULES: Final = """
-SELECT column_name, rule, counted, every_column, old_read, old_unread, new_read,
-    new_unread, made_equal
-FROM metrics.rule_count WHERE run_id = %s ORDER BY ordinal
-"""
-HINTS: Final = """
-SELECT kind, column_name AS column, flag, count, total, text
-FROM metrics.hint WHERE run_id = %s ORDER BY ordinal
-"""
-SUPPRESSIONS: Final = """
-SELECT what, reason, owner, until_date AS until, column_name AS column, kind,
-    most AS max, found, state
-FROM metrics.suppression WHERE run_id = %s ORDER BY ordinal
 """
 FILES: Final = """
 SELECT min(left(uri, -length(name))) AS folder, bool_or(name = %s) AS whole
 FROM metrics.artifact WHERE run_id = %s HAVING count(*) > 0
 """
-GATES: Final = """
-SELECT gate, passed, value, says FROM metrics.gate_result
-WHERE run_id = %s ORDER BY ordinal
-"""
 
 MASKED: Final = "masked"
+# As many as fit a section of the page; `recon breaks` lists all.
 OLDEST_SHOWN: Final = 20
 TILDE: Final = "~"
-
-Row = dict[str, Any]
 
 
 def list_runs(
@@ -187,27 +149,26 @@ def load_result(
             help="recon history --dataset NAME lists the runs",
         )
     [summary] = found
-    columns = [_load_column(row) for row in _query_rows(connection, COLUMNS, [run_id])]
+
+    def read(table: RecordTable[Record]) -> tuple[Record, ...]:
+        return table.read(_query_rows(connection, table.query, [run_id]))
+
+    columns = read(COLUMNS)
     names = [column.name for column in columns]
     options = _load_options(summary["config"]["options"])
     kept = summary["config"]["options"]
     masks = {*kept.get("masks", {})}
     masks |= {old for old, new in kept.get("renames", {}).items() if new in masks}
     counts = Counts(**{each.name: summary[each.name] for each in fields(Counts)})
-    suppressed = tuple(
-        map(_load_suppressed, _query_rows(connection, SUPPRESSIONS, [run_id]))
-    )
+    suppressed = read(SUPPRESSIONS)
     result = Reconciliation(
         keys=tuple(summary["keys"]),
         old=_load_side(summary, "old"),
         new=_load_side(summary, "new"),
         counts=counts,
-        by_column=tuple(columns),
-        rules=tuple(map(_rule, _query_rows(connection, RULES, [run_id]))),
-        signatures=tuple(
-            Signature(tuple(row["columns"]), row["rows"])
-            for row in _query_rows(connection, SIGNATURES, [run_id])
-        ),
+        by_column=columns,
+        rules=read(RULES),
+        signatures=read(SIGNATURES),
         drift=Drift(tuple(summary["only_in_old"]), tuple(summary["only_in_new"])),
         sample=_load_sample(
             _query_rows(connection, SAMPLE, [run_id]), summary["keys"], names, masks
@@ -216,22 +177,8 @@ def load_result(
             summary["strategy"], summary["engine_version"], summary["seconds"], 0
         ),
         frames=NOT_STORED,
-        patterns=tuple(_load_patterns(_query_rows(connection, PATTERNS, [run_id]))),
-        totals=tuple(Total(**row) for row in _query_rows(connection, TOTALS, [run_id])),
-        segments=tuple(
-            Segment(**row) for row in _query_rows(connection, SEGMENTS, [run_id])
-        ),
-        hints=tuple(
-            Hint(**row | {"kind": HintKind(row["kind"])})
-            for row in _query_rows(connection, HINTS, [run_id])
-        ),
-        acceptance=Acceptance(
-            gates=tuple(
-                GateResult(row["gate"], row["passed"], row["value"] or 0, row["says"])
-                for row in _query_rows(connection, GATES, [run_id])
-            ),
-            suppressed=suppressed,
-        ),
+        findings=Findings.collect(read),
+        acceptance=Acceptance(gates=read(GATES), suppressed=suppressed),
         coverage=_load_coverage(counts, suppressed),
     )
     return result, load_facts(
@@ -328,24 +275,6 @@ def _load_side(summary: Row, name: str) -> Side:
     )
 
 
-def _load_column(row: Row) -> Column:
-    kinds = {str(kind): row[f"kind_{kind}"] for kind in KINDS if row[f"kind_{kind}"]}
-    counts = (row["compared"], row["equal_exact"], row["tolerated"], row["mismatched"])
-    return Column(row["column_name"], *counts, kinds)
-
-
-def _rule(row: Row) -> RuleCount:
-    return RuleCount(
-        column=row["column_name"],
-        rule=row["rule"],
-        of=row["counted"],
-        every=row["every_column"],
-        old=Reads(row["old_read"], row["old_unread"]),
-        new=Reads(row["new_read"], row["new_unread"]),
-        made_equal=row["made_equal"],
-    )
-
-
 def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | None:
     with translate_database_errors():
         found = read_breaks_of_run(connection, run_id, OLDEST_SHOWN)
@@ -366,12 +295,6 @@ def _load_breaks(connection: psycopg.Connection, run_id: UUID) -> OpenBreaks | N
     )
 
 
-def _load_suppressed(row: Row) -> Suppressed:
-    found, state = row.pop("found"), SuppressionState(row.pop("state"))
-    known = Suppression(**row | {"what": Suppressible(row["what"])})
-    return Suppressed(known, found, state)
-
-
 def _load_coverage(
     counts: Counts, suppressed: Sequence[Suppressed]
 ) -> tuple[Coverage, ...]:
@@ -388,22 +311,6 @@ def _load_coverage(
     if known != counts.mismatched_cells:
         return ()
     return (Coverage((), counts.mismatched_rows),)
-
-
-def _load_patterns(rows: Sequence[Row]) -> Iterator[Patterns]:
-    for column, changes in itertools.groupby(rows, lambda row: row["column_name"]):
-        found = list(changes)
-        top = (
-            Pattern(
-                row["old_value"],
-                row["new_value"],
-                row["kind"],
-                row["rows"],
-                row["example"],
-            )
-            for row in found
-        )
-        yield Patterns(column, found[0]["distinct_changes"], tuple(top))
 
 
 def _load_sample(

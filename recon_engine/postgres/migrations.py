@@ -97,6 +97,7 @@ def _open_transaction(address: Address) -> Iterator[psycopg.Connection]:
         with psycopg.connect(conninfo, client_encoding="utf8") as connection:
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             connection.execute(lock_timeout().encode())
+            # SET is undone by a rollback: committed, the limit holds for what follows.
             connection.commit()
             yield connection
     except psycopg.Error as error:

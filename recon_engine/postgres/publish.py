@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import adbc_driver_manager
 import pyarrow as pa
@@ -27,7 +28,7 @@ from recon_engine.postgres.connection import (
     open_connection,
     translate_database_errors,
 )
-from recon_engine.postgres.metrics_rows import Row, build_metrics_rows
+from recon_engine.postgres.metrics_rows import build_metrics_rows
 from recon_engine.postgres.stage import StageTable, publish_table
 from recon_engine.runtime.failpoints import failpoint
 from recon_engine.status import RunStatus
@@ -35,11 +36,11 @@ from recon_engine.status import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
     from recon_engine.config import Address
     from recon_engine.model import Artifact, Breaks
     from recon_engine.postgres.breaks import Observation, Observed
+    from recon_engine.record_table import Row
 
 
 ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
@@ -61,21 +62,18 @@ ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
 # otherwise rename stage tables to the same name and interleave their breaks.
 ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text"
 UNIQUE_VIOLATION: Final = "23505"
+# The type of exact sums, which has no equal in Arrow.
+EXACT_NUMBER: Final = "numeric"
+# The condition on the status decides between this statement and `run_log.INTERRUPT` or
+# `run_log.ABANDON`: all update the same row. The second one to reach it waits for the
+# first, and then finds another status.
 MARK_RECONCILED: Final = """
 UPDATE metrics.pipeline_run_log SET status = 'RECONCILED', step = 'archive',
     old_rows = $2, new_rows = $3, old_sha256 = $4, new_sha256 = $5
 WHERE run_id = ($1::text)::uuid AND status = 'STARTED'
 RETURNING status
 """
-INSERT_TOTAL: Final = """
-INSERT INTO metrics.control_total (
-    run_id, run_date, column_name, ordinal,
-    old_total, new_total, missing_total, extra_total
-) VALUES (
-    ($1::text)::uuid, ($2::text)::date, $3::text, ($4::text)::integer,
-    ($5::text)::numeric, ($6::text)::numeric, ($7::text)::numeric, ($8::text)::numeric
-)
-"""
+INSERT: Final = "INSERT INTO metrics.{} ({}) VALUES ({})"
 # FOR SHARE waits for a transaction that holds the row, so it never reads a status that
 # a commit in progress is about to change.
 SELECT_STATUS: Final = (
@@ -92,14 +90,14 @@ class LostRace(Exception):
 class Publication:
     """What one transaction makes visible, besides the stage tables.
 
-    It is built before the transaction begins, to keep that short. `found`: the breaks
-    as Arrow tables, None if they are over the limit. `tracks`: whether breaks are
-    tracked.
+    It is built before the transaction begins, to keep that short. `breaks_seen`: the
+    breaks as Arrow tables, None if they are over the limit. `tracks`: whether breaks
+    are tracked.
     """
 
     observation: Observation
     metrics: Mapping[str, list[Row]]
-    found: Observed | None
+    breaks_seen: Observed | None
     tracks: bool
 
     @classmethod
@@ -132,6 +130,8 @@ def publish_run(
     observation = publication.observation
     with open_bulk_connection(conninfo) as connection:
         with closing(connection.cursor()) as cursor:
+            # Before MARK_RECONCILED, which locks a row: all publications of a dataset
+            # take these two in one order, so none can wait for another in a circle.
             cursor.execute(ONE_AT_A_TIME, (f"recon.publish:{observation.dataset}",))
             failpoint("publish-mark")
             _mark_reconciled(cursor, observation)
@@ -140,7 +140,6 @@ def publish_run(
             failpoint("publish-metrics")
             for name, rows in publication.metrics.items():
                 _insert_rows(cursor, name, rows)
-            _insert_totals(cursor, observation)
             failpoint("publish-breaks")
             tracked = _record_breaks(cursor, publication)
             for table in stage:
@@ -224,7 +223,7 @@ def _record_breaks(cursor: Any, publication: Publication) -> Breaks | None:
     if not publication.tracks:
         return None
     observation = publication.observation
-    tracked = breaks.track_breaks(cursor, observation, publication.found)
+    tracked = breaks.track_breaks(cursor, observation, publication.breaks_seen)
     _insert_rows(
         cursor, "break_summary", [breaks.make_summary_row(observation, tracked)]
     )
@@ -232,27 +231,50 @@ def _record_breaks(cursor: Any, publication: Publication) -> Breaks | None:
 
 
 def _insert_rows(cursor: Any, table: str, rows: list[Row]) -> None:
+    """Insert the rows of one table in bulk."""
+    if not rows:
+        return
+    types = _column_types(cursor, table)
+    types = {name: types[name] for name in rows[0]}
+    if EXACT_NUMBER in types.values():
+        _insert_as_text(cursor, table, types, rows)
+    else:
+        _ingest_rows(cursor, table, types, rows)
+
+
+def _ingest_rows(
+    cursor: Any, table: str, types: Mapping[str, str], rows: list[Row]
+) -> None:
     """Ingest rows. ADBC converts no types, so each value gets its column's type."""
-    if rows:
-        types = _column_types(cursor, table)
-        data = pa.Table.from_pylist(
-            rows, schema=pa.schema([(name, types[name]) for name in rows[0]])
-        )
-        cursor.adbc_ingest(table, data, mode="append", db_schema_name="metrics")
+    schema = pa.schema([(name, ARROW_TYPES[kind]) for name, kind in types.items()])
+    data = pa.Table.from_pylist(rows, schema=schema)
+    cursor.adbc_ingest(table, data, mode="append", db_schema_name="metrics")
 
 
-def _insert_totals(cursor: Any, observation: Observation) -> None:
-    """Insert sums as text: no Arrow decimal has as many digits as Postgres' numeric."""
-    stamp = str(observation.run_id), str(observation.day)
-    for at, each in enumerate(observation.result.totals):
-        sums = [f"{value:f}" for value in each.parts().values()]
-        cursor.execute(INSERT_TOTAL, (*stamp, each.column, str(at), *sums))
+def _insert_as_text(
+    cursor: Any, table: str, types: Mapping[str, str], rows: list[Row]
+) -> None:
+    """Insert rows as texts: no Arrow decimal has as many digits as Postgres' numeric.
+
+    A statement for each row, which is for tables of few rows: one for each column of
+    the files at most.
+    """
+    casts = (f"(${at}::text)::{kind}" for at, kind in enumerate(types.values(), 1))
+    statement = INSERT.format(table, ", ".join(types), ", ".join(casts))
+    for row in rows:
+        cursor.execute(statement, tuple(map(_as_sql_text, row.values())))
 
 
-def _column_types(cursor: Any, table: str) -> dict[str, pa.DataType]:
+def _as_sql_text(value: object) -> str | None:
+    if value is None:
+        return None
+    return str(UUID(bytes=value)) if isinstance(value, bytes) else str(value)
+
+
+def _column_types(cursor: Any, table: str) -> dict[str, str]:
     cursor.execute(
         "SELECT column_name::text, udt_name::text FROM information_schema.columns"
         " WHERE table_schema = 'metrics' AND table_name = $1",
         (table,),
     )
-    return {name: ARROW_TYPES[kind] for name, kind in cursor.fetchall()}
+    return dict(cursor.fetchall())

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import ConfigError, InputChanged
+from recon_engine.findings import FINDINGS
 from recon_engine.model import SourceFile
 from recon_engine.postgres.connection import (
     open_connection,
@@ -43,7 +44,10 @@ WHERE r.status NOT IN ('STARTED', 'RECONCILED') AND r.run_ts < now() - %(age)s
   AND (%(dataset)s::text IS NULL OR r.dataset = %(dataset)s)
 ORDER BY r.run_ts
 """
-VALUE_TABLES: Final = ("mismatch_detail_sample", "mismatch_pattern", "segment")
+VALUE_TABLES: Final = (
+    "mismatch_detail_sample",
+    *(each.table for each in FINDINGS if each.holds_values),
+)
 SAMPLES: Final = f"""
 SELECT run_id, count(*) FROM (
     {" UNION ALL ".join(f"SELECT run_id FROM metrics.{name}" for name in VALUE_TABLES)}
@@ -119,39 +123,39 @@ def find_old_values(
     return OldValues(runs, samples, breaks, stage, list(_find_present_artifacts(uris)))
 
 
-def delete_old_values(address: Address, found: OldValues) -> None:
+def delete_old_values(address: Address, old_values: OldValues) -> None:
     """Delete the artifacts, then, in one transaction, samples, breaks and stage tables.
 
     After an error, run it again: whatever remains is found again. Artifacts go first,
     because the tables are what finds them.
     """
-    for artifact in found.artifacts:
+    for artifact in old_values.artifacts:
         artifact.place.remove(artifact.file)
     with (
         open_connection(address, autocommit=False, control=False) as connection,
         translate_database_errors(),
     ):
         for name in VALUE_TABLES:
-            connection.execute(DELETE.format(name).encode(), [list(found.samples)])
-        if found.breaks:
-            connection.execute(DELETE_BREAKS.encode(), [list(found.runs)])
-        for table in found.stage:
+            connection.execute(DELETE.format(name).encode(), [list(old_values.samples)])
+        if old_values.breaks:
+            connection.execute(DELETE_BREAKS.encode(), [list(old_values.runs)])
+        for table in old_values.stage:
             connection.execute(
                 f"DROP TABLE IF EXISTS stage.{quote_identifier(table)}".encode()
             )
 
 
-def count_old_values(found: OldValues) -> list[tuple[str, str, int]]:
+def count_old_values(old_values: OldValues) -> list[tuple[str, str, int]]:
     """Rows of (kind of value, dataset, count), sorted, for a table."""
     counts: Counter[tuple[str, str]] = Counter()
-    for run_id, rows in found.samples.items():
-        counts["rows with values", found.runs[run_id]] += rows
-    for dataset, rows in found.breaks.items():
+    for run_id, rows in old_values.samples.items():
+        counts["rows with values", old_values.runs[run_id]] += rows
+    for dataset, rows in old_values.breaks.items():
         counts["breaks that have ended", dataset] += rows
-    for dataset in found.stage.values():
+    for dataset in old_values.stage.values():
         counts["stage tables", dataset] += 1
-    for artifact in found.artifacts:
-        counts["artifacts", found.runs[artifact.run_id]] += 1
+    for artifact in old_values.artifacts:
+        counts["artifacts", old_values.runs[artifact.run_id]] += 1
     return [(*what, count) for what, count in sorted(counts.items())]
 
 

@@ -57,6 +57,8 @@ UPDATE metrics.pipeline_run_log SET status = 'INTERRUPTED', exit_code = %s,
     error_code = 'INTERRUPTED', error_message = %s, finished_ts = now()
 WHERE run_id = %s AND status = 'STARTED'
 """
+# Only from some statuses (ALLOWED_FROM): an abandoned or interrupted run stays what it
+# is, even if its worker is alive and ends later.
 CLOSE = """
 UPDATE metrics.pipeline_run_log SET status = %s, exit_code = %s, error_code = %s,
     error_message = %s, finished_ts = %s, step = %s
@@ -162,6 +164,7 @@ class RunLog:
     def results_of(self, pair: FilePair) -> list[UUID]:
         """The runs that reconciled this pair with these options, by revision."""
         found: list[UUID] = []
+        # Revisions have no gaps: one is started only after all before it are recorded.
         while run_id := self.result_of(pair, 1 + len(found)):
             found.append(run_id)
         return found
@@ -187,6 +190,8 @@ class RunLog:
                 [run_fp],
             ).fetchone()
         failpoint("start")
+        # One transaction: a run that is STARTED has its claims, and a refused claim
+        # leaves no run that the next worker would have to abandon.
         with translate_database_errors(), self.connection.transaction():
             self._insert(
                 run,
@@ -203,7 +208,7 @@ class RunLog:
                 raise claimed_elsewhere(taken)
         return run
 
-    def note(
+    def record_without_pair(
         self,
         status: RunStatus,
         message: str | None,
@@ -218,7 +223,7 @@ class RunLog:
         run = new_run(self.config.dataset)
         record = make_record(run, self.config, status, message, error)
         error_code = None if record.exit_code == 0 else record.status
-        record = self._judged(record, results)
+        record = self._with_gate_exit_code(record, results)
         failpoint("note")
         self._insert(
             run,
@@ -242,9 +247,10 @@ class RunLog:
         A run whose gates failed is SUCCEEDED with exit code 1. `result`: the run that
         recorded the result of the pair, if it was another one.
         """
+        # Errors of recon_engine quote no cell, so their messages may be stored.
         message = error.message if error else None
         record = make_record(run, self.config, status, message, error)
-        record = self._judged(record, [result or run.run_id])
+        record = self._with_gate_exit_code(record, [result or run.run_id])
         failpoint("close")
         with translate_database_errors():
             self.connection.execute(
@@ -288,7 +294,9 @@ class RunLog:
             run, self.config, RunStatus.INTERRUPTED, error.message, error
         )
 
-    def _judged(self, record: RunRecord, results: Sequence[UUID]) -> RunRecord:
+    def _with_gate_exit_code(
+        self, record: RunRecord, results: Sequence[UUID]
+    ) -> RunRecord:
         """The record with exit code 1 if it is 0 and a gate of a result failed."""
         if record.exit_code or not results:
             return record

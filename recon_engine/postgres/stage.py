@@ -144,6 +144,7 @@ def _load_by_adbc(
             failpoint("stage-create")
             cursor.execute(create)
             batches.ingest(cursor, private)
+            # In the transaction of the load: the count is of this transaction only.
             cursor.execute(COUNT_INSERTED, (f"stage.{quote_identifier(private)}",))
             rows = int(cursor.fetchone()[0])
         failpoint("stage-commit")
@@ -225,7 +226,7 @@ class _BatchReader:
 
     def read(self) -> Iterator[pa.RecordBatch]:
         try:
-            for table in map_ordered(self.arrow, self.file.parts):
+            for table in map_ordered(self.read_as_arrow, self.file.parts):
                 for batch in table.to_batches(BATCH_ROWS):
                     yield batch
                     self.rows += batch.num_rows
@@ -234,7 +235,7 @@ class _BatchReader:
             self.error = error
             raise
 
-    def arrow(self, part: RowGroup) -> pa.Table:
+    def read_as_arrow(self, part: RowGroup) -> pa.Table:
         """A part as Arrow, in the exact types of the table."""
         block = self.file.read(part)
         if not self.as_array:
@@ -275,5 +276,7 @@ def drop_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
 def publish_table(cursor: Any, table: StageTable) -> None:
     """Replace the public table by a private one, in the transaction of the cursor."""
     private, public = quote_identifier(table.private), quote_identifier(table.public)
+    # DROP takes ACCESS EXCLUSIVE on the old table, and this transaction holds it until
+    # its commit: readers wait for that.
     cursor.execute(f"DROP TABLE IF EXISTS stage.{public}")
     cursor.execute(f"ALTER TABLE stage.{private} RENAME TO {public}")

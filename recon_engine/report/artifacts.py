@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from recon_engine.findings import FINDINGS
 from recon_engine.report import result_page
 from recon_engine.report.csv_writer import format_record, write_frame
 from recon_engine.report.result_page import NO_FACTS
@@ -86,54 +87,14 @@ def write_artifacts(
     if whole:
         yield _write_frame(folder / "missing.csv", result.missing())
         yield _write_frame(folder / "extra.csv", result.extra())
-    yield from _write_causes(result, folder)
+    for finding in FINDINGS:
+        rows = finding.csv_rows(result.findings[finding])
+        yield _write_table(folder / f"{finding.name}.csv", finding.header, rows)
     if result.old.rejected or result.new.rejected:
         yield _write_frame(folder / "rejects.csv", result.rejects())
     if whole:
         yield _write_parquet(folder / "mismatches.parquet", result.mismatches())
     yield _write_text(folder / "report.html", result_page.render_result(result, facts))
-
-
-def _write_causes(result: Reconciliation, folder: Path) -> Iterator[WrittenFile]:
-    """Change patterns, control totals, segments and hints."""
-    yield _write_table(
-        folder / "patterns.csv",
-        ("column", "old", "new", "kind", "rows", "example", "distinct"),
-        (
-            (
-                each.column,
-                p.old,
-                p.new,
-                p.kind,
-                p.rows,
-                _to_json(p.example),
-                each.distinct,
-            )
-            for each in result.patterns
-            for p in each.top
-        ),
-    )
-    yield _write_table(
-        folder / "totals.csv",
-        ("column", "old", "new", "missing", "extra", "delta"),
-        (
-            (each.column, *(f"{value:f}" for value in each.sums().values()))
-            for each in result.totals
-        ),
-    )
-    yield _write_table(
-        folder / "segments.csv",
-        ("of", "column", "value", "rows", "share", "base", "lift"),
-        (
-            (s.of, s.column, s.value, s.rows, s.share, s.base, s.lift)
-            for s in result.segments
-        ),
-    )
-    yield _write_table(
-        folder / "hints.csv",
-        ("kind", "column", "flag", "count", "total", "text"),
-        ((h.kind, h.column, h.flag, h.count, h.total, h.text) for h in result.hints),
-    )
 
 
 def build_manifest(

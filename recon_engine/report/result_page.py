@@ -387,7 +387,7 @@ def _build_rules(result: Reconciliation) -> list[dict[str, Any]]:
             "made_equal": each.made_equal,
             "what": pluralize(each.made_equal, "key" if each.of == "keys" else "cell"),
         }
-        for each in result.rules_told
+        for each in result.rules_to_show
     ]
 
 

@@ -1,7 +1,7 @@
 """Cancellation requested by the signal handler's thread, obeyed by the worker thread.
 
 The worker checks between two pieces of work. During one long query it cannot check;
-then `enforce` undoes the work from the other thread, and the process exits without it.
+then `cancel_now` undoes the work from the other thread, and the process exits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class CancellationToken(Generic[Result]):
-    """Shared by two threads: one calls `request` and `enforce`, the other `check`.
+    """Shared by two threads: one calls `request` and `cancel_now`, the other `check`.
 
     No lock is needed: each attribute is written by one thread only, and assignment of
     an attribute is atomic.
@@ -47,6 +47,8 @@ class CancellationToken(Generic[Result]):
 
     def point_of_no_return(self) -> None:
         """Check for the last time: work after this call is finished, not undone."""
+        # In this order: a request that arrives in between is ignored, and the work
+        # finished. In the other order, a request before the call would be ignored.
         self.check()
         self._passed = True
 
@@ -57,7 +59,7 @@ class CancellationToken(Generic[Result]):
         """
         self._undo = undo
 
-    def enforce(self) -> Result | None:
+    def cancel_now(self) -> Result | None:
         """Undo the work of the worker thread.
 
         Returns None if only waiting for the worker is left. Raises Interrupted if there

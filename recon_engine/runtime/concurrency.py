@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 
@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 
 
 CORES: Final = os.cpu_count() or 1
+# For one call of `map_ordered`. `memory.BASE_BYTES` has a term for each of them.
 WORKERS: Final = min(4, max(2, CORES // 2))
 # Two sides with this many threads each, plus their own, fill the cores. With more
 # threads than cores a run takes about 10% longer, because they wait for each other.
@@ -34,12 +35,20 @@ def map_ordered(
     At most one more result than there are workers waits. A call inside such work gets
     fewer threads: when OLD and NEW are read side by side on two workers, each of them
     scans its blocks on `NESTED_WORKERS` more, not on `WORKERS`; if that is 0, the
-    call is a plain `map`.
+    call is a plain `map`. So it is of a single item, which needs no other thread.
     """
     workers = getattr(_thread, "workers", WORKERS)
-    if not workers:
+    rest = iter(items)
+    first = tuple(itertools.islice(rest, 2))
+    single = len(first) <= 1
+    items = itertools.chain(first, rest)
+    # The items may be large: only those that wait are held.
+    del first
+    if single or not workers:
         yield from map(work, items)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(workers, "part", use_shared_pool_share) as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:

@@ -9,13 +9,13 @@ point.
 
 from __future__ import annotations
 
-import re
 import traceback
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from recon_engine.errors import InternalError, OutOfBudget, ReconError, error_from_errno
+from recon_engine.lazy import lazy_pattern
 
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
 # Polars passes on an errno only as the end of the message that Rust writes.
-OS_ERROR: Final = re.compile(r"\(os error ([0-9]{1,4})\)")
+OS_ERROR: Final = lazy_pattern(r"\(os error ([0-9]{1,4})\)")
 
 # Not a logger: a host application may collect log records of every level.
 _listeners: Final[list[Callable[[BaseException], None]]] = []

@@ -49,6 +49,7 @@ NAMES: Final = (
     "report",
 )
 ACTIONS: Final = ("kill", "term", "hang", "raise")
+# Gives a signal the time to arrive: os.kill returns before its handler has run.
 SIGNAL_SECONDS: Final = 0.05
 
 log = logging.getLogger(__name__)
@@ -71,8 +72,8 @@ class Failpoint:
     @classmethod
     def parse(cls, text: str) -> Failpoint:
         """Parse `name:action` or `name:action:hit`."""
-        name, _, rest = text.partition(":")
-        action, _, hit = rest.partition(":")
+        name, _, setting = text.partition(":")
+        action, _, hit = setting.partition(":")
         if name not in NAMES or action not in ACTIONS or not (hit or "1").isdecimal():
             raise ConfigError(
                 f"{VARIABLE} is not NAME:ACTION or NAME:ACTION:HIT",

@@ -7,11 +7,12 @@ import os
 import re
 import resource
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from recon_engine.errors import ConfigError, OutOfBudget
+from recon_engine.lazy import lazy_pattern
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import WORKERS
 
 
@@ -25,9 +26,9 @@ CGROUP_LIMITS: Final = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 PROCESS_STATUS: Final = Path("/proc/self/status")
-PEAK_PATTERN: Final = re.compile(r"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
+PEAK_PATTERN: Final = lazy_pattern(r"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
 UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-SIZE_PATTERN: Final = re.compile(
+SIZE_PATTERN: Final = lazy_pattern(
     r"([0-9]+(?:[.][0-9]+)?) *([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII
 )
 

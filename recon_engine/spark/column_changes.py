@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 
 from recon_engine.analysis import patterns, totals
+from recon_engine.analysis.evidence import ColumnFindings
 from recon_engine.compare import sampling
-from recon_engine.compare.causes import ColumnFindings, find_rule_hints
+from recon_engine.compare.causes import find_rule_hints
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet, limit_packets
 from recon_engine.spark.rows import numbers_by_place
@@ -25,12 +26,15 @@ from recon_engine.spark.settings import BUCKET, MOST
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recon_engine.analysis.totals import SumPair
+    from recon_engine.analysis.amounts import SumPair
     from recon_engine.compare.pairing import Difference
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.spark.packets import Packets
 
+# With the default size of buckets, the changes of a column in 16 GiB of inputs.
 BUCKETS_A_SHARE: Final = 128
+# Hints need all distinct changes of a column in one task. Beyond 4 million there are no
+# hints for it; patterns and sums do not need them.
 MAX_CHANGES: Final = 1 << 22
 
 
@@ -50,39 +54,39 @@ class ChangeShare:
 
 @dataclass(frozen=True, slots=True)
 class ColumnChanges:
-    """The tasks that count changes: `shares` for each column, of up to `most` bytes."""
+    """The tasks that count changes: `shares` for each column, of up to `max_bytes`."""
 
     plan: ComparisonPlan
     shares: int
-    most: int
+    max_bytes: int
 
     @classmethod
-    def of(cls, plan: ComparisonPlan, buckets: int, most: int) -> ColumnChanges:
+    def of(cls, plan: ComparisonPlan, buckets: int, max_bytes: int) -> ColumnChanges:
         """One share per column for every BUCKETS_A_SHARE buckets of the inputs."""
-        return cls(plan, 1 + buckets // BUCKETS_A_SHARE, most)
+        return cls(plan, 1 + buckets // BUCKETS_A_SHARE, max_bytes)
 
     @property
-    def places(self) -> int:
+    def task_count(self) -> int:
         """The maximum number of tasks."""
         return len(self.plan.columns) * self.shares
 
-    def sent(self, found: Difference) -> Packets:
+    def send_changes(self, difference: Difference) -> Packets:
         """Send the changes of each column to the tasks that count them."""
         for column, changes in patterns.group_changes_with_keys(
-            found.cells, found.keys
+            difference.cells, difference.keys
         ):
             share = np.zeros(changes.height, np.int64)
             if self.shares > 1:
                 texts = sampling.stable_hash(changes.select("old", "new")).to_numpy()
                 share = (texts % np.uint64(self.shares)).astype(np.int64)
             for at, which in numbers_by_place(share):
-                yield Packet.of(column * self.shares + at, changes[which])
+                yield Packet.for_task(column * self.shares + at, changes[which])
 
-    def counted(self, place: int, packets: Packets) -> Packets:
+    def count_share(self, place: int, packets: Packets) -> Packets:
         """Count a share of a column's changes; a single share is the final result."""
         column = place // self.shares
         changes = patterns.merge_changes(
-            [each.open() for each in self.fitting(packets)]
+            [each.open() for each in self.limit_size(packets)]
         )
         share = ChangeShare(
             distinct=changes.height,
@@ -91,13 +95,13 @@ class ColumnChanges:
             changes=changes if changes.height * self.shares <= MAX_CHANGES else None,
         )
         if self.shares > 1:
-            yield Packet.of(column, share)
+            yield Packet.for_task(column, share)
         else:
             yield self.summarize(column, [share])
 
-    def together(self, column: int, packets: Packets) -> Packets:
+    def merge_shares(self, column: int, packets: Packets) -> Packets:
         """The findings of a column, from all its shares."""
-        yield self.summarize(column, [each.open() for each in self.fitting(packets)])
+        yield self.summarize(column, [each.open() for each in self.limit_size(packets)])
 
     def summarize(self, column: int, shares: Sequence[ChangeShare]) -> Packet:
         """Patterns, hints and sums of a column.
@@ -114,13 +118,13 @@ class ColumnChanges:
             find_rule_hints(name, pl.concat(changes), self.plan) if whole else (),
             functools.reduce(totals.add_sum_pairs, (each.sums for each in shares)),
         )
-        return Packet.answer(column, Findings(told={name: found}))
+        return Packet.for_driver(column, Findings(column_findings={name: found}))
 
-    def fitting(self, packets: Packets) -> Packets:
+    def limit_size(self, packets: Packets) -> Packets:
         """The packets; OutOfBudget if they exceed what a task may hold."""
         return limit_packets(
             packets,
-            self.most,
+            self.max_bytes,
             "the changes of a column take",
             why="the column has very many distinct changes",
             remedy=f"exclude it with --ignore, or set a smaller {BUCKET}, or a larger"

@@ -1,4 +1,4 @@
-"""The driver: it asks, and gets one answer, whatever the size of the inputs."""
+"""The driver: it plans the tasks of a comparison, and merges what they return."""
 
 from __future__ import annotations
 
@@ -227,9 +227,12 @@ def _compared(
 ) -> tuple[Reconciliation, Sequence[Artifact]]:
     cluster = cluster or SparkCluster(open_session())
     hashes = functools.partial(_hash_inputs, cluster, headers, sources, settings)
-    with cluster.beside(hashes) as hashing:
+    with cluster.run_concurrently(hashes) as hashing:
+        # First: where a record begins depends on whether the number of quotes before
+        # it is even, so a file can be cut only after all of its quotes are counted.
         with progress.step("count"):
             found = count_splits(cluster, headers, sources, settings.span)
+        # A line is a record only in files without newlines inside fields.
         inner = any(count_embedded_newlines(each) for each in found)
         first, second = choose_strategy(
             headers, plan.names, "columns" if inner else None
@@ -239,15 +242,17 @@ def _compared(
             headers=headers,
             sources=sources,
             sampling=Sampling(first.name, first.seeds, (first.every, second.every)),
-            spans=tuple(splits_of(headers, found)),
+            splits=tuple(splits_of(headers, found)),
             buckets=-(-sum(each.bytes for each in headers) // settings.bucket) or 1,
-            most=settings.most,
+            max_bytes=settings.most,
             whole=settings.whole,
             out=settings.out,
             sought=sought(ask, plan),
         )
         with progress.step("compare"):
             findings = _collect_findings(cluster, job)
+        # An error travels as a finding: Spark would retry the task that raises it, and
+        # log its text.
         if findings.error is not None:
             raise findings.error
         return _build_result(job, findings, hashing.result(), today), findings.parts
@@ -256,7 +261,7 @@ def _compared(
 def _hash_inputs(
     cluster: Cluster, headers: Headers, sources: Sources, settings: SparkSettings
 ) -> list[str | None]:
-    """The SHA-256 of both files, taken beside all that is done to them."""
+    """The SHA-256 of both files, computed while they are compared."""
     if not (settings.sha256 and all(header.hashes for header in headers)):
         return [None, None]
     return hash_files(cluster, headers, sources)
@@ -264,18 +269,19 @@ def _hash_inputs(
 
 def _collect_findings(cluster: Cluster, job: Job) -> Findings:
     """All that there is to find, merged by ever fewer tasks."""
-    if not job.spans:
+    if not job.splits:
         return Findings()
-    telling = job.telling
-    packets = cluster.begin(len(job.spans), job.digests)
-    packets = cluster.then(packets, job.buckets, job.leftovers)
-    packets = cluster.then(packets, len(job.spans), job.read_wanted_rows)
-    packets = cluster.then(packets, job.buckets, job.compared)
-    if telling.places:
-        tasks = min(telling.places, job.buckets)
-        packets = cluster.then(packets, tasks, telling.counted)
+    telling = job.column_changes
+    packets = cluster.begin(len(job.splits), job.digest_split)
+    packets = cluster.then(packets, job.buckets, job.find_undecided_rows)
+    packets = cluster.then(packets, len(job.splits), job.read_wanted_rows)
+    packets = cluster.then(packets, job.buckets, job.compare_bucket)
+    if telling.task_count:
+        tasks = min(telling.task_count, job.buckets)
+        packets = cluster.then(packets, tasks, telling.count_share)
         if telling.shares > 1:
-            packets = cluster.then(packets, tasks, telling.together)
+            packets = cluster.then(packets, tasks, telling.merge_shares)
+    # On the cluster: the driver gets the findings of one task, not of all buckets.
     tasks, adding = job.buckets, MergeTask(job.plan, job.whole)
     while tasks > 1:
         tasks = -(-tasks // FAN_IN)
@@ -285,41 +291,41 @@ def _collect_findings(cluster: Cluster, job: Job) -> Findings:
 
 
 def _build_result(
-    job: Job, found: Findings, hashes: Sequence[str | None], today: date
+    job: Job, findings: Findings, hashes: Sequence[str | None], today: date
 ) -> Reconciliation:
     """The result, or the error of the file that has one."""
     plan = job.plan
-    tables = _join_tables(job, found, hashes)
+    tables = _join_tables(job, findings, hashes)
     whole = replace(
-        found.partial or _make_empty_partial(plan), identical=found.identical
+        findings.partial or _make_empty_partial(plan), identical=findings.identical
     )
     reject_duplicate_keys(tables, whole.repeats, plan.options)
     return build_result(
         plan,
         tables,
         whole,
-        found.told,
+        findings.column_findings,
         today=today,
         samples=[
             pl.concat([make_empty_sample(names), *drawn])
-            for names, drawn in zip(plan.names, found.samples, strict=True)
+            for names, drawn in zip(plan.names, findings.samples, strict=True)
         ],
-        blanks=found.blanks,
-        tallies=found.tallies,
+        blanks=findings.blanks,
+        tallies=findings.tallies,
         read_by=ReadBy(f"{job.sampling.strategy} on spark", "numpy"),
         sought=job.sought,
     )
 
 
 def _join_tables(
-    job: Job, found: Findings, hashes: Sequence[str | None]
+    job: Job, findings: Findings, hashes: Sequence[str | None]
 ) -> tuple[CsvFile, CsvFile]:
     """Both files, or the first error in the first that has one."""
     tables = []
     for side, (header, sha256) in enumerate(zip(job.headers, hashes, strict=True)):
         split_results = (
-            found.split_results[side][at]
-            for at, (of, _) in enumerate(job.spans)
+            findings.split_results[side][at]
+            for at, (of, _) in enumerate(job.splits)
             if of == side
         )
         with annotate_counted_in(header.origin):

@@ -41,14 +41,14 @@ def reject_existing_output(url: str) -> None:
 
 
 def write_bucket(
-    found: Difference, bucket: int, plan: ComparisonPlan, url: str
+    difference: Difference, bucket: int, plan: ComparisonPlan, url: str
 ) -> Iterator[Artifact]:
     """Write the difference of a bucket, masked; yield a record of each file."""
     place, masks = open_storage(url), plan.masks
     frames = {
-        "mismatches": mask_cells(plan.cells(found).collect(), masks),
-        "missing": mask_rows(plan.rows(0, found.missing), masks),
-        "extra": mask_rows(plan.rows(1, found.extra), masks),
+        "mismatches": mask_cells(plan.cells(difference).collect(), masks),
+        "missing": mask_rows(plan.rows(0, difference.missing), masks),
+        "extra": mask_rows(plan.rows(1, difference.extra), masks),
     }
     with tempfile.TemporaryDirectory(prefix="recon-") as folder:
         for kind, frame in frames.items():
@@ -72,5 +72,6 @@ def commit_parts(result: Reconciliation, parts: Iterable[Artifact], url: str) ->
         ],
     }
     data = (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
+    # Another run may have committed since `reject_existing_output` was called first.
     if not open_storage(url).put_once(data, MANIFEST):
         reject_existing_output(url)

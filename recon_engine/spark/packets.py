@@ -29,12 +29,12 @@ class Packet:
     data: bytes
 
     @classmethod
-    def of(cls, place: int, content: object) -> Packet:
+    def for_task(cls, place: int, content: object) -> Packet:
         """A packet for the task of a place."""
         return cls(place, found=False, data=pickle.dumps(content))
 
     @classmethod
-    def answer(cls, place: int, content: object) -> Packet:
+    def for_driver(cls, place: int, content: object) -> Packet:
         """A packet for the driver, from the task of a place."""
         return cls(place, found=True, data=pickle.dumps(content))
 
@@ -65,7 +65,7 @@ class Cluster(Protocol):
         """Run the job, and return all packets to the driver."""
         ...
 
-    def beside(
+    def run_concurrently(
         self, ask: Callable[[], Answer]
     ) -> AbstractContextManager[Future[Answer]]:
         """Run `ask` at the same time as the block, which waits for it at its end.
@@ -76,12 +76,15 @@ class Cluster(Protocol):
 
 
 def limit_packets(
-    packets: Packets, most: int, what: str, *, why: str, remedy: str
+    packets: Packets, max_bytes: int, what: str, *, why: str, remedy: str
 ) -> Packets:
-    """Pass packets on; OutOfBudget if they have more than `most` bytes in total."""
+    """Pass packets on; OutOfBudget if they have more than `max_bytes` in total."""
+    # Counted while they arrive: the task fails before it holds more than it may.
     size = 0
     for packet in packets:
         size += len(packet.data)
-        if size > most:
-            raise OutOfBudget(f"{what} more than {most:,} bytes", why=why, help=remedy)
+        if size > max_bytes:
+            raise OutOfBudget(
+                f"{what} more than {max_bytes:,} bytes", why=why, help=remedy
+            )
         yield packet

@@ -171,7 +171,7 @@ def send_rows(
     for at, which in numbers_by_place(bucket):
         mine = pick_rows(rows, which)
         mine["size"] = sizes[which]
-        yield Packet.of(at, TakenRows(side, _concat_texts(lines, which), mine))
+        yield Packet.for_task(at, TakenRows(side, _concat_texts(lines, which), mine))
 
 
 def _read_text(read: ReadAt, rows: NDArray[np.void]) -> bytes:
@@ -190,12 +190,12 @@ def _concat_texts(texts: pa.Array, which: NDArray[np.int64]) -> bytes:
 
 
 def _bounded_runs(
-    starts: NDArray[np.integer], ends: NDArray[np.integer], most: int
+    starts: NDArray[np.integer], ends: NDArray[np.integer], max_bytes: int
 ) -> Iterator[tuple[int, int]]:
     """Runs of what is in order, none longer than that unless it is one thing."""
     start = 0
     while start < len(starts):
-        within = np.searchsorted(ends, int(starts[start]) + most, "right")
+        within = np.searchsorted(ends, int(starts[start]) + max_bytes, "right")
         stop = max(start + 1, int(within))
         yield start, stop
         start = stop

@@ -40,9 +40,12 @@ if TYPE_CHECKING:
 
 PACKET_SCHEMA: Final = "place int, found int, packet binary"
 PACKET_COLUMNS: Final = ("place", "found", "packet")
+# A task yields packets to the JVM in batches of this size, so it never holds all.
 BATCH_BYTES: Final = 1 << 23
+# Between two requests to cancel the jobs of another thread.
 CANCEL_SECONDS: Final = 0.1
 STDERR: Final = 2
+# `local[4]` tries a task once, `local[4, 2]` twice. spark.task.maxFailures is ignored.
 LOCAL_MASTER: Final = re.compile(r"local(?:\[[^,\]]*(?:,\s*([0-9]+))?\s*\])?")
 
 
@@ -128,7 +131,7 @@ class SparkCluster:
         ]
 
     @contextmanager
-    def beside(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
+    def run_concurrently(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
         """Run jobs on a separate thread, as a group that can be cancelled."""
         context, group = self.session.sparkContext, f"recon-{uuid4()}"
 
@@ -188,6 +191,8 @@ def _run_task(work: Work, attempts: int, place: int, packets: Packets) -> Packet
     A transient error is raised instead, so that Spark retries the task, except in the
     last attempt.
     """
+    # Raised or yielded outside of the handler: the original exception, whose text may
+    # quote a cell, must not be the context of what Spark prints.
     failure: ReconError | None = None
     try:
         with _discard_stderr():
@@ -197,11 +202,13 @@ def _run_task(work: Work, attempts: int, place: int, packets: Packets) -> Packet
     if failure is None:
         return
     deque(packets, maxlen=0)  # Spark expects that all of them are taken.
+    # These are transient for a run, which may find other bytes or more memory. For a
+    # task they are final: its input and its memory are the same at each attempt.
     final = isinstance(failure, InputChanged | OutOfBudget)
     passes = isinstance(failure, TransientError) and not final
     if passes and _attempt_number() < attempts - 1:
         raise failure
-    yield Packet.answer(place, Findings(error=failure))
+    yield Packet.for_driver(place, Findings(error=failure))
 
 
 @contextmanager
@@ -223,6 +230,7 @@ def _spark_error_boundary() -> Iterator[None]:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
+    # Raised outside of the handler, for the reason given in `_run_task`.
     try:
         yield
     except (Py4JError, PySparkException):

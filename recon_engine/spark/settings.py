@@ -28,6 +28,8 @@ class SparkSettings:
     differences come to the driver whatever is shown of them.
     """
 
+    # A task with these sizes took 0.54 GB outside of the heap (docs/spark.md); larger
+    # inputs take larger ones, as each span sends a packet to each bucket.
     span: int = 64 << 20
     bucket: int = 128 << 20
     most: int = 1 << 30

@@ -1,4 +1,4 @@
-"""Validate spans of a file separately, and join their results.
+"""Validate splits of a file separately, and join their results.
 
 Guarantee: the file that `join_results` returns, or the error it raises, is the one that
 the CSV reader returns or raises for the whole file.
@@ -6,13 +6,17 @@ the CSV reader returns or raises for the whole file.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recon_engine.config import OnBadRow
 from recon_engine.errors import InputError
-from recon_engine.inputs.csv_reader import CsvReader, blank_line_error, make_dialect
+from recon_engine.inputs.csv_reader import (
+    CsvReader,
+    ReaderCounts,
+    blank_line_error,
+    make_dialect,
+)
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.quarantine import MAX_LISTED
 from recon_engine.model import Rejects
@@ -32,24 +36,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SplitResult:
-    """What there is in a span, as far as it was read: to its end, or to its `fault`.
+    """What was read of a split: to its end, or to its `fault`.
 
     `begun`: whether it has a record, of which blank lines are none. `blanks`: the first
     of the blank lines at its end; `blank_lines`: how many these are.
     """
 
-    rows: int
-    newlines: Counter[str]
-    embedded: int
-    quotes: bool
-    end_of_copy: bool
+    counts: ReaderCounts
     begun: bool
     blanks: tuple[Reject, ...]
     blank_lines: int
     rejects: Rejects
     fault: InputError | None
 
-    def listing(self, room: int) -> SplitResult:
+    def limited_to_room(self, room: int) -> SplitResult:
         """The same, which lists no more rows than there is room for."""
         rejects = self.rejects.sample[:room]
         blanks = self.blanks[: room - len(rejects)]
@@ -64,11 +64,11 @@ def read_split(
     examine: Examine,
     keep: Callable[[pl.DataFrame, RowGroup], None],
 ) -> SplitResult:
-    """Pass the records of a span; `keep` is called with what was found in each part."""
+    """Read the records of a split; `keep` gets the findings of each of its parts."""
     gate = CsvReader(header, examine, keep_ends=False)
     gate.offset, gate.line = span.start, span.line
-    # The header was counted where the file begins, and a hash of a span has no use.
-    gate.newlines.clear()
+    # `join_results` counts the header, once; the hash of a span has no use.
+    gate.counts = ReaderCounts()
     gate.hashes = False
     fault: InputError | None = None
     try:
@@ -78,11 +78,7 @@ def read_split(
     except InputError as error:
         fault = error
     return SplitResult(
-        rows=gate.rows,
-        newlines=gate.newlines,
-        embedded=gate.embedded,
-        quotes=gate.quotes,
-        end_of_copy=gate.end_of_copy,
+        counts=gate.counts,
         begun=gate.begun,
         blanks=tuple(gate.blanks),
         blank_lines=gate.blank_lines,
@@ -91,12 +87,14 @@ def read_split(
     )
 
 
-def merge_results(every: Iterable[Mapping[int, SplitResult]]) -> dict[int, SplitResult]:
-    """Passages by the numbers of their spans, with no more rows than can be listed."""
-    found = {at: each for few in every for at, each in few.items()}
+def merge_results(
+    result_maps: Iterable[Mapping[int, SplitResult]],
+) -> dict[int, SplitResult]:
+    """The results by the numbers of their splits, with no more rows than are listed."""
+    found = {at: each for few in result_maps for at, each in few.items()}
     room = MAX_LISTED
     for at in sorted(found):
-        found[at] = found[at].listing(room)
+        found[at] = found[at].limited_to_room(room)
         room -= len(found[at].rejects.sample) + len(found[at].blanks)
     return found
 
@@ -104,7 +102,7 @@ def merge_results(every: Iterable[Mapping[int, SplitResult]]) -> dict[int, Split
 def join_results(
     header: Header, split_results: Iterable[SplitResult], sha256: str | None
 ) -> CsvFile:
-    """The file that its spans make up; or the first error in it."""
+    """The file that its splits make up; raises the first error in it."""
     whole = _FileTotals(header)
     for each in split_results:
         whole.add(each)
@@ -112,34 +110,33 @@ def join_results(
         path=header.path,
         uri=header.uri,
         columns=header.columns,
-        rows=whole.rows,
+        rows=whole.counts.rows,
         parts=(),
         bytes=header.origin.bytes if header.origin else header.bytes,
         sha256=header.origin.sha256 if header.origin else sha256,
         dialect=make_dialect(
             header,
-            whole.newlines,
-            quotes=whole.quotes,
-            embedded=whole.embedded,
+            whole.counts.newlines,
+            quotes=whole.counts.quotes,
+            embedded=whole.counts.embedded,
             blank_lines=whole.blank_lines,
         ),
-        end_of_copy=whole.end_of_copy,
+        end_of_copy=whole.counts.end_of_copy,
         state=header.state,
         rejects=Rejects(whole.rejected, tuple(whole.listed)),
     )
 
 
 class _FileTotals:
-    """What the spans that were added come to; blank lines may yet be inside."""
+    """The sum of the splits so far.
+
+    Its last blank lines are inside the file if a record follows.
+    """
 
     def __init__(self, header: Header) -> None:
-        first = CsvReader(header, lambda _: None, keep_ends=False)
         self.header = header
-        self.rows = 0
-        self.newlines: Counter[str] = Counter(first.newlines)
-        self.quotes = first.quotes
-        self.embedded = 0
-        self.end_of_copy = False
+        # A reader that has read nothing has counted the header.
+        self.counts = CsvReader(header, lambda _: None, keep_ends=False).counts
         self.blanks: list[Reject] = []
         self.blank_lines = 0
         self.rejected = 0
@@ -151,12 +148,8 @@ class _FileTotals:
             self.settle_blank_lines()
         if split_result.fault is not None:
             raise split_result.fault
-        self.rows += split_result.rows
-        self.newlines.update(split_result.newlines)
-        self.quotes = self.quotes or split_result.quotes
-        self.embedded += split_result.embedded
-        self.end_of_copy = self.end_of_copy or split_result.end_of_copy
-        self.set_aside(split_result.rejects.count, split_result.rejects.sample)
+        self.counts += split_result.counts
+        self.add_rejects(split_result.rejects.count, split_result.rejects.sample)
         self.blank_lines += split_result.blank_lines
         self.blanks += split_result.blanks[: MAX_LISTED - len(self.blanks)]
 
@@ -164,9 +157,9 @@ class _FileTotals:
         """A record follows the blank lines."""
         if self.blanks and self.header.on_bad_row is not OnBadRow.QUARANTINE:
             raise blank_line_error(self.header, self.blanks[0])
-        self.set_aside(self.blank_lines, self.blanks)
+        self.add_rejects(self.blank_lines, self.blanks)
         self.blanks, self.blank_lines = [], 0
 
-    def set_aside(self, count: int, rejects: Iterable[Reject]) -> None:
+    def add_rejects(self, count: int, rejects: Iterable[Reject]) -> None:
         self.rejected += count
         self.listed += list(rejects)[: MAX_LISTED - len(self.listed)]

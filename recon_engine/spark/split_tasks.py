@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Sources = tuple[ByteSource, ByteSource]
     Headers = tuple[Header, Header]
 
+# A file is hashed by one task, in pieces of this size.
 WINDOW_BYTES: Final = 1 << 22
 
 
@@ -32,12 +33,12 @@ class CensusTask:
     sources: Sources
     blocks: tuple[tuple[int, int, int], ...]
 
-    def __call__(self, at: int, _: Packets) -> Packets:
+    def __call__(self, number: int, _: Packets) -> Packets:
         """Read a block, and count."""
-        side, start, end = self.blocks[at]
+        side, start, end = self.blocks[number]
         with self.sources[side].opened() as read:
             counted = take_census(read, start, end)
-        yield Packet.answer(at, (at, counted))
+        yield Packet.for_driver(number, (number, counted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class HashTask:
         with self.sources[side].opened() as read:
             for offset in range(0, self.sizes[side], WINDOW_BYTES):
                 digest.update(read(WINDOW_BYTES, offset))
-        yield Packet.answer(side, (side, digest.hexdigest()))
+        yield Packet.for_driver(side, (side, digest.hexdigest()))
 
 
 def count_splits(
@@ -85,10 +86,12 @@ def hash_files(
 
 
 def splits_of(
-    headers: Headers, found: tuple[Sequence[Census], Sequence[Census]]
+    headers: Headers, censuses_by_side: tuple[Sequence[Census], Sequence[Census]]
 ) -> Iterator[tuple[int, Split]]:
     """The spans of both files, each with the number of its side."""
-    for side, (header, censuses) in enumerate(zip(headers, found, strict=True)):
+    for side, (header, censuses) in enumerate(
+        zip(headers, censuses_by_side, strict=True)
+    ):
         start, line = len(header.raw), 1 + header.lines
         for span in cut_splits(censuses, start, header.bytes, line):
             yield side, span

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recon_engine.inputs.csv_reader import ReadAt
 
 
+# The census counts this much at a time: a block of any size takes constant memory.
 READ_BYTES: Final = 1 << 22
 
 

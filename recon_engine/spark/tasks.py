@@ -64,51 +64,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How digests are computed and rows sampled: those of one in `every` keys."""
+    """How digests are computed; rows of one in `sample_every` keys are sampled."""
 
     strategy: str
     seeds: Seeds
-    every: tuple[int, int]
+    sample_every: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """What every task knows: the inputs, and how they are read and compared.
 
-    `spans`: each with the number of its side. `most`: the maximum bytes of a bucket.
-    `whole`: how many differences reach the driver at least. `out`: the URL of the
-    complete difference, None if it is not written. `sought`: the keys of open breaks.
+    `splits`: each with the number of its side. `max_bytes`: of a bucket. `whole`: how
+    many differences reach the driver at least. `out`: the URL of the complete
+    difference, None if it is not written. `sought`: the keys of open breaks.
     """
 
     plan: ComparisonPlan
     headers: tuple[Header, Header]
     sources: tuple[ByteSource, ByteSource]
     sampling: Sampling
-    spans: tuple[tuple[int, Split], ...]
+    splits: tuple[tuple[int, Split], ...]
     buckets: int
-    most: int
+    max_bytes: int
     whole: int = 0
     out: str | None = None
     sought: Sought | None = None
 
     @property
-    def telling(self) -> ColumnChanges:
+    def column_changes(self) -> ColumnChanges:
         """The tasks that count changes."""
-        return ColumnChanges.of(self.plan, self.buckets, self.most)
+        return ColumnChanges.of(self.plan, self.buckets, self.max_bytes)
 
     def strategy_of(self, side: int) -> Strategy:
         """How digests are taken. Where records are lines was counted before."""
         names, each = self.plan.names[side], self.sampling
-        facts = SIDES[side], names, each.seeds, each.every[side]
+        facts = SIDES[side], names, each.seeds, each.sample_every[side]
         return (
             LineDigests(*facts, Event())
             if each.strategy == "line"
             else CellDigests(*facts)
         )
 
-    def digests(self, at: int, _: Packets) -> Packets:
+    def digest_split(self, split_number: int, _: Packets) -> Packets:
         """Read a span, and send the digests of its rows to their buckets."""
-        side, span = self.spans[at]
+        side, span = self.splits[split_number]
         header, strategy = self.headers[side], self.strategy_of(side)
         found: list[NDArray[np.void]] = []
         blank = 0
@@ -126,28 +126,31 @@ class Job:
         with self.sources[side].opened() as read:
             split_result = read_split(header, span, read, examine, keep)
         drawn, tallies = (strategy.sample(),), strategy.tallies()
-        yield Packet.answer(
-            at,
+        yield Packet.for_driver(
+            split_number,
             Findings(
-                split_results=({}, {at: split_result})
+                split_results=({}, {split_number: split_result})
                 if side
-                else ({at: split_result}, {}),
+                else ({split_number: split_result}, {}),
                 blanks=(0, blank) if side else (blank, 0),
                 tallies=({}, tallies) if side else (tallies, {}),
                 samples=((), drawn) if side else (drawn, ()),
             ),
         )
         rows = concat_rows(found, ROW_TYPE)
+        # The digests are held twice from here on, not three times.
         found.clear()
         # The high bits: the low ones choose the group within a bucket.
         place = (rows["key"] >> np.uint64(32)) % np.uint64(self.buckets)
         for bucket, part in split_by_place(rows, place):
-            yield Packet.of(bucket, DigestedRows(side, at, part))
+            yield Packet.for_task(bucket, DigestedRows(side, split_number, part))
 
-    def leftovers(self, bucket: int, packets: Packets) -> Packets:
+    # A bucket has all rows of its keys, on both sides: no other task has a part in what
+    # is decided about them.
+    def find_undecided_rows(self, bucket: int, packets: Packets) -> Packets:
         """Drop the identical rows of a bucket, and request the other rows' bytes."""
         sides: tuple[list[DigestedRows], list[DigestedRows]] = [], []
-        for packet in self.within(packets):
+        for packet in self.limit_bucket_size(packets):
             digested = packet.open()
             sides[digested.side].append(digested)
         tables = [join_digests(side) for side in sides]
@@ -156,7 +159,7 @@ class Job:
         found, every = find_undecided(
             lambda side: digests_as_frame(tables[side][0]), whole, keys
         )
-        yield Packet.answer(bucket, Findings(identical=found.identical))
+        yield Packet.for_driver(bucket, Findings(identical=found.identical))
         for (rows, span), left, suspects, sought in zip(
             tables, found.left, every, found.sought, strict=True
         ):
@@ -169,7 +172,7 @@ class Job:
                 wanted[name] = rows[name][why > 0]
             wanted["why"] = why[why > 0]
             for at, part in split_by_place(wanted, span[why > 0]):
-                yield Packet.of(at, WantedRows(bucket, part))
+                yield Packet.for_task(at, WantedRows(bucket, part))
 
     def read_wanted_rows(self, at: int, packets: Packets) -> Packets:
         """Read the rows of a span that are wanted, and send them to their buckets."""
@@ -180,18 +183,18 @@ class Job:
         )
         order = np.argsort(rows["offset"])
         rows, bucket = pick_rows(rows, order), bucket[order]
-        side, _ = self.spans[at]
+        side, _ = self.splits[at]
         with self.sources[side].opened() as read:
             for start, stop in batch_runs(rows):
                 yield from send_rows(side, read, rows[start:stop], bucket[start:stop])
 
-    def compared(self, bucket: int, packets: Packets) -> Packets:
+    def compare_bucket(self, bucket: int, packets: Packets) -> Packets:
         """Pair and compare the rows of a bucket."""
         sides: tuple[list[TakenRows], list[TakenRows]] = [], []
-        for packet in self.within(packets):
+        for packet in self.limit_bucket_size(packets):
             taken = packet.open()
             sides[taken.side].append(taken)
-        blocks, whys, keys = zip(*map(self.block, (0, 1), sides), strict=True)
+        blocks, whys, keys = zip(*map(self.make_block, (0, 1), sides), strict=True)
         left = [np.flatnonzero(why & LEFT) for why in whys]
         rows = [block.picked(which) for block, which in zip(blocks, left, strict=True)]
         digests = [pl.Series(key[which]) for key, which in zip(keys, left, strict=True)]
@@ -219,11 +222,11 @@ class Job:
         )
         whole = summarize_difference(found, 0, repeats, self.plan, seen)
         parts = write_bucket(found, bucket, self.plan, self.out) if self.out else ()
-        yield Packet.answer(
+        yield Packet.for_driver(
             bucket,
             Findings(partial=whole.limited(self.plan, self.whole), parts=tuple(parts)),
         )
-        yield from self.telling.sent(found)
+        yield from self.column_changes.send_changes(found)
 
     def sought_keys(
         self, block: Block, why: NDArray[np.uint8], names: ColumnIds
@@ -234,7 +237,7 @@ class Job:
             cells = block.picked(which).cells(names.all)
             yield cells.select(names.keys).collect(engine="in-memory")
 
-    def block(
+    def make_block(
         self, side: int, taken: Sequence[TakenRows]
     ) -> tuple[Block, NDArray[np.uint8], NDArray[np.uint64]]:
         """The rows of a side, why they were requested, and their keys' digests."""
@@ -245,11 +248,11 @@ class Job:
         block = Block(text, len(rows), delimiter, ends=ends)
         return block, rows["why"], rows["key"]
 
-    def within(self, packets: Packets) -> Packets:
+    def limit_bucket_size(self, packets: Packets) -> Packets:
         """The packets of a bucket; OutOfBudget if they exceed what a task may hold."""
         return limit_packets(
             packets,
-            self.most,
+            self.max_bytes,
             "a bucket of keys takes",
             why="one key occurs on very many rows, or buckets are too large",
             remedy=f"add a column to the key, or set a smaller {BUCKET}, or a larger"

@@ -12,12 +12,13 @@ import logging
 import os
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon_engine.errors import ConfigError
 from recon_engine.model import SourceFile
+from recon_engine.records import dataclass
 from recon_engine.runtime.progress import ignore_advance
 from recon_engine.storage.base import (
     SHA256_PREFIX,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from io import BufferedReader, BufferedWriter
 
 
+# Flushed where the position is a multiple of `_FLUSH_BYTES`: blocks have to divide it.
 _BLOCK_BYTES = 4 << 20
 _FLUSH_BYTES = 32 << 20
 _LOG = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class LocalFolder:
 
     def __post_init__(self) -> None:
         """Resolve links, so that one folder has one URL."""
+        # The class is frozen; its own constructor is the one place that may do this.
         object.__setattr__(self, "path", Path(os.path.realpath(self.path)))
 
     @property
@@ -105,6 +108,8 @@ class LocalFolder:
 
     def borrow(self, file: SourceFile, to: Path, advance: Advance) -> None:
         """Hard-link the file to `to`; copy it where links are not possible."""
+        # A link is no copy, so its bytes are not hashed here. The reader hashes what it
+        # reads, and the run compares that with the identified digest.
         try:
             to.hardlink_to(os.path.realpath(self._at(file.name)))
         except OSError:
@@ -138,6 +143,7 @@ class LocalFolder:
         """Store a verified copy; if one is already there, the origin is not needed."""
         with translate_disk_errors(file.name):
             target = self._target(name)
+            # A copy of a run that died later is not made again.
             if not _has_identified_bytes(target, file):
                 self._take(file, origin, target)
         return target.as_uri()
@@ -194,6 +200,8 @@ class LocalFolder:
 
     def _claim(self, part: Path, target: Path) -> bool:
         """Link a finished file to its name, atomically; False if the name is taken."""
+        # The bytes are on disk before the name is: after a crash, a file with this name
+        # is whole. Unlike a rename, a link fails if the name is taken.
         _sync_to_disk(part)
         try:
             target.hardlink_to(part)
@@ -203,6 +211,8 @@ class LocalFolder:
         return True
 
     def _sync_folders(self, target: Path) -> None:
+        # From the file upward: an entry lasts only once its folder is on disk, and that
+        # folder may be new as well.
         for folder in target.parents:
             _sync_to_disk(folder)
             if folder == self.path:
@@ -292,5 +302,10 @@ def _is_still(path: Path, etag: str) -> bool:
         return _compute_etag(stream) == etag and _file_state(path.stat()) == before
 
 
-def _file_state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _file_state(stat_result: os.stat_result) -> tuple[int, ...]:
+    return (
+        stat_result.st_dev,
+        stat_result.st_ino,
+        stat_result.st_size,
+        stat_result.st_mtime_ns,
+    )

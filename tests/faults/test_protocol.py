@@ -370,7 +370,7 @@ class _Requesting(Failpoint):
     def _act(self) -> None:
         self.stop.request(signal.SIGTERM)
         if self.enforce:
-            self.beside = self.stop.enforce()
+            self.beside = self.stop.cancel_now()
 
 
 def enforced_at(

@@ -57,7 +57,9 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="recon-test-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="recon-test-", dir=system_folder.TEMPORARY
+    ) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder) / "home"
 
@@ -299,7 +301,8 @@ def test_a_server_that_does_not_answer_is_named(
         ):
             pass
     assert f"process {pid} " in str(caught.value.help)
-    assert not Path(f"/proc/{pid}").exists()
+    # A thread reaps it, a moment after its locks are free.
+    assert process.wait_until(5, lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_a_failed_start_names_the_log_and_quotes_nothing(home: Path) -> None:
@@ -468,6 +471,7 @@ class TestRoot:
         home = private_home(place, "home")
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr(system_folder, "TEMPORARY", place / "tmp")
+            elsewhere.setattr(tempfile, "tempdir", str(place / "tmp"))
             (place / "tmp").mkdir()
             with server.run_embedded_server(home, durable=False) as conninfo:
                 ask(conninfo, "CREATE TABLE answers AS SELECT 42 AS answer")

@@ -38,6 +38,7 @@ ALL = (
     "0010_kinds.sql",
     "0011_file_claims.sql",
     "0012_unusable_files.sql",
+    "0013_comments.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {

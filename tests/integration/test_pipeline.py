@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from jsonschema import validate
 from support.packed import gzip_of, zstd_of
+from support.s3_servers import fill_moto
 from support.sites import NEW, OLD, REFUSED, BucketSite, FolderSite, Site
 
 from recon_engine.compare import local_engine
@@ -793,8 +794,8 @@ def test_places_must_differ(folders: FolderSite) -> None:
 def test_more_objects_than_a_page_holds_are_counted(site: Site) -> None:
     if not isinstance(site, BucketSite):
         pytest.skip("folders have no pages")
-    for at in range(1_001):
-        site.put(f"{at:04}.csv", b"ID\n")
+    keys = [f"{site.root}/inbound/{at:04}.csv" for at in range(1_001)]
+    fill_moto(site.bucket, keys, b"ID\n")
     outcome = site.run()
     assert "1,001 data files" in str(outcome.record.message)
 

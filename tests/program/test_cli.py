@@ -19,7 +19,7 @@ import polars as pl
 import psycopg
 import pytest
 from jsonschema import validate
-from support.program import recon, recon_program
+from support.program import embedded_server_of, recon, recon_program
 
 from recon_engine import diff
 from recon_engine.errors import ReconError
@@ -203,9 +203,7 @@ def test_a_mistake_is_one_clear_error(
 
 def test_an_error_is_json_where_json_was_asked_for(pair: Path) -> None:
     (pair / "bad.csv").write_text('ID,PAID\n1,SECRET"CELL\n')
-    ended = recon_program(
-        "diff", "old.csv", "bad.csv", "-k", "ID", "-f", "json", cwd=pair
-    )
+    ended = recon("diff", "old.csv", "bad.csv", "-k", "ID", "-f", "json", cwd=pair)
     document = json.loads(ended.stdout)
     validate(document, schema("error"))
     assert document["status"] == "MALFORMED_INPUT"
@@ -263,7 +261,7 @@ def test_an_output_never_replaces_an_input(pair: Path) -> None:
 def test_control_characters_of_a_file_are_not_sent_to_the_terminal(pair: Path) -> None:
     (pair / "a.csv").write_text("ID,x\x1b]0;pwn\x07\n1,2\n")
     (pair / "b.csv").write_text("ID,x\x1b]0;pwn\x07\n1,\x1b[31m3\n")
-    ended = recon_program("diff", "a.csv", "b.csv", "-k", "ID", cwd=pair)
+    ended = recon("diff", "a.csv", "b.csv", "-k", "ID", cwd=pair)
     assert ended.returncode == 1
     assert "\x1b" not in ended.stdout
 
@@ -312,7 +310,7 @@ def test_run_reconciles_a_delivery(delivered: Path, database: str) -> None:
 def test_logs_are_json_lines_that_name_run_and_step(
     delivered: Path, database: str
 ) -> None:
-    ended = run_in(delivered, start=recon_program, RECON_DATABASE_URL=database)
+    ended = run_in(delivered, RECON_DATABASE_URL=database)
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
     assert {"ts", "level", "event", "step", "run_id", "dataset"} <= lines[0].keys()
     ends = {line["step"]: line for line in lines if line["event"] == "step_ended"}
@@ -363,16 +361,17 @@ def test_the_embedded_server_serves_without_any_database(delivered: Path) -> Non
         "sql", "SELECT status, old_rows FROM metrics.pipeline_run_log", cwd=delivered
     )
     assert asked.stdout == "status,old_rows\nSUCCEEDED,3\n"
-    for change in (
-        "DELETE FROM metrics.artifact",
-        "SET transaction_read_only = off; DELETE FROM metrics.artifact; SELECT 1",
-        "COMMIT; DELETE FROM metrics.artifact",
-        "BEGIN READ WRITE; DELETE FROM metrics.artifact; COMMIT",
-    ):
-        refused = recon_program("sql", change, cwd=delivered)
-        assert refused.returncode == 2
-        assert "Postgres refuses the statement" in refused.stderr
-    left = recon_program("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
+    with embedded_server_of(delivered):
+        for change in (
+            "DELETE FROM metrics.artifact",
+            "SET transaction_read_only = off; DELETE FROM metrics.artifact; SELECT 1",
+            "COMMIT; DELETE FROM metrics.artifact",
+            "BEGIN READ WRITE; DELETE FROM metrics.artifact; COMMIT",
+        ):
+            refused = recon("sql", change, cwd=delivered)
+            assert refused.returncode == 2
+            assert "Postgres refuses the statement" in refused.stderr
+        left = recon("sql", "SELECT count(*) FROM metrics.artifact", cwd=delivered)
     assert left.stdout == "count\n11\n"
 
 
@@ -454,17 +453,18 @@ def test_a_demo_leaves_other_files_alone(tmp_path: Path) -> None:
 
 
 def test_the_demo_leaves_something_in_every_table(tmp_path: Path) -> None:
-    ended = recon_program("demo", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    with embedded_server_of(tmp_path):
+        ended = recon("demo", cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        commands = re.findall(r'^  recon sql "(.+)"$', ended.stdout, re.MULTILINE)
+        assert commands
+        for statement in commands:
+            assert recon("sql", statement, cwd=tmp_path).returncode == 0
     counts = dict(re.findall(r"^ +(\w+) +([\d,]+)$", ended.stdout, re.MULTILINE))
     assert len(counts) == 11
     assert all(count != "0" for count in counts.values())
     assert not list((tmp_path / "recon-demo" / "inbound").iterdir())
     assert list((tmp_path / "recon-demo" / "out").rglob("manifest.json"))
-    commands = re.findall(r'^  recon sql "(.+)"$', ended.stdout, re.MULTILINE)
-    assert commands
-    for statement in commands:
-        assert recon_program("sql", statement, cwd=tmp_path).returncode == 0
 
 
 def test_s3_objects_can_be_compared_on_a_laptop(
@@ -502,13 +502,12 @@ def test_the_option_in_a_hint_works_when_it_is_pasted(tmp_path: Path) -> None:
     old, new = tmp_path / "old.csv", tmp_path / "new.csv"
     old.write_bytes(b"ID\tA\n1\t2\n")
     new.write_bytes(b"ID;A\n1;2\n")
-    files = [str(old), str(new)]
-    command = [sys.executable, "-m", "recon_cli", "diff", *files, "-k", "ID"]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["diff", str(old), str(new), "-k", "ID"]
+    refused = recon(*command, cwd=tmp_path)
     assert refused.returncode == 3
     option = refused.stderr.split("add ")[1].partition(": with it")[0]
     assert option == r"--delimiter '\t:;'"
-    pasted = " ".join(command) + f" {option}"
+    pasted = " ".join([sys.executable, "-m", "recon_cli", *command, option])
     subprocess.run(["/bin/sh", "-c", pasted], check=True, capture_output=True)
 
 

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,12 @@ import pytest
 from botocore import xform_name
 from botocore.validate import ParamValidator
 from recon_cli.app import app
-from support.program import recon
+from support.program import embedded_server_of, recon
 from typer import Context
 from typer.main import get_command
 
 from recon_engine.config_file import Accepted, load_settings
-from recon_engine.gates import METRICS
+from recon_engine.gate_syntax import METRICS
 from recon_engine.options import OPTIONS, Group, Option
 from recon_engine.postgres.migrations import schema_folder
 
@@ -62,6 +63,7 @@ CHANGING = (
 
 # What a shell reads otherwise than as a list of words.
 SHELL = re.compile(r"[|&;<>$`*?\\\n]")
+SIMPLE = re.compile(r"(?P<assigned>([A-Z_]+=\w+ )*)recon (?P<arguments>.*)")
 
 
 @pytest.fixture
@@ -76,8 +78,10 @@ def folder(tmp_path: Path) -> Path:
 
 def call(command: str, folder: Path, **environment: str) -> CompletedProcess[str]:
     """Do a command: in this process, unless a shell or another program is needed."""
-    if command.startswith("recon ") and not SHELL.search(command):
-        return recon(*shlex.split(command)[1:], cwd=folder, **environment)
+    if (simple := SIMPLE.fullmatch(command)) and not SHELL.search(command):
+        assigned = dict(each.split("=", 1) for each in simple["assigned"].split())
+        arguments = shlex.split(simple["arguments"])
+        return recon(*arguments, cwd=folder, **environment | assigned)
     return subprocess.run(
         ["/bin/sh", "-c", command],
         cwd=folder,
@@ -110,10 +114,11 @@ def test_the_commands_of_a_page_say_what_it_shows(page: Path, folder: Path) -> N
     blocks = list(CONSOLE.finditer(text))
     assert blocks
     shown = text
-    for block in blocks:
-        output = said(block["command"], folder)
-        whole = f"```console\n$ {block['command']}\n{output}```"
-        shown = shown.replace(block[0], whole)
+    with embedded_server_of(folder) if "recon demo" in text else nullcontext():
+        for block in blocks:
+            output = said(block["command"], folder)
+            whole = f"```console\n$ {block['command']}\n{output}```"
+            shown = shown.replace(block[0], whole)
     if "ACCEPT_DOCS" in os.environ:
         page.write_text(shown)
     assert steady(shown) == steady(text)

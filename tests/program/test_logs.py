@@ -51,7 +51,10 @@ def test_a_long_step_gives_signs_of_life(lines: pytest.LogCaptureFixture) -> Non
     listener = Listener()
     logging.getLogger("recon").addHandler(listener)
     try:
-        with LoggedSteps(every=0.01) as steps, steps.step("stage old", total=9) as go:
+        with (
+            LoggedSteps(heartbeat_seconds=0.01) as steps,
+            steps.step("stage old", total=9) as go,
+        ):
             go(5)
             assert heard.wait(10)
     finally:

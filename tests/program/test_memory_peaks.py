@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 from recon_engine.runtime.memory import BASE_BYTES, Budget
@@ -50,18 +51,20 @@ ROWS = 1_500_000
 def repeated_pair(folder: Path, shape: str) -> list[str]:
     """Two files of one key: all rows alike, all unlike, or a few of them changed."""
     for side in ("old", "new"):
-        with (folder / f"{side}.csv").open("w") as file:
-            file.write("ID,PAID,NOTE\n")
-            file.writelines(f"K,{paid(shape, side, at)},n\n" for at in range(ROWS))
+        rows = pl.select(pl.lit("K").alias("ID"), paid(shape, side), NOTE=pl.lit("n"))
+        rows.write_csv(folder / f"{side}.csv")
     return [str(folder / f"{side}.csv") for side in ("old", "new")]
 
 
-def paid(shape: str, side: str, at: int) -> int:
+def paid(shape: str, side: str) -> pl.Expr:
+    at = pl.int_range(ROWS).alias("PAID")
     if shape == "one row":
-        return 1
-    changed = side == "new" and (shape == "all changed" or at % 1000 == 0)
+        return at * 0 + 1
+    if side == "old":
+        return at
     # In another order too.
-    return at + ROWS if changed else at if side == "old" else (at ^ 1)
+    changed = pl.lit(shape == "all changed") | (at % 1000 == 0)
+    return pl.when(changed).then(at + ROWS).otherwise(at.xor(1)).alias("PAID")
 
 
 def run_within(files: list[str], budget: int) -> dict[str, int]:

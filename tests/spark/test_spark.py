@@ -26,7 +26,7 @@ from support.corpus_files import FACTS, FILES, expected_of
 from support.databases import migrated
 from support.packed import gzip_of
 from support.sites import NEW, OLD, BucketSite, FolderSite, Site
-from support.spark_cluster import spark_cluster
+from support.spark_cluster import BRIEF, spark_cluster
 from support.stand import METRICS
 from support.strategies import Pair, pairs
 from support.suppressed_pairs import DAY
@@ -91,7 +91,7 @@ def session(
     tmp_path_factory: pytest.TempPathFactory, seaweed: str
 ) -> Iterator[SparkSession]:
     folder = tmp_path_factory.mktemp("spark")
-    with spark_cluster(folder, AWS_ENDPOINT_URL_S3=seaweed) as found:
+    with spark_cluster(folder, BRIEF, AWS_ENDPOINT_URL_S3=seaweed) as found:
         yield found
 
 
@@ -207,7 +207,7 @@ def test_an_error_does_not_wait_for_what_goes_on_beside(
         return cluster.collect(cluster.begin(1, work))
 
     def failed() -> None:
-        with cluster.beside(asked) as asking:
+        with cluster.run_concurrently(asked) as asking:
             asked_for.append(asking)
             while not begun.exists():
                 time.sleep(0.05)
@@ -342,8 +342,10 @@ class Killing:
     def collect(self, packets: Any) -> list[Packet]:
         return self.inner.collect(packets)
 
-    def beside(self, ask: Callable[[], Answer]) -> AbstractContextManager[Any]:
-        return self.inner.beside(ask)
+    def run_concurrently(
+        self, ask: Callable[[], Answer]
+    ) -> AbstractContextManager[Any]:
+        return self.inner.run_concurrently(ask)
 
 
 def test_a_worker_that_is_killed_changes_nothing(

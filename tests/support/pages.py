@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
+from support.results import with_findings
+
 from recon_engine import diff
 from recon_engine.config import Options
 from recon_engine.model import (
@@ -58,7 +60,7 @@ def with_everything(result: Reconciliation) -> Reconciliation:
     rows = result.counts.mismatched_rows
     amounts = next(c for c in result.by_column if c.name == "CLM_PMT_AMT")
     key = dict.fromkeys(result.keys, "1")
-    return replace(
+    gated = replace(
         result,
         acceptance=Acceptance(
             gates=(
@@ -77,6 +79,9 @@ def with_everything(result: Reconciliation) -> Reconciliation:
             ),
             suppressed=(),
         ),
+    )
+    return with_findings(
+        gated,
         hints=(
             Hint(
                 HintKind.RULE,

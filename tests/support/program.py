@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from recon_cli import app
+from recon_cli.database import EMBEDDED_HOME
 from recon_cli.worker import HANDLED_SIGNALS
 
+from recon_engine.postgres.embedded import server
 from recon_engine.runtime import error_boundary
 
 
@@ -67,6 +69,13 @@ def recon_program(
         check=False,
         timeout=120,
     )
+
+
+@contextmanager
+def embedded_server_of(folder: Path) -> Iterator[None]:
+    """Keep the server of a folder, which every command in it would start and stop."""
+    with server.run_embedded_server(folder / EMBEDDED_HOME, durable=False):
+        yield
 
 
 def _exit_code_of_main() -> int:

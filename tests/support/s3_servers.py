@@ -19,11 +19,13 @@ from unittest.mock import patch
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 KEY, SECRET = "AKIDRECONTESTS", "recon-tests-secret"
 DUMMY_ENVIRONMENT = {
@@ -75,6 +77,13 @@ def moto_s3() -> Iterator[str]:
                 server._server.server_close()  # or its socket is left to a warning
 
 
+def fill_moto(bucket: str, keys: Iterable[str], data: bytes) -> None:
+    """Store many objects at once: a request for each takes longer than their test."""
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    for key in keys:
+        backend.put_object(bucket, key, data)
+
+
 @contextmanager
 def seaweed_s3() -> Iterator[str]:
     """A SeaweedFS server; it enforces signatures, checksums and every condition."""
@@ -99,6 +108,7 @@ def _weed(folder: Path, ports: list[int]) -> list[str]:
     names = ("master", "volume", "filer", "s3")
     return [
         str(Path(sysconfig.get_path("scripts")) / "weed"),
+        f"-logdir={folder}",
         "server",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",

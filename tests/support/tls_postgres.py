@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from recon_engine.postgres import migrations
-from recon_engine.postgres.embedded import process, server
+from recon_engine.postgres.embedded import process, server, system_folder
 from recon_engine.postgres.embedded.programs import Account
 
 
@@ -82,7 +82,7 @@ class TlsPostgres:
 @contextmanager
 def tls_postgres() -> Iterator[TlsPostgres]:
     """The server, with roles and tables in the database `recon`."""
-    with TemporaryDirectory(prefix="recon-tls-", dir="/tmp") as folder:
+    with TemporaryDirectory(prefix="recon-tls-", dir=system_folder.TEMPORARY) as folder:
         home = Path(folder)
         home.chmod(0o755)
         certificate(home, "ca", "server")
@@ -193,7 +193,9 @@ def pgbouncer(server: TlsPostgres, mode: str) -> Iterator[str]:
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
     port = _free_port()
     behind = f"{server.administrator} user={APP} dbname=recon"
-    with TemporaryDirectory(prefix="recon-pool-", dir="/tmp") as folder:
+    with TemporaryDirectory(
+        prefix="recon-pool-", dir=system_folder.TEMPORARY
+    ) as folder:
         home = Path(folder)
         settings = home / "pgbouncer.ini"
         settings.write_text(

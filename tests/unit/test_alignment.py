@@ -136,7 +136,7 @@ def test_drift_that_is_allowed_is_reported() -> None:
         ({"ignore": ("PIAD",)}, r"no file has that column. Did you mean PAID\?"),
         ({"renames": {"X": "PAID"}}, "OLD has no column X"),
         ({"renames": {"PAID": "X"}}, "NEW has no column X"),
-        ({"renames": {"PAID": "A"}}, "NEW has a column PAID as well"),
+        ({"renames": {"PAID": "A"}}, "NEW also has a column PAID"),
     ],
 )
 def test_a_name_in_no_file_is_a_wrong_command(

@@ -16,7 +16,7 @@ import recon_engine as rx
 from recon_engine.config import Limits, Options, RunConfig
 from recon_engine.config_file import load_settings
 from recon_engine.errors import ConfigError
-from recon_engine.gates import parse_gate
+from recon_engine.gate_syntax import parse_gate
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.postgres.history import _load_options
 from recon_engine.rules import equal_and_counted, parse_rule

@@ -8,12 +8,13 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.results import with_findings
 from support.suppressed_pairs import DAY, pair
 
 from recon_engine import Reconciliation, diff
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
-from recon_engine.gates import METRICS, CountedUnit, Operator, parse_gate
+from recon_engine.gate_syntax import METRICS, CountedUnit, Operator, parse_gate
 from recon_engine.model import GateResult, Total
 from recon_engine.verdict import Measurements, evaluate_gates
 
@@ -179,13 +180,14 @@ def test_the_sum_of_a_column_is_gated_to_the_last_digit() -> None:
     huge = Decimal("12345678901234567890123456789.10")
     more = Decimal("12345678901234567890123456889.11")
     totals = (Total("PAID", huge, more, Decimal(0), Decimal(0)),)
-    result = replace(result, totals=totals)
+    result = with_findings(result, totals=totals)
     gates = ("sum_delta(PAID)<=100", "sum_delta(PAID)<=100.01")
     gated = evaluated(result, *gates)
     assert [gate.passed for gate in gated] == [False, True]
     assert {gate.value for gate in gated} == {"100.01"}
     fewer = replace(totals[0], old=more, new=huge)
-    assert value_of("sum_delta(PAID)<=0", replace(result, totals=(fewer,))) == "100.01"
+    less = with_findings(result, totals=(fewer,))
+    assert value_of("sum_delta(PAID)<=0", less) == "100.01"
 
 
 def test_a_column_without_differences_has_a_sum_that_did_not_change() -> None:
@@ -212,7 +214,7 @@ def test_a_masked_column_has_no_sum_to_keep_to() -> None:
 def test_what_a_rule_tolerates_has_a_part_in_a_sum() -> None:
     old, new = pair()
     rules = {"PAID": "decimal(abs=1)"}
-    result = replace(diff(old, new, keys="ID", rules=rules), totals=())
+    result = with_findings(diff(old, new, keys="ID", rules=rules), totals=())
     assert result.left.mismatches["PAID"] == 0
     assert value_of("sum_delta(PAID)<=1000", result) == "no sum"
 

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import oracle
 from support.spark_cluster import InProcess
@@ -70,6 +70,8 @@ def found_by(
 @pytest.mark.parametrize(
     ("buckets", "spark"), [(1, False), (3, False), (None, True)], ids=str
 )
+# 40 for each way to look; 2,000 in `make long`.
+@settings(max_examples=settings().max_examples * 2 // 5)
 @given(sides=st.tuples(ROWS, ROWS))
 def test_rows_are_counted_by_normal_form_on_both_sides(
     tmp_path: Path,

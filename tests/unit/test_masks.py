@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from support.strategies import Pair, csv_bytes, pairs
 
 import recon_engine
+from recon_engine.analysis.patterns import PATTERNS
+from recon_engine.analysis.segments import SEGMENTS
+from recon_engine.analysis.totals import TOTALS
 from recon_engine.compare.masks import (
     KEY_FILE_VARIABLE,
     KEY_VARIABLE,
@@ -24,6 +27,7 @@ from recon_engine.compare.masks import (
 )
 from recon_engine.config import Mask, Options
 from recon_engine.errors import ConfigError
+from recon_engine.findings import Findings
 from recon_engine.model import Cell, Pattern, Patterns, Segment, Total
 
 
@@ -223,32 +227,37 @@ def test_patterns_totals_and_segments_are_masked() -> None:
     full = ShownValues(
         sample=plain.sample,
         frames=plain.frames,
-        patterns=(
-            Patterns(
-                "PAID",
-                3,
-                (
-                    Pattern("10.00", "10", "number_format", 2, example),
-                    Pattern("30.00", "", "value_to_blank", 1, example),
+        findings=Findings(
+            {
+                "patterns": (
+                    Patterns(
+                        "PAID",
+                        3,
+                        (
+                            Pattern("10.00", "10", "number_format", 2, example),
+                            Pattern("30.00", "", "value_to_blank", 1, example),
+                        ),
+                    ),
                 ),
-            ),
+                "totals": tuple(
+                    Total(name, *(Decimal(at) for at in range(4)))
+                    for name in ("PAID", "X")
+                ),
+                "segments": (Segment("missing", "PHONE", "555-010299", 1, 1.0, 0.5),),
+            }
         ),
-        totals=tuple(
-            Total(name, *(Decimal(at) for at in range(4))) for name in ("PAID", "X")
-        ),
-        segments=(Segment("missing", "PHONE", "555-010299", 1, 1.0, 0.5),),
     )
     masks = {"MEMBER": Mask.HMAC, "PAID": Mask.REDACT, "PHONE": Mask.LAST4}
-    d = mask_values(full, make_masks(masks))
-    [found] = d.patterns
+    d = mask_values(full, make_masks(masks)).findings
+    [found] = d[PATTERNS]
     assert found.distinct == 3
     assert [(p.old, p.new, p.rows) for p in found.top] == [
         (REDACTED, REDACTED, 2),
         (REDACTED, "", 1),
     ]
     assert found.top[0].example["MEMBER"].startswith("hmac:")
-    assert [total.column for total in d.totals] == ["X"]
-    assert d.segments[0].value == "…0299"
+    assert [total.column for total in d[TOTALS]] == ["X"]
+    assert d[SEGMENTS][0].value == "…0299"
 
 
 @given(pairs(), st.sampled_from(Mask), st.data())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
@@ -19,13 +20,17 @@ from recon_engine.analysis.segments import (
 from recon_engine.model import Segment
 
 
+if TYPE_CHECKING:
+    from recon_engine.analysis.evidence import ValueCounts
+
+
 def found(
     counts: dict[str, int], usual: dict[str, int], of: int = 8_000
 ) -> list[Segment]:
     """The segments of missing rows, by a sample in which values are `usual`."""
     often = [value for value, rows in usual.items() for _ in range(rows)]
     sample = pl.DataFrame({"v": often + ["other"] * (of - len(often))})
-    values: segments.ValueCounts = {"v": Counter(counts)}
+    values: ValueCounts = {"v": Counter(counts)}
     return segments.find_segments("missing", values, sample, {"v": "STATE"})
 
 
@@ -77,8 +82,8 @@ def test_the_largest_excess_comes_first_and_few_are_shown() -> None:
 
 
 def test_a_column_of_too_many_values_anywhere_is_not_looked_at() -> None:
-    few: segments.ValueCounts = {"v": Counter({"TX": 5})}
-    many: segments.ValueCounts = {"v": Counter(map(str, range(MAX_VALUES)))}
+    few: ValueCounts = {"v": Counter({"TX": 5})}
+    many: ValueCounts = {"v": Counter(map(str, range(MAX_VALUES)))}
     assert merge_value_counts([few, few]) == {"v": Counter({"TX": 10})}
     assert (
         merge_value_counts([{"v": None}, few])

@@ -202,7 +202,7 @@ def test_a_few_bytes_that_hold_much_are_unpacked_in_pieces(
     (tmp_path / "f").write_bytes(PACK[suffix](b"0" * (64 << 20)))
     form = decoding._FORMATS["gzip" if suffix == ".csv.gz" else "zstd"]
     member = form.new()
-    pieces = form.pour(member, (tmp_path / "f").read_bytes())
+    pieces = form.unpack(member, (tmp_path / "f").read_bytes())
     assert max(map(len, pieces)) <= decoding.CHUNK_BYTES
     assert member.eof
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recon_cli import database, options, session
+from recon_cli import database, session, signatures
 from recon_engine.errors import ConfigError
 from recon_engine.options import Group
 from recon_engine.status import STATUSES, RunStatus
@@ -86,7 +86,7 @@ def roles() -> None:
         typer.echo(read_access_sql("roles").decode().rstrip())
 
 
-def doctor(settings: options.Settings) -> None:
+def doctor(settings: signatures.Settings) -> None:
     """Check everything a run needs (read-only) and suggest fixes.
 
     Examples:
@@ -116,7 +116,7 @@ def doctor(settings: options.Settings) -> None:
 
 def purge(
     older_than: MinimumAge,
-    settings: options.Settings,
+    settings: signatures.Settings,
     dataset: PurgedDataset = None,
     artifacts: PurgeArtifacts = False,
     delete: Delete = False,
@@ -143,7 +143,7 @@ def purge(
         render.show_rows(names, retention.count_old_values(found), form)
 
 
-def statuses(settings: options.Settings) -> None:
+def statuses(settings: signatures.Settings) -> None:
     """List how a run can end: status, exit code, whether to retry, meaning.
 
     Examples:

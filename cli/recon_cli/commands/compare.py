@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recon_cli import options, session
+from recon_cli import session, signatures
 from recon_cli.worker import run_on_worker
 from recon_engine.options import Group
 
@@ -44,7 +44,7 @@ MaxColumns = Annotated[
 ]
 
 
-def diff(old: Old, new: New, settings: options.Settings) -> None:
+def diff(old: Old, new: New, settings: signatures.Settings) -> None:
     """Compare two files; exit with 0 if they agree, with 1 if they differ.
 
     Examples:
@@ -87,7 +87,7 @@ def diff(old: Old, new: New, settings: options.Settings) -> None:
 
 
 def keys(
-    old: Old, new: New, settings: options.Settings, max_columns: MaxColumns = 3
+    old: Old, new: New, settings: signatures.Settings, max_columns: MaxColumns = 3
 ) -> None:
     """Propose the smallest sets of columns that are a key of both files.
 
@@ -118,7 +118,9 @@ def keys(
         raise typer.Exit(int(not any(each.is_key for each in found)))
 
 
-def explain(old: Old, new: New, values: KeyValues, settings: options.Settings) -> None:
+def explain(
+    old: Old, new: New, values: KeyValues, settings: signatures.Settings
+) -> None:
     """Show the rows of one key side by side: their places in the files and differences.
 
     Examples:

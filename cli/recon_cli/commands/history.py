@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from recon_cli import database, options, session
+from recon_cli import database, session, signatures
 from recon_engine.model import MOST_COUNT, BreakState
 from recon_engine.options import Group
+
+
+def _limit_option(description: str) -> Any:
+    return typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        max=MOST_COUNT,
+        help=description,
+        rich_help_panel=Group.OUTPUT,
+    )
 
 
 BreakStates = Annotated[
@@ -22,26 +33,10 @@ BreakStates = Annotated[
     ),
 ]
 BreakCount = Annotated[
-    int,
-    typer.Option(
-        "--limit",
-        metavar="N",
-        min=1,
-        max=MOST_COUNT,
-        help="Largest number of breaks to print, oldest first.",
-        rich_help_panel=Group.OUTPUT,
-    ),
+    int, _limit_option("Largest number of breaks to print, oldest first.")
 ]
 RunCount = Annotated[
-    int,
-    typer.Option(
-        "--limit",
-        metavar="N",
-        min=1,
-        max=MOST_COUNT,
-        help="Largest number of runs to print, latest first.",
-        rich_help_panel=Group.OUTPUT,
-    ),
+    int, _limit_option("Largest number of runs to print, latest first.")
 ]
 RunId = Annotated[
     str | None,
@@ -74,7 +69,7 @@ Statement = Annotated[
 
 
 def breaks(
-    settings: options.Settings, state: BreakStates = None, limit: BreakCount = 100
+    settings: signatures.Settings, state: BreakStates = None, limit: BreakCount = 100
 ) -> None:
     """List the tracked differences of a dataset with their age, oldest first.
 
@@ -92,7 +87,7 @@ def breaks(
         render.show_breaks(found, form)
 
 
-def history(settings: options.Settings, limit: RunCount = 30) -> None:
+def history(settings: signatures.Settings, limit: RunCount = 30) -> None:
     """List the runs of a dataset: verdicts, counts, rates and durations.
 
     Examples:
@@ -111,7 +106,7 @@ def history(settings: options.Settings, limit: RunCount = 30) -> None:
 
 
 def report(
-    settings: options.Settings,
+    settings: signatures.Settings,
     run_id: RunId = None,
     past: PastRuns = None,
     output: PageFile = Path("report.html"),
@@ -142,7 +137,7 @@ def report(
         render.write_page(page, path)
 
 
-def sql(statement: Statement, settings: options.Settings) -> None:
+def sql(statement: Statement, settings: signatures.Settings) -> None:
     """Query the metrics and stage tables, read-only; the embedded server's too.
 
     Examples:

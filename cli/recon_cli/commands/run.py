@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recon_cli import database, options, session
+from recon_cli import database, session, signatures
 from recon_cli.cloudwatch import emit_metrics
 from recon_cli.worker import run_on_worker
 from recon_engine.config import RunConfig
@@ -45,7 +45,7 @@ DemoRows = Annotated[
 ]
 
 
-def run(settings: options.Settings) -> None:
+def run(settings: signatures.Settings) -> None:
     """Reconcile the pair of files in inbound, record the result, archive the inputs.
 
     Examples:
@@ -55,7 +55,7 @@ def run(settings: options.Settings) -> None:
     """
     form, dry_run = settings["format"], settings["dry_run"]
     with (
-        emit_metrics(settings["dataset"], told=not dry_run) as meter,
+        emit_metrics(settings["dataset"], emit=not dry_run) as meter,
         session.report_errors(form),
     ):
         from recon_cli import render
@@ -80,7 +80,7 @@ def run(settings: options.Settings) -> None:
             with session.show_progress() as progress:
                 outcome = run_on_worker(lambda stop: work(config, progress, stop))
             if not dry_run:
-                meter.ended(outcome, config)
+                meter.record_outcome(outcome, config)
             fail_on_diff = settings["fail_on_diff"]
             if dry_run and outcome.result is not None:
                 render.show_result(outcome.result, form)

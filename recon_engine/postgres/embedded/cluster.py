@@ -53,7 +53,7 @@ class Cluster:
         cluster.check(entry)
         return cluster
 
-    def beside(self, suffix: str) -> Path:
+    def sibling_path(self, suffix: str) -> Path:
         """A file that belongs to it and is not in it."""
         return self.path.with_name(f"{self.path.name}.{suffix}")
 

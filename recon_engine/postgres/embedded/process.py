@@ -51,6 +51,10 @@ Found = TypeVar("Found")
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
+# With `wal_level` minimal Postgres writes no WAL for the rows of a table that the same
+# transaction has created, which is how stage tables are loaded. A server without
+# replication needs no more. The `log_*` settings keep statements, which could quote a
+# cell, out of the log.
 SETTINGS = {
     "listen_addresses": "",
     "port": "5432",
@@ -68,12 +72,13 @@ INITDB = ("-U", "recon", "-A", "peer", "-E", "UTF8", "--locale=C", "--no-instruc
 HBA = "local all all peer map=recon\n"
 # `all` is a word since PostgreSQL 16: the roles of migrations are tried out on it too.
 IDENT = 'recon "{name}" recon\nrecon "{name}" all\n'
+# For clusters whose data nobody needs after a crash of the machine, as in tests.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
 def join_or_start(cluster: Cluster, programs: Programs, *, durable: bool) -> Postmaster:
     """Attach to the running server, or start it, or wait for whoever starts it."""
-    with lock_file(cluster.beside("lock")) as lock:
+    with lock_file(cluster.sibling_path("lock")) as lock:
 
         def attached_or_started() -> Postmaster | None:
             if running := find_postmaster(cluster):
@@ -122,7 +127,7 @@ def _start_server(
 def _open_log(cluster: Cluster) -> Iterator[int]:
     """The log of one server, from its start."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    descriptor = os.open(cluster.beside("log"), flags, 0o600)
+    descriptor = os.open(cluster.sibling_path("log"), flags, 0o600)
     try:
         yield descriptor
     finally:
@@ -133,7 +138,7 @@ def _create_cluster(
     cluster: Cluster, programs: Programs, log: int, *, durable: bool
 ) -> None:
     """Under another name first, so that a cluster is whole or not there."""
-    fresh = cluster.beside("new")
+    fresh = cluster.sibling_path("new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
     cluster.account.own(fresh)
@@ -194,10 +199,12 @@ def _access(cluster: Cluster) -> dict[str, str]:
     files = {"hba": HBA, "ident": IDENT.format(name=own_name().replace('"', '""'))}
     for suffix, text in files.items():
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with os.fdopen(os.open(cluster.beside(suffix), flags, 0o644), "w") as file:
+        with os.fdopen(
+            os.open(cluster.sibling_path(suffix), flags, 0o644), "w"
+        ) as file:
             os.fchmod(file.fileno(), 0o644)
             file.write(text)
-    return {f"{suffix}_file": str(cluster.beside(suffix)) for suffix in files}
+    return {f"{suffix}_file": str(cluster.sibling_path(suffix)) for suffix in files}
 
 
 def _socket_folder(account: Account) -> Path:
@@ -222,7 +229,7 @@ def _start_error(cluster: Cluster) -> DatabaseUnavailable:
     return DatabaseUnavailable(
         "the embedded Postgres did not start",
         file=str(cluster.path),
-        help=f"see its log for the cause: {cluster.beside('log')}",
+        help=f"see its log for the cause: {cluster.sibling_path('log')}",
     )
 
 
@@ -244,7 +251,7 @@ def stop_server(cluster: Cluster) -> None:
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-        if wait_until(STOP_SECONDS, lambda: is_unlocked(cluster.beside("lock"))):
+        if wait_until(STOP_SECONDS, lambda: is_unlocked(cluster.sibling_path("lock"))):
             break
     with suppress(OSError):
         sockets.rmdir()

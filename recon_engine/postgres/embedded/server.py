@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# A home that is younger may be one that another process is making just now.
 ABANDONED_SECONDS = 60.0
 HOME_PREFIX: Final = "recon-home-"
 
@@ -64,7 +65,7 @@ def run_embedded_server(
             if home is not None and (unseen := unseen_clusters(home, programs.major)):
                 log.warning("other_major_version", extra=unseen._asdict())
             cluster = Cluster.of(folder, programs)
-            users = stack.enter_context(lock_file(cluster.beside("users")))
+            users = stack.enter_context(lock_file(cluster.sibling_path("users")))
             fcntl.flock(users, fcntl.LOCK_SH)
             stack.callback(_leave_server, cluster, users)
             postmaster = join_or_start(cluster, programs, durable=durable)

@@ -2,8 +2,8 @@
 
 It holds copies of the programs, and a subfolder (room) for each cluster whose home is
 private to root: `cluster-18` in the home is then a link into the room. The room of a
-temporary home, one below /tmp, has a link back, and is removed after its home. Other
-homes may have been moved, so their rooms are kept.
+temporary home, one below /tmp or $TMPDIR, has a link back, and is removed after its
+home. Other homes may have been moved, so their rooms are kept.
 """
 
 from __future__ import annotations
@@ -49,8 +49,14 @@ def link_into_system_folder(entry: Path) -> None:
     except FileExistsError:
         room.rmdir()
         return
-    if entry.is_relative_to(TEMPORARY):
+    if _is_temporary(entry):
         (room / BACK_LINK).symlink_to(entry)
+
+
+def _is_temporary(entry: Path) -> bool:
+    """`entry` has no symbolic link above it; $TMPDIR may be one."""
+    folders = (TEMPORARY, Path(tempfile.gettempdir()).resolve())
+    return any(entry.is_relative_to(folder) for folder in folders)
 
 
 def orphaned_homes() -> Iterator[Path]:

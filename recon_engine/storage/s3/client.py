@@ -34,6 +34,7 @@ _SETTINGS = (
     TIMEOUT_VARIABLE,
     aws.ENDPOINT_VARIABLE,
 )
+# Both inputs at once, each with the workers of `download` and `multipart` (8).
 _CONNECTIONS = 16
 
 
@@ -43,6 +44,8 @@ def shared_s3_client() -> Any:
     return _client_for(frozenset(settings))
 
 
+# By its settings: a client keeps the credentials and the endpoint it was made with, so
+# a changed environment needs another one.
 @lru_cache(maxsize=1)
 def _client_for(_settings: frozenset[tuple[str, str]]) -> Any:
     return create_s3_client()

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from recon_engine.storage.base import Advance
 
 
+# A broken connection repeats nothing that has arrived, so a range may be large.
 RANGE_BYTES: Final = 16 << 20
+# Both inputs are fetched at once: twice this is `client._CONNECTIONS`.
 WORKERS: Final = 8
 
 _BLOCK_BYTES = 1 << 20
@@ -68,6 +70,8 @@ class Download:
                 for done in as_completed(ranges):
                     done.result()
             except BaseException:
+                # Ranges that run end at their next block, those that wait never begin:
+                # the error is not delayed by gigabytes that nobody needs.
                 self.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -85,6 +89,7 @@ class Download:
         botocore retries a request, but not a body whose first byte has arrived.
         """
         for pause in PAUSES:
+            # An interruptible sleep: another range may have failed for good.
             self.stopped.wait(pause)
             if self.stopped.is_set():
                 return
@@ -135,11 +140,14 @@ class Download:
                 help="check the endpoint and any proxy in front of it",
             )
 
-    def _write(self, block: bytes, at: int) -> None:
+    def _write(self, block: bytes, offset: int) -> None:
+        # pwrite takes its offset, so ranges share the descriptor without a lock. It may
+        # write less than it is given.
         unwritten = memoryview(block)
         while unwritten:
-            written = os.pwrite(self.descriptor, unwritten, at)
-            unwritten, at = unwritten[written:], at + written
+            written = os.pwrite(self.descriptor, unwritten, offset)
+            unwritten, offset = unwritten[written:], offset + written
+        # Held for the call only: progress is counted by one thread at a time.
         with self.lock:
             self.advance(len(block))
 
@@ -150,5 +158,5 @@ class ReadIntoMemory(Download):
 
     data: bytearray = field(default_factory=bytearray)
 
-    def _write(self, block: bytes, at: int) -> None:  # noqa: ARG002 - they come in order
+    def _write(self, block: bytes, offset: int) -> None:  # noqa: ARG002 - they come in order
         self.data += block

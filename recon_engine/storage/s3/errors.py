@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+# Seconds before each attempt, the first included: half a minute in all.
 PAUSES: Final = (0.0, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 10.0)
 
 _NOT_FOUND, _CONFLICT, _UNMET = 404, 409, 412

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
     Send = Callable[[dict[str, Any], "UploadPart"], Mapping[str, Any]]
 
-# Limits of S3: 5 GiB per request, 10,000 parts per upload.
+# Limits of S3: 5 GiB per request, 10,000 parts per upload. Parts of 256 MiB are enough
+# for 2.4 TiB; `divide_into_parts` makes those of a larger object larger.
 MAX_SINGLE_REQUEST: Final = 5 << 30
-PART_BYTES: Final = 256 << 20
 MAX_PARTS: Final = 10_000
+PART_BYTES: Final = 256 << 20
+# Both inputs are archived at once: twice this is `client._CONNECTIONS`.
 WORKERS: Final = 8
+# CRCs of parts combine to that of the whole object; SHA-1 and SHA-256 do not.
 ADDITIVE_CHECKSUMS: Final = ("ChecksumCRC64NVME", "ChecksumCRC32", "ChecksumCRC32C")
 
 log = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ class MultipartUpload:
     headers: Mapping[str, Any]
     whole: Mapping[str, str]
 
-    def copy(self, source: Mapping[str, Any]) -> None:
+    def copy_parts(self, source: Mapping[str, Any]) -> None:
         """Have S3 copy the parts of another object, each under the same condition."""
 
         def send(upload: dict[str, Any], part: UploadPart) -> Mapping[str, Any]:
@@ -68,7 +71,7 @@ class MultipartUpload:
 
         self._assemble(send)
 
-    def upload(self, path: Path) -> None:
+    def upload_parts(self, path: Path) -> None:
         """Send the parts of a local file."""
 
         def send(upload: dict[str, Any], part: UploadPart) -> Mapping[str, Any]:
@@ -92,7 +95,9 @@ class MultipartUpload:
         try:
             self.client.complete_multipart_upload(
                 **upload,
-                MultipartUpload={"Parts": self._sent(send, upload)},
+                MultipartUpload={"Parts": self._send_parts(send, upload)},
+                # Checked when the object appears, not when the upload begins: of two
+                # uploads to one key, the one that completes first wins.
                 IfNoneMatch="*",
                 MpuObjectSize=self.size,
                 **checksum,
@@ -102,7 +107,7 @@ class MultipartUpload:
             self._abort(upload)
             raise
 
-    def _sent(self, send: Send, upload: dict[str, Any]) -> list[dict[str, Any]]:
+    def _send_parts(self, send: Send, upload: dict[str, Any]) -> list[dict[str, Any]]:
         def one(part: UploadPart) -> dict[str, Any]:
             reply = send({**upload, "PartNumber": part.number}, part)
             return {"PartNumber": part.number, "ETag": reply["ETag"]}

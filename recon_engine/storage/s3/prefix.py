@@ -146,7 +146,7 @@ class S3Prefix:
         """Copy the identified bytes: an object cannot be read in place."""
         self.fetch(file, to, advance)
 
-    def stretch(self, file: SourceFile, size: int, offset: int) -> bytes:
+    def read_range(self, file: SourceFile, size: int, offset: int) -> bytes:
         """Up to `size` of the identified bytes, from `offset` on."""
         stop = min(offset + size, file.size)
         if stop <= offset:
@@ -239,7 +239,7 @@ class S3Prefix:
             return
         tags = origin._tags(file, source)
         copy = self._make_upload(name, file, headers | tags, _whole_checksums(source))
-        try_conditional(lambda: copy.copy(condition))
+        try_conditional(lambda: copy.copy_parts(condition))
 
     def _copy_at_once(
         self, name: str, condition: Mapping[str, Any], headers: Mapping[str, Any]
@@ -272,7 +272,7 @@ class S3Prefix:
             }
             whole = {"ChecksumCRC32": _compute_crc32(path)}
             upload = self._make_upload(name, file, headers, whole)
-            try_conditional(lambda: upload.upload(path))
+            try_conditional(lambda: upload.upload_parts(path))
 
     def _make_upload(
         self,

@@ -8,24 +8,24 @@ compared as a fraction of integers, never as a float.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from enum import StrEnum
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from recon_engine.errors import ConfigError
+from recon_engine.lazy import lazy_pattern
+from recon_engine.records import dataclass
 from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from fractions import Fraction
 
 
-NAME_PATTERN: Final = re.compile(r"\s*(\w*)\s*")
-QUOTED_PATTERN: Final = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
-OPERATOR_PATTERN: Final = re.compile(r"[<>=!~]*")
-LIMIT_PATTERN: Final = re.compile(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
+NAME_PATTERN: Final = lazy_pattern(r"\s*(\w*)\s*")
+QUOTED_PATTERN: Final = lazy_pattern(r'\s*"((?:[^"]|"")*)"\s*')
+OPERATOR_PATTERN: Final = lazy_pattern(r"[<>=!~]*")
+LIMIT_PATTERN: Final = lazy_pattern(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
 # Digits before and after the point together. Python refuses to parse integers of more
 # than 4,300 digits; 100 are more than any limit needs.
 MOST_DIGITS: Final = 100
@@ -236,6 +236,8 @@ class _GateParser:
                 f"gate on {metric}: the number has {len(found[1]):,} characters",
                 help=f"use at most {MOST_DIGITS} characters",
             )
+        from fractions import Fraction
+
         number, percent = Fraction(found[1]), bool(found[2])
         if percent and not METRICS[metric].rate:
             self.at = found.start(2)

@@ -7,9 +7,10 @@ import inspect
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from recon_cli import config_lookup, parsing
+from recon_cli.plain_values import convert_directly
 from recon_engine.config import NO_KEY, Limits, Options
 from recon_engine.model import MOST_COUNT
 from recon_engine.options import OPTIONS, Group, Option, Shape, options_of
@@ -18,7 +19,7 @@ from recon_engine.options import OPTIONS, Group, Option, Shape, options_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from typer._click import Context, HelpFormatter
+    from typer._click import Context, HelpFormatter, Parameter
 
 
 # The two options that decide which settings of the configuration file count.
@@ -80,8 +81,20 @@ class Settings:
         return parsing.parse_values(option, given, filed)
 
 
+class CommandGroup(TyperGroup):
+    """All commands."""
+
+    def get_params(self, ctx: Context) -> list[Parameter]:
+        """Return the parameters, which convert plain values without pydantic."""
+        return convert_directly(super().get_params(ctx))
+
+
 class GroupedCommand(TyperCommand):
     """A command whose help shows its options in groups; without rich, to be fast."""
+
+    def get_params(self, ctx: Context) -> list[Parameter]:
+        """Return the parameters, which convert plain values without pydantic."""
+        return convert_directly(super().get_params(ctx))
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write a section for the arguments, and one for each group."""

@@ -1,0 +1,73 @@
+"""Convert valid values of the command line directly; typer imports pydantic for it.
+
+That takes a fifth as long as `import polars`. Whatever is not plainly valid is left to
+typer, which has the error messages.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+
+if TYPE_CHECKING:
+    from typer._click import Context, Parameter
+
+
+class _NotPlain(Exception):
+    """A value that is left to typer."""
+
+
+def convert_directly(params: list[Parameter]) -> list[Parameter]:
+    """Give parameters of typer a conversion that is tried before theirs."""
+    for param in params:
+        param._runtime_param = _DirectConversion()  # type: ignore[attr-defined]  # noqa: SLF001
+    return params
+
+
+@dataclass(frozen=True)
+class _DirectConversion:
+    """What typer calls to convert the value of a parameter."""
+
+    def coerce(self, value: Any, param: Any, ctx: Context) -> Any:
+        """Return the value as the type of the parameter."""
+        try:
+            return _convert(value, param)
+        except _NotPlain:
+            from typer._coercion import build_runtime_param
+
+            return build_runtime_param(param.type_descriptor).coerce(
+                value, param=param, ctx=ctx
+            )
+
+
+def _convert(value: Any, param: Any) -> Any:
+    kind, info = param.type_descriptor.annotation, param.type_descriptor.parameter_info
+    if param.multiple or param.nargs != 1:
+        if value is None:
+            return ()
+        if get_origin(kind) is not list or not isinstance(value, list | tuple):
+            raise _NotPlain
+        [kind] = get_args(kind)
+        return [_convert_one(each, kind, info) for each in value]
+    return None if value is None else _convert_one(value, kind, info)
+
+
+def _convert_one(value: Any, kind: Any, info: Any) -> Any:
+    """Return one value as a type of `Option.value_type`."""
+    if kind is str and type(value) is str:
+        return value
+    if kind is int and str(value).isascii() and str(value).isdecimal():
+        number = int(value)
+        if (info.min is None or info.min <= number) and (
+            info.max is None or number <= info.max
+        ):
+            return number
+    if kind is Path and isinstance(value, str) and not os.path.lexists(value):
+        return Path(value)
+    if isinstance(kind, type) and issubclass(kind, Enum) and value in list(kind):
+        return kind(value)
+    raise _NotPlain

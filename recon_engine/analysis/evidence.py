@@ -1,0 +1,90 @@
+"""What analyses read: what was counted of the rows that differ. Plain values.
+
+Counts are additive: they are taken for each group of rows and merged, so memory budget
+and Spark do not change a finding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+
+    from recon_engine.analysis.amounts import ColumnSum, SumPair
+    from recon_engine.model import Hint, Patterns, Splits
+    from recon_engine.rules import Rules
+
+    # The rows by value, for each column; None for a column with too many values.
+    ValueCounts = dict[str, Counter[str] | None]
+
+
+OLD: Final = 0
+NEW: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFindings:
+    """The findings about the differing cells of a column."""
+
+    patterns: Patterns
+    hints: tuple[Hint, ...]
+    sums: SumPair
+
+
+@dataclass(frozen=True, slots=True)
+class UnmatchedRows:
+    """The rows on one side only: their number, and facts about their values.
+
+    `keys`: their key columns; None if they are too many to keep.
+    """
+
+    rows: int
+    sums: dict[str, ColumnSum]
+    values: ValueCounts
+    keys: pl.DataFrame | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What findings are derived from. Pairs have OLD first.
+
+    Columns by the user's names: `keys`, and the compared `columns` in the order of OLD.
+    Frames and counts have internal names: `names` translates them, `key_names` those of
+    the key; `rules` are by internal name.
+
+    `column_findings`: of each differing column. `tolerated`: the sums of cells that
+    rules make equal. `values`: of mismatched rows. `unmatched`: the missing and the
+    extra rows. `samples`: of all rows. `repeated`: the keys that repeat, on both sides
+    together; `unique_column` would make them unique, and `unchanged` of the `matched`
+    rows are equal in it. `splits`: keys with several rows on a side.
+    """
+
+    keys: Sequence[str]
+    columns: Sequence[str]
+    names: Mapping[str, str]
+    key_names: Mapping[str, str]
+    rules: Rules
+    renamed: Sequence[tuple[str, str]]
+    agreements: Mapping[tuple[str, str], tuple[int, int]]
+    column_findings: Mapping[str, ColumnFindings]
+    tolerated: Mapping[str, SumPair]
+    values: ValueCounts
+    unmatched: tuple[UnmatchedRows, UnmatchedRows]
+    samples: Sequence[pl.DataFrame]
+    repeated: int
+    unique_column: str | None
+    unchanged: int
+    matched: int
+    splits: tuple[Splits, Splits]
+
+    @property
+    def differing(self) -> list[ColumnFindings]:
+        """The findings of the columns that differ, in the order of OLD."""
+        known = self.column_findings
+        return [known[name] for name in self.columns if name in known]

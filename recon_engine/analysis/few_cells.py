@@ -1,0 +1,93 @@
+"""The findings about all columns of a small difference, by a fixed number of queries.
+
+They are those of `patterns` and `totals` about one column. A query costs as much as a
+thousand cells, so few cells in many columns share one. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from recon_engine.analysis import patterns, totals
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from recon_engine.analysis.amounts import SumPair
+    from recon_engine.model import Patterns
+
+    # Of `group_changes`.
+    Row = tuple[Any, ...]
+
+
+# Beyond it each column is grouped by itself, so that little is grouped at once.
+MAX_CELLS: Final = 1 << 15
+SIDES: Final = ("old", "new")
+OLD, NEW, ROWS = (1 + patterns.CHANGE_COLUMNS.index(name) for name in (*SIDES, "rows"))
+
+
+def group_changes(cells: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """The distinct changes, by column and in display order, each with its least key.
+
+    `cells`: `pair`, `column`, `old`, `new` and `kind`; `keys`: the key of each pair.
+    Returns `column`, the columns of `patterns.group_changes`, and the key columns.
+    """
+    return (
+        cells.hstack(keys[cells["pair"]])
+        .lazy()
+        .sort(keys.columns)
+        .group_by("column", *SIDES, maintain_order=True)
+        .agg(pl.col("kind").first(), pl.col(keys.columns).first(), rows=pl.len())
+        .sort("column", "rows", *SIDES, descending=[False, True, False, False])
+        .select("column", *patterns.CHANGE_COLUMNS, *keys.columns)
+        .collect(engine="in-memory")
+    )
+
+
+def summarize_columns(
+    changes: pl.DataFrame, columns: Sequence[str], keys: Sequence[str]
+) -> Iterator[tuple[int, slice, Patterns, SumPair]]:
+    """Each column's ordinal, the place of its changes, the most frequent, their sums.
+
+    `changes`: as `group_changes` returns them; `columns`: names by ordinal; `keys`: the
+    names of the key columns.
+    """
+    facts = [f for side in SIDES for f in totals.form_facts(_stripped(side))]
+    found = (
+        changes.lazy()
+        .group_by("column", maintain_order=True)
+        .agg(pl.len().alias("distinct"), *facts)
+        .collect(engine="in-memory")
+    )
+    rows, start, per_side = changes.rows(), 0, len(facts) // len(SIDES)
+    for at, count, *of_sides in found.iter_rows():
+        place = slice(start, start + count)
+        start += count
+        old = totals.make_form(*of_sides[:per_side])
+        new = totals.make_form(*of_sides[per_side:])
+        mine = rows[place]
+        if count > totals.FEW_TEXTS:
+            sums = totals.sum_changes(changes[place])
+        else:
+            sums = (
+                totals.sum_few(((row[OLD], row[ROWS]) for row in mine), old),
+                totals.sum_few(((row[NEW], row[ROWS]) for row in mine), new),
+            )
+        top = mine[: patterns.CHANGES_SHOWN]
+        yield at, place, _build_patterns(columns[at], count, top, keys), sums
+
+
+def _stripped(side: str) -> pl.Expr:
+    return pl.col(side).str.strip_chars()
+
+
+def _build_patterns(
+    column: str, distinct: int, top: Sequence[Row], keys: Sequence[str]
+) -> Patterns:
+    """The most frequent changes of a column."""
+    size = 1 + len(patterns.CHANGE_COLUMNS)
+    shown, examples = [row[1:size] for row in top], [row[size:] for row in top]
+    return patterns.make_patterns(column, distinct, shown, examples, keys)

@@ -1,0 +1,32 @@
+"""Regular expressions that are compiled where they are first used.
+
+Compiling one takes as long as importing a small module, and most commands use few of
+those that they import.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+
+if TYPE_CHECKING:
+    from re import Pattern
+
+
+class _LazyPattern:
+    """A pattern that compiles itself when an attribute is read; `re` caches it."""
+
+    __slots__ = ("_flags", "_text")
+
+    def __init__(self, text: str, flags: int) -> None:
+        self._text = text
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(re.compile(self._text, self._flags), name)
+
+
+def lazy_pattern(text: str, flags: int = 0) -> Pattern[str]:
+    """As `re.compile`."""
+    return cast("Pattern[str]", _LazyPattern(text, flags))

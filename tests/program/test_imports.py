@@ -1,0 +1,89 @@
+"""What a command imports: a quick start is a promise that one import can break."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+PROGRAM = """
+import atexit, os, sys
+# The command line takes stderr for itself.
+out = os.dup(2)
+atexit.register(lambda: os.write(out, " ".join(sys.modules).encode()))
+sys.argv = ["recon", *sys.argv[1:]]
+from recon_cli.entry import main
+main()
+"""
+HELP = {"recon_cli", "recon_engine", "typer", "annotated_doc", "shellingham"}
+POLARS = {"polars", "_polars_runtime_32", "typing_extensions"}
+DIFF = {*HELP, *POLARS, "numpy", "pyarrow", "rich", "backports"}
+HELP_MODULES = {
+    *("recon_engine", "recon_engine.characters", "recon_engine.command_line"),
+    *("recon_engine.config", "recon_engine.errors", "recon_engine.gate_syntax"),
+    *("recon_engine.lazy", "recon_engine.model", "recon_engine.options"),
+    *("recon_engine.records", "recon_engine.runtime", "recon_engine.status"),
+    *("recon_engine.runtime.error_boundary", "recon_engine.runtime.failpoints"),
+    *("recon_engine.suggestions", "recon_engine.version"),
+}
+# Each takes as long to import as a small comparison takes to run.
+SLOW = {
+    *(
+        "asyncio",
+        "concurrent.futures",
+        "email",
+        "hashlib",
+        "http",
+        "importlib.metadata",
+    ),
+    *("multiprocessing", "tempfile", "tomllib", "unittest"),
+}
+
+
+def imported(*arguments: str, exit_code: int = 0) -> set[str]:
+    """The modules that a command has imported when it ends."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == exit_code, ended.stderr
+    return set(ended.stderr.split())
+
+
+def third_party(modules: set[str]) -> set[str]:
+    """The packages that do not come with Python."""
+    known = {*sys.stdlib_module_names, "__main__", "_distutils_hack"}
+    packages = {name.partition(".")[0] for name in modules} - known
+    # Cython and the configuration of Python have modules under names of their own.
+    own = ("cython", "_cython", "_sysconfigdata")
+    return {name for name in packages if not name.startswith(own)}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["diff", "--help"], ["--version"]])
+def test_help_imports_the_options_and_typer_only(arguments: list[str]) -> None:
+    modules = imported(*arguments)
+    assert third_party(modules) <= HELP
+    ours = {name for name in modules if name.startswith("recon_engine")}
+    assert ours <= HELP_MODULES
+    assert not modules & SLOW
+
+
+@pytest.mark.parametrize(
+    "form", [[], ["-f", "json"], ["-f", "markdown"], ["--detail-limit", "5"]]
+)
+def test_a_diff_imports_polars_and_few_others(tmp_path: Path, form: list[str]) -> None:
+    for name, paid in (("old", "10"), ("new", "11")):
+        (tmp_path / f"{name}.csv").write_text(f"ID,PAID\n1,{paid}\n2,20\n")
+    old, new = (str(tmp_path / f"{name}.csv") for name in ("old", "new"))
+    modules = imported("diff", old, new, "-k", "ID", *form, exit_code=1)
+    assert third_party(modules) <= DIFF
+    assert "pydantic" not in modules
