@@ -5,14 +5,16 @@
 Inputs are random: mostly well-formed tables with a few bytes edited, moved to the
 borders of machine words, and cut into blocks at every place. Each is read with every
 set of instructions of this machine and without any; accept or refuse, ends of rows,
-facts, sample and digests have to be those of the reference. Then pairs: the join, the
-gathered rows and their cells. The first disagreement ends the search; its input is
-printed, and `--seed` makes it again.
+facts, sample and digests have to be those of the reference. Every 200th input goes
+through the whole engine, as a pair with the input before it: with and without the
+kernel, the result or the error has to be the same. The first disagreement ends the
+search; its input is printed, and `--seed` makes it again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -23,10 +25,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from unittest import mock
 
 from support.kernel import Kernel, Question, Seen, check, compiled, variants
 
+import recon_engine
 from recon_engine.config import LIMITS, Limits
+from recon_engine.errors import ReconError
 from recon_engine.inputs.native import binding
 
 
@@ -34,6 +39,7 @@ ALPHABETS: Final = ('a,"\n', 'a,"\n\r', 'a,"\n\ré\0', 'ab,;"\n\r', "a,\n", "a,\
 EDITS: Final = (b"", b"\0", b'"', b"\r", b"\n", b",", b"\xff", b"\xe9", b"\xc3")
 SOME: Final = (LIMITS, LIMITS, Limits(12, 100), Limits(1 << 20, 2), Limits(60, 3))
 CUT_EVERYWHERE: Final = 48
+ENGINE_EVERY: Final = 200
 
 
 def table(chance: random.Random, alphabet: str, width: int, delimiter: str) -> bytes:
@@ -94,10 +100,47 @@ def cuts(data: bytes, chance: random.Random) -> list[tuple[int, ...]]:
     return [(), *((at,) for at in places), several]
 
 
+def engine_answer(paths: list[Path], question: Question, *, native: bool) -> str:
+    """The result of the whole engine, or its error, with or without the kernel."""
+    keys = [f"c{at}" for at in question.keys]
+    limits = question.limits
+    library = binding.load_library if native else lambda: None
+    with mock.patch.object(binding, "load_library", library):
+        try:
+            result = recon_engine.diff(
+                *paths,
+                keys=keys,
+                delimiter=chr(question.delimiter),
+                max_field_bytes=limits.field_bytes,
+                max_field_lines=limits.field_lines,
+            )
+        except ReconError as error:
+            return f"{type(error).__name__} {error} {vars(error)}"
+    return json.dumps(result.to_dict() | {"engine": None}, default=str)
+
+
+def check_engine(folder: Path, pair: list[bytes], question: Question) -> None:
+    """Raise AssertionError if the engine answers otherwise with the kernel."""
+    names = chr(question.delimiter).join(f"c{at}" for at in range(question.width))
+    paths = [folder / "old.csv", folder / "new.csv"]
+    for path, data in zip(paths, pair, strict=True):
+        path.write_bytes(names.encode() + b"\n" + data)
+    answers = [engine_answer(paths, question, native=way) for way in (True, False)]
+    assert answers[0] == answers[1]
+
+
 def search(
-    kernels: list[Kernel], chance: random.Random, inputs: int, seconds: float
+    kernels: list[Kernel],
+    chance: random.Random,
+    inputs: int,
+    seconds: float,
+    folder: Path | None = None,
 ) -> tuple[int, int, int]:
-    """How many inputs were tried, how many of them passed, and how many readings."""
+    """How many inputs were tried, how many of them passed, and how many readings.
+
+    `folder`: where files for the whole engine are written; None leaves it out.
+    """
+    before = b""
     secret = chance.randbytes(kernels[0].library.random_size())
     seen, tried, passed, readings = Seen(), 0, 0, 0
     end = time.monotonic() + seconds
@@ -115,6 +158,13 @@ def search(
                     print("disagreement:", kernel.name, data, question)
                     raise
                 readings += 1
+        if folder is not None and tried % ENGINE_EVERY == 0:
+            try:
+                check_engine(folder, [before, data], asked)
+            except AssertionError:
+                print("disagreement of the engine:", before, data, asked)
+                raise
+        before = data
         tried += 1
         passed += fine
     return tried, passed, readings
@@ -166,7 +216,10 @@ def main() -> None:
         else:
             kernels = list(variants(Path(folder)))
         chance = random.Random(given.seed)
-        tried, passed, readings = search(kernels, chance, given.inputs, given.seconds)
+        whole = None if given.library else Path(folder)
+        tried, passed, readings = search(
+            kernels, chance, given.inputs, given.seconds, whole
+        )
     names = ", ".join(kernel.name for kernel in kernels)
     print(
         f"seed {given.seed}: {tried:,} inputs, of which {passed:,} pass, read "

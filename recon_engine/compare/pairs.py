@@ -145,8 +145,8 @@ def _find_differing_cells(
         {
             "pair": pairs,
             "column": numbers - np.uint32(keys),
-            "old": pl.Series(columns.texts(0)),
-            "new": pl.Series(columns.texts(1)),
+            "old": columns.take_texts(0),
+            "new": columns.take_texts(1),
         }
     )
     return cells, collisions

@@ -101,13 +101,12 @@ def stable_hash(rows: pl.DataFrame) -> pl.Series:
 
 def _absorb_cells(state: NDArray[np.uint64], texts: pl.Series) -> None:
     """Mix a cell into the hash of each row: its bytes, then its length."""
-    _, offsets, data = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
-    ends = np.frombuffer(offsets, "<i8", len(texts) + 1)
-    raw = np.zeros(ends[-1] + WORD_BYTES, np.uint8)
-    raw[: ends[-1]] = np.frombuffer(data or b"", np.uint8, ends[-1])
+    sizes = texts.str.len_bytes().to_numpy().astype(np.int64)
+    ends = np.append(0, np.cumsum(sizes))
+    # Words are read up to 8 bytes behind the last text.
+    raw = texts.str.join("").item().encode() + bytes(WORD_BYTES)
     # A view with a stride of 1: the 8-byte word that begins at each byte.
     words = np.ndarray(len(raw) - WORD_BYTES + 1, "<u8", raw, strides=(1,))
-    sizes = np.diff(ends)
     left = np.flatnonzero(sizes)
     at = 0
     while len(left):

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.csv
 
 from recon_engine.inputs.header import BOM
 from recon_engine.inputs.pinned_file import open_unchanged
@@ -23,17 +21,22 @@ from recon_engine.inputs.quarantine import remove_gaps
 from recon_engine.inputs.rfc4180 import QUOTE
 from recon_engine.inputs.scanner import find_newlines, next_set_bits
 from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.lazy_module import LazyModule
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from recon_engine.inputs.pinned_file import State
     from recon_engine.inputs.scanner import RecordIndex
     from recon_engine.model import Dialect, Rejects
+else:
+    # The native kernel reads files without it.
+    pa = LazyModule("pyarrow")
 
 
 # Polars strips a byte order mark from the first bytes it sees, and decompresses bytes
@@ -74,20 +77,6 @@ def as_binary_array(
     """The bytes between consecutive `edges` as an Arrow array, without a copy."""
     buffers = [None, pa.py_buffer(edges), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
-
-
-# Not by `pa.array`, which would import pandas.
-NO_TEXTS: Final = pa.LargeStringArray.from_buffers(
-    0, pa.py_buffer(bytes(8)), pa.py_buffer(b"")
-)
-
-
-def make_text_frame(names: Sequence[str], columns: Sequence[pa.Array]) -> pl.DataFrame:
-    """Columns of text as a frame: all at once, because each alone takes its time."""
-    table = pa.Table.from_arrays(list(columns), names=list(names))
-    frame = pl.from_arrow(table, rechunk=False)
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table becomes a frame
-    return frame
 
 
 class Rows(Protocol):
@@ -182,6 +171,8 @@ class Block:
             return schema.empty_table()
         guarded = self.data.startswith(TAKEN)
         data = GUARD + self.data if guarded else self.data
+        import pyarrow.csv
+
         return pyarrow.csv.read_csv(
             pa.py_buffer(data),
             pyarrow.csv.ReadOptions(

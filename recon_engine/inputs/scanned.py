@@ -13,21 +13,18 @@ import itertools
 from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import make_dialect
 from recon_engine.inputs.csvfile import (
-    NO_TEXTS,
     CsvFile,
     RowGroup,
     as_arrow_array,
     as_binary_array,
-    make_text_frame,
 )
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched, Status
@@ -60,6 +57,11 @@ ENTRY: Final = np.dtype(
 )
 
 
+_make_capsule = ctypes.pythonapi.PyCapsule_New
+_make_capsule.restype = ctypes.py_object
+_make_capsule.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+
+
 class TextColumns:
     """Columns of text in memory of the kernel, which lives as long as this."""
 
@@ -74,20 +76,15 @@ class TextColumns:
         if pointer := getattr(self, "_pointer", None):
             self._kernel.columns_free(pointer)
 
-    def texts(self, at: int) -> pa.LargeStringArray:
-        """One column, without a copy."""
-        text, ends = ctypes.c_void_p(), ctypes.c_void_p()
-        get = self._kernel.columns_text
-        count = get(self._pointer, at, ctypes.byref(text), ctypes.byref(ends))
-        if not count:
-            return NO_TEXTS
-        edges = pa.foreign_buffer(ends.value, 8 * (count + 1), self)
-        size = int(np.frombuffer(edges, np.int64)[-1])
-        data = pa.foreign_buffer(text.value, size, self) if size else pa.py_buffer(b"")
-        return pa.LargeStringArray.from_buffers(count, edges, data)
+    def take_texts(self, at: int) -> pl.Series:
+        """A column, without a copy; callable once."""
+        return pl.Series(TextArray(self._kernel, self._pointer, at))
 
     def cells(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32], int]:
-        """The pair and the column of each cell; the cells of keys that differ."""
+        """The pair and the column of each cell; the cells of keys that differ.
+
+        Callable before the texts are taken.
+        """
         pairs, ordinals, ends = (ctypes.c_void_p() for _ in range(3))
         both = ctypes.byref(pairs), ctypes.byref(ordinals)
         collisions = self._kernel.columns_cells(self._pointer, *both)
@@ -95,6 +92,32 @@ class TextColumns:
         count = self._kernel.columns_text(self._pointer, 0, *text)
         first, second = (_copy_numbers(at.value, count) for at in (pairs, ordinals))
         return first, second, collisions
+
+
+class TextArray:
+    """A column that any library can import by Arrow's C data interface, once.
+
+    Unlike pyarrow, which takes a third as long to import as Polars, it costs nothing.
+    """
+
+    def __init__(self, kernel: ctypes.CDLL, columns: int, at: int) -> None:
+        self._kernel = kernel
+        self._array, self._schema = binding.ArrowArray(), binding.ArrowSchema()
+        to = ctypes.byref(self._array), ctypes.byref(self._schema)
+        if not kernel.columns_export(columns, at, *to):
+            raise MemoryError
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[Any, Any]:
+        """Capsules of the schema and of the array; the consumer takes the memory."""
+        del requested_schema
+        return (
+            _make_capsule(ctypes.addressof(self._schema), b"arrow_schema", None),
+            _make_capsule(ctypes.addressof(self._array), b"arrow_array", None),
+        )
+
+    def __del__(self) -> None:
+        """Free the memory if no consumer has taken it."""
+        self._kernel.array_free(ctypes.byref(self._array))
 
 
 def _copy_numbers(address: int | None, count: int) -> NDArray[np.uint32]:
@@ -141,7 +164,9 @@ class GatheredRows:
             self.kernel,
             self.kernel.extract(ctypes.byref(raw), 0, rows, len(wanted), numbers),
         )
-        return make_text_frame(wanted, [columns.texts(n) for n in range(len(wanted))])
+        return pl.DataFrame(
+            [columns.take_texts(n).alias(name) for n, name in enumerate(wanted)]
+        )
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings in columns of these names; a blank is ""."""

@@ -235,9 +235,27 @@ def check(
             seen.check("row", row[0], content)
             seen.check("check", row[1], content)
             seen.check("key", key, tuple(fields[at] for at in asked.keys))
+        sought = [tuple(fields[at] for at in asked.keys) for fields in rows[::2]]
+        assert found_by_key(side, sought) == [
+            number
+            for number, fields in enumerate(rows)
+            if tuple(fields[at] for at in asked.keys) in sought
+        ]
         return True
     finally:
         side.free()
+
+
+def found_by_key(side: Side, keys: Sequence[Row]) -> list[int]:
+    """The numbers of the rows that have one of these keys."""
+    masked = [[field.replace(b",", b"\xff") for field in key] for key in keys]
+    packed = [
+        key[0] if len(key) == 1 else b"".join(field + b"\xfe" for field in key)
+        for key in masked
+    ]
+    pointer, count = side.find(packed)
+    found = (ctypes.c_uint32 * count).from_address(pointer or 0) if count else ()
+    return sorted(found)
 
 
 # ------------------------------------------------------------ both sides

@@ -25,6 +25,7 @@ from support.kernel import (
     compiled,
     digests,
     expected_join,
+    found_by_key,
     joined,
     opened,
     reference,
@@ -73,9 +74,10 @@ def test_the_library_is_made_from_this_source_for_this_version() -> None:
 
 
 def test_random_inputs_are_read_as_the_reference_reads_them(
-    kernels: dict[str, Kernel],
+    kernels: dict[str, Kernel], tmp_path: Path
 ) -> None:
-    tried, passed, _ = search(list(kernels.values()), random.Random(1), 400, 60)
+    every = list(kernels.values())
+    tried, passed, _ = search(every, random.Random(1), 400, 60, tmp_path)
     assert tried >= 50
     assert 0 < passed < tried
 
@@ -283,13 +285,7 @@ def test_rows_are_found_by_their_keys(kernel: Kernel, keys: tuple[int, ...]) -> 
         side, descriptor = scanned(kernel, data, asked, SECRET)
         wanted = [tuple(row[at] for at in keys) for row in known[0][: len(rows) // 4]]
         wanted.append((b"absent",) * len(keys))
-        packed = [field.replace(b",", b"\xff") for key in wanted for field in key]
-        if len(keys) > 1:
-            pairs = zip(packed[::2], packed[1::2], strict=True)
-            packed = [a + b"\xfe" + b + b"\xfe" for a, b in pairs]
-        pointer, count = side.find(packed)
-        found = (ctypes.c_uint32 * count).from_address(pointer or 0) if count else ()
-        assert sorted(found) == [
+        assert found_by_key(side, wanted) == [
             number
             for number, row in enumerate(known[0])
             if tuple(row[at] for at in keys) in wanted

@@ -120,6 +120,39 @@ class RawRows(ctypes.Structure):
     )
 
 
+class ArrowSchema(ctypes.Structure):
+    """The type of an array, by Arrow's C data interface."""
+
+    _fields_ = (
+        ("format", c_char_p),
+        ("name", c_char_p),
+        ("metadata", c_char_p),
+        ("flags", c_int64),
+        ("n_children", c_int64),
+        ("children", c_void_p),
+        ("dictionary", c_void_p),
+        ("release", c_void_p),
+        ("private_data", c_void_p),
+    )
+
+
+class ArrowArray(ctypes.Structure):
+    """An array by Arrow's C data interface; not released while `release` is set."""
+
+    _fields_ = (
+        ("length", c_int64),
+        ("null_count", c_int64),
+        ("offset", c_int64),
+        ("n_buffers", c_int64),
+        ("n_children", c_int64),
+        ("buffers", c_void_p),
+        ("children", c_void_p),
+        ("dictionary", c_void_p),
+        ("release", c_void_p),
+        ("private_data", c_void_p),
+    )
+
+
 SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "version": (c_char_p,),
     "source": (c_char_p,),
@@ -169,6 +202,8 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         POINTER(c_void_p),
         POINTER(c_void_p),
     ),
+    "columns_export": (c_int, c_void_p, c_uint32, c_void_p, c_void_p),
+    "array_free": (None, c_void_p),
     "columns_cells": (c_uint64, c_void_p, POINTER(c_void_p), POINTER(c_void_p)),
     "columns_free": (None, c_void_p),
     "digests": (None, c_void_p, c_void_p),
@@ -182,7 +217,7 @@ def load_library() -> ctypes.CDLL | None:
         return None
     try:
         library = ctypes.CDLL(str(LIBRARY))
-        # Before the rest is declared: another version may have other functions.
+        # Before all others are declared: another version may have other functions.
         _declare(library, "version")
         if (version := library.version().decode()) != __version__:
             log.warning("native_kernel_of_another_version", extra={"version": version})

@@ -1,10 +1,10 @@
 // The native kernel: it finds the records and fields of strict CSV, digests rows and
 // keys, matches two sides and gathers the rows that differ.
 //
-// It accepts exactly the bytes that `recon_engine/rfc4180.py` accepts with `width`
-// fields in each record. It names no fault: what it refuses, the reader in Python reads
-// again, and words the error. No call keeps a pointer to memory of its caller, and no
-// call is made by two threads on one side, but for those that take it as const.
+// It accepts exactly the bytes that `recon_engine/inputs/rfc4180.py` accepts with `width`
+// fields in each record. It names no fault: the reader in Python reads again what it
+// refuses, and words the error. No call keeps a pointer to memory of its caller. Two
+// threads make no call on one side, except for calls that take it as const.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +71,7 @@ static int grow(void *array, u64 *room, u64 needed, u64 size) {
 // NH over words of 64 bits (Black et al., "UMAC", 1999), twice, the second time with
 // keys moved on by a pair (Toeplitz); then a multilinear hash mod 2^128 (Lemire and
 // Kaser, 2014), strongly universal, of the 128 bits and the length. Longer texts are a
-// tree over chunks, with keys of their own on each level.
+// tree over chunks, with other keys on each level.
 //
 // By these papers two different texts share one half of a digest with a probability of
 // at most 2^-63 a level, both halves 2^-126, whoever chose the texts, as long as he
@@ -146,7 +146,7 @@ INLINE void digest(const keys *k, const u8 *p, u64 n, u64 out[2]) {
     else tree(k, p, n, out);
 }
 
-// The hash of `recon_engine/sample.py`, the same in every run: it says which rows are
+// The hash of `recon_engine/compare/sampling.py`, the same in every run: it says which rows are
 // drawn for a sample, and nothing is equal or not by it.
 INLINE u64 mixed(u64 x) {
     x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
@@ -200,7 +200,7 @@ INLINE u64 where(const u8 *p, u8 byte) {
     return mask;
 }
 typedef rarities seen;
-INLINE void look(seen *s, const u8 *p) {
+INLINE void note_bytes(seen *s, const u8 *p) {
     for (int i = 0; i < 64; i++) {
         s->nul |= p[i] == 0, s->cr |= p[i] == '\r', s->quote |= p[i] == '"';
         s->high |= p[i] >> 7, s->backslash |= p[i] == '\\';
@@ -224,7 +224,7 @@ INLINE u64 where(const u8 *p, u8 byte) {
 typedef struct {
     v64 nul, cr, quote, high, backslash;
 } seen;
-INLINE void look(seen *s, const u8 *p) {
+INLINE void note_bytes(seen *s, const u8 *p) {
     v64 x = vec(p);
     s->nul |= (v64)(x == 0), s->cr |= (v64)(x == '\r'), s->quote |= (v64)(x == '"');
     s->high |= x, s->backslash |= (v64)(x == '\\');
@@ -363,7 +363,7 @@ INLINE int unquote(scanner *s, const u8 *p, u64 n, u64 words, packer pack) {
 
 // How many bytes of a block are whole records, of any width: their masks are made. A
 // block begins with a record; PAD bytes behind it are written to.
-INLINE status judge(scanner *s, u8 *p, u64 n, u64 *whole, packer pack) {
+INLINE status index_block(scanner *s, u8 *p, u64 n, u64 *whole, packer pack) {
     u64 words = (n + 63) / 64;
     if (words > s->words && !scanner_room(s, words)) return MEMORY;
     memset(p + n, s->delimiter == 'x' ? 'y' : 'x', PAD);
@@ -371,7 +371,7 @@ INLINE status judge(scanner *s, u8 *p, u64 n, u64 *whole, packer pack) {
     for (u64 w = 0; w < words; w++) {
         s->borders[w] = where(p + 64 * w, s->delimiter);
         s->ends[w] = where(p + 64 * w, '\n');
-        look(&all, p + 64 * w);
+        note_bytes(&all, p + 64 * w);
     }
     s->borders[words] = s->ends[words] = s->inner[words] = 0;
     s->rare = summed(&all), s->masked = 0, s->newlines_inside = 0;
@@ -705,7 +705,7 @@ INLINE status take(side *s, u8 *p, u64 n, int last, u64 *taken, packer pack) {
         if (p[n - 1] == '\r') return REFUSED; // bare, or quoted and never closed
         p[n++] = '\n', s->unended = 1;
     }
-    status found = judge(c, p, n, &size, pack);
+    status found = index_block(c, p, n, &size, pack);
     if (found != OK) return found;
     if (last && size < n) return REFUSED;
     if (!size) {
@@ -750,8 +750,8 @@ INLINE status take(side *s, u8 *p, u64 n, int last, u64 *taken, packer pack) {
 static status take_any(side *s, u8 *p, u64 n, int last, u64 *taken) {
     return take(s, p, n, last, taken, pack_runs);
 }
-static status judge_any(scanner *s, u8 *p, u64 n, u64 *whole) {
-    return judge(s, p, n, whole, pack_runs);
+static status index_any(scanner *s, u8 *p, u64 n, u64 *whole) {
+    return index_block(s, p, n, whole, pack_runs);
 }
 #if DISPATCH
 #include <immintrin.h>
@@ -761,8 +761,8 @@ static status judge_any(scanner *s, u8 *p, u64 n, u64 *whole) {
 AVX2 static status take_avx2(side *s, u8 *p, u64 n, int last, u64 *taken) {
     return take(s, p, n, last, taken, pack_runs);
 }
-AVX2 static status judge_avx2(scanner *s, u8 *p, u64 n, u64 *whole) {
-    return judge(s, p, n, whole, pack_runs);
+AVX2 static status index_avx2(scanner *s, u8 *p, u64 n, u64 *whole) {
+    return index_block(s, p, n, whole, pack_runs);
 }
 AVX512 static inline __attribute__((always_inline)) u8 *pack_avx512(u8 *out, const u8 *p, u64 keep) {
     _mm512_storeu_si512(out, _mm512_maskz_compress_epi8(keep, _mm512_loadu_si512(p)));
@@ -771,14 +771,14 @@ AVX512 static inline __attribute__((always_inline)) u8 *pack_avx512(u8 *out, con
 AVX512 static status take_avx512(side *s, u8 *p, u64 n, int last, u64 *taken) {
     return take(s, p, n, last, taken, pack_avx512);
 }
-AVX512 static status judge_avx512(scanner *s, u8 *p, u64 n, u64 *whole) {
-    return judge(s, p, n, whole, pack_avx512);
+AVX512 static status index_avx512(scanner *s, u8 *p, u64 n, u64 *whole) {
+    return index_block(s, p, n, whole, pack_avx512);
 }
 static status (*const takes[])(side *, u8 *, u64, int, u64 *) = {take_any, take_avx2, take_avx512};
-static status (*const judges[])(scanner *, u8 *, u64, u64 *) = {judge_any, judge_avx2, judge_avx512};
+static status (*const indexers[])(scanner *, u8 *, u64, u64 *) = {index_any, index_avx2, index_avx512};
 #else
 static status (*const takes[])(side *, u8 *, u64, int, u64 *) = {take_any};
-static status (*const judges[])(scanner *, u8 *, u64, u64 *) = {judge_any};
+static status (*const indexers[])(scanner *, u8 *, u64, u64 *) = {index_any};
 #endif
 
 // The block that follows, with SLACK bytes that may be written behind `n`. How many of
@@ -980,7 +980,7 @@ API int gathered_offsets(const side *s, const u32 *rows, u64 n, u64 *offsets) {
 }
 #define NEAR 4096u        // it is cheaper to read so much between rows than to read twice
 #define MOST (1u << 18)   // bytes at once, but for a longer row
-// Whether the bytes [from, to) of a block that was judged are one record of the width.
+// Whether the bytes [from, to) of an indexed block are one record of the width.
 static int is_record(const scanner *c, u64 from, u64 to) {
     return (!from || is_set(c->ends, from - 1)) && is_set(c->ends, to - 1) &&
            between(c->ends, from, to) == 1 && between(c->borders, from, to) == c->width - 1;
@@ -1016,7 +1016,7 @@ API int gather(const side *s, int file, const u32 *rows, u64 n, const u64 *offse
             else have += (u64)got;
         }
         if (found == OK && s->unended && (u64)p[j - 1].number + 1 == s->rows) buffer[size++] = '\n';
-        if (found == OK) found = judges[s->isa](&c, buffer, size, &whole);
+        if (found == OK) found = indexers[s->isa](&c, buffer, size, &whole);
         if (found == REFUSED || (found == OK && whole != size)) found = CHANGED;
         for (; i < j && found == OK; i++) {
             u64 from = start_of(s, p[i].number) - start, n1 = offsets[p[i].at + 1] - offsets[p[i].at];
@@ -1115,6 +1115,41 @@ static columns *columns_new(u32 count) {
 API u64 columns_text(const columns *c, u32 at, const u8 **text, const i64 **ends) {
     *text = c->of[at].text, *ends = c->of[at].ends;
     return c->of[at].count;
+}
+// A column by Arrow's C data interface, as large UTF-8. The array owns the memory from
+// here on, and its consumer releases it: no code in Python has to live as long.
+typedef struct schema {
+    const char *format, *name, *metadata;
+    i64 flags, child_count;
+    struct schema **children, *dictionary;
+    void (*release)(struct schema *);
+    void *private;
+} schema;
+typedef struct array {
+    i64 length, null_count, offset, buffer_count, child_count;
+    const void **buffers;
+    struct array **children, *dictionary;
+    void (*release)(struct array *);
+    void *private;
+} array;
+static void release_schema(schema *s) { s->release = 0; }
+static void release_array(array *a) {
+    free((void *)a->buffers[1]), free((void *)a->buffers[2]), free(a->buffers);
+    a->release = 0;
+}
+API void array_free(array *a) {
+    if (a->release) a->release(a);
+}
+// Once for each column; 0 where memory is out.
+API int columns_export(columns *c, u32 at, array *to, schema *described) {
+    texts *t = c->of + at;
+    const void **buffers = malloc(3 * sizeof *buffers);
+    if (!buffers || !grow(&t->text, &t->text_room, 1, 1)) return free(buffers), 0;
+    buffers[0] = 0, buffers[1] = t->ends, buffers[2] = t->text;
+    *to = (array){.length = (i64)t->count, .buffer_count = 3, .buffers = buffers, .release = release_array};
+    *described = (schema){.format = "U", .name = "", .release = release_schema};
+    *t = (texts){0};
+    return 1;
 }
 API u64 columns_cells(const columns *c, const u32 **pairs, const u32 **ordinals) {
     *pairs = c->pairs, *ordinals = c->columns;
