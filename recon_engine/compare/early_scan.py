@@ -16,6 +16,7 @@ from recon_engine.inputs.scanning import (
     SideColumns,
     sampling_rate,
     start_scan,
+    start_validation,
 )
 from recon_engine.runtime.memory import default_budget
 
@@ -58,8 +59,12 @@ def begin_scan(
         return None
 
 
-def scan_aligned(sides: Sequence[object], layout: Alignment) -> Scanning | None:
-    """Begin to read both sides; None if the kernel does not apply.
+def scan_aligned(
+    sides: Sequence[object], layout: Alignment, *, joins: bool = True
+) -> Scanning | None:
+    """Begin to read both sides, and with `joins` to match their rows.
+
+    None if the kernel does not apply.
 
     It does not if a side is no file, or if a column of the key has rules. Raises
     KernelRefusal if it cannot hold such columns.
@@ -72,7 +77,24 @@ def scan_aligned(sides: Sequence[object], layout: Alignment) -> Scanning | None:
         _side_columns(header, layout, renames)
         for header, renames in zip(headers, every, strict=True)
     ]
-    return start_scan(headers, columns)
+    return start_scan(headers, columns, joins=joins)
+
+
+def scan_for_keys(sides: Sequence[object], layout: Alignment) -> Scanning | None:
+    """Begin to read both sides so that rows can be found by their keys.
+
+    If a column of the key has rules, or the digests exceed the memory, both are only
+    validated. None if the kernel does not apply at all.
+    """
+    rows = sum(side.expected_rows for side in sides if isinstance(side, Header))
+    try:
+        if default_budget().buckets(rows) == 1:
+            scanning = scan_aligned(sides, layout, joins=False)
+            if scanning is not None:
+                return scanning
+    except (ReconError, KernelRefusal):
+        pass
+    return start_validation(sides)
 
 
 def _side_columns(

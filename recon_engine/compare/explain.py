@@ -13,6 +13,7 @@ import polars as pl
 
 from recon_engine.compare.alignment import align_columns
 from recon_engine.compare.digests import assign_ids
+from recon_engine.compare.early_scan import scan_for_keys
 from recon_engine.compare.masks import make_masks
 from recon_engine.compare.pairing import compare_rows, pair_rows, with_kinds
 from recon_engine.config import LIMITS, Limits
@@ -20,7 +21,7 @@ from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.pinned_file import open_unchanged
-from recon_engine.inputs.tables import open_headers, read_both_tables
+from recon_engine.inputs.tables import open_headers, open_tables
 from recon_engine.rules import normal_form
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
@@ -138,12 +139,15 @@ def explain_key(
             uris=(sides[0].uri, sides[1].uri),
             heads=(sides[0].head, sides[1].head),
         )
-        tables = read_both_tables(*sides, options, progress)
         names = (
-            assign_ids(tables[0].columns, layout, {}),
-            assign_ids(tables[1].columns, layout, layout.new_names),
+            assign_ids(sides[0].columns, layout, {}),
+            assign_ids(sides[1].columns, layout, layout.new_names),
         )
-        with progress.step("explain"):
+        scanning = scan_for_keys(sides, layout)
+        with (
+            open_tables(*sides, options, progress, scanning) as tables,
+            progress.step("explain"),
+        ):
             both = [
                 _find_rows(table, each, key)
                 for table, each in zip(tables, names, strict=True)
@@ -173,6 +177,12 @@ def _parse_key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFrame:
     """The rows of a key, each with its line."""
+    if (
+        isinstance(table, CsvFile)
+        and table.source is not None
+        and (numbers := table.source.find_keys([key])) is not None
+    ):
+        return _take_rows(table, names, key, np.sort(numbers))
     wanted = pl.DataFrame(dict(zip(names.keys, key, strict=True)))
     forms = [
         normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
@@ -195,6 +205,22 @@ def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFra
 
     schema = dict.fromkeys(names.all, pl.String) | {LINE_COLUMN: pl.Int64}
     return pl.concat([pl.DataFrame(schema=schema), *map_ordered(found, table.parts)])
+
+
+def _take_rows(
+    file: CsvFile, names: ColumnIds, key: Sequence[str], numbers: NDArray[np.uint32]
+) -> pl.DataFrame:
+    """Of the rows of these numbers those of a key, each with its line."""
+    assert file.source is not None  # noqa: S101 - the caller has found rows in it
+    cells = file.take(numbers.astype(np.int64)).cells(names.all).collect()
+    lines = [
+        1 + _count_newlines(file, 0, file.source.start_of(int(row))) for row in numbers
+    ]
+    of_key = (
+        pl.col(name) == pl.lit(value)
+        for name, value in zip(names.keys, key, strict=True)
+    )
+    return cells.with_columns(pl.Series(LINE_COLUMN, lines, pl.Int64)).filter(*of_key)
 
 
 def _find_lines(

@@ -22,7 +22,15 @@ from recon_engine.compare.pairing import has_repeats
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.delimiters import other_reading
-from recon_engine.inputs.tables import open_headers, read_both_tables
+from recon_engine.inputs.header import Header
+from recon_engine.inputs.scanned import open_matched
+from recon_engine.inputs.scanning import (
+    KernelRefusal,
+    SideColumns,
+    start_scan,
+    start_validation,
+)
+from recon_engine.inputs.tables import open_headers, open_tables
 from recon_engine.rules import has_tolerance, normal_form
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
@@ -114,11 +122,14 @@ def propose_keys(
         columns = _find_common_columns(*sides, options)
         rules = _rules(columns, options)
         columns = [name for name in columns if not has_tolerance(rules.get(name, ()))]
-        left, right = read_both_tables(*sides, options, progress)
-        with progress.step("keys"):
+        scanning = start_validation(sides)
+        with (
+            open_tables(*sides, options, progress, scanning) as (left, right),
+            progress.step("keys"),
+        ):
             named = (
-                _make_side(left, columns, rules, {}),
-                _make_side(right, columns, rules, options.renames),
+                _make_side(sides[0], left, columns, rules, {}),
+                _make_side(sides[1], right, columns, rules, options.renames),
             )
             shares = _count_shares((left, right), budget or default_budget())
             search = _KeySearch(named, columns, shares)
@@ -204,8 +215,12 @@ class HashShare:
 
 @dataclass(frozen=True, slots=True)
 class _KeySide:
-    """A table under column names that both sides share."""
+    """A table under column names that both sides share.
 
+    `unread`: the same before it was read.
+    """
+
+    unread: Unread
     table: Table
     names: list[str]
     rules: Mapping[str, Sequence[Rule]]
@@ -242,6 +257,12 @@ class _KeySide:
             [pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), *parts]
         )
 
+    def columns_for_kernel(self, columns: ColumnSet) -> SideColumns:
+        """How the native kernel reads the values of some columns as keys."""
+        compared = [name if name in columns else None for name in self.names]
+        keys = [self.names.index(name) for name in columns]
+        return SideColumns(compared, keys, sample_every=0)
+
     def _parts(self) -> Sequence[RowGroup]:
         return self.table.parts
 
@@ -256,6 +277,7 @@ class _KeySide:
 
 
 def _make_side(
+    unread: Unread,
     table: Table,
     columns: Sequence[str],
     rules: Mapping[str, Sequence[Rule]],
@@ -267,7 +289,7 @@ def _make_side(
     }
     ours = {renames.get(name, name): f"v{at:05}" for at, name in enumerate(columns)}
     names = [ours.get(name, f"x{at:05}") for at, name in enumerate(table.columns)]
-    return _KeySide(table, names, by_place)
+    return _KeySide(unread, table, names, by_place)
 
 
 class _KeySearch:
@@ -304,7 +326,8 @@ class _KeySearch:
             for at in range(0, len(tried), AT_ONCE):
                 for columns in self._keep_unique(tried[at : at + AT_ONCE]):
                     found.append(columns)
-                    proposal = self._count_proposal(columns)
+                    proposal = self._count_by_kernel(columns)
+                    proposal = proposal or self._count_proposal(columns)
                     enough = enough or (
                         proposal.overlap >= ENOUGH_OVERLAP
                         and self.measures.isdisjoint(proposal.columns)
@@ -333,6 +356,43 @@ class _KeySearch:
             if not sets:
                 break
         return sets
+
+    def _count_by_kernel(self, columns: ColumnSet) -> Proposal | None:
+        """A set that does not repeat with its counts.
+
+        None if the native kernel cannot count it: rows have to be files that fit the
+        budget, and no column has a rule.
+        """
+        headers = [
+            side.unread
+            for side in self.sides
+            if isinstance(side.unread, Header) and side.rules.keys().isdisjoint(columns)
+        ]
+        if len(headers) < len(self.sides) or len(self.shares) > 1:
+            return None
+        try:
+            scanning = start_scan(
+                headers, [side.columns_for_kernel(columns) for side in self.sides]
+            )
+            if scanning is None:
+                return None
+            with open_matched(scanning, SILENT) as matched:
+                if matched.has_repeats:
+                    return None
+                blanks_old, blanks_new = matched.blank_keys
+                # No other column is compared, so rows of one key are identical.
+                rows = matched.identical
+        except KernelRefusal:
+            return None
+        return Proposal(
+            columns=tuple(self.names[name] for name in columns),
+            repeats_old=0,
+            repeats_new=0,
+            matched=rows,
+            overlap=rows / max(1, *(side.table.rows for side in self.sides)),
+            blanks_old=blanks_old,
+            blanks_new=blanks_new,
+        )
 
     def _count_proposal(self, columns: ColumnSet) -> Proposal:
         """A set with its counts, on the values themselves."""

@@ -376,7 +376,7 @@ def _find_undecided_by_kernel(
     """What the kernel leaves to be paired: the rows of repeated keys."""
     old, new = (_find_sought_rows(matched, at, sides[at], asked) for at in (OLD, NEW))
     matched.forget_digests()
-    if any(len(matched.lists[which]) for which in REPEATED):
+    if matched.has_repeats:
         left, suspects = find_undecided(
             lambda side: matched.digests(REPEATED[side]), all_is_compared(plan.names)
         )

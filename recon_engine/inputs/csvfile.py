@@ -286,6 +286,14 @@ class RowSource(Protocol):
         """Rows by their numbers."""
         ...
 
+    def find_keys(self, keys: Sequence[Sequence[str]]) -> NDArray[np.uint32] | None:
+        """The rows whose key seems to be one of `keys`; None if keys are not known."""
+        ...
+
+    def start_of(self, row: int) -> int:
+        """The offset of a row in the file."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:

@@ -197,6 +197,21 @@ class ScannedFile:
         pointer = side.kernel.side_sample(side.pointer)
         return _copy_numbers(pointer, side.facts.sampled)
 
+    def find_keys(self, keys: Sequence[Sequence[str]]) -> NDArray[np.uint32] | None:
+        """The rows whose key seems to be one of `keys`, unordered.
+
+        None if the file was only validated.
+        """
+        if not self.scanned.has_keys:
+            return None
+        packed = [_pack_key(key) for key in keys]
+        return _copy_numbers(*self.scanned.side.find(packed))
+
+    def start_of(self, row: int) -> int:
+        """The offset of a row in the file."""
+        side = self.scanned.side
+        return int(side.kernel.side_start(side.pointer, row))
+
     def file(self) -> CsvFile:
         """The validated file."""
         header, facts = self.scanned.header, self.scanned.side.facts
@@ -272,6 +287,12 @@ class MatchedFiles:
         return [side.scanned.side.facts.blank_keys for side in self.sides]
 
     @property
+    def has_repeats(self) -> bool:
+        """Whether a key repeats on a side, or seems to."""
+        repeated = Matched.REPEATED_OLD, Matched.REPEATED_NEW
+        return any(len(self.lists[which]) for which in repeated)
+
+    @property
     def has_one_line_per_record(self) -> bool:
         """Whether no field of either file contains a newline."""
         return not any(side.scanned.side.facts.embedded for side in self.sides)
@@ -286,8 +307,9 @@ class MatchedFiles:
 
         Callable before `forget_digests`.
         """
-        packed = [_pack_key(key) for key in keys]
-        return _copy_numbers(*self.sides[side].scanned.side.find(packed))
+        rows = self.sides[side].find_keys(keys)
+        assert rows is not None  # noqa: S101 - rows are matched by their keys
+        return rows
 
     def forget_digests(self) -> None:
         """Free the digests of identical rows."""
@@ -299,6 +321,17 @@ class MatchedFiles:
         found = self.lists[which][part]
         names = ("row", "check", "key", "number")
         return pl.DataFrame({name: np.ascontiguousarray(found[name]) for name in names})
+
+
+@contextmanager
+def open_scanned(
+    scanning: Scanning, progress: Progress
+) -> Iterator[tuple[ScannedFile, ScannedFile]]:
+    """Yield both files once they are read, as `open_matched`, without any match."""
+    with closing(scanning):
+        scanning.wait(progress)
+        old, new = map(ScannedFile, scanning.sides)
+        yield old, new
 
 
 @contextmanager

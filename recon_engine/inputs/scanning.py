@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from recon_engine.inputs.header import annotate_counted_in
+from recon_engine.inputs.header import Header, annotate_counted_in
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import ReadPlan, Status
 from recon_engine.inputs.pinned_file import open_unchanged
@@ -26,7 +26,6 @@ from recon_engine.model import SIDES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from recon_engine.inputs.header import Header
     from recon_engine.runtime.progress import Progress
 
 # 256 KiB: with the masks of a block, what is read stays in the cache of a core.
@@ -47,8 +46,9 @@ class SideColumns:
     """What the kernel does with the columns of a file.
 
     `compared`: for each column the name that is the same on both sides, None if it is
-    not compared; `keys`: the numbers of the key columns, in the order of the key;
-    `sample_every`: the rows of one in so many keys are sampled.
+    not compared; `keys`: the numbers of the key columns, in the order of the key: with
+    none, a file is only validated; `sample_every`: the rows of one in so many keys are
+    sampled.
     """
 
     compared: Sequence[str | None]
@@ -75,6 +75,7 @@ class ScannedSide:
 
     header: Header
     side: binding.Side
+    has_keys: bool
     sha256: str | None = None
 
     @property
@@ -86,6 +87,8 @@ class ScannedSide:
 class Scanning:
     """The pass of both files through the kernel, which begins at once.
 
+    With `joins` the rows of both are matched, too.
+
     `wait` returns at its end; `close` frees everything, and ends a pass under way.
     """
 
@@ -94,8 +97,11 @@ class Scanning:
         kernel: ctypes.CDLL,
         headers: Sequence[Header],
         columns: Sequence[SideColumns],
+        *,
+        joins: bool,
     ) -> None:
         self.kernel = kernel
+        self.joins = joins
         self.matched: list[int] = []
         self._cancel = ctypes.c_uint32(0)
         self._done = [ctypes.c_uint64(0) for _ in headers]
@@ -157,7 +163,7 @@ class Scanning:
         run = _run_in_turn if self._inline else _run_at_once
         try:
             self._statuses = run(partial(self._read, at) for at in (0, 1))
-            if not any(self._statuses):
+            if self.joins and not any(self._statuses):
                 run(partial(self._match, at) for at in (0, 1))
         except BaseException as error:  # noqa: BLE001 - `wait` raises it
             self._error = error
@@ -216,16 +222,29 @@ class Scanning:
 
 
 def start_scan(
-    headers: Sequence[Header], columns: Sequence[SideColumns]
+    headers: Sequence[Header], columns: Sequence[SideColumns], *, joins: bool = True
 ) -> Scanning | None:
     """Begin to read both files; None if there is no kernel for them.
 
-    Raises KernelRefusal if the kernel cannot hold such columns.
+    `joins`: whether the rows of both are matched, too. Raises KernelRefusal if the
+    kernel cannot hold such columns.
     """
     kernel = binding.load_library()
     if kernel is None or any(header.limits.field_lines < 1 for header in headers):
         return None
-    return Scanning(kernel, headers, columns)
+    return Scanning(kernel, headers, columns, joins=joins)
+
+
+def start_validation(sides: Sequence[object]) -> Scanning | None:
+    """Begin to validate both sides; None if one is no file, or there is no kernel."""
+    headers = [side for side in sides if isinstance(side, Header)]
+    if len(headers) < len(sides):
+        return None
+    columns = [SideColumns([None] * len(each.columns), (), 0) for each in headers]
+    try:
+        return start_scan(headers, columns, joins=False)
+    except KernelRefusal:
+        return None
 
 
 def _run_at_once(work: Iterator[Callable[[], Any]]) -> list[Any]:
@@ -282,6 +301,6 @@ def _make_sides(
             sample_every=side.sample_every,
         )
         try:
-            yield ScannedSide(header, binding.Side(kernel, plan))
+            yield ScannedSide(header, binding.Side(kernel, plan), bool(side.keys))
         except MemoryError:
             raise KernelRefusal(fault=False) from None

@@ -6,7 +6,8 @@ What needs Polars is imported by the functions that use it: files are opened bef
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from recon_engine.errors import ConfigError
 from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.encodings import name_both_encodings, open_both
 from recon_engine.inputs.header import Header, open_input, read_sample
+from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import SILENT, Progress
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from recon_engine.inputs.csvfile import CsvFile
     from recon_engine.inputs.frames import Frame
+    from recon_engine.inputs.scanning import Scanning
 
     Unread = Header | Frame
     Table = CsvFile | Frame
@@ -43,7 +46,38 @@ def open_headers(
 ) -> Iterator[tuple[Unread, Unread]]:
     """Yield both inputs with their headers read; temporary files live as long."""
     with ExitStack() as stack:
-        yield both_unread(old, new, options, limits, stack, progress)
+        left, right = both_unread(old, new, options, limits, stack, progress)
+        yield _without_hashes(left), _without_hashes(right)
+
+
+def _without_hashes(side: Unread) -> Unread:
+    return replace(side, hashes=False) if isinstance(side, Header) else side
+
+
+@contextmanager
+def open_tables(
+    old: Unread,
+    new: Unread,
+    options: Options,
+    progress: Progress,
+    scanning: Scanning | None,
+) -> Iterator[tuple[Table, Table]]:
+    """Yield both inputs, read completely; raises the errors of `read_rows`.
+
+    `scanning`: the pass of both files through the native kernel, if it applies; it is
+    closed here. `csv_reader` reads files that the kernel does not accept.
+    """
+    with ExitStack() as stack:
+        files = None
+        if scanning is not None:
+            from recon_engine.inputs.scanned import open_scanned
+
+            with suppress(KernelRefusal):
+                files = stack.enter_context(open_scanned(scanning, progress))
+        if files is None:
+            yield read_both_tables(old, new, options, progress)
+        else:
+            yield files[0].file(), files[1].file()
 
 
 def read_both_tables(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import secrets
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,14 +16,18 @@ from hypothesis import strategies as st
 from support.strategies import csv_bytes, edited, pairs
 
 import recon_engine as rx
+from recon_engine.compare import keys as keys_module
 from recon_engine.compare import pairs as pairs_module
+from recon_engine.compare.explain import explain_key
+from recon_engine.compare.keys import propose_keys
+from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import InternalError, ReconError
 from recon_engine.inputs import scanning
 from recon_engine.inputs.native import binding
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from support.strategies import Pair
 
@@ -250,3 +256,55 @@ def test_keys_under_rules_and_frames_are_left_to_numpy(tmp_path: Path) -> None:
     ruled = rx.diff(path, path, keys="id", rules={"id": "trim"})
     assert ruled.engine.kernel == "numpy"
     assert rx.diff(path, path, keys="id", rules={"v": "trim"}).engine.kernel == "native"
+
+
+def answers(
+    patch: pytest.MonkeyPatch, paths: tuple[Path, Path], *, native: bool
+) -> list[str]:
+    """What `keys` and `explain` answer, or their errors."""
+    options = Options(keys=("id",), rules={"v": ("trim",)})
+    old, new = paths
+    works: list[Callable[[], object]] = [
+        partial(propose_keys, old, new, replace(options, keys=NO_KEY)),
+        *(partial(explain_key, old, new, options, [value]) for value in "129"),
+        *(partial(explain_key, old, new, options, [value]) for value in ("4", "")),
+    ]
+    found = []
+    with patch.context() as here:
+        if not native:
+            here.setattr(binding, "load_library", lambda: None)
+        for work in works:
+            try:
+                found.append(repr(work()))
+            except ReconError as error:
+                assert not isinstance(error, InternalError)  # noqa: PT017
+                found.append(repr([type(error), str(error)]))
+    return found
+
+
+@pytest.mark.parametrize("new", FORMS)
+@pytest.mark.parametrize("old", FORMS)
+def test_keys_and_explanations_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path, form in zip(paths, (old, new), strict=True):
+        path.write_bytes(FORMS[form])
+    found = answers(monkeypatch, paths, native=True)
+    assert found == answers(monkeypatch, paths, native=False)
+
+
+def test_a_key_is_counted_by_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    paths[0].write_text('id,no,v\n"a",1,x\n"b,",1,x\n,2,x\n')
+    paths[1].write_text("v,no,id\nx,1,a\nx,2,c\nx,3,\n")
+    with monkeypatch.context() as here:
+        here.setattr(keys_module._KeySide, "values", None)
+        native = propose_keys(*paths)
+    assert [(each.columns, each.matched, each.blanks_new) for each in native] == [
+        (("id",), 2, 1)
+    ]
+    monkeypatch.setattr(binding, "load_library", lambda: None)
+    assert propose_keys(*paths) == native

@@ -269,6 +269,50 @@ def test_a_join_is_what_dicts_make_of_it(kernel: Kernel, weak: bool) -> None:  #
             side.free()
 
 
+@pytest.mark.parametrize("keys", [(0,), (1, 0)], ids=str)
+def test_rows_are_found_by_their_keys(kernel: Kernel, keys: tuple[int, ...]) -> None:
+    chance = random.Random(19)
+    words = ("1", "01", '"a,b"', '"x""y"', "", "é", '"l\nl"')
+    for _ in range(60):
+        rows = chance.choices(words, k=2 * chance.randrange(60))
+        lines = zip(rows[::2], rows[1::2], strict=True)
+        data = "".join(f"{a},{b}\n" for a, b in lines).encode()
+        asked = Question(keys=keys, bits=chance.choice((0, 3)))
+        known = reference(data, asked)
+        assert known is not None
+        side, descriptor = scanned(kernel, data, asked, SECRET)
+        wanted = [tuple(row[at] for at in keys) for row in known[0][: len(rows) // 4]]
+        wanted.append((b"absent",) * len(keys))
+        packed = [field.replace(b",", b"\xff") for key in wanted for field in key]
+        if len(keys) > 1:
+            pairs = zip(packed[::2], packed[1::2], strict=True)
+            packed = [a + b"\xfe" + b + b"\xfe" for a, b in pairs]
+        pointer, count = side.find(packed)
+        found = (ctypes.c_uint32 * count).from_address(pointer or 0) if count else ()
+        assert sorted(found) == [
+            number
+            for number, row in enumerate(known[0])
+            if tuple(row[at] for at in keys) in wanted
+        ]
+        os.close(descriptor)
+        side.free()
+
+
+def test_without_a_key_a_file_is_only_validated(kernel: Kernel) -> None:
+    for data, status in ((b'1,"a"\n2,b\n\n', Status.OK), (b"1\n", Status.REFUSED)):
+        with tempfile.TemporaryFile() as stream:
+            stream.write(data)
+            stream.flush()
+            side = opened(kernel, Question(keys=()), SECRET)
+            assert side.scan(stream.fileno(), 64) is status
+            if status is Status.OK:
+                facts = side.facts
+                assert (facts.rows, facts.end, facts.blanks) == (2, len(data), 1)
+                assert facts.sampled == 0
+                assert side.find([b"1"])[1] == 0
+            side.free()
+
+
 def gathered(
     side: binding.Side, descriptor: int, rows: Sequence[int]
 ) -> tuple[Status, bytes, np.ndarray]:
@@ -377,7 +421,7 @@ def test_a_scan_is_cancelled(kernel: Kernel) -> None:
 def test_columns_that_a_file_has_not_are_refused() -> None:
     library = binding.load_library()
     assert library is not None
-    for keys, order in (((2,), ()), ((0,), (2,)), ((), ())):
+    for keys, order in (((2,), ()), ((0,), (2,))):
         plan = binding.ReadPlan(width=2, keys=keys, random=SECRET, order=order)
         with pytest.raises(MemoryError):
             binding.Side(library, plan)

@@ -220,9 +220,10 @@ def make_numbers(values: Sequence[int]) -> ctypes.Array[c_uint32]:
 class ReadPlan:
     """How the kernel reads a file.
 
-    `keys`, `order`: numbers of columns. If `order` is not empty, the digest of a row is
-    that of these columns, in this order. `random`: `random_size` bytes, the same for
-    both sides; `bits`: digests have 2**bits partitions, as many on both sides.
+    `keys`, `order`: numbers of columns. Without keys a file is only validated: nothing
+    is digested or sampled. If `order` is not empty, the digest of a row is that of
+    these columns, in this order. `random`: `random_size` bytes, the same for both
+    sides; `bits`: digests have 2**bits partitions, as many on both sides.
     `sample_every`: the rows of one in so many keys are listed; 0 lists none. `isa`: the
     instruction set, as `best_isa` numbers them; -1 is the best.
     """

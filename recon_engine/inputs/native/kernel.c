@@ -491,9 +491,10 @@ static int are_below(const u32 *numbers, u32 count, u32 most) {
         if (numbers[i] >= most) return 0;
     return 1;
 }
-// A side yet to be read; 0 where memory is out or a column is none of `width`.
+// A side yet to be read; 0 where memory is out or a column is none of `width`. Without
+// a key it is only checked: there are no digests, and no sample.
 API side *side_new(const settings *given) {
-    side *s = given->bits <= 16 && given->width && given->key_count ? calloc(1, sizeof *s) : 0;
+    side *s = given->bits <= 16 && given->width ? calloc(1, sizeof *s) : 0;
     if (!s) return 0;
     if (!are_below(given->keys, given->key_count, given->width) ||
         !are_below(given->order, given->order_count, given->width))
@@ -547,11 +548,14 @@ INLINE u64 size_of(const partition *p) {
 }
 INLINE const entry *entry_at(const partition *p, u64 i) { return p->chunks[i / ROOM] + i % ROOM; }
 
-INLINE status put(side *s, u64 end, const u64 row[2], const u64 key[2]) {
+INLINE status put_digests(side *s, const u64 row[2], const u64 key[2]) {
     partition *p = s->parts + (s->bits ? key[1] >> (64 - s->bits) : 0);
     if (p->at == p->stop && !more_entries(s, p)) return MEMORY;
     __builtin_prefetch(p->at + 4, 1); // a quarter of the time of a scan is saved by it
     *p->at++ = (entry){key[0], (u32)key[1], (u32)s->rows, row[0], row[1]};
+    return OK;
+}
+INLINE status put_end(side *s, u64 end) {
     if (s->rows == s->ends_room && !grow(&s->ends, &s->ends_room, s->rows ? s->rows + 1 : 4096, 4))
         return MEMORY;
     for (; end >> 32 != s->high; s->wrap_count++, s->high++) {
@@ -732,9 +736,12 @@ INLINE status take(side *s, u8 *p, u64 n, int last, u64 *taken, packer pack) {
             r.start = start, r.stop = stop, start = next;
             // An end that is not in the file has no place there.
             u64 end = s->base + next - (next > given);
-            if ((found = digest_key(s, &r, key)) || (found = digest_row(s, &r, row)) || s->status)
-                return found ? found : s->status;
-            if ((found = put(s, end, row, key))) return found;
+            if (s->key_count) {
+                if ((found = digest_key(s, &r, key)) || (found = digest_row(s, &r, row)) || s->status)
+                    return found ? found : s->status;
+                if ((found = put_digests(s, row, key))) return found;
+            }
+            if ((found = put_end(s, end))) return found;
         }
     *taken = size - (size > given);
     s->base += *taken;
