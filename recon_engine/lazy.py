@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 class _LazyPattern:
-    """A pattern that compiles itself when an attribute is read; `re` caches it."""
-
-    __slots__ = ("_flags", "_text")
+    """A pattern that compiles itself when an attribute is first read."""
 
     def __init__(self, text: str, flags: int) -> None:
         self._text = text
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(re.compile(self._text, self._flags), name)
+        # Kept: a later read of the attribute does not come here.
+        value = getattr(re.compile(self._text, self._flags), name)
+        setattr(self, name, value)
+        return value
 
 
 def lazy_pattern(text: str, flags: int = 0) -> Pattern[str]:

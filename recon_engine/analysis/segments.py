@@ -82,11 +82,13 @@ def merge_value_counts(parts: Iterable[ValueCounts]) -> ValueCounts:
     result: ValueCounts = {}
     for part in parts:
         for name, values in part.items():
-            before = result.get(name, Counter())
+            before = result.get(name, NO_VALUES)
             if before is None or values is None:
                 result[name] = None
-            else:
+            elif before and values:
                 result[name] = _unless_too_many(before + values)
+            else:
+                result[name] = before or values
     return result
 
 

@@ -115,7 +115,9 @@ def all_is_compared(names: Sequence[ColumnIds]) -> tuple[bool, bool]:
 
 def make_empty_rows(names: ColumnIds) -> pl.DataFrame:
     """A frame of strings with all columns of a side, and no rows."""
-    return pl.DataFrame(schema=dict.fromkeys(names.all, pl.String))
+    # From a schema, Polars converts an empty list for each column: four times slower.
+    empty = pl.Series(dtype=pl.String)
+    return pl.DataFrame([empty.alias(name) for name in names.all])
 
 
 def make_empty_sample(names: ColumnIds) -> pl.DataFrame:

@@ -130,10 +130,8 @@ def _find_differing_cells(
 ) -> tuple[pl.DataFrame, int]:
     """The cells that differ as text, and the number of cells of keys that do."""
     compared = names[0].compared
-    ordinals = [
-        binding.make_numbers([side.all.index(name) for name in compared])
-        for side in names
-    ]
+    places = [{name: at for at, name in enumerate(side.all)} for side in names]
+    ordinals = [binding.make_numbers([of[name] for name in compared]) for of in places]
     rows = old.raw, new.raw
     keys = len(names[0].keys)
     pointer = old.kernel.compare(
