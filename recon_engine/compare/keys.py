@@ -376,7 +376,7 @@ class _KeySearch:
             )
             if scanning is None:
                 return None
-            with open_matched(scanning, SILENT) as matched:
+            with open_matched(scanning, SILENT, 0) as matched:
                 if matched.has_repeats:
                     return None
                 blanks_old, blanks_new = matched.blank_keys

@@ -172,7 +172,9 @@ def read_tables(
             if scanning is None and count == 1 and not (strategy or buckets):
                 scanning = scan_aligned(unread, plan.layout)
             if scanning is not None:
-                matched = stack.enter_context(open_matched(scanning, progress))
+                matched = stack.enter_context(
+                    open_matched(scanning, progress, budget.repeated_rows())
+                )
                 yield _describe_matched(plan, matched, chosen, budget)
                 return
         except KernelRefusal as refusal:

@@ -29,6 +29,7 @@ from recon_engine.inputs.csvfile import (
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched, Status
 from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.model import Rejects
 
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 ROW_GROUP_BYTES: Final = 1 << 22
 ALL: Final = slice(None)
+REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
 # No byte of UTF-8 is one of these.
 SEPARATOR: Final = bytes([binding.SEPARATOR])
 MASKED_SEPARATOR: Final = b"\xff"
@@ -314,8 +316,7 @@ class MatchedFiles:
     @property
     def has_repeats(self) -> bool:
         """Whether a key repeats on a side, or seems to."""
-        repeated = Matched.REPEATED_OLD, Matched.REPEATED_NEW
-        return any(len(self.lists[which]) for which in repeated)
+        return any(len(self.lists[which]) for which in REPEATED)
 
     @property
     def has_one_line_per_record(self) -> bool:
@@ -360,13 +361,18 @@ def open_scanned(
 
 
 @contextmanager
-def open_matched(scanning: Scanning, progress: Progress) -> Iterator[MatchedFiles]:
+def open_matched(
+    scanning: Scanning, progress: Progress, most_repeated: int
+) -> Iterator[MatchedFiles]:
     """Yield both files once they are read; rows can be taken as long as this lasts.
 
-    Raises KernelRefusal if `csv_reader` has to read them, and InputChanged.
+    Raises KernelRefusal if `csv_reader` has to read them, also for more than
+    `most_repeated` rows of repeated keys, and InputChanged.
     """
     with closing(scanning):
         scanning.wait(progress)
+        if sum(_count_listed(scanning, which) for which in REPEATED) > most_repeated:
+            raise KernelRefusal(fault=False)
         yield _collect_lists(scanning)
 
 
@@ -375,7 +381,7 @@ def _collect_lists(scanning: Scanning) -> MatchedFiles:
     kernel = scanning.kernel
     lists = {
         which: np.concatenate(
-            [_copy_entries(kernel, found, which) for found in scanning.matched]
+            [_view_entries(kernel, found, which) for found in scanning.matched]
         )
         for which in Matched
     }
@@ -383,7 +389,8 @@ def _collect_lists(scanning: Scanning) -> MatchedFiles:
     order = np.argsort(lists[Matched.PAIRED_OLD]["number"])
     for which in (Matched.PAIRED_OLD, Matched.PAIRED_NEW):
         lists[which] = lists[which][order]
-    for which in (Matched.REPEATED_OLD, Matched.REPEATED_NEW):
+    scanning.free_matched()
+    for which in REPEATED:
         lists[which] = lists[which][np.argsort(lists[which]["number"])]
     old, new = map(ScannedFile, scanning.sides)
     return MatchedFiles((old, new), identical, lists)
@@ -395,8 +402,17 @@ def _pack_key(key: Sequence[str]) -> bytes:
     return fields[0] if len(fields) == 1 else b"".join(f + KEY_END for f in fields)
 
 
-def _copy_entries(kernel: ctypes.CDLL, found: int, which: Matched) -> NDArray[np.void]:
+def _count_listed(scanning: Scanning, which: Matched) -> int:
+    at = ctypes.byref(ctypes.c_void_p())
+    count = scanning.kernel.found_list
+    return sum(count(found, which, at) for found in scanning.matched)
+
+
+def _view_entries(kernel: ctypes.CDLL, found: int, which: Matched) -> NDArray[np.void]:
+    """A list in memory of the kernel, valid until it is freed."""
     at = ctypes.c_void_p()
     count = kernel.found_list(found, which, ctypes.byref(at))
-    raw = ctypes.string_at(at, ENTRY.itemsize * count) if count else b""
+    if not count:
+        return np.empty(0, ENTRY)
+    raw = (ctypes.c_char * (ENTRY.itemsize * count)).from_address(at.value or 0)
     return np.frombuffer(raw, ENTRY)

@@ -153,10 +153,14 @@ class Scanning:
         self._cancel.value = 1
         if self._thread.is_alive():
             self._thread.join()
+        self.free_matched()
+        self._stack.close()
+
+    def free_matched(self) -> None:
+        """Free the lists of the join."""
         for found in self.matched:
             self.kernel.found_free(found)
         self.matched.clear()
-        self._stack.close()
 
     def _run(self) -> None:
         """Read both at once, then match half of the partitions on each thread."""

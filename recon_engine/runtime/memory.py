@@ -54,6 +54,9 @@ NUMBER_BYTES: Final = 4
 HASH_BYTES: Final = 8
 BUCKET_BY_BUCKET: Final = "the pair does not fit even when compared bucket by bucket"
 HASHES_SHARE: Final = 0.25
+# The native kernel holds a row of a repeated key in its partition (32 bytes), in a list
+# that grows by halves (48), and in a copy that is sorted (40).
+KERNEL_ROW_BYTES: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,10 @@ class Budget:
             raise self._refusal(BASE_BYTES + needed, why)
         free = self.room * DIGESTS_SHARE - rows * NUMBER_BYTES
         return math.ceil(rows * ROW_BYTES / free)
+
+    def repeated_rows(self) -> int:
+        """The rows of repeated keys that the native kernel may list."""
+        return max(0, self.room) // KERNEL_ROW_BYTES
 
     def hashed_columns(self, rows: int) -> int:
         """The number of columns of which one hash per row fits at once."""

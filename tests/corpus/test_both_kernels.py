@@ -24,6 +24,7 @@ from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import InternalError, ReconError
 from recon_engine.inputs import scanning
 from recon_engine.inputs.native import binding
+from recon_engine.runtime import memory
 
 
 if TYPE_CHECKING:
@@ -192,6 +193,18 @@ def test_each_form_of_a_file_has_one_answer(
     for keys in ("id", ["id", "w"]):
         options: dict[str, Any] = {"keys": keys, "on_schema_drift": "compare"}
         assert assert_the_same(monkeypatch, paths, **options) == "native"
+
+
+def test_repeated_keys_that_exceed_the_budget_are_left_to_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(FORMS["repeated keys"])
+    native = rx.diff(path, path, keys="id")
+    monkeypatch.setattr(memory, "KERNEL_ROW_BYTES", 1 << 60)
+    numpy = rx.diff(path, path, keys="id")
+    assert (native.engine.kernel, numpy.engine.kernel) == ("native", "numpy")
+    assert native.counts == numpy.counts
 
 
 def test_another_delimiter_on_one_side_has_one_answer(
