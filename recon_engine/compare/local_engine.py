@@ -380,7 +380,8 @@ def _find_undecided_by_kernel(
     matched.forget_digests()
     if matched.has_repeats:
         left, suspects = find_undecided(
-            lambda side: matched.digests(REPEATED[side]), all_is_compared(plan.names)
+            lambda side: matched.take_digests(REPEATED[side]),
+            all_is_compared(plan.names),
         )
     else:
         nothing = np.empty(0, np.uint32)

@@ -348,6 +348,12 @@ class MatchedFiles:
         names = ("row", "check", "key", "number")
         return pl.DataFrame({name: np.ascontiguousarray(found[name]) for name in names})
 
+    def take_digests(self, which: Matched) -> pl.DataFrame:
+        """The digests of a list, which is freed: it may hold all rows."""
+        digests = self.digests(which)
+        self.lists[which] = np.empty(0, ENTRY)
+        return digests
+
 
 @contextmanager
 def open_scanned(
