@@ -361,7 +361,7 @@ def test_a_worker_that_is_killed_changes_nothing(
     there = compare_on_cluster(
         (old, new), sources, options, DAY, cluster=Killing(session, mark)
     )
-    here = rx.diff(*paths, keys="id")
+    here = rx.diff(*paths, keys="id", sha256=True)
     assert mark.exists()
     assert told(there, "spark") == told(here, "local")
     assert here.counts.mismatched_cells

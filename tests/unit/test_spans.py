@@ -166,7 +166,7 @@ def test_tasks_answer_as_the_oracle_and_as_the_local_engine(
     options = Options(keys=tuple(pair.keys), rules=rules, detail_limit=limit)
     with shares():
         there = reconciled(paths, options, SparkSettings(span, bucket))
-    here = rx.diff(*paths, keys=pair.keys, rules=rules, detail_limit=limit)
+    here = rx.diff(*paths, sha256=True, keys=pair.keys, rules=rules, detail_limit=limit)
     assert told(there) == told(here)
     if limit == 5000:
         assert answer(there, pair.columns) == expected(pair, rules)
@@ -202,7 +202,7 @@ def test_masks_gates_and_suppressions_are_what_they_are_locally(
         "detail_limit": limit,
     }
     there = reconciled(paths, Options(**asked), SparkSettings(40, bucket))
-    here = rx.diff(*paths, **asked, today=DAY)
+    here = rx.diff(*paths, sha256=True, **asked, today=DAY)
     assert told(there) == told(here)
     assert there.left == here.left
     assert there.coverage == here.coverage
@@ -218,7 +218,9 @@ def test_the_causes_of_a_migration_are_those_that_are_told_locally(
     options = Options(keys=("ID",), on_schema_drift=drift, detail_limit=limit)
     with shares():
         there = reconciled(paths, options, SparkSettings(500, 2000))
-    here = rx.diff(*paths, keys="ID", on_schema_drift=drift, detail_limit=limit)
+    here = rx.diff(
+        *paths, sha256=True, keys="ID", on_schema_drift=drift, detail_limit=limit
+    )
     assert told(there) == told(here)
     assert len(there.hints) > 4
     assert max(each.distinct for each in there.patterns) > 20
@@ -232,7 +234,7 @@ def test_columns_that_would_tell_repeated_keys_apart_are_found(tmp_path: Path) -
         path.write_text("id,line,half,part\n" + rows)
     options = Options(keys=("id",))
     there = reconciled(paths, options, SparkSettings(300, 500))
-    here = rx.diff(*paths, keys="id")
+    here = rx.diff(*paths, sha256=True, keys="id")
     assert told(there) == told(here)
     assert [hint.column for hint in there.hints] == ["line"]
 
@@ -243,7 +245,7 @@ def test_values_that_differences_concentrate_in_are_found(tmp_path: Path) -> Non
         rows = [f"{at},bad,{value}" if at % 20 == 0 else f"{at},good,-" for at in SOME]
         path.write_text("\n".join(["id,state,v", *rows, ""]))
     there = reconciled(paths, Options(keys=("id",)), SparkSettings(1000, 4000))
-    assert told(there) == told(rx.diff(*paths, keys="id"))
+    assert told(there) == told(rx.diff(*paths, sha256=True, keys="id"))
     assert ("state", "bad") in {(each.column, each.value) for each in there.segments}
 
 
@@ -257,7 +259,7 @@ def test_the_driver_gets_no_more_rows_than_are_shown(tmp_path: Path) -> None:
     assert d.counts.mismatched_cells == 6000
     assert d.mismatches().height <= 2 * 2 * 10
     assert (d.counts.missing, d.missing().height) == (3000, 10)
-    assert told(d) == told(rx.diff(*paths, keys="id", detail_limit=10))
+    assert told(d) == told(rx.diff(*paths, sha256=True, keys="id", detail_limit=10))
 
 
 def whole(out: Path, kind: str) -> pl.DataFrame:
@@ -285,7 +287,7 @@ def test_the_whole_difference_is_written_in_parts_and_committed_once(
     options = Options(keys=("id",), masks=masks, detail_limit=3)
     settings = SparkSettings(1000, 1000, out=str(out))
     d = reconciled(paths, options, settings)
-    here = rx.diff(*paths, keys="id", masks=masks)
+    here = rx.diff(*paths, sha256=True, keys="id", masks=masks)
     assert d.mismatches().height < 20
     for kind in ("mismatches", "missing", "extra"):
         frame: pl.DataFrame = getattr(here, kind)()
@@ -323,7 +325,7 @@ def test_of_too_many_only_hints_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, drift = migrated(tmp_path), OnSchemaDrift.COMPARE
-    here = rx.diff(*paths, keys="ID", on_schema_drift=drift)
+    here = rx.diff(*paths, sha256=True, keys="ID", on_schema_drift=drift)
     monkeypatch.setattr(column_changes, "MAX_CHANGES", 20)
     monkeypatch.setattr(partial_result, "MAX_KEYS", 20)
     options = Options(keys=("ID",), on_schema_drift=drift)
