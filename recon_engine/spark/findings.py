@@ -88,6 +88,7 @@ def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Fin
         ),
         samples=(_concat_samples(old), _concat_samples(new)),
         identical=sum(each.identical for each in few),
+        # Limited at every merge: neither a task nor the driver ever holds all details.
         partial=merge_partial_results(parts, plan).limited(plan, whole)
         if parts
         else None,

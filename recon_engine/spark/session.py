@@ -110,6 +110,8 @@ class SparkCluster:
 
     def then(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
         """A partition for each task; several places may share it."""
+        # Sorted, because several places may share a partition, and `groupby` in
+        # `_run_by_place` needs the packets of a place together.
         moved = packets.repartition(tasks, "place").sortWithinPartitions("place")
         return moved.mapInArrow(
             functools.partial(_run_by_place, work, self.attempts), PACKET_SCHEMA
@@ -136,6 +138,8 @@ class SparkCluster:
         context, group = self.session.sparkContext, f"recon-{uuid4()}"
 
         def asked() -> Answer:
+            # Job groups belong to the thread, so only the jobs of this one are
+            # cancelled.
             context.setJobGroup(group, "hash the inputs", interruptOnCancel=True)
             return ask()
 
@@ -163,6 +167,8 @@ def _run_by_place(work: Work, attempts: int, batches: Batches) -> Batches:
         for place, packets in places:
             passing: list[Packet] = []
             mine = _split_off_found(packets, passing)
+            # A place whose packets were all found needs no task; `passing` is complete
+            # only when `mine` was read to its end.
             first = next(mine, None)
             if first is not None:
                 every = itertools.chain([first], mine)

@@ -64,6 +64,8 @@ def count_splits(
     blocks = tuple(
         (side, start, min(start + size, header.bytes))
         for side, header in enumerate(headers)
+        # From behind the header, which the driver has parsed: there, the number of open
+        # quotes is even.
         for start in range(len(header.raw), header.bytes, size)
     )
     if not blocks:

@@ -89,6 +89,8 @@ def cut_splits(
     """
     if start == end:
         return
+    # A block inside one long record has no border, so its span is part of the one
+    # before.
     places = [(start, line), *_find_borders(censuses, line), (end, 0)]
     for (first, at), (last, _) in itertools.pairwise(places):
         if first < last:
