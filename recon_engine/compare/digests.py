@@ -216,7 +216,6 @@ class CellDigests:
         return digests
 
     def sample(self) -> pl.DataFrame:
-        """The rows that were drawn."""
         return pl.concat(
             [make_empty_sample(self.names), *map(pl.DataFrame, self.drawn)]
         )
@@ -275,7 +274,6 @@ class LineDigests:
         return digests
 
     def sample(self) -> pl.DataFrame:
-        """The rows that were drawn."""
         if not self.drawn:
             return make_empty_sample(self.names)
         drawn = Blocks(tuple(self.drawn), self.drawn[0].delimiter)
@@ -306,8 +304,8 @@ def choose_strategy(
 ) -> list[Strategy]:
     """The cheapest exact strategy for both sides, or the named one."""
     # Rows are dropped as identical only if `row`, `check` and `key` are equal: 192
-    # bits. The first two seeds are new in every run, so nobody can prepare rows that
-    # collide.
+    # bits. The first two seeds are new in every run, so collisions cannot be
+    # prepared.
     seeds = Seeds(secrets.randbits(64), secrets.randbits(64), KEY_SEED)
     sides = [
         (which, each, seeds, sampling_rate(side.expected_rows))

@@ -110,6 +110,6 @@ class MergeTask:
     whole: int
 
     def __call__(self, place: int, packets: Packets) -> Packets:
-        """All that comes as one."""
+        """Merge all packets, whatever their place, into one for the driver."""
         every = (packet.open() for packet in packets)
         yield Packet.for_driver(place, merge_findings(every, self.plan, self.whole))

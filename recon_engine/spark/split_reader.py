@@ -155,7 +155,7 @@ class _FileTotals:
         self.blanks += split_result.blanks[: MAX_LISTED - len(self.blanks)]
 
     def settle_blank_lines(self) -> None:
-        """A record follows the blank lines."""
+        """Refuse or quarantine the pending blank lines: a record follows them."""
         # The span of the blank lines could not know whether a record follows them.
         if self.blanks and self.header.on_bad_row is not OnBadRow.QUARANTINE:
             raise blank_line_error(self.header, self.blanks[0])

@@ -34,7 +34,6 @@ class CensusTask:
     blocks: tuple[tuple[int, int, int], ...]
 
     def __call__(self, number: int, _: Packets) -> Packets:
-        """Read a block, and count."""
         side, start, end = self.blocks[number]
         with self.sources[side].opened() as read:
             counted = take_census(read, start, end)

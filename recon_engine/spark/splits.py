@@ -51,7 +51,7 @@ class Split:
     line: int
 
     def read(self, read: ReadAt) -> ReadAt:
-        """Read nothing beyond it."""
+        """`read`, limited to the bytes before the end of the split."""
         return lambda size, offset: read(max(0, min(size, self.end - offset)), offset)
 
 

@@ -114,7 +114,7 @@ class Postmaster:
 
     @property
     def conninfo(self) -> str:
-        """Where libpq finds it."""
+        """The address for libpq: a Unix socket, which takes no password."""
         return f"host={self.sockets} port={self.port} user=recon dbname=postgres"
 
 

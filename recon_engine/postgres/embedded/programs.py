@@ -99,7 +99,7 @@ class Account:
 
     @property
     def uid(self) -> int:
-        """Its number."""
+        """The uid of the account: the owner of a cluster, the peer of a socket."""
         return os.geteuid() if self.user is None else self.user
 
     @property

@@ -103,7 +103,6 @@ def _leave_server(cluster: Cluster, users: int) -> None:
 
 @contextmanager
 def _temporary_home() -> Iterator[Path]:
-    """A home for one block."""
     home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX, dir=system_folder.TEMPORARY))
     # The account of the server (`nobody`, for root) has to pass through.
     home.chmod(0o711)
