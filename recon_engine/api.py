@@ -143,6 +143,7 @@ def compare_inputs(
     sha256: bool = True,
 ) -> Reconciliation:
     """`diff` with its options as one value, and someone to watch."""
+    # UTC, so that a suppression expires at the same moment on every machine.
     today = today or datetime.now(UTC).date()
     with ExitStack() as stack:
         inputs = _NamedInputs((old, new), options, limits, stack, progress, sha256)
@@ -181,6 +182,7 @@ class _NamedInputs:
         url = str(self.sources[SIDES.index(side)])
         if not url.startswith("s3:"):
             return None
+        # Compressed and transcoded files have to be decoded as a whole, on one machine.
         if not is_plain_utf8(url, self.options.encoding_of(side)):
             return None
         folder, _, name = url.rpartition("/")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recon_engine.config import Options
 
 
+# Possessive (`*+`): a long name without a closing quote costs no backtracking.
 QUOTED: Final = lazy_pattern(r'"((?:[^"]|"")*+)"')
 
 
@@ -46,6 +47,7 @@ def quoted(word: str) -> str:
     """
     if all(map(is_seen, word)):
         return shlex.quote(word)
+    # The quoting of bash and zsh that knows escapes.
     return "$'" + "".join(escapes(word)).replace("'", r"\'") + "'"
 
 

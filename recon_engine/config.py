@@ -62,6 +62,8 @@ DELIMITER_PATTERN = lazy_pattern(
 )
 # The key of files that are read without one: no column can have a blank name.
 NO_KEY: Final = ("",)
+# Up to 48 characters: with `_old__` and eight digits of the run, the name of a stage
+# table has at most 62 of the 63 bytes of Postgres.
 DATASET_PATTERN = lazy_pattern(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 
 
@@ -200,6 +202,7 @@ class Options:
 
     def delimiter_of(self, side: str) -> str:
         """The delimiter of "old" or "new"."""
+        # One character, or OLD:NEW, whose first and last characters are the delimiters.
         return self.delimiter[-1 if side == "new" else 0]
 
     def encoding_of(self, side: str) -> Encoding:
@@ -220,6 +223,7 @@ class Options:
         """A sha256 that is equal for equal options."""
         import hashlib
 
+        # Sorted: the order in which columns are named changes no fingerprint.
         text = json.dumps(self.public, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

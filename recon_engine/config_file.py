@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+# Names of settings that do not exist and suggest a secret: their error says where
+# secrets belong.
 SECRET: Final = re.compile(
     r"password|passwd|secret|token|credential|database_url|access_key|mask_key",
     re.IGNORECASE,
@@ -57,6 +59,7 @@ NO_SECRETS: Final = (
     "this file holds no secret: the database is named by RECON_DATABASE_URL or "
     "PG* variables, the key of masks by RECON_MASK_KEY, AWS by its role or profile"
 )
+# tomllib gives the place of an error only in its text.
 AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column ([0-9]+)\)")
 BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 PYPROJECT: Final = "pyproject.toml"
@@ -244,6 +247,7 @@ def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
 
 
 def _explicit_values(section: BaseModel) -> dict[str, Any]:
+    # Only what the file sets: a default would hide a setting of another section.
     names = section.model_fields_set - {"dataset"}
     return {name: getattr(section, name) for name in names}
 
@@ -327,6 +331,7 @@ def _explain_mistake(error: ErrorDetails, loc: list[int | str]) -> str:
         case "value_error":
             return str(error["ctx"]["error"])
         case "enum" | "literal_error":
+            # pydantic gives the choices only as a text.
             expected, given = error["ctx"]["expected"], str(error["input"])
             known = re.findall(r"'([^']+)'", expected)
             return f"one of {expected}.{did_you_mean(given, known)}"

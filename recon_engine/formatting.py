@@ -125,6 +125,7 @@ def format_advice(
 def format_percent(part: int, whole: int) -> str:
     """A share for people, rounded down: `70%`, or `<1%`."""
     share = 100 * part / whole
+    # Rounded down, so that `100%` means all.
     return "<1%" if share < 1 else f"{int(share)}%"
 
 
@@ -165,6 +166,7 @@ def _name(text: str) -> str:
 
 def markdown_code(text: str) -> str:
     """A code span of Markdown for any text."""
+    # A code span ends at as many backticks as it begins with.
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " * (len(fence) > 1)
     return f"{fence}{space}{text}{space}{fence}"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NAME_PATTERN: Final = lazy_pattern(r"\s*(\w*)\s*")
 QUOTED_PATTERN: Final = lazy_pattern(r'\s*"((?:[^"]|"")*)"\s*')
+# Also of operators that do not exist, so that an error can quote them whole.
 OPERATOR_PATTERN: Final = lazy_pattern(r"[<>=!~]*")
 LIMIT_PATTERN: Final = lazy_pattern(r"\s*([0-9]+(?:[.][0-9]+)?)\s*(%?)\s*")
 # Digits before and after the point together. Python refuses to parse integers of more

@@ -57,7 +57,9 @@ REWRITING_KINDS: Final = frozenset(
 )
 KIND_TYPE: Final = pl.Enum([kind.value for kind in KINDS])
 
+# From `20240131` to `2024-01-31 00:00:00`.
 DATE_BYTES: Final = (8, 19)
+# Years from 1000 to 2999 only: other groups of digits are more likely codes.
 DATE_FORMATS: Final = (
     (r"^[12][0-9]{7}$", "%Y%m%d"),
     (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}(?:[T ]00:00:00)?$", "%Y-%m-%d"),
@@ -113,6 +115,7 @@ def _classify_changes(cells: pl.DataFrame) -> pl.LazyFrame:
             .select("__cell", old=old, new=new)
         )
         found = judge(undecided)
+        # `__cell` is the row number: only undecided rows go through the slower tests.
         kinds = kinds.scatter(found["__cell"], found["kind"])
     return plain.lazy().with_columns(kinds)
 
@@ -191,6 +194,8 @@ def _read(undecided: pl.LazyFrame) -> pl.DataFrame:
 
 def _rewriting_kind_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
     """The kinds that need no parsing of values; null if none fits."""
+    # Both, because `ß` and `SS` are equal in upper case only, and the Kelvin sign and
+    # `k` in lower case only.
     lower = old.str.to_lowercase() == new.str.to_lowercase()
     upper = old.str.to_uppercase() == new.str.to_uppercase()
     codes = old.str.contains(CODE_PATTERN) & new.str.contains(CODE_PATTERN)
@@ -213,6 +218,7 @@ def _value_kind_expr() -> pl.Expr:
     """The kinds by the normal forms of `Number` and by `_compare_dates`."""
     old, new = pl.col("old_number"), pl.col("new_number")
     numbers = old.str.starts_with(NORMAL_PREFIX) & new.str.starts_with(NORMAL_PREFIX)
+    # A normal number is NUL, the sign, and then the digits.
     same_sign = old.str.slice(1, 1) == new.str.slice(1, 1)
     same_size = numbers & (old.str.slice(2) == new.str.slice(2))
     significant = _significant_digits(old) == _significant_digits(new)
@@ -266,6 +272,7 @@ def _compare_dates(cells: pl.LazyFrame) -> pl.LazyFrame:
     dated = both.filter(
         (pl.col("old_dates").list.len() > 0) & (pl.col("new_dates").list.len() > 0)
     )
+    # `01/02/2024` may be two days. One reading that both sides share is enough.
     common = pl.col("old_dates").list.set_intersection("new_dates")
     return dated.select("__cell", same_date=common.list.len() > 0)
 
@@ -275,6 +282,8 @@ def _possible_dates(side: str) -> pl.Expr:
     value = pl.col(side)
     days = [
         pl.when(value.str.contains(pattern)).then(
+            # Without the time of day: a day has 10 characters in `%Y-%m-%d`, and up to
+            # 11 in the others (`%d-%b-%Y`).
             value.str.head(10 if form == "%Y-%m-%d" else 11).str.to_date(
                 form, strict=False
             )

@@ -29,5 +29,5 @@ class _LazyPattern:
 
 
 def lazy_pattern(text: str, flags: int = 0) -> Pattern[str]:
-    """As `re.compile`."""
+    """As `re.compile`, but errors of the pattern appear at its first use."""
     return cast("Pattern[str]", _LazyPattern(text, flags))

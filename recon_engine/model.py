@@ -161,7 +161,7 @@ class Reads(NamedTuple):
 
     @property
     def values(self) -> int:
-        """Their sum."""
+        """All non-blank values, whether the rule read them or not."""
         return self.read + self.unread
 
 
@@ -331,6 +331,7 @@ class Segment:
     @property
     def rank(self) -> tuple[float, str, str]:
         """A sort key: most rows above the expected number first, ties by content."""
+        # Negated, so that an ascending sort has the largest excess first.
         return self.rows * (self.base / self.share - 1), self.column, self.value
 
 

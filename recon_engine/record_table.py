@@ -41,7 +41,6 @@ class Field:
         return self.column or self.name
 
     def value_of(self, record: object) -> Any:
-        """Its value in a record."""
         return (self.get or attrgetter(self.name))(record)
 
 
@@ -81,6 +80,8 @@ class RecordTable(Generic[Record]):
         """The rows of the table, without the columns that name the run."""
         stored = [each for each in self.fields if each.stored]
         for ordinal, record in enumerate(records):
+            # The columns of `order` number the records, and the rows within a record if
+            # there may be several.
             for place, row in enumerate(self.flatten(record)):
                 yield dict(zip(self.order, (ordinal, place), strict=False)) | {
                     each.sql_name: _as_column(row[each.name]) for each in stored

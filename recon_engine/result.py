@@ -616,6 +616,7 @@ class Reconciliation:
         return result_page.render_fragment(self)
 
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
+        # Not `select`, which would read some names as patterns.
         columns = [rows.get_column(name) for name in self.keys]
         return pl.DataFrame(columns).head(self.detail_limit).to_dicts()
 

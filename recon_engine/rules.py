@@ -53,6 +53,7 @@ CODE_PATTERN: Final = r"^[0-9A-Za-z]+$"
 RULE_PATTERN: Final = lazy_pattern(r"([a-z0-9]+)(?:\((.*)\))?", re.DOTALL)
 DAYS_PATTERN: Final = lazy_pattern(r"within=([0-9]{1,6})d")
 MAX_WIDTH: Final = 1000
+# An Int128 holds every number of 38 digits. One of them is left for a difference.
 INTEGER_DIGITS: Final = 37
 # The digits of a tolerance, written out. Exact arithmetic takes time that grows with
 # them; 10,000 exceed any real tolerance.
@@ -60,6 +61,8 @@ MOST_DIGITS: Final = 10_000
 MOST_RULES: Final = 100
 DIRECTIVE: Final = lazy_pattern(r"%([-_0]?)(.?)", re.DOTALL)
 DAY_DIRECTIVES: Final = frozenset("aAbBCdDeFgGhjmnqtuUvVwWxyY%")
+# Two centuries, and months and days of one and of two digits: a format that loses any
+# of these cannot read all three back.
 TRIAL_DAYS: Final = (date(1987, 12, 31), date(2001, 2, 3), date(2024, 10, 9))
 
 TALLY: Final = ("old read", "old unread", "new read", "new unread", "made equal")
@@ -168,6 +171,8 @@ class Number:
             .then(bare.str.strip_chars_end("0"))
             .otherwise(bare + ".")
         )
+        # Minus zero is zero. The 0 behind the sign keeps the integer part from being
+        # empty.
         below = text.str.starts_with("-") & (size != ".")
         sign = (
             pl.when(below)
@@ -196,6 +201,7 @@ class Number:
         if whole + shift + _ratio_digits(self.share) > INTEGER_DIGITS:
             pairs = zip(old, new, strict=True)
             return pl.Series([self._within_exactly(*pair) for pair in pairs])
+        # `size * share` in integers: the other side is multiplied by the denominator.
         top, bottom = self.share.as_integer_ratio()
         o, n = (
             as_scaled_integers(side, shift) for side in (pl.col("old"), pl.col("new"))
@@ -284,6 +290,7 @@ def equal_and_counted(
         row[:] = (*of_old, *of_new, int(same.sum()) - before)
         old, new = left, right
     near = _same(rules, old, new)
+    # A tolerance belongs to the last rule of a chain.
     tally[-1, MADE_EQUAL] += int(near.sum()) - int(same.sum())
     return near, tally
 

@@ -37,6 +37,8 @@ def count_coverage(
     """
     if not suppressions:
         return ()
+    # A suppression depends on column and kind only: few combinations, however many
+    # cells.
     kinds = cells.select("column", "kind").unique()
     fits = kinds.with_columns(
         by=pl.Series(
@@ -107,6 +109,8 @@ def count_unsuppressed(
             counts.extra, Suppressible.EXTRA, suppressions, active
         ),
         mismatched_rows=counts.mismatched_rows
+        # A row is covered only if suppressions that are active cover all its differing
+        # cells. NO_SUPPRESSION is never active.
         - sum(each.rows for each in covered if active.issuperset(each.by)),
         mismatches={
             column.name: sum(
@@ -151,6 +155,8 @@ def _first_cell_suppression(
 def _suppression_state(
     suppression: Suppression, count: int, today: date
 ) -> SuppressionState:
+    # First: a suppression without differences has nothing to fail, even after its last
+    # day.
     if not count:
         return SuppressionState.UNUSED
     if today > suppression.until:

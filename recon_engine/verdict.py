@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
 
 
+# The default context rounds to 28 digits.
 EXACT: Final = Context(prec=MAX_PREC)
 
 EQUAL_BY_RULE: Final = "are equal by a rule"
@@ -100,6 +101,7 @@ def _evaluate_gate(gate: Gate, measured: Measurements) -> GateResult:
     if not METRICS[gate.metric].rate:
         passed = gate.holds(Fraction(share.part))
         return GateResult(gate.text, passed, share.part, _describe_share(gate, share))
+    # Of nothing, the rate is 0.
     rate = Fraction(share.part, share.whole or 1)
     return GateResult(
         gate.text, gate.holds(rate), float(rate), _describe_share(gate, share)
@@ -113,6 +115,7 @@ def _evaluate_sum_gate(gate: Gate, measured: Measurements) -> GateResult:
     from fractions import Fraction
 
     [facts] = (each for each in measured.by_column if each.name == column)
+    # Without a changed cell the sum is unchanged, even of a column that is not summed.
     if total is None and facts.mismatched + facts.tolerated:
         why = f"{column} has no sum: it is masked, or not all its values are numbers"
         return GateResult(gate.text, passed=False, value="no sum", text=why)

@@ -26,7 +26,9 @@ app = typer.Typer(
     name="recon",
     cls=CommandGroup,
     no_args_is_help=True,
+    # Without rich, whose import takes time, and which would read brackets as markup.
     rich_markup_mode=None,
+    # typer's own tracebacks show local variables, which may hold cells.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Compare the CSV files of an old and a new system and prove what is missing,"
@@ -88,6 +90,8 @@ for command in (
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    # First of all: what a library prints before this may quote a cell. The arguments
+    # are not parsed yet.
     if "--debug" not in sys.argv:
         guard_stderr()
     unwind_on_signal()
@@ -96,6 +100,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _refuse_undecodable()
+        # Otherwise typer would report errors and exit by itself, in its own words.
         code = app(prog_name="recon", standalone_mode=False)
     except Signalled as signalled:
         code = signalled.exit_code
@@ -135,6 +140,7 @@ def _report_error(error: Any) -> int:
 
 
 def _wants_json(arguments: list[str]) -> bool:
+    # Without parsing: the command line may be what is wrong.
     following = dict(itertools.pairwise(arguments))
     asked = following.get("--format", following.get("-f"))
     given = asked or os.environ.get("RECON_FORMAT")

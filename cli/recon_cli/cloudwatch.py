@@ -43,6 +43,7 @@ UNITS: Final[Mapping[str, str]] = {
     "RejectedRows": "Count",
     "BytesRead": "Bytes",
     "PeakRssBytes": "Bytes",
+    # CloudWatch has no unit for hours.
     "HoursSinceSuccess": "None",
 }
 # The run produced a result: the files agree or differ, or a gate failed.
@@ -54,7 +55,6 @@ class RunMetrics:
     """The metrics of one run, collected until it ends."""
 
     def __init__(self) -> None:
-        """Start the clock."""
         self._began = time.monotonic()
         self._outcome: Outcome | None = None
         self._last_success: datetime | None = None
@@ -128,6 +128,7 @@ def emit_metrics(dataset: str, *, emit: bool = True) -> Iterator[RunMetrics]:
     try:
         yield meter
     except BaseException as ended:
+        # `typer.Exit`, errors and signals have one.
         code = getattr(ended, "exit_code", UNFORESEEN)
         raise
     finally:

@@ -27,6 +27,7 @@ def apply_config_file(
     For --config and --dataset, which are eager: it acts on the second of them.
     """
     given = ctx.params | {str(param.name): value}
+    # The order of the two is that of the command line, so either may be the second.
     if {"config", "dataset"} <= given.keys() and not ctx.resilient_parsing:
         ctx.obj = _load_settings(
             given["config"] or _find_config_file(), given["dataset"]
@@ -34,6 +35,8 @@ def apply_config_file(
         ctx.default_map = {
             name: setting
             for name, setting in (ctx.obj or {}).items()
+            # Lists and tables are read by `signatures.Settings`, which merges them with
+            # flags.
             if isinstance(setting, str | int)
         }
     return value

@@ -24,6 +24,7 @@ ADDRESS_VARIABLES: Final = (
     "RECON_DATABASE_IAM",
 )
 
+# Any of these means that there is a server, and libpq finds it without an address.
 LIBPQ_VARIABLES: Final = (
     "PGHOST",
     "PGHOSTADDR",
@@ -98,6 +99,7 @@ def _address_from_environment() -> Address | None:
 
             return IamToken(region)
     by_libpq = any(name in os.environ for name in LIBPQ_VARIABLES)
+    # An address that names nothing: libpq takes everything from its variables.
     return "application_name=recon-engine" if by_libpq else None
 
 
@@ -113,6 +115,7 @@ def open_embedded_database(home: Path, *, up_to_date: bool = True) -> Iterator[s
     from recon_engine.postgres.embedded import server
 
     with server.run_embedded_server(home) as conninfo:
+        # Nobody else owns this database, so no one has to run `recon migrate`.
         if up_to_date:
             migrations.apply_migrations(conninfo)
         yield conninfo

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Within a minute, the log shows that a silent process still works.
 HEARTBEAT_SECONDS: Final = 30.0
+# Of a record without extras: whatever else a record has was given as `extra`.
 STANDARD_FIELDS: Final = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys() | {"message", "asctime"}
 )
@@ -34,7 +35,6 @@ class JsonLines(logging.Formatter):
     """
 
     def __init__(self, debug: bool = False) -> None:
-        """Write tracebacks if `debug`."""
         super().__init__()
         self.debug = debug
 
@@ -51,6 +51,7 @@ class JsonLines(logging.Formatter):
 
     def facts(self, record: logging.LogRecord) -> dict[str, object]:
         """The fields of a record that are safe to log."""
+        # The message of a library may quote a cell, and so may its extras.
         if record.name.partition(".")[0] not in OWN_LOGGERS:
             return {"event": "library_log", "logger": record.name}
         extras = {k: v for k, v in vars(record).items() if k not in STANDARD_FIELDS}
@@ -86,12 +87,10 @@ class LoggedSteps:
         self._thread = threading.Thread(target=self._log_heartbeat, daemon=True)
 
     def __enter__(self) -> Self:
-        """Start the heartbeat."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the heartbeat."""
         self._stop.set()
         self._thread.join()
 
@@ -141,6 +140,7 @@ class _Step:
         self._lock = threading.Lock()
 
     def advance(self, amount: int) -> None:
+        # `+=` is a read and a write: two threads may advance one step.
         with self._lock:
             self.done += amount
 

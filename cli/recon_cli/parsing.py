@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# The first `=` outside of quotes ends the name: a rule may contain others.
 RULE_PATTERN: Final = lazy_pattern(r'(\s*"(?:[^"]|"")*"\s*|[^"=]*)=(.+)', re.DOTALL)
 
 

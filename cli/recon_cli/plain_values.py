@@ -60,12 +60,14 @@ def _convert_one(value: Any, kind: Any, info: Any) -> Any:
     """Return one value as a type of `Option.value_type`."""
     if kind is str and type(value) is str:
         return value
+    # int() also accepts blanks, underscores and digits of other scripts.
     if kind is int and str(value).isascii() and str(value).isdecimal():
         number = int(value)
         if (info.min is None or info.min <= number) and (
             info.max is None or number <= info.max
         ):
             return number
+    # typer examines a path that exists, for instance whether it is readable.
     if kind is Path and isinstance(value, str) and not os.path.lexists(value):
         return Path(value)
     if isinstance(kind, type) and issubclass(kind, Enum) and value in list(kind):

@@ -46,6 +46,7 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
     ".parquet": lambda d, path: d.mismatches().write_parquet(path),
     ".xml": lambda d, path: path.write_bytes(_render_junit(d)),
+    # `key.CLM_ID`: a key column may be named `column`, `old`, `new` or `kind`.
     ".csv": lambda d, path: _csv(d.mismatches().unnest("key", separator="."), path),
 }
 
@@ -76,6 +77,7 @@ def check_targets(
         wanted.append((REJECTS, rejects, REJECTS))
     taken = {Path(name).resolve() for name in inputs}
     for option, path, kind in wanted:
+        # Resolved, because a link to an input would be written through.
         if path.resolve() in taken or path.is_dir():
             raise ConfigError(
                 f"{option} {path}: the path is an input file or a folder",

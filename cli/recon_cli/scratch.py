@@ -75,6 +75,7 @@ def _remove_abandoned(home: Path) -> None:
 @contextmanager
 def _hold_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder; BlockingIOError if its process is alive."""
+    # CLOEXEC: a child that outlives this process must not hold the lock.
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

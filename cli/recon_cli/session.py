@@ -52,6 +52,7 @@ def exit_with_error(
     if exit_code is None:
         exit_code = exit_code_of(error)
     if form is Format.JSON:
+        # On stdout, where a program that asked for JSON reads its answer.
         document = _as_json(error, exit_code) | ({"run": run} if run else {})
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
@@ -108,7 +109,9 @@ def start_logging(*, debug: bool) -> None:
     handler.setFormatter(TextLines(debug) if at_terminal else JsonLines(debug))
     level = "DEBUG" if debug else os.environ.get("RECON_LOG_LEVEL", "").upper()
     root = logging.getLogger()
+    # A handler that a library has installed would write its texts to stderr.
     root.handlers[:] = [handler]
+    # Libraries log at the level of the root: only their warnings, by name (`logs`).
     root.setLevel(logging.WARNING)
     if debug:
         on_unexpected_error(lambda error: log.debug("unforeseen", exc_info=error))

@@ -82,7 +82,7 @@ class Settings:
 
 
 class CommandGroup(TyperGroup):
-    """All commands."""
+    """The group of all commands: it converts plain values without pydantic."""
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         """Return the parameters, which convert plain values without pydantic."""
@@ -99,6 +99,7 @@ class GroupedCommand(TyperCommand):
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write a section for the arguments, and one for each group."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        # First, so that sections have the order of `Group`, not that of the parameters.
         sections |= {group: [] for group in Group}
         grouped = any(getattr(p, "rich_help_panel", None) for p in self.params)
         for param in self.get_params(ctx):

@@ -210,6 +210,7 @@ def _total_lines(result: Reconciliation) -> Iterator[Text]:
     """
     nonzero = [total for total in result.totals if any(total.sums().values())]
     amounts = [total for total in nonzero if not total.is_whole] or nonzero
+    # Stable: equal deltas keep the order of the columns.
     amounts.sort(key=lambda total: -total.delta.copy_abs())
     for total in amounts[:TOTALS]:
         sums = [
@@ -249,6 +250,7 @@ def _fit_widths(lines: Sequence[Sequence[Text]], width: int) -> list[int]:
     name = min(name, max(width // 3, NARROW))
     room = width - name - count - share - 2 * (len(COLUMN_HEADS) - 1)
     kinds = max(min(kinds, max(room - example, KINDS_WIDTH)), len(COLUMN_HEADS[3]))
+    # Narrower than its head, an example shows nothing useful.
     remaining = min(example, room - kinds)
     if remaining < len(COLUMN_HEADS[4]):
         return [name, count, share, max(min(natural[3], room + 2), NARROW), 0]
@@ -447,7 +449,6 @@ class ProgressBars:
     """Progress bars with rates on a terminal; they are erased when the work ends."""
 
     def __init__(self, console: Console) -> None:
-        """Draw on `console`."""
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -460,7 +461,6 @@ class ProgressBars:
         )
 
     def __enter__(self) -> Self:
-        """Start drawing."""
         self._bars.start()
         return self
 

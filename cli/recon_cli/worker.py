@@ -137,6 +137,7 @@ def _start_thread(work: Callable[[], Result], events: _SignalQueue) -> Future[Re
             future.set_exception(error)
         events.put_thread_end()
 
+    # A daemon, so that the process can exit while a library call does not return.
     threading.Thread(target=fulfil, name="worker", daemon=True).start()
     return future
 
@@ -167,7 +168,6 @@ class _SignalQueue:
         return event
 
     def put_thread_end(self) -> None:
-        """Queue the end of a thread."""
         # OSError: the main thread has closed the queue and gone on.
         with suppress(OSError):
             self._far.send(bytes([WORKER_ENDED]))

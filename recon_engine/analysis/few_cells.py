@@ -38,6 +38,7 @@ def group_changes(cells: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
     return (
         cells.hstack(keys[cells["pair"]])
         .lazy()
+        # Sorted by key, so that the first key of a group is its least.
         .sort(keys.columns)
         .group_by("column", *SIDES, maintain_order=True)
         .agg(pl.col("kind").first(), pl.col(keys.columns).first(), rows=pl.len())
@@ -64,6 +65,7 @@ def summarize_columns(
     )
     rows, start, per_side = changes.rows(), 0, len(facts) // len(SIDES)
     for at, count, *of_sides in found.iter_rows():
+        # `changes` is sorted by column, and `found` has the groups in that order.
         place = slice(start, start + count)
         start += count
         old = totals.make_form(*of_sides[:per_side])

@@ -65,6 +65,7 @@ MAX_RULES: Final = 3
 HALF: Final = 2
 SIDES: Final = ("old", "new")
 NULLS: Final = ("NULL", "null", "Null", "NA", "N/A", "NaN", "nan", "None", r"\N")
+# The last two are days that an export writes with the time of midnight.
 FORMATS: Final = (
     *DATE_FORMATS,
     (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2} 00:00:00$", "%Y-%m-%d 00:00:00"),
@@ -84,6 +85,7 @@ BY_KIND: Final = (
     ("lstrip0", {Kind.LEADING_ZEROS}),
     ("decimal", {Kind.LEADING_ZEROS, Kind.NUMBER_FORMAT}),
 )
+# NUL, because no column of a file can have such a name.
 ROW_COUNT: Final = "\0rows"
 RuleTexts = tuple[str, ...]
 Sides = tuple[pl.DataFrame, pl.DataFrame]
@@ -101,6 +103,7 @@ def for_column(
     """
     total, chain, left = int(changes["rows"].sum()), tuple(existing), changes
     steps: list[RuleTexts] = []
+    # Only the last rule of a chain may have a tolerance, so nothing follows one.
     while len(steps) < MAX_RULES and not left.is_empty() and not has_tolerance(chain):
         best = _find_best_rules(
             left, chain, _propose_rewriting_rules(left, chain), total
@@ -210,6 +213,8 @@ def for_keys(
     chains = {name: tuple(rules.get(name, ())) for name in names}
     pairs, found = 0, list[Hint]()
     while len(found) < MAX_RULES:
+        # Greedy: each candidate is measured together with the rules that were chosen
+        # before.
         tried = [
             (_count_pairs((old, new), longer), columns, rule, longer)
             for columns, rule in _candidate_key_rules((old, new))
@@ -377,6 +382,7 @@ def _propose_rewriting_rules(
         single += _date_rules(dated["old"], dated["new"])
     single += _null_rules(changes, chain)
     yield from ((rule,) for rule in single)
+    # A rule reads a whole text: `decimal` does not read a number beside a space.
     if any(_has_outer_whitespace(changes[side]) for side in ("old", "new")):
         yield from (("trim", rule) for rule in single if rule != "trim")
 
@@ -429,6 +435,7 @@ def _propose_tolerance(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[Rul
     best, most = list[RuleTexts](), MIN_ROUNDINGS - 1
     for kept in _candidate_decimal_places(changes, read):
         shorter = (read["fewer"] <= kept) & (read["more"] > kept)
+        # Half a unit of the last place for rounding, a whole unit for digits cut off.
         for least in (Decimal(5).scaleb(-kept - 1), Decimal(1).scaleb(-kept)):
             near = same | Number(least).near(read["old"], read["new"])
             rounded, settled = (
@@ -536,6 +543,7 @@ def _count_pairs(sides: Sides, chains: RuleChains) -> int:
         for side in sides
     )
     both = left.join(right, on=list(chains))
+    # Rows of equal keys pair one to one, so the smaller number of rows counts.
     each = pl.min_horizontal(ROW_COUNT, f"{ROW_COUNT}_right")
     return int(both.select(each.sum()).collect(engine="in-memory").item())
 
@@ -553,6 +561,7 @@ def _drop_key_hints(
         rest = {name: chain for name, chain in chains.items() if name != dropped}
         reached = _count_pairs(sides, rest)
         most = HALF * (reached - pairs) >= min(missing, extra)
+        # Of the sample as well: a few unmatched rows may be unique by chance.
         if most and all(_is_nearly_unique(rows, rest) for rows in (*sides, sample)):
             yield Hint(
                 kind=HintKind.DROP_KEY,

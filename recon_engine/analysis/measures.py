@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+# Eight digits that may be a day. Whether they are is decided by the calendar.
 DAY_NUMBER: Final = r"^[12][0-9]{7}$"
 
 

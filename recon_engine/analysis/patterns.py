@@ -75,6 +75,8 @@ def group_changes_with_keys(
 ) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield each column's ordinal and changes, with the least key of each change."""
     order = keys.with_row_index(RANK_COLUMN).sort(keys.columns)[RANK_COLUMN]
+    # `rank` is the inverse of the permutation `order`. With the keys sorted once, the
+    # least key of a group is the minimum of a column of integers.
     place = pl.int_range(keys.height, dtype=pl.UInt32, eager=True)
     rank = place.scatter(order, place)
     found = (
@@ -98,6 +100,7 @@ def merge_changes(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     keys = [name for name in every.columns if name not in CHANGE_COLUMNS]
     return (
         every.lazy()
+        # Sorted by key, so that the first key of a change is its least.
         .sort(keys)
         .group_by("old", "new", maintain_order=True)
         .agg(
@@ -136,6 +139,7 @@ def make_patterns(
 
 def most_frequent_changes(changes: pl.DataFrame) -> pl.DataFrame:
     """The changes to show, in display order."""
+    # Ties by content: the order is the same on every engine and in every run.
     order = changes.lazy().sort("rows", "old", "new", descending=[True, False, False])
     return order.head(CHANGES_SHOWN).collect(engine="in-memory")
 
@@ -153,6 +157,8 @@ def _least_keys(
         .collect(engine="in-memory")
     )
     rows = keys[having["pair"]].with_columns(having[RANK_COLUMN])
+    # The least key, one column after the other: each step keeps the rows that have the
+    # least value among those that are left.
     for name in keys.columns:
         rows = rows.filter(pl.col(name) == pl.col(name).min().over(RANK_COLUMN))
     return rows.unique(RANK_COLUMN, keep="any").sort(RANK_COLUMN).drop(RANK_COLUMN)
@@ -208,6 +214,8 @@ def _mask_column(patterns: Patterns, masks: ValueMasks) -> Patterns:
             example=masks.row(pattern.example),
         )
 
+    # By the shown values: the order of the values behind them would say something of
+    # them.
     top = sorted(map(shown, patterns.top), key=lambda p: (-p.rows, p.old, p.new))
     return replace(patterns, top=tuple(top))
 

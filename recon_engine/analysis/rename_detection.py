@@ -118,11 +118,14 @@ def _read_first_rows(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame
     """The first rows of a table as cells; None if they are irregular."""
     names = [f"c{at}" for at in range(len(table.columns))]
     if isinstance(table, Frame):
+        # As many rows as the bytes of a file would have at 128 bytes a row.
         head = table.data.head(HEAD_BYTES >> 7)
         head.columns = names
         return head
     data = read(HEAD_BYTES, len(table.raw)) if read else _read_first_bytes(table)
     if len(data) < HEAD_BYTES:
+        # The file ends here: blank lines at its end are no rows, and the last row may
+        # have no newline.
         data = data.rstrip(b"\r\n") + b"\n"
     data = data[: whole_records_size(data)]
     if not is_utf8_without_nul(data):
@@ -189,4 +192,5 @@ def _count_agreeing_rows(old: pl.Series, new: pl.Series) -> tuple[int, int]:
     """The rows in which two columns agree, and those in which one is not blank."""
     said = (old != "") | (new != "")
     alike = old.filter(said & (old == new))
+    # A constant agrees with every column of the same constant.
     return (alike.len() if alike.n_unique() > 1 else 0), int(said.sum())

@@ -132,6 +132,8 @@ def _find_unusual_values(
 
 def wilson_interval(hits: int, of: int) -> tuple[float, float]:
     """The score interval of a share, at `STANDARD_ERRORS` standard errors."""
+    # Wilson's interval, because the normal approximation fails for few rows and for
+    # shares near 0.
     squared, share = STANDARD_ERRORS**2, hits / of
     middle = (share + squared / (2 * of)) / (1 + squared / of)
     reach = math.sqrt(share * (1 - share) / of + squared / (4 * of * of))

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from recon_engine.analysis.finding import ValueMasks
 
 
+# Without leading zeros: `007` is a code. A comma has to separate groups of three
+# digits.
 WHOLE_PATTERN: Final = "(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)"
 AMOUNT_PATTERN: Final = rf"^(?:[+-]?(?:{WHOLE_PATTERN}(?:\.[0-9]*)?|\.[0-9]+))?$"
 # The first rows rule out most columns that hold no amounts.
@@ -236,6 +238,7 @@ def _exact_sum(texts: pl.Series, rows: pl.Series, longest: int) -> Decimal:
         return _sum_of_decimals(zip(texts, rows, strict=True))
     point = texts.str.find(".", literal=True)
     shift = int((texts.str.len_bytes() - point).max() or 1) - 1  # type: ignore[arg-type]
+    # The scaled sum might have more digits than an Int128 holds.
     if longest + shift + len(str(rows.sum())) > INTEGER_DIGITS:
         return _sum_of_decimals(zip(texts, rows, strict=True))
     number = Number().normal(pl.col("text")).str.strip_prefix(NORMAL_PREFIX)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 ENDPOINT_VARIABLE: Final = "RECON_AWS_ENDPOINT"
+# The partitions of AWS and China, and the dual-stack endpoints.
 AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+# Tests, and tunnels that the user has opened.
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -45,6 +47,8 @@ def create_client(
 
 
 def _check_endpoint(url: str) -> None:
+    # botocore takes an endpoint from variables and from profiles, so a line in a shared
+    # file could divert all data.
     host = urlsplit(url).hostname or ""
     if (
         host in LOCAL_HOSTS

@@ -86,6 +86,7 @@ class DatabaseSecret:
     def _text(self) -> str:
         refusal: ReconError
         try:
+            # An ARN names its region, which need not be that of the task.
             region = self.arn.split(":")[3]
             secrets = create_client("secretsmanager", CLIENT_CONFIG, region=region)
             return str(secrets.get_secret_value(SecretId=self.arn)["SecretString"])
@@ -93,6 +94,8 @@ class DatabaseSecret:
             refusal = self._unusable_secret("it is not an ARN, or the secret is binary")
         except (botocore.ClientError, botocore.BotoCoreError) as error:
             refusal = _sign_in_error(error)
+        # Outside of the handler: the text of botocore must not be the context of the
+        # error.
         raise refusal
 
     def _unusable_secret(self, why: str) -> ConfigError:

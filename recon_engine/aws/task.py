@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 
 METADATA_VARIABLE: Final = "ECS_CONTAINER_METADATA_URI_V4"
+# The agent is on the same host. The ARN is a convenience, and no run waits for it.
 TIMEOUT_SECONDS: Final = 2.0
 
 

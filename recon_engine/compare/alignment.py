@@ -121,6 +121,7 @@ def align_columns(
     only_old = tuple(n for n in old if n not in in_new and n not in ignored)
     only_new = tuple(n for n in renamed if n not in in_old and n not in ignored)
     agree: Agreements = {}
+    # Measuring reads rows of both files: only where a rename is possible.
     if only_old and only_new:
         both = [(name, renames.get(name, name)) for name in keys]
         agree = measure(both, only_old, only_new, rules_of(options, keys, back))
@@ -128,6 +129,8 @@ def align_columns(
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _schema_mismatch(drift, uris, quotable=_may_quote_names(old, new))
     common = in_new - ignored - set(keys)
+    # In the order of OLD, which reports show. Ordinals of cells follow the sorted names
+    # (`ComparisonPlan.columns`).
     columns = tuple(name for name in old if name in common)
     spelled = _rules_by_column(options, keys, columns, back)
     rules = {
@@ -135,6 +138,7 @@ def align_columns(
     }
     _check_tolerances(rules, keys)
     masks = _masks_by_column(options, {*old, *renamed}, back)
+    # Before any row is read, so that a misspelled name does not cost a comparison.
     _check_gates_and_suppressions(options, columns)
     return Alignment(keys, columns, back, drift, rules, masks, agree, spelled)
 
@@ -205,6 +209,8 @@ def _check_keys(
                     file=files.uris[at],
                     line=1,
                     why="rows are matched by the key, so both files must have it",
+                    # The first that applies: another spelling, another delimiter, what
+                    # the first lines show, the names that there are.
                     help=_respell(keys, old, new)
                     or files.hint()
                     or _describe_head(at, keys, columns, files)
@@ -255,6 +261,7 @@ def _describe_head(
             f"{join_names(map(shown, wanted))} is on line {line:,} of {side}; "
             f"remove the {format_count(before, 'line')} before it"
         )
+    # A fixed-width file has no delimiter, so it was read as one column.
     fixed = measure_fixed_width(head) if len(columns) == 1 else None
     if fixed is not None and not any(each in columns[0] for each in DELIMITERS):
         lines, width = fixed
@@ -299,6 +306,7 @@ def _rules_by_column(
 ) -> Mapping[str, Spelled]:
     """The rules of each column: those of `*`, which keys do not get, then its own."""
     found: dict[str, list[tuple[bool, str]]] = {}
+    # False sorts before True: the rules of `*` are applied first.
     for spelled in sorted(options.rules, key=lambda name: name != ALL_COLUMNS):
         name = _name_in_old(spelled, (*keys, *columns), back)
         if name not in {*keys, *columns, ALL_COLUMNS}:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 DIGEST_COLUMNS: Final = ("row", "check", "key")
+# Packed, without padding: 28 bytes a row on disk.
 RECORD_TYPE: Final = np.dtype(
     [*((name, "<u8") for name in DIGEST_COLUMNS), ("number", "<u4")]
 )
@@ -66,6 +67,8 @@ class MemoryBuckets:
         start, self._rows = self._rows, _check_row_count(self._rows + frame.height)
         for name, column in self._columns.items():
             if len(column) < self._rows:
+                # The estimate was too small. Doubling keeps the total cost of the
+                # copies linear.
                 grown = np.empty(2 * self._rows, np.uint64)
                 grown[:start] = column[:start]
                 self._columns[name] = grown
@@ -99,6 +102,8 @@ class DiskBuckets:
         start, self._rows = self._rows, _check_row_count(self._rows + frame.height)
         records["number"] = np.arange(start, self._rows)
         place = self._place(records["key"])
+        # Stable, because rows of a bucket stay in file order. Numbers of 16 bits are
+        # sorted by radix, which is fast.
         order = np.argsort(place, kind="stable")
         bounds = np.searchsorted(place[order], np.arange(1, len(self._files)))
         for file, rows in zip(self._files, np.split(order, bounds), strict=True):

@@ -33,6 +33,7 @@ def analyze_columns(
     difference: Difference, plan: ComparisonPlan
 ) -> dict[str, ColumnFindings]:
     """The findings of each differing column, by name."""
+    # A query takes longer than so few cells: one for all columns, not one for each.
     if difference.cells.height <= few_cells.MAX_CELLS:
         return _analyze_few_cells(difference, plan)
 
@@ -73,6 +74,7 @@ def _analyze_few_cells(
     found = {}
     for at, place, shown, sums in few_cells.summarize_columns(changes, names, keys):
         name, rules = names[at], tuple["Hint", ...]()
+        # `find_promising_columns` decides for columns without rules only.
         if at in promising or name in plan.layout.rules:
             rules = find_rule_hints(name, changes[place], plan)
         found[name] = ColumnFindings(shown, rules, sums)

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 # by different tools, so raw lines rarely match and `LineDigests` would parse most rows.
 ALIKE: Final = 1.5
 # Any constant will do: 2**64 divided by the golden ratio.
+# It never changes: locators of masked breaks hold digests that were taken with it, and
+# outlive a run.
 KEY_SEED: Final = 0x9E3779B97F4A7C15
 # Up to this many leading columns, scanning for delimiters is faster than the parser.
 FIRST: Final = 4
@@ -216,7 +218,6 @@ class CellDigests:
         return digests
 
     def sample(self) -> pl.DataFrame:
-        """The rows that were drawn."""
         return pl.concat(
             [make_empty_sample(self.names), *map(pl.DataFrame, self.drawn)]
         )
@@ -250,6 +251,8 @@ class LineDigests:
     def digest(self, rows: Rows) -> pl.DataFrame | None:
         """Hash the raw line of each row, and its key after the rules."""
         if not isinstance(rows, Block) or rows.embedded_newlines:
+            # A line is only a part of such a record. `inexact` makes both sides start
+            # again with CellDigests.
             self.broken.set()
             return None
         if self.inexact:
@@ -267,12 +270,12 @@ class LineDigests:
             rows,
         )
         few = rows.lines.filter(is_sampled)
+        # Copied: the lines are views of their block, and would keep it in memory.
         self.drawn.append(Block("".join(few).encode(), len(few), rows.delimiter))
         self.counted.append(tallies)
         return digests
 
     def sample(self) -> pl.DataFrame:
-        """The rows that were drawn."""
         if not self.drawn:
             return make_empty_sample(self.names)
         drawn = Blocks(tuple(self.drawn), self.drawn[0].delimiter)
@@ -290,6 +293,8 @@ class LineDigests:
         """The key columns; without a parser if they are among the first columns."""
         every, keys = self.names.all, self.names.keys
         count = 1 + max(every.index(name) for name in keys)
+        # The last column ends with a newline, not with a delimiter, so it needs the
+        # parser.
         if block.delimiters is None or count > min(FIRST, len(every) - 1):
             return block.cells(every).select(keys).collect(engine="in-memory")
         first = dict(zip(every, block.parse_first_cells(count), strict=False))
@@ -300,6 +305,9 @@ def choose_strategy(
     unread: Sequence[Unread], names: Sequence[ColumnIds], strategy: str | None = None
 ) -> list[Strategy]:
     """The cheapest exact strategy for both sides, or the named one."""
+    # Rows are dropped as identical only if `row`, `check` and `key` are equal: 192
+    # bits. The first two seeds are new in every run, so collisions cannot be
+    # prepared.
     seeds = Seeds(secrets.randbits(64), secrets.randbits(64), KEY_SEED)
     sides = [
         (which, each, seeds, sampling_rate(side.expected_rows))
@@ -320,6 +328,8 @@ def _lines_represent_records(
         return False
     fewer, more = sorted((old.row_quotes, new.row_quotes))
     return (
+        # Equal ids in equal places: the order of columns is that of both lines. An id
+        # with x is a column that is not compared, and it would be part of the line.
         names[0] == names[1]
         and not any(name.startswith("x") for name in names[0].all)
         and old.delimiter == new.delimiter
@@ -365,6 +375,7 @@ def _is_sampled(keys: pl.DataFrame, every: int) -> pl.Series:
     """Whether a row is sampled: by a hash that the native kernel takes too."""
     if every == 1:
         return pl.repeat(True, keys.height, eager=True)
+    # By key, so that the samples of both files have the same keys.
     return stable_hash(keys) % every == 0
 
 

@@ -52,9 +52,11 @@ def begin_scan(
             measure=_refuse_to_measure,
         )
         rows = old.expected_rows + new.expected_rows
+        # Several buckets are kept on disk, and only the path in Python writes them.
         if (budget or default_budget()).buckets(rows) > 1:
             return None
         return scan_aligned((old, new), layout)
+    # The usual path finds the same error again, with more to say about it.
     except (ReconError, KernelRefusal, _Undecided):
         return None
 

@@ -73,6 +73,8 @@ def counted(
     pairs = found.keys.with_row_index(PAIR).select(PAIR, *normal)
     again = repeated["key"].struct.unnest() if repeated.height else found.keys.clear()
     again.columns = list(keys)
+    # Keys of one row on the other side: their pair is the only one of the key, and the
+    # key does not repeat there.
     one = (
         pairs.filter(~pl.struct(by).is_duplicated())
         .join(again.select(normal), on=by, how="anti")
@@ -84,6 +86,7 @@ def counted(
     if one.is_empty():
         return Splits()
     many = surplus.join(one, on=by)
+    # The surplus rows, and the row that was paired.
     result = Splits(Counter(int(rows) + 1 for rows in one["rows"]))
     for at, name in enumerate(columns):
         mine = cells.filter(pl.col("column") == at)
@@ -101,9 +104,12 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
     """
     pair, name = many.columns
     amount = _integer(name)
+    # With a text that is no amount the sum is null, which equals nothing.
     whole = pl.when(amount.is_not_null().all()).then(amount.sum()).alias(SUM)
     sums = many.lazy().group_by(pair).agg(whole)
     one, first = ("old", "new") if side else ("new", "old")
+    # What the surplus rows have to make up for: 100 in one file, and 60 in the paired
+    # row of the other, leave 40.
     deltas = cells.lazy().select(
         pl.col("pair").alias(pair),
         (_integer(one) - _integer(first)).alias(DELTA),
@@ -113,6 +119,8 @@ def _adding_up(many: pl.DataFrame, cells: pl.DataFrame, side: int) -> tuple[int,
         pl.col("meaningful").fill_null(False)
     )
     zero = pl.lit(0, pl.Int128)
+    # Without a differing cell the paired values are equal, and the other rows have to
+    # add up to 0.
     delta = pl.when("meaningful").then(pl.col(DELTA)).otherwise(zero)
     adds = (pl.col(SUM) == delta).fill_null(False)
     found = every.select(

@@ -41,6 +41,7 @@ class LocalEngine:
             with hooks.step("read"):
                 scanning = begin_scan(old, new, options, self.budget)
                 if scanning is not None:
+                    # For an error before `read_tables` has taken the scan over.
                     stack.callback(scanning.close)
                 # Lazy: the kernel reads both files while Polars is imported.
                 from recon_engine.compare import local_engine

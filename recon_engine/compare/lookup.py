@@ -37,9 +37,12 @@ if TYPE_CHECKING:
     from recon_engine.compare.plan import ComparisonPlan
 
 
+# With `KEY_SEED`, 128 bits for a key. Both are constants, because locators outlive a
+# run.
 CHECK_SEED: Final = 0xC2B2AE3D27D4EB4F
 DIGESTS: Final = ("key", "check")
 COUNTED: Final = {"at": pl.UInt32, "rows": pl.Int64}
+# Two digests and a version. The pad of `_sealed` has 32 bytes, so it covers them.
 LOCATOR: Final = struct.Struct(">QQQ")
 # Separates pads from tokens under one key: no value of a file contains NUL.
 PURPOSE: Final = b"locator\0"
@@ -119,6 +122,7 @@ def sought(ask: Ask | None, plan: ComparisonPlan) -> Sought | None:
     places: list[int] = []
     opened: list[tuple[int, int]] = []
     for at, key in enumerate(lookup.keys):
+        # A masked value cannot be hashed again: only a locator finds such a key.
         if not any(map(reads_as_masked, key.values)):
             plain.append((at, key.values))
         elif found := _open(key, plan.masks, version):
@@ -161,6 +165,7 @@ def sightings(
         return NONE
     old, new = (_counted(sought, side, names) for side in keys)
     unmatched = found.missing.height + found.extra.height
+    # These alone exceed the limit, so no break will be tracked.
     if found.cells.height + unmatched > sought.limit:
         return replace(NONE, rows=(old, new))
     return Sightings(
@@ -294,6 +299,7 @@ def _locators(found: Difference, plan: ComparisonPlan) -> dict[tuple[str, ...], 
     """The locators of keys that only `hmac` masks."""
     by_column = plan.masks.by_column
     kinds = {by_column[name] for name in plan.layout.keys if name in by_column}
+    # Other masks show one text for many values, so their pads would not be unique.
     if kinds != {Mask.HMAC}:
         return {}
     names, version = plan.names[0], _version(plan)
@@ -327,4 +333,6 @@ def _version(plan: ComparisonPlan) -> int:
     """A number that changes if the digests of equal keys may change."""
     names = plan.names[0]
     rules = repr([names.rules.get(name, ()) for name in names.keys])
+    # By Polars' hash, which also takes the digests: if a later version of Polars hashes
+    # otherwise, this number changes as well.
     return int(pl.Series([rules]).hash(CHECK_SEED)[0])

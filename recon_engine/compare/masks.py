@@ -73,6 +73,7 @@ class Masks:
             return texts
         # The name is removed: Polars might read it as a pattern.
         texts = texts.alias("")
+        # Each distinct value once: HMAC takes much longer than a look-up.
         distinct = texts.unique()
         shown = pl.Series([self.value(column, each) for each in distinct], dtype=TEXT)
         return texts.replace_strict(distinct, shown, return_dtype=TEXT)
@@ -126,6 +127,7 @@ def _read_mask_key() -> bytes:
     if not path:
         return os.fsencode(given)
     try:
+        # Editors end a file with a newline, which is no part of the key.
         return Path(path).read_bytes().strip()
     except OSError as error:
         reason = error.strerror
@@ -168,6 +170,7 @@ def _mask_sample(sample: tuple[SampleRow, ...], masks: Masks) -> tuple[SampleRow
         )
         for row in sample
     ]
+    # In the order of what is shown: that of the values would reveal something of them.
     return tuple(sorted(rows, key=lambda row: (*row.key.values(), *row.cells.items())))
 
 

@@ -31,10 +31,13 @@ def drop_equal(
     if old.is_empty() or new.is_empty():
         return NonIdentical(0, old, new)
     ours, theirs = _Runs.of(old), _Runs.of(new)
+    # A digest above all of theirs would be out of range: `agreeing` finds it unequal.
     at = np.searchsorted(theirs.rows, ours.rows).clip(max=len(theirs.rows) - 1)
     same = ours.agreeing(theirs, at)
     ours_too, at = np.flatnonzero(same), at[same]
     pairs = np.minimum(ours.lengths[ours_too], theirs.lengths[at])
+    # Rows of equal digests may differ in columns that are not compared. Which of them
+    # is left over matters then, so all of them are kept.
     if not whole[0]:
         pairs[ours.lengths[ours_too] > pairs] = 0
     if not whole[1]:
@@ -63,6 +66,7 @@ class _Runs:
     def of(cls, side: pl.DataFrame) -> Self:
         """The runs of a side that is not empty."""
         rows = side["row"].to_numpy()
+        # Not stable: where some rows of a digest are dropped, all of them are equal.
         order = np.argsort(rows).astype(np.uint32)
         rows = rows[order]
         begins = np.append(True, rows[1:] != rows[:-1])
@@ -71,6 +75,8 @@ class _Runs:
         alike = np.ones(len(starts), np.bool_)
         for name in ("check", "key"):
             values = side[name].to_numpy()[order]
+            # If the least and the greatest value of a run are equal, all are. Rows that
+            # collide in `row` alone do not share the other two digests.
             digests.append(np.minimum.reduceat(values, starts))
             alike &= digests[-1] == np.maximum.reduceat(values, starts)
         ends = np.append(starts[1:], np.uint32(len(rows)))

@@ -344,6 +344,8 @@ def _match_rows(
 
     `by`: the keys, or the normal forms of those that have rules.
     """
+    # Most keys do not repeat. They take one plain join; only the others are paired by
+    # content.
     if not any(_repeats(side, by) for side in (old, new)):
         return _join_full(_numbered(old, by, _OLD), _numbered(new, by, _NEW), by)
     left, right = old.with_row_index(_OLD), new.with_row_index(_NEW)
@@ -395,10 +397,13 @@ def _pair_multisets(
     cells = [*by, *columns]
     forms = [*by, *(_form(name, rules) for name in columns)]
     left, right = (
+        # Positions within a key follow content, not file order, so the pairs are the
+        # same for every order of rows.
         sort_by_content(_with_forms(side, columns, rules), [*forms, *columns])
         for side in (old, new)
     )
     ways_to_be_equal = ([*cells, *keys], cells, forms)
+    # Without rules, several ways name the same columns: each is taken once.
     for same in dict.fromkeys(tuple(dict.fromkeys(way)) for way in ways_to_be_equal):
         equal = _number_within_groups(left, same).join(
             _number_within_groups(right, same), on=[*same, _NTH], how="inner"
@@ -466,6 +471,8 @@ def _compare_cells(
             tolerated[start + at] = alike.sum()
             sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
         found = np.flatnonzero(differs.to_numpy())
+        # The columns are concatenated: the quotient is the column, the remainder the
+        # pair.
         numbers.append((found % max(1, height)).astype(np.uint32))
         ordinals.append((start + found // max(1, height)).astype(np.uint32))
         lefts.append(left.filter(differs))

@@ -102,6 +102,7 @@ class PartialResult:
         most = max(whole, plan.options.detail_limit)
         old, new = (replace(each, worst=each.worst.head(most)) for each in self.repeats)
         fits = self.differences <= whole
+        # Breaks are tracked by all differences or not at all: what fits is kept whole.
         shown = self.shown if fits else _limit_details(self.shown, plan)
         seen = self.seen if fits else lookup.NONE
         return replace(self, shown=shown, repeats=(old, new), seen=seen)
@@ -209,6 +210,7 @@ def merge_repeats(parts: Sequence[Repeats]) -> Repeats:
         sum(part.keys for part in parts),
         sum(part.rows for part in parts),
         worst.sort("rows", "key", descending=[True, False]),
+        # A column makes all keys unique only if it does so in every part.
         frozenset.intersection(*(part.telling for part in parts)),
     )
 
@@ -220,6 +222,7 @@ def _merge_unmatched(parts: Sequence[UnmatchedRows]) -> UnmatchedRows:
         rows,
         totals.merge_column_sums(part.sums for part in parts),
         segments.merge_value_counts(part.values for part in parts),
+        # None for good, once a part had too many: shares of a part of the keys mislead.
         pl.concat(keys) if rows <= MAX_KEYS and len(keys) == len(parts) else None,
     )
 
@@ -244,6 +247,8 @@ def _count_signatures(cells: pl.DataFrame) -> pl.DataFrame:
 
 def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:
     limit = plan.options.detail_limit
+    # Not simply the first rows: these are all that the sample of the merged result may
+    # need.
     pairs = sampling.candidate_rows(
         difference.cells, sampling.stable_hash(difference.keys), limit
     )

@@ -49,6 +49,7 @@ class ComparisonPlan:
 
     def rows(self, side: int, rows: pl.DataFrame) -> pl.DataFrame:
         """Whole rows of a side under the user's names."""
+        # Assigned, not renamed by an expression: Polars reads some names as patterns.
         named = rows.clone()
         named.columns = list(self.files[side])
         return named
@@ -72,6 +73,7 @@ class ComparisonPlan:
                 "new",
                 "kind",
             )
+            # By content alone, so that every engine returns the same order.
             .sort("key", "column", "old", "new")
         )
 

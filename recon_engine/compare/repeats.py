@@ -88,6 +88,7 @@ class _Few:
         if self.rows.is_empty():
             self.rows = piece.head(FEW)
         elif self.rows.height < MOST_FEW:
+            # By key: a sample of rows would hardly have two rows of one key.
             drawn = pl.struct(self.names.keys).hash() % self.every == 0
             self.rows = pl.concat([self.rows, piece.filter(drawn)]).head(MOST_FEW)
         return piece
@@ -98,6 +99,8 @@ def _added(parts: Iterable[pl.DataFrame], names: ColumnIds, most: int) -> pl.Dat
     waiting = [counted_keys(make_empty_rows(names), names.keys)]
     for part in parts:
         waiting.append(part)
+        # What waits is at most as large as what was added, so memory stays within twice
+        # the result, and a count is added a logarithmic number of times.
         if sum(each.height for each in waiting[1:]) > max(waiting[0].height, most):
             waiting = [added_keys(waiting, names.keys)]
     return added_keys(waiting, names.keys)

@@ -263,6 +263,7 @@ class _ResultBuilder:
 
     def columns(self, matched: int) -> tuple[Column, ...]:
         """Each compared column in the order of OLD."""
+        # In the order of `KINDS`: engines and buckets add them up in any order.
         kinds: dict[str, dict[str, int]] = {}
         names = self.plan.columns
         for column, kind, count in sorted(
@@ -334,6 +335,7 @@ class _ResultBuilder:
     def signatures(self) -> tuple[Signature, ...]:
         """Sets of columns that differ together, the most frequent first."""
         names, sets = self.plan.columns, self.whole.signatures.iter_rows()
+        # Ties by content, because the order in which buckets were merged is arbitrary.
         ordered = sorted(sets, key=lambda row: (-row[1], row[0]))
         return tuple(
             Signature(tuple(names[at] for at in columns), rows)

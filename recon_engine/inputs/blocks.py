@@ -27,8 +27,10 @@ def read_blocks(
     wanted = size
     while data := read(wanted, start):
         cut = whole_records_size(data)
+        # No record ends here: more than a record may have, or the end of the file.
         if not cut and (len(data) > longest or not read(1, start + len(data))):
             cut = len(data)
+        # Otherwise the same bytes are read again, and as many more.
         wanted = size if cut else 2 * wanted
         if cut:
             yield data[:cut]
@@ -37,6 +39,7 @@ def read_blocks(
 
 def read_lines(descriptor: int, size: int, offset: int) -> bytes:
     """`pread` up to the last newline in the last 16 KiB: nothing has to be cut off."""
+    # A short read of the end first: to cut a whole block in memory would copy it.
     near = (
         os.pread(descriptor, LOOK_BEHIND_BYTES, offset + size - LOOK_BEHIND_BYTES)
         if size > LOOK_BEHIND_BYTES

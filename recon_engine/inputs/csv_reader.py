@@ -278,6 +278,8 @@ class CsvReader:
 
         Yield the findings of examinations in order.
         """
+        # Blocks are judged on several threads, and arrive here in file order. Only this
+        # thread counts, so offsets and line numbers need no lock.
         for judged in map_ordered(self.judged, self.hashed(read, advance)):
             start, first = self.offset, self.counts.rows
             self.quarantine.start_row_group()
@@ -287,6 +289,7 @@ class CsvReader:
                 self.count(judged.data, judged.found)
                 examined = judged.examined
             self.note(judged.data, judged.found)
+            # A block of blank or quarantined lines has no rows.
             if rows := self.counts.rows - first:
                 size, gaps = self.end - start, self.quarantine.gaps(start)
                 ends = self.ends(judged.found)
@@ -304,6 +307,8 @@ class CsvReader:
         advance(self.offset)
         for data in read_blocks(read, self.offset, BLOCK_BYTES, self.longest):
             if self.hashes:
+                # Here, because a hash needs the order of the file. hashlib releases the
+                # interpreter lock, so the workers go on.
                 self.sha256.update(data)
             advance(len(data))
             yield data
@@ -449,6 +454,7 @@ class CsvReader:
 
     def accept(self, data: bytes) -> None:
         """Count the records that the reference parser accepts; raises Fault."""
+        # Kept: `count_record` moves `offset` while the records of `data` are yielded.
         limits, line, start = self.header.limits, self.line, self.offset
         for record in parse_records(
             data, self.delimiter, limits, line=line, offset=start
@@ -458,6 +464,8 @@ class CsvReader:
     def certainly_ends_record(self, line: bytes, fault: Fault) -> bool:
         """Whether a line with a fault is one record, however the fault is read."""
         return (
+            # A quote may open a field that continues on the next line, and a carriage
+            # return without a line feed may be meant as a line end.
             self.quarantines
             and isinstance(fault, EncodingFault | NulFault)
             and b'"' not in line
@@ -477,6 +485,8 @@ class CsvReader:
         inner = record.lines - raw.endswith(b"\n")
         if len(record.fields) == self.width:
             self.counts += ReaderCounts(rows=1)
+        # A ragged record over several lines may lack a quote: where it ends is not
+        # certain, so it is refused.
         elif self.quarantines and not inner:
             self.set_aside(len(raw), self.shape(len(record.fields)))
         else:
@@ -600,4 +610,5 @@ def _without_blank_end(data: bytes) -> bytes:
         return data
     last = len(data.rstrip(b"\r\n"))
     end = data.find(b"\n", last) + 1 if last else 0
+    # A carriage return without a line feed is no blank line, and the parser refuses it.
     return data[:end] if b"\r" not in data[end:].replace(b"\r\n", b"") else data

@@ -186,6 +186,7 @@ class Block:
                 newlines_in_values=bool(self.embedded_newlines),
                 ignore_empty_lines=False,
             ),
+            # The reader has validated the bytes.
             pyarrow.csv.ConvertOptions(check_utf8=False, column_types=schema),
         )
 
@@ -194,6 +195,8 @@ class Block:
         """Each record as written, with CRLF as LF and without the final newline."""
         data, ends = self.data, self.ends
         if (self.crlf and b"\r" in data) or not data.endswith(b"\n"):
+            # One form for every newline, so that files with LF and with CRLF have equal
+            # lines.
             data = data.replace(b"\r\n", b"\n").removesuffix(b"\n") + b"\n"
             ends = None
         if ends is None:
@@ -218,6 +221,7 @@ class Block:
         for _ in range(count):
             ends = next_set_bits(self.delimiters, starts)
             quoted = self.quotes and text[starts] == QUOTE
+            # A quoted field begins and ends with a quote, which is no part of its text.
             cells = _texts_between(self.data, starts + quoted, ends - quoted)
             if np.any(quoted) and cells.str.contains('"', literal=True).any():
                 cells = cells.str.replace_all('""', '"', literal=True)
@@ -230,6 +234,8 @@ class Block:
         ends = find_newlines(data) + 1 if self.ends is None else self.ends
         lines = as_binary_array(np.append(0, ends), data)
         _, offsets, text = lines.take(as_arrow_array(numbers)).buffers()
+        # The offsets that Arrow computed for the taken lines are the ends of the new
+        # block.
         ends = np.frombuffer(offsets, np.int64)[1 : len(numbers) + 1]
         return Block(bytes(text), len(numbers), self.delimiter, ends=ends)
 
@@ -347,12 +353,15 @@ class CsvFile:
             )
             if start < stop
         ]
+        # Each line is a record: the wanted lines are cut out, and only these are
+        # parsed.
         if self.has_one_line_per_record:
             blocks = map_ordered(
                 lambda each: self.read(each[0]).picked(each[1]), wanted
             )
             return Blocks(tuple(blocks), self.dialect.delimiter)
         frames = map_ordered(self._parsed, wanted)
+        # For the columns, if no row is wanted.
         empty = pl.DataFrame(schema=dict.fromkeys(self._names, pl.String))
         return FrameSlice(pl.concat([empty, *frames]))
 

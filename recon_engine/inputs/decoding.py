@@ -52,6 +52,7 @@ ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 MAX_WINDOW_BYTES: Final = 128 << 20
 
 UTF_32: Final = "utf-32"
+# UTF-32 before UTF-16: its little-endian mark begins with that of UTF-16.
 BOMS: Final = (
     (b"\xef\xbb\xbf", Encoding.UTF_8),
     (b"\xff\xfe\0\0", UTF_32),
@@ -189,6 +190,8 @@ class _Unpacker:
     def read_members(self) -> Iterator[bytes]:
         data = self.source.read_next()
         while data:
+            # A member may begin with the last bytes of a read, and its header decides
+            # whether it is accepted.
             while len(data) < HEAD_BYTES and (more := self.source.read_next()):
                 data += more
             self.check_magic(data)
@@ -204,6 +207,7 @@ class _Unpacker:
                     )
                 yield from self.unpack_piece(member, data)
                 data = b""
+            # What follows is the next member, or bytes that `check_magic` refuses.
             data = member.unused_data or self.source.read_next()
 
     def unpack_piece(self, member: Any, data: bytes) -> Iterator[bytes]:
@@ -214,6 +218,7 @@ class _Unpacker:
             corrupt = True
         else:
             corrupt = False
+        # Outside of the handler, as in `_Transcoder.decode_to_utf8`.
         if corrupt:
             self.refuse(
                 f"the {self.form.name} stream is corrupt",
@@ -225,6 +230,7 @@ class _Unpacker:
         if data.startswith(self.form.magics):
             return
         at = self.source.read - len(data)
+        # The first member was read to its end: this is no file of another format.
         if at:
             self.refuse(
                 f"extra bytes follow the end of the {self.form.name} stream",
@@ -287,6 +293,8 @@ def _unpack_gzip(member: Any, data: bytes) -> Iterator[bytes]:
         text = member.decompress(data, CHUNK_BYTES)
         yield text
         data = member.unconsumed_tail
+        # A full chunk may have more behind it inside zlib, even if its input is used
+        # up.
         if member.eof or (not data and len(text) < CHUNK_BYTES):
             return
 
@@ -348,6 +356,7 @@ class _Transcoder:
 
     def transcode(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """Yield the text as UTF-8, in pieces; a byte order mark is kept."""
+        # A byte order mark has up to four bytes, and a read may return fewer.
         first = b""
         for data in blocks:
             first += data
@@ -406,12 +415,15 @@ class _Transcoder:
     def decode_to_utf8(
         self, decoder: codecs.IncrementalDecoder, data: bytes, *, final: bool = False
     ) -> bytes:
+        # The decoder may hold the first bytes of a character of the last block.
         start = self.offset - len(decoder.getstate()[0])
         refusal: ReconError | None = None
         try:
             text = decoder.decode(data, final)
         except UnicodeDecodeError as error:
             refusal = self.encoding_error(error, start)
+        # Outside of the handler: UnicodeDecodeError holds the bytes, and must not be
+        # the context of the error that is raised.
         if refusal:
             raise refusal
         self.offset += len(data)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # The first bytes that are tried, and the longest preamble that is looked for.
 HEAD_BYTES: Final = 1 << 18
 LINES: Final = 100
+# Two to eight characters of which no name or number consists, such as `|~|`.
 SEVERAL: Final = lazy_pattern(r"[^\w\s\"'.()-]{2,8}")
 
 
@@ -69,6 +70,8 @@ class _Beginning:
         except ReconError:
             return (), 0
         rows = data[len(found.raw) :]
+        # The whole file is here: its last row may lack a newline, and blank lines at
+        # its end are no rows.
         if len(self.data) < HEAD_BYTES:
             rows = rows.rstrip(b"\r\n") + b"\n" if rows.strip() else b""
         rows = rows[: whole_records_size(rows)]
@@ -86,6 +89,7 @@ class _Beginning:
         if len(self.header.columns) > 1:
             return [given]
         [name] = self.header.columns
+        # The most frequent first: the remedy names the first one that fits.
         others = (each for each in DELIMITERS if each in name)
         return [given, *sorted(others, key=name.count, reverse=True)]
 

@@ -40,8 +40,6 @@ UNNAMED: Final = (
 
 
 class _Named(Protocol):
-    """An input that has a URI."""
-
     @property
     def uri(self) -> str:
         """As errors have it."""

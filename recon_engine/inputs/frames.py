@@ -30,12 +30,10 @@ class Frame:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The column names."""
         return tuple(self.data.columns)
 
     @property
     def rows(self) -> int:
-        """The number of rows."""
         return self.data.height
 
     @property

@@ -199,10 +199,12 @@ def parse_header(
     data, record = reader.read(stream)
     names = reader.parse_names(record)
     if data_names := count_data_names(names, reader.head, delimiter):
+        # Their number only: if the header is missing, the names are values.
         facts = {"file": uri, "names": data_names}
         log.warning("column_names_look_like_data", extra=facts)
     size = stream.seek(0, 2)
     rows = data[record.end :]
+    # Newlines inside of fields are counted too: this only estimates.
     count = max(1, rows.count(b"\n"))
     return Header(
         path=path,
@@ -305,6 +307,7 @@ class _HeaderReader:
         while (record := self.parse_first_record(data, final=False)) is None:
             if len(data) > MAX_HEADER_BYTES:
                 self.refuse(f"a header of more than {MAX_HEADER_BYTES:,} bytes")
+            # Doubling: the parser starts again each time, and the total stays linear.
             more = stream.read(len(data))
             if not more:
                 record = self.parse_first_record(data, final=True)
@@ -327,12 +330,15 @@ class _HeaderReader:
                 ) from None
             return None
         except Fault as fault:
+            # A fault at the last byte may be a record that is cut there, as a carriage
+            # return before its line feed is.
             if final or fault.offset < len(data) - 1:
                 excel = is_excel_text(data, fault.offset, chr(self.delimiter))
                 raise error_for_fault(
                     fault, self.uri, head=self.head, sample=data, excel=excel
                 ) from None
             return None
+        # A record that ends where the bytes end may continue in the file.
         return record if final or record.end < len(data) else None
 
     def parse_names(self, record: Record) -> tuple[str, ...]:
@@ -341,6 +347,8 @@ class _HeaderReader:
         blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]
         if blank:
             lines = count_trailing_delimiters(self.head, chr(self.delimiter))
+            # A delimiter at the end of each line makes the last name blank, and no
+            # other one.
             only_last = blank == [str(len(names))] and len(names) > 1
             self.refuse(
                 f"the header has no name in column {join_names(blank)}",

@@ -34,6 +34,7 @@ def open_unchanged(path: Path, uri: str, state: State) -> Iterator[int]:
         except Exception:
             _check_unchanged(stream.fileno(), uri, state)
             raise
+        # After the reads: only then is it known that all of them were of this state.
         _check_unchanged(stream.fileno(), uri, state)
 
 

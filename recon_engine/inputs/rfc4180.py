@@ -150,9 +150,12 @@ class _RecordParser:
             self.line += byte == LF
             if self.at - start > self.limits.field_bytes:
                 self.reject_too_long(start, line)
+            # Checked while reading: after a missing quote, the field would go on to the
+            # end of the file.
             if self.line - line >= self.limits.field_lines:
                 lines = self.limits.field_lines
                 self.fault(f"a field of more than {lines} lines", line, start)
+        # At its opening quote: the place of the missing one is not known.
         raise Unterminated(
             "a quoted field that never ends", line, self.base + start, self.field
         )
@@ -196,6 +199,7 @@ class _RecordParser:
     def check_utf8(self, value: bytes, start: int, line: int) -> None:
         if (bad := _first_bad_byte(value)) is None:
             return
+        # `value` lacks the quotes, so the place is found in the bytes as written.
         raw = self.data[start : self.at]
         at = _first_bad_byte(raw) or bad
         raise EncodingFault(

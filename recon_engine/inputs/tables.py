@@ -97,6 +97,7 @@ def read_both_tables(
 def _read_table(name: str, side: Unread, progress: Progress) -> Table:
     if not isinstance(side, Header):
         return side
+    # Lazy: if the kernel reads both files, this reader is not needed.
     from recon_engine.inputs.csv_reader import read_rows
 
     with progress.step(f"read {name}", total=side.bytes, unit="bytes") as advance:
@@ -176,6 +177,7 @@ def open_side(
         return import_frame(source, name)
     uri, folder = str(source), Path()
     remote = uri.startswith("s3:")
+    # Only what is copied needs a folder: a plain local file is read in place.
     if remote or not is_plain_utf8(uri, options.encoding_of(name)):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
     if remote:

@@ -60,6 +60,7 @@ def prepare_demo(folder: Path, *, rows: int) -> Callable[[str], RunConfig]:
     """
     inbound = folder / "inbound"
     inbound.mkdir(parents=True, exist_ok=True)
+    # A run accepts exactly two files. Only those of the demo are removed.
     for path in inbound.iterdir():
         if DEMO_FILE.fullmatch(path.name):
             path.unlink()

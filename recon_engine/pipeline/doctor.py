@@ -148,6 +148,8 @@ def _check_location(name: str, url: str) -> Iterator[CheckResult]:
 
 
 def _check_folder(name: str, folder: LocalFolder) -> Iterator[CheckResult]:
+    # A run creates processed and out, but never inbound: there, a missing folder is an
+    # error.
     if name == "inbound" or folder.path.exists():
         list(folder.files())
     home = folder.path if folder.path.is_dir() else folder.path.parent
@@ -317,6 +319,7 @@ def _check_pooler(
     connection to another server process, whose pid shows it.
     """
     [(mine,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
+    # At connecting, a server sends its own pid. A pooler sends another number.
     if mine == connection.info.backend_pid:
         return
     with open_connection(address, autocommit=False) as other:

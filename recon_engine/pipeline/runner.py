@@ -284,7 +284,7 @@ class _Attempt:
     def publication(
         self, result: Reconciliation, written: Sequence[Artifact]
     ) -> Publication:
-        """What is to be made visible."""
+        """The result and its artifacts as rows, built before the transaction begins."""
         dataset, day = self.config.dataset, self.attempt.started.date()
         run_id, feed = self.attempt.run_id, self.config.feed
         observed = Observation(result, dataset, run_id, day, feed, self.standing)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 
 # A hash is stored as uuid: 128 bits, compared and indexed as one value.
+# At a billion breaks, two hashes are equal by chance in one case of 10**20.
 HASH_BYTES: Final = 16
 # Values are shown to people; `content` detects changes in the part that is cut off.
 VALUE_CHARACTERS: Final = 256
@@ -127,6 +128,7 @@ WHERE book = %s AND as_of_run = %s AND NOT open
 
 # The last observation of the book, whether it is of this pair, and the day on which
 # this pair was first observed.
+# ADBC binds these values as text, so each is cast from text.
 LAST_OBSERVATION: Final = """
 WITH observation AS (
     SELECT * FROM metrics.break_summary
@@ -409,6 +411,8 @@ def track_breaks(
             for statement in (FORGET, RESTORE):
                 cursor.execute(statement, (book, last))
             seen_on = first
+        # Other pairs were observed since this one: only the last observation can be
+        # undone.
         case [(_, _, str())]:
             return Breaks(Tracking.SUPERSEDED, observation.differences)
         case _:
@@ -524,6 +528,8 @@ def read_breaks_of_run(
     book, tracking, differences, as_of, last, standing_as_of, *counted = found
     counts = None if counted[0] is None else BreakCounts(*counted)
     breaks = Breaks(Tracking(tracking), differences, counts, as_of if counts else None)
+    # `metrics.break` has the state after the last observation, not that of earlier
+    # runs.
     if not last:
         return breaks, None
     return breaks, _listing(
@@ -542,6 +548,7 @@ def _listing(
     """Breaks of a book in the given states, or the open ones; ages count to `as_of`."""
     which = "open" if states is None else "state = ANY(%(states)s)"
     values = {"book": book, "as_of": as_of, "states": states, "limit": limit}
+    # `which` is one of the two texts above: values are bound, not formatted.
     counted = COUNTED.format(which=which).encode()
     total = connection.execute(counted, values).fetchone()
     cursor = connection.execute(LISTED.format(which=which).encode(), values)

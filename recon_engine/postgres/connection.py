@@ -129,6 +129,7 @@ def open_bulk_connection(address: Address) -> Iterator[Any]:
     ):
         try:
             with closing(connection.cursor()) as cursor:
+                # No limit for statements: the time of a load grows with the file.
                 cursor.execute(lock_timeout())
             yield connection
         except BaseException:
@@ -174,11 +175,14 @@ def translate_database_errors() -> Iterator[None]:
     try:
         yield
     except (psycopg.Error, adbc_driver_manager.Error) as error:
+        # `from None`: a traceback would print the driver's text, which may quote a
+        # cell.
         raise _translate_error(error) from None
 
 
 def _translate_error(error: psycopg.Error | adbc_driver_manager.Error) -> ReconError:
     code = getattr(error, "sqlstate", None) or ""
+    # No SQLSTATE means no server was asked: libpq could not parse the address.
     if isinstance(error, psycopg.ProgrammingError) and not code:
         return ConfigError(
             "the address of the database is malformed",

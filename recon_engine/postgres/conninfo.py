@@ -63,6 +63,7 @@ def conninfo_of(address: Address) -> str:
             help=f"set sslmode={TLS_VERIFIED}, or turn verification off with"
             f" {TLS_VARIABLE}={TLS_UNVERIFIED}",
         )
+    # libpq connects to `hostaddr`, and compares the certificate with `host`.
     if any(address and not name for address, name in _hosts(known)):
         raise ConfigError(
             "the address of the database has no host name to verify",
@@ -140,6 +141,7 @@ def authorities_of(conninfo: str) -> tuple[str, str] | None:
 
 def _check_authorities(known: Mapping[str, str]) -> None:
     named = known.get("sslrootcert")
+    # libpq's name for the certificates that its TLS library trusts.
     if named == "system" or Path(named or ROOT_CERTIFICATES).expanduser().is_file():
         return
     raise ConfigError(

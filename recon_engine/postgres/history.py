@@ -158,6 +158,8 @@ def load_result(
     options = _load_options(summary["config"]["options"])
     kept = summary["config"]["options"]
     masks = {*kept.get("masks", {})}
+    # A mask may be given for a renamed column by its name in NEW. Results have that in
+    # OLD.
     masks |= {old for old, new in kept.get("renames", {}).items() if new in masks}
     counts = Counts(**{each.name: summary[each.name] for each in fields(Counts)})
     suppressed = read(SUPPRESSIONS)
@@ -194,8 +196,10 @@ def load_facts(
     options: Options | None,
 ) -> PageFacts:
     """What the tables hold of a run besides its result, for its page."""
+    # All artifacts of a run are in one folder: a URI without its name is that folder.
     known = artifacts.FILES
     files: dict[str, str] | None = None
+    # One row, or none: HAVING drops the row of NULLs of a run without artifacts.
     for row in _query_rows(connection, FILES, [known["missing"], run_id]):
         names = known if row["whole"] else artifacts.PARTS
         files = {tab: row["folder"] + name for tab, name in names.items()}
@@ -366,6 +370,7 @@ def _load_options(kept: Row) -> Options | None:
     known = {
         each.name: kept[each.name] for each in fields(Options) if each.name in kept
     }
+    # Tuples in Options, lists in the stored JSON.
     several = ("keys", "ignore", "gates")
     lists = {name: tuple(known[name]) for name in several if name in known}
     rules = {name: tuple(each) for name, each in known.get("rules", {}).items()}

@@ -191,6 +191,7 @@ def _check_drift(applied: Mapping[str, str], migrations: Sequence[Migration]) ->
                 f"the migration {name} was changed after it was applied",
                 help="restore the file, and put the change into a new migration",
             )
+    # A migration below an applied one was never tried in the order of this database.
     latest = max(applied, default="")
     for name in by_name.keys() - applied.keys():
         if name < latest:
@@ -228,6 +229,8 @@ def _translate_error(error: psycopg.Error, file: str | None = None) -> ReconErro
                 why=f"SQLSTATE {code}",
                 help="run recon migrate as the owner of the schema metrics",
             )
+        # Classes that pass by themselves: connection, rollback (as after a deadlock),
+        # resources, objects in use, operator intervention, system errors.
         case code if code[:2] in {"08", "40", "53", "55", "57", "58"}:
             return DatabaseUnavailable(
                 "Postgres could not apply the migrations now",

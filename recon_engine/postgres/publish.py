@@ -201,6 +201,7 @@ def _mark_reconciled(cursor: Any, observation: Observation) -> None:
     except adbc_driver_manager.IntegrityError as error:
         if error.sqlstate != UNIQUE_VIOLATION:
             raise
+        # Another run of the same work has been recorded since this one started.
         marked = None
     if marked is None:
         raise LostRace
@@ -235,6 +236,7 @@ def _insert_rows(cursor: Any, table: str, rows: list[Row]) -> None:
     if not rows:
         return
     types = _column_types(cursor, table)
+    # A generated column has no value in the rows.
     types = {name: types[name] for name in rows[0]}
     if EXACT_NUMBER in types.values():
         _insert_as_text(cursor, table, types, rows)

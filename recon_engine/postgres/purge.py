@@ -139,6 +139,7 @@ def delete_old_values(address: Address, old_values: OldValues) -> None:
             connection.execute(DELETE.format(name).encode(), [list(old_values.samples)])
         if old_values.breaks:
             connection.execute(DELETE_BREAKS.encode(), [list(old_values.runs)])
+        # Last: DROP blocks readers of a stage table until the commit.
         for table in old_values.stage:
             connection.execute(
                 f"DROP TABLE IF EXISTS stage.{quote_identifier(table)}".encode()
@@ -171,6 +172,8 @@ def _find_present_artifacts(uris: Iterable[tuple[UUID, str]]) -> Iterator[OldArt
     for (run_id, folder), names in folders.items():
         place = open_storage(folder)
         for name in names:
+            # `identify` reports a file that is gone as changed: an earlier purge
+            # deleted it.
             with suppress(InputChanged):
                 file = place.identify(SourceFile(f"{folder}{name}", name, 0))
                 yield OldArtifact(run_id, place, file)

@@ -353,7 +353,9 @@ def fingerprint_work(config: RunConfig, pair: FilePair, revision: int = 1) -> st
         (file.uri, file.version or file.etag, file.size)
         for file in (pair.old, pair.new)
     ]
+    # The version if there is one: two versions with equal bytes may have equal ETags.
     work = [config.dataset, inputs, config.options.digest]
+    # Without a number for revision 1, fingerprints of earlier versions remain valid.
     text = json.dumps(work if revision == 1 else [*work, revision])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -383,6 +385,8 @@ def make_record(
 
 def make_uuid7() -> UUID:
     """A time-ordered UUID of version 7 (RFC 9562); uuid.uuid7 needs Python 3.14."""
+    # 48 bits of milliseconds, then the version, 12 random bits, the variant and 62
+    # random bits. Ids sort by start, so their index grows at one end.
     value = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 7 << 76
     return UUID(int=value & ~(3 << 62) | 2 << 62)

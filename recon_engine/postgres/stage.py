@@ -86,6 +86,8 @@ def fits_columns(columns: Sequence[str]) -> bool:
 
 def private_table_name(dataset: str, side: str, run_id: UUID) -> str:
     """The private name of a run's stage table."""
+    # The end of a uuid7 is random, its beginning is the time. Eight digits keep the
+    # name within NAME_BYTES.
     return f"{dataset}_{side}__{run_id.hex[-8:]}"
 
 
@@ -128,6 +130,7 @@ def load_stage_table(
     else:
         batches = _BatchReader(file, schema, advance, as_array=as_array)
         rows = _load_by_adbc(conninfo, create, private, batches)
+    # The count is Postgres' own, so a row that either side lost cannot go unnoticed.
     if rows != file.rows:
         raise InternalError(
             f"the stage table has {rows:,} rows, and the file has {file.rows:,}",
@@ -162,6 +165,7 @@ def _load_by_copy(
     """Send the bytes of a file to COPY; FORCE_NOT_NULL loads blanks as '', not NULL."""
     names = ", ".join(quote_identifier(name) for name in file.columns)
     delimiter = file.dialect.delimiter
+    # These two need another spelling as a literal of SQL.
     delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
     options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"
     statement = f"COPY stage.{quote_identifier(private)} FROM STDIN WITH ({options})"
@@ -229,6 +233,8 @@ class _BatchReader:
             for table in map_ordered(self.read_as_arrow, self.file.parts):
                 for batch in table.to_batches(BATCH_ROWS):
                     yield batch
+                    # After the `yield`: ADBC has taken the batch when it asks for the
+                    # next one.
                     self.rows += batch.num_rows
                     self.advance(batch.num_rows)
         except BaseException as error:
@@ -264,6 +270,8 @@ def drop_orphans(connection: psycopg.Connection, dataset: str) -> list[str]:
     with translate_database_errors():
         for (name,) in connection.execute(ORPHANS, [dataset]).fetchall():
             failpoint("recover-sweep")
+            # One transaction a table: SET LOCAL ends with it, and a table that is
+            # locked does not keep the others.
             with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = '{ORPHAN_TIMEOUT}'")
                 connection.execute(

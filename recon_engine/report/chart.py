@@ -87,6 +87,7 @@ def draw_chart(
 ) -> Chart:
     """Lay out one or more points, earliest first; `spelled` formats a value."""
     highest = max(point.value for point in points)
+    # Of an even number, the upper one: a value that a run had.
     middle = sorted(point.value for point in points)[len(points) // 2]
 
     def y(value: float) -> float:

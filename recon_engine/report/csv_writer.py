@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+# What a field is quoted for. A byte order mark at its beginning is one more: a reader
+# may strip it.
 SPECIAL: Final = frozenset('",\r\n')
 BOM: Final = "\ufeff"
 

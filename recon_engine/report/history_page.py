@@ -52,6 +52,7 @@ def verdict_word(run: PastRun) -> str:
         return run.status
     if result.verdict == "differ" and result.passed:
         return "pass"
+    # Two files without rows agree too, but are more likely failed deliveries.
     if result.verdict == "agree" and not result.matched:
         return "agree, 0 rows"
     return "fail" if result.verdict == "gates_failed" else result.verdict
@@ -102,6 +103,7 @@ def _build_tiles(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
                 "Latest verdict", verdict_word(run), note, bad=not result.passed
             )
         )
+    # Of the latest run that tracked breaks: a run over the limit has none.
     breaks = next((run.breaks for run in runs if run.breaks), None)
     if breaks:
         tiles.append(

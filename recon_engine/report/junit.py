@@ -32,6 +32,7 @@ def render_junit(result: Reconciliation) -> bytes:
         for gate in result.gates
     ]
     if not result.gates:
+        # `unsettled`, because suppressed differences are no failure.
         differs = result.differences() if result.unsettled else None
         cases.append(_make_case("gates", "OLD and NEW agree", differs))
     for each in result.suppressed:

@@ -47,6 +47,7 @@ def build_page_data(
     columns = {name: at for at, name in enumerate(differing)}
     kinds: dict[str, int] = {}
     pairs: dict[tuple[str, str], int] = {}
+    # Lists of values, not objects: no name is repeated for each of up to 200,000 cells.
     combinations, old, new = [], [], []
     for row in rows:
         for column, cell in row.cells.items():
@@ -84,6 +85,7 @@ def build_page_data(
 def take_rows_up_to(rows: Sequence[SampleRow], cells: int) -> Sequence[SampleRow]:
     """The longest prefix of `rows` that has at most `cells` cells in total."""
     sizes = itertools.accumulate([len(row.cells) for row in rows])
+    # `sizes` ascends, so the longest prefix is found by bisection.
     return rows[: bisect_right([*sizes], cells)]
 
 
@@ -124,6 +126,7 @@ def _unmatched_rows(rows: pl.DataFrame) -> dict[str, Any]:
     values, indices = [], []
     for column in rows.head(UNMATCHED_ROWS).iter_columns():
         texts = column.to_list()
+        # Columns of few distinct values are short: each is written once.
         places = {text: at for at, text in enumerate(dict.fromkeys(texts))}
         values.append([_head_of_text(text) for text in places])
         indices.append([places[text] for text in texts])

@@ -168,10 +168,12 @@ def kind_words(kind: str) -> str:
 
 def link_to_cells(**filters: str) -> str:
     """A link within the page that filters the evidence: `column=…`, `kind=…`."""
+    # A fragment, which browsers do not send to a server.
     return "#" + urlencode(filters)
 
 
 def _build_verdict(result: Reconciliation) -> dict[str, Any]:
+    # The same word as on the terminal and in Markdown.
     word, _, _ = result.headline().partition(": ")
     return {
         "word": word,
@@ -296,6 +298,7 @@ def _build_columns(result: Reconciliation) -> list[dict[str, Any]]:
             "name": visible(column.name),
             "link": link_to_cells(column=column.name),
             "mismatched": column.mismatched,
+            # Relative to the first column, which has the most differences.
             "width": f"{100 * column.mismatched / result.differing[0].mismatched:.1f}",
             "rate": _format_rate(column.mismatched, column.compared),
             "kinds": _build_kinds(column),
@@ -336,6 +339,7 @@ def _draw_trend(result: Reconciliation, facts: PageFacts) -> Chart | None:
         (run.result.mismatched_rows, f"{run.started:%d %b}")
         for run in facts.past
         if run.result is not None
+        # This result is the last point.
     ][: TREND_RUNS - 1]
     if not past:
         return None
@@ -370,6 +374,7 @@ def _check_accounting(result: Reconciliation) -> Iterator[dict[str, Any]]:
     ):
         both = (getattr(result.old, fact), getattr(result.new, fact))
         text = "none" if not any(both) else f"{both[0]:,} in old, {both[1]:,} in new"
+        # A fact, not an equation: it gets no check mark.
         yield {"name": name, "sum": text, "holds": False}
     for what, count in (("keys", n.tolerated_keys), ("cells", n.tolerated_cells)):
         if count:
@@ -453,6 +458,7 @@ def _build_patterns(result: Reconciliation) -> list[dict[str, Any]]:
             "top": [_build_change(change) for change in repeating[:MAX_CHANGES]],
         }
         for each in result.patterns
+        # A change of one row is no pattern.
         if (repeating := [change for change in each.top if change.rows > 1])
     ]
 
@@ -564,6 +570,7 @@ def _format_value(value: str | None) -> str:
 def _format_rate(part: int, whole: int) -> str:
     """A share with two decimals, such as `6.00%`; `<0.01%` for a small nonzero one."""
     share = 100 * part / whole if whole else 0.0
+    # Never `0.00%` where something differs.
     return "<0.01%" if 0 < share < 0.01 else f"{share:.2f}%"  # noqa: PLR2004
 
 

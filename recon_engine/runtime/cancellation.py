@@ -31,7 +31,6 @@ class CancellationToken(Generic[Result]):
     """
 
     def __init__(self) -> None:
-        """Nothing is requested yet."""
         self._signal: Signals | None = None
         self._passed = False
         self._undo: Callable[[Interrupted], Result | None] | None = None

@@ -42,7 +42,7 @@ class SilentProgress:
 
 
 def ignore_advance(_amount: int) -> None:
-    """Report nothing."""
+    """An `advance` that reports nothing."""
 
 
 SILENT = SilentProgress()

@@ -106,6 +106,7 @@ def locate_in_place(
     """The header and source of a file; None if it must be decompressed or decoded."""
     if not is_plain_utf8(file.name, options.encoding_of(side)):
         return None
+    # Nothing of an object is stored here: the driver and the tasks read ranges of it.
     if not isinstance(place, LocalFolder):
         pinned = ObjectSource(place.url, file)
         return pinned.header(side, options, limits), pinned

@@ -75,6 +75,8 @@ class ColumnChanges:
         for column, changes in patterns.group_changes_with_keys(
             difference.cells, difference.keys
         ):
+            # By the texts alone, so that equal changes of all buckets meet in one
+            # share.
             share = np.zeros(changes.height, np.int64)
             if self.shares > 1:
                 texts = sampling.stable_hash(changes.select("old", "new")).to_numpy()
@@ -92,6 +94,8 @@ class ColumnChanges:
             distinct=changes.height,
             top=patterns.most_frequent_changes(changes),
             sums=totals.sum_changes(changes),
+            # A hash divides the changes evenly, so one share is enough to estimate all
+            # of them.
             changes=changes if changes.height * self.shares <= MAX_CHANGES else None,
         )
         if self.shares > 1:

@@ -227,6 +227,8 @@ def _compared(
 ) -> tuple[Reconciliation, Sequence[Artifact]]:
     cluster = cluster or SparkCluster(open_session())
     hashes = functools.partial(_hash_inputs, cluster, headers, sources, settings)
+    # One task reads a whole file for its hash: it runs beside the other tasks, not
+    # before them.
     with cluster.run_concurrently(hashes) as hashing:
         # First: where a record begins depends on whether the number of quotes before
         # it is even, so a file can be cut only after all of its quotes are counted.
@@ -277,6 +279,8 @@ def _collect_findings(cluster: Cluster, job: Job) -> Findings:
     packets = cluster.then(packets, len(job.splits), job.read_wanted_rows)
     packets = cluster.then(packets, job.buckets, job.compare_bucket)
     if telling.task_count:
+        # Wide files with few buckets would get a task for each column, most of them
+        # tiny.
         tasks = min(telling.task_count, job.buckets)
         packets = cluster.then(packets, tasks, telling.count_share)
         if telling.shares > 1:

@@ -88,6 +88,7 @@ def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Fin
         ),
         samples=(_concat_samples(old), _concat_samples(new)),
         identical=sum(each.identical for each in few),
+        # Limited at every merge: neither a task nor the driver ever holds all details.
         partial=merge_partial_results(parts, plan).limited(plan, whole)
         if parts
         else None,
@@ -109,6 +110,6 @@ class MergeTask:
     whole: int
 
     def __call__(self, place: int, packets: Packets) -> Packets:
-        """All that comes as one."""
+        """Merge all packets, whatever their place, into one for the driver."""
         every = (packet.open() for packet in packets)
         yield Packet.for_driver(place, merge_findings(every, self.plan, self.whole))

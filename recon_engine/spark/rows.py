@@ -91,6 +91,8 @@ def place_rows(frame: pl.DataFrame, part: Run) -> NDArray[np.void]:
     rows = np.empty(frame.height, ROW_TYPE)
     for name in (*DIGEST_COLUMNS, "size"):
         rows[name] = frame[name].to_numpy()
+    # Rows of a part are adjacent in memory, but quarantined rows lie between them in
+    # the file: each gap moves all later rows.
     starts = np.cumsum(rows["size"], dtype=np.int64) - rows["size"]
     if part.gaps is not None:
         first, last = part.gaps.astype(np.int64).T
@@ -166,6 +168,7 @@ def send_rows(
     text = b"".join([_read_text(read, rows[start:stop]) for start, stop in windows])
     if not text.endswith(b"\n"):
         text += b"\n"
+        # The last record of a file may have no newline: rows are sent with one.
         sizes[-1] += 1
     lines = as_binary_array(np.append(0, np.cumsum(sizes)), text)
     for at, which in numbers_by_place(bucket):
@@ -178,6 +181,8 @@ def _read_text(read: ReadAt, rows: NDArray[np.void]) -> bytes:
     """What is written in rows that are read at once, and nothing in between."""
     first = int(rows["offset"][0])
     starts = rows["offset"].astype(np.int64) - first
+    # Edges alternate between the beginning and the end of a row: every second piece is
+    # a row, the others are gaps.
     edges = np.stack([starts, starts + rows["size"]], axis=1).ravel()
     data = read(int(edges[-1]), first)
     return _concat_texts(as_binary_array(edges, data), np.arange(0, len(edges), 2))

@@ -102,7 +102,7 @@ class SparkCluster:
         return int(self.session.conf.get("spark.task.maxFailures", "4") or 4)
 
     def begin(self, count: int, work: Work) -> DataFrame:
-        """A partition for each task."""
+        """Plan a partition for each number; nothing runs before `collect`."""
         numbers = self.session.range(0, count, 1, count)
         return numbers.mapInArrow(
             functools.partial(_run_by_number, work, self.attempts), PACKET_SCHEMA
@@ -110,20 +110,22 @@ class SparkCluster:
 
     def then(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
         """A partition for each task; several places may share it."""
+        # Sorted, because several places may share a partition, and `groupby` in
+        # `_run_by_place` needs the packets of a place together.
         moved = packets.repartition(tasks, "place").sortWithinPartitions("place")
         return moved.mapInArrow(
             functools.partial(_run_by_place, work, self.attempts), PACKET_SCHEMA
         )
 
     def gather(self, packets: DataFrame, tasks: int, work: Work) -> DataFrame:
-        """Whatever place they were for."""
+        """Spread all packets evenly over `tasks` partitions, each of them one task."""
         moved = packets.repartition(tasks)
         return moved.mapInArrow(
             functools.partial(_run_on_all_packets, work, self.attempts), PACKET_SCHEMA
         )
 
     def collect(self, packets: DataFrame) -> list[Packet]:
-        """Run the job."""
+        """Run all planned steps; TransientError if Spark does not complete them."""
         with _spark_error_boundary():
             rows = packets.collect()
         return [
@@ -136,6 +138,8 @@ class SparkCluster:
         context, group = self.session.sparkContext, f"recon-{uuid4()}"
 
         def asked() -> Answer:
+            # Job groups belong to the thread, so only the jobs of this one are
+            # cancelled.
             context.setJobGroup(group, "hash the inputs", interruptOnCancel=True)
             return ask()
 
@@ -163,6 +167,8 @@ def _run_by_place(work: Work, attempts: int, batches: Batches) -> Batches:
         for place, packets in places:
             passing: list[Packet] = []
             mine = _split_off_found(packets, passing)
+            # A place whose packets were all found needs no task; `passing` is complete
+            # only when `mine` was read to its end.
             first = next(mine, None)
             if first is not None:
                 every = itertools.chain([first], mine)
@@ -177,7 +183,7 @@ def _run_on_all_packets(work: Work, attempts: int, batches: Batches) -> Batches:
 
 
 def _split_off_found(packets: Iterable[Packet], passing: list[Packet]) -> Packets:
-    """Those that are not found yet."""
+    """Yield the packets to work on; append the `found` ones to `passing`."""
     for packet in packets:
         if packet.found:
             passing.append(packet)

@@ -39,7 +39,7 @@ class SparkSettings:
 
     @classmethod
     def from_environment(cls) -> SparkSettings:
-        """As RECON_SPARK_* say."""
+        """The settings of RECON_SPARK_*; ConfigError for a malformed size."""
         return cls(
             _read_size(SPAN, cls().span),
             _read_size(BUCKET, cls().bucket),

@@ -105,6 +105,7 @@ def join_results(
     """The file that its splits make up; raises the first error in it."""
     whole = _FileTotals(header)
     for each in split_results:
+        # In file order, so the first fault raised is the first one of the file.
         whole.add(each)
     return CsvFile(
         path=header.path,
@@ -154,7 +155,8 @@ class _FileTotals:
         self.blanks += split_result.blanks[: MAX_LISTED - len(self.blanks)]
 
     def settle_blank_lines(self) -> None:
-        """A record follows the blank lines."""
+        """Refuse or quarantine the pending blank lines: a record follows them."""
+        # The span of the blank lines could not know whether a record follows them.
         if self.blanks and self.header.on_bad_row is not OnBadRow.QUARANTINE:
             raise blank_line_error(self.header, self.blanks[0])
         self.add_rejects(self.blank_lines, self.blanks)

@@ -34,7 +34,6 @@ class CensusTask:
     blocks: tuple[tuple[int, int, int], ...]
 
     def __call__(self, number: int, _: Packets) -> Packets:
-        """Read a block, and count."""
         side, start, end = self.blocks[number]
         with self.sources[side].opened() as read:
             counted = take_census(read, start, end)
@@ -64,6 +63,8 @@ def count_splits(
     blocks = tuple(
         (side, start, min(start + size, header.bytes))
         for side, header in enumerate(headers)
+        # From behind the header, which the driver has parsed: there, the number of open
+        # quotes is even.
         for start in range(len(header.raw), header.bytes, size)
     )
     if not blocks:

@@ -51,7 +51,7 @@ class Split:
     line: int
 
     def read(self, read: ReadAt) -> ReadAt:
-        """Read nothing beyond it."""
+        """`read`, limited to the bytes before the end of the split."""
         return lambda size, offset: read(max(0, min(size, self.end - offset)), offset)
 
 
@@ -89,6 +89,8 @@ def cut_splits(
     """
     if start == end:
         return
+    # A block inside one long record has no border, so its span is part of the one
+    # before.
     places = [(start, line), *_find_borders(censuses, line), (end, 0)]
     for (first, at), (last, _) in itertools.pairwise(places):
         if first < last:

@@ -164,6 +164,7 @@ class Job:
             tables, found.left, every, found.sought, strict=True
         ):
             why = np.zeros(len(rows), "u1")
+            # A row may be wanted for several reasons, and is sent once.
             why[left["number"].to_numpy()] |= LEFT
             why[suspects] |= SUSPECT
             why[sought["number"].to_numpy()] |= SOUGHT
@@ -181,6 +182,7 @@ class Job:
         bucket = np.repeat(
             [each.bucket for each in every], [len(e.rows) for e in every]
         )
+        # In file order, so that neighbours are read by one request (`send_rows`).
         order = np.argsort(rows["offset"])
         rows, bucket = pick_rows(rows, order), bucket[order]
         side, _ = self.splits[at]

@@ -93,6 +93,8 @@ SHA256_PREFIX = "sha256:"
 
 def check_name(name: str) -> str:
     """The name, if it is relative and stays inside its storage; else ConfigError."""
+    # Names come from listings and from rows of the run log, and become parts of paths
+    # and keys: none of them may lead out of the storage.
     if "\0" in name or {"", ".", ".."} & set(name.split("/")):
         raise ConfigError(
             f"{name!r} is not a name for a file",
@@ -119,6 +121,8 @@ def require_etag(file: SourceFile) -> str:
 def may_have_digest(file: SourceFile, sha256: str) -> bool:
     """Whether bytes of this digest can be those that were identified."""
     etag = require_etag(file)
+    # An ETag of S3 is no SHA-256 and proves nothing here: S3 checked it for every
+    # range.
     return not etag.startswith(SHA256_PREFIX) or etag == f"{SHA256_PREFIX}{sha256}"
 
 
@@ -178,6 +182,8 @@ def hidden_part(beside: Path) -> Iterator[Path]:
 
     The same folder is the same file system: a rename or link from it is atomic.
     """
+    # Random: two writers never share a part. Hidden: `is_data` skips the part that a
+    # killed run left in inbound.
     part = beside.with_name(f".{token_hex(8)}.part")
     try:
         yield part

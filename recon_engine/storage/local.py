@@ -67,6 +67,8 @@ class LocalFolder:
     def files(self) -> Iterator[SourceFile]:
         """The data files directly in the folder, by name."""
         with translate_disk_errors(self.path.name):
+            # A list, not a generator: an error of the folder has to occur inside this
+            # block.
             listed = [
                 file for entry in self._entries() if (file := _listed_file(entry))
             ]
@@ -86,6 +88,7 @@ class LocalFolder:
         """The file with its size and the digest of its content."""
         with translate_disk_errors(file.name), self._open(file) as stream:
             etag = _compute_etag(stream)
+            # The size of the hashed bytes: that of the listing may be older.
             size = stream.tell()
         if file.etag not in (None, etag):
             raise input_changed(file)
@@ -103,6 +106,7 @@ class LocalFolder:
         with translate_disk_errors(file.name), write_atomically(to) as part:
             with self._open(file) as source, part.open("xb") as target:
                 copied = _copy_stream(source, target, advance, through=through)
+            # Before the rename at the end of the block: `to` never has other bytes.
             if copied != etag:
                 raise input_changed(file)
 
@@ -115,6 +119,7 @@ class LocalFolder:
         except OSError:
             self.fetch(file, to, advance)
             return
+        # Notices most replacements now, and not only after the whole file was read.
         if to.stat().st_size != file.size:
             to.unlink()
             raise input_changed(file)
@@ -157,6 +162,8 @@ class LocalFolder:
                     origin.fetch(file, part, ignore_advance)
             if self._claim(part, target):
                 return
+            # The name was taken after `archive` looked: by the same bytes from another
+            # worker, or by other bytes, which are never overwritten.
             if not target.is_file() or sha256_of(part) != sha256_of(target):
                 raise archive_conflict(file, self.url)
 
@@ -175,6 +182,8 @@ class LocalFolder:
                 path.unlink()
             except FileNotFoundError:
                 return False
+            # The run is recorded as SUCCEEDED next: a crash must not bring the input
+            # back.
             _sync_to_disk(path.parent)
         return True
 
@@ -189,6 +198,7 @@ class LocalFolder:
 
     def _at(self, name: str) -> Path:
         path = self.path / check_name(name)
+        # The folder of the file, because a folder inside the storage may be a link.
         if not Path(os.path.realpath(path.parent)).is_relative_to(self.path):
             raise ConfigError(f"{name!r} leads outside of {self.path}")
         return path
@@ -256,6 +266,7 @@ def _copy_stream(
         if through and target.tell() % _FLUSH_BYTES == 0:
             target.flush()
             _write_out(target.fileno())
+            # The kernel drops only pages that are on disk, so the sync comes first.
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(target.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return f"{SHA256_PREFIX}{digest.hexdigest()}"
@@ -292,6 +303,7 @@ def _has_identified_bytes(target: Path, file: SourceFile) -> bool:
 
 
 def _new_md5() -> hashlib._Hash:
+    # MD5 only recognizes an ETag. Without the flag, OpenSSL in FIPS mode refuses it.
     return hashlib.md5(usedforsecurity=False)
 
 
@@ -299,6 +311,8 @@ def _is_still(path: Path, etag: str) -> bool:
     """Whether a path has these bytes and was not replaced while they were hashed."""
     with path.open("rb") as stream:
         before = _file_state(os.fstat(stream.fileno()))
+        # The state by path, after the hash: a file that replaced this one has another
+        # inode.
         return _compute_etag(stream) == etag and _file_state(path.stat()) == before
 
 

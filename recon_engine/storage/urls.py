@@ -24,8 +24,11 @@ _HOW_TO_NAME = "use a folder, file:///a/folder or s3://bucket/prefix"
 
 _SCHEMES = ("s3", "file")
 
+# `s3:` and `file:` are schemes even without a slash, so that `s3:bucket` is an error.
+# Any other word needs `:/`, because a file name may contain a colon.
 _URL = re.compile("(s3|file)(?=:)|[A-Za-z][A-Za-z0-9+.-]*(?=:/)")
 
+# Up to 255 characters, and capitals: old buckets of us-east-1 have such names.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 
 
@@ -44,6 +47,8 @@ def fetch_file(url: str, into: Path, advance: Advance = ignore_advance) -> Path:
     place, name = _split_file_url(url)
     try:
         file = place.identify(SourceFile(uri=url, name=name, size=0))
+    # `identify` reports a file that is gone as changed. Here nothing was listed before,
+    # so the name is wrong.
     except InputChanged:
         raise ConfigError(
             f"the file does not exist in {place.url}",
@@ -100,4 +105,5 @@ def _parse_file_url(url: str) -> str:
             "the file URL does not name a folder on this machine",
             help=f'{_HOW_TO_NAME}; in a URL write "?" as %3F and "#" as %23',
         )
+    # Bytes, not text: a file name on disk need not be UTF-8.
     return f"/{os.fsdecode(unquote_to_bytes(path))}"

@@ -103,6 +103,7 @@ def doctor(settings: signatures.Settings) -> None:
         locations = {name: url for name, url in urls.items() if url}
         settings.check_dataset()
         masks = settings["masks"]
+        # To open an embedded database would create it, and this command only reads.
         known = not database.is_yet_to_be_made()
         with database.open_database() if known else nullcontext() as address:
             home = database.embedded_home()

@@ -78,6 +78,8 @@ def diff(old: Old, new: New, settings: signatures.Settings) -> None:
                     budget=budget,
                     limits=limits,
                     engine=engine,
+                    # A file that is written outlives the inputs, so it names them by
+                    # their hashes.
                     sha256=settings["sha256"] or bool(writers),
                 )
             )

@@ -55,6 +55,7 @@ def run(settings: signatures.Settings) -> None:
     """
     form, dry_run = settings["format"], settings["dry_run"]
     with (
+        # A dry run records nothing, and alarms must not take it for a success.
         emit_metrics(settings["dataset"], emit=not dry_run) as meter,
         session.report_errors(form),
     ):
@@ -79,6 +80,8 @@ def run(settings: signatures.Settings) -> None:
             )
             with session.show_progress() as progress:
                 outcome = run_on_worker(lambda stop: work(config, progress, stop))
+            # The database is still open: an embedded server stops at the end of the
+            # block.
             if not dry_run:
                 meter.record_outcome(outcome, config)
             fail_on_diff = settings["fail_on_diff"]

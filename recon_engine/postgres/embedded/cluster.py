@@ -114,7 +114,7 @@ class Postmaster:
 
     @property
     def conninfo(self) -> str:
-        """Where libpq finds it."""
+        """The address for libpq: a Unix socket, which takes no password."""
         return f"host={self.sockets} port={self.port} user=recon dbname=postgres"
 
 
@@ -125,6 +125,8 @@ def find_postmaster(cluster: Cluster) -> Postmaster | None:
     it is copied with a copy of the home.
     """
     lines = read_pid_file(cluster)
+    # Of `postmaster.pid`, line 2 is the data folder and line 8 the state. Line 4 is the
+    # port and line 5 the folder of the socket.
     if [line.strip() for line in lines[1:8:6]] != [str(cluster.path), "ready"]:
         return None
     said = Postmaster(int(lines[0]), Path(lines[4]), int(lines[3]))
@@ -162,6 +164,7 @@ def _peer_of_socket(connected: socket.socket) -> tuple[int, int] | None:
 def find_server_pid(cluster: Cluster) -> int | None:
     """The server's process, ready or not: its cluster is its working folder (Linux)."""
     pid = (read_pid_file(cluster) or [""])[0].strip()
+    # Without /proc (macOS) only a server that answers is known.
     if not (PROCESSES / "self").exists():
         return int(pid) if find_postmaster(cluster) else None
     with suppress(OSError):

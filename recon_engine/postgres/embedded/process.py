@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 
+# After a crash the server first replays its WAL, up to `max_wal_size` of it.
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
@@ -57,6 +58,7 @@ STOP_SECONDS = 30.0
 # cell, out of the log.
 SETTINGS = {
     "listen_addresses": "",
+    # The port is only a part of the socket's name: no network is used.
     "port": "5432",
     "shared_buffers": "128MB",
     "max_wal_size": "4GB",
@@ -83,6 +85,8 @@ def join_or_start(cluster: Cluster, programs: Programs, *, durable: bool) -> Pos
         def attached_or_started() -> Postmaster | None:
             if running := find_postmaster(cluster):
                 return running
+            # Whoever holds the lock is starting the server, or is a server that is
+            # ending.
             if try_lock(lock):
                 return _start_server(cluster, programs, lock, durable=durable)
             return None
@@ -182,6 +186,8 @@ def _spawn_server(
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
+        # The lock of `_start_server` goes to the server: it is held until its last
+        # process ends, even if this one dies before.
         pass_fds=[lock],
         start_new_session=True,  # Ctrl-C is for us, who then stop the server in order
         user=cluster.account.user,
@@ -247,6 +253,7 @@ def stop_server(cluster: Cluster) -> None:
     """Ask for a fast shutdown and wait until no process of the server is left."""
     if (pid := find_server_pid(cluster)) is None:
         return
+    # Now: the server removes its pid file when it ends.
     sockets = Path(read_pid_file(cluster)[4])
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):

@@ -99,7 +99,7 @@ class Account:
 
     @property
     def uid(self) -> int:
-        """Its number."""
+        """The uid of the account: the owner of a cluster, the peer of a socket."""
         return os.geteuid() if self.user is None else self.user
 
     @property
@@ -193,6 +193,7 @@ def _readable_copy(folder: Path, account: Account) -> Path:
     if not version or account.user is None:
         raise _cannot_run_error(folder)
     with (folder / "postgres").open("rb") as program:
+        # By content, so that another build of the same version gets its own copy.
         digest = hashlib.file_digest(program, "sha256").hexdigest()[:16]
     copy = ensure_system_folder() / f"postgres-{version}-{digest}"
     if not copy.is_dir():

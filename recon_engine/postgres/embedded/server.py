@@ -66,6 +66,9 @@ def run_embedded_server(
                 log.warning("other_major_version", extra=unseen._asdict())
             cluster = Cluster.of(folder, programs)
             users = stack.enter_context(lock_file(cluster.sibling_path("users")))
+            # Before the server is sought: whoever leaves now finds the lock shared and
+            # does not stop it. If someone is stopping it, this waits until that is
+            # done.
             fcntl.flock(users, fcntl.LOCK_SH)
             stack.callback(_leave_server, cluster, users)
             postmaster = join_or_start(cluster, programs, durable=durable)
@@ -100,8 +103,8 @@ def _leave_server(cluster: Cluster, users: int) -> None:
 
 @contextmanager
 def _temporary_home() -> Iterator[Path]:
-    """A home for one block."""
     home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX, dir=system_folder.TEMPORARY))
+    # The account of the server (`nobody`, for root) has to pass through.
     home.chmod(0o711)
     try:
         yield home
@@ -131,6 +134,8 @@ def _clear_folder(folder: Path) -> None:
     with ExitStack() as stack:
         for path in folder.glob("cluster-*.users"):
             users = stack.enter_context(lock_file(path))
+            # In use. Where the lock is taken, it is held until the folder is gone, so
+            # no new user attaches in between.
             if not try_lock(users):
                 return
             stop_server(Cluster(path.with_suffix(""), Account.allowed()))

@@ -108,6 +108,7 @@ def _parameter_adder(demanded: Mapping[str, str]) -> Callable[..., None]:
     """What adds to the parameters of a call those that it knows."""
 
     def add(params: dict[str, Any], model: Any, **_: object) -> None:
+        # botocore refuses a parameter that a call does not know.
         known = model.input_shape.members if model.input_shape else {}
         params |= {name: value for name, value in demanded.items() if name in known}
 

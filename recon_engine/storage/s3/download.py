@@ -28,6 +28,7 @@ RANGE_BYTES: Final = 16 << 20
 # Both inputs are fetched at once: twice this is `client._CONNECTIONS`.
 WORKERS: Final = 8
 
+# Also how late a range notices that another one failed.
 _BLOCK_BYTES = 1 << 20
 _RANGE_NOT_SATISFIABLE = 416
 _BROKEN_BODY = (
@@ -39,6 +40,7 @@ _BROKEN_BODY = (
 
 def reserve_space(descriptor: int, size: int) -> None:
     """Allocate the whole file: a disk that is too small fails before the download."""
+    # posix_fallocate refuses a size of 0, and macOS does not have it.
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
 
@@ -129,6 +131,8 @@ class Download:
         return reply
 
     def _check_range(self, reply: Mapping[str, Any], start: int, stop: int) -> None:
+        # The request has the condition already. A proxy or storage that ignores
+        # conditions is found out here.
         if reply["ETag"] != self.file.etag:
             raise input_changed(self.file)
         expected = f"bytes {start}-{stop - 1}/{self.file.size}", stop - start

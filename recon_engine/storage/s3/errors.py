@@ -72,6 +72,7 @@ def _server_code(error: botocore.ClientError) -> str:
 def is_condition_unmet(error: botocore.ClientError) -> bool:
     """Whether an object does not exist, or does not have the required ETag."""
     return (
+        # The bucket's absence is a 404 too, but it means a wrong location.
         http_status(error) in (_NOT_FOUND, _UNMET)
         and _server_code(error) != "NoSuchBucket"
     )

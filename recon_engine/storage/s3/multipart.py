@@ -120,6 +120,7 @@ class MultipartUpload:
         try:
             self.client.abort_multipart_upload(**upload)
         except (botocore.ClientError, botocore.BotoCoreError) as error:
+            # A 404: the upload no longer exists, and neither do its parts.
             if not (
                 isinstance(error, botocore.ClientError) and is_condition_unmet(error)
             ):
@@ -127,6 +128,7 @@ class MultipartUpload:
 
     @property
     def _checksum(self) -> dict[str, str]:
+        # One suffices: an upload has one algorithm.
         names = [name for name in ADDITIVE_CHECKSUMS if name in self.whole]
         return {name: self.whole[name] for name in names[:1]}
 

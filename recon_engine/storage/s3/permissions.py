@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ABSENT_KEY: Final = ".recon-doctor"  # names that begin with "." are not data files
 UNMET_ETAG: Final = '"00000000000000000000000000000000"'
 EMPTY_CRC32: Final = "AAAAAA=="  # a bucket with Object Lock requires a checksum
+# The reply for the first byte of an empty object: reading it was allowed.
 _NO_SUCH_BYTE = 416
 
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1 << 20
 _SOURCE, _WRITER = "recon-source", "recon-writer"
+# A copy that replaces metadata loses these headers, so they are sent again.
 _HEADERS = (
     "CacheControl",
     "ContentDisposition",
@@ -103,6 +104,8 @@ class S3Prefix:
     def files(self) -> Iterator[SourceFile]:
         """The data files directly in the place, by name, with their ETags."""
         with translate_s3_errors(self.url):
+            # A list, not a generator: an error of a page has to occur inside this
+            # block.
             listed = [
                 file for page in self._list_pages() for file in self._listed(page)
             ]
@@ -190,6 +193,7 @@ class S3Prefix:
     def archive(self, file: SourceFile, origin: Storage, name: str) -> str:
         """Take a verified copy, within S3 if the origin is there as well."""
         with translate_s3_errors(file.name):
+            # A copy of a run that died later is not made again.
             there = self._head(name) or self._take(file, origin, name)
             if not self._is_proven_copy(there, file, origin, name):
                 raise archive_conflict(file, self.url)
@@ -206,6 +210,8 @@ class S3Prefix:
         raise archive_conflict(file, self.url)
 
     def _delete(self, file: SourceFile) -> None:
+        # Without a version: in a bucket with versions, the bytes stay below a delete
+        # marker.
         self.client.delete_object(**self._at(file.name), IfMatch=require_etag(file))
 
     def _take(self, file: SourceFile, origin: Storage, name: str) -> Reply:
@@ -394,6 +400,8 @@ def _with_identity(file: SourceFile, head: Reply) -> SourceFile:
         file,
         size=head["ContentLength"],
         etag=head["ETag"],
+        # Without versioning the id is `null`, which pins nothing: every write replaces
+        # it.
         version=None if version == "null" else version,
     )
 
