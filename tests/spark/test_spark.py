@@ -264,8 +264,12 @@ def _refused(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return found[0], found[1]
 
 
-def test_the_encoding_to_paste_is_tried_on_the_same_bytes(tmp_path: Path) -> None:
+def test_the_encoding_to_paste_is_tried_on_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The fault is far from the head, and the file larger than the sample."""
+    monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "1000000")
+    monkeypatch.setenv("RECON_SPARK_BUCKET_BYTES", "100000000")
     path = tmp_path / "old.csv"
     rows = [
         f"{at},caf\u00e9\n" if at == 150_000 else f"{at},x\n" for at in range(250_000)
@@ -278,7 +282,7 @@ def test_the_encoding_to_paste_is_tried_on_the_same_bytes(tmp_path: Path) -> Non
             rx.diff(path, path, keys="id", engine=engine)
         helps.append(raised.value.help)
     assert helps[0] == helps[1]
-    assert "add --encoding cp1252 (OLD: the 1,048,576 bytes tried" in str(helps[0])
+    assert "add --encoding cp1252 (OLD: the 1,048,576 tried bytes" in str(helps[0])
 
 
 def test_awkward_files_are_read_the_same() -> None:
