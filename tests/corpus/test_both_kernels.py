@@ -296,7 +296,7 @@ def answers(
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), zip(FORMS, [*FORMS][1:] + [*FORMS][:1], strict=True)
+    ("old", "new"), list(zip(FORMS, [*FORMS][1:] + [*FORMS][:1], strict=True))
 )
 def test_keys_and_explanations_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
