@@ -20,8 +20,8 @@ test: $(VENV)/test  ## every test, on a real Postgres and real S3 servers
 	$(PYTEST) --ignore=tests/program/test_memory_peaks.py
 	$(BIN)/python -m pytest tests/program/test_memory_peaks.py  # peaks are measured alone
 
-test-fast: $(VENV)/test  ## the tests that need no server: tests/unit and tests/corpus
-	$(PYTEST) tests/unit tests/corpus
+test-fast: $(VENV)/test  ## the tests that need no server, with 10 examples of each property
+	HYPOTHESIS_PROFILE=fast $(PYTEST) tests/unit tests/corpus
 
 check: lint types imports deployment packaging  ## everything that CI runs besides the tests
 

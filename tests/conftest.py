@@ -35,7 +35,8 @@ for name in [name for name in os.environ if name.startswith(("RECON_", "PG"))]:
     if name not in {"RECON_PG_BIN", "RECON_NATIVE"}:
         del os.environ[name]
 
-for name, examples in (("short", 100), ("long", 5000)):
+# `make test-fast` is for each step of work: fewer examples of each property.
+for name, examples in (("fast", 10), ("short", 100), ("long", 5000)):
     settings.register_profile(
         name,
         max_examples=examples,
