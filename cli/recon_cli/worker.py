@@ -88,7 +88,8 @@ def run_on_worker(work: Callable[[CancellationToken[Result]], Result]) -> Result
         gc.freeze()
         gc.enable()
     stop: CancellationToken[Result] = CancellationToken()
-    with work_in_scratch_folder(), _receive_signals() as events:
+    # Handlers first: when the work folder is there, a signal is reported.
+    with _receive_signals() as events, work_in_scratch_folder():
         worker = _start_thread(lambda: work(stop), events)
         event = events.wait_for_signal()
         if event:
