@@ -34,6 +34,11 @@ class Inputs(Protocol):
         """The size limits of fields and compressed files."""
         ...
 
+    @property
+    def hashes(self) -> bool:
+        """Whether the SHA-256 of both files is wanted."""
+        ...
+
     def open_both(self) -> tuple[Unread, Unread]:
         """Fetch both inputs to this machine, and read their headers."""
         ...

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.decoding import is_plain_utf8
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from recon_engine.inputs.header import Header
     from recon_engine.model import SourceFile
     from recon_engine.storage.base import Storage
+    from recon_engine.storage.s3.prefix import S3Prefix
 
 
 class ByteSource(Protocol):
@@ -83,8 +84,9 @@ class ObjectSource:
     @contextmanager
     def opened(self) -> Iterator[ReadAt]:
         """The object; each read is one range request, pinned to the ETag."""
-        place: Any = open_storage(self.place)
-        yield partial(place.stretch, self.file)
+        # Only S3 has ranges; a local folder is read as a file (`locate_in_place`).
+        place = cast("S3Prefix", open_storage(self.place))
+        yield partial(place.read_range, self.file)
 
     def header(self, side: str, options: Options, limits: Limits) -> Header:
         """The header of the object; nothing else of it is read."""

@@ -147,7 +147,8 @@ def _locate_source(
     if located is not None:
         found = locate_in_place(*located, side, options, inputs.limits)
         if found is not None:
-            return found
+            header, source = found
+            return replace(header, hashes=inputs.hashes), source
     header = _as_file(opened[at] if opened else inputs.open_side(side), side)
     return header, LocalSource.of(header)
 

@@ -516,7 +516,7 @@ def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
     then = day - timedelta(5)
     assert ages(site) == (then, [17])
     assert ran(site, "breaks", "--dataset=claims").stderr == (
-        f"1 of 1 breaks, as of {then}\n"
+        f"1 of 1 break, as of {then}\n"
     )
     # The last pair again: the age and the date are those of its first attempt.
     again = look(site, "2", "1,11,a", "2,20,b", "3,30,c")
