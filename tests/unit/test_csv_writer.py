@@ -202,5 +202,5 @@ def test_blanks_around_names_are_trimmed_in_files(tmp_path: Path) -> None:
     assert found["map"] == {"B": "C"}
     assert (found["rules"], found["masks"]) == ({"B": ("trim",)}, {"B": "hmac"})
     path.write_text('[rules]\n"B" = "trim"\n"B " = "lstrip0"\n')
-    with pytest.raises(ConfigError, match="named twice"):
+    with pytest.raises(ConfigError, match="differ only in the spaces"):
         load_settings(path)
