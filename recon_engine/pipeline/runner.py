@@ -504,7 +504,7 @@ class _DeliveredPair:
 
     @property
     def hashes(self) -> bool:
-        return True  # the archive is checked by the SHA-256 of what was compared
+        return True  # `_check_unchanged` compares it with that of the identified file
 
     def open_both(self) -> tuple[Header, Header]:
         return open_both(self.open_side, SIDES, self.config.options, read_sample)

@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 class LazyModule(ModuleType):
-    """Stands for a module by its name.
+    """A placeholder that imports the module of its name.
 
     Importing Polars takes as long as reading a hundred megabytes. A module that is
     imported before files are read, and uses Polars after that, imports it so.
