@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from recon_cli import config_lookup, parsing
 from recon_cli.plain_values import convert_directly
+from recon_cli.usage import make_command_error
 from recon_engine.config import NO_KEY, Limits, Options, SideOptions
 from recon_engine.model import MOST_COUNT, SIDES
 from recon_engine.options import OPTIONS, SIDED, Group, Option, Shape, options_of
@@ -20,7 +21,7 @@ from recon_engine.options import OPTIONS, SIDED, Group, Option, Shape, options_o
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from typer._click import Context, HelpFormatter, Parameter
+    from typer._click import Command, Context, HelpFormatter, Parameter
 
 
 # The two options that decide which settings of the configuration file count.
@@ -119,6 +120,14 @@ class Settings:
 
 class CommandGroup(TyperGroup):
     """The group of all commands: it converts plain values without pydantic."""
+
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """Return the command; raise ConfigError if there is none of this name."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise make_command_error(args, self.commands)
+        return super().resolve_command(ctx, args)
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         """Return the parameters, which convert plain values without pydantic."""
