@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from recon_engine.model import (
         Acceptance,
+        Applied,
         Cell,
         Column,
         Counts,
@@ -152,6 +153,9 @@ class Reconciliation:
     and `matched + extra (+ rejected)` in NEW; `matched = identical + mismatched_rows`;
     for each column `matched = equal_exact + tolerated + mismatched`, and `tolerated` is
     what its rules made equal; signatures sum up to the mismatched rows.
+
+    `name_pairs`: the names in OLD and NEW that `--match-names` pairs. `applied`: what
+    options changed before rows were compared. Both are sorted.
     """
 
     keys: tuple[str, ...]
@@ -171,6 +175,8 @@ class Reconciliation:
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
     looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
     rules: tuple[RuleCount, ...] = ()
+    name_pairs: tuple[tuple[str, str], ...] = ()
+    applied: tuple[Applied, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise InternalError if an invariant is violated."""
@@ -336,6 +342,8 @@ class Reconciliation:
             "only_in_new": list(self.drift.only_in_new),
             "dialect_old": self.old.dialect and asdict(self.old.dialect),
             "dialect_new": self.new.dialect and asdict(self.new.dialect),
+            "name_pairs": dict(self.name_pairs),
+            "applied": {each.option: asdict(each) for each in self.applied},
         }
 
     @property
@@ -405,6 +413,8 @@ class Reconciliation:
                 "only_in_new": list(self.drift.only_in_new),
                 "renamed": [list(pair) for pair in self.drift.renamed],
             },
+            "name_pairs": [list(pair) for pair in self.name_pairs],
+            "applied": [asdict(each) for each in self.applied],
             "sample": [{"key": r.key, "payload": r.payload} for r in self.sample],
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
@@ -425,6 +435,8 @@ class Reconciliation:
         for warning in self.warnings():
             if warning not in self.headline():
                 lines += [f"Warning: {escape_markdown(warning)}", ""]
+        for option in self.applied:
+            lines += [f"Option {escape_markdown(option.line)}", ""]
         if self.counts.mismatched_cells:
             lines += [self.rewriting(), ""]
         if self.gates:
