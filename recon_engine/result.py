@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -23,6 +23,7 @@ from recon_engine.formatting import (
     NOTHING,
     _name,
     _suppressed,
+    describe_frame,
     escape_markdown,
     format_advice,
     format_count,
@@ -340,8 +341,8 @@ class Reconciliation:
             "columns_compared": len(self.by_column),
             "only_in_old": list(self.drift.only_in_old),
             "only_in_new": list(self.drift.only_in_new),
-            "dialect_old": self.old.dialect and asdict(self.old.dialect),
-            "dialect_new": self.new.dialect and asdict(self.new.dialect),
+            "dialect_old": _dialect_facts(self.old),
+            "dialect_new": _dialect_facts(self.new),
             "name_pairs": dict(self.name_pairs),
             "applied": {each.option: asdict(each) for each in self.applied},
         }
@@ -399,8 +400,8 @@ class Reconciliation:
             "schema": "recon-result/1",
             "verdict": self.verdict,
             "keys": list(self.keys),
-            "old": asdict(self.old),
-            "new": asdict(self.new),
+            "old": _side_facts(self.old),
+            "new": _side_facts(self.new),
             "counts": asdict(self.counts),
             "columns": [asdict(c) | {"kinds": dict(c.kinds)} for c in self.by_column],
             "rules": [_rule(each) for each in self.rules],
@@ -413,8 +414,7 @@ class Reconciliation:
                 "only_in_new": list(self.drift.only_in_new),
                 "renamed": [list(pair) for pair in self.drift.renamed],
             },
-            "name_pairs": [list(pair) for pair in self.name_pairs],
-            "applied": [asdict(each) for each in self.applied],
+            **self._applied_options(),
             "sample": [{"key": r.key, "payload": r.payload} for r in self.sample],
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
@@ -425,6 +425,14 @@ class Reconciliation:
             "engine": asdict(self.engine),
         }
 
+    def _applied_options(self) -> dict[str, object]:
+        """What options changed before rows were compared; empty without them."""
+        found = {
+            "name_pairs": [list(pair) for pair in self.name_pairs],
+            "applied": [asdict(each) for each in self.applied],
+        }
+        return {name: listed for name, listed in found.items() if listed}
+
     def to_json(self) -> str:
         """`to_dict` as one JSON document."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
@@ -432,11 +440,11 @@ class Reconciliation:
     def to_markdown(self) -> str:
         """Verdict, row accounting, differing columns and hints: no cell's value."""
         lines = [f"**{escape_markdown(self.headline())}**", "", self.accounting(), ""]
+        for text in self.reading():
+            lines += [escape_markdown(text), ""]
         for warning in self.warnings():
             if warning not in self.headline():
                 lines += [f"Warning: {escape_markdown(warning)}", ""]
-        for option in self.applied:
-            lines += [f"Option {escape_markdown(option.line)}", ""]
         if self.counts.mismatched_cells:
             lines += [self.rewriting(), ""]
         if self.gates:
@@ -543,6 +551,15 @@ class Reconciliation:
             )
         )
 
+    def reading(self) -> tuple[str, ...]:
+        """What was applied to read and to pair the files, a sentence for each option.
+
+        Such as `old file: 3 lines were skipped …`.
+        """
+        sides = (("old", self.old), ("new", self.new))
+        frame = (text for each in sides for text in describe_frame(*each))
+        return (*frame, *(each.line for each in self.applied))
+
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.
 
@@ -631,6 +648,20 @@ class Reconciliation:
         # Not `select`, which would read some names as patterns.
         columns = [rows.get_column(name) for name in self.keys]
         return pl.DataFrame(columns).head(self.detail_limit).to_dicts()
+
+
+def _dialect_facts(side: Side) -> dict[str, Any] | None:
+    """The dialect of a file; `frame` only if an option is about it."""
+    if side.dialect is None:
+        return None
+    facts = asdict(side.dialect)
+    if not side.dialect.frame:
+        del facts["frame"]
+    return facts
+
+
+def _side_facts(side: Side) -> dict[str, Any]:
+    return asdict(side) | {"dialect": _dialect_facts(side)}
 
 
 def _rule(each: RuleCount) -> dict[str, object]:

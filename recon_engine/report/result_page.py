@@ -17,6 +17,7 @@ from recon_engine.characters import readable
 from recon_engine.command_line import rebuild_command
 from recon_engine.formatting import (
     conjugate,
+    describe_frame,
     describe_side,
     format_count,
     format_percent,
@@ -377,8 +378,8 @@ def _check_accounting(result: Reconciliation) -> Iterator[dict[str, Any]]:
         # A fact, not an equation: it gets no check mark.
         yield {"name": name, "sum": text, "holds": False}
     for option in result.applied:
-        text = visible(option.text if option.old or option.new else "no effect")
-        yield {"name": visible(option.option), "sum": text, "holds": False}
+        text = option.line.removeprefix(f"{option.option}: ")
+        yield {"name": visible(option.option), "sum": visible(text), "holds": False}
     for what, count in (("keys", n.tolerated_keys), ("cells", n.tolerated_cells)):
         if count:
             name = f"{what} equal by a rule"
@@ -535,6 +536,8 @@ def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, 
             f"{format_count(side.rows, 'row')}, {format_count(side.bytes, 'byte')}"
             f"{_describe_dialect(side)}",
         )
+        for text in describe_frame(name, side):
+            yield fact("", text)
         if side.sha256:
             yield fact("sha256", side.sha256, code=True)
     yield fact("keys", visible(", ".join(result.keys)), code=True)
