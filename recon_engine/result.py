@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from recon_engine.model import (
         Acceptance,
+        Applied,
         Cell,
         Column,
         Counts,
@@ -153,6 +154,9 @@ class Reconciliation:
     and `matched + extra (+ rejected)` in NEW; `matched = identical + mismatched_rows`;
     for each column `matched = equal_exact + tolerated + mismatched`, and `tolerated` is
     what its rules made equal; signatures sum up to the mismatched rows.
+
+    `name_pairs`: the names in OLD and NEW that `--match-names` pairs. `applied`: what
+    options changed before rows were compared. Both are sorted.
     """
 
     keys: tuple[str, ...]
@@ -172,6 +176,8 @@ class Reconciliation:
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
     looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
     rules: tuple[RuleCount, ...] = ()
+    name_pairs: tuple[tuple[str, str], ...] = ()
+    applied: tuple[Applied, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise InternalError if an invariant is violated."""
@@ -337,6 +343,8 @@ class Reconciliation:
             "only_in_new": list(self.drift.only_in_new),
             "dialect_old": _dialect_facts(self.old),
             "dialect_new": _dialect_facts(self.new),
+            "name_pairs": dict(self.name_pairs),
+            "applied": {each.option: asdict(each) for each in self.applied},
         }
 
     @property
@@ -406,6 +414,7 @@ class Reconciliation:
                 "only_in_new": list(self.drift.only_in_new),
                 "renamed": [list(pair) for pair in self.drift.renamed],
             },
+            **self._applied_options(),
             "sample": [{"key": r.key, "payload": r.payload} for r in self.sample],
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
@@ -415,6 +424,14 @@ class Reconciliation:
             "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
             "engine": asdict(self.engine),
         }
+
+    def _applied_options(self) -> dict[str, object]:
+        """What options changed before rows were compared; empty without them."""
+        found = {
+            "name_pairs": [list(pair) for pair in self.name_pairs],
+            "applied": [asdict(each) for each in self.applied],
+        }
+        return {name: listed for name, listed in found.items() if listed}
 
     def to_json(self) -> str:
         """`to_dict` as one JSON document."""
@@ -535,9 +552,13 @@ class Reconciliation:
         )
 
     def reading(self) -> tuple[str, ...]:
-        """What was applied to read the files: `old file: 3 lines were skipped …`."""
+        """What was applied to read and to pair the files, a sentence for each option.
+
+        Such as `old file: 3 lines were skipped …`.
+        """
         sides = (("old", self.old), ("new", self.new))
-        return tuple(text for each in sides for text in describe_frame(*each))
+        frame = (text for each in sides for text in describe_frame(*each))
+        return (*frame, *(each.line for each in self.applied))
 
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.
