@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 # What typer says of options that are spelled similarly.
-POSSIBLE: Final = lazy_pattern(r"(?P<what>.*?)\.? \((?:Possible options|Did you mean).*")
+POSSIBLE: Final = lazy_pattern(
+    r"(?P<what>.*?)\.? \((?:Possible options|Did you mean).*"
+)
 FILE_NAME: Final = lazy_pattern(
     r"s3://.*|.*\.(csv|tsv|txt|psv|dat|xlsx|parquet)(\.\w+)?"
 )

@@ -55,6 +55,7 @@ CONSOLE = re.compile(
 )
 CHANGING = (
     r'time="[\d.]+"',
+    r"time: +\d.*",
     r"[\d.,]+ s · [\d.,]+ MiB/s · peak [\d.,]+ MiB",
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     r"\b20\d\d-\d\d-\d\d\b",
@@ -230,7 +231,7 @@ def settings() -> str:
     """A table of all settings, by the table of options."""
     lines = ["| setting | flag | default | |", "|---|---|---|---|"]
     filed = [option for option in OPTIONS.values() if option.in_file]
-    for group in Group:
+    for group in (group for group in Group if any(o.group is group for o in filed)):
         lines.append(f"| **{group}** | | | |")
         for option in filed:
             if option.group is group:
