@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from recon_engine.config import (
     DEFAULT_ENGINE,
@@ -18,6 +18,7 @@ from recon_engine.config import (
     OnDuplicateKeys,
     OnSchemaDrift,
     Options,
+    SideOptions,
     parse_encodings,
 )
 from recon_engine.engines import choose_engine
@@ -26,6 +27,7 @@ from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
+from recon_engine.options import SIDED, Shape
 from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
@@ -36,10 +38,13 @@ from recon_engine.storage.urls import open_storage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
+    from typing import Unpack
 
     from recon_engine.inputs.tables import Unread
     from recon_engine.model import Suppression
+    from recon_engine.options import Option
     from recon_engine.result import Reconciliation
+    from recon_engine.side_arguments import SidedArguments
     from recon_engine.storage.base import Storage
 
 
@@ -71,6 +76,7 @@ def diff(
     today: date | None = None,
     engine: str = DEFAULT_ENGINE,
     sha256: bool = False,
+    **sided: Unpack[SidedArguments],
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
@@ -85,8 +91,10 @@ def diff(
     may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
     what `passes`; `today` is the day on which the latter may have expired, in UTC.
     `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: whether the
-    SHA-256 of plain files is computed, which costs as much as reading them. Raises a
-    ReconError, which says what, where, why and how to fix it.
+    SHA-256 of plain files is computed, which costs as much as reading them. `sided`:
+    how files are read, each option as `X=` for both, `old_X=` and `new_X=` for one
+    (`SidedArguments`, docs/files.md). Raises a ReconError, which says what, where, why
+    and how to fix it.
     """
     options = Options(
         keys=_as_names(keys),
@@ -102,6 +110,7 @@ def diff(
         detail_limit=detail_limit,
         gates=_as_names(gates),
         suppressions=tuple(suppressions),
+        **{side: make_side_options(side, sided) for side in SIDES},
     )
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
@@ -119,6 +128,36 @@ def diff(
 
 def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
+    """The options of a side, as a caller in Python names them.
+
+    `old_X` counts before `X`; None is as if it was not there. Raises TypeError for an
+    argument that does not exist.
+    """
+    values = {}
+    known = {name for each in SIDED for name in _argument_names(each)}
+    if unknown := sorted(arguments.keys() - known):
+        raise TypeError(f"diff() got an unexpected keyword argument {unknown[0]!r}")
+    for option in SIDED:
+        own, both = f"{side}_{option.in_python}", str(option.in_python)
+        value = arguments.get(own)
+        value = arguments.get(both) if value is None else value
+        if value is not None:
+            values[option.field] = _read_argument(option, value)
+    return SideOptions(**values)
+
+
+def _argument_names(option: Option) -> tuple[str, ...]:
+    name = str(option.in_python)
+    return (name, *(f"{side}_{name}" for side in SIDES))
+
+
+def _read_argument(option: Option, value: Any) -> Any:
+    if option.shape is not Shape.VALUE:
+        return _as_names(value)
+    return option.parse(value) if option.parse and isinstance(value, str) else value
 
 
 def _parse_policy(policy: type[Policy], text: str) -> Policy:

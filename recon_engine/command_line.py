@@ -10,7 +10,9 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import escapes, is_seen
+from recon_engine.config import SideOptions
 from recon_engine.lazy import lazy_pattern
+from recon_engine.model import SIDES
 from recon_engine.options import Option, Shape, options_of
 
 
@@ -93,8 +95,23 @@ def _option_words(options: Options) -> Iterator[str]:
     """Flags and values, in the order of the table."""
     for option in options_of("diff"):
         if option.sets is type(options) and option.flags:
-            for text in _value_texts(option, getattr(options, option.field)):
-                yield from (option.flag, text)
+            yield from _words(option, getattr(options, option.field))
+        elif option.sided and option.sets is SideOptions:
+            old, new = (getattr(options.side(side), option.field) for side in SIDES)
+            if old == new:
+                yield from _words(option, old)
+            else:
+                for side, value in zip(SIDES, (old, new), strict=True):
+                    yield from _words(option, value, option.of_side(side).flag)
+
+
+def _words(option: Option, value: Any, flag: str | None = None) -> Iterator[str]:
+    """The flag, that of the option by default, before the text of each value."""
+    if option.value_type is bool:
+        yield from (flag or option.flag,) if value else ()
+        return
+    for text in _value_texts(option, value):
+        yield from (flag or option.flag, text)
 
 
 def _value_texts(option: Option, value: Any) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 import json
-from dataclasses import asdict, field
+from dataclasses import asdict, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.errors import ConfigError
 from recon_engine.gate_syntax import parse_gate
@@ -65,6 +65,16 @@ NO_KEY: Final = ("",)
 # Up to 48 characters: with `_old__` and eight digits of the run, the name of a stage
 # table has at most 62 of the 63 bytes of Postgres.
 DATASET_PATTERN = lazy_pattern(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
+
+
+def check_count(option: str, count: int, what: str, *, least: int = 0) -> None:
+    """Raise ConfigError if a count is not between `least` and `MOST_COUNT`."""
+    if not least <= count <= MOST_COUNT:
+        size = "too small" if count < least else "too large"
+        raise ConfigError(
+            f"{option} is {size}",
+            help=f"use {least:,} to {MOST_COUNT:,} {what}",
+        )
 
 
 class OnDuplicateKeys(StrEnum):
@@ -136,6 +146,41 @@ class Mask(StrEnum):
     LAST4 = "last4"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideOptions:
+    """How one file is read: every option that can differ between OLD and NEW.
+
+    `skip_lines`: the number of lines before the header.
+    """
+
+    skip_lines: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for options that no file could satisfy."""
+        check_count("--skip-lines", self.skip_lines, "lines")
+
+    @classmethod
+    def of_public(cls, kept: Mapping[str, Any]) -> SideOptions:
+        """The options that `public` describes; a list is a tuple."""
+        values: dict[str, Any] = {
+            each.name: tuple(value) if isinstance(value, list) else value
+            for each in fields(cls)
+            if (value := kept.get(each.name)) is not None
+        }
+        return cls(**values)
+
+    @property
+    def public(self) -> dict[str, object]:
+        """What differs from the defaults, as JSON values."""
+        values = asdict(self)
+        return {
+            each.name: values[each.name]
+            for each in fields(self)
+            if getattr(self, each.name) != each.default
+        }
+
+
+AS_DEFAULT: Final = SideOptions()
 Encodings = tuple[Encoding, Encoding]
 UTF_8: Final[Encodings] = (Encoding.UTF_8, Encoding.UTF_8)
 
@@ -156,7 +201,7 @@ class Options:
     `masks`: hmac, redact or last4 by column; `*` is every column without its own entry.
     `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW. `gates`
     are texts for `gates.parse_gate`. A difference counts for the first of
-    `suppressions` that fits it.
+    `suppressions` that fits it. `old`, `new`: what is set for each side.
     """
 
     keys: tuple[str, ...]
@@ -172,6 +217,8 @@ class Options:
     detail_limit: int = 5000
     gates: tuple[str, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    old: SideOptions = AS_DEFAULT
+    new: SideOptions = AS_DEFAULT
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no pair of files could satisfy."""
@@ -200,6 +247,10 @@ class Options:
                 "files that differ use OLD:NEW, such as ';:,'",
             )
 
+    def side(self, side: str) -> SideOptions:
+        """What is set for "old" or "new"."""
+        return self.new if side == "new" else self.old
+
     def delimiter_of(self, side: str) -> str:
         """The delimiter of "old" or "new"."""
         # One character, or OLD:NEW, whose first and last characters are the delimiters.
@@ -211,12 +262,18 @@ class Options:
 
     @property
     def public(self) -> dict[str, object]:
-        """The options as JSON values."""
-        suppressions = [
+        """The options as JSON values; of the sides only what is not by default."""
+        values: dict[str, object] = asdict(self)
+        values["suppressions"] = [
             asdict(each) | {"until": each.until.isoformat()}
             for each in self.suppressions
         ]
-        return asdict(self) | {"suppressions": suppressions}
+        # Left out, so that the digests of runs from before an option was added stay.
+        for side in SIDES:
+            del values[side]
+            if public := self.side(side).public:
+                values[side] = public
+        return values
 
     @property
     def digest(self) -> str:
@@ -284,16 +341,6 @@ class RunConfig:
             "feed": self.feed,
             "options": self.options.public,
         }
-
-
-def check_count(option: str, count: int, what: str, *, least: int = 0) -> None:
-    """Raise ConfigError if a count is not between `least` and `MOST_COUNT`."""
-    if not least <= count <= MOST_COUNT:
-        size = "too small" if count < least else "too large"
-        raise ConfigError(
-            f"{option} is {size}",
-            help=f"use {least:,} to {MOST_COUNT:,} {what}",
-        )
 
 
 def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:

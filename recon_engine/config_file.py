@@ -34,8 +34,8 @@ from recon_engine.config import (
 )
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import Kind
-from recon_engine.model import MOST_COUNT, Suppressible, Suppression
-from recon_engine.options import OPTIONS, Option, Shape
+from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
+from recon_engine.options import OPTIONS, SIDED, Option, Shape
 from recon_engine.records import dataclass
 from recon_engine.rules import parse_rule
 from recon_engine.runtime.memory import parse_budget
@@ -207,16 +207,34 @@ def _plain_type(option: Option) -> Any:
     return Place if option.value_type is str else option.value_type
 
 
-FILE_FIELDS: Final[dict[str, Any]] = {
-    option.in_file: _file_field(option)
-    for option in OPTIONS.values()
-    if option.in_file is not None
+def _file_fields(options: Iterable[Option]) -> dict[str, Any]:
+    return {
+        option.in_file: _file_field(option)
+        for option in options
+        if option.in_file is not None and option.side is None
+    }
+
+
+FROZEN: Final = ConfigDict(extra="forbid", frozen=True)
+SideSection: Final[type[BaseModel]] = create_model(
+    "Side",
+    __config__=FROZEN,
+    __doc__="The settings of one side.",
+    **_file_fields(SIDED),
+)
+_OF_SIDES: Final[dict[str, Any]] = {
+    side: (
+        SideSection,
+        Field(default=SideSection(), description=f"Settings of {side.upper()} only."),
+    )
+    for side in SIDES
 }
 Section: Final[type[BaseModel]] = create_model(
     "Section",
-    __config__=ConfigDict(extra="forbid", frozen=True),
+    __config__=FROZEN,
     __doc__="All settings, for every dataset or for one.",
-    **FILE_FIELDS,
+    **_file_fields(OPTIONS.values()),
+    **_OF_SIDES,
 )
 DatasetName = Annotated[str, Field(pattern=f"^{DATASET_PATTERN.pattern}$")]
 _Table: Any = dict
@@ -249,7 +267,8 @@ def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
     """What a file sets for a dataset; for its only one, if none is named.
 
     The values of a dataset take the place of those at the top; tables by column are
-    merged. Raises ConfigError, which reports all mistakes of the file at once.
+    merged. Settings of a side have its name before theirs, as `old_skip_lines`. Raises
+    ConfigError, which reports all mistakes of the file at once.
     """
     file = _validate_file(path)
     datasets = tuple(vars(file)["dataset"])
@@ -269,14 +288,22 @@ def _merge_settings(file: BaseModel, path: Path, dataset: str | None) -> dict[st
     for name, value in _explicit_values(own).items():
         merge = isinstance(value, dict)
         settings[name] = {**settings.get(name, {}), **value} if merge else value
+        # What a dataset sets for both sides counts before what the top sets for one.
+        for side in SIDES:
+            if not merge and f"{side}_{name}" not in _explicit_values(own):
+                settings.pop(f"{side}_{name}", None)
     accepted = settings.pop("suppress", ())
     return settings | {"suppressions": tuple(each.suppression for each in accepted)}
 
 
 def _explicit_values(section: BaseModel) -> dict[str, Any]:
     # Only what the file sets: a default would hide a setting of another section.
-    names = section.model_fields_set - {"dataset"}
-    return {name: getattr(section, name) for name in names}
+    names = section.model_fields_set - {"dataset", *SIDES}
+    values = {name: getattr(section, name) for name in names}
+    for side in section.model_fields_set & set(SIDES):
+        own = getattr(section, side)
+        values |= {f"{side}_{n}": getattr(own, n) for n in own.model_fields_set}
+    return values
 
 
 def _select_section(file: BaseModel, path: Path, dataset: str | None) -> BaseModel:
@@ -370,7 +397,12 @@ def _unknown_setting(loc: list[int | str]) -> str:
     name = str(loc[-1])
     if SECRET.search(name):
         return NO_SECRETS
-    model = Accepted if "suppress" in loc[:-1] else Section if loc[1:] else File
+    if "suppress" in loc[:-1]:
+        model: type[BaseModel] = Accepted
+    elif loc[:-1] and loc[-2] in SIDES:
+        model = SideSection
+    else:
+        model = Section if loc[1:] else File
     return f"there is no such setting.{did_you_mean(name, model.model_fields)}"
 
 

@@ -27,6 +27,11 @@ SINGULAR_VERBS: Final = {
     "were": "was",
 }
 
+# What an option about the frame of a file did, by how often it was applied.
+FRAME_FACTS: Final[Mapping[str, Callable[[int], str]]] = {
+    "skip_lines": lambda n: format_count(n, "line", "are skipped before the header"),
+}
+
 NOTHING: Final = "nothing to compare: 0 rows"
 
 NO_PAIR: Final = "no row was compared: 0 rows are matched"
@@ -77,6 +82,16 @@ def describe_side(name: str, side: Side) -> Iterator[str]:
         yield f"{repeated}, on {side.duplicate_key_rows:,} rows: paired by content"
     if side.blank_keys:
         yield format_count(side.blank_keys, f"row of {name}", "have a blank key")
+
+
+def describe_frame(name: str, side: Side) -> Iterator[str]:
+    """A sentence for what was applied to a file to read its table."""
+    facts = [
+        FRAME_FACTS[option](count)
+        for option, count in (side.dialect.frame if side.dialect else {}).items()
+    ]
+    if facts:
+        yield f"{name} file: {', '.join(facts)}"
 
 
 def format_key(values: Sequence[str]) -> str:

@@ -87,7 +87,8 @@ class Dialect:
     """How a file is written; it does not change the values of cells.
 
     `embedded_newlines` are those inside fields. `bom`: whether its text begins with a
-    byte order mark.
+    byte order mark. `frame`: how often each option about what is around the table was
+    applied; empty without such options.
     """
 
     delimiter: str
@@ -98,6 +99,7 @@ class Dialect:
     trailing_blank_lines: int
     encoding: str = "utf-8"
     compression: Compression | None = None
+    frame: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,12 @@ from recon_engine.config import (
     OnSchemaDrift,
     Options,
     RunConfig,
+    SideOptions,
     StageLoader,
     parse_encodings,
     write_encodings,
 )
+from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 
 
@@ -90,6 +92,8 @@ class Option:
     `parse`, `write`: between one value as text and the value of the field.
     `without`: what a default of None means, for the help.
     `least`: the smallest number.
+    `sided`: whether each side can have its own value. The options of the sides derive
+    from it (`of_side`): `side` is "old" or "new" there.
     """
 
     name: str
@@ -112,10 +116,36 @@ class Option:
     without: str | None = None
     least: int = 1
     required_by: tuple[str, ...] = ()
+    sided: bool = False
+    side: str | None = None
+
+    def of_side(self, side: str) -> Option:
+        """The option that sets the same for one side only.
+
+        For OLD: `--old-…`, its own variable, `[old]`, and `old_…=` in Python.
+        """
+        spelled = (f.replace("--", f"--{side}-") for f in self.flags if f[:2] == "--")
+        return dataclasses.replace(
+            self,
+            name=f"{side}_{self.name}",
+            help=f"{self.help[:-1]}; of {side.upper()} only.",
+            flags=tuple(spelled),
+            env=self.env and self.env.replace("RECON_", f"RECON_{side.upper()}_", 1),
+            in_file=self.in_file and f"{side}.{self.in_file}",
+            in_python=self.in_python and f"{side}_{self.in_python}",
+            without=None,
+            sided=False,
+            side=side,
+        )
 
     @property
     def default(self) -> Any:
-        """The default as the command line and the file write it; None for none."""
+        """The default as the command line and the file write it; None for none.
+
+        The option of a side has none: without it, that of both sides counts.
+        """
+        if self.side is not None:
+            return None
         if self.sets is None:
             return self.own_default
         [field] = [f for f in dataclasses.fields(self.sets) if f.name == self.field]
@@ -128,7 +158,8 @@ class Option:
     @property
     def flag(self) -> str:
         """The flag that a rebuilt command line has: the first long one."""
-        return next(flag for flag in self.flags if flag.startswith("--"))
+        long = next(flag for flag in self.flags if flag.startswith("--"))
+        return long.partition("/")[0]
 
 
 COMPARING: Final = ("diff", "explain", "run")
@@ -179,6 +210,22 @@ _TABLE: Final = (
         field="encodings",
         parse=parse_encodings,
         write=write_encodings,
+    ),
+    Option(
+        name="skip_lines",
+        group=Group.INPUT,
+        help="Skip N lines before the header.",
+        commands=READING,
+        value_type=int,
+        flags=("--skip-lines",),
+        metavar="N",
+        env="RECON_SKIP_LINES",
+        in_file="skip_lines",
+        in_python="skip_lines",
+        sets=SideOptions,
+        field="skip_lines",
+        least=0,
+        sided=True,
     ),
     Option(
         name="on_bad_row",
@@ -710,9 +757,15 @@ _TABLE: Final = (
         without="the log of a run on stderr",
     ),
 )
-OPTIONS: Final = {option.name: option for option in _TABLE}
+# Each option of both sides is followed by those of one.
+OPTIONS: Final = {
+    option.name: option
+    for each in _TABLE
+    for option in (each, *(each.of_side(side) for side in SIDES if each.sided))
+}
+SIDED: Final = tuple(option for option in _TABLE if option.sided)
 
 
 def options_of(command: str) -> tuple[Option, ...]:
     """The options that a command takes, in the order of the table."""
-    return tuple(option for option in _TABLE if command in option.commands)
+    return tuple(option for option in OPTIONS.values() if command in option.commands)

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -23,6 +23,7 @@ from recon_engine.formatting import (
     NOTHING,
     _name,
     _suppressed,
+    describe_frame,
     escape_markdown,
     format_advice,
     format_count,
@@ -334,8 +335,8 @@ class Reconciliation:
             "columns_compared": len(self.by_column),
             "only_in_old": list(self.drift.only_in_old),
             "only_in_new": list(self.drift.only_in_new),
-            "dialect_old": self.old.dialect and asdict(self.old.dialect),
-            "dialect_new": self.new.dialect and asdict(self.new.dialect),
+            "dialect_old": _dialect_facts(self.old),
+            "dialect_new": _dialect_facts(self.new),
         }
 
     @property
@@ -391,8 +392,8 @@ class Reconciliation:
             "schema": "recon-result/1",
             "verdict": self.verdict,
             "keys": list(self.keys),
-            "old": asdict(self.old),
-            "new": asdict(self.new),
+            "old": _side_facts(self.old),
+            "new": _side_facts(self.new),
             "counts": asdict(self.counts),
             "columns": [asdict(c) | {"kinds": dict(c.kinds)} for c in self.by_column],
             "rules": [_rule(each) for each in self.rules],
@@ -422,6 +423,8 @@ class Reconciliation:
     def to_markdown(self) -> str:
         """Verdict, row accounting, differing columns and hints: no cell's value."""
         lines = [f"**{escape_markdown(self.headline())}**", "", self.accounting(), ""]
+        for text in self.reading():
+            lines += [escape_markdown(text), ""]
         for warning in self.warnings():
             if warning not in self.headline():
                 lines += [f"Warning: {escape_markdown(warning)}", ""]
@@ -531,6 +534,11 @@ class Reconciliation:
             )
         )
 
+    def reading(self) -> tuple[str, ...]:
+        """What was applied to read the files: `old file: 3 lines were skipped …`."""
+        sides = (("old", self.old), ("new", self.new))
+        return tuple(text for each in sides for text in describe_frame(*each))
+
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.
 
@@ -619,6 +627,20 @@ class Reconciliation:
         # Not `select`, which would read some names as patterns.
         columns = [rows.get_column(name) for name in self.keys]
         return pl.DataFrame(columns).head(self.detail_limit).to_dicts()
+
+
+def _dialect_facts(side: Side) -> dict[str, Any] | None:
+    """The dialect of a file; `frame` only if an option is about it."""
+    if side.dialect is None:
+        return None
+    facts = asdict(side.dialect)
+    if not side.dialect.frame:
+        del facts["frame"]
+    return facts
+
+
+def _side_facts(side: Side) -> dict[str, Any]:
+    return asdict(side) | {"dialect": _dialect_facts(side)}
 
 
 def _rule(each: RuleCount) -> dict[str, object]:

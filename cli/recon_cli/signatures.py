@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,9 +16,17 @@ from recon_cli import config_lookup, parsing, session
 from recon_cli.plain_values import convert_directly
 from recon_cli.usage import make_command_error
 from recon_engine.command_line import quote_name
-from recon_engine.config import NO_KEY, Limits, Options
-from recon_engine.model import MOST_COUNT
-from recon_engine.options import OPTIONS, Format, Group, Option, Shape, options_of
+from recon_engine.config import NO_KEY, Limits, Options, SideOptions
+from recon_engine.model import MOST_COUNT, SIDES
+from recon_engine.options import (
+    OPTIONS,
+    SIDED,
+    Format,
+    Group,
+    Option,
+    Shape,
+    options_of,
+)
 
 
 if TYPE_CHECKING:
@@ -31,6 +40,9 @@ log = logging.getLogger("recon")
 # The two options that decide which settings of the configuration file count.
 LOOKED_UP_FIRST: Final = ("config", "dataset")
 SETTINGS: Final = "settings"
+# Where a value comes from, by precedence: the names that typer has for it.
+SOURCES: Final = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
+UNSET: Final = len(SOURCES)
 EXAMPLES: Final = "\n\nExamples:\n"
 
 
@@ -61,17 +73,29 @@ class Settings:
             if option.sets is kind
         }
 
+    def side(self, side: str) -> SideOptions:
+        """What is set for "old" or "new"."""
+        found = {}
+        for option in SIDED:
+            if self._command in option.commands:
+                found[option.field] = self._sided_value(option, option.of_side(side))
+        return SideOptions(**found)
+
     @property
     def options(self) -> Options:
         """How the files are compared."""
         self.check_dataset()
-        return Options(**self.fields_of(Options))
+        return self._options_with()
 
     @property
     def options_without_key(self) -> Options:
         """How the files are read, for a command that takes no key."""
         self.check_dataset()
-        return Options(**self.fields_of(Options) | {"keys": NO_KEY})
+        return self._options_with(keys=NO_KEY)
+
+    def _options_with(self, **fields: Any) -> Options:
+        sides = {side: self.side(side) for side in SIDES}
+        return Options(**self.fields_of(Options) | sides | fields)
 
     @property
     def limits(self) -> Limits:
@@ -121,6 +145,26 @@ class Settings:
             return option.parse(given) if option.parse and given is not None else given
         filed = config_lookup.settings_from_file(self._ctx).get(option.name)
         return parsing.parse_values(option, given, filed)
+
+    def _sided_value(self, both: Option, own: Option) -> Any:
+        """The value of a side: its own if it comes from the same place or before."""
+        rank, own_rank = (self._rank(option) for option in (both, own))
+        return self._value(own if own_rank <= rank and own_rank < UNSET else both)
+
+    def _rank(self, option: Option) -> int:
+        """Where a value comes from: flag, variable, file, nowhere."""
+        source = self._ctx.get_parameter_source(option.name)
+        if source is not None and source.name in SOURCES:
+            return SOURCES.index(source.name)
+        # Of several values typer knows the flags only.
+        if (
+            option.shape is not Shape.VALUE
+            and option.env
+            and os.environ.get(option.env)
+        ):
+            return SOURCES.index("ENVIRONMENT")
+        filed = option.name in config_lookup.settings_from_file(self._ctx)
+        return SOURCES.index("DEFAULT_MAP") if filed else UNSET
 
 
 class CommandGroup(TyperGroup):
@@ -241,6 +285,8 @@ def _parameter(option: Option, *, required: bool) -> inspect.Parameter:
         is_eager=first,
         callback=config_lookup.apply_config_file if first else None,
         show_default=option.without or True,
+        # The option of both sides names them: the help would be three times as long.
+        hidden=option.side is not None,
     )
     return inspect.Parameter(
         option.name,
@@ -251,8 +297,12 @@ def _parameter(option: Option, *, required: bool) -> inspect.Parameter:
 
 
 def _help(option: Option) -> str:
-    """The help of an option, and the variable that typer does not know."""
+    """The help of an option, its flags for one side, and a variable not of typer."""
+    text = option.help
+    if option.sided:
+        flags = (option.of_side(side).flag for side in SIDES)
+        text += f" For one file: {', '.join(flags)}."
     if option.shape is Shape.VALUE or option.env is None:
-        return option.help
+        return text
     separated = f", separated by {option.separator}" if option.separator else ""
-    return f"{option.help}  [env var: {option.env}{separated}]"
+    return f"{text}  [env var: {option.env}{separated}]"

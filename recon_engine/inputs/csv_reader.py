@@ -238,7 +238,7 @@ class CsvReader:
         self.delimiter = ord(header.delimiter)
         self.width = len(header.columns)
         self.examine = examine
-        self.counts = ReaderCounts(quotes=b'"' in header.raw)
+        self.counts = ReaderCounts(quotes=b'"' in header.raw[header.start :])
         self.parts: list[RowGroup] = []
         self.offset = len(header.raw)
         self.line = 1 + header.lines
@@ -583,6 +583,7 @@ def make_dialect(
         trailing_blank_lines=blank_lines,
         encoding=header.encoding,
         compression=header.compression,
+        frame=header.found_frame,
     )
 
 

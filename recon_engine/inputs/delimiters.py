@@ -45,7 +45,7 @@ SEVERAL: Final = lazy_pattern(r"[^\w\s\"'.()-]{2,8}")
 
 @dataclass(frozen=True, slots=True)
 class _Beginning:
-    """The first bytes of a file, and its header as it was read."""
+    """The first bytes from the header on, and the header as it was read."""
 
     header: Header
     data: bytes
@@ -135,9 +135,9 @@ def other_reading(
 
 def _beginning(header: Header, read: ReadAt | None) -> _Beginning:
     if read is not None:
-        return _Beginning(header, read(HEAD_BYTES, 0))
+        return _Beginning(header, read(HEAD_BYTES, header.start))
     with open_unchanged(header.path, header.uri, header.state) as descriptor:
-        return _Beginning(header, os.pread(descriptor, HEAD_BYTES, 0))
+        return _Beginning(header, os.pread(descriptor, HEAD_BYTES, header.start))
 
 
 def _other_delimiter(
@@ -169,10 +169,11 @@ def _lines_before(sides: tuple[_Beginning, _Beginning], fits: Fits) -> str | Non
         for number, start in side.lines():
             names, rows = side.columns(side.header.delimiter, start)
             if names and fits(*((names, other) if at == 0 else (other, names))):
+                before = side.header.frame.skip_lines + number - 1
                 return (
-                    f"the header is on line {number:,} of {SIDES[at].upper()}: "
-                    f"{rows:,} rows after it fit it; remove the {number - 1:,} "
-                    f"{'line' if number == 2 else 'lines'} before it"  # noqa: PLR2004
+                    f"the header is in line {before + 1:,} of {SIDES[at].upper()}: "
+                    f"{rows:,} rows after it fit it; use "
+                    f"--{SIDES[at]}-skip-lines {before}"
                 )
     return None
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
 
-from recon_engine.config import Encoding, Limits, OnBadRow
+from recon_engine.config import AS_DEFAULT, Encoding, Limits, OnBadRow
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconError
 from recon_engine.formatting import format_count
 from recon_engine.inputs.decoding import decode_to_utf8, is_plain_utf8
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from recon_engine.config import Options
+    from recon_engine.config import Options, SideOptions
     from recon_engine.inputs.decoding import DecodedFrom
     from recon_engine.inputs.pinned_file import State
     from recon_engine.inputs.rfc4180 import Record
@@ -90,12 +90,14 @@ WIDE_TEXTS: Final = (
 class Header:
     """A file whose header is valid; its rows are not read yet.
 
-    `raw`: all bytes before the first row, including a byte order mark; `lines`: the
-    newlines in them. `row_bytes`, `row_quotes`: estimated bytes and quotes per row,
+    `raw`: all bytes before the first row, including a byte order mark and skipped
+    lines; `lines`: the newlines in them; `start`: where the header begins in them.
+    `row_bytes`, `row_quotes`: estimated bytes and quotes per row,
     from the first rows. `state`: the identity of the file, which must not change.
     `origin`: the delivered file, if `path` is a decoded copy. `on_bad_row`: the policy
     for malformed rows. `head`: up to `HEAD_BYTES` bytes after the byte order mark, for
     error texts. `hashes`: whether the SHA-256 of the file is taken while it is read.
+    `frame`: what is around the table in the file. `side`: "old" or "new", if known.
     """
 
     path: Path
@@ -105,6 +107,7 @@ class Header:
     columns: tuple[str, ...]
     raw: bytes
     head: bytes = field(repr=False)
+    start: int
     lines: int
     bytes: int
     row_bytes: float
@@ -113,6 +116,17 @@ class Header:
     origin: DecodedFrom | None = None
     on_bad_row: OnBadRow = OnBadRow.FAIL
     hashes: bool = True
+    frame: SideOptions = AS_DEFAULT
+    side: str = ""
+
+    @property
+    def found_frame(self) -> dict[str, int]:
+        """How often each option of the frame was applied, by its name."""
+        return {
+            name: count
+            for name, count in (("skip_lines", self.frame.skip_lines),)
+            if count
+        }
 
     @property
     def encoding(self) -> Encoding:
@@ -143,6 +157,8 @@ def read_header(
     limits: Limits | None = None,
     origin: DecodedFrom | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
+    frame: SideOptions = AS_DEFAULT,
+    side: str = "",
 ) -> Header:
     """Read the first record of a file as its header.
 
@@ -153,6 +169,8 @@ def read_header(
         limits: Size limits of fields.
         origin: The delivered file, if `path` is a decoded copy.
         on_bad_row: The policy for malformed rows.
+        frame: What is around the table in the file.
+        side: "old" or "new", for the flags that errors name.
 
     Raises:
         MalformedInput: The header is malformed, or a name is blank or repeated.
@@ -169,6 +187,8 @@ def read_header(
             limits=limits,
             origin=origin,
             on_bad_row=on_bad_row,
+            frame=frame,
+            side=side,
         )
 
 
@@ -182,6 +202,8 @@ def parse_header(
     limits: Limits | None = None,
     origin: DecodedFrom | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
+    frame: SideOptions = AS_DEFAULT,
+    side: str = "",
 ) -> Header:
     """As `read_header`, for an open stream.
 
@@ -194,8 +216,10 @@ def parse_header(
         limits: Size limits of fields.
         origin: The delivered file, if the text is a decoded copy.
         on_bad_row: The policy for malformed rows.
+        frame: What is around the table in the file.
+        side: "old" or "new", for the flags that errors name.
     """
-    reader = _HeaderReader(uri, ord(delimiter), limits or Limits())
+    reader = _HeaderReader(uri, ord(delimiter), limits or Limits(), frame, side)
     data, record = reader.read(stream)
     names = reader.parse_names(record)
     if data_names := count_data_names(names, reader.head, delimiter):
@@ -214,13 +238,16 @@ def parse_header(
         columns=names,
         raw=data[: record.end],
         head=reader.head,
-        lines=record.lines,
+        start=reader.start,
+        lines=reader.line - 1 + record.lines,
         bytes=size,
         row_bytes=max(1, len(rows) / count),
         row_quotes=rows.count(b'"') / count,
         state=state,
         origin=origin,
         on_bad_row=on_bad_row,
+        frame=frame,
+        side=side,
     )
 
 
@@ -268,6 +295,8 @@ def open_input(
         limits=limits,
         origin=origin,
         on_bad_row=options.on_bad_row,
+        frame=options.side(side),
+        side=side,
     )
 
 
@@ -286,20 +315,26 @@ class _HeaderReader:
     uri: str
     delimiter: int
     limits: Limits
+    frame: SideOptions
+    side: str
     start: int = 0
+    line: int = 1
     head: bytes = b""
 
     def read(self, stream: BinaryIO) -> tuple[bytes, Record]:
-        """The first bytes of the file, and the first record in them."""
+        """The first bytes of the file, and the header record in them."""
         data = stream.read(FIRST_BYTES)
         self.reject_foreign_format(data)
         self.start = len(BOM) if data.startswith(BOM) else 0
+        data = self.skip_lines(stream, data)
         self.head = data[self.start :][:HEAD_BYTES]
         if len(data) == self.start:
             raise EmptyFile(
-                "the file is empty",
+                "the file is empty"
+                if self.line == 1
+                else "no line is left of the file",
                 file=self.uri,
-                line=1,
+                line=self.line,
                 byte_offset=self.start,
                 why="it has no header",
                 help="deliver it again; a table without rows still has a header",
@@ -316,10 +351,46 @@ class _HeaderReader:
         assert record is not None  # noqa: S101 - a final read ends or raises
         return data, record
 
+    def skip_lines(self, stream: BinaryIO, data: bytes) -> bytes:
+        """Move `start` behind the lines before the header; return the bytes read."""
+        lines = self.frame.skip_lines
+        while self.line <= lines:
+            end = data.find(b"\n", self.start) + 1
+            more = b"" if end else stream.read(len(data) or 1)
+            if not end and not more and self.start < len(data):
+                end = len(data)  # the last line of the file has no newline
+            if end:
+                self.start, self.line = end, self.line + 1
+            elif more and len(data) <= MAX_HEADER_BYTES:
+                data += more
+            else:
+                raise MalformedInput(
+                    f"the lines before the header take more than {MAX_HEADER_BYTES:,} "
+                    "bytes"
+                    if more
+                    else f"the file has {format_count(self.line - 1, 'line')}",
+                    file=self.uri,
+                    line=self.line,
+                    byte_offset=self.start,
+                    why=f"{self.flag('skip-lines')} is {lines:,}",
+                    help="skip only the lines before the header",
+                )
+        if self.start < len(data):
+            return data
+        return data + stream.read(FIRST_BYTES)
+
+    def flag(self, name: str) -> str:
+        """A flag of this side."""
+        return f"--{self.side}-{name}" if self.side else f"--{name}"
+
     def parse_first_record(self, data: bytes, *, final: bool) -> Record | None:
         """The header record; None if it may continue after `data`."""
         found = parse_records(
-            data[self.start :], self.delimiter, self.limits, offset=self.start
+            data[self.start :],
+            self.delimiter,
+            self.limits,
+            line=self.line,
+            offset=self.start,
         )
         try:
             record = next(found)
@@ -366,7 +437,7 @@ class _HeaderReader:
         error = MalformedInput(
             message,
             file=self.uri,
-            line=1,
+            line=self.line,
             byte_offset=self.start,
             why=f"{format_count(trailing, 'line', 'were examined')}; each ends with a "
             "delimiter"

@@ -254,7 +254,7 @@ class ScannedFile:
             dialect=make_dialect(
                 header,
                 self._newlines(facts),
-                quotes=b'"' in header.raw or bool(facts.quotes),
+                quotes=b'"' in header.raw[header.start :] or bool(facts.quotes),
                 embedded=facts.embedded,
                 blank_lines=facts.blanks,
             ),

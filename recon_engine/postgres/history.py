@@ -10,12 +10,13 @@ import polars as pl
 from psycopg.rows import dict_row
 
 from recon_engine.compare.alignment import ALL_COLUMNS
-from recon_engine.config import Options, parse_encodings
+from recon_engine.config import Options, SideOptions, parse_encodings
 from recon_engine.errors import ConfigError
 from recon_engine.findings import Findings
 from recon_engine.kinds import Kind, classify_cells
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import (
+    SIDES,
     Acceptance,
     BreakCounts,
     Cell,
@@ -423,6 +424,7 @@ def _load_options(kept: Row) -> Options | None:
     encodings = parse_encodings(":".join(known.get("encodings", ("utf-8",))))
     set_to = {"rules": rules, "encodings": encodings, "suppressions": ()}
     try:
-        return Options(**known | lists | set_to)
+        sides = {side: SideOptions.of_public(known.get(side, {})) for side in SIDES}
+        return Options(**known | lists | set_to | sides)
     except ConfigError:
         return None

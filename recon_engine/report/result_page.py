@@ -17,6 +17,7 @@ from recon_engine.characters import readable
 from recon_engine.command_line import rebuild_command
 from recon_engine.formatting import (
     conjugate,
+    describe_frame,
     describe_side,
     format_count,
     format_percent,
@@ -532,6 +533,8 @@ def _list_facts(result: Reconciliation, facts: PageFacts) -> Iterator[dict[str, 
             f"{format_count(side.rows, 'row')}, {format_count(side.bytes, 'byte')}"
             f"{_describe_dialect(side)}",
         )
+        for text in describe_frame(name, side):
+            yield fact("", text)
         if side.sha256:
             yield fact("sha256", side.sha256, code=True)
     yield fact("keys", visible(", ".join(result.keys)), code=True)

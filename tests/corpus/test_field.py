@@ -83,8 +83,8 @@ TABLE: Final = (
         3,
         (
             (
-                "the header is on line 4 of OLD: 2 rows after it fit it; "
-                "remove the 3 lines before it"
+                "the header is in line 4 of OLD: 2 rows after it fit it; "
+                "use --old-skip-lines 3"
             ),
         ),
         (ONE, "--delimiter"),
@@ -95,8 +95,8 @@ TABLE: Final = (
         3,
         (
             (
-                "the header is on line 3 of OLD: 2 rows after it fit it; "
-                "remove the 2 lines before it"
+                "the header is in line 3 of OLD: 2 rows after it fit it; "
+                "use --old-skip-lines 2"
             ),
         ),
         (ONE,),

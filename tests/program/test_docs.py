@@ -230,13 +230,15 @@ def default_of(option: Option) -> str:
 def settings() -> str:
     """A table of all settings, by the table of options."""
     lines = ["| setting | flag | default | |", "|---|---|---|---|"]
-    filed = [option for option in OPTIONS.values() if option.in_file]
+    # `[old]` and `[new]` have the settings of the table that are about one file.
+    filed = [o for o in OPTIONS.values() if o.in_file and not o.side]
     for group in (group for group in Group if any(o.group is group for o in filed)):
         lines.append(f"| **{group}** | | | |")
         for option in filed:
             if option.group is group:
                 flag = f"`{option.flag}`" if option.flags else ""
                 about = option.help.replace("|", "\\|")
+                about += " Also in `[old]`, `[new]`." if option.sided else ""
                 lines.append(
                     f"| `{option.in_file}` | {flag} | {default_of(option)} | {about} |"
                 )
