@@ -38,6 +38,7 @@ from recon_engine.kinds import Kind
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.name_forms import parse_match_names
 from recon_engine.options import OPTIONS, SIDED, Option, Shape
+from recon_engine.records import dataclass
 from recon_engine.rules import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
@@ -266,14 +267,40 @@ File: Final[type[BaseModel]] = create_model(
 )
 
 
-def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
-    """What a file sets, for all datasets or for one; never a default.
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a file sets for a dataset, or for all if none is named; never a default.
+
+    `dataset`: the dataset that was named, or the only one of the file. `datasets`: all
+    that the file has.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    dataset: str | None
+    datasets: tuple[str, ...]
+
+
+def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
+    """What a file sets for a dataset; for its only one, if none is named.
 
     The values of a dataset take the place of those at the top; tables by column are
     merged. Settings of a side have its name before theirs, as `old_skip_lines`. Raises
     ConfigError, which reports all mistakes of the file at once.
     """
     file = _validate_file(path)
+    datasets = tuple(vars(file)["dataset"])
+    if dataset is None and len(datasets) == 1:
+        [dataset] = datasets
+    return Configuration(path, _merge_settings(file, path, dataset), dataset, datasets)
+
+
+def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
+    """What a file sets, for all datasets or for one; see `load_configuration`."""
+    return _merge_settings(_validate_file(path), path, dataset)
+
+
+def _merge_settings(file: BaseModel, path: Path, dataset: str | None) -> dict[str, Any]:
     own = _select_section(file, path, dataset)
     settings = _explicit_values(file)
     for name, value in _explicit_values(own).items():

@@ -45,6 +45,7 @@ class Group(StrEnum):
     OUTPUT = "Output"
     STORAGE = "Database and storage"
     RUN = "Run"
+    MESSAGES = "Progress and log"
 
 
 class Format(StrEnum):
@@ -53,6 +54,13 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     MARKDOWN = "markdown"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class Shape(StrEnum):
@@ -158,6 +166,7 @@ class Option:
 COMPARING: Final = ("diff", "explain", "run")
 READING: Final = ("diff", "keys", "explain", "run")
 WHOLE_FILES: Final = ("diff", "run")
+SHOWING: Final = (*READING, "breaks", "history", "sql", "doctor", "purge", "statuses")
 
 
 def _parse_delimiter(text: str) -> str:
@@ -615,13 +624,16 @@ _TABLE: Final = (
         env="RECON_DATASET",
         sets=RunConfig,
         field="dataset",
-        required_by=("run", "breaks", "history"),
+        without="the only dataset of the configuration file",
     ),
     Option(
         name="config",
         group=Group.RUN,
         help="Configuration file.",
-        commands=("diff", "keys", "explain", "run", "doctor"),
+        commands=(
+            *("diff", "keys", "explain", "run", "doctor"),
+            *("breaks", "history", "report"),
+        ),
         value_type=Path,
         flags=("--config",),
         metavar="FILE",
@@ -712,6 +724,70 @@ _TABLE: Final = (
         flags=("--dry-run",),
         env="RECON_DRY_RUN",
         own_default=False,
+    ),
+    Option(
+        name="quiet",
+        group=Group.MESSAGES,
+        help="Print nothing but errors: the exit code has the verdict. Files of"
+        " --output and --log-file are written.",
+        commands=(*READING, "doctor"),
+        value_type=bool,
+        flags=("--quiet", "-q"),
+        env="RECON_QUIET",
+        own_default=False,
+    ),
+    Option(
+        name="verbose",
+        group=Group.MESSAGES,
+        help="Log when each step starts and ends, in place of progress bars.",
+        commands=READING,
+        value_type=bool,
+        flags=("--verbose", "-v"),
+        env="RECON_VERBOSE",
+        own_default=False,
+    ),
+    Option(
+        name="no_color",
+        group=Group.MESSAGES,
+        help="Print without colors, as with NO_COLOR=1.",
+        commands=SHOWING,
+        value_type=bool,
+        flags=("--no-color",),
+        env="RECON_NO_COLOR",
+        own_default=False,
+    ),
+    Option(
+        name="progress",
+        group=Group.MESSAGES,
+        help="Show progress on stderr: bars on a terminal, elsewhere a line every ten"
+        " seconds.",
+        commands=READING,
+        value_type=bool,
+        flags=("--progress/--no-progress",),
+        env="RECON_PROGRESS",
+        without="bars on a terminal; elsewhere only the log of a run, with a line"
+        " every 30 seconds",
+    ),
+    Option(
+        name="log_format",
+        group=Group.MESSAGES,
+        help="Format of log lines: 'text' or 'json', an object for each line.",
+        commands=READING,
+        value_type=LogFormat,
+        flags=("--log-format",),
+        env="RECON_LOG_FORMAT",
+        without="text on a terminal, else json",
+    ),
+    Option(
+        name="log_file",
+        group=Group.MESSAGES,
+        help="Append the log to FILE, with every step.",
+        commands=READING,
+        value_type=Path,
+        flags=("--log-file",),
+        metavar="FILE",
+        env="RECON_LOG_FILE",
+        without="the log of a run on stderr",
     ),
 )
 # Each option of both sides is followed by those of one.
