@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +39,7 @@ from recon_engine.formatting import (
 )
 from recon_engine.kinds import KINDS, REWRITING_KINDS
 from recon_engine.model import HintKind
+from recon_engine.records import dataclass
 from recon_engine.suppressions import count_unsuppressed
 
 
