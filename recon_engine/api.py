@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from recon_engine.column_maps import parse_column_map
 from recon_engine.config import (
     DEFAULT_ENGINE,
     DEFAULTS,
@@ -27,6 +28,7 @@ from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
+from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.options import SIDED, Shape
 from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
@@ -58,7 +60,9 @@ def diff(
     *,
     keys: str | Sequence[str],
     ignore: str | Sequence[str] = (),
-    renames: Mapping[str, str] | None = None,
+    compare_only: str | Sequence[str] = (),
+    match_names: str = write_match_names(DEFAULTS.match_names),
+    renames: Mapping[str, str] | str | None = None,
     rules: Mapping[str, str | Sequence[str]] | None = None,
     masks: Mapping[str, str] | None = None,
     on_duplicate_keys: str = DEFAULTS.on_duplicate_keys,
@@ -82,14 +86,17 @@ def diff(
 
     `old`, `new`: a path, an `s3://` URL, a polars frame, or anything with
     `__arrow_c_stream__`; neither is changed. A file named `.gz` or `.zst` is unpacked.
-    `renames` maps names in OLD to names in NEW. `rules` says by column what else is
-    equal: `{"PAID": "decimal", "*": "trim"}`. `masks` says what is shown of a column:
-    `{"MEMBER_ID": "hmac", "NAME": "redact", "PHONE": "last4"}`; hmac takes its key from
-    $RECON_MASK_KEY or the file $RECON_MASK_KEY_FILE. `encoding`, such as "cp1252", is
-    of both files, "cp1252:utf-8" of one each. `memory_budget`, such as "2GiB", is 60%
-    of what there is by default. `max_ratio`: how many times its size a compressed file
-    may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%", and `suppressions` say
-    what `passes`; `today` is the day on which the latter may have expired, in UTC.
+    `compare_only`: the columns to compare besides the key. `match_names`, "trim",
+    "casefold" or "trim,casefold", pairs names that are equal in this form. `renames`
+    maps names in OLD to names in NEW; "A=B,C=D" and "@map.csv" do too. `rules` says by
+    column what else is equal: `{"PAID": "decimal", "*": "trim"}`. `masks` says what is
+    shown of a column: `{"MEMBER_ID": "hmac", "NAME": "redact", "PHONE": "last4"}`; hmac
+    takes its key from $RECON_MASK_KEY or the file $RECON_MASK_KEY_FILE. `encoding`,
+    such as "cp1252", is of both files, "cp1252:utf-8" of one each. `memory_budget`,
+    such as "2GiB", is 60% of what there is by default. `max_ratio`: how many times its
+    size a compressed file may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%",
+    and `suppressions` say what `passes`; `today` is the day on which the latter may
+    have expired, in UTC.
     `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: whether the
     SHA-256 of plain files is computed, which costs as much as reading them. `sided`:
     how files are read, each option as `X=` for both, `old_X=` and `new_X=` for one
@@ -99,7 +106,11 @@ def diff(
     options = Options(
         keys=_as_names(keys),
         ignore=_as_names(ignore),
-        renames=dict(renames or {}),
+        compare_only=_as_names(compare_only),
+        match_names=parse_match_names(match_names),
+        renames=parse_column_map([renames])
+        if isinstance(renames, str)
+        else dict(renames or {}),
         rules={name: _as_names(each) for name, each in (rules or {}).items()},
         masks=dict(masks or {}),
         on_duplicate_keys=_parse_policy(OnDuplicateKeys, on_duplicate_keys),

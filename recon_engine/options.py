@@ -28,6 +28,7 @@ from recon_engine.config import (
     write_encodings,
 )
 from recon_engine.model import SIDES
+from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
 
 
@@ -45,6 +46,7 @@ class Group(StrEnum):
     OUTPUT = "Output"
     STORAGE = "Database and storage"
     RUN = "Run"
+    MESSAGES = "Progress and log"
 
 
 class Format(StrEnum):
@@ -53,6 +55,13 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     MARKDOWN = "markdown"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class Shape(StrEnum):
@@ -158,6 +167,7 @@ class Option:
 COMPARING: Final = ("diff", "explain", "run")
 READING: Final = ("diff", "keys", "explain", "run")
 WHOLE_FILES: Final = ("diff", "run")
+SHOWING: Final = (*READING, "breaks", "history", "sql", "doctor", "purge", "statuses")
 
 
 def _parse_delimiter(text: str) -> str:
@@ -474,14 +484,46 @@ _TABLE: Final = (
         field="ignore",
     ),
     Option(
+        name="compare_only",
+        group=Group.COMPARISON,
+        help="Column to compare; all others but the key are left out. Repeat the"
+        " option or separate columns by commas.",
+        commands=COMPARING,
+        shape=Shape.NAMES,
+        flags=("--compare-only",),
+        metavar="COL[,COL]",
+        env="RECON_COMPARE_ONLY",
+        in_file="compare_only",
+        in_python="compare_only",
+        sets=Options,
+        field="compare_only",
+    ),
+    Option(
+        name="match_names",
+        group=Group.COMPARISON,
+        help="How column names of both files are paired: 'exact', 'trim' (surrounding"
+        " blanks do not count), 'casefold' (case does not count), or 'trim,casefold'."
+        " The result lists the pairs.",
+        commands=READING,
+        flags=("--match-names",),
+        metavar="FORM[,FORM]",
+        env="RECON_MATCH_NAMES",
+        in_file="match_names",
+        in_python="match_names",
+        sets=Options,
+        field="match_names",
+        parse=parse_match_names,
+        write=write_match_names,
+    ),
+    Option(
         name="map",
         group=Group.COMPARISON,
-        help="Column that is named OLD in the old file and NEW in the new file."
-        " Repeatable.",
+        help="Column that is named OLD in the old file and NEW in the new file: a list"
+        " such as A=B,C=D, or @FILE, a CSV file with OLD,NEW on each line. Repeatable.",
         commands=READING,
         shape=Shape.RENAMES,
         flags=("--map",),
-        metavar="OLD=NEW",
+        metavar="OLD=NEW[,OLD=NEW]",
         env="RECON_MAP",
         in_file="map",
         in_python="renames",
@@ -751,13 +793,16 @@ _TABLE: Final = (
         env="RECON_DATASET",
         sets=RunConfig,
         field="dataset",
-        required_by=("run", "breaks", "history"),
+        without="the only dataset of the configuration file",
     ),
     Option(
         name="config",
         group=Group.RUN,
         help="Configuration file.",
-        commands=("diff", "keys", "explain", "run", "doctor"),
+        commands=(
+            *("diff", "keys", "explain", "run", "doctor"),
+            *("breaks", "history", "report"),
+        ),
         value_type=Path,
         flags=("--config",),
         metavar="FILE",
@@ -848,6 +893,70 @@ _TABLE: Final = (
         flags=("--dry-run",),
         env="RECON_DRY_RUN",
         own_default=False,
+    ),
+    Option(
+        name="quiet",
+        group=Group.MESSAGES,
+        help="Print nothing but errors: the exit code has the verdict. Files of"
+        " --output and --log-file are written.",
+        commands=(*READING, "doctor"),
+        value_type=bool,
+        flags=("--quiet", "-q"),
+        env="RECON_QUIET",
+        own_default=False,
+    ),
+    Option(
+        name="verbose",
+        group=Group.MESSAGES,
+        help="Log when each step starts and ends, in place of progress bars.",
+        commands=READING,
+        value_type=bool,
+        flags=("--verbose", "-v"),
+        env="RECON_VERBOSE",
+        own_default=False,
+    ),
+    Option(
+        name="no_color",
+        group=Group.MESSAGES,
+        help="Print without colors, as with NO_COLOR=1.",
+        commands=SHOWING,
+        value_type=bool,
+        flags=("--no-color",),
+        env="RECON_NO_COLOR",
+        own_default=False,
+    ),
+    Option(
+        name="progress",
+        group=Group.MESSAGES,
+        help="Show progress on stderr: bars on a terminal, elsewhere a line every ten"
+        " seconds.",
+        commands=READING,
+        value_type=bool,
+        flags=("--progress/--no-progress",),
+        env="RECON_PROGRESS",
+        without="bars on a terminal; elsewhere only the log of a run, with a line"
+        " every 30 seconds",
+    ),
+    Option(
+        name="log_format",
+        group=Group.MESSAGES,
+        help="Format of log lines: 'text' or 'json', an object for each line.",
+        commands=READING,
+        value_type=LogFormat,
+        flags=("--log-format",),
+        env="RECON_LOG_FORMAT",
+        without="text on a terminal, else json",
+    ),
+    Option(
+        name="log_file",
+        group=Group.MESSAGES,
+        help="Append the log to FILE, with every step.",
+        commands=READING,
+        value_type=Path,
+        flags=("--log-file",),
+        metavar="FILE",
+        env="RECON_LOG_FILE",
+        without="the log of a run on stderr",
     ),
 )
 # Each option of both sides is followed by those of one.

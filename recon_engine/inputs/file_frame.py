@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -19,6 +18,7 @@ from recon_engine.formatting import format_count
 from recon_engine.inputs.rfc4180 import Fault, parse_records
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT
+from recon_engine.records import dataclass
 from recon_engine.suggestions import join_names
 
 

@@ -389,7 +389,7 @@ def test_a_conflict_with_another_writer_is_run_again(client: Any) -> None:
 def test_a_conflict_that_never_ends_is_not_run_for_ever(
     offline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(errors, "PAUSES", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(errors, "PAUSES", (0.0, 0.01, 0.01))
     answers = [(409, "ConditionalRequestConflict")] * 9
     offline.meta.events.register("before-send.s3.PutObject", scripted(answers))
     with pytest.raises(StorageUnavailable):

@@ -55,6 +55,7 @@ CONSOLE = re.compile(
 )
 CHANGING = (
     r'time="[\d.]+"',
+    r"time: +\d.*",
     r"[\d.,]+ s · [\d.,]+ MiB/s · peak [\d.,]+ MiB",
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     r"\b20\d\d-\d\d-\d\d\b",
@@ -231,7 +232,7 @@ def settings() -> str:
     lines = ["| setting | flag | default | |", "|---|---|---|---|"]
     # `[old]` and `[new]` have the settings of the table that are about one file.
     filed = [o for o in OPTIONS.values() if o.in_file and not o.side]
-    for group in Group:
+    for group in (group for group in Group if any(o.group is group for o in filed)):
         lines.append(f"| **{group}** | | | |")
         for option in filed:
             if option.group is group:

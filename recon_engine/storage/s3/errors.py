@@ -40,14 +40,14 @@ def try_conditional(conditional: Callable[[], object]) -> bool:
 
     S3 answers 409 if another request changes the object at the same moment.
     """
-    for pause in PAUSES:
+    for attempt, pause in enumerate(PAUSES, 1):
         time.sleep(pause)
         try:
             conditional()
         except botocore.ClientError as error:
             if is_condition_unmet(error):
                 return False
-            if http_status(error) != _CONFLICT or pause == PAUSES[-1]:
+            if http_status(error) != _CONFLICT or attempt == len(PAUSES):
                 raise
         else:
             return True
