@@ -51,3 +51,12 @@ class SidedArguments(TypedDict, total=False):
     eof_mark: bool
     old_eof_mark: bool | None
     new_eof_mark: bool | None
+    quote: str
+    old_quote: str | None
+    new_quote: str | None
+    excel_text: bool
+    old_excel_text: bool | None
+    new_excel_text: bool | None
+    fixed: str
+    old_fixed: str | None
+    new_fixed: str | None
