@@ -374,7 +374,8 @@ class SideOptions:
     `trailer_sums`: `[PREFIX:]FIELD` and `[PREFIX:]FIELD=COLUMN`; `trailer_delimiter`:
     that of a trailer, if it is another one. `eof_mark`: whether a Ctrl-Z may end it.
     `quote`: whether quotes enclose fields. `fixed`: a layout of a fixed width, as
-    `split_layout` takes it. `excel_text`: whether `="…"` is a field.
+    `split_layout` takes it. `excel_text`: whether `="…"` is a field. `member`: the file
+    of a zip archive, if it has several.
     """
 
     skip_lines: int = 0
@@ -392,6 +393,7 @@ class SideOptions:
     quote: Quote = Quote.DOUBLE
     fixed: str = ""
     excel_text: bool = False
+    member: str = ""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no file could satisfy."""
@@ -415,6 +417,13 @@ class SideOptions:
         _check_names(self.names, "--names")
         _check_trailer_options(self)
         _check_syntax_options(self)
+
+    @property
+    def is_about_text(self) -> bool:
+        """Whether an option is set that only text can have."""
+        return any(
+            getattr(self, name) != getattr(AS_DEFAULT, name) for name in TEXT_OPTIONS
+        )
 
     @property
     def columns(self) -> tuple[FixedColumn, ...]:
@@ -461,6 +470,11 @@ class SideOptions:
 
 
 AS_DEFAULT: Final = SideOptions()
+TEXT_OPTIONS: Final = (
+    *("skip_lines", "comment_prefix", "no_header", "names", "repeat_names"),
+    *("blank_names", "trailing_delimiter", "trailers", "eof_mark", "quote", "fixed"),
+    "excel_text",
+)
 Encodings = tuple[Encoding, Encoding]
 UTF_8: Final[Encodings] = (Encoding.UTF_8, Encoding.UTF_8)
 
