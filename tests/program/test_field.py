@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import openpyxl
 import pytest
 from support.program import recon
 
@@ -384,3 +385,21 @@ def test_a_variant_of_a_kind_has_the_differences_that_were_made(
     assert document["counts"]["missing"] == document["counts"]["extra"] == 0
     changed = {row["key"]["KEY"].strip() for row in document["sample"]}
     assert changed == pair.changed
+
+
+def test_a_result_for_excel_keeps_every_text(tmp_path: Path) -> None:
+    here = shutil.copytree(FIELD / "38_result_opened_in_excel", tmp_path / "x")
+    command = ("diff", "old.csv", "new.csv", "--key", "ID")
+    ended = recon(*command, "-o", "result.csv", "-o", "result.xlsx", cwd=here)
+    assert ended.returncode == 1, ended.stderr
+    exact = list(csv.reader((here / "result.csv").read_text("utf-8").splitlines()))
+    book = openpyxl.load_workbook(here / "result.xlsx")
+    sheet = list(book["mismatches"].iter_rows(values_only=True))
+    assert [[cell or "" for cell in row] for row in sheet] == exact
+    assert all(
+        cell.data_type in {"s", "n"} and not isinstance(cell.value, int | float)
+        for name in book.sheetnames
+        for row in book[name].iter_rows()
+        for cell in row
+    )
+    assert book["missing"].max_row == book["extra"].max_row == 2
