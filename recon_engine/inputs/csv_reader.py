@@ -22,8 +22,6 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-import numpy as np
-
 from recon_engine.config import OnBadRow
 from recon_engine.errors import MalformedInput
 from recon_engine.formatting import format_count
@@ -54,15 +52,16 @@ from recon_engine.inputs.rfc4180 import (
     parse_records,
 )
 from recon_engine.inputs.scanner import (
-    NO_RECORDS,
     RecordIndex,
     index_records,
     is_utf8_without_nul,
+    no_records,
 )
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import Dialect, Reject
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.lazy_module import np
 from recon_engine.runtime.progress import ignore_advance
 
 
@@ -329,7 +328,7 @@ class CsvReader:
         # file of one column a blank line is a row with a blank.
         rows = _without_blank_end(data) if self.width > 1 else data
         if not rows:
-            return NO_RECORDS
+            return no_records()
         limits = self.header.limits
         return index_records(
             rows, self.delimiter, self.width, limits, ragged=self.quarantines
