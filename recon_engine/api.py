@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from recon_engine.column_maps import parse_column_map
 from recon_engine.config import (
     DEFAULT_ENGINE,
     DEFAULTS,
@@ -30,6 +31,7 @@ from recon_engine.inputs.decoding import is_plain_utf8
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
+from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.options import SIDED, Shape
 from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
@@ -77,7 +79,9 @@ def diff(
     *,
     keys: str | Sequence[str] | None = None,
     ignore: str | Sequence[str] = (),
-    renames: Mapping[str, str] | None = None,
+    compare_only: str | Sequence[str] = (),
+    match_names: str = write_match_names(DEFAULTS.match_names),
+    renames: Mapping[str, str] | str | None = None,
     rules: Mapping[str, str | Sequence[str]] | None = None,
     masks: Mapping[str, str] | None = None,
     on_duplicate_keys: str = DEFAULTS.on_duplicate_keys,
@@ -106,7 +110,11 @@ def diff(
         new: The same; the two may be of different kinds.
         keys: The key columns. Without any, the error proposes some.
         ignore: Columns that are not compared.
-        renames: Names in OLD to names in NEW, of columns that are named differently.
+        compare_only: The columns to compare besides the key.
+        match_names: "trim", "casefold" or "trim,casefold" pairs names that are equal in
+            this form.
+        renames: Names in OLD to names in NEW, of columns that are named differently; or
+            text: "A=B,C=D", "@map.csv".
         rules: What else is equal, by column: `{"PAID": "decimal", "*": "trim"}`.
         masks: How the values of a column are shown: `{"MEMBER_ID": "hmac", "NAME":
             "redact", "PHONE": "last4"}`. hmac takes its key from $RECON_MASK_KEY or the
@@ -141,7 +149,11 @@ def diff(
     options = Options(
         keys=by or NO_KEY,
         ignore=_as_names(ignore),
-        renames=dict(renames or {}),
+        compare_only=_as_names(compare_only),
+        match_names=parse_match_names(match_names),
+        renames=parse_column_map([renames])
+        if isinstance(renames, str)
+        else dict(renames or {}),
         rules={name: _as_names(each) for name, each in (rules or {}).items()},
         masks=dict(masks or {}),
         on_duplicate_keys=_parse_policy(OnDuplicateKeys, on_duplicate_keys),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 # Possessive (`*+`): a long name without a closing quote costs no backtracking.
+# What a name of --map is quoted for: @ begins the name of a file.
+MAP_CHARS: Final = ",=@"
 QUOTED: Final = lazy_pattern(r'"((?:[^"]|"")*+)"')
 
 
@@ -39,7 +41,8 @@ def key_flags(columns: Iterable[str]) -> str:
 
 def map_flag(old: str, new: str) -> str:
     """`--map PAID=AMOUNT`."""
-    return "--map " + quoted(f"{quote_name(old, '=')}={quote_name(new, '=')}")
+    pair = (quote_name(name, MAP_CHARS) for name in (old, new))
+    return "--map " + quoted("=".join(pair))
 
 
 def quoted(word: str) -> str:
@@ -53,9 +56,9 @@ def quoted(word: str) -> str:
     return "$'" + "".join(escapes(word)).replace("'", r"\'") + "'"
 
 
-def quote_name(name: str, delimiter: str) -> str:
+def quote_name(name: str, delimiters: str) -> str:
     """A name as `split_names` reads it: quoted only if needed."""
-    if delimiter in name or '"' in name or name != name.strip():
+    if any(each in name for each in f'{delimiters}"') or name != name.strip():
         return '"' + name.replace('"', '""') + '"'
     return name
 
@@ -126,8 +129,9 @@ def _value_texts(option: Option, value: Any) -> Iterator[str]:
         case Shape.NAMES:
             yield from (quote_name(name, ",") for name in value)
         case _:
+            delimiters = MAP_CHARS if option.shape is Shape.RENAMES else "="
             for column, text in _column_pairs(option, value):
-                yield f"{quote_name(column, '=')}={text}"
+                yield f"{quote_name(column, delimiters)}={text}"
 
 
 def _column_pairs(
@@ -136,7 +140,7 @@ def _column_pairs(
     for column, each in value.items():
         match option.shape:
             case Shape.RENAMES:
-                yield column, quote_name(each, "=")
+                yield column, quote_name(each, MAP_CHARS)
             case Shape.COLUMN_VALUES:
                 yield from ((column, text) for text in each)
             case _:

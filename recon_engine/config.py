@@ -12,6 +12,7 @@ from recon_engine.errors import ConfigError
 from recon_engine.gate_syntax import parse_gate
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
+from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
 from recon_engine.suggestions import did_you_mean
 
@@ -19,6 +20,7 @@ from recon_engine.suggestions import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from recon_engine.name_forms import NameForm
     from recon_engine.runtime.memory import Budget
 
     # A libpq connection string, or a function that makes one for each new connection.
@@ -146,6 +148,10 @@ class Mask(StrEnum):
     LAST4 = "last4"
 
 
+# Fields of `Options` that recorded runs of earlier versions do not have.
+LATER_FIELDS: Final = frozenset({"compare_only", "match_names"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideOptions:
     """How one file is read: every option that can differ between OLD and NEW.
@@ -197,6 +203,8 @@ class Options:
     """How two tables are compared; part of a run's identity.
 
     `renames` maps a column's name in OLD to its name in NEW; results use that of OLD.
+    `match_names`: the forms in which names of both sides are equal. `compare_only`: the
+    compared columns; empty for all but those of `ignore`.
     `rules` are lists for `rules.parse_rule` by column; `*` is every compared column.
     `masks`: hmac, redact or last4 by column; `*` is every column without its own entry.
     `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW. `gates`
@@ -206,6 +214,8 @@ class Options:
 
     keys: tuple[str, ...]
     ignore: tuple[str, ...] = ()
+    compare_only: tuple[str, ...] = ()
+    match_names: tuple[NameForm, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masks: Mapping[str, str] = field(default_factory=dict)
@@ -233,6 +243,8 @@ class Options:
         for suppression in self.suppressions:
             check_suppression(suppression)
         _check_keys(self.keys, self.ignore)
+        _check_compare_only(self.compare_only, self.ignore)
+        parse_match_names(write_match_names(self.match_names))
         for name, mask in self.masks.items():
             if mask not in set(Mask):
                 raise ConfigError(
@@ -273,7 +285,11 @@ class Options:
             del values[side]
             if public := self.side(side).public:
                 values[side] = public
-        return values
+        return {
+            name: value
+            for name, value in values.items()
+            if value or name not in LATER_FIELDS
+        }
 
     @property
     def digest(self) -> str:
@@ -356,6 +372,17 @@ def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:
             raise ConfigError(
                 f"{name} is both a key and ignored",
                 help=f"remove --ignore {name}, or choose another key",
+            )
+
+
+def _check_compare_only(compare_only: tuple[str, ...], ignore: tuple[str, ...]) -> None:
+    for name in compare_only:
+        if compare_only.count(name) > 1:
+            raise ConfigError(f"--compare-only names {name} twice", help="name it once")
+        if name in ignore:
+            raise ConfigError(
+                f"{name} is both compared and ignored",
+                help=f"remove --ignore {name}, or remove it from --compare-only",
             )
 
 

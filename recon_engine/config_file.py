@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from recon_engine import gate_syntax
+from recon_engine.column_maps import parse_column_map
 from recon_engine.command_line import read_name
 from recon_engine.config import (
     DATASET_PATTERN,
@@ -35,6 +36,7 @@ from recon_engine.config import (
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import Kind
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
+from recon_engine.name_forms import parse_match_names
 from recon_engine.options import OPTIONS, SIDED, Option, Shape
 from recon_engine.records import dataclass
 from recon_engine.rules import parse_rule
@@ -118,6 +120,16 @@ def _distinct(table: object) -> object:
     return table
 
 
+def _as_column_map(value: object) -> object:
+    """A text is a list of pairs, or names a file of pairs."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_column_map([value])
+    except ConfigError as error:
+        raise ValueError(f"{error.message} ({error.help})") from None
+
+
 Name = Annotated[str, Field(min_length=1)]
 ColumnName = Annotated[Name, AfterValidator(_column)]
 OneOrMore: Final = BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])
@@ -170,7 +182,13 @@ class Accepted(BaseModel):
 FILE_TYPES: Final[dict[str, Any]] = {
     "keys": Names,
     "ignore": Names,
-    "map": Annotated[dict[ColumnName, ColumnName], Distinct],
+    "compare_only": Names,
+    "match_names": Annotated[str, _validated_by(parse_match_names)],
+    "map": Annotated[
+        dict[ColumnName, ColumnName],
+        Distinct,
+        BeforeValidator(_as_column_map, json_schema_input_type=str | dict[str, str]),
+    ],
     "rules": Annotated[dict[ColumnName, Rules], Distinct],
     "masks": Annotated[dict[ColumnName, Mask], Distinct],
     "gates": Gates,

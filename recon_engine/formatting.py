@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.characters import escaped, readable
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import HintKind
 
 
@@ -36,7 +37,7 @@ NOTHING: Final = "nothing to compare: 0 rows"
 
 NO_PAIR: Final = "no row was compared: 0 rows are matched"
 
-MARKDOWN_CHARS: Final = re.compile(r"[\\`*<\[&~]")
+MARKDOWN_CHARS: Final = lazy_pattern(r"[\\`*<\[&~]")
 
 
 def pluralize(count: int, noun: str) -> str:

@@ -27,6 +27,7 @@ from recon_engine.config import (
     write_encodings,
 )
 from recon_engine.model import SIDES
+from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
 
 
@@ -314,14 +315,46 @@ _TABLE: Final = (
         field="ignore",
     ),
     Option(
+        name="compare_only",
+        group=Group.COMPARISON,
+        help="Column to compare; all others but the key are left out. Repeat the"
+        " option or separate columns by commas.",
+        commands=COMPARING,
+        shape=Shape.NAMES,
+        flags=("--compare-only",),
+        metavar="COL[,COL]",
+        env="RECON_COMPARE_ONLY",
+        in_file="compare_only",
+        in_python="compare_only",
+        sets=Options,
+        field="compare_only",
+    ),
+    Option(
+        name="match_names",
+        group=Group.COMPARISON,
+        help="How column names of both files are paired: 'exact', 'trim' (surrounding"
+        " blanks do not count), 'casefold' (case does not count), or 'trim,casefold'."
+        " The result lists the pairs.",
+        commands=READING,
+        flags=("--match-names",),
+        metavar="FORM[,FORM]",
+        env="RECON_MATCH_NAMES",
+        in_file="match_names",
+        in_python="match_names",
+        sets=Options,
+        field="match_names",
+        parse=parse_match_names,
+        write=write_match_names,
+    ),
+    Option(
         name="map",
         group=Group.COMPARISON,
-        help="Column that is named OLD in the old file and NEW in the new file."
-        " Repeatable.",
+        help="Column that is named OLD in the old file and NEW in the new file: a list"
+        " such as A=B,C=D, or @FILE, a CSV file with OLD,NEW on each line. Repeatable.",
         commands=READING,
         shape=Shape.RENAMES,
         flags=("--map",),
-        metavar="OLD=NEW",
+        metavar="OLD=NEW[,OLD=NEW]",
         env="RECON_MAP",
         in_file="map",
         in_python="renames",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +39,7 @@ from recon_engine.formatting import (
 )
 from recon_engine.kinds import KINDS, REWRITING_KINDS
 from recon_engine.model import HintKind
+from recon_engine.records import dataclass
 from recon_engine.suppressions import count_unsuppressed
 
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from recon_engine.model import (
         Acceptance,
+        Applied,
         Cell,
         Column,
         Counts,
@@ -151,7 +153,7 @@ class LookedUp:
     locators: Mapping[tuple[str, ...], bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
     """OLD and NEW reconciled: counts, columns, and every difference.
 
@@ -159,6 +161,9 @@ class Reconciliation:
     and `matched + extra (+ rejected)` in NEW; `matched = identical + mismatched_rows`;
     for each column `matched = equal_exact + tolerated + mismatched`, and `tolerated` is
     what its rules made equal; signatures sum up to the mismatched rows.
+
+    `name_pairs`: the names in OLD and NEW that `--match-names` pairs. `applied`: what
+    options changed before rows were compared. Both are sorted.
     """
 
     keys: tuple[str, ...]
@@ -178,6 +183,8 @@ class Reconciliation:
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
     looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
     rules: tuple[RuleCount, ...] = ()
+    name_pairs: tuple[tuple[str, str], ...] = ()
+    applied: tuple[Applied, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise InternalError if an invariant is violated."""
@@ -343,6 +350,8 @@ class Reconciliation:
             "only_in_new": list(self.drift.only_in_new),
             "dialect_old": _dialect_facts(self.old),
             "dialect_new": _dialect_facts(self.new),
+            "name_pairs": dict(self.name_pairs),
+            "applied": {each.option: asdict(each) for each in self.applied},
         }
 
     @property
@@ -427,6 +436,7 @@ class Reconciliation:
                 "only_in_new": list(self.drift.only_in_new),
                 "renamed": [list(pair) for pair in self.drift.renamed],
             },
+            **self._applied_options(),
             "sample": [{"key": r.key, "payload": r.payload} for r in self.sample],
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
@@ -436,6 +446,14 @@ class Reconciliation:
             "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
             "engine": asdict(self.engine),
         }
+
+    def _applied_options(self) -> dict[str, object]:
+        """What options changed before rows were compared; empty without them."""
+        found = {
+            "name_pairs": [list(pair) for pair in self.name_pairs],
+            "applied": [asdict(each) for each in self.applied],
+        }
+        return {name: listed for name, listed in found.items() if listed}
 
     def to_json(self) -> str:
         """`to_dict` as one JSON document."""
@@ -556,9 +574,13 @@ class Reconciliation:
         )
 
     def reading(self) -> tuple[str, ...]:
-        """What was applied to read the files: `old file: 3 lines were skipped …`."""
+        """What was applied to read and to pair the files, a sentence for each option.
+
+        Such as `old file: 3 lines were skipped …`.
+        """
         sides = (("old", self.old), ("new", self.new))
-        return tuple(text for each in sides for text in describe_frame(*each))
+        frame = (text for each in sides for text in describe_frame(*each))
+        return (*frame, *(each.line for each in self.applied))
 
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.

@@ -79,7 +79,7 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
     console.print(_verdict_line(result), soft_wrap=True)
     console.print(_accounting_line(result, console.width), soft_wrap=True)
     for text in result.reading():
-        console.print(Text(f"  {text}"), soft_wrap=True)
+        console.print(Text(f"  {readable(text)}"), soft_wrap=True)
     for gate in result.gates if len(result.gates) > 1 else ():
         console.print(_gate_line(gate), soft_wrap=True)
     for warning in _warning_lines(result):

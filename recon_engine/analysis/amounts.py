@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from recon_engine.model import EXACT
+from recon_engine.records import dataclass
 
 
 # A date such as 20240131 has eight digits; shorter whole numbers of one width may be

@@ -18,9 +18,10 @@ import polars as pl
 
 from recon_engine.analysis.measures import is_measure
 from recon_engine.compare.alignment import rules_of
+from recon_engine.compare.column_names import pair_names
 from recon_engine.compare.pairing import has_repeats
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, ReconError
 from recon_engine.formatting import format_count
 from recon_engine.inputs.delimiters import other_reading
 from recon_engine.inputs.header import Header
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from recon_engine.compare.column_names import NamePairs
     from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.rules import Rule
@@ -135,8 +137,8 @@ def propose_keys(
     """
     options = options or Options(keys=NO_KEY)
     with open_headers(old, new, options, limits, progress) as sides:
-        columns = _find_common_columns(*sides, options)
-        rules = _rules(columns, options)
+        names, columns = _pair_common_columns(*sides, options)
+        rules = _rules(columns, names, options)
         columns = [name for name in columns if not has_tolerance(rules.get(name, ()))]
         scanning = start_validation(sides)
         with (
@@ -145,7 +147,7 @@ def propose_keys(
         ):
             named = (
                 _make_side(sides[0], left, columns, rules, {}),
-                _make_side(sides[1], right, columns, rules, options.renames),
+                _make_side(sides[1], right, columns, rules, names.renames),
             )
             shares = _count_shares((left, right), budget or default_budget())
             search = _KeySearch(named, columns, shares)
@@ -163,38 +165,53 @@ def _count_shares(tables: Sequence[Table], budget: Budget) -> int:
     return max(budget.buckets(DIGESTS * rows), budget.batches(text))
 
 
-def _find_common_columns(old: Unread, new: Unread, options: Options) -> list[str]:
-    def common(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-        return [
-            name
-            for name in ours
-            if options.renames.get(name, name) in theirs and name not in options.ignore
-        ]
+def _pair_common_columns(
+    old: Unread, new: Unread, options: Options
+) -> tuple[NamePairs, list[str]]:
+    """The pairs of names, and the columns of both sides that are not ignored."""
 
-    found = common(old.columns, new.columns)
-    if not found:
+    def hint() -> str | None:
+        return other_reading(old, new, options, fits)
+
+    def fits(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+        try:
+            return bool(_common_columns(pair_names(ours, theirs, options), options))
+        except ReconError:
+            return False
+
+    names = pair_names(
+        old.columns, new.columns, options, uris=(old.uri, new.uri), hint=hint
+    )
+    columns = _common_columns(names, options)
+    if not columns:
         raise ConfigError(
             "the two files have no column in common",
-            help=other_reading(old, new, options, lambda *names: bool(common(*names)))
-            or "use --map OLD=NEW for other names; does each file start with a header?",
+            help=hint()
+            or "use --match-names casefold for other spellings, --map"
+            " OLD=NEW for other names; does each file start with a header?",
         )
-    return found
+    return names, columns
 
 
-def _rules(columns: Sequence[str], options: Options) -> dict[str, list[Rule]]:
+def _common_columns(names: NamePairs, options: Options) -> list[str]:
+    ignored = set(map(names.find, options.ignore))
+    both = set(names.renamed) - ignored
+    return [name for name in names.old if name in both]
+
+
+def _rules(
+    columns: Sequence[str], names: NamePairs, options: Options
+) -> dict[str, list[Rule]]:
     """The rules of the columns that have some; `*` applies to no key."""
-    back = {theirs: ours for ours, theirs in options.renames.items()}
+    known = {*columns, *map(names.find, options.ignore), "*"}
     for name in options.rules:
-        if (
-            name not in {*columns, *options.ignore, "*"}
-            and back.get(name) not in columns
-        ):
+        if names.find(name) not in known:
             raise ConfigError(
                 f"--rule {name}: no common column has that name."
                 + did_you_mean(name, columns),
                 help="--rule COLUMN=RULE",
             )
-    return rules_of(options, columns, back)
+    return rules_of(options, columns, names)
 
 
 def _rank_proposal(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recon_engine.compare.early_scan import begin_scan
 from recon_engine.compare.engine import NO_HOOKS, Compared, Hooks
+from recon_engine.records import dataclass
 from recon_engine.runtime.progress import SILENT, Progress
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,6 +20,7 @@ from recon_engine.compare.pairing import Difference
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched
 from recon_engine.inputs.scanned import TextColumns
+from recon_engine.records import dataclass
 from recon_engine.rules import equal_and_counted
 from recon_engine.runtime.concurrency import map_ordered
 

@@ -11,6 +11,7 @@ from recon_engine.analysis.evidence import Evidence
 from recon_engine.analysis.measures import is_measure
 from recon_engine.analysis.totals import TOTALS
 from recon_engine.compare import sampling
+from recon_engine.compare.applied import describe_applied
 from recon_engine.compare.lookup import looked_up
 from recon_engine.compare.masks import ShownValues, mask_values
 from recon_engine.config import OnDuplicateKeys
@@ -232,6 +233,8 @@ class _ResultBuilder:
             detail_limit=limit,
             coverage=whole.coverage,
             findings=shown.findings,
+            name_pairs=self.layout.by_form,
+            applied=tuple(describe_applied(self.layout, plan.options)),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences
             ),

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
@@ -60,7 +59,9 @@ from recon_engine.inputs.scanner import (
     index_records,
     is_utf8_without_nul,
 )
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import Dialect, Reject
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import ignore_advance
 
@@ -98,7 +99,7 @@ LAST_LINE: Final = (
     "it is the last line of the file: a trailer record, or a truncated row",
     "remove the trailer record, or deliver the complete file again",
 )
-END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
+END_OF_COPY: Final = lazy_pattern(rb"^\\\.\r?$", re.MULTILINE)
 
 
 def examine_nothing(_block: Block) -> None:

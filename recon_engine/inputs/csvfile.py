@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,6 +20,7 @@ from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.quarantine import remove_gaps
 from recon_engine.inputs.rfc4180 import QUOTE
 from recon_engine.inputs.scanner import find_newlines, next_set_bits
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.lazy_module import LazyModule
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-import re
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
 
 from recon_engine.config import AS_DEFAULT, Encoding, Limits, OnBadRow
@@ -29,11 +28,14 @@ from recon_engine.inputs.rfc4180 import (
     Unterminated,
     parse_records,
 )
+from recon_engine.lazy import lazy_pattern
+from recon_engine.records import dataclass
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.suggestions import join_names, looks_like_header
 
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -75,14 +77,16 @@ class WideText(NamedTuple):
 UTF_16: Final = "it begins with a byte order mark of UTF-16"
 NO_MARK: Final = "it looks like UTF-16 without a byte order mark"
 UTF_32: Final = "it begins with a byte order mark of UTF-32"
+# One of these is among the first four bytes of such a text.
+WIDE_BYTES: Final = frozenset(b"\0\xfe\xff")
 # ASCII text in 16 bits has a NUL in each character: the column names begin with one.
 WIDE_TEXTS: Final = (
     WideText(
-        re.compile(rb"(?!\xff\xfe\0\0)(?:\xff\xfe|\xfe\xff)"), UTF_16, Encoding.UTF_16
+        lazy_pattern(rb"(?!\xff\xfe\0\0)(?:\xff\xfe|\xfe\xff)"), UTF_16, Encoding.UTF_16
     ),
-    WideText(re.compile(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
-    WideText(re.compile(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
-    WideText(re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), UTF_32, None),
+    WideText(lazy_pattern(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
+    WideText(lazy_pattern(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
+    WideText(lazy_pattern(rb"\xff\xfe\0\0|\0\0\xfe\xff"), UTF_32, None),
 )
 
 
@@ -106,7 +110,7 @@ class Header:
     limits: Limits
     columns: tuple[str, ...]
     raw: bytes
-    head: bytes = field(repr=False)
+    head: bytes = dataclasses.field(repr=False)
     start: int
     lines: int
     bytes: int
@@ -310,7 +314,7 @@ def annotate_counted_in(origin: DecodedFrom | None) -> Iterator[None]:
         raise
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class _HeaderReader:
     uri: str
     delimiter: int
@@ -448,6 +452,8 @@ class _HeaderReader:
         raise named_by_kind(error, self.head)
 
     def reject_foreign_format(self, data: bytes) -> None:
+        if WIDE_BYTES.isdisjoint(data[:4]):
+            return
         for text in WIDE_TEXTS:
             if text.pattern.match(data):
                 refused = EncodingError(

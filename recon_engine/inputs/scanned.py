@@ -12,7 +12,6 @@ import ctypes
 import itertools
 from collections import Counter
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -31,6 +30,7 @@ from recon_engine.inputs.native.binding import Matched, Status
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.model import Rejects
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

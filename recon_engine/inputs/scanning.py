@@ -7,12 +7,12 @@ imported. `scanned` gives access to what was read.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import hashlib
 import os
 import secrets
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +21,7 @@ from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import ReadPlan, Status
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.model import SIDES
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class KernelRefusal(Exception):
         self.fault = fault
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class ScannedSide:
     """A file in the kernel, which knows the places of its rows until it is freed."""
 

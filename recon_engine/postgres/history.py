@@ -18,6 +18,7 @@ from recon_engine.lazy import lazy_pattern
 from recon_engine.model import (
     SIDES,
     Acceptance,
+    Applied,
     BreakCounts,
     Cell,
     Counts,
@@ -176,7 +177,8 @@ def load_result(
     masks = {*kept.get("masks", {})}
     # A mask may be given for a renamed column by its name in NEW. Results have that in
     # OLD.
-    masks |= {old for old, new in kept.get("renames", {}).items() if new in masks}
+    renames = kept.get("renames", {}) | summary["name_pairs"]
+    masks |= {old for old, new in renames.items() if new in masks}
     counts = Counts(**{each.name: summary[each.name] for each in fields(Counts)})
     suppressed = read(SUPPRESSIONS)
     result = Reconciliation(
@@ -198,6 +200,10 @@ def load_result(
         findings=Findings.collect(read),
         acceptance=Acceptance(gates=read(GATES), suppressed=suppressed),
         coverage=_load_coverage(counts, suppressed),
+        name_pairs=tuple(sorted(summary["name_pairs"].items())),
+        applied=tuple(
+            Applied(**each) for _, each in sorted(summary["applied"].items())
+        ),
     )
     return result, load_facts(
         connection, run_id, summary["dataset"], summary["run_ts"], options
@@ -420,7 +426,7 @@ def _load_options(kept: Row) -> Options | None:
         each.name: kept[each.name] for each in fields(Options) if each.name in kept
     }
     # Tuples in Options, lists in the stored JSON.
-    several = ("keys", "ignore", "gates")
+    several = ("keys", "ignore", "compare_only", "match_names", "gates")
     lists = {name: tuple(known[name]) for name in several if name in known}
     rules = {name: tuple(each) for name, each in known.get("rules", {}).items()}
     encodings = parse_encodings(":".join(known.get("encodings", ("utf-8",))))

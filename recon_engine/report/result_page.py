@@ -402,6 +402,9 @@ def _check_accounting(result: Reconciliation) -> Iterator[dict[str, Any]]:
         text = "none" if not any(both) else f"{both[0]:,} in old, {both[1]:,} in new"
         # A fact, not an equation: it gets no check mark.
         yield {"name": name, "sum": text, "holds": False}
+    for option in result.applied:
+        text = option.line.removeprefix(f"{option.option}: ")
+        yield {"name": visible(option.option), "sum": visible(text), "holds": False}
     for what, count in (("keys", n.tolerated_keys), ("cells", n.tolerated_cells)):
         if count:
             name = f"{what} equal by a rule"

@@ -116,7 +116,7 @@ TABLE: Final = (
         3,
         (
             'key column CLAIM_ID is not in NEW, which has "claim_id"',
-            MAP_LINE,
+            "--match-names casefold, or " + MAP_LINE,
         ),
         ("does each file start with a header",),
     ),

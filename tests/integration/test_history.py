@@ -24,6 +24,7 @@ from recon_engine.model import (
     Suppression,
     Tracking,
 )
+from recon_engine.name_forms import NameForm
 from recon_engine.postgres import breaks, history
 from recon_engine.postgres.connection import open_connection
 from recon_engine.report import history_page, result_page
@@ -36,7 +37,11 @@ if TYPE_CHECKING:
     from recon_engine.pipeline.runner import Outcome
 
 
-RULES = {"PAID": ("decimal",)}
+OPTIONS = Options(
+    keys=("ID",),
+    rules={"PAID": ("decimal",)},
+    match_names=(NameForm.CASEFOLD,),
+)
 
 
 def three_days(site: FolderSite) -> list[Outcome]:
@@ -45,8 +50,8 @@ def three_days(site: FolderSite) -> list[Outcome]:
     site.deliver(OLD, OLD, day="20261121")
     ended.append(site.run())
     ended.append(site.run())
-    site.deliver(OLD, NEW, day="20261123")
-    ended.append(site.run(options=Options(keys=("ID",), rules=RULES)))
+    site.deliver(OLD, NEW.replace(b"NOTE", b"Note"), day="20261123")
+    ended.append(site.run(options=OPTIONS))
     return ended
 
 
@@ -89,11 +94,13 @@ def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
     assert kept.by_column == live.by_column
     assert kept.signatures == live.signatures
     assert live.rules
+    assert live.name_pairs
+    assert (kept.name_pairs, kept.applied) == (live.name_pairs, live.applied)
     assert (kept.rules, kept.warnings()) == (live.rules, live.warnings())
     assert (kept.patterns, kept.totals) == (live.patterns, live.totals)
     assert (kept.segments, kept.hints) == (live.segments, live.hints)
     assert (kept.old, kept.new) == (live.old, live.new)
-    assert facts.options == Options(keys=("ID",), rules=RULES)
+    assert facts.options == OPTIONS
     assert facts.dataset == "claims"
     assert facts.breaks is not None
     assert outcome.breaks is not None
@@ -139,7 +146,7 @@ def test_a_stored_verdict_is_the_one_that_was_given(
     site.deliver()
     asked = Options(
         keys=("ID",),
-        rules=RULES,
+        rules=OPTIONS.rules,
         gates=gates,
         suppressions=suppressions,
     )

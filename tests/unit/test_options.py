@@ -140,6 +140,8 @@ def test_a_rebuilt_command_line_has_what_is_not_by_default() -> None:
     changed: dict[str, Any] = {
         "keys": ("A", "B,C"),
         "ignore": ("D",),
+        "compare_only": ("J", "K,L"),
+        "match_names": ("trim", "casefold"),
         "renames": {"E": "F=G"},
         "rules": {"H": ("trim", "casefold")},
         "masks": {"I": "last4"},
@@ -157,6 +159,7 @@ def test_a_rebuilt_command_line_has_what_is_not_by_default() -> None:
     for option in setting:
         assert f" {option.flag} " in line
     assert "--encoding cp1252:utf-8" in line
+    assert "--match-names trim,casefold" in line
 
 
 def test_the_arguments_of_sides_are_those_of_the_table() -> None:

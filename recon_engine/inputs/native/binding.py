@@ -22,11 +22,11 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.records import dataclass
 from recon_engine.version import __version__
 
 
