@@ -11,7 +11,6 @@ import typer
 from recon_cli import session, signatures
 from recon_cli.worker import run_on_worker
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_count
 from recon_engine.options import Group
 
 
@@ -188,17 +187,9 @@ def _propose_key(old: str, new: str, settings: signatures.Settings) -> ConfigErr
             help="add --key COLUMN; --map OLD=NEW pairs columns with other names",
         )
     best = found[0]
-    name = " with ".join(best.columns)
-    if best.is_key:
-        rows = f"{best.overlap:.1%} of the rows match by it"
-        why = f"{name} is unique in both files, and {rows}"
-    else:
-        repeats = format_count(best.repeats_old + best.repeats_new, "row")
-        why = (
-            f"no set of up to {MOST_KEY_COLUMNS} columns is unique in both files;"
-            f" {name} repeats least, in {repeats}"
-        )
-    return ConfigError("no key column is named", why=why, help=_with_key(best.columns))
+    return ConfigError(
+        "no key column is named", why=best.reason, help=_with_key(best.columns)
+    )
 
 
 def _with_key(columns: Sequence[str]) -> str:
