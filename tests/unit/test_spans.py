@@ -97,6 +97,8 @@ read_whole_once = functools.lru_cache(len(OnBadRow))(read_whole)
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_of_the_corpus_is_the_same_in_spans(path: Path, size: int) -> None:
     delimiter = expected_of(path).get("delimiter", ",")
+    # In the few long files what matters is far from the start: 100 borders reach it.
+    size = max(size, path.stat().st_size // 100)
     for policy in OnBadRow:
         whole = read_whole_once(path, delimiter, policy)
         assert read_apart(path, size, delimiter, policy) == whole
