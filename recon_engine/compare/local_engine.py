@@ -51,6 +51,7 @@ from recon_engine.inputs.header import Header, read_sample
 from recon_engine.inputs.native.binding import Matched
 from recon_engine.inputs.scanned import DIGESTS, open_matched
 from recon_engine.inputs.scanning import KernelRefusal
+from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
@@ -177,7 +178,9 @@ def read_tables(
                 matched = stack.enter_context(
                     open_matched(scanning, progress, budget.repeated_rows())
                 )
-                yield _describe_matched(plan, matched, chosen, budget)
+                reading = _describe_matched(plan, matched, chosen, budget)
+                check_sums(unread, reading.tables, options)
+                yield reading
                 return
         except KernelRefusal as refusal:
             refused = refusal.fault
@@ -186,6 +189,7 @@ def read_tables(
             options, unread, lambda side, start: read_sample(unread[side], start)
         ):
             tables = _run_side_by_side(_read_side, unread, chosen, digests, progress)
+        check_sums(unread, tables, options)
         if any(each.inexact for each in chosen):
             stack.close()
             digests = stack.enter_context(open_buckets(expected, count))

@@ -211,7 +211,7 @@ class ScannedFile:
                 raise InternalError(
                     f"rows could not be read again: {Status(status).name}"
                 )
-        width = len(header.columns)
+        width = header.width
         return GatheredRows(kernel, count, text, offsets, header.delimiter, width)
 
     def take_sample(self) -> GatheredRows:
@@ -245,7 +245,7 @@ class ScannedFile:
             columns=header.columns,
             rows=facts.rows,
             parts=tuple(self._row_groups(facts)),
-            bytes=origin.bytes if origin else facts.end,
+            bytes=origin.bytes if origin else facts.end + header.after,
             sha256=origin.sha256 if origin else self.scanned.sha256,
             dialect=make_dialect(
                 header,
@@ -257,6 +257,7 @@ class ScannedFile:
             end_of_copy=bool(facts.end_of_copy),
             state=header.state,
             rejects=Rejects(),
+            trailing=header.trailing,
             source=self,
         )
 

@@ -22,7 +22,7 @@ from support.strategies import Pair, edited, pairs, tables
 
 import recon_engine as rx
 from recon_engine.compare import partial_result
-from recon_engine.config import OnBadRow, OnSchemaDrift, Options
+from recon_engine.config import NO_KEY, OnBadRow, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, OutOfBudget, ReconError
 from recon_engine.inputs import csv_reader, quarantine
 from recon_engine.inputs.csv_reader import open_csv
@@ -71,7 +71,14 @@ def in_spans(path: Path, size: int, delimiter: str, on_bad_row: OnBadRow) -> Csv
         ]
         found = cut_splits(counted, start, end, 1 + header.lines)
         split_results = [
-            read_split(header, span, read, lambda _: None, lambda *_: None)
+            read_split(
+                header,
+                span,
+                read,
+                lambda _: None,
+                lambda *_: None,
+                Options(keys=NO_KEY),
+            )
             for span in found
         ]
     numbered = list(enumerate(split_results))
