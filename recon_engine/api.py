@@ -274,6 +274,8 @@ def _argument_names(option: Option) -> tuple[str, ...]:
 def _read_argument(option: Option, value: Any) -> Any:
     if option.shape is not Shape.VALUE:
         return _as_names(value)
+    if issubclass(option.value_type, StrEnum):
+        return _parse_policy(option.value_type, value)
     return option.parse(value) if option.parse and isinstance(value, str) else value
 
 

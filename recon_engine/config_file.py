@@ -29,6 +29,7 @@ from recon_engine.command_line import read_name
 from recon_engine.config import (
     DATASET_PATTERN,
     DELIMITER_PATTERN,
+    ONE_CHARACTER,
     Mask,
     check_suppression,
     parse_encodings,
@@ -103,6 +104,12 @@ def _check_delimiter(text: str) -> str:
     return text
 
 
+def _check_one_character(text: str) -> str:
+    if not ONE_CHARACTER.fullmatch(text):
+        raise ValueError("one ASCII character")
+    return text
+
+
 def _column(text: str) -> str:
     """A column's name as in flags: spaces around it count only in quotes."""
     name = read_name(text)
@@ -135,6 +142,7 @@ ColumnName = Annotated[Name, AfterValidator(_column)]
 OneOrMore: Final = BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])
 Distinct: Final = BeforeValidator(_distinct)
 Names = Annotated[tuple[ColumnName, ...], OneOrMore]
+Texts = Annotated[tuple[Name, ...], OneOrMore]
 Rules = Annotated[tuple[Annotated[str, _validated_by(parse_rule)], ...], OneOrMore]
 Gates = Annotated[
     tuple[Annotated[str, _validated_by(gate_syntax.parse_gate)], ...], OneOrMore
@@ -195,6 +203,12 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "suppressions": tuple[Accepted, ...],
     "delimiter": Annotated[str, AfterValidator(_check_delimiter)],
     "encoding": Annotated[str, _validated_by(parse_encodings)],
+    "comment_prefix": Name,
+    "names": Names,
+    "trailer": Texts,
+    "trailer_count": Texts,
+    "trailer_sum": Texts,
+    "trailer_delimiter": Annotated[str, AfterValidator(_check_one_character)],
     "memory_budget": Annotated[str, _validated_by(parse_budget)],
 }
 EMPTY: Final[dict[Shape, Any]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from recon_engine.characters import escaped, readable
 from recon_engine.lazy import lazy_pattern
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from recon_engine.model import Column, Hint, Pattern, RuleCount, Side
+
+
+class _WithSides(Protocol):
+    @property
+    def old(self) -> Side: ...
+    @property
+    def new(self) -> Side: ...
 
 
 LINES_SHOWN: Final = 8
@@ -31,6 +38,13 @@ SINGULAR_VERBS: Final = {
 # What an option about the frame of a file did, by how often it was applied.
 FRAME_FACTS: Final[Mapping[str, Callable[[int], str]]] = {
     "skip_lines": lambda n: format_count(n, "line", "are skipped before the header"),
+    "comment_prefix": lambda n: format_count(n, "comment line", "are skipped"),
+    "no_header": lambda n: f"no header, {format_count(n, 'column', 'are named')}",
+    "blank_names": lambda n: format_count(n, "blank name", "are numbered"),
+    "repeat_names": lambda n: format_count(n, "repeated name", "are numbered"),
+    "trailing_delimiter": lambda _: "each record ends with a delimiter",
+    "trailer": lambda n: format_count(n, "trailer record", "are no row"),
+    "eof_mark": lambda n: format_count(n, "end mark", "are no data"),
 }
 
 NOTHING: Final = "nothing to compare: 0 rows"
@@ -90,9 +104,19 @@ def describe_frame(name: str, side: Side) -> Iterator[str]:
     facts = [
         FRAME_FACTS[option](count)
         for option, count in (side.dialect.frame if side.dialect else {}).items()
+        if count
     ]
     if facts:
         yield f"{name} file: {', '.join(facts)}"
+
+
+def unused_frame_options(result: _WithSides) -> Iterator[str]:
+    """A sentence for each option about the frame of a file that applied to nothing."""
+    for name, side in (("old", result.old), ("new", result.new)):
+        for option, count in (side.dialect.frame if side.dialect else {}).items():
+            if not count:
+                flag = f"--{name}-{option.replace('_', '-')}"
+                yield f"{flag} has no effect: there is nothing that it applies to"
 
 
 def format_key(values: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ from recon_engine.formatting import (
     markdown_row,
     most_frequent_change,
     unread,
+    unused_frame_options,
 )
 from recon_engine.hint_settings import (
     merge_settings,
@@ -593,11 +594,12 @@ class Reconciliation:
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.
 
-        Nothing was compared, or a rule read no value.
+        Nothing was compared, an option applied to nothing, or a rule read no value.
         """
+        ineffective = (*unused_frame_options(self), *unread(self.rules))
         if self.counts.matched:
-            return tuple(unread(self.rules))
-        return NOTHING if self.agrees else NO_PAIR, *unread(self.rules)
+            return ineffective
+        return NOTHING if self.agrees else NO_PAIR, *ineffective
 
     @property
     def rules_to_show(self) -> tuple[RuleCount, ...]:

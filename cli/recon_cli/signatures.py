@@ -79,11 +79,12 @@ class Settings:
 
     def side(self, side: str) -> SideOptions:
         """What is set for "old" or "new"."""
-        found = {}
-        for option in SIDED:
-            if self._command in option.commands:
-                found[option.field] = self._sided_value(option, option.of_side(side))
-        return SideOptions(**found)
+        found = {
+            option.field: self._sided_value(option, option.of_side(side))
+            for option in SIDED
+            if self._command in option.commands
+        }
+        return SideOptions(**{n: each for n, each in found.items() if each is not None})
 
     @property
     def options(self) -> Options:

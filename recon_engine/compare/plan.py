@@ -56,6 +56,9 @@ class ComparisonPlan:
 
     def keyed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with the user's key names as the fields of the struct `key`."""
+        if frame.is_empty():
+            key = pl.Struct(dict.fromkeys(self.layout.keys, pl.String))
+            return pl.DataFrame(schema={**frame.schema, "key": key})
         keys = pl.col("key").struct.rename_fields(list(self.layout.keys))
         return frame.with_columns(keys)
 
