@@ -661,6 +661,15 @@ _TABLE: Final = (
         metavar="FILE",
     ),
     Option(
+        name="save_hints",
+        group=Group.OUTPUT,
+        help="Append the hints of the result to recon.toml, numbered and commented out;"
+        " with numbers such as 1,3, add those as settings.",
+        commands=("diff",),
+        flags=("--save-hints",),
+        metavar="[N,N]",
+    ),
+    Option(
         name="rejects",
         group=Group.OUTPUT,
         help="Write the quarantined rows to a CSV file: file, line, byte offset,"
