@@ -83,7 +83,8 @@ def diff(
     `old`, `new`: a path, an `s3://` URL, a polars frame, or anything with
     `__arrow_c_stream__`; neither is changed. A file named `.gz` or `.zst` is unpacked.
     `renames` maps names in OLD to names in NEW. `rules` says by column what else is
-    equal: `{"PAID": "decimal", "*": "trim"}`. `masks` says what is shown of a column:
+    equal: `{"PAID": "decimal", "*": "trim"}`; `old_rules` and `new_rules` read one
+    side. `masks` says what is shown of a column:
     `{"MEMBER_ID": "hmac", "NAME": "redact", "PHONE": "last4"}`; hmac takes its key from
     $RECON_MASK_KEY or the file $RECON_MASK_KEY_FILE. `encoding`, such as "cp1252", is
     of both files, "cp1252:utf-8" of one each. `memory_budget`, such as "2GiB", is 60%
@@ -143,7 +144,8 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
     for option in SIDED:
         own, both = f"{side}_{option.in_python}", str(option.in_python)
         value = arguments.get(own)
-        value = arguments.get(both) if value is None else value
+        if value is None and not option.adds:
+            value = arguments.get(both)
         if value is not None:
             values[option.field] = _read_argument(option, value)
     return SideOptions(**values)
@@ -151,10 +153,13 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
 
 def _argument_names(option: Option) -> tuple[str, ...]:
     name = str(option.in_python)
-    return (name, *(f"{side}_{name}" for side in SIDES))
+    both = () if option.adds else (name,)
+    return (*both, *(f"{side}_{name}" for side in SIDES))
 
 
 def _read_argument(option: Option, value: Any) -> Any:
+    if option.shape is Shape.COLUMN_VALUES:
+        return {name: _as_names(each) for name, each in value.items()}
     if option.shape is not Shape.VALUE:
         return _as_names(value)
     return option.parse(value) if option.parse and isinstance(value, str) else value

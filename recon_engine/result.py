@@ -220,7 +220,7 @@ class Reconciliation:
         """
         made = Counter[str]()
         for each in self.rules:
-            if each.of == "cells":
+            if each.of != "keys":
                 made[each.column] += each.made_equal
         return {name: cells for name, cells in made.items() if cells}
 
@@ -645,7 +645,8 @@ def _side_facts(side: Side) -> dict[str, Any]:
 
 def _rule(each: RuleCount) -> dict[str, object]:
     sides = {"old": each.old._asdict(), "new": each.new._asdict()}
-    return asdict(each) | sides
+    codes = None if each.codes is None else each.codes._asdict()
+    return asdict(each) | sides | {"codes": codes}
 
 
 def _suppression_as_dict(suppressed: Suppressed) -> dict[str, object]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class SidedArguments(TypedDict, total=False):
@@ -14,3 +18,5 @@ class SidedArguments(TypedDict, total=False):
     skip_lines: int
     old_skip_lines: int
     new_skip_lines: int
+    old_rules: Mapping[str, str | Sequence[str]]
+    new_rules: Mapping[str, str | Sequence[str]]
