@@ -231,6 +231,7 @@ class ScannedFile:
             end_of_copy=bool(facts.end_of_copy),
             state=header.state,
             rejects=Rejects(),
+            delimiter=header.delimiter,
             trailing=header.trailing,
             source=self,
         )
