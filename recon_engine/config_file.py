@@ -24,19 +24,23 @@ from pydantic import (
 )
 
 from recon_engine import gate_syntax
+from recon_engine.column_maps import parse_column_map
 from recon_engine.command_line import read_name
 from recon_engine.config import (
     DATASET_PATTERN,
     DELIMITER_PATTERN,
+    ONE_CHARACTER,
     Mask,
     check_suppression,
     parse_encodings,
 )
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import Kind
-from recon_engine.model import MOST_COUNT, Suppressible, Suppression
-from recon_engine.options import OPTIONS, Option, Shape
-from recon_engine.rules import parse_rule
+from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
+from recon_engine.name_forms import parse_match_names
+from recon_engine.options import OPTIONS, SIDED, Option, Shape
+from recon_engine.records import dataclass
+from recon_engine.rules.spelling import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
 
@@ -100,6 +104,12 @@ def _check_delimiter(text: str) -> str:
     return text
 
 
+def _check_one_character(text: str) -> str:
+    if not ONE_CHARACTER.fullmatch(text):
+        raise ValueError("one ASCII character")
+    return text
+
+
 def _column(text: str) -> str:
     """A column's name as in flags: spaces around it count only in quotes."""
     name = read_name(text)
@@ -117,11 +127,22 @@ def _distinct(table: object) -> object:
     return table
 
 
+def _as_column_map(value: object) -> object:
+    """A text is a list of pairs, or names a file of pairs."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_column_map([value])
+    except ConfigError as error:
+        raise ValueError(f"{error.message} ({error.help})") from None
+
+
 Name = Annotated[str, Field(min_length=1)]
 ColumnName = Annotated[Name, AfterValidator(_column)]
 OneOrMore: Final = BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])
 Distinct: Final = BeforeValidator(_distinct)
 Names = Annotated[tuple[ColumnName, ...], OneOrMore]
+Texts = Annotated[tuple[Name, ...], OneOrMore]
 Rules = Annotated[tuple[Annotated[str, _validated_by(parse_rule)], ...], OneOrMore]
 Gates = Annotated[
     tuple[Annotated[str, _validated_by(gate_syntax.parse_gate)], ...], OneOrMore
@@ -169,13 +190,25 @@ class Accepted(BaseModel):
 FILE_TYPES: Final[dict[str, Any]] = {
     "keys": Names,
     "ignore": Names,
-    "map": Annotated[dict[ColumnName, ColumnName], Distinct],
+    "compare_only": Names,
+    "match_names": Annotated[str, _validated_by(parse_match_names)],
+    "map": Annotated[
+        dict[ColumnName, ColumnName],
+        Distinct,
+        BeforeValidator(_as_column_map, json_schema_input_type=str | dict[str, str]),
+    ],
     "rules": Annotated[dict[ColumnName, Rules], Distinct],
     "masks": Annotated[dict[ColumnName, Mask], Distinct],
     "gates": Gates,
     "suppressions": tuple[Accepted, ...],
     "delimiter": Annotated[str, AfterValidator(_check_delimiter)],
     "encoding": Annotated[str, _validated_by(parse_encodings)],
+    "comment_prefix": Name,
+    "names": Names,
+    "trailer": Texts,
+    "trailer_count": Texts,
+    "trailer_sum": Texts,
+    "trailer_delimiter": Annotated[str, AfterValidator(_check_one_character)],
     "memory_budget": Annotated[str, _validated_by(parse_budget)],
 }
 EMPTY: Final[dict[Shape, Any]] = {
@@ -206,16 +239,34 @@ def _plain_type(option: Option) -> Any:
     return Place if option.value_type is str else option.value_type
 
 
-FILE_FIELDS: Final[dict[str, Any]] = {
-    option.in_file: _file_field(option)
-    for option in OPTIONS.values()
-    if option.in_file is not None
+def _file_fields(options: Iterable[Option]) -> dict[str, Any]:
+    return {
+        option.in_file: _file_field(option)
+        for option in options
+        if option.in_file is not None and option.side is None
+    }
+
+
+FROZEN: Final = ConfigDict(extra="forbid", frozen=True)
+SideSection: Final[type[BaseModel]] = create_model(
+    "Side",
+    __config__=FROZEN,
+    __doc__="The settings of one side.",
+    **_file_fields(SIDED),
+)
+_OF_SIDES: Final[dict[str, Any]] = {
+    side: (
+        SideSection,
+        Field(default=SideSection(), description=f"Settings of {side.upper()} only."),
+    )
+    for side in SIDES
 }
 Section: Final[type[BaseModel]] = create_model(
     "Section",
-    __config__=ConfigDict(extra="forbid", frozen=True),
+    __config__=FROZEN,
     __doc__="All settings, for every dataset or for one.",
-    **FILE_FIELDS,
+    **_file_fields(OPTIONS.values()),
+    **_OF_SIDES,
 )
 DatasetName = Annotated[str, Field(pattern=f"^{DATASET_PATTERN.pattern}$")]
 _Table: Any = dict
@@ -230,26 +281,61 @@ File: Final[type[BaseModel]] = create_model(
 )
 
 
-def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
-    """What a file sets, for all datasets or for one; never a default.
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a file sets for a dataset, or for all if none is named; never a default.
+
+    `dataset`: the dataset that was named, or the only one of the file. `datasets`: all
+    that the file has.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    dataset: str | None
+    datasets: tuple[str, ...]
+
+
+def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
+    """What a file sets for a dataset; for its only one, if none is named.
 
     The values of a dataset take the place of those at the top; tables by column are
-    merged. Raises ConfigError, which reports all mistakes of the file at once.
+    merged. Settings of a side have its name before theirs, as `old_skip_lines`. Raises
+    ConfigError, which reports all mistakes of the file at once.
     """
     file = _validate_file(path)
+    datasets = tuple(vars(file)["dataset"])
+    if dataset is None and len(datasets) == 1:
+        [dataset] = datasets
+    return Configuration(path, _merge_settings(file, path, dataset), dataset, datasets)
+
+
+def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
+    """What a file sets, for all datasets or for one; see `load_configuration`."""
+    return _merge_settings(_validate_file(path), path, dataset)
+
+
+def _merge_settings(file: BaseModel, path: Path, dataset: str | None) -> dict[str, Any]:
     own = _select_section(file, path, dataset)
     settings = _explicit_values(file)
     for name, value in _explicit_values(own).items():
         merge = isinstance(value, dict)
         settings[name] = {**settings.get(name, {}), **value} if merge else value
+        # What a dataset sets for both sides counts before what the top sets for one.
+        for side in SIDES:
+            if not merge and f"{side}_{name}" not in _explicit_values(own):
+                settings.pop(f"{side}_{name}", None)
     accepted = settings.pop("suppress", ())
     return settings | {"suppressions": tuple(each.suppression for each in accepted)}
 
 
 def _explicit_values(section: BaseModel) -> dict[str, Any]:
     # Only what the file sets: a default would hide a setting of another section.
-    names = section.model_fields_set - {"dataset"}
-    return {name: getattr(section, name) for name in names}
+    names = section.model_fields_set - {"dataset", *SIDES}
+    values = {name: getattr(section, name) for name in names}
+    for side in section.model_fields_set & set(SIDES):
+        own = getattr(section, side)
+        values |= {f"{side}_{n}": getattr(own, n) for n in own.model_fields_set}
+    return values
 
 
 def _select_section(file: BaseModel, path: Path, dataset: str | None) -> BaseModel:
@@ -343,7 +429,12 @@ def _unknown_setting(loc: list[int | str]) -> str:
     name = str(loc[-1])
     if SECRET.search(name):
         return NO_SECRETS
-    model = Accepted if "suppress" in loc[:-1] else Section if loc[1:] else File
+    if "suppress" in loc[:-1]:
+        model: type[BaseModel] = Accepted
+    elif loc[:-1] and loc[-2] in SIDES:
+        model = SideSection
+    else:
+        model = Section if loc[1:] else File
     return f"there is no such setting.{did_you_mean(name, model.model_fields)}"
 
 

@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
+import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from recon_cli import config_lookup, parsing
+from recon_cli import config_lookup, parsing, session
 from recon_cli.plain_values import convert_directly
-from recon_engine.config import NO_KEY, Limits, Options
-from recon_engine.model import MOST_COUNT
-from recon_engine.options import OPTIONS, Group, Option, Shape, options_of
+from recon_cli.usage import make_command_error
+from recon_engine.command_line import quote_name
+from recon_engine.config import NO_KEY, Limits, Options, SideOptions
+from recon_engine.lazy import lazy_pattern
+from recon_engine.model import MOST_COUNT, SIDES
+from recon_engine.options import (
+    OPTIONS,
+    SIDED,
+    Format,
+    Group,
+    Option,
+    Shape,
+    options_of,
+)
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from typer._click import Context, HelpFormatter, Parameter
+    from typer._click import Command, Context, HelpFormatter, Parameter
 
+
+log = logging.getLogger("recon")
 
 # The two options that decide which settings of the configuration file count.
 LOOKED_UP_FIRST: Final = ("config", "dataset")
 SETTINGS: Final = "settings"
+SAVE_HINTS: Final = "--save-hints"
+ALL_HINTS: Final = "all"
+HINT_NUMBERS: Final = lazy_pattern(r"\d+(,\d+)*")
+# Where a value comes from, by precedence: the names that typer has for it.
+SOURCES: Final = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
+UNSET: Final = len(SOURCES)
 EXAMPLES: Final = "\n\nExamples:\n"
 
 
@@ -43,6 +65,10 @@ class Settings:
         """The value of an option, as the field that it sets has it."""
         return self._value(OPTIONS[name])
 
+    def has(self, name: str) -> bool:
+        """Whether the command takes the option."""
+        return self._command in OPTIONS[name].commands
+
     def fields_of(self, kind: type) -> dict[str, Any]:
         """The fields of a dataclass that the options of the command set."""
         return {
@@ -51,26 +77,71 @@ class Settings:
             if option.sets is kind
         }
 
+    def side(self, side: str) -> SideOptions:
+        """What is set for "old" or "new"."""
+        found = {
+            option.field: self._sided_value(option, option.of_side(side))
+            for option in SIDED
+            if self._command in option.commands
+        }
+        return SideOptions(**{n: each for n, each in found.items() if each is not None})
+
     @property
     def options(self) -> Options:
         """How the files are compared."""
         self.check_dataset()
-        return Options(**self.fields_of(Options))
+        return self._options_with()
 
     @property
     def options_without_key(self) -> Options:
         """How the files are read, for a command that takes no key."""
         self.check_dataset()
-        return Options(**self.fields_of(Options) | {"keys": NO_KEY})
+        return self._options_with(keys=NO_KEY)
+
+    def _options_with(self, **fields: Any) -> Options:
+        sides = {side: self.side(side) for side in SIDES}
+        return Options(**self.fields_of(Options) | sides | fields)
 
     @property
     def limits(self) -> Limits:
         """How far an input may go before it is rejected."""
         return Limits(**self.fields_of(Limits))
 
+    @property
+    def required_dataset(self) -> str:
+        """The dataset that is named, or the only one of the file; else ConfigError."""
+        dataset: str | None = self["dataset"]
+        if dataset is None:
+            raise config_lookup.missing_dataset(self._ctx)
+        return dataset
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The configuration file and the dataset of it that were used."""
+        return config_lookup.describe_file(self._ctx)
+
+    def announce_source(self) -> None:
+        """Say which configuration file, dataset and key are used, if any."""
+        source = dict(self.source)
+        if not source:
+            return
+        if self.has("keys") and self["keys"]:
+            source["key"] = ",".join(quote_name(each, ",") for each in self["keys"])
+        if self._command == "run" and not sys.stderr.isatty():
+            log.info("settings_read", extra=source)
+        elif not self.has("format") or self["format"] is Format.TABLE:
+            file = source.pop("file")
+            facts = (f"{name} {value}" for name, value in source.items())
+            session.announce("settings: " + ", ".join((file, *facts)))
+
+    @property
+    def other_datasets(self) -> tuple[str, ...]:
+        """The datasets of the configuration file, if none of several is chosen."""
+        return config_lookup.other_datasets(self._ctx)
+
     def check_dataset(self) -> None:
         """Refuse a --dataset that only selects settings where there is no file."""
-        if self._command not in OPTIONS["dataset"].required_by:
+        if self._command != "run":
             config_lookup.check_dataset(self._ctx)
 
     def _value(self, option: Option) -> Any:
@@ -80,9 +151,39 @@ class Settings:
         filed = config_lookup.settings_from_file(self._ctx).get(option.name)
         return parsing.parse_values(option, given, filed)
 
+    def _sided_value(self, both: Option, own: Option) -> Any:
+        """The value of a side: its own if it comes from the same place or before."""
+        if both.adds:
+            return self._value(own)
+        rank, own_rank = (self._rank(option) for option in (both, own))
+        return self._value(own if own_rank <= rank and own_rank < UNSET else both)
+
+    def _rank(self, option: Option) -> int:
+        """Where a value comes from: flag, variable, file, nowhere."""
+        source = self._ctx.get_parameter_source(option.name)
+        if source is not None and source.name in SOURCES:
+            return SOURCES.index(source.name)
+        # Of several values typer knows the flags only.
+        if (
+            option.shape is not Shape.VALUE
+            and option.env
+            and os.environ.get(option.env)
+        ):
+            return SOURCES.index("ENVIRONMENT")
+        filed = option.name in config_lookup.settings_from_file(self._ctx)
+        return SOURCES.index("DEFAULT_MAP") if filed else UNSET
+
 
 class CommandGroup(TyperGroup):
     """The group of all commands: it converts plain values without pydantic."""
+
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """Return the command; raise ConfigError if there is none of this name."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise make_command_error(args, self.commands)
+        return super().resolve_command(ctx, args)
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         """Return the parameters, which convert plain values without pydantic."""
@@ -91,6 +192,17 @@ class CommandGroup(TyperGroup):
 
 class GroupedCommand(TyperCommand):
     """A command whose help shows its options in groups; without rich, to be fast."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the arguments; the value of --save-hints is optional."""
+        following = (*args[1:], "")
+        args = [
+            f"{word}={ALL_HINTS}"
+            if word == SAVE_HINTS and not HINT_NUMBERS.fullmatch(after)
+            else word
+            for word, after in zip(args, following, strict=False)
+        ]
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         """Return the parameters, which convert plain values without pydantic."""
@@ -144,7 +256,10 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def called(*, ctx: typer.Context, **given: Any) -> None:
-        settings = Settings(ctx, name, {o.name: given.pop(o.name) for o in options})
+        taken = {option.name: given.pop(option.name) for option in options}
+        session.set_view(taken)
+        settings = Settings(ctx, name, taken)
+        settings.announce_source()
         command(**given, settings=settings)
 
     every = [
@@ -188,6 +303,8 @@ def _parameter(option: Option, *, required: bool) -> inspect.Parameter:
         is_eager=first,
         callback=config_lookup.apply_config_file if first else None,
         show_default=option.without or True,
+        # The option of both sides names them: the help would be three times as long.
+        hidden=option.side is not None,
     )
     return inspect.Parameter(
         option.name,
@@ -198,8 +315,12 @@ def _parameter(option: Option, *, required: bool) -> inspect.Parameter:
 
 
 def _help(option: Option) -> str:
-    """The help of an option, and the variable that typer does not know."""
+    """The help of an option, its flags for one side, and a variable not of typer."""
+    text = option.help
+    if option.sided:
+        flags = (option.of_side(side).flag for side in SIDES)
+        text += f" For one file: {', '.join(flags)}."
     if option.shape is Shape.VALUE or option.env is None:
-        return option.help
+        return text
     separated = f", separated by {option.separator}" if option.separator else ""
-    return f"{option.help}  [env var: {option.env}{separated}]"
+    return f"{text}  [env var: {option.env}{separated}]"

@@ -35,7 +35,8 @@ from recon_engine.analysis.finding import Finding
 from recon_engine.inputs.native.texts import open_table
 from recon_engine.model import EXACT, Total
 from recon_engine.record_table import Field
-from recon_engine.rules import INTEGER_DIGITS, NORMAL_PREFIX, Number, as_scaled_integers
+from recon_engine.rules.base import NORMAL_PREFIX
+from recon_engine.rules.numbers import INTEGER_DIGITS, Number, as_scaled_integers
 
 
 if TYPE_CHECKING:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.analysis.measures import is_measure
-from recon_engine.compare.alignment import rules_of
+from recon_engine.compare.alignment import given_rules, rules_of
+from recon_engine.compare.column_names import pair_names
 from recon_engine.compare.pairing import has_repeats
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, ReconError
+from recon_engine.formatting import format_count
 from recon_engine.inputs.delimiters import other_reading
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.scanned import open_matched
@@ -31,7 +33,8 @@ from recon_engine.inputs.scanning import (
     start_validation,
 )
 from recon_engine.inputs.tables import open_headers, open_tables
-from recon_engine.rules import has_tolerance, normal_form
+from recon_engine.rules.assembly import OPTIONS
+from recon_engine.rules.chains import NO_CHAIN, normal_form, rules_of_side
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import default_budget
@@ -43,9 +46,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from recon_engine.compare.column_names import NamePairs
     from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table, Unread
-    from recon_engine.rules import Rule
+    from recon_engine.rules.base import Rule
+    from recon_engine.rules.chains import Chain
     from recon_engine.runtime.memory import Budget
 
 
@@ -89,6 +94,21 @@ class Proposal:
         """Whether no value of the columns repeats, in OLD and in NEW."""
         return not (self.repeats_old or self.repeats_new)
 
+    @property
+    def reason(self) -> str:
+        """Why it is proposed, in a sentence."""
+        name = " with ".join(self.columns)
+        if self.is_key:
+            return (
+                f"{name} is unique on both sides, and {self.overlap:.1%} of the rows"
+                " match by it"
+            )
+        repeats = format_count(self.repeats_old + self.repeats_new, "row")
+        return (
+            "no set of columns that was tried is unique on both sides;"
+            f" {name} repeats least, in {repeats}"
+        )
+
 
 @within_error_boundary
 def propose_keys(
@@ -119,17 +139,28 @@ def propose_keys(
     """
     options = options or Options(keys=NO_KEY)
     with open_headers(old, new, options, limits, progress) as sides:
-        columns = _find_common_columns(*sides, options)
-        rules = _rules(columns, options)
-        columns = [name for name in columns if not has_tolerance(rules.get(name, ()))]
+        names, columns = _pair_common_columns(*sides, options)
+        rules = _rules(columns, names, options)
+        columns = [
+            name
+            for name in columns
+            for chain in [rules.get(name, NO_CHAIN)]
+            if not (chain.has_tolerance or chain.has_several)
+        ]
         scanning = start_validation(sides)
         with (
             open_tables(*sides, options, progress, scanning) as (left, right),
             progress.step("keys"),
         ):
             named = (
-                _make_side(sides[0], left, columns, rules, {}),
-                _make_side(sides[1], right, columns, rules, options.renames),
+                _make_side(sides[0], left, columns, rules_of_side(rules, "old"), {}),
+                _make_side(
+                    sides[1],
+                    right,
+                    columns,
+                    rules_of_side(rules, "new"),
+                    names.renames,
+                ),
             )
             shares = _count_shares((left, right), budget or default_budget())
             search = _KeySearch(named, columns, shares)
@@ -147,38 +178,54 @@ def _count_shares(tables: Sequence[Table], budget: Budget) -> int:
     return max(budget.buckets(DIGESTS * rows), budget.batches(text))
 
 
-def _find_common_columns(old: Unread, new: Unread, options: Options) -> list[str]:
-    def common(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-        return [
-            name
-            for name in ours
-            if options.renames.get(name, name) in theirs and name not in options.ignore
-        ]
+def _pair_common_columns(
+    old: Unread, new: Unread, options: Options
+) -> tuple[NamePairs, list[str]]:
+    """The pairs of names, and the columns of both sides that are not ignored."""
 
-    found = common(old.columns, new.columns)
-    if not found:
+    def hint() -> str | None:
+        return other_reading(old, new, options, fits)
+
+    def fits(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+        try:
+            return bool(_common_columns(pair_names(ours, theirs, options), options))
+        except ReconError:
+            return False
+
+    names = pair_names(
+        old.columns, new.columns, options, uris=(old.uri, new.uri), hint=hint
+    )
+    columns = _common_columns(names, options)
+    if not columns:
         raise ConfigError(
             "the two files have no column in common",
-            help=other_reading(old, new, options, lambda *names: bool(common(*names)))
-            or "use --map OLD=NEW for other names; does each file start with a header?",
+            help=hint()
+            or "use --match-names casefold for other spellings, --map"
+            " OLD=NEW for other names; does each file start with a header?",
         )
-    return found
+    return names, columns
 
 
-def _rules(columns: Sequence[str], options: Options) -> dict[str, list[Rule]]:
-    """The rules of the columns that have some; `*` applies to no key."""
-    back = {theirs: ours for ours, theirs in options.renames.items()}
-    for name in options.rules:
-        if (
-            name not in {*columns, *options.ignore, "*"}
-            and back.get(name) not in columns
-        ):
-            raise ConfigError(
-                f"--rule {name}: no common column has that name."
-                + did_you_mean(name, columns),
-                help="--rule COLUMN=RULE",
-            )
-    return rules_of(options, columns, back)
+def _common_columns(names: NamePairs, options: Options) -> list[str]:
+    ignored = set(map(names.find, options.ignore))
+    both = set(names.renamed) - ignored
+    return [name for name in names.old if name in both]
+
+
+def _rules(
+    columns: Sequence[str], names: NamePairs, options: Options
+) -> dict[str, Chain]:
+    """The chains of the columns that have some; `*` applies to no key."""
+    known = {*columns, *map(names.find, options.ignore), "*"}
+    for side, rules in given_rules(options).items():
+        for name in rules:
+            if names.find(name) not in known:
+                raise ConfigError(
+                    f"{OPTIONS[side]} {name}: no common column has that name."
+                    + did_you_mean(name, columns),
+                    help=f"{OPTIONS[side]} COLUMN=RULE",
+                )
+    return rules_of(options, columns, names)
 
 
 def _rank_proposal(

@@ -51,6 +51,7 @@ from recon_engine.inputs.header import Header, read_sample
 from recon_engine.inputs.native.binding import Matched
 from recon_engine.inputs.scanned import DIGESTS, open_matched
 from recon_engine.inputs.scanning import KernelRefusal
+from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
@@ -177,7 +178,9 @@ def read_tables(
                 matched = stack.enter_context(
                     open_matched(scanning, progress, budget.repeated_rows())
                 )
-                yield _describe_matched(plan, matched, chosen, budget)
+                reading = _describe_matched(plan, matched, chosen, budget)
+                check_sums(unread, reading.tables, options)
+                yield reading
                 return
         except KernelRefusal as refusal:
             refused = refusal.fault
@@ -186,6 +189,7 @@ def read_tables(
             options, unread, lambda side, start: read_sample(unread[side], start)
         ):
             tables = _run_side_by_side(_read_side, unread, chosen, digests, progress)
+        check_sums(unread, tables, options)
         if any(each.inexact for each in chosen):
             stack.close()
             digests = stack.enter_context(open_buckets(expected, count))
@@ -494,7 +498,8 @@ def _compare_undecided(
         size = -(-len(rests) // count)
         batches = [rests[at : at + size] for at in range(0, len(rests), size)]
         parts = (part for batch in batches for part in _compare_batch(sides, batch))
-    return with_kinds(merge_differences(parts, sides[0].names.keys))
+    ours = sides[0].names
+    return with_kinds(merge_differences(parts, ours.keys), ours.columns, ours.chains)
 
 
 def _compare_matched(
@@ -569,7 +574,7 @@ def compare_groups(
             new,
             keys=names[0].keys,
             columns=names[0].columns,
-            rules=names[0].rules,
+            rules=names[0].chains,
         )
 
     return map_ordered(compared, range(count))

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.analysis import segments, totals
-from recon_engine.compare.pairing import Difference
+from recon_engine.analysis import segments
+from recon_engine.compare.pairing import Difference, judge_cells
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched
 from recon_engine.inputs.native.texts import take_columns
 from recon_engine.records import dataclass
-from recon_engine.rules import equal_and_counted
 from recon_engine.runtime.concurrency import WORKERS, map_ordered
 
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.inputs.scanned import GatheredRows, MatchedFiles, ScannedFile
-    from recon_engine.rules import Rules, Tallies
+    from recon_engine.rules.chains import Rules, Tallies
 
 # The rows of about so many cells are gathered and compared at once.
 GROUP_CELLS: Final = 1 << 21
@@ -110,7 +109,7 @@ def _compare_group(
     cells, collisions = _find_differing_cells(old, new, names)
     if collisions:
         return group
-    cells, tolerated, tallies, sums = _apply_rules(cells, ours.columns, ours.rules)
+    cells, tolerated, tallies, sums = _apply_rules(cells, ours.columns, ours.chains)
     return Difference(
         keys=old.frame(ours.all, ours.keys),
         cells=cells,
@@ -154,12 +153,12 @@ def _apply_rules(
         if mine.is_empty():
             continue
         unlike = cells["old"].gather(mine), cells["new"].gather(mine)
-        alike, tallies[name] = equal_and_counted(rules[name], *unlike)
+        found = judge_cells(rules[name], *unlike)
         if kept is None:
             kept = pl.repeat(True, cells.height, eager=True)
-        kept = kept.scatter(mine.filter(alike), False)
-        tolerated[ordinal] = int(alike.sum())
-        sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
+        kept = kept.scatter(mine.filter(found.alike), False)
+        tolerated[ordinal] = int(found.tolerated.sum())
+        tallies[name], sums[name] = found.tally, found.sums
     return cells if kept is None else cells.filter(kept), tolerated, tallies, sums
 
 

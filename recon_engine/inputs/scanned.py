@@ -185,7 +185,7 @@ class ScannedFile:
                 raise InternalError(
                     f"rows could not be read again: {Status(status).name}"
                 )
-        width = len(header.columns)
+        width = header.width
         return GatheredRows(kernel, count, text, offsets, header.delimiter, width)
 
     def take_sample(self) -> GatheredRows:
@@ -219,18 +219,19 @@ class ScannedFile:
             columns=header.columns,
             rows=facts.rows,
             parts=tuple(self._row_groups(facts)),
-            bytes=origin.bytes if origin else facts.end,
+            bytes=origin.bytes if origin else facts.end + header.after,
             sha256=origin.sha256 if origin else self.scanned.sha256,
             dialect=make_dialect(
                 header,
                 self._newlines(facts),
-                quotes=b'"' in header.raw or bool(facts.quotes),
+                quotes=b'"' in header.raw[header.start :] or bool(facts.quotes),
                 embedded=facts.embedded,
                 blank_lines=facts.blanks,
             ),
             end_of_copy=bool(facts.end_of_copy),
             state=header.state,
             rejects=Rejects(),
+            trailing=header.trailing,
             source=self,
         )
 

@@ -15,6 +15,8 @@ from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from recon_engine.config import Limits
@@ -105,6 +107,33 @@ def index_records(
             return None
     inner = fields.delimiters
     return RecordIndex(ends, fields.crlf, fields.embedded, unlike, inner, quotes)
+
+
+def ends_with_delimiter(data: bytes, index: RecordIndex, delimiter: int) -> bool:
+    """Whether each record of an index ends with a delimiter that is no text."""
+    text = np.frombuffer(data, np.uint8)
+    ends = index.ends - 2
+    ends = ends - (text[ends] == CR)
+    # A record of one blank field has no byte before its newline.
+    return bool((ends >= 0).all()) and bool((text[ends] == delimiter).all())
+
+
+def has_marked_record(
+    data: bytes, index: RecordIndex, delimiter: int, marks: Sequence[bytes]
+) -> bool:
+    """Whether the first field of a record is one of `marks`, quoted or not."""
+    if not marks:
+        return False
+    text = np.frombuffer(data, np.uint8)
+    starts = np.append(0, index.ends[:-1])
+    first = text[starts]
+    for start in starts[np.isin(first, [QUOTE, *(mark[0] for mark in marks)])]:
+        for mark in marks:
+            for field in (mark, b'"%s"' % mark):
+                end = start + len(field)
+                if data.startswith(field, start) and data[end] in {delimiter, CR, LF}:
+                    return True
+    return False
 
 
 def is_utf8_without_nul(data: bytes) -> bool:

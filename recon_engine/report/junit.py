@@ -71,7 +71,7 @@ def _make_document(cases: list[ET.Element], result: Reconciliation) -> bytes:
         },
     )
     suite.extend(cases)
-    facts = [result.accounting(), *result.warnings()]
+    facts = [result.accounting(), *result.reading(), *result.warnings()]
     facts += [f"rule {each.text}" for each in result.rules_to_show]
     ET.SubElement(suite, "system-out").text = _writable_text("\n".join(facts))
     suites = ET.Element("testsuites")

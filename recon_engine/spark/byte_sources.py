@@ -99,6 +99,8 @@ class ObjectSource:
                 delimiter=options.delimiter_of(side),
                 limits=limits,
                 on_bad_row=options.on_bad_row,
+                frame=options.side(side),
+                side=side,
             )
 
 
@@ -118,6 +120,8 @@ def locate_in_place(
         delimiter=options.delimiter_of(side),
         limits=limits,
         on_bad_row=options.on_bad_row,
+        frame=options.side(side),
+        side=side,
     )
     return header, LocalSource.of(header)
 

@@ -151,7 +151,10 @@ def test_the_reference_of_commands_is_that_of_the_code() -> None:
         lines += ["| option | variable | default | |", "|---|---|---|---|"]
         for section, params in sections_of(command.params).items():
             lines.append(f"| **{section}** | | | |")
-            lines += [option(param) for param in params]
+            # The option for both files names those for one, which are hidden.
+            lines += [
+                option(param) for param in params if not getattr(param, "hidden", False)
+            ]
     held("commands.md", "\n".join(lines) + "\n")
 
 

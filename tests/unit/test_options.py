@@ -14,9 +14,20 @@ from typer.testing import CliRunner
 
 from recon_engine import diff
 from recon_engine.command_line import rebuild_command
-from recon_engine.config import Limits, Options, RunConfig
-from recon_engine.config_file import File, Section
-from recon_engine.options import OPTIONS, Format, Group, Option, Shape, options_of
+from recon_engine.config import Limits, Options, RunConfig, SideOptions
+from recon_engine.config_file import File, Section, SideSection
+from recon_engine.errors import ConfigError
+from recon_engine.model import SIDES
+from recon_engine.options import (
+    OPTIONS,
+    SIDED,
+    Format,
+    Group,
+    Option,
+    Shape,
+    options_of,
+)
+from recon_engine.side_arguments import SidedArguments
 
 
 if TYPE_CHECKING:
@@ -26,10 +37,10 @@ if TYPE_CHECKING:
 GROUP: Any = get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
 EVERY = pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
-DATACLASSES = (Options, Limits, RunConfig)
+DATACLASSES = (Options, Limits, RunConfig, SideOptions)
 # Fields that are made of other options, or are not a user's to set.
-NO_OPTION = {"options", "database", "limits"}
-NO_PARAMETER = {"old", "new", "today"}
+NO_OPTION = {"options", "database", "limits", "old", "new"}
+NO_PARAMETER = {"old", "new", "today", "sided"}
 
 
 @EVERY
@@ -41,6 +52,7 @@ def test_a_command_takes_an_option_with_its_flags_variable_and_group(
         spelled = "/".join([*param.opts, *param.secondary_opts])
         assert spelled == "/".join(option.flags)
         assert param.rich_help_panel == option.group
+        assert param.hidden == (option.side is not None)
         assert param.required == (command in option.required_by)
         assert param.help.startswith(option.help)
         if option.shape is Shape.VALUE:
@@ -58,9 +70,14 @@ def test_every_option_of_a_command_has_a_group() -> None:
 
 
 def test_the_file_has_the_settings_of_the_table_with_their_defaults() -> None:
-    filed = {option.in_file: option for option in OPTIONS.values() if option.in_file}
-    assert Section.model_fields.keys() == filed.keys()
-    assert File.model_fields.keys() == {*filed, "dataset"}
+    filed = {
+        option.in_file: option
+        for option in OPTIONS.values()
+        if option.in_file and not option.side
+    }
+    assert Section.model_fields.keys() == {*filed, *SIDES}
+    assert File.model_fields.keys() == {*filed, *SIDES, "dataset"}
+    assert SideSection.model_fields.keys() == {option.in_file for option in SIDED}
     for name, option in filed.items():
         field = Section.model_fields[name]
         assert field.description == option.help
@@ -70,8 +87,11 @@ def test_the_file_has_the_settings_of_the_table_with_their_defaults() -> None:
 
 def test_diff_has_the_parameters_of_the_table_with_their_defaults() -> None:
     parameters = inspect.signature(diff).parameters
-    options = {option.in_python: option for option in OPTIONS.values()}
-    options.pop(None)
+    options = {
+        option.in_python: option
+        for option in OPTIONS.values()
+        if option.in_python and option.sets is not SideOptions
+    }
     assert parameters.keys() == {*options, *NO_PARAMETER}
     for name, option in options.items():
         default = parameters[str(name)].default
@@ -84,7 +104,11 @@ def test_diff_has_the_parameters_of_the_table_with_their_defaults() -> None:
 @pytest.mark.parametrize("kind", DATACLASSES)
 def test_every_field_is_set_by_one_option(kind: type) -> None:
     fields = [field.name for field in dataclasses.fields(kind)]
-    setting = [option.field for option in OPTIONS.values() if option.sets is kind]
+    setting = [
+        option.field
+        for option in OPTIONS.values()
+        if option.sets is kind and option.side in {None, "old" if option.adds else None}
+    ]
     assert sorted(setting) == sorted(set(fields) - NO_OPTION)
 
 
@@ -116,6 +140,8 @@ def test_a_rebuilt_command_line_has_what_is_not_by_default() -> None:
     changed: dict[str, Any] = {
         "keys": ("A", "B,C"),
         "ignore": ("D",),
+        "compare_only": ("J", "K,L"),
+        "match_names": ("trim", "casefold"),
         "renames": {"E": "F=G"},
         "rules": {"H": ("trim", "casefold")},
         "masks": {"I": "last4"},
@@ -133,6 +159,16 @@ def test_a_rebuilt_command_line_has_what_is_not_by_default() -> None:
     for option in setting:
         assert f" {option.flag} " in line
     assert "--encoding cp1252:utf-8" in line
+    assert "--match-names trim,casefold" in line
+
+
+def test_the_arguments_of_sides_are_those_of_the_table() -> None:
+    names = {
+        option.in_python for option in OPTIONS.values() if option.sets is SideOptions
+    }
+    assert SidedArguments.__annotations__.keys() == names
+    with pytest.raises(ConfigError, match="Did you mean old_skip_lines"):
+        diff("a", "b", keys="ID", old_skip_line=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -81,6 +81,10 @@ class SideSettings(ctypes.Structure):
         ("keys", POINTER(c_uint32)),
         ("order", POINTER(c_uint32)),
         ("random", c_void_p),
+        ("trailing", c_uint32),
+        ("mark_count", c_uint32),
+        ("mark_sizes", POINTER(c_uint32)),
+        ("marks", c_char_p),
     )
 
 
@@ -338,7 +342,9 @@ class ReadPlan:
     these columns, in this order. `random`: `random_size` bytes, the same for both
     sides; `bits`: digests have 2**bits partitions, as many on both sides.
     `sample_every`: the rows of one in so many keys are listed; 0 lists none. `isa`: the
-    instruction set, as `best_isa` numbers them; -1 is the best.
+    instruction set, as `best_isa` numbers them; -1 is the best. `trailing`: whether a
+    record has one more, empty field. `marks`: a file in which the first field of a
+    record is one of them is refused.
     """
 
     width: int
@@ -352,6 +358,8 @@ class ReadPlan:
     bits: int = 0
     sample_every: int = 0
     isa: int = -1
+    trailing: bool = False
+    marks: Sequence[bytes] = ()
 
 
 class Side:
@@ -378,6 +386,10 @@ class Side:
             keys=make_numbers(plan.keys),
             order=make_numbers(plan.order),
             random=ctypes.addressof(text),
+            trailing=plan.trailing,
+            mark_count=len(plan.marks),
+            mark_sizes=make_numbers([len(mark) for mark in plan.marks]),
+            marks=b"".join(plan.marks),
         )
         self.pointer = kernel.side_new(byref(settings))
         if not self.pointer:

@@ -295,6 +295,7 @@ INLINE u8 *pack_runs(u8 *out, const u8 *p, u64 keep) { // reads and writes 64 by
 typedef struct {
     u8 delimiter, separator;
     u32 width, field_lines;
+    u32 trailing; // 1: each record has one more, empty field, which is no column
     u64 field_bytes;
     u64 *borders, *ends, *inner, *kept;
     u32 *before;
@@ -428,6 +429,9 @@ typedef struct {
     u64 field_bytes, offset, sample_every;
     const u32 *keys, *order;
     const void *random;
+    u32 trailing, mark_count;
+    const u32 *mark_sizes;
+    const u8 *marks;
 } settings;
 
 // A division takes longer than all that is done with a short key. A number is a multiple
@@ -456,8 +460,9 @@ typedef struct {
     scanner scan;
     status status;
     int isa;
-    u32 key_count, order_count, bits;
-    u32 *keys, *order;
+    u32 key_count, order_count, bits, mark_count;
+    u32 *keys, *order, *mark_sizes;
+    u8 *marks; // texts that no record begins with as its first field
     u64 *fields;
     struct {
         keys row[LEVELS], key[LEVELS];
@@ -509,6 +514,7 @@ API void side_free(side *s) {
     if (!s) return;
     side_forget(s);
     scanner_free(&s->scan);
+    free(s->mark_sizes), free(s->marks);
     free(s->keys), free(s->order), free(s->fields), free(s->secret), free(s->ends);
     free(s->wraps), free(s->sample.at), free(s->sought.at), free(s->scratch), free(s);
 }
@@ -531,7 +537,7 @@ API side *side_new(const settings *given) {
         !are_below(given->order, given->order_count, given->width))
         return free(s), (side *)0;
     s->scan.delimiter = (u8)given->delimiter, s->scan.separator = (u8)given->separator;
-    s->scan.width = given->width;
+    s->scan.width = given->width, s->scan.trailing = given->trailing;
     s->scan.field_bytes = given->field_bytes, s->scan.field_lines = given->field_lines;
     s->isa = given->isa < 0 || given->isa > best_isa() ? best_isa() : given->isa;
     s->bits = given->bits, s->every = divisor_of(given->sample_every);
@@ -542,6 +548,13 @@ API side *side_new(const settings *given) {
     s->secret = malloc(sizeof *s->secret);
     s->parts = calloc(1u << s->bits, sizeof *s->parts);
     s->origin = s->base = given->offset;
+    u64 text = 0;
+    for (u32 i = 0; i < given->mark_count; i++) text += given->mark_sizes[i];
+    s->mark_count = given->mark_count;
+    s->mark_sizes = copied(given->mark_sizes, given->mark_count);
+    s->marks = malloc(text + 1);
+    if (s->marks && text) memcpy(s->marks, given->marks, text);
+    if (!s->mark_sizes || !s->marks) return side_free(s), (side *)0;
     if (!s->keys || !s->order || !s->fields || !s->secret || !s->parts)
         return side_free(s), (side *)0;
     memcpy(s->secret, given->random, sizeof *s->secret);
@@ -644,6 +657,19 @@ COLD int has_end_of_copy(const u8 *p, u64 n) {
         at = (u64)(found - p);
         if ((at && p[at - 1] != '\n') || n - at < 3 || p[at + 1] != '.') continue;
         if (p[at + 2] == '\n' || (p[at + 2] == '\r' && n - at > 3 && p[at + 3] == '\n')) return 1;
+    }
+    return 0;
+}
+
+// Whether the first field of a record is one of the marks, quoted or not.
+static __attribute__((noinline)) int is_marked(const side *s, const u8 *p, u64 n) {
+    const u8 *mark = s->marks;
+    u64 quote = n && *p == '"';
+    for (u32 i = 0; i < s->mark_count; mark += s->mark_sizes[i++]) {
+        u64 at = quote + s->mark_sizes[i];
+        if (n < at + quote || memcmp(p + quote, mark, s->mark_sizes[i])) continue;
+        if (quote && p[at++] != '"') continue;
+        if (at == n || p[at] == s->scan.delimiter) return 1;
     }
     return 0;
 }
@@ -756,13 +782,19 @@ INLINE status take(side *s, u8 *p, u64 n, int last, u64 *taken, packer pack) {
         for (u64 m = c->ends[w]; m; m &= m - 1) {
             u64 at = 64 * w + lowest(m), fields = total + ones(c->borders[w] & (m - 1) & ~m);
             u64 stop = at - (c->rare.cr && at > start && p[at - 1] == '\r'), next = at + 1;
-            if (fields - before != c->width - 1 || s->blanks) {
-                if (fields != before || stop != start || c->width == 1) return REFUSED;
+            if (s->mark_count && is_marked(s, p + start, stop - start)) return REFUSED;
+            if (fields - before != c->width - 1 + c->trailing || s->blanks) {
+                if (fields != before || stop != start || c->width + c->trailing == 1) return REFUSED;
                 s->blanks++, s->crlf += stop < at, start = next;
                 continue;
             }
             if ((stop - start > c->field_bytes || many) && !within(c, start, stop)) return REFUSED;
             before = fields, s->crlf += stop < at;
+            if (c->trailing) { // the last field is blank, in quotes or not
+                u64 border = stop - 1 - 2 * (stop > start + 2 && p[stop - 1] == '"' && p[stop - 2] == '"');
+                if (!is_set(c->borders, border)) return REFUSED;
+                stop = border;
+            }
             u64 row[2], key[2];
             r.start = start, r.stop = stop, start = next;
             // An end that is not in the file has no place there.
@@ -1071,13 +1103,13 @@ API int gathered_offsets(const side *s, const u32 *rows, u64 n, u64 *offsets) {
 // Whether the bytes [from, to) of an indexed block are one record of the width.
 static int is_record(const scanner *c, u64 from, u64 to) {
     return (!from || is_set(c->ends, from - 1)) && is_set(c->ends, to - 1) &&
-           between(c->ends, from, to) == 1 && between(c->borders, from, to) == c->width - 1;
+           between(c->ends, from, to) == 1 && between(c->borders, from, to) == c->width - 1 + c->trailing;
 }
 // These rows of a file, at these offsets; `out` has room for all of them. Each is checked
 // again, for the file may have changed since it was scanned.
 API int gather(const side *s, int file, const u32 *rows, u64 n, const u64 *offsets, u8 *out) {
     scanner c = {.delimiter = s->scan.delimiter, .separator = s->scan.delimiter,
-                 .width = s->scan.width};
+                 .width = s->scan.width, .trailing = s->scan.trailing};
     place *p = n < UINT32_MAX ? malloc(2 * n * sizeof *p + 16) : 0;
     u64 room = MOST + SLACK + 1;
     u8 *buffer = malloc(room);
