@@ -241,7 +241,7 @@ class Reconciliation:
         """
         made = Counter[str]()
         for each in self.rules:
-            if each.of == "cells":
+            if each.of != "keys":
                 made[each.column] += each.made_equal
         return {name: cells for name, cells in made.items() if cells}
 
@@ -773,7 +773,8 @@ def _spread_cells(
 
 def _rule(each: RuleCount) -> dict[str, object]:
     sides = {"old": each.old._asdict(), "new": each.new._asdict()}
-    return asdict(each) | sides
+    codes = None if each.codes is None else each.codes._asdict()
+    return asdict(each) | sides | {"codes": codes}
 
 
 def _hint_as_dict(hint: Hint) -> dict[str, object]:
