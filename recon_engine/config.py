@@ -375,7 +375,8 @@ class SideOptions:
     that of a trailer, if it is another one. `eof_mark`: whether a Ctrl-Z may end it.
     `quote`: whether quotes enclose fields. `fixed`: a layout of a fixed width, as
     `split_layout` takes it. `excel_text`: whether `="…"` is a field. `member`: the file
-    of a zip archive, if it has several.
+    of a zip archive, if it has several. `rules`: as in `Options`, for the values of
+    this side only.
     """
 
     skip_lines: int = 0
@@ -390,6 +391,7 @@ class SideOptions:
     trailer_sums: tuple[str, ...] = ()
     trailer_delimiter: str = ""
     eof_mark: bool = False
+    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     quote: Quote = Quote.DOUBLE
     fixed: str = ""
     excel_text: bool = False
@@ -452,7 +454,7 @@ class SideOptions:
     def of_public(cls, kept: Mapping[str, Any]) -> SideOptions:
         """The options that `public` describes; a list is a tuple."""
         values: dict[str, Any] = {
-            each.name: tuple(value) if isinstance(value, list) else value
+            each.name: _as_tuples(value)
             for each in fields(cls)
             if (value := kept.get(each.name)) is not None
         }
@@ -465,8 +467,15 @@ class SideOptions:
         return {
             each.name: values[each.name]
             for each in fields(self)
-            if getattr(self, each.name) != each.default
+            if getattr(self, each.name) != getattr(AS_DEFAULT, each.name)
         }
+
+
+def _as_tuples(value: Any) -> Any:
+    """A value of JSON, with tuples in place of lists."""
+    if isinstance(value, dict):
+        return {name: _as_tuples(each) for name, each in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 AS_DEFAULT: Final = SideOptions()
@@ -493,7 +502,8 @@ class Options:
     `renames` maps a column's name in OLD to its name in NEW; results use that of OLD.
     `match_names`: the forms in which names of both sides are equal. `compare_only`: the
     compared columns; empty for all but those of `ignore`.
-    `rules` are lists for `rules.parse_rule` by column; `*` is every compared column.
+    `rules` are lists for `rules.spelling.parse_rule` by column; `*` is every compared
+    column.
     `masks`: hmac, redact or last4 by column; `*` is every column without its own entry.
     `delimiter`: as `split_delimiters` takes it. `encodings`: of OLD and of NEW. `gates`
     are texts for `gates.parse_gate`. A difference counts for the first of
@@ -522,12 +532,14 @@ class Options:
         """Raise ConfigError for options that no pair of files could satisfy."""
         for gate in self.gates:
             parse_gate(gate)
-        if self.rules:
+        by_side = {"both": self.rules, "old": self.old.rules, "new": self.new.rules}
+        if any(by_side.values()):
             # Polars, which tries the formats of dates, takes a while to load.
-            from recon_engine.rules import check_chain
+            from recon_engine.rules.assembly import check_rules
 
-            for column, rules in self.rules.items():
-                check_chain(column, rules)
+            for side, every in by_side.items():
+                for column, rules in every.items():
+                    check_rules(column, rules, side)
         for suppression in self.suppressions:
             check_suppression(suppression)
         _check_keys(self.keys, self.ignore)

@@ -42,7 +42,7 @@ from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.name_forms import parse_match_names
 from recon_engine.options import OPTIONS, SIDED, Option, Shape
 from recon_engine.records import dataclass
-from recon_engine.rules import parse_rule
+from recon_engine.rules.spelling import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
 

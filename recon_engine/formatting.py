@@ -153,17 +153,21 @@ def format_advice(
 
     `escape` and `code` mark up plain text and code.
     """
-    does = {
+    if not hint.flag:
+        return escape(hint.text)
+    return f"{escape(hint.text)}; {code(hint.flag)} {describe_effect(hint)}"
+
+
+def describe_effect(hint: Hint) -> str:
+    """What the flag of a hint does: `removes 805`."""
+    return {
         HintKind.RULE: f"removes {hint.count:,}",
         HintKind.KEY_RULE: f"pairs {hint.count:,}",
         HintKind.DROP_KEY: f"as the key pairs {hint.count:,}",
         HintKind.RENAME: "compares them",
         HintKind.UNIQUE_KEY: "is the unique key",
         HintKind.SPLIT: "",
-    }
-    if not hint.flag:
-        return escape(hint.text)
-    return f"{escape(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
+    }[hint.kind]
 
 
 def format_percent(part: int, whole: int) -> str:

@@ -2,10 +2,13 @@
 
 REWRITING_KINDS has the kinds that are the same value written another way; this does not
 depend on their order.
+
+Expressions are built once: for a small file that takes longer than their evaluation.
 """
 
 from __future__ import annotations
 
+import functools
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -13,16 +16,32 @@ import polars as pl
 
 from recon_engine.characters import INVISIBLE
 from recon_engine.damage import is_damaged
-from recon_engine.rules import CODE_PATTERN, NORMAL_PREFIX, Number
+from recon_engine.model import SIDES
+from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX, is_read_form
+from recon_engine.rules.chains import (
+    code_table,
+    normal_form,
+    read_forms,
+    show_forms,
+)
+from recon_engine.rules.numbers import Number
+from recon_engine.rules.texts import CODE_PATTERN
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from recon_engine.rules.chains import Chain
+
 
 class Kind(StrEnum):
-    """The kinds, in the order of trial."""
+    """The kinds, in the order of trial.
 
+    The first two are of columns with a code table.
+    """
+
+    UNLISTED = "unlisted"
+    CODE = "code"
     VALUE_TO_BLANK = "value_to_blank"
     BLANK_TO_VALUE = "blank_to_value"
     WHITESPACE = "whitespace"
@@ -39,6 +58,7 @@ class Kind(StrEnum):
     TRUNCATED = "truncated"
     NUMBER = "number"
     DATE = "date"
+    PUNCTUATION = "punctuation"
     TEXT = "text"
 
 
@@ -73,6 +93,9 @@ DATE_PATTERN: Final = "|".join(dict(DATE_FORMATS))
 # Anything but visible ASCII: the hidden differences consist of such characters.
 ODD: Final = r"[^!-~]"
 FOREIGN: Final = r"[^\x00-\x7f]"
+# Punctuation and symbols; and everything but letters, digits and their marks.
+MARK: Final = r"[\p{P}\p{S}]"
+NO_LETTER: Final = r"[^\p{L}\p{N}\p{M}]"
 # A number with a suffix that changes its value: `5%` cut to `5` is not a truncation.
 MEANT_BY_ITS_END: Final = r"^[+-]?[0-9][0-9.,]*(?:\s*%|[eE][+-]?[0-9]+|-)$"
 
@@ -82,6 +105,8 @@ def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
 
     Distinct changes are classified once, because most changes of a system repeat often.
     """
+    if cells.is_empty():
+        return cells.with_columns(pl.lit(None, KIND_TYPE).alias("kind"))
     changes = _classify_changes(cells)
     return (
         cells.lazy()
@@ -90,17 +115,80 @@ def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def classify_read(chain: Chain, old: pl.Series, new: pl.Series) -> pl.Series:
+    """The kinds of cells of a column with rules, by the values as these read them."""
+    forms = [
+        read_forms(chain, side, texts)
+        for side, texts in zip(SIDES, (old, new), strict=True)
+    ]
+    cells = pl.DataFrame(
+        {
+            side: show_forms(chain.of(side), form)
+            for side, form in zip(SIDES, forms, strict=True)
+        }
+    )
+    kinds = classify_cells(cells)["kind"]
+    read = is_read_form(forms[0]) & is_read_form(forms[1])
+    judged = pl.DataFrame({"kind": kinds, "read": read}).with_columns(
+        cells,
+        **{
+            f"table_{side}": _judge_codes(chain, side, texts, form)
+            for side, texts, form in zip(SIDES, (old, new), forms, strict=True)
+        },
+    )
+    unlisted = pl.any_horizontal(
+        (pl.col(f"table_{side}") == Kind.UNLISTED.value).fill_null(False)
+        for side in SIDES
+    )
+    listed = pl.any_horizontal(pl.col(f"table_{side}").is_not_null() for side in SIDES)
+    are_days = any(rule.family == "day" for rule in chain.of("old"))
+    return judged.select(
+        pl.when(unlisted)
+        .then(_kind_literal(Kind.UNLISTED))
+        .when(listed)
+        .then(_kind_literal(Kind.CODE))
+        # Two days have one form for each day, so they are no other writing of one.
+        .when(pl.col("read") & pl.lit(are_days))
+        .then(_kind_literal(Kind.DATE))
+        .when(pl.col("old") == pl.col("new"))
+        .then(_kind_literal(Kind.TEXT))
+        .otherwise("kind")
+        .alias("kind")
+    ).to_series()
+
+
+def _judge_codes(
+    chain: Chain, side: str, texts: pl.Series, forms: pl.Series
+) -> pl.Series:
+    """For a side with a code table: which codes are unlisted, which are listed."""
+    rules = chain.of(side)
+    table = code_table(rules)
+    if table is None:
+        return pl.repeat(None, len(texts), dtype=pl.String, eager=True)
+    codes = (
+        texts.alias("text")
+        .to_frame()
+        .select(text=normal_form(rules[:-1], pl.col("text")), form=forms)
+    )
+    return codes.select(
+        pl.when(pl.col("form").str.starts_with(APART_PREFIX))
+        .then(pl.lit(Kind.UNLISTED.value))
+        .when(table.lists(pl.col("text")))
+        .then(pl.lit(Kind.CODE.value))
+    ).to_series()
+
+
 def _classify_changes(cells: pl.DataFrame) -> pl.LazyFrame:
     """Classify the distinct changes of cells: `old`, `new` and `kind`.
 
     Numbers and dates are parsed only where others fail.
     """
-    old, new = pl.col("old").str.strip_chars(), pl.col("new").str.strip_chars()
+    old, new = _stripped("old"), _stripped("new")
     plain = (
         cells.lazy()
         .select("old", "new")
         .unique()
-        .with_columns(_rewriting_kind_expr(old, new).alias("kind"))
+        .with_columns(_rewriting_kind_expr().alias("kind"))
         .collect(engine="in-memory")
     )
     kinds = plain["kind"]
@@ -126,26 +214,10 @@ def _hidden(undecided: pl.LazyFrame) -> pl.DataFrame:
     Texts that differ only in such a way are neither numbers nor dates, and do not
     differ in case.
     """
-
-    def same(form: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-        return form(pl.col("old")) == form(pl.col("new"))
-
-    kind = (
-        pl.when(same(_one_blank))
-        .then(_kind_literal(Kind.WHITESPACE))
-        .when(same(_one_line))
-        .then(_kind_literal(Kind.LINE_BREAK))
-        .when(same(_seen))
-        .then(_kind_literal(Kind.INVISIBLE))
-        .when(same(lambda text: _seen(text).str.normalize("NFC")))
-        .then(_kind_literal(Kind.UNICODE_FORM))
-        .alias("kind")
-    )
-    foreign = pl.any_horizontal(pl.col("old", "new").str.contains(FOREIGN))
     found = (
-        undecided.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
-        .with_columns(kind)
-        .filter(pl.col("kind").is_not_null() | foreign)
+        undecided.filter(_either_contains(ODD))
+        .with_columns(_hidden_kind_expr().alias("kind"))
+        .filter(pl.col("kind").is_not_null() | _either_contains(FOREIGN))
         .collect(engine="in-memory")
     )
     if found["kind"].null_count() == 0:
@@ -160,6 +232,35 @@ def _hidden(undecided: pl.LazyFrame) -> pl.DataFrame:
     )
     settled = found.filter(pl.col("kind").is_not_null()).select("__cell", "kind")
     return pl.concat([settled, of_encoding])
+
+
+@functools.cache
+def _hidden_kind_expr() -> pl.Expr:
+    """The kinds of differences that cannot be seen; null if none fits."""
+
+    def same(form: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+        return form(pl.col("old")) == form(pl.col("new"))
+
+    return (
+        pl.when(same(_one_blank))
+        .then(_kind_literal(Kind.WHITESPACE))
+        .when(same(_one_line))
+        .then(_kind_literal(Kind.LINE_BREAK))
+        .when(same(_seen))
+        .then(_kind_literal(Kind.INVISIBLE))
+        .when(same(lambda text: _seen(text).str.normalize("NFC")))
+        .then(_kind_literal(Kind.UNICODE_FORM))
+    )
+
+
+@functools.cache
+def _either_contains(pattern: str) -> pl.Expr:
+    return pl.any_horizontal(pl.col("old", "new").str.contains(pattern))
+
+
+@functools.cache
+def _stripped(side: str) -> pl.Expr:
+    return pl.col(side).str.strip_chars()
 
 
 def _one_blank(text: pl.Expr) -> pl.Expr:
@@ -183,17 +284,21 @@ def _read(undecided: pl.LazyFrame) -> pl.DataFrame:
     dates = _compare_dates(undecided)
     return (
         undecided.join(dates, on="__cell", how="left", maintain_order="left")
-        .with_columns(
-            Number().normal(pl.col(side)).alias(f"{side}_number")
-            for side in ("old", "new")
-        )
+        .with_columns(map(_number_of, ("old", "new")))
         .select("__cell", _value_kind_expr())
         .collect(engine="in-memory")
     )
 
 
-def _rewriting_kind_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
+@functools.cache
+def _number_of(side: str) -> pl.Expr:
+    return Number().normal(pl.col(side)).alias(f"{side}_number")
+
+
+@functools.cache
+def _rewriting_kind_expr() -> pl.Expr:
     """The kinds that need no parsing of values; null if none fits."""
+    old, new = _stripped("old"), _stripped("new")
     # Both, because `ß` and `SS` are equal in upper case only, and the Kelvin sign and
     # `k` in lower case only.
     lower = old.str.to_lowercase() == new.str.to_lowercase()
@@ -214,6 +319,7 @@ def _rewriting_kind_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
     )
 
 
+@functools.cache
 def _value_kind_expr() -> pl.Expr:
     """The kinds by the normal forms of `Number` and by `_compare_dates`."""
     old, new = pl.col("old_number"), pl.col("new_number")
@@ -245,9 +351,18 @@ def _value_kind_expr() -> pl.Expr:
         .then(_kind_literal(Kind.NUMBER))
         .when(pl.col("same_date").is_not_null())
         .then(_kind_literal(Kind.DATE))
+        .when(_is_punctuation_expr(pl.col("old"), pl.col("new")))
+        .then(_kind_literal(Kind.PUNCTUATION))
         .otherwise(_kind_literal(Kind.TEXT))
         .alias("kind")
     )
+
+
+def _is_punctuation_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
+    """Whether texts have the same letters and digits, and some have punctuation."""
+    bare = old.str.replace_all(NO_LETTER, ""), new.str.replace_all(NO_LETTER, "")
+    marked = old.str.contains(MARK) | new.str.contains(MARK)
+    return marked & (bare[0] == bare[1]) & (bare[0] != "")
 
 
 def _significant_digits(number: pl.Expr) -> pl.Expr:
@@ -277,6 +392,7 @@ def _compare_dates(cells: pl.LazyFrame) -> pl.LazyFrame:
     return dated.select("__cell", same_date=common.list.len() > 0)
 
 
+@functools.cache
 def _possible_dates(side: str) -> pl.Expr:
     """Every day that a text may mean in one of the known formats."""
     value = pl.col(side)
@@ -293,5 +409,6 @@ def _possible_dates(side: str) -> pl.Expr:
     return pl.concat_list(days).list.drop_nulls()
 
 
+@functools.cache
 def _kind_literal(kind: Kind) -> pl.Expr:
     return pl.lit(kind.value, dtype=KIND_TYPE)

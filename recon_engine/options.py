@@ -97,7 +97,8 @@ class Option:
     `without`: what a default of None means, for the help.
     `least`: the smallest number.
     `sided`: whether each side can have its own value. The options of the sides derive
-    from it (`of_side`): `side` is "old" or "new" there.
+    from it (`of_side`): `side` is "old" or "new" there. `adds`: what is set for a side
+    does not replace what is set for both; the field of both sides is one of `Options`.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Option:
     required_by: tuple[str, ...] = ()
     sided: bool = False
     side: str | None = None
+    adds: bool = False
 
     def of_side(self, side: str) -> Option:
         """The option that sets the same for one side only.
@@ -138,6 +140,7 @@ class Option:
             in_file=self.in_file and f"{side}.{self.in_file}",
             in_python=self.in_python and f"{side}_{self.in_python}",
             without=None,
+            sets=SideOptions,
             sided=False,
             side=side,
         )
@@ -596,8 +599,11 @@ _TABLE: Final = (
         name="rules",
         group=Group.COMPARISON,
         help="Rule by which different texts in a column are equal; '*' is every"
-        " column. Rules: trim, casefold, nulls(NA,NULL), decimal(abs=0.01),"
-        " date(%Y%m%d|%Y-%m-%d), zeropad(9), lstrip0. Repeatable.",
+        " column. Text rules: trim, casefold, nulls(NA,NULL), zeropad(9), lstrip0,"
+        " nfc, blanks, newlines, strip(-.), unwrap. Then one of: decimal(abs=0.01),"
+        " scale(2),"
+        " date(%Y%m%d|iso), timestamp(%Y-%m-%d %H:%M:%S,zone=UTC), map(M=1,F=2),"
+        " boolean. docs/rules.md. Repeatable.",
         commands=READING,
         shape=Shape.COLUMN_VALUES,
         flags=("--rule",),
@@ -608,6 +614,8 @@ _TABLE: Final = (
         in_python="rules",
         sets=Options,
         field="rules",
+        sided=True,
+        adds=True,
     ),
     Option(
         name="on_duplicate_keys",
@@ -721,6 +729,15 @@ _TABLE: Final = (
         shape=Shape.VALUES,
         flags=("-o", "--output"),
         metavar="FILE",
+    ),
+    Option(
+        name="save_hints",
+        group=Group.OUTPUT,
+        help="Append the hints of the result to recon.toml, numbered and commented out;"
+        " with numbers such as 1,3, add those as settings.",
+        commands=("diff",),
+        flags=("--save-hints",),
+        metavar="[N,N]",
     ),
     Option(
         name="rejects",

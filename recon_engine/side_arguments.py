@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class SidedArguments(TypedDict, total=False):
@@ -51,6 +51,8 @@ class SidedArguments(TypedDict, total=False):
     eof_mark: bool
     old_eof_mark: bool | None
     new_eof_mark: bool | None
+    old_rules: Mapping[str, str | Sequence[str]]
+    new_rules: Mapping[str, str | Sequence[str]]
     quote: str
     old_quote: str | None
     new_quote: str | None

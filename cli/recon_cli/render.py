@@ -55,10 +55,11 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
     HTML: lambda d, path: d.to_html(path),
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
-    ".parquet": lambda d, path: d.mismatches().write_parquet(path),
+    ".parquet": lambda d, path: d.frames.mismatches.write_parquet(path),
     ".xml": lambda d, path: path.write_bytes(_render_junit(d)),
-    # `key.CLM_ID`: a key column may be named `column`, `old`, `new` or `kind`.
-    ".csv": lambda d, path: _csv(d.mismatches().unnest("key", separator="."), path),
+    ".csv": lambda d, path: _csv(
+        d.frames.mismatches.unnest("key", separator="."), path
+    ),
     ".xlsx": _write_workbook,
 }
 
@@ -68,6 +69,11 @@ def _csv(frame: pl.DataFrame, path: Path) -> None:
 
     with path.open("wb") as stream:
         write_frame(frame, stream)
+
+
+def _cells_for_csv(result: Reconciliation) -> pl.DataFrame:
+    # `key.CLM_ID`: a key column may be named `column`, `old`, `new` or `kind`.
+    return result.frames.mismatches.unnest("key", separator=".")
 
 
 def _render_junit(result: Reconciliation) -> bytes:
@@ -180,7 +186,7 @@ def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
     elif form is Format.MARKDOWN:
         typer.echo(result.to_markdown(), nl=False)
     else:
-        from recon_cli.terminal import print_result
+        from recon_engine.terminal import print_result
 
         print_result(make_console(), result, then)
 
@@ -211,7 +217,7 @@ def show_outcome(clock: RunClock, form: Format) -> None:
     for line in format_summary(clock, _program_name()):
         typer.echo(line)
     if ended.error is not None and ended.result is not None:
-        from recon_cli.terminal import print_error
+        from recon_engine.terminal import print_error
 
         print_error(make_console(stderr=True), ended.error)
 
@@ -293,7 +299,7 @@ def show_explanation(explanation: Explanation, form: Format) -> None:
             json.dumps(document | asdict(explanation), ensure_ascii=False, indent=2)
         )
         return
-    from recon_cli.terminal import print_explanation
+    from recon_engine.terminal import print_explanation
 
     print_explanation(make_console(), explanation)
 
@@ -353,7 +359,7 @@ def show_rows(
                 "| " + " | ".join(_markdown_cell(value) for value in line) + " |"
             )
     elif make_console().is_terminal:
-        from recon_cli.terminal import print_table
+        from recon_engine.terminal import print_table
 
         shown = [[_format_value(value) for value in row] for row in table]
         print_table(make_console(), names, shown, spare)

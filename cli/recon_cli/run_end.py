@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from recon_engine.command_line import quoted
-from recon_engine.formatting import format_percent
 from recon_engine.status import STATUSES, RunStatus
 
 
@@ -41,6 +40,8 @@ class RunClock:
         total = self.seconds
         if self.outcome is None or not self.outcome.steps:
             return f"{total:.2f} s"
+        from recon_engine.formatting import format_percent
+
         # Until the attempt has its id: most of all, an embedded server starts.
         start = (self.outcome.record.started - self._began_at).total_seconds()
         steps = [("start", max(start, 0.0)), *self.outcome.steps]

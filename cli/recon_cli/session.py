@@ -76,7 +76,7 @@ def exit_with_error(
         document = _as_json(error, exit_code) | ({"run": run} if run else {})
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
-        from recon_cli.terminal import print_error
+        from recon_engine.terminal import print_error
 
         print_error(make_console(stderr=True), error)
     raise typer.Exit(exit_code) from None
@@ -138,7 +138,7 @@ def _progress_of(
     if view.quiet or view.progress is False or (to_log and view.log_file is None):
         return
     if at_terminal:
-        from recon_cli.terminal import ProgressBars
+        from recon_engine.terminal import ProgressBars
 
         yield ProgressBars(make_console(stderr=True))
     elif view.progress:

@@ -17,12 +17,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from recon_engine.analysis.evidence import NEW, OLD
 from recon_engine.analysis.finding import Finding
+from recon_engine.inputs.native.texts import open_table
 from recon_engine.model import Segment
 from recon_engine.record_table import Field
 
@@ -62,11 +63,17 @@ def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> Valu
     `positions`: the row numbers to count; all rows by default.
     """
     few = rows.height if positions is None else len(positions)
-    if few <= FIRST_ROWS:
+    if positions is None or few <= FIRST_ROWS:
         chosen = rows if positions is None else rows[positions]
+        with open_table(chosen) as table:
+            if table is not None:
+                return table.count_values(MAX_VALUES)
+    if few <= FIRST_ROWS:
+        # Python's own rows: a step of Polars for each column costs more than few cells.
+        cells = zip(*chosen.iter_rows(), strict=True) if few else repeat(())
         return {
-            column.name: _unless_too_many(Counter(column.to_list()))
-            for column in chosen
+            name: _unless_too_many(Counter(texts))
+            for name, texts in zip(chosen.columns, cells, strict=False)
         }
     first = rows.head(FIRST_ROWS) if positions is None else rows[positions[:FIRST_ROWS]]
     return {
@@ -113,11 +120,10 @@ def _find_unusual_values(
     counts: Counter[str], sample: pl.Series
 ) -> Iterator[tuple[str, int, int, int]]:
     every = counts.total()
-    often = {
-        value: rows
-        for value, rows in counts.items()
-        if rows >= max(MIN_ROWS, MIN_SHARE * every)
-    }
+    least = max(MIN_ROWS, MIN_SHARE * every)
+    if every < least:
+        return
+    often = {value: rows for value, rows in counts.items() if rows >= least}
     if not often:
         return
     usual = dict(sample.value_counts(name="\0rows").iter_rows())

@@ -24,8 +24,6 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-import numpy as np
-
 from recon_engine.config import OnBadRow
 from recon_engine.errors import MalformedInput
 from recon_engine.formatting import format_count
@@ -57,17 +55,18 @@ from recon_engine.inputs.rfc4180 import (
     parse_records,
 )
 from recon_engine.inputs.scanner import (
-    NO_RECORDS,
     RecordIndex,
     ends_with_delimiter,
     has_marked_record,
     index_records,
     is_utf8_without_nul,
+    no_records,
 )
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import Dialect, Reject, Rejects
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.lazy_module import np
 from recon_engine.runtime.progress import ignore_advance
 
 
@@ -366,7 +365,7 @@ class CsvReader:
         # file of one column a blank line is a row with a blank.
         rows = _without_blank_end(data) if self.width > 1 else data
         if not rows:
-            return NO_RECORDS
+            return no_records()
         limits = self.header.limits
         index = index_records(
             rows, self.delimiter, self.width, limits, ragged=self.quarantines

@@ -12,7 +12,6 @@ from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
 import polars as pl
 
 from recon_engine.inputs.header import BOM
@@ -22,7 +21,7 @@ from recon_engine.inputs.rfc4180 import QUOTE
 from recon_engine.inputs.scanner import find_newlines, next_set_bits
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
-from recon_engine.runtime.lazy_module import LazyModule
+from recon_engine.runtime.lazy_module import LazyModule, np
 
 
 if TYPE_CHECKING:

@@ -681,7 +681,7 @@ def _found(observation: Observation) -> Iterator[tuple[object, ...]]:
 
 def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
     """One row per break of a result, in the columns of `SEEN_SCHEMA`."""
-    yield from _cell_break_rows(result.mismatches(), result.looked_up)
+    yield from _cell_break_rows(result.frames.mismatches, result.looked_up)
     for kind, rows in (("missing", result.missing()), ("extra", result.extra())):
         keys = zip(*(rows.get_column(name) for name in result.keys), strict=True)
         for key, count in Counter(keys).items():

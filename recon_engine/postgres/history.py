@@ -196,7 +196,7 @@ def load_result(
         engine=EngineFacts(
             summary["strategy"], summary["engine_version"], summary["seconds"], 0
         ),
-        frames=NOT_STORED,
+        frames=make_empty_frames(summary["keys"]),
         findings=Findings.collect(read),
         acceptance=Acceptance(gates=read(GATES), suppressed=suppressed),
         coverage=_load_coverage(counts, suppressed),
@@ -297,17 +297,19 @@ def choose_dataset(connection: psycopg.Connection, dataset: str | None) -> str:
     )
 
 
-NOT_STORED: Final = Frames(
-    cells=pl.DataFrame(
-        schema={"key": pl.Struct({})}
-        | dict.fromkeys(("column", "old", "new", "kind"), pl.String)
-    ).lazy(),
-    missing=pl.DataFrame(),
-    extra=pl.DataFrame(),
-    duplicates_old=pl.DataFrame(),
-    duplicates_new=pl.DataFrame(),
-    rejects=pl.DataFrame(),
-)
+def make_empty_frames(keys: Sequence[str]) -> Frames:
+    """Frames without rows: those of a stored result are in its artifacts."""
+    key = pl.Struct(dict.fromkeys(keys, pl.String))
+    texts = dict.fromkeys(("column", "old", "new", "kind"), pl.String)
+    repeated = pl.DataFrame(schema={"key": key, "rows": pl.Int64})
+    return Frames(
+        cells=pl.LazyFrame(schema={"key": key} | texts | {"pair": pl.UInt32}),
+        missing=pl.DataFrame(),
+        extra=pl.DataFrame(),
+        duplicates_old=repeated,
+        duplicates_new=repeated,
+        rejects=pl.DataFrame(),
+    )
 
 
 def _query_rows(

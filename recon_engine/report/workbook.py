@@ -104,7 +104,7 @@ def write_workbook(result: Reconciliation, path: Path) -> tuple[str, ...]:
                     format_kinds(column) if column.mismatched else "",
                 )
             )
-        cells = result.mismatches().unnest("key", separator=".")
+        cells = result.frames.mismatches.unnest("key", separator=".")
         frames = (cells, result.missing(), result.extra())
         for sheet, frame in zip(others, frames, strict=True):
             sheet.write_frame(frame, head)

@@ -313,6 +313,24 @@ def test_a_report_that_cannot_be_says_why(
     assert not (tmp_path / "report.html").exists()
 
 
+def test_a_stored_result_is_plain_values_and_has_empty_frames(site: FolderSite) -> None:
+    first, *_ = three_days(site)
+    with open_connection(site.database) as connection:
+        stored, _ = history.load_result(connection, first.record.run_id)
+    known = first.result
+    assert known is not None
+    kept, fresh = stored.to_dict(), known.to_dict()
+    assert kept["missing_sample"] == kept["extra_sample"] == kept["rejects"] == []
+    assert kept["sample"] == fresh["sample"]
+    assert kept["counts"] == fresh["counts"]
+    assert stored.mismatches().schema.names() == known.mismatches().schema.names()
+    assert stored.rows().schema.names() == known.rows().schema.names()
+    assert stored.duplicates("old").is_empty()
+    assert str(stored).splitlines()[0] == str(known).splitlines()[0]
+    assert stored.to_json()
+    assert repr(stored) == repr(known)
+
+
 def test_a_run_is_named_by_its_first_digits_or_as_the_latest(
     site: FolderSite, tmp_path: Path
 ) -> None:

@@ -136,6 +136,17 @@ def test_the_python_of_the_readme_runs(
     assert names["d"].counts.missing == 1
 
 
+def test_the_page_about_python_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    page = (ROOT / "docs" / "python.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Reconciliation] = {}
+    exec(code, names)  # noqa: S102 - as the reader does
+    assert names["d"].rows().height == 5
+
+
 def test_the_python_of_gates_runs(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,7 +88,7 @@ def test_a_diff_without_a_key_proposes_one_in_a_command_to_paste(pair: Path) -> 
     assert ended.returncode == 2
     assert ended.stderr == (
         "error[USAGE_ERROR]: no key column is named\n"
-        "  why: ID is unique in both files, and 100.0% of the rows match by it\n"
+        "  why: ID is unique on both sides, and 100.0% of the rows match by it\n"
         "  help: recon diff old.csv new.csv --ignore 'NO TE' -o r.md --key ID\n"
     )
     command = ended.stderr.rpartition("help: recon ")[2]
@@ -108,7 +108,7 @@ def test_a_pair_without_a_key_says_what_comes_closest(pair: Path) -> None:
     (pair / "new.csv").write_text("A,B\n1,1\n1,2\n")
     ended = recon("diff", "old.csv", "new.csv", cwd=pair)
     assert (
-        "no set of up to 3 columns is unique in both files; B repeats least"
+        "no set of columns that was tried is unique on both sides; B repeats least"
         in ended.stderr
     )
     (pair / "new.csv").write_text("A,B\n3,3\n4,4\n")

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
+
+# Of a property whose example is a few comparisons, of 50 ms each, and that is not the
+# first to say what their answer is: 40 examples in the tests, 2,000 in `make long`.
+FEWER = settings(max_examples=settings().max_examples * 2 // 5)
 
 CELLS = st.one_of(
     st.sampled_from(
@@ -15,7 +20,11 @@ CELLS = st.one_of(
             "2020-01-31", "31/01/2020", "01/31/2020", "31-Jan-2020", "2020-02-01",
             "9007199254740993", "9007199254740992", "12345678901234567890.10",
             "12345678901234567890.20", 'q"q', '"', '""', ",", "a,b", "line\nbreak",
-            "cr\rlf\r\n", "é", "é", "ß", "日本", "🙂", "~", "#", "'", "\ufeff",
+            "cr\rlf\r\n", "$1,000", "(1.00)", "1E+03", "1.000,00", "1,5", "1-", "50%",
+            "true", "Y", "0", "J", "2020-1-31", "31JAN2020", "31-jan-20", '="00123"',
+            "'00123", "A-1", "a\u200b", "2020-01-31T05:00:00Z", "2020-01-31 00:00:00",
+            "2020-01-31T00:00:00.5-05:00", "2020-03-08 02:30:00",
+            "é", "é", "ß", "日本", "🙂", "~", "#", "'", "\ufeff",
         ]
     ),
     st.text(st.sampled_from('abA01 ,"\n\r\t.é-'), max_size=4),

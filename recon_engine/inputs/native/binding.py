@@ -18,6 +18,7 @@ from ctypes import (
     c_int,
     c_int32,
     c_int64,
+    c_uint8,
     c_uint32,
     c_uint64,
     c_void_p,
@@ -157,12 +158,40 @@ class ArrowArray(ctypes.Structure):
     )
 
 
+class SummedColumn(ctypes.Structure):
+    """How the texts of a column are written, and their sum.
+
+    `shortest`, `longest`: in bytes without white space, of those that are not blank; 0
+    if all are. `amounts`: whether all others are amounts; `point`: whether one has a
+    point. The sum has `places` decimal places, if it is `exact`.
+    """
+
+    _fields_ = (
+        ("shortest", c_uint64),
+        ("longest", c_uint64),
+        ("low", c_uint64),
+        ("high", c_int64),
+        ("places", c_uint32),
+        ("amounts", c_uint8),
+        ("point", c_uint8),
+        ("exact", c_uint8),
+        ("unused", c_uint8),
+    )
+
+    @property
+    def digits(self) -> int:
+        """The sum without its point."""
+        return int(self.high) << 64 | int(self.low)
+
+
 SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "version": (c_char_p,),
     "source": (c_char_p,),
     "best_isa": (c_int,),
     "random_size": (c_uint64,),
     "slack": (c_uint32,),
+    "memory_new": (c_void_p, c_uint64),
+    "memory_free": (None, c_void_p),
     "side_new": (c_void_p, POINTER(SideSettings)),
     "side_free": (None, c_void_p),
     "side_forget": (None, c_void_p),
@@ -176,6 +205,10 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "join": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32),
     "found_list": (c_uint64, c_void_p, c_int, POINTER(c_void_p)),
     "found_free": (None, c_void_p),
+    "found_append": (c_int, c_void_p, c_void_p),
+    "found_sort": (c_int, c_void_p),
+    "found_numbers": (c_int, c_void_p, c_int, c_uint64, c_uint64, c_void_p),
+    "found_forget": (None, c_void_p, c_int),
     "side_find": (c_int64, c_void_p, c_char_p, c_void_p, c_uint64),
     "side_sought": (c_void_p, c_void_p),
     "gathered_offsets": (c_int, c_void_p, c_void_p, c_uint64, c_void_p),
@@ -206,10 +239,26 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         POINTER(c_void_p),
         POINTER(c_void_p),
     ),
-    "columns_export": (c_int, c_void_p, c_uint32, c_void_p, c_void_p),
+    "columns_export": (c_int, c_void_p, POINTER(c_char_p), c_void_p, c_void_p),
     "array_free": (None, c_void_p),
-    "columns_cells": (c_uint64, c_void_p, POINTER(c_void_p), POINTER(c_void_p)),
+    "schema_free": (None, c_void_p),
+    "columns_collisions": (c_uint64, c_void_p),
     "columns_free": (None, c_void_p),
+    "count_values": (
+        c_void_p,
+        POINTER(RawRows),
+        c_void_p,
+        c_uint64,
+        c_uint32,
+        POINTER(c_uint32),
+        c_uint64,
+        c_void_p,
+    ),
+    "table_new": (c_void_p, c_void_p),
+    "table_free": (None, c_void_p),
+    "table_hashes": (c_int, c_void_p, c_void_p, c_void_p),
+    "table_counts": (c_void_p, c_void_p, c_uint64, c_void_p),
+    "table_sums": (None, c_void_p, POINTER(SummedColumn)),
     "digests": (None, c_void_p, c_void_p),
 }
 
@@ -248,6 +297,35 @@ def _declare(library: ctypes.CDLL, *names: str) -> None:
         result, *arguments = SIGNATURES[name]
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
+
+
+class Memory:
+    """Bytes of a size, freed with this object. Raises MemoryError."""
+
+    def __init__(self, kernel: ctypes.CDLL, size: int) -> None:
+        self._kernel = kernel
+        self.size = size
+        self.address: int = kernel.memory_new(size)
+        if not self.address:
+            raise MemoryError
+
+    def __del__(self) -> None:
+        """Free the bytes."""
+        self._kernel.memory_free(self.address)
+
+    @classmethod
+    def copy(cls, kernel: ctypes.CDLL, data: bytes | memoryview) -> Memory:
+        """The same bytes."""
+        memory = cls(kernel, memoryview(data).nbytes)
+        memory.view[:] = memoryview(data).cast("B")
+        return memory
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes, in an object that keeps this one."""
+        array = (ctypes.c_char * self.size).from_address(self.address)
+        array.memory = self  # type: ignore[attr-defined]
+        return memoryview(array).cast("B")
 
 
 def make_numbers(values: Sequence[int]) -> ctypes.Array[c_uint32]:

@@ -154,12 +154,20 @@ INLINE u64 mixed(u64 x) {
     return x ^ x >> 31;
 }
 #define PRIME 0x100000001B3ull
+#define ODD 0x9E3779B97F4A7C15ull
 INLINE u64 stable(u64 state, const u8 *p, u64 n) { // 7 more bytes are read
     for (u64 at = 0; at < n; at += 8) {
         u64 word = load(p + at);
         if (n - at < 8) word &= ~0ull >> (64 - 8 * (n - at));
-        state = mixed(state * PRIME + word + 0x9E3779B97F4A7C15ull);
+        state = mixed(state * PRIME + word + ODD);
     }
+    return mixed(state * PRIME + n);
+}
+// The same, without a byte more.
+static u64 stable_within(u64 state, const u8 *p, u64 n) {
+    u64 at = 0, word = 0;
+    for (; n - at >= 8; at += 8) state = mixed(state * PRIME + load(p + at) + ODD);
+    if (at < n) memcpy(&word, p + at, n - at), state = mixed(state * PRIME + word + ODD);
     return mixed(state * PRIME + n);
 }
 
@@ -426,6 +434,28 @@ typedef struct {
     const u8 *marks;
 } settings;
 
+// A division takes longer than all that is done with a short key. A number is a multiple
+// of `odd` << `shift` if, multiplied by the inverse of `odd` mod 2^64 and rotated, it is at
+// most 2^64 - 1 divided by it (Granlund and Montgomery, 1994).
+typedef struct {
+    u64 inverse, most;
+    u32 shift;
+    int any;
+} divisor;
+static divisor divisor_of(u64 n) { // 0 divides nothing
+    divisor d = {0};
+    if (!n) return d;
+    d.any = 1, d.most = ~0ull / n;
+    while (!(n & 1)) n >>= 1, d.shift++;
+    d.inverse = n;
+    for (int i = 0; i < 5; i++) d.inverse *= 2 - n * d.inverse; // 3 right bits become 96
+    return d;
+}
+INLINE int divides(const divisor *d, u64 n) {
+    n *= d->inverse;
+    return (n >> d->shift | n << (-d->shift & 63)) <= d->most;
+}
+
 typedef struct {
     scanner scan;
     status status;
@@ -437,7 +467,8 @@ typedef struct {
     struct {
         keys row[LEVELS], key[LEVELS];
     } *secret;
-    u64 origin, base, rows, blanks, crlf, embedded, blank_keys, sample_every;
+    u64 origin, base, rows, blanks, crlf, embedded, blank_keys;
+    divisor every;
     int quotes, end_of_copy, unended;
     u64 high;
     u32 *ends;
@@ -509,7 +540,7 @@ API side *side_new(const settings *given) {
     s->scan.width = given->width, s->scan.trailing = given->trailing;
     s->scan.field_bytes = given->field_bytes, s->scan.field_lines = given->field_lines;
     s->isa = given->isa < 0 || given->isa > best_isa() ? best_isa() : given->isa;
-    s->bits = given->bits, s->sample_every = given->sample_every;
+    s->bits = given->bits, s->every = divisor_of(given->sample_every);
     s->key_count = given->key_count, s->order_count = given->order_count;
     s->keys = copied(given->keys, given->key_count);
     s->order = copied(given->order, given->order_count);
@@ -668,12 +699,12 @@ INLINE status digest_key(side *s, const record *r, u64 out[2]) {
     for (u32 i = 0; i < s->key_count; i++) {
         key_field(s, r, s->keys[i], &from, &to);
         blank |= from == to;
-        if (s->sample_every) {
+        if (s->every.any) {
             if (s->scan.masked) state = stable_of_masked(s, state, r->text + from, to - from);
             else state = stable(state, r->text + from, to - from);
         }
     }
-    if (s->sample_every && state % s->sample_every == 0) {
+    if (s->every.any && divides(&s->every, state)) {
         if (!grow(&s->sample.at, &s->sample.room, s->sample.count + 1, 4)) return MEMORY;
         s->sample.at[s->sample.count++] = (u32)s->rows;
     }
@@ -883,6 +914,16 @@ API u64 found_list(const found *f, int which, const entry **at) {
     return f->lists[which].count;
 }
 
+API int found_numbers(const found *f, int which, u64 from, u64 to, u32 *out) {
+    if (to > f->lists[which].count) return 0;
+    for (u64 i = from; i < to; i++) *out++ = f->lists[which].at[i].number;
+    return 1;
+}
+API void found_forget(found *f, int which) {
+    free(f->lists[which].at);
+    f->lists[which] = (list){0};
+}
+
 // What the rows of both sides of one partition are found by.
 typedef struct {
     u32 *slots; // 0: none, else 1 + the row, NEW's behind OLD's
@@ -952,6 +993,63 @@ API found *join(const side *old, const side *new, u32 from, u32 to) {
     return right ? f : (found_free(f), (found *)0);
 }
 
+typedef struct {
+    u32 number, at;
+} place;
+static void sort_places(place *p, place *q, u64 n) { // by number; the result is in `p`
+    for (int shift = 0; shift < 32; shift += 8) {
+        u64 counts[257] = {0};
+        for (u64 i = 0; i < n; i++) counts[(p[i].number >> shift & 255) + 1]++;
+        for (int i = 0; i < 256; i++) counts[i + 1] += counts[i];
+        for (u64 i = 0; i < n; i++) q[counts[p[i].number >> shift & 255]++] = p[i];
+        place *other = p;
+        p = q, q = other;
+    }
+}
+static int permute(list *l, const place *p) {
+    entry *to = malloc(l->count * sizeof *to + 1);
+    if (!to) return 0;
+    for (u64 i = 0; i < l->count; i++) to[i] = l->at[p[i].at];
+    free(l->at);
+    l->at = to, l->room = l->count;
+    return 1;
+}
+// Moves the lists of `from` behind those of `f`; 0 where memory is out.
+API int found_append(found *f, found *from) {
+    for (int i = 0; i < LISTS; i++) {
+        list *to = f->lists + i, *more = from->lists + i;
+        if (!to->count) {
+            list none = *to;
+            *to = *more, *more = none;
+        } else if (more->count) {
+            if (!grow(&to->at, &to->room, to->count + more->count, sizeof *to->at)) return 0;
+            memcpy(to->at + to->count, more->at, more->count * sizeof *to->at);
+            to->count += more->count;
+        }
+        found_forget(from, i);
+    }
+    f->identical += from->identical, from->identical = 0;
+    return 1;
+}
+// Pairs in the order of OLD's rows, rows of repeated keys in file order.
+API int found_sort(found *f) {
+    static const int of[][2] = {{PAIRED_OLD, PAIRED_NEW}, {REPEATED_OLD, -1}, {REPEATED_NEW, -1}};
+    int right = 1;
+    for (int i = 0; right && i < 3; i++) {
+        list *l = f->lists + of[i][0];
+        u64 ordered = 1;
+        while (ordered < l->count && l->at[ordered - 1].number < l->at[ordered].number) ordered++;
+        if (ordered >= l->count) continue;
+        place *p = l->count < UINT32_MAX ? malloc(2 * l->count * sizeof *p + 16) : 0;
+        if (!p) return 0;
+        for (u64 j = 0; j < l->count; j++) p[j] = (place){l->at[j].number, (u32)j};
+        sort_places(p, p + l->count, l->count);
+        right = permute(l, p) && (of[i][1] < 0 || permute(f->lists + of[i][1], p));
+        free(p);
+    }
+    return right;
+}
+
 // ---------------------------------------------------------------- rows by key
 // Lists the rows whose key has the digest of one of `n` texts: the fields of a key as
 // `digest_key` packs them, SLACK bytes behind the last. How many rows, -1 without memory.
@@ -984,19 +1082,9 @@ API i64 side_find(side *s, const u8 *text, const u64 *offsets, u64 n) {
 API const u32 *side_sought(const side *s) { return s->sought.at; }
 
 // ---------------------------------------------------------------- rows that differ
-typedef struct {
-    u32 number, at;
-} place;
-static void sort_places(place *p, place *q, u64 n) { // by number; the result is in `p`
-    for (int shift = 0; shift < 32; shift += 8) {
-        u64 counts[257] = {0};
-        for (u64 i = 0; i < n; i++) counts[(p[i].number >> shift & 255) + 1]++;
-        for (int i = 0; i < 256; i++) counts[i + 1] += counts[i];
-        for (u64 i = 0; i < n; i++) q[counts[p[i].number >> shift & 255]++] = p[i];
-        place *other = p;
-        p = q, q = other;
-    }
-}
+// Memory for what Python asks for; NULL where there is none.
+API void *memory_new(u64 size) { return malloc(size + 1); }
+API void memory_free(void *p) { free(p); }
 // Where each of these rows is once they are gathered, each with a newline at its end:
 // n + 1 offsets. 0 for the number of a row that there is not.
 API int gathered_offsets(const side *s, const u32 *rows, u64 n, u64 *offsets) {
@@ -1087,7 +1175,15 @@ typedef struct {
     i64 *ends; // count + 1
     u64 count, text_room, ends_room;
 } texts;
-static int put_text(texts *t, span s) {
+static int put_plain(texts *t, span s) {
+    u64 size = (u64)t->ends[t->count], n = (u64)(s.end - s.at);
+    if (!grow(&t->ends, &t->ends_room, t->count + 2, 8)) return 0;
+    if (!grow(&t->text, &t->text_room, size + n + 1, 1)) return 0;
+    if (n) memcpy(t->text + size, s.at, n);
+    t->ends[++t->count] = (i64)(size + n);
+    return 1;
+}
+static int put_text(texts *t, span s) { // without its quotes
     u64 size = (u64)t->ends[t->count], n = (u64)(s.end - s.at);
     if (!grow(&t->ends, &t->ends_room, t->count + 2, 8)) return 0;
     if (!grow(&t->text, &t->text_room, size + n + 1, 1)) return 0;
@@ -1123,6 +1219,7 @@ static int alike(span a, span b) {
 // Columns of text: of rows, and of the cells that differ between pairs.
 typedef struct {
     u32 count;
+    int of_cells;
     u64 collisions;
     u32 *pairs, *columns;
     u64 pairs_room, columns_room;
@@ -1148,8 +1245,8 @@ API u64 columns_text(const columns *c, u32 at, const u8 **text, const i64 **ends
     *text = c->of[at].text, *ends = c->of[at].ends;
     return c->of[at].count;
 }
-// A column by Arrow's C data interface, as large UTF-8. The array owns the memory from
-// here on, and its consumer releases it: no code in Python has to live as long.
+// Columns by Arrow's C data interface, as a struct of large UTF-8. The array owns the
+// memory from here on, and its consumer releases it: no code in Python has to live as long.
 typedef struct schema {
     const char *format, *name, *metadata;
     i64 flags, child_count;
@@ -1164,29 +1261,77 @@ typedef struct array {
     void (*release)(struct array *);
     void *private;
 } array;
-static void release_schema(schema *s) { s->release = 0; }
+// The children of both are one block each, that of the first.
+static void release_schema(schema *s) {
+    for (i64 i = 0; i < s->child_count; i++)
+        if (s->children[i]->release) s->children[i]->release(s->children[i]);
+    if (s->children) free(s->children[0]);
+    free(s->children), free(s->private);
+    s->release = 0;
+}
 static void release_array(array *a) {
-    free((void *)a->buffers[1]), free((void *)a->buffers[2]), free(a->buffers);
+    for (i64 i = 0; i < a->child_count; i++)
+        if (a->children[i]->release) a->children[i]->release(a->children[i]);
+    if (a->children) free(a->children[0]);
+    for (i64 i = 0; i < a->buffer_count; i++) free((void *)a->buffers[i]);
+    free(a->children), free(a->buffers);
     a->release = 0;
 }
 API void array_free(array *a) {
     if (a->release) a->release(a);
 }
-// Once for each column; 0 where memory is out.
-API int columns_export(columns *c, u32 at, array *to, schema *described) {
-    texts *t = c->of + at;
-    const void **buffers = malloc(3 * sizeof *buffers);
-    if (!buffers || !grow(&t->text, &t->text_room, 1, 1)) return free(buffers), 0;
-    buffers[0] = 0, buffers[1] = t->ends, buffers[2] = t->text;
-    *to = (array){.length = (i64)t->count, .buffer_count = 3, .buffers = buffers, .release = release_array};
-    *described = (schema){.format = "U", .name = "", .release = release_schema};
+API void schema_free(schema *s) {
+    if (s->release) s->release(s);
+}
+static int export_buffers(array *to, schema *described, const char *format, const char *name,
+                          u64 length, i64 count, void *one, void *two) {
+    const void **buffers = calloc(3, sizeof *buffers);
+    u64 size = strlen(name) + 1;
+    char *copy = malloc(size);
+    if (!buffers || !copy) return free(buffers), free(copy), 0;
+    memcpy(copy, name, size);
+    buffers[1] = one, buffers[2] = two;
+    *to = (array){.length = (i64)length, .buffer_count = count, .buffers = buffers,
+                  .release = release_array};
+    *described = (schema){.format = format, .name = copy, .release = release_schema, .private = copy};
+    return 1;
+}
+static int export_texts(texts *t, const char *name, array *to, schema *described) {
+    if (!grow(&t->text, &t->text_room, 1, 1)) return 0;
+    if (!export_buffers(to, described, "U", name, t->count, 3, t->ends, t->text)) return 0;
     *t = (texts){0};
     return 1;
 }
-API u64 columns_cells(const columns *c, const u32 **pairs, const u32 **ordinals) {
-    *pairs = c->pairs, *ordinals = c->columns;
-    return c->collisions;
+static int export_numbers(u32 **numbers, u64 count, const char *name, array *to, schema *described) {
+    if (!*numbers && !(*numbers = malloc(4))) return 0;
+    if (!export_buffers(to, described, "I", name, count, 2, *numbers, 0)) return 0;
+    *numbers = 0;
+    return 1;
 }
+// All columns under these names, once; those of cells begin with the pair and the column.
+// 0 where memory is out.
+API int columns_export(columns *c, const char *const *names, array *to, schema *described) {
+    u64 more = c->of_cells ? 2 : 0, count = c->count + more, length = count ? c->of[0].count : 0;
+    array *arrays = calloc(count + 1, sizeof *arrays), **at = malloc((count + 1) * sizeof *at);
+    schema *schemas = calloc(count + 1, sizeof *schemas), **as = malloc((count + 1) * sizeof *as);
+    int right = arrays && at && schemas && as;
+    for (u64 i = 0; right && i < count; i++) at[i] = arrays + i, as[i] = schemas + i;
+    right = right && export_buffers(to, described, "+s", "", length, 1, 0, 0);
+    if (!right || !count) {
+        free(arrays), free(at), free(schemas), free(as);
+        return right;
+    }
+    to->children = at, to->child_count = (i64)count;
+    described->children = as, described->child_count = (i64)count;
+    if (more)
+        right = export_numbers(&c->pairs, length, names[0], at[0], as[0]) &&
+                export_numbers(&c->columns, length, names[1], at[1], as[1]);
+    for (u64 i = more; right && i < count; i++)
+        right = export_texts(c->of + i - more, names[i], at[i], as[i]);
+    if (!right) release_array(to), release_schema(described);
+    return right;
+}
+API u64 columns_collisions(const columns *c) { return c->collisions; }
 // Rows as they were gathered: those of [from, to), each `width` fields.
 typedef struct {
     const u8 *text;
@@ -1210,12 +1355,14 @@ API columns *extract(const rows *r, u64 from, u64 to, u32 count, const u32 *want
 }
 // The cells that differ between rows of the same place, in `count` columns that are at
 // `olds` and `news`: pair, column and both texts. The first `keys` of these columns are
-// the key: a pair that differs in it is none, and counted as a collision.
+// the key: a pair that differs in it is none, and counted as a collision. The numbers of
+// columns begin behind the key.
 API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
                      const u32 *olds, const u32 *news) {
     span *a = malloc(sizeof *a * old->width), *b = malloc(sizeof *b * new->width);
     columns *c = columns_new(2);
     int right = a && b && c && are_below(olds, count, old->width) && are_below(news, count, new->width);
+    if (c) c->of_cells = 1;
     for (u64 i = from; right && i < to; i++) {
         right = split_row(old, i, a) && split_row(new, i, b);
         for (u32 j = 0; right && j < count; j++) {
@@ -1225,11 +1372,293 @@ API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 cou
             right = grow(&c->pairs, &c->pairs_room, n + 1, 4) &&
                     grow(&c->columns, &c->columns_room, n + 1, 4) &&
                     put_text(c->of, a[olds[j]]) && put_text(c->of + 1, b[news[j]]);
-            if (right) c->pairs[n] = (u32)i, c->columns[n] = j;
+            if (right) c->pairs[n] = (u32)i, c->columns[n] = j < key_count ? 0 : j - key_count;
         }
     }
     free(a), free(b);
     return right ? c : (columns_free(c), (columns *)0);
+}
+
+// ---------------------------------------------------------------- values
+// The distinct texts of a column and their rows, up to `most` of them.
+typedef struct {
+    texts values;
+    u32 *rows, *slots; // a slot: 0 for none, else 1 + the place of the text
+    u64 rows_room, mask;
+    int full; // there are more than `most`
+} counter;
+static void counter_free(counter *c) {
+    free(c->values.text), free(c->values.ends), free(c->rows), free(c->slots);
+}
+static int counter_init(counter *c, u64 most) {
+    u64 capacity = 64;
+    while (capacity < 2 * most + 2) capacity *= 2;
+    c->mask = capacity - 1, c->slots = calloc(capacity, sizeof *c->slots);
+    return c->slots && grow(&c->values.ends, &c->values.ends_room, 1, 8) && (c->values.ends[0] = 0, 1);
+}
+// Counts the text that was put behind the values.
+static int count_last(counter *c, u64 most) {
+    texts *t = &c->values;
+    i64 start = t->ends[t->count - 1], n = t->ends[t->count] - start;
+    u64 at = stable_within(0, t->text + start, (u64)n) & c->mask;
+    for (u32 i; (i = c->slots[at]); at = (at + 1) & c->mask) {
+        i64 begin = t->ends[i - 1];
+        if (t->ends[i] - begin != n || memcmp(t->text + begin, t->text + start, (u64)n)) continue;
+        t->count--, c->rows[i - 1]++;
+        return 1;
+    }
+    if (t->count > most) return t->count--, c->full = 1;
+    if (!grow(&c->rows, &c->rows_room, t->count, 4)) return 0;
+    c->slots[at] = (u32)t->count, c->rows[t->count - 1] = 1;
+    return 1;
+}
+// The counts of `n` columns as cells: the ordinal of the column, the rows, the text. A
+// column with more than `most` values has none, and its ordinal is marked in `full`.
+static columns *counted(counter *c, u32 n, u8 *full) {
+    columns *out = columns_new(1);
+    int right = out != 0;
+    for (u32 i = 0; right && i < n; i++) {
+        full[i] = (u8)c[i].full;
+        for (u64 j = 0; right && !c[i].full && j < c[i].values.count; j++) {
+            const texts *t = &c[i].values;
+            u64 at = out->of[0].count;
+            right = grow(&out->pairs, &out->pairs_room, at + 1, 4) &&
+                    grow(&out->columns, &out->columns_room, at + 1, 4) &&
+                    put_plain(out->of, (span){t->text + t->ends[j], t->text + t->ends[j + 1]});
+            if (right) out->pairs[at] = i, out->columns[at] = c[i].rows[j];
+        }
+    }
+    if (out) out->of_cells = 1;
+    return right ? out : (columns_free(out), (columns *)0);
+}
+// The values of some columns of gathered rows: of those in `numbers`, or without it of all.
+API columns *count_values(const rows *r, const u32 *numbers, u64 n, u32 count, const u32 *wanted,
+                          u64 most, u8 *full) {
+    span *fields = malloc(sizeof *fields * r->width);
+    counter *c = calloc(count + 1, sizeof *c);
+    int right = fields && c && are_below(wanted, count, r->width);
+    for (u32 j = 0; right && j < count; j++) right = counter_init(c + j, most);
+    for (u64 i = 0; right && i < n; i++) {
+        right = split_row(r, numbers ? numbers[i] : i, fields);
+        for (u32 j = 0; right && j < count; j++)
+            if (!c[j].full) right = put_text(&c[j].values, fields[wanted[j]]) && count_last(c + j, most);
+    }
+    columns *out = right ? counted(c, count, full) : 0;
+    for (u32 j = 0; c && j < count; j++) counter_free(c + j);
+    free(fields), free(c);
+    return out;
+}
+
+// ---------------------------------------------------------------- tables of Polars
+// A frame of strings as Polars exports it: batches of columns, each an array of views.
+typedef struct stream {
+    int (*get_schema)(struct stream *, schema *);
+    int (*get_next)(struct stream *, array *);
+    const char *(*get_last_error)(struct stream *);
+    void (*release)(struct stream *);
+    void *private;
+} stream;
+typedef struct {
+    u32 width;
+    array *batches;
+    u64 count, room;
+} table_of_views;
+
+API void table_free(table_of_views *t) {
+    if (!t) return;
+    for (u64 i = 0; i < t->count; i++) array_free(t->batches + i);
+    free(t->batches), free(t);
+}
+// Takes all batches of a stream; 0 where it is no frame of strings without nulls.
+API table_of_views *table_new(stream *from) {
+    table_of_views *t = calloc(1, sizeof *t);
+    schema described = {0};
+    int right = t && !from->get_schema(from, &described) && !strcmp(described.format, "+s");
+    if (right) t->width = (u32)described.child_count;
+    for (i64 i = 0; right && i < described.child_count; i++)
+        right = !strcmp(described.children[i]->format, "vu");
+    while (right) {
+        array batch = {0};
+        right = !from->get_next(from, &batch);
+        if (!right || !batch.release) break;
+        right = grow(&t->batches, &t->room, t->count + 1, sizeof *t->batches);
+        if (!right) array_free(&batch);
+        else t->batches[t->count++] = batch;
+        // Nulls are counted by whoever made the array; -1 is not known.
+        right = right && !batch.null_count && batch.child_count == (i64)t->width;
+        for (i64 i = 0; right && i < batch.child_count; i++) right = !batch.children[i]->null_count;
+    }
+    if (described.release) described.release(&described);
+    return right ? t : (table_free(t), (table_of_views *)0);
+}
+static u64 height_of(const table_of_views *t) {
+    u64 rows = 0;
+    for (u64 i = 0; i < t->count; i++) rows += (u64)t->batches[i].length;
+    return rows;
+}
+typedef struct {
+    u32 size;
+    union {
+        u8 text[12];
+        struct {
+            u8 prefix[4];
+            u32 buffer, offset;
+        } at;
+    };
+} view;
+INLINE span text_of(const array *column, i64 row) {
+    const view *v = (const view *)column->buffers[1] + column->offset + row;
+    const u8 *at = v->size <= 12 ? v->text : (const u8 *)column->buffers[2 + v->at.buffer] + v->at.offset;
+    return (span){at, at + v->size};
+}
+// The texts of a column, one after the other over all batches.
+typedef struct {
+    const table_of_views *of;
+    u32 column;
+    u64 batch;
+    i64 row;
+} cursor;
+INLINE int next_text(cursor *c, span *to) {
+    for (; c->batch < c->of->count; c->batch++, c->row = 0) {
+        const array *batch = c->of->batches + c->batch;
+        if (c->row == batch->length) continue;
+        *to = text_of(batch->children[c->column], batch->offset + c->row++);
+        return 1;
+    }
+    return 0;
+}
+
+// `recon_engine.compare.sampling.stable_hash`: 0 where memory is out.
+API int table_hashes(const table_of_views *t, array *to, schema *described) {
+    u64 rows = height_of(t), *state = calloc(rows + 1, 8), at = 0;
+    if (!state) return 0;
+    span s;
+    for (u32 i = 0; i < t->width; i++, at = 0)
+        for (cursor c = {t, i, 0, 0}; next_text(&c, &s); at++)
+            state[at] = stable_within(state[at], s.at, (u64)(s.end - s.at));
+    if (export_buffers(to, described, "L", "", rows, 2, state, 0)) return 1;
+    return free(state), 0;
+}
+// The values of all columns, as `count_values` gives them.
+API columns *table_counts(const table_of_views *t, u64 most, u8 *full) {
+    counter *c = calloc(t->width + 1, sizeof *c);
+    int right = c != 0;
+    span s;
+    for (u32 i = 0; right && i < t->width; i++) {
+        cursor at = {t, i, 0, 0};
+        right = counter_init(c + i, most);
+        while (right && !c[i].full && next_text(&at, &s))
+            right = put_plain(&c[i].values, s) && count_last(c + i, most);
+    }
+    columns *out = right ? counted(c, t->width, full) : 0;
+    for (u32 i = 0; c && i < t->width; i++) counter_free(c + i);
+    free(c);
+    return out;
+}
+
+// The size of the white space that a text begins with, or ends with; 0 for none. White
+// space is that of Unicode, as Polars strips it.
+static u64 space_at(const u8 *p, u64 n) {
+    if (!n) return 0;
+    if (*p == ' ' || (*p >= 9 && *p <= 13)) return 1;
+    if (n >= 2 && *p == 0xC2 && (p[1] == 0x85 || p[1] == 0xA0)) return 2;
+    if (n < 3) return 0;
+    u32 c = (u32)p[0] << 16 | (u32)p[1] << 8 | p[2];
+    return c == 0xE19A80 || (c >= 0xE28080 && c <= 0xE2808A) || c == 0xE280A8 || c == 0xE280A9 ||
+                   c == 0xE280AF || c == 0xE2819F || c == 0xE38080
+               ? 3 : 0;
+}
+static span stripped(span s) {
+    u64 n;
+    while ((n = space_at(s.at, (u64)(s.end - s.at)))) s.at += n;
+    for (u64 size = 1; size <= 3 && (u64)(s.end - s.at) >= size;) {
+        if (space_at(s.end - size, size) == size) s.end -= size, size = 1;
+        else size++;
+    }
+    return s;
+}
+typedef struct {
+    u128 digits;
+    u32 places;
+    int negative, large; // large: the digits are not in 38
+} amount;
+#define LARGEST ((u128)10000000000000000000ull * 10000000000000000000ull / 10)
+static int digits_of(const u8 **at, const u8 *end, amount *a) { // how many
+    const u8 *p = *at;
+    for (; p < end && *p >= '0' && *p <= '9'; p++) {
+        if (a->digits >= LARGEST) a->large = 1;
+        else a->digits = 10 * a->digits + (*p - '0');
+    }
+    int count = (int)(p - *at);
+    *at = p;
+    return count;
+}
+// Whether a text is an amount, as AMOUNT_PATTERN of `recon_engine/analysis/totals.py` says.
+static int read_amount(span s, amount *a) {
+    const u8 *p = s.at, *begin;
+    *a = (amount){0};
+    if (p < s.end && (*p == '+' || *p == '-')) a->negative = *p++ == '-';
+    begin = p;
+    if (p < s.end && *p != '.') {
+        int count = digits_of(&p, s.end, a);
+        if (!count || (*begin == '0' && count > 1)) return 0;
+        if (p < s.end && *p == ',' && (count > 3 || *begin == '0')) return 0;
+        while (p < s.end && *p == ',') {
+            p++;
+            if (digits_of(&p, s.end, a) != 3) return 0;
+        }
+    }
+    int whole = p > begin;
+    if (p < s.end && *p == '.') {
+        p++;
+        int count = digits_of(&p, s.end, a);
+        if (!whole && !count) return 0;
+        a->places = (u32)count;
+        whole = 1;
+    }
+    return whole && p == s.end;
+}
+// How the texts of a column are written, and their sum: what `make_form` and `_exact_sum`
+// of `recon_engine/analysis/totals.py` need. `shortest`, `longest`: of those that are not
+// blank, stripped; both are 0 without any. The sum is `high`:`low` / 10^places; `exact`:
+// whether it is one.
+typedef struct {
+    u64 shortest, longest, low, high;
+    u32 places;
+    u8 amounts, point, exact, unused;
+} summed_column;
+static int raise10(__int128 *x, u32 places) {
+    for (; places; places--)
+        if (__builtin_mul_overflow(*x, (__int128)10, x)) return 0;
+    return 1;
+}
+static void add_amount(summed_column *c, __int128 *sum, const amount *a) {
+    __int128 value = (__int128)a->digits;
+    if (a->negative) value = -value;
+    if (a->places > c->places) c->exact &= (u8)raise10(sum, a->places - c->places), c->places = a->places;
+    c->exact &= (u8)(!a->large && raise10(&value, c->places - a->places));
+    c->exact &= (u8)!__builtin_add_overflow(*sum, value, sum);
+}
+API void table_sums(const table_of_views *t, summed_column *out) {
+    for (u32 i = 0; i < t->width; i++) {
+        summed_column c = {.amounts = 1, .exact = 1};
+        cursor at = {t, i, 0, 0};
+        __int128 sum = 0;
+        span s;
+        while (c.amounts && next_text(&at, &s)) {
+            amount a;
+            span text = stripped(s);
+            u64 size = (u64)(text.end - text.at);
+            if (!size) continue;
+            c.amounts = (u8)read_amount(text, &a);
+            c.point |= c.amounts && memchr(text.at, '.', size);
+            if (!c.longest || size < c.shortest) c.shortest = size;
+            if (size > c.longest) c.longest = size;
+            if (c.amounts && c.exact) add_amount(&c, &sum, &a);
+        }
+        c.low = (u64)sum, c.high = (u64)((unsigned __int128)sum >> 64);
+        out[i] = c;
+    }
 }
 
 // For tests: the digests of all rows in file order, four words each.
