@@ -777,6 +777,34 @@ _TABLE: Final = (
         required_by=("run",),
     ),
     Option(
+        name="old_pattern",
+        group=Group.STORAGE,
+        help="Name of the OLD file in the inbound location, with * and ?. Requires"
+        " --new-pattern.",
+        commands=("run",),
+        flags=("--old-pattern",),
+        metavar="PATTERN",
+        env="RECON_OLD_PATTERN",
+        in_file="old_pattern",
+        sets=RunConfig,
+        field="old_pattern",
+        without="a data file without NEWSYSTEM in its name",
+    ),
+    Option(
+        name="new_pattern",
+        group=Group.STORAGE,
+        help="Name of the NEW file in the inbound location, with * and ?. Requires"
+        " --old-pattern.",
+        commands=("run",),
+        flags=("--new-pattern",),
+        metavar="PATTERN",
+        env="RECON_NEW_PATTERN",
+        in_file="new_pattern",
+        sets=RunConfig,
+        field="new_pattern",
+        without="a data file with NEWSYSTEM in its name",
+    ),
+    Option(
         name="processed_s3",
         group=Group.STORAGE,
         help="Location to which the inputs move after their result is recorded:"

@@ -461,3 +461,24 @@ def test_a_result_for_excel_keeps_every_text(tmp_path: Path) -> None:
         for cell in row
     )
     assert book["missing"].max_row == book["extra"].max_row == 2
+
+
+def test_a_run_finds_files_by_the_patterns_of_its_dataset(tmp_path: Path) -> None:
+    here = shutil.copytree(FIELD / "26_pipeline_names", tmp_path / "x")
+    (here / "in").mkdir()
+    shutil.copy(here / "old.csv", here / "in" / "claims.txt")
+    shutil.copy(here / "new.csv", here / "in" / "claims_NEWSYSTEM.txt")
+    places = ("--inbound-s3", "in", "--processed-s3", "proc", "--out-s3", "out")
+    command = ("run", *places, "--dataset", "t", "--key", "ID", "--dry-run")
+    refused = recon(*command, cwd=here)
+    assert refused.returncode == 3
+    assert "none a data file: claims.txt, claims_NEWSYSTEM.txt" in refused.stderr
+    flags = ("--old-pattern", "claims.txt", "--new-pattern", "*_NEWSYSTEM.txt")
+    ended = recon(*command, *flags, cwd=here)
+    assert ended.returncode == 0, ended.stderr
+    (here / "recon.toml").write_text(
+        '[dataset.t]\nold_pattern = "claims.txt"\nnew_pattern = "*_NEWSYSTEM.txt"\n'
+    )
+    assert recon(*command, cwd=here).returncode == 0
+    alone = recon(*command, "--new-pattern", "x", "--config", "no.toml", cwd=here)
+    assert alone.returncode == 2
