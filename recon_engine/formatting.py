@@ -131,6 +131,7 @@ def format_advice(
         HintKind.RENAME: "compares them",
         HintKind.UNIQUE_KEY: "is the unique key",
         HintKind.SPLIT: "",
+        HintKind.DAMAGE: "",
     }
     if not hint.flag:
         return escape(hint.text)
