@@ -10,6 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import escapes, is_seen
+from recon_engine.config import AS_DEFAULT
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.options import Option, Shape, options_of
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
 RULE_FLAGS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
 # Possessive (`*+`): a long name without a closing quote costs no backtracking.
+# What a name of --map is quoted for: @ begins the name of a file.
+MAP_CHARS: Final = ",=@"
+WORD_PARTS: Final = lazy_pattern(
+    r"(?P<space>\s+)|\$'(?P<escaped>(?:[^'\\]|\\.)*)'|'(?P<single>[^']*)'"
+    r'|"(?P<double>[^"]*)"|(?P<bare>[^\s\'"$]+|\$)'
+)
+ESCAPES: Final = lazy_pattern(r"\\(u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
 QUOTED: Final = lazy_pattern(r'"((?:[^"]|"")*+)"')
 
 
@@ -41,7 +49,8 @@ def key_flags(columns: Iterable[str]) -> str:
 
 def map_flag(old: str, new: str) -> str:
     """`--map PAID=AMOUNT`."""
-    return "--map " + quoted(f"{quote_name(old, '=')}={quote_name(new, '=')}")
+    pair = (quote_name(name, MAP_CHARS) for name in (old, new))
+    return "--map " + quoted("=".join(pair))
 
 
 def quoted(word: str) -> str:
@@ -55,9 +64,33 @@ def quoted(word: str) -> str:
     return "$'" + "".join(escapes(word)).replace("'", r"\'") + "'"
 
 
-def quote_name(name: str, delimiter: str) -> str:
+def read_words(text: str) -> list[str]:
+    """The words of a command line, as `quoted` writes them."""
+    words = [""]
+    for found in WORD_PARTS.finditer(text):
+        if found["space"]:
+            words.append("")
+        elif found["escaped"] is not None:
+            words[-1] += ESCAPES.sub(_unescape, found["escaped"])
+        else:
+            words[-1] += next(
+                part
+                for part in (found["single"], found["double"], found["bare"])
+                if part is not None
+            )
+    return [word for word in words if word]
+
+
+def _unescape(found: re.Match[str]) -> str:
+    code = found[1]
+    if code[0] in "uU":
+        return chr(int(code[1:], 16))
+    return {"t": "\t", "n": "\n", "r": "\r"}.get(code, code)
+
+
+def quote_name(name: str, delimiters: str) -> str:
     """A name as `split_names` reads it: quoted only if needed."""
-    if delimiter in name or '"' in name or name != name.strip():
+    if any(each in name for each in f'{delimiters}"') or name != name.strip():
         return '"' + name.replace('"', '""') + '"'
     return name
 
@@ -89,12 +122,12 @@ def read_name(text: str) -> str:
 
 def rebuild_command(options: Options, old: str, new: str) -> str:
     """`recon diff OLD NEW` with every option that differs from its default."""
-    words = ("recon", "diff", old, new, *_option_words(options))
+    words = ("recon", "diff", old, new, *option_words(options))
     return " ".join(map(quoted, words))
 
 
-def _option_words(options: Options) -> Iterator[str]:
-    """Flags and values, in the order of the table."""
+def option_words(options: Options) -> Iterator[str]:
+    """Flags and values of what differs from its default, in the order of the table."""
     for option in options_of("diff"):
         if option.sets is type(options) and option.flags:
             yield from _words(option, getattr(options, option.field))
@@ -109,8 +142,10 @@ def _option_words(options: Options) -> Iterator[str]:
 
 def _words(option: Option, value: Any, flag: str | None = None) -> Iterator[str]:
     """The flag, that of the option by default, before the text of each value."""
+    if option.sided and value == getattr(AS_DEFAULT, option.field):
+        return
     if option.value_type is bool:
-        yield from (flag or option.flag,) if value else ()
+        yield flag or option.flag
         return
     for text in _value_texts(option, value):
         yield from (flag or option.flag, text)
@@ -128,8 +163,9 @@ def _value_texts(option: Option, value: Any) -> Iterator[str]:
         case Shape.NAMES:
             yield from (quote_name(name, ",") for name in value)
         case _:
+            delimiters = MAP_CHARS if option.shape is Shape.RENAMES else "="
             for column, text in _column_pairs(option, value):
-                yield f"{quote_name(column, '=')}={text}"
+                yield f"{quote_name(column, delimiters)}={text}"
 
 
 def _column_pairs(
@@ -138,7 +174,7 @@ def _column_pairs(
     for column, each in value.items():
         match option.shape:
             case Shape.RENAMES:
-                yield column, quote_name(each, "=")
+                yield column, quote_name(each, MAP_CHARS)
             case Shape.COLUMN_VALUES:
                 yield from ((column, text) for text in each)
             case _:

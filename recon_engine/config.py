@@ -12,6 +12,7 @@ from recon_engine.errors import ConfigError
 from recon_engine.gate_syntax import parse_gate
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
+from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
 from recon_engine.suggestions import did_you_mean
 
@@ -19,6 +20,7 @@ from recon_engine.suggestions import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from recon_engine.name_forms import NameForm
     from recon_engine.runtime.memory import Budget
 
     # A libpq connection string, or a function that makes one for each new connection.
@@ -60,6 +62,9 @@ LIMITS: Final = Limits()
 DELIMITER_PATTERN = lazy_pattern(
     r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f](:[\x01-\x09\x0b\x0c\x0e-!#-\x7f])?"
 )
+ONE_CHARACTER = lazy_pattern(r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f]")
+# The most columns a file can have by its header of 16 MiB, and more.
+MOST_FIELD: Final = 10**7
 # The key of files that are read without one: no column can have a blank name.
 NO_KEY: Final = ("",)
 # Up to 48 characters: with `_old__` and eight digits of the run, the name of a stage
@@ -146,20 +151,129 @@ class Mask(StrEnum):
     LAST4 = "last4"
 
 
+# Fields of `Options` that recorded runs of earlier versions do not have.
+LATER_FIELDS: Final = frozenset({"compare_only", "match_names"})
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    """Raise ConfigError for names that no header may have."""
+    if any(not name.strip() for name in names):
+        raise ConfigError("--names has a blank name", help="name every column")
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--names names {name} twice", help="name it once")
+
+
+def _check_trailer_options(options: SideOptions) -> None:
+    for prefix in options.trailers:
+        if not prefix or any(mark in prefix for mark in '"\r\n'):
+            raise ConfigError(
+                "--trailer is blank, or has a quote or a line break",
+                help="give the text that is the first field of the trailer",
+            )
+        if options.trailers.count(prefix) > 1:
+            raise ConfigError(f"--trailer {prefix} is given twice", help="once each")
+    about = (
+        ("--trailer-count", options.trailer_counts),
+        ("--trailer-sum", options.trailer_sums),
+        ("--trailer-delimiter", options.trailer_delimiter),
+    )
+    for flag, value in about:
+        if value and not options.trailers:
+            raise ConfigError(f"{flag} needs --trailer", help="--trailer PREFIX")
+    for text in options.trailer_counts:
+        options.split_trailer_field(text)
+    for text in options.trailer_sums:
+        place, equals, column = text.partition("=")
+        if not equals or not column:
+            raise ConfigError(
+                f"--trailer-sum {text} is not FIELD=COLUMN",
+                help="such as --trailer-sum 3=PAID",
+            )
+        options.split_trailer_field(place)
+    if options.trailer_delimiter and not ONE_CHARACTER.fullmatch(
+        options.trailer_delimiter
+    ):
+        raise ConfigError(
+            "--trailer-delimiter is not one ASCII character",
+            help="use ',', ';', '|' or a tab, never a quote or newline",
+        )
+
+
+class NameStyle(StrEnum):
+    """`refuse` column names that are blank or repeat; `number` them by position."""
+
+    REFUSE = "refuse"
+    NUMBER = "number"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideOptions:
     """How one file is read: every option that can differ between OLD and NEW.
 
-    `skip_lines`: the number of lines before the header. `rules`: as in `Options`, for
-    the values of this side only.
+    `skip_lines`: the number of lines before the header. `comment_prefix`: how further
+    lines before it begin. `no_header`: the first record is a row; `names`: the columns.
+    `repeat_names`, `blank_names`: what is done with such names of a header.
+    `trailing_delimiter`: whether each record ends with a delimiter. `trailers`: the
+    first fields of the records at the end that are no rows; `trailer_counts`,
+    `trailer_sums`: `[PREFIX:]FIELD` and `[PREFIX:]FIELD=COLUMN`; `trailer_delimiter`:
+    that of a trailer, if it is another one. `eof_mark`: whether a Ctrl-Z may end it.
+    `rules`: as in `Options`, for the values of this side only.
     """
 
     skip_lines: int = 0
+    comment_prefix: str = ""
+    no_header: bool = False
+    names: tuple[str, ...] = ()
+    repeat_names: NameStyle = NameStyle.REFUSE
+    blank_names: NameStyle = NameStyle.REFUSE
+    trailing_delimiter: bool = False
+    trailers: tuple[str, ...] = ()
+    trailer_counts: tuple[str, ...] = ()
+    trailer_sums: tuple[str, ...] = ()
+    trailer_delimiter: str = ""
+    eof_mark: bool = False
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no file could satisfy."""
         check_count("--skip-lines", self.skip_lines, "lines")
+        if self.names and not self.no_header:
+            raise ConfigError(
+                "--names needs --no-header",
+                help="names of a file with a header are in the file; --map pairs them",
+            )
+        if self.comment_prefix and self.no_header:
+            raise ConfigError(
+                "--comment-prefix and --no-header exclude each other",
+                why="without a header no line is before it",
+                help="use --skip-lines",
+            )
+        if self.no_header and NameStyle.NUMBER in {self.repeat_names, self.blank_names}:
+            raise ConfigError(
+                "--repeat-names and --blank-names are about the names of a header",
+                help="omit them, or --no-header",
+            )
+        _check_names(self.names)
+        _check_trailer_options(self)
+
+    def split_trailer_field(self, text: str) -> tuple[str, int]:
+        """The PREFIX and the FIELD of `[PREFIX:]FIELD`; raises ConfigError."""
+        prefix, colon, number = text.rpartition(":")
+        if not colon and len(self.trailers) == 1:
+            prefix = self.trailers[0]
+        if prefix not in self.trailers or not number.isascii() or not number.isdigit():
+            raise ConfigError(
+                f"{text} names no field of a trailer",
+                help="FIELD is a number from 2 on; with several trailers PREFIX:FIELD",
+            )
+        if not 1 < int(number) <= MOST_FIELD:
+            raise ConfigError(
+                f"{text}: field {number} cannot hold a number",
+                why="fields of a trailer count from 1, and the first one is its prefix",
+                help=f"use a number from 2 to {MOST_FIELD:,}",
+            )
+        return prefix, int(number)
 
     @classmethod
     def of_public(cls, kept: Mapping[str, Any]) -> SideOptions:
@@ -206,6 +320,8 @@ class Options:
     """How two tables are compared; part of a run's identity.
 
     `renames` maps a column's name in OLD to its name in NEW; results use that of OLD.
+    `match_names`: the forms in which names of both sides are equal. `compare_only`: the
+    compared columns; empty for all but those of `ignore`.
     `rules` are lists for `rules.spelling.parse_rule` by column; `*` is every compared
     column.
     `masks`: hmac, redact or last4 by column; `*` is every column without its own entry.
@@ -216,6 +332,8 @@ class Options:
 
     keys: tuple[str, ...]
     ignore: tuple[str, ...] = ()
+    compare_only: tuple[str, ...] = ()
+    match_names: tuple[NameForm, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masks: Mapping[str, str] = field(default_factory=dict)
@@ -245,6 +363,8 @@ class Options:
         for suppression in self.suppressions:
             check_suppression(suppression)
         _check_keys(self.keys, self.ignore)
+        _check_compare_only(self.compare_only, self.ignore)
+        parse_match_names(write_match_names(self.match_names))
         for name, mask in self.masks.items():
             if mask not in set(Mask):
                 raise ConfigError(
@@ -285,7 +405,11 @@ class Options:
             del values[side]
             if public := self.side(side).public:
                 values[side] = public
-        return values
+        return {
+            name: value
+            for name, value in values.items()
+            if value or name not in LATER_FIELDS
+        }
 
     @property
     def digest(self) -> str:
@@ -368,6 +492,17 @@ def _check_keys(keys: tuple[str, ...], ignore: tuple[str, ...]) -> None:
             raise ConfigError(
                 f"{name} is both a key and ignored",
                 help=f"remove --ignore {name}, or choose another key",
+            )
+
+
+def _check_compare_only(compare_only: tuple[str, ...], ignore: tuple[str, ...]) -> None:
+    for name in compare_only:
+        if compare_only.count(name) > 1:
+            raise ConfigError(f"--compare-only names {name} twice", help="name it once")
+        if name in ignore:
+            raise ConfigError(
+                f"{name} is both compared and ignored",
+                help=f"remove --ignore {name}, or remove it from --compare-only",
             )
 
 

@@ -248,6 +248,25 @@ class RuleCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """What an option did to the columns or rows of both sides.
+
+    `option`: as on the command line, without values of cells. `old`, `new`: the number
+    of columns or rows that it changed. `text`: what it did, in a sentence.
+    """
+
+    option: str
+    old: int
+    new: int
+    text: str
+
+    @property
+    def line(self) -> str:
+        """The option and what it did, or that it did nothing."""
+        return f"{self.option}: {self.text if self.old or self.new else 'no effect'}"
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """A set of columns, and the number of rows in which exactly these differ."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,17 +36,27 @@ from recon_engine.formatting import (
     markdown_row,
     most_frequent_change,
     unread,
+    unused_frame_options,
+)
+from recon_engine.hint_settings import (
+    merge_settings,
+    merge_value,
+    read_settings,
+    write_python,
+    write_toml,
 )
 from recon_engine.kinds import KINDS, REWRITING_KINDS
 from recon_engine.model import HintKind
+from recon_engine.records import dataclass
 from recon_engine.suppressions import count_unsuppressed
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from recon_engine.model import (
         Acceptance,
+        Applied,
         Cell,
         Column,
         Counts,
@@ -109,8 +119,9 @@ class EngineFacts:
 class Frames:
     """All differences as frames of strings, ordered by content.
 
-    `cells`: the query for `mismatches`. It runs on first use, because its sort takes
-    longer than some comparisons. No slots: `cached_property` needs a dict.
+    `cells`: the query for `mismatches`, with the number of its `pair` of rows. It runs
+    on first use, because its sort takes longer than some comparisons. No slots:
+    `cached_property` needs a dict.
     """
 
     cells: pl.LazyFrame
@@ -121,12 +132,17 @@ class Frames:
     rejects: pl.DataFrame
 
     @cached_property
-    def mismatches(self) -> pl.DataFrame:
-        """Each cell that differs, sorted by key and column at the first access."""
+    def numbered(self) -> pl.DataFrame:
+        """`mismatches` with `pair`, which is equal for the cells of two paired rows."""
         sorted_cells = self.cells.collect()
         # Otherwise the unsorted cells would be held for as long as the sorted ones.
         vars(self)["cells"] = sorted_cells.lazy()
         return sorted_cells
+
+    @property
+    def mismatches(self) -> pl.DataFrame:
+        """Each cell that differs, sorted by key and column at the first access."""
+        return self.numbered.drop("pair")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +169,9 @@ class Reconciliation:
     and `matched + extra (+ rejected)` in NEW; `matched = identical + mismatched_rows`;
     for each column `matched = equal_exact + tolerated + mismatched`, and `tolerated` is
     what its rules made equal; signatures sum up to the mismatched rows.
+
+    `name_pairs`: the names in OLD and NEW that `--match-names` pairs. `applied`: what
+    options changed before rows were compared. Both are sorted.
     """
 
     keys: tuple[str, ...]
@@ -172,6 +191,8 @@ class Reconciliation:
     coverage: tuple[Coverage, ...] = field(default=(), repr=False)
     looked_up: LookedUp = field(default_factory=LookedUp, repr=False)
     rules: tuple[RuleCount, ...] = ()
+    name_pairs: tuple[tuple[str, str], ...] = ()
+    applied: tuple[Applied, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise InternalError if an invariant is violated."""
@@ -337,6 +358,8 @@ class Reconciliation:
             "only_in_new": list(self.drift.only_in_new),
             "dialect_old": _dialect_facts(self.old),
             "dialect_new": _dialect_facts(self.new),
+            "name_pairs": dict(self.name_pairs),
+            "applied": {each.option: asdict(each) for each in self.applied},
         }
 
     @property
@@ -353,8 +376,24 @@ class Reconciliation:
         return sorted(found, key=lambda each: (-each.mismatched, each.name))
 
     def mismatches(self) -> pl.DataFrame:
-        """Each mismatched cell: `key` (a struct), `column`, `old`, `new`, `kind`."""
-        return self.frames.mismatches
+        """Each mismatched cell: the key columns, then `column`, `old`, `new`, `kind`.
+
+        A key column with one of these four names is `key.NAME`.
+        """
+        return _flatten_key(self.frames.mismatches, self.keys)
+
+    def rows(self) -> pl.DataFrame:
+        """Each mismatched row: the key columns, then `NAME_old`, `NAME_new`.
+
+        It has two columns for each column that differs in some row, in the order of
+        OLD; both are null in a row in which that column is equal. A key column whose
+        name is taken is `key.NAME`.
+        """
+        return _spread_cells(
+            self.frames.numbered,
+            self.keys,
+            [each.name for each in self.by_column if each.mismatched],
+        )
 
     def missing(self) -> pl.DataFrame:
         """The rows in OLD only, with all columns of OLD.
@@ -373,11 +412,10 @@ class Reconciliation:
     def duplicates(self, side: Literal["old", "new"]) -> pl.DataFrame:
         """The keys that repeat on a side.
 
-        `key` (a struct) and `rows`, most rows first.
+        The key columns and `rows`, most rows first.
         """
-        return {"old": self.frames.duplicates_old, "new": self.frames.duplicates_new}[
-            side
-        ]
+        frames = {"old": self.frames.duplicates_old, "new": self.frames.duplicates_new}
+        return _flatten_key(frames[side], self.keys)
 
     def rejects(self) -> pl.DataFrame:
         """Quarantined rows: `file`, `line`, `byte_offset`, `reason`.
@@ -406,15 +444,25 @@ class Reconciliation:
                 "only_in_new": list(self.drift.only_in_new),
                 "renamed": [list(pair) for pair in self.drift.renamed],
             },
+            **self._applied_options(),
             "sample": [{"key": r.key, "payload": r.payload} for r in self.sample],
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
             "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
             **self.findings.to_dict(),
+            "hints": [_hint_as_dict(each) for each in self.hints],
             "gates": [asdict(each) for each in self.gates],
             "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
             "engine": asdict(self.engine),
         }
+
+    def _applied_options(self) -> dict[str, object]:
+        """What options changed before rows were compared; empty without them."""
+        found = {
+            "name_pairs": [list(pair) for pair in self.name_pairs],
+            "applied": [asdict(each) for each in self.applied],
+        }
+        return {name: listed for name, listed in found.items() if listed}
 
     def to_json(self) -> str:
         """`to_dict` as one JSON document."""
@@ -535,18 +583,23 @@ class Reconciliation:
         )
 
     def reading(self) -> tuple[str, ...]:
-        """What was applied to read the files: `old file: 3 lines were skipped …`."""
+        """What was applied to read and to pair the files, a sentence for each option.
+
+        Such as `old file: 3 lines were skipped …`.
+        """
         sides = (("old", self.old), ("new", self.new))
-        return tuple(text for each in sides for text in describe_frame(*each))
+        frame = (text for each in sides for text in describe_frame(*each))
+        return (*frame, *(each.line for each in self.applied))
 
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.
 
-        Nothing was compared, or a rule read no value.
+        Nothing was compared, an option applied to nothing, or a rule read no value.
         """
+        ineffective = (*unused_frame_options(self), *unread(self.rules))
         if self.counts.matched:
-            return tuple(unread(self.rules))
-        return NOTHING if self.agrees else NO_PAIR, *unread(self.rules)
+            return ineffective
+        return NOTHING if self.agrees else NO_PAIR, *ineffective
 
     @property
     def rules_to_show(self) -> tuple[RuleCount, ...]:
@@ -571,6 +624,21 @@ class Reconciliation:
             " value written another way; "
             + format_count(total - same, "cell", "carry another value")
         )
+
+    def suggested_rules(self) -> dict[str, list[str]]:
+        """The rules of the comparison and those of its hints, for `rules=`.
+
+        By column; `*` is every column. With them, the differences that the hints count
+        are gone. Each rule hides the differences that it explains: look at the hints
+        first.
+        """
+        rules: dict[str, list[str]] = {}
+        for each in self.rules:
+            chain = rules.setdefault("*" if each.every else each.column, [])
+            if each.rule not in chain:
+                chain.append(each.rule)
+        hinted = merge_settings(self.hints).get("rules", {})
+        return merge_value(rules, hinted) or {}
 
     def remainder(self) -> str:
         """What no hint explains: `2 of 641 differing cells · 0 of 40 missing rows`.
@@ -618,12 +686,27 @@ class Reconciliation:
         if not self.passes:
             raise AssertionError(self.to_markdown())
 
+    def __repr__(self) -> str:
+        """The verdict in one line: counts only."""
+        return f"<{type(self).__name__} {self.headline()}>"
+
+    def __str__(self) -> str:
+        """The result as the command line prints it, as wide as the terminal."""
+        from shutil import get_terminal_size
+
+        from recon_engine.terminal import render_text
+
+        return render_text(self, get_terminal_size((100, 24)).columns)
+
     def _repr_html_(self) -> str:
         from recon_engine.report import result_page
 
         return result_page.render_fragment(self)
 
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
+        # The rows of a stored result are in its artifacts.
+        if not rows.width:
+            return []
         # Not `select`, which would read some names as patterns.
         columns = [rows.get_column(name) for name in self.keys]
         return pl.DataFrame(columns).head(self.detail_limit).to_dicts()
@@ -643,10 +726,64 @@ def _side_facts(side: Side) -> dict[str, Any]:
     return asdict(side) | {"dialect": _dialect_facts(side)}
 
 
+def _flatten_key(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """A frame whose first column is the struct `key`, with the key columns instead."""
+    others = frame.columns[1:]
+    parts = frame["key"].struct.unnest()
+    return pl.DataFrame(
+        [
+            *(
+                column.alias(name)
+                for column, name in zip(parts, _key_names(keys, others), strict=True)
+            ),
+            *(frame[name] for name in others),
+        ]
+    )
+
+
+def _key_names(keys: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """The names of key columns beside others; one that is taken is `key.NAME`."""
+    names: list[str] = []
+    for key in keys:
+        name = key
+        while name in taken or name in names:
+            name = f"key.{name}"
+        names.append(name)
+    return names
+
+
+def _spread_cells(
+    cells: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]
+) -> pl.DataFrame:
+    """Differing cells as one row for each pair of rows."""
+    pairs = cells.select("pair", "key").unique("pair", maintain_order=True)
+    spread = pairs.select("pair")
+    for at, column in enumerate(columns):
+        mine = cells.filter(pl.col("column") == column).select(
+            "pair", pl.col("old").alias(f"old{at}"), pl.col("new").alias(f"new{at}")
+        )
+        spread = spread.join(mine, on="pair", how="left", maintain_order="left")
+    names = [f"{name}_{side}" for name in columns for side in ("old", "new")]
+    parts = pairs["key"].struct.unnest()
+    rows = pl.DataFrame([*parts, *spread.drop("pair")])
+    rows.columns = [*_key_names(keys, names), *names]
+    # By content: the numbers of pairs depend on the order of rows in the files.
+    return rows[rows.to_struct().arg_sort()]
+
+
 def _rule(each: RuleCount) -> dict[str, object]:
     sides = {"old": each.old._asdict(), "new": each.new._asdict()}
     codes = None if each.codes is None else each.codes._asdict()
     return asdict(each) | sides | {"codes": codes}
+
+
+def _hint_as_dict(hint: Hint) -> dict[str, object]:
+    """A hint, with its settings as recon.toml and Python have them."""
+    settings = read_settings(hint)
+    return asdict(hint) | {
+        "toml": write_toml(settings),
+        "python": write_python(settings),
+    }
 
 
 def _suppression_as_dict(suppressed: Suppressed) -> dict[str, object]:

@@ -6,7 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from recon_engine.command_line import QUOTED, read_name, split_list, split_names
+from recon_engine.column_maps import parse_column_map
+from recon_engine.command_line import split_names
 from recon_engine.errors import ConfigError
 from recon_engine.lazy import lazy_pattern
 from recon_engine.options import Option, Shape
@@ -32,7 +33,7 @@ def parse_values(option: Option, texts: list[str] | None, filed: Any = None) -> 
         case Shape.NAMES:
             return _parse_names(given) or filed or ()
         case Shape.RENAMES:
-            return {**(filed or {}), **_parse_renames(option, given)}
+            return {**(filed or {}), **parse_column_map(filter(str.strip, given))}
         case Shape.COLUMN_VALUE:
             return {**(filed or {}), **_parse_column_value(option, given)}
         case Shape.COLUMN_VALUES:
@@ -47,10 +48,6 @@ def _read_variable(option: Option) -> list[str]:
     value = os.environ.get(option.env, "") if option.env else ""
     if not value:
         return []
-    if option.shape is Shape.RENAMES:
-        # A pair may be in quotes as a whole, or each of its names by itself.
-        pairs = (pair.strip() for pair in split_list(value, ","))
-        return [read_name(pair) if QUOTED.fullmatch(pair) else pair for pair in pairs]
     return value.split(option.separator) if option.separator else [value]
 
 
@@ -60,21 +57,6 @@ def _parse_names(texts: list[str]) -> tuple[str, ...]:
     A name that holds a comma, or blanks at its ends, is in double quotes.
     """
     return tuple(name for text in texts for name in _split_quoted(text, ",") if name)
-
-
-def _parse_renames(option: Option, texts: list[str]) -> dict[str, str]:
-    """`OLD=NEW`; a name that holds `=` is in double quotes."""
-    result: dict[str, str] = {}
-    for text in texts:
-        match _split_quoted(text, "="):
-            case [old, new] if old and new and old not in result:
-                result[old] = new
-            case _:
-                raise ConfigError(
-                    f"{option.flag} {text} is not OLD=NEW, once for each OLD",
-                    help=f"such as {option.flag} PAID_AMT=PAID_AMOUNT",
-                )
-    return result
 
 
 def _parse_column_value(option: Option, texts: list[str]) -> dict[str, str]:

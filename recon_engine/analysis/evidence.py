@@ -6,8 +6,10 @@ and Spark do not change a finding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
+
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

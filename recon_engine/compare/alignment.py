@@ -7,8 +7,9 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from recon_engine import command_line
+from recon_engine.compare.column_names import pair_names
 from recon_engine.config import Mask, OnSchemaDrift, Options
-from recon_engine.errors import ConfigError, KeyMissing, SchemaMismatch
+from recon_engine.errors import ConfigError, KeyMissing, ReconError, SchemaMismatch
 from recon_engine.formatting import conjugate, format_count, format_share
 from recon_engine.gate_syntax import check_column, parse_gate
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
@@ -19,6 +20,7 @@ from recon_engine.inputs.file_shape import (
     measure_fixed_width,
 )
 from recon_engine.model import Drift
+from recon_engine.name_forms import NameForm, fold_name, write_match_names
 from recon_engine.records import dataclass
 from recon_engine.rules.assembly import OPTIONS, GivenRules, assemble_chain
 from recon_engine.rules.chains import NO_CHAIN
@@ -34,6 +36,7 @@ from recon_engine.suggestions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from recon_engine.compare.column_names import NamePairs
     from recon_engine.rules.chains import Chain, Rules
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
@@ -43,6 +46,12 @@ if TYPE_CHECKING:
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
 ALL_COLUMNS: Final = "*"
+# What a refusal proposes: the first that pairs all names.
+MATCH_NAMES: Final = (
+    (NameForm.CASEFOLD,),
+    (NameForm.TRIM,),
+    (NameForm.TRIM, NameForm.CASEFOLD),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,9 @@ class Alignment:
     `new_names` maps columns of NEW to these names. `rules`: of keys and compared
     columns that have some; `masks`: of any column. `agreements`: for columns in one
     file only that seem to be the same, the rows that agree and the rows compared.
-    `given`: the rules of these columns as they were given.
+    `given`: the rules of these columns as they were given. `by_form`: the names in OLD
+    and NEW that `--match-names` pairs. `left_out`: the number of columns of each side
+    that are ignored.
     """
 
     keys: tuple[str, ...]
@@ -63,6 +74,8 @@ class Alignment:
     masks: Mapping[str, Mask]
     agreements: Agreements = field(default_factory=dict)
     given: Mapping[str, GivenRules] = field(default_factory=dict)
+    by_form: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[int, int] = (0, 0)
 
 
 def measure_nothing(
@@ -105,26 +118,23 @@ def align_columns(
         SchemaMismatch: A column is in one file only, and `on_schema_drift` is `refuse`.
         MalformedInput: A file of another format was read as one column.
     """
-    renames = options.renames
 
     def hint() -> str | None:
         return retry(lambda ours, theirs: _has_keys(ours, theirs, options))
 
-    _check_renames(old, new, renames, hint)
-    back = {theirs: ours for ours, theirs in renames.items()}
-    renamed = tuple(back.get(name, name) for name in new)
+    names = pair_names(old, new, options, uris=uris, hint=hint)
+    renames, renamed = names.renames, names.renamed
     in_old, in_new = set(old), set(renamed)
-    keys = tuple(_name_in_old(name, in_old, back) for name in options.keys)
-    ignored = {_name_in_old(name, in_old, back) for name in options.ignore}
+    keys = tuple(map(names.find, options.keys))
     _check_keys(keys, old, renamed, _Files(uris, heads, options, hint, renames))
-    _check_ignored(ignored, {*old, *renamed})
+    ignored = _find_ignored(names, options, keys)
     only_old = tuple(n for n in old if n not in in_new and n not in ignored)
     only_new = tuple(n for n in renamed if n not in in_old and n not in ignored)
     agree: Agreements = {}
     # Measuring reads rows of both files: only where a rename is possible.
     if only_old and only_new:
         both = [(name, renames.get(name, name)) for name in keys]
-        agree = measure(both, only_old, only_new, rules_of(options, keys, back))
+        agree = measure(both, only_old, only_new, rules_of(options, keys, names))
     drift = Drift(only_old, only_new, _likely_renames(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
         raise _schema_mismatch(drift, uris, quotable=_may_quote_names(old, new))
@@ -132,44 +142,24 @@ def align_columns(
     # In the order of OLD, which reports show. Ordinals of cells follow the sorted names
     # (`ComparisonPlan.columns`).
     columns = tuple(name for name in old if name in common)
-    given = _rules_by_column(options, keys, columns, back)
+    given = _rules_by_column(options, keys, columns, names)
     rules = {name: assemble_chain(name, each) for name, each in given.items()}
     _check_key_rules(rules, keys)
-    masks = _masks_by_column(options, {*old, *renamed}, back)
+    masks = _masks_by_column(options, {*old, *renamed}, names)
     # Before any row is read, so that a misspelled name does not cost a comparison.
     _check_gates_and_suppressions(options, columns)
-    return Alignment(keys, columns, back, drift, rules, masks, agree, given)
-
-
-def _name_in_old(name: str, old: Collection[str], back: Mapping[str, str]) -> str:
-    """The name of a column in OLD, given that name or its name in NEW."""
-    return name if name in old else back.get(name, name)
-
-
-def _check_renames(
-    old: Collection[str],
-    new: Collection[str],
-    renames: Mapping[str, str],
-    hint: Callable[[], str | None],
-) -> None:
-    for ours, theirs in renames.items():
-        for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
-            if name not in known:
-                raise ConfigError(
-                    f"--map {ours}={theirs}: {side} has no column {name}."
-                    + did_you_mean(name, known),
-                    help=hint() or "--map OLD_NAME=NEW_NAME",
-                )
-        if ours in new and ours not in renames.values():
-            raise ConfigError(
-                f"--map {ours}={theirs}: NEW also has a column {ours}",
-                help=f"map another column of OLD to {ours} of NEW",
-            )
-    if len(set(renames.values())) < len(renames):
-        raise ConfigError(
-            "--map maps two columns of OLD to one column of NEW",
-            help="map each column once",
-        )
+    return Alignment(
+        keys,
+        columns,
+        names.back,
+        drift,
+        rules,
+        masks,
+        agree,
+        given,
+        by_form=names.by_form,
+        left_out=(len(ignored & in_old), len(ignored & in_new)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +230,25 @@ def _respell(keys: Sequence[str], old: Names, new: Names) -> str | None:
     options += [command_line.map_flag(ours, theirs) for ours, theirs in pairs]
     if not options:
         return None
-    return "for names that differ in case or surrounding blanks only: " + " ".join(
-        options
+    flag = _match_names_flag(pairs, old, new)
+    return (
+        "for names that differ in case or surrounding blanks only: "
+        + (f"{flag}, or " if flag else "")
+        + " ".join(options)
     )
+
+
+def _match_names_flag(pairs: Pairs, old: Names, new: Names) -> str | None:
+    """The option that pairs these names; None if it would be refused."""
+    if not pairs:
+        return None
+    for forms in MATCH_NAMES:
+        if all(
+            len({fold_name(name, forms) for name in side}) == len(side)
+            for side in (old, new)
+        ) and all(fold_name(o, forms) == fold_name(n, forms) for o, n in pairs):
+            return f"--match-names {write_match_names(forms)}"
+    return None
 
 
 def _describe_head(
@@ -254,10 +260,10 @@ def _describe_head(
     wanted = [files.renames.get(name, name) if at else name for name in keys]
     line = find_header_line(head, delimiter, wanted)
     if line is not None:
-        before = line - 1
+        before = files.options.side(side.lower()).skip_lines + line - 1
         return (
-            f"{join_names(map(shown, wanted))} is on line {line:,} of {side}; "
-            f"remove the {format_count(before, 'line')} before it"
+            f"{join_names(map(shown, wanted))} is in line {before + 1:,} of {side}; "
+            f"use --{side.lower()}-skip-lines {before}"
         )
     # A fixed-width file has no delimiter, so it was read as one column.
     fixed = measure_fixed_width(head) if len(columns) == 1 else None
@@ -270,44 +276,55 @@ def _describe_head(
     if found := count_data_names(columns, head, delimiter):
         return (
             f"{format_share(found, len(columns), f'column name of {side}', 'look')}"
-            " like data; add a header as the first line of the file"
+            f" like data; if the file has no header use --{side.lower()}-no-header"
         )
     return None
 
 
 def _has_keys(old: Names, new: Names, options: Options) -> bool:
     """Whether two headers have the key and all renamed columns."""
-    renames = options.renames
-    back = {theirs: ours for ours, theirs in renames.items()}
-    keys = {_name_in_old(name, old, back) for name in options.keys}
-    names = keys | renames.keys()
-    return all(n in old and renames.get(n, n) in new for n in names)
+    try:
+        names = pair_names(old, new, options)
+    except ReconError:
+        return False
+    keys = set(map(names.find, options.keys))
+    return keys <= set(old) and keys <= set(names.renamed)
 
 
-def _check_ignored(ignored: Collection[str], known: Collection[str]) -> None:
-    for name in sorted(ignored):
-        if name not in known:
-            raise ConfigError(
-                f"--ignore {name}: no file has that column."
-                + did_you_mean(name, known),
-                help=_describe_columns(
-                    sorted(known), quotable=looks_like_header(known)
-                ),
-            )
+def _find_ignored(names: NamePairs, options: Options, keys: Names) -> set[str]:
+    """The columns that are left out: those of `ignore`, or all but `compare_only`."""
+    every = {*names.old, *names.renamed}
+    for flag, listed in (
+        ("--ignore", options.ignore),
+        ("--compare-only", options.compare_only),
+    ):
+        for name in sorted(map(names.find, listed)):
+            if name not in every:
+                raise ConfigError(
+                    f"{flag} {name}: no file has that column."
+                    + did_you_mean(name, every),
+                    help=_describe_columns(
+                        sorted(every), quotable=looks_like_header(every)
+                    ),
+                )
+    ignored = set(map(names.find, options.ignore))
+    if options.compare_only:
+        ignored |= every - set(map(names.find, options.compare_only)) - {*keys}
+    return ignored
 
 
 def _rules_by_column(
     options: Options,
     keys: Sequence[str],
     columns: Sequence[str],
-    back: Mapping[str, str],
+    names: NamePairs,
 ) -> Mapping[str, GivenRules]:
     """The rules of each column: those of `*`, which keys do not get, then its own."""
     found: dict[str, GivenRules] = {}
     for side, rules in given_rules(options).items():
         # False sorts before True: the rules of `*` are applied first.
         for spelled in sorted(rules, key=lambda name: name != ALL_COLUMNS):
-            name = _name_in_old(spelled, (*keys, *columns), back)
+            name = names.find(spelled)
             if name not in {*keys, *columns, ALL_COLUMNS}:
                 raise ConfigError(
                     f"{OPTIONS[side]} {spelled}: no compared column has that name."
@@ -342,13 +359,13 @@ def _check_key_rules(rules: Rules, keys: Sequence[str]) -> None:
 
 
 def rules_of(
-    options: Options, keys: Collection[str], back: Mapping[str, str]
+    options: Options, keys: Collection[str], names: NamePairs
 ) -> dict[str, Chain]:
     """The chains of `keys`, without the rules of `*`."""
     found: dict[str, GivenRules] = {}
     for side, by_column in given_rules(options).items():
         for spelled, rules in by_column.items():
-            if (name := _name_in_old(spelled, keys, back)) in keys:
+            if (name := names.find(spelled)) in keys:
                 found[name] = found.get(name, GivenRules()).with_rules(rules, side)
     return {name: assemble_chain(name, given) for name, given in found.items()}
 
@@ -367,12 +384,12 @@ def _check_gates_and_suppressions(options: Options, columns: Sequence[str]) -> N
 
 
 def _masks_by_column(
-    options: Options, columns: Collection[str], back: Mapping[str, str]
+    options: Options, columns: Collection[str], names: NamePairs
 ) -> dict[str, Mask]:
     """The mask of each masked column: its own, or else that of `*`."""
     own: dict[str, Mask] = {}
     for spelled, mask in options.masks.items():
-        name = _name_in_old(spelled, columns, back)
+        name = names.find(spelled)
         if name not in {*columns, ALL_COLUMNS}:
             raise ConfigError(
                 f"--mask {spelled}: no file has that column."
@@ -452,12 +469,14 @@ def _schema_mismatch(
     sides += [f'"{ours}" of OLD is "{theirs}" in NEW' for ours, theirs in folded]
     likely = dict.fromkeys((*folded, *(drift.renamed if quotable else ())))
     maps = [command_line.map_flag(ours, theirs) for ours, theirs in likely]
+    flag = _match_names_flag(folded, drift.only_in_old, drift.only_in_new)
     return SchemaMismatch(
         "the two files do not have the same columns; " + "; ".join(sides),
         file=" and ".join(uris),
         line=1,
         why="a column that is in one file only cannot be compared",
-        help=(f"if it was renamed: {' '.join(maps)}; " if maps else "")
+        help=(f"{flag} pairs names of another spelling; " if flag else "")
+        + (f"if it was renamed: {' '.join(maps)}; " if maps else "")
         + "--map OLD=NEW, --ignore COLUMN, or --on-schema-drift compare"
         + ("" if quotable else "; does each file start with a header?"),
     )

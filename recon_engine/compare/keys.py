@@ -18,9 +18,11 @@ import polars as pl
 
 from recon_engine.analysis.measures import is_measure
 from recon_engine.compare.alignment import given_rules, rules_of
+from recon_engine.compare.column_names import pair_names
 from recon_engine.compare.pairing import has_repeats
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, ReconError
+from recon_engine.formatting import format_count
 from recon_engine.inputs.delimiters import other_reading
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.scanned import open_matched
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from recon_engine.compare.column_names import NamePairs
     from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.rules.base import Rule
@@ -91,6 +94,21 @@ class Proposal:
         """Whether no value of the columns repeats, in OLD and in NEW."""
         return not (self.repeats_old or self.repeats_new)
 
+    @property
+    def reason(self) -> str:
+        """Why it is proposed, in a sentence."""
+        name = " with ".join(self.columns)
+        if self.is_key:
+            return (
+                f"{name} is unique on both sides, and {self.overlap:.1%} of the rows"
+                " match by it"
+            )
+        repeats = format_count(self.repeats_old + self.repeats_new, "row")
+        return (
+            "no set of columns that was tried is unique on both sides;"
+            f" {name} repeats least, in {repeats}"
+        )
+
 
 @within_error_boundary
 def propose_keys(
@@ -121,8 +139,8 @@ def propose_keys(
     """
     options = options or Options(keys=NO_KEY)
     with open_headers(old, new, options, limits, progress) as sides:
-        columns = _find_common_columns(*sides, options)
-        rules = _rules(columns, options)
+        names, columns = _pair_common_columns(*sides, options)
+        rules = _rules(columns, names, options)
         columns = [
             name
             for name in columns
@@ -141,7 +159,7 @@ def propose_keys(
                     right,
                     columns,
                     rules_of_side(rules, "new"),
-                    options.renames,
+                    names.renames,
                 ),
             )
             shares = _count_shares((left, right), budget or default_budget())
@@ -160,37 +178,54 @@ def _count_shares(tables: Sequence[Table], budget: Budget) -> int:
     return max(budget.buckets(DIGESTS * rows), budget.batches(text))
 
 
-def _find_common_columns(old: Unread, new: Unread, options: Options) -> list[str]:
-    def common(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-        return [
-            name
-            for name in ours
-            if options.renames.get(name, name) in theirs and name not in options.ignore
-        ]
+def _pair_common_columns(
+    old: Unread, new: Unread, options: Options
+) -> tuple[NamePairs, list[str]]:
+    """The pairs of names, and the columns of both sides that are not ignored."""
 
-    found = common(old.columns, new.columns)
-    if not found:
+    def hint() -> str | None:
+        return other_reading(old, new, options, fits)
+
+    def fits(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+        try:
+            return bool(_common_columns(pair_names(ours, theirs, options), options))
+        except ReconError:
+            return False
+
+    names = pair_names(
+        old.columns, new.columns, options, uris=(old.uri, new.uri), hint=hint
+    )
+    columns = _common_columns(names, options)
+    if not columns:
         raise ConfigError(
             "the two files have no column in common",
-            help=other_reading(old, new, options, lambda *names: bool(common(*names)))
-            or "use --map OLD=NEW for other names; does each file start with a header?",
+            help=hint()
+            or "use --match-names casefold for other spellings, --map"
+            " OLD=NEW for other names; does each file start with a header?",
         )
-    return found
+    return names, columns
 
 
-def _rules(columns: Sequence[str], options: Options) -> dict[str, Chain]:
+def _common_columns(names: NamePairs, options: Options) -> list[str]:
+    ignored = set(map(names.find, options.ignore))
+    both = set(names.renamed) - ignored
+    return [name for name in names.old if name in both]
+
+
+def _rules(
+    columns: Sequence[str], names: NamePairs, options: Options
+) -> dict[str, Chain]:
     """The chains of the columns that have some; `*` applies to no key."""
-    back = {theirs: ours for ours, theirs in options.renames.items()}
-    known = {*columns, *options.ignore, "*"}
+    known = {*columns, *map(names.find, options.ignore), "*"}
     for side, rules in given_rules(options).items():
         for name in rules:
-            if name not in known and back.get(name) not in columns:
+            if names.find(name) not in known:
                 raise ConfigError(
                     f"{OPTIONS[side]} {name}: no common column has that name."
                     + did_you_mean(name, columns),
                     help=f"{OPTIONS[side]} COLUMN=RULE",
                 )
-    return rules_of(options, columns, back)
+    return rules_of(options, columns, names)
 
 
 def _rank_proposal(

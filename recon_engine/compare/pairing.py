@@ -11,7 +11,6 @@ import itertools
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
 from recon_engine.analysis import segments, totals
@@ -32,6 +31,7 @@ from recon_engine.rules.chains import (
     wrong_tally,
 )
 from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Difference:
 
     keys: pl.DataFrame
     cells: pl.DataFrame
-    tolerated: NDArray[np.int64]
+    tolerated: list[int]
     tolerated_keys: int
     tallies: Tallies
     sums: dict[str, SumPair]
@@ -215,12 +215,12 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
         else part.cells
         for part, offset in zip(found, offsets, strict=False)
     ]
-    missing = pl.concat([part.missing for part in found])
-    extra = pl.concat([part.extra for part in found])
+    missing = _concat_rows([part.missing for part in found])
+    extra = _concat_rows([part.extra for part in found])
     return Difference(
         keys=pl.concat([part.keys for part in found]),
         cells=pl.concat(cells),
-        tolerated=np.sum([part.tolerated for part in found], axis=0),
+        tolerated=[*map(sum, zip(*(part.tolerated for part in found), strict=True))],
         tolerated_keys=sum(part.tolerated_keys for part in found),
         tallies=chains.added(part.tallies for part in found),
         sums=totals.merge_sum_pairs(part.sums for part in found),
@@ -228,6 +228,12 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
         extra=sort_by_content(extra, keys),
         values=segments.merge_value_counts(part.values for part in found),
     )
+
+
+def _concat_rows(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """All rows; a frame without any costs as much as others if it has many columns."""
+    some = [part for part in parts if not part.is_empty()] or parts[:1]
+    return some[0] if len(some) == 1 else pl.concat(some)
 
 
 def with_kinds(
@@ -482,11 +488,11 @@ def _compare_cells(
     pairs: pl.DataFrame,
     columns: Sequence[str],
     rules: Rules,
-) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, SumPair]]:
+) -> tuple[pl.DataFrame, list[int], Tallies, dict[str, SumPair]]:
     """Differing cells, tolerated cells by column, tallies, and tolerated sums."""
     numbers, ordinals = [np.zeros(0, np.uint32)], [np.zeros(0, np.uint32)]
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
-    tolerated = np.zeros(len(columns), np.int64)
+    tolerated = [0] * len(columns)
     tallies: Tallies = {}
     sums: dict[str, SumPair] = {}
     start, height = 0, pairs.height
@@ -504,7 +510,7 @@ def _compare_cells(
             places = at * height + unlike
             cells = judge_cells(rules[name], left.gather(places), right.gather(places))
             differs = differs.scatter(places, ~cells.alike)
-            tolerated[start + at] = cells.tolerated.sum()
+            tolerated[start + at] = int(cells.tolerated.sum())
             tallies |= {name: cells.tally, **cells.count_wrong_codes(name)}
             sums[name] = cells.sums
         found = np.flatnonzero(differs.to_numpy())

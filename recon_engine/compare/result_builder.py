@@ -12,6 +12,7 @@ from recon_engine.analysis.evidence import Evidence
 from recon_engine.analysis.measures import is_measure
 from recon_engine.analysis.totals import TOTALS
 from recon_engine.compare import sampling
+from recon_engine.compare.applied import describe_applied
 from recon_engine.compare.lookup import looked_up
 from recon_engine.compare.masks import ShownValues, mask_values
 from recon_engine.config import OnDuplicateKeys
@@ -207,7 +208,7 @@ class _ResultBuilder:
             identical=matched - whole.mismatched,
             mismatched_rows=whole.mismatched,
             mismatched_cells=int(whole.kinds["len"].sum()),
-            tolerated_cells=int(found.tolerated.sum()),
+            tolerated_cells=sum(found.tolerated),
             tolerated_keys=found.tolerated_keys,
         )
         shown = mask_values(
@@ -243,6 +244,8 @@ class _ResultBuilder:
             detail_limit=limit,
             coverage=whole.coverage,
             findings=shown.findings,
+            name_pairs=self.layout.by_form,
+            applied=tuple(describe_applied(self.layout, plan.options)),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences
             ),
@@ -281,7 +284,7 @@ class _ResultBuilder:
             self.whole.kinds.iter_rows(), key=_kind_order
         ):
             kinds.setdefault(names[column], {})[kind] = count
-        tolerated = dict(zip(names, self.found.tolerated.tolist(), strict=True))
+        tolerated = dict(zip(names, self.found.tolerated, strict=True))
         result = []
         for name in self.layout.columns:
             mine, near = kinds.get(name, {}), tolerated[name]
@@ -298,6 +301,8 @@ class _ResultBuilder:
         tallies = added([*self.tallies, self.found.tallies])
         for column in (*layout.keys, *layout.columns):
             chain = layout.rules.get(column, NO_CHAIN)
+            if not chain.steps:
+                continue
             tally = tallies.get(ids[column], no_tally(chain.steps))
             of: Literal["keys", "cells", "values"] = "keys"
             if column not in layout.keys:

@@ -93,7 +93,7 @@ def write_artifacts(
     if result.old.rejected or result.new.rejected:
         yield _write_frame(folder / "rejects.csv", result.rejects())
     if whole:
-        yield _write_parquet(folder / "mismatches.parquet", result.mismatches())
+        yield _write_parquet(folder / "mismatches.parquet", result.frames.mismatches)
     yield _write_text(folder / "report.html", result_page.render_result(result, facts))
 
 

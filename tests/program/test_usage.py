@@ -78,3 +78,67 @@ def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
     ended = recon(cwd=tmp_path)
     assert ended.returncode == 2
     assert ended.stderr.startswith("Usage: recon ")
+
+
+def test_a_diff_without_a_key_proposes_one_in_a_command_to_paste(pair: Path) -> None:
+    given = ("diff", "old.csv", "new.csv", "--ignore", "NO TE", "-o", "r.md")
+    for path in ("old.csv", "new.csv"):
+        (pair / path).write_text("ID,PAID,NO TE\n1,1,a\n2,1,b\n3,1,c\n")
+    ended = recon(*given, cwd=pair)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error[USAGE_ERROR]: no key column is named\n"
+        "  why: ID is unique on both sides, and 100.0% of the rows match by it\n"
+        "  help: recon diff old.csv new.csv --ignore 'NO TE' -o r.md --key ID\n"
+    )
+    command = ended.stderr.rpartition("help: recon ")[2]
+    assert recon(*shlex.split(command), cwd=pair).returncode == 0
+    assert (pair / "r.md").exists()
+
+
+def test_explain_without_a_key_proposes_one_too(pair: Path) -> None:
+    ended = recon("explain", "old.csv", "new.csv", "--", "1", cwd=pair)
+    assert ended.stderr.endswith("recon explain old.csv new.csv --key ID -- 1\n")
+    command = ended.stderr.rpartition("help: recon ")[2]
+    assert recon(*shlex.split(command), cwd=pair).returncode == 1
+
+
+def test_a_pair_without_a_key_says_what_comes_closest(pair: Path) -> None:
+    (pair / "old.csv").write_text("A,B\n1,1\n1,1\n")
+    (pair / "new.csv").write_text("A,B\n1,1\n1,2\n")
+    ended = recon("diff", "old.csv", "new.csv", cwd=pair)
+    assert (
+        "no set of columns that was tried is unique on both sides; B repeats least"
+        in ended.stderr
+    )
+    (pair / "new.csv").write_text("A,B\n3,3\n4,4\n")
+    ended = recon("diff", "old.csv", "new.csv", cwd=pair)
+    assert "no column has a value that is in both files" in ended.stderr
+    assert ended.returncode == 2
+
+
+def test_without_a_key_what_is_wrong_with_a_file_comes_first(pair: Path) -> None:
+    (pair / "new.csv").write_text("ID,PAID\n1\n")
+    ended = recon("diff", "old.csv", "new.csv", cwd=pair)
+    assert ended.returncode == 3
+    assert "new.csv, line 2" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("recon br", ["breaks"]),
+        ("recon diff --on-b", ["--on-bad-row"]),
+        ("recon diff --engine ", ["local", "spark"]),
+    ],
+)
+def test_the_shell_completes_commands_options_and_values(
+    typed: str, completed: list[str], tmp_path: Path
+) -> None:
+    asked = {
+        "_RECON_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(typed.count(" ")),
+    }
+    ended = recon(cwd=tmp_path, **asked)
+    assert ended.stdout.split() == completed

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from recon_cli import session, signatures
 from recon_cli.worker import run_on_worker
+from recon_engine.command_line import split_names
+from recon_engine.errors import ConfigError
 from recon_engine.options import Group
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recon_engine.compare.keys import Proposal
     from recon_engine.config import Options
     from recon_engine.report.result_page import PageFacts
 
+MOST_KEY_COLUMNS: Final = 3
 
 Old = Annotated[
     str, typer.Argument(metavar="OLD", help="The old file: a CSV path or an s3:// URL.")
@@ -29,6 +36,17 @@ KeyValues = Annotated[
         metavar="VALUE...",
         help="The value of each key column, in the order of the key; or all values as"
         " one JSON array.",
+    ),
+]
+Context = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--context",
+        metavar="COL[,COL]|all",
+        help="Also show these columns, although they are not compared: those that are"
+        " ignored, of the key, or in one file only. 'all' is every column. Repeatable.",
+        show_default="the compared columns",
+        rich_help_panel=Group.OUTPUT,
     ),
 ]
 MaxColumns = Annotated[
@@ -66,7 +84,14 @@ def diff(old: Old, new: New, settings: signatures.Settings) -> None:
             render.reject_whole_outputs(
                 writers, "RECON_SPARK_OUT=URL has its tasks write the whole difference"
             )
+        if not settings["keys"] and choose_engine(engine).brings_whole_difference:
+            raise _propose_key(old, new, settings)
         asked, limits = settings.options, settings.limits
+        wanted = settings["save_hints"]
+        if wanted is not None:
+            from recon_cli.save_hints import parse_numbers, save_hints
+
+            numbers = parse_numbers(wanted)
         budget = settings["memory_budget"]
         with session.show_progress(logged=False) as progress:
             result = run_on_worker(
@@ -85,11 +110,16 @@ def diff(old: Old, new: New, settings: signatures.Settings) -> None:
             )
         render.show_result(result, form, render.next_step(result, writers))
         render.write_all(result, writers, lambda: _page_facts(asked))
+        if wanted is not None:
+            session.announce(save_hints(result, asked, numbers, settings.source))
         raise typer.Exit(0 if result.passes or settings["exit_zero"] else 1)
 
 
 def keys(
-    old: Old, new: New, settings: signatures.Settings, max_columns: MaxColumns = 3
+    old: Old,
+    new: New,
+    settings: signatures.Settings,
+    max_columns: MaxColumns = MOST_KEY_COLUMNS,
 ) -> None:
     """Propose the smallest sets of columns that are a key of both files.
 
@@ -101,48 +131,105 @@ def keys(
     form = settings["format"]
     with session.report_errors(form):
         from recon_cli import render
-        from recon_engine.compare.keys import propose_keys
 
         asked = settings.options_without_key
-        budget = settings["memory_budget"]
-        with session.show_progress(logged=False) as progress:
-            found = run_on_worker(
-                lambda stop: propose_keys(
-                    old,
-                    new,
-                    asked,
-                    stop.checking_on_advance(progress),
-                    most_columns=max_columns,
-                    budget=budget,
-                )
-            )
+        found = _find_keys(old, new, settings, max_columns)
         render.show_proposals(found, form, lambda keys: _command(asked, keys, old, new))
         raise typer.Exit(int(not any(each.is_key for each in found)))
 
 
 def explain(
-    old: Old, new: New, values: KeyValues, settings: signatures.Settings
+    old: Old,
+    new: New,
+    values: KeyValues,
+    settings: signatures.Settings,
+    context: Context = None,
 ) -> None:
-    """Show the rows of one key side by side: their places in the files and differences.
+    """Show the rows of one key side by side, as the files are now.
 
     Examples:
       recon explain old.csv new.csv 10042 --key CLM_ID
       recon explain old.csv new.csv 10042 3 --key CLM_ID,LINE -f json
+      recon explain old.csv new.csv 10042 --key CLM_ID --context all
     """
     form = settings["format"]
     with session.report_errors(form):
         from recon_cli import render
         from recon_engine.compare.explain import explain_key
 
+        if not settings["keys"]:
+            raise _propose_key(old, new, settings)
         asked = settings.options
+        shown = [name for each in context or () for name in split_names(each, ",")]
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
                 lambda stop: explain_key(
-                    old, new, asked, values, stop.checking_on_advance(progress)
+                    old,
+                    new,
+                    asked,
+                    values,
+                    stop.checking_on_advance(progress),
+                    context=shown,
                 )
             )
         render.show_explanation(found, form)
         raise typer.Exit(int(not found.agrees))
+
+
+def _find_keys(
+    old: str, new: str, settings: signatures.Settings, most_columns: int
+) -> list[Proposal]:
+    """The keys of two files, best first, found with progress on a worker."""
+    from recon_engine.compare.keys import propose_keys
+
+    asked = settings.options_without_key
+    budget = settings["memory_budget"] if settings.has("memory_budget") else None
+    with session.show_progress(logged=False) as progress:
+        return run_on_worker(
+            lambda stop: propose_keys(
+                old,
+                new,
+                asked,
+                stop.checking_on_advance(progress),
+                most_columns=most_columns,
+                budget=budget,
+            )
+        )
+
+
+def _propose_key(old: str, new: str, settings: signatures.Settings) -> ConfigError:
+    """The error of a command without a key, with the best key of the two files.
+
+    Both files are read for it. Their own errors are raised: they come first.
+    """
+    if settings.other_datasets:
+        names = ", ".join(settings.other_datasets)
+        return ConfigError(
+            "no key column is named",
+            why=f"{settings.source['file']} has several datasets, and none is chosen",
+            help=f"add --dataset NAME, one of: {names}; or add --key COLUMN",
+        )
+    found = _find_keys(old, new, settings, MOST_KEY_COLUMNS)
+    if not found:
+        return ConfigError(
+            "no key column is named",
+            why="no column has a value that is in both files",
+            help="add --key COLUMN; --map OLD=NEW pairs columns with other names",
+        )
+    best = found[0]
+    return ConfigError(
+        "no key column is named", why=best.reason, help=_with_key(best.columns)
+    )
+
+
+def _with_key(columns: Sequence[str]) -> str:
+    """The command line of this process with a key."""
+    from recon_engine.command_line import key_flags, quoted
+
+    words = [quoted(word) for word in sys.argv[1:]]
+    # What follows `--` is no option.
+    at = words.index("--") if "--" in words else len(words)
+    return " ".join(["recon", *words[:at], key_flags(columns), *words[at:]])
 
 
 def _command(asked: Options, keys: tuple[str, ...], old: str, new: str) -> str:

@@ -6,13 +6,14 @@ character reaches the terminal.
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import contextmanager
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Self
 
 from rich.cells import cell_len
-from rich.console import Group
+from rich.console import Console, Group
 from rich.progress import (
     BarColumn,
     Progress,
@@ -40,7 +41,7 @@ from recon_engine.kinds import REWRITING_KINDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from recon_engine.compare.explain import ExplainedPair, ExplainedRow, Explanation
     from recon_engine.errors import ReconError
@@ -78,7 +79,7 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
     console.print(_verdict_line(result), soft_wrap=True)
     console.print(_accounting_line(result, console.width), soft_wrap=True)
     for text in result.reading():
-        console.print(Text(f"  {text}"), soft_wrap=True)
+        console.print(Text(f"  {readable(text)}"), soft_wrap=True)
     for gate in result.gates if len(result.gates) > 1 else ():
         console.print(_gate_line(gate), soft_wrap=True)
     for warning in _warning_lines(result):
@@ -98,6 +99,22 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
     console.print()
     cost = Text(_cost_line(result), style=QUIET)
     console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
+
+
+def render_text(result: Reconciliation, width: int) -> str:
+    """The same as plain text for lines of a width in terminal cells."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        color_system=None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    print_result(console, result)
+    # Tables pad their last column.
+    return "\n".join(map(str.rstrip, stream.getvalue().splitlines())).rstrip()
 
 
 def _verdict_line(result: Reconciliation) -> Text:
@@ -417,12 +434,16 @@ def _line_suffix(line: int | None) -> str:
     return "" if line is None else f", line {line:,}"
 
 
-def _mark_differences(value: str, spans: Iterable[tuple[int, int]], style: str) -> Text:
+def _mark_differences(
+    value: str | None, spans: Iterable[tuple[int, int]], style: str
+) -> Text:
     """A value, and under it a caret for each character that differs.
 
     `spans` count characters of the value. An escaped character is several
     terminal cells wide, so carets are placed by cells, not by characters.
     """
+    if value is None:
+        return Text("")
     shown = escapes(value)
     marks = ""
     for start, end in spans:

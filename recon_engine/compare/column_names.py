@@ -1,0 +1,177 @@
+"""Pair the columns of OLD and NEW by name, and find columns by any of their names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recon_engine.errors import ConfigError, SchemaMismatch
+from recon_engine.name_forms import fold_name, write_match_names
+from recon_engine.records import dataclass
+from recon_engine.suggestions import did_you_mean, looks_like_header, shown
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from recon_engine.config import Options
+    from recon_engine.name_forms import NameForm
+
+
+@dataclass(frozen=True, slots=True)
+class NamePairs:
+    """The columns of both sides, and which of them are one column of the result.
+
+    `renames`: names in OLD with their other names in NEW. `by_form`: those of them that
+    `--match-names` pairs. A column of both sides has its name in OLD.
+    """
+
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    renames: Mapping[str, str]
+    forms: tuple[NameForm, ...] = ()
+    by_form: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def back(self) -> dict[str, str]:
+        """Names in NEW with their other names in OLD."""
+        return {theirs: ours for ours, theirs in self.renames.items()}
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """The columns of NEW in order, by their names in results."""
+        back = self.back
+        return tuple(back.get(name, name) for name in self.new)
+
+    def find(self, name: str) -> str:
+        """The name in results of a column, given any of its names.
+
+        A name that no column has is returned as it is.
+        """
+        back = self.back
+        if name in self.old:
+            return name
+        if name in back or name in self.new:
+            return back.get(name, name)
+        found = _find_by_form(name, self.old, self.forms)
+        if found is None:
+            found = _find_by_form(name, self.new, self.forms)
+        return name if found is None else back.get(found, found)
+
+
+def pair_names(
+    old: Sequence[str],
+    new: Sequence[str],
+    options: Options,
+    *,
+    uris: tuple[str, str] = ("OLD", "NEW"),
+    hint: Callable[[], str | None] = lambda: None,
+) -> NamePairs:
+    """Pair the columns of both sides: by `--map`, by equal names, by `--match-names`.
+
+    Args:
+        old: The column names of OLD.
+        new: The column names of NEW.
+        options: The renames, and the form in which names are equal.
+        uris: The names of both files, for errors.
+        hint: Returns how else the files could be read, for errors.
+
+    Raises:
+        ConfigError: A rename does not fit the columns.
+        SchemaMismatch: Two columns of one side have the same form.
+    """
+    forms = options.match_names
+    for names, side, uri in zip((old, new), ("OLD", "NEW"), uris, strict=True):
+        _refuse_equal_forms(names, forms, side, uri)
+    renames = {
+        _spell_as(ours, old, forms): _spell_as(theirs, new, forms)
+        for ours, theirs in options.renames.items()
+    }
+    if len(renames) < len(options.renames):
+        raise ConfigError(
+            "--map maps one column of OLD twice", help="map each column once"
+        )
+    _check_renames(old, new, renames, hint)
+    theirs_by_form = {
+        fold_name(name, forms): name
+        for name in (new if forms else ())
+        if name not in old and name not in renames.values()
+    }
+    by_form = tuple(
+        (name, theirs_by_form[form])
+        for name in (old if forms else ())
+        if name not in new
+        and name not in renames
+        and (form := fold_name(name, forms)) in theirs_by_form
+    )
+    return NamePairs(
+        tuple(old),
+        tuple(new),
+        {**renames, **dict(by_form)},
+        forms,
+        tuple(sorted(by_form)),
+    )
+
+
+def _find_by_form(
+    name: str, names: Collection[str], forms: Sequence[NameForm]
+) -> str | None:
+    """The name that equals another one in these forms; no two of `names` do."""
+    if not forms:
+        return None
+    form = fold_name(name, forms)
+    return next((each for each in names if fold_name(each, forms) == form), None)
+
+
+def _spell_as(name: str, names: Collection[str], forms: Sequence[NameForm]) -> str:
+    """A name as the file spells it; itself if the file has no such column."""
+    if name in names:
+        return name
+    return _find_by_form(name, names, forms) or name
+
+
+def _refuse_equal_forms(
+    names: Sequence[str], forms: Sequence[NameForm], side: str, uri: str
+) -> None:
+    """Raise SchemaMismatch if two columns of a side are equal in these forms."""
+    first: dict[str, str] = {}
+    for name in names if forms else ():
+        twin = first.setdefault(fold_name(name, forms), name)
+        if twin == name:
+            continue
+        # Without a header, a row would be quoted.
+        quotable = looks_like_header(each.strip() for each in names)
+        both = f": {shown(twin)} and {shown(name)}" if quotable else ""
+        raise SchemaMismatch(
+            f"--match-names {write_match_names(forms)}: two columns of {side} have "
+            f"one name{both}",
+            file=uri,
+            line=1,
+            why="it is not known which of them the other file means",
+            help="rename one of them, or use --map OLD=NEW without --match-names",
+        )
+
+
+def _check_renames(
+    old: Collection[str],
+    new: Collection[str],
+    renames: Mapping[str, str],
+    hint: Callable[[], str | None],
+) -> None:
+    for ours, theirs in renames.items():
+        for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
+            if name not in known:
+                raise ConfigError(
+                    f"--map {ours}={theirs}: {side} has no column {name}."
+                    + did_you_mean(name, known),
+                    help=hint() or "--map OLD_NAME=NEW_NAME",
+                )
+        if ours in new and ours not in renames.values():
+            raise ConfigError(
+                f"--map {ours}={theirs}: NEW also has a column {ours}",
+                help=f"map another column of OLD to {ours} of NEW",
+            )
+    if len(set(renames.values())) < len(renames):
+        raise ConfigError(
+            "--map maps two columns of OLD to one column of NEW",
+            help="map each column once",
+        )

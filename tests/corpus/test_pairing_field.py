@@ -1,0 +1,144 @@
+"""Deliveries whose columns or rows do not fit: the outcome that `expect` describes.
+
+Each folder of `field/` is compared with the options that are there for it, and so are
+variants of it: files made with other names, widths, values and positions, and with the
+truth known.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from recon_cli.app import app
+from typer.testing import CliRunner
+
+import recon_engine as rx
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+FIELD: Final = Path(__file__).parents[1] / "field"
+SEEDS: Final = range(24)
+
+
+def type_in(folder: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What `recon diff` prints in a folder of the field, on one line."""
+    monkeypatch.chdir(folder)
+    ended = CliRunner().invoke(app, ["diff", *words.split("|")])
+    return " ".join(f"{ended.exit_code} {ended.output}".split())
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[str], Path]:
+    """Copies a folder of the field."""
+    return lambda name: Path(shutil.copytree(FIELD / name, tmp_path / name))
+
+
+def write_csv(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> Path:
+    lines = [",".join(line) for line in (names, *rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Two tables with columns of one name, and how their rows compare."""
+
+    names: list[str]
+    old: list[list[str]]
+    new: list[list[str]]
+    changed: int
+
+
+def make_variant(seed: int) -> Variant:
+    """A table of some width, with the key in any place, and some changed rows."""
+    draw = random.Random(seed)
+    width = draw.randint(2, 9)
+    names = [f"Col {at}" if at % 2 else f"col_{at}x" for at in range(width)]
+    rows = draw.randint(1, 40)
+    old = [
+        [f"K{at:03}", *(f"v{at}-{c}" for c in range(1, width))] for at in range(rows)
+    ]
+    new = [list(row) for row in old]
+    changed = draw.sample(range(rows), draw.randint(0, rows))
+    for at in changed:
+        new[at][draw.randrange(1, width)] += "!"
+    order = draw.sample(range(width), width)
+    return Variant(
+        [names[at] for at in order],
+        [[row[at] for at in order] for row in old],
+        [[row[at] for at in order] for row in new],
+        len(changed),
+    )
+
+
+def test_05_one_switch_pairs_names_in_another_case(
+    copy: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = type_in(
+        copy("05_upper_lower_column_names"),
+        "old.csv|new.csv|--key|CLAIM_ID|--match-names|casefold",
+        monkeypatch,
+    )
+    assert said.startswith("1 ✗ DIFFER 1 of 3 matched rows differs")
+    assert (
+        "4 names paired: CLAIM_ID=claim_id, MEMBER_ID=member_id, PAID_AMT=paid_amt,"
+        " SVC_DT=svc_dt" in said
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_05_names_in_any_case_and_with_blanks(tmp_path: Path, seed: int) -> None:
+    made, draw = make_variant(seed), random.Random(seed)
+    spelled = [
+        draw.choice(["", " ", "  "])
+        + draw.choice([name, name.upper(), name.lower(), name.title()])
+        + draw.choice(["", " "])
+        for name in made.names
+    ]
+    old = write_csv(tmp_path / "old.csv", made.names, made.old)
+    new = write_csv(tmp_path / "new.csv", spelled, made.new)
+    key = draw.choice(["COL_0X", "col_0x", spelled[made.names.index("col_0x")]])
+    d = rx.diff(old, new, keys=key, match_names="trim,casefold")
+    assert (d.counts.matched, d.counts.mismatched_rows) == (len(made.old), made.changed)
+    pairs = zip(made.names, spelled, strict=True)
+    assert set(d.name_pairs) == {(o, n) for o, n in pairs if o != n}
+
+
+def test_27_a_positive_list_of_columns(
+    copy: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = type_in(
+        copy("27_subset_of_columns_and_rows"),
+        "base.csv|new.csv|--key|ID|--compare-only|PAID",
+        monkeypatch,
+    )
+    assert said.startswith("1 ✗ DIFFER 1 of 2 matched rows differs, 1 missing")
+    assert "3 columns of OLD and 4 of NEW left out" in said
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_27_any_set_of_columns_to_compare(tmp_path: Path, seed: int) -> None:
+    made, draw = make_variant(seed), random.Random(seed)
+    values = [at for at, name in enumerate(made.names) if name != "col_0x"]
+    chosen = draw.sample(values, draw.randint(1, len(values)))
+    old = write_csv(tmp_path / "old.csv", made.names, made.old)
+    new = write_csv(
+        tmp_path / "new.csv",
+        [*made.names, "LOADED_AT"],
+        [[*row, f"t{at}"] for at, row in enumerate(made.new)],
+    )
+    names = [made.names[at] for at in chosen]
+    d = rx.diff(old, new, keys="col_0x", compare_only=names)
+    differing = sum(
+        any(o[at] != n[at] for at in chosen)
+        for o, n in zip(made.old, made.new, strict=True)
+    )
+    assert {column.name for column in d.by_column} == set(names)
+    assert (d.counts.matched, d.counts.mismatched_rows) == (len(made.old), differing)
