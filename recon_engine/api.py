@@ -27,7 +27,7 @@ from recon_engine.config import (
 )
 from recon_engine.engines import choose_engine
 from recon_engine.errors import ConfigError, InputChanged
-from recon_engine.inputs.decoding import is_plain_utf8
+from recon_engine.inputs.decoding import is_read_in_place
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
@@ -115,7 +115,7 @@ def diff(
             this form.
         renames: Names in OLD to names in NEW, of columns that are named differently; or
             text: "A=B,C=D", "@map.csv".
-        rules: What else is equal, by column: `{"PAID": "decimal", "*": "trim"}`.
+        rules: What else is equal, by column: `{"PAID": "decimal", "*": "trim"}`;
             `old_rules` and `new_rules` read one side.
         masks: How the values of a column are shown: `{"MEMBER_ID": "hmac", "NAME":
             "redact", "PHONE": "last4"}`. hmac takes its key from $RECON_MASK_KEY or the
@@ -346,7 +346,7 @@ class _NamedInputs:
         if not url.startswith("s3:"):
             return None
         # Compressed and transcoded files have to be decoded as a whole, on one machine.
-        if not is_plain_utf8(url, self.options.encoding_of(side)):
+        if not is_read_in_place(url, side, self.options):
             return None
         folder, _, name = url.rpartition("/")
         place = open_storage(f"{folder}/")

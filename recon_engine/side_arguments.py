@@ -53,3 +53,12 @@ class SidedArguments(TypedDict, total=False):
     new_eof_mark: bool | None
     old_rules: Mapping[str, str | Sequence[str]] | None
     new_rules: Mapping[str, str | Sequence[str]] | None
+    quote: str
+    old_quote: str | None
+    new_quote: str | None
+    excel_text: bool
+    old_excel_text: bool | None
+    new_excel_text: bool | None
+    fixed: str
+    old_fixed: str | None
+    new_fixed: str | None

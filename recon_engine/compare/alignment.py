@@ -271,7 +271,8 @@ def _describe_head(
         lines, width = fixed
         return (
             f"{side} has 1 column, and its first {lines:,} lines have {width:,} bytes "
-            "each, as in a fixed-width file; export it with delimiters and a header"
+            f"each, as in a fixed-width file; use --{side.lower()}-fixed"
+            " NAME:FROM-TO,NAME:FROM-TO"
         )
     if found := count_data_names(columns, head, delimiter):
         return (

@@ -313,7 +313,7 @@ def compare_tables(
         summarize_difference(found, identical, of_sides, plan, seen),
         analyze_columns(found, plan),
         today=today,
-        samples=[strategy.sample() for strategy in reading.strategies],
+        samples=[*map_ordered(lambda each: each.sample(), reading.strategies)],
         blanks=reading.blanks,
         tallies=[strategy.tallies() for strategy in reading.strategies],
         read_by=ReadBy(reading.strategies[0].name, reading.kernel),

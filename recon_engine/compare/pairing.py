@@ -244,6 +244,8 @@ def with_kinds(
     `columns`: the compared ones, by ordinal; `rules`: the chains of those with rules.
     """
     cells = classify_cells(difference.cells)
+    if not rules:
+        return replace(difference, cells=cells)
     kinds = cells["kind"]
     for ordinal, name in enumerate(columns):
         if name in rules:
