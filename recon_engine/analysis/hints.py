@@ -29,6 +29,7 @@ from recon_engine.formatting import (
     format_share,
 )
 from recon_engine.kinds import DATE_FORMATS, Kind
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.record_table import Field
 from recon_engine.rules.assembly import GivenRules, assemble_chain
@@ -115,6 +116,7 @@ NOTATIONS: Final = {
 PUNCTUATION: Final = r"[ !#$%&()*+,./:;@_~-]"
 # A number whose last digits an exponent has replaced.
 IN_EXPONENT: Final = r"^[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}$"
+EXPONENT_PATTERN: Final = lazy_pattern(IN_EXPONENT)
 # Orders of day and month that only the other side shows to be right.
 DAY_ORDERS: Final = ("%m/%d/%Y", "%d/%m/%Y")
 # Another place of the point, or another order of day and month, explains most of a
@@ -329,6 +331,9 @@ def for_damaged_keys(sides: Sides, names: Mapping[str, str]) -> list[Hint]:
     """
     found = []
     for column, name in names.items():
+        # All values of a side have to be such: its first one is cheaper to read.
+        if not any(EXPONENT_PATTERN.match(rows[column][0]) for rows in sides):
+            continue
         written = [rows[column].str.contains(IN_EXPONENT) for rows in sides]
         for at, side in enumerate(("OLD", "NEW")):
             if written[at].all() and not written[1 - at].any():
@@ -749,13 +754,14 @@ def _find_applicable_rules(old: pl.Series, new: pl.Series) -> list[str]:
             unwrap=text.str.contains(WRAPPED).any(),
             blanks=text.str.contains(r"[^!-~]").any(),
             nfc=text.str.contains(r"[^\x00-\x7f]").any(),
+            strip=text.str.contains(PUNCTUATION).any(),
         )
         .row(0, named=True)
     )
-    rules = [rule for rule, some in tells.items() if some]
-    rules += [
-        rule for rule in _strip_rules(old, new) if _keeps_keys_apart(rule, (old, new))
-    ]
+    rules = [rule for rule, some in tells.items() if some and rule != "strip"]
+    if tells["strip"]:
+        strips = _strip_rules(old, new)
+        rules += [rule for rule in strips if _keeps_keys_apart(rule, (old, new))]
     return rules + _date_rules(old, new)
 
 
