@@ -10,7 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import escapes, is_seen
-from recon_engine.config import AS_DEFAULT, SideOptions
+from recon_engine.config import AS_DEFAULT
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.options import Option, Shape, options_of
@@ -128,9 +128,9 @@ def option_words(options: Options) -> Iterator[str]:
     for option in options_of("diff"):
         if option.sets is type(options) and option.flags:
             yield from _words(option, getattr(options, option.field))
-        elif option.sided and option.sets is SideOptions:
+        if option.sided:
             old, new = (getattr(options.side(side), option.field) for side in SIDES)
-            if old == new:
+            if old == new and not option.adds:
                 yield from _words(option, old)
             else:
                 for side, value in zip(SIDES, (old, new), strict=True):

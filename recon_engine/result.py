@@ -241,7 +241,7 @@ class Reconciliation:
         """
         made = Counter[str]()
         for each in self.rules:
-            if each.of == "cells":
+            if each.of != "keys":
                 made[each.column] += each.made_equal
         return {name: cells for name, cells in made.items() if cells}
 
@@ -628,12 +628,14 @@ class Reconciliation:
     def suggested_rules(self) -> dict[str, list[str]]:
         """The rules of the comparison and those of its hints, for `rules=`.
 
-        By column; `*` is every column. With them, the differences that the hints count
-        are gone. Each rule hides the differences that it explains: look at the hints
-        first.
+        By column; `*` is every column. Rules of one side are not among them: give
+        `old_rules` and `new_rules` again. With them, the differences that the hints
+        count are gone: look at the hints first.
         """
         rules: dict[str, list[str]] = {}
         for each in self.rules:
+            if each.side != "both" or each.implied:
+                continue
             chain = rules.setdefault("*" if each.every else each.column, [])
             if each.rule not in chain:
                 chain.append(each.rule)
@@ -773,7 +775,8 @@ def _spread_cells(
 
 def _rule(each: RuleCount) -> dict[str, object]:
     sides = {"old": each.old._asdict(), "new": each.new._asdict()}
-    return asdict(each) | sides
+    codes = None if each.codes is None else each.codes._asdict()
+    return asdict(each) | sides | {"codes": codes}
 
 
 def _hint_as_dict(hint: Hint) -> dict[str, object]:

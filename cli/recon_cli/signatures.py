@@ -153,6 +153,8 @@ class Settings:
 
     def _sided_value(self, both: Option, own: Option) -> Any:
         """The value of a side: its own if it comes from the same place or before."""
+        if both.adds:
+            return self._value(own)
         rank, own_rank = (self._rank(option) for option in (both, own))
         return self._value(own if own_rank <= rank and own_rank < UNSET else both)
 

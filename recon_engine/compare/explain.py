@@ -22,7 +22,8 @@ from recon_engine.formatting import format_count
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.tables import open_headers, open_tables
-from recon_engine.rules import normal_form
+from recon_engine.model import SIDES
+from recon_engine.rules.chains import NO_CHAIN, normal_form
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.progress import SILENT, Progress
@@ -148,8 +149,8 @@ def explain_key(
             heads=(sides[0].head, sides[1].head),
         )
         names = (
-            assign_ids(sides[0].columns, layout, {}),
-            assign_ids(sides[1].columns, layout, layout.new_names),
+            assign_ids(sides[0].columns, layout, "old"),
+            assign_ids(sides[1].columns, layout, "new"),
         )
         extra = _find_context(layout, names, sides, context)
         scanning = scan_for_keys(sides, layout)
@@ -222,19 +223,29 @@ def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFra
         and (numbers := table.source.find_keys([key])) is not None
     ):
         return _take_rows(table, names, key, np.sort(numbers))
+    # The key may be written as in OLD or as in NEW.
     wanted = pl.DataFrame(dict(zip(names.keys, key, strict=True)))
+    spelled = {
+        wanted.select(
+            normal_form(names.chains.get(name, NO_CHAIN).of(side), pl.col(name))
+            for name in names.keys
+        ).row(0)
+        for side in SIDES
+    }
     forms = [
         normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
         for name in names.keys
     ]
-    normal = wanted.select(forms).row(0)
 
     def found(part: RowGroup) -> pl.DataFrame:
         cells = table.read(part).cells(names.all).collect(engine="in-memory")
         of_key = cells.select(forms).select(
-            pl.all_horizontal(
-                pl.col(name) == pl.lit(value)
-                for name, value in zip(names.keys, normal, strict=True)
+            pl.any_horizontal(
+                pl.all_horizontal(
+                    pl.col(name) == pl.lit(value)
+                    for name, value in zip(names.keys, normal, strict=True)
+                )
+                for normal in spelled
             ).alias("found")
         )["found"]
         rows = cells.filter(of_key)
@@ -314,7 +325,7 @@ class _Explainer:
         """Pairs, and rows without a partner, in file order."""
         ours = self.names[0]
         pairs = pair_rows(
-            old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules
+            old, new, keys=ours.keys, columns=ours.columns, rules=ours.chains
         )
         both = pairs.drop_nulls().sort("old")
         alone = pairs.filter(pl.col("new").is_null())["old"].sort()
@@ -331,8 +342,10 @@ class _Explainer:
         ours = self.names[0]
         found = with_kinds(
             compare_rows(
-                old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules
-            )
+                old, new, keys=ours.keys, columns=ours.columns, rules=ours.chains
+            ),
+            ours.columns,
+            ours.chains,
         )
         kinds = dict(found.cells.select("column", "kind").iter_rows())
         names = sorted(self.layout.columns)
@@ -370,7 +383,8 @@ class _Explainer:
         self, name: str, old: str, new: str, kind: str | None
     ) -> ExplainedCell:
         """A cell of both rows, and why it is equal or not."""
-        own = tuple(rule for _, rule in self.layout.spelled.get(name, ()))
+        chain = self.layout.rules.get(name, NO_CHAIN)
+        own = tuple(step.text for step in chain.steps)
         same = "equal" if old == new else "tolerated"
         shown = self.masks.value(name, old), self.masks.value(name, new)
         return ExplainedCell(name, *shown, kind or same, own, *differing_spans(*shown))

@@ -101,8 +101,8 @@ def make_plan(
         retry=partial(other_reading, old, new, options, reads=reads),
     )
     names = (
-        assign_ids(old.columns, layout, {}),
-        assign_ids(new.columns, layout, layout.new_names),
+        assign_ids(old.columns, layout, "old"),
+        assign_ids(new.columns, layout, "new"),
     )
     files = (
         _apply_renames(old.columns, {}),

@@ -12,7 +12,8 @@ import polars as pl
 
 from recon_engine.analysis.rename_detection import compare_columns
 from recon_engine.records import dataclass
-from recon_engine.rules import normal_form, parse_rule
+from recon_engine.rules.assembly import chain_of
+from recon_engine.rules.chains import normal_form
 from recon_engine.runtime.concurrency import map_ordered
 
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table
-    from recon_engine.rules import Rule
+    from recon_engine.rules.base import Rule
 
 
 # In the order of trial: the weakest that finds as many common values is taken.
@@ -203,6 +204,10 @@ def find_renames(
     rows = max(old.table.rows, new.table.rows)
     one_in = 1 if sample is None else max(1, rows // sample)
     rules = [_parse_rules(chain) for chain in chains]
+    named = [(old.names[ours], new.names[theirs]) for ours, theirs in keys]
+    by_name = {
+        name: chain_of(*chain) for (name, _), chain in zip(named, chains, strict=True)
+    }
     read = [
         side.sample_rows([pair[at] for pair in keys], rules, one_in)
         for at, side in enumerate((old, new))
@@ -211,8 +216,6 @@ def find_renames(
         (rows, side.names, [side.names[at] for at in others])
         for rows, side, others in zip(read, (old, new), alone, strict=True)
     ]
-    named = [(old.names[ours], new.names[theirs]) for ours, theirs in keys]
-    by_name = {name: rule for (name, _), rule in zip(named, rules, strict=True)}
     return dict(compare_columns(sides[0], sides[1], named, by_name))
 
 
@@ -255,4 +258,4 @@ def _share(old: pl.Series, new: pl.Series, rules: Sequence[str]) -> float:
 
 
 def _parse_rules(rules: Sequence[str]) -> tuple[Rule, ...]:
-    return tuple(map(parse_rule, rules))
+    return chain_of(*rules).of("old")

@@ -582,8 +582,10 @@ def _find_spelling(result: Reconciliation) -> dict[str, tuple[str, ...]]:
     for hint in result.hints:
         if hint.kind is not HintKind.RULE:
             continue
-        rules = read_settings(hint)["rules"][hint.column]
-        if all(map(is_spelling, rules)):
+        settings = read_settings(hint)
+        rules = settings.pop("rules", {}).get(hint.column, ())
+        # A rule of one side says how a system writes, which is not seen here.
+        if rules and not settings and all(map(is_spelling, rules)):
             found.setdefault(hint.column, []).extend(rules)
             explained[hint.column] = explained.get(hint.column, 0) + hint.count
     mismatched = {each.name: each.mismatched for each in result.by_column}
