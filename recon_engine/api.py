@@ -77,6 +77,7 @@ def diff(
     max_ratio: int = LIMITS.ratio,
     gates: str | Sequence[str] = (),
     suppressions: Sequence[Suppression] = (),
+    where: str = DEFAULTS.where,
     today: date | None = None,
     engine: str = DEFAULT_ENGINE,
     sha256: bool = False,
@@ -97,6 +98,7 @@ def diff(
     size a compressed file may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%",
     and `suppressions` say what `passes`; `today` is the day on which the latter may
     have expired, in UTC.
+    `where`, such as "CLOSED >= '2026-01-01'", says which rows are compared.
     `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: whether the
     SHA-256 of plain files is computed, which costs as much as reading them. `sided`:
     how files are read, each option as `X=` for both, `old_X=` and `new_X=` for one
@@ -121,6 +123,7 @@ def diff(
         detail_limit=detail_limit,
         gates=_as_names(gates),
         suppressions=tuple(suppressions),
+        where=where,
         **{side: make_side_options(side, sided) for side in SIDES},
     )
     budget = parse_budget(memory_budget) if memory_budget else None
@@ -154,7 +157,8 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
     for option in SIDED:
         own, both = f"{side}_{option.in_python}", str(option.in_python)
         value = arguments.get(own)
-        value = arguments.get(both) if value is None else value
+        if value is None and option.sided:
+            value = arguments.get(both)
         if value is not None:
             values[option.field] = _read_argument(option, value)
     return SideOptions(**values)
@@ -162,7 +166,7 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
 
 def _argument_names(option: Option) -> tuple[str, ...]:
     name = str(option.in_python)
-    return (name, *(f"{side}_{name}" for side in SIDES))
+    return (*(name,) * option.sided, *(f"{side}_{name}" for side in SIDES))
 
 
 def _read_argument(option: Option, value: Any) -> Any:

@@ -99,6 +99,10 @@ def _option_words(options: Options) -> Iterator[str]:
     for option in options_of("diff"):
         if option.sets is type(options) and option.flags:
             yield from _words(option, getattr(options, option.field))
+        if option.own_sides:
+            for side in SIDES:
+                own = option.of_side(side)
+                yield from _words(own, getattr(options.side(side), own.field))
         elif option.sided and option.sets is SideOptions:
             old, new = (getattr(options.side(side), option.field) for side in SIDES)
             if old == new:
@@ -122,7 +126,7 @@ def _value_texts(option: Option, value: Any) -> Iterator[str]:
     match option.shape:
         case Shape.VALUE:
             text = option.write(value)
-            if text != str(option.default):
+            if value and text != str(option.default):
                 yield text
         case Shape.VALUES:
             yield from value

@@ -15,6 +15,7 @@ from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
 from recon_engine.suggestions import did_you_mean
+from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
@@ -149,21 +150,24 @@ class Mask(StrEnum):
 
 
 # Fields of `Options` that recorded runs of earlier versions do not have.
-LATER_FIELDS: Final = frozenset({"compare_only", "match_names"})
+LATER_FIELDS: Final = frozenset({"compare_only", "match_names", "where"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideOptions:
     """How one file is read: every option that can differ between OLD and NEW.
 
-    `skip_lines`: the number of lines before the header.
+    `skip_lines`: the number of lines before the header. `where`: the rows of this side
+    that are compared, as a text for `where_syntax.parse_where`.
     """
 
     skip_lines: int = 0
+    where: str = ""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no file could satisfy."""
         check_count("--skip-lines", self.skip_lines, "lines")
+        parse_where(self.where)
 
     @classmethod
     def of_public(cls, kept: Mapping[str, Any]) -> SideOptions:
@@ -209,7 +213,8 @@ class Options:
     `masks`: hmac, redact or last4 by column; `*` is every column without its own entry.
     `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW. `gates`
     are texts for `gates.parse_gate`. A difference counts for the first of
-    `suppressions` that fits it. `old`, `new`: what is set for each side.
+    `suppressions` that fits it. `where`: the rows that are compared; a pair is left out
+    if neither of its rows fulfils it. `old`, `new`: what is set for each side.
     """
 
     keys: tuple[str, ...]
@@ -227,6 +232,7 @@ class Options:
     detail_limit: int = 5000
     gates: tuple[str, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    where: str = ""
     old: SideOptions = AS_DEFAULT
     new: SideOptions = AS_DEFAULT
 
@@ -234,6 +240,7 @@ class Options:
         """Raise ConfigError for options that no pair of files could satisfy."""
         for gate in self.gates:
             parse_gate(gate)
+        parse_where(self.where)
         if self.rules:
             # Polars, which tries the formats of dates, takes a while to load.
             from recon_engine.rules import check_chain

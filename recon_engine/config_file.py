@@ -41,6 +41,7 @@ from recon_engine.options import OPTIONS, SIDED, Option, Shape
 from recon_engine.rules import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
+from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "keys": Names,
     "ignore": Names,
     "compare_only": Names,
+    "where": Annotated[str, _validated_by(parse_where)],
     "match_names": Annotated[str, _validated_by(parse_match_names)],
     "map": Annotated[
         dict[ColumnName, ColumnName],

@@ -29,6 +29,7 @@ from recon_engine.config import (
 from recon_engine.model import SIDES
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
+from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class Option:
     `without`: what a default of None means, for the help.
     `least`: the smallest number.
     `sided`: whether each side can have its own value. The options of the sides derive
-    from it (`of_side`): `side` is "old" or "new" there.
+    from it (`of_side`): `side` is "old" or "new" there. `own_sides`: whether the
+    options of the sides have another meaning. They set the same field of `SideOptions`,
+    and the value for both sides is none of them.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Option:
     least: int = 1
     required_by: tuple[str, ...] = ()
     sided: bool = False
+    own_sides: bool = False
     side: str | None = None
 
     def of_side(self, side: str) -> Option:
@@ -127,7 +131,9 @@ class Option:
             in_file=self.in_file and f"{side}.{self.in_file}",
             in_python=self.in_python and f"{side}_{self.in_python}",
             without=None,
+            sets=SideOptions,
             sided=False,
+            own_sides=False,
             side=side,
         )
 
@@ -163,6 +169,12 @@ WHOLE_FILES: Final = ("diff", "run")
 def _parse_delimiter(text: str) -> str:
     r"""A delimiter, in which a tab may be written `\t`."""
     return text.replace("\\t", "\t")
+
+
+def _check_where(text: str) -> str:
+    """An expression of `--where`, which has to be valid, as it is written."""
+    parse_where(text)
+    return text
 
 
 def _parse_memory(text: str) -> Budget:
@@ -368,6 +380,23 @@ _TABLE: Final = (
         in_python="rules",
         sets=Options,
         field="rules",
+    ),
+    Option(
+        name="where",
+        group=Group.COMPARISON,
+        help='Compare only rows that fulfil an expression, such as "CLOSED >='
+        " '2026-01-01' and REGION in ('N','S')\". A pair is left out if neither of its"
+        " rows fulfils it.",
+        commands=COMPARING,
+        flags=("--where",),
+        metavar="EXPR",
+        env="RECON_WHERE",
+        in_file="where",
+        in_python="where",
+        sets=Options,
+        field="where",
+        parse=_check_where,
+        own_sides=True,
     ),
     Option(
         name="on_duplicate_keys",
@@ -718,9 +747,12 @@ _TABLE: Final = (
 OPTIONS: Final = {
     option.name: option
     for each in _TABLE
-    for option in (each, *(each.of_side(side) for side in SIDES if each.sided))
+    for option in (
+        each,
+        *(each.of_side(side) for side in SIDES if each.sided or each.own_sides),
+    )
 }
-SIDED: Final = tuple(option for option in _TABLE if option.sided)
+SIDED: Final = tuple(option for option in _TABLE if option.sided or option.own_sides)
 
 
 def options_of(command: str) -> tuple[Option, ...]:

@@ -14,3 +14,5 @@ class SidedArguments(TypedDict, total=False):
     skip_lines: int
     old_skip_lines: int
     new_skip_lines: int
+    old_where: str
+    new_where: str

@@ -59,8 +59,13 @@ class Settings:
         """What is set for "old" or "new"."""
         found = {}
         for option in SIDED:
-            if self._command in option.commands:
-                found[option.field] = self._sided_value(option, option.of_side(side))
+            if self._command not in option.commands:
+                continue
+            own = option.of_side(side)
+            if not option.own_sides:
+                found[option.field] = self._sided_value(option, own)
+            elif (value := self._value(own)) is not None:
+                found[option.field] = value
         return SideOptions(**found)
 
     @property
@@ -238,7 +243,7 @@ def _parameter(option: Option, *, required: bool) -> inspect.Parameter:
 def _help(option: Option) -> str:
     """The help of an option, its flags for one side, and a variable not of typer."""
     text = option.help
-    if option.sided:
+    if option.sided or option.own_sides:
         flags = (option.of_side(side).flag for side in SIDES)
         text += f" For one file: {', '.join(flags)}."
     if option.shape is Shape.VALUE or option.env is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine import command_line
 from recon_engine.compare.column_names import pair_names
+from recon_engine.compare.preparation import NO_PREPARATION, Preparation, make_test
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, ReconError, SchemaMismatch
 from recon_engine.formatting import conjugate, format_count, format_share
@@ -19,7 +20,7 @@ from recon_engine.inputs.file_shape import (
     find_header_line,
     measure_fixed_width,
 )
-from recon_engine.model import Drift
+from recon_engine.model import SIDES, Drift
 from recon_engine.name_forms import NameForm, fold_name, write_match_names
 from recon_engine.records import dataclass
 from recon_engine.rules import has_tolerance, parse_rule
@@ -30,13 +31,16 @@ from recon_engine.suggestions import (
     looks_like_header,
     shown,
 )
+from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from recon_engine.compare.column_names import NamePairs
+    from recon_engine.compare.preparation import RowTest
     from recon_engine.rules import Rule, Rules
+    from recon_engine.where_syntax import Condition
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
     Names = Sequence[str]
@@ -63,7 +67,8 @@ class Alignment:
     file only that seem to be the same, the rows that agree and the rows compared.
     `spelled`: the rules as given, each with whether it was given for `*`. `by_form`:
     the names in OLD and NEW that `--match-names` pairs. `left_out`: the number of
-    columns of each side that are ignored.
+    columns of each side that are ignored. `prepared`: what is done to the rows of each
+    side before they are paired.
     """
 
     keys: tuple[str, ...]
@@ -75,6 +80,7 @@ class Alignment:
     agreements: Agreements = field(default_factory=dict)
     spelled: Mapping[str, Spelled] = field(default_factory=dict)
     by_form: tuple[tuple[str, str], ...] = ()
+    prepared: tuple[Preparation, Preparation] = (NO_PREPARATION, NO_PREPARATION)
     left_out: tuple[int, int] = (0, 0)
 
 
@@ -142,7 +148,8 @@ def align_columns(
     # In the order of OLD, which reports show. Ordinals of cells follow the sorted names
     # (`ComparisonPlan.columns`).
     columns = tuple(name for name in old if name in common)
-    spelled = _rules_by_column(options, keys, columns, names)
+    tested = _tested_columns(options, names)
+    spelled = _rules_by_column(options, keys, columns, names, tested)
     rules = {
         name: [parse_rule(rule) for _, rule in given] for name, given in spelled.items()
     }
@@ -161,6 +168,7 @@ def align_columns(
         spelled,
         by_form=names.by_form,
         left_out=(len(ignored & in_old), len(ignored & in_new)),
+        prepared=_prepare(options, names, rules),
     )
 
 
@@ -320,13 +328,14 @@ def _rules_by_column(
     keys: Sequence[str],
     columns: Sequence[str],
     names: NamePairs,
+    tested: Collection[str] = (),
 ) -> Mapping[str, Spelled]:
     """The rules of each column: those of `*`, which keys do not get, then its own."""
     found: dict[str, list[tuple[bool, str]]] = {}
     # False sorts before True: the rules of `*` are applied first.
     for spelled in sorted(options.rules, key=lambda name: name != ALL_COLUMNS):
         name = names.find(spelled)
-        if name not in {*keys, *columns, ALL_COLUMNS}:
+        if name not in {*keys, *columns, *tested, ALL_COLUMNS}:
             raise ConfigError(
                 f"--rule {spelled}: no compared column has that name."
                 + did_you_mean(spelled, (*keys, *columns)),
@@ -336,6 +345,53 @@ def _rules_by_column(
         for each in columns if name == ALL_COLUMNS and own else (name,) if own else ():
             found.setdefault(each, []).extend(own)
     return found
+
+
+def _tested_columns(options: Options, names: NamePairs) -> set[str]:
+    """The columns that filters test, by their names in results.
+
+    Raises ConfigError for one that its side does not have.
+    """
+    return {name for _, _, name in _conditions(options, names)}
+
+
+def _conditions(
+    options: Options, names: NamePairs
+) -> Iterator[tuple[str, Condition, str]]:
+    """The conditions of all filters: the option, the condition, its column."""
+    both = set(names.old) & set(names.renamed)
+    for flag, text, known in (
+        ("--where", options.where, both),
+        ("--old-where", options.old.where, set(names.old)),
+        ("--new-where", options.new.where, set(names.renamed)),
+    ):
+        for condition in parse_where(text):
+            name = names.find(condition.column)
+            if name not in known:
+                where = "both files have" if flag == "--where" else "the file has"
+                raise ConfigError(
+                    f"{flag}: no column that {where} is called {condition.column}."
+                    + did_you_mean(condition.column, known),
+                    help="name a column of the header, or one that is derived",
+                )
+            yield flag, condition, name
+
+
+def _prepare(
+    options: Options, names: NamePairs, rules: Rules
+) -> tuple[Preparation, Preparation]:
+    """What is done to the rows of each side, under the names of results."""
+    tests: dict[str, list[RowTest]] = {}
+    for flag, condition, name in _conditions(options, names):
+        test = make_test(condition, name, rules.get(name, ()), flag)
+        tests.setdefault(flag, []).append(test)
+    both = tuple(tests.get("--where", ()))
+    old, new = (tuple(tests.get(f"--{side}-where", ())) for side in SIDES)
+    places = bool(tests)
+    return (
+        Preparation(own=old, both=both, places=places),
+        Preparation(own=new, both=both, places=places),
+    )
 
 
 def _check_tolerances(rules: Rules, keys: Sequence[str]) -> None:

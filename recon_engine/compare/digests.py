@@ -24,6 +24,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
+from recon_engine.compare.preparation import (
+    NO_PREPARATION,
+    Place,
+    Preparation,
+    with_places,
+)
 from recon_engine.compare.sampling import stable_hash
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csvfile import Block, Blocks
@@ -67,7 +73,8 @@ class ColumnIds:
     `all`: in the order of the file, with `x0`… for columns that are not compared.
     `keys`: in the order of the key; `columns`: the compared ones, in the order of the
     user's names. `user_names`: of the key and the compared columns, as in OLD.
-    `rules`: of the columns that have some.
+    `rules`: of the columns that have some. `prepared`: what is done to rows before they
+    are paired; the columns that it derives are the last of `all`.
     """
 
     all: tuple[str, ...]
@@ -75,6 +82,14 @@ class ColumnIds:
     columns: list[str]
     user_names: Mapping[str, str]
     rules: Rules = field(default_factory=dict)
+    prepared: Preparation = NO_PREPARATION
+
+    def read_cells(self, rows: Rows) -> pl.LazyFrame:
+        """The cells of rows, and the columns that are derived of them."""
+        if not self.prepared.derived:
+            return rows.cells(self.all)
+        count = len(self.all) - len(self.prepared.new_names)
+        return self.prepared.with_derived(rows.cells(self.all[:count]))
 
     @property
     def compared(self) -> list[str]:
@@ -87,14 +102,11 @@ class ColumnIds:
         return len(self.all) == len(self.compared)
 
 
-def assign_ids(
-    columns: Sequence[str], layout: Alignment, renames: Mapping[str, str]
-) -> ColumnIds:
-    """The internal names of a side's columns.
-
-    `renames` maps them to the names of OLD.
-    """
-    ours = [renames.get(name, name) for name in columns]
+def assign_ids(columns: Sequence[str], layout: Alignment, side: str) -> ColumnIds:
+    """The internal names of the columns of "old" or "new"."""
+    renames = layout.new_names if side == "new" else {}
+    prepared = layout.prepared[SIDES.index(side)]
+    ours = [*(renames.get(name, name) for name in columns), *prepared.new_names]
     keys = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
     compared = {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
     ids = keys | compared
@@ -105,7 +117,9 @@ def assign_ids(
         keys=[*keys.values()],
         columns=[*compared.values()],
         user_names={ids[name]: name for name in ids},
-        rules={every[name]: rules for name, rules in layout.rules.items()},
+        # A column that only a filter of the other side tests is not here.
+        rules={every[n]: rules for n, rules in layout.rules.items() if n in every},
+        prepared=prepared.renamed(every),
     )
 
 
@@ -195,11 +209,11 @@ class CellDigests:
 
     def digest(self, rows: Rows) -> pl.DataFrame:
         """Hash the compared cells of each row, and its key after the rules."""
-        cells = (
-            rows.cells(self.names.all)
-            .select(self.names.compared)
-            .collect(engine="in-memory")
-        )
+        names = self.names
+        judged = [n for n in names.prepared.judged if n not in names.compared]
+        every = names.read_cells(rows).select(*names.compared, *judged)
+        read = every.collect(engine="in-memory")
+        cells = read.select(names.compared) if judged else read
         key, is_sampled, tallies = _digest_keys(cells, self)
         digests = _check_row_count(
             pl.DataFrame(
@@ -211,6 +225,14 @@ class CellDigests:
             ),
             rows,
         )
+        if names.prepared.places:
+            places = names.prepared.find_places(read)
+            kept = places == Place.KEPT
+            digests = digests.with_columns(
+                with_places(digests["check"], places).alias("check"),
+                digests["blank"] & kept,
+            )
+            is_sampled &= kept
         # A copy as Arrow: the strings of a frame would keep the whole block in memory.
         few = cells.filter(is_sampled)
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
@@ -331,6 +353,7 @@ def _lines_represent_records(
         # Equal ids in equal places: the order of columns is that of both lines. An id
         # with x is a column that is not compared, and it would be part of the line.
         names[0] == names[1]
+        and not names[0].prepared
         and not any(name.startswith("x") for name in names[0].all)
         and old.delimiter == new.delimiter
         and more <= ALIKE * fewer

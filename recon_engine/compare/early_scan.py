@@ -68,11 +68,14 @@ def scan_aligned(
 
     None if the kernel does not apply.
 
-    It does not if a side is no file, or if a column of the key has rules. Raises
-    KernelRefusal if it cannot hold such columns.
+    It does not if a side is no file, if a column of the key has rules, or if rows are
+    prepared before they are paired. Raises KernelRefusal if it cannot hold such
+    columns.
     """
     headers = [side for side in sides if isinstance(side, Header)]
     if len(headers) < len(sides) or any(key in layout.rules for key in layout.keys):
+        return None
+    if any(layout.prepared):
         return None
     every: Sequence[Mapping[str, str]] = ({}, layout.new_names)
     columns = [

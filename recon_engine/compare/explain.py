@@ -15,13 +15,16 @@ from recon_engine.compare.alignment import align_columns
 from recon_engine.compare.digests import assign_ids
 from recon_engine.compare.early_scan import scan_for_keys
 from recon_engine.compare.masks import make_masks
-from recon_engine.compare.pairing import compare_rows, pair_rows, with_kinds
+from recon_engine.compare.pairing import compare_rows, with_kinds
+from recon_engine.compare.preparation import REASON
+from recon_engine.compare.prepared_rows import arrange_rows
 from recon_engine.config import LIMITS, Limits
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.tables import open_headers, open_tables
+from recon_engine.model import SIDES
 from recon_engine.rules import normal_form
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
@@ -29,13 +32,14 @@ from recon_engine.runtime.progress import SILENT, Progress
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from recon_engine.compare.alignment import Alignment
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.compare.masks import Masks
+    from recon_engine.compare.prepared_rows import ArrangedRows
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table
@@ -47,6 +51,8 @@ BLOCK_BYTES: Final = 1 << 22
 # Longer differences are marked as a whole: SequenceMatcher takes quadratic time.
 MAX_MATCHED_CHARS: Final = 1_000
 LINE_COLUMN: Final = "line"
+# Why a row is set aside although it could be compared.
+LEFT_OUT: Final = ("left out", "partner left out")
 
 CharSpan = tuple[int, int]
 
@@ -93,19 +99,31 @@ class ExplainedPair:
 
 
 @dataclass(frozen=True, slots=True)
+class RowAside:
+    """A row that is set aside: the side, `old` or `new`, and the reason."""
+
+    side: str
+    reason: str
+    row: ExplainedRow
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """All rows of a key: pairs, and rows without a partner."""
+    """All rows of a key: pairs, rows without a partner, and rows that are set aside."""
 
     key: dict[str, str]
     pairs: tuple[ExplainedPair, ...]
     missing: tuple[ExplainedRow, ...]
     extra: tuple[ExplainedRow, ...]
+    aside: tuple[RowAside, ...] = ()
 
     @property
     def agrees(self) -> bool:
         """Whether the key is on both sides and nothing differs."""
         cells = (cell for pair in self.pairs for cell in pair.cells)
-        return not (self.missing or self.extra or any(c.differs for c in cells))
+        lost = any(each.reason not in LEFT_OUT for each in self.aside)
+        differ = self.missing or self.extra or any(c.differs for c in cells)
+        return bool(self.pairs) and not (differ or lost)
 
 
 @within_error_boundary
@@ -140,8 +158,8 @@ def explain_key(
             heads=(sides[0].head, sides[1].head),
         )
         names = (
-            assign_ids(sides[0].columns, layout, {}),
-            assign_ids(sides[1].columns, layout, layout.new_names),
+            assign_ids(sides[0].columns, layout, "old"),
+            assign_ids(sides[1].columns, layout, "new"),
         )
         scanning = scan_for_keys(sides, layout)
         with (
@@ -191,7 +209,7 @@ def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFra
     normal = wanted.select(forms).row(0)
 
     def found(part: RowGroup) -> pl.DataFrame:
-        cells = table.read(part).cells(names.all).collect(engine="in-memory")
+        cells = names.read_cells(table.read(part)).collect(engine="in-memory")
         of_key = cells.select(forms).select(
             pl.all_horizontal(
                 pl.col(name) == pl.lit(value)
@@ -212,7 +230,7 @@ def _take_rows(
 ) -> pl.DataFrame:
     """Of the rows of these numbers those of a key, each with its line."""
     assert file.source is not None  # noqa: S101 - the caller has found rows in it
-    cells = file.take(numbers.astype(np.int64)).cells(names.all).collect()
+    cells = names.read_cells(file.take(numbers.astype(np.int64))).collect()
     lines = [
         1 + _count_newlines(file, 0, file.source.start_of(int(row))) for row in numbers
     ]
@@ -272,10 +290,8 @@ class _Explainer:
         self, key: Sequence[str], old: pl.DataFrame, new: pl.DataFrame
     ) -> Explanation:
         """Pairs, and rows without a partner, in file order."""
-        ours = self.names[0]
-        pairs = pair_rows(
-            old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules
-        )
+        arranged = arrange_rows(old, new, self.names)
+        old, new, pairs = arranged.old, arranged.new, arranged.paired.pairs
         both = pairs.drop_nulls().sort("old")
         alone = pairs.filter(pl.col("new").is_null())["old"].sort()
         others = pairs.filter(pl.col("old").is_null())["new"].sort()
@@ -284,7 +300,25 @@ class _Explainer:
             pairs=tuple(self.explain_pair(old[o], new[n]) for o, n in both.iter_rows()),
             missing=tuple(self.explain_row(0, old[at]) for at in alone),
             extra=tuple(self.explain_row(1, new[at]) for at in others),
+            aside=tuple(self.explain_aside(arranged)),
         )
+
+    def explain_aside(self, arranged: ArrangedRows) -> Iterator[RowAside]:
+        """The rows that are left out, then those that could not be paired."""
+        paired = arranged.paired
+        for side, rows in enumerate((arranged.old, arranged.new)):
+            for reason, numbers in zip(
+                LEFT_OUT, (paired.left_out, paired.partner_left_out), strict=True
+            ):
+                for at in np.sort(numbers[side]).tolist():
+                    yield RowAside(
+                        SIDES[side], reason, self.explain_row(side, rows[at])
+                    )
+            lost = arranged.unpairable[side]
+            for at in range(0 if lost is None else lost.height):
+                assert lost is not None  # noqa: S101 - it has rows
+                row = self.explain_row(side, lost[at])
+                yield RowAside(SIDES[side], lost[REASON][at], row)
 
     def explain_pair(self, old: pl.DataFrame, new: pl.DataFrame) -> ExplainedPair:
         """Two rows, compared by the same functions as in `diff`."""

@@ -28,7 +28,9 @@ from recon_engine.compare.pairing import (
     merge_differences,
     sort_by_content,
 )
-from recon_engine.model import Coverage
+from recon_engine.compare.preparation import REASON
+from recon_engine.compare.set_aside import SetAside, merge_set_aside
+from recon_engine.model import Coverage, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.suppressions import count_coverage
@@ -93,6 +95,14 @@ class PartialResult:
     def differences(self) -> int:
         """The number of differing cells, missing rows and extra rows together."""
         return int(self.kinds["len"].sum()) + self.missing.rows + self.extra.rows
+
+    def with_left_out(self, old: int, new: int) -> PartialResult:
+        """The same, with more rows of each side that a filter leaves out."""
+        if not (old or new):
+            return self
+        more = SetAside((RowCounts(left_out=old), RowCounts(left_out=new)))
+        aside = merge_set_aside([self.shown.aside, more])
+        return replace(self, shown=self.shown.with_aside(aside))
 
     def limited(self, plan: ComparisonPlan, whole: int = 0) -> PartialResult:
         """The same, with details up to the detail limit.
@@ -260,6 +270,9 @@ def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:
     )
     return replace(
         difference,
+        aside=difference.aside.with_rows(
+            lambda side, rows: _select_first_rows(side, rows, plan)
+        ),
         keys=difference.keys[pairs],
         cells=cells.with_columns(pair="number").drop("number"),
         missing=missing,
@@ -274,5 +287,5 @@ def _select_first_rows(
     limit, masks = plan.options.detail_limit, plan.masks
     if not masks.by_column:
         return sort_by_content(rows, plan.names[side].keys).head(limit)
-    shown = masks.rows(plan.rows(side, rows))
+    shown = masks.rows(plan.rows(side, rows.drop(REASON, strict=False)))
     return rows[sorted_positions(shown).head(limit)]

@@ -97,12 +97,15 @@ def make_plan(
         retry=partial(other_reading, old, new, options, reads=reads),
     )
     names = (
-        assign_ids(old.columns, layout, {}),
-        assign_ids(new.columns, layout, layout.new_names),
+        assign_ids(old.columns, layout, "old"),
+        assign_ids(new.columns, layout, "new"),
     )
     files = (
-        _apply_renames(old.columns, {}),
-        _apply_renames(new.columns, layout.new_names),
+        (*old.columns, *layout.prepared[0].new_names),
+        (
+            *_apply_renames(new.columns, layout.new_names),
+            *layout.prepared[1].new_names,
+        ),
     )
     return ComparisonPlan(
         files, names, layout, make_masks(layout.masks), options, started

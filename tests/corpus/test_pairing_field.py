@@ -142,3 +142,57 @@ def test_27_any_set_of_columns_to_compare(tmp_path: Path, seed: int) -> None:
     )
     assert {column.name for column in d.by_column} == set(names)
     assert (d.counts.matched, d.counts.mismatched_rows) == (len(made.old), differing)
+
+
+def test_27_a_filter_of_rows(
+    copy: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, filtered = copy("27_subset_of_columns_and_rows"), "CLOSED>=2026-01-01"
+    words = f"base.csv|new.csv|--key|ID|--ignore|LOADED_AT|--where|{filtered}"
+    said = type_in(folder, words, monkeypatch)
+    assert said.startswith("1 ✗ DIFFER 1 of 2 matched rows differs (1 left out)")
+    assert f"--where {filtered}: 1 row of OLD and 0 of NEW left out" in said
+    d = rx.diff(
+        folder / "base.csv",
+        folder / "new.csv",
+        keys="ID",
+        ignore="LOADED_AT",
+        where=filtered,
+    )
+    assert (d.counts.missing, d.old.left_out, d.new.left_out) == (0, 1, 0)
+    assert [each.payload for each in d.sample] == [{"PAID": "30~31"}]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_27_any_filter_of_rows(tmp_path: Path, seed: int) -> None:
+    """NEW has the rows from some day on, and more columns; some values changed."""
+    draw = random.Random(seed)
+    days = [
+        f"2026-{draw.randint(1, 12):02}-{draw.randint(1, 28):02}" for _ in range(40)
+    ]
+    since = sorted(days)[draw.randrange(40)]
+    old_rows = [[f"K{at}", day, str(at)] for at, day in enumerate(days)]
+    kept = [row for row in old_rows if row[1] >= since]
+    changed = set(draw.sample(range(len(kept)), draw.randint(0, len(kept))))
+    new_rows = [
+        [row[0], row[1], row[2] + "0" * (at in changed)] for at, row in enumerate(kept)
+    ]
+    draw.shuffle(new_rows)
+    order = draw.sample(range(3), 3)
+    names = ["ID", "Closed on", "PAID"]
+    old, new = (
+        write_csv(
+            tmp_path / name,
+            [names[at] for at in order],
+            [[row[at] for at in order] for row in rows],
+        )
+        for name, rows in (("old.csv", old_rows), ("new.csv", new_rows))
+    )
+    filtered = f'"Closed on" >= {since}'
+    for d in (
+        rx.diff(old, new, keys="ID", where=filtered),
+        rx.diff(old, new, keys="ID", old_where=filtered),
+    ):
+        assert d.counts.mismatched_rows == len(changed)
+        assert (d.counts.matched, d.counts.missing, d.counts.extra) == (len(kept), 0, 0)
+        assert (d.old.left_out, d.new.left_out) == (40 - len(kept), 0)

@@ -37,7 +37,7 @@ def test_a_mapped_column_has_its_name_in_old_everywhere() -> None:
 def test_columns_of_any_number_keep_their_order() -> None:
     columns = [f"C{at:06}" for at in range(100_002)]
     layout = Alignment(("ID",), tuple(columns), {}, Drift(), {}, {})
-    names = assign_ids(["ID", *columns], layout, {})
+    names = assign_ids(["ID", *columns], layout, "old")
     assert names.compared == list(names.all)
 
 

@@ -106,7 +106,8 @@ def test_every_field_is_set_by_one_option(kind: type) -> None:
     setting = [
         option.field
         for option in OPTIONS.values()
-        if option.sets is kind and not option.side
+        if not option.side
+        and (option.sets is kind or (kind is SideOptions and option.own_sides))
     ]
     assert sorted(setting) == sorted(set(fields) - NO_OPTION)
 
@@ -151,6 +152,7 @@ def test_a_rebuilt_command_line_has_what_is_not_by_default() -> None:
         "delimiter": ";",
         "encodings": ("cp1252", "utf-8"),
         "detail_limit": 7,
+        "where": "A = 'x y'",
     }
     line = rebuild_command(Options(**changed), "o", "n")
     setting = [o for o in options_of("diff") if o.sets is Options and o.flags]
