@@ -38,3 +38,8 @@ def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'recon_engine' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names only."""
+    return sorted(__all__)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from recon_engine.column_maps import parse_column_map
 from recon_engine.config import (
     DEFAULT_ENGINE,
     DEFAULTS,
     LIMITS,
+    NO_KEY,
     EngineName,
     Limits,
     OnBadRow,
@@ -35,10 +38,11 @@ from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.storage.urls import open_storage
+from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import date
     from typing import Unpack
 
@@ -52,13 +56,28 @@ if TYPE_CHECKING:
 
 Policy = TypeVar("Policy", bound=StrEnum)
 
+# How other tools call what `diff` takes.
+OTHER_WORDS: Final = {
+    **dict.fromkeys(
+        ("on", "key", "by", "left_on", "right_on", "join_columns", "primary_key"),
+        "keys",
+    ),
+    **dict.fromkeys(("map", "mapping", "rename", "column_mapping"), "renames"),
+    **dict.fromkeys(("exclude", "ignore_columns", "drop"), "ignore"),
+    **dict.fromkeys(("abs_tol", "rel_tol", "atol", "rtol", "tolerance"), "rules"),
+    **dict.fromkeys(("sep", "separator"), "delimiter"),
+    "mask": "masks",
+    "rule": "rules",
+    "gate": "gates",
+}
+
 
 def diff(
     old: object,
     new: object,
     /,
     *,
-    keys: str | Sequence[str],
+    keys: str | Sequence[str] | None = None,
     ignore: str | Sequence[str] = (),
     compare_only: str | Sequence[str] = (),
     match_names: str = write_match_names(DEFAULTS.match_names),
@@ -85,28 +104,52 @@ def diff(
 ) -> Reconciliation:
     """Reconcile two tables by `keys`; all values are text, nothing is inferred.
 
-    `old`, `new`: a path, an `s3://` URL, a polars frame, or anything with
-    `__arrow_c_stream__`; neither is changed. A file named `.gz` or `.zst` is unpacked.
-    `compare_only`: the columns to compare besides the key. `match_names`, "trim",
-    "casefold" or "trim,casefold", pairs names that are equal in this form. `renames`
-    maps names in OLD to names in NEW; "A=B,C=D" and "@map.csv" do too. `rules` says by
-    column what else is equal: `{"PAID": "decimal", "*": "trim"}`. `masks` says what is
-    shown of a column: `{"MEMBER_ID": "hmac", "NAME": "redact", "PHONE": "last4"}`; hmac
-    takes its key from $RECON_MASK_KEY or the file $RECON_MASK_KEY_FILE. `encoding`,
-    such as "cp1252", is of both files, "cp1252:utf-8" of one each. `memory_budget`,
-    such as "2GiB", is 60% of what there is by default. `max_ratio`: how many times its
-    size a compressed file may unpack to. `gates`, such as "mismatch_rate(PAID)<=0.1%",
-    and `suppressions` say what `passes`; `today` is the day on which the latter may
-    have expired, in UTC.
-    `where`, such as "CLOSED >= '2026-01-01'", says which rows are compared.
-    `engine`: "spark" does it on a cluster (docs/spark.md). `sha256`: whether the
-    SHA-256 of plain files is computed, which costs as much as reading them. `sided`:
-    how files are read, each option as `X=` for both, `old_X=` and `new_X=` for one
-    (`SidedArguments`, docs/files.md). Raises a ReconError, which says what, where, why
-    and how to fix it.
+    Args:
+        old: A path, an `s3://` URL, or a table: of Polars, pandas, pyarrow, DuckDB, or
+            anything with `__arrow_c_stream__`. It is not changed. A file named `.gz` or
+            `.zst` is unpacked. docs/python.md says how typed columns become text.
+        new: The same; the two may be of different kinds.
+        keys: The key columns. Without any, the error proposes some.
+        ignore: Columns that are not compared.
+        compare_only: The columns to compare besides the key.
+        match_names: "trim", "casefold" or "trim,casefold" pairs names that are equal in
+            this form.
+        renames: Names in OLD to names in NEW, of columns that are named differently; or
+            text: "A=B,C=D", "@map.csv".
+        rules: What else is equal, by column: `{"PAID": "decimal", "*": "trim"}`.
+        masks: How the values of a column are shown: `{"MEMBER_ID": "hmac", "NAME":
+            "redact", "PHONE": "last4"}`. hmac takes its key from $RECON_MASK_KEY or the
+            file $RECON_MASK_KEY_FILE.
+        on_duplicate_keys: "pair" compares the rows of a key as multisets, "fail"
+            refuses repeated keys.
+        on_schema_drift: "refuse" refuses columns that only one side has, "compare"
+            compares the others.
+        on_bad_row: "fail" refuses a file with a malformed row, "quarantine" omits the
+            row and lists it in `rejects()`.
+        delimiter: One character, or one for each file: ";:,".
+        encoding: Of both files, such as "cp1252"; or of each: "cp1252:utf-8".
+        detail_limit: The number of rows in `sample`.
+        memory_budget: Such as "2GiB"; None is 60% of what is available.
+        max_field_bytes: A longer field is refused: usually a quote is missing.
+        max_field_lines: A field of more lines is refused.
+        max_ratio: How many times its size a compressed file may expand to.
+        gates: What may differ, such as "mismatch_rate(PAID)<=0.1%"; they decide
+            `passes`.
+        suppressions: Known differences that are accepted.
+        where: Which rows are compared, such as "CLOSED >= '2026-01-01'".
+        today: The day on which suppressions may have expired; None is today in UTC.
+        engine: "local", or "spark" for a cluster (docs/spark.md).
+        sha256: Whether the SHA-256 of plain files is computed, which costs as much as
+            reading them.
+        **sided: How files are read, each option as `X=` for both, `old_X=` and
+            `new_X=` for one (`SidedArguments`, docs/files.md).
+
+    Raises a ReconError, which says what, where, why and how to fix it.
     """
+    refuse_unknown_arguments(sided)
+    by = read_keys(keys, old, new)
     options = Options(
-        keys=_as_names(keys),
+        keys=by or NO_KEY,
         ignore=_as_names(ignore),
         compare_only=_as_names(compare_only),
         match_names=parse_match_names(match_names),
@@ -128,6 +171,8 @@ def diff(
     )
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
+    if not by:
+        raise propose_key(old, new, options, budget, limits)
     return compare_inputs(
         old,
         new,
@@ -140,6 +185,71 @@ def diff(
     )
 
 
+def refuse_unknown_arguments(arguments: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an argument that `diff` does not have, with the right one.
+
+    `arguments`: those that are not in its signature, of which some are of a side.
+    """
+    sided = {name for each in SIDED for name in _argument_names(each)}
+    for name in sorted(arguments.keys() - sided):
+        known = (*inspect.signature(diff).parameters, *sided)
+        right = OTHER_WORDS.get(name)
+        raise ConfigError(
+            f"diff has no argument {name}."
+            + (f" Did you mean {right}?" if right else did_you_mean(name, known)),
+            help=f"write {right}=…" if right else "help(recon_engine.diff) lists them",
+        )
+
+
+def read_keys(
+    keys: str | Sequence[str] | None, old: object, new: object
+) -> tuple[str, ...]:
+    """The names of key columns; () if none is named.
+
+    Raises ConfigError for what is no name, and for the index of a pandas frame.
+    """
+    if keys is None:
+        return ()
+    by = _as_names(keys) if isinstance(keys, str | Sequence) else (None,)
+    # No value is quoted: a pandas index, for instance, holds cells.
+    if not all(isinstance(name, str) for name in by):
+        raise ConfigError(
+            f"keys is a {type(keys).__name__}, not the names of columns",
+            help='use keys="ID" or keys=["ID", "LINE"]; reset_index() makes the index'
+            " of a pandas frame a column",
+        )
+    for side, source in zip(SIDES, (old, new), strict=True):
+        index = getattr(getattr(source, "index", None), "names", None) or ()
+        for name in by:
+            if name in (*index, "index") and name not in getattr(
+                source, "columns", (name,)
+            ):
+                raise ConfigError(
+                    f"{name} is the index of the {side} frame, not a column",
+                    help=f"pass {side}.reset_index()",
+                )
+    return by
+
+
+def propose_key(
+    old: object, new: object, options: Options, budget: Budget | None, limits: Limits
+) -> ConfigError:
+    """The error of a caller who names no key, with the best one of both inputs."""
+    from recon_engine.compare.keys import propose_keys
+
+    found = propose_keys(old, new, options, budget=budget, limits=limits)
+    if not found:
+        return ConfigError(
+            "no key column is named",
+            why="no column has a value that is in both inputs",
+            help='add keys="COLUMN"; renames={"OLD": "NEW"} pairs other names',
+        )
+    best = found[0]
+    return ConfigError(
+        "no key column is named", why=best.reason, help=f"add keys={[*best.columns]}"
+    )
+
+
 def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names or ())
 
@@ -147,13 +257,9 @@ def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
 def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
     """The options of a side, as a caller in Python names them.
 
-    `old_X` counts before `X`; None is as if it was not there. Raises TypeError for an
-    argument that does not exist.
+    `old_X` counts before `X`; None is as if it was not there.
     """
     values = {}
-    known = {name for each in SIDED for name in _argument_names(each)}
-    if unknown := sorted(arguments.keys() - known):
-        raise TypeError(f"diff() got an unexpected keyword argument {unknown[0]!r}")
     for option in SIDED:
         own, both = f"{side}_{option.in_python}", str(option.in_python)
         value = arguments.get(own)
@@ -172,6 +278,8 @@ def _argument_names(option: Option) -> tuple[str, ...]:
 def _read_argument(option: Option, value: Any) -> Any:
     if option.shape is not Shape.VALUE:
         return _as_names(value)
+    if issubclass(option.value_type, StrEnum):
+        return _parse_policy(option.value_type, value)
     return option.parse(value) if option.parse and isinstance(value, str) else value
 
 

@@ -10,7 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import escapes, is_seen
-from recon_engine.config import SideOptions
+from recon_engine.config import AS_DEFAULT, SideOptions
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.options import Option, Shape, options_of
@@ -114,8 +114,10 @@ def _option_words(options: Options) -> Iterator[str]:
 
 def _words(option: Option, value: Any, flag: str | None = None) -> Iterator[str]:
     """The flag, that of the option by default, before the text of each value."""
+    if option.sided and value == getattr(AS_DEFAULT, option.field):
+        return
     if option.value_type is bool:
-        yield from (flag or option.flag,) if value else ()
+        yield flag or option.flag
         return
     for text in _value_texts(option, value):
         yield from (flag or option.flag, text)

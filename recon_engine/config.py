@@ -63,6 +63,9 @@ LIMITS: Final = Limits()
 DELIMITER_PATTERN = lazy_pattern(
     r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f](:[\x01-\x09\x0b\x0c\x0e-!#-\x7f])?"
 )
+ONE_CHARACTER = lazy_pattern(r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f]")
+# The most columns a file can have by its header of 16 MiB, and more.
+MOST_FIELD: Final = 10**7
 # The key of files that are read without one: no column can have a blank name.
 NO_KEY: Final = ("",)
 # Up to 48 characters: with `_old__` and eight digits of the run, the name of a stage
@@ -153,21 +156,126 @@ class Mask(StrEnum):
 LATER_FIELDS: Final = frozenset({"compare_only", "match_names", "where"})
 
 
+def _check_names(names: tuple[str, ...]) -> None:
+    """Raise ConfigError for names that no header may have."""
+    if any(not name.strip() for name in names):
+        raise ConfigError("--names has a blank name", help="name every column")
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--names names {name} twice", help="name it once")
+
+
+def _check_trailer_options(options: SideOptions) -> None:
+    for prefix in options.trailers:
+        if not prefix or any(mark in prefix for mark in '"\r\n'):
+            raise ConfigError(
+                "--trailer is blank, or has a quote or a line break",
+                help="give the text that is the first field of the trailer",
+            )
+        if options.trailers.count(prefix) > 1:
+            raise ConfigError(f"--trailer {prefix} is given twice", help="once each")
+    about = (
+        ("--trailer-count", options.trailer_counts),
+        ("--trailer-sum", options.trailer_sums),
+        ("--trailer-delimiter", options.trailer_delimiter),
+    )
+    for flag, value in about:
+        if value and not options.trailers:
+            raise ConfigError(f"{flag} needs --trailer", help="--trailer PREFIX")
+    for text in options.trailer_counts:
+        options.split_trailer_field(text)
+    for text in options.trailer_sums:
+        place, equals, column = text.partition("=")
+        if not equals or not column:
+            raise ConfigError(
+                f"--trailer-sum {text} is not FIELD=COLUMN",
+                help="such as --trailer-sum 3=PAID",
+            )
+        options.split_trailer_field(place)
+    if options.trailer_delimiter and not ONE_CHARACTER.fullmatch(
+        options.trailer_delimiter
+    ):
+        raise ConfigError(
+            "--trailer-delimiter is not one ASCII character",
+            help="use ',', ';', '|' or a tab, never a quote or newline",
+        )
+
+
+class NameStyle(StrEnum):
+    """`refuse` column names that are blank or repeat; `number` them by position."""
+
+    REFUSE = "refuse"
+    NUMBER = "number"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideOptions:
     """How one file is read: every option that can differ between OLD and NEW.
 
-    `skip_lines`: the number of lines before the header. `where`: the rows of this side
-    that are compared, as a text for `where_syntax.parse_where`.
+    `skip_lines`: the number of lines before the header. `comment_prefix`: how further
+    lines before it begin. `no_header`: the first record is a row; `names`: the columns.
+    `repeat_names`, `blank_names`: what is done with such names of a header.
+    `trailing_delimiter`: whether each record ends with a delimiter. `trailers`: the
+    first fields of the records at the end that are no rows; `trailer_counts`,
+    `trailer_sums`: `[PREFIX:]FIELD` and `[PREFIX:]FIELD=COLUMN`; `trailer_delimiter`:
+    that of a trailer, if it is another one. `eof_mark`: whether a Ctrl-Z may end it.
+    `where`: the rows of this side that are compared, for `where_syntax.parse_where`.
     """
 
     skip_lines: int = 0
+    comment_prefix: str = ""
+    no_header: bool = False
+    names: tuple[str, ...] = ()
+    repeat_names: NameStyle = NameStyle.REFUSE
+    blank_names: NameStyle = NameStyle.REFUSE
+    trailing_delimiter: bool = False
+    trailers: tuple[str, ...] = ()
+    trailer_counts: tuple[str, ...] = ()
+    trailer_sums: tuple[str, ...] = ()
+    trailer_delimiter: str = ""
+    eof_mark: bool = False
     where: str = ""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no file could satisfy."""
         check_count("--skip-lines", self.skip_lines, "lines")
+        if self.names and not self.no_header:
+            raise ConfigError(
+                "--names needs --no-header",
+                help="names of a file with a header are in the file; --map pairs them",
+            )
+        if self.comment_prefix and self.no_header:
+            raise ConfigError(
+                "--comment-prefix and --no-header exclude each other",
+                why="without a header no line is before it",
+                help="use --skip-lines",
+            )
+        if self.no_header and NameStyle.NUMBER in {self.repeat_names, self.blank_names}:
+            raise ConfigError(
+                "--repeat-names and --blank-names are about the names of a header",
+                help="omit them, or --no-header",
+            )
+        _check_names(self.names)
+        _check_trailer_options(self)
         parse_where(self.where)
+
+    def split_trailer_field(self, text: str) -> tuple[str, int]:
+        """The PREFIX and the FIELD of `[PREFIX:]FIELD`; raises ConfigError."""
+        prefix, colon, number = text.rpartition(":")
+        if not colon and len(self.trailers) == 1:
+            prefix = self.trailers[0]
+        if prefix not in self.trailers or not number.isascii() or not number.isdigit():
+            raise ConfigError(
+                f"{text} names no field of a trailer",
+                help="FIELD is a number from 2 on; with several trailers PREFIX:FIELD",
+            )
+        if not 1 < int(number) <= MOST_FIELD:
+            raise ConfigError(
+                f"{text}: field {number} cannot hold a number",
+                why="fields of a trailer count from 1, and the first one is its prefix",
+                help=f"use a number from 2 to {MOST_FIELD:,}",
+            )
+        return prefix, int(number)
 
     @classmethod
     def of_public(cls, kept: Mapping[str, Any]) -> SideOptions:

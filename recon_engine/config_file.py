@@ -29,6 +29,7 @@ from recon_engine.command_line import read_name
 from recon_engine.config import (
     DATASET_PATTERN,
     DELIMITER_PATTERN,
+    ONE_CHARACTER,
     Mask,
     check_suppression,
     parse_encodings,
@@ -38,6 +39,7 @@ from recon_engine.kinds import Kind
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.name_forms import parse_match_names
 from recon_engine.options import OPTIONS, SIDED, Option, Shape
+from recon_engine.records import dataclass
 from recon_engine.rules import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
@@ -103,6 +105,12 @@ def _check_delimiter(text: str) -> str:
     return text
 
 
+def _check_one_character(text: str) -> str:
+    if not ONE_CHARACTER.fullmatch(text):
+        raise ValueError("one ASCII character")
+    return text
+
+
 def _column(text: str) -> str:
     """A column's name as in flags: spaces around it count only in quotes."""
     name = read_name(text)
@@ -135,6 +143,7 @@ ColumnName = Annotated[Name, AfterValidator(_column)]
 OneOrMore: Final = BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])
 Distinct: Final = BeforeValidator(_distinct)
 Names = Annotated[tuple[ColumnName, ...], OneOrMore]
+Texts = Annotated[tuple[Name, ...], OneOrMore]
 Rules = Annotated[tuple[Annotated[str, _validated_by(parse_rule)], ...], OneOrMore]
 Gates = Annotated[
     tuple[Annotated[str, _validated_by(gate_syntax.parse_gate)], ...], OneOrMore
@@ -196,6 +205,12 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "suppressions": tuple[Accepted, ...],
     "delimiter": Annotated[str, AfterValidator(_check_delimiter)],
     "encoding": Annotated[str, _validated_by(parse_encodings)],
+    "comment_prefix": Name,
+    "names": Names,
+    "trailer": Texts,
+    "trailer_count": Texts,
+    "trailer_sum": Texts,
+    "trailer_delimiter": Annotated[str, AfterValidator(_check_one_character)],
     "memory_budget": Annotated[str, _validated_by(parse_budget)],
 }
 EMPTY: Final[dict[Shape, Any]] = {
@@ -268,14 +283,40 @@ File: Final[type[BaseModel]] = create_model(
 )
 
 
-def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
-    """What a file sets, for all datasets or for one; never a default.
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a file sets for a dataset, or for all if none is named; never a default.
+
+    `dataset`: the dataset that was named, or the only one of the file. `datasets`: all
+    that the file has.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    dataset: str | None
+    datasets: tuple[str, ...]
+
+
+def load_configuration(path: Path, dataset: str | None = None) -> Configuration:
+    """What a file sets for a dataset; for its only one, if none is named.
 
     The values of a dataset take the place of those at the top; tables by column are
     merged. Settings of a side have its name before theirs, as `old_skip_lines`. Raises
     ConfigError, which reports all mistakes of the file at once.
     """
     file = _validate_file(path)
+    datasets = tuple(vars(file)["dataset"])
+    if dataset is None and len(datasets) == 1:
+        [dataset] = datasets
+    return Configuration(path, _merge_settings(file, path, dataset), dataset, datasets)
+
+
+def load_settings(path: Path, dataset: str | None = None) -> dict[str, Any]:
+    """What a file sets, for all datasets or for one; see `load_configuration`."""
+    return _merge_settings(_validate_file(path), path, dataset)
+
+
+def _merge_settings(file: BaseModel, path: Path, dataset: str | None) -> dict[str, Any]:
     own = _select_section(file, path, dataset)
     settings = _explicit_values(file)
     for name, value in _explicit_values(own).items():

@@ -5,13 +5,14 @@ An analysis is added by its line in `FINDINGS`; the page shows what its author c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.patterns import PATTERNS
 from recon_engine.analysis.segments import SEGMENTS
 from recon_engine.analysis.totals import TOTALS
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from recon_engine.characters import escaped, readable
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import HintKind
 
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from recon_engine.model import Column, Hint, Pattern, RuleCount, Side
+
+
+class _WithSides(Protocol):
+    @property
+    def old(self) -> Side: ...
+    @property
+    def new(self) -> Side: ...
 
 
 LINES_SHOWN: Final = 8
@@ -30,13 +38,20 @@ SINGULAR_VERBS: Final = {
 # What an option about the frame of a file did, by how often it was applied.
 FRAME_FACTS: Final[Mapping[str, Callable[[int], str]]] = {
     "skip_lines": lambda n: format_count(n, "line", "are skipped before the header"),
+    "comment_prefix": lambda n: format_count(n, "comment line", "are skipped"),
+    "no_header": lambda n: f"no header, {format_count(n, 'column', 'are named')}",
+    "blank_names": lambda n: format_count(n, "blank name", "are numbered"),
+    "repeat_names": lambda n: format_count(n, "repeated name", "are numbered"),
+    "trailing_delimiter": lambda _: "each record ends with a delimiter",
+    "trailer": lambda n: format_count(n, "trailer record", "are no row"),
+    "eof_mark": lambda n: format_count(n, "end mark", "are no data"),
 }
 
 NOTHING: Final = "nothing to compare: 0 rows"
 
 NO_PAIR: Final = "no row was compared: 0 rows are matched"
 
-MARKDOWN_CHARS: Final = re.compile(r"[\\`*<\[&~]")
+MARKDOWN_CHARS: Final = lazy_pattern(r"[\\`*<\[&~]")
 
 
 def pluralize(count: int, noun: str) -> str:
@@ -92,9 +107,19 @@ def describe_frame(name: str, side: Side) -> Iterator[str]:
     facts = [
         FRAME_FACTS[option](count)
         for option, count in (side.dialect.frame if side.dialect else {}).items()
+        if count
     ]
     if facts:
         yield f"{name} file: {', '.join(facts)}"
+
+
+def unused_frame_options(result: _WithSides) -> Iterator[str]:
+    """A sentence for each option about the frame of a file that applied to nothing."""
+    for name, side in (("old", result.old), ("new", result.new)):
+        for option, count in (side.dialect.frame if side.dialect else {}).items():
+            if not count:
+                flag = f"--{name}-{option.replace('_', '-')}"
+                yield f"{flag} has no effect: there is nothing that it applies to"
 
 
 def format_key(values: Sequence[str]) -> str:
@@ -127,17 +152,21 @@ def format_advice(
 
     `escape` and `code` mark up plain text and code.
     """
-    does = {
+    if not hint.flag:
+        return escape(hint.text)
+    return f"{escape(hint.text)}; {code(hint.flag)} {describe_effect(hint)}"
+
+
+def describe_effect(hint: Hint) -> str:
+    """What the flag of a hint does: `removes 805`."""
+    return {
         HintKind.RULE: f"removes {hint.count:,}",
         HintKind.KEY_RULE: f"pairs {hint.count:,}",
         HintKind.DROP_KEY: f"as the key pairs {hint.count:,}",
         HintKind.RENAME: "compares them",
         HintKind.UNIQUE_KEY: "is the unique key",
         HintKind.SPLIT: "",
-    }
-    if not hint.flag:
-        return escape(hint.text)
-    return f"{escape(hint.text)}; {code(hint.flag)} {does[hint.kind]}"
+    }[hint.kind]
 
 
 def format_percent(part: int, whole: int) -> str:

@@ -2,10 +2,13 @@
 
 REWRITING_KINDS has the kinds that are the same value written another way; this does not
 depend on their order.
+
+Expressions are built once: for a small file that takes longer than their evaluation.
 """
 
 from __future__ import annotations
 
+import functools
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -82,6 +85,8 @@ def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
 
     Distinct changes are classified once, because most changes of a system repeat often.
     """
+    if cells.is_empty():
+        return cells.with_columns(pl.lit(None, KIND_TYPE).alias("kind"))
     changes = _classify_changes(cells)
     return (
         cells.lazy()
@@ -95,12 +100,12 @@ def _classify_changes(cells: pl.DataFrame) -> pl.LazyFrame:
 
     Numbers and dates are parsed only where others fail.
     """
-    old, new = pl.col("old").str.strip_chars(), pl.col("new").str.strip_chars()
+    old, new = _stripped("old"), _stripped("new")
     plain = (
         cells.lazy()
         .select("old", "new")
         .unique()
-        .with_columns(_rewriting_kind_expr(old, new).alias("kind"))
+        .with_columns(_rewriting_kind_expr().alias("kind"))
         .collect(engine="in-memory")
     )
     kinds = plain["kind"]
@@ -126,26 +131,10 @@ def _hidden(undecided: pl.LazyFrame) -> pl.DataFrame:
     Texts that differ only in such a way are neither numbers nor dates, and do not
     differ in case.
     """
-
-    def same(form: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-        return form(pl.col("old")) == form(pl.col("new"))
-
-    kind = (
-        pl.when(same(_one_blank))
-        .then(_kind_literal(Kind.WHITESPACE))
-        .when(same(_one_line))
-        .then(_kind_literal(Kind.LINE_BREAK))
-        .when(same(_seen))
-        .then(_kind_literal(Kind.INVISIBLE))
-        .when(same(lambda text: _seen(text).str.normalize("NFC")))
-        .then(_kind_literal(Kind.UNICODE_FORM))
-        .alias("kind")
-    )
-    foreign = pl.any_horizontal(pl.col("old", "new").str.contains(FOREIGN))
     found = (
-        undecided.filter(pl.any_horizontal(pl.col("old", "new").str.contains(ODD)))
-        .with_columns(kind)
-        .filter(pl.col("kind").is_not_null() | foreign)
+        undecided.filter(_either_contains(ODD))
+        .with_columns(_hidden_kind_expr().alias("kind"))
+        .filter(pl.col("kind").is_not_null() | _either_contains(FOREIGN))
         .collect(engine="in-memory")
     )
     if found["kind"].null_count() == 0:
@@ -160,6 +149,35 @@ def _hidden(undecided: pl.LazyFrame) -> pl.DataFrame:
     )
     settled = found.filter(pl.col("kind").is_not_null()).select("__cell", "kind")
     return pl.concat([settled, of_encoding])
+
+
+@functools.cache
+def _hidden_kind_expr() -> pl.Expr:
+    """The kinds of differences that cannot be seen; null if none fits."""
+
+    def same(form: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+        return form(pl.col("old")) == form(pl.col("new"))
+
+    return (
+        pl.when(same(_one_blank))
+        .then(_kind_literal(Kind.WHITESPACE))
+        .when(same(_one_line))
+        .then(_kind_literal(Kind.LINE_BREAK))
+        .when(same(_seen))
+        .then(_kind_literal(Kind.INVISIBLE))
+        .when(same(lambda text: _seen(text).str.normalize("NFC")))
+        .then(_kind_literal(Kind.UNICODE_FORM))
+    )
+
+
+@functools.cache
+def _either_contains(pattern: str) -> pl.Expr:
+    return pl.any_horizontal(pl.col("old", "new").str.contains(pattern))
+
+
+@functools.cache
+def _stripped(side: str) -> pl.Expr:
+    return pl.col(side).str.strip_chars()
 
 
 def _one_blank(text: pl.Expr) -> pl.Expr:
@@ -183,17 +201,21 @@ def _read(undecided: pl.LazyFrame) -> pl.DataFrame:
     dates = _compare_dates(undecided)
     return (
         undecided.join(dates, on="__cell", how="left", maintain_order="left")
-        .with_columns(
-            Number().normal(pl.col(side)).alias(f"{side}_number")
-            for side in ("old", "new")
-        )
+        .with_columns(map(_number_of, ("old", "new")))
         .select("__cell", _value_kind_expr())
         .collect(engine="in-memory")
     )
 
 
-def _rewriting_kind_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
+@functools.cache
+def _number_of(side: str) -> pl.Expr:
+    return Number().normal(pl.col(side)).alias(f"{side}_number")
+
+
+@functools.cache
+def _rewriting_kind_expr() -> pl.Expr:
     """The kinds that need no parsing of values; null if none fits."""
+    old, new = _stripped("old"), _stripped("new")
     # Both, because `ß` and `SS` are equal in upper case only, and the Kelvin sign and
     # `k` in lower case only.
     lower = old.str.to_lowercase() == new.str.to_lowercase()
@@ -214,6 +236,7 @@ def _rewriting_kind_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
     )
 
 
+@functools.cache
 def _value_kind_expr() -> pl.Expr:
     """The kinds by the normal forms of `Number` and by `_compare_dates`."""
     old, new = pl.col("old_number"), pl.col("new_number")
@@ -277,6 +300,7 @@ def _compare_dates(cells: pl.LazyFrame) -> pl.LazyFrame:
     return dated.select("__cell", same_date=common.list.len() > 0)
 
 
+@functools.cache
 def _possible_dates(side: str) -> pl.Expr:
     """Every day that a text may mean in one of the known formats."""
     value = pl.col(side)
@@ -293,5 +317,6 @@ def _possible_dates(side: str) -> pl.Expr:
     return pl.concat_list(days).list.drop_nulls()
 
 
+@functools.cache
 def _kind_literal(kind: Kind) -> pl.Expr:
     return pl.lit(kind.value, dtype=KIND_TYPE)

@@ -7,7 +7,7 @@ those that they import.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, AnyStr, cast
 
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class _LazyPattern:
     """A pattern that compiles itself when an attribute is first read."""
 
-    def __init__(self, text: str, flags: int) -> None:
+    def __init__(self, text: str | bytes, flags: int) -> None:
         self._text = text
         self._flags = flags
 
@@ -28,6 +28,6 @@ class _LazyPattern:
         return value
 
 
-def lazy_pattern(text: str, flags: int = 0) -> Pattern[str]:
+def lazy_pattern(text: AnyStr, flags: int = 0) -> Pattern[AnyStr]:
     """As `re.compile`, but errors of the pattern appear at its first use."""
-    return cast("Pattern[str]", _LazyPattern(text, flags))
+    return cast("Pattern[AnyStr]", _LazyPattern(text, flags))

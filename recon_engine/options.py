@@ -16,6 +16,7 @@ from recon_engine.config import (
     EngineName,
     Feed,
     Limits,
+    NameStyle,
     OnBadRow,
     OnDuplicateKeys,
     OnSchemaDrift,
@@ -46,6 +47,7 @@ class Group(StrEnum):
     OUTPUT = "Output"
     STORAGE = "Database and storage"
     RUN = "Run"
+    MESSAGES = "Progress and log"
 
 
 class Format(StrEnum):
@@ -54,6 +56,13 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     MARKDOWN = "markdown"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class Shape(StrEnum):
@@ -151,7 +160,7 @@ class Option:
         if self.shape is not Shape.VALUE or field.default is dataclasses.MISSING:
             return None
         if self.parse is None or field.default is None:
-            return field.default
+            return field.default or None if self.value_type is str else field.default
         return self.write(field.default)
 
     @property
@@ -164,6 +173,7 @@ class Option:
 COMPARING: Final = ("diff", "explain", "run")
 READING: Final = ("diff", "keys", "explain", "run")
 WHOLE_FILES: Final = ("diff", "run")
+SHOWING: Final = (*READING, "breaks", "history", "sql", "doctor", "purge", "statuses")
 
 
 def _parse_delimiter(text: str) -> str:
@@ -229,6 +239,174 @@ _TABLE: Final = (
         sets=SideOptions,
         field="skip_lines",
         least=0,
+        sided=True,
+    ),
+    Option(
+        name="comment_prefix",
+        group=Group.INPUT,
+        help="Skip lines before the header that begin with TEXT.",
+        commands=READING,
+        flags=("--comment-prefix",),
+        metavar="TEXT",
+        env="RECON_COMMENT_PREFIX",
+        in_file="comment_prefix",
+        in_python="comment_prefix",
+        sets=SideOptions,
+        field="comment_prefix",
+        sided=True,
+    ),
+    Option(
+        name="no_header",
+        group=Group.INPUT,
+        help="The file has no header: its first record is a row. --names has the names"
+        " of the columns; without it they are c1, c2 and so on.",
+        commands=READING,
+        value_type=bool,
+        flags=("--no-header/--header",),
+        env="RECON_NO_HEADER",
+        in_file="no_header",
+        in_python="no_header",
+        sets=SideOptions,
+        field="no_header",
+        sided=True,
+    ),
+    Option(
+        name="names",
+        group=Group.INPUT,
+        help="Names of the columns of a file without a header, separated by commas.",
+        commands=READING,
+        shape=Shape.NAMES,
+        flags=("--names",),
+        metavar="NAME[,NAME]",
+        env="RECON_NAMES",
+        in_file="names",
+        in_python="names",
+        sets=SideOptions,
+        field="names",
+        sided=True,
+    ),
+    Option(
+        name="repeat_names",
+        group=Group.INPUT,
+        help="Column names that repeat: 'refuse' refuses the file, 'number' names a"
+        " second DX DX.2.",
+        commands=READING,
+        value_type=NameStyle,
+        flags=("--repeat-names",),
+        env="RECON_REPEAT_NAMES",
+        in_file="repeat_names",
+        in_python="repeat_names",
+        sets=SideOptions,
+        field="repeat_names",
+        sided=True,
+    ),
+    Option(
+        name="blank_names",
+        group=Group.INPUT,
+        help="Blank column names: 'refuse' refuses the file, 'number' names the seventh"
+        " column c7.",
+        commands=READING,
+        value_type=NameStyle,
+        flags=("--blank-names",),
+        env="RECON_BLANK_NAMES",
+        in_file="blank_names",
+        in_python="blank_names",
+        sets=SideOptions,
+        field="blank_names",
+        sided=True,
+    ),
+    Option(
+        name="trailing_delimiter",
+        group=Group.INPUT,
+        help="Every record ends with a delimiter: its empty last field is no column.",
+        commands=READING,
+        value_type=bool,
+        flags=("--trailing-delimiter/--no-trailing-delimiter",),
+        env="RECON_TRAILING_DELIMITER",
+        in_file="trailing_delimiter",
+        in_python="trailing_delimiter",
+        sets=SideOptions,
+        field="trailing_delimiter",
+        sided=True,
+    ),
+    Option(
+        name="trailer",
+        group=Group.INPUT,
+        help="The file ends with a record whose first field is PREFIX; it is no row."
+        " Name several in their order. Repeatable.",
+        commands=READING,
+        shape=Shape.VALUES,
+        flags=("--trailer",),
+        metavar="PREFIX",
+        env="RECON_TRAILER",
+        separator=";",
+        in_file="trailer",
+        in_python="trailer",
+        sets=SideOptions,
+        field="trailers",
+        sided=True,
+    ),
+    Option(
+        name="trailer_count",
+        group=Group.INPUT,
+        help="The field of the trailer that has the number of records, counted from 1."
+        " A file with another number is refused. Repeatable.",
+        commands=READING,
+        shape=Shape.VALUES,
+        flags=("--trailer-count",),
+        metavar="[PREFIX:]FIELD",
+        env="RECON_TRAILER_COUNT",
+        separator=";",
+        in_file="trailer_count",
+        in_python="trailer_count",
+        sets=SideOptions,
+        field="trailer_counts",
+        sided=True,
+    ),
+    Option(
+        name="trailer_sum",
+        group=Group.INPUT,
+        help="The field of the trailer that has the sum of a column, counted from 1. A"
+        " file with another sum is refused. Repeatable.",
+        commands=READING,
+        shape=Shape.VALUES,
+        flags=("--trailer-sum",),
+        metavar="[PREFIX:]FIELD=COL",
+        env="RECON_TRAILER_SUM",
+        separator=";",
+        in_file="trailer_sum",
+        in_python="trailer_sum",
+        sets=SideOptions,
+        field="trailer_sums",
+        sided=True,
+    ),
+    Option(
+        name="trailer_delimiter",
+        group=Group.INPUT,
+        help="Delimiter of the trailer, if the table has another one.",
+        commands=READING,
+        flags=("--trailer-delimiter",),
+        metavar="CHAR",
+        env="RECON_TRAILER_DELIMITER",
+        in_file="trailer_delimiter",
+        in_python="trailer_delimiter",
+        sets=SideOptions,
+        field="trailer_delimiter",
+        parse=_parse_delimiter,
+        sided=True,
+    ),
+    Option(
+        name="eof_mark",
+        group=Group.INPUT,
+        help="One Ctrl-Z (0x1A) at the end of the file is no data.",
+        commands=READING,
+        value_type=bool,
+        flags=("--eof-mark/--no-eof-mark",),
+        env="RECON_EOF_MARK",
+        in_file="eof_mark",
+        in_python="eof_mark",
+        sets=SideOptions,
+        field="eof_mark",
         sided=True,
     ),
     Option(
@@ -644,13 +822,16 @@ _TABLE: Final = (
         env="RECON_DATASET",
         sets=RunConfig,
         field="dataset",
-        required_by=("run", "breaks", "history"),
+        without="the only dataset of the configuration file",
     ),
     Option(
         name="config",
         group=Group.RUN,
         help="Configuration file.",
-        commands=("diff", "keys", "explain", "run", "doctor"),
+        commands=(
+            *("diff", "keys", "explain", "run", "doctor"),
+            *("breaks", "history", "report"),
+        ),
         value_type=Path,
         flags=("--config",),
         metavar="FILE",
@@ -741,6 +922,70 @@ _TABLE: Final = (
         flags=("--dry-run",),
         env="RECON_DRY_RUN",
         own_default=False,
+    ),
+    Option(
+        name="quiet",
+        group=Group.MESSAGES,
+        help="Print nothing but errors: the exit code has the verdict. Files of"
+        " --output and --log-file are written.",
+        commands=(*READING, "doctor"),
+        value_type=bool,
+        flags=("--quiet", "-q"),
+        env="RECON_QUIET",
+        own_default=False,
+    ),
+    Option(
+        name="verbose",
+        group=Group.MESSAGES,
+        help="Log when each step starts and ends, in place of progress bars.",
+        commands=READING,
+        value_type=bool,
+        flags=("--verbose", "-v"),
+        env="RECON_VERBOSE",
+        own_default=False,
+    ),
+    Option(
+        name="no_color",
+        group=Group.MESSAGES,
+        help="Print without colors, as with NO_COLOR=1.",
+        commands=SHOWING,
+        value_type=bool,
+        flags=("--no-color",),
+        env="RECON_NO_COLOR",
+        own_default=False,
+    ),
+    Option(
+        name="progress",
+        group=Group.MESSAGES,
+        help="Show progress on stderr: bars on a terminal, elsewhere a line every ten"
+        " seconds.",
+        commands=READING,
+        value_type=bool,
+        flags=("--progress/--no-progress",),
+        env="RECON_PROGRESS",
+        without="bars on a terminal; elsewhere only the log of a run, with a line"
+        " every 30 seconds",
+    ),
+    Option(
+        name="log_format",
+        group=Group.MESSAGES,
+        help="Format of log lines: 'text' or 'json', an object for each line.",
+        commands=READING,
+        value_type=LogFormat,
+        flags=("--log-format",),
+        env="RECON_LOG_FORMAT",
+        without="text on a terminal, else json",
+    ),
+    Option(
+        name="log_file",
+        group=Group.MESSAGES,
+        help="Append the log to FILE, with every step.",
+        commands=READING,
+        value_type=Path,
+        flags=("--log-file",),
+        metavar="FILE",
+        env="RECON_LOG_FILE",
+        without="the log of a run on stderr",
     ),
 )
 # Each option of both sides is followed by those of one.

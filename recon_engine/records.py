@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(
-        *, frozen: bool, slots: bool, kw_only: bool = False
+        *, frozen: bool, slots: bool = False, kw_only: bool = False
     ) -> Callable[[type], type]:
-        """As `dataclasses.dataclass`, for classes that are frozen and slotted."""
-        assert frozen and slots  # noqa: PT018, S101 - others need the standard decorator
+        """As `dataclasses.dataclass`, for frozen classes."""
+        assert frozen  # noqa: S101 - others need the standard decorator
         plain = dataclasses.dataclass(
-            init=False, repr=False, eq=False, slots=True, kw_only=kw_only
+            init=False, repr=False, eq=False, slots=slots, kw_only=kw_only
         )
         return lambda cls: _with_methods(plain(cls))
 

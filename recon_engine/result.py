@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,14 +37,16 @@ from recon_engine.formatting import (
     markdown_row,
     most_frequent_change,
     unread,
+    unused_frame_options,
 )
 from recon_engine.kinds import KINDS, REWRITING_KINDS
 from recon_engine.model import HintKind
+from recon_engine.records import dataclass
 from recon_engine.suppressions import count_unsuppressed
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from recon_engine.model import (
         Acceptance,
@@ -113,8 +115,9 @@ class EngineFacts:
 class Frames:
     """All differences as frames of strings, ordered by content.
 
-    `cells`: the query for `mismatches`. It runs on first use, because its sort takes
-    longer than some comparisons. No slots: `cached_property` needs a dict.
+    `cells`: the query for `mismatches`, with the number of its `pair` of rows. It runs
+    on first use, because its sort takes longer than some comparisons. No slots:
+    `cached_property` needs a dict.
     """
 
     cells: pl.LazyFrame
@@ -126,12 +129,17 @@ class Frames:
     unpairable: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @cached_property
-    def mismatches(self) -> pl.DataFrame:
-        """Each cell that differs, sorted by key and column at the first access."""
+    def numbered(self) -> pl.DataFrame:
+        """`mismatches` with `pair`, which is equal for the cells of two paired rows."""
         sorted_cells = self.cells.collect()
         # Otherwise the unsorted cells would be held for as long as the sorted ones.
         vars(self)["cells"] = sorted_cells.lazy()
         return sorted_cells
+
+    @property
+    def mismatches(self) -> pl.DataFrame:
+        """Each cell that differs, sorted by key and column at the first access."""
+        return self.numbered.drop("pair")
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,8 +379,24 @@ class Reconciliation:
         return sorted(found, key=lambda each: (-each.mismatched, each.name))
 
     def mismatches(self) -> pl.DataFrame:
-        """Each mismatched cell: `key` (a struct), `column`, `old`, `new`, `kind`."""
-        return self.frames.mismatches
+        """Each mismatched cell: the key columns, then `column`, `old`, `new`, `kind`.
+
+        A key column with one of these four names is `key.NAME`.
+        """
+        return _flatten_key(self.frames.mismatches, self.keys)
+
+    def rows(self) -> pl.DataFrame:
+        """Each mismatched row: the key columns, then `NAME_old`, `NAME_new`.
+
+        It has two columns for each column that differs in some row, in the order of
+        OLD; both are null in a row in which that column is equal. A key column whose
+        name is taken is `key.NAME`.
+        """
+        return _spread_cells(
+            self.frames.numbered,
+            self.keys,
+            [each.name for each in self.by_column if each.mismatched],
+        )
 
     def missing(self) -> pl.DataFrame:
         """The rows in OLD only, with all columns of OLD.
@@ -391,11 +415,10 @@ class Reconciliation:
     def duplicates(self, side: Literal["old", "new"]) -> pl.DataFrame:
         """The keys that repeat on a side.
 
-        `key` (a struct) and `rows`, most rows first.
+        The key columns and `rows`, most rows first.
         """
-        return {"old": self.frames.duplicates_old, "new": self.frames.duplicates_new}[
-            side
-        ]
+        frames = {"old": self.frames.duplicates_old, "new": self.frames.duplicates_new}
+        return _flatten_key(frames[side], self.keys)
 
     def unpairable(self) -> pl.DataFrame:
         """Rows that could not be paired: `side`, `reason`, and `row`, which is JSON."""
@@ -593,10 +616,11 @@ class Reconciliation:
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.
 
-        Nothing was compared, a rule read no value, or a row without a partner may be
-        among those that were not compared.
+        Nothing was compared, an option applied to nothing, a rule read no value, or a
+        row without a partner may be among those that were not compared.
         """
-        more = (*self._uncertain(), *unread(self.rules))
+        ineffective = (*unused_frame_options(self), *unread(self.rules))
+        more = (*self._uncertain(), *ineffective)
         if self.counts.matched:
             return more
         return NOTHING if self.agrees else NO_PAIR, *more
@@ -685,12 +709,27 @@ class Reconciliation:
         if not self.passes:
             raise AssertionError(self.to_markdown())
 
+    def __repr__(self) -> str:
+        """The verdict in one line: counts only."""
+        return f"<{type(self).__name__} {self.headline()}>"
+
+    def __str__(self) -> str:
+        """The result as the command line prints it, as wide as the terminal."""
+        from shutil import get_terminal_size
+
+        from recon_engine.terminal import render_text
+
+        return render_text(self, get_terminal_size((100, 24)).columns)
+
     def _repr_html_(self) -> str:
         from recon_engine.report import result_page
 
         return result_page.render_fragment(self)
 
     def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
+        # The rows of a stored result are in its artifacts.
+        if not rows.width:
+            return []
         # Not `select`, which would read some names as patterns.
         columns = [rows.get_column(name) for name in self.keys]
         return pl.DataFrame(columns).head(self.detail_limit).to_dicts()
@@ -710,6 +749,51 @@ def _side_facts(side: Side) -> dict[str, Any]:
     """A side as plain values; of the rows that are set aside only if there are some."""
     facts = asdict(side) | {"dialect": _dialect_facts(side)}
     return {name: value for name, value in facts.items() if value or name not in _ASIDE}
+
+
+def _flatten_key(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """A frame whose first column is the struct `key`, with the key columns instead."""
+    others = frame.columns[1:]
+    parts = frame["key"].struct.unnest()
+    return pl.DataFrame(
+        [
+            *(
+                column.alias(name)
+                for column, name in zip(parts, _key_names(keys, others), strict=True)
+            ),
+            *(frame[name] for name in others),
+        ]
+    )
+
+
+def _key_names(keys: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """The names of key columns beside others; one that is taken is `key.NAME`."""
+    names: list[str] = []
+    for key in keys:
+        name = key
+        while name in taken or name in names:
+            name = f"key.{name}"
+        names.append(name)
+    return names
+
+
+def _spread_cells(
+    cells: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]
+) -> pl.DataFrame:
+    """Differing cells as one row for each pair of rows."""
+    pairs = cells.select("pair", "key").unique("pair", maintain_order=True)
+    spread = pairs.select("pair")
+    for at, column in enumerate(columns):
+        mine = cells.filter(pl.col("column") == column).select(
+            "pair", pl.col("old").alias(f"old{at}"), pl.col("new").alias(f"new{at}")
+        )
+        spread = spread.join(mine, on="pair", how="left", maintain_order="left")
+    names = [f"{name}_{side}" for name in columns for side in ("old", "new")]
+    parts = pairs["key"].struct.unnest()
+    rows = pl.DataFrame([*parts, *spread.drop("pair")])
+    rows.columns = [*_key_names(keys, names), *names]
+    # By content: the numbers of pairs depend on the order of rows in the files.
+    return rows[rows.to_struct().arg_sort()]
 
 
 def _rule(each: RuleCount) -> dict[str, object]:

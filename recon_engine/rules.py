@@ -522,12 +522,12 @@ def _where_both_read(
 def max_decimal_places(numbers: pl.Series) -> int:
     """The largest number of digits after the point among normal numbers."""
     after = numbers.str.len_bytes() - numbers.str.find(".", literal=True) - 1
-    return int(after.to_numpy().max())
+    return int(after.max())  # type: ignore[arg-type]
 
 
 def max_integer_digits(numbers: pl.Series) -> int:
     """The largest number of characters before the point among normal numbers."""
-    return int(numbers.str.find(".", literal=True).to_numpy().max())
+    return int(numbers.str.find(".", literal=True).max())  # type: ignore[arg-type]
 
 
 def _exponent_of(number: Decimal) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class SidedArguments(TypedDict, total=False):
@@ -12,7 +16,40 @@ class SidedArguments(TypedDict, total=False):
     """
 
     skip_lines: int
-    old_skip_lines: int
-    new_skip_lines: int
-    old_where: str
-    new_where: str
+    old_skip_lines: int | None
+    new_skip_lines: int | None
+    comment_prefix: str
+    old_comment_prefix: str | None
+    new_comment_prefix: str | None
+    no_header: bool
+    old_no_header: bool | None
+    new_no_header: bool | None
+    names: str | Sequence[str]
+    old_names: str | Sequence[str] | None
+    new_names: str | Sequence[str] | None
+    repeat_names: str
+    old_repeat_names: str | None
+    new_repeat_names: str | None
+    blank_names: str
+    old_blank_names: str | None
+    new_blank_names: str | None
+    trailing_delimiter: bool
+    old_trailing_delimiter: bool | None
+    new_trailing_delimiter: bool | None
+    trailer: str | Sequence[str]
+    old_trailer: str | Sequence[str] | None
+    new_trailer: str | Sequence[str] | None
+    trailer_count: str | Sequence[str]
+    old_trailer_count: str | Sequence[str] | None
+    new_trailer_count: str | Sequence[str] | None
+    trailer_sum: str | Sequence[str]
+    old_trailer_sum: str | Sequence[str] | None
+    new_trailer_sum: str | Sequence[str] | None
+    trailer_delimiter: str
+    old_trailer_delimiter: str | None
+    new_trailer_delimiter: str | None
+    eof_mark: bool
+    old_eof_mark: bool | None
+    new_eof_mark: bool | None
+    old_where: str | None
+    new_where: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from pathlib import Path
@@ -11,6 +12,8 @@ from uuid import uuid4
 import boto3
 import psycopg
 import pytest
+import typer.main
+import typer.testing
 from hypothesis import HealthCheck, Phase, settings
 from psycopg import sql
 from support.s3_servers import DUMMY_ENVIRONMENT, moto_s3, seaweed_s3
@@ -34,6 +37,11 @@ os.environ.update(DUMMY_ENVIRONMENT)
 for name in [name for name in os.environ if name.startswith(("RECON_", "PG"))]:
     if name not in {"RECON_PG_BIN", "RECON_NATIVE"}:
         del os.environ[name]
+
+# typer builds all commands for every call, which takes as long as a small comparison.
+build_once = functools.cache(typer.main.get_command)
+typer.main.get_command = build_once
+typer.testing._get_command = build_once  # type: ignore[attr-defined]
 
 # `make test-fast` is for each step of work: fewer examples of each property.
 for name, examples in (("fast", 10), ("short", 100), ("long", 5000)):

@@ -9,11 +9,13 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer._click.exceptions import NoArgsIsHelpError
 
 from recon_cli import session
 from recon_cli.commands import admin, compare, history, run
 from recon_cli.signatures import CommandGroup, add_command
 from recon_cli.stderr import guard_stderr
+from recon_cli.usage import make_usage_error
 from recon_cli.worker import Signalled, exit_process, unwind_on_signal
 from recon_engine.errors import ConfigError
 from recon_engine.options import Format
@@ -124,15 +126,11 @@ def _refuse_undecodable() -> None:
 def _report_error(error: Any) -> int:
     """Report a wrong command line or an unexpected error, in the requested format."""
     form = Format.JSON if _wants_json(sys.argv) else Format.TABLE
-    wrong = hasattr(error, "format_message")
-    if wrong and form is Format.TABLE:
+    if isinstance(error, NoArgsIsHelpError):
         error.show()
         return STATUSES[RunStatus.USAGE_ERROR].exit_code
-    reported = (
-        ConfigError(error.format_message(), help="recon COMMAND --help")
-        if wrong
-        else to_recon_error(error)
-    )
+    wrong = hasattr(error, "format_message")
+    reported = make_usage_error(error) if wrong else to_recon_error(error)
     try:
         session.exit_with_error(reported, form)
     except typer.Exit as ended:

@@ -13,10 +13,14 @@ from recon_engine.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from recon_engine.config_file import Configuration
+
 
 OWN_FILE: Final = Path("recon.toml")
 SHARED_FILE: Final = Path("pyproject.toml")
 TABLE_HEADER: Final = b"[tool.recon"
+# They show recorded runs: of the file they take only the name of the dataset.
+OF_PAST_RUNS: Final = ("breaks", "history", "report")
 
 
 def apply_config_file(
@@ -24,27 +28,45 @@ def apply_config_file(
 ) -> Any:
     """Let the file decide what neither flag nor environment does.
 
-    For --config and --dataset, which are eager: it acts on the second of them.
+    For --config and --dataset, which are eager: it acts on the second of them. The only
+    dataset of the file need not be named.
     """
     given = ctx.params | {str(param.name): value}
     # The order of the two is that of the command line, so either may be the second.
-    if {"config", "dataset"} <= given.keys() and not ctx.resilient_parsing:
-        ctx.obj = _load_settings(
-            given["config"] or _find_config_file(), given["dataset"]
-        )
+    if not {"config", "dataset"} <= given.keys() or ctx.resilient_parsing:
+        return value
+    dataset = given["dataset"]
+    if ctx.info_name in OF_PAST_RUNS and dataset is not None:
+        return value
+    found = ctx.obj = _load_file(given["config"] or _find_config_file(), dataset)
+    if found is None:
+        return value
+    if ctx.info_name not in OF_PAST_RUNS:
         ctx.default_map = {
             name: setting
-            for name, setting in (ctx.obj or {}).items()
+            for name, setting in found.settings.items()
             # Lists and tables are read by `signatures.Settings`, which merges them with
             # flags.
             if isinstance(setting, str | int)
         }
+    if param.name == "dataset":
+        return found.dataset
+    ctx.params["dataset"] = found.dataset
     return value
 
 
 def settings_from_file(ctx: typer.Context) -> Mapping[str, Any]:
     """What the configuration file sets, by the names it has for it."""
-    return ctx.obj or {}
+    return ctx.obj.settings if ctx.obj else {}
+
+
+def describe_file(ctx: typer.Context) -> dict[str, str]:
+    """The configuration file, and the dataset that was chosen; {} without a file."""
+    found: Configuration | None = ctx.obj
+    if found is None:
+        return {}
+    named = {"dataset": found.dataset} if found.dataset in found.datasets else {}
+    return {"file": str(found.path), **named}
 
 
 def check_dataset(ctx: typer.Context) -> None:
@@ -57,12 +79,28 @@ def check_dataset(ctx: typer.Context) -> None:
         )
 
 
-def _load_settings(path: Path | None, dataset: str | None) -> dict[str, Any] | None:
+def missing_dataset(ctx: typer.Context) -> ConfigError:
+    """The error of a command that needs a dataset, and none is named."""
+    known = other_datasets(ctx)
+    return ConfigError(
+        "no dataset is named",
+        file=str(ctx.obj.path) if known else None,
+        help="add --dataset NAME" + (", one of: " + ", ".join(known) if known else ""),
+    )
+
+
+def other_datasets(ctx: typer.Context) -> tuple[str, ...]:
+    """The datasets of the file, if it has several and none is chosen."""
+    found: Configuration | None = ctx.obj
+    return () if found is None or found.dataset else found.datasets
+
+
+def _load_file(path: Path | None, dataset: str | None) -> Configuration | None:
     if path is None:
         return None
-    from recon_engine.config_file import load_settings
+    from recon_engine.config_file import load_configuration
 
-    return load_settings(path, dataset)
+    return load_configuration(path, dataset)
 
 
 def _find_config_file() -> Path | None:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from recon_cli.session import make_console
+from recon_cli.run_end import format_summary
+from recon_cli.session import announce, make_console
 from recon_engine.errors import ConfigError
-from recon_engine.formatting import format_share
+from recon_engine.formatting import format_count, format_share
 from recon_engine.options import Format
 from recon_engine.status import RunStatus
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from recon_cli.run_end import RunClock
     from recon_engine.compare.explain import Explanation
     from recon_engine.compare.keys import Proposal
     from recon_engine.model import Breaks, PastRun
@@ -44,10 +46,11 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
     HTML: lambda d, path: d.to_html(path),
     ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
-    ".parquet": lambda d, path: d.mismatches().write_parquet(path),
+    ".parquet": lambda d, path: d.frames.mismatches.write_parquet(path),
     ".xml": lambda d, path: path.write_bytes(_render_junit(d)),
-    # `key.CLM_ID`: a key column may be named `column`, `old`, `new` or `kind`.
-    ".csv": lambda d, path: _csv(d.mismatches().unnest("key", separator="."), path),
+    ".csv": lambda d, path: _csv(
+        d.frames.mismatches.unnest("key", separator="."), path
+    ),
 }
 
 
@@ -56,6 +59,11 @@ def _csv(frame: pl.DataFrame, path: Path) -> None:
 
     with path.open("wb") as stream:
         write_frame(frame, stream)
+
+
+def _cells_for_csv(result: Reconciliation) -> pl.DataFrame:
+    # `key.CLM_ID`: a key column may be named `column`, `old`, `new` or `kind`.
+    return result.frames.mismatches.unnest("key", separator=".")
 
 
 def _render_junit(result: Reconciliation) -> bytes:
@@ -168,7 +176,7 @@ def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
     elif form is Format.MARKDOWN:
         typer.echo(result.to_markdown(), nl=False)
     else:
-        from recon_cli.terminal import print_result
+        from recon_engine.terminal import print_result
 
         print_result(make_console(), result, then)
 
@@ -181,8 +189,10 @@ def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
     return "" if result.agrees else "next: add -o report.html for all differences"
 
 
-def show_outcome(ended: Outcome, form: Format) -> None:
+def show_outcome(clock: RunClock, form: Format) -> None:
     """Print how a run ended; in JSON, the result with a `run` object."""
+    ended = clock.outcome
+    assert ended is not None  # noqa: S101 - the run is over
     if form is Format.JSON:
         document: dict[str, object] = {"schema": "recon-run/1"}
         if ended.result is not None:
@@ -192,16 +202,12 @@ def show_outcome(ended: Outcome, form: Format) -> None:
         return
     if ended.result is not None:
         show_result(ended.result, form)
-    if ended.breaks is not None:
-        from recon_engine.postgres.breaks import format_breaks
-
-        typer.echo(f"breaks: {format_breaks(ended.breaks)}")
+        typer.echo()
     typer.echo(_describe_end(ended))
-    if ended.artifacts_at:
-        typer.echo(f"artifacts: {ended.artifacts_at}")
-        typer.echo(f"report:    {ended.artifacts_at}report.html")
+    for line in format_summary(clock, _program_name()):
+        typer.echo(line)
     if ended.error is not None and ended.result is not None:
-        from recon_cli.terminal import print_error
+        from recon_engine.terminal import print_error
 
         print_error(make_console(stderr=True), ended.error)
 
@@ -268,11 +274,11 @@ def show_proposals(
     else:
         show_rows(names, shown, form)
     if not proposals:
-        typer.echo("no column has a value that is in both files", err=True)
+        announce("no column has a value that is in both files")
     elif not proposals[0].is_key:
-        typer.echo("no set of columns is unique; these repeat the least", err=True)
+        announce("no set of columns is unique; these repeat the least")
     elif form is not Format.JSON:
-        typer.echo(line(proposals[0].columns), err=True)
+        announce(line(proposals[0].columns))
 
 
 def show_explanation(explanation: Explanation, form: Format) -> None:
@@ -284,7 +290,7 @@ def show_explanation(explanation: Explanation, form: Format) -> None:
             del found["aside"]
         typer.echo(json.dumps(document | found, ensure_ascii=False, indent=2))
         return
-    from recon_cli.terminal import print_explanation
+    from recon_engine.terminal import print_explanation
 
     print_explanation(make_console(), explanation)
 
@@ -344,7 +350,7 @@ def show_rows(
                 "| " + " | ".join(_markdown_cell(value) for value in line) + " |"
             )
     elif make_console().is_terminal:
-        from recon_cli.terminal import print_table
+        from recon_engine.terminal import print_table
 
         shown = [[_format_value(value) for value in row] for row in table]
         print_table(make_console(), names, shown, spare)
@@ -360,14 +366,39 @@ def show_rows(
 
 def show_breaks(page: BreakPage, form: Format) -> None:
     """Print breaks on stdout, and on stderr how many there are and as of when."""
+    show_rows(page.names, page.rows, form)
+    _note_breaks(page, format_share(len(page.rows), page.total, "break"))
+    if page.rows and page.keys and form is Format.TABLE:
+        from recon_engine.command_line import key_flags, quoted
+
+        [key] = (
+            dict(zip(page.names, row, strict=True))["key"] for row in page.rows[:1]
+        )
+        command = f"recon explain OLD NEW {key_flags(page.keys)} {quoted(key)}"
+        announce(f"next: {command}")
+
+
+def show_break_totals(page: BreakPage, form: Format) -> None:
+    """Print the numbers of breaks by state, by kind and by column."""
+    table = [
+        (by, "missing and extra rows" if value is None else value, count)
+        for by in ("state", "kind", "column")
+        for value, count in page.totals.get(by, {}).items()
+    ]
+    show_rows(("by", "value", "breaks"), table, form)
+    _note_breaks(page, format_count(page.total, "break"))
+
+
+def _note_breaks(page: BreakPage, shown: str) -> None:
+    """Print on stderr which breaks were shown, as of when, and their states."""
     from recon_engine.postgres.breaks import UNCHANGED
 
-    show_rows(page.names, page.rows, form)
-    shown = format_share(len(page.rows), page.total, "break")
-    shown += f", as of {page.as_of}"
+    states = page.totals.get("state", {})
+    by_state = ", ".join(f"{state} {count:,}" for state, count in states.items())
+    note = f"{shown}, as of {page.as_of}" + (f": {by_state}" if by_state else "")
     if page.tracking in UNCHANGED:
-        shown += f"; not updated by the last run: {UNCHANGED[page.tracking]}"
-    typer.echo(shown, err=True)
+        note += f"; not updated by the last run: {UNCHANGED[page.tracking]}"
+    announce(note)
 
 
 def _format_value(value: object) -> str:

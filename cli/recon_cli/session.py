@@ -6,24 +6,44 @@ import json
 import logging
 import os
 import sys
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from recon_engine.options import Format
+from recon_engine.errors import ConfigError
+from recon_engine.options import Format, LogFormat
+from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import on_unexpected_error, to_recon_error
 from recon_engine.status import STATUSES, RunStatus, exit_code_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from recon_engine.errors import ReconError
     from recon_engine.runtime.progress import Progress
 
 
 log = logging.getLogger("recon")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a command shows besides its result, as `options` describes it."""
+
+    debug: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    progress: bool | None = None
+    log_format: LogFormat | None = None
+    log_file: Path | None = None
+
+
+_view: View = View()
 
 
 @contextmanager
@@ -51,12 +71,12 @@ def exit_with_error(
     """Report an error and exit: JSON on stdout, or text on stderr."""
     if exit_code is None:
         exit_code = exit_code_of(error)
-    if form is Format.JSON:
+    if form is Format.JSON and not _view.quiet:
         # On stdout, where a program that asked for JSON reads its answer.
         document = _as_json(error, exit_code) | ({"run": run} if run else {})
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
-        from recon_cli.terminal import print_error
+        from recon_engine.terminal import print_error
 
         print_error(make_console(stderr=True), error)
     raise typer.Exit(exit_code) from None
@@ -78,48 +98,118 @@ def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
     }
 
 
+def announce(text: str) -> None:
+    """Print a note on stderr, unless nothing but errors is wanted."""
+    if not _view.quiet:
+        typer.echo(text, err=True)
+
+
 @contextmanager
 def show_progress(*, logged: bool = True) -> Iterator[Progress]:
-    """Show progress: bars if stderr is a terminal, else JSON lines if `logged`."""
-    if sys.stderr.isatty():
-        from recon_cli.terminal import ProgressBars
+    """Show progress on stderr: bars on a terminal, lines elsewhere.
 
-        with ProgressBars(make_console(stderr=True)) as bars:
-            yield bars
-    elif not logged:
-        from recon_engine.runtime.progress import SILENT
+    `logged`: whether the steps are logged if neither a terminal nor an option decides.
+    """
+    from recon_engine.runtime.progress import SILENT
 
-        yield SILENT
-    else:
-        from recon_cli.logs import LoggedSteps
+    shown = list(_progress_of(_view, logged=logged))
+    with ExitStack() as stack:
+        entered = [stack.enter_context(each) for each in shown]
+        if len(entered) > 1:
+            from recon_cli.logs import SeveralProgress
 
-        with LoggedSteps() as steps:
-            yield steps
+            yield SeveralProgress(entered)
+        else:
+            yield entered[0] if entered else SILENT
+
+
+def _progress_of(
+    view: View, *, logged: bool
+) -> Iterator[AbstractContextManager[Progress]]:
+    at_terminal = sys.stderr.isatty()
+    to_log = view.verbose or view.log_file is not None or (logged and not at_terminal)
+    if view.progress and not at_terminal and view.log_format is LogFormat.JSON:
+        to_log = True
+    if to_log and (view.log_file or not view.quiet):
+        from recon_cli.logs import HEARTBEAT_SECONDS, PROGRESS_SECONDS, LoggedSteps
+
+        yield LoggedSteps(PROGRESS_SECONDS if view.progress else HEARTBEAT_SECONDS)
+    # Log lines on the same stream would break the bars, and repeat the lines.
+    if view.quiet or view.progress is False or (to_log and view.log_file is None):
+        return
+    if at_terminal:
+        from recon_engine.terminal import ProgressBars
+
+        yield ProgressBars(make_console(stderr=True))
+    elif view.progress:
+        from recon_cli.logs import ProgressLines
+
+        yield ProgressLines()
 
 
 def start_logging(*, debug: bool) -> None:
-    """Send logs to stderr: as text on a terminal, as JSON lines elsewhere.
+    """Log to stderr, until `set_view` knows the options of the command.
 
     `debug` adds tracebacks, which may quote cell values.
     """
-    from recon_cli.logs import JsonLines, TextLines
-
-    at_terminal = sys.stderr.isatty()
-    handler = logging.StreamHandler()
-    handler.setFormatter(TextLines(debug) if at_terminal else JsonLines(debug))
-    level = "DEBUG" if debug else os.environ.get("RECON_LOG_LEVEL", "").upper()
-    root = logging.getLogger()
     # A handler that a library has installed would write its texts to stderr.
-    root.handlers[:] = [handler]
+    _set_view(View(debug=debug))
     # Libraries log at the level of the root: only their warnings, by name (`logs`).
-    root.setLevel(logging.WARNING)
+    logging.getLogger().setLevel(logging.WARNING)
     if debug:
         on_unexpected_error(lambda error: log.debug("unforeseen", exc_info=error))
+
+
+def set_view(options: Mapping[str, Any]) -> None:
+    """Show and log what the options of a command say; ConfigError for a log file."""
+    known = {
+        each.name: options[each.name] for each in fields(View) if each.name in options
+    }
+    if options.get("no_color"):
+        os.environ["NO_COLOR"] = "1"
+    _set_view(replace(_view, **known))
+    if _view.quiet:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def _set_view(view: View) -> None:
+    global _view  # noqa: PLW0603 - one for the process, as its streams are
+    from recon_cli.logs import JsonLines, TextLines
+
+    at_terminal = sys.stderr.isatty() and view.log_file is None
+    in_text = view.log_format is LogFormat.TEXT or (
+        view.log_format is None and at_terminal
+    )
+    handler = _open_log(view.log_file)
+    handler.setFormatter(
+        TextLines(view.debug, dated=not at_terminal)
+        if in_text
+        else JsonLines(view.debug)
+    )
+    logging.getLogger().handlers[:] = [handler]
+    silent = view.quiet and view.log_file is None
+    level = "DEBUG" if view.debug else os.environ.get("RECON_LOG_LEVEL", "").upper()
+    usual = "INFO" if view.verbose or not at_terminal else "WARNING"
     for name in ("recon", "recon_engine"):
         # An unknown RECON_LOG_LEVEL leaves the level as it is.
         with suppress(ValueError):
             logger = logging.getLogger(name)
-            logger.setLevel(level or ("WARNING" if at_terminal else "INFO"))
+            logger.setLevel("CRITICAL" if silent else level or usual)
+    _view = view
+
+
+def _open_log(path: Path | None) -> logging.Handler:
+    if path is None:
+        return logging.StreamHandler()
+    try:
+        return logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            "the log file cannot be opened",
+            file=str(path),
+            why=error.strerror,
+            help="name a file in a folder that exists and can be written",
+        ) from None
 
 
 def make_console(*, stderr: bool = False) -> rich.console.Console:  # type: ignore[name-defined]  # noqa: F821

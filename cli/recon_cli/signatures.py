@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from recon_cli import config_lookup, parsing
+from recon_cli import config_lookup, parsing, session
 from recon_cli.plain_values import convert_directly
+from recon_cli.usage import make_command_error
+from recon_engine.command_line import quote_name
 from recon_engine.config import NO_KEY, Limits, Options, SideOptions
 from recon_engine.model import MOST_COUNT, SIDES
-from recon_engine.options import OPTIONS, SIDED, Group, Option, Shape, options_of
+from recon_engine.options import (
+    OPTIONS,
+    SIDED,
+    Format,
+    Group,
+    Option,
+    Shape,
+    options_of,
+)
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from typer._click import Context, HelpFormatter, Parameter
+    from typer._click import Command, Context, HelpFormatter, Parameter
 
+
+log = logging.getLogger("recon")
 
 # The two options that decide which settings of the configuration file count.
 LOOKED_UP_FIRST: Final = ("config", "dataset")
@@ -47,6 +61,10 @@ class Settings:
         """The value of an option, as the field that it sets has it."""
         return self._value(OPTIONS[name])
 
+    def has(self, name: str) -> bool:
+        """Whether the command takes the option."""
+        return self._command in OPTIONS[name].commands
+
     def fields_of(self, kind: type) -> dict[str, Any]:
         """The fields of a dataclass that the options of the command set."""
         return {
@@ -59,14 +77,14 @@ class Settings:
         """What is set for "old" or "new"."""
         found = {}
         for option in SIDED:
-            if self._command not in option.commands:
-                continue
-            own = option.of_side(side)
-            if not option.own_sides:
-                found[option.field] = self._sided_value(option, own)
-            elif (value := self._value(own)) is not None:
-                found[option.field] = value
-        return SideOptions(**found)
+            if self._command in option.commands:
+                own = option.of_side(side)
+                found[option.field] = (
+                    self._value(own)
+                    if option.own_sides
+                    else self._sided_value(option, own)
+                )
+        return SideOptions(**{n: each for n, each in found.items() if each is not None})
 
     @property
     def options(self) -> Options:
@@ -89,9 +107,41 @@ class Settings:
         """How far an input may go before it is rejected."""
         return Limits(**self.fields_of(Limits))
 
+    @property
+    def required_dataset(self) -> str:
+        """The dataset that is named, or the only one of the file; else ConfigError."""
+        dataset: str | None = self["dataset"]
+        if dataset is None:
+            raise config_lookup.missing_dataset(self._ctx)
+        return dataset
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The configuration file and the dataset of it that were used."""
+        return config_lookup.describe_file(self._ctx)
+
+    def announce_source(self) -> None:
+        """Say which configuration file, dataset and key are used, if any."""
+        source = dict(self.source)
+        if not source:
+            return
+        if self.has("keys") and self["keys"]:
+            source["key"] = ",".join(quote_name(each, ",") for each in self["keys"])
+        if self._command == "run" and not sys.stderr.isatty():
+            log.info("settings_read", extra=source)
+        elif not self.has("format") or self["format"] is Format.TABLE:
+            file = source.pop("file")
+            facts = (f"{name} {value}" for name, value in source.items())
+            session.announce("settings: " + ", ".join((file, *facts)))
+
+    @property
+    def other_datasets(self) -> tuple[str, ...]:
+        """The datasets of the configuration file, if none of several is chosen."""
+        return config_lookup.other_datasets(self._ctx)
+
     def check_dataset(self) -> None:
         """Refuse a --dataset that only selects settings where there is no file."""
-        if self._command not in OPTIONS["dataset"].required_by:
+        if self._command != "run":
             config_lookup.check_dataset(self._ctx)
 
     def _value(self, option: Option) -> Any:
@@ -124,6 +174,14 @@ class Settings:
 
 class CommandGroup(TyperGroup):
     """The group of all commands: it converts plain values without pydantic."""
+
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """Return the command; raise ConfigError if there is none of this name."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise make_command_error(args, self.commands)
+        return super().resolve_command(ctx, args)
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         """Return the parameters, which convert plain values without pydantic."""
@@ -185,7 +243,10 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def called(*, ctx: typer.Context, **given: Any) -> None:
-        settings = Settings(ctx, name, {o.name: given.pop(o.name) for o in options})
+        taken = {option.name: given.pop(option.name) for option in options}
+        session.set_view(taken)
+        settings = Settings(ctx, name, taken)
+        settings.announce_source()
         command(**given, settings=settings)
 
     every = [

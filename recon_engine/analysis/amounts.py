@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from recon_engine.model import EXACT
+from recon_engine.records import dataclass
 
 
 # A date such as 20240131 has eight digits; shorter whole numbers of one width may be
@@ -29,6 +29,8 @@ class AmountForm:
     def __add__(self, other: AmountForm) -> AmountForm:
         if not (self.amounts and other.amounts):
             return NOT_AMOUNTS
+        if self.is_blank or other.is_blank:
+            return other if self.is_blank else self
         widths = [each for each in (self.widths, other.widths) if each]
         return AmountForm(
             widths=(min(w for w, _ in widths), max(w for _, w in widths))
@@ -36,6 +38,11 @@ class AmountForm:
             else None,
             whole=self.whole and other.whole,
         )
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether all cells are blank."""
+        return self.amounts and self.widths is None and self.whole
 
     @property
     def are_names(self) -> bool:

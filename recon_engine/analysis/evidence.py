@@ -6,8 +6,9 @@ and Spark do not change a finding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

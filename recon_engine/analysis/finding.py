@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from recon_engine.record_table import Record, RecordTable, as_plain, as_text
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

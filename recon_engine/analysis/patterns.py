@@ -7,7 +7,7 @@ every distinct change is counted before the most frequent are selected.
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ import polars as pl
 from recon_engine.analysis.finding import Finding
 from recon_engine.model import Pattern, Patterns
 from recon_engine.record_table import Field
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:

@@ -123,6 +123,7 @@ def _read_first_rows(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame
         head.columns = names
         return head
     data = read(HEAD_BYTES, len(table.raw)) if read else _read_first_bytes(table)
+    data = data[: table.end - len(table.raw)]
     if len(data) < HEAD_BYTES:
         # The file ends here: blank lines at its end are no rows, and the last row may
         # have no newline.
@@ -130,11 +131,13 @@ def _read_first_rows(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame
     data = data[: whole_records_size(data)]
     if not is_utf8_without_nul(data):
         return None
-    found = index_records(data, ord(table.delimiter), len(names), table.limits)
+    found = index_records(data, ord(table.delimiter), table.width, table.limits)
     if found is None:
         return None
     return (
-        Block.of(data, table.delimiter, found).cells(names).collect(engine="in-memory")
+        Block.of(data, table.delimiter, found, trailing=table.trailing)
+        .cells(names)
+        .collect(engine="in-memory")
     )
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -64,9 +64,11 @@ def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> Valu
     few = rows.height if positions is None else len(positions)
     if few <= FIRST_ROWS:
         chosen = rows if positions is None else rows[positions]
+        # Python's own rows: a step of Polars for each column costs more than few cells.
+        cells = zip(*chosen.iter_rows(), strict=True) if few else repeat(())
         return {
-            column.name: _unless_too_many(Counter(column.to_list()))
-            for column in chosen
+            name: _unless_too_many(Counter(texts))
+            for name, texts in zip(chosen.columns, cells, strict=False)
         }
     first = rows.head(FIRST_ROWS) if positions is None else rows[positions[:FIRST_ROWS]]
     return {
@@ -113,11 +115,10 @@ def _find_unusual_values(
     counts: Counter[str], sample: pl.Series
 ) -> Iterator[tuple[str, int, int, int]]:
     every = counts.total()
-    often = {
-        value: rows
-        for value, rows in counts.items()
-        if rows >= max(MIN_ROWS, MIN_SHARE * every)
-    }
+    least = max(MIN_ROWS, MIN_SHARE * every)
+    if every < least:
+        return
+    often = {value: rows for value, rows in counts.items() if rows >= least}
     if not often:
         return
     usual = dict(sample.value_counts(name="\0rows").iter_rows())

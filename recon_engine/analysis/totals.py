@@ -15,6 +15,7 @@ so groups are merged in any order.
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -84,12 +85,32 @@ def detect_forms(
     cells: pl.DataFrame, columns: Iterable[str] | None = None
 ) -> dict[str, AmountForm]:
     """How the cells of each column are written; of all columns by default."""
-    names = cells.columns if columns is None else [*columns]
-    able = names
-    if cells.height > FIRST_ROWS:
-        first = _detect_forms_at_once(cells.head(FIRST_ROWS), names)
-        able = [name for name, form in first.items() if form.amounts]
-    return dict.fromkeys(names, NOT_AMOUNTS) | _detect_forms_at_once(cells, able)
+    [forms] = detect_all_forms([(cells, cells.columns if columns is None else columns)])
+    return forms
+
+
+def detect_all_forms(
+    tables: Iterable[tuple[pl.DataFrame, Iterable[str]]],
+) -> list[dict[str, AmountForm]]:
+    """How the cells of these columns of some tables are written, by two queries."""
+    asked = [(cells, [*names]) for cells, names in tables]
+    long = [
+        (cells.head(FIRST_ROWS), names) for cells, names in asked if _is_long(cells)
+    ]
+    first = iter(_detect_forms_at_once(long))
+    able = [
+        [name for name, form in next(first).items() if form.amounts]
+        if _is_long(cells)
+        else names
+        for cells, names in asked
+    ]
+    found = _detect_forms_at_once(
+        [(cells, some) for (cells, _), some in zip(asked, able, strict=True)]
+    )
+    return [
+        dict.fromkeys(names, NOT_AMOUNTS) | forms
+        for (_, names), forms in zip(asked, found, strict=True)
+    ]
 
 
 def sum_few(cells: Iterable[tuple[str, int]], form: AmountForm) -> ColumnSum:
@@ -180,16 +201,34 @@ def build_total(
         yield Total(column, *(each.value for each in sums))
 
 
+def _is_long(cells: pl.DataFrame) -> bool:
+    return cells.height > FIRST_ROWS
+
+
 def _detect_forms_at_once(
-    cells: pl.DataFrame, names: Sequence[str]
-) -> dict[str, AmountForm]:
-    """How the cells of these columns are written, by one query for all of them."""
-    if cells.is_empty() or not names:
-        return dict.fromkeys(names, BLANK_FORM)
-    columns = [cells[name] for name in names]
-    queries = [_form_query(texts, cells.height) for texts in _in_batches(columns)]
-    rows = pl.concat(pl.collect_all(queries, engine="in-memory")).iter_rows()
-    return {name: make_form(*facts) for name, facts in zip(names, rows, strict=True)}
+    tables: Sequence[tuple[pl.DataFrame, Sequence[str]]],
+) -> list[dict[str, AmountForm]]:
+    """How the cells of these columns are written, by one query for all tables."""
+    queries = [
+        _form_query(texts, cells.height)
+        for cells, names in tables
+        if names and not cells.is_empty()
+        for texts in _in_batches(_columns_of(cells, names))
+    ]
+    found = pl.collect_all(queries, engine="in-memory") if queries else ()
+    facts = itertools.chain.from_iterable(frame.iter_rows() for frame in found)
+    return [
+        dict.fromkeys(names, BLANK_FORM)
+        if cells.is_empty()
+        else {name: make_form(*next(facts)) for name in names}
+        for cells, names in tables
+    ]
+
+
+def _columns_of(cells: pl.DataFrame, names: Iterable[str]) -> list[pl.Series]:
+    """Some columns; one by one by its name, each costs as much as a short query."""
+    every = dict(zip(cells.columns, cells.get_columns(), strict=True))
+    return [every[name] for name in names]
 
 
 def _in_batches(columns: Sequence[pl.Series]) -> Iterator[pl.Series]:
@@ -262,7 +301,7 @@ def _find_totals(evidence: Evidence) -> Iterator[Total]:
     able = [ids[name] for name, sums in found.items() if have_amounts(sums)]
     # How a column is written is examined once for both samples, and only if it can
     # have a total.
-    old, new = (detect_forms(rows, able) for rows in evidence.samples)
+    old, new = detect_all_forms((rows, able) for rows in evidence.samples)
     for name, sums in found.items():
         if ids[name] in old:
             yield from build_total(name, sums, (old[ids[name]], new[ids[name]]))

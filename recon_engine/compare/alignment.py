@@ -270,10 +270,10 @@ def _describe_head(
     wanted = [files.renames.get(name, name) if at else name for name in keys]
     line = find_header_line(head, delimiter, wanted)
     if line is not None:
-        before = line - 1
+        before = files.options.side(side.lower()).skip_lines + line - 1
         return (
-            f"{join_names(map(shown, wanted))} is on line {line:,} of {side}; "
-            f"remove the {format_count(before, 'line')} before it"
+            f"{join_names(map(shown, wanted))} is in line {before + 1:,} of {side}; "
+            f"use --{side.lower()}-skip-lines {before}"
         )
     # A fixed-width file has no delimiter, so it was read as one column.
     fixed = measure_fixed_width(head) if len(columns) == 1 else None
@@ -286,7 +286,7 @@ def _describe_head(
     if found := count_data_names(columns, head, delimiter):
         return (
             f"{format_share(found, len(columns), f'column name of {side}', 'look')}"
-            " like data; add a header as the first line of the file"
+            f" like data; if the file has no header use --{side.lower()}-no-header"
         )
     return None
 

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
 import polars as pl
 
 from recon_engine.errors import OutOfBudget
 from recon_engine.model import SIDES
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 DIGEST_COLUMNS: Final = ("row", "check", "key")
 # Packed, without padding: 28 bytes a row on disk.
-RECORD_TYPE: Final = np.dtype(
-    [*((name, "<u8") for name in DIGEST_COLUMNS), ("number", "<u4")]
-)
+RECORD_FIELDS: Final = (*((name, "<u8") for name in DIGEST_COLUMNS), ("number", "<u4"))
+RECORD_BYTES: Final = 28
 # Row numbers are stored in 32 bits.
 MAX_ROWS: Final = 1 << 32
 # 28 MiB of records at a time.
@@ -96,7 +95,7 @@ class DiskBuckets:
 
     def add(self, frame: pl.DataFrame) -> None:
         """Append each row to the file of its bucket."""
-        records = np.empty(frame.height, RECORD_TYPE)
+        records = np.empty(frame.height, [*RECORD_FIELDS])
         for name in DIGEST_COLUMNS:
             records[name] = frame[name].to_numpy()
         start, self._rows = self._rows, _check_row_count(self._rows + frame.height)
@@ -113,12 +112,12 @@ class DiskBuckets:
     def bucket(self, index: int) -> pl.DataFrame:
         """The digests of a bucket, read from its file: 28 bytes for each row."""
         self._files[index].close()
-        return _frame(np.fromfile(self._paths[index], RECORD_TYPE))
+        return _frame(np.fromfile(self._paths[index], [*RECORD_FIELDS]))
 
     def rows_in(self, at: int) -> int:
         """The number of rows of a bucket; ends its writing."""
         self._files[at].close()
-        return self._paths[at].stat().st_size // RECORD_TYPE.itemsize
+        return self._paths[at].stat().st_size // RECORD_BYTES
 
     def piece(self, at: int, number: int, of: int) -> pl.DataFrame:
         """Piece `number` (from 0) of the `of` pieces of a bucket.
@@ -126,7 +125,7 @@ class DiskBuckets:
         All rows of a row digest are in one piece. Reads the whole file.
         """
         few = (rows[rows["row"] % of == number] for rows in self._records(at))
-        records = np.concatenate([np.empty(0, RECORD_TYPE), *few])
+        records = np.concatenate([np.empty(0, [*RECORD_FIELDS]), *few])
         return _frame(records)
 
     def repeated(self, at: int, bits: int = 0) -> NDArray[np.uint32]:
@@ -156,8 +155,10 @@ class DiskBuckets:
     def _records(self, at: int) -> Iterator[NDArray[np.void]]:
         """The rows of a bucket in file order, some at a time."""
         for start in range(0, self.rows_in(at), READ_ROWS):
-            offset = start * RECORD_TYPE.itemsize
-            yield np.fromfile(self._paths[at], RECORD_TYPE, READ_ROWS, offset=offset)
+            offset = start * RECORD_BYTES
+            yield np.fromfile(
+                self._paths[at], [*RECORD_FIELDS], READ_ROWS, offset=offset
+            )
 
     def close(self) -> None:
         """Close all files; those that were read are closed already."""
@@ -172,7 +173,7 @@ class DiskBuckets:
 
 def _frame(records: NDArray[np.void]) -> pl.DataFrame:
     return pl.DataFrame(
-        {name: np.ascontiguousarray(records[name]) for name in RECORD_TYPE.names or ()}
+        {name: np.ascontiguousarray(records[name]) for name, _ in RECORD_FIELDS}
     )
 
 

@@ -293,14 +293,20 @@ class LineDigests:
         )
         few = rows.lines.filter(is_sampled)
         # Copied: the lines are views of their block, and would keep it in memory.
-        self.drawn.append(Block("".join(few).encode(), len(few), rows.delimiter))
+        self.drawn.append(
+            Block(
+                "".join(few).encode(), len(few), rows.delimiter, trailing=rows.trailing
+            )
+        )
         self.counted.append(tallies)
         return digests
 
     def sample(self) -> pl.DataFrame:
         if not self.drawn:
             return make_empty_sample(self.names)
-        drawn = Blocks(tuple(self.drawn), self.drawn[0].delimiter)
+        drawn = Blocks(
+            tuple(self.drawn), self.drawn[0].delimiter, self.drawn[0].trailing
+        )
         return (
             drawn.cells(self.names.all)
             .select(self.names.compared)
@@ -355,7 +361,7 @@ def _lines_represent_records(
         names[0] == names[1]
         and not names[0].prepared
         and not any(name.startswith("x") for name in names[0].all)
-        and old.delimiter == new.delimiter
+        and (old.delimiter, old.trailing) == (new.delimiter, new.trailing)
         and more <= ALIKE * fewer
     )
 

@@ -22,6 +22,7 @@ from recon_engine.compare.column_names import pair_names
 from recon_engine.compare.pairing import has_repeats
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.errors import ConfigError, ReconError
+from recon_engine.formatting import format_count
 from recon_engine.inputs.delimiters import other_reading
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.scanned import open_matched
@@ -90,6 +91,21 @@ class Proposal:
     def is_key(self) -> bool:
         """Whether no value of the columns repeats, in OLD and in NEW."""
         return not (self.repeats_old or self.repeats_new)
+
+    @property
+    def reason(self) -> str:
+        """Why it is proposed, in a sentence."""
+        name = " with ".join(self.columns)
+        if self.is_key:
+            return (
+                f"{name} is unique on both sides, and {self.overlap:.1%} of the rows"
+                " match by it"
+            )
+        repeats = format_count(self.repeats_old + self.repeats_new, "row")
+        return (
+            "no set of columns that was tried is unique on both sides;"
+            f" {name} repeats least, in {repeats}"
+        )
 
 
 @within_error_boundary

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recon_engine.compare.early_scan import begin_scan
 from recon_engine.compare.engine import NO_HOOKS, Compared, Hooks
+from recon_engine.records import dataclass
+from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.progress import SILENT, Progress
 
 
@@ -38,6 +39,7 @@ class LocalEngine:
         with hooks.step("fetch"):
             old, new = inputs.open_both()
         with ExitStack() as stack:
+            stack.enter_context(start_no_threads_if_small(old.bytes + new.bytes))
             with hooks.step("read"):
                 scanning = begin_scan(old, new, options, self.budget)
                 if scanning is not None:

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
 from recon_engine.compare import pairs
@@ -52,11 +51,13 @@ from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import name_both_encodings
 from recon_engine.inputs.header import Header, read_sample
 from recon_engine.inputs.native.binding import Matched
-from recon_engine.inputs.scanned import open_matched
+from recon_engine.inputs.scanned import DIGESTS, open_matched
 from recon_engine.inputs.scanning import KernelRefusal
+from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.lazy_module import np
 from recon_engine.runtime.memory import Budget, Differing, default_budget
 from recon_engine.runtime.progress import SILENT, Progress
 
@@ -81,7 +82,8 @@ if TYPE_CHECKING:
     from recon_engine.result import Reconciliation
 
     # The numbers of the rows of either side whose key seems to repeat, ascending.
-    Suspects = tuple[NDArray[np.uint32], NDArray[np.uint32]]
+    Numbers = NDArray[np.uint32] | tuple[()]
+    Suspects = tuple[Numbers, Numbers]
 
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,7 @@ GROUP_CELLS: Final = 1 << 21
 # is parsed and hashed: 2M cells took a budget of 400 MiB up to 40% over, these 8%.
 REPEAT_CELLS: Final = 1 << 19
 SOUGHT_ROWS: Final = 1 << 16
+NO_SUSPECTS: Final[Suspects] = ((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,9 @@ def read_tables(
                 matched = stack.enter_context(
                     open_matched(scanning, progress, budget.repeated_rows())
                 )
-                yield _describe_matched(plan, matched, chosen, budget)
+                reading = _describe_matched(plan, matched, chosen, budget)
+                check_sums(unread, reading.tables, options)
+                yield reading
                 return
         except KernelRefusal as refusal:
             refused = refusal.fault
@@ -186,6 +191,7 @@ def read_tables(
             options, unread, lambda side, start: read_sample(unread[side], start)
         ):
             tables = _run_side_by_side(_read_side, unread, chosen, digests, progress)
+        check_sums(unread, tables, options)
         if any(each.inexact for each in chosen):
             stack.close()
             digests = stack.enter_context(open_buckets(expected, count))
@@ -434,8 +440,7 @@ def _find_undecided_by_kernel(
             all_is_compared(plan.names),
         )
     else:
-        nothing = np.empty(0, np.uint32)
-        none, suspects = matched.digests(REPEATED[OLD]), (nothing, nothing)
+        none, suspects = pl.DataFrame(schema=DIGESTS), NO_SUSPECTS
         left = Undecided(0, (none, none), (none, none))
     identical = matched.identical + left.identical
     return replace(left, identical=identical, sought=(old, new)), suspects
@@ -445,11 +450,13 @@ def _find_sought_rows(
     matched: MatchedFiles, at: int, side: _TableSide, asked: Sought | None
 ) -> pl.DataFrame:
     """The numbers of the rows whose key seems to be sought."""
-    numbers = [np.empty(0, np.uint32)]
+    numbers = []
     if asked is not None and asked.texts:
         numbers.append(matched.find_keys(at, asked.texts))
     if asked is not None and not asked.masked.is_empty():
         numbers.extend(_find_masked_keys(side, asked.masked))
+    if not numbers:
+        return pl.DataFrame(schema={"number": pl.UInt32})
     return pl.DataFrame({"number": np.unique(np.concatenate(numbers))})
 
 
@@ -692,14 +699,14 @@ def _find_side_repeats(
 
 def _repeats_of(
     side: _TableSide,
-    numbers: NDArray[np.uint32],
+    numbers: Numbers,
     telling: Iterable[str],
     budget: Budget,
 ) -> Repeats:
     def cells(some: NDArray[np.uint32]) -> pl.DataFrame:
         return parse_cells(side.table.take(some.astype(np.int64)), side.names)
 
-    if not len(numbers):
+    if isinstance(numbers, tuple) or not len(numbers):
         return no_repeats(side.names.keys, telling)
     rows = 1 + REPEAT_CELLS // len(side.names.all)
     if len(numbers) <= rows:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from recon_engine.compare.pairing import NonIdentical
 from recon_engine.records import dataclass
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:

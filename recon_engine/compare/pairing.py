@@ -11,7 +11,6 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
 from recon_engine import rules as ways
@@ -27,6 +26,7 @@ from recon_engine.rules import (
     normal_form,
 )
 from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Difference:
 
     keys: pl.DataFrame
     cells: pl.DataFrame
-    tolerated: NDArray[np.int64]
+    tolerated: list[int]
     tolerated_keys: int
     tallies: Tallies
     sums: dict[str, SumPair]
@@ -217,12 +217,12 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
         else part.cells
         for part, offset in zip(found, offsets, strict=False)
     ]
-    missing = pl.concat([part.missing for part in found])
-    extra = pl.concat([part.extra for part in found])
+    missing = _concat_rows([part.missing for part in found])
+    extra = _concat_rows([part.extra for part in found])
     return Difference(
         keys=pl.concat([part.keys for part in found]),
         cells=pl.concat(cells),
-        tolerated=np.sum([part.tolerated for part in found], axis=0),
+        tolerated=[*map(sum, zip(*(part.tolerated for part in found), strict=True))],
         tolerated_keys=sum(part.tolerated_keys for part in found),
         tallies=ways.added(part.tallies for part in found),
         sums=totals.merge_sum_pairs(part.sums for part in found),
@@ -236,6 +236,12 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
 def _sort_aside(aside: SetAside, keys: Sequence[str]) -> SetAside:
     """The rows that are listed, in content order."""
     return aside.with_rows(lambda _, rows: sort_by_content(rows, keys))
+
+
+def _concat_rows(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """All rows; a frame without any costs as much as others if it has many columns."""
+    some = [part for part in parts if not part.is_empty()] or parts[:1]
+    return some[0] if len(some) == 1 else pl.concat(some)
 
 
 def with_kinds(difference: Difference) -> Difference:
@@ -468,11 +474,11 @@ def _compare_cells(
     pairs: pl.DataFrame,
     columns: Sequence[str],
     rules: Rules,
-) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, SumPair]]:
+) -> tuple[pl.DataFrame, list[int], Tallies, dict[str, SumPair]]:
     """Differing cells, tolerated cells by column, tallies, and tolerated sums."""
     numbers, ordinals = [np.zeros(0, np.uint32)], [np.zeros(0, np.uint32)]
     lefts, rights = ([pl.Series(dtype=pl.String)] for _ in range(2))
-    tolerated = np.zeros(len(columns), np.int64)
+    tolerated = [0] * len(columns)
     tallies: Tallies = {}
     sums: dict[str, SumPair] = {}
     start, height = 0, pairs.height
@@ -485,7 +491,7 @@ def _compare_cells(
             unlike = left.gather(cells_at), right.gather(cells_at)
             alike, tallies[name] = equal_and_counted(rules[name], *unlike)
             differs = differs.scatter(cells_at.filter(alike), False)
-            tolerated[start + at] = alike.sum()
+            tolerated[start + at] = int(alike.sum())
             sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
         found = np.flatnonzero(differs.to_numpy())
         # The columns are concatenated: the quotient is the column, the remainder the

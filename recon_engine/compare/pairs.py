@@ -9,26 +9,22 @@ from __future__ import annotations
 
 import ctypes
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
 from recon_engine.analysis import segments, totals
-from recon_engine.compare.digests import make_empty_rows
 from recon_engine.compare.pairing import Difference
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched
-from recon_engine.inputs.scanned import TextColumns
+from recon_engine.inputs.scanned import take_columns
+from recon_engine.records import dataclass
 from recon_engine.rules import equal_and_counted
 from recon_engine.runtime.concurrency import map_ordered
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
     from recon_engine.analysis.amounts import SumPair
     from recon_engine.analysis.evidence import ValueCounts
@@ -60,8 +56,7 @@ class KernelSample:
 
     def sample(self) -> pl.DataFrame:
         """Keys and compared cells of the sampled rows."""
-        rows = self.file.take(self.file.sampled())
-        return rows.frame(self.names.all, self.names.compared)
+        return self.file.take_sample().frame(self.names.all, self.names.compared)
 
     def tallies(self) -> Tallies:
         """Nothing: the kernel reads no key that has rules."""
@@ -89,9 +84,9 @@ def unmatched_rows(files: MatchedFiles, names: Sequence[ColumnIds]) -> Differenc
         zip((Matched.MISSING, Matched.EXTRA), names, strict=True),
     )
     return Difference(
-        keys=make_empty_rows(ours).select(ours.keys),
+        keys=pl.DataFrame(schema=dict.fromkeys(ours.keys, pl.String)),
         cells=pl.DataFrame(schema=CELLS),
-        tolerated=np.zeros(len(ours.columns), np.int64),
+        tolerated=[0] * len(ours.columns),
         tolerated_keys=0,
         tallies={},
         sums={},
@@ -119,9 +114,9 @@ def _compare_group(
         tolerated_keys=0,
         tallies=tallies,
         sums=sums,
-        missing=make_empty_rows(ours),
-        extra=make_empty_rows(names[1]),
-        values=_count_values(old, ours, cells["pair"].unique()),
+        missing=old.frame(ours.all, ours.all, most=0),
+        extra=new.frame(names[1].all, names[1].all, most=0),
+        values=_count_values(old, ours, cells["pair"]),
     )
 
 
@@ -137,27 +132,17 @@ def _find_differing_cells(
     pointer = old.kernel.compare(
         *map(ctypes.byref, rows), 0, old.rows, len(compared), keys, *ordinals
     )
-    columns = TextColumns(old.kernel, pointer)
-    pairs, numbers, collisions = columns.cells()
-    cells = pl.DataFrame(
-        {
-            "pair": pairs,
-            "column": numbers - np.uint32(keys),
-            "old": columns.take_texts(0),
-            "new": columns.take_texts(1),
-        }
-    )
-    return cells, collisions
+    return take_columns(old.kernel, pointer, list(CELLS))
 
 
 def _apply_rules(
     cells: pl.DataFrame, columns: Sequence[str], rules: Rules
-) -> tuple[pl.DataFrame, NDArray[np.int64], Tallies, dict[str, SumPair]]:
+) -> tuple[pl.DataFrame, list[int], Tallies, dict[str, SumPair]]:
     """The cells that no rule makes equal; of the others the number and the sums."""
-    tolerated = np.zeros(len(columns), np.int64)
+    tolerated = [0] * len(columns)
     tallies: Tallies = {}
     sums: dict[str, SumPair] = {}
-    kept = pl.repeat(True, cells.height, eager=True)
+    kept: pl.Series | None = None
     for ordinal, name in enumerate(columns):
         if name not in rules:
             continue
@@ -166,18 +151,27 @@ def _apply_rules(
             continue
         unlike = cells["old"].gather(mine), cells["new"].gather(mine)
         alike, tallies[name] = equal_and_counted(rules[name], *unlike)
+        if kept is None:
+            kept = pl.repeat(True, cells.height, eager=True)
         kept = kept.scatter(mine.filter(alike), False)
-        tolerated[ordinal] = alike.sum()
+        tolerated[ordinal] = int(alike.sum())
         sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
-    return cells.filter(kept) if tallies else cells, tolerated, tallies, sums
+    return cells if kept is None else cells.filter(kept), tolerated, tallies, sums
 
 
 def _count_values(
     old: GatheredRows, names: ColumnIds, mismatched: pl.Series
 ) -> ValueCounts:
-    """The values of OLD in mismatched rows; only columns with few are parsed."""
-    wanted, positions = names.compared, mismatched.sort()
+    """The values of OLD in mismatched rows; only columns with few are parsed.
+
+    `mismatched`: the pair of each differing cell.
+    """
+    wanted = names.compared
     first = old.frame(names.all, wanted, most=segments.FIRST_ROWS)
+    if mismatched.n_unique() == old.rows:
+        positions = pl.int_range(old.rows, dtype=pl.UInt32, eager=True)
+    else:
+        positions = mismatched.unique().sort()
     among_first = positions.filter(positions < first.height)
     if among_first.len() == positions.len():
         return segments.count_values(first, positions)

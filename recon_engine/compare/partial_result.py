@@ -11,7 +11,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
 from recon_engine import model
@@ -146,14 +145,15 @@ def summarize_difference(
     suppressions = plan.options.suppressions
     sides = difference.missing, difference.extra
     missing, extra = map_ordered(lambda rows: summarize_unmatched(rows, plan), sides)
+    kinds, signatures = _count_cells(difference.cells)
     return PartialResult(
         identical=identical,
         matched=difference.keys.height,
         mismatched=difference.cells["pair"].n_unique(),
         missing=missing,
         extra=extra,
-        kinds=difference.cells.group_by("column", "kind").agg(len=ROW_COUNT),
-        signatures=_count_signatures(difference.cells),
+        kinds=kinds,
+        signatures=signatures,
         shown=difference,
         coverage=count_coverage(difference.cells, plan.columns, suppressions),
         repeats=(old, new),
@@ -237,11 +237,14 @@ def _merge_unmatched(parts: Sequence[UnmatchedRows]) -> UnmatchedRows:
     )
 
 
-def _count_signatures(cells: pl.DataFrame) -> pl.DataFrame:
-    """`columns`, a set of ordinals that differ together, and its number of `rows`."""
-    pair = cells["pair"].to_numpy()
+def _count_cells(cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Cells (`len`) by `column` and `kind`, and rows (`rows`) by signature.
+
+    A signature, `columns`, is a set of ordinals that differ together.
+    """
+    kinds = cells.lazy().group_by("column", "kind").agg(len=ROW_COUNT)
     # Most rows differ in one cell; only the others need an aggregation to a set.
-    alone = pl.Series((np.bincount(pair) == 1)[pair], dtype=pl.Boolean)
+    alone = pl.col("pair").is_unique()
     single = cells.lazy().filter(alone).group_by("column").agg(rows=ROW_COUNT)
     several = (
         cells.lazy()
@@ -252,7 +255,9 @@ def _count_signatures(cells: pl.DataFrame) -> pl.DataFrame:
         .agg(rows=ROW_COUNT)
     )
     one = single.select(pl.concat_list("column").alias("columns"), "rows")
-    return pl.concat([one, several]).collect(engine="in-memory")
+    signatures = pl.concat([one, several])
+    by_kind, by_set = pl.collect_all([kinds, signatures], engine="in-memory")
+    return by_kind, by_set
 
 
 def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:

@@ -56,11 +56,14 @@ class ComparisonPlan:
 
     def keyed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with the user's key names as the fields of the struct `key`."""
+        if frame.is_empty():
+            key = pl.Struct(dict.fromkeys(self.layout.keys, pl.String))
+            return pl.DataFrame(schema={**frame.schema, "key": key})
         keys = pl.col("key").struct.rename_fields(list(self.layout.keys))
         return frame.with_columns(keys)
 
     def cells(self, difference: Difference) -> pl.LazyFrame:
-        """Every differing cell, ordered by key and column."""
+        """Every differing cell, ordered by key and column, with its `pair` of rows."""
         names = pl.lit(pl.Series(self.columns, dtype=pl.String))
         keys = difference.keys.clone()
         keys.columns = list(self.layout.keys)
@@ -72,6 +75,7 @@ class ComparisonPlan:
                 "old",
                 "new",
                 "kind",
+                "pair",
             )
             # By content alone, so that every engine returns the same order.
             .sort("key", "column", "old", "new")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
 from recon_engine.compare.digests import make_empty_rows
@@ -17,6 +16,7 @@ from recon_engine.compare.pairing import (
     repeated_among,
 )
 from recon_engine.compare.partial_result import Repeats
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:

@@ -227,7 +227,7 @@ class _ResultBuilder:
             identical=matched - whole.mismatched,
             mismatched_rows=whole.mismatched,
             mismatched_cells=int(whole.kinds["len"].sum()),
-            tolerated_cells=int(found.tolerated.sum()),
+            tolerated_cells=sum(found.tolerated),
             tolerated_keys=found.tolerated_keys,
         )
         shown = mask_values(
@@ -332,7 +332,7 @@ class _ResultBuilder:
             self.whole.kinds.iter_rows(), key=_kind_order
         ):
             kinds.setdefault(names[column], {})[kind] = count
-        tolerated = dict(zip(names, self.found.tolerated.tolist(), strict=True))
+        tolerated = dict(zip(names, self.found.tolerated, strict=True))
         result = []
         for name in self.layout.columns:
             mine, near = kinds.get(name, {}), tolerated[name]
@@ -348,7 +348,8 @@ class _ResultBuilder:
         ids = {name: internal for internal, name in user_names.items()}
         tallies = added([*self.tallies, self.found.tallies])
         for column in (*layout.keys, *layout.columns):
-            chain = layout.spelled.get(column, ())
+            if not (chain := layout.spelled.get(column, ())):
+                continue
             tally = tallies.get(ids[column], no_tally(chain))
             of: Literal["keys", "cells"] = "keys" if column in layout.keys else "cells"
             for (every, rule), row in zip(chain, tally.tolist(), strict=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
+from recon_engine.inputs.native import binding
 from recon_engine.model import Cell
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
@@ -17,15 +19,13 @@ if TYPE_CHECKING:
 
 
 TURN: Final = pl.int_range(pl.len(), dtype=pl.UInt32)
+# Of so few cells all turns are taken by one query.
+FEW_CELLS: Final = 1 << 12
 WORD_BYTES: Final = 8
-_BITS: Final = np.uint64(8)
-_MIX: Final = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
-_LAST: Final = np.uint64(31)
-_PRIME: Final = np.uint64(0x100000001B3)
-_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+_MIX: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_LAST: Final = 31
+_PRIME: Final = 0x100000001B3
+_ODD: Final = 0x9E3779B97F4A7C15
 
 
 def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
@@ -41,23 +41,25 @@ def choose_rows(cells: pl.DataFrame, ranks: pl.Series, limit: int) -> pl.Series:
         .select("pair", "column", "kind", place=place)
         .sort("place")
         .with_columns(kind_turn=TURN.over("column", "kind"))
-        .collect(engine="in-memory")
     )
+    if cells.height > FEW_CELLS:
+        ranked = ranked.collect(engine="in-memory").lazy()
     # A cell after `limit` cells of one column is never due, so `limit` turns are
     # enough. With many columns far fewer are: start low and quadruple until
     # enough are due.
     # The order does not depend on the turns: `test_sample.py` checks the prefixes.
     turns = min(limit, 1 + 2 * limit // max(1, cells["column"].n_unique()))
+    if cells.height <= FEW_CELLS:
+        turns = limit
     while (due := _find_due_pairs(ranked, turns)).len() < limit and turns < limit:
         turns = min(limit, 4 * turns)
     return due.head(limit)
 
 
-def _find_due_pairs(ranked: pl.DataFrame, turns: int) -> pl.Series:
+def _find_due_pairs(ranked: pl.LazyFrame, turns: int) -> pl.Series:
     """The pairs that are due within so many turns of each column."""
     return (
-        ranked.lazy()
-        .filter(pl.col("kind_turn") < turns)
+        ranked.filter(pl.col("kind_turn") < turns)
         .sort("kind_turn", "kind", "place")
         .with_columns(turn=TURN.over("column"))
         .filter(pl.col("turn") < turns)
@@ -92,11 +94,29 @@ def stable_hash(rows: pl.DataFrame) -> pl.Series:
     It absorbs eight bytes of a cell at a time, and mixes with the finalizer of
     SplitMix64 (Steele, Lea, Flood 2014). It orders samples and is not secure.
     """
+    if (kernel := binding.load_library()) is not None:
+        return _hash_by_kernel(kernel, rows)
     result = np.zeros(rows.height, np.uint64)
     with np.errstate(over="ignore"):
         for column in rows:
             _absorb_cells(result, column)
     return pl.Series("hash", result)
+
+
+def _hash_by_kernel(kernel: ctypes.CDLL, rows: pl.DataFrame) -> pl.Series:
+    """The same by the native kernel, without NumPy."""
+    state = (ctypes.c_uint64 * rows.height)()
+    for column in rows:
+        texts = column.to_list()
+        every = "".join(texts).encode()
+        size = len if every.isascii() else _count_bytes
+        sizes = binding.make_numbers([*map(size, texts)])
+        kernel.stable_hashes(state, every + bytes(WORD_BYTES), sizes, rows.height)
+    return pl.Series("hash", list(state), pl.UInt64)
+
+
+def _count_bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def _absorb_cells(state: NDArray[np.uint64], texts: pl.Series) -> None:
@@ -112,7 +132,7 @@ def _absorb_cells(state: NDArray[np.uint64], texts: pl.Series) -> None:
     while len(left):
         word = words[ends[left] + at]
         short = np.maximum(WORD_BYTES - (sizes[left] - at), 0).astype(np.uint64)
-        word = (word << (short * _BITS)) >> (short * _BITS)
+        word = (word << (short * 8)) >> (short * 8)
         state[left] = _mix_bits(state[left] * _PRIME + word + _ODD)
         at += WORD_BYTES
         left = left[sizes[left] > at]
@@ -121,8 +141,8 @@ def _absorb_cells(state: NDArray[np.uint64], texts: pl.Series) -> None:
 
 def _mix_bits(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     for shift, factor in _MIX:
-        value = (value ^ (value >> shift)) * factor
-    return value ^ (value >> _LAST)
+        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    return value ^ (value >> np.uint64(_LAST))
 
 
 def cells_by_pair(

@@ -1,6 +1,7 @@
 """Read inputs: decode, scan, check against RFC 4180 and cut into blocks.
 
 Reading order: `decoding`, `header`, `scanner`, `csv_reader`, `csvfile`, `blocks`;
+`file_frame` knows what is around a table, and `trailer_sums` sums its columns;
 `quarantine` keeps rejected rows, `tables` opens files and frames alike, `rfc4180` is
 the slow reference that words each fault. `scanning` reads both files with the kernel
 in C (`native`), and `scanned` gives access to what it has read. May import `runtime`

@@ -18,27 +18,26 @@ without a newline). A caller may examine each block while it is in memory.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
-
-import numpy as np
 
 from recon_engine.config import OnBadRow
 from recon_engine.errors import MalformedInput
 from recon_engine.formatting import format_count
 from recon_engine.inputs.blocks import make_bytes_reader, read_blocks, read_lines
 from recon_engine.inputs.csvfile import Block, CsvFile, RowGroup
+from recon_engine.inputs.file_frame import check_trailer, flag_of, unexpected_trailer
 from recon_engine.inputs.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.inputs.header import (
-    TRAILING,
     Header,
     annotate_counted_in,
     column_name,
     error_for_fault,
     named_by_kind,
     read_header,
+    trailing_help,
 )
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.quarantine import (
@@ -55,13 +54,18 @@ from recon_engine.inputs.rfc4180 import (
     parse_records,
 )
 from recon_engine.inputs.scanner import (
-    NO_RECORDS,
     RecordIndex,
+    ends_with_delimiter,
+    has_marked_record,
     index_records,
     is_utf8_without_nul,
+    no_records,
 )
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import Dialect, Reject
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.lazy_module import np
 from recon_engine.runtime.progress import ignore_advance
 
 
@@ -94,11 +98,12 @@ RAGGED: Final = (
     "a delimiter or a quote is missing, or the row is truncated",
     "write one field for each column",
 )
+NOT_TRAILING: Final = "a record that does not end with a delimiter"
 LAST_LINE: Final = (
     "it is the last line of the file: a trailer record, or a truncated row",
-    "remove the trailer record, or deliver the complete file again",
+    "use {flag} PREFIX for a trailer record, or deliver the complete file again",
 )
-END_OF_COPY: Final = re.compile(rb"^\\\.\r?$", re.MULTILINE)
+END_OF_COPY: Final = lazy_pattern(rb"^\\\.\r?$", re.MULTILINE)
 
 
 def examine_nothing(_block: Block) -> None:
@@ -166,22 +171,31 @@ def read_rows(
         annotate_counted_in(origin),
         open_unchanged(header.path, header.uri, header.state) as descriptor,
     ):
-        for found in gate.read(partial(read_lines, descriptor), advance):
+        read = limit_reads(partial(read_lines, descriptor), header.end)
+        for found in gate.read(read, advance):
             if found is not None:
                 keep(found)
+        gate.hash_rest(partial(os.pread, descriptor), advance)
+        check_trailer(header, gate.counts.rows + gate.quarantine.count)
     return CsvFile(
         path=header.path,
         uri=header.uri,
         columns=header.columns,
         rows=gate.counts.rows,
         parts=tuple(gate.parts),
-        bytes=origin.bytes if origin else gate.offset,
+        bytes=origin.bytes if origin else gate.offset + header.after,
         sha256=gate.file_sha256(),
         dialect=gate.dialect(),
         end_of_copy=gate.counts.end_of_copy,
         state=header.state,
         rejects=gate.quarantine.rejects,
+        trailing=header.trailing,
     )
+
+
+def limit_reads(read: ReadAt, end: int) -> ReadAt:
+    """`read`, limited to the bytes before `end`."""
+    return lambda size, offset: read(max(0, min(size, end - offset)), offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +250,7 @@ class CsvReader:
         self.header = header
         self.keep_ends = keep_ends
         self.delimiter = ord(header.delimiter)
-        self.width = len(header.columns)
+        self.width = header.width
         self.examine = examine
         self.counts = ReaderCounts(quotes=b'"' in header.raw[header.start :])
         self.parts: list[RowGroup] = []
@@ -313,6 +327,14 @@ class CsvReader:
             advance(len(data))
             yield data
 
+    def hash_rest(self, read: ReadAt, advance: Callable[[int], None]) -> None:
+        """Hash and report what follows the table: trailers and an end mark."""
+        for offset in range(self.header.end, self.header.bytes, BLOCK_BYTES):
+            data = read(min(BLOCK_BYTES, self.header.bytes - offset), offset)
+            if self.hashes:
+                self.sha256.update(data)
+            advance(len(data))
+
     def judged(self, data: bytes) -> _ScannedBlock:
         """Index and examine one block; called for several blocks at once."""
         found = self.regular(data)
@@ -328,20 +350,39 @@ class CsvReader:
         # file of one column a blank line is a row with a blank.
         rows = _without_blank_end(data) if self.width > 1 else data
         if not rows:
-            return NO_RECORDS
+            return no_records()
         limits = self.header.limits
-        return index_records(
+        index = index_records(
             rows, self.delimiter, self.width, limits, ragged=self.quarantines
         )
+        return index if index is None or self.fits_frame(rows, index) else None
+
+    def fits_frame(self, data: bytes, index: RecordIndex) -> bool:
+        """Whether each record ends with a delimiter, if it has to, and none is marked.
+
+        False leaves the block to the reference, which also accepts a quoted blank.
+        """
+        if self.header.trailing and not ends_with_delimiter(
+            data, index, self.delimiter
+        ):
+            return False
+        return not has_marked_record(data, index, self.delimiter, self.header.marks)
 
     def block(self, data: bytes, index: RecordIndex) -> Block:
         """The accepted records of a block, without the ragged ones."""
-        delimiter = self.header.delimiter
+        delimiter, trailing = self.header.delimiter, self.header.trailing
         if not index.ragged:
-            return Block.of(data[: index.size], delimiter, index)
+            return Block.of(data[: index.size], delimiter, index, trailing=trailing)
         data = remove_gaps(data[: index.size], byte_ranges(index.ragged))
         sizes = np.delete(np.diff(index.ends, prepend=0), index.ragged.numbers)
-        return Block(data, index.rows, delimiter, index.embedded, np.cumsum(sizes))
+        return Block(
+            data,
+            index.rows,
+            delimiter,
+            index.embedded,
+            np.cumsum(sizes),
+            trailing=trailing,
+        )
 
     def read_irregular(self, data: bytes) -> pl.DataFrame | None:
         """Read an irregular block.
@@ -356,7 +397,10 @@ class CsvReader:
         if (gaps := self.quarantine.gaps(start)) is not None:
             passed = remove_gaps(passed, gaps)
         inner = self.counts.embedded - before.embedded
-        return self.examine(Block(passed, rows, self.header.delimiter, inner))
+        header = self.header
+        return self.examine(
+            Block(passed, rows, header.delimiter, inner, trailing=header.trailing)
+        )
 
     def read_in_stretches(self, data: bytes, size: int) -> None:
         """Split a block into shorter stretches: the reference parser is slow."""
@@ -482,9 +526,25 @@ class CsvReader:
             self.count_blank_lines(raw)
             return
         self.settle_blank_lines()
+        if record.fields[0] in self.header.marks:
+            prefix = record.fields[0].decode()
+            raise unexpected_trailer(self.header, record.line, record.offset, prefix)
         inner = record.lines - raw.endswith(b"\n")
-        if len(record.fields) == self.width:
+        full = len(record.fields) == self.width
+        if full and not (self.header.trailing and record.fields[-1]):
             self.counts += ReaderCounts(rows=1)
+        elif full and self.quarantines and not inner:
+            self.set_aside(len(raw), NOT_TRAILING)
+        elif full:
+            raise MalformedInput(
+                NOT_TRAILING,
+                file=self.header.uri,
+                line=record.line,
+                byte_offset=record.offset,
+                why=f"{flag_of(self.header.side, 'trailing-delimiter')} drops only a"
+                " blank field",
+                help="omit the option if the last field is a column",
+            )
         # A ragged record over several lines may lack a quote: where it ends is not
         # certain, so it is refused.
         elif self.quarantines and not inner:
@@ -512,6 +572,7 @@ class CsvReader:
         """The reason for a row with another number of fields."""
         return (
             f"a row of {format_count(fields, 'field')} under a header of {self.width:,}"
+            + " with the delimiter at its end" * self.header.trailing
         )
 
     def count_newline(self, raw: bytes) -> None:
@@ -557,9 +618,17 @@ class CsvReader:
         lines = count_trailing_delimiters(rows, self.header.delimiter)
         if lines and len(record.fields) == self.width + 1 and not record.fields[-1]:
             ends = format_count(lines, "line", "were examined after the header")
-            return f"{ends}; each ends with a delimiter", TRAILING
-        if record.end == self.header.bytes and len(record.fields) < self.width:
-            return LAST_LINE
+            remedy = trailing_help(self.header.side)
+            return f"{ends}; each ends with a delimiter", remedy
+        if self.header.trailing and len(record.fields) == self.width - 1:
+            flag = flag_of(self.header.side, "trailing-delimiter")
+            return (
+                f"{flag} is set, and the record does not end with a delimiter",
+                "omit the option if records do not end with one",
+            )
+        if record.end == self.header.end and len(record.fields) < self.width:
+            why, remedy = LAST_LINE
+            return why, remedy.format(flag=flag_of(self.header.side, "trailer"))
         return RAGGED
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
 import polars as pl
 
 from recon_engine.inputs.header import BOM
@@ -20,8 +19,9 @@ from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.quarantine import remove_gaps
 from recon_engine.inputs.rfc4180 import QUOTE
 from recon_engine.inputs.scanner import find_newlines, next_set_bits
+from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
-from recon_engine.runtime.lazy_module import LazyModule
+from recon_engine.runtime.lazy_module import LazyModule, np
 
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ else:
 # that begin like a zlib stream (`x^`). `GUARD` keeps such bytes from being the first.
 TAKEN: Final = (BOM, b"x")
 GUARD: Final = b"h\n"
+# The name of the blank field behind a trailing delimiter. No column has a blank name.
+NO_COLUMN: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Block:
 
     `ends`: the end offset of each record, if known. `delimiters`: a bit mask of the
     delimiters between fields, if known. `quotes`, `crlf`: whether there may be any.
+    `trailing`: whether each record has one more, empty field, which is no column.
     `lines` requires that no field contains a newline.
     """
 
@@ -135,9 +138,12 @@ class Block:
     delimiters: NDArray[np.uint64] | None = None
     quotes: bool = True
     crlf: bool = True
+    trailing: bool = False
 
     @classmethod
-    def of(cls, data: bytes, delimiter: str, index: RecordIndex) -> Block:
+    def of(
+        cls, data: bytes, delimiter: str, index: RecordIndex, *, trailing: bool = False
+    ) -> Block:
         """The records of an index without ragged records."""
         return cls(
             data,
@@ -148,19 +154,22 @@ class Block:
             index.delimiters,
             index.quotes,
             crlf=index.crlf > 0,
+            trailing=trailing,
         )
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings in columns of these names; a blank is ""."""
         guarded = self.data.startswith(TAKEN)
-        return pl.scan_csv(
+        every = [*names, NO_COLUMN] if self.trailing else names
+        cells = pl.scan_csv(
             GUARD + self.data if guarded else self.data,
             has_header=False,
             skip_rows=int(guarded),
             separator=self.delimiter,
-            schema=dict.fromkeys(names, pl.String),
+            schema=dict.fromkeys(every, pl.String),
             empty_string_is_null=False,
         )
+        return cells.select(names) if self.trailing else cells
 
     def table(self, schema: pa.Schema) -> pa.Table:
         """The cells as strings in the columns of a schema; a blank is "".
@@ -173,13 +182,14 @@ class Block:
         data = GUARD + self.data if guarded else self.data
         import pyarrow.csv
 
+        every = [*schema.names, NO_COLUMN] if self.trailing else schema.names
         return pyarrow.csv.read_csv(
             pa.py_buffer(data),
             pyarrow.csv.ReadOptions(
                 use_threads=False,
                 block_size=len(data) + 1,
                 skip_rows=int(guarded),
-                column_names=schema.names,
+                column_names=every,
             ),
             pyarrow.csv.ParseOptions(
                 delimiter=self.delimiter,
@@ -187,7 +197,9 @@ class Block:
                 ignore_empty_lines=False,
             ),
             # The reader has validated the bytes.
-            pyarrow.csv.ConvertOptions(check_utf8=False, column_types=schema),
+            pyarrow.csv.ConvertOptions(
+                check_utf8=False, column_types=schema, include_columns=schema.names
+            ),
         )
 
     @cached_property
@@ -237,7 +249,9 @@ class Block:
         # The offsets that Arrow computed for the taken lines are the ends of the new
         # block.
         ends = np.frombuffer(offsets, np.int64)[1 : len(numbers) + 1]
-        return Block(bytes(text), len(numbers), self.delimiter, ends=ends)
+        return Block(
+            bytes(text), len(numbers), self.delimiter, ends=ends, trailing=self.trailing
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +260,7 @@ class Blocks:
 
     blocks: tuple[Block, ...]
     delimiter: str
+    trailing: bool = False
 
     @property
     def rows(self) -> int:
@@ -255,7 +270,9 @@ class Blocks:
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings in columns of these names; a blank is ""."""
         text = b"".join([block.data for block in self.blocks])
-        return Block(text, self.rows, self.delimiter).cells(names)
+        return Block(text, self.rows, self.delimiter, trailing=self.trailing).cells(
+            names
+        )
 
     def picked(self, numbers: NDArray[np.int64]) -> Blocks:
         """The records of `numbers`, which count from 0 over all blocks and ascend."""
@@ -270,7 +287,7 @@ class Blocks:
             )
             if start < stop
         )
-        return Blocks(tuple(picked), self.delimiter)
+        return Blocks(tuple(picked), self.delimiter, self.trailing)
 
 
 class RowSource(Protocol):
@@ -299,6 +316,7 @@ class CsvFile:
     `bytes` and `sha256` are those of the delivered file; `sha256` is None if it was not
     taken. `end_of_copy`: whether a line is `\\.`, which Postgres before version 18
     reads as the end of COPY data. Quarantined rows (`rejects`) are not among the rows.
+    `trailing`: whether each record has one more, empty field, which is no column.
     `source`: takes rows without a parser, as long as it is open.
     """
 
@@ -313,6 +331,7 @@ class CsvFile:
     end_of_copy: bool
     state: State
     rejects: Rejects
+    trailing: bool = False
     source: RowSource | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -332,7 +351,14 @@ class CsvFile:
         if part.gaps is not None:
             data = remove_gaps(data, part.gaps)
         embedded = self.dialect.embedded_newlines
-        return Block(data, part.rows, self.dialect.delimiter, embedded, part.ends)
+        return Block(
+            data,
+            part.rows,
+            self.dialect.delimiter,
+            embedded,
+            part.ends,
+            trailing=self.trailing,
+        )
 
     def cells(self, part: RowGroup, names: Sequence[str]) -> pl.LazyFrame:
         """The cells of a row group as strings in columns of these names.
@@ -359,7 +385,7 @@ class CsvFile:
             blocks = map_ordered(
                 lambda each: self.read(each[0]).picked(each[1]), wanted
             )
-            return Blocks(tuple(blocks), self.dialect.delimiter)
+            return Blocks(tuple(blocks), self.dialect.delimiter, self.trailing)
         frames = map_ordered(self._parsed, wanted)
         # For the columns, if no row is wanted.
         empty = pl.DataFrame(schema=dict.fromkeys(self._names, pl.String))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.command_line import quoted
@@ -50,6 +51,11 @@ class _Beginning:
     header: Header
     data: bytes
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all bytes of the table."""
+        return len(self.data) == self.header.end - self.header.start
+
     def columns(self, delimiter: str, start: int = 0) -> tuple[tuple[str, ...], int]:
         """The names and the number of regular rows under this delimiter.
 
@@ -66,18 +72,28 @@ class _Beginning:
                 state=self.header.state,
                 delimiter=delimiter,
                 limits=self.header.limits,
+                frame=replace(
+                    self.header.frame,
+                    skip_lines=0,
+                    comment_prefix="",
+                    trailers=(),
+                    trailer_counts=(),
+                    trailer_sums=(),
+                    trailer_delimiter="",
+                    eof_mark=False,
+                ),
             )
         except ReconError:
             return (), 0
         rows = data[len(found.raw) :]
         # The whole file is here: its last row may lack a newline, and blank lines at
         # its end are no rows.
-        if len(self.data) < HEAD_BYTES:
+        if self.is_whole:
             rows = rows.rstrip(b"\r\n") + b"\n" if rows.strip() else b""
         rows = rows[: whole_records_size(rows)]
         if not rows:
             return found.columns, 0
-        width = len(found.columns)
+        width = found.width
         regular = is_utf8_without_nul(rows) and index_records(
             rows, ord(delimiter), width, found.limits
         )
@@ -134,10 +150,11 @@ def other_reading(
 
 
 def _beginning(header: Header, read: ReadAt | None) -> _Beginning:
+    size = min(HEAD_BYTES, header.end - header.start)
     if read is not None:
-        return _Beginning(header, read(HEAD_BYTES, header.start))
+        return _Beginning(header, read(size, header.start))
     with open_unchanged(header.path, header.uri, header.state) as descriptor:
-        return _Beginning(header, os.pread(descriptor, HEAD_BYTES, header.start))
+        return _Beginning(header, os.pread(descriptor, size, header.start))
 
 
 def _other_delimiter(
@@ -169,7 +186,8 @@ def _lines_before(sides: tuple[_Beginning, _Beginning], fits: Fits) -> str | Non
         for number, start in side.lines():
             names, rows = side.columns(side.header.delimiter, start)
             if names and fits(*((names, other) if at == 0 else (other, names))):
-                before = side.header.frame.skip_lines + number - 1
+                header = side.header
+                before = header.raw.count(b"\n", 0, header.start) + number - 1
                 return (
                     f"the header is in line {before + 1:,} of {SIDES[at].upper()}: "
                     f"{rows:,} rows after it fit it; use "

@@ -10,6 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from recon_engine.errors import MalformedInput
+from recon_engine.lazy import lazy_pattern
 
 
 AS_A_FRAME: Final = (
@@ -116,7 +117,7 @@ _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
         FileKind("JSON", AS_A_FRAME.format("polars.read_json"), True),
     ),
 )
-_MARKS: Final = tuple((re.compile(mark, re.DOTALL), kind) for mark, kind in _KINDS)
+_MARKS: Final = tuple((lazy_pattern(mark, re.DOTALL), kind) for mark, kind in _KINDS)
 
 
 def refuse_kind(kind: FileKind, uri: str) -> MalformedInput:

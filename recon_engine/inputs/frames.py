@@ -118,7 +118,7 @@ def _cells_as_text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
                 help="convert it to text or to separate columns first",
             )
         # The name is removed first: Polars reads a name such as `^x$` as a pattern.
-        text = column.alias("").cast(pl.String).fill_null("")
+        text = _as_text(column.alias("")).fill_null("")
         columns.append(text.alias(column.name))
     table = pl.DataFrame(columns)
     # Files cannot contain NUL either: `rules.NORMAL_PREFIX` relies on it.
@@ -130,6 +130,20 @@ def _cells_as_text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
                 help="remove it first",
             )
     return table
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    """A column as docs/python.md has it: a time has a fraction only if it is not 0."""
+    match column.dtype:
+        case pl.Datetime() as moment:
+            zone = "%:z" if moment.time_zone else ""
+            return column.dt.to_string("%Y-%m-%d %H:%M:%S%.f" + zone)
+        case pl.Time():
+            return column.dt.to_string("%H:%M:%S%.f")
+        case pl.Duration():
+            return column.dt.to_string("iso")
+        case _:
+            return column.cast(pl.String)
 
 
 def _to_polars(source: object) -> pl.DataFrame:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-import re
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
 
 from recon_engine.config import AS_DEFAULT, Encoding, Limits, OnBadRow
@@ -15,6 +14,12 @@ from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconE
 from recon_engine.formatting import format_count
 from recon_engine.inputs.decoding import decode_to_utf8, is_plain_utf8
 from recon_engine.inputs.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
+from recon_engine.inputs.file_frame import (
+    check_sum_columns,
+    complete_names,
+    find_end,
+    flag_of,
+)
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.file_shape import (
     HEAD_BYTES,
@@ -26,22 +31,28 @@ from recon_engine.inputs.pinned_file import open_unchanged, state_of
 from recon_engine.inputs.rfc4180 import (
     EncodingFault,
     Fault,
+    Record,
     Unterminated,
     parse_records,
 )
+from recon_engine.lazy import lazy_pattern
+from recon_engine.records import dataclass
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.suggestions import join_names, looks_like_header
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import re
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from recon_engine.config import Options, SideOptions
     from recon_engine.inputs.decoding import DecodedFrom
+    from recon_engine.inputs.file_frame import FileEnd, Trailer
     from recon_engine.inputs.pinned_file import State
-    from recon_engine.inputs.rfc4180 import Record
     from recon_engine.model import Compression
+
+    Raw = bytes  # `Header` has a field of this name
 
 BOM: Final = b"\xef\xbb\xbf"
 CSV_WRITER: Final = (
@@ -56,7 +67,6 @@ EXCEL_TEXT: Final = (
 # 16 MiB has hundreds of thousands of columns: it is not a header.
 FIRST_BYTES: Final = 1 << 18
 MAX_HEADER_BYTES: Final = 1 << 24
-TRAILING: Final = "export the file again without a delimiter at the end of each line"
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +85,16 @@ class WideText(NamedTuple):
 UTF_16: Final = "it begins with a byte order mark of UTF-16"
 NO_MARK: Final = "it looks like UTF-16 without a byte order mark"
 UTF_32: Final = "it begins with a byte order mark of UTF-32"
+# One of these is among the first four bytes of such a text.
+WIDE_BYTES: Final = frozenset(b"\0\xfe\xff")
 # ASCII text in 16 bits has a NUL in each character: the column names begin with one.
 WIDE_TEXTS: Final = (
     WideText(
-        re.compile(rb"(?!\xff\xfe\0\0)(?:\xff\xfe|\xfe\xff)"), UTF_16, Encoding.UTF_16
+        lazy_pattern(rb"(?!\xff\xfe\0\0)(?:\xff\xfe|\xfe\xff)"), UTF_16, Encoding.UTF_16
     ),
-    WideText(re.compile(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
-    WideText(re.compile(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
-    WideText(re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), UTF_32, None),
+    WideText(lazy_pattern(rb"(?!\xff\xfe)[^\0]\0"), NO_MARK, Encoding.UTF_16_LE),
+    WideText(lazy_pattern(rb"\0[^\0]"), NO_MARK, Encoding.UTF_16_BE),
+    WideText(lazy_pattern(rb"\xff\xfe\0\0|\0\0\xfe\xff"), UTF_32, None),
 )
 
 
@@ -97,7 +109,10 @@ class Header:
     `origin`: the delivered file, if `path` is a decoded copy. `on_bad_row`: the policy
     for malformed rows. `head`: up to `HEAD_BYTES` bytes after the byte order mark, for
     error texts. `hashes`: whether the SHA-256 of the file is taken while it is read.
-    `frame`: what is around the table in the file. `side`: "old" or "new", if known.
+    `frame`: what is around the table in the file; `trailers`: those that were found;
+    `found_frame`: how often each option about it was applied. `end`: where the table
+    ends, which is at the end of the file unless something follows it. `side`: "old" or
+    "new", if known.
     """
 
     path: Path
@@ -106,10 +121,11 @@ class Header:
     limits: Limits
     columns: tuple[str, ...]
     raw: bytes
-    head: bytes = field(repr=False)
+    head: bytes = dataclasses.field(repr=False)
     start: int
     lines: int
     bytes: int
+    end: int
     row_bytes: float
     row_quotes: float
     state: State
@@ -118,15 +134,28 @@ class Header:
     hashes: bool = True
     frame: SideOptions = AS_DEFAULT
     side: str = ""
+    trailers: tuple[Trailer, ...] = ()
+    found_frame: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
-    def found_frame(self) -> dict[str, int]:
-        """How often each option of the frame was applied, by its name."""
-        return {
-            name: count
-            for name, count in (("skip_lines", self.frame.skip_lines),)
-            if count
-        }
+    def trailing(self) -> bool:
+        """Whether each record has one more, empty field, which is no column."""
+        return self.frame.trailing_delimiter
+
+    @property
+    def width(self) -> int:
+        """The number of fields of a record."""
+        return len(self.columns) + self.trailing
+
+    @property
+    def after(self) -> int:
+        """The number of bytes after the table, which are trailers and an end mark."""
+        return self.bytes - self.end
+
+    @property
+    def marks(self) -> tuple[Raw, ...]:
+        """The first fields that no record of the table may have."""
+        return tuple(prefix.encode() for prefix in self.frame.trailers)
 
     @property
     def encoding(self) -> Encoding:
@@ -219,28 +248,45 @@ def parse_header(
         frame: What is around the table in the file.
         side: "old" or "new", for the flags that errors name.
     """
-    reader = _HeaderReader(uri, ord(delimiter), limits or Limits(), frame, side)
+    limits = limits or Limits()
+    begin = stream.tell()
+    size = stream.seek(0, os.SEEK_END) - begin
+    found = find_end(
+        lambda count, at: _read_at(stream, count, begin + at),
+        size,
+        frame,
+        delimiter=delimiter,
+        limits=limits,
+        uri=uri,
+        side=side,
+    )
+    stream.seek(begin)
+    reader = _HeaderReader(uri, ord(delimiter), limits, frame, side, found.end)
     data, record = reader.read(stream)
-    names = reader.parse_names(record)
-    if data_names := count_data_names(names, reader.head, delimiter):
+    names, numbered = reader.parse_names(record)
+    data_names = count_data_names(names, reader.head, delimiter)
+    if data_names and not frame.no_header:
         # Their number only: if the header is missing, the names are values.
         facts = {"file": uri, "names": data_names}
         log.warning("column_names_look_like_data", extra=facts)
-    size = stream.seek(0, 2)
-    rows = data[record.end :]
+    # Without a header the first record is a row.
+    start = record.offset if frame.no_header else record.end
+    lines = 0 if frame.no_header else record.lines
+    rows = data[start:]
     # Newlines inside of fields are counted too: this only estimates.
     count = max(1, rows.count(b"\n"))
-    return Header(
+    header = Header(
         path=path,
         uri=uri,
         delimiter=delimiter,
-        limits=reader.limits,
+        limits=limits,
         columns=names,
-        raw=data[: record.end],
+        raw=data[:start],
         head=reader.head,
         start=reader.start,
-        lines=reader.line - 1 + record.lines,
+        lines=reader.line - 1 + lines,
         bytes=size,
+        end=found.end,
         row_bytes=max(1, len(rows) / count),
         row_quotes=rows.count(b'"') / count,
         state=state,
@@ -248,7 +294,31 @@ def parse_header(
         on_bad_row=on_bad_row,
         frame=frame,
         side=side,
+        trailers=found.trailers,
+        found_frame=_count_applied(frame, found, reader, names) | numbered,
     )
+    check_sum_columns(header)
+    return header
+
+
+def _read_at(stream: BinaryIO, count: int, offset: int) -> bytes:
+    stream.seek(offset)
+    return stream.read(count)
+
+
+def _count_applied(
+    frame: SideOptions, found: FileEnd, reader: _HeaderReader, names: Sequence[str]
+) -> dict[str, int]:
+    """How often each option about the frame was applied, if it is set."""
+    counts = (
+        ("skip_lines", frame.skip_lines, frame.skip_lines),
+        ("comment_prefix", frame.comment_prefix, len(reader.comments)),
+        ("no_header", frame.no_header, len(names)),
+        ("trailing_delimiter", frame.trailing_delimiter, 1),
+        ("trailer", frame.trailers, len(found.trailers)),
+        ("eof_mark", frame.eof_mark, found.marks),
+    )
+    return {name: count for name, is_set, count in counts if is_set}
 
 
 def open_input(
@@ -310,25 +380,32 @@ def annotate_counted_in(origin: DecodedFrom | None) -> Iterator[None]:
         raise
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class _HeaderReader:
     uri: str
     delimiter: int
     limits: Limits
     frame: SideOptions
     side: str
+    end: int
     start: int = 0
     line: int = 1
     head: bytes = b""
+    comments: list[bytes] = dataclasses.field(default_factory=list)
 
     def read(self, stream: BinaryIO) -> tuple[bytes, Record]:
-        """The first bytes of the file, and the header record in them."""
-        data = stream.read(FIRST_BYTES)
+        """The first bytes of the file, and its first record behind the frame."""
+        data = self.read_more(stream, b"", FIRST_BYTES)
         self.reject_foreign_format(data)
         self.start = len(BOM) if data.startswith(BOM) else 0
-        data = self.skip_lines(stream, data)
+        data = self.skip_comments(stream, self.skip_lines(stream, data))
         self.head = data[self.start :][:HEAD_BYTES]
         if len(data) == self.start:
+            if self.frame.names and self.frame.trailers:
+                # A delivery without rows: its trailer shows that it is complete.
+                fields = tuple(name.encode() for name in self.frame.names)
+                fields += (b"",) * self.frame.trailing_delimiter
+                return data, Record(self.line, self.start, self.start, 0, fields)
             raise EmptyFile(
                 "the file is empty"
                 if self.line == 1
@@ -343,45 +420,60 @@ class _HeaderReader:
             if len(data) > MAX_HEADER_BYTES:
                 self.refuse(f"a header of more than {MAX_HEADER_BYTES:,} bytes")
             # Doubling: the parser starts again each time, and the total stays linear.
-            more = stream.read(len(data))
-            if not more:
+            more = self.read_more(stream, data, len(data))
+            if len(more) == len(data):
                 record = self.parse_first_record(data, final=True)
                 break
-            data += more
+            data = more
         assert record is not None  # noqa: S101 - a final read ends or raises
         return data, record
+
+    def read_more(self, stream: BinaryIO, data: bytes, count: int) -> bytes:
+        """The bytes before and up to so many more, none from behind the table."""
+        return data + stream.read(max(0, min(count, self.end - len(data))))
+
+    def skip_comments(self, stream: BinaryIO, data: bytes) -> bytes:
+        """Move `start` behind the comment lines; return the bytes read."""
+        prefix = self.frame.comment_prefix.encode()
+        while prefix and data.startswith(prefix, self.start):
+            data, end = self.find_line_end(stream, data)
+            self.comments.append(data[self.start : end].rstrip(b"\r\n"))
+            self.start, self.line = end, self.line + 1
+            if self.start == len(data):
+                data = self.read_more(stream, data, FIRST_BYTES)
+        return data
 
     def skip_lines(self, stream: BinaryIO, data: bytes) -> bytes:
         """Move `start` behind the lines before the header; return the bytes read."""
         lines = self.frame.skip_lines
         while self.line <= lines:
-            end = data.find(b"\n", self.start) + 1
-            more = b"" if end else stream.read(len(data) or 1)
-            if not end and not more and self.start < len(data):
-                end = len(data)  # the last line of the file has no newline
-            if end:
-                self.start, self.line = end, self.line + 1
-            elif more and len(data) <= MAX_HEADER_BYTES:
-                data += more
-            else:
+            data, end = self.find_line_end(stream, data)
+            if end == self.start:
                 raise MalformedInput(
-                    f"the lines before the header take more than {MAX_HEADER_BYTES:,} "
-                    "bytes"
-                    if more
-                    else f"the file has {format_count(self.line - 1, 'line')}",
+                    f"the file has {format_count(self.line - 1, 'line')}",
                     file=self.uri,
                     line=self.line,
                     byte_offset=self.start,
-                    why=f"{self.flag('skip-lines')} is {lines:,}",
+                    why=f"{flag_of(self.side, 'skip-lines')} is {lines:,}",
                     help="skip only the lines before the header",
                 )
-        if self.start < len(data):
-            return data
-        return data + stream.read(FIRST_BYTES)
+            self.start, self.line = end, self.line + 1
+            if self.start == len(data):
+                data = self.read_more(stream, data, FIRST_BYTES)
+        return data
 
-    def flag(self, name: str) -> str:
-        """A flag of this side."""
-        return f"--{self.side}-{name}" if self.side else f"--{name}"
+    def find_line_end(self, stream: BinaryIO, data: bytes) -> tuple[bytes, int]:
+        """The bytes read, and the offset behind the line at `start`."""
+        while not (end := data.find(b"\n", self.start) + 1):
+            if len(data) - self.start > MAX_HEADER_BYTES:
+                self.refuse(
+                    f"a line of more than {MAX_HEADER_BYTES:,} bytes before the header"
+                )
+            more = self.read_more(stream, data, len(data) or 1)
+            if len(more) == len(data):
+                return data, len(data)
+            data = more
+        return data, end
 
     def parse_first_record(self, data: bytes, *, final: bool) -> Record | None:
         """The header record; None if it may continue after `data`."""
@@ -412,9 +504,23 @@ class _HeaderReader:
         # A record that ends where the bytes end may continue in the file.
         return record if final or record.end < len(data) else None
 
-    def parse_names(self, record: Record) -> tuple[str, ...]:
-        """The exact column names; blank and repeated names are refused by position."""
-        names = tuple(field.decode() for field in record.fields)
+    def parse_names(self, record: Record) -> tuple[tuple[str, ...], dict[str, int]]:
+        """The exact column names, and how many were numbered, by option.
+
+        Blank and repeated names are refused by position, unless they are numbered.
+        """
+        fields = record.fields
+        # In a header the delimiter at the end is allowed to be missing.
+        if self.frame.trailing_delimiter and not fields[-1] and len(fields) > 1:
+            fields = fields[:-1]
+        elif self.frame.trailing_delimiter and self.frame.no_header:
+            self.refuse("the first record does not end with a delimiter")
+        if self.frame.no_header:
+            return self.name_columns(len(fields)), {}
+        names, numbered = complete_names(
+            tuple(field.decode() for field in fields), self.frame, self.refuse
+        )
+        self.check_comments(len(names))
         blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]
         if blank:
             lines = count_trailing_delimiters(self.head, chr(self.delimiter))
@@ -424,16 +530,60 @@ class _HeaderReader:
             self.refuse(
                 f"the header has no name in column {join_names(blank)}",
                 trailing=lines if only_last else 0,
+                option="blank-names",
             )
         if len(set(names)) < len(names):
             repeated = next(name for name, n in Counter(names).items() if n > 1)
             at = [str(at) for at, name in enumerate(names, 1) if name == repeated]
             # The name itself may be a value, if the header is missing.
-            self.refuse(f"the header repeats a name: columns {join_names(at)}")
+            self.refuse(
+                f"the header repeats a name: columns {join_names(at)}",
+                option="repeat-names",
+            )
+        return names, numbered
+
+    def name_columns(self, width: int) -> tuple[str, ...]:
+        """The names of the columns of a file without a header."""
+        names = self.frame.names or tuple(f"c{at}" for at in range(1, width + 1))
+        if len(names) != width:
+            raise MalformedInput(
+                f"the first record has {format_count(width, 'field')}",
+                file=self.uri,
+                line=self.line,
+                byte_offset=self.start,
+                why=f"{flag_of(self.side, 'names')} names"
+                f" {format_count(len(names), 'column')}",
+                help="name every column, in the order of the file",
+            )
         return names
 
-    def refuse(self, message: str, *, trailing: int = 0) -> NoReturn:
-        """Refuse the header; `trailing`: how many lines all end with a delimiter."""
+    def check_comments(self, width: int) -> None:
+        """Refuse a comment line that may be the header, or a row."""
+        for at, line in enumerate(self.comments):
+            if line.count(self.delimiter) + 1 == width:
+                raise MalformedInput(
+                    "a comment line has as many fields as the header",
+                    file=self.uri,
+                    line=self.line - len(self.comments) + at,
+                    byte_offset=self.start
+                    - sum(len(each) + 1 for each in self.comments[at:]),
+                    why=f"{flag_of(self.side, 'comment-prefix')} would skip what may be"
+                    " the header or a row",
+                    help=f"use {flag_of(self.side, 'skip-lines')} for the lines before"
+                    " the header",
+                )
+
+    def refuse(
+        self, message: str, *, trailing: int = 0, option: str | None = None
+    ) -> NoReturn:
+        """Refuse the header.
+
+        `trailing`: how many lines all end with a delimiter; `option`: what would number
+        the names.
+        """
+        unique = "give every column a unique name"
+        if option is not None:
+            unique += f", or use {flag_of(self.side, option)} number"
         error = MalformedInput(
             message,
             file=self.uri,
@@ -443,11 +593,13 @@ class _HeaderReader:
             "delimiter"
             if trailing
             else "columns are compared by name",
-            help=TRAILING if trailing else "give every column a unique name",
+            help=trailing_help(self.side) if trailing else unique,
         )
         raise named_by_kind(error, self.head)
 
     def reject_foreign_format(self, data: bytes) -> None:
+        if WIDE_BYTES.isdisjoint(data[:4]):
+            return
         for text in WIDE_TEXTS:
             if text.pattern.match(data):
                 refused = EncodingError(
@@ -469,6 +621,13 @@ def read_sample(table: object, start: int = 0) -> bytes:
         return b""
     with open_unchanged(table.path, table.uri, table.state) as descriptor:
         return os.pread(descriptor, SAMPLE_BYTES, start)
+
+
+def trailing_help(side: str) -> str:
+    """The remedy for a file in which each line ends with a delimiter."""
+    return (
+        f"every record ends with a delimiter; use {flag_of(side, 'trailing-delimiter')}"
+    )
 
 
 def error_for_fault(

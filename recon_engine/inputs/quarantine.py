@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from recon_engine.model import Reject, Rejects
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:

@@ -12,10 +12,8 @@ import ctypes
 import itertools
 from collections import Counter
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import polars as pl
 
 from recon_engine.errors import InternalError
@@ -27,10 +25,12 @@ from recon_engine.inputs.csvfile import (
     as_binary_array,
 )
 from recon_engine.inputs.native import binding
-from recon_engine.inputs.native.binding import Matched, Status
+from recon_engine.inputs.native.binding import Matched, Memory, Status
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.model import Rejects
+from recon_engine.records import dataclass
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
@@ -48,15 +48,20 @@ REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
 SEPARATOR: Final = bytes([binding.SEPARATOR])
 MASKED_SEPARATOR: Final = b"\xff"
 KEY_END: Final = b"\xfe"
-ENTRY: Final = np.dtype(
-    [
-        ("key", "<u8"),
-        ("rest", "<u4"),
-        ("number", "<u4"),
-        ("row", "<u8"),
-        ("check", "<u8"),
-    ]
+ENTRY: Final = (
+    ("key", "<u8"),
+    ("rest", "<u4"),
+    ("number", "<u4"),
+    ("row", "<u8"),
+    ("check", "<u8"),
 )
+ENTRY_BYTES: Final = 32
+DIGESTS: Final = {
+    "row": pl.UInt64,
+    "check": pl.UInt64,
+    "key": pl.UInt64,
+    "number": pl.UInt32,
+}
 
 
 _make_capsule = ctypes.pythonapi.PyCapsule_New
@@ -64,49 +69,19 @@ _make_capsule.restype = ctypes.py_object
 _make_capsule.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 
 
-class TextColumns:
-    """Columns of text in memory of the kernel, which lives as long as this."""
+class KernelColumns:
+    """Columns in memory of the kernel, which any library can import by Arrow, once.
 
-    def __init__(self, kernel: ctypes.CDLL, pointer: int | None) -> None:
-        if not pointer:
-            raise InternalError("the native kernel could not split rows it had read")
-        self._kernel = kernel
-        self._pointer = pointer
-
-    def __del__(self) -> None:
-        """Free the memory, to which no array points any more."""
-        if pointer := getattr(self, "_pointer", None):
-            self._kernel.columns_free(pointer)
-
-    def take_texts(self, at: int) -> pl.Series:
-        """A column, without a copy; callable once."""
-        return pl.Series(TextArray(self._kernel, self._pointer, at))
-
-    def cells(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32], int]:
-        """The pair and the column of each cell; the cells of keys that differ.
-
-        Callable before the texts are taken.
-        """
-        pairs, ordinals, ends = (ctypes.c_void_p() for _ in range(3))
-        both = ctypes.byref(pairs), ctypes.byref(ordinals)
-        collisions = self._kernel.columns_cells(self._pointer, *both)
-        text = ctypes.byref(ctypes.c_void_p()), ctypes.byref(ends)
-        count = self._kernel.columns_text(self._pointer, 0, *text)
-        first, second = (_copy_numbers(at.value, count) for at in (pairs, ordinals))
-        return first, second, collisions
-
-
-class TextArray:
-    """A column that any library can import by Arrow's C data interface, once.
-
-    Unlike pyarrow, which takes a third as long to import as Polars, it costs nothing.
+    Its C data interface costs nothing; pyarrow takes a third as long to import as
+    Polars.
     """
 
-    def __init__(self, kernel: ctypes.CDLL, columns: int, at: int) -> None:
+    def __init__(self, kernel: ctypes.CDLL, columns: int, names: Sequence[str]) -> None:
         self._kernel = kernel
         self._array, self._schema = binding.ArrowArray(), binding.ArrowSchema()
+        texts = (ctypes.c_char_p * len(names))(*(name.encode() for name in names))
         to = ctypes.byref(self._array), ctypes.byref(self._schema)
-        if not kernel.columns_export(columns, at, *to):
+        if not kernel.columns_export(columns, texts, *to):
             raise MemoryError
 
     def __arrow_c_array__(self, requested_schema: object = None) -> tuple[Any, Any]:
@@ -120,6 +95,23 @@ class TextArray:
     def __del__(self) -> None:
         """Free the memory if no consumer has taken it."""
         self._kernel.array_free(ctypes.byref(self._array))
+        self._kernel.schema_free(ctypes.byref(self._schema))
+
+
+def take_columns(
+    kernel: ctypes.CDLL, columns: int | None, names: Sequence[str]
+) -> tuple[pl.DataFrame, int]:
+    """Columns of the kernel under these names, and the cells of keys that differ.
+
+    `columns`: what `extract` or `compare` returned; it is freed.
+    """
+    if not columns:
+        raise InternalError("the native kernel could not split rows it had read")
+    try:
+        taken = pl.Series(KernelColumns(kernel, columns, names)).struct.unnest()
+        return taken, kernel.columns_collisions(columns)
+    finally:
+        kernel.columns_free(columns)
 
 
 def _copy_numbers(address: int | None, count: int) -> NDArray[np.uint32]:
@@ -134,41 +126,31 @@ class GatheredRows:
     """Rows of a file in memory, as written; each ends with a newline."""
 
     kernel: ctypes.CDLL
-    text: NDArray[np.uint8]
-    offsets: NDArray[np.uint64]
+    rows: int
+    text: Memory
+    offsets: Memory
     delimiter: str
     width: int
-
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
-        return len(self.offsets) - 1
 
     @property
     def raw(self) -> binding.RawRows:
         """As the kernel takes them; valid as long as this object."""
         return binding.RawRows(
-            self.text.ctypes.data,
-            self.offsets.ctypes.data,
-            ord(self.delimiter),
-            self.width,
+            self.text.address, self.offsets.address, ord(self.delimiter), self.width
         )
 
     def frame(
         self, names: Sequence[str], wanted: Sequence[str], most: int | None = None
     ) -> pl.DataFrame:
         """Some columns of all rows, or of the first `most`; a blank is ""."""
+        if not wanted:
+            return pl.DataFrame()
         place = {name: number for number, name in enumerate(names)}
         rows = self.rows if most is None else min(most, self.rows)
         numbers = binding.make_numbers([place[name] for name in wanted])
-        raw = self.raw
-        columns = TextColumns(
-            self.kernel,
-            self.kernel.extract(ctypes.byref(raw), 0, rows, len(wanted), numbers),
-        )
-        return pl.DataFrame(
-            [columns.take_texts(n).alias(name) for n, name in enumerate(wanted)]
-        )
+        raw = ctypes.byref(self.raw)
+        found = self.kernel.extract(raw, 0, rows, len(wanted), numbers)
+        return take_columns(self.kernel, found, wanted)[0]
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings in columns of these names; a blank is ""."""
@@ -178,11 +160,20 @@ class GatheredRows:
         """The rows of these numbers."""
         if len(numbers) == self.rows:
             return self
-        lines = as_binary_array(self.offsets.astype(np.int64), self.text)
-        _, edges, text = lines.take(as_arrow_array(numbers)).buffers()
-        offsets = np.frombuffer(edges, np.int64)[: len(numbers) + 1].astype(np.uint64)
-        data = np.frombuffer(text, np.uint8) if text else self.text[:0]
-        return GatheredRows(self.kernel, data, offsets, self.delimiter, self.width)
+        edges = np.frombuffer(self.offsets.view, np.uint64, self.rows + 1)
+        text = np.frombuffer(self.text.view, np.uint8)
+        lines = as_binary_array(edges.astype(np.int64), text)
+        _, ends, data = lines.take(as_arrow_array(numbers)).buffers()
+        rows = len(numbers)
+        sizes = np.frombuffer(ends, np.int64)[: rows + 1].astype(np.uint64)
+        return GatheredRows(
+            self.kernel,
+            rows,
+            Memory.copy(self.kernel, memoryview(data or b"")),
+            Memory.copy(self.kernel, sizes.data),
+            self.delimiter,
+            self.width,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,28 +192,33 @@ class ScannedFile:
 
         Raises InputChanged if the file was modified.
         """
+        rows = np.ascontiguousarray(numbers, np.uint32)
+        return self.gather(rows.ctypes.data, len(rows))
+
+    def gather(self, numbers: object, count: int) -> GatheredRows:
+        """Rows by their numbers, which are at an address, or an array of ctypes."""
         header, side = self.scanned.header, self.scanned.side
         kernel, pointer = side.kernel, side.pointer
-        rows = np.ascontiguousarray(numbers, np.uint32)
-        offsets = np.zeros(len(rows) + 1, np.uint64)
-        where = rows.ctypes.data, len(rows), offsets.ctypes.data
+        offsets = Memory(kernel, 8 * (count + 1))
+        where = numbers, count, offsets.address
         if not kernel.gathered_offsets(pointer, *where):
             raise InternalError("a row was requested that the file does not have")
-        text = np.empty(int(offsets[-1]), np.uint8)
+        last = ctypes.c_uint64.from_address(offsets.address + 8 * count)
+        text = Memory(kernel, last.value)
         with open_unchanged(header.path, header.uri, header.state) as descriptor:
-            status = kernel.gather(pointer, descriptor, *where, text.ctypes.data)
+            status = kernel.gather(pointer, descriptor, *where, text.address)
             if status:
                 raise InternalError(
                     f"rows could not be read again: {Status(status).name}"
                 )
-        width = len(header.columns)
-        return GatheredRows(kernel, text, offsets, header.delimiter, width)
+        width = header.width
+        return GatheredRows(kernel, count, text, offsets, header.delimiter, width)
 
-    def sampled(self) -> NDArray[np.uint32]:
-        """The numbers of the sampled rows, ascending."""
+    def take_sample(self) -> GatheredRows:
+        """The sampled rows, in file order."""
         side = self.scanned.side
         pointer = side.kernel.side_sample(side.pointer)
-        return _copy_numbers(pointer, side.facts.sampled)
+        return self.gather(pointer, side.facts.sampled)
 
     def find_keys(self, keys: Sequence[Sequence[str]]) -> NDArray[np.uint32] | None:
         """The rows whose key seems to be one of `keys`, unordered.
@@ -249,7 +245,7 @@ class ScannedFile:
             columns=header.columns,
             rows=facts.rows,
             parts=tuple(self._row_groups(facts)),
-            bytes=origin.bytes if origin else facts.end,
+            bytes=origin.bytes if origin else facts.end + header.after,
             sha256=origin.sha256 if origin else self.scanned.sha256,
             dialect=make_dialect(
                 header,
@@ -261,6 +257,7 @@ class ScannedFile:
             end_of_copy=bool(facts.end_of_copy),
             state=header.state,
             rejects=Rejects(),
+            trailing=header.trailing,
             source=self,
         )
 
@@ -277,9 +274,9 @@ class ScannedFile:
         side = self.scanned.side
         kernel, pointer = side.kernel, side.pointer
         room = 2 + facts.end // ROW_GROUP_BYTES
-        first = np.zeros(room, np.uint32)
-        count = kernel.side_runs(pointer, ROW_GROUP_BYTES, first.ctypes.data, room)
-        edges = [*first[:count].tolist(), facts.rows]
+        first = (ctypes.c_uint32 * room)()
+        count = kernel.side_runs(pointer, ROW_GROUP_BYTES, first, room)
+        edges = [*first[:count], facts.rows]
         for row, after in itertools.pairwise(edges):
             start = kernel.side_start(pointer, row)
             # Blank lines at the end of the file belong to no row.
@@ -289,23 +286,33 @@ class ScannedFile:
 
 @dataclass(frozen=True, slots=True)
 class MatchedFiles:
-    """Both files, matched. `lists`: the entries of rows that are not identical."""
+    """Both files, matched. `found`: in the kernel, the rows that are not identical."""
 
     sides: tuple[ScannedFile, ScannedFile]
-    identical: int
-    lists: dict[Matched, NDArray[np.void]]
+    kernel: ctypes.CDLL
+    found: int
+
+    @property
+    def identical(self) -> int:
+        """The number of pairs of identical rows."""
+        return int(self.kernel.found_list(self.found, -1, None))
+
+    def count(self, which: Matched) -> int:
+        """The number of rows in a list."""
+        at = ctypes.byref(ctypes.c_void_p())
+        return int(self.kernel.found_list(self.found, which, at))
 
     def take(self, which: Matched, part: slice = ALL) -> GatheredRows:
         """The rows of a list, or of a part of it, in its order."""
-        side = self.sides[which % 2]
-        return side.take(self.lists[which][part]["number"])
+        start, stop, _ = part.indices(self.count(which))
+        numbers = (ctypes.c_uint32 * (stop - start))()
+        self.kernel.found_numbers(self.found, which, start, stop, numbers)
+        return self.sides[which % 2].gather(numbers, stop - start)
 
     @property
     def differing(self) -> tuple[int, int]:
         """The rows of each side in a pair that differs, or without a partner."""
-        missing, extra = (
-            len(self.lists[which]) for which in (Matched.MISSING, Matched.EXTRA)
-        )
+        missing, extra = map(self.count, (Matched.MISSING, Matched.EXTRA))
         return self.pairs + missing, self.pairs + extra
 
     @property
@@ -316,7 +323,7 @@ class MatchedFiles:
     @property
     def has_repeats(self) -> bool:
         """Whether a key repeats on a side, or seems to."""
-        return any(len(self.lists[which]) for which in REPEATED)
+        return any(map(self.count, REPEATED))
 
     @property
     def has_one_line_per_record(self) -> bool:
@@ -326,7 +333,7 @@ class MatchedFiles:
     @property
     def pairs(self) -> int:
         """The number of pairs that differ."""
-        return len(self.lists[Matched.PAIRED_OLD])
+        return self.count(Matched.PAIRED_OLD)
 
     def find_keys(self, side: int, keys: Sequence[Sequence[str]]) -> NDArray[np.uint32]:
         """The rows of a side whose key seems to be one of `keys`.
@@ -344,15 +351,26 @@ class MatchedFiles:
 
     def digests(self, which: Matched, part: slice = ALL) -> pl.DataFrame:
         """The digests of a list, or of a part of it, as `Buckets` has them."""
-        found = self.lists[which][part]
-        names = ("row", "check", "key", "number")
-        return pl.DataFrame({name: np.ascontiguousarray(found[name]) for name in names})
+        entries = self._entries(which)[part]
+        return pl.DataFrame(
+            {name: entries[name].copy() for name in DIGESTS},
+            schema=DIGESTS,
+        )
 
     def take_digests(self, which: Matched) -> pl.DataFrame:
         """The digests of a list, which is freed: it may hold all rows."""
         digests = self.digests(which)
-        self.lists[which] = np.empty(0, ENTRY)
+        self.kernel.found_forget(self.found, which)
         return digests
+
+    def _entries(self, which: Matched) -> NDArray[np.void]:
+        """A list in memory of the kernel, valid until it is freed."""
+        at = ctypes.c_void_p()
+        count = self.kernel.found_list(self.found, which, ctypes.byref(at))
+        if not count:
+            return np.empty(0, [*ENTRY])
+        raw = (ctypes.c_char * (ENTRY_BYTES * count)).from_address(at.value or 0)
+        return np.frombuffer(raw, [*ENTRY])
 
 
 @contextmanager
@@ -385,21 +403,12 @@ def open_matched(
 def _collect_lists(scanning: Scanning) -> MatchedFiles:
     """The lists of all partitions; pairs and rows of repeated keys in file order."""
     kernel = scanning.kernel
-    lists = {
-        which: np.concatenate(
-            [_view_entries(kernel, found, which) for found in scanning.matched]
-        )
-        for which in Matched
-    }
-    identical = sum(kernel.found_list(found, -1, None) for found in scanning.matched)
-    order = np.argsort(lists[Matched.PAIRED_OLD]["number"])
-    for which in (Matched.PAIRED_OLD, Matched.PAIRED_NEW):
-        lists[which] = lists[which][order]
-    scanning.free_matched()
-    for which in REPEATED:
-        lists[which] = lists[which][np.argsort(lists[which]["number"])]
+    found, *others = scanning.matched
+    merged = all(kernel.found_append(found, other) for other in others)
+    if not (merged and kernel.found_sort(found)):
+        raise MemoryError
     old, new = map(ScannedFile, scanning.sides)
-    return MatchedFiles((old, new), identical, lists)
+    return MatchedFiles((old, new), kernel, found)
 
 
 def _pack_key(key: Sequence[str]) -> bytes:
@@ -412,13 +421,3 @@ def _count_listed(scanning: Scanning, which: Matched) -> int:
     at = ctypes.byref(ctypes.c_void_p())
     count = scanning.kernel.found_list
     return sum(count(found, which, at) for found in scanning.matched)
-
-
-def _view_entries(kernel: ctypes.CDLL, found: int, which: Matched) -> NDArray[np.void]:
-    """A list in memory of the kernel, valid until it is freed."""
-    at = ctypes.c_void_p()
-    count = kernel.found_list(found, which, ctypes.byref(at))
-    if not count:
-        return np.empty(0, ENTRY)
-    raw = (ctypes.c_char * (ENTRY.itemsize * count)).from_address(at.value or 0)
-    return np.frombuffer(raw, ENTRY)

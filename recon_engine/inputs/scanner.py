@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from recon_engine.inputs.rfc4180 import CR, LF, QUOTE
 from recon_engine.records import dataclass
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from recon_engine.config import Limits
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     Bits = NDArray[np.uint64]
 
 WORD: Final = 64
-ONE: Final = np.uint64(1)
-TOP: Final = np.uint64(WORD - 1)
-DOUBLINGS: Final = tuple(np.uint64(1 << at) for at in range(6))
+TOP: Final = WORD - 1
+DOUBLINGS: Final = tuple(1 << at for at in range(6))
 # Above this many set bits per word, unpacking bits to bytes is faster than finding them
 # one by one.
 DENSE_BITS_PER_WORD: Final = 3
@@ -76,9 +76,9 @@ class RecordIndex:
         return len(self.ends) - (len(self.ragged.numbers) if self.ragged else 0)
 
 
-NO_RECORDS: Final = RecordIndex(
-    np.zeros(0, np.int64), 0, 0, None, np.zeros(0, np.uint64)
-)
+def no_records() -> RecordIndex:
+    """The index of nothing."""
+    return RecordIndex(np.zeros(0, np.int64), 0, 0, None, np.zeros(0, np.uint64))
 
 
 def index_records(
@@ -107,6 +107,33 @@ def index_records(
             return None
     inner = fields.delimiters
     return RecordIndex(ends, fields.crlf, fields.embedded, unlike, inner, quotes)
+
+
+def ends_with_delimiter(data: bytes, index: RecordIndex, delimiter: int) -> bool:
+    """Whether each record of an index ends with a delimiter that is no text."""
+    text = np.frombuffer(data, np.uint8)
+    ends = index.ends - 2
+    ends = ends - (text[ends] == CR)
+    # A record of one blank field has no byte before its newline.
+    return bool((ends >= 0).all()) and bool((text[ends] == delimiter).all())
+
+
+def has_marked_record(
+    data: bytes, index: RecordIndex, delimiter: int, marks: Sequence[bytes]
+) -> bool:
+    """Whether the first field of a record is one of `marks`, quoted or not."""
+    if not marks:
+        return False
+    text = np.frombuffer(data, np.uint8)
+    starts = np.append(0, index.ends[:-1])
+    first = text[starts]
+    for start in starts[np.isin(first, [QUOTE, *(mark[0] for mark in marks)])]:
+        for mark in marks:
+            for field in (mark, b'"%s"' % mark):
+                end = start + len(field)
+                if data.startswith(field, start) and data[end] in {delimiter, CR, LF}:
+                    return True
+    return False
 
 
 def is_utf8_without_nul(data: bytes) -> bool:
@@ -289,7 +316,7 @@ def _inside_quotes_mask(quotes: Bits) -> Bits:
 
 def _places_after(bits: Bits, *, first: bool) -> Bits:
     """The mask moved one position up; `first`: the bit that moves in."""
-    moved = bits << ONE
+    moved = bits << np.uint64(1)
     moved[1:] |= bits[:-1] >> TOP
     moved[:1] |= np.uint64(first)
     return moved
@@ -297,7 +324,7 @@ def _places_after(bits: Bits, *, first: bool) -> Bits:
 
 def _places_before(bits: Bits) -> Bits:
     """The mask moved one position down."""
-    moved = bits >> ONE
+    moved = bits >> np.uint64(1)
     moved[:-1] |= bits[1:] << TOP
     return moved
 
@@ -308,7 +335,7 @@ def _count_bits_below(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int6
     np.cumsum(np.bitwise_count(bits), out=totals[1:])
     at, within = offsets >> 6, (offsets & (WORD - 1)).astype(np.uint64)
     padded = np.append(bits, np.uint64(0))
-    below = np.bitwise_count(padded[at] & ((ONE << within) - ONE))
+    below = np.bitwise_count(padded[at] & ((1 << within) - 1))
     ranks: NDArray[np.int64] = totals[at] + below
     return ranks
 
@@ -316,7 +343,7 @@ def _count_bits_below(bits: Bits, offsets: NDArray[np.int64]) -> NDArray[np.int6
 def _lowest_set_bits(words: Bits) -> NDArray[np.uint8]:
     """The position of the lowest set bit of each word; no word is 0."""
     # word - 1 sets exactly the bits below the lowest set bit: count them.
-    places: NDArray[np.uint8] = np.bitwise_count((words - ONE) & ~words)
+    places: NDArray[np.uint8] = np.bitwise_count((words - 1) & ~words)
     return places
 
 
@@ -341,7 +368,7 @@ def _find_set_bits(bits: Bits) -> NDArray[np.int64]:
     left, found = bits[words], [np.zeros(0, np.int64)]
     while len(words):
         found.append(words * WORD + _lowest_set_bits(left))
-        left &= left - ONE
+        left &= left - 1
         more = np.flatnonzero(left != 0)
         words, left = words[more], left[more]
     places = np.concatenate(found)

@@ -7,20 +7,22 @@ imported. `scanned` gives access to what was read.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import hashlib
 import os
 import secrets
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.inputs.file_frame import check_trailer
 from recon_engine.inputs.header import Header, annotate_counted_in
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import ReadPlan, Status
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.model import SIDES
+from recon_engine.records import dataclass
 
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class KernelRefusal(Exception):
         self.fault = fault
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class ScannedSide:
     """A file in the kernel, which knows the places of its rows until it is freed."""
 
@@ -147,6 +149,9 @@ class Scanning:
             raise self._error
         if any(self._statuses):
             raise KernelRefusal(fault=Status.REFUSED in self._statuses)
+        for side in self.sides:
+            with annotate_counted_in(side.header.origin):
+                check_trailer(side.header, side.side.facts.rows)
 
     def close(self) -> None:
         """End a pass under way, and free everything."""
@@ -188,7 +193,7 @@ class Scanning:
             annotate_counted_in(header.origin),
             open_unchanged(header.path, header.uri, header.state) as descriptor,
         ):
-            if header.hashes and header.origin is None:
+            if header.after or (header.hashes and header.origin is None):
                 status = self._read_and_hash(scanned, descriptor, done)
             else:
                 status = scanned.side.scan(descriptor, BLOCK, self._cancel, done)
@@ -199,23 +204,29 @@ class Scanning:
     def _read_and_hash(
         self, scanned: ScannedSide, descriptor: int, done: ctypes.c_uint64
     ) -> Status:
-        """Read with a SHA-256 of the bytes that the kernel takes."""
-        side, raw = scanned.side, scanned.header.raw
+        """Read up to the end of the table, with a SHA-256 of the whole file."""
+        side, header = scanned.side, scanned.header
+        raw, end = header.raw, header.end
+        hashes = header.hashes and header.origin is None
         digest = hashlib.sha256(raw)
         slack, room, have, at = self.kernel.slack(), HASHED_BLOCK, 0, len(raw)
         buffer = bytearray(room + slack)
         while not self._cancel.value:
             address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-            with memoryview(buffer) as whole, whole[have:room] as view:
+            stop = min(room, have + max(0, end - at))
+            with memoryview(buffer) as whole, whole[have:stop] as view:
                 got = os.preadv(descriptor, [view], at)
-                digest.update(view[:got])
+                if hashes:
+                    digest.update(view[:got])
             at, have = at + got, have + got
             taken = side.feed(address, have, last=not got)
             if taken < 0:
                 return Status(side.facts.status)
             done.value = at
             if not got:
-                scanned.sha256 = digest.hexdigest()
+                if hashes:
+                    digest.update(os.pread(descriptor, header.after, end))
+                    scanned.sha256 = digest.hexdigest()
                 return Status.OK
             ctypes.memmove(address, address + taken, have - taken)
             have -= taken
@@ -294,6 +305,8 @@ def _make_sides(
         place = {name: number for number, name in enumerate(side.compared)}
         plan = ReadPlan(
             width=len(header.columns),
+            trailing=header.trailing,
+            marks=header.marks,
             keys=side.keys,
             random=random,
             delimiter=ord(header.delimiter),

@@ -67,6 +67,8 @@ def open_tables(
     `scanning`: the pass of both files through the native kernel, if it applies; it is
     closed here. `csv_reader` reads files that the kernel does not accept.
     """
+    from recon_engine.inputs.trailer_sums import check_sums
+
     with ExitStack() as stack:
         files = None
         if scanning is not None:
@@ -74,10 +76,13 @@ def open_tables(
 
             with suppress(KernelRefusal):
                 files = stack.enter_context(open_scanned(scanning, progress))
-        if files is None:
-            yield read_both_tables(old, new, options, progress)
-        else:
-            yield files[0].file(), files[1].file()
+        tables = (
+            read_both_tables(old, new, options, progress)
+            if files is None
+            else (files[0].file(), files[1].file())
+        )
+        check_sums((old, new), tables, options)
+        yield tables
 
 
 def read_both_tables(

@@ -6,7 +6,7 @@ import logging
 import signal
 import tempfile
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,13 +69,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended, its result if there is one, and what was wrong if not."""
+    """How a run ended, its result if there is one, and what was wrong if not.
+
+    `steps`: the name and the seconds of each step that ended, in their order.
+    """
 
     record: RunRecord
     result: Reconciliation | None = None
     error: ReconError | None = None
     artifacts_at: str | None = None
     breaks: Breaks | None = None
+    steps: tuple[tuple[str, float], ...] = ()
 
 
 @within_error_boundary
@@ -158,6 +162,12 @@ class _Attempt:
 
     def run(self) -> Outcome:
         """Do the work, and log how it ended."""
+        outcome = self.run_and_log()
+        steps = tuple((name, seconds) for name, _, seconds in self.attempt.steps)
+        return replace(outcome, steps=steps)
+
+    def run_and_log(self) -> Outcome:
+        """Do the steps; a failure is logged and becomes an outcome."""
         self.progress.bind(run_id=str(self.attempt.run_id), dataset=self.config.dataset)
         self.stop.on_cancel(self.interrupt_attempt)
         try:

@@ -25,7 +25,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import groupby
 from operator import itemgetter
@@ -38,13 +39,14 @@ from recon_engine.compare.lookup import OpenKey
 from recon_engine.config import Feed
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_key
+from recon_engine.kinds import KINDS
 from recon_engine.model import BreakCounts, Breaks, BreakState, Tracking
 from recon_engine.postgres.connection import open_connection, translate_database_errors
 from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import polars as pl
     import psycopg
@@ -271,9 +273,18 @@ AS_OF: Final = """(
     WHERE t.book = b.book AND t.tracking = 'tracked' ORDER BY t.ordinal DESC LIMIT 1
 )"""
 LATEST: Final = f"""
-SELECT b.book, b.tracking, coalesce({AS_OF}, b.run_date) FROM metrics.break_summary b
+SELECT b.book, b.tracking, coalesce({AS_OF}, b.run_date), b.run_id
+FROM metrics.break_summary b
 WHERE b.dataset = %s ORDER BY b.ordinal DESC LIMIT 1
 """  # noqa: S608 - a constant above
+# The key of the breaks of a run; NULL if one of its columns is masked: its values then
+# find no row.
+KEY_OF_RUN: Final = """
+SELECT s.keys FROM metrics.recon_summary s
+    JOIN metrics.pipeline_run_log r USING (run_id)
+WHERE s.run_id = %s
+    AND NOT coalesce(r.config->'options'->'masks' ?| (s.keys || ARRAY['*']), false)
+"""
 DATASETS: Final = "SELECT DISTINCT dataset FROM metrics.break_summary"
 LISTED: Final = """
 SELECT key_text AS key, column_name AS "column", kind, state,
@@ -283,7 +294,14 @@ SELECT key_text AS key, column_name AS "column", kind, state,
 FROM metrics.break WHERE book = %(book)s AND {which}
 ORDER BY first_seen, key_text, column_name NULLS FIRST, kind LIMIT %(limit)s
 """
-COUNTED: Final = "SELECT count(*) FROM metrics.break WHERE book = %(book)s AND {which}"
+COUNTED: Final = """
+SELECT grouping(state, kind, column_name), state, kind, column_name, count(*)
+FROM metrics.break WHERE book = %(book)s AND {which}
+GROUP BY GROUPING SETS ((), (state), (kind), (column_name))
+ORDER BY 5 DESC, 2, 3, 4
+"""
+# What Postgres gives for `grouping`: a bit for each column that is not in the set.
+GROUPED_BY: Final = {7: "", 3: "state", 5: "kind", 6: "column"}
 OF_RUN: Final = f"""
 SELECT b.book, b.tracking, b.differences, coalesce(b.as_of, b.run_date),
     b.ordinal = (SELECT max(ordinal) FROM metrics.break_summary WHERE book = b.book),
@@ -487,41 +505,103 @@ def format_breaks(breaks: Breaks) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class BreakPage:
-    """Breaks as a table, oldest first; `total`: how many there are in these states.
+class BreakFilter:
+    """Which breaks are listed; an empty field does not restrict them.
 
-    `as_of`: the day of the last observation; ages count up to it. `tracking`: whether
-    the last run changed them.
+    `states`: without any, the open breaks. `kinds`: those of cells, `missing` and
+    `extra`. `key`: the values of the key columns, or one JSON array, as results show
+    keys.
+    """
+
+    states: Sequence[BreakState] = ()
+    columns: Sequence[str] = ()
+    kinds: Sequence[str] = ()
+    key: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a kind that does not exist."""
+        known = [*KINDS, "missing", "extra"]
+        for kind in self.kinds:
+            if kind not in known:
+                raise ConfigError(
+                    f"there is no kind of difference {kind}."
+                    + did_you_mean(kind, known),
+                    help="one of: " + ", ".join(known),
+                )
+
+    @property
+    def condition(self) -> str:
+        """The condition in SQL, with `values`."""
+        conditions = (
+            ("state = ANY(%(states)s)" if self.states else "open"),
+            ("column_name = ANY(%(columns)s)" if self.columns else ""),
+            ("kind = ANY(%(kinds)s)" if self.kinds else ""),
+            ("key_text = ANY(%(keys)s)" if self.key else ""),
+        )
+        return " AND ".join(filter(None, conditions))
+
+    @property
+    def values(self) -> dict[str, list[str]]:
+        """The values of `condition`."""
+        return {
+            "states": list(self.states),
+            "columns": list(self.columns),
+            "kinds": list(self.kinds),
+            "keys": _key_texts(self.key) if self.key else [],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BreakPage:
+    """Breaks as a table, oldest first; `total`: how many fit the filter.
+
+    `totals`: this number by `state`, by `kind` and by `column`, largest first; the
+    column of a missing or extra row is None. `as_of`: the day of the last observation;
+    ages count up to it. `tracking`: whether the last run changed them. `keys`: the key
+    columns; empty if a mask hides their values.
     """
 
     names: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     total: int
+    totals: Mapping[str, Mapping[str | None, int]]
     as_of: date
     tracking: Tracking
+    keys: tuple[str, ...] = ()
 
 
 def list_breaks(
     address: Address,
     dataset: str,
-    states: Sequence[BreakState] | None = None,
+    wanted: BreakFilter | None = None,
     limit: int | None = None,
 ) -> BreakPage:
-    """The breaks of a dataset in the given states, or the open ones if None.
+    """The breaks of a dataset that fit a filter, or the open ones.
 
     The book is that of the key columns of the dataset's last run. Raises ConfigError
     for a dataset whose breaks have never been tracked.
     """
-    with open_connection(address) as connection:
+    with open_connection(address) as connection, translate_database_errors():
         latest = connection.execute(LATEST, [dataset]).fetchone()
         known = [name for (name,) in connection.execute(DATASETS)]
         if latest is not None:
-            book, tracking, as_of = latest
-            return _listing(connection, book, Tracking(tracking), as_of, states, limit)
+            book, tracking, as_of, run_id = latest
+            found = connection.execute(KEY_OF_RUN, [run_id]).fetchone()
+            page = _listing(connection, book, Tracking(tracking), as_of, wanted, limit)
+            return replace(page, keys=tuple(found[0]) if found else ())
     raise ConfigError(
         f"no breaks are recorded for dataset {dataset}.{did_you_mean(dataset, known)}",
         help="recon run records breaks, unless --break-limit is 0",
     )
+
+
+def _key_texts(values: Sequence[str]) -> list[str]:
+    """The texts that a key may have: the values of its columns, or one JSON array."""
+    texts = [format_key(values)]
+    if len(values) == 1:
+        with suppress(ValueError, TypeError, RecursionError):
+            texts.append(format_key([str(each) for each in json.loads(values[0])]))
+    return texts
 
 
 def read_breaks_of_run(
@@ -551,20 +631,24 @@ def _listing(
     book: UUID,
     tracking: Tracking,
     as_of: date,
-    states: Sequence[BreakState] | None,
+    wanted: BreakFilter | None,
     limit: int | None,
 ) -> BreakPage:
-    """Breaks of a book in the given states, or the open ones; ages count to `as_of`."""
-    which = "open" if states is None else "state = ANY(%(states)s)"
-    values = {"book": book, "as_of": as_of, "states": states, "limit": limit}
-    # `which` is one of the two texts above: values are bound, not formatted.
-    counted = COUNTED.format(which=which).encode()
-    total = connection.execute(counted, values).fetchone()
+    """The breaks of a book that fit a filter; ages count to `as_of`."""
+    wanted = wanted or BreakFilter()
+    values = {"book": book, "as_of": as_of, "limit": limit, **wanted.values}
+    # A condition is made of the texts above: values are bound, not formatted.
+    which = wanted.condition
+    totals: dict[str, dict[str | None, int]] = {}
+    counted = connection.execute(COUNTED.format(which=which).encode(), values)
+    for grouped, state, kind, column, count in counted:
+        by = GROUPED_BY[grouped]
+        value = {"state": state, "kind": kind, "column": column}.get(by)
+        totals.setdefault(by, {})[value] = count
+    [total] = totals.pop("").values()
     cursor = connection.execute(LISTED.format(which=which).encode(), values)
     names = tuple(column.name for column in cursor.description or ())
-    return BreakPage(
-        names, cursor.fetchall(), total[0] if total else 0, as_of, tracking
-    )
+    return BreakPage(names, cursor.fetchall(), total, totals, as_of, tracking)
 
 
 def _ingest_breaks(cursor: Any, breaks_seen: Observed) -> None:
@@ -606,7 +690,7 @@ def _found(observation: Observation) -> Iterator[tuple[object, ...]]:
 
 def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
     """One row per break of a result, in the columns of `SEEN_SCHEMA`."""
-    yield from _cell_break_rows(result.mismatches(), result.looked_up)
+    yield from _cell_break_rows(result.frames.mismatches, result.looked_up)
     for kind, rows, other in (
         ("missing", result.missing(), result.new),
         ("extra", result.extra(), result.old),

@@ -14,6 +14,7 @@ from recon_engine.config import Options, SideOptions, parse_encodings
 from recon_engine.errors import ConfigError
 from recon_engine.findings import Findings
 from recon_engine.kinds import Kind, classify_cells
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import (
     SIDES,
     Acceptance,
@@ -43,6 +44,7 @@ from recon_engine.postgres.metrics_tables import (
 from recon_engine.report import artifacts
 from recon_engine.report.result_page import TREND_RUNS, OpenBreak, OpenBreaks, PageFacts
 from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
+from recon_engine.suggestions import join_names
 
 
 if TYPE_CHECKING:
@@ -100,6 +102,19 @@ FILES: Final = """
 SELECT min(left(uri, -length(name))) AS folder, bool_or(name = %s) AS whole
 FROM metrics.artifact WHERE run_id = %s HAVING count(*) > 0
 """
+
+BY_PREFIX: Final = """
+SELECT run_id FROM metrics.pipeline_run_log
+WHERE starts_with(replace(run_id::text, '-', ''), %s)
+ORDER BY run_ts DESC LIMIT %s
+"""
+DATASETS: Final = "SELECT DISTINCT dataset FROM metrics.pipeline_run_log ORDER BY 1"
+LATEST: Final = "latest"
+# Shorter, it is more likely a mistake: the first digits of an id are a time.
+PREFIX_DIGITS: Final = 4
+RUN_ID: Final = lazy_pattern(rf"[0-9a-f]{{{PREFIX_DIGITS},32}}")
+# Of the runs with the same first digits, as many are named.
+MANY: Final = 4
 
 MASKED: Final = "masked"
 # As many as fit a section of the page; `recon breaks` lists all.
@@ -182,7 +197,7 @@ def load_result(
         engine=EngineFacts(
             summary["strategy"], summary["engine_version"], summary["seconds"], 0
         ),
-        frames=NOT_STORED,
+        frames=make_empty_frames(summary["keys"]),
         findings=Findings.collect(read),
         acceptance=Acceptance(gates=read(GATES), suppressed=suppressed),
         coverage=_load_coverage(counts, suppressed),
@@ -225,16 +240,16 @@ def load_facts(
 def find_run_id(
     connection: psycopg.Connection, run: str | None, dataset: str | None
 ) -> UUID:
-    """The run id in `run`; without one, the latest run of the dataset with a result."""
-    if run is not None:
-        try:
-            return UUID(run)
-        except ValueError:
-            raise ConfigError(
-                "this is not a run id",
-                help="recon history --dataset NAME lists the runs",
-            ) from None
-    latest = list_runs(connection, require_dataset(dataset), 1, results=True)
+    """The id of a run.
+
+    `run`: an id, or its first `PREFIX_DIGITS` digits or more. None or "latest" is the
+    latest run of the dataset that has a result; without a dataset, of the only one.
+    Raises ConfigError if there is none, or several begin with these digits.
+    """
+    if run is not None and run.casefold() != LATEST:
+        return _find_by_prefix(connection, run)
+    dataset = choose_dataset(connection, dataset)
+    latest = list_runs(connection, dataset, 1, results=True)
     if not latest:
         raise ConfigError(
             f"no run of {dataset} has a result", help="recon history lists its runs"
@@ -242,27 +257,60 @@ def find_run_id(
     return latest[0].run_id
 
 
-def require_dataset(dataset: str | None) -> str:
-    """The dataset; ConfigError if none is named."""
-    if dataset is None:
+def _find_by_prefix(connection: psycopg.Connection, run: str) -> UUID:
+    digits = run.strip().casefold().replace("-", "")
+    if not RUN_ID.fullmatch(digits):
         raise ConfigError(
-            "name a run or a dataset",
-            help="use recon report RUN, or recon report --dataset NAME",
+            "this is not a run id",
+            help=f"give {LATEST}, or the first {PREFIX_DIGITS} or more digits of an id;"
+            " recon history lists the runs",
         )
-    return dataset
+    found = [
+        row["run_id"] for row in _query_rows(connection, BY_PREFIX, [digits, MANY])
+    ]
+    match found:
+        case [only]:
+            return UUID(str(only))
+        case []:
+            raise ConfigError(
+                f"no run begins with {run}", help="recon history lists the runs"
+            )
+    raise ConfigError(
+        f"several runs begin with {run}",
+        help="give more digits: " + ", ".join(map(str, found)),
+    )
 
 
-NOT_STORED: Final = Frames(
-    cells=pl.DataFrame(
-        schema={"key": pl.Struct({})}
-        | dict.fromkeys(("column", "old", "new", "kind"), pl.String)
-    ).lazy(),
-    missing=pl.DataFrame(),
-    extra=pl.DataFrame(),
-    duplicates_old=pl.DataFrame(),
-    duplicates_new=pl.DataFrame(),
-    rejects=pl.DataFrame(),
-)
+def choose_dataset(connection: psycopg.Connection, dataset: str | None) -> str:
+    """The dataset; without one, the only one that has runs.
+
+    Raises ConfigError if several have.
+    """
+    if dataset is not None:
+        return dataset
+    known = [row["dataset"] for row in _query_rows(connection, DATASETS, [])]
+    if len(known) == 1:
+        return str(known[0])
+    if not known:
+        raise ConfigError("there are no runs yet", help="recon run records them")
+    raise ConfigError(
+        "no dataset is named", help=f"add --dataset NAME, one of: {join_names(known)}"
+    )
+
+
+def make_empty_frames(keys: Sequence[str]) -> Frames:
+    """Frames without rows: those of a stored result are in its artifacts."""
+    key = pl.Struct(dict.fromkeys(keys, pl.String))
+    texts = dict.fromkeys(("column", "old", "new", "kind"), pl.String)
+    repeated = pl.DataFrame(schema={"key": key, "rows": pl.Int64})
+    return Frames(
+        cells=pl.LazyFrame(schema={"key": key} | texts | {"pair": pl.UInt32}),
+        missing=pl.DataFrame(),
+        extra=pl.DataFrame(),
+        duplicates_old=repeated,
+        duplicates_new=repeated,
+        rejects=pl.DataFrame(),
+    )
 
 
 def _query_rows(

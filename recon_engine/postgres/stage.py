@@ -185,8 +185,11 @@ def _load_by_copy(
 def _copies_faithfully(file: CsvFile) -> bool:
     r"""Whether COPY reads these bytes exactly as the CSV reader does.
 
-    COPY rejects mixed newlines. Before version 18 it takes a line `\\.` for the end.
+    COPY rejects mixed newlines, and a field behind a trailing delimiter. Before version
+    18 it takes a line `\\.` for the end.
     """
+    if file.trailing:
+        return False
     return file.dialect.newline != "mixed" and not file.end_of_copy
 
 

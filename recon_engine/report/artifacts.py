@@ -95,7 +95,7 @@ def write_artifacts(
     if not result.unpairable().is_empty():
         yield _write_frame(folder / "unpairable.csv", result.unpairable())
     if whole:
-        yield _write_parquet(folder / "mismatches.parquet", result.mismatches())
+        yield _write_parquet(folder / "mismatches.parquet", result.frames.mismatches)
     yield _write_text(folder / "report.html", result_page.render_result(result, facts))
 
 

@@ -16,10 +16,12 @@ from recon_engine.characters import escaped as visible
 from recon_engine.characters import readable
 from recon_engine.command_line import rebuild_command
 from recon_engine.formatting import (
+    LINES_SHOWN,
     NO_PAIR,
     conjugate,
     count_others,
     describe_aside,
+    describe_effect,
     describe_frame,
     describe_side,
     format_count,
@@ -50,6 +52,8 @@ MAX_SETS: Final = 6
 MAX_CHANGES: Final = 6
 # Columns in a notebook's cell; the page itself lists every differing column.
 MAX_COLUMNS: Final = 12
+# Characters of a value there.
+EXAMPLE_CHARS: Final = 30
 # A month of daily runs.
 TREND_RUNS: Final = 30
 MIB: Final = 2**20
@@ -149,14 +153,35 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
 
 
 def render_fragment(result: Reconciliation) -> str:
-    """An HTML fragment for a notebook: verdict, accounting and differing columns."""
+    """An HTML fragment for a notebook: verdict, accounting, columns, examples, hints.
+
+    The examples are values of cells, masked as everywhere.
+    """
+    examples = result.examples()
+    columns = [
+        row | {"example": [_format_example(e) for e in examples.get(column.name, ())]}
+        for row, column in zip(_build_columns(result), result.differing, strict=True)
+    ]
+    advice = [
+        {"text": hint.text, "flag": hint.flag, "effect": describe_effect(hint)}
+        for hint in result.hints[:LINES_SHOWN]
+    ]
     return pages.render_page(
         "fragment.html",
         (),
         result=result,
         verdict=_build_verdict(result),
-        columns=_build_columns(result)[:MAX_COLUMNS],
+        columns=columns[:MAX_COLUMNS],
+        more=max(len(columns) - MAX_COLUMNS, 0),
+        advice=advice,
+        remainder=result.remainder(),
     )
+
+
+def _format_example(value: str) -> str:
+    """A value as the terminal shows it, cut to what fits a cell of a table."""
+    text = visible(value) or "(blank)"
+    return text if len(text) <= EXAMPLE_CHARS else text[: EXAMPLE_CHARS - 1] + "…"
 
 
 def file_name_of(side: Side) -> str:

@@ -46,7 +46,7 @@ def write_bucket(
     """Write the difference of a bucket, masked; yield a record of each file."""
     place, masks = open_storage(url), plan.masks
     frames = {
-        "mismatches": mask_cells(plan.cells(difference).collect(), masks),
+        "mismatches": mask_cells(plan.cells(difference).drop("pair").collect(), masks),
         "missing": mask_rows(plan.rows(0, difference.missing), masks),
         "extra": mask_rows(plan.rows(1, difference.extra), masks),
     }

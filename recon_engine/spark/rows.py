@@ -75,7 +75,7 @@ def record_ends(block: Block, header: Header) -> NDArray[np.integer]:
     if block.ends is not None:
         return block.ends
     data = block.data if block.data.endswith(b"\n") else block.data + b"\n"
-    delimiter, width = ord(header.delimiter), len(header.columns)
+    delimiter, width = ord(header.delimiter), header.width
     found = index_records(data, delimiter, width, header.limits)
     if found is not None:
         ends = found.ends

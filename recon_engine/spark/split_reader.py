@@ -6,7 +6,8 @@ the CSV reader returns or raises for the whole file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from recon_engine.config import OnBadRow
@@ -18,18 +19,22 @@ from recon_engine.inputs.csv_reader import (
     make_dialect,
 )
 from recon_engine.inputs.csvfile import CsvFile
+from recon_engine.inputs.file_frame import add_exactly, check_trailer, summed_columns
 from recon_engine.inputs.quarantine import MAX_LISTED
+from recon_engine.inputs.trailer_sums import add_sums, sum_rows
 from recon_engine.model import Rejects
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import polars as pl
 
+    from recon_engine.config import Options
     from recon_engine.inputs.csv_reader import Examine, ReadAt
-    from recon_engine.inputs.csvfile import RowGroup
+    from recon_engine.inputs.csvfile import Block, RowGroup
     from recon_engine.inputs.header import Header
+    from recon_engine.inputs.trailer_sums import Sums
     from recon_engine.model import Reject
     from recon_engine.spark.splits import Split
 
@@ -39,7 +44,8 @@ class SplitResult:
     """What was read of a split: to its end, or to its `fault`.
 
     `begun`: whether it has a record, of which blank lines are none. `blanks`: the first
-    of the blank lines at its end; `blank_lines`: how many these are.
+    of the blank lines at its end; `blank_lines`: how many these are. `sums`: those of
+    the columns that a trailer sums; None if one has a value that is no number.
     """
 
     counts: ReaderCounts
@@ -48,6 +54,7 @@ class SplitResult:
     blank_lines: int
     rejects: Rejects
     fault: InputError | None
+    sums: Sums = field(default_factory=dict)
 
     def limited_to_room(self, room: int) -> SplitResult:
         """The same, which lists no more rows than there is room for."""
@@ -63,9 +70,17 @@ def read_split(
     read: ReadAt,
     examine: Examine,
     keep: Callable[[pl.DataFrame, RowGroup], None],
+    options: Options,
 ) -> SplitResult:
     """Read the records of a split; `keep` gets the findings of each of its parts."""
-    gate = CsvReader(header, examine, keep_ends=False)
+    found_sums: list[Sums] = []
+
+    def examine_and_sum(block: Block) -> pl.DataFrame | None:
+        found_sums.append(sum_rows(block, header, options))
+        return examine(block)
+
+    sums = bool(summed_columns(header))
+    gate = CsvReader(header, examine_and_sum if sums else examine, keep_ends=False)
     gate.offset, gate.line = span.start, span.line
     # `join_results` counts the header, once; the hash of a span has no use.
     gate.counts = ReaderCounts()
@@ -84,7 +99,18 @@ def read_split(
         blank_lines=gate.blank_lines,
         rejects=gate.quarantine.rejects,
         fault=fault,
+        sums=_add_all(found_sums),
     )
+
+
+def _add_all(found: Sequence[Sums]) -> Sums:
+    """The sums of several blocks; None if one has none."""
+    totals: dict[str, Decimal] = {}
+    for sums in found:
+        if sums is None:
+            return None
+        add_exactly(totals, sums)
+    return totals
 
 
 def merge_results(
@@ -107,6 +133,13 @@ def join_results(
     for each in split_results:
         # In file order, so the first fault raised is the first one of the file.
         whole.add(each)
+    records = whole.counts.rows + whole.rejected
+    check_trailer(header, records)
+    if summed_columns(header):
+        totals = dict.fromkeys(summed_columns(header), Decimal(0))
+        for sums in whole.sums:
+            add_sums(header, totals, sums)
+        check_trailer(header, records, totals)
     return CsvFile(
         path=header.path,
         uri=header.uri,
@@ -125,6 +158,7 @@ def join_results(
         end_of_copy=whole.counts.end_of_copy,
         state=header.state,
         rejects=Rejects(whole.rejected, tuple(whole.listed)),
+        trailing=header.trailing,
     )
 
 
@@ -141,6 +175,7 @@ class _FileTotals:
         self.blanks: list[Reject] = []
         self.blank_lines = 0
         self.rejected = 0
+        self.sums: list[Sums] = []
         self.listed: list[Reject] = []
 
     def add(self, split_result: SplitResult) -> None:
@@ -150,6 +185,7 @@ class _FileTotals:
         if split_result.fault is not None:
             raise split_result.fault
         self.counts += split_result.counts
+        self.sums.append(split_result.sums)
         self.add_rejects(split_result.rejects.count, split_result.rejects.sample)
         self.blank_lines += split_result.blank_lines
         self.blanks += split_result.blanks[: MAX_LISTED - len(self.blanks)]

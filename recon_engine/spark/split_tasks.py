@@ -61,11 +61,11 @@ def count_splits(
 ) -> tuple[list[Census], list[Census]]:
     """The census of each side, block by block."""
     blocks = tuple(
-        (side, start, min(start + size, header.bytes))
+        (side, start, min(start + size, header.end))
         for side, header in enumerate(headers)
         # From behind the header, which the driver has parsed: there, the number of open
         # quotes is even.
-        for start in range(len(header.raw), header.bytes, size)
+        for start in range(len(header.raw), header.end, size)
     )
     if not blocks:
         return [], []
@@ -94,7 +94,7 @@ def splits_of(
         zip(headers, censuses_by_side, strict=True)
     ):
         start, line = len(header.raw), 1 + header.lines
-        for span in cut_splits(censuses, start, header.bytes, line):
+        for span in cut_splits(censuses, start, header.end, line):
             yield side, span
 
 

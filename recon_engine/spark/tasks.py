@@ -125,7 +125,9 @@ class Job:
             found.append(place_rows(frame, part))
 
         with self.sources[side].opened() as read:
-            split_result = read_split(header, span, read, examine, keep)
+            split_result = read_split(
+                header, span, read, examine, keep, self.plan.options
+            )
         drawn, tallies = (strategy.sample(),), strategy.tallies()
         yield Packet.for_driver(
             split_number,
@@ -252,8 +254,10 @@ class Job:
         rows = concat_rows((each.rows for each in taken), WANTED_TYPE)
         text = b"".join([each.text for each in taken])
         ends = np.cumsum(rows["size"], dtype=np.int64)
-        delimiter = self.headers[side].delimiter
-        block = Block(text, len(rows), delimiter, ends=ends)
+        header = self.headers[side]
+        block = Block(
+            text, len(rows), header.delimiter, ends=ends, trailing=header.trailing
+        )
         return block, rows["why"], rows["key"]
 
     def limit_bucket_size(self, packets: Packets) -> Packets:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from recon_engine.errors import ConfigError, InputChanged
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SourceFile
 from recon_engine.runtime.progress import ignore_advance
 from recon_engine.storage.base import (
@@ -26,10 +26,10 @@ _SCHEMES = ("s3", "file")
 
 # `s3:` and `file:` are schemes even without a slash, so that `s3:bucket` is an error.
 # Any other word needs `:/`, because a file name may contain a colon.
-_URL = re.compile("(s3|file)(?=:)|[A-Za-z][A-Za-z0-9+.-]*(?=:/)")
+_URL = lazy_pattern("(s3|file)(?=:)|[A-Za-z][A-Za-z0-9+.-]*(?=:/)")
 
 # Up to 255 characters, and capitals: old buckets of us-east-1 have such names.
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
+_BUCKET = lazy_pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 
 
 def open_storage(url: str) -> Storage:

@@ -19,7 +19,7 @@ from support import pages
 from support.report_pairs import HOSTILE, pair
 
 from recon_engine import diff
-from recon_engine.postgres.history import NOT_STORED
+from recon_engine.postgres.history import make_empty_frames
 from recon_engine.report import history_page, result_page
 
 
@@ -212,7 +212,7 @@ def test_a_missing_row_is_shown_in_full(
 def test_rows_that_the_page_has_not_are_told_with_their_file(
     look: Callable[..., Seen], claims: Reconciliation
 ) -> None:
-    kept = replace(claims, frames=NOT_STORED)
+    kept = replace(claims, frames=make_empty_frames(claims.keys))
     count = claims.counts.missing
     there = {"missing": "s3://out/1/missing.csv"}
     for files, where in ((None, ""), (there, ", in s3://out/1/missing.csv")):

@@ -54,7 +54,7 @@ TABLE: Final = (
         (
             "the header has no name in column 4",
             "4 lines were examined; each ends with a delimiter",
-            "without a delimiter at the end of each line",
+            "use --old-trailing-delimiter",
         ),
         ("give every column a unique name",),
     ),
@@ -65,6 +65,7 @@ TABLE: Final = (
         (
             "a row of 4 fields under a header of 3",
             "3 lines were examined after the header; each ends with a delimiter",
+            "use --old-trailing-delimiter",
         ),
         ("is missing",),
     ),
@@ -74,7 +75,7 @@ TABLE: Final = (
         "02_trailer_record",
         1,
         3,
-        ("line 5", "the last line of the file: a trailer record"),
+        ("line 5", "the last line of the file: a trailer record", "--old-trailer"),
         ("is missing",),
     ),
     Row(
@@ -105,7 +106,10 @@ TABLE: Final = (
         "04_no_header",
         0,
         3,
-        ("3 of 3 column names of OLD look like data", "add a header"),
+        (
+            "3 of 3 column names of OLD look like data",
+            "if the file has no header use --old-no-header",
+        ),
         (ONE,),
     ),
     Row("04_no_header", 1, 1, ("column_names_look_like_data", "1 of 2 matched")),

@@ -273,8 +273,8 @@ WITHOUT_KERNEL = [
 ]
 KERNEL = [
     "recon_engine.compare.local_engine.open_matched",
-    "recon_engine.compare.pairs.TextColumns",
-    "recon_engine.inputs.scanned.ScannedFile.take",
+    "recon_engine.compare.pairs.take_columns",
+    "recon_engine.inputs.scanned.ScannedFile.gather",
     "recon_engine.inputs.scanning.Scanning._read",
 ]
 PLACES = [

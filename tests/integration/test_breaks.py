@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -11,13 +13,14 @@ import psycopg
 import pytest
 from jsonschema import validate
 from recon_cli.app import app
+from support.program import recon
 from typer.testing import CliRunner
 
 from recon_engine.config import Feed, OnBadRow, Options
 from recon_engine.errors import ConfigError
 from recon_engine.model import Breaks, BreakState, Tracking
 from recon_engine.postgres import history
-from recon_engine.postgres.breaks import format_breaks, list_breaks
+from recon_engine.postgres.breaks import BreakFilter, format_breaks, list_breaks
 from recon_engine.postgres.connection import open_connection
 from recon_engine.postgres.migrations import schema_folder
 from recon_engine.report import result_page
@@ -189,8 +192,9 @@ def test_over_the_limit_there_are_totals_and_it_is_said(site: FolderSite) -> Non
     [summary] = site.rows("SELECT * FROM metrics.break_summary WHERE differences = 5")
     assert (summary["tracking"], summary["breaks_new"]) == ("over_limit", None)
     assert list_breaks(site.database, "claims").tracking is Tracking.OVER_LIMIT
-    assert ran(site, "breaks", "--dataset=claims").stderr.endswith(
+    assert (
         "; not updated by the last run: its differences are over --break-limit\n"
+        in ran(site, "breaks", "--dataset=claims").stderr
     )
     assert counted(look(site, "3", "1,11,a", "2,20,b", "3,30,c", break_limit=1)) == {
         "recurring": 1,
@@ -294,6 +298,7 @@ def test_open_breaks_are_listed_oldest_first(site: FolderSite) -> None:
     assert "2 of 2 breaks" in listed.stderr
     gone = ran(site, "breaks", "--dataset=claims", "--state=resolved")
     assert "2,PAID,number,resolved" in gone.stdout
+    assert listed.stderr.endswith(": recurring 2\n")
     first = ran(site, "breaks", "--dataset=claims", "--limit=1", "--format=markdown")
     assert first.stdout.splitlines()[2].startswith("| 3 | PAID | number | recurring |")
     assert "1 of 2 breaks" in first.stderr
@@ -362,7 +367,9 @@ def test_a_break_is_gone_only_from_a_full_feed(site: FolderSite) -> None:
     [row] = site.rows("SELECT open FROM metrics.break WHERE state = 'gone'")
     assert row["open"] is False
     assert list_breaks(site.database, "claims").total == 0
-    assert list_breaks(site.database, "claims", [BreakState.GONE]).total == 1
+    assert (
+        list_breaks(site.database, "claims", BreakFilter([BreakState.GONE])).total == 1
+    )
     # A row that is back and equal changes nothing; one that differs opens the break.
     look(site, "7", "1,10,a", *same)
     assert states(site)["1 PAID"] == "gone"
@@ -506,6 +513,61 @@ def ages(site: FolderSite) -> tuple[date, list[int]]:
     return listed.as_of, [row[at] for row in listed.rows]
 
 
+def listed_as(site: FolderSite, *arguments: str) -> list[tuple[str, str | None]]:
+    """The keys and columns of the breaks that `recon breaks` lists."""
+    found = ran(site, "breaks", "--format=json", *arguments)
+    assert found.exit_code == 0, found.stderr
+    return [(row["key"], row["column"]) for row in json.loads(found.stdout)]
+
+
+def test_breaks_are_filtered_by_column_kind_key_and_state(site: FolderSite) -> None:
+    look(site, "1", "1,11,x", "2,20,b", "3,30,c")
+    look(site, "2", "1,11,x", "2,20.0,b", "0,40,d", "3,30,c")
+    every = [("1", "NOTE"), ("1", "PAID"), ("0", None), ("2", "PAID")]
+    assert sorted(listed_as(site), key=str) == sorted(every, key=str)
+    assert listed_as(site, "--column=PAID") == [("1", "PAID"), ("2", "PAID")]
+    assert listed_as(site, "--column=PAID", "--kind=number") == [("1", "PAID")]
+    assert listed_as(site, "--kind=extra") == [("0", None)]
+    assert listed_as(site, "--key-value=1", "--column=NOTE") == [("1", "NOTE")]
+    assert listed_as(site, '--key-value=["2"]', "--state=new") == [("2", "PAID")]
+    assert listed_as(site, "--key-value=2", "--state=recurring") == []
+    wrong = ran(site, "breaks", "--kind=numbers")
+    assert "there is no kind of difference numbers. Did you mean number?" in (
+        wrong.stderr
+    )
+
+
+def test_breaks_have_totals_by_state_kind_and_column(site: FolderSite) -> None:
+    look(site, "1", "1,11,x", "2,20,b", "3,30,c")
+    look(site, "2", "1,11,x", "2,20.0,b", "0,40,d", "3,30,c")
+    found = ran(site, "breaks", "--totals")
+    assert found.stdout.splitlines() == [
+        "by,value,breaks",
+        "state,new,2",
+        "state,recurring,2",
+        "kind,extra,1",
+        "kind,number,1",
+        "kind,number_format,1",
+        "kind,text,1",
+        "column,PAID,2",
+        "column,NOTE,1",
+        "column,missing and extra rows,1",
+    ]
+    assert found.stderr.startswith("4 breaks, as of ")
+
+
+def test_the_key_of_a_break_is_explained_as_it_is_listed(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    look(site, "1", "1,11,x", "2,20,b", "3,30,c")
+    found = ran(site, "breaks", "--column=PAID")
+    [command] = re.findall(r"^next: recon (.+)$", found.stderr, re.MULTILINE)
+    for name, row in (("OLD", "1,10,a"), ("NEW", "1,11,x")):
+        (tmp_path / name).write_text(f"ID,PAID,NOTE\n{row}\n")
+    explained = recon(*shlex.split(command), cwd=tmp_path)
+    assert explained.stdout.startswith("ID=1: 1 matched\n")
+
+
 def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
     day = datetime.now(UTC).date()
     look(site, "1", "1,11,a", "2,20,b", "3,30,c")
@@ -515,8 +577,8 @@ def test_ages_count_to_the_date_that_is_printed(site: FolderSite) -> None:
     earlier(site, 5)
     then = day - timedelta(5)
     assert ages(site) == (then, [17])
-    assert ran(site, "breaks", "--dataset=claims").stderr == (
-        f"1 of 1 break, as of {then}\n"
+    assert ran(site, "breaks", "--dataset=claims").stderr.startswith(
+        f"1 of 1 break, as of {then}: "
     )
     # The last pair again: the age and the date are those of its first attempt.
     again = look(site, "2", "1,11,a", "2,20,b", "3,30,c")

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import psycopg
 import pytest
 from support.program import recon
 from support.sites import NEW, OLD, FolderSite
@@ -292,11 +293,14 @@ def test_report_of_the_history_is_one_page(site: FolderSite, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "name a run or a dataset"),
-        (("--history", "9"), "name a run or a dataset"),
+        ((), "there are no runs yet"),
+        (("--history", "9"), "there are no runs yet"),
         (("12",), "this is not a run id"),
         (("--dataset", "nobody"), "no run of nobody has a result"),
-        (("01a2103e-09b1-7a26-8ad3-7b022f01d674",), "there is no result for run"),
+        (
+            ("01a2103e-09b1-7a26-8ad3-7b022f01d674",),
+            "no run begins with 01a2103e-09b1-7a26",
+        ),
         (("12", "-o", "r.json"), "written as HTML only"),
     ],
 )
@@ -307,6 +311,61 @@ def test_a_report_that_cannot_be_says_why(
     assert said.returncode == 2
     assert message in said.stderr
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_stored_result_is_plain_values_and_has_empty_frames(site: FolderSite) -> None:
+    first, *_ = three_days(site)
+    with open_connection(site.database) as connection:
+        stored, _ = history.load_result(connection, first.record.run_id)
+    known = first.result
+    assert known is not None
+    kept, fresh = stored.to_dict(), known.to_dict()
+    assert kept["missing_sample"] == kept["extra_sample"] == kept["rejects"] == []
+    assert kept["sample"] == fresh["sample"]
+    assert kept["counts"] == fresh["counts"]
+    assert stored.mismatches().schema.names() == known.mismatches().schema.names()
+    assert stored.rows().schema.names() == known.rows().schema.names()
+    assert stored.duplicates("old").is_empty()
+    assert str(stored).splitlines()[0] == str(known).splitlines()[0]
+    assert stored.to_json()
+    assert repr(stored) == repr(known)
+
+
+def test_a_run_is_named_by_its_first_digits_or_as_the_latest(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    first, _, last = three_days(site)
+    pages = []
+    text = str(first.record.run_id)
+    for run in (text, text.replace("-", "").upper(), text[:32], "latest", "LATEST"):
+        said = ask(site, tmp_path, "report", run)
+        assert said.returncode == 0, said.stderr
+        pages.append((tmp_path / "report.html").read_text())
+    assert pages[0] == pages[1] == pages[2] != pages[3] == pages[4]
+    assert str(last.record.run_id) in pages[3]
+    said = ask(site, tmp_path, "report", text[:4])
+    assert f"several runs begin with {text[:4]}" in said.stderr
+    assert text in said.stderr
+
+
+def test_the_only_dataset_need_not_be_named(site: FolderSite, tmp_path: Path) -> None:
+    three_days(site)
+    for command in ("history", "breaks", "report"):
+        said = ask(site, tmp_path, command)
+        assert said.returncode == 0, said.stderr
+    (tmp_path / "recon.toml").write_text("[dataset.other]\n")
+    for command in ("history", "report"):
+        named = ask(site, tmp_path, command, "--dataset", "claims")
+        assert named.returncode == 0, named.stderr
+    assert "for dataset other" in ask(site, tmp_path, "breaks").stderr
+    with psycopg.connect(site.database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO metrics.pipeline_run_log (run_id, dataset, status)"
+            " VALUES (gen_random_uuid(), 'other', 'NO_FILES')"
+        )
+    (tmp_path / "recon.toml").unlink()
+    said = ask(site, tmp_path, "history")
+    assert "add --dataset NAME, one of: claims, other" in said.stderr
 
 
 def test_a_history_without_results_is_a_page_all_the_same(site: FolderSite) -> None:

@@ -166,7 +166,7 @@ def test_a_place_in_a_compressed_file_says_what_it_counts_in(pair: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["diff", "old.csv"], 2, "Missing argument"),
+        (["diff", "old.csv"], 2, "missing argument 'NEW'"),
         (["diff", "old.csv", "new.csv"], 2, "no key column is named"),
         (["diff", "old.csv", "gone.csv", "-k", "ID"], 2, "there is no such file"),
         (["diff", "old.csv", ".", "-k", "ID"], 2, "it is a folder"),
@@ -186,7 +186,7 @@ def test_a_place_in_a_compressed_file_says_what_it_counts_in(pair: Path) -> None
             "unsupported URL scheme: https",
         ),
         (["schema", "resutl"], 2, "Did you mean result?"),
-        (["nonsense"], 2, "No such command"),
+        (["nonsense"], 2, "there is no command nonsense"),
     ],
 )
 def test_a_mistake_is_one_clear_error(

@@ -55,6 +55,7 @@ CONSOLE = re.compile(
 )
 CHANGING = (
     r'time="[\d.]+"',
+    r"time: +\d.*",
     r"[\d.,]+ s · [\d.,]+ MiB/s · peak [\d.,]+ MiB",
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     r"\b20\d\d-\d\d-\d\d\b",
@@ -133,6 +134,17 @@ def test_the_python_of_the_readme_runs(
     with pytest.raises(AssertionError, match="DIFFER"):
         exec(code, names)  # noqa: S102 - as the reader does
     assert names["d"].counts.missing == 1
+
+
+def test_the_page_about_python_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    page = (ROOT / "docs" / "python.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Reconciliation] = {}
+    exec(code, names)  # noqa: S102 - as the reader does
+    assert names["d"].rows().height == 5
 
 
 def test_the_python_of_gates_runs(
@@ -231,7 +243,7 @@ def settings() -> str:
     lines = ["| setting | flag | default | |", "|---|---|---|---|"]
     # `[old]` and `[new]` have the settings of the table that are about one file.
     filed = [o for o in OPTIONS.values() if o.in_file and not o.side]
-    for group in Group:
+    for group in (group for group in Group if any(o.group is group for o in filed)):
         lines.append(f"| **{group}** | | | |")
         for option in filed:
             if option.group is group:

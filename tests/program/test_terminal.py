@@ -9,11 +9,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from recon_cli.terminal import print_table
 from rich.console import Console
 from support.screen import environment, on_terminal
 
 from recon_engine.pipeline.demo import KEYS, write_pair
+from recon_engine.terminal import print_table
 
 
 if TYPE_CHECKING:

@@ -294,6 +294,44 @@ def test_awkward_files_are_read_the_same() -> None:
         assert there == here, path
 
 
+FRAMED: dict[str, Any] = {
+    "keys": "id",
+    "skip_lines": 2,
+    "comment_prefix": "#",
+    "trailing_delimiter": True,
+    "trailer": "T",
+    "trailer_count": "2",
+    "trailer_sum": "3=v",
+    "eof_mark": True,
+}
+
+
+def test_a_frame_around_the_table_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "500")
+    for name, factor in (("old", 7), ("new", 8)):
+        values = [at * factor % 11 for at in range(300)]
+        rows = "".join(f'{at},"x\n{at}",{v},\n' for at, v in enumerate(values))
+        text = f'say "\n\n# note\nid,note,v,\n{rows}T,300,{sum(values)}\n\x1a'
+        (tmp_path / f"{name}.csv").write_text(text)
+    pair = tmp_path / "old.csv", tmp_path / "new.csv"
+    here, there = (
+        rx.diff(*pair, **FRAMED, engine=engine) for engine in ("local", "spark")
+    )
+    assert here.counts.mismatched_rows > 200
+    assert told(there, "spark") == told(here, "local")
+    text = pair[1].read_text()
+    refused = []
+    for wrong in ("T,301,", "T,300,1", "T,1\nT,300,"):
+        pair[1].write_text(text.replace("T,300,", wrong))
+        for engine in ("local", "spark"):
+            with pytest.raises(rx.errors.MalformedInput) as raised:
+                rx.diff(*pair, **FRAMED, engine=engine)
+            refused.append({fact: getattr(raised.value, fact, None) for fact in FACTS})
+    assert refused[::2] == refused[1::2]
+
+
 def _read(path: Path) -> tuple[str, str]:
     found = []
     for engine in ("local", "spark"):

@@ -32,7 +32,7 @@ def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
         identical=d.counts.identical,
         cells=Counter(
             (
-                tuple(row["key"].values()),
+                tuple(row.values())[: len(d.keys)],
                 row["column"],
                 row["old"],
                 row["new"],
@@ -85,7 +85,7 @@ def rows_of(frame: pl.DataFrame, names: list[str]) -> Counter[oracle.Row]:
 
 
 def repeats(frame: pl.DataFrame) -> dict[oracle.Row, int]:
-    return {tuple(r["key"].values()): r["rows"] for r in frame.to_dicts()}
+    return {row[:-1]: row[-1] for row in frame.iter_rows()}
 
 
 def expected(pair: Pair, rules: Rules | None = None) -> oracle.Answer:

@@ -24,6 +24,7 @@ from uuid import uuid4
 import boto3
 import psycopg
 from psycopg.rows import dict_row
+from support.program import recon
 from support.s3_servers import seaweed_s3
 
 from recon_engine.postgres import migrations
@@ -97,11 +98,15 @@ class Ran:
 
 @dataclass(slots=True)
 class Stand:
-    """The servers, and what a clean run ends with."""
+    """The servers, and what a clean run ends with.
+
+    `runs_here`: a run that is not made to fail needs no process.
+    """
 
     postgres: str
     endpoint: str
     client: Any
+    runs_here: bool = False
     clean: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
@@ -120,7 +125,7 @@ class Stand:
 
 
 @contextmanager
-def opened() -> Iterator[Stand]:
+def opened(*, runs_here: bool = False) -> Iterator[Stand]:
     """A stand whose clean run is done and known."""
     with (
         server.run_embedded_server(durable=False) as postgres,
@@ -128,7 +133,7 @@ def opened() -> Iterator[Stand]:
     ):
         client = boto3.client("s3", endpoint_url=endpoint)
         client.create_bucket(Bucket=BUCKET)
-        stand = Stand(postgres, endpoint, client)
+        stand = Stand(postgres, endpoint, client, runs_here)
         stand.administer("CREATE DATABASE template")
         migrations.apply_migrations(f"{postgres} dbname=template")
         with stand.case("template") as seed:
@@ -160,47 +165,44 @@ class Case:
         self, failpoint: str | None = None, program: str = "locked"
     ) -> subprocess.Popen[str]:
         """The program, at work."""
-        environment = os.environ | {
-            "AWS_ENDPOINT_URL_S3": self.stand.endpoint,
-            "RECON_DATABASE_URL": self.database,
-            "POLARS_MAX_THREADS": "2",
-        }
+        environment = os.environ | self.environment
         if failpoint:
             environment["RECON_FAILPOINT"] = failpoint
-        places = [
-            argument
-            for name in ("inbound", "processed", "out")
-            for argument in (f"--{name}-s3", f"s3://{BUCKET}/{self.name}/{name}/")
-        ]
         return subprocess.Popen(
-            [
-                sys.executable,
-                *PROGRAMS[program],
-                *places,
-                *("--dataset", DATASET, "--keys", "ID", "--format", "json"),
-            ],
+            [sys.executable, *PROGRAMS[program], *self.arguments],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL_S3": self.stand.endpoint,
+            "RECON_DATABASE_URL": self.database,
+            "POLARS_MAX_THREADS": "2",
+        }
+
+    @property
+    def arguments(self) -> list[str]:
+        places = [
+            argument
+            for name in ("inbound", "processed", "out")
+            for argument in (f"--{name}-s3", f"s3://{BUCKET}/{self.name}/{name}/")
+        ]
+        return [*places, "--dataset", DATASET, "--keys", "ID", "--format", "json"]
+
     def run(self, failpoint: str | None = None) -> Ran:
-        return self.ended(self.start(failpoint))
+        if failpoint or not self.stand.runs_here:
+            return self.ended(self.start(failpoint))
+        ended = recon("run", *self.arguments, cwd=ROOT, **self.environment)
+        return _read_end(ended.returncode, ended.stdout, ended.stderr)
 
     def ended(self, process: subprocess.Popen[str]) -> Ran:
         """Wait for a run, and check what it leaves."""
         out, err = process.communicate(timeout=120)
-        now = time.time()
-        assert "Traceback" not in err, err
-        document = json.loads(out or "{}")
-        status = document.get("run", document).get("status")
-        stopped = [
-            now - datetime.fromisoformat(line["ts"]).timestamp()
-            for line in map(json.loads, err.splitlines())
-            if line["event"] == "failpoint" and line["action"] in {"term", "hang"}
-        ]
-        return Ran(process.returncode, status, stopped[0] if stopped else None, err)
+        return _read_end(process.returncode, out, err)
 
     def until_idle(self, limit: int = 4) -> list[Ran]:
         """Run again until there is nothing to do."""
@@ -344,6 +346,20 @@ class Case:
             if row["exit_code"] is not None:
                 known = STATUSES[RunStatus(row["error_code"] or row["status"])]
                 assert row["exit_code"] == known.exit_code
+
+
+def _read_end(code: int, out: str, err: str) -> Ran:
+    """How a run that has just ended did so, by what it printed."""
+    now = time.time()
+    assert "Traceback" not in err, err
+    document = json.loads(out or "{}")
+    status = document.get("run", document).get("status")
+    stopped = [
+        now - datetime.fromisoformat(line["ts"]).timestamp()
+        for line in map(json.loads, err.splitlines())
+        if line["event"] == "failpoint" and line["action"] in {"term", "hang"}
+    ]
+    return Ran(code, status, stopped[0] if stopped else None, err)
 
 
 def _parsed(data: bytes) -> list[tuple[str, ...]]:

@@ -329,7 +329,7 @@ def test_the_order_of_rows_tells_nothing_of_masked_values() -> None:
     d = recon_engine.diff(old, new, keys="ID", masks={"ID": "hmac"})
     for tokens in (
         d.missing()["ID"].to_list(),
-        [row["ID"] for row in d.mismatches()["key"]],
+        d.mismatches()["ID"].to_list(),
         [row.key["ID"] for row in d.sample],
     ):
         assert tokens == sorted(tokens)
@@ -358,7 +358,7 @@ def test_the_order_of_changes_and_of_repeats_tells_nothing_of_masked_values() ->
     [found] = d.patterns
     for tokens in (
         [pattern.old for pattern in found.top],
-        [row["ID"] for row in d.duplicates("old")["key"]],
+        d.duplicates("old")["ID"].to_list(),
     ):
         assert tokens == sorted(tokens)
         assert len(set(tokens)) == 8

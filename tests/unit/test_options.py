@@ -16,6 +16,7 @@ from recon_engine import diff
 from recon_engine.command_line import rebuild_command
 from recon_engine.config import Limits, Options, RunConfig, SideOptions
 from recon_engine.config_file import File, Section, SideSection
+from recon_engine.errors import ConfigError
 from recon_engine.model import SIDES
 from recon_engine.options import (
     OPTIONS,
@@ -168,7 +169,7 @@ def test_the_arguments_of_sides_are_those_of_the_table() -> None:
         option.in_python for option in OPTIONS.values() if option.sets is SideOptions
     }
     assert SidedArguments.__annotations__.keys() == names
-    with pytest.raises(TypeError, match="'old_skip_line'"):
+    with pytest.raises(ConfigError, match="Did you mean old_skip_lines"):
         diff("a", "b", keys="ID", old_skip_line=1)  # type: ignore[call-arg]
 
 

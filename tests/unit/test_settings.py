@@ -246,6 +246,7 @@ def folder(tmp_path: Path) -> Path:
         PAID = "decimal"
         [dataset.lenient]
         gates = ["missing<=1"]
+        [dataset.other]
         """
     )
     return tmp_path
@@ -259,6 +260,34 @@ def test_a_diff_takes_its_settings_from_the_file(folder: Path) -> None:
     chosen = recon("diff", "old.csv", "new.csv", "--dataset", "lenient", cwd=folder)
     assert chosen.returncode == 0, chosen.stderr
     assert "✓ PASS  1 missing, 1 extra; the gate missing<=1 passes\n" in chosen.stdout
+
+
+def test_the_only_dataset_of_the_file_need_not_be_named(folder: Path) -> None:
+    path = folder / "recon.toml"
+    path.write_text(path.read_text().replace("[dataset.other]", ""))
+    ended = recon("diff", "old.csv", "new.csv", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert "; the gate missing<=1 passes\n" in ended.stdout
+    assert ended.stderr == "settings: recon.toml, dataset lenient, key ID\n"
+    quiet = recon("diff", "old.csv", "new.csv", "-f", "json", cwd=folder)
+    assert quiet.stderr == ""
+
+
+def test_the_key_of_the_file_is_used_by_every_command_that_takes_one(
+    folder: Path,
+) -> None:
+    ended = recon("explain", "old.csv", "new.csv", "1", cwd=folder)
+    assert ended.stdout.startswith("ID=1: 1 matched\n")
+    assert ended.stderr == "settings: recon.toml, key ID\n"
+
+
+def test_a_key_that_only_datasets_have_is_not_guessed(folder: Path) -> None:
+    (folder / "recon.toml").write_text(
+        "[dataset.a]\nkeys = 'ID'\n[dataset.b]\nkeys = 'PAID'\n"
+    )
+    ended = recon("diff", "old.csv", "new.csv", cwd=folder)
+    assert ended.returncode == 2
+    assert "add --dataset NAME, one of: a, b; or add --key COLUMN" in ended.stderr
 
 
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(

@@ -167,7 +167,7 @@ def test_every_difference_is_suppressed_once_or_left(
         if fitting:
             counts[fitting[0]] += 1
         else:
-            left.setdefault(cell["key"]["ID"], set()).add(cell["column"])
+            left.setdefault(cell["ID"], set()).add(cell["column"])
     assert [each.count for each in result.suppressed] == counts
     assert result.left.mismatched_rows == len(left)
     for name in ("A", "B"):

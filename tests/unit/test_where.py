@@ -98,7 +98,7 @@ def said(d: Reconciliation, columns: list[str]) -> Prepared:
         extra=rows_of(d.extra(), everything),
         cells=Counter(
             (tuple(row["key"].values()), row["column"], row["old"], row["new"])
-            for row in d.mismatches().to_dicts()
+            for row in d.frames.mismatches.to_dicts()
         ),
         old=old,
         new=new,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from recon_cli import session, signatures
 from recon_cli.worker import run_on_worker
+from recon_engine.errors import ConfigError
 from recon_engine.options import Group
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recon_engine.compare.keys import Proposal
     from recon_engine.config import Options
     from recon_engine.report.result_page import PageFacts
 
+MOST_KEY_COLUMNS: Final = 3
 
 Old = Annotated[
     str, typer.Argument(metavar="OLD", help="The old file: a CSV path or an s3:// URL.")
@@ -66,6 +72,8 @@ def diff(old: Old, new: New, settings: signatures.Settings) -> None:
             render.reject_whole_outputs(
                 writers, "RECON_SPARK_OUT=URL has its tasks write the whole difference"
             )
+        if not settings["keys"] and choose_engine(engine).brings_whole_difference:
+            raise _propose_key(old, new, settings)
         asked, limits = settings.options, settings.limits
         budget = settings["memory_budget"]
         with session.show_progress(logged=False) as progress:
@@ -89,7 +97,10 @@ def diff(old: Old, new: New, settings: signatures.Settings) -> None:
 
 
 def keys(
-    old: Old, new: New, settings: signatures.Settings, max_columns: MaxColumns = 3
+    old: Old,
+    new: New,
+    settings: signatures.Settings,
+    max_columns: MaxColumns = MOST_KEY_COLUMNS,
 ) -> None:
     """Propose the smallest sets of columns that are a key of both files.
 
@@ -101,21 +112,9 @@ def keys(
     form = settings["format"]
     with session.report_errors(form):
         from recon_cli import render
-        from recon_engine.compare.keys import propose_keys
 
         asked = settings.options_without_key
-        budget = settings["memory_budget"]
-        with session.show_progress(logged=False) as progress:
-            found = run_on_worker(
-                lambda stop: propose_keys(
-                    old,
-                    new,
-                    asked,
-                    stop.checking_on_advance(progress),
-                    most_columns=max_columns,
-                    budget=budget,
-                )
-            )
+        found = _find_keys(old, new, settings, max_columns)
         render.show_proposals(found, form, lambda keys: _command(asked, keys, old, new))
         raise typer.Exit(int(not any(each.is_key for each in found)))
 
@@ -134,6 +133,8 @@ def explain(
         from recon_cli import render
         from recon_engine.compare.explain import explain_key
 
+        if not settings["keys"]:
+            raise _propose_key(old, new, settings)
         asked = settings.options
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
@@ -143,6 +144,62 @@ def explain(
             )
         render.show_explanation(found, form)
         raise typer.Exit(int(not found.agrees))
+
+
+def _find_keys(
+    old: str, new: str, settings: signatures.Settings, most_columns: int
+) -> list[Proposal]:
+    """The keys of two files, best first, found with progress on a worker."""
+    from recon_engine.compare.keys import propose_keys
+
+    asked = settings.options_without_key
+    budget = settings["memory_budget"] if settings.has("memory_budget") else None
+    with session.show_progress(logged=False) as progress:
+        return run_on_worker(
+            lambda stop: propose_keys(
+                old,
+                new,
+                asked,
+                stop.checking_on_advance(progress),
+                most_columns=most_columns,
+                budget=budget,
+            )
+        )
+
+
+def _propose_key(old: str, new: str, settings: signatures.Settings) -> ConfigError:
+    """The error of a command without a key, with the best key of the two files.
+
+    Both files are read for it. Their own errors are raised: they come first.
+    """
+    if settings.other_datasets:
+        names = ", ".join(settings.other_datasets)
+        return ConfigError(
+            "no key column is named",
+            why=f"{settings.source['file']} has several datasets, and none is chosen",
+            help=f"add --dataset NAME, one of: {names}; or add --key COLUMN",
+        )
+    found = _find_keys(old, new, settings, MOST_KEY_COLUMNS)
+    if not found:
+        return ConfigError(
+            "no key column is named",
+            why="no column has a value that is in both files",
+            help="add --key COLUMN; --map OLD=NEW pairs columns with other names",
+        )
+    best = found[0]
+    return ConfigError(
+        "no key column is named", why=best.reason, help=_with_key(best.columns)
+    )
+
+
+def _with_key(columns: Sequence[str]) -> str:
+    """The command line of this process with a key."""
+    from recon_engine.command_line import key_flags, quoted
+
+    words = [quoted(word) for word in sys.argv[1:]]
+    # What follows `--` is no option.
+    at = words.index("--") if "--" in words else len(words)
+    return " ".join(["recon", *words[:at], key_flags(columns), *words[at:]])
 
 
 def _command(asked: Options, keys: tuple[str, ...], old: str, new: str) -> str:

@@ -32,6 +32,47 @@ BreakStates = Annotated[
         rich_help_panel=Group.OUTPUT,
     ),
 ]
+BreakColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="COL",
+        help="Show only breaks of cells in this column. Repeatable.",
+        show_default="every column, and missing and extra rows",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+BreakKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="Show only breaks of this kind, such as number, missing or extra."
+        " Repeatable.",
+        show_default="every kind",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+BreakKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key-value",
+        metavar="VALUE",
+        help="Show only breaks of this key: the value of each key column, in the order"
+        " of the key; or all values as one JSON array.",
+        show_default="every key",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+BreakTotals = Annotated[
+    bool,
+    typer.Option(
+        "--totals",
+        help="Print how many breaks there are by state, kind and column, not the"
+        " breaks.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
 BreakCount = Annotated[
     int, _limit_option("Largest number of breaks to print, oldest first.")
 ]
@@ -69,22 +110,37 @@ Statement = Annotated[
 
 
 def breaks(
-    settings: signatures.Settings, state: BreakStates = None, limit: BreakCount = 100
+    settings: signatures.Settings,
+    state: BreakStates = None,
+    column: BreakColumns = None,
+    kind: BreakKinds = None,
+    key_value: BreakKey = None,
+    totals: BreakTotals = False,
+    limit: BreakCount = 100,
 ) -> None:
     """List the tracked differences of a dataset with their age, oldest first.
 
     Examples:
-      recon breaks --dataset claims
       recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
+      recon breaks --column PAID --kind number --totals
+      recon breaks --key-value 10042 --key-value 3
     """
     form = settings["format"]
     with session.report_errors(form):
         from recon_cli import render
-        from recon_engine.postgres.breaks import list_breaks
+        from recon_engine.postgres.breaks import BreakFilter, list_breaks
+        from recon_engine.postgres.connection import open_connection
+        from recon_engine.postgres.history import choose_dataset
 
+        wanted = BreakFilter(state or (), column or (), kind or (), key_value or ())
         with database.past_runs() as conninfo:
-            found = list_breaks(conninfo, settings["dataset"], state or None, limit)
-        render.show_breaks(found, form)
+            with open_connection(conninfo) as connection:
+                dataset = choose_dataset(connection, settings["dataset"])
+            found = list_breaks(conninfo, dataset, wanted, 0 if totals else limit)
+        if totals:
+            render.show_break_totals(found, form)
+        else:
+            render.show_breaks(found, form)
 
 
 def history(settings: signatures.Settings, limit: RunCount = 30) -> None:
@@ -101,7 +157,8 @@ def history(settings: signatures.Settings, limit: RunCount = 30) -> None:
         from recon_engine.postgres.connection import open_connection
 
         with database.past_runs() as conninfo, open_connection(conninfo) as connection:
-            runs = history.list_runs(connection, settings["dataset"], limit)
+            dataset = history.choose_dataset(connection, settings["dataset"])
+            runs = history.list_runs(connection, dataset, limit)
             render.show_history(runs, form)
 
 
@@ -130,7 +187,7 @@ def report(
                 run = history.find_run_id(connection, run_id, dataset)
                 page = result_page.render_result(*history.load_result(connection, run))
             else:
-                name = history.require_dataset(dataset)
+                name = history.choose_dataset(connection, dataset)
                 page = history_page.render_history(
                     name, history.list_runs(connection, name, past)
                 )

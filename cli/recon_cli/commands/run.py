@@ -11,6 +11,7 @@ import typer
 
 from recon_cli import database, session, signatures
 from recon_cli.cloudwatch import emit_metrics
+from recon_cli.run_end import RunClock, log_run_end
 from recon_cli.worker import run_on_worker
 from recon_engine.config import RunConfig
 from recon_engine.options import Format, Group
@@ -54,9 +55,11 @@ def run(settings: signatures.Settings) -> None:
       recon run --dataset claims --dry-run --format json
     """
     form, dry_run = settings["format"], settings["dry_run"]
+    dataset = settings.required_dataset
     with (
+        log_run_end(dataset, dry_run=dry_run) as clock,
         # A dry run records nothing, and alarms must not take it for a success.
-        emit_metrics(settings["dataset"], emit=not dry_run) as meter,
+        emit_metrics(dataset, emit=not dry_run) as meter,
         session.report_errors(form),
     ):
         from recon_cli import render
@@ -80,6 +83,7 @@ def run(settings: signatures.Settings) -> None:
             )
             with session.show_progress() as progress:
                 outcome = run_on_worker(lambda stop: work(config, progress, stop))
+            clock.outcome = outcome
             # The database is still open: an embedded server stops at the end of the
             # block.
             if not dry_run:
@@ -88,7 +92,7 @@ def run(settings: signatures.Settings) -> None:
             if dry_run and outcome.result is not None:
                 render.show_result(outcome.result, form)
                 raise typer.Exit(_is_failure(outcome.result, fail_on_diff=fail_on_diff))
-            _finish_run(outcome, form, writers, config, fail_on_diff=fail_on_diff)
+            _finish_run(clock, form, writers, config, fail_on_diff=fail_on_diff)
 
 
 def demo(folder: DemoFolder = Path("recon-demo"), rows: DemoRows = 20_000) -> None:
@@ -102,20 +106,22 @@ def demo(folder: DemoFolder = Path("recon-demo"), rows: DemoRows = 20_000) -> No
         from recon_cli import render
         from recon_engine.pipeline import demo, runner
 
+        clock = RunClock()
         config = demo.prepare_demo(folder, rows=rows)
         with database.open_embedded_database(database.EMBEDDED_HOME) as conninfo:
             with session.show_progress(logged=False) as progress:
                 outcome = run_on_worker(
                     lambda stop: runner.run_pipeline(config(conninfo), progress, stop)
                 )
-            render.show_outcome(outcome, Format.TABLE)
+            clock.outcome = outcome
+            render.show_outcome(clock, Format.TABLE)
             if outcome.result is not None:
                 render.show_tour(conninfo, outcome, folder)
         raise typer.Exit(outcome.record.exit_code)
 
 
 def _finish_run(
-    outcome: Outcome,
+    clock: RunClock,
     form: Format,
     writers: list[tuple[Path, str]],
     config: RunConfig,
@@ -125,11 +131,13 @@ def _finish_run(
     """Show how a run ended and leave with its exit code."""
     from recon_cli import render
 
+    outcome = clock.outcome
+    assert outcome is not None  # noqa: S101 - the caller has run it
     failpoint("report")
     if outcome.error is not None and outcome.result is None:
         code, facts = outcome.record.exit_code, render.run_facts(outcome)
         session.exit_with_error(outcome.error, form, code, facts)
-    render.show_outcome(outcome, form)
+    render.show_outcome(clock, form)
     if outcome.result is not None:
         render.write_all(outcome.result, writers, lambda: _page_facts(outcome, config))
     raise typer.Exit(

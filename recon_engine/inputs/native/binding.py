@@ -22,11 +22,11 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.records import dataclass
 from recon_engine.version import __version__
 
 
@@ -80,6 +80,10 @@ class SideSettings(ctypes.Structure):
         ("keys", POINTER(c_uint32)),
         ("order", POINTER(c_uint32)),
         ("random", c_void_p),
+        ("trailing", c_uint32),
+        ("mark_count", c_uint32),
+        ("mark_sizes", POINTER(c_uint32)),
+        ("marks", c_char_p),
     )
 
 
@@ -159,6 +163,9 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "best_isa": (c_int,),
     "random_size": (c_uint64,),
     "slack": (c_uint32,),
+    "memory_new": (c_void_p, c_uint64),
+    "memory_free": (None, c_void_p),
+    "stable_hashes": (None, c_void_p, c_char_p, c_void_p, c_uint64),
     "side_new": (c_void_p, POINTER(SideSettings)),
     "side_free": (None, c_void_p),
     "side_forget": (None, c_void_p),
@@ -172,6 +179,10 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "join": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32),
     "found_list": (c_uint64, c_void_p, c_int, POINTER(c_void_p)),
     "found_free": (None, c_void_p),
+    "found_append": (c_int, c_void_p, c_void_p),
+    "found_sort": (c_int, c_void_p),
+    "found_numbers": (c_int, c_void_p, c_int, c_uint64, c_uint64, c_void_p),
+    "found_forget": (None, c_void_p, c_int),
     "side_find": (c_int64, c_void_p, c_char_p, c_void_p, c_uint64),
     "side_sought": (c_void_p, c_void_p),
     "gathered_offsets": (c_int, c_void_p, c_void_p, c_uint64, c_void_p),
@@ -202,9 +213,10 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         POINTER(c_void_p),
         POINTER(c_void_p),
     ),
-    "columns_export": (c_int, c_void_p, c_uint32, c_void_p, c_void_p),
+    "columns_export": (c_int, c_void_p, POINTER(c_char_p), c_void_p, c_void_p),
     "array_free": (None, c_void_p),
-    "columns_cells": (c_uint64, c_void_p, POINTER(c_void_p), POINTER(c_void_p)),
+    "schema_free": (None, c_void_p),
+    "columns_collisions": (c_uint64, c_void_p),
     "columns_free": (None, c_void_p),
     "digests": (None, c_void_p, c_void_p),
 }
@@ -246,6 +258,35 @@ def _declare(library: ctypes.CDLL, *names: str) -> None:
         function.restype, function.argtypes = result, arguments
 
 
+class Memory:
+    """Bytes of a size, freed with this object. Raises MemoryError."""
+
+    def __init__(self, kernel: ctypes.CDLL, size: int) -> None:
+        self._kernel = kernel
+        self.size = size
+        self.address: int = kernel.memory_new(size)
+        if not self.address:
+            raise MemoryError
+
+    def __del__(self) -> None:
+        """Free the bytes."""
+        self._kernel.memory_free(self.address)
+
+    @classmethod
+    def copy(cls, kernel: ctypes.CDLL, data: bytes | memoryview) -> Memory:
+        """The same bytes."""
+        memory = cls(kernel, memoryview(data).nbytes)
+        memory.view[:] = memoryview(data).cast("B")
+        return memory
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes, in an object that keeps this one."""
+        array = (ctypes.c_char * self.size).from_address(self.address)
+        array.memory = self  # type: ignore[attr-defined]
+        return memoryview(array).cast("B")
+
+
 def make_numbers(values: Sequence[int]) -> ctypes.Array[c_uint32]:
     """An array of 32-bit numbers that the kernel reads."""
     return (c_uint32 * max(1, len(values)))(*values)
@@ -260,7 +301,9 @@ class ReadPlan:
     these columns, in this order. `random`: `random_size` bytes, the same for both
     sides; `bits`: digests have 2**bits partitions, as many on both sides.
     `sample_every`: the rows of one in so many keys are listed; 0 lists none. `isa`: the
-    instruction set, as `best_isa` numbers them; -1 is the best.
+    instruction set, as `best_isa` numbers them; -1 is the best. `trailing`: whether a
+    record has one more, empty field. `marks`: a file in which the first field of a
+    record is one of them is refused.
     """
 
     width: int
@@ -274,6 +317,8 @@ class ReadPlan:
     bits: int = 0
     sample_every: int = 0
     isa: int = -1
+    trailing: bool = False
+    marks: Sequence[bytes] = ()
 
 
 class Side:
@@ -300,6 +345,10 @@ class Side:
             keys=make_numbers(plan.keys),
             order=make_numbers(plan.order),
             random=ctypes.addressof(text),
+            trailing=plan.trailing,
+            mark_count=len(plan.marks),
+            mark_sizes=make_numbers([len(mark) for mark in plan.marks]),
+            marks=b"".join(plan.marks),
         )
         self.pointer = kernel.side_new(byref(settings))
         if not self.pointer:

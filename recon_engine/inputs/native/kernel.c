@@ -163,6 +163,12 @@ INLINE u64 stable(u64 state, const u8 *p, u64 n) { // 7 more bytes are read
     return mixed(state * PRIME + n);
 }
 
+// The hash of each of `n` rows, with one more text of it: those in `text` one behind the
+// other, of these sizes. 7 more bytes are read.
+API void stable_hashes(u64 *state, const u8 *text, const u32 *sizes, u64 n) {
+    for (u64 i = 0; i < n; text += sizes[i++]) state[i] = stable(state[i], text, sizes[i]);
+}
+
 // ---------------------------------------------------------------- UTF-8
 // Whether bytes are UTF-8: no overlong form, no surrogate, none above U+10FFFF.
 static __attribute__((noinline)) int is_utf8(const u8 *p, u64 n) {
@@ -287,6 +293,7 @@ INLINE u8 *pack_runs(u8 *out, const u8 *p, u64 keep) { // reads and writes 64 by
 typedef struct {
     u8 delimiter, separator;
     u32 width, field_lines;
+    u32 trailing; // 1: each record has one more, empty field, which is no column
     u64 field_bytes;
     u64 *borders, *ends, *inner, *kept;
     u32 *before;
@@ -420,14 +427,18 @@ typedef struct {
     u64 field_bytes, offset, sample_every;
     const u32 *keys, *order;
     const void *random;
+    u32 trailing, mark_count;
+    const u32 *mark_sizes;
+    const u8 *marks;
 } settings;
 
 typedef struct {
     scanner scan;
     status status;
     int isa;
-    u32 key_count, order_count, bits;
-    u32 *keys, *order;
+    u32 key_count, order_count, bits, mark_count;
+    u32 *keys, *order, *mark_sizes;
+    u8 *marks; // texts that no record begins with as its first field
     u64 *fields;
     struct {
         keys row[LEVELS], key[LEVELS];
@@ -478,6 +489,7 @@ API void side_free(side *s) {
     if (!s) return;
     side_forget(s);
     scanner_free(&s->scan);
+    free(s->mark_sizes), free(s->marks);
     free(s->keys), free(s->order), free(s->fields), free(s->secret), free(s->ends);
     free(s->wraps), free(s->sample.at), free(s->sought.at), free(s->scratch), free(s);
 }
@@ -500,7 +512,7 @@ API side *side_new(const settings *given) {
         !are_below(given->order, given->order_count, given->width))
         return free(s), (side *)0;
     s->scan.delimiter = (u8)given->delimiter, s->scan.separator = (u8)given->separator;
-    s->scan.width = given->width;
+    s->scan.width = given->width, s->scan.trailing = given->trailing;
     s->scan.field_bytes = given->field_bytes, s->scan.field_lines = given->field_lines;
     s->isa = given->isa < 0 || given->isa > best_isa() ? best_isa() : given->isa;
     s->bits = given->bits, s->sample_every = given->sample_every;
@@ -511,6 +523,13 @@ API side *side_new(const settings *given) {
     s->secret = malloc(sizeof *s->secret);
     s->parts = calloc(1u << s->bits, sizeof *s->parts);
     s->origin = s->base = given->offset;
+    u64 text = 0;
+    for (u32 i = 0; i < given->mark_count; i++) text += given->mark_sizes[i];
+    s->mark_count = given->mark_count;
+    s->mark_sizes = copied(given->mark_sizes, given->mark_count);
+    s->marks = malloc(text + 1);
+    if (s->marks && text) memcpy(s->marks, given->marks, text);
+    if (!s->mark_sizes || !s->marks) return side_free(s), (side *)0;
     if (!s->keys || !s->order || !s->fields || !s->secret || !s->parts)
         return side_free(s), (side *)0;
     memcpy(s->secret, given->random, sizeof *s->secret);
@@ -613,6 +632,19 @@ COLD int has_end_of_copy(const u8 *p, u64 n) {
         at = (u64)(found - p);
         if ((at && p[at - 1] != '\n') || n - at < 3 || p[at + 1] != '.') continue;
         if (p[at + 2] == '\n' || (p[at + 2] == '\r' && n - at > 3 && p[at + 3] == '\n')) return 1;
+    }
+    return 0;
+}
+
+// Whether the first field of a record is one of the marks, quoted or not.
+static __attribute__((noinline)) int is_marked(const side *s, const u8 *p, u64 n) {
+    const u8 *mark = s->marks;
+    u64 quote = n && *p == '"';
+    for (u32 i = 0; i < s->mark_count; mark += s->mark_sizes[i++]) {
+        u64 at = quote + s->mark_sizes[i];
+        if (n < at + quote || memcmp(p + quote, mark, s->mark_sizes[i])) continue;
+        if (quote && p[at++] != '"') continue;
+        if (at == n || p[at] == s->scan.delimiter) return 1;
     }
     return 0;
 }
@@ -725,13 +757,19 @@ INLINE status take(side *s, u8 *p, u64 n, int last, u64 *taken, packer pack) {
         for (u64 m = c->ends[w]; m; m &= m - 1) {
             u64 at = 64 * w + lowest(m), fields = total + ones(c->borders[w] & (m - 1) & ~m);
             u64 stop = at - (c->rare.cr && at > start && p[at - 1] == '\r'), next = at + 1;
-            if (fields - before != c->width - 1 || s->blanks) {
-                if (fields != before || stop != start || c->width == 1) return REFUSED;
+            if (s->mark_count && is_marked(s, p + start, stop - start)) return REFUSED;
+            if (fields - before != c->width - 1 + c->trailing || s->blanks) {
+                if (fields != before || stop != start || c->width + c->trailing == 1) return REFUSED;
                 s->blanks++, s->crlf += stop < at, start = next;
                 continue;
             }
             if ((stop - start > c->field_bytes || many) && !within(c, start, stop)) return REFUSED;
             before = fields, s->crlf += stop < at;
+            if (c->trailing) { // the last field is blank, in quotes or not
+                u64 border = stop - 1 - 2 * (stop > start + 2 && p[stop - 1] == '"' && p[stop - 2] == '"');
+                if (!is_set(c->borders, border)) return REFUSED;
+                stop = border;
+            }
             u64 row[2], key[2];
             r.start = start, r.stop = stop, start = next;
             // An end that is not in the file has no place there.
@@ -851,6 +889,16 @@ API u64 found_list(const found *f, int which, const entry **at) {
     return f->lists[which].count;
 }
 
+API int found_numbers(const found *f, int which, u64 from, u64 to, u32 *out) {
+    if (to > f->lists[which].count) return 0;
+    for (u64 i = from; i < to; i++) *out++ = f->lists[which].at[i].number;
+    return 1;
+}
+API void found_forget(found *f, int which) {
+    free(f->lists[which].at);
+    f->lists[which] = (list){0};
+}
+
 // What the rows of both sides of one partition are found by.
 typedef struct {
     u32 *slots; // 0: none, else 1 + the row, NEW's behind OLD's
@@ -920,6 +968,63 @@ API found *join(const side *old, const side *new, u32 from, u32 to) {
     return right ? f : (found_free(f), (found *)0);
 }
 
+typedef struct {
+    u32 number, at;
+} place;
+static void sort_places(place *p, place *q, u64 n) { // by number; the result is in `p`
+    for (int shift = 0; shift < 32; shift += 8) {
+        u64 counts[257] = {0};
+        for (u64 i = 0; i < n; i++) counts[(p[i].number >> shift & 255) + 1]++;
+        for (int i = 0; i < 256; i++) counts[i + 1] += counts[i];
+        for (u64 i = 0; i < n; i++) q[counts[p[i].number >> shift & 255]++] = p[i];
+        place *other = p;
+        p = q, q = other;
+    }
+}
+static int permute(list *l, const place *p) {
+    entry *to = malloc(l->count * sizeof *to + 1);
+    if (!to) return 0;
+    for (u64 i = 0; i < l->count; i++) to[i] = l->at[p[i].at];
+    free(l->at);
+    l->at = to, l->room = l->count;
+    return 1;
+}
+// Moves the lists of `from` behind those of `f`; 0 where memory is out.
+API int found_append(found *f, found *from) {
+    for (int i = 0; i < LISTS; i++) {
+        list *to = f->lists + i, *more = from->lists + i;
+        if (!to->count) {
+            list none = *to;
+            *to = *more, *more = none;
+        } else if (more->count) {
+            if (!grow(&to->at, &to->room, to->count + more->count, sizeof *to->at)) return 0;
+            memcpy(to->at + to->count, more->at, more->count * sizeof *to->at);
+            to->count += more->count;
+        }
+        found_forget(from, i);
+    }
+    f->identical += from->identical, from->identical = 0;
+    return 1;
+}
+// Pairs in the order of OLD's rows, rows of repeated keys in file order.
+API int found_sort(found *f) {
+    static const int of[][2] = {{PAIRED_OLD, PAIRED_NEW}, {REPEATED_OLD, -1}, {REPEATED_NEW, -1}};
+    int right = 1;
+    for (int i = 0; right && i < 3; i++) {
+        list *l = f->lists + of[i][0];
+        u64 ordered = 1;
+        while (ordered < l->count && l->at[ordered - 1].number < l->at[ordered].number) ordered++;
+        if (ordered >= l->count) continue;
+        place *p = l->count < UINT32_MAX ? malloc(2 * l->count * sizeof *p + 16) : 0;
+        if (!p) return 0;
+        for (u64 j = 0; j < l->count; j++) p[j] = (place){l->at[j].number, (u32)j};
+        sort_places(p, p + l->count, l->count);
+        right = permute(l, p) && (of[i][1] < 0 || permute(f->lists + of[i][1], p));
+        free(p);
+    }
+    return right;
+}
+
 // ---------------------------------------------------------------- rows by key
 // Lists the rows whose key has the digest of one of `n` texts: the fields of a key as
 // `digest_key` packs them, SLACK bytes behind the last. How many rows, -1 without memory.
@@ -952,19 +1057,9 @@ API i64 side_find(side *s, const u8 *text, const u64 *offsets, u64 n) {
 API const u32 *side_sought(const side *s) { return s->sought.at; }
 
 // ---------------------------------------------------------------- rows that differ
-typedef struct {
-    u32 number, at;
-} place;
-static void sort_places(place *p, place *q, u64 n) { // by number; the result is in `p`
-    for (int shift = 0; shift < 32; shift += 8) {
-        u64 counts[257] = {0};
-        for (u64 i = 0; i < n; i++) counts[(p[i].number >> shift & 255) + 1]++;
-        for (int i = 0; i < 256; i++) counts[i + 1] += counts[i];
-        for (u64 i = 0; i < n; i++) q[counts[p[i].number >> shift & 255]++] = p[i];
-        place *other = p;
-        p = q, q = other;
-    }
-}
+// Memory for what Python asks for; NULL where there is none.
+API void *memory_new(u64 size) { return malloc(size + 1); }
+API void memory_free(void *p) { free(p); }
 // Where each of these rows is once they are gathered, each with a newline at its end:
 // n + 1 offsets. 0 for the number of a row that there is not.
 API int gathered_offsets(const side *s, const u32 *rows, u64 n, u64 *offsets) {
@@ -983,13 +1078,13 @@ API int gathered_offsets(const side *s, const u32 *rows, u64 n, u64 *offsets) {
 // Whether the bytes [from, to) of an indexed block are one record of the width.
 static int is_record(const scanner *c, u64 from, u64 to) {
     return (!from || is_set(c->ends, from - 1)) && is_set(c->ends, to - 1) &&
-           between(c->ends, from, to) == 1 && between(c->borders, from, to) == c->width - 1;
+           between(c->ends, from, to) == 1 && between(c->borders, from, to) == c->width - 1 + c->trailing;
 }
 // These rows of a file, at these offsets; `out` has room for all of them. Each is checked
 // again, for the file may have changed since it was scanned.
 API int gather(const side *s, int file, const u32 *rows, u64 n, const u64 *offsets, u8 *out) {
     scanner c = {.delimiter = s->scan.delimiter, .separator = s->scan.delimiter,
-                 .width = s->scan.width};
+                 .width = s->scan.width, .trailing = s->scan.trailing};
     place *p = n < UINT32_MAX ? malloc(2 * n * sizeof *p + 16) : 0;
     u64 room = MOST + SLACK + 1;
     u8 *buffer = malloc(room);
@@ -1091,6 +1186,7 @@ static int alike(span a, span b) {
 // Columns of text: of rows, and of the cells that differ between pairs.
 typedef struct {
     u32 count;
+    int of_cells;
     u64 collisions;
     u32 *pairs, *columns;
     u64 pairs_room, columns_room;
@@ -1116,8 +1212,8 @@ API u64 columns_text(const columns *c, u32 at, const u8 **text, const i64 **ends
     *text = c->of[at].text, *ends = c->of[at].ends;
     return c->of[at].count;
 }
-// A column by Arrow's C data interface, as large UTF-8. The array owns the memory from
-// here on, and its consumer releases it: no code in Python has to live as long.
+// Columns by Arrow's C data interface, as a struct of large UTF-8. The array owns the
+// memory from here on, and its consumer releases it: no code in Python has to live as long.
 typedef struct schema {
     const char *format, *name, *metadata;
     i64 flags, child_count;
@@ -1132,29 +1228,77 @@ typedef struct array {
     void (*release)(struct array *);
     void *private;
 } array;
-static void release_schema(schema *s) { s->release = 0; }
+// The children of both are one block each, that of the first.
+static void release_schema(schema *s) {
+    for (i64 i = 0; i < s->child_count; i++)
+        if (s->children[i]->release) s->children[i]->release(s->children[i]);
+    if (s->children) free(s->children[0]);
+    free(s->children), free(s->private);
+    s->release = 0;
+}
 static void release_array(array *a) {
-    free((void *)a->buffers[1]), free((void *)a->buffers[2]), free(a->buffers);
+    for (i64 i = 0; i < a->child_count; i++)
+        if (a->children[i]->release) a->children[i]->release(a->children[i]);
+    if (a->children) free(a->children[0]);
+    for (i64 i = 0; i < a->buffer_count; i++) free((void *)a->buffers[i]);
+    free(a->children), free(a->buffers);
     a->release = 0;
 }
 API void array_free(array *a) {
     if (a->release) a->release(a);
 }
-// Once for each column; 0 where memory is out.
-API int columns_export(columns *c, u32 at, array *to, schema *described) {
-    texts *t = c->of + at;
-    const void **buffers = malloc(3 * sizeof *buffers);
-    if (!buffers || !grow(&t->text, &t->text_room, 1, 1)) return free(buffers), 0;
-    buffers[0] = 0, buffers[1] = t->ends, buffers[2] = t->text;
-    *to = (array){.length = (i64)t->count, .buffer_count = 3, .buffers = buffers, .release = release_array};
-    *described = (schema){.format = "U", .name = "", .release = release_schema};
+API void schema_free(schema *s) {
+    if (s->release) s->release(s);
+}
+static int export_buffers(array *to, schema *described, const char *format, const char *name,
+                          u64 length, i64 count, void *one, void *two) {
+    const void **buffers = calloc(3, sizeof *buffers);
+    u64 size = strlen(name) + 1;
+    char *copy = malloc(size);
+    if (!buffers || !copy) return free(buffers), free(copy), 0;
+    memcpy(copy, name, size);
+    buffers[1] = one, buffers[2] = two;
+    *to = (array){.length = (i64)length, .buffer_count = count, .buffers = buffers,
+                  .release = release_array};
+    *described = (schema){.format = format, .name = copy, .release = release_schema, .private = copy};
+    return 1;
+}
+static int export_texts(texts *t, const char *name, array *to, schema *described) {
+    if (!grow(&t->text, &t->text_room, 1, 1)) return 0;
+    if (!export_buffers(to, described, "U", name, t->count, 3, t->ends, t->text)) return 0;
     *t = (texts){0};
     return 1;
 }
-API u64 columns_cells(const columns *c, const u32 **pairs, const u32 **ordinals) {
-    *pairs = c->pairs, *ordinals = c->columns;
-    return c->collisions;
+static int export_numbers(u32 **numbers, u64 count, const char *name, array *to, schema *described) {
+    if (!*numbers && !(*numbers = malloc(4))) return 0;
+    if (!export_buffers(to, described, "I", name, count, 2, *numbers, 0)) return 0;
+    *numbers = 0;
+    return 1;
 }
+// All columns under these names, once; those of cells begin with the pair and the column.
+// 0 where memory is out.
+API int columns_export(columns *c, const char *const *names, array *to, schema *described) {
+    u64 more = c->of_cells ? 2 : 0, count = c->count + more, length = count ? c->of[0].count : 0;
+    array *arrays = calloc(count + 1, sizeof *arrays), **at = malloc((count + 1) * sizeof *at);
+    schema *schemas = calloc(count + 1, sizeof *schemas), **as = malloc((count + 1) * sizeof *as);
+    int right = arrays && at && schemas && as;
+    for (u64 i = 0; right && i < count; i++) at[i] = arrays + i, as[i] = schemas + i;
+    right = right && export_buffers(to, described, "+s", "", length, 1, 0, 0);
+    if (!right || !count) {
+        free(arrays), free(at), free(schemas), free(as);
+        return right;
+    }
+    to->children = at, to->child_count = (i64)count;
+    described->children = as, described->child_count = (i64)count;
+    if (more)
+        right = export_numbers(&c->pairs, length, names[0], at[0], as[0]) &&
+                export_numbers(&c->columns, length, names[1], at[1], as[1]);
+    for (u64 i = more; right && i < count; i++)
+        right = export_texts(c->of + i - more, names[i], at[i], as[i]);
+    if (!right) release_array(to), release_schema(described);
+    return right;
+}
+API u64 columns_collisions(const columns *c) { return c->collisions; }
 // Rows as they were gathered: those of [from, to), each `width` fields.
 typedef struct {
     const u8 *text;
@@ -1178,12 +1322,14 @@ API columns *extract(const rows *r, u64 from, u64 to, u32 count, const u32 *want
 }
 // The cells that differ between rows of the same place, in `count` columns that are at
 // `olds` and `news`: pair, column and both texts. The first `keys` of these columns are
-// the key: a pair that differs in it is none, and counted as a collision.
+// the key: a pair that differs in it is none, and counted as a collision. The numbers of
+// columns begin behind the key.
 API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
                      const u32 *olds, const u32 *news) {
     span *a = malloc(sizeof *a * old->width), *b = malloc(sizeof *b * new->width);
     columns *c = columns_new(2);
     int right = a && b && c && are_below(olds, count, old->width) && are_below(news, count, new->width);
+    if (c) c->of_cells = 1;
     for (u64 i = from; right && i < to; i++) {
         right = split_row(old, i, a) && split_row(new, i, b);
         for (u32 j = 0; right && j < count; j++) {
@@ -1193,7 +1339,7 @@ API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 cou
             right = grow(&c->pairs, &c->pairs_room, n + 1, 4) &&
                     grow(&c->columns, &c->columns_room, n + 1, 4) &&
                     put_text(c->of, a[olds[j]]) && put_text(c->of + 1, b[news[j]]);
-            if (right) c->pairs[n] = (u32)i, c->columns[n] = j;
+            if (right) c->pairs[n] = (u32)i, c->columns[n] = j < key_count ? 0 : j - key_count;
         }
     }
     free(a), free(b);

@@ -6,13 +6,14 @@ character reaches the terminal.
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import contextmanager
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Self
 
 from rich.cells import cell_len
-from rich.console import Group
+from rich.console import Console, Group
 from rich.progress import (
     BarColumn,
     Progress,
@@ -40,7 +41,7 @@ from recon_engine.kinds import REWRITING_KINDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from recon_engine.compare.explain import ExplainedPair, ExplainedRow, Explanation
     from recon_engine.errors import ReconError
@@ -98,6 +99,22 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
     console.print()
     cost = Text(_cost_line(result), style=QUIET)
     console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
+
+
+def render_text(result: Reconciliation, width: int) -> str:
+    """The same as plain text for lines of a width in terminal cells."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        color_system=None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    print_result(console, result)
+    # Tables pad their last column.
+    return "\n".join(map(str.rstrip, stream.getvalue().splitlines())).rstrip()
 
 
 def _verdict_line(result: Reconciliation) -> Text:

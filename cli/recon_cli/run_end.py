@@ -1,0 +1,124 @@
+"""The end of a run: a summary for people, and an event for programs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from recon_engine.command_line import quoted
+from recon_engine.status import STATUSES, RunStatus
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recon_engine.pipeline.runner import Outcome
+
+
+log = logging.getLogger("recon")
+
+
+class RunClock:
+    """The wall time of a command that runs the pipeline, and how its run ended."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._began_at = datetime.now(UTC)
+        self.outcome: Outcome | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the command began."""
+        return time.monotonic() - self._began
+
+    def format_seconds(self) -> str:
+        """The wall time, with the share of each step: `2.41 s: compare 41%, …`."""
+        total = self.seconds
+        if self.outcome is None or not self.outcome.steps:
+            return f"{total:.2f} s"
+        from recon_engine.formatting import format_percent
+
+        # Until the attempt has its id: most of all, an embedded server starts.
+        start = (self.outcome.record.started - self._began_at).total_seconds()
+        steps = [("start", max(start, 0.0)), *self.outcome.steps]
+        steps.append(("other", max(total - sum(part for _, part in steps), 0.0)))
+        shares = (
+            f"{name} {format_percent(round(1e6 * part), round(1e6 * total))}"
+            for name, part in steps
+        )
+        return f"{total:.2f} s: {', '.join(shares)}"
+
+
+@contextmanager
+def log_run_end(dataset: str, *, dry_run: bool) -> Iterator[RunClock]:
+    """Log the event `run_ended` when the block ends, however it ends."""
+    clock = RunClock()
+    code = 0
+    try:
+        yield clock
+    except BaseException as ended:
+        # `typer.Exit`, errors and signals have one.
+        code = getattr(ended, "exit_code", STATUSES[RunStatus.INTERNAL_ERROR].exit_code)
+        raise
+    finally:
+        facts = {"dataset": dataset, "dry_run": dry_run, "exit_code": code}
+        seconds = {"seconds": round(clock.seconds, 3)}
+        log.info("run_ended", extra=facts | _facts_of(clock.outcome) | seconds)
+
+
+def _facts_of(outcome: Outcome | None) -> dict[str, Any]:
+    """How a run ended and what it measured; no value of a cell."""
+    if outcome is None:
+        return {}
+    record, result = outcome.record, outcome.result
+    facts: dict[str, Any] = {"run_id": str(record.run_id), "status": record.status}
+    if result is not None:
+        facts |= {
+            "verdict": result.verdict,
+            "gates": [
+                {"gate": each.gate, "passed": each.passed, "value": each.value}
+                for each in result.gates
+            ],
+            "counts": {
+                "old": result.old.rows,
+                "new": result.new.rows,
+                **asdict(result.counts),
+            },
+        }
+    if outcome.breaks is not None and outcome.breaks.counts is not None:
+        facts["breaks"] = asdict(outcome.breaks.counts)
+    if outcome.steps:
+        facts["steps"] = {name: round(each, 3) for name, each in outcome.steps}
+    return facts
+
+
+def format_summary(clock: RunClock, program: str) -> Iterator[str]:
+    """The lines at the end of a run that has a result.
+
+    `program`: how this program is called.
+    """
+    outcome = clock.outcome
+    if outcome is None or outcome.result is None:
+        return
+    yield f"time:      {clock.format_seconds()}"
+    yield f"verdict:   {outcome.result.headline()}"
+    if outcome.breaks is not None:
+        from recon_engine.postgres.breaks import format_breaks
+
+        yield f"breaks:    {format_breaks(outcome.breaks)}"
+    if outcome.artifacts_at:
+        yield f"artifacts: {outcome.artifacts_at}"
+        yield f"report:    {outcome.artifacts_at}report.html"
+    yield f"next:      {program} {_next_command(outcome)}"
+
+
+def _next_command(outcome: Outcome) -> str:
+    dataset = f"--dataset {quoted(outcome.record.dataset)}"
+    counts = outcome.breaks.counts if outcome.breaks else None
+    if counts is None or not counts.open:
+        return f"history {dataset}"
+    return f"breaks {dataset}" + (" --state new" if counts.new else " --totals")

@@ -1,0 +1,72 @@
+"""A wrong command line as an error of this program, with the command that was meant."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.errors import ConfigError
+from recon_engine.lazy import lazy_pattern
+from recon_engine.options import OPTIONS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+# What typer says of options that are spelled similarly.
+POSSIBLE: Final = lazy_pattern(
+    r"(?P<what>.*?)\.? \((?:Possible options|Did you mean).*"
+)
+FILE_NAME: Final = lazy_pattern(
+    r"s3://.*|.*\.(csv|tsv|txt|psv|dat|xlsx|parquet)(\.\w+)?"
+)
+
+
+def make_usage_error(error: Any) -> ConfigError:
+    """The error for one of typer: what is wrong, and where the help is.
+
+    `error`: has `format_message`, and the context `ctx` of its command or None.
+    """
+    text = error.format_message().strip().replace("Value error, ", "")
+    similar = getattr(error, "possibilities", None)
+    if similar and (found := POSSIBLE.fullmatch(text)):
+        text = f"{found['what']}. Did you mean {' or '.join(sorted(similar))}?"
+    else:
+        text = text.removesuffix(".")
+    return ConfigError(text[:1].lower() + text[1:], help=_help_with(error))
+
+
+def _help_with(error: Any) -> str:
+    option = getattr(error, "option_name", "")
+    before_command = error.ctx is None or error.ctx.parent is None
+    if before_command and any(option in each.flags for each in OPTIONS.values()):
+        return f"write it after the command, such as: recon diff OLD NEW {option}"
+    command = error.ctx.command_path if error.ctx else "recon"
+    return f"{re.sub(' [{].*', '', command)} --help lists what it takes"
+
+
+def make_command_error(words: Sequence[str], commands: Iterable[str]) -> ConfigError:
+    """The error for a first word that is no command.
+
+    Two files are proposed as arguments of `diff`.
+    """
+    from recon_engine.command_line import quoted
+    from recon_engine.suggestions import did_you_mean
+
+    name = words[0]
+    if all(map(_may_be_file, words[:2])):
+        command = " ".join(map(quoted, ("recon", "diff", *words)))
+        return ConfigError(
+            f"{name} is a file, not a command", help=f"did you mean: {command}"
+        )
+    return ConfigError(
+        f"there is no command {name}.{did_you_mean(name, commands)}",
+        help="recon --help lists the commands",
+    )
+
+
+def _may_be_file(word: str) -> bool:
+    """Whether a word is the name of a file that exists, or looks like one of data."""
+    return bool(FILE_NAME.fullmatch(word.casefold())) or Path(word).is_file()

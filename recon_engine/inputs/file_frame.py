@@ -1,0 +1,365 @@
+"""What is around the table in a file: trailers, an end mark, comments, missing names.
+
+`find_end` reads the end of a file before its rows, so that a trailer is in no row. Its
+count and sums are checked when the rows were read (`check_trailer`, `trailer_sums`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from recon_engine.config import NameStyle
+from recon_engine.errors import ConfigError, MalformedInput, ReconError
+from recon_engine.formatting import format_count
+from recon_engine.inputs.rfc4180 import Fault, parse_records
+from recon_engine.lazy import lazy_pattern
+from recon_engine.model import EXACT
+from recon_engine.suggestions import join_names
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from recon_engine.config import Limits, SideOptions
+    from recon_engine.inputs.header import Header
+
+    ReadAt = Callable[[int, int], bytes]
+
+PLAIN_NUMBER: Final = lazy_pattern(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)", re.ASCII)
+EOF_MARK: Final = b"\x1a"
+# 64 KiB hold any usual trailer. One of more than 16 MiB is none.
+TAIL_BYTES: Final = 1 << 16
+MOST_TAIL_BYTES: Final = 1 << 24
+COUNT_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Trailer:
+    """A record at the end of a file that is no row; `offset` is where it begins."""
+
+    prefix: str
+    offset: int
+    fields: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileEnd:
+    """Where the table ends, and what follows it.
+
+    `marks`: how many end marks there are, 0 or 1.
+    """
+
+    end: int
+    trailers: tuple[Trailer, ...] = ()
+    marks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _TailReader:
+    """The end of a file, with the options that say what it has to be."""
+
+    frame: SideOptions
+    delimiter: str
+    limits: Limits
+    uri: str
+    side: str
+
+    def find(self, read: ReadAt, size: int) -> FileEnd:
+        """The end of the table; raises MalformedInput if a trailer is missing."""
+        window = TAIL_BYTES
+        try:
+            while True:
+                start = max(0, size - window)
+                found = self._cut(read(size - start, start), start)
+                if found is not None:
+                    return found
+                window *= 4
+        except MalformedInput as error:
+            error.line = line_of(read, error.byte_offset or 0)
+            raise
+
+    def _cut(self, data: bytes, start: int) -> FileEnd | None:
+        """The end, from the bytes from `start` on; None if more are needed."""
+        stop = len(data)
+        marks = int(self.frame.eof_mark and data.endswith(EOF_MARK))
+        stop -= marks
+        if not self.frame.trailers:
+            return FileEnd(start + stop, (), marks)
+        found: list[Trailer] = []
+        # Blank lines at the end of a file are allowed, with a trailer before them too.
+        end = _without_newlines(data, stop)
+        for prefix in reversed(self.frame.trailers):
+            begin = data.rfind(b"\n", 0, end) + 1
+            if not begin and start:
+                if len(data) < MOST_TAIL_BYTES:
+                    return None
+                self.refuse_missing(prefix, start)
+            fields = self.split(data[begin:end])
+            if not fields or fields[0] != prefix.encode():
+                self.refuse_missing(prefix, start + begin)
+            found.append(Trailer(prefix, start + begin, fields))
+            stop, end = begin, _without_newline(data, begin)
+        return FileEnd(start + stop, tuple(reversed(found)), marks)
+
+    def split(self, line: bytes) -> tuple[bytes, ...]:
+        """The fields of a trailer; none if it is not one record."""
+        delimiter = self.frame.trailer_delimiter or self.delimiter
+        try:
+            records = list(parse_records(line, ord(delimiter), self.limits))
+        except Fault:
+            return ()
+        return records[0].fields if len(records) == 1 else ()
+
+    def refuse_missing(self, prefix: str, offset: int) -> NoReturn:
+        """Raise the error for a file that does not end with its trailer."""
+        raise MalformedInput(
+            f"the file does not end with a record {prefix}: it may be cut",
+            file=self.uri,
+            byte_offset=offset,
+            why=f"{flag_of(self.side, 'trailer')} is {prefix}, and the last record has"
+            " another first field",
+            help="deliver the complete file again, or omit the option",
+        )
+
+
+def find_end(
+    read: ReadAt,
+    size: int,
+    frame: SideOptions,
+    *,
+    delimiter: str,
+    limits: Limits,
+    uri: str,
+    side: str,
+) -> FileEnd:
+    """Where the table of a file ends.
+
+    Args:
+        read: `pread` of the file: size, then offset.
+        size: The number of bytes of the file.
+        frame: What is around the table.
+        delimiter: The delimiter of the table.
+        limits: Size limits of fields.
+        uri: The name of the file, for errors.
+        side: "old" or "new", for errors.
+
+    Raises MalformedInput if the file does not end with the trailers that are named.
+    """
+    if not (frame.trailers or frame.eof_mark):
+        return FileEnd(size)
+    return _TailReader(frame, delimiter, limits, uri, side).find(read, size)
+
+
+def _without_newline(data: bytes, stop: int) -> int:
+    """The offset of the newline that ends before `stop`; `stop` without one."""
+    if data[stop - 1 : stop] != b"\n":
+        return stop
+    return stop - 1 - (data[stop - 2 : stop - 1] == b"\r")
+
+
+def _without_newlines(data: bytes, stop: int) -> int:
+    while (before := _without_newline(data, stop)) < stop:
+        stop = before
+    return stop
+
+
+def flag_of(side: str, name: str) -> str:
+    """`--old-trailer`; `--trailer` if the side is not known."""
+    return f"--{side}-{name}" if side else f"--{name}"
+
+
+def complete_names(
+    names: Sequence[str], frame: SideOptions, refuse: Callable[[str], None]
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The names of all columns, and how many were numbered, by option.
+
+    `refuse` raises the error for a name that is there already.
+    """
+    found, counts = list(names), {"blank_names": 0, "repeat_names": 0}
+    taken = Counter(name for name in names if name.strip())
+
+    def number(at: int, name: str, option: str) -> None:
+        if name in taken:
+            refuse(
+                f"column {at + 1} cannot be named by its number: another column has"
+                " that name"
+            )
+        taken[name] += 1
+        found[at] = name
+        counts[option] += 1
+
+    if frame.blank_names is NameStyle.NUMBER:
+        for at, name in enumerate(names):
+            if not name.strip():
+                number(at, f"c{at + 1}", "blank_names")
+    if frame.repeat_names is NameStyle.NUMBER:
+        seen = Counter[str]()
+        for at, name in enumerate(tuple(found)):
+            seen[name] += 1
+            if seen[name] > 1:
+                number(at, f"{name}.{seen[name]}", "repeat_names")
+    return tuple(found), {
+        option: count
+        for option, count in counts.items()
+        if getattr(frame, option) is NameStyle.NUMBER
+    }
+
+
+def line_of(read: ReadAt, offset: int) -> int:
+    """The line number of an offset, from 1."""
+    count = 1
+    for start in range(0, offset, COUNT_BYTES):
+        count += read(min(COUNT_BYTES, offset - start), start).count(b"\n")
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A number that a trailer says; `column`: None for the number of records."""
+
+    trailer: Trailer
+    field: int
+    column: str | None
+
+
+def list_expected(
+    frame: SideOptions, trailers: Sequence[Trailer]
+) -> Iterator[Expected]:
+    """What the trailers of a file say about its records, as the options name it."""
+    by_prefix = {trailer.prefix: trailer for trailer in trailers}
+    for text in frame.trailer_counts:
+        prefix, number = frame.split_trailer_field(text)
+        yield Expected(by_prefix[prefix], number, None)
+    for text in frame.trailer_sums:
+        place, _, column = text.partition("=")
+        prefix, number = frame.split_trailer_field(place)
+        yield Expected(by_prefix[prefix], number, column)
+
+
+def check_trailer(
+    header: Header, records: int, sums: Mapping[str, Decimal] | None = None
+) -> None:
+    """Compare what the trailers of a file say with what it has.
+
+    Args:
+        header: The header of the file.
+        records: The number of its records, rejected ones included.
+        sums: The sum of each column that a trailer sums; None to check counts only.
+
+    Raises MalformedInput; a sum is never in its text.
+    """
+    for each in list_expected(header.frame, header.trailers):
+        if each.column is None:
+            stated = _read_number(header, each)
+            if stated != records:
+                raise trailer_error(
+                    header,
+                    each.trailer.offset,
+                    f"the trailer says {_say(stated)}, the file has {records:,}",
+                    why="records are missing, or were added, after the trailer was"
+                    " written",
+                )
+        elif sums is not None and _read_number(header, each) != sums[each.column]:
+            raise trailer_error(
+                header,
+                each.trailer.offset,
+                f"field {each.field} of the trailer is not the sum of {each.column}",
+                why="a record is missing, was added or was changed after the trailer"
+                " was written; or the column has a rule that reads other values",
+            )
+
+
+def _say(count: Decimal) -> str:
+    if count == count.to_integral_value():
+        return format_count(int(count), "record")
+    return "no whole number of records"
+
+
+def _read_number(header: Header, expected: Expected) -> Decimal:
+    fields = expected.trailer.fields
+    number = None
+    if expected.field <= len(fields):
+        text = fields[expected.field - 1].decode(errors="replace").strip()
+        # Digits only: an exponent could stand for more digits than there is memory.
+        if PLAIN_NUMBER.fullmatch(text):
+            number = Decimal(text)
+    if number is None:
+        raise trailer_error(
+            header,
+            expected.trailer.offset,
+            f"field {expected.field} of the trailer is not a number"
+            if expected.field <= len(fields)
+            else f"the trailer has {format_count(len(fields), 'field')}",
+            why=f"field {expected.field} is to be the "
+            + ("number of records" if expected.column is None else "sum of a column"),
+            help="name the field of the trailer that has it, counted from 1",
+        )
+    return number
+
+
+def trailer_error(
+    header: Header,
+    offset: int,
+    message: str,
+    *,
+    why: str,
+    help: str = "deliver the complete file again",  # noqa: A002 - as in ReconError
+) -> ReconError:
+    """The error for a trailer, with its line."""
+    error = MalformedInput(
+        message,
+        file=header.uri,
+        byte_offset=offset,
+        why=why,
+        help=help,
+    )
+    # A file of another machine has no path here: the offset says where it is.
+    if header.path.exists():
+        with header.path.open("rb") as stream:
+            descriptor = stream.fileno()
+            error.line = line_of(lambda n, at: os.pread(descriptor, n, at), offset)
+    return error
+
+
+def unexpected_trailer(
+    header: Header, line: int, offset: int, prefix: str
+) -> ReconError:
+    """The error for a record that begins as a trailer, and is not at the end."""
+    return MalformedInput(
+        f"an unexpected trailer: the first field of a record is {prefix}",
+        file=header.uri,
+        line=line,
+        byte_offset=offset,
+        why="a trailer is at the end of a file; two deliveries may have been joined",
+        help=f"deliver one file, or choose a {flag_of(header.side, 'trailer')} that is"
+        " the first field of no other record",
+    )
+
+
+def check_sum_columns(header: Header) -> None:
+    """Raise ConfigError if a trailer sums a column that the file does not have."""
+    for each in list_expected(header.frame, header.trailers):
+        if each.column is not None and each.column not in header.columns:
+            raise ConfigError(
+                f"{flag_of(header.side, 'trailer-sum')}: the file has no column "
+                f"{each.column}",
+                file=header.uri,
+                help=f"the columns are {join_names(header.columns)}",
+            )
+
+
+def summed_columns(header: Header) -> tuple[str, ...]:
+    """The columns that a trailer sums."""
+    expected = list_expected(header.frame, header.trailers)
+    return tuple(dict.fromkeys(each.column for each in expected if each.column))
+
+
+def add_exactly(sums: dict[str, Decimal], others: Mapping[str, Decimal]) -> None:
+    """Add the sums of other records."""
+    for name, value in others.items():
+        sums[name] = EXACT.add(sums.get(name, Decimal(0)), value)

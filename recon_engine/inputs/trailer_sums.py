@@ -1,0 +1,113 @@
+"""Sum the columns of a file whose trailer says their sum."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from recon_engine.inputs.csvfile import CsvFile
+from recon_engine.inputs.file_frame import (
+    add_exactly,
+    check_trailer,
+    summed_columns,
+    trailer_error,
+)
+from recon_engine.inputs.header import Header, annotate_counted_in
+from recon_engine.model import EXACT
+from recon_engine.rules import NORMAL_PREFIX, Number, normal_form, parse_rule
+from recon_engine.runtime.concurrency import map_ordered
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from recon_engine.config import Options
+    from recon_engine.inputs.csvfile import Rows
+    from recon_engine.inputs.tables import Table, Unread
+    from recon_engine.rules import Rule
+
+    Sums = Mapping[str, Decimal] | None
+
+
+def check_sums(
+    unread: Sequence[Unread], tables: Sequence[Table], options: Options
+) -> None:
+    """Compare the sums that trailers say with those of the rows, file by file.
+
+    Raises MalformedInput for another sum, and for a summand that cannot be read.
+    """
+    for header, table in zip(unread, tables, strict=True):
+        if not isinstance(header, Header) or not isinstance(table, CsvFile):
+            continue
+        if summed_columns(header):
+            with annotate_counted_in(header.origin):
+                check_trailer(header, *_count_and_sum(header, table, options))
+
+
+def _count_and_sum(
+    header: Header, file: CsvFile, options: Options
+) -> tuple[int, Mapping[str, Decimal]]:
+    totals = dict.fromkeys(summed_columns(header), Decimal(0))
+    parts = map_ordered(
+        lambda part: sum_rows(file.read(part), header, options), file.parts
+    )
+    for sums in parts:
+        add_sums(header, totals, sums)
+    return file.rows + file.rejects.count, totals
+
+
+def add_sums(header: Header, totals: dict[str, Decimal], sums: Sums) -> None:
+    """Add the sums of more rows; None is of rows with an unreadable summand."""
+    if sums is None:
+        trailer = header.trailers[0]
+        raise trailer_error(
+            header,
+            trailer.offset,
+            "a column that the trailer sums has a value that is no number",
+            why="blanks and text have no place in a sum",
+            help="name a column of numbers, or a rule that reads them as such",
+        )
+    add_exactly(totals, sums)
+
+
+def sum_rows(rows: Rows, header: Header, options: Options) -> Sums:
+    """The sum of each column that a trailer sums; None if a summand is no number."""
+    names = list(summed_columns(header))
+    ids = [f"c{at}" for at in range(len(header.columns))]
+    wanted = [ids[header.columns.index(name)] for name in names]
+    forms = (
+        rows.cells(ids)
+        .select(
+            normal_form(_rules_of(name, header, options), pl.col(each)).alias(each)
+            for name, each in zip(names, wanted, strict=True)
+        )
+        .collect(engine="in-memory")
+    )
+    sums = {}
+    for name, each in zip(names, wanted, strict=True):
+        # One addition for each distinct value, of which amounts have few.
+        values = forms[each].value_counts()
+        total = Decimal(0)
+        for form, count in values.iter_rows():
+            if not form.startswith(NORMAL_PREFIX):
+                return None
+            number = Decimal(form.removeprefix(NORMAL_PREFIX))
+            total = EXACT.add(total, EXACT.multiply(number, Decimal(count)))
+        sums[name] = total
+    return sums
+
+
+def _rules_of(name: str, header: Header, options: Options) -> list[Rule]:
+    """The chain of a column by its name in the file, with a number as its last rule."""
+    back = {theirs: ours for ours, theirs in options.renames.items()}
+    spelled = {name, back.get(name, name)} if header.side == "new" else {name}
+    rules = [
+        parse_rule(rule)
+        for column in ("*", *spelled)
+        for rule in options.rules.get(column, ())
+    ]
+    if any(isinstance(rule, Number) for rule in rules):
+        return rules
+    return [*rules, Number()]

@@ -1,0 +1,313 @@
+"""Deliveries of the field with the options that read them, and variants of each kind.
+
+A command of `field/` ends as its `expect` says once the options are added. The variants
+have other widths, sides, alphabets and positions, and the truth about them is known.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from support.program import recon
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+FIELD: Final = Path(__file__).parents[1] / "field"
+VARIANTS: Final = 20
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A folder with its options, and the counts and values of `expect`."""
+
+    folder: str
+    command: str
+    matched: int = 0
+    differing: int = 0
+    change: tuple[str, str, str] | None = None
+    rows: tuple[int, int] | None = None
+    refusal: str = ""
+
+
+EXPECTED: Final = (
+    Expected(
+        "01_trailing_delimiter",
+        "old.txt new.txt --key CLAIM --delimiter | --old-trailing-delimiter",
+        3,
+        1,
+        ("PAID", "30.00", "31.00"),
+    ),
+    Expected(
+        "01_trailing_delimiter",
+        "old2.txt new.txt --key CLAIM --delimiter | --old-trailing-delimiter",
+        3,
+        1,
+        ("PAID", "30.00", "31.00"),
+    ),
+    Expected(
+        "01_trailing_delimiter",
+        "old.txt new.txt --key CLAIM --delimiter |",
+        refusal="each ends with a delimiter",
+    ),
+    Expected(
+        "01_trailing_delimiter",
+        "old.txt new.txt --key CLAIM --delimiter | --trailing-delimiter",
+        refusal="is set, and the record does not end with a delimiter",
+    ),
+    Expected(
+        "02_trailer_record",
+        "old.csv new.csv --key CLAIM_ID --trailer TRL --trailer-count 2"
+        " --trailer-sum 3=PAID",
+        3,
+        1,
+        ("PAID", "30.00", "31.00"),
+        (3, 3),
+    ),
+    Expected(
+        "02_trailer_record",
+        "old_short.csv new_short.csv --key CLAIM_ID --trailer TRL"
+        " --trailer-delimiter | --trailer-count 2",
+        3,
+        1,
+        ("PAID", "30.00", "31.00"),
+        (3, 3),
+    ),
+    Expected(
+        "02_trailer_record",
+        "old.csv old.csv --key CLAIM_ID --trailer TRL --trailer-count 2",
+        3,
+        0,
+    ),
+    Expected(
+        "03_preamble_lines",
+        "old.csv new.csv --key CLAIM_ID --old-skip-lines 3",
+        2,
+        1,
+    ),
+    Expected(
+        "03_preamble_lines",
+        "old_hash.csv new.csv --key CLAIM_ID --old-comment-prefix #",
+        2,
+        1,
+    ),
+    Expected(
+        "03_preamble_lines",
+        "old.csv new.csv --key CLAIM_ID",
+        refusal="the header is in line 4 of OLD: 2 rows after it fit it; use"
+        " --old-skip-lines 3",
+    ),
+    Expected(
+        "04_no_header",
+        "old.csv new.csv --key ID --no-header --names ID,MEMBER,PAID",
+        3,
+        1,
+        ("PAID", "20.00", "21.00"),
+    ),
+    Expected("04_no_header", "old.csv new.csv --key c1 --no-header", 3, 1),
+    Expected("04_no_header", "old.csv old.csv --key c1 --no-header", 3, 0),
+    Expected(
+        "04_no_header",
+        "old.csv new.csv --key 1",
+        refusal="if the file has no header use --old-no-header",
+    ),
+)
+
+
+@pytest.mark.parametrize("row", EXPECTED, ids=lambda row: row.command[:60])
+def test_a_delivery_with_its_options_has_the_outcome_of_its_folder(
+    row: Expected, tmp_path: Path
+) -> None:
+    here = shutil.copytree(FIELD / row.folder, tmp_path / row.folder)
+    document = run(here, row.command.split())
+    if row.refusal:
+        said = " ".join(str(document[name]) for name in ("message", "why", "help"))
+        assert row.refusal in said
+        return
+    assert document["counts"]["matched"] == row.matched
+    assert document["counts"]["mismatched_rows"] == row.differing
+    assert document["counts"]["missing"] == document["counts"]["extra"] == 0
+    if row.rows:
+        assert (document["old"]["rows"], document["new"]["rows"]) == row.rows
+    if row.change:
+        [column], [sample] = document["columns_differing"], document["sample"]
+        name, old, new = row.change
+        assert column == name
+        assert sample["payload"] == {name: f"{old}~{new}"}
+
+
+def run(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """The document that `recon diff` ends with."""
+    ended = recon("diff", *arguments, "-f", "json", cwd=folder)
+    assert "Traceback" not in ended.stderr
+    document: dict[str, Any] = json.loads(ended.stdout)
+    if "columns" in document:
+        document["columns_differing"] = [
+            each["name"] for each in document["columns"] if each["mismatched"]
+        ]
+    return document
+
+
+ALPHABETS: Final = (
+    "abcxyz0123456789",
+    "äöüßÄÖÜéàç ",
+    "日本語データ",
+    "АБВГдежз-",
+    "0123456789.",
+    "a,;|\"'b ",
+)
+
+
+@dataclass
+class Pair:
+    """Two tables with known differences; `changed`: the keys of rows that differ."""
+
+    names: list[str]
+    old: list[list[str]]
+    new: list[list[str]]
+    changed: set[str] = field(default_factory=set)
+    sums: tuple[int, int] = (0, 0)
+
+
+def make_pair(draw: random.Random) -> Pair:
+    """Tables with a key, an amount, and columns of some alphabet."""
+    width, rows = draw.randint(1, 5), draw.randint(1, 30)
+    letters = draw.choice(ALPHABETS)
+    names = ["KEY", "AMOUNT", *(f"COL_{at}" for at in range(width))]
+    old = [
+        [
+            f"k{at}",
+            str(draw.randint(0, 999)),
+            *(
+                "".join(draw.choices(letters, k=draw.randint(0, 9)))
+                for _ in range(width)
+            ),
+        ]
+        for at in range(rows)
+    ]
+    new = [list(row) for row in old]
+    changed = set()
+    for row in draw.sample(new, draw.randint(0, min(3, rows))):
+        at = draw.randrange(2, len(names))
+        row[at] += "+"
+        changed.add(row[0])
+    draw.shuffle(new)
+    sums = sum(int(row[1]) for row in old), sum(int(row[1]) for row in new)
+    return Pair(names, old, new, changed, sums)
+
+
+def to_csv(rows: Sequence[Sequence[str]], delimiter: str, end: str) -> str:
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(rows)
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class Dressed:
+    """A file in the form of a kind, with the options that read it."""
+
+    data: bytes
+    options: list[str]
+
+
+Kind = "Callable[[random.Random, Pair, list[list[str]], str], Dressed]"
+
+
+def trailing(draw: random.Random, pair: Pair, rows: list[list[str]], d: str) -> Dressed:
+    with_names = draw.random() < 0.5
+    lines = [pair.names + [""] * with_names, *([*row, ""] for row in rows)]
+    return Dressed(
+        to_csv(lines, d, draw.choice(("\n", "\r\n"))).encode(), ["trailing-delimiter"]
+    )
+
+
+def trailer(draw: random.Random, pair: Pair, rows: list[list[str]], d: str) -> Dressed:
+    prefix = draw.choice(("TRL", "Z9", "ENDE", "99", "Σ"))
+    total = str(sum(int(row[1]) for row in rows))
+    fields = [prefix, str(len(rows)), total, *["x"] * draw.randint(0, 3)]
+    other = draw.choice([each for each in ",;|\t" if each != d])
+    own = draw.choice((d, other))
+    end = draw.choice(("\n", "\r\n"))
+    text = to_csv([pair.names, *rows], d, end) + own.join(fields)
+    text += draw.choice(("", end, end * 2))
+    options = [f"trailer={prefix}", "trailer-count=2", "trailer-sum=3=AMOUNT"]
+    options += [f"trailer-delimiter={own}"] if own != d else []
+    mark = draw.random() < 0.3
+    return Dressed(text.encode() + b"\x1a" * mark, options + ["eof-mark"] * mark)
+
+
+def preamble(draw: random.Random, pair: Pair, rows: list[list[str]], d: str) -> Dressed:
+    lines = [
+        draw.choice(('Report "A', "", f"a{d}b", "Größe", " ", f"KEY{d}x{d}y{d}z"))
+        for _ in range(draw.randint(1, 9))
+    ]
+    text = "".join(f"{line}\n" for line in lines)
+    table = to_csv([pair.names, *rows], d, draw.choice(("\n", "\r\n")))
+    bom = "\ufeff" * (draw.random() < 0.3)
+    return Dressed((bom + text + table).encode(), [f"skip-lines={len(lines)}"])
+
+
+def comments(draw: random.Random, pair: Pair, rows: list[list[str]], d: str) -> Dressed:
+    mark = draw.choice(("#", "--", "%%", "§"))
+    lines = [f"{mark} {draw.choice(ALPHABETS[:4])}" for _ in range(draw.randint(1, 5))]
+    text = "".join(f"{line}\n" for line in lines)
+    return Dressed(
+        (text + to_csv([pair.names, *rows], d, "\n")).encode(),
+        [f"comment-prefix={mark}"],
+    )
+
+
+def no_header(
+    draw: random.Random, pair: Pair, rows: list[list[str]], d: str
+) -> Dressed:
+    text = to_csv(rows, d, draw.choice(("\n", "\r\n")))
+    return Dressed(text.encode(), ["no-header", "names=" + ",".join(pair.names)])
+
+
+def plain(_: random.Random, pair: Pair, rows: list[list[str]], d: str) -> Dressed:
+    return Dressed(to_csv([pair.names, *rows], d, "\n").encode(), [])
+
+
+KINDS: Final = {
+    "01_trailing_delimiter": trailing,
+    "02_trailer_record": trailer,
+    "03_preamble_lines": preamble,
+    "03_comment_lines": comments,
+    "04_no_header": no_header,
+}
+
+
+@pytest.mark.parametrize("seed", range(VARIANTS))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_variant_of_a_kind_has_the_differences_that_were_made(
+    kind: str, seed: int, tmp_path: Path
+) -> None:
+    draw = random.Random(f"{kind}{seed}")
+    pair = make_pair(draw)
+    dress = KINDS[kind]
+    delimiters = [draw.choice(",;|") for _ in range(2)]
+    both = draw.random() < 0.3
+    dressed_side = draw.choice(("old", "new"))
+    flags = [f"--delimiter={':'.join(delimiters)}", "--key=KEY"]
+    for side, rows, d in zip(
+        ("old", "new"), (pair.old, pair.new), delimiters, strict=True
+    ):
+        make = dress if both or side == dressed_side else plain
+        found = make(draw, pair, rows, d)
+        (tmp_path / side).write_bytes(found.data)
+        flags += [f"--{side}-{option}" for option in found.options]
+    document = run(tmp_path, ["old", "new", *flags])
+    assert document.get("counts"), document
+    assert document["counts"]["matched"] == len(pair.old)
+    assert document["counts"]["missing"] == document["counts"]["extra"] == 0
+    assert {row["key"]["KEY"] for row in document["sample"]} == pair.changed

@@ -1,0 +1,144 @@
+"""A wrong command line: one error of this program, with the command that was meant."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+from support.program import recon
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    (tmp_path / "old.csv").write_text("ID,PAID\n1,10.00\n2,20.00\n3,30.00\n")
+    (tmp_path / "new.csv").write_text("ID,PAID\n1,10\n2,20.00\n4,SECRET-CELL\n")
+    return tmp_path
+
+
+def test_two_files_without_a_command_are_meant_for_diff(pair: Path) -> None:
+    ended = recon("old.csv", "new.csv", "-k", "ID", cwd=pair)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error[USAGE_ERROR]: old.csv is a file, not a command\n"
+        "  help: did you mean: recon diff old.csv new.csv -k ID\n"
+    )
+    command = ended.stderr.rpartition(": recon ")[2]
+    assert recon(*shlex.split(command), cwd=pair).returncode == 1
+
+
+def test_files_that_do_not_exist_are_recognized_by_their_names(tmp_path: Path) -> None:
+    for names in (("a b.csv", "s3://x/new.csv.gz"), ("OLD.TXT", "new.tsv.zst")):
+        ended = recon(*names, cwd=tmp_path)
+        assert ended.stderr.endswith(f"recon diff {shlex.join(names)}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "help_line"),
+    [
+        (["dif", "a", "b"], "there is no command dif. Did you mean diff?", "recon -"),
+        (
+            ["diff", "a", "b", "--detial-limit", "3"],
+            (
+                "no such option: --detial-limit."
+                " Did you mean --delimiter or --detail-limit?"
+            ),
+            "recon diff --help lists what it takes",
+        ),
+        (
+            ["--key", "ID", "diff", "a", "b"],
+            "no such option: --key",
+            "write it after the command, such as: recon diff OLD NEW --key",
+        ),
+        (
+            ["diff", "a", "b", "-f", "tabel"],
+            (
+                "invalid value for '--format' / '-f' (env var: 'RECON_FORMAT'):"
+                " 'tabel' is not one of 'table', 'json', 'markdown'"
+            ),
+            "recon diff --help",
+        ),
+    ],
+)
+def test_a_wrong_word_is_an_error_of_this_program(
+    tmp_path: Path, arguments: list[str], message: str, help_line: str
+) -> None:
+    ended = recon(*arguments, cwd=tmp_path)
+    first, second = ended.stderr.splitlines()
+    assert first == f"error[USAGE_ERROR]: {message}"
+    assert second.startswith(f"  help: {help_line}")
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
+    ended = recon(cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("Usage: recon ")
+
+
+def test_a_diff_without_a_key_proposes_one_in_a_command_to_paste(pair: Path) -> None:
+    given = ("diff", "old.csv", "new.csv", "--ignore", "NO TE", "-o", "r.md")
+    for path in ("old.csv", "new.csv"):
+        (pair / path).write_text("ID,PAID,NO TE\n1,1,a\n2,1,b\n3,1,c\n")
+    ended = recon(*given, cwd=pair)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error[USAGE_ERROR]: no key column is named\n"
+        "  why: ID is unique on both sides, and 100.0% of the rows match by it\n"
+        "  help: recon diff old.csv new.csv --ignore 'NO TE' -o r.md --key ID\n"
+    )
+    command = ended.stderr.rpartition("help: recon ")[2]
+    assert recon(*shlex.split(command), cwd=pair).returncode == 0
+    assert (pair / "r.md").exists()
+
+
+def test_explain_without_a_key_proposes_one_too(pair: Path) -> None:
+    ended = recon("explain", "old.csv", "new.csv", "--", "1", cwd=pair)
+    assert ended.stderr.endswith("recon explain old.csv new.csv --key ID -- 1\n")
+    command = ended.stderr.rpartition("help: recon ")[2]
+    assert recon(*shlex.split(command), cwd=pair).returncode == 1
+
+
+def test_a_pair_without_a_key_says_what_comes_closest(pair: Path) -> None:
+    (pair / "old.csv").write_text("A,B\n1,1\n1,1\n")
+    (pair / "new.csv").write_text("A,B\n1,1\n1,2\n")
+    ended = recon("diff", "old.csv", "new.csv", cwd=pair)
+    assert (
+        "no set of columns that was tried is unique on both sides; B repeats least"
+        in ended.stderr
+    )
+    (pair / "new.csv").write_text("A,B\n3,3\n4,4\n")
+    ended = recon("diff", "old.csv", "new.csv", cwd=pair)
+    assert "no column has a value that is in both files" in ended.stderr
+    assert ended.returncode == 2
+
+
+def test_without_a_key_what_is_wrong_with_a_file_comes_first(pair: Path) -> None:
+    (pair / "new.csv").write_text("ID,PAID\n1\n")
+    ended = recon("diff", "old.csv", "new.csv", cwd=pair)
+    assert ended.returncode == 3
+    assert "new.csv, line 2" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("recon br", ["breaks"]),
+        ("recon diff --on-b", ["--on-bad-row"]),
+        ("recon diff --engine ", ["local", "spark"]),
+    ],
+)
+def test_the_shell_completes_commands_options_and_values(
+    typed: str, completed: list[str], tmp_path: Path
+) -> None:
+    asked = {
+        "_RECON_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(typed.count(" ")),
+    }
+    ended = recon(cwd=tmp_path, **asked)
+    assert ended.stdout.split() == completed

@@ -1,0 +1,208 @@
+"""Files with frames, made by a seed, and what each reader makes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import TYPE_CHECKING, Final
+
+from support.frame_reference import Frame, Table
+from support.reading import cells
+
+from recon_engine.config import NO_KEY, NameStyle, Options, SideOptions
+from recon_engine.errors import ReconError
+from recon_engine.inputs.csv_reader import read_rows
+from recon_engine.inputs.header import read_header
+from recon_engine.inputs.scanned import open_scanned
+from recon_engine.inputs.scanning import KernelRefusal, start_validation
+from recon_engine.runtime.progress import SILENT
+from recon_engine.spark.byte_sources import LocalSource
+from recon_engine.spark.split_reader import join_results, merge_results, read_split
+from recon_engine.spark.splits import cut_splits, take_census
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from recon_engine.inputs.csvfile import CsvFile
+    from recon_engine.inputs.header import Header
+
+    Reader = Callable[["Path", Frame], Table | None]
+
+CELLS: Final = (
+    "", "1", "20", "a", "TRL", "EOF", "TRL2", "é", '"q"', "a,b", "x\ny", "#", "c2",
+    "ID", "ID.2", "\x1a", " ", "x;y", "=1", "\r\n",
+)  # fmt: skip
+NAMES: Final = ("ID", "A", "", "A", "c2", "A.2", "TRL", "é", " ", "x y")
+LINES: Final = (b"title", b"", b'"', b"# a,b", b"#", b"a,b,c", b"\xff", b"TRL,1")
+
+
+def side_options(frame: Frame) -> SideOptions:
+    """The same frame as the product has it."""
+    return SideOptions(
+        skip_lines=frame.skip_lines,
+        comment_prefix=frame.comment_prefix,
+        no_header=frame.no_header,
+        names=frame.names,
+        repeat_names=NameStyle(frame.repeat_names),
+        blank_names=NameStyle(frame.blank_names),
+        trailing_delimiter=frame.trailing_delimiter,
+        trailers=frame.trailer,
+        trailer_counts=(f"{frame.trailer[0]}:{frame.trailer_count}",)
+        if frame.trailer_count
+        else (),
+        trailer_delimiter=frame.trailer_delimiter,
+        eof_mark=frame.eof_mark,
+    )
+
+
+def make_case(seed: int) -> tuple[bytes, Frame]:
+    """A file that often fits its frame, and often just does not."""
+    draw = random.Random(seed)
+    delimiter = draw.choice(",;|")
+    trailing = draw.random() < 0.3
+    end = draw.choice(("\n", "\r\n"))
+    no_header = draw.random() < 0.3
+    width = draw.choice((1, 2, 2, 3))
+    lines = [draw.choice(LINES) for _ in range(draw.choice((0, 0, 1, 2, 3)))]
+    comment = draw.choice(("", "", "#", "--")) if not no_header else ""
+    comments = [comment.encode() + draw.choice((b"x", b"", b" a,b", b"a;b;c"))
+                for _ in range(draw.choice((0, 1, 2)))] if comment else []  # fmt: skip
+
+    def row(texts: list[str], at: str = delimiter) -> str:
+        quoted = (write(draw, each, at) for each in texts)
+        return at.join(quoted) + at * (trailing and draw.random() < 0.97)
+
+    rows = [
+        row([draw.choice(CELLS) for _ in range(width if draw.random() < 0.97 else 3)])
+        for _ in range(draw.choice((0, 1, 2, 3, 5)))
+    ]
+    names = [draw.choice(NAMES) for _ in range(width)]
+    if draw.random() < 0.7:
+        names = ["ID", "A", "B"][:width]
+    head = (
+        []
+        if no_header
+        else [
+            row(names)
+            if draw.random() < 0.8
+            else delimiter.join(write(draw, n, delimiter) for n in names)
+        ]
+    )
+    trailer = draw.choice(((), (), ("TRL",), ("TRL",), ("EOF", "TRL")))
+    mark = draw.choice(("", "", ";", "|")) if trailer else ""
+    tail = [
+        (mark or delimiter).join([prefix, str(len(rows) + (draw.random() < 0.1)), "x"])
+        for prefix in trailer
+        if draw.random() < 0.95
+    ]
+    # Of bytes, because a preamble may be in any encoding.
+    body = end.join([*head, *rows, *tail]).encode()
+    before = b"".join(line + b"\n" for line in (*lines, *comments))
+    data = before + body + draw.choice((b"", b"\n", b"\r\n", b"\n\n"))
+    eof = draw.random() < 0.3
+    if eof or draw.random() < 0.05:
+        data += b"\x1a"
+    if draw.random() < 0.1:
+        data = b"\xef\xbb\xbf" + data
+    if draw.random() < 0.25:
+        data = spoil(draw, data)
+    given = tuple(f"n{at}" for at in range(width))
+    return data, Frame(
+        delimiter=delimiter,
+        skip_lines=len(lines) + (draw.random() < 0.03),
+        comment_prefix=comment,
+        no_header=no_header,
+        names=given if no_header and draw.random() < 0.5 else (),
+        repeat_names="refuse" if no_header else draw.choice(("refuse", "number")),
+        blank_names="refuse" if no_header else draw.choice(("refuse", "number")),
+        trailing_delimiter=trailing,
+        trailer=trailer,
+        trailer_count=2 if trailer and draw.random() < 0.5 else 0,
+        trailer_delimiter=mark,
+        eof_mark=eof,
+    )
+
+
+def write(draw: random.Random, text: str, delimiter: str) -> str:
+    """A text as a field, sometimes in quotes that it does not need."""
+    if draw.random() < 0.15 or any(
+        each in text for each in ('"', delimiter, "\r", "\n")
+    ):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def spoil(draw: random.Random, data: bytes) -> bytes:
+    """The same bytes with one of them changed, added or removed."""
+    at = draw.randrange(len(data) + 1)
+    new = draw.choice((b"", b'"', b"\n", b",", b"\r", b"\0", b"\xff", b"TRL,1\n", b"x"))
+    return data[:at] + new + data[at + draw.choice((0, 1)) :]
+
+
+def by_numpy(path: Path, frame: Frame) -> Table | None:
+    """What the reader in Python makes of a file."""
+    return _outcome(lambda: read_rows(_header(path, frame)))
+
+
+def by_kernel(path: Path, frame: Frame) -> Table | None:
+    """What the native kernel makes of it; if it refuses a file, the other reader."""
+    try:
+        header = _header(path, frame)
+        scanning = start_validation([header, header])
+        assert scanning is not None
+        with open_scanned(scanning, SILENT) as (first, _):
+            return _table(first.file())
+    except KernelRefusal:
+        return by_numpy(path, frame)
+    except ReconError:
+        return None
+
+
+def in_splits(size: int) -> Reader:
+    """A reader as a cluster has it, with splits of this size."""
+
+    def read(path: Path, frame: Frame) -> Table | None:
+        return _outcome(lambda: _join(path, frame, size), rows=False)
+
+    return read
+
+
+def rows_alone(table: Table | None) -> Table | None:
+    """The same without rows: a cluster joins no rows on the driver."""
+    return None if table is None else dataclasses.replace(table, rows=())
+
+
+def _header(path: Path, frame: Frame) -> Header:
+    return read_header(
+        path, delimiter=frame.delimiter, frame=side_options(frame), side="old"
+    )
+
+
+def _join(path: Path, frame: Frame, size: int) -> CsvFile:
+    header = _header(path, frame)
+    start, end = len(header.raw), header.end
+    with LocalSource.of(header).opened() as read:
+        counted = [
+            take_census(read, at, min(at + size, end)) for at in range(start, end, size)
+        ]
+        options = Options(keys=NO_KEY, old=side_options(frame))
+        found = {
+            at: read_split(header, span, read, lambda _: None, lambda *_: None, options)
+            for at, span in enumerate(cut_splits(counted, start, end, 1 + header.lines))
+        }
+    whole = merge_results([found])
+    return join_results(header, (whole[at] for at in sorted(whole)), None)
+
+
+def _outcome(read: Callable[[], CsvFile], *, rows: bool = True) -> Table | None:
+    try:
+        file = read()
+    except ReconError:
+        return None
+    return _table(file) if rows else Table(file.columns, ())
+
+
+def _table(file: CsvFile) -> Table:
+    return Table(file.columns, tuple(cells(file)))

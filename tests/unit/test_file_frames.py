@@ -1,0 +1,466 @@
+"""What is around a table: each option, every reader, and an independent reference."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support.frame_reference import Frame, read_framed
+from support.framed import by_kernel, by_numpy, in_splits, make_case, rows_alone
+from support.program import recon
+
+import recon_engine as rx
+from recon_engine.compare.explain import explain_key
+from recon_engine.config import Options, SideOptions
+from recon_engine.errors import ConfigError, EmptyFile, MalformedInput, ReconError
+from recon_engine.inputs import csv_reader
+from recon_engine.inputs.native import binding
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+PLAIN = "ID,A\n1,x\n2,y\n"
+KERNEL = pytest.mark.skipif(binding.load_library() is None, reason="no kernel")
+
+
+@given(seed=st.integers(0, 1 << 40), block=st.sampled_from([1, 7, 1 << 18]))
+@example(seed=0, block=1)
+def test_a_framed_file_is_read_as_the_reference_reads_it(
+    tmp_path: Path, seed: int, block: int
+) -> None:
+    data, frame = make_case(seed)
+    expected = read_framed(data, frame)
+    path = tmp_path / "f.csv"
+    path.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_reader, "BLOCK_BYTES", block)
+        assert by_numpy(path, frame) == expected, (data, frame)
+    if binding.load_library() is not None:
+        assert by_kernel(path, frame) == expected, (data, frame)
+    splits = in_splits(1 + block % 11)
+    assert splits(path, frame) == rows_alone(expected), (data, frame)
+
+
+def write(folder: Path, name: str, text: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+@pytest.fixture(params=["native", "numpy"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both readers of the local engine."""
+    if request.param == "numpy":
+        monkeypatch.setattr(binding, "load_library", lambda: None)
+    elif binding.load_library() is None:
+        pytest.skip("no kernel")
+    return str(request.param)
+
+
+def compare(folder: Path, old: str | bytes, **options: Any) -> rx.Reconciliation:
+    """Compare a file with the plain table."""
+    pair = write(folder, "o.csv", old), write(folder, "n.csv", PLAIN)
+    return rx.diff(*pair, **{"keys": "ID", **options})
+
+
+def refuse(folder: Path, old: str | bytes, **options: Any) -> ReconError:
+    with pytest.raises(ReconError) as caught:
+        compare(folder, old, **options)
+    return caught.value
+
+
+FITS: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
+    "lines before": (
+        'Title\n\nwith "a quote\nID,A\n1,x\n2,y\n',
+        {"old_skip_lines": 3},
+        "3 lines are skipped before the header",
+    ),
+    "comments": (
+        "# a\r\n#\nID,A\n1,x\n2,y\n",
+        {"old_comment_prefix": "#"},
+        "2 comment lines are skipped",
+    ),
+    "no header, named": (
+        "1,x\n2,y\n",
+        {"old_no_header": True, "old_names": ("ID", "A")},
+        "no header, 2 columns are named",
+    ),
+    "trailing": (
+        "ID,A,\n1,x,\n2,y,\n",
+        {"old_trailing_delimiter": True},
+        "each record ends with a delimiter",
+    ),
+    "trailing, but for the header": (
+        "ID,A\r\n1,x,\r\n2,y,\r\n",
+        {"old_trailing_delimiter": True},
+        "each record ends with a delimiter",
+    ),
+    "trailing quoted blank": (
+        'ID,A,\n1,x,""\n2,y,\n',
+        {"old_trailing_delimiter": True},
+        "each record ends with a delimiter",
+    ),
+    "trailer": (
+        "ID,A\n1,x\n2,y\nTRL,2",
+        {"old_trailer": "TRL", "old_trailer_count": "2"},
+        "1 trailer record is no row",
+    ),
+    "two trailers of another form, blank lines": (
+        "ID,A\n1,x\n2,y\nSUM|3\nEND|2|3\n\n",
+        {
+            "old_trailer": ("SUM", "END"),
+            "old_trailer_delimiter": "|",
+            "old_trailer_count": "END:2",
+            "old_trailer_sum": ("SUM:2=ID", "END:3=ID"),
+        },
+        "2 trailer records are no row",
+    ),
+    "end mark": (
+        b"ID,A\n1,x\n2,y\n\x1a",
+        {"old_eof_mark": True},
+        "1 end mark is no data",
+    ),
+    "end mark behind a trailer": (
+        b"ID,A\r\n1,x\r\n2,y\r\nTRL,2\r\n\x1a",
+        {"old_eof_mark": True, "old_trailer": "TRL"},
+        "1 trailer record is no row, 1 end mark is no data",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FITS)
+def test_a_file_with_its_option_agrees_and_says_what_was_applied(
+    tmp_path: Path, reader: str, case: str
+) -> None:
+    text, options, applied = FITS[case]
+    found = compare(tmp_path, text, **options, sha256=True)
+    assert found.agrees
+    assert (found.old.rows, found.counts.matched) == (2, 2)
+    assert found.reading() == (f"old file: {applied}",)
+    assert found.engine.kernel == reader
+    size = len(text.encode() if isinstance(text, str) else text)
+    assert found.old.bytes == size
+    document = json.loads(found.to_json())
+    assert document["old"]["dialect"]["frame"]
+    assert "frame" not in document["new"]["dialect"]
+    assert applied in found.to_markdown()
+    assert applied in found.to_html()
+
+
+@pytest.mark.parametrize("case", FITS)
+def test_hash_and_options_are_those_of_the_delivered_file(
+    tmp_path: Path, reader: str, case: str
+) -> None:
+    text, options, _ = FITS[case]
+    data = text.encode() if isinstance(text, str) else text
+    found = compare(tmp_path, data, **options, sha256=True)
+    assert found.old.sha256 == hashlib.sha256(data).hexdigest(), reader
+    packed = write(tmp_path, "o.csv.gz", gzip.compress(data))
+    again = rx.diff(packed, tmp_path / "n.csv", keys="ID", **options)
+    assert again.agrees
+
+
+@pytest.mark.parametrize("case", FITS)
+def test_without_its_option_a_file_is_not_equal(tmp_path: Path, case: str) -> None:
+    text, _, _ = FITS[case]
+    with contextlib.suppress(ReconError):
+        assert not compare(tmp_path, text).agrees
+
+
+REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str, tuple[int | None, int]]] = {
+    "fewer lines": ("a\nb", {"old_skip_lines": 3}, "the file has 2 lines", (3, 3)),
+    "comment as wide as the header": (
+        "#ID,A\nID,A\n1,x\n",
+        {"old_comment_prefix": "#"},
+        "a comment line has as many fields as the header",
+        (1, 0),
+    ),
+    "another number of names": (
+        "1,x\n2,y\n",
+        {"old_no_header": True, "old_names": ("ID", "A", "B")},
+        "the first record has 2 fields",
+        (1, 0),
+    ),
+    "a last field that is not empty": (
+        "ID,A,\n1,x,\n2,y,z\n",
+        {"old_trailing_delimiter": True},
+        "a record that does not end with a delimiter",
+        (3, 11),
+    ),
+    "no last field": (
+        "ID,A,\n1,x,\n2,y\n",
+        {"old_trailing_delimiter": True},
+        "a row of 2 fields under a header of 3 with the delimiter at its end",
+        (3, 11),
+    ),
+    "no trailer": (
+        "ID,A\n1,x\n2,y\n",
+        {"old_trailer": "TRL"},
+        "the file does not end with a record TRL: it may be cut",
+        (3, 9),
+    ),
+    "a trailer inside": (
+        "ID,A\n1,x\nTRL,1\n2,y\nTRL,1\n",
+        {"old_trailer": "TRL"},
+        "an unexpected trailer: the first field of a record is TRL",
+        (3, 9),
+    ),
+    "a quoted trailer inside": (
+        'ID,A\n1,x\n"TRL",1\n2,y\nTRL,1\n',
+        {"old_trailer": "TRL"},
+        "an unexpected trailer: the first field of a record is TRL",
+        (3, 9),
+    ),
+    "a wrong count": (
+        "ID,A\n1,x\n2,y\nTRL,3\n",
+        {"old_trailer": "TRL", "old_trailer_count": "2"},
+        "the trailer says 3 records, the file has 2",
+        (4, 13),
+    ),
+    "a wrong sum": (
+        "ID,A\n1,x\n2,y\nTRL,4\n",
+        {"old_trailer": "TRL", "old_trailer_sum": "2=ID"},
+        "field 2 of the trailer is not the sum of ID",
+        (4, 13),
+    ),
+    "a summand that is no number": (
+        "ID,A\n1,x\n2,y\nTRL,4\n",
+        {"old_trailer": "TRL", "old_trailer_sum": "2=A"},
+        "a column that the trailer sums has a value that is no number",
+        (4, 13),
+    ),
+    "a count that is no number": (
+        "ID,A\n1,x\n2,y\nTRL,twelve\n",
+        {"old_trailer": "TRL", "old_trailer_count": "2"},
+        "field 2 of the trailer is not a number",
+        (4, 13),
+    ),
+    "no such field": (
+        "ID,A\n1,x\n2,y\nTRL,2\n",
+        {"old_trailer": "TRL", "old_trailer_count": "9"},
+        "the trailer has 2 fields",
+        (4, 13),
+    ),
+    "a name that is taken": (
+        "ID,,c2\n1,x,z\n",
+        {"old_blank_names": "number", "on_schema_drift": "compare"},
+        "column 2 cannot be named by its number: another column has that name",
+        (1, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_refused_at_its_place(
+    tmp_path: Path, reader: str, case: str
+) -> None:
+    text, options, message, place = REFUSED[case]
+    error = refuse(tmp_path, text, **options)
+    assert (error.message, error.line, error.byte_offset) == (message, *place), reader
+    assert error.help
+    assert error.why
+    # Neither a sum nor a value is in it.
+    assert "twelve" not in f"{error}{error.why}{error.help}"
+
+
+def test_a_trailer_counts_rejected_records(tmp_path: Path, reader: str) -> None:
+    text = "ID,A\n1,x\n2,y\n3\nTRL,3\n"
+    options = {"old_trailer": "TRL", "on_bad_row": "quarantine"}
+    found = compare(tmp_path, text, **options, old_trailer_count="2")
+    assert (found.old.rows, found.old.rejected) == (3, 1), reader
+    bad = text.replace("L,3", "L,2")
+    error = refuse(tmp_path, bad, **options, old_trailer_count="2")
+    assert error.message == "the trailer says 2 records, the file has 3"
+
+
+def test_a_field_behind_a_trailing_delimiter_can_be_quarantined(tmp_path: Path) -> None:
+    text = "ID,A,\n1,x,\n3,z,lost\n2,y,\n"
+    options = {"old_trailing_delimiter": True, "on_bad_row": "quarantine"}
+    found = compare(tmp_path, text, **options)
+    assert (found.old.rejected, found.counts.matched) == (1, 2)
+    assert "does not end with a delimiter" in found.rejects()["reason"][0]
+
+
+def test_sums_are_read_by_the_rule_of_their_column_and_exactly(tmp_path: Path) -> None:
+    old = "ID;PAID\n1;0.1\n2;1,000.20\n3;-5\nT;995.3\n"
+    pair = write(tmp_path, "o.csv", old), write(tmp_path, "n.csv", old)
+    options: dict[str, Any] = {
+        "keys": "ID",
+        "delimiter": ";",
+        "trailer": "T",
+        "trailer_sum": "2=PAID",
+    }
+    assert rx.diff(*pair, **options).agrees
+    pair[1].write_text(old.replace("995.3", "995.30001"))
+    with pytest.raises(MalformedInput, match="is not the sum of PAID"):
+        rx.diff(*pair, **options)
+    with pytest.raises(ConfigError, match="has no column PIAD"):
+        rx.diff(*pair, **{**options, "trailer_sum": "2=PIAD"})
+
+
+def test_names_are_numbered_and_pair_by_these_names(tmp_path: Path) -> None:
+    old = write(tmp_path, "o.csv", "ID,DX,DX,,DX\n1,a,b,c,d\n")
+    new = write(tmp_path, "n.csv", "ID,DX,DX.2,c4,DX.3\n1,a,b,c,e\n")
+    found = rx.diff(
+        old, new, keys="ID", old_repeat_names="number", old_blank_names="number"
+    )
+    assert [column.name for column in found.differing] == ["DX.3"]
+    assert found.reading() == (
+        "old file: 1 blank name is numbered, 2 repeated names are numbered",
+    )
+    refused = refuse(tmp_path, "ID,DX,DX\n1,a,b\n")
+    assert "--old-repeat-names number" in str(refused.help)
+    assert "--old-blank-names number" in str(refuse(tmp_path, "ID,,B\n1,a,b\n").help)
+
+
+def test_an_option_that_applies_to_nothing_is_reported(tmp_path: Path) -> None:
+    found = compare(tmp_path, PLAIN, old_comment_prefix="#", eof_mark=True)
+    assert found.agrees
+    assert found.warnings() == (
+        "--old-comment-prefix has no effect: there is nothing that it applies to",
+        "--old-eof-mark has no effect: there is nothing that it applies to",
+        "--new-eof-mark has no effect: there is nothing that it applies to",
+    )
+
+
+def test_a_delivery_without_rows_is_known_by_its_trailer(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"no_header": True, "names": ("ID", "A"), "trailer": "T"}
+    empty = write(tmp_path, "o.csv", "T,0\n"), write(tmp_path, "n.csv", "T,0\n")
+    found = rx.diff(*empty, keys="ID", **options, trailer_count="2")
+    assert (found.old.rows, found.agrees) == (0, True)
+    with pytest.raises(EmptyFile):
+        rx.diff(*empty, keys="c1", no_header=True, trailer="T")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"names": ("A",)}, "--names needs --no-header"),
+        ({"no_header": True, "names": ("A", "A")}, "--names names A twice"),
+        ({"no_header": True, "names": ("A", " ")}, "--names has a blank name"),
+        ({"no_header": True, "comment_prefix": "#"}, "exclude each other"),
+        ({"no_header": True, "repeat_names": "number"}, "about the names of a header"),
+        ({"trailer_count": "2"}, "--trailer-count needs --trailer"),
+        ({"trailer_sum": "2=A"}, "--trailer-sum needs --trailer"),
+        ({"trailer_delimiter": ";"}, "--trailer-delimiter needs --trailer"),
+        ({"trailer": ""}, "--trailer is blank"),
+        ({"trailer": 'a"'}, "has a quote"),
+        ({"trailer": ("a", "a")}, "--trailer a is given twice"),
+        ({"trailer": "a", "trailer_count": "1"}, "field 1 cannot hold a number"),
+        ({"trailer": "a", "trailer_count": "b:2"}, "names no field of a trailer"),
+        ({"trailer": ("a", "b"), "trailer_count": "2"}, "names no field of a trailer"),
+        ({"trailer": "a", "trailer_sum": "2"}, "is not FIELD=COLUMN"),
+        ({"trailer": "a", "trailer_delimiter": "::"}, "is not one ASCII character"),
+        ({"skip_lines": -1}, "--skip-lines is too small"),
+        ({"repeat_names": "numbers"}, "numbers is none of refuse, number"),
+    ],
+)
+def test_wrong_use_is_refused_before_a_file_is_opened(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        rx.diff("no file", "no file", keys="A", **options)
+
+
+def test_lines_and_offsets_count_in_the_file_as_delivered(
+    tmp_path: Path, reader: str
+) -> None:
+    text = "title\n# note\nID,A,\n1,x,\n2,z,\nT,2\n\x1a"
+    options = Options(
+        keys=("ID",),
+        old=SideOptions(
+            skip_lines=1,
+            comment_prefix="#",
+            trailing_delimiter=True,
+            trailers=("T",),
+            eof_mark=True,
+        ),
+    )
+    pair = write(tmp_path, "o.csv", text), write(tmp_path, "n.csv", PLAIN)
+    explained = explain_key(*pair, options, ["2"])
+    assert [(each.old_line, each.new_line) for each in explained.pairs] == [(5, 3)]
+    assert reader
+    bad = text.replace("2,z,", '2,z",')
+    error = refuse(
+        tmp_path,
+        bad,
+        old_skip_lines=1,
+        old_comment_prefix="#",
+        old_trailing_delimiter=True,
+        old_trailer="T",
+        old_eof_mark=True,
+    )
+    assert (error.line, error.byte_offset) == (5, bad.index('"'))
+
+
+def test_proposals_and_keys_know_the_frame(tmp_path: Path) -> None:
+    """`recon keys` reads the same rows, and a proposal is tried below the frame."""
+    text = "title\nID,A,\n1,x,\n2,y,\nT,2\n"
+    write(tmp_path, "o.csv", text)
+    write(tmp_path, "n.csv", PLAIN)
+    flags = ("--old-skip-lines=1", "--old-trailing-delimiter", "--old-trailer=T")
+    ended = recon("keys", "o.csv", "n.csv", *flags, "-f", "json", cwd=tmp_path)
+    assert json.loads(ended.stdout)[0]["columns"] == ["ID"], ended.stdout
+    ended = recon("explain", "o.csv", "n.csv", "2", "-k", "ID", *flags, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    write(tmp_path, "o.csv", text.replace(",", ";"))
+    error = refuse(
+        tmp_path,
+        text.replace(",", ";"),
+        old_skip_lines=1,
+        old_trailing_delimiter=True,
+        old_trailer="T",
+        old_trailer_delimiter=";",
+    )
+    assert "add --delimiter ';:,'" in str(error.help)
+    error = refuse(tmp_path, "a\nb\nID,A\n1,x\n2,y\n", old_skip_lines=1)
+    assert "use --old-skip-lines 2" in str(error.help)
+
+
+def test_a_masked_or_quarantined_value_is_in_no_error(tmp_path: Path) -> None:
+    secret = "4711-SECRET"
+    text = f"ID,A\n1,{secret}\n{secret},y\nT,{secret}\n"
+    for options in (
+        {"old_trailer": "T", "old_trailer_count": "2"},
+        {"old_trailer": "T", "old_trailer_sum": "2=ID"},
+        {"old_trailer": "X"},
+        {"old_no_header": True, "old_names": ("ID",)},
+        {"old_trailing_delimiter": True},
+    ):
+        error = refuse(tmp_path, text, **options)
+        assert secret not in f"{error}{error.why}{error.help}{vars(error)}"
+
+
+def both_trailing(folder: Path) -> list[rx.Reconciliation]:
+    old = write(folder, "o.csv", "ID,A,\n1,x,\n2,y,\n")
+    new = write(folder, "n.csv", 'ID,A,\n2,y,\n1,"x",\n3,z,\n')
+    return [rx.diff(old, new, keys="ID", trailing_delimiter=True)]
+
+
+def test_both_sides_may_end_with_a_delimiter(tmp_path: Path, reader: str) -> None:
+    [found] = both_trailing(tmp_path)
+    assert (found.counts.matched, found.counts.extra) == (2, 1), reader
+    assert found.counts.mismatched_cells == 0
+
+
+OPENERS: list[Any] = [by_numpy, pytest.param(by_kernel, marks=KERNEL)]
+
+
+@pytest.mark.parametrize("read", OPENERS)
+def test_a_long_trailer_and_a_long_preamble_are_found(
+    tmp_path: Path, read: Callable[..., Any]
+) -> None:
+    frame = Frame(skip_lines=2, trailer=("T",), trailer_count=2)
+    text = "x" * 700_000 + "\n\nID,A\n" + "1,x\n" * 3 + "T,3," + "y" * 600_000
+    path = write(tmp_path, "f.csv", text)
+    assert read(path, frame) == read_framed(text.encode(), frame)
+    assert len(read(path, frame).rows) == 3
