@@ -8,6 +8,7 @@ from dataclasses import asdict, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.derive_syntax import parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.gate_syntax import parse_gate
 from recon_engine.lazy import lazy_pattern
@@ -220,6 +221,8 @@ class SideOptions:
     `trailer_sums`: `[PREFIX:]FIELD` and `[PREFIX:]FIELD=COLUMN`; `trailer_delimiter`:
     that of a trailer, if it is another one. `eof_mark`: whether a Ctrl-Z may end it.
     `where`: the rows of this side that are compared, for `where_syntax.parse_where`.
+    `derive`: new columns, each for `derive_syntax.parse_derivation`. `fold`: whether
+    the rows of a key become one; `sum`: the columns that are added up then.
     """
 
     skip_lines: int = 0
@@ -235,6 +238,9 @@ class SideOptions:
     trailer_delimiter: str = ""
     eof_mark: bool = False
     where: str = ""
+    derive: tuple[str, ...] = ()
+    fold: bool = False
+    sum: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no file could satisfy."""
@@ -258,6 +264,8 @@ class SideOptions:
         _check_names(self.names)
         _check_trailer_options(self)
         parse_where(self.where)
+        for text in self.derive:
+            parse_derivation(text)
 
     def split_trailer_field(self, text: str) -> tuple[str, int]:
         """The PREFIX and the FIELD of `[PREFIX:]FIELD`; raises ConfigError."""
@@ -349,6 +357,11 @@ class Options:
         for gate in self.gates:
             parse_gate(gate)
         parse_where(self.where)
+        for side, other in ((self.old, self.new), (self.new, self.old)):
+            if side.sum and not (side.fold or other.fold):
+                raise ConfigError(
+                    "--sum needs --fold", help="add --fold, --old-fold or --new-fold"
+                )
         if self.rules:
             # Polars, which tries the formats of dates, takes a while to load.
             from recon_engine.rules import check_chain

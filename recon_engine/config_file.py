@@ -34,6 +34,7 @@ from recon_engine.config import (
     check_suppression,
     parse_encodings,
 )
+from recon_engine.derive_syntax import parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import Kind
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
@@ -193,6 +194,10 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "ignore": Names,
     "compare_only": Names,
     "where": Annotated[str, _validated_by(parse_where)],
+    "derive": Annotated[
+        tuple[Annotated[str, _validated_by(parse_derivation)], ...], OneOrMore
+    ],
+    "sum": Names,
     "match_names": Annotated[str, _validated_by(parse_match_names)],
     "map": Annotated[
         dict[ColumnName, ColumnName],

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine import command_line
 from recon_engine.compare.column_names import pair_names
-from recon_engine.compare.preparation import NO_PREPARATION, Preparation, make_test
+from recon_engine.compare.preparation import NO_PREPARATION, Preparation
+from recon_engine.compare.side_plans import (
+    derive_columns,
+    prepare_sides,
+    sources_of_one_side,
+    sum_columns,
+    tested_columns,
+    with_number_rules,
+)
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, ReconError, SchemaMismatch
 from recon_engine.formatting import conjugate, format_count, format_share
@@ -20,7 +28,7 @@ from recon_engine.inputs.file_shape import (
     find_header_line,
     measure_fixed_width,
 )
-from recon_engine.model import SIDES, Drift
+from recon_engine.model import Drift
 from recon_engine.name_forms import NameForm, fold_name, write_match_names
 from recon_engine.records import dataclass
 from recon_engine.rules import has_tolerance, parse_rule
@@ -31,16 +39,14 @@ from recon_engine.suggestions import (
     looks_like_header,
     shown,
 )
-from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from recon_engine.compare.column_names import NamePairs
-    from recon_engine.compare.preparation import RowTest
+    from recon_engine.compare.preparation import DerivedColumns
     from recon_engine.rules import Rule, Rules
-    from recon_engine.where_syntax import Condition
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
     Names = Sequence[str]
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
 ALL_COLUMNS: Final = "*"
+STRONGEST_FIRST: Final = (Mask.REDACT, Mask.HMAC, Mask.LAST4)
 # What a refusal proposes: the first that pairs all names.
 MATCH_NAMES: Final = (
     (NameForm.CASEFOLD,),
@@ -128,18 +135,27 @@ def align_columns(
     def hint() -> str | None:
         return retry(lambda ours, theirs: _has_keys(ours, theirs, options))
 
+    of_files, derived = {*old, *new}, derive_columns(old, new, options)
+    old, new = (
+        (*columns, *(name for each in side for name in each.names))
+        for columns, side in zip((old, new), derived, strict=True)
+    )
     names = pair_names(old, new, options, uris=uris, hint=hint)
     renames, renamed = names.renames, names.renamed
     in_old, in_new = set(old), set(renamed)
     keys = tuple(map(names.find, options.keys))
     _check_keys(keys, old, renamed, _Files(uris, heads, options, hint, renames))
-    ignored = _find_ignored(names, options, keys)
+    counts = [
+        n for each in derived[0] if not each.derivation.sources for n in each.names
+    ]
+    ignored = _find_ignored(names, options, keys, counts)
+    ignored |= sources_of_one_side(derived, names)
     only_old = tuple(n for n in old if n not in in_new and n not in ignored)
     only_new = tuple(n for n in renamed if n not in in_old and n not in ignored)
     agree: Agreements = {}
     # Measuring reads rows of both files: only where a rename is possible.
-    if only_old and only_new:
-        both = [(name, renames.get(name, name)) for name in keys]
+    both = [(name, renames.get(name, name)) for name in keys]
+    if only_old and only_new and of_files.issuperset(*both):
         agree = measure(both, only_old, only_new, rules_of(options, keys, names))
     drift = Drift(only_old, only_new, _likely_renames(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
@@ -148,13 +164,16 @@ def align_columns(
     # In the order of OLD, which reports show. Ordinals of cells follow the sorted names
     # (`ComparisonPlan.columns`).
     columns = tuple(name for name in old if name in common)
-    tested = _tested_columns(options, names)
+    tested = tested_columns(options, names)
     spelled = _rules_by_column(options, keys, columns, names, tested)
+    sums = sum_columns(options, names, columns)
+    with_number_rules(spelled, {*sums[0], *sums[1]})
     rules = {
         name: [parse_rule(rule) for _, rule in given] for name, given in spelled.items()
     }
     _check_tolerances(rules, keys)
     masks = _masks_by_column(options, {*old, *renamed}, names)
+    masks = _mask_derived(masks, derived, names)
     # Before any row is read, so that a misspelled name does not cost a comparison.
     _check_gates_and_suppressions(options, columns)
     return Alignment(
@@ -168,7 +187,7 @@ def align_columns(
         spelled,
         by_form=names.by_form,
         left_out=(len(ignored & in_old), len(ignored & in_new)),
-        prepared=_prepare(options, names, rules),
+        prepared=prepare_sides(options, names, rules, derived, sums),
     )
 
 
@@ -301,8 +320,13 @@ def _has_keys(old: Names, new: Names, options: Options) -> bool:
     return keys <= set(old) and keys <= set(names.renamed)
 
 
-def _find_ignored(names: NamePairs, options: Options, keys: Names) -> set[str]:
-    """The columns that are left out: those of `ignore`, or all but `compare_only`."""
+def _find_ignored(
+    names: NamePairs, options: Options, keys: Names, always: Names = ()
+) -> set[str]:
+    """The columns that are left out: those of `ignore`, or all but `compare_only`.
+
+    `always`: columns that only `ignore` leaves out.
+    """
     every = {*names.old, *names.renamed}
     for flag, listed in (
         ("--ignore", options.ignore),
@@ -319,7 +343,8 @@ def _find_ignored(names: NamePairs, options: Options, keys: Names) -> set[str]:
                 )
     ignored = set(map(names.find, options.ignore))
     if options.compare_only:
-        ignored |= every - set(map(names.find, options.compare_only)) - {*keys}
+        kept = {*map(names.find, options.compare_only), *keys, *always}
+        ignored |= every - kept
     return ignored
 
 
@@ -329,7 +354,7 @@ def _rules_by_column(
     columns: Sequence[str],
     names: NamePairs,
     tested: Collection[str] = (),
-) -> Mapping[str, Spelled]:
+) -> dict[str, list[tuple[bool, str]]]:
     """The rules of each column: those of `*`, which keys do not get, then its own."""
     found: dict[str, list[tuple[bool, str]]] = {}
     # False sorts before True: the rules of `*` are applied first.
@@ -345,53 +370,6 @@ def _rules_by_column(
         for each in columns if name == ALL_COLUMNS and own else (name,) if own else ():
             found.setdefault(each, []).extend(own)
     return found
-
-
-def _tested_columns(options: Options, names: NamePairs) -> set[str]:
-    """The columns that filters test, by their names in results.
-
-    Raises ConfigError for one that its side does not have.
-    """
-    return {name for _, _, name in _conditions(options, names)}
-
-
-def _conditions(
-    options: Options, names: NamePairs
-) -> Iterator[tuple[str, Condition, str]]:
-    """The conditions of all filters: the option, the condition, its column."""
-    both = set(names.old) & set(names.renamed)
-    for flag, text, known in (
-        ("--where", options.where, both),
-        ("--old-where", options.old.where, set(names.old)),
-        ("--new-where", options.new.where, set(names.renamed)),
-    ):
-        for condition in parse_where(text):
-            name = names.find(condition.column)
-            if name not in known:
-                where = "both files have" if flag == "--where" else "the file has"
-                raise ConfigError(
-                    f"{flag}: no column that {where} is called {condition.column}."
-                    + did_you_mean(condition.column, known),
-                    help="name a column of the header, or one that is derived",
-                )
-            yield flag, condition, name
-
-
-def _prepare(
-    options: Options, names: NamePairs, rules: Rules
-) -> tuple[Preparation, Preparation]:
-    """What is done to the rows of each side, under the names of results."""
-    tests: dict[str, list[RowTest]] = {}
-    for flag, condition, name in _conditions(options, names):
-        test = make_test(condition, name, rules.get(name, ()), flag)
-        tests.setdefault(flag, []).append(test)
-    both = tuple(tests.get("--where", ()))
-    old, new = (tuple(tests.get(f"--{side}-where", ())) for side in SIDES)
-    places = bool(tests)
-    return (
-        Preparation(own=old, both=both, places=places),
-        Preparation(own=new, both=both, places=places),
-    )
 
 
 def _check_tolerances(rules: Rules, keys: Sequence[str]) -> None:
@@ -449,6 +427,22 @@ def _masks_by_column(
         own[name] = Mask(mask)
     every = own.pop(ALL_COLUMNS, None)
     return own if every is None else dict.fromkeys(columns, every) | own
+
+
+def _mask_derived(
+    masks: dict[str, Mask],
+    derived: Sequence[Sequence[DerivedColumns]],
+    names: NamePairs,
+) -> dict[str, Mask]:
+    """Mask derived columns as their sources, by the mask that hides most."""
+    found = dict(masks)
+    for side, back in zip(derived, ({}, names.back), strict=True):
+        for each in side:
+            sources = {found.get(back.get(n, n)) for n in each.derivation.sources}
+            for mask in [each for each in STRONGEST_FIRST if each in sources][:1]:
+                for name in each.names:
+                    found.setdefault(back.get(name, name), mask)
+    return found
 
 
 def _likely_renames(

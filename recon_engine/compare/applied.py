@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 
     from recon_engine.compare.alignment import Alignment
     from recon_engine.config import Options
-    from recon_engine.model import Side
+    from recon_engine.model import Counts, Side
 
 
 def describe_applied(
-    layout: Alignment, options: Options, facts: Sequence[Side]
+    layout: Alignment, options: Options, facts: Sequence[Side], counts: Counts
 ) -> list[Applied]:
-    """Each option that pairs or leaves out columns or rows, sorted by its text."""
-    found = (*_column_options(layout, options), *_filters(options, facts))
+    """Each option that changes columns or rows, sorted by its text."""
+    compared = (counts.matched + counts.missing, counts.matched + counts.extra)
+    found = (
+        *_column_options(layout, options),
+        *_derivations(options, facts),
+        *_filters(options, facts),
+        *_folding(options, facts, compared),
+    )
     return sorted(found, key=lambda each: each.option)
 
 
@@ -45,6 +51,38 @@ def _column_options(layout: Alignment, options: Options) -> Iterator[Applied]:
             old,
             new,
             f"{format_count(old, 'column')} of OLD and {new:,} of NEW left out",
+        )
+
+
+def _derivations(options: Options, facts: Sequence[Side]) -> Iterator[Applied]:
+    for at, side in enumerate(SIDES):
+        texts = options.side(side).derive
+        if not texts:
+            continue
+        rows = facts[at].rows - facts[at].rejected
+        old, new = (rows, 0) if side == SIDES[0] else (0, rows)
+        flags = " ".join(f"--{side}-derive {text}" for text in texts)
+        text = f"derived in {format_count(rows, 'row')} of {side.upper()}"
+        lost = facts[at].unpairable
+        text += f"; {lost:,} unpairable" if lost else ""
+        yield Applied(flags, old, new, text)
+
+
+def _folding(
+    options: Options, facts: Sequence[Side], compared: Sequence[int]
+) -> Iterator[Applied]:
+    for at, side in enumerate(SIDES):
+        if not options.side(side).fold:
+            continue
+        away, into = facts[at].folded_away, compared[at]
+        old, new = (away, 0) if side == SIDES[0] else (0, away)
+        names = ",".join(quote_name(name, ",") for name in options.side(side).sum)
+        yield Applied(
+            f"--{side}-fold" + (f" --{side}-sum {names}" if names else ""),
+            old,
+            new,
+            f"folded {format_count(into + away, 'row')} of {side.upper()}"
+            f" into {into:,}",
         )
 
 

@@ -361,12 +361,17 @@ def _find_undecided_in_bucket(
     old, new = reading.digests
     names = reading.plan.names
     whole, judged = all_is_compared(names), are_judged(names)
-    if isinstance(old, DiskBuckets) and isinstance(new, DiskBuckets):
+    cut = not names[0].prepared.either_folds
+    if cut and isinstance(old, DiskBuckets) and isinstance(new, DiskBuckets):
         count = reading.budget.pieces(old.rows_in(at) + new.rows_in(at))
         if count > 1:
             return _rest_in_pieces((old, new), at, count, whole, wanted, judged=judged)
     return find_undecided(
-        lambda side: reading.digests[side].bucket(at), whole, wanted, judged=judged
+        lambda side: reading.digests[side].bucket(at),
+        whole,
+        wanted,
+        judged=judged,
+        folds=names[0].prepared.either_folds,
     )
 
 
@@ -376,18 +381,36 @@ def find_undecided(
     wanted: pl.Series | None = None,
     *,
     judged: bool = False,
+    folds: bool = False,
 ) -> tuple[Undecided, Suspects]:
     """The rows of a bucket that have to be parsed, and those whose keys seem to repeat.
 
     `digests_of`: returns the digests of side 0 or 1, in parallel; `whole`: whether all
     columns of a side are compared; `wanted`: the digests of sought keys; `judged`:
-    whether digests carry the places of their rows.
+    whether digests carry the places of their rows; `folds`: whether rows are folded,
+    which only their cells decide about.
     """
     sides = list(map_ordered(digests_of, (OLD, NEW)))
+    if folds:
+        return _keep_all(sides, wanted, judged=judged)
     others = _take_others(sides) if judged else None
     old, new = map_ordered(_suspects, sides)
     found = _dropped(sides, (len(old) > 0, len(new) > 0), whole, wanted)
     return found if others is None else _with_others(found, others), (old, new)
+
+
+def _keep_all(
+    sides: list[pl.DataFrame], wanted: pl.Series | None, *, judged: bool
+) -> tuple[Undecided, Suspects]:
+    """Leave all rows to be parsed."""
+    left = sides[OLD], sides[NEW]
+    kept = list(sides)
+    if judged:
+        _take_others(kept)
+    old, new = map_ordered(_suspects, kept)
+    ours, theirs = (_with_keys(side, wanted) for side in kept)
+    of_key = _of_key(*left) if any(map(len, left)) else 0
+    return Undecided(0, left, (ours, theirs), of_key), (old, new)
 
 
 def are_judged(names: Sequence[ColumnIds]) -> bool:
@@ -706,7 +729,9 @@ def _repeats_of(
     def cells(some: NDArray[np.uint32]) -> pl.DataFrame:
         return parse_cells(side.table.take(some.astype(np.int64)), side.names)
 
-    if isinstance(numbers, tuple) or not len(numbers):
+    # No key of a side repeats after its rows are folded.
+    folded = side.names.prepared.fold
+    if folded or isinstance(numbers, tuple) or not len(numbers):
         return no_repeats(side.names.keys, telling)
     rows = 1 + REPEAT_CELLS // len(side.names.all)
     if len(numbers) <= rows:

@@ -126,7 +126,8 @@ def find_repeats(
     suspects: pl.DataFrame, names: ColumnIds, columns: Iterable[str]
 ) -> Repeats:
     """The keys that repeat among rows; `columns` are candidates to make them unique."""
-    if suspects.is_empty():
+    # No key of a side repeats after its rows are folded.
+    if suspects.is_empty() or names.prepared.fold:
         return no_repeats(names.keys, columns)
     found = find_repeated_keys(suspects.select(names.keys), names.keys, names.rules)
     telling = columns_that_make_unique(suspects, names.keys, columns, names.rules)

@@ -177,20 +177,22 @@ ONE_ROW: Final = "1"
 class Preparation:
     """How the rows of a side are prepared, in this order: derive, filter, fold.
 
-    `own`: the filter of this side; `both`: that of both sides. `folds`: whether the
-    rows of a key become one; `sums`: the columns that are added up then. `places`:
-    whether a row of either side can have another place than `KEPT`.
+    `own`: the filter of this side; `both`: that of both sides. `fold`: whether the
+    rows of a key become one; `sums`: the columns that are added up then.
+    `either_folds`: whether those of a side do. `places`: whether a row of either side
+    can have another place than `KEPT`.
     """
 
     derived: tuple[DerivedColumns, ...] = ()
     own: tuple[RowTest, ...] = ()
     both: tuple[RowTest, ...] = ()
-    folds: bool = False
+    fold: bool = False
+    either_folds: bool = False
     sums: tuple[str, ...] = ()
     places: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.places or self.folds)
+        return bool(self.places or self.either_folds)
 
     @property
     def new_names(self) -> tuple[str, ...]:

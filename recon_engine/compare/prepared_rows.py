@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from recon_engine.compare.folding import (
+    FOLDABLE,
+    WEIGHT,
+    find_unfoldable,
+    fold_rows,
+    key_forms,
+    with_key_forms,
+)
 from recon_engine.compare.pairing import compare_rows, pair_rows
-from recon_engine.compare.preparation import Place
+from recon_engine.compare.preparation import PLACE, REASON, Place
 from recon_engine.compare.set_aside import SetAside, list_unpairable
-from recon_engine.model import RowCounts
+from recon_engine.model import SIDES, RowCounts
 from recon_engine.records import dataclass
 
 
@@ -31,10 +39,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRows:
-    """The pairable rows of a side with their places, and how many stand for others."""
+    """The pairable rows of a side with their places.
+
+    `weights`: the number of rows of the file that each of them stands for.
+    """
 
     rows: pl.DataFrame
     places: NDArray[np.uint8]
+    weights: NDArray[np.int64]
 
     def numbers(self, place: Place) -> NDArray[np.int64]:
         """The numbers of the rows of a place."""
@@ -54,13 +66,14 @@ class PairedRows:
 class ArrangedRows:
     """All rows of some keys, paired: `old` and `new` are numbered by `paired`.
 
-    `unpairable`: the rows of each side that are in no pair, with their `REASON`; None
-    without any.
+    `weights`: the number of rows of the file that each row stands for. `unpairable`:
+    the rows of each side that are in no pair, with their `REASON`; None without any.
     """
 
     old: pl.DataFrame
     new: pl.DataFrame
     paired: PairedRows
+    weights: tuple[NDArray[np.int64], NDArray[np.int64]]
     unpairable: tuple[pl.DataFrame | None, pl.DataFrame | None]
 
 
@@ -93,12 +106,18 @@ def compare_prepared(
     )
     counts = [
         RowCounts(
-            left_out=len(left_out),
-            partner_left_out=len(partner),
+            left_out=int(weights[left_out].sum()),
+            partner_left_out=int(weights[partner].sum()),
+            folded_away=int((weights[matched] - 1).sum()),
             unpairable=0 if rows is None else rows.height,
         )
-        for left_out, partner, rows in zip(
-            paired.left_out, paired.partner_left_out, unpairable, strict=True
+        for weights, matched, left_out, partner, rows in zip(
+            arranged.weights,
+            [paired.pairs[side].drop_nulls().to_numpy() for side in SIDES],
+            paired.left_out,
+            paired.partner_left_out,
+            unpairable,
+            strict=True,
         )
     ]
     return found.with_aside(SetAside((counts[0], counts[1]), unpairable))
@@ -111,8 +130,62 @@ def arrange_rows(
     (ours, lost_old), (theirs, lost_new) = (
         _place_rows(rows, each) for rows, each in zip((old, new), names, strict=True)
     )
+    if names[0].prepared.either_folds:
+        (ours, bad_old), (theirs, bad_new) = _fold_sides((ours, theirs), names)
+        lost_old, lost_new = _join(lost_old, bad_old), _join(lost_new, bad_new)
     paired = _pair_prepared((ours, theirs), names[0])
-    return ArrangedRows(ours.rows, theirs.rows, paired, (lost_old, lost_new))
+    return ArrangedRows(
+        ours.rows,
+        theirs.rows,
+        paired,
+        (ours.weights, theirs.weights),
+        (lost_old, lost_new),
+    )
+
+
+def _fold_sides(
+    sides: Sequence[PreparedRows], names: Sequence[ColumnIds]
+) -> list[tuple[PreparedRows, pl.DataFrame | None]]:
+    """Fold the sides that have to be; the rows of keys that cannot be, with a reason.
+
+    A key that cannot be folded on one side is unpairable on both.
+    """
+    by = key_forms(names[0])
+    placed = [
+        with_key_forms(side.rows, each).with_columns(pl.Series(PLACE, side.places))
+        for side, each in zip(sides, names, strict=True)
+    ]
+    able = [rows.filter(pl.col(PLACE).is_in(FOLDABLE)) for rows in placed]
+    bad = [
+        find_unfoldable(rows, each)
+        for rows, each in zip(able, names, strict=True)
+        if each.prepared.fold
+    ]
+    reasons = pl.concat(bad).group_by(by).agg(pl.col(REASON).min())
+    folded = []
+    for rows, others, each in zip(able, placed, names, strict=True):
+        lost = rows.join(reasons, on=by, how="inner", maintain_order="left")
+        rest = rows.join(reasons, on=by, how="anti", maintain_order="left")
+        whole = (
+            fold_rows(rest, each)
+            if each.prepared.fold
+            else rest.with_columns(pl.lit(1, pl.Int64).alias(WEIGHT))
+        )
+        out = others.filter(~pl.col(PLACE).is_in(FOLDABLE))
+        every = pl.concat([whole, out.with_columns(pl.lit(1, pl.Int64).alias(WEIGHT))])
+        side = PreparedRows(
+            every.drop(*by, PLACE, WEIGHT),
+            every[PLACE].to_numpy(),
+            every[WEIGHT].to_numpy(),
+        )
+        listed = None if lost.is_empty() else lost.drop(*by, PLACE)
+        folded.append((side, listed))
+    return folded
+
+
+def _join(one: pl.DataFrame | None, two: pl.DataFrame | None) -> pl.DataFrame | None:
+    found = [rows for rows in (one, two) if rows is not None]
+    return pl.concat(found) if found else None
 
 
 def _place_rows(
@@ -122,11 +195,12 @@ def _place_rows(
     prepared = names.prepared
     places = prepared.find_places(rows).to_numpy()
     if not (places == Place.UNPAIRABLE).any():
-        return PreparedRows(rows, places), None
+        return PreparedRows(rows, places, np.ones(len(places), np.int64)), None
     lone = rows.filter(places == Place.UNPAIRABLE)
     able = places != Place.UNPAIRABLE
     listed = list_unpairable(lone, prepared.find_reasons(lone))
-    return PreparedRows(rows.filter(able), places[able]), listed
+    kept = places[able]
+    return PreparedRows(rows.filter(able), kept, np.ones(len(kept), np.int64)), listed
 
 
 def _pair_prepared(sides: Sequence[PreparedRows], names: ColumnIds) -> PairedRows:

@@ -264,7 +264,7 @@ class _ResultBuilder:
             coverage=whole.coverage,
             findings=shown.findings,
             name_pairs=self.layout.by_form,
-            applied=tuple(describe_applied(self.layout, plan.options, facts)),
+            applied=tuple(describe_applied(self.layout, plan.options, facts, counts)),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences
             ),

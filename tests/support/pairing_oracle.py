@@ -273,7 +273,9 @@ def _fold(
             forms = [oracle.normal(chain, text) for text in texts]
             if not all(form.startswith("\0") and "." in form for form in forms):
                 return None
-            places = max(_places(text) for text in texts)
+            # As they are written, if one rule reads them; otherwise as they are read.
+            written = texts if len(chain) == 1 else forms
+            places = max(_places(text) for text in written)
             line[name] = _as_text(sum(Fraction(form[1:]) for form in forms), places)
         else:
             if len({oracle.normal(chain, text) for text in texts}) > 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,30 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import pairing_oracle
-from support.compared_pairs import rows_of
-from support.pairing_oracle import Places, Prepared, SidePlan
+from support.pairing_oracle import SidePlan
+from support.prepared_pairs import (
+    compare_by,
+    expression,
+    is_emptied,
+    said,
+    unreadable,
+    write_table,
+)
 from support.program import recon
-from support.spark_cluster import InProcess
-from support.suppressed_pairs import DAY
 
 import recon_engine as rx
 from recon_engine.command_line import rebuild_command
 from recon_engine.compare.explain import explain_key
-from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.config import Options, SideOptions
 from recon_engine.errors import ConfigError
-from recon_engine.inputs.header import read_header
-from recon_engine.runtime.memory import BASE_BYTES, Budget
-from recon_engine.spark.byte_sources import LocalSource
-from recon_engine.spark.driver import compare_on_cluster
-from recon_engine.spark.settings import SparkSettings
 from recon_engine.where_syntax import Condition, parse_where
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recon_engine import Reconciliation
 
 NAMES = ["k", "a", "b"]
 TEXTS = ["", "1", "2", "2.0", "-3", "10", "x", "é", "20200131", "2020-02-01", "a 'b'"]
@@ -65,56 +62,6 @@ tests = st.lists(
 ).map(tuple)
 
 
-def expression(tests: tuple[pairing_oracle.Test, ...]) -> str:
-    """Tests as a user writes them."""
-
-    def quoted(text: str) -> str:
-        return "'" + text.replace("'", "''") + "'"
-
-    return " and ".join(
-        f"{name} in ({', '.join(map(quoted, values))})"
-        if comparison == "in"
-        else f'"{name}"{comparison} {quoted(values[0])}'
-        for name, comparison, values in tests
-    )
-
-
-def said(d: Reconciliation, columns: list[str]) -> Prepared:
-    """A result in the terms of the oracle."""
-    everything = [*d.keys, *columns]
-    old, new = (
-        Places(
-            side.rows - side.rejected,
-            side.left_out,
-            side.partner_left_out,
-            side.folded_away,
-            side.unpairable,
-        )
-        for side in (d.old, d.new)
-    )
-    return Prepared(
-        matched=d.counts.matched,
-        missing=rows_of(d.missing(), everything),
-        extra=rows_of(d.extra(), everything),
-        cells=Counter(
-            (tuple(row["key"].values()), row["column"], row["old"], row["new"])
-            for row in d.frames.mismatches.to_dicts()
-        ),
-        old=old,
-        new=new,
-    )
-
-
-def write(path: Path, lines: list[tuple[str, ...]]) -> Path:
-    frame = pl.DataFrame(lines, dict.fromkeys(NAMES, pl.String), orient="row")
-    frame.write_csv(path, quote_style="always")
-    return path
-
-
-def is_emptied(places: Places) -> bool:
-    return 0 < places.rows == places.left_out
-
-
 @given(
     old=rows,
     new=rows,
@@ -143,7 +90,10 @@ def test_filters_give_what_the_oracle_says(
         old=SideOptions(where=expression(own[0])),
         new=SideOptions(where=expression(own[1])),
     )
-    paths = write(tmp_path / "o.csv", old), write(tmp_path / "n.csv", new)
+    paths = (
+        write_table(tmp_path / "o.csv", NAMES, old),
+        write_table(tmp_path / "n.csv", NAMES, new),
+    )
     if any(unreadable(test, rules) for test in (*both, *own[0], *own[1])):
         with pytest.raises(ConfigError, match="cannot read"):
             compare_by(how, paths, options)
@@ -160,36 +110,6 @@ def test_filters_give_what_the_oracle_says(
     listed = [row["side"] for row in d.unpairable().to_dicts()]
     assert listed.count("old") == wanted.old.unpairable
     assert listed.count("new") == wanted.new.unpairable
-
-
-def unreadable(test: pairing_oracle.Test, rules: dict[str, tuple[str, ...]]) -> bool:
-    name, comparison, values = test
-    column = [{name: value} for value in values]
-    return any(
-        pairing_oracle._holds(row, (name, comparison, (value,)), rules) is None
-        for row, value in zip(column, values, strict=True)
-    )
-
-
-def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconciliation:
-    """Compare two files: in memory, on disk, in pieces of a bucket, on Spark."""
-    headers = read_header(paths[0]), read_header(paths[1])
-    if how == "spark":
-        return compare_on_cluster(
-            headers,
-            (LocalSource.of(headers[0]), LocalSource.of(headers[1])),
-            options,
-            DAY,
-            cluster=InProcess(),
-            settings=SparkSettings(span=40, bucket=40, sha256=False),
-        )
-    with pytest.MonkeyPatch.context() as patch:
-        if how == "pieces":
-            patch.setattr(Budget, "pieces", lambda *_: 3)
-        budget = None if how == "memory" else Budget(BASE_BYTES + 20_000)
-        buckets = 1 if how == "memory" else 3
-        with read_tables(*headers, options, buckets=buckets, budget=budget) as reading:
-            return compare_tables(reading, DAY)
 
 
 OLD = pl.DataFrame(
