@@ -2,7 +2,8 @@
 
 `RECON_NATIVE=0` builds a wheel without the kernel. `RECON_NATIVE=required` fails if it
 cannot be compiled; by default that is a warning. `RECON_WHEEL` is the platform tag of a
-wheel for another platform (`make wheels`).
+wheel for another platform (`make wheels`). On a platform that the compiler is no wheel
+for, nothing is compiled.
 """
 
 from __future__ import annotations
@@ -10,20 +11,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
-import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-
-
-ZIGLANG = "ziglang==0.17.1"
-# The platforms for which the compiler is a wheel. On others nothing is compiled.
-MACHINES = {
-    "linux": {"x86_64", "aarch64"},
-    "darwin": {"x86_64", "arm64"},
-}
+from packaging.requirements import Requirement
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -31,7 +25,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def dependencies(self) -> list[str]:
         """The compiler, if it is available for this platform."""
-        return [ZIGLANG] if self.target_name == "wheel" and _is_compiled() else []
+        return [str(self._compiler)] if self._is_compiled else []
 
     def initialize(
         self,
@@ -40,7 +34,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     ) -> None:
         """Compile, and set the platform of the wheel."""
         del version
-        if self.target_name != "wheel" or not _is_compiled():
+        if not self._is_compiled:
             return
         build = _import_module(Path(self.root, "recon_engine/inputs/native/build.py"))
         platform = os.environ.get("RECON_WHEEL")
@@ -58,12 +52,21 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["pure_python"] = False
         build_data["artifacts"].append("/recon_engine/inputs/native/_kernel.so")
 
+    @property
+    def _compiler(self) -> Requirement:
+        """The group `compiler` of pyproject.toml; its marker names the platforms."""
+        project = tomllib.loads(Path(self.root, "pyproject.toml").read_text())
+        [compiler] = project["dependency-groups"]["compiler"]
+        return Requirement(compiler)
 
-def _is_compiled() -> bool:
-    here = sysconfig.get_platform().rpartition("-")[2]
-    return os.environ.get("RECON_NATIVE") != "0" and here in MACHINES.get(
-        sys.platform, set()
-    )
+    @property
+    def _is_compiled(self) -> bool:
+        marker = self._compiler.marker
+        return (
+            self.target_name == "wheel"
+            and os.environ.get("RECON_NATIVE") != "0"
+            and (marker is None or marker.evaluate())
+        )
 
 
 def _import_module(path: Path) -> Any:

@@ -27,7 +27,7 @@ from recon_engine.config import (
 )
 from recon_engine.engines import choose_engine
 from recon_engine.errors import ConfigError, InputChanged
-from recon_engine.inputs.decoding import is_plain_utf8
+from recon_engine.inputs.decoding import is_read_in_place
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
@@ -116,7 +116,8 @@ def diff(
             this form.
         renames: Names in OLD to names in NEW, of columns that are named differently; or
             text: "A=B,C=D", "@map.csv".
-        rules: What else is equal, by column: `{"PAID": "decimal", "*": "trim"}`.
+        rules: What else is equal, by column: `{"PAID": "decimal", "*": "trim"}`;
+            `old_rules` and `new_rules` read one side.
         masks: How the values of a column are shown: `{"MEMBER_ID": "hmac", "NAME":
             "redact", "PHONE": "last4"}`. hmac takes its key from $RECON_MASK_KEY or the
             file $RECON_MASK_KEY_FILE.
@@ -263,7 +264,7 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
     for option in SIDED:
         own, both = f"{side}_{option.in_python}", str(option.in_python)
         value = arguments.get(own)
-        if value is None and option.sided:
+        if value is None and not option.adds:
             value = arguments.get(both)
         if value is not None:
             values[option.field] = _read_argument(option, value)
@@ -272,10 +273,13 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
 
 def _argument_names(option: Option) -> tuple[str, ...]:
     name = str(option.in_python)
-    return (*(name,) * option.sided, *(f"{side}_{name}" for side in SIDES))
+    both = () if option.adds else (name,)
+    return (*both, *(f"{side}_{name}" for side in SIDES))
 
 
 def _read_argument(option: Option, value: Any) -> Any:
+    if option.shape is Shape.COLUMN_VALUES:
+        return {name: _as_names(each) for name, each in value.items()}
     if option.shape is not Shape.VALUE:
         return _as_names(value)
     if issubclass(option.value_type, StrEnum):
@@ -345,7 +349,7 @@ class _NamedInputs:
         if not url.startswith("s3:"):
             return None
         # Compressed and transcoded files have to be decoded as a whole, on one machine.
-        if not is_plain_utf8(url, self.options.encoding_of(side)):
+        if not is_read_in_place(url, side, self.options):
             return None
         folder, _, name = url.rpartition("/")
         place = open_storage(f"{folder}/")

@@ -10,7 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.characters import escapes, is_seen
-from recon_engine.config import AS_DEFAULT, SideOptions
+from recon_engine.config import AS_DEFAULT
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.options import Option, Shape, options_of
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 # Possessive (`*+`): a long name without a closing quote costs no backtracking.
 # What a name of --map is quoted for: @ begins the name of a file.
 MAP_CHARS: Final = ",=@"
+WORD_PARTS: Final = lazy_pattern(
+    r"(?P<space>\s+)|\$'(?P<escaped>(?:[^'\\]|\\.)*)'|'(?P<single>[^']*)'"
+    r'|"(?P<double>[^"]*)"|(?P<bare>[^\s\'"$]+|\$)'
+)
+ESCAPES: Final = lazy_pattern(r"\\(u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
 QUOTED: Final = lazy_pattern(r'"((?:[^"]|"")*+)"')
 
 
@@ -54,6 +59,30 @@ def quoted(word: str) -> str:
         return shlex.quote(word)
     # The quoting of bash and zsh that knows escapes.
     return "$'" + "".join(escapes(word)).replace("'", r"\'") + "'"
+
+
+def read_words(text: str) -> list[str]:
+    """The words of a command line, as `quoted` writes them."""
+    words = [""]
+    for found in WORD_PARTS.finditer(text):
+        if found["space"]:
+            words.append("")
+        elif found["escaped"] is not None:
+            words[-1] += ESCAPES.sub(_unescape, found["escaped"])
+        else:
+            words[-1] += next(
+                part
+                for part in (found["single"], found["double"], found["bare"])
+                if part is not None
+            )
+    return [word for word in words if word]
+
+
+def _unescape(found: re.Match[str]) -> str:
+    code = found[1]
+    if code[0] in "uU":
+        return chr(int(code[1:], 16))
+    return {"t": "\t", "n": "\n", "r": "\r"}.get(code, code)
 
 
 def quote_name(name: str, delimiters: str) -> str:
@@ -90,22 +119,18 @@ def read_name(text: str) -> str:
 
 def rebuild_command(options: Options, old: str, new: str) -> str:
     """`recon diff OLD NEW` with every option that differs from its default."""
-    words = ("recon", "diff", old, new, *_option_words(options))
+    words = ("recon", "diff", old, new, *option_words(options))
     return " ".join(map(quoted, words))
 
 
-def _option_words(options: Options) -> Iterator[str]:
-    """Flags and values, in the order of the table."""
+def option_words(options: Options) -> Iterator[str]:
+    """Flags and values of what differs from its default, in the order of the table."""
     for option in options_of("diff"):
         if option.sets is type(options) and option.flags:
             yield from _words(option, getattr(options, option.field))
-        if option.own_sides:
-            for side in SIDES:
-                own = option.of_side(side)
-                yield from _words(own, getattr(options.side(side), own.field))
-        elif option.sided and option.sets is SideOptions:
+        if option.sided:
             old, new = (getattr(options.side(side), option.field) for side in SIDES)
-            if old == new:
+            if old == new and not option.adds:
                 yield from _words(option, old)
             else:
                 for side, value in zip(SIDES, (old, new), strict=True):

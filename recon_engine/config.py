@@ -65,6 +65,12 @@ DELIMITER_PATTERN = lazy_pattern(
     r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f](:[\x01-\x09\x0b\x0c\x0e-!#-\x7f])?"
 )
 ONE_CHARACTER = lazy_pattern(r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f]")
+DELIMITER_ESCAPE = lazy_pattern(r"\\(?:t|x([0-9A-Fa-f]{2}))")
+LONGEST_DELIMITER: Final = 8
+# A column of `--fixed`: a name, in quotes if it has a comma or a colon, and its places.
+FIXED_PATTERN = lazy_pattern(
+    r'\s*(?:"((?:[^"]|"")+)"|([^,:"]+)):([0-9]{1,7})-([0-9]{1,7})\s*(?:,|$)'
+)
 # The most columns a file can have by its header of 16 MiB, and more.
 MOST_FIELD: Final = 10**7
 # The key of files that are read without one: no column can have a blank name.
@@ -157,13 +163,13 @@ class Mask(StrEnum):
 LATER_FIELDS: Final = frozenset({"compare_only", "match_names", "where"})
 
 
-def _check_names(names: tuple[str, ...]) -> None:
+def _check_names(names: tuple[str, ...], flag: str) -> None:
     """Raise ConfigError for names that no header may have."""
     if any(not name.strip() for name in names):
-        raise ConfigError("--names has a blank name", help="name every column")
+        raise ConfigError(f"{flag} has a blank name", help="name every column")
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"--names names {name} twice", help="name it once")
+            raise ConfigError(f"{flag} names {name} twice", help="name it once")
 
 
 def _check_trailer_options(options: SideOptions) -> None:
@@ -202,6 +208,155 @@ def _check_trailer_options(options: SideOptions) -> None:
         )
 
 
+def _check_syntax_options(options: SideOptions) -> None:
+    if options.excel_text and options.quote is Quote.NONE:
+        raise ConfigError(
+            "--excel-text and --quote none exclude each other",
+            why="the form has quotes that enclose a field",
+            help="omit one of them",
+        )
+    if not options.fixed:
+        return
+    if not options.columns:
+        raise ConfigError("--fixed has no column", help="such as --fixed ID:1-4")
+    about_delimited = (
+        ("--no-header", options.no_header),
+        ("--comment-prefix", options.comment_prefix),
+        ("--repeat-names", options.repeat_names is NameStyle.NUMBER),
+        ("--blank-names", options.blank_names is NameStyle.NUMBER),
+        ("--trailing-delimiter", options.trailing_delimiter),
+        ("--quote none", options.quote is Quote.NONE),
+        ("--excel-text", options.excel_text),
+    )
+    for flag, is_set in about_delimited:
+        if is_set:
+            raise ConfigError(
+                f"--fixed and {flag} exclude each other",
+                why="a file of a fixed width has no header, delimiters and quotes",
+                help=f"omit {flag}",
+            )
+    if not options.trailer_delimiter and (
+        options.trailer_counts or options.trailer_sums
+    ):
+        raise ConfigError(
+            "with --fixed the fields of a trailer need --trailer-delimiter",
+            help="name the delimiter of the trailer",
+        )
+
+
+DEFAULT_DELIMITER: Final = ","
+
+
+def split_delimiters(text: str) -> tuple[str, str]:
+    r"""The delimiters of OLD and NEW: `;`, `OLD:NEW`, `||`, `\\t`, `\\x1f`.
+
+    Raises ConfigError. A colon of a longer delimiter is written as `\\x3a`.
+    """
+    if DELIMITER_PATTERN.fullmatch(text):
+        # One character, or OLD:NEW; a colon may be either.
+        return text[0], text[-1]
+    old, colon, new = text.partition(":")
+    pair = _unescape_delimiter(old), _unescape_delimiter(new if colon else old)
+    for each in pair:
+        if not 1 <= len(each) <= LONGEST_DELIMITER or set(each) & set('"\r\n\0'):
+            raise ConfigError(
+                "the delimiter is not one to eight characters",
+                help="use ',', ';', '|', '||' or a tab, never a quote or newline; for"
+                " two files that differ use OLD:NEW, such as ';:,'",
+            )
+    return pair
+
+
+def write_delimiters(old: str, new: str) -> str:
+    """The text from which `split_delimiters` reads these two."""
+    pair = [each.replace(":", "\\x3a").replace("\t", "\\t") for each in (old, new)]
+    return pair[0] if old == new else ":".join(pair)
+
+
+def _unescape_delimiter(text: str) -> str:
+    return DELIMITER_ESCAPE.sub(
+        lambda found: chr(int(found[1], 16)) if found[1] else "\t", text
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FixedColumn:
+    """A column of a fixed width: its characters from `start` to before `stop`."""
+
+    name: str
+    start: int
+    stop: int
+
+
+def split_layout(text: str) -> tuple[FixedColumn, ...]:
+    """The columns of `ID:1-4,PAID:5-13`; characters count from 1, both included.
+
+    Raises ConfigError for a layout that overlaps, is not in order or names one twice.
+    """
+    columns, at, stop = list[FixedColumn](), 0, 0
+    while at < len(text):
+        found = FIXED_PATTERN.match(text, at)
+        if found is None:
+            raise ConfigError(
+                f"--fixed is malformed from character {at + 1} on",
+                help="such as --fixed ID:1-4,MEMBER:5-8,PAID:9-17",
+            )
+        quoted, plain, first, last = found.groups()
+        name = quoted.replace('""', '"') if quoted else plain.strip()
+        start, end = int(first) - 1, int(last)
+        if not stop <= start < end:
+            raise ConfigError(
+                f"--fixed: the places {first}-{last} of {name} overlap others, or are"
+                " not in order",
+                help="name the columns in their order; characters count from 1",
+            )
+        columns.append(FixedColumn(name, start, end))
+        stop, at = end, found.end()
+    _check_names(tuple(column.name for column in columns), "--fixed")
+    return tuple(columns)
+
+
+def read_layout(text: str) -> str:
+    """The layout of a flag, or of the file that it names as `@layout.csv`.
+
+    The file has a name, the first and the last character in each line.
+    """
+    if not text.startswith("@"):
+        return text
+    import csv
+
+    try:
+        with open(text[1:], encoding="utf-8-sig", newline="") as stream:  # noqa: PTH123
+            rows = [row for row in csv.reader(stream, strict=True) if row]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise ConfigError(
+            "the layout cannot be read",
+            file=text[1:],
+            help="write it as CSV in UTF-8: name,from,to in each line",
+        ) from None
+    if rows and [each.strip().lower() for each in rows[0]] == ["name", "from", "to"]:
+        rows = rows[1:]
+    if not rows or any(len(row) != len(("name", "from", "to")) for row in rows):
+        raise ConfigError(
+            "the layout is not name,from,to in each line",
+            file=text[1:],
+            help="such as: PAID,9,17",
+        )
+    return ",".join(
+        '"{}":{}-{}'.format(
+            name.strip().replace('"', '""'), first.strip(), last.strip()
+        )
+        for name, first, last in rows
+    )
+
+
+class Quote(StrEnum):
+    """`double`: quotes enclose fields, as in RFC 4180; `none`: they are ordinary."""
+
+    DOUBLE = "double"
+    NONE = "none"
+
+
 class NameStyle(StrEnum):
     """`refuse` column names that are blank or repeat; `number` them by position."""
 
@@ -220,6 +375,9 @@ class SideOptions:
     first fields of the records at the end that are no rows; `trailer_counts`,
     `trailer_sums`: `[PREFIX:]FIELD` and `[PREFIX:]FIELD=COLUMN`; `trailer_delimiter`:
     that of a trailer, if it is another one. `eof_mark`: whether a Ctrl-Z may end it.
+    `quote`: whether quotes enclose fields. `fixed`: a layout of a fixed width, as
+    `split_layout` takes it. `excel_text`: whether `="…"` is a field. `rules`: as in
+    `Options`, for the values of this side only.
     `where`: the rows of this side that are compared, for `where_syntax.parse_where`.
     `derive`: new columns, each for `derive_syntax.parse_derivation`. `fold`: whether
     the rows of a key become one; `sum`: the columns that are added up then.
@@ -237,6 +395,10 @@ class SideOptions:
     trailer_sums: tuple[str, ...] = ()
     trailer_delimiter: str = ""
     eof_mark: bool = False
+    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    quote: Quote = Quote.DOUBLE
+    fixed: str = ""
+    excel_text: bool = False
     where: str = ""
     derive: tuple[str, ...] = ()
     fold: bool = False
@@ -261,11 +423,17 @@ class SideOptions:
                 "--repeat-names and --blank-names are about the names of a header",
                 help="omit them, or --no-header",
             )
-        _check_names(self.names)
+        _check_names(self.names, "--names")
         _check_trailer_options(self)
         parse_where(self.where)
         for text in self.derive:
             parse_derivation(text)
+        _check_syntax_options(self)
+
+    @property
+    def columns(self) -> tuple[FixedColumn, ...]:
+        """The columns of a fixed width; none of a delimited file."""
+        return split_layout(self.fixed)
 
     def split_trailer_field(self, text: str) -> tuple[str, int]:
         """The PREFIX and the FIELD of `[PREFIX:]FIELD`; raises ConfigError."""
@@ -289,7 +457,7 @@ class SideOptions:
     def of_public(cls, kept: Mapping[str, Any]) -> SideOptions:
         """The options that `public` describes; a list is a tuple."""
         values: dict[str, Any] = {
-            each.name: tuple(value) if isinstance(value, list) else value
+            each.name: _as_tuples(value)
             for each in fields(cls)
             if (value := kept.get(each.name)) is not None
         }
@@ -302,8 +470,15 @@ class SideOptions:
         return {
             each.name: values[each.name]
             for each in fields(self)
-            if getattr(self, each.name) != each.default
+            if getattr(self, each.name) != getattr(AS_DEFAULT, each.name)
         }
+
+
+def _as_tuples(value: Any) -> Any:
+    """A value of JSON, with tuples in place of lists."""
+    if isinstance(value, dict):
+        return {name: _as_tuples(each) for name, each in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 AS_DEFAULT: Final = SideOptions()
@@ -325,9 +500,10 @@ class Options:
     `renames` maps a column's name in OLD to its name in NEW; results use that of OLD.
     `match_names`: the forms in which names of both sides are equal. `compare_only`: the
     compared columns; empty for all but those of `ignore`.
-    `rules` are lists for `rules.parse_rule` by column; `*` is every compared column.
+    `rules` are lists for `rules.spelling.parse_rule` by column; `*` is every compared
+    column.
     `masks`: hmac, redact or last4 by column; `*` is every column without its own entry.
-    `delimiter`: one character, or `OLD:NEW`. `encodings`: of OLD and of NEW. `gates`
+    `delimiter`: as `split_delimiters` takes it. `encodings`: of OLD and of NEW. `gates`
     are texts for `gates.parse_gate`. A difference counts for the first of
     `suppressions` that fits it. `where`: the rows that are compared; a pair is left out
     if neither of its rows fulfils it. `old`, `new`: what is set for each side.
@@ -343,7 +519,7 @@ class Options:
     on_duplicate_keys: OnDuplicateKeys = OnDuplicateKeys.PAIR
     on_schema_drift: OnSchemaDrift = OnSchemaDrift.REFUSE
     on_bad_row: OnBadRow = OnBadRow.FAIL
-    delimiter: str = ","
+    delimiter: str = DEFAULT_DELIMITER
     encodings: Encodings = UTF_8
     detail_limit: int = 5000
     gates: tuple[str, ...] = ()
@@ -357,17 +533,18 @@ class Options:
         for gate in self.gates:
             parse_gate(gate)
         parse_where(self.where)
-        for side, other in ((self.old, self.new), (self.new, self.old)):
-            if side.sum and not (side.fold or other.fold):
-                raise ConfigError(
-                    "--sum needs --fold", help="add --fold, --old-fold or --new-fold"
-                )
-        if self.rules:
+        if (self.old.sum or self.new.sum) and not (self.old.fold or self.new.fold):
+            raise ConfigError(
+                "--sum needs --fold", help="add --fold, --old-fold or --new-fold"
+            )
+        by_side = {"both": self.rules, "old": self.old.rules, "new": self.new.rules}
+        if any(by_side.values()):
             # Polars, which tries the formats of dates, takes a while to load.
-            from recon_engine.rules import check_chain
+            from recon_engine.rules.assembly import check_rules
 
-            for column, rules in self.rules.items():
-                check_chain(column, rules)
+            for side, every in by_side.items():
+                for column, rules in every.items():
+                    check_rules(column, rules, side)
         for suppression in self.suppressions:
             check_suppression(suppression)
         _check_keys(self.keys, self.ignore)
@@ -380,12 +557,7 @@ class Options:
                     help="one of: " + ", ".join(Mask),
                 )
         check_count("--detail-limit", self.detail_limit, "rows")
-        if not DELIMITER_PATTERN.fullmatch(self.delimiter):
-            raise ConfigError(
-                "the delimiter is not one ASCII character",
-                help="use ',', ';', '|' or a tab, never a quote or newline; for two "
-                "files that differ use OLD:NEW, such as ';:,'",
-            )
+        split_delimiters(self.delimiter)
 
     def side(self, side: str) -> SideOptions:
         """What is set for "old" or "new"."""
@@ -393,8 +565,7 @@ class Options:
 
     def delimiter_of(self, side: str) -> str:
         """The delimiter of "old" or "new"."""
-        # One character, or OLD:NEW, whose first and last characters are the delimiters.
-        return self.delimiter[-1 if side == "new" else 0]
+        return split_delimiters(self.delimiter)[SIDES.index(side)]
 
     def encoding_of(self, side: str) -> Encoding:
         """The encoding of "old" or "new"."""

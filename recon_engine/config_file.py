@@ -28,11 +28,13 @@ from recon_engine.column_maps import parse_column_map
 from recon_engine.command_line import read_name
 from recon_engine.config import (
     DATASET_PATTERN,
-    DELIMITER_PATTERN,
     ONE_CHARACTER,
     Mask,
     check_suppression,
     parse_encodings,
+    read_layout,
+    split_delimiters,
+    split_layout,
 )
 from recon_engine.derive_syntax import parse_derivation
 from recon_engine.errors import ConfigError
@@ -41,7 +43,7 @@ from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.name_forms import parse_match_names
 from recon_engine.options import OPTIONS, SIDED, Option, Shape
 from recon_engine.records import dataclass
-from recon_engine.rules import parse_rule
+from recon_engine.rules.spelling import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
 from recon_engine.where_syntax import parse_where
@@ -100,10 +102,8 @@ def _without_userinfo(url: str) -> str:
     return url
 
 
-def _check_delimiter(text: str) -> str:
-    if not DELIMITER_PATTERN.fullmatch(text):
-        raise ValueError("one ASCII character, or OLD:NEW such as ';:,'")
-    return text
+def _split_read_layout(text: str) -> object:
+    return split_layout(read_layout(text))
 
 
 def _check_one_character(text: str) -> str:
@@ -208,7 +208,8 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "masks": Annotated[dict[ColumnName, Mask], Distinct],
     "gates": Gates,
     "suppressions": tuple[Accepted, ...],
-    "delimiter": Annotated[str, AfterValidator(_check_delimiter)],
+    "delimiter": Annotated[str, _validated_by(split_delimiters)],
+    "fixed": Annotated[str, _validated_by(_split_read_layout)],
     "encoding": Annotated[str, _validated_by(parse_encodings)],
     "comment_prefix": Name,
     "names": Names,

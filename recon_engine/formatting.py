@@ -44,6 +44,9 @@ FRAME_FACTS: Final[Mapping[str, Callable[[int], str]]] = {
     "repeat_names": lambda n: format_count(n, "repeated name", "are numbered"),
     "trailing_delimiter": lambda _: "each record ends with a delimiter",
     "trailer": lambda n: format_count(n, "trailer record", "are no row"),
+    "quote": lambda _: "quotes are ordinary characters",
+    "fixed": lambda n: f"fixed width, {format_count(n, 'column')}",
+    "excel_text": lambda n: format_count(n, "field of the form of Excel", "are read"),
     "eof_mark": lambda n: format_count(n, "end mark", "are no data"),
 }
 

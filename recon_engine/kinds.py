@@ -16,16 +16,32 @@ import polars as pl
 
 from recon_engine.characters import INVISIBLE
 from recon_engine.damage import is_damaged
-from recon_engine.rules import CODE_PATTERN, NORMAL_PREFIX, Number
+from recon_engine.model import SIDES
+from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX, is_read_form
+from recon_engine.rules.chains import (
+    code_table,
+    normal_form,
+    read_forms,
+    show_forms,
+)
+from recon_engine.rules.numbers import Number
+from recon_engine.rules.texts import CODE_PATTERN
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from recon_engine.rules.chains import Chain
+
 
 class Kind(StrEnum):
-    """The kinds, in the order of trial."""
+    """The kinds, in the order of trial.
 
+    The first two are of columns with a code table.
+    """
+
+    UNLISTED = "unlisted"
+    CODE = "code"
     VALUE_TO_BLANK = "value_to_blank"
     BLANK_TO_VALUE = "blank_to_value"
     WHITESPACE = "whitespace"
@@ -42,6 +58,7 @@ class Kind(StrEnum):
     TRUNCATED = "truncated"
     NUMBER = "number"
     DATE = "date"
+    PUNCTUATION = "punctuation"
     TEXT = "text"
 
 
@@ -76,6 +93,9 @@ DATE_PATTERN: Final = "|".join(dict(DATE_FORMATS))
 # Anything but visible ASCII: the hidden differences consist of such characters.
 ODD: Final = r"[^!-~]"
 FOREIGN: Final = r"[^\x00-\x7f]"
+# Punctuation and symbols; and everything but letters, digits and their marks.
+MARK: Final = r"[\p{P}\p{S}]"
+NO_LETTER: Final = r"[^\p{L}\p{N}\p{M}]"
 # A number with a suffix that changes its value: `5%` cut to `5` is not a truncation.
 MEANT_BY_ITS_END: Final = r"^[+-]?[0-9][0-9.,]*(?:\s*%|[eE][+-]?[0-9]+|-)$"
 
@@ -93,6 +113,69 @@ def classify_cells(cells: pl.DataFrame) -> pl.DataFrame:
         .join(changes, on=["old", "new"], how="left", maintain_order="left")
         .collect(engine="in-memory")
     )
+
+
+def classify_read(chain: Chain, old: pl.Series, new: pl.Series) -> pl.Series:
+    """The kinds of cells of a column with rules, by the values as these read them."""
+    forms = [
+        read_forms(chain, side, texts)
+        for side, texts in zip(SIDES, (old, new), strict=True)
+    ]
+    cells = pl.DataFrame(
+        {
+            side: show_forms(chain.of(side), form)
+            for side, form in zip(SIDES, forms, strict=True)
+        }
+    )
+    kinds = classify_cells(cells)["kind"]
+    read = is_read_form(forms[0]) & is_read_form(forms[1])
+    judged = pl.DataFrame({"kind": kinds, "read": read}).with_columns(
+        cells,
+        **{
+            f"table_{side}": _judge_codes(chain, side, texts, form)
+            for side, texts, form in zip(SIDES, (old, new), forms, strict=True)
+        },
+    )
+    unlisted = pl.any_horizontal(
+        (pl.col(f"table_{side}") == Kind.UNLISTED.value).fill_null(False)
+        for side in SIDES
+    )
+    listed = pl.any_horizontal(pl.col(f"table_{side}").is_not_null() for side in SIDES)
+    are_days = any(rule.family == "day" for rule in chain.of("old"))
+    return judged.select(
+        pl.when(unlisted)
+        .then(_kind_literal(Kind.UNLISTED))
+        .when(listed)
+        .then(_kind_literal(Kind.CODE))
+        # Two days have one form for each day, so they are no other writing of one.
+        .when(pl.col("read") & pl.lit(are_days))
+        .then(_kind_literal(Kind.DATE))
+        .when(pl.col("old") == pl.col("new"))
+        .then(_kind_literal(Kind.TEXT))
+        .otherwise("kind")
+        .alias("kind")
+    ).to_series()
+
+
+def _judge_codes(
+    chain: Chain, side: str, texts: pl.Series, forms: pl.Series
+) -> pl.Series:
+    """For a side with a code table: which codes are unlisted, which are listed."""
+    rules = chain.of(side)
+    table = code_table(rules)
+    if table is None:
+        return pl.repeat(None, len(texts), dtype=pl.String, eager=True)
+    codes = (
+        texts.alias("text")
+        .to_frame()
+        .select(text=normal_form(rules[:-1], pl.col("text")), form=forms)
+    )
+    return codes.select(
+        pl.when(pl.col("form").str.starts_with(APART_PREFIX))
+        .then(pl.lit(Kind.UNLISTED.value))
+        .when(table.lists(pl.col("text")))
+        .then(pl.lit(Kind.CODE.value))
+    ).to_series()
 
 
 def _classify_changes(cells: pl.DataFrame) -> pl.LazyFrame:
@@ -268,9 +351,18 @@ def _value_kind_expr() -> pl.Expr:
         .then(_kind_literal(Kind.NUMBER))
         .when(pl.col("same_date").is_not_null())
         .then(_kind_literal(Kind.DATE))
+        .when(_is_punctuation_expr(pl.col("old"), pl.col("new")))
+        .then(_kind_literal(Kind.PUNCTUATION))
         .otherwise(_kind_literal(Kind.TEXT))
         .alias("kind")
     )
+
+
+def _is_punctuation_expr(old: pl.Expr, new: pl.Expr) -> pl.Expr:
+    """Whether texts have the same letters and digits, and some have punctuation."""
+    bare = old.str.replace_all(NO_LETTER, ""), new.str.replace_all(NO_LETTER, "")
+    marked = old.str.contains(MARK) | new.str.contains(MARK)
+    return marked & (bare[0] == bare[1]) & (bare[0] != "")
 
 
 def _significant_digits(number: pl.Expr) -> pl.Expr:

@@ -210,23 +210,45 @@ class Reads(NamedTuple):
         return self.read + self.unread
 
 
+class CodeCounts(NamedTuple):
+    """What a code table said of the values of a side in matched rows.
+
+    `right`, `wrong`: of listed codes, those whose translation is the value of the other
+    side, and the others. `unlisted`: values that the table does not list. `unused`:
+    entries of the table that occur in no row of the side.
+    """
+
+    right: int
+    wrong: int
+    unlisted: int
+    unused: int
+
+
 @dataclass(frozen=True, slots=True)
 class RuleCount:
     """What one rule did in one column.
 
     For a key column (`of` keys) the values of all rows are counted that are not
-    quarantined; otherwise (`of` cells) the cells of matched rows whose bytes differ.
-    `every`: whether the rule was given for `*`. `made_equal`: the pairs of values that
-    become equal with this rule of the chain, and not before.
+    quarantined; so it is (`of` values) for a column whose sides are read differently;
+    otherwise (`of` cells) the cells of matched rows whose bytes differ. `every`:
+    whether the rule was given for `*`. `made_equal`: the pairs of values that become
+    equal with this rule of the chain, and not before. `side`: which side it reads;
+    `implied`: it was not given, but follows from the rule of the other side. `codes`:
+    of a code table; if it has two sides, of OLD. `source`: the SHA-256 of the file of a
+    code table, or the version of the time-zone data that the rule uses.
     """
 
     column: str
     rule: str
-    of: Literal["keys", "cells"]
+    of: Literal["keys", "cells", "values"]
     every: bool
     old: Reads
     new: Reads
     made_equal: int
+    side: str = "both"
+    implied: bool = False
+    codes: CodeCounts | None = None
+    source: str | None = None
 
     @property
     def met(self) -> bool:
@@ -247,9 +269,24 @@ class RuleCount:
         old, new = (
             f"{side.read:,} of {side.values:,}" for side in (self.old, self.new)
         )
+        read = {
+            "both": f"read {old} in old, {new} in new",
+            "old": f"read {old} in old",
+            "new": f"read {new} in new",
+        }[self.side]
         return (
-            f"{self.name}: read {old} in old, {new} in new;"
-            f" {what} made equal: {self.made_equal:,}"
+            f"{self.name}: {read}; {what} made equal: {self.made_equal:,}"
+            + self._describe_codes()
+            + (" (implied by the rule of the other side)" if self.implied else "")
+        )
+
+    def _describe_codes(self) -> str:
+        if self.codes is None:
+            return ""
+        right, wrong, unlisted, unused = self.codes
+        return (
+            f"; codes: {right:,} right, {wrong:,} wrong, {unlisted:,} unlisted,"
+            f" {unused:,} never used"
         )
 
 

@@ -21,10 +21,12 @@ from recon_engine.config import (
     OnDuplicateKeys,
     OnSchemaDrift,
     Options,
+    Quote,
     RunConfig,
     SideOptions,
     StageLoader,
     parse_encodings,
+    read_layout,
     write_encodings,
 )
 from recon_engine.model import SIDES
@@ -96,9 +98,8 @@ class Option:
     `without`: what a default of None means, for the help.
     `least`: the smallest number.
     `sided`: whether each side can have its own value. The options of the sides derive
-    from it (`of_side`): `side` is "old" or "new" there. `own_sides`: whether the
-    options of the sides have another meaning. They set the same field of `SideOptions`,
-    and the value for both sides is none of them.
+    from it (`of_side`): `side` is "old" or "new" there. `adds`: what is set for a side
+    does not replace what is set for both; the field of both sides is one of `Options`.
     """
 
     name: str
@@ -122,8 +123,8 @@ class Option:
     least: int = 1
     required_by: tuple[str, ...] = ()
     sided: bool = False
-    own_sides: bool = False
     side: str | None = None
+    adds: bool = False
 
     def of_side(self, side: str) -> Option:
         """The option that sets the same for one side only.
@@ -142,7 +143,6 @@ class Option:
             without=None,
             sets=SideOptions,
             sided=False,
-            own_sides=False,
             side=side,
         )
 
@@ -197,11 +197,12 @@ _TABLE: Final = (
     Option(
         name="delimiter",
         group=Group.INPUT,
-        help="Field delimiter: one ASCII character for both files, or OLD:NEW such as"
-        " ';:,'. Write a tab as \\t.",
+        help="Field delimiter of one to eight characters for both files, or OLD:NEW"
+        " such as ';:,'. Write a tab as \\t, and other characters as \\x1f; a colon"
+        " beside others is \\x3a.",
         commands=READING,
         flags=("--delimiter",),
-        metavar="CHAR[:CHAR]",
+        metavar="TEXT[:TEXT]",
         env="RECON_DELIMITER",
         in_file="delimiter",
         in_python="delimiter",
@@ -410,6 +411,51 @@ _TABLE: Final = (
         sided=True,
     ),
     Option(
+        name="quote",
+        group=Group.INPUT,
+        help="Quotes: 'double' reads fields in double quotes, 'none' reads quotes as"
+        " ordinary characters.",
+        commands=READING,
+        value_type=Quote,
+        flags=("--quote",),
+        env="RECON_QUOTE",
+        in_file="quote",
+        in_python="quote",
+        sets=SideOptions,
+        field="quote",
+        sided=True,
+    ),
+    Option(
+        name="excel_text",
+        group=Group.INPUT,
+        help='Read fields of the form ="00123" as their text.',
+        commands=READING,
+        value_type=bool,
+        flags=("--excel-text/--no-excel-text",),
+        env="RECON_EXCEL_TEXT",
+        in_file="excel_text",
+        in_python="excel_text",
+        sets=SideOptions,
+        field="excel_text",
+        sided=True,
+    ),
+    Option(
+        name="fixed",
+        group=Group.INPUT,
+        help="Columns of a fixed width, without a header: their first and last"
+        " characters, counted from 1. @FILE names a CSV file of name, from, to.",
+        commands=READING,
+        flags=("--fixed",),
+        metavar="NAME:FROM-TO[,…]",
+        env="RECON_FIXED",
+        in_file="fixed",
+        in_python="fixed",
+        sets=SideOptions,
+        field="fixed",
+        parse=read_layout,
+        sided=True,
+    ),
+    Option(
         name="on_bad_row",
         group=Group.INPUT,
         help="Malformed rows: 'fail' refuses the file, 'quarantine' omits the row and"
@@ -546,8 +592,11 @@ _TABLE: Final = (
         name="rules",
         group=Group.COMPARISON,
         help="Rule by which different texts in a column are equal; '*' is every"
-        " column. Rules: trim, casefold, nulls(NA,NULL), decimal(abs=0.01),"
-        " date(%Y%m%d|%Y-%m-%d), zeropad(9), lstrip0. Repeatable.",
+        " column. Text rules: trim, casefold, nulls(NA,NULL), zeropad(9), lstrip0,"
+        " nfc, blanks, newlines, strip(-.), unwrap. Then one of: decimal(abs=0.01),"
+        " scale(2),"
+        " date(%Y%m%d|iso), timestamp(%Y-%m-%d %H:%M:%S,zone=UTC), map(M=1,F=2),"
+        " boolean. docs/rules.md. Repeatable.",
         commands=READING,
         shape=Shape.COLUMN_VALUES,
         flags=("--rule",),
@@ -558,6 +607,8 @@ _TABLE: Final = (
         in_python="rules",
         sets=Options,
         field="rules",
+        sided=True,
+        adds=True,
     ),
     Option(
         name="where",
@@ -574,7 +625,8 @@ _TABLE: Final = (
         sets=Options,
         field="where",
         parse=_check_where,
-        own_sides=True,
+        sided=True,
+        adds=True,
     ),
     Option(
         name="derive",
@@ -736,6 +788,15 @@ _TABLE: Final = (
         shape=Shape.VALUES,
         flags=("-o", "--output"),
         metavar="FILE",
+    ),
+    Option(
+        name="save_hints",
+        group=Group.OUTPUT,
+        help="Append the hints of the result to recon.toml, numbered and commented out;"
+        " with numbers such as 1,3, add those as settings.",
+        commands=("diff",),
+        flags=("--save-hints",),
+        metavar="[N,N]",
     ),
     Option(
         name="rejects",
@@ -1042,10 +1103,10 @@ OPTIONS: Final = {
     for each in _TABLE
     for option in (
         each,
-        *(each.of_side(side) for side in SIDES if each.sided or each.own_sides),
+        *(each.of_side(side) for side in SIDES if each.sided),
     )
 }
-SIDED: Final = tuple(option for option in _TABLE if option.sided or option.own_sides)
+SIDED: Final = tuple(option for option in _TABLE if option.sided)
 
 
 def options_of(command: str) -> tuple[Option, ...]:

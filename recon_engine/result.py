@@ -39,6 +39,13 @@ from recon_engine.formatting import (
     unread,
     unused_frame_options,
 )
+from recon_engine.hint_settings import (
+    merge_settings,
+    merge_value,
+    read_settings,
+    write_python,
+    write_toml,
+)
 from recon_engine.kinds import KINDS, REWRITING_KINDS
 from recon_engine.model import HintKind
 from recon_engine.records import dataclass
@@ -239,7 +246,7 @@ class Reconciliation:
         """
         made = Counter[str]()
         for each in self.rules:
-            if each.of == "cells":
+            if each.of != "keys":
                 made[each.column] += each.made_equal
         return {name: cells for name, cells in made.items() if cells}
 
@@ -458,6 +465,7 @@ class Reconciliation:
             **self._unpairable_sample(),
             "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
             **self.findings.to_dict(),
+            "hints": [_hint_as_dict(each) for each in self.hints],
             "gates": [asdict(each) for each in self.gates],
             "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
             "engine": asdict(self.engine),
@@ -663,6 +671,21 @@ class Reconciliation:
             + format_count(total - same, "cell", "carry another value")
         )
 
+    def suggested_rules(self) -> dict[str, list[str]]:
+        """The rules of the comparison and those of its hints, for `rules=`.
+
+        By column; `*` is every column. With them, the differences that the hints count
+        are gone. Each rule hides the differences that it explains: look at the hints
+        first.
+        """
+        rules: dict[str, list[str]] = {}
+        for each in self.rules:
+            chain = rules.setdefault("*" if each.every else each.column, [])
+            if each.rule not in chain:
+                chain.append(each.rule)
+        hinted = merge_settings(self.hints).get("rules", {})
+        return merge_value(rules, hinted) or {}
+
     def remainder(self) -> str:
         """What no hint explains: `2 of 641 differing cells · 0 of 40 missing rows`.
 
@@ -798,7 +821,17 @@ def _spread_cells(
 
 def _rule(each: RuleCount) -> dict[str, object]:
     sides = {"old": each.old._asdict(), "new": each.new._asdict()}
-    return asdict(each) | sides
+    codes = None if each.codes is None else each.codes._asdict()
+    return asdict(each) | sides | {"codes": codes}
+
+
+def _hint_as_dict(hint: Hint) -> dict[str, object]:
+    """A hint, with its settings as recon.toml and Python have them."""
+    settings = read_settings(hint)
+    return asdict(hint) | {
+        "toml": write_toml(settings),
+        "python": write_python(settings),
+    }
 
 
 def _suppression_as_dict(suppressed: Suppressed) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class SidedArguments(TypedDict, total=False):
@@ -62,3 +62,14 @@ class SidedArguments(TypedDict, total=False):
     sum: str | Sequence[str]
     old_sum: str | Sequence[str] | None
     new_sum: str | Sequence[str] | None
+    old_rules: Mapping[str, str | Sequence[str]]
+    new_rules: Mapping[str, str | Sequence[str]]
+    quote: str
+    old_quote: str | None
+    new_quote: str | None
+    excel_text: bool
+    old_excel_text: bool | None
+    new_excel_text: bool | None
+    fixed: str
+    old_fixed: str | None
+    new_fixed: str | None

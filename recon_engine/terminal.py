@@ -439,12 +439,16 @@ def _line_suffix(line: int | None) -> str:
     return "" if line is None else f", line {line:,}"
 
 
-def _mark_differences(value: str, spans: Iterable[tuple[int, int]], style: str) -> Text:
+def _mark_differences(
+    value: str | None, spans: Iterable[tuple[int, int]], style: str
+) -> Text:
     """A value, and under it a caret for each character that differs.
 
     `spans` count characters of the value. An escaped character is several
     terminal cells wide, so carets are placed by cells, not by characters.
     """
+    if value is None:
+        return Text("")
     shown = escapes(value)
     marks = ""
     for start, end in spans:

@@ -17,6 +17,7 @@ from recon_cli.plain_values import convert_directly
 from recon_cli.usage import make_command_error
 from recon_engine.command_line import quote_name
 from recon_engine.config import NO_KEY, Limits, Options, SideOptions
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES
 from recon_engine.options import (
     OPTIONS,
@@ -40,6 +41,9 @@ log = logging.getLogger("recon")
 # The two options that decide which settings of the configuration file count.
 LOOKED_UP_FIRST: Final = ("config", "dataset")
 SETTINGS: Final = "settings"
+SAVE_HINTS: Final = "--save-hints"
+ALL_HINTS: Final = "all"
+HINT_NUMBERS: Final = lazy_pattern(r"\d+(,\d+)*")
 # Where a value comes from, by precedence: the names that typer has for it.
 SOURCES: Final = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 UNSET: Final = len(SOURCES)
@@ -75,15 +79,11 @@ class Settings:
 
     def side(self, side: str) -> SideOptions:
         """What is set for "old" or "new"."""
-        found = {}
-        for option in SIDED:
-            if self._command in option.commands:
-                own = option.of_side(side)
-                found[option.field] = (
-                    self._value(own)
-                    if option.own_sides
-                    else self._sided_value(option, own)
-                )
+        found = {
+            option.field: self._sided_value(option, option.of_side(side))
+            for option in SIDED
+            if self._command in option.commands
+        }
         return SideOptions(**{n: each for n, each in found.items() if each is not None})
 
     @property
@@ -153,6 +153,8 @@ class Settings:
 
     def _sided_value(self, both: Option, own: Option) -> Any:
         """The value of a side: its own if it comes from the same place or before."""
+        if both.adds:
+            return self._value(own)
         rank, own_rank = (self._rank(option) for option in (both, own))
         return self._value(own if own_rank <= rank and own_rank < UNSET else both)
 
@@ -190,6 +192,17 @@ class CommandGroup(TyperGroup):
 
 class GroupedCommand(TyperCommand):
     """A command whose help shows its options in groups; without rich, to be fast."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the arguments; the value of --save-hints is optional."""
+        following = (*args[1:], "")
+        args = [
+            f"{word}={ALL_HINTS}"
+            if word == SAVE_HINTS and not HINT_NUMBERS.fullmatch(after)
+            else word
+            for word, after in zip(args, following, strict=False)
+        ]
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         """Return the parameters, which convert plain values without pydantic."""
@@ -304,7 +317,7 @@ def _parameter(option: Option, *, required: bool) -> inspect.Parameter:
 def _help(option: Option) -> str:
     """The help of an option, its flags for one side, and a variable not of typer."""
     text = option.help
-    if option.sided or option.own_sides:
+    if option.sided:
         flags = (option.of_side(side).flag for side in SIDES)
         text += f" For one file: {', '.join(flags)}."
     if option.shape is Shape.VALUE or option.env is None:

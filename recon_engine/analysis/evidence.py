@@ -6,6 +6,7 @@ and Spark do not change a finding.
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.records import dataclass
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from recon_engine.analysis.amounts import ColumnSum, SumPair
     from recon_engine.model import Hint, Patterns, Splits
-    from recon_engine.rules import Rules
+    from recon_engine.rules.assembly import GivenRules
+    from recon_engine.rules.chains import Tallies
 
     # The rows by value, for each column; None for a column with too many values.
     ValueCounts = dict[str, Counter[str] | None]
@@ -42,13 +44,15 @@ class ColumnFindings:
 class UnmatchedRows:
     """The rows on one side only: their number, and facts about their values.
 
-    `keys`: their key columns; None if they are too many to keep.
+    `keys`: their key columns; None if they are too many to keep. `codes`: how often
+    each code of a code table occurs, by the name of the tally.
     """
 
     rows: int
     sums: dict[str, ColumnSum]
     values: ValueCounts
     keys: pl.DataFrame | None
+    codes: Tallies = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ class Evidence:
 
     Columns by the user's names: `keys`, and the compared `columns` in the order of OLD.
     Frames and counts have internal names: `names` translates them, `key_names` those of
-    the key; `rules` are by internal name.
+    the key; `given`: the rules of the key, by internal name.
 
     `column_findings`: of each differing column. `tolerated`: the sums of cells that
     rules make equal. `values`: of mismatched rows. `unmatched`: the missing and the
@@ -70,7 +74,7 @@ class Evidence:
     columns: Sequence[str]
     names: Mapping[str, str]
     key_names: Mapping[str, str]
-    rules: Rules
+    given: Mapping[str, GivenRules]
     renamed: Sequence[tuple[str, str]]
     agreements: Mapping[tuple[str, str], tuple[int, int]]
     column_findings: Mapping[str, ColumnFindings]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -30,26 +31,21 @@ from recon_engine.formatting import (
 from recon_engine.kinds import DATE_FORMATS, Kind
 from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.record_table import Field
-from recon_engine.rules import (
-    DIGIT_PATTERN,
-    NORMAL_PREFIX,
-    NUMBER_PATTERN,
-    Number,
-    Rule,
-    equal_under_rules,
-    has_tolerance,
-    normal_form,
-    parse_rule,
-)
+from recon_engine.rules.assembly import GivenRules, assemble_chain
+from recon_engine.rules.base import NORMAL_PREFIX
+from recon_engine.rules.chains import equal_under_rules, normal_form
+from recon_engine.rules.numbers import DIGIT_PATTERN, NUMBER_PATTERN, Number
+from recon_engine.rules.spelling import parse_rule
 from recon_engine.suggestions import join_names
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from recon_engine.analysis.evidence import Evidence
     from recon_engine.model import Splits
-    from recon_engine.rules import Rules
+    from recon_engine.rules.base import Rule
+    from recon_engine.rules.chains import Chain
 
 
 # Thresholds of what users see. A hint explains at least 1 in 100 differences: fewer are
@@ -89,40 +85,74 @@ BY_KIND: Final = (
 ROW_COUNT: Final = "\0rows"
 RuleTexts = tuple[str, ...]
 Sides = tuple[pl.DataFrame, pl.DataFrame]
-RuleChains = dict[str, tuple[Rule, ...]]
+GivenByColumn = dict[str, GivenRules]
+NO_GIVEN: Final = GivenRules()
 
 
 def for_column(
-    column: str, changes: pl.DataFrame, existing: Sequence[Rule] = ()
+    column: str, changes: pl.DataFrame, existing: GivenRules = NO_GIVEN
 ) -> list[Hint]:
     """The rules that would explain a column's `changes`, each after those before it.
 
     `changes`: as `patterns.group_changes` returns them. `existing`: the rules that the
-    column already has, to which a pasted rule is appended. Rules that rewrite a value
-    are tried before tolerances.
+    column already has, to which a pasted rule is added. Rules that rewrite a value are
+    tried before tolerances.
     """
-    total, chain, left = int(changes["rows"].sum()), tuple(existing), changes
+    total, given, left = int(changes["rows"].sum()), existing, changes
     steps: list[RuleTexts] = []
-    # Only the last rule of a chain may have a tolerance, so nothing follows one.
-    while len(steps) < MAX_RULES and not left.is_empty() and not has_tolerance(chain):
+    while len(steps) < MAX_RULES and not left.is_empty():
+        chain = assemble_chain(column, given)
+        # Of a column that has a tolerance, nothing is known to be a rewriting.
+        if chain.has_tolerance:
+            break
+        before = partial(_with_steps, existing, steps)
         best = _find_best_rules(
-            left, chain, _propose_rewriting_rules(left, chain), total
-        ) or _find_best_rules(left, chain, _propose_tolerance(left, chain), total)
+            left, before, _propose_rewriting_rules(left, given, chain), total
+        ) or _find_best_rules(
+            left, before, _propose_tolerance(left, existing, chain), total
+        )
         if best is None:
             break
         rules, settled = best
         steps.append(rules)
-        chain, left = (*chain, *map(parse_rule, rules)), left.filter(~settled)
+        given, left = _with_steps(existing, steps), left.filter(~settled)
+    needed = _fewest(changes, existing, _without_superseded(steps))
     return [
         _rule_hint(column, rules, count, total)
-        for rules, count in _counted(
-            changes, existing, _fewest(changes, existing, steps)
-        )
+        for rules, count in _counted(changes, existing, needed)
     ]
 
 
+def _is_typed(rule: str) -> bool:
+    return bool(parse_rule(rule).family)
+
+
+def _has_own_typed_rule(given: GivenRules) -> bool:
+    """Whether another typed rule of both sides would be refused, or read one side."""
+    own = [rule for every, rule in given.both if not every]
+    return any(_is_typed(r) for r in [*own, *(r for _, r in (*given.old, *given.new))])
+
+
+def _without_superseded(steps: Sequence[RuleTexts]) -> list[RuleTexts]:
+    """The steps with the last typed rule alone: a column has one."""
+    typed = [rule for step in steps for rule in step if _is_typed(rule)]
+    kept = (
+        tuple(rule for rule in step if not _is_typed(rule) or rule == typed[-1])
+        for step in steps
+    )
+    return [step for step in kept if step]
+
+
+def _with_steps(
+    given: GivenRules, steps: Sequence[RuleTexts], more: RuleTexts = ()
+) -> GivenRules:
+    """The rules of a column with those of some steps."""
+    kept = _without_superseded([*steps, more])
+    return given.with_rules([rule for step in kept for rule in step])
+
+
 def _fewest(
-    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[RuleTexts]
+    changes: pl.DataFrame, given: GivenRules, steps: Sequence[RuleTexts]
 ) -> list[RuleTexts]:
     """The steps without those that later ones make redundant."""
     needed = [*steps]
@@ -134,7 +164,7 @@ def _fewest(
 
 
 def _counted(
-    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[RuleTexts]
+    changes: pl.DataFrame, given: GivenRules, steps: Sequence[RuleTexts]
 ) -> Iterator[tuple[RuleTexts, int]]:
     """Each step, and the number of cells that it explains after those before it."""
     before = 0
@@ -145,11 +175,11 @@ def _counted(
 
 
 def _reached(
-    changes: pl.DataFrame, given: Sequence[Rule], steps: Sequence[RuleTexts]
+    changes: pl.DataFrame, given: GivenRules, steps: Sequence[RuleTexts]
 ) -> int:
     """The number of cells that some steps explain together."""
-    chain = [*given, *(parse_rule(rule) for step in steps for rule in step)]
-    return _count_cells(changes, _changes_settled_by(changes, chain))
+    settled = _changes_settled_by(changes, _with_steps(given, steps))
+    return _count_cells(changes, settled)
 
 
 def find_promising_columns(changes: pl.DataFrame) -> set[int]:
@@ -202,15 +232,18 @@ def _may_be_rounding(old: str, new: str) -> bool:
 
 
 def for_keys(
-    sides: Sides, names: Mapping[str, str], rules: Rules, sample: pl.DataFrame
+    sides: Sides,
+    names: Mapping[str, str],
+    given: Mapping[str, GivenRules],
+    sample: pl.DataFrame,
 ) -> list[Hint]:
     """What would pair missing with extra rows: rules for the key, or a key column less.
 
     `sides`: the missing and the extra rows; `names`: the user's names of their key
-    columns; `sample`: a sample of all rows of OLD.
+    columns; `given`: the rules of these; `sample`: a sample of all rows of OLD.
     """
     old, new = (side[list(names)] for side in sides)
-    chains = {name: tuple(rules.get(name, ())) for name in names}
+    chains = {name: given.get(name, NO_GIVEN) for name in names}
     pairs, found = 0, list[Hint]()
     while len(found) < MAX_RULES:
         # Greedy: each candidate is measured together with the rules that were chosen
@@ -218,6 +251,10 @@ def for_keys(
         tried = [
             (_count_pairs((old, new), longer), columns, rule, longer)
             for columns, rule in _candidate_key_rules((old, new))
+            if not (
+                _is_typed(rule)
+                and any(_has_own_typed_rule(chains[name]) for name in columns)
+            )
             for longer in [_add_rule(chains, columns, rule)]
         ]
         reached, columns, rule, longer = max(
@@ -350,7 +387,7 @@ def _describe_rule(rule: str) -> str:
 
 def _find_best_rules(
     changes: pl.DataFrame,
-    chain: Sequence[Rule],
+    added_to_others: Callable[[RuleTexts], GivenRules],
     candidates: Iterable[RuleTexts],
     total: int,
 ) -> tuple[RuleTexts, pl.Series] | None:
@@ -360,19 +397,20 @@ def _find_best_rules(
     """
     best, most = None, 0
     for rules in candidates:
-        settled = _changes_settled_by(changes, [*chain, *map(parse_rule, rules)])
+        settled = _changes_settled_by(changes, added_to_others(rules))
         count = _count_cells(changes, settled)
         if count > most and count * MIN_SETTLED_ONE_IN >= total:
             best, most = (rules, settled), count
     return best
 
 
-def _changes_settled_by(changes: pl.DataFrame, rules: Sequence[Rule]) -> pl.Series:
-    return equal_under_rules(rules, changes["old"], changes["new"])
+def _changes_settled_by(changes: pl.DataFrame, given: GivenRules) -> pl.Series:
+    chain = assemble_chain("", given)
+    return equal_under_rules(chain, changes["old"], changes["new"])
 
 
 def _propose_rewriting_rules(
-    changes: pl.DataFrame, chain: Sequence[Rule]
+    changes: pl.DataFrame, given: GivenRules, chain: Chain
 ) -> Iterator[RuleTexts]:
     """Rules that may make the changes equal: alone, or after `trim`."""
     kinds = set(changes["kind"].unique())
@@ -381,6 +419,8 @@ def _propose_rewriting_rules(
         dated = changes.filter(pl.col("kind") == Kind.DATE_FORMAT)
         single += _date_rules(dated["old"], dated["new"])
     single += _null_rules(changes, chain)
+    if _has_own_typed_rule(given):
+        single = [rule for rule in single if not _is_typed(rule)]
     yield from ((rule,) for rule in single)
     # A rule reads a whole text: `decimal` does not read a number beside a space.
     if any(_has_outer_whitespace(changes[side]) for side in ("old", "new")):
@@ -411,7 +451,7 @@ def _formats_of(texts: pl.Series) -> list[str]:
     return [form for form, some in fits.row(0, named=True).items() if some]
 
 
-def _null_rules(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[str]:
+def _null_rules(changes: pl.DataFrame, chain: Chain) -> list[str]:
     """A `nulls` rule for the markers that differ from a blank or another marker.
 
     It spells them as the rules before it leave them.
@@ -420,14 +460,27 @@ def _null_rules(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[str]:
         return []
     blank = ["", *NULLS]
     both = changes.filter(pl.all_horizontal(pl.col("old", "new").is_in(blank)))
-    words = pl.concat([both["old"], both["new"]]).alias("word").unique().to_frame()
-    left = words.select(normal_form(chain, pl.col("word"))).to_series().unique().sort()
+    left = pl.concat(
+        both.select(normal_form(_text_rules(chain, side), pl.col(side)).alias("word"))
+        for side in SIDES
+    )["word"]
+    left = left.unique().sort()
     spelled = ",".join(word for word in left if word)
     return [f"nulls({spelled})"] if spelled else []
 
 
-def _propose_tolerance(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[RuleTexts]:
+def _text_rules(chain: Chain, side: str) -> list[Rule]:
+    """The rules before the typed one, after which a pasted text rule comes."""
+    return [rule for rule in chain.of(side) if not rule.family]
+
+
+def _propose_tolerance(
+    changes: pl.DataFrame, existing: GivenRules, chain: Chain
+) -> list[RuleTexts]:
     """The smallest tolerance that explains most roundings; [] without roundings."""
+    typed = {rule.family for rule in chain.of("old") if rule.family}
+    if _has_own_typed_rule(existing) or not typed <= {"number"}:
+        return []
     if not any(changes[side].str.contains(".", literal=True).any() for side in SIDES):
         return []
     read = _normalize_changes(changes, chain)
@@ -447,12 +500,11 @@ def _propose_tolerance(changes: pl.DataFrame, chain: Sequence[Rule]) -> list[Rul
     return best
 
 
-def _normalize_changes(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataFrame:
+def _normalize_changes(changes: pl.DataFrame, chain: Chain) -> pl.DataFrame:
     """Changes in normal form.
 
     Of roundings, the `fewer` and the `more` decimal places.
     """
-    form = [*chain, Number()]
     # Days have normal forms as well, but no point.
     numbers = pl.all_horizontal(pl.col(*SIDES).str.starts_with(NORMAL_PREFIX))
     places = [_decimal_places_expr(side).cast(pl.Int64) for side in SIDES]
@@ -462,7 +514,10 @@ def _normalize_changes(changes: pl.DataFrame, chain: Sequence[Rule]) -> pl.DataF
     )
     return (
         changes.lazy()
-        .with_columns(normal_form(form, pl.col(side)).alias(side) for side in SIDES)
+        .with_columns(
+            normal_form([*chain.of(side), Number()], pl.col(side)).alias(side)
+            for side in SIDES
+        )
         .with_columns(
             fewer=pl.when(uneven).then(fewer), more=pl.when(uneven).then(more)
         )
@@ -523,24 +578,27 @@ def _find_applicable_rules(old: pl.Series, new: pl.Series) -> list[str]:
     return [rule for rule, some in tells.items() if some] + _date_rules(old, new)
 
 
-def _add_rule(chains: RuleChains, columns: Sequence[str], rule: str) -> RuleChains:
+def _add_rule(
+    chains: GivenByColumn, columns: Sequence[str], rule: str
+) -> GivenByColumn:
     return {
-        name: (*chain, parse_rule(rule)) if name in columns else chain
-        for name, chain in chains.items()
+        name: given.with_rules([rule]) if name in columns else given
+        for name, given in chains.items()
     }
 
 
-def _count_pairs(sides: Sides, chains: RuleChains) -> int:
+def _count_pairs(sides: Sides, chains: GivenByColumn) -> int:
     """The number of rows that have a partner under these rules."""
+    assembled = {name: assemble_chain(name, given) for name, given in chains.items()}
     left, right = (
-        side.lazy()
+        rows.lazy()
         .select(
-            normal_form(chain, pl.col(name)).alias(name)
-            for name, chain in chains.items()
+            normal_form(chain.of(side), pl.col(name)).alias(name)
+            for name, chain in assembled.items()
         )
         .group_by(pl.all())
         .agg(pl.len().alias(ROW_COUNT))
-        for side in sides
+        for rows, side in zip(sides, SIDES, strict=True)
     )
     both = left.join(right, on=list(chains))
     # Rows of equal keys pair one to one, so the smaller number of rows counts.
@@ -551,7 +609,7 @@ def _count_pairs(sides: Sides, chains: RuleChains) -> int:
 def _drop_key_hints(
     sides: Sides,
     names: Mapping[str, str],
-    chains: RuleChains,
+    chains: GivenByColumn,
     pairs: int,
     sample: pl.DataFrame,
 ) -> Iterator[Hint]:
@@ -609,7 +667,7 @@ def _find_key_hints(evidence: Evidence) -> Iterable[Hint]:
     if old is None or new is None or old.is_empty() or new.is_empty():
         return ()
     sample = evidence.samples[OLD]
-    return for_keys((old, new), evidence.key_names, evidence.rules, sample)
+    return for_keys((old, new), evidence.key_names, evidence.given, sample)
 
 
 def _load_hint(*, kind: str, **values: Any) -> Hint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.kinds import DATE_PATTERN
-from recon_engine.rules import DIGIT_PATTERN, NUMBER_PATTERN
+from recon_engine.rules.numbers import DIGIT_PATTERN, NUMBER_PATTERN
 
 
 if TYPE_CHECKING:

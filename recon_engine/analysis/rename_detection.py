@@ -20,14 +20,19 @@ from recon_engine.inputs.scanner import (
     is_utf8_without_nul,
     whole_records_size,
 )
-from recon_engine.rules import NO_RULES, Casefold, Day, Number, Trim, normal_form
+from recon_engine.model import SIDES
+from recon_engine.rules.chains import NO_CHAIN, NO_RULES, normal_form
+from recon_engine.rules.dates import Day
+from recon_engine.rules.numbers import Number
+from recon_engine.rules.texts import Casefold, Trim
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from recon_engine.inputs.header import Header
-    from recon_engine.rules import Rule, Rules
+    from recon_engine.rules.base import Rule
+    from recon_engine.rules.chains import Rules
 
     ReadAt = Callable[[int, int], bytes]
     Reads = tuple[ReadAt, ReadAt]
@@ -80,7 +85,7 @@ def measure_agreements(
         keys: The names of each key column in OLD and in NEW.
         only_old: The columns in OLD only.
         only_new: The columns in NEW only.
-        rules: The rules of key columns, by their names in OLD.
+        rules: The chains of key columns, by their names in OLD.
         reads: `pread` of both files, if they are not local.
 
     Rows in which both columns are blank do not count; a pair with one constant value
@@ -90,13 +95,15 @@ def measure_agreements(
     heads = _read_first_rows(old, read_old), _read_first_rows(new, read_new)
     if heads[0] is None or heads[1] is None:
         return {}
-    by_key = [rules.get(name, ()) for name, _ in keys]
+    of_old, of_new = (
+        [rules.get(name, NO_CHAIN).of(side) for name, _ in keys] for side in SIDES
+    )
     left, right = _match_by_key(
         _normalize_columns(
-            heads[0], old.columns, [name for name, _ in keys], by_key, only_old
+            heads[0], old.columns, [name for name, _ in keys], of_old, only_old
         ),
         _normalize_columns(
-            heads[1], new.columns, [name for _, name in keys], by_key, only_new
+            heads[1], new.columns, [name for _, name in keys], of_new, only_new
         ),
     )
     likely = sorted(

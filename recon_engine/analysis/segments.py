@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from recon_engine.analysis.evidence import NEW, OLD
 from recon_engine.analysis.finding import Finding
+from recon_engine.inputs.native.texts import open_table
 from recon_engine.model import Segment
 from recon_engine.record_table import Field
 
@@ -62,8 +63,12 @@ def count_values(rows: pl.DataFrame, positions: pl.Series | None = None) -> Valu
     `positions`: the row numbers to count; all rows by default.
     """
     few = rows.height if positions is None else len(positions)
-    if few <= FIRST_ROWS:
+    if positions is None or few <= FIRST_ROWS:
         chosen = rows if positions is None else rows[positions]
+        with open_table(chosen) as table:
+            if table is not None:
+                return table.count_values(MAX_VALUES)
+    if few <= FIRST_ROWS:
         # Python's own rows: a step of Polars for each column costs more than few cells.
         cells = zip(*chosen.iter_rows(), strict=True) if few else repeat(())
         return {

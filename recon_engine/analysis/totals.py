@@ -32,9 +32,11 @@ from recon_engine.analysis.amounts import (
     SumPair,
 )
 from recon_engine.analysis.finding import Finding
+from recon_engine.inputs.native.texts import open_table
 from recon_engine.model import EXACT, Total
 from recon_engine.record_table import Field
-from recon_engine.rules import INTEGER_DIGITS, NORMAL_PREFIX, Number, as_scaled_integers
+from recon_engine.rules.base import NORMAL_PREFIX
+from recon_engine.rules.numbers import INTEGER_DIGITS, Number, as_scaled_integers
 
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from recon_engine.analysis.evidence import Evidence
     from recon_engine.analysis.finding import ValueMasks
+    from recon_engine.inputs.native.binding import SummedColumn
 
 
 # Without leading zeros: `007` is a code. A comma has to separate groups of three
@@ -76,9 +79,29 @@ def sum_pairs(old: pl.Series, new: pl.Series) -> SumPair:
 
 def sum_rows(rows: pl.DataFrame) -> dict[str, ColumnSum]:
     """The sum of each column."""
+    with open_table(rows) as table:
+        if table is not None:
+            summed = table.sum_columns()
+            return {name: _read_sum(rows, name, each) for name, each in summed.items()}
     return {
         name: _sum_column(rows[name], form) for name, form in detect_forms(rows).items()
     }
+
+
+def _read_sum(rows: pl.DataFrame, name: str, summed: SummedColumn) -> ColumnSum:
+    """The sum of a column as the kernel has computed it, if it could."""
+    form = _read_form(summed)
+    if form.widths is None:
+        return ColumnSum(Decimal(0), form)
+    if not summed.exact:
+        return _sum_column(rows[name], form)
+    return ColumnSum(EXACT.scaleb(Decimal(summed.digits), -summed.places), form)
+
+
+def _read_form(summed: SummedColumn) -> AmountForm:
+    """How a column is written, by what the kernel has seen."""
+    shortest, longest = summed.shortest or None, summed.longest or None
+    return make_form(bool(summed.amounts), shortest, longest, bool(summed.point))
 
 
 def detect_forms(
@@ -92,8 +115,14 @@ def detect_forms(
 def detect_all_forms(
     tables: Iterable[tuple[pl.DataFrame, Iterable[str]]],
 ) -> list[dict[str, AmountForm]]:
-    """How the cells of these columns of some tables are written, by two queries."""
+    """How the cells of these columns of some tables are written.
+
+    Without the kernel it takes two queries.
+    """
     asked = [(cells, [*names]) for cells, names in tables]
+    read = [_read_forms(cells, names) for cells, names in asked]
+    if None not in read:
+        return [forms for forms in read if forms is not None]
     long = [
         (cells.head(FIRST_ROWS), names) for cells, names in asked if _is_long(cells)
     ]
@@ -199,6 +228,17 @@ def build_total(
     sides = old.form + missing.form + samples[0], new.form + extra.form + samples[1]
     if all(side.amounts and not side.are_names for side in sides):
         yield Total(column, *(each.value for each in sums))
+
+
+def _read_forms(
+    cells: pl.DataFrame, names: Sequence[str]
+) -> dict[str, AmountForm] | None:
+    """How these columns are written, by the kernel; None without it."""
+    with open_table(cells) as table:
+        if table is None:
+            return None
+        summed = table.sum_columns()
+        return {name: _read_form(summed[name]) for name in names}
 
 
 def _is_long(cells: pl.DataFrame) -> bool:

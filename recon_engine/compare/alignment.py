@@ -10,6 +10,7 @@ from recon_engine import command_line
 from recon_engine.compare.column_names import pair_names
 from recon_engine.compare.preparation import NO_PREPARATION, Preparation
 from recon_engine.compare.side_plans import (
+    check_sums,
     derive_columns,
     prepare_sides,
     sources_of_one_side,
@@ -31,7 +32,8 @@ from recon_engine.inputs.file_shape import (
 from recon_engine.model import Drift
 from recon_engine.name_forms import NameForm, fold_name, write_match_names
 from recon_engine.records import dataclass
-from recon_engine.rules import has_tolerance, parse_rule
+from recon_engine.rules.assembly import OPTIONS, GivenRules, assemble_chain
+from recon_engine.rules.chains import NO_CHAIN
 from recon_engine.suggestions import (
     NAME_PATTERN,
     did_you_mean,
@@ -46,12 +48,11 @@ if TYPE_CHECKING:
 
     from recon_engine.compare.column_names import NamePairs
     from recon_engine.compare.preparation import DerivedColumns
-    from recon_engine.rules import Rule, Rules
+    from recon_engine.rules.chains import Chain, Rules
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
     Names = Sequence[str]
     Pairs = Sequence[tuple[str, str]]
-    Spelled = Sequence[tuple[bool, str]]
     Retry = Callable[[Callable[[Names, Names], bool]], str | None]
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
@@ -72,10 +73,10 @@ class Alignment:
     `new_names` maps columns of NEW to these names. `rules`: of keys and compared
     columns that have some; `masks`: of any column. `agreements`: for columns in one
     file only that seem to be the same, the rows that agree and the rows compared.
-    `spelled`: the rules as given, each with whether it was given for `*`. `by_form`:
-    the names in OLD and NEW that `--match-names` pairs. `left_out`: the number of
-    columns of each side that are ignored. `prepared`: what is done to the rows of each
-    side before they are paired.
+    `given`: the rules of these columns as they were given. `by_form`: the names in OLD
+    and NEW that `--match-names` pairs. `left_out`: the number of columns of each side
+    that are ignored. `prepared`: what is done to the rows of each side before
+    they are paired.
     """
 
     keys: tuple[str, ...]
@@ -85,7 +86,7 @@ class Alignment:
     rules: Rules
     masks: Mapping[str, Mask]
     agreements: Agreements = field(default_factory=dict)
-    spelled: Mapping[str, Spelled] = field(default_factory=dict)
+    given: Mapping[str, GivenRules] = field(default_factory=dict)
     by_form: tuple[tuple[str, str], ...] = ()
     prepared: tuple[Preparation, Preparation] = (NO_PREPARATION, NO_PREPARATION)
     left_out: tuple[int, int] = (0, 0)
@@ -165,13 +166,12 @@ def align_columns(
     # (`ComparisonPlan.columns`).
     columns = tuple(name for name in old if name in common)
     tested = tested_columns(options, names)
-    spelled = _rules_by_column(options, keys, columns, names, tested)
+    given = _rules_by_column(options, keys, columns, names, tested)
     sums = sum_columns(options, names, columns)
-    with_number_rules(spelled, {*sums[0], *sums[1]})
-    rules = {
-        name: [parse_rule(rule) for _, rule in given] for name, given in spelled.items()
-    }
-    _check_tolerances(rules, keys)
+    given = with_number_rules(given, {*sums[0], *sums[1]})
+    rules = {name: assemble_chain(name, each) for name, each in given.items()}
+    check_sums(rules, sums)
+    _check_key_rules(rules, keys)
     masks = _masks_by_column(options, {*old, *renamed}, names)
     masks = _mask_derived(masks, derived, names)
     # Before any row is read, so that a misspelled name does not cost a comparison.
@@ -184,7 +184,7 @@ def align_columns(
         rules,
         masks,
         agree,
-        spelled,
+        given,
         by_form=names.by_form,
         left_out=(len(ignored & in_old), len(ignored & in_new)),
         prepared=prepare_sides(options, names, rules, derived, sums),
@@ -300,7 +300,8 @@ def _describe_head(
         lines, width = fixed
         return (
             f"{side} has 1 column, and its first {lines:,} lines have {width:,} bytes "
-            "each, as in a fixed-width file; export it with delimiters and a header"
+            f"each, as in a fixed-width file; use --{side.lower()}-fixed"
+            " NAME:FROM-TO,NAME:FROM-TO"
         )
     if found := count_data_names(columns, head, delimiter):
         return (
@@ -354,42 +355,56 @@ def _rules_by_column(
     columns: Sequence[str],
     names: NamePairs,
     tested: Collection[str] = (),
-) -> dict[str, list[tuple[bool, str]]]:
+) -> Mapping[str, GivenRules]:
     """The rules of each column: those of `*`, which keys do not get, then its own."""
-    found: dict[str, list[tuple[bool, str]]] = {}
-    # False sorts before True: the rules of `*` are applied first.
-    for spelled in sorted(options.rules, key=lambda name: name != ALL_COLUMNS):
-        name = names.find(spelled)
-        if name not in {*keys, *columns, *tested, ALL_COLUMNS}:
-            raise ConfigError(
-                f"--rule {spelled}: no compared column has that name."
-                + did_you_mean(spelled, (*keys, *columns)),
-                help="--rule COLUMN=RULE",
-            )
-        own = [(name == ALL_COLUMNS, rule) for rule in options.rules[spelled]]
-        for each in columns if name == ALL_COLUMNS and own else (name,) if own else ():
-            found.setdefault(each, []).extend(own)
+    found: dict[str, GivenRules] = {}
+    for side, rules in given_rules(options).items():
+        # False sorts before True: the rules of `*` are applied first.
+        for spelled in sorted(rules, key=lambda name: name != ALL_COLUMNS):
+            name = names.find(spelled)
+            if name not in {*keys, *columns, *tested, ALL_COLUMNS}:
+                raise ConfigError(
+                    f"{OPTIONS[side]} {spelled}: no compared column has that name."
+                    + did_you_mean(spelled, (*keys, *columns)),
+                    help=f"{OPTIONS[side]} COLUMN=RULE",
+                )
+            own = [(name == ALL_COLUMNS, rule) for rule in rules[spelled]]
+            of_all = columns if name == ALL_COLUMNS else (name,)
+            for each in of_all if own else ():
+                found[each] = found.get(each, GivenRules()).with_spelled(own, side)
     return found
 
 
-def _check_tolerances(rules: Rules, keys: Sequence[str]) -> None:
+def given_rules(options: Options) -> dict[str, Mapping[str, tuple[str, ...]]]:
+    """The rules of columns: for `both` sides, for `old`, for `new`."""
+    return {"both": options.rules, "old": options.old.rules, "new": options.new.rules}
+
+
+def _check_key_rules(rules: Rules, keys: Sequence[str]) -> None:
     for name in keys:
-        if has_tolerance(rules.get(name, ())):
+        chain = rules.get(name, NO_CHAIN)
+        if chain.has_tolerance:
             raise ConfigError(
                 f"--rule {name}: key columns cannot have a tolerance",
                 help="use a rule without a tolerance, or another key",
+            )
+        if chain.has_several:
+            raise ConfigError(
+                f"{name}: the code table of a key column has several codes for one",
+                help="list one code for each, or choose another key",
             )
 
 
 def rules_of(
     options: Options, keys: Collection[str], names: NamePairs
-) -> dict[str, list[Rule]]:
-    """The own rules of `keys`, without those of `*`."""
-    found: dict[str, list[Rule]] = {}
-    for spelled, rules in options.rules.items():
-        if (name := names.find(spelled)) in keys:
-            found.setdefault(name, []).extend(map(parse_rule, rules))
-    return found
+) -> dict[str, Chain]:
+    """The chains of `keys`, without the rules of `*`."""
+    found: dict[str, GivenRules] = {}
+    for side, by_column in given_rules(options).items():
+        for spelled, rules in by_column.items():
+            if (name := names.find(spelled)) in keys:
+                found[name] = found.get(name, GivenRules()).with_rules(rules, side)
+    return {name: assemble_chain(name, given) for name, given in found.items()}
 
 
 def _check_gates_and_suppressions(options: Options, columns: Sequence[str]) -> None:

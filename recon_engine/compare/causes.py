@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.analysis import few_cells, hints, patterns, segments, totals
 from recon_engine.analysis.amounts import ZERO_SUM
 from recon_engine.analysis.evidence import ColumnFindings, UnmatchedRows
+from recon_engine.rules.assembly import GivenRules
+from recon_engine.rules.chains import code_tally, count_codes
 from recon_engine.runtime.concurrency import map_ordered
 
 
@@ -85,14 +87,16 @@ def find_rule_hints(
     column: str, changes: pl.DataFrame, plan: ComparisonPlan
 ) -> tuple[Hint, ...]:
     """The rules that would explain the changes of a column."""
-    given = plan.layout.rules.get(column, ())
+    given = plan.layout.given.get(column, GivenRules())
     return tuple(hints.for_column(column, changes, given))
 
 
-def summarize_unmatched(rows: pl.DataFrame, plan: ComparisonPlan) -> UnmatchedRows:
+def summarize_unmatched(
+    rows: pl.DataFrame, plan: ComparisonPlan, side: str
+) -> UnmatchedRows:
     """Count the missing or the extra rows, sum their amounts, and count their values.
 
-    `rows`: frames with the column ids of the plan; a blank is "".
+    `rows`: of a side, with the column ids of the plan; a blank is "".
     """
     names = plan.names[OLD]
     if rows.is_empty():
@@ -104,4 +108,10 @@ def summarize_unmatched(rows: pl.DataFrame, plan: ComparisonPlan) -> UnmatchedRo
         totals.sum_rows(rows[names.columns]),
         segments.count_values(rows[names.compared]),
         rows[names.keys],
+        {
+            code_tally(name, side): codes
+            for name, chain in names.chains.items()
+            for codes in [count_codes(chain.of(side), rows[name])]
+            if codes is not None
+        },
     )

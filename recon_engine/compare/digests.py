@@ -37,7 +37,15 @@ from recon_engine.inputs.header import Header
 from recon_engine.inputs.scanning import sampling_rate
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
-from recon_engine.rules import Tallies, added, normal_form, read_and_counted
+from recon_engine.rules.chains import (
+    Tallies,
+    added,
+    code_tally,
+    count_codes,
+    normal_form,
+    read_and_counted,
+    rules_of_side,
+)
 
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.alignment import Alignment
     from recon_engine.inputs.csvfile import Rows
     from recon_engine.inputs.tables import Unread
-    from recon_engine.rules import Rules
+    from recon_engine.rules.chains import Rules, SideRules
 
 
 # If one file has this many times more quotes in a row than the other, they were written
@@ -73,15 +81,17 @@ class ColumnIds:
     `all`: in the order of the file, with `x0`… for columns that are not compared.
     `keys`: in the order of the key; `columns`: the compared ones, in the order of the
     user's names. `user_names`: of the key and the compared columns, as in OLD.
-    `rules`: of the columns that have some. `prepared`: what is done to rows before they
-    are paired; the columns that it derives are the last of `all`.
+    `chains`: of the columns that have rules; `rules`: those of them that read this
+    side. `prepared`: what is done to rows before they are paired; the columns that it
+    derives are the last of `all`.
     """
 
     all: tuple[str, ...]
     keys: list[str]
     columns: list[str]
     user_names: Mapping[str, str]
-    rules: Rules = field(default_factory=dict)
+    rules: SideRules = field(default_factory=dict)
+    chains: Rules = field(default_factory=dict)
     prepared: Preparation = NO_PREPARATION
 
     def read_cells(self, rows: Rows) -> pl.LazyFrame:
@@ -95,6 +105,15 @@ class ColumnIds:
     def compared(self) -> list[str]:
         """The ids of the key columns, then of the compared columns, each sorted."""
         return [*self.keys, *self.columns]
+
+    @property
+    def read_apart(self) -> list[str]:
+        """The columns in which cells of equal bytes may be different, keys first."""
+        return [
+            name
+            for name in self.compared
+            if name in self.chains and not self.chains[name].is_reflexive
+        ]
 
     @property
     def all_are_compared(self) -> bool:
@@ -112,13 +131,16 @@ def assign_ids(columns: Sequence[str], layout: Alignment, side: str) -> ColumnId
     ids = keys | compared
     others = sorted(set(ours) - ids.keys())
     every = ids | {name: f"x{at:07}" for at, name in enumerate(others)}
+    # A column that only a filter of the other side tests is not here.
+    rules = ((n, chain) for n, chain in layout.rules.items() if n in every)
+    chains = {every[name]: chain for name, chain in rules}
     return ColumnIds(
         all=tuple(every[name] for name in ours),
         keys=[*keys.values()],
         columns=[*compared.values()],
         user_names={ids[name]: name for name in ids},
-        # A column that only a filter of the other side tests is not here.
-        rules={every[n]: rules for n, rules in layout.rules.items() if n in every},
+        rules=rules_of_side(chains, side),
+        chains=chains,
         prepared=prepared.renamed(every),
     )
 
@@ -190,7 +212,7 @@ class Strategy(Protocol):
         ...
 
     def tallies(self) -> Tallies:
-        """What the rules of the key columns read."""
+        """What the rules of key columns read, and of columns that are read apart."""
         ...
 
 
@@ -215,11 +237,12 @@ class CellDigests:
         read = every.collect(engine="in-memory")
         cells = read.select(names.compared) if judged else read
         key, is_sampled, tallies = _digest_keys(cells, self)
+        forms, of_forms = _read_apart(cells, self)
         digests = _check_row_count(
             pl.DataFrame(
                 {
-                    "row": _hash_cells(cells, self.seeds.row),
-                    "check": _hash_cells(cells, self.seeds.check),
+                    "row": _hash_cells(forms, self.seeds.row),
+                    "check": _hash_cells(forms, self.seeds.check),
                     **key,
                 }
             ),
@@ -236,7 +259,7 @@ class CellDigests:
         # A copy as Arrow: the strings of a frame would keep the whole block in memory.
         few = cells.filter(is_sampled)
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
-        self.counted.append(tallies)
+        self.counted.append(tallies | of_forms)
         return digests
 
     def sample(self) -> pl.DataFrame:
@@ -360,6 +383,7 @@ def _lines_represent_records(
         # with x is a column that is not compared, and it would be part of the line.
         names[0] == names[1]
         and not names[0].prepared
+        and not names[0].read_apart
         and not any(name.startswith("x") for name in names[0].all)
         and (old.delimiter, old.trailing) == (new.delimiter, new.trailing)
         and more <= ALIKE * fewer
@@ -392,12 +416,34 @@ def _digest_keys(
     for at, name in enumerate(forms.columns):
         if name in rules:
             texts, tallies[name] = read_and_counted(
-                rules[name], forms[name], strategy.side
+                strategy.names.chains[name], forms[name], strategy.side
             )
             forms.replace_column(at, texts.alias(name))
     blank = functools.reduce(operator.or_, (column == "" for column in forms))
     key = {"key": _hash_cells(forms, strategy.seeds.key), "blank": blank}
     return key, _is_sampled(forms, strategy.every), tallies
+
+
+def _read_apart(
+    cells: pl.DataFrame, strategy: Strategy
+) -> tuple[pl.DataFrame, Tallies]:
+    """What row digests are taken of, and what rules read of it.
+
+    Rows of equal bytes are identical only if the sides read them alike: the normal
+    forms of columns in which they may not are hashed with the bytes.
+    """
+    names, tallies = strategy.names, Tallies()
+    forms = cells.clone()
+    for name in names.read_apart:
+        texts, tally = read_and_counted(names.chains[name], cells[name], strategy.side)
+        # What rules read of keys is counted by `_digest_keys`.
+        if name not in names.keys:
+            tallies[name] = tally
+        codes = count_codes(names.rules.get(name, ()), cells[name])
+        if codes is not None:
+            tallies[code_tally(name, strategy.side)] = codes
+        forms = forms.with_columns(texts.alias(f"\0{name}"))
+    return forms, tallies
 
 
 def _is_sampled(keys: pl.DataFrame, every: int) -> pl.Series:

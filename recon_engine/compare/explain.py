@@ -25,14 +25,15 @@ from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.tables import open_headers, open_tables
 from recon_engine.model import SIDES
-from recon_engine.rules import normal_form
+from recon_engine.rules.chains import NO_CHAIN, normal_form
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.progress import SILENT, Progress
+from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.prepared_rows import ArrangedRows
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import RowGroup
-    from recon_engine.inputs.tables import Table
+    from recon_engine.inputs.tables import Table, Unread
 
 
 QUOTE: Final = ord('"')
@@ -53,6 +54,9 @@ MAX_MATCHED_CHARS: Final = 1_000
 LINE_COLUMN: Final = "line"
 # Why a row is set aside although it could be compared.
 LEFT_OUT: Final = ("left out", "partner left out")
+NOT_COMPARED: Final = "not_compared"
+# Of `context`: every column of both files.
+ALL: Final = "all"
 
 CharSpan = tuple[int, int]
 
@@ -69,12 +73,13 @@ class ExplainedRow:
 class ExplainedCell:
     """A cell of a pair. `state`: equal, tolerated, or the kind of the difference.
 
+    `not_compared`: shown as context only; None on a side that has no such column.
     `rules`: of the column; the spans mark the characters that differ.
     """
 
     column: str
-    old: str
-    new: str
+    old: str | None
+    new: str | None
     state: str
     rules: tuple[str, ...]
     old_spans: tuple[CharSpan, ...] = ()
@@ -83,7 +88,7 @@ class ExplainedCell:
     @property
     def differs(self) -> bool:
         """Whether its state is a kind of difference: neither equal nor tolerated."""
-        return self.state not in {"equal", "tolerated"}
+        return self.state not in {"equal", "tolerated", NOT_COMPARED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ def explain_key(
     progress: Progress = SILENT,
     *,
     limits: Limits = LIMITS,
+    context: Sequence[str] = (),
 ) -> Explanation:
     """Explain the key with these `values`, in the order of the key columns.
 
@@ -145,8 +151,10 @@ def explain_key(
         values: One value for each key column, or one JSON array, as results show keys.
         progress: Reports the steps.
         limits: Size limits of inputs.
+        context: Columns that are shown besides the compared ones, such as those that
+            are ignored or that one file has; "all" is every column.
 
-    Raises ConfigError if neither side has the key.
+    Raises ConfigError if neither side has the key, or no side a column of `context`.
     """
     key = _parse_key(values, options.keys)
     with open_headers(old, new, options, limits, progress) as sides:
@@ -161,6 +169,7 @@ def explain_key(
             assign_ids(sides[0].columns, layout, "old"),
             assign_ids(sides[1].columns, layout, "new"),
         )
+        extra = _find_context(layout, names, sides, context)
         scanning = scan_for_keys(sides, layout)
         with (
             open_tables(*sides, options, progress, scanning) as tables,
@@ -176,7 +185,37 @@ def explain_key(
             help="give the value as in the file, one argument for each key column",
         )
     masks = make_masks(layout.masks)
-    return _Explainer(layout, names, masks).explain(key, *both)
+    return _Explainer(layout, names, masks, extra).explain(key, *both)
+
+
+def _find_context(
+    layout: Alignment,
+    names: tuple[ColumnIds, ColumnIds],
+    sides: Sequence[Unread],
+    context: Sequence[str],
+) -> dict[str, tuple[str | None, str | None]]:
+    """The columns to show besides the compared ones, with their ids on both sides.
+
+    By their names in OLD, in the order of OLD; those of NEW only come last.
+    """
+    old = dict(zip(sides[0].columns, names[0].all, strict=True))
+    new = {
+        layout.new_names.get(name, name): internal
+        for name, internal in zip(sides[1].columns, names[1].all, strict=True)
+    }
+    every = {name: (old.get(name), new.get(name)) for name in (*old, *new)}
+    for name in context:
+        if name != ALL and name not in every:
+            raise ConfigError(
+                f"--context {name}: no file has that column."
+                + did_you_mean(name, every),
+                help="name a column by its name in OLD, or all",
+            )
+    return {
+        name: ids
+        for name, ids in every.items()
+        if name not in layout.columns and (name in context or ALL in context)
+    }
 
 
 def _parse_key(values: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -201,19 +240,29 @@ def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFra
         and (numbers := table.source.find_keys([key])) is not None
     ):
         return _take_rows(table, names, key, np.sort(numbers))
+    # The key may be written as in OLD or as in NEW.
     wanted = pl.DataFrame(dict(zip(names.keys, key, strict=True)))
+    spelled = {
+        wanted.select(
+            normal_form(names.chains.get(name, NO_CHAIN).of(side), pl.col(name))
+            for name in names.keys
+        ).row(0)
+        for side in SIDES
+    }
     forms = [
         normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
         for name in names.keys
     ]
-    normal = wanted.select(forms).row(0)
 
     def found(part: RowGroup) -> pl.DataFrame:
         cells = names.read_cells(table.read(part)).collect(engine="in-memory")
         of_key = cells.select(forms).select(
-            pl.all_horizontal(
-                pl.col(name) == pl.lit(value)
-                for name, value in zip(names.keys, normal, strict=True)
+            pl.any_horizontal(
+                pl.all_horizontal(
+                    pl.col(name) == pl.lit(value)
+                    for name, value in zip(names.keys, normal, strict=True)
+                )
+                for normal in spelled
             ).alias("found")
         )["found"]
         rows = cells.filter(of_key)
@@ -285,6 +334,7 @@ class _Explainer:
     layout: Alignment
     names: tuple[ColumnIds, ColumnIds]
     masks: Masks
+    context: Mapping[str, tuple[str | None, str | None]]
 
     def explain(
         self, key: Sequence[str], old: pl.DataFrame, new: pl.DataFrame
@@ -325,8 +375,10 @@ class _Explainer:
         ours = self.names[0]
         found = with_kinds(
             compare_rows(
-                old, new, keys=ours.keys, columns=ours.columns, rules=ours.rules
-            )
+                old, new, keys=ours.keys, columns=ours.columns, rules=ours.chains
+            ),
+            ours.columns,
+            ours.chains,
         )
         kinds = dict(found.cells.select("column", "kind").iter_rows())
         names = sorted(self.layout.columns)
@@ -342,14 +394,30 @@ class _Explainer:
         return ExplainedPair(
             old[LINE_COLUMN].item(),
             new[LINE_COLUMN].item(),
-            (*keys, *(cells[name] for name in self.layout.columns)),
+            (
+                *keys,
+                *(cells[name] for name in self.layout.columns),
+                *self.explain_context(old, new),
+            ),
         )
+
+    def explain_context(
+        self, old: pl.DataFrame, new: pl.DataFrame
+    ) -> Iterator[ExplainedCell]:
+        """The cells of the columns that are shown besides the compared ones."""
+        for name, ids in self.context.items():
+            before, after = (
+                None if of is None else self.masks.value(name, row[of].item())
+                for of, row in zip(ids, (old, new), strict=True)
+            )
+            yield ExplainedCell(name, before, after, NOT_COMPARED, ())
 
     def explain_cell(
         self, name: str, old: str, new: str, kind: str | None
     ) -> ExplainedCell:
         """A cell of both rows, and why it is equal or not."""
-        own = tuple(rule for _, rule in self.layout.spelled.get(name, ()))
+        chain = self.layout.rules.get(name, NO_CHAIN)
+        own = tuple(step.text for step in chain.steps)
         same = "equal" if old == new else "tolerated"
         shown = self.masks.value(name, old), self.masks.value(name, new)
         return ExplainedCell(name, *shown, kind or same, own, *differing_spans(*shown))
@@ -359,7 +427,11 @@ class _Explainer:
         names = sorted(self.layout.columns)
         ours = self.names[side].columns
         values = dict(zip(names, row.select(ours).row(0), strict=True))
-        ordered = {name: values[name] for name in self.layout.columns}
+        ordered = {name: values[name] for name in self.layout.columns} | {
+            name: row[internal].item()
+            for name, ids in self.context.items()
+            if (internal := ids[side]) is not None
+        }
         return ExplainedRow(row[LINE_COLUMN].item(), self.masks.row(ordered))
 
 

@@ -15,14 +15,14 @@ import polars as pl
 from recon_engine.compare.preparation import PLACE, REASON, Place
 from recon_engine.model import EXACT
 from recon_engine.records import dataclass
-from recon_engine.rules import (
+from recon_engine.rules.base import NORMAL_PREFIX
+from recon_engine.rules.chains import normal_form
+from recon_engine.rules.numbers import (
     INTEGER_DIGITS,
-    NORMAL_PREFIX,
     Number,
     as_scaled_integers,
     max_decimal_places,
     max_integer_digits,
-    normal_form,
 )
 
 

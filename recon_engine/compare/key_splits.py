@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.model import Splits
-from recon_engine.rules import NORMAL_PREFIX, Number, as_scaled_integers, normal_form
+from recon_engine.model import SIDES, Splits
+from recon_engine.rules.base import NORMAL_PREFIX
+from recon_engine.rules.chains import normal_form, rules_of_side
+from recon_engine.rules.numbers import Number, as_scaled_integers
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from recon_engine.compare.pairing import Difference
-    from recon_engine.rules import Rules
+    from recon_engine.rules.chains import Rules
 
 
 # With 20 digits before and 12 after the point, sums of a million amounts fit 128 bits
@@ -59,25 +61,29 @@ def counted(
         repeated: The keys that repeat on the other side, as a struct `key`.
         keys: The key columns.
         columns: The compared columns.
-        rules: The rules of the key columns.
+        rules: The chains of the key columns.
     """
     surplus = (found.missing, found.extra)[side]
     if surplus.is_empty() or found.keys.is_empty():
         return Splits()
     by = [f"\0{name}" for name in keys]
-    normal = [
-        normal_form(rules.get(name, ()), pl.col(name)).alias(form)
-        for name, form in zip(keys, by, strict=True)
-    ]
-    surplus = surplus.with_columns(normal)
-    pairs = found.keys.with_row_index(PAIR).select(PAIR, *normal)
+    of_old, of_new = (
+        [
+            normal_form(of_side.get(name, ()), pl.col(name)).alias(form)
+            for name, form in zip(keys, by, strict=True)
+        ]
+        for of_side in (rules_of_side(rules, each) for each in SIDES)
+    )
+    surplus = surplus.with_columns(of_new if side else of_old)
+    # Pairs have the key as in OLD.
+    pairs = found.keys.with_row_index(PAIR).select(PAIR, *of_old)
     again = repeated["key"].struct.unnest() if repeated.height else found.keys.clear()
     again.columns = list(keys)
     # Keys of one row on the other side: their pair is the only one of the key, and the
     # key does not repeat there.
     one = (
         pairs.filter(~pl.struct(by).is_duplicated())
-        .join(again.select(normal), on=by, how="anti")
+        .join(again.select(of_old if side else of_new), on=by, how="anti")
         .join(surplus.group_by(by).agg(rows=pl.len()), on=by)
     )
     cells = found.cells.join(one.select(pl.col(PAIR).alias("pair")), on="pair")

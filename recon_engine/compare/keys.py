@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.analysis.measures import is_measure
-from recon_engine.compare.alignment import rules_of
+from recon_engine.compare.alignment import given_rules, rules_of
 from recon_engine.compare.column_names import pair_names
 from recon_engine.compare.pairing import has_repeats
 from recon_engine.compare.side_plans import derive_columns
@@ -34,7 +34,8 @@ from recon_engine.inputs.scanning import (
     start_validation,
 )
 from recon_engine.inputs.tables import open_headers, open_tables
-from recon_engine.rules import has_tolerance, normal_form
+from recon_engine.rules.assembly import OPTIONS
+from recon_engine.rules.chains import NO_CHAIN, normal_form, rules_of_side
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import default_budget
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
     from recon_engine.compare.preparation import DerivedColumns
     from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table, Unread
-    from recon_engine.rules import Rule
+    from recon_engine.rules.base import Rule
+    from recon_engine.rules.chains import Chain
     from recon_engine.runtime.memory import Budget
 
 
@@ -143,15 +145,34 @@ def propose_keys(
         derived = derive_columns(sides[0].columns, sides[1].columns, options)
         names, columns = _pair_common_columns(*sides, options, derived)
         rules = _rules(columns, names, options)
-        columns = [name for name in columns if not has_tolerance(rules.get(name, ()))]
+        columns = [
+            name
+            for name in columns
+            for chain in [rules.get(name, NO_CHAIN)]
+            if not (chain.has_tolerance or chain.has_several)
+        ]
         scanning = start_validation(sides)
         with (
             open_tables(*sides, options, progress, scanning) as (left, right),
             progress.step("keys"),
         ):
             named = (
-                _make_side(sides[0], left, columns, rules, {}, derived[0]),
-                _make_side(sides[1], right, columns, rules, names.renames, derived[1]),
+                _make_side(
+                    sides[0],
+                    left,
+                    columns,
+                    rules_of_side(rules, "old"),
+                    {},
+                    derived[0],
+                ),
+                _make_side(
+                    sides[1],
+                    right,
+                    columns,
+                    rules_of_side(rules, "new"),
+                    names.renames,
+                    derived[1],
+                ),
             )
             shares = _count_shares((left, right), budget or default_budget())
             search = _KeySearch(named, columns, shares)
@@ -210,16 +231,17 @@ def _common_columns(names: NamePairs, options: Options) -> list[str]:
 
 def _rules(
     columns: Sequence[str], names: NamePairs, options: Options
-) -> dict[str, list[Rule]]:
-    """The rules of the columns that have some; `*` applies to no key."""
+) -> dict[str, Chain]:
+    """The chains of the columns that have some; `*` applies to no key."""
     known = {*columns, *map(names.find, options.ignore), "*"}
-    for name in options.rules:
-        if names.find(name) not in known:
-            raise ConfigError(
-                f"--rule {name}: no common column has that name."
-                + did_you_mean(name, columns),
-                help="--rule COLUMN=RULE",
-            )
+    for side, rules in given_rules(options).items():
+        for name in rules:
+            if names.find(name) not in known:
+                raise ConfigError(
+                    f"{OPTIONS[side]} {name}: no common column has that name."
+                    + did_you_mean(name, columns),
+                    help=f"{OPTIONS[side]} COLUMN=RULE",
+                )
     return rules_of(options, columns, names)
 
 

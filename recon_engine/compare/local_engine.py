@@ -318,7 +318,7 @@ def compare_tables(
         ),
         analyze_columns(found, plan),
         today=today,
-        samples=[strategy.sample() for strategy in reading.strategies],
+        samples=[*map_ordered(lambda each: each.sample(), reading.strategies)],
         blanks=reading.blanks,
         tallies=[strategy.tallies() for strategy in reading.strategies],
         read_by=ReadBy(reading.strategies[0].name, reading.kernel),
@@ -580,7 +580,8 @@ def _compare_undecided(
         size = -(-len(rests) // count)
         batches = [rests[at : at + size] for at in range(0, len(rests), size)]
         parts = (part for batch in batches for part in _compare_batch(sides, batch))
-    return with_kinds(merge_differences(parts, sides[0].names.keys))
+    ours = sides[0].names
+    return with_kinds(merge_differences(parts, ours.keys), ours.columns, ours.chains)
 
 
 def _compare_matched(
@@ -657,7 +658,7 @@ def compare_groups(
             new,
             keys=names[0].keys,
             columns=names[0].columns,
-            rules=names[0].rules,
+            rules=names[0].chains,
         )
 
     return map_ordered(compared, range(count))

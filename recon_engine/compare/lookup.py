@@ -332,7 +332,9 @@ def _sealed(text: bytes, key: Sequence[str], masks: Masks) -> bytes:
 def _version(plan: ComparisonPlan) -> int:
     """A number that changes if the digests of equal keys may change."""
     names = plan.names[0]
-    rules = repr([names.rules.get(name, ()) for name in names.keys])
+    rules = repr(
+        [list(names.rules[name]) if name in names.rules else () for name in names.keys]
+    )
     # By Polars' hash, which also takes the digests: if a later version of Polars hashes
     # otherwise, this number changes as well.
     return int(pl.Series([rules]).hash(CHECK_SEED)[0])

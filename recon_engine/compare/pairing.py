@@ -8,35 +8,41 @@ of a key are paired first in any case, and equal rows are interchangeable.
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine import rules as ways
 from recon_engine.analysis import segments, totals
 from recon_engine.compare.set_aside import NOTHING_ASIDE, SetAside, merge_set_aside
-from recon_engine.kinds import classify_cells
+from recon_engine.kinds import classify_cells, classify_read
+from recon_engine.model import SIDES
 from recon_engine.records import dataclass
-from recon_engine.rules import (
+from recon_engine.rules import chains
+from recon_engine.rules.chains import (
     MADE_EQUAL,
+    NO_CHAIN,
     NO_RULES,
+    NO_SIDE_RULES,
+    count_codes,
     equal_and_counted,
     no_tally,
     normal_form,
+    rules_of_side,
+    wrong_tally,
 )
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from recon_engine.analysis.amounts import SumPair
     from recon_engine.analysis.evidence import ValueCounts
-    from recon_engine.rules import Rules, Tallies
+    from recon_engine.rules.chains import Chain, Rules, SideRules, Tallies, Tally
 
 
 # The reader refuses NUL in a header, so no user's column has such a name.
@@ -148,7 +154,7 @@ def compare_rows(
         new: Rows of NEW, under the same column names.
         keys: The key columns; their rules say which keys are equal.
         columns: The compared columns.
-        rules: The rules of columns that have some.
+        rules: The chains of columns that have rules.
         pairs: What `pair_rows` returns, of rows that are paired already.
 
     Each row of `old` is in exactly one pair or missing, each of `new` in exactly one
@@ -194,7 +200,10 @@ def pair_rows(
     Null without a partner.
     """
     by = [_form(name, rules) for name in keys]
-    left, right = (_with_forms(side, keys, rules) for side in (old, new))
+    left, right = (
+        _with_forms(rows, keys, rules_of_side(rules, side))
+        for rows, side in zip((old, new), SIDES, strict=True)
+    )
     return _match_rows(left, right, keys, by, columns, rules)
 
 
@@ -224,7 +233,7 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
         cells=pl.concat(cells),
         tolerated=[*map(sum, zip(*(part.tolerated for part in found), strict=True))],
         tolerated_keys=sum(part.tolerated_keys for part in found),
-        tallies=ways.added(part.tallies for part in found),
+        tallies=chains.added(part.tallies for part in found),
         sums=totals.merge_sum_pairs(part.sums for part in found),
         missing=sort_by_content(missing, keys),
         extra=sort_by_content(extra, keys),
@@ -244,13 +253,30 @@ def _concat_rows(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return some[0] if len(some) == 1 else pl.concat(some)
 
 
-def with_kinds(difference: Difference) -> Difference:
-    """The difference with the `kind` of each cell."""
-    return replace(difference, cells=classify_cells(difference.cells))
+def with_kinds(
+    difference: Difference, columns: Sequence[str] = (), rules: Rules = NO_RULES
+) -> Difference:
+    """The difference with the `kind` of each cell.
+
+    `columns`: the compared ones, by ordinal; `rules`: the chains of those with rules.
+    """
+    cells = classify_cells(difference.cells)
+    if not rules:
+        return replace(difference, cells=cells)
+    kinds = cells["kind"]
+    for ordinal, name in enumerate(columns):
+        if name in rules:
+            mine = (cells["column"] == ordinal).arg_true()
+            if not mine.is_empty():
+                read = classify_read(
+                    rules[name], *(cells[s].gather(mine) for s in SIDES)
+                )
+                kinds = kinds.scatter(mine, read)
+    return replace(difference, cells=cells.with_columns(kinds))
 
 
 def find_repeated_keys(
-    rows: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
+    rows: pl.DataFrame, keys: Sequence[str], rules: SideRules = NO_SIDE_RULES
 ) -> pl.DataFrame:
     """The keys that repeat: a struct `key` and `rows`, most rows first.
 
@@ -276,7 +302,7 @@ def added_keys(counts: Iterable[pl.DataFrame], keys: Sequence[str]) -> pl.DataFr
 
 
 def repeated_among(
-    counts: pl.DataFrame, keys: Sequence[str], rules: Rules = NO_RULES
+    counts: pl.DataFrame, keys: Sequence[str], rules: SideRules = NO_SIDE_RULES
 ) -> pl.DataFrame:
     """The keys that repeat, from the counts of `counted_keys` or `added_keys`.
 
@@ -297,7 +323,7 @@ def columns_that_make_unique(
     rows: pl.DataFrame,
     keys: Sequence[str],
     columns: Iterable[str],
-    rules: Rules = NO_RULES,
+    rules: SideRules = NO_SIDE_RULES,
 ) -> list[str]:
     """The columns each of which would make the key unique among these rows."""
     if rows.is_empty():
@@ -320,7 +346,10 @@ def columns_that_make_unique(
 
 
 def hashed_with_key(
-    rows: pl.DataFrame, keys: Sequence[str], column: str, rules: Rules = NO_RULES
+    rows: pl.DataFrame,
+    keys: Sequence[str],
+    column: str,
+    rules: SideRules = NO_SIDE_RULES,
 ) -> pl.Series:
     """A hash of the key, in normal form, and of one more column."""
     forms = rows.select(
@@ -414,16 +443,20 @@ def _pair_multisets(
     """Pair rows under repeated keys: equal rows first, the others in sorted order.
 
     Rows that also spell their key alike come first, then all of equal bytes, then those
-    of equal normal forms. The order is that of normal forms, then of bytes.
+    of equal normal forms. The order is that of normal forms, then of bytes. Where the
+    sides are read differently, equal bytes are equal only if their forms are.
     """
     columns = sorted(columns)
-    cells = [*by, *columns]
+    apart = [name for name in columns if not rules.get(name, NO_CHAIN).is_reflexive]
+    cells = [*by, *columns, *(_form(name, rules) for name in apart)]
     forms = [*by, *(_form(name, rules) for name in columns)]
     left, right = (
         # Positions within a key follow content, not file order, so the pairs are the
         # same for every order of rows.
-        sort_by_content(_with_forms(side, columns, rules), [*forms, *columns])
-        for side in (old, new)
+        sort_by_content(
+            _with_forms(rows, columns, rules_of_side(rules, side)), [*forms, *columns]
+        )
+        for rows, side in zip((old, new), SIDES, strict=True)
     )
     ways_to_be_equal = ([*cells, *keys], cells, forms)
     # Without rules, several ways name the same columns: each is taken once.
@@ -485,14 +518,20 @@ def _compare_cells(
     for names, left, right in _paired_columns(old, new, pairs, columns):
         differs = left != right
         for at, name in enumerate(names):
-            if name not in rules or not differs[at * height : (at + 1) * height].any():
+            if name not in rules:
                 continue
-            cells_at = at * height + differs[at * height :][:height].arg_true()
-            unlike = left.gather(cells_at), right.gather(cells_at)
-            alike, tallies[name] = equal_and_counted(rules[name], *unlike)
-            differs = differs.scatter(cells_at.filter(alike), False)
-            tolerated[start + at] = int(alike.sum())
-            sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
+            unlike = differs[at * height :][:height].arg_true()
+            if not rules[name].is_reflexive:
+                # Cells of equal bytes may be different.
+                unlike = pl.Series(np.arange(height, dtype=np.uint32))
+            if unlike.is_empty():
+                continue
+            places = at * height + unlike
+            cells = judge_cells(rules[name], left.gather(places), right.gather(places))
+            differs = differs.scatter(places, ~cells.alike)
+            tolerated[start + at] = int(cells.tolerated.sum())
+            tallies |= {name: cells.tally, **cells.count_wrong_codes(name)}
+            sums[name] = cells.sums
         found = np.flatnonzero(differs.to_numpy())
         # The columns are concatenated: the quotient is the column, the remainder the
         # pair.
@@ -501,7 +540,7 @@ def _compare_cells(
         lefts.append(left.filter(differs))
         rights.append(right.filter(differs))
         start += len(names)
-    cells = pl.DataFrame(
+    differing = pl.DataFrame(
         {
             "pair": np.concatenate(numbers),
             "column": np.concatenate(ordinals),
@@ -509,7 +548,7 @@ def _compare_cells(
             "new": pl.concat(rights),
         }
     )
-    return cells, tolerated, tallies, sums
+    return differing, tolerated, tallies, sums
 
 
 def _paired_columns(
@@ -527,6 +566,43 @@ def _paired_columns(
             for side, number in ((old, "old"), (new, "new"))
         )
         yield names, left, right
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedCells:
+    """Pairs of cells judged by the chain of their column.
+
+    `alike`: which are equal; `tolerated`: which of these differ in bytes. `sums`: of
+    the tolerated ones. `wrong`: for sides with a code table, one number: the unequal
+    cells whose code is listed.
+    """
+
+    alike: pl.Series
+    tolerated: pl.Series
+    tally: Tally
+    sums: SumPair
+    wrong: Mapping[str, Tally] = field(default_factory=dict)
+
+    def count_wrong_codes(self, column: str) -> Tallies:
+        """The tallies of listed codes that are wrong, by their names."""
+        return {wrong_tally(column, side): each for side, each in self.wrong.items()}
+
+
+def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
+    """Compare cells of a column that has rules."""
+    alike, tally = equal_and_counted(chain, old, new)
+    tolerated = alike & (old != new)
+    if not chain.is_reflexive:
+        # What the rules of such a column read is counted on all rows, by `digests`.
+        tally[:, :MADE_EQUAL] = 0
+    sums = totals.sum_pairs(old.filter(tolerated), new.filter(tolerated))
+    wrong = {
+        side: np.array([codes[:-1].sum()])
+        for side, texts in zip(SIDES, (old, new), strict=True)
+        for codes in [count_codes(chain.of(side), texts.filter(~alike))]
+        if codes is not None
+    }
+    return JudgedCells(alike, tolerated, tally, sums, wrong)
 
 
 def _keys_made_equal(
@@ -549,12 +625,14 @@ def _keys_made_equal(
             rules[name], left.filter(differs), right.filter(differs)
         )
         # What rules read of keys is counted on all rows, by `digests`.
-        tallies[name] = no_tally(rules[name])
+        tallies[name] = no_tally(rules[name].steps)
         tallies[name][:, MADE_EQUAL] = tally[:, MADE_EQUAL]
     return int(unlike.sum()), tallies
 
 
-def _with_forms(side: pl.DataFrame, names: Sequence[str], rules: Rules) -> pl.DataFrame:
+def _with_forms(
+    side: pl.DataFrame, names: Sequence[str], rules: SideRules
+) -> pl.DataFrame:
     """Add the normal forms of the columns that have rules."""
     if not any(name in rules for name in names):
         return side
@@ -565,10 +643,10 @@ def _with_forms(side: pl.DataFrame, names: Sequence[str], rules: Rules) -> pl.Da
     )
 
 
-def _form(name: str, rules: Rules) -> str:
+def _form(name: str, rules: Rules | SideRules) -> str:
     """The column with the normal forms of a column: itself without rules."""
     return f"{_NORMAL}{name}" if name in rules else name
 
 
-def _normalize_column(name: str, rules: Rules) -> pl.Expr:
+def _normalize_column(name: str, rules: SideRules) -> pl.Expr:
     return normal_form(rules.get(name, ()), pl.col(name))

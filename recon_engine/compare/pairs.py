@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.analysis import segments, totals
-from recon_engine.compare.pairing import Difference
+from recon_engine.analysis import segments
+from recon_engine.compare.pairing import Difference, judge_cells
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched
-from recon_engine.inputs.scanned import take_columns
+from recon_engine.inputs.native.texts import take_columns
 from recon_engine.records import dataclass
-from recon_engine.rules import equal_and_counted
-from recon_engine.runtime.concurrency import map_ordered
+from recon_engine.runtime.concurrency import WORKERS, map_ordered
 
 
 if TYPE_CHECKING:
@@ -30,10 +29,12 @@ if TYPE_CHECKING:
     from recon_engine.analysis.evidence import ValueCounts
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.inputs.scanned import GatheredRows, MatchedFiles, ScannedFile
-    from recon_engine.rules import Rules, Tallies
+    from recon_engine.rules.chains import Rules, Tallies
 
 # The rows of about so many cells are gathered and compared at once.
 GROUP_CELLS: Final = 1 << 21
+# Fewer pairs are compared sooner than another thread starts.
+GROUP_PAIRS: Final = 1 << 12
 CELLS: Final = {
     "pair": pl.UInt32,
     "column": pl.UInt32,
@@ -72,6 +73,8 @@ def compare_pairs(
     """
     count = files.pairs
     step = max(1, GROUP_CELLS // len(names[0].all))
+    # Each worker gets a part of fewer pairs, too.
+    step = min(step, max(GROUP_PAIRS, -(-count // WORKERS)))
     groups = [slice(at, min(at + step, count)) for at in range(0, count, step)]
     return map_ordered(lambda group: _compare_group(files, names, group), groups)
 
@@ -106,7 +109,7 @@ def _compare_group(
     cells, collisions = _find_differing_cells(old, new, names)
     if collisions:
         return group
-    cells, tolerated, tallies, sums = _apply_rules(cells, ours.columns, ours.rules)
+    cells, tolerated, tallies, sums = _apply_rules(cells, ours.columns, ours.chains)
     return Difference(
         keys=old.frame(ours.all, ours.keys),
         cells=cells,
@@ -150,35 +153,21 @@ def _apply_rules(
         if mine.is_empty():
             continue
         unlike = cells["old"].gather(mine), cells["new"].gather(mine)
-        alike, tallies[name] = equal_and_counted(rules[name], *unlike)
+        found = judge_cells(rules[name], *unlike)
         if kept is None:
             kept = pl.repeat(True, cells.height, eager=True)
-        kept = kept.scatter(mine.filter(alike), False)
-        tolerated[ordinal] = int(alike.sum())
-        sums[name] = totals.sum_pairs(*(side.filter(alike) for side in unlike))
+        kept = kept.scatter(mine.filter(found.alike), False)
+        tolerated[ordinal] = int(found.tolerated.sum())
+        tallies[name], sums[name] = found.tally, found.sums
     return cells if kept is None else cells.filter(kept), tolerated, tallies, sums
 
 
 def _count_values(
     old: GatheredRows, names: ColumnIds, mismatched: pl.Series
 ) -> ValueCounts:
-    """The values of OLD in mismatched rows; only columns with few are parsed.
+    """The values of OLD in mismatched rows.
 
     `mismatched`: the pair of each differing cell.
     """
-    wanted = names.compared
-    first = old.frame(names.all, wanted, most=segments.FIRST_ROWS)
-    if mismatched.n_unique() == old.rows:
-        positions = pl.int_range(old.rows, dtype=pl.UInt32, eager=True)
-    else:
-        positions = mismatched.unique().sort()
-    among_first = positions.filter(positions < first.height)
-    if among_first.len() == positions.len():
-        return segments.count_values(first, positions)
-    able = [
-        name
-        for name in wanted
-        if first[name].gather(among_first).n_unique() <= segments.MAX_VALUES
-    ]
-    counted = segments.count_values(old.frame(names.all, able), positions)
-    return {name: counted.get(name) for name in wanted}
+    rows = None if mismatched.n_unique() == old.rows else mismatched.unique()
+    return old.count_values(names.all, names.compared, rows, segments.MAX_VALUES)

@@ -29,8 +29,9 @@ from recon_engine.compare.pairing import (
 )
 from recon_engine.compare.preparation import REASON
 from recon_engine.compare.set_aside import SetAside, merge_set_aside
-from recon_engine.model import Coverage, RowCounts
+from recon_engine.model import SIDES, Coverage, RowCounts
 from recon_engine.records import dataclass
+from recon_engine.rules import chains
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.suppressions import count_coverage
 
@@ -144,8 +145,10 @@ def summarize_difference(
     """The partial result of the buckets of a difference."""
     old, new = repeats
     suppressions = plan.options.suppressions
-    sides = difference.missing, difference.extra
-    missing, extra = map_ordered(lambda rows: summarize_unmatched(rows, plan), sides)
+    sides = zip((difference.missing, difference.extra), SIDES, strict=True)
+    missing, extra = map_ordered(
+        lambda side: summarize_unmatched(side[0], plan, side[1]), sides
+    )
     kinds, signatures = _count_cells(difference.cells)
     return PartialResult(
         identical=identical,
@@ -208,7 +211,7 @@ def _splits(
         repeats[1 - side].worst,
         keys=names.keys,
         columns=names.columns,
-        rules=names.rules,
+        rules=names.chains,
     )
 
 
@@ -235,6 +238,7 @@ def _merge_unmatched(parts: Sequence[UnmatchedRows]) -> UnmatchedRows:
         segments.merge_value_counts(part.values for part in parts),
         # None for good, once a part had too many: shares of a part of the keys mislead.
         pl.concat(keys) if rows <= MAX_KEYS and len(keys) == len(parts) else None,
+        chains.added(part.codes for part in parts),
     )
 
 

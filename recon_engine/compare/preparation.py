@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.errors import ConfigError
 from recon_engine.records import dataclass
-from recon_engine.rules import NORMAL_PREFIX, Day, Number, normal_form
+from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX, Apart
+from recon_engine.rules.chains import normal_form
+from recon_engine.rules.dates import Day
+from recon_engine.rules.instants import Instant, as_nanoseconds
 from recon_engine.runtime.lazy_module import LazyModule
 from recon_engine.where_syntax import ORDERED
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from recon_engine.derive_syntax import Derivation
-    from recon_engine.rules import Rule
+    from recon_engine.rules.base import Rule
     from recon_engine.where_syntax import Condition
 else:
     # The kernel begins to read files before Polars is here.
@@ -50,6 +53,9 @@ class Place(IntEnum):
 PLACE_BITS: Final = 3
 # Marks the columns that this package adds to rows: no user's column has NUL.
 PLACE: Final = "\0place"
+# Families of typed rules.
+NUMBER: Final = "number"
+CODE: Final = "code"
 REASON: Final = "\0reason"
 
 
@@ -69,12 +75,13 @@ class RowTest:
 
     def is_readable(self) -> pl.Expr:
         """Whether the comparison can read the value."""
-        typed, form = _typed_rule(self.rules), self._form()
+        typed, form = typed_rule(self.rules), self._form()
         if typed is None:
             return pl.lit(True)
-        read = form.str.starts_with(NORMAL_PREFIX) & (
-            form.str.contains(".", literal=True) == isinstance(typed, Number)
-        )
+        known = ~form.str.starts_with(APART_PREFIX)
+        if typed.family == CODE:
+            return known
+        read = form.str.starts_with(NORMAL_PREFIX) & known
         # A blank is no number and no day, but it can be equal to a blank.
         return read if self.operator in ORDERED else read | (form == "")
 
@@ -84,7 +91,7 @@ class RowTest:
         if self.operator not in ORDERED:
             same = form.is_in(list(self.forms))
             return ~same if self.operator == "!=" else same
-        less = _is_less(form, first, _typed_rule(self.rules))
+        less = _is_less(form, first, typed_rule(self.rules))
         match self.operator:
             case "<":
                 return less
@@ -305,19 +312,24 @@ def _any(tests: Iterable[pl.Expr]) -> pl.Expr:
     return pl.any_horizontal([pl.lit(False), *tests])
 
 
-def _typed_rule(rules: Sequence[Rule]) -> Number | Day | None:
-    """The rule of a chain that reads numbers or days, if there is one."""
-    typed = [rule for rule in rules if isinstance(rule, Number | Day)]
-    return typed[-1] if typed else None
+def typed_rule(rules: Sequence[Rule]) -> Rule | None:
+    """The typed rule of a side's chain, if it has one: the last rule."""
+    if not rules or not rules[-1].family:
+        return None
+    last = rules[-1]
+    return last.rule if isinstance(last, Apart) else last
 
 
-def _is_less(form: pl.Expr, than: str, typed: Number | Day | None) -> pl.Expr:
-    """Whether a normal form is less: by code points, as number or as day."""
-    if typed is None:
-        return form < than
+def _is_less(form: pl.Expr, than: str, typed: Rule | None) -> pl.Expr:
+    """Whether a normal form is less: by code points, as number, as day, as instant."""
     bare, limit = form.str.strip_prefix(NORMAL_PREFIX), than.strip(NORMAL_PREFIX)
     if isinstance(typed, Day):
         return bare.cast(pl.Int32, strict=False) < int(limit)
+    if isinstance(typed, Instant):
+        known = pl.when(bare.str.contains("^-?[0-9]+T[0-9]+$")).then(bare)
+        return as_nanoseconds(known) < as_nanoseconds(pl.lit(limit))
+    if typed is None or typed.family != NUMBER:
+        return form < than
     # A sign, then digits without redundant zeros, so that of two numbers with as many
     # digits before the point the text decides. Exact for any number of digits.
     below, size = bare.str.starts_with("-"), bare.str.find(".", literal=True)

@@ -101,7 +101,7 @@ def compare_prepared(
         arranged.new,
         keys=ours.keys,
         columns=ours.columns,
-        rules=ours.rules,
+        rules=ours.chains,
         pairs=paired.pairs,
     )
     counts = [
@@ -212,7 +212,7 @@ def _pair_prepared(sides: Sequence[PreparedRows], names: ColumnIds) -> PairedRow
             sides[1].rows[new],
             keys=names.keys,
             columns=names.columns,
-            rules=names.rules,
+            rules=names.chains,
         )
         both = found.drop_nulls()
         lone_old = found.filter(pl.col("new").is_null())["old"]

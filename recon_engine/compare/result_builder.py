@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from recon_engine.analysis.evidence import Evidence
@@ -23,6 +24,7 @@ from recon_engine.formatting import format_count
 from recon_engine.kinds import KINDS, Kind
 from recon_engine.model import (
     SIDES,
+    CodeCounts,
     Column,
     Counts,
     Reads,
@@ -33,7 +35,16 @@ from recon_engine.model import (
 )
 from recon_engine.records import dataclass
 from recon_engine.result import EngineFacts, Frames, Reconciliation, SampleRow
-from recon_engine.rules import MADE_EQUAL, READ, added, no_tally
+from recon_engine.rules.chains import (
+    MADE_EQUAL,
+    NO_CHAIN,
+    READ,
+    added,
+    code_tally,
+    no_tally,
+    wrong_tally,
+)
+from recon_engine.rules.sources import describe_source
 from recon_engine.runtime.memory import peak_rss_bytes
 from recon_engine.verdict import Measurements, evaluate_gates
 from recon_engine.version import __version__
@@ -51,7 +62,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.config import Options
     from recon_engine.inputs.tables import Table
-    from recon_engine.rules import Tallies
+    from recon_engine.rules.chains import Step, Tallies
 
 
 OLD, NEW = 0, 1
@@ -348,13 +359,47 @@ class _ResultBuilder:
         ids = {name: internal for internal, name in user_names.items()}
         tallies = added([*self.tallies, self.found.tallies])
         for column in (*layout.keys, *layout.columns):
-            if not (chain := layout.spelled.get(column, ())):
-                continue
-            tally = tallies.get(ids[column], no_tally(chain))
-            of: Literal["keys", "cells"] = "keys" if column in layout.keys else "cells"
-            for (every, rule), row in zip(chain, tally.tolist(), strict=True):
+            chain = layout.rules.get(column, NO_CHAIN)
+            tally = tallies.get(ids[column], no_tally(chain.steps))
+            of: Literal["keys", "cells", "values"] = "keys"
+            if column not in layout.keys:
+                of = "cells" if chain.is_reflexive else "values"
+            for step, row in zip(chain.steps, tally.tolist(), strict=True):
                 old, new = (Reads(*row[READ[side]]) for side in SIDES)
-                yield RuleCount(column, rule, of, every, old, new, row[MADE_EQUAL])
+                yield RuleCount(
+                    column=column,
+                    rule=step.text,
+                    of=of,
+                    every=step.every,
+                    old=old,
+                    new=new,
+                    made_equal=row[MADE_EQUAL],
+                    side=step.side,
+                    implied=step.implied,
+                    codes=self.count_codes(ids[column], step, tallies),
+                    source=describe_source(step),
+                )
+
+    def count_codes(
+        self, internal: str, step: Step, tallies: Tallies
+    ) -> CodeCounts | None:
+        """What a code table said of the values of a side; None for another rule."""
+        side = "new" if step.side == "new" else "old"
+        name = code_tally(internal, side)
+        if not step.is_typed or name not in tallies:
+            return None
+        # The rows of a side are matched or unmatched: those that were not compared cell
+        # by cell are identical, so their codes are right.
+        unmatched = self.whole.extra if side == "new" else self.whole.missing
+        every = tallies[name]
+        matched = every - unmatched.codes.get(name, 0)
+        wrong = int(tallies.get(wrong_tally(internal, side), np.zeros(1)).sum())
+        return CodeCounts(
+            right=int(matched[:-1].sum()) - wrong,
+            wrong=wrong,
+            unlisted=int(matched[-1]),
+            unused=int((every[:-1] == 0).sum()),
+        )
 
     def evidence(self, columns: Sequence[Column], matched: int) -> Evidence:
         """What findings are derived from, with the best column that makes keys unique.
@@ -380,7 +425,11 @@ class _ResultBuilder:
             columns=layout.columns,
             names=ids.user_names,
             key_names={internal: ids.user_names[internal] for internal in ids.keys},
-            rules=ids.rules,
+            given={
+                internal: layout.given[ids.user_names[internal]]
+                for internal in ids.keys
+                if ids.user_names[internal] in layout.given
+            },
             renamed=layout.drift.renamed,
             agreements=layout.agreements,
             column_findings=self.column_findings,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.inputs.native import binding
+from recon_engine.inputs.native.texts import open_table
 from recon_engine.model import Cell
 from recon_engine.runtime.lazy_module import np
 
@@ -94,29 +93,14 @@ def stable_hash(rows: pl.DataFrame) -> pl.Series:
     It absorbs eight bytes of a cell at a time, and mixes with the finalizer of
     SplitMix64 (Steele, Lea, Flood 2014). It orders samples and is not secure.
     """
-    if (kernel := binding.load_library()) is not None:
-        return _hash_by_kernel(kernel, rows)
+    with open_table(rows) as table:
+        if table is not None:
+            return table.hash_rows()
     result = np.zeros(rows.height, np.uint64)
     with np.errstate(over="ignore"):
         for column in rows:
             _absorb_cells(result, column)
     return pl.Series("hash", result)
-
-
-def _hash_by_kernel(kernel: ctypes.CDLL, rows: pl.DataFrame) -> pl.Series:
-    """The same by the native kernel, without NumPy."""
-    state = (ctypes.c_uint64 * rows.height)()
-    for column in rows:
-        texts = column.to_list()
-        every = "".join(texts).encode()
-        size = len if every.isascii() else _count_bytes
-        sizes = binding.make_numbers([*map(size, texts)])
-        kernel.stable_hashes(state, every + bytes(WORD_BYTES), sizes, rows.height)
-    return pl.Series("hash", list(state), pl.UInt64)
-
-
-def _count_bytes(text: str) -> int:
-    return len(text.encode())
 
 
 def _absorb_cells(state: NDArray[np.uint64], texts: pl.Series) -> None:

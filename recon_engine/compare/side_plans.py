@@ -6,22 +6,30 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.compare.column_names import spell_as
-from recon_engine.compare.preparation import DerivedColumns, Preparation, make_test
+from recon_engine.compare.preparation import (
+    DerivedColumns,
+    Preparation,
+    make_test,
+    typed_rule,
+)
 from recon_engine.derive_syntax import Derivation, parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.model import SIDES
-from recon_engine.rules import Day, Number, parse_rule
+from recon_engine.rules.assembly import GivenRules
+from recon_engine.rules.chains import NO_CHAIN
+from recon_engine.rules.numbers import Number
+from recon_engine.rules.spelling import parse_rule
 from recon_engine.suggestions import did_you_mean, shown
 from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from recon_engine.compare.column_names import NamePairs
     from recon_engine.compare.preparation import RowTest
     from recon_engine.config import Options
-    from recon_engine.rules import Rules
+    from recon_engine.rules.chains import Rules
     from recon_engine.where_syntax import Condition
 
 
@@ -149,21 +157,32 @@ def sum_columns(
 
 
 def with_number_rules(
-    spelled: dict[str, list[tuple[bool, str]]], sums: Collection[str]
-) -> None:
-    """Add `decimal` to the columns that are added up and that no rule reads.
-
-    Raises ConfigError for one that is read as something else.
-    """
+    given: Mapping[str, GivenRules], sums: Collection[str]
+) -> Mapping[str, GivenRules]:
+    """The rules, with `decimal` for summands that have no typed rule."""
+    found = dict(given)
     for name in sums:
-        rules = [parse_rule(rule) for _, rule in spelled.get(name, ())]
-        if any(isinstance(rule, Day) for rule in rules):
-            raise ConfigError(
-                f"--sum {name}: its rule reads days, which have no sum",
-                help="omit it from --sum, or change --rule",
-            )
-        if not any(isinstance(rule, Number) for rule in rules):
-            spelled.setdefault(name, []).append((False, PLAIN_NUMBER))
+        rules = found.get(name, GivenRules())
+        every = (*rules.both, *rules.old, *rules.new)
+        if not any(parse_rule(text).family for _, text in every):
+            found[name] = rules.with_rules([PLAIN_NUMBER])
+    return found
+
+
+def check_sums(rules: Rules, sums: Sequence[Sequence[str]]) -> None:
+    """Raise ConfigError for a column that is added up and has no plain numbers.
+
+    A sum is written as a plain number, which a rule of another notation would misread.
+    """
+    for side, names in zip(SIDES, sums, strict=True):
+        for name in names:
+            typed = typed_rule(rules[name].of(side))
+            if not isinstance(typed, Number):
+                raise ConfigError(
+                    f"--sum {name}: a rule of {side.upper()} reads no plain numbers",
+                    why="a sum is written as a plain number, such as 1234.50",
+                    help="use the rule decimal, or omit the column from --sum",
+                )
 
 
 def prepare_sides(
@@ -176,8 +195,10 @@ def prepare_sides(
     """What is done to the rows of each side, under the names of results."""
     tests: dict[str, list[RowTest]] = {}
     for flag, condition, name in _conditions(options, names):
-        test = make_test(condition, name, rules.get(name, ()), flag)
-        tests.setdefault(flag, []).append(test)
+        chain = rules.get(name, NO_CHAIN)
+        for side in SIDES if flag == "--where" else (flag[2:5],):
+            test = make_test(condition, name, chain.of(side), flag)
+            tests.setdefault(f"{side} {flag}", []).append(test)
     can_fail = [
         each.derivation.function != "count" for side in derived for each in side
     ]
@@ -191,8 +212,8 @@ def prepare_sides(
     old, new = (
         Preparation(
             derived=tuple(each.renamed(of_result[at]) for each in derived[at]),
-            own=tuple(tests.get(f"--{side}-where", ())),
-            both=tuple(tests.get("--where", ())),
+            own=tuple(tests.get(f"{side} --{side}-where", ())),
+            both=tuple(tests.get(f"{side} --where", ())),
             fold=options.side(side).fold,
             either_folds=folds,
             sums=(*sums[at], *counts),

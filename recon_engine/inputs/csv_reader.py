@@ -17,6 +17,7 @@ without a newline). A caller may examine each block while it is in memory.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -62,7 +63,7 @@ from recon_engine.inputs.scanner import (
     no_records,
 )
 from recon_engine.lazy import lazy_pattern
-from recon_engine.model import Dialect, Reject
+from recon_engine.model import Dialect, Reject, Rejects
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.lazy_module import np
@@ -188,9 +189,23 @@ def read_rows(
         dialect=gate.dialect(),
         end_of_copy=gate.counts.end_of_copy,
         state=header.state,
-        rejects=gate.quarantine.rejects,
+        rejects=map_rejects(header, gate.quarantine.rejects),
+        delimiter=header.delimiter,
         trailing=header.trailing,
     )
+
+
+def map_rejects(header: Header, rejects: Rejects) -> Rejects:
+    """The rejects with offsets in the text as delivered."""
+    translation = header.origin.translation if header.origin else None
+    if translation is None or not rejects.sample:
+        return rejects
+    offsets = translation.map_offsets([each.byte_offset for each in rejects.sample])
+    sample = (
+        dataclasses.replace(each, byte_offset=offset)
+        for each, offset in zip(rejects.sample, offsets, strict=True)
+    )
+    return Rejects(rejects.count, tuple(sample))
 
 
 def limit_reads(read: ReadAt, end: int) -> ReadAt:
@@ -494,6 +509,7 @@ class CsvReader:
             header.columns,
             head=header.head,
             excel=is_excel_text(data, at, header.delimiter),
+            side=header.side,
         )
 
     def accept(self, data: bytes) -> None:
@@ -644,7 +660,7 @@ def make_dialect(
     kinds = [kind for kind, count in newlines.items() if count]
     newline = "none" if not kinds else kinds[0] if len(kinds) == 1 else "mixed"
     return Dialect(
-        delimiter=header.delimiter,
+        delimiter=header.written,
         newline=newline,  # type: ignore[arg-type]
         bom=header.bom,
         quotes=quotes,

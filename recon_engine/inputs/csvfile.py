@@ -316,6 +316,7 @@ class CsvFile:
     `bytes` and `sha256` are those of the delivered file; `sha256` is None if it was not
     taken. `end_of_copy`: whether a line is `\\.`, which Postgres before version 18
     reads as the end of COPY data. Quarantined rows (`rejects`) are not among the rows.
+    `delimiter`: that of the text at `path`; `dialect` has the one as delivered.
     `trailing`: whether each record has one more, empty field, which is no column.
     `source`: takes rows without a parser, as long as it is open.
     """
@@ -331,6 +332,7 @@ class CsvFile:
     end_of_copy: bool
     state: State
     rejects: Rejects
+    delimiter: str
     trailing: bool = False
     source: RowSource | None = field(default=None, compare=False, repr=False)
 
@@ -354,7 +356,7 @@ class CsvFile:
         return Block(
             data,
             part.rows,
-            self.dialect.delimiter,
+            self.delimiter,
             embedded,
             part.ends,
             trailing=self.trailing,
@@ -385,7 +387,7 @@ class CsvFile:
             blocks = map_ordered(
                 lambda each: self.read(each[0]).picked(each[1]), wanted
             )
-            return Blocks(tuple(blocks), self.dialect.delimiter, self.trailing)
+            return Blocks(tuple(blocks), self.delimiter, self.trailing)
         frames = map_ordered(self._parsed, wanted)
         # For the columns, if no row is wanted.
         empty = pl.DataFrame(schema=dict.fromkeys(self._names, pl.String))

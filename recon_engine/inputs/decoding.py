@@ -15,7 +15,7 @@ import sys
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
-from recon_engine.config import Encoding
+from recon_engine.config import ONE_CHARACTER, Encoding, Quote
 from recon_engine.errors import EncodingError, MalformedInput, ReconError, Trial
 from recon_engine.inputs.encodings import tried_wide
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from recon_engine.config import Limits
+    from recon_engine.config import Limits, Options
+    from recon_engine.inputs.translation import Translation
     from recon_engine.model import Compression
 
 
@@ -66,17 +67,26 @@ BOMS: Final = (
 class DecodedFrom:
     """The delivered file that a UTF-8 text was made from.
 
-    `bytes` and `sha256` are those of the delivered file.
+    `bytes` and `sha256` are those of the delivered file. `translation`: the text that
+    CSV was translated from, if it had another syntax; `unwrapped`: how many of its
+    fields had the form of Excel.
     """
 
     bytes: int
     sha256: str
     compression: Compression | None
     encoding: Encoding
+    translation: Translation | None = None
+    unwrapped: int = 0
 
     @property
-    def counted_in(self) -> str:
-        """The text that line numbers and byte offsets refer to, for error messages."""
+    def counted_in(self) -> str | None:
+        """The text that line numbers and byte offsets refer to, for error messages.
+
+        None if it is the file as delivered.
+        """
+        if not self.compression and self.encoding is Encoding.UTF_8:
+            return None
         unpacked = "decompressed " if self.compression else ""
         transcoded = " in UTF-8" if self.encoding is not Encoding.UTF_8 else ""
         return f"the {unpacked}text{transcoded}"
@@ -130,6 +140,23 @@ def decode_to_utf8(
 def is_plain_utf8(uri: str, encoding: Encoding) -> bool:
     """Whether an input can be read in place: uncompressed UTF-8."""
     return compression_of(uri) is None and encoding is Encoding.UTF_8
+
+
+def is_read_in_place(uri: str, side: str, options: Options) -> bool:
+    """Whether an input is read where it is: plain UTF-8 in the syntax of CSV."""
+    plain = is_plain_utf8(uri, options.encoding_of(side))
+    return plain and not has_other_syntax(side, options)
+
+
+def has_other_syntax(side: str, options: Options) -> bool:
+    """Whether the text of an input is translated to CSV before it is read."""
+    own, delimiter = options.side(side), options.delimiter_of(side)
+    return bool(
+        own.fixed
+        or own.excel_text
+        or own.quote is Quote.NONE
+        or not ONE_CHARACTER.fullmatch(delimiter)
+    )
 
 
 def compression_of(name: str) -> Compression | None:

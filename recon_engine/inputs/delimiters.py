@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.command_line import quoted
+from recon_engine.config import write_delimiters
 from recon_engine.errors import ReconError
 from recon_engine.inputs.file_shape import DELIMITERS
 from recon_engine.inputs.header import Header, parse_header
@@ -140,12 +141,15 @@ def other_reading(
     """
     if not isinstance(old, Header) or not isinstance(new, Header):
         return None
+    # A text of another syntax was named as such.
+    if any(each.origin and each.origin.translation for each in (old, new)):
+        return None
     read_old, read_new = reads or (None, None)
     sides = _beginning(old, read_old), _beginning(new, read_new)
     return (
         _other_delimiter(sides, options, fits)
         or _lines_before(sides, fits)
-        or _several_characters(sides)
+        or _several_characters(sides, fits)
     )
 
 
@@ -196,19 +200,20 @@ def _lines_before(sides: tuple[_Beginning, _Beginning], fits: Fits) -> str | Non
     return None
 
 
-def _several_characters(sides: tuple[_Beginning, _Beginning]) -> str | None:
-    """Propose nothing but an export.
-
-    One mark of several characters splits the header.
-    """
+def _several_characters(sides: tuple[_Beginning, _Beginning], fits: Fits) -> str | None:
+    """The delimiter of several characters, if only one such mark splits the header."""
     for at, side in enumerate(sides):
         if len(side.header.columns) > 1:
             continue
         found = SEVERAL.findall(side.header.columns[0])
-        if len(found) > 0 and len(set(found)) == 1:
+        names = [each.header.columns for each in sides]
+        names[at] = tuple(names[at][0].split(found[0])) if found else ()
+        if len(set(found)) == 1 and fits(*names):
+            pair = [each.header.written for each in sides]
+            pair[at] = found[0]
+            text = write_delimiters(*pair)
             return (
-                f"{SIDES[at].upper()} seems to be delimited by {found[0]}; delimiters "
-                "of several characters are not supported; export the file again with "
-                "a delimiter of one character"
+                f"{SIDES[at].upper()} seems to be delimited by {found[0]}; add "
+                f"--delimiter {quoted(text)}"
             )
     return None

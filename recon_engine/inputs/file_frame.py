@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from recon_engine.config import NameStyle
+from recon_engine.config import ONE_CHARACTER, NameStyle, Quote
 from recon_engine.errors import ConfigError, MalformedInput, ReconError
 from recon_engine.formatting import format_count
 from recon_engine.inputs.rfc4180 import Fault, parse_records
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT
+from recon_engine.records import dataclass
 from recon_engine.suggestions import join_names
 
 
@@ -36,6 +36,10 @@ EOF_MARK: Final = b"\x1a"
 TAIL_BYTES: Final = 1 << 16
 MOST_TAIL_BYTES: Final = 1 << 24
 COUNT_BYTES: Final = 1 << 20
+
+
+class DeliveredOffset(int):
+    """An offset in the text as delivered, where the reader has a translated one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +103,38 @@ class _TailReader:
                 if len(data) < MOST_TAIL_BYTES:
                     return None
                 self.refuse_missing(prefix, start)
-            fields = self.split(data[begin:end])
+            fields = self.split(data[begin:end], prefix)
             if not fields or fields[0] != prefix.encode():
                 self.refuse_missing(prefix, start + begin)
             found.append(Trailer(prefix, start + begin, fields))
             stop, end = begin, _without_newline(data, begin)
         return FileEnd(start + stop, tuple(reversed(found)), marks)
 
-    def split(self, line: bytes) -> tuple[bytes, ...]:
+    def split(self, line: bytes, prefix: str) -> tuple[bytes, ...]:
         """The fields of a trailer; none if it is not one record."""
-        delimiter = self.frame.trailer_delimiter or self.delimiter
+        own = self.frame.trailer_delimiter
+        delimiter = own or self.delimiter
+        plain = self.frame.fixed or self.frame.quote is Quote.NONE
+        if plain or not ONE_CHARACTER.fullmatch(delimiter):
+            return self.split_plain(line, prefix, delimiter)
         try:
             records = list(parse_records(line, ord(delimiter), self.limits))
         except Fault:
             return ()
         return records[0].fields if len(records) == 1 else ()
+
+    def split_plain(
+        self, line: bytes, prefix: str, delimiter: str
+    ) -> tuple[bytes, ...]:
+        """The fields of a trailer in which quotes are ordinary characters."""
+        if line.decode(errors="replace").encode() != line or {0, 13} & set(line):
+            return ()
+        fields = tuple(line.split(delimiter.encode()))
+        # A line of a fixed width has no fields, so its first characters are compared.
+        if self.frame.fixed and line.startswith(prefix.encode()):
+            others = fields[1:] if self.frame.trailer_delimiter else ()
+            return (prefix.encode(), *others)
+        return () if self.frame.fixed else fields
 
     def refuse_missing(self, prefix: str, offset: int) -> NoReturn:
         """Raise the error for a file that does not end with its trailer."""
@@ -314,13 +335,15 @@ def trailer_error(
     error = MalformedInput(
         message,
         file=header.uri,
-        byte_offset=offset,
+        byte_offset=DeliveredOffset(offset),
         why=why,
         help=help,
     )
+    translation = header.origin.translation if header.origin else None
+    path = translation.source if translation else header.path
     # A file of another machine has no path here: the offset says where it is.
-    if header.path.exists():
-        with header.path.open("rb") as stream:
+    if path.exists():
+        with path.open("rb") as stream:
             descriptor = stream.fileno()
             error.line = line_of(lambda n, at: os.pread(descriptor, n, at), offset)
     return error

@@ -7,14 +7,22 @@ import logging
 import os
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
 
-from recon_engine.config import AS_DEFAULT, Encoding, Limits, OnBadRow
+from recon_engine.config import AS_DEFAULT, Encoding, Limits, OnBadRow, Quote
 from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconError
 from recon_engine.formatting import format_count
-from recon_engine.inputs.decoding import decode_to_utf8, is_plain_utf8
+from recon_engine.inputs.decoding import (
+    DecodedFrom,
+    decode_to_utf8,
+    has_other_syntax,
+    is_plain_utf8,
+)
 from recon_engine.inputs.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
 from recon_engine.inputs.file_frame import (
+    DeliveredOffset,
+    FileEnd,
     check_sum_columns,
     complete_names,
     find_end,
@@ -43,12 +51,11 @@ from recon_engine.suggestions import join_names, looks_like_header
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from recon_engine.config import Options, SideOptions
-    from recon_engine.inputs.decoding import DecodedFrom
-    from recon_engine.inputs.file_frame import FileEnd, Trailer
+    from recon_engine.inputs.file_frame import Trailer
     from recon_engine.inputs.pinned_file import State
     from recon_engine.model import Compression
 
@@ -59,10 +66,7 @@ CSV_WRITER: Final = (
     "export the file again with a CSV writer: quote fields that contain quotes, "
     "delimiters or newlines, and double the quotes inside them"
 )
-EXCEL_TEXT: Final = (
-    'the field uses the Excel form of text: ="…"',
-    "export the file again with plain values, without = and the quotes around them",
-)
+EXCEL_TEXT: Final = 'the field uses the Excel form of text: ="…"'
 # 256 KiB give the header and enough rows to estimate the size of a row. A header of
 # 16 MiB has hundreds of thousands of columns: it is not a header.
 FIRST_BYTES: Final = 1 << 18
@@ -112,7 +116,7 @@ class Header:
     `frame`: what is around the table in the file; `trailers`: those that were found;
     `found_frame`: how often each option about it was applied. `end`: where the table
     ends, which is at the end of the file unless something follows it. `side`: "old" or
-    "new", if known.
+    "new", if known. `written`: the delimiter as delivered.
     """
 
     path: Path
@@ -136,6 +140,7 @@ class Header:
     side: str = ""
     trailers: tuple[Trailer, ...] = ()
     found_frame: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    written: str = ""
 
     @property
     def trailing(self) -> bool:
@@ -248,30 +253,37 @@ def parse_header(
         frame: What is around the table in the file.
         side: "old" or "new", for the flags that errors name.
     """
+    translation = origin.translation if origin else None
+    written = translation.syntax.shown if translation else delimiter
+    found = translation.found if translation else None
     limits = limits or Limits()
     begin = stream.tell()
     size = stream.seek(0, os.SEEK_END) - begin
-    found = find_end(
-        lambda count, at: _read_at(stream, count, begin + at),
-        size,
-        frame,
-        delimiter=delimiter,
-        limits=limits,
-        uri=uri,
-        side=side,
-    )
+    if found is None:
+        found = find_end(
+            lambda count, at: _read_at(stream, count, begin + at),
+            size,
+            frame,
+            delimiter=delimiter,
+            limits=limits,
+            uri=uri,
+            side=side,
+        )
+    # A translated text has no trailer.
+    end = size if translation else found.end
     stream.seek(begin)
-    reader = _HeaderReader(uri, ord(delimiter), limits, frame, side, found.end)
+    reader = _HeaderReader(uri, ord(delimiter), limits, frame, side, end)
     data, record = reader.read(stream)
-    names, numbered = reader.parse_names(record)
+    names, numbered = reader.parse_names(record, written)
     data_names = count_data_names(names, reader.head, delimiter)
-    if data_names and not frame.no_header:
+    has_header = not (frame.no_header or frame.fixed)
+    if data_names and has_header:
         # Their number only: if the header is missing, the names are values.
         facts = {"file": uri, "names": data_names}
         log.warning("column_names_look_like_data", extra=facts)
     # Without a header the first record is a row.
-    start = record.offset if frame.no_header else record.end
-    lines = 0 if frame.no_header else record.lines
+    start = record.end if has_header else record.offset
+    lines = record.lines if has_header else 0
     rows = data[start:]
     # Newlines inside of fields are counted too: this only estimates.
     count = max(1, rows.count(b"\n"))
@@ -286,7 +298,7 @@ def parse_header(
         start=reader.start,
         lines=reader.line - 1 + lines,
         bytes=size,
-        end=found.end,
+        end=end,
         row_bytes=max(1, len(rows) / count),
         row_quotes=rows.count(b'"') / count,
         state=state,
@@ -295,7 +307,8 @@ def parse_header(
         frame=frame,
         side=side,
         trailers=found.trailers,
-        found_frame=_count_applied(frame, found, reader, names) | numbered,
+        found_frame=_count_applied(frame, found, reader, names, origin) | numbered,
+        written=written,
     )
     check_sum_columns(header)
     return header
@@ -307,7 +320,11 @@ def _read_at(stream: BinaryIO, count: int, offset: int) -> bytes:
 
 
 def _count_applied(
-    frame: SideOptions, found: FileEnd, reader: _HeaderReader, names: Sequence[str]
+    frame: SideOptions,
+    found: FileEnd,
+    reader: _HeaderReader,
+    names: Sequence[str],
+    origin: DecodedFrom | None,
 ) -> dict[str, int]:
     """How often each option about the frame was applied, if it is set."""
     counts = (
@@ -317,6 +334,9 @@ def _count_applied(
         ("trailing_delimiter", frame.trailing_delimiter, 1),
         ("trailer", frame.trailers, len(found.trailers)),
         ("eof_mark", frame.eof_mark, found.marks),
+        ("quote", frame.quote is Quote.NONE, 1),
+        ("fixed", frame.fixed, len(names)),
+        ("excel_text", frame.excel_text, origin.unwrapped if origin else 0),
     )
     return {name: count for name, is_set, count in counts if is_set}
 
@@ -358,6 +378,20 @@ def open_input(
                 advance=advance,
             )
     delimiter = options.delimiter_of(side)
+    if has_other_syntax(side, options):
+        source, path = path, folder / f"{side}.csv.utf8"
+        size = source.stat().st_size
+        with progress.step(f"translate {side}", total=size, unit="bytes") as advance:
+            origin, delimiter = _translate(
+                source,
+                path,
+                uri=uri,
+                side=side,
+                options=options,
+                limits=limits,
+                origin=origin,
+                advance=advance,
+            )
     return read_header(
         path,
         uri=uri,
@@ -370,14 +404,76 @@ def open_input(
     )
 
 
+def _translate(
+    source: Path,
+    target: Path,
+    *,
+    uri: str,
+    side: str,
+    options: Options,
+    limits: Limits,
+    origin: DecodedFrom | None,
+    advance: Callable[[int], None],
+) -> tuple[DecodedFrom, str]:
+    """Write the table of a text as CSV; what it is made from, and its delimiter."""
+    from recon_engine.inputs.translation import Syntax, Translation, hash_beside
+
+    frame, delimiter = options.side(side), options.delimiter_of(side)
+    with annotate_counted_in(origin), source.open("rb") as stream:
+        state, size = state_of(stream.fileno()), stream.seek(0, os.SEEK_END)
+        found = find_end(
+            partial(_read_at, stream),
+            size,
+            frame,
+            delimiter=delimiter,
+            limits=limits,
+            uri=uri,
+            side=side,
+        )
+        stream.seek(0)
+        reader = _HeaderReader(uri, ord(","), limits, frame, side, found.end)
+        reader.open_table(stream)
+        syntax = Syntax(
+            delimiter=delimiter.encode(),
+            quotes=frame.quote is Quote.DOUBLE,
+            excel=frame.excel_text,
+            columns=frame.columns,
+            marks=tuple(prefix.encode() for prefix in frame.trailers),
+            side=side,
+        )
+        translation = Translation(source, uri, state, syntax, reader.start, found)
+
+        def write() -> int:
+            return translation.write(target, advance)
+
+        if origin is None:
+            unwrapped, sha256 = hash_beside(source, write)
+            origin = DecodedFrom(size, sha256, None, Encoding.UTF_8)
+        else:
+            unwrapped = write()
+    made = dataclasses.replace(origin, translation=translation, unwrapped=unwrapped)
+    return made, syntax.written
+
+
 @contextmanager
 def annotate_counted_in(origin: DecodedFrom | None) -> Iterator[None]:
     """Add to errors what their places refer to, if not to the delivered file."""
     try:
         yield
     except ReconError as error:
-        error.counted_in = origin.counted_in if origin else None
+        if origin is not None:
+            error.counted_in = origin.counted_in
+            _map_offset(error, origin)
         raise
+
+
+def _map_offset(error: ReconError, origin: DecodedFrom) -> None:
+    """Replace an offset in the translated text by that in the text as delivered."""
+    offset, translation = error.byte_offset, origin.translation
+    if translation is None or offset is None or isinstance(offset, DeliveredOffset):
+        return
+    [mapped] = translation.map_offsets([offset])
+    error.byte_offset = DeliveredOffset(mapped)
 
 
 @dataclasses.dataclass(slots=True, eq=False, repr=False)
@@ -395,15 +491,13 @@ class _HeaderReader:
 
     def read(self, stream: BinaryIO) -> tuple[bytes, Record]:
         """The first bytes of the file, and its first record behind the frame."""
-        data = self.read_more(stream, b"", FIRST_BYTES)
-        self.reject_foreign_format(data)
-        self.start = len(BOM) if data.startswith(BOM) else 0
-        data = self.skip_comments(stream, self.skip_lines(stream, data))
+        data = self.open_table(stream)
         self.head = data[self.start :][:HEAD_BYTES]
         if len(data) == self.start:
-            if self.frame.names and self.frame.trailers:
+            names = self.frame.names or tuple(c.name for c in self.frame.columns)
+            if names and self.frame.trailers:
                 # A delivery without rows: its trailer shows that it is complete.
-                fields = tuple(name.encode() for name in self.frame.names)
+                fields = tuple(name.encode() for name in names)
                 fields += (b"",) * self.frame.trailing_delimiter
                 return data, Record(self.line, self.start, self.start, 0, fields)
             raise EmptyFile(
@@ -427,6 +521,13 @@ class _HeaderReader:
             data = more
         assert record is not None  # noqa: S101 - a final read ends or raises
         return data, record
+
+    def open_table(self, stream: BinaryIO) -> bytes:
+        """Move `start` to the first record behind the frame; return the bytes read."""
+        data = self.read_more(stream, b"", FIRST_BYTES)
+        self.reject_foreign_format(data)
+        self.start = len(BOM) if data.startswith(BOM) else 0
+        return self.skip_comments(stream, self.skip_lines(stream, data))
 
     def read_more(self, stream: BinaryIO, data: bytes, count: int) -> bytes:
         """The bytes before and up to so many more, none from behind the table."""
@@ -498,13 +599,20 @@ class _HeaderReader:
             if final or fault.offset < len(data) - 1:
                 excel = is_excel_text(data, fault.offset, chr(self.delimiter))
                 raise error_for_fault(
-                    fault, self.uri, head=self.head, sample=data, excel=excel
+                    fault,
+                    self.uri,
+                    head=self.head,
+                    sample=data,
+                    excel=excel,
+                    side=self.side,
                 ) from None
             return None
         # A record that ends where the bytes end may continue in the file.
         return record if final or record.end < len(data) else None
 
-    def parse_names(self, record: Record) -> tuple[tuple[str, ...], dict[str, int]]:
+    def parse_names(
+        self, record: Record, written: str
+    ) -> tuple[tuple[str, ...], dict[str, int]]:
         """The exact column names, and how many were numbered, by option.
 
         Blank and repeated names are refused by position, unless they are numbered.
@@ -515,12 +623,14 @@ class _HeaderReader:
             fields = fields[:-1]
         elif self.frame.trailing_delimiter and self.frame.no_header:
             self.refuse("the first record does not end with a delimiter")
+        if self.frame.fixed:
+            return tuple(column.name for column in self.frame.columns), {}
         if self.frame.no_header:
             return self.name_columns(len(fields)), {}
         names, numbered = complete_names(
             tuple(field.decode() for field in fields), self.frame, self.refuse
         )
-        self.check_comments(len(names))
+        self.check_comments(len(names), written.encode())
         blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]
         if blank:
             lines = count_trailing_delimiters(self.head, chr(self.delimiter))
@@ -557,10 +667,10 @@ class _HeaderReader:
             )
         return names
 
-    def check_comments(self, width: int) -> None:
+    def check_comments(self, width: int, delimiter: bytes) -> None:
         """Refuse a comment line that may be the header, or a row."""
         for at, line in enumerate(self.comments):
-            if line.count(self.delimiter) + 1 == width:
+            if line.count(delimiter) + 1 == width:
                 raise MalformedInput(
                     "a comment line has as many fields as the header",
                     file=self.uri,
@@ -638,6 +748,7 @@ def error_for_fault(
     head: bytes,
     sample: bytes = b"",
     excel: bool = False,
+    side: str = "",
 ) -> ReconError:
     """The error for bytes that violate the grammar.
 
@@ -648,12 +759,13 @@ def error_for_fault(
         head: The first bytes of the file, to recognise other formats.
         sample: Bytes around the fault, to propose an encoding.
         excel: Whether the fault is at a field of the form `="…"`.
+        side: "old" or "new", for the flag that the remedy names.
     """
     encoding = isinstance(fault, EncodingFault)
     error: type[ReconError] = EncodingError if encoding else MalformedInput
     why, remedy = "the file is not strict RFC 4180 CSV in UTF-8", CSV_WRITER
     if excel:
-        why, remedy = EXCEL_TEXT
+        why, remedy = EXCEL_TEXT, f"use {flag_of(side, 'excel-text')}"
     refused = error(
         fault.reason,
         file=uri,

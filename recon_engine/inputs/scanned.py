@@ -12,7 +12,7 @@ import ctypes
 import itertools
 from collections import Counter
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -26,6 +26,7 @@ from recon_engine.inputs.csvfile import (
 )
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import Matched, Memory, Status
+from recon_engine.inputs.native.texts import read_counts, take_columns
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.model import Rejects
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from recon_engine.inputs.native.texts import Counts
     from recon_engine.inputs.scanning import ScannedSide, Scanning
     from recon_engine.runtime.progress import Progress
 
@@ -62,56 +64,6 @@ DIGESTS: Final = {
     "key": pl.UInt64,
     "number": pl.UInt32,
 }
-
-
-_make_capsule = ctypes.pythonapi.PyCapsule_New
-_make_capsule.restype = ctypes.py_object
-_make_capsule.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
-
-
-class KernelColumns:
-    """Columns in memory of the kernel, which any library can import by Arrow, once.
-
-    Its C data interface costs nothing; pyarrow takes a third as long to import as
-    Polars.
-    """
-
-    def __init__(self, kernel: ctypes.CDLL, columns: int, names: Sequence[str]) -> None:
-        self._kernel = kernel
-        self._array, self._schema = binding.ArrowArray(), binding.ArrowSchema()
-        texts = (ctypes.c_char_p * len(names))(*(name.encode() for name in names))
-        to = ctypes.byref(self._array), ctypes.byref(self._schema)
-        if not kernel.columns_export(columns, texts, *to):
-            raise MemoryError
-
-    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[Any, Any]:
-        """Capsules of the schema and of the array; the consumer takes the memory."""
-        del requested_schema
-        return (
-            _make_capsule(ctypes.addressof(self._schema), b"arrow_schema", None),
-            _make_capsule(ctypes.addressof(self._array), b"arrow_array", None),
-        )
-
-    def __del__(self) -> None:
-        """Free the memory if no consumer has taken it."""
-        self._kernel.array_free(ctypes.byref(self._array))
-        self._kernel.schema_free(ctypes.byref(self._schema))
-
-
-def take_columns(
-    kernel: ctypes.CDLL, columns: int | None, names: Sequence[str]
-) -> tuple[pl.DataFrame, int]:
-    """Columns of the kernel under these names, and the cells of keys that differ.
-
-    `columns`: what `extract` or `compare` returned; it is freed.
-    """
-    if not columns:
-        raise InternalError("the native kernel could not split rows it had read")
-    try:
-        taken = pl.Series(KernelColumns(kernel, columns, names)).struct.unnest()
-        return taken, kernel.columns_collisions(columns)
-    finally:
-        kernel.columns_free(columns)
 
 
 def _copy_numbers(address: int | None, count: int) -> NDArray[np.uint32]:
@@ -151,6 +103,28 @@ class GatheredRows:
         raw = ctypes.byref(self.raw)
         found = self.kernel.extract(raw, 0, rows, len(wanted), numbers)
         return take_columns(self.kernel, found, wanted)[0]
+
+    def count_values(
+        self,
+        names: Sequence[str],
+        wanted: Sequence[str],
+        rows: pl.Series | None,
+        most: int,
+    ) -> Counts:
+        """The rows by value, for some columns; None for one with more than `most`.
+
+        `rows`: the numbers of the rows to count; all by default.
+        """
+        place = {name: number for number, name in enumerate(names)}
+        columns = binding.make_numbers([place[name] for name in wanted])
+        numbers = None if rows is None else binding.make_numbers(rows.to_list())
+        count = self.rows if rows is None else rows.len()
+        raw = ctypes.byref(self.raw)
+        full = (ctypes.c_ubyte * max(1, len(wanted)))()
+        found = self.kernel.count_values(
+            raw, numbers, count, len(wanted), columns, most, full
+        )
+        return read_counts(self.kernel, found, wanted, full)
 
     def cells(self, names: Sequence[str]) -> pl.LazyFrame:
         """The cells as strings in columns of these names; a blank is ""."""
@@ -257,6 +231,7 @@ class ScannedFile:
             end_of_copy=bool(facts.end_of_copy),
             state=header.state,
             rejects=Rejects(),
+            delimiter=header.delimiter,
             trailing=header.trailing,
             source=self,
         )

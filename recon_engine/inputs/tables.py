@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from recon_engine.config import LIMITS, Limits, Options
 from recon_engine.errors import ConfigError
-from recon_engine.inputs.decoding import is_plain_utf8
+from recon_engine.inputs.decoding import is_read_in_place
 from recon_engine.inputs.encodings import name_both_encodings, open_both
 from recon_engine.inputs.header import Header, open_input, read_sample
 from recon_engine.inputs.scanning import KernelRefusal
@@ -183,7 +183,7 @@ def open_side(
     uri, folder = str(source), Path()
     remote = uri.startswith("s3:")
     # Only what is copied needs a folder: a plain local file is read in place.
-    if remote or not is_plain_utf8(uri, options.encoding_of(name)):
+    if remote or not is_read_in_place(uri, name, options):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
     if remote:
         from recon_engine.storage.urls import fetch_file

@@ -16,7 +16,10 @@ from recon_engine.inputs.file_frame import (
 )
 from recon_engine.inputs.header import Header, annotate_counted_in
 from recon_engine.model import EXACT
-from recon_engine.rules import NORMAL_PREFIX, Number, normal_form, parse_rule
+from recon_engine.rules.assembly import GivenRules, assemble_chain
+from recon_engine.rules.base import NORMAL_PREFIX, is_read_form
+from recon_engine.rules.chains import normal_form
+from recon_engine.rules.numbers import Number
 from recon_engine.runtime.concurrency import map_ordered
 
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import Rows
     from recon_engine.inputs.tables import Table, Unread
-    from recon_engine.rules import Rule
+    from recon_engine.rules.base import Rule
 
     Sums = Mapping[str, Decimal] | None
 
@@ -90,24 +93,25 @@ def sum_rows(rows: Rows, header: Header, options: Options) -> Sums:
         # One addition for each distinct value, of which amounts have few.
         values = forms[each].value_counts()
         total = Decimal(0)
+        if not is_read_form(values[each]).all():
+            return None
         for form, count in values.iter_rows():
-            if not form.startswith(NORMAL_PREFIX):
-                return None
             number = Decimal(form.removeprefix(NORMAL_PREFIX))
             total = EXACT.add(total, EXACT.multiply(number, Decimal(count)))
         sums[name] = total
     return sums
 
 
-def _rules_of(name: str, header: Header, options: Options) -> list[Rule]:
-    """The chain of a column by its name in the file, with a number as its last rule."""
+def _rules_of(name: str, header: Header, options: Options) -> tuple[Rule, ...]:
+    """The rules of a column by its name in the file, with a number as the last one."""
     back = {theirs: ours for ours, theirs in options.renames.items()}
     spelled = {name, back.get(name, name)} if header.side == "new" else {name}
-    rules = [
-        parse_rule(rule)
-        for column in ("*", *spelled)
-        for rule in options.rules.get(column, ())
-    ]
-    if any(isinstance(rule, Number) for rule in rules):
+    by_side = {"both": options.rules, header.side: options.side(header.side).rules}
+    given = GivenRules()
+    for side, by_column in by_side.items():
+        for column in ("*", *spelled):
+            given = given.with_rules(by_column.get(column, ()), side)
+    rules = assemble_chain(name, given).of(header.side)
+    if rules and rules[-1].family == "number":
         return rules
-    return [*rules, Number()]
+    return (*rules, Number())

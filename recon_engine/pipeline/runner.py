@@ -552,7 +552,8 @@ def _fetch_side(
         folder=folder,
         progress=progress,
     )
-    if header.path != path:
+    # Offsets of a translated text are mapped back by the text that it was made from.
+    if header.path != path and not (header.origin and header.origin.translation):
         path.unlink()
     return header
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from recon_engine.kinds import KINDS
 from recon_engine.model import (
     SIDES,
+    CodeCounts,
     Column,
     GateResult,
     Reads,
@@ -44,7 +45,14 @@ def _load_rule(**values: Any) -> RuleCount:
         Reads(values.pop(f"{side}_read"), values.pop(f"{side}_unread"))
         for side in SIDES
     )
-    return RuleCount(**values, old=old, new=new)
+    every = {name: values.pop(f"codes_{name}") for name in CodeCounts._fields}
+    codes = None if every["right"] is None else CodeCounts(**every)
+    return RuleCount(**values, old=old, new=new, codes=codes)
+
+
+def _count_codes(name: str, rule: RuleCount) -> int | None:
+    """One number of a code table; null for another rule."""
+    return None if rule.codes is None else int(getattr(rule.codes, name))
 
 
 def _load_signature(*, columns: list[str], rows: int) -> Signature:
@@ -96,6 +104,13 @@ RULES: Final = RecordTable(
         Field("new_read", get=attrgetter("new.read")),
         Field("new_unread", get=attrgetter("new.unread")),
         Field("made_equal"),
+        Field("side"),
+        Field("implied"),
+        *(
+            Field(f"codes_{name}", get=partial(_count_codes, name))
+            for name in CodeCounts._fields
+        ),
+        Field("source"),
     ),
     load=_load_rule,
 )

@@ -164,7 +164,7 @@ def _load_by_copy(
 ) -> int:
     """Send the bytes of a file to COPY; FORCE_NOT_NULL loads blanks as '', not NULL."""
     names = ", ".join(quote_identifier(name) for name in file.columns)
-    delimiter = file.dialect.delimiter
+    delimiter = file.delimiter
     # These two need another spelling as a literal of SQL.
     delimiter = {"\t": "E'\\t'", "'": "''''"}.get(delimiter, f"'{delimiter}'")
     options = f"FORMAT csv, DELIMITER {delimiter}, FORCE_NOT_NULL ({names})"

@@ -29,6 +29,7 @@ from recon_engine.formatting import (
     format_share,
     pluralize,
 )
+from recon_engine.hint_settings import read_settings, write_python
 from recon_engine.kinds import REWRITING_KINDS
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
@@ -163,7 +164,11 @@ def render_fragment(result: Reconciliation) -> str:
         for row, column in zip(_build_columns(result), result.differing, strict=True)
     ]
     advice = [
-        {"text": hint.text, "flag": hint.flag, "effect": describe_effect(hint)}
+        {
+            "text": hint.text,
+            "code": write_python(read_settings(hint)),
+            "effect": describe_effect(hint),
+        }
         for hint in result.hints[:LINES_SHOWN]
     ]
     return pages.render_page(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from recon_engine.errors import ConfigError
-from recon_engine.inputs.decoding import is_plain_utf8
+from recon_engine.inputs.decoding import is_read_in_place
 from recon_engine.inputs.encodings import SAMPLE_BYTES
 from recon_engine.inputs.header import parse_header, read_header
 from recon_engine.inputs.pinned_file import open_unchanged
@@ -108,7 +108,7 @@ def locate_in_place(
     place: Storage, file: SourceFile, side: str, options: Options, limits: Limits
 ) -> tuple[Header, ByteSource] | None:
     """The header and source of a file; None if it must be decompressed or decoded."""
-    if not is_plain_utf8(file.name, options.encoding_of(side)):
+    if not is_read_in_place(file.name, side, options):
         return None
     # Nothing of an object is stored here: the driver and the tasks read ranges of it.
     if not isinstance(place, LocalFolder):

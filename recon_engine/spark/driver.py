@@ -345,7 +345,7 @@ def _make_empty_partial(plan: ComparisonPlan) -> PartialResult:
     first = plan.names[0]
     none = with_kinds(
         compare_rows(
-            old, new, keys=first.keys, columns=first.columns, rules=first.rules
+            old, new, keys=first.keys, columns=first.columns, rules=first.chains
         )
     )
     repeats = [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from recon_engine import rules
 from recon_engine.compare.partial_result import merge_partial_results
+from recon_engine.rules import chains
 from recon_engine.spark.packets import Packet
 from recon_engine.spark.split_reader import merge_results
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.plan import ComparisonPlan
     from recon_engine.errors import ReconError
     from recon_engine.model import Artifact
-    from recon_engine.rules import Tallies
+    from recon_engine.rules.chains import Tallies
     from recon_engine.spark.packets import Packets
     from recon_engine.spark.split_reader import SplitResult
 
@@ -85,8 +85,8 @@ def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Fin
         ),
         blanks=(sum(e.blanks[0] for e in few), sum(e.blanks[1] for e in few)),
         tallies=(
-            rules.added(each.tallies[0] for each in few),
-            rules.added(each.tallies[1] for each in few),
+            chains.added(each.tallies[0] for each in few),
+            chains.added(each.tallies[1] for each in few),
         ),
         samples=(_concat_samples(old), _concat_samples(new)),
         identical=sum(each.identical for each in few),

@@ -17,6 +17,7 @@ from recon_engine.inputs.csv_reader import (
     ReaderCounts,
     blank_line_error,
     make_dialect,
+    map_rejects,
 )
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.file_frame import add_exactly, check_trailer, summed_columns
@@ -157,7 +158,8 @@ def join_results(
         ),
         end_of_copy=whole.counts.end_of_copy,
         state=header.state,
-        rejects=Rejects(whole.rejected, tuple(whole.listed)),
+        rejects=map_rejects(header, Rejects(whole.rejected, tuple(whole.listed))),
+        delimiter=header.delimiter,
         trailing=header.trailing,
     )
 

@@ -211,7 +211,9 @@ class Job:
         digests = [pl.Series(key[which]) for key, which in zip(keys, left, strict=True)]
         names = self.plan.names
         found = with_kinds(
-            merge_differences(compare_groups(rows, digests, names), names[0].keys)
+            merge_differences(compare_groups(rows, digests, names), names[0].keys),
+            names[0].columns,
+            names[0].chains,
         )
         repeats = [
             find_repeats(

@@ -145,7 +145,7 @@ TABLE: Final = (
         (
             "a quote inside an unquoted field",
             'the field uses the Excel form of text: ="…"',
-            "with plain values",
+            "use --old-excel-text",
         ),
         (ANOTHER_PROGRAM,),
     ),
@@ -270,6 +270,7 @@ TABLE: Final = (
         (
             "OLD has 1 column, and its first 2 lines have 18 bytes each",
             "a fixed-width file",
+            "use --old-fixed NAME:FROM-TO",
         ),
         (ONE,),
     ),

@@ -117,6 +117,25 @@ EXPECTED: Final = (
     Expected("04_no_header", "old.csv new.csv --key c1 --no-header", 3, 1),
     Expected("04_no_header", "old.csv old.csv --key c1 --no-header", 3, 0),
     Expected(
+        "09_excel_text_wrapper",
+        "old_raw.csv new.csv --key ID --old-excel-text",
+        2,
+        1,
+        ("NPI", "0011223345", "0011223349"),
+    ),
+    Expected(
+        "36_fixed_width",
+        "old.txt new.txt --key ID --fixed ID:1-4,MEMBER:5-10,PAID:11-18",
+        2,
+        1,
+        ("PAID", "00020.00", "00021.00"),
+    ),
+    Expected(
+        "36_fixed_width",
+        "old.txt new.txt --key ID --fixed ID:1-4,MEMBER:5-10,PAID:11-17",
+        refusal="a line of 18 characters",
+    ),
+    Expected(
         "04_no_header",
         "old.csv new.csv --key 1",
         refusal="if the file has no header use --old-no-header",
@@ -218,6 +237,7 @@ class Dressed:
 
     data: bytes
     options: list[str]
+    delimiter: str = ""
 
 
 Kind = "Callable[[random.Random, Pair, list[list[str]], str], Dressed]"
@@ -274,6 +294,53 @@ def no_header(
     return Dressed(text.encode(), ["no-header", "names=" + ",".join(pair.names)])
 
 
+def excel(draw: random.Random, pair: Pair, rows: list[list[str]], d: str) -> Dressed:
+    def form(text: str) -> str:
+        quoted = '"' + text.replace('"', '""') + '"'
+        needed = any(each in text for each in ('"', d, "\n", "\r"))
+        return "=" + quoted if draw.random() < 0.6 else quoted if needed else text
+
+    end = draw.choice(("\n", "\r\n"))
+    text = end.join(d.join(map(form, row)) for row in [pair.names, *rows]) + end
+    return Dressed(text.encode(), ["excel-text"])
+
+
+def long(draw: random.Random, pair: Pair, rows: list[list[str]], _: str) -> Dressed:
+    mark = draw.choice(("||", "|~|", "¦", "::", "\\x1f", "<;>"))
+    own = {"\\x1f": "\x1f"}.get(mark, mark)
+
+    def write(text: str) -> str:
+        needed = any(each in text for each in ('"', *own))
+        return '"' + text.replace('"', '""') + '"' if needed else text
+
+    end = draw.choice(("\n", "\r\n"))
+    text = end.join(own.join(map(write, row)) for row in [pair.names, *rows]) + end
+    return Dressed(text.encode(), [], mark.replace(":", "\\x3a"))
+
+
+def unquoted(draw: random.Random, pair: Pair, rows: list[list[str]], _: str) -> Dressed:
+    # A delimiter that no value has: nothing encloses one.
+    end = draw.choice(("\n", "\r\n"))
+    text = end.join("\t".join(row) for row in [pair.names, *rows]) + end
+    return Dressed(text.encode(), ["quote=none"], "\\t")
+
+
+def fixed(draw: random.Random, pair: Pair, rows: list[list[str]], _: str) -> Dressed:
+    """Padding stays text, so keys and values are padded on both sides."""
+    widths = [max(len(row[at]) for row in (*pair.old, *pair.new)) + 1
+              for at in range(len(pair.names))]  # fmt: skip
+    starts = [1 + sum(widths[:at]) for at in range(len(widths))]
+    layout = ",".join(
+        f"{name}:{start}-{start + width - 1}"
+        for name, start, width in zip(pair.names, starts, widths, strict=True)
+    )
+    end = draw.choice(("\n", "\r\n"))
+    lines = [
+        "".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows
+    ]
+    return Dressed((end.join(lines) + end).encode(), [f"fixed={layout}"])
+
+
 def plain(_: random.Random, pair: Pair, rows: list[list[str]], d: str) -> Dressed:
     return Dressed(to_csv([pair.names, *rows], d, "\n").encode(), [])
 
@@ -284,6 +351,10 @@ KINDS: Final = {
     "03_preamble_lines": preamble,
     "03_comment_lines": comments,
     "04_no_header": no_header,
+    "09_excel_text": excel,
+    "long_delimiter": long,
+    "quotes_are_ordinary": unquoted,
+    "36_fixed_width": fixed,
 }
 
 
@@ -295,19 +366,21 @@ def test_a_variant_of_a_kind_has_the_differences_that_were_made(
     draw = random.Random(f"{kind}{seed}")
     pair = make_pair(draw)
     dress = KINDS[kind]
-    delimiters = [draw.choice(",;|") for _ in range(2)]
-    both = draw.random() < 0.3
+    # Padding is text: a padded file is compared with a padded one.
+    both = draw.random() < 0.3 or dress is fixed
     dressed_side = draw.choice(("old", "new"))
-    flags = [f"--delimiter={':'.join(delimiters)}", "--key=KEY"]
-    for side, rows, d in zip(
-        ("old", "new"), (pair.old, pair.new), delimiters, strict=True
-    ):
+    flags, delimiters = ["--key=KEY", "--rule=KEY=trim"], []
+    for side, rows in (("old", pair.old), ("new", pair.new)):
+        d = draw.choice(",;|")
         make = dress if both or side == dressed_side else plain
         found = make(draw, pair, rows, d)
         (tmp_path / side).write_bytes(found.data)
         flags += [f"--{side}-{option}" for option in found.options]
+        delimiters.append(found.delimiter or d)
+    flags.append(f"--delimiter={':'.join(delimiters)}")
     document = run(tmp_path, ["old", "new", *flags])
     assert document.get("counts"), document
     assert document["counts"]["matched"] == len(pair.old)
     assert document["counts"]["missing"] == document["counts"]["extra"] == 0
-    assert {row["key"]["KEY"] for row in document["sample"]} == pair.changed
+    changed = {row["key"]["KEY"].strip() for row in document["sample"]}
+    assert changed == pair.changed

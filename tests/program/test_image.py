@@ -162,11 +162,22 @@ RUNTIME = PROJECT["project"]["dependencies"]
 LOCAL = PROJECT["project"]["optional-dependencies"]["local"]
 
 
+def requirements_of(group: str) -> list[str]:
+    """The requirements of a dependency group, with those of the groups in it."""
+    found = []
+    for each in PROJECT["dependency-groups"][group]:
+        part = (
+            [each] if isinstance(each, str) else requirements_of(each["include-group"])
+        )
+        found += part
+    return found
+
+
 @pytest.mark.parametrize(
     ("lock", "wanted"),
     [
         ("deploy/runtime.lock", RUNTIME),
-        ("deploy/build.lock", PROJECT["dependency-groups"]["build"]),
+        ("deploy/build.lock", requirements_of("build")),
         ("requirements.lock", [*RUNTIME, *LOCAL]),
     ],
 )

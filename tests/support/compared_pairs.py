@@ -88,28 +88,79 @@ def repeats(frame: pl.DataFrame) -> dict[oracle.Row, int]:
     return {row[:-1]: row[-1] for row in frame.iter_rows()}
 
 
-def expected(pair: Pair, rules: Rules | None = None) -> oracle.Answer:
+def expected(
+    pair: Pair,
+    rules: Rules | None = None,
+    old_rules: Rules | None = None,
+    new_rules: Rules | None = None,
+) -> oracle.Answer:
     old, new = (
         [dict(zip(pair.names, row, strict=True)) for row in side]
         for side in (pair.old, pair.new)
     )
-    return oracle.reconcile(old, new, pair.keys, sorted(pair.columns), rules or {})
+    of_sides = (each or {} for each in (rules, old_rules, new_rules))
+    return oracle.reconcile(old, new, pair.keys, sorted(pair.columns), *of_sides)
 
 
 @st.composite
 def rules_for(draw: st.DrawFn, pair: Pair) -> Rules:
-    """Rules for some columns; those with a tolerance last, and never on a key.
+    """Rules for some columns: up to one typed rule, on a key without a tolerance.
 
     None for one that is named `*`: that is every compared column.
     """
+    texts = [rule for rule in oracle.NORMAL if not oracle.is_typed(rule)]
+    typed = [rule for rule in oracle.NORMAL if oracle.is_typed(rule)]
     found: Rules = {}
     for name in (name for name in pair.names if name != "*"):
-        exact = [rule for rule in oracle.NORMAL if rule not in oracle.NEAR]
-        chosen = draw(st.lists(st.sampled_from(exact), max_size=2, unique=True))
-        if name in pair.columns and draw(st.booleans()):
-            chosen.append(draw(st.sampled_from(list(oracle.NEAR))))
+        chosen = draw(st.lists(st.sampled_from(texts), max_size=2, unique=True))
+        if draw(st.booleans()):
+            near = name in pair.columns
+            chosen.append(
+                draw(
+                    st.sampled_from([r for r in typed if near or r not in oracle.NEAR])
+                )
+            )
         if chosen:
-            found[name] = tuple(chosen)
+            found[name] = tuple(draw(st.permutations(chosen)))
+    return found
+
+
+TEXTS = [rule for rule in oracle.NORMAL if not oracle.is_typed(rule)]
+BY_FAMILY: dict[str, list[str]] = {}
+for _rule in filter(oracle.is_typed, oracle.NORMAL):
+    BY_FAMILY.setdefault(_rule.split("(")[0], []).append(_rule)
+
+
+@st.composite
+def typed_rules(draw: st.DrawFn, *, near: bool) -> tuple[list[str], ...]:
+    """Typed rules that can be combined: for both sides, for OLD, for NEW.
+
+    `near`: whether a rule of both sides may have a tolerance.
+    """
+    name = draw(st.sampled_from(sorted(BY_FAMILY)))
+    every = [rule for rule in BY_FAMILY[name] if rule not in oracle.NEAR]
+    shared = st.sampled_from(BY_FAMILY[name] if near else every)
+    own = st.sampled_from(every)
+    both = draw(st.one_of(st.none(), shared))
+    old, new = (draw(st.one_of(st.none(), own)) for _ in range(2))
+    # A number implies how the other side is read, and a code is compared with a text.
+    if name not in {"decimal", "scale", "map"} and both is None and not (old and new):
+        old, new = draw(own), draw(own)
+    return tuple([each] if each else [] for each in (both, old, new))
+
+
+@st.composite
+def rules_of_sides(draw: st.DrawFn, pair: Pair) -> tuple[Rules, Rules, Rules]:
+    """Rules for both sides, for OLD and for NEW."""
+    found: tuple[Rules, Rules, Rules] = ({}, {}, {})
+    for name in (name for name in pair.names if name != "*"):
+        typed: tuple[list[str], ...] = ([], [], [])
+        if draw(st.integers(0, 2)):
+            typed = draw(typed_rules(near=name in pair.columns))
+        for rules, own in zip(found, typed, strict=True):
+            texts = draw(st.lists(st.sampled_from(TEXTS), max_size=1))
+            if texts or own:
+                rules[name] = tuple(draw(st.permutations([*texts, *own])))
     return found
 
 

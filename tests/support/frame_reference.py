@@ -28,6 +28,9 @@ class Frame:
     trailer_count: int = 0
     trailer_delimiter: str = ""
     eof_mark: bool = False
+    quote: str = "double"
+    excel_text: bool = False
+    fixed: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ def read_framed(data: bytes, frame: Frame) -> Table | None:
 
 
 def _read(data: bytes, frame: Frame) -> Table:  # noqa: C901, PLR0912 - in one place
+    # Text in 16 bits a character, which no option about a frame reads.
+    if b"\0" in data[:2] or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise RefusedError
     if frame.eof_mark and data.endswith(b"\x1a"):
         data = data[:-1]
     data, trailers = _cut_trailers(data, frame)
@@ -64,11 +70,11 @@ def _read(data: bytes, frame: Frame) -> Table:  # noqa: C901, PLR0912 - in one p
         line, _, data = data.partition(b"\n")
         comments.append(line)
     if not data:
-        if not (frame.names and trailers):
+        if not ((frame.names or frame.fixed) and trailers):
             raise RefusedError
         records = []
     else:
-        records = _split_records(data.decode(), frame.delimiter)
+        records = _split_table(data.decode(), frame)
     names, rows = _name_columns(records, frame)
     for line in comments:
         if line.count(frame.delimiter.encode()) + 1 == len(names):
@@ -103,7 +109,16 @@ def _cut_trailers(data: bytes, frame: Frame) -> tuple[bytes, list[list[str]]]:
         text = line.decode()
         if line is not own[-1]:
             text = text.removesuffix("\r")
-        records = _split_records(text, frame.trailer_delimiter or frame.delimiter)
+        mark = frame.trailer_delimiter or frame.delimiter
+        plain = frame.fixed or frame.quote == "none" or len(mark.encode()) > 1
+        if plain and ("\0" in text or "\r" in text):
+            raise RefusedError
+        if frame.fixed:
+            if not text.startswith(prefix):
+                raise RefusedError
+            found.append([prefix, *text.split(mark)[1:]])
+            continue
+        records = [text.split(mark)] if plain else _split_records(text, mark)
         if len(records) != 1 or records[0][0] != prefix:
             raise RefusedError
         found.append(records[0])
@@ -114,6 +129,8 @@ def _cut_trailers(data: bytes, frame: Frame) -> tuple[bytes, list[list[str]]]:
 def _name_columns(  # noqa: C901, PLR0912 - in one place
     records: list[list[str]], frame: Frame
 ) -> tuple[tuple[str, ...], list[list[str]]]:
+    if frame.fixed:
+        return tuple(name for name, _, _ in frame.fixed), records
     if not records:
         return frame.names, []
     first = records[0]
@@ -158,17 +175,67 @@ def _without_blank_end(rows: list[list[str]], width: int) -> list[list[str]]:
     return rows
 
 
+def _split_table(text: str, frame: Frame) -> list[list[str]]:
+    """The records of a table in the syntax of its frame."""
+    if not frame.fixed and frame.quote == "double":
+        return _split_records(text, frame.delimiter, excel=frame.excel_text)
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    lines = [line.removesuffix("\r") for line in lines]
+    # What is one byte too much at the end is a carriage return without a line feed.
+    if text.endswith("\r") or any("\r" in line or "\0" in line for line in lines):
+        raise RefusedError
+    if not frame.fixed:
+        return [_split_line(line, frame.delimiter) for line in lines]
+    width = max(last for _, _, last in frame.fixed)
+    records = []
+    for line in lines:
+        if line == "" and len(frame.fixed) > 1:
+            records.append([""])
+            continue
+        if len(line) != width or any(line.startswith(each) for each in frame.trailer):
+            raise RefusedError
+        records.append([line[first - 1 : last] for _, first, last in frame.fixed])
+    return records
+
+
+def _split_line(line: str, delimiter: str) -> list[str]:
+    """The fields of a line in which no character encloses others."""
+    if len(delimiter.encode()) > 1 and "\x1f" in line:
+        raise RefusedError
+    fields, field, at = [], "", 0
+    while at < len(line):
+        if line.startswith(delimiter, at):
+            _check_overlap(line, delimiter, at)
+            fields.append(field)
+            field, at = "", at + len(delimiter)
+        else:
+            field, at = field + line[at], at + 1
+    return [*fields, field]
+
+
+def _check_overlap(text: str, delimiter: str, at: int) -> None:
+    """Refuse a delimiter in which another one begins that is none by itself."""
+    after = at + len(delimiter)
+    within = any(text.startswith(delimiter, each) for each in range(at + 1, after))
+    if within and not text.startswith(delimiter, after):
+        raise RefusedError
+
+
 def _split_records(  # noqa: C901, PLR0912 - one state machine
-    text: str, delimiter: str
+    text: str, delimiter: str, *, excel: bool = False
 ) -> list[list[str]]:
     """The records of strict RFC 4180; a quoted blank line is `[""]` as well."""
     records: list[list[str]] = []
     fields: list[str] = []
     field, state, at = "", "start", 0
+    # The product translates a longer delimiter to this character.
+    reserved = "\x1f" * (len(delimiter.encode()) > 1)
     while at < len(text):
         char, following = text[at], text[at + 1 : at + 2]
         at += 1
-        if char == "\0":
+        if char == "\0" or (char in reserved and state != "quoted"):
             raise RefusedError
         if state == "quoted":
             if char != '"':
@@ -177,9 +244,13 @@ def _split_records(  # noqa: C901, PLR0912 - one state machine
                 field, at = field + '"', at + 1
             else:
                 state = "closed"
-        elif char == delimiter:
+        elif text.startswith(delimiter, at - 1):
+            _check_overlap(text, delimiter, at - 1)
+            at += len(delimiter) - 1
             fields.append(field)
             field, state = "", "start"
+        elif excel and char == "=" and following == '"' and state == "start":
+            state, at = "quoted", at + 1
         elif char == "\n" or (char == "\r" and following == "\n"):
             at += char == "\r"
             records.append([*fields, field])

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from support.frame_reference import Frame, Table
 from support.reading import cells
 
-from recon_engine.config import NO_KEY, NameStyle, Options, SideOptions
+from recon_engine.config import (
+    NO_KEY,
+    Limits,
+    NameStyle,
+    Options,
+    Quote,
+    SideOptions,
+)
 from recon_engine.errors import ReconError
 from recon_engine.inputs.csv_reader import read_rows
-from recon_engine.inputs.header import read_header
+from recon_engine.inputs.header import open_input
 from recon_engine.inputs.scanned import open_scanned
 from recon_engine.inputs.scanning import KernelRefusal, start_validation
 from recon_engine.runtime.progress import SILENT
@@ -23,7 +32,6 @@ from recon_engine.spark.splits import cut_splits, take_census
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from recon_engine.inputs.csvfile import CsvFile
     from recon_engine.inputs.header import Header
@@ -32,9 +40,10 @@ if TYPE_CHECKING:
 
 CELLS: Final = (
     "", "1", "20", "a", "TRL", "EOF", "TRL2", "é", '"q"', "a,b", "x\ny", "#", "c2",
-    "ID", "ID.2", "\x1a", " ", "x;y", "=1", "\r\n",
+    "ID", "ID.2", "\x1a", " ", "x;y", "=1", "\r\n", "|", "~", "\x1f", "b", '="1"',
 )  # fmt: skip
 NAMES: Final = ("ID", "A", "", "A", "c2", "A.2", "TRL", "é", " ", "x y")
+LONG: Final = ("||", "|~|", "::", "¦", "ab", "\t|")
 LINES: Final = (b"title", b"", b'"', b"# a,b", b"#", b"a,b,c", b"\xff", b"TRL,1")
 
 
@@ -54,25 +63,37 @@ def side_options(frame: Frame) -> SideOptions:
         else (),
         trailer_delimiter=frame.trailer_delimiter,
         eof_mark=frame.eof_mark,
+        quote=Quote(frame.quote),
+        excel_text=frame.excel_text,
+        fixed=",".join(f"{name}:{a}-{b}" for name, a, b in frame.fixed),
     )
 
 
 def make_case(seed: int) -> tuple[bytes, Frame]:
     """A file that often fits its frame, and often just does not."""
     draw = random.Random(seed)
-    delimiter = draw.choice(",;|")
-    trailing = draw.random() < 0.3
+    syntax = draw.choice(("csv", "csv", "csv", "long", "none", "excel", "fixed"))
+    delimiter = draw.choice(LONG if syntax == "long" else ",;|")
+    if syntax == "none" and draw.random() < 0.3:
+        delimiter = draw.choice(LONG)
+    fixed = syntax == "fixed"
+    trailing = draw.random() < 0.3 and not fixed
     end = draw.choice(("\n", "\r\n"))
-    no_header = draw.random() < 0.3
+    no_header = draw.random() < 0.3 and not fixed
     width = draw.choice((1, 2, 2, 3))
+    layout = tuple((f"n{at}", 1 + 4 * at, 4 + 4 * at - at % 2) for at in range(width))
     lines = [draw.choice(LINES) for _ in range(draw.choice((0, 0, 1, 2, 3)))]
-    comment = draw.choice(("", "", "#", "--")) if not no_header else ""
-    comments = [comment.encode() + draw.choice((b"x", b"", b" a,b", b"a;b;c"))
-                for _ in range(draw.choice((0, 1, 2)))] if comment else []  # fmt: skip
+    comment = "" if no_header or fixed else draw.choice(("", "", "#", "--"))
+    comments = [
+        comment.encode() + draw.choice((b"x", b"", b" a,b", b"a;b;c"))
+        for _ in range(draw.choice((0, 1, 2)) if comment else 0)
+    ]
 
-    def row(texts: list[str], at: str = delimiter) -> str:
-        quoted = (write(draw, each, at) for each in texts)
-        return at.join(quoted) + at * (trailing and draw.random() < 0.97)
+    def row(texts: list[str]) -> str:
+        if fixed:
+            return fit(draw, texts, layout)
+        fields = (write(draw, each, delimiter, syntax) for each in texts)
+        return delimiter.join(fields) + delimiter * (trailing and draw.random() < 0.97)
 
     rows = [
         row([draw.choice(CELLS) for _ in range(width if draw.random() < 0.97 else 3)])
@@ -81,17 +102,10 @@ def make_case(seed: int) -> tuple[bytes, Frame]:
     names = [draw.choice(NAMES) for _ in range(width)]
     if draw.random() < 0.7:
         names = ["ID", "A", "B"][:width]
-    head = (
-        []
-        if no_header
-        else [
-            row(names)
-            if draw.random() < 0.8
-            else delimiter.join(write(draw, n, delimiter) for n in names)
-        ]
-    )
+    head = [] if no_header or fixed else [row(names)]
     trailer = draw.choice(((), (), ("TRL",), ("TRL",), ("EOF", "TRL")))
     mark = draw.choice(("", "", ";", "|")) if trailer else ""
+    count = 2 if trailer and draw.random() < 0.5 and (mark or not fixed) else 0
     tail = [
         (mark or delimiter).join([prefix, str(len(rows) + (draw.random() < 0.1)), "x"])
         for prefix in trailer
@@ -109,29 +123,46 @@ def make_case(seed: int) -> tuple[bytes, Frame]:
     if draw.random() < 0.25:
         data = spoil(draw, data)
     given = tuple(f"n{at}" for at in range(width))
+    as_is = no_header or fixed
     return data, Frame(
-        delimiter=delimiter,
+        delimiter="," if fixed else delimiter,
         skip_lines=len(lines) + (draw.random() < 0.03),
         comment_prefix=comment,
         no_header=no_header,
         names=given if no_header and draw.random() < 0.5 else (),
-        repeat_names="refuse" if no_header else draw.choice(("refuse", "number")),
-        blank_names="refuse" if no_header else draw.choice(("refuse", "number")),
+        repeat_names="refuse" if as_is else draw.choice(("refuse", "number")),
+        blank_names="refuse" if as_is else draw.choice(("refuse", "number")),
         trailing_delimiter=trailing,
         trailer=trailer,
-        trailer_count=2 if trailer and draw.random() < 0.5 else 0,
+        trailer_count=count,
         trailer_delimiter=mark,
         eof_mark=eof,
+        quote="none" if syntax == "none" else "double",
+        excel_text=syntax == "excel",
+        fixed=layout if fixed else (),
     )
 
 
-def write(draw: random.Random, text: str, delimiter: str) -> str:
+def write(draw: random.Random, text: str, delimiter: str, syntax: str) -> str:
     """A text as a field, sometimes in quotes that it does not need."""
-    if draw.random() < 0.15 or any(
-        each in text for each in ('"', delimiter, "\r", "\n")
-    ):
-        return '"' + text.replace('"', '""') + '"'
+    if syntax == "none":
+        return text.replace("\n", " ").replace("\r", "").replace(delimiter, "-")
+    excel = "=" * (syntax == "excel" and draw.random() < 0.3)
+    needed = any(each in text for each in ('"', delimiter, "\r", "\n"))
+    if excel or needed or draw.random() < 0.15:
+        return excel + '"' + text.replace('"', '""') + '"'
     return text
+
+
+def fit(
+    draw: random.Random, texts: list[str], layout: tuple[tuple[str, int, int], ...]
+) -> str:
+    """Texts at their places, sometimes in a line of another length."""
+    line = ""
+    for text, (_, first, last) in zip(texts, layout, strict=False):
+        plain = text.replace("\n", "").replace("\r", "")
+        line = line.ljust(first - 1) + plain[: last - first + 1].ljust(last - first + 1)
+    return line + "x" * (draw.random() < 0.02)
 
 
 def spoil(draw: random.Random, data: bytes) -> bytes:
@@ -143,28 +174,31 @@ def spoil(draw: random.Random, data: bytes) -> bytes:
 
 def by_numpy(path: Path, frame: Frame) -> Table | None:
     """What the reader in Python makes of a file."""
-    return _outcome(lambda: read_rows(_header(path, frame)))
+    with tempfile.TemporaryDirectory() as folder:
+        return _outcome(lambda: read_rows(_header(path, frame, folder)))
 
 
 def by_kernel(path: Path, frame: Frame) -> Table | None:
     """What the native kernel makes of it; if it refuses a file, the other reader."""
-    try:
-        header = _header(path, frame)
-        scanning = start_validation([header, header])
-        assert scanning is not None
-        with open_scanned(scanning, SILENT) as (first, _):
-            return _table(first.file())
-    except KernelRefusal:
-        return by_numpy(path, frame)
-    except ReconError:
-        return None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            header = _header(path, frame, folder)
+            scanning = start_validation([header, header])
+            assert scanning is not None
+            with open_scanned(scanning, SILENT) as (first, _):
+                return _table(first.file())
+        except KernelRefusal:
+            return by_numpy(path, frame)
+        except ReconError:
+            return None
 
 
 def in_splits(size: int) -> Reader:
     """A reader as a cluster has it, with splits of this size."""
 
     def read(path: Path, frame: Frame) -> Table | None:
-        return _outcome(lambda: _join(path, frame, size), rows=False)
+        with tempfile.TemporaryDirectory() as folder:
+            return _outcome(lambda: _join(path, frame, size, folder), rows=False)
 
     return read
 
@@ -174,14 +208,23 @@ def rows_alone(table: Table | None) -> Table | None:
     return None if table is None else dataclasses.replace(table, rows=())
 
 
-def _header(path: Path, frame: Frame) -> Header:
-    return read_header(
-        path, delimiter=frame.delimiter, frame=side_options(frame), side="old"
+def _header(path: Path, frame: Frame, folder: str) -> Header:
+    # A single character is itself; beside others, a colon would separate OLD and NEW.
+    long = len(frame.delimiter) > 1
+    delimiter = frame.delimiter.replace(":", "\\x3a") if long else frame.delimiter
+    options = Options(keys=NO_KEY, delimiter=delimiter, old=side_options(frame))
+    return open_input(
+        path,
+        uri=str(path),
+        side="old",
+        options=options,
+        limits=Limits(),
+        folder=Path(folder),
     )
 
 
-def _join(path: Path, frame: Frame, size: int) -> CsvFile:
-    header = _header(path, frame)
+def _join(path: Path, frame: Frame, size: int, folder: str) -> CsvFile:
+    header = _header(path, frame, folder)
     start, end = len(header.raw), header.end
     with LocalSource.of(header).opened() as read:
         counted = [

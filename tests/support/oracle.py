@@ -12,10 +12,11 @@ import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Row = tuple[str, ...]
 Patterns = tuple[int, list[tuple[str, str, str, int, Row]]]
 
+EXACT = Context(prec=10_000, Emax=99_999, Emin=-99_999, traps=[Inexact])
 WHITE = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
     "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -78,21 +80,30 @@ def reconcile(
     keys: list[str],
     columns: list[str],
     rules: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    old_rules: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    new_rules: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Answer:
     """Group both sides by key, pair within each group, compare the pairs."""
+    every = {*rules, *old_rules, *new_rules}
+    chains = defaultdict(lambda: arrange((), (), ())) | {
+        name: arrange(
+            rules.get(name, ()), old_rules.get(name, ()), new_rules.get(name, ())
+        )
+        for name in every
+    }
 
-    def key_of(row: dict[str, str]) -> Row:
-        return tuple(normal(rules.get(key, ()), row[key]) for key in keys)
+    def key_of(row: dict[str, str], side: str) -> Row:
+        return tuple(form(chains[key], side, row[key]) for key in keys)
 
     groups: dict[Row, tuple[list[dict[str, str]], list[dict[str, str]]]] = defaultdict(
         lambda: ([], [])
     )
-    for at, side in enumerate((old, new)):
-        for row in side:
-            groups[key_of(row)][at].append(row)
+    for at, rows in enumerate((old, new)):
+        for row in rows:
+            groups[key_of(row, SIDES[at])][at].append(row)
     pairs, missing, extra = [], [], []
     for left, right in groups.values():
-        found, left_over, right_over = pair(left, right, sorted(columns), keys, rules)
+        found, left_over, right_over = pair(left, right, sorted(columns), keys, chains)
         pairs += found
         missing += left_over
         extra += right_over
@@ -101,19 +112,19 @@ def reconcile(
     tolerated: Counter[str] = Counter()
     examples: dict[tuple[str, str, str], Row] = {}
     for ours, theirs in pairs:
-        unequal = [name for name in columns if ours[name] != theirs[name]]
         differing = [
             name
-            for name in unequal
-            if not alike(rules.get(name, ()), ours[name], theirs[name])
+            for name in columns
+            if not alike(chains[name], ours[name], theirs[name])
         ]
-        tolerated.update(set(unequal) - set(differing))
+        unequal = {name for name in columns if ours[name] != theirs[name]}
+        tolerated.update(unequal - set(differing))
         if differing:
             signatures[tuple(differing)] += 1
         for name in differing:
             key = tuple(ours[part] for part in keys)
             o, n = ours[name], theirs[name]
-            cells[(key, name, o, n, kind(o, n))] += 1
+            cells[(key, name, o, n, kind_read(chains[name], o, n))] += 1
             examples[name, o, n] = min(examples.get((name, o, n), key), key)
     everything = [*keys, *columns]
     return Answer(
@@ -125,13 +136,13 @@ def reconcile(
         signatures=signatures,
         tolerated=tolerated,
         tolerated_keys=sum(any(o[key] != n[key] for key in keys) for o, n in pairs),
-        rules=rule_counts(pairs, (old, new), keys, columns, rules),
+        rules=rule_counts(pairs, (old, new), keys, columns, chains),
         patterns=patterns(cells, examples),
-        totals=totals(pairs, missing, extra, (old, new), columns),
+        totals=totals(pairs, missing, extra, (old, new), columns, chains),
         duplicates_old=repeats([left for left, _ in groups.values()], keys),
         duplicates_new=repeats([right for _, right in groups.values()], keys),
-        blank_old=sum("" in key_of(row) for row in old),
-        blank_new=sum("" in key_of(row) for row in new),
+        blank_old=sum("" in key_of(row, "old") for row in old),
+        blank_new=sum("" in key_of(row, "new") for row in new),
     )
 
 
@@ -140,39 +151,58 @@ def rule_counts(
     every: tuple[list[dict[str, str]], list[dict[str, str]]],
     keys: list[str],
     columns: list[str],
-    rules: Mapping[str, Sequence[str]],
+    chains: Mapping[str, Chain],
 ) -> dict[tuple[str, int], tuple[int, ...]]:
     """For each rule, by column and place: values read and unread of OLD, of NEW; pairs.
 
-    Of keys all values are counted, of other columns those of pairs that are not the
-    same text; a blank is no value. The pairs are those that it makes equal.
+    Of keys, and of columns whose sides are read differently, all values are counted; of
+    other columns those of pairs that are not the same text; a blank is no value. The
+    pairs are those that it makes equal; of two typed rules, the first that was given
+    makes them.
     """
-    found = {}
+    found: dict[tuple[str, int], tuple[int, ...]] = {}
     for name in (*keys, *columns):
+        chain = chains[name]
         unlike = [(o[name], n[name]) for o, n in pairs if o[name] != n[name]]
         sides: list[list[str]] = [list(texts) for texts in zip(*unlike, strict=True)]
-        if name in keys:
+        if name in keys or chain.reads_apart:
             sides = [[row[name] for row in side] for side in every]
-        chain = rules.get(name, ())
-        for at, rule in enumerate(chain):
-            counts = []
-            for texts in sides or [[], []]:
-                values = [text for t in texts if (text := normal(chain[:at], t))]
-                read = sum(READS[rule.split("(")[0]](text) for text in values)
-                counts += [read, len(values) - read]
-            last = at == len(chain) - 1
-            made = sum(
-                (alike(chain, o, n) if last else same_form(chain[: at + 1], o, n))
-                and not same_form(chain[:at], o, n)
-                for o, n in unlike
-            )
-            found[name, at] = (*counts, made)
+        counts = [[0, 0, 0, 0, 0] for _ in chain.steps]
+        for at, step in enumerate(chain.steps):
+            for side, texts in enumerate(sides or [[], []]):
+                if step.side in {"both", SIDES[side]}:
+                    before = [until(chain, SIDES[side], at, text) for text in texts]
+                    values = [text for text in before if text]
+                    read = sum(READS[step.rule.split("(")[0]](step.rule, text)
+                               for text in values)  # fmt: skip
+                    counts[at][2 * side : 2 * side + 2] = read, len(values) - read
+        for o, n in unlike:
+            if alike(chain, o, n):
+                counts[since(chain, o, n)][4] += 1
+        found |= {(name, at): tuple(each) for at, each in enumerate(counts)}
     return found
 
 
-def same_form(rules: Sequence[str], old: str, new: str) -> bool:
-    """Whether two texts have one normal form."""
-    return normal(rules, old) == normal(rules, new)
+def until(chain: Chain, side: str, count: int, text: str) -> str:
+    """A text after the first rules of a chain."""
+    for step in chain.steps[:count]:
+        if step.side in {"both", side}:
+            text = read_by(chain, step.rule, side, text)
+    return text
+
+
+def since(chain: Chain, old: str, new: str) -> int:
+    """The rule from which on two texts are equal, which they are in the end.
+
+    Typed rules of two sides are one: the first of them that was given.
+    """
+    typed = [at for at, step in enumerate(chain.steps) if is_typed(step.rule)]
+    given = [at for at in typed if not chain.steps[at].implied]
+    for at in reversed(range(len(chain.steps))):
+        first = typed[0] if at in typed else at
+        if until(chain, "old", first, old) != until(chain, "new", first, new):
+            return given[0] if at in typed else at
+    raise AssertionError
 
 
 def patterns(
@@ -198,6 +228,7 @@ def totals(
     extra: list[dict[str, str]],
     every: tuple[list[dict[str, str]], list[dict[str, str]]],
     columns: list[str],
+    chains: Mapping[str, Chain],
 ) -> dict[str, tuple[Fraction, ...]]:
     """For each column of amounts its sums: old, new, missing, extra.
 
@@ -205,7 +236,11 @@ def totals(
     """
     found = {}
     for name in columns:
-        unlike = [(o, n) for o, n in pairs if o[name] != n[name]]
+        unlike = [
+            (o, n)
+            for o, n in pairs
+            if o[name] != n[name] or not alike(chains[name], o[name], n[name])
+        ]
         parts = [
             given([o for o, _ in unlike], name),
             given([n for _, n in unlike], name),
@@ -249,24 +284,144 @@ def repeats(groups: list[list[dict[str, str]]], keys: list[str]) -> dict[Row, in
     }
 
 
-def normal(rules: Sequence[str], text: str) -> str:
-    """A text after the rules of a column; what was read begins with NUL."""
-    for rule in rules:
-        text = NORMAL[rule](text)
-    return text
+SIDES = ("old", "new")
+# Typed rules, and what is compared with what.
+FAMILIES = {
+    "decimal": "number", "scale": "number", "date": "day", "timestamp": "day",
+    "map": "code", "boolean": "boolean",
+}  # fmt: skip
 
 
-def alike(rules: Sequence[str], old: str, new: str) -> bool:
+@dataclass(frozen=True)
+class Step:
+    """A rule, the side that it reads (`both`, `old`, `new`), and if it is implied."""
+
+    rule: str
+    side: str
+    implied: bool = False
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The rules of a column in order, and the typed rule with a tolerance."""
+
+    steps: tuple[Step, ...]
+    tolerance: str = ""
+
+    def of(self, side: str) -> list[str]:
+        """The rules that read a side."""
+        return [step.rule for step in self.steps if step.side in {"both", side}]
+
+    @property
+    def reads_apart(self) -> bool:
+        """Whether texts of equal bytes may be different values."""
+        tables = any(is_table(rule) for side in SIDES for rule in self.of(side))
+        return tables or self.of("old") != self.of("new")
+
+
+def is_typed(rule: str) -> bool:
+    """Whether a rule reads values of one type."""
+    return rule.split("(", maxsplit=1)[0] in FAMILIES
+
+
+def is_table(rule: str) -> bool:
+    """Whether a rule translates codes."""
+    return rule.startswith("map(")
+
+
+def arrange(both: Sequence[str], old: Sequence[str], new: Sequence[str]) -> Chain:
+    """Text rules of a side, text rules of both, one typed rule for each side."""
+    given = {"old": old, "new": new, "both": both}
+    steps = [
+        Step(rule, side)
+        for side, rules in given.items()
+        for rule in rules
+        if not is_typed(rule)
+    ]
+    typed = {side: next(filter(is_typed, rules), None) for side, rules in given.items()}
+    read = {side: typed[side] or typed["both"] for side in SIDES}
+    one = read["old"] or read["new"]
+    if one is None:
+        return Chain(tuple(steps))
+    if read["old"] == read["new"]:
+        steps.append(Step(one, "both"))
+    else:
+        plain = "decimal" if FAMILIES[one.split("(")[0]] == "number" else None
+        steps += [
+            Step(rule, side, implied=read[side] is None)
+            for side in SIDES
+            if (rule := read[side] or plain)
+        ]
+    tolerance = typed["both"]
+    return Chain(tuple(steps), tolerance if tolerance in NEAR else "")
+
+
+def form(chain: Chain, side: str, text: str) -> str:
+    """A text after the rules of a side; what was read begins with NUL."""
+    return until(chain, side, len(chain.steps), text)
+
+
+def read_by(chain: Chain, rule: str, side: str, text: str) -> str:
+    """A text after one rule. Where sides are read apart, the unread equals nothing."""
+    read = NORMAL[rule](text)
+    unread = not READS[rule.split("(", maxsplit=1)[0]](rule, text)
+    if is_typed(rule) and chain.reads_apart and text and unread:
+        return f"\0\0{side}\0{text}"
+    return read
+
+
+def alike(chain: Chain, old: str, new: str) -> bool:
     """Whether two texts are equal under the rules of a column."""
-    o, n = normal(rules, old), normal(rules, new)
+    o, n = form(chain, "old", old), form(chain, "new", new)
     if o == n:
         return True
-    if not (rules and rules[-1] in NEAR and o[:1] == n[:1] == "\0"):
+    for several, one in ((o, n), (n, o)):
+        if several.startswith("\0|\0") and one in several[3:-1].split("\0"):
+            return True
+    read = all(each[:1] == "\0" != each[1:2] for each in (o, n))
+    if not (chain.tolerance and read):
         return False
-    # A number has a point, and a day has none.
-    if not all(("." in form) == rules[-1].startswith("decimal") for form in (o, n)):
-        return False
-    return NEAR[rules[-1]](Fraction(o[1:]), Fraction(n[1:]))
+    return NEAR[chain.tolerance](value_of(o), value_of(n))
+
+
+def value_of(form: str) -> Fraction:
+    """A number, or the nanoseconds of a day or an instant."""
+    if "." in form:
+        return Fraction(form[1:])
+    day, _, nanosecond = form[1:].partition("T")
+    return int(day) * DAY_NANOSECONDS + Fraction(nanosecond or 0)
+
+
+def kind_read(chain: Chain, old: str, new: str) -> str:
+    """The kind of a difference, of the values as the rules have read them."""
+    forms = form(chain, "old", old), form(chain, "new", new)
+    rules = [(side, rule) for side in SIDES for rule in chain.of(side)[-1:]]
+    for side, rule in rules:
+        if is_table(rule) and f"\0\0{side}\0" in forms[SIDES.index(side)]:
+            return "unlisted"
+    for side, rule in rules:
+        texts = sum(not is_typed(step.rule) for step in chain.steps)
+        text = until(chain, side, texts, (old, new)[SIDES.index(side)])
+        if is_table(rule) and text in dict(table(rule)):
+            return "code"
+    o, n = shown(forms[0]), shown(forms[1])
+    read = all(each[:1] == "\0" != each[1:2] for each in forms)
+    if read and any(FAMILIES.get(rule.split("(")[0]) == "day" for _, rule in rules):
+        return "date"
+    return "text" if o == n else kind(o, n)
+
+
+def shown(form: str) -> str:
+    """What a form says, as a text."""
+    if form.startswith("\0|\0"):
+        return form[3:-1].split("\0", maxsplit=1)[0]
+    if form.startswith("\0\0"):
+        return form[2:].partition("\0")[2]
+    if form[:2] in {"\0+", "\0-"} and "." in form:
+        whole, _, part = form[3:].partition(".")
+        sign = "-" if form[1] == "-" else ""
+        return sign + (whole or "0") + ("." + part if part else "")
+    return form.removeprefix("\0")
 
 
 def _number_or_text(text: str) -> str:
@@ -279,47 +434,278 @@ def _number_or_text(text: str) -> str:
     return f"\0{sign}0{whole.lstrip('0')}.{part.rstrip('0')}"
 
 
-def _day_or_text(text: str) -> str:
-    for form, pattern in (
-        ("%Y%m%d", "[0-9]{8}"),
-        ("%Y-%m-%d", "[0-9]{4}(-[0-9]{2}){2}"),
-    ):
-        if re.fullmatch(pattern, text):
-            try:
-                day = datetime.strptime(text, form).date()  # noqa: DTZ007
-                return f"\0{(day - date(1970, 1, 1)).days}"
-            except ValueError:
+MONTHS = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+]  # fmt: skip
+DAY_NANOSECONDS = 86_400 * 10**9
+
+
+def day_number(year: str, month: str, day: str) -> int | None:
+    """Days since 1970 of a day of the years 1000 to 9999."""
+    number = 1 + MONTHS.index(month.title()) if month.isalpha() else int(month)
+    try:
+        found = date(int(year), number, int(day))
+    except ValueError:
+        return None
+    return (found - date(1970, 1, 1)).days if int(year) >= 1000 else None
+
+
+Y, M, D, B = "([0-9]{4})", "([0-9]{1,2})", "([0-9]{1,2})", "([A-Za-z]{3})"
+# How texts of a rule are written, and in which groups the year, month and day are.
+DAYS: dict[str, list[tuple[str, tuple[int, int, int]]]] = {
+    "%Y%m%d|%Y-%m-%d": [("([0-9]{4})([0-9]{2})([0-9]{2})", (1, 2, 3)),
+                        (f"{Y}-{M}-{D}", (1, 2, 3))],
+    "iso": [(f"{Y}-{M}-{D}", (1, 2, 3))],
+    "us": [(f"{M}/{D}/{Y}", (3, 1, 2))],
+    "eu": [(rf"{D}\.{M}\.{Y}", (3, 2, 1)), (f"{D}/{M}/{Y}", (3, 2, 1))],
+    "sas": [(f"{D}{B}{Y}", (3, 2, 1))],
+    "sas|iso": [(f"{D}{B}{Y}", (3, 2, 1)), (f"{Y}-{M}-{D}", (1, 2, 3))],
+    "oracle|iso,pivot=30": [(f"{D}-{B}-([0-9]{{2}})", (3, 2, 1)),
+                            (f"{D}-{B}-{Y}", (3, 2, 1)), (f"{Y}-{M}-{D}", (1, 2, 3))],
+}  # fmt: skip
+
+
+def arguments(rule: str) -> str:
+    """What is in the parentheses of a rule."""
+    return rule.partition("(")[2].removesuffix(")")
+
+
+def _day(rule: str) -> Callable[[str], str]:
+    spelled = arguments(rule).split(",within=")[0]
+
+    def read(text: str) -> str:
+        for pattern, places in DAYS[spelled]:
+            found = re.fullmatch(pattern, text)
+            if not found:
                 continue
-    return text
+            year, month, day = (found[place] for place in places)
+            if month.isalpha() and month.title() not in MONTHS:
+                continue
+            if len(year) == 2:
+                year = ("20" if int(year) < 30 else "19") + year
+            number = day_number(year, month, day)
+            if number is not None:
+                return f"\0{number}"
+        return text
+
+    return read
 
 
+def _instant(rule: str) -> Callable[[str], str]:
+    """Dates with or without a time; local in the zone unless they have an offset."""
+    zone = ZoneInfo(re.search("zone=([^,)]*)", rule)[1])  # type: ignore[index]
+
+    def read(text: str) -> str:  # noqa: PLR0911 - a ladder
+        found = re.fullmatch(
+            "([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"
+            r"(?:[T ]([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?)?"
+            "(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?",
+            text,
+        )
+        if not found or int(found[1]) < 1000 or (found[8] and "T" not in text):
+            return text
+        if "." in text and "T" in text and not found[8]:
+            return text
+        if (found[8] and not found[4]) or ("T" in text and not found[8]):
+            return text
+        try:
+            numbers = [int(found[at] or 0) for at in range(1, 7)]
+            local = datetime(*numbers)  # type: ignore[arg-type]  # noqa: DTZ001
+        except ValueError:
+            return text
+        if found[8]:
+            sign = -1 if found[8][0] == "-" else 1
+            digits = found[8][1:].replace(":", "")
+            if int(digits[:2] or 0) > 23 or int(digits[2:] or 0) > 59:
+                return text
+            offset = sign * (int(digits[:2] or 0) * 3600 + int(digits[2:] or 0) * 60)
+            seconds = _seconds(local) - offset
+        else:
+            offsets = [
+                local.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1)
+            ]
+            ways = {
+                _seconds(local) - int(each.total_seconds())
+                for each in offsets
+                if each is not None
+            }
+            there = [each for each in ways if _local(each, zone) == local]
+            if len(there) != 1:
+                return text
+            [seconds] = there
+        day, second = divmod(seconds, 86_400)
+        nanosecond = second * 10**9 + int((found[7] or "0").ljust(9, "0"))
+        return f"\0{day}T{nanosecond:014}"
+
+    return read
+
+
+def _seconds(moment: datetime) -> int:
+    """Seconds since 1970 of a time without a zone."""
+    return round((moment - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001
+
+
+def _local(seconds: int, zone: ZoneInfo) -> datetime | None:
+    """The local time of an instant; None if Python has no such year."""
+    try:
+        return datetime.fromtimestamp(seconds, zone).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+
+
+def notation(rule: str) -> tuple[set[str], str]:
+    """The words of a decimal rule, and its currency sign."""
+    parts = arguments(rule).split(",")
+    money = next((p.removeprefix("money=") for p in parts if p[:6] == "money="), "")
+    return {part for part in parts if part.isalpha()}, money
+
+
+def written_number(rule: str, text: str) -> Decimal | None:  # noqa: C901 - a ladder
+    """The number of a text in the notation of a rule, sign by sign."""
+    words, money = notation(rule)
+    below, signs = False, 0
+    gap = "[ \u00a0\u202f]?"
+    if money and text.startswith("(") and text.endswith(")"):
+        text, below, signs = text[1:-1], True, 1
+    leading = re.match("[+-]", text)
+    if leading and not signs:
+        text, below, signs = text[1:], leading[0] == "-", 1
+    if money:
+        before = re.match(re.escape(money) + gap, text)
+        after = re.search(gap + re.escape(money) + "$", text)
+        if before:
+            text = text[before.end() :]
+            again = re.match("[+-]", text)
+            if again and not signs:
+                text, below, signs = text[1:], again[0] == "-", 1
+        elif after:
+            text = text[: after.start()]
+    if "trailing" in words and text[-1:] in {"+", "-"} and not signs:
+        text, below = text[:-1], text[-1] == "-"
+    power = 0
+    if "percent" in words and (found := re.search(gap + "%$", text)):
+        text, power = text[: found.start()], -2
+    if "exp" in words and (found := re.search("[eE]([+-]?[0-9]+)$", text)):
+        if abs(int(found[1])) > 400:
+            return None
+        text, power = text[: found.start()], power + int(found[1])
+    if "comma" in words:
+        text = text.translate(str.maketrans(".,", ",."))
+    if text[:1] in {"+", "-"} or (value := number(text)) is None:
+        return None
+    moved = EXACT.scaleb(value, power)
+    return -moved if below else moved
+
+
+def _written_or_text(rule: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        found = written_number(rule, text)
+        return text if found is None else _number_or_text(f"{found:f}")
+
+    return read
+
+
+def _implied_or_text(text: str) -> str:
+    if not re.fullmatch("[+-]?[0-9]+", text):
+        return text
+    return _number_or_text(f"{Decimal(text).scaleb(-2):f}")
+
+
+def table(rule: str) -> list[tuple[str, list[str]]]:
+    """The codes of a table, each with those that are right for it."""
+    pairs = [each.split("=") for each in arguments(rule).split(",")]
+    return [(code, [right]) for code, right in pairs if code != "rest"]
+
+
+def _code(rule: str) -> Callable[[str], str]:
+    codes = {code: right for code, [right] in table(rule)}
+    return lambda text: codes.get(text, text)
+
+
+def _truth(text: str) -> str:
+    if text.lower() in {"true", "y", "j", "1"}:
+        return "\0true"
+    return "\0false" if text.lower() in {"false", "n", "0"} else text
+
+
+def _unwrapped(text: str) -> str:
+    """The text in `="…"` or behind an apostrophe, if it is not wrapped again."""
+    if text.startswith('="') and text.endswith('"') and len(text) >= 3:
+        inner = text[2:-1]
+    elif text.startswith("'"):
+        inner = text[1:]
+    else:
+        return text
+    wrapped = inner.startswith(("'", '="'))
+    if text.startswith('="') and ('"' in inner or inner.startswith("=")):
+        wrapped = True
+    return text if wrapped else inner
+
+
+def _blanks(text: str) -> str:
+    return spaced("".join(c for c in text if not hidden(ord(c)))).strip(" ")
+
+
+DAY_RULE = "date(%Y%m%d|%Y-%m-%d)"
+STAMP = (
+    "timestamp(%Y-%m-%dT%H:%M:%S%z|%Y-%m-%dT%H:%M:%S.%f%z|%Y-%m-%d %H:%M:%S"
+    "|%Y-%m-%d %H:%M:%S.%f|%Y-%m-%d,zone=America/New_York)"
+)
+STAMP_NEAR = STAMP.replace(")", ",within=1s)")
 NORMAL: dict[str, Callable[[str], str]] = {
     "trim": lambda text: text.strip(WHITE),
     "casefold": lambda text: text.upper().lower(),
     "nulls(NULL,NA)": lambda text: "" if text in {"NULL", "NA"} else text,
-    "decimal": _number_or_text,
-    "decimal(abs=0.5)": _number_or_text,
-    "decimal(rel=0.5)": _number_or_text,
-    "date(%Y%m%d|%Y-%m-%d)": _day_or_text,
-    "date(%Y%m%d|%Y-%m-%d,within=1d)": _day_or_text,
     "zeropad(3)": lambda text: text.zfill(3) if re.fullmatch("[0-9]+", text) else text,
     "lstrip0": lambda text: (
         text.lstrip("0") or "0" if re.fullmatch("[0-9A-Za-z]+", text) else text
     ),
+    "nfc": lambda text: unicodedata.normalize("NFC", text),
+    "blanks": _blanks,
+    "newlines": lambda text: text.replace("\r\n", "\n").replace("\r", "\n"),
+    "strip(-. ())": lambda text: "".join(c for c in text if c not in "-. ()"),
+    "unwrap": _unwrapped,
+    "decimal": _number_or_text,
+    "decimal(abs=0.5)": _number_or_text,
+    "decimal(rel=0.5)": _number_or_text,
+    "scale(2)": _implied_or_text,
+    DAY_RULE: _day(DAY_RULE),
+    DAY_RULE.replace(")", ",within=1d)"): _day(DAY_RULE),
+    "boolean": _truth,
+    STAMP: _instant(STAMP),
+    STAMP_NEAR: _instant(STAMP),
 }
-READS: dict[str, Callable[[str], bool]] = {
-    "trim": lambda _: True,
-    "casefold": lambda _: True,
-    "nulls": lambda _: True,
-    "decimal": lambda text: number(text) is not None,
-    "date": lambda text: _day_or_text(text) != text,
-    "zeropad": lambda text: re.fullmatch("[0-9]+", text) is not None,
-    "lstrip0": lambda text: re.fullmatch("[0-9A-Za-z]+", text) is not None,
+NORMAL |= {
+    rule: _written_or_text(rule)
+    for rule in (
+        "decimal(comma)", "decimal(exp)", "decimal(trailing)", "decimal(percent)",
+        "decimal(money=$)", "decimal(money=€,comma,trailing)",
+        "decimal(money=$,exp,trailing,percent)",
+    )
+}  # fmt: skip
+NORMAL |= {
+    rule: _day(rule)
+    for rule in (f"date({each})" for each in DAYS if each != "%Y%m%d|%Y-%m-%d")
 }
+NORMAL |= {rule: _code(rule) for rule in ("map(a=1,b=2)", "map(1=a,A=,rest=same)")}
+READS: dict[str, Callable[[str, str], bool]] = {
+    "zeropad": lambda _, text: re.fullmatch("[0-9]+", text) is not None,
+    "lstrip0": lambda _, text: re.fullmatch("[0-9A-Za-z]+", text) is not None,
+    "map": lambda rule, text: "rest=same" in rule or text in dict(table(rule)),
+} | {
+    name: lambda _, __: True
+    for name in ("trim", "casefold", "nulls", "nfc", "blanks", "newlines", "strip",
+                 "unwrap")
+} | {
+    name: lambda rule, text: NORMAL[rule](text)[:1] == "\0"
+    for name in ("decimal", "scale", "date", "timestamp", "boolean")
+}  # fmt: skip
 NEAR: dict[str, Callable[[Fraction, Fraction], bool]] = {
     "decimal(abs=0.5)": lambda o, n: abs(o - n) <= Fraction(1, 2),
     "decimal(rel=0.5)": lambda o, n: abs(o - n) <= max(abs(o), abs(n)) / 2,
-    "date(%Y%m%d|%Y-%m-%d,within=1d)": lambda o, n: abs(o - n) <= 1,
+    DAY_RULE.replace(")", ",within=1d)"): lambda o, n: abs(o - n) <= DAY_NANOSECONDS,
+    STAMP_NEAR: lambda o, n: abs(o - n) <= 10**9,
 }
 
 
@@ -328,7 +714,7 @@ def pair(
     right: list[dict[str, str]],
     columns: list[str],
     keys: list[str],
-    rules: Mapping[str, Sequence[str]],
+    chains: Mapping[str, Chain],
 ) -> tuple[
     list[tuple[dict[str, str], dict[str, str]]],
     list[dict[str, str]],
@@ -339,23 +725,33 @@ def pair(
     Rules may call keys the same that are spelled in several ways: those that are
     spelled alike go first. Then rows of equal bytes, then rows of equal normal forms.
     The order is that of normal forms, then that of the texts; no tolerance pairs rows.
+    Where the sides are read apart, equal bytes count only with equal normal forms.
     """
+    apart = [name for name in columns if chains[name].reads_apart]
 
-    def forms(row: dict[str, str]) -> Row:
-        return tuple(normal(rules.get(name, ()), row[name]) for name in columns)
+    def forms(row: dict[str, str], side: str) -> Row:
+        return tuple(form(chains[name], side, row[name]) for name in columns)
 
-    def texts(names: list[str]) -> Callable[[dict[str, str]], Row]:
-        return lambda row: tuple(row[name] for name in names)
+    def texts(names: list[str]) -> Callable[[dict[str, str], str], Row]:
+        return lambda row, side: (
+            *(row[name] for name in names),
+            *(form(chains[name], side, row[name]) for name in apart),
+        )
+
+    def ordered(rows: list[dict[str, str]], side: str) -> list[dict[str, str]]:
+        everything = [*columns, *keys]
+        return sorted(
+            rows,
+            key=lambda row: (forms(row, side), [row[name] for name in everything]),
+        )
 
     pairs = []
-    left, right = (
-        sorted(side, key=lambda row: (forms(row), texts([*columns, *keys])(row)))
-        for side in (left, right)
-    )
+    left, right = ordered(left, "old"), ordered(right, "new")
     for same in (texts([*columns, *keys]), texts(columns), forms):
         unpaired = []
         for row in left:
-            twin = next((r for r in right if same(r) == same(row)), None)
+            mine = same(row, "old")
+            twin = next((r for r in right if same(r, "new") == mine), None)
             if twin is None:
                 unpaired.append(row)
             else:
@@ -406,7 +802,15 @@ def kind(old: str, new: str) -> str:  # noqa: C901, PLR0911, PLR0912 - a ladder
         return "truncated"
     if a is not None and b is not None:
         return "number"
-    return "date" if all(days) else "text"
+    if all(days):
+        return "date"
+    marked = any(unicodedata.category(c)[0] in "PS" for c in old + new)
+    return "punctuation" if marked and bare(old) == bare(new) != "" else "text"
+
+
+def bare(text: str) -> str:
+    """The letters, digits and marks of a text."""
+    return "".join(c for c in text if unicodedata.category(c)[0] in "LNM")
 
 
 def spaced(text: str) -> str:

@@ -83,6 +83,7 @@ def compare(  # noqa: C901 - the steps in their order
     plans: tuple[SidePlan, SidePlan],
 ) -> Prepared:
     """Prepare both sides, and pair what is left."""
+    chains = {name: _chain(rules, name) for name in (*keys, *columns)}
     sides = []
     for rows, plan in zip((old, new), plans, strict=True):
         side = _Side(plan, rules)
@@ -98,7 +99,7 @@ def compare(  # noqa: C901 - the steps in their order
     for at, side in enumerate(sides):
         for each in side.rows:
             if each[1] != "u":
-                key = tuple(oracle.normal(rules.get(k, ()), each[0][k]) for k in keys)
+                key = tuple(_form(rules, k, each[0][k]) for k in keys)
                 groups[key][at][each[1]].append(each)
     pairs: list[tuple[Line, Line]] = []
     alone: tuple[list[Line], list[Line]] = [], []
@@ -110,7 +111,7 @@ def compare(  # noqa: C901 - the steps in their order
         def step(
             a: list[Line], b: list[Line]
         ) -> tuple[list[tuple[Line, Line]], list[Line], list[Line]]:
-            return oracle.pair(a, b, sorted(columns), keys, rules)
+            return oracle.pair(a, b, sorted(columns), keys, chains)
 
         first, k_old, k_new = step(o["k"], n["k"])
         second, k_old, f_new = step(k_old, n["f"])
@@ -146,7 +147,7 @@ def compare(  # noqa: C901 - the steps in their order
         for name in columns:
             o_text, n_text = left_row[name], right_row[name]
             if o_text != n_text and not oracle.alike(
-                rules.get(name, ()), o_text, n_text
+                _chain(rules, name), o_text, n_text
             ):
                 cells[tuple(left_row[k] for k in keys), name, o_text, n_text] += 1
     everything = [*keys, *columns]
@@ -158,6 +159,15 @@ def compare(  # noqa: C901 - the steps in their order
         old=found[0],
         new=found[1],
     )
+
+
+def _chain(rules: Mapping[str, Sequence[str]], name: str) -> oracle.Chain:
+    return oracle.arrange(rules.get(name, ()), (), ())
+
+
+def _form(rules: Mapping[str, Sequence[str]], name: str, text: str) -> str:
+    """A text under the rules of its column, which read both sides."""
+    return oracle.form(_chain(rules, name), "old", text)
 
 
 def _derive(row: Line, plan: SidePlan) -> tuple[Line, bool]:
@@ -204,8 +214,8 @@ def _holds(row: Line, test: Test, rules: Mapping[str, Sequence[str]]) -> bool | 
     column, comparison, values = test
     chain = rules.get(column, ())
     typed = [rule for rule in chain if rule.startswith(("decimal", "date"))]
-    form = oracle.normal(chain, row[column])
-    forms = [oracle.normal(chain, value) for value in values]
+    form = _form(rules, column, row[column])
+    forms = [_form(rules, column, value) for value in values]
     if typed:
         is_number = typed[-1].startswith("decimal")
         read = form.startswith("\0") and ("." in form) == is_number
@@ -230,7 +240,7 @@ def _fold_sides(
     """Make one row of the rows of a key and place; find keys that cannot be folded."""
 
     def key_of(row: Line) -> oracle.Row:
-        return tuple(oracle.normal(rules.get(key, ()), row[key]) for key in keys)
+        return tuple(_form(rules, key, row[key]) for key in keys)
 
     bad: set[oracle.Row] = set()
     folded: list[list[tuple[Line, str, int]]] = []
@@ -270,7 +280,7 @@ def _fold(
         texts = [row[name] for row in rows]
         chain = rules.get(name, ())
         if name in sums:
-            forms = [oracle.normal(chain, text) for text in texts]
+            forms = [_form(rules, name, text) for text in texts]
             if not all(form.startswith("\0") and "." in form for form in forms):
                 return None
             # As they are written, if one rule reads them; otherwise as they are read.
@@ -278,7 +288,7 @@ def _fold(
             places = max(_places(text) for text in written)
             line[name] = _as_text(sum(Fraction(form[1:]) for form in forms), places)
         else:
-            if len({oracle.normal(chain, text) for text in texts}) > 1:
+            if len({_form(rules, name, text) for text in texts}) > 1:
                 return None
             line[name] = min(texts)
     return line

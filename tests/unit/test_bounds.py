@@ -19,7 +19,9 @@ from recon_engine.errors import ConfigError
 from recon_engine.gate_syntax import parse_gate
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.postgres.history import _load_options
-from recon_engine.rules import equal_and_counted, parse_rule
+from recon_engine.rules.assembly import chain_of
+from recon_engine.rules.chains import equal_and_counted
+from recon_engine.rules.spelling import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.spark.settings import SparkSettings
 
@@ -53,7 +55,7 @@ USABLE = [
     "%e %B %Y",
     "%Y%j",
     "%G-W%V-%u",
-    "%y%m%d",
+    "%y%m%d,pivot=30",
     "%F",
     "%Y-%m-%d 00:00:00",
     "%Y-%m-%d%%",
@@ -119,7 +121,7 @@ def test_an_argument_of_a_rule_has_a_bound(rule: str) -> None:
 
 def test_a_column_has_so_many_rules_and_as_many_work() -> None:
     refused(Options, keys=("id",), rules={"v": ("trim",) * 101})
-    chain = [parse_rule("decimal")] * 100
+    chain = chain_of(*["trim"] * 99, "decimal")
     same, tally = equal_and_counted(chain, pl.Series(["1.0"]), pl.Series(["1"]))
     assert same.all()
     assert tally[:, 4].sum() == 1

@@ -12,7 +12,7 @@ from support.program import recon
 
 from recon_engine import diff
 from recon_engine.compare.explain import differing_spans, explain_key
-from recon_engine.config import OnBadRow, Options
+from recon_engine.config import OnBadRow, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError
 from recon_engine.postgres.migrations import schema_folder
 
@@ -178,3 +178,29 @@ def test_the_command_marks_characters_and_keeps_its_schema(tmp_path: Path) -> No
     assert recon(*agree, cwd=tmp_path).returncode == 0
     gone = recon("explain", "old.csv", "old.csv", "SECRET", "-k", "ID", cwd=tmp_path)
     assert (gone.returncode, "SECRET" in gone.stderr) == (2, False)
+
+
+def test_the_context_is_what_is_not_compared_with_masks() -> None:
+    old = pl.DataFrame({"ID": ["1", "2"], "A": ["x", "y"], "SSN": ["123456789"] * 2})
+    new = pl.DataFrame({"ID": ["1", "3"], "A": ["z", "y"], "EXTRA": ["e", "f"]})
+    options = Options(
+        keys=("ID",),
+        masks={"SSN": "last4"},
+        on_schema_drift=OnSchemaDrift.COMPARE,
+    )
+    plain = explain_key(old, new, options, ["1"])
+    [pair] = explain_key(old, new, options, ["1"], context=["all"]).pairs
+    cells = {cell.column: (cell.old, cell.new, cell.state) for cell in pair.cells}
+    assert cells == {
+        "A": ("x", "z", "text"),
+        "ID": ("1", "1", "not_compared"),
+        "SSN": ("…6789", None, "not_compared"),
+        "EXTRA": (None, "e", "not_compared"),
+    }
+    assert [cell.column for cell in plain.pairs[0].cells] == ["A"]
+    [row] = explain_key(old, new, options, ["2"], context=["SSN"]).missing
+    assert row.values == {"A": "y", "SSN": "…6789"}
+    [row] = explain_key(old, new, options, ["3"], context=["all"]).extra
+    assert row.values == {"A": "y", "ID": "3", "EXTRA": "f"}
+    with pytest.raises(ConfigError, match="Did you mean SSN"):
+        explain_key(old, new, options, ["1"], context=["SSNN"])

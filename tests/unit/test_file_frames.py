@@ -17,7 +17,15 @@ from support.program import recon
 
 import recon_engine as rx
 from recon_engine.compare.explain import explain_key
-from recon_engine.config import Options, SideOptions
+from recon_engine.config import (
+    FixedColumn,
+    OnBadRow,
+    Options,
+    SideOptions,
+    read_layout,
+    split_delimiters,
+    write_delimiters,
+)
 from recon_engine.errors import ConfigError, EmptyFile, MalformedInput, ReconError
 from recon_engine.inputs import csv_reader
 from recon_engine.inputs.native import binding
@@ -123,6 +131,26 @@ FITS: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
             "old_trailer_sum": ("SUM:2=ID", "END:3=ID"),
         },
         "2 trailer records are no row",
+    ),
+    "quotes are ordinary": (
+        'ID;"A\n1;x\n2;y\n',
+        {"old_quote": "none", "delimiter": ";:,", "renames": {'"A': "A"}},
+        "quotes are ordinary characters",
+    ),
+    "a fixed width": (
+        " 1x\n 2y\nT|2\n",
+        {
+            "old_fixed": "ID:2-2,A:3-3",
+            "old_trailer": "T",
+            "old_trailer_delimiter": "|",
+            "old_trailer_count": "2",
+        },
+        "1 trailer record is no row, fixed width, 2 columns",
+    ),
+    "text as Excel writes it": (
+        'ID,A\n="1",x\n="2","y"\n',
+        {"old_excel_text": True},
+        "2 fields of the form of Excel are read",
     ),
     "end mark": (
         b"ID,A\n1,x\n2,y\n\x1a",
@@ -250,6 +278,36 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str, tuple[int | None, int
         "the trailer has 2 fields",
         (4, 13),
     ),
+    "overlapping delimiters": (
+        "ID||A\n1||x\n2|||y\n",
+        {"delimiter": "||:,"},
+        "overlapping delimiters",
+        (3, 12),
+    ),
+    "a line of another length": (
+        "1x\n2yz\n",
+        {"old_fixed": "ID:1-1,A:2-2"},
+        "a line of 3 characters",
+        (2, 3),
+    ),
+    "a fixed trailer inside": (
+        "1x\nT1\n2y\nT2\n",
+        {"old_fixed": "ID:1-1,A:2-2", "old_trailer": "T"},
+        "an unexpected trailer: a line begins with T",
+        (2, 3),
+    ),
+    "text after the form of Excel": (
+        'ID,A\n="1"0,x\n2,y\n',
+        {"old_excel_text": True},
+        "a quote inside an unquoted field",
+        (2, 6),
+    ),
+    "a row of three behind an offset that moves": (
+        'ID|~|A\n1|~|"x"\n2|~|y|~|z\n',
+        {"delimiter": "|~|:,"},
+        "a row of 3 fields under a header of 2",
+        (3, 15),
+    ),
     "a name that is taken": (
         "ID,,c2\n1,x,z\n",
         {"old_blank_names": "number", "on_schema_drift": "compare"},
@@ -361,6 +419,17 @@ def test_a_delivery_without_rows_is_known_by_its_trailer(tmp_path: Path) -> None
         ({"trailer": "a", "trailer_sum": "2"}, "is not FIELD=COLUMN"),
         ({"trailer": "a", "trailer_delimiter": "::"}, "is not one ASCII character"),
         ({"skip_lines": -1}, "--skip-lines is too small"),
+        ({"quote": "none", "excel_text": True}, "exclude each other"),
+        ({"fixed": "A:1-4", "no_header": True}, "exclude each other"),
+        ({"fixed": "A:1-4", "trailing_delimiter": True}, "exclude each other"),
+        ({"fixed": "A:1-4,B:4-5"}, "overlap others"),
+        ({"fixed": "A:1-4,A:5-6"}, "--fixed names A twice"),
+        ({"fixed": "A:1"}, "--fixed is malformed from character 1 on"),
+        ({"fixed": "@no.csv"}, "the layout cannot be read"),
+        ({"fixed": "A:1-4", "trailer": "T", "trailer_count": "2"}, "delimiter"),
+        ({"delimiter": "123456789"}, "is not one to eight characters"),
+        ({"delimiter": '|"'}, "is not one to eight characters"),
+        ({"delimiter": "a\\x0ab"}, "is not one to eight characters"),
         ({"repeat_names": "numbers"}, "numbers is none of refuse, number"),
     ],
 )
@@ -464,3 +533,88 @@ def test_a_long_trailer_and_a_long_preamble_are_found(
     path = write(tmp_path, "f.csv", text)
     assert read(path, frame) == read_framed(text.encode(), frame)
     assert len(read(path, frame).rows) == 3
+
+
+LAYOUT = "name,from,to\nID,1,1\nA,2,4\n"
+
+
+@pytest.mark.parametrize("text", [LAYOUT, LAYOUT.partition("\n")[2]])
+def test_a_layout_may_be_a_file_and_its_text_is_what_counts(
+    tmp_path: Path, text: str
+) -> None:
+    layout = write(tmp_path, "layout.csv", text)
+    old = write(tmp_path, "o.txt", "1ä\u00a0z\n2xyz\n")
+    new = write(tmp_path, "n.csv", "ID,A\n1,ä\u00a0z\n2,xyz\n")
+    found = rx.diff(old, new, keys="ID", old_fixed=f"@{layout}")
+    assert found.agrees
+    assert SideOptions(fixed=read_layout(f"@{layout}")).columns == (
+        FixedColumn("ID", 0, 1),
+        FixedColumn("A", 1, 4),
+    )
+    write(tmp_path, "layout.csv", "ID,1\n")
+    with pytest.raises(ConfigError, match="is not name,from,to"):
+        rx.diff(old, new, keys="ID", old_fixed=f"@{layout}")
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        (",", (",", ",")),
+        (":", (":", ":")),
+        (";:,", (";", ",")),
+        ("::,", (":", ",")),
+        ("||", ("||", "||")),
+        ("||:,", ("||", ",")),
+        ("|~|:\\t", ("|~|", "\t")),
+        ("\\x1f", ("\x1f", "\x1f")),
+        ("\\x3a\\x3a", ("::", "::")),
+        ("¦", ("¦", "¦")),
+    ],
+)
+def test_delimiters_are_one_to_eight_characters(
+    text: str, pair: tuple[str, str]
+) -> None:
+    assert split_delimiters(text) == pair
+    if text not in {":", "::,"}:
+        assert split_delimiters(write_delimiters(*pair)) == pair
+
+
+def test_rejects_and_places_of_a_translated_file_are_those_of_the_delivery(
+    tmp_path: Path,
+) -> None:
+    text = 'title\nID||A\n1||"a\nb"\n2\n3||c\n4||="x"||y\n'
+    found = compare(
+        tmp_path,
+        text,
+        delimiter="||:,",
+        old_skip_lines=1,
+        on_bad_row="quarantine",
+        old_excel_text=True,
+    )
+    rejects = found.rejects()
+    assert rejects["line"].to_list() == [5, 7]
+    assert rejects["byte_offset"].to_list() == [text.index("2\n"), text.index("4||")]
+    options = Options(
+        keys=("ID",),
+        delimiter="||:,",
+        on_bad_row=OnBadRow.QUARANTINE,
+        old=SideOptions(skip_lines=1, excel_text=True),
+    )
+    pair = tmp_path / "o.csv", tmp_path / "n.csv"
+    explained = explain_key(*pair, options, ["3"])
+    assert [row.line for row in explained.missing] == [6]
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [
+        ('ID,A\n="1",x\n', "use --old-excel-text"),
+        ("0001x  10.00\n0002y  20.00\n", "use --old-fixed NAME:FROM-TO"),
+        ("ID|~|A\n1|~|x\n", "add --delimiter '|~|:,'"),
+        ("ID::A\n1::x\n", "add --delimiter '\\x3a\\x3a:,'"),
+    ],
+)
+def test_a_refusal_names_the_option_that_reads_another_syntax(
+    tmp_path: Path, text: str, flag: str
+) -> None:
+    assert flag in str(refuse(tmp_path, text).help)

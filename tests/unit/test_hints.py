@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recon_engine as rx
-from recon_engine import rules
 from recon_engine.analysis import hints
 from recon_engine.analysis.patterns import group_changes
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Hint, HintKind
+from recon_engine.rules.assembly import GivenRules
 
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
@@ -28,7 +28,7 @@ def hinted(cells: Cells, *given: str) -> list[tuple[str, int]]:
     found = hints.for_column(
         "C",
         group_changes(classify_cells(frame)),
-        [rules.parse_rule(each) for each in given],
+        GivenRules([(False, each) for each in given]),
     )
     assert {hint.total for hint in found} <= {len(cells)}
     return [(hint.flag.removeprefix("--rule "), hint.count) for hint in found]

@@ -231,7 +231,7 @@ def test_a_derived_column_is_masked_as_its_source() -> None:
         ({"new_sum": "PAID"}, "--sum needs --fold"),
         (
             {"new_fold": True, "new_sum": "PAID", "rules": {"PAID": "date(%Y%m%d)"}},
-            "days, which have no sum",
+            "reads no plain numbers",
         ),
     ],
 )

@@ -127,7 +127,8 @@ def test_a_rule_that_reads_nothing_of_a_side_warns_in_every_output(
         {
             "column": "v", "rule": "decimal", "of": "cells", "every": False,
             "old": {"read": 2, "unread": 0}, "new": {"read": 0, "unread": 2},
-            "made_equal": 0,
+            "made_equal": 0, "side": "both", "implied": False, "codes": None,
+            "source": None,
         }
     ]  # fmt: skip
     del said["json"], said["notebook"]

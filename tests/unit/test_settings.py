@@ -118,7 +118,7 @@ def test_all_mistakes_are_told_at_once_each_by_its_path(file: Path) -> None:
         [dataset.claims]
         on_bad_row = "quarantin"
         gates = ["missing<=0", "mising<=0"]
-        delimiter = "ab"
+        delimiter = "123456789"
         encoding = "utf9"
         memory_budget = "lots"
         [[dataset.claims.suppress]]

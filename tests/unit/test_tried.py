@@ -129,8 +129,6 @@ def test_the_delimiter_to_paste_reads_both_files(
 @pytest.mark.parametrize(
     "old",
     [
-        ROWS.replace(";", "|~|"),
-        "ID|~|A|~|B\n1|~|x|~|y\n",
         "Claims; all\nID,A\n1,x\n",
         "ID;A\n1;x;y\n",
         "ID2;A\n1;x\n",
@@ -143,8 +141,18 @@ def test_no_delimiter_is_proposed_that_does_not_read_the_files(
     with pytest.raises(KeyMissing) as caught:
         rx.diff(*pair, keys="ID")
     assert "--delimiter" not in str(caught.value.help)
-    if "|~|" in old:
-        assert "OLD seems to be delimited by |~|" in str(caught.value.help)
+
+
+@pytest.mark.parametrize("mark", ["|~|", "||", "::", "~|"])
+def test_a_delimiter_of_several_characters_is_proposed(
+    tmp_path: Path, mark: str
+) -> None:
+    pair = files(tmp_path, ROWS.replace(";", mark), ROWS.replace(";", ","))
+    with pytest.raises(KeyMissing) as caught:
+        rx.diff(*pair, keys="ID")
+    assert f"OLD seems to be delimited by {mark}" in str(caught.value.help)
+    flag = pasted(caught.value.help)["delimiter"]
+    assert rx.diff(*pair, keys="ID", delimiter=flag).agrees
 
 
 def test_names_that_are_mapped_are_looked_for_as_well(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from recon_cli import session, signatures
 from recon_cli.worker import run_on_worker
+from recon_engine.command_line import split_names
 from recon_engine.errors import ConfigError
 from recon_engine.options import Group
 
@@ -35,6 +36,17 @@ KeyValues = Annotated[
         metavar="VALUE...",
         help="The value of each key column, in the order of the key; or all values as"
         " one JSON array.",
+    ),
+]
+Context = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--context",
+        metavar="COL[,COL]|all",
+        help="Also show these columns, although they are not compared: those that are"
+        " ignored, of the key, or in one file only. 'all' is every column. Repeatable.",
+        show_default="the compared columns",
+        rich_help_panel=Group.OUTPUT,
     ),
 ]
 MaxColumns = Annotated[
@@ -75,6 +87,11 @@ def diff(old: Old, new: New, settings: signatures.Settings) -> None:
         if not settings["keys"] and choose_engine(engine).brings_whole_difference:
             raise _propose_key(old, new, settings)
         asked, limits = settings.options, settings.limits
+        wanted = settings["save_hints"]
+        if wanted is not None:
+            from recon_cli.save_hints import parse_numbers, save_hints
+
+            numbers = parse_numbers(wanted)
         budget = settings["memory_budget"]
         with session.show_progress(logged=False) as progress:
             result = run_on_worker(
@@ -93,6 +110,8 @@ def diff(old: Old, new: New, settings: signatures.Settings) -> None:
             )
         render.show_result(result, form, render.next_step(result, writers))
         render.write_all(result, writers, lambda: _page_facts(asked))
+        if wanted is not None:
+            session.announce(save_hints(result, asked, numbers, settings.source))
         raise typer.Exit(0 if result.passes or settings["exit_zero"] else 1)
 
 
@@ -120,13 +139,18 @@ def keys(
 
 
 def explain(
-    old: Old, new: New, values: KeyValues, settings: signatures.Settings
+    old: Old,
+    new: New,
+    values: KeyValues,
+    settings: signatures.Settings,
+    context: Context = None,
 ) -> None:
-    """Show the rows of one key side by side: their places in the files and differences.
+    """Show the rows of one key side by side, as the files are now.
 
     Examples:
       recon explain old.csv new.csv 10042 --key CLM_ID
       recon explain old.csv new.csv 10042 3 --key CLM_ID,LINE -f json
+      recon explain old.csv new.csv 10042 --key CLM_ID --context all
     """
     form = settings["format"]
     with session.report_errors(form):
@@ -136,10 +160,16 @@ def explain(
         if not settings["keys"]:
             raise _propose_key(old, new, settings)
         asked = settings.options
+        shown = [name for each in context or () for name in split_names(each, ",")]
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
                 lambda stop: explain_key(
-                    old, new, asked, values, stop.checking_on_advance(progress)
+                    old,
+                    new,
+                    asked,
+                    values,
+                    stop.checking_on_advance(progress),
+                    context=shown,
                 )
             )
         render.show_explanation(found, form)

@@ -18,6 +18,7 @@ from ctypes import (
     c_int,
     c_int32,
     c_int64,
+    c_uint8,
     c_uint32,
     c_uint64,
     c_void_p,
@@ -157,6 +158,32 @@ class ArrowArray(ctypes.Structure):
     )
 
 
+class SummedColumn(ctypes.Structure):
+    """How the texts of a column are written, and their sum.
+
+    `shortest`, `longest`: in bytes without white space, of those that are not blank; 0
+    if all are. `amounts`: whether all others are amounts; `point`: whether one has a
+    point. The sum has `places` decimal places, if it is `exact`.
+    """
+
+    _fields_ = (
+        ("shortest", c_uint64),
+        ("longest", c_uint64),
+        ("low", c_uint64),
+        ("high", c_int64),
+        ("places", c_uint32),
+        ("amounts", c_uint8),
+        ("point", c_uint8),
+        ("exact", c_uint8),
+        ("unused", c_uint8),
+    )
+
+    @property
+    def digits(self) -> int:
+        """The sum without its point."""
+        return int(self.high) << 64 | int(self.low)
+
+
 SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "version": (c_char_p,),
     "source": (c_char_p,),
@@ -165,7 +192,6 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "slack": (c_uint32,),
     "memory_new": (c_void_p, c_uint64),
     "memory_free": (None, c_void_p),
-    "stable_hashes": (None, c_void_p, c_char_p, c_void_p, c_uint64),
     "side_new": (c_void_p, POINTER(SideSettings)),
     "side_free": (None, c_void_p),
     "side_forget": (None, c_void_p),
@@ -218,6 +244,21 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "schema_free": (None, c_void_p),
     "columns_collisions": (c_uint64, c_void_p),
     "columns_free": (None, c_void_p),
+    "count_values": (
+        c_void_p,
+        POINTER(RawRows),
+        c_void_p,
+        c_uint64,
+        c_uint32,
+        POINTER(c_uint32),
+        c_uint64,
+        c_void_p,
+    ),
+    "table_new": (c_void_p, c_void_p),
+    "table_free": (None, c_void_p),
+    "table_hashes": (c_int, c_void_p, c_void_p, c_void_p),
+    "table_counts": (c_void_p, c_void_p, c_uint64, c_void_p),
+    "table_sums": (None, c_void_p, POINTER(SummedColumn)),
     "digests": (None, c_void_p, c_void_p),
 }
 

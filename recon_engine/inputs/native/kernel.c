@@ -154,19 +154,21 @@ INLINE u64 mixed(u64 x) {
     return x ^ x >> 31;
 }
 #define PRIME 0x100000001B3ull
+#define ODD 0x9E3779B97F4A7C15ull
 INLINE u64 stable(u64 state, const u8 *p, u64 n) { // 7 more bytes are read
     for (u64 at = 0; at < n; at += 8) {
         u64 word = load(p + at);
         if (n - at < 8) word &= ~0ull >> (64 - 8 * (n - at));
-        state = mixed(state * PRIME + word + 0x9E3779B97F4A7C15ull);
+        state = mixed(state * PRIME + word + ODD);
     }
     return mixed(state * PRIME + n);
 }
-
-// The hash of each of `n` rows, with one more text of it: those in `text` one behind the
-// other, of these sizes. 7 more bytes are read.
-API void stable_hashes(u64 *state, const u8 *text, const u32 *sizes, u64 n) {
-    for (u64 i = 0; i < n; text += sizes[i++]) state[i] = stable(state[i], text, sizes[i]);
+// The same, without a byte more.
+static u64 stable_within(u64 state, const u8 *p, u64 n) {
+    u64 at = 0, word = 0;
+    for (; n - at >= 8; at += 8) state = mixed(state * PRIME + load(p + at) + ODD);
+    if (at < n) memcpy(&word, p + at, n - at), state = mixed(state * PRIME + word + ODD);
+    return mixed(state * PRIME + n);
 }
 
 // ---------------------------------------------------------------- UTF-8
@@ -1150,7 +1152,15 @@ typedef struct {
     i64 *ends; // count + 1
     u64 count, text_room, ends_room;
 } texts;
-static int put_text(texts *t, span s) {
+static int put_plain(texts *t, span s) {
+    u64 size = (u64)t->ends[t->count], n = (u64)(s.end - s.at);
+    if (!grow(&t->ends, &t->ends_room, t->count + 2, 8)) return 0;
+    if (!grow(&t->text, &t->text_room, size + n + 1, 1)) return 0;
+    if (n) memcpy(t->text + size, s.at, n);
+    t->ends[++t->count] = (i64)(size + n);
+    return 1;
+}
+static int put_text(texts *t, span s) { // without its quotes
     u64 size = (u64)t->ends[t->count], n = (u64)(s.end - s.at);
     if (!grow(&t->ends, &t->ends_room, t->count + 2, 8)) return 0;
     if (!grow(&t->text, &t->text_room, size + n + 1, 1)) return 0;
@@ -1344,6 +1354,288 @@ API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 cou
     }
     free(a), free(b);
     return right ? c : (columns_free(c), (columns *)0);
+}
+
+// ---------------------------------------------------------------- values
+// The distinct texts of a column and their rows, up to `most` of them.
+typedef struct {
+    texts values;
+    u32 *rows, *slots; // a slot: 0 for none, else 1 + the place of the text
+    u64 rows_room, mask;
+    int full; // there are more than `most`
+} counter;
+static void counter_free(counter *c) {
+    free(c->values.text), free(c->values.ends), free(c->rows), free(c->slots);
+}
+static int counter_init(counter *c, u64 most) {
+    u64 capacity = 64;
+    while (capacity < 2 * most + 2) capacity *= 2;
+    c->mask = capacity - 1, c->slots = calloc(capacity, sizeof *c->slots);
+    return c->slots && grow(&c->values.ends, &c->values.ends_room, 1, 8) && (c->values.ends[0] = 0, 1);
+}
+// Counts the text that was put behind the values.
+static int count_last(counter *c, u64 most) {
+    texts *t = &c->values;
+    i64 start = t->ends[t->count - 1], n = t->ends[t->count] - start;
+    u64 at = stable_within(0, t->text + start, (u64)n) & c->mask;
+    for (u32 i; (i = c->slots[at]); at = (at + 1) & c->mask) {
+        i64 begin = t->ends[i - 1];
+        if (t->ends[i] - begin != n || memcmp(t->text + begin, t->text + start, (u64)n)) continue;
+        t->count--, c->rows[i - 1]++;
+        return 1;
+    }
+    if (t->count > most) return t->count--, c->full = 1;
+    if (!grow(&c->rows, &c->rows_room, t->count, 4)) return 0;
+    c->slots[at] = (u32)t->count, c->rows[t->count - 1] = 1;
+    return 1;
+}
+// The counts of `n` columns as cells: the ordinal of the column, the rows, the text. A
+// column with more than `most` values has none, and its ordinal is marked in `full`.
+static columns *counted(counter *c, u32 n, u8 *full) {
+    columns *out = columns_new(1);
+    int right = out != 0;
+    for (u32 i = 0; right && i < n; i++) {
+        full[i] = (u8)c[i].full;
+        for (u64 j = 0; right && !c[i].full && j < c[i].values.count; j++) {
+            const texts *t = &c[i].values;
+            u64 at = out->of[0].count;
+            right = grow(&out->pairs, &out->pairs_room, at + 1, 4) &&
+                    grow(&out->columns, &out->columns_room, at + 1, 4) &&
+                    put_plain(out->of, (span){t->text + t->ends[j], t->text + t->ends[j + 1]});
+            if (right) out->pairs[at] = i, out->columns[at] = c[i].rows[j];
+        }
+    }
+    if (out) out->of_cells = 1;
+    return right ? out : (columns_free(out), (columns *)0);
+}
+// The values of some columns of gathered rows: of those in `numbers`, or without it of all.
+API columns *count_values(const rows *r, const u32 *numbers, u64 n, u32 count, const u32 *wanted,
+                          u64 most, u8 *full) {
+    span *fields = malloc(sizeof *fields * r->width);
+    counter *c = calloc(count + 1, sizeof *c);
+    int right = fields && c && are_below(wanted, count, r->width);
+    for (u32 j = 0; right && j < count; j++) right = counter_init(c + j, most);
+    for (u64 i = 0; right && i < n; i++) {
+        right = split_row(r, numbers ? numbers[i] : i, fields);
+        for (u32 j = 0; right && j < count; j++)
+            if (!c[j].full) right = put_text(&c[j].values, fields[wanted[j]]) && count_last(c + j, most);
+    }
+    columns *out = right ? counted(c, count, full) : 0;
+    for (u32 j = 0; c && j < count; j++) counter_free(c + j);
+    free(fields), free(c);
+    return out;
+}
+
+// ---------------------------------------------------------------- tables of Polars
+// A frame of strings as Polars exports it: batches of columns, each an array of views.
+typedef struct stream {
+    int (*get_schema)(struct stream *, schema *);
+    int (*get_next)(struct stream *, array *);
+    const char *(*get_last_error)(struct stream *);
+    void (*release)(struct stream *);
+    void *private;
+} stream;
+typedef struct {
+    u32 width;
+    array *batches;
+    u64 count, room;
+} table_of_views;
+
+API void table_free(table_of_views *t) {
+    if (!t) return;
+    for (u64 i = 0; i < t->count; i++) array_free(t->batches + i);
+    free(t->batches), free(t);
+}
+// Takes all batches of a stream; 0 where it is no frame of strings without nulls.
+API table_of_views *table_new(stream *from) {
+    table_of_views *t = calloc(1, sizeof *t);
+    schema described = {0};
+    int right = t && !from->get_schema(from, &described) && !strcmp(described.format, "+s");
+    if (right) t->width = (u32)described.child_count;
+    for (i64 i = 0; right && i < described.child_count; i++)
+        right = !strcmp(described.children[i]->format, "vu");
+    while (right) {
+        array batch = {0};
+        right = !from->get_next(from, &batch);
+        if (!right || !batch.release) break;
+        right = grow(&t->batches, &t->room, t->count + 1, sizeof *t->batches);
+        if (!right) array_free(&batch);
+        else t->batches[t->count++] = batch;
+        // Nulls are counted by whoever made the array; -1 is not known.
+        right = right && !batch.null_count && batch.child_count == (i64)t->width;
+        for (i64 i = 0; right && i < batch.child_count; i++) right = !batch.children[i]->null_count;
+    }
+    if (described.release) described.release(&described);
+    return right ? t : (table_free(t), (table_of_views *)0);
+}
+static u64 height_of(const table_of_views *t) {
+    u64 rows = 0;
+    for (u64 i = 0; i < t->count; i++) rows += (u64)t->batches[i].length;
+    return rows;
+}
+typedef struct {
+    u32 size;
+    union {
+        u8 text[12];
+        struct {
+            u8 prefix[4];
+            u32 buffer, offset;
+        } at;
+    };
+} view;
+INLINE span text_of(const array *column, i64 row) {
+    const view *v = (const view *)column->buffers[1] + column->offset + row;
+    const u8 *at = v->size <= 12 ? v->text : (const u8 *)column->buffers[2 + v->at.buffer] + v->at.offset;
+    return (span){at, at + v->size};
+}
+// The texts of a column, one after the other over all batches.
+typedef struct {
+    const table_of_views *of;
+    u32 column;
+    u64 batch;
+    i64 row;
+} cursor;
+INLINE int next_text(cursor *c, span *to) {
+    for (; c->batch < c->of->count; c->batch++, c->row = 0) {
+        const array *batch = c->of->batches + c->batch;
+        if (c->row == batch->length) continue;
+        *to = text_of(batch->children[c->column], batch->offset + c->row++);
+        return 1;
+    }
+    return 0;
+}
+
+// `recon_engine.compare.sampling.stable_hash`: 0 where memory is out.
+API int table_hashes(const table_of_views *t, array *to, schema *described) {
+    u64 rows = height_of(t), *state = calloc(rows + 1, 8), at = 0;
+    if (!state) return 0;
+    span s;
+    for (u32 i = 0; i < t->width; i++, at = 0)
+        for (cursor c = {t, i, 0, 0}; next_text(&c, &s); at++)
+            state[at] = stable_within(state[at], s.at, (u64)(s.end - s.at));
+    if (export_buffers(to, described, "L", "", rows, 2, state, 0)) return 1;
+    return free(state), 0;
+}
+// The values of all columns, as `count_values` gives them.
+API columns *table_counts(const table_of_views *t, u64 most, u8 *full) {
+    counter *c = calloc(t->width + 1, sizeof *c);
+    int right = c != 0;
+    span s;
+    for (u32 i = 0; right && i < t->width; i++) {
+        cursor at = {t, i, 0, 0};
+        right = counter_init(c + i, most);
+        while (right && !c[i].full && next_text(&at, &s))
+            right = put_plain(&c[i].values, s) && count_last(c + i, most);
+    }
+    columns *out = right ? counted(c, t->width, full) : 0;
+    for (u32 i = 0; c && i < t->width; i++) counter_free(c + i);
+    free(c);
+    return out;
+}
+
+// The size of the white space that a text begins with, or ends with; 0 for none. White
+// space is that of Unicode, as Polars strips it.
+static u64 space_at(const u8 *p, u64 n) {
+    if (!n) return 0;
+    if (*p == ' ' || (*p >= 9 && *p <= 13)) return 1;
+    if (n >= 2 && *p == 0xC2 && (p[1] == 0x85 || p[1] == 0xA0)) return 2;
+    if (n < 3) return 0;
+    u32 c = (u32)p[0] << 16 | (u32)p[1] << 8 | p[2];
+    return c == 0xE19A80 || (c >= 0xE28080 && c <= 0xE2808A) || c == 0xE280A8 || c == 0xE280A9 ||
+                   c == 0xE280AF || c == 0xE2819F || c == 0xE38080
+               ? 3 : 0;
+}
+static span stripped(span s) {
+    u64 n;
+    while ((n = space_at(s.at, (u64)(s.end - s.at)))) s.at += n;
+    for (u64 size = 1; size <= 3 && (u64)(s.end - s.at) >= size;) {
+        if (space_at(s.end - size, size) == size) s.end -= size, size = 1;
+        else size++;
+    }
+    return s;
+}
+typedef struct {
+    u128 digits;
+    u32 places;
+    int negative, large; // large: the digits are not in 38
+} amount;
+#define LARGEST ((u128)10000000000000000000ull * 10000000000000000000ull / 10)
+static int digits_of(const u8 **at, const u8 *end, amount *a) { // how many
+    const u8 *p = *at;
+    for (; p < end && *p >= '0' && *p <= '9'; p++) {
+        if (a->digits >= LARGEST) a->large = 1;
+        else a->digits = 10 * a->digits + (*p - '0');
+    }
+    int count = (int)(p - *at);
+    *at = p;
+    return count;
+}
+// Whether a text is an amount, as AMOUNT_PATTERN of `recon_engine/analysis/totals.py` says.
+static int read_amount(span s, amount *a) {
+    const u8 *p = s.at, *begin;
+    *a = (amount){0};
+    if (p < s.end && (*p == '+' || *p == '-')) a->negative = *p++ == '-';
+    begin = p;
+    if (p < s.end && *p != '.') {
+        int count = digits_of(&p, s.end, a);
+        if (!count || (*begin == '0' && count > 1)) return 0;
+        if (p < s.end && *p == ',' && (count > 3 || *begin == '0')) return 0;
+        while (p < s.end && *p == ',') {
+            p++;
+            if (digits_of(&p, s.end, a) != 3) return 0;
+        }
+    }
+    int whole = p > begin;
+    if (p < s.end && *p == '.') {
+        p++;
+        int count = digits_of(&p, s.end, a);
+        if (!whole && !count) return 0;
+        a->places = (u32)count;
+        whole = 1;
+    }
+    return whole && p == s.end;
+}
+// How the texts of a column are written, and their sum: what `make_form` and `_exact_sum`
+// of `recon_engine/analysis/totals.py` need. `shortest`, `longest`: of those that are not
+// blank, stripped; both are 0 without any. The sum is `high`:`low` / 10^places; `exact`:
+// whether it is one.
+typedef struct {
+    u64 shortest, longest, low, high;
+    u32 places;
+    u8 amounts, point, exact, unused;
+} summed_column;
+static int raise10(__int128 *x, u32 places) {
+    for (; places; places--)
+        if (__builtin_mul_overflow(*x, (__int128)10, x)) return 0;
+    return 1;
+}
+static void add_amount(summed_column *c, __int128 *sum, const amount *a) {
+    __int128 value = (__int128)a->digits;
+    if (a->negative) value = -value;
+    if (a->places > c->places) c->exact &= (u8)raise10(sum, a->places - c->places), c->places = a->places;
+    c->exact &= (u8)(!a->large && raise10(&value, c->places - a->places));
+    c->exact &= (u8)!__builtin_add_overflow(*sum, value, sum);
+}
+API void table_sums(const table_of_views *t, summed_column *out) {
+    for (u32 i = 0; i < t->width; i++) {
+        summed_column c = {.amounts = 1, .exact = 1};
+        cursor at = {t, i, 0, 0};
+        __int128 sum = 0;
+        span s;
+        while (c.amounts && next_text(&at, &s)) {
+            amount a;
+            span text = stripped(s);
+            u64 size = (u64)(text.end - text.at);
+            if (!size) continue;
+            c.amounts = (u8)read_amount(text, &a);
+            c.point |= c.amounts && memchr(text.at, '.', size);
+            if (!c.longest || size < c.shortest) c.shortest = size;
+            if (size > c.longest) c.longest = size;
+            if (c.amounts && c.exact) add_amount(&c, &sum, &a);
+        }
+        c.low = (u64)sum, c.high = (u64)((unsigned __int128)sum >> 64);
+        out[i] = c;
+    }
 }
 
 // For tests: the digests of all rows in file order, four words each.

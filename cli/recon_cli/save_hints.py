@@ -1,0 +1,166 @@
+"""Save hints to recon.toml: all as comments, or some of them as settings."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.command_line import option_words
+from recon_engine.config_file import PYPROJECT, load_configuration
+from recon_engine.errors import ConfigError
+from recon_engine.formatting import format_advice, format_count
+from recon_engine.hint_settings import (
+    list_toml,
+    merge_settings,
+    merge_value,
+    read_flags,
+    read_settings,
+    write_toml,
+)
+from recon_engine.options import OPTIONS
+from recon_engine.toml_text import set_value
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from recon_engine.config import Options
+    from recon_engine.model import Hint
+    from recon_engine.result import Reconciliation
+
+
+ALL: Final = "all"
+NEW_FILE: Final = Path("recon.toml")
+BEGIN: Final = "# --- hints of recon diff; none of these lines is active ---"
+END: Final = "# --- end of the hints ---"
+
+
+def parse_numbers(text: str) -> list[int] | None:
+    """The numbers of hints; None for all, as comments."""
+    if text == ALL:
+        return None
+    numbers = text.split(",")
+    if not all(each.strip().isdecimal() for each in numbers):
+        raise ConfigError(
+            f"--save-hints {text}: not a list of numbers",
+            help="such as --save-hints 1,3; without numbers, all are saved as comments",
+        )
+    return [int(each) for each in numbers]
+
+
+def save_hints(
+    result: Reconciliation,
+    options: Options,
+    numbers: Sequence[int] | None,
+    source: Mapping[str, str],
+) -> str:
+    """Write hints to the configuration file; return what was done, in a sentence.
+
+    Args:
+        result: The result with the hints.
+        options: How the files were compared: a new file gets these settings too.
+        numbers: The hints to add as settings, from 1; None adds all as comments.
+        source: The configuration file and the dataset of it, if there is a file.
+
+    Raises ConfigError for a hint that does not exist or has no setting, and for a file
+    that cannot be edited.
+    """
+    path = Path(source.get("file", NEW_FILE))
+    table = ("dataset", source["dataset"]) if "dataset" in source else ()
+    if path.name == PYPROJECT:
+        table = ("tool", "recon", *table)
+    text = path.read_text(encoding="utf-8") if source else ""
+    try:
+        if not source:
+            for place, name, value in list_toml(read_flags(option_words(options))):
+                text = set_value(text, place, name, value)
+        if numbers is None:
+            text = _with_comments(text, result.hints, table)
+            done = f"{format_count(len(result.hints), 'hint')} as comments"
+        else:
+            text = _with_settings(text, _choose(result.hints, numbers), table)
+            done = f"{format_count(len(numbers), 'hint')} as settings"
+    except ValueError:
+        chosen = _choose(result.hints, numbers or ())
+        raise ConfigError(
+            "the file cannot be edited automatically",
+            file=str(path),
+            why="its settings are not written as one line each",
+            help="add these lines:\n" + write_toml(merge_settings(chosen), table),
+        ) from None
+    earlier = path.read_text(encoding="utf-8") if source else None
+    _write(path, text)
+    try:
+        load_configuration(path, source.get("dataset"))
+    except ConfigError:
+        if earlier is not None:
+            _write(path, earlier)
+        raise
+    return f"saved {done}: {path}"
+
+
+def _choose(hints: Sequence[Hint], numbers: Sequence[int]) -> list[Hint]:
+    chosen = []
+    for number in numbers:
+        if not 1 <= number <= len(hints):
+            raise ConfigError(
+                f"there is no hint {number}",
+                why=f"the result has {format_count(len(hints), 'hint')}",
+                help="recon diff … --save-hints, without a number, lists them",
+            )
+        hint = hints[number - 1]
+        if not hint.flag:
+            raise ConfigError(f"hint {number} has no setting", help=hint.text)
+        chosen.append(hint)
+    return chosen
+
+
+def _with_comments(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> str:
+    """The text with the hints at its end, in place of those saved before."""
+    lines = [BEGIN, "# recon diff … --save-hints 1,3 adds the settings of 1 and 3."]
+    for number, hint in enumerate(hints, 1):
+        lines += [f"#{number}. {format_advice(hint)}".replace("#", "# ", 1)]
+        toml = write_toml(read_settings(hint), table)
+        lines += [f"#     {line}" for line in toml.splitlines()]
+    kept = _without_comments(text)
+    gap = "\n" if kept else ""
+    return kept + gap + "\n".join([*lines, END]) + "\n"
+
+
+def _without_comments(text: str) -> str:
+    """The text without the hints of an earlier result."""
+    before, begin, rest = text.partition(BEGIN)
+    if not begin:
+        return text
+    after = rest.partition(END)[2].strip()
+    return f"{before.rstrip()}\n" * bool(before.strip()) + f"{after}\n" * bool(after)
+
+
+def _with_settings(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> str:
+    """The text with the settings of some hints; rules are appended to those there.
+
+    The comments go: their numbers are those of a result without these settings.
+    """
+    text = _without_comments(text)
+    file: Any = tomllib.loads(text)
+    for part in table:
+        file = file.get(part, {})
+    for name, value in merge_settings(hints).items():
+        before: Any = file
+        for part in str(OPTIONS[name].in_file).split("."):
+            before = (before or {}).get(part)
+        merged = merge_value(before, value)
+        changed = {k: merged[k] for k in value} if isinstance(value, dict) else merged
+        for place, key, each in list_toml({name: changed}, table):
+            text = set_value(text, place, key, each)
+    return text
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            "the configuration cannot be written", file=str(path), why=error.strerror
+        ) from None

@@ -1,0 +1,135 @@
+"""What a hint proposes, as settings: for recon.toml and for Python.
+
+A hint has its flags as text, also where it was read from a database. They are read back
+here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.command_line import read_words, split_list, split_names
+from recon_engine.options import OPTIONS, Option, Shape
+from recon_engine.toml_text import write_header, write_setting
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from recon_engine.model import Hint
+
+    Settings = dict[str, Any]
+
+
+BY_FLAG: Final = {flag: each for each in OPTIONS.values() for flag in each.flags}
+
+
+def read_settings(hint: Hint) -> Settings:
+    """The values that the flags of a hint set, by the name of the option.
+
+    Empty for a hint without a flag.
+    """
+    return read_flags(read_words(hint.flag))
+
+
+def read_flags(words: Iterable[str]) -> Settings:
+    """The values that flags set, by the name of the option, as recon.toml has them."""
+    found: Settings = {}
+    rest = iter(words)
+    for flag in rest:
+        option = BY_FLAG[flag]
+        if option.value_type is bool:
+            found[option.name] = True
+        else:
+            _add_value(found, option, next(rest))
+    return found
+
+
+def merge_settings(hints: Iterable[Hint]) -> Settings:
+    """The values of several hints; a later list of names replaces an earlier one."""
+    merged: Settings = {}
+    for hint in hints:
+        for name, value in read_settings(hint).items():
+            merged[name] = merge_value(merged.get(name), value)
+    return merged
+
+
+def merge_value(before: Any, value: Any) -> Any:
+    """A value of the file with one of a hint: rules of a column are appended."""
+    if not isinstance(value, dict):
+        return value
+    merged = dict(before or {})
+    for column, each in value.items():
+        if not isinstance(each, list):
+            merged[column] = each
+            continue
+        known = merged.get(column, [])
+        known = [known] if isinstance(known, str) else [*known]
+        merged[column] = [*known, *(rule for rule in each if rule not in known)]
+    return merged
+
+
+def list_toml(
+    settings: Mapping[str, Any], table: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """Each setting in recon.toml: its table, its name and its value.
+
+    `table`: the table of the file, or of a dataset in it.
+    """
+    for name, value in settings.items():
+        *sides, own = str(OPTIONS[name].in_file).split(".")
+        place = (*table, *sides)
+        if isinstance(value, dict):
+            for column, each in value.items():
+                yield (*place, own), column, _shorten(each)
+        else:
+            yield place, own, value
+
+
+def write_toml(settings: Mapping[str, Any], table: tuple[str, ...] = ()) -> str:
+    """The settings as lines of recon.toml, in a table of it."""
+    lines: list[str] = []
+    last: tuple[str, ...] = table
+    # What is in no table of its own comes before all that is.
+    found = sorted(list_toml(settings, table), key=lambda each: each[0] != table)
+    for place, name, value in found:
+        if place != last:
+            lines.append(write_header(place))
+            last = place
+        lines.append(write_setting(name, value))
+    return "\n".join(lines)
+
+
+def write_python(settings: Mapping[str, Any]) -> str:
+    """The settings as arguments of `recon_engine.diff`."""
+    arguments = (
+        f"{OPTIONS[name].in_python}={json.dumps(_shorten(value), ensure_ascii=False)}"
+        for name, value in settings.items()
+    )
+    return ", ".join(arguments)
+
+
+def _add_value(found: Settings, option: Option, text: str) -> None:
+    match option.shape:
+        case Shape.NAMES:
+            found.setdefault(option.name, []).extend(split_names(text, ","))
+        case Shape.RENAMES | Shape.COLUMN_VALUE:
+            [name, value] = split_names(text, "=")
+            found.setdefault(option.name, {})[name] = value
+        case Shape.COLUMN_VALUES:
+            [head, *_] = split_list(text, "=")
+            [name] = split_names(head, "=")
+            rules = found.setdefault(option.name, {}).setdefault(name, [])
+            rules.append(text[len(head) + 1 :].strip())
+        case Shape.VALUES:
+            found.setdefault(option.name, []).append(text)
+        case _:
+            found[option.name] = int(text) if option.value_type is int else text
+
+
+def _shorten(value: Any) -> Any:
+    """A list of one item as the item, in a table by column."""
+    if isinstance(value, dict):
+        return {name: _shorten(each) for name, each in value.items()}
+    return value[0] if isinstance(value, list) and len(value) == 1 else value

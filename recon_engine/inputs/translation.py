@@ -1,0 +1,474 @@
+"""Translate a text with another record syntax to CSV, and its offsets back.
+
+Fixed width, delimiters of several characters, quotes that are ordinary characters, and
+fields as Excel writes text: the table is written as CSV to local disk, in blocks. Lines
+keep their numbers. The reader then decides what is accepted, and its offsets are mapped
+back to the text as delivered (`Translation.map_offsets`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import numpy as np
+
+from recon_engine.errors import EncodingError, MalformedInput
+from recon_engine.formatting import format_count
+from recon_engine.inputs.encodings import UNNAMED
+from recon_engine.inputs.file_frame import DeliveredOffset, flag_of, line_of
+from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.inputs.scanner import whole_records_size
+from recon_engine.records import dataclass
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from recon_engine.config import FixedColumn
+    from recon_engine.inputs.file_frame import FileEnd
+    from recon_engine.inputs.pinned_file import State
+
+    ReadAt = Callable[[int, int], bytes]
+    # The bytes from the first to the second offset become the third.
+    Piece = tuple[int, int, bytes]
+
+BLOCK_BYTES: Final = 1 << 22
+# The delimiter of the translated text: a control character that tables hardly have.
+SEPARATOR: Final = b"\x1f"
+# What a line of a fixed width is examined for, one by one.
+SPECIAL: Final = (b'"', b"\0", SEPARATOR)
+SEPARATOR_NAME: Final = "0x1F"
+
+
+FORBIDDEN: Final = (
+    (b"\r", "a carriage return without a line feed"),
+    (b"\0", "a NUL byte"),
+)
+CSV_TEXT: Final = "export the file again as text"
+
+
+class _Unreadable(Exception):
+    """A place in a block that cannot be translated, and why."""
+
+    def __init__(self, offset: int, message: str, why: str, remedy: str) -> None:
+        super().__init__(message)
+        self.offset, self.why, self.remedy = offset, why, remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """How the records of a text are written.
+
+    `delimiter`: as delivered. `quotes`: whether quotes enclose fields. `excel`: whether
+    `="…"` is a field. `columns`: those of a fixed width; without a delimiter then.
+    `marks`: how a trailer begins, which no record of a fixed width may.
+    """
+
+    delimiter: bytes
+    quotes: bool
+    excel: bool
+    columns: tuple[FixedColumn, ...]
+    marks: tuple[bytes, ...]
+    side: str
+
+    @property
+    def written(self) -> str:
+        """The delimiter of the translated text."""
+        plain = len(self.delimiter) == 1 and not self.columns
+        return (self.delimiter if plain else SEPARATOR).decode()
+
+    @property
+    def shown(self) -> str:
+        """The delimiter as delivered; that of the translated text for a fixed width."""
+        return self.written if self.columns else self.delimiter.decode()
+
+    def translator(self) -> _Translator:
+        """What translates blocks of whole records."""
+        if self.columns:
+            return _FixedWidth(self)
+        return _Delimited(self) if self.quotes else _Unquoted(self)
+
+
+class _Translator:
+    """Translates blocks; `count`: how many fields were unwrapped."""
+
+    def __init__(self, syntax: Syntax) -> None:
+        self.syntax = syntax
+        self.out = syntax.written.encode()
+        self.count = 0
+
+    def translate(self, data: bytes) -> bytes:
+        """The CSV of a block; raises _Unreadable."""
+        text, at = list[bytes](), 0
+        for start, stop, new in self.pieces(data):
+            text += (data[at:start], new)
+            at = stop
+        return b"".join([*text, data[at:]])
+
+    def pieces(self, data: bytes) -> Iterator[Piece]:
+        """What is replaced in a block, in its order."""
+        raise NotImplementedError
+
+    def whole(self, data: bytes) -> int:
+        """How many bytes of a block are whole records."""
+        return data.rfind(b"\n") + 1
+
+    @cached_property
+    def overlaps(self) -> list[int]:
+        """The distances at which the delimiter may begin again within itself."""
+        mark = self.syntax.delimiter
+        return [at for at in range(1, len(mark)) if mark[at:] == mark[: len(mark) - at]]
+
+    @cached_property
+    def doubtful(self) -> list[bytes]:
+        """What follows a translated delimiter in which another one begins.
+
+        That one ends in plain text, or with the beginning of a further delimiter.
+        """
+        mark, found = self.syntax.delimiter, []
+        for distance in self.overlaps:
+            rest = mark[len(mark) - distance :]
+            found.append(self.out + rest)
+            found += [
+                self.out + rest[:at] + self.out
+                for at in range(1, distance)
+                if mark.startswith(rest[at:])
+            ]
+        return found
+
+    def split_all(self, data: bytes) -> bytes:
+        """A text without quotes in which each delimiter is the translated one.
+
+        Raises _Unreadable if it cannot be split surely.
+        """
+        mark = self.syntax.delimiter
+        if self.out == mark:
+            return data
+        if (at := data.find(self.out)) >= 0:
+            self.refuse_separator(at)
+        text = data.replace(mark, self.out)
+        for doubtful in self.doubtful:
+            if (at := text.find(doubtful)) >= 0:
+                before = text.count(self.out, 0, at)
+                self.refuse_overlap(at + before * (len(mark) - len(self.out)))
+        return text
+
+    def overlaps_at(self, data: bytes, at: int) -> bool:
+        """Whether the delimiter at an offset begins again within itself."""
+        mark = self.syntax.delimiter
+        return any(
+            data.startswith(mark, at + each) for each in self.overlaps
+        ) and not data.startswith(mark, at + len(mark))
+
+    def refuse_overlap(self, at: int) -> NoReturn:
+        raise _Unreadable(
+            at,
+            "overlapping delimiters",
+            "the delimiter begins again within itself, so fields cannot be told apart",
+            "export the file again with another delimiter",
+        )
+
+    def refuse_separator(self, at: int) -> NoReturn:
+        raise _Unreadable(
+            at,
+            f"the control character {SEPARATOR_NAME} outside of quotes",
+            "it has a meaning of its own while the file is translated",
+            "export the file again without control characters",
+        )
+
+
+class _Delimited(_Translator):
+    """A delimiter of several characters, or `="…"`, with quotes that enclose fields."""
+
+    @cached_property
+    def pattern(self) -> re.Pattern[bytes]:
+        mark = re.escape(self.syntax.delimiter)
+        quoted = rb'"(?:[^"]|"")*+"'
+        parts = [rb"(?P<quoted>" + quoted + rb")"]
+        if self.syntax.excel:
+            parts.append(
+                rb"(?:\A|(?<=\n)|(?<=" + mark + rb"))=(?P<excel>" + quoted + rb")"
+                rb"(?=" + mark + rb"|\r?\n|\Z)"
+            )
+        if self.out != self.syntax.delimiter:
+            parts += [rb"(?P<delimiter>" + mark + rb")", rb"(?P<separator>\x1f)"]
+        return re.compile(b"|".join(parts))
+
+    def whole(self, data: bytes) -> int:
+        return whole_records_size(data)
+
+    def translate(self, data: bytes) -> bytes:
+        if b'"' not in data:
+            return self.split_all(data)
+        if self.out == self.syntax.delimiter and b'="' not in data:
+            return data
+        return super().translate(data)
+
+    def pieces(self, data: bytes) -> Iterator[Piece]:
+        for found in self.pattern.finditer(data):
+            match found.lastgroup:
+                case "excel":
+                    self.count += 1
+                    yield found.start(), found.start() + 1, b""
+                case "delimiter":
+                    at = found.start()
+                    if self.overlaps_at(data, at):
+                        self.refuse_overlap(at)
+                    yield *found.span(), self.out
+                case "separator":
+                    self.refuse_separator(found.start())
+
+
+class _Unquoted(_Translator):
+    """Quotes are ordinary characters: a field with one is quoted in CSV."""
+
+    def translate(self, data: bytes) -> bytes:
+        text = self.split_all(data)
+        return super().translate(data) if b'"' in data else text
+
+    def pieces(self, data: bytes) -> Iterator[Piece]:
+        mark, start = self.syntax.delimiter, 0
+        while start < len(data):
+            end = data.find(b"\n", start) + 1 or len(data)
+            line = data[start:end]
+            if b'"' in line or self.out != mark:
+                yield from self.pieces_of_line(line, start)
+            start = end
+
+    def pieces_of_line(self, line: bytes, at: int) -> Iterator[Piece]:
+        mark = self.syntax.delimiter
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
+        for number, each in enumerate(text.split(mark)):
+            if number:
+                if self.out != mark:
+                    yield at, at + len(mark), self.out
+                at += len(mark)
+            if (new := _quote_if_needed(each)) != each:
+                yield at, at + len(each), new
+            at += len(each)
+
+
+class _FixedWidth(_Translator):
+    """Columns by the places of their characters."""
+
+    @cached_property
+    def width(self) -> int:
+        """The number of characters of a line."""
+        return max(column.stop for column in self.syntax.columns)
+
+    def translate(self, data: bytes) -> bytes:
+        table = self.as_table(data)
+        if table is None:
+            return super().translate(data)
+        for mark in self.syntax.marks:
+            prefix = np.frombuffer(mark, np.uint8)
+            found = (table[:, : len(mark)] == prefix).all(axis=1)
+            if found.any():
+                self.refuse_mark(int(found.argmax()) * table.shape[1], mark)
+        separator = np.full((len(table), 1), SEPARATOR[0], np.uint8)
+        parts = []
+        for column in self.syntax.columns:
+            parts += [table[:, column.start : column.stop], separator]
+        return np.hstack([*parts[:-1], table[:, self.width :]]).tobytes()
+
+    def as_table(
+        self, data: bytes
+    ) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]] | None:
+        """The lines of a block as rows of bytes; None if they are not all alike."""
+        size = data.find(b"\n") + 1
+        newline = b"\r\n" if data[size - 2 : size] == b"\r\n" else b"\n"
+        rows = len(data) // size if size else 0
+        plain = data.isascii() and not any(map(data.__contains__, SPECIAL))
+        if data.count(b"\r") != rows * (len(newline) - 1):
+            return None
+        if not plain or not rows or rows * size != len(data):
+            return None
+        table = np.frombuffer(data, np.uint8).reshape(rows, size)
+        ends = np.frombuffer(newline, np.uint8)
+        alike = (table[:, size - len(newline) :] == ends).all()
+        fits = size - len(newline) == self.width and data.count(b"\n") == rows
+        return table if alike and fits else None
+
+    def pieces(self, data: bytes) -> Iterator[Piece]:
+        start = 0
+        while start < len(data):
+            end = data.find(b"\n", start) + 1 or len(data)
+            text = data[start:end].removesuffix(b"\n").removesuffix(b"\r")
+            # A blank line is counted by the reader, which refuses it before a row.
+            if text or len(self.syntax.columns) == 1:
+                yield start, start + len(text), self.cut(text, start)
+            start = end
+
+    def cut(self, text: bytes, at: int) -> bytes:
+        """A line as CSV."""
+        for mark in self.syntax.marks:
+            if text.startswith(mark):
+                self.refuse_mark(at, mark)
+        # Also between the columns, where the reader does not see it.
+        for byte, what in FORBIDDEN:
+            if byte in text:
+                place = at + text.index(byte)
+                raise _Unreadable(place, what, "no text has it", CSV_TEXT)
+        try:
+            line = text.decode()
+        except UnicodeDecodeError as error:
+            place = at + error.start
+        else:
+            place = -1
+        if place >= 0:
+            raise _Unreadable(place, "a byte that is not UTF-8", "", "")
+        if len(line) != self.width:
+            flag = flag_of(self.syntax.side, "fixed")
+            raise _Unreadable(
+                at,
+                f"a line of {format_count(len(line), 'character')}",
+                f"{flag} has {format_count(self.width, 'character')} in each line",
+                "deliver the complete file again, or correct the layout",
+            )
+        fields = (line[each.start : each.stop].encode() for each in self.syntax.columns)
+        return SEPARATOR.join(map(_quote_if_needed, fields))
+
+    def refuse_mark(self, at: int, mark: bytes) -> NoReturn:
+        raise _Unreadable(
+            at,
+            f"an unexpected trailer: a line begins with {mark.decode()}",
+            "a trailer is at the end of a file; two deliveries may have been joined",
+            f"deliver one file, or choose a {flag_of(self.syntax.side, 'trailer')} that"
+            " no other line begins with",
+        )
+
+
+def _quote_if_needed(field: bytes) -> bytes:
+    """A field as CSV has it.
+
+    One with a carriage return stays without quotes, so that the reader refuses it.
+    """
+    if (b'"' not in field and SEPARATOR not in field) or b"\r" in field:
+        return field
+    return b'"' + field.replace(b'"', b'""') + b'"'
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The text that a CSV file was translated from.
+
+    `start`: where the table begins; what is before it is the same in both texts.
+    `found`: where it ends in the source, and what follows it.
+    """
+
+    source: Path
+    uri: str
+    state: State
+    syntax: Syntax
+    start: int
+    found: FileEnd
+
+    @property
+    def end(self) -> int:
+        """The end of the table in the source."""
+        return self.found.end
+
+    def write(self, target: Path, advance: Callable[[int], None]) -> int:
+        """Write the CSV; returns how many fields were unwrapped.
+
+        Raises MalformedInput and EncodingError at their place in the source.
+        """
+        translator = self.syntax.translator()
+        with (
+            open_unchanged(self.source, self.uri, self.state) as descriptor,
+            target.open("xb") as stream,
+        ):
+            read = _reader_of(descriptor)
+            stream.write(read(self.start, 0))
+            for offset, data in self.blocks(read, translator):
+                try:
+                    text = translator.translate(data)
+                except _Unreadable as found:
+                    fault = found
+                else:
+                    stream.write(text)
+                    advance(len(data))
+                    continue
+                raise self.error(fault, offset + fault.offset, read)
+        return translator.count
+
+    def blocks(
+        self, read: ReadAt, translator: _Translator
+    ) -> Iterator[tuple[int, bytes]]:
+        """The offset and the bytes of each block of whole records."""
+        offset, size = self.start, BLOCK_BYTES
+        while data := read(min(size, self.end - offset), offset):
+            last = offset + len(data) == self.end
+            cut = len(data) if last else translator.whole(data)
+            size = BLOCK_BYTES if cut else 2 * size
+            if cut:
+                yield offset, data[:cut]
+                offset += cut
+
+    def map_offsets(self, offsets: Sequence[int]) -> list[int]:
+        """Offsets in the source, for ascending offsets in the translated text."""
+        translator, mapped = self.syntax.translator(), list[int]()
+        wanted = iter(offsets)
+        with open_unchanged(self.source, self.uri, self.state) as descriptor:
+            read = _reader_of(descriptor)
+            # How far the translated text is ahead of the source.
+            moved, following = 0, next(wanted, None)
+            for offset, data in self.blocks(read, translator):
+                if following is None:
+                    break
+                while following is not None and following <= self.start:
+                    mapped.append(following)
+                    following = next(wanted, None)
+                try:
+                    pieces = list(translator.pieces(data))
+                except _Unreadable:
+                    break
+                for start, stop, new in [*pieces, (len(data), len(data), b"")]:
+                    # Before the piece the texts are equal; in it, its start is meant.
+                    while following is not None and following < (
+                        offset + start + moved + len(new)
+                    ):
+                        mapped.append(min(following - moved, offset + start))
+                        following = next(wanted, None)
+                    moved += len(new) - (stop - start)
+            while following is not None:
+                mapped.append(min(following - moved, self.end))
+                following = next(wanted, None)
+        return mapped
+
+    def error(self, fault: _Unreadable, offset: int, read: ReadAt) -> MalformedInput:
+        """The error for a place in the source."""
+        encoding = not fault.why
+        kind: type[MalformedInput | EncodingError] = (
+            EncodingError if encoding else MalformedInput
+        )
+        return kind(  # type: ignore[return-value]
+            str(fault),
+            file=self.uri,
+            line=line_of(read, offset),
+            byte_offset=DeliveredOffset(offset),
+            why=fault.why or "the file is not UTF-8 text",
+            help=fault.remedy or UNNAMED,
+        )
+
+
+def _reader_of(descriptor: int) -> ReadAt:
+    return lambda size, offset: os.pread(descriptor, max(0, size), offset)
+
+
+def hash_beside(path: Path, work: Callable[[], int]) -> tuple[int, str]:
+    """The answer of `work`, and the SHA-256 of a file that is read meanwhile."""
+    with ThreadPoolExecutor(1, "hash") as pool:
+        digest = pool.submit(_hash_file, path)
+        return work(), digest.result()
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,307 @@
+"""The rules of a column, in order, and values compared by them.
+
+A chain has text rules first, and then at most one typed rule for each side. Two cells
+are equal under a chain if their normal forms are equal, or within its tolerance, which
+is computed exactly and is symmetric: `|o - n| <= max(abs, rel * max(|o|, |n|))`.
+
+A chain that reads both sides alike is reflexive: cells of equal bytes are equal. Any
+other chain is not: under `map(M=1)` for OLD, an `M` on both sides is a difference.
+
+The effect of each rule of a column is counted by side: values that it `read` and that
+it left `unread`. Blank values are neither. A cell whose bytes differ, and that is equal
+in the end, is `made_equal` by the rule from which on it is equal.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.model import SIDES
+from recon_engine.records import dataclass
+from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX
+from recon_engine.rules.codes import SEVERAL, CodeTable
+from recon_engine.rules.numbers import Amount, read_number
+from recon_engine.runtime.lazy_module import LazyModule
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from recon_engine.rules.base import Rule
+    from recon_engine.rules.dates import Day
+
+    # One row a rule, in the order of the chain: the columns of TALLY.
+    Tally = NDArray[np.int64]
+    Tolerant = Amount | Day
+else:
+    np, pl = LazyModule("numpy"), LazyModule("polars")
+
+TALLY: Final = ("old read", "old unread", "new read", "new unread", "made equal")
+READ: Final[Mapping[str, slice]] = {"old": slice(0, 2), "new": slice(2, 4)}
+MADE_EQUAL: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rule of a chain: how it reads a value of either side.
+
+    None: it does not read that side. `text`: as it was given. `every`: whether it was
+    given for `*`. `implied`: whether it was not given, but follows from the typed rule
+    of the other side.
+    """
+
+    text: str
+    old: Rule | None
+    new: Rule | None
+    every: bool = False
+    implied: bool = False
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether its rule is a typed one."""
+        rule = self.old or self.new
+        return rule is not None and bool(rule.family)
+
+    @property
+    def side(self) -> str:
+        """The side that it reads: `both`, `old` or `new`."""
+        if self.old is not None and self.new is not None:
+            return "both"
+        return "old" if self.new is None else "new"
+
+    def of(self, side: str) -> Rule | None:
+        """The rule for "old" or "new"."""
+        return self.old if side == "old" else self.new
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The rules of a column: text rules, then typed ones.
+
+    `tolerance`: the typed rule for both sides, if it has one.
+    """
+
+    steps: tuple[Step, ...] = ()
+    tolerance: Tolerant | None = None
+
+    def of(self, side: str) -> tuple[Rule, ...]:
+        """The rules that read "old" or "new", in order."""
+        every = (step.of(side) for step in self.steps)
+        return tuple(rule for rule in every if rule is not None)
+
+    @property
+    def is_reflexive(self) -> bool:
+        """Whether cells of equal bytes are equal: both sides are read alike.
+
+        Not with a code table: of its codes, all values are counted.
+        """
+        old, new = self.of("old"), self.of("new")
+        return old == new and code_table(old) is None
+
+    @property
+    def has_tolerance(self) -> bool:
+        """Whether texts of different normal forms may be equal."""
+        return self.tolerance is not None
+
+    @property
+    def has_several(self) -> bool:
+        """Whether several values of NEW may be right for one of OLD, or reverse."""
+        return any(
+            table.has_several
+            for side in SIDES
+            if (table := code_table(self.of(side))) is not None
+        )
+
+    def are_near(self, old: pl.Series, new: pl.Series) -> pl.Series:
+        """Which pairs of normal forms are equal, or within the tolerance."""
+        same = old == new
+        if self.tolerance is not None:
+            same |= self.tolerance.near(old, new)
+        if self.has_several:
+            same |= _is_among(old, new) | _is_among(new, old)
+        return same
+
+
+# By column.
+Tallies = dict[str, "Tally"]
+Rules = Mapping[str, Chain]
+# Of one side, by column.
+SideRules = Mapping[str, Sequence["Rule"]]
+NO_RULES: Final[Rules] = MappingProxyType({})
+NO_SIDE_RULES: Final[SideRules] = MappingProxyType({})
+NO_CHAIN: Final = Chain()
+
+
+def code_table(rules: Sequence[Rule]) -> CodeTable | None:
+    """The code table of a side."""
+    if not rules:
+        return None
+    last = getattr(rules[-1], "rule", rules[-1])
+    return last if isinstance(last, CodeTable) else None
+
+
+def rules_of_side(rules: Rules, side: str) -> dict[str, tuple[Rule, ...]]:
+    """The rules that read the columns of a side."""
+    return {name: chain.of(side) for name, chain in rules.items()}
+
+
+def normal_form(rules: Sequence[Rule], text: pl.Expr) -> pl.Expr:
+    """A text after all rules of a side, in order."""
+    if len(rules) <= 1:
+        return functools.reduce(lambda form, rule: rule.normal(form), rules, text)
+    # A rule uses its text several times: nested expressions would grow exponentially.
+    return text.map_batches(functools.partial(_forms, rules), return_dtype=pl.String)
+
+
+def read_forms(chain: Chain, side: str, texts: pl.Series) -> pl.Series:
+    """The normal forms of texts of a side."""
+    return _forms(chain.of(side), texts)
+
+
+def show_forms(rules: Sequence[Rule], forms: pl.Series) -> pl.Series:
+    """What the forms under the rules of a side say: a number as `-12.5`, a text."""
+    form = pl.col("form")
+    bare = form.str.strip_prefix(NORMAL_PREFIX)
+    if rules and rules[-1].family == "number":
+        bare = read_number(form)
+    shown = (
+        pl.when(form.str.starts_with(SEVERAL))
+        .then(form.str.extract(r"^\x00\|\x00([^\x00]*)"))
+        .when(form.str.starts_with(APART_PREFIX))
+        .then(form.str.extract(r"(?s)^\x00\x00[a-z]*\x00(.*)$"))
+        .when(form.str.starts_with(NORMAL_PREFIX))
+        .then(bare)
+        .otherwise(form)
+    )
+    return forms.alias("form").to_frame().select(shown).to_series()
+
+
+def equal_under_rules(chain: Chain, old: pl.Series, new: pl.Series) -> pl.Series:
+    """Which pairs of texts are equal under the chain of a column."""
+    return chain.are_near(_forms(chain.of("old"), old), _forms(chain.of("new"), new))
+
+
+def equal_and_counted(
+    chain: Chain, old: pl.Series, new: pl.Series
+) -> tuple[pl.Series, Tally]:
+    """As `equal_under_rules`, with the tally of each rule.
+
+    Requires at least one rule. What typed rules make equal is counted for the first of
+    them that was given.
+    """
+    tally, same = no_tally(chain.steps), old == new
+    # The rule by which each pair became equal.
+    since, unlike = np.zeros(len(old), np.int64), ~same
+    typed = next((at for at, step in enumerate(chain.steps) if step.is_typed), None)
+    texts = {"old": old, "new": new}
+    for at, step in enumerate(chain.steps):
+        for side in SIDES:
+            rule = step.of(side)
+            if rule is not None:
+                texts[side], *tally[at, READ[side]] = _apply(rule, texts[side])
+        if step.is_typed and at + 1 < len(chain.steps):
+            continue
+        last = at + 1 == len(chain.steps)
+        now = chain.are_near(*texts.values()) if last else texts["old"] == texts["new"]
+        place = at if not step.is_typed or typed is None else typed
+        if chain.steps[place].implied:
+            place = at
+        since[(now & ~same).to_numpy()] = place
+        same = now
+    made = since[(same & unlike).to_numpy()]
+    tally[:, MADE_EQUAL] = np.bincount(made, minlength=len(tally))
+    return same, tally
+
+
+def read_and_counted(
+    chain: Chain, texts: pl.Series, side: str
+) -> tuple[pl.Series, Tally]:
+    """The normal forms of a side's texts, and the tally of what each rule read."""
+    tally = no_tally(chain.steps)
+    for row, step in zip(tally, chain.steps, strict=True):
+        rule = step.of(side)
+        if rule is not None:
+            texts, *row[READ[side]] = _apply(rule, texts)
+    return texts, tally
+
+
+def code_tally(column: str, side: str) -> str:
+    """The name under which the codes of a side are counted beside a column's tally."""
+    return f"{column}\0codes of {side}"
+
+
+def wrong_tally(column: str, side: str) -> str:
+    """The name under which listed codes are counted that are wrong."""
+    return f"{column}\0wrong codes of {side}"
+
+
+def count_codes(rules: Sequence[Rule], texts: pl.Series) -> Tally | None:
+    """How often each code of a side's table occurs; last, the unlisted values.
+
+    None for rules without a code table. Blanks that are not listed are not counted.
+    """
+    table = code_table(rules)
+    if table is None:
+        return None
+    codes = _forms(rules[:-1], texts).alias("code")
+    places = pl.DataFrame(
+        {
+            "code": [code for code, _ in table.entries],
+            "place": np.arange(len(table.entries)),
+        }
+    )
+    counted = codes.value_counts(name="rows").join(places, on="code", how="left")
+    unlisted = counted.filter(pl.col("place").is_null() & (pl.col("code") != ""))
+    listed = counted.drop_nulls("place")
+    tally = np.zeros(len(table.entries) + 1, np.int64)
+    tally[listed["place"].to_numpy()] = listed["rows"].to_numpy()
+    tally[-1] = unlisted["rows"].sum()
+    return tally
+
+
+def no_tally(rules: Sequence[object]) -> Tally:
+    """The tally of rules that met no value: shape (rules, 5), zeros."""
+    return np.zeros((len(rules), len(TALLY)), np.int64)
+
+
+def added(parts: Iterable[Tallies]) -> Tallies:
+    """The tallies of several groups of values as one, by column."""
+    result: Tallies = {}
+    for part in parts:
+        for column, tally in part.items():
+            before = result.get(column)
+            result[column] = tally if before is None else before + tally
+    return result
+
+
+def _forms(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
+    for rule in rules:
+        frame = texts.alias("text").to_frame()
+        texts = frame.select(rule.normal(pl.col("text"))).to_series()
+    return texts
+
+
+def _apply(rule: Rule, texts: pl.Series) -> tuple[pl.Series, int, int]:
+    """The forms under one rule, and the numbers of read and unread values."""
+    text, form = pl.col("text"), pl.col("form")
+    step = texts.alias("text").to_frame().with_columns(form=rule.normal(text))
+    read, values = step.select(
+        read=((text != "") & rule.reads(text, form)).sum(), values=(text != "").sum()
+    ).row(0)
+    return step["form"], read, values - read
+
+
+def _is_among(several: pl.Series, one: pl.Series) -> pl.Series:
+    """Whether one text is among those that a form of a code table stands for."""
+    nul = pl.lit(NORMAL_PREFIX)
+    frame = pl.DataFrame({"several": several, "one": one})
+    listed = pl.col("several").str.contains(nul + pl.col("one") + nul, literal=True)
+    found = pl.col("several").str.starts_with(SEVERAL) & listed
+    return frame.select(found).to_series()

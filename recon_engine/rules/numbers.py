@@ -1,0 +1,272 @@
+"""Numbers: notations, exact normal forms, and tolerances.
+
+A normal number is NUL, the sign, a zero, the digits before the point, the point, and
+the digits after it, without redundant zeros: `-12.50` is `-012.5` behind a NUL. It may
+have any number of digits.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.model import EXACT
+from recon_engine.records import dataclass
+from recon_engine.rules.base import NORMAL_PREFIX, is_marked, where_both_read
+from recon_engine.runtime.lazy_module import LazyModule
+
+
+if TYPE_CHECKING:
+    import polars as pl
+else:
+    pl = LazyModule("polars")
+
+NUMBER_PATTERN: Final = r"^[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]*)?$"
+DIGIT_PATTERN: Final = r"[0-9]"
+IMPLIED_PATTERN: Final = r"^[+-]?[0-9]+$"
+# An Int128 holds every number of 38 digits. One of them is left for a difference.
+INTEGER_DIGITS: Final = 37
+MAX_EXPONENT: Final = 400
+MAX_IMPLIED: Final = 30
+# Exponents from -400 to 400, with any zeros before them.
+EXPONENT: Final = r"[eE][+-]?0*(?:[0-9]{1,2}|[1-3][0-9]{2}|400)"
+# A space, a no-break space, a narrow no-break space: between an amount and its sign.
+GAP: Final = "[ \u00a0\u202f]?"
+GAPS: Final = "[ \u00a0\u202f]"
+SIGN: Final = "[+-]"
+
+
+class Amount:
+    """What every rule of numbers has: a tolerance, which is 0 by default.
+
+    `least`: the absolute, `share`: the relative tolerance, both inclusive.
+    """
+
+    __slots__ = ()
+
+    least: Decimal
+    share: Decimal
+
+    @property
+    def family(self) -> str:
+        """Numbers are compared with numbers."""
+        return "number"
+
+    @property
+    def has_tolerance(self) -> bool:
+        """Whether different numbers may be equal."""
+        return bool(self.least or self.share)
+
+    def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
+        return is_marked(text, form)
+
+    def near(self, old: pl.Series, new: pl.Series) -> pl.Series:
+        """Whether both normal forms are numbers within the tolerance."""
+        if not self.has_tolerance:
+            return pl.repeat(False, len(old), eager=True)
+        return where_both_read(old, new, self._within)
+
+    def _within(self, old: pl.Series, new: pl.Series) -> pl.Series:
+        shift = max(
+            max_decimal_places(old), max_decimal_places(new), -_exponent_of(self.least)
+        )
+        whole = max(
+            max_integer_digits(old), max_integer_digits(new), self.least.adjusted() + 1
+        )
+        if whole + shift + ratio_digits(self.share) > INTEGER_DIGITS:
+            pairs = zip(old, new, strict=True)
+            return pl.Series([self._within_exactly(*pair) for pair in pairs])
+        # `size * share` in integers: the other side is multiplied by the denominator.
+        top, bottom = self.share.as_integer_ratio()
+        o, n = (
+            as_scaled_integers(side, shift) for side in (pl.col("old"), pl.col("new"))
+        )
+        least = pl.lit(int(EXACT.scaleb(self.least, shift)), dtype=pl.Int128)
+        apart, size = (o - n).abs(), pl.max_horizontal(o.abs(), n.abs())
+        within = (apart <= least) | (apart * bottom <= size * top)
+        return pl.DataFrame({"old": old, "new": new}).select(within).to_series()
+
+    def _within_exactly(self, old: str, new: str) -> bool:
+        """In decimals, because Python parses no integer of more than 4,300 digits."""
+        o, n = Decimal(old), Decimal(new)
+        apart = EXACT.subtract(o, n).copy_abs()
+        size = max(o.copy_abs(), n.copy_abs())
+        return apart <= max(self.least, EXACT.multiply(self.share, size))
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Amount):
+    """A number with a point, and with or without commas between groups of three."""
+
+    least: Decimal = Decimal(0)
+    share: Decimal = Decimal(0)
+
+    def normal(self, text: pl.Expr) -> pl.Expr:
+        """Sign and digits without redundant zeros: of any length, as text."""
+        digits = text.str.replace_all(",", "", literal=True)
+        bare = digits.str.strip_chars_start("+-")
+        number = text.str.contains(NUMBER_PATTERN) & text.str.contains(DIGIT_PATTERN)
+        form = _form(text.str.starts_with("-"), bare)
+        return pl.when(number).then(form).otherwise(text)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenNumber(Amount):
+    """A number in the notation of a source.
+
+    `comma`: decimal comma, and points between groups of three. `money`: the currency
+    sign, "" for none. `exp`: exponents. `trailing`: a sign after the digits.
+    `percent`: `12.5%` is 0.125.
+    """
+
+    least: Decimal = Decimal(0)
+    share: Decimal = Decimal(0)
+    comma: bool = False
+    money: str = ""
+    exp: bool = False
+    trailing: bool = False
+    percent: bool = False
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression of what is a number in this notation."""
+        group, point = (r"\.", ",") if self.comma else (",", r"\.")
+        whole = rf"(?:[0-9]+|[0-9]{{1,3}}(?:{group}[0-9]{{3}})+)"
+        size = rf"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)"
+        size += f"(?:{EXPONENT})?" * self.exp + f"(?:{GAP}%)?" * self.percent
+        forms = [f"{SIGN}?{size}"]
+        if self.money:
+            sign = re.escape(self.money)
+            forms += [
+                rf"{SIGN}?{sign}{GAP}{size}",
+                rf"{sign}{GAP}{SIGN}{size}",
+                rf"{SIGN}?{size}{GAP}{sign}",
+                rf"\((?:{sign}{GAP})?{size}\)",
+                rf"\({size}{GAP}{sign}\)",
+            ]
+        if self.trailing:
+            forms.append(rf"{size}{SIGN}")
+            if self.money:
+                forms += [
+                    rf"{sign}{GAP}{size}{SIGN}",
+                    rf"{size}{SIGN}{GAP}{sign}",
+                ]
+        return f"^(?:{'|'.join(forms)})$"
+
+    def normal(self, text: pl.Expr) -> pl.Expr:
+        """As `Number`, after the notation is removed."""
+        group, point = (".", ",") if self.comma else (",", ".")
+        bare = text
+        if self.money:
+            bare = bare.str.replace(self.money, "", literal=True)
+            bare = bare.str.replace_all(GAPS, "")
+        elif self.percent:
+            bare = bare.str.replace_all(GAPS, "")
+        bare = bare.str.replace_all(group, "", literal=True)
+        if point != ".":
+            bare = bare.str.replace(point, ".", literal=True)
+        moved = pl.lit(0, pl.Int64)
+        if self.percent:
+            shared = bare.str.contains("%", literal=True)
+            moved = pl.when(shared).then(-2).otherwise(moved)
+            bare = bare.str.replace("%", "", literal=True)
+        mantissa = bare
+        if self.exp:
+            mantissa = bare.str.replace(EXPONENT, "")
+            power = bare.str.extract("[eE]([+-]?[0-9]+)").cast(pl.Int64, strict=False)
+            moved = moved + power.fill_null(0)
+        below = mantissa.str.contains("-", literal=True) | text.str.starts_with("(")
+        digits = mantissa.str.strip_chars("+-()")
+        if self.exp or self.percent:
+            digits = _move_point(digits, moved)
+        form = _form(below, digits)
+        return pl.when(text.str.contains(self.pattern)).then(form).otherwise(text)
+
+
+@dataclass(frozen=True, slots=True)
+class ImpliedPoint(Amount):
+    """Whole numbers whose last `places` digits are behind a point."""
+
+    places: int
+    least: Decimal = Decimal(0)
+    share: Decimal = Decimal(0)
+
+    def normal(self, text: pl.Expr) -> pl.Expr:
+        """As `Number`; a text with a point, or with other signs, is not read."""
+        bare = text.str.strip_chars_start("+-").str.zfill(self.places)
+        # `zfill` pads to a width, so there are at least as many digits as places.
+        places = -self.places
+        point = bare.str.head(places) + "." + bare.str.tail(self.places)
+        form = _form(text.str.starts_with("-"), point)
+        return pl.when(text.str.contains(IMPLIED_PATTERN)).then(form).otherwise(text)
+
+
+def read_number(form: pl.Expr) -> pl.Expr:
+    """A normal number as people write it: `-12.5`."""
+    digits = form.str.slice(3).str.strip_suffix(".")
+    whole = pl.when(digits.str.starts_with(".") | (digits == "")).then(pl.lit("0"))
+    sign = pl.when(form.str.slice(1, 1) == "-").then(pl.lit("-")).otherwise(pl.lit(""))
+    return sign + whole.otherwise(pl.lit("")) + digits
+
+
+def _form(below: pl.Expr, digits: pl.Expr) -> pl.Expr:
+    """The normal form of digits with at most one point."""
+    bare = digits.str.strip_chars_start("0")
+    size = (
+        pl.when(bare.str.contains(".", literal=True))
+        .then(bare.str.strip_chars_end("0"))
+        .otherwise(bare + ".")
+    )
+    # Minus zero is zero. The 0 behind the sign keeps the integer part from being empty.
+    sign = (
+        pl.when(below & (size != "."))
+        .then(pl.lit(f"{NORMAL_PREFIX}-0"))
+        .otherwise(pl.lit(f"{NORMAL_PREFIX}+0"))
+    )
+    return sign + size
+
+
+def _move_point(digits: pl.Expr, moved: pl.Expr) -> pl.Expr:
+    """Digits times 10**`moved`, as text: exact for any number of digits."""
+    point = digits.str.find(".", literal=True).cast(pl.Int64)
+    whole = pl.coalesce(point, digits.str.len_bytes().cast(pl.Int64))
+    every = digits.str.replace(".", "", literal=True)
+    size = every.str.len_bytes().cast(pl.Int64)
+    at = whole + moved
+    zeros = pl.lit("0" * 2 * MAX_EXPONENT)
+    before = every.str.slice(0, at.clip(0)) + _first(zeros, at - size)
+    after = _first(zeros, -at) + every.str.slice(at.clip(0))
+    return before + "." + after
+
+
+def _first(text: pl.Expr, count: pl.Expr) -> pl.Expr:
+    """The first `count` characters; none if the count is negative."""
+    return text.str.slice(0, count.clip(0))
+
+
+def max_decimal_places(numbers: pl.Series) -> int:
+    """The largest number of digits after the point among normal numbers."""
+    after = numbers.str.len_bytes() - numbers.str.find(".", literal=True) - 1
+    return int(after.max())  # type: ignore[arg-type]
+
+
+def max_integer_digits(numbers: pl.Series) -> int:
+    """The largest number of characters before the point among normal numbers."""
+    return int(numbers.str.find(".", literal=True).max())  # type: ignore[arg-type]
+
+
+def ratio_digits(number: Decimal) -> int:
+    """An upper bound of the digits of either integer of the number's ratio."""
+    return len(number.as_tuple().digits) + abs(_exponent_of(number))
+
+
+def as_scaled_integers(number: pl.Expr, shift: int) -> pl.Expr:
+    """Normal numbers times 10**`shift`; `shift` is at least their decimal places."""
+    parts = number.str.split_exact(".", 1)
+    fraction = parts.struct.field("field_1").str.pad_end(shift, "0")
+    return (parts.struct.field("field_0") + fraction).cast(pl.Int128)
+
+
+def _exponent_of(number: Decimal) -> int:
+    return int(number.as_tuple().exponent)
