@@ -5,10 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The tests start 200 processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Two workers; a file stays with one, and so do its servers. conftest.py has the order.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Two workers. conftest.py says which tests stay together, and their order.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 # The installation compiles the native kernel: again after a change of these.
 NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs/native/,kernel.c build.py)
+# Compiling all modules takes longer than installing them; most are never imported.
+PIP = -m pip install --quiet --disable-pip-version-check --no-compile
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
 .PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-native sanitize lock clean
@@ -103,30 +105,30 @@ clean:
 # Each stamp is a set of packages in the one environment.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(BIN)/python $(PIP) "pip>=25.1"
 
 $(VENV)/run: pyproject.toml requirements.lock $(NATIVE) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python $(PIP) --require-hashes -r requirements.lock
+	$(BIN)/python $(PIP) --no-deps -e .
 	touch $@
 
 $(VENV)/test: $(VENV)/run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test
+	$(BIN)/python $(PIP) --group test
 	touch $@
 
 $(VENV)/fuzz: $(VENV)/test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	$(BIN)/python $(PIP) --group fuzz
 	touch $@
 
 $(VENV)/dev: $(VENV)/test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	$(BIN)/python $(PIP) --group dev
 	touch $@
 
 # An environment of its own, of one other version.
 $(VENV)/oldest/test: $(VENV)/run
 	$(PYTHON) -m venv $(VENV)/oldest
-	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
-	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --group test "pyspark==3.5.*"
+	$(VENV)/oldest/bin/python $(PIP) "pip>=25.1"
+	$(VENV)/oldest/bin/python $(PIP) --require-hashes -r requirements.lock
+	$(VENV)/oldest/bin/python $(PIP) --no-deps -e .
+	$(VENV)/oldest/bin/python $(PIP) --group test "pyspark==3.5.*"
 	touch $@

@@ -86,7 +86,7 @@ def made(chance: random.Random) -> tuple[bytes, Question]:
         delimiter=ord(delimiter),
         limits=chance.choice(SOME),
         bits=chance.choice((0, 3, 5)),
-        every=chance.choice((1, 2, 3)),
+        every=chance.choice((1, 2, 3, 6, 8, 12)),
     )
     return data, asked
 

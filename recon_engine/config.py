@@ -376,8 +376,9 @@ class SideOptions:
     `trailer_sums`: `[PREFIX:]FIELD` and `[PREFIX:]FIELD=COLUMN`; `trailer_delimiter`:
     that of a trailer, if it is another one. `eof_mark`: whether a Ctrl-Z may end it.
     `quote`: whether quotes enclose fields. `fixed`: a layout of a fixed width, as
-    `split_layout` takes it. `excel_text`: whether `="…"` is a field. `rules`: as in
-    `Options`, for the values of this side only.
+    `split_layout` takes it. `excel_text`: whether `="…"` is a field. `member`: the file
+    of a zip archive, if it has several. `rules`: as in `Options`, for the values of
+    this side only.
     `where`: the rows of this side that are compared, for `where_syntax.parse_where`.
     `derive`: new columns, each for `derive_syntax.parse_derivation`. `fold`: whether
     the rows of a key become one; `sum`: the columns that are added up then.
@@ -399,6 +400,7 @@ class SideOptions:
     quote: Quote = Quote.DOUBLE
     fixed: str = ""
     excel_text: bool = False
+    member: str = ""
     where: str = ""
     derive: tuple[str, ...] = ()
     fold: bool = False
@@ -429,6 +431,13 @@ class SideOptions:
         for text in self.derive:
             parse_derivation(text)
         _check_syntax_options(self)
+
+    @property
+    def is_about_text(self) -> bool:
+        """Whether an option is set that only text can have."""
+        return any(
+            getattr(self, name) != getattr(AS_DEFAULT, name) for name in TEXT_OPTIONS
+        )
 
     @property
     def columns(self) -> tuple[FixedColumn, ...]:
@@ -482,6 +491,11 @@ def _as_tuples(value: Any) -> Any:
 
 
 AS_DEFAULT: Final = SideOptions()
+TEXT_OPTIONS: Final = (
+    *("skip_lines", "comment_prefix", "no_header", "names", "repeat_names"),
+    *("blank_names", "trailing_delimiter", "trailers", "eof_mark", "quote", "fixed"),
+    "excel_text",
+)
 Encodings = tuple[Encoding, Encoding]
 UTF_8: Final[Encodings] = (Encoding.UTF_8, Encoding.UTF_8)
 

@@ -47,6 +47,7 @@ FRAME_FACTS: Final[Mapping[str, Callable[[int], str]]] = {
     "quote": lambda _: "quotes are ordinary characters",
     "fixed": lambda n: f"fixed width, {format_count(n, 'column')}",
     "excel_text": lambda n: format_count(n, "field of the form of Excel", "are read"),
+    "nulls": lambda n: format_count(n, "null", "are read as blanks"),
     "eof_mark": lambda n: format_count(n, "end mark", "are no data"),
 }
 

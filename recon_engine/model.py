@@ -31,7 +31,7 @@ MOST_COUNT: Final = 10**15
 EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
 
 Newline = Literal["LF", "CRLF", "mixed", "none"]
-Compression = Literal["gzip", "zstd"]
+Compression = Literal["gzip", "zstd", "bzip2", "xz", "zip", "parquet", "arrow"]
 
 
 # --------------------------------------------------------------------------------------

@@ -456,6 +456,20 @@ _TABLE: Final = (
         sided=True,
     ),
     Option(
+        name="member",
+        group=Group.INPUT,
+        help="File of a zip archive that has several.",
+        commands=READING,
+        flags=("--member",),
+        metavar="NAME",
+        env="RECON_MEMBER",
+        in_file="member",
+        in_python="member",
+        sets=SideOptions,
+        field="member",
+        sided=True,
+    ),
+    Option(
         name="on_bad_row",
         group=Group.INPUT,
         help="Malformed rows: 'fail' refuses the file, 'quarantine' omits the row and"

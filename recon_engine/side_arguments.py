@@ -73,3 +73,6 @@ class SidedArguments(TypedDict, total=False):
     fixed: str
     old_fixed: str | None
     new_fixed: str | None
+    member: str
+    old_member: str | None
+    new_member: str | None

@@ -58,23 +58,34 @@ for name, examples in (("fast", 10), ("short", 100), ("long", 5000)):
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
-# Each is long for one worker, and so begins early: the last files have to be short.
+# What needs no server and no fixture of a module: any worker takes a few of these tests
+# at a time, at the end, so that all workers end together.
+DIVISIBLE = (TESTS / "unit", TESTS / "corpus")
+PORTION = 4
+# Of the other files each is run by one worker, and with it its servers. These are long,
+# and so begin early.
 FIRST = (
     "spark/test_spark.py",
-    "faults/test_canaries.py",
-    "faults/test_faults.py",
+    "faults/test_protocol_model.py",
     "faults/test_crashes.py",
-    "program/test_docs.py",
-    "program/test_cli.py",
-    "program/test_signals.py",
-    "integration/test_break_histories.py",
+    "faults/test_faults.py",
+    "integration/test_pipeline.py",
+    "integration/test_localpg.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long come first, in that order."""
+    """Order the tests, and divide them among workers."""
     places = {TESTS / name: place for place, name in enumerate(FIRST)}
-    items.sort(key=lambda item: places.get(item.path, len(FIRST)))
+    last = len(FIRST) + 1
+    items.sort(
+        key=lambda item: (
+            last if item.path.parent in DIVISIBLE else places.get(item.path, len(FIRST))
+        )
+    )
+    for at, item in enumerate(items):
+        portion = at // PORTION if item.path.parent in DIVISIBLE else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}{portion}"))
 
 
 def pytest_sessionfinish() -> None:

@@ -6,7 +6,6 @@ import json
 import time
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from recon_engine.analysis.evidence import Evidence
@@ -45,6 +44,7 @@ from recon_engine.rules.chains import (
     wrong_tally,
 )
 from recon_engine.rules.sources import describe_source
+from recon_engine.runtime.lazy_module import np
 from recon_engine.runtime.memory import peak_rss_bytes
 from recon_engine.verdict import Measurements, evaluate_gates
 from recon_engine.version import __version__
@@ -359,7 +359,8 @@ class _ResultBuilder:
         ids = {name: internal for internal, name in user_names.items()}
         tallies = added([*self.tallies, self.found.tallies])
         for column in (*layout.keys, *layout.columns):
-            chain = layout.rules.get(column, NO_CHAIN)
+            if (chain := layout.rules.get(column, NO_CHAIN)) is NO_CHAIN:
+                continue
             tally = tallies.get(ids[column], no_tally(chain.steps))
             of: Literal["keys", "cells", "values"] = "keys"
             if column not in layout.keys:

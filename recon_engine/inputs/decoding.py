@@ -8,13 +8,17 @@ the encoding are errors.
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import hashlib
+import lzma
 import os
 import sys
+import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn
 
+from recon_engine.characters import escaped
 from recon_engine.config import ONE_CHARACTER, Encoding, Quote
 from recon_engine.errors import EncodingError, MalformedInput, ReconError, Trial
 from recon_engine.inputs.encodings import tried_wide
@@ -22,6 +26,7 @@ from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.pinned_file import open_unchanged, state_of
 from recon_engine.records import dataclass
 from recon_engine.runtime.progress import ignore_advance
+from recon_engine.suggestions import did_you_mean, join_names
 
 
 if sys.version_info >= (3, 14):
@@ -45,7 +50,9 @@ CHUNK_BYTES: Final = 1 << 20
 # A text of up to 16 MiB is harmless at any compression ratio.
 HARMLESS_BYTES: Final = 16 << 20
 MAGIC_BYTES: Final = 4
-NAMES: Final = "rename it to match its content: .csv, .csv.gz or .csv.zst"
+NAMES: Final = (
+    "rename it to match its content: .csv, .csv.gz, .csv.zst, .csv.bz2, .csv.xz or .zip"
+)
 # The longest header of a zstd frame, and the largest window: the default limit of the
 # zstd command line (`--long` raises it).
 HEAD_BYTES: Final = 18
@@ -69,7 +76,8 @@ class DecodedFrom:
 
     `bytes` and `sha256` are those of the delivered file. `translation`: the text that
     CSV was translated from, if it had another syntax; `unwrapped`: how many of its
-    fields had the form of Excel.
+    fields had the form of Excel. `nulls`: those of a Parquet or Arrow file, which are
+    read as blanks; None for text.
     """
 
     bytes: int
@@ -78,6 +86,7 @@ class DecodedFrom:
     encoding: Encoding
     translation: Translation | None = None
     unwrapped: int = 0
+    nulls: int | None = None
 
     @property
     def counted_in(self) -> str | None:
@@ -87,6 +96,8 @@ class DecodedFrom:
         """
         if not self.compression and self.encoding is Encoding.UTF_8:
             return None
+        if self.compression in COLUMNAR:
+            return "the table as CSV"
         unpacked = "decompressed " if self.compression else ""
         transcoded = " in UTF-8" if self.encoding is not Encoding.UTF_8 else ""
         return f"the {unpacked}text{transcoded}"
@@ -100,16 +111,20 @@ def decode_to_utf8(
     limits: Limits,
     to: Path,
     advance: Callable[[int], None] = ignore_advance,
+    member: str = "",
+    flag: str = "--member",
 ) -> DecodedFrom:
     """Write the UTF-8 text of an input to the new file `to`.
 
     Args:
         path: The delivered file.
-        uri: Its name for errors; a suffix `.gz` or `.zst` selects the compression.
+        uri: Its name for errors; a suffix such as `.gz` selects the compression.
         encoding: The encoding of the (decompressed) text.
         limits: `limits.ratio` bounds the size of the decompressed text.
         to: The file to create; it must not exist.
         advance: Called with the number of bytes of each read.
+        member: The member of a zip archive, if it has several.
+        flag: The option that names it, for errors.
 
     Raises:
         MalformedInput: The stream is corrupt, truncated or too dense.
@@ -126,7 +141,11 @@ def decode_to_utf8(
     ):
         source = _DeliveredBytes(stream, uri, advance)
         data = source.read_blocks()
-        if compression:
+        if compression == "zip":
+            for _ in data:  # hashed as a whole: its directory is at its end
+                pass
+            data = _ZipReader(source, limits, member, flag).read_text()
+        elif compression:
             data = _Unpacker(source, _FORMATS[compression], limits).read_text()
         if encoding is not Encoding.UTF_8:
             counted = "the decompressed file" if compression else None
@@ -163,6 +182,96 @@ def compression_of(name: str) -> Compression | None:
     """The compression that a file name's suffix selects; None for other names."""
     lower = name.lower()
     return next((kind for end, kind in _SUFFIXES.items() if lower.endswith(end)), None)
+
+
+class _ZipReader:
+    """Decompress one member of a zip archive."""
+
+    def __init__(
+        self, source: _DeliveredBytes, limits: Limits, member: str, flag: str
+    ) -> None:
+        self.source = source
+        self.limits = limits
+        self.member = member
+        self.flag = flag
+
+    def read_text(self) -> Iterator[bytes]:
+        """Yield the text in pieces; raise MalformedInput for what cannot be read."""
+        refusal: MalformedInput | None = None
+        try:
+            with zipfile.ZipFile(self.source.stream) as archive:
+                yield from self.read_member(archive, self.choose(archive))
+        except MalformedInput:
+            raise
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+            refusal = self.error(
+                "the zip archive is corrupt or truncated",
+                why="its directory or its member cannot be read",
+            )
+        except (RuntimeError, NotImplementedError):
+            refusal = self.error(
+                "the member of the zip archive cannot be read",
+                why="it is encrypted, or compressed by a method other than deflate",
+                help="pack the file again without a password",
+            )
+        if refusal is not None:
+            raise refusal
+
+    def choose(self, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+        """The member that is read."""
+        found = [
+            each
+            for each in archive.infolist()
+            if not each.is_dir() and not each.filename.startswith("__MACOSX/")
+        ]
+        names = [each.filename for each in found]
+        if self.member:
+            named = [each for each in found if each.filename == self.member]
+            if len(named) == 1:
+                return named[0]
+            raise self.error(
+                f"the zip archive has no member {self.member}."
+                + did_you_mean(self.member, names)
+                if not named
+                else f"the zip archive has {len(named)} members {self.member}",
+                why=f"{self.flag} names it",
+                help="name one of: " + join_names(map(escaped, names)),
+            )
+        if len(found) == 1:
+            return found[0]
+        raise self.error(
+            f"the zip archive has {len(found):,} members",
+            why="one file is one table",
+            help=f"name one with {self.flag}: {join_names(map(escaped, names))}"
+            if found
+            else "deliver an archive with one file",
+        )
+
+    def read_member(
+        self, archive: zipfile.ZipFile, member: zipfile.ZipInfo
+    ) -> Iterator[bytes]:
+        most = max(HARMLESS_BYTES, self.limits.ratio * self.source.size)
+        total = 0
+        with archive.open(member) as stream:
+            while data := stream.read(CHUNK_BYTES):
+                total += len(data)
+                if total > most:
+                    raise self.error(
+                        f"it expands to more than {self.limits.ratio:,} times its size",
+                        why="a compression ratio this high looks like a decompression"
+                        " bomb",
+                        help="raise --max-ratio if the file is valid",
+                    )
+                yield data
+
+    def error(
+        self,
+        message: str,
+        *,
+        why: str,
+        help: str = "deliver the complete file again",  # noqa: A002 - as in ReconError
+    ) -> MalformedInput:
+        return MalformedInput(message, file=self.source.uri, why=why, help=help)
 
 
 class _DeliveredBytes:
@@ -312,7 +421,7 @@ class _CompressedFormat:
     magics: tuple[bytes, ...]
     new: Callable[[], Any]
     unpack: Callable[[Any, bytes], Iterator[bytes]]
-    error: type[Exception]
+    error: tuple[type[Exception], ...]
 
 
 def _unpack_gzip(member: Any, data: bytes) -> Iterator[bytes]:
@@ -326,7 +435,7 @@ def _unpack_gzip(member: Any, data: bytes) -> Iterator[bytes]:
             return
 
 
-def _unpack_zstd(member: Any, data: bytes) -> Iterator[bytes]:
+def _unpack_by_need(member: Any, data: bytes) -> Iterator[bytes]:
     while True:
         yield member.decompress(data, CHUNK_BYTES)
         data = b""
@@ -347,14 +456,24 @@ def _zstd_window_bytes(head: bytes) -> int:
     return int.from_bytes(head[start : start + width], "little")
 
 
-_SUFFIXES: Final[Mapping[str, Compression]] = {".gz": "gzip", ".zst": "zstd"}
+_SUFFIXES: Final[Mapping[str, Compression]] = {
+    ".gz": "gzip",
+    ".zst": "zstd",
+    ".bz2": "bzip2",
+    ".xz": "xz",
+    ".zip": "zip",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+COLUMNAR: Final = ("parquet", "arrow")
 _FORMATS: Final[Mapping[Compression, _CompressedFormat]] = {
     "gzip": _CompressedFormat(
         "gzip",
         (b"\x1f\x8b",),
         lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS),
         _unpack_gzip,
-        zlib.error,
+        (zlib.error,),
     ),
     "zstd": _CompressedFormat(
         "zstd",
@@ -364,8 +483,19 @@ _FORMATS: Final[Mapping[Compression, _CompressedFormat]] = {
             *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16)),
         ),
         zstd.ZstdDecompressor,
-        _unpack_zstd,
-        zstd.ZstdError,
+        _unpack_by_need,
+        (zstd.ZstdError,),
+    ),
+    "bzip2": _CompressedFormat(
+        "bzip2", (b"BZh",), bz2.BZ2Decompressor, _unpack_by_need, (OSError, ValueError)
+    ),
+    "xz": _CompressedFormat(
+        "xz",
+        (b"\xfd7zXZ\0",),
+        # As much as a window of zstd may take, and the tables beside it.
+        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * MAX_WINDOW_BYTES),
+        _unpack_by_need,
+        (lzma.LZMAError,),
     ),
 }
 

@@ -35,15 +35,15 @@ class FileKind(NamedTuple):
 _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
     (
         rb"PAR[1E][\x00-\x08\x0e-\x1f]",
-        FileKind("a Parquet file", AS_A_FRAME.format("polars.read_parquet")),
+        FileKind("a Parquet file", "rename it to .parquet"),
     ),
     (
         rb"ARROW1\0",
-        FileKind("an Arrow IPC file", AS_A_FRAME.format("polars.read_ipc")),
+        FileKind("an Arrow IPC file", "rename it to .arrow"),
     ),
     (
         rb"\xff{4}...\0",
-        FileKind("an Arrow IPC stream", AS_A_FRAME.format("polars.read_ipc_stream")),
+        FileKind("an Arrow IPC stream", "rename it to .arrow"),
     ),
     (
         rb"ORC(?=.*\0)",
@@ -60,9 +60,12 @@ _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
     ),
     (
         rb"BZh[1-9](1AY&SY|\x17rE8P\x90)",
-        FileKind("a bzip2 stream", REPACKED.format("bunzip2")),
+        FileKind("a bzip2 stream", "rename it to .csv.bz2, or decompress it"),
     ),
-    (rb"\xfd7zXZ\0", FileKind("an xz stream", REPACKED.format("unxz"))),
+    (
+        rb"\xfd7zXZ\0",
+        FileKind("an xz stream", "rename it to .csv.xz, or decompress it"),
+    ),
     (rb"\x04\x22\x4d\x18", FileKind("an LZ4 stream", REPACKED.format("unlz4"))),
     (rb"\x1f\x9d", FileKind("a compress stream (.Z)", REPACKED.format("uncompress"))),
     (rb"7z\xbc\xaf\x27\x1c", FileKind("a 7z archive", REPACKED.format("7z x"))),
@@ -81,7 +84,7 @@ _KINDS: Final[tuple[tuple[bytes, FileKind], ...]] = (
     ),
     (
         rb"PK(\x03\x04|\x05\x06)",
-        FileKind("a zip archive", REPACKED.format("unzip")),
+        FileKind("a zip archive", "rename it to .zip, or unpack it"),
     ),
     (
         rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",

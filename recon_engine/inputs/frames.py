@@ -94,7 +94,7 @@ def import_frame(source: object, uri: str) -> Frame:
     """
     refusal: ConfigError | None = None
     try:
-        return Frame(uri, _cells_as_text(_to_polars(source), uri))
+        return Frame(uri, cells_as_text(_to_polars(source), uri))
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever Polars says may quote cells
@@ -106,7 +106,8 @@ def import_frame(source: object, uri: str) -> Frame:
     raise refusal
 
 
-def _cells_as_text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
+def cells_as_text(data: pl.DataFrame, uri: str) -> pl.DataFrame:
+    """Each cell as text, a null as a blank; raises ConfigError for other types."""
     if any("\0" in name or not name.strip() for name in data.columns):
         raise ConfigError("a frame has a column without a name", file=uri)
     columns = []

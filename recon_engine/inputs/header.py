@@ -11,10 +11,18 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
 
 from recon_engine.config import AS_DEFAULT, Encoding, Limits, OnBadRow, Quote
-from recon_engine.errors import EmptyFile, EncodingError, MalformedInput, ReconError
+from recon_engine.errors import (
+    ConfigError,
+    EmptyFile,
+    EncodingError,
+    MalformedInput,
+    ReconError,
+)
 from recon_engine.formatting import format_count
 from recon_engine.inputs.decoding import (
+    COLUMNAR,
     DecodedFrom,
+    compression_of,
     decode_to_utf8,
     has_other_syntax,
     is_plain_utf8,
@@ -337,8 +345,9 @@ def _count_applied(
         ("quote", frame.quote is Quote.NONE, 1),
         ("fixed", frame.fixed, len(names)),
         ("excel_text", frame.excel_text, origin.unwrapped if origin else 0),
+        ("nulls", origin and origin.nulls, origin.nulls if origin else 0),
     )
-    return {name: count for name, is_set, count in counts if is_set}
+    return {name: count or 0 for name, is_set, count in counts if is_set}
 
 
 def open_input(
@@ -365,6 +374,9 @@ def open_input(
     Raises what `decode_to_utf8` and `read_header` raise.
     """
     encoding, origin = options.encoding_of(side), None
+    kind = compression_of(uri)
+    if kind in COLUMNAR:
+        return _open_columnar(path, kind, uri, side, options, limits, folder, progress)
     if not is_plain_utf8(uri, encoding):
         source, path = path, folder / f"{side}.utf8"
         size = source.stat().st_size
@@ -376,6 +388,8 @@ def open_input(
                 limits=limits,
                 to=path,
                 advance=advance,
+                member=options.side(side).member,
+                flag=flag_of(side, "member"),
             )
     delimiter = options.delimiter_of(side)
     if has_other_syntax(side, options):
@@ -400,6 +414,47 @@ def open_input(
         origin=origin,
         on_bad_row=options.on_bad_row,
         frame=options.side(side),
+        side=side,
+    )
+
+
+def _open_columnar(
+    path: Path,
+    kind: Compression,
+    uri: str,
+    side: str,
+    options: Options,
+    limits: Limits,
+    folder: Path,
+    progress: Progress,
+) -> Header:
+    """The header of a Parquet or Arrow IPC file, which is written as CSV first."""
+    from recon_engine.inputs.columnar import write_as_csv
+    from recon_engine.inputs.translation import hash_beside
+
+    if options.side(side).is_about_text:
+        raise ConfigError(
+            f"options about the text of a file do not apply to a {kind} file",
+            file=uri,
+            help="name them for the other file only, such as"
+            f" --{'new' if side == 'old' else 'old'}-skip-lines",
+        )
+    target, size = folder / f"{side}.columns.csv", path.stat().st_size
+    with path.open("rb") as stream:
+        state = state_of(stream.fileno())
+    with (
+        open_unchanged(path, uri, state),
+        progress.step(f"convert {side}", total=size, unit="bytes") as advance,
+    ):
+        nulls, sha256 = hash_beside(
+            path, lambda: write_as_csv(path, kind, uri=uri, to=target, advance=advance)
+        )
+    return read_header(
+        target,
+        uri=uri,
+        limits=limits,
+        origin=DecodedFrom(size, sha256, kind, Encoding.UTF_8, nulls=nulls),
+        on_bad_row=options.on_bad_row,
         side=side,
     )
 

@@ -5,11 +5,12 @@ What needs Polars is imported by the functions that use it: files are opened bef
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from recon_engine.config import LIMITS, Limits, Options
 from recon_engine.errors import ConfigError
@@ -26,7 +27,8 @@ from recon_engine.suggestions import escape_bytes
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
     from recon_engine.inputs.csvfile import CsvFile
     from recon_engine.inputs.frames import Frame
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 
     Unread = Header | Frame
     Table = CsvFile | Frame
+
+
+STANDARD_INPUT: Final = "-"
+PIPE_BYTES: Final = 1 << 20
 
 
 @contextmanager
@@ -114,14 +120,30 @@ def _no_file(path: Path, uri: str) -> ConfigError:
     if path.is_dir():
         text, remedy = "it is a folder", "give the path of one CSV file"
     elif path.exists():
-        text = "it is a pipe or a device, which cannot be read twice"
-        remedy = "write it to a file first, and give its path"
-    elif uri == "-":
-        text = "standard input is not read"
-        remedy = "write it to a file first, and give its path"
+        text, remedy = "it is a device", "write it to a file first, and give its path"
     else:
         text, remedy = "there is no such file", "give the path of a CSV file"
     return ConfigError(text, file=uri, help=remedy)
+
+
+def is_piped(uri: str) -> bool:
+    """Whether an input is standard input or a pipe, which can be read only once."""
+    return uri == STANDARD_INPUT or Path(uri).is_fifo()
+
+
+def _spool(uri: str, to: Path, advance: Callable[[int], None]) -> Path:
+    """Write what comes from standard input or a pipe to a file."""
+    with ExitStack() as stack:
+        stream: BinaryIO = (
+            sys.stdin.buffer
+            if uri == STANDARD_INPUT
+            else stack.enter_context(Path(uri).open("rb"))
+        )
+        target = stack.enter_context(to.open("xb"))
+        while data := stream.read(PIPE_BYTES):
+            target.write(data)
+            advance(len(data))
+    return to
 
 
 def both_unread(
@@ -148,6 +170,10 @@ def both_unread(
     Raises ConfigError for an input that is neither, and the errors of `open_csv` for a
     header.
     """
+    if str(old) == str(new) == STANDARD_INPUT:
+        raise ConfigError(
+            "both files are standard input", help="give one of them as a path"
+        )
     files = all(isinstance(source, str | Path) for source in (old, new))
     return open_both(
         lambda side: open_side(*side, options, limits, stack, progress),
@@ -181,15 +207,18 @@ def open_side(
 
         return import_frame(source, name)
     uri, folder = str(source), Path()
-    remote = uri.startswith("s3:")
+    remote, piped = uri.startswith("s3:"), is_piped(uri)
     # Only what is copied needs a folder: a plain local file is read in place.
-    if remote or not is_read_in_place(uri, name, options):
+    if remote or piped or not is_read_in_place(uri, name, options):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
     if remote:
         from recon_engine.storage.urls import fetch_file
 
         with progress.step(f"fetch {name}", unit="bytes") as advance:
             path = fetch_file(uri, folder / "fetched", advance)
+    elif piped:
+        with translate_disk_errors(uri), progress.step(f"read {name}") as advance:
+            path = _spool(uri, folder / "piped", advance)
     else:
         path = local_path(uri)
         uri = escape_bytes(uri)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-DATA_SUFFIXES: Final = (".csv", ".csv.gz", ".csv.zst")
+DATA_SUFFIXES: Final = (
+    *(".csv", ".csv.gz", ".csv.zst", ".csv.bz2", ".csv.xz", ".csv.zip"),
+    *(".parquet", ".arrow"),
+)
 NEW_MARK: Final = "NEWSYSTEM"
 # Names that tables are often delivered under, and that are not read: they are errors,
 # so that a misnamed delivery is not taken for an empty inbox.
@@ -45,9 +48,9 @@ class NoData:
 def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
     """OLD and NEW (the file with NEWSYSTEM in its name), or NoData.
 
-    Data files end in `.csv`, `.csv.gz` or `.csv.zst`; other names are logged and
-    ignored. Raises InvalidFileCount, InvalidFilePair, and UnusableFiles for files that
-    look like a delivery but cannot be used.
+    Data files end in one of `DATA_SUFFIXES`; other names are logged and ignored.
+    Raises InvalidFileCount, InvalidFilePair, and UnusableFiles for files that look like
+    a delivery but cannot be used.
     """
     data: list[SourceFile] = []
     ignored: list[str] = []

@@ -42,6 +42,7 @@ def outcome(path: Path, delimiter: str) -> dict[str, Any]:
         return {"status": error.status, **place}
     written = asdict(file.dialect)
     written.pop("delimiter")
+    assert not written.pop("frame")  # only options name other lines than records
     return {"rows": file.rows, "columns": len(file.columns), **written}
 
 

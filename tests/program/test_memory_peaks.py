@@ -45,6 +45,34 @@ print(json.dumps({"peak": d.engine.peak_rss_bytes, "mismatched": n}))
 """
 
 
+def test_keys_of_files_larger_than_the_budget_are_proposed_within_it(
+    tmp_path: Path,
+) -> None:
+    """In a process of its own, whose peak is its own: at most a quarter over."""
+    lines = "".join(f"{at // 2:012},{at % 2},{at % 1000}\n" for at in range(600_000))
+    (tmp_path / "a.csv").write_text("ID,SEGMENT,X\n" + lines)
+    budget = BASE_BYTES + (32 << 20)
+    command = [sys.executable, "-c", PROPOSED, str(tmp_path / "a.csv"), str(budget)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found, peak, shares = json.loads(done.stdout)
+    assert found == ["ID", "SEGMENT"]
+    assert shares > 1
+    assert peak <= 1.25 * budget
+
+
+PROPOSED = """
+import json, sys
+from recon_engine.compare import keys
+from recon_engine.runtime.memory import Budget, peak_rss_bytes
+shares = []
+counted = keys._count_shares
+keys._count_shares = lambda *given: shares.append(counted(*given)) or shares[0]
+_, path, budget = sys.argv
+found = keys.propose_keys(path, path, budget=Budget(int(budget)))
+print(json.dumps([found[0].columns, peak_rss_bytes(), shares[0]]))
+"""
+
+
 ROWS = 1_500_000
 
 

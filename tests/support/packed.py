@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -35,4 +37,6 @@ def zstd_of(data: bytes, *, window_log: int | None = None) -> bytes:
 PACK: Final[dict[str, Callable[[bytes], bytes]]] = {
     ".csv.gz": gzip_of,
     ".csv.zst": zstd_of,
+    ".csv.bz2": bz2.compress,
+    ".csv.xz": lzma.compress,
 }

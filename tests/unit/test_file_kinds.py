@@ -150,7 +150,7 @@ def test_a_packed_file_is_named_by_what_it_holds_and_by_what_it_is(
         MalformedInput, match="a bzip2 stream, not a gzip stream"
     ) as caught:
         diff(beside, beside, keys="ID")
-    assert "bunzip2" in str(caught.value.help)
+    assert "rename it to .csv.bz2" in str(caught.value.help)
 
 
 @pytest.mark.parametrize(

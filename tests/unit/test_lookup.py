@@ -8,10 +8,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import oracle
 from support.spark_cluster import InProcess
+from support.strategies import FEWER
 from support.suppressed_pairs import DAY
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
@@ -70,8 +71,7 @@ def found_by(
 @pytest.mark.parametrize(
     ("buckets", "spark"), [(1, False), (3, False), (None, True)], ids=str
 )
-# 40 for each way to look; 2,000 in `make long`.
-@settings(max_examples=settings().max_examples * 2 // 5)
+@FEWER
 @given(sides=st.tuples(ROWS, ROWS))
 def test_rows_are_counted_by_normal_form_on_both_sides(
     tmp_path: Path,
@@ -140,6 +140,7 @@ def looked_up(
 
 
 @pytest.mark.skipif(load_library() is None, reason="there is no native kernel")
+@FEWER
 @given(sides=st.tuples(KEYED, KEYED), keys=st.sampled_from([("K",), ("L", "K")]))
 @pytest.mark.parametrize("mask", [None, "hmac"])
 def test_the_kernel_finds_the_keys_of_open_breaks(
@@ -157,14 +158,15 @@ def test_the_kernel_finds_the_keys_of_open_breaks(
             writer.writerows([("K", "L", "V"), *rows])
     masks = {} if mask is None else dict.fromkeys(keys, mask)
     options = Options(keys=keys, masks=masks, delimiter=",:;")
-    asked = Lookup([], LIMIT)
-    first = looked_up(paths, options, asked, native=False)
-    assert looked_up(paths, options, asked, native=True) == first
-    written = itertools.product(["1", "a,b", "é\n", "2", ""], repeat=len(keys))
     if mask is None:
-        asked = Lookup([OpenKey(key) for key in written], LIMIT)
+        written = itertools.product(["1", "a,b", "é\n", "2", ""], repeat=len(keys))
+        keys_sought = [OpenKey(key) for key in written]
     else:
-        asked = Lookup([OpenKey(*each) for each in first.locators.items()], LIMIT)
+        nothing = Lookup([], LIMIT)
+        first = looked_up(paths, options, nothing, native=False)
+        assert looked_up(paths, options, nothing, native=True) == first
+        keys_sought = [OpenKey(*each) for each in first.locators.items()]
+    asked = Lookup(keys_sought, LIMIT)
     found = looked_up(paths, options, asked, native=True)
     assert found == looked_up(paths, options, asked, native=False)
-    assert mask is None or len(found.rows) == len(first.locators)
+    assert mask is None or len(found.rows) == len(keys_sought)

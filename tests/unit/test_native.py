@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -157,13 +158,21 @@ SIZES: Final = [
 ]  # fmt: skip
 
 
-def test_long_records_have_one_digest_however_they_are_written(
-    kernel: Kernel,
-) -> None:
+@cache
+def long_records() -> tuple[bytes, bytes, list[int]]:
+    """The same rows plain and quoted, and some places of letters in the plain text."""
     chance = random.Random(3)
     rows = [(str(n), "".join(chance.choices("abc", k=n))) for n in SIZES]
     plain = "".join(f"{a},{b}\n" for a, b in rows).encode()
     quoted = "".join(f'"{a}","{b}"\r\n' for a, b in rows).encode()
+    places = [at for at, byte in enumerate(plain) if byte in b"abc"]
+    return plain, quoted, chance.sample(places, 10)
+
+
+def test_long_records_have_one_digest_however_they_are_written(
+    kernel: Kernel,
+) -> None:
+    plain, quoted, places = long_records()
     asked = Question(limits=Limits(1 << 23))
     found = []
     for data in (plain, quoted):
@@ -173,8 +182,7 @@ def test_long_records_have_one_digest_however_they_are_written(
             found.append(digests(side))
             side.free()
     assert all(each == found[0] for each in found)
-    places = [at for at, byte in enumerate(plain) if byte in b"abc"]
-    for at in chance.sample(places, 10):
+    for at in places:
         other = plain[:at] + b"X" + plain[at + 1 :]
         side, descriptor = scanned(kernel, other, asked, SECRET, 1 << 18)
         os.close(descriptor)

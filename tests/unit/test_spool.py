@@ -154,7 +154,12 @@ def test_a_zstd_stream_that_looks_back_as_far_as_may_be_is_read(tmp_path: Path) 
 @pytest.mark.parametrize("data", [TEXT, b"i", b"\x1f", b"PK\x03\x04"], ids=len)
 def test_a_file_is_what_its_name_says(tmp_path: Path, suffix: str, data: bytes) -> None:
     error = refused(tmp_path, data, f"f{suffix}")
-    packed_by = {".csv.gz": "gzip", ".csv.zst": "zstd"}[suffix]
+    packed_by = {
+        ".csv.gz": "gzip",
+        ".csv.zst": "zstd",
+        ".csv.bz2": "bzip2",
+        ".csv.xz": "xz",
+    }[suffix]
     assert error.message.endswith(f"not a {packed_by} stream")
     assert error.byte_offset == 0
 
@@ -200,7 +205,7 @@ def test_a_few_bytes_that_hold_much_are_unpacked_in_pieces(
     tmp_path: Path, suffix: str
 ) -> None:
     (tmp_path / "f").write_bytes(PACK[suffix](b"0" * (64 << 20)))
-    form = decoding._FORMATS["gzip" if suffix == ".csv.gz" else "zstd"]
+    form = decoding._FORMATS[str(decoding.compression_of(suffix))]  # type: ignore[index]
     member = form.new()
     pieces = form.unpack(member, (tmp_path / "f").read_bytes())
     assert max(map(len, pieces)) <= decoding.CHUNK_BYTES

@@ -23,6 +23,8 @@ LIBRARY: Final = FOLDER / "_kernel.so"
 FLAGS: Final = (
     "-std=gnu11",
     "-O3",
+    # Vectors of two sums, that are taken apart again to multiply, slow digests down.
+    "-fno-slp-vectorize",
     "-s",
     "-shared",
     "-fPIC",

@@ -434,6 +434,28 @@ typedef struct {
     const u8 *marks;
 } settings;
 
+// A division takes longer than all that is done with a short key. A number is a multiple
+// of `odd` << `shift` if, multiplied by the inverse of `odd` mod 2^64 and rotated, it is at
+// most 2^64 - 1 divided by it (Granlund and Montgomery, 1994).
+typedef struct {
+    u64 inverse, most;
+    u32 shift;
+    int any;
+} divisor;
+static divisor divisor_of(u64 n) { // 0 divides nothing
+    divisor d = {0};
+    if (!n) return d;
+    d.any = 1, d.most = ~0ull / n;
+    while (!(n & 1)) n >>= 1, d.shift++;
+    d.inverse = n;
+    for (int i = 0; i < 5; i++) d.inverse *= 2 - n * d.inverse; // 3 right bits become 96
+    return d;
+}
+INLINE int divides(const divisor *d, u64 n) {
+    n *= d->inverse;
+    return (n >> d->shift | n << (-d->shift & 63)) <= d->most;
+}
+
 typedef struct {
     scanner scan;
     status status;
@@ -445,7 +467,8 @@ typedef struct {
     struct {
         keys row[LEVELS], key[LEVELS];
     } *secret;
-    u64 origin, base, rows, blanks, crlf, embedded, blank_keys, sample_every;
+    u64 origin, base, rows, blanks, crlf, embedded, blank_keys;
+    divisor every;
     int quotes, end_of_copy, unended;
     u64 high;
     u32 *ends;
@@ -517,7 +540,7 @@ API side *side_new(const settings *given) {
     s->scan.width = given->width, s->scan.trailing = given->trailing;
     s->scan.field_bytes = given->field_bytes, s->scan.field_lines = given->field_lines;
     s->isa = given->isa < 0 || given->isa > best_isa() ? best_isa() : given->isa;
-    s->bits = given->bits, s->sample_every = given->sample_every;
+    s->bits = given->bits, s->every = divisor_of(given->sample_every);
     s->key_count = given->key_count, s->order_count = given->order_count;
     s->keys = copied(given->keys, given->key_count);
     s->order = copied(given->order, given->order_count);
@@ -676,12 +699,12 @@ INLINE status digest_key(side *s, const record *r, u64 out[2]) {
     for (u32 i = 0; i < s->key_count; i++) {
         key_field(s, r, s->keys[i], &from, &to);
         blank |= from == to;
-        if (s->sample_every) {
+        if (s->every.any) {
             if (s->scan.masked) state = stable_of_masked(s, state, r->text + from, to - from);
             else state = stable(state, r->text + from, to - from);
         }
     }
-    if (s->sample_every && state % s->sample_every == 0) {
+    if (s->every.any && divides(&s->every, state)) {
         if (!grow(&s->sample.at, &s->sample.room, s->sample.count + 1, 4)) return MEMORY;
         s->sample.at[s->sample.count++] = (u32)s->rows;
     }

@@ -65,6 +65,8 @@ _HEADERS = (
 _CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA256", "SHA1")
 _CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
     {
+        ".arrow": "application/vnd.apache.arrow.file",
+        ".bz2": "application/x-bzip2",
         ".csv": "text/csv; charset=utf-8",
         ".gz": "application/gzip",
         ".html": "text/html; charset=utf-8",
@@ -73,6 +75,8 @@ _CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
         ".md": "text/markdown; charset=utf-8",
         ".parquet": "application/vnd.apache.parquet",
         ".txt": "text/plain; charset=utf-8",
+        ".xz": "application/x-xz",
+        ".zip": "application/zip",
         ".zst": "application/zstd",
     }
 )

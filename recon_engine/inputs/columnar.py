@@ -1,0 +1,102 @@
+"""Parquet and Arrow IPC files as CSV: each value becomes the text that a frame has.
+
+Batches of rows are converted and written one after the other, so memory is bounded
+whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, BinaryIO, Final
+
+from recon_engine.errors import ConfigError, MalformedInput
+from recon_engine.records import dataclass
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from recon_engine.model import Compression
+
+BATCH_ROWS: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Columnar:
+    """An open file: its columns without rows, and its batches of rows."""
+
+    empty: pa.Table
+    batches: Iterator[pa.RecordBatch]
+
+
+def write_as_csv(
+    path: Path,
+    kind: Compression,
+    *,
+    uri: str,
+    to: Path,
+    advance: Callable[[int], None],
+) -> int:
+    """Write the table of a Parquet or Arrow IPC file as CSV; returns its nulls.
+
+    Raises ConfigError for a column that has no text, MalformedInput for a damaged file.
+    """
+    refusal: MalformedInput | None = None
+    nulls = 0
+    try:
+        with path.open("rb") as stream, to.open("xb") as target:
+            # The size is reported at the end: columns are read in any order.
+            nulls = _write(_open(stream, kind), uri, target)
+        advance(path.stat().st_size)
+    except (ConfigError, MalformedInput):
+        raise
+    except Exception as error:  # noqa: BLE001 - the text of the error may quote values
+        refusal = MalformedInput(
+            f"the {kind} file cannot be read: {type(error).__name__}",
+            file=uri,
+            why="it is damaged, cut, or of a newer version of the format",
+            help="deliver the complete file again",
+        )
+    if refusal is not None:
+        raise refusal
+    return nulls
+
+
+def _open(stream: BinaryIO, kind: Compression) -> _Columnar:
+    import pyarrow as pa
+
+    if kind == "parquet":
+        import pyarrow.parquet as pq
+
+        file = pq.ParquetFile(stream)
+        return _Columnar(file.schema_arrow.empty_table(), file.iter_batches(BATCH_ROWS))
+    # A file has its schema at the end too, a stream at the beginning only.
+    try:
+        found = pa.ipc.open_file(stream)
+    except pa.ArrowInvalid:
+        stream.seek(0)
+        reader = pa.ipc.open_stream(stream)
+        return _Columnar(reader.schema.empty_table(), iter(reader))
+    batches = (found.get_batch(at) for at in range(found.num_record_batches))
+    return _Columnar(found.schema.empty_table(), batches)
+
+
+def _write(file: _Columnar, uri: str, target: IO[bytes]) -> int:
+    import polars as pl
+
+    from recon_engine.inputs.frames import cells_as_text
+
+    nulls = 0
+    for number, batch in enumerate((file.empty, *file.batches)):
+        frame = pl.DataFrame(batch)
+        if not number and not frame.width:
+            raise MalformedInput("the file has no column", file=uri)
+        nulls += sum(frame.null_count().row(0)) if frame.height else 0
+        cells_as_text(frame, uri).write_csv(
+            target,
+            include_header=not number,
+            quote_style="always",
+        )
+    return nulls

@@ -1,0 +1,282 @@
+"""What an input may be: packed, piped, Parquet, Arrow; made by the tools people use."""
+
+from __future__ import annotations
+
+import bz2
+import hashlib
+import io
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pytest
+from support.program import recon
+
+import recon_engine as rx
+from recon_engine.errors import ConfigError, InputError, MalformedInput
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+TEXT = 'ID,A\n1,x\n2,"y\nz"\n3,\n'
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    path = tmp_path / "new.csv"
+    path.write_text(TEXT)
+    return path
+
+
+def zip_of(**members: str) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in members.items():
+            archive.writestr(name.replace("__", "."), text)
+    return target.getvalue()
+
+
+PACKED: dict[str, bytes] = {
+    "o.csv.bz2": bz2.compress(TEXT.encode()),
+    "o.csv.xz": lzma.compress(TEXT.encode()),
+    "two streams.bz2": bz2.compress(TEXT[:9].encode())
+    + bz2.compress(TEXT[9:].encode()),
+    "two streams.xz": lzma.compress(TEXT[:9].encode())
+    + lzma.compress(TEXT[9:].encode()),
+    "O.CSV.ZIP": zip_of(claims__csv=TEXT),
+    "o.zip": zip_of(claims__txt=TEXT),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_packed_file_is_read_with_the_hash_of_the_delivery(
+    tmp_path: Path, new: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(PACKED[name])
+    found = rx.diff(path, new, keys="ID")
+    assert found.agrees
+    assert found.old.bytes == len(PACKED[name])
+    assert found.old.sha256 == hashlib.sha256(PACKED[name]).hexdigest()
+    assert found.old.dialect is not None
+    assert found.old.dialect.compression in {"bzip2", "xz", "zip"}
+
+
+@pytest.mark.parametrize("tool", ["bzip2", "xz", "zip", "7z"])
+def test_a_file_that_the_usual_tool_packs_is_read(
+    tmp_path: Path, new: Path, tool: str
+) -> None:
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    shutil.copy(new, tmp_path / "o.csv")
+    command = {
+        "zip": ["zip", "-q", "o.zip", "o.csv"],
+        "7z": ["7z", "a", "o.zip", "o.csv"],
+    }
+    subprocess.run(
+        command.get(tool, [tool, "o.csv"]),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    [path] = [
+        each for each in tmp_path.iterdir() if each.suffix in {".bz2", ".xz", ".zip"}
+    ]
+    assert rx.diff(path, new, keys="ID").agrees
+
+
+@pytest.mark.parametrize("name", [n for n in PACKED if not n.startswith("two")])
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "followed"])
+def test_a_damaged_packed_file_is_refused(
+    tmp_path: Path, new: Path, name: str, damage: str
+) -> None:
+    data = PACKED[name]
+    middle = len(data) // 2
+    path = tmp_path / name
+    path.write_bytes(
+        {
+            "cut": data[:-9],
+            "changed": data[:middle]
+            + bytes([data[middle] ^ 0xFF])
+            + data[middle + 1 :],
+            "empty": b"PK",
+            "followed": data + b"1,x\n",
+        }[damage]
+    )
+    # A zip archive is found from its end: bytes behind it are a comment or damage.
+    if damage == "followed" and name.lower().endswith(".zip"):
+        return
+    with pytest.raises(InputError) as caught:
+        rx.diff(path, new, keys="ID")
+    assert caught.value.help
+    assert "y\nz" not in str(vars(caught.value))
+
+
+def test_a_member_of_a_zip_archive_is_named(tmp_path: Path, new: Path) -> None:
+    path = tmp_path / "o.zip"
+    path.write_bytes(zip_of(claims__csv=TEXT, readme__txt="x"))
+    with pytest.raises(MalformedInput, match="has 2 members") as caught:
+        rx.diff(path, new, keys="ID")
+    assert "--old-member: claims.csv, readme.txt" in str(caught.value.help)
+    assert rx.diff(path, new, keys="ID", old_member="claims.csv").agrees
+    with pytest.raises(
+        MalformedInput, match=r"no member claim.csv. Did you mean claims"
+    ):
+        rx.diff(path, new, keys="ID", old_member="claim.csv")
+    path.write_bytes(zip_of())
+    with pytest.raises(MalformedInput, match="has 0 members"):
+        rx.diff(path, new, keys="ID")
+
+
+@pytest.mark.parametrize("name", ["bomb.csv.bz2", "bomb.csv.xz", "bomb.zip"])
+def test_a_decompression_bomb_is_refused(tmp_path: Path, new: Path, name: str) -> None:
+    text = "ID,A\n" + "1,x\n" * 8_000_000
+    packed = {
+        "bomb.csv.bz2": lambda: bz2.compress(text.encode()),
+        "bomb.csv.xz": lambda: lzma.compress(text.encode(), preset=0),
+        "bomb.zip": lambda: zip_of(a__csv=text),
+    }[name]()
+    (tmp_path / name).write_bytes(packed)
+    with pytest.raises(MalformedInput, match="expands to more than 5 times"):
+        rx.diff(tmp_path / name, new, keys="ID", max_ratio=5)
+
+
+def test_a_pipe_is_read_to_disk_first(tmp_path: Path, new: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text(TEXT))
+    writer.start()
+    found = rx.diff(pipe, new, keys="ID", sha256=True)
+    writer.join()
+    assert found.agrees
+    assert found.old.sha256 == found.new.sha256
+
+
+def test_standard_input_is_one_of_the_files(tmp_path: Path, new: Path) -> None:
+    command = [sys.executable, "-m", "recon_cli", "diff", "-", new.name, "-k", "ID"]
+    ended = subprocess.run(
+        [*command, "-f", "json"],
+        input=TEXT,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (ended.returncode, json.loads(ended.stdout)["verdict"]) == (0, "agree")
+    with pytest.raises(ConfigError, match="both files are standard input"):
+        rx.diff("-", "-", keys="ID")
+
+
+QUERY = """
+SELECT * FROM (VALUES
+  ('1', 10.50::DECIMAL(9, 2), DATE '2026-03-01', TRUE, 'a"b'),
+  ('2', NULL, NULL, FALSE, 'ä,
+b'),
+  ('3', -0.10, DATE '1999-12-31', NULL, '')
+) t(ID, PAID, DAY, PAYABLE, NOTE)
+"""
+AS_CSV = (
+    "ID,PAID,DAY,PAYABLE,NOTE\n"
+    '1,10.50,2026-03-01,true,"a""b"\n'
+    '2,,,false,"ä,\nb"\n'
+    "3,-0.10,1999-12-31,,\n"
+)
+
+
+def columnar(folder: Path, kind: str) -> Path:
+    """The table of QUERY by the tool that people write this format with."""
+    path = folder / f"o.{'arrow' if kind == 'stream' else kind}"
+    with duckdb.connect() as connection:
+        if kind == "parquet":
+            connection.execute(f"COPY ({QUERY}) TO '{path}' (FORMAT parquet)")
+            return path
+        table = connection.sql(QUERY).to_arrow_table()
+    if kind == "feather":
+        pl.DataFrame(table).write_ipc(path)
+    else:
+        make = pa.ipc.new_file if kind == "arrow" else pa.ipc.new_stream
+        with path.open("wb") as stream, make(stream, table.schema) as writer:
+            writer.write_table(table)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "stream", "feather"])
+def test_a_columnar_file_is_read_as_text(tmp_path: Path, kind: str) -> None:
+    old, right = columnar(tmp_path, kind), tmp_path / "n.csv"
+    right.write_text(AS_CSV)
+    found = rx.diff(old, right, keys="ID")
+    assert found.agrees, found.mismatches()
+    # As a frame in Python is.
+    frame = pl.read_parquet(old) if kind == "parquet" else None
+    if frame is not None:
+        assert rx.diff(frame, right, keys="ID").agrees
+    assert found.reading() == ("old file: 3 nulls are read as blanks",)
+    data = old.read_bytes()
+    assert (found.old.bytes, found.old.rows) == (len(data), 3)
+    assert found.old.sha256 == hashlib.sha256(data).hexdigest()
+    ended = recon("keys", old.name, "n.csv", "-f", "json", cwd=tmp_path)
+    assert {"columns": ["ID"]}.items() <= json.loads(ended.stdout)[0].items()
+    assert (
+        recon("explain", old.name, "n.csv", "2", "-k", "ID", cwd=tmp_path).returncode
+        == 0
+    )
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_columnar_file_that_cannot_be_read_is_refused(
+    tmp_path: Path, new: Path, kind: str
+) -> None:
+    path = columnar(tmp_path, kind)
+    data = path.read_bytes()
+    for damaged in (data[:-5], data[:40], b"", b"PAR1 is this text"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError) as caught:
+            rx.diff(path, new, keys="ID")
+        assert caught.value.file == str(path)
+    nested = pl.DataFrame({"ID": ["1"], "A": [[1, 2]]})
+    nested.write_parquet(path) if kind == "parquet" else nested.write_ipc(path)
+    with pytest.raises(ConfigError, match="column A has type"):
+        rx.diff(path, new, keys="ID")
+    pl.DataFrame({"ID": ["1"], "A": ["x"]}).write_parquet(tmp_path / "t.parquet")
+    options: list[dict[str, Any]] = [{"old_skip_lines": 1}, {"old_quote": "none"}]
+    for each in options:
+        with pytest.raises(ConfigError, match="about the text of a file"):
+            rx.diff(tmp_path / "t.parquet", new, keys="ID", **each)
+
+
+def test_a_columnar_file_of_many_batches_is_one_table(tmp_path: Path) -> None:
+    old, right = tmp_path / "o.parquet", tmp_path / "n.csv"
+    with duckdb.connect() as connection:
+        query = "SELECT i AS ID, i % 7 AS A, repeat('x', i % 5) AS B"
+        query += " FROM range(200000) t(i)"
+        connection.execute(f"COPY ({query}) TO '{old}' (ROW_GROUP_SIZE 30000)")
+        connection.execute(f"COPY ({query}) TO '{right}' (HEADER)")
+    found = rx.diff(old, right, keys="ID")
+    assert (found.agrees, found.counts.matched) == (True, 200_000)
+
+
+@pytest.mark.parametrize("name", ["o.csv", "o.parquet"])
+def test_a_file_with_the_wrong_name_is_told_the_right_one(
+    tmp_path: Path, new: Path, name: str
+) -> None:
+    """Nothing is guessed from the content of a file."""
+    made = columnar(tmp_path, "parquet")
+    path = tmp_path / name
+    if name == "o.csv":
+        made.rename(path)
+    else:
+        path.write_text(TEXT)
+    with pytest.raises(InputError) as caught:
+        rx.diff(path, new, keys="ID")
+    assert caught.value.help
