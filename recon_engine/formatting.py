@@ -167,6 +167,7 @@ def describe_effect(hint: Hint) -> str:
         HintKind.RENAME: "compares them",
         HintKind.UNIQUE_KEY: "is the unique key",
         HintKind.SPLIT: "",
+        HintKind.DAMAGE: "",
     }[hint.kind]
 
 

@@ -599,11 +599,10 @@ _TABLE: Final = (
         name="rules",
         group=Group.COMPARISON,
         help="Rule by which different texts in a column are equal; '*' is every"
-        " column. Text rules: trim, casefold, nulls(NA,NULL), zeropad(9), lstrip0,"
-        " nfc, blanks, newlines, strip(-.), unwrap. Then one of: decimal(abs=0.01),"
-        " scale(2),"
-        " date(%Y%m%d|iso), timestamp(%Y-%m-%d %H:%M:%S,zone=UTC), map(M=1,F=2),"
-        " boolean. docs/rules.md. Repeatable.",
+        " column. Text rules: trim, casefold, nulls(NA,NULL), zeropad(9), lstrip0, nfc,"
+        " blanks, newlines, strip(-.), unwrap. Then one typed rule: decimal(abs=0.01),"
+        " scale(2), date(%Y%m%d|iso), timestamp(%Y-%m-%d %H:%M:%S,zone=UTC),"
+        " map(M=1,F=2), boolean. Repeatable.",
         commands=READING,
         shape=Shape.COLUMN_VALUES,
         flags=("--rule",),

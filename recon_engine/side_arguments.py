@@ -51,8 +51,8 @@ class SidedArguments(TypedDict, total=False):
     eof_mark: bool
     old_eof_mark: bool | None
     new_eof_mark: bool | None
-    old_rules: Mapping[str, str | Sequence[str]]
-    new_rules: Mapping[str, str | Sequence[str]]
+    old_rules: Mapping[str, str | Sequence[str]] | None
+    new_rules: Mapping[str, str | Sequence[str]] | None
     quote: str
     old_quote: str | None
     new_quote: str | None
