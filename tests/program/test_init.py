@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import pty
+import subprocess
+import sys
 import tomllib
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -215,3 +220,31 @@ def test_a_sample_is_a_number_or_all(tmp_path: Path) -> None:
     assert texts[0] == texts[1]
     wrong = recon("init", "old.csv", "new.csv", "--sample", "some", cwd=tmp_path)
     assert "--sample some: not a number of rows" in wrong.stderr
+
+
+def test_a_terminal_asks_which_of_two_close_keys_it_is(tmp_path: Path) -> None:
+    rows = "".join(f"{at},{at + 5000},x\n" for at in range(200))
+    for name in ("old.csv", "new.csv"):
+        (tmp_path / name).write_text("ID,NR,A\n" + rows)
+    ours, theirs = pty.openpty()
+    os.write(ours, b"2\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "recon_cli", "init", "old.csv", "new.csv"],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):
+            while part := os.read(ours, 1 << 16):
+                shown += part
+        assert process.wait() == 0
+    os.close(ours)
+    assert b"  2. NR: NR is unique on both sides" in shown
+    assert settings(tmp_path)["keys"] == ["NR"]
+    assert recon(
+        "init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path
+    ).stdout.count("ID is unique")
+    assert settings(tmp_path)["keys"] == ["ID"]
