@@ -32,6 +32,7 @@ from recon_engine.config import (
 from recon_engine.model import SIDES
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
+from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
@@ -178,6 +179,12 @@ SHOWING: Final = (*READING, "breaks", "history", "sql", "doctor", "purge", "stat
 def _parse_delimiter(text: str) -> str:
     r"""A delimiter, in which a tab may be written `\t`."""
     return text.replace("\\t", "\t")
+
+
+def _check_where(text: str) -> str:
+    """An expression of `--where`, which has to be valid, as it is written."""
+    parse_where(text)
+    return text
 
 
 def _parse_memory(text: str) -> Budget:
@@ -599,11 +606,10 @@ _TABLE: Final = (
         name="rules",
         group=Group.COMPARISON,
         help="Rule by which different texts in a column are equal; '*' is every"
-        " column. Text rules: trim, casefold, nulls(NA,NULL), zeropad(9), lstrip0,"
-        " nfc, blanks, newlines, strip(-.), unwrap. Then one of: decimal(abs=0.01),"
-        " scale(2),"
-        " date(%Y%m%d|iso), timestamp(%Y-%m-%d %H:%M:%S,zone=UTC), map(M=1,F=2),"
-        " boolean. docs/rules.md. Repeatable.",
+        " column. Text rules: trim, casefold, nulls(NA,NULL), zeropad(9), lstrip0, nfc,"
+        " blanks, newlines, strip(-.), unwrap. Then one typed rule: decimal(abs=0.01),"
+        " scale(2), date(%Y%m%d|iso), timestamp(%Y-%m-%d %H:%M:%S,zone=UTC),"
+        " map(M=1,F=2), boolean. Repeatable.",
         commands=READING,
         shape=Shape.COLUMN_VALUES,
         flags=("--rule",),
@@ -616,6 +622,72 @@ _TABLE: Final = (
         field="rules",
         sided=True,
         adds=True,
+    ),
+    Option(
+        name="where",
+        group=Group.COMPARISON,
+        help='Compare only rows that fulfil an expression, such as "CLOSED >='
+        " '2026-01-01' and REGION in ('N','S')\". A pair is left out if neither of its"
+        " rows fulfils it.",
+        commands=COMPARING,
+        flags=("--where",),
+        metavar="EXPR",
+        env="RECON_WHERE",
+        in_file="where",
+        in_python="where",
+        sets=Options,
+        field="where",
+        parse=_check_where,
+        sided=True,
+        adds=True,
+    ),
+    Option(
+        name="derive",
+        group=Group.COMPARISON,
+        help="New columns of a side, made of others: 'CLM_NO,LINE=split(CLAIM,\"-\")',"
+        " 'ID=join(A,B,\"-\")' or 'STATE=slice(ZIP,1,2)'. Repeatable.",
+        commands=READING,
+        shape=Shape.VALUES,
+        flags=("--derive",),
+        metavar="EXPR",
+        env="RECON_DERIVE",
+        separator=";",
+        in_file="derive",
+        in_python="derive",
+        sets=SideOptions,
+        field="derive",
+        sided=True,
+    ),
+    Option(
+        name="fold",
+        group=Group.COMPARISON,
+        help="Make one row of the rows of a key before rows are compared; --sum names"
+        " the columns that are added up, and all others have to be constant.",
+        commands=COMPARING,
+        value_type=bool,
+        flags=("--fold/--no-fold",),
+        env="RECON_FOLD",
+        in_file="fold",
+        in_python="fold",
+        sets=SideOptions,
+        field="fold",
+        sided=True,
+    ),
+    Option(
+        name="sum",
+        group=Group.COMPARISON,
+        help="Column that --fold adds up, exactly, by its rule or as decimal numbers."
+        " Repeat the option or separate columns by commas.",
+        commands=COMPARING,
+        shape=Shape.NAMES,
+        flags=("--sum",),
+        metavar="COL[,COL]",
+        env="RECON_SUM",
+        in_file="sum",
+        in_python="sum",
+        sets=SideOptions,
+        field="sum",
+        sided=True,
     ),
     Option(
         name="on_duplicate_keys",
@@ -1070,7 +1142,10 @@ _TABLE: Final = (
 OPTIONS: Final = {
     option.name: option
     for each in _TABLE
-    for option in (each, *(each.of_side(side) for side in SIDES if each.sided))
+    for option in (
+        each,
+        *(each.of_side(side) for side in SIDES if each.sided),
+    )
 }
 SIDED: Final = tuple(option for option in _TABLE if option.sided)
 

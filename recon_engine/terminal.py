@@ -358,6 +358,18 @@ def print_table(
     console.print(table)
 
 
+def print_decisions(
+    console: Console, names: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """Print a table of texts whose third column, the longest, takes several lines."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(readable(cell)) for cell in row))
+    console.print(table)
+
+
 def _table_width(columns: Mapping[str, Sequence[Text]]) -> int:
     """The width of a table in terminal cells."""
     widths = (
@@ -384,6 +396,7 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         (len(explanation.pairs), "matched"),
         (len(explanation.missing), "missing"),
         (len(explanation.extra), "extra"),
+        (len(explanation.aside), "set aside"),
     )
     summary = ", ".join(f"{count:,} {what}" for count, what in counts if count)
     console.print(Text(f"{visible(key)}: {summary}"), soft_wrap=True)
@@ -394,6 +407,10 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         for row in rows:
             console.print()
             console.print(_unmatched_table(row, what))
+    for each in explanation.aside:
+        console.print()
+        console.print(Text(f"{visible(each.reason)}:"), soft_wrap=True)
+        console.print(_unmatched_table(each.row, each.side.upper()))
 
 
 def _pair_table(pair: ExplainedPair) -> RenderableType:

@@ -295,9 +295,10 @@ def show_explanation(explanation: Explanation, form: Format) -> None:
     """Print the rows of one key."""
     if form is Format.JSON:
         document = {"schema": "recon-explanation/1", "agrees": explanation.agrees}
-        typer.echo(
-            json.dumps(document | asdict(explanation), ensure_ascii=False, indent=2)
-        )
+        found = asdict(explanation)
+        if not explanation.aside:
+            del found["aside"]
+        typer.echo(json.dumps(document | found, ensure_ascii=False, indent=2))
         return
     from recon_engine.terminal import print_explanation
 
