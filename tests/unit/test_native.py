@@ -51,6 +51,7 @@ pytestmark = pytest.mark.skipif(
 )
 NAMES: Final = ("any", "AVX2", "AVX-512", "scalar")
 ROOT: Final = Path(__file__).parents[2]
+FAST: Final = os.environ.get("HYPOTHESIS_PROFILE") == "fast"
 SECRET: Final = random.Random(7).randbytes(11_680)
 
 
@@ -504,6 +505,7 @@ def test_a_library_of_another_version_is_not_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc has the sanitizers")
+@pytest.mark.skipif(FAST, reason="make test does it: it compiles the kernel anew")
 def test_the_sanitizers_see_nothing() -> None:
     """A short search; `make sanitize` is a longer one."""
     script = ROOT / "campaigns/fuzz_native.py"
