@@ -96,6 +96,7 @@ def diff(
     max_ratio: int = LIMITS.ratio,
     gates: str | Sequence[str] = (),
     suppressions: Sequence[Suppression] = (),
+    where: str = DEFAULTS.where,
     today: date | None = None,
     engine: str = DEFAULT_ENGINE,
     sha256: bool = False,
@@ -136,6 +137,7 @@ def diff(
         gates: What may differ, such as "mismatch_rate(PAID)<=0.1%"; they decide
             `passes`.
         suppressions: Known differences that are accepted.
+        where: Which rows are compared, such as "CLOSED >= '2026-01-01'".
         today: The day on which suppressions may have expired; None is today in UTC.
         engine: "local", or "spark" for a cluster (docs/spark.md).
         sha256: Whether the SHA-256 of plain files is computed, which costs as much as
@@ -165,6 +167,7 @@ def diff(
         detail_limit=detail_limit,
         gates=_as_names(gates),
         suppressions=tuple(suppressions),
+        where=where,
         **{side: make_side_options(side, sided) for side in SIDES},
     )
     budget = parse_budget(memory_budget) if memory_budget else None

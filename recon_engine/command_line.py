@@ -156,7 +156,7 @@ def _value_texts(option: Option, value: Any) -> Iterator[str]:
     match option.shape:
         case Shape.VALUE:
             text = option.write(value)
-            if text != str(option.default):
+            if value and text != str(option.default):
                 yield text
         case Shape.VALUES:
             yield from value

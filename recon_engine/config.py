@@ -8,6 +8,7 @@ from dataclasses import asdict, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.derive_syntax import parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.gate_syntax import parse_gate
 from recon_engine.lazy import lazy_pattern
@@ -15,6 +16,7 @@ from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
 from recon_engine.suggestions import did_you_mean
+from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
@@ -155,6 +157,10 @@ class Mask(StrEnum):
     HMAC = "hmac"
     REDACT = "redact"
     LAST4 = "last4"
+
+
+# Fields of `Options` that recorded runs of earlier versions do not have.
+LATER_FIELDS: Final = frozenset({"compare_only", "match_names", "where"})
 
 
 def _check_names(names: tuple[str, ...], flag: str) -> None:
@@ -358,10 +364,6 @@ class NameStyle(StrEnum):
     NUMBER = "number"
 
 
-# Fields of `Options` that recorded runs of earlier versions do not have.
-LATER_FIELDS: Final = frozenset({"compare_only", "match_names"})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideOptions:
     """How one file is read: every option that can differ between OLD and NEW.
@@ -377,6 +379,9 @@ class SideOptions:
     `split_layout` takes it. `excel_text`: whether `="…"` is a field. `member`: the file
     of a zip archive, if it has several. `rules`: as in `Options`, for the values of
     this side only.
+    `where`: the rows of this side that are compared, for `where_syntax.parse_where`.
+    `derive`: new columns, each for `derive_syntax.parse_derivation`. `fold`: whether
+    the rows of a key become one; `sum`: the columns that are added up then.
     """
 
     skip_lines: int = 0
@@ -396,6 +401,10 @@ class SideOptions:
     fixed: str = ""
     excel_text: bool = False
     member: str = ""
+    where: str = ""
+    derive: tuple[str, ...] = ()
+    fold: bool = False
+    sum: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no file could satisfy."""
@@ -418,6 +427,9 @@ class SideOptions:
             )
         _check_names(self.names, "--names")
         _check_trailer_options(self)
+        parse_where(self.where)
+        for text in self.derive:
+            parse_derivation(text)
         _check_syntax_options(self)
 
     @property
@@ -507,7 +519,8 @@ class Options:
     `masks`: hmac, redact or last4 by column; `*` is every column without its own entry.
     `delimiter`: as `split_delimiters` takes it. `encodings`: of OLD and of NEW. `gates`
     are texts for `gates.parse_gate`. A difference counts for the first of
-    `suppressions` that fits it. `old`, `new`: what is set for each side.
+    `suppressions` that fits it. `where`: the rows that are compared; a pair is left out
+    if neither of its rows fulfils it. `old`, `new`: what is set for each side.
     """
 
     keys: tuple[str, ...]
@@ -525,6 +538,7 @@ class Options:
     detail_limit: int = 5000
     gates: tuple[str, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    where: str = ""
     old: SideOptions = AS_DEFAULT
     new: SideOptions = AS_DEFAULT
 
@@ -532,6 +546,11 @@ class Options:
         """Raise ConfigError for options that no pair of files could satisfy."""
         for gate in self.gates:
             parse_gate(gate)
+        parse_where(self.where)
+        if (self.old.sum or self.new.sum) and not (self.old.fold or self.new.fold):
+            raise ConfigError(
+                "--sum needs --fold", help="add --fold, --old-fold or --new-fold"
+            )
         by_side = {"both": self.rules, "old": self.old.rules, "new": self.new.rules}
         if any(by_side.values()):
             # Polars, which tries the formats of dates, takes a while to load.
@@ -605,7 +624,8 @@ class RunConfig:
     whether both files are loaded into stage tables; None means only with the local
     engine. `database`: a libpq connection string, or a function that makes one for each
     connection. It may hold a password, so it is not in `repr`, the run log or the run's
-    identity.
+    identity. `old_pattern`, `new_pattern`: the names of the two files in inbound; None
+    for the ending of a data file, and NEWSYSTEM in that of NEW.
     """
 
     dataset: str
@@ -623,9 +643,16 @@ class RunConfig:
     break_limit: int = 100_000
     feed: Feed = Feed.INCREMENTAL
     limits: Limits = field(default_factory=Limits)
+    old_pattern: str | None = None
+    new_pattern: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for an invalid dataset name or break limit."""
+        """Raise ConfigError for an invalid dataset name, break limit or pattern."""
+        if (self.old_pattern is None) != (self.new_pattern is None):
+            raise ConfigError(
+                "--old-pattern and --new-pattern belong together",
+                help="give both, or neither",
+            )
         if not DATASET_PATTERN.fullmatch(self.dataset):
             raise ConfigError(
                 f"invalid dataset name {self.dataset!r}",

@@ -36,6 +36,7 @@ from recon_engine.config import (
     split_delimiters,
     split_layout,
 )
+from recon_engine.derive_syntax import parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.kinds import Kind
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
@@ -45,6 +46,7 @@ from recon_engine.records import dataclass
 from recon_engine.rules.spelling import parse_rule
 from recon_engine.runtime.memory import parse_budget
 from recon_engine.suggestions import did_you_mean
+from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
@@ -191,6 +193,11 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "keys": Names,
     "ignore": Names,
     "compare_only": Names,
+    "where": Annotated[str, _validated_by(parse_where)],
+    "derive": Annotated[
+        tuple[Annotated[str, _validated_by(parse_derivation)], ...], OneOrMore
+    ],
+    "sum": Names,
     "match_names": Annotated[str, _validated_by(parse_match_names)],
     "map": Annotated[
         dict[ColumnName, ColumnName],
@@ -205,6 +212,8 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "fixed": Annotated[str, _validated_by(_split_read_layout)],
     "encoding": Annotated[str, _validated_by(parse_encodings)],
     "comment_prefix": Name,
+    "old_pattern": Name,
+    "new_pattern": Name,
     "member": Name,
     "names": Names,
     "trailer": Texts,

@@ -37,6 +37,7 @@ SINGULAR_VERBS: Final = {
 
 # What an option about the frame of a file did, by how often it was applied.
 FRAME_FACTS: Final[Mapping[str, Callable[[int], str]]] = {
+    "parts": lambda n: f"{format_count(n, 'part')} joined to one table",
     "skip_lines": lambda n: format_count(n, "line", "are skipped before the header"),
     "comment_prefix": lambda n: format_count(n, "comment line", "are skipped"),
     "no_header": lambda n: f"no header, {format_count(n, 'column', 'are named')}",
@@ -96,6 +97,9 @@ def describe_side(name: str, side: Side) -> Iterator[str]:
             side.rejected, f"malformed row of {name}", "were quarantined"
         )
         yield f"{rejected}, not compared"
+    if side.unpairable:
+        rows = format_count(side.unpairable, f"row of {name}", "have no key or value")
+        yield f"{rows} to be paired by, not compared"
     if side.duplicate_keys:
         repeated = format_count(side.duplicate_keys, "key", f"repeat in {name}")
         yield f"{repeated}, on {side.duplicate_key_rows:,} rows: paired by content"
@@ -203,9 +207,42 @@ def _suppressed(rows: int) -> str:
     return f" ({rows:,} suppressed)" if rows else ""
 
 
-def format_rejected(side: Side) -> str:
-    """` + 3 rejected`, or nothing."""
-    return f" + {side.rejected:,} rejected" if side.rejected else ""
+def format_others(side: Side) -> str:
+    """` + 3 rejected + 2 left out`, or nothing."""
+    return "".join(f" + {count:,} {what}" for what, count in count_others(side))
+
+
+def count_others(side: Side) -> Iterator[tuple[str, int]]:
+    """What the rows are that are in no pair and not without a partner, and how many."""
+    for what, count in (
+        ("rejected", side.rejected),
+        ("left out", side.left_out),
+        ("partner left out", side.partner_left_out),
+        ("folded away", side.folded_away),
+        ("unpairable", side.unpairable),
+    ):
+        if count:
+            yield what, count
+
+
+def describe_aside(old: Side, new: Side) -> str:
+    """The rows that an agreement is not about: `1 left out`, or nothing.
+
+    Counts of both sides are one if they are equal, or if one of them is 0.
+    """
+    found = []
+    for what, counts in (
+        ("left out", (old.left_out, new.left_out)),
+        ("partner left out", (old.partner_left_out, new.partner_left_out)),
+        ("folded away", (old.folded_away, new.folded_away)),
+    ):
+        if not any(counts):
+            continue
+        if 0 in counts or counts[0] == counts[1]:
+            found.append(f"{max(counts):,} {what}")
+        else:
+            found.append(f"{counts[0]:,} of OLD and {counts[1]:,} of NEW {what}")
+    return ", ".join(found)
 
 
 def _name(text: str) -> str:

@@ -103,10 +103,42 @@ class Dialect:
 
 
 @dataclass(frozen=True, slots=True)
+class RowCounts:
+    """The rows of a side that are in no pair and neither missing, extra nor rejected.
+
+    `left_out`: by a filter. `partner_left_out`: the filter of the other side leaves
+    their partner out. `folded_away`: all but one row of each key that is folded.
+    `unpairable`: a derived column, a comparison of a filter or a sum could not be made.
+    """
+
+    left_out: int = 0
+    partner_left_out: int = 0
+    folded_away: int = 0
+    unpairable: int = 0
+
+    def __add__(self, other: RowCounts) -> RowCounts:
+        """The counts of disjoint sets of rows as one."""
+        return RowCounts(
+            self.left_out + other.left_out,
+            self.partner_left_out + other.partner_left_out,
+            self.folded_away + other.folded_away,
+            self.unpairable + other.unpairable,
+        )
+
+    @property
+    def total(self) -> int:
+        """All of these rows."""
+        return (
+            self.left_out + self.partner_left_out + self.folded_away + self.unpairable
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """Facts about one input. `rows` include the `rejected` ones.
 
-    `bytes` are as delivered.
+    `bytes` are as delivered. `left_out`, `partner_left_out`, `folded_away` and
+    `unpairable` are those of `RowCounts`: all others are in a pair or have no partner.
 
     A frame has neither `sha256` nor `dialect` (None).
     """
@@ -120,6 +152,17 @@ class Side:
     duplicate_keys: int = 0
     blank_keys: int = 0
     dialect: Dialect | None = None
+    left_out: int = 0
+    partner_left_out: int = 0
+    folded_away: int = 0
+    unpairable: int = 0
+
+    @property
+    def aside(self) -> RowCounts:
+        """The rows that are neither rejected, nor in a pair, nor without a partner."""
+        return RowCounts(
+            self.left_out, self.partner_left_out, self.folded_away, self.unpairable
+        )
 
 
 # --------------------------------------------------------------------------------------

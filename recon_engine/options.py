@@ -32,6 +32,7 @@ from recon_engine.config import (
 from recon_engine.model import SIDES
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
+from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
@@ -178,6 +179,12 @@ SHOWING: Final = (*READING, "breaks", "history", "sql", "doctor", "purge", "stat
 def _parse_delimiter(text: str) -> str:
     r"""A delimiter, in which a tab may be written `\t`."""
     return text.replace("\\t", "\t")
+
+
+def _check_where(text: str) -> str:
+    """An expression of `--where`, which has to be valid, as it is written."""
+    parse_where(text)
+    return text
 
 
 def _parse_memory(text: str) -> Budget:
@@ -617,6 +624,72 @@ _TABLE: Final = (
         adds=True,
     ),
     Option(
+        name="where",
+        group=Group.COMPARISON,
+        help='Compare only rows that fulfil an expression, such as "CLOSED >='
+        " '2026-01-01' and REGION in ('N','S')\". A pair is left out if neither of its"
+        " rows fulfils it.",
+        commands=COMPARING,
+        flags=("--where",),
+        metavar="EXPR",
+        env="RECON_WHERE",
+        in_file="where",
+        in_python="where",
+        sets=Options,
+        field="where",
+        parse=_check_where,
+        sided=True,
+        adds=True,
+    ),
+    Option(
+        name="derive",
+        group=Group.COMPARISON,
+        help="New columns of a side, made of others: 'CLM_NO,LINE=split(CLAIM,\"-\")',"
+        " 'ID=join(A,B,\"-\")' or 'STATE=slice(ZIP,1,2)'. Repeatable.",
+        commands=READING,
+        shape=Shape.VALUES,
+        flags=("--derive",),
+        metavar="EXPR",
+        env="RECON_DERIVE",
+        separator=";",
+        in_file="derive",
+        in_python="derive",
+        sets=SideOptions,
+        field="derive",
+        sided=True,
+    ),
+    Option(
+        name="fold",
+        group=Group.COMPARISON,
+        help="Make one row of the rows of a key before rows are compared; --sum names"
+        " the columns that are added up, and all others have to be constant.",
+        commands=COMPARING,
+        value_type=bool,
+        flags=("--fold/--no-fold",),
+        env="RECON_FOLD",
+        in_file="fold",
+        in_python="fold",
+        sets=SideOptions,
+        field="fold",
+        sided=True,
+    ),
+    Option(
+        name="sum",
+        group=Group.COMPARISON,
+        help="Column that --fold adds up, exactly, by its rule or as decimal numbers."
+        " Repeat the option or separate columns by commas.",
+        commands=COMPARING,
+        shape=Shape.NAMES,
+        flags=("--sum",),
+        metavar="COL[,COL]",
+        env="RECON_SUM",
+        in_file="sum",
+        in_python="sum",
+        sets=SideOptions,
+        field="sum",
+        sided=True,
+    ),
+    Option(
         name="on_duplicate_keys",
         group=Group.COMPARISON,
         help="Duplicate keys: 'pair' compares the rows of a key as multisets, 'fail'"
@@ -721,8 +794,8 @@ _TABLE: Final = (
         name="output",
         group=Group.OUTPUT,
         help="Also write the result to FILE. The suffix decides what is written: the"
-        " result (.html, .json, .md), all differing cells (.csv, .parquet), or the"
-        " gates as JUnit XML (.xml). Repeatable.",
+        " result (.html, .json, .md), all differing cells (.csv, .parquet), a"
+        " workbook of text (.xlsx), or the gates as JUnit XML (.xml). Repeatable.",
         commands=WHOLE_FILES,
         value_type=Path,
         shape=Shape.VALUES,
@@ -774,6 +847,34 @@ _TABLE: Final = (
         sets=RunConfig,
         field="inbound",
         required_by=("run",),
+    ),
+    Option(
+        name="old_pattern",
+        group=Group.STORAGE,
+        help="Name of the OLD file in the inbound location, with * and ?. Requires"
+        " --new-pattern.",
+        commands=("run",),
+        flags=("--old-pattern",),
+        metavar="PATTERN",
+        env="RECON_OLD_PATTERN",
+        in_file="old_pattern",
+        sets=RunConfig,
+        field="old_pattern",
+        without="a data file without NEWSYSTEM in its name",
+    ),
+    Option(
+        name="new_pattern",
+        group=Group.STORAGE,
+        help="Name of the NEW file in the inbound location, with * and ?. Requires"
+        " --old-pattern.",
+        commands=("run",),
+        flags=("--new-pattern",),
+        metavar="PATTERN",
+        env="RECON_NEW_PATTERN",
+        in_file="new_pattern",
+        sets=RunConfig,
+        field="new_pattern",
+        without="a data file with NEWSYSTEM in its name",
     ),
     Option(
         name="processed_s3",
@@ -1041,7 +1142,10 @@ _TABLE: Final = (
 OPTIONS: Final = {
     option.name: option
     for each in _TABLE
-    for option in (each, *(each.of_side(side) for side in SIDES if each.sided))
+    for option in (
+        each,
+        *(each.of_side(side) for side in SIDES if each.sided),
+    )
 }
 SIDED: Final = tuple(option for option in _TABLE if option.sided)
 

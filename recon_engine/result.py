@@ -23,14 +23,15 @@ from recon_engine.formatting import (
     NOTHING,
     _name,
     _suppressed,
+    describe_aside,
     describe_frame,
     escape_markdown,
     format_advice,
     format_count,
     format_key,
     format_kinds,
+    format_others,
     format_percent,
-    format_rejected,
     format_share,
     markdown_code,
     markdown_row,
@@ -52,7 +53,7 @@ from recon_engine.suppressions import count_unsuppressed
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from recon_engine.model import (
         Acceptance,
@@ -77,6 +78,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["agree", "differ", "gates_failed"]
 
+# The counts of rows that options set aside, which most results do not have.
+_ASIDE = ("left_out", "partner_left_out", "folded_away", "unpairable")
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -130,6 +133,7 @@ class Frames:
     duplicates_old: pl.DataFrame
     duplicates_new: pl.DataFrame
     rejects: pl.DataFrame
+    unpairable: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @cached_property
     def numbered(self) -> pl.DataFrame:
@@ -165,8 +169,9 @@ class LookedUp:
 class Reconciliation:
     """OLD and NEW reconciled: counts, columns, and every difference.
 
-    Invariants, checked on construction: `rows = matched + missing (+ rejected)` in OLD
-    and `matched + extra (+ rejected)` in NEW; `matched = identical + mismatched_rows`;
+    Invariants, checked on construction: `rows = matched + missing + rejected + left_out
+    + partner_left_out + folded_away + unpairable` in OLD, and the same with extra rows
+    in NEW; `matched = identical + mismatched_rows`;
     for each column `matched = equal_exact + tolerated + mismatched`, and `tolerated` is
     what its rules made equal; signatures sum up to the mismatched rows.
 
@@ -208,10 +213,10 @@ class Reconciliation:
         """Each invariant in words, and whether it holds."""
         n, old, new = self.counts, self.old, self.new
         return {
-            "old = matched + missing + rejected": old.rows
-            == n.matched + n.missing + old.rejected,
-            "new = matched + extra + rejected": new.rows
-            == n.matched + n.extra + new.rejected,
+            "old = matched + missing + rejected + set aside": old.rows
+            == n.matched + n.missing + old.rejected + old.aside.total,
+            "new = matched + extra + rejected + set aside": new.rows
+            == n.matched + n.extra + new.rejected + new.aside.total,
             "matched = identical + mismatched rows": n.matched
             == n.identical + n.mismatched_rows,
             "matched = equal + tolerated + mismatched, in each column": all(
@@ -279,11 +284,17 @@ class Reconciliation:
     def agrees(self) -> bool:
         """Whether nothing is missing, extra, changed, quarantined or in one file only.
 
-        Quarantined rows were not compared, so a result with one does not agree.
+        Rows that are quarantined or unpairable were not compared, so a result with one
+        does not agree. Nor does one without a pair, unless both sides are empty.
         """
-        n = self.counts
+        n, compared = self.counts, self.counts.matched or not self.old.aside.total
         differ = n.missing or n.extra or n.mismatched_rows or self.drift
-        return not (differ or self.old.rejected or self.new.rejected)
+        return not differ and not self.uncompared and bool(compared)
+
+    @property
+    def uncompared(self) -> int:
+        """The rows of both sides that could not be compared: rejected or unpairable."""
+        return sum(side.rejected + side.unpairable for side in (self.old, self.new))
 
     @property
     def verdict(self) -> Verdict:
@@ -317,8 +328,7 @@ class Reconciliation:
     @property
     def unsettled(self) -> bool:
         """Whether anything differs that is not suppressed."""
-        rejected = self.old.rejected or self.new.rejected
-        return bool(self.left or self.drift or rejected)
+        return bool(self.left or self.drift or self.uncompared)
 
     @property
     def columns(self) -> pl.DataFrame:
@@ -343,7 +353,7 @@ class Reconciliation:
         n = self.counts
         sides = {
             f"{fact}_{name}": getattr(side, fact)
-            for fact in (*_SIDE_FACTS, "rejected")
+            for fact in (*_SIDE_FACTS, "rejected", *_ASIDE)
             for name, side in (("old", self.old), ("new", self.new))
         }
         return {
@@ -417,6 +427,10 @@ class Reconciliation:
         frames = {"old": self.frames.duplicates_old, "new": self.frames.duplicates_new}
         return _flatten_key(frames[side], self.keys)
 
+    def unpairable(self) -> pl.DataFrame:
+        """Rows that could not be paired: `side`, `reason`, and `row`, which is JSON."""
+        return self.frames.unpairable
+
     def rejects(self) -> pl.DataFrame:
         """Quarantined rows: `file`, `line`, `byte_offset`, `reason`.
 
@@ -448,6 +462,7 @@ class Reconciliation:
             "sample": [{"key": r.key, "payload": r.payload} for r in self.sample],
             "missing_sample": self._keys_of(self.frames.missing),
             "extra_sample": self._keys_of(self.frames.extra),
+            **self._unpairable_sample(),
             "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
             **self.findings.to_dict(),
             "hints": [_hint_as_dict(each) for each in self.hints],
@@ -455,6 +470,12 @@ class Reconciliation:
             "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
             "engine": asdict(self.engine),
         }
+
+    def _unpairable_sample(self) -> dict[str, object]:
+        """The first rows that could not be paired; empty without any."""
+        rows = self.frames.unpairable.head(self.detail_limit).to_dicts()
+        listed = [each | {"row": json.loads(each["row"])} for each in rows]
+        return {"unpairable_sample": listed} if listed else {}
 
     def _applied_options(self) -> dict[str, object]:
         """What options changed before rows were compared; empty without them."""
@@ -528,11 +549,18 @@ class Reconciliation:
         if self.failures:
             first, *others = self.failures
             return f"FAIL: {first}" + (f"; and {len(others):,} more" if others else "")
+        aside = describe_aside(self.old, self.new)
+        if self.agrees and aside:
+            rows = max(self.old.rows, self.new.rows)
+            return (
+                f"AGREE on {format_share(self.counts.matched, rows, 'row')} ({aside})"
+            )
         if self.agrees:
             return f"AGREE: {self.agreement()}"
+        found = self.differences() + (f" ({aside})" if aside else "")
         if not self.passes:
-            return f"DIFFER: {self.differences()}"
-        return f"PASS: {self.differences()}; {self._explain_pass()}"
+            return f"DIFFER: {found}"
+        return f"PASS: {found}; {self._explain_pass()}"
 
     def agreement(self) -> str:
         """What agrees: `3 rows are the same on both sides`."""
@@ -551,14 +579,16 @@ class Reconciliation:
         n, differ = self.counts, self.counts.mismatched_rows
         drifted = len(self.drift.only_in_old) + len(self.drift.only_in_new)
         rejected = self.old.rejected + self.new.rejected
+        unpairable = self.old.unpairable + self.new.unpairable
         facts = (
             (differ, format_share(differ, n.matched, "matched row", "differ")),
             (n.missing, f"{n.missing:,} missing"),
             (n.extra, f"{n.extra:,} extra"),
             (drifted, f"{format_count(drifted, 'column')} on one side only"),
             (rejected, f"{rejected:,} rejected"),
+            (unpairable, f"{unpairable:,} unpairable"),
         )
-        return ", ".join(text for count, text in facts if count)
+        return ", ".join(text for count, text in facts if count) or NO_PAIR
 
     def accounting(self) -> str:
         """The accounting of all rows: `old 9 = 8 matched + 1 missing · new …`.
@@ -572,9 +602,9 @@ class Reconciliation:
         )
         return (
             f"old {self.old.rows:,} = {n.matched:,} matched + {n.missing:,} missing"
-            f"{_suppressed(n.missing - left.missing)}{format_rejected(self.old)}"
+            f"{_suppressed(n.missing - left.missing)}{format_others(self.old)}"
             f" · new {self.new.rows:,} = {n.matched:,} matched + {n.extra:,} extra"
-            f"{_suppressed(n.extra - left.extra)}{format_rejected(self.new)}"
+            f"{_suppressed(n.extra - left.extra)}{format_others(self.new)}"
             + "".join(
                 f" · {format_count(count, what, 'are equal by a rule')}"
                 for count, what in tolerated
@@ -594,12 +624,28 @@ class Reconciliation:
     def warnings(self) -> tuple[str, ...]:
         """What the verdict does not say.
 
-        Nothing was compared, an option applied to nothing, or a rule read no value.
+        Nothing was compared, an option applied to nothing, a rule read no value, or a
+        row without a partner may be among those that were not compared.
         """
         ineffective = (*unused_frame_options(self), *unread(self.rules))
+        more = (*self._uncertain(), *ineffective)
         if self.counts.matched:
-            return ineffective
-        return NOTHING if self.agrees else NO_PAIR, *ineffective
+            return more
+        return NOTHING if self.agrees else NO_PAIR, *more
+
+    def _uncertain(self) -> Iterator[str]:
+        """What may be among the rows of the other side that were not compared."""
+        for rows, what, name, side in (
+            (self.counts.missing, "missing", "new", self.new),
+            (self.counts.extra, "extra", "old", self.old),
+        ):
+            others = (
+                (side.rejected, "rejected"),
+                (side.unpairable, "unpairable"),
+            )
+            among = " and ".join(f"{n:,} {word}" for n, word in others if n)
+            if rows and among:
+                yield f"{rows:,} {what} may be among {among} of {name}"
 
     @property
     def rules_to_show(self) -> tuple[RuleCount, ...]:
@@ -725,7 +771,9 @@ def _dialect_facts(side: Side) -> dict[str, Any] | None:
 
 
 def _side_facts(side: Side) -> dict[str, Any]:
-    return asdict(side) | {"dialect": _dialect_facts(side)}
+    """A side as plain values; of the rows that are set aside only if there are some."""
+    facts = asdict(side) | {"dialect": _dialect_facts(side)}
+    return {name: value for name, value in facts.items() if value or name not in _ASIDE}
 
 
 def _flatten_key(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -51,6 +51,17 @@ class SidedArguments(TypedDict, total=False):
     eof_mark: bool
     old_eof_mark: bool | None
     new_eof_mark: bool | None
+    old_where: str | None
+    new_where: str | None
+    derive: str | Sequence[str]
+    old_derive: str | Sequence[str] | None
+    new_derive: str | Sequence[str] | None
+    fold: bool
+    old_fold: bool | None
+    new_fold: bool | None
+    sum: str | Sequence[str]
+    old_sum: str | Sequence[str] | None
+    new_sum: str | Sequence[str] | None
     old_rules: Mapping[str, str | Sequence[str]] | None
     new_rules: Mapping[str, str | Sequence[str]] | None
     quote: str

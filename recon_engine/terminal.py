@@ -396,6 +396,7 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         (len(explanation.pairs), "matched"),
         (len(explanation.missing), "missing"),
         (len(explanation.extra), "extra"),
+        (len(explanation.aside), "set aside"),
     )
     summary = ", ".join(f"{count:,} {what}" for count, what in counts if count)
     console.print(Text(f"{visible(key)}: {summary}"), soft_wrap=True)
@@ -406,6 +407,10 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         for row in rows:
             console.print()
             console.print(_unmatched_table(row, what))
+    for each in explanation.aside:
+        console.print()
+        console.print(Text(f"{visible(each.reason)}:"), soft_wrap=True)
+        console.print(_unmatched_table(each.row, each.side.upper()))
 
 
 def _pair_table(pair: ExplainedPair) -> RenderableType:

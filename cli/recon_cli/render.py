@@ -41,6 +41,15 @@ if TYPE_CHECKING:
 
 HTML: Final = ".html"
 REJECTS: Final = "--rejects"
+
+
+def _write_workbook(result: Reconciliation, path: Path) -> None:
+    from recon_engine.report.workbook import write_workbook
+
+    for note in write_workbook(result, path):
+        typer.echo(f"{path}: {note}", err=True)
+
+
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     REJECTS: lambda d, path: _csv(d.rejects(), path),
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
@@ -51,6 +60,7 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".csv": lambda d, path: _csv(
         d.frames.mismatches.unnest("key", separator="."), path
     ),
+    ".xlsx": _write_workbook,
 }
 
 
@@ -111,7 +121,7 @@ def reject_whole_outputs(targets: list[tuple[Path, str]], there: str) -> None:
     `there`: the remedy, which says where the complete difference is written instead.
     """
     for path, kind in targets:
-        if kind in {".csv", ".parquet"}:
+        if kind in {".csv", ".parquet", ".xlsx"}:
             raise ConfigError(
                 f"-o {path}: Spark returns a sample of the differing cells, not all",
                 help=there,
@@ -285,9 +295,10 @@ def show_explanation(explanation: Explanation, form: Format) -> None:
     """Print the rows of one key."""
     if form is Format.JSON:
         document = {"schema": "recon-explanation/1", "agrees": explanation.agrees}
-        typer.echo(
-            json.dumps(document | asdict(explanation), ensure_ascii=False, indent=2)
-        )
+        found = asdict(explanation)
+        if not explanation.aside:
+            del found["aside"]
+        typer.echo(json.dumps(document | found, ensure_ascii=False, indent=2))
         return
     from recon_engine.terminal import print_explanation
 

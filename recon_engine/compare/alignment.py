@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine import command_line
 from recon_engine.compare.column_names import pair_names
+from recon_engine.compare.preparation import NO_PREPARATION, Preparation
+from recon_engine.compare.side_plans import (
+    check_sums,
+    derive_columns,
+    prepare_sides,
+    sources_of_one_side,
+    sum_columns,
+    tested_columns,
+    with_number_rules,
+)
 from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, ReconError, SchemaMismatch
 from recon_engine.formatting import conjugate, format_count, format_share
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from recon_engine.compare.column_names import NamePairs
+    from recon_engine.compare.preparation import DerivedColumns
     from recon_engine.rules.chains import Chain, Rules
 
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
@@ -46,6 +57,7 @@ if TYPE_CHECKING:
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
 ALL_COLUMNS: Final = "*"
+STRONGEST_FIRST: Final = (Mask.REDACT, Mask.HMAC, Mask.LAST4)
 # What a refusal proposes: the first that pairs all names.
 MATCH_NAMES: Final = (
     (NameForm.CASEFOLD,),
@@ -63,7 +75,8 @@ class Alignment:
     file only that seem to be the same, the rows that agree and the rows compared.
     `given`: the rules of these columns as they were given. `by_form`: the names in OLD
     and NEW that `--match-names` pairs. `left_out`: the number of columns of each side
-    that are ignored.
+    that are ignored. `prepared`: what is done to the rows of each side before
+    they are paired.
     """
 
     keys: tuple[str, ...]
@@ -75,6 +88,7 @@ class Alignment:
     agreements: Agreements = field(default_factory=dict)
     given: Mapping[str, GivenRules] = field(default_factory=dict)
     by_form: tuple[tuple[str, str], ...] = ()
+    prepared: tuple[Preparation, Preparation] = (NO_PREPARATION, NO_PREPARATION)
     left_out: tuple[int, int] = (0, 0)
 
 
@@ -122,18 +136,27 @@ def align_columns(
     def hint() -> str | None:
         return retry(lambda ours, theirs: _has_keys(ours, theirs, options))
 
+    of_files, derived = {*old, *new}, derive_columns(old, new, options)
+    old, new = (
+        (*columns, *(name for each in side for name in each.names))
+        for columns, side in zip((old, new), derived, strict=True)
+    )
     names = pair_names(old, new, options, uris=uris, hint=hint)
     renames, renamed = names.renames, names.renamed
     in_old, in_new = set(old), set(renamed)
     keys = tuple(map(names.find, options.keys))
     _check_keys(keys, old, renamed, _Files(uris, heads, options, hint, renames))
-    ignored = _find_ignored(names, options, keys)
+    counts = [
+        n for each in derived[0] if not each.derivation.sources for n in each.names
+    ]
+    ignored = _find_ignored(names, options, keys, counts)
+    ignored |= sources_of_one_side(derived, names)
     only_old = tuple(n for n in old if n not in in_new and n not in ignored)
     only_new = tuple(n for n in renamed if n not in in_old and n not in ignored)
     agree: Agreements = {}
     # Measuring reads rows of both files: only where a rename is possible.
-    if only_old and only_new:
-        both = [(name, renames.get(name, name)) for name in keys]
+    both = [(name, renames.get(name, name)) for name in keys]
+    if only_old and only_new and of_files.issuperset(*both):
         agree = measure(both, only_old, only_new, rules_of(options, keys, names))
     drift = Drift(only_old, only_new, _likely_renames(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
@@ -142,10 +165,15 @@ def align_columns(
     # In the order of OLD, which reports show. Ordinals of cells follow the sorted names
     # (`ComparisonPlan.columns`).
     columns = tuple(name for name in old if name in common)
-    given = _rules_by_column(options, keys, columns, names)
+    tested = tested_columns(options, names)
+    given = _rules_by_column(options, keys, columns, names, tested)
+    sums = sum_columns(options, names, columns)
+    given = with_number_rules(given, {*sums[0], *sums[1]})
     rules = {name: assemble_chain(name, each) for name, each in given.items()}
+    check_sums(rules, sums)
     _check_key_rules(rules, keys)
     masks = _masks_by_column(options, {*old, *renamed}, names)
+    masks = _mask_derived(masks, derived, names)
     # Before any row is read, so that a misspelled name does not cost a comparison.
     _check_gates_and_suppressions(options, columns)
     return Alignment(
@@ -159,6 +187,7 @@ def align_columns(
         given,
         by_form=names.by_form,
         left_out=(len(ignored & in_old), len(ignored & in_new)),
+        prepared=prepare_sides(options, names, rules, derived, sums),
     )
 
 
@@ -292,8 +321,13 @@ def _has_keys(old: Names, new: Names, options: Options) -> bool:
     return keys <= set(old) and keys <= set(names.renamed)
 
 
-def _find_ignored(names: NamePairs, options: Options, keys: Names) -> set[str]:
-    """The columns that are left out: those of `ignore`, or all but `compare_only`."""
+def _find_ignored(
+    names: NamePairs, options: Options, keys: Names, always: Names = ()
+) -> set[str]:
+    """The columns that are left out: those of `ignore`, or all but `compare_only`.
+
+    `always`: columns that only `ignore` leaves out.
+    """
     every = {*names.old, *names.renamed}
     for flag, listed in (
         ("--ignore", options.ignore),
@@ -310,7 +344,8 @@ def _find_ignored(names: NamePairs, options: Options, keys: Names) -> set[str]:
                 )
     ignored = set(map(names.find, options.ignore))
     if options.compare_only:
-        ignored |= every - set(map(names.find, options.compare_only)) - {*keys}
+        kept = {*map(names.find, options.compare_only), *keys, *always}
+        ignored |= every - kept
     return ignored
 
 
@@ -319,6 +354,7 @@ def _rules_by_column(
     keys: Sequence[str],
     columns: Sequence[str],
     names: NamePairs,
+    tested: Collection[str] = (),
 ) -> Mapping[str, GivenRules]:
     """The rules of each column: those of `*`, which keys do not get, then its own."""
     found: dict[str, GivenRules] = {}
@@ -326,7 +362,7 @@ def _rules_by_column(
         # False sorts before True: the rules of `*` are applied first.
         for spelled in sorted(rules, key=lambda name: name != ALL_COLUMNS):
             name = names.find(spelled)
-            if name not in {*keys, *columns, ALL_COLUMNS}:
+            if name not in {*keys, *columns, *tested, ALL_COLUMNS}:
                 raise ConfigError(
                     f"{OPTIONS[side]} {spelled}: no compared column has that name."
                     + did_you_mean(spelled, (*keys, *columns)),
@@ -406,6 +442,22 @@ def _masks_by_column(
         own[name] = Mask(mask)
     every = own.pop(ALL_COLUMNS, None)
     return own if every is None else dict.fromkeys(columns, every) | own
+
+
+def _mask_derived(
+    masks: dict[str, Mask],
+    derived: Sequence[Sequence[DerivedColumns]],
+    names: NamePairs,
+) -> dict[str, Mask]:
+    """Mask derived columns as their sources, by the mask that hides most."""
+    found = dict(masks)
+    for side, back in zip(derived, ({}, names.back), strict=True):
+        for each in side:
+            sources = {found.get(back.get(n, n)) for n in each.derivation.sources}
+            for mask in [each for each in STRONGEST_FIRST if each in sources][:1]:
+                for name in each.names:
+                    found.setdefault(back.get(name, name), mask)
+    return found
 
 
 def _likely_renames(

@@ -6,24 +6,34 @@ from typing import TYPE_CHECKING
 
 from recon_engine.command_line import quote_name
 from recon_engine.formatting import format_count
-from recon_engine.model import Applied
+from recon_engine.model import SIDES, Applied
 from recon_engine.name_forms import write_match_names
 from recon_engine.suggestions import join_names
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from recon_engine.compare.alignment import Alignment
     from recon_engine.config import Options
+    from recon_engine.model import Counts, Side
 
 
-def describe_applied(layout: Alignment, options: Options) -> list[Applied]:
-    """Each option that pairs or leaves out columns or rows, sorted by its text."""
-    return sorted(_applied(layout, options), key=lambda each: each.option)
+def describe_applied(
+    layout: Alignment, options: Options, facts: Sequence[Side], counts: Counts
+) -> list[Applied]:
+    """Each option that changes columns or rows, sorted by its text."""
+    compared = (counts.matched + counts.missing, counts.matched + counts.extra)
+    found = (
+        *_column_options(layout, options),
+        *_derivations(options, facts),
+        *_filters(options, facts),
+        *_folding(options, facts, compared),
+    )
+    return sorted(found, key=lambda each: each.option)
 
 
-def _applied(layout: Alignment, options: Options) -> Iterator[Applied]:
+def _column_options(layout: Alignment, options: Options) -> Iterator[Applied]:
     if options.match_names:
         pairs = layout.by_form
         yield Applied(
@@ -42,3 +52,56 @@ def _applied(layout: Alignment, options: Options) -> Iterator[Applied]:
             new,
             f"{format_count(old, 'column')} of OLD and {new:,} of NEW left out",
         )
+
+
+def _derivations(options: Options, facts: Sequence[Side]) -> Iterator[Applied]:
+    for at, side in enumerate(SIDES):
+        texts = options.side(side).derive
+        if not texts:
+            continue
+        rows = facts[at].rows - facts[at].rejected
+        old, new = (rows, 0) if side == SIDES[0] else (0, rows)
+        flags = " ".join(f"--{side}-derive {text}" for text in texts)
+        text = f"derived in {format_count(rows, 'row')} of {side.upper()}"
+        lost = facts[at].unpairable
+        text += f"; {lost:,} unpairable" if lost else ""
+        yield Applied(flags, old, new, text)
+
+
+def _folding(
+    options: Options, facts: Sequence[Side], compared: Sequence[int]
+) -> Iterator[Applied]:
+    for at, side in enumerate(SIDES):
+        if not options.side(side).fold:
+            continue
+        away, into = facts[at].folded_away, compared[at]
+        old, new = (away, 0) if side == SIDES[0] else (0, away)
+        names = ",".join(quote_name(name, ",") for name in options.side(side).sum)
+        yield Applied(
+            f"--{side}-fold" + (f" --{side}-sum {names}" if names else ""),
+            old,
+            new,
+            f"folded {format_count(into + away, 'row')} of {side.upper()}"
+            f" into {into:,}",
+        )
+
+
+def _filters(options: Options, facts: Sequence[Side]) -> Iterator[Applied]:
+    """All filters as one, because one row may fail several."""
+    own = [(f"--{side}-where", options.side(side).where) for side in SIDES]
+    flags = [
+        f"{flag} {text}" for flag, text in (("--where", options.where), *own) if text
+    ]
+    if not flags:
+        return
+    old, new = (side.left_out + side.partner_left_out for side in facts)
+    out, partner, lost = (
+        [getattr(side, name) for side in facts]
+        for name in ("left_out", "partner_left_out", "unpairable")
+    )
+    text = f"{format_count(out[0], 'row')} of OLD and {out[1]:,} of NEW left out"
+    if any(partner):
+        text += f"; {partner[0]:,} and {partner[1]:,} with a partner that is left out"
+    if any(lost):
+        text += f"; {lost[0]:,} and {lost[1]:,} could not be read"
+    yield Applied(" ".join(flags), old, new, text)

@@ -128,20 +128,26 @@ class DiskBuckets:
         records = np.concatenate([np.empty(0, [*RECORD_FIELDS]), *few])
         return _frame(records)
 
-    def repeated(self, at: int) -> NDArray[np.uint32]:
-        """The numbers of the rows of a bucket whose key seems to repeat, ascending."""
+    def repeated(self, at: int, bits: int = 0) -> NDArray[np.uint32]:
+        """The numbers of the rows of a bucket whose key seems to repeat, ascending.
+
+        Only of rows whose check digest has none of these bits.
+        """
         keys = np.empty(self.rows_in(at), np.uint64)
         start = 0
-        for rows in self._records(at):
+        for every in self._records(at):
+            rows = every[every["check"] & bits == 0] if bits else every
             keys[start : start + len(rows)] = rows["key"]
             start += len(rows)
+        keys = keys[:start]
         keys.sort()
         # Each repeated key, once less than it occurs, ascending.
         keys = keys[1:][keys[1:] == keys[:-1]]
         if not len(keys):
             return np.empty(0, np.uint32)
         found = []
-        for rows in self._records(at):
+        for every in self._records(at):
+            rows = every[every["check"] & bits == 0] if bits else every
             place = np.searchsorted(keys, rows["key"]).clip(max=len(keys) - 1)
             found.append(rows["number"][keys[place] == rows["key"]])
         return np.concatenate(found)

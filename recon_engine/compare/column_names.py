@@ -83,7 +83,7 @@ def pair_names(
     for names, side, uri in zip((old, new), ("OLD", "NEW"), uris, strict=True):
         _refuse_equal_forms(names, forms, side, uri)
     renames = {
-        _spell_as(ours, old, forms): _spell_as(theirs, new, forms)
+        spell_as(ours, old, forms): spell_as(theirs, new, forms)
         for ours, theirs in options.renames.items()
     }
     if len(renames) < len(options.renames):
@@ -122,7 +122,7 @@ def _find_by_form(
     return next((each for each in names if fold_name(each, forms) == form), None)
 
 
-def _spell_as(name: str, names: Collection[str], forms: Sequence[NameForm]) -> str:
+def spell_as(name: str, names: Collection[str], forms: Sequence[NameForm]) -> str:
     """A name as the file spells it; itself if the file has no such column."""
     if name in names:
         return name

@@ -24,6 +24,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
+from recon_engine.compare.preparation import (
+    NO_PREPARATION,
+    Place,
+    Preparation,
+    with_places,
+)
 from recon_engine.compare.sampling import stable_hash
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csvfile import Block, Blocks
@@ -76,7 +82,8 @@ class ColumnIds:
     `keys`: in the order of the key; `columns`: the compared ones, in the order of the
     user's names. `user_names`: of the key and the compared columns, as in OLD.
     `chains`: of the columns that have rules; `rules`: those of them that read this
-    side.
+    side. `prepared`: what is done to rows before they are paired; the columns that it
+    derives are the last of `all`.
     """
 
     all: tuple[str, ...]
@@ -85,6 +92,14 @@ class ColumnIds:
     user_names: Mapping[str, str]
     rules: SideRules = field(default_factory=dict)
     chains: Rules = field(default_factory=dict)
+    prepared: Preparation = NO_PREPARATION
+
+    def read_cells(self, rows: Rows) -> pl.LazyFrame:
+        """The cells of rows, and the columns that are derived of them."""
+        if not self.prepared.derived:
+            return rows.cells(self.all)
+        count = len(self.all) - len(self.prepared.new_names)
+        return self.prepared.with_derived(rows.cells(self.all[:count]))
 
     @property
     def compared(self) -> list[str]:
@@ -109,13 +124,16 @@ class ColumnIds:
 def assign_ids(columns: Sequence[str], layout: Alignment, side: str) -> ColumnIds:
     """The internal names of the columns of "old" or "new"."""
     renames = layout.new_names if side == "new" else {}
-    ours = [renames.get(name, name) for name in columns]
+    prepared = layout.prepared[SIDES.index(side)]
+    ours = [*(renames.get(name, name) for name in columns), *prepared.new_names]
     keys = {name: f"k{at:07}" for at, name in enumerate(layout.keys)}
     compared = {name: f"v{at:07}" for at, name in enumerate(sorted(layout.columns))}
     ids = keys | compared
     others = sorted(set(ours) - ids.keys())
     every = ids | {name: f"x{at:07}" for at, name in enumerate(others)}
-    chains = {every[name]: chain for name, chain in layout.rules.items()}
+    # A column that only a filter of the other side tests is not here.
+    rules = ((n, chain) for n, chain in layout.rules.items() if n in every)
+    chains = {every[name]: chain for name, chain in rules}
     return ColumnIds(
         all=tuple(every[name] for name in ours),
         keys=[*keys.values()],
@@ -123,6 +141,7 @@ def assign_ids(columns: Sequence[str], layout: Alignment, side: str) -> ColumnId
         user_names={ids[name]: name for name in ids},
         rules=rules_of_side(chains, side),
         chains=chains,
+        prepared=prepared.renamed(every),
     )
 
 
@@ -212,11 +231,11 @@ class CellDigests:
 
     def digest(self, rows: Rows) -> pl.DataFrame:
         """Hash the compared cells of each row, and its key after the rules."""
-        cells = (
-            rows.cells(self.names.all)
-            .select(self.names.compared)
-            .collect(engine="in-memory")
-        )
+        names = self.names
+        judged = [n for n in names.prepared.judged if n not in names.compared]
+        every = names.read_cells(rows).select(*names.compared, *judged)
+        read = every.collect(engine="in-memory")
+        cells = read.select(names.compared) if judged else read
         key, is_sampled, tallies = _digest_keys(cells, self)
         forms, of_forms = _read_apart(cells, self)
         digests = _check_row_count(
@@ -229,6 +248,14 @@ class CellDigests:
             ),
             rows,
         )
+        if names.prepared.places:
+            places = names.prepared.find_places(read)
+            kept = places == Place.KEPT
+            digests = digests.with_columns(
+                with_places(digests["check"], places).alias("check"),
+                digests["blank"] & kept,
+            )
+            is_sampled &= kept
         # A copy as Arrow: the strings of a frame would keep the whole block in memory.
         few = cells.filter(is_sampled)
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
@@ -355,6 +382,7 @@ def _lines_represent_records(
         # Equal ids in equal places: the order of columns is that of both lines. An id
         # with x is a column that is not compared, and it would be part of the line.
         names[0] == names[1]
+        and not names[0].prepared
         and not names[0].read_apart
         and not any(name.startswith("x") for name in names[0].all)
         and (old.delimiter, old.trailing) == (new.delimiter, new.trailing)

@@ -68,14 +68,17 @@ def scan_aligned(
 
     None if the kernel does not apply.
 
-    It does not if a side is no file, if a column of the key has rules, or if a compared
-    column is read in two ways: the kernel compares bytes. Raises
-    KernelRefusal if it cannot hold such columns.
+    It does not if a side is no file, if a column of the key has rules, if a compared
+    column is read in two ways, because the kernel compares bytes, or if rows are
+    prepared before they are paired. Raises KernelRefusal if it cannot hold such
+    columns.
     """
     headers = [side for side in sides if isinstance(side, Header)]
     by_bytes = all(chain.is_reflexive for chain in layout.rules.values())
     has_rules = any(key in layout.rules for key in layout.keys)
     if len(headers) < len(sides) or has_rules or not by_bytes:
+        return None
+    if any(layout.prepared):
         return None
     every: Sequence[Mapping[str, str]] = ({}, layout.new_names)
     columns = [

@@ -15,7 +15,9 @@ from recon_engine.compare.alignment import align_columns
 from recon_engine.compare.digests import assign_ids
 from recon_engine.compare.early_scan import scan_for_keys
 from recon_engine.compare.masks import make_masks
-from recon_engine.compare.pairing import compare_rows, pair_rows, with_kinds
+from recon_engine.compare.pairing import compare_rows, with_kinds
+from recon_engine.compare.preparation import REASON
+from recon_engine.compare.prepared_rows import arrange_rows
 from recon_engine.config import LIMITS, Limits
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.alignment import Alignment
     from recon_engine.compare.digests import ColumnIds
     from recon_engine.compare.masks import Masks
+    from recon_engine.compare.prepared_rows import ArrangedRows
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table, Unread
@@ -49,6 +52,8 @@ BLOCK_BYTES: Final = 1 << 22
 # Longer differences are marked as a whole: SequenceMatcher takes quadratic time.
 MAX_MATCHED_CHARS: Final = 1_000
 LINE_COLUMN: Final = "line"
+# Why a row is set aside although it could be compared.
+LEFT_OUT: Final = ("left out", "partner left out")
 NOT_COMPARED: Final = "not_compared"
 # Of `context`: every column of both files.
 ALL: Final = "all"
@@ -99,19 +104,31 @@ class ExplainedPair:
 
 
 @dataclass(frozen=True, slots=True)
+class RowAside:
+    """A row that is set aside: the side, `old` or `new`, and the reason."""
+
+    side: str
+    reason: str
+    row: ExplainedRow
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """All rows of a key: pairs, and rows without a partner."""
+    """All rows of a key: pairs, rows without a partner, and rows that are set aside."""
 
     key: dict[str, str]
     pairs: tuple[ExplainedPair, ...]
     missing: tuple[ExplainedRow, ...]
     extra: tuple[ExplainedRow, ...]
+    aside: tuple[RowAside, ...] = ()
 
     @property
     def agrees(self) -> bool:
         """Whether the key is on both sides and nothing differs."""
         cells = (cell for pair in self.pairs for cell in pair.cells)
-        return not (self.missing or self.extra or any(c.differs for c in cells))
+        lost = any(each.reason not in LEFT_OUT for each in self.aside)
+        differ = self.missing or self.extra or any(c.differs for c in cells)
+        return bool(self.pairs) and not (differ or lost)
 
 
 @within_error_boundary
@@ -238,7 +255,7 @@ def _find_rows(table: Table, names: ColumnIds, key: Sequence[str]) -> pl.DataFra
     ]
 
     def found(part: RowGroup) -> pl.DataFrame:
-        cells = table.read(part).cells(names.all).collect(engine="in-memory")
+        cells = names.read_cells(table.read(part)).collect(engine="in-memory")
         of_key = cells.select(forms).select(
             pl.any_horizontal(
                 pl.all_horizontal(
@@ -262,7 +279,7 @@ def _take_rows(
 ) -> pl.DataFrame:
     """Of the rows of these numbers those of a key, each with its line."""
     assert file.source is not None  # noqa: S101 - the caller has found rows in it
-    cells = file.take(numbers.astype(np.int64)).cells(names.all).collect()
+    cells = names.read_cells(file.take(numbers.astype(np.int64))).collect()
     lines = [
         1 + _count_newlines(file, 0, file.source.start_of(int(row))) for row in numbers
     ]
@@ -323,10 +340,8 @@ class _Explainer:
         self, key: Sequence[str], old: pl.DataFrame, new: pl.DataFrame
     ) -> Explanation:
         """Pairs, and rows without a partner, in file order."""
-        ours = self.names[0]
-        pairs = pair_rows(
-            old, new, keys=ours.keys, columns=ours.columns, rules=ours.chains
-        )
+        arranged = arrange_rows(old, new, self.names)
+        old, new, pairs = arranged.old, arranged.new, arranged.paired.pairs
         both = pairs.drop_nulls().sort("old")
         alone = pairs.filter(pl.col("new").is_null())["old"].sort()
         others = pairs.filter(pl.col("old").is_null())["new"].sort()
@@ -335,7 +350,25 @@ class _Explainer:
             pairs=tuple(self.explain_pair(old[o], new[n]) for o, n in both.iter_rows()),
             missing=tuple(self.explain_row(0, old[at]) for at in alone),
             extra=tuple(self.explain_row(1, new[at]) for at in others),
+            aside=tuple(self.explain_aside(arranged)),
         )
+
+    def explain_aside(self, arranged: ArrangedRows) -> Iterator[RowAside]:
+        """The rows that are left out, then those that could not be paired."""
+        paired = arranged.paired
+        for side, rows in enumerate((arranged.old, arranged.new)):
+            for reason, numbers in zip(
+                LEFT_OUT, (paired.left_out, paired.partner_left_out), strict=True
+            ):
+                for at in np.sort(numbers[side]).tolist():
+                    yield RowAside(
+                        SIDES[side], reason, self.explain_row(side, rows[at])
+                    )
+            lost = arranged.unpairable[side]
+            for at in range(0 if lost is None else lost.height):
+                assert lost is not None  # noqa: S101 - it has rows
+                row = self.explain_row(side, lost[at])
+                yield RowAside(SIDES[side], lost[REASON][at], row)
 
     def explain_pair(self, old: pl.DataFrame, new: pl.DataFrame) -> ExplainedPair:
         """Two rows, compared by the same functions as in `diff`."""

@@ -20,6 +20,7 @@ from recon_engine.analysis.measures import is_measure
 from recon_engine.compare.alignment import given_rules, rules_of
 from recon_engine.compare.column_names import pair_names
 from recon_engine.compare.pairing import has_repeats
+from recon_engine.compare.side_plans import derive_columns
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.errors import ConfigError, ReconError
 from recon_engine.formatting import format_count
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from recon_engine.compare.column_names import NamePairs
+    from recon_engine.compare.preparation import DerivedColumns
     from recon_engine.inputs.csvfile import RowGroup
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.rules.base import Rule
@@ -70,6 +72,7 @@ SEED: Final = 0
 DIGESTS: Final = 4
 
 ColumnSet = tuple[str, ...]
+Derived = tuple[list["DerivedColumns"], list["DerivedColumns"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,8 @@ def propose_keys(
     """
     options = options or Options(keys=NO_KEY)
     with open_headers(old, new, options, limits, progress) as sides:
-        names, columns = _pair_common_columns(*sides, options)
+        derived = derive_columns(sides[0].columns, sides[1].columns, options)
+        names, columns = _pair_common_columns(*sides, options, derived)
         rules = _rules(columns, names, options)
         columns = [
             name
@@ -153,13 +157,21 @@ def propose_keys(
             progress.step("keys"),
         ):
             named = (
-                _make_side(sides[0], left, columns, rules_of_side(rules, "old"), {}),
+                _make_side(
+                    sides[0],
+                    left,
+                    columns,
+                    rules_of_side(rules, "old"),
+                    {},
+                    derived[0],
+                ),
                 _make_side(
                     sides[1],
                     right,
                     columns,
                     rules_of_side(rules, "new"),
                     names.renames,
+                    derived[1],
                 ),
             )
             shares = _count_shares((left, right), budget or default_budget())
@@ -179,9 +191,10 @@ def _count_shares(tables: Sequence[Table], budget: Budget) -> int:
 
 
 def _pair_common_columns(
-    old: Unread, new: Unread, options: Options
+    old: Unread, new: Unread, options: Options, derived: Derived
 ) -> tuple[NamePairs, list[str]]:
     """The pairs of names, and the columns of both sides that are not ignored."""
+    more = [[name for each in side for name in each.names] for side in derived]
 
     def hint() -> str | None:
         return other_reading(old, new, options, fits)
@@ -193,7 +206,11 @@ def _pair_common_columns(
             return False
 
     names = pair_names(
-        old.columns, new.columns, options, uris=(old.uri, new.uri), hint=hint
+        [*old.columns, *more[0]],
+        [*new.columns, *more[1]],
+        options,
+        uris=(old.uri, new.uri),
+        hint=hint,
     )
     columns = _common_columns(names, options)
     if not columns:
@@ -264,13 +281,15 @@ class HashShare:
 class _KeySide:
     """A table under column names that both sides share.
 
-    `unread`: the same before it was read.
+    `unread`: the same before it was read; `derived`: how the last columns are made of
+    the others.
     """
 
     unread: Unread
     table: Table
     names: list[str]
     rules: Mapping[str, Sequence[Rule]]
+    derived: Sequence[DerivedColumns] = ()
 
     def sample(self) -> tuple[pl.DataFrame, set[str]]:
         """Hashes of the first rows' cells, and the columns that are measures there."""
@@ -319,7 +338,10 @@ class _KeySide:
             normal_form(self.rules.get(name, ()), pl.col(name)).alias(name)
             for name in columns
         )
-        cells = self.table.read(part).cells(self.names)
+        count = len(self.table.columns)
+        cells = self.table.read(part).cells(self.names[:count])
+        for each in self.derived:
+            cells = cells.with_columns(each.values())
         return cells.select(read).collect(engine="in-memory")
 
 
@@ -329,6 +351,7 @@ def _make_side(
     columns: Sequence[str],
     rules: Mapping[str, Sequence[Rule]],
     renames: Mapping[str, str],
+    derived: Sequence[DerivedColumns],
 ) -> _KeySide:
     """Name the common columns `v0`…, by their place in `columns`."""
     by_place = {
@@ -336,7 +359,12 @@ def _make_side(
     }
     ours = {renames.get(name, name): f"v{at:05}" for at, name in enumerate(columns)}
     names = [ours.get(name, f"x{at:05}") for at, name in enumerate(table.columns)]
-    return _KeySide(unread, table, names, by_place)
+    every = dict(zip(table.columns, names, strict=True))
+    new_names = [name for each in derived for name in each.names]
+    every |= {n: ours.get(n, f"d{at:05}") for at, n in enumerate(new_names)}
+    made = [each.renamed(every) for each in derived]
+    names += [every[name] for name in new_names]
+    return _KeySide(unread, table, names, by_place, made)
 
 
 class _KeySearch:
@@ -413,7 +441,9 @@ class _KeySearch:
         headers = [
             side.unread
             for side in self.sides
-            if isinstance(side.unread, Header) and side.rules.keys().isdisjoint(columns)
+            if isinstance(side.unread, Header)
+            and side.rules.keys().isdisjoint(columns)
+            and not side.derived
         ]
         if len(headers) < len(self.sides) or len(self.shares) > 1:
             return None

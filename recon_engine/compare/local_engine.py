@@ -37,6 +37,8 @@ from recon_engine.compare.partial_result import (
     summarize_difference,
 )
 from recon_engine.compare.plan import ComparisonPlan, make_plan
+from recon_engine.compare.preparation import PLACE_BITS, Place, place_of
+from recon_engine.compare.prepared_rows import compare_prepared
 from recon_engine.compare.repeats import repeats_in_pieces
 from recon_engine.compare.result_builder import (
     ReadBy,
@@ -300,6 +302,7 @@ def compare_tables(
         found = _compare_undecided(sides, rests, batches, reading.matched)
         advance(rows)
     identical = sum(each.identical for each in rests)
+    left_out = (sum(each.left_out[at] for each in rests) for at in (OLD, NEW))
     seen = sightings(
         asked,
         [_sought_keys(at, side, rests) for at, side in enumerate(sides)],
@@ -317,7 +320,7 @@ def compare_tables(
     return build_result(
         plan,
         reading.tables,
-        partial,
+        partial.with_left_out(*left_out),
         column_findings,
         today=today,
         samples=samples,
@@ -346,40 +349,108 @@ class Undecided:
 
     `left`: the digests of the rows that are not identical; `sought`: of the rows whose
     key digest is that of a sought key; `of_key`: an upper bound of the rows of `left`
-    with one key, 0 if no key seems to repeat.
+    with one key, 0 if no key seems to repeat; `left_out`: the rows of each side that a
+    filter leaves out, as far as they are not among `left`.
     """
 
     identical: int
     left: tuple[pl.DataFrame, pl.DataFrame]
     sought: tuple[pl.DataFrame, pl.DataFrame]
     of_key: int = 0
+    left_out: tuple[int, int] = (0, 0)
 
 
 def _find_undecided_in_bucket(
     reading: ReadTables, at: int, wanted: pl.Series | None
 ) -> tuple[Undecided, Suspects]:
     old, new = reading.digests
-    whole = all_is_compared(reading.plan.names)
-    if isinstance(old, DiskBuckets) and isinstance(new, DiskBuckets):
+    names = reading.plan.names
+    whole, judged = all_is_compared(names), are_judged(names)
+    cut = not names[0].prepared.either_folds
+    if cut and isinstance(old, DiskBuckets) and isinstance(new, DiskBuckets):
         count = reading.budget.pieces(old.rows_in(at) + new.rows_in(at))
         if count > 1:
-            return _rest_in_pieces((old, new), at, count, whole, wanted)
-    return find_undecided(lambda side: reading.digests[side].bucket(at), whole, wanted)
+            return _rest_in_pieces((old, new), at, count, whole, wanted, judged=judged)
+    return find_undecided(
+        lambda side: reading.digests[side].bucket(at),
+        whole,
+        wanted,
+        judged=judged,
+        folds=names[0].prepared.either_folds,
+    )
 
 
 def find_undecided(
     digests_of: Callable[[int], pl.DataFrame],
     whole: tuple[bool, bool],
     wanted: pl.Series | None = None,
+    *,
+    judged: bool = False,
+    folds: bool = False,
 ) -> tuple[Undecided, Suspects]:
     """The rows of a bucket that have to be parsed, and those whose keys seem to repeat.
 
     `digests_of`: returns the digests of side 0 or 1, in parallel; `whole`: whether all
-    columns of a side are compared; `wanted`: the digests of sought keys.
+    columns of a side are compared; `wanted`: the digests of sought keys; `judged`:
+    whether digests carry the places of their rows; `folds`: whether rows are folded,
+    which only their cells decide about.
     """
     sides = list(map_ordered(digests_of, (OLD, NEW)))
+    if folds:
+        return _keep_all(sides, wanted, judged=judged)
+    others = _take_others(sides) if judged else None
     old, new = map_ordered(_suspects, sides)
-    return _dropped(sides, (len(old) > 0, len(new) > 0), whole, wanted), (old, new)
+    found = _dropped(sides, (len(old) > 0, len(new) > 0), whole, wanted)
+    return found if others is None else _with_others(found, others), (old, new)
+
+
+def _keep_all(
+    sides: list[pl.DataFrame], wanted: pl.Series | None, *, judged: bool
+) -> tuple[Undecided, Suspects]:
+    """Leave all rows to be parsed."""
+    left = sides[OLD], sides[NEW]
+    kept = list(sides)
+    if judged:
+        _take_others(kept)
+    old, new = map_ordered(_suspects, kept)
+    ours, theirs = (_with_keys(side, wanted) for side in kept)
+    of_key = _of_key(*left) if any(map(len, left)) else 0
+    return Undecided(0, left, (ours, theirs), of_key), (old, new)
+
+
+def are_judged(names: Sequence[ColumnIds]) -> bool:
+    """Whether a row of either side can have another place than `KEPT`."""
+    return any(each.prepared.places for each in names)
+
+
+def _take_others(sides: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Take the rows that are not kept out of both sides: only others can be equal."""
+    others = []
+    for at, side in enumerate(sides):
+        kept = place_of(side["check"]) == Place.KEPT
+        sides[at] = side.filter(kept)
+        others.append(side.filter(~kept))
+    return others
+
+
+def _with_others(found: Undecided, others: Sequence[pl.DataFrame]) -> Undecided:
+    """Add the rows that are not kept, if they may be partners, or have to be listed.
+
+    A row that is left out decides something only for a kept row of its key. All others
+    are left out, whatever their cells are.
+    """
+    left, left_out = list(found.left), [0, 0]
+    for at, rows in enumerate(others):
+        listed = place_of(rows["check"]) == Place.UNPAIRABLE
+        needed = listed | rows["key"].is_in(found.left[1 - at]["key"].implode())
+        left[at] = pl.concat([left[at], rows.filter(needed)])
+        left_out[at] = rows.height - int(needed.sum())
+    return replace(
+        found,
+        left=(left[OLD], left[NEW]),
+        left_out=(left_out[OLD], left_out[NEW]),
+        of_key=_of_key(*left),
+    )
 
 
 def _find_undecided_by_kernel(
@@ -423,7 +494,7 @@ def _find_masked_keys(
     """The rows whose key has one of these digests: all keys are parsed for it."""
     table, names = side.table, side.names
     for part in table.parts:
-        cells = table.read(part).cells(names.all).select(names.keys)
+        cells = names.read_cells(table.read(part)).select(names.keys)
         digests = key_digest(cells.collect(engine="in-memory"), names, KEY_SEED)
         places = digests.is_in(keys.implode()).arg_true().to_numpy()
         yield (places + part.first).astype(np.uint32)
@@ -441,15 +512,21 @@ def _rest_in_pieces(
     count: int,
     whole: tuple[bool, bool],
     wanted: pl.Series | None,
+    *,
+    judged: bool,
 ) -> tuple[Undecided, Suspects]:
     """The same of a bucket that is larger than others, with less of it in memory.
 
     Equal rows have equal digests, so these are in one piece.
     """
-    old_suspects, new_suspects = (side.repeated(at) for side in sides)
-    parts = []
+    # The places of rows that are kept are 0, as the lowest bits of all rows may be.
+    bits = PLACE_BITS if judged else 0
+    old_suspects, new_suspects = (side.repeated(at, bits) for side in sides)
+    parts, others = [], []
     for number in range(count):
         piece = [side.piece(at, number, count) for side in sides]
+        if judged:
+            others.append(_take_others(piece))
         parts.append(_dropped(piece, (True, True), whole, wanted))
     old, new = (pl.concat(each) for each in zip(*(p.left for p in parts), strict=True))
     ours, theirs = (
@@ -457,6 +534,9 @@ def _rest_in_pieces(
     )
     identical = sum(part.identical for part in parts)
     found = Undecided(identical, (old, new), (ours, theirs), _of_key(old, new))
+    if judged:
+        every = [pl.concat(rows) for rows in zip(*others, strict=True)]
+        found = _with_others(found, every)
     return found, (old_suspects, new_suspects)
 
 
@@ -576,6 +656,8 @@ def compare_groups(
             parse_cells(rows.picked(group[at]), each)
             for rows, group, each in zip(taken, groups, names, strict=True)
         )
+        if any(each.prepared for each in names):
+            return compare_prepared(old, new, names)
         return compare_rows(
             old,
             new,
@@ -595,7 +677,7 @@ def parse_cells(rows: Rows, names: ColumnIds) -> pl.DataFrame:
     if not rows.rows:
         return make_empty_rows(names)
     # One chunk, because rows are gathered from it column by column.
-    cells = rows.cells(names.all).collect(engine="in-memory").rechunk()
+    cells = names.read_cells(rows).collect(engine="in-memory").rechunk()
     if cells.height != rows.rows:
         raise InternalError(
             f"{cells.height:,} rows were parsed where {rows.rows:,} were taken"
@@ -617,7 +699,7 @@ def _sought_keys(
     """The keys of the rows that seem to have one that is sought, some at a time."""
     digests = pl.concat([each.sought[at] for each in rests]).sort("number")
     for some in digests.iter_slices(SOUGHT_ROWS):
-        cells = side.take(some).cells(side.names.all)
+        cells = side.names.read_cells(side.take(some))
         yield cells.select(side.names.keys).collect(engine="in-memory")
 
 
@@ -653,7 +735,9 @@ def _repeats_of(
     def cells(some: NDArray[np.uint32]) -> pl.DataFrame:
         return parse_cells(side.table.take(some.astype(np.int64)), side.names)
 
-    if isinstance(numbers, tuple) or not len(numbers):
+    # No key of a side repeats after its rows are folded.
+    folded = side.names.prepared.fold
+    if folded or isinstance(numbers, tuple) or not len(numbers):
         return no_repeats(side.names.keys, telling)
     rows = 1 + REPEAT_CELLS // len(side.names.all)
     if len(numbers) <= rows:

@@ -182,6 +182,8 @@ def _mask_frames(frames: Frames, masks: Masks) -> Frames:
         duplicates_old=_mask_repeats(frames.duplicates_old, masks),
         duplicates_new=_mask_repeats(frames.duplicates_new, masks),
         rejects=frames.rejects,
+        # Masked where its rows still have columns.
+        unpairable=frames.unpairable,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.analysis import segments, totals
+from recon_engine.compare.set_aside import NOTHING_ASIDE, SetAside, merge_set_aside
 from recon_engine.kinds import classify_cells, classify_read
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
@@ -76,7 +77,7 @@ class Difference:
     cells of pairs whose bytes differ; for keys only what they made equal. `sums`: of
     the tolerated cells of columns with rules. `missing`, `extra`: whole rows, unordered
     until they are merged. `values`: counts of the values of OLD in mismatched pairs,
-    keys included.
+    keys included. `aside`: the rows that are set aside.
     """
 
     keys: pl.DataFrame
@@ -88,6 +89,11 @@ class Difference:
     missing: pl.DataFrame
     extra: pl.DataFrame
     values: ValueCounts
+    aside: SetAside = NOTHING_ASIDE
+
+    def with_aside(self, aside: SetAside) -> Difference:
+        """The same with the rows that are set aside."""
+        return replace(self, aside=aside)
 
 
 def drop_identical(
@@ -139,6 +145,7 @@ def compare_rows(
     keys: Sequence[str],
     columns: Sequence[str],
     rules: Rules = NO_RULES,
+    pairs: pl.DataFrame | None = None,
 ) -> Difference:
     """Reconcile two frames of strings by `keys`, cell by cell over `columns`.
 
@@ -148,16 +155,19 @@ def compare_rows(
         keys: The key columns; their rules say which keys are equal.
         columns: The compared columns.
         rules: The chains of columns that have rules.
+        pairs: What `pair_rows` returns, of rows that are paired already.
 
     Each row of `old` is in exactly one pair or missing, each of `new` in exactly one
     pair or extra, independent of file order.
     """
-    pairs = pair_rows(old, new, keys=keys, columns=columns, rules=rules).lazy()
+    if pairs is None:
+        pairs = pair_rows(old, new, keys=keys, columns=columns, rules=rules)
+    paired = pairs.lazy()
     matched, missing, extra = pl.collect_all(
         [
-            pairs.drop_nulls(),
-            pairs.filter(pl.col("new").is_null()),
-            pairs.filter(pl.col("old").is_null()),
+            paired.drop_nulls(),
+            paired.filter(pl.col("new").is_null()),
+            paired.filter(pl.col("old").is_null()),
         ],
         engine="in-memory",
     )
@@ -207,7 +217,8 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
         [one] = found
         sides = (one.missing, one.extra)
         missing, extra = map_ordered(lambda rows: sort_by_content(rows, keys), sides)
-        return replace(one, missing=missing, extra=extra)
+        aside = _sort_aside(one.aside, keys)
+        return replace(one, missing=missing, extra=extra, aside=aside)
     offsets = [0, *itertools.accumulate(part.keys.height for part in found)]
     cells = [
         part.cells.with_columns(pl.col("pair") + pl.lit(offset, pl.UInt32))
@@ -230,7 +241,13 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
         missing=missing,
         extra=extra,
         values=segments.merge_value_counts(part.values for part in found),
+        aside=_sort_aside(merge_set_aside([part.aside for part in found]), keys),
     )
+
+
+def _sort_aside(aside: SetAside, keys: Sequence[str]) -> SetAside:
+    """The rows that are listed, in content order."""
+    return aside.with_rows(lambda _, rows: sort_by_content(rows, keys))
 
 
 def _concat_rows(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -27,7 +27,9 @@ from recon_engine.compare.pairing import (
     merge_differences,
     sort_by_content,
 )
-from recon_engine.model import SIDES, Coverage
+from recon_engine.compare.preparation import REASON
+from recon_engine.compare.set_aside import SetAside, merge_set_aside
+from recon_engine.model import SIDES, Coverage, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.rules import chains
 from recon_engine.runtime.concurrency import map_ordered
@@ -94,6 +96,14 @@ class PartialResult:
         """The number of differing cells, missing rows and extra rows together."""
         return int(self.kinds["len"].sum()) + self.missing.rows + self.extra.rows
 
+    def with_left_out(self, old: int, new: int) -> PartialResult:
+        """The same, with more rows of each side that a filter leaves out."""
+        if not (old or new):
+            return self
+        more = SetAside((RowCounts(left_out=old), RowCounts(left_out=new)))
+        aside = merge_set_aside([self.shown.aside, more])
+        return replace(self, shown=self.shown.with_aside(aside))
+
     def limited(self, plan: ComparisonPlan, whole: int = 0) -> PartialResult:
         """The same, with details up to the detail limit.
 
@@ -117,7 +127,8 @@ def find_repeats(
     suspects: pl.DataFrame, names: ColumnIds, columns: Iterable[str]
 ) -> Repeats:
     """The keys that repeat among rows; `columns` are candidates to make them unique."""
-    if suspects.is_empty():
+    # No key of a side repeats after its rows are folded.
+    if suspects.is_empty() or names.prepared.fold:
         return no_repeats(names.keys, columns)
     found = find_repeated_keys(suspects.select(names.keys), names.keys, names.rules)
     telling = columns_that_make_unique(suspects, names.keys, columns, names.rules)
@@ -269,6 +280,9 @@ def _limit_details(difference: Difference, plan: ComparisonPlan) -> Difference:
     )
     return replace(
         difference,
+        aside=difference.aside.with_rows(
+            lambda side, rows: _select_first_rows(side, rows, plan)
+        ),
         keys=difference.keys[pairs],
         cells=cells.with_columns(pair="number").drop("number"),
         missing=missing,
@@ -283,5 +297,5 @@ def _select_first_rows(
     limit, masks = plan.options.detail_limit, plan.masks
     if not masks.by_column:
         return sort_by_content(rows, plan.names[side].keys).head(limit)
-    shown = masks.rows(plan.rows(side, rows))
+    shown = masks.rows(plan.rows(side, rows.drop(REASON, strict=False)))
     return rows[sorted_positions(shown).head(limit)]

@@ -105,8 +105,11 @@ def make_plan(
         assign_ids(new.columns, layout, "new"),
     )
     files = (
-        _apply_renames(old.columns, {}),
-        _apply_renames(new.columns, layout.new_names),
+        (*old.columns, *layout.prepared[0].new_names),
+        (
+            *_apply_renames(new.columns, layout.new_names),
+            *layout.prepared[1].new_names,
+        ),
     )
     return ComparisonPlan(
         files, names, layout, make_masks(layout.masks), options, started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -13,9 +14,10 @@ from recon_engine.analysis.totals import TOTALS
 from recon_engine.compare import sampling
 from recon_engine.compare.applied import describe_applied
 from recon_engine.compare.lookup import looked_up
-from recon_engine.compare.masks import ShownValues, mask_values
+from recon_engine.compare.masks import ShownValues, mask_rows, mask_values
+from recon_engine.compare.preparation import REASON
 from recon_engine.config import OnDuplicateKeys
-from recon_engine.errors import DuplicateKeys
+from recon_engine.errors import ConfigError, DuplicateKeys
 from recon_engine.findings import find_all
 from recon_engine.formatting import format_count
 from recon_engine.kinds import KINDS, Kind
@@ -25,6 +27,7 @@ from recon_engine.model import (
     Column,
     Counts,
     Reads,
+    RowCounts,
     RuleCount,
     Side,
     Signature,
@@ -71,6 +74,9 @@ REJECTS: Final = {
 }
 
 
+UNPAIRABLE: Final = dict.fromkeys(("side", "reason", "row"), pl.String)
+
+
 class ReadBy(NamedTuple):
     """How both sides were read.
 
@@ -114,11 +120,16 @@ def build_result(
     Raises InternalError if an invariant does not hold.
     """
     facts = [
-        _describe_side(table, again, blank)
-        for table, again, blank in zip(
-            tables, partial_result.repeats, blanks, strict=True
+        _describe_side(table, again, blank, aside)
+        for table, again, blank, aside in zip(
+            tables,
+            partial_result.repeats,
+            blanks,
+            partial_result.shown.aside.counts,
+            strict=True,
         )
     ]
+    _refuse_empty_filter(facts)
     engine = EngineFacts(
         strategy=read_by.strategy,
         version=__version__,
@@ -149,7 +160,22 @@ def reject_duplicate_keys(
             )
 
 
-def _describe_side(table: Table, repeats: Repeats, blank_keys: int) -> Side:
+def _refuse_empty_filter(facts: Sequence[Side]) -> None:
+    """Raise ConfigError if a filter leaves no row of a side that has some."""
+    for name, side in zip(("OLD", "NEW"), facts, strict=True):
+        if side.left_out and side.left_out == side.rows - side.rejected:
+            raise ConfigError(
+                f"the filter leaves no row of {name}",
+                file=side.uri,
+                why=f"{format_count(side.left_out, 'row', 'do')} not fulfil --where or"
+                f" --{name.lower()}-where",
+                help="check how the file writes the values of the filter",
+            )
+
+
+def _describe_side(
+    table: Table, repeats: Repeats, blank_keys: int, aside: RowCounts
+) -> Side:
     return Side(
         uri=table.uri,
         rows=table.rows + table.rejects.count,
@@ -160,6 +186,10 @@ def _describe_side(table: Table, repeats: Repeats, blank_keys: int) -> Side:
         duplicate_keys=repeats.keys,
         blank_keys=blank_keys,
         dialect=table.dialect,
+        left_out=aside.left_out,
+        partner_left_out=aside.partner_left_out,
+        folded_away=aside.folded_away,
+        unpairable=aside.unpairable,
     )
 
 
@@ -245,7 +275,7 @@ class _ResultBuilder:
             coverage=whole.coverage,
             findings=shown.findings,
             name_pairs=self.layout.by_form,
-            applied=tuple(describe_applied(self.layout, plan.options)),
+            applied=tuple(describe_applied(self.layout, plan.options, facts, counts)),
             looked_up=looked_up(
                 self.sought, whole.seen, found, plan, whole.differences
             ),
@@ -261,7 +291,36 @@ class _ResultBuilder:
             duplicates_old=plan.keyed(whole.repeats[OLD].worst),
             duplicates_new=plan.keyed(whole.repeats[NEW].worst),
             rejects=self.rejects(),
+            unpairable=self.unpairable(),
         )
+
+    def unpairable(self) -> pl.DataFrame:
+        """The listed rows that could not be paired, masked, OLD first."""
+        parts = [pl.DataFrame(schema=UNPAIRABLE)]
+        for side, rows in enumerate(self.found.aside.unpairable):
+            if rows is None:
+                continue
+            shown = mask_rows(
+                self.plan.rows(side, rows.drop(REASON)).with_columns(rows[REASON]),
+                self.plan.masks,
+            )
+            texts = [
+                json.dumps(
+                    {n: v for n, v in row.items() if n != REASON}, ensure_ascii=False
+                )
+                for row in shown.iter_rows(named=True)
+            ]
+            parts.append(
+                pl.DataFrame(
+                    {
+                        "side": [SIDES[side]] * len(texts),
+                        "reason": shown[REASON],
+                        "row": texts,
+                    },
+                    schema=UNPAIRABLE,
+                )
+            )
+        return pl.concat(parts)
 
     def rejects(self) -> pl.DataFrame:
         """The listed quarantined rows of both sides, in file order."""

@@ -81,6 +81,7 @@ SEEN_SCHEMA: Final = pa.schema(
         "key_rows_old": pa.int64(),
         "key_rows_new": pa.int64(),
         "locator": pa.binary(),
+        "uncertain": pa.bool_(),
     }
 )
 FOUND: Final = pa.schema(
@@ -96,7 +97,7 @@ CREATE_SEEN: Final = (
 CREATE TEMPORARY TABLE break_seen (
     break_id uuid, key_text text, column_name text, kind text, occurrences bigint,
     old_value text, new_value text, content uuid, key_rows_old bigint,
-    key_rows_new bigint, locator bytea
+    key_rows_new bigint, locator bytea, uncertain boolean
 ) ON COMMIT DROP
 """,
     """
@@ -152,10 +153,12 @@ WHERE book = ($1::text)::uuid AND as_of_run = ($2::text)::uuid AND before IS NUL
 RESTORE: Final = f"""
 UPDATE metrics.break AS b SET before = NULL,
     (kind, occurrences, old_value, new_value, content, key_rows_old, key_rows_new,
-     locator, state, open, as_of, as_of_run, last_seen, last_seen_run, runs_seen) = (
+     locator, uncertain, state, open, as_of, as_of_run, last_seen, last_seen_run,
+     runs_seen) = (
         SELECT kind, occurrences, old_value, new_value, content, key_rows_old,
-            key_rows_new, locator, state, coalesce(open, state NOT IN {ENDED}), as_of,
-            as_of_run, last_seen, last_seen_run, runs_seen
+            key_rows_new, locator, coalesce(uncertain, false), state,
+            coalesce(open, state NOT IN {ENDED}), as_of, as_of_run, last_seen,
+            last_seen_run, runs_seen
         FROM jsonb_populate_record(NULL::metrics.break, b.before)
     )
 WHERE book = ($1::text)::uuid AND as_of_run = ($2::text)::uuid
@@ -165,7 +168,8 @@ KEEP: Final = """
 before = jsonb_build_object(
     'kind', b.kind, 'occurrences', b.occurrences, 'old_value', b.old_value,
     'new_value', b.new_value, 'content', b.content, 'key_rows_old', b.key_rows_old,
-    'key_rows_new', b.key_rows_new, 'locator', b.locator, 'state', b.state,
+    'key_rows_new', b.key_rows_new, 'locator', b.locator,
+    'uncertain', b.uncertain, 'state', b.state,
     'open', b.open, 'as_of', b.as_of, 'as_of_run', b.as_of_run,
     'last_seen', b.last_seen, 'last_seen_run', b.last_seen_run,
     'runs_seen', b.runs_seen
@@ -176,12 +180,13 @@ CARRY_ON: Final = f"""
 WITH carried AS (
     INSERT INTO metrics.break AS b (
         book, break_id, dataset, key_text, column_name, kind, occurrences, old_value,
-        new_value, content, key_rows_old, key_rows_new, locator, state, open, as_of,
-        as_of_run, first_seen, first_seen_run, last_seen, last_seen_run, runs_seen
+        new_value, content, key_rows_old, key_rows_new, locator, uncertain, state, open,
+        as_of, as_of_run, first_seen, first_seen_run, last_seen, last_seen_run,
+        runs_seen
     )
     SELECT ($1::text)::uuid, break_id, $2::text, key_text, column_name, kind,
         occurrences, old_value, new_value, content, key_rows_old, key_rows_new, locator,
-        'new', true, day, run, day, run, day, run, 1
+        uncertain, 'new', true, day, run, day, run, day, run, 1
     FROM pg_temp.break_seen,
         (SELECT ($3::text)::uuid AS run, ($4::text)::date AS day) AS observation
     ON CONFLICT (book, break_id) DO UPDATE SET {KEEP},
@@ -193,6 +198,7 @@ WITH carried AS (
         key_rows_old = excluded.key_rows_old,
         key_rows_new = excluded.key_rows_new,
         locator = excluded.locator,
+        uncertain = excluded.uncertain,
         state = CASE
             WHEN NOT b.open THEN 'reopened'
             WHEN b.content <> excluded.content THEN 'changed'
@@ -284,7 +290,7 @@ LISTED: Final = """
 SELECT key_text AS key, column_name AS "column", kind, state,
     greatest(CASE WHEN open THEN %(as_of)s::date ELSE as_of END - first_seen, 0)
         AS age_days,
-    first_seen, last_seen, runs_seen, old_value AS old, new_value AS new
+    first_seen, last_seen, runs_seen, old_value AS old, new_value AS new, uncertain
 FROM metrics.break WHERE book = %(book)s AND {which}
 ORDER BY first_seen, key_text, column_name NULLS FIRST, kind LIMIT %(limit)s
 """
@@ -350,15 +356,18 @@ class Observation:
 
     @property
     def rejected(self) -> bool:
-        """Whether a row of either side was quarantined."""
-        return bool(self.result.old.rejected or self.result.new.rejected)
+        """Whether a row of either side was quarantined, left out or unpairable."""
+        return any(
+            side.rejected or side.aside.total > side.folded_away
+            for side in (self.result.old, self.result.new)
+        )
 
     @property
     def complete(self) -> bool:
         """Whether a key that is in neither file is gone: both files are full feeds.
 
-        Not so with quarantined rows, which may have any key, or with an empty file,
-        which is more likely a failed delivery than a dataset without rows.
+        Not so with rows that were not compared, which may have any key, or with an
+        empty file, which is more likely a failed delivery than a dataset without rows.
         """
         both = self.result.old.rows and self.result.new.rows
         return self.feed is Feed.FULL and bool(both) and not self.rejected
@@ -682,7 +691,11 @@ def _found(observation: Observation) -> Iterator[tuple[object, ...]]:
 def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
     """One row per break of a result, in the columns of `SEEN_SCHEMA`."""
     yield from _cell_break_rows(result.frames.mismatches, result.looked_up)
-    for kind, rows in (("missing", result.missing()), ("extra", result.extra())):
+    for kind, rows, other in (
+        ("missing", result.missing(), result.new),
+        ("extra", result.extra(), result.old),
+    ):
+        uncertain = bool(other.rejected or other.unpairable)
         keys = zip(*(rows.get_column(name) for name in result.keys), strict=True)
         for key, count in Counter(keys).items():
             found = _hash_texts(str(count))
@@ -691,7 +704,7 @@ def _break_rows(result: Reconciliation) -> Iterator[tuple[object, ...]]:
             known = result.looked_up.repeated.get(key, side)
             locator = result.looked_up.locators.get(key)
             shown = format_key(key), None, kind, count, None, None, found
-            yield name, *shown, *known, locator
+            yield name, *shown, *known, locator, uncertain
 
 
 def _cell_break_rows(
@@ -708,7 +721,8 @@ def _cell_break_rows(
         count, shown = 1 + len(others), (_truncate_value(old), _truncate_value(new))
         known = looked_up.repeated.get(key, (count, count))
         locator = looked_up.locators.get(key)
-        yield name, format_key(key), column, kind, count, *shown, found, *known, locator
+        facts = *shown, found, *known, locator
+        yield name, format_key(key), column, kind, count, *facts, False
 
 
 def _truncate_value(text: str) -> str:

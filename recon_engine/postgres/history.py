@@ -68,6 +68,7 @@ SELECT r.run_id, r.run_ts AS started, r.status, s.verdict, s.rows_old, s.rows_ne
     s.verdict = 'agree' OR s.verdict = 'differ' AND (
         EXISTS (SELECT FROM metrics.gate_result g WHERE g.run_id = r.run_id)
         OR s.missing + s.extra + s.mismatched_cells + s.rejected_old + s.rejected_new
+            + s.unpairable_old + s.unpairable_new
             + cardinality(s.only_in_old) + cardinality(s.only_in_new) = (
                 SELECT coalesce(sum(found), 0) FROM metrics.suppression u
                 WHERE u.run_id = r.run_id AND u.state = 'active'
@@ -331,6 +332,10 @@ def _load_side(summary: Row, name: str) -> Side:
         duplicate_keys=summary[f"duplicate_keys_{name}"],
         blank_keys=summary[f"blank_keys_{name}"],
         dialect=dialect and Dialect(**dialect),
+        left_out=summary[f"left_out_{name}"],
+        partner_left_out=summary[f"partner_left_out_{name}"],
+        folded_away=summary[f"folded_away_{name}"],
+        unpairable=summary[f"unpairable_{name}"],
     )
 
 

@@ -92,6 +92,8 @@ def write_artifacts(
         yield _write_table(folder / f"{finding.name}.csv", finding.header, rows)
     if result.old.rejected or result.new.rejected:
         yield _write_frame(folder / "rejects.csv", result.rejects())
+    if not result.unpairable().is_empty():
+        yield _write_frame(folder / "unpairable.csv", result.unpairable())
     if whole:
         yield _write_parquet(folder / "mismatches.parquet", result.frames.mismatches)
     yield _write_text(folder / "report.html", result_page.render_result(result, facts))

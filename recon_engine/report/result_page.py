@@ -17,7 +17,10 @@ from recon_engine.characters import readable
 from recon_engine.command_line import rebuild_command
 from recon_engine.formatting import (
     LINES_SHOWN,
+    NO_PAIR,
     conjugate,
+    count_others,
+    describe_aside,
     describe_effect,
     describe_frame,
     describe_side,
@@ -216,6 +219,9 @@ def _build_verdict(result: Reconciliation) -> dict[str, Any]:
 
 def _summarize_result(result: Reconciliation) -> str:
     n, drift = result.counts, result.drift
+    aside = describe_aside(result.old, result.new)
+    if result.agrees and aside:
+        return f"{result.headline().removeprefix('AGREE on ').capitalize()} agree."
     if result.agrees:
         every = "All " if n.matched > 1 else ""
         return f"{every}{result.agreement()}."
@@ -223,14 +229,17 @@ def _summarize_result(result: Reconciliation) -> str:
     differ = format_share(n.mismatched_rows, n.matched, "matched row", "differ")
     drifted = len(drift.only_in_old) + len(drift.only_in_new)
     rejected = result.old.rejected + result.new.rejected
+    unpairable = result.old.unpairable + result.new.unpairable
     parts = (
         (n.mismatched_rows, f"{differ} ({rate})"),
         (n.missing, f"{n.missing:,} missing from NEW"),
         (n.extra, f"{n.extra:,} only in NEW"),
         (drifted, f"{format_count(drifted, 'column')} on one side only"),
         (rejected, f"{format_count(rejected, 'malformed row')} quarantined"),
+        (unpairable, f"{format_count(unpairable, 'row')} unpairable"),
+        (aside, aside),
     )
-    return "; ".join(text for count, text in parts if count) + "."
+    return ("; ".join(text for count, text in parts if count) or NO_PAIR) + "."
 
 
 def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
@@ -386,12 +395,13 @@ def _check_accounting(result: Reconciliation) -> Iterator[dict[str, Any]]:
         ("old", result.old, "missing", n.missing),
         ("new", result.new, "extra", n.extra),
     ):
-        rejected = f" + {side.rejected:,}" if side.rejected else ""
+        others = dict(count_others(side))
+        others |= {"quarantined": others.pop("rejected")} if side.rejected else {}
         yield {
-            "name": f"{name} = matched + {unmatched}"
-            + (" + quarantined" if rejected else ""),
-            "sum": f"{side.rows:,} = {n.matched:,} + {count:,}{rejected}",
-            "holds": side.rows == n.matched + count + side.rejected,
+            "name": " + ".join((f"{name} = matched", unmatched, *others)),
+            "sum": f"{side.rows:,} = {n.matched:,} + {count:,}"
+            + "".join(f" + {rows:,}" for rows in others.values()),
+            "holds": side.rows == n.matched + count + sum(others.values()),
         }
     yield {
         "name": "matched = identical + differing",

@@ -87,7 +87,7 @@ class Instant:
         return where_both_read(old, new, self._within)
 
     def _within(self, old: pl.Series, new: pl.Series) -> pl.Series:
-        o, n = (_as_nanoseconds(pl.col(side)) for side in ("old", "new"))
+        o, n = (as_nanoseconds(pl.col(side)) for side in ("old", "new"))
         limit = pl.lit(self.within, dtype=pl.Int128)
         near = (o - n).abs() <= limit
         return pl.DataFrame({"old": old, "new": new}).select(near).to_series()
@@ -227,7 +227,7 @@ def _offset_seconds(offset: pl.Expr) -> pl.Expr:
     return (sign * (hours * 3_600 + minutes * 60)).fill_null(0)
 
 
-def _as_nanoseconds(form: pl.Expr) -> pl.Expr:
+def as_nanoseconds(form: pl.Expr) -> pl.Expr:
     """A normal form as one number of 128 bits."""
     parts = form.str.split_exact("T", 1)
     day, nanosecond = (

@@ -303,7 +303,7 @@ def _build_result(
     tables = _join_tables(job, findings, hashes)
     whole = replace(
         findings.partial or _make_empty_partial(plan), identical=findings.identical
-    )
+    ).with_left_out(*findings.left_out)
     reject_duplicate_keys(tables, whole.repeats, plan.options)
     return build_result(
         plan,

@@ -36,6 +36,7 @@ class Findings:
     """The findings of one or more tasks. In pairs, OLD is first.
 
     `split_results`: by the number of their span. `blanks`: rows with a blank key.
+    `left_out`: rows that a filter leaves out, besides those of `partial`.
     `tallies`: what the rules of key columns parsed. `samples`: of all rows of a side.
     `column_findings`: those of each differing column. `parts`: the files with the
     complete difference of each bucket.
@@ -49,6 +50,7 @@ class Findings:
     tallies: tuple[Tallies, Tallies] = ({}, {})
     samples: tuple[tuple[pl.DataFrame, ...], ...] = ((), ())
     identical: int = 0
+    left_out: tuple[int, int] = (0, 0)
     partial: PartialResult | None = None
     column_findings: dict[str, ColumnFindings] = field(default_factory=dict)
     error: ReconError | None = None
@@ -88,6 +90,7 @@ def _merge_few(few: Sequence[Findings], plan: ComparisonPlan, whole: int) -> Fin
         ),
         samples=(_concat_samples(old), _concat_samples(new)),
         identical=sum(each.identical for each in few),
+        left_out=(sum(e.left_out[0] for e in few), sum(e.left_out[1] for e in few)),
         # Limited at every merge: neither a task nor the driver ever holds all details.
         partial=merge_partial_results(parts, plan).limited(plan, whole)
         if parts

@@ -11,6 +11,7 @@ import polars as pl
 
 from recon_engine.compare.digests import CellDigests, LineDigests, all_is_compared
 from recon_engine.compare.local_engine import (
+    are_judged,
     compare_groups,
     find_undecided,
     parse_cells,
@@ -159,9 +160,15 @@ class Job:
         whole = all_is_compared(self.plan.names)
         keys = None if self.sought is None else self.sought.keys
         found, every = find_undecided(
-            lambda side: digests_as_frame(tables[side][0]), whole, keys
+            lambda side: digests_as_frame(tables[side][0]),
+            whole,
+            keys,
+            judged=are_judged(self.plan.names),
+            folds=self.plan.names[0].prepared.either_folds,
         )
-        yield Packet.for_driver(bucket, Findings(identical=found.identical))
+        yield Packet.for_driver(
+            bucket, Findings(identical=found.identical, left_out=found.left_out)
+        )
         for (rows, span), left, suspects, sought in zip(
             tables, found.left, every, found.sought, strict=True
         ):
@@ -240,7 +247,7 @@ class Job:
         """The keys of rows whose digest equals that of a sought key."""
         which = np.flatnonzero(why & SOUGHT)
         if len(which):
-            cells = block.picked(which).cells(names.all)
+            cells = names.read_cells(block.picked(which))
             yield cells.select(names.keys).collect(engine="in-memory")
 
     def make_block(

@@ -142,3 +142,155 @@ def test_27_any_set_of_columns_to_compare(tmp_path: Path, seed: int) -> None:
     )
     assert {column.name for column in d.by_column} == set(names)
     assert (d.counts.matched, d.counts.mismatched_rows) == (len(made.old), differing)
+
+
+def test_27_a_filter_of_rows(
+    copy: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, filtered = copy("27_subset_of_columns_and_rows"), "CLOSED>=2026-01-01"
+    words = f"base.csv|new.csv|--key|ID|--ignore|LOADED_AT|--where|{filtered}"
+    said = type_in(folder, words, monkeypatch)
+    assert said.startswith("1 ✗ DIFFER 1 of 2 matched rows differs (1 left out)")
+    assert f"--where {filtered}: 1 row of OLD and 0 of NEW left out" in said
+    d = rx.diff(
+        folder / "base.csv",
+        folder / "new.csv",
+        keys="ID",
+        ignore="LOADED_AT",
+        where=filtered,
+    )
+    assert (d.counts.missing, d.old.left_out, d.new.left_out) == (0, 1, 0)
+    assert [each.payload for each in d.sample] == [{"PAID": "30~31"}]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_27_any_filter_of_rows(tmp_path: Path, seed: int) -> None:
+    """NEW has the rows from some day on, and more columns; some values changed."""
+    draw = random.Random(seed)
+    days = [
+        f"2026-{draw.randint(1, 12):02}-{draw.randint(1, 28):02}" for _ in range(40)
+    ]
+    since = sorted(days)[draw.randrange(40)]
+    old_rows = [[f"K{at}", day, str(at)] for at, day in enumerate(days)]
+    kept = [row for row in old_rows if row[1] >= since]
+    changed = set(draw.sample(range(len(kept)), draw.randint(0, len(kept))))
+    new_rows = [
+        [row[0], row[1], row[2] + "0" * (at in changed)] for at, row in enumerate(kept)
+    ]
+    draw.shuffle(new_rows)
+    order = draw.sample(range(3), 3)
+    names = ["ID", "Closed on", "PAID"]
+    old, new = (
+        write_csv(
+            tmp_path / name,
+            [names[at] for at in order],
+            [[row[at] for at in order] for row in rows],
+        )
+        for name, rows in (("old.csv", old_rows), ("new.csv", new_rows))
+    )
+    filtered = f'"Closed on" >= {since}'
+    for d in (
+        rx.diff(old, new, keys="ID", where=filtered),
+        rx.diff(old, new, keys="ID", old_where=filtered),
+    ):
+        assert d.counts.mismatched_rows == len(changed)
+        assert (d.counts.matched, d.counts.missing, d.counts.extra) == (len(kept), 0, 0)
+        assert (d.old.left_out, d.new.left_out) == (40 - len(kept), 0)
+
+
+def test_23_one_row_for_several_by_folding_new(
+    copy: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy("23_one_to_many_split")
+    words = "old.csv|new.csv|--key|CLAIM|--ignore|LINE|--new-fold|--new-sum|PAID"
+    said = type_in(folder, words, monkeypatch)
+    assert said.startswith("1 ✗ DIFFER 1 of 3 matched rows differs (2 folded away)")
+    assert "--new-fold --new-sum PAID: folded 5 rows of NEW into 3" in said
+    d = rx.diff(
+        folder / "old.csv",
+        folder / "new.csv",
+        keys="CLAIM",
+        ignore="LINE",
+        new_fold=True,
+        new_sum="PAID",
+    )
+    assert [(row.key, row.payload) for row in d.sample] == [
+        ({"CLAIM": "C3"}, {"PAID": "50.00~51.00"})
+    ]
+    [total] = d.totals
+    assert f"{total.delta:f}" == "1.00"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_23_any_amount_in_any_number_of_parts(tmp_path: Path, seed: int) -> None:
+    """NEW has the amounts of OLD in parts; some of them are wrong, some are blank."""
+    draw = random.Random(seed)
+    digits = draw.randint(0, 4)
+    old_rows, new_rows, wrong, lost = [], [], 0, 0
+    for at in range(draw.randint(1, 25)):
+        parts = [draw.randint(-(10**12), 10**12) for _ in range(draw.randint(1, 5))]
+        fault = draw.choice(["", "", "wrong", "blank", "other"])
+        texts = [write_scaled(part, digits) for part in parts]
+        names = ["S"] * len(parts)
+        if fault == "wrong":
+            parts[0] += 1
+            wrong += 1
+        elif fault == "blank":
+            texts[-1] = ""
+            lost += 1
+        elif fault == "other" and len(parts) > 1:
+            names[-1] = "T"
+            lost += 1
+        old_rows.append([f"C{at}", "S", write_scaled(sum(parts), digits)])
+        new_rows += [
+            [f"C{at}", str(line), name, text]
+            for line, (name, text) in enumerate(zip(names, texts, strict=True))
+        ]
+    draw.shuffle(new_rows)
+    order = draw.sample(range(4), 4)
+    old = write_csv(tmp_path / "old.csv", ["CLAIM", "SVC", "PAID"], old_rows)
+    new = write_csv(
+        tmp_path / "new.csv",
+        [["CLAIM", "LINE", "SVC", "PAID"][at] for at in order],
+        [[row[at] for at in order] for row in new_rows],
+    )
+    d = rx.diff(old, new, keys="CLAIM", ignore="LINE", new_fold=True, new_sum="PAID")
+    assert d.counts.mismatched_rows == wrong
+    assert (d.old.unpairable, d.counts.matched) == (lost, len(old_rows) - lost)
+    assert (d.counts.missing, d.counts.extra) == (0, 0)
+    assert d.new.rows == d.counts.matched + d.new.folded_away + d.new.unpairable
+    assert d.agrees == (not wrong and not lost)
+
+
+def write_scaled(number: int, digits: int) -> str:
+    """An integer with a point before its last digits."""
+    text = str(abs(number)).zfill(digits + 1)
+    whole, part = text[: len(text) - digits], text[len(text) - digits :]
+    return ("-" if number < 0 else "") + whole + ("." + part if digits else "")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_23_any_key_in_parts(tmp_path: Path, seed: int) -> None:
+    """OLD has the parts of the key in one column; some of them do not split."""
+    draw = random.Random(seed)
+    mark = draw.choice(["-", "/", "::", " ", "_"])
+    count = draw.randint(2, 4)
+    names = [f"PART{at}" for at in range(count)]
+    new_rows = [
+        [*(f"{draw.choice('abc')}{at}" for _ in names), str(at)]
+        for at in range(draw.randint(1, 30))
+    ]
+    lost = set(draw.sample(range(len(new_rows)), draw.randint(0, len(new_rows) // 2)))
+    old_rows = [
+        [mark.join([*row[:-1], *["more"] * (at in lost)]), row[-1]]
+        for at, row in enumerate(new_rows)
+    ]
+    old = write_csv(tmp_path / "old.csv", ["KEY", "PAID"], old_rows)
+    new = write_csv(tmp_path / "new.csv", [*names, "PAID"], new_rows)
+    derive = f'{",".join(names)}=split(KEY,"{mark}")'
+    d = rx.diff(old, new, keys=names, old_derive=derive)
+    assert (d.old.unpairable, d.counts.extra) == (len(lost), len(lost))
+    assert d.counts.matched == d.counts.identical == len(new_rows) - len(lost)
+    joined = f'KEY=join({",".join(names)},"{mark}")'
+    d = rx.diff(old, new, keys="KEY", new_derive=joined)
+    assert (d.counts.missing, d.counts.extra) == (len(lost), len(lost))

@@ -40,7 +40,8 @@ ALL = (
     "0012_unusable_files.sql",
     "0013_comments.sql",
     "0014_names_and_options.sql",
-    "0020_rules_of_sides.sql",
+    "0015_row_accounting.sql",
+    "0016_rules_of_sides.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {

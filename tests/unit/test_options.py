@@ -152,6 +152,7 @@ def test_a_rebuilt_command_line_has_what_is_not_by_default() -> None:
         "delimiter": ";",
         "encodings": ("cp1252", "utf-8"),
         "detail_limit": 7,
+        "where": "A = 'x y'",
     }
     line = rebuild_command(Options(**changed), "o", "n")
     setting = [o for o in options_of("diff") if o.sets is Options and o.flags]

@@ -1,0 +1,118 @@
+"""The expressions of `--where`: conditions on columns, joined by `and`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.errors import ConfigError
+from recon_engine.lazy import lazy_pattern
+from recon_engine.records import dataclass
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+# A quoted name, a quoted text, an operator, or a bare word.
+TOKEN: Final = lazy_pattern(
+    r"""\s*(?:("(?:[^"]|"")*+")|('(?:[^']|'')*+')|(<=|>=|!=|=|<|>|\(|\)|,)"""
+    r"""|([^\s"'<>=!(),]+))"""
+)
+COMPARISONS: Final = ("=", "!=", "<", "<=", ">", ">=")
+# These put values in order, so both sides of them have to be readable.
+ORDERED: Final = frozenset({"<", "<=", ">", ">="})
+HELP: Final = (
+    "such as: CLOSED >= '2026-01-01' and REGION in ('N', 'S'); a name with blanks is in"
+    " double quotes, a text in single quotes"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison: `operator` is `=`, `!=`, `<`, `<=`, `>`, `>=` or `in`.
+
+    `values`: one text, or those of the list of `in`.
+    """
+
+    column: str
+    operator: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A part of an expression; `kind`: name, text, sign or word."""
+
+    kind: str
+    text: str
+
+
+def parse_where(text: str) -> tuple[Condition, ...]:
+    """Parse `A = 'x' and B >= 10 and C in ('a', 'b')`; a blank text has no condition.
+
+    Raises ConfigError, which quotes no value of the expression.
+    """
+    if not text.strip():
+        return ()
+    tokens = list(_tokens(text))
+    found = []
+    while True:
+        found.append(_take_condition(tokens))
+        if not tokens:
+            return tuple(found)
+        word = tokens.pop(0)
+        if word.kind != "word" or word.text.lower() != "and":
+            raise _malformed(f"condition {len(found)} is not followed by 'and'")
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    at, end = 0, len(text.rstrip())
+    while at < end:
+        found = TOKEN.match(text, at)
+        if found is None:
+            raise _malformed(f"character {at + 1:,} does not fit")
+        name, quoted, sign, word = found.groups()
+        if name is not None:
+            yield _Token("name", name[1:-1].replace('""', '"'))
+        elif quoted is not None:
+            yield _Token("text", quoted[1:-1].replace("''", "'"))
+        elif sign is not None:
+            yield _Token("sign", sign)
+        else:
+            yield _Token("word", word)
+        at = found.end()
+
+
+def _take_condition(tokens: list[_Token]) -> Condition:
+    if not tokens or tokens[0].kind not in {"name", "word"} or not tokens[0].text:
+        raise _malformed("a condition does not begin with a column")
+    column = tokens.pop(0).text
+    operator = tokens.pop(0) if tokens else _Token("sign", "")
+    if operator.kind == "sign" and operator.text in COMPARISONS:
+        return Condition(column, operator.text, (_take_value(tokens, column),))
+    if operator.kind == "word" and operator.text.lower() == "in":
+        return Condition(column, "in", _take_values(tokens, column))
+    raise _malformed(f"{column} is not followed by =, !=, <, <=, >, >= or in")
+
+
+def _take_value(tokens: list[_Token], column: str) -> str:
+    if not tokens or tokens[0].kind not in {"text", "word"}:
+        raise _malformed(f"{column} is compared with no value")
+    return tokens.pop(0).text
+
+
+def _take_values(tokens: list[_Token], column: str) -> tuple[str, ...]:
+    """The values of `in (…)`."""
+    expected, found = "(", []
+    while True:
+        if not tokens or tokens.pop(0) != _Token("sign", expected):
+            raise _malformed(f"the list of {column} is not written as ('a', 'b')")
+        found.append(_take_value(tokens, column))
+        if tokens and tokens[0] == _Token("sign", ")"):
+            tokens.pop(0)
+            return tuple(found)
+        expected = ","
+
+
+def _malformed(message: str) -> ConfigError:
+    return ConfigError(f"--where: {message}", help=HELP)

@@ -1,0 +1,307 @@
+"""Filters, derived columns and folding in plain Python, before the oracle pairs rows.
+
+No polars, numpy or engine code. A row is a dict; a place is one letter: `k` kept, `f`
+fails the filter of both sides, `o` left out by the filter of its side, `u` unpairable.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from support import oracle
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Line = dict[str, str]
+# A column, a comparison, its values.
+Test = tuple[str, str, tuple[str, ...]]
+ORDERS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True)
+class SidePlan:
+    """What is done to the rows of a side before they are paired."""
+
+    derive: tuple[tuple[str, ...], ...] = ()
+    own: tuple[Test, ...] = ()
+    both: tuple[Test, ...] = ()
+    fold: bool = False
+    sums: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Places:
+    """How many rows of a side have which place."""
+
+    rows: int = 0
+    left_out: int = 0
+    partner_left_out: int = 0
+    folded_away: int = 0
+    unpairable: int = 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a comparison says of its rows, in sets and counts."""
+
+    matched: int
+    missing: Counter[oracle.Row]
+    extra: Counter[oracle.Row]
+    cells: Counter[tuple[oracle.Row, str, str, str]]
+    old: Places
+    new: Places
+
+
+@dataclass
+class _Side:
+    plan: SidePlan
+    rules: Mapping[str, Sequence[str]]
+    # Each row with its place and the number of rows that it stands for.
+    rows: list[tuple[Line, str, int]] = field(default_factory=list)
+
+    def of(self, place: str) -> list[tuple[Line, str, int]]:
+        return [each for each in self.rows if each[1] == place]
+
+
+def compare(  # noqa: C901 - the steps in their order
+    old: list[Line],
+    new: list[Line],
+    keys: list[str],
+    columns: list[str],
+    rules: Mapping[str, Sequence[str]],
+    plans: tuple[SidePlan, SidePlan],
+) -> Prepared:
+    """Prepare both sides, and pair what is left."""
+    chains = {name: _chain(rules, name) for name in (*keys, *columns)}
+    sides = []
+    for rows, plan in zip((old, new), plans, strict=True):
+        side = _Side(plan, rules)
+        for row in rows:
+            line, failed = _derive(row, plan)
+            side.rows.append((line, _place(line, plan, rules, failed=failed), 1))
+        sides.append(side)
+    if any(plan.fold for plan in plans):
+        _fold_sides(sides, keys, columns, rules)
+    groups: dict[oracle.Row, list[dict[str, list[tuple[Line, str, int]]]]] = (
+        defaultdict(lambda: [defaultdict(list), defaultdict(list)])
+    )
+    for at, side in enumerate(sides):
+        for each in side.rows:
+            if each[1] != "u":
+                key = tuple(_form(rules, k, each[0][k]) for k in keys)
+                groups[key][at][each[1]].append(each)
+    pairs: list[tuple[Line, Line]] = []
+    alone: tuple[list[Line], list[Line]] = [], []
+    gone: tuple[list[Line], list[Line]] = [], []
+    left: list[Line] = []
+    for ours, theirs in groups.values():
+        o, n = ({p: [e[0] for e in side[p]] for p in "kfo"} for side in (ours, theirs))
+
+        def step(
+            a: list[Line], b: list[Line]
+        ) -> tuple[list[tuple[Line, Line]], list[Line], list[Line]]:
+            return oracle.pair(a, b, sorted(columns), keys, chains)
+
+        first, k_old, k_new = step(o["k"], n["k"])
+        second, k_old, f_new = step(k_old, n["f"])
+        third, f_old, k_new = step(o["f"], k_new)
+        lost_old, k_old, _ = step(k_old, n["o"])
+        lost_new, _, k_new = step(o["o"], k_new)
+        pairs += first + second + third
+        alone[0].extend(k_old)
+        alone[1].extend(k_new)
+        gone[0].extend(pair[0] for pair in lost_old)
+        gone[1].extend(pair[1] for pair in lost_new)
+        left += f_old + f_new + o["o"] + n["o"]
+    weights = {id(row): size for side in sides for row, _, size in side.rows}
+    in_pairs = ([o for o, _ in pairs], [n for _, n in pairs])
+    found = [
+        Places(
+            rows=len(rows),
+            left_out=sum(
+                weights[id(row)]
+                for row, place, _ in side.rows
+                if place in "fo" and not any(row is each for each in in_pairs[at])
+            ),
+            partner_left_out=sum(weights[id(row)] for row in gone[at]),
+            folded_away=sum(
+                weights[id(row)] - 1 for row in (*in_pairs[at], *alone[at])
+            ),
+            unpairable=sum(size for _, place, size in side.rows if place == "u"),
+        )
+        for at, (side, rows) in enumerate(zip(sides, (old, new), strict=True))
+    ]
+    cells: Counter[tuple[oracle.Row, str, str, str]] = Counter()
+    for left_row, right_row in pairs:
+        for name in columns:
+            o_text, n_text = left_row[name], right_row[name]
+            if o_text != n_text and not oracle.alike(
+                _chain(rules, name), o_text, n_text
+            ):
+                cells[tuple(left_row[k] for k in keys), name, o_text, n_text] += 1
+    everything = [*keys, *columns]
+    return Prepared(
+        matched=len(pairs),
+        missing=Counter(tuple(row[n] for n in everything) for row in alone[0]),
+        extra=Counter(tuple(row[n] for n in everything) for row in alone[1]),
+        cells=cells,
+        old=found[0],
+        new=found[1],
+    )
+
+
+def _chain(rules: Mapping[str, Sequence[str]], name: str) -> oracle.Chain:
+    return oracle.arrange(rules.get(name, ()), (), ())
+
+
+def _form(rules: Mapping[str, Sequence[str]], name: str, text: str) -> str:
+    """A text under the rules of its column, which read both sides."""
+    return oracle.form(_chain(rules, name), "old", text)
+
+
+def _derive(row: Line, plan: SidePlan) -> tuple[Line, bool]:
+    """The row with new columns, and whether one of them could not be made.
+
+    A derivation is `split NAME NAME SOURCE SEPARATOR`, `join NAME SOURCE SOURCE
+    SEPARATOR`, or `slice NAME SOURCE FIRST LAST`, the last of which may be blank.
+    """
+    row, failed = dict(row), False
+    for function, *words in plan.derive:
+        if function == "split":
+            *names, source, separator = words
+            parts = row[source].split(separator)
+            fits = len(parts) == len(names)
+            row |= dict(zip(names, parts if fits else [""] * len(names), strict=True))
+        elif function == "join":
+            name, *sources, separator = words
+            row[name], fits = separator.join(row[each] for each in sources), True
+        else:
+            name, source, first, last = words
+            end = int(last) if last else None
+            fits = len(row[source]) >= (end or int(first))
+            row[name] = row[source][int(first) - 1 : end] if fits else ""
+        failed = failed or not fits
+    return row, failed
+
+
+def _place(
+    row: Line, plan: SidePlan, rules: Mapping[str, Sequence[str]], *, failed: bool
+) -> str:
+    own = [_holds(row, test, rules) for test in plan.own]
+    both = [_holds(row, test, rules) for test in plan.both]
+    if False in own:
+        return "o"
+    if failed or None in own:
+        return "u"
+    if False in both:
+        return "f"
+    return "u" if None in both else "k"
+
+
+def _holds(row: Line, test: Test, rules: Mapping[str, Sequence[str]]) -> bool | None:
+    """Whether a row fulfils a test; None if the comparison cannot read its value."""
+    column, comparison, values = test
+    chain = rules.get(column, ())
+    typed = [rule for rule in chain if rule.startswith(("decimal", "date"))]
+    form = _form(rules, column, row[column])
+    forms = [_form(rules, column, value) for value in values]
+    if typed:
+        is_number = typed[-1].startswith("decimal")
+        read = form.startswith("\0") and ("." in form) == is_number
+        if not read and (form or comparison in ORDERS):
+            return None
+    if comparison not in ORDERS:
+        return (form in forms) != (comparison == "!=")
+    if typed:
+        return bool(
+            ORDERS[comparison](Fraction(form[1:] or 0), Fraction(forms[0][1:] or 0))
+        )
+    # Code points, as Python compares texts.
+    return bool(ORDERS[comparison](form, forms[0]))
+
+
+def _fold_sides(
+    sides: list[_Side],
+    keys: list[str],
+    columns: list[str],
+    rules: Mapping[str, Sequence[str]],
+) -> None:
+    """Make one row of the rows of a key and place; find keys that cannot be folded."""
+
+    def key_of(row: Line) -> oracle.Row:
+        return tuple(_form(rules, key, row[key]) for key in keys)
+
+    bad: set[oracle.Row] = set()
+    folded: list[list[tuple[Line, str, int]]] = []
+    for side in sides:
+        groups: dict[tuple[oracle.Row, str], list[Line]] = defaultdict(list)
+        others = []
+        for row, place, size in side.rows:
+            if side.plan.fold and place in "kf":
+                groups[key_of(row), place].append(row)
+            else:
+                others.append((row, place, size))
+        for (key, place), rows in groups.items():
+            line = _fold(rows, keys, columns, rules, side.plan.sums)
+            if line is None:
+                bad.add(key)
+                others += [(row, place, 1) for row in rows]
+            else:
+                others.append((line, place, len(rows)))
+        folded.append(others)
+    for side, lines in zip(sides, folded, strict=True):
+        side.rows = [
+            (row, "u" if place in "kf" and key_of(row) in bad else place, size)
+            for row, place, size in lines
+        ]
+
+
+def _fold(
+    rows: list[Line],
+    keys: list[str],
+    columns: list[str],
+    rules: Mapping[str, Sequence[str]],
+    sums: Sequence[str],
+) -> Line | None:
+    """The row that some rows of a key become; None if they cannot be folded."""
+    line = {key: min(row[key] for row in rows) for key in keys}
+    for name in columns:
+        texts = [row[name] for row in rows]
+        chain = rules.get(name, ())
+        if name in sums:
+            forms = [_form(rules, name, text) for text in texts]
+            if not all(form.startswith("\0") and "." in form for form in forms):
+                return None
+            # As they are written, if one rule reads them; otherwise as they are read.
+            written = texts if len(chain) == 1 else forms
+            places = max(_places(text) for text in written)
+            line[name] = _as_text(sum(Fraction(form[1:]) for form in forms), places)
+        else:
+            if len({_form(rules, name, text) for text in texts}) > 1:
+                return None
+            line[name] = min(texts)
+    return line
+
+
+def _places(text: str) -> int:
+    """The digits after the point of a number as it is written."""
+    return len(text.partition(".")[2])
+
+
+def _as_text(total: Fraction | int, places: int) -> str:
+    scaled = int(total * 10**places)
+    digits = str(abs(scaled)).zfill(places + 1)
+    sign = "-" if scaled < 0 else ""
+    whole, part = digits[: len(digits) - places], digits[len(digits) - places :]
+    return sign + whole + ("." + part if places else "")

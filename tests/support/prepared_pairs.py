@@ -1,0 +1,112 @@
+"""Pairs of files that are prepared before rows are paired, and what is said of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from support import pairing_oracle
+from support.compared_pairs import rows_of
+from support.pairing_oracle import Places, Prepared
+from support.spark_cluster import InProcess
+from support.suppressed_pairs import DAY
+
+from recon_engine.compare.local_engine import compare_tables, read_tables
+from recon_engine.inputs.header import read_header
+from recon_engine.runtime.memory import BASE_BYTES, Budget
+from recon_engine.spark.byte_sources import LocalSource
+from recon_engine.spark.driver import compare_on_cluster
+from recon_engine.spark.settings import SparkSettings
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from recon_engine import Reconciliation
+    from recon_engine.config import Options
+
+
+def write_table(
+    path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], bad: int = 0
+) -> Path:
+    """A file with all fields in quotes, and some malformed rows at its end."""
+    lines = [",".join(f'"{text}"' for text in line) for line in (names, *rows)]
+    path.write_text("\n".join([*lines, *["x" + ",y" * len(names)] * bad]) + "\n")
+    return path
+
+
+def expression(tests: tuple[pairing_oracle.Test, ...]) -> str:
+    """Tests as a user writes them."""
+
+    def quoted(text: str) -> str:
+        return "'" + text.replace("'", "''") + "'"
+
+    return " and ".join(
+        f"{name} in ({', '.join(map(quoted, values))})"
+        if comparison == "in"
+        else f'"{name}"{comparison} {quoted(values[0])}'
+        for name, comparison, values in tests
+    )
+
+
+def said(d: Reconciliation, columns: list[str]) -> Prepared:
+    """A result in the terms of the oracle."""
+    everything = [*d.keys, *columns]
+    old, new = (
+        Places(
+            side.rows - side.rejected,
+            side.left_out,
+            side.partner_left_out,
+            side.folded_away,
+            side.unpairable,
+        )
+        for side in (d.old, d.new)
+    )
+    return Prepared(
+        matched=d.counts.matched,
+        missing=rows_of(d.missing(), everything),
+        extra=rows_of(d.extra(), everything),
+        cells=Counter(
+            (tuple(row["key"].values()), row["column"], row["old"], row["new"])
+            for row in d.frames.mismatches.to_dicts()
+        ),
+        old=old,
+        new=new,
+    )
+
+
+def is_emptied(places: Places) -> bool:
+    return 0 < places.rows == places.left_out
+
+
+def unreadable(test: pairing_oracle.Test, rules: dict[str, tuple[str, ...]]) -> bool:
+    name, comparison, values = test
+    column = [{name: value} for value in values]
+    return any(
+        pairing_oracle._holds(row, (name, comparison, (value,)), rules) is None
+        for row, value in zip(column, values, strict=True)
+    )
+
+
+def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconciliation:
+    """Compare two files: in memory, on disk, in pieces of a bucket, on Spark."""
+    ours, theirs = (read_header(p, on_bad_row=options.on_bad_row) for p in paths)
+    headers = ours, theirs
+    if how == "spark":
+        return compare_on_cluster(
+            headers,
+            (LocalSource.of(headers[0]), LocalSource.of(headers[1])),
+            options,
+            DAY,
+            cluster=InProcess(),
+            settings=SparkSettings(span=40, bucket=40, sha256=False),
+        )
+    with pytest.MonkeyPatch.context() as patch:
+        if how == "pieces":
+            patch.setattr(Budget, "pieces", lambda *_: 3)
+        budget = None if how == "memory" else Budget(BASE_BYTES + 20_000)
+        buckets = 1 if how == "memory" else 3
+        with read_tables(*headers, options, buckets=buckets, budget=budget) as reading:
+            return compare_tables(reading, DAY)

@@ -1,0 +1,343 @@
+"""Rows that are derived, filtered and folded before they are paired."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import pairing_oracle
+from support.pairing_oracle import SidePlan
+from support.prepared_pairs import (
+    compare_by,
+    expression,
+    is_emptied,
+    said,
+    unreadable,
+    write_table,
+)
+from support.program import recon
+
+import recon_engine as rx
+from recon_engine.command_line import rebuild_command
+from recon_engine.compare.explain import explain_key
+from recon_engine.compare.keys import propose_keys
+from recon_engine.config import NO_KEY, OnBadRow, Options, SideOptions
+from recon_engine.derive_syntax import Derivation, parse_derivation
+from recon_engine.errors import ConfigError, KeyMissing
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+PARTS = st.sampled_from(["1-1", "1-2", "01-1", "2-1", "x", "", "1-1-1", "-"])
+AMOUNTS = st.sampled_from(
+    ["1", "2.50", "-3.5", "1,000.00", "", "x", "0.000001", "9" * 25]
+)
+TEXTS = st.sampled_from(["a", "a", "a", "A", "b", ""])
+old_rows = st.lists(st.tuples(PARTS, AMOUNTS, TEXTS), max_size=7)
+new_rows = st.lists(
+    st.tuples(
+        st.sampled_from(["1", "01", "2", ""]),
+        st.sampled_from(["1", "2", ""]),
+        AMOUNTS,
+        TEXTS,
+    ),
+    max_size=7,
+)
+RULES: list[dict[str, tuple[str, ...]]] = [
+    {},
+    {"amount": ("decimal",)},
+    {"amount": ("trim", "decimal(abs=0.5)"), "text": ("casefold",)},
+    {"c": ("lstrip0",), "text": ("casefold",)},
+]
+tests = st.lists(
+    st.sampled_from(
+        [
+            ("text", "=", ("a",)),
+            ("text", "!=", ("",)),
+            ("l", "in", ("1", "2")),
+            ("amount", ">", ("0",)),
+            ("c", "<", ("2",)),
+        ]
+    ),
+    max_size=1,
+).map(tuple)
+
+
+@given(
+    old=old_rows,
+    new=new_rows,
+    rules=st.sampled_from(RULES),
+    key=st.sampled_from([["c"], ["c", "l"]]),
+    both=tests,
+    own=st.tuples(tests, tests),
+    folds=st.tuples(st.booleans(), st.booleans()),
+    bad=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    how=st.sampled_from(["memory", "disk", "pieces", "spark"]),
+)
+def test_every_combination_of_options_gives_what_the_oracle_says(
+    tmp_path: Path,
+    old: list[tuple[str, ...]],
+    new: list[tuple[str, ...]],
+    rules: dict[str, tuple[str, ...]],
+    key: list[str],
+    both: tuple[pairing_oracle.Test, ...],
+    own: tuple[tuple[pairing_oracle.Test, ...], ...],
+    folds: tuple[bool, bool],
+    bad: tuple[int, int],
+    how: str,
+) -> None:
+    """Derived keys, filters, folding, repeated keys, rules and rejected rows."""
+    columns = [name for name in ("l", "amount", "text") if name not in key]
+    options = Options(
+        keys=tuple(key),
+        rules=rules,
+        where=expression(both),
+        on_bad_row=OnBadRow.QUARANTINE,
+        old=SideOptions(
+            where=expression(own[0]),
+            derive=('c,l=split(claim,"-")',),
+            fold=folds[0],
+            sum=("amount",) if folds[0] else (),
+        ),
+        new=SideOptions(
+            where=expression(own[1]),
+            fold=folds[1],
+            sum=("amount",) if folds[1] else (),
+        ),
+    )
+    paths = (
+        write_table(tmp_path / "o.csv", ["claim", "amount", "text"], old, bad[0]),
+        write_table(tmp_path / "n.csv", ["c", "l", "amount", "text"], new, bad[1]),
+    )
+    # What is added up has to be read as a number.
+    if any(folds) and not any("decimal" in rule for rule in rules.get("amount", ())):
+        rules = rules | {"amount": (*rules.get("amount", ()), "decimal")}
+    if any(unreadable(test, rules) for test in (*both, *own[0], *own[1])):
+        with pytest.raises(ConfigError, match="cannot read"):
+            compare_by(how, paths, options)
+        return
+    counted = ("row_count",) if all(folds) else ()
+    plans = tuple(
+        SidePlan(
+            derive=(("split", "c", "l", "claim", "-"),) if at == 0 else (),
+            own=own[at],
+            both=both,
+            fold=folds[at],
+            sums=("amount", *counted),
+        )
+        for at in (0, 1)
+    )
+    sides = [
+        [dict(zip(names, row, strict=True)) | {"row_count": "1"} for row in rows]
+        for names, rows in (
+            (["claim", "amount", "text"], old),
+            (["c", "l", "amount", "text"], new),
+        )
+    ]
+    columns += counted
+    counting = rules | {"row_count": ("decimal",)}
+    wanted = pairing_oracle.compare(
+        sides[0], sides[1], key, columns, counting, (plans[0], plans[1])
+    )
+    if is_emptied(wanted.old) or is_emptied(wanted.new):
+        with pytest.raises(ConfigError, match="leaves no row"):
+            compare_by(how, paths, options)
+        return
+    d = compare_by(how, paths, options)
+    assert said(d, columns) == wanted
+    assert (d.old.rejected, d.new.rejected) == bad
+    uncompared = (*bad, wanted.old.unpairable, wanted.new.unpairable)
+    if any(uncompared):
+        assert not d.agrees
+    listed = [row["side"] for row in d.unpairable().to_dicts()]
+    assert listed.count("old") == wanted.old.unpairable
+    assert listed.count("new") == wanted.new.unpairable
+
+
+OLD = pl.DataFrame({"CLAIM": ["C1-1", "C1-2", "C2-1"], "PAID": ["1", "2", "3"]})
+NEW = pl.DataFrame(
+    {"CLM": ["C1", "C1", "C2"], "LINE": ["1", "2", "1"], "PAID": ["1", "2", "3"]}
+)
+SPLIT = 'CLM,LINE=split(CLAIM,"-")'
+
+
+def test_a_key_in_parts_is_derived_on_one_side() -> None:
+    d = rx.diff(OLD, NEW, keys=["CLM", "LINE"], old_derive=SPLIT)
+    assert d.agrees
+    assert d.drift == rx.model.Drift()
+    assert [each.line for each in d.applied] == [
+        f"--old-derive {SPLIT}: derived in 3 rows of OLD"
+    ]
+    d = rx.diff(OLD, NEW, keys="CLAIM", new_derive='CLAIM=join(CLM,LINE,"-")')
+    assert d.agrees
+    old = NEW.with_columns(STATE=pl.Series(["NY", "NY", "CA"]))
+    new = NEW.with_columns(ZIP=pl.Series(["NY1", "NY22", "CX3"]))
+    d = rx.diff(old, new, keys=["CLM", "LINE"], new_derive="STATE=slice(ZIP,1,2)")
+    assert d.differing[0].name == "STATE"
+    assert d.counts.mismatched_cells == 1
+
+
+@pytest.mark.parametrize(
+    ("derive", "lost"),
+    [
+        ('A,B=split(CLAIM,"-")', 0),
+        ('A,B=split(CLAIM,"1")', 1),
+        ('A,B,C=split(CLAIM,"-")', 3),
+        ("A=slice(CLAIM,4)", 0),
+        ("A=slice(CLAIM,5)", 3),
+        ("A=slice(CLAIM,2,5)", 3),
+        ('A=join(CLAIM,PAID,"")', 0),
+    ],
+)
+def test_rows_that_do_not_fit_are_unpairable(derive: str, lost: int) -> None:
+    ignored = [derive.partition("=")[0].split(",")]
+    d = rx.diff(OLD, OLD, keys="CLAIM", old_derive=derive, ignore=ignored[0])
+    assert (d.old.unpairable, d.counts.matched, d.counts.extra) == (
+        lost,
+        3 - lost,
+        lost,
+    )
+    assert d.agrees == (not lost)
+    if lost:
+        assert f"{lost} extra may be among {lost} unpairable of old" in d.warnings()
+
+
+def test_a_derived_column_is_masked_as_its_source() -> None:
+    new = NEW.with_columns(CLM=pl.lit("C9"))
+    d = rx.diff(
+        OLD, new, keys=["CLM", "LINE"], old_derive=SPLIT,
+        masks={"CLAIM": "redact", "PAID": "last4"},
+    )  # fmt: skip
+    shown = d.missing()
+    assert set(shown["CLM"]) | set(shown["LINE"]) == {"(redacted)"}
+    assert "C1" not in d.to_json()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"old_derive": 'A,B=split(NONE,"-")'}, "OLD has no column NONE"),
+        ({"old_derive": 'PAID,B=split(CLAIM,"-")'}, "OLD has a column PAID already"),
+        ({"new_derive": "A=slice(CLAIM,1)"}, "NEW has no column CLAIM"),
+        ({"new_fold": True, "new_sum": "NONE"}, "--sum NONE"),
+        ({"new_fold": True, "new_sum": "CLM"}, "--sum CLM"),
+        ({"new_sum": "PAID"}, "--sum needs --fold"),
+        (
+            {"new_fold": True, "new_sum": "PAID", "rules": {"PAID": "date(%Y%m%d)"}},
+            "reads no plain numbers",
+        ),
+    ],
+)
+def test_a_preparation_that_does_not_fit_is_a_usage_error(
+    options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        rx.diff(OLD, NEW, keys="CLM", **{"old_derive": SPLIT} | options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "A", "A=", "A=B", "A=split(B)", 'A=split(B,"-")', 'A,B=split(C,"")',
+        'A,B=split(C,D,"-")', "A,B=split(C,-)", 'A=join(B,"-")', 'A,B=join(C,D,"-")',
+        "A=slice(B)", "A=slice(B,0)", "A=slice(B,3,2)", "A=slice(B,1,2,3)",
+        "A=slice(B,x)", "A,B=slice(C,1)", 'A,A=split(B,"-")', 'A,B=split(C,"-"',
+        'A,B=cut(C,"-")', 'A,B=split(C,"-")x', "A=slice(B,1_0)", "A=slice(B,٣)",
+    ],
+)  # fmt: skip
+def test_a_malformed_derivation_is_a_usage_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="--derive"):
+        parse_derivation(text)
+
+
+def test_a_derivation_is_read_as_it_is_written() -> None:
+    assert parse_derivation(' "A,1" , B = split( "C=2" , "-""" ) ') == Derivation(
+        ("A,1", "B"), "split", ("C=2",), '-"'
+    )
+    assert parse_derivation("A=slice(B,2,3)") == Derivation(
+        ("A",), "slice", ("B",), first=2, last=3
+    )
+
+
+def test_amounts_of_one_key_are_added_up_exactly() -> None:
+    old = pl.DataFrame({"K": ["1", "2"], "PAID": ["0.30", "1E"]})
+    new = pl.DataFrame({"K": ["1"] * 3 + ["2"], "PAID": ["0.1", "0.2", "0", "1E"]})
+    d = rx.diff(old.head(1), new.head(3), keys="K", new_fold=True, new_sum="PAID")
+    assert d.headline() == "AGREE on 1 of 3 rows (2 folded away)"
+    assert [each.line for each in d.applied] == [
+        "--new-fold --new-sum PAID: folded 3 rows of NEW into 1"
+    ]
+    d = rx.diff(old, new, keys="K", new_fold=True, new_sum="PAID")
+    assert (d.old.unpairable, d.new.unpairable) == (1, 1)
+    assert d.unpairable()["reason"].to_list() == ["--fold cannot add up PAID"] * 2
+    big = pl.DataFrame({"K": ["1", "1"], "PAID": ["9" * 50 + ".5", "0.50"]})
+    one = pl.DataFrame({"K": ["1"], "PAID": ["1" + "0" * 50]})
+    assert rx.diff(one, big, keys="K", new_fold=True, new_sum="PAID").agrees
+
+
+def test_folding_both_sides_counts_the_rows_of_a_key() -> None:
+    old = pl.DataFrame({"K": ["1", "1"], "PAID": ["1", "2"]})
+    new = pl.DataFrame({"K": ["1"], "PAID": ["3"]})
+    d = rx.diff(old, new, keys="K", fold=True, sum="PAID")
+    assert [column.name for column in d.differing] == ["row_count"]
+    assert d.sample[0].payload == {"row_count": "2~1"}
+    assert rx.diff(old, new, keys="K", fold=True, sum="PAID", ignore="row_count").agrees
+    both = [each.with_columns(row_count=pl.lit("x")) for each in (old, new)]
+    d = rx.diff(*both, keys="K", fold=True, sum="PAID", compare_only="PAID")
+    assert [column.name for column in d.differing] == ["row_count_2"]
+
+
+def test_a_folded_key_is_explained(tmp_path: Path) -> None:
+    old = write_table(tmp_path / "o.csv", ["K", "PAID"], [("1", "3")], 0)
+    new = write_table(tmp_path / "n.csv", ["K", "PAID"], [("1", "1"), ("1", "1")], 0)
+    side = SideOptions(fold=True, sum=("PAID",))
+    found = explain_key(old, new, Options(keys=("K",), new=side), ["1"])
+    [pair] = found.pairs
+    assert (pair.old_line, pair.new_line) == (2, None)
+    assert [(cell.old, cell.new) for cell in pair.cells] == [("3", "2")]
+
+
+def test_keys_are_proposed_of_derived_columns(tmp_path: Path) -> None:
+    OLD.write_csv(tmp_path / "o.csv")
+    NEW.write_csv(tmp_path / "n.csv")
+    options = Options(keys=NO_KEY, ignore=("PAID",), old=SideOptions(derive=(SPLIT,)))
+    for old, new in ((OLD, NEW), (tmp_path / "o.csv", tmp_path / "n.csv")):
+        [first, *_] = propose_keys(old, new, options)
+        assert (first.columns, first.matched) == (("CLM", "LINE"), 3)
+
+
+def test_the_command_line_and_the_file_prepare_alike(tmp_path: Path) -> None:
+    OLD.write_csv(tmp_path / "old.csv")
+    NEW.write_csv(tmp_path / "new.csv")
+    flags = ("-k", "CLM", "--old-derive", SPLIT, "--fold", "--sum", "PAID",
+             "--ignore", "LINE")  # fmt: skip
+    given = recon("diff", "old.csv", "new.csv", *flags, "-f", "json", cwd=tmp_path)
+    (tmp_path / "recon.toml").write_text(
+        'keys = "CLM"\nfold = true\nsum = "PAID"\nignore = "LINE"\n'
+        f"[old]\nderive = '{SPLIT}'\n"
+    )
+    filed = recon("diff", "old.csv", "new.csv", "-f", "json", cwd=tmp_path)
+    results = [json.loads(each.stdout) for each in (given, filed)]
+    assert results[0] | {"engine": 0} == results[1] | {"engine": 0}
+    assert results[0]["old"]["folded_away"] == 1
+    side = SideOptions(fold=True, sum=("PAID",))
+    old = replace(side, derive=(SPLIT,))
+    options = Options(keys=("CLM",), ignore=("LINE",), old=old, new=side)
+    assert rebuild_command(options, "o", "n") == (
+        f"recon diff o n --key CLM --ignore LINE --old-derive '{SPLIT}' --fold"
+        " --sum PAID"
+    )
+    wrong = recon("diff", "old.csv", "new.csv", "--old-derive", "A=B", cwd=tmp_path)
+    assert (wrong.returncode, "USAGE_ERROR" in wrong.stderr) == (2, True)
+
+
+def test_a_key_that_no_side_derives_is_missing() -> None:
+    with pytest.raises(KeyMissing, match="CLM is not in OLD"):
+        rx.diff(OLD, NEW, keys="CLM")

@@ -1,0 +1,302 @@
+"""Filters of rows: which rows are compared, and where all others are counted."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import pairing_oracle
+from support.pairing_oracle import SidePlan
+from support.prepared_pairs import (
+    compare_by,
+    expression,
+    is_emptied,
+    said,
+    unreadable,
+    write_table,
+)
+from support.program import recon
+
+import recon_engine as rx
+from recon_engine.command_line import rebuild_command
+from recon_engine.compare.explain import explain_key
+from recon_engine.config import Options, SideOptions
+from recon_engine.errors import ConfigError
+from recon_engine.where_syntax import Condition, parse_where
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+NAMES = ["k", "a", "b"]
+TEXTS = ["", "1", "2", "2.0", "-3", "10", "x", "é", "20200131", "2020-02-01", "a 'b'"]
+RULES: list[dict[str, tuple[str, ...]]] = [
+    {},
+    {"a": ("decimal",)},
+    {"a": ("date(%Y%m%d|%Y-%m-%d)",), "b": ("trim", "decimal")},
+    {"k": ("lstrip0",), "b": ("casefold",)},
+]
+rows = st.lists(
+    st.tuples(st.sampled_from(["1", "01", "2", ""]), *[st.sampled_from(TEXTS)] * 2),
+    max_size=8,
+)
+tests = st.lists(
+    st.one_of(
+        st.tuples(
+            st.sampled_from(NAMES),
+            st.sampled_from(["=", "!=", "<", "<=", ">", ">="]),
+            st.sampled_from(TEXTS).map(lambda text: (text,)),
+        ),
+        st.tuples(
+            st.sampled_from(NAMES),
+            st.just("in"),
+            st.lists(st.sampled_from(TEXTS), min_size=1, max_size=3).map(tuple),
+        ),
+    ),
+    max_size=2,
+).map(tuple)
+
+
+@given(
+    old=rows,
+    new=rows,
+    rules=st.sampled_from(RULES),
+    both=tests,
+    own=st.tuples(tests, tests),
+    how=st.sampled_from(["memory", "disk", "pieces", "spark"]),
+)
+def test_filters_give_what_the_oracle_says(
+    tmp_path: Path,
+    old: list[tuple[str, ...]],
+    new: list[tuple[str, ...]],
+    rules: dict[str, tuple[str, ...]],
+    both: tuple[pairing_oracle.Test, ...],
+    own: tuple[tuple[pairing_oracle.Test, ...], ...],
+    how: str,
+) -> None:
+    plans = SidePlan(own=own[0], both=both), SidePlan(own=own[1], both=both)
+    sides = [
+        [dict(zip(NAMES, row, strict=True)) for row in each] for each in (old, new)
+    ]
+    options = Options(
+        keys=("k",),
+        rules=rules,
+        where=expression(both),
+        old=SideOptions(where=expression(own[0])),
+        new=SideOptions(where=expression(own[1])),
+    )
+    paths = (
+        write_table(tmp_path / "o.csv", NAMES, old),
+        write_table(tmp_path / "n.csv", NAMES, new),
+    )
+    if any(unreadable(test, rules) for test in (*both, *own[0], *own[1])):
+        with pytest.raises(ConfigError, match="cannot read"):
+            compare_by(how, paths, options)
+        return
+    wanted = pairing_oracle.compare(sides[0], sides[1], ["k"], ["a", "b"], rules, plans)
+    if is_emptied(wanted.old) or is_emptied(wanted.new):
+        with pytest.raises(ConfigError, match="leaves no row"):
+            compare_by(how, paths, options)
+        return
+    d = compare_by(how, paths, options)
+    assert said(d, ["a", "b"]) == wanted
+    if wanted.old.unpairable or wanted.new.unpairable:
+        assert not d.agrees
+    listed = [row["side"] for row in d.unpairable().to_dicts()]
+    assert listed.count("old") == wanted.old.unpairable
+    assert listed.count("new") == wanted.new.unpairable
+
+
+OLD = pl.DataFrame(
+    {
+        "ID": ["1", "2", "3"],
+        "CLOSED": ["2025-12-01", "2026-01-10", "2026-02-01"],
+        "PAID": ["10", "20", "30"],
+    }
+)
+NEW = pl.DataFrame(
+    {
+        "ID": ["2", "3"],
+        "CLOSED": ["2026-01-10", "2026-02-01"],
+        "PAID": ["20", "31"],
+    }
+)
+CLOSED = "CLOSED >= 2026-01-01"
+
+
+def test_an_agreement_names_the_rows_that_it_is_not_about() -> None:
+    d = rx.diff(OLD, OLD.head(2), keys="ID", where="ID != 3")
+    assert d.headline() == "AGREE on 2 of 3 rows (1 left out)"
+    assert d.agrees
+    assert "old 3 = 2 matched + 0 missing + 1 left out" in d.accounting()
+    assert "AGREE on 2 of 3 rows (1 left out)" in d.to_markdown()
+    assert "2 of 3 rows (1 left out) agree." in d.to_html()
+    assert d.to_dict()["old"]["left_out"] == 1  # type: ignore[index]
+    assert "left_out" not in d.to_dict()["new"]  # type: ignore[operator]
+    d = rx.diff(OLD, OLD, keys="ID", where="ID != 3", old_where="ID != 2")
+    assert d.headline() == (
+        "AGREE on 1 of 3 rows (2 of OLD and 1 of NEW left out, 1 partner left out)"
+    )
+
+
+def test_a_pair_stays_if_one_of_its_rows_fulfils_the_filter() -> None:
+    new = OLD.with_columns(CLOSED=pl.lit("2026-03-01"))
+    d = rx.diff(OLD, new, keys="ID", where=CLOSED)
+    assert (d.counts.matched, d.old.left_out, d.new.left_out) == (3, 0, 0)
+    assert d.counts.mismatched_rows == 3
+
+
+def test_a_row_whose_partner_is_left_out_is_neither_missing_nor_extra() -> None:
+    d = rx.diff(OLD, OLD, keys="ID", new_where=CLOSED)
+    assert (d.counts.matched, d.counts.missing) == (2, 0)
+    assert (d.old.partner_left_out, d.new.left_out) == (1, 1)
+    assert d.headline() == "AGREE on 2 of 3 rows (1 left out, 1 partner left out)"
+
+
+def test_the_filter_and_its_counts_are_in_every_output() -> None:
+    d = rx.diff(OLD, NEW, keys="ID", where=CLOSED)
+    line = f"--where {CLOSED}: 1 row of OLD and 0 of NEW left out"
+    assert [each.line for each in d.applied] == [line]
+    assert line in d.to_markdown().replace("\\", "")
+    assert d.headline() == "DIFFER: 1 of 2 matched rows differs (1 left out)"
+    assert d.summary()["left_out_old"] == 1
+    d = rx.diff(OLD, OLD, keys="ID", where="ID != 9")
+    assert [each.line for each in d.applied] == ["--where ID != 9: no effect"]
+
+
+def test_a_value_that_a_filter_cannot_read_makes_its_row_unpairable() -> None:
+    old = OLD.with_columns(PAID=pl.Series(["10", "abc", ""]))
+    d = rx.diff(
+        old, old, keys="ID", where="PAID > 9", rules={"PAID": "decimal"},
+        masks={"PAID": "redact"},
+    )  # fmt: skip
+    assert (d.counts.matched, d.old.unpairable, d.new.unpairable) == (1, 2, 2)
+    assert (d.agrees, d.passes) == (False, False)
+    assert d.headline() == "DIFFER: 4 unpairable"
+    assert "abc" not in d.to_json()
+    first, *_ = d.unpairable().to_dicts()
+    assert first["reason"] == "--where cannot read PAID"
+    assert "(redacted)" in first["row"]
+
+
+def test_a_false_condition_decides_before_one_that_cannot_be_read() -> None:
+    old = OLD.with_columns(PAID=pl.Series(["10", "abc", "12"]))
+    d = rx.diff(old, old, keys="ID", where="ID != 2 and PAID > 9",
+                rules={"PAID": "decimal"})  # fmt: skip
+    assert (d.old.left_out, d.old.unpairable, d.agrees) == (1, 0, True)
+
+
+def test_rows_that_may_be_among_rejected_ones_are_named(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("ID,A\n1,x\n2,y\n")
+    (tmp_path / "n.csv").write_text("ID,A\n1,x\n2,y,z\n")
+    d = rx.diff(tmp_path / "o.csv", tmp_path / "n.csv", keys="ID",
+                on_bad_row="quarantine")  # fmt: skip
+    assert d.warnings() == ("1 missing may be among 1 rejected of new",)
+    d = rx.diff(tmp_path / "n.csv", tmp_path / "o.csv", keys="ID",
+                on_bad_row="quarantine")  # fmt: skip
+    assert d.warnings() == ("1 extra may be among 1 rejected of old",)
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_a_filter_that_leaves_no_row_is_an_error(side: str) -> None:
+    with pytest.raises(ConfigError, match="leaves no row of OLD"):
+        rx.diff(OLD, NEW, keys="ID", where="PAID = 'none'")
+    with pytest.raises(ConfigError, match=f"leaves no row of {side.upper()}"):
+        rx.diff(OLD, NEW, keys="ID", **{f"{side}_where": "ID = 9"})  # type: ignore[arg-type]
+    assert rx.diff(OLD.clear(), NEW.clear(), keys="ID", where="ID = 9").agrees
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A", "A =", "= 1", "A = 'x", "A = 1 or B = 2", "A = 1 B = 2", "A = 1 and",
+        "A in", "A in ()", "A in ('x',)", "A in 'x'", "A == 1", "A ! 1", "A in ('x'",
+        "'A' = 1", "A = (1)", '"" = 1', 'A = "x"',
+    ],
+)  # fmt: skip
+def test_a_malformed_filter_is_a_usage_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="--where") as caught:
+        parse_where(text)
+    assert "x" not in caught.value.message.replace("expr", "")
+
+
+def test_a_filter_is_read_as_it_is_written() -> None:
+    found = parse_where("""A>=2026-01-01 AND "b c" in ('it''s', x) and D != ''""")
+    assert found == (
+        Condition("A", ">=", ("2026-01-01",)),
+        Condition("b c", "in", ("it's", "x")),
+        Condition("D", "!=", ("",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"where": "NONE = 1"}, "no column that both files have is called NONE"),
+        ({"where": "CLOSE = 1"}, "Did you mean CLOSED"),
+        ({"where": "X = 1"}, "no column that both files have is called X"),
+        ({"old_where": "X = 1"}, "--old-where: no column"),
+        ({"where": "PAID > x", "rules": {"PAID": "decimal"}}, "cannot read"),
+        ({"where": "PAID = x", "rules": {"PAID": "decimal"}}, "cannot read"),
+    ],
+)
+def test_a_filter_that_does_not_fit_is_a_usage_error(
+    options: dict[str, Any], words: str
+) -> None:
+    new = NEW.with_columns(X=pl.lit("1"))
+    with pytest.raises(ConfigError, match=words):
+        rx.diff(OLD, new, keys="ID", ignore="X", **options)
+    assert rx.diff(OLD, new, keys="ID", ignore="X", new_where="X = 1").counts.matched
+
+
+def test_a_filter_uses_the_rules_of_a_column_that_is_not_compared() -> None:
+    d = rx.diff(
+        OLD, NEW, keys="ID", compare_only="PAID", where="CLOSED >= 20260101",
+        rules={"CLOSED": "date(%Y-%m-%d|%Y%m%d)"},
+    )  # fmt: skip
+    assert (d.counts.matched, d.old.left_out) == (2, 1)
+    assert [column.name for column in d.by_column] == ["PAID"]
+
+
+def test_a_key_that_is_left_out_is_explained(tmp_path: Path) -> None:
+    OLD.write_csv(tmp_path / "o.csv")
+    options = Options(keys=("ID",), where=CLOSED)
+    found = explain_key(tmp_path / "o.csv", tmp_path / "o.csv", options, ["1"])
+    assert [(each.side, each.reason, each.row.line) for each in found.aside] == [
+        ("old", "left out", 2),
+        ("new", "left out", 2),
+    ]
+    assert not found.agrees
+    assert explain_key(tmp_path / "o.csv", tmp_path / "o.csv", options, ["2"]).agrees
+    done = recon("explain", "o.csv", "o.csv", "1", "-k", "ID", "--where", CLOSED,
+                 cwd=tmp_path)  # fmt: skip
+    assert "2 set aside" in done.stdout
+    assert "left out" in done.stdout
+
+
+def test_the_command_line_and_the_file_filter_alike(tmp_path: Path) -> None:
+    OLD.write_csv(tmp_path / "old.csv")
+    NEW.write_csv(tmp_path / "new.csv")
+    flags = ("--where", CLOSED, "--new-where", "ID != 2")
+    given = recon("diff", "old.csv", "new.csv", "-k", "ID", *flags, "-f", "json",
+                  cwd=tmp_path)  # fmt: skip
+    (tmp_path / "recon.toml").write_text(
+        f'keys = "ID"\nwhere = "{CLOSED}"\n[new]\nwhere = "ID != 2"\n'
+    )
+    filed = recon("diff", "old.csv", "new.csv", "-f", "json", cwd=tmp_path)
+    results = [json.loads(each.stdout) for each in (given, filed)]
+    assert results[0] | {"engine": 0} == results[1] | {"engine": 0}
+    assert results[0]["old"]["partner_left_out"] == 1
+    wrong = recon("diff", "old.csv", "new.csv", "--where", "CLOSED = = 1", cwd=tmp_path)
+    assert (wrong.returncode, "USAGE_ERROR" in wrong.stderr) == (2, True)
+    line = rebuild_command(
+        Options(keys=("ID",), where=CLOSED, new=SideOptions(where="ID != 2")), "o", "n"
+    )
+    assert line == (
+        "recon diff o n --key ID --where 'CLOSED >= 2026-01-01' --new-where 'ID != 2'"
+    )
