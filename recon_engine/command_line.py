@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recon_engine.config import Options
 
 
+RULE_FLAGS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
 # Possessive (`*+`): a long name without a closing quote costs no backtracking.
 # What a name of --map is quoted for: @ begins the name of a file.
 MAP_CHARS: Final = ",=@"
@@ -33,10 +34,12 @@ ESCAPES: Final = lazy_pattern(r"\\(u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
 QUOTED: Final = lazy_pattern(r'"((?:[^"]|"")*+)"')
 
 
-def rule_flags(column: str, rules: Sequence[str]) -> str:
-    """`--rule PAID=trim --rule PAID=decimal`."""
+def rule_flags(column: str, rules: Sequence[tuple[str, str]]) -> str:
+    """`--rule PAID=trim --old-rule 'PAID=decimal(comma)'`, of sides and rules."""
     name = quote_name(column, "=")
-    return " ".join(f"--rule {quoted(f'{name}={each}')}" for each in rules)
+    return " ".join(
+        f"{RULE_FLAGS[side]} {quoted(f'{name}={rule}')}" for side, rule in rules
+    )
 
 
 def key_flags(columns: Iterable[str]) -> str:

@@ -624,7 +624,8 @@ class RunConfig:
     whether both files are loaded into stage tables; None means only with the local
     engine. `database`: a libpq connection string, or a function that makes one for each
     connection. It may hold a password, so it is not in `repr`, the run log or the run's
-    identity.
+    identity. `old_pattern`, `new_pattern`: the names of the two files in inbound; None
+    for the ending of a data file, and NEWSYSTEM in that of NEW.
     """
 
     dataset: str
@@ -642,9 +643,16 @@ class RunConfig:
     break_limit: int = 100_000
     feed: Feed = Feed.INCREMENTAL
     limits: Limits = field(default_factory=Limits)
+    old_pattern: str | None = None
+    new_pattern: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for an invalid dataset name or break limit."""
+        """Raise ConfigError for an invalid dataset name, break limit or pattern."""
+        if (self.old_pattern is None) != (self.new_pattern is None):
+            raise ConfigError(
+                "--old-pattern and --new-pattern belong together",
+                help="give both, or neither",
+            )
         if not DATASET_PATTERN.fullmatch(self.dataset):
             raise ConfigError(
                 f"invalid dataset name {self.dataset!r}",

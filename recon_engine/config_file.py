@@ -212,6 +212,8 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "fixed": Annotated[str, _validated_by(_split_read_layout)],
     "encoding": Annotated[str, _validated_by(parse_encodings)],
     "comment_prefix": Name,
+    "old_pattern": Name,
+    "new_pattern": Name,
     "member": Name,
     "names": Names,
     "trailer": Texts,

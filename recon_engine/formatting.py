@@ -37,6 +37,7 @@ SINGULAR_VERBS: Final = {
 
 # What an option about the frame of a file did, by how often it was applied.
 FRAME_FACTS: Final[Mapping[str, Callable[[int], str]]] = {
+    "parts": lambda n: f"{format_count(n, 'part')} joined to one table",
     "skip_lines": lambda n: format_count(n, "line", "are skipped before the header"),
     "comment_prefix": lambda n: format_count(n, "comment line", "are skipped"),
     "no_header": lambda n: f"no header, {format_count(n, 'column', 'are named')}",
@@ -170,6 +171,7 @@ def describe_effect(hint: Hint) -> str:
         HintKind.RENAME: "compares them",
         HintKind.UNIQUE_KEY: "is the unique key",
         HintKind.SPLIT: "",
+        HintKind.DAMAGE: "",
     }[hint.kind]
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     Settings = dict[str, Any]
 
 
-BY_FLAG: Final = {flag: each for each in OPTIONS.values() for flag in each.flags}
+# Of a switch, `--no-header/--header`, both are flags: the first sets it.
+BY_FLAG: Final = {
+    flag.partition("/")[0]: each for each in OPTIONS.values() for flag in each.flags
+}
 
 
 def read_settings(hint: Hint) -> Settings:

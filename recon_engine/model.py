@@ -439,7 +439,7 @@ class Segment:
 class HintKind(StrEnum):
     """What a hint proposes: a rule for a column or the key, a rename, or another key.
 
-    `split` only describes, and has no flag.
+    `split` and `damage` only describe, and have no flag.
     """
 
     RULE = "rule"
@@ -448,6 +448,7 @@ class HintKind(StrEnum):
     RENAME = "rename"
     UNIQUE_KEY = "unique_key"
     SPLIT = "split"
+    DAMAGE = "damage"
 
 
 @dataclass(frozen=True, slots=True)

@@ -606,11 +606,10 @@ _TABLE: Final = (
         name="rules",
         group=Group.COMPARISON,
         help="Rule by which different texts in a column are equal; '*' is every"
-        " column. Text rules: trim, casefold, nulls(NA,NULL), zeropad(9), lstrip0,"
-        " nfc, blanks, newlines, strip(-.), unwrap. Then one of: decimal(abs=0.01),"
-        " scale(2),"
-        " date(%Y%m%d|iso), timestamp(%Y-%m-%d %H:%M:%S,zone=UTC), map(M=1,F=2),"
-        " boolean. docs/rules.md. Repeatable.",
+        " column. Text rules: trim, casefold, nulls(NA,NULL), zeropad(9), lstrip0, nfc,"
+        " blanks, newlines, strip(-.), unwrap. Then one typed rule: decimal(abs=0.01),"
+        " scale(2), date(%Y%m%d|iso), timestamp(%Y-%m-%d %H:%M:%S,zone=UTC),"
+        " map(M=1,F=2), boolean. Repeatable.",
         commands=READING,
         shape=Shape.COLUMN_VALUES,
         flags=("--rule",),
@@ -795,8 +794,8 @@ _TABLE: Final = (
         name="output",
         group=Group.OUTPUT,
         help="Also write the result to FILE. The suffix decides what is written: the"
-        " result (.html, .json, .md), all differing cells (.csv, .parquet), or the"
-        " gates as JUnit XML (.xml). Repeatable.",
+        " result (.html, .json, .md), all differing cells (.csv, .parquet), a"
+        " workbook of text (.xlsx), or the gates as JUnit XML (.xml). Repeatable.",
         commands=WHOLE_FILES,
         value_type=Path,
         shape=Shape.VALUES,
@@ -848,6 +847,34 @@ _TABLE: Final = (
         sets=RunConfig,
         field="inbound",
         required_by=("run",),
+    ),
+    Option(
+        name="old_pattern",
+        group=Group.STORAGE,
+        help="Name of the OLD file in the inbound location, with * and ?. Requires"
+        " --new-pattern.",
+        commands=("run",),
+        flags=("--old-pattern",),
+        metavar="PATTERN",
+        env="RECON_OLD_PATTERN",
+        in_file="old_pattern",
+        sets=RunConfig,
+        field="old_pattern",
+        without="a data file without NEWSYSTEM in its name",
+    ),
+    Option(
+        name="new_pattern",
+        group=Group.STORAGE,
+        help="Name of the NEW file in the inbound location, with * and ?. Requires"
+        " --old-pattern.",
+        commands=("run",),
+        flags=("--new-pattern",),
+        metavar="PATTERN",
+        env="RECON_NEW_PATTERN",
+        in_file="new_pattern",
+        sets=RunConfig,
+        field="new_pattern",
+        without="a data file with NEWSYSTEM in its name",
     ),
     Option(
         name="processed_s3",

@@ -674,12 +674,14 @@ class Reconciliation:
     def suggested_rules(self) -> dict[str, list[str]]:
         """The rules of the comparison and those of its hints, for `rules=`.
 
-        By column; `*` is every column. With them, the differences that the hints count
-        are gone. Each rule hides the differences that it explains: look at the hints
-        first.
+        By column; `*` is every column. Rules of one side are not among them: give
+        `old_rules` and `new_rules` again. With them, the differences that the hints
+        count are gone: look at the hints first.
         """
         rules: dict[str, list[str]] = {}
         for each in self.rules:
+            if each.side != "both" or each.implied:
+                continue
             chain = rules.setdefault("*" if each.every else each.column, [])
             if each.rule not in chain:
                 chain.append(each.rule)

@@ -62,8 +62,8 @@ class SidedArguments(TypedDict, total=False):
     sum: str | Sequence[str]
     old_sum: str | Sequence[str] | None
     new_sum: str | Sequence[str] | None
-    old_rules: Mapping[str, str | Sequence[str]]
-    new_rules: Mapping[str, str | Sequence[str]]
+    old_rules: Mapping[str, str | Sequence[str]] | None
+    new_rules: Mapping[str, str | Sequence[str]] | None
     quote: str
     old_quote: str | None
     new_quote: str | None

@@ -358,6 +358,18 @@ def print_table(
     console.print(table)
 
 
+def print_decisions(
+    console: Console, names: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """Print a table of texts whose third column, the longest, takes several lines."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=STRONG)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(readable(cell)) for cell in row))
+    console.print(table)
+
+
 def _table_width(columns: Mapping[str, Sequence[Text]]) -> int:
     """The width of a table in terminal cells."""
     widths = (

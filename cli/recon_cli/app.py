@@ -12,7 +12,7 @@ import typer
 from typer._click.exceptions import NoArgsIsHelpError
 
 from recon_cli import session
-from recon_cli.commands import admin, compare, history, run
+from recon_cli.commands import admin, compare, history, init, run
 from recon_cli.signatures import CommandGroup, add_command
 from recon_cli.stderr import guard_stderr
 from recon_cli.usage import make_usage_error
@@ -71,6 +71,7 @@ def main_options(
 
 
 for command in (
+    init.init,
     compare.diff,
     compare.keys,
     compare.explain,

@@ -41,6 +41,15 @@ if TYPE_CHECKING:
 
 HTML: Final = ".html"
 REJECTS: Final = "--rejects"
+
+
+def _write_workbook(result: Reconciliation, path: Path) -> None:
+    from recon_engine.report.workbook import write_workbook
+
+    for note in write_workbook(result, path):
+        typer.echo(f"{path}: {note}", err=True)
+
+
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     REJECTS: lambda d, path: _csv(d.rejects(), path),
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
@@ -51,6 +60,7 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     ".csv": lambda d, path: _csv(
         d.frames.mismatches.unnest("key", separator="."), path
     ),
+    ".xlsx": _write_workbook,
 }
 
 
@@ -111,7 +121,7 @@ def reject_whole_outputs(targets: list[tuple[Path, str]], there: str) -> None:
     `there`: the remedy, which says where the complete difference is written instead.
     """
     for path, kind in targets:
-        if kind in {".csv", ".parquet"}:
+        if kind in {".csv", ".parquet", ".xlsx"}:
             raise ConfigError(
                 f"-o {path}: Spark returns a sample of the differing cells, not all",
                 help=there,

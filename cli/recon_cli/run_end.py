@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.command_line import quoted
 from recon_engine.status import STATUSES, RunStatus
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("recon")
+
+MIN_SHARE: Final = 0.01
 
 
 class RunClock:
@@ -45,6 +47,8 @@ class RunClock:
         # Until the attempt has its id: most of all, an embedded server starts.
         start = (self.outcome.record.started - self._began_at).total_seconds()
         steps = [("start", max(start, 0.0)), *self.outcome.steps]
+        # What takes less than a hundredth is among the others.
+        steps = [(name, part) for name, part in steps if part >= MIN_SHARE * total]
         steps.append(("other", max(total - sum(part for _, part in steps), 0.0)))
         shares = (
             f"{name} {format_percent(round(1e6 * part), round(1e6 * total))}"

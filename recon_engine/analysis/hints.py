@@ -29,6 +29,7 @@ from recon_engine.formatting import (
     format_share,
 )
 from recon_engine.kinds import DATE_FORMATS, Kind
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.record_table import Field
 from recon_engine.rules.assembly import GivenRules, assemble_chain
@@ -74,16 +75,58 @@ RULE_DESCRIPTIONS: Final = {
     "decimal": "number format",
     "date": "date format",
     "nulls": "null markers",
+    "blanks": "blanks and invisible characters",
+    "newlines": "line breaks",
+    "nfc": "Unicode form",
+    "unwrap": "the wrapping of a spreadsheet",
+    "strip": "punctuation",
+    "scale": "implied decimals",
+}
+NOTATION_DESCRIPTIONS: Final = {
+    "comma": "decimal comma",
+    "money": "currency",
+    "exp": "exponents",
+    "trailing": "trailing signs",
+    "percent": "percent",
 }
 BY_KIND: Final = (
     ("trim", {Kind.WHITESPACE}),
     ("casefold", {Kind.CASE}),
     ("lstrip0", {Kind.LEADING_ZEROS}),
     ("decimal", {Kind.LEADING_ZEROS, Kind.NUMBER_FORMAT}),
+    ("blanks", {Kind.WHITESPACE, Kind.INVISIBLE}),
+    ("newlines", {Kind.LINE_BREAK}),
+    ("nfc", {Kind.UNICODE_FORM}),
 )
+# As a spreadsheet wraps text, or marks it with an apostrophe.
+WRAPPED: Final = r"""^(?:="[^"]*"|'.*)$"""
+# How numbers show the notation of their source, behind a blank or not.
+COMMA: Final = r"^[^.]*[0-9],[0-9]{1,2}(?:[^0-9.,]|$)|[0-9]\.[0-9]{3},[0-9]"
+CURRENCY: Final = (
+    r"^[-+(]?\s?(\$|€|£|¥|USD|EUR|GBP|CHF|JPY)\s?[-+]?[0-9]"
+    r"|[0-9]\s?(€|USD|EUR|GBP|CHF|JPY)\)?$"
+)
+IN_PARENTHESES: Final = r"^\([^)]*[0-9]\)$"
+NOTATIONS: Final = {
+    "exp": r"^[+-]?[0-9][0-9.,]*[eE][+-]?[0-9]+$",
+    "trailing": r"[0-9]-$",
+    "percent": r"[0-9]\s?%$",
+}
+# What a code may have between its letters and digits.
+PUNCTUATION: Final = r"[ !#$%&()*+,./:;@_~-]"
+# A number whose last digits an exponent has replaced.
+IN_EXPONENT: Final = r"^[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}$"
+EXPONENT_PATTERN: Final = lazy_pattern(IN_EXPONENT)
+# Orders of day and month that only the other side shows to be right.
+DAY_ORDERS: Final = ("%m/%d/%Y", "%d/%m/%Y")
+# Another place of the point, or another order of day and month, explains most of a
+# column, or it is by chance.
+MIN_SHIFTED_SHARE: Final = Decimal("0.8")
 # NUL, because no column of a file can have such a name.
 ROW_COUNT: Final = "\0rows"
-RuleTexts = tuple[str, ...]
+# The side that a rule reads, or "both", and the rule.
+SideRule = tuple[str, str]
+RuleTexts = tuple[SideRule, ...]
 Sides = tuple[pl.DataFrame, pl.DataFrame]
 GivenByColumn = dict[str, GivenRules]
 NO_GIVEN: Final = GivenRules()
@@ -123,22 +166,27 @@ def for_column(
     ]
 
 
-def _is_typed(rule: str) -> bool:
-    return bool(parse_rule(rule).family)
+def _is_typed(rule: SideRule) -> bool:
+    return bool(parse_rule(rule[1]).family)
+
+
+def _of_both(*rules: str) -> RuleTexts:
+    return tuple(("both", rule) for rule in rules)
 
 
 def _has_own_typed_rule(given: GivenRules) -> bool:
     """Whether another typed rule of both sides would be refused, or read one side."""
     own = [rule for every, rule in given.both if not every]
-    return any(_is_typed(r) for r in [*own, *(r for _, r in (*given.old, *given.new))])
+    own += [rule for _, rule in (*given.old, *given.new)]
+    return any(_is_typed(("both", rule)) for rule in own)
 
 
 def _without_superseded(steps: Sequence[RuleTexts]) -> list[RuleTexts]:
-    """The steps with the last typed rule alone: a column has one."""
-    typed = [rule for step in steps for rule in step if _is_typed(rule)]
+    """The steps with the typed rules of the last that has some: a column has one."""
+    typed = [at for at, step in enumerate(steps) if any(map(_is_typed, step))]
     kept = (
-        tuple(rule for rule in step if not _is_typed(rule) or rule == typed[-1])
-        for step in steps
+        tuple(rule for rule in step if not _is_typed(rule) or at == typed[-1])
+        for at, step in enumerate(steps)
     )
     return [step for step in kept if step]
 
@@ -147,8 +195,10 @@ def _with_steps(
     given: GivenRules, steps: Sequence[RuleTexts], more: RuleTexts = ()
 ) -> GivenRules:
     """The rules of a column with those of some steps."""
-    kept = _without_superseded([*steps, more])
-    return given.with_rules([rule for step in kept for rule in step])
+    for step in _without_superseded([*steps, more]):
+        for side, rule in step:
+            given = given.with_rules([rule], side)
+    return given
 
 
 def _fewest(
@@ -188,9 +238,14 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
     `changes`: of columns without rules, with the `column` of each. This is a necessary
     condition: for any other column `for_column` finds nothing.
     """
-    worded = {kind.value for _, kinds in BY_KIND for kind in kinds}
-    rewritten = pl.col("kind").is_in([*worded, Kind.DATE_FORMAT.value])
-    marked = pl.any_horizontal(pl.col(*SIDES).is_in(NULLS))
+    kinds = {kind for _, every in BY_KIND for kind in every}
+    kinds |= {Kind.DATE_FORMAT, Kind.DATE, Kind.SCALE}
+    rewritten = pl.col("kind").is_in([kind.value for kind in kinds])
+    shown = "|".join((WRAPPED, COMMA, CURRENCY, IN_PARENTHESES, *NOTATIONS.values()))
+    marked = pl.any_horizontal(
+        pl.col(*SIDES).is_in(NULLS)
+        | pl.col(*SIDES).str.strip_chars().str.contains(shown)
+    )
     fewer, more = (_written_places_expr(side) for side in SIDES)
     found = (
         changes.lazy()
@@ -252,7 +307,7 @@ def for_keys(
             (_count_pairs((old, new), longer), columns, rule, longer)
             for columns, rule in _candidate_key_rules((old, new))
             if not (
-                _is_typed(rule)
+                _is_typed(("both", rule))
                 and any(_has_own_typed_rule(chains[name]) for name in columns)
             )
             for longer in [_add_rule(chains, columns, rule)]
@@ -267,6 +322,36 @@ def for_keys(
         people = [names[column] for column in columns]
         found.append(_key_hint(people, rule, gained, old.height))
     return [*found, *_drop_key_hints((old, new), names, chains, pairs, sample)]
+
+
+def for_damaged_keys(sides: Sides, names: Mapping[str, str]) -> list[Hint]:
+    """Key columns of which a side has numbers with exponents, and the other has not.
+
+    The digits are lost: no rule brings them back, so none is proposed.
+    """
+    found = []
+    for column, name in names.items():
+        # All values of a side have to be such: its first one is cheaper to read.
+        if not any(EXPONENT_PATTERN.match(rows[column][0]) for rows in sides):
+            continue
+        written = [rows[column].str.contains(IN_EXPONENT) for rows in sides]
+        for at, side in enumerate(("OLD", "NEW")):
+            if written[at].all() and not written[1 - at].any():
+                rows, values = len(sides[at]), sides[at][column].n_unique()
+                found.append(
+                    Hint(
+                        kind=HintKind.DAMAGE,
+                        column=name,
+                        flag="",
+                        count=rows,
+                        total=rows,
+                        text=f"{side}'s {name} is written with exponents:"
+                        f" {format_count(rows, 'unmatched row')}"
+                        f" {conjugate(rows, 'have')} {format_count(values, 'value')}."
+                        " Its digits are lost; export it again as text",
+                    )
+                )
+    return found
 
 
 def for_renames(
@@ -353,7 +438,8 @@ def for_duplicate_keys(
 
 
 def _rule_hint(column: str, rules: RuleTexts, count: int, total: int) -> Hint:
-    what = " and ".join(_describe_rule(rule) for rule in rules)
+    words = [_describe_rule(rule) for _, rule in rules]
+    what = " and ".join(dict.fromkeys(word for word in words if word))
     return Hint(
         kind=HintKind.RULE,
         column=column,
@@ -367,10 +453,13 @@ def _rule_hint(column: str, rules: RuleTexts, count: int, total: int) -> Hint:
 
 def _key_hint(columns: Sequence[str], rule: str, pairs: int, missing: int) -> Hint:
     key = join_names(columns)
+    side_rules = _of_both(rule)
     return Hint(
         kind=HintKind.KEY_RULE,
         column=columns[0],
-        flag=" ".join(command_line.rule_flags(column, [rule]) for column in columns),
+        flag=" ".join(
+            command_line.rule_flags(column, side_rules) for column in columns
+        ),
         count=pairs,
         total=missing,
         text=f"{key}: {format_count(missing, 'row', 'are missing')}; "
@@ -382,7 +471,10 @@ def _key_hint(columns: Sequence[str], rule: str, pairs: int, missing: int) -> Hi
 def _describe_rule(rule: str) -> str:
     """What a rule ignores, in words."""
     name, _, inner = rule.partition("(")
-    return "rounding" if name == "decimal" and inner else RULE_DESCRIPTIONS[name]
+    if name != "decimal" or not inner:
+        return RULE_DESCRIPTIONS[name]
+    words = [text for word, text in NOTATION_DESCRIPTIONS.items() if word in inner]
+    return " and ".join(words) or "rounding"
 
 
 def _find_best_rules(
@@ -414,17 +506,104 @@ def _propose_rewriting_rules(
 ) -> Iterator[RuleTexts]:
     """Rules that may make the changes equal: alone, or after `trim`."""
     kinds = set(changes["kind"].unique())
-    single = [rule for rule, settles in BY_KIND if kinds & settles]
+    single = [_of_both(rule) for rule, settles in BY_KIND if kinds & settles]
     if Kind.DATE_FORMAT in kinds:
         dated = changes.filter(pl.col("kind") == Kind.DATE_FORMAT)
-        single += _date_rules(dated["old"], dated["new"])
-    single += _null_rules(changes, chain)
+        single += map(_of_both, _date_rules(dated["old"], dated["new"]))
+    single += map(_of_both, _null_rules(changes, chain))
+    if any(changes[side].str.contains(WRAPPED).any() for side in SIDES):
+        single.append(_of_both("unwrap"))
+    notations = _notation_rules(changes)
+    single += notations
+    if Kind.PUNCTUATION in kinds and not notations:
+        marked = changes.filter(pl.col("kind") == Kind.PUNCTUATION)
+        single += map(_of_both, _strip_rules(marked["old"], marked["new"]))
+    single += _implied_point_rules(changes)
+    single += _day_order_rules(changes)
     if _has_own_typed_rule(given):
-        single = [rule for rule in single if not _is_typed(rule)]
-    yield from ((rule,) for rule in single)
+        single = [rules for rules in single if not any(map(_is_typed, rules))]
+    yield from single
     # A rule reads a whole text: `decimal` does not read a number beside a space.
     if any(_has_outer_whitespace(changes[side]) for side in ("old", "new")):
-        yield from (("trim", rule) for rule in single if rule != "trim")
+        trim = _of_both("trim")
+        yield from ((*trim, *rules) for rules in single if rules != trim)
+
+
+def _notation_rules(changes: pl.DataFrame) -> list[RuleTexts]:
+    """Rules for numbers in the notation of a source, of one side or of both."""
+    old, new = (_notation_of(changes[side]) for side in SIDES)
+    if not (old or new):
+        return []
+    # Only a decimal comma changes what a number without a sign means.
+    if ("comma" in old) == ("comma" in new):
+        return [_of_both(_decimal({**old, **new}))]
+    return [
+        tuple(
+            (side, _decimal(words))
+            for side, words in zip(SIDES, (old, new), strict=True)
+            if words
+        )
+    ]
+
+
+def _decimal(words: Mapping[str, str]) -> str:
+    return f"decimal({','.join(f'{word}{value}' for word, value in words.items())})"
+
+
+def _notation_of(texts: pl.Series) -> dict[str, str]:
+    """The words of a `decimal` rule that some text needs, with their values."""
+    facts = texts.alias("text").to_frame()
+    text = pl.col("text").str.strip_chars()
+    found = facts.select(
+        comma=text.str.contains(COMMA).any(),
+        parentheses=text.str.contains(IN_PARENTHESES).any(),
+        **{word: text.str.contains(form).any() for word, form in NOTATIONS.items()},
+    ).row(0, named=True)
+    signs = facts.select(
+        pl.coalesce(text.str.extract(CURRENCY, at) for at in (1, 2)).alias("sign")
+    )["sign"].drop_nulls()
+    words = {word: "" for word in ("comma", *NOTATIONS) if found[word]}
+    # Of several signs none is named: another sign is another currency.
+    if signs.n_unique() == 1:
+        words["money"] = f"={signs[0]}"
+    elif found["parentheses"] and signs.is_empty():
+        words["money"] = "=$"
+    return words
+
+
+def _implied_point_rules(changes: pl.DataFrame) -> list[RuleTexts]:
+    """Rules for whole numbers with implied decimals, if they explain most changes."""
+    found = []
+    for side, other in (SIDES, SIDES[::-1]):
+        whole = changes[side].str.contains(r"^[0-9]+$")
+        places = changes[other].str.extract(r"^[+-]?[0-9]+\.([0-9]+)$")
+        sizes = places.drop_nulls().str.len_bytes().unique()
+        if not whole.any() or len(sizes) > MAX_RULES:
+            continue
+        for size in sizes.sort():
+            rules: RuleTexts = ((side, f"scale({size})"),)
+            if _explains_most(changes, rules):
+                found.append(rules)
+    return found
+
+
+def _day_order_rules(changes: pl.DataFrame) -> list[RuleTexts]:
+    """Rules for days whose order of day and month differs between the sides."""
+    slashed = r"^[0-9]{1,2}/[0-9]{1,2}/[12][0-9]{3}$"
+    if not all(changes[side].str.contains(slashed).any() for side in SIDES):
+        return []
+    orders: list[RuleTexts] = [
+        tuple((side, f"date({form})") for side, form in zip(SIDES, order, strict=True))
+        for order in (DAY_ORDERS, DAY_ORDERS[::-1])
+    ]
+    return [rules for rules in orders if _explains_most(changes, rules)]
+
+
+def _explains_most(changes: pl.DataFrame, rules: RuleTexts) -> bool:
+    """Whether rules that read the same text as another value explain most changes."""
+    settled = _changes_settled_by(changes, _with_steps(NO_GIVEN, [rules]))
+    count, total = _count_cells(changes, settled), int(changes["rows"].sum())
+    return count >= MIN_ROUNDINGS and count >= MIN_SHIFTED_SHARE * total
 
 
 def _has_outer_whitespace(texts: pl.Series) -> bool:
@@ -496,7 +675,7 @@ def _propose_tolerance(
                 _count_cells(read, near),
             )
             if rounded > most and (settled - rounded) * MAX_OTHERS_ONE_IN <= settled:
-                best, most = [(f"decimal(abs={least:f})",)], rounded
+                best, most = [_of_both(f"decimal(abs={least:f})")], rounded
     return best
 
 
@@ -572,10 +751,39 @@ def _find_applicable_rules(old: pl.Series, new: pl.Series) -> list[str]:
             casefold=(text != text.str.to_uppercase()).any(),
             lstrip0=text.str.starts_with("0").any(),
             decimal=text.str.contains(r"[.,+-]").any(),
+            unwrap=text.str.contains(WRAPPED).any(),
+            blanks=text.str.contains(r"[^!-~]").any(),
+            nfc=text.str.contains(r"[^\x00-\x7f]").any(),
+            strip=text.str.contains(PUNCTUATION).any(),
         )
         .row(0, named=True)
     )
-    return [rule for rule, some in tells.items() if some] + _date_rules(old, new)
+    rules = [rule for rule, some in tells.items() if some and rule != "strip"]
+    if tells["strip"]:
+        strips = _strip_rules(old, new)
+        rules += [rule for rule in strips if _keeps_keys_apart(rule, (old, new))]
+    return rules + _date_rules(old, new)
+
+
+def _strip_rules(old: pl.Series, new: pl.Series) -> list[str]:
+    """A rule that drops the punctuation which only one side has."""
+    marks = [
+        set(texts.str.extract_all(PUNCTUATION).explode().drop_nulls().unique())
+        for texts in (old, new)
+    ]
+    characters = "".join(sorted(marks[0] ^ marks[1]))
+    return [f"strip({characters})"] if characters else []
+
+
+def _keeps_keys_apart(rule: str, sides: Iterable[pl.Series]) -> bool:
+    """Whether no two keys of a side become one."""
+    strip = parse_rule(rule)
+    for texts in sides:
+        keys = texts.unique().alias("text").to_frame()
+        forms = keys.select(strip.normal(pl.col("text"))).to_series()
+        if forms.n_unique() < len(keys):
+            return False
+    return True
 
 
 def _add_rule(
@@ -668,6 +876,9 @@ def _find_key_hints(evidence: Evidence) -> Iterable[Hint]:
     if old is None or new is None or old.is_empty() or new.is_empty():
         return ()
     sample = evidence.samples[OLD]
+    # What is lost is not explained by another key.
+    if damaged := for_damaged_keys((old, new), evidence.key_names):
+        return damaged
     return for_keys((old, new), evidence.key_names, evidence.given, sample)
 
 

@@ -95,15 +95,35 @@ def measure_agreements(
     heads = read_first_rows(old, read_old), read_first_rows(new, read_new)
     if heads[0] is None or heads[1] is None:
         return {}
+    sides = (heads[0], old.columns, only_old), (heads[1], new.columns, only_new)
+    return compare_columns(*sides, keys, rules)
+
+
+def compare_columns(
+    old: tuple[pl.DataFrame, Sequence[str], Sequence[str]],
+    new: tuple[pl.DataFrame, Sequence[str], Sequence[str]],
+    keys: Sequence[tuple[str, str]],
+    rules: Rules = NO_RULES,
+) -> Agreements:
+    """As `measure_agreements`, for rows that are read already.
+
+    Args:
+        old: Rows of OLD with columns `c0`…, the names of these columns, and those of
+            them that OLD only has.
+        new: The same of NEW.
+        keys: The names of each key column in OLD and in NEW.
+        rules: The rules of key columns, by their names in OLD.
+    """
+    (rows_old, names_old, only_old), (rows_new, names_new, only_new) = old, new
     of_old, of_new = (
         [rules.get(name, NO_CHAIN).of(side) for name, _ in keys] for side in SIDES
     )
     left, right = _match_by_key(
         _normalize_columns(
-            heads[0], old.columns, [name for name, _ in keys], of_old, only_old
+            rows_old, names_old, [name for name, _ in keys], of_old, only_old
         ),
         _normalize_columns(
-            heads[1], new.columns, [name for _, name in keys], of_new, only_new
+            rows_new, names_new, [name for _, name in keys], of_new, only_new
         ),
     )
     likely = sorted(

@@ -234,7 +234,10 @@ def _read_forms(
     cells: pl.DataFrame, names: Sequence[str]
 ) -> dict[str, AmountForm] | None:
     """How these columns are written, by the kernel; None without it."""
-    with open_table(cells) as table:
+    some = cells
+    if 0 < len(names) < cells.width:
+        some = pl.DataFrame(_columns_of(cells, names))
+    with open_table(some) as table:
         if table is None:
             return None
         summed = table.sum_columns()

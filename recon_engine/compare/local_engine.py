@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -310,15 +310,20 @@ def compare_tables(
         found,
         plan.names[OLD],
     )
+    # None of these needs another; the longest begins first.
+    steps: Sequence[Callable[[], Any]] = (
+        lambda: analyze_columns(found, plan),
+        lambda: summarize_difference(found, identical, of_sides, plan, seen),
+        *(strategy.sample for strategy in reading.strategies),
+    )
+    column_findings, partial, *samples = map_ordered(lambda step: step(), steps)
     return build_result(
         plan,
         reading.tables,
-        summarize_difference(found, identical, of_sides, plan, seen).with_left_out(
-            *left_out
-        ),
-        analyze_columns(found, plan),
+        partial.with_left_out(*left_out),
+        column_findings,
         today=today,
-        samples=[*map_ordered(lambda each: each.sample(), reading.strategies)],
+        samples=samples,
         blanks=reading.blanks,
         tallies=[strategy.tallies() for strategy in reading.strategies],
         read_by=ReadBy(reading.strategies[0].name, reading.kernel),

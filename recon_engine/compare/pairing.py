@@ -216,7 +216,7 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
     if len(found) == 1:
         [one] = found
         sides = (one.missing, one.extra)
-        missing, extra = (sort_by_content(rows, keys) for rows in sides)
+        missing, extra = map_ordered(lambda rows: sort_by_content(rows, keys), sides)
         aside = _sort_aside(one.aside, keys)
         return replace(one, missing=missing, extra=extra, aside=aside)
     offsets = [0, *itertools.accumulate(part.keys.height for part in found)]
@@ -228,6 +228,9 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
     ]
     missing = _concat_rows([part.missing for part in found])
     extra = _concat_rows([part.extra for part in found])
+    missing, extra = map_ordered(
+        lambda rows: sort_by_content(rows, keys), (missing, extra)
+    )
     return Difference(
         keys=pl.concat([part.keys for part in found]),
         cells=pl.concat(cells),
@@ -235,8 +238,8 @@ def merge_differences(parts: Iterable[Difference], keys: Sequence[str]) -> Diffe
         tolerated_keys=sum(part.tolerated_keys for part in found),
         tallies=chains.added(part.tallies for part in found),
         sums=totals.merge_sum_pairs(part.sums for part in found),
-        missing=sort_by_content(missing, keys),
-        extra=sort_by_content(extra, keys),
+        missing=missing,
+        extra=extra,
         values=segments.merge_value_counts(part.values for part in found),
         aside=_sort_aside(merge_set_aside([part.aside for part in found]), keys),
     )

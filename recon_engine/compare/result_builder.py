@@ -372,7 +372,8 @@ class _ResultBuilder:
         ids = {name: internal for internal, name in user_names.items()}
         tallies = added([*self.tallies, self.found.tallies])
         for column in (*layout.keys, *layout.columns):
-            if (chain := layout.rules.get(column, NO_CHAIN)) is NO_CHAIN:
+            chain = layout.rules.get(column, NO_CHAIN)
+            if not chain.steps:
                 continue
             tally = tallies.get(ids[column], no_tally(chain.steps))
             of: Literal["keys", "cells", "values"] = "keys"

@@ -21,6 +21,7 @@ import dataclasses
 import hashlib
 import os
 import re
+from bisect import bisect_right
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
@@ -71,7 +72,7 @@ from recon_engine.runtime.progress import ignore_advance
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
 
     from recon_engine.config import Limits
     from recon_engine.errors import ReconError
+    from recon_engine.inputs.decoding import PartPlace
     from recon_engine.inputs.scanner import RaggedRecords
 
     Examine = Callable[[Block], pl.DataFrame | None]
@@ -196,7 +198,11 @@ def read_rows(
 
 
 def map_rejects(header: Header, rejects: Rejects) -> Rejects:
-    """The rejects with offsets in the text as delivered."""
+    """The rejects with their places in the text, or the part, as delivered."""
+    if header.origin and header.origin.parts:
+        parts = header.origin.parts
+        placed = tuple(_map_to_part(each, parts) for each in rejects.sample)
+        return Rejects(rejects.count, placed)
     translation = header.origin.translation if header.origin else None
     if translation is None or not rejects.sample:
         return rejects
@@ -206,6 +212,16 @@ def map_rejects(header: Header, rejects: Rejects) -> Rejects:
         for each, offset in zip(rejects.sample, offsets, strict=True)
     )
     return Rejects(rejects.count, tuple(sample))
+
+
+def _map_to_part(reject: Reject, parts: Sequence[PartPlace]) -> Reject:
+    """A reject at its place in its part, which its reason names."""
+    part = parts[bisect_right(parts, reject.byte_offset, key=lambda p: p.offset) - 1]
+    return Reject(
+        reject.line - part.line + part.header_lines + 1,
+        reject.byte_offset - part.offset + part.header_bytes,
+        f"{part.uri}: {reject.reason}",
+    )
 
 
 def limit_reads(read: ReadAt, end: int) -> ReadAt:

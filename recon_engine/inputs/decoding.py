@@ -71,13 +71,28 @@ BOMS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class PartPlace:
+    """Where the rows of a part begin: in the joined text, and in the part itself.
+
+    `offset`, `line`: in the joined text; `header_bytes`, `header_lines`: what is before
+    the rows in the part.
+    """
+
+    uri: str
+    offset: int
+    line: int
+    header_bytes: int
+    header_lines: int
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedFrom:
     """The delivered file that a UTF-8 text was made from.
 
     `bytes` and `sha256` are those of the delivered file. `translation`: the text that
     CSV was translated from, if it had another syntax; `unwrapped`: how many of its
     fields had the form of Excel. `nulls`: those of a Parquet or Arrow file, which are
-    read as blanks; None for text.
+    read as blanks; None for text. `parts`: those that were joined, if there are any.
     """
 
     bytes: int
@@ -87,6 +102,7 @@ class DecodedFrom:
     translation: Translation | None = None
     unwrapped: int = 0
     nulls: int | None = None
+    parts: tuple[PartPlace, ...] = ()
 
     @property
     def counted_in(self) -> str | None:
@@ -94,6 +110,8 @@ class DecodedFrom:
 
         None if it is the file as delivered.
         """
+        if self.parts:
+            return "the joined parts"
         if not self.compression and self.encoding is Encoding.UTF_8:
             return None
         if self.compression in COLUMNAR:

@@ -5,6 +5,7 @@ What needs Polars is imported by the functions that use it: files are opened bef
 
 from __future__ import annotations
 
+import glob
 import sys
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
@@ -117,13 +118,17 @@ def _read_table(name: str, side: Unread, progress: Progress) -> Table:
 
 def _no_file(path: Path, uri: str) -> ConfigError:
     """The error for a path that cannot be read as a table, by what is at the path."""
-    if path.is_dir():
-        text, remedy = "it is a folder", "give the path of one CSV file"
-    elif path.exists():
+    if path.exists():
         text, remedy = "it is a device", "write it to a file first, and give its path"
     else:
         text, remedy = "there is no such file", "give the path of a CSV file"
     return ConfigError(text, file=uri, help=remedy)
+
+
+def are_parts(uri: str) -> bool:
+    """Whether an input is a folder, or a pattern that is no name of a file."""
+    path = Path(uri)
+    return path.is_dir() or (glob.has_magic(uri) and not path.exists())
 
 
 def is_piped(uri: str) -> bool:
@@ -216,6 +221,22 @@ def open_side(
 
         with progress.step(f"fetch {name}", unit="bytes") as advance:
             path = fetch_file(uri, folder / "fetched", advance)
+    elif are_parts(uri):
+        from recon_engine.inputs.parts import open_parts
+
+        own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
+        with (
+            translate_disk_errors(uri),
+            progress.step(f"join {name}", unit="bytes") as advance,
+        ):
+            return open_parts(
+                uri,
+                side=name,
+                options=options,
+                limits=limits,
+                folder=own,
+                advance=advance,
+            )
     elif piped:
         with translate_disk_errors(uri), progress.step(f"read {name}") as advance:
             path = _spool(uri, folder / "piped", advance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.errors import InvalidFileCount, InvalidFilePair, UnusableFiles
@@ -25,7 +26,8 @@ NEW_MARK: Final = "NEWSYSTEM"
 # Names that tables are often delivered under, and that are not read: they are errors,
 # so that a misnamed delivery is not taken for an empty inbox.
 DELIVERY: Final = re.compile(
-    r"\.(txt|dat|tsv|psv)(\.gz|\.zst)?$|\.(zip|bz2|xz|xls|xlsx|parquet)$", re.IGNORECASE
+    r"\.(txt|dat|tsv|psv)(\.gz|\.zst|\.bz2|\.xz)?$|\.(zip|bz2|xz|xls|xlsx|parquet)$",
+    re.IGNORECASE,
 )
 README: Final = re.compile(r"readme(\.|$)", re.IGNORECASE)
 
@@ -80,6 +82,49 @@ def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
         )
     old = next(file for file in data if file not in new)
     return FilePair(old, new[0])
+
+
+def select_by_patterns(
+    files: Iterable[SourceFile], old: str, new: str
+) -> FilePair | NoData:
+    """The one file that each pattern matches, whatever its ending, or NoData.
+
+    Names are compared with case. Raises as `select_pair` does.
+    """
+    every = sorted(files, key=lambda file: file.name)
+    found = [
+        [file for file in every if fnmatchcase(file.name, pattern)]
+        for pattern in (old, new)
+    ]
+    chosen = {file.name for each in found for file in each}
+    others = [escape_bytes(file.name) for file in every if file.name not in chosen]
+    for name in others:
+        log.warning("ignored_file", extra={"file": name})
+    _refuse_unusable([file for each in found for file in each])
+    why = f"--old-pattern is {old}, --new-pattern is {new}"
+    if not chosen:
+        if not any(map(_is_delivery, others)):
+            return NoData(tuple(others))
+        raise UnusableFiles(
+            f"inbound contains {format_count(len(others), 'file')}, none of a name that"
+            f" is looked for: {join_names(others)}",
+            why=why,
+            help="deliver files of such names, or change the patterns",
+        )
+    if both := [file.name for file in found[0] if file in found[1]]:
+        raise InvalidFilePair(
+            f"both patterns match {join_names(both)}",
+            why=why,
+            help="use patterns of which each matches the files of one system",
+        )
+    if any(len(each) != 1 for each in found):
+        raise InvalidFileCount(
+            f"inbound contains {format_count(len(found[0]), 'file')} of OLD and"
+            f" {len(found[1]):,} of NEW, not 1 of each: {join_names(sorted(chosen))}",
+            why=why,
+            help="keep exactly one file of each system in inbound",
+        )
+    return FilePair(found[0][0], found[1][0])
 
 
 def _refuse_unusable(data: Sequence[SourceFile]) -> None:

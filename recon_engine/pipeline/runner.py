@@ -106,7 +106,7 @@ def run_pipeline(
             stack.enter_context(run_log.locked())  # 0 lock
             stop.on_cancel(lambda error: _log_early_interrupt(config, error))
             finished = _recover_earlier_runs(run_log, places, stop)  # 1 recover
-            pair = _find_pair(places.inbound)  # 2 list, 3 identify
+            pair = _find_pair(places.inbound, config)  # 2 list, 3 identify
             if isinstance(pair, inbox.NoData):
                 return _log_empty_inbox(run_log, finished, pair)
             earlier = run_log.results_of(pair)
@@ -129,7 +129,7 @@ def dry_run(
     progress = (stop or CancellationToken()).checking_on_advance(progress)
     places = Locations.of(config)
     attempt = new_run(config.dataset)
-    pair = _find_pair(places.inbound)
+    pair = _find_pair(places.inbound, config)
     if isinstance(pair, inbox.NoData):
         message = _no_data_message(pair, config)
         return Outcome(make_record(attempt, config, RunStatus.NO_FILES, message))
@@ -424,8 +424,13 @@ def _no_data_message(found: inbox.NoData, config: RunConfig) -> str:
     )
 
 
-def _find_pair(inbound: Storage) -> FilePair | inbox.NoData:
-    found = inbox.select_pair(inbound.files())
+def _find_pair(inbound: Storage, config: RunConfig) -> FilePair | inbox.NoData:
+    old, new, files = config.old_pattern, config.new_pattern, inbound.files()
+    found = (
+        inbox.select_by_patterns(files, old, new)
+        if old and new
+        else inbox.select_pair(files)
+    )
     if isinstance(found, inbox.NoData):
         return found
     return FilePair(*map_ordered(inbound.identify, (found.old, found.new)))

@@ -128,4 +128,4 @@ def test_one_changed_cell_is_found_as_exactly_that(
     found = compared(tmp_path, by_csv()(table), writer(other))
     assert (found.counts.missing, found.counts.extra) == (0, 0)
     [cell] = found.mismatches().drop("kind").rows()
-    assert cell == ({KEY: str(row)}, names[column], before, after)
+    assert cell == (str(row), names[column], before, after)

@@ -232,7 +232,7 @@ def orphan(site: FolderSite, status: str, dataset: str = "claims") -> str:
     Path(config.inbound).mkdir()
     places = Locations.of(config)
     with open_locked(places.with_canonical_urls(config)) as run_log, run_log.locked():
-        pair = runner._find_pair(Locations.of(site.config()).inbound)
+        pair = runner._find_pair(Locations.of(site.config()).inbound, config)
         assert isinstance(pair, FilePair)
         run = run_log.start(pair)
         name = stage.private_table_name(dataset, "old", run.run_id)
@@ -280,7 +280,7 @@ def test_only_runs_without_a_live_lock_are_given_up(folders: FolderSite) -> None
     other.mkdir()
     config = Locations.of(folders.config()).with_canonical_urls(folders.config())
     with open_locked(config) as alive, alive.locked():
-        pair = runner._find_pair(Locations.of(config).inbound)
+        pair = runner._find_pair(Locations.of(config).inbound, config)
         assert isinstance(pair, FilePair)
         run = alive.start(pair)
         # The same dataset from another place is another lock, and no judge of this one.

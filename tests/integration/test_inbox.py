@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recon_engine.errors import InputError, UnusableFiles
 from recon_engine.model import FilePair, SourceFile
-from recon_engine.pipeline.inbox import NoData, select_pair
+from recon_engine.pipeline.inbox import NoData, select_by_patterns, select_pair
 from recon_engine.status import RunStatus
 
 
@@ -52,6 +52,46 @@ def test_what_is_no_pair_says_which_case_it_is(
     assert all(name in caught.value.message for name in names)
 
 
+@pytest.mark.parametrize(
+    ("names", "old", "new", "expected"),
+    [
+        (["c.txt", "c_NEWSYSTEM.txt"], "c.txt", "c_NEW*.txt", (0, 1)),
+        (["a.dat", "b.dat", "x.csv", "README"], "b.*", "?.dat.gz", None),
+        (["legacy_1.csv", "modern_1.csv"], "legacy_*", "modern_*", (0, 1)),
+        (["NEWSYSTEM_a.csv", "b.csv"], "NEWSYSTEM_*", "b*", (0, 1)),
+    ],
+)
+def test_a_pair_is_told_by_the_patterns_of_a_dataset(
+    names: list[str], old: str, new: str, expected: tuple[int, int] | None
+) -> None:
+    if expected is None:
+        with pytest.raises(InputError, match="1 file of OLD and 0 of NEW"):
+            select_by_patterns(map(file, names), old, new)
+        return
+    found = select_by_patterns(map(file, names), old, new)
+    assert isinstance(found, FilePair)
+    assert (found.old.name, found.new.name) == tuple(names[at] for at in expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        (["old.txt"], RunStatus.INVALID_FILE_COUNT),
+        (["old.txt", "old.csv", "new.txt"], RunStatus.INVALID_FILE_COUNT),
+        (["oldnew", "new.txt"], RunStatus.INVALID_FILE_PAIR),
+        (["claims.txt", "other.csv.zip"], RunStatus.UNUSABLE_FILES),
+    ],
+)
+def test_what_the_patterns_do_not_tell_apart_is_refused(
+    names: list[str], status: RunStatus
+) -> None:
+    with pytest.raises(InputError) as caught:
+        select_by_patterns(map(file, names), "old*", "*new*")
+    assert caught.value.status == status
+    assert "--old-pattern is old*" in str(caught.value.why)
+    assert isinstance(select_by_patterns(map(file, ["README"]), "a", "b"), NoData)
+
+
 NOTHING = [
     [],
     ["README"],
@@ -75,8 +115,8 @@ UNUSABLE = [
     ["claims.txt", "claims_NEWSYSTEM.txt"],
     *([f"claims{end}"] for end in (".txt", ".dat", ".tsv", ".psv", ".TXT")),
     *([f"claims{end}"] for end in (".txt.gz", ".dat.zst", ".TSV.GZ")),
-    *([f"claims{end}"] for end in (".zip", ".bz2", ".csv.xz", ".xls", ".XLSX")),
-    ["claims.parquet", "README"],
+    *([f"claims{end}"] for end in (".zip", ".bz2", ".txt.xz", ".xls", ".XLSX")),
+    ["claims.xlsx", "README"],
     ["claims_NEWSYSTEM"],
     ["claims_newsystem.json"],
 ]

@@ -41,6 +41,7 @@ ALL = (
     "0013_comments.sql",
     "0014_names_and_options.sql",
     "0015_row_accounting.sql",
+    "0016_rules_of_sides.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {

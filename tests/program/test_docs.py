@@ -45,6 +45,7 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = (
     README,
+    DOCS / "init.md",
     DOCS / "gates.md",
     DOCS / "configuration.md",
     DOCS / "masks.md",

@@ -6,16 +6,22 @@ have other widths, sides, alphabets and positions, and the truth about them is k
 
 from __future__ import annotations
 
+import bz2
 import csv
 import io
 import json
+import lzma
 import random
 import shutil
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import openpyxl
+import polars as pl
 import pytest
+from support.packed import gzip_of, zstd_of
 from support.program import recon
 
 
@@ -135,6 +141,24 @@ EXPECTED: Final = (
         "old.txt new.txt --key ID --fixed ID:1-4,MEMBER:5-10,PAID:11-17",
         refusal="a line of 18 characters",
     ),
+    *(
+        Expected("25_kinds_of_files", f"{old} new.csv --key ID", 3, 0, None, (3, 3))
+        for old in (
+            "old.parquet",
+            "old.csv.bz2",
+            "old.csv.zip",
+            "old.zip",
+            "parts",
+            "parts/*",
+            "OLD2.CSV.GZ",
+            "old_noext",
+        )
+    ),
+    Expected(
+        "25_kinds_of_files",
+        "old.ndjson new.csv --key ID",
+        refusal="the file is JSON lines, not CSV",
+    ),
     Expected(
         "04_no_header",
         "old.csv new.csv --key 1",
@@ -238,6 +262,7 @@ class Dressed:
     data: bytes
     options: list[str]
     delimiter: str = ""
+    suffix: str = ""
 
 
 Kind = "Callable[[random.Random, Pair, list[list[str]], str], Dressed]"
@@ -341,6 +366,36 @@ def fixed(draw: random.Random, pair: Pair, rows: list[list[str]], _: str) -> Dre
     return Dressed((end.join(lines) + end).encode(), [f"fixed={layout}"])
 
 
+def packed(draw: random.Random, pair: Pair, rows: list[list[str]], d: str) -> Dressed:
+    text = to_csv([pair.names, *rows], d, "\n").encode()
+    suffix = draw.choice((".gz", ".bz2", ".xz", ".zip", ".csv.ZIP", ".zst"))
+    if suffix.lower().endswith(".zip"):
+        target = io.BytesIO()
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("any name.txt", text)
+            if draw.random() < 0.5:
+                archive.writestr("other.txt", "x")
+                options = ["member=any name.txt"]
+                return Dressed(target_of(archive, target), options, "", suffix)
+        return Dressed(target.getvalue(), [], "", suffix)
+    make = {".gz": gzip_of, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd_of}
+    return Dressed(make[suffix](text), [], "", suffix)
+
+
+def target_of(archive: zipfile.ZipFile, target: io.BytesIO) -> bytes:
+    archive.close()
+    return target.getvalue()
+
+
+def columns(_: random.Random, pair: Pair, rows: list[list[str]], __: str) -> Dressed:
+    target = io.BytesIO()
+    cells = dict(zip(pair.names, zip(*rows, strict=True), strict=True))
+    pl.DataFrame({name: list(texts) for name, texts in cells.items()}).write_parquet(
+        target
+    )
+    return Dressed(target.getvalue(), [], "", ".parquet")
+
+
 def plain(_: random.Random, pair: Pair, rows: list[list[str]], d: str) -> Dressed:
     return Dressed(to_csv([pair.names, *rows], d, "\n").encode(), [])
 
@@ -355,6 +410,8 @@ KINDS: Final = {
     "long_delimiter": long,
     "quotes_are_ordinary": unquoted,
     "36_fixed_width": fixed,
+    "25_packed": packed,
+    "25_parquet": columns,
 }
 
 
@@ -369,18 +426,59 @@ def test_a_variant_of_a_kind_has_the_differences_that_were_made(
     # Padding is text: a padded file is compared with a padded one.
     both = draw.random() < 0.3 or dress is fixed
     dressed_side = draw.choice(("old", "new"))
-    flags, delimiters = ["--key=KEY", "--rule=KEY=trim"], []
+    flags, delimiters, names = ["--key=KEY", "--rule=KEY=trim"], [], []
     for side, rows in (("old", pair.old), ("new", pair.new)):
         d = draw.choice(",;|")
         make = dress if both or side == dressed_side else plain
         found = make(draw, pair, rows, d)
-        (tmp_path / side).write_bytes(found.data)
+        name = side + found.suffix
+        (tmp_path / name).write_bytes(found.data)
+        names.append(name)
         flags += [f"--{side}-{option}" for option in found.options]
         delimiters.append(found.delimiter or d)
     flags.append(f"--delimiter={':'.join(delimiters)}")
-    document = run(tmp_path, ["old", "new", *flags])
+    document = run(tmp_path, [*names, *flags])
     assert document.get("counts"), document
     assert document["counts"]["matched"] == len(pair.old)
     assert document["counts"]["missing"] == document["counts"]["extra"] == 0
     changed = {row["key"]["KEY"].strip() for row in document["sample"]}
     assert changed == pair.changed
+
+
+def test_a_result_for_excel_keeps_every_text(tmp_path: Path) -> None:
+    here = shutil.copytree(FIELD / "38_result_opened_in_excel", tmp_path / "x")
+    command = ("diff", "old.csv", "new.csv", "--key", "ID")
+    ended = recon(*command, "-o", "result.csv", "-o", "result.xlsx", cwd=here)
+    assert ended.returncode == 1, ended.stderr
+    exact = list(csv.reader((here / "result.csv").read_text("utf-8").splitlines()))
+    book = openpyxl.load_workbook(here / "result.xlsx")
+    sheet = list(book["mismatches"].iter_rows(values_only=True))
+    assert [[cell or "" for cell in row] for row in sheet] == exact
+    assert all(
+        cell.data_type in {"s", "n"} and not isinstance(cell.value, int | float)
+        for name in book.sheetnames
+        for row in book[name].iter_rows()
+        for cell in row
+    )
+    assert book["missing"].max_row == book["extra"].max_row == 2
+
+
+def test_a_run_finds_files_by_the_patterns_of_its_dataset(tmp_path: Path) -> None:
+    here = shutil.copytree(FIELD / "26_pipeline_names", tmp_path / "x")
+    (here / "in").mkdir()
+    shutil.copy(here / "old.csv", here / "in" / "claims.txt")
+    shutil.copy(here / "new.csv", here / "in" / "claims_NEWSYSTEM.txt")
+    places = ("--inbound-s3", "in", "--processed-s3", "proc", "--out-s3", "out")
+    command = ("run", *places, "--dataset", "t", "--key", "ID", "--dry-run")
+    refused = recon(*command, cwd=here)
+    assert refused.returncode == 3
+    assert "none a data file: claims.txt, claims_NEWSYSTEM.txt" in refused.stderr
+    flags = ("--old-pattern", "claims.txt", "--new-pattern", "*_NEWSYSTEM.txt")
+    ended = recon(*command, *flags, cwd=here)
+    assert ended.returncode == 0, ended.stderr
+    (here / "recon.toml").write_text(
+        '[dataset.t]\nold_pattern = "claims.txt"\nnew_pattern = "*_NEWSYSTEM.txt"\n'
+    )
+    assert recon(*command, cwd=here).returncode == 0
+    alone = recon(*command, "--new-pattern", "x", "--config", "no.toml", cwd=here)
+    assert alone.returncode == 2

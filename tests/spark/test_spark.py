@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recon_cli.app import app
 from support import golden_cases
-from support.compared_pairs import answer, expected, rules_for
+from support.compared_pairs import answer, expected, rules_of_sides
 from support.compared_pairs import written as pair_written
 from support.corpus_files import FACTS, FILES, expected_of
 from support.databases import migrated
@@ -430,14 +430,18 @@ def test_causes_behind_masks_are_byte_for_byte_the_same(
 def test_any_pair_is_byte_for_byte_the_same(
     tmp_path: Path, pair: Pair, data: st.DataObject
 ) -> None:
-    rules: Rules = data.draw(st.one_of(st.just({}), rules_for(pair)))
+    none: Rules = {}
+    both, old, new = data.draw(
+        st.one_of(st.just((none, none, none)), rules_of_sides(pair))
+    )
+    rules = {"rules": both, "old_rules": old, "new_rules": new}
     paths = pair_written(tmp_path, pair, data)
     here, there = (
-        rx.diff(*paths, keys=pair.keys, rules=rules, engine=engine)
+        rx.diff(*paths, keys=pair.keys, engine=engine, **rules)  # type: ignore[arg-type]
         for engine in ("local", "spark")
     )
     assert told(there, "spark") == told(here, "local")
-    assert answer(there, pair.columns) == expected(pair, rules)
+    assert answer(there, pair.columns) == expected(pair, both, old, new)
 
 
 def test_an_object_is_read_in_ranges_by_the_tasks(

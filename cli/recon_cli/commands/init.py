@@ -1,0 +1,128 @@
+"""The command that drafts recon.toml from two files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recon_cli import session
+from recon_cli.commands.compare import New, Old  # noqa: TC001 - typer reads them
+from recon_cli.worker import run_on_worker
+from recon_engine.errors import ConfigError
+from recon_engine.options import Group
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recon_engine.compare.keys import Proposal
+    from recon_engine.drafts.draft import Draft
+
+
+DraftedDataset = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        help="Write the settings of this dataset, beside others in the file.",
+        show_default="settings for every dataset",
+        rich_help_panel=Group.RUN,
+    ),
+]
+Sample = Annotated[
+    str,
+    typer.Option(
+        "--sample",
+        metavar="N|all",
+        help="Number of rows in which candidates are looked for. What is written is"
+        " checked on all rows.",
+        rich_help_panel=Group.INPUT,
+    ),
+]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        help="Do not ask: of keys that match almost as many rows, take the first.",
+        rich_help_panel=Group.RUN,
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Replace a file that exists, or the settings of the dataset in it.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+ConfigFile = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Configuration file to write.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+
+
+def init(
+    old: Old,
+    new: New,
+    dataset: DraftedDataset = None,
+    sample: Sample = "20000",
+    yes: Yes = False,
+    force: Force = False,
+    config: ConfigFile = Path("recon.toml"),
+) -> None:
+    """Draft recon.toml from two files: how to read and to compare them, with evidence.
+
+    Examples:
+      recon init old.csv new.csv
+      recon init old.csv new.csv --dataset claims --yes
+      recon init old.csv new.csv --sample all --force
+    """
+    with session.report_errors():
+        from recon_cli.config_draft import check_dataset_name, parse_sample, write_draft
+        from recon_engine.drafts.draft import draft_settings
+
+        rows = parse_sample(sample)
+        check_dataset_name(dataset)
+        asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
+        with session.show_progress(logged=False) as progress:
+            found = run_on_worker(
+                lambda stop: draft_settings(
+                    old, new, stop.checking_on_advance(progress), sample=rows
+                )
+            )
+        if asks and len(found.close_keys) > 1:
+            found = _redraft(old, new, rows, found)
+        write_draft(found, config, dataset, force=force, names=(old, new))
+
+
+def _redraft(old: str, new: str, rows: int | None, found: Draft) -> Draft:
+    """The draft with the key that a person chooses."""
+    from recon_engine.drafts.draft import draft_settings
+
+    chosen = _ask(found.close_keys)
+    if chosen == 0:
+        return found
+    with session.show_progress(logged=False) as progress:
+        return run_on_worker(
+            lambda stop: draft_settings(
+                old, new, stop.checking_on_advance(progress), sample=rows, key=chosen
+            )
+        )
+
+
+def _ask(keys: Sequence[Proposal]) -> int:
+    typer.echo("These keys match almost as many rows:")
+    for number, each in enumerate(keys, 1):
+        typer.echo(f"  {number}. {', '.join(each.columns)}: {each.reason}")
+    chosen: int = typer.prompt("Which one", default=1, type=int)
+    if not 1 <= chosen <= len(keys):
+        raise ConfigError(f"there is no key {chosen}", help=f"1 to {len(keys)}")
+    return chosen - 1

@@ -1,0 +1,261 @@
+"""Which columns of two tables hold the same values: candidates for a key and renames.
+
+Values are sampled by their hash, so that a value is in both samples or in neither,
+whatever the order of the rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from recon_engine.analysis.rename_detection import compare_columns
+from recon_engine.records import dataclass
+from recon_engine.rules.assembly import chain_of
+from recon_engine.rules.chains import normal_form
+from recon_engine.runtime.concurrency import map_ordered
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from recon_engine.inputs.csvfile import RowGroup
+    from recon_engine.inputs.tables import Table
+    from recon_engine.rules.base import Rule
+
+
+# In the order of trial: the weakest that finds as many common values is taken.
+KEY_RULES: Final = (
+    (),
+    ("trim",),
+    ("casefold",),
+    ("lstrip0",),
+    ("trim", "casefold"),
+    ("trim", "lstrip0"),
+    ("casefold", "lstrip0"),
+    ("trim", "casefold", "lstrip0"),
+)
+WIDEST: Final = KEY_RULES[-1]
+# A column of fewer values is a code: its values are in many columns.
+MIN_VALUES: Final = 50
+# As a share of the first rows: a part of a key has more values than a code.
+MIN_DISTINCT: Final = 0.05
+# Of the smaller side, in both as they are written: no rule is looked for.
+MANY: Final = 0.9
+# Of the smaller side, in both: fewer are more likely a coincidence.
+MIN_OVERLAP: Final = 0.5
+# As good as the best: some values may be missing on a side.
+AS_GOOD: Final = 0.98
+HEAD_ROWS: Final = 20_000
+SEED: Final = 7
+
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumns:
+    """A table whose columns are taken by their place, from 0."""
+
+    table: Table
+    names: tuple[str, ...]
+
+    def read(self, columns: Sequence[int]) -> Iterator[pl.DataFrame]:
+        """Some columns as `c0`…, by row group."""
+        every = [f"c{at}" for at in range(len(self.names))]
+        wanted = [every[at] for at in columns]
+
+        def cells(part: RowGroup) -> pl.DataFrame:
+            found = self.table.read(part).cells(every)
+            return found.select(wanted).collect(engine="in-memory")
+
+        yield from map_ordered(cells, self.table.parts)
+
+    def head(self) -> pl.DataFrame:
+        """The first rows."""
+        first = next(self.read(range(len(self.names))), None)
+        none = dict.fromkeys((f"c{at}" for at in range(len(self.names))), pl.String)
+        return pl.DataFrame(schema=none) if first is None else first.head(HEAD_ROWS)
+
+    def sample_values(
+        self, columns: Sequence[int], rules: Sequence[str], one_in: int
+    ) -> list[pl.Series]:
+        """For each column its distinct values whose form has a chosen hash."""
+        form = _parse_rules(rules)
+
+        def chosen(rows: pl.DataFrame) -> list[pl.Series]:
+            found = []
+            for name in rows.columns:
+                values = rows.select(pl.col(name).alias("v"))
+                shape = normal_form(form, pl.col("v"))
+                keep = (shape.hash(SEED) % one_in == 0) & (pl.col("v") != "")
+                found.append(values.filter(keep).unique().to_series())
+            return found
+
+        parts = [chosen(rows) for rows in self.read(columns)]
+        none = pl.Series("v", dtype=pl.String)
+        return [
+            pl.concat([none, *(part[at] for part in parts)]).unique()
+            for at in range(len(columns))
+        ]
+
+    def sample_rows(
+        self, keys: Sequence[int], chains: Sequence[Sequence[Rule]], one_in: int
+    ) -> pl.DataFrame:
+        """The rows whose key, under its rules, has a chosen hash, with all columns."""
+        forms = [
+            normal_form(chain, pl.col(f"c{at}")).alias(f"k{place}")
+            for place, (at, chain) in enumerate(zip(keys, chains, strict=True))
+        ]
+        every = range(len(self.names))
+        none = dict.fromkeys((f"c{at}" for at in every), pl.String)
+        found = [
+            rows.filter(rows.select(forms).hash_rows(SEED) % one_in == 0)
+            for rows in self.read(every)
+        ]
+        return pl.concat([pl.DataFrame(schema=none), *found])
+
+
+@dataclass(frozen=True, slots=True)
+class CommonValues:
+    """Two columns that share values; `rules`: the weakest under which they do.
+
+    `shared`: the share of the values of the smaller side that are on both, from 0 to 1.
+    """
+
+    old: int
+    new: int
+    shared: float
+    rules: tuple[str, ...]
+
+
+def find_common_values(
+    old: TableColumns,
+    new: TableColumns,
+    pairs: Mapping[Place, bool],
+    sample: int | None,
+) -> list[CommonValues]:
+    """Pairs of columns of many values that share most of them, best first.
+
+    Args:
+        old: OLD.
+        new: NEW.
+        pairs: The pairs to compare, by place; True if they have the same name.
+        sample: The number of values that is aimed at for a column; None is all.
+    """
+    heads = [_varied_columns(side) for side in (old, new)]
+    wanted = [
+        (ours, theirs)
+        for ours, theirs in pairs
+        if ours in heads[0] and theirs in heads[1]
+    ]
+    rows = max(old.table.rows, new.table.rows)
+    one_in = 1 if sample is None else max(1, rows // sample)
+    found: list[CommonValues] = []
+    # As they are written first: a form is computed for each row, which takes longer.
+    for form, least in (((), MANY), (WIDEST, MIN_OVERLAP)):
+        found += _compare_samples((old, new), wanted, form, least, one_in)
+        done = [{each.old for each in found}, {each.new for each in found}]
+        wanted = [
+            (ours, theirs)
+            for ours, theirs in wanted
+            if ours not in done[0] and theirs not in done[1]
+        ]
+    return sorted(found, key=lambda each: (-each.shared, len(each.rules)))
+
+
+def _compare_samples(
+    sides: tuple[TableColumns, TableColumns],
+    wanted: Sequence[Place],
+    form: Sequence[str],
+    least: float,
+    one_in: int,
+) -> Iterator[CommonValues]:
+    """The pairs that share at least a share of the values, sampled by their form."""
+    places = [sorted({pair[side] for pair in wanted}) for side in (0, 1)]
+    values = [
+        dict(zip(each, side.sample_values(each, form, one_in), strict=True))
+        for side, each in zip(sides, places, strict=True)
+    ]
+    for ours, theirs in wanted:
+        best = _weakest_rules(values[0][ours], values[1][theirs], form)
+        if best is not None and best[0] >= least:
+            yield CommonValues(ours, theirs, *best)
+
+
+def find_renames(
+    old: TableColumns,
+    new: TableColumns,
+    keys: Sequence[Place],
+    chains: Sequence[Sequence[str]],
+    alone: tuple[Sequence[int], Sequence[int]],
+    sample: int | None,
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Columns of either side whose values agree, with the rows that agree and all.
+
+    Args:
+        old: OLD.
+        new: NEW.
+        keys: The places of each key column in OLD and in NEW.
+        chains: The rules of each key column.
+        alone: The columns without a partner, by place.
+        sample: The number of rows that is aimed at; None is all.
+    """
+    rows = max(old.table.rows, new.table.rows)
+    one_in = 1 if sample is None else max(1, rows // sample)
+    rules = [_parse_rules(chain) for chain in chains]
+    named = [(old.names[ours], new.names[theirs]) for ours, theirs in keys]
+    by_name = {
+        name: chain_of(*chain) for (name, _), chain in zip(named, chains, strict=True)
+    }
+    read = [
+        side.sample_rows([pair[at] for pair in keys], rules, one_in)
+        for at, side in enumerate((old, new))
+    ]
+    sides = [
+        (rows, side.names, [side.names[at] for at in others])
+        for rows, side, others in zip(read, (old, new), alone, strict=True)
+    ]
+    return dict(compare_columns(sides[0], sides[1], named, by_name))
+
+
+def _varied_columns(side: TableColumns) -> set[int]:
+    """The columns with many values in the first rows."""
+    head = side.head()
+    # A small file has few values of anything.
+    many = max(MIN_VALUES, int(MIN_DISTINCT * head.height))
+    least = min(many, max(head.height // 2, 1))
+    return {
+        at
+        for at, column in enumerate(head.iter_columns())
+        if column.n_unique() >= least
+    }
+
+
+def _weakest_rules(
+    old: pl.Series, new: pl.Series, form: Sequence[str]
+) -> tuple[float, tuple[str, ...]] | None:
+    """The share of common values, and the first rules that find nearly all of them.
+
+    `form`: the rules under which the values were sampled.
+    """
+    if old.is_empty() or new.is_empty():
+        return None
+    tried = [rules for rules in KEY_RULES if set(rules) <= set(form)]
+    found = [(_share(old, new, rules), rules) for rules in tried]
+    most = max(share for share, _ in found)
+    return next(each for each in found if each[0] >= AS_GOOD * most)
+
+
+def _share(old: pl.Series, new: pl.Series, rules: Sequence[str]) -> float:
+    form = normal_form(_parse_rules(rules), pl.col("v"))
+    ours, theirs = (
+        side.alias("v").to_frame().select(form).to_series().unique()
+        for side in (old, new)
+    )
+    common = ours.is_in(theirs.implode()).sum()
+    return float(common) / max(1, min(ours.len(), theirs.len()))
+
+
+def _parse_rules(rules: Sequence[str]) -> tuple[Rule, ...]:
+    return chain_of(*rules).of("old")

@@ -1,0 +1,64 @@
+"""A draft as the text of recon.toml: settings with their evidence as comments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recon_engine.command_line import option_words
+from recon_engine.hint_settings import list_toml, read_flags, read_settings, write_toml
+from recon_engine.toml_text import write_header, write_setting
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recon_engine.drafts.draft import Draft
+
+
+def write_config(draft: Draft, dataset: str | None) -> str:
+    """The text of a configuration file, or of the part of a dataset in it."""
+    table = ("dataset", dataset) if dataset else ()
+    return "\n".join(_lines(draft, table)).strip() + "\n"
+
+
+def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
+    if table:
+        yield write_header(table)
+    yield "# Drafted by recon init, and checked on all rows of both files."
+    settings = read_flags(option_words(draft.options))
+    found = sorted(list_toml(settings, table), key=lambda each: each[0] != table)
+    last = table
+    for place, name, value in found:
+        if place != last:
+            yield from ("", write_header(place))
+            last = place
+        yield from (f"# {text}" for text in _evidence(draft, place, name))
+        yield write_setting(name, value)
+    yield from _comments(draft, table)
+
+
+def _evidence(draft: Draft, place: tuple[str, ...], name: str) -> Iterator[str]:
+    """Why a setting is there: of a column, or of the files."""
+    for each in draft.decisions:
+        if each.setting and place[-1:] == (each.setting,) and each.about == name:
+            yield each.evidence
+        elif each.setting == name:
+            about = "" if each.setting == "keys" else f"{each.about}: {each.choice}, "
+            yield about + each.evidence
+
+
+def _comments(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
+    """What a person has to decide: it can hide an error that is in all rows."""
+    if not (draft.never or draft.hints):
+        return
+    yield from ("", "# Not active, for each can hide a systematic error:")
+    for column in draft.never:
+        yield (
+            f"# {column.name} differs in {column.mismatched:,} of"
+            f" {column.compared:,} matched rows: is it another code?"
+        )
+        yield f"#     {write_setting('ignore', [column.name])}"
+    for hint in draft.hints:
+        yield f"# {hint.text}"
+        for line in write_toml(read_settings(hint), table).splitlines():
+            yield f"#     {line}"

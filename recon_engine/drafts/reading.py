@@ -1,0 +1,290 @@
+"""Decide how one file is read: encoding, delimiter, lines before the header, header.
+
+Every reading is tried by the strict reader on the first bytes. Whether all rows fit is
+checked by reading the file as a whole, afterwards.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+import os
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.config import Encoding, Limits, SideOptions
+from recon_engine.errors import EmptyFile, EncodingError, ReconError
+from recon_engine.formatting import format_count
+from recon_engine.inputs.decoding import compression_of
+from recon_engine.inputs.encodings import tried, tried_wide
+from recon_engine.inputs.file_shape import (
+    DELIMITERS,
+    count_data_names,
+    count_trailing_delimiters,
+)
+from recon_engine.inputs.header import BOM, parse_header
+from recon_engine.inputs.scanner import index_records, whole_records_size
+from recon_engine.records import dataclass
+from recon_engine.suggestions import looks_like_header
+
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+
+HEAD_BYTES: Final = 1 << 20
+# Rare ones after the usual: a text may hold any of them.
+CANDIDATES: Final = (*DELIMITERS, "~", "^", "\x1f", "\x01")
+# A preamble is short: a longer one has to be named with --skip-lines.
+MOST_LINES: Final = 20
+WIDE_BOMS: Final = {b"\xff\xfe": Encoding.UTF_16, b"\xfe\xff": Encoding.UTF_16}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a file is read.
+
+    `rows`: the regular rows among the first bytes; `looked_at`: what is known of the
+    encoding; `others`: other readings that fit, as text.
+    """
+
+    encoding: Encoding
+    delimiter: str
+    frame: SideOptions
+    columns: tuple[str, ...]
+    rows: int
+    looked_at: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first record has the names of the columns."""
+        return not self.frame.no_header
+
+
+def find_reading(path: Path, uri: str, side: str) -> Reading:
+    """The reading of a file under which most columns fit its first rows.
+
+    Raises EmptyFile, EncodingError for bytes that are no text, and the error of the
+    strict reader if no reading fits.
+    """
+    head, whole = read_head(path)
+    if not head:
+        raise EmptyFile(
+            f"{side.upper()} is empty", file=uri, help="deliver a file with a header"
+        )
+    encoding, looked_at = _find_encoding(head, uri, side)
+    text = head.removeprefix(BOM).decode(encoding, "replace").encode()
+    if not whole:
+        text = text[: whole_records_size(text)] or text[: text.rfind(b"\n") + 1]
+    found = sorted(
+        _readings(text, whole=whole),
+        # The fewest lines are skipped; then most columns. A list of words has one.
+        key=lambda each: (
+            len(each.columns) < 2,  # noqa: PLR2004 - a table has several columns
+            each.frame.skip_lines,
+            -len(each.columns),
+        ),
+    )
+    if not found:
+        return Reading(encoding, _most_frequent(text), SideOptions(), (), 0, looked_at)
+    best, *others = found
+    return replace(
+        best,
+        encoding=encoding,
+        looked_at=looked_at,
+        others=tuple(
+            f"{show_delimiter(each.delimiter)} with"
+            f" {format_count(len(each.columns), 'column')}"
+            for each in others
+            if each.frame.skip_lines == best.frame.skip_lines and len(each.columns) > 1
+        ),
+    )
+
+
+def read_head(path: Path) -> tuple[bytes, bool]:
+    """The first bytes of a file, decompressed, and whether these are all of it."""
+    with path.open("rb") as file, _decompress(file, path.name) as stream:
+        try:
+            data = stream.read(HEAD_BYTES + 1)
+        except (OSError, EOFError, zstd.ZstdError):
+            # The reader says what is wrong with it.
+            data = b""
+            file.seek(0)
+            data = file.read(HEAD_BYTES + 1)
+    return data[:HEAD_BYTES], len(data) <= HEAD_BYTES
+
+
+def find_encoding_at(path: Path, offset: int) -> Encoding | None:
+    """The encoding in which the bytes around an offset of the text are text, if any."""
+    with path.open("rb") as file, _decompress(file, path.name) as stream:
+        stream.seek(max(offset - HEAD_BYTES // 2, 0))
+        trial = tried(stream.read(HEAD_BYTES))
+    return trial and Encoding(trial.encoding)
+
+
+def _decompress(file: BinaryIO, name: str) -> BinaryIO:
+    match compression_of(name):
+        case "gzip":
+            return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
+        case "zstd":
+            return zstd.ZstdFile(file)  # type: ignore[return-value]
+        case _:
+            return file
+
+
+def show_delimiter(delimiter: str) -> str:
+    """A delimiter in quotes; a control character by its name or number."""
+    return {"\t": "tab"}.get(delimiter) or (
+        f"'{delimiter}'" if delimiter.isprintable() else f"0x{ord(delimiter):02x}"
+    )
+
+
+def _find_encoding(head: bytes, uri: str, side: str) -> tuple[Encoding, str]:
+    wide = WIDE_BOMS.get(head[:2]) or _wide_without_mark(head)
+    if wide is not None and tried_wide(head, wide) is not None:
+        return wide, f"the first {len(head):,} bytes are valid {wide}"
+    if b"\0" in head:
+        raise EncodingError(
+            f"{side.upper()} is no text: it has NUL bytes",
+            file=uri,
+            byte_offset=head.index(b"\0"),
+            help="deliver a CSV file",
+        )
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # The head may end within a character.
+        if error.start < len(head) - 4:
+            trial = tried(head)
+            if trial is None:
+                raise EncodingError(
+                    f"{side.upper()} is no text in a known encoding",
+                    file=uri,
+                    byte_offset=error.start,
+                    why="its first bytes are not UTF-8, cp1252, cp850 or mac-roman",
+                    help="is it a CSV file? If so, name its encoding with --encoding",
+                ) from None
+            return Encoding(trial.encoding), (
+                f"not UTF-8 at byte {error.start:,}; as {trial.encoding},"
+                f" {format_count(trial.characters, 'character')} outside ASCII"
+            )
+    foreign = sum(not c.isascii() for c in head.decode(errors="ignore"))
+    if not foreign:
+        return Encoding.UTF_8, "only ASCII"
+    characters = format_count(foreign, "character")
+    return Encoding.UTF_8, f"valid, {characters} outside ASCII"
+
+
+def _wide_without_mark(head: bytes) -> Encoding | None:
+    """UTF-16 by its zero bytes: half of a text in Latin letters."""
+    sample = head[:4096]
+    odd, even = sample[1::2].count(0), sample[::2].count(0)
+    if 3 * odd > len(sample) > 8 * even:
+        return Encoding.UTF_16_LE
+    if 3 * even > len(sample) > 8 * odd:
+        return Encoding.UTF_16_BE
+    return None
+
+
+def _readings(text: bytes, *, whole: bool) -> Iterator[Reading]:
+    """All readings under which the first rows are regular."""
+    some = False
+    for lines, offset in _line_starts(text):
+        first = text[offset : text.find(b"\n", offset) + 1 or None]
+        for delimiter in CANDIDATES:
+            if delimiter.encode() not in first and (delimiter, lines) != (",", 0):
+                continue
+            found = _try_reading(text[offset:], delimiter, whole=whole)
+            if found is not None and _may_precede(text[:offset], found):
+                some = some or len(found.columns) > 1
+                yield replace(found, frame=replace(found.frame, skip_lines=lines))
+        # Lines before a header that fits all rows are not looked for.
+        if some:
+            return
+
+
+def _may_precede(lines: bytes, found: Reading) -> bool:
+    """Whether lines may be before a header: none is as wide, and it has names.
+
+    Otherwise the lines after a malformed row would be taken for the table.
+    """
+    if not lines:
+        return True
+    mark, width = found.delimiter.encode(), len(found.columns)
+    narrow = all(line.count(mark) + 1 < width for line in lines.splitlines())
+    return narrow and found.has_header and looks_like_header(found.columns)
+
+
+def _line_starts(text: bytes) -> Iterator[tuple[int, int]]:
+    at = 0
+    for number in range(MOST_LINES + 1):
+        yield number, at
+        at = text.find(b"\n", at) + 1
+        if not at:
+            return
+
+
+def _try_reading(text: bytes, delimiter: str, *, whole: bool) -> Reading | None:
+    # What a reading warns of is known here: it is one of several.
+    with suppress(ReconError), _without_warnings():
+        return _read_regular(text, delimiter, whole=whole)
+    return None
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    logger = logging.getLogger("recon_engine.inputs.header")
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
+
+
+def _read_regular(text: bytes, delimiter: str, *, whole: bool) -> Reading | None:
+    trailing = count_trailing_delimiters(text, delimiter) > 1
+    frame = SideOptions(trailing_delimiter=trailing)
+    header = parse_header(
+        io.BytesIO(text),
+        path=Path(os.devnull),
+        uri="",
+        state=(0, 0, 0, 0),
+        delimiter=delimiter,
+        frame=frame,
+    )
+    if count_data_names(header.columns, header.head, delimiter):
+        frame = replace(frame, no_header=True)
+        header = replace(header, raw=b"")
+    rows = text[len(header.raw) :]
+    if whole:
+        rows = rows.rstrip(b"\r\n") + b"\n" if rows.strip() else b""
+    if not rows:
+        return Reading(Encoding.UTF_8, delimiter, frame, header.columns, 0)
+    found = index_records(rows, ord(delimiter), header.width, Limits())
+    if found is not None:
+        names = header.columns
+        if frame.no_header:
+            names = tuple(f"c{at + 1}" for at in range(len(names)))
+        return Reading(Encoding.UTF_8, delimiter, frame, names, found.rows)
+    return None
+
+
+def _most_frequent(text: bytes) -> str:
+    first = _first(text).decode(errors="replace")
+    counts: dict[str, int] = {each: first.count(each) for each in CANDIDATES}
+    return max(counts, key=lambda each: counts[each])
+
+
+def _first(text: bytes) -> bytes:
+    return text.partition(b"\n")[0]

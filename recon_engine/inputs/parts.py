@@ -1,0 +1,201 @@
+"""The parts of one table: a folder, or the files that a pattern matches.
+
+Each part is read and checked by itself, so that its errors have its own name, line and
+byte. Their rows are then joined to one CSV file on local disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from recon_engine.errors import ConfigError, MalformedInput, SchemaMismatch
+from recon_engine.formatting import format_count
+from recon_engine.inputs.csv_reader import read_rows
+from recon_engine.inputs.decoding import DecodedFrom, PartPlace
+from recon_engine.inputs.header import Header, open_input, read_header
+from recon_engine.inputs.trailer_sums import check_sums
+from recon_engine.suggestions import escape_bytes
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recon_engine.config import Limits, Options
+    from recon_engine.inputs.csvfile import CsvFile
+
+COPY_BYTES: Final = 1 << 20
+# Names that tools give to files beside the parts, such as `_SUCCESS`.
+BESIDE: Final = (".", "_")
+
+
+def open_parts(
+    uri: str,
+    *,
+    side: str,
+    options: Options,
+    limits: Limits,
+    folder: Path,
+    advance: Callable[[int], None],
+) -> Header:
+    """Read and join the parts of a table; the header of the joined file.
+
+    Args:
+        uri: The folder or the pattern.
+        side: "old" or "new".
+        options: As for one file; each part has a header and a trailer as they say.
+        limits: Size limits of each part.
+        folder: Where the joined file is written.
+        advance: Called with the number of bytes of each part.
+
+    Raises:
+        ConfigError: There is no part.
+        SchemaMismatch: A part has other columns than the first.
+        MalformedInput: Two parts have the same bytes and rows; or as for one file.
+    """
+    paths = _list_parts(uri)
+    target = folder / f"{side}.parts.csv"
+    places, hashes, size = list[PartPlace](), dict[str, str](), 0
+    first: Header | None = None
+    counts: dict[str, int] = {"parts": len(paths)}
+    with target.open("xb") as stream:
+        line = 1
+        for number, path in enumerate(paths):
+            name = escape_bytes(str(path))
+            own = folder / f"{side}.{number}"
+            own.mkdir()
+            header = open_input(
+                path, uri=name, side=side, options=options, limits=limits, folder=own
+            )
+            file = read_rows(header)
+            check_sums([header], [file], options)
+            _check_part(first, header, file, hashes)
+            if first is None:
+                first = header
+                head = b"" if _has_no_header(header) else header.raw[header.start :]
+                stream.write(head and _ended(head))
+                line += head.count(b"\n") or int(bool(head))
+            places.append(
+                PartPlace(name, stream.tell(), line, len(header.raw), header.lines)
+            )
+            line += _copy_rows(header, file, stream)
+            size += file.bytes
+            for option, count in header.found_frame.items():
+                counts[option] = counts.get(option, 0) + count
+            advance(file.bytes)
+            _remove(own)
+    assert first is not None  # noqa: S101 - there is a part
+    digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    origin = DecodedFrom(
+        size, digest, first.compression, first.encoding, parts=tuple(places)
+    )
+    frame = dataclasses.replace(
+        first.frame,
+        skip_lines=0,
+        comment_prefix="",
+        trailers=(),
+        trailer_counts=(),
+        trailer_sums=(),
+        trailer_delimiter="",
+        eof_mark=False,
+    )
+    joined = read_header(
+        target,
+        uri=escape_bytes(uri),
+        delimiter=first.delimiter,
+        limits=limits,
+        origin=origin,
+        on_bad_row=options.on_bad_row,
+        frame=frame,
+        side=side,
+    )
+    return dataclasses.replace(joined, written=first.written, found_frame=counts)
+
+
+def _list_parts(uri: str) -> list[Path]:
+    """The files of a folder or a pattern, by name; ConfigError without any."""
+    path = Path(uri)
+    # A pattern may be absolute, which `Path.glob` does not take.
+    names = glob.glob(uri)  # noqa: PTH207
+    found = path.iterdir() if path.is_dir() else map(Path, names)
+    parts = sorted((each for each in found if each.is_file()), key=str)
+    parts = [each for each in parts if not each.name.startswith(BESIDE)]
+    if not parts:
+        raise ConfigError(
+            "the folder has no file" if path.is_dir() else "no file has such a name",
+            file=escape_bytes(uri),
+            help="give a folder or a quoted pattern with the parts of one table",
+        )
+    return parts
+
+
+def _check_part(
+    first: Header | None, header: Header, file: CsvFile, hashes: dict[str, str]
+) -> None:
+    """Refuse a part that does not belong to the others, or is there twice."""
+    if first is not None and header.columns != first.columns:
+        raise SchemaMismatch(
+            "a part has other columns than the first part",
+            file=header.uri,
+            line=1,
+            why=f"{first.uri} has {format_count(len(first.columns), 'column')}, and"
+            f" this part {format_count(len(header.columns), 'column')}; all names have"
+            " to be equal, in the same order",
+            help="deliver parts of one table only",
+        )
+    assert file.sha256 is not None  # noqa: S101 - parts are hashed
+    twin = hashes.get(file.sha256)
+    if twin is not None and (file.rows or file.rejects.count):
+        raise MalformedInput(
+            f"a part has the same bytes as {twin}",
+            file=header.uri,
+            why="the same rows would be counted twice",
+            help="deliver each part once",
+        )
+    hashes.setdefault(file.sha256, header.uri)
+
+
+def _has_no_header(header: Header) -> bool:
+    return header.frame.no_header or bool(header.frame.fixed)
+
+
+def _ended(data: bytes) -> bytes:
+    return data if data.endswith(b"\n") else data + b"\n"
+
+
+def _copy_rows(header: Header, file: CsvFile, target: BinaryIO) -> int:
+    """Append the rows of a part, each with a newline; returns the newlines written."""
+    lines, last = 0, b"\n"
+    with header.path.open("rb") as stream:
+        stream.seek(len(header.raw))
+        left = _end_of_rows(stream, header, file) - len(header.raw)
+        stream.seek(len(header.raw))
+        while left > 0 and (data := stream.read(min(left, COPY_BYTES))):
+            target.write(data)
+            lines, last, left = lines + data.count(b"\n"), data[-1:], left - len(data)
+    if last != b"\n":
+        target.write(b"\n")
+        lines += 1
+    return lines
+
+
+def _end_of_rows(stream: BinaryIO, header: Header, file: CsvFile) -> int:
+    """The offset behind the last row, before blank lines at the end."""
+    end = header.end
+    blank = file.dialect.trailing_blank_lines
+    while blank and end > len(header.raw):
+        stream.seek(end - 2)
+        two = stream.read(2)
+        end -= 1 + (two == b"\r\n")
+        blank -= 1
+    return max(end, len(header.raw))
+
+
+def _remove(folder: Path) -> None:
+    """Remove the decoded copy of a part."""
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()

@@ -1,0 +1,250 @@
+"""`recon init`: two unknown files become settings, under which the truth shows."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pty
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.program import recon
+from support.unknown_pairs import STYLES, write_pair
+
+from recon_engine.drafts.draft import is_spelling
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def settings(folder: Path) -> Any:
+    return tomllib.loads((folder / "recon.toml").read_text())
+
+
+def found_in(folder: Path, *arguments: str) -> Any:
+    ended = recon("diff", "old.csv", "new.csv", *arguments, "-f", "json", cwd=folder)
+    assert ended.returncode in {0, 1}, ended.stdout
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("seed", range(len(STYLES)))
+def test_after_init_a_diff_shows_exactly_what_was_planted(
+    seed: int, tmp_path: Path
+) -> None:
+    style, planted = write_pair(tmp_path, seed)
+    drafted = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert drafted.returncode == 0, drafted.stderr
+    found = found_in(tmp_path, "--detail-limit", "100000")
+    counts = found["counts"]
+    assert (counts["missing"], counts["extra"]) == (
+        len(planted.missing),
+        len(planted.extra),
+    )
+    missing = {
+        tuple(value.lstrip("0") for value in row.values())
+        for row in found["missing_sample"]
+    }
+    assert missing == planted.missing
+    differing = Counter({each["name"]: each["mismatched"] for each in found["columns"]})
+    if style.codes:
+        # Another code table differs in all rows: nothing hides it.
+        assert differing.pop("STATUS") == counts["matched"]
+        assert '#     ignore = ["STATUS"]' in (tmp_path / "recon.toml").read_text()
+    assert +differing == Counter(column for _, column in planted.cells)
+    cells = {
+        (tuple(value.lstrip("0") for value in row["key"].values()), column)
+        for row in found["sample"]
+        for column in row["payload"]
+        if column != "STATUS" or not style.codes
+    }
+    assert cells == planted.cells
+
+
+def test_the_decisions_have_evidence_and_the_file_repeats_it(tmp_path: Path) -> None:
+    write_pair(tmp_path, 0)
+    ended = recon("init", "old.csv", "new.csv", cwd=tmp_path, COLUMNS="200")
+    lines = [line.rstrip() for line in ended.stdout.splitlines()]
+    assert lines[0].split() == ["decision", "choice", "evidence", "alternatives"]
+    assert "OLD delimiter  ';'" in lines[1]
+    assert "12 columns in all 1,500 rows" in lines[1]
+    key = next(line for line in lines if line.startswith("key "))
+    assert "CLM_ID is unique on both sides, and 99.0% of the rows match by it" in key
+    text = (tmp_path / "recon.toml").read_text()
+    assert "# CLM_ID is unique on both sides" in text
+    assert settings(tmp_path)["rules"]["CLM_ID"] == "lstrip0"
+    assert ended.stderr.endswith("next: recon diff old.csv new.csv\n")
+
+
+def test_only_what_nearly_all_cells_agree_with_is_active(tmp_path: Path) -> None:
+    """A rule that explains half of a column, and a tolerance, are comments."""
+    old = [f"{at},{at}.50,{at}.004\n" for at in range(100)]
+    new = [
+        f"{at},{at}.5{'0' if at % 2 else ''},{at}.00\n"
+        if at % 10
+        else f"{at},{at}.75,{at}.00\n"
+        for at in range(100)
+    ]
+    (tmp_path / "old.csv").write_text("ID,A,B\n" + "".join(old))
+    (tmp_path / "new.csv").write_text("ID,A,B\n" + "".join(new))
+    recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    text = (tmp_path / "recon.toml").read_text()
+    assert "rules" not in settings(tmp_path)
+    assert '#     A = "decimal"' in text
+    assert '#     B = "decimal(abs=' in text
+    assert found_in(tmp_path)["counts"]["mismatched_cells"] == 150
+
+
+@pytest.mark.parametrize(
+    ("rule", "spelling"),
+    [
+        ("trim", True),
+        ("decimal", True),
+        ("date(%Y%m%d|%Y-%m-%d)", True),
+        ("decimal(abs=0.01)", False),
+        ("date(%Y%m%d|%Y-%m-%d,within=1d)", False),
+        ("map(@codes.csv)", False),
+    ],
+)
+def test_spelling_is_the_same_value(rule: str, *, spelling: bool) -> None:
+    assert is_spelling(rule) is spelling
+
+
+def test_a_date_whose_order_is_ambiguous_stays_a_comment(tmp_path: Path) -> None:
+    days = [(1 + at % 12, 1 + at % 12) for at in range(100)]
+    for name, form in (("old", "{0:02}/{1:02}/2025"), ("new", "2025-{0:02}-{1:02}")):
+        rows = (f"{at},{form.format(*day)}\n" for at, day in enumerate(days))
+        (tmp_path / f"{name}.csv").write_text("ID,DT\n" + "".join(rows))
+    recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "rules" not in settings(tmp_path)
+    assert "date(" in (tmp_path / "recon.toml").read_text()
+
+
+def test_a_file_that_exists_is_shown_as_a_difference_and_kept(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    (tmp_path / "recon.toml").write_text("keys = 'X'\n")
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "-keys = 'X'\n" in ended.stdout
+    assert '+keys = ["CLM_ID"]\n' in ended.stdout
+    assert "add --force to replace it" in ended.stderr
+    assert settings(tmp_path) == {"keys": "X"}
+    ended = recon("init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert settings(tmp_path)["keys"] == ["CLM_ID"]
+
+
+def test_a_dataset_is_added_beside_others(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    before = "# mine\non_bad_row = 'fail'\n\n[dataset.members]\nkeys = 'M'\n"
+    (tmp_path / "recon.toml").write_text(before)
+    command = ("init", "old.csv", "new.csv", "--yes", "--dataset", "claims")
+    assert recon(*command, cwd=tmp_path).returncode == 0
+    text = (tmp_path / "recon.toml").read_text()
+    assert text.startswith(before)
+    assert settings(tmp_path)["dataset"]["claims"]["keys"] == ["CLM_ID"]
+    again = recon(*command, cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (0, again.stdout)
+    assert (tmp_path / "recon.toml").read_text() == text
+    found = found_in(tmp_path, "--dataset", "claims")
+    assert found["keys"] == ["CLM_ID"]
+    changed = text.replace('["CLM_ID"]', '["NAME"]')
+    (tmp_path / "recon.toml").write_text(changed)
+    refused = recon(*command, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "add --force to replace the settings of claims" in refused.stderr
+    assert recon(*command, "--force", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "recon.toml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "message"),
+    [
+        (b"", b"ID\n1\n", 3, "OLD is empty"),
+        (b"ID\n1\n", bytes(range(256)) * 4, 3, "NEW is no text"),
+        (b"ID,A\n1,2\n3\n", b"ID,A\n1,2\n", 3, "a row of 1 field under a header of 2"),
+        (b"ID,A\n1,x\n", b"KEY,B\n7,y\n", 2, "no key was found"),
+        (b"ID,A\n1,x\n", b"ID,A\n7,y\n", 2, "no key was found"),
+    ],
+)
+def test_files_that_cannot_be_compared_say_which_decision_failed(
+    old: bytes, new: bytes, code: int, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "old.csv").write_bytes(old)
+    (tmp_path / "new.csv").write_bytes(new)
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == code, ended.stderr
+    assert message in ended.stderr
+    assert "help:" in ended.stderr
+    assert not (tmp_path / "recon.toml").exists()
+
+
+def test_a_fault_after_the_sample_is_found_by_reading_all_rows(tmp_path: Path) -> None:
+    rows = "".join(f"{at};text {at}\n" for at in range(120_000))
+    late = rows.replace("text 119999", "M\u00fcller")
+    (tmp_path / "old.csv").write_bytes(("ID;T\n" + late).encode("cp1252"))
+    with gzip.open(tmp_path / "new.csv.gz", "wb") as file:
+        file.write(("ID;T\n" + late).encode())
+    ended = recon("init", "old.csv", "new.csv.gz", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert settings(tmp_path)["encoding"] == "cp1252:utf-8"
+    assert "AGREE: 120,000 rows" in ended.stdout
+
+
+def test_a_file_without_a_header_gets_the_names_of_the_other(tmp_path: Path) -> None:
+    rows = [f"{1000 + at},M{at:02},{at}.00" for at in range(60)]
+    (tmp_path / "old.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "new.csv").write_text("ID,M,PAID\n" + "\n".join(rows) + "\n")
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert settings(tmp_path)["old"] == {
+        "no_header": True,
+        "names": ["ID", "M", "PAID"],
+    }
+    assert "AGREE: 60 rows" in ended.stdout
+
+
+def test_a_sample_is_a_number_or_all(tmp_path: Path) -> None:
+    write_pair(tmp_path, 3, rows=300)
+    texts = []
+    for sample in ("all", "50"):
+        command = ("init", "old.csv", "new.csv", "--yes", "--force", "--sample", sample)
+        assert recon(*command, cwd=tmp_path).returncode == 0
+        texts.append(settings(tmp_path))
+    assert texts[0] == texts[1]
+    wrong = recon("init", "old.csv", "new.csv", "--sample", "some", cwd=tmp_path)
+    assert "--sample some: not a number of rows" in wrong.stderr
+
+
+def test_a_terminal_asks_which_of_two_close_keys_it_is(tmp_path: Path) -> None:
+    rows = "".join(f"{at},{at + 5000},x\n" for at in range(200))
+    for name in ("old.csv", "new.csv"):
+        (tmp_path / name).write_text("ID,NR,A\n" + rows)
+    ours, theirs = pty.openpty()
+    os.write(ours, b"2\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "recon_cli", "init", "old.csv", "new.csv"],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):
+            while part := os.read(ours, 1 << 16):
+                shown += part
+        assert process.wait() == 0
+    os.close(ours)
+    assert b"  2. NR: NR is unique on both sides" in shown
+    assert settings(tmp_path)["keys"] == ["NR"]
+    assert recon(
+        "init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path
+    ).stdout.count("ID is unique")
+    assert settings(tmp_path)["keys"] == ["ID"]

@@ -1,0 +1,206 @@
+"""Seeded pairs of files as two systems write them, with the differences known.
+
+The systems differ in delimiter, encoding, names, order, dates, numbers, padding and
+codes. Beside that, some rows are missing, some extra, and some cells changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Row = dict[str, str]
+
+LETTERS = {
+    "german": "äöüß",
+    "french": "éèçà",
+    "polish": "ąęłż",
+    "english": "aeio",
+}
+COLUMNS = (
+    "CLM_ID", "LINE", "MEMBER_ID", "NAME", "CITY", "SVC_DT", "PAID_AMT", "RATE",
+    "STATUS", "DRG", "NOTE", "UNITS",
+)  # fmt: skip
+OTHER_NAMES = {
+    "CLM_ID": "ClaimNumber",
+    "MEMBER_ID": "subscriber",
+    "SVC_DT": "service_date",
+    "PAID_AMT": "amount_paid",
+    "CITY": "town",
+    "DRG": "drg_code",
+}
+CODES = {"A": "10", "P": "20", "D": "30"}
+
+
+@dataclass
+class Planted:
+    """What differs beside spelling: keys that are missing or extra, changed cells."""
+
+    missing: set[tuple[str, ...]] = field(default_factory=set)
+    extra: set[tuple[str, ...]] = field(default_factory=set)
+    cells: set[tuple[tuple[str, ...], str]] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the two systems write the same rows."""
+
+    language: str
+    delimiters: str
+    encodings: tuple[str, str]
+    renamed: tuple[str, ...] = ()
+    padded_key: bool = False
+    lines: int = 1
+    dates: tuple[str, str] = ("%Y%m%d", "%Y-%m-%d")
+    grouped: bool = False
+    upper: bool = False
+    codes: bool = False
+    folded_names: bool = False
+    preamble: int = 0
+    trailer: bool = False
+
+
+STYLES = (
+    Style("german", ";,", ("cp1252", "utf-8"), tuple(OTHER_NAMES), padded_key=True),
+    Style("french", ",,", ("utf-8", "utf-8"), ("PAID_AMT", "CITY"), grouped=True),
+    Style("polish", "|;", ("utf-8", "utf-16"), lines=3, dates=("%d.%m.%Y", "%Y%m%d")),
+    Style("english", "\t,", ("utf-8", "utf-8"), ("CLM_ID",), upper=True, codes=True),
+    Style("german", ";;", ("cp1252", "cp1252"), folded_names=True, codes=True),
+    Style("french", ";,", ("cp1252", "utf-8"), ("CLM_ID", "DRG"), lines=2,
+          padded_key=True),
+    Style("english", ",|", ("utf-8", "utf-8"), ("SVC_DT",),
+          dates=("%m/%d/%Y", "%Y-%m-%d"), preamble=3),
+    Style("polish", ",;", ("utf-8", "utf-8"), tuple(OTHER_NAMES), upper=True,
+          grouped=True),
+    Style("german", ";,", ("cp1252", "utf-8"), ("MEMBER_ID",), trailer=True),
+    Style("english", "|\t", ("utf-8", "utf-16"), ("PAID_AMT",), padded_key=True,
+          folded_names=True, lines=2),
+)  # fmt: skip
+
+
+def write_pair(folder: Path, seed: int, rows: int = 1_500) -> tuple[Style, Planted]:
+    """Write old.csv and new.csv in the style of the seed; return what was planted."""
+    chance = random.Random(seed)
+    style, planted = STYLES[seed], Planted()
+    old = [
+        _make_row(chance, style, claim, line)
+        for claim in range(rows)
+        for line in range(chance.randint(1, style.lines))
+    ]
+    new = []
+    for row in old:
+        if chance.random() < 0.01:
+            planted.missing.add(key_of(row, style))
+            continue
+        new.append(_change(chance, style, dict(row), planted))
+    for claim in range(rows, rows + rows // 100):
+        row = _make_row(chance, style, claim, 0)
+        planted.extra.add(key_of(row, style))
+        new.append(row)
+    chance.shuffle(new)
+    _write(folder / "old.csv", 0, style, [_as_old(row, style) for row in old], COLUMNS)
+    names = [column for column in COLUMNS if column != "UNITS"]
+    chance.shuffle(names)
+    _write(folder / "new.csv", 1, style, [_as_new(row, style) for row in new], names)
+    return style, planted
+
+
+def key_of(row: Row, style: Style) -> tuple[str, ...]:
+    """The key of a row, without padding."""
+    claim = row["CLM_ID"].lstrip("0")
+    return (claim, row["LINE"]) if style.lines > 1 else (claim,)
+
+
+def _make_row(chance: random.Random, style: Style, claim: int, line: int) -> Row:
+    letters = LETTERS[style.language]
+    # Of a few hundred: a name is no key.
+    named = random.Random(chance.randrange(300))
+    name = "".join(named.choice("bdlmnrst" + letters) for _ in range(8))
+    day = date(2024, 1, 1) + timedelta(days=chance.randrange(700))
+    return {
+        "CLM_ID": str(70_000 + 13 * claim),
+        "LINE": str(line + 1),
+        "MEMBER_ID": f"M{chance.randrange(10**6):06}",
+        "NAME": name.capitalize(),
+        "CITY": chance.choice("KLMNOP") + chance.choice(letters) + "burg",
+        "SVC_DT": day.isoformat(),
+        "PAID_AMT": f"{chance.randrange(100, 9_000_000) / 100:.2f}",
+        "RATE": f"{chance.randrange(1, 1000) / 1000:.3f}",
+        "STATUS": chance.choice("APD"),
+        "DRG": f"{chance.randrange(1, 999):03}",
+        "NOTE": chance.choice(["", "urgent", "a; b, c", 'says "x"']),
+        "UNITS": str(chance.randrange(1, 9)),
+    }
+
+
+CHANGES: dict[str, Callable[[str], str]] = {
+    "NAME": lambda text: text[::-1].capitalize() + "x",
+    "PAID_AMT": lambda text: f"{float(text) + 1:.2f}",
+    "SVC_DT": lambda text: (date.fromisoformat(text) + timedelta(9)).isoformat(),
+    "MEMBER_ID": lambda text: text[:-1] + ("1" if text[-1] != "1" else "2"),
+    "NOTE": lambda text: text + " later",
+}
+
+
+def _change(chance: random.Random, style: Style, row: Row, planted: Planted) -> Row:
+    for column, change in CHANGES.items():
+        if chance.random() < 0.004:
+            row[column] = change(row[column])
+            planted.cells.add((key_of(row, style), column))
+    return row
+
+
+def _as_old(row: Row, style: Style) -> Row:
+    day = date.fromisoformat(row["SVC_DT"])
+    key = row["CLM_ID"].zfill(12) if style.padded_key else row["CLM_ID"]
+    return row | {"SVC_DT": day.strftime(style.dates[0]), "CLM_ID": key}
+
+
+def _as_new(row: Row, style: Style) -> Row:
+    day = date.fromisoformat(row["SVC_DT"])
+    amount = float(row["PAID_AMT"])
+    changed = {
+        "SVC_DT": day.strftime(style.dates[1]),
+        "PAID_AMT": f"{amount:,.2f}" if style.grouped else f"{amount:.3f}",
+        "DRG": row["DRG"].lstrip("0"),
+    }
+    if style.upper:
+        changed["NAME"] = row["NAME"].upper()
+    if style.codes:
+        changed["STATUS"] = CODES[row["STATUS"]]
+    return row | changed
+
+
+def _write(
+    path: Path,
+    side: int,
+    style: Style,
+    rows: list[Row],
+    names: list[str] | tuple[str, ...],
+) -> None:
+    text = io.StringIO()
+    for number in range(style.preamble if side == 0 else 0):
+        text.write(f"Report line {number}\n")
+    writer = csv.writer(text, delimiter=style.delimiters[side], lineterminator="\n")
+    header = [*names]
+    if side == 1:
+        header = [
+            OTHER_NAMES.get(name, name) if name in style.renamed else name
+            for name in names
+        ]
+        if style.folded_names:
+            header = [name.lower() for name in header]
+    writer.writerow(header)
+    writer.writerows([row[name] for name in names] for row in rows)
+    if style.trailer:
+        writer.writerow(["TRL", len(rows)])
+    path.write_bytes(text.getvalue().encode(style.encodings[side]))

@@ -1,0 +1,127 @@
+"""The workbook: text in every cell, read back by another library, and its limits."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING
+
+import openpyxl
+from hypothesis import given
+from hypothesis import strategies as st
+from support.program import recon
+
+import recon_engine as rx
+from recon_engine.characters import readable
+from recon_engine.report import workbook
+from recon_engine.report.workbook import write_workbook
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+AWKWARD = (
+    "007",
+    "=1+1",
+    "@SUM(A1)",
+    "+1",
+    "-1",
+    "1-2",
+    "12345678901234567890",
+    "https://example.org/x",
+    "a\nb",
+    " b ",
+    "_x0041_",
+    "ä日\U0001f600",
+    "<&>",
+    "TRUE",
+    "1e5",
+)
+
+
+def shown(cell: str | None) -> str:
+    """A cell as Excel shows it: what looks like an escape is escaped in the file."""
+    return (cell or "").replace("_x005F_", "_")
+
+
+def pair(folder: Path, values: tuple[str, ...]) -> tuple[Path, Path]:
+    def write(name: str, texts: tuple[str, ...]) -> Path:
+        path = folder / name
+        quoted = (text.replace('"', '""') for text in texts)
+        rows = "".join(f'{at},"{text}"\n' for at, text in enumerate(quoted))
+        path.write_bytes(("ID,A\n" + rows).encode())
+        return path
+
+    return write("o.csv", values), write("n.csv", tuple(f"{each}!" for each in values))
+
+
+def test_every_cell_is_the_text_of_the_value(tmp_path: Path) -> None:
+    found = rx.diff(*pair(tmp_path, AWKWARD), keys="ID")
+    assert write_workbook(found, tmp_path / "r.xlsx") == ()
+    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
+    assert book.sheetnames == ["summary", "columns", "mismatches", "missing", "extra"]
+    sheet = book["mismatches"]
+    head, *rows = sheet.iter_rows()
+    assert [cell.value for cell in head] == ["key.ID", "column", "old", "new", "kind"]
+    found_texts = {int(row[0].value): shown(row[2].value) for row in rows}
+    assert found_texts == dict(enumerate(AWKWARD))
+    assert {cell.data_type for row in rows for cell in row} == {"s"}
+    assert {cell.number_format for row in rows for cell in row} == {"@"}
+    summary = {row[0].value: row[1].value for row in book["summary"].iter_rows()}
+    assert summary["verdict"] == found.headline()
+    assert summary["rows"] == found.accounting()
+    columns = [[cell.value for cell in row] for row in book["columns"].iter_rows()]
+    assert columns[1][:5] == ["A", "15", "0", "0", "15"]
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"))
+
+
+@given(texts=st.lists(TEXTS, min_size=1, max_size=5))
+def test_any_text_is_read_back_or_shown_by_its_escapes(
+    tmp_path: Path, texts: list[str]
+) -> None:
+    found = rx.diff(*pair(tmp_path, tuple(texts)), keys="ID")
+    write_workbook(found, tmp_path / "r.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "r.xlsx")["mismatches"]
+    cells = {row[0]: row[2:4] for row in sheet.iter_rows(min_row=2, values_only=True)}
+    for at, text in enumerate(texts):
+        for cell, value in zip(cells[str(at)], (text, f"{text}!"), strict=True):
+            escaped = workbook.CONTROL.search(value)
+            assert shown(cell) == (readable(value) if escaped else value)
+
+
+def test_what_does_not_fit_is_counted_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbook, "MOST_ROWS", 3)
+    old, new = pair(tmp_path, ("a", "b", "x" * 40_000, "d"))
+    found = rx.diff(old, new, keys="ID")
+    notes = write_workbook(found, tmp_path / "r.xlsx")
+    assert notes == ("sheet mismatches: 2 rows are left out, for a sheet has 3 rows",)
+    monkeypatch.setattr(workbook, "MOST_ROWS", 9)
+    notes = write_workbook(found, tmp_path / "r.xlsx")
+    assert notes == (
+        "sheet mismatches: 2 values are cut, for a cell has 32,767 characters",
+    )
+    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
+    cell = book["mismatches"].cell(4, 3).value
+    assert (len(cell), cell.endswith(" (cut)")) == (32_767, True)
+    assert notes[0] in [row[1].value for row in book["summary"].iter_rows()]
+
+
+def test_masks_hold_in_a_workbook_and_the_command_writes_one(tmp_path: Path) -> None:
+    pair(tmp_path, ("secret-1", "secret-2"))
+    command = ("diff", "o.csv", "n.csv", "-k", "ID", "--mask", "A=redact")
+    ended = recon(*command, "-o", "r.xlsx", cwd=tmp_path)
+    assert ended.returncode == 1
+    with zipfile.ZipFile(tmp_path / "r.xlsx") as book:
+        assert not any(b"secret" in book.read(name) for name in book.namelist())
+
+
+def test_a_workbook_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    pair(tmp_path, ("a",))
+    ended = recon("diff", "o.csv", "n.csv", "-k", "ID", "-o", "no/r.xlsx", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "the folder does not exist" in ended.stderr
