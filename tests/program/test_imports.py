@@ -30,6 +30,7 @@ DIFF = {*HELP, *POLARS, "numpy", "pyarrow", "rich", "backports"}
 HELP_MODULES = {
     *("recon_engine", "recon_engine.characters", "recon_engine.command_line"),
     *("recon_engine.column_maps", "recon_engine.name_forms"),
+    *("recon_engine.derive_syntax", "recon_engine.where_syntax"),
     *("recon_engine.config", "recon_engine.errors", "recon_engine.gate_syntax"),
     *("recon_engine.lazy", "recon_engine.model", "recon_engine.options"),
     *("recon_engine.records", "recon_engine.runtime", "recon_engine.status"),
