@@ -220,7 +220,7 @@ def read_header(
         EmptyFile: The file has no bytes.
     """
     with annotate_counted_in(origin), path.open("rb") as stream:
-        return parse_header(
+        header = parse_header(
             stream,
             path=path,
             uri=uri or str(path),
@@ -232,6 +232,19 @@ def read_header(
             frame=frame,
             side=side,
         )
+    warn_of_data_names(header)
+    return header
+
+
+def warn_of_data_names(header: Header) -> None:
+    """Log that all names of a header look like data, so that it may be missing."""
+    if header.frame.no_header or header.frame.fixed:
+        return
+    names = count_data_names(header.columns, header.head, header.delimiter)
+    if names:
+        # Their number only: if the header is missing, the names are values.
+        facts = {"file": header.uri, "names": names}
+        log.warning("column_names_look_like_data", extra=facts)
 
 
 def parse_header(
@@ -283,12 +296,7 @@ def parse_header(
     reader = _HeaderReader(uri, ord(delimiter), limits, frame, side, end)
     data, record = reader.read(stream)
     names, numbered = reader.parse_names(record, written)
-    data_names = count_data_names(names, reader.head, delimiter)
     has_header = not (frame.no_header or frame.fixed)
-    if data_names and has_header:
-        # Their number only: if the header is missing, the names are values.
-        facts = {"file": uri, "names": data_names}
-        log.warning("column_names_look_like_data", extra=facts)
     # Without a header the first record is a row.
     start = record.end if has_header else record.offset
     lines = record.lines if has_header else 0

@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.decoding import is_read_in_place
 from recon_engine.inputs.encodings import SAMPLE_BYTES
-from recon_engine.inputs.header import parse_header, read_header
+from recon_engine.inputs.header import (
+    parse_header,
+    read_header,
+    warn_of_data_names,
+)
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.storage.base import translate_disk_errors
 from recon_engine.storage.local import LocalFolder
@@ -91,7 +95,7 @@ class ObjectSource:
     def header(self, side: str, options: Options, limits: Limits) -> Header:
         """The header of the object; nothing else of it is read."""
         with self.opened() as read:
-            return parse_header(
+            header = parse_header(
                 _ByteStream(read, self.file.size),  # type: ignore[arg-type]
                 path=Path(self.file.name),
                 uri=self.file.uri,
@@ -102,6 +106,8 @@ class ObjectSource:
                 frame=options.side(side),
                 side=side,
             )
+        warn_of_data_names(header)
+        return header
 
 
 def locate_in_place(
