@@ -13,7 +13,7 @@ NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs
 PIP = -m pip install --quiet --disable-pip-version-check --no-compile
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-native sanitize lock clean
+.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-native sanitize lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -77,6 +77,9 @@ model: $(VENV)/test  ## every interleaving of the run protocol, with larger boun
 
 fuzz: $(VENV)/fuzz  ## ten million inputs for the CSV reader, guided by coverage; resumes where it ended
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py
+
+fuzz-frames: $(VENV)/dev  ## files with a frame around the table: three readers against a reference
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_frames.py --inputs 2000000
 
 fuzz-native: $(VENV)/dev  ## ten million inputs for the native kernel; hours
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --inputs 10000000

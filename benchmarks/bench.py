@@ -2,8 +2,9 @@
 
     python benchmarks/bench.py [SUITE ...] [--record]
 
-Suites: `peers`, `changed` (difference rates), `quoted`, `rows`, `columns`, `memory`
-(peaks against budgets), `pipeline` (against a bare load), `gate` (the CSV reader on one
+Suites: `peers`, `changed` (difference rates), `quoted`, `rows`, `columns`, `small`
+(beside the start of Polars), `cores` (one core, two and so on), `memory` (peaks against
+budgets), `pipeline` (against a bare load), `gate` (the CSV reader on one
 core, beside Polars); all of them by default. Each peer is a separate process in a
 separate environment (created once under `.venv-bench/`). Wall, CPU and peak memory are
 the operating system's figures for whole processes, imports included; they are medians
@@ -42,6 +43,7 @@ OURS: Final = "recon-engine"
 PACKAGES: Final = {
     OURS: None,
     "duckdb": "duckdb",
+    "polars-import": "polars",
     "polars-load": "polars",
     "polars-join": "polars",
     "diffly": "diffly",
@@ -52,6 +54,7 @@ PACKAGES: Final = {
     "csv-diff": "csv-diff",
     "compara": "compara",
 }
+START: Final = "polars-import"
 RIVALS: Final = (OURS, "compara", "duckdb", "polars-load")
 
 
@@ -67,7 +70,9 @@ class Bench:
     def peers(self) -> Results:
         """Everyone, on the pair of the targets."""
         with self.pair() as pair:
-            return self.side_by_side(pair, tuple(PACKAGES))
+            return self.side_by_side(
+                pair, tuple(name for name in PACKAGES if name != START)
+            )
 
     def changed(self) -> Results:
         """Growth with the share of rows that differ."""
@@ -88,8 +93,32 @@ class Bench:
         """Growth with rows, up to 8 times those of the targets."""
         sizes = (self.rows // 2, self.rows, 2 * self.rows, 4 * self.rows, 8 * self.rows)
         return self.series(
-            {f"{rows:,}": {"rows": rows} for rows in sizes}, names=(OURS,), runs=3
+            {f"{rows:,}": {"rows": rows} for rows in sizes},
+            names=(OURS, "compara"),
+            runs=3,
         )
+
+    def small(self) -> Results:
+        """A pair so small that the start decides, beside the import of Polars."""
+        rows = self.rows // 200
+        return self.series(
+            {f"{rows:,} rows of 8 columns": {"rows": rows, "shape": "narrow"}},
+            names=(OURS, "compara", START),
+        )
+
+    def cores(self) -> Results:
+        """The same pairs on one core, on two, and so on."""
+        numbers = [n for n in (1, 2, 4, 8) if n <= (os.cpu_count() or 1)]
+        found = {}
+        for rows in (self.rows, 4 * self.rows):
+            with self.pair(rows=rows) as pair:
+                commands = {
+                    f"{n} cores": ["taskset", "-c", f"0-{n - 1}", *pair.command(OURS)]
+                    for n in numbers
+                }
+                figures = in_turns(commands, runs=self.runs, timeout=self.timeout)
+                found[f"{rows:,}"] = pair.judged(figures)
+        return found
 
     def columns(self) -> Results:
         """Growth with columns, on a quarter of the rows."""
@@ -268,6 +297,8 @@ SUITES: Final[dict[str, Callable[[Bench], Results]]] = {
     "quoted": Bench.quoted,
     "rows": Bench.rows_,
     "columns": Bench.columns,
+    "small": Bench.small,
+    "cores": Bench.cores,
     "memory": Bench.memory,
     "pipeline": Bench.pipeline,
     "gate": Bench.gate,

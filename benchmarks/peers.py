@@ -69,6 +69,13 @@ def polars_load(old: str, new: str, key: str) -> Counts:  # noqa: ARG001 - no ke
     return {}
 
 
+def polars_import(old: str, new: str, key: str) -> Counts:  # noqa: ARG001 - none
+    """Not a reconciliation: only the import that every use of Polars begins with."""
+    import polars as pl  # noqa: F401
+
+    return {}
+
+
 def polars_join(old: str, new: str, key: str) -> Counts:
     """A naive full join of all columns, on the streaming engine."""
     import polars as pl
@@ -208,6 +215,7 @@ def _count(found: Any) -> int:
 PEERS: Final[dict[str, Callable[..., Counts]]] = {
     "recon-engine": recon,
     "duckdb": duckdb,
+    "polars-import": polars_import,
     "polars-load": polars_load,
     "polars-join": polars_join,
     "diffly": diffly,

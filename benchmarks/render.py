@@ -114,6 +114,21 @@ def series(name: str) -> Callable[[Results], str]:
     return table
 
 
+def cores(results: Results) -> str:
+    """One row a size: the wall seconds on each number of cores."""
+    found = results["cores"]
+    numbers = list(next(iter(found.values()))["figures"])
+    lines = [
+        _row(["wall s", *numbers, "1 / 2"]),
+        _row(["---", *["---:"] * (len(numbers) + 1)]),
+    ]
+    for rows, pair in found.items():
+        walls = [pair["figures"][name]["wall"] for name in numbers]
+        ratio = f"{walls[0] / walls[1]:.2f}" if len(walls) > 1 else ""
+        lines.append(_row([rows, *(f"{wall:.2f}" for wall in walls), ratio]))
+    return "\n".join(lines)
+
+
 def memory(results: Results) -> str:
     """Peaks in MiB, a column a budget; in brackets the share of the budget."""
     found = results["memory"]
@@ -227,6 +242,8 @@ TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "quoted": series("quoted"),
     "rows": series("rows"),
     "columns": series("columns"),
+    "small": series("small"),
+    "cores": cores,
     "memory": memory,
     "pipeline": pipeline,
     "gate": gate,

@@ -53,6 +53,14 @@ def map_flag(old: str, new: str) -> str:
     return "--map " + quoted("=".join(pair))
 
 
+def map_flags(renames: Mapping[str, str]) -> str:
+    """`--map PAID=ALLOWED,ALLOWED=PAID`."""
+    pairs = (
+        "=".join(quote_name(n, MAP_CHARS) for n in pair) for pair in renames.items()
+    )
+    return "--map " + quoted(",".join(pairs))
+
+
 def quoted(word: str) -> str:
     r"""A word quoted for a shell.
 

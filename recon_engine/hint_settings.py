@@ -117,7 +117,11 @@ def _add_value(found: Settings, option: Option, text: str) -> None:
     match option.shape:
         case Shape.NAMES:
             found.setdefault(option.name, []).extend(split_names(text, ","))
-        case Shape.RENAMES | Shape.COLUMN_VALUE:
+        case Shape.RENAMES:
+            for pair in split_list(text, ","):
+                [name, value] = split_names(pair, "=")
+                found.setdefault(option.name, {})[name] = value
+        case Shape.COLUMN_VALUE:
             [name, value] = split_names(text, "=")
             found.setdefault(option.name, {})[name] = value
         case Shape.COLUMN_VALUES:

@@ -68,6 +68,7 @@ class Evidence:
     extra rows. `samples`: of all rows. `repeated`: the keys that repeat, on both sides
     together; `unique_column` would make them unique, and `unchanged` of the `matched`
     rows are equal in it. `splits`: keys with several rows on a side.
+    `swapped`: columns that seem to be in each other's place.
     """
 
     keys: Sequence[str]
@@ -87,6 +88,7 @@ class Evidence:
     unchanged: int
     matched: int
     splits: tuple[Splits, Splits]
+    swapped: Sequence[Hint] = ()
 
     @property
     def differing(self) -> list[ColumnFindings]:

@@ -852,6 +852,7 @@ def _is_nearly_unique(side: pl.DataFrame, columns: Iterable[str]) -> bool:
 def _find_hints(evidence: Evidence) -> Iterator[Hint]:
     """Hints about renames, splits and keys, then the rules of columns, most first."""
     yield from for_renames(evidence.renamed, evidence.agreements)
+    yield from evidence.swapped
     # Splits refer to the compared columns by their ordinals: the sorted names.
     splits = for_splits(sorted(evidence.columns), *evidence.splits)
     yield from splits

@@ -92,7 +92,7 @@ def measure_agreements(
     does not agree. The best pairs come first, each column once.
     """
     read_old, read_new = reads or (None, None)
-    heads = _read_first_rows(old, read_old), _read_first_rows(new, read_new)
+    heads = read_first_rows(old, read_old), read_first_rows(new, read_new)
     if heads[0] is None or heads[1] is None:
         return {}
     sides = (heads[0], old.columns, only_old), (heads[1], new.columns, only_new)
@@ -141,7 +141,7 @@ def compare_columns(
     return found
 
 
-def _read_first_rows(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
+def read_first_rows(table: Header | Frame, read: ReadAt | None) -> pl.DataFrame | None:
     """The first rows of a table as cells; None if they are irregular."""
     names = [f"c{at}" for at in range(len(table.columns))]
     if isinstance(table, Frame):

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     Agreements = Mapping[tuple[str, str], tuple[int, int]]
     Names = Sequence[str]
     Pairs = Sequence[tuple[str, str]]
+    ProposeParts = Callable[[int, Names], str | None]
     Retry = Callable[[Callable[[Names, Names], bool]], str | None]
     Measure = Callable[[Sequence[tuple[str, str]], Names, Names, Rules], Agreements]
 
@@ -99,6 +100,11 @@ def measure_nothing(
     return {}
 
 
+def propose_nothing(_side: int, _missing: Names) -> str | None:
+    """Try no derivation: the default of `align_columns`."""
+    return None
+
+
 def untried(_fits: Callable[[Names, Names], bool]) -> str | None:
     """Try no other reading: the default of `align_columns`."""
     return None
@@ -113,6 +119,7 @@ def align_columns(
     heads: tuple[bytes, bytes] = (b"", b""),
     measure: Measure = measure_nothing,
     retry: Retry = untried,
+    propose_parts: ProposeParts = propose_nothing,
 ) -> Alignment:
     """Determine keys and compared columns.
 
@@ -125,6 +132,7 @@ def align_columns(
         measure: Returns which columns in one file only agree, given key names, such
             columns and key rules.
         retry: Returns how else the files could be read, given a test of two headers.
+        propose_parts: Returns how a side that lacks key columns could derive them.
 
     Raises:
         ConfigError: An option names a column that is in no file.
@@ -145,7 +153,9 @@ def align_columns(
     renames, renamed = names.renames, names.renamed
     in_old, in_new = set(old), set(renamed)
     keys = tuple(map(names.find, options.keys))
-    _check_keys(keys, old, renamed, _Files(uris, heads, options, hint, renames))
+    _check_keys(
+        keys, old, renamed, _Files(uris, heads, options, hint, renames, propose_parts)
+    )
     counts = [
         n for each in derived[0] if not each.derivation.sources for n in each.names
     ]
@@ -196,6 +206,7 @@ class _Files:
     """What an error may say about the two files besides their column names.
 
     `hint`: returns how else the files could be read. `renames`: those that are given.
+    `propose_parts`: returns how a side that lacks key columns could derive them.
     """
 
     uris: tuple[str, str]
@@ -203,6 +214,7 @@ class _Files:
     options: Options
     hint: Callable[[], str | None]
     renames: Mapping[str, str]
+    propose_parts: ProposeParts
 
 
 def _check_keys(
@@ -230,6 +242,7 @@ def _check_keys(
                     # the first lines show, the names that there are.
                     help=_respell(keys, old, new)
                     or files.hint()
+                    or files.propose_parts(at, [n for n in keys if n not in columns])
                     or _describe_head(at, keys, columns, files)
                     or _describe_columns(columns, quotable=quotable),
                 )

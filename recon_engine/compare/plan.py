@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from recon_engine.analysis.key_parts import propose_derivation
 from recon_engine.analysis.rename_detection import measure_agreements
 from recon_engine.compare.alignment import Alignment, align_columns
 from recon_engine.compare.digests import ColumnIds, assign_ids
@@ -99,6 +100,7 @@ def make_plan(
         heads=(old.head, new.head),
         measure=partial(measure_agreements, old, new, reads=reads),
         retry=partial(other_reading, old, new, options, reads=reads),
+        propose_parts=partial(propose_derivation, old, new, reads=reads),
     )
     names = (
         assign_ids(old.columns, layout, "old"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from recon_engine.compare.folding import (
@@ -26,6 +25,7 @@ from recon_engine.compare.preparation import PLACE, REASON, Place
 from recon_engine.compare.set_aside import SetAside, list_unpairable
 from recon_engine.model import SIDES, RowCounts
 from recon_engine.records import dataclass
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:

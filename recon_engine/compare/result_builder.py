@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import polars as pl
 
 from recon_engine.analysis.evidence import Evidence
 from recon_engine.analysis.measures import is_measure
+from recon_engine.analysis.swapped_columns import find_swapped
 from recon_engine.analysis.totals import TOTALS
 from recon_engine.compare import sampling
 from recon_engine.compare.applied import describe_applied
@@ -241,11 +243,22 @@ class _ResultBuilder:
             tolerated_cells=sum(found.tolerated),
             tolerated_keys=found.tolerated_keys,
         )
+        sample = self.sample(limit)
+        evidence = replace(
+            self.evidence(columns, matched),
+            swapped=tuple(
+                find_swapped(
+                    [row.cells for row in sample],
+                    {column.name: column.mismatched for column in columns},
+                    matched,
+                )
+            ),
+        )
         shown = mask_values(
             ShownValues(
-                sample=self.sample(limit),
+                sample=sample,
                 frames=self.frames(),
-                findings=find_all(self.evidence(columns, matched)),
+                findings=find_all(evidence),
             ),
             plan.masks,
         )

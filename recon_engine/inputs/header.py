@@ -687,6 +687,8 @@ class _HeaderReader:
         )
         self.check_comments(len(names), written.encode())
         blank = [str(at) for at, name in enumerate(names, 1) if not name.strip()]
+        if record.blank:
+            self.refuse("the line of the header is blank", option="skip-lines")
         if blank:
             lines = count_trailing_delimiters(self.head, chr(self.delimiter))
             # A delimiter at the end of each line makes the last name blank, and no
@@ -747,7 +749,9 @@ class _HeaderReader:
         the names.
         """
         unique = "give every column a unique name"
-        if option is not None:
+        if option == "skip-lines":
+            unique = f"if the header is below, use {flag_of(self.side, option)} N"
+        elif option is not None:
             unique += f", or use {flag_of(self.side, option)} number"
         error = MalformedInput(
             message,

@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NoReturn
 
-import numpy as np
-
 from recon_engine.errors import EncodingError, MalformedInput
 from recon_engine.formatting import format_count
 from recon_engine.inputs.encodings import UNNAMED
@@ -24,6 +22,7 @@ from recon_engine.inputs.file_frame import DeliveredOffset, flag_of, line_of
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.scanner import whole_records_size
 from recon_engine.records import dataclass
+from recon_engine.runtime.lazy_module import np
 
 
 if TYPE_CHECKING:

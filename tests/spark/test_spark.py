@@ -332,6 +332,36 @@ def test_a_frame_around_the_table_is_the_same(
     assert refused[::2] == refused[1::2]
 
 
+def test_parts_of_another_syntax_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "500")
+    (tmp_path / "in").mkdir()
+    rows = [(f"{at:04}", f"{at * 7 % 11:3}") for at in range(200)]
+    for part in range(3):
+        text = "".join(f"{key}{value}\n" for key, value in rows[part::3])
+        (tmp_path / "in" / f"{part}.txt").write_text(
+            f"{text}END|{len(rows[part::3])}\n"
+        )
+    new = "".join(f'{key}||="{value}"\n' for key, value in rows[5:])
+    (tmp_path / "new.csv").write_text(f"ID||V\n{new}")
+    options: dict[str, Any] = {
+        "keys": "ID",
+        "old_fixed": "ID:1-4,V:5-7",
+        "old_trailer": "END",
+        "old_trailer_delimiter": "|",
+        "old_trailer_count": "2",
+        "delimiter": ",:||",
+        "new_excel_text": True,
+    }
+    here, there = (
+        rx.diff(tmp_path / "in", tmp_path / "new.csv", **options, engine=engine)
+        for engine in ("local", "spark")
+    )
+    assert (here.counts.matched, here.counts.missing) == (195, 5)
+    assert told(there, "spark") == told(here, "local")
+
+
 def _read(path: Path) -> tuple[str, str]:
     found = []
     for engine in ("local", "spark"):

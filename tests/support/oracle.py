@@ -429,7 +429,7 @@ def _number_or_text(text: str) -> str:
     found = number(text)
     if found is None:
         return text
-    whole, _, part = f"{abs(found):f}".partition(".")
+    whole, _, part = f"{found.copy_abs():f}".partition(".")
     sign = "-" if found < 0 else "+"
     return f"\0{sign}0{whole.lstrip('0')}.{part.rstrip('0')}"
 
@@ -595,7 +595,7 @@ def written_number(rule: str, text: str) -> Decimal | None:  # noqa: C901 - a la
     if text[:1] in {"+", "-"} or (value := number(text)) is None:
         return None
     moved = EXACT.scaleb(value, power)
-    return -moved if below else moved
+    return moved.copy_negate() if below else moved
 
 
 def _written_or_text(rule: str) -> Callable[[str], str]:
@@ -609,7 +609,7 @@ def _written_or_text(rule: str) -> Callable[[str], str]:
 def _implied_or_text(text: str) -> str:
     if not re.fullmatch("[+-]?[0-9]+", text):
         return text
-    return _number_or_text(f"{Decimal(text).scaleb(-2):f}")
+    return _number_or_text(f"{EXACT.scaleb(Decimal(text), -2):f}")
 
 
 def table(rule: str) -> list[tuple[str, list[str]]]:

@@ -618,6 +618,7 @@ def test_rejects_and_places_of_a_translated_file_are_those_of_the_delivery(
     ("text", "flag"),
     [
         ('ID,A\n="1",x\n', "use --old-excel-text"),
+        ("\nTitle\nID,A\n1,x\n", "if the header is below, use --old-skip-lines N"),
         ("0001x  10.00\n0002y  20.00\n", "use --old-fixed NAME:FROM-TO"),
         ("ID|~|A\n1|~|x\n", "add --delimiter '|~|:,'"),
         ("ID::A\n1::x\n", "add --delimiter '\\x3a\\x3a:,'"),

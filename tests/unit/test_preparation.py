@@ -341,3 +341,36 @@ def test_the_command_line_and_the_file_prepare_alike(tmp_path: Path) -> None:
 def test_a_key_that_no_side_derives_is_missing() -> None:
     with pytest.raises(KeyMissing, match="CLM is not in OLD"):
         rx.diff(OLD, NEW, keys="CLM")
+
+
+def test_spark_gives_the_same_json(tmp_path: Path) -> None:
+    """Filters, derived columns, folding, and rows of each place."""
+    old = [(f"C{at % 9}-{at % 4}", str(at), "abc"[at % 3]) for at in range(40)]
+    new = [(f"C{at % 8}", str(at % 4), f"{at}.50", "abc"[at % 3]) for at in range(60)]
+    paths = (
+        write_table(
+            tmp_path / "o.csv", ["claim", "amount", "text"], [*old, ("x",) * 3]
+        ),
+        write_table(tmp_path / "n.csv", ["c", "l", "amount", "text"], new),
+    )
+    options = Options(
+        keys=("c", "l"),
+        where="text in ('a', 'b', 'x')",
+        ignore=("text",),
+        masks={"claim": "redact"},
+        old=SideOptions(derive=('c,l=split(claim,"-")',)),
+        new=SideOptions(fold=True, sum=("amount",), where="c != 'C3'"),
+    )
+    local, spark = (compare_by(how, paths, options) for how in ("disk", "spark"))
+    documents = [each.to_dict() for each in (local, spark)]
+    for document in documents:
+        del document["engine"]
+        # The tasks of this test compute no hash of a file.
+        for side in ("old", "new"):
+            del document[side]["sha256"]  # type: ignore[attr-defined]
+    assert json.dumps(documents[0]) == json.dumps(documents[1])
+    assert local.old.left_out
+    assert local.new.left_out
+    assert local.new.folded_away
+    assert local.old.partner_left_out
+    assert local.old.unpairable == 1

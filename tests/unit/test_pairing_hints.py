@@ -1,0 +1,155 @@
+"""Columns that are in each other's place, and keys that are in parts on one side."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from support.spark_cluster import InProcess
+from support.suppressed_pairs import DAY
+
+import recon_engine as rx
+from recon_engine.analysis.key_parts import propose_derivation
+from recon_engine.analysis.swapped_columns import find_swapped
+from recon_engine.config import Options
+from recon_engine.errors import KeyMissing
+from recon_engine.hint_settings import read_settings
+from recon_engine.inputs.frames import import_frame
+from recon_engine.inputs.header import read_header
+from recon_engine.model import Cell
+from recon_engine.spark.byte_sources import LocalSource
+from recon_engine.spark.driver import compare_on_cluster
+from recon_engine.spark.settings import SparkSettings
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def swapped_pair(rows: int, wrong: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A pair of which NEW has PAID in ALLOWED and the reverse, in all rows but some."""
+    draw = random.Random(rows)
+    ids = [str(at) for at in range(rows)]
+    paid, allowed = ([str(draw.randint(1, 10**6)) for _ in ids] for _ in range(2))
+    old = pl.DataFrame({"ID": ids, "PAID": paid, "ALLOWED": allowed})
+    other = ["x" if at < wrong else text for at, text in enumerate(paid)]
+    return old, pl.DataFrame({"ID": ids, "PAID": allowed, "ALLOWED": other})
+
+
+def test_swapped_columns_are_proposed_as_a_map_that_makes_them_equal() -> None:
+    old, new = swapped_pair(100, 3)
+    d = rx.diff(old, new, keys="ID")
+    [hint] = [each for each in d.hints if each.flag.startswith("--map")]
+    assert hint.flag == "--map ALLOWED=PAID,PAID=ALLOWED"
+    assert (hint.count, hint.total) == (97, 100)
+    assert hint.text == (
+        "ALLOWED of OLD is PAID of NEW, and the reverse, in 97 of 100 differing rows"
+    )
+    swap = {"ALLOWED": "PAID", "PAID": "ALLOWED"}
+    mapped = rx.diff(old, new, keys="ID", renames=swap)
+    assert mapped.counts.mismatched_cells == 3
+    assert not [each for each in mapped.hints if each.flag.startswith("--map")]
+    assert read_settings(hint) == {"map": swap}
+
+
+@pytest.mark.parametrize(("rows", "wrong"), [(100, 6), (19, 0)])
+def test_columns_that_are_not_swapped_often_are_not_proposed(
+    rows: int, wrong: int
+) -> None:
+    d = rx.diff(*swapped_pair(rows, wrong), keys="ID")
+    assert not [each for each in d.hints if each.flag.startswith("--map")]
+
+
+def test_columns_that_differ_in_few_rows_are_not_proposed() -> None:
+    old, new = swapped_pair(30, 0)
+    same = pl.DataFrame(
+        {
+            "ID": [f"s{at}" for at in range(40)],
+            "PAID": ["1"] * 40,
+            "ALLOWED": ["2"] * 40,
+        }
+    )
+    d = rx.diff(pl.concat([old, same]), pl.concat([new, same]), keys="ID")
+    assert not [each for each in d.hints if each.flag.startswith("--map")]
+
+
+def test_spark_proposes_the_same(tmp_path: Path) -> None:
+    paths = tmp_path / "o.csv", tmp_path / "n.csv"
+    for frame, path in zip(swapped_pair(60, 1), paths, strict=True):
+        frame.write_csv(path)
+    old, new = map(read_header, paths)
+    spark = compare_on_cluster(
+        (old, new),
+        (LocalSource.of(old), LocalSource.of(new)),
+        Options(keys=("ID",)),
+        DAY,
+        cluster=InProcess(),
+        settings=SparkSettings(span=100, bucket=100, sha256=False),
+    )
+    assert spark.hints == rx.diff(*paths, keys="ID").hints
+    assert any(each.flag.startswith("--map") for each in spark.hints)
+
+
+CLAIMS = [("C1", "1"), ("C1", "2"), ("C2", "1"), ("C7", "9")]
+PARTS = pl.DataFrame({"CLM": [c for c, _ in CLAIMS], "LINE": [n for _, n in CLAIMS]})
+
+
+def joined(mark: str, order: tuple[int, int] = (0, 1)) -> pl.DataFrame:
+    texts = [mark.join(claim[at] for at in order) for claim in CLAIMS[:3]]
+    return pl.DataFrame({"CLAIM": [*texts, "lost"]})
+
+
+@pytest.mark.parametrize("mark", ["-", "/", "_", " "])
+def test_a_key_in_one_column_is_split(mark: str) -> None:
+    for order in ((0, 1), (1, 0)):
+        for side in ("old", "new"):
+            pair = (joined(mark, order), PARTS)
+            pair = pair if side == "old" else (pair[1], pair[0])
+            with pytest.raises(KeyMissing) as caught:
+                rx.diff(*pair, keys=["CLM", "LINE"])
+            names = ",".join(("CLM", "LINE")[at] for at in order)
+            derive = f'{names}=split(CLAIM,"{mark}")'
+            assert str(caught.value.help).startswith(f"use --{side}-derive '{derive}'")
+            assert "in 3 of 4 rows" in str(caught.value.help)
+            d = (
+                rx.diff(*pair, keys=["CLM", "LINE"], old_derive=derive)
+                if side == "old"
+                else rx.diff(*pair, keys=["CLM", "LINE"], new_derive=derive)
+            )
+            assert d.counts.matched == 3
+
+
+@pytest.mark.parametrize("mark", ["-", ""])
+def test_a_key_in_parts_is_joined(mark: str, tmp_path: Path) -> None:
+    old, new = tmp_path / "o.csv", tmp_path / "n.csv"
+    joined(mark).write_csv(old)
+    PARTS.write_csv(new)
+    with pytest.raises(KeyMissing) as caught:
+        rx.diff(old, new, keys="CLAIM")
+    derive = f'CLAIM=join(CLM,LINE,"{mark}")'
+    assert str(caught.value.help).startswith(f"use --new-derive '{derive}'")
+    assert rx.diff(old, new, keys="CLAIM", new_derive=derive).counts.matched == 3
+
+
+def test_of_random_columns_nothing_is_proposed() -> None:
+    """1,000 seeds of columns without a relation."""
+    for seed in range(1_000):
+        draw = random.Random(seed)
+        rows = draw.randint(20, 40)
+        a, b, c = (
+            [f"{draw.choice('abc')}-{draw.randint(1, 40)}" for _ in range(rows)]
+            for _ in range(3)
+        )
+        cells = [
+            {"A": Cell(x, y, "text"), "B": Cell(y, z, "text")}
+            for x, y, z in zip(a, b, c, strict=True)
+        ]
+        assert not [*find_swapped(cells, {"A": rows, "B": rows}, rows)]
+        # A trial of a key reads the rows of both sides: fewer of them take long enough.
+        if seed % 20:
+            continue
+        old = import_frame(pl.DataFrame({"X": a, "B": b}), "old")
+        new = import_frame(pl.DataFrame({"C": b, "D": c}), "new")
+        assert propose_derivation(old, new, 0, ["C", "D"]) is None
