@@ -398,10 +398,16 @@ def _check_row_count(digests: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     return digests
 
 
-def key_digest(cells: pl.DataFrame, names: ColumnIds, seed: int) -> pl.Series:
-    """The digests (u64) of keys, as `Strategy.digest` takes them."""
+def key_digest(
+    cells: pl.DataFrame, names: ColumnIds, seed: int, side: str | None = None
+) -> pl.Series:
+    """The digests (u64) of keys, as `Strategy.digest` takes them.
+
+    `side`: by whose rules; by default by those of the side that `names` is about.
+    """
+    rules = names.rules if side is None else rules_of_side(names.chains, side)
     forms = cells.select(
-        normal_form(names.rules.get(name, ()), pl.col(name)).alias(name)
+        normal_form(rules.get(name, ()), pl.col(name)).alias(name)
         for name in names.keys
     )
     return _hash_cells(forms, seed)

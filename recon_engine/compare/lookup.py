@@ -24,6 +24,7 @@ from recon_engine.compare.digests import KEY_SEED, key_digest
 from recon_engine.compare.masks import reads_as_masked
 from recon_engine.config import Mask
 from recon_engine.formatting import format_key
+from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 from recon_engine.result import LookedUp
 
@@ -134,18 +135,20 @@ def sought(ask: Ask | None, plan: ComparisonPlan) -> Sought | None:
         schema=dict.fromkeys(names.keys, pl.String),
         orient="row",
     )
+    masked = pl.DataFrame(opened, schema=schema, orient="row")
+    numbers = pl.Series("at", [at for at, _ in plain], dtype=pl.UInt32)
     digests = pl.concat(
         [
-            _digests(written, names),
-            pl.DataFrame(opened, schema=schema, orient="row"),
+            # A key is written as in OLD, or as in NEW if it was an extra row.
+            *(_digests(written, names, side).with_columns(numbers) for side in SIDES),
+            masked.with_columns(pl.Series("at", places, dtype=pl.UInt32)),
         ]
     )
-    numbers = pl.Series("at", [*(at for at, _ in plain), *places], dtype=pl.UInt32)
     return Sought(
-        digests.with_columns(numbers),
+        digests.unique(maintain_order=True),
         lookup.limit,
         [values for _, values in plain],
-        digests["key"][len(plain) :].unique(),
+        masked["key"].unique(),
     )
 
 
@@ -163,7 +166,10 @@ def sightings(
     """
     if sought is None:
         return NONE
-    old, new = (_counted(sought, side, names) for side in keys)
+    old, new = (
+        _counted(sought, rows, names, side)
+        for rows, side in zip(keys, SIDES, strict=True)
+    )
     unmatched = found.missing.height + found.extra.height
     # These alone exceed the limit, so no break will be tracked.
     if found.cells.height + unmatched > sought.limit:
@@ -216,19 +222,19 @@ def looked_up(
     )
 
 
-def _digests(keys: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
+def _digests(keys: pl.DataFrame, names: ColumnIds, side: str) -> pl.DataFrame:
     seeds = zip(DIGESTS, (KEY_SEED, CHECK_SEED), strict=True)
     return pl.DataFrame(
-        {name: key_digest(keys, names, seed) for name, seed in seeds},
+        {name: key_digest(keys, names, seed, side) for name, seed in seeds},
         schema=dict.fromkeys(DIGESTS, pl.UInt64),
     )
 
 
 def _counted(
-    sought: Sought, keys: Iterable[pl.DataFrame], names: ColumnIds
+    sought: Sought, keys: Iterable[pl.DataFrame], names: ColumnIds, side: str
 ) -> pl.DataFrame:
     parts = [
-        _digests(part, names)
+        _digests(part, names, side)
         .join(sought.digests, on=DIGESTS)
         .group_by("at")
         .agg(rows=pl.len().cast(pl.Int64))
@@ -242,7 +248,7 @@ def _differing(sought: Sought, found: Difference, names: ColumnIds) -> pl.DataFr
     if sought.digests.is_empty():
         return NONE.differing
     pairs = found.cells["pair"].unique()
-    keys = _digests(found.keys[pairs], names).with_columns(pair=pairs)
+    keys = _digests(found.keys[pairs], names, "old").with_columns(pair=pairs)
     return (
         keys.join(sought.digests, on=DIGESTS)
         .join(found.cells.select("pair", "column"), on="pair")
@@ -263,14 +269,16 @@ def _repeated(
     if all(side.is_empty() for side in repeats):
         return pl.DataFrame(schema=schema)
     unmatched = found.missing.select(names.keys), found.extra.select(names.keys)
-    keys = pl.concat([found.keys[found.cells["pair"].unique()], *unmatched]).unique()
-    counted = keys.hstack(_digests(keys, names))
-    for name, rows in zip(("missing", "extra"), unmatched, strict=True):
-        sizes = _digests(rows, names).group_by(DIGESTS).agg(pl.len().alias(name))
+    counted = _keys_with_digests(found, names).unique(names.keys)
+    sides = zip(("missing", "extra"), unmatched, SIDES, strict=True)
+    for name, rows, side in sides:
+        sizes = _digests(rows, names, side).group_by(DIGESTS).agg(pl.len().alias(name))
         counted = counted.join(sizes, on=DIGESTS, how="left")
-    for name, side in zip(("rows_old", "rows_new"), repeats, strict=True):
-        every = side["key"].struct.unnest()
-        sizes = _digests(every, names).with_columns(side["rows"].alias(name))
+    for side, again in zip(SIDES, repeats, strict=True):
+        every = again["key"].struct.unnest()
+        sizes = _digests(every, names, side).with_columns(
+            again["rows"].alias(f"rows_{side}")
+        )
         counted = counted.join(sizes, on=DIGESTS, how="left")
     old, new, missing, extra = (
         pl.col(name).cast(pl.Int64)
@@ -284,6 +292,18 @@ def _repeated(
         .filter(pl.col("old").is_not_null())
         .select(*schema)
     )
+
+
+def _keys_with_digests(found: Difference, names: ColumnIds) -> pl.DataFrame:
+    """The keys that differ, as they are written, each with its digests."""
+    pairs = found.keys[found.cells["pair"].unique()]
+    parts = (
+        (pl.concat([pairs, found.missing.select(names.keys)]), "old"),
+        (found.extra.select(names.keys), "new"),
+    )
+    return pl.concat(
+        [keys.hstack(_digests(keys, names, side)) for keys, side in parts]
+    ).unique()
 
 
 def _shown(keys: pl.DataFrame, plan: ComparisonPlan) -> list[tuple[str, ...]]:
@@ -303,12 +323,11 @@ def _locators(found: Difference, plan: ComparisonPlan) -> dict[tuple[str, ...], 
     if kinds != {Mask.HMAC}:
         return {}
     names, version = plan.names[0], _version(plan)
-    unmatched = found.missing.select(names.keys), found.extra.select(names.keys)
-    keys = pl.concat([found.keys[found.cells["pair"].unique()], *unmatched]).unique()
-    shown = _shown(keys, plan)
+    keys = _keys_with_digests(found, names)
+    shown = _shown(keys.select(names.keys), plan)
     return {
         key: _sealed(LOCATOR.pack(*digests, version), key, plan.masks)
-        for key, digests in zip(shown, _digests(keys, names).iter_rows(), strict=True)
+        for key, digests in zip(shown, keys.select(DIGESTS).iter_rows(), strict=True)
     }
 
 

@@ -127,8 +127,9 @@ def _no_file(path: Path, uri: str) -> ConfigError:
 
 def are_parts(uri: str) -> bool:
     """Whether an input is a folder, or a pattern that is no name of a file."""
-    path = Path(uri)
-    return path.is_dir() or (glob.has_magic(uri) and not path.exists())
+    # A URL is no pattern, and may hold a signature behind its `?`.
+    path = local_path(uri)
+    return path.is_dir() or (glob.has_magic(str(path)) and not path.exists())
 
 
 def is_piped(uri: str) -> bool:
@@ -230,7 +231,7 @@ def open_side(
             progress.step(f"join {name}", unit="bytes") as advance,
         ):
             return open_parts(
-                uri,
+                str(local_path(uri)),
                 side=name,
                 options=options,
                 limits=limits,

@@ -156,32 +156,64 @@ class WrittenNumber(Amount):
 
     def normal(self, text: pl.Expr) -> pl.Expr:
         """As `Number`, after the notation is removed."""
+        return text.map_batches(self._read, return_dtype=pl.String)
+
+    def _read(self, texts: pl.Series) -> pl.Series:
+        """Step by step: as one expression, each part would be evaluated many times."""
+        text, bare, digits = pl.col("text"), pl.col("bare"), pl.col("digits")
+        steps = [
+            {"bare": self._without_signs(text), "moved": pl.lit(0, pl.Int64)},
+            {"below": text.str.starts_with("(") | bare.str.contains("-", literal=True)},
+        ]
+        if self.percent:
+            shared = bare.str.contains("%", literal=True)
+            steps += [
+                {
+                    "moved": pl.when(shared).then(-2).otherwise(0),
+                    "bare": bare.str.replace("%", "", literal=True),
+                }
+            ]
+        if self.exp:
+            mark = pl.col("mark")
+            size = pl.coalesce(mark, bare.str.len_bytes())
+            # A sign behind the exponent belongs to the number.
+            power = bare.str.slice(mark + 1).str.strip_chars_end("+-()")
+            power = power.cast(pl.Int64, strict=False).fill_null(0)
+            mantissa = bare.str.slice(0, size)
+            minus = mantissa.str.contains("-", literal=True)
+            steps += [
+                {"bare": bare.str.replace("E", "e", literal=True)},
+                {"mark": bare.str.find("e", literal=True)},
+                {
+                    "moved": pl.col("moved") + power,
+                    "below": text.str.starts_with("(")
+                    | minus
+                    | bare.str.ends_with("-"),
+                    "bare": mantissa,
+                },
+            ]
+        steps.append({"digits": bare.str.strip_chars("+-()")})
+        if self.exp or self.percent:
+            steps += _move_point(digits, pl.col("moved"))
+        frame = texts.alias("text").to_frame()
+        for step in steps:
+            frame = frame.with_columns(**step)
+        read = frame.with_columns(
+            form=_form(pl.col("below"), digits), read=text.str.contains(self.pattern)
+        )
+        form = pl.when(pl.col("read")).then(pl.col("form")).otherwise(text)
+        return read.select(form).to_series()
+
+    def _without_signs(self, text: pl.Expr) -> pl.Expr:
+        """A number without its currency, blanks and groups, with a decimal point."""
         group, point = (".", ",") if self.comma else (",", ".")
         bare = text
         if self.money:
             bare = bare.str.replace(self.money, "", literal=True)
-            bare = bare.str.replace_all(GAPS, "")
-        elif self.percent:
+        if self.money or self.percent:
             bare = bare.str.replace_all(GAPS, "")
         bare = bare.str.replace_all(group, "", literal=True)
-        if point != ".":
-            bare = bare.str.replace(point, ".", literal=True)
-        moved = pl.lit(0, pl.Int64)
-        if self.percent:
-            shared = bare.str.contains("%", literal=True)
-            moved = pl.when(shared).then(-2).otherwise(moved)
-            bare = bare.str.replace("%", "", literal=True)
-        mantissa = bare
-        if self.exp:
-            mantissa = bare.str.replace(EXPONENT, "")
-            power = bare.str.extract("[eE]([+-]?[0-9]+)").cast(pl.Int64, strict=False)
-            moved = moved + power.fill_null(0)
-        below = mantissa.str.contains("-", literal=True) | text.str.starts_with("(")
-        digits = mantissa.str.strip_chars("+-()")
-        if self.exp or self.percent:
-            digits = _move_point(digits, moved)
-        form = _form(below, digits)
-        return pl.when(text.str.contains(self.pattern)).then(form).otherwise(text)
+        return bare if point == "." else bare.str.replace(point, ".", literal=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,22 +259,21 @@ def _form(below: pl.Expr, digits: pl.Expr) -> pl.Expr:
     return sign + size
 
 
-def _move_point(digits: pl.Expr, moved: pl.Expr) -> pl.Expr:
-    """Digits times 10**`moved`, as text: exact for any number of digits."""
-    point = digits.str.find(".", literal=True).cast(pl.Int64)
-    whole = pl.coalesce(point, digits.str.len_bytes().cast(pl.Int64))
-    every = digits.str.replace(".", "", literal=True)
-    size = every.str.len_bytes().cast(pl.Int64)
-    at = whole + moved
-    zeros = pl.lit("0" * 2 * MAX_EXPONENT)
-    before = every.str.slice(0, at.clip(0)) + _first(zeros, at - size)
-    after = _first(zeros, -at) + every.str.slice(at.clip(0))
-    return before + "." + after
-
-
-def _first(text: pl.Expr, count: pl.Expr) -> pl.Expr:
-    """The first `count` characters; none if the count is negative."""
-    return text.str.slice(0, count.clip(0))
+def _move_point(digits: pl.Expr, moved: pl.Expr) -> list[dict[str, pl.Expr]]:
+    """Steps by which `digits` become digits times 10**`moved`: exact, as text."""
+    size = pl.col("size")
+    at = pl.col("point") + moved
+    inside = at.clip(0, size)
+    before = digits.str.slice(0, inside).str.pad_end(at.clip(0), "0")
+    after = digits.str.slice(inside).str.pad_start((size - at).clip(0), "0")
+    point = pl.coalesce(
+        digits.str.find(".", literal=True), digits.str.len_bytes()
+    ).cast(pl.Int64)
+    return [
+        {"point": point, "digits": digits.str.replace(".", "", literal=True)},
+        {"size": digits.str.len_bytes().cast(pl.Int64)},
+        {"digits": before + "." + after},
+    ]
 
 
 def max_decimal_places(numbers: pl.Series) -> int:

@@ -1,0 +1,101 @@
+"""The normal form of every rule is that of the oracle, also for what is nearly read."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support import oracle
+
+from recon_engine.rules import chains
+from recon_engine.rules.assembly import chain_of
+from recon_engine.rules.chains import read_and_counted, read_forms
+
+
+NUMBERS = st.one_of(
+    st.from_regex(
+        r"[-+(]?[$€]?[ \u00a0]?[-+]?[0-9]{0,4}([.,][0-9]{3}){0,2}([.,][0-9]{0,3})?"
+        r"([eE][+-]?[0-9]{1,4})?\s?%?[-+]?[ \u202f]?[$€]?\)?",
+        fullmatch=True,
+    ),
+    st.from_regex(r"[+-]?[0-9]{1,45}(\.[0-9]{0,45})?(e-?[0-9]{1,3})?", fullmatch=True),
+    st.sampled_from(["1E400", "1E401", "1e-0400", "(1.00-)", "$-5-", ".5%", "%", "()"]),
+)
+DAYS = st.one_of(
+    st.from_regex(r"[0-9]{1,4}[-./]?[0-9]{1,2}[-./]?[0-9]{1,4}", fullmatch=True),
+    st.from_regex(
+        r"[0-9]{1,2}-?(jan|FEB|Mar|Apr|Foo|dec)-?([0-9]{2}){1,2}", fullmatch=True
+    ),
+    st.dates().map(lambda day: day.strftime("%Y-%m-%d")),
+    st.sampled_from(
+        ["29-FEB-00", "29-Feb-2000", "1900-02-29", "0999-01-01", "2026-2-3"]
+    ),
+)
+INSTANTS = st.one_of(
+    st.from_regex(
+        r"(1[09]|20|99)[0-9]{2}-(0?[1-9]|1[0-2])-[0-3]?[0-9]"
+        r"([T ][012]?[0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,10})?"
+        r"(Z|[+-][0-2][0-9](:?[0-6][0-9])?)?)?",
+        fullmatch=True,
+    ),
+    # Around the changes of clocks, of any year.
+    st.builds(
+        "{}-{} {:02}:{:02}:00".format,
+        st.integers(1880, 2500),
+        st.sampled_from(
+            ["03-08", "03-14", "04-26", "10-31", "11-01", "11-07", "11-18"]
+        ),
+        st.integers(0, 4),
+        st.sampled_from([0, 29, 30, 59]),
+    ),
+)
+TEXTS = st.text(
+    st.one_of(
+        st.sampled_from("aAß \t\u00a0\u200b\r\n='\"-.(),0é\u0308\u0301oÖ"),
+        st.characters(exclude_categories=["Cs", "Cn"], exclude_characters="\0"),
+    ),
+    max_size=8,
+)
+WORDS = st.sampled_from(["true", "FALSE", "Y", "n", "J", "1", "0", "yes", "a", "b", ""])
+BY_FAMILY = {
+    "decimal": NUMBERS,
+    "scale": NUMBERS,
+    "date": DAYS,
+    "timestamp": INSTANTS,
+    "boolean": WORDS,
+    "map": WORDS,
+}
+
+
+@pytest.mark.parametrize("rule", [*oracle.NORMAL])
+@given(st.data())
+def test_a_normal_form_is_that_of_the_oracle(rule: str, data: st.DataObject) -> None:
+    near = BY_FAMILY.get(rule.split("(", maxsplit=1)[0], TEXTS)
+    texts = data.draw(st.lists(st.one_of(near, TEXTS), min_size=1, max_size=30))
+    expected = [oracle.NORMAL[rule](text) for text in texts]
+    chain = chain_of(rule)
+    [row] = read_and_counted(chain, pl.Series(texts), "old")[1].tolist()
+    given = [text for text in texts if text]
+    read = sum(
+        oracle.READS[rule.split("(", maxsplit=1)[0]](rule, text) for text in given
+    )
+    assert (row[0], row[1]) == (read, len(given) - read)
+    forms = read_forms(chain, "old", pl.Series(texts)).to_list()
+    # Where a code table reads a side, an unlisted code is marked.
+    marked = [form.removeprefix("\0\0old\0") for form in forms]
+    assert marked == expected
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=20))
+@example(["1", "2"])
+def test_texts_that_repeat_are_read_once_with_the_same_forms(texts: list[str]) -> None:
+    """A column of many texts is read as the dictionary of its distinct texts."""
+    chain = chain_of("trim", "decimal(money=$,exp,trailing,percent)")
+    many = pl.Series(texts * 40)
+    expected = read_forms(chain, "old", many)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chains, "MANY_TEXTS", 1)
+        patch.setattr(chains, "FEW_TEXTS", 1)
+        patch.setattr(chains, "MOST_DISTINCT", 2)
+        assert read_forms(chain, "old", many).equals(expected)
