@@ -166,7 +166,7 @@ def align_columns(
     agree: Agreements = {}
     # Measuring reads rows of both files: only where a rename is possible.
     both = [(name, renames.get(name, name)) for name in keys]
-    if only_old and only_new and of_files.issuperset(*both):
+    if only_old and only_new and all(map(of_files.issuperset, both)):
         agree = measure(both, only_old, only_new, rules_of(options, keys, names))
     drift = Drift(only_old, only_new, _likely_renames(only_old, only_new, agree))
     if drift and options.on_schema_drift is OnSchemaDrift.REFUSE:
