@@ -253,7 +253,7 @@ def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
     site.deliver(day="1")
     said = run_command(site).stdout
     assert (
-        "\nbreaks: new 4, recurring 0, changed 0, resolved 0, reopened 0, unseen 0,"
+        "\nbreaks:    new 4, recurring 0, changed 0, resolved 0, reopened 0, unseen 0,"
         " gone 0\n" in said
     )
     with psycopg.connect(site.database, autocommit=True) as connection:
@@ -276,7 +276,7 @@ def test_a_run_says_what_became_of_the_breaks(site: FolderSite) -> None:
     )
     site.deliver(day="4")
     said = run_command(site, "--break-limit=3").stdout
-    assert "breaks: not tracked: 4 differences are over --break-limit" in said
+    assert "breaks:    not tracked: 4 differences are over --break-limit" in said
     document = json.loads(run_command(site, "--format=json").stdout)
     validate(document, json.loads((schema_folder() / "run.schema.json").read_text()))
     assert document["run"]["breaks"] is None
@@ -476,7 +476,7 @@ def test_a_run_takes_a_feed_for_full_where_it_is_told(
         path = tmp_path / "recon.toml"
         path.write_text('[dataset.claims]\nfeed = "full"\n')
         more = [f"--config={path}"]
-    assert "\nbreaks: new 0, recurring 0, changed 0, resolved 0, reopened 0," in (
+    assert "\nbreaks:    new 0, recurring 0, changed 0, resolved 0, reopened 0," in (
         said := run_command(site, *more).stdout
     )
     assert "unseen 0, gone 1\n" in said
