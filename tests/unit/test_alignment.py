@@ -155,7 +155,7 @@ def test_a_name_in_no_file_is_a_wrong_command(
         {"keys": ("A",), "detail_limit": -1},
         {"keys": ("A",), "delimiter": '"'},
         {"keys": ("A",), "delimiter": "::"},
-        {"keys": ("A",), "delimiter": "€"},
+        {"keys": ("A",), "delimiter": "€€€€€€€€€"},
     ],
 )
 def test_options_that_no_files_could_satisfy_are_refused(
