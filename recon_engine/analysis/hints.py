@@ -239,7 +239,7 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
     condition: for any other column `for_column` finds nothing.
     """
     kinds = {kind for _, every in BY_KIND for kind in every}
-    kinds |= {Kind.DATE_FORMAT, Kind.DATE, Kind.SCALE}
+    kinds |= {Kind.DATE_FORMAT, Kind.DATE, Kind.SCALE, Kind.PUNCTUATION}
     rewritten = pl.col("kind").is_in([kind.value for kind in kinds])
     shown = "|".join((WRAPPED, COMMA, CURRENCY, IN_PARENTHESES, *NOTATIONS.values()))
     marked = pl.any_horizontal(
