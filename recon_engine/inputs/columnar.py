@@ -6,9 +6,11 @@ whatever the size of the file.
 
 from __future__ import annotations
 
+import io
+import itertools
 from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
-from recon_engine.errors import ConfigError, MalformedInput
+from recon_engine.errors import MalformedInput, ReconError
 from recon_engine.records import dataclass
 
 
@@ -49,10 +51,13 @@ def write_as_csv(
         with path.open("rb") as stream, to.open("xb") as target:
             # The size is reported at the end: columns are read in any order.
             nulls = _write(_open(stream, kind), uri, target)
-        advance(path.stat().st_size)
-    except (ConfigError, MalformedInput):
+    except (ReconError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - the text of the error may quote values
+    except Exception as error:  # the text of the error may quote values
+        # The system has a number for what it refuses, such as a full disk. Arrow's own
+        # errors about a damaged file are of the same class, without one.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         refusal = MalformedInput(
             f"the {kind} file cannot be read: {type(error).__name__}",
             file=uri,
@@ -61,6 +66,7 @@ def write_as_csv(
         )
     if refusal is not None:
         raise refusal
+    advance(path.stat().st_size)
     return nulls
 
 
@@ -89,14 +95,16 @@ def _write(file: _Columnar, uri: str, target: IO[bytes]) -> int:
     from recon_engine.inputs.frames import cells_as_text
 
     nulls = 0
-    for number, batch in enumerate((file.empty, *file.batches)):
+    # One batch is in memory at a time.
+    for number, batch in enumerate(itertools.chain([file.empty], file.batches)):
         frame = pl.DataFrame(batch)
         if not number and not frame.width:
             raise MalformedInput("the file has no column", file=uri)
         nulls += sum(frame.null_count().row(0)) if frame.height else 0
+        text = io.BytesIO()
         cells_as_text(frame, uri).write_csv(
-            target,
-            include_header=not number,
-            quote_style="always",
+            text, include_header=not number, quote_style="always"
         )
+        # Written here: an error of Polars has no number that tells a full disk.
+        target.write(text.getbuffer())
     return nulls

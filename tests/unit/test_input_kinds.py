@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,16 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
+from support.fault_table import small_disk
 from support.program import recon
 
 import recon_engine as rx
-from recon_engine.errors import ConfigError, InputError, MalformedInput
+from recon_engine.errors import ConfigError, DiskFull, InputError, MalformedInput
+from recon_engine.inputs import columnar as columnar_files
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -264,6 +268,32 @@ def test_a_columnar_file_of_many_batches_is_one_table(tmp_path: Path) -> None:
         connection.execute(f"COPY ({query}) TO '{right}' (HEADER)")
     found = rx.diff(old, right, keys="ID")
     assert (found.agrees, found.counts.matched) == (True, 200_000)
+
+
+def test_one_batch_of_a_columnar_file_is_written_before_the_next_is_read() -> None:
+    target, written = io.BytesIO(), list[int]()
+
+    def read_batches() -> Iterator[pa.RecordBatch]:
+        for at in range(3):
+            written.append(target.tell())
+            yield pa.record_batch({"ID": [str(at)]})
+
+    table = pa.table({"ID": pa.array([], pa.string())})
+    columnar_files._write(columnar_files._Columnar(table, read_batches()), "x", target)
+    assert target.getvalue() == b'"ID"\n"0"\n"1"\n"2"\n'
+    assert written == [5, 9, 13]
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_columnar_file(
+    tmp_path: Path, new: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "o.parquet"
+    rows = pl.int_range(300_000, eager=True).alias("ID").to_frame()
+    rows.with_columns(A=pl.lit("x" * 20)).write_parquet(old)
+    with small_disk("2m") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        with pytest.raises(DiskFull):
+            rx.diff(old, new, keys="ID")
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.parquet"])
