@@ -16,6 +16,7 @@ from recon_engine.status import STATUSES, RunStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recon_engine.model import GateResult
     from recon_engine.pipeline.runner import Outcome
 
 
@@ -83,10 +84,7 @@ def _facts_of(outcome: Outcome | None) -> dict[str, Any]:
     if result is not None:
         facts |= {
             "verdict": result.verdict,
-            "gates": [
-                {"gate": each.gate, "passed": each.passed, "value": each.value}
-                for each in result.gates
-            ],
+            "gates": [_facts_of_gate(each) for each in result.gates],
             "counts": {
                 "old": result.old.rows,
                 "new": result.new.rows,
@@ -98,6 +96,12 @@ def _facts_of(outcome: Outcome | None) -> dict[str, Any]:
     if outcome.steps:
         facts["steps"] = {name: round(each, 3) for name, each in outcome.steps}
     return facts
+
+
+def _facts_of_gate(gate: GateResult) -> dict[str, Any]:
+    """The gate and how it ended, with a count or a rate; a sum is of cell values."""
+    facts: dict[str, Any] = {"gate": gate.gate, "passed": gate.passed}
+    return facts if isinstance(gate.value, str) else facts | {"value": gate.value}
 
 
 def format_summary(clock: RunClock, program: str) -> Iterator[str]:

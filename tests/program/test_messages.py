@@ -150,6 +150,9 @@ def test_a_run_needs_no_option_and_ends_with_a_summary(
 def test_the_log_of_a_run_ends_with_how_it_ended(
     delivered: Path, database: str
 ) -> None:
+    file = delivered / "recon.toml"
+    gates = "['missing<=0', 'sum_delta(PAID)<=0']"
+    file.write_text(file.read_text().replace("['missing<=0']", gates))
     ended = recon("run", cwd=delivered, RECON_DATABASE_URL=database)
     first, *_, last = events(ended.stderr)
     assert (first["event"], first["file"], first["dataset"], first["key"]) == (
@@ -159,7 +162,11 @@ def test_the_log_of_a_run_ends_with_how_it_ended(
     assert (last["status"], last["exit_code"], last["verdict"]) == (
         "SUCCEEDED", 1, "gates_failed",
     )  # fmt: skip
-    assert last["gates"] == [{"gate": "missing<=0", "passed": False, "value": 1}]
+    # A count or a rate is a fact of the run; a sum is made of values of cells.
+    assert last["gates"] == [
+        {"gate": "missing<=0", "passed": False, "value": 1},
+        {"gate": "sum_delta(PAID)<=0", "passed": False},
+    ]
     assert (last["counts"]["old"], last["counts"]["missing"]) == (3, 1)
     assert last["breaks"]["new"] == 3
     assert 0 < sum(last["steps"].values()) <= last["seconds"]
