@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,6 +87,15 @@ def check_count(option: str, count: int, what: str, *, least: int = 0) -> None:
         raise ConfigError(
             f"{option} is {size}",
             help=f"use {least:,} to {MOST_COUNT:,} {what}",
+        )
+
+
+def check_dataset_name(name: str) -> None:
+    """Raise ConfigError for a text that cannot name a dataset."""
+    if not DATASET_PATTERN.fullmatch(name):
+        raise ConfigError(
+            f"invalid dataset name {name!r}",
+            help="use a letter, then up to 47 letters, digits, '_' or '-'",
         )
 
 
@@ -444,6 +453,19 @@ class SideOptions:
         """The columns of a fixed width; none of a delimited file."""
         return split_layout(self.fixed)
 
+    def without_surroundings(self) -> SideOptions:
+        """The same for a table without what is before and after it in the file."""
+        return replace(
+            self,
+            skip_lines=0,
+            comment_prefix="",
+            trailers=(),
+            trailer_counts=(),
+            trailer_sums=(),
+            trailer_delimiter="",
+            eof_mark=False,
+        )
+
     def split_trailer_field(self, text: str) -> tuple[str, int]:
         """The PREFIX and the FIELD of `[PREFIX:]FIELD`; raises ConfigError."""
         prefix, colon, number = text.rpartition(":")
@@ -653,11 +675,7 @@ class RunConfig:
                 "--old-pattern and --new-pattern belong together",
                 help="give both, or neither",
             )
-        if not DATASET_PATTERN.fullmatch(self.dataset):
-            raise ConfigError(
-                f"invalid dataset name {self.dataset!r}",
-                help="use a letter, then up to 47 letters, digits, '_' or '-'",
-            )
+        check_dataset_name(self.dataset)
         check_count(
             "--break-limit", self.break_limit, "differences; 0 tracks no breaks"
         )

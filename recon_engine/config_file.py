@@ -366,7 +366,7 @@ def _select_section(file: BaseModel, path: Path, dataset: str | None) -> BaseMod
 
 def _validate_file(path: Path) -> BaseModel:
     try:
-        return File.model_validate(_read_toml(path))
+        return File.model_validate(read_toml(path))
     except ValidationError as error:
         mistakes = [
             _describe_mistake(each, path) for each in error.errors(include_url=False)
@@ -381,7 +381,8 @@ def _validate_file(path: Path) -> BaseModel:
     )
 
 
-def _read_toml(path: Path) -> Mapping[str, Any]:
+def read_toml(path: Path) -> Mapping[str, Any]:
+    """The tables of a TOML file; raises ConfigError with the place of a mistake."""
     try:
         with path.open("rb") as stream:
             table = tomllib.load(stream)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_cli.session import announce, make_console
 from recon_engine.command_line import quoted
-from recon_engine.config import DATASET_PATTERN
-from recon_engine.config_file import load_configuration
+from recon_engine.config_file import load_configuration, read_toml
 from recon_engine.drafts.config_text import write_config
 from recon_engine.errors import ConfigError
 from recon_engine.terminal import print_decisions
@@ -41,15 +41,6 @@ def parse_sample(text: str) -> int | None:
     return int(text)
 
 
-def check_dataset_name(dataset: str | None) -> None:
-    """Raise ConfigError for a name that cannot name a dataset."""
-    if dataset is not None and not DATASET_PATTERN.fullmatch(dataset):
-        raise ConfigError(
-            f"invalid dataset name {dataset!r}",
-            help="use a letter, then up to 47 letters, digits, '_' or '-'",
-        )
-
-
 def write_draft(
     draft: Draft,
     path: Path,
@@ -77,7 +68,10 @@ def write_draft(
     else:
         print_decisions(console, COLUMNS, rows)
     text = write_config(draft, dataset)
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    before = read_config_text(path) if path.exists() else ""
+    if before and dataset is not None:
+        # It is edited, so that it has to be TOML.
+        read_toml(path)
     after, replaces = _merge(before, text, dataset)
     if replaces and not force:
         typer.echo()
@@ -88,12 +82,7 @@ def write_draft(
             help="add --force to replace"
             + (f" the settings of {dataset}" if dataset else " it"),
         )
-    try:
-        path.write_text(after, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            "the configuration cannot be written", file=str(path), why=error.strerror
-        ) from None
+    write_config_text(path, after)
     load_configuration(path, dataset)
     typer.echo()
     typer.echo(f"with these settings: {draft.result.headline()}")

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_engine.command_line import option_words
 from recon_engine.config_file import PYPROJECT, load_configuration
 from recon_engine.errors import ConfigError
@@ -70,7 +71,7 @@ def save_hints(
     table = ("dataset", source["dataset"]) if "dataset" in source else ()
     if path.name == PYPROJECT:
         table = ("tool", "recon", *table)
-    text = path.read_text(encoding="utf-8") if source else ""
+    before = text = read_config_text(path) if source else ""
     try:
         if not source:
             for place, name, value in list_toml(read_flags(option_words(options))):
@@ -89,13 +90,12 @@ def save_hints(
             why="its settings are not written as one line each",
             help="add these lines:\n" + write_toml(merge_settings(chosen), table),
         ) from None
-    earlier = path.read_text(encoding="utf-8") if source else None
-    _write(path, text)
+    write_config_text(path, text)
     try:
         load_configuration(path, source.get("dataset"))
     except ConfigError:
-        if earlier is not None:
-            _write(path, earlier)
+        if source:
+            write_config_text(path, before)
         raise
     return f"saved {done}: {path}"
 
@@ -155,12 +155,3 @@ def _with_settings(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
         for place, key, each in list_toml({name: changed}, table):
             text = set_value(text, place, key, each)
     return text
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            "the configuration cannot be written", file=str(path), why=error.strerror
-        ) from None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.command_line import quoted
@@ -73,16 +72,7 @@ class _Beginning:
                 state=self.header.state,
                 delimiter=delimiter,
                 limits=self.header.limits,
-                frame=replace(
-                    self.header.frame,
-                    skip_lines=0,
-                    comment_prefix="",
-                    trailers=(),
-                    trailer_counts=(),
-                    trailer_sums=(),
-                    trailer_delimiter="",
-                    eof_mark=False,
-                ),
+                frame=self.header.frame.without_surroundings(),
             )
         except ReconError:
             return (), 0

@@ -92,16 +92,6 @@ def open_parts(
     origin = DecodedFrom(
         size, digest, first.compression, first.encoding, parts=tuple(places)
     )
-    frame = dataclasses.replace(
-        first.frame,
-        skip_lines=0,
-        comment_prefix="",
-        trailers=(),
-        trailer_counts=(),
-        trailer_sums=(),
-        trailer_delimiter="",
-        eof_mark=False,
-    )
     joined = read_header(
         target,
         uri=escape_bytes(uri),
@@ -109,7 +99,7 @@ def open_parts(
         limits=limits,
         origin=origin,
         on_bad_row=options.on_bad_row,
-        frame=frame,
+        frame=first.frame.without_surroundings(),
         side=side,
     )
     return dataclasses.replace(joined, written=first.written, found_frame=counts)
@@ -119,8 +109,7 @@ def _list_parts(uri: str) -> list[Path]:
     """The files of a folder or a pattern, by name; ConfigError without any."""
     path = Path(uri)
     # A pattern may be absolute, which `Path.glob` does not take.
-    names = glob.glob(uri)  # noqa: PTH207
-    found = path.iterdir() if path.is_dir() else map(Path, names)
+    found = path.iterdir() if path.is_dir() else map(Path, glob.iglob(uri))  # noqa: PTH207
     parts = sorted((each for each in found if each.is_file()), key=str)
     parts = [each for each in parts if not each.name.startswith(BESIDE)]
     if not parts:

@@ -14,10 +14,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recon_cli.config_lookup import write_config_text
+from support.fault_table import small_disk
 from support.program import recon
 from support.unknown_pairs import STYLES, write_pair
 
 from recon_engine.drafts.draft import is_spelling
+from recon_engine.errors import ConfigError
 
 
 if TYPE_CHECKING:
@@ -138,6 +141,28 @@ def test_a_file_that_exists_is_shown_as_a_difference_and_kept(tmp_path: Path) ->
     ended = recon("init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path)
     assert ended.returncode == 0
     assert settings(tmp_path)["keys"] == ["CLM_ID"]
+
+
+def test_a_file_that_cannot_be_edited_is_kept_and_named(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    file = tmp_path / "recon.toml"
+    for broken, words in ((b"keys = '\xe4'\n", "not UTF-8"), (b"keys =\n", "not TOML")):
+        file.write_bytes(broken)
+        ended = recon(
+            "init", "old.csv", "new.csv", "--yes", "--dataset=a", cwd=tmp_path
+        )
+        assert (ended.returncode, words in ended.stderr) == (2, True)
+        assert file.read_bytes() == broken
+
+
+def test_a_file_that_cannot_be_written_whole_is_kept() -> None:
+    with small_disk("4k") as folder:
+        file = folder / "recon.toml"
+        file.write_text("keys = 'X'\n")
+        with pytest.raises(ConfigError):
+            write_config_text(file, "# " + 10_000 * "x")
+        assert file.read_text() == "keys = 'X'\n"
+        assert [each.name for each in folder.iterdir()] == ["recon.toml"]
 
 
 def test_a_dataset_is_added_beside_others(tmp_path: Path) -> None:

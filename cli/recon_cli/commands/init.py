@@ -11,6 +11,7 @@ import typer
 from recon_cli import session
 from recon_cli.commands.compare import New, Old  # noqa: TC001 - typer reads them
 from recon_cli.worker import run_on_worker
+from recon_engine.config import check_dataset_name
 from recon_engine.errors import ConfigError
 from recon_engine.options import Group
 
@@ -86,11 +87,12 @@ def init(
       recon init old.csv new.csv --sample all --force
     """
     with session.report_errors():
-        from recon_cli.config_draft import check_dataset_name, parse_sample, write_draft
+        from recon_cli.config_draft import parse_sample, write_draft
         from recon_engine.drafts.draft import draft_settings
 
         rows = parse_sample(sample)
-        check_dataset_name(dataset)
+        if dataset is not None:
+            check_dataset_name(dataset)
         asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
