@@ -7,9 +7,10 @@ import inspect
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
+import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from recon_cli import config_lookup, parsing, session
@@ -191,7 +192,39 @@ class CommandGroup(TyperGroup):
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help shows its options in groups; without rich, to be fast."""
+    """A command whose help shows its options in groups; without rich, to be fast.
+
+    Its parameters are made when they are first read: all commands have hundreds, and a
+    start needs those of one.
+    """
+
+    def __init__(self, function: Callable[..., None], **facts: Any) -> None:
+        self._function = function
+        super().__init__(**facts)
+
+    @functools.cached_property
+    def _complete(self) -> Command:
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command()(_with_options(self._function))
+        return typer.main.get_command(alone)
+
+    @property
+    def params(self) -> list[Parameter]:
+        """The parameters of the function, and those of the table of options."""
+        return self._complete.params
+
+    @params.setter
+    def params(self, _: object) -> None:
+        """Ignore the parameters of the function that typer was given instead."""
+
+    @property
+    def callback(self) -> Callable[..., Any] | None:
+        """What the parameters are passed to."""
+        return self._complete.callback
+
+    @callback.setter
+    def callback(self, _: object) -> None:
+        """Ignore the function that typer was given instead."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments; the value of --save-hints is optional."""
@@ -235,14 +268,19 @@ def add_command(app: typer.Typer, command: Callable[..., None]) -> None:
     Its parameter `settings`, if it has one, is what is given for them. The examples of
     its docstring are shown below the help, line by line.
     """
-    name = command.__name__
     help_text, _, examples = (inspect.getdoc(command) or "").partition(EXAMPLES)
+
+    def without_parameters() -> None:
+        """Take the place of the function, whose parameters `GroupedCommand` reads."""
+
+    without_parameters.__name__ = command.__name__
     app.command(
-        name,
-        cls=GroupedCommand,
+        command.__name__,
+        # typer calls it as the class that it is of.
+        cls=cast("type[TyperCommand]", functools.partial(GroupedCommand, command)),
         help=help_text,
         epilog="\b\nExamples:\n" + examples if examples else None,
-    )(_with_options(command))
+    )(without_parameters)
 
 
 def _with_options(command: Callable[..., None]) -> Callable[..., None]:
