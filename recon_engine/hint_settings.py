@@ -39,13 +39,13 @@ def read_settings(hint: Hint) -> Settings:
 def read_flags(words: Iterable[str]) -> Settings:
     """The values that flags set, by the name of the option, as recon.toml has them."""
     found: Settings = {}
-    rest = iter(words)
-    for flag in rest:
+    remaining = iter(words)
+    for flag in remaining:
         option = BY_FLAG[flag]
         if option.value_type is bool:
             found[option.name] = True
         else:
-            _add_value(found, option, next(rest))
+            _add_value(found, option, next(remaining))
     return found
 
 
@@ -94,7 +94,7 @@ def write_toml(settings: Mapping[str, Any], table: tuple[str, ...] = ()) -> str:
     """The settings as lines of recon.toml, in a table of it."""
     lines: list[str] = []
     last: tuple[str, ...] = table
-    # What is in no table of its own comes before all that is.
+    # Settings that are in no table come before the tables.
     found = sorted(list_toml(settings, table), key=lambda each: each[0] != table)
     for place, name, value in found:
         if place != last:

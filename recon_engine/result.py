@@ -676,7 +676,7 @@ class Reconciliation:
 
         By column; `*` is every column. Rules of one side are not among them: give
         `old_rules` and `new_rules` again. With them, the differences that the hints
-        count are gone: look at the hints first.
+        count are gone: read the hints first.
         """
         rules: dict[str, list[str]] = {}
         for each in self.rules:

@@ -130,10 +130,10 @@ def _with_comments(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
 
 def _without_comments(text: str) -> str:
     """The text without the hints of an earlier result."""
-    before, begin, rest = text.partition(BEGIN)
+    before, begin, following = text.partition(BEGIN)
     if not begin:
         return text
-    after = rest.partition(END)[2].strip()
+    after = following.partition(END)[2].strip()
     return f"{before.rstrip()}\n" * bool(before.strip()) + f"{after}\n" * bool(after)
 
 

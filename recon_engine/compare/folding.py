@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.digests import ColumnIds
 
 
-# The number of rows that a row stands for.
+# The number of rows that a row represents.
 WEIGHT: Final = "\0weight"
 KEY: Final = "\0key"
 NUMBER: Final = "\0number"

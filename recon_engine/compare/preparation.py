@@ -36,7 +36,7 @@ else:
 
 
 class Place(IntEnum):
-    """Where a row stands before it is paired.
+    """The place of a row before it is paired.
 
     `FAILING`: it fails `--where`, so it is left out unless it has a partner that does
     not. `LEFT_OUT`: it fails the filter of its side. `UNPAIRABLE`: a derived column or

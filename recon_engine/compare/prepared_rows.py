@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class PreparedRows:
     """The pairable rows of a side with their places.
 
-    `weights`: the number of rows of the file that each of them stands for.
+    `weights`: the number of rows of the file that each of them represents.
     """
 
     rows: pl.DataFrame
@@ -66,7 +66,7 @@ class PairedRows:
 class ArrangedRows:
     """All rows of some keys, paired: `old` and `new` are numbered by `paired`.
 
-    `weights`: the number of rows of the file that each row stands for. `unpairable`:
+    `weights`: the number of rows of the file that each row represents. `unpairable`:
     the rows of each side that are in no pair, with their `REASON`; None without any.
     """
 
@@ -83,8 +83,8 @@ class _Step:
 
     old: NDArray[np.int64]
     new: NDArray[np.int64]
-    lone_old: NDArray[np.int64]
-    lone_new: NDArray[np.int64]
+    alone_old: NDArray[np.int64]
+    alone_new: NDArray[np.int64]
 
 
 def compare_prepared(
@@ -165,11 +165,11 @@ def _fold_sides(
     folded = []
     for rows, others, each in zip(able, placed, names, strict=True):
         lost = rows.join(reasons, on=by, how="inner", maintain_order="left")
-        rest = rows.join(reasons, on=by, how="anti", maintain_order="left")
+        foldable = rows.join(reasons, on=by, how="anti", maintain_order="left")
         whole = (
-            fold_rows(rest, each)
+            fold_rows(foldable, each)
             if each.prepared.fold
-            else rest.with_columns(pl.lit(1, pl.Int64).alias(WEIGHT))
+            else foldable.with_columns(pl.lit(1, pl.Int64).alias(WEIGHT))
         )
         out = others.filter(~pl.col(PLACE).is_in(FOLDABLE))
         every = pl.concat([whole, out.with_columns(pl.lit(1, pl.Int64).alias(WEIGHT))])
@@ -196,9 +196,9 @@ def _place_rows(
     places = prepared.find_places(rows).to_numpy()
     if not (places == Place.UNPAIRABLE).any():
         return PreparedRows(rows, places, np.ones(len(places), np.int64)), None
-    lone = rows.filter(places == Place.UNPAIRABLE)
+    unpairable = rows.filter(places == Place.UNPAIRABLE)
     able = places != Place.UNPAIRABLE
-    listed = list_unpairable(lone, prepared.find_reasons(lone))
+    listed = list_unpairable(unpairable, prepared.find_reasons(unpairable))
     kept = places[able]
     return PreparedRows(rows.filter(able), kept, np.ones(len(kept), np.int64)), listed
 
@@ -215,13 +215,13 @@ def _pair_prepared(sides: Sequence[PreparedRows], names: ColumnIds) -> PairedRow
             rules=names.chains,
         )
         both = found.drop_nulls()
-        lone_old = found.filter(pl.col("new").is_null())["old"]
-        lone_new = found.filter(pl.col("old").is_null())["new"]
+        alone_old = found.filter(pl.col("new").is_null())["old"]
+        alone_new = found.filter(pl.col("old").is_null())["new"]
         return _Step(
             old[both["old"].to_numpy()],
             new[both["new"].to_numpy()],
-            np.sort(old[lone_old.to_numpy()]),
-            np.sort(new[lone_new.to_numpy()]),
+            np.sort(old[alone_old.to_numpy()]),
+            np.sort(new[alone_new.to_numpy()]),
         )
 
     kept, failing, out = (
@@ -229,11 +229,11 @@ def _pair_prepared(sides: Sequence[PreparedRows], names: ColumnIds) -> PairedRow
         for place in (Place.KEPT, Place.FAILING, Place.LEFT_OUT)
     )
     first = pair(kept[0], kept[1])
-    ours = pair(first.lone_old, failing[1])
-    theirs = pair(failing[0], first.lone_new)
-    old_gone = pair(ours.lone_old, out[1])
-    new_gone = pair(out[0], theirs.lone_new)
-    missing, extra = old_gone.lone_old, new_gone.lone_new
+    ours = pair(first.alone_old, failing[1])
+    theirs = pair(failing[0], first.alone_new)
+    old_gone = pair(ours.alone_old, out[1])
+    new_gone = pair(out[0], theirs.alone_new)
+    missing, extra = old_gone.alone_old, new_gone.alone_new
     matched = [(step.old, step.new) for step in (first, ours, theirs)]
     old, new = (np.concatenate(numbers) for numbers in zip(*matched, strict=True))
     nothing = pl.Series(dtype=pl.UInt32)
@@ -252,8 +252,8 @@ def _pair_prepared(sides: Sequence[PreparedRows], names: ColumnIds) -> PairedRow
     return PairedRows(
         pairs,
         (
-            np.concatenate([theirs.lone_old, out[0]]),
-            np.concatenate([ours.lone_new, out[1]]),
+            np.concatenate([theirs.alone_old, out[0]]),
+            np.concatenate([ours.alone_new, out[1]]),
         ),
         (old_gone.old, new_gone.new),
     )

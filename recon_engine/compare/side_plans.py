@@ -94,7 +94,7 @@ def sources_of_one_side(
 ) -> set[str]:
     """The columns that others are derived from and that only their side has.
 
-    The derived columns stand for them, so they are no difference of the headers.
+    The derived columns replace them, so they are no difference of the headers.
     """
     back = names.back
     both = set(names.old) & set(names.renamed)

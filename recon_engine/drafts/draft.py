@@ -310,20 +310,20 @@ class _Drafting:
         for name, theirs in renames.items():
             same = "of the key: both columns have the same values"
             self.decide(name, f"{theirs} of NEW", same, setting="map")
-        rest = (
+        unpaired = (
             [at for at in alone[0] if at not in {ours for ours, _ in places}],
             [at for at in alone[1] if at not in {theirs for _, theirs in places}],
         )
         found = (
-            find_renames(old, new, places, chains, rest, self.sample)
-            if all(rest)
+            find_renames(old, new, places, chains, unpaired, self.sample)
+            if all(unpaired)
             else {}
         )
         for (ours, theirs), (alike, rows) in found.items():
             renames[ours] = theirs
             share = format_share(alike, rows, "sampled row", "agree")
             self.decide(ours, f"{theirs} of NEW", share, setting="map")
-        drift = self.note_drift(old, new, rest, renames)
+        drift = self.note_drift(old, new, unpaired, renames)
         rules = {name: chain for name, chain in zip(key, chains, strict=True) if chain}
         return replace(
             options, keys=key, renames=renames, rules=rules, on_schema_drift=drift
@@ -386,13 +386,15 @@ class _Drafting:
         self,
         old: TableColumns,
         new: TableColumns,
-        rest: tuple[Sequence[int], Sequence[int]],
+        unpaired: tuple[Sequence[int], Sequence[int]],
         renames: Mapping[str, str],
     ) -> OnSchemaDrift:
         """Whether columns are left without a partner, which are then not compared."""
-        only_old = [n for n in (old.names[at] for at in rest[0]) if n not in renames]
+        only_old = [
+            n for n in (old.names[at] for at in unpaired[0]) if n not in renames
+        ]
         taken = set(renames.values())
-        only_new = [n for n in (new.names[at] for at in rest[1]) if n not in taken]
+        only_new = [n for n in (new.names[at] for at in unpaired[1]) if n not in taken]
         for side, names in (("OLD", only_old), ("NEW", only_new)):
             if names:
                 self.decide(
@@ -525,8 +527,11 @@ def _pair_by_name(
         for at, name in enumerate(old)
         if (folded := fold_name(name, forms)) in theirs
     ]
-    alone_old = [at for at in range(len(old)) if at not in {at for at, _ in common}]
-    alone_new = [at for at in range(len(new)) if at not in {at for _, at in common}]
+    paired = [{pair[side] for pair in common} for side in (0, 1)]
+    alone_old, alone_new = (
+        [at for at in range(len(names)) if at not in taken]
+        for names, taken in zip((old, new), paired, strict=True)
+    )
     return common, (alone_old, alone_new)
 
 

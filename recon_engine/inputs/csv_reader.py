@@ -178,7 +178,7 @@ def read_rows(
         for found in gate.read(read, advance):
             if found is not None:
                 keep(found)
-        gate.hash_rest(partial(os.pread, descriptor), advance)
+        gate.hash_remaining(partial(os.pread, descriptor), advance)
         check_trailer(header, gate.counts.rows + gate.quarantine.count)
     return CsvFile(
         path=header.path,
@@ -358,7 +358,7 @@ class CsvReader:
             advance(len(data))
             yield data
 
-    def hash_rest(self, read: ReadAt, advance: Callable[[int], None]) -> None:
+    def hash_remaining(self, read: ReadAt, advance: Callable[[int], None]) -> None:
         """Hash and report what follows the table: trailers and an end mark."""
         for offset in range(self.header.end, self.header.bytes, BLOCK_BYTES):
             data = read(min(BLOCK_BYTES, self.header.bytes - offset), offset)

@@ -132,12 +132,12 @@ class _Translator:
         """
         mark, found = self.syntax.delimiter, []
         for distance in self.overlaps:
-            rest = mark[len(mark) - distance :]
-            found.append(self.out + rest)
+            remaining = mark[len(mark) - distance :]
+            found.append(self.out + remaining)
             found += [
-                self.out + rest[:at] + self.out
+                self.out + remaining[:at] + self.out
                 for at in range(1, distance)
-                if mark.startswith(rest[at:])
+                if mark.startswith(remaining[at:])
             ]
         return found
 
@@ -169,7 +169,7 @@ class _Translator:
         raise _Unreadable(
             at,
             "overlapping delimiters",
-            "the delimiter begins again within itself, so fields cannot be told apart",
+            "the delimiter begins again within itself: where a field ends is not certain",
             "export the file again with another delimiter",
         )
 
@@ -177,7 +177,7 @@ class _Translator:
         raise _Unreadable(
             at,
             f"the control character {SEPARATOR_NAME} outside of quotes",
-            "it has a meaning of its own while the file is translated",
+            "it is the delimiter while the file is translated",
             "export the file again without control characters",
         )
 

@@ -318,7 +318,7 @@ def _apply(rule: Rule, texts: pl.Series) -> tuple[pl.Series, int, int]:
 
 
 def _is_among(several: pl.Series, one: pl.Series) -> pl.Series:
-    """Whether one text is among those that a form of a code table stands for."""
+    """Whether one text is among those that a form of a code table represents."""
     nul = pl.lit(NORMAL_PREFIX)
     frame = pl.DataFrame({"several": several, "one": one})
     listed = pl.col("several").str.contains(nul + pl.col("one") + nul, literal=True)

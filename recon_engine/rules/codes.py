@@ -24,7 +24,7 @@ else:
 
 TRUE: Final = ("true", "y", "j", "1")
 FALSE: Final = ("false", "n", "0")
-# Between the codes of a form that stands for several: no text has NUL.
+# Between the codes of a form that represents several: no text has NUL.
 SEVERAL: Final = f"{NORMAL_PREFIX}|"
 # A table that is larger was not meant: the largest crosswalks of diagnoses have 100,000
 # entries.

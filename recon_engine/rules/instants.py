@@ -102,18 +102,18 @@ class Instant:
         """The normal forms of the texts in a format; null for other texts."""
         parts = list(parts_of(form))
         letters = {letter for letter, _ in parts}
-        text, rest, kept = pl.col("text"), form, {}
+        text, remaining, kept = pl.col("text"), form, {}
         if "z" in letters:
             place = text.str.find(f"{TIME_PATTERNS['z']}$")
             kept["offset"] = _offset_seconds(text.str.slice(place))
-            text, rest = text.str.slice(0, place), rest.removesuffix("%z")
+            text, remaining = text.str.slice(0, place), remaining.removesuffix("%z")
         if "f" in letters:
             place = text.str.find(r"[0-9]+\s*$")
             digits = text.str.slice(place).str.strip_chars()
             kept["fraction"] = digits.str.pad_end(9, "0").cast(pl.Int64, strict=False)
             text = text.str.slice(0, place)
-            rest = rest[: rest.index("%f")]
-        local = text.str.to_datetime(rest, strict=False, time_unit="us")
+            remaining = remaining[: remaining.index("%f")]
+        local = text.str.to_datetime(remaining, strict=False, time_unit="us")
         if "y" in letters and self.pivot is not None:
             local = choose_century(local, self.pivot)
         whole = pl.col("text").str.contains(describe_instant(form))
