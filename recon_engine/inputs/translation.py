@@ -8,7 +8,6 @@ back to the text as delivered (`Translation.map_offsets`).
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.scanner import whole_records_size
 from recon_engine.records import dataclass
 from recon_engine.runtime.lazy_module import np
+from recon_engine.storage.base import sha256_of
 
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class _Translator:
         raise _Unreadable(
             at,
             "overlapping delimiters",
-            "the delimiter begins again within itself: where a field ends is not certain",
+            "the delimiter begins again within itself: the end of a field is unclear",
             "export the file again with another delimiter",
         )
 
@@ -464,10 +464,5 @@ def _reader_of(descriptor: int) -> ReadAt:
 def hash_beside(path: Path, work: Callable[[], int]) -> tuple[int, str]:
     """The answer of `work`, and the SHA-256 of a file that is read meanwhile."""
     with ThreadPoolExecutor(1, "hash") as pool:
-        digest = pool.submit(_hash_file, path)
+        digest = pool.submit(sha256_of, path)
         return work(), digest.result()
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
