@@ -112,7 +112,7 @@ def draft_settings(
         old: The path of OLD.
         new: The path of NEW.
         progress: Reports the steps.
-        sample: The number of rows and values in which candidates are looked for; None
+        sample: The number of rows and values that are searched for candidates; None
             is all. What is decided is checked on all rows in any case.
         key: Which of the `Draft.close_keys` is the key, from 0.
         budget: Memory.
@@ -235,7 +235,7 @@ class _Drafting:
                 fixed[at] = replace(
                     readings[at],
                     encoding=encoding or readings[at].encoding,
-                    looked_at=f"not UTF-8 at byte {error.byte_offset:,}",
+                    evidence=f"not UTF-8 at byte {error.byte_offset:,}",
                 )
                 return fixed
         if at is not None and (mark := _trailer_of(self.sources[at], readings[at])):
@@ -267,7 +267,7 @@ class _Drafting:
             self.decide(
                 f"{name} encoding",
                 reading.encoding,
-                reading.looked_at,
+                reading.evidence,
                 setting="encoding",
             )
             where = f"line {frame.skip_lines + 1}"

@@ -6,12 +6,13 @@ checked by reading the file as a whole, afterwards.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
-import logging
+import lzma
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,7 +55,7 @@ WIDE_BOMS: Final = {b"\xff\xfe": Encoding.UTF_16, b"\xfe\xff": Encoding.UTF_16}
 class Reading:
     """How a file is read.
 
-    `rows`: the regular rows among the first bytes; `looked_at`: what is known of the
+    `rows`: the regular rows among the first bytes; `evidence`: what is known of the
     encoding; `others`: other readings that fit, as text.
     """
 
@@ -63,7 +64,7 @@ class Reading:
     frame: SideOptions
     columns: tuple[str, ...]
     rows: int
-    looked_at: str = ""
+    evidence: str = ""
     others: tuple[str, ...] = ()
 
     @property
@@ -83,7 +84,7 @@ def find_reading(path: Path, uri: str, side: str) -> Reading:
         raise EmptyFile(
             f"{side.upper()} is empty", file=uri, help="deliver a file with a header"
         )
-    encoding, looked_at = _find_encoding(head, uri, side)
+    encoding, evidence = _find_encoding(head, uri, side)
     text = head.removeprefix(BOM).decode(encoding, "replace").encode()
     if not whole:
         text = text[: whole_records_size(text)] or text[: text.rfind(b"\n") + 1]
@@ -97,12 +98,12 @@ def find_reading(path: Path, uri: str, side: str) -> Reading:
         ),
     )
     if not found:
-        return Reading(encoding, _most_frequent(text), SideOptions(), (), 0, looked_at)
+        return Reading(encoding, _most_frequent(text), SideOptions(), (), 0, evidence)
     best, *others = found
     return replace(
         best,
         encoding=encoding,
-        looked_at=looked_at,
+        evidence=evidence,
         others=tuple(
             f"{show_delimiter(each.delimiter)} with"
             f" {format_count(len(each.columns), 'column')}"
@@ -117,7 +118,7 @@ def read_head(path: Path) -> tuple[bytes, bool]:
     with path.open("rb") as file, _decompress(file, path.name) as stream:
         try:
             data = stream.read(HEAD_BYTES + 1)
-        except (OSError, EOFError, zstd.ZstdError):
+        except (OSError, EOFError, zstd.ZstdError, lzma.LZMAError):
             # The reader says what is wrong with it.
             data = b""
             file.seek(0)
@@ -139,6 +140,10 @@ def _decompress(file: BinaryIO, name: str) -> BinaryIO:
             return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
         case "zstd":
             return zstd.ZstdFile(file)  # type: ignore[return-value]
+        case "bzip2":
+            return bz2.BZ2File(file)  # type: ignore[return-value]
+        case "xz":
+            return lzma.LZMAFile(file)  # type: ignore[return-value]
         case _:
             return file
 
@@ -209,7 +214,7 @@ def _readings(text: bytes, *, whole: bool) -> Iterator[Reading]:
             if found is not None and _may_precede(text[:offset], found):
                 some = some or len(found.columns) > 1
                 yield replace(found, frame=replace(found.frame, skip_lines=lines))
-        # Lines before a header that fits all rows are not looked for.
+        # A header that fits all rows has no lines before it.
         if some:
             return
 
@@ -236,20 +241,9 @@ def _line_starts(text: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _try_reading(text: bytes, delimiter: str, *, whole: bool) -> Reading | None:
-    # What a reading warns of is known here: it is one of several.
-    with suppress(ReconError), _without_warnings():
+    with suppress(ReconError):
         return _read_regular(text, delimiter, whole=whole)
     return None
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    logger = logging.getLogger("recon_engine.inputs.header")
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = False
 
 
 def _read_regular(text: bytes, delimiter: str, *, whole: bool) -> Reading | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import pty
 import subprocess
@@ -220,6 +222,19 @@ def test_a_fault_after_the_sample_is_found_by_reading_all_rows(tmp_path: Path) -
     assert ended.returncode == 0, ended.stderr
     assert settings(tmp_path)["encoding"] == "cp1252:utf-8"
     assert "AGREE: 120,000 rows" in ended.stdout
+
+
+@pytest.mark.parametrize(("suffix", "packed"), [("bz2", bz2), ("xz", lzma)])
+def test_packed_files_are_read_as_their_text(
+    tmp_path: Path, suffix: str, packed: Any
+) -> None:
+    text = "".join(f"{at};M{at:02}\n" for at in range(60)).encode()
+    (tmp_path / f"old.csv.{suffix}").write_bytes(packed.compress(b"ID;M\n" + text))
+    (tmp_path / "new.csv").write_bytes(b"ID;M\n" + text)
+    ended = recon("init", f"old.csv.{suffix}", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert settings(tmp_path)["delimiter"] == ";"
+    assert "AGREE: 60 rows" in ended.stdout
 
 
 def test_a_file_without_a_header_gets_the_names_of_the_other(tmp_path: Path) -> None:

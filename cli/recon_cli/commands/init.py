@@ -38,7 +38,7 @@ Sample = Annotated[
     typer.Option(
         "--sample",
         metavar="N|all",
-        help="Number of rows in which candidates are looked for. What is written is"
+        help="Number of rows that are searched for candidates. What is written is"
         " checked on all rows.",
         rich_help_panel=Group.INPUT,
     ),
