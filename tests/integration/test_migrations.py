@@ -60,6 +60,7 @@ TABLES = {
     "pipeline_run_log",
     "recon_summary",
     "rule_count",
+    "run_part",
     "run_step",
     "schema_migration",
     "suppression",
