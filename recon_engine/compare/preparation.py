@@ -207,9 +207,9 @@ class Preparation:
     """How the rows of a side are prepared, in this order: derive, filter, fold.
 
     `codes`: the key columns whose codes have to be listed. `own`: the filter of this
-    side; `both`: that of both sides. `fold`: whether the rows of a key become one; `sums`: the columns that are added up then.
-    `either_folds`: whether those of a side do. `places`: whether a row of either side
-    can have another place than `KEPT`.
+    side; `both`: that of both sides. `fold`: whether the rows of a key become one;
+    `sums`: the columns that are added up then. `either_folds`: whether those of a side
+    do. `places`: whether a row of either side can have another place than `KEPT`.
     """
 
     derived: tuple[DerivedColumns, ...] = ()
