@@ -233,8 +233,14 @@ class Preparation:
     def judged(self) -> list[str]:
         """The columns that decide on the place of a row."""
         sources = [name for each in self.derived for name in each.derivation.sources]
-        tested = [test.column for test in (*self.codes, *self.own, *self.both)]
-        return list(dict.fromkeys((*sources, *tested)))
+        codes = [each.column for each in self.codes]
+        tested = [test.column for test in (*self.own, *self.both)]
+        return list(dict.fromkeys((*sources, *codes, *tested)))
+
+    @property
+    def _checked(self) -> tuple[DerivedColumns | ListedCode, ...]:
+        """What makes a row unpairable, whatever the filters say."""
+        return *self.derived, *self.codes
 
     def renamed(self, names: Mapping[str, str]) -> Preparation:
         """The same under other names of columns."""
@@ -260,7 +266,7 @@ class Preparation:
         place = (
             pl.when(_any(_fails(test) for test in self.own))
             .then(Place.LEFT_OUT)
-            .when(_any(each.has_failed() for each in (*self.derived, *self.codes)))
+            .when(_any(each.has_failed() for each in self._checked))
             .then(Place.UNPAIRABLE)
             .when(_any(~test.is_readable() for test in self.own))
             .then(Place.UNPAIRABLE)
@@ -279,8 +285,7 @@ class Preparation:
 
     def find_reasons(self, rows: pl.DataFrame) -> pl.Series:
         """Why each of these rows is unpairable."""
-        every = (*self.derived, *self.codes)
-        checks = [(each.has_failed(), each.reason) for each in every]
+        checks = [(each.has_failed(), each.reason) for each in self._checked]
         checks += [
             (~test.is_readable(), test.reason) for test in (*self.own, *self.both)
         ]
