@@ -201,12 +201,12 @@ def test_every_variable_is_documented() -> None:
     # docs/files.md documents once how the variables of one side are spelled.
     of_a_side = {option.of_side(side).env for option in SIDED for side in SIDES}
     named |= {option.env for option in OPTIONS.values() if option.env} - of_a_side
-    told = "".join(
+    shown = "".join(
         path.read_text() for path in (*DOCS.glob("*.md"), root / "README.md")
     )
     # Prefixes of names are none.
     whole = {name for name in named if not any(n.startswith(f"{name}_") for n in named)}
-    spelled = set(re.findall("`(RECON_[A-Z0-9_]+)", told))
+    spelled = set(re.findall("`(RECON_[A-Z0-9_]+)", shown))
     assert whole - spelled == set()
 
 

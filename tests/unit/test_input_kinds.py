@@ -297,7 +297,7 @@ def test_a_full_disk_is_not_taken_for_a_damaged_columnar_file(
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.parquet"])
-def test_a_file_with_the_wrong_name_is_told_the_right_one(
+def test_a_file_with_the_wrong_name_is_reported_the_right_one(
     tmp_path: Path, new: Path, name: str
 ) -> None:
     """Nothing is guessed from the content of a file."""

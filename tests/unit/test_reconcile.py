@@ -1,4 +1,4 @@
-"""The engine against the oracle, in full, and the laws of the metamorphic kind."""
+"""The engine against the oracle, in full, and the metamorphic relations."""
 
 from __future__ import annotations
 

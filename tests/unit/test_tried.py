@@ -263,7 +263,7 @@ def test_sums_of_splits_are_those_of_fractions(
     ]
     expected = []
     for several, one in ((1, 0), (0, 1)):
-        keys, adding, told = 0, 0, 0
+        keys, adding, shown = 0, 0, 0
         for both in groups:
             single, many = both[one], both[several]
             if len(single) != 1 or len(many) < 2 or single[0] in many:
@@ -273,8 +273,8 @@ def test_sums_of_splits_are_those_of_fractions(
             first, *others = [Fraction(n) if n is not None else None for n in numbers]
             if first is not None and None not in others and first == sum(others):  # type: ignore[arg-type]
                 adding += 1
-                told += 1
-        if keys and told * 2 >= keys:
+                shown += 1
+        if keys and shown * 2 >= keys:
             expected.append((adding, keys))
     found = rx.diff(*sides, keys="ID").hints
     assert [(h.count, h.total) for h in found if h.kind == "split"] == expected
