@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+import tomllib
 from enum import EnumType
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,22 @@ def test_every_command_that_the_documents_name_is_there() -> None:
         if command.callback is not None
     }
     assert named <= known
+
+
+def test_the_picture_of_the_layers_is_the_contract() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())
+    [contract] = (
+        each
+        for each in project["tool"]["importlinter"]["contracts"]
+        if each["type"] == "layers" and each.get("containers") == ["recon_engine"]
+    )
+    [picture] = re.findall(
+        r"```\n(  recon_cli .*?)```", (DOCS / "design.md").read_text(), re.DOTALL
+    )
+    # The names are in the left column of each level.
+    drawn = [
+        [name for line in level.splitlines() for name in re.findall(r"\w+", line[:33])]
+        for level in re.split(r"─+\n", picture)
+    ]
+    levels = [re.findall(r"\w+", layer) for layer in contract["layers"]]
+    assert drawn == [["recon_cli"], *levels]
