@@ -37,7 +37,7 @@ from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.storage.urls import open_storage
+from recon_engine.storage.urls import list_objects, open_storage
 from recon_engine.suggestions import did_you_mean
 
 
@@ -346,7 +346,7 @@ class _NamedInputs:
 
     def locate(self, side: str) -> tuple[Storage, SourceFile] | None:
         url = str(self.sources[SIDES.index(side)])
-        if not url.startswith("s3:"):
+        if not url.startswith("s3:") or list_objects(url):
             return None
         # Compressed and transcoded files have to be decoded as a whole, on one machine.
         if not is_read_in_place(url, side, self.options):

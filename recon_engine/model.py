@@ -43,7 +43,8 @@ class SourceFile:
     """One file of an inbound location, as listed; `etag` and `version` pin its bytes.
 
     `etag` and `version` are None for local files. `is_link`: whether it is a symbolic
-    link.
+    link. `parts`: the files that make up one table, by name; a set of them has a name
+    with `*` and an etag that pins all of them.
     """
 
     uri: str
@@ -52,14 +53,29 @@ class SourceFile:
     etag: str | None = None
     version: str | None = None
     is_link: bool = False
+    parts: tuple[SourceFile, ...] = ()
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """The parts, or the file itself."""
+        return self.parts or (self,)
 
 
 @dataclass(frozen=True, slots=True)
 class FilePair:
-    """The two files of one reconciliation."""
+    """The two files of one reconciliation; each can be a set of parts.
+
+    `done`: the files that say that the delivery is complete. They are archived with it.
+    """
 
     old: SourceFile
     new: SourceFile
+    done: tuple[SourceFile, ...] = ()
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """All files with data, those of OLD first."""
+        return (*self.old.files, *self.new.files)
 
 
 @dataclass(frozen=True, slots=True)

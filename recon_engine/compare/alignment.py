@@ -197,7 +197,7 @@ def align_columns(
         given,
         by_form=names.by_form,
         left_out=(len(ignored & in_old), len(ignored & in_new)),
-        prepared=prepare_sides(options, names, rules, derived, sums),
+        prepared=prepare_sides(options, names, keys, rules, derived, sums),
     )
 
 

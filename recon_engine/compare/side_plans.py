@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.compare.column_names import spell_as
 from recon_engine.compare.preparation import (
     DerivedColumns,
+    ListedCode,
     Preparation,
     make_test,
     typed_rule,
@@ -16,7 +17,7 @@ from recon_engine.derive_syntax import Derivation, parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.model import SIDES
 from recon_engine.rules.assembly import GivenRules
-from recon_engine.rules.chains import NO_CHAIN
+from recon_engine.rules.chains import NO_CHAIN, code_table
 from recon_engine.rules.numbers import Number
 from recon_engine.rules.spelling import parse_rule
 from recon_engine.suggestions import did_you_mean, shown
@@ -188,6 +189,7 @@ def check_sums(rules: Rules, sums: Sequence[Sequence[str]]) -> None:
 def prepare_sides(
     options: Options,
     names: NamePairs,
+    keys: Sequence[str],
     rules: Rules,
     derived: Sequence[Sequence[DerivedColumns]],
     sums: Sequence[tuple[str, ...]],
@@ -199,6 +201,15 @@ def prepare_sides(
         for side in SIDES if flag == "--where" else (flag[2:5],):
             test = make_test(condition, name, chain.of(side), flag)
             tests.setdefault(f"{side} {flag}", []).append(test)
+    codes = {
+        side: tuple(
+            ListedCode(name, chain, name)
+            for name in keys
+            for chain in [rules.get(name, NO_CHAIN).of(side)]
+            if (table := code_table(chain)) and not table.rest_same
+        )
+        for side in SIDES
+    }
     can_fail = [
         each.derivation.function != "count" for side in derived for each in side
     ]
@@ -212,12 +223,13 @@ def prepare_sides(
     old, new = (
         Preparation(
             derived=tuple(each.renamed(of_result[at]) for each in derived[at]),
+            codes=codes[side],
             own=tuple(tests.get(f"{side} --{side}-where", ())),
             both=tuple(tests.get(f"{side} --where", ())),
             fold=options.side(side).fold,
             either_folds=folds,
             sums=(*sums[at], *counts),
-            places=bool(tests) or any(can_fail),
+            places=bool(tests) or any(can_fail) or any(codes.values()),
         )
         for at, side in enumerate(SIDES)
     )
