@@ -570,8 +570,13 @@ class Options:
             parse_gate(gate)
         parse_where(self.where)
         if (self.old.sum or self.new.sum) and not (self.old.fold or self.new.fold):
+            side = (
+                "" if self.old.sum == self.new.sum else "old" if self.old.sum else "new"
+            )
+            of_side = f"--{side}-" if side else "--"
             raise ConfigError(
-                "--sum needs --fold", help="add --fold, --old-fold or --new-fold"
+                f"{of_side}sum needs {of_side}fold",
+                help="add --fold, --old-fold or --new-fold",
             )
         by_side = {"both": self.rules, "old": self.old.rules, "new": self.new.rules}
         if any(by_side.values()):

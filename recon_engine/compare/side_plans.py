@@ -66,7 +66,7 @@ def _derive(
     columns: Sequence[str], side: str, options: Options
 ) -> Iterator[DerivedColumns]:
     known = list(columns)
-    flag, where = f"--{side}-derive", side.upper()
+    flag, where = _flag_of(options, side, "derive"), side.upper()
     for text in options.side(side).derive:
         found = parse_derivation(text)
         sources = tuple(
@@ -88,6 +88,12 @@ def _derive(
         known += found.names
         label = f"{flag} {','.join(found.names)}={found.function}(…)"
         yield DerivedColumns(replace(found, sources=sources), label)
+
+
+def _flag_of(options: Options, side: str, name: str) -> str:
+    """`--derive` if both sides have the same, as with that option; else `--old-…`."""
+    old, new = (getattr(each, name) for each in (options.old, options.new))
+    return f"--{name}" if old == new else f"--{side}-{name}"
 
 
 def sources_of_one_side(
@@ -148,8 +154,9 @@ def sum_columns(
         sums = tuple(map(names.find, given.sum)) if given.fold else ()
         for name in sums:
             if name not in columns:
+                flag = _flag_of(options, side, "sum")
                 raise ConfigError(
-                    f"--sum {name}: no compared column has that name."
+                    f"{flag} {name}: no compared column has that name."
                     + did_you_mean(name, columns),
                     help="name a column that is neither a key nor ignored",
                 )
@@ -170,7 +177,7 @@ def with_number_rules(
     return found
 
 
-def check_sums(rules: Rules, sums: Sequence[Sequence[str]]) -> None:
+def check_sums(options: Options, rules: Rules, sums: Sequence[Sequence[str]]) -> None:
     """Raise ConfigError for a column that is added up and has no plain numbers.
 
     A sum is written as a plain number, which a rule of another notation would misread.
@@ -179,10 +186,11 @@ def check_sums(rules: Rules, sums: Sequence[Sequence[str]]) -> None:
         for name in names:
             typed = typed_rule(rules[name].of(side))
             if not isinstance(typed, Number):
+                flag = _flag_of(options, side, "sum")
                 raise ConfigError(
-                    f"--sum {name}: a rule of {side.upper()} reads no plain numbers",
+                    f"{flag} {name}: a rule of {side.upper()} reads no plain numbers",
                     why="a sum is written as a plain number, such as 1234.50",
-                    help="use the rule decimal, or omit the column from --sum",
+                    help=f"use the rule decimal, or omit the column from {flag}",
                 )
 
 

@@ -226,9 +226,9 @@ def test_a_derived_column_is_masked_as_its_source() -> None:
         ({"old_derive": 'A,B=split(NONE,"-")'}, "OLD has no column NONE"),
         ({"old_derive": 'PAID,B=split(CLAIM,"-")'}, "OLD has a column PAID already"),
         ({"new_derive": "A=slice(CLAIM,1)"}, "NEW has no column CLAIM"),
-        ({"new_fold": True, "new_sum": "NONE"}, "--sum NONE"),
-        ({"new_fold": True, "new_sum": "CLM"}, "--sum CLM"),
-        ({"new_sum": "PAID"}, "--sum needs --fold"),
+        ({"new_fold": True, "new_sum": "NONE"}, "--new-sum NONE"),
+        ({"new_fold": True, "new_sum": "CLM"}, "--new-sum CLM"),
+        ({"new_sum": "PAID"}, "--new-sum needs --new-fold"),
         (
             {"new_fold": True, "new_sum": "PAID", "rules": {"PAID": "date(%Y%m%d)"}},
             "reads no plain numbers",
