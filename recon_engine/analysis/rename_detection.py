@@ -1,8 +1,9 @@
 """Detect renamed columns by their values.
 
 The first rows of both files are matched by key, and each column in OLD only is compared
-with each in NEW only, ignoring white space, case and the format of numbers and dates.
-The cost does not depend on the size of the files.
+with each in NEW only, ignoring white space, case, null words and the format of numbers
+and dates, as the values of each column show it. The cost does not depend on the size of
+the files.
 """
 
 from __future__ import annotations
@@ -12,6 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from recon_engine.analysis.notations import (
+    DAY_ORDERS,
+    FORMATS,
+    NULLS,
+    find_notation,
+    has_day_first,
+    write_decimal,
+)
 from recon_engine.inputs.csvfile import Block
 from recon_engine.inputs.frames import Frame
 from recon_engine.inputs.pinned_file import open_unchanged
@@ -23,8 +32,8 @@ from recon_engine.inputs.scanner import (
 from recon_engine.model import SIDES
 from recon_engine.rules.chains import NO_CHAIN, NO_RULES, normal_form
 from recon_engine.rules.dates import Day
-from recon_engine.rules.numbers import Number
-from recon_engine.rules.texts import Casefold, Trim
+from recon_engine.rules.spelling import parse_rule
+from recon_engine.rules.texts import Casefold, Nulls, Trim, Unwrap
 
 
 if TYPE_CHECKING:
@@ -59,12 +68,8 @@ class _EvidentDay(Day):
         return pl.when(text.str.contains(BEFORE_1000)).then(text).otherwise(day)
 
 
-NORMALIZING_RULES: Final = (
-    Trim(),
-    _EvidentDay(("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%d.%m.%Y")),
-    Number(),
-    Casefold(),
-)
+OTHER_FORMATS: Final = tuple(f for _, f in FORMATS if f not in DAY_ORDERS)
+TEXT_RULES: Final = (Unwrap(), Trim(), Nulls(NULLS))
 
 
 def measure_agreements(
@@ -194,13 +199,22 @@ def _normalize_columns(
                 for name, chain, ours in zip(keys, rules, by, strict=True)
             ),
             *(
-                normal_form(NORMALIZING_RULES, pl.col(at[name])).alias(f"v{place}")
+                normal_form(_read_as(head[at[name]]), pl.col(at[name])).alias(
+                    f"v{place}"
+                )
                 for place, name in enumerate(others)
             ),
         )
         .unique(by, keep="none")
         .collect(engine="in-memory")
     )
+
+
+def _read_as(texts: pl.Series) -> tuple[Rule, ...]:
+    """The rules that read a column as it is written."""
+    number = parse_rule(write_decimal(find_notation(texts)))
+    order = "%d/%m/%Y" if has_day_first(texts) else "%m/%d/%Y"
+    return *TEXT_RULES, _EvidentDay((*OTHER_FORMATS, order)), number, Casefold()
 
 
 def _match_by_key(
