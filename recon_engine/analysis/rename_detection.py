@@ -123,14 +123,13 @@ def compare_columns(
     of_old, of_new = (
         [rules.get(name, NO_CHAIN).of(side) for name, _ in keys] for side in SIDES
     )
-    left, right = _match_by_key(
-        _normalize_columns(
-            rows_old, names_old, [name for name, _ in keys], of_old, only_old
-        ),
-        _normalize_columns(
-            rows_new, names_new, [name for _, name in keys], of_new, only_new
-        ),
+    # Matched first: only the rows that are compared are read by rules.
+    at_old, at_new = _match_by_key(
+        _read_keys(rows_old, names_old, [name for name, _ in keys], of_old),
+        _read_keys(rows_new, names_new, [name for _, name in keys], of_new),
     )
+    left = _normalize_columns(rows_old[at_old], names_old, only_old)
+    right = _normalize_columns(rows_new[at_new], names_new, only_new)
     likely = sorted(
         (-alike / rows, -alike, at, to)
         for at in range(len(only_old))
@@ -178,35 +177,38 @@ def _read_first_bytes(header: Header) -> bytes:
         return os.pread(descriptor, HEAD_BYTES, len(header.raw))
 
 
-def _normalize_columns(
+def _read_keys(
     head: pl.DataFrame,
     columns: Sequence[str],
     keys: Sequence[str],
     rules: Sequence[Sequence[Rule]],
-    others: Sequence[str],
 ) -> pl.DataFrame:
-    """Key columns as their rules read them; others in one form for what says the same.
+    """Key columns as their rules read them, without keys that repeat.
 
-    Rows of keys that repeat are left out.
+    `row`: the place of each.
     """
     at = {name: f"c{place}" for place, name in enumerate(columns)}
     by = [f"k{place}" for place in range(len(keys))]
     return (
         head.lazy()
         .select(
-            *(
-                normal_form(chain, pl.col(at[name])).alias(ours)
-                for name, chain, ours in zip(keys, rules, by, strict=True)
-            ),
-            *(
-                normal_form(_read_as(head[at[name]]), pl.col(at[name])).alias(
-                    f"v{place}"
-                )
-                for place, name in enumerate(others)
-            ),
+            normal_form(chain, pl.col(at[name])).alias(ours)
+            for name, chain, ours in zip(keys, rules, by, strict=True)
         )
+        .with_row_index("row")
         .unique(by, keep="none")
         .collect(engine="in-memory")
+    )
+
+
+def _normalize_columns(
+    rows: pl.DataFrame, columns: Sequence[str], names: Sequence[str]
+) -> pl.DataFrame:
+    """Some columns in one form for what says the same."""
+    at = {name: f"c{place}" for place, name in enumerate(columns)}
+    return rows.select(
+        normal_form(_read_as(rows[at[name]]), pl.col(at[name])).alias(f"v{place}")
+        for place, name in enumerate(names)
     )
 
 
@@ -217,19 +219,11 @@ def _read_as(texts: pl.Series) -> tuple[Rule, ...]:
     return *TEXT_RULES, _EvidentDay((*OTHER_FORMATS, order)), number, Casefold()
 
 
-def _match_by_key(
-    old: pl.DataFrame, new: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows of equal keys side by side, independent of the order of rows."""
+def _match_by_key(old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """The places of rows of equal keys, independent of the order of rows."""
     by = [name for name in old.columns if name.startswith("k")]
-    rows = (
-        old.select(by)
-        .with_row_index("\0old")
-        .join(new.select(by).with_row_index("\0new"), on=by)
-        .sort(by)
-        .head(MAX_MATCHED_ROWS)
-    )
-    return old[rows["\0old"]], new[rows["\0new"]]
+    rows = old.join(new, on=by, suffix="_new").sort(by).head(MAX_MATCHED_ROWS)
+    return rows["row"], rows["row_new"]
 
 
 def _count_agreeing_rows(old: pl.Series, new: pl.Series) -> tuple[int, int]:

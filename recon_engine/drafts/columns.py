@@ -124,6 +124,8 @@ class TableColumns:
         self, keys: Sequence[int], chains: Sequence[Sequence[Rule]], one_in: int
     ) -> pl.DataFrame:
         """The rows whose key, under its rules, has a chosen hash, with all columns."""
+        if one_in == 1:
+            return self.read_rows()
         forms = [
             normal_form(chain, pl.col(f"c{at}")).alias(f"k{place}")
             for place, (at, chain) in enumerate(zip(keys, chains, strict=True))
@@ -194,8 +196,9 @@ def _compare_samples(
     """The pairs that share at least a share of the values, sampled by their form."""
     places = [sorted({pair[side] for pair in wanted}) for side in (0, 1)]
     values = [
-        dict(zip(each, side.sample_values(each, form, one_in), strict=True))
+        {at: Values(found) for at, found in zip(each, sampled, strict=True)}
         for side, each in zip(sides, places, strict=True)
+        for sampled in [side.sample_values(each, form, one_in)]
     ]
     for ours, theirs in wanted:
         best = find_weakest_rules(values[0][ours], values[1][theirs], form)
@@ -267,27 +270,43 @@ def varied_columns(side: TableColumns) -> set[int]:
     }
 
 
+class Values:
+    """The distinct values of a column, and what rules make of them."""
+
+    def __init__(self, values: pl.Series) -> None:
+        self.values = values
+        self.forms: dict[tuple[str, ...], pl.Series] = {}
+
+    def under(self, rules: tuple[str, ...]) -> pl.Series:
+        """The distinct forms."""
+        if rules not in self.forms:
+            form = normal_form(_parse_rules(rules), pl.col("v"))
+            found = self.values.alias("v").to_frame().select(form).to_series()
+            self.forms[rules] = found.unique()
+        return self.forms[rules]
+
+
 def find_weakest_rules(
-    old: pl.Series, new: pl.Series, form: Sequence[str]
+    old: Values, new: Values, form: Sequence[str]
 ) -> tuple[float, tuple[str, ...]] | None:
     """The share of common values, and the first rules that find nearly all of them.
 
     `form`: the rules under which the values were sampled.
     """
-    if old.is_empty() or new.is_empty():
+    if old.values.is_empty() or new.values.is_empty():
         return None
+    widest = share_values(old, new, tuple(form))
+    if widest < MIN_OVERLAP:
+        return widest, tuple(form)
     tried = [rules for rules in KEY_RULES if set(rules) <= set(form)]
-    found = [(_share(old, new, rules), rules) for rules in tried]
+    found = [(share_values(old, new, rules), rules) for rules in tried]
     most = max(share for share, _ in found)
     return next(each for each in found if each[0] >= AS_GOOD * most)
 
 
-def _share(old: pl.Series, new: pl.Series, rules: Sequence[str]) -> float:
-    form = normal_form(_parse_rules(rules), pl.col("v"))
-    ours, theirs = (
-        side.alias("v").to_frame().select(form).to_series().unique()
-        for side in (old, new)
-    )
+def share_values(old: Values, new: Values, rules: tuple[str, ...]) -> float:
+    """How many of the values of the smaller side are on both, from 0 to 1."""
+    ours, theirs = old.under(rules), new.under(rules)
     common = ours.is_in(theirs.implode()).sum()
     return float(common) / max(1, min(ours.len(), theirs.len()))
 

@@ -45,6 +45,7 @@ from recon_engine.drafts.reading import (
 from recon_engine.drafts.spelling import (
     add_spelling,
     keep_explaining,
+    propose_spelling,
     rules_by_column,
 )
 from recon_engine.drafts.split_keys import find_split_key, list_parts
@@ -567,7 +568,7 @@ class _Drafting:
             return compare_inputs(*found.frames, options, budget=self.budget)
 
         sampled = compare_sample(found.options)
-        likely, _ = add_spelling(found.options, sampled, compare_sample)
+        likely = propose_spelling(found.options, sampled, compare_sample)
         options = _with_reading(likely, reading)
         result = self.compare(options)
         kept = keep_explaining(options, result)

@@ -81,6 +81,7 @@ def open_plain(
                 limits=limits,
                 to=target,
                 advance=advance,
+                flag=f"recon diff --{side}-member",
             )
     return Input(uri, target, kind)
 

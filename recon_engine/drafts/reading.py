@@ -182,7 +182,8 @@ def _find_encoding(head: bytes, uri: str, side: str) -> tuple[Encoding, str]:
                 f"not UTF-8 at byte {error.start:,}; as {trial.encoding},"
                 f" {format_count(trial.characters, 'character')} outside ASCII"
             )
-    foreign = sum(not c.isascii() for c in head.decode(errors="ignore"))
+    text = head.decode(errors="ignore")
+    foreign = len(text) - len(text.encode("ascii", "ignore"))
     if not foreign:
         return Encoding.UTF_8, "only ASCII"
     characters = format_count(foreign, "character")

@@ -44,6 +44,20 @@ def is_spelling(rule: str) -> bool:
     return name in SPELLING and not any(word in inner for word in NO_SPELLING)
 
 
+def propose_spelling(
+    options: Options, result: Reconciliation, compare: Compare
+) -> Options:
+    """Options with the rules of spelling that the hints of a sample propose."""
+    left = {each.name: each.mismatched for each in result.by_column}
+    explained = 1 - MIN_EXPLAINED
+    likely = {
+        name: rules
+        for name, rules in _find_spelling(result).items()
+        if not _has_other_order(options, name, rules, explained * left[name], compare)
+    }
+    return _with_rules(options, likely)
+
+
 def add_spelling(
     options: Options, result: Reconciliation, compare: Compare
 ) -> tuple[Options, Reconciliation]:
@@ -159,7 +173,7 @@ def _with_rules(options: Options, added: Mapping[str, RulesOfColumn]) -> Options
 
 
 def _has_other_order(
-    options: Options, name: str, rules: RulesOfColumn, left: int, compare: Compare
+    options: Options, name: str, rules: RulesOfColumn, left: float, compare: Compare
 ) -> bool:
     """Whether days and months could be swapped: as few cells differ then."""
     swapped = {

@@ -10,7 +10,12 @@ import polars as pl
 from recon_engine import command_line
 from recon_engine.analysis.key_parts import MOST_COLUMNS, MOST_PARTS, SEPARATORS
 from recon_engine.analysis.measures import is_measure
-from recon_engine.drafts.columns import KEY_RULES, CommonValues, find_weakest_rules
+from recon_engine.drafts.columns import (
+    KEY_RULES,
+    CommonValues,
+    Values,
+    find_weakest_rules,
+)
 from recon_engine.records import dataclass
 from recon_engine.rules.assembly import chain_of
 from recon_engine.rules.chains import normal_form
@@ -116,7 +121,9 @@ def _match_parts(
             found[1] if found else ()
             for part, at in zip(parts, columns, strict=True)
             for found in [
-                find_weakest_rules(part.unique(), others[f"c{at}"].unique(), WIDEST)
+                find_weakest_rules(
+                    Values(part.unique()), Values(others[f"c{at}"].unique()), WIDEST
+                )
             ]
         )
         matched = _count_matched(split, others, columns, chains)
