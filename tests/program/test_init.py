@@ -21,6 +21,7 @@ from support.fault_table import small_disk
 from support.program import recon
 from support.unknown_pairs import STYLES, write_pair
 
+import recon_engine as rx
 from recon_engine.drafts.spelling import is_spelling
 from recon_engine.errors import ConfigError
 
@@ -208,6 +209,49 @@ def test_a_dataset_is_added_beside_others(tmp_path: Path) -> None:
     assert "add --force to replace the settings of claims" in refused.stderr
     assert recon(*command, "--force", cwd=tmp_path).returncode == 0
     assert (tmp_path / "recon.toml").read_text() == text
+
+
+def test_the_table_of_pyproject_is_written_beside_others(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    before = '[project]\nname = "x"\n'
+    file = tmp_path / "pyproject.toml"
+    file.write_text(before)
+    command = ("init", "old.csv", "new.csv", "--yes", "--config", "pyproject.toml")
+    drafted = recon(*command, cwd=tmp_path)
+    assert (drafted.returncode, file.read_text().startswith(before)) == (0, True)
+    assert drafted.stderr.endswith("next: recon diff old.csv new.csv\n")
+    assert tomllib.loads(file.read_text())["tool"]["recon"]["keys"] == ["CLM_ID"]
+    assert found_in(tmp_path)["keys"] == ["CLM_ID"]
+    text = file.read_text()
+    file.write_text(text.replace('["CLM_ID"]', '["NAME"]') + "\n[tool.x]\na = 1\n")
+    refused = recon(*command, cwd=tmp_path)
+    assert "add --force to replace the settings of [tool.recon]" in refused.stderr
+    assert recon(*command, "--force", cwd=tmp_path).returncode == 0
+    assert tomllib.loads(file.read_text())["tool"] == {
+        "x": {"a": 1},
+        "recon": tomllib.loads(text)["tool"]["recon"],
+    }
+
+
+def test_what_is_drafted_is_loaded_in_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every kind of setting: a frame, a derived key, renames, rules of a side."""
+    _, planted = write_pair(tmp_path, 2, rows=300)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(rx.ReconError, match=r"no recon\.toml"):
+        rx.load_config()
+    recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    by_name = rx.diff("old.csv", "new.csv", **rx.load_config())
+    assert by_name.counts.mismatched_cells == len(planted.cells)
+    text = (tmp_path / "recon.toml").read_text()
+    (tmp_path / "all.toml").write_text(
+        f'inbound_s3 = "in"\non_bad_row = "quarantine"\n{text}'
+    )
+    found = rx.load_config("all.toml")
+    assert found["on_bad_row"] == "quarantine"
+    assert "inbound_s3" not in found
+    assert rx.diff("old.csv", "new.csv", **found).counts == by_name.counts
 
 
 @pytest.mark.parametrize(
