@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from recon_engine.drafts.draft import Draft
 
 
-def write_config(draft: Draft, dataset: str | None) -> str:
-    """The text of a configuration file, or of the part of a dataset in it."""
-    table = ("dataset", dataset) if dataset else ()
+def write_config(draft: Draft, table: tuple[str, ...]) -> str:
+    """The text of a configuration file, or of a table in it, such as of a dataset."""
     return "\n".join(_lines(draft, table)).strip() + "\n"
 
 

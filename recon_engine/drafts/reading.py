@@ -6,12 +6,8 @@ checked by reading the file as a whole, afterwards.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
-import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.config import Encoding, Limits, SideOptions
 from recon_engine.errors import EmptyFile, EncodingError, ReconError
 from recon_engine.formatting import format_count
-from recon_engine.inputs.decoding import compression_of
 from recon_engine.inputs.encodings import tried, tried_wide
 from recon_engine.inputs.file_shape import (
     DELIMITERS,
@@ -33,14 +28,10 @@ from recon_engine.records import dataclass
 from recon_engine.suggestions import looks_like_header
 
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
+
+    from recon_engine.inputs.header import Header
 
 
 HEAD_BYTES: Final = 1 << 20
@@ -113,39 +104,46 @@ def find_reading(path: Path, uri: str, side: str) -> Reading:
     )
 
 
+def read_table(path: Path) -> Reading:
+    """The reading of a CSV file that was made from a table with a schema."""
+    with path.open("rb") as file:
+        text = file.read(HEAD_BYTES)
+    header = _parse_header(text, ",", SideOptions())
+    rows = text.count(b"\n", len(header.raw))
+    return Reading(Encoding.UTF_8, ",", SideOptions(), header.columns, rows)
+
+
+def find_rows(text: bytes, reading: Reading) -> tuple[Header, int] | None:
+    """The header of a text that is read so, and where its rows begin; None if none.
+
+    `text`: the first bytes in UTF-8.
+    """
+    start = 0
+    for _ in range(reading.frame.skip_lines):
+        start = text.find(b"\n", start) + 1
+    trailing = reading.frame.trailing_delimiter
+    with suppress(ReconError):
+        header = _parse_header(
+            text[start:], reading.delimiter, SideOptions(trailing_delimiter=trailing)
+        )
+        if len(header.columns) == len(reading.columns):
+            return header, start if reading.frame.no_header else start + len(header.raw)
+    return None
+
+
 def read_head(path: Path) -> tuple[bytes, bool]:
-    """The first bytes of a file, decompressed, and whether these are all of it."""
-    with path.open("rb") as file, _decompress(file, path.name) as stream:
-        try:
-            data = stream.read(HEAD_BYTES + 1)
-        except (OSError, EOFError, zstd.ZstdError, lzma.LZMAError):
-            # The reader says what is wrong with it.
-            data = b""
-            file.seek(0)
-            data = file.read(HEAD_BYTES + 1)
+    """The first bytes of a plain file, and whether these are all of it."""
+    with path.open("rb") as file:
+        data = file.read(HEAD_BYTES + 1)
     return data[:HEAD_BYTES], len(data) <= HEAD_BYTES
 
 
 def find_encoding_at(path: Path, offset: int) -> Encoding | None:
-    """The encoding in which the bytes around an offset of the text are text, if any."""
-    with path.open("rb") as file, _decompress(file, path.name) as stream:
-        stream.seek(max(offset - HEAD_BYTES // 2, 0))
-        trial = tried(stream.read(HEAD_BYTES))
+    """The encoding in which the bytes around an offset are text, if any."""
+    with path.open("rb") as file:
+        file.seek(max(offset - HEAD_BYTES // 2, 0))
+        trial = tried(file.read(HEAD_BYTES))
     return trial and Encoding(trial.encoding)
-
-
-def _decompress(file: BinaryIO, name: str) -> BinaryIO:
-    match compression_of(name):
-        case "gzip":
-            return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
-        case "zstd":
-            return zstd.ZstdFile(file)  # type: ignore[return-value]
-        case "bzip2":
-            return bz2.BZ2File(file)  # type: ignore[return-value]
-        case "xz":
-            return lzma.LZMAFile(file)  # type: ignore[return-value]
-        case _:
-            return file
 
 
 def show_delimiter(delimiter: str) -> str:
@@ -184,7 +182,8 @@ def _find_encoding(head: bytes, uri: str, side: str) -> tuple[Encoding, str]:
                 f"not UTF-8 at byte {error.start:,}; as {trial.encoding},"
                 f" {format_count(trial.characters, 'character')} outside ASCII"
             )
-    foreign = sum(not c.isascii() for c in head.decode(errors="ignore"))
+    text = head.decode(errors="ignore")
+    foreign = len(text) - len(text.encode("ascii", "ignore"))
     if not foreign:
         return Encoding.UTF_8, "only ASCII"
     characters = format_count(foreign, "character")
@@ -249,14 +248,7 @@ def _try_reading(text: bytes, delimiter: str, *, whole: bool) -> Reading | None:
 def _read_regular(text: bytes, delimiter: str, *, whole: bool) -> Reading | None:
     trailing = count_trailing_delimiters(text, delimiter) > 1
     frame = SideOptions(trailing_delimiter=trailing)
-    header = parse_header(
-        io.BytesIO(text),
-        path=Path(os.devnull),
-        uri="",
-        state=(0, 0, 0, 0),
-        delimiter=delimiter,
-        frame=frame,
-    )
+    header = _parse_header(text, delimiter, frame)
     if count_data_names(header.columns, header.head, delimiter):
         frame = replace(frame, no_header=True)
         header = replace(header, raw=b"")
@@ -272,6 +264,17 @@ def _read_regular(text: bytes, delimiter: str, *, whole: bool) -> Reading | None
             names = tuple(f"c{at + 1}" for at in range(len(names)))
         return Reading(Encoding.UTF_8, delimiter, frame, names, found.rows)
     return None
+
+
+def _parse_header(text: bytes, delimiter: str, frame: SideOptions) -> Header:
+    return parse_header(
+        io.BytesIO(text),
+        path=Path(os.devnull),
+        uri="",
+        state=(0, 0, 0, 0),
+        delimiter=delimiter,
+        frame=frame,
+    )
 
 
 def _most_frequent(text: bytes) -> str:

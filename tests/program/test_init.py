@@ -21,7 +21,8 @@ from support.fault_table import small_disk
 from support.program import recon
 from support.unknown_pairs import STYLES, write_pair
 
-from recon_engine.drafts.draft import is_spelling
+import recon_engine as rx
+from recon_engine.drafts.spelling import is_spelling
 from recon_engine.errors import ConfigError
 
 
@@ -52,11 +53,9 @@ def test_after_init_a_diff_shows_exactly_what_was_planted(
         len(planted.missing),
         len(planted.extra),
     )
-    missing = {
-        tuple(value.lstrip("0") for value in row.values())
-        for row in found["missing_sample"]
-    }
-    assert missing == planted.missing
+    for part, rows in (("missing", planted.missing), ("extra", planted.extra)):
+        shown = found[f"{part}_sample"]
+        assert {tuple(v.lstrip("0") for v in row.values()) for row in shown} == rows
     differing = Counter({each["name"]: each["mismatched"] for each in found["columns"]})
     if style.codes:
         # Another code table differs in all rows: nothing hides it.
@@ -106,6 +105,22 @@ def test_only_what_nearly_all_cells_agree_with_is_active(tmp_path: Path) -> None
     assert found_in(tmp_path)["counts"]["mismatched_cells"] == 150
 
 
+def test_numbers_of_one_side_in_another_notation_are_active(tmp_path: Path) -> None:
+    """A column that is renamed and has a decimal comma in OLD only."""
+    cents = [100 * at + at % 97 for at in range(200)]
+    old = "".join(f"{at};1.{each // 100:03},{each % 100:02}\n" for at, each in
+                  enumerate(cents))  # fmt: skip
+    new = "".join(f"{at},1{each // 100:03}.{each % 100:02}\n" for at, each in
+                  enumerate(cents))  # fmt: skip
+    (tmp_path / "old.csv").write_text("ID;BETRAG\n" + old)
+    (tmp_path / "new.csv").write_text("ID,PAID\n" + new.replace("1042.42", "1042.43"))
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert settings(tmp_path)["map"] == {"BETRAG": "PAID"}
+    assert settings(tmp_path)["old"]["rules"] == {"BETRAG": "decimal(comma)"}
+    assert "explains 199 of 200 differing cells" in " ".join(ended.stdout.split())
+    assert found_in(tmp_path)["counts"]["mismatched_cells"] == 1
+
+
 @pytest.mark.parametrize(
     ("rule", "spelling"),
     [
@@ -115,6 +130,12 @@ def test_only_what_nearly_all_cells_agree_with_is_active(tmp_path: Path) -> None
         ("decimal(abs=0.01)", False),
         ("date(%Y%m%d|%Y-%m-%d,within=1d)", False),
         ("map(@codes.csv)", False),
+        ("decimal(comma,exp)", True),
+        ("decimal(money=$)", False),
+        ("decimal(trailing)", False),
+        ("decimal(percent)", False),
+        ("scale(2)", False),
+        ("strip(-)", False),
     ],
 )
 def test_spelling_is_the_same_value(rule: str, *, spelling: bool) -> None:
@@ -188,6 +209,49 @@ def test_a_dataset_is_added_beside_others(tmp_path: Path) -> None:
     assert "add --force to replace the settings of claims" in refused.stderr
     assert recon(*command, "--force", cwd=tmp_path).returncode == 0
     assert (tmp_path / "recon.toml").read_text() == text
+
+
+def test_the_table_of_pyproject_is_written_beside_others(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    before = '[project]\nname = "x"\n'
+    file = tmp_path / "pyproject.toml"
+    file.write_text(before)
+    command = ("init", "old.csv", "new.csv", "--yes", "--config", "pyproject.toml")
+    drafted = recon(*command, cwd=tmp_path)
+    assert (drafted.returncode, file.read_text().startswith(before)) == (0, True)
+    assert drafted.stderr.endswith("next: recon diff old.csv new.csv\n")
+    assert tomllib.loads(file.read_text())["tool"]["recon"]["keys"] == ["CLM_ID"]
+    assert found_in(tmp_path)["keys"] == ["CLM_ID"]
+    text = file.read_text()
+    file.write_text(text.replace('["CLM_ID"]', '["NAME"]') + "\n[tool.x]\na = 1\n")
+    refused = recon(*command, cwd=tmp_path)
+    assert "add --force to replace the settings of [tool.recon]" in refused.stderr
+    assert recon(*command, "--force", cwd=tmp_path).returncode == 0
+    assert tomllib.loads(file.read_text())["tool"] == {
+        "x": {"a": 1},
+        "recon": tomllib.loads(text)["tool"]["recon"],
+    }
+
+
+def test_what_is_drafted_is_loaded_in_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every kind of setting: a frame, a derived key, renames, rules of a side."""
+    _, planted = write_pair(tmp_path, 2, rows=300)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(rx.ReconError, match=r"no recon\.toml"):
+        rx.load_config()
+    recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    by_name = rx.diff("old.csv", "new.csv", **rx.load_config())
+    assert by_name.counts.mismatched_cells == len(planted.cells)
+    text = (tmp_path / "recon.toml").read_text()
+    (tmp_path / "all.toml").write_text(
+        f'inbound_s3 = "in"\non_bad_row = "quarantine"\n{text}'
+    )
+    found = rx.load_config("all.toml")
+    assert found["on_bad_row"] == "quarantine"
+    assert "inbound_s3" not in found
+    assert rx.diff("old.csv", "new.csv", **found).counts == by_name.counts
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,11 @@ class Planted:
 
 @dataclass(frozen=True)
 class Style:
-    """How the two systems write the same rows."""
+    """How the two systems write the same rows.
+
+    `comma`: OLD has a decimal comma. `whole_key`: the side that has claim and line in
+    one column, with `separator` between them.
+    """
 
     language: str
     delimiters: str
@@ -67,12 +71,17 @@ class Style:
     folded_names: bool = False
     preamble: int = 0
     trailer: bool = False
+    comma: bool = False
+    whole_key: str = ""
+    separator: str = "-"
 
 
 STYLES = (
-    Style("german", ";,", ("cp1252", "utf-8"), tuple(OTHER_NAMES), padded_key=True),
+    Style("german", ";,", ("cp1252", "utf-8"), tuple(OTHER_NAMES), padded_key=True,
+          comma=True),
     Style("french", ",,", ("utf-8", "utf-8"), ("PAID_AMT", "CITY"), grouped=True),
-    Style("polish", "|;", ("utf-8", "utf-16"), lines=3, dates=("%d.%m.%Y", "%Y%m%d")),
+    Style("polish", "|;", ("utf-8", "utf-16"), lines=3, dates=("%d.%m.%Y", "%Y%m%d"),
+          whole_key="old"),
     Style("english", "\t,", ("utf-8", "utf-8"), ("CLM_ID",), upper=True, codes=True),
     Style("german", ";;", ("cp1252", "cp1252"), folded_names=True, codes=True),
     Style("french", ";,", ("cp1252", "utf-8"), ("CLM_ID", "DRG"), lines=2,
@@ -83,7 +92,7 @@ STYLES = (
           grouped=True),
     Style("german", ";,", ("cp1252", "utf-8"), ("MEMBER_ID",), trailer=True),
     Style("english", "|\t", ("utf-8", "utf-16"), ("PAID_AMT",), padded_key=True,
-          folded_names=True, lines=2),
+          folded_names=True, lines=2, whole_key="new", separator="/"),
 )  # fmt: skip
 
 
@@ -162,7 +171,11 @@ def _change(chance: random.Random, style: Style, row: Row, planted: Planted) -> 
 def _as_old(row: Row, style: Style) -> Row:
     day = date.fromisoformat(row["SVC_DT"])
     key = row["CLM_ID"].zfill(12) if style.padded_key else row["CLM_ID"]
-    return row | {"SVC_DT": day.strftime(style.dates[0]), "CLM_ID": key}
+    changed = {"SVC_DT": day.strftime(style.dates[0]), "CLM_ID": key}
+    if style.comma:
+        amount = f"{float(row['PAID_AMT']):,.2f}"
+        changed["PAID_AMT"] = amount.translate(str.maketrans(",.", ".,"))
+    return row | changed
 
 
 def _as_new(row: Row, style: Style) -> Row:
@@ -191,14 +204,19 @@ def _write(
     for number in range(style.preamble if side == 0 else 0):
         text.write(f"Report line {number}\n")
     writer = csv.writer(text, delimiter=style.delimiters[side], lineterminator="\n")
-    header = [*names]
-    if side == 1:
-        header = [
-            OTHER_NAMES.get(name, name) if name in style.renamed else name
-            for name in names
+    whole = style.whole_key == ("old", "new")[side]
+    if whole:
+        names = [name for name in names if name != "LINE"]
+        rows = [
+            row | {"CLM_ID": f"{row['CLM_ID']}{style.separator}{row['LINE']}"}
+            for row in rows
         ]
-        if style.folded_names:
-            header = [name.lower() for name in header]
+    renamed = {name: OTHER_NAMES[name] for name in style.renamed} if side else {}
+    if whole:
+        renamed["CLM_ID"] = "CLAIM"
+    header = [renamed.get(name, name) for name in names]
+    if side == 1 and style.folded_names:
+        header = [name.lower() for name in header]
     writer.writerow(header)
     writer.writerows([row[name] for name in names] for row in rows)
     if style.trailer:

@@ -342,10 +342,31 @@ def test_a_renamed_column_agrees_in_four_of_five_rows() -> None:
     assert renamed(old, [*old[:79], *["x"] * 21]) == []
 
 
-def test_a_renamed_column_may_be_written_in_another_way() -> None:
-    days = [f"202601{at % 28 + 1:02}" for at in range(100)]
-    spelled = [f"{day[:4]}-{day[4:6]}-{day[6:]}" for day in days]
-    assert renamed(days, spelled) == [("--map A=B", 100, 100)]
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("2026-01-{0:02}", "202601{0:02}"),
+        ("{0:02}/01/2026", "2026-01-{0:02}"),
+        ("01/{0:02}/2026", "2026-01-{0:02}"),
+        ("{0:02}-Jan-2026", "2026-01-{0:02} 00:00:00"),
+        ("1.2{0:02},50", "12{0:02}.5"),
+        ("{0},5", "{0}.50"),
+        ("€ 1,2{0:02}", "12{0:02}"),
+        ("{0}.5-", "-{0}.50"),
+        ("1{0:02}E2", "1{0:02}00"),
+        ('="0{0}"', "0{0}"),
+    ],
+)
+def test_a_renamed_column_may_be_written_in_another_way(old: str, new: str) -> None:
+    columns = ([form.format(at % 28 + 1) for at in range(100)] for form in (old, new))
+    assert renamed(*columns) == [("--map A=B", 100, 100)]
+
+
+def test_a_null_word_is_a_blank_in_a_renamed_column() -> None:
+    old = ["NULL" if at % 3 else f"v{at}" for at in range(99)]
+    assert renamed(old, [text.replace("NULL", "") for text in old]) == [
+        ("--map A=B", 33, 33)
+    ]
 
 
 def test_rows_in_which_neither_says_anything_tell_of_no_name() -> None:
