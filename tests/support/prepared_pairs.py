@@ -14,7 +14,7 @@ from support.suppressed_pairs import DAY
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.config import AS_DEFAULT, LIMITS, SideOptions
-from recon_engine.inputs.header import open_input
+from recon_engine.inputs.opening import open_input
 from recon_engine.model import SIDES
 from recon_engine.runtime.memory import BASE_BYTES, Budget
 from recon_engine.spark.byte_sources import LocalSource
