@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine.compare.column_names import spell_as
 from recon_engine.compare.preparation import (
+    NUMBER,
     DerivedColumns,
     ListedCode,
     Preparation,
@@ -18,7 +19,6 @@ from recon_engine.errors import ConfigError
 from recon_engine.model import SIDES
 from recon_engine.rules.assembly import GivenRules
 from recon_engine.rules.chains import NO_CHAIN, code_table
-from recon_engine.rules.numbers import Number
 from recon_engine.rules.spelling import parse_rule
 from recon_engine.suggestions import did_you_mean, shown
 from recon_engine.where_syntax import parse_where
@@ -178,18 +178,15 @@ def with_number_rules(
 
 
 def check_sums(options: Options, rules: Rules, sums: Sequence[Sequence[str]]) -> None:
-    """Raise ConfigError for a column that is added up and has no plain numbers.
-
-    A sum is written as a plain number, which a rule of another notation would misread.
-    """
+    """Raise ConfigError for a column that is added up and has no numbers."""
     for side, names in zip(SIDES, sums, strict=True):
         for name in names:
             typed = typed_rule(rules[name].of(side))
-            if not isinstance(typed, Number):
+            if typed is None or typed.family != NUMBER:
                 flag = _flag_of(options, side, "sum")
                 raise ConfigError(
-                    f"{flag} {name}: a rule of {side.upper()} reads no plain numbers",
-                    why="a sum is written as a plain number, such as 1234.50",
+                    f"{flag} {name}: a rule of {side.upper()} reads no numbers",
+                    why="only numbers are added up",
                     help=f"use the rule decimal, or omit the column from {flag}",
                 )
 

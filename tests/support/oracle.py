@@ -373,7 +373,7 @@ def form(chain: Chain, side: str, text: str) -> str:
 
 def read_by(chain: Chain, rule: str, side: str, text: str) -> str:
     """A text after one rule. Where sides are read apart, the unread equals nothing."""
-    read = NORMAL[rule](text)
+    read = (_code(rule) if is_table(rule) else NORMAL[rule])(text)
     unread = not READS[rule.split("(", maxsplit=1)[0]](rule, text)
     if is_typed(rule) and chain.reads_apart and text and unread:
         return f"\0\0{side}\0{text}"
