@@ -25,6 +25,7 @@ from recon_engine.config import (
     Limits,
     OnSchemaDrift,
     Options,
+    Quote,
     SideOptions,
 )
 from recon_engine.drafts.columns import (
@@ -39,6 +40,7 @@ from recon_engine.drafts.reading import (
     Reading,
     find_encoding_at,
     find_reading,
+    read_last_field,
     read_table,
     show_delimiter,
 )
@@ -65,7 +67,6 @@ from recon_engine.suggestions import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import polars as pl
 
@@ -315,7 +316,11 @@ class _Drafting:
                     evidence=f"not UTF-8 at byte {error.byte_offset:,}",
                 )
                 return fixed
-        if at is not None and (mark := _trailer_of(self.inputs[at].path, readings[at])):
+        mark = None
+        if at is not None:
+            it = readings[at]
+            mark = read_last_field(self.inputs[at].path, it.delimiter, it.encoding)
+        if at is not None and mark is not None:
             fixed[at] = replace(
                 readings[at], frame=replace(readings[at].frame, trailers=(mark,))
             )
@@ -364,6 +369,10 @@ class _Drafting:
                     else "the first record has the form of a row",
                 ),
             ]
+            if frame.excel_text or frame.quote is Quote.NONE:
+                choice = '="…" is text' if frame.excel_text else "are characters"
+                evidence = "the first rows are regular only so"
+                found.append(Decision(f"{name} quotes", choice, evidence))
             for trailer in frame.trailers:
                 about = f"{name} trailer"
                 found.append(Decision(about, trailer, "the last record is no row"))
@@ -735,16 +744,6 @@ def _read_options(readings: Sequence[Reading]) -> Options:
         old=old.frame,
         new=new.frame,
     )
-
-
-def _trailer_of(path: Path, reading: Reading) -> str | None:
-    """The first field of the last line, if it is a word: that of a trailer."""
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - (1 << 16), 0))
-        lines = file.read().rstrip(b"\r\n\x1a").splitlines()
-    last = lines[-1].decode(reading.encoding, "replace") if lines else ""
-    fields = last.split(reading.delimiter)
-    return fields[0] if fields[0].isalpha() and len(fields[0]) > 1 else None
 
 
 def _find_name_forms(old: Sequence[str], new: Sequence[str]) -> tuple[NameForm, ...]:

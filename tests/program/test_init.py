@@ -11,10 +11,12 @@ import pty
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from recon_cli.config_lookup import write_config_text
 from support.fault_table import small_disk
@@ -262,6 +264,14 @@ def test_what_is_drafted_is_loaded_in_python(
         (b"ID,A\n1,2\n3\n", b"ID,A\n1,2\n", 3, "a row of 1 field under a header of 2"),
         (b"ID,A\n1,x\n", b"KEY,B\n7,y\n", 2, "no key was found"),
         (b"ID,A\n1,x\n", b"ID,A\n7,y\n", 2, "no key was found"),
+        (
+            b"1001M01   00010.00\n1002M02   00020.00\n",
+            b"ID,A\n1,x\n",
+            2,
+            "OLD has no delimiter, and its first 2 lines have 18 bytes each",
+        ),
+        (b"ID\n", b"ID\n", 2, "no key was found"),
+        (b"\x89PNG\r\n\x1a\n\0\0", b"ID\n1\n", 3, "OLD is no text"),
     ],
 )
 def test_files_that_cannot_be_compared_say_which_decision_failed(
@@ -299,6 +309,103 @@ def test_packed_files_are_read_as_their_text(
     assert ended.returncode == 0, ended.stderr
     assert settings(tmp_path)["delimiter"] == ";"
     assert "AGREE: 60 rows" in ended.stdout
+
+
+@pytest.mark.parametrize("suffix", ["zip", "parquet", "arrow"])
+def test_archives_and_tables_are_drafted_as_their_rows(
+    tmp_path: Path, suffix: str
+) -> None:
+    rows = {"ID": [*range(60)], "M": [f"M{at:02}" for at in range(60)]}
+    table, source = pl.DataFrame(rows), tmp_path / f"old.{suffix}"
+    if suffix == "zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            archive.writestr("old.csv", table.write_csv(separator=";"))
+    elif suffix == "parquet":
+        table.write_parquet(source)
+    else:
+        table.write_ipc(source)
+    (tmp_path / "new.csv").write_text(
+        table.rename({"M": "MEMBER"}).write_csv(separator=";")
+    )
+    ended = recon("init", source.name, "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert settings(tmp_path)["map"] == {"M": "MEMBER"}
+    assert "AGREE: 60 rows" in ended.stdout
+    assert ("OLD format" in ended.stdout) is (suffix != "zip")
+    assert recon("diff", source.name, "new.csv", "-q", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("old.csv.gz", b"ID\n1\n", "old.csv.gz"),
+        ("old.zip", b"no archive", "the zip archive is corrupt or truncated"),
+        ("old.parquet", b"no table", "the parquet file cannot be read"),
+        ("missing.csv", None, "there is no such file"),
+        ("folder", None, "it is a folder"),
+    ],
+)
+def test_an_input_that_cannot_be_opened_is_named(
+    name: str, data: bytes | None, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "new.csv").write_text("ID\n1\n")
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    ended = recon("init", name, "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode in {2, 3}
+    assert message in ended.stderr
+    assert f"--> {name}" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "rule"),
+    [
+        ("'0{at:04}", ["unwrap", "lstrip0"]),
+        ("9-{at:04}", "strip(-./ )"),
+        (" a{at:04}", ["trim", "casefold"]),
+    ],
+)
+def test_a_key_is_found_in_another_spelling(
+    old: str, rule: str | list[str], tmp_path: Path
+) -> None:
+    forms = {"unwrap": "{at}", "strip(-./ )": "9{at:04}", "trim": "A{at:04}"}
+    new = forms[rule if isinstance(rule, str) else rule[0]]
+    for name, form in (("old", old), ("new", new)):
+        rows = (f"{form.format(at=at + 1000)},{at * at}.00\n" for at in range(90))
+        (tmp_path / f"{name}.csv").write_text("ID,PAID\n" + "".join(rows))
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "AGREE: 90 rows" in ended.stdout, ended.stdout + ended.stderr
+    assert settings(tmp_path)["rules"] == {"ID": rule}
+
+
+@pytest.mark.parametrize(
+    ("written", "setting"),
+    [('="0{at}"', {"excel_text": True}), ('{at}" pipe', {"quote": "none"})],
+)
+def test_quotes_that_are_not_those_of_csv(
+    written: str, setting: dict[str, object], tmp_path: Path
+) -> None:
+    bare = written.removeprefix('="').removesuffix('"').replace('"', '""')
+    for name, form in (("old", written), ("new", f'"{bare}"')):
+        rows = (f"{at},{form.format(at=at)}\n" for at in range(60))
+        (tmp_path / f"{name}.csv").write_text("ID,SIZE\n" + "".join(rows))
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "AGREE: 60 rows" in ended.stdout, ended.stdout + ended.stderr
+    assert settings(tmp_path)["old"] == setting
+    assert "OLD quotes" in ended.stdout
+
+
+def test_a_record_at_the_end_that_is_as_wide_as_a_row_is_a_trailer(
+    tmp_path: Path,
+) -> None:
+    rows = "".join(f"{at},M{at},{at}.00\n" for at in range(1001, 1051))
+    for name, end in (("old", "TRL,50,1.00\n"), ("new", "SMITH,50,1.00\n")):
+        (tmp_path / f"{name}.csv").write_text("ID,M,PAID\n" + rows + end)
+    recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert settings(tmp_path)["old"] == {"trailer": ["TRL"]}
+    assert "new" not in settings(tmp_path)
+    assert found_in(tmp_path)["counts"]["extra"] == 1
 
 
 def test_a_file_without_a_header_gets_the_names_of_the_other(tmp_path: Path) -> None:
