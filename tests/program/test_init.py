@@ -144,6 +144,23 @@ def test_spelling_is_the_same_value(rule: str, *, spelling: bool) -> None:
     assert is_spelling(rule) is spelling
 
 
+def test_a_filter_of_rows_that_one_file_has_is_a_comment_with_its_count(
+    tmp_path: Path,
+) -> None:
+    rows = [f"{at},M{at},{'it' if at % 5 else chr(39)}\n" for at in range(500)]
+    kept = [row for row in rows if not row.endswith("'\n")]
+    (tmp_path / "old.csv").write_text("ID,M,PLAN X\n" + "".join(rows))
+    (tmp_path / "new.csv").write_text("ID,M,PLAN X\n" + "".join(kept))
+    recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    text = (tmp_path / "recon.toml").read_text()
+    assert "# 100 missing rows, 100% of them, have one value of PLAN X (20.0%" in text
+    assert found_in(tmp_path)["counts"]["missing"] == 100
+    lines = text.partition("(20.0% of all rows)\n")[2].splitlines()
+    active = "\n".join(line.removeprefix("#     ") for line in lines)
+    (tmp_path / "recon.toml").write_text(f'keys = "ID"\n{active}\n')
+    assert found_in(tmp_path)["counts"]["missing"] == 0
+
+
 def test_a_date_whose_order_is_ambiguous_stays_a_comment(tmp_path: Path) -> None:
     days = [(1 + at % 12, 1 + at % 12) for at in range(100)]
     for name, form in (("old", "{0:02}/{1:02}/2025"), ("new", "2025-{0:02}-{1:02}")):
