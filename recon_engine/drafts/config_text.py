@@ -30,9 +30,8 @@ def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
         yield write_header(table)
     yield "# Drafted by recon init, and checked on all rows of both files."
     settings = read_flags(option_words(draft.options))
-    found = sorted(list_toml(settings, table), key=lambda each: each[0] != table)
     last = table
-    for place, name, value in found:
+    for place, name, value in list_toml(settings, table):
         if place != last:
             yield from ("", write_header(place))
             last = place

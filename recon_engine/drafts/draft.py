@@ -89,6 +89,8 @@ SAME_ORDER: Final = 0.5
 MOST_TRIALS: Final = 4
 FORMS: Final = ((), (NameForm.TRIM,), (NameForm.CASEFOLD,), tuple(NameForm))
 NEVER: Final = 0.95
+# More rows than these are not held in memory to look for a key in parts.
+MOST_BYTES: Final = 1 << 28
 # A key of three columns is looked for if there is none of fewer.
 FEW_COLUMNS, MOST_COLUMNS = 2, 3
 
@@ -414,7 +416,7 @@ class _Drafting:
             proposed = self.propose(
                 rows, replace(parted, ignore=tuple(others)), derived, parts, both
             )
-            if proposed and (not found or _matches_more(proposed[0], found[0])):
+            if proposed and (not found or _matches_as_many(proposed[0], found[0])):
                 found, candidates = proposed, parts
                 options, sides, pairs, alone = parted, derived, both, apart
             else:
@@ -656,16 +658,18 @@ def _count_key(key: Proposal, result: Reconciliation) -> Proposal:
     return replace(key, matched=matched, overlap=matched / most)
 
 
-def _matches_more(split: Proposal, other: Proposal) -> bool:
-    return split.is_key and (not other.is_key or split.overlap > other.overlap)
+def _matches_as_many(split: Proposal, other: Proposal) -> bool:
+    """Whether a derived key is as good: its columns are compared only by it."""
+    return split.is_key and (not other.is_key or split.overlap >= other.overlap)
 
 
 def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | None:
     """The key that one side has in one column and the other in several.
 
-    It is looked for in rows in memory only.
+    Of large files, it is looked for only in rows at the same places of both.
     """
-    if not all(isinstance(side.table, Frame) for side in sides):
+    size = sum(side.table.rows * side.table.row_bytes for side in sides)
+    if size > MOST_BYTES:
         return None
     old, new = (side.read_rows() for side in sides)
     paired = {each.old for each in candidates}, {each.new for each in candidates}

@@ -93,15 +93,20 @@ def find_reading(path: Path, uri: str, side: str) -> Reading:
     text = head.removeprefix(BOM).decode(encoding, "replace").encode()
     if not whole:
         text = text[: whole_records_size(text)] or text[: text.rfind(b"\n") + 1]
-    found = _rank_readings(text, whole=whole) or _find_other_quotes(text, whole=whole)
+    found = (
+        _rank_readings(text, whole=whole)
+        or _find_other_quotes(text, whole=whole)
+        or (_without_last_line(text) if whole else [])
+    )
     if not found:
         return Reading(encoding, _most_frequent(text), SideOptions(), (), 0, evidence)
     best, *others = found
     if len(best.columns) == 1:
         _refuse_fixed_width(text, uri, side)
+    trailers = best.frame.trailers or _find_trailer(path, best, encoding, text)
     return replace(
         best,
-        frame=replace(best.frame, trailers=_find_trailer(path, best, encoding, text)),
+        frame=replace(best.frame, trailers=trailers),
         encoding=encoding,
         evidence=evidence,
         others=tuple(
@@ -139,6 +144,23 @@ def _find_other_quotes(text: bytes, *, whole: bool) -> list[Reading]:
         replace(each, frame=replace(each.frame, **changes))
         for each in _rank_readings(plain, whole=whole)
     ]
+
+
+def _without_last_line(text: bytes) -> list[Reading]:
+    """The readings of a text whose last record is a trailer of another width."""
+    lines = text.rstrip(b"\r\n\x1a").splitlines(keepends=True)
+    found = []
+    for each in _rank_readings(b"".join(lines[:-1]), whole=True):
+        first = lines[-1].decode(errors="replace").partition(each.delimiter)[0].strip()
+        if len(each.columns) > 1 and _is_word(first):
+            frame = replace(each.frame, trailers=(first,))
+            found.append(replace(each, frame=frame))
+    return found
+
+
+def _is_word(text: str) -> bool:
+    """Whether a field may be the first of a trailer."""
+    return text.isascii() and text.isalpha() and len(text) > 1
 
 
 def _refuse_fixed_width(text: bytes, uri: str, side: str) -> None:
@@ -198,7 +220,7 @@ def read_last_field(path: Path, delimiter: str, encoding: Encoding) -> str | Non
     codec = Encoding.UTF_16_LE if wide else encoding
     lines = data.decode(codec, "replace").rstrip("\r\n\x1a").splitlines()
     last = lines[-1].partition(delimiter)[0] if lines else ""
-    return last if last.isascii() and last.isalpha() and len(last) > 1 else None
+    return last if _is_word(last) else None
 
 
 def read_table(path: Path) -> Reading:

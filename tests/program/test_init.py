@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ import pytest
 from recon_cli.config_lookup import write_config_text
 from support.fault_table import small_disk
 from support.program import recon
-from support.unknown_pairs import STYLES, write_pair
+from support.unknown_pairs import STYLES, compare_with_truth, write_pair
 
 import recon_engine as rx
 from recon_engine.drafts.spelling import is_spelling
@@ -42,35 +41,19 @@ def found_in(folder: Path, *arguments: str) -> Any:
     return json.loads(ended.stdout)
 
 
-@pytest.mark.parametrize("seed", range(len(STYLES)))
+# Found by campaigns/drafts.py: lines before the header and a trailer; a key in parts that
+# matches as many rows as another; settings of a side in two places.
+FOUND = (15, 21, 26)
+
+
+@pytest.mark.parametrize("seed", [*range(len(STYLES)), *FOUND])
 def test_after_init_a_diff_shows_exactly_what_was_planted(
     seed: int, tmp_path: Path
 ) -> None:
-    style, planted = write_pair(tmp_path, seed)
-    drafted = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
-    assert drafted.returncode == 0, drafted.stderr
-    found = found_in(tmp_path, "--detail-limit", "100000")
-    counts = found["counts"]
-    assert (counts["missing"], counts["extra"]) == (
-        len(planted.missing),
-        len(planted.extra),
-    )
-    for part, rows in (("missing", planted.missing), ("extra", planted.extra)):
-        shown = found[f"{part}_sample"]
-        assert {tuple(v.lstrip("0") for v in row.values()) for row in shown} == rows
-    differing = Counter({each["name"]: each["mismatched"] for each in found["columns"]})
+    style, planted = write_pair(tmp_path, seed, 1_500 if seed < len(STYLES) else 200)
+    assert compare_with_truth(tmp_path, style, planted) == []
     if style.codes:
-        # Another code table differs in all rows: nothing hides it.
-        assert differing.pop("STATUS") == counts["matched"]
         assert '#     ignore = ["STATUS"]' in (tmp_path / "recon.toml").read_text()
-    assert +differing == Counter(column for _, column in planted.cells)
-    cells = {
-        (tuple(value.lstrip("0") for value in row["key"].values()), column)
-        for row in found["sample"]
-        for column in row["payload"]
-        if column != "STATUS" or not style.codes
-    }
-    assert cells == planted.cells
 
 
 def test_the_decisions_have_evidence_and_the_file_repeats_it(tmp_path: Path) -> None:
