@@ -41,8 +41,8 @@ def found_in(folder: Path, *arguments: str) -> Any:
     return json.loads(ended.stdout)
 
 
-# Found by campaigns/drafts.py: lines before the header and a trailer; a key in parts that
-# matches as many rows as another; settings of a side in two places.
+# Found by campaigns/drafts.py: lines before the header and a trailer; a key in parts
+# that matches as many rows as another; settings of a side in two places.
 FOUND = (15, 21, 26)
 
 
