@@ -27,16 +27,24 @@ if TYPE_CHECKING:
     from recon_engine.rules.base import Rule
 
 
+# What a key may have between its letters and digits.
+STRIP: Final = "strip(-./ )"
 # In the order of trial: the weakest that finds as many common values is taken.
 KEY_RULES: Final = (
     (),
     ("trim",),
     ("casefold",),
     ("lstrip0",),
+    ("unwrap",),
     ("trim", "casefold"),
     ("trim", "lstrip0"),
     ("casefold", "lstrip0"),
     ("trim", "casefold", "lstrip0"),
+    ("unwrap", "lstrip0"),
+    (STRIP,),
+    (STRIP, "casefold"),
+    (STRIP, "lstrip0"),
+    ("unwrap", "trim", "casefold", STRIP, "lstrip0"),
 )
 WIDEST: Final = KEY_RULES[-1]
 # A column of fewer values is a code: its values are in many columns.
@@ -296,12 +304,13 @@ def find_weakest_rules(
     if old.values.is_empty() or new.values.is_empty():
         return None
     widest = share_values(old, new, tuple(form))
-    if widest < MIN_OVERLAP:
-        return widest, tuple(form)
-    tried = [rules for rules in KEY_RULES if set(rules) <= set(form)]
-    found = [(share_values(old, new, rules), rules) for rules in tried]
-    most = max(share for share, _ in found)
-    return next(each for each in found if each[0] >= AS_GOOD * most)
+    if widest >= MIN_OVERLAP:
+        for rules in KEY_RULES:
+            if set(rules) <= set(form):
+                share = share_values(old, new, rules)
+                if share >= AS_GOOD * widest:
+                    return share, rules
+    return widest, tuple(form)
 
 
 def share_values(old: Values, new: Values, rules: tuple[str, ...]) -> float:

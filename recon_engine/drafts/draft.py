@@ -25,6 +25,7 @@ from recon_engine.config import (
     Limits,
     OnSchemaDrift,
     Options,
+    Quote,
     SideOptions,
 )
 from recon_engine.drafts.columns import (
@@ -39,6 +40,7 @@ from recon_engine.drafts.reading import (
     Reading,
     find_encoding_at,
     find_reading,
+    read_last_field,
     read_table,
     show_delimiter,
 )
@@ -65,7 +67,6 @@ from recon_engine.suggestions import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import polars as pl
 
@@ -88,6 +89,8 @@ SAME_ORDER: Final = 0.5
 MOST_TRIALS: Final = 4
 FORMS: Final = ((), (NameForm.TRIM,), (NameForm.CASEFOLD,), tuple(NameForm))
 NEVER: Final = 0.95
+# More rows than these are not held in memory to look for a key in parts.
+MOST_BYTES: Final = 1 << 28
 # A key of three columns is looked for if there is none of fewer.
 FEW_COLUMNS, MOST_COLUMNS = 2, 3
 
@@ -315,7 +318,11 @@ class _Drafting:
                     evidence=f"not UTF-8 at byte {error.byte_offset:,}",
                 )
                 return fixed
-        if at is not None and (mark := _trailer_of(self.inputs[at].path, readings[at])):
+        mark = None
+        if at is not None:
+            it = readings[at]
+            mark = read_last_field(self.inputs[at].path, it.delimiter, it.encoding)
+        if at is not None and mark is not None:
             fixed[at] = replace(
                 readings[at], frame=replace(readings[at].frame, trailers=(mark,))
             )
@@ -364,6 +371,10 @@ class _Drafting:
                     else "the first record has the form of a row",
                 ),
             ]
+            if frame.excel_text or frame.quote is Quote.NONE:
+                choice = '="…" is text' if frame.excel_text else "are characters"
+                evidence = "the first rows are regular only so"
+                found.append(Decision(f"{name} quotes", choice, evidence))
             for trailer in frame.trailers:
                 about = f"{name} trailer"
                 found.append(Decision(about, trailer, "the last record is no row"))
@@ -405,7 +416,7 @@ class _Drafting:
             proposed = self.propose(
                 rows, replace(parted, ignore=tuple(others)), derived, parts, both
             )
-            if proposed and (not found or _matches_more(proposed[0], found[0])):
+            if proposed and (not found or _matches_as_many(proposed[0], found[0])):
                 found, candidates = proposed, parts
                 options, sides, pairs, alone = parted, derived, both, apart
             else:
@@ -647,16 +658,18 @@ def _count_key(key: Proposal, result: Reconciliation) -> Proposal:
     return replace(key, matched=matched, overlap=matched / most)
 
 
-def _matches_more(split: Proposal, other: Proposal) -> bool:
-    return split.is_key and (not other.is_key or split.overlap > other.overlap)
+def _matches_as_many(split: Proposal, other: Proposal) -> bool:
+    """Whether a derived key is as good: its columns are compared only by it."""
+    return split.is_key and (not other.is_key or split.overlap >= other.overlap)
 
 
 def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | None:
     """The key that one side has in one column and the other in several.
 
-    It is looked for in rows in memory only.
+    Of large files, it is looked for only in rows at the same places of both.
     """
-    if not all(isinstance(side.table, Frame) for side in sides):
+    size = sum(side.table.rows * side.table.row_bytes for side in sides)
+    if size > MOST_BYTES:
         return None
     old, new = (side.read_rows() for side in sides)
     paired = {each.old for each in candidates}, {each.new for each in candidates}
@@ -735,16 +748,6 @@ def _read_options(readings: Sequence[Reading]) -> Options:
         old=old.frame,
         new=new.frame,
     )
-
-
-def _trailer_of(path: Path, reading: Reading) -> str | None:
-    """The first field of the last line, if it is a word: that of a trailer."""
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - (1 << 16), 0))
-        lines = file.read().rstrip(b"\r\n\x1a").splitlines()
-    last = lines[-1].decode(reading.encoding, "replace") if lines else ""
-    fields = last.split(reading.delimiter)
-    return fields[0] if fields[0].isalpha() and len(fields[0]) > 1 else None
 
 
 def _find_name_forms(old: Sequence[str], new: Sequence[str]) -> tuple[NameForm, ...]:
