@@ -68,7 +68,7 @@ EXIT_CODES: Final = {
     # A worker that goes on may be done before it is stopped.
     "term": {0, 143},
 }
-LAWS: Final = {
+INVARIANTS: Final = {
     "I1": "inputs archived without metrics",
     "I2": "duplicate results",
     "I3": "inputs lost",
@@ -173,7 +173,10 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> str:
         "",
         "| broken | times |",
         "|---|---:|",
-        *(f"| {what} ({name}) | {named.pop(name, 0)} |" for name, what in LAWS.items()),
+        *(
+            f"| {what} ({name}) | {named.pop(name, 0)} |"
+            for name, what in INVARIANTS.items()
+        ),
         f"| anything else | {sum(named.values())} |",
         "",
         f"Slowest end after a SIGTERM: {slowest(outcomes):.1f} s.",

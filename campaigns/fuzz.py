@@ -30,7 +30,7 @@ from support.reading import (
     Accepted,
     Refused,
     cells,
-    law,
+    read_by_reference,
     scalar_newlines,
     scalar_structure,
 )
@@ -113,8 +113,8 @@ class Case:
         text = self.data.translate(TEXT).decode("latin-1").encode()
         width = 1 + text.partition(b"\n")[0].count(self.delimiter)
         found = index_records(text, self.delimiter, width, UNLIMITED)
-        told = found and (found.ends.tolist(), found.crlf, found.embedded)
-        assert told == scalar_structure(text, self.delimiter, width)
+        shown = found and (found.ends.tolist(), found.crlf, found.embedded)
+        assert shown == scalar_structure(text, self.delimiter, width)
         counted = [(each.count, each.first) for each in count_newlines(text)]
         assert counted == scalar_newlines(text)
         if found and width > 1 and not found.embedded:
@@ -123,10 +123,10 @@ class Case:
     def check_cells(self, text: bytes, found: RecordIndex, width: int) -> None:
         """What is found without a parser, in all columns but the last."""
         block = Block.of(text, chr(self.delimiter), found)
-        told = [cells.to_list() for cells in block.parse_first_cells(width - 1)]
+        shown = [cells.to_list() for cells in block.parse_first_cells(width - 1)]
         every = parse_records(text, self.delimiter, UNLIMITED)
         wanted = [[field.decode() for field in record.fields[:-1]] for record in every]
-        assert list(map(list, zip(*told, strict=True))) == wanted
+        assert list(map(list, zip(*shown, strict=True))) == wanted
 
     def check_gate(self, path: Path) -> None:
         """The gate in blocks of any size, against the reference in one."""
@@ -136,7 +136,7 @@ class Case:
         csv_reader.STRETCH_BYTES = min(self.block, 64)  # type: ignore[misc]
         path.write_bytes(self.data)
         found = self.judged(path)
-        wanted = law(self.data, self.delimiter, self.limits)
+        wanted = read_by_reference(self.data, self.delimiter, self.limits)
         if self.is_beyond(wanted):
             assert isinstance(found, Refused)
         else:
@@ -157,7 +157,7 @@ class Case:
 
     def check_engine(self, path: Path) -> None:
         """A file agrees with itself written in another way, and differs if changed."""
-        found = law(self.data, self.delimiter, LIMITS[0])
+        found = read_by_reference(self.data, self.delimiter, LIMITS[0])
         if isinstance(found, Refused) or not STARTS_AS_TEXT.match(self.data):
             return
         path.write_bytes(self.data)
@@ -197,7 +197,7 @@ def search(folder: Path, runs: int, seed: int) -> None:
     """One piece, in a process of its own: libFuzzer never returns."""
     import atheris
 
-    atheris.instrument_func(law)
+    atheris.instrument_func(read_by_reference)
     for module in (
         "recon_engine.inputs.rfc4180",
         "recon_engine.inputs.csv_reader",

@@ -218,16 +218,16 @@ class Task:
 
 
 def configured(image: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", image))
-    return dict(told["OCIv1"]["config"])
+    shown: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", image))
+    return dict(shown["OCIv1"]["config"])
 
 
 def check_contents(report: Report, task: Task, config: dict[str, Any]) -> None:
     report.saw("user, stop signal", f"`{config['User']}`, `{config['StopSignal']}`")
     report.saw("entry point", f"`{' '.join(config['Entrypoint'])}`")
     report.saw("account", f"`{task.shell('id')}`")
-    told = task.shell("grep CapBnd /proc/self/status; ls -ld /scratch")
-    report.saw("capabilities, scratch", f"`{told}`")
+    shown = task.shell("grep CapBnd /proc/self/status; ls -ld /scratch")
+    report.saw("capabilities, scratch", f"`{shown}`")
     refused = task.shell("touch /opt/recon/x 2>&1 || true")
     assert "Read-only file system" in refused, refused
     report.saw("a write anywhere else", f"`{refused}`")

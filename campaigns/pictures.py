@@ -103,7 +103,7 @@ def _x(column: int) -> float:
 
 
 def _line(at: int, line: Text) -> str:
-    """One line of output; each run of text at the column where it stands."""
+    """One line of output; each run of text at the column where it is."""
     spans = []
     for part in _runs(line):
         words, column, classes, colour = part

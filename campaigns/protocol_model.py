@@ -485,7 +485,7 @@ def steps(protocol: Protocol, world: World, me: Worker, runs: int) -> Next:
 
 
 def with_worker(world: World, at: int, me: Worker) -> World:
-    """Workers are alike: one order of them stands for all."""
+    """Workers are alike: one order of them is enough."""
     workers = [*world.workers[:at], me, *world.workers[at + 1 :]]
     return world._replace(workers=tuple(sorted(workers)))
 
@@ -573,7 +573,7 @@ def is_whole(world: World, tables: Tables) -> bool:
 
 
 def changes_an_end(before: World, after: World) -> bool:
-    """Whether a row that told an end tells another."""
+    """Whether a row that reports an end reports another."""
     pairs = zip(before.log, after.log, strict=False)
     return any(one.ended and one != two for one, two in pairs)
 
@@ -596,8 +596,8 @@ def settled(protocol: Protocol, world: World) -> World:
 
 def is_settled(world: World) -> bool:
     """Every attempt has an end in the log, and no pair waits in inbound."""
-    told = all(row.ended for row in world.log)
-    return told and not all(world.inbound)
+    shown = all(row.ended for row in world.log)
+    return shown and not all(world.inbound)
 
 
 # --- exploring
@@ -620,7 +620,7 @@ def explore(
     until: str | None = None,
     datasets: int = 1,
 ) -> Report:
-    """Visit every world that can be reached, breadth first, or until a law breaks."""
+    """Visit every reachable world, breadth first, or until an invariant breaks."""
     began = time.monotonic()
     first = World(
         stage=World().stage * datasets,
@@ -640,8 +640,8 @@ def explore(
         lasting = world[: World._fields.index("workers")]
         if lasting not in held:
             held.add(lasting)
-            for law in broken(world):
-                report.broken.setdefault(law, way_to(world, came))
+            for invariant in broken(world):
+                report.broken.setdefault(invariant, way_to(world, came))
             if not ends_well(protocol, world):
                 report.broken.setdefault("I6", way_to(world, came))
         for name, after in moves(protocol, world, budget.runs):

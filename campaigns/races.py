@@ -120,9 +120,9 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> str:
 def _row(kind: str, outcomes: Sequence[Outcome]) -> str:
     mine = [outcome for outcome in outcomes if str(outcome.race) == kind]
     ends = Counter(str(run.status) for outcome in mine for run in outcome.runs)
-    told = ", ".join(f"{status} {count}" for status, count in ends.most_common())
+    shown = ", ".join(f"{status} {count}" for status, count in ends.most_common())
     broken = sum(outcome.violation is not None for outcome in mine)
-    return f"| {kind} | {len(mine)} | {broken} | {told} |"
+    return f"| {kind} | {len(mine)} | {broken} | {shown} |"
 
 
 def main() -> None:

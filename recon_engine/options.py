@@ -277,8 +277,8 @@ _TABLE: Final = (
     _setting(
         "repeat_names",
         group=Group.INPUT,
-        help="Column names that repeat: 'refuse' refuses the file, 'number' names a"
-        " second DX DX.2.",
+        help="Column names that repeat: 'refuse' refuses the file, 'number'"
+        " renames the second DX to DX.2.",
         commands=READING,
         value_type=NameStyle,
         sets=SideOptions,
@@ -287,8 +287,8 @@ _TABLE: Final = (
     _setting(
         "blank_names",
         group=Group.INPUT,
-        help="Blank column names: 'refuse' refuses the file, 'number' names the seventh"
-        " column c7.",
+        help="Blank column names: 'refuse' refuses the file, 'number' names"
+        " the seventh column c7.",
         commands=READING,
         value_type=NameStyle,
         sets=SideOptions,
@@ -297,7 +297,8 @@ _TABLE: Final = (
     _setting(
         "trailing_delimiter",
         group=Group.INPUT,
-        help="Every record ends with a delimiter: its empty last field is no column.",
+        help="Every record ends with a delimiter: its empty last field is not a"
+        " column.",
         commands=READING,
         value_type=bool,
         flags=("--trailing-delimiter/--no-trailing-delimiter",),
@@ -307,8 +308,8 @@ _TABLE: Final = (
     _setting(
         "trailer",
         group=Group.INPUT,
-        help="The file ends with a record whose first field is PREFIX; it is no row."
-        " Name several in their order. Repeatable.",
+        help="The file ends with a record whose first field is PREFIX. It is not a row."
+        " Repeat the option in the order of the file.",
         commands=READING,
         shape=Shape.VALUES,
         metavar="PREFIX",
@@ -320,8 +321,8 @@ _TABLE: Final = (
     _setting(
         "trailer_count",
         group=Group.INPUT,
-        help="The field of the trailer that has the number of records, counted from 1."
-        " A file with another number is refused. Repeatable.",
+        help="Number of the trailer field (from 1) that has the record count."
+        " A file with another count is refused. Repeatable.",
         commands=READING,
         shape=Shape.VALUES,
         metavar="[PREFIX:]FIELD",
@@ -333,8 +334,8 @@ _TABLE: Final = (
     _setting(
         "trailer_sum",
         group=Group.INPUT,
-        help="The field of the trailer that has the sum of a column, counted from 1. A"
-        " file with another sum is refused. Repeatable.",
+        help="Number of the trailer field (from 1) that has the sum of a column."
+        " A file with another sum is refused. Repeatable.",
         commands=READING,
         shape=Shape.VALUES,
         metavar="[PREFIX:]FIELD=COL",
@@ -356,7 +357,7 @@ _TABLE: Final = (
     _setting(
         "eof_mark",
         group=Group.INPUT,
-        help="One Ctrl-Z (0x1A) at the end of the file is no data.",
+        help="Ignore one Ctrl-Z (0x1A) at the end of the file.",
         commands=READING,
         value_type=bool,
         flags=("--eof-mark/--no-eof-mark",),
@@ -501,8 +502,9 @@ _TABLE: Final = (
         "rules",
         group=Group.COMPARISON,
         help="Rule by which different texts in a column are equal; '*' is every"
-        " column. Text rules: trim, casefold, nulls(NA,NULL), zeropad(9), lstrip0, nfc,"
-        " blanks, newlines, strip(-.), unwrap. Then one typed rule: decimal(abs=0.01),"
+        " compared column, not the key. Text rules: trim, casefold, nulls(NA,NULL),"
+        " zeropad(9), lstrip0, nfc, blanks, newlines, strip(-.), unwrap. Then one typed"
+        " rule: decimal(abs=0.01),"
         " scale(2), date(%Y%m%d|iso), timestamp(%Y-%m-%d %H:%M:%S,zone=UTC),"
         " map(M=1,F=2), boolean. Repeatable.",
         commands=READING,
@@ -518,9 +520,9 @@ _TABLE: Final = (
     _setting(
         "where",
         group=Group.COMPARISON,
-        help='Compare only rows that fulfil an expression, such as "CLOSED >='
-        " '2026-01-01' and REGION in ('N','S')\". A pair is left out if neither of its"
-        " rows fulfils it.",
+        help="Keep a pair if one of its rows satisfies an expression, such as"
+        " \"CLOSED >= '2026-01-01' and REGION in ('N','S')\". All other rows are left"
+        " out.",
         commands=COMPARING,
         metavar="EXPR",
         sets=Options,
@@ -829,7 +831,7 @@ _TABLE: Final = (
     _setting(
         "memory_budget",
         group=Group.RUN,
-        help="Most memory to use, such as 2GiB.",
+        help="Maximum memory, such as 2GiB.",
         commands=("diff", "keys", "run"),
         metavar="SIZE",
         sets=RunConfig,

@@ -74,6 +74,8 @@ FIRST = (
 )
 
 
+# xdist reads the groups in the same hook, and would otherwise be called before.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests, and divide them among workers."""
     places = {TESTS / name: place for place, name in enumerate(FIRST)}

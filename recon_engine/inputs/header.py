@@ -7,26 +7,16 @@ import logging
 import os
 from collections import Counter
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
 
 from recon_engine.config import AS_DEFAULT, Encoding, Limits, OnBadRow, Quote
 from recon_engine.errors import (
-    ConfigError,
     EmptyFile,
     EncodingError,
     MalformedInput,
     ReconError,
 )
 from recon_engine.formatting import format_count
-from recon_engine.inputs.decoding import (
-    COLUMNAR,
-    DecodedFrom,
-    compression_of,
-    decode_to_utf8,
-    has_other_syntax,
-    is_plain_utf8,
-)
 from recon_engine.inputs.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
 from recon_engine.inputs.file_frame import (
     DeliveredOffset,
@@ -53,16 +43,16 @@ from recon_engine.inputs.rfc4180 import (
 )
 from recon_engine.lazy import lazy_pattern
 from recon_engine.records import dataclass
-from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.suggestions import join_names, looks_like_header
 
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from recon_engine.config import Options, SideOptions
+    from recon_engine.config import SideOptions
+    from recon_engine.inputs.decoding import DecodedFrom
     from recon_engine.inputs.file_frame import Trailer
     from recon_engine.inputs.pinned_file import State
     from recon_engine.model import Compression
@@ -282,7 +272,7 @@ def parse_header(
     size = stream.seek(0, os.SEEK_END) - begin
     if found is None:
         found = find_end(
-            lambda count, at: _read_at(stream, count, begin + at),
+            lambda count, at: read_at(stream, count, begin + at),
             size,
             frame,
             delimiter=delimiter,
@@ -293,7 +283,7 @@ def parse_header(
     # A translated text has no trailer.
     end = size if translation else found.end
     stream.seek(begin)
-    reader = _HeaderReader(uri, ord(delimiter), limits, frame, side, end)
+    reader = HeaderReader(uri, ord(delimiter), limits, frame, side, end)
     data, record = reader.read(stream)
     names, numbered = reader.parse_names(record, written)
     has_header = not (frame.no_header or frame.fixed)
@@ -330,7 +320,8 @@ def parse_header(
     return header
 
 
-def _read_at(stream: BinaryIO, count: int, offset: int) -> bytes:
+def read_at(stream: BinaryIO, count: int, offset: int) -> bytes:
+    """At most `count` bytes from `offset` on."""
     stream.seek(offset)
     return stream.read(count)
 
@@ -338,7 +329,7 @@ def _read_at(stream: BinaryIO, count: int, offset: int) -> bytes:
 def _count_applied(
     frame: SideOptions,
     found: FileEnd,
-    reader: _HeaderReader,
+    reader: HeaderReader,
     names: Sequence[str],
     origin: DecodedFrom | None,
 ) -> dict[str, int]:
@@ -356,166 +347,6 @@ def _count_applied(
         ("nulls", origin and origin.nulls, origin.nulls if origin else 0),
     )
     return {name: count or 0 for name, is_set, count in counts if is_set}
-
-
-def open_input(
-    path: Path,
-    *,
-    uri: str,
-    side: str,
-    options: Options,
-    limits: Limits,
-    folder: Path,
-    progress: Progress = SILENT,
-) -> Header:
-    """Read the header of a delivered file, decoding it into `folder` if needed.
-
-    Args:
-        path: The delivered file.
-        uri: Its name for errors.
-        side: "old" or "new".
-        options: Encodings, delimiters and the policy for malformed rows.
-        limits: Size limits of the input.
-        folder: Where a decoded copy is written.
-        progress: Reports decompression.
-
-    Raises what `decode_to_utf8` and `read_header` raise.
-    """
-    encoding, origin = options.encoding_of(side), None
-    kind = compression_of(uri)
-    if kind in COLUMNAR:
-        return _open_columnar(path, kind, uri, side, options, limits, folder, progress)
-    if not is_plain_utf8(uri, encoding):
-        source, path = path, folder / f"{side}.utf8"
-        size = source.stat().st_size
-        with progress.step(f"unpack {side}", total=size, unit="bytes") as advance:
-            origin = decode_to_utf8(
-                source,
-                uri=uri,
-                encoding=encoding,
-                limits=limits,
-                to=path,
-                advance=advance,
-                member=options.side(side).member,
-                flag=flag_of(side, "member"),
-            )
-    delimiter = options.delimiter_of(side)
-    if has_other_syntax(side, options):
-        source, path = path, folder / f"{side}.csv.utf8"
-        size = source.stat().st_size
-        with progress.step(f"translate {side}", total=size, unit="bytes") as advance:
-            origin, delimiter = _translate(
-                source,
-                path,
-                uri=uri,
-                side=side,
-                options=options,
-                limits=limits,
-                origin=origin,
-                advance=advance,
-            )
-    return read_header(
-        path,
-        uri=uri,
-        delimiter=delimiter,
-        limits=limits,
-        origin=origin,
-        on_bad_row=options.on_bad_row,
-        frame=options.side(side),
-        side=side,
-    )
-
-
-def _open_columnar(
-    path: Path,
-    kind: Compression,
-    uri: str,
-    side: str,
-    options: Options,
-    limits: Limits,
-    folder: Path,
-    progress: Progress,
-) -> Header:
-    """The header of a Parquet or Arrow IPC file, which is written as CSV first."""
-    from recon_engine.inputs.columnar import write_as_csv
-    from recon_engine.inputs.translation import hash_beside
-
-    if options.side(side).is_about_text:
-        raise ConfigError(
-            f"options about the text of a file do not apply to a {kind} file",
-            file=uri,
-            help="name them for the other file only, such as"
-            f" --{'new' if side == 'old' else 'old'}-skip-lines",
-        )
-    target, size = folder / f"{side}.columns.csv", path.stat().st_size
-    with path.open("rb") as stream:
-        state = state_of(stream.fileno())
-    with (
-        open_unchanged(path, uri, state),
-        progress.step(f"convert {side}", total=size, unit="bytes") as advance,
-    ):
-        nulls, sha256 = hash_beside(
-            path, lambda: write_as_csv(path, kind, uri=uri, to=target, advance=advance)
-        )
-    return read_header(
-        target,
-        uri=uri,
-        limits=limits,
-        origin=DecodedFrom(size, sha256, kind, Encoding.UTF_8, nulls=nulls),
-        on_bad_row=options.on_bad_row,
-        side=side,
-    )
-
-
-def _translate(
-    source: Path,
-    target: Path,
-    *,
-    uri: str,
-    side: str,
-    options: Options,
-    limits: Limits,
-    origin: DecodedFrom | None,
-    advance: Callable[[int], None],
-) -> tuple[DecodedFrom, str]:
-    """Write the table of a text as CSV; what it is made from, and its delimiter."""
-    from recon_engine.inputs.translation import Syntax, Translation, hash_beside
-
-    frame, delimiter = options.side(side), options.delimiter_of(side)
-    with annotate_counted_in(origin), source.open("rb") as stream:
-        state, size = state_of(stream.fileno()), stream.seek(0, os.SEEK_END)
-        found = find_end(
-            partial(_read_at, stream),
-            size,
-            frame,
-            delimiter=delimiter,
-            limits=limits,
-            uri=uri,
-            side=side,
-        )
-        stream.seek(0)
-        reader = _HeaderReader(uri, ord(","), limits, frame, side, found.end)
-        reader.open_table(stream)
-        syntax = Syntax(
-            delimiter=delimiter.encode(),
-            quotes=frame.quote is Quote.DOUBLE,
-            excel=frame.excel_text,
-            columns=frame.columns,
-            marks=tuple(prefix.encode() for prefix in frame.trailers),
-            side=side,
-        )
-        translation = Translation(source, uri, state, syntax, reader.start, found)
-
-        def write() -> int:
-            return translation.write(target, advance)
-
-        if origin is None:
-            unwrapped, sha256 = hash_beside(source, write)
-            origin = DecodedFrom(size, sha256, None, Encoding.UTF_8)
-        else:
-            unwrapped = write()
-    made = dataclasses.replace(origin, translation=translation, unwrapped=unwrapped)
-    return made, syntax.written
 
 
 @contextmanager
@@ -540,7 +371,9 @@ def _map_offset(error: ReconError, origin: DecodedFrom) -> None:
 
 
 @dataclasses.dataclass(slots=True, eq=False, repr=False)
-class _HeaderReader:
+class HeaderReader:
+    """Reads a text up to its first row: preamble, comments, header record."""
+
     uri: str
     delimiter: int
     limits: Limits

@@ -16,7 +16,8 @@ from recon_engine.errors import ConfigError, MalformedInput, SchemaMismatch
 from recon_engine.formatting import format_count
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.decoding import DecodedFrom, PartPlace
-from recon_engine.inputs.header import Header, open_input, read_header
+from recon_engine.inputs.header import Header, read_header
+from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.suggestions import escape_bytes
 

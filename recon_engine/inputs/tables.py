@@ -17,7 +17,8 @@ from recon_engine.config import LIMITS, Limits, Options
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.decoding import is_read_in_place
 from recon_engine.inputs.encodings import name_both_encodings, open_both
-from recon_engine.inputs.header import Header, open_input, read_sample
+from recon_engine.inputs.header import Header, read_sample
+from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.model import SIDES
 from recon_engine.runtime.concurrency import map_ordered

@@ -21,7 +21,8 @@ from recon_engine.errors import (
 )
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import open_both
-from recon_engine.inputs.header import open_input, read_sample
+from recon_engine.inputs.header import read_sample
+from recon_engine.inputs.opening import open_input
 from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
 from recon_engine.pipeline import inbox
 from recon_engine.pipeline.archive import archive_inputs

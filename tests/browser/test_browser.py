@@ -209,7 +209,7 @@ def test_a_missing_row_is_shown_in_full(
     assert cells == expected
 
 
-def test_rows_that_the_page_has_not_are_told_with_their_file(
+def test_rows_that_the_page_has_not_are_reported_with_their_file(
     look: Callable[..., Seen], claims: Reconciliation
 ) -> None:
     kept = replace(claims, frames=make_empty_frames(claims.keys))
@@ -277,10 +277,12 @@ def test_hostile_values_are_shown_and_not_obeyed(look: Callable[..., Seen]) -> N
         pl.Series(HOSTILE[0], HOSTILE), pl.Series(HOSTILE[4], HOSTILE)
     )
     new = old.with_columns(pl.all().exclude("ID") + "\u2066!")
-    lone = pl.DataFrame(
+    unmatched = pl.DataFrame(
         [[text] * 3 for text in HOSTILE], schema=old.columns, orient="row"
     )
-    seen = look(result_page.render_result(diff(pl.concat([old, lone]), new, keys="ID")))
+    seen = look(
+        result_page.render_result(diff(pl.concat([old, unmatched]), new, keys="ID"))
+    )
     text = seen.rows().first.locator("..").inner_text()
     assert "<img src=x onerror=alert(1)>" in text
     assert r"\u0007bell\u001b[31m\u202egnp.exe\u2066!" in text

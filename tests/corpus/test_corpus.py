@@ -1,6 +1,6 @@
 """Awkward files, each with its outcome: of the gate, and of `recon diff`.
 
-Every `corpus/THREAT/NAME.csv` is one, found by itself; what is expected of it stands in
+Every `corpus/THREAT/NAME.csv` is one, found by itself; what is expected of it is in
 `corpus/THREAT/expected.json`, with the options it is read with. To add a file, put it
 there and write its outcome with `ACCEPT_CASES=1 pytest tests/corpus/test_corpus.py`:
 read it. That `recon run` ends as `recon diff` does is a test of
@@ -26,7 +26,7 @@ from support.corpus_files import (
     expected_of,
     name_of,
 )
-from support.reading import Accepted, cells, law
+from support.reading import Accepted, cells, read_by_reference
 
 from recon_engine.config import Limits
 from recon_engine.errors import ReconError
@@ -70,12 +70,12 @@ def test_a_file_passes_the_gate_or_is_refused_as_expected(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_what_is_expected_of_a_file_is_the_law(path: Path) -> None:
+def test_what_is_expected_of_a_file_is_what_the_reference_says(path: Path) -> None:
     if path.parent.name == "not_csv":
         return
     expected, data = expected_of(path), path.read_bytes()
     delimiter = ord(expected.get("delimiter", ","))
-    read = law(data, delimiter, Limits())
+    read = read_by_reference(data, delimiter, Limits())
     if not isinstance(read, Accepted):
         known = expected["status"], expected["line"], expected["byte_offset"]
         unmarked = data[:2] not in {b"\xff\xfe", b"\xfe\xff", b"\0\0"}
@@ -141,9 +141,9 @@ def test_the_table_of_the_docs_is_true_and_whole() -> None:
     shown = set()
     rows = ROW.findall(DOCS.read_text())
     assert rows
-    for outcome_told, examples in rows:
+    for outcome_shown, examples in rows:
         for example in examples.split(", "):
             expected = expected_of(CORPUS / f"{example}.csv")
-            assert expected.get("status", "accepted") == outcome_told, example
+            assert expected.get("status", "accepted") == outcome_shown, example
             shown.add(reason(expected))
     assert shown == {reason(expected_of(path)) for path in FILES}

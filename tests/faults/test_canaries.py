@@ -118,7 +118,7 @@ def command(*arguments: str, **environment: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD.keys())
-def test_a_bad_file_is_told_without_a_value(
+def test_a_bad_file_is_reported_without_a_value(
     site: FolderSite, tmp_path: Path, data: bytes, watched: Callable[..., None]
 ) -> None:
     for old, new in ((OLD, data), (data, data)):
@@ -155,7 +155,7 @@ DELIVERED: Final[dict[str, tuple[str, bytes, str]]] = {
 
 
 @pytest.mark.parametrize("case", DELIVERED.values(), ids=DELIVERED.keys())
-def test_a_bad_delivery_is_told_without_a_value(
+def test_a_bad_delivery_is_reported_without_a_value(
     tmp_path: Path, case: tuple[str, bytes, str], watched: Callable[..., None]
 ) -> None:
     name, data, encoding = case
@@ -181,8 +181,8 @@ def test_rows_set_aside_are_listed_without_a_value(
     assert outcome.result.rejects().height == 2
     written = site.names(site.out)
     [listed] = [data for name, data in written.items() if name.endswith("rejects.csv")]
-    told = str(outcome.result.rejects().rows()), listed.decode()
-    watched(*told, repr(outcome.record), log_of(site))
+    shown = str(outcome.result.rejects().rows()), listed.decode()
+    watched(*shown, repr(outcome.record), log_of(site))
 
 
 MASKED: Final = Options(
@@ -210,18 +210,18 @@ def test_masked_values_are_in_no_output_and_no_table_of_metrics(
             getattr(d.frames, name).lazy().collect().rows()
             for name in d.frames.__dataclass_fields__
         ]
-        told = [d.to_json(), d.to_markdown(), d._repr_html_(), repr(d), str(frames)]
+        shown = [d.to_json(), d.to_markdown(), d._repr_html_(), repr(d), str(frames)]
         files = [data for name, data in site.names(site.out).items()]
         tables = site.rows(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'metrics'"
         )
-        told += [
+        shown += [
             str(site.rows(f"SELECT * FROM metrics.{t['tablename']}")) for t in tables
         ]
-        told += [str(pl.read_parquet(f).rows()) for f in files if f[:4] == b"PAR1"]
-        told += [data.decode(errors="replace") for data in files]
-        watched(*told)
-        unheard(*told, repr(outcome), marker=PASSWORD)
+        shown += [str(pl.read_parquet(f).rows()) for f in files if f[:4] == b"PAR1"]
+        shown += [data.decode(errors="replace") for data in files]
+        watched(*shown)
+        unheard(*shown, repr(outcome), marker=PASSWORD)
     assert CELL in str(site.rows("SELECT * FROM stage.claims_old"))
     assert CELL in str(recon_engine.diff(OLD_FRAME, NEW_FRAME, keys="ID").sample)
 
@@ -315,7 +315,7 @@ def break_place(patch: pytest.MonkeyPatch, place: str, raised: object) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_a_library_says_in_a_diff_is_not_told(
+def test_what_a_library_says_in_a_diff_is_not_reported(
     tmp_path: Path,
     place: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -336,7 +336,7 @@ def test_what_a_library_says_in_a_diff_is_not_told(
 
 
 @pytest.mark.parametrize("place", STEPS)
-def test_what_a_library_says_in_a_run_is_not_told(
+def test_what_a_library_says_in_a_run_is_not_reported(
     site: FolderSite,
     place: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -374,7 +374,7 @@ def ended_as(site: FolderSite, status: str, watched: Callable[..., None]) -> Any
     return look
 
 
-def test_every_other_refusal_is_told_without_a_value(
+def test_every_other_refusal_is_reported_without_a_value(
     site: FolderSite, watched: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unique = Options(keys=("NOTE",), on_duplicate_keys=OnDuplicateKeys.FAIL)
@@ -398,7 +398,7 @@ def test_every_other_refusal_is_told_without_a_value(
 
 
 @pytest.mark.parametrize("loader", StageLoader)
-def test_what_postgres_refuses_is_told_without_a_value(
+def test_what_postgres_refuses_is_reported_without_a_value(
     site: FolderSite, loader: StageLoader, watched: Callable[..., None]
 ) -> None:
     """A trigger on the sample quotes the row in its error, as an owner's may."""
@@ -438,7 +438,7 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_an_address_of_a_database_is_never_told(
+def test_an_address_of_a_database_is_never_reported(
     tmp_path: Path, address: str, watched: Callable[..., None]
 ) -> None:
     site = FolderSite(str(tmp_path), address)
@@ -453,7 +453,7 @@ def test_an_address_of_a_database_is_never_told(
         watched(ended.output, marker=PASSWORD)
 
 
-def test_a_password_that_is_refused_is_never_told(
+def test_a_password_that_is_refused_is_never_reported(
     site: FolderSite, watched: Callable[..., None]
 ) -> None:
     site.deliver()
@@ -489,7 +489,7 @@ KEYS: Final = {
 
 
 @pytest.mark.parametrize("environment", AWS.values(), ids=AWS.keys())
-def test_credentials_of_aws_are_never_told(
+def test_credentials_of_aws_are_never_reported(
     tmp_path: Path,
     moto: str,
     environment: dict[str, str],
@@ -517,7 +517,7 @@ def test_credentials_of_aws_are_never_told(
 @pytest.mark.parametrize(
     "url", [f"https://h/old.csv?{SIGNED}", f"s3a://u:{PASSWORD}@b/k", f"s3:/{PASSWORD}"]
 )
-def test_a_url_of_another_kind_is_told_by_its_kind_alone(
+def test_a_url_of_another_kind_is_reported_by_its_kind_alone(
     tmp_path: Path, url: str, watched: Callable[..., None]
 ) -> None:
     (tmp_path / "new.csv").write_bytes(NEW)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import crash_matrix
 import pytest
 import races
-import support.stand as stands
+from support import stand as test_stand
 from support.sites import FolderSite
 
 from recon_engine.compare import local_engine
@@ -42,7 +42,7 @@ STRIDE = 29
 
 @pytest.fixture(scope="module")
 def stand() -> Iterator[Stand]:
-    with stands.opened(runs_here=True) as opened:
+    with test_stand.opened(runs_here=True) as opened:
         yield opened
 
 
@@ -92,7 +92,7 @@ def test_the_list_of_failpoints_is_that_of_the_code() -> None:
 
 
 # Calls that change something outside of the process, and those of them whose failpoint
-# stands in the one function that calls theirs.
+# is in the one function that calls theirs.
 EFFECTS = {
     "put", "put_once", "archive", "remove", "fetch", "borrow", "commit", "adbc_ingest"
 }  # fmt: skip

@@ -120,13 +120,13 @@ def test_a_fault_ends_as_the_table_says_and_the_next_run_finishes(
     assert (status, code) == (scenario.status, scenario.exit_code)
     assert place.s3.left == []
     assert place.postgres.moment is None
-    assert_told(error, failed=scenario.status != DONE)
+    assert_reported(error, failed=scenario.status != DONE)
     assert_nothing_lost(place)
 
-    mend(place)
+    repair(place)
     assert ran(place)[0] == scenario.next_status
     assert_nothing_lost(place)
-    assert_all_is_told_and_whole(place)
+    assert_all_is_reported_and_whole(place)
     if scenario.is_logged:
         codes = place.site.rows("SELECT error_code FROM metrics.pipeline_run_log")
         assert scenario.status in {row["error_code"] for row in codes}
@@ -134,7 +134,7 @@ def test_a_fault_ends_as_the_table_says_and_the_next_run_finishes(
     assert FOREIGN not in caplog.text
 
 
-def mend(place: Place) -> None:
+def repair(place: Place) -> None:
     """Take the fault away, and wait until the server knows that all have left."""
     place.s3.plan()
     place.site.database = place.direct
@@ -160,8 +160,8 @@ def is_alone(conninfo: str) -> bool:
         return False
 
 
-def assert_told(error: ReconError | None, *, failed: bool) -> None:
-    """What went wrong and how to mend it, without a word of others or a value."""
+def assert_reported(error: ReconError | None, *, failed: bool) -> None:
+    """What went wrong and how to repair it, without a word of others or a value."""
     assert (error is not None) is failed
     if error is not None:
         assert error.help
@@ -181,7 +181,7 @@ def assert_nothing_lost(place: Place) -> None:
     assert {each for each, ours in place.delivered.items() if ours} <= kept
 
 
-def assert_all_is_told_and_whole(place: Place) -> None:
+def assert_all_is_reported_and_whole(place: Place) -> None:
     """Every attempt has an end, every result is one and whole, and nothing is left."""
     log = place.site.rows("SELECT * FROM metrics.pipeline_run_log")
     assert not {"STARTED", "RECONCILED"} & {row["status"] for row in log}

@@ -1,4 +1,4 @@
-"""The protocol holds in every world of the model; each mutant breaks its law."""
+"""The protocol holds in every world of the model; each mutant breaks its invariant."""
 
 from __future__ import annotations
 
@@ -69,12 +69,13 @@ def test_every_event_that_can_be_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_mutant_breaks_the_law_that_its_change_upholds(name: str) -> None:
-    mutant, law = MUTANTS[name]
+def test_a_mutant_breaks_the_invariant_that_its_change_upholds(name: str) -> None:
+    mutant, invariant = MUTANTS[name]
     workers, datasets, budget = CASTS.get(name, (2, 1, Budget(runs=3)))
-    report = explore(mutant, budget, workers, until=law, datasets=datasets)
-    print(f"{name}: {law} by {' > '.join(report.broken.get(law, ['nothing']))}")
-    assert law in report.broken
+    report = explore(mutant, budget, workers, until=invariant, datasets=datasets)
+    way = " > ".join(report.broken.get(invariant, ["nothing"]))
+    print(f"{name}: {invariant} by {way}")
+    assert invariant in report.broken
 
 
 def test_the_unique_index_alone_keeps_a_pair_from_two_results() -> None:

@@ -461,7 +461,7 @@ def test_the_last_pair_again_opens_what_it_had_ended(site: FolderSite) -> None:
 
 
 @pytest.mark.parametrize("said_by", ["flag", "environment", "file"])
-def test_a_run_takes_a_feed_for_full_where_it_is_told(
+def test_a_run_takes_a_feed_for_full_where_it_is_declared(
     said_by: str, site: FolderSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look(site, "1", "1,11,a", "2,20,b", "3,30,c")

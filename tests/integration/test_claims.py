@@ -297,7 +297,7 @@ def test_the_database_keeps_one_claim_for_each_file(folders: FolderSite) -> None
             connection.execute(f"{change} metrics.file_claim".encode())
 
 
-def test_the_refusal_is_told_by_the_command_with_its_run(
+def test_the_refusal_is_reported_by_the_command_with_its_run(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders.deliver()

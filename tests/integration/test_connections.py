@@ -195,7 +195,7 @@ def test_both_drivers_verify_the_name_of_the_server(
 
 
 @pytest.mark.parametrize("driver", [by_psycopg, by_adbc])
-def test_a_wrong_password_is_denied_and_not_told(
+def test_a_wrong_password_is_denied_and_not_reported(
     tls: TlsPostgres, driver: Callable[[str], str]
 ) -> None:
     with pytest.raises(PermissionDenied) as caught:

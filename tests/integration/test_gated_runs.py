@@ -113,7 +113,7 @@ def test_a_run_that_failed_its_gates_keeps_that_through_a_recovery(
     assert (second["status"], second["exit_code"]) == ("NO_FILES", 1)
     assert second["error_code"] is None
     assert f"finished run {first['run_id']}" in second["error_message"]
-    # It has been told now: an empty inbound is no failure of its own.
+    # It is reported now: an empty inbound is no failure of its own.
     assert site.run(options=judged("missing<=0")).record.exit_code == 0
 
 

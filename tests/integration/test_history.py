@@ -203,7 +203,9 @@ def test_the_page_of_a_run_follows_its_breaks(site: FolderSite, tmp_path: Path) 
         assert 'id="trend"' in page
 
 
-def test_a_page_from_the_tables_says_where_the_lone_rows_are(site: FolderSite) -> None:
+def test_a_page_from_the_tables_says_where_the_unmatched_rows_are(
+    site: FolderSite,
+) -> None:
     outcome = three_days(site)[-1]
     with open_connection(site.database) as connection:
         page = result_page.render_result(

@@ -26,7 +26,7 @@ def file(name: str) -> SourceFile:
         (["a.CSV.ZST", "newsystem.csv", "b.gz"], ("a.CSV.ZST", "newsystem.csv")),
     ],
 )
-def test_a_pair_is_told_by_the_mark_in_the_name(
+def test_a_pair_is_recognized_by_the_mark_in_the_name(
     names: list[str], expected: tuple[str, str]
 ) -> None:
     found = select_pair(map(file, names))
@@ -61,7 +61,7 @@ def test_what_is_no_pair_says_which_case_it_is(
         (["NEWSYSTEM_a.csv", "b.csv"], "NEWSYSTEM_*", "b*", (0, 1)),
     ],
 )
-def test_a_pair_is_told_by_the_patterns_of_a_dataset(
+def test_a_pair_is_recognized_by_the_patterns_of_a_dataset(
     names: list[str], old: str, new: str, expected: tuple[int, int] | None
 ) -> None:
     if expected is None:

@@ -143,25 +143,25 @@ def sums() -> set[str]:
 
 
 def test_masked_values_are_in_no_output(site: FolderSite, tmp_path: Path) -> None:
-    told = outputs(site, tmp_path, *MASKS)
+    shown = outputs(site, tmp_path, *MASKS)
     for marker in (CELL, str(AMOUNT), f"{AMOUNT:,}", PASSWORD, *sums()):
-        unheard(*told.values(), marker=marker)
-    assert "hmac:" in told["run table"]
-    assert "…Y-s0" in told["segments.csv"]
-    assert "PAID has no sum: it is masked" in told["-o xml"]
+        unheard(*shown.values(), marker=marker)
+    assert "hmac:" in shown["run table"]
+    assert "…Y-s0" in shown["segments.csv"]
+    assert "PAID has no sum: it is masked" in shown["-o xml"]
     assert CELL in str(site.rows("SELECT * FROM stage.claims_old"))
 
 
 def test_without_masks_they_are_in_all_that_holds_values(
     site: FolderSite, tmp_path: Path
 ) -> None:
-    told = outputs(site, tmp_path)
+    shown = outputs(site, tmp_path)
     loud = {
         name
-        for name, text in told.items()
+        for name, text in shown.items()
         for marker in (CELL, *sums())
         if marker.lower() in text.lower()
     }
-    tables = {name for name in told if name.startswith("metrics.")}
-    assert told.keys() - loud - tables == SILENT
+    tables = {name for name in shown if name.startswith("metrics.")}
+    assert shown.keys() - loud - tables == SILENT
     assert {name.removeprefix("metrics.") for name in loud & tables} == LOUD

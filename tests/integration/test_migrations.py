@@ -433,7 +433,7 @@ def test_a_lawful_summary_is_stored(connection: Connection, run: UUID) -> None:
         {"keys": []},
     ],
 )
-def test_a_summary_that_breaks_a_law_is_refused(
+def test_a_summary_that_breaks_a_constraint_is_refused(
     connection: Connection, run: UUID, unlawful: dict[str, object]
 ) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
@@ -443,7 +443,7 @@ def test_a_summary_that_breaks_a_law_is_refused(
 @pytest.mark.parametrize(
     "unlawful", [{"compared": 9}, {"kind_text": 2}, {"tolerated": 0, "kind_case": 0}]
 )
-def test_a_column_that_breaks_a_law_is_refused(
+def test_a_column_that_breaks_a_constraint_is_refused(
     connection: Connection, run: UUID, unlawful: dict[str, object]
 ) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/recon/0123456789abcdef"
 EMF = json.loads((Path(__file__).parents[1] / "emf.schema.json").read_text())
-TOLD = {"RECON_METRICS_NAMESPACE": "ReconEngine"}
+NAMED = {"RECON_METRICS_NAMESPACE": "ReconEngine"}
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def measured(site: FolderSite, **environment: str) -> tuple[int, list[Any]]:
 
 def test_a_run_tells_its_metrics_in_the_documented_format(folders: FolderSite) -> None:
     folders.deliver()
-    code, [line] = measured(folders, **TOLD)
+    code, [line] = measured(folders, **NAMED)
     validate(line, EMF)
     [directive] = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "ReconEngine"
@@ -100,23 +100,23 @@ def test_a_run_tells_its_metrics_in_the_documented_format(folders: FolderSite) -
 
 def test_a_run_that_fails_says_so_whatever_it_fails_at(folders: FolderSite) -> None:
     folders.put("claims.csv", OLD)
-    code, [line] = measured(folders, **TOLD)
+    code, [line] = measured(folders, **NAMED)
     assert (code, line["status"]) == (3, "INVALID_FILE_COUNT")
     assert (line["RunFailed"], line["RunSucceeded"]) == (1, 0)
     assert "HoursSinceSuccess" not in line
     nowhere = {"RECON_DATABASE_URL": f"host={folders.inbound}"}
-    code, [line] = measured(folders, **TOLD, **nowhere)
+    code, [line] = measured(folders, **NAMED, **nowhere)
     assert code == line["exit_code"] == 4
     assert line["RunFailed"] == 1
     validate(line, EMF)
 
 
 def test_an_empty_inbound_is_no_failure_and_no_success(folders: FolderSite) -> None:
-    _, [line] = measured(folders, **TOLD)
+    _, [line] = measured(folders, **NAMED)
     assert (line["RunFailed"], line["RunSucceeded"]) == (0, 0)
 
 
-def test_nothing_is_told_unless_a_namespace_is_given(folders: FolderSite) -> None:
+def test_nothing_is_reported_unless_a_namespace_is_given(folders: FolderSite) -> None:
     folders.deliver()
     assert measured(folders) == (0, [])
 
@@ -261,7 +261,7 @@ def test_the_doctor_says_to_migrate(tmp_path: Path) -> None:
     assert findings["tables"].remedy == "run recon migrate"
 
 
-def test_the_doctor_as_a_command_exits_3_if_something_is_to_be_mended(
+def test_the_doctor_as_a_command_exits_3_if_something_is_to_be_repaired(
     folders: FolderSite,
 ) -> None:
     arguments = ("doctor", "--inbound-s3", folders.inbound, "--format", "json")
@@ -284,13 +284,13 @@ def test_the_doctor_reads_the_configuration_and_looks_for_the_key_of_its_masks(
         'masks = { ID = "hmac" }\n'
     )
 
-    def told(**environment: str) -> dict[str, Any]:
+    def shown(**environment: str) -> dict[str, Any]:
         arguments = ("doctor", "--dataset", "claims", "--format", "json")
         environment["RECON_DATABASE_URL"] = folders.database
         ended = recon(*arguments, cwd=cwd, **environment)
         return {each["check"]: each for each in json.loads(ended.stdout)}
 
-    without, given = told(), told(RECON_MASK_KEY="0123456789abcdef")
+    without, given = shown(), shown(RECON_MASK_KEY="0123456789abcdef")
     assert without["inbound"]["state"] == "ok"
     assert (without["masks"]["state"], given["masks"]["state"]) == ("fail", "ok")
     assert "RECON_MASK_KEY" in without["masks"]["remedy"]
@@ -350,7 +350,7 @@ def aged(site: FolderSite) -> None:
         )
 
 
-def test_what_is_old_is_told_and_only_deleted_when_that_is_asked_for(
+def test_what_is_old_is_reported_and_only_deleted_when_that_is_asked_for(
     folders: FolderSite,
 ) -> None:
     folders.deliver()
@@ -364,8 +364,8 @@ def test_what_is_old_is_told_and_only_deleted_when_that_is_asked_for(
             RECON_DATABASE_URL=folders.database,
         )
         assert ended.returncode == 0, ended.stderr
-        told: list[dict[str, Any]] = json.loads(ended.stdout)
-        return told
+        shown: list[dict[str, Any]] = json.loads(ended.stdout)
+        return shown
 
     written = len(folders.names(folders.out))
     assert {each["what"]: each["would_delete"] for each in purge()} == {

@@ -546,7 +546,7 @@ def test_an_input_that_is_written_over_in_its_place_is_left_to_the_next_run(
     assert folders.run().record.status is RunStatus.SUCCEEDED
 
 
-def test_what_is_wrong_with_a_replacement_is_not_told_of_the_pair(
+def test_what_is_wrong_with_a_replacement_is_not_reported_of_the_pair(
     folders: FolderSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders.deliver()
@@ -776,7 +776,7 @@ def test_a_database_without_tables_says_to_migrate(
     assert "recon migrate" in str(caught.value.help)
 
 
-def test_an_unreachable_database_is_told_without_its_address(
+def test_an_unreachable_database_is_reported_without_its_address(
     folders: FolderSite, tmp_path: Path
 ) -> None:
     with pytest.raises(DatabaseUnavailable) as caught:

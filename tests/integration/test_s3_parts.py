@@ -1,4 +1,4 @@
-"""Objects over 5 GiB, with the limit lowered: the law is that of the single request."""
+"""Objects over 5 GiB, with the limit lowered: parts keep what one request keeps."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_what_interrupts_a_copy_in_parts_leaves_none(client: Any) -> None:
     assert len(content(inbound, "a.csv")) == len(DATA)
 
 
-def test_parts_that_cannot_be_taken_back_are_told(
+def test_parts_that_cannot_be_taken_back_are_reported(
     client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     inbound, done = places(client)

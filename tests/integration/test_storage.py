@@ -571,7 +571,7 @@ def test_the_etag_of_a_local_file_is_its_sha256(folders: Folders) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file.csv"])
-def test_a_missing_inbound_folder_says_how_to_mend_it(
+def test_a_missing_inbound_folder_says_how_to_create_it(
     tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "file.csv").write_bytes(b"1")

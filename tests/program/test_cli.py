@@ -117,7 +117,7 @@ def test_the_result_is_written_to_every_output(pair: Path) -> None:
     assert "recon diff old.csv new.csv --key ID" in (pair / "r.html").read_text()
 
 
-def test_rows_set_aside_are_told_counted_and_written(pair: Path) -> None:
+def test_rows_set_aside_are_reported_counted_and_written(pair: Path) -> None:
     with (pair / "old.csv").open("a") as old:
         old.write("SECRET-KEY\n")
     arguments = ["diff", "old.csv", "new.csv", "-k", "ID", "--on-bad-row", "quarantine"]
@@ -234,7 +234,7 @@ def test_a_name_with_a_comma_or_a_blank_can_be_a_key(pair: Path) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def test_a_file_without_a_header_has_no_value_told(pair: Path) -> None:
+def test_a_file_without_a_header_has_no_value_reported(pair: Path) -> None:
     (pair / "bare.csv").write_text("123-45-6789,SMITH JOHN,SECRETVALUE\n1,2\n")
     (pair / "words.csv").write_text("SMITH,JOHN\n1,2\n")
     for name in ("bare.csv", "words.csv"):
@@ -409,7 +409,9 @@ def test_the_doctor_makes_no_server_either(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_busy_dataset_is_told_with_its_row(delivered: Path, database: str) -> None:
+def test_a_busy_dataset_is_reported_with_its_row(
+    delivered: Path, database: str
+) -> None:
     inbound = (delivered / "in").resolve()
     name = f"recon:claims:file://{inbound}/"
     with psycopg.connect(database) as connection:

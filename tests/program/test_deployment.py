@@ -179,7 +179,7 @@ def test_whoever_starts_the_task_may_start_nothing_else() -> None:
     }
 
 
-def test_a_failed_task_and_a_missing_success_are_told() -> None:
+def test_a_failed_task_and_a_missing_success_are_reported() -> None:
     stack = Stack(GIVEN)
     pattern = stack.properties("FailedTasks")["EventPattern"]
     assert pattern["source"] == ["aws.ecs"]

@@ -51,8 +51,8 @@ def test_a_run_under_another_major_version_says_what_it_does_not_see(
     past = recon_program("history", *DATASET, cwd=tmp_path)
     assert "that version 17 recorded in" in past.stderr
     assert len(json.loads(past.stdout)) == 1
-    told = recon_program("doctor", "--format", "json", cwd=tmp_path)
-    [found] = [each for each in json.loads(told.stdout) if each["check"] == "history"]
+    shown = recon_program("doctor", "--format", "json", cwd=tmp_path)
+    [found] = [each for each in json.loads(shown.stdout) if each["check"] == "history"]
     assert found["state"] == "warn"
     assert "that version 17 recorded in" in found["found"]
     assert "RECON_PG_BIN" in found["remedy"]

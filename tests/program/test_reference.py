@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+import tomllib
 from enum import EnumType
 from pathlib import Path
 from typing import Any
@@ -201,12 +202,12 @@ def test_every_variable_is_documented() -> None:
     # docs/files.md documents once how the variables of one side are spelled.
     of_a_side = {option.of_side(side).env for option in SIDED for side in SIDES}
     named |= {option.env for option in OPTIONS.values() if option.env} - of_a_side
-    told = "".join(
+    shown = "".join(
         path.read_text() for path in (*DOCS.glob("*.md"), root / "README.md")
     )
     # Prefixes of names are none.
     whole = {name for name in named if not any(n.startswith(f"{name}_") for n in named)}
-    spelled = set(re.findall("`(RECON_[A-Z0-9_]+)", told))
+    spelled = set(re.findall("`(RECON_[A-Z0-9_]+)", shown))
     assert whole - spelled == set()
 
 
@@ -236,3 +237,22 @@ def test_every_command_that_the_documents_name_is_there() -> None:
         if command.callback is not None
     }
     assert named <= known
+
+
+def test_the_picture_of_the_layers_is_the_contract() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())
+    [contract] = (
+        each
+        for each in project["tool"]["importlinter"]["contracts"]
+        if each["type"] == "layers" and each.get("containers") == ["recon_engine"]
+    )
+    [picture] = re.findall(
+        r"```\n(  recon_cli .*?)```", (DOCS / "design.md").read_text(), re.DOTALL
+    )
+    # The names are in the left column of each level.
+    drawn = [
+        [name for line in level.splitlines() for name in re.findall(r"\w+", line[:33])]
+        for level in re.split(r"─+\n", picture)
+    ]
+    levels = [re.findall(r"\w+", layer) for layer in contract["layers"]]
+    assert drawn == [["recon_cli"], *levels]

@@ -138,7 +138,7 @@ def test_tasks_run_in_two_processes_that_are_not_this_one(
     assert os.getpid() not in pids
 
 
-def test_what_a_library_says_in_a_task_is_not_told(session: SparkSession) -> None:
+def test_what_a_library_says_in_a_task_is_not_reported(session: SparkSession) -> None:
     def work(_: int, __: Packets) -> Packets:
         import polars as pl
 
@@ -153,7 +153,7 @@ def test_what_a_library_says_in_a_task_is_not_told(session: SparkSession) -> Non
     assert "capacity" not in str(vars(error))
 
 
-def test_what_spark_says_is_not_told(session: SparkSession) -> None:
+def test_what_spark_says_is_not_reported(session: SparkSession) -> None:
     def work(_: int, __: Packets) -> Packets:
         yield SECRET  # type: ignore[misc]
 
@@ -320,7 +320,7 @@ def test_a_frame_around_the_table_is_the_same(
         rx.diff(*pair, **FRAMED, engine=engine) for engine in ("local", "spark")
     )
     assert here.counts.mismatched_rows > 200
-    assert told(there, "spark") == told(here, "local")
+    assert shown(there, "spark") == shown(here, "local")
     text = pair[1].read_text()
     refused = []
     for wrong in ("T,301,", "T,300,1", "T,1\nT,300,"):
@@ -359,18 +359,18 @@ def test_parts_of_another_syntax_are_the_same(
         for engine in ("local", "spark")
     )
     assert (here.counts.matched, here.counts.missing) == (195, 5)
-    assert told(there, "spark") == told(here, "local")
+    assert shown(there, "spark") == shown(here, "local")
 
 
 def _read(path: Path) -> tuple[str, str]:
     found = []
     for engine in ("local", "spark"):
         d = rx.diff(path, path, **options_of(path), engine=engine)  # type: ignore[arg-type]
-        found.append(told(d, engine))
+        found.append(shown(d, engine))
     return found[0], found[1]
 
 
-def told(d: Reconciliation, engine: str) -> str:
+def shown(d: Reconciliation, engine: str) -> str:
     """The document of a result of that engine, but for `engine`."""
     document = d.to_dict()
     document.pop("engine")
@@ -435,7 +435,7 @@ def test_a_worker_that_is_killed_changes_nothing(
     )
     here = rx.diff(*paths, keys="id", sha256=True)
     assert mark.exists()
-    assert told(there, "spark") == told(here, "local")
+    assert shown(there, "spark") == shown(here, "local")
     assert here.counts.mismatched_cells
 
 
@@ -451,8 +451,8 @@ def test_causes_behind_masks_are_byte_for_byte_the_same(
     drift = ("--on-schema-drift", "compare", "--detail-limit", "50")
     here, there = on_both(*paths, "--key", "ID", *masks, *gates, *drift)
     assert there == here
-    told = json.loads(there)
-    assert all(told[part] for part in ("patterns", "totals", "hints", "gates"))
+    shown = json.loads(there)
+    assert all(shown[part] for part in ("patterns", "totals", "hints", "gates"))
 
 
 @settings(max_examples=max(5, settings().max_examples // 20))
@@ -470,7 +470,7 @@ def test_any_pair_is_byte_for_byte_the_same(
         rx.diff(*paths, keys=pair.keys, engine=engine, **rules)  # type: ignore[arg-type]
         for engine in ("local", "spark")
     )
-    assert told(there, "spark") == told(here, "local")
+    assert shown(there, "spark") == shown(here, "local")
     assert answer(there, pair.columns) == expected(pair, both, old, new)
 
 
@@ -540,15 +540,15 @@ def test_a_run_on_spark_records_what_one_on_this_machine_does(
     sites: tuple[Site, ...],
 ) -> None:
     for day, old, new in (("20261123", OLD, NEW), ("20261124", NEW, OLD)):
-        told = []
+        shown = []
         for site, engine in zip(sites, ENGINES, strict=True):
             site.deliver(old, new, day)
             outcome = site.run(options=JUDGED, dataset=str(engine), engine=engine)
             assert outcome.record.status is RunStatus.SUCCEEDED, outcome.error
             assert site.names(site.inbound) == {}
-            told.append(recorded(site, outcome.record.run_id, engine))
-        assert told[1] == told[0]
-        assert {each["state"] for each in told[1]["breaks"]} >= {"new"}
+            shown.append(recorded(site, outcome.record.run_id, engine))
+        assert shown[1] == shown[0]
+        assert {each["state"] for each in shown[1]["breaks"]} >= {"new"}
     here, there = (written_by(site) for site in sites)
     alone = {"missing.csv", "extra.csv", "mismatches.parquet"}
     assert here.keys() - there.keys() == alone

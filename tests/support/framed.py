@@ -21,7 +21,7 @@ from recon_engine.config import (
 )
 from recon_engine.errors import ReconError
 from recon_engine.inputs.csv_reader import read_rows
-from recon_engine.inputs.header import open_input
+from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.scanned import open_scanned
 from recon_engine.inputs.scanning import KernelRefusal, start_validation
 from recon_engine.runtime.progress import SILENT

@@ -1,4 +1,4 @@
-"""The gate's laws, read off the bytes one at a time: what the fast code must equal."""
+"""The gate's checks, one byte at a time: the fast code must equal them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class Refused:
     column: str | None = None
 
 
-def law(data: bytes, delimiter: int, limits: Limits) -> Accepted | Refused:
+def read_by_reference(
+    data: bytes, delimiter: int, limits: Limits
+) -> Accepted | Refused:
     """What becomes of a file, by the reference and the shape of its records alone.
 
     What is refused is named by its format where its first bytes show one.

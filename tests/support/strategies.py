@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
-
-# Of a property whose example is a few comparisons, of 50 ms each, and that is not the
-# first to say what their answer is: 40 examples in the tests, 2,000 in `make long`.
-FEWER = settings(max_examples=settings().max_examples * 2 // 5)
 
 CELLS = st.one_of(
     st.sampled_from(

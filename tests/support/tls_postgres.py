@@ -1,6 +1,6 @@
 """A Postgres that speaks TLS, with an authority of its own.
 
-Its name is `127.1`: to libpq that is the loopback address, to the law of TLS it is
+Its name is `127.1`: to libpq that is the loopback address, by the rules of TLS it is
 another machine, as it is not written like one of this.
 """
 

@@ -100,7 +100,7 @@ def test_names_of_one_side_that_fold_alike_have_no_pair() -> None:
 
 
 @pytest.mark.parametrize("names", ["1001 M01", "SMITH 1001"])
-def test_a_value_in_the_place_of_a_name_is_not_told(names: str) -> None:
+def test_a_value_in_the_place_of_a_name_is_not_reported(names: str) -> None:
     with pytest.raises(KeyMissing) as caught:
         aligned(names, f"7 {names.split(maxsplit=1)[0].upper()}", keys=("NR",))
     said = f"{caught.value.message} {caught.value.help}"

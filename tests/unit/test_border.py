@@ -45,7 +45,7 @@ def chained() -> None:
         dict[str, str]()[cell]
     except KeyError as error:
         error.add_note(SECRET)
-        problem = ConfigError("told")
+        problem = ConfigError("shown")
         problem.add_note(SECRET)
         raise problem from error
 

@@ -1,4 +1,4 @@
-"""Causes: a migration with known faults is told by them; its hints lead to the rest.
+"""Causes: a migration with known faults is shown by them; its hints lead to the rest.
 
 OLD and NEW differ by reformatted dates, lost leading zeros, rounded amounts, drifted
 keys, a renamed column, and two real changes.
@@ -40,7 +40,7 @@ def diff_of(folder: Path, *arguments: str) -> CompletedProcess[str]:
     return recon("diff", "old.csv", "new.csv", *arguments, cwd=folder)
 
 
-def test_a_refused_drift_is_told_with_the_rename_to_paste(pair: Path) -> None:
+def test_a_refused_drift_is_reported_with_the_rename_to_paste(pair: Path) -> None:
     refused = diff_of(pair, "-k", "ID")
     assert refused.returncode == 3
     assert "if it was renamed: --map STATE=REGION" in refused.stderr

@@ -34,8 +34,8 @@ def test_both_rows_stand_side_by_side_with_their_lines(tmp_path: Path) -> None:
     found = explain_key(*pair, KEY, ["2"])
     [both] = found.pairs
     assert (both.old_line, both.new_line) == (3, 2)
-    told = [(cell.column, cell.old, cell.new, cell.state) for cell in both.cells]
-    assert told == [("A", "10.00", "10", "number_format"), ("B", "y", "y", "equal")]
+    shown = [(cell.column, cell.old, cell.new, cell.state) for cell in both.cells]
+    assert shown == [("A", "10.00", "10", "number_format"), ("B", "y", "y", "equal")]
     assert not found.agrees
 
 
@@ -55,7 +55,7 @@ def test_a_rule_of_the_key_finds_it_however_it_is_spelled(tmp_path: Path) -> Non
         assert len(explain_key(*pair, options, [spelled]).pairs) == 1
 
 
-def test_what_has_no_partner_is_told_with_its_line(tmp_path: Path) -> None:
+def test_what_has_no_partner_is_reported_with_its_line(tmp_path: Path) -> None:
     pair = files(tmp_path, "ID,A\n1,x\n2,y\n", "ID,A\n1,x\n3,z\n")
     [missing] = explain_key(*pair, KEY, ["2"]).missing
     [extra] = explain_key(*pair, KEY, ["3"]).extra

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from support.reading import Accepted, Refused, cells, law
+from support.reading import Accepted, Refused, cells, read_by_reference
 from support.strategies import csv_bytes, edited, pairs, tables
 
 from recon_engine.config import Limits, OnBadRow
@@ -70,7 +70,7 @@ def test_the_gate_passes_exactly_what_the_reference_accepts(
     end: bool,  # noqa: FBT001
 ) -> None:
     data = b"x,y\n" + body + b"\n" * end
-    assert judged(tmp_path, data) == law(data, ord(","), SMALL)
+    assert judged(tmp_path, data) == read_by_reference(data, ord(","), SMALL)
     assert block
 
 
@@ -168,7 +168,7 @@ def test_valid_files_with_a_few_bytes_edited_are_judged_as_by_the_reference(
     tmp_path: Path, block: int, data: bytes
 ) -> None:
     assume(not foreign(data))
-    assert judged(tmp_path, data) == law(data, ord(","), SMALL)
+    assert judged(tmp_path, data) == read_by_reference(data, ord(","), SMALL)
     assert block
 
 
@@ -220,7 +220,7 @@ REFUSED = {
     "latin-1 header": (b"id,caf\xe9\n", EncodingError, 1, 6, None),
     "NUL": (b"id,v\n1,a\0b\n", MalformedInput, 2, 8, "v"),
     "quoted NUL": (b'id,v\n1,"a\0b"\n', MalformedInput, 2, 9, "v"),
-    "lone CR": (b"id,v\n1,a\rb,c\n", MalformedInput, 2, 8, "v"),
+    "CR alone": (b"id,v\n1,a\rb,c\n", MalformedInput, 2, 8, "v"),
     "CR line ends": (b"id,v\r1,a\r", MalformedInput, 1, 4, None),
     "short row": (b"id,v\n1,a\n2\n", MalformedInput, 3, 9, "v"),
     "long row": (b"id,v\n1,a\n2,b,c\n", MalformedInput, 3, 9, None),
@@ -295,7 +295,7 @@ def test_a_field_over_the_limit_is_refused_as_that_whatever_follows(
     with pytest.raises(MalformedInput, match="more than 20 bytes") as caught:
         open_csv(path, limits=limits)
     assert (caught.value.line, caught.value.byte_offset) == (2, 6)
-    assert law(path.read_bytes(), ord(","), limits) == Refused(
+    assert read_by_reference(path.read_bytes(), ord(","), limits) == Refused(
         MalformedInput, 2, 6, "y"
     )
     assert block

@@ -70,9 +70,9 @@ def test_each_suppression_is_a_case() -> None:
     assert failure(found["missing: a defect"]) is None
     found = cases(suppressed(known("missing", max=1)))
     assert "accepted up to 1" in (failure(found["missing: a defect"]) or "")
-    told = cases(suppressed(unused))["CODE date: a defect"].find("system-out")
-    assert told is not None
-    assert "nothing is left to suppress" in (told.text or "")
+    shown = cases(suppressed(unused))["CODE date: a defect"].find("system-out")
+    assert shown is not None
+    assert "nothing is left to suppress" in (shown.text or "")
 
 
 @cache
@@ -82,7 +82,7 @@ def agreeing() -> Reconciliation:
 
 
 @given(name=st.text(min_size=1), text=st.text())
-def test_a_hostile_name_is_told_and_breaks_nothing(name: str, text: str) -> None:
+def test_a_hostile_name_is_reported_and_breaks_nothing(name: str, text: str) -> None:
     hostile = GateResult(name, passed=False, value=0, text=text)
     gates = hostile, GateResult("x", True, 0, "")
     found = cases(replace(agreeing(), acceptance=Acceptance(gates, ())))

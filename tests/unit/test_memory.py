@@ -72,7 +72,7 @@ def test_the_default_is_a_part_of_the_machine() -> None:
     assert 1 << 28 < default_budget().total < 1 << 44
 
 
-def test_a_disk_that_digests_fill_is_told_as_full(
+def test_a_disk_that_digests_fill_is_reported_as_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "keys.csv"

@@ -200,12 +200,14 @@ def test_the_island_has_every_sampled_cell(claims: Reconciliation) -> None:
 
 
 def test_the_rows_of_one_side_are_whole(claims: Reconciliation) -> None:
-    lone = island(result_page.render_result(claims))["missing"]
+    unmatched = island(result_page.render_result(claims))["missing"]
     rows = [
-        tuple(values[at] for values, at in zip(lone["values"], places, strict=True))
-        for places in zip(*lone["indices"], strict=True)
+        tuple(
+            values[at] for values, at in zip(unmatched["values"], places, strict=True)
+        )
+        for places in zip(*unmatched["indices"], strict=True)
     ]
-    assert lone["columns"] == claims.missing().columns
+    assert unmatched["columns"] == claims.missing().columns
     assert rows == claims.missing().rows()
 
 
@@ -307,7 +309,7 @@ def test_a_notebook_shows_the_same_in_short(claims: Reconciliation) -> None:
     assert f"CLM_PMT_AMT {amounts.mismatched:,}" in said
 
 
-def test_what_is_suppressed_is_told(claims: Reconciliation) -> None:
+def test_what_is_suppressed_is_reported(claims: Reconciliation) -> None:
     known = Suppression(
         what=Suppressible.MISSING,
         reason="purged",
@@ -372,7 +374,7 @@ def test_sections_are_there_only_with_something_to_say(
     assert f'<h2 id="{section}">' not in result_page.render_result(pair(["a"], ["a"]))
 
 
-def test_what_no_hint_settles_is_told(claims: Reconciliation) -> None:
+def test_what_no_hint_settles_is_reported(claims: Reconciliation) -> None:
     assert claims.remainder()
     said = words(result_page.render_result(claims))
     assert f"Not explained by any hint: {claims.remainder()}" in said

@@ -1,4 +1,4 @@
-"""What rules did is counted and told in every output; so is an empty comparison."""
+"""What rules did is counted and shown in every output; so is an empty comparison."""
 
 from __future__ import annotations
 
@@ -190,8 +190,8 @@ def test_totals_are_named_for_what_they_are(tmp_path: Path) -> None:
     assert "Changed cells: old, new, delta" in changed
     assert "<code>paid</code>" in changed
     assert "<code>fee</code>" not in changed
-    lone = page[page.index('id="unmatched-totals"') : page.index("Run facts")]
-    assert '<code>fee</code></th><td class="number">4.50' in lone
+    unmatched = page[page.index('id="unmatched-totals"') : page.index("Run facts")]
+    assert '<code>fee</code></th><td class="number">4.50' in unmatched
     untouched = result_page.render_result(
         compared(tmp_path, old, old.replace("3,9.75,4.50\n", ""))
     )

@@ -45,21 +45,21 @@ def test_a_segment_says_its_share_of_the_rows_and_that_of_all() -> None:
 
 
 def test_what_is_twice_as_frequent_is_a_segment() -> None:
-    for rows, told in ((20_000, ["TX"]), (19_999, [])):
+    for rows, shown in ((20_000, ["TX"]), (19_999, [])):
         assert (
-            values(*found({"TX": rows, "other": 100_000 - rows}, {"TX": 800})) == told
+            values(*found({"TX": rows, "other": 100_000 - rows}, {"TX": 800})) == shown
         )
 
 
 def test_what_is_less_than_a_tenth_of_the_rows_is_none() -> None:
-    for rows, told in ((1_000, ["TX"]), (999, [])):
+    for rows, shown in ((1_000, ["TX"]), (999, [])):
         counts = {"TX": rows, "other": 10_000 - rows}
-        assert values(*found(counts, {"TX": 80})) == told
+        assert values(*found(counts, {"TX": 80})) == shown
 
 
 def test_few_rows_are_none() -> None:
-    for rows, told in ((20, ["TX"]), (19, [])):
-        assert values(*found({"TX": rows}, {"TX": 8})) == told
+    for rows, shown in ((20, ["TX"]), (19, [])):
+        assert values(*found({"TX": rows}, {"TX": 8})) == shown
 
 
 def test_what_may_be_chance_is_none() -> None:

@@ -1,4 +1,4 @@
-"""`recon.toml`: what it may say, how its mistakes are told, and what goes before it."""
+"""`recon.toml`: what it may say, how its mistakes are shown, what overrides it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_file_without_datasets_is_for_any(file: Path) -> None:
     assert load_settings(file, "claims")["keys"] == ("ID",)
 
 
-def test_all_mistakes_are_told_at_once_each_by_its_path(file: Path) -> None:
+def test_all_mistakes_are_reported_at_once_each_by_its_path(file: Path) -> None:
     error = refusal(
         file,
         """\
@@ -132,8 +132,8 @@ def test_all_mistakes_are_told_at_once_each_by_its_path(file: Path) -> None:
         """,
     )
     assert error.message == "the configuration has 13 mistakes"
-    told = dict(line.split(": ", 1) for line in (error.why or "").splitlines())
-    assert told.keys() == {
+    shown = dict(line.split(": ", 1) for line in (error.why or "").splitlines())
+    assert shown.keys() == {
         "detail_limit",
         "keyz",
         'rules."A B"[1]',
@@ -156,7 +156,7 @@ def test_all_mistakes_are_told_at_once_each_by_its_path(file: Path) -> None:
         ("dataset.claims.encoding", "utf-8"),
         ("dataset.claims.suppress[1].ownr", "owner"),
     ):
-        assert f"Did you mean {meant}?" in told[path], path
+        assert f"Did you mean {meant}?" in shown[path], path
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,14 @@ def test_a_secret_is_refused_with_where_it_belongs(file: Path, line: str) -> Non
     ("text", "line"),
     [("keys = ID\n", 1), ("a = 1\na = 2\n", 2), ("keys = [\n", None)],
 )
-def test_what_is_no_toml_is_told_with_its_line(
+def test_what_is_no_toml_is_reported_with_its_line(
     file: Path, text: str, line: int | None
 ) -> None:
     error = refusal(file, text)
     assert (error.message[:14], error.line) == ("it is not TOML", line)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "gone.toml"):
         with pytest.raises(ConfigError, match="cannot be read"):
             load_settings(path)

@@ -61,9 +61,9 @@ def read_one_by_one(data: bytes, width: int) -> tuple[object, ...]:
 
 def assert_equal_to_the_scalar_reading(data: bytes, width: int) -> None:
     found = index_records(data, COMMA, width, FREE)
-    told = found and (found.ends.tolist(), found.crlf, found.embedded)
+    shown = found and (found.ends.tolist(), found.crlf, found.embedded)
     counted = [(each.count, each.first) for each in count_newlines(data)]
-    read = told, whole_records_size(data), counted
+    read = shown, whole_records_size(data), counted
     assert read == read_one_by_one(data, width)
     assert find_newlines(data).tolist() == [at for at, b in enumerate(data) if b == 10]
 

@@ -100,7 +100,7 @@ def test_more_than_was_accepted_fails_and_covers_nothing() -> None:
     assert (result.left.missing, result.verdict) == (2, "gates_failed")
 
 
-def test_one_that_finds_nothing_is_told_and_fails_nothing() -> None:
+def test_one_that_finds_nothing_is_reported_and_fails_nothing() -> None:
     result = suppressed(known("column", column="CODE", kind="date"), gates="missing<=2")
     assert states(result) == [("unused", 0)]
     assert result.passes
@@ -119,7 +119,7 @@ def test_one_that_finds_nothing_is_told_and_fails_nothing() -> None:
         (known("missing", max=0), "out of range"),
     ],
 )
-def test_one_that_fits_nothing_or_that_nobody_stands_for_is_refused(
+def test_one_that_fits_nothing_or_that_nobody_owns_is_refused(
     suppression: Suppression, words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):

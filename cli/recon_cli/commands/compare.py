@@ -25,10 +25,20 @@ if TYPE_CHECKING:
 MOST_KEY_COLUMNS: Final = 3
 
 Old = Annotated[
-    str, typer.Argument(metavar="OLD", help="The old file: a CSV path or an s3:// URL.")
+    str,
+    typer.Argument(
+        metavar="OLD",
+        help="The old input: a file, a folder or a pattern of parts, standard input"
+        " (-), or an s3:// URL.",
+    ),
 ]
 New = Annotated[
-    str, typer.Argument(metavar="NEW", help="The new file: a CSV path or an s3:// URL.")
+    str,
+    typer.Argument(
+        metavar="NEW",
+        help="The new input: a file, a folder or a pattern of parts, standard input"
+        " (-), or an s3:// URL.",
+    ),
 ]
 KeyValues = Annotated[
     list[str],
