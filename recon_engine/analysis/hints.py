@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine import command_line
+from recon_engine.analysis.clock_times import INSTANT, find_zone_rules
 from recon_engine.analysis.evidence import OLD
 from recon_engine.analysis.finding import Finding, show_unchanged
 from recon_engine.analysis.notations import (
@@ -33,6 +34,7 @@ from recon_engine.analysis.notations import (
     find_notation,
     write_decimal,
 )
+from recon_engine.damage import Damage, find_damage
 from recon_engine.formatting import (
     conjugate,
     format_count,
@@ -85,6 +87,11 @@ RULE_DESCRIPTIONS: Final = {
     "unwrap": "the wrapping of a spreadsheet",
     "strip": "punctuation",
     "scale": "implied decimals",
+    "timestamp": "time zone",
+}
+DAMAGE_DESCRIPTIONS: Final = {
+    Damage.MISREAD: "is UTF-8 that was read as another encoding, and encoded again",
+    Damage.LOST: "has ? or U+FFFD in the place of letters, which are lost",
 }
 NOTATION_DESCRIPTIONS: Final = {
     "comma": "decimal comma",
@@ -150,10 +157,31 @@ def for_column(
         steps.append(rules)
         given, left = _with_steps(existing, steps), left.filter(~settled)
     needed = _fewest(changes, existing, _without_superseded(steps))
-    return [
+    rules_found = [
         _rule_hint(column, rules, count, total)
         for rules, count in _counted(changes, existing, needed)
     ]
+    return [*rules_found, *_damage_hints(column, changes, total)]
+
+
+def _damage_hints(column: str, changes: pl.DataFrame, total: int) -> Iterator[Hint]:
+    """What happened to letters of a column: it is named, and no rule repairs it."""
+    damaged = changes.filter(pl.col("kind") == Kind.ENCODING_DAMAGE)
+    counts = Counter[tuple[str, Damage]]()
+    for old, new, rows in damaged.select(*SIDES, "rows").iter_rows():
+        if found := find_damage(old, new):
+            counts[found] += rows
+    for (side, damage), rows in sorted(counts.items()):
+        if rows * MIN_SETTLED_ONE_IN >= total:
+            yield Hint(
+                kind=HintKind.DAMAGE,
+                column=column,
+                flag="",
+                count=rows,
+                total=total,
+                text=f"{column}: {total:,} {conjugate(total, 'differ')}; in {rows:,} of"
+                f" them {side.upper()} {DAMAGE_DESCRIPTIONS[damage]}",
+            )
 
 
 def _is_typed(rule: SideRule) -> bool:
@@ -230,7 +258,9 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
     """
     kinds = {kind for _, every in BY_KIND for kind in every}
     kinds |= {Kind.DATE_FORMAT, Kind.DATE, Kind.SCALE, Kind.PUNCTUATION}
+    kinds.add(Kind.ENCODING_DAMAGE)
     rewritten = pl.col("kind").is_in([kind.value for kind in kinds])
+    rewritten |= pl.all_horizontal(pl.col(*SIDES).str.contains(INSTANT))
     shown = "|".join((WRAPPED, COMMA, CURRENCY, IN_PARENTHESES, *NOTATIONS.values()))
     marked = pl.any_horizontal(
         pl.col(*SIDES).is_in(NULLS)
@@ -510,6 +540,7 @@ def _propose_rewriting_rules(
         single += map(_of_both, _strip_rules(marked["old"], marked["new"]))
     single += _implied_point_rules(changes)
     single += _day_order_rules(changes)
+    single += filter(partial(_explains_most, changes), find_zone_rules(changes))
     if _has_own_typed_rule(given):
         single = [rules for rules in single if not any(map(_is_typed, rules))]
     yield from single
