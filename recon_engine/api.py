@@ -34,12 +34,12 @@ from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
 from recon_engine.name_forms import parse_match_names, write_match_names
-from recon_engine.options import OPTIONS, SIDED, Shape
+from recon_engine.options import OPTIONS, SIDED, Option, Shape, naming_side
 from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.storage.urls import open_storage
+from recon_engine.storage.urls import list_objects, open_storage
 from recon_engine.suggestions import did_you_mean
 
 
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     from recon_engine.inputs.tables import Unread
     from recon_engine.model import Suppression
-    from recon_engine.options import Option
     from recon_engine.result import Reconciliation
     from recon_engine.side_arguments import SidedArguments
     from recon_engine.storage.base import Storage
@@ -293,15 +292,17 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
 
     `old_X` counts before `X`; None is as if it was not there.
     """
-    values = {}
-    for option in SIDED:
-        own, both = f"{side}_{option.in_python}", str(option.in_python)
-        value = arguments.get(own)
-        if value is None and not option.adds:
-            value = arguments.get(both)
-        if value is not None:
-            values[option.field] = _read_argument(option, value)
-    return SideOptions(**values)
+    values, own = dict[str, Any](), list[Option]()
+    with naming_side(own):
+        for option in SIDED:
+            value = arguments.get(f"{side}_{option.in_python}")
+            if value is not None:
+                own.append(option.of_side(side))
+            elif not option.adds:
+                value = arguments.get(str(option.in_python))
+            if value is not None:
+                values[option.field] = _read_argument(option, value)
+        return SideOptions(**values)
 
 
 def _argument_names(option: Option) -> tuple[str, ...]:
@@ -379,7 +380,7 @@ class _NamedInputs:
 
     def locate(self, side: str) -> tuple[Storage, SourceFile] | None:
         url = str(self.sources[SIDES.index(side)])
-        if not url.startswith("s3:"):
+        if not url.startswith("s3:") or list_objects(url):
             return None
         # Compressed and transcoded files have to be decoded as a whole, on one machine.
         if not is_read_in_place(url, side, self.options):

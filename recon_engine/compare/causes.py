@@ -41,8 +41,13 @@ def analyze_columns(
 
     def tell(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
         at, cells = column
-        changes = patterns.group_changes(cells)
-        rules = find_rule_hints(plan.columns[at], changes, plan)
+        name, changes = plan.columns[at], patterns.group_changes(cells)
+        rules = tuple["Hint", ...]()
+        # It takes as long as one of the thirty queries of `find_rule_hints`.
+        if name in plan.layout.rules or hints.find_promising_columns(
+            changes.with_columns(column=at)
+        ):
+            rules = find_rule_hints(name, changes, plan)
         return changes, (rules, totals.sum_changes(changes))
 
     by_column = difference.cells.partition_by("column", as_dict=True, include_key=False)
