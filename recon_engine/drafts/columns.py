@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from recon_engine.analysis.rename_detection import compare_columns
@@ -22,7 +23,7 @@ from recon_engine.runtime.concurrency import map_ordered
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from recon_engine.inputs.csvfile import RowGroup
+    from recon_engine.inputs.csvfile import Rows
     from recon_engine.inputs.tables import Table
     from recon_engine.rules.base import Rule
 
@@ -82,16 +83,16 @@ class TableColumns:
 
     def read(self, columns: Sequence[int]) -> Iterator[pl.DataFrame]:
         """Some columns as `c0`…, by row group."""
+        yield from map_ordered(
+            lambda part: self._cells(self.table.read(part), columns), self.table.parts
+        )
+
+    def _cells(self, rows: Rows, columns: Sequence[int]) -> pl.DataFrame:
+        found = rows.cells([f"c{at}" for at in range(len(self.table.columns))])
+        for each in self.derived:
+            found = found.with_columns(each.values())
         wanted = [f"c{at}" for at in columns]
-        of_file = [f"c{at}" for at in range(len(self.table.columns))]
-
-        def cells(part: RowGroup) -> pl.DataFrame:
-            found = self.table.read(part).cells(of_file)
-            for each in self.derived:
-                found = found.with_columns(each.values())
-            return found.select(wanted).collect(engine="in-memory")
-
-        yield from map_ordered(cells, self.table.parts)
+        return found.select(wanted).collect(engine="in-memory")
 
     def head(self) -> pl.DataFrame:
         """The first rows."""
@@ -138,12 +139,14 @@ class TableColumns:
             normal_form(chain, pl.col(f"c{at}")).alias(f"k{place}")
             for place, (at, chain) in enumerate(zip(keys, chains, strict=True))
         ]
-        every = range(len(self.names))
-        found = [
-            rows.filter(rows.select(forms).hash_rows(SEED) % one_in == 0)
-            for rows in self.read(every)
+        # Only the chosen rows are read with all columns.
+        numbers = [
+            part.first
+            + np.flatnonzero(rows.select(forms).hash_rows(SEED) % one_in == 0)
+            for part, rows in zip(self.table.parts, self.read(keys), strict=True)
         ]
-        return pl.concat([self._no_rows(), *found])
+        chosen = self.table.take(np.concatenate([np.zeros(0, np.int64), *numbers]))
+        return self._cells(chosen, range(len(self.names)))
 
 
 @dataclass(frozen=True, slots=True)

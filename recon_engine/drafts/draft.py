@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from recon_engine.analysis.measures import is_measure
 from recon_engine.api import compare_inputs
 from recon_engine.compare.keys import Proposal, propose_keys
 from recon_engine.config import (
@@ -240,6 +241,13 @@ class _Drafting:
                     result.old.duplicate_keys or result.new.duplicate_keys
                 ):
                     return self.finish(readings, found, options, result)
+        named = None if near is None else self.decide_named_key(near)
+        if named is not None:
+            options = _with_reading(named.options, reading)
+            result = self.compare(options)
+            if _is_key_of_most(result):
+                drafted = add_spelling(options, result, self.compare)
+                return self.finish(readings, named, *drafted)
         with ExitStack() as stack:
             sides = self.read_all(reading, stack)
             rows = _Rows(self.sources, sides, reading, self.sample, whole=False)
@@ -394,13 +402,7 @@ class _Drafting:
         options = replace(rows.options, match_names=forms)
         pairs, alone = _pair_by_name(sides, forms)
         if forms:
-            self.decide(
-                "names",
-                ",".join(forms),
-                f"{sum(pairs.values()):,} of {len(sides[0].names):,} columns then have"
-                " one name",
-                setting="match_names",
-            )
+            self.note_names(forms, sides, sum(pairs.values()))
         candidates = _keep_best(find_common_values(*sides, pairs, rows.sample))
         found = self.propose(rows, options, sides, candidates, pairs)
         split = _find_split(sides, candidates)
@@ -468,6 +470,39 @@ class _Drafting:
         )
         frames = _name_cells(cells, sides)
         return _Columns(options, frames, tuple(close), best, key_at)
+
+    def decide_named_key(self, near: _Rows) -> _Columns | None:
+        """The one column that is unique on both sides, if all columns have one name.
+
+        Files of another order need no search then: a comparison shows whether it is a
+        key.
+        """
+        sides = near.sides
+        forms = _find_name_forms(sides[0].names, sides[1].names)
+        pairs, alone = _pair_by_name(sides, forms)
+        old, new = (side.head() for side in sides)
+        found = [
+            sides[0].names[ours]
+            for ours, theirs in pairs
+            if _may_identify(old[f"c{ours}"]) and _may_identify(new[f"c{theirs}"])
+        ]
+        if any(alone) or len(found) != 1:
+            return None
+        self.decisions.clear()
+        if forms:
+            self.note_names(forms, sides, len(pairs))
+        key = Proposal((found[0],), 0, 0, 0, 0.0, 0, 0)
+        self.decide("key", found[0], "", setting="keys")
+        options = replace(near.options, match_names=forms, keys=key.columns)
+        frames = _name_cells((old, new), sides)
+        return _Columns(options, frames, (key,), key, len(self.decisions) - 1)
+
+    def note_names(
+        self, forms: tuple[NameForm, ...], sides: Sides, common: int
+    ) -> None:
+        """The decision that names are equal in a form."""
+        names = f"{common:,} of {len(sides[0].names):,} columns then have one name"
+        self.decide("names", ",".join(forms), names, setting="match_names")
 
     def propose(
         self,
@@ -647,6 +682,20 @@ def _find_reading(source: Input, side: str) -> Reading:
 def _is_of_one_order(found: _Columns) -> bool:
     """Whether rows at the same places of both files have the same keys."""
     return found.key.is_key and found.key.overlap >= SAME_ORDER
+
+
+def _is_key_of_most(result: Reconciliation) -> bool:
+    """Whether the key of a comparison repeats nowhere and matches most rows."""
+    sides = result.old, result.new
+    most = max(side.rows for side in sides)
+    repeats = any(side.duplicate_keys for side in sides)
+    return not repeats and result.counts.matched >= SAME_ORDER * most
+
+
+def _may_identify(values: pl.Series) -> bool:
+    """Whether a column identifies rows: no value repeats, is blank, or is a measure."""
+    unique = values.n_unique() == len(values)
+    return unique and not (values == "").any() and not is_measure(values)
 
 
 def _count_key(key: Proposal, result: Reconciliation) -> Proposal:

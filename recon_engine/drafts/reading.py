@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from recon_engine.config import Encoding, Limits, Quote, SideOptions
 from recon_engine.errors import ConfigError, EmptyFile, EncodingError, ReconError
 from recon_engine.formatting import format_count
-from recon_engine.inputs.encodings import tried, tried_wide
+from recon_engine.inputs.encodings import count_foreign, tried, tried_wide
 from recon_engine.inputs.file_shape import (
     DELIMITERS,
     count_data_names,
@@ -301,8 +301,7 @@ def _find_encoding(head: bytes, uri: str, side: str) -> tuple[Encoding, str]:
                 f"not UTF-8 at byte {error.start:,}; as {trial.encoding},"
                 f" {format_count(trial.characters, 'character')} outside ASCII"
             )
-    text = head.decode(errors="ignore")
-    foreign = len(text) - len(text.encode("ascii", "ignore"))
+    foreign = count_foreign(head.decode(errors="ignore"))
     if not foreign:
         return Encoding.UTF_8, "only ASCII"
     characters = format_count(foreign, "character")
