@@ -9,7 +9,7 @@ from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from recon_engine.api import diff
+    from recon_engine.api import diff, load_config
     from recon_engine.errors import ReconError
     from recon_engine.model import Suppressible, Suppression
     from recon_engine.result import Reconciliation
@@ -22,10 +22,12 @@ __all__ = [
     "Suppression",
     "__version__",
     "diff",
+    "load_config",
 ]
 
 _HOMES = {
     "diff": "recon_engine.api",
+    "load_config": "recon_engine.api",
     "ReconError": "recon_engine.errors",
     "Reconciliation": "recon_engine.result",
     "Suppressible": "recon_engine.model",

@@ -1,4 +1,4 @@
-"""The Python API: `recon_engine.diff`."""
+"""The Python API: `recon_engine.diff` and `load_config`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from recon_engine.column_maps import parse_column_map
@@ -25,6 +26,7 @@ from recon_engine.config import (
     SideOptions,
     parse_encodings,
 )
+from recon_engine.config_place import find_config_file
 from recon_engine.engines import choose_engine
 from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.inputs.decoding import is_read_in_place
@@ -32,12 +34,12 @@ from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
 from recon_engine.name_forms import parse_match_names, write_match_names
-from recon_engine.options import SIDED, Shape
+from recon_engine.options import OPTIONS, SIDED, Option, Shape, naming_side
 from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.storage.urls import open_storage
+from recon_engine.storage.urls import list_objects, open_storage
 from recon_engine.suggestions import did_you_mean
 
 
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
 
     from recon_engine.inputs.tables import Unread
     from recon_engine.model import Suppression
-    from recon_engine.options import Option
     from recon_engine.result import Reconciliation
     from recon_engine.side_arguments import SidedArguments
     from recon_engine.storage.base import Storage
@@ -186,6 +187,37 @@ def diff(
     )
 
 
+@within_error_boundary
+def load_config(
+    path: str | Path | None = None, dataset: str | None = None
+) -> dict[str, Any]:
+    """The settings of recon.toml as arguments: `diff(old, new, **load_config())`.
+
+    Args:
+        path: The file; None is recon.toml of the working directory, or pyproject.toml
+            there if it has a table `[tool.recon]`.
+        dataset: The dataset of the file; None is the only one, if it has one.
+
+    What concerns runs only, such as locations, is left out. Raises ConfigError if there
+    is no file, and for all mistakes of the file at once.
+    """
+    # Lazy: the library that validates the file takes long to load.
+    from recon_engine.config_file import load_configuration
+
+    place = find_config_file() if path is None else Path(path)
+    if place is None:
+        raise ConfigError(
+            "there is no recon.toml in the working directory",
+            help="recon init OLD NEW drafts one; or name the file: load_config(path)",
+        )
+    settings = load_configuration(place, dataset).settings
+    return {
+        name: settings[option.name]
+        for option in OPTIONS.values()
+        if option.name in settings and (name := option.in_python) is not None
+    }
+
+
 def refuse_unknown_arguments(arguments: Mapping[str, Any]) -> None:
     """Raise ConfigError for an argument that `diff` does not have, with the right one.
 
@@ -260,15 +292,17 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
 
     `old_X` counts before `X`; None is as if it was not there.
     """
-    values = {}
-    for option in SIDED:
-        own, both = f"{side}_{option.in_python}", str(option.in_python)
-        value = arguments.get(own)
-        if value is None and not option.adds:
-            value = arguments.get(both)
-        if value is not None:
-            values[option.field] = _read_argument(option, value)
-    return SideOptions(**values)
+    values, own = dict[str, Any](), list[Option]()
+    with naming_side(own):
+        for option in SIDED:
+            value = arguments.get(f"{side}_{option.in_python}")
+            if value is not None:
+                own.append(option.of_side(side))
+            elif not option.adds:
+                value = arguments.get(str(option.in_python))
+            if value is not None:
+                values[option.field] = _read_argument(option, value)
+        return SideOptions(**values)
 
 
 def _argument_names(option: Option) -> tuple[str, ...]:
@@ -346,7 +380,7 @@ class _NamedInputs:
 
     def locate(self, side: str) -> tuple[Storage, SourceFile] | None:
         url = str(self.sources[SIDES.index(side)])
-        if not url.startswith("s3:"):
+        if not url.startswith("s3:") or list_objects(url):
             return None
         # Compressed and transcoded files have to be decoded as a whole, on one machine.
         if not is_read_in_place(url, side, self.options):

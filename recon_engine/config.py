@@ -570,8 +570,13 @@ class Options:
             parse_gate(gate)
         parse_where(self.where)
         if (self.old.sum or self.new.sum) and not (self.old.fold or self.new.fold):
+            side = (
+                "" if self.old.sum == self.new.sum else "old" if self.old.sum else "new"
+            )
+            of_side = f"--{side}-" if side else "--"
             raise ConfigError(
-                "--sum needs --fold", help="add --fold, --old-fold or --new-fold"
+                f"{of_side}sum needs {of_side}fold",
+                help="add --fold, --old-fold or --new-fold",
             )
         by_side = {"both": self.rules, "old": self.old.rules, "new": self.new.rules}
         if any(by_side.values()):
@@ -647,7 +652,9 @@ class RunConfig:
     engine. `database`: a libpq connection string, or a function that makes one for each
     connection. It may hold a password, so it is not in `repr`, the run log or the run's
     identity. `old_pattern`, `new_pattern`: the names of the two files in inbound; None
-    for the ending of a data file, and NEWSYSTEM in that of NEW.
+    for the ending of a data file, and NEWSYSTEM in that of NEW. `parts`: how many files
+    each side has; `old_parts` and `new_parts` count before it. `done_files`: names of
+    files that say that the delivery is complete.
     """
 
     dataset: str
@@ -667,6 +674,10 @@ class RunConfig:
     limits: Limits = field(default_factory=Limits)
     old_pattern: str | None = None
     new_pattern: str | None = None
+    parts: int | None = None
+    old_parts: int | None = None
+    new_parts: int | None = None
+    done_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an invalid dataset name, break limit or pattern."""
@@ -679,6 +690,27 @@ class RunConfig:
         check_count(
             "--break-limit", self.break_limit, "differences; 0 tracks no breaks"
         )
+        for name in self.done_files:
+            if not name or "/" in name or "*" in name:
+                raise ConfigError(
+                    f"--done-file is {name!r}, not the name of a file",
+                    help="give the name of a file in the inbound location",
+                )
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether a side can have several files."""
+        return bool(self.done_files) or self.part_counts != (1, 1)
+
+    @property
+    def part_counts(self) -> tuple[int | None, int | None]:
+        """How many files OLD and NEW have; None for any number."""
+        any_number = None if self.done_files else 1
+        old, new = (
+            of_side or self.parts or any_number
+            for of_side in (self.old_parts, self.new_parts)
+        )
+        return old, new
 
     @property
     def stages(self) -> bool:

@@ -214,6 +214,7 @@ FILE_TYPES: Final[dict[str, Any]] = {
     "comment_prefix": Name,
     "old_pattern": Name,
     "new_pattern": Name,
+    "done_file": Texts,
     "member": Name,
     "names": Names,
     "trailer": Texts,

@@ -6,7 +6,7 @@ Grouped by subject: inputs, result, causes, acceptance, runs.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import field
+from dataclasses import asdict, field
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -43,7 +43,8 @@ class SourceFile:
     """One file of an inbound location, as listed; `etag` and `version` pin its bytes.
 
     `etag` and `version` are None for local files. `is_link`: whether it is a symbolic
-    link.
+    link. `parts`: the files that make up one table, by name; a set of them has a name
+    with `*` and an etag that pins all of them.
     """
 
     uri: str
@@ -52,14 +53,29 @@ class SourceFile:
     etag: str | None = None
     version: str | None = None
     is_link: bool = False
+    parts: tuple[SourceFile, ...] = ()
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """The parts, or the file itself."""
+        return self.parts or (self,)
 
 
 @dataclass(frozen=True, slots=True)
 class FilePair:
-    """The two files of one reconciliation."""
+    """The two files of one reconciliation; each can be a set of parts.
+
+    `done`: the files that say that the delivery is complete. They are archived with it.
+    """
 
     old: SourceFile
     new: SourceFile
+    done: tuple[SourceFile, ...] = ()
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """All files with data, those of OLD first."""
+        return (*self.old.files, *self.new.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +179,15 @@ class Side:
         return RowCounts(
             self.left_out, self.partner_left_out, self.folded_away, self.unpairable
         )
+
+    def dialect_facts(self) -> dict[str, object] | None:
+        """The dialect as plain values; `frame` only if an option is about it."""
+        if self.dialect is None:
+            return None
+        facts = asdict(self.dialect)
+        if not self.dialect.frame:
+            del facts["frame"]
+        return facts
 
 
 # --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ field that the option sets, or here if the option sets none.
 from __future__ import annotations
 
 import dataclasses
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,8 @@ from recon_engine.config import (
     read_layout,
     write_encodings,
 )
+from recon_engine.errors import ConfigError
+from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
@@ -36,7 +39,8 @@ from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import re
+    from collections.abc import Callable, Iterable, Iterator
 
     from recon_engine.runtime.memory import Budget
 
@@ -170,6 +174,7 @@ class Option:
         return long.partition("/")[0]
 
 
+FLAG: Final = lazy_pattern(r"--[a-z]+(?:-[a-z]+)*")
 COMPARING: Final = ("diff", "explain", "run")
 READING: Final = ("diff", "keys", "explain", "run")
 WHOLE_FILES: Final = ("diff", "run")
@@ -723,6 +728,52 @@ _TABLE: Final = (
         in_python=None,
     ),
     _setting(
+        "parts",
+        group=Group.STORAGE,
+        help="Number of files that each side has, as parts of one table.",
+        commands=("run",),
+        value_type=int,
+        metavar="N",
+        sets=RunConfig,
+        without="1; with --done-file, any number",
+        in_python=None,
+    ),
+    _setting(
+        "old_parts",
+        group=Group.STORAGE,
+        help="Number of files that OLD has, as parts of one table.",
+        commands=("run",),
+        value_type=int,
+        metavar="N",
+        sets=RunConfig,
+        without="as --parts says",
+        in_python=None,
+    ),
+    _setting(
+        "new_parts",
+        group=Group.STORAGE,
+        help="Number of files that NEW has, as parts of one table.",
+        commands=("run",),
+        value_type=int,
+        metavar="N",
+        sets=RunConfig,
+        without="as --parts says",
+        in_python=None,
+    ),
+    _setting(
+        "done_file",
+        group=Group.STORAGE,
+        help="Name of a file in the inbound location that the producer writes last:"
+        " without it, nothing is read. It is archived with the parts. Repeatable.",
+        commands=("run",),
+        shape=Shape.VALUES,
+        metavar="NAME",
+        separator=";",
+        sets=RunConfig,
+        field="done_files",
+        in_python=None,
+    ),
+    _setting(
         "processed_s3",
         group=Group.STORAGE,
         help="Location to which the inputs move after their result is recorded:"
@@ -965,6 +1016,27 @@ OPTIONS: Final = {
     )
 }
 SIDED: Final = tuple(option for option in _TABLE if option.sided)
+
+
+@contextmanager
+def naming_side(own: Iterable[Option]) -> Iterator[None]:
+    """Name options in a ConfigError as they were given: `--old-where`.
+
+    `own`: the options of a side that have a value.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        given = {option.flag.replace(f"-{option.side}-", "-"): option for option in own}
+
+        def name(found: re.Match[str]) -> str:
+            return given[found[0]].flag if found[0] in given else found[0]
+
+        for part in ("message", "why", "help"):
+            text = getattr(error, part)
+            setattr(error, part, text and FLAG.sub(name, text))
+        error.args = (error.message,)
+        raise
 
 
 def options_of(command: str) -> tuple[Option, ...]:

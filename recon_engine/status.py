@@ -80,12 +80,12 @@ STATUSES: Mapping[RunStatus, Meaning] = MappingProxyType(
         _Status.NO_FILES: Meaning(
             0,
             False,
-            "inbound holds no data file (--fail-on-no-files: exit 3; it finished a "
-            "run whose gates had failed: exit 1)",
+            "inbound holds no data file, or not yet its done file (--fail-on-no-files: "
+            "exit 3; it finished a run whose gates had failed: exit 1)",
         ),
         _Status.USAGE_ERROR: Meaning(2, False, "the command or configuration is wrong"),
         _Status.INVALID_FILE_COUNT: Meaning(
-            3, False, "inbound does not hold exactly two data files"
+            3, False, "inbound does not hold exactly two data files, or all parts"
         ),
         _Status.INVALID_FILE_PAIR: Meaning(
             3, False, "the two files are not one OLD and one NEW (NEWSYSTEM)"

@@ -11,14 +11,13 @@ import typer
 from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_cli.session import announce, make_console
 from recon_engine.command_line import quoted
-from recon_engine.config_file import load_configuration, read_toml
+from recon_engine.config_file import PYPROJECT, load_configuration, read_toml
 from recon_engine.drafts.config_text import write_config
 from recon_engine.errors import ConfigError
 from recon_engine.terminal import print_decisions
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
     from typing import Any
 
@@ -67,12 +66,15 @@ def write_draft(
         print_decisions(console, COLUMNS[:-1], [row[:-1] for row in rows])
     else:
         print_decisions(console, COLUMNS, rows)
-    text = write_config(draft, dataset)
+    table = ("dataset", dataset) if dataset else ()
+    if path.name == PYPROJECT:
+        table = ("tool", "recon", *table)
+    text = write_config(draft, table)
     before = read_config_text(path) if path.exists() else ""
-    if before and dataset is not None:
+    if before and table:
         # It is edited, so that it has to be TOML.
         read_toml(path)
-    after, replaces = _merge(before, text, dataset)
+    after, replaces = _merge(before, text, table)
     if replaces and not force:
         typer.echo()
         typer.echo(_diff(before, after, path.name), nl=False)
@@ -80,7 +82,7 @@ def write_draft(
             f"{path} exists already",
             why="the lines above show what would change",
             help="add --force to replace"
-            + (f" the settings of {dataset}" if dataset else " it"),
+            + (f" the settings of {dataset or '[tool.recon]'}" if table else " it"),
         )
     write_config_text(path, after)
     load_configuration(path, dataset)
@@ -92,36 +94,39 @@ def write_draft(
 
 def _next_command(path: Path, dataset: str | None, names: tuple[str, str]) -> str:
     words = ["recon", "diff", *names]
-    if str(path) != "recon.toml":
+    if str(path) not in {"recon.toml", PYPROJECT}:
         words += ["--config", str(path)]
     if dataset is not None:
         words += ["--dataset", dataset]
     return " ".join(map(quoted, words))
 
 
-def _merge(before: str, text: str, dataset: str | None) -> tuple[str, bool]:
-    """The text of the file, and whether settings that are there are replaced."""
+def _merge(before: str, text: str, table: tuple[str, ...]) -> tuple[str, bool]:
+    """The text of the file, and whether settings that are there are replaced.
+
+    `table`: where the settings are; empty for the whole file.
+    """
     if not before.strip():
         return text, False
-    if dataset is None:
+    if not table:
         return text, before != text
-    known: Mapping[str, Any] = tomllib.loads(before)
-    if dataset not in known.get("dataset", {}):
+    known: Any = tomllib.loads(before)
+    for part in table:
+        known = known.get(part) if isinstance(known, dict) else None
+    if known is None:
         return f"{before.rstrip()}\n\n{text}", False
-    kept = _without_dataset(before, dataset)
+    kept = _without_table(before, ".".join(table))
     after = f"{kept.rstrip()}\n\n{text}" if kept.strip() else text
     return after, before != after
 
 
-def _without_dataset(text: str, dataset: str) -> str:
-    """The text without the tables of a dataset."""
+def _without_table(text: str, table: str) -> str:
+    """The text without a table and those in it."""
     kept, skipping = [], False
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith("["):
             name = line.strip().strip("[]").replace('"', "")
-            skipping = name == f"dataset.{dataset}" or name.startswith(
-                f"dataset.{dataset}."
-            )
+            skipping = name == table or name.startswith(f"{table}.")
         if not skipping:
             kept.append(line)
     return "".join(kept)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from recon_engine.config_place import find_config_file
 from recon_engine.errors import ConfigError
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from recon_engine.config_file import Configuration
 
 
-OWN_FILE: Final = Path("recon.toml")
-SHARED_FILE: Final = Path("pyproject.toml")
-TABLE_HEADER: Final = b"[tool.recon"
 # They show recorded runs: of the file they take only the name of the dataset.
 OF_PAST_RUNS: Final = ("breaks", "history", "report")
 
@@ -39,7 +37,7 @@ def apply_config_file(
     dataset = given["dataset"]
     if ctx.info_name in OF_PAST_RUNS and dataset is not None:
         return value
-    found = ctx.obj = _load_file(given["config"] or _find_config_file(), dataset)
+    found = ctx.obj = _load_file(given["config"] or find_config_file(), dataset)
     if found is None:
         return value
     if ctx.info_name not in OF_PAST_RUNS:
@@ -131,12 +129,3 @@ def _load_file(path: Path | None, dataset: str | None) -> Configuration | None:
     from recon_engine.config_file import load_configuration
 
     return load_configuration(path, dataset)
-
-
-def _find_config_file() -> Path | None:
-    """The configuration file of this folder; nothing is loaded to look for it."""
-    if OWN_FILE.is_file():
-        return OWN_FILE
-    if SHARED_FILE.is_file() and TABLE_HEADER in SHARED_FILE.read_bytes():
-        return SHARED_FILE
-    return None

@@ -27,6 +27,7 @@ from recon_engine.options import (
     Group,
     Option,
     Shape,
+    naming_side,
     options_of,
 )
 
@@ -80,12 +81,15 @@ class Settings:
 
     def side(self, side: str) -> SideOptions:
         """What is set for "old" or "new"."""
-        found = {
-            option.field: self._sided_value(option, option.of_side(side))
+        chosen = [
+            self._choose(option, option.of_side(side))
             for option in SIDED
             if self._command in option.commands
-        }
-        return SideOptions(**{n: each for n, each in found.items() if each is not None})
+        ]
+        with naming_side(option for option in chosen if option.side):
+            found = {option.field: self._value(option) for option in chosen}
+            given = {n: each for n, each in found.items() if each is not None}
+            return SideOptions(**given)
 
     @property
     def options(self) -> Options:
@@ -152,12 +156,12 @@ class Settings:
         filed = config_lookup.settings_from_file(self._ctx).get(option.name)
         return parsing.parse_values(option, given, filed)
 
-    def _sided_value(self, both: Option, own: Option) -> Any:
-        """The value of a side: its own if it comes from the same place or before."""
+    def _choose(self, both: Option, own: Option) -> Option:
+        """The option of a side: its own if it comes from the same place or before."""
         if both.adds:
-            return self._value(own)
+            return own
         rank, own_rank = (self._rank(option) for option in (both, own))
-        return self._value(own if own_rank <= rank and own_rank < UNSET else both)
+        return own if own_rank <= rank and own_rank < UNSET else both
 
     def _rank(self, option: Option) -> int:
         """Where a value comes from: flag, variable, file, nowhere."""

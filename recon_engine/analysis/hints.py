@@ -20,15 +20,28 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recon_engine import command_line
+from recon_engine.analysis.clock_times import INSTANT, find_zone_rules
 from recon_engine.analysis.evidence import OLD
 from recon_engine.analysis.finding import Finding, show_unchanged
+from recon_engine.analysis.notations import (
+    COMMA,
+    CURRENCY,
+    DAY_ORDERS,
+    IN_PARENTHESES,
+    NOTATIONS,
+    NULLS,
+    find_formats,
+    find_notation,
+    write_decimal,
+)
+from recon_engine.damage import Damage, find_damage
 from recon_engine.formatting import (
     conjugate,
     format_count,
     format_percent,
     format_share,
 )
-from recon_engine.kinds import DATE_FORMATS, Kind
+from recon_engine.kinds import Kind
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.record_table import Field
@@ -61,13 +74,6 @@ MAX_RULES: Final = 3
 # A factor: `HALF * part >= whole` means at least half, in integers.
 HALF: Final = 2
 SIDES: Final = ("old", "new")
-NULLS: Final = ("NULL", "null", "Null", "NA", "N/A", "NaN", "nan", "None", r"\N")
-# The last two are days that an export writes with the time of midnight.
-FORMATS: Final = (
-    *DATE_FORMATS,
-    (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2} 00:00:00$", "%Y-%m-%d 00:00:00"),
-    (r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T00:00:00$", "%Y-%m-%dT00:00:00"),
-)
 RULE_DESCRIPTIONS: Final = {
     "trim": "white space",
     "casefold": "case",
@@ -81,6 +87,11 @@ RULE_DESCRIPTIONS: Final = {
     "unwrap": "the wrapping of a spreadsheet",
     "strip": "punctuation",
     "scale": "implied decimals",
+    "timestamp": "time zone",
+}
+DAMAGE_DESCRIPTIONS: Final = {
+    Damage.MISREAD: "is UTF-8 that was read as another encoding, and encoded again",
+    Damage.LOST: "has ? or U+FFFD in the place of letters, which are lost",
 }
 NOTATION_DESCRIPTIONS: Final = {
     "comma": "decimal comma",
@@ -100,25 +111,11 @@ BY_KIND: Final = (
 )
 # As a spreadsheet wraps text, or marks it with an apostrophe.
 WRAPPED: Final = r"""^(?:="[^"]*"|'.*)$"""
-# How numbers show the notation of their source, behind a blank or not.
-COMMA: Final = r"^[^.]*[0-9],[0-9]{1,2}(?:[^0-9.,]|$)|[0-9]\.[0-9]{3},[0-9]"
-CURRENCY: Final = (
-    r"^[-+(]?\s?(\$|€|£|¥|USD|EUR|GBP|CHF|JPY)\s?[-+]?[0-9]"
-    r"|[0-9]\s?(€|USD|EUR|GBP|CHF|JPY)\)?$"
-)
-IN_PARENTHESES: Final = r"^\([^)]*[0-9]\)$"
-NOTATIONS: Final = {
-    "exp": r"^[+-]?[0-9][0-9.,]*[eE][+-]?[0-9]+$",
-    "trailing": r"[0-9]-$",
-    "percent": r"[0-9]\s?%$",
-}
 # What a code may have between its letters and digits.
 PUNCTUATION: Final = r"[ !#$%&()*+,./:;@_~-]"
 # A number whose last digits an exponent has replaced.
 IN_EXPONENT: Final = r"^[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}$"
 EXPONENT_PATTERN: Final = lazy_pattern(IN_EXPONENT)
-# Orders of day and month that only the other side shows to be right.
-DAY_ORDERS: Final = ("%m/%d/%Y", "%d/%m/%Y")
 # Another place of the point, or another order of day and month, explains most of a
 # column, or it is by chance.
 MIN_SHIFTED_SHARE: Final = Decimal("0.8")
@@ -160,10 +157,31 @@ def for_column(
         steps.append(rules)
         given, left = _with_steps(existing, steps), left.filter(~settled)
     needed = _fewest(changes, existing, _without_superseded(steps))
-    return [
+    rules_found = [
         _rule_hint(column, rules, count, total)
         for rules, count in _counted(changes, existing, needed)
     ]
+    return [*rules_found, *_damage_hints(column, changes, total)]
+
+
+def _damage_hints(column: str, changes: pl.DataFrame, total: int) -> Iterator[Hint]:
+    """What happened to letters of a column: it is named, and no rule repairs it."""
+    damaged = changes.filter(pl.col("kind") == Kind.ENCODING_DAMAGE)
+    counts = Counter[tuple[str, Damage]]()
+    for old, new, rows in damaged.select(*SIDES, "rows").iter_rows():
+        if found := find_damage(old, new):
+            counts[found] += rows
+    for (side, damage), rows in sorted(counts.items()):
+        if rows * MIN_SETTLED_ONE_IN >= total:
+            yield Hint(
+                kind=HintKind.DAMAGE,
+                column=column,
+                flag="",
+                count=rows,
+                total=total,
+                text=f"{column}: {total:,} {conjugate(total, 'differ')}; in {rows:,} of"
+                f" them {side.upper()} {DAMAGE_DESCRIPTIONS[damage]}",
+            )
 
 
 def _is_typed(rule: SideRule) -> bool:
@@ -240,7 +258,9 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
     """
     kinds = {kind for _, every in BY_KIND for kind in every}
     kinds |= {Kind.DATE_FORMAT, Kind.DATE, Kind.SCALE, Kind.PUNCTUATION}
+    kinds.add(Kind.ENCODING_DAMAGE)
     rewritten = pl.col("kind").is_in([kind.value for kind in kinds])
+    rewritten |= pl.all_horizontal(pl.col(*SIDES).str.contains(INSTANT))
     shown = "|".join((WRAPPED, COMMA, CURRENCY, IN_PARENTHESES, *NOTATIONS.values()))
     marked = pl.any_horizontal(
         pl.col(*SIDES).is_in(NULLS)
@@ -520,6 +540,7 @@ def _propose_rewriting_rules(
         single += map(_of_both, _strip_rules(marked["old"], marked["new"]))
     single += _implied_point_rules(changes)
     single += _day_order_rules(changes)
+    single += filter(partial(_explains_most, changes), find_zone_rules(changes))
     if _has_own_typed_rule(given):
         single = [rules for rules in single if not any(map(_is_typed, rules))]
     yield from single
@@ -531,44 +552,19 @@ def _propose_rewriting_rules(
 
 def _notation_rules(changes: pl.DataFrame) -> list[RuleTexts]:
     """Rules for numbers in the notation of a source, of one side or of both."""
-    old, new = (_notation_of(changes[side]) for side in SIDES)
+    old, new = (find_notation(changes[side]) for side in SIDES)
     if not (old or new):
         return []
     # Only a decimal comma changes what a number without a sign means.
     if ("comma" in old) == ("comma" in new):
-        return [_of_both(_decimal({**old, **new}))]
+        return [_of_both(write_decimal({**old, **new}))]
     return [
         tuple(
-            (side, _decimal(words))
+            (side, write_decimal(words))
             for side, words in zip(SIDES, (old, new), strict=True)
             if words
         )
     ]
-
-
-def _decimal(words: Mapping[str, str]) -> str:
-    return f"decimal({','.join(f'{word}{value}' for word, value in words.items())})"
-
-
-def _notation_of(texts: pl.Series) -> dict[str, str]:
-    """The words of a `decimal` rule that some text needs, with their values."""
-    facts = texts.alias("text").to_frame()
-    text = pl.col("text").str.strip_chars()
-    found = facts.select(
-        comma=text.str.contains(COMMA).any(),
-        parentheses=text.str.contains(IN_PARENTHESES).any(),
-        **{word: text.str.contains(form).any() for word, form in NOTATIONS.items()},
-    ).row(0, named=True)
-    signs = facts.select(
-        pl.coalesce(text.str.extract(CURRENCY, at) for at in (1, 2)).alias("sign")
-    )["sign"].drop_nulls()
-    words = {word: "" for word in ("comma", *NOTATIONS) if found[word]}
-    # Of several signs none is named: another sign is another currency.
-    if signs.n_unique() == 1:
-        words["money"] = f"={signs[0]}"
-    elif found["parentheses"] and signs.is_empty():
-        words["money"] = "=$"
-    return words
 
 
 def _implied_point_rules(changes: pl.DataFrame) -> list[RuleTexts]:
@@ -613,21 +609,8 @@ def _has_outer_whitespace(texts: pl.Series) -> bool:
 
 def _date_rules(old: pl.Series, new: pl.Series) -> list[str]:
     """Rules that read one format of each side."""
-    formats = [_formats_of(texts) for texts in (old, new)]
+    formats = [find_formats(texts) for texts in (old, new)]
     return [f"date({o}|{n})" for o, n in itertools.product(*formats) if o != n]
-
-
-def _formats_of(texts: pl.Series) -> list[str]:
-    """The date formats in which some text may be written."""
-    text = pl.col("text").str.strip_chars()
-    fits = (
-        texts.alias("text")
-        .to_frame()
-        .select(
-            text.str.contains(pattern).any().alias(form) for pattern, form in FORMATS
-        )
-    )
-    return [form for form, some in fits.row(0, named=True).items() if some]
 
 
 def _null_rules(changes: pl.DataFrame, chain: Chain) -> list[str]:

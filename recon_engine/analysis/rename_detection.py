@@ -1,8 +1,9 @@
 """Detect renamed columns by their values.
 
 The first rows of both files are matched by key, and each column in OLD only is compared
-with each in NEW only, ignoring white space, case and the format of numbers and dates.
-The cost does not depend on the size of the files.
+with each in NEW only, ignoring white space, case, null words and the format of numbers
+and dates, as the values of each column show it. The cost does not depend on the size of
+the files.
 """
 
 from __future__ import annotations
@@ -12,6 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from recon_engine.analysis.notations import (
+    DAY_ORDERS,
+    FORMATS,
+    NULLS,
+    find_notation,
+    has_day_first,
+    write_decimal,
+)
 from recon_engine.inputs.csvfile import Block
 from recon_engine.inputs.frames import Frame
 from recon_engine.inputs.pinned_file import open_unchanged
@@ -23,8 +32,8 @@ from recon_engine.inputs.scanner import (
 from recon_engine.model import SIDES
 from recon_engine.rules.chains import NO_CHAIN, NO_RULES, normal_form
 from recon_engine.rules.dates import Day
-from recon_engine.rules.numbers import Number
-from recon_engine.rules.texts import Casefold, Trim
+from recon_engine.rules.spelling import parse_rule
+from recon_engine.rules.texts import Casefold, Nulls, Trim, Unwrap
 
 
 if TYPE_CHECKING:
@@ -59,12 +68,8 @@ class _EvidentDay(Day):
         return pl.when(text.str.contains(BEFORE_1000)).then(text).otherwise(day)
 
 
-NORMALIZING_RULES: Final = (
-    Trim(),
-    _EvidentDay(("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%d.%m.%Y")),
-    Number(),
-    Casefold(),
-)
+OTHER_FORMATS: Final = tuple(f for _, f in FORMATS if f not in DAY_ORDERS)
+TEXT_RULES: Final = (Unwrap(), Trim(), Nulls(NULLS))
 
 
 def measure_agreements(
@@ -118,14 +123,13 @@ def compare_columns(
     of_old, of_new = (
         [rules.get(name, NO_CHAIN).of(side) for name, _ in keys] for side in SIDES
     )
-    left, right = _match_by_key(
-        _normalize_columns(
-            rows_old, names_old, [name for name, _ in keys], of_old, only_old
-        ),
-        _normalize_columns(
-            rows_new, names_new, [name for _, name in keys], of_new, only_new
-        ),
+    # Matched first: only the rows that are compared are read by rules.
+    at_old, at_new = _match_by_key(
+        _read_keys(rows_old, names_old, [name for name, _ in keys], of_old),
+        _read_keys(rows_new, names_new, [name for _, name in keys], of_new),
     )
+    left = _normalize_columns(rows_old[at_old], names_old, only_old)
+    right = _normalize_columns(rows_new[at_new], names_new, only_new)
     likely = sorted(
         (-alike / rows, -alike, at, to)
         for at in range(len(only_old))
@@ -173,49 +177,53 @@ def _read_first_bytes(header: Header) -> bytes:
         return os.pread(descriptor, HEAD_BYTES, len(header.raw))
 
 
-def _normalize_columns(
+def _read_keys(
     head: pl.DataFrame,
     columns: Sequence[str],
     keys: Sequence[str],
     rules: Sequence[Sequence[Rule]],
-    others: Sequence[str],
 ) -> pl.DataFrame:
-    """Key columns as their rules read them; others in one form for what says the same.
+    """Key columns as their rules read them, without keys that repeat.
 
-    Rows of keys that repeat are left out.
+    `row`: the place of each.
     """
     at = {name: f"c{place}" for place, name in enumerate(columns)}
     by = [f"k{place}" for place in range(len(keys))]
     return (
         head.lazy()
         .select(
-            *(
-                normal_form(chain, pl.col(at[name])).alias(ours)
-                for name, chain, ours in zip(keys, rules, by, strict=True)
-            ),
-            *(
-                normal_form(NORMALIZING_RULES, pl.col(at[name])).alias(f"v{place}")
-                for place, name in enumerate(others)
-            ),
+            normal_form(chain, pl.col(at[name])).alias(ours)
+            for name, chain, ours in zip(keys, rules, by, strict=True)
         )
+        .with_row_index("row")
         .unique(by, keep="none")
         .collect(engine="in-memory")
     )
 
 
-def _match_by_key(
-    old: pl.DataFrame, new: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows of equal keys side by side, independent of the order of rows."""
-    by = [name for name in old.columns if name.startswith("k")]
-    rows = (
-        old.select(by)
-        .with_row_index("\0old")
-        .join(new.select(by).with_row_index("\0new"), on=by)
-        .sort(by)
-        .head(MAX_MATCHED_ROWS)
+def _normalize_columns(
+    rows: pl.DataFrame, columns: Sequence[str], names: Sequence[str]
+) -> pl.DataFrame:
+    """Some columns in one form for what says the same."""
+    at = {name: f"c{place}" for place, name in enumerate(columns)}
+    return rows.select(
+        normal_form(_read_as(rows[at[name]]), pl.col(at[name])).alias(f"v{place}")
+        for place, name in enumerate(names)
     )
-    return old[rows["\0old"]], new[rows["\0new"]]
+
+
+def _read_as(texts: pl.Series) -> tuple[Rule, ...]:
+    """The rules that read a column as it is written."""
+    number = parse_rule(write_decimal(find_notation(texts)))
+    order = "%d/%m/%Y" if has_day_first(texts) else "%m/%d/%Y"
+    return *TEXT_RULES, _EvidentDay((*OTHER_FORMATS, order)), number, Casefold()
+
+
+def _match_by_key(old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """The places of rows of equal keys, independent of the order of rows."""
+    by = [name for name in old.columns if name.startswith("k")]
+    rows = old.join(new, on=by, suffix="_new").sort(by).head(MAX_MATCHED_ROWS)
+    return rows["row"], rows["row_new"]
 
 
 def _count_agreeing_rows(old: pl.Series, new: pl.Series) -> tuple[int, int]:

@@ -180,7 +180,7 @@ def align_columns(
     sums = sum_columns(options, names, columns)
     given = with_number_rules(given, {*sums[0], *sums[1]})
     rules = {name: assemble_chain(name, each) for name, each in given.items()}
-    check_sums(rules, sums)
+    check_sums(options, rules, sums)
     _check_key_rules(rules, keys)
     masks = _masks_by_column(options, {*old, *renamed}, names)
     masks = _mask_derived(masks, derived, names)
@@ -197,7 +197,7 @@ def align_columns(
         given,
         by_form=names.by_form,
         left_out=(len(ignored & in_old), len(ignored & in_new)),
-        prepared=prepare_sides(options, names, rules, derived, sums),
+        prepared=prepare_sides(options, names, keys, rules, derived, sums),
     )
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.compare.preparation import PLACE, REASON, Place
+from recon_engine.compare.preparation import PLACE, REASON, Place, typed_rule
 from recon_engine.model import EXACT
 from recon_engine.records import dataclass
 from recon_engine.rules.base import NORMAL_PREFIX
 from recon_engine.rules.chains import normal_form
 from recon_engine.rules.numbers import (
     INTEGER_DIGITS,
+    Amount,
     Number,
     as_scaled_integers,
     max_decimal_places,
@@ -137,7 +138,7 @@ def fold_rows(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
         *(each.total() for each in sums),
         *(pl.col(f"{PLACES}{each.name}").max() for each in sums),
     ).collect(engine="in-memory")
-    texts = [each.write(folded).alias(each.name) for each in sums]
+    texts = [_in_notation(each.write(folded), each.name, names) for each in sums]
     return folded.with_columns(texts).select(*rows.columns, WEIGHT)
 
 
@@ -232,6 +233,15 @@ def _number_form(name: str, names: ColumnIds) -> pl.Expr:
 
 def _is_number(form: pl.Expr) -> pl.Expr:
     return form.str.contains(r"^[+-]0[0-9]*\.[0-9]*$")
+
+
+def _in_notation(plain: pl.Series, name: str, names: ColumnIds) -> pl.Series:
+    """Sums as the rule of their column reads them."""
+    typed = typed_rule(names.rules.get(name, ()))
+    if not isinstance(typed, Amount):
+        return plain.alias(name)
+    text = plain.alias("text").to_frame()
+    return text.select(typed.write(pl.col("text")).alias(name)).to_series()
 
 
 def _is_plain(name: str, names: ColumnIds) -> bool:

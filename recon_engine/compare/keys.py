@@ -67,6 +67,7 @@ AT_ONCE: Final = 8
 PROPOSALS_SHOWN: Final = 10
 # Once a key has this share of its values on both sides, larger sets are not tried.
 ENOUGH_OVERLAP: Final = 0.8
+NEARLY_ALL: Final = 0.99
 SEED: Final = 0
 # Measured: the memory of a row while it is counted, in units of a row of digests.
 DIGESTS: Final = 4
@@ -121,6 +122,7 @@ def propose_keys(
     progress: Progress = SILENT,
     *,
     most_columns: int = 3,
+    exact: bool = False,
     budget: Budget | None = None,
     limits: Limits = LIMITS,
 ) -> list[Proposal]:
@@ -133,6 +135,8 @@ def propose_keys(
             unused.
         progress: Reports the steps.
         most_columns: The largest size of a key.
+        exact: Whether larger sets are tried until a key matches nearly all rows, and
+            one more matched row ranks higher.
         budget: Memory; larger files are read several times.
         limits: Size limits of inputs.
 
@@ -175,11 +179,13 @@ def propose_keys(
                 ),
             )
             shares = _count_shares((left, right), budget or default_budget())
-            search = _KeySearch(named, columns, shares)
+            search = _KeySearch(
+                named, columns, shares, NEARLY_ALL if exact else ENOUGH_OVERLAP
+            )
             found = list(search.keys(most_columns)) or search.nearest(most_columns)
     common = [each for each in found if each.matched]
     return sorted(
-        common, key=lambda each: _rank_proposal(each, columns, search.measures)
+        common, key=lambda each: _rank_proposal(each, columns, search.measures, exact)
     )[:PROPOSALS_SHOWN]
 
 
@@ -246,13 +252,16 @@ def _rules(
 
 
 def _rank_proposal(
-    proposal: Proposal, columns: Sequence[str], measures: AbstractSet[str]
+    proposal: Proposal,
+    columns: Sequence[str],
+    measures: AbstractSet[str],
+    exact: bool,  # noqa: FBT001
 ) -> tuple[object, ...]:
     return (
         not proposal.is_key,
         proposal.overlap < ENOUGH_OVERLAP,
         not measures.isdisjoint(proposal.columns),
-        -int(100 * proposal.overlap),
+        -proposal.overlap if exact else -int(100 * proposal.overlap),
         proposal.repeats_old + proposal.repeats_new,
         len(proposal.columns),
         proposal.blanks_old + proposal.blanks_new,
@@ -371,9 +380,14 @@ class _KeySearch:
     """Search sets of columns, from small to large."""
 
     def __init__(
-        self, sides: Sequence[_KeySide], names: Sequence[str], shares: int
+        self,
+        sides: Sequence[_KeySide],
+        names: Sequence[str],
+        shares: int,
+        enough_overlap: float,
     ) -> None:
         self.sides = sides
+        self.enough_overlap = enough_overlap
         self.shares = [HashShare(at, shares) for at in range(shares)]
         self.names = {f"v{at:05}": name for at, name in enumerate(names)}
         samples = [side.sample() for side in sides]
@@ -404,7 +418,7 @@ class _KeySearch:
                     proposal = self._count_by_kernel(columns)
                     proposal = proposal or self._count_proposal(columns)
                     enough = enough or (
-                        proposal.overlap >= ENOUGH_OVERLAP
+                        proposal.overlap >= self.enough_overlap
                         and self.measures.isdisjoint(proposal.columns)
                     )
                     yield proposal

@@ -40,7 +40,7 @@ class Place(IntEnum):
 
     `FAILING`: it fails `--where`, so it is left out unless it has a partner that does
     not. `LEFT_OUT`: it fails the filter of its side. `UNPAIRABLE`: a derived column or
-    a comparison could not be made.
+    a comparison could not be made, or a code of the key is not listed.
     """
 
     KEPT = 0
@@ -109,6 +109,28 @@ class RowTest:
 
     def _form(self) -> pl.Expr:
         return normal_form(self.rules, pl.col(self.column))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCode:
+    """A key column whose code table has to list each code: another equals nothing.
+
+    `rules`: those of the column on this side.
+    """
+
+    column: str
+    rules: tuple[Rule, ...]
+    label: str
+
+    def has_failed(self) -> pl.Expr:
+        """Whether the table does not list the code."""
+        form = normal_form(self.rules, pl.col(self.column))
+        return form.str.starts_with(APART_PREFIX)
+
+    @property
+    def reason(self) -> str:
+        """Why a row is unpairable if the table does not list its code."""
+        return f"the code table of {self.label} does not list the code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +206,14 @@ ONE_ROW: Final = "1"
 class Preparation:
     """How the rows of a side are prepared, in this order: derive, filter, fold.
 
-    `own`: the filter of this side; `both`: that of both sides. `fold`: whether the
-    rows of a key become one; `sums`: the columns that are added up then.
-    `either_folds`: whether those of a side do. `places`: whether a row of either side
-    can have another place than `KEPT`.
+    `codes`: the key columns whose codes have to be listed. `own`: the filter of this
+    side; `both`: that of both sides. `fold`: whether the rows of a key become one;
+    `sums`: the columns that are added up then. `either_folds`: whether those of a side
+    do. `places`: whether a row of either side can have another place than `KEPT`.
     """
 
     derived: tuple[DerivedColumns, ...] = ()
+    codes: tuple[ListedCode, ...] = ()
     own: tuple[RowTest, ...] = ()
     both: tuple[RowTest, ...] = ()
     fold: bool = False
@@ -210,14 +233,21 @@ class Preparation:
     def judged(self) -> list[str]:
         """The columns that decide on the place of a row."""
         sources = [name for each in self.derived for name in each.derivation.sources]
+        codes = [each.column for each in self.codes]
         tested = [test.column for test in (*self.own, *self.both)]
-        return list(dict.fromkeys((*sources, *tested)))
+        return list(dict.fromkeys((*sources, *codes, *tested)))
+
+    @property
+    def _checked(self) -> tuple[DerivedColumns | ListedCode, ...]:
+        """What makes a row unpairable, whatever the filters say."""
+        return *self.derived, *self.codes
 
     def renamed(self, names: Mapping[str, str]) -> Preparation:
         """The same under other names of columns."""
         return replace(
             self,
             derived=tuple(each.renamed(names) for each in self.derived),
+            codes=tuple(replace(c, column=names[c.column]) for c in self.codes),
             own=tuple(replace(t, column=names[t.column]) for t in self.own),
             both=tuple(replace(t, column=names[t.column]) for t in self.both),
             sums=tuple(names[name] for name in self.sums),
@@ -231,12 +261,12 @@ class Preparation:
 
     def find_places(self, cells: pl.DataFrame) -> pl.Series:
         """The `Place` (u8) of each row; `cells` have the columns of `judged`."""
-        if not (self.own or self.both or self.derived):
+        if not (self.own or self.both or self.derived or self.codes):
             return pl.repeat(Place.KEPT, cells.height, dtype=pl.UInt8, eager=True)
         place = (
             pl.when(_any(_fails(test) for test in self.own))
             .then(Place.LEFT_OUT)
-            .when(_any(each.has_failed() for each in self.derived))
+            .when(_any(each.has_failed() for each in self._checked))
             .then(Place.UNPAIRABLE)
             .when(_any(~test.is_readable() for test in self.own))
             .then(Place.UNPAIRABLE)
@@ -255,7 +285,7 @@ class Preparation:
 
     def find_reasons(self, rows: pl.DataFrame) -> pl.Series:
         """Why each of these rows is unpairable."""
-        checks = [(each.has_failed(), each.reason) for each in self.derived]
+        checks = [(each.has_failed(), each.reason) for each in self._checked]
         checks += [
             (~test.is_readable(), test.reason) for test in (*self.own, *self.both)
         ]

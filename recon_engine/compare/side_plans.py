@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine.compare.column_names import spell_as
 from recon_engine.compare.preparation import (
+    NUMBER,
     DerivedColumns,
+    ListedCode,
     Preparation,
     make_test,
     typed_rule,
@@ -16,8 +18,7 @@ from recon_engine.derive_syntax import Derivation, parse_derivation
 from recon_engine.errors import ConfigError
 from recon_engine.model import SIDES
 from recon_engine.rules.assembly import GivenRules
-from recon_engine.rules.chains import NO_CHAIN
-from recon_engine.rules.numbers import Number
+from recon_engine.rules.chains import NO_CHAIN, code_table
 from recon_engine.rules.spelling import parse_rule
 from recon_engine.suggestions import did_you_mean, shown
 from recon_engine.where_syntax import parse_where
@@ -65,7 +66,7 @@ def _derive(
     columns: Sequence[str], side: str, options: Options
 ) -> Iterator[DerivedColumns]:
     known = list(columns)
-    flag, where = f"--{side}-derive", side.upper()
+    flag, where = _flag_of(options, side, "derive"), side.upper()
     for text in options.side(side).derive:
         found = parse_derivation(text)
         sources = tuple(
@@ -87,6 +88,12 @@ def _derive(
         known += found.names
         label = f"{flag} {','.join(found.names)}={found.function}(…)"
         yield DerivedColumns(replace(found, sources=sources), label)
+
+
+def _flag_of(options: Options, side: str, name: str) -> str:
+    """`--derive` if both sides have the same, as with that option; else `--old-…`."""
+    old, new = (getattr(each, name) for each in (options.old, options.new))
+    return f"--{name}" if old == new else f"--{side}-{name}"
 
 
 def sources_of_one_side(
@@ -147,8 +154,9 @@ def sum_columns(
         sums = tuple(map(names.find, given.sum)) if given.fold else ()
         for name in sums:
             if name not in columns:
+                flag = _flag_of(options, side, "sum")
                 raise ConfigError(
-                    f"--sum {name}: no compared column has that name."
+                    f"{flag} {name}: no compared column has that name."
                     + did_you_mean(name, columns),
                     help="name a column that is neither a key nor ignored",
                 )
@@ -169,25 +177,24 @@ def with_number_rules(
     return found
 
 
-def check_sums(rules: Rules, sums: Sequence[Sequence[str]]) -> None:
-    """Raise ConfigError for a column that is added up and has no plain numbers.
-
-    A sum is written as a plain number, which a rule of another notation would misread.
-    """
+def check_sums(options: Options, rules: Rules, sums: Sequence[Sequence[str]]) -> None:
+    """Raise ConfigError for a column that is added up and has no numbers."""
     for side, names in zip(SIDES, sums, strict=True):
         for name in names:
             typed = typed_rule(rules[name].of(side))
-            if not isinstance(typed, Number):
+            if typed is None or typed.family != NUMBER:
+                flag = _flag_of(options, side, "sum")
                 raise ConfigError(
-                    f"--sum {name}: a rule of {side.upper()} reads no plain numbers",
-                    why="a sum is written as a plain number, such as 1234.50",
-                    help="use the rule decimal, or omit the column from --sum",
+                    f"{flag} {name}: a rule of {side.upper()} reads no numbers",
+                    why="only numbers are added up",
+                    help=f"use the rule decimal, or omit the column from {flag}",
                 )
 
 
 def prepare_sides(
     options: Options,
     names: NamePairs,
+    keys: Sequence[str],
     rules: Rules,
     derived: Sequence[Sequence[DerivedColumns]],
     sums: Sequence[tuple[str, ...]],
@@ -199,6 +206,15 @@ def prepare_sides(
         for side in SIDES if flag == "--where" else (flag[2:5],):
             test = make_test(condition, name, chain.of(side), flag)
             tests.setdefault(f"{side} {flag}", []).append(test)
+    codes = {
+        side: tuple(
+            ListedCode(name, chain, name)
+            for name in keys
+            for chain in [rules.get(name, NO_CHAIN).of(side)]
+            if (table := code_table(chain)) and not table.rest_same
+        )
+        for side in SIDES
+    }
     can_fail = [
         each.derivation.function != "count" for side in derived for each in side
     ]
@@ -212,12 +228,13 @@ def prepare_sides(
     old, new = (
         Preparation(
             derived=tuple(each.renamed(of_result[at]) for each in derived[at]),
+            codes=codes[side],
             own=tuple(tests.get(f"{side} --{side}-where", ())),
             both=tuple(tests.get(f"{side} --where", ())),
             fold=options.side(side).fold,
             either_folds=folds,
             sums=(*sums[at], *counts),
-            places=bool(tests) or any(can_fail),
+            places=bool(tests) or any(can_fail) or any(codes.values()),
         )
         for at, side in enumerate(SIDES)
     )

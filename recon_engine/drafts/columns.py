@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from recon_engine.analysis.rename_detection import compare_columns
+from recon_engine.compare.preparation import DerivedColumns
+from recon_engine.derive_syntax import parse_derivation
 from recon_engine.records import dataclass
 from recon_engine.rules.assembly import chain_of
 from recon_engine.rules.chains import normal_form
@@ -20,21 +23,29 @@ from recon_engine.runtime.concurrency import map_ordered
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from recon_engine.inputs.csvfile import RowGroup
+    from recon_engine.inputs.csvfile import Rows
     from recon_engine.inputs.tables import Table
     from recon_engine.rules.base import Rule
 
 
+# What a key may have between its letters and digits.
+STRIP: Final = "strip(-./ )"
 # In the order of trial: the weakest that finds as many common values is taken.
 KEY_RULES: Final = (
     (),
     ("trim",),
     ("casefold",),
     ("lstrip0",),
+    ("unwrap",),
     ("trim", "casefold"),
     ("trim", "lstrip0"),
     ("casefold", "lstrip0"),
     ("trim", "casefold", "lstrip0"),
+    ("unwrap", "lstrip0"),
+    (STRIP,),
+    (STRIP, "casefold"),
+    (STRIP, "lstrip0"),
+    ("unwrap", "trim", "casefold", STRIP, "lstrip0"),
 )
 WIDEST: Final = KEY_RULES[-1]
 # A column of fewer values is a code: its values are in many columns.
@@ -55,27 +66,46 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class TableColumns:
-    """A table whose columns are taken by their place, from 0."""
+    """A table whose columns are taken by their place, from 0.
+
+    `derived`: how the last of them are made of the others, under the names `c0`….
+    """
 
     table: Table
     names: tuple[str, ...]
+    derived: tuple[DerivedColumns, ...] = ()
+
+    def with_derived(self, names: Sequence[str], derivation: str) -> TableColumns:
+        """The same with columns that `derivation` makes."""
+        places = {name: f"c{at}" for at, name in enumerate((*self.names, *names))}
+        made = DerivedColumns(parse_derivation(derivation), "").renamed(places)
+        return TableColumns(self.table, (*self.names, *names), (*self.derived, made))
 
     def read(self, columns: Sequence[int]) -> Iterator[pl.DataFrame]:
         """Some columns as `c0`…, by row group."""
-        every = [f"c{at}" for at in range(len(self.names))]
-        wanted = [every[at] for at in columns]
+        yield from map_ordered(
+            lambda part: self._cells(self.table.read(part), columns), self.table.parts
+        )
 
-        def cells(part: RowGroup) -> pl.DataFrame:
-            found = self.table.read(part).cells(every)
-            return found.select(wanted).collect(engine="in-memory")
-
-        yield from map_ordered(cells, self.table.parts)
+    def _cells(self, rows: Rows, columns: Sequence[int]) -> pl.DataFrame:
+        found = rows.cells([f"c{at}" for at in range(len(self.table.columns))])
+        for each in self.derived:
+            found = found.with_columns(each.values())
+        wanted = [f"c{at}" for at in columns]
+        return found.select(wanted).collect(engine="in-memory")
 
     def head(self) -> pl.DataFrame:
         """The first rows."""
         first = next(self.read(range(len(self.names))), None)
-        none = dict.fromkeys((f"c{at}" for at in range(len(self.names))), pl.String)
-        return pl.DataFrame(schema=none) if first is None else first.head(HEAD_ROWS)
+        return self._no_rows() if first is None else first.head(HEAD_ROWS)
+
+    def read_rows(self) -> pl.DataFrame:
+        """All rows."""
+        return pl.concat([self._no_rows(), *self.read(range(len(self.names)))])
+
+    def _no_rows(self) -> pl.DataFrame:
+        names = (f"c{at}" for at in range(len(self.names)))
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
 
     def sample_values(
         self, columns: Sequence[int], rules: Sequence[str], one_in: int
@@ -103,17 +133,20 @@ class TableColumns:
         self, keys: Sequence[int], chains: Sequence[Sequence[Rule]], one_in: int
     ) -> pl.DataFrame:
         """The rows whose key, under its rules, has a chosen hash, with all columns."""
+        if one_in == 1:
+            return self.read_rows()
         forms = [
             normal_form(chain, pl.col(f"c{at}")).alias(f"k{place}")
             for place, (at, chain) in enumerate(zip(keys, chains, strict=True))
         ]
-        every = range(len(self.names))
-        none = dict.fromkeys((f"c{at}" for at in every), pl.String)
-        found = [
-            rows.filter(rows.select(forms).hash_rows(SEED) % one_in == 0)
-            for rows in self.read(every)
+        # Only the chosen rows are read with all columns.
+        numbers = [
+            part.first
+            + np.flatnonzero(rows.select(forms).hash_rows(SEED) % one_in == 0)
+            for part, rows in zip(self.table.parts, self.read(keys), strict=True)
         ]
-        return pl.concat([pl.DataFrame(schema=none), *found])
+        chosen = self.table.take(np.concatenate([np.zeros(0, np.int64), *numbers]))
+        return self._cells(chosen, range(len(self.names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +176,7 @@ def find_common_values(
         pairs: The pairs to compare, by place; True if they have the same name.
         sample: The number of values that is aimed at for a column; None is all.
     """
-    heads = [_varied_columns(side) for side in (old, new)]
+    heads = [varied_columns(side) for side in (old, new)]
     wanted = [
         (ours, theirs)
         for ours, theirs in pairs
@@ -174,52 +207,68 @@ def _compare_samples(
     """The pairs that share at least a share of the values, sampled by their form."""
     places = [sorted({pair[side] for pair in wanted}) for side in (0, 1)]
     values = [
-        dict(zip(each, side.sample_values(each, form, one_in), strict=True))
+        {at: Values(found) for at, found in zip(each, sampled, strict=True)}
         for side, each in zip(sides, places, strict=True)
+        for sampled in [side.sample_values(each, form, one_in)]
     ]
     for ours, theirs in wanted:
-        best = _weakest_rules(values[0][ours], values[1][theirs], form)
+        best = find_weakest_rules(values[0][ours], values[1][theirs], form)
         if best is not None and best[0] >= least:
             yield CommonValues(ours, theirs, *best)
 
 
+def sample_matching_rows(
+    sides: tuple[TableColumns, TableColumns],
+    keys: Sequence[Place],
+    chains: Sequence[Sequence[str]],
+    sample: int | None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of both sides with columns `c0`…, chosen by their key.
+
+    Args:
+        sides: OLD and NEW.
+        keys: The places of each key column in OLD and in NEW.
+        chains: The rules of each key column.
+        sample: The number of rows that is aimed at; None is all.
+    """
+    rows = max(side.table.rows for side in sides)
+    one_in = 1 if sample is None else max(1, rows // sample)
+    rules = [_parse_rules(chain) for chain in chains]
+    old, new = (
+        side.sample_rows([pair[at] for pair in keys], rules, one_in)
+        for at, side in enumerate(sides)
+    )
+    return old, new
+
+
 def find_renames(
-    old: TableColumns,
-    new: TableColumns,
+    sides: tuple[TableColumns, TableColumns],
+    rows: tuple[pl.DataFrame, pl.DataFrame],
     keys: Sequence[Place],
     chains: Sequence[Sequence[str]],
     alone: tuple[Sequence[int], Sequence[int]],
-    sample: int | None,
 ) -> dict[tuple[str, str], tuple[int, int]]:
     """Columns of either side whose values agree, with the rows that agree and all.
 
     Args:
-        old: OLD.
-        new: NEW.
+        sides: OLD and NEW.
+        rows: Rows of both, of equal keys if there are such.
         keys: The places of each key column in OLD and in NEW.
         chains: The rules of each key column.
         alone: The columns without a partner, by place.
-        sample: The number of rows that is aimed at; None is all.
     """
-    rows = max(old.table.rows, new.table.rows)
-    one_in = 1 if sample is None else max(1, rows // sample)
-    rules = [_parse_rules(chain) for chain in chains]
-    named = [(old.names[ours], new.names[theirs]) for ours, theirs in keys]
+    named = [(sides[0].names[ours], sides[1].names[theirs]) for ours, theirs in keys]
     by_name = {
         name: chain_of(*chain) for (name, _), chain in zip(named, chains, strict=True)
     }
-    read = [
-        side.sample_rows([pair[at] for pair in keys], rules, one_in)
-        for at, side in enumerate((old, new))
-    ]
-    sides = [
-        (rows, side.names, [side.names[at] for at in others])
-        for rows, side, others in zip(read, (old, new), alone, strict=True)
-    ]
-    return dict(compare_columns(sides[0], sides[1], named, by_name))
+    old, new = (
+        (cells, side.names, [side.names[at] for at in others])
+        for cells, side, others in zip(rows, sides, alone, strict=True)
+    )
+    return dict(compare_columns(old, new, named, by_name))
 
 
-def _varied_columns(side: TableColumns) -> set[int]:
+def varied_columns(side: TableColumns) -> set[int]:
     """The columns with many values in the first rows."""
     head = side.head()
     # A small file has few values of anything.
@@ -232,27 +281,44 @@ def _varied_columns(side: TableColumns) -> set[int]:
     }
 
 
-def _weakest_rules(
-    old: pl.Series, new: pl.Series, form: Sequence[str]
+class Values:
+    """The distinct values of a column, and what rules make of them."""
+
+    def __init__(self, values: pl.Series) -> None:
+        self.values = values
+        self.forms: dict[tuple[str, ...], pl.Series] = {}
+
+    def under(self, rules: tuple[str, ...]) -> pl.Series:
+        """The distinct forms."""
+        if rules not in self.forms:
+            form = normal_form(_parse_rules(rules), pl.col("v"))
+            found = self.values.alias("v").to_frame().select(form).to_series()
+            self.forms[rules] = found.unique()
+        return self.forms[rules]
+
+
+def find_weakest_rules(
+    old: Values, new: Values, form: Sequence[str]
 ) -> tuple[float, tuple[str, ...]] | None:
     """The share of common values, and the first rules that find nearly all of them.
 
     `form`: the rules under which the values were sampled.
     """
-    if old.is_empty() or new.is_empty():
+    if old.values.is_empty() or new.values.is_empty():
         return None
-    tried = [rules for rules in KEY_RULES if set(rules) <= set(form)]
-    found = [(_share(old, new, rules), rules) for rules in tried]
-    most = max(share for share, _ in found)
-    return next(each for each in found if each[0] >= AS_GOOD * most)
+    widest = share_values(old, new, tuple(form))
+    if widest >= MIN_OVERLAP:
+        for rules in KEY_RULES:
+            if set(rules) <= set(form):
+                share = share_values(old, new, rules)
+                if share >= AS_GOOD * widest:
+                    return share, rules
+    return widest, tuple(form)
 
 
-def _share(old: pl.Series, new: pl.Series, rules: Sequence[str]) -> float:
-    form = normal_form(_parse_rules(rules), pl.col("v"))
-    ours, theirs = (
-        side.alias("v").to_frame().select(form).to_series().unique()
-        for side in (old, new)
-    )
+def share_values(old: Values, new: Values, rules: tuple[str, ...]) -> float:
+    """How many of the values of the smaller side are on both, from 0 to 1."""
+    ours, theirs = old.under(rules), new.under(rules)
     common = ours.is_in(theirs.implode()).sum()
     return float(common) / max(1, min(ours.len(), theirs.len()))
 

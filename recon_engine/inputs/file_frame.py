@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recon_engine.inputs.header import Header
 
     ReadAt = Callable[[int, int], bytes]
+    ReadAmount = Callable[[str, str], Decimal | None]
 
 PLAIN_NUMBER: Final = lazy_pattern(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)", re.ASCII)
 EOF_MARK: Final = b"\x1a"
@@ -263,7 +264,10 @@ def list_expected(
 
 
 def check_trailer(
-    header: Header, records: int, sums: Mapping[str, Decimal] | None = None
+    header: Header,
+    records: int,
+    sums: Mapping[str, Decimal] | None = None,
+    read_amount: ReadAmount | None = None,
 ) -> None:
     """Compare what the trailers of a file say with what it has.
 
@@ -271,6 +275,8 @@ def check_trailer(
         header: The header of the file.
         records: The number of its records, rejected ones included.
         sums: The sum of each column that a trailer sums; None to check counts only.
+        read_amount: Reads a text as a value of a column; None if it is none. A text
+            that it does not read may be a plain number.
 
     Raises MalformedInput; a sum is never in its text.
     """
@@ -285,7 +291,10 @@ def check_trailer(
                     why="records are missing, or were added, after the trailer was"
                     " written",
                 )
-        elif sums is not None and _read_number(header, each) != sums[each.column]:
+        elif sums is not None:
+            stated = _read_number(header, each, read_amount)
+            if stated == sums[each.column]:
+                continue
             raise trailer_error(
                 header,
                 each.trailer.offset,
@@ -301,13 +310,17 @@ def _say(count: Decimal) -> str:
     return "no whole number of records"
 
 
-def _read_number(header: Header, expected: Expected) -> Decimal:
+def _read_number(
+    header: Header, expected: Expected, read_amount: ReadAmount | None = None
+) -> Decimal:
     fields = expected.trailer.fields
     number = None
     if expected.field <= len(fields):
         text = fields[expected.field - 1].decode(errors="replace").strip()
+        if read_amount is not None and expected.column is not None:
+            number = read_amount(expected.column, text)
         # Digits only: an exponent could stand for more digits than there is memory.
-        if PLAIN_NUMBER.fullmatch(text):
+        if number is None and PLAIN_NUMBER.fullmatch(text):
             number = Decimal(text)
     if number is None:
         raise trailer_error(

@@ -1,4 +1,4 @@
-"""The parts of one table: a folder, or the files that a pattern matches.
+"""The parts of one table: a folder or a prefix, or the files that a pattern matches.
 
 Each part is read and checked by itself, so that its errors have its own name, line and
 byte. Their rows are then joined to one CSV file on local disk.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -19,11 +18,12 @@ from recon_engine.inputs.decoding import DecodedFrom, PartPlace
 from recon_engine.inputs.header import Header, read_header
 from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.trailer_sums import check_sums
+from recon_engine.storage.base import hash_parts
 from recon_engine.suggestions import escape_bytes
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from recon_engine.config import Limits, Options
     from recon_engine.inputs.csvfile import CsvFile
@@ -35,6 +35,7 @@ BESIDE: Final = (".", "_")
 
 def open_parts(
     uri: str,
+    parts: Sequence[tuple[Path, str]],
     *,
     side: str,
     options: Options,
@@ -45,7 +46,8 @@ def open_parts(
     """Read and join the parts of a table; the header of the joined file.
 
     Args:
-        uri: The folder or the pattern.
+        uri: The folder or the pattern, for errors.
+        parts: The path of each part and its name for errors, in their order.
         side: "old" or "new".
         options: As for one file; each part has a header and a trailer as they say.
         limits: Size limits of each part.
@@ -53,19 +55,17 @@ def open_parts(
         advance: Called with the number of bytes of each part.
 
     Raises:
-        ConfigError: There is no part.
         SchemaMismatch: A part has other columns than the first.
         MalformedInput: Two parts have the same bytes and rows; or as for one file.
     """
-    paths = _list_parts(uri)
     target = folder / f"{side}.parts.csv"
-    places, hashes, size = list[PartPlace](), dict[str, str](), 0
+    places, digests, size = list[PartPlace](), list[str](), 0
+    names: dict[str, str] = {}
     first: Header | None = None
-    counts: dict[str, int] = {"parts": len(paths)}
+    counts: dict[str, int] = {"parts": len(parts)}
     with target.open("xb") as stream:
         line = 1
-        for number, path in enumerate(paths):
-            name = escape_bytes(str(path))
+        for number, (path, name) in enumerate(parts):
             own = folder / f"{side}.{number}"
             own.mkdir()
             header = open_input(
@@ -73,7 +73,7 @@ def open_parts(
             )
             file = read_rows(header)
             check_sums([header], [file], options)
-            _check_part(first, header, file, hashes)
+            digests.append(_check_part(first, header, file, names))
             if first is None:
                 first = header
                 head = b"" if _has_no_header(header) else header.raw[header.start :]
@@ -89,13 +89,16 @@ def open_parts(
             advance(file.bytes)
             _remove(own)
     assert first is not None  # noqa: S101 - there is a part
-    digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
     origin = DecodedFrom(
-        size, digest, first.compression, first.encoding, parts=tuple(places)
+        size,
+        hash_parts(digests),
+        first.compression,
+        first.encoding,
+        parts=tuple(places),
     )
     joined = read_header(
         target,
-        uri=escape_bytes(uri),
+        uri=uri,
         delimiter=first.delimiter,
         limits=limits,
         origin=origin,
@@ -106,26 +109,36 @@ def open_parts(
     return dataclasses.replace(joined, written=first.written, found_frame=counts)
 
 
-def _list_parts(uri: str) -> list[Path]:
-    """The files of a folder or a pattern, by name; ConfigError without any."""
-    path = Path(uri)
+def list_parts(path: Path) -> list[tuple[Path, str]]:
+    """The files of a folder or a pattern with their names, by name.
+
+    Raises ConfigError if there are none.
+    """
     # A pattern may be absolute, which `Path.glob` does not take.
-    found = path.iterdir() if path.is_dir() else map(Path, glob.iglob(uri))  # noqa: PTH207
+    found = path.iterdir() if path.is_dir() else map(Path, glob.iglob(str(path)))  # noqa: PTH207
     parts = sorted((each for each in found if each.is_file()), key=str)
     parts = [each for each in parts if not each.name.startswith(BESIDE)]
     if not parts:
-        raise ConfigError(
-            "the folder has no file" if path.is_dir() else "no file has such a name",
-            file=escape_bytes(uri),
-            help="give a folder or a quoted pattern with the parts of one table",
-        )
-    return parts
+        raise no_parts(escape_bytes(str(path)), is_folder=path.is_dir())
+    return [(each, escape_bytes(str(each))) for each in parts]
+
+
+def no_parts(uri: str, *, is_folder: bool) -> ConfigError:
+    """The error for a folder, a prefix or a pattern without a file."""
+    return ConfigError(
+        "the folder has no file" if is_folder else "no file has such a name",
+        file=uri,
+        help="give a folder or a quoted pattern with the parts of one table",
+    )
 
 
 def _check_part(
-    first: Header | None, header: Header, file: CsvFile, hashes: dict[str, str]
-) -> None:
-    """Refuse a part that does not belong to the others, or is there twice."""
+    first: Header | None, header: Header, file: CsvFile, names: dict[str, str]
+) -> str:
+    """The digest of a part; refuse one that does not belong here, or is there twice.
+
+    `names`: of the parts before it, by their digests. This one is added.
+    """
     if first is not None and header.columns != first.columns:
         raise SchemaMismatch(
             "a part has other columns than the first part",
@@ -137,7 +150,7 @@ def _check_part(
             help="deliver parts of one table only",
         )
     assert file.sha256 is not None  # noqa: S101 - parts are hashed
-    twin = hashes.get(file.sha256)
+    twin = names.get(file.sha256)
     if twin is not None and (file.rows or file.rejects.count):
         raise MalformedInput(
             f"a part has the same bytes as {twin}",
@@ -145,7 +158,8 @@ def _check_part(
             why="the same rows would be counted twice",
             help="deliver each part once",
         )
-    hashes.setdefault(file.sha256, header.uri)
+    names.setdefault(file.sha256, header.uri)
+    return file.sha256
 
 
 def _has_no_header(header: Header) -> bool:

@@ -3,7 +3,7 @@
 The kernel reads each file in one pass, validates it as `csv_reader` does, and pairs the
 rows of keys that do not repeat by digests. It lists the pairs that differ, the rows
 without a partner, and the rows of repeated keys, which are paired by their text. A file
-that the kernel refuses is read by `csv_reader`, which words the error.
+that the kernel refuses is read by `csv_reader`, which reports the error.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ What needs Polars is imported by the functions that use it: files are opened bef
 from __future__ import annotations
 
 import glob
+import shutil
 import sys
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,12 +30,14 @@ from recon_engine.suggestions import escape_bytes
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
     from recon_engine.inputs.csvfile import CsvFile
     from recon_engine.inputs.frames import Frame
     from recon_engine.inputs.scanning import Scanning
+    from recon_engine.model import SourceFile
+    from recon_engine.storage.base import Storage
 
     Unread = Header | Frame
     Table = CsvFile | Frame
@@ -128,7 +131,6 @@ def _no_file(path: Path, uri: str) -> ConfigError:
 
 def are_parts(uri: str) -> bool:
     """Whether an input is a folder, or a pattern that is no name of a file."""
-    # A URL is no pattern, and may hold a signature behind its `?`.
     path = local_path(uri)
     return path.is_dir() or (glob.has_magic(str(path)) and not path.exists())
 
@@ -219,20 +221,24 @@ def open_side(
     if remote or piped or not is_read_in_place(uri, name, options):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
     if remote:
-        from recon_engine.storage.urls import fetch_file
+        from recon_engine.storage.urls import fetch_file, list_objects
 
+        if listed := list_objects(uri):
+            return fetch_parts(uri, *listed, name, options, limits, folder, progress)
         with progress.step(f"fetch {name}", unit="bytes") as advance:
             path = fetch_file(uri, folder / "fetched", advance)
     elif are_parts(uri):
-        from recon_engine.inputs.parts import open_parts
+        from recon_engine.inputs.parts import list_parts, open_parts
 
         own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recon-")))
         with (
             translate_disk_errors(uri),
             progress.step(f"join {name}", unit="bytes") as advance,
         ):
+            path = local_path(uri)
             return open_parts(
-                str(local_path(uri)),
+                escape_bytes(str(path)),
+                list_parts(path),
                 side=name,
                 options=options,
                 limits=limits,
@@ -257,3 +263,50 @@ def open_side(
             folder=folder,
             progress=progress,
         )
+
+
+def fetch_parts(
+    uri: str,
+    place: Storage,
+    files: Sequence[SourceFile],
+    side: str,
+    options: Options,
+    limits: Limits,
+    folder: Path,
+    progress: Progress,
+) -> Header:
+    """Fetch the parts of a table from a storage, and join them in `folder`.
+
+    Args:
+        uri: What the table is called in errors.
+        place: Where the parts are.
+        files: The parts in their order, with the etags that pin them.
+        side: "old" or "new".
+        options: As for one file.
+        limits: Size limits of each part.
+        folder: A folder for the copies, which are removed here, and for the table.
+        progress: Reports both steps.
+
+    Raises ConfigError if there is no part, and what `open_parts` raises.
+    """
+    from recon_engine.inputs.parts import no_parts, open_parts
+    from recon_engine.storage.urls import fetch_objects
+
+    if not files:
+        raise no_parts(uri, is_folder=uri.endswith("/"))
+    copies, size = folder / f"{side}.fetched", sum(file.size for file in files)
+    with progress.step(f"fetch {side}", total=size, unit="bytes") as advance:
+        paths = fetch_objects(place, files, copies, advance)
+    names = (file.uri for file in files)
+    with progress.step(f"join {side}", unit="bytes") as advance:
+        header = open_parts(
+            uri,
+            list(zip(paths, names, strict=True)),
+            side=side,
+            options=options,
+            limits=limits,
+            folder=folder,
+            advance=advance,
+        )
+    shutil.rmtree(copies)
+    return header

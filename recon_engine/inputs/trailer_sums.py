@@ -46,7 +46,26 @@ def check_sums(
             continue
         if summed_columns(header):
             with annotate_counted_in(header.origin):
-                check_trailer(header, *_count_and_sum(header, table, options))
+                check_amounts(header, *_count_and_sum(header, table, options), options)
+
+
+def check_amounts(
+    header: Header, records: int, sums: Mapping[str, Decimal], options: Options
+) -> None:
+    """Compare what the trailers say with a file; a sum is read as its column is.
+
+    Raises what `check_trailer` raises.
+    """
+
+    def read_amount(column: str, text: str) -> Decimal | None:
+        rules = _rules_of(column, header, options)
+        one = pl.DataFrame({"text": [text]})
+        form = one.select(normal_form(rules, pl.col("text"))).to_series()
+        if not is_read_form(form)[0]:
+            return None
+        return Decimal(form[0].removeprefix(NORMAL_PREFIX))
+
+    check_trailer(header, records, sums, read_amount)
 
 
 def _count_and_sum(

@@ -34,16 +34,26 @@ README: Final = re.compile(r"readme(\.|$)", re.IGNORECASE)
 log = logging.getLogger(__name__)
 
 
+# How many files OLD and NEW have; None for any number, which a done file completes.
+Counts = tuple[int | None, int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """Inbound contains no data file and nothing that looks like a delivery."""
+    """Inbound contains no data file and nothing that looks like a delivery.
+
+    `missing`: done files that are not there yet. Then there may be data files.
+    """
 
     ignored: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
         """One line that also names the files that are there instead."""
         others = f"; it contains {join_names(self.ignored)}" if self.ignored else ""
+        if self.missing:
+            return f"the delivery has no {join_names(self.missing)} yet{others}"
         return f"inbound contains no data file{others}"
 
 
@@ -54,15 +64,7 @@ def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
     Raises InvalidFileCount, InvalidFilePair, and UnusableFiles for files that look like
     a delivery but cannot be used.
     """
-    data: list[SourceFile] = []
-    ignored: list[str] = []
-    for file in sorted(files, key=lambda file: file.name):
-        if file.name.lower().endswith(DATA_SUFFIXES):
-            data.append(file)
-        else:
-            ignored.append(name := escape_bytes(file.name))
-            log.warning("ignored_file", extra={"file": name})
-    _refuse_unusable(data)
+    data, ignored = _sort_names(files)
     if not data:
         return _without_data(ignored)
     names = join_names(file.name for file in data)
@@ -85,11 +87,12 @@ def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
 
 
 def select_by_patterns(
-    files: Iterable[SourceFile], old: str, new: str
+    files: Iterable[SourceFile], old: str, new: str, counts: Counts = (1, 1)
 ) -> FilePair | NoData:
-    """The one file that each pattern matches, whatever its ending, or NoData.
+    """The files that each pattern matches, whatever their endings, or NoData.
 
-    Names are compared with case. Raises as `select_pair` does.
+    Names are compared with case. `counts`: how many files each side has. Raises as
+    `select_pair` does.
     """
     every = sorted(files, key=lambda file: file.name)
     found = [
@@ -117,14 +120,67 @@ def select_by_patterns(
             why=why,
             help="use patterns of which each matches the files of one system",
         )
-    if any(len(each) != 1 for each in found):
-        raise InvalidFileCount(
-            f"inbound contains {format_count(len(found[0]), 'file')} of OLD and"
-            f" {len(found[1]):,} of NEW, not 1 of each: {join_names(sorted(chosen))}",
-            why=why,
-            help="keep exactly one file of each system in inbound",
-        )
-    return FilePair(found[0][0], found[1][0])
+    _check_counts(found, counts, why)
+    return FilePair(_as_side(found[0], old), _as_side(found[1], new))
+
+
+def select_parts(files: Iterable[SourceFile], counts: Counts) -> FilePair | NoData:
+    """The data files without NEWSYSTEM in their names, and those with it, or NoData.
+
+    `counts`: how many files each side has. Raises as `select_pair` does.
+    """
+    data, ignored = _sort_names(files)
+    if not data:
+        return _without_data(ignored)
+    new = [file for file in data if NEW_MARK in file.name.upper()]
+    old = [file for file in data if file not in new]
+    _check_counts((old, new), counts, f"files of NEW have {NEW_MARK} in their names")
+    return FilePair(_as_side(old, "*"), _as_side(new, f"*{NEW_MARK}*"))
+
+
+def _check_counts(
+    found: Sequence[Sequence[SourceFile]], counts: Counts, why: str
+) -> None:
+    """Raise InvalidFileCount if a side has another number of files than expected."""
+    if all(
+        len(files) == count if count else files
+        for files, count in zip(found, counts, strict=True)
+    ):
+        return
+    old, new = (f"{count:,}" if count else "at least 1" for count in counts)
+    expected = f"{old} of each" if old == new else f"{old} of OLD and {new} of NEW"
+    names = join_names(sorted(file.name for files in found for file in files))
+    if counts == (1, 1):
+        remedy = "keep exactly one file of each system in inbound"
+    else:
+        remedy = "run again when all parts are there, or correct --parts"
+    raise InvalidFileCount(
+        f"inbound contains {format_count(len(found[0]), 'file')} of OLD and"
+        f" {len(found[1]):,} of NEW, not {expected}{names and ': '}{names}",
+        why=why,
+        help=remedy,
+    )
+
+
+def _as_side(files: Sequence[SourceFile], name: str) -> SourceFile:
+    """The one file of a side, or its parts, which are not yet identified."""
+    if len(files) == 1:
+        return files[0]
+    return SourceFile(name, name, sum(file.size for file in files), parts=tuple(files))
+
+
+def _sort_names(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[str]]:
+    """The data files by name, and the names of the others, which are logged."""
+    data: list[SourceFile] = []
+    ignored: list[str] = []
+    for file in sorted(files, key=lambda file: file.name):
+        if file.name.lower().endswith(DATA_SUFFIXES):
+            data.append(file)
+        else:
+            ignored.append(name := escape_bytes(file.name))
+            log.warning("ignored_file", extra={"file": name})
+    _refuse_unusable(data)
+    return data, ignored
 
 
 def _refuse_unusable(data: Sequence[SourceFile]) -> None:

@@ -7,6 +7,7 @@ import signal
 import tempfile
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,18 @@ from recon_engine.compare.lookup import Lookup
 from recon_engine.engines import choose_engine
 from recon_engine.errors import (
     Busy,
+    InputChanged,
     InputError,
     Interrupted,
+    InvalidFileCount,
     ReconError,
 )
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import open_both
 from recon_engine.inputs.header import read_sample
 from recon_engine.inputs.opening import open_input
-from recon_engine.model import SIDES, Artifact, FilePair, RunRecord
+from recon_engine.inputs.tables import fetch_parts
+from recon_engine.model import SIDES, Artifact, FilePair, RunRecord, SourceFile
 from recon_engine.pipeline import inbox
 from recon_engine.pipeline.archive import archive_inputs
 from recon_engine.pipeline.locations import Locations
@@ -46,8 +50,9 @@ from recon_engine.runtime.error_boundary import to_recon_error, within_error_bou
 from recon_engine.runtime.failpoints import failpoint
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.status import RunStatus, status_of
-from recon_engine.storage.base import input_changed, may_have_digest
+from recon_engine.storage.base import input_changed, join_parts, may_have_digest
 from recon_engine.storage.local import LocalFolder
+from recon_engine.suggestions import escape_bytes, join_names
 
 
 if TYPE_CHECKING:
@@ -59,7 +64,7 @@ if TYPE_CHECKING:
     from recon_engine.config import Limits, RunConfig
     from recon_engine.inputs.header import Header
     from recon_engine.inputs.tables import Table
-    from recon_engine.model import Breaks, Side, SourceFile
+    from recon_engine.model import Breaks, Side
     from recon_engine.postgres.breaks import OpenBreak
     from recon_engine.result import Reconciliation
     from recon_engine.storage.base import Storage
@@ -426,15 +431,48 @@ def _no_data_message(found: inbox.NoData, config: RunConfig) -> str:
 
 
 def _find_pair(inbound: Storage, config: RunConfig) -> FilePair | inbox.NoData:
-    old, new, files = config.old_pattern, config.new_pattern, inbound.files()
-    found = (
-        inbox.select_by_patterns(files, old, new)
-        if old and new
-        else inbox.select_pair(files)
-    )
+    # Before the listing: what is listed after a done file was seen is complete.
+    done, missing = _find_done_files(inbound, config.done_files)
+    old, new = config.old_pattern, config.new_pattern
+    files = [file for file in inbound.files() if file.name not in config.done_files]
+    if missing:
+        names = tuple(escape_bytes(file.name) for file in files)
+        return inbox.NoData(names, tuple(missing))
+    if old and new:
+        found = inbox.select_by_patterns(files, old, new, config.part_counts)
+    elif config.takes_parts:
+        found = inbox.select_parts(files, config.part_counts)
+    else:
+        found = inbox.select_pair(files)
     if isinstance(found, inbox.NoData):
+        if done:
+            raise InvalidFileCount(
+                f"the delivery is done, and {found.message}",
+                why=f"inbound contains {join_names(config.done_files)}",
+                help="deliver the files, or remove what says that they are there",
+            )
         return found
-    return FilePair(*map_ordered(inbound.identify, (found.old, found.new)))
+    identified = iter(list(map_ordered(inbound.identify, found.files)))
+    old_file, new_file = (
+        join_parts(inbound.url, side.name, list(islice(identified, len(side.parts))))
+        if side.parts
+        else next(identified)
+        for side in (found.old, found.new)
+    )
+    return FilePair(old_file, new_file, done)
+
+
+def _find_done_files(
+    inbound: Storage, names: Sequence[str]
+) -> tuple[tuple[SourceFile, ...], list[str]]:
+    """The files that say that a delivery is complete, and the names of missing ones."""
+    found, missing = [], []
+    for name in names:
+        try:
+            found.append(inbound.identify(SourceFile(f"{inbound.url}{name}", name, 0)))
+        except InputChanged:  # there is no such file
+            missing.append(name)
+    return tuple(found), missing
 
 
 def _archive_earlier_result(
@@ -478,7 +516,7 @@ class _RunHooks(Hooks):
         except InputError:
             inbound, pair = self.run.locations.inbound, self.run.pair
             if isinstance(inbound, LocalFolder):
-                for file in (pair.old, pair.new):
+                for file in pair.files:
                     inbound.identify(file)
             raise
 
@@ -530,8 +568,9 @@ class _DeliveredPair:
             self.places, side, self._file(side), self.config, self.folder, self.progress
         )
 
-    def locate(self, side: str) -> tuple[Storage, SourceFile]:
-        return self.places.inbound, self._file(side)
+    def locate(self, side: str) -> tuple[Storage, SourceFile] | None:
+        file = self._file(side)
+        return None if file.parts else (self.places.inbound, file)
 
     def _file(self, side: str) -> SourceFile:
         return (self.pair.old, self.pair.new)[SIDES.index(side)]
@@ -545,8 +584,21 @@ def _fetch_side(
     folder: Path,
     progress: Progress,
 ) -> Header:
-    path = folder / f"{side}.csv"
     failpoint("fetch")
+    if file.parts:
+        own = folder / f"{side}.parts"
+        own.mkdir()
+        return fetch_parts(
+            file.uri,
+            locations.inbound,
+            file.parts,
+            side,
+            config.options,
+            config.limits,
+            own,
+            progress,
+        )
+    path = folder / f"{side}.csv"
     with progress.step(f"fetch {side}", total=file.size, unit="bytes") as advance:
         locations.inbound.borrow(file, path, advance)
     header = open_input(

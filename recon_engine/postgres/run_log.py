@@ -24,7 +24,7 @@ from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import psycopg
 
@@ -67,6 +67,14 @@ WHERE run_id = %s AND status = ANY(%s)
 FAILED = """
 SELECT count(*) FROM metrics.recon_summary
 WHERE run_id = ANY(%s) AND verdict = 'gates_failed'
+"""
+INSERT_PART = """
+INSERT INTO metrics.run_part (run_id, side, number, uri, name, version, etag, size)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+PARTS = """
+SELECT side, uri, name, size, etag, version FROM metrics.run_part
+WHERE run_id = %s ORDER BY side, number
 """
 LAST_SUCCESS = """
 SELECT max(finished_ts) FROM metrics.pipeline_run_log
@@ -155,7 +163,7 @@ class RunLog:
                 row["run_id"],
                 row["dataset"],
                 row["run_ts"],
-                _pair_from_row(row),
+                _pair_from_row(row, self._parts_of(row["run_id"])),
                 row["revision"],
             )
             for row in rows
@@ -202,6 +210,7 @@ class RunLog:
                 step="fetch",
                 **_pair_columns(pair),
             )
+            self._insert_parts(run.run_id, pair)
             failpoint("claim")
             taken = self.connection.execute(CLAIM.format("%s"), [run.run_id]).fetchall()
             if taken:
@@ -304,6 +313,28 @@ class RunLog:
             row = self.connection.execute(FAILED, [list(results)]).fetchone()
         return replace(record, exit_code=1) if row and row[0] else record
 
+    def _insert_parts(self, run_id: UUID, pair: FilePair) -> None:
+        """Log the parts of each side, and the done files, if there are any."""
+        sets = {"old": pair.old.parts, "new": pair.new.parts, "done": pair.done}
+        self.connection.cursor().executemany(
+            INSERT_PART,
+            [
+                (run_id, side, number, f.uri, f.name, f.version, f.etag, f.size)
+                for side, files in sets.items()
+                for number, f in enumerate(files, 1)
+            ],
+        )
+
+    def _parts_of(self, run_id: UUID) -> dict[str, tuple[SourceFile, ...]]:
+        """The parts and done files that a run has logged, by side."""
+        with translate_database_errors():
+            rows = self.connection.execute(PARTS, [run_id]).fetchall()
+        parts = dict[str, tuple[SourceFile, ...]]()
+        for side, uri, name, size, etag, version in rows:
+            file = SourceFile(uri, name, size, etag, version)
+            parts[side] = (*parts.get(side, ()), file)
+        return parts
+
     @property
     def _place(self) -> tuple[str, str]:
         return self.config.dataset, self.config.inbound
@@ -349,10 +380,12 @@ def last_success(config: RunConfig) -> datetime | None:
 
 def fingerprint_work(config: RunConfig, pair: FilePair, revision: int = 1) -> str:
     """A hash that is equal for the same work: dataset, inputs, options, revision."""
-    inputs = [
-        (file.uri, file.version or file.etag, file.size)
-        for file in (pair.old, pair.new)
+    sides = [
+        [(file.uri, file.version or file.etag, file.size) for file in side.files]
+        for side in (pair.old, pair.new)
     ]
+    # A side of one file is written as in versions without parts.
+    inputs = [side[0] if len(side) == 1 else side for side in sides]
     # The version if there is one: two versions with equal bytes may have equal ETags.
     work = [config.dataset, inputs, config.options.digest]
     # Without a number for revision 1, fingerprints of earlier versions remain valid.
@@ -400,7 +433,9 @@ def _pair_columns(pair: FilePair) -> dict[str, Any]:
     }
 
 
-def _pair_from_row(row: dict[str, Any]) -> FilePair:
+def _pair_from_row(
+    row: dict[str, Any], parts: Mapping[str, tuple[SourceFile, ...]]
+) -> FilePair:
     old, new = (
         SourceFile(
             uri=row[f"{side}_uri"],
@@ -408,7 +443,8 @@ def _pair_from_row(row: dict[str, Any]) -> FilePair:
             size=row[f"{side}_size"],
             etag=row[f"{side}_etag"],
             version=row[f"{side}_version"],
+            parts=parts.get(side, ()),
         )
         for side in SIDES
     )
-    return FilePair(old, new)
+    return FilePair(old, new, parts.get("done", ()))

@@ -61,6 +61,10 @@ class Amount:
     def reads(self, text: pl.Expr, form: pl.Expr) -> pl.Expr:
         return is_marked(text, form)
 
+    def write(self, plain: pl.Expr) -> pl.Expr:
+        """A number such as `-1234.50` as a text that the rule reads as this number."""
+        return plain
+
     def near(self, old: pl.Series, new: pl.Series) -> pl.Series:
         """Whether both normal forms are numbers within the tolerance."""
         if not self.has_tolerance:
@@ -158,6 +162,9 @@ class WrittenNumber(Amount):
         """As `Number`, after the notation is removed."""
         return text.map_batches(self._read, return_dtype=pl.String)
 
+    def write(self, plain: pl.Expr) -> pl.Expr:
+        return plain.str.replace(".", ",", literal=True) if self.comma else plain
+
     def _read(self, texts: pl.Series) -> pl.Series:
         """Step by step: as one expression, each part would be evaluated many times."""
         text, bare, digits = pl.col("text"), pl.col("bare"), pl.col("digits")
@@ -232,6 +239,12 @@ class ImpliedPoint(Amount):
         point = bare.str.head(places) + "." + bare.str.tail(self.places)
         form = _form(text.str.starts_with("-"), point)
         return pl.when(text.str.contains(IMPLIED_PATTERN)).then(form).otherwise(text)
+
+    def write(self, plain: pl.Expr) -> pl.Expr:
+        """The number must have at most `places` digits after the point."""
+        parts = plain.str.split_exact(".", 1)
+        part = parts.struct.field("field_1").fill_null("")
+        return parts.struct.field("field_0") + part.str.pad_end(self.places, "0")
 
 
 def read_number(form: pl.Expr) -> pl.Expr:

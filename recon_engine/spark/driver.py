@@ -340,7 +340,7 @@ def _join_tables(
             if of == side
         )
         with annotate_counted_in(header.origin):
-            tables.append(join_results(header, split_results, sha256))
+            tables.append(join_results(header, split_results, sha256, job.plan.options))
     old, new = tables
     return old, new
 

@@ -1,6 +1,6 @@
 """Read a split with the native kernel: it validates, digests and samples the rows.
 
-A split that the kernel refuses is read by `split_reader`, which words the error, or
+A split that the kernel refuses is read by `split_reader`, which reports the error, or
 sets rows aside. `KernelDigests` then takes the same digests of what is left.
 """
 

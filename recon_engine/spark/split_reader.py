@@ -22,7 +22,7 @@ from recon_engine.inputs.csv_reader import (
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.file_frame import add_exactly, check_trailer, summed_columns
 from recon_engine.inputs.quarantine import MAX_LISTED
-from recon_engine.inputs.trailer_sums import add_sums, sum_rows
+from recon_engine.inputs.trailer_sums import add_sums, check_amounts, sum_rows
 from recon_engine.model import Rejects
 
 
@@ -127,7 +127,10 @@ def merge_results(
 
 
 def join_results(
-    header: Header, split_results: Iterable[SplitResult], sha256: str | None
+    header: Header,
+    split_results: Iterable[SplitResult],
+    sha256: str | None,
+    options: Options,
 ) -> CsvFile:
     """The file that its splits make up; raises the first error in it."""
     whole = _FileTotals(header)
@@ -140,7 +143,7 @@ def join_results(
         totals = dict.fromkeys(summed_columns(header), Decimal(0))
         for sums in whole.sums:
             add_sums(header, totals, sums)
-        check_trailer(header, records, totals)
+        check_amounts(header, records, totals, options)
     return CsvFile(
         path=header.path,
         uri=header.uri,

@@ -16,15 +16,14 @@ from recon_engine.errors import (
     InternalError,
     error_from_errno,
 )
+from recon_engine.model import SourceFile
 
 
 _LOG = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
-
-    from recon_engine.model import SourceFile
 
 
 Advance = Callable[[int], None]
@@ -89,6 +88,7 @@ class Storage(Protocol):
 
 
 SHA256_PREFIX = "sha256:"
+PARTS_PREFIX = "parts:"
 
 
 def check_name(name: str) -> str:
@@ -124,6 +124,29 @@ def may_have_digest(file: SourceFile, sha256: str) -> bool:
     # An ETag of S3 is no SHA-256 and proves nothing here: S3 checked it for every
     # range.
     return not etag.startswith(SHA256_PREFIX) or etag == f"{SHA256_PREFIX}{sha256}"
+
+
+def hash_parts(digests: Iterable[str]) -> str:
+    """The SHA-256 of a table in parts: that of the digests of its parts."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def join_parts(url: str, name: str, parts: Sequence[SourceFile]) -> SourceFile:
+    """Identified parts as one file; its etag changes with each of them.
+
+    Args:
+        url: The place of the parts, ending in "/".
+        name: What the set is called, such as a pattern.
+        parts: In the order in which they are read.
+    """
+    etags = [require_etag(part) for part in parts]
+    if all(etag.startswith(SHA256_PREFIX) for etag in etags):
+        digest = hash_parts(etag.removeprefix(SHA256_PREFIX) for etag in etags)
+        etag = f"{SHA256_PREFIX}{digest}"
+    else:
+        etag = f"{PARTS_PREFIX}{hash_parts(etags)}"
+    size = sum(part.size for part in parts)
+    return SourceFile(f"{url}{name}", name, size, etag, parts=tuple(parts))
 
 
 def input_changed(file: SourceFile) -> InputChanged:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ArchiveConflict, ConfigError
 from recon_engine.model import SourceFile
 from recon_engine.records import dataclass
 from recon_engine.runtime.progress import ignore_advance
@@ -150,7 +150,12 @@ class LocalFolder:
             target = self._target(name)
             # A copy of a run that died later is not made again.
             if not _has_identified_bytes(target, file):
-                self._take(file, origin, target)
+                try:
+                    self._take(file, origin, target)
+                except ArchiveConflict:
+                    # Another worker may have archived and removed it meanwhile.
+                    if not _has_identified_bytes(target, file):
+                        raise
         return target.as_uri()
 
     def _take(self, file: SourceFile, origin: Storage, target: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from recon_engine.errors import ConfigError, InputChanged
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SourceFile
+from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.progress import ignore_advance
 from recon_engine.storage.base import (
     Advance,
@@ -18,6 +21,10 @@ from recon_engine.storage.base import (
 )
 from recon_engine.storage.local import LocalFolder
 from recon_engine.suggestions import did_you_mean
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 _HOW_TO_NAME = "use a folder, file:///a/folder or s3://bucket/prefix"
@@ -61,10 +68,47 @@ def fetch_file(url: str, into: Path, advance: Advance = ignore_advance) -> Path:
     return into / name
 
 
+def list_objects(url: str) -> tuple[Storage, list[SourceFile]] | None:
+    """The objects of an s3 URL that names several; None for a URL of one object.
+
+    A prefix ends in "/". The last part of a pattern has `*` or `?`, and is no key.
+    """
+    place, name = _split_url(url)
+    if not name:
+        return place, list(place.files())
+    if "*" not in name and "?" not in name:
+        return None
+    every = list(place.files())
+    if any(file.name == name for file in every):
+        return None
+    return place, [file for file in every if fnmatchcase(file.name, name)]
+
+
+def fetch_objects(
+    place: Storage, files: Sequence[SourceFile], into: Path, advance: Advance
+) -> list[Path]:
+    """Copy listed files into a local folder, each under its number."""
+    with translate_disk_errors(into.name):
+        into.mkdir(parents=True, exist_ok=True)
+
+    def fetch(numbered: tuple[int, SourceFile]) -> Path:
+        number, file = numbered
+        place.borrow(file, into / str(number), advance)
+        return into / str(number)
+
+    return list(map_ordered(fetch, enumerate(files)))
+
+
+def _split_url(url: str) -> tuple[Storage, str]:
+    """The place of an s3 URL, and what is behind its last "/"."""
+    place, _, name = url.rpartition("/")
+    return open_storage(f"{place}/"), name
+
+
 def _split_file_url(url: str) -> tuple[Storage, str]:
     if _scheme_of(url) == "s3":
-        place, _, name = url.rpartition("/")
-        return open_storage(f"{place}/"), check_name(name)
+        storage, name = _split_url(url)
+        return storage, check_name(name)
     path = local_path(url)
     return LocalFolder(path.parent), check_name(path.name)
 

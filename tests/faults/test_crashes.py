@@ -102,6 +102,7 @@ CHANGES = re.compile(
 GUARDED_BY_CALLER = {
     "ingest", "_try_commit", "_insert", "_insert_rows", "_ingest_rows",
     "_insert_as_text", "publish_table", "_mark_reconciled", "_claim_files",
+    "_insert_parts",
 }  # fmt: skip
 
 

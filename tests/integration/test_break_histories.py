@@ -70,9 +70,8 @@ def file_of(folder: Path, name: str, day: Day, side: int) -> Path:
 def published(conninfo: str, dataset: str, day: Day, at: int) -> Breaks | None:
     """Publish a day as a run does, at first in vain where it is to fail."""
     # Each history has files of its own: a file belongs to one dataset.
-    pair = FilePair(
-        *(SourceFile(f"{dataset} {day.pair} {n}", n, 0) for n in ("old", "new"))
-    )
+    old, new = (SourceFile(f"{dataset} {day.pair} {n}", n, 0) for n in ("old", "new"))
+    pair = FilePair(old, new)
     for fails in filter(None, (day.fails, "nowhere")):
         run_id = make_uuid7()
         with psycopg.connect(conninfo, autocommit=True) as connection:

@@ -42,6 +42,7 @@ ALL = (
     "0014_names_and_options.sql",
     "0015_row_accounting.sql",
     "0016_rules_of_sides.sql",
+    "0017_parts.sql",
 )
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 TABLES = {
@@ -59,6 +60,7 @@ TABLES = {
     "pipeline_run_log",
     "recon_summary",
     "rule_count",
+    "run_part",
     "run_step",
     "schema_migration",
     "suppression",

@@ -497,6 +497,27 @@ def test_an_origin_that_is_gone_is_not_archived(lab: Lab) -> None:
         done.archive(file, inbound, "run/a.csv")
 
 
+def test_an_input_that_another_worker_archives_first_is_archived(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbound, done = lab.place("inbound"), lab.place("done")
+    file = given(lab, inbound, "a.csv", b"ID\n1\n")
+    kind, step = (
+        (S3Prefix, "head") if isinstance(done, S3Prefix) else (LocalFolder, "fetch")
+    )
+    original = getattr(kind, step)
+
+    def overtaken(place: Any, *arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(kind, step, original)
+        done.archive(file, inbound, "run/a.csv")
+        inbound.remove(file)
+        return original(place, *arguments, **named)
+
+    monkeypatch.setattr(kind, step, overtaken)
+    assert done.archive(file, inbound, "run/a.csv") == f"{done.url}run/a.csv"
+    assert lab.read(done, "run/a.csv") == b"ID\n1\n"
+
+
 def test_many_workers_archive_the_same_file_at_once(lab: Lab) -> None:
     inbound, done = lab.place("inbound"), lab.place("done")
     file = given(lab, inbound, "a.csv", b"content")

@@ -53,6 +53,7 @@ def answer(d: Reconciliation, columns: list[str]) -> oracle.Answer:
             total.column: tuple(map(Fraction, total.parts().values()))
             for total in d.totals
         },
+        unpairable=(d.old.unpairable, d.new.unpairable),
     )
 
 

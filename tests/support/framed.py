@@ -236,7 +236,7 @@ def _join(path: Path, frame: Frame, size: int, folder: str) -> CsvFile:
             for at, span in enumerate(cut_splits(counted, start, end, 1 + header.lines))
         }
     whole = merge_results([found])
-    return join_results(header, (whole[at] for at in sorted(whole)), None)
+    return join_results(header, (whole[at] for at in sorted(whole)), None, options)
 
 
 def _outcome(read: Callable[[], CsvFile], *, rows: bool = True) -> Table | None:

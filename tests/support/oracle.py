@@ -61,6 +61,7 @@ class Answer:
     rules: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
     patterns: dict[str, Patterns] = field(default_factory=dict)
     totals: dict[str, tuple[Fraction, ...]] = field(default_factory=dict)
+    unpairable: tuple[int, int] = (0, 0)
 
 
 def read(data: bytes) -> tuple[list[str], list[dict[str, str]]]:
@@ -98,7 +99,15 @@ def reconcile(
     groups: dict[Row, tuple[list[dict[str, str]], list[dict[str, str]]]] = defaultdict(
         lambda: ([], [])
     )
-    for at, rows in enumerate((old, new)):
+    able = tuple(
+        [
+            row
+            for row in rows
+            if all(is_listed(chains[key], side, row[key]) for key in keys)
+        ]
+        for side, rows in zip(SIDES, (old, new), strict=True)
+    )
+    for at, rows in enumerate(able):
         for row in rows:
             groups[key_of(row, SIDES[at])][at].append(row)
     pairs, missing, extra = [], [], []
@@ -141,8 +150,9 @@ def reconcile(
         totals=totals(pairs, missing, extra, (old, new), columns, chains),
         duplicates_old=repeats([left for left, _ in groups.values()], keys),
         duplicates_new=repeats([right for _, right in groups.values()], keys),
-        blank_old=sum("" in key_of(row, "old") for row in old),
-        blank_new=sum("" in key_of(row, "new") for row in new),
+        blank_old=sum("" in key_of(row, "old") for row in able[0]),
+        blank_new=sum("" in key_of(row, "new") for row in able[1]),
+        unpairable=(len(old) - len(able[0]), len(new) - len(able[1])),
     )
 
 
@@ -363,11 +373,17 @@ def form(chain: Chain, side: str, text: str) -> str:
 
 def read_by(chain: Chain, rule: str, side: str, text: str) -> str:
     """A text after one rule. Where sides are read apart, the unread equals nothing."""
-    read = NORMAL[rule](text)
+    read = (_code(rule) if is_table(rule) else NORMAL[rule])(text)
     unread = not READS[rule.split("(", maxsplit=1)[0]](rule, text)
     if is_typed(rule) and chain.reads_apart and text and unread:
         return f"\0\0{side}\0{text}"
     return read
+
+
+def is_listed(chain: Chain, side: str, text: str) -> bool:
+    """Whether the code table of a side, if it has one, lists a code of a key."""
+    tables = any(is_table(rule) for rule in chain.of(side))
+    return not (tables and form(chain, side, text).startswith("\0\0"))
 
 
 def alike(chain: Chain, old: str, new: str) -> bool:

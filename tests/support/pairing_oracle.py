@@ -10,6 +10,7 @@ import operator
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from support import oracle
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Line = dict[str, str]
+# By column; one without rules has an empty chain.
+Chains = defaultdict[str, oracle.Chain]
+# Rules of numbers without a notation.
+PLAIN = ("decimal", "decimal(abs=0.5)")
 # A column, a comparison, its values.
 Test = tuple[str, str, tuple[str, ...]]
 ORDERS = {
@@ -65,8 +70,8 @@ class Prepared:
 
 @dataclass
 class _Side:
+    name: str
     plan: SidePlan
-    rules: Mapping[str, Sequence[str]]
     # Each row with its place and the number of rows that it stands for.
     rows: list[tuple[Line, str, int]] = field(default_factory=list)
 
@@ -79,27 +84,30 @@ def compare(  # noqa: C901 - the steps in their order
     new: list[Line],
     keys: list[str],
     columns: list[str],
-    rules: Mapping[str, Sequence[str]],
+    chains: Chains,
     plans: tuple[SidePlan, SidePlan],
 ) -> Prepared:
     """Prepare both sides, and pair what is left."""
-    chains = {name: _chain(rules, name) for name in (*keys, *columns)}
     sides = []
-    for rows, plan in zip((old, new), plans, strict=True):
-        side = _Side(plan, rules)
+    for name, rows, plan in zip(oracle.SIDES, (old, new), plans, strict=True):
+        side = _Side(name, plan)
         for row in rows:
             line, failed = _derive(row, plan)
-            side.rows.append((line, _place(line, plan, rules, failed=failed), 1))
+            failed = failed or not all(
+                oracle.is_listed(chains[key], name, line[key]) for key in keys
+            )
+            place = _place(line, plan, chains, name, failed=failed)
+            side.rows.append((line, place, 1))
         sides.append(side)
     if any(plan.fold for plan in plans):
-        _fold_sides(sides, keys, columns, rules)
+        _fold_sides(sides, keys, columns, chains)
     groups: dict[oracle.Row, list[dict[str, list[tuple[Line, str, int]]]]] = (
         defaultdict(lambda: [defaultdict(list), defaultdict(list)])
     )
     for at, side in enumerate(sides):
         for each in side.rows:
             if each[1] != "u":
-                key = tuple(_form(rules, k, each[0][k]) for k in keys)
+                key = tuple(_form(chains, side.name, k, each[0][k]) for k in keys)
                 groups[key][at][each[1]].append(each)
     pairs: list[tuple[Line, Line]] = []
     alone: tuple[list[Line], list[Line]] = [], []
@@ -146,9 +154,7 @@ def compare(  # noqa: C901 - the steps in their order
     for left_row, right_row in pairs:
         for name in columns:
             o_text, n_text = left_row[name], right_row[name]
-            if o_text != n_text and not oracle.alike(
-                _chain(rules, name), o_text, n_text
-            ):
+            if not oracle.alike(chains[name], o_text, n_text):
                 cells[tuple(left_row[k] for k in keys), name, o_text, n_text] += 1
     everything = [*keys, *columns]
     return Prepared(
@@ -161,13 +167,22 @@ def compare(  # noqa: C901 - the steps in their order
     )
 
 
-def _chain(rules: Mapping[str, Sequence[str]], name: str) -> oracle.Chain:
-    return oracle.arrange(rules.get(name, ()), (), ())
+def chains_of(
+    both: Mapping[str, Sequence[str]],
+    old: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    new: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Chains:
+    """The chain of each column, of the rules for both sides, OLD and NEW."""
+    found = defaultdict(lambda: oracle.arrange((), (), ()))
+    for name in {*both, *old, *new}:
+        parts = (rules.get(name, ()) for rules in (both, old, new))
+        found[name] = oracle.arrange(*parts)
+    return found
 
 
-def _form(rules: Mapping[str, Sequence[str]], name: str, text: str) -> str:
-    """A text under the rules of its column, which read both sides."""
-    return oracle.form(_chain(rules, name), "old", text)
+def _form(chains: Chains, side: str, name: str, text: str) -> str:
+    """A text under the rules of its column that read the side."""
+    return oracle.form(chains[name], side, text)
 
 
 def _derive(row: Line, plan: SidePlan) -> tuple[Line, bool]:
@@ -196,10 +211,10 @@ def _derive(row: Line, plan: SidePlan) -> tuple[Line, bool]:
 
 
 def _place(
-    row: Line, plan: SidePlan, rules: Mapping[str, Sequence[str]], *, failed: bool
+    row: Line, plan: SidePlan, chains: Chains, side: str, *, failed: bool
 ) -> str:
-    own = [_holds(row, test, rules) for test in plan.own]
-    both = [_holds(row, test, rules) for test in plan.both]
+    own = [holds(row, test, chains, side) for test in plan.own]
+    both = [holds(row, test, chains, side) for test in plan.both]
     if False in own:
         return "o"
     if failed or None in own:
@@ -209,16 +224,20 @@ def _place(
     return "u" if None in both else "k"
 
 
-def _holds(row: Line, test: Test, rules: Mapping[str, Sequence[str]]) -> bool | None:
+def holds(row: Line, test: Test, chains: Chains, side: str) -> bool | None:
     """Whether a row fulfils a test; None if the comparison cannot read its value."""
     column, comparison, values = test
-    chain = rules.get(column, ())
-    typed = [rule for rule in chain if rule.startswith(("decimal", "date"))]
-    form = _form(rules, column, row[column])
-    forms = [_form(rules, column, value) for value in values]
+    typed = [rule for rule in chains[column].of(side) if oracle.is_typed(rule)]
+    form = _form(chains, side, column, row[column])
+    forms = [_form(chains, side, column, value) for value in values]
+    unlisted = form.startswith("\0\0")
+    if typed and oracle.is_table(typed[-1]):
+        if unlisted:
+            return None
+        typed = []
     if typed:
-        is_number = typed[-1].startswith("decimal")
-        read = form.startswith("\0") and ("." in form) == is_number
+        is_number = oracle.FAMILIES[typed[-1].split("(")[0]] == "number"
+        read = form.startswith("\0") and not unlisted and ("." in form) == is_number
         if not read and (form or comparison in ORDERS):
             return None
     if comparison not in ORDERS:
@@ -235,12 +254,12 @@ def _fold_sides(
     sides: list[_Side],
     keys: list[str],
     columns: list[str],
-    rules: Mapping[str, Sequence[str]],
+    chains: Chains,
 ) -> None:
     """Make one row of the rows of a key and place; find keys that cannot be folded."""
 
-    def key_of(row: Line) -> oracle.Row:
-        return tuple(_form(rules, key, row[key]) for key in keys)
+    def key_of(row: Line, side: str) -> oracle.Row:
+        return tuple(_form(chains, side, key, row[key]) for key in keys)
 
     bad: set[oracle.Row] = set()
     folded: list[list[tuple[Line, str, int]]] = []
@@ -249,11 +268,11 @@ def _fold_sides(
         others = []
         for row, place, size in side.rows:
             if side.plan.fold and place in "kf":
-                groups[key_of(row), place].append(row)
+                groups[key_of(row, side.name), place].append(row)
             else:
                 others.append((row, place, size))
         for (key, place), rows in groups.items():
-            line = _fold(rows, keys, columns, rules, side.plan.sums)
+            line = _fold(rows, keys, columns, chains, side)
             if line is None:
                 bad.add(key)
                 others += [(row, place, 1) for row in rows]
@@ -262,7 +281,11 @@ def _fold_sides(
         folded.append(others)
     for side, lines in zip(sides, folded, strict=True):
         side.rows = [
-            (row, "u" if place in "kf" and key_of(row) in bad else place, size)
+            (
+                row,
+                "u" if place in "kf" and key_of(row, side.name) in bad else place,
+                size,
+            )
             for row, place, size in lines
         ]
 
@@ -271,24 +294,27 @@ def _fold(
     rows: list[Line],
     keys: list[str],
     columns: list[str],
-    rules: Mapping[str, Sequence[str]],
-    sums: Sequence[str],
+    chains: Chains,
+    side: _Side,
 ) -> Line | None:
     """The row that some rows of a key become; None if they cannot be folded."""
     line = {key: min(row[key] for row in rows) for key in keys}
     for name in columns:
         texts = [row[name] for row in rows]
-        chain = rules.get(name, ())
-        if name in sums:
-            forms = [_form(rules, name, text) for text in texts]
-            if not all(form.startswith("\0") and "." in form for form in forms):
+        chain = chains[name].of(side.name)
+        forms = [_form(chains, side.name, name, text) for text in texts]
+        if name in side.plan.sums:
+            if not all(form[:2] in {"\0+", "\0-"} and "." in form for form in forms):
                 return None
-            # As they are written, if one rule reads them; otherwise as they are read.
-            written = texts if len(chain) == 1 else forms
+            # As they are written, if plain numbers are read alike on both sides;
+            # otherwise as they are read.
+            plain = len(chain) == 1 and chain[0] in PLAIN
+            written = texts if plain and not chains[name].reads_apart else forms
             places = max(_places(text) for text in written)
-            line[name] = _as_text(sum(Fraction(form[1:]) for form in forms), places)
+            text = _as_text(sum(Fraction(form[1:]) for form in forms), places)
+            line[name] = _in_notation(text, chain)
         else:
-            if len({_form(rules, name, text) for text in texts}) > 1:
+            if len(set(forms)) > 1:
                 return None
             line[name] = min(texts)
     return line
@@ -297,6 +323,17 @@ def _fold(
 def _places(text: str) -> int:
     """The digits after the point of a number as it is written."""
     return len(text.partition(".")[2])
+
+
+def _in_notation(text: str, chain: Sequence[str]) -> str:
+    """A plain number as the rules of its column read it."""
+    typed = [rule for rule in chain if oracle.is_typed(rule)][-1]
+    if "comma" in typed:
+        return text.replace(".", ",")
+    if typed == "scale(2)":
+        whole, _, part = text.partition(".")
+        return whole + part.ljust(2, "0")
+    return text
 
 
 def _as_text(total: Fraction | int, places: int) -> str:

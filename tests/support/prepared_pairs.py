@@ -13,7 +13,9 @@ from support.spark_cluster import InProcess
 from support.suppressed_pairs import DAY
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
-from recon_engine.inputs.header import read_header
+from recon_engine.config import AS_DEFAULT, LIMITS, SideOptions
+from recon_engine.inputs.opening import open_input
+from recon_engine.model import SIDES
 from recon_engine.runtime.memory import BASE_BYTES, Budget
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import compare_on_cluster
@@ -29,12 +31,37 @@ if TYPE_CHECKING:
 
 
 def write_table(
-    path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], bad: int = 0
+    path: Path,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    bad: int = 0,
+    frame: SideOptions = AS_DEFAULT,
 ) -> Path:
-    """A file with all fields in quotes, and some malformed rows at its end."""
-    lines = [",".join(f'"{text}"' for text in line) for line in (names, *rows)]
-    path.write_text("\n".join([*lines, *["x" + ",y" * len(names)] * bad]) + "\n")
+    """A file with all fields in quotes, and some malformed rows at its end.
+
+    `frame`: what is around the table.
+    """
+    every = rows if frame.no_header else (names, *rows)
+    lines = [",".join(f'"{text}"' for text in line) for line in every]
+    if frame.trailing_delimiter:
+        lines = [f"{line}," for line in lines]
+    lines += ["x" + ",y" * len(names)] * bad
+    title = ["a title, with a comma"] * frame.skip_lines
+    trailer = [f"TRL,{len(rows) + bad}"] if frame.trailers else []
+    text = "\n".join([*title, *lines, *trailer]) + "\n"
+    path.write_text(text + "\x1a" * frame.eof_mark)
     return path
+
+
+def draw_frames(names: Sequence[str]) -> list[SideOptions]:
+    """Frames of a file with these columns."""
+    return [
+        SideOptions(),
+        SideOptions(skip_lines=2, eof_mark=True),
+        SideOptions(trailers=("TRL",), trailer_counts=("2",)),
+        SideOptions(trailing_delimiter=True, skip_lines=1),
+        SideOptions(no_header=True, names=tuple(names), trailers=("TRL",)),
+    ]
 
 
 def expression(tests: tuple[pairing_oracle.Test, ...]) -> str:
@@ -81,18 +108,32 @@ def is_emptied(places: Places) -> bool:
     return 0 < places.rows == places.left_out
 
 
-def unreadable(test: pairing_oracle.Test, rules: dict[str, tuple[str, ...]]) -> bool:
-    name, comparison, values = test
-    column = [{name: value} for value in values]
+def has_unreadable(
+    plans: Sequence[pairing_oracle.SidePlan], chains: pairing_oracle.Chains
+) -> bool:
+    """Whether a filter has a value that the rules of its side cannot read."""
     return any(
-        pairing_oracle._holds(row, (name, comparison, (value,)), rules) is None
-        for row, value in zip(column, values, strict=True)
+        pairing_oracle.holds({name: value}, (name, comparison, (value,)), chains, side)
+        is None
+        for side, plan in zip(SIDES, plans, strict=True)
+        for name, comparison, values in (*plan.own, *plan.both)
+        for value in values
     )
 
 
 def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconciliation:
     """Compare two files: in memory, on disk, in pieces of a bucket, on Spark."""
-    ours, theirs = (read_header(p, on_bad_row=options.on_bad_row) for p in paths)
+    ours, theirs = (
+        open_input(
+            path,
+            uri=str(path),
+            side=side,
+            options=options,
+            limits=LIMITS,
+            folder=path.parent,
+        )
+        for side, path in zip(SIDES, paths, strict=True)
+    )
     headers = ours, theirs
     if how == "spark":
         return compare_on_cluster(

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
+
+from support.program import recon
 
 
 if TYPE_CHECKING:
@@ -52,7 +56,11 @@ class Planted:
 
 @dataclass(frozen=True)
 class Style:
-    """How the two systems write the same rows."""
+    """How the two systems write the same rows.
+
+    `comma`: OLD has a decimal comma. `whole_key`: the side that has claim and line in
+    one column, with `separator` between them.
+    """
 
     language: str
     delimiters: str
@@ -67,12 +75,17 @@ class Style:
     folded_names: bool = False
     preamble: int = 0
     trailer: bool = False
+    comma: bool = False
+    whole_key: str = ""
+    separator: str = "-"
 
 
 STYLES = (
-    Style("german", ";,", ("cp1252", "utf-8"), tuple(OTHER_NAMES), padded_key=True),
+    Style("german", ";,", ("cp1252", "utf-8"), tuple(OTHER_NAMES), padded_key=True,
+          comma=True),
     Style("french", ",,", ("utf-8", "utf-8"), ("PAID_AMT", "CITY"), grouped=True),
-    Style("polish", "|;", ("utf-8", "utf-16"), lines=3, dates=("%d.%m.%Y", "%Y%m%d")),
+    Style("polish", "|;", ("utf-8", "utf-16"), lines=3, dates=("%d.%m.%Y", "%Y%m%d"),
+          whole_key="old"),
     Style("english", "\t,", ("utf-8", "utf-8"), ("CLM_ID",), upper=True, codes=True),
     Style("german", ";;", ("cp1252", "cp1252"), folded_names=True, codes=True),
     Style("french", ";,", ("cp1252", "utf-8"), ("CLM_ID", "DRG"), lines=2,
@@ -83,14 +96,45 @@ STYLES = (
           grouped=True),
     Style("german", ";,", ("cp1252", "utf-8"), ("MEMBER_ID",), trailer=True),
     Style("english", "|\t", ("utf-8", "utf-16"), ("PAID_AMT",), padded_key=True,
-          folded_names=True, lines=2),
+          folded_names=True, lines=2, whole_key="new", separator="/"),
 )  # fmt: skip
 
 
+def draw_style(chance: random.Random) -> Style:
+    """A style of two systems whose every difference in spelling can be read."""
+    language = chance.choice([*LETTERS])
+    encodings = ["utf-8", "utf-16"] + ["cp1252"] * (language != "polish")
+    # Two orders of day and month cannot be told apart by a file alone.
+    days = ["%Y%m%d", "%Y-%m-%d", "%d.%m.%Y", chance.choice(["%m/%d/%Y", "%d/%m/%Y"])]
+    lines = chance.choice([1, 1, 2, 3])
+    return Style(
+        language,
+        "".join(chance.choices(";,|\t", k=2)),
+        (chance.choice(encodings), chance.choice(encodings)),
+        tuple(name for name in OTHER_NAMES if chance.random() < 0.4),
+        padded_key=chance.random() < 0.3,
+        lines=lines,
+        dates=(chance.choice(days), chance.choice(days)),
+        grouped=chance.random() < 0.3,
+        upper=chance.random() < 0.3,
+        codes=chance.random() < 0.3,
+        folded_names=chance.random() < 0.3,
+        preamble=chance.choice([0, 0, 1, 4]),
+        trailer=chance.random() < 0.3,
+        comma=chance.random() < 0.3,
+        whole_key=chance.choice(["", "old", "new"]) if lines > 1 else "",
+        separator=chance.choice("-/_"),
+    )
+
+
 def write_pair(folder: Path, seed: int, rows: int = 1_500) -> tuple[Style, Planted]:
-    """Write old.csv and new.csv in the style of the seed; return what was planted."""
+    """Write old.csv and new.csv in the style of the seed; return what was planted.
+
+    A seed behind those of `STYLES` draws its style.
+    """
     chance = random.Random(seed)
-    style, planted = STYLES[seed], Planted()
+    style = STYLES[seed] if seed < len(STYLES) else draw_style(chance)
+    planted = Planted()
     old = [
         _make_row(chance, style, claim, line)
         for claim in range(rows)
@@ -112,6 +156,40 @@ def write_pair(folder: Path, seed: int, rows: int = 1_500) -> tuple[Style, Plant
     chance.shuffle(names)
     _write(folder / "new.csv", 1, style, [_as_new(row, style) for row in new], names)
     return style, planted
+
+
+def compare_with_truth(folder: Path, style: Style, planted: Planted) -> list[str]:
+    """What `recon init` and `recon diff` show that was not planted, or hide."""
+    drafted = recon("init", "old.csv", "new.csv", "--yes", cwd=folder)
+    if drafted.returncode != 0:
+        return [drafted.stderr]
+    command = ("diff", "old.csv", "new.csv", "-f", "json", "--detail-limit", "1000000")
+    ended = recon(*command, cwd=folder)
+    if ended.returncode not in {0, 1}:
+        return [ended.stderr]
+    found = json.loads(ended.stdout)
+    counts, wrong = found["counts"], []
+    for part, rows in (("missing", planted.missing), ("extra", planted.extra)):
+        shown = {
+            tuple(value.lstrip("0") for value in row.values())
+            for row in found[f"{part}_sample"]
+        }
+        if shown != rows or counts[part] != len(rows):
+            wrong.append(f"{part}: {counts[part]} are shown, {len(rows)} are planted")
+    differing = Counter({each["name"]: each["mismatched"] for each in found["columns"]})
+    # Another code table differs in all rows: nothing hides it.
+    if style.codes and differing.pop("STATUS") != counts["matched"]:
+        wrong.append("STATUS: another code table is hidden")
+    cells = {
+        (tuple(value.lstrip("0") for value in row["key"].values()), column)
+        for row in found["sample"]
+        for column in row["payload"]
+        if column != "STATUS" or not style.codes
+    }
+    truth = Counter(column for _, column in planted.cells)
+    if cells != planted.cells or +differing != truth:
+        wrong.append(f"cells: {differing} are shown, {truth} are planted")
+    return wrong
 
 
 def key_of(row: Row, style: Style) -> tuple[str, ...]:
@@ -162,7 +240,11 @@ def _change(chance: random.Random, style: Style, row: Row, planted: Planted) -> 
 def _as_old(row: Row, style: Style) -> Row:
     day = date.fromisoformat(row["SVC_DT"])
     key = row["CLM_ID"].zfill(12) if style.padded_key else row["CLM_ID"]
-    return row | {"SVC_DT": day.strftime(style.dates[0]), "CLM_ID": key}
+    changed = {"SVC_DT": day.strftime(style.dates[0]), "CLM_ID": key}
+    if style.comma:
+        amount = f"{float(row['PAID_AMT']):,.2f}"
+        changed["PAID_AMT"] = amount.translate(str.maketrans(",.", ".,"))
+    return row | changed
 
 
 def _as_new(row: Row, style: Style) -> Row:
@@ -191,14 +273,19 @@ def _write(
     for number in range(style.preamble if side == 0 else 0):
         text.write(f"Report line {number}\n")
     writer = csv.writer(text, delimiter=style.delimiters[side], lineterminator="\n")
-    header = [*names]
-    if side == 1:
-        header = [
-            OTHER_NAMES.get(name, name) if name in style.renamed else name
-            for name in names
+    whole = style.whole_key == ("old", "new")[side]
+    if whole:
+        names = [name for name in names if name != "LINE"]
+        rows = [
+            row | {"CLM_ID": f"{row['CLM_ID']}{style.separator}{row['LINE']}"}
+            for row in rows
         ]
-        if style.folded_names:
-            header = [name.lower() for name in header]
+    renamed = {name: OTHER_NAMES[name] for name in style.renamed} if side else {}
+    if whole:
+        renamed["CLM_ID"] = "CLAIM"
+    header = [renamed.get(name, name) for name in names]
+    if side == 1 and style.folded_names:
+        header = [name.lower() for name in header]
     writer.writerow(header)
     writer.writerows([row[name] for name in names] for row in rows)
     if style.trailer:

@@ -628,3 +628,43 @@ def test_a_refusal_names_the_option_that_reads_another_syntax(
     tmp_path: Path, text: str, flag: str
 ) -> None:
     assert flag in str(refuse(tmp_path, text).help)
+
+
+@pytest.mark.parametrize(
+    ("rows", "total", "rules"),
+    [
+        (
+            "1;1.234,50\n2;-0,50\n",
+            "1.234,00",
+            {"old_rules": {"PAID": "decimal(comma)"}},
+        ),
+        ("1;1.234,50\n2;-0,50\n", "1234,0", {"old_rules": {"PAID": "decimal(comma)"}}),
+        # A plain number that the rule does not read is one all the same.
+        ("1;1.234,50\n2;-0,50\n", "1234.0", {"old_rules": {"PAID": "decimal(comma)"}}),
+        (
+            "1;$1,234.50\n2;($0.50)\n",
+            "$1,234.00",
+            {"rules": {"PAID": "decimal(money=$)"}},
+        ),
+        ("1;0000123450\n2;-050\n", "0000123400", {"old_rules": {"PAID": "scale(2)"}}),
+        ("1;12.5%\n2;7 %\n", "19.5%", {"rules": {"PAID": "decimal(percent)"}}),
+        ("1;5,00\n2;-5,00\n", "0,00", {"old_rules": {"PAID": "decimal(comma)"}}),
+        ("1;1,000.5\n2;1\n", "1,001.50", {}),
+    ],
+)
+@pytest.mark.parametrize("source", ["file", "parts"])
+def test_the_sum_of_a_trailer_is_written_as_its_column_is(
+    tmp_path: Path, rows: str, total: str, rules: dict[str, Any], source: str
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = write(folder, "o.csv", f"ID;PAID\n{rows}T;{total}\n")
+    old = path if source == "file" else folder
+    new = write(tmp_path, "n.csv", "ID;PAID\n1;0\n2;0\n")
+    options: dict[str, Any] = {"keys": "ID", "delimiter": ";", **rules}
+    options |= {"old_trailer": "T", "old_trailer_sum": "2=PAID"}
+    assert rx.diff(old, new, **options).counts.matched == 2
+    path.write_text(path.read_text().replace(f"T;{total}", f"T;1{total}"))
+    with pytest.raises(MalformedInput, match=r"the sum of PAID|not a number") as caught:
+        rx.diff(old, new, **options)
+    assert total not in str(caught.value)

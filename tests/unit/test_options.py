@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from recon_cli.app import app
+from support.program import recon
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -206,3 +207,38 @@ def test_a_run_takes_its_dataset_without_a_configuration_file(
 def test_no_variable_of_the_table_is_set_here() -> None:
     """The tests of defaults rely on it."""
     assert not {o.env for o in OPTIONS.values() if o.env} & os.environ.keys()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("where", "X", "--old-where: X is not followed"),
+        ("derive", "A=b", "--old-derive: A is not made by split"),
+        ("names", "A", "--old-names needs --no-header"),
+        ("fixed", "x", "--old-fixed is malformed from character 1 on"),
+        ("trailer_count", "2", "--old-trailer-count needs --trailer"),
+        ("trailer_delimiter", "ab", "--old-trailer-delimiter needs --trailer"),
+        ("derive", "A=slice(Q,1)", "--old-derive: OLD has no column Q"),
+        ("where", "Q=1", "--old-where: no column that the file has is called Q"),
+        ("skip_lines", -1, "--old-skip-lines"),
+    ],
+)
+def test_an_error_names_the_option_of_a_side_as_it_was_given(
+    tmp_path: Path, option: str, value: Any, message: str
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("ID,A\n1,x\n")
+    with pytest.raises(ConfigError) as caught:
+        diff(path, path, keys="ID", **{f"old_{option}": value})
+    assert str(caught.value).startswith(message)
+    flag = f"--old-{option.replace('_', '-')}"
+    ended = recon(
+        "diff", str(path), str(path), "-k", "ID", flag, str(value), cwd=tmp_path
+    )
+    assert ended.returncode == 2
+    assert message in ended.stderr or f"'{flag}'" in ended.stderr
+    if option in {"where", "skip_lines"}:
+        return
+    with pytest.raises(ConfigError) as caught:
+        diff(path, path, keys="ID", **{option: value})
+    assert str(caught.value).startswith(message.replace("--old-", "--"))

@@ -14,10 +14,11 @@ from support import pairing_oracle
 from support.pairing_oracle import SidePlan
 from support.prepared_pairs import (
     compare_by,
+    draw_frames,
     expression,
+    has_unreadable,
     is_emptied,
     said,
-    unreadable,
     write_table,
 )
 from support.program import recon
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 PARTS = st.sampled_from(["1-1", "1-2", "01-1", "2-1", "x", "", "1-1-1", "-"])
 AMOUNTS = st.sampled_from(
-    ["1", "2.50", "-3.5", "1,000.00", "", "x", "0.000001", "9" * 25]
+    ["1", "2.50", "-3.5", "1,000.00", "", "x", "0.000001", "9" * 25, "2,5", "$250"]
 )
 TEXTS = st.sampled_from(["a", "a", "a", "A", "b", ""])
 old_rows = st.lists(st.tuples(PARTS, AMOUNTS, TEXTS), max_size=7)
@@ -50,12 +51,20 @@ new_rows = st.lists(
     ),
     max_size=7,
 )
-RULES: list[dict[str, tuple[str, ...]]] = [
-    {},
-    {"amount": ("decimal",)},
-    {"amount": ("trim", "decimal(abs=0.5)"), "text": ("casefold",)},
-    {"c": ("lstrip0",), "text": ("casefold",)},
+Rules = dict[str, tuple[str, ...]]
+# For both sides, for OLD, for NEW.
+RULES: list[tuple[Rules, Rules, Rules]] = [
+    ({}, {}, {}),
+    ({"amount": ("decimal",)}, {}, {}),
+    ({"amount": ("trim", "decimal(abs=0.5)"), "text": ("casefold",)}, {}, {}),
+    ({"c": ("lstrip0",), "text": ("casefold",)}, {}, {}),
+    ({}, {"amount": ("decimal(comma)",), "c": ("lstrip0",)}, {}),
+    ({"amount": ("decimal(abs=0.5)",)}, {"amount": ("scale(2)",)}, {}),
+    ({"text": ("casefold",)}, {"c": ("map(01=1,2=2)",)}, {"text": ("map(a=a,b=A)",)}),
+    ({}, {}, {"c": ("map(1=01,rest=same)",), "amount": ("decimal(money=$)",)}),
 ]
+FRAMES = draw_frames(["claim", "amount", "text"])
+NEW_FRAMES = draw_frames(["c", "l", "amount", "text"])
 tests = st.lists(
     st.sampled_from(
         [
@@ -78,51 +87,65 @@ tests = st.lists(
     both=tests,
     own=st.tuples(tests, tests),
     folds=st.tuples(st.booleans(), st.booleans()),
-    bad=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    around=st.tuples(
+        st.tuples(st.sampled_from(FRAMES), st.integers(0, 2)),
+        st.tuples(st.sampled_from(NEW_FRAMES), st.integers(0, 2)),
+    ),
     how=st.sampled_from(["memory", "disk", "pieces", "spark"]),
 )
 def test_every_combination_of_options_gives_what_the_oracle_says(
     tmp_path: Path,
     old: list[tuple[str, ...]],
     new: list[tuple[str, ...]],
-    rules: dict[str, tuple[str, ...]],
+    rules: tuple[Rules, Rules, Rules],
     key: list[str],
     both: tuple[pairing_oracle.Test, ...],
     own: tuple[tuple[pairing_oracle.Test, ...], ...],
     folds: tuple[bool, bool],
-    bad: tuple[int, int],
+    around: tuple[tuple[SideOptions, int], ...],
     how: str,
 ) -> None:
-    """Derived keys, filters, folding, repeated keys, rules and rejected rows."""
+    """Frames, derived keys, filters, folding, repeated keys, rules, rejected rows."""
     columns = [name for name in ("l", "amount", "text") if name not in key]
+    bad = around[0][1], around[1][1]
+    # The first record of a file without a header says how many columns there are.
+    frames = [
+        frame if rows else replace(frame, no_header=False, names=())
+        for rows, (frame, _) in zip((old, new), around, strict=True)
+    ]
     options = Options(
         keys=tuple(key),
-        rules=rules,
+        rules=rules[0],
         where=expression(both),
         on_bad_row=OnBadRow.QUARANTINE,
-        old=SideOptions(
+        old=replace(
+            frames[0],
+            rules=rules[1],
             where=expression(own[0]),
             derive=('c,l=split(claim,"-")',),
             fold=folds[0],
             sum=("amount",) if folds[0] else (),
         ),
-        new=SideOptions(
+        new=replace(
+            frames[1],
+            rules=rules[2],
             where=expression(own[1]),
             fold=folds[1],
             sum=("amount",) if folds[1] else (),
         ),
     )
     paths = (
-        write_table(tmp_path / "o.csv", ["claim", "amount", "text"], old, bad[0]),
-        write_table(tmp_path / "n.csv", ["c", "l", "amount", "text"], new, bad[1]),
+        write_table(
+            tmp_path / "o.csv", ["claim", "amount", "text"], old, bad[0], frames[0]
+        ),
+        write_table(
+            tmp_path / "n.csv", ["c", "l", "amount", "text"], new, bad[1], frames[1]
+        ),
     )
+    of_both, *of_sides = rules
     # What is added up has to be read as a number.
-    if any(folds) and not any("decimal" in rule for rule in rules.get("amount", ())):
-        rules = rules | {"amount": (*rules.get("amount", ()), "decimal")}
-    if any(unreadable(test, rules) for test in (*both, *own[0], *own[1])):
-        with pytest.raises(ConfigError, match="cannot read"):
-            compare_by(how, paths, options)
-        return
+    if any(folds) and not any("amount" in each for each in rules):
+        of_both = of_both | {"amount": ("decimal",)}
     counted = ("row_count",) if all(folds) else ()
     plans = tuple(
         SidePlan(
@@ -134,6 +157,11 @@ def test_every_combination_of_options_gives_what_the_oracle_says(
         )
         for at in (0, 1)
     )
+    chains = pairing_oracle.chains_of(of_both | {"row_count": ("decimal",)}, *of_sides)
+    if has_unreadable(plans, chains):
+        with pytest.raises(ConfigError, match="cannot read"):
+            compare_by(how, paths, options)
+        return
     sides = [
         [dict(zip(names, row, strict=True)) | {"row_count": "1"} for row in rows]
         for names, rows in (
@@ -142,9 +170,8 @@ def test_every_combination_of_options_gives_what_the_oracle_says(
         )
     ]
     columns += counted
-    counting = rules | {"row_count": ("decimal",)}
     wanted = pairing_oracle.compare(
-        sides[0], sides[1], key, columns, counting, (plans[0], plans[1])
+        sides[0], sides[1], key, columns, chains, (plans[0], plans[1])
     )
     if is_emptied(wanted.old) or is_emptied(wanted.new):
         with pytest.raises(ConfigError, match="leaves no row"):
@@ -226,12 +253,12 @@ def test_a_derived_column_is_masked_as_its_source() -> None:
         ({"old_derive": 'A,B=split(NONE,"-")'}, "OLD has no column NONE"),
         ({"old_derive": 'PAID,B=split(CLAIM,"-")'}, "OLD has a column PAID already"),
         ({"new_derive": "A=slice(CLAIM,1)"}, "NEW has no column CLAIM"),
-        ({"new_fold": True, "new_sum": "NONE"}, "--sum NONE"),
-        ({"new_fold": True, "new_sum": "CLM"}, "--sum CLM"),
-        ({"new_sum": "PAID"}, "--sum needs --fold"),
+        ({"new_fold": True, "new_sum": "NONE"}, "--new-sum NONE"),
+        ({"new_fold": True, "new_sum": "CLM"}, "--new-sum CLM"),
+        ({"new_sum": "PAID"}, "--new-sum needs --new-fold"),
         (
             {"new_fold": True, "new_sum": "PAID", "rules": {"PAID": "date(%Y%m%d)"}},
-            "reads no plain numbers",
+            "reads no numbers",
         ),
     ],
 )
@@ -374,3 +401,30 @@ def test_spark_gives_the_same_json(tmp_path: Path) -> None:
     assert local.new.folded_away
     assert local.old.partner_left_out
     assert local.old.unpairable == 1
+
+
+@pytest.mark.parametrize(
+    ("amounts", "total", "rules", "written"),
+    [
+        (["1.234,50", "-0,5"], "1234", {"new_rules": "decimal(comma)"}, "1234,0"),
+        (["000150", "-050", "7"], "1.07", {"new_rules": "scale(2)"}, "107"),
+        (["-150", "-1"], "-1.51", {"new_rules": "scale(2)"}, "-151"),
+        (["$1,000.25", "($0.25)"], "1000", {"rules": "decimal(money=$)"}, "1000.00"),
+        (["12.5%", "7.5 %"], "0.2", {"rules": "decimal(percent)"}, "0.200"),
+        (["1.5E+3", "2e-1"], "1500.2", {"new_rules": "decimal(exp)"}, "1500.2"),
+        (["5-", "2.50"], "-2.5", {"new_rules": "decimal(trailing)"}, "-2.5"),
+        (["9" * 40 + ",5", "0,5"], "1" + "0" * 40, {"new_rules": "decimal(comma)"}, ""),
+    ],
+)
+def test_sums_are_in_the_notation_of_their_column(
+    amounts: list[str], total: str, rules: dict[str, str], written: str
+) -> None:
+    new = pl.DataFrame({"ID": ["1"] * len(amounts), "PAID": amounts})
+    options: dict[str, Any] = {"keys": "ID", "new_fold": True, "new_sum": "PAID"}
+    options |= {name: {"PAID": rule} for name, rule in rules.items()}
+    d = rx.diff(pl.DataFrame({"ID": ["1"], "PAID": [total]}), new, **options)
+    assert d.agrees
+    assert d.new.folded_away == len(amounts) - 1
+    other = rx.diff(pl.DataFrame({"ID": ["1"], "PAID": [total + "1"]}), new, **options)
+    [cell] = other.mismatches().to_dicts()
+    assert not written or cell["new"] == written

@@ -230,7 +230,18 @@ def test_keys_are_paired_by_the_rules_of_each_side(tmp_path: Path) -> None:
     old = "ID,V\nA-1,a\nB-2,b\nC-3,c\n"
     new = "ID,V\n1,a\n2,x\n9,c\n"
     d = compared(tmp_path, old, new, old_rules={"ID": ["map(A1=1,B2=2)", "strip(-)"]})
-    assert (d.counts.matched, d.counts.missing, d.counts.extra) == (2, 1, 1)
+    # The table does not list C3, so it is not known whether its partner is there.
+    assert (d.counts.matched, d.counts.missing, d.counts.extra) == (2, 0, 1)
+    [lost] = d.unpairable().to_dicts()
+    assert (lost["side"], lost["row"]) == ("old", '{"ID": "C-3", "V": "c"}')
+    assert lost["reason"] == "the code table of ID does not list the code"
+    assert d.old.unpairable == 1
+    assert not d.agrees
+    assert "1 extra may be among 1 unpairable of old" in d.warnings()
+    same = compared(
+        tmp_path, old, new, old_rules={"ID": ["map(A1=1,B2=2,rest=same)", "strip(-)"]}
+    )
+    assert (same.counts.matched, same.counts.missing, same.old.unpairable) == (2, 1, 0)
     assert d.counts.tolerated_keys == 2
     assert d.mismatches().select("ID", "old", "new").rows() == [("B-2", "b", "x")]
     options = Options(

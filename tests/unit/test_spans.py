@@ -83,7 +83,9 @@ def in_spans(path: Path, size: int, delimiter: str, on_bad_row: OnBadRow) -> Csv
         ]
     numbered = list(enumerate(split_results))
     few = merge_results([merge_results([dict(numbered[part::2])]) for part in (0, 1)])
-    return join_results(header, (few[at] for at, _ in numbered), None)
+    return join_results(
+        header, (few[at] for at, _ in numbered), None, Options(keys=NO_KEY)
+    )
 
 
 def read_whole(path: Path, delimiter: str, policy: OnBadRow) -> dict[str, Any]:

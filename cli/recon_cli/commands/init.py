@@ -97,7 +97,11 @@ def init(
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
                 lambda stop: draft_settings(
-                    old, new, stop.checking_on_advance(progress), sample=rows
+                    old,
+                    new,
+                    stop.checking_on_advance(progress),
+                    sample=rows,
+                    counts_keys=asks,
                 )
             )
         if asks and len(found.close_keys) > 1:
@@ -115,7 +119,12 @@ def _redraft(old: str, new: str, rows: int | None, found: Draft) -> Draft:
     with session.show_progress(logged=False) as progress:
         return run_on_worker(
             lambda stop: draft_settings(
-                old, new, stop.checking_on_advance(progress), sample=rows, key=chosen
+                old,
+                new,
+                stop.checking_on_advance(progress),
+                sample=rows,
+                key=chosen,
+                counts_keys=True,
             )
         )
 

@@ -3,7 +3,7 @@
 //
 // It accepts exactly the bytes that `recon_engine/inputs/rfc4180.py` accepts with `width`
 // fields in each record. It names no fault: the reader in Python reads again what it
-// refuses, and words the error. No call keeps a pointer to memory of its caller. Two
+// refuses, and reports the error. No call keeps a pointer to memory of its caller. Two
 // threads make no call on one side, except for calls that take it as const.
 #include <stdint.h>
 #include <stdlib.h>

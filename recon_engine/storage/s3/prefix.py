@@ -234,8 +234,9 @@ class S3Prefix:
 
     def _copy(self, file: SourceFile, origin: S3Prefix, name: str) -> None:
         source, pin = origin.head(file), origin._pin(file)
+        # Another worker may have archived it meanwhile: the caller looks for the copy.
         if source is None:
-            raise archive_conflict(file, origin.url)
+            return
         condition = {
             "CopySourceIfMatch": pin.pop("IfMatch"),
             "CopySource": {**origin._at(file.name), **pin},

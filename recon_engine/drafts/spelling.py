@@ -1,0 +1,200 @@
+"""Find rules that only read the same value in another spelling, by hints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.hint_settings import read_settings
+from recon_engine.model import SIDES, HintKind
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from recon_engine.config import Options
+    from recon_engine.model import Hint
+    from recon_engine.result import Reconciliation
+
+    Compare = Callable[[Options], Reconciliation]
+    # By setting (`rules`, `old_rules`, `new_rules`), for a column.
+    RulesOfColumn = Mapping[str, tuple[str, ...]]
+
+
+# Rules that read the same value in another spelling; the others can hide an error that
+# is in all rows.
+SPELLING: Final = frozenset(
+    {
+        *("trim", "casefold", "lstrip0", "zeropad", "nulls", "decimal", "date"),
+        *("blanks", "nfc", "newlines", "unwrap", "boolean"),
+    }
+)
+# Tolerances; and signs, currencies and percents, which can be wrong in all rows.
+NO_SPELLING: Final = ("abs=", "rel=", "within=", "money", "percent", "trailing")
+# Of the cells of a column that differ: a rule that explains fewer stays a comment.
+MIN_EXPLAINED: Final = 0.95
+MOST_ROUNDS: Final = 3
+BOTH: Final = "rules"
+BY_SETTING: Final = (BOTH, *(f"{side}_rules" for side in SIDES))
+
+
+def is_spelling(rule: str) -> bool:
+    """Whether a rule only reads the same value in another spelling."""
+    name, _, inner = rule.partition("(")
+    return name in SPELLING and not any(word in inner for word in NO_SPELLING)
+
+
+def propose_spelling(
+    options: Options, result: Reconciliation, compare: Compare
+) -> Options:
+    """Options with the rules of spelling that the hints of a sample propose."""
+    left = {each.name: each.mismatched for each in result.by_column}
+    explained = 1 - MIN_EXPLAINED
+    likely = {
+        name: rules
+        for name, rules in _find_spelling(result).items()
+        if not _has_other_order(options, name, rules, explained * left[name], compare)
+    }
+    return _with_rules(options, likely)
+
+
+def add_spelling(
+    options: Options, result: Reconciliation, compare: Compare
+) -> tuple[Options, Reconciliation]:
+    """Options with rules of spelling where they explain nearly all that differs.
+
+    Args:
+        options: Without such rules, or with some.
+        result: Of comparing with `options`.
+        compare: Compares the same rows with other options.
+
+    Returns:
+        The options with the rules, and their result.
+    """
+    for _ in range(MOST_ROUNDS):
+        added = _find_spelling(result)
+        if not added:
+            break
+        tried = _with_rules(options, added)
+        after = compare(tried)
+        before = {each.name: each.mismatched for each in result.by_column}
+        left = {each.name: each.mismatched for each in after.by_column}
+        kept = {
+            name: rules
+            for name, rules in added.items()
+            if left[name] <= (1 - MIN_EXPLAINED) * before[name]
+            and not _has_other_order(options, name, rules, left[name], compare)
+        }
+        if not kept:
+            break
+        options = _with_rules(options, kept)
+        result = after if kept == added else compare(options)
+    return options, result
+
+
+def keep_explaining(options: Options, result: Reconciliation) -> Options:
+    """The options without rules that explain too few of the cells that differ."""
+    weak = {
+        each.name
+        for each in result.by_column
+        if each.tolerated < MIN_EXPLAINED * (each.tolerated + each.mismatched)
+    }
+
+    def others(rules: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return {name: chain for name, chain in rules.items() if name not in weak}
+
+    return replace(
+        options,
+        rules=others(options.rules),
+        old=replace(options.old, rules=others(options.old.rules)),
+        new=replace(options.new, rules=others(options.new.rules)),
+    )
+
+
+def rules_by_column(options: Options) -> dict[str, str]:
+    """The rules of each column, in words."""
+    found: dict[str, list[str]] = {}
+    for rules, where in (
+        (options.rules, ""),
+        (options.old.rules, " in OLD"),
+        (options.new.rules, " in NEW"),
+    ):
+        for name, chain in rules.items():
+            found.setdefault(name, []).append(", ".join(chain) + where)
+    return {name: ", ".join(texts) for name, texts in found.items()}
+
+
+def _find_spelling(result: Reconciliation) -> dict[str, RulesOfColumn]:
+    """Rules of spelling by column, where they explain nearly all that differs."""
+    found: dict[str, dict[str, list[str]]] = {}
+    explained: dict[str, int] = {}
+    for hint in result.hints:
+        rules = _read_rules(hint) if hint.kind is HintKind.RULE else {}
+        if not rules:
+            continue
+        for setting, chain in rules.items():
+            found.setdefault(hint.column, {}).setdefault(setting, []).extend(chain)
+        explained[hint.column] = explained.get(hint.column, 0) + hint.count
+    mismatched = {each.name: each.mismatched for each in result.by_column}
+    return {
+        name: {setting: tuple(chain) for setting, chain in rules.items()}
+        for name, rules in found.items()
+        if explained[name] >= MIN_EXPLAINED * mismatched[name]
+    }
+
+
+def _read_rules(hint: Hint) -> dict[str, list[str]]:
+    """The rules of a hint by setting; none if one of them can hide an error."""
+    settings: dict[str, Any] = read_settings(hint)
+    if not settings.keys() <= set(BY_SETTING):
+        return {}
+    rules = {setting: value[hint.column] for setting, value in settings.items()}
+    for setting, chain in rules.items():
+        # Numbers show how a side writes them; days and months could be swapped in all
+        # rows of a side.
+        spelled = all(map(is_spelling, chain))
+        if not spelled or (setting != BOTH and any("date" in rule for rule in chain)):
+            return {}
+    return rules
+
+
+def _with_rules(options: Options, added: Mapping[str, RulesOfColumn]) -> Options:
+    """Options in which rules of columns come after those that they have."""
+    every = {BOTH: dict(options.rules)} | {
+        f"{side}_rules": dict(options.side(side).rules) for side in SIDES
+    }
+    for name, rules in added.items():
+        for setting, chain in rules.items():
+            every[setting][name] = (*every[setting].get(name, ()), *chain)
+    old, new = (
+        replace(options.side(side), rules=every[f"{side}_rules"]) for side in SIDES
+    )
+    return replace(options, rules=every[BOTH], old=old, new=new)
+
+
+def _has_other_order(
+    options: Options, name: str, rules: RulesOfColumn, left: float, compare: Compare
+) -> bool:
+    """Whether days and months could be swapped: as few cells differ then."""
+    swapped = {
+        setting: tuple(map(_swap_day_and_month, chain))
+        for setting, chain in rules.items()
+    }
+    if swapped == rules:
+        return False
+    other = compare(_with_rules(options, {name: swapped}))
+    return any(c.name == name and c.mismatched <= left for c in other.by_column)
+
+
+def _swap_day_and_month(rule: str) -> str:
+    """A `date` rule with the day in the place of the month, where both are numbers."""
+    if not rule.startswith("date("):
+        return rule
+    formats = rule.removeprefix("date(").removesuffix(")").split("|")
+    swapped: Sequence[str] = [
+        text.translate(str.maketrans("md", "dm"))
+        if text.find("%Y") > text.find("%m") or text.find("%Y") > text.find("%d")
+        else text
+        for text in formats
+    ]
+    return f"date({'|'.join(swapped)})"
