@@ -96,7 +96,7 @@ bench-spark: $(VENV)/test  ## Spark on one and two workers beside the local engi
 spark-oldest: $(VENV)/oldest/test  ## the tests of Spark with the oldest supported PySpark; about 3 minutes
 	$(VENV)/oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning tests/spark/test_spark.py
 
-bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
+bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about 25 minutes
 	$(BIN)/python benchmarks/bench.py --record
 
 lock: $(VENV)/dev  ## the lock files: hashes, and no registry's address
