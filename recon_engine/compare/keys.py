@@ -67,7 +67,6 @@ AT_ONCE: Final = 8
 PROPOSALS_SHOWN: Final = 10
 # Once a key has this share of its values on both sides, larger sets are not tried.
 ENOUGH_OVERLAP: Final = 0.8
-NEARLY_ALL: Final = 0.99
 SEED: Final = 0
 # Measured: the memory of a row while it is counted, in units of a row of digests.
 DIGESTS: Final = 4
@@ -135,7 +134,7 @@ def propose_keys(
             unused.
         progress: Reports the steps.
         most_columns: The largest size of a key.
-        exact: Whether larger sets are tried until a key matches nearly all rows, and
+        exact: Whether larger sets are tried even if a key matches nearly all rows, and
             one more matched row ranks higher.
         budget: Memory; larger files are read several times.
         limits: Size limits of inputs.
@@ -180,7 +179,7 @@ def propose_keys(
             )
             shares = _count_shares((left, right), budget or default_budget())
             search = _KeySearch(
-                named, columns, shares, NEARLY_ALL if exact else ENOUGH_OVERLAP
+                named, columns, shares, 1.0 if exact else ENOUGH_OVERLAP
             )
             found = list(search.keys(most_columns)) or search.nearest(most_columns)
     common = [each for each in found if each.matched]

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 # Which filter leaves out rows that one side has only.
 FILTERS: Final = {"missing": "old_where", "extra": "new_where"}
 
+# What a dataset needs besides, to be compared every day.
+LOCATIONS: Final = (
+    "# recon run compares what is delivered, once these name folders or S3 prefixes:",
+    '#     inbound_s3 = "inbound"',
+    '#     processed_s3 = "processed"',
+    '#     out_s3 = "out"',
+)
+
 
 def write_config(draft: Draft, table: tuple[str, ...]) -> str:
     """The text of a configuration file, or of a table in it, such as of a dataset."""
@@ -29,6 +37,8 @@ def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
     if table:
         yield write_header(table)
     yield "# Drafted by recon init, and checked on all rows of both files."
+    if "dataset" in table:
+        yield from LOCATIONS
     settings = read_flags(option_words(draft.options))
     last = table
     for place, name, value in list_toml(settings, table):

@@ -199,6 +199,9 @@ def test_a_dataset_is_added_beside_others(tmp_path: Path) -> None:
     text = (tmp_path / "recon.toml").read_text()
     assert text.startswith(before)
     assert settings(tmp_path)["dataset"]["claims"]["keys"] == ["CLM_ID"]
+    located = text.replace('#     inbound_s3 = "inbound"', 'inbound_s3 = "inbound"')
+    found = tomllib.loads(located)["dataset"]["claims"]
+    assert found["inbound_s3"] == "inbound"
     again = recon(*command, cwd=tmp_path)
     assert (again.returncode, again.stdout) == (0, again.stdout)
     assert (tmp_path / "recon.toml").read_text() == text
