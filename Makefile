@@ -5,15 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The tests start 200 processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Two workers. conftest.py says which tests stay together, and their order.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Two workers. tests/support/work_division.py says which tests stay together, and their order.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 # The installation compiles the native kernel: again after a change of these.
 NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs/native/,kernel.c build.py)
 # Compiling all modules takes longer than installing them; most are never imported.
 PIP = -m pip install --quiet --disable-pip-version-check --no-compile
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-native sanitize lock clean
+.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-native drafts sanitize lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -81,6 +81,9 @@ fuzz: $(VENV)/fuzz  ## ten million inputs for the CSV reader, guided by coverage
 fuzz-frames: $(VENV)/dev  ## files with a frame around the table: three readers against a reference
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_frames.py --inputs 2000000
 
+drafts: $(VENV)/dev  ## seeded pairs of unknown files: recon init and diff show exactly what was planted
+	PYTHONPATH=tests $(BIN)/python campaigns/drafts.py --pairs 2000
+
 fuzz-native: $(VENV)/dev  ## ten million inputs for the native kernel; hours
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_native.py --inputs 10000000
 
@@ -93,7 +96,7 @@ bench-spark: $(VENV)/test  ## Spark on one and two workers beside the local engi
 spark-oldest: $(VENV)/oldest/test  ## the tests of Spark with the oldest supported PySpark; about 3 minutes
 	$(VENV)/oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning tests/spark/test_spark.py
 
-bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
+bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about 25 minutes
 	$(BIN)/python benchmarks/bench.py --record
 
 lock: $(VENV)/dev  ## the lock files: hashes, and no registry's address

@@ -43,7 +43,9 @@ def write(results: Results, folder: Path) -> None:
 
     def filled(found: re.Match[str]) -> str:
         start, name, end = found.groups()
-        return f"{start}{TABLES[name](results)}\n{end}" if name in results else found[0]
+        if name not in results or "kernel" not in results:
+            return found[0]
+        return f"{start}{TABLES[name](results)}\n{end}"
 
     readme.write_text(MARK.sub(filled, readme.read_text()))
     if "peers" in results:
@@ -127,6 +129,35 @@ def cores(results: Results) -> str:
         ratio = f"{walls[0] / walls[1]:.2f}" if len(walls) > 1 else ""
         lines.append(_row([rows, *(f"{wall:.2f}" for wall in walls), ratio]))
     return "\n".join(lines)
+
+
+def beside_first(name: str) -> Callable[[Results], str]:
+    """One row a command, each beside the first of them."""
+
+    def table(results: Results) -> str:
+        figures = results[name]["figures"]
+        first = next(iter(figures))
+        lines = [_row(["", "wall s", "CPU s", "peak MiB", f"wall / {first}"])]
+        lines.append(_row(["---", *["---:"] * 4]))
+        for label, each in figures.items():
+            if each["said"] is None:
+                lines.append(_row([label, "failed", "", "", ""]))
+                continue
+            cells = [f"{each[unit]:.2f}" for unit in ("wall", "cpu")]
+            ratio = each["wall"] / figures[first]["wall"]
+            peak = f"{each['rss'] / MEBI:,.0f}"
+            lines.append(_row([label, *cells, peak, f"{ratio:.2f}"]))
+        return "\n".join(lines)
+
+    return table
+
+
+def machine(results: Results) -> str:
+    """Where and with what all this was measured."""
+    return (
+        f"The machine: {results['machine']}. Python {results['python']}."
+        f" Files are read by the {results['kernel']} kernel."
+    )
 
 
 def memory(results: Results) -> str:
@@ -244,6 +275,9 @@ TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "columns": series("columns"),
     "small": series("small"),
     "cores": cores,
+    "commands": beside_first("commands"),
+    "settings": beside_first("settings"),
+    "machine": machine,
     "memory": memory,
     "pipeline": pipeline,
     "gate": gate,

@@ -6,8 +6,9 @@ Inputs are random: mostly well-formed tables with a few bytes edited, moved to t
 borders of machine words, and cut into blocks at every place. Each is read with every
 set of instructions of this machine and without any; accept or refuse, ends of rows,
 facts, sample and digests have to be those of the reference. Every 200th input goes
-through the whole engine, as a pair with the input before it: with and without the
-kernel, the result or the error has to be the same. The first disagreement ends the
+through the whole engine, as a pair with the input before it, often with an option about
+what surrounds the table: with and without the kernel, the result or the error has to be
+the same. The first disagreement ends the
 search; its input is printed, and `--seed` makes it again.
 """
 
@@ -24,7 +25,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from unittest import mock
 
 from support.kernel import Kernel, Question, Seen, check, compiled, variants
@@ -40,6 +41,10 @@ EDITS: Final = (b"", b"\0", b'"', b"\r", b"\n", b",", b"\xff", b"\xe9", b"\xc3")
 SOME: Final = (LIMITS, LIMITS, Limits(12, 100), Limits(1 << 20, 2), Limits(60, 3))
 CUT_EVERYWHERE: Final = 48
 ENGINE_EVERY: Final = 200
+FRAMES: Final = (
+    *("", "", "skip_lines", "comment_prefix", "trailer", "eof_mark"),
+    "trailing_delimiter",
+)
 
 
 def table(chance: random.Random, alphabet: str, width: int, delimiter: str) -> bytes:
@@ -100,7 +105,31 @@ def cuts(data: bytes, chance: random.Random) -> list[tuple[int, ...]]:
     return [(), *((at,) for at in places), several]
 
 
-def engine_answer(paths: list[Path], question: Question, *, native: bool) -> str:
+def frame_options(chance: random.Random) -> tuple[dict[str, Any], bytes, bytes]:
+    """Options about what surrounds a table, and what to write before and behind it."""
+    kind = chance.choice(FRAMES)
+    options: dict[str, Any] = {}
+    before, behind = b"", b""
+    if kind == "skip_lines":
+        before = chance.choice((b"x\n", b'"\n', b"a,b\r\n"))
+        options["skip_lines"] = 1
+    elif kind == "comment_prefix":
+        before = b"# x\n" * chance.randrange(3)
+        options["comment_prefix"] = "#"
+    elif kind == "trailer":
+        behind = chance.choice((b"TRL\n", b"TRL,1\n", b'"TRL",2', b"TRL", b"TR\n", b""))
+        options["trailer"] = "TRL"
+    elif kind == "eof_mark":
+        behind = chance.choice((b"\x1a", b"\x1a\x1a", b"", b"a"))
+        options["eof_mark"] = True
+    elif kind == "trailing_delimiter":
+        options["trailing_delimiter"] = True
+    return options, before, behind
+
+
+def engine_answer(
+    paths: list[Path], question: Question, framing: dict[str, Any], *, native: bool
+) -> str:
     """The result of the whole engine, or its error, with or without the kernel."""
     keys = [f"c{at}" for at in question.keys]
     limits = question.limits
@@ -113,20 +142,30 @@ def engine_answer(paths: list[Path], question: Question, *, native: bool) -> str
                 delimiter=chr(question.delimiter),
                 max_field_bytes=limits.field_bytes,
                 max_field_lines=limits.field_lines,
+                **framing,
             )
         except ReconError as error:
             return f"{type(error).__name__} {error} {vars(error)}"
     return json.dumps(result.to_dict() | {"engine": None}, default=str)
 
 
-def check_engine(folder: Path, pair: list[bytes], question: Question) -> None:
+def check_engine(
+    folder: Path, pair: list[bytes], question: Question, chance: random.Random
+) -> None:
     """Raise AssertionError if the engine answers otherwise with the kernel."""
-    names = chr(question.delimiter).join(f"c{at}" for at in range(question.width))
+    framing, before, behind = frame_options(chance)
+    delimiter = chr(question.delimiter)
+    end = delimiter if "trailing_delimiter" in framing else ""
+    names = delimiter.join(f"c{at}" for at in range(question.width)) + end
     paths = [folder / "old.csv", folder / "new.csv"]
     for path, data in zip(paths, pair, strict=True):
-        path.write_bytes(names.encode() + b"\n" + data)
-    answers = [engine_answer(paths, question, native=way) for way in (True, False)]
-    assert answers[0] == answers[1]
+        if end:
+            data = data.replace(b"\n", end.encode() + b"\n")  # noqa: PLW2901
+        path.write_bytes(before + names.encode() + b"\n" + data + behind)
+    answers = [
+        engine_answer(paths, question, framing, native=way) for way in (True, False)
+    ]
+    assert answers[0] == answers[1], framing
 
 
 def search(
@@ -160,7 +199,7 @@ def search(
                 readings += 1
         if folder is not None and tried % ENGINE_EVERY == 0:
             try:
-                check_engine(folder, [before, data], asked)
+                check_engine(folder, [before, data], asked, chance)
             except AssertionError:
                 print("disagreement of the engine:", before, data, asked)
                 raise

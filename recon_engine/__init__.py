@@ -38,7 +38,10 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     """Load a public name on first use: importing the package costs nothing."""
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        from recon_engine.runtime.collector import pause_collector
+
+        with pause_collector():
+            return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'recon_engine' has no attribute {name!r}")
 
 

@@ -81,6 +81,12 @@ class ReconError(Exception):
         self.help = help
 
     @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        """Place, cause and remedy: what Python and notebooks show below the message."""
+        lines = (("-->", self.where), ("why:", self.why), ("help:", self.help))
+        return [f"  {word} {text}" for word, text in lines if text]
+
+    @property
     def where(self) -> str | None:
         """The place as one phrase: `old.csv, line 12, byte 345, column PAID`.
 

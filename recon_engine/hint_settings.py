@@ -78,25 +78,28 @@ def list_toml(
 ) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """Each setting in recon.toml: its table, its name and its value.
 
-    `table`: the table of the file, or of a dataset in it.
+    `table`: the table of the file, or of a dataset in it, whose own settings come
+    first. A table of a file cannot be continued, so its settings are together.
     """
+    places: dict[tuple[str, ...], list[tuple[str, Any]]] = {table: []}
     for name, value in settings.items():
         *sides, own = str(OPTIONS[name].in_file).split(".")
         place = (*table, *sides)
         if isinstance(value, dict):
-            for column, each in value.items():
-                yield (*place, own), column, _shorten(each)
+            found = places.setdefault((*place, own), [])
+            found += [(column, _shorten(each)) for column, each in value.items()]
         else:
-            yield place, own, value
+            places.setdefault(place, []).append((own, value))
+    for place, found in places.items():
+        for name, value in found:
+            yield place, name, value
 
 
 def write_toml(settings: Mapping[str, Any], table: tuple[str, ...] = ()) -> str:
     """The settings as lines of recon.toml, in a table of it."""
     lines: list[str] = []
     last: tuple[str, ...] = table
-    # Settings that are in no table come before the tables.
-    found = sorted(list_toml(settings, table), key=lambda each: each[0] != table)
-    for place, name, value in found:
+    for place, name, value in list_toml(settings, table):
         if place != last:
             lines.append(write_header(place))
             last = place

@@ -6,7 +6,7 @@ Grouped by subject: inputs, result, causes, acceptance, runs.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import field
+from dataclasses import asdict, field
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Inexact
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -179,6 +179,15 @@ class Side:
         return RowCounts(
             self.left_out, self.partner_left_out, self.folded_away, self.unpairable
         )
+
+    def dialect_facts(self) -> dict[str, object] | None:
+        """The dialect as plain values; `frame` only if an option is about it."""
+        if self.dialect is None:
+            return None
+        facts = asdict(self.dialect)
+        if not self.dialect.frame:
+            del facts["frame"]
+        return facts
 
 
 # --------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""Frozen dataclasses that compile nothing before their first instance.
+"""Frozen dataclasses that compile nothing for a class of few instances.
 
 The standard decorator compiles six methods for each class, which takes 0.5 ms. The
 modules that `recon diff` imports define a hundred classes: compiling them takes a
 third as long as `import polars`. Here all classes have the same methods, except for
-`__init__`, which is compiled when it is needed.
+`__init__`, which is compiled once a class has many instances.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ else:
 
 __all__ = ["dataclass"]
 
+# To compile `__init__` takes as long as to set the fields of so many instances.
+FEW_INSTANCES: Final = 100
+
 
 def _with_methods(cls: type) -> type:
     for name, method in {**METHODS, "__init__": _LazyInit(cls)}.items():
@@ -44,18 +47,53 @@ def _with_methods(cls: type) -> type:
 
 
 class _LazyInit:
-    """`__init__` of a class, which is compiled where it is first looked up."""
+    """`__init__` of a class, which is compiled for many instances, or for errors."""
 
-    __slots__ = ("_cls",)
+    __slots__ = ("_cls", "_fields", "_made", "_positional")
 
     def __init__(self, cls: type) -> None:
         self._cls = cls
+        self._made = 0
+        self._fields: dict[str, dataclasses.Field[Any]] = {}
+        self._positional: tuple[str, ...] = ()
 
     def __get__(self, record: object, cls: type) -> Init:
+        self._made += 1
+        if record is not None and self._made <= FEW_INSTANCES:
+            return functools.partial(self._set_fields, record)
+        init: Init = self._compile().__get__(record, cls)
+        return init
+
+    def _compile(self) -> Any:
         init = _compile_init(self._cls)
         self._cls.__init__ = init  # type: ignore[misc]
-        bound: Init = init.__get__(record, cls)
-        return bound
+        return init
+
+    def _set_fields(self, record: object, /, *args: object, **kwargs: object) -> None:
+        if not self._fields:
+            every = {each.name: each for each in dataclasses.fields(self._cls)}
+            self._positional = tuple(n for n, each in every.items() if not each.kw_only)
+            self._fields = every
+        values = dict(zip(self._positional, args, strict=False))
+        wrong = len(args) > len(self._positional) or not values.keys().isdisjoint(
+            kwargs
+        )
+        values.update(kwargs)
+        for name, each in self._fields.items():
+            if name in values:
+                continue
+            if each.default is not dataclasses.MISSING:
+                values[name] = each.default
+            elif each.default_factory is not dataclasses.MISSING:
+                values[name] = each.default_factory()
+        if wrong or values.keys() != self._fields.keys():
+            # The compiled function raises the usual error.
+            self._compile()(record, *args, **kwargs)
+            return
+        for name, value in values.items():
+            object.__setattr__(record, name, value)
+        if hasattr(record, "__post_init__"):
+            record.__post_init__()
 
 
 def _compile_init(cls: type) -> Any:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -18,23 +18,16 @@ from recon_engine.analysis.totals import TOTALS
 from recon_engine.errors import InternalError
 from recon_engine.findings import Findings
 from recon_engine.formatting import (
-    LINES_SHOWN,
     NO_PAIR,
     NOTHING,
-    _name,
     _suppressed,
     describe_aside,
     describe_frame,
-    escape_markdown,
-    format_advice,
     format_count,
     format_key,
-    format_kinds,
     format_others,
     format_percent,
     format_share,
-    markdown_code,
-    markdown_row,
     most_frequent_change,
     unread,
     unused_frame_options,
@@ -42,18 +35,16 @@ from recon_engine.formatting import (
 from recon_engine.hint_settings import (
     merge_settings,
     merge_value,
-    read_settings,
-    write_python,
-    write_toml,
 )
 from recon_engine.kinds import KINDS, REWRITING_KINDS
 from recon_engine.model import HintKind
 from recon_engine.records import dataclass
+from recon_engine.result_frames import flatten_key, spread_cells
 from recon_engine.suppressions import count_unsuppressed
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from recon_engine.model import (
         Acceptance,
@@ -366,8 +357,8 @@ class Reconciliation:
             "columns_compared": len(self.by_column),
             "only_in_old": list(self.drift.only_in_old),
             "only_in_new": list(self.drift.only_in_new),
-            "dialect_old": _dialect_facts(self.old),
-            "dialect_new": _dialect_facts(self.new),
+            "dialect_old": self.old.dialect_facts(),
+            "dialect_new": self.new.dialect_facts(),
             "name_pairs": dict(self.name_pairs),
             "applied": {each.option: asdict(each) for each in self.applied},
         }
@@ -390,7 +381,7 @@ class Reconciliation:
 
         A key column with one of these four names is `key.NAME`.
         """
-        return _flatten_key(self.frames.mismatches, self.keys)
+        return flatten_key(self.frames.mismatches, self.keys)
 
     def rows(self) -> pl.DataFrame:
         """Each mismatched row: the key columns, then `NAME_old`, `NAME_new`.
@@ -399,7 +390,7 @@ class Reconciliation:
         OLD; both are null in a row in which that column is equal. A key column whose
         name is taken is `key.NAME`.
         """
-        return _spread_cells(
+        return spread_cells(
             self.frames.numbered,
             self.keys,
             [each.name for each in self.by_column if each.mismatched],
@@ -425,7 +416,7 @@ class Reconciliation:
         The key columns and `rows`, most rows first.
         """
         frames = {"old": self.frames.duplicates_old, "new": self.frames.duplicates_new}
-        return _flatten_key(frames[side], self.keys)
+        return flatten_key(frames[side], self.keys)
 
     def unpairable(self) -> pl.DataFrame:
         """Rows that could not be paired: `side`, `reason`, and `row`, which is JSON."""
@@ -440,50 +431,9 @@ class Reconciliation:
 
     def to_dict(self) -> dict[str, object]:
         """The result as plain values, in the schema `recon-result/1`."""
-        return {
-            "schema": "recon-result/1",
-            "verdict": self.verdict,
-            "keys": list(self.keys),
-            "old": _side_facts(self.old),
-            "new": _side_facts(self.new),
-            "counts": asdict(self.counts),
-            "columns": [asdict(c) | {"kinds": dict(c.kinds)} for c in self.by_column],
-            "rules": [_rule(each) for each in self.rules],
-            "warnings": list(self.warnings()),
-            "signatures": [
-                {"columns": list(s.columns), "rows": s.rows} for s in self.signatures
-            ],
-            "schema_drift": {
-                "only_in_old": list(self.drift.only_in_old),
-                "only_in_new": list(self.drift.only_in_new),
-                "renamed": [list(pair) for pair in self.drift.renamed],
-            },
-            **self._applied_options(),
-            "sample": [{"key": r.key, "payload": r.payload} for r in self.sample],
-            "missing_sample": self._keys_of(self.frames.missing),
-            "extra_sample": self._keys_of(self.frames.extra),
-            **self._unpairable_sample(),
-            "rejects": self.frames.rejects.head(self.detail_limit).to_dicts(),
-            **self.findings.to_dict(),
-            "hints": [_hint_as_dict(each) for each in self.hints],
-            "gates": [asdict(each) for each in self.gates],
-            "suppressed": [_suppression_as_dict(each) for each in self.suppressed],
-            "engine": asdict(self.engine),
-        }
+        from recon_engine.result_document import write_document
 
-    def _unpairable_sample(self) -> dict[str, object]:
-        """The first rows that could not be paired; empty without any."""
-        rows = self.frames.unpairable.head(self.detail_limit).to_dicts()
-        listed = [each | {"row": json.loads(each["row"])} for each in rows]
-        return {"unpairable_sample": listed} if listed else {}
-
-    def _applied_options(self) -> dict[str, object]:
-        """What options changed before rows were compared; empty without them."""
-        found = {
-            "name_pairs": [list(pair) for pair in self.name_pairs],
-            "applied": [asdict(each) for each in self.applied],
-        }
-        return {name: listed for name, listed in found.items() if listed}
+        return write_document(self)
 
     def to_json(self) -> str:
         """`to_dict` as one JSON document."""
@@ -491,50 +441,9 @@ class Reconciliation:
 
     def to_markdown(self) -> str:
         """Verdict, row accounting, differing columns and hints: no cell's value."""
-        lines = [f"**{escape_markdown(self.headline())}**", "", self.accounting(), ""]
-        for text in self.reading():
-            lines += [escape_markdown(text), ""]
-        for warning in self.warnings():
-            if warning not in self.headline():
-                lines += [f"Warning: {escape_markdown(warning)}", ""]
-        if self.counts.mismatched_cells:
-            lines += [self.rewriting(), ""]
-        if self.gates:
-            lines += ["| gate | | |", "|---|---|---|"]
-            lines += [
-                markdown_row(
-                    _name(gate.gate),
-                    "pass" if gate.passed else "**fail**",
-                    escape_markdown(gate.text),
-                )
-                for gate in self.gates
-            ]
-            lines.append("")
-        if self.differing:
-            lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
-            lines += [
-                markdown_row(_name(c.name), f"{c.mismatched:,}", format_kinds(c))
-                for c in self.differing
-            ]
-        if self.rules_to_show:
-            lines += [
-                "",
-                *(
-                    f"- rule {escape_markdown(each.text)}"
-                    for each in self.rules_to_show
-                ),
-            ]
-        if self.hints:
-            lines += [
-                "",
-                *(
-                    f"- {format_advice(hint, escape_markdown, markdown_code)}"
-                    for hint in self.hints[:LINES_SHOWN]
-                ),
-            ]
-        if self.remainder():
-            lines += ["", f"Not explained by any hint: {self.remainder()}"]
-        return "\n".join(lines).rstrip() + "\n"
+        from recon_engine.result_document import write_markdown
+
+        return write_markdown(self)
 
     def examples(self) -> dict[str, tuple[str, str]]:
         """The most frequent change of each differing column."""
@@ -750,97 +659,3 @@ class Reconciliation:
         from recon_engine.report import result_page
 
         return result_page.render_fragment(self)
-
-    def _keys_of(self, rows: pl.DataFrame) -> list[dict[str, str]]:
-        # The rows of a stored result are in its artifacts.
-        if not rows.width:
-            return []
-        # Not `select`, which would read some names as patterns.
-        columns = [rows.get_column(name) for name in self.keys]
-        return pl.DataFrame(columns).head(self.detail_limit).to_dicts()
-
-
-def _dialect_facts(side: Side) -> dict[str, Any] | None:
-    """The dialect of a file; `frame` only if an option is about it."""
-    if side.dialect is None:
-        return None
-    facts = asdict(side.dialect)
-    if not side.dialect.frame:
-        del facts["frame"]
-    return facts
-
-
-def _side_facts(side: Side) -> dict[str, Any]:
-    """A side as plain values; of the rows that are set aside only if there are some."""
-    facts = asdict(side) | {"dialect": _dialect_facts(side)}
-    return {name: value for name, value in facts.items() if value or name not in _ASIDE}
-
-
-def _flatten_key(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """A frame whose first column is the struct `key`, with the key columns instead."""
-    others = frame.columns[1:]
-    parts = frame["key"].struct.unnest()
-    return pl.DataFrame(
-        [
-            *(
-                column.alias(name)
-                for column, name in zip(parts, _key_names(keys, others), strict=True)
-            ),
-            *(frame[name] for name in others),
-        ]
-    )
-
-
-def _key_names(keys: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """The names of key columns beside others; one that is taken is `key.NAME`."""
-    names: list[str] = []
-    for key in keys:
-        name = key
-        while name in taken or name in names:
-            name = f"key.{name}"
-        names.append(name)
-    return names
-
-
-def _spread_cells(
-    cells: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]
-) -> pl.DataFrame:
-    """Differing cells as one row for each pair of rows."""
-    pairs = cells.select("pair", "key").unique("pair", maintain_order=True)
-    spread = pairs.select("pair")
-    for at, column in enumerate(columns):
-        mine = cells.filter(pl.col("column") == column).select(
-            "pair", pl.col("old").alias(f"old{at}"), pl.col("new").alias(f"new{at}")
-        )
-        spread = spread.join(mine, on="pair", how="left", maintain_order="left")
-    names = [f"{name}_{side}" for name in columns for side in ("old", "new")]
-    parts = pairs["key"].struct.unnest()
-    rows = pl.DataFrame([*parts, *spread.drop("pair")])
-    rows.columns = [*_key_names(keys, names), *names]
-    # By content: the numbers of pairs depend on the order of rows in the files.
-    return rows[rows.to_struct().arg_sort()]
-
-
-def _rule(each: RuleCount) -> dict[str, object]:
-    sides = {"old": each.old._asdict(), "new": each.new._asdict()}
-    codes = None if each.codes is None else each.codes._asdict()
-    return asdict(each) | sides | {"codes": codes}
-
-
-def _hint_as_dict(hint: Hint) -> dict[str, object]:
-    """A hint, with its settings as recon.toml and Python have them."""
-    settings = read_settings(hint)
-    return asdict(hint) | {
-        "toml": write_toml(settings),
-        "python": write_python(settings),
-    }
-
-
-def _suppression_as_dict(suppressed: Suppressed) -> dict[str, object]:
-    suppression = asdict(suppressed.suppression)
-    return suppression | {
-        "until": suppressed.suppression.until.isoformat(),
-        "count": suppressed.count,
-        "state": suppressed.state,
-        "text": suppressed.text,
-    }

@@ -18,6 +18,7 @@ TOKEN: Final = lazy_pattern(
     r"""\s*(?:("(?:[^"]|"")*+")|('(?:[^']|'')*+')|(<=|>=|!=|=|<|>|\(|\)|,)"""
     r"""|([^\s"'<>=!(),]+))"""
 )
+BARE_NAME: Final = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_.]*")
 COMPARISONS: Final = ("=", "!=", "<", "<=", ">", ">=")
 # These put values in order, so both sides of them have to be readable.
 ORDERED: Final = frozenset({"<", "<=", ">", ">="})
@@ -63,6 +64,14 @@ def parse_where(text: str) -> tuple[Condition, ...]:
         word = tokens.pop(0)
         if word.kind != "word" or word.text.lower() != "and":
             raise _malformed(f"condition {len(found)} is not followed by 'and'")
+
+
+def write_condition(column: str, operator: str, value: str) -> str:
+    """The condition that `parse_where` reads as these."""
+    name, text = column.replace('"', '""'), value.replace("'", "''")
+    if not BARE_NAME.fullmatch(column) or column.lower() in {"and", "in"}:
+        column = f'"{name}"'
+    return f"{column} {operator} '{text}'"
 
 
 def _tokens(text: str) -> Iterator[_Token]:

@@ -67,7 +67,8 @@ def log_run_end(dataset: str, *, dry_run: bool) -> Iterator[RunClock]:
         yield clock
     except BaseException as ended:
         # `typer.Exit`, errors and signals have one.
-        code = getattr(ended, "exit_code", STATUSES[RunStatus.INTERNAL_ERROR].exit_code)
+        internal = STATUSES[RunStatus.INTERNAL_ERROR].exit_code
+        code = int(getattr(ended, "exit_code", internal))
         raise
     finally:
         facts = {"dataset": dataset, "dry_run": dry_run, "exit_code": code}

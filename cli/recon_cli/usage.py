@@ -44,7 +44,13 @@ def _help_with(error: Any) -> str:
     if before_command and any(option in each.flags for each in OPTIONS.values()):
         return f"write it after the command, such as: recon diff OLD NEW {option}"
     command = error.ctx.command_path if error.ctx else "recon"
-    return f"{re.sub(' [{].*', '', command)} --help lists what it takes"
+    text = f"{re.sub(' [{].*', '', command)} --help lists what it takes"
+    missing = getattr(error, "param", None)
+    if missing is None or not missing.required:
+        return text
+    needed = (str(each.name) for each in error.ctx.command.params if each.required)
+    settings = [name for name in needed if name in OPTIONS and OPTIONS[name].in_file]
+    return f"{text}; recon.toml can set {', '.join(settings)}" if settings else text
 
 
 def make_command_error(words: Sequence[str], commands: Iterable[str]) -> ConfigError:

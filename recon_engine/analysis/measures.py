@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+FEW: Final = 100
 # Eight digits that may be a day. Whether they are is decided by the calendar.
 DAY_NUMBER: Final = r"^[12][0-9]{7}$"
 
@@ -24,6 +25,10 @@ def is_measure(texts: pl.Series) -> bool:
     said = texts.str.strip_chars()
     said = said.filter(said != "")
     if said.is_empty():
+        return False
+    # Most columns are neither, which their first values show.
+    few = said.head(FEW)
+    if not few.str.contains(f"{DATE_PATTERN}|{NUMBER_PATTERN}").all():
         return False
     if said.str.contains(DATE_PATTERN).all():
         numbers = said.filter(said.str.contains(DAY_NUMBER))

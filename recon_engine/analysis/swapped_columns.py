@@ -35,6 +35,9 @@ def find_swapped(
     A column is proposed only if it differs in most rows: in the others the swap would
     make equal cells different.
     """
+    often = {name for name, cells in differing.items() if 2 * cells >= matched}
+    if len(often) <= 1:
+        return
     swapped, touched = Counter[tuple[str, str]](), Counter[str]()
     for cells in rows:
         touched.update(cells.keys())
@@ -46,8 +49,7 @@ def find_swapped(
     for (one, other), count in sorted(swapped.items()):
         total = max(touched[one], touched[other])
         others = MOST_OTHERS_ONE_IN * (total - count)
-        often = all(2 * differing[name] >= matched for name in (one, other))
-        if count >= LEAST_ROWS and others <= total and often:
+        if count >= LEAST_ROWS and others <= total and {one, other} <= often:
             share = format_share(count, total, "differing row")
             yield Hint(
                 kind=HintKind.RENAME,

@@ -49,9 +49,13 @@ def analyze_columns(
 
     def tell(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
         at, cells = column
-        changes = patterns.group_changes(cells)
-        name = plan.columns[at]
-        rules = find_rule_hints(name, changes, plan)
+        name, changes = plan.columns[at], patterns.group_changes(cells)
+        rules = tuple["Hint", ...]()
+        # It takes as long as one of the thirty queries of `find_rule_hints`.
+        if name in plan.layout.rules or hints.find_promising_columns(
+            changes.with_columns(column=at)
+        ):
+            rules = find_rule_hints(name, changes, plan)
         return changes, (rules, sum_amounts(name, changes, plan))
 
     by_column = difference.cells.partition_by("column", as_dict=True, include_key=False)

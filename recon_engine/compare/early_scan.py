@@ -66,26 +66,34 @@ def scan_aligned(
 ) -> Scanning | None:
     """Begin to read both sides, and with `joins` to match their rows.
 
-    None if the kernel does not apply.
-
-    It does not if a side is no file, if a column of the key has rules, if a compared
-    column is read in two ways, because the kernel compares bytes, or if rows are
-    prepared before they are paired. Raises KernelRefusal if it cannot hold such
-    columns.
+    None if the kernel does not apply: if a side is no file, or rows are not compared by
+    their bytes. Raises KernelRefusal if it cannot hold such columns.
     """
     headers = [side for side in sides if isinstance(side, Header)]
+    columns = columns_by_bytes(headers, layout)
+    if len(headers) < len(sides) or columns is None:
+        return None
+    return start_scan(headers, columns, joins=joins)
+
+
+def columns_by_bytes(
+    headers: Sequence[Header], layout: Alignment
+) -> list[SideColumns] | None:
+    """What the kernel does with the columns of both files.
+
+    None if bytes do not decide which rows are equal: if a column of the key has rules,
+    if a compared column is read in two ways, or if rows are prepared before they are
+    paired.
+    """
     by_bytes = all(chain.is_reflexive for chain in layout.rules.values())
     has_rules = any(key in layout.rules for key in layout.keys)
-    if len(headers) < len(sides) or has_rules or not by_bytes:
-        return None
-    if any(layout.prepared):
+    if has_rules or not by_bytes or any(layout.prepared):
         return None
     every: Sequence[Mapping[str, str]] = ({}, layout.new_names)
-    columns = [
+    return [
         _side_columns(header, layout, renames)
-        for header, renames in zip(headers, every, strict=True)
+        for header, renames in zip(headers, every, strict=False)
     ]
-    return start_scan(headers, columns, joins=joins)
 
 
 def scan_for_keys(sides: Sequence[object], layout: Alignment) -> Scanning | None:

@@ -134,7 +134,8 @@ def propose_keys(
             unused.
         progress: Reports the steps.
         most_columns: The largest size of a key.
-        exact: Whether all sizes are tried, and one more matched row ranks higher.
+        exact: Whether larger sets are tried even if a key matches nearly all rows, and
+            one more matched row ranks higher.
         budget: Memory; larger files are read several times.
         limits: Size limits of inputs.
 

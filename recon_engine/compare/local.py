@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from recon_engine.compare.early_scan import begin_scan
 from recon_engine.compare.engine import NO_HOOKS, Compared, Hooks
 from recon_engine.records import dataclass
+from recon_engine.runtime.collector import pause_collector
 from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.progress import SILENT, Progress
 
@@ -46,7 +47,8 @@ class LocalEngine:
                     # For an error before `read_tables` has taken the scan over.
                     stack.callback(scanning.close)
                 # Lazy: the kernel reads both files while Polars is imported.
-                from recon_engine.compare import local_engine
+                with pause_collector():
+                    from recon_engine.compare import local_engine
 
                 read = local_engine.read_tables(
                     old, new, options, progress, budget=self.budget, scanning=scanning

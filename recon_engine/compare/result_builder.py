@@ -477,8 +477,10 @@ class _ResultBuilder:
             found.cells, sampling.stable_hash(found.keys), limit
         )
         cells = sampling.cells_by_pair(found.cells, pairs, self.plan.columns)
-        keys = found.keys[pairs].rows()
+        keys, names = found.keys[pairs].rows(), self.layout.keys
         return tuple(
-            SampleRow(dict(zip(self.layout.keys, key, strict=True)), cells[pair])
-            for pair, key in zip(pairs, keys, strict=True)
+            [
+                SampleRow(dict(zip(names, key, strict=True)), cells[pair])
+                for pair, key in zip(pairs.to_list(), keys, strict=True)
+            ]
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from recon_engine.analysis.rename_detection import compare_columns
@@ -22,21 +23,29 @@ from recon_engine.runtime.concurrency import map_ordered
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from recon_engine.inputs.csvfile import RowGroup
+    from recon_engine.inputs.csvfile import Rows
     from recon_engine.inputs.tables import Table
     from recon_engine.rules.base import Rule
 
 
+# What a key may have between its letters and digits.
+STRIP: Final = "strip(-./ )"
 # In the order of trial: the weakest that finds as many common values is taken.
 KEY_RULES: Final = (
     (),
     ("trim",),
     ("casefold",),
     ("lstrip0",),
+    ("unwrap",),
     ("trim", "casefold"),
     ("trim", "lstrip0"),
     ("casefold", "lstrip0"),
     ("trim", "casefold", "lstrip0"),
+    ("unwrap", "lstrip0"),
+    (STRIP,),
+    (STRIP, "casefold"),
+    (STRIP, "lstrip0"),
+    ("unwrap", "trim", "casefold", STRIP, "lstrip0"),
 )
 WIDEST: Final = KEY_RULES[-1]
 # A column of fewer values is a code: its values are in many columns.
@@ -74,16 +83,16 @@ class TableColumns:
 
     def read(self, columns: Sequence[int]) -> Iterator[pl.DataFrame]:
         """Some columns as `c0`…, by row group."""
+        yield from map_ordered(
+            lambda part: self._cells(self.table.read(part), columns), self.table.parts
+        )
+
+    def _cells(self, rows: Rows, columns: Sequence[int]) -> pl.DataFrame:
+        found = rows.cells([f"c{at}" for at in range(len(self.table.columns))])
+        for each in self.derived:
+            found = found.with_columns(each.values())
         wanted = [f"c{at}" for at in columns]
-        of_file = [f"c{at}" for at in range(len(self.table.columns))]
-
-        def cells(part: RowGroup) -> pl.DataFrame:
-            found = self.table.read(part).cells(of_file)
-            for each in self.derived:
-                found = found.with_columns(each.values())
-            return found.select(wanted).collect(engine="in-memory")
-
-        yield from map_ordered(cells, self.table.parts)
+        return found.select(wanted).collect(engine="in-memory")
 
     def head(self) -> pl.DataFrame:
         """The first rows."""
@@ -130,12 +139,14 @@ class TableColumns:
             normal_form(chain, pl.col(f"c{at}")).alias(f"k{place}")
             for place, (at, chain) in enumerate(zip(keys, chains, strict=True))
         ]
-        every = range(len(self.names))
-        found = [
-            rows.filter(rows.select(forms).hash_rows(SEED) % one_in == 0)
-            for rows in self.read(every)
+        # Only the chosen rows are read with all columns.
+        numbers = [
+            part.first
+            + np.flatnonzero(rows.select(forms).hash_rows(SEED) % one_in == 0)
+            for part, rows in zip(self.table.parts, self.read(keys), strict=True)
         ]
-        return pl.concat([self._no_rows(), *found])
+        chosen = self.table.take(np.concatenate([np.zeros(0, np.int64), *numbers]))
+        return self._cells(chosen, range(len(self.names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,12 +307,13 @@ def find_weakest_rules(
     if old.values.is_empty() or new.values.is_empty():
         return None
     widest = share_values(old, new, tuple(form))
-    if widest < MIN_OVERLAP:
-        return widest, tuple(form)
-    tried = [rules for rules in KEY_RULES if set(rules) <= set(form)]
-    found = [(share_values(old, new, rules), rules) for rules in tried]
-    most = max(share for share, _ in found)
-    return next(each for each in found if each[0] >= AS_GOOD * most)
+    if widest >= MIN_OVERLAP:
+        for rules in KEY_RULES:
+            if set(rules) <= set(form):
+                share = share_values(old, new, rules)
+                if share >= AS_GOOD * widest:
+                    return share, rules
+    return widest, tuple(form)
 
 
 def share_values(old: Values, new: Values, rules: tuple[str, ...]) -> float:

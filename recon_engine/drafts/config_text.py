@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from recon_engine.command_line import option_words
 from recon_engine.hint_settings import list_toml, read_flags, read_settings, write_toml
 from recon_engine.toml_text import write_header, write_setting
+from recon_engine.where_syntax import write_condition
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recon_engine.drafts.draft import Draft
+
+
+# Which filter leaves out rows that one side has only.
+FILTERS: Final = {"missing": "old_where", "extra": "new_where"}
+
+# What a dataset needs besides, to be compared every day.
+LOCATIONS: Final = (
+    "# recon run compares what is delivered, once these name folders or S3 prefixes:",
+    '#     inbound_s3 = "inbound"',
+    '#     processed_s3 = "processed"',
+    '#     out_s3 = "out"',
+)
 
 
 def write_config(draft: Draft, table: tuple[str, ...]) -> str:
@@ -24,10 +37,11 @@ def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
     if table:
         yield write_header(table)
     yield "# Drafted by recon init, and checked on all rows of both files."
+    if "dataset" in table:
+        yield from LOCATIONS
     settings = read_flags(option_words(draft.options))
-    found = sorted(list_toml(settings, table), key=lambda each: each[0] != table)
     last = table
-    for place, name, value in found:
+    for place, name, value in list_toml(settings, table):
         if place != last:
             yield from ("", write_header(place))
             last = place
@@ -48,7 +62,8 @@ def _evidence(draft: Draft, place: tuple[str, ...], name: str) -> Iterator[str]:
 
 def _comments(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
     """What a person has to decide: it can hide an error that is in all rows."""
-    if not (draft.never or draft.hints):
+    filters = [each for each in draft.result.segments if each.of in FILTERS]
+    if not (draft.never or draft.hints or filters):
         return
     yield from ("", "# Not active, for each can hide a systematic error:")
     for column in draft.never:
@@ -57,6 +72,15 @@ def _comments(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
             f" {column.compared:,} matched rows: is it another code?"
         )
         yield f"#     {write_setting('ignore', [column.name])}"
+    for each in filters:
+        setting = FILTERS[each.of]
+        yield (
+            f"# {each.rows:,} {each.of} rows, {each.share:.0%} of them, have one value"
+            f" of {each.column} ({each.base:.1%} of all rows)"
+        )
+        condition = write_condition(each.column, "!=", each.value)
+        for line in write_toml({setting: condition}, table).splitlines():
+            yield f"#     {line}"
     for hint in draft.hints:
         yield f"# {hint.text}"
         for line in write_toml(read_settings(hint), table).splitlines():

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from recon_engine.analysis.measures import is_measure
 from recon_engine.api import compare_inputs
 from recon_engine.compare.keys import Proposal, propose_keys
 from recon_engine.config import (
@@ -25,6 +26,7 @@ from recon_engine.config import (
     Limits,
     OnSchemaDrift,
     Options,
+    Quote,
     SideOptions,
 )
 from recon_engine.drafts.columns import (
@@ -39,6 +41,7 @@ from recon_engine.drafts.reading import (
     Reading,
     find_encoding_at,
     find_reading,
+    read_last_field,
     read_table,
     show_delimiter,
 )
@@ -65,7 +68,6 @@ from recon_engine.suggestions import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import polars as pl
 
@@ -88,6 +90,8 @@ SAME_ORDER: Final = 0.5
 MOST_TRIALS: Final = 4
 FORMS: Final = ((), (NameForm.TRIM,), (NameForm.CASEFOLD,), tuple(NameForm))
 NEVER: Final = 0.95
+# More rows than these are not held in memory to look for a key in parts.
+MOST_BYTES: Final = 1 << 28
 # A key of three columns is looked for if there is none of fewer.
 FEW_COLUMNS, MOST_COLUMNS = 2, 3
 
@@ -237,6 +241,13 @@ class _Drafting:
                     result.old.duplicate_keys or result.new.duplicate_keys
                 ):
                     return self.finish(readings, found, options, result)
+        named = None if near is None else self.decide_named_key(near)
+        if named is not None:
+            options = _with_reading(named.options, reading)
+            result = self.compare(options)
+            if _is_key_of_most(result):
+                drafted = add_spelling(options, result, self.compare)
+                return self.finish(readings, named, *drafted)
         with ExitStack() as stack:
             sides = self.read_all(reading, stack)
             rows = _Rows(self.sources, sides, reading, self.sample, whole=False)
@@ -315,7 +326,11 @@ class _Drafting:
                     evidence=f"not UTF-8 at byte {error.byte_offset:,}",
                 )
                 return fixed
-        if at is not None and (mark := _trailer_of(self.inputs[at].path, readings[at])):
+        mark = None
+        if at is not None:
+            it = readings[at]
+            mark = read_last_field(self.inputs[at].path, it.delimiter, it.encoding)
+        if at is not None and mark is not None:
             fixed[at] = replace(
                 readings[at], frame=replace(readings[at].frame, trailers=(mark,))
             )
@@ -364,6 +379,10 @@ class _Drafting:
                     else "the first record has the form of a row",
                 ),
             ]
+            if frame.excel_text or frame.quote is Quote.NONE:
+                choice = '="…" is text' if frame.excel_text else "are characters"
+                evidence = "the first rows are regular only so"
+                found.append(Decision(f"{name} quotes", choice, evidence))
             for trailer in frame.trailers:
                 about = f"{name} trailer"
                 found.append(Decision(about, trailer, "the last record is no row"))
@@ -383,13 +402,7 @@ class _Drafting:
         options = replace(rows.options, match_names=forms)
         pairs, alone = _pair_by_name(sides, forms)
         if forms:
-            self.decide(
-                "names",
-                ",".join(forms),
-                f"{sum(pairs.values()):,} of {len(sides[0].names):,} columns then have"
-                " one name",
-                setting="match_names",
-            )
+            self.note_names(forms, sides, sum(pairs.values()))
         candidates = _keep_best(find_common_values(*sides, pairs, rows.sample))
         found = self.propose(rows, options, sides, candidates, pairs)
         split = _find_split(sides, candidates)
@@ -405,7 +418,7 @@ class _Drafting:
             proposed = self.propose(
                 rows, replace(parted, ignore=tuple(others)), derived, parts, both
             )
-            if proposed and (not found or _matches_more(proposed[0], found[0])):
+            if proposed and (not found or _matches_as_many(proposed[0], found[0])):
                 found, candidates = proposed, parts
                 options, sides, pairs, alone = parted, derived, both, apart
             else:
@@ -457,6 +470,39 @@ class _Drafting:
         )
         frames = _name_cells(cells, sides)
         return _Columns(options, frames, tuple(close), best, key_at)
+
+    def decide_named_key(self, near: _Rows) -> _Columns | None:
+        """The one column that is unique on both sides, if all columns have one name.
+
+        Files of another order need no search then: a comparison shows whether it is a
+        key.
+        """
+        sides = near.sides
+        forms = _find_name_forms(sides[0].names, sides[1].names)
+        pairs, alone = _pair_by_name(sides, forms)
+        old, new = (side.head() for side in sides)
+        found = [
+            sides[0].names[ours]
+            for ours, theirs in pairs
+            if _may_identify(old[f"c{ours}"]) and _may_identify(new[f"c{theirs}"])
+        ]
+        if any(alone) or len(found) != 1:
+            return None
+        self.decisions.clear()
+        if forms:
+            self.note_names(forms, sides, len(pairs))
+        key = Proposal((found[0],), 0, 0, 0, 0.0, 0, 0)
+        self.decide("key", found[0], "", setting="keys")
+        options = replace(near.options, match_names=forms, keys=key.columns)
+        frames = _name_cells((old, new), sides)
+        return _Columns(options, frames, (key,), key, len(self.decisions) - 1)
+
+    def note_names(
+        self, forms: tuple[NameForm, ...], sides: Sides, common: int
+    ) -> None:
+        """The decision that names are equal in a form."""
+        names = f"{common:,} of {len(sides[0].names):,} columns then have one name"
+        self.decide("names", ",".join(forms), names, setting="match_names")
 
     def propose(
         self,
@@ -638,6 +684,20 @@ def _is_of_one_order(found: _Columns) -> bool:
     return found.key.is_key and found.key.overlap >= SAME_ORDER
 
 
+def _is_key_of_most(result: Reconciliation) -> bool:
+    """Whether the key of a comparison repeats nowhere and matches most rows."""
+    sides = result.old, result.new
+    most = max(side.rows for side in sides)
+    repeats = any(side.duplicate_keys for side in sides)
+    return not repeats and result.counts.matched >= SAME_ORDER * most
+
+
+def _may_identify(values: pl.Series) -> bool:
+    """Whether a column identifies rows: no value repeats, is blank, or is a measure."""
+    unique = values.n_unique() == len(values)
+    return unique and not (values == "").any() and not is_measure(values)
+
+
 def _count_key(key: Proposal, result: Reconciliation) -> Proposal:
     """A key with its counts on all rows; as it is if it repeats."""
     if not key.is_key or result.old.duplicate_keys or result.new.duplicate_keys:
@@ -647,16 +707,18 @@ def _count_key(key: Proposal, result: Reconciliation) -> Proposal:
     return replace(key, matched=matched, overlap=matched / most)
 
 
-def _matches_more(split: Proposal, other: Proposal) -> bool:
-    return split.is_key and (not other.is_key or split.overlap > other.overlap)
+def _matches_as_many(split: Proposal, other: Proposal) -> bool:
+    """Whether a derived key is as good: its columns are compared only by it."""
+    return split.is_key and (not other.is_key or split.overlap >= other.overlap)
 
 
 def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | None:
     """The key that one side has in one column and the other in several.
 
-    It is looked for in rows in memory only.
+    Of large files, it is looked for only in rows at the same places of both.
     """
-    if not all(isinstance(side.table, Frame) for side in sides):
+    size = sum(side.table.rows * side.table.row_bytes for side in sides)
+    if size > MOST_BYTES:
         return None
     old, new = (side.read_rows() for side in sides)
     paired = {each.old for each in candidates}, {each.new for each in candidates}
@@ -735,16 +797,6 @@ def _read_options(readings: Sequence[Reading]) -> Options:
         old=old.frame,
         new=new.frame,
     )
-
-
-def _trailer_of(path: Path, reading: Reading) -> str | None:
-    """The first field of the last line, if it is a word: that of a trailer."""
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - (1 << 16), 0))
-        lines = file.read().rstrip(b"\r\n\x1a").splitlines()
-    last = lines[-1].decode(reading.encoding, "replace") if lines else ""
-    fields = last.split(reading.delimiter)
-    return fields[0] if fields[0].isalpha() and len(fields[0]) > 1 else None
 
 
 def _find_name_forms(old: Sequence[str], new: Sequence[str]) -> tuple[NameForm, ...]:

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from recon_engine.config import Encoding, Limits, SideOptions
-from recon_engine.errors import EmptyFile, EncodingError, ReconError
+from recon_engine.config import Encoding, Limits, Quote, SideOptions
+from recon_engine.errors import ConfigError, EmptyFile, EncodingError, ReconError
 from recon_engine.formatting import format_count
-from recon_engine.inputs.encodings import tried, tried_wide
+from recon_engine.inputs.encodings import count_foreign, tried, tried_wide
 from recon_engine.inputs.file_shape import (
     DELIMITERS,
     count_data_names,
     count_trailing_delimiters,
+    measure_fixed_width,
 )
 from recon_engine.inputs.header import BOM, parse_header
 from recon_engine.inputs.scanner import index_records, whole_records_size
 from recon_engine.records import dataclass
-from recon_engine.suggestions import looks_like_header
+from recon_engine.suggestions import join_names, looks_like_header
 
 
 if TYPE_CHECKING:
@@ -35,6 +37,18 @@ if TYPE_CHECKING:
 
 
 HEAD_BYTES: Final = 1 << 20
+TAIL_BYTES: Final = 1 << 16
+# A field as Excel writes text, and one that quotes enclose.
+EXCEL_FIELD: Final = re.compile(rb'(^|[^"\w])="', re.MULTILINE)
+ENCLOSED_FIELD: Final = re.compile(
+    rb'(?:^|[,;\t|])"[^"\n]*"(?:[,;\t|]|\r?$)', re.MULTILINE
+)
+# How the record at the end of a delivery begins.
+TRAILER_WORDS: Final = frozenset(
+    {"TRL", "TRAILER", "TRAIL", "TR", "FOOTER", "FTR", "EOF", "END", "TOTAL", "TOTALS"}
+)
+# Enough to see where the lines of a fixed width are blank.
+FEW_LINES: Final = 1_000
 # Rare ones after the usual: a text may hold any of them.
 CANDIDATES: Final = (*DELIMITERS, "~", "^", "\x1f", "\x01")
 # A preamble is short: a longer one has to be named with --skip-lines.
@@ -67,8 +81,8 @@ class Reading:
 def find_reading(path: Path, uri: str, side: str) -> Reading:
     """The reading of a file under which most columns fit its first rows.
 
-    Raises EmptyFile, EncodingError for bytes that are no text, and the error of the
-    strict reader if no reading fits.
+    Raises EmptyFile, EncodingError for bytes that are no text, ConfigError for a file
+    of a fixed width, and the error of the strict reader if no reading fits.
     """
     head, whole = read_head(path)
     if not head:
@@ -79,20 +93,20 @@ def find_reading(path: Path, uri: str, side: str) -> Reading:
     text = head.removeprefix(BOM).decode(encoding, "replace").encode()
     if not whole:
         text = text[: whole_records_size(text)] or text[: text.rfind(b"\n") + 1]
-    found = sorted(
-        _readings(text, whole=whole),
-        # The fewest lines are skipped; then most columns. A list of words has one.
-        key=lambda each: (
-            len(each.columns) < 2,  # noqa: PLR2004 - a table has several columns
-            each.frame.skip_lines,
-            -len(each.columns),
-        ),
+    found = (
+        _rank_readings(text, whole=whole)
+        or _find_other_quotes(text, whole=whole)
+        or (_without_last_line(text) if whole else [])
     )
     if not found:
         return Reading(encoding, _most_frequent(text), SideOptions(), (), 0, evidence)
     best, *others = found
+    if len(best.columns) == 1:
+        _refuse_fixed_width(text, uri, side)
+    trailers = best.frame.trailers or _find_trailer(path, best, encoding, text)
     return replace(
         best,
+        frame=replace(best.frame, trailers=trailers),
         encoding=encoding,
         evidence=evidence,
         others=tuple(
@@ -102,6 +116,111 @@ def find_reading(path: Path, uri: str, side: str) -> Reading:
             if each.frame.skip_lines == best.frame.skip_lines and len(each.columns) > 1
         ),
     )
+
+
+def _rank_readings(text: bytes, *, whole: bool) -> list[Reading]:
+    """All readings under which the first rows are regular, best first."""
+    return sorted(
+        _readings(text, whole=whole),
+        # The fewest lines are skipped; then most columns. A list of words has one.
+        key=lambda each: (
+            len(each.columns) < 2,  # noqa: PLR2004 - a table has several columns
+            each.frame.skip_lines,
+            -len(each.columns),
+        ),
+    )
+
+
+def _find_other_quotes(text: bytes, *, whole: bool) -> list[Reading]:
+    """The readings of a text whose quotes are not those of CSV, best first."""
+    changes: dict[str, Any]
+    if EXCEL_FIELD.search(text):
+        plain, changes = EXCEL_FIELD.sub(rb'\1"', text), {"excel_text": True}
+    elif b'"' in text and not ENCLOSED_FIELD.search(text):
+        plain, changes = text.replace(b'"', b"'"), {"quote": Quote.NONE}
+    else:
+        return []
+    return [
+        replace(each, frame=replace(each.frame, **changes))
+        for each in _rank_readings(plain, whole=whole)
+    ]
+
+
+def _without_last_line(text: bytes) -> list[Reading]:
+    """The readings of a text whose last record is a trailer of another width."""
+    lines = text.rstrip(b"\r\n\x1a").splitlines(keepends=True)
+    found = []
+    for each in _rank_readings(b"".join(lines[:-1]), whole=True):
+        first = lines[-1].decode(errors="replace").partition(each.delimiter)[0].strip()
+        if len(each.columns) > 1 and _is_word(first):
+            frame = replace(each.frame, trailers=(first,))
+            found.append(replace(each, frame=frame))
+    return found
+
+
+def _is_word(text: str) -> bool:
+    """Whether a field may be the first of a trailer."""
+    return text.isascii() and text.isalpha() and len(text) > 1
+
+
+def _refuse_fixed_width(text: bytes, uri: str, side: str) -> None:
+    """Raise the error that says what is needed of a file without delimiters."""
+    fixed = measure_fixed_width(text)
+    if fixed is None:
+        return
+    lines, width = fixed
+    rows = [row.decode(errors="replace") for row in text.splitlines()[:FEW_LINES]]
+    blank = [
+        str(at + 1)
+        for at in range(min(map(len, rows)))
+        if all(row[at] == " " for row in rows)
+    ]
+    raise ConfigError(
+        f"{side.upper()} has no delimiter, and its first {lines:,} lines have"
+        f" {width:,} bytes each, as in a fixed-width file",
+        file=uri,
+        why="where its columns begin and end is not in the file"
+        + (
+            f"; all lines are blank at character {join_names(blank, 5)}"
+            if blank
+            else ""
+        ),
+        help=f"recon diff OLD NEW --key NAME --{side}-fixed NAME:FROM-TO,NAME:FROM-TO"
+        f" (or --{side}-fixed @layout.csv, with the columns name, from, to)",
+    )
+
+
+def _find_trailer(
+    path: Path, reading: Reading, encoding: Encoding, text: bytes
+) -> tuple[str, ...]:
+    """The first field of the last line, if it is that of a trailer and of no other row.
+
+    Only the usual words count: any other may begin a row, which is not left out. A last
+    line with other fields than the rows is found by the strict reader.
+    """
+    last = read_last_field(path, reading.delimiter, encoding)
+    mark = reading.delimiter.encode()
+    if last is None or last.upper() not in TRAILER_WORDS:
+        return ()
+    lines = text.splitlines()[reading.frame.skip_lines :]
+    first = {line.partition(mark)[0].decode() for line in lines[reading.has_header :]}
+    first.discard(last)
+    has_digits = all(any(map(str.isdigit, each)) for each in first)
+    return (last,) if first and has_digits else ()
+
+
+def read_last_field(path: Path, delimiter: str, encoding: Encoding) -> str | None:
+    """The first field of the last line, if it is a word, as that of a trailer is."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        # An even offset, for a character of UTF-16 has two bytes.
+        file.seek(max(size - TAIL_BYTES, 0) // 2 * 2)
+        data = file.read()
+    wide = encoding is Encoding.UTF_16 and size > TAIL_BYTES
+    codec = Encoding.UTF_16_LE if wide else encoding
+    lines = data.decode(codec, "replace").rstrip("\r\n\x1a").splitlines()
+    last = lines[-1].partition(delimiter)[0] if lines else ""
+    return last if _is_word(last) else None
 
 
 def read_table(path: Path) -> Reading:
@@ -182,8 +301,7 @@ def _find_encoding(head: bytes, uri: str, side: str) -> tuple[Encoding, str]:
                 f"not UTF-8 at byte {error.start:,}; as {trial.encoding},"
                 f" {format_count(trial.characters, 'character')} outside ASCII"
             )
-    text = head.decode(errors="ignore")
-    foreign = len(text) - len(text.encode("ascii", "ignore"))
+    foreign = count_foreign(head.decode(errors="ignore"))
     if not foreign:
         return Encoding.UTF_8, "only ASCII"
     characters = format_count(foreign, "character")

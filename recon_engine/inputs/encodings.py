@@ -59,7 +59,7 @@ def tried(sample: bytes) -> Trial | None:
         return None
     for encoding in CANDIDATES:
         text = sample.decode(encoding, "replace")
-        foreign = [c for c in text if not c.isascii()]
+        foreign = {c for c in set(text) if not c.isascii()}
         words = WITHIN_A_WORD.findall(text)
         letters = sum(map(str.isalpha, words))
         if (
@@ -67,7 +67,7 @@ def tried(sample: bytes) -> Trial | None:
             and "\ufffd" not in foreign
             and letters >= LETTERS * len(words)
         ):
-            return Trial(encoding, len(sample), len(foreign))
+            return Trial(encoding, len(sample), count_foreign(text))
     return None
 
 
@@ -83,7 +83,12 @@ def tried_wide(sample: bytes, encoding: Encoding) -> Trial | None:
         if error.start < len(sample) - LONGEST_CHARACTER:
             return None
         text = sample[: error.start].decode(encoding)
-    return Trial(encoding, len(sample), sum(not c.isascii() for c in text))
+    return Trial(encoding, len(sample), count_foreign(text))
+
+
+def count_foreign(text: str) -> int:
+    """The number of characters outside ASCII."""
+    return len(text) - len(text.encode("ascii", "ignore"))
 
 
 @contextmanager

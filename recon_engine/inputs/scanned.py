@@ -3,7 +3,7 @@
 The kernel reads each file in one pass, validates it as `csv_reader` does, and pairs the
 rows of keys that do not repeat by digests. It lists the pairs that differ, the rows
 without a partner, and the rows of repeated keys, which are paired by their text. A file
-that the kernel refuses is read by `csv_reader`, which words the error.
+that the kernel refuses is read by `csv_reader`, which reports the error.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ MASKED_SEPARATOR: Final = b"\xff"
 KEY_END: Final = b"\xfe"
 ENTRY: Final = (
     ("key", "<u8"),
-    ("rest", "<u4"),
-    ("number", "<u4"),
     ("row", "<u8"),
-    ("check", "<u8"),
+    ("check", "<u4"),
+    ("number", "<u4"),
 )
-ENTRY_BYTES: Final = 32
+ENTRY_BYTES: Final = 24
 DIGESTS: Final = {
     "row": pl.UInt64,
     "check": pl.UInt64,
     "key": pl.UInt64,
     "number": pl.UInt32,
 }
+WIDTHS: Final = {"row": 8, "check": 8, "key": 8, "number": 4}
 
 
 def _copy_numbers(address: int | None, count: int) -> NDArray[np.uint32]:
@@ -328,7 +328,7 @@ class MatchedFiles:
         """The digests of a list, or of a part of it, as `Buckets` has them."""
         entries = self._entries(which)[part]
         return pl.DataFrame(
-            {name: entries[name].copy() for name in DIGESTS},
+            {name: entries[name].astype(f"u{kind}") for name, kind in WIDTHS.items()},
             schema=DIGESTS,
         )
 

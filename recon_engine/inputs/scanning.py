@@ -16,11 +16,11 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from recon_engine.inputs.file_frame import check_trailer
 from recon_engine.inputs.header import Header, annotate_counted_in
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import ReadPlan, Status
 from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.inputs.trailers import check_trailer
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 
@@ -113,9 +113,14 @@ class Scanning:
         self._bits = min(MOST_BITS, (rows // PARTITION_ROWS).bit_length())
         self._stack = ExitStack()
         self.sides: list[ScannedSide] = []
-        for scanned in _make_sides(kernel, headers, columns, self._bits):
-            self._stack.callback(scanned.side.free)
-            self.sides.append(scanned)
+        plans = plan_sides(kernel, headers, columns, self._bits)
+        for header, plan in zip(headers, plans, strict=True):
+            try:
+                side = binding.Side(kernel, plan)
+            except MemoryError:
+                raise KernelRefusal(fault=False) from None
+            self._stack.callback(side.free)
+            self.sides.append(ScannedSide(header, side, bool(plan.keys)))
         self._inline = sum(header.bytes for header in headers) < INLINE_BYTES
         self._thread = threading.Thread(target=self._run, name="scan")
         if self._inline:
@@ -244,10 +249,17 @@ def start_scan(
     `joins`: whether the rows of both are matched, too. Raises KernelRefusal if the
     kernel cannot hold such columns.
     """
-    kernel = binding.load_library()
-    if kernel is None or any(header.limits.field_lines < 1 for header in headers):
+    kernel = load_kernel(headers)
+    if kernel is None:
         return None
     return Scanning(kernel, headers, columns, joins=joins)
+
+
+def load_kernel(headers: Sequence[Header]) -> ctypes.CDLL | None:
+    """The kernel, if it can read files with these headers."""
+    if any(header.limits.field_lines < 1 for header in headers):
+        return None
+    return binding.load_library()
 
 
 def start_validation(sides: Sequence[object]) -> Scanning | None:
@@ -289,13 +301,13 @@ def _run_in_turn(work: Iterator[Callable[[], Any]]) -> list[Any]:
     return [piece() for piece in work]
 
 
-def _make_sides(
+def plan_sides(
     kernel: ctypes.CDLL,
     headers: Sequence[Header],
     columns: Sequence[SideColumns],
-    bits: int,
-) -> Iterator[ScannedSide]:
-    """Two sides whose digests are those of the same columns in the same order."""
+    bits: int = 0,
+) -> Iterator[ReadPlan]:
+    """How to read both, so that digests are of the same columns in the same order."""
     random = secrets.token_bytes(kernel.random_size())
     # A side with no other columns is digested as it is; the other follows its order.
     whole = [None not in side.compared for side in columns]
@@ -303,7 +315,7 @@ def _make_sides(
     order = [name for name in first.compared if name is not None]
     for header, side in zip(headers, columns, strict=True):
         place = {name: number for number, name in enumerate(side.compared)}
-        plan = ReadPlan(
+        yield ReadPlan(
             width=len(header.columns),
             trailing=header.trailing,
             marks=header.marks,
@@ -317,7 +329,3 @@ def _make_sides(
             bits=bits,
             sample_every=side.sample_every,
         )
-        try:
-            yield ScannedSide(header, binding.Side(kernel, plan), bool(side.keys))
-        except MemoryError:
-            raise KernelRefusal(fault=False) from None

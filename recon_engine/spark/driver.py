@@ -36,6 +36,7 @@ from recon_engine.spark.byte_sources import (
     read_source_sample,
 )
 from recon_engine.spark.findings import FAN_IN, Findings, MergeTask, merge_findings
+from recon_engine.spark.kernel_splits import plan_for_kernel
 from recon_engine.spark.output_parts import commit_parts, reject_existing_output
 from recon_engine.spark.session import SparkCluster, open_session
 from recon_engine.spark.settings import SparkSettings
@@ -240,6 +241,7 @@ def _compared(
         first, second = choose_strategy(
             headers, plan.names, "columns" if inner else None
         )
+        looked_up = sought(ask, plan)
         job = Job(
             plan=plan,
             headers=headers,
@@ -250,7 +252,9 @@ def _compared(
             max_bytes=settings.most,
             whole=settings.whole,
             out=settings.out,
-            sought=sought(ask, plan),
+            sought=looked_up,
+            # The keys of open breaks are known by digests that outlive a job.
+            kernel=plan_for_kernel(headers, plan) if looked_up is None else None,
         )
         with progress.step("compare"):
             findings = _collect_findings(cluster, job)
@@ -317,7 +321,9 @@ def _build_result(
         ],
         blanks=findings.blanks,
         tallies=findings.tallies,
-        read_by=ReadBy(f"{job.sampling.strategy} on spark", "numpy"),
+        read_by=ReadBy(
+            f"{job.sampling.strategy} on spark", "native" if job.kernel else "numpy"
+        ),
         sought=job.sought,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ from recon_engine.inputs.csvfile import Block
 from recon_engine.model import SIDES
 from recon_engine.spark.column_changes import ColumnChanges
 from recon_engine.spark.findings import Findings
+from recon_engine.spark.kernel_splits import KernelDigests, digest_natively
 from recon_engine.spark.output_parts import write_bucket
 from recon_engine.spark.packets import Packet, limit_packets
 from recon_engine.spark.rows import (
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from recon_engine.inputs.csvfile import RowGroup as Run
     from recon_engine.inputs.header import Header
     from recon_engine.spark.byte_sources import ByteSource
+    from recon_engine.spark.kernel_splits import Plans
     from recon_engine.spark.packets import Packets
     from recon_engine.spark.splits import Split
 
@@ -78,7 +80,8 @@ class Job:
 
     `splits`: each with the number of its side. `max_bytes`: of a bucket. `whole`: how
     many differences reach the driver at least. `out`: the URL of the complete
-    difference, None if it is not written. `sought`: the keys of open breaks.
+    difference, None if it is not written. `sought`: the keys of open breaks. `kernel`:
+    how the native kernel reads both files; None if Python reads them.
     """
 
     plan: ComparisonPlan
@@ -91,14 +94,17 @@ class Job:
     whole: int = 0
     out: str | None = None
     sought: Sought | None = None
+    kernel: Plans | None = None
 
     @property
     def column_changes(self) -> ColumnChanges:
         """The tasks that count changes."""
         return ColumnChanges.of(self.plan, self.buckets, self.max_bytes)
 
-    def strategy_of(self, side: int) -> Strategy:
+    def strategy_of(self, side: int) -> Strategy | KernelDigests:
         """How digests are taken. Where records are lines was counted before."""
+        if self.kernel is not None:
+            return KernelDigests(self.kernel[side], self.plan.names[side])
         names, each = self.plan.names[side], self.sampling
         facts = SIDES[side], names, each.seeds, each.sample_every[side]
         return (
@@ -109,6 +115,27 @@ class Job:
 
     def digest_split(self, split_number: int, _: Packets) -> Packets:
         """Read a span, and send the digests of its rows to their buckets."""
+        side, span = self.splits[split_number]
+        digested = None
+        if self.kernel is not None:
+            header, names = self.headers[side], self.plan.names[side]
+            with self.sources[side].opened() as read:
+                digested = digest_natively(self.kernel[side], header, span, read, names)
+        if digested is None:
+            yield from self.digest_in_python(split_number)
+            return
+        yield Packet.for_driver(
+            split_number,
+            Findings(
+                split_results=_of_side(side, {split_number: digested.result}, {}),
+                blanks=_of_side(side, digested.blanks, 0),
+                samples=_of_side(side, (digested.sample,), ()),
+            ),
+        )
+        yield from self.send_digests(split_number, digested.rows)
+
+    def digest_in_python(self, split_number: int) -> Packets:
+        """The same by the reader in Python, which also words what is wrong."""
         side, span = self.splits[split_number]
         header, strategy = self.headers[side], self.strategy_of(side)
         found: list[NDArray[np.void]] = []
@@ -132,17 +159,20 @@ class Job:
         yield Packet.for_driver(
             split_number,
             Findings(
-                split_results=({}, {split_number: split_result})
-                if side
-                else ({split_number: split_result}, {}),
-                blanks=(0, blank) if side else (blank, 0),
-                tallies=({}, tallies) if side else (tallies, {}),
-                samples=((), drawn) if side else (drawn, ()),
+                split_results=_of_side(side, {split_number: split_result}, {}),
+                blanks=_of_side(side, blank, 0),
+                tallies=_of_side(side, tallies, {}),
+                samples=_of_side(side, drawn, ()),
             ),
         )
         rows = concat_rows(found, ROW_TYPE)
         # The digests are held twice from here on, not three times.
         found.clear()
+        yield from self.send_digests(split_number, rows)
+
+    def send_digests(self, split_number: int, rows: NDArray[np.void]) -> Packets:
+        """Send digests to the buckets of their keys."""
+        side, _ = self.splits[split_number]
         # The high bits: the low ones choose the group within a bucket.
         place = (rows["key"] >> np.uint64(32)) % np.uint64(self.buckets)
         for bucket, part in split_by_place(rows, place):
@@ -273,3 +303,8 @@ class Job:
             remedy=f"add a column to the key, or set a smaller {BUCKET}, or a larger"
             f" {MOST} with more memory for each task",
         )
+
+
+def _of_side(side: int, found: Any, none: Any) -> tuple[Any, Any]:
+    """What was found of a side, beside nothing of the other."""
+    return (none, found) if side else (found, none)

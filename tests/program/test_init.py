@@ -11,15 +11,16 @@ import pty
 import subprocess
 import sys
 import tomllib
-from collections import Counter
+import zipfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from recon_cli.config_lookup import write_config_text
 from support.fault_table import small_disk
 from support.program import recon
-from support.unknown_pairs import STYLES, write_pair
+from support.unknown_pairs import STYLES, compare_with_truth, write_pair
 
 import recon_engine as rx
 from recon_engine.drafts.spelling import is_spelling
@@ -40,35 +41,19 @@ def found_in(folder: Path, *arguments: str) -> Any:
     return json.loads(ended.stdout)
 
 
-@pytest.mark.parametrize("seed", range(len(STYLES)))
+# Found by campaigns/drafts.py: lines before the header and a trailer; a key in parts
+# that matches as many rows as another; settings of a side in two places.
+FOUND = (15, 21, 26)
+
+
+@pytest.mark.parametrize("seed", [*range(len(STYLES)), *FOUND])
 def test_after_init_a_diff_shows_exactly_what_was_planted(
     seed: int, tmp_path: Path
 ) -> None:
-    style, planted = write_pair(tmp_path, seed)
-    drafted = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
-    assert drafted.returncode == 0, drafted.stderr
-    found = found_in(tmp_path, "--detail-limit", "100000")
-    counts = found["counts"]
-    assert (counts["missing"], counts["extra"]) == (
-        len(planted.missing),
-        len(planted.extra),
-    )
-    for part, rows in (("missing", planted.missing), ("extra", planted.extra)):
-        shown = found[f"{part}_sample"]
-        assert {tuple(v.lstrip("0") for v in row.values()) for row in shown} == rows
-    differing = Counter({each["name"]: each["mismatched"] for each in found["columns"]})
+    style, planted = write_pair(tmp_path, seed, 1_500 if seed < len(STYLES) else 200)
+    assert compare_with_truth(tmp_path, style, planted) == []
     if style.codes:
-        # Another code table differs in all rows: nothing hides it.
-        assert differing.pop("STATUS") == counts["matched"]
         assert '#     ignore = ["STATUS"]' in (tmp_path / "recon.toml").read_text()
-    assert +differing == Counter(column for _, column in planted.cells)
-    cells = {
-        (tuple(value.lstrip("0") for value in row["key"].values()), column)
-        for row in found["sample"]
-        for column in row["payload"]
-        if column != "STATUS" or not style.codes
-    }
-    assert cells == planted.cells
 
 
 def test_the_decisions_have_evidence_and_the_file_repeats_it(tmp_path: Path) -> None:
@@ -142,6 +127,23 @@ def test_spelling_is_the_same_value(rule: str, *, spelling: bool) -> None:
     assert is_spelling(rule) is spelling
 
 
+def test_a_filter_of_rows_that_one_file_has_is_a_comment_with_its_count(
+    tmp_path: Path,
+) -> None:
+    rows = [f"{at},M{at},{'it' if at % 5 else chr(39)}\n" for at in range(500)]
+    kept = [row for row in rows if not row.endswith("'\n")]
+    (tmp_path / "old.csv").write_text("ID,M,PLAN X\n" + "".join(rows))
+    (tmp_path / "new.csv").write_text("ID,M,PLAN X\n" + "".join(kept))
+    recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    text = (tmp_path / "recon.toml").read_text()
+    assert "# 100 missing rows, 100% of them, have one value of PLAN X (20.0%" in text
+    assert found_in(tmp_path)["counts"]["missing"] == 100
+    lines = text.partition("(20.0% of all rows)\n")[2].splitlines()
+    active = "\n".join(line.removeprefix("#     ") for line in lines)
+    (tmp_path / "recon.toml").write_text(f'keys = "ID"\n{active}\n')
+    assert found_in(tmp_path)["counts"]["missing"] == 0
+
+
 def test_a_date_whose_order_is_ambiguous_stays_a_comment(tmp_path: Path) -> None:
     days = [(1 + at % 12, 1 + at % 12) for at in range(100)]
     for name, form in (("old", "{0:02}/{1:02}/2025"), ("new", "2025-{0:02}-{1:02}")):
@@ -197,6 +199,9 @@ def test_a_dataset_is_added_beside_others(tmp_path: Path) -> None:
     text = (tmp_path / "recon.toml").read_text()
     assert text.startswith(before)
     assert settings(tmp_path)["dataset"]["claims"]["keys"] == ["CLM_ID"]
+    located = text.replace('#     inbound_s3 = "inbound"', 'inbound_s3 = "inbound"')
+    found = tomllib.loads(located)["dataset"]["claims"]
+    assert found["inbound_s3"] == "inbound"
     again = recon(*command, cwd=tmp_path)
     assert (again.returncode, again.stdout) == (0, again.stdout)
     assert (tmp_path / "recon.toml").read_text() == text
@@ -262,6 +267,14 @@ def test_what_is_drafted_is_loaded_in_python(
         (b"ID,A\n1,2\n3\n", b"ID,A\n1,2\n", 3, "a row of 1 field under a header of 2"),
         (b"ID,A\n1,x\n", b"KEY,B\n7,y\n", 2, "no key was found"),
         (b"ID,A\n1,x\n", b"ID,A\n7,y\n", 2, "no key was found"),
+        (
+            b"1001M01   00010.00\n1002M02   00020.00\n",
+            b"ID,A\n1,x\n",
+            2,
+            "OLD has no delimiter, and its first 2 lines have 18 bytes each",
+        ),
+        (b"ID\n", b"ID\n", 2, "no key was found"),
+        (b"\x89PNG\r\n\x1a\n\0\0", b"ID\n1\n", 3, "OLD is no text"),
     ],
 )
 def test_files_that_cannot_be_compared_say_which_decision_failed(
@@ -299,6 +312,103 @@ def test_packed_files_are_read_as_their_text(
     assert ended.returncode == 0, ended.stderr
     assert settings(tmp_path)["delimiter"] == ";"
     assert "AGREE: 60 rows" in ended.stdout
+
+
+@pytest.mark.parametrize("suffix", ["zip", "parquet", "arrow"])
+def test_archives_and_tables_are_drafted_as_their_rows(
+    tmp_path: Path, suffix: str
+) -> None:
+    rows = {"ID": [*range(60)], "M": [f"M{at:02}" for at in range(60)]}
+    table, source = pl.DataFrame(rows), tmp_path / f"old.{suffix}"
+    if suffix == "zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            archive.writestr("old.csv", table.write_csv(separator=";"))
+    elif suffix == "parquet":
+        table.write_parquet(source)
+    else:
+        table.write_ipc(source)
+    (tmp_path / "new.csv").write_text(
+        table.rename({"M": "MEMBER"}).write_csv(separator=";")
+    )
+    ended = recon("init", source.name, "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert settings(tmp_path)["map"] == {"M": "MEMBER"}
+    assert "AGREE: 60 rows" in ended.stdout
+    assert ("OLD format" in ended.stdout) is (suffix != "zip")
+    assert recon("diff", source.name, "new.csv", "-q", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("old.csv.gz", b"ID\n1\n", "old.csv.gz"),
+        ("old.zip", b"no archive", "the zip archive is corrupt or truncated"),
+        ("old.parquet", b"no table", "the parquet file cannot be read"),
+        ("missing.csv", None, "there is no such file"),
+        ("folder", None, "it is a folder"),
+    ],
+)
+def test_an_input_that_cannot_be_opened_is_named(
+    name: str, data: bytes | None, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "new.csv").write_text("ID\n1\n")
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    ended = recon("init", name, "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode in {2, 3}
+    assert message in ended.stderr
+    assert f"--> {name}" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "rule"),
+    [
+        ("'0{at:04}", ["unwrap", "lstrip0"]),
+        ("9-{at:04}", "strip(-./ )"),
+        (" a{at:04}", ["trim", "casefold"]),
+    ],
+)
+def test_a_key_is_found_in_another_spelling(
+    old: str, rule: str | list[str], tmp_path: Path
+) -> None:
+    forms = {"unwrap": "{at}", "strip(-./ )": "9{at:04}", "trim": "A{at:04}"}
+    new = forms[rule if isinstance(rule, str) else rule[0]]
+    for name, form in (("old", old), ("new", new)):
+        rows = (f"{form.format(at=at + 1000)},{at * at}.00\n" for at in range(90))
+        (tmp_path / f"{name}.csv").write_text("ID,PAID\n" + "".join(rows))
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "AGREE: 90 rows" in ended.stdout, ended.stdout + ended.stderr
+    assert settings(tmp_path)["rules"] == {"ID": rule}
+
+
+@pytest.mark.parametrize(
+    ("written", "setting"),
+    [('="0{at}"', {"excel_text": True}), ('{at}" pipe', {"quote": "none"})],
+)
+def test_quotes_that_are_not_those_of_csv(
+    written: str, setting: dict[str, object], tmp_path: Path
+) -> None:
+    bare = written.removeprefix('="').removesuffix('"').replace('"', '""')
+    for name, form in (("old", written), ("new", f'"{bare}"')):
+        rows = (f"{at},{form.format(at=at)}\n" for at in range(60))
+        (tmp_path / f"{name}.csv").write_text("ID,SIZE\n" + "".join(rows))
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "AGREE: 60 rows" in ended.stdout, ended.stdout + ended.stderr
+    assert settings(tmp_path)["old"] == setting
+    assert "OLD quotes" in ended.stdout
+
+
+def test_a_record_at_the_end_that_is_as_wide_as_a_row_is_a_trailer(
+    tmp_path: Path,
+) -> None:
+    rows = "".join(f"{at},M{at},{at}.00\n" for at in range(1001, 1051))
+    for name, end in (("old", "TRL,50,1.00\n"), ("new", "SMITH,50,1.00\n")):
+        (tmp_path / f"{name}.csv").write_text("ID,M,PAID\n" + rows + end)
+    recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert settings(tmp_path)["old"] == {"trailer": ["TRL"]}
+    assert "new" not in settings(tmp_path)
+    assert found_in(tmp_path)["counts"]["extra"] == 1
 
 
 def test_a_file_without_a_header_gets_the_names_of_the_other(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def test_the_log_of_a_run_ends_with_how_it_ended(
         "settings_read", "recon.toml", "claims", "ID",
     )  # fmt: skip
     assert last["event"] == "run_ended"
+    assert type(last["exit_code"]) is int
     assert (last["status"], last["exit_code"], last["verdict"]) == (
         "SUCCEEDED", 1, "gates_failed",
     )  # fmt: skip

@@ -96,6 +96,13 @@ def test_a_diff_without_a_key_proposes_one_in_a_command_to_paste(pair: Path) -> 
     assert (pair / "r.md").exists()
 
 
+def test_a_missing_option_may_be_set_in_the_file(pair: Path) -> None:
+    ended = recon("run", "--inbound-s3", "in", "--key", "ID", cwd=pair)
+    assert ended.returncode == 2
+    assert "missing option '--processed-s3'" in ended.stderr
+    assert "recon.toml can set inbound_s3, processed_s3, out_s3" in ended.stderr
+
+
 def test_explain_without_a_key_proposes_one_too(pair: Path) -> None:
     ended = recon("explain", "old.csv", "new.csv", "--", "1", cwd=pair)
     assert ended.stderr.endswith("recon explain old.csv new.csv --key ID -- 1\n")

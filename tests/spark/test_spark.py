@@ -43,6 +43,7 @@ from recon_engine.errors import (
 from recon_engine.inputs.header import read_header
 from recon_engine.model import Suppressible, Suppression
 from recon_engine.pipeline import runner
+from recon_engine.spark import kernel_splits
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import compare_on_cluster
 from recon_engine.spark.session import SparkCluster
@@ -136,6 +137,32 @@ def test_tasks_run_in_two_processes_that_are_not_this_one(
     pids = {int(packet.data) for packet in cluster.collect(cluster.begin(4, work))}
     assert len(pids) >= 2
     assert os.getpid() not in pids
+
+
+def test_tasks_read_with_the_native_kernel_unless_rules_or_the_user_forbid_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    old = "".join(f'{at},"{at % 7}, x",\n' for at in range(24))
+    new = "".join(f'"{at % 8}, x",{at},"\n"\r\n' for at in range(20))
+    paths[0].write_text("id,v,w\n" + old)
+    paths[1].write_text("v,id,w\n" + new)
+
+    def compare(**options: Any) -> tuple[str | None, str]:
+        found = rx.diff(*paths, keys="id", **options)
+        return found.engine.kernel, json.dumps(found.to_dict() | {"engine": None})
+
+    answer = compare(engine="spark")
+    assert answer == compare(engine="local")
+    assert answer[0] == "native"
+    assert compare(engine="spark", rules={"id": "zeropad(3)"})[0] == "numpy"
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel_splits, "load_kernel", lambda _: None)
+        assert compare(engine="spark") == ("numpy", answer[1])
+    # The reader in Python reads the spans with such rows, and the kernel digests them.
+    paths[0].write_text("id,v,w\n" + old + '61\n62,a,b,c\n63,"a\nb",\n\n')
+    found = compare(engine="spark", on_bad_row="quarantine")
+    assert found == ("native", compare(engine="local", on_bad_row="quarantine")[1])
 
 
 def test_what_a_library_says_in_a_task_is_not_reported(session: SparkSession) -> None:

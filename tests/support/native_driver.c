@@ -41,9 +41,9 @@ int main(int count, char **arguments) {
         printf("%d %llu %llu %llu %llu %llu\n", s->status, (unsigned long long)found.rows,
                (unsigned long long)found.end, (unsigned long long)found.embedded,
                (unsigned long long)found.crlf, (unsigned long long)found.sampled);
-        u64 *out = calloc(4 * found.rows + 1, 8);
+        u64 *out = calloc(3 * found.rows + 1, 8);
         digests(s, out);
-        for (u64 i = 0; i < 4 * found.rows; i++) printf("%llx ", (unsigned long long)out[i]);
+        for (u64 i = 0; i < 3 * found.rows; i++) printf("%llx ", (unsigned long long)out[i]);
         free(out), free(data), side_free(s);
     }
 }

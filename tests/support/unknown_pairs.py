@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
+
+from support.program import recon
 
 
 if TYPE_CHECKING:
@@ -96,10 +100,41 @@ STYLES = (
 )  # fmt: skip
 
 
+def draw_style(chance: random.Random) -> Style:
+    """A style of two systems whose every difference in spelling can be read."""
+    language = chance.choice([*LETTERS])
+    encodings = ["utf-8", "utf-16"] + ["cp1252"] * (language != "polish")
+    # Two orders of day and month cannot be told apart by a file alone.
+    days = ["%Y%m%d", "%Y-%m-%d", "%d.%m.%Y", chance.choice(["%m/%d/%Y", "%d/%m/%Y"])]
+    lines = chance.choice([1, 1, 2, 3])
+    return Style(
+        language,
+        "".join(chance.choices(";,|\t", k=2)),
+        (chance.choice(encodings), chance.choice(encodings)),
+        tuple(name for name in OTHER_NAMES if chance.random() < 0.4),
+        padded_key=chance.random() < 0.3,
+        lines=lines,
+        dates=(chance.choice(days), chance.choice(days)),
+        grouped=chance.random() < 0.3,
+        upper=chance.random() < 0.3,
+        codes=chance.random() < 0.3,
+        folded_names=chance.random() < 0.3,
+        preamble=chance.choice([0, 0, 1, 4]),
+        trailer=chance.random() < 0.3,
+        comma=chance.random() < 0.3,
+        whole_key=chance.choice(["", "old", "new"]) if lines > 1 else "",
+        separator=chance.choice("-/_"),
+    )
+
+
 def write_pair(folder: Path, seed: int, rows: int = 1_500) -> tuple[Style, Planted]:
-    """Write old.csv and new.csv in the style of the seed; return what was planted."""
+    """Write old.csv and new.csv in the style of the seed; return what was planted.
+
+    A seed behind those of `STYLES` draws its style.
+    """
     chance = random.Random(seed)
-    style, planted = STYLES[seed], Planted()
+    style = STYLES[seed] if seed < len(STYLES) else draw_style(chance)
+    planted = Planted()
     old = [
         _make_row(chance, style, claim, line)
         for claim in range(rows)
@@ -121,6 +156,40 @@ def write_pair(folder: Path, seed: int, rows: int = 1_500) -> tuple[Style, Plant
     chance.shuffle(names)
     _write(folder / "new.csv", 1, style, [_as_new(row, style) for row in new], names)
     return style, planted
+
+
+def compare_with_truth(folder: Path, style: Style, planted: Planted) -> list[str]:
+    """What `recon init` and `recon diff` show that was not planted, or hide."""
+    drafted = recon("init", "old.csv", "new.csv", "--yes", cwd=folder)
+    if drafted.returncode != 0:
+        return [drafted.stderr]
+    command = ("diff", "old.csv", "new.csv", "-f", "json", "--detail-limit", "1000000")
+    ended = recon(*command, cwd=folder)
+    if ended.returncode not in {0, 1}:
+        return [ended.stderr]
+    found = json.loads(ended.stdout)
+    counts, wrong = found["counts"], []
+    for part, rows in (("missing", planted.missing), ("extra", planted.extra)):
+        shown = {
+            tuple(value.lstrip("0") for value in row.values())
+            for row in found[f"{part}_sample"]
+        }
+        if shown != rows or counts[part] != len(rows):
+            wrong.append(f"{part}: {counts[part]} are shown, {len(rows)} are planted")
+    differing = Counter({each["name"]: each["mismatched"] for each in found["columns"]})
+    # Another code table differs in all rows: nothing hides it.
+    if style.codes and differing.pop("STATUS") != counts["matched"]:
+        wrong.append("STATUS: another code table is hidden")
+    cells = {
+        (tuple(value.lstrip("0") for value in row["key"].values()), column)
+        for row in found["sample"]
+        for column in row["payload"]
+        if column != "STATUS" or not style.codes
+    }
+    truth = Counter(column for _, column in planted.cells)
+    if cells != planted.cells or +differing != truth:
+        wrong.append(f"cells: {differing} are shown, {truth} are planted")
+    return wrong
 
 
 def key_of(row: Row, style: Style) -> tuple[str, ...]:

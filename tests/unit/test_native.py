@@ -53,6 +53,8 @@ NAMES: Final = ("any", "AVX2", "AVX-512", "scalar")
 ROOT: Final = Path(__file__).parents[2]
 FAST: Final = os.environ.get("HYPOTHESIS_PROFILE") == "fast"
 SECRET: Final = random.Random(7).randbytes(11_680)
+# So much is read behind rows.
+WORD_BYTES: Final = 64
 
 
 @pytest.fixture(scope="session")
@@ -190,6 +192,16 @@ def test_long_records_have_one_digest_however_they_are_written(
         unlike = [a != b for a, b in zip(digests(side), found[0], strict=True)]
         assert sum(unlike) == 1
         side.free()
+
+
+def test_both_digests_of_a_row_tell_rows_apart(kernel: Kernel) -> None:
+    data = b"".join(b"%d,%d\n" % (number, number % 7) for number in range(2_000))
+    side, descriptor = scanned(kernel, data, Question(), SECRET, 1 << 18)
+    os.close(descriptor)
+    words = [set(each) for each in zip(*digests(side), strict=True)]
+    side.free()
+    # Of 2,000 numbers of 32 bits, two are equal in one of 2,000 cases.
+    assert [len(each) for each in words] == [2_000] * 3
 
 
 EDGES: Final = (0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xE1, 0xFF)
@@ -358,8 +370,9 @@ def test_rows_are_gathered_and_split_into_their_fields(kernel: Kernel) -> None:
         taken = reference(text, Question())
         assert taken is not None
         assert taken[0] == [found[0][at] for at in numbers]
+        buffer = ctypes.create_string_buffer(text, len(text) + WORD_BYTES)
         rows = RawRows(
-            text=ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p),
+            text=ctypes.addressof(buffer),
             offsets=offsets.ctypes.data,
             delimiter=ord(","),
             width=2,
@@ -433,9 +446,14 @@ def test_a_row_far_from_others_that_changed_is_seen(
 
 
 def test_fields_are_not_read_over_the_end_of_a_record(kernel: Kernel) -> None:
-    for text in (b"", b"a", b"a,", b'a,"b', b"a,b", b"a,b,c\n", b'a,"b"c\n', b"a\n"):
+    long = b"a" * 70 + b"\r"
+    for text in (
+        *(b"", b"a", b"a,", b'a,"b', b"a,b", b"a,b,c\n", b'a,"b"c\n', b"a\n", b"\r\n"),
+        *(b"a,\rb\n", long + b",b\n", b"a," + long + b"b\r\n", b"a,b\nc\n"),
+        *(b"a" * 64 + b"\n", b"a,b" + b"," * 64 + b"\n"),
+    ):
         offsets = np.array([0, len(text)], np.uint64)
-        buffer = ctypes.create_string_buffer(text, len(text) or 1)
+        buffer = ctypes.create_string_buffer(text, len(text) + WORD_BYTES)
         rows = RawRows(ctypes.addressof(buffer), offsets.ctypes.data, ord(","), 2)
         assert not kernel.library.extract(rows, 0, 1, 1, binding.make_numbers([0]))
         at = binding.make_numbers([0, 1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import re
+import traceback
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,18 @@ def result() -> rx.Reconciliation:
 
 def test_the_package_lists_its_public_names_only() -> None:
     assert dir(rx) == sorted(rx.__all__)
+
+
+def test_a_traceback_of_an_error_has_its_cause_and_remedy() -> None:
+    """A notebook shows nothing else of an exception."""
+    with pytest.raises(rx.ReconError) as caught:
+        rx.diff(OLD, NEW)
+    shown = "".join(traceback.format_exception_only(caught.value)).splitlines()
+    assert shown == [
+        "recon_engine.errors.ConfigError: no key column is named",
+        f"  why: {caught.value.why}",
+        "  help: add keys=['ID']",
+    ]
 
 
 def test_a_result_prints_as_the_terminal_table(result: rx.Reconciliation) -> None:

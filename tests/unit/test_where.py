@@ -26,7 +26,7 @@ from recon_engine.command_line import rebuild_command
 from recon_engine.compare.explain import explain_key
 from recon_engine.config import Options, SideOptions
 from recon_engine.errors import ConfigError
-from recon_engine.where_syntax import Condition, parse_where
+from recon_engine.where_syntax import Condition, parse_where, write_condition
 
 
 if TYPE_CHECKING:
@@ -226,6 +226,13 @@ def test_a_malformed_filter_is_a_usage_error(text: str) -> None:
     with pytest.raises(ConfigError, match="--where") as caught:
         parse_where(text)
     assert "x" not in caught.value.message.replace("expr", "")
+
+
+@pytest.mark.parametrize("name", ["A", "b c", 'x"y', "AND", "in", "a=b", "1st"])
+@pytest.mark.parametrize("text", ["", "it's", "a and b", '"', "2026-01-01"])
+def test_a_written_condition_is_read_back(name: str, text: str) -> None:
+    written = write_condition(name, "!=", text)
+    assert parse_where(written) == (Condition(name, "!=", (text,)),)
 
 
 def test_a_filter_is_read_as_it_is_written() -> None:

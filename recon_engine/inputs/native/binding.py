@@ -41,7 +41,7 @@ SEPARATOR: Final = ord(",")
 
 
 class Status(IntEnum):
-    """How a call ended. `csv_reader` reads a refused file, and words the error."""
+    """How a call ended. `csv_reader` reads a refused file, and reports the error."""
 
     OK = 0
     REFUSED = 1

@@ -3,7 +3,7 @@
 //
 // It accepts exactly the bytes that `recon_engine/inputs/rfc4180.py` accepts with `width`
 // fields in each record. It names no fault: the reader in Python reads again what it
-// refuses, and words the error. No call keeps a pointer to memory of its caller. Two
+// refuses, and reports the error. No call keeps a pointer to memory of its caller. Two
 // threads make no call on one side, except for calls that take it as const.
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,6 +24,11 @@ typedef unsigned __int128 u128;
 #define INLINE static inline __attribute__((always_inline))
 #define COLD static __attribute__((noinline, cold))
 #define API __attribute__((visibility("default")))
+#ifdef __clang__
+#define NO_VECTORS _Pragma("clang loop vectorize(disable) interleave(disable)")
+#else
+#define NO_VECTORS
+#endif
 #if defined(__x86_64__) && !defined(SCALAR)
 #define DISPATCH 1
 #else
@@ -39,6 +44,7 @@ typedef unsigned __int128 u128;
 // PAD, once a newline that it may lack is added.
 #define SLACK 192
 #define PAD 128
+#define WORD 64 // bytes of a mask
 // A block is shorter: what is packed is counted in 32 bits.
 #define LONGEST (1ull << 30)
 
@@ -85,10 +91,11 @@ static int grow(void *array, u64 *room, u64 needed, u64 size) {
 // tree over chunks, with other keys on each level.
 //
 // By these papers two different texts share one half of a digest with a probability of
-// at most 2^-63 a level, both halves 2^-126, whoever chose the texts, as long as he
-// chose them without knowing the keys. These are new random bytes in each run, and no
-// digest leaves the process, so a file cannot be made to collide. For 10^9 changed rows
-// the chance that one is taken to be equal is below 2^-93.
+// at most 2^-63 a level, and 32 bits of the other with 2^-32 + 2^-63, whoever chose the
+// texts, as long as he chose them without knowing the keys. These are new random bytes in
+// each run, and no digest leaves the job, so a file cannot be made to collide. A row is
+// known by one half and 32 bits: for 10^9 changed rows the chance that one is taken to be
+// equal is below 2^-60. Half a digest is enough for a key: pairs are compared as text.
 #define CHUNK 1024
 #define LEVELS 5 // with 64 children a node 17 GB, where a block is at most one
 #define FAN (CHUNK / 16)
@@ -107,6 +114,8 @@ INLINE void nh(const keys *k, const u8 *p, u64 n, u64 out[2]) {
     u128 a = 0, b = 0;
     const u64 *w = k->nh;
     u64 left = n;
+    // Sums in vectors would be taken apart again for the products.
+    NO_VECTORS
     for (; left >= 16; left -= 16, p += 16, w += 2) {
         u64 x = load(p), y = load(p + 8);
         a += (u128)(x + w[0]) * (y + w[1]);
@@ -152,9 +161,11 @@ COLD void tree(const keys *k, const u8 *p, u64 n, u64 out[2]) {
         push(k, level, at + 1, out);
     }
 }
+// A half that is not used is not computed, as long as `tree` has no pointer to it.
 INLINE void digest(const keys *k, const u8 *p, u64 n, u64 out[2]) {
+    u64 of_tree[2];
     if (n <= CHUNK) nh(k, p, n, out);
-    else tree(k, p, n, out);
+    else tree(k, p, n, of_tree), out[0] = of_tree[0], out[1] = of_tree[1];
 }
 
 // The hash of `recon_engine/compare/sampling.py`, the same in every run: it says which rows are
@@ -418,10 +429,12 @@ COLD int within(const scanner *s, u64 start, u64 stop) {
 }
 
 // ---------------------------------------------------------------- one side
+// 64 bits of a key: rows of two keys that share them are told apart by their text or by
+// the digests of rows, of which the key is a part. 96 bits of a row decide that it is
+// identical.
 typedef struct {
-    u64 key;
-    u32 key_rest, number;
-    u64 row, check;
+    u64 key, row;
+    u32 check, number;
 } entry;
 #define ROOM 256u // entries a chunk
 #define SLAB (2u << 20)
@@ -539,6 +552,7 @@ static int are_below(const u32 *numbers, u32 count, u32 most) {
         if (numbers[i] >= most) return 0;
     return 1;
 }
+static void fill_places(void);
 // A side yet to be read; 0 where memory is out or a column is none of `width`. Without
 // a key it is only checked: there are no digests, and no sample.
 API side *side_new(const settings *given) {
@@ -551,6 +565,7 @@ API side *side_new(const settings *given) {
     s->scan.width = given->width, s->scan.trailing = given->trailing;
     s->scan.field_bytes = given->field_bytes, s->scan.field_lines = given->field_lines;
     s->isa = given->isa < 0 || given->isa > best_isa() ? best_isa() : given->isa;
+    fill_places();
     s->bits = given->bits, s->every = divisor_of(given->sample_every);
     s->key_count = given->key_count, s->order_count = given->order_count;
     s->keys = copied(given->keys, given->key_count);
@@ -603,11 +618,12 @@ INLINE u64 size_of(const partition *p) {
 }
 INLINE const entry *entry_at(const partition *p, u64 i) { return p->chunks[i / ROOM] + i % ROOM; }
 
-INLINE status put_digests(side *s, const u64 row[2], const u64 key[2]) {
-    partition *p = s->parts + (s->bits ? key[1] >> (64 - s->bits) : 0);
+INLINE status put_digests(side *s, const u64 row[2], u64 key) {
+    // The low bits choose the slot within a partition.
+    partition *p = s->parts + (s->bits ? key >> (64 - s->bits) : 0);
     if (p->at == p->stop && !more_entries(s, p)) return MEMORY;
     __builtin_prefetch(p->at + 4, 1); // a quarter of the time of a scan is saved by it
-    *p->at++ = (entry){key[0], (u32)key[1], (u32)s->rows, row[0], row[1]};
+    *p->at++ = (entry){key, row[0], (u32)(row[1] >> 32), (u32)s->rows};
     return OK;
 }
 INLINE status put_end(side *s, u64 end) {
@@ -813,7 +829,7 @@ INLINE status take(side *s, u8 *p, u64 n, int last, u64 *taken, packer pack) {
             if (s->key_count) {
                 if ((found = digest_key(s, &r, key)) || (found = digest_row(s, &r, row)) || s->status)
                     return found ? found : s->status;
-                if ((found = put_digests(s, row, key))) return found;
+                if ((found = put_digests(s, row, key[0]))) return found;
             }
             if ((found = put_end(s, end))) return found;
         }
@@ -832,11 +848,31 @@ static status index_any(scanner *s, u8 *p, u64 n, u64 *whole) {
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
 #define AVX512 \
     __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512vbmi2")))
+// For each set of eight bytes, the places of those that are kept. Two threads may fill it
+// at once: both write the same.
+static u64 kept_places[256];
+static void fill_places(void) {
+    for (u64 mask = 256; mask--;) {
+        u64 places = 0;
+        for (u64 at = 8; at--;)
+            if (mask >> at & 1) places = places << 8 | at;
+        __atomic_store_n(kept_places + mask, places, __ATOMIC_RELAXED);
+    }
+}
+AVX2 static inline __attribute__((always_inline)) u8 *pack_avx2(u8 *out, const u8 *p, u64 keep) {
+    for (int i = 0; i < 64; i += 8, keep >>= 8) { // writes 8 bytes more than it keeps
+        __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(p + i));
+        __m128i places = _mm_loadl_epi64((const __m128i *)(const void *)(kept_places + (keep & 255)));
+        _mm_storel_epi64((__m128i *)(void *)out, _mm_shuffle_epi8(bytes, places));
+        out += ones(keep & 255);
+    }
+    return out;
+}
 AVX2 static status take_avx2(side *s, u8 *p, u64 n, int last, u64 *taken) {
-    return take(s, p, n, last, taken, pack_runs);
+    return take(s, p, n, last, taken, pack_avx2);
 }
 AVX2 static status index_avx2(scanner *s, u8 *p, u64 n, u64 *whole) {
-    return index_block(s, p, n, whole, pack_runs);
+    return index_block(s, p, n, whole, pack_avx2);
 }
 AVX512 static inline __attribute__((always_inline)) u8 *pack_avx512(u8 *out, const u8 *p, u64 keep) {
     _mm512_storeu_si512(out, _mm512_maskz_compress_epi8(keep, _mm512_loadu_si512(p)));
@@ -851,6 +887,7 @@ AVX512 static status index_avx512(scanner *s, u8 *p, u64 n, u64 *whole) {
 static status (*const takes[])(side *, u8 *, u64, int, u64 *) = {take_any, take_avx2, take_avx512};
 static status (*const indexers[])(scanner *, u8 *, u64, u64 *) = {index_any, index_avx2, index_avx512};
 #else
+static void fill_places(void) {}
 static status (*const takes[])(side *, u8 *, u64, int, u64 *) = {take_any};
 static status (*const indexers[])(scanner *, u8 *, u64, u64 *) = {index_any};
 #endif
@@ -942,9 +979,6 @@ typedef struct {
     u64 slots_room, marks_room, mask;
 } table;
 
-INLINE int same_key(const entry *x, const entry *y) {
-    return x->key == y->key && x->key_rest == y->key_rest;
-}
 INLINE const entry *row_at(const partition *o, const partition *n, u64 olds, u64 i) {
     return i < olds ? entry_at(o, i) : entry_at(n, i - olds);
 }
@@ -952,7 +986,7 @@ INLINE const entry *row_at(const partition *o, const partition *n, u64 olds, u64
 INLINE u64 slot(const table *t, const partition *o, const partition *n, u64 olds, const entry *x) {
     u64 at = x->key & t->mask;
     for (u32 i; (i = t->slots[at]); at = (at + 1) & t->mask)
-        if (same_key(row_at(o, n, olds, i - 1), x)) break;
+        if (row_at(o, n, olds, i - 1)->key == x->key) break;
     return at;
 }
 static int join_partition(found *f, table *t, const partition *o, const partition *n) {
@@ -1068,11 +1102,11 @@ API i64 side_find(side *s, const u8 *text, const u64 *offsets, u64 n) {
     u64 capacity = 64, words[2];
     while (capacity < 2 * n) capacity *= 2;
     u32 *slots = n < UINT32_MAX ? calloc(capacity, sizeof *slots) : 0;
-    entry *keys = malloc(n * sizeof *keys + 1);
+    u64 *keys = malloc(n * sizeof *keys + 1);
     int right = slots && keys && s->parts;
     for (u64 i = 0; right && i < n; i++) {
         digest(s->secret->key, text + offsets[i], offsets[i + 1] - offsets[i], words);
-        keys[i] = (entry){.key = words[0], .key_rest = (u32)words[1]};
+        keys[i] = words[0];
         u64 at = words[0] & (capacity - 1);
         while (slots[at]) at = (at + 1) & (capacity - 1);
         slots[at] = (u32)i + 1;
@@ -1082,7 +1116,7 @@ API i64 side_find(side *s, const u8 *text, const u64 *offsets, u64 n) {
         for (u64 i = 0; right && i < size_of(s->parts + part); i++) {
             const entry *e = entry_at(s->parts + part, i);
             u64 at = e->key & (capacity - 1);
-            while (slots[at] && !same_key(keys + slots[at] - 1, e)) at = (at + 1) & (capacity - 1);
+            while (slots[at] && keys[slots[at] - 1] != e->key) at = (at + 1) & (capacity - 1);
             if (!slots[at]) continue;
             right = grow(&s->sought.at, &s->sought.room, s->sought.count + 1, 4);
             if (right) s->sought.at[s->sought.count++] = e->number;
@@ -1093,8 +1127,13 @@ API i64 side_find(side *s, const u8 *text, const u64 *offsets, u64 n) {
 API const u32 *side_sought(const side *s) { return s->sought.at; }
 
 // ---------------------------------------------------------------- rows that differ
-// Memory for what Python asks for; NULL where there is none.
-API void *memory_new(u64 size) { return malloc(size + 1); }
+// Memory for what Python asks for, with a word behind it that may be read; NULL where
+// there is none.
+API void *memory_new(u64 size) {
+    u8 *p = size > UINT64_MAX - WORD ? 0 : malloc(size + WORD);
+    if (p) memset(p + size, 0, WORD);
+    return p;
+}
 API void memory_free(void *p) { free(p); }
 // Where each of these rows is once they are gathered, each with a newline at its end:
 // n + 1 offsets. 0 for the number of a row that there is not.
@@ -1177,8 +1216,27 @@ API int gather(const side *s, int file, const u32 *rows, u64 n, const u64 *offse
 typedef struct {
     const u8 *at, *end;
 } span;
+// The fields of a record without quotes. WORD bytes behind its end are read.
+static int split_unquoted(const u8 *p, const u8 *end, u8 delimiter, u32 width, span *to) {
+    const u8 *at = p, *stop = end - 1 - (end - p > 1 && end[-2] == '\r');
+    u32 field = 0;
+    for (const u8 *x = p; x < stop; x += 64) {
+        u64 m = where(x, delimiter), wrong = where(x, '\n') | where(x, '\r'), real = ~0ull;
+        if (stop - x < 64) real = below((u64)(stop - x));
+        if (wrong & real) return 0;
+        for (m &= real; m; m &= m - 1) {
+            if (field + 1 == width) return 0;
+            to[field++] = (span){at, x + lowest(m)};
+            at = x + lowest(m) + 1;
+        }
+    }
+    to[field] = (span){at, stop};
+    return field + 1 == width;
+}
 // The fields of a record, quotes included; 0 where these are not `width` of them.
 static int split(const u8 *p, const u8 *end, u8 delimiter, u32 width, span *to) {
+    if (p < end && end[-1] == '\n' && !memchr(p, '"', (u64)(end - p)))
+        return split_unquoted(p, end, delimiter, width, to);
     for (u32 i = 0; i < width; i++) {
         const u8 *at = p;
         if (p < end && *p == '"')
@@ -1702,12 +1760,12 @@ API void table_sums(const table_of_views *t, summed_column *out) {
     }
 }
 
-// For tests: the digests of all rows in file order, four words each.
+// The digests of all rows in file order, three words each: key, row, check.
 API void digests(const side *s, u64 *out) {
     for (u32 i = 0; i < 1u << s->bits; i++)
         for (u64 j = 0; j < size_of(s->parts + i); j++) {
             const entry *e = entry_at(s->parts + i, j);
-            u64 *to = out + 4 * (u64)e->number;
-            to[0] = e->key, to[1] = e->key_rest, to[2] = e->row, to[3] = e->check;
+            u64 *to = out + 3 * (u64)e->number;
+            to[0] = e->key, to[1] = e->row, to[2] = e->check;
         }
 }

@@ -1,0 +1,163 @@
+"""A result as plain values, which are its JSON, and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from recon_engine.formatting import (
+    LINES_SHOWN,
+    _name,
+    escape_markdown,
+    format_advice,
+    format_kinds,
+    markdown_code,
+    markdown_row,
+)
+from recon_engine.hint_settings import read_settings, write_python, write_toml
+
+
+if TYPE_CHECKING:
+    from recon_engine.model import Hint, RuleCount, Side, Suppressed
+    from recon_engine.result import Reconciliation
+
+# The counts of rows that options set aside, which most results do not have.
+_ASIDE: Final = ("left_out", "partner_left_out", "folded_away", "unpairable")
+
+
+def write_document(result: Reconciliation) -> dict[str, object]:
+    """The result as plain values, in the schema `recon-result/1`."""
+    return {
+        "schema": "recon-result/1",
+        "verdict": result.verdict,
+        "keys": list(result.keys),
+        "old": _side_facts(result.old),
+        "new": _side_facts(result.new),
+        "counts": asdict(result.counts),
+        "columns": [asdict(c) | {"kinds": dict(c.kinds)} for c in result.by_column],
+        "rules": [_rule(each) for each in result.rules],
+        "warnings": list(result.warnings()),
+        "signatures": [
+            {"columns": list(s.columns), "rows": s.rows} for s in result.signatures
+        ],
+        "schema_drift": {
+            "only_in_old": list(result.drift.only_in_old),
+            "only_in_new": list(result.drift.only_in_new),
+            "renamed": [list(pair) for pair in result.drift.renamed],
+        },
+        **_applied_options(result),
+        "sample": [{"key": r.key, "payload": r.payload} for r in result.sample],
+        "missing_sample": _keys_of(result, result.frames.missing),
+        "extra_sample": _keys_of(result, result.frames.extra),
+        **_unpairable_sample(result),
+        "rejects": result.frames.rejects.head(result.detail_limit).to_dicts(),
+        **result.findings.to_dict(),
+        "hints": [_hint_as_dict(each) for each in result.hints],
+        "gates": [asdict(each) for each in result.gates],
+        "suppressed": [_suppression_as_dict(each) for each in result.suppressed],
+        "engine": asdict(result.engine),
+    }
+
+
+def write_markdown(result: Reconciliation) -> str:
+    """Verdict, row accounting, differing columns and hints: no cell's value."""
+    lines = [f"**{escape_markdown(result.headline())}**", "", result.accounting(), ""]
+    for text in result.reading():
+        lines += [escape_markdown(text), ""]
+    for warning in result.warnings():
+        if warning not in result.headline():
+            lines += [f"Warning: {escape_markdown(warning)}", ""]
+    if result.counts.mismatched_cells:
+        lines += [result.rewriting(), ""]
+    if result.gates:
+        lines += ["| gate | | |", "|---|---|---|"]
+        lines += [
+            markdown_row(
+                _name(gate.gate),
+                "pass" if gate.passed else "**fail**",
+                escape_markdown(gate.text),
+            )
+            for gate in result.gates
+        ]
+        lines.append("")
+    if result.differing:
+        lines += ["| column | cells that differ | kinds |", "|---|---:|---|"]
+        lines += [
+            markdown_row(_name(c.name), f"{c.mismatched:,}", format_kinds(c))
+            for c in result.differing
+        ]
+    if result.rules_to_show:
+        lines += [
+            "",
+            *(f"- rule {escape_markdown(each.text)}" for each in result.rules_to_show),
+        ]
+    if result.hints:
+        lines += [
+            "",
+            *(
+                f"- {format_advice(hint, escape_markdown, markdown_code)}"
+                for hint in result.hints[:LINES_SHOWN]
+            ),
+        ]
+    if result.remainder():
+        lines += ["", f"Not explained by any hint: {result.remainder()}"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _unpairable_sample(result: Reconciliation) -> dict[str, object]:
+    """The first rows that could not be paired; empty without any."""
+    rows = result.frames.unpairable.head(result.detail_limit).to_dicts()
+    listed = [each | {"row": json.loads(each["row"])} for each in rows]
+    return {"unpairable_sample": listed} if listed else {}
+
+
+def _applied_options(result: Reconciliation) -> dict[str, object]:
+    """What options changed before rows were compared; empty without them."""
+    found = {
+        "name_pairs": [list(pair) for pair in result.name_pairs],
+        "applied": [asdict(each) for each in result.applied],
+    }
+    return {name: listed for name, listed in found.items() if listed}
+
+
+def _keys_of(result: Reconciliation, rows: pl.DataFrame) -> list[dict[str, str]]:
+    # The rows of a stored result are in its artifacts.
+    if not rows.width:
+        return []
+    # Not `select`, which would read some names as patterns.
+    columns = [rows.get_column(name) for name in result.keys]
+    return pl.DataFrame(columns).head(result.detail_limit).to_dicts()
+
+
+def _side_facts(side: Side) -> dict[str, Any]:
+    """A side as plain values; of the rows that are set aside only if there are some."""
+    facts = asdict(side) | {"dialect": side.dialect_facts()}
+    return {name: value for name, value in facts.items() if value or name not in _ASIDE}
+
+
+def _rule(each: RuleCount) -> dict[str, object]:
+    sides = {"old": each.old._asdict(), "new": each.new._asdict()}
+    codes = None if each.codes is None else each.codes._asdict()
+    return asdict(each) | sides | {"codes": codes}
+
+
+def _hint_as_dict(hint: Hint) -> dict[str, object]:
+    """A hint, with its settings as recon.toml and Python have them."""
+    settings = read_settings(hint)
+    return asdict(hint) | {
+        "toml": write_toml(settings),
+        "python": write_python(settings),
+    }
+
+
+def _suppression_as_dict(suppressed: Suppressed) -> dict[str, object]:
+    suppression = asdict(suppressed.suppression)
+    return suppression | {
+        "until": suppressed.suppression.until.isoformat(),
+        "count": suppressed.count,
+        "state": suppressed.state,
+        "text": suppressed.text,
+    }

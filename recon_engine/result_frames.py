@@ -1,0 +1,56 @@
+"""Rows of a result as wide frames: key columns by name, a column for each side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def flatten_key(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """A frame whose first column is the struct `key`, with the key columns instead."""
+    others = frame.columns[1:]
+    parts = frame["key"].struct.unnest()
+    return pl.DataFrame(
+        [
+            *(
+                column.alias(name)
+                for column, name in zip(parts, _key_names(keys, others), strict=True)
+            ),
+            *(frame[name] for name in others),
+        ]
+    )
+
+
+def _key_names(keys: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """The names of key columns beside others; one that is taken is `key.NAME`."""
+    names: list[str] = []
+    for key in keys:
+        name = key
+        while name in taken or name in names:
+            name = f"key.{name}"
+        names.append(name)
+    return names
+
+
+def spread_cells(
+    cells: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]
+) -> pl.DataFrame:
+    """Differing cells as one row for each pair of rows."""
+    pairs = cells.select("pair", "key").unique("pair", maintain_order=True)
+    spread = pairs.select("pair")
+    for at, column in enumerate(columns):
+        mine = cells.filter(pl.col("column") == column).select(
+            "pair", pl.col("old").alias(f"old{at}"), pl.col("new").alias(f"new{at}")
+        )
+        spread = spread.join(mine, on="pair", how="left", maintain_order="left")
+    names = [f"{name}_{side}" for name in columns for side in ("old", "new")]
+    parts = pairs["key"].struct.unnest()
+    rows = pl.DataFrame([*parts, *spread.drop("pair")])
+    rows.columns = [*_key_names(keys, names), *names]
+    # By content: the numbers of pairs depend on the order of rows in the files.
+    return rows[rows.to_struct().arg_sort()]
