@@ -13,7 +13,7 @@ NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs
 PIP = -m pip install --quiet --disable-pip-version-check --no-compile
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-native drafts sanitize lock clean
+.PHONY: shuffled-hints demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-native drafts sanitize lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
@@ -59,6 +59,9 @@ pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; ch
 
 long: $(VENV)/test  ## the property tests with 50 times the examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/unit/test_reconcile.py tests/unit/test_gate.py tests/unit/test_kinds.py tests/integration/test_break_histories.py tests/integration/test_database.py tests/unit/test_lookup.py tests/unit/test_hints.py
+
+shuffled-hints: $(VENV)/test  ## no hint on 1,000 pairs of shuffled columns; about 10 minutes
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/unit/test_hints.py -k shuffled
 
 crash-matrix: $(VENV)/test  ## the program fails at every side effect; 20 to 50 minutes
 	PYTHONPATH=tests $(BIN)/python campaigns/crash_matrix.py docs/crash-matrix.md
