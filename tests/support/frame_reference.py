@@ -74,6 +74,9 @@ def _read(data: bytes, frame: Frame) -> Table:  # noqa: C901, PLR0912 - in one p
             raise RefusedError
         records = []
     else:
+        # A blank line is no header, also where blank names are numbered.
+        if not (frame.no_header or frame.fixed) and data.startswith((b"\n", b"\r\n")):
+            raise RefusedError
         records = _split_table(data.decode(), frame)
     names, rows = _name_columns(records, frame)
     for line in comments:
