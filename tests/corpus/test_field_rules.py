@@ -126,6 +126,18 @@ def test_a_folder_has_the_differences_that_it_should(
     assert "missing," not in ended.stdout
 
 
+def test_totals_of_money_are_those_of_its_notation() -> None:
+    here, rule = FIELD / "07_money_written_for_people", "decimal(money=$)"
+    rules = {"PAID": rule, "ADJ": rule, "BAL": "decimal"}
+    d = rx.diff(here / "old.csv", here / "new.csv", keys="CLAIM_ID", rules=rules)
+    found = {total.column: (total.old, total.new) for total in d.totals}
+    assert found == {
+        "PAID": (Decimal("4258.50"), Decimal("4258.51")),
+        "ADJ": (Decimal("-53.25"), Decimal("-53.25")),
+        "BAL": (2_504_000, 2_504_000),
+    }
+
+
 @dataclass(frozen=True)
 class Variant:
     """A pair of columns, the rules that read it, and the rows that really differ."""
