@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.analysis import column_hints, few_cells, patterns, segments, totals
 from recon_engine.analysis.amounts import ZERO_SUM
 from recon_engine.analysis.evidence import ColumnFindings, UnmatchedRows
+from recon_engine.model import SIDES
 from recon_engine.rules.assembly import GivenRules
-from recon_engine.rules.chains import code_tally, count_codes
+from recon_engine.rules.chains import (
+    NO_CHAIN,
+    amounts_of_changes,
+    code_tally,
+    count_codes,
+    has_notation,
+    read_amounts,
+)
 from recon_engine.runtime.concurrency import map_ordered
 
 
@@ -48,7 +56,7 @@ def analyze_columns(
             changes.with_columns(column=at)
         ):
             rules = find_rule_hints(name, changes, plan)
-        return changes, (rules, totals.sum_changes(changes))
+        return changes, (rules, sum_amounts(name, changes, plan))
 
     by_column = difference.cells.partition_by("column", as_dict=True, include_key=False)
     columns = [(int(at), cells) for (at,), cells in by_column.items()]
@@ -84,8 +92,22 @@ def _analyze_few_cells(
         # `find_promising_columns` decides for columns without rules only.
         if at in promising or name in plan.layout.rules:
             rules = find_rule_hints(name, changes[place], plan)
-        found[name] = ColumnFindings(shown, rules, sums)
+        of_texts = not has_notations(name, plan)
+        amounts = sums if of_texts else sum_amounts(name, changes[place], plan)
+        found[name] = ColumnFindings(shown, rules, amounts)
     return found
+
+
+def has_notations(column: str, plan: ComparisonPlan) -> bool:
+    """Whether a rule reads numbers of a column in another notation."""
+    chain = plan.layout.rules.get(column, NO_CHAIN)
+    return any(has_notation(chain.of(side)) for side in SIDES)
+
+
+def sum_amounts(column: str, changes: pl.DataFrame, plan: ComparisonPlan) -> SumPair:
+    """The sums of both sides over the changes of a column, read by its rules."""
+    chain = plan.layout.rules.get(column, NO_CHAIN)
+    return totals.sum_changes(amounts_of_changes(chain, changes))
 
 
 def find_rule_hints(
@@ -110,7 +132,12 @@ def summarize_unmatched(
         return UnmatchedRows(0, sums, values, rows[names.keys])
     return UnmatchedRows(
         rows.height,
-        totals.sum_rows(rows[names.columns]),
+        totals.sum_rows(
+            rows.select(
+                read_amounts(names.chains.get(name, NO_CHAIN).of(side), rows[name])
+                for name in names.columns
+            )
+        ),
         segments.count_values(rows[names.compared]),
         rows[names.keys],
         {
