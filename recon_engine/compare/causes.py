@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.analysis import few_cells, hints, patterns, segments, totals
+from recon_engine.analysis import column_hints, few_cells, patterns, segments, totals
 from recon_engine.analysis.amounts import ZERO_SUM
 from recon_engine.analysis.evidence import ColumnFindings, UnmatchedRows
 from recon_engine.model import SIDES
@@ -52,7 +52,7 @@ def analyze_columns(
         name, changes = plan.columns[at], patterns.group_changes(cells)
         rules = tuple["Hint", ...]()
         # It takes as long as one of the thirty queries of `find_rule_hints`.
-        if name in plan.layout.rules or hints.find_promising_columns(
+        if name in plan.layout.rules or column_hints.find_promising_columns(
             changes.with_columns(column=at)
         ):
             rules = find_rule_hints(name, changes, plan)
@@ -85,7 +85,7 @@ def _analyze_few_cells(
         return {}
     names, keys = plan.columns, plan.layout.keys
     changes = few_cells.group_changes(difference.cells, difference.keys)
-    promising = hints.find_promising_columns(changes)
+    promising = column_hints.find_promising_columns(changes)
     found = {}
     for at, place, shown, sums in few_cells.summarize_columns(changes, names, keys):
         name, rules = names[at], tuple["Hint", ...]()
@@ -115,7 +115,7 @@ def find_rule_hints(
 ) -> tuple[Hint, ...]:
     """The rules that would explain the changes of a column."""
     given = plan.layout.given.get(column, GivenRules())
-    return tuple(hints.for_column(column, changes, given))
+    return tuple(column_hints.for_column(column, changes, given))
 
 
 def summarize_unmatched(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recon_engine as rx
-from recon_engine.analysis import hints
+from recon_engine.analysis import column_hints
 from recon_engine.analysis.patterns import group_changes
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Hint, HintKind
@@ -26,7 +26,7 @@ Cells = list[tuple[str, str]]
 def hints_of(cells: Cells, *given: str) -> list[Hint]:
     """The hints for a column with these cells."""
     frame = pl.DataFrame(cells, schema=["old", "new"], orient="row")
-    return hints.for_column(
+    return column_hints.for_column(
         "C",
         group_changes(classify_cells(frame)),
         GivenRules([(False, each) for each in given]),
