@@ -60,7 +60,7 @@ pictures: $(VENV)/test  ## the pictures of the documentation, from real runs; ch
 long: $(VENV)/test  ## the property tests with 50 times the examples
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/unit/test_reconcile.py tests/unit/test_gate.py tests/unit/test_kinds.py tests/integration/test_break_histories.py tests/integration/test_database.py tests/unit/test_lookup.py tests/unit/test_hints.py
 
-shuffled-hints: $(VENV)/test  ## no hint on 1,000 pairs of shuffled columns; about 10 minutes
+shuffled-hints: $(VENV)/test  ## no hint on 1,000 pairs of shuffled columns; 10 to 30 minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/unit/test_hints.py -k shuffled
 
 crash-matrix: $(VENV)/test  ## the program fails at every side effect; 20 to 50 minutes
