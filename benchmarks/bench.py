@@ -4,7 +4,8 @@
 
 Suites: `peers`, `changed` (difference rates), `quoted`, `rows`, `columns`, `small`
 (beside the start of Polars), `cores` (one core, two and so on), `memory` (peaks against
-budgets), `pipeline` (against a bare load), `gate` (the CSV reader on one
+budgets), `commands` (explain, keys and init beside diff), `pipeline` (against a bare
+load), `gate` (the CSV reader on one
 core, beside Polars); all of them by default. Each peer is a separate process in a
 separate environment (created once under `.venv-bench/`). Wall, CPU and peak memory are
 the operating system's figures for whole processes, imports included; they are medians
@@ -55,6 +56,8 @@ PACKAGES: Final = {
     "compara": "compara",
 }
 START: Final = "polars-import"
+# Runs a command whose exit code says whether the files differ, and prints JSON.
+DONE: Final = ("/bin/sh", "-c", '"$@" >/dev/null; test $? -le 1 && echo "{}"', "sh")
 RIVALS: Final = (OURS, "compara", "duckdb", "polars-load")
 
 
@@ -151,6 +154,26 @@ class Bench:
                 for budget in (400, 600, 1000, 2000)
             }
             return pair.judged(in_turns(commands, runs=1, timeout=self.timeout))
+
+    def commands(self) -> Results:
+        """What reads the files of a pair beside its comparison, as whole processes."""
+        with self.pair() as pair:
+            old, new = pair.files
+            with Path(old).open() as file:
+                key = [next(file) for _ in range(5)][-1].partition(",")[0]
+            file = str(pair.folder / "recon.toml")
+            arguments = {
+                "diff": [old, new, "--key", KEY],
+                "explain": [old, new, "--key", KEY, "--", key],
+                "keys": [old, new],
+                "init": [old, new, "--yes", "--force", "--config", file],
+            }
+            commands = {
+                name: [*DONE, sys.executable, "-m", "recon_cli", name, *words]
+                for name, words in arguments.items()
+            }
+            figures = in_turns(commands, runs=self.runs, timeout=self.timeout)
+        return {"figures": {name: each.to_json() for name, each in figures.items()}}
 
     def pipeline(self) -> Results:
         """The ten steps against loading both files into Postgres and nothing else."""
@@ -300,6 +323,7 @@ SUITES: Final[dict[str, Callable[[Bench], Results]]] = {
     "small": Bench.small,
     "cores": Bench.cores,
     "memory": Bench.memory,
+    "commands": Bench.commands,
     "pipeline": Bench.pipeline,
     "gate": Bench.gate,
 }
@@ -325,7 +349,8 @@ def main() -> None:
         kept[name] = SUITES[name](bench)
     kept["machine"] = f"{os.cpu_count()} x {platform.machine()}, {platform.system()}"
     kept["python"] = platform.python_version()
-    kept["versions"] = dict(versions())
+    # Those of peers that were measured before, and are not installed here, stay.
+    kept["versions"] = kept.get("versions", {}) | dict(versions())
     if given.record:
         results.write_text(json.dumps(kept, indent=1) + "\n")
         write(kept, HERE)

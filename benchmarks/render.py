@@ -141,6 +141,22 @@ def memory(results: Results) -> str:
     return "\n".join(lines)
 
 
+def commands(results: Results) -> str:
+    """Each command beside diff, by CPU seconds."""
+    figures = results["commands"]["figures"]
+    base = figures["diff"]["cpu"]
+    lines = [_row(["", "wall s", "CPU s", "CPU / diff", "peak MiB"])]
+    lines.append(_row(["---", *["---:"] * 4]))
+    for name, each in figures.items():
+        cells = [
+            f"{each['wall']:.2f}",
+            f"{each['cpu']:.2f}",
+            f"{each['cpu'] / base:.2f}",
+        ]
+        lines.append(_row([f"`recon {name}`", *cells, f"{each['rss'] // MEBI:,}"]))
+    return "\n".join(lines)
+
+
 def pipeline(results: Results) -> str:
     """Seconds of the whole, and of each step."""
     figures = results["pipeline"]["figures"]
@@ -245,6 +261,7 @@ TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "small": series("small"),
     "cores": cores,
     "memory": memory,
+    "commands": commands,
     "pipeline": pipeline,
     "gate": gate,
 }
