@@ -159,14 +159,14 @@ class Bench:
         """What reads the files of a pair beside its comparison, as whole processes."""
         with self.pair() as pair:
             old, new = pair.files
-            with Path(old).open() as file:
-                key = [next(file) for _ in range(5)][-1].partition(",")[0]
-            file = str(pair.folder / "recon.toml")
+            with Path(old).open() as lines:
+                key = [next(lines) for _ in range(5)][-1].partition(",")[0]
+            draft = str(pair.folder / "recon.toml")
             arguments = {
                 "diff": [old, new, "--key", KEY],
                 "explain": [old, new, "--key", KEY, "--", key],
                 "keys": [old, new],
-                "init": [old, new, "--yes", "--force", "--config", file],
+                "init": [old, new, "--yes", "--force", "--config", draft],
             }
             commands = {
                 name: [*DONE, sys.executable, "-m", "recon_cli", name, *words]
