@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The tests start 200 processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Two workers. conftest.py says which tests stay together, and their order.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Two workers. tests/support/work_division.py says which tests stay together, and their order.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 # The installation compiles the native kernel: again after a change of these.
 NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs/native/,kernel.c build.py)
 # Compiling all modules takes longer than installing them; most are never imported.
@@ -96,7 +96,7 @@ bench-spark: $(VENV)/test  ## Spark on one and two workers beside the local engi
 spark-oldest: $(VENV)/oldest/test  ## the tests of Spark with the oldest supported PySpark; about 3 minutes
 	$(VENV)/oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::FutureWarning tests/spark/test_spark.py
 
-bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about an hour
+bench: $(VENV)/dev  ## peers side by side, growth, memory, the pipeline; about 25 minutes
 	$(BIN)/python benchmarks/bench.py --record
 
 lock: $(VENV)/dev  ## the lock files: hashes, and no registry's address

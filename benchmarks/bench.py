@@ -3,9 +3,9 @@
     python benchmarks/bench.py [SUITE ...] [--record]
 
 Suites: `peers`, `changed` (difference rates), `quoted`, `rows`, `columns`, `small`
-(beside the start of Polars), `cores` (one core, two and so on), `memory` (peaks against
-budgets), `commands` (explain, keys and init beside diff), `pipeline` (against a bare
-load), `gate` (the CSV reader on one
+(beside the start of Polars), `cores` (one core, two and so on), `commands` (`keys`,
+`explain`, `init` beside `diff`), `settings` (what an option or a rule costs), `memory`
+(peaks against budgets), `pipeline` (against a bare load), `gate` (the CSV reader on one
 core, beside Polars); all of them by default. Each peer is a separate process in a
 separate environment (created once under `.venv-bench/`). Wall, CPU and peak memory are
 the operating system's figures for whole processes, imports included; they are medians
@@ -32,6 +32,8 @@ from generate import KEY, SHAPES
 from measure import Figure, in_turns
 from render import write
 
+from recon_engine.inputs.native.binding import load_library
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,8 +58,25 @@ PACKAGES: Final = {
     "compara": "compara",
 }
 START: Final = "polars-import"
-# Runs a command whose exit code says whether the files differ, and prints JSON.
-DONE: Final = ("/bin/sh", "-c", '"$@" >/dev/null; test $? -le 1 && echo "{}"', "sh")
+PLAIN: Final = "(no option)"
+# What is given to `diff`, on the pair of the targets. By `generate`, C08_AMT is an
+# amount, C09_DT a day, C10_CD a code, C07_FLAG 1 or 2.
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "`sha256`": {"sha256": True},
+    "`--ignore` of a column": {"ignore": "C31_FLAG"},
+    "`--compare-only` of two columns": {"compare_only": ["C08_AMT", "C10_CD"]},
+    "`--mask` of a column": {"masks": {"C10_CD": "redact"}},
+    "`--gate`": {"gates": "missing<=5%"},
+    "`--quote none`": {"quote": "none"},
+    "`--rule C08_AMT=decimal`": {"rules": {"C08_AMT": "decimal"}},
+    "`--rule *=trim`": {"rules": {"*": "trim"}},
+    "`--rule C09_DT=date`": {"rules": {"C09_DT": "date(%Y%m%d)"}},
+    "`--old-rule C08_AMT=decimal`": {"old_rules": {"C08_AMT": "decimal"}},
+    "`--rule` of the key": {"rules": {KEY: "trim"}},
+    "`--where`": {"where": "C07_FLAG=1"},
+    "`--derive`": {"derive": "MONTH=slice(C09_DT,1,6)"},
+    "`--fold --sum`": {"fold": True, "sum": "C08_AMT"},
+}
 RIVALS: Final = (OURS, "compara", "duckdb", "polars-load")
 
 
@@ -93,8 +112,8 @@ class Bench:
         )
 
     def rows_(self) -> Results:
-        """Growth with rows, up to 8 times those of the targets."""
-        sizes = (self.rows // 2, self.rows, 2 * self.rows, 4 * self.rows, 8 * self.rows)
+        """Growth with rows, up to 4 times those of the targets."""
+        sizes = (self.rows // 2, self.rows, 2 * self.rows, 4 * self.rows)
         return self.series(
             {f"{rows:,}": {"rows": rows} for rows in sizes},
             names=(OURS, "compara"),
@@ -122,6 +141,35 @@ class Bench:
                 figures = in_turns(commands, runs=self.runs, timeout=self.timeout)
                 found[f"{rows:,}"] = pair.judged(figures)
         return found
+
+    def commands(self) -> Results:
+        """Other commands beside `diff`, as programs, on the pair of the targets."""
+        recon = str(Path(sys.executable).with_name("recon"))
+        with self.pair() as pair:
+            key = ["--key", KEY]
+            draft = ["--config", str(pair.folder / "recon.toml"), "--yes", "--force"]
+            asked = {
+                "`recon diff`": ["diff", *pair.files, *key],
+                "`recon keys`": ["keys", *pair.files],
+                "`recon explain`": ["explain", *pair.files, "0" * 16, *key],
+                "`recon init`": ["init", *pair.files, *draft],
+            }
+            start = [environment(OURS), str(HERE / "peers.py"), "command", recon]
+            commands = {name: [*start, *words] for name, words in asked.items()}
+            return pair.judged(in_turns(commands, runs=3, timeout=self.timeout))
+
+    def settings(self) -> Results:
+        """What an option or a rule costs, beside the plain run on the same rows."""
+        with self.pair() as pair:
+            commands = {PLAIN: pair.command(OURS)} | {
+                name: [*pair.command(OURS), "", json.dumps(options)]
+                for name, options in SETTINGS.items()
+            }
+            for name, (write, options) in REWRITTEN.items():
+                files = [rewritten(Path(file), write) for file in pair.files]
+                peer = [environment(OURS), str(HERE / "peers.py"), OURS]
+                commands[name] = [*peer, *files, KEY, "", json.dumps(options)]
+            return pair.judged(in_turns(commands, runs=3, timeout=self.timeout))
 
     def columns(self) -> Results:
         """Growth with columns, on a quarter of the rows."""
@@ -154,26 +202,6 @@ class Bench:
                 for budget in (400, 600, 1000, 2000)
             }
             return pair.judged(in_turns(commands, runs=1, timeout=self.timeout))
-
-    def commands(self) -> Results:
-        """What reads the files of a pair beside its comparison, as whole processes."""
-        with self.pair() as pair:
-            old, new = pair.files
-            with Path(old).open() as lines:
-                key = [next(lines) for _ in range(5)][-1].partition(",")[0]
-            draft = str(pair.folder / "recon.toml")
-            arguments = {
-                "diff": [old, new, "--key", KEY],
-                "explain": [old, new, "--key", KEY, "--", key],
-                "keys": [old, new],
-                "init": [old, new, "--yes", "--force", "--config", draft],
-            }
-            commands = {
-                name: [*DONE, sys.executable, "-m", "recon_cli", name, *words]
-                for name, words in arguments.items()
-            }
-            figures = in_turns(commands, runs=self.runs, timeout=self.timeout)
-        return {"figures": {name: each.to_json() for name, each in figures.items()}}
 
     def pipeline(self) -> Results:
         """The ten steps against loading both files into Postgres and nothing else."""
@@ -227,9 +255,14 @@ class Bench:
         )
 
     def pair(self, **shape: Any) -> Pair:
-        """Make a pair, in another process: a child's peak begins with its parent's."""
-        folder = self.folder / "pair"
-        shape = {"rows": self.rows, **shape}
+        """Make a pair, in another process: a child's peak begins with its parent's.
+
+        It is kept for other suites: `main` deletes all at the end.
+        """
+        shape = {"rows": self.rows, "changed": 0.01, **shape}
+        folder = self.folder / "-".join(f"{n}={v}" for n, v in sorted(shape.items()))
+        if (folder / "expected.json").exists():
+            return Pair(folder)
         command = [sys.executable, str(HERE / "generate.py"), str(folder)]
         for name, value in shape.items():
             flag = f"--{name.replace('_', '-')}"
@@ -240,7 +273,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two files and what a right answer counts in them; gone after the block."""
+    """Two files and what a right answer counts in them."""
 
     folder: Path
 
@@ -248,7 +281,7 @@ class Pair:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.folder)
+        """Leave the files to other suites."""
 
     @property
     def files(self) -> list[str]:
@@ -272,6 +305,39 @@ class Pair:
                 for name, figure in figures.items()
             },
         }
+
+
+def rewritten(file: Path, write: Callable[[bytes], bytes]) -> str:
+    """A file whose bytes are written in another way, beside it."""
+    other = file.with_name(f"{write.__name__}_{file.name}")
+    if not other.exists():
+        other.write_bytes(write(file.read_bytes()))
+    return str(other)
+
+
+def preamble(data: bytes) -> bytes:
+    """With a line before the header."""
+    return b"# made for benchmarks\n" + data
+
+
+def trailing(data: bytes) -> bytes:
+    """With a delimiter at the end of each line."""
+    return data.replace(b"\n", b",\n")
+
+
+def trailer(data: bytes) -> bytes:
+    """With a record behind the last row."""
+    return data + b"TRL,x\n"
+
+
+def long_delimiter(data: bytes) -> bytes:
+    """With a delimiter of two characters."""
+    return data.replace(b",", b"||")
+
+
+def semicolons(data: bytes) -> bytes:
+    """With another delimiter."""
+    return data.replace(b",", b";")
 
 
 def verdict(figure: Figure, expected: dict[str, int]) -> str:
@@ -314,6 +380,14 @@ def versions() -> Iterator[tuple[str, str]]:
             yield name, subprocess.check_output(command, text=True).strip()
 
 
+REWRITTEN: Final[dict[str, tuple[Callable[[bytes], bytes], dict[str, Any]]]] = {
+    "`--skip-lines`": (preamble, {"skip_lines": 1}),
+    "`--comment-prefix`": (preamble, {"comment_prefix": "#"}),
+    "`--trailing-delimiter`": (trailing, {"trailing_delimiter": True}),
+    "`--trailer`": (trailer, {"trailer": "TRL"}),
+    "`--delimiter ;`": (semicolons, {"delimiter": ";"}),
+    "`--delimiter` of two characters": (long_delimiter, {"delimiter": "||"}),
+}
 SUITES: Final[dict[str, Callable[[Bench], Results]]] = {
     "peers": Bench.peers,
     "changed": Bench.changed,
@@ -322,8 +396,9 @@ SUITES: Final[dict[str, Callable[[Bench], Results]]] = {
     "columns": Bench.columns,
     "small": Bench.small,
     "cores": Bench.cores,
-    "memory": Bench.memory,
     "commands": Bench.commands,
+    "settings": Bench.settings,
+    "memory": Bench.memory,
     "pipeline": Bench.pipeline,
     "gate": Bench.gate,
 }
@@ -347,10 +422,11 @@ def main() -> None:
     for name in given.suites:
         print(f"{name}:", flush=True)
         kept[name] = SUITES[name](bench)
+    kept["kernel"] = "native" if load_library() else "numpy"
     kept["machine"] = f"{os.cpu_count()} x {platform.machine()}, {platform.system()}"
     kept["python"] = platform.python_version()
-    # Those of peers that were measured before, and are not installed here, stay.
-    kept["versions"] = kept.get("versions", {}) | dict(versions())
+    kept["versions"] = dict(versions())
+    shutil.rmtree(given.folder, ignore_errors=True)
     if given.record:
         results.write_text(json.dumps(kept, indent=1) + "\n")
         write(kept, HERE)

@@ -1,6 +1,7 @@
 """One reconciliation by one peer: `python peers.py NAME OLD NEW KEY` prints its counts.
 
-recon-engine also accepts a memory budget after the key.
+recon-engine also accepts a memory budget after the key, and its options as JSON after
+that. `python peers.py command …` runs another program, without what it prints.
 
 Each peer runs in a separate environment, called as its documentation shows, with all
 columns as text if it has such an option. A count that a peer does not report is absent;
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
 Counts = dict[str, int]
 
 
-def recon(old: str, new: str, key: str, budget: str | None = None) -> Counts:
+def recon(
+    old: str, new: str, key: str, budget: str | None = None, options: str = "{}"
+) -> Counts:
     """This project, everything on: gate, kinds, signatures, samples."""
     import recon_engine as rx
 
-    n = rx.diff(old, new, keys=key, memory_budget=budget).counts
+    more = json.loads(options)
+    n = rx.diff(old, new, keys=key, memory_budget=budget or None, **more).counts
     return {
         "matched": n.matched,
         "missing": n.missing,
@@ -208,6 +212,16 @@ def compara(old: str, new: str, key: str) -> Counts:
     }
 
 
+def command(*given: str) -> Counts:
+    """A program, which must not fail; a difference is no failure."""
+    import subprocess
+
+    ended = subprocess.run(given, check=False, stdout=subprocess.DEVNULL)
+    if ended.returncode not in {0, 1}:
+        sys.exit(ended.returncode)
+    return {}
+
+
 def _count(found: Any) -> int:
     return found if isinstance(found, int) else len(found)
 
@@ -225,6 +239,7 @@ PEERS: Final[dict[str, Callable[..., Counts]]] = {
     "datadiffer": datadiffer,
     "csv-diff": csv_diff,
     "compara": compara,
+    "command": command,
 }
 
 

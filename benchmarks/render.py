@@ -43,7 +43,9 @@ def write(results: Results, folder: Path) -> None:
 
     def filled(found: re.Match[str]) -> str:
         start, name, end = found.groups()
-        return f"{start}{TABLES[name](results)}\n{end}" if name in results else found[0]
+        if name not in results or "kernel" not in results:
+            return found[0]
+        return f"{start}{TABLES[name](results)}\n{end}"
 
     readme.write_text(MARK.sub(filled, readme.read_text()))
     if "peers" in results:
@@ -129,6 +131,35 @@ def cores(results: Results) -> str:
     return "\n".join(lines)
 
 
+def beside_first(name: str) -> Callable[[Results], str]:
+    """One row a command, each beside the first of them."""
+
+    def table(results: Results) -> str:
+        figures = results[name]["figures"]
+        first = next(iter(figures))
+        lines = [_row(["", "wall s", "CPU s", "peak MiB", f"wall / {first}"])]
+        lines.append(_row(["---", *["---:"] * 4]))
+        for label, each in figures.items():
+            if each["said"] is None:
+                lines.append(_row([label, "failed", "", "", ""]))
+                continue
+            cells = [f"{each[unit]:.2f}" for unit in ("wall", "cpu")]
+            ratio = each["wall"] / figures[first]["wall"]
+            peak = f"{each['rss'] / MEBI:,.0f}"
+            lines.append(_row([label, *cells, peak, f"{ratio:.2f}"]))
+        return "\n".join(lines)
+
+    return table
+
+
+def machine(results: Results) -> str:
+    """Where and with what all this was measured."""
+    return (
+        f"The machine: {results['machine']}. Python {results['python']}."
+        f" Files are read by the {results['kernel']} kernel."
+    )
+
+
 def memory(results: Results) -> str:
     """Peaks in MiB, a column a budget; in brackets the share of the budget."""
     found = results["memory"]
@@ -138,22 +169,6 @@ def memory(results: Results) -> str:
     for label, pair in found.items():
         cells = [_peak(name, pair["figures"][name]) for name in budgets]
         lines.append(_row([label, *cells]))
-    return "\n".join(lines)
-
-
-def commands(results: Results) -> str:
-    """Each command beside diff, by CPU seconds."""
-    figures = results["commands"]["figures"]
-    base = figures["diff"]["cpu"]
-    lines = [_row(["", "wall s", "CPU s", "CPU / diff", "peak MiB"])]
-    lines.append(_row(["---", *["---:"] * 4]))
-    for name, each in figures.items():
-        cells = [
-            f"{each['wall']:.2f}",
-            f"{each['cpu']:.2f}",
-            f"{each['cpu'] / base:.2f}",
-        ]
-        lines.append(_row([f"`recon {name}`", *cells, f"{each['rss'] // MEBI:,}"]))
     return "\n".join(lines)
 
 
@@ -260,8 +275,10 @@ TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "columns": series("columns"),
     "small": series("small"),
     "cores": cores,
+    "commands": beside_first("commands"),
+    "settings": beside_first("settings"),
+    "machine": machine,
     "memory": memory,
-    "commands": commands,
     "pipeline": pipeline,
     "gate": gate,
 }

@@ -7,6 +7,7 @@ for each of its bytes: `Köln` becomes `K?ln` or `K??ln`.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from recon_engine.lazy import lazy_pattern
@@ -25,13 +26,28 @@ CP1252: Final = {
 }
 
 
+class Damage(StrEnum):
+    """What happened to the letters of a text."""
+
+    MISREAD = "misread"
+    LOST = "lost"
+
+
 def is_damaged(old: str, new: str) -> bool:
     """Whether one of two different texts is the other one, damaged."""
-    return any(
-        _is_misread(damaged, whole) or _has_lost(damaged, whole)
-        for damaged, whole in ((new, old), (old, new))
-        if not whole.isascii()
-    )
+    return find_damage(old, new) is not None
+
+
+def find_damage(old: str, new: str) -> tuple[str, Damage] | None:
+    """The side whose text is that of the other one, damaged, and how."""
+    for side, damaged, whole in (("new", new, old), ("old", old, new)):
+        if whole.isascii():
+            continue
+        if _is_misread(damaged, whole):
+            return side, Damage.MISREAD
+        if _has_lost(damaged, whole):
+            return side, Damage.LOST
+    return None
 
 
 def _is_misread(damaged: str, whole: str) -> bool:

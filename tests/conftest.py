@@ -6,7 +6,7 @@ import functools
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
@@ -19,6 +19,7 @@ from psycopg import sql
 from support.s3_servers import DUMMY_ENVIRONMENT, moto_s3, seaweed_s3
 from support.shared_memory import keep_temporary_files_in_memory
 from support.sites import BucketSite, FolderSite
+from support.work_division import FilesAndPortions, place_of
 
 from recon_engine.postgres import migrations
 from recon_engine.postgres.embedded import server
@@ -58,36 +59,15 @@ for name, examples in (("fast", 10), ("short", 100), ("long", 5000)):
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
-# What needs no server and no fixture of a module: any worker takes a few of these tests
-# at a time, at the end, so that all workers end together.
-DIVISIBLE = (TESTS / "unit", TESTS / "corpus")
-PORTION = 4
-# Of the other files each is run by one worker, and with it its servers. These are long,
-# and so begin early.
-FIRST = (
-    "spark/test_spark.py",
-    "faults/test_protocol_model.py",
-    "faults/test_crashes.py",
-    "faults/test_faults.py",
-    "integration/test_pipeline.py",
-    "integration/test_localpg.py",
-)
-
-
-# xdist reads the groups in the same hook, and would otherwise be called before.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests, and divide them among workers."""
-    places = {TESTS / name: place for place, name in enumerate(FIRST)}
-    last = len(FIRST) + 1
-    items.sort(
-        key=lambda item: (
-            last if item.path.parent in DIVISIBLE else places.get(item.path, len(FIRST))
-        )
-    )
-    for at, item in enumerate(items):
-        portion = at // PORTION if item.path.parent in DIVISIBLE else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}{portion}"))
+    """Order the tests: long files first, those that any worker can take last."""
+    items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesAndPortions:
+    """Divide the tests among workers."""
+    return FilesAndPortions(config, log)
 
 
 def pytest_sessionfinish() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recon_engine.analysis.amounts import ColumnSum, SumPair
     from recon_engine.model import Hint, Patterns, Splits
     from recon_engine.rules.assembly import GivenRules
-    from recon_engine.rules.chains import Tallies
+    from recon_engine.rules.chains import Rules, Tallies
 
     # The rows by value, for each column; None for a column with too many values.
     ValueCounts = dict[str, Counter[str] | None]
@@ -61,7 +61,8 @@ class Evidence:
 
     Columns by the user's names: `keys`, and the compared `columns` in the order of OLD.
     Frames and counts have internal names: `names` translates them, `key_names` those of
-    the key; `given`: the rules of the key, by internal name.
+    the key; `given`: the rules of the key, by internal name; `chains`: those of all
+    columns.
 
     `column_findings`: of each differing column. `tolerated`: the sums of cells that
     rules make equal. `values`: of mismatched rows. `unmatched`: the missing and the
@@ -76,6 +77,7 @@ class Evidence:
     names: Mapping[str, str]
     key_names: Mapping[str, str]
     given: Mapping[str, GivenRules]
+    chains: Rules
     renamed: Sequence[tuple[str, str]]
     agreements: Mapping[tuple[str, str], tuple[int, int]]
     column_findings: Mapping[str, ColumnFindings]

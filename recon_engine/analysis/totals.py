@@ -2,10 +2,10 @@
 
 A column holds amounts if every differing cell, including those of missing and extra
 rows, and every cell of the samples is a number or blank, and some is a number. A blank
-is absent, not 0. Identifiers are not amounts: codes with leading zeros (`007`), and
-columns of whole numbers of one width on one side, of eight digits or more, such as
-identifiers and dates. No amount is longer than `MAX_NUMBER_BYTES`. Key columns have no
-totals.
+is absent, not 0. A number is read by the rules of its column. Identifiers are not
+amounts: codes with leading zeros (`007`), and columns of whole numbers of one width on
+one side, of eight digits or more, such as identifiers and dates. No amount is longer
+than `MAX_NUMBER_BYTES`. Key columns have no totals.
 
 Equal cells do not change a sum, so they are not added. Sums are 128-bit integers where
 they fit, otherwise Decimals in a context that refuses to round. All sums are additive,
@@ -33,9 +33,10 @@ from recon_engine.analysis.amounts import (
 )
 from recon_engine.analysis.finding import Finding
 from recon_engine.inputs.native.texts import open_table
-from recon_engine.model import EXACT, Total
+from recon_engine.model import EXACT, SIDES, Total
 from recon_engine.record_table import Field
 from recon_engine.rules.base import NORMAL_PREFIX
+from recon_engine.rules.chains import NO_CHAIN, has_notation, read_amounts
 from recon_engine.rules.numbers import INTEGER_DIGITS, Number, as_scaled_integers
 
 
@@ -344,7 +345,16 @@ def _find_totals(evidence: Evidence) -> Iterator[Total]:
     able = [ids[name] for name, sums in found.items() if have_amounts(sums)]
     # How a column is written is examined once for both samples, and only if it can
     # have a total.
-    old, new = detect_all_forms((rows, able) for rows in evidence.samples)
+    samples = (
+        rows.with_columns(
+            read_amounts(chain.of(side), rows[each])
+            for each in able
+            for chain in [evidence.chains.get(each, NO_CHAIN)]
+            if has_notation(chain.of(side))
+        )
+        for side, rows in zip(SIDES, evidence.samples, strict=True)
+    )
+    old, new = detect_all_forms((rows, able) for rows in samples)
     for name, sums in found.items():
         if ids[name] in old:
             yield from build_total(name, sums, (old[ids[name]], new[ids[name]]))

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.analysis import few_cells, hints, patterns, segments, totals
+from recon_engine.analysis import column_hints, few_cells, patterns, segments, totals
 from recon_engine.analysis.amounts import ZERO_SUM
 from recon_engine.analysis.evidence import ColumnFindings, UnmatchedRows
+from recon_engine.model import SIDES
 from recon_engine.rules.assembly import GivenRules
-from recon_engine.rules.chains import code_tally, count_codes
+from recon_engine.rules.chains import (
+    NO_CHAIN,
+    amounts_of_changes,
+    code_tally,
+    count_codes,
+    has_notation,
+    read_amounts,
+)
 from recon_engine.runtime.concurrency import map_ordered
 
 
@@ -44,11 +52,11 @@ def analyze_columns(
         name, changes = plan.columns[at], patterns.group_changes(cells)
         rules = tuple["Hint", ...]()
         # It takes as long as one of the thirty queries of `find_rule_hints`.
-        if name in plan.layout.rules or hints.find_promising_columns(
+        if name in plan.layout.rules or column_hints.find_promising_columns(
             changes.with_columns(column=at)
         ):
             rules = find_rule_hints(name, changes, plan)
-        return changes, (rules, totals.sum_changes(changes))
+        return changes, (rules, sum_amounts(name, changes, plan))
 
     by_column = difference.cells.partition_by("column", as_dict=True, include_key=False)
     columns = [(int(at), cells) for (at,), cells in by_column.items()]
@@ -77,15 +85,29 @@ def _analyze_few_cells(
         return {}
     names, keys = plan.columns, plan.layout.keys
     changes = few_cells.group_changes(difference.cells, difference.keys)
-    promising = hints.find_promising_columns(changes)
+    promising = column_hints.find_promising_columns(changes)
     found = {}
     for at, place, shown, sums in few_cells.summarize_columns(changes, names, keys):
         name, rules = names[at], tuple["Hint", ...]()
         # `find_promising_columns` decides for columns without rules only.
         if at in promising or name in plan.layout.rules:
             rules = find_rule_hints(name, changes[place], plan)
-        found[name] = ColumnFindings(shown, rules, sums)
+        of_texts = not has_notations(name, plan)
+        amounts = sums if of_texts else sum_amounts(name, changes[place], plan)
+        found[name] = ColumnFindings(shown, rules, amounts)
     return found
+
+
+def has_notations(column: str, plan: ComparisonPlan) -> bool:
+    """Whether a rule reads numbers of a column in another notation."""
+    chain = plan.layout.rules.get(column, NO_CHAIN)
+    return any(has_notation(chain.of(side)) for side in SIDES)
+
+
+def sum_amounts(column: str, changes: pl.DataFrame, plan: ComparisonPlan) -> SumPair:
+    """The sums of both sides over the changes of a column, read by its rules."""
+    chain = plan.layout.rules.get(column, NO_CHAIN)
+    return totals.sum_changes(amounts_of_changes(chain, changes))
 
 
 def find_rule_hints(
@@ -93,7 +115,7 @@ def find_rule_hints(
 ) -> tuple[Hint, ...]:
     """The rules that would explain the changes of a column."""
     given = plan.layout.given.get(column, GivenRules())
-    return tuple(hints.for_column(column, changes, given))
+    return tuple(column_hints.for_column(column, changes, given))
 
 
 def summarize_unmatched(
@@ -110,7 +132,12 @@ def summarize_unmatched(
         return UnmatchedRows(0, sums, values, rows[names.keys])
     return UnmatchedRows(
         rows.height,
-        totals.sum_rows(rows[names.columns]),
+        totals.sum_rows(
+            rows.select(
+                read_amounts(names.chains.get(name, NO_CHAIN).of(side), rows[name])
+                for name in names.columns
+            )
+        ),
         segments.count_values(rows[names.compared]),
         rows[names.keys],
         {

@@ -28,7 +28,7 @@ from recon_engine.rules.numbers import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from recon_engine.compare.digests import ColumnIds
 
@@ -38,6 +38,7 @@ WEIGHT: Final = "\0weight"
 KEY: Final = "\0key"
 NUMBER: Final = "\0number"
 PLACES: Final = "\0places"
+FIRST: Final = "\0first"
 FOLDABLE: Final = (Place.KEPT, Place.FAILING)
 
 
@@ -59,37 +60,41 @@ def find_unfoldable(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
 
     `rows`: foldable rows with key forms and `PLACE`.
     """
-    by, checks = key_forms(names), []
-    for name in names.columns:
+    by, texts = key_forms(names), list[str]()
+    # The number of the first check that a row fails; null if it fails none.
+    failed = pl.lit(None, pl.UInt32)
+    for at, name in reversed([*enumerate(names.columns)]):
         shown = names.user_names[name]
         if _is_sum(name, names):
-            failed = (~_is_number(_number_form(name, names))).any()
-            checks.append((failed, f"--fold cannot add up {shown}"))
+            fails = ~_is_number(_number_form(name, names))
+            texts.insert(0, f"--fold cannot add up {shown}")
         else:
             form = normal_form(names.rules.get(name, ()), pl.col(name))
-            checks.append(
-                (form.n_unique() > 1, f"--fold: {shown} is not constant in the key")
-            )
-    reason = pl.lit(None, pl.String)
-    for at in reversed(range(len(checks))):
-        reason = (
-            pl.when(pl.col(f"{REASON}{at}"))
-            .then(pl.lit(checks[at][1]))
-            .otherwise(reason)
-        )
-    groups = (
-        rows.lazy()
-        .group_by(*by, PLACE)
-        .agg(failed.alias(f"{REASON}{at}") for at, (failed, _) in enumerate(checks))
-    )
+            fails = form != form.gather(pl.col(FIRST))
+            texts.insert(0, f"--fold: {shown} is not constant in the key")
+        failed = pl.when(fails).then(pl.lit(at, pl.UInt32)).otherwise(failed)
     return (
-        groups.with_columns(reason.alias(REASON))
+        _with_first(rows, by)
+        .select(*by, PLACE, failed.alias(REASON))
         .filter(pl.col(REASON).is_not_null())
+        .group_by(*by, PLACE)
+        .agg(pl.col(REASON).min())
+        .with_columns(pl.lit(pl.Series(texts)).gather(pl.col(REASON)).alias(REASON))
         .group_by(by)
         # One reason for a key, the same for every order of rows.
         .agg(pl.col(REASON).min())
         .collect(engine="in-memory")
     )
+
+
+def _with_first(rows: pl.DataFrame, by: Sequence[str]) -> pl.LazyFrame:
+    """Add the number of the first row of the group of each row.
+
+    Rows are compared with it: to count the values of each group takes some hundred
+    times as long.
+    """
+    first = pl.col(FIRST).first().over(*by, PLACE)
+    return rows.lazy().with_row_index(FIRST).with_columns(first)
 
 
 def fold_rows(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
@@ -109,15 +114,27 @@ def fold_rows(rows: pl.DataFrame, names: ColumnIds) -> pl.DataFrame:
     kept = [name for name in rows.columns if name not in {*summed, *by, PLACE}]
     numbers = [each.numbers.alias(f"{NUMBER}{each.name}") for each in sums]
     places = [each.places.alias(f"{PLACES}{each.name}") for each in sums]
-    grouped = rows.with_columns(*numbers, *places).lazy().group_by(*by, PLACE)
+    # Without rules, all cells of a compared column are equal.
+    equal = [name for name in kept if name in compared and name not in names.rules]
+    others = [name for name in kept if name not in compared]
+    unlike = [
+        pl.col(name).ne_missing(pl.col(name).gather(pl.col(FIRST))).alias(f"\0{name}")
+        for name in others
+    ]
+    grouped = (
+        _with_first(rows.with_columns(*numbers, *places), by)
+        .with_columns(unlike)
+        .group_by(*by, PLACE)
+    )
     folded = grouped.agg(
         pl.len().cast(pl.Int64).alias(WEIGHT),
+        pl.col(equal).first(),
         *(
             pl.col(name).min()
-            if name in compared
-            else _constant(name, rows.schema[name])
             for name in kept
+            if name in compared and name in names.rules
         ),
+        *(_constant(name, rows.schema[name]) for name in others),
         *(each.total() for each in sums),
         *(pl.col(f"{PLACES}{each.name}").max() for each in sums),
     ).collect(engine="in-memory")
@@ -200,8 +217,8 @@ def sum_exactly(numbers: Iterable[str]) -> Decimal:
 def _constant(name: str, dtype: pl.DataType) -> pl.Expr:
     """The value of a column that is constant in a group; otherwise blank, or null."""
     blank = pl.lit("") if dtype == pl.String else pl.lit(None, dtype)
-    column = pl.col(name)
-    return pl.when(column.n_unique() == 1).then(column.first()).otherwise(blank)
+    is_unlike = pl.col(f"\0{name}").any()
+    return pl.when(is_unlike).then(blank).otherwise(pl.col(name).first()).alias(name)
 
 
 def _is_sum(name: str, names: ColumnIds) -> bool:

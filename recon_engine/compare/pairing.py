@@ -28,6 +28,7 @@ from recon_engine.rules.chains import (
     equal_and_counted,
     no_tally,
     normal_form,
+    read_amounts,
     rules_of_side,
     wrong_tally,
 )
@@ -598,7 +599,12 @@ def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
     if not chain.is_reflexive:
         # What the rules of such a column read is counted on all rows, by `digests`.
         tally[:, :MADE_EQUAL] = 0
-    sums = totals.sum_pairs(old.filter(tolerated), new.filter(tolerated))
+    sums = totals.sum_pairs(
+        *(
+            read_amounts(chain.of(side), texts.filter(tolerated))
+            for side, texts in zip(SIDES, (old, new), strict=True)
+        )
+    )
     wrong = {
         side: np.array([codes[:-1].sum()])
         for side, texts in zip(SIDES, (old, new), strict=True)

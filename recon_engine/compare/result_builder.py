@@ -445,6 +445,7 @@ class _ResultBuilder:
                 for internal in ids.keys
                 if ids.user_names[internal] in layout.given
             },
+            chains=ids.chains,
             renamed=layout.drift.renamed,
             agreements=layout.agreements,
             column_findings=self.column_findings,

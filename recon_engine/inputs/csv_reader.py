@@ -30,7 +30,6 @@ from recon_engine.errors import MalformedInput
 from recon_engine.formatting import format_count
 from recon_engine.inputs.blocks import make_bytes_reader, read_blocks, read_lines
 from recon_engine.inputs.csvfile import Block, CsvFile, RowGroup
-from recon_engine.inputs.file_frame import check_trailer, flag_of, unexpected_trailer
 from recon_engine.inputs.file_shape import count_trailing_delimiters, is_excel_text
 from recon_engine.inputs.header import (
     Header,
@@ -63,6 +62,7 @@ from recon_engine.inputs.scanner import (
     is_utf8_without_nul,
     no_records,
 )
+from recon_engine.inputs.trailers import check_trailer, flag_of, unexpected_trailer
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import Dialect, Reject, Rejects
 from recon_engine.records import dataclass

@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
 
-from recon_engine.config import AS_DEFAULT, Encoding, Limits, OnBadRow, Quote
+from recon_engine.config import AS_DEFAULT, Encoding, Limits, NameStyle, OnBadRow, Quote
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
@@ -18,14 +18,6 @@ from recon_engine.errors import (
 )
 from recon_engine.formatting import format_count
 from recon_engine.inputs.encodings import SAMPLE_BYTES, UNNAMED, tried, tried_wide
-from recon_engine.inputs.file_frame import (
-    DeliveredOffset,
-    FileEnd,
-    check_sum_columns,
-    complete_names,
-    find_end,
-    flag_of,
-)
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.file_shape import (
     HEAD_BYTES,
@@ -41,6 +33,13 @@ from recon_engine.inputs.rfc4180 import (
     Unterminated,
     parse_records,
 )
+from recon_engine.inputs.trailers import (
+    DeliveredOffset,
+    FileEnd,
+    check_sum_columns,
+    find_end,
+    flag_of,
+)
 from recon_engine.lazy import lazy_pattern
 from recon_engine.records import dataclass
 from recon_engine.suggestions import join_names, looks_like_header
@@ -48,13 +47,13 @@ from recon_engine.suggestions import join_names, looks_like_header
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from recon_engine.config import SideOptions
     from recon_engine.inputs.decoding import DecodedFrom
-    from recon_engine.inputs.file_frame import Trailer
     from recon_engine.inputs.pinned_file import State
+    from recon_engine.inputs.trailers import Trailer
     from recon_engine.model import Compression
 
     Raw = bytes  # `Header` has a field of this name
@@ -623,6 +622,43 @@ class HeaderReader:
                 if text.encoding:
                     refused.trial = tried_wide(data, text.encoding)
                 raise refused
+
+
+def complete_names(
+    names: Sequence[str], frame: SideOptions, refuse: Callable[[str], None]
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The names of all columns, and how many were numbered, by option.
+
+    `refuse` raises the error for a name that is there already.
+    """
+    found, counts = list(names), {"blank_names": 0, "repeat_names": 0}
+    taken = Counter(name for name in names if name.strip())
+
+    def number(at: int, name: str, option: str) -> None:
+        if name in taken:
+            refuse(
+                f"column {at + 1} cannot be named by its number: another column has"
+                " that name"
+            )
+        taken[name] += 1
+        found[at] = name
+        counts[option] += 1
+
+    if frame.blank_names is NameStyle.NUMBER:
+        for at, name in enumerate(names):
+            if not name.strip():
+                number(at, f"c{at + 1}", "blank_names")
+    if frame.repeat_names is NameStyle.NUMBER:
+        seen = Counter[str]()
+        for at, name in enumerate(tuple(found)):
+            seen[name] += 1
+            if seen[name] > 1:
+                number(at, f"{name}.{seen[name]}", "repeat_names")
+    return tuple(found), {
+        option: count
+        for option, count in counts.items()
+        if getattr(frame, option) is NameStyle.NUMBER
+    }
 
 
 def read_sample(table: object, start: int = 0) -> bytes:

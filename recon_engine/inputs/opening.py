@@ -17,7 +17,6 @@ from recon_engine.inputs.decoding import (
     has_other_syntax,
     is_plain_utf8,
 )
-from recon_engine.inputs.file_frame import find_end, flag_of
 from recon_engine.inputs.header import (
     HeaderReader,
     annotate_counted_in,
@@ -25,6 +24,7 @@ from recon_engine.inputs.header import (
     read_header,
 )
 from recon_engine.inputs.pinned_file import open_unchanged, state_of
+from recon_engine.inputs.trailers import find_end, flag_of
 from recon_engine.runtime.progress import SILENT, Progress
 
 

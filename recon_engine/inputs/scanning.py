@@ -16,11 +16,11 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from recon_engine.inputs.file_frame import check_trailer
 from recon_engine.inputs.header import Header, annotate_counted_in
 from recon_engine.inputs.native import binding
 from recon_engine.inputs.native.binding import ReadPlan, Status
 from recon_engine.inputs.pinned_file import open_unchanged
+from recon_engine.inputs.trailers import check_trailer
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
 

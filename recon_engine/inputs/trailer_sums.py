@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from recon_engine.inputs.csvfile import CsvFile
-from recon_engine.inputs.file_frame import (
+from recon_engine.inputs.header import Header, annotate_counted_in
+from recon_engine.inputs.trailers import (
     add_exactly,
     check_trailer,
     summed_columns,
     trailer_error,
 )
-from recon_engine.inputs.header import Header, annotate_counted_in
 from recon_engine.model import EXACT
 from recon_engine.rules.assembly import GivenRules, assemble_chain
 from recon_engine.rules.base import NORMAL_PREFIX, is_read_form

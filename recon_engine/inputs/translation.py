@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from recon_engine.errors import EncodingError, MalformedInput
 from recon_engine.formatting import format_count
 from recon_engine.inputs.encodings import UNNAMED
-from recon_engine.inputs.file_frame import DeliveredOffset, flag_of, line_of
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.scanner import whole_records_size
+from recon_engine.inputs.trailers import DeliveredOffset, flag_of, line_of
 from recon_engine.records import dataclass
 from recon_engine.runtime.lazy_module import np
 from recon_engine.storage.base import sha256_of
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recon_engine.config import FixedColumn
-    from recon_engine.inputs.file_frame import FileEnd
     from recon_engine.inputs.pinned_file import State
+    from recon_engine.inputs.trailers import FileEnd
 
     ReadAt = Callable[[int, int], bytes]
     # The bytes from the first to the second offset become the third.

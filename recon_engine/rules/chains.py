@@ -21,9 +21,14 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
-from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX
+from recon_engine.rules.base import APART_PREFIX, NORMAL_PREFIX, is_read_form
 from recon_engine.rules.codes import SEVERAL, CodeTable
-from recon_engine.rules.numbers import Amount, read_number
+from recon_engine.rules.numbers import (
+    Amount,
+    ImpliedPoint,
+    WrittenNumber,
+    read_number,
+)
 from recon_engine.runtime.lazy_module import LazyModule
 
 
@@ -186,6 +191,29 @@ def show_forms(rules: Sequence[Rule], forms: pl.Series) -> pl.Series:
         .otherwise(form)
     )
     return forms.alias("form").to_frame().select(shown).to_series()
+
+
+def has_notation(rules: Sequence[Rule]) -> bool:
+    """Whether a side writes numbers otherwise than as `-1234.5`."""
+    last = getattr(rules[-1], "rule", rules[-1]) if rules else None
+    return isinstance(last, WrittenNumber | ImpliedPoint)
+
+
+def read_amounts(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
+    """The texts of a side with plain numbers, such as `-1234.5`, for those it reads."""
+    if not has_notation(rules):
+        return texts
+    forms = _forms(rules, texts)
+    plain = pl.DataFrame({"text": texts, "form": forms, "read": is_read_form(forms)})
+    number = read_number(pl.col("form"))
+    shown = pl.when(pl.col("read")).then(number).otherwise(pl.col("text"))
+    return plain.select(shown.alias(texts.name)).to_series()
+
+
+def amounts_of_changes(chain: Chain, changes: pl.DataFrame) -> pl.DataFrame:
+    """Changes of a column with plain numbers in `old` and `new`."""
+    read = {side: read_amounts(chain.of(side), changes[side]) for side in SIDES}
+    return changes.with_columns(**read)
 
 
 def equal_under_rules(chain: Chain, old: pl.Series, new: pl.Series) -> pl.Series:

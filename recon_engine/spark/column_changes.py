@@ -16,7 +16,7 @@ import polars as pl
 from recon_engine.analysis import patterns, totals
 from recon_engine.analysis.evidence import ColumnFindings
 from recon_engine.compare import sampling
-from recon_engine.compare.causes import find_rule_hints
+from recon_engine.compare.causes import find_rule_hints, sum_amounts
 from recon_engine.spark.findings import Findings
 from recon_engine.spark.packets import Packet, limit_packets
 from recon_engine.spark.rows import numbers_by_place
@@ -93,7 +93,7 @@ class ColumnChanges:
         share = ChangeShare(
             distinct=changes.height,
             top=patterns.most_frequent_changes(changes),
-            sums=totals.sum_changes(changes),
+            sums=sum_amounts(self.plan.columns[column], changes, self.plan),
             # A hash divides the changes evenly, so one share is enough to estimate all
             # of them.
             changes=changes if changes.height * self.shares <= MAX_CHANGES else None,

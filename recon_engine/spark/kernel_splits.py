@@ -18,9 +18,9 @@ from recon_engine.compare.early_scan import columns_by_bytes
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import ReaderCounts
 from recon_engine.inputs.csvfile import Block
-from recon_engine.inputs.file_frame import summed_columns
 from recon_engine.inputs.native.binding import ReadPlan, Side, load_library
 from recon_engine.inputs.scanning import load_kernel, plan_sides
+from recon_engine.inputs.trailers import summed_columns
 from recon_engine.model import Rejects
 from recon_engine.spark.rows import ROW_TYPE
 from recon_engine.spark.split_reader import SplitResult

@@ -20,9 +20,9 @@ from recon_engine.inputs.csv_reader import (
     map_rejects,
 )
 from recon_engine.inputs.csvfile import CsvFile
-from recon_engine.inputs.file_frame import add_exactly, check_trailer, summed_columns
 from recon_engine.inputs.quarantine import MAX_LISTED
 from recon_engine.inputs.trailer_sums import add_sums, check_amounts, sum_rows
+from recon_engine.inputs.trailers import add_exactly, check_trailer, summed_columns
 from recon_engine.model import Rejects
 
 

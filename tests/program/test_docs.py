@@ -126,6 +126,21 @@ def test_the_commands_of_a_page_say_what_it_shows(page: Path, folder: Path) -> N
     assert steady(shown) == steady(text)
 
 
+def test_the_hard_pair_of_the_readme_agrees_in_either_way(folder: Path) -> None:
+    page = README.read_text()
+    shown = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert (folder / "german.toml").read_text() in shown
+    assert f"```\n{(folder / 'german.csv').read_text()}```" in page
+    [command] = re.findall(r"\$ recon (diff german.csv iso.csv --key .*)", page)
+    by_flags = recon(*shlex.split(command), "--format", "json", cwd=folder)
+    config = ("--config", "german.toml", "--format", "json")
+    by_file = recon("diff", "german.csv", "iso.csv", *config, cwd=folder)
+    assert by_flags.returncode == by_file.returncode == 0
+    said_by = [json.loads(ended.stdout) for ended in (by_flags, by_file)]
+    assert all(result["counts"]["matched"] == 3 for result in said_by)
+    assert said_by[0]["counts"] == said_by[1]["counts"]
+
+
 def test_the_python_of_the_readme_runs(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -482,6 +482,78 @@ def test_causes_behind_masks_are_byte_for_byte_the_same(
     assert all(shown[part] for part in ("patterns", "totals", "hints", "gates"))
 
 
+DELIVERED: dict[str, Any] = {
+    "keys": "ID",
+    "delimiter": ";:,",
+    "old_trailer": "END",
+    "old_trailer_count": "2",
+    "old_trailer_sum": "3=PAID",
+    "new_skip_lines": 1,
+    "where": "PAID >= 0",
+    "new_where": "SEX != 9",
+    "old_rules": {
+        "ID": "lstrip0",
+        "SEX": "map(M=1,F=2)",
+        "PAID": "decimal(comma)",
+        "AT": "timestamp(%d.%m.%Y %H:%M:%S,zone=Europe/Berlin)",
+    },
+    "new_rules": {"AT": "timestamp(%Y-%m-%dT%H:%M:%S%z)"},
+}
+
+
+def test_a_delivery_in_parts_is_byte_for_byte_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trailers, a code table, instants, filters and parts in one pair."""
+    monkeypatch.setenv("RECON_SPARK_SPAN_BYTES", "900")
+    monkeypatch.setenv("RECON_SPARK_BUCKET_BYTES", "3000")
+    sides = {"old": tmp_path / "old", "new": tmp_path / "new"}
+    for folder in sides.values():
+        folder.mkdir()
+    for part in range(3):
+        ours, theirs, total = [], [], 0
+        for at in range(part * 60, part * 60 + 60):
+            cents = at * 37 % 901 - 100
+            total += cents
+            sex = "MFX"[at % 41 % 3]
+            ours.append(
+                f"{at:06};{sex};{cents / 100:.2f}".replace(".", ",")
+                + f";{1 + at % 28:02}.01.2026 12:00:00"
+            )
+            if at % 17:
+                seconds = at % 13 == 0
+                code = 1 if at % 23 == 0 else {"M": 1, "F": 2, "X": 9}[sex]
+                theirs.append(
+                    f"{at},2026-01-{1 + at % 28:02}T11:00:0{seconds:d}Z"
+                    f",{cents / 100:.2f},{code}"
+                )
+        trailer = f"END;60;{total / 100:.2f}".replace(".", ",")
+        (sides["old"] / f"part-{part}.csv").write_text(
+            "\n".join(["ID;SEX;PAID;AT", *ours, trailer]) + "\n"
+        )
+        (sides["new"] / f"part-{part}.csv").write_text(
+            "\n".join(["a title", "ID,AT,PAID,SEX", *theirs]) + "\n"
+        )
+    here, there = (
+        rx.diff(*sides.values(), **DELIVERED, engine=engine)
+        for engine in ("local", "spark")
+    )
+    assert shown(there, "spark") == shown(here, "local")
+    counts = here.to_dict()
+    assert all(counts["old"][name] for name in ("left_out", "partner_left_out"))  # type: ignore[index]
+    assert here.counts.missing
+    assert {column.name for column in here.differing} == {"SEX", "AT"}
+    assert here.old.dialect is not None
+    assert here.old.dialect.frame == {"parts": 3, "trailer": 3}
+    (sides["old"] / "part-2.csv").write_text("ID;SEX;PAID;AT\nEND;0;0,01\n")
+    messages = set()
+    for engine in ("local", "spark"):
+        with pytest.raises(rx.errors.MalformedInput) as raised:
+            rx.diff(*sides.values(), **DELIVERED, engine=engine)
+        messages.add((raised.value.message, raised.value.file, raised.value.line))
+    assert len(messages) == 1
+
+
 @settings(max_examples=max(5, settings().max_examples // 20))
 @given(pair=pairs(), data=st.data())
 def test_any_pair_is_byte_for_byte_the_same(

@@ -99,13 +99,9 @@ def reconcile(
     groups: dict[Row, tuple[list[dict[str, str]], list[dict[str, str]]]] = defaultdict(
         lambda: ([], [])
     )
-    able = tuple(
-        [
-            row
-            for row in rows
-            if all(is_listed(chains[key], side, row[key]) for key in keys)
-        ]
-        for side, rows in zip(SIDES, (old, new), strict=True)
+    able = (
+        [row for row in old if _is_pairable(row, keys, chains, "old")],
+        [row for row in new if _is_pairable(row, keys, chains, "new")],
     )
     for at, rows in enumerate(able):
         for row in rows:
@@ -147,7 +143,7 @@ def reconcile(
         tolerated_keys=sum(any(o[key] != n[key] for key in keys) for o, n in pairs),
         rules=rule_counts(pairs, (old, new), keys, columns, chains),
         patterns=patterns(cells, examples),
-        totals=totals(pairs, missing, extra, (old, new), columns, chains),
+        totals=totals(pairs, missing, extra, able, columns, chains),
         duplicates_old=repeats([left for left, _ in groups.values()], keys),
         duplicates_new=repeats([right for _, right in groups.values()], keys),
         blank_old=sum("" in key_of(row, "old") for row in able[0]),
@@ -242,7 +238,7 @@ def totals(
 ) -> dict[str, tuple[Fraction, ...]]:
     """For each column of amounts its sums: old, new, missing, extra.
 
-    `every`: all rows of both sides, which a small file is known by.
+    `every`: all rows of both sides that can be paired: a small file is known by them.
     """
     found = {}
     for name in columns:
@@ -251,13 +247,17 @@ def totals(
             for o, n in pairs
             if o[name] != n[name] or not alike(chains[name], o[name], n[name])
         ]
+        chain = chains[name]
         parts = [
-            given([o for o, _ in unlike], name),
-            given([n for _, n in unlike], name),
-            given(missing, name),
-            given(extra, name),
+            given([o for o, _ in unlike], name, chain, "old"),
+            given([n for _, n in unlike], name, chain, "new"),
+            given(missing, name, chain, "old"),
+            given(extra, name, chain, "new"),
         ]
-        sides = [given(rows, name) for rows in every]
+        sides = [
+            given(rows, name, chain, side)
+            for side, rows in zip(SIDES, every, strict=True)
+        ]
         if not any(parts) or any(map(are_names, sides)):
             continue
         if all(is_amount(text) for side in sides for text in side):
@@ -268,9 +268,18 @@ def totals(
     return found
 
 
-def given(rows: list[dict[str, str]], name: str) -> list[str]:
-    """What is not blank in a column."""
-    return [text for row in rows if (text := row[name].strip(WHITE))]
+def given(rows: list[dict[str, str]], name: str, chain: Chain, side: str) -> list[str]:
+    """What is not blank in a column; numbers of another notation as plain ones."""
+    last = chain.of(side)[-1:]
+    other = last and FAMILIES.get(last[0].split("(")[0]) == "number"
+    if other and not re.fullmatch(r"decimal(\((abs|rel)=[^)]*\))?", last[0]):
+        forms = [(row[name], form(chain, side, row[name])) for row in rows]
+        texts = [
+            shown(read) if read[:2] in {"\0+", "\0-"} else text for text, read in forms
+        ]
+    else:
+        texts = [row[name] for row in rows]
+    return [text for each in texts if (text := each.strip(WHITE))]
 
 
 def is_amount(text: str) -> bool:
@@ -378,6 +387,12 @@ def read_by(chain: Chain, rule: str, side: str, text: str) -> str:
     if is_typed(rule) and chain.reads_apart and text and unread:
         return f"\0\0{side}\0{text}"
     return read
+
+
+def _is_pairable(
+    row: dict[str, str], keys: list[str], chains: Mapping[str, Chain], side: str
+) -> bool:
+    return all(is_listed(chains[key], side, row[key]) for key in keys)
 
 
 def is_listed(chain: Chain, side: str, text: str) -> bool:

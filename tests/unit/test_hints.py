@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recon_engine as rx
-from recon_engine.analysis import hints
+from recon_engine.analysis import column_hints
 from recon_engine.analysis.patterns import group_changes
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Hint, HintKind
@@ -23,14 +23,19 @@ LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 Cells = list[tuple[str, str]]
 
 
-def hinted(cells: Cells, *given: str) -> list[tuple[str, int]]:
-    """The flags for a column with these cells, and how many each one settles."""
+def hints_of(cells: Cells, *given: str) -> list[Hint]:
+    """The hints for a column with these cells."""
     frame = pl.DataFrame(cells, schema=["old", "new"], orient="row")
-    found = hints.for_column(
+    return column_hints.for_column(
         "C",
         group_changes(classify_cells(frame)),
         GivenRules([(False, each) for each in given]),
     )
+
+
+def hinted(cells: Cells, *given: str) -> list[tuple[str, int]]:
+    """The flags for a column with these cells, and how many each one settles."""
+    found = hints_of(cells, *given)
     assert {hint.total for hint in found} <= {len(cells)}
     return [(hint.flag.removeprefix("--rule "), hint.count) for hint in found]
 
@@ -96,6 +101,22 @@ OF_SOURCES: list[tuple[Cells, list[tuple[str, int]]]] = [
     ([("01/02/2026", "02/01/2026"), ("12/31/2025", "31/12/2025"),
       ("03/04/2026", "04/03/2026")],
      [("--old-rule 'C=date(%m/%d/%Y)' --new-rule 'C=date(%d/%m/%Y)'", 3)]),
+    ([("2026-01-05 10:00:00", "2026-01-05 15:00:00"),
+      ("2026-01-05 23:30:00", "2026-01-06 04:30:00"),
+      ("2026-07-05 10:00:00", "2026-07-05 15:00:00")],
+     [(("--old-rule 'C=timestamp(%Y-%m-%d %H:%M:%S,zone=Etc/GMT+5)'"
+       " --new-rule 'C=timestamp(%Y-%m-%d %H:%M:%S,zone=UTC)'"), 3)]),
+    ([("2026-01-05 10:00:00", "2026-01-05T15:00:00Z"),
+      ("2026-07-05 10:00:00", "2026-07-05T14:00:00Z"),
+      ("2026-07-05 10:00:01", "2026-07-05T14:00:01Z")],
+     [(("--old-rule 'C=timestamp(%Y-%m-%d %H:%M:%S,zone=America/New_York)'"
+       " --new-rule 'C=timestamp(%Y-%m-%dT%H:%M:%S%z)'"), 3)]),
+    ([(f"2026-01-05T04:3{n}:00+00:00", f"2026-01-05 10:0{n}:00.0") for n in range(3)],
+     [(("--old-rule 'C=timestamp(%Y-%m-%dT%H:%M:%S%z)'"
+       " --new-rule 'C=timestamp(%Y-%m-%d %H:%M:%S.%f,zone=Asia/Kolkata)'"), 3)]),
+    ([(f"2026-01-05 10:00:0{n}", f"2026-01-05T10:00:0{n}.000") for n in range(3)],
+     [(("--old-rule 'C=timestamp(%Y-%m-%d %H:%M:%S,zone=UTC)'"
+       " --new-rule 'C=timestamp(%Y-%m-%dT%H:%M:%S.%f,zone=UTC)'"), 3)]),
     ([("K\u00f6ln", "Ko\u0308ln")], [("C=nfc", 1)]),
     ([("A1", "A1\u200b"), ("a\u00a0 b", "a b")], [("C=blanks", 2)]),
     ([("a\r\nb", "a\nb")], [("C=newlines", 1)]),
@@ -132,6 +153,9 @@ VALUES = [
     ["01/02/2026", "02/01/2026", "12/31/2025", "03/04/2026"], ["M", "F", "U"],
     ["E11.9", "I10", "J45.40"], ["900-11-0001", "900-11-0002"], ["K\u00f6ln", "Nice"],
     ["0.5", "1.25", "2.50", "10.75"], ["true", "false"], ["a b", "c", "d e"],
+    ["2026-01-05 10:00:00", "2026-01-05 15:00:00", "2026-01-06 04:45:00"],
+    ["2026-01-05T10:00:00Z", "2026-07-05T10:15:00-05:00"],
+    ["K\u00f6ln", "M\u00fcnchen", "Bremen", "J?rgen"],
 ]  # fmt: skip
 
 
@@ -150,6 +174,24 @@ def test_shuffled_columns_are_given_no_hint(seed: int) -> None:
         pl.DataFrame(keys | columns), pl.DataFrame(keys | shuffled), keys="ID"
     )
     assert found.hints == ()
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ([("K\u00f6ln", "K?ln"), ("K\u00f6ln", "K\ufffdln"), ("a", "b")], [("NEW", 2)]),
+        ([("M\u00c3\u00bcller", "M\u00fcller"), ("a", "b")], [("OLD", 1)]),
+        ([("K?ln", "K\u00f6ln"), ("Z\u00fcrich", "Z\u00c3\u00bcrich")],
+         [("NEW", 1), ("OLD", 1)]),
+        ([("why?", "why"), ("K\u00f6ln", "Bonn")], []),
+    ],
+)  # fmt: skip
+def test_damaged_letters_are_named_with_their_exact_count(
+    cells: Cells, expected: list[tuple[str, int]]
+) -> None:
+    found = [hint for hint in hints_of(cells) if hint.kind == "damage"]
+    assert [(hint.text.split()[7], hint.count) for hint in found] == expected
+    assert all(hint.flag == "" and hint.total == len(cells) for hint in found)
 
 
 def test_digits_that_an_exponent_replaced_are_named_and_not_repaired() -> None:

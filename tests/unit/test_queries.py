@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import recon_engine as rx
-from recon_engine.analysis import few_cells, hints, patterns, totals
+from recon_engine.analysis import column_hints, few_cells, patterns, totals
 from recon_engine.compare.pairing import find_repeated_keys, make_empty_repeats
 from recon_engine.kinds import classify_cells
 
@@ -124,7 +124,7 @@ def test_all_columns_at_once_are_found_as_each_by_itself(
     keys = pl.DataFrame({"k0": ["b", "a", "a", "c", "b", "a"], "k1": [*"qpqpqp"]})
     names, key_names = [*"ABCD"], ["K", "L"]
     changes = few_cells.group_changes(cells, keys)
-    promising = hints.find_promising_columns(changes)
+    promising = column_hints.find_promising_columns(changes)
     found = few_cells.summarize_columns(changes, names, key_names)
     by_column = cells.partition_by("column", as_dict=True, include_key=False)
     singly = [
@@ -139,7 +139,7 @@ def test_all_columns_at_once_are_found_as_each_by_itself(
     ]
     for at, mine in singly:
         if at not in promising:
-            assert hints.for_column("C", mine) == []
+            assert column_hints.for_column("C", mine) == []
 
 
 @given(

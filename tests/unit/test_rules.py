@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import date, datetime
+from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import recon_engine as rx
 from recon_engine.errors import ConfigError
 from recon_engine.rules.assembly import chain_of
 from recon_engine.rules.chains import equal_under_rules
@@ -187,3 +190,32 @@ def test_what_is_no_rule_is_refused_with_the_spellings(spelled: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_rule(spelled)
     assert caught.value.help
+
+
+def test_totals_are_read_by_the_notation_of_each_side() -> None:
+    old = pl.DataFrame(
+        {
+            "ID": ["1", "2", "3", "4", "5"],
+            "PAID": ["$1,234.50", "(45.00)", "$7", "", "$10.00"],
+        }
+    )
+    new = pl.DataFrame(
+        {"ID": ["1", "2", "3", "4", "6"], "PAID": ["123450", "-4400", "700", "", "125"]}
+    )
+    rules: Any = {
+        "old_rules": {"PAID": "decimal(money=$)"},
+        "new_rules": {"PAID": "scale(2)"},
+    }
+    d = rx.diff(old, new, keys="ID", **rules)
+    assert d.counts.mismatched_cells == 1
+    [total] = d.totals
+    # Cells that a rule makes equal are on both sides of the sum.
+    assert total.parts() == {
+        "old": Decimal("1196.50"),
+        "new": Decimal("1197.50"),
+        "missing": 10,
+        "extra": Decimal("1.25"),
+    }
+    assert total.delta == 1
+    d = rx.diff(old, new.with_columns(PAID=pl.lit("x")), keys="ID", **rules)
+    assert d.totals == ()

@@ -1,4 +1,4 @@
-"""What is around the table in a file: trailers, an end mark, comments, missing names.
+"""The end of a file: trailers with a count and sums, and an end mark.
 
 `find_end` reads the end of a file before its rows, so that a trailer is in no row. Its
 count and sums are checked when the rows were read (`check_trailer`, `trailer_sums`).
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from recon_engine.config import ONE_CHARACTER, NameStyle, Quote
+from recon_engine.config import ONE_CHARACTER, Quote
 from recon_engine.errors import ConfigError, MalformedInput, ReconError
 from recon_engine.formatting import format_count
 from recon_engine.inputs.rfc4180 import Fault, parse_records
@@ -193,43 +192,6 @@ def _without_newlines(data: bytes, stop: int) -> int:
 def flag_of(side: str, name: str) -> str:
     """`--old-trailer`; `--trailer` if the side is not known."""
     return f"--{side}-{name}" if side else f"--{name}"
-
-
-def complete_names(
-    names: Sequence[str], frame: SideOptions, refuse: Callable[[str], None]
-) -> tuple[tuple[str, ...], dict[str, int]]:
-    """The names of all columns, and how many were numbered, by option.
-
-    `refuse` raises the error for a name that is there already.
-    """
-    found, counts = list(names), {"blank_names": 0, "repeat_names": 0}
-    taken = Counter(name for name in names if name.strip())
-
-    def number(at: int, name: str, option: str) -> None:
-        if name in taken:
-            refuse(
-                f"column {at + 1} cannot be named by its number: another column has"
-                " that name"
-            )
-        taken[name] += 1
-        found[at] = name
-        counts[option] += 1
-
-    if frame.blank_names is NameStyle.NUMBER:
-        for at, name in enumerate(names):
-            if not name.strip():
-                number(at, f"c{at + 1}", "blank_names")
-    if frame.repeat_names is NameStyle.NUMBER:
-        seen = Counter[str]()
-        for at, name in enumerate(tuple(found)):
-            seen[name] += 1
-            if seen[name] > 1:
-                number(at, f"{name}.{seen[name]}", "repeat_names")
-    return tuple(found), {
-        option: count
-        for option, count in counts.items()
-        if getattr(frame, option) is NameStyle.NUMBER
-    }
 
 
 def line_of(read: ReadAt, offset: int) -> int:
