@@ -140,9 +140,9 @@ def draft_settings(
 
     Raises the error of the decision that failed, which says what it would need.
     """
-    drafting = _Drafting((old, new), progress, sample, key, budget, limits)
-    drafting.counts_keys = counts_keys
-    return drafting.draft()
+    return _Drafting(
+        (old, new), progress, sample, key, counts_keys, budget, limits
+    ).draft()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +186,7 @@ class _Drafting:
         progress: Progress,
         sample: int | None,
         key: int,
+        counts_keys: bool,  # noqa: FBT001
         budget: Budget | None,
         limits: Limits,
     ) -> None:
@@ -193,7 +194,7 @@ class _Drafting:
         self.progress = progress
         self.sample = sample
         self.key = key
-        self.counts_keys = False
+        self.counts_keys = counts_keys
         self.budget = budget
         self.limits = limits
         self.inputs: tuple[Input, ...] = ()
@@ -234,7 +235,8 @@ class _Drafting:
         near = self.read_near(readings)
         found = None if near is None else self.decide_columns(near)
         if near is not None and found is not None:
-            asks = self.counts_keys and len(found.close) > 1
+            # A person chooses from keys that were counted on all rows.
+            asks = self.counts_keys and (self.key > 0 or len(found.close) > 1)
             if near.whole or (_is_of_one_order(found) and not asks):
                 options, result = self.decide_rules(found, reading)
                 if near.whole or not (
@@ -426,7 +428,7 @@ class _Drafting:
         if not found:
             return None
         close = _find_close(found)
-        best = close[self.key]
+        best = close[min(self.key, len(close) - 1)]
         if split is not None:
             self.note_split(split, sides)
         key_at = len(self.decisions)

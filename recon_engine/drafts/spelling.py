@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+import polars as pl
+
 from recon_engine.hint_settings import read_settings
 from recon_engine.model import SIDES, HintKind
+from recon_engine.rules.assembly import chain_of
+from recon_engine.rules.chains import equal_under_rules
 
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ NO_SPELLING: Final = ("abs=", "rel=", "within=", "money", "percent", "trailing")
 # Of the cells of a column that differ: a rule that explains fewer stays a comment.
 MIN_EXPLAINED: Final = 0.95
 MOST_ROUNDS: Final = 3
+MOST_WORDS: Final = 16
 BOTH: Final = "rules"
 BY_SETTING: Final = (BOTH, *(f"{side}_rules" for side in SIDES))
 
@@ -52,7 +57,7 @@ def propose_spelling(
     explained = 1 - MIN_EXPLAINED
     likely = {
         name: rules
-        for name, rules in _find_spelling(result).items()
+        for name, rules in (_find_booleans(result) | _find_spelling(result)).items()
         if not _has_other_order(options, name, rules, explained * left[name], compare)
     }
     return _with_rules(options, likely)
@@ -141,6 +146,22 @@ def _find_spelling(result: Reconciliation) -> dict[str, RulesOfColumn]:
         for name, rules in found.items()
         if explained[name] >= MIN_EXPLAINED * mismatched[name]
     }
+
+
+def _find_booleans(result: Reconciliation) -> dict[str, RulesOfColumn]:
+    """The columns whose sides say yes and no in other words, by the rule `boolean`."""
+    cells = result.mismatches().group_by("column", "old", "new").len()
+    found: dict[str, RulesOfColumn] = {}
+    for column in result.differing:
+        pairs = cells.filter(pl.col("column") == column.name)
+        # Two words on each side make two pairs, or four with errors.
+        if pairs.height > MOST_WORDS:
+            continue
+        equal = equal_under_rules(chain_of("boolean"), pairs["old"], pairs["new"])
+        count = int(pairs.filter(equal)["len"].sum())
+        if count and count >= MIN_EXPLAINED * column.mismatched:
+            found[column.name] = {BOTH: ("boolean",)}
+    return found
 
 
 def _read_rules(hint: Hint) -> dict[str, list[str]]:

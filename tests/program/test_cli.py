@@ -478,6 +478,12 @@ def test_s3_objects_can_be_compared_on_a_laptop(
     client.close()
     ended = recon("diff", "old.csv", f"s3://{bucket}/x/new.csv", "-k", "ID", cwd=pair)
     assert ended.returncode == 1, ended.stderr
+    drafted = recon("init", "old.csv", f"s3://{bucket}/x/new.csv", "--yes", cwd=pair)
+    assert drafted.returncode == 0, drafted.stderr
+    assert f"next: recon diff old.csv s3://{bucket}/x/new.csv" in drafted.stderr
+    gone = recon("init", "old.csv", f"s3://{bucket}/x/gone.csv", "--yes", cwd=pair)
+    assert gone.returncode == 2
+    assert "the file does not exist" in gone.stderr
 
 
 def test_the_status_table_is_printed(tmp_path: Path) -> None:

@@ -127,6 +127,19 @@ def test_spelling_is_the_same_value(rule: str, *, spelling: bool) -> None:
     assert is_spelling(rule) is spelling
 
 
+def test_yes_and_no_in_their_usual_sense_are_active(tmp_path: Path) -> None:
+    """SWAPPED has the same words for the opposite, which is no spelling."""
+    rows = [(at, at % 3 == 0) for at in range(90)]
+    old = "".join(f"{at},{'NY'[yes]},{'NY'[yes]}\n" for at, yes in rows)
+    new = "".join(f"{at},{str(yes).lower()},{int(not yes)}\n" for at, yes in rows)
+    (tmp_path / "old.csv").write_text("ID,ACTIVE,SWAPPED\n" + old)
+    (tmp_path / "new.csv").write_text("ID,ACTIVE,SWAPPED\n" + new)
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert settings(tmp_path)["rules"] == {"ACTIVE": "boolean"}
+    assert found_in(tmp_path)["counts"]["mismatched_cells"] == 90
+
+
 def test_a_filter_of_rows_that_one_file_has_is_a_comment_with_its_count(
     tmp_path: Path,
 ) -> None:
