@@ -32,10 +32,7 @@ from recon_engine.formatting import (
     unread,
     unused_frame_options,
 )
-from recon_engine.hint_settings import (
-    merge_settings,
-    merge_value,
-)
+from recon_engine.hint_settings import merge_settings, merge_value
 from recon_engine.kinds import KINDS, REWRITING_KINDS
 from recon_engine.model import HintKind
 from recon_engine.records import dataclass

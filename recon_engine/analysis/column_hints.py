@@ -42,11 +42,7 @@ from recon_engine.analysis.proposed_rules import (
     is_typed,
 )
 from recon_engine.damage import Damage, find_damage
-from recon_engine.formatting import (
-    conjugate,
-    format_percent,
-    format_share,
-)
+from recon_engine.formatting import conjugate, format_percent, format_share
 from recon_engine.kinds import Kind
 from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.rules.assembly import GivenRules, assemble_chain

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from recon_engine.inputs.tables import Table
     from recon_engine.rules.base import Rule
 
+    Sides = tuple["TableColumns", "TableColumns"]
+    Frames = tuple[pl.DataFrame, pl.DataFrame]
+
 
 # What a key may have between its letters and digits.
 STRIP: Final = "strip(-./ )"
@@ -198,7 +201,7 @@ def find_common_values(
 
 
 def _compare_samples(
-    sides: tuple[TableColumns, TableColumns],
+    sides: Sides,
     wanted: Sequence[Place],
     form: Sequence[str],
     least: float,
@@ -218,11 +221,11 @@ def _compare_samples(
 
 
 def sample_matching_rows(
-    sides: tuple[TableColumns, TableColumns],
+    sides: Sides,
     keys: Sequence[Place],
     chains: Sequence[Sequence[str]],
     sample: int | None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> Frames:
     """Rows of both sides with columns `c0`…, chosen by their key.
 
     Args:
@@ -242,8 +245,8 @@ def sample_matching_rows(
 
 
 def find_renames(
-    sides: tuple[TableColumns, TableColumns],
-    rows: tuple[pl.DataFrame, pl.DataFrame],
+    sides: Sides,
+    rows: Frames,
     keys: Sequence[Place],
     chains: Sequence[Sequence[str]],
     alone: tuple[Sequence[int], Sequence[int]],

@@ -15,19 +15,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.analysis.measures import is_measure
 from recon_engine.api import compare_inputs
 from recon_engine.compare.keys import Proposal, propose_keys
 from recon_engine.config import (
-    DEFAULT_DELIMITER,
     LIMITS,
     NO_KEY,
-    UTF_8,
     Limits,
     OnSchemaDrift,
     Options,
-    Quote,
-    SideOptions,
 )
 from recon_engine.drafts.columns import (
     TableColumns,
@@ -37,13 +32,25 @@ from recon_engine.drafts.columns import (
 )
 from recon_engine.drafts.decision import Decision
 from recon_engine.drafts.inputs import name_inputs, open_plain
-from recon_engine.drafts.reading import (
-    Reading,
-    find_encoding_at,
-    find_reading,
-    read_last_field,
-    read_table,
-    show_delimiter,
+from recon_engine.drafts.key_choice import (
+    SAME_ORDER,
+    count_key,
+    find_close,
+    find_places,
+    is_key_of_most,
+    keep_best,
+    matches_as_many,
+    may_identify,
+)
+from recon_engine.drafts.name_pairs import find_name_forms, name_cells, pair_by_name
+from recon_engine.drafts.reading_choice import (
+    correct_reading,
+    describe_readings,
+    name_columns,
+    read_first_rows,
+    read_options,
+    with_reading,
+    without_reading,
 )
 from recon_engine.drafts.spelling import (
     add_spelling,
@@ -53,13 +60,12 @@ from recon_engine.drafts.spelling import (
 )
 from recon_engine.drafts.split_keys import find_split_key, list_parts
 from recon_engine.drafts.spread_rows import read_spread_rows
-from recon_engine.errors import ConfigError, EncodingError, MalformedInput, ReconError
-from recon_engine.formatting import format_count, format_share
+from recon_engine.errors import ConfigError, EncodingError, MalformedInput
+from recon_engine.formatting import format_share
 from recon_engine.inputs.frames import Frame
 from recon_engine.inputs.scanning import start_validation
 from recon_engine.inputs.tables import open_headers, open_tables
 from recon_engine.model import SIDES
-from recon_engine.name_forms import NameForm, fold_name
 from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.progress import SILENT, Progress
@@ -69,26 +75,18 @@ from recon_engine.suggestions import join_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import polars as pl
-
-    from recon_engine.drafts.columns import CommonValues, Place
+    from recon_engine.drafts.columns import CommonValues, Frames, Place, Sides
     from recon_engine.drafts.inputs import Input
+    from recon_engine.drafts.reading import Reading
     from recon_engine.drafts.split_keys import SplitKey
     from recon_engine.model import Column, Hint
+    from recon_engine.name_forms import NameForm
     from recon_engine.result import Reconciliation
     from recon_engine.runtime.memory import Budget
 
-    Sides = tuple[TableColumns, TableColumns]
-    Frames = tuple[pl.DataFrame, pl.DataFrame]
-
 
 SAMPLE: Final = 20_000
-# Of the rows that match: two keys closer than this are for a person to choose from.
-CLOSE: Final = 0.05
-# Rows at the same places of both files: with fewer matches their order is another.
-SAME_ORDER: Final = 0.5
 MOST_TRIALS: Final = 4
-FORMS: Final = ((), (NameForm.TRIM,), (NameForm.CASEFOLD,), tuple(NameForm))
 NEVER: Final = 0.95
 # More rows than these are not held in memory to look for a key in parts.
 MOST_BYTES: Final = 1 << 28
@@ -214,12 +212,12 @@ class _Drafting:
                 for side, uri in zip(SIDES, self.uris, strict=True)
             )
             with name_inputs(self.inputs):
-                readings = _name_columns([*map(_find_reading, self.inputs, SIDES)])
+                readings = name_columns([*map(read_first_rows, self.inputs, SIDES)])
                 for _ in range(MOST_TRIALS):
                     try:
                         return self.draft_from(readings)
                     except (EncodingError, MalformedInput) as error:
-                        readings = self.correct_reading(readings, error)
+                        readings = correct_reading(self.inputs, readings, error)
         raise ConfigError(
             "no reading of the files was found",
             why="each correction of a reading met another fault",
@@ -231,7 +229,7 @@ class _Drafting:
 
         Rows at the same places of both files come first.
         """
-        reading = _read_options(readings)
+        reading = read_options(readings)
         near = self.read_near(readings)
         found = None if near is None else self.decide_columns(near)
         if near is not None and found is not None:
@@ -245,9 +243,9 @@ class _Drafting:
                     return self.finish(readings, found, options, result)
         named = None if near is None else self.decide_named_key(near)
         if named is not None:
-            options = _with_reading(named.options, reading)
+            options = with_reading(named.options, reading)
             result = self.compare(options)
-            if _is_key_of_most(result):
+            if is_key_of_most(result):
                 drafted = add_spelling(options, result, self.compare)
                 return self.finish(readings, named, *drafted)
         with ExitStack() as stack:
@@ -259,7 +257,7 @@ class _Drafting:
                 "no key was found: no column has a value that is in both files",
                 why="; ".join(
                     f"{each.about}: {each.choice}"
-                    for each in self.describe_readings(readings)
+                    for each in describe_readings(self.inputs, readings)
                 ),
                 help="a key needs a column whose values are in both files; are these"
                 " two files of one dataset?",
@@ -312,87 +310,6 @@ class _Drafting:
             stack.push(own.pop_all())
         return TableColumns(old, sides[0].columns), TableColumns(new, sides[1].columns)
 
-    def correct_reading(
-        self, readings: Sequence[Reading], error: ReconError
-    ) -> list[Reading]:
-        """The readings without the fault of some row; raises its error otherwise."""
-        at = self.sources.index(error.file) if error.file in self.sources else None
-        fixed = list(readings)
-        if at is not None and isinstance(error, EncodingError):
-            path = self.inputs[at].path
-            encoding = find_encoding_at(path, error.byte_offset or 0)
-            if encoding not in {None, readings[at].encoding}:
-                fixed[at] = replace(
-                    readings[at],
-                    encoding=encoding or readings[at].encoding,
-                    evidence=f"not UTF-8 at byte {error.byte_offset:,}",
-                )
-                return fixed
-        mark = None
-        if at is not None:
-            it = readings[at]
-            mark = read_last_field(self.inputs[at].path, it.delimiter, it.encoding)
-        if at is not None and mark is not None:
-            fixed[at] = replace(
-                readings[at], frame=replace(readings[at].frame, trailers=(mark,))
-            )
-            if fixed[at] != readings[at]:
-                return fixed
-        reading = readings[at or 0]
-        error.why = (
-            f"{SIDES[at or 0].upper()} was read with delimiter"
-            f" {show_delimiter(reading.delimiter)} as {reading.encoding}"
-            + (f"; {error.why}" if error.why else "")
-        )
-        raise error
-
-    def describe_readings(
-        self, readings: Sequence[Reading], rows: tuple[int, int] | None = None
-    ) -> list[Decision]:
-        """The decisions about the files; `rows`: their numbers of rows, if known."""
-        found = []
-        for at, (side, reading) in enumerate(zip(SIDES, readings, strict=True)):
-            name, frame, kind = side.upper(), reading.frame, self.inputs[at].compression
-            columns = format_count(len(reading.columns), "column")
-            if rows is not None:
-                columns += f" in all {format_count(rows[at], 'row')}"
-            if self.inputs[at].is_table:
-                found.append(Decision(f"{name} format", str(kind), columns))
-                continue
-            found += [
-                Decision(
-                    f"{name} delimiter",
-                    show_delimiter(reading.delimiter),
-                    columns,
-                    ", ".join(reading.others),
-                    "delimiter",
-                ),
-                Decision(
-                    f"{name} encoding",
-                    reading.encoding,
-                    reading.evidence,
-                    setting="encoding",
-                ),
-                Decision(
-                    f"{name} header",
-                    f"line {frame.skip_lines + 1}" if reading.has_header else "none",
-                    f"names: {join_names(reading.columns, 3)}"
-                    if reading.has_header
-                    else "the first record has the form of a row",
-                ),
-            ]
-            if frame.excel_text or frame.quote is Quote.NONE:
-                choice = '="…" is text' if frame.excel_text else "are characters"
-                evidence = "the first rows are regular only so"
-                found.append(Decision(f"{name} quotes", choice, evidence))
-            for trailer in frame.trailers:
-                about = f"{name} trailer"
-                found.append(Decision(about, trailer, "the last record is no row"))
-            if frame.trailing_delimiter:
-                about = f"{name} line end"
-                found.append(Decision(about, "a delimiter", "every line ends so"))
-        return found
-
     def decide_columns(self, rows: _Rows) -> _Columns | None:
         """The forms of names, the key with its rules, and renamed columns.
 
@@ -400,18 +317,18 @@ class _Drafting:
         """
         self.decisions.clear()
         sides = rows.sides
-        forms = _find_name_forms(sides[0].names, sides[1].names)
+        forms = find_name_forms(sides[0].names, sides[1].names)
         options = replace(rows.options, match_names=forms)
-        pairs, alone = _pair_by_name(sides, forms)
+        pairs, alone = pair_by_name(sides, forms)
         if forms:
             self.note_names(forms, sides, sum(pairs.values()))
-        candidates = _keep_best(find_common_values(*sides, pairs, rows.sample))
+        candidates = keep_best(find_common_values(*sides, pairs, rows.sample))
         found = self.propose(rows, options, sides, candidates, pairs)
         split = _find_split(sides, candidates)
         if split is not None:
             parted, derived = _derive(options, sides, split)
             parts = list_parts(split, len(sides[split.side].names))
-            both, apart = _pair_by_name(derived, forms)
+            both, apart = pair_by_name(derived, forms)
             others = [
                 derived[0].names[ours]
                 for (ours, theirs), same in both.items()
@@ -420,20 +337,20 @@ class _Drafting:
             proposed = self.propose(
                 rows, replace(parted, ignore=tuple(others)), derived, parts, both
             )
-            if proposed and (not found or _matches_as_many(proposed[0], found[0])):
+            if proposed and (not found or matches_as_many(proposed[0], found[0])):
                 found, candidates = proposed, parts
                 options, sides, pairs, alone = parted, derived, both, apart
             else:
                 split = None
         if not found:
             return None
-        close = _find_close(found)
+        close = find_close(found)
         best = close[min(self.key, len(close) - 1)]
         if split is not None:
             self.note_split(split, sides)
         key_at = len(self.decisions)
         chains = self.decide_key(best, found, sides, candidates)
-        places = _places_of(best.columns, options, *sides, candidates)
+        places = find_places(best.columns, options, *sides, candidates)
         renames = {
             sides[0].names[ours]: sides[1].names[theirs]
             for ours, theirs in places
@@ -464,13 +381,13 @@ class _Drafting:
             n: chain for n, chain in zip(best.columns, chains, strict=True) if chain
         }
         options = replace(
-            _without_reading(options),
+            without_reading(options),
             keys=best.columns,
             renames=renames,
             rules=rules,
             on_schema_drift=drift,
         )
-        frames = _name_cells(cells, sides)
+        frames = name_cells(cells, sides)
         return _Columns(options, frames, tuple(close), best, key_at)
 
     def decide_named_key(self, near: _Rows) -> _Columns | None:
@@ -480,13 +397,13 @@ class _Drafting:
         key.
         """
         sides = near.sides
-        forms = _find_name_forms(sides[0].names, sides[1].names)
-        pairs, alone = _pair_by_name(sides, forms)
+        forms = find_name_forms(sides[0].names, sides[1].names)
+        pairs, alone = pair_by_name(sides, forms)
         old, new = (side.head() for side in sides)
         found = [
             sides[0].names[ours]
             for ours, theirs in pairs
-            if _may_identify(old[f"c{ours}"]) and _may_identify(new[f"c{theirs}"])
+            if may_identify(old[f"c{ours}"]) and may_identify(new[f"c{theirs}"])
         ]
         if any(alone) or len(found) != 1:
             return None
@@ -496,7 +413,7 @@ class _Drafting:
         key = Proposal((found[0],), 0, 0, 0, 0.0, 0, 0)
         self.decide("key", found[0], "", setting="keys")
         options = replace(near.options, match_names=forms, keys=key.columns)
-        frames = _name_cells((old, new), sides)
+        frames = name_cells((old, new), sides)
         return _Columns(options, frames, (key,), key, len(self.decisions) - 1)
 
     def note_names(
@@ -617,7 +534,7 @@ class _Drafting:
 
         sampled = compare_sample(found.options)
         likely = propose_spelling(found.options, sampled, compare_sample)
-        options = _with_reading(likely, reading)
+        options = with_reading(likely, reading)
         result = self.compare(options)
         kept = keep_explaining(options, result)
         if kept != options:
@@ -633,7 +550,7 @@ class _Drafting:
     ) -> Draft:
         """The draft, with evidence that was counted on all rows."""
         at = found.key_at
-        key, counted = self.decisions[at], _count_key(found.key, result)
+        key, counted = self.decisions[at], count_key(found.key, result)
         reason = f"{counted.reason} {key.evidence}".strip()
         self.decisions[at] = replace(key, evidence=reason)
         by_name = {each.name: each for each in result.by_column}
@@ -657,7 +574,7 @@ class _Drafting:
         counts = result.old.rows, result.new.rows
         return Draft(
             options,
-            (*self.describe_readings(readings, counts), *self.decisions),
+            (*describe_readings(self.inputs, readings, counts), *self.decisions),
             result,
             result.hints,
             never,
@@ -675,43 +592,9 @@ class _Drafting:
         )
 
 
-def _find_reading(source: Input, side: str) -> Reading:
-    if source.is_table:
-        return read_table(source.path)
-    return find_reading(source.path, source.uri, side)
-
-
 def _is_of_one_order(found: _Columns) -> bool:
     """Whether rows at the same places of both files have the same keys."""
     return found.key.is_key and found.key.overlap >= SAME_ORDER
-
-
-def _is_key_of_most(result: Reconciliation) -> bool:
-    """Whether the key of a comparison repeats nowhere and matches most rows."""
-    sides = result.old, result.new
-    most = max(side.rows for side in sides)
-    repeats = any(side.duplicate_keys for side in sides)
-    return not repeats and result.counts.matched >= SAME_ORDER * most
-
-
-def _may_identify(values: pl.Series) -> bool:
-    """Whether a column identifies rows: no value repeats, is blank, or is a measure."""
-    unique = values.n_unique() == len(values)
-    return unique and not (values == "").any() and not is_measure(values)
-
-
-def _count_key(key: Proposal, result: Reconciliation) -> Proposal:
-    """A key with its counts on all rows; as it is if it repeats."""
-    if not key.is_key or result.old.duplicate_keys or result.new.duplicate_keys:
-        return key
-    matched = result.counts.matched
-    most = max(result.old.rows, result.new.rows, 1)
-    return replace(key, matched=matched, overlap=matched / most)
-
-
-def _matches_as_many(split: Proposal, other: Proposal) -> bool:
-    """Whether a derived key is as good: its columns are compared only by it."""
-    return split.is_key and (not other.is_key or split.overlap >= other.overlap)
 
 
 def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | None:
@@ -736,147 +619,3 @@ def _derive(options: Options, sides: Sides, split: SplitKey) -> tuple[Options, S
     own = replace(options.side(SIDES[at]), derive=(split.text,))
     changed = replace(options, old=own) if at == 0 else replace(options, new=own)
     return changed, (derived[0], derived[1])
-
-
-def _without_reading(options: Options) -> Options:
-    """Options for the same rows as frames."""
-    old, new = (
-        SideOptions(rules=side.rules, derive=side.derive)
-        for side in (options.old, options.new)
-    )
-    return replace(
-        options, delimiter=DEFAULT_DELIMITER, encodings=UTF_8, old=old, new=new
-    )
-
-
-def _with_reading(options: Options, reading: Options) -> Options:
-    """Options of frames for the files that are read by `reading`."""
-    old, new = (
-        replace(read, rules=own.rules, derive=own.derive)
-        for read, own in ((reading.old, options.old), (reading.new, options.new))
-    )
-    return replace(
-        options,
-        delimiter=reading.delimiter,
-        encodings=reading.encodings,
-        old=old,
-        new=new,
-    )
-
-
-def _name_cells(cells: Frames, sides: Sides) -> Frames:
-    """Rows under the names of their file, without derived columns."""
-    named = []
-    for rows, side in zip(cells, sides, strict=True):
-        count = len(side.table.columns)
-        own = rows.select(rows.columns[:count])
-        own.columns = list(side.names[:count])
-        named.append(own)
-    return named[0], named[1]
-
-
-def _name_columns(readings: Sequence[Reading]) -> list[Reading]:
-    """The names of the other file for one without a header and as many columns."""
-    old, new = readings
-    if old.has_header == new.has_header or len(old.columns) != len(new.columns):
-        return list(readings)
-    names = old.columns if old.has_header else new.columns
-    return [
-        each
-        if each.has_header
-        else replace(each, columns=names, frame=replace(each.frame, names=names))
-        for each in readings
-    ]
-
-
-def _read_options(readings: Sequence[Reading]) -> Options:
-    old, new = readings
-    delimiters = dict.fromkeys((old.delimiter, new.delimiter))
-    return Options(
-        keys=NO_KEY,
-        delimiter=":".join(delimiters),
-        encodings=(old.encoding, new.encoding),
-        old=old.frame,
-        new=new.frame,
-    )
-
-
-def _find_name_forms(old: Sequence[str], new: Sequence[str]) -> tuple[NameForm, ...]:
-    """The weakest form of names under which most columns have a partner."""
-
-    def common(forms: tuple[NameForm, ...]) -> int:
-        folded = [[fold_name(name, forms) for name in side] for side in (old, new)]
-        if any(len(set(side)) < len(side) for side in folded):
-            return 0
-        return len(set(folded[0]) & set(folded[1]))
-
-    return max(FORMS, key=lambda forms: (common(forms), -len(forms)))
-
-
-def _pair_by_name(
-    sides: Sides, forms: tuple[NameForm, ...]
-) -> tuple[dict[Place, bool], tuple[list[int], list[int]]]:
-    """Pairs of columns that may belong together, and those that have no equal name.
-
-    A pair is True if the names are equal, and of columns without a partner otherwise.
-    """
-    old, new = (side.names for side in sides)
-    theirs = {fold_name(name, forms): at for at, name in enumerate(new)}
-    common = [
-        (at, theirs[folded])
-        for at, name in enumerate(old)
-        if (folded := fold_name(name, forms)) in theirs
-    ]
-    paired = [{pair[side] for pair in common} for side in (0, 1)]
-    alone_old, alone_new = (
-        [at for at in range(len(names)) if at not in taken]
-        for names, taken in zip((old, new), paired, strict=True)
-    )
-    pairs = dict.fromkeys(common, True)
-    pairs |= {(ours, theirs): False for ours in alone_old for theirs in alone_new}
-    return pairs, (alone_old, alone_new)
-
-
-def _keep_best(shared: Sequence[CommonValues]) -> list[CommonValues]:
-    """The best pairs, each column once."""
-    kept: list[CommonValues] = []
-    for each in shared:
-        if all(each.old != k.old and each.new != k.new for k in kept):
-            kept.append(each)
-    return kept
-
-
-def _places_of(
-    key: Sequence[str],
-    options: Options,
-    old: TableColumns,
-    new: TableColumns,
-    candidates: Sequence[CommonValues],
-) -> list[Place]:
-    """The places of key columns in both files."""
-    by_value = {each.old: each.new for each in candidates}
-    by_name = {
-        fold_name(name, options.match_names): n for n, name in enumerate(new.names)
-    }
-    places = []
-    for name in key:
-        ours = old.names.index(name)
-        theirs = by_value.get(ours)
-        places.append(
-            (ours, by_name[fold_name(name, options.match_names)])
-            if theirs is None
-            else (ours, theirs)
-        )
-    return places
-
-
-def _find_close(found: Sequence[Proposal]) -> list[Proposal]:
-    """The keys that match almost as many rows as the best, and do not contain it."""
-    best = found[0]
-    return [best] + [
-        each
-        for each in found[1:]
-        if each.is_key == best.is_key
-        and each.overlap >= best.overlap - CLOSE
-        and not set(best.columns) <= set(each.columns)
-    ]

@@ -24,7 +24,7 @@ from recon_engine.rules.chains import normal_form
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from recon_engine.drafts.columns import TableColumns
+    from recon_engine.drafts.columns import Frames, Sides
 
 
 # Of the rows: the column of a whole key rarely repeats, and each value has all parts.
@@ -55,8 +55,8 @@ class SplitKey:
 
 
 def find_split_key(
-    sides: tuple[TableColumns, TableColumns],
-    rows: tuple[pl.DataFrame, pl.DataFrame],
+    sides: Sides,
+    rows: Frames,
     paired: tuple[Collection[int], Collection[int]],
 ) -> SplitKey | None:
     """The split of a column that matches most rows; None if it is no key.
@@ -95,8 +95,8 @@ def _whole_keys(
 
 
 def _match_parts(
-    sides: tuple[TableColumns, TableColumns],
-    rows: tuple[pl.DataFrame, pl.DataFrame],
+    sides: Sides,
+    rows: Frames,
     side: int,
     place: int,
     mark: str,

@@ -1,0 +1,180 @@
+"""How both files are read: the choice, its corrections, options and evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from recon_engine.config import (
+    DEFAULT_DELIMITER,
+    NO_KEY,
+    UTF_8,
+    Options,
+    Quote,
+    SideOptions,
+)
+from recon_engine.drafts.decision import Decision
+from recon_engine.drafts.reading import (
+    Reading,
+    find_encoding_at,
+    find_reading,
+    read_last_field,
+    read_table,
+    show_delimiter,
+)
+from recon_engine.errors import EncodingError, ReconError
+from recon_engine.formatting import format_count
+from recon_engine.model import SIDES
+from recon_engine.suggestions import join_names
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recon_engine.drafts.inputs import Input
+
+
+def read_first_rows(source: Input, side: str) -> Reading:
+    """How a file is read, by its first rows."""
+    if source.is_table:
+        return read_table(source.path)
+    return find_reading(source.path, source.uri, side)
+
+
+def without_reading(options: Options) -> Options:
+    """Options for the same rows as frames."""
+    old, new = (
+        SideOptions(rules=side.rules, derive=side.derive)
+        for side in (options.old, options.new)
+    )
+    return replace(
+        options, delimiter=DEFAULT_DELIMITER, encodings=UTF_8, old=old, new=new
+    )
+
+
+def with_reading(options: Options, reading: Options) -> Options:
+    """Options of frames for the files that are read by `reading`."""
+    old, new = (
+        replace(read, rules=own.rules, derive=own.derive)
+        for read, own in ((reading.old, options.old), (reading.new, options.new))
+    )
+    return replace(
+        options,
+        delimiter=reading.delimiter,
+        encodings=reading.encodings,
+        old=old,
+        new=new,
+    )
+
+
+def name_columns(readings: Sequence[Reading]) -> list[Reading]:
+    """The names of the other file for one without a header and as many columns."""
+    old, new = readings
+    if old.has_header == new.has_header or len(old.columns) != len(new.columns):
+        return list(readings)
+    names = old.columns if old.has_header else new.columns
+    return [
+        each
+        if each.has_header
+        else replace(each, columns=names, frame=replace(each.frame, names=names))
+        for each in readings
+    ]
+
+
+def read_options(readings: Sequence[Reading]) -> Options:
+    """The options by which both files are read; no key is named."""
+    old, new = readings
+    delimiters = dict.fromkeys((old.delimiter, new.delimiter))
+    return Options(
+        keys=NO_KEY,
+        delimiter=":".join(delimiters),
+        encodings=(old.encoding, new.encoding),
+        old=old.frame,
+        new=new.frame,
+    )
+
+
+def correct_reading(
+    inputs: Sequence[Input], readings: Sequence[Reading], error: ReconError
+) -> list[Reading]:
+    """The readings without the fault of some row; raises its error otherwise."""
+    sources = [str(each.path) for each in inputs]
+    at = sources.index(error.file) if error.file in sources else None
+    fixed = list(readings)
+    if at is not None and isinstance(error, EncodingError):
+        path = inputs[at].path
+        encoding = find_encoding_at(path, error.byte_offset or 0)
+        if encoding not in {None, readings[at].encoding}:
+            fixed[at] = replace(
+                readings[at],
+                encoding=encoding or readings[at].encoding,
+                evidence=f"not UTF-8 at byte {error.byte_offset:,}",
+            )
+            return fixed
+    mark = None
+    if at is not None:
+        it = readings[at]
+        mark = read_last_field(inputs[at].path, it.delimiter, it.encoding)
+    if at is not None and mark is not None:
+        fixed[at] = replace(
+            readings[at], frame=replace(readings[at].frame, trailers=(mark,))
+        )
+        if fixed[at] != readings[at]:
+            return fixed
+    reading = readings[at or 0]
+    error.why = (
+        f"{SIDES[at or 0].upper()} was read with delimiter"
+        f" {show_delimiter(reading.delimiter)} as {reading.encoding}"
+        + (f"; {error.why}" if error.why else "")
+    )
+    raise error
+
+
+def describe_readings(
+    inputs: Sequence[Input],
+    readings: Sequence[Reading],
+    rows: tuple[int, int] | None = None,
+) -> list[Decision]:
+    """The decisions about the files; `rows`: their numbers of rows, if known."""
+    found = []
+    for at, (side, reading) in enumerate(zip(SIDES, readings, strict=True)):
+        name, frame, kind = side.upper(), reading.frame, inputs[at].compression
+        columns = format_count(len(reading.columns), "column")
+        if rows is not None:
+            columns += f" in all {format_count(rows[at], 'row')}"
+        if inputs[at].is_table:
+            found.append(Decision(f"{name} format", str(kind), columns))
+            continue
+        found += [
+            Decision(
+                f"{name} delimiter",
+                show_delimiter(reading.delimiter),
+                columns,
+                ", ".join(reading.others),
+                "delimiter",
+            ),
+            Decision(
+                f"{name} encoding",
+                reading.encoding,
+                reading.evidence,
+                setting="encoding",
+            ),
+            Decision(
+                f"{name} header",
+                f"line {frame.skip_lines + 1}" if reading.has_header else "none",
+                f"names: {join_names(reading.columns, 3)}"
+                if reading.has_header
+                else "the first record has the form of a row",
+            ),
+        ]
+        if frame.excel_text or frame.quote is Quote.NONE:
+            choice = '="…" is text' if frame.excel_text else "are characters"
+            evidence = "the first rows are regular only so"
+            found.append(Decision(f"{name} quotes", choice, evidence))
+        for trailer in frame.trailers:
+            about = f"{name} trailer"
+            found.append(Decision(about, trailer, "the last record is no row"))
+        if frame.trailing_delimiter:
+            about = f"{name} line end"
+            found.append(Decision(about, "a delimiter", "every line ends so"))
+    return found
