@@ -16,7 +16,7 @@ from recon_cli import parsing
 from recon_cli.app import app
 from recon_cli.render import show_rows as print_rows
 from support.reading import cells
-from support.strategies import CELLS, spelled
+from support.strategies import CELLS, FEWER, spelled
 from typer.testing import CliRunner
 
 from recon_engine import command_line, diff
@@ -66,6 +66,7 @@ def test_a_record_and_a_frame_are_read_back_as_they_were(
         assert read_back(data) == (tuple(names), rows)
 
 
+@FEWER
 @given(st.lists(st.tuples(AWKWARD, AWKWARD, AWKWARD), min_size=1, max_size=6))
 def test_every_artifact_is_accepted_by_the_own_reader(
     rows: list[tuple[str, str, str]],

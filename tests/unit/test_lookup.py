@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import oracle
 from support.spark_cluster import InProcess
+from support.strategies import FEWER
 from support.suppressed_pairs import DAY
 
 from recon_engine.compare.local_engine import compare_tables, read_tables
@@ -70,6 +71,7 @@ def found_by(
 @pytest.mark.parametrize(
     ("buckets", "spark"), [(1, False), (3, False), (None, True)], ids=str
 )
+@FEWER
 @given(sides=st.tuples(ROWS, ROWS))
 def test_rows_are_counted_by_normal_form_on_both_sides(
     tmp_path: Path,
@@ -138,6 +140,7 @@ def looked_up(
 
 
 @pytest.mark.skipif(load_library() is None, reason="there is no native kernel")
+@FEWER
 @given(sides=st.tuples(KEYED, KEYED), keys=st.sampled_from([("K",), ("L", "K")]))
 @pytest.mark.parametrize("mask", [None, "hmac"])
 def test_the_kernel_finds_the_keys_of_open_breaks(

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.strategies import Pair, csv_bytes, pairs
+from support.strategies import FEWER, Pair, csv_bytes, pairs
 
 import recon_engine
 from recon_engine.analysis.patterns import PATTERNS
@@ -260,6 +260,7 @@ def test_patterns_totals_and_segments_are_masked() -> None:
     assert d[SEGMENTS][0].value == "…0299"
 
 
+@FEWER
 @given(pairs(), st.sampled_from(Mask), st.data())
 def test_a_mask_changes_no_count_no_kind_and_no_choice(
     tmp_path: Path, pair: Pair, mask: Mask, data: st.DataObject

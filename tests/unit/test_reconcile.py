@@ -20,7 +20,7 @@ from support.compared_pairs import (
     rules_of_sides,
     written,
 )
-from support.strategies import Pair, csv_bytes, pairs, plain_pairs, spelled
+from support.strategies import FEWER, Pair, csv_bytes, pairs, plain_pairs, spelled
 from support.suppressed_pairs import DAY
 
 import recon_engine as rx
@@ -65,6 +65,7 @@ def test_files_reconcile_as_the_oracle_says(
 BAD_LINES = [b"\n", b"\r\n", b"x\n", b'"q"\n', b"," * 9 + b"\n", b"a\0\n", b"\xff\r\n"]
 
 
+@FEWER
 @given(pair=pairs(), data=st.data(), block=st.sampled_from([7, 1 << 22]))
 def test_bad_lines_that_are_set_aside_change_nothing_else(
     tmp_path: Path, pair: Pair, data: st.DataObject, block: int
@@ -170,6 +171,7 @@ def test_rules_of_one_side_give_the_answer_of_the_oracle(
     assert answer(d, pair.columns) == expected(pair, both, old, new)
 
 
+@FEWER
 @given(pair=plain_pairs(), buckets=st.sampled_from([1, 3, 8]))
 def test_keys_of_any_letters_are_found_in_lines_without_quotes(
     tmp_path: Path, pair: Pair, buckets: int
@@ -258,6 +260,7 @@ FACTS: dict[tuple[object, str], Any] = {
 }
 
 
+@FEWER
 @given(
     pair=st.one_of(pairs(), plain_pairs()),
     data=st.data(),
@@ -321,6 +324,7 @@ def written_alike(folder: Path, pair: Pair, data: st.DataObject) -> tuple[Path, 
     return paths
 
 
+@FEWER
 @given(pair=st.one_of(pairs(), plain_pairs()), count=st.sampled_from([1, 3]))
 def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
     schema = dict.fromkeys(pair.names, pl.String)
@@ -367,6 +371,7 @@ def test_lines_are_used_where_they_tell(tmp_path: Path) -> None:
         assert d.engine.strategy == strategy
 
 
+@FEWER
 @given(pair=pairs(), data=st.data())
 def test_swapping_the_sides_swaps_the_answer(
     tmp_path: Path, pair: Pair, data: st.DataObject
@@ -382,6 +387,7 @@ def test_swapping_the_sides_swaps_the_answer(
     }
 
 
+@FEWER
 @given(pair=pairs(), data=st.data())
 def test_row_and_column_order_change_nothing(
     tmp_path: Path, pair: Pair, data: st.DataObject
@@ -399,6 +405,7 @@ def test_row_and_column_order_change_nothing(
     assert before.sample == after.sample
 
 
+@FEWER
 @given(pair=pairs(), data=st.data())
 def test_an_identical_row_more_on_both_sides_is_one_more_identical_pair(
     tmp_path: Path, pair: Pair, data: st.DataObject
@@ -411,6 +418,7 @@ def test_an_identical_row_more_on_both_sides_is_one_more_identical_pair(
     assert (two.missing, two.extra, two.cells) == (one.missing, one.extra, one.cells)
 
 
+@FEWER
 @given(pair=pairs(), data=st.data())
 def test_the_reported_difference_turns_old_into_new(
     tmp_path: Path, pair: Pair, data: st.DataObject

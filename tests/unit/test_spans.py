@@ -18,7 +18,7 @@ from support.corpus_files import FILES, expected_of, name_of
 from support.databases import migrated
 from support.results import with_findings
 from support.spark_cluster import InProcess
-from support.strategies import Pair, edited, pairs, tables
+from support.strategies import FEWER, Pair, edited, pairs, tables
 
 import recon_engine as rx
 from recon_engine.compare import partial_result
@@ -155,6 +155,7 @@ def many_shares() -> Iterator[None]:
         yield
 
 
+@FEWER
 @given(
     pair=pairs(),
     data=st.data(),
@@ -191,6 +192,7 @@ def accept(column: str) -> Suppression:
     )
 
 
+@FEWER
 @given(
     pair=pairs(),
     data=st.data(),

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import oracle
 from support.program import recon
+from support.strategies import FEWER
 
 import recon_engine as rx
 from recon_engine.errors import ConfigError, EncodingError, KeyMissing
@@ -246,6 +247,7 @@ def test_one_row_for_several_is_said_as_it_was_measured() -> None:
 PARTS = st.lists(st.sampled_from(["1", "2.50", "0", "", "-1", "x"]), max_size=3)
 
 
+@FEWER
 @given(st.lists(st.tuples(PARTS, PARTS), min_size=1, max_size=8))
 def test_sums_of_splits_are_those_of_fractions(
     groups: list[tuple[list[str], ...]],
