@@ -5,9 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The tests start 200 processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Three workers: on two cores, the third works while the others wait for servers.
-# tests/support/work_division.py says which tests stay together, and their order.
-PYTEST = $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
+# Two workers. tests/support/work_division.py says which tests stay together, and their order.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 # The installation compiles the native kernel: again after a change of these.
 NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs/native/,kernel.c build.py)
 # Compiling all modules takes longer than installing them; most are never imported.
