@@ -81,6 +81,8 @@ class Yard:
         with (self.folder / "log").open("w") as log:
             return subprocess.Popen(
                 [
+                    # A shell's background job passes on that SIGINT is ignored.
+                    *("env", "--default-signal=INT"),
                     *(sys.executable, str(ROOT / "run.py"), *places),
                     *("--dataset", "claims", "--keys", "DESYNPUF_ID"),
                     "--recompute",
