@@ -48,8 +48,8 @@ class Awkward:
 
 def _differ(what: str, old: str, new: str) -> Awkward:
     """One of two rows differs in one cell."""
-    texts = [f"ID,A\n1,{value}\n2,same\n".encode() for value in (old, new)]
-    return Awkward(what, *texts, matched=2, mismatched_rows=1)
+    one, other = (f"ID,A\n1,{value}\n2,same\n".encode() for value in (old, new))
+    return Awkward(what, one, other, matched=2, mismatched_rows=1)
 
 
 PAIRS: Final = (

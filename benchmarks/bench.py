@@ -2,7 +2,8 @@
 
     python benchmarks/bench.py [SUITE ...] [--record]
 
-Suites: `peers`, `changed` (difference rates), `quoted`, `rows`, `columns`, `small`
+Suites: `peers`, `awkward` (who counts small awkward pairs right), `changed` (rates of
+change), `quoted`, `rows`, `columns`, `small`
 (beside the start of Polars), `cores` (one core, two and so on), `commands` (`keys`,
 `explain`, `init` beside `diff`), `settings` (what an option or a rule costs), `memory`
 (peaks against budgets), `pipeline` (against a bare load), `gate` (the CSV reader on one
@@ -27,9 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from awkward import KEY as AWKWARD_KEY
+from awkward import PAIRS as AWKWARD
 from gate import WORK, WRITTEN
 from generate import KEY, SHAPES
-from measure import Figure, in_turns
+from measure import Figure, in_turns, run
 from render import write
 
 from recon_engine.inputs.native.binding import load_library
@@ -77,6 +80,8 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "`--derive`": {"derive": "MONTH=slice(C09_DT,1,6)"},
     "`--fold --sum`": {"fold": True, "sum": "C08_AMT"},
 }
+# Those that answer, and not only load.
+ANSWERING: Final = tuple(n for n in PACKAGES if n not in {START, "polars-load"})
 RIVALS: Final = (OURS, "compara", "duckdb", "polars-load")
 
 
@@ -179,6 +184,23 @@ class Bench:
                 for shape, width in SHAPES.items()
             }
         )
+
+    def awkward(self) -> Results:
+        """Which pairs each peer counts wrong; a count that it does not print is not."""
+        folder = self.folder / "awkward"
+        folder.mkdir(parents=True, exist_ok=True)
+        wrong: dict[str, list[str]] = {name: [] for name in ANSWERING}
+        for pair in AWKWARD:
+            files = pair.write(folder)
+            for name in ANSWERING:
+                script = str(HERE / "peers.py")
+                command = [environment(name), script, name, *files, AWKWARD_KEY]
+                said = run(command, self.timeout).said
+                if not said or not said.items() <= pair.expected.items():
+                    wrong[name].append(pair.what)
+        for name, pairs in wrong.items():
+            print(f"  {name:28} {len(AWKWARD) - len(pairs)} of {len(AWKWARD)} right")
+        return {"of": len(AWKWARD), "wrong": wrong}
 
     def memory(self) -> Results:
         """Peaks against budgets, on sizes that fit and sizes that do not."""
@@ -390,6 +412,7 @@ REWRITTEN: Final[dict[str, tuple[Callable[[bytes], bytes], dict[str, Any]]]] = {
 }
 SUITES: Final[dict[str, Callable[[Bench], Results]]] = {
     "peers": Bench.peers,
+    "awkward": Bench.awkward,
     "changed": Bench.changed,
     "quoted": Bench.quoted,
     "rows": Bench.rows_,

@@ -74,6 +74,18 @@ def peers(results: Results) -> str:
     return "\n".join(lines)
 
 
+def awkward(results: Results) -> str:
+    """Everyone on small pairs with known answers, most right first."""
+    found, versions = results["awkward"], results["versions"]
+    lines = [_row(["", "right", "wrong on"]), _row(["---", "---:", "---"])]
+    for name, wrong in sorted(found["wrong"].items(), key=lambda each: len(each[1])):
+        label = f"{name} {versions[name]}"
+        right = f"{found['of'] - len(wrong)} of {found['of']}"
+        label = f"**{label}**" if name == OURS else label
+        lines.append(_row([label, right, "; ".join(wrong)]))
+    return "\n".join(lines)
+
+
 def series(name: str) -> Callable[[Results], str]:
     """One row a pair: ours, and the ratios to the others where they ran."""
 
@@ -269,6 +281,7 @@ def _row(cells: list[str]) -> str:
 
 TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "peers": peers,
+    "awkward": awkward,
     "changed": series("changed"),
     "quoted": series("quoted"),
     "rows": series("rows"),
