@@ -69,7 +69,7 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "`--ignore` of a column": {"ignore": "C31_FLAG"},
     "`--compare-only` of two columns": {"compare_only": ["C08_AMT", "C10_CD"]},
     "`--mask` of a column": {"masks": {"C10_CD": "redact"}},
-    "`--gate`": {"gates": "missing<=5%"},
+    "`--gate`": {"gates": "missing_rate<=5%"},
     "`--quote none`": {"quote": "none"},
     "`--rule C08_AMT=decimal`": {"rules": {"C08_AMT": "decimal"}},
     "`--rule *=trim`": {"rules": {"*": "trim"}},

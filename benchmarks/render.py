@@ -144,21 +144,23 @@ def cores(results: Results) -> str:
 
 
 def beside_first(name: str) -> Callable[[Results], str]:
-    """One row a command, each beside the first of them."""
+    """One row a command, each beside the first of them.
+
+    Without peaks: a child's begins with its parent's, which has made the files.
+    """
 
     def table(results: Results) -> str:
         figures = results[name]["figures"]
         first = next(iter(figures))
-        lines = [_row(["", "wall s", "CPU s", "peak MiB", f"wall / {first}"])]
-        lines.append(_row(["---", *["---:"] * 4]))
+        lines = [_row(["", "wall s", "CPU s", f"wall / {first}"])]
+        lines.append(_row(["---", *["---:"] * 3]))
         for label, each in figures.items():
             if each["said"] is None:
-                lines.append(_row([label, "failed", "", "", ""]))
+                lines.append(_row([label, "failed", "", ""]))
                 continue
             cells = [f"{each[unit]:.2f}" for unit in ("wall", "cpu")]
             ratio = each["wall"] / figures[first]["wall"]
-            peak = f"{each['rss'] / MEBI:,.0f}"
-            lines.append(_row([label, *cells, peak, f"{ratio:.2f}"]))
+            lines.append(_row([label, *cells, f"{ratio:.2f}"]))
         return "\n".join(lines)
 
     return table
