@@ -290,7 +290,7 @@ def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
 def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
     """The options of a side, as a caller in Python names them.
 
-    `old_X` counts before `X`; None is as if it was not there.
+    `old_X` overrides `X`; None is as if it was not given.
     """
     values, own = dict[str, Any](), list[Option]()
     with naming_side(own):

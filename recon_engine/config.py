@@ -653,7 +653,7 @@ class RunConfig:
     connection. It may hold a password, so it is not in `repr`, the run log or the run's
     identity. `old_pattern`, `new_pattern`: the names of the two files in inbound; None
     for the ending of a data file, and NEWSYSTEM in that of NEW. `parts`: how many files
-    each side has; `old_parts` and `new_parts` count before it. `done_files`: names of
+    each side has; `old_parts` and `new_parts` override it. `done_files`: names of
     files that say that the delivery is complete.
     """
 

@@ -332,7 +332,7 @@ def _merge_settings(file: BaseModel, path: Path, dataset: str | None) -> dict[st
     for name, value in _explicit_values(own).items():
         merge = isinstance(value, dict)
         settings[name] = {**settings.get(name, {}), **value} if merge else value
-        # What a dataset sets for both sides counts before what the top sets for one.
+        # What a dataset sets for both sides overrides what the top sets for one.
         for side in SIDES:
             if not merge and f"{side}_{name}" not in _explicit_values(own):
                 settings.pop(f"{side}_{name}", None)

@@ -47,7 +47,7 @@ def analyze_columns(
     if difference.cells.height <= few_cells.MAX_CELLS:
         return _analyze_few_cells(difference, plan)
 
-    def tell(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
+    def analyze(column: tuple[int, pl.DataFrame]) -> tuple[pl.DataFrame, Learned]:
         at, cells = column
         name, changes = plan.columns[at], patterns.group_changes(cells)
         rules = tuple["Hint", ...]()
@@ -60,7 +60,7 @@ def analyze_columns(
 
     by_column = difference.cells.partition_by("column", as_dict=True, include_key=False)
     columns = [(int(at), cells) for (at,), cells in by_column.items()]
-    every = list(map_ordered(tell, columns))
+    every = list(map_ordered(analyze, columns))
     changes = [
         (plan.columns[at], at, each)
         for (at, _), (each, _) in zip(columns, every, strict=True)

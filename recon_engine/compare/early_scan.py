@@ -39,7 +39,7 @@ def begin_scan(
 ) -> Scanning | None:
     """Begin to read both, if the kernel applies and no value decides on the columns.
 
-    None leaves it to `read_tables`, which also words what is wrong.
+    None leaves it to `read_tables`, which also reports what is wrong.
     """
     if not (isinstance(old, Header) and isinstance(new, Header)):
         return None

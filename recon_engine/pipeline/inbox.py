@@ -64,7 +64,7 @@ def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
     Raises InvalidFileCount, InvalidFilePair, and UnusableFiles for files that look like
     a delivery but cannot be used.
     """
-    data, ignored = _sort_names(files)
+    data, ignored = _list_data_files(files)
     if not data:
         return _without_data(ignored)
     names = join_names(file.name for file in data)
@@ -129,7 +129,7 @@ def select_parts(files: Iterable[SourceFile], counts: Counts) -> FilePair | NoDa
 
     `counts`: how many files each side has. Raises as `select_pair` does.
     """
-    data, ignored = _sort_names(files)
+    data, ignored = _list_data_files(files)
     if not data:
         return _without_data(ignored)
     new = [file for file in data if NEW_MARK in file.name.upper()]
@@ -169,8 +169,11 @@ def _as_side(files: Sequence[SourceFile], name: str) -> SourceFile:
     return SourceFile(name, name, sum(file.size for file in files), parts=tuple(files))
 
 
-def _sort_names(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[str]]:
-    """The data files by name, and the names of the others, which are logged."""
+def _list_data_files(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[str]]:
+    """The data files by name, and the names of the others, which are logged.
+
+    Raises UnusableFiles for a data file that cannot be used.
+    """
     data: list[SourceFile] = []
     ignored: list[str] = []
     for file in sorted(files, key=lambda file: file.name):

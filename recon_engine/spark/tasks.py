@@ -135,7 +135,7 @@ class Job:
         yield from self.send_digests(split_number, digested.rows)
 
     def digest_in_python(self, split_number: int) -> Packets:
-        """The same by the reader in Python, which also words what is wrong."""
+        """The same by the reader in Python, which also reports what is wrong."""
         side, span = self.splits[split_number]
         header, strategy = self.headers[side], self.strategy_of(side)
         found: list[NDArray[np.void]] = []

@@ -154,7 +154,7 @@ class Scenario:
 
     @property
     def is_logged(self) -> bool:
-        """Whether there was a log to write to, and no result that stands instead."""
+        """Whether there was a log to write to, and no result in its place."""
         gone = (DONE, DB_IS_GONE)
         return self.then != FINISHED and self.status not in gone
 

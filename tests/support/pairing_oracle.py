@@ -72,7 +72,7 @@ class Prepared:
 class _Side:
     name: str
     plan: SidePlan
-    # Each row with its place and the number of rows that it stands for.
+    # Each row with its place and the number of rows that it represents.
     rows: list[tuple[Line, str, int]] = field(default_factory=list)
 
     def of(self, place: str) -> list[tuple[Line, str, int]]:

@@ -287,7 +287,7 @@ def keyed(old: Rows, new: Rows, *keys: str) -> rx.Reconciliation:
     return rx.diff(*sides, keys=keys or ("ID", "LINE"))
 
 
-def told(hints: tuple[Hint, ...]) -> list[tuple[str, str, int, int]]:
+def show_hints(hints: tuple[Hint, ...]) -> list[tuple[str, str, int, int]]:
     return [(hint.kind, hint.flag, hint.count, hint.total) for hint in hints]
 
 
@@ -295,7 +295,7 @@ def test_a_key_column_that_was_made_anew_is_to_be_dropped() -> None:
     old = [(f"{at}", "1", f"x{at}") for at in range(100)]
     new = [(key, "2" if at < 30 else "1", x) for at, (key, _, x) in enumerate(old)]
     d = keyed(old, new)
-    assert told(d.hints) == [("drop_key", "--key ID", 30, 30)]
+    assert show_hints(d.hints) == [("drop_key", "--key ID", 30, 30)]
     [hint] = d.hints
     assert hint.text == (
         "30 rows are missing; 100% would match an extra row with another LINE"
@@ -306,7 +306,7 @@ def test_a_key_column_that_was_made_anew_is_to_be_dropped() -> None:
 
 
 def test_a_key_column_is_kept_that_tells_rows_apart() -> None:
-    """Of two lines of a claim, which is which cannot be told without the line."""
+    """Of two lines of a claim, which is which is unknown without the line."""
     old = [(f"{at // 2}", f"{at % 2}", "x") for at in range(100)]
     assert keyed(old, [(key, f"{line}9", x) for key, line, x in old]).hints == ()
 
@@ -320,14 +320,14 @@ def test_a_key_column_is_kept_if_most_rows_are_missing_without_it_as_well() -> N
 
 
 def test_rules_of_the_key_go_before_a_key_less() -> None:
-    """Half drifted by zeros, half renumbered: both are told, and what each pairs."""
+    """Half drifted by zeros, half renumbered: both are shown, and what each pairs."""
     old = [(f"{at:04}", "1", f"x{at}") for at in range(100)]
     new = [
         (key.lstrip("0") or "0", "1", x) if at % 2 else (key, "2", x)
         for at, (key, _, x) in enumerate(old)
     ]
     d = keyed(old, new)
-    assert told(d.hints) == [
+    assert show_hints(d.hints) == [
         ("key_rule", "--rule ID=lstrip0", 50, 100),
         ("drop_key", "--key ID", 100, 100),
     ]
@@ -337,7 +337,7 @@ def test_rules_of_the_key_go_before_a_key_less() -> None:
 def test_a_rule_that_several_key_columns_need_is_one_hint() -> None:
     old = [(f"a{at}", f"b{at}", "x") for at in range(20)]
     new = [(key.upper(), line.upper(), x) for key, line, x in old]
-    assert told(keyed(old, new).hints) == [
+    assert show_hints(keyed(old, new).hints) == [
         ("key_rule", "--rule ID=casefold --rule LINE=casefold", 20, 20)
     ]
 
@@ -346,14 +346,16 @@ def test_rows_pair_up_one_to_one() -> None:
     """Three are missing and two extra under one normal key: two pairs."""
     old = [("007", "1", "x")] * 3
     new = [("7", "1", "x")] * 2
-    assert told(keyed(old, new).hints) == [("key_rule", "--rule ID=lstrip0", 2, 3)]
+    assert show_hints(keyed(old, new).hints) == [
+        ("key_rule", "--rule ID=lstrip0", 2, 3)
+    ]
 
 
 def test_a_rule_that_pairs_less_than_one_in_a_hundred_is_no_hint() -> None:
     old = [("007", "1", "x"), *((f"a{at}", "1", "x") for at in range(100))]
     new = [("7", "1", "x"), *((f"b{at}", "1", "x") for at in range(100))]
     assert keyed(old, new).hints == ()
-    assert told(keyed(old[:-1], new).hints) == [
+    assert show_hints(keyed(old[:-1], new).hints) == [
         ("key_rule", "--rule ID=lstrip0", 1, 100)
     ]
 

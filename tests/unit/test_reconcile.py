@@ -440,7 +440,7 @@ def test_the_reported_difference_turns_old_into_new(
 def by_key_and_column(
     rows: Iterable[oracle.Row], pair: Pair
 ) -> Counter[tuple[oracle.Row, str, str]]:
-    """How often each value stands in each column under each key."""
+    """How often each value is in each column under each key."""
     return Counter(
         (row[: pair.width], name, value)
         for row in rows
