@@ -8,8 +8,8 @@ set of instructions of this machine and without any; accept or refuse, ends of r
 facts, sample and digests have to be those of the reference. Every 200th input goes
 through the whole engine, as a pair with the input before it, often with an option about
 what surrounds the table: with and without the kernel, the result or the error has to be
-the same. The first disagreement ends the
-search; its input is printed, and `--seed` makes it again.
+the same. The first disagreement ends the search; its input is printed, and `--seed`
+makes it again.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class _Spread:
         mark = file.read(2)
         wide = reading.encoding is Encoding.UTF_16
         self.codec = (
-            BYTE_ORDERS.get(mark, reading.encoding) if wide else (reading.encoding)
+            BYTE_ORDERS.get(mark, reading.encoding) if wide else reading.encoding
         )
         self.header = find_rows(self._decode(0, HEAD_BYTES), reading)
 
