@@ -36,7 +36,9 @@ def write_config(draft: Draft, table: tuple[str, ...]) -> str:
 def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
     if table:
         yield write_header(table)
-    yield "# Drafted by recon init, and checked on all rows of both files."
+    checked = "Drafted by recon init, and checked on all rows of both files"
+    # Values of renamed columns may differ: how many agree is measured on a sample.
+    yield f"# {checked}, but for [map]." if draft.options.renames else f"# {checked}."
     if "dataset" in table:
         yield from LOCATIONS
     settings = read_flags(option_words(draft.options))

@@ -101,6 +101,7 @@ def test_numbers_of_one_side_in_another_notation_are_active(tmp_path: Path) -> N
     (tmp_path / "new.csv").write_text("ID,PAID\n" + new.replace("1042.42", "1042.43"))
     ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
     assert settings(tmp_path)["map"] == {"BETRAG": "PAID"}
+    assert "files, but for [map]." in (tmp_path / "recon.toml").read_text()
     assert settings(tmp_path)["old"]["rules"] == {"BETRAG": "decimal(comma)"}
     assert "explains 199 of 200 differing cells" in " ".join(ended.stdout.split())
     assert found_in(tmp_path)["counts"]["mismatched_cells"] == 1

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recon_cli import session
-from recon_cli.commands.compare import New, Old  # noqa: TC001 - typer reads them
 from recon_cli.worker import run_on_worker
 from recon_engine.config import check_dataset_name
 from recon_engine.errors import ConfigError
@@ -23,6 +22,22 @@ if TYPE_CHECKING:
     from recon_engine.drafts.draft import Draft
 
 
+OldFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="OLD",
+        help="The old file: CSV, also compressed, Parquet or Arrow; a path, or the s3://"
+        " URL of one object.",
+    ),
+]
+NewFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="NEW",
+        help="The new file: CSV, also compressed, Parquet or Arrow; a path, or the s3://"
+        " URL of one object.",
+    ),
+]
 DraftedDataset = Annotated[
     str | None,
     typer.Option(
@@ -38,8 +53,8 @@ Sample = Annotated[
     typer.Option(
         "--sample",
         metavar="N|all",
-        help="Number of rows that are searched for candidates. What is written is"
-        " checked on all rows.",
+        help="Number of rows that are searched for candidates. All settings but"
+        " [map] are checked on all rows.",
         rich_help_panel=Group.INPUT,
     ),
 ]
@@ -71,8 +86,8 @@ ConfigFile = Annotated[
 
 
 def init(
-    old: Old,
-    new: New,
+    old: OldFile,
+    new: NewFile,
     dataset: DraftedDataset = None,
     sample: Sample = "20000",
     yes: Yes = False,
