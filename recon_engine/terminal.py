@@ -1,4 +1,4 @@
-"""Print results and errors for people, and draw progress bars (rich).
+"""Print results and errors for people (rich).
 
 Every value that comes from a file passes `visible` or `readable` first, so no control
 character reaches the terminal.
@@ -8,22 +8,11 @@ from __future__ import annotations
 
 import io
 import re
-from contextlib import contextmanager
 from os.path import commonprefix
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, Group
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -39,7 +28,7 @@ from recon_engine.kinds import REWRITING_KINDS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -483,53 +472,3 @@ def print_error(console: Console, error: ReconError) -> None:
     if error.help:
         line = Text.assemble(("  help: ", GOOD), readable(error.help))
         console.print(line, soft_wrap=True)
-
-
-class ProgressBars:
-    """Progress bars with rates on a terminal; they are erased when the work ends."""
-
-    def __init__(self, console: Console) -> None:
-        self._bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=28),
-            TaskProgressColumn(),
-            _Rate(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Erase the bars."""
-        self._bars.stop()
-
-    def bind(self, **facts: str) -> None:
-        """Ignore the facts: bars show none. Log lines do."""
-
-    @contextmanager
-    def step(
-        self, name: str, *, total: int | None = None, unit: str = "rows"
-    ) -> Iterator[Callable[[int], None]]:
-        """Show one bar while the block runs; yield the function that advances it."""
-        bar = self._bars.add_task(name, total=total, unit=unit)
-        yield lambda amount: self._bars.update(bar, advance=amount)
-        # A bar without a total, or with a total of 0, also ends at 100%.
-        done = self._bars.tasks[bar].completed if total is None else total
-        self._bars.update(bar, total=done or 1, completed=done or 1)
-
-
-class _Rate(ProgressColumn):
-    """`201 MiB/s` or `444,710 rows/s`."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed:
-            return Text("")
-        if task.fields.get("unit") == "bytes":
-            return Text(f"{speed / 2**20:,.0f} MiB/s", style=QUIET)
-        return Text(f"{speed:,.0f} rows/s", style=QUIET)

@@ -1,12 +1,8 @@
-"""The application: its commands, the options before a command, and its start."""
+"""The commands, and the options before a command, as typer takes them."""
 
 from __future__ import annotations
 
-import io
-import itertools
-import os
-import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer._click.exceptions import NoArgsIsHelpError
@@ -14,14 +10,7 @@ from typer._click.exceptions import NoArgsIsHelpError
 from recon_cli import session
 from recon_cli.commands import admin, compare, history, init, run
 from recon_cli.signatures import CommandGroup, add_command
-from recon_cli.stderr import guard_stderr
-from recon_cli.usage import make_usage_error
-from recon_cli.worker import Signalled, exit_process, unwind_on_signal
-from recon_engine.errors import ConfigError
-from recon_engine.options import Format
-from recon_engine.runtime.error_boundary import to_recon_error
 from recon_engine.status import STATUSES, RunStatus
-from recon_engine.suggestions import escape_bytes
 
 
 app = typer.Typer(
@@ -91,56 +80,15 @@ for command in (
     add_command(app, command)
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    # First of all: what a library prints before this may quote a cell. The arguments
-    # are not parsed yet.
-    if "--debug" not in sys.argv:
-        guard_stderr()
-    unwind_on_signal()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files may hold bytes that are not UTF-8.
-        sys.stdout.reconfigure(errors="backslashreplace")
+def run_with_typer() -> int | None:
+    """Parse the arguments of the process and run the command; its exit code, if any.
+
+    Commands end by `CommandEnded`. Raises what typer raises for a wrong command line.
+    """
     try:
-        _refuse_undecodable()
         # Otherwise typer would report errors and exit by itself, in its own words.
-        code = app(prog_name="recon", standalone_mode=False)
-    except Signalled as signalled:
-        code = signalled.exit_code
-    except Exception as error:  # noqa: BLE001 - reported, whatever it is
-        code = _report_error(error)
-    exit_process(code)
-
-
-def _refuse_undecodable() -> None:
-    """Refuse an argument or a variable that is not UTF-8, unless it names a file."""
-    given = {f"argument {at}": text for at, text in enumerate(sys.argv[1:], 1)}
-    given |= {n: text for n, text in os.environ.items() if n.startswith("RECON_")}
-    for name, text in given.items():
-        if escape_bytes(text) != text and not os.path.lexists(text):
-            raise ConfigError(
-                f"{name} is not UTF-8: {escape_bytes(text)}",
-                help="write it in UTF-8, as the locale of the terminal has it",
-            )
-
-
-def _report_error(error: Any) -> int:
-    """Report a wrong command line or an unexpected error, in the requested format."""
-    form = Format.JSON if _wants_json(sys.argv) else Format.TABLE
-    if isinstance(error, NoArgsIsHelpError):
+        code: int | None = app(prog_name="recon", standalone_mode=False)
+    except NoArgsIsHelpError as error:
         error.show()
         return STATUSES[RunStatus.USAGE_ERROR].exit_code
-    wrong = hasattr(error, "format_message")
-    reported = make_usage_error(error) if wrong else to_recon_error(error)
-    try:
-        session.exit_with_error(reported, form)
-    except typer.Exit as ended:
-        return ended.exit_code
-
-
-def _wants_json(arguments: list[str]) -> bool:
-    # Without parsing: the command line may be what is wrong.
-    following = dict(itertools.pairwise(arguments))
-    asked = following.get("--format", following.get("-f"))
-    given = asked or os.environ.get("RECON_FORMAT")
-    return given == Format.JSON or "--format=json" in arguments
+    return code

@@ -128,7 +128,7 @@ def emit_metrics(dataset: str, *, emit: bool = True) -> Iterator[RunMetrics]:
     try:
         yield meter
     except BaseException as ended:
-        # `typer.Exit`, errors and signals have one.
+        # `CommandEnded`, errors and signals have one.
         code = getattr(ended, "exit_code", UNFORESEEN)
         raise
     finally:

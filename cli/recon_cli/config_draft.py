@@ -6,10 +6,8 @@ import difflib
 import tomllib
 from typing import TYPE_CHECKING, Final
 
-import typer
-
 from recon_cli.config_lookup import read_config_text, write_config_text
-from recon_cli.session import announce, make_console
+from recon_cli.session import announce, echo, make_console
 from recon_engine.command_line import quoted
 from recon_engine.config_file import PYPROJECT, load_configuration, read_toml
 from recon_engine.drafts.config_text import write_config
@@ -76,8 +74,8 @@ def write_draft(
         read_toml(path)
     after, replaces = _merge(before, text, table)
     if replaces and not force:
-        typer.echo()
-        typer.echo(_diff(before, after, path.name), nl=False)
+        echo()
+        echo(_diff(before, after, path.name), end="")
         raise ConfigError(
             f"{path} exists already",
             why="the lines above show what would change",
@@ -86,8 +84,8 @@ def write_draft(
         )
     write_config_text(path, after)
     load_configuration(path, dataset)
-    typer.echo()
-    typer.echo(f"with these settings: {draft.result.headline()}")
+    echo()
+    echo(f"with these settings: {draft.result.headline()}")
     announce(f"written: {path}")
     announce(f"next: {_next_command(path, dataset, names)}")
 

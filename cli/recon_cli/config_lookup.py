@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Protocol
 
-import typer
-
-from recon_engine.config_place import find_config_file
 from recon_engine.errors import ConfigError
 
 
@@ -18,40 +15,22 @@ if TYPE_CHECKING:
     from recon_engine.config_file import Configuration
 
 
-# They show recorded runs: of the file they take only the name of the dataset.
-OF_PAST_RUNS: Final = ("breaks", "history", "report")
+class Source(Protocol):
+    """Where the value of an option was found; typer has names for it."""
+
+    @property
+    def name(self) -> str: ...
 
 
-def apply_config_file(
-    ctx: typer.Context, param: typer.CallbackParam, value: Any
-) -> Any:
-    """Let the file decide what neither flag nor environment does.
+class Context(Protocol):
+    """What is known of a command line besides the values; typer has one.
 
-    For --config and --dataset, which are eager: it acts on the second of them. The only
-    dataset of the file need not be named.
+    `obj`: the settings of the configuration file; None without a file.
     """
-    given = ctx.params | {str(param.name): value}
-    # The order of the two is that of the command line, so either may be the second.
-    if not {"config", "dataset"} <= given.keys() or ctx.resilient_parsing:
-        return value
-    dataset = given["dataset"]
-    if ctx.info_name in OF_PAST_RUNS and dataset is not None:
-        return value
-    found = ctx.obj = _load_file(given["config"] or find_config_file(), dataset)
-    if found is None:
-        return value
-    if ctx.info_name not in OF_PAST_RUNS:
-        ctx.default_map = {
-            name: setting
-            for name, setting in found.settings.items()
-            # Lists and tables are read by `signatures.Settings`, which merges them with
-            # flags.
-            if isinstance(setting, str | int)
-        }
-    if param.name == "dataset":
-        return found.dataset
-    ctx.params["dataset"] = found.dataset
-    return value
+
+    obj: Configuration | None
+
+    def get_parameter_source(self, name: str, /) -> Source | None: ...
 
 
 def read_config_text(path: Path) -> str:
@@ -83,12 +62,12 @@ def write_config_text(path: Path, text: str) -> None:
         ) from None
 
 
-def settings_from_file(ctx: typer.Context) -> Mapping[str, Any]:
+def settings_from_file(ctx: Context) -> Mapping[str, Any]:
     """What the configuration file sets, by the names it has for it."""
     return ctx.obj.settings if ctx.obj else {}
 
 
-def describe_file(ctx: typer.Context) -> dict[str, str]:
+def describe_file(ctx: Context) -> dict[str, str]:
     """The configuration file, and the dataset that was chosen; {} without a file."""
     found: Configuration | None = ctx.obj
     if found is None:
@@ -97,7 +76,7 @@ def describe_file(ctx: typer.Context) -> dict[str, str]:
     return {"file": str(found.path), **named}
 
 
-def check_dataset(ctx: typer.Context) -> None:
+def check_dataset(ctx: Context) -> None:
     """Refuse a --dataset that only chooses settings where there are none."""
     source = ctx.get_parameter_source("dataset")
     if ctx.obj is None and source is not None and source.name == "COMMANDLINE":
@@ -107,23 +86,24 @@ def check_dataset(ctx: typer.Context) -> None:
         )
 
 
-def missing_dataset(ctx: typer.Context) -> ConfigError:
+def missing_dataset(ctx: Context) -> ConfigError:
     """The error of a command that needs a dataset, and none is named."""
     known = other_datasets(ctx)
     return ConfigError(
         "no dataset is named",
-        file=str(ctx.obj.path) if known else None,
+        file=str(ctx.obj.path) if ctx.obj and known else None,
         help="add --dataset NAME" + (", one of: " + ", ".join(known) if known else ""),
     )
 
 
-def other_datasets(ctx: typer.Context) -> tuple[str, ...]:
+def other_datasets(ctx: Context) -> tuple[str, ...]:
     """The datasets of the file, if it has several and none is chosen."""
     found: Configuration | None = ctx.obj
     return () if found is None or found.dataset else found.datasets
 
 
-def _load_file(path: Path | None, dataset: str | None) -> Configuration | None:
+def load_file(path: Path | None, dataset: str | None) -> Configuration | None:
+    """The settings of a configuration file; None without a file."""
     if path is None:
         return None
     from recon_engine.config_file import load_configuration

@@ -26,10 +26,10 @@ def main() -> None:
     gc.disable()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)
-    from recon_cli import app
+    from recon_cli import start
 
     try:
-        app.main()
+        start.main()
     except SystemExit as ended:
         _end_quickly(ended)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typer._click import Context, Parameter
 
 
-class _NotPlain(Exception):
+class NotPlain(Exception):
     """A value that is left to typer."""
 
 
@@ -36,7 +36,7 @@ class _DirectConversion:
         """Return the value as the type of the parameter."""
         try:
             return _convert(value, param)
-        except _NotPlain:
+        except NotPlain:
             from typer._coercion import build_runtime_param
 
             return build_runtime_param(param.type_descriptor).coerce(
@@ -50,26 +50,27 @@ def _convert(value: Any, param: Any) -> Any:
         if value is None:
             return ()
         if get_origin(kind) is not list or not isinstance(value, list | tuple):
-            raise _NotPlain
+            raise NotPlain
         [kind] = get_args(kind)
-        return [_convert_one(each, kind, info) for each in value]
-    return None if value is None else _convert_one(value, kind, info)
+        return [convert_plain(each, kind, info.min, info.max) for each in value]
+    return None if value is None else convert_plain(value, kind, info.min, info.max)
 
 
-def _convert_one(value: Any, kind: Any, info: Any) -> Any:
-    """Return one value as a type of `Option.value_type`."""
+def convert_plain(value: Any, kind: Any, least: int | None, most: int | None) -> Any:
+    """Return one value as a type of `Option.value_type`; raise NotPlain if in doubt.
+
+    `least`, `most`: the bounds of a number.
+    """
     if kind is str and type(value) is str:
         return value
     # int() also accepts blanks, underscores and digits of other scripts.
     if kind is int and str(value).isascii() and str(value).isdecimal():
         number = int(value)
-        if (info.min is None or info.min <= number) and (
-            info.max is None or number <= info.max
-        ):
+        if (least is None or least <= number) and (most is None or number <= most):
             return number
     # typer examines a path that exists, for instance whether it is readable.
     if kind is Path and isinstance(value, str) and not os.path.lexists(value):
         return Path(value)
     if isinstance(kind, type) and issubclass(kind, Enum) and value in list(kind):
         return kind(value)
-    raise _NotPlain
+    raise NotPlain

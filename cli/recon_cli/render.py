@@ -14,10 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
 from recon_cli.run_end import format_summary
-from recon_cli.session import announce, make_console
+from recon_cli.session import announce, echo, make_console
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_share
 from recon_engine.options import Format
@@ -47,7 +45,7 @@ def _write_workbook(result: Reconciliation, path: Path) -> None:
     from recon_engine.report.workbook import write_workbook
 
     for note in write_workbook(result, path):
-        typer.echo(f"{path}: {note}", err=True)
+        echo(f"{path}: {note}", stream=sys.stderr)
 
 
 WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
@@ -143,7 +141,7 @@ def write_page(page: str, path: Path) -> None:
     """Write a page and print its path."""
     with _translate_write_errors(path):
         path.write_text(page, encoding="utf-8")
-    typer.echo(path)
+    echo(str(path))
 
 
 @contextmanager
@@ -182,9 +180,9 @@ def _write_html(result: Reconciliation, path: Path, facts: PageFacts) -> None:
 def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
     """Print a result on stdout; the table also suggests the next step, `then`."""
     if form is Format.JSON:
-        typer.echo(result.to_json())
+        echo(result.to_json())
     elif form is Format.MARKDOWN:
-        typer.echo(result.to_markdown(), nl=False)
+        echo(result.to_markdown(), end="")
     else:
         from recon_engine.terminal import print_result
 
@@ -208,14 +206,14 @@ def show_outcome(clock: RunClock, form: Format) -> None:
         if ended.result is not None:
             document = ended.result.to_dict()
         document["run"] = run_facts(ended)
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        echo(json.dumps(document, ensure_ascii=False, indent=2))
         return
     if ended.result is not None:
         show_result(ended.result, form)
-        typer.echo()
-    typer.echo(_describe_end(ended))
+        echo()
+    echo(_describe_end(ended))
     for line in format_summary(clock, _program_name()):
-        typer.echo(line)
+        echo(line)
     if ended.error is not None and ended.result is not None:
         from recon_engine.terminal import print_error
 
@@ -280,7 +278,7 @@ def show_proposals(
         for each in proposals
     ]
     if form is Format.JSON:
-        typer.echo(json.dumps([asdict(each) for each in proposals], ensure_ascii=False))
+        echo(json.dumps([asdict(each) for each in proposals], ensure_ascii=False))
     else:
         show_rows(names, shown, form)
     if not proposals:
@@ -298,7 +296,7 @@ def show_explanation(explanation: Explanation, form: Format) -> None:
         found = asdict(explanation)
         if not explanation.aside:
             del found["aside"]
-        typer.echo(json.dumps(document | found, ensure_ascii=False, indent=2))
+        echo(json.dumps(document | found, ensure_ascii=False, indent=2))
         return
     from recon_engine.terminal import print_explanation
 
@@ -353,12 +351,10 @@ def show_rows(
     """
     if form is Format.JSON:
         objects = [dict(zip(names, row, strict=True)) for row in table]
-        typer.echo(json.dumps(objects, ensure_ascii=False, indent=2, default=str))
+        echo(json.dumps(objects, ensure_ascii=False, indent=2, default=str))
     elif form is Format.MARKDOWN:
         for line in (names, ["---"] * len(names), *table):
-            typer.echo(
-                "| " + " | ".join(_markdown_cell(value) for value in line) + " |"
-            )
+            echo("| " + " | ".join(_markdown_cell(value) for value in line) + " |")
     elif make_console().is_terminal:
         from recon_engine.terminal import print_table
 
@@ -371,7 +367,7 @@ def show_rows(
             names,
             *([_format_value(value) for value in row] for row in table),
         ):
-            typer.echo(format_record(line), nl=False)
+            echo(format_record(line), end="")
 
 
 def show_breaks(page: BreakPage, form: Format) -> None:
@@ -435,19 +431,19 @@ def show_tour(conninfo: str, ended: Outcome, folder: Path) -> None:
     """Print what the demo wrote to the tables, and commands that show it."""
     from recon_engine.postgres.connection import query_read_only
 
-    typer.echo(f"inputs:    moved to {folder / 'processed'}")
+    echo(f"inputs:    moved to {folder / 'processed'}")
     counted = " UNION ALL ".join(
         f"SELECT '{name}', count(*) FROM metrics.{name} "  # noqa: S608 - names above
         f"WHERE run_id = '{ended.record.run_id}'"
         for name in TABLES
     )
     _, counts = query_read_only(conninfo, counted)
-    typer.echo("tables:    rows of this run in schema metrics")
+    echo("tables:    rows of this run in schema metrics")
     for name, count in counts:
-        typer.echo(f"           {name:<24}{count:>6,}")
-    typer.echo("\nnext, try:")
+        echo(f"           {name:<24}{count:>6,}")
+    echo("\nnext, try:")
     for line in TOUR:
-        typer.echo(f"  {_program_name()} {line}")
+        echo(f"  {_program_name()} {line}")
 
 
 def _program_name() -> str:

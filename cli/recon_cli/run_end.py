@@ -66,7 +66,7 @@ def log_run_end(dataset: str, *, dry_run: bool) -> Iterator[RunClock]:
     try:
         yield clock
     except BaseException as ended:
-        # `typer.Exit`, errors and signals have one.
+        # `CommandEnded`, errors and signals have one.
         internal = STATUSES[RunStatus.INTERNAL_ERROR].exit_code
         code = int(getattr(ended, "exit_code", internal))
         raise

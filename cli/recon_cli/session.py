@@ -8,9 +8,7 @@ import os
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import typer
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from recon_engine.errors import ConfigError
 from recon_engine.options import Format, LogFormat
@@ -29,6 +27,15 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("recon")
+
+
+class CommandEnded(SystemExit):
+    """A command has ended, with this exit code."""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code, by the name that errors and signals have for it."""
+        return int(self.code or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +62,8 @@ def report_errors(form: Format = Format.TABLE) -> Iterator[None]:
         # The reader of stdout has closed it (`| head`). Python flushes stdout at exit,
         # and would report the same error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(STATUSES[RunStatus.INTERRUPTED].exit_code) from None
-    except (typer.Exit, typer.Abort):
+        raise CommandEnded(STATUSES[RunStatus.INTERRUPTED].exit_code) from None
+    except CommandEnded:
         raise
     except BaseException as error:  # noqa: BLE001 - signals pass
         exit_with_error(to_recon_error(error), form)
@@ -74,12 +81,12 @@ def exit_with_error(
     if form is Format.JSON and not _view.quiet:
         # On stdout, where a program that asked for JSON reads its answer.
         document = _as_json(error, exit_code) | ({"run": run} if run else {})
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         from recon_engine.terminal import print_error
 
         print_error(make_console(stderr=True), error)
-    raise typer.Exit(exit_code) from None
+    raise CommandEnded(exit_code) from None
 
 
 def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
@@ -98,10 +105,18 @@ def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
     }
 
 
+def echo(text: str = "", *, end: str = "\n", stream: TextIO | None = None) -> None:
+    """Write a text to stdout, or to `stream`, at once.
+
+    A reader that is gone is noticed here, and the two streams keep their order.
+    """
+    print(text, end=end, file=stream, flush=True)
+
+
 def announce(text: str) -> None:
     """Print a note on stderr, unless nothing but errors is wanted."""
     if not _view.quiet:
-        typer.echo(text, err=True)
+        echo(text, stream=sys.stderr)
 
 
 @contextmanager
@@ -138,7 +153,7 @@ def _progress_of(
     if view.quiet or view.progress is False or (to_log and view.log_file is None):
         return
     if at_terminal:
-        from recon_engine.terminal import ProgressBars
+        from recon_cli.progress_bars import ProgressBars
 
         yield ProgressBars(make_console(stderr=True))
     elif view.progress:

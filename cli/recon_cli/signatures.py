@@ -1,182 +1,40 @@
-"""The table of options as typer takes it, and what a command is given for them."""
+"""The table of options as typer takes it."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import logging
-import os
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from recon_cli import config_lookup, parsing, session
+from recon_cli import config_lookup, parameters
 from recon_cli.plain_values import convert_directly
+from recon_cli.settings import Settings, call_command
 from recon_cli.usage import make_command_error
-from recon_engine.command_line import quote_name
-from recon_engine.config import NO_KEY, Limits, Options, SideOptions
+from recon_engine.config_place import find_config_file
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES
-from recon_engine.options import (
-    OPTIONS,
-    SIDED,
-    Format,
-    Group,
-    Option,
-    Shape,
-    naming_side,
-    options_of,
-)
+from recon_engine.options import Group, Option, Shape, options_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from typer._click import Command, Context, HelpFormatter, Parameter
 
 
-log = logging.getLogger("recon")
-
 # The two options that decide which settings of the configuration file count.
 LOOKED_UP_FIRST: Final = ("config", "dataset")
+# They show recorded runs: of the file they take only the name of the dataset.
+OF_PAST_RUNS: Final = ("breaks", "history", "report")
 SETTINGS: Final = "settings"
 SAVE_HINTS: Final = "--save-hints"
 ALL_HINTS: Final = "all"
 HINT_NUMBERS: Final = lazy_pattern(r"\d+(,\d+)*")
-# Where a value comes from, by precedence: the names that typer has for it.
-SOURCES: Final = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
-UNSET: Final = len(SOURCES)
 EXAMPLES: Final = "\n\nExamples:\n"
-
-
-class Settings:
-    """What a command is given for its options: flags, then variables, then the file."""
-
-    def __init__(
-        self, ctx: typer.Context, command: str, given: Mapping[str, Any]
-    ) -> None:
-        self._ctx = ctx
-        self._given = given
-        self._command = command
-        self._options = options_of(command)
-
-    def __getitem__(self, name: str) -> Any:
-        """The value of an option, as the field that it sets has it."""
-        return self._value(OPTIONS[name])
-
-    def has(self, name: str) -> bool:
-        """Whether the command takes the option."""
-        return self._command in OPTIONS[name].commands
-
-    def fields_of(self, kind: type) -> dict[str, Any]:
-        """The fields of a dataclass that the options of the command set."""
-        return {
-            option.field: self._value(option)
-            for option in self._options
-            if option.sets is kind
-        }
-
-    def side(self, side: str) -> SideOptions:
-        """What is set for "old" or "new"."""
-        chosen = [
-            self._choose(option, option.of_side(side))
-            for option in SIDED
-            if self._command in option.commands
-        ]
-        with naming_side(option for option in chosen if option.side):
-            found = {option.field: self._value(option) for option in chosen}
-            given = {n: each for n, each in found.items() if each is not None}
-            return SideOptions(**given)
-
-    @property
-    def options(self) -> Options:
-        """How the files are compared."""
-        self.check_dataset()
-        return self._options_with()
-
-    @property
-    def options_without_key(self) -> Options:
-        """How the files are read, for a command that takes no key."""
-        self.check_dataset()
-        return self._options_with(keys=NO_KEY)
-
-    def _options_with(self, **fields: Any) -> Options:
-        sides = {side: self.side(side) for side in SIDES}
-        return Options(**self.fields_of(Options) | sides | fields)
-
-    @property
-    def limits(self) -> Limits:
-        """How far an input may go before it is rejected."""
-        return Limits(**self.fields_of(Limits))
-
-    @property
-    def required_dataset(self) -> str:
-        """The dataset that is named, or the only one of the file; else ConfigError."""
-        dataset: str | None = self["dataset"]
-        if dataset is None:
-            raise config_lookup.missing_dataset(self._ctx)
-        return dataset
-
-    @property
-    def source(self) -> dict[str, str]:
-        """The configuration file and the dataset of it that were used."""
-        return config_lookup.describe_file(self._ctx)
-
-    def announce_source(self) -> None:
-        """Say which configuration file, dataset and key are used, if any."""
-        source = dict(self.source)
-        if not source:
-            return
-        if self.has("keys") and self["keys"]:
-            source["key"] = ",".join(quote_name(each, ",") for each in self["keys"])
-        if self._command == "run" and not sys.stderr.isatty():
-            log.info("settings_read", extra=source)
-        elif not self.has("format") or self["format"] is Format.TABLE:
-            file = source.pop("file")
-            facts = (f"{name} {value}" for name, value in source.items())
-            session.announce("settings: " + ", ".join((file, *facts)))
-
-    @property
-    def other_datasets(self) -> tuple[str, ...]:
-        """The datasets of the configuration file, if none of several is chosen."""
-        return config_lookup.other_datasets(self._ctx)
-
-    def check_dataset(self) -> None:
-        """Refuse a --dataset that only selects settings where there is no file."""
-        if self._command != "run":
-            config_lookup.check_dataset(self._ctx)
-
-    def _value(self, option: Option) -> Any:
-        given = self._given.get(option.name)
-        if option.shape is Shape.VALUE:
-            return option.parse(given) if option.parse and given is not None else given
-        filed = config_lookup.settings_from_file(self._ctx).get(option.name)
-        return parsing.parse_values(option, given, filed)
-
-    def _choose(self, both: Option, own: Option) -> Option:
-        """The option of a side: its own if it comes from the same place or before."""
-        if both.adds:
-            return own
-        rank, own_rank = (self._rank(option) for option in (both, own))
-        return own if own_rank <= rank and own_rank < UNSET else both
-
-    def _rank(self, option: Option) -> int:
-        """Where a value comes from: flag, variable, file, nowhere."""
-        source = self._ctx.get_parameter_source(option.name)
-        if source is not None and source.name in SOURCES:
-            return SOURCES.index(source.name)
-        # Of several values typer knows the flags only.
-        if (
-            option.shape is not Shape.VALUE
-            and option.env
-            and os.environ.get(option.env)
-        ):
-            return SOURCES.index("ENVIRONMENT")
-        filed = option.name in config_lookup.settings_from_file(self._ctx)
-        return SOURCES.index("DEFAULT_MAP") if filed else UNSET
 
 
 class CommandGroup(TyperGroup):
@@ -287,11 +145,47 @@ def add_command(app: typer.Typer, command: Callable[..., None]) -> None:
     )(without_parameters)
 
 
+def _apply_config_file(
+    ctx: typer.Context, param: typer.CallbackParam, value: Any
+) -> Any:
+    """Let the file decide what neither flag nor environment does.
+
+    For --config and --dataset, which are eager: it acts on the second of them. The only
+    dataset of the file need not be named.
+    """
+    given = ctx.params | {str(param.name): value}
+    # The order of the two is that of the command line, so either may be the second.
+    if not {"config", "dataset"} <= given.keys() or ctx.resilient_parsing:
+        return value
+    dataset = given["dataset"]
+    if ctx.info_name in OF_PAST_RUNS and dataset is not None:
+        return value
+    found = ctx.obj = config_lookup.load_file(
+        given["config"] or find_config_file(), dataset
+    )
+    if found is None:
+        return value
+    if ctx.info_name not in OF_PAST_RUNS:
+        ctx.default_map = {
+            name: setting
+            for name, setting in found.settings.items()
+            # Lists and tables are read by `signatures.Settings`, which merges them with
+            # flags.
+            if isinstance(setting, str | int)
+        }
+    if param.name == "dataset":
+        return found.dataset
+    ctx.params["dataset"] = found.dataset
+    return value
+
+
 def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     """The function as typer has to see it: a parameter for each option."""
-    signature = inspect.signature(command, eval_str=True)
-    parameters = [p for p in signature.parameters.values() if p.name != SETTINGS]
-    if len(parameters) == len(signature.parameters):
+    # Annotations name what commands import for the type checker only.
+    known = {**command.__globals__, **vars(parameters), "Settings": Settings}
+    signature = inspect.signature(command, eval_str=True, globals=known)
+    own = [p for p in signature.parameters.values() if p.name != SETTINGS]
+    if len(own) == len(signature.parameters):
         return command
     name = command.__name__
     options = [option for option in options_of(name) if option.flags]
@@ -299,16 +193,13 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def called(*, ctx: typer.Context, **given: Any) -> None:
         taken = {option.name: given.pop(option.name) for option in options}
-        session.set_view(taken)
-        settings = Settings(ctx, name, taken)
-        settings.announce_source()
-        command(**given, settings=settings)
+        call_command(command, ctx, taken, given)
 
     every = [
         inspect.Parameter(
             "ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
         ),
-        *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters),
+        *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own),
         *(
             _parameter(option, required=name in option.required_by)
             for option in options
@@ -343,7 +234,7 @@ def _parameter(option: Option, *, required: bool) -> inspect.Parameter:
         min=option.least if option.value_type is int else None,
         max=MOST_COUNT if option.value_type is int else None,
         is_eager=first,
-        callback=config_lookup.apply_config_file if first else None,
+        callback=_apply_config_file if first else None,
         show_default=option.without or True,
         # The option of both sides names them: the help would be three times as long.
         hidden=option.side is not None,

@@ -42,8 +42,10 @@ from recon_engine.compare.prepared_rows import compare_prepared
 from recon_engine.compare.repeats import repeats_in_pieces
 from recon_engine.compare.result_builder import (
     ReadBy,
+    Samples,
     build_result,
     reject_duplicate_keys,
+    sample_differing_rows,
 )
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import read_rows
@@ -314,16 +316,17 @@ def compare_tables(
     steps: Sequence[Callable[[], Any]] = (
         lambda: analyze_columns(found, plan),
         lambda: summarize_difference(found, identical, of_sides, plan, seen),
+        lambda: sample_differing_rows(found, plan),
         *(strategy.sample for strategy in reading.strategies),
     )
-    column_findings, partial, *samples = map_ordered(lambda step: step(), steps)
+    column_findings, partial, shown, *samples = map_ordered(lambda step: step(), steps)
     return build_result(
         plan,
         reading.tables,
         partial.with_left_out(*left_out),
         column_findings,
         today=today,
-        samples=samples,
+        samples=Samples(shown, samples),
         blanks=reading.blanks,
         tallies=[strategy.tallies() for strategy in reading.strategies],
         read_by=ReadBy(reading.strategies[0].name, reading.kernel),

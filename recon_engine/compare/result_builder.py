@@ -90,6 +90,17 @@ class ReadBy(NamedTuple):
     kernel: str | None
 
 
+class Samples(NamedTuple):
+    """Rows of a comparison that were chosen by their content.
+
+    `shown`: the differing rows to show, of `sample_differing_rows`. `of_sides`: the
+    keys and the compared cells of a sample of all rows of each side.
+    """
+
+    shown: tuple[SampleRow, ...]
+    of_sides: Sequence[pl.DataFrame]
+
+
 def build_result(
     plan: ComparisonPlan,
     tables: Sequence[Table],
@@ -97,7 +108,7 @@ def build_result(
     column_findings: Mapping[str, ColumnFindings],
     *,
     today: date,
-    samples: Sequence[pl.DataFrame],
+    samples: Samples,
     blanks: Sequence[int],
     tallies: Sequence[Tallies],
     read_by: ReadBy,
@@ -113,7 +124,7 @@ def build_result(
         partial_result: The findings of all buckets.
         column_findings: The findings of each differing column, by its name.
         today: A suppression whose last day is before it has expired.
-        samples: Keys and compared cells of a sample of all rows.
+        samples: The rows to show, and a sample of all rows.
         blanks: The number of rows with a blank in the key.
         tallies: What the rules of the key columns read.
         read_by: The strategy of the digests, and what read the files.
@@ -143,6 +154,23 @@ def build_result(
         plan, tables, partial_result, column_findings, samples, tallies, sought
     )
     return whole.assemble_result(facts, engine, today)
+
+
+def sample_differing_rows(
+    found: Difference, plan: ComparisonPlan
+) -> tuple[SampleRow, ...]:
+    """The rows to show, each with its differing cells; not masked."""
+    pairs = sampling.choose_rows(
+        found.cells, sampling.stable_hash(found.keys), plan.options.detail_limit
+    )
+    cells = sampling.cells_by_pair(found.cells, pairs, plan.columns)
+    keys, names = found.keys[pairs].rows(), plan.layout.keys
+    return tuple(
+        [
+            SampleRow(dict(zip(names, key, strict=True)), cells[pair])
+            for pair, key in zip(pairs.to_list(), keys, strict=True)
+        ]
+    )
 
 
 def reject_duplicate_keys(
@@ -208,7 +236,7 @@ class _ResultBuilder:
     tables: Sequence[Table]
     whole: PartialResult
     column_findings: Mapping[str, ColumnFindings]
-    samples: Sequence[pl.DataFrame]
+    samples: Samples
     tallies: Sequence[Tallies]
     sought: Sought | None
 
@@ -243,12 +271,11 @@ class _ResultBuilder:
             tolerated_cells=sum(found.tolerated),
             tolerated_keys=found.tolerated_keys,
         )
-        sample = self.sample(limit)
         evidence = replace(
             self.evidence(columns, matched),
             swapped=tuple(
                 find_swapped(
-                    [row.cells for row in sample],
+                    [row.cells for row in self.samples.shown],
                     {column.name: column.mismatched for column in columns},
                     matched,
                 )
@@ -256,7 +283,7 @@ class _ResultBuilder:
         )
         shown = mask_values(
             ShownValues(
-                sample=sample,
+                sample=self.samples.shown,
                 frames=self.frames(),
                 findings=find_all(evidence),
             ),
@@ -425,8 +452,11 @@ class _ResultBuilder:
         plan, whole, ids = self.plan, self.whole, self.plan.names[OLD]
         layout = plan.layout
         repeated = sum(each.keys for each in whole.repeats)
+        of_sides = self.samples.of_sides
         able = {
-            ids.user_names[internal]: any(is_measure(r[internal]) for r in self.samples)
+            ids.user_names[internal]: any(
+                is_measure(rows[internal]) for rows in of_sides
+            )
             for internal in ids.columns
             if repeated and all(internal in each.telling for each in whole.repeats)
         }
@@ -452,7 +482,7 @@ class _ResultBuilder:
             tolerated=self.found.sums,
             values=self.found.values,
             unmatched=(whole.missing, whole.extra),
-            samples=self.samples,
+            samples=self.samples.of_sides,
             repeated=repeated,
             unique_column=best.name if best else None,
             unchanged=matched - best.mismatched if best else 0,
@@ -468,19 +498,4 @@ class _ResultBuilder:
         return tuple(
             Signature(tuple(names[at] for at in columns), rows)
             for columns, rows in ordered
-        )
-
-    def sample(self, limit: int) -> tuple[SampleRow, ...]:
-        """The rows to show, each with its differing cells."""
-        found = self.found
-        pairs = sampling.choose_rows(
-            found.cells, sampling.stable_hash(found.keys), limit
-        )
-        cells = sampling.cells_by_pair(found.cells, pairs, self.plan.columns)
-        keys, names = found.keys[pairs].rows(), self.layout.keys
-        return tuple(
-            [
-                SampleRow(dict(zip(names, key, strict=True)), cells[pair])
-                for pair, key in zip(pairs.to_list(), keys, strict=True)
-            ]
         )

@@ -20,8 +20,10 @@ from recon_engine.compare.partial_result import find_repeats, summarize_differen
 from recon_engine.compare.plan import make_plan
 from recon_engine.compare.result_builder import (
     ReadBy,
+    Samples,
     build_result,
     reject_duplicate_keys,
+    sample_differing_rows,
 )
 from recon_engine.errors import ConfigError
 from recon_engine.inputs.csv_reader import read_rows
@@ -315,10 +317,13 @@ def _build_result(
         whole,
         findings.column_findings,
         today=today,
-        samples=[
-            pl.concat([make_empty_sample(names), *drawn])
-            for names, drawn in zip(plan.names, findings.samples, strict=True)
-        ],
+        samples=Samples(
+            sample_differing_rows(whole.shown, plan),
+            [
+                pl.concat([make_empty_sample(names), *drawn])
+                for names, drawn in zip(plan.names, findings.samples, strict=True)
+            ],
+        ),
         blanks=findings.blanks,
         tallies=findings.tallies,
         read_by=ReadBy(

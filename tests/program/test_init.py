@@ -450,26 +450,41 @@ def test_a_sample_is_a_number_or_all(tmp_path: Path) -> None:
     assert "--sample some: not a number of rows" in wrong.stderr
 
 
-def test_a_terminal_asks_which_of_two_close_keys_it_is(tmp_path: Path) -> None:
+def answer_on_terminal(folder: Path, answer: bytes) -> tuple[int, bytes]:
+    """Draft of two close keys, with an answer to the question; exit code and output."""
     rows = "".join(f"{at},{at + 5000},x\n" for at in range(200))
     for name in ("old.csv", "new.csv"):
-        (tmp_path / name).write_text("ID,NR,A\n" + rows)
+        (folder / name).write_text("ID,NR,A\n" + rows)
     ours, theirs = pty.openpty()
-    os.write(ours, b"2\n")
+    os.write(ours, answer)
     with subprocess.Popen(
         [sys.executable, "-m", "recon_cli", "init", "old.csv", "new.csv"],
-        cwd=tmp_path,
+        cwd=folder,
         stdin=theirs,
         stdout=theirs,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     ) as process:
         os.close(theirs)
         shown = b""
         with suppress(OSError):
             while part := os.read(ours, 1 << 16):
                 shown += part
-        assert process.wait() == 0
-    os.close(ours)
+        os.close(ours)
+        assert process.stderr
+        said = process.stderr.read()
+        return process.wait(), shown + said
+
+
+def test_a_question_without_an_answer_is_a_usage_error(tmp_path: Path) -> None:
+    code, shown = answer_on_terminal(tmp_path, b"\x04")
+    assert code == 2
+    assert b"no key was chosen" in shown
+    assert not (tmp_path / "recon.toml").exists()
+
+
+def test_a_terminal_asks_which_of_two_close_keys_it_is(tmp_path: Path) -> None:
+    code, shown = answer_on_terminal(tmp_path, b"2\n")
+    assert code == 0
     assert b"  2. NR: NR is unique on both sides" in shown
     assert settings(tmp_path)["keys"] == ["NR"]
     assert recon(

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from recon_cli import app
+from recon_cli import start
 from recon_cli.database import EMBEDDED_HOME
 from recon_cli.worker import HANDLED_SIGNALS
 
@@ -80,7 +80,7 @@ def embedded_server_of(folder: Path) -> Iterator[None]:
 
 def _exit_code_of_main() -> int:
     try:
-        app.main()
+        start.main()
     except SystemExit as ended:
         return int(ended.code or 0)
     raise AssertionError("main has to end the process")

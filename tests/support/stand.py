@@ -76,7 +76,7 @@ NOBODY_JUDGED = """
 journal.ABANDON = "SELECT NULL WHERE %s::text IS NULL AND %s::text IS NULL"
 """
 MAIN = """
-from recon_cli.app import main
+from recon_cli.start import main
 main()
 """
 PROGRAMS = {

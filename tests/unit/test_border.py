@@ -152,7 +152,7 @@ def test_nothing_foreign_leaves_the_python_api(
 PROGRAM = f"""
 import sys, threading, warnings
 from recon_engine import api
-from recon_cli import app
+from recon_cli import start
 import polars as pl
 
 def failing(*_, **__):
@@ -167,7 +167,7 @@ def failing(*_, **__):
     pl.int_range(0, 1 << 62, eager=True)
 
 api.compare_inputs = failing
-app.main()
+start.main()
 """
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recon_cli import database, session, signatures
+from recon_cli import database, session
 from recon_engine.errors import ConfigError
 from recon_engine.options import Group
 from recon_engine.status import STATUSES, RunStatus
+
+
+if TYPE_CHECKING:
+    from recon_cli.settings import Settings
 
 
 MinimumAge = Annotated[
@@ -70,7 +74,7 @@ def migrate() -> None:
         with database.open_database(up_to_date=False) as conninfo:
             applied = migrations.apply_migrations(conninfo)
         for name in applied or ("nothing to do: the tables are up to date",):
-            typer.echo(name)
+            session.echo(name)
 
 
 def roles() -> None:
@@ -83,10 +87,10 @@ def roles() -> None:
     with session.report_errors():
         from recon_engine.postgres.migrations import read_access_sql
 
-        typer.echo(read_access_sql("roles").decode().rstrip())
+        session.echo(read_access_sql("roles").decode().rstrip())
 
 
-def doctor(settings: signatures.Settings) -> None:
+def doctor(settings: Settings) -> None:
     """Check everything a run needs (read-only) and suggest fixes.
 
     Examples:
@@ -112,12 +116,14 @@ def doctor(settings: signatures.Settings) -> None:
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
         render.show_rows(columns, table, form)
         failed = any(finding.state is CheckState.FAIL for finding in findings)
-        raise typer.Exit(STATUSES[RunStatus.PERMISSION_DENIED].exit_code * failed)
+        raise session.CommandEnded(
+            STATUSES[RunStatus.PERMISSION_DENIED].exit_code * failed
+        )
 
 
 def purge(
     older_than: MinimumAge,
-    settings: signatures.Settings,
+    settings: Settings,
     dataset: PurgedDataset = None,
     artifacts: PurgeArtifacts = False,
     delete: Delete = False,
@@ -144,7 +150,7 @@ def purge(
         render.show_rows(names, retention.count_old_values(found), form)
 
 
-def statuses(settings: signatures.Settings) -> None:
+def statuses(settings: Settings) -> None:
     """List how a run can end: status, exit code, whether to retry, meaning.
 
     Examples:
@@ -182,4 +188,4 @@ def schema(name: SchemaName = "result") -> None:
                 f"there is no schema {name}.{did_you_mean(name, known)}",
                 help="one of: " + ", ".join(known),
             )
-        typer.echo((folder / f"{name}.schema.json").read_text().rstrip())
+        session.echo((folder / f"{name}.schema.json").read_text().rstrip())

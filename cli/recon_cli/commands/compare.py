@@ -4,75 +4,27 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
-
-from recon_cli import session, signatures
+from recon_cli import session
 from recon_cli.worker import run_on_worker
 from recon_engine.command_line import split_names
 from recon_engine.errors import ConfigError
-from recon_engine.options import Group
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from recon_cli.parameters import Context, KeyValues, MaxColumns, New, Old
+    from recon_cli.settings import Settings
     from recon_engine.compare.keys import Proposal
     from recon_engine.config import Options
     from recon_engine.report.result_page import PageFacts
 
 MOST_KEY_COLUMNS: Final = 3
 
-Old = Annotated[
-    str,
-    typer.Argument(
-        metavar="OLD",
-        help="The old input: a file, a folder or a pattern of parts, standard input"
-        " (-), or an s3:// URL.",
-    ),
-]
-New = Annotated[
-    str,
-    typer.Argument(
-        metavar="NEW",
-        help="The new input: a file, a folder or a pattern of parts, standard input"
-        " (-), or an s3:// URL.",
-    ),
-]
-KeyValues = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="VALUE...",
-        help="The value of each key column, in the order of the key; or all values as"
-        " one JSON array.",
-    ),
-]
-Context = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--context",
-        metavar="COL[,COL]|all",
-        help="Also show these columns, although they are not compared: those that are"
-        " ignored, of the key, or in one file only. 'all' is every column. Repeatable.",
-        show_default="the compared columns",
-        rich_help_panel=Group.OUTPUT,
-    ),
-]
-MaxColumns = Annotated[
-    int,
-    typer.Option(
-        "--max-columns",
-        metavar="N",
-        min=1,
-        max=4,
-        help="Largest number of columns in a proposed key.",
-        rich_help_panel=Group.COMPARISON,
-    ),
-]
 
-
-def diff(old: Old, new: New, settings: signatures.Settings) -> None:
+def diff(old: Old, new: New, settings: Settings) -> None:
     """Compare two files; exit with 0 if they agree, with 1 if they differ.
 
     Examples:
@@ -122,13 +74,13 @@ def diff(old: Old, new: New, settings: signatures.Settings) -> None:
         render.write_all(result, writers, lambda: _page_facts(asked))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
-        raise typer.Exit(0 if result.passes or settings["exit_zero"] else 1)
+        raise session.CommandEnded(0 if result.passes or settings["exit_zero"] else 1)
 
 
 def keys(
     old: Old,
     new: New,
-    settings: signatures.Settings,
+    settings: Settings,
     max_columns: MaxColumns = MOST_KEY_COLUMNS,
 ) -> None:
     """Propose the smallest sets of columns that are a key of both files.
@@ -145,14 +97,14 @@ def keys(
         asked = settings.options_without_key
         found = _find_keys(old, new, settings, max_columns)
         render.show_proposals(found, form, lambda keys: _command(asked, keys, old, new))
-        raise typer.Exit(int(not any(each.is_key for each in found)))
+        raise session.CommandEnded(int(not any(each.is_key for each in found)))
 
 
 def explain(
     old: Old,
     new: New,
     values: KeyValues,
-    settings: signatures.Settings,
+    settings: Settings,
     context: Context = None,
 ) -> None:
     """Show the rows of one key side by side, as the files are now.
@@ -183,11 +135,11 @@ def explain(
                 )
             )
         render.show_explanation(found, form)
-        raise typer.Exit(int(not found.agrees))
+        raise session.CommandEnded(int(not found.agrees))
 
 
 def _find_keys(
-    old: str, new: str, settings: signatures.Settings, most_columns: int
+    old: str, new: str, settings: Settings, most_columns: int
 ) -> list[Proposal]:
     """The keys of two files, best first, found with progress on a worker."""
     from recon_engine.compare.keys import propose_keys
@@ -207,7 +159,7 @@ def _find_keys(
         )
 
 
-def _propose_key(old: str, new: str, settings: signatures.Settings) -> ConfigError:
+def _propose_key(old: str, new: str, settings: Settings) -> ConfigError:
     """The error of a command without a key, with the best key of the two files.
 
     Both files are read for it. Their own errors are raised: they come first.

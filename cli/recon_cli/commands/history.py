@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recon_cli import database, session, signatures
+from recon_cli import database, session
 from recon_engine.model import MOST_COUNT, BreakState
 from recon_engine.options import Group
+
+
+if TYPE_CHECKING:
+    from recon_cli.settings import Settings
 
 
 def _limit_option(description: str) -> Any:
@@ -110,7 +114,7 @@ Statement = Annotated[
 
 
 def breaks(
-    settings: signatures.Settings,
+    settings: Settings,
     state: BreakStates = None,
     column: BreakColumns = None,
     kind: BreakKinds = None,
@@ -143,7 +147,7 @@ def breaks(
             render.show_breaks(found, form)
 
 
-def history(settings: signatures.Settings, limit: RunCount = 30) -> None:
+def history(settings: Settings, limit: RunCount = 30) -> None:
     """List the runs of a dataset: verdicts, counts, rates and durations.
 
     Examples:
@@ -163,7 +167,7 @@ def history(settings: signatures.Settings, limit: RunCount = 30) -> None:
 
 
 def report(
-    settings: signatures.Settings,
+    settings: Settings,
     run_id: RunId = None,
     past: PastRuns = None,
     output: PageFile = Path("report.html"),
@@ -194,7 +198,7 @@ def report(
         render.write_page(page, path)
 
 
-def sql(statement: Statement, settings: signatures.Settings) -> None:
+def sql(statement: Statement, settings: Settings) -> None:
     """Query the metrics and stage tables, read-only; the embedded server's too.
 
     Examples:

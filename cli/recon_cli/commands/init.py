@@ -145,10 +145,15 @@ def _redraft(old: str, new: str, rows: int | None, found: Draft) -> Draft:
 
 
 def _ask(keys: Sequence[Proposal]) -> int:
-    typer.echo("These keys match almost as many rows:")
+    session.echo("These keys match almost as many rows:")
     for number, each in enumerate(keys, 1):
-        typer.echo(f"  {number}. {', '.join(each.columns)}: {each.reason}")
-    chosen: int = typer.prompt("Which one", default=1, type=int)
+        session.echo(f"  {number}. {', '.join(each.columns)}: {each.reason}")
+    try:
+        chosen: int = typer.prompt("Which one", default=1, type=int)
+    except typer.Abort:
+        raise ConfigError(
+            "no key was chosen", help="answer with a number, or take the first by --yes"
+        ) from None
     if not 1 <= chosen <= len(keys):
         raise ConfigError(f"there is no key {chosen}", help=f"1 to {len(keys)}")
     return chosen - 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recon_cli import database, session, signatures
+from recon_cli import database, session
 from recon_cli.cloudwatch import emit_metrics
 from recon_cli.run_end import RunClock, log_run_end
 from recon_cli.worker import run_on_worker
@@ -19,6 +19,7 @@ from recon_engine.runtime.failpoints import failpoint
 
 
 if TYPE_CHECKING:
+    from recon_cli.settings import Settings
     from recon_engine.pipeline.runner import Outcome
     from recon_engine.report.result_page import PageFacts
     from recon_engine.result import Reconciliation
@@ -46,7 +47,7 @@ DemoRows = Annotated[
 ]
 
 
-def run(settings: signatures.Settings) -> None:
+def run(settings: Settings) -> None:
     """Reconcile the pair of files in inbound, record the result, archive the inputs.
 
     Examples:
@@ -91,7 +92,9 @@ def run(settings: signatures.Settings) -> None:
             fail_on_diff = settings["fail_on_diff"]
             if dry_run and outcome.result is not None:
                 render.show_result(outcome.result, form)
-                raise typer.Exit(_is_failure(outcome.result, fail_on_diff=fail_on_diff))
+                raise session.CommandEnded(
+                    _is_failure(outcome.result, fail_on_diff=fail_on_diff)
+                )
             _finish_run(clock, form, writers, config, fail_on_diff=fail_on_diff)
 
 
@@ -117,7 +120,7 @@ def demo(folder: DemoFolder = Path("recon-demo"), rows: DemoRows = 20_000) -> No
             render.show_outcome(clock, Format.TABLE)
             if outcome.result is not None:
                 render.show_tour(conninfo, outcome, folder)
-        raise typer.Exit(outcome.record.exit_code)
+        raise session.CommandEnded(outcome.record.exit_code)
 
 
 def _finish_run(
@@ -140,7 +143,7 @@ def _finish_run(
     render.show_outcome(clock, form)
     if outcome.result is not None:
         render.write_all(outcome.result, writers, lambda: _page_facts(outcome, config))
-    raise typer.Exit(
+    raise session.CommandEnded(
         outcome.record.exit_code
         or _is_failure(outcome.result, fail_on_diff=fail_on_diff)
     )

@@ -1,0 +1,177 @@
+"""What a command is given for its options: flags, then variables, then the file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_cli import config_lookup, parsing, session
+from recon_engine.command_line import quote_name
+from recon_engine.config import NO_KEY, Limits, Options, SideOptions
+from recon_engine.model import SIDES
+from recon_engine.options import (
+    OPTIONS,
+    SIDED,
+    Format,
+    Option,
+    Shape,
+    naming_side,
+    options_of,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from recon_cli.config_lookup import Context
+
+
+log = logging.getLogger("recon")
+
+# Where a value comes from, by precedence: the names that typer has for it.
+SOURCES: Final = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
+UNSET: Final = len(SOURCES)
+
+
+class Settings:
+    """What a command is given for its options: flags, then variables, then the file."""
+
+    def __init__(self, ctx: Context, command: str, given: Mapping[str, Any]) -> None:
+        self._ctx = ctx
+        self._given = given
+        self._command = command
+        self._options = options_of(command)
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of an option, as the field that it sets has it."""
+        return self._value(OPTIONS[name])
+
+    def has(self, name: str) -> bool:
+        """Whether the command takes the option."""
+        return self._command in OPTIONS[name].commands
+
+    def fields_of(self, kind: type) -> dict[str, Any]:
+        """The fields of a dataclass that the options of the command set."""
+        return {
+            option.field: self._value(option)
+            for option in self._options
+            if option.sets is kind
+        }
+
+    def side(self, side: str) -> SideOptions:
+        """What is set for "old" or "new"."""
+        chosen = [
+            self._choose(option, option.of_side(side))
+            for option in SIDED
+            if self._command in option.commands
+        ]
+        with naming_side(option for option in chosen if option.side):
+            found = {option.field: self._value(option) for option in chosen}
+            given = {n: each for n, each in found.items() if each is not None}
+            return SideOptions(**given)
+
+    @property
+    def options(self) -> Options:
+        """How the files are compared."""
+        self.check_dataset()
+        return self._options_with()
+
+    @property
+    def options_without_key(self) -> Options:
+        """How the files are read, for a command that takes no key."""
+        self.check_dataset()
+        return self._options_with(keys=NO_KEY)
+
+    def _options_with(self, **fields: Any) -> Options:
+        sides = {side: self.side(side) for side in SIDES}
+        return Options(**self.fields_of(Options) | sides | fields)
+
+    @property
+    def limits(self) -> Limits:
+        """How far an input may go before it is rejected."""
+        return Limits(**self.fields_of(Limits))
+
+    @property
+    def required_dataset(self) -> str:
+        """The dataset that is named, or the only one of the file; else ConfigError."""
+        dataset: str | None = self["dataset"]
+        if dataset is None:
+            raise config_lookup.missing_dataset(self._ctx)
+        return dataset
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The configuration file and the dataset of it that were used."""
+        return config_lookup.describe_file(self._ctx)
+
+    def announce_source(self) -> None:
+        """Say which configuration file, dataset and key are used, if any."""
+        source = dict(self.source)
+        if not source:
+            return
+        if self.has("keys") and self["keys"]:
+            source["key"] = ",".join(quote_name(each, ",") for each in self["keys"])
+        if self._command == "run" and not sys.stderr.isatty():
+            log.info("settings_read", extra=source)
+        elif not self.has("format") or self["format"] is Format.TABLE:
+            file = source.pop("file")
+            facts = (f"{name} {value}" for name, value in source.items())
+            session.announce("settings: " + ", ".join((file, *facts)))
+
+    @property
+    def other_datasets(self) -> tuple[str, ...]:
+        """The datasets of the configuration file, if none of several is chosen."""
+        return config_lookup.other_datasets(self._ctx)
+
+    def check_dataset(self) -> None:
+        """Refuse a --dataset that only selects settings where there is no file."""
+        if self._command != "run":
+            config_lookup.check_dataset(self._ctx)
+
+    def _value(self, option: Option) -> Any:
+        given = self._given.get(option.name)
+        if option.shape is Shape.VALUE:
+            return option.parse(given) if option.parse and given is not None else given
+        filed = config_lookup.settings_from_file(self._ctx).get(option.name)
+        return parsing.parse_values(option, given, filed)
+
+    def _choose(self, both: Option, own: Option) -> Option:
+        """The option of a side: its own if it comes from the same place or before."""
+        if both.adds:
+            return own
+        rank, own_rank = (self._rank(option) for option in (both, own))
+        return own if own_rank <= rank and own_rank < UNSET else both
+
+    def _rank(self, option: Option) -> int:
+        """Where a value comes from: flag, variable, file, nowhere."""
+        source = self._ctx.get_parameter_source(option.name)
+        if source is not None and source.name in SOURCES:
+            return SOURCES.index(source.name)
+        # Of several values typer knows the flags only.
+        if (
+            option.shape is not Shape.VALUE
+            and option.env
+            and os.environ.get(option.env)
+        ):
+            return SOURCES.index("ENVIRONMENT")
+        filed = option.name in config_lookup.settings_from_file(self._ctx)
+        return SOURCES.index("DEFAULT_MAP") if filed else UNSET
+
+
+def call_command(
+    command: Callable[..., None],
+    ctx: Context,
+    options: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> None:
+    """Call a command with its settings.
+
+    `options`: the values of the options of the table; `given`: those of other
+    parameters.
+    """
+    session.set_view(options)
+    settings = Settings(ctx, command.__name__, options)
+    settings.announce_source()
+    command(**given, settings=settings)
