@@ -7,6 +7,7 @@ cells within the tolerance are anything else. At least three roundings are requi
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from decimal import Decimal
 from functools import partial
@@ -48,7 +49,12 @@ from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.rules.assembly import GivenRules, assemble_chain
 from recon_engine.rules.base import NORMAL_PREFIX
 from recon_engine.rules.chains import equal_under_rules, normal_form
-from recon_engine.rules.numbers import DIGIT_PATTERN, NUMBER_PATTERN, Number
+from recon_engine.rules.numbers import (
+    DIGIT_PATTERN,
+    NUMBER_PATTERN,
+    Number,
+    NumberPairs,
+)
 
 
 if TYPE_CHECKING:
@@ -88,6 +94,8 @@ def for_column(
     tried before tolerances.
     """
     total, given, left = int(changes["rows"].sum()), existing, changes
+    # The rules of the first step are asked about again, to be counted.
+    settled_by = functools.cache(partial(_changes_settled_by, changes))
     steps: list[RuleTexts] = []
     while len(steps) < MAX_RULES and not left.is_empty():
         chain = assemble_chain(column, given)
@@ -95,20 +103,25 @@ def for_column(
         if chain.has_tolerance:
             break
         before = partial(_with_steps, existing, steps)
+        settles = partial(_changes_settled_by, left) if steps else settled_by
         best = _find_best_rules(
-            left, before, _propose_rewriting_rules(left, given, chain), total
+            left, before, settles, _propose_rewriting_rules(left, given, chain), total
         ) or _find_best_rules(
-            left, before, _propose_tolerance(left, existing, chain), total
+            left, before, settles, _propose_tolerance(left, existing, chain), total
         )
         if best is None:
             break
         rules, settled = best
         steps.append(rules)
         given, left = _with_steps(existing, steps), left.filter(~settled)
-    needed = _fewest(changes, existing, _without_superseded(steps))
+
+    def count_settled(steps: Sequence[RuleTexts]) -> int:
+        return _count_cells(changes, settled_by(_with_steps(existing, steps)))
+
+    needed = _fewest(count_settled, _without_superseded(steps))
     rules_found = [
         _rule_hint(column, rules, count, total)
-        for rules, count in _counted(changes, existing, needed)
+        for rules, count in _counted(count_settled, needed)
     ]
     return [*rules_found, *_damage_hints(column, changes, total)]
 
@@ -154,34 +167,26 @@ def _with_steps(
 
 
 def _fewest(
-    changes: pl.DataFrame, given: GivenRules, steps: Sequence[RuleTexts]
+    count_settled: Callable[[Sequence[RuleTexts]], int], steps: Sequence[RuleTexts]
 ) -> list[RuleTexts]:
     """The steps without those that later ones make redundant."""
     needed = [*steps]
     for step in steps[:-1]:
         others = [each for each in needed if each is not step]
-        if _reached(changes, given, others) >= _reached(changes, given, needed):
+        if count_settled(others) >= count_settled(needed):
             needed = others
     return needed
 
 
 def _counted(
-    changes: pl.DataFrame, given: GivenRules, steps: Sequence[RuleTexts]
+    count_settled: Callable[[Sequence[RuleTexts]], int], steps: Sequence[RuleTexts]
 ) -> Iterator[tuple[RuleTexts, int]]:
     """Each step, and the number of cells that it explains after those before it."""
     before = 0
     for at, step in enumerate(steps, 1):
-        reached = _reached(changes, given, steps[:at])
+        reached = count_settled(steps[:at])
         yield step, reached - before
         before = reached
-
-
-def _reached(
-    changes: pl.DataFrame, given: GivenRules, steps: Sequence[RuleTexts]
-) -> int:
-    """The number of cells that some steps explain together."""
-    settled = _changes_settled_by(changes, _with_steps(given, steps))
-    return _count_cells(changes, settled)
 
 
 def find_promising_columns(changes: pl.DataFrame) -> set[int]:
@@ -277,6 +282,7 @@ def _rule_hint(column: str, rules: RuleTexts, count: int, total: int) -> Hint:
 def _find_best_rules(
     changes: pl.DataFrame,
     added_to_others: Callable[[RuleTexts], GivenRules],
+    settled_by: Callable[[GivenRules], pl.Series],
     candidates: Iterable[RuleTexts],
     total: int,
 ) -> tuple[RuleTexts, pl.Series] | None:
@@ -286,7 +292,7 @@ def _find_best_rules(
     """
     best, most = None, 0
     for rules in candidates:
-        settled = _changes_settled_by(changes, added_to_others(rules))
+        settled = settled_by(added_to_others(rules))
         count = _count_cells(changes, settled)
         if count > most and count * MIN_SETTLED_ONE_IN >= total:
             best, most = (rules, settled), count
@@ -418,12 +424,13 @@ def _propose_tolerance(
         return []
     read = _normalize_changes(changes, chain)
     same = read["old"] == read["new"]
+    pairs = NumberPairs(read["old"], read["new"])
     best, most = list[RuleTexts](), MIN_ROUNDINGS - 1
     for kept in _candidate_decimal_places(changes, read):
         shorter = (read["fewer"] <= kept) & (read["more"] > kept)
         # Half a unit of the last place for rounding, a whole unit for digits cut off.
         for least in (Decimal(5).scaleb(-kept - 1), Decimal(1).scaleb(-kept)):
-            near = same | Number(least).near(read["old"], read["new"])
+            near = same | pairs.are_within(least)
             rounded, settled = (
                 _count_cells(read, near & shorter),
                 _count_cells(read, near),

@@ -381,7 +381,7 @@ def _rules_by_column(
                     + did_you_mean(spelled, (*keys, *columns)),
                     help=f"{OPTIONS[side]} COLUMN=RULE",
                 )
-            own = [(name == ALL_COLUMNS, rule) for rule in rules[spelled]]
+            own = tuple((name == ALL_COLUMNS, rule) for rule in rules[spelled])
             of_all = columns if name == ALL_COLUMNS else (name,)
             for each in of_all if own else ():
                 found[each] = found.get(each, GivenRules()).with_spelled(own, side)

@@ -7,7 +7,6 @@ a tolerance, whatever the order in which rules are given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +22,14 @@ from recon_engine.rules.spelling import parse_rule
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recon_engine.rules.base import Rule
 
 MOST_RULES: Final = 100
 OPTIONS: Final = {"both": "--rule", "old": "--old-rule", "new": "--new-rule"}
 # Each rule as it was given, and whether it was given for `*`.
-Spelled = Sequence[tuple[bool, str]]
+Spelled = tuple[tuple[bool, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class GivenRules:
 
     def with_rules(self, rules: Sequence[str], side: str = "both") -> GivenRules:
         """The same with more rules, as if they were given behind the others."""
-        return self.with_spelled([(False, rule) for rule in rules], side)
+        return self.with_spelled(tuple((False, rule) for rule in rules), side)
 
     def with_spelled(self, more: Spelled, side: str) -> GivenRules:
         """The same with more rules, each with whether it was given for `*`."""
@@ -77,7 +78,7 @@ def check_rules(column: str, spelled: Sequence[str], side: str = "both") -> None
 
 def chain_of(*spelled: str) -> Chain:
     """The chain of rules for both sides."""
-    return assemble_chain("", GivenRules([(False, text) for text in spelled]))
+    return assemble_chain("", GivenRules(tuple((False, text) for text in spelled)))
 
 
 def assemble_chain(column: str, given: GivenRules) -> Chain:

@@ -11,9 +11,9 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from recon_engine.model import EXACT
+from recon_engine.model import EXACT, SIDES
 from recon_engine.records import dataclass
-from recon_engine.rules.base import NORMAL_PREFIX, is_marked, where_both_read
+from recon_engine.rules.base import NORMAL_PREFIX, is_marked, is_read_form
 from recon_engine.runtime.lazy_module import LazyModule
 
 
@@ -69,34 +69,74 @@ class Amount:
         """Whether both normal forms are numbers within the tolerance."""
         if not self.has_tolerance:
             return pl.repeat(False, len(old), eager=True)
-        return where_both_read(old, new, self._within)
+        return NumberPairs(old, new).are_within(self.least, self.share)
 
-    def _within(self, old: pl.Series, new: pl.Series) -> pl.Series:
-        shift = max(
-            max_decimal_places(old), max_decimal_places(new), -_exponent_of(self.least)
-        )
-        whole = max(
-            max_integer_digits(old), max_integer_digits(new), self.least.adjusted() + 1
-        )
-        if whole + shift + ratio_digits(self.share) > INTEGER_DIGITS:
-            pairs = zip(old, new, strict=True)
-            return pl.Series([self._within_exactly(*pair) for pair in pairs])
-        # `size * share` in integers: the other side is multiplied by the denominator.
-        top, bottom = self.share.as_integer_ratio()
-        o, n = (
-            as_scaled_integers(side, shift) for side in (pl.col("old"), pl.col("new"))
-        )
-        least = pl.lit(int(EXACT.scaleb(self.least, shift)), dtype=pl.Int128)
-        apart, size = (o - n).abs(), pl.max_horizontal(o.abs(), n.abs())
-        within = (apart <= least) | (apart * bottom <= size * top)
-        return pl.DataFrame({"old": old, "new": new}).select(within).to_series()
 
-    def _within_exactly(self, old: str, new: str) -> bool:
-        """In decimals, because Python parses no integer of more than 4,300 digits."""
-        o, n = Decimal(old), Decimal(new)
-        apart = EXACT.subtract(o, n).copy_abs()
-        size = max(o.copy_abs(), n.copy_abs())
-        return apart <= max(self.least, EXACT.multiply(self.share, size))
+class NumberPairs:
+    """Pairs of normal forms, read once to be asked about several tolerances."""
+
+    def __init__(self, old: pl.Series, new: pl.Series) -> None:
+        """Find the pairs of two numbers, and scale them to integers if they fit."""
+        self._size = len(old)
+        both = is_read_form(old) & is_read_form(new)
+        self._places = both.arg_true()
+        if self._places.is_empty():
+            return
+        bare = pl.col(*SIDES).filter(both).str.strip_prefix(NORMAL_PREFIX)
+        frame = pl.DataFrame({"old": old, "new": new})
+        self._texts = frame.select(bare)
+        self._shift, self._digits = _largest_sizes(self._texts)
+        self._integers: pl.DataFrame | None = None
+        if self._digits + self._shift <= INTEGER_DIGITS:
+            self._integers = self._texts.select(
+                as_scaled_integers(pl.col(side), self._shift).alias(side)
+                for side in SIDES
+            )
+
+    def are_within(self, least: Decimal, share: Decimal = Decimal(0)) -> pl.Series:
+        """Which pairs are two numbers within the larger of both tolerances.
+
+        `least`: the absolute, `share`: the relative tolerance.
+        """
+        near = pl.repeat(False, self._size, eager=True)
+        if self._places.is_empty():
+            return near
+        room = max(self._digits, least.adjusted() + 1) + self._shift
+        if self._integers is None or room + ratio_digits(share) > INTEGER_DIGITS:
+            pairs = self._texts.iter_rows()
+            within = pl.Series([_is_within(o, n, least, share) for o, n in pairs])
+        else:
+            # What is below one unit of the integers makes no difference to them.
+            bound = pl.lit(int(EXACT.scaleb(least, self._shift)), dtype=pl.Int128)
+            old, new = pl.col("old"), pl.col("new")
+            apart = (old - new).abs()
+            near_enough = apart <= bound
+            if share:
+                # In integers: the other side is multiplied by the denominator.
+                top, bottom = share.as_integer_ratio()
+                size = pl.max_horizontal(old.abs(), new.abs())
+                near_enough |= apart * bottom <= size * top
+            within = self._integers.select(near_enough).to_series()
+        return near.scatter(self._places, within)
+
+
+def _is_within(old: str, new: str, least: Decimal, share: Decimal) -> bool:
+    """In decimals, because Python parses no integer of more than 4,300 digits."""
+    o, n = Decimal(old), Decimal(new)
+    apart = EXACT.subtract(o, n).copy_abs()
+    size = max(o.copy_abs(), n.copy_abs())
+    return apart <= max(least, EXACT.multiply(share, size))
+
+
+def _largest_sizes(numbers: pl.DataFrame) -> tuple[int, int]:
+    """The most digits after, and characters before, the point of normal numbers."""
+    point = pl.col(*SIDES).str.find(".", literal=True)
+    after = pl.col(*SIDES).str.len_bytes() - point - 1
+    sizes = numbers.select(
+        after=pl.max_horizontal(after.max()), before=pl.max_horizontal(point.max())
+    )
+    shift, digits = sizes.row(0)
+    return int(shift), int(digits)
 
 
 @dataclass(frozen=True, slots=True)

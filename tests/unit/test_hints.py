@@ -29,7 +29,7 @@ def hints_of(cells: Cells, *given: str) -> list[Hint]:
     return column_hints.for_column(
         "C",
         group_changes(classify_cells(frame)),
-        GivenRules([(False, each) for each in given]),
+        GivenRules(tuple((False, each) for each in given)),
     )
 
 
