@@ -172,11 +172,8 @@ class Seeds:
     key: int
 
 
-class Strategy(Protocol):
-    """How the digests of one side are taken, block by block."""
-
-    @property
-    def name(self) -> str: ...
+class DigestedSide(Protocol):
+    """A side whose rows are digested, and how."""
 
     @property
     def side(self) -> str: ...
@@ -191,6 +188,13 @@ class Strategy(Protocol):
     def every(self) -> int:
         """The inverse of the sampling rate: 1 samples every key, 10 one in ten."""
         ...
+
+
+class Strategy(DigestedSide, Protocol):
+    """How the digests of one side are taken, block by block."""
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def inexact(self) -> bool:
@@ -236,13 +240,13 @@ class CellDigests:
         every = names.read_cells(rows).select(*names.compared, *judged)
         read = every.collect(engine="in-memory")
         cells = read.select(names.compared) if judged else read
-        key, is_sampled, tallies = _digest_keys(cells, self)
-        forms, of_forms = _read_apart(cells, self)
+        key, is_sampled, tallies = digest_keys(cells, self)
+        forms, of_forms = find_apart_forms(cells, self)
         digests = _check_row_count(
             pl.DataFrame(
                 {
-                    "row": _hash_cells(forms, self.seeds.row),
-                    "check": _hash_cells(forms, self.seeds.check),
+                    "row": hash_cells(forms, self.seeds.row),
+                    "check": hash_cells(forms, self.seeds.check),
                     **key,
                 }
             ),
@@ -303,12 +307,12 @@ class LineDigests:
         if self.inexact:
             return None
         lines = rows.lines.to_frame()
-        key, is_sampled, tallies = _digest_keys(self.keys(rows), self)
+        key, is_sampled, tallies = digest_keys(self.keys(rows), self)
         digests = _check_row_count(
             pl.DataFrame(
                 {
-                    "row": _hash_cells(lines, self.seeds.row),
-                    "check": _hash_cells(lines, self.seeds.check),
+                    "row": hash_cells(lines, self.seeds.row),
+                    "check": hash_cells(lines, self.seeds.check),
                     **key,
                 }
             ),
@@ -410,11 +414,11 @@ def key_digest(
         normal_form(rules.get(name, ()), pl.col(name)).alias(name)
         for name in names.keys
     )
-    return _hash_cells(forms, seed)
+    return hash_cells(forms, seed)
 
 
-def _digest_keys(
-    cells: pl.DataFrame, strategy: Strategy
+def digest_keys(
+    cells: pl.DataFrame, strategy: DigestedSide
 ) -> tuple[dict[str, pl.Series], pl.Series, Tallies]:
     """The digests and blank flags of keys, which are sampled, what their rules read."""
     rules, tallies = strategy.names.rules, Tallies()
@@ -426,14 +430,14 @@ def _digest_keys(
             )
             forms.replace_column(at, texts.alias(name))
     blank = functools.reduce(operator.or_, (column == "" for column in forms))
-    key = {"key": _hash_cells(forms, strategy.seeds.key), "blank": blank}
+    key = {"key": hash_cells(forms, strategy.seeds.key), "blank": blank}
     return key, _is_sampled(forms, strategy.every), tallies
 
 
-def _read_apart(
-    cells: pl.DataFrame, strategy: Strategy
+def find_apart_forms(
+    cells: pl.DataFrame, strategy: DigestedSide
 ) -> tuple[pl.DataFrame, Tallies]:
-    """What row digests are taken of, and what rules read of it.
+    """The cells with the forms of columns that are read apart, and what rules read.
 
     Rows of equal bytes are identical only if the sides read them alike: the normal
     forms of columns in which they may not are hashed with the bytes.
@@ -442,7 +446,7 @@ def _read_apart(
     forms = cells.clone()
     for name in names.read_apart:
         texts, tally = read_and_counted(names.chains[name], cells[name], strategy.side)
-        # What rules read of keys is counted by `_digest_keys`.
+        # What rules read of keys is counted by `digest_keys`.
         if name not in names.keys:
             tallies[name] = tally
         codes = count_codes(names.rules.get(name, ()), cells[name])
@@ -460,7 +464,8 @@ def _is_sampled(keys: pl.DataFrame, every: int) -> pl.Series:
     return stable_hash(keys) % every == 0
 
 
-def _hash_cells(cells: pl.DataFrame, seed: int) -> pl.Series:
+def hash_cells(cells: pl.DataFrame, seed: int) -> pl.Series:
+    """A hash (u64) of each row of at least one column of strings."""
     if cells.width == 1:
         # Series.hash gives the same numbers without waiting for Polars' thread pool.
         return cells.to_series().hash(seed)

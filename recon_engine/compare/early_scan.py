@@ -6,6 +6,7 @@ nothing here loads Polars or NumPy.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from recon_engine.compare.alignment import align_columns
@@ -18,11 +19,13 @@ from recon_engine.inputs.scanning import (
     start_scan,
     start_validation,
 )
+from recon_engine.model import SIDES
 from recon_engine.runtime.memory import default_budget
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from recon_engine.compare.alignment import Alignment
     from recon_engine.config import Options
@@ -43,11 +46,12 @@ def begin_scan(
     """
     if not (isinstance(old, Header) and isinstance(new, Header)):
         return None
+    plain = _without_filters(options)
     try:
         layout = align_columns(
             old.columns,
             new.columns,
-            options,
+            plain,
             uris=(old.uri, new.uri),
             measure=_refuse_to_measure,
         )
@@ -55,10 +59,27 @@ def begin_scan(
         # Several buckets are kept on disk, and only the path in Python writes them.
         if (budget or default_budget()).buckets(rows) > 1:
             return None
-        return scan_aligned((old, new), layout)
+        return scan_both((old, new), layout, filtered=plain != options)
     # The usual path finds the same error again, with more to say about it.
     except (ReconError, KernelRefusal, _Undecided):
         return None
+
+
+def scan_both(
+    sides: Sequence[object], layout: Alignment, *, filtered: bool = False
+) -> Scanning | None:
+    """Begin to read both sides, to match their rows or only to digest them.
+
+    The kernel matches rows that are compared by their bytes. `filtered`: whether there
+    are filters of which `layout` does not know. None if the kernel does not apply.
+    Raises KernelRefusal if it cannot hold such columns.
+    """
+    scanning = None if filtered else scan_aligned(sides, layout)
+    headers = [side for side in sides if isinstance(side, Header)]
+    if scanning is not None or len(headers) < len(sides):
+        return scanning
+    columns = columns_to_digest(headers, layout)
+    return None if columns is None else start_scan(headers, columns, joins=False)
 
 
 def scan_aligned(
@@ -90,9 +111,29 @@ def columns_by_bytes(
     if has_rules or not by_bytes or any(layout.prepared):
         return None
     every: Sequence[Mapping[str, str]] = ({}, layout.new_names)
+    compared = {*layout.keys, *layout.columns}
     return [
-        _side_columns(header, layout, renames)
+        _side_columns(header, renames, compared, layout.keys)
         for header, renames in zip(headers, every, strict=False)
+    ]
+
+
+def columns_to_digest(
+    headers: Sequence[Header], layout: Alignment
+) -> list[SideColumns] | None:
+    """What the kernel digests, where more than bytes decides which rows are equal.
+
+    The columns that are compared, and that both files have. None if there are none, or
+    if rows are folded: only their cells decide then.
+    """
+    derived = {name for side in layout.prepared for name in side.new_names}
+    shared = [n for n in (*layout.keys, *layout.columns) if n not in derived]
+    if not shared or any(side.either_folds for side in layout.prepared):
+        return None
+    # The kernel digests no row without a key; that of the rows is taken elsewhere.
+    return [
+        _side_columns(header, renames, {*shared}, shared[:1], sample_every=0)
+        for header, renames in zip(headers, ({}, layout.new_names), strict=True)
     ]
 
 
@@ -114,15 +155,30 @@ def scan_for_keys(sides: Sequence[object], layout: Alignment) -> Scanning | None
 
 
 def _side_columns(
-    header: Header, layout: Alignment, renames: Mapping[str, str]
+    header: Header,
+    renames: Mapping[str, str],
+    compared: AbstractSet[str],
+    keys: Sequence[str],
+    *,
+    sample_every: int | None = None,
 ) -> SideColumns:
     names = [renames.get(name, name) for name in header.columns]
-    compared = {*layout.keys, *layout.columns}
+    if sample_every is None:
+        sample_every = sampling_rate(header.expected_rows)
     return SideColumns(
         compared=[name if name in compared else None for name in names],
-        keys=[names.index(key) for key in layout.keys],
-        sample_every=sampling_rate(header.expected_rows),
+        keys=[names.index(key) for key in keys],
+        sample_every=sample_every,
     )
+
+
+def _without_filters(options: Options) -> Options:
+    """The same without filters, whose values are read with Polars.
+
+    They decide on no column that is compared.
+    """
+    old, new = (replace(options.side(side), where="") for side in SIDES)
+    return replace(options, where="", old=old, new=new)
 
 
 def _refuse_to_measure(*_: object) -> Any:

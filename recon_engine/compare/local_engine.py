@@ -19,7 +19,7 @@ from recon_engine.compare.digests import (
     key_digest,
     make_empty_rows,
 )
-from recon_engine.compare.early_scan import scan_aligned
+from recon_engine.compare.early_scan import scan_both
 from recon_engine.compare.lookup import sightings, sought
 from recon_engine.compare.multisets import drop_equal
 from recon_engine.compare.pairing import (
@@ -47,13 +47,14 @@ from recon_engine.compare.result_builder import (
     reject_duplicate_keys,
     sample_differing_rows,
 )
+from recon_engine.compare.scanned_digests import ScannedDigests
 from recon_engine.errors import InternalError
 from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import name_both_encodings
 from recon_engine.inputs.header import Header, read_sample
 from recon_engine.inputs.native.binding import Matched
-from recon_engine.inputs.scanned import DIGESTS, open_matched
+from recon_engine.inputs.scanned import DIGESTS, open_matched, open_scanned
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.model import SIDES
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from recon_engine.compare.partial_result import Repeats
     from recon_engine.config import Options
     from recon_engine.inputs.csvfile import Rows
-    from recon_engine.inputs.scanned import MatchedFiles
+    from recon_engine.inputs.scanned import MatchedFiles, ScannedFile
     from recon_engine.inputs.scanning import Scanning
     from recon_engine.inputs.tables import Table, Unread
     from recon_engine.result import Reconciliation
@@ -107,16 +108,18 @@ class ReadTables:
 
     The first of each pair is that of OLD. A bucket of `digests` can be taken once.
     `strategies` computed the digests, and hold a sample of the rows. `matched`: what
-    the native kernel has matched; it leaves no digests.
+    the native kernel has matched; it leaves no digests. `by_kernel`: whether it has
+    read the tables.
     """
 
     plan: ComparisonPlan
     tables: tuple[Table, Table]
-    strategies: Sequence[Strategy | KernelSample]
+    strategies: Sequence[Strategy | KernelSample | ScannedDigests]
     digests: list[Buckets]
     buckets: int
     budget: Budget
     matched: MatchedFiles | None = None
+    by_kernel: bool = False
 
     @property
     def blanks(self) -> list[int]:
@@ -130,7 +133,7 @@ class ReadTables:
         """What has read the files: "native" or "numpy"; None if there was no file."""
         if not any(isinstance(table, CsvFile) for table in self.tables):
             return None
-        return "numpy" if self.matched is None else "native"
+        return "native" if self.by_kernel else "numpy"
 
 
 @contextmanager
@@ -177,12 +180,21 @@ def read_tables(
     with ExitStack() as stack:
         try:
             if scanning is None and count == 1 and not (strategy or buckets):
-                scanning = scan_aligned(unread, plan.layout)
-            if scanning is not None:
+                scanning = scan_both(unread, plan.layout)
+            if scanning is not None and scanning.joins:
                 matched = stack.enter_context(
                     open_matched(scanning, progress, budget.repeated_rows())
                 )
                 reading = _describe_matched(plan, matched, chosen, budget)
+                check_sums(unread, reading.tables, options)
+                yield reading
+                return
+            if scanning is not None:
+                files = stack.enter_context(open_scanned(scanning, progress))
+                digests = stack.enter_context(open_buckets(expected, 1))
+                reading = _digest_scanned(
+                    plan, files, chosen, digests, progress, budget
+                )
                 check_sums(unread, reading.tables, options)
                 yield reading
                 return
@@ -224,7 +236,43 @@ def _describe_matched(
         pairs.KernelSample(name, side, names)
         for side, names in zip(matched.sides, plan.names, strict=True)
     ]
-    return ReadTables(plan, (old, new), samples, [], 0, budget, matched)
+    return ReadTables(plan, (old, new), samples, [], 0, budget, matched, by_kernel=True)
+
+
+def _digest_scanned(
+    plan: ComparisonPlan,
+    files: Sequence[ScannedFile],
+    strategies: Sequence[Strategy],
+    digests: list[Buckets],
+    progress: Progress,
+    budget: Budget,
+) -> ReadTables:
+    """Digest what the kernel has read; `strategies`: those that it makes needless."""
+    one_line = not any(file.scanned.side.facts.embedded for file in files)
+    derived = {name for names in plan.names for name in names.prepared.new_names}
+    made = [
+        ScannedDigests(
+            side=each.side,
+            names=each.names,
+            seeds=each.seeds,
+            every=each.every,
+            name=each.name if one_line else "columns",
+            mixed=[name for name in each.names.columns if name in derived],
+            file=file,
+        )
+        for each, file in zip(strategies, files, strict=True)
+    ]
+    old, new = (file.file() for file in files)
+
+    def digest(side: tuple[ScannedDigests, Buckets]) -> None:
+        strategy, into = side
+        name, rows = strategy.side, strategy.file.scanned.side.facts.rows
+        with progress.step(f"digest {name}", total=rows) as advance:
+            strategy.digest_all(into, advance)
+
+    for _ in map_ordered(digest, zip(made, digests, strict=True)):
+        pass
+    return ReadTables(plan, (old, new), made, digests, 1, budget, by_kernel=True)
 
 
 def _run_side_by_side(

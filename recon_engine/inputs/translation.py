@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from recon_engine.errors import EncodingError, MalformedInput
 from recon_engine.formatting import format_count
 from recon_engine.inputs.encodings import UNNAMED
+from recon_engine.inputs.native.binding import replace_marks
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.scanner import whole_records_size
 from recon_engine.inputs.trailers import DeliveredOffset, flag_of, line_of
@@ -102,7 +103,7 @@ class _Translator:
         self.out = syntax.written.encode()
         self.count = 0
 
-    def translate(self, data: bytes) -> bytes:
+    def translate(self, data: bytes) -> bytes | memoryview:
         """The CSV of a block; raises _Unreadable."""
         text, at = list[bytes](), 0
         for start, stop, new in self.pieces(data):
@@ -124,24 +125,7 @@ class _Translator:
         mark = self.syntax.delimiter
         return [at for at in range(1, len(mark)) if mark[at:] == mark[: len(mark) - at]]
 
-    @cached_property
-    def doubtful(self) -> list[bytes]:
-        """What follows a translated delimiter in which another one begins.
-
-        That one ends in plain text, or with the beginning of a further delimiter.
-        """
-        mark, found = self.syntax.delimiter, []
-        for distance in self.overlaps:
-            remaining = mark[len(mark) - distance :]
-            found.append(self.out + remaining)
-            found += [
-                self.out + remaining[:at] + self.out
-                for at in range(1, distance)
-                if mark.startswith(remaining[at:])
-            ]
-        return found
-
-    def split_all(self, data: bytes) -> bytes:
+    def split_all(self, data: bytes) -> bytes | memoryview:
         """A text without quotes in which each delimiter is the translated one.
 
         Raises _Unreadable if it cannot be split surely.
@@ -151,12 +135,16 @@ class _Translator:
             return data
         if (at := data.find(self.out)) >= 0:
             self.refuse_separator(at)
-        text = data.replace(mark, self.out)
-        for doubtful in self.doubtful:
-            if (at := text.find(doubtful)) >= 0:
-                before = text.count(self.out, 0, at)
-                self.refuse_overlap(at + before * (len(mark) - len(self.out)))
-        return text
+        text = replace_marks(data, mark, self.out)
+        if text is not None:
+            return text
+        if self.overlaps:
+            at = data.find(mark)
+            while at >= 0:
+                if self.overlaps_at(data, at):
+                    self.refuse_overlap(at)
+                at = data.find(mark, at + len(mark))
+        return data.replace(mark, self.out)
 
     def overlaps_at(self, data: bytes, at: int) -> bool:
         """Whether the delimiter at an offset begins again within itself."""
@@ -202,7 +190,7 @@ class _Delimited(_Translator):
     def whole(self, data: bytes) -> int:
         return whole_records_size(data)
 
-    def translate(self, data: bytes) -> bytes:
+    def translate(self, data: bytes) -> bytes | memoryview:
         if b'"' not in data:
             return self.split_all(data)
         if self.out == self.syntax.delimiter and b'="' not in data:
@@ -227,7 +215,7 @@ class _Delimited(_Translator):
 class _Unquoted(_Translator):
     """Quotes are ordinary characters: a field with one is quoted in CSV."""
 
-    def translate(self, data: bytes) -> bytes:
+    def translate(self, data: bytes) -> bytes | memoryview:
         text = self.split_all(data)
         return super().translate(data) if b'"' in data else text
 
@@ -261,7 +249,7 @@ class _FixedWidth(_Translator):
         """The number of characters of a line."""
         return max(column.stop for column in self.syntax.columns)
 
-    def translate(self, data: bytes) -> bytes:
+    def translate(self, data: bytes) -> bytes | memoryview:
         table = self.as_table(data)
         if table is None:
             return super().translate(data)

@@ -268,7 +268,7 @@ WITHOUT_KERNEL = [
     "recon_engine.compare.local_engine.compare_rows",
     "recon_engine.compare.local_engine.read_rows",
     "recon_engine.inputs.csv_reader.index_records",
-    "recon_engine.compare.digests._hash_cells",
+    "recon_engine.compare.digests.hash_cells",
     "recon_engine.inputs.csvfile.Block.cells",
 ]
 KERNEL = [

@@ -12,6 +12,7 @@ from support.pairing_oracle import Places, Prepared
 from support.spark_cluster import InProcess
 from support.suppressed_pairs import DAY
 
+from recon_engine.compare import scanned_digests
 from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.config import AS_DEFAULT, LIMITS, SideOptions
 from recon_engine.inputs.opening import open_input
@@ -122,7 +123,10 @@ def has_unreadable(
 
 
 def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconciliation:
-    """Compare two files: in memory, on disk, in pieces of a bucket, on Spark."""
+    """Compare two files: in memory, on disk, in pieces of a bucket, on Spark.
+
+    "kernel": as by default, where the native kernel reads what it can.
+    """
     ours, theirs = (
         open_input(
             path,
@@ -147,7 +151,9 @@ def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconcil
     with pytest.MonkeyPatch.context() as patch:
         if how == "pieces":
             patch.setattr(Budget, "pieces", lambda *_: 3)
-        budget = None if how == "memory" else Budget(BASE_BYTES + 20_000)
-        buckets = 1 if how == "memory" else 3
+        patch.setattr(scanned_digests, "GROUP_ROWS", 3)
+        in_memory = how in {"memory", "kernel"}
+        budget = None if in_memory else Budget(BASE_BYTES + 20_000)
+        buckets = {"memory": 1, "kernel": None}.get(how, 3)
         with read_tables(*headers, options, buckets=buckets, budget=budget) as reading:
             return compare_tables(reading, DAY)

@@ -18,6 +18,8 @@ import numpy as np
 import polars as pl
 import pytest
 from fuzz_native import search
+from hypothesis import given
+from hypothesis import strategies as st
 from support.kernel import (
     Kernel,
     Question,
@@ -455,9 +457,34 @@ def test_fields_are_not_read_over_the_end_of_a_record(kernel: Kernel) -> None:
         offsets = np.array([0, len(text)], np.uint64)
         buffer = ctypes.create_string_buffer(text, len(text) + WORD_BYTES)
         rows = RawRows(ctypes.addressof(buffer), offsets.ctypes.data, ord(","), 2)
-        assert not kernel.library.extract(rows, 0, 1, 1, binding.make_numbers([0]))
+        # Of the first field only what is before a delimiter is read.
+        first = kernel.library.extract(rows, 0, 1, 1, binding.make_numbers([0]))
+        assert not first or b"," in text
+        kernel.library.columns_free(first)
         at = binding.make_numbers([0, 1])
+        assert not kernel.library.extract(rows, 0, 1, 2, at)
         assert not kernel.library.compare(rows, rows, 0, 1, 2, 1, at, at)
+
+
+@given(st.data())
+def test_each_mark_becomes_one_byte_unless_it_overlaps_itself(
+    data: st.DataObject,
+) -> None:
+    mark = data.draw(st.text("|ab", min_size=2, max_size=8)).encode()
+    pieces = [mark, mark[1:], mark[:-1], b"|", b"a", b"x" * 17, b"\n", b"x" * 61]
+    text = b"".join(data.draw(st.lists(st.sampled_from(pieces), max_size=40)))
+    inner = [at for at in range(1, len(mark)) if mark.startswith(mark[at:])]
+    at, overlaps = text.find(mark), False
+    while at >= 0:
+        again = any(text.startswith(mark, at + each) for each in inner)
+        overlaps |= again and not text.startswith(mark, at + len(mark))
+        at = text.find(mark, at + len(mark))
+    replaced = binding.replace_marks(text, mark, b"\x1f")
+    if overlaps:
+        assert replaced is None
+    else:
+        assert replaced is not None
+        assert bytes(replaced) == text.replace(mark, b"\x1f")
 
 
 def test_a_scan_is_cancelled(kernel: Kernel) -> None:

@@ -124,7 +124,7 @@ def test_every_strategy_bucket_and_hash_gives_the_same_answer(
         patch.setattr(concurrency, "NESTED_WORKERS", threads)
         if weak:
             patch.setattr(digests, "Seeds", lambda *_: WEAK[weak])
-            patch.setattr(digests, "_hash_cells", weakened)
+            patch.setattr(digests, "hash_cells", weakened)
         options = Options(keys=tuple(pair.keys), rules=rules)
         forced = {"strategy": strategy, "buckets": buckets, "budget": budget}
         with read_tables(old, new, options, **forced) as reading:  # type: ignore[arg-type]
@@ -161,10 +161,10 @@ def test_rules_of_one_side_give_the_answer_of_the_oracle(
     old_header, new_header = (read_header(path) for path in paths)
     with pytest.MonkeyPatch.context() as patch:
         if not native:
-            patch.setattr(local_engine, "scan_aligned", lambda *_, **__: None)
+            patch.setattr(local_engine, "scan_both", lambda *_, **__: None)
         if weak:
             patch.setattr(digests, "Seeds", lambda *_: WEAK[weak])
-            patch.setattr(digests, "_hash_cells", weakened)
+            patch.setattr(digests, "hash_cells", weakened)
         forced = {"strategy": strategy, "buckets": buckets}
         with read_tables(old_header, new_header, options, **forced) as reading:  # type: ignore[arg-type]
             d = compare_tables(reading, DAY)
@@ -342,7 +342,7 @@ def test_frames_reconcile_as_the_oracle_says(pair: Pair, count: int) -> None:
     assert answer(d, pair.columns) == expected(pair)
 
 
-real_hash = digests._hash_cells
+real_hash = digests.hash_cells
 WEAK = {
     "row": digests.Seeds(0, 1, 2),
     "check": digests.Seeds(1, 0, 2),

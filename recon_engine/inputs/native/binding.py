@@ -211,6 +211,15 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "found_forget": (None, c_void_p, c_int),
     "side_find": (c_int64, c_void_p, c_char_p, c_void_p, c_uint64),
     "side_sought": (c_void_p, c_void_p),
+    "replace_marks": (
+        c_int64,
+        c_char_p,
+        c_uint64,
+        c_char_p,
+        c_uint64,
+        ctypes.c_uint8,
+        c_void_p,
+    ),
     "gathered_offsets": (c_int, c_void_p, c_void_p, c_uint64, c_void_p),
     "gather": (c_int, c_void_p, c_int, c_void_p, c_uint64, c_void_p, c_void_p),
     "extract": (
@@ -326,6 +335,20 @@ class Memory:
         array = (ctypes.c_char * self.size).from_address(self.address)
         array.memory = self  # type: ignore[attr-defined]
         return memoryview(array).cast("B")
+
+
+def replace_marks(text: bytes, mark: bytes, by: bytes) -> memoryview | None:
+    """A text with one byte in the place of each mark, found from left to right.
+
+    `mark`: at least 2 bytes. None if one overlaps itself, so that it is unclear where a
+    field ends, or if there is no kernel.
+    """
+    kernel = load_library()
+    if kernel is None:
+        return None
+    memory = Memory(kernel, len(text))
+    size = kernel.replace_marks(text, len(text), mark, len(mark), by[0], memory.address)
+    return None if size < 0 else memory.view[:size]
 
 
 def make_numbers(values: Sequence[int]) -> ctypes.Array[c_uint32]:

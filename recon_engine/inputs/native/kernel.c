@@ -1253,6 +1253,22 @@ static int split(const u8 *p, const u8 *end, u8 delimiter, u32 width, span *to) 
     }
     return p == end;
 }
+// The first `need` fields of a record that was found to have `width`: those behind them
+// are not looked for where no field is quoted. 0 as `split`.
+static int split_first(const u8 *p, const u8 *end, u8 delimiter, u32 width, u32 need, span *to) {
+    if (need == width || memchr(p, '"', (u64)(end - p))) return split(p, end, delimiter, width, to);
+    const u8 *at = p;
+    u32 field = 0;
+    for (const u8 *x = p; x < end && field < need; x += 64) {
+        u64 m = where(x, delimiter);
+        if (end - x < 64) m &= below((u64)(end - x));
+        for (; m && field < need; m &= m - 1) {
+            to[field++] = (span){at, x + lowest(m)};
+            at = x + lowest(m) + 1;
+        }
+    }
+    return field == need;
+}
 typedef struct {
     u8 *text;
     i64 *ends; // count + 1
@@ -1429,8 +1445,11 @@ API columns *extract(const rows *r, u64 from, u64 to, u32 count, const u32 *want
     span *fields = malloc(sizeof *fields * r->width);
     columns *c = columns_new(count);
     int right = fields && c && are_below(wanted, count, r->width);
+    u32 need = 0;
+    for (u32 j = 0; right && j < count; j++) need = wanted[j] < need ? need : wanted[j] + 1;
     for (u64 i = from; right && i < to; i++) {
-        right = split_row(r, i, fields);
+        const u8 *row = r->text + r->offsets[i], *end = r->text + r->offsets[i + 1];
+        right = split_first(row, end, (u8)r->delimiter, r->width, need, fields);
         for (u32 j = 0; right && j < count; j++) right = put_text(c->of + j, fields[wanted[j]]);
     }
     free(fields);
@@ -1768,4 +1787,45 @@ API void digests(const side *s, u64 *out) {
             u64 *to = out + 3 * (u64)e->number;
             to[0] = e->key, to[1] = e->row, to[2] = e->check;
         }
+}
+
+// ---------------------------------------------------------------- long delimiters
+// Whether a mark begins again within the one at `p`, and none behind it: then the end of
+// a field is unclear. `left`: the bytes from `p` on; `distances`: where it may, as bits.
+static int overlaps_itself(const u8 *p, u64 left, const u8 *mark, u64 size, u64 distances) {
+    for (u64 m = distances; m; m &= m - 1) {
+        u64 at = (u64)lowest(m), more = size - at;
+        if (at + size > left || p[size] != mark[more] || memcmp(p + size, mark + more, at)) continue;
+        return left < 2 * size || memcmp(p + size, mark, size);
+    }
+    return 0;
+}
+// Text in which each mark, of 2 to 63 bytes, is one byte: from left to right, without
+// quotes. `out` has room for `n` bytes. Its size, -1 where a mark overlaps itself.
+API i64 replace_marks(const u8 *text, u64 n, const u8 *mark, u64 size, u8 with, u8 *out) {
+    const u8 *at = text, *end = text + n, *x = text;
+    u8 *to = out;
+    u64 distances = 0;
+    for (u64 d = 1; d < size; d++) distances |= (u64)!memcmp(mark, mark + d, size - d) << d;
+    while (n >= size && x <= end - size) {
+        u64 candidates = 0, span = 64;
+        if ((u64)(end - x) > 64)
+            candidates = where(x, mark[0]) & where(x + 1, mark[1]);
+        else
+            for (span = 0; x + span <= end - size; span++)
+                candidates |= (u64)(x[span] == mark[0] && x[span + 1] == mark[1]) << span;
+        for (; candidates; candidates &= candidates - 1) {
+            const u8 *found = x + lowest(candidates);
+            u64 left = (u64)(end - found), field = (u64)(found - at);
+            if (found < at || left < size || (size > 2 && memcmp(found, mark, size))) continue;
+            if (distances && overlaps_itself(found, left, mark, size, distances)) return -1;
+            // Most fields are short. There is room, for what is written is not longer.
+            if (field <= 16 && (u64)(end - at) >= 16) memcpy(to, at, 16);
+            else memcpy(to, at, field);
+            to += field, *to++ = with, at = found + size;
+        }
+        x += span;
+    }
+    memcpy(to, at, (u64)(end - at));
+    return to - out + (end - at);
 }
