@@ -16,6 +16,7 @@ from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.config import AS_DEFAULT, LIMITS, SideOptions
 from recon_engine.inputs.opening import open_input
 from recon_engine.model import SIDES
+from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.memory import BASE_BYTES, Budget
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import compare_on_cluster
@@ -149,5 +150,8 @@ def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconcil
             patch.setattr(Budget, "pieces", lambda *_: 3)
         budget = None if how == "memory" else Budget(BASE_BYTES + 20_000)
         buckets = 1 if how == "memory" else 3
-        with read_tables(*headers, options, buckets=buckets, budget=budget) as reading:
+        with (
+            start_no_threads_if_small(0),
+            read_tables(*headers, options, buckets=buckets, budget=budget) as reading,
+        ):
             return compare_tables(reading, DAY)
