@@ -18,10 +18,11 @@ EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-de
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
 
+# A third worker for two cores: tests wait for other processes in a quarter of their time.
+# Peaks of memory are measured apart from the other tests, each in a separate process.
 test: $(VENV)/test  ## every test, on a real Postgres and real S3 servers
-	# A third worker for two cores: a quarter of the time, tests wait for other processes.
 	$(PYTEST) -n 3 --ignore=tests/program/test_memory_peaks.py
-	$(BIN)/python -m pytest tests/program/test_memory_peaks.py  # peaks are measured alone
+	$(PYTEST) -n 2 tests/program/test_memory_peaks.py
 
 test-fast: $(VENV)/test  ## in a minute: no server, no slow test, 3 examples of each property
 	HYPOTHESIS_PROFILE=fast $(PYTEST) -n 2 -m "not slow" tests/unit tests/corpus
