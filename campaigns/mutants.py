@@ -29,9 +29,11 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.errors import HypothesisException, StopTest
 
+from recon_engine.formatting import format_count
+
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 COPIED: Final = ("recon_engine", "cli", "schemas", "tests", "campaigns")
@@ -49,7 +51,6 @@ STRATEGIES: Final = (
     f"{RECONCILE}every_strategy_bucket_and_hash_gives_the_same_answer",
 )
 CUT: Final = (f"{RECONCILE}where_work_is_cut_changes_nothing",)
-TASKS: Final = (f"{UNIT}spans.py",)
 RULED: Final = PAIRS
 KINDS: Final = (f"{UNIT}kinds.py",)
 READ: Final = tuple(f"{UNIT}{name}.py" for name in ("gate", "structure"))
@@ -419,29 +420,44 @@ def describe(mutant: Mutant) -> str:
     return f"`{mutant.module}`: {one_line(mutant.old)} → {one_line(mutant.new)}"
 
 
-def write_report(path: Path, seeds: Sequence[int], found: Sequence[list[Any]]) -> None:
+def write_report(
+    path: Path, known: Mapping[tuple[str, int], dict[str, int]], seeds: Sequence[int]
+) -> None:
     """The mutants with the examples that they need, and how many each count finds."""
+    runs = {
+        mutant: [
+            known[mutant.key, seed] for seed in seeds if (mutant.key, seed) in known
+        ]
+        for mutant in MUTANTS
+    }
+    measured = {mutant: each for mutant, each in runs.items() if each}
+    needs = [
+        min(found.values(), default=None)
+        for each in measured.values()
+        for found in each
+    ]
     text = (
         "`make mutants` writes this page. Each row is one seeded mistake of the engine,"
-        " and the number of examples of the profile after which a property test failed,"
-        f' once for each of {len(seeds)} seeds. "none": all properties of its area'
-        f" passed with {MOST} examples. A property that runs a share of the examples of"
-        " the profile is counted in examples of the profile. `campaigns/mutants.py` has"
-        " the mistakes and the method."
+        " and the number of examples after which a property test failed, once for each"
+        f" seed. {len(measured)} of {len(MUTANTS)} mistakes were measured, with"
+        f" {format_count(len(seeds), 'seed')}. Only the properties of the area of a mistake run, and no"
+        ' other test. "none": all of them passed with'
+        f" {MOST} examples, so only other tests, or none, find the mistake. Of a"
+        " property that runs fewer examples than the profile says, those of the profile"
+        " are counted. `campaigns/mutants.py` has the mistakes and the method."
     )
     lines = ["# Mutants", "", *textwrap.wrap(text, 88), ""]
     lines += ["| examples | runs that find the mutant | of |", "|---:|---:|---:|"]
-    every = [min(run.values(), default=None) for runs in found for run in runs]
     for count in COUNTS:
-        hits = sum(1 for need in every if need is not None and need <= count)
-        lines.append(f"| {count} | {hits} | {len(every)} |")
+        hits = sum(1 for need in needs if need is not None and need <= count)
+        lines.append(f"| {count} | {hits} | {len(needs)} |")
     lines += ["", "| mutant | examples | property |", "|---|---|---|"]
-    for mutant, runs in zip(MUTANTS, found, strict=True):
-        needs = ", ".join(str(min(run.values(), default="none")) for run in runs)
-        names = {min(run, key=run.__getitem__).split("::")[-1] for run in runs if run}
+    for mutant, each in measured.items():
+        shown = ", ".join(str(min(one.values(), default="none")) for one in each)
+        names = {min(one, key=one.__getitem__).split("::")[-1] for one in each if one}
         # Their parameters may have bars.
         named = ", ".join(sorted(f"`{name.split('[')[0]}`" for name in names))
-        lines.append(f"| {describe(mutant)} | {needs} | {named} |")
+        lines.append(f"| {describe(mutant)} | {shown} | {named} |")
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -485,10 +501,10 @@ def main() -> None:
     tasks = [(seed, mutant) for seed in given.seeds for mutant in chosen]
     with ThreadPoolExecutor(given.jobs) as pool:
         answers = list(pool.map(run, tasks))
-    size = len(chosen)
-    runs = [answers[at::size] for at in range(size)]
-    if given.report and len(chosen) == len(MUTANTS):
-        write_report(given.report, given.seeds, runs)
+    for (seed, mutant), found in zip(tasks, answers, strict=True):
+        known[mutant.key, seed] = found
+    if given.report:
+        write_report(given.report, known, given.seeds)
 
 
 if __name__ == "__main__":

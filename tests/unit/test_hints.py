@@ -20,6 +20,7 @@ from recon_engine.rules.assembly import GivenRules
 
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+EXAMPLES = 1_000 if LONG else min(20, settings().max_examples)
 Cells = list[tuple[str, str]]
 
 
@@ -254,7 +255,7 @@ NEAR = st.tuples(
 )
 
 
-@settings(max_examples=1_000 if LONG else 20)
+@settings(max_examples=EXAMPLES)
 @given(st.lists(NEAR.filter(lambda pair: pair[0] != pair[1]), min_size=1, max_size=40))
 def test_a_hint_does_what_it_says(cells: Cells) -> None:
     """Each flag, given after those before it, makes so many more cells equal."""
@@ -370,7 +371,7 @@ KEYS_NEAR = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=1_000 if LONG else 20)
+@settings(max_examples=EXAMPLES)
 @given(data=st.data(), width=st.integers(1, 3))
 def test_few_rows_are_counted_as_by_queries(data: st.DataObject, width: int) -> None:
     names = {f"k{at}": f"K{at}" for at in range(width)}
