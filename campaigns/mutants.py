@@ -440,8 +440,8 @@ def write_report(
         "`make mutants` writes this page. Each row is one seeded mistake of the engine,"
         " and the number of examples after which a property test failed, once for each"
         f" seed. {len(measured)} of {len(MUTANTS)} mistakes were measured, with"
-        f" {format_count(len(seeds), 'seed')}. Only the properties of the area of a mistake run, and no"
-        ' other test. "none": all of them passed with'
+        f" {format_count(len(seeds), 'seed')}. Only the properties of the area of a"
+        ' mistake run, and no other test. "none": all of them passed with'
         f" {MOST} examples, so only other tests, or none, find the mistake. Of a"
         " property that runs fewer examples than the profile says, those of the profile"
         " are counted. `campaigns/mutants.py` has the mistakes and the method."
