@@ -5,25 +5,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The tests start 200 processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Two workers. tests/support/work_division.py says which tests stay together, and their order.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# tests/support/work_division.py says which tests stay together, and their order.
+PYTEST = $(BIN)/python -m pytest --dist loadscope --no-loadscope-reorder
 # The installation compiles the native kernel: again after a change of these.
 NATIVE := hatch_build.py recon_engine/version.py $(addprefix recon_engine/inputs/native/,kernel.c build.py)
 # Compiling all modules takes longer than installing them; most are never imported.
 PIP = -m pip install --quiet --disable-pip-version-check --no-compile
 EXPORT = $(BIN)/uv export --quiet --locked --no-emit-project --no-header --no-default-groups --format requirements.txt
 
-.PHONY: shuffled-hints demo test test-fast check lint types imports deployment packaging browser pictures image long model crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-native drafts sanitize lock clean
+.PHONY: shuffled-hints demo test test-fast check lint types imports deployment packaging browser pictures image long model mutants crash-matrix races reaction fuzz spark-oldest bench bench-spark wheels fuzz-frames fuzz-native drafts sanitize lock clean
 
 demo: $(VENV)/run  ## the whole pipeline on a seeded pair, locally
 	$(BIN)/recon demo
 
+# A third worker for two cores: tests wait for other processes in a quarter of their time.
+# Peaks of memory are measured apart from the other tests, each in a separate process.
 test: $(VENV)/test  ## every test, on a real Postgres and real S3 servers
-	$(PYTEST) --ignore=tests/program/test_memory_peaks.py
-	$(BIN)/python -m pytest tests/program/test_memory_peaks.py  # peaks are measured alone
+	$(PYTEST) -n 3 --ignore=tests/program/test_memory_peaks.py
+	$(PYTEST) -n 2 tests/program/test_memory_peaks.py
 
-test-fast: $(VENV)/test  ## the tests that need no server, with 10 examples of each property
-	HYPOTHESIS_PROFILE=fast $(PYTEST) tests/unit tests/corpus
+test-fast: $(VENV)/test  ## in a minute: no server, no slow test, 3 examples of each property
+	HYPOTHESIS_PROFILE=fast $(PYTEST) -n 2 -m "not slow" tests/unit tests/corpus
 
 check: lint types imports deployment packaging  ## everything that CI runs besides the tests
 
@@ -74,6 +76,9 @@ image: $(VENV)/test  ## build the image without an engine and run it; root, Debi
 
 reaction: $(VENV)/test  ## SIGTERM at many moments of a run of a gigabyte; about 10 minutes
 	PYTHONPATH=tests $(BIN)/python campaigns/reaction.py
+
+mutants: $(VENV)/test  ## seeded mistakes of the engine, and the examples that find them; 1 to 2 hours
+	PYTHONPATH=tests $(BIN)/python campaigns/mutants.py docs/mutants.md
 
 model: $(VENV)/test  ## every interleaving of the run protocol, with larger bounds than in the tests
 	PYTHONPATH=tests $(BIN)/python campaigns/protocol_model.py

@@ -44,8 +44,8 @@ build_once = functools.cache(typer.main.get_command)
 typer.main.get_command = build_once
 typer.testing._get_command = build_once  # type: ignore[attr-defined]
 
-# `make test-fast` is for each step of work: fewer examples of each property.
-for name, examples in (("fast", 10), ("short", 100), ("long", 5000)):
+# `make test-fast` is for each step of work: a few examples of each property.
+for name, examples in (("fast", 3), ("short", 100), ("long", 5000)):
     settings.register_profile(
         name,
         max_examples=examples,

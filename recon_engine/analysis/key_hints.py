@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -51,6 +53,8 @@ IN_EXPONENT: Final = r"^[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}$"
 EXPONENT_PATTERN: Final = lazy_pattern(IN_EXPONENT)
 # NUL, because no column of a file can have such a name.
 ROW_COUNT: Final = "\0rows"
+# A query for each candidate takes longer than to count so few rows in Python.
+FEW_ROWS: Final = 512
 Sides = tuple[pl.DataFrame, pl.DataFrame]
 GivenByColumn = dict[str, GivenRules]
 
@@ -72,17 +76,18 @@ def for_keys(
     while len(found) < MAX_RULES:
         # Greedy: each candidate is measured together with the rules that were chosen
         # before.
-        tried = [
-            (_count_pairs((old, new), longer), columns, rule, longer)
+        candidates = [
+            (columns, rule, _add_rule(chains, columns, rule))
             for columns, rule in _candidate_key_rules((old, new))
             if not (
                 is_typed(("both", rule))
                 and any(has_own_typed_rule(chains[name]) for name in columns)
             )
-            for longer in [_add_rule(chains, columns, rule)]
         ]
-        reached, columns, rule, longer = max(
-            tried, key=lambda each: each[0], default=(0, (), "", chains)
+        counted = _count_pairs((old, new), [longer for *_, longer in candidates])
+        tried = zip(counted, candidates, strict=True)
+        reached, (columns, rule, longer) = max(
+            tried, key=lambda each: each[0], default=(0, ((), "", chains))
         )
         gained = reached - pairs
         if gained <= 0 or gained * MIN_SETTLED_ONE_IN < old.height:
@@ -261,7 +266,36 @@ def _add_rule(
     }
 
 
-def _count_pairs(sides: Sides, chains: GivenByColumn) -> int:
+def _count_pairs(sides: Sides, tried: Sequence[GivenByColumn]) -> list[int]:
+    """The number of rows that have a partner, under each of these rules."""
+    if not tried or max(side.height for side in sides) > FEW_ROWS:
+        return [_count_by_query(sides, chains) for chains in tried]
+    # A column has the same rules in most of the candidates: its forms are taken once.
+    columns: list[tuple[str, GivenRules]] = []
+    for each in itertools.chain.from_iterable(chains.items() for chains in tried):
+        if each not in columns:
+            columns.append(each)
+    assembled = [(name, assemble_chain(name, given)) for name, given in columns]
+    old, new = (
+        rows.select(
+            normal_form(chain.of(side), pl.col(name)).alias(f"{at}")
+            for at, (name, chain) in enumerate(assembled)
+        ).get_columns()
+        for rows, side in zip(sides, SIDES, strict=True)
+    )
+    texts = [[column.to_list() for column in forms] for forms in (old, new)]
+    found = []
+    for chains in tried:
+        places = [columns.index(each) for each in chains.items()]
+        left, right = (
+            Counter(zip(*(forms[at] for at in places), strict=True)) for forms in texts
+        )
+        # Rows of equal keys pair one to one, so the smaller number of rows counts.
+        found.append((left & right).total())
+    return found
+
+
+def _count_by_query(sides: Sides, chains: GivenByColumn) -> int:
     """The number of rows that have a partner under these rules."""
     assembled = {name: assemble_chain(name, given) for name, given in chains.items()}
     left, right = (
@@ -275,7 +309,6 @@ def _count_pairs(sides: Sides, chains: GivenByColumn) -> int:
         for rows, side in zip(sides, SIDES, strict=True)
     )
     both = left.join(right, on=list(chains))
-    # Rows of equal keys pair one to one, so the smaller number of rows counts.
     each = pl.min_horizontal(ROW_COUNT, f"{ROW_COUNT}_right")
     return int(both.select(each.sum()).collect(engine="in-memory").item())
 
@@ -289,9 +322,13 @@ def _drop_key_hints(
 ) -> Iterator[Hint]:
     """Keys without one column, if the others are nearly unique and pair most rows."""
     missing, extra = (side.height for side in sides)
-    for dropped in names if len(names) > 1 else ():
-        rest = {name: chain for name, chain in chains.items() if name != dropped}
-        reached = _count_pairs(sides, rest)
+    several = list(names) if len(names) > 1 else []
+    rests = [
+        {name: chain for name, chain in chains.items() if name != dropped}
+        for dropped in several
+    ]
+    counted = _count_pairs(sides, rests)
+    for dropped, rest, reached in zip(several, rests, counted, strict=True):
         most = HALF * (reached - pairs) >= min(missing, extra)
         # Of the sample as well: a few unmatched rows may be unique by chance.
         if most and all(_is_nearly_unique(rows, rest) for rows in (*sides, sample)):

@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import adbc_driver_manager
-import adbc_driver_postgresql.dbapi
 import psycopg
 
 from recon_engine.errors import (
@@ -24,6 +23,13 @@ from recon_engine.errors import (
 from recon_engine.postgres.conninfo import conninfo_of
 from recon_engine.postgres.refusals import refusal_of
 from recon_engine.postgres.timeouts import lock_timeout, statement_timeout
+from recon_engine.runtime.lazy_module import defer_module
+
+
+# ADBC imports it for data sets, which are not used here. It imports pandas if that is
+# installed, and then takes a third of the time in which a run starts.
+defer_module("pyarrow.dataset")
+import adbc_driver_postgresql.dbapi  # noqa: E402
 
 
 if TYPE_CHECKING:

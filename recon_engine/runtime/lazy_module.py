@@ -6,6 +6,7 @@ native kernel, or for repeated keys: `np` is imported when one of its names is r
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -25,9 +26,30 @@ class LazyModule(ModuleType):
         return value
 
 
+class _DeferredModule(LazyModule):
+    """A placeholder for every importer; the first attribute loads the module."""
+
+    def __getattr__(self, name: str) -> object:
+        """Load the module in the place of this one, and keep what was asked for."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return super().__getattr__(name)
+
+
+def defer_module(name: str) -> None:
+    """Let every import of a submodule return at once: its first attribute loads it.
+
+    For a module that a library imports, and that this project does not use.
+    """
+    if name not in sys.modules:
+        package, _, child = name.rpartition(".")
+        sys.modules[name] = _DeferredModule(name)
+        setattr(import_module(package), child, sys.modules[name])
+
+
 if TYPE_CHECKING:
     import numpy as np
 else:
     np = LazyModule("numpy")
 
-__all__ = ["LazyModule", "np"]
+__all__ = ["LazyModule", "defer_module", "np"]

@@ -89,6 +89,7 @@ def key_of(path: Path, delimiter: str) -> str:
     return name.decode(errors="replace").strip('"') or "id"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     sorted(CORPUS.glob("*/*.csv")),
@@ -189,6 +190,7 @@ FORMS: Final = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new", FORMS)
 @pytest.mark.parametrize("old", FORMS)
 def test_each_form_of_a_file_has_one_answer(
@@ -302,6 +304,7 @@ def answers(
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"), list(zip(FORMS, [*FORMS][1:] + [*FORMS][:1], strict=True))
 )

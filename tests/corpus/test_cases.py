@@ -34,6 +34,7 @@ def result(case: Path) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_case_gives_what_is_expected(case: Path) -> None:
     found, path = result(case), case / "expected.json"

@@ -61,6 +61,7 @@ def accepted() -> None:
         (CORPUS / threat / "expected.json").write_text(text + "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_passes_the_gate_or_is_refused_as_expected(path: Path) -> None:
     expected = dict(expected_of(path))
@@ -69,6 +70,7 @@ def test_a_file_passes_the_gate_or_is_refused_as_expected(path: Path) -> None:
     assert "rows" in found or found["line"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_what_is_expected_of_a_file_is_what_the_reference_says(path: Path) -> None:
     if path.parent.name == "not_csv":
@@ -86,6 +88,7 @@ def test_what_is_expected_of_a_file_is_what_the_reference_says(path: Path) -> No
     assert expected["rows"] == len(read.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_the_outcome_of_a_diff_is_that_of_the_gate(path: Path) -> None:
     expected = dict(expected_of(path))
@@ -109,6 +112,7 @@ GROWN: Final = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", GROWN.values(), ids=GROWN.keys())
 def test_fields_are_long_up_to_1_mib(
     tmp_path: Path, case: tuple[bytes, int | None]

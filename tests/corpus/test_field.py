@@ -290,6 +290,7 @@ def do(command: str, environment: dict[str, str]) -> Ended:
     return Ended(ended.exit_code, " ".join(ended.output.split()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.folder}-{row.at}")
 def test_a_delivery_of_the_field_is_answered_honestly(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -109,6 +109,7 @@ def cells_of(d: Reconciliation) -> list[tuple[str, str]]:
     return sorted(d.mismatches().select("ID", "column").rows())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "folder", FOLDERS, ids=lambda each: f"{each.name}-{len(each.differs)}"
 )
@@ -298,6 +299,7 @@ MAKERS: Final[dict[str, Callable[[random.Random], Variant]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_variant_has_the_differences_that_were_planted(

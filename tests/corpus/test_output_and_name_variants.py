@@ -30,6 +30,7 @@ AWKWARD = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(24))
 def test_every_text_of_a_result_is_a_text_in_excel(tmp_path: Path, seed: int) -> None:
     """Variants of 38_result_opened_in_excel."""

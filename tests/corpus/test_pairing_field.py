@@ -93,6 +93,7 @@ def test_05_one_switch_pairs_names_in_another_case(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_05_names_in_any_case_and_with_blanks(tmp_path: Path, seed: int) -> None:
     made, draw = make_variant(seed), random.Random(seed)
@@ -123,6 +124,7 @@ def test_27_a_positive_list_of_columns(
     assert "3 columns of OLD and 4 of NEW left out" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_27_any_set_of_columns_to_compare(tmp_path: Path, seed: int) -> None:
     made, draw = make_variant(seed), random.Random(seed)
@@ -163,6 +165,7 @@ def test_27_a_filter_of_rows(
     assert [each.payload for each in d.sample] == [{"PAID": "30~31"}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_27_any_filter_of_rows(tmp_path: Path, seed: int) -> None:
     """NEW has the rows from some day on, and more columns; some values changed."""
@@ -221,6 +224,7 @@ def test_23_one_row_for_several_by_folding_new(
     assert f"{total.delta:f}" == "1.00"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_23_any_amount_in_any_number_of_parts(tmp_path: Path, seed: int) -> None:
     """NEW has the amounts of OLD in parts; some of them are wrong, some are blank."""
@@ -269,6 +273,7 @@ def write_scaled(number: int, digits: int) -> str:
     return ("-" if number < 0 else "") + whole + ("." + part if digits else "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_23_any_key_in_parts(tmp_path: Path, seed: int) -> None:
     """OLD has the parts of the key in one column; some of them do not split."""

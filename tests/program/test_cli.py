@@ -544,6 +544,16 @@ def loaded(program: str, cwd: Path) -> set[str]:
     return set(ended.stderr.splitlines())
 
 
+def test_a_run_loads_no_pandas_and_leaves_the_data_sets_of_arrow_to_others(
+    tmp_path: Path,
+) -> None:
+    """ADBC imports `pyarrow.dataset`, which would import pandas."""
+    program = "import recon_engine.pipeline.runner, pyarrow.dataset"
+    assert "pandas" not in loaded(program, tmp_path)
+    counted = "pyarrow.dataset.dataset(pyarrow.table({'a': [1, 2]})).count_rows()"
+    assert loaded(f"{program}; assert {counted} == 2", tmp_path)
+
+
 def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     program = "from recon_cli.app import app; app(['--help'])"
     assert loaded(program, tmp_path).isdisjoint(HEAVY)

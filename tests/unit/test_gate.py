@@ -268,6 +268,7 @@ def test_a_blank_line_is_a_value_in_a_file_of_one_column(tmp_path: Path) -> None
     assert cells(file) == [("a",), ("",), ("b",), ("",)]
 
 
+@pytest.mark.slow
 def test_a_wide_long_line_within_the_limits_passes(tmp_path: Path) -> None:
     names = [f"c{i}" for i in range(40)]
     row = ",".join("x" * 50_000 for _ in names)

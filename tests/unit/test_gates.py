@@ -91,6 +91,7 @@ def test_a_gate_of_an_unknown_column_is_refused_before_anything_is_read() -> Non
         diff(old, new, keys="ID", gates="mismatches(ID)<=0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gate", "value"),
     [
@@ -126,6 +127,7 @@ def test_each_metric_is_what_it_says(gate: str, value: float | str) -> None:
     assert result.gates[0].value == value
 
 
+@pytest.mark.slow
 def test_every_metric_can_be_measured() -> None:
     old, new = pair()
     for name, metric in METRICS.items():

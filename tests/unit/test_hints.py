@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recon_engine as rx
-from recon_engine.analysis import column_hints
+from recon_engine.analysis import column_hints, key_hints
 from recon_engine.analysis.patterns import group_changes
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Hint, HintKind
@@ -20,6 +20,7 @@ from recon_engine.rules.assembly import GivenRules
 
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+EXAMPLES = 1_000 if LONG else min(20, settings().max_examples)
 Cells = list[tuple[str, str]]
 
 
@@ -159,6 +160,7 @@ VALUES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1_000 if LONG else 30))
 def test_shuffled_columns_are_given_no_hint(seed: int) -> None:
     """The values of NEW are those of OLD in another order: nothing explains them."""
@@ -253,7 +255,7 @@ NEAR = st.tuples(
 )
 
 
-@settings(max_examples=1_000 if LONG else 20)
+@settings(max_examples=EXAMPLES)
 @given(st.lists(NEAR.filter(lambda pair: pair[0] != pair[1]), min_size=1, max_size=40))
 def test_a_hint_does_what_it_says(cells: Cells) -> None:
     """Each flag, given after those before it, makes so many more cells equal."""
@@ -358,6 +360,32 @@ def test_a_rule_that_pairs_less_than_one_in_a_hundred_is_no_hint() -> None:
     assert show_hints(keyed(old[:-1], new).hints) == [
         ("key_rule", "--rule ID=lstrip0", 1, 100)
     ]
+
+
+KEYS_NEAR = st.sampled_from(
+    [
+        "", "1", "01", "-1", "1.0", "1,000", "1000", "a", "A", "a ", "A-1", "é",
+        "e\u0301", "x\u00a0y", "00123", '="00123"', "20200131", "2020-01-31",
+        "01/31/2020",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=EXAMPLES)
+@given(data=st.data(), width=st.integers(1, 3))
+def test_few_rows_are_counted_as_by_queries(data: st.DataObject, width: int) -> None:
+    names = {f"k{at}": f"K{at}" for at in range(width)}
+    rows = st.lists(st.tuples(*[KEYS_NEAR] * width), min_size=1, max_size=8)
+    old, new = (
+        pl.DataFrame(
+            data.draw(rows), schema=dict.fromkeys(names, pl.String), orient="row"
+        )
+        for _ in range(2)
+    )
+    found = key_hints.for_keys((old, new), names, {}, old)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_hints, "FEW_ROWS", 0)
+        assert key_hints.for_keys((old, new), names, {}, old) == found
 
 
 def test_names_in_flags_are_quoted_for_the_shell() -> None:

@@ -143,6 +143,7 @@ def test_a_member_of_a_zip_archive_is_named(tmp_path: Path, new: Path) -> None:
         rx.diff(path, new, keys="ID")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bomb.csv.bz2", "bomb.csv.xz", "bomb.zip"])
 def test_a_decompression_bomb_is_refused(tmp_path: Path, new: Path, name: str) -> None:
     text = "ID,A\n" + "1,x\n" * 8_000_000

@@ -20,6 +20,7 @@ from recon_engine.compare.lookup import Lookup, OpenKey
 from recon_engine.config import Options
 from recon_engine.inputs.header import read_header
 from recon_engine.inputs.native.binding import load_library
+from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.progress import SILENT
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import reconcile_on_cluster as reconcile_on_spark
@@ -53,7 +54,10 @@ def found_by(
 ) -> LookedUp:
     old, new = map(read_header, paths)
     if not spark:
-        with read_tables(old, new, options, buckets=buckets) as reading:
+        with (
+            start_no_threads_if_small(0),
+            read_tables(old, new, options, buckets=buckets) as reading,
+        ):
             return compare_tables(reading, DAY, ask=ask).looked_up
     result, _ = reconcile_on_spark(
         (old, new),
@@ -134,7 +138,10 @@ def looked_up(
         read_header(path, delimiter=delimiter)
         for path, delimiter in zip(paths, ",;", strict=True)
     )
-    with read_tables(old, new, options, buckets=None if native else 1) as reading:
+    with (
+        start_no_threads_if_small(0),
+        read_tables(old, new, options, buckets=None if native else 1) as reading,
+    ):
         assert reading.kernel == ("native" if native else "numpy")
         return compare_tables(reading, DAY, ask=lambda _: asked).looked_up
 

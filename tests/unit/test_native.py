@@ -79,6 +79,7 @@ def test_the_library_is_made_from_this_source_for_this_version() -> None:
     assert library.random_size() == len(SECRET)
 
 
+@pytest.mark.slow
 def test_random_inputs_are_read_as_the_reference_reads_them(
     kernels: dict[str, Kernel], tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ ENDINGS: Final = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_is_at_the_border_of_a_word_is_read_as_elsewhere(
     kernel: Kernel, ending: bytes
@@ -174,6 +176,7 @@ def long_records() -> tuple[bytes, bytes, list[int]]:
     return plain, quoted, chance.sample(places, 10)
 
 
+@pytest.mark.slow
 def test_long_records_have_one_digest_however_they_are_written(
     kernel: Kernel,
 ) -> None:
@@ -209,6 +212,7 @@ def test_both_digests_of_a_row_tell_rows_apart(kernel: Kernel) -> None:
 EDGES: Final = (0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xE1, 0xFF)
 
 
+@pytest.mark.slow
 def test_utf_8_is_what_python_takes_for_it(kernels: dict[str, Kernel]) -> None:
     """Each first byte with each second one, and the edges of what may follow.
 
@@ -264,6 +268,7 @@ def small_table(chance: random.Random, rows: int, keys: int) -> bytes:
     return (text.rstrip("\r\n") if chance.random() < 0.3 else text).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weak", [False, True], ids=("strong keys", "keys collide"))
 def test_a_join_is_what_dicts_make_of_it(kernel: Kernel, weak: bool) -> None:  # noqa: FBT001
     chance = random.Random(11)
@@ -538,6 +543,7 @@ def test_a_library_that_cannot_be_loaded_is_one_warning(tmp_path: Path) -> None:
         assert loaded({}, path) == "False False\nnative_kernel_missing\n"
 
 
+@pytest.mark.slow
 def test_a_library_of_another_version_is_not_loaded(tmp_path: Path) -> None:
     path = compiled(tmp_path, "-DSCALAR", '-DVERSION="0"', '-DSOURCE=""')
     if path is None:
@@ -549,6 +555,7 @@ def test_a_library_of_another_version_is_not_loaded(tmp_path: Path) -> None:
 # ------------------------------------------------------------ sanitizers
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc has the sanitizers")
 @pytest.mark.skipif(FAST, reason="make test does it: it compiles the kernel anew")
 def test_the_sanitizers_see_nothing() -> None:

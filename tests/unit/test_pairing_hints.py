@@ -75,6 +75,7 @@ def test_columns_that_differ_in_few_rows_are_not_proposed() -> None:
     assert not [each for each in d.hints if each.flag.startswith("--map")]
 
 
+@pytest.mark.slow
 def test_spark_proposes_the_same(tmp_path: Path) -> None:
     paths = tmp_path / "o.csv", tmp_path / "n.csv"
     for frame, path in zip(swapped_pair(60, 1), paths, strict=True):
@@ -101,6 +102,7 @@ def joined(mark: str, order: tuple[int, int] = (0, 1)) -> pl.DataFrame:
     return pl.DataFrame({"CLAIM": [*texts, "lost"]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", ["-", "/", "_", " "])
 def test_a_key_in_one_column_is_split(mark: str) -> None:
     for order in ((0, 1), (1, 0)):
@@ -133,6 +135,7 @@ def test_a_key_in_parts_is_joined(mark: str, tmp_path: Path) -> None:
     assert rx.diff(old, new, keys="CLAIM", new_derive=derive).counts.matched == 3
 
 
+@pytest.mark.slow
 def test_of_random_columns_nothing_is_proposed() -> None:
     """1,000 seeds of columns without a relation."""
     for seed in range(1_000):

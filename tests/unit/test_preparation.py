@@ -374,6 +374,7 @@ def test_a_key_that_no_side_derives_is_missing() -> None:
         rx.diff(OLD, NEW, keys="CLM")
 
 
+@pytest.mark.slow
 def test_spark_gives_the_same_json(tmp_path: Path) -> None:
     """Filters, derived columns, folding, and rows of each place."""
     old = [(f"C{at % 9}-{at % 4}", str(at), "abc"[at % 3]) for at in range(40)]
@@ -407,6 +408,7 @@ def test_spark_gives_the_same_json(tmp_path: Path) -> None:
     assert local.old.unpairable == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("amounts", "total", "rules", "written"),
     [

@@ -252,6 +252,7 @@ def test_typed_columns_beside_text_get_hints() -> None:
 SOURCES = ("polars", "lazy", "pandas", "pyarrow", "duckdb", "path")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [*itertools.product(SOURCES, SOURCES)])
 def test_tables_of_all_kinds_are_compared_in_any_mix(
     first: str, second: str, tmp_path: Any

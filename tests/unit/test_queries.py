@@ -63,6 +63,7 @@ def write_pair(folder: Path, columns: int, rows: int) -> tuple[Path, Path]:
     return paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "rows"), [(8, ROWS), (64, ROWS), (512, ROWS // 10), (4_096, 3)]
 )

@@ -41,6 +41,7 @@ from recon_engine.inputs.frames import import_frame
 from recon_engine.inputs.header import read_header
 from recon_engine.rules import numbers
 from recon_engine.runtime import concurrency, memory
+from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.memory import BASE_BYTES, Budget
 
 
@@ -166,7 +167,10 @@ def test_rules_of_one_side_give_the_answer_of_the_oracle(
             patch.setattr(digests, "Seeds", lambda *_: WEAK[weak])
             patch.setattr(digests, "hash_cells", weakened)
         forced = {"strategy": strategy, "buckets": buckets}
-        with read_tables(old_header, new_header, options, **forced) as reading:  # type: ignore[arg-type]
+        with (
+            start_no_threads_if_small(0),
+            read_tables(old_header, new_header, options, **forced) as reading,  # type: ignore[arg-type]
+        ):
             d = compare_tables(reading, DAY)
     assert answer(d, pair.columns) == expected(pair, both, old, new)
 
@@ -181,7 +185,10 @@ def test_keys_of_any_letters_are_found_in_lines_without_quotes(
         lines = "".join(",".join(row) + "\n" for row in [pair.names, *rows])
         path.write_bytes(lines.encode())
     old, new = (read_header(path) for path in paths)
-    with read_tables(old, new, Options(keys=("id",)), buckets=buckets) as reading:
+    with (
+        start_no_threads_if_small(0),
+        read_tables(old, new, Options(keys=("id",)), buckets=buckets) as reading,
+    ):
         d = compare_tables(reading, DAY)
     assert d.engine.strategy == "line"
     assert answer(d, pair.columns) == expected(pair)
@@ -544,6 +551,7 @@ def test_three_rows_against_one_of_a_key_leave_two_missing(tmp_path: Path) -> No
     assert (n.matched, n.missing, n.mismatched_rows) == (1, 2, 0)
 
 
+@pytest.mark.slow
 def test_duplicates_pair_by_content_in_every_run(tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_text("k,v\na,1\na,2\nb,3\nc,4\nb,5\n")
     (tmp_path / "new.csv").write_text("k,v\na,1\nb,3\nc,4\n")

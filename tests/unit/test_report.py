@@ -394,6 +394,7 @@ def test_the_accounting_is_shown_as_arithmetic(claims: Reconciliation) -> None:
     assert f"{claims.new.rows:,} = {n.matched:,} + {n.extra:,}" in text
 
 
+@pytest.mark.slow
 def test_five_thousand_sampled_rows_are_half_a_megabyte(tmp_path: Path) -> None:
     result = pages.claims(tmp_path, rows=60_000)
     assert len(result.sample) == 5_000

@@ -49,6 +49,7 @@ def examples() -> Iterator[tuple[str, str, str, bool]]:
 EXAMPLES = [*examples()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "old", "new", "expected"), EXAMPLES)
 def test_an_example_of_the_page_is_what_it_says(
     rule: str, old: str, new: str, *, expected: bool

@@ -220,6 +220,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
     Draft202012Validator.check_schema(published)
 
 
+@pytest.mark.slow
 def test_the_schema_takes_what_is_taken_and_refuses_what_is_refused() -> None:
     published = json.loads((schema_folder() / "config.schema.json").read_text())
     validate({"keys": "ID", "rules": {"A": ["trim"]}, "dataset": {"c": {}}}, published)

@@ -52,6 +52,7 @@ NOT_REFLEXIVE: list[tuple[dict[str, Any], int]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "cells"), NOT_REFLEXIVE)
 @pytest.mark.parametrize("way", ["native", "numpy", "lines", "frames", "buckets"])
 def test_equal_files_differ_where_the_sides_are_read_differently(
@@ -262,6 +263,7 @@ def test_repeated_keys_are_paired_by_normal_forms(tmp_path: Path) -> None:
     assert d.mismatches().select("old", "new").rows() == [("1", "F")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_the_order_of_rows_changes_nothing(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)

@@ -102,6 +102,7 @@ def read_apart(
 read_whole_once = functools.lru_cache(len(OnBadRow))(read_whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5, 64])
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_of_the_corpus_is_the_same_in_spans(path: Path, size: int) -> None:
@@ -221,6 +222,7 @@ def test_masks_gates_and_suppressions_are_what_they_are_locally(
     assert there.coverage == here.coverage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shares", [nullcontext, many_shares])
 @pytest.mark.parametrize("limit", [3, 5000])
 def test_the_causes_of_a_migration_are_those_that_are_reported_locally(
@@ -262,6 +264,7 @@ def test_values_that_differences_concentrate_in_are_found(tmp_path: Path) -> Non
     assert ("state", "bad") in {(each.column, each.value) for each in there.segments}
 
 
+@pytest.mark.slow
 def test_the_driver_gets_no_more_rows_than_are_shown(tmp_path: Path) -> None:
     paths = tmp_path / "old.csv", tmp_path / "new.csv"
     for path, value in zip(paths, "ab", strict=True):
@@ -284,6 +287,7 @@ def whole(out: Path, kind: str) -> pl.DataFrame:
     return pl.concat(frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_whole_difference_is_written_in_parts_and_committed_once(
     tmp_path: Path, *, masked: bool
@@ -322,6 +326,7 @@ def test_a_key_on_too_many_rows_is_named_before_memory_ends(tmp_path: Path) -> N
         reconciled(paths, Options(keys=("id",)), settings)
 
 
+@pytest.mark.slow
 def test_a_column_of_too_many_changes_is_named_before_memory_ends(
     tmp_path: Path,
 ) -> None:
@@ -334,6 +339,7 @@ def test_a_column_of_too_many_changes_is_named_before_memory_ends(
         reconciled(paths, Options(keys=("id",)), settings)
 
 
+@pytest.mark.slow
 def test_of_too_many_only_hints_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

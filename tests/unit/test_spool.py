@@ -188,6 +188,7 @@ def test_an_empty_compressed_file_is_empty(tmp_path: Path, data: bytes) -> None:
         rx.diff(path, path, keys="id")
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_it_fills_the_disk(
     tmp_path: Path, suffix: str
 ) -> None:
@@ -208,6 +209,7 @@ def test_a_small_file_is_no_bomb_however_dense(tmp_path: Path, suffix: str) -> N
     assert text_of(tmp_path, data, f"f{suffix}")[0] == text
 
 
+@pytest.mark.slow
 def test_a_few_bytes_that_hold_much_are_unpacked_in_pieces(
     tmp_path: Path, suffix: str
 ) -> None:

@@ -117,6 +117,7 @@ ENDINGS: Final = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_stands_at_the_border_of_a_word_is_read_as_elsewhere(
     stride: int, ending: bytes
@@ -129,6 +130,7 @@ def test_what_stands_at_the_border_of_a_word_is_read_as_elsewhere(
                 assert_equal_to_the_scalar_reading(filler + ending, width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("away", range(-3, 4))
 def test_what_stands_at_the_border_of_a_stride_is_read_as_elsewhere(away: int) -> None:
     filler = b'"' + b"x" * (STRIDE_BYTES - 4 + away) + b'"'

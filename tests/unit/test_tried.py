@@ -221,6 +221,7 @@ def split(old: Sequence[tuple[str, ...]], new: Sequence[tuple[str, ...]]) -> lis
     return [hint for hint in found.hints if hint.kind == "split"]
 
 
+@pytest.mark.slow
 def test_one_row_for_several_is_said_as_it_was_measured() -> None:
     old = [(f"{at}", "1", "100.00", "3") for at in range(2_000)]
     new = [

@@ -154,6 +154,7 @@ def test_a_pair_stays_if_one_of_its_rows_fulfils_the_filter() -> None:
     assert d.counts.mismatched_rows == 3
 
 
+@pytest.mark.slow
 def test_a_row_whose_partner_is_left_out_is_neither_missing_nor_extra() -> None:
     d = rx.diff(OLD, OLD, keys="ID", new_where=CLOSED)
     assert (d.counts.matched, d.counts.missing) == (2, 0)

@@ -6,6 +6,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import openpyxl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.program import recon
@@ -18,8 +19,6 @@ from recon_engine.report.workbook import write_workbook
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 AWKWARD = (
     "007",
@@ -120,6 +119,7 @@ def test_masks_hold_in_a_workbook_and_the_command_writes_one(tmp_path: Path) -> 
         assert not any(b"secret" in book.read(name) for name in book.namelist())
 
 
+@pytest.mark.slow
 def test_a_workbook_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     pair(tmp_path, ("a",))
     ended = recon("diff", "o.csv", "n.csv", "-k", "ID", "-o", "no/r.xlsx", cwd=tmp_path)
