@@ -21,6 +21,7 @@ from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.scanner import whole_records_size
 from recon_engine.inputs.trailers import DeliveredOffset, flag_of, line_of
 from recon_engine.records import dataclass
+from recon_engine.runtime.concurrency import SMALL_BYTES
 from recon_engine.runtime.lazy_module import np
 from recon_engine.storage.base import sha256_of
 
@@ -463,6 +464,9 @@ def _reader_of(descriptor: int) -> ReadAt:
 
 def hash_beside(path: Path, work: Callable[[], int]) -> tuple[int, str]:
     """The answer of `work`, and the SHA-256 of a file that is read meanwhile."""
+    # A thread takes longer to start than a small file takes to read.
+    if path.stat().st_size < SMALL_BYTES:
+        return work(), sha256_of(path)
     with ThreadPoolExecutor(1, "hash") as pool:
         digest = pool.submit(sha256_of, path)
         return work(), digest.result()
