@@ -470,6 +470,21 @@ def test_wrong_use_is_refused_before_a_file_is_opened(
         rx.diff("no file", "no file", keys="A", **options)
 
 
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("delimiter", [",", "||"])
+@pytest.mark.parametrize("cell", ['"x\r"', 'x\r"', 'x"\ry', "x\ry"])
+def test_a_carriage_return_is_no_part_of_a_value_if_quotes_are_ordinary(
+    tmp_path: Path, delimiter: str, cell: str
+) -> None:
+    row = f"1,{cell}\n".replace(",", delimiter)
+    text = f"ID,A\n0,a\n{row}2,b\n".replace(",", delimiter)
+    path = write(tmp_path, "o.csv", text)
+    with pytest.raises(MalformedInput, match="carriage return") as caught:
+        rx.diff(path, path, keys="ID", quote="none", delimiter=delimiter)
+    assert caught.value.line == 3
+    assert caught.value.byte_offset == text.index("\r")
+
+
 def test_lines_and_offsets_count_in_the_file_as_delivered(
     tmp_path: Path, reader: str
 ) -> None:
