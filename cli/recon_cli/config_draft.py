@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from recon_cli.code_files import name_folder, write_code_files
 from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_cli.session import announce, make_console
 from recon_engine.command_line import quoted
@@ -69,7 +70,7 @@ def write_draft(
     table = ("dataset", dataset) if dataset else ()
     if path.name == PYPROJECT:
         table = ("tool", "recon", *table)
-    text = write_config(draft, table)
+    text = write_config(draft, table, name_folder(path))
     before = read_config_text(path) if path.exists() else ""
     if before and table:
         # It is edited, so that it has to be TOML.
@@ -84,11 +85,12 @@ def write_draft(
             help="add --force to replace"
             + (f" the settings of {dataset or '[tool.recon]'}" if table else " it"),
         )
+    files = write_code_files(draft.hints, path, force=force)
     write_config_text(path, after)
     load_configuration(path, dataset)
     typer.echo()
     typer.echo(f"with these settings: {draft.result.headline()}")
-    announce(f"written: {path}")
+    announce(f"written: {', '.join(map(str, (path, *files)))}")
     announce(f"next: {_next_command(path, dataset, names)}")
 
 

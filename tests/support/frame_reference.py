@@ -175,7 +175,9 @@ def _count_blank_end(text: str) -> int:
 
     A line of two quotes is a record of one field.
     """
-    lines = text.split("\n")[:-1]
+    *lines, last = text.split("\n")
+    if last:
+        return 0
     count = 0
     while count < len(lines) and lines[len(lines) - 1 - count] in {"", "\r"}:
         count += 1
