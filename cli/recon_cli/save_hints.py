@@ -160,7 +160,7 @@ def _with_settings(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
         before: Any = file
         for part in str(OPTIONS[name].in_file).split("."):
             before = (before or {}).get(part)
-        merged = merge_value(before, value)
+        merged = merge_value(before, value, name)
         changed = {k: merged[k] for k in value} if isinstance(value, dict) else merged
         for place, key, each in list_toml({name: changed}, table):
             text = set_value(text, place, key, each)
