@@ -96,6 +96,8 @@ def _list_affixes(forms: Sides) -> Iterator[_Affix]:
                 tried = [
                     _Affix(column, at, begins, size)
                     for size in range(1, 1 + _common_size(texts))
+                    # One more digit makes another number.
+                    if not str(texts[0])[:size].isdecimal()
                 ]
                 counted = [
                     (_cut(few, affix).join(others, on=rows.columns, how="semi"), affix)

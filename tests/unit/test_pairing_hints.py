@@ -225,6 +225,8 @@ def test_an_affix_is_found_in_one_column_of_a_key_and_under_another_name() -> No
         ([f"C-{text}" for text in NUMBERS], [f"9{text}" for text in NUMBERS[:39]]),
         # A key that would pair repeats on one side.
         ([f"C-{text}" for text in NUMBERS], [*NUMBERS[:39], NUMBERS[0]]),
+        # One more digit makes another number.
+        ([f"9{text}" for text in NUMBERS], NUMBERS),
         # Too few rows.
         (["C-1", "C-2"], ["1", "2"]),
         # Not all keys of the side have it.
@@ -235,7 +237,7 @@ def test_an_affix_that_does_not_pair_unique_keys_is_not_named(
     old: list[str], new: list[str]
 ) -> None:
     found = rx.diff(keyed(old), keyed(new), keys="ID").hints
-    assert not [hint for hint in found if "characters of" in hint.text]
+    assert not [hint for hint in found if "character" in hint.text]
 
 
 def test_the_affix_of_a_masked_key_is_not_shown() -> None:
