@@ -75,9 +75,48 @@ def test_columns_that_differ_in_few_rows_are_not_proposed() -> None:
     assert not [each for each in d.hints if each.flag.startswith("--map")]
 
 
-def test_spark_proposes_the_same(tmp_path: Path) -> None:
+def coded_pair() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A pair with two translated codes, and one that is the same on both sides."""
+    codes = ["M", "F", "U"] * 20
+    old = pl.DataFrame({"ID": [str(at) for at in range(60)], "SEX": codes})
+    return old, old.with_columns(SEX=pl.col("SEX").replace({"M": "1", "F": "2"}))
+
+
+def same_codes() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A pair of which some rows have other codes, and most have the same."""
+    old, new = coded_pair()
+    changed = pl.int_range(pl.len()) < 40
+    return old, new.with_columns(
+        SEX=pl.when(changed).then(pl.col("SEX")).otherwise(old["SEX"])
+    )
+
+
+PREFIX = (
+    "--old-derive 'ID_PART=slice(ID,3)' --new-derive 'ID_PART=slice(ID,1)'"
+    " --ignore ID --key ID_PART"
+)
+
+
+@pytest.mark.parametrize(
+    ("pair", "flags"),
+    [
+        (swapped_pair(60, 1), ["--map ALLOWED=PAID,PAID=ALLOWED"]),
+        (coded_pair(), ["--old-rule 'SEX=map(F=2,M=1,rest=same)'"]),
+        (same_codes(), []),
+        (
+            (coded_pair()[0].with_columns(ID="C-" + pl.col("ID")), coded_pair()[0]),
+            [
+                PREFIX,
+            ],
+        ),
+    ],
+    ids=["swapped", "codes", "same codes", "prefix"],
+)
+def test_spark_proposes_the_same(
+    tmp_path: Path, pair: tuple[pl.DataFrame, pl.DataFrame], flags: list[str]
+) -> None:
     paths = tmp_path / "o.csv", tmp_path / "n.csv"
-    for frame, path in zip(swapped_pair(60, 1), paths, strict=True):
+    for frame, path in zip(pair, paths, strict=True):
         frame.write_csv(path)
     old, new = map(read_header, paths)
     spark = compare_on_cluster(
@@ -89,7 +128,7 @@ def test_spark_proposes_the_same(tmp_path: Path) -> None:
         settings=SparkSettings(span=100, bucket=100, sha256=False),
     )
     assert spark.hints == rx.diff(*paths, keys="ID").hints
-    assert any(each.flag.startswith("--map") for each in spark.hints)
+    assert [each.flag for each in spark.hints] == flags
 
 
 CLAIMS = [("C1", "1"), ("C1", "2"), ("C2", "1"), ("C7", "9")]
