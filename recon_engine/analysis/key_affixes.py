@@ -91,13 +91,22 @@ def _list_affixes(forms: Sides) -> Iterator[_Affix]:
     for at, rows in enumerate(forms):
         few, others = rows.head(FIRST_KEYS), forms[1 - at]
         for column in rows.columns:
-            for begins in (True, False):
+            least, most = _lengths(rows[column])
+            fewest, longest = _lengths(others[column])
+            # Only these leave a text as long as some of the other side.
+            sizes = [
+                size
+                for size in range(1, min(least, 1 + LONGEST))
+                if least - size <= longest and fewest <= most - size
+            ]
+            for begins in (True, False) if sizes else ():
                 texts = rows[column] if begins else rows[column].str.reverse()
+                shared = _shared_start(texts)
                 tried = [
                     _Affix(column, at, begins, size)
-                    for size in range(1, 1 + _common_size(texts))
+                    for size in sizes
                     # One more digit makes another number.
-                    if not str(texts[0])[:size].isdecimal()
+                    if size <= len(shared) and not shared[:size].isdecimal()
                 ]
                 counted = [
                     (_cut(few, affix).join(others, on=rows.columns, how="semi"), affix)
@@ -108,15 +117,20 @@ def _list_affixes(forms: Sides) -> Iterator[_Affix]:
                     yield max(found, key=lambda each: each[0])[1]
 
 
-def _common_size(texts: pl.Series) -> int:
-    """With how many characters all texts begin; less than the shortest has."""
+def _lengths(texts: pl.Series) -> tuple[int, int]:
+    """The characters of the shortest and of the longest text."""
+    lengths = texts.str.len_chars()
+    return int(lengths.min() or 0), int(lengths.max() or 0)  # type: ignore[arg-type]
+
+
+def _shared_start(texts: pl.Series) -> str:
+    """The characters with which all texts begin, as far as they are of interest."""
     # What the first and the last in order share is shared by all between them.
     first, last = str(texts.min()), str(texts.max())
-    shortest = int(texts.str.len_chars().min() or 0)  # type: ignore[arg-type]
-    size, most = 0, min(shortest - 1, LONGEST)
-    while size < most and first[size] == last[size]:
+    size = 0
+    while size < min(len(first), len(last), LONGEST) and first[size] == last[size]:
         size += 1
-    return size
+    return first[:size]
 
 
 def _cut(rows: pl.DataFrame, affix: _Affix) -> pl.DataFrame:
