@@ -86,8 +86,8 @@ model: $(VENV)/test  ## every interleaving of the run protocol, with larger boun
 fuzz: $(VENV)/fuzz  ## ten million inputs for the CSV reader, guided by coverage; resumes where it ended
 	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py
 
-fuzz-frames: $(VENV)/dev  ## files with a frame around the table: three readers against a reference
-	PYTHONPATH=tests $(BIN)/python campaigns/fuzz_frames.py --inputs 2000000
+fuzz-frames: $(VENV)/fuzz  ## files with a frame around the table, guided by coverage; resumes where it ended
+	PYTHONPATH=tests $(BIN)/python campaigns/fuzz.py --target frames --inputs 20000000
 
 drafts: $(VENV)/dev  ## seeded pairs of unknown files: recon init and diff show exactly what was planted
 	PYTHONPATH=tests $(BIN)/python campaigns/drafts.py --pairs 2000

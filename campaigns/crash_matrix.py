@@ -1,10 +1,15 @@
 """Every failpoint x kill, term, hang, raise x one crash, or two: nothing lost or twice.
 
     PYTHONPATH=tests python campaigns/crash_matrix.py docs/crash-matrix.md
+        [--delivery pair|parts]
 
-A case delivers a pair, lets the program fail at one place, in most cases lets the next
-run fail as well, and runs it again until there is nothing to do. After every run the
-invariants are checked (`stand.py`); at the end the bytes equal those of a clean run.
+A case delivers a pair, or tables in parts with a done file. It lets the program fail at
+one place, in most cases lets the next run fail as well, and runs it again until there
+is nothing to do. After every run the invariants are checked (`stand.py`); at the end
+the bytes equal those of a clean run.
+
+The page has a section for each delivery. With `--delivery` only that one is played, and
+the other section stays as it is.
 """
 
 from __future__ import annotations
@@ -25,9 +30,9 @@ from recon_engine.version import __version__
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from support.stand import Case, Ran, Stand
+    from support.stand import Case, Delivery, Ran, Stand
 
 
 # What a clean run passes, in this order; `tests/test_crashes.py` holds it to that.
@@ -61,6 +66,21 @@ RESUMED: Final = (
     *PASSED[PASSED.index("archive-copy:1") :],
     "note",
 )
+# A run in parts passes the same places, those of the archive once for each file.
+PART_FILES: Final = len(stand.PARTS.files("today"))
+PART_PLACES: Final = tuple(
+    f"{place}:{at}"
+    for place in ("archive-copy", "archive-remove")
+    for at in range(1, 1 + PART_FILES)
+)
+PARTS_RESUMED: Final = (
+    "recover-abandon",
+    "recover-resume",
+    *PART_PLACES,
+    *PASSED[PASSED.index("close") :],
+    "note",
+)
+DELIVERIES: Final = {each.name: each for each in (stand.PAIR, stand.PARTS)}
 EXIT_CODES: Final = {
     "kill": {-9},
     "raise": {70},
@@ -82,6 +102,14 @@ HEAD: Final = """# The crash matrix
 [campaigns/crash_matrix.py](../campaigns/crash_matrix.py) defines a case.
 [protocol.md](protocol.md) describes each place.
 """
+TITLES: Final = {
+    stand.PAIR.name: "## One file on each side",
+    stand.PARTS.name: """## A delivery in parts
+
+OLD has {} parts, NEW has {}, and a done file comes last. The process is killed before
+each copy and before each removal of the archive. Another failure follows in half of the
+cases.""".format(*stand.PARTS.parts),
+}
 STOP_SECONDS: Final = 10.0
 SECONDS: Final = 1
 
@@ -91,9 +119,11 @@ class Plan:
     """Where the first run of a case fails, and how; then where the next one does."""
 
     crashes: tuple[tuple[str, str], ...]
+    delivery: Delivery = stand.PAIR
 
     def __str__(self) -> str:
-        return ", then ".join(f"{action} at {name}" for name, action in self.crashes)
+        crashes = ", then ".join(f"{action} at {name}" for name, action in self.crashes)
+        return crashes + (", in parts" if self.delivery is not stand.PAIR else "")
 
     @property
     def failpoints(self) -> list[str]:
@@ -120,6 +150,18 @@ def plans(seconds: int = SECONDS) -> Iterator[Plan]:
             yield Plan(((name, action), (second, ACTIONS[step % len(ACTIONS)])))
 
 
+def part_plans() -> Iterator[Plan]:
+    """A process that is killed at each place of the archive, between any two parts.
+
+    Then each again, with another failure to follow.
+    """
+    for number, place in enumerate(PART_PLACES):
+        yield Plan(((place, "kill"),), stand.PARTS)
+        second = PARTS_RESUMED[(number * 7) % len(PARTS_RESUMED)]
+        after = (second, ACTIONS[number % len(ACTIONS)])
+        yield Plan(((place, "kill"), after), stand.PARTS)
+
+
 @dataclass(slots=True)
 class Outcome:
     """What came of a case."""
@@ -134,7 +176,7 @@ def tried(stand: Stand, plan: Plan) -> Outcome:
     """Play a case; a broken invariant is its outcome, not an exception."""
     outcome = Outcome(plan)
     try:
-        with stand.case() as case:
+        with stand.case(delivery=plan.delivery) as case:
             case.deliver("today")
             _play(case, plan, outcome)
     except Exception as error:  # noqa: BLE001 - whatever it is, the case is broken
@@ -175,14 +217,13 @@ def _play(case: Case, plan: Plan, outcome: Outcome) -> None:
 
 
 def report(outcomes: Sequence[Outcome], seconds: float) -> str:
-    """The campaign as a page."""
+    """The cases of one delivery as a section of the page."""
     violations = [each for each in outcomes if each.violation]
     named = Counter((each.violation or "").partition(":")[0] for each in violations)
     double = sum(len(each.plan.crashes) > 1 for each in outcomes)
     runs = sum(len(each.runs) for each in outcomes)
     crashes = sum(sum(each.reached) for each in outcomes)
     lines = [
-        HEAD,
         f"recon-engine {__version__}: {len(outcomes):,} cases, {double:,} of them with",
         f"a second crash during recovery; {runs:,} runs of the program, {crashes:,} of",
         f"them made to fail, in {seconds / 60:.0f} minutes.",
@@ -203,7 +244,18 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> str:
         "",
         *(f"- {each.plan}: {each.violation}" for each in violations),
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(lines).strip() + "\n"
+
+
+def write_page(before: str, sections: Mapping[str, str]) -> str:
+    """The page with new sections; the others stay as they are in it."""
+    known = {
+        name: before.partition(title)[2].partition("\n## ")[0].strip()
+        for name, title in TITLES.items()
+    }
+    body = {name: sections.get(name, known[name]).strip() for name in TITLES}
+    parts = [f"{title}\n\n{body[name]}\n" for name, title in TITLES.items()]
+    return "\n".join([HEAD, *parts])
 
 
 def slowest(outcomes: Sequence[Outcome]) -> float:
@@ -213,7 +265,7 @@ def slowest(outcomes: Sequence[Outcome]) -> float:
 
 
 def _rows(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    for place in PASSED:
+    for place in dict.fromkeys(each.plan.crashes[0][0] for each in outcomes):
         here = [each for each in outcomes if each.plan.crashes[0][0] == place]
         counts = Counter(each.plan.crashes[0][1] for each in here)
         cells = [
@@ -231,16 +283,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=SECONDS)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="first failures whose name has it")
+    parser.add_argument("--delivery", choices=DELIVERIES, help="default: both")
     given = parser.parse_args()
-    began = time.monotonic()
-    chosen = [p for p in plans(given.seconds) if given.only in p.crashes[0][0]]
-    with ProcessPoolExecutor(given.jobs) as pool:
-        shares = pool.map(
-            try_all, (chosen[at :: given.jobs] for at in range(given.jobs))
-        )
-        outcomes = [outcome for share in shares for outcome in share]
-    given.report.write_text(report(outcomes, time.monotonic() - began))
-    sys.exit(any(outcome.violation for outcome in outcomes))
+    sections, broken = {}, False
+    for name in [given.delivery] if given.delivery else DELIVERIES:
+        began = time.monotonic()
+        every = part_plans() if name == stand.PARTS.name else plans(given.seconds)
+        chosen = [plan for plan in every if given.only in plan.crashes[0][0]]
+        with ProcessPoolExecutor(given.jobs) as pool:
+            shares = pool.map(
+                try_all, (chosen[at :: given.jobs] for at in range(given.jobs))
+            )
+            order = {str(plan): at for at, plan in enumerate(chosen)}
+            outcomes = [outcome for share in shares for outcome in share]
+        outcomes.sort(key=lambda outcome: order[str(outcome.plan)])
+        sections[name] = report(outcomes, time.monotonic() - began)
+        broken |= any(outcome.violation for outcome in outcomes)
+    before = given.report.read_text() if given.report.exists() else ""
+    given.report.write_text(write_page(before, sections))
+    sys.exit(broken)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,21 @@
-"""A long search for bytes on which reference, structure, gate and engine disagree.
+"""A long search for bytes on which a reader and its reference disagree.
 
-    PYTHONPATH=tests python campaigns/fuzz.py [--inputs N] [--folder F] [--seconds S]
+    PYTHONPATH=tests python campaigns/fuzz.py [--target text|frames] [--inputs N]
+        [--folder F] [--seconds S]
 
-Inputs are made by libFuzzer (atheris), led by the branches that the reference and the
-gate take; each starts where the last piece ended, so the search can be stopped and
-taken up again. Every input is judged by `structure` and by the reference; one in 64
-goes as a file through the gate too, one in 2048 through the whole engine. The first
-disagreement is kept in the folder and ends the search with exit code 1;
+Inputs are made by libFuzzer (atheris), guided by the branches that the reference and
+the readers take. Each piece starts where the last one ended, so the search can be
+stopped and resumed. There are two targets:
+
+- `text`: an input is a file, or numbers of tokens. Each is indexed and compared with a
+  scan of single bytes. One in 64 goes as a file through the reader and the reference;
+  one in 2048 goes through the whole engine.
+- `frames`: an input decides the draws of `support.framed.make_case`, which makes a file
+  with a frame around its table. The reader in Python, the native kernel and the
+  reference read each file. The splits of a cluster read one in 8. The parsers of Polars
+  and Arrow read one in 64. What the pieces judged is counted for each option.
+
+The first disagreement is kept in the folder and ends the search with exit code 1.
 `--replay FILE` judges it again.
 """
 
@@ -14,19 +23,27 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
+import importlib
 import io
 import json
+import logging
+import random
 import re
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from support.frame_reference import Frame
+from support.framed import ByteDraws, check_readers, make_case
 from support.reading import (
+    UNLIMITED,
     Accepted,
     Refused,
     cells,
@@ -41,13 +58,16 @@ from recon_engine.errors import InputError
 from recon_engine.inputs import csv_reader
 from recon_engine.inputs.csv_reader import open_csv
 from recon_engine.inputs.csvfile import Block
+from recon_engine.inputs.native import binding
 from recon_engine.inputs.rfc4180 import parse_records
 from recon_engine.inputs.scanner import RecordIndex, count_newlines, index_records
 
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 DELIMITERS: Final = b",;\t|"
 LIMITS: Final = (Limits(), Limits(40, 100), Limits(1 << 20, 3), Limits(90, 2))
-UNLIMITED: Final = Limits(1 << 30, 1 << 30)
 BLOCKS: Final = (1, 7, 64, 1 << 18)
 SEEDS: Final = (
     b"\0\0id,v\n1,a\n2,b\n",
@@ -68,7 +88,12 @@ HEADER: Final = b"xDy\n"
 TEXT: Final = bytes(0x30 if byte == 0 else byte for byte in range(256))
 GATED: Final = 64
 RECONCILED: Final = 2048
-PIECE: Final = 250_000
+# One file in so many is read by the splits of a cluster; by Polars and Arrow.
+SPLIT: Final = 8
+PARSED: Final = 64
+# After so many inputs what was judged is written down: libFuzzer never returns.
+COUNTED: Final = 1_000
+PLAIN: Final = Frame()
 STARTS_AS_TEXT: Final = re.compile(rb"(\xef\xbb\xbf)?[ -~\r\n]([ -~\r\n]|$)")
 
 
@@ -100,13 +125,14 @@ class Case:
             zlib.crc32(given),
         )
 
-    def check(self, path: Path, *, deeply: bool = False) -> None:
+    def check(self, path: Path, *, deeply: bool = False) -> Iterable[str]:
         """Raise AssertionError where two of them disagree."""
         self.check_structure()
         if deeply or self.chance % GATED == 0:
             self.check_gate(path)
         if deeply or self.chance % RECONCILED == 0:
             self.check_engine(path)
+        return ()
 
     def check_structure(self) -> None:
         """`structure` knows no encoding: it is given text, and asked without limits."""
@@ -175,6 +201,76 @@ class Case:
             assert not other.agrees
 
 
+@dataclass(frozen=True)
+class FramedCase:
+    """A file with a frame around its table; the input decides how it is drawn."""
+
+    data: bytes
+    frame: Frame
+    chance: int
+
+    @classmethod
+    def of(cls, given: bytes) -> FramedCase:
+        return cls(*make_case(ByteDraws(given)), zlib.crc32(given))
+
+    def check(self, path: Path, *, deeply: bool = False) -> Iterable[str]:
+        """The options of the frame; `accepted` if the file fits them.
+
+        Raises AssertionError where a reader and the reference disagree.
+        """
+        csv_reader.BLOCK_BYTES = BLOCKS[self.chance % len(BLOCKS)]  # type: ignore[misc]
+        accepted = check_readers(
+            self.data,
+            self.frame,
+            path.parent,
+            kernel=binding.load_library() is not None,
+            size=1 + self.chance % 13 if deeply or self.chance % SPLIT == 0 else 0,
+            parsers=deeply or self.chance % PARSED == 0,
+        )
+        used = [
+            field.name
+            for field in dataclasses.fields(Frame)
+            if getattr(self.frame, field.name) != getattr(PLAIN, field.name)
+        ]
+        return [*used, "accepted"] if accepted else used
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is searched.
+
+    `seeds`: the first inputs. `modules`: those whose branches guide the search.
+    `piece`: the inputs of one process, which takes some minutes.
+    """
+
+    case: type[Case | FramedCase]
+    seeds: tuple[bytes, ...]
+    modules: tuple[str, ...]
+    piece: int
+
+
+READERS: Final = (
+    "recon_engine.inputs.rfc4180",
+    "recon_engine.inputs.csv_reader",
+    "recon_engine.inputs.header",
+)
+TARGETS: Final = {
+    "text": Target(Case, SEEDS, READERS, 250_000),
+    "frames": Target(
+        FramedCase,
+        tuple(random.Random(seed).randbytes(120) for seed in range(200)),
+        (
+            "support.frame_reference",
+            "recon_engine.inputs.opening",
+            "recon_engine.inputs.trailers",
+            "recon_engine.inputs.translation",
+            *READERS,
+        ),
+        20_000,
+    ),
+}
+
+
 def written(
     columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], delimiter: str
 ) -> bytes:
@@ -193,29 +289,36 @@ def scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="recon-fuzz-", dir=there)) / "f.csv"
 
 
-def search(folder: Path, runs: int, seed: int) -> None:
+def search(target: Target, folder: Path, runs: int, seed: int) -> None:
     """One piece, in a process of its own: libFuzzer never returns."""
     import atheris
 
+    # Most of the files would be warned of.
+    logging.disable()
+    # Of its module, which also has the scan of single bytes: that would take longer.
     atheris.instrument_func(read_by_reference)
-    for module in (
-        "recon_engine.inputs.rfc4180",
-        "recon_engine.inputs.csv_reader",
-        "recon_engine.inputs.header",
-    ):
-        for each in vars(sys.modules[module]).values():
+    for module in target.modules:
+        for each in vars(importlib.import_module(module)).values():
             if callable(each) and getattr(each, "__module__", "") == module:
                 instrument(each)
     path = scratch()
+    # What the readers write beside the file goes to memory too.
+    tempfile.tempdir = str(path.parent.parent)
+    counts, every = Counter[str](), min(COUNTED, runs)
+
+    def judge(given: bytes) -> None:
+        used = target.case.of(given).check(path)
+        counts.update(used)
+        counts["inputs"] += 1
+        if counts["inputs"] % every == 0:
+            (folder / "piece.json").write_text(json.dumps(counts))
+
     options = [
         f"-runs={runs}", f"-seed={seed}", "-max_len=160", "-timeout=60",
         "-rss_limit_mb=4096", "-print_final_stats=1", "-verbosity=0",
         f"-artifact_prefix={folder}/",
     ]  # fmt: skip
-    atheris.Setup(
-        [sys.argv[0], *options, str(folder / "corpus")],
-        lambda data: Case.of(data).check(path),
-    )
+    atheris.Setup([sys.argv[0], *options, str(folder / "corpus")], judge)
     atheris.Fuzz()
 
 
@@ -231,50 +334,60 @@ def instrument(each: object) -> None:
         atheris.instrument_func(each)
 
 
-def campaign(folder: Path, inputs: int, seconds: float) -> int:
+def campaign(name: str, folder: Path, inputs: int, seconds: float) -> int:
     """Pieces until so many inputs were judged in all; the exit code."""
-    record = folder / "record.json"
-    prepare(folder)
+    record, counted = folder / "record.json", folder / "piece.json"
+    prepare(TARGETS[name], folder)
     known = json.loads(record.read_text()) if record.exists() else {}
     done, spent = known.get("inputs", 0), known.get("seconds", 0.0)
+    counts = Counter[str](known.get("counts", {}))
     began = time.monotonic()
     while done < inputs and time.monotonic() - began < seconds:
-        runs = min(PIECE, inputs - done)
+        runs = min(TARGETS[name].piece, inputs - done)
         command = [sys.executable, __file__, "--folder", str(folder)]
+        command += ["--target", name, "--piece", str(runs), "--seed", str(1 + done)]
         start = time.monotonic()
-        piece = [*command, "--piece", str(runs), "--seed", str(1 + done)]
-        ended = subprocess.run(piece, check=False, capture_output=True, text=True)
+        counted.unlink(missing_ok=True)
+        ended = subprocess.run(command, check=False, capture_output=True, text=True)
         if ended.returncode:
             print(ended.stdout, ended.stderr, sep="\n")
             return 1
         done, spent = done + runs, spent + time.monotonic() - start
-        record.write_text(json.dumps({"inputs": done, "seconds": round(spent)}) + "\n")
+        counts.update(json.loads(counted.read_text()))
+        found = {"inputs": done, "seconds": round(spent), "counts": counts}
+        record.write_text(json.dumps(found) + "\n")
         print(f"{done:,} inputs in {spent:,.0f} s, no disagreement", flush=True)
+    for option, count in sorted(counts.items()):
+        print(f"  {option}: {count:,}")
     return 0
 
 
-def prepare(folder: Path) -> None:
+def prepare(target: Target, folder: Path) -> None:
     (folder / "corpus").mkdir(parents=True, exist_ok=True)
-    for at, seed in enumerate(SEEDS):
+    for at, seed in enumerate(target.seeds):
         (folder / "corpus" / f"seed-{at}").write_bytes(seed)
 
 
 def main() -> None:
     """Search, or judge one input again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", choices=TARGETS, default="text")
     parser.add_argument("--inputs", type=int, default=10_000_000)
-    parser.add_argument("--folder", type=Path, default=Path(".fuzz"))
+    parser.add_argument("--folder", type=Path, help="default: .fuzz, .fuzz/frames")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--replay", type=Path)
     parser.add_argument("--piece", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    target = TARGETS[given.target]
+    default = Path(".fuzz") if given.target == "text" else Path(".fuzz", given.target)
+    folder = given.folder or default
     if given.replay:
-        Case.of(given.replay.read_bytes()).check(scratch(), deeply=True)
+        target.case.of(given.replay.read_bytes()).check(scratch(), deeply=True)
     elif given.piece:
-        search(given.folder, given.piece, given.seed)
+        search(target, folder, given.piece, given.seed)
     else:
-        sys.exit(campaign(given.folder, given.inputs, given.seconds))
+        sys.exit(campaign(given.target, folder, given.inputs, given.seconds))
 
 
 if __name__ == "__main__":

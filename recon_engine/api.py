@@ -34,11 +34,12 @@ from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
 from recon_engine.name_forms import parse_match_names, write_match_names
-from recon_engine.options import OPTIONS, SIDED, Option, Shape, naming_side
+from recon_engine.options import OPTIONS, SIDED, Option, Shape
 from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
+from recon_engine.side_flags import SideFlags
 from recon_engine.storage.urls import list_objects, open_storage
 from recon_engine.suggestions import did_you_mean
 
@@ -292,17 +293,16 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
 
     `old_X` overrides `X`; None is as if it was not given.
     """
-    values, own = dict[str, Any](), list[Option]()
-    with naming_side(own):
-        for option in SIDED:
-            value = arguments.get(f"{side}_{option.in_python}")
+    values, shared = dict[str, Any](), set[str]()
+    for option in SIDED:
+        value = arguments.get(f"{side}_{option.in_python}")
+        if value is None and not option.adds:
+            value = arguments.get(str(option.in_python))
             if value is not None:
-                own.append(option.of_side(side))
-            elif not option.adds:
-                value = arguments.get(str(option.in_python))
-            if value is not None:
-                values[option.field] = _read_argument(option, value)
-        return SideOptions(**values)
+                shared.add(option.flag.removeprefix("--"))
+        if value is not None:
+            values[option.field] = _read_argument(option, value)
+    return SideOptions(**values, flags=SideFlags(side, frozenset(shared)))
 
 
 def _argument_names(option: Option) -> tuple[str, ...]:

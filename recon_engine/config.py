@@ -15,6 +15,7 @@ from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
+from recon_engine.side_flags import UNKNOWN_SIDE, SideFlags
 from recon_engine.suggestions import did_you_mean
 from recon_engine.where_syntax import parse_where
 
@@ -182,65 +183,73 @@ def _check_names(names: tuple[str, ...], flag: str) -> None:
 
 
 def _check_trailer_options(options: SideOptions) -> None:
+    spell = options.flags.spell
+    trailer = spell("trailer")
     for prefix in options.trailers:
         if not prefix or any(mark in prefix for mark in '"\r\n'):
             raise ConfigError(
-                "--trailer is blank, or has a quote or a line break",
+                f"{trailer} is blank, or has a quote or a line break",
                 help="give the text that is the first field of the trailer",
             )
         if options.trailers.count(prefix) > 1:
-            raise ConfigError(f"--trailer {prefix} is given twice", help="once each")
+            raise ConfigError(f"{trailer} {prefix} is given twice", help="once each")
     about = (
-        ("--trailer-count", options.trailer_counts),
-        ("--trailer-sum", options.trailer_sums),
-        ("--trailer-delimiter", options.trailer_delimiter),
+        ("trailer-count", options.trailer_counts),
+        ("trailer-sum", options.trailer_sums),
+        ("trailer-delimiter", options.trailer_delimiter),
     )
-    for flag, value in about:
+    for option, value in about:
         if value and not options.trailers:
-            raise ConfigError(f"{flag} needs --trailer", help="--trailer PREFIX")
+            raise ConfigError(
+                f"{spell(option)} needs --trailer", help="--trailer PREFIX"
+            )
     for text in options.trailer_counts:
         options.split_trailer_field(text)
     for text in options.trailer_sums:
         place, equals, column = text.partition("=")
         if not equals or not column:
             raise ConfigError(
-                f"--trailer-sum {text} is not FIELD=COLUMN",
-                help="such as --trailer-sum 3=PAID",
+                f"{spell('trailer-sum')} {text} is not FIELD=COLUMN",
+                help=f"such as {spell('trailer-sum')} 3=PAID",
             )
         options.split_trailer_field(place)
     if options.trailer_delimiter and not ONE_CHARACTER.fullmatch(
         options.trailer_delimiter
     ):
         raise ConfigError(
-            "--trailer-delimiter is not one ASCII character",
+            f"{spell('trailer-delimiter')} is not one ASCII character",
             help="use ',', ';', '|' or a tab, never a quote or newline",
         )
 
 
 def _check_syntax_options(options: SideOptions) -> None:
+    spell = options.flags.spell
     if options.excel_text and options.quote is Quote.NONE:
         raise ConfigError(
-            "--excel-text and --quote none exclude each other",
+            f"{spell('excel-text')} and {spell('quote')} none exclude each other",
             why="the form has quotes that enclose a field",
             help="omit one of them",
         )
     if not options.fixed:
         return
     if not options.columns:
-        raise ConfigError("--fixed has no column", help="such as --fixed ID:1-4")
+        raise ConfigError(
+            f"{spell('fixed')} has no column", help=f"such as {spell('fixed')} ID:1-4"
+        )
     about_delimited = (
-        ("--no-header", options.no_header),
-        ("--comment-prefix", options.comment_prefix),
-        ("--repeat-names", options.repeat_names is NameStyle.NUMBER),
-        ("--blank-names", options.blank_names is NameStyle.NUMBER),
-        ("--trailing-delimiter", options.trailing_delimiter),
-        ("--quote none", options.quote is Quote.NONE),
-        ("--excel-text", options.excel_text),
+        ("no-header", "", options.no_header),
+        ("comment-prefix", "", options.comment_prefix),
+        ("repeat-names", "", options.repeat_names is NameStyle.NUMBER),
+        ("blank-names", "", options.blank_names is NameStyle.NUMBER),
+        ("trailing-delimiter", "", options.trailing_delimiter),
+        ("quote", " none", options.quote is Quote.NONE),
+        ("excel-text", "", options.excel_text),
     )
-    for flag, is_set in about_delimited:
+    for option, value, is_set in about_delimited:
         if is_set:
+            flag = spell(option) + value
             raise ConfigError(
-                f"--fixed and {flag} exclude each other",
+                f"{spell('fixed')} and {flag} exclude each other",
                 why="a file of a fixed width has no header, delimiters and quotes",
                 help=f"omit {flag}",
             )
@@ -248,7 +257,7 @@ def _check_syntax_options(options: SideOptions) -> None:
         options.trailer_counts or options.trailer_sums
     ):
         raise ConfigError(
-            "with --fixed the fields of a trailer need --trailer-delimiter",
+            f"with {spell('fixed')} the fields of a trailer need --trailer-delimiter",
             help="name the delimiter of the trailer",
         )
 
@@ -297,31 +306,32 @@ class FixedColumn:
     stop: int
 
 
-def split_layout(text: str) -> tuple[FixedColumn, ...]:
+def split_layout(text: str, flag: str = "--fixed") -> tuple[FixedColumn, ...]:
     """The columns of `ID:1-4,PAID:5-13`; characters count from 1, both included.
 
-    Raises ConfigError for a layout that overlaps, is not in order or names one twice.
+    Raises ConfigError, which names `flag`, for a layout that overlaps, is not in order
+    or names one twice.
     """
     columns, at, stop = list[FixedColumn](), 0, 0
     while at < len(text):
         found = FIXED_PATTERN.match(text, at)
         if found is None:
             raise ConfigError(
-                f"--fixed is malformed from character {at + 1} on",
-                help="such as --fixed ID:1-4,MEMBER:5-8,PAID:9-17",
+                f"{flag} is malformed from character {at + 1} on",
+                help=f"such as {flag} ID:1-4,MEMBER:5-8,PAID:9-17",
             )
         quoted, plain, first, last = found.groups()
         name = quoted.replace('""', '"') if quoted else plain.strip()
         start, end = int(first) - 1, int(last)
         if not stop <= start < end:
             raise ConfigError(
-                f"--fixed: the places {first}-{last} of {name} overlap others, or are"
+                f"{flag}: the places {first}-{last} of {name} overlap others, or are"
                 " not in order",
                 help="name the columns in their order; characters count from 1",
             )
         columns.append(FixedColumn(name, start, end))
         stop, at = end, found.end()
-    _check_names(tuple(column.name for column in columns), "--fixed")
+    _check_names(tuple(column.name for column in columns), flag)
     return tuple(columns)
 
 
@@ -391,6 +401,7 @@ class SideOptions:
     `where`: the rows of this side that are compared, for `where_syntax.parse_where`.
     `derive`: new columns, each for `derive_syntax.parse_derivation`. `fold`: whether
     the rows of a key become one; `sum`: the columns that are added up then.
+    `flags`: how these options were given, for errors; no part of a run's identity.
     """
 
     skip_lines: int = 0
@@ -414,32 +425,43 @@ class SideOptions:
     derive: tuple[str, ...] = ()
     fold: bool = False
     sum: tuple[str, ...] = ()
+    flags: SideFlags = field(default=UNKNOWN_SIDE, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no file could satisfy."""
-        check_count("--skip-lines", self.skip_lines, "lines")
+        spell = self.flags.spell
+        check_count(spell("skip-lines"), self.skip_lines, "lines")
         if self.names and not self.no_header:
             raise ConfigError(
-                "--names needs --no-header",
+                f"{spell('names')} needs --no-header",
                 help="names of a file with a header are in the file; --map pairs them",
             )
         if self.comment_prefix and self.no_header:
             raise ConfigError(
-                "--comment-prefix and --no-header exclude each other",
+                f"{spell('comment-prefix')} and {spell('no-header')} exclude each"
+                " other",
                 why="without a header no line is before it",
                 help="use --skip-lines",
             )
         if self.no_header and NameStyle.NUMBER in {self.repeat_names, self.blank_names}:
+            repeated = self.repeat_names is NameStyle.NUMBER
+            option = "repeat-names" if repeated else "blank-names"
             raise ConfigError(
-                "--repeat-names and --blank-names are about the names of a header",
-                help="omit them, or --no-header",
+                f"{spell(option)} is about the names of a header",
+                help=f"omit it, or {spell('no-header')}",
             )
-        _check_names(self.names, "--names")
+        _check_names(self.names, spell("names"))
         _check_trailer_options(self)
-        parse_where(self.where)
+        parse_where(self.where, spell("where"))
         for text in self.derive:
-            parse_derivation(text)
+            parse_derivation(text, spell("derive"))
         _check_syntax_options(self)
+
+    def of_side(self, side: str) -> SideOptions:
+        """The same as the options of "old" or "new"."""
+        if self.flags.side == side:
+            return self
+        return replace(self, flags=replace(self.flags, side=side))
 
     @property
     def is_about_text(self) -> bool:
@@ -451,7 +473,7 @@ class SideOptions:
     @property
     def columns(self) -> tuple[FixedColumn, ...]:
         """The columns of a fixed width; none of a delimited file."""
-        return split_layout(self.fixed)
+        return split_layout(self.fixed, self.flags.spell("fixed"))
 
     def without_surroundings(self) -> SideOptions:
         """The same for a table without what is before and after it in the file."""
@@ -501,7 +523,8 @@ class SideOptions:
         return {
             each.name: values[each.name]
             for each in fields(self)
-            if getattr(self, each.name) != getattr(AS_DEFAULT, each.name)
+            if each.compare
+            and getattr(self, each.name) != getattr(AS_DEFAULT, each.name)
         }
 
 
@@ -513,6 +536,8 @@ def _as_tuples(value: Any) -> Any:
 
 
 AS_DEFAULT: Final = SideOptions()
+OLD_DEFAULT: Final = AS_DEFAULT.of_side("old")
+NEW_DEFAULT: Final = AS_DEFAULT.of_side("new")
 TEXT_OPTIONS: Final = (
     *("skip_lines", "comment_prefix", "no_header", "names", "repeat_names"),
     *("blank_names", "trailing_delimiter", "trailers", "eof_mark", "quote", "fixed"),
@@ -561,21 +586,21 @@ class Options:
     gates: tuple[str, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
     where: str = ""
-    old: SideOptions = AS_DEFAULT
-    new: SideOptions = AS_DEFAULT
+    old: SideOptions = OLD_DEFAULT
+    new: SideOptions = NEW_DEFAULT
 
     def __post_init__(self) -> None:
         """Raise ConfigError for options that no pair of files could satisfy."""
         for gate in self.gates:
             parse_gate(gate)
         parse_where(self.where)
+        for side in SIDES:
+            # Frozen: the options of a side know which it is, whoever makes them.
+            object.__setattr__(self, side, self.side(side).of_side(side))
         if (self.old.sum or self.new.sum) and not (self.old.fold or self.new.fold):
-            side = (
-                "" if self.old.sum == self.new.sum else "old" if self.old.sum else "new"
-            )
-            of_side = f"--{side}-" if side else "--"
+            flag = (self.old if self.old.sum else self.new).flags.spell("sum")
             raise ConfigError(
-                f"{of_side}sum needs {of_side}fold",
+                f"{flag} needs {flag.removesuffix('sum')}fold",
                 help="add --fold, --old-fold or --new-fold",
             )
         by_side = {"both": self.rules, "old": self.old.rules, "new": self.new.rules}

@@ -41,18 +41,29 @@ class Derivation:
     last: int | None = None
 
 
-def parse_derivation(text: str) -> Derivation:
+class _MalformedError(Exception):
+    """What is wrong with an expression."""
+
+
+def parse_derivation(text: str, flag: str = "--derive") -> Derivation:
     """Parse `A,B=split(C,"-")`, `A=join(B,C,"-")` or `A=slice(B,1,4)`.
 
-    Raises ConfigError.
+    Raises ConfigError, which names `flag`.
     """
+    try:
+        return _parse(text)
+    except _MalformedError as error:
+        raise ConfigError(f"{flag}: {error}", help=HELP) from None
+
+
+def _parse(text: str) -> Derivation:
     names, at = _take_names(text)
     found = CALL.fullmatch(text, at)
     if found is None:
-        raise _malformed(f"{', '.join(names)} is not made by split, join or slice")
+        raise _MalformedError(f"{', '.join(names)} is not made by split, join or slice")
     function, arguments = found[1], _split_arguments(found[2])
     if len(set(names)) < len(names):
-        raise _malformed("a name is given twice")
+        raise _MalformedError("a name is given twice")
     match function, arguments:
         case "split", [(_, source), (True, separator)] if separator and len(names) > 1:
             return Derivation(names, "split", (source,), separator)
@@ -63,7 +74,7 @@ def parse_derivation(text: str) -> Derivation:
         case "slice", [(_, source), *bounds] if len(names) == 1:
             first, last = _parse_bounds([bound for _, bound in bounds])
             return Derivation(names, "slice", (source,), first=first, last=last)
-    raise _malformed(f"the arguments of {function} do not fit")
+    raise _MalformedError(f"the arguments of {function} do not fit")
 
 
 def _take_names(text: str) -> tuple[tuple[str, ...], int]:
@@ -72,7 +83,7 @@ def _take_names(text: str) -> tuple[tuple[str, ...], int]:
     while True:
         found = ITEM.match(text, at)
         if found is None:
-            raise _malformed("it does not begin with the names of new columns")
+            raise _MalformedError("it does not begin with the names of new columns")
         names.append(_unquoted(found[1]))
         at = found.end() + 1
         match text[found.end() : at]:
@@ -83,7 +94,7 @@ def _take_names(text: str) -> tuple[tuple[str, ...], int]:
             case ",":
                 continue
             case _:
-                raise _malformed("the names of new columns are not followed by =")
+                raise _MalformedError("the names of new columns are not followed by =")
 
 
 def _split_arguments(text: str) -> list[tuple[bool, str]]:
@@ -92,13 +103,13 @@ def _split_arguments(text: str) -> list[tuple[bool, str]]:
     while True:
         item = ITEM.match(text, at)
         if item is None:
-            raise _malformed("an argument is missing or not closed")
+            raise _MalformedError("an argument is missing or not closed")
         found.append((item[1].startswith('"'), _unquoted(item[1])))
         at = item.end()
         if at == len(text):
             return found
         if text[at] != ",":
-            raise _malformed("arguments are not separated by commas")
+            raise _MalformedError("arguments are not separated by commas")
         at += 1
 
 
@@ -116,8 +127,4 @@ def _parse_bounds(bounds: Sequence[str]) -> tuple[int, int | None]:
             return first, None
         case [first, last] if len(bounds) == len(digits) and 1 <= first <= last:
             return first, last
-    raise _malformed("slice takes the first and the last character, from 1")
-
-
-def _malformed(message: str) -> ConfigError:
-    return ConfigError(f"--derive: {message}", help=HELP)
+    raise _MalformedError("slice takes the first and the last character, from 1")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Settings = dict[str, Any]
 
 
+KEYS: Final = "keys"
 # Of a switch, `--no-header/--header`, both are flags: the first sets it.
 BY_FLAG: Final = {
     flag.partition("/")[0]: each for each in OPTIONS.values() for flag in each.flags
@@ -50,16 +51,23 @@ def read_flags(words: Iterable[str]) -> Settings:
 
 
 def merge_settings(hints: Iterable[Hint]) -> Settings:
-    """The values of several hints; a later list of names replaces an earlier one."""
+    """The values of several hints; later keys replace earlier ones."""
     merged: Settings = {}
     for hint in hints:
         for name, value in read_settings(hint).items():
-            merged[name] = merge_value(merged.get(name), value)
+            merged[name] = merge_value(merged.get(name), value, name)
     return merged
 
 
-def merge_value(before: Any, value: Any) -> Any:
-    """A value of the file with one of a hint: rules of a column are appended."""
+def merge_value(before: Any, value: Any, name: str) -> Any:
+    """A value of the file with one of a hint, for the option of that name.
+
+    Rules of a column are appended, and so are the items of a list, but for keys: a hint
+    has all of them.
+    """
+    if isinstance(value, list) and name != KEYS and before:
+        known = [before] if isinstance(before, str) else [*before]
+        return [*known, *(each for each in value if each not in known)]
     if not isinstance(value, dict):
         return value
     merged = dict(before or {})

@@ -480,7 +480,9 @@ class HintKind(StrEnum):
 class Hint:
     """What would explain `count` of `total` differences, and the `flag` to paste.
 
-    Never applied automatically. `text` is a sentence without any cell's value.
+    Never applied automatically. `text` is a sentence without any cell's value. The
+    `flag` of a code table has its codes; `code_file`: the name of a file for them, ""
+    for all other hints.
     """
 
     kind: HintKind
@@ -489,6 +491,7 @@ class Hint:
     count: int
     total: int
     text: str
+    code_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ field that the option sets, or here if the option sets none.
 from __future__ import annotations
 
 import dataclasses
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,17 +29,13 @@ from recon_engine.config import (
     read_layout,
     write_encodings,
 )
-from recon_engine.errors import ConfigError
-from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
-from recon_engine.where_syntax import parse_where
 
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
     from recon_engine.runtime.memory import Budget
 
@@ -174,7 +169,6 @@ class Option:
         return long.partition("/")[0]
 
 
-FLAG: Final = lazy_pattern(r"--[a-z]+(?:-[a-z]+)*")
 COMPARING: Final = ("diff", "explain", "run")
 READING: Final = ("diff", "keys", "explain", "run")
 WHOLE_FILES: Final = ("diff", "run")
@@ -184,12 +178,6 @@ SHOWING: Final = (*READING, "breaks", "history", "sql", "doctor", "purge", "stat
 def _parse_delimiter(text: str) -> str:
     r"""A delimiter, in which a tab may be written `\t`."""
     return text.replace("\\t", "\t")
-
-
-def _check_where(text: str) -> str:
-    """An expression of `--where`, which has to be valid, as it is written."""
-    parse_where(text)
-    return text
 
 
 def _parse_memory(text: str) -> Budget:
@@ -531,7 +519,8 @@ _TABLE: Final = (
         commands=COMPARING,
         metavar="EXPR",
         sets=Options,
-        parse=_check_where,
+        # A blank expression is the default, not None. The options check it.
+        parse=str,
         sided=True,
         adds=True,
     ),
@@ -1016,27 +1005,6 @@ OPTIONS: Final = {
     )
 }
 SIDED: Final = tuple(option for option in _TABLE if option.sided)
-
-
-@contextmanager
-def naming_side(own: Iterable[Option]) -> Iterator[None]:
-    """Name options in a ConfigError as they were given: `--old-where`.
-
-    `own`: the options of a side that have a value.
-    """
-    try:
-        yield
-    except ConfigError as error:
-        given = {option.flag.replace(f"-{option.side}-", "-"): option for option in own}
-
-        def name(found: re.Match[str]) -> str:
-            return given[found[0]].flag if found[0] in given else found[0]
-
-        for part in ("message", "why", "help"):
-            text = getattr(error, part)
-            setattr(error, part, text and FLAG.sub(name, text))
-        error.args = (error.message,)
-        raise
 
 
 def options_of(command: str) -> tuple[Option, ...]:

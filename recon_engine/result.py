@@ -592,7 +592,7 @@ class Reconciliation:
             if each.rule not in chain:
                 chain.append(each.rule)
         hinted = merge_settings(self.hints).get("rules", {})
-        return merge_value(rules, hinted) or {}
+        return merge_value(rules, hinted, "rules") or {}
 
     def remainder(self) -> str:
         """What no hint explains: `2 of 641 differing cells · 0 of 40 missing rows`.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from recon_engine.analysis.code_hints import without_codes
 from recon_engine.formatting import (
     LINES_SHOWN,
     _name,
@@ -99,7 +100,7 @@ def write_markdown(result: Reconciliation) -> str:
             "",
             *(
                 f"- {format_advice(hint, escape_markdown, markdown_code)}"
-                for hint in result.hints[:LINES_SHOWN]
+                for hint in map(without_codes, result.hints[:LINES_SHOWN])
             ),
         ]
     if result.remainder():

@@ -40,6 +40,10 @@ class Condition:
     values: tuple[str, ...]
 
 
+class _MalformedError(Exception):
+    """What is wrong with an expression, without its values."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     """A part of an expression; `kind`: name, text, sign or word."""
@@ -48,14 +52,20 @@ class _Token:
     text: str
 
 
-def parse_where(text: str) -> tuple[Condition, ...]:
+def parse_where(text: str, flag: str = "--where") -> tuple[Condition, ...]:
     """Parse `A = 'x' and B >= 10 and C in ('a', 'b')`; a blank text has no condition.
 
-    Raises ConfigError, which quotes no value of the expression.
+    Raises ConfigError, which names `flag` and quotes no value of the expression.
     """
     if not text.strip():
         return ()
-    tokens = list(_tokens(text))
+    try:
+        return _parse_conditions(list(_tokens(text)))
+    except _MalformedError as error:
+        raise ConfigError(f"{flag}: {error}", help=HELP) from None
+
+
+def _parse_conditions(tokens: list[_Token]) -> tuple[Condition, ...]:
     found = []
     while True:
         found.append(_take_condition(tokens))
@@ -63,7 +73,7 @@ def parse_where(text: str) -> tuple[Condition, ...]:
             return tuple(found)
         word = tokens.pop(0)
         if word.kind != "word" or word.text.lower() != "and":
-            raise _malformed(f"condition {len(found)} is not followed by 'and'")
+            raise _MalformedError(f"condition {len(found)} is not followed by 'and'")
 
 
 def write_condition(column: str, operator: str, value: str) -> str:
@@ -79,7 +89,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     while at < end:
         found = TOKEN.match(text, at)
         if found is None:
-            raise _malformed(f"character {at + 1:,} does not fit")
+            raise _MalformedError(f"character {at + 1:,} does not fit")
         name, quoted, sign, word = found.groups()
         if name is not None:
             yield _Token("name", name[1:-1].replace('""', '"'))
@@ -94,19 +104,19 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 def _take_condition(tokens: list[_Token]) -> Condition:
     if not tokens or tokens[0].kind not in {"name", "word"} or not tokens[0].text:
-        raise _malformed("a condition does not begin with a column")
+        raise _MalformedError("a condition does not begin with a column")
     column = tokens.pop(0).text
     operator = tokens.pop(0) if tokens else _Token("sign", "")
     if operator.kind == "sign" and operator.text in COMPARISONS:
         return Condition(column, operator.text, (_take_value(tokens, column),))
     if operator.kind == "word" and operator.text.lower() == "in":
         return Condition(column, "in", _take_values(tokens, column))
-    raise _malformed(f"{column} is not followed by =, !=, <, <=, >, >= or in")
+    raise _MalformedError(f"{column} is not followed by =, !=, <, <=, >, >= or in")
 
 
 def _take_value(tokens: list[_Token], column: str) -> str:
     if not tokens or tokens[0].kind not in {"text", "word"}:
-        raise _malformed(f"{column} is compared with no value")
+        raise _MalformedError(f"{column} is compared with no value")
     return tokens.pop(0).text
 
 
@@ -115,13 +125,9 @@ def _take_values(tokens: list[_Token], column: str) -> tuple[str, ...]:
     expected, found = "(", []
     while True:
         if not tokens or tokens.pop(0) != _Token("sign", expected):
-            raise _malformed(f"the list of {column} is not written as ('a', 'b')")
+            raise _MalformedError(f"the list of {column} is not written as ('a', 'b')")
         found.append(_take_value(tokens, column))
         if tokens and tokens[0] == _Token("sign", ")"):
             tokens.pop(0)
             return tuple(found)
         expected = ","
-
-
-def _malformed(message: str) -> ConfigError:
-    return ConfigError(f"--where: {message}", help=HELP)

@@ -6,6 +6,7 @@ import difflib
 import tomllib
 from typing import TYPE_CHECKING, Final
 
+from recon_cli.code_files import name_folder, write_code_files
 from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_cli.session import announce, echo, make_console
 from recon_engine.command_line import quoted
@@ -67,7 +68,7 @@ def write_draft(
     table = ("dataset", dataset) if dataset else ()
     if path.name == PYPROJECT:
         table = ("tool", "recon", *table)
-    text = write_config(draft, table)
+    text = write_config(draft, table, name_folder(path))
     before = read_config_text(path) if path.exists() else ""
     if before and table:
         # It is edited, so that it has to be TOML.
@@ -82,11 +83,12 @@ def write_draft(
             help="add --force to replace"
             + (f" the settings of {dataset or '[tool.recon]'}" if table else " it"),
         )
+    files = write_code_files(draft.hints, path, force=force)
     write_config_text(path, after)
     load_configuration(path, dataset)
     echo()
     echo(f"with these settings: {draft.result.headline()}")
-    announce(f"written: {path}")
+    announce(f"written: {', '.join(map(str, (path, *files)))}")
     announce(f"next: {_next_command(path, dataset, names)}")
 
 

@@ -88,7 +88,8 @@ def _parse_column_values(
         if found is None and text.strip():
             raise ConfigError(
                 f"{option.flag} {text} is not {option.metavar}",
-                help="such as --rule PAID_AMT=decimal, or --rule '*=trim'",
+                help=f"such as {option.flag} PAID_AMT=decimal, or"
+                f" {option.flag} '*=trim'",
             )
         if found is not None:
             [name] = _split_quoted(found[1], "=")

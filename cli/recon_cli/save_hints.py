@@ -6,7 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_cli.code_files import name_folder, write_code_files
 from recon_cli.config_lookup import read_config_text, write_config_text
+from recon_engine.analysis.code_hints import without_codes
 from recon_engine.command_line import option_words
 from recon_engine.config_file import PYPROJECT, load_configuration
 from recon_engine.errors import ConfigError
@@ -68,6 +70,10 @@ def save_hints(
     that cannot be edited.
     """
     path = Path(source.get("file", NEW_FILE))
+    # A setting names the file with the codes, and not the codes.
+    folder = name_folder(path)
+    hints = [without_codes(hint, folder) for hint in result.hints]
+    chosen = _choose(result.hints, numbers) if numbers is not None else result.hints
     table = ("dataset", source["dataset"]) if "dataset" in source else ()
     if path.name == PYPROJECT:
         table = ("tool", "recon", *table)
@@ -77,27 +83,31 @@ def save_hints(
             for place, name, value in list_toml(read_flags(option_words(options))):
                 text = set_value(text, place, name, value)
         if numbers is None:
-            text = _with_comments(text, result.hints, table)
-            done = f"{format_count(len(result.hints), 'hint')} as comments"
+            text = _with_comments(text, hints, table)
+            done = f"{format_count(len(hints), 'hint')} as comments"
         else:
-            text = _with_settings(text, _choose(result.hints, numbers), table)
+            text = _with_settings(text, _choose(hints, numbers), table)
             done = f"{format_count(len(numbers), 'hint')} as settings"
     except ValueError:
-        chosen = _choose(result.hints, numbers or ())
+        shown = _choose(hints, numbers or ())
         raise ConfigError(
             "the file cannot be edited automatically",
             file=str(path),
             why="its settings are not written as one line each",
-            help="add these lines:\n" + write_toml(merge_settings(chosen), table),
+            help="add these lines:\n" + write_toml(merge_settings(shown), table),
         ) from None
+    written = write_code_files(chosen, path)
     write_config_text(path, text)
     try:
         load_configuration(path, source.get("dataset"))
     except ConfigError:
         if source:
             write_config_text(path, before)
+        for file in written:
+            file.unlink()
         raise
-    return f"saved {done}: {path}"
+    files = "".join(f", {file}" for file in written)
+    return f"saved {done}: {path}{files}"
 
 
 def _choose(hints: Sequence[Hint], numbers: Sequence[int]) -> list[Hint]:
@@ -150,7 +160,7 @@ def _with_settings(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> 
         before: Any = file
         for part in str(OPTIONS[name].in_file).split("."):
             before = (before or {}).get(part)
-        merged = merge_value(before, value)
+        merged = merge_value(before, value, name)
         changed = {k: merged[k] for k in value} if isinstance(value, dict) else merged
         for place, key, each in list_toml({name: changed}, table):
             text = set_value(text, place, key, each)

@@ -17,9 +17,9 @@ from recon_engine.options import (
     Format,
     Option,
     Shape,
-    naming_side,
     options_of,
 )
+from recon_engine.side_flags import SideFlags
 
 
 if TYPE_CHECKING:
@@ -67,10 +67,14 @@ class Settings:
             for option in SIDED
             if self._command in option.commands
         ]
-        with naming_side(option for option in chosen if option.side):
-            found = {option.field: self._value(option) for option in chosen}
-            given = {n: each for n, each in found.items() if each is not None}
-            return SideOptions(**given)
+        found = {option.field: self._value(option) for option in chosen}
+        given = {n: each for n, each in found.items() if each is not None}
+        shared = frozenset(
+            option.flag.removeprefix("--")
+            for option in chosen
+            if not option.side and self._rank(option) < UNSET
+        )
+        return SideOptions(**given, flags=SideFlags(side, shared))
 
     @property
     def options(self) -> Options:

@@ -17,6 +17,7 @@ import polars as pl
 
 from recon_engine import command_line
 from recon_engine.analysis.clock_times import INSTANT, find_zone_rules
+from recon_engine.analysis.code_hints import find_code_table, may_be_codes
 from recon_engine.analysis.notations import (
     COMMA,
     CURRENCY,
@@ -123,6 +124,10 @@ def for_column(
         _rule_hint(column, rules, count, total)
         for rules, count in _counted(count_settled, needed)
     ]
+    chain = assemble_chain(column, given)
+    if not any(rule.family for side in SIDES for rule in chain.of(side)):
+        table = find_code_table(column, left, given, total)
+        rules_found += [table] if table else []
     return [*rules_found, *_damage_hints(column, changes, total)]
 
 
@@ -212,7 +217,7 @@ def find_promising_columns(changes: pl.DataFrame) -> set[int]:
         .filter(pl.col("rewritten") | (_both_are_numbers_expr() & (fewer != more)))
         .collect(engine="in-memory")
     )
-    promising, roundings = set[int](), Counter[int]()
+    promising, roundings = may_be_codes(changes), Counter[int]()
     for column, old, new, rows, is_rewritten in found.iter_rows():
         if is_rewritten:
             promising.add(column)

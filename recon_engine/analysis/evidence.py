@@ -62,7 +62,7 @@ class Evidence:
     Columns by the user's names: `keys`, and the compared `columns` in the order of OLD.
     Frames and counts have internal names: `names` translates them, `key_names` those of
     the key; `given`: the rules of the key, by internal name; `chains`: those of all
-    columns.
+    columns. `new_names`: what NEW calls columns, by their names in results.
 
     `column_findings`: of each differing column. `tolerated`: the sums of cells that
     rules make equal. `values`: of mismatched rows. `unmatched`: the missing and the
@@ -78,6 +78,7 @@ class Evidence:
     key_names: Mapping[str, str]
     given: Mapping[str, GivenRules]
     chains: Rules
+    new_names: Mapping[str, str]
     renamed: Sequence[tuple[str, str]]
     agreements: Mapping[tuple[str, str], tuple[int, int]]
     column_findings: Mapping[str, ColumnFindings]

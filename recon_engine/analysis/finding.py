@@ -31,6 +31,11 @@ class ValueMasks(Protocol):
         ...
 
 
+def keep_whole(record: Record) -> Record:
+    """The record itself: it is stored as it is shown."""
+    return record
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding(RecordTable[Record], Generic[Record]):
     """What an analysis says about the differences of a result.
@@ -38,12 +43,18 @@ class Finding(RecordTable[Record], Generic[Record]):
     `name`: in the result, in JSON, and of the artifact `name.csv`. `find` computes the
     records. `mask` returns what is shown of them, in an order that reveals no value.
     `holds_values`: whether the rows hold values of cells, which `recon purge` deletes.
+    `strip` returns what the table holds of a record, without values of cells.
     """
 
     name: str
     find: Callable[[Evidence], Iterable[Record]]
     mask: Callable[[tuple[Record, ...], ValueMasks], tuple[Record, ...]]
     holds_values: bool
+    strip: Callable[[Record], Record] = keep_whole
+
+    def rows_to_store(self, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+        """The rows of the table, without the columns that name the run."""
+        return RecordTable.rows_to_store(self, map(self.strip, records))
 
     @property
     def header(self) -> tuple[str, ...]:

@@ -11,8 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from recon_engine.analysis.code_hints import (
+    keep_translated,
+    mask_codes,
+    without_codes,
+)
 from recon_engine.analysis.column_hints import for_renames
-from recon_engine.analysis.finding import Finding, show_unchanged
+from recon_engine.analysis.finding import Finding
 from recon_engine.analysis.key_hints import (
     find_key_hints,
     for_duplicate_keys,
@@ -47,7 +52,8 @@ def _find_hints(evidence: Evidence) -> Iterator[Hint]:
         )
     yield from find_key_hints(evidence)
     rules = [hint for each in evidence.differing for hint in each.hints]
-    yield from sorted(rules, key=lambda hint: -hint.total)
+    kept = keep_translated(rules, evidence)
+    yield from sorted(kept, key=lambda hint: -hint.total)
 
 
 def _load_hint(*, kind: str, **values: Any) -> Hint:
@@ -67,6 +73,8 @@ HINTS: Final = Finding(
     ),
     load=_load_hint,
     find=_find_hints,
-    mask=show_unchanged,
+    mask=mask_codes,
+    # The table of the database has none: `strip` leaves the codes of a hint out.
     holds_values=False,
+    strip=without_codes,
 )

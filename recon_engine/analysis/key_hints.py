@@ -10,6 +10,7 @@ import polars as pl
 
 from recon_engine import command_line
 from recon_engine.analysis.evidence import OLD
+from recon_engine.analysis.key_affixes import find_affix
 from recon_engine.analysis.proposed_rules import (
     MAX_OTHERS_ONE_IN,
     MAX_RULES,
@@ -361,4 +362,5 @@ def find_key_hints(evidence: Evidence) -> Iterable[Hint]:
     # What is lost is not explained by another key.
     if damaged := for_damaged_keys((old, new), evidence.key_names):
         return damaged
-    return for_keys((old, new), evidence.key_names, evidence.given, sample)
+    found = for_keys((old, new), evidence.key_names, evidence.given, sample)
+    return found or find_affix(evidence, (old, new))

@@ -476,6 +476,7 @@ class _ResultBuilder:
                 if ids.user_names[internal] in layout.given
             },
             chains=ids.chains,
+            new_names={ours: theirs for theirs, ours in layout.new_names.items()},
             renamed=layout.drift.renamed,
             agreements=layout.agreements,
             column_findings=self.column_findings,

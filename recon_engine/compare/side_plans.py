@@ -66,7 +66,7 @@ def _derive(
     columns: Sequence[str], side: str, options: Options
 ) -> Iterator[DerivedColumns]:
     known = list(columns)
-    flag, where = _flag_of(options, side, "derive"), side.upper()
+    flag, where = options.side(side).flags.spell("derive"), side.upper()
     for text in options.side(side).derive:
         found = parse_derivation(text)
         sources = tuple(
@@ -88,12 +88,6 @@ def _derive(
         known += found.names
         label = f"{flag} {','.join(found.names)}={found.function}(…)"
         yield DerivedColumns(replace(found, sources=sources), label)
-
-
-def _flag_of(options: Options, side: str, name: str) -> str:
-    """`--derive` if both sides have the same, as with that option; else `--old-…`."""
-    old, new = (getattr(each, name) for each in (options.old, options.new))
-    return f"--{name}" if old == new else f"--{side}-{name}"
 
 
 def sources_of_one_side(
@@ -154,7 +148,7 @@ def sum_columns(
         sums = tuple(map(names.find, given.sum)) if given.fold else ()
         for name in sums:
             if name not in columns:
-                flag = _flag_of(options, side, "sum")
+                flag = options.side(side).flags.spell("sum")
                 raise ConfigError(
                     f"{flag} {name}: no compared column has that name."
                     + did_you_mean(name, columns),
@@ -183,7 +177,7 @@ def check_sums(options: Options, rules: Rules, sums: Sequence[Sequence[str]]) ->
         for name in names:
             typed = typed_rule(rules[name].of(side))
             if typed is None or typed.family != NUMBER:
-                flag = _flag_of(options, side, "sum")
+                flag = options.side(side).flags.spell("sum")
                 raise ConfigError(
                     f"{flag} {name}: a rule of {side.upper()} reads no numbers",
                     why="only numbers are added up",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from recon_engine.analysis.code_hints import without_codes
 from recon_engine.command_line import option_words
 from recon_engine.hint_settings import list_toml, read_flags, read_settings, write_toml
 from recon_engine.toml_text import write_header, write_setting
@@ -28,12 +29,15 @@ LOCATIONS: Final = (
 )
 
 
-def write_config(draft: Draft, table: tuple[str, ...]) -> str:
-    """The text of a configuration file, or of a table in it, such as of a dataset."""
-    return "\n".join(_lines(draft, table)).strip() + "\n"
+def write_config(draft: Draft, table: tuple[str, ...], folder: str = "") -> str:
+    """The text of a configuration file, or of a table in it, such as of a dataset.
+
+    `folder`: where the files with code tables are; "" for the current one.
+    """
+    return "\n".join(_lines(draft, table, folder)).strip() + "\n"
 
 
-def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
+def _lines(draft: Draft, table: tuple[str, ...], folder: str) -> Iterator[str]:
     if table:
         yield write_header(table)
     checked = "Drafted by recon init, and checked on all rows of both files"
@@ -49,7 +53,7 @@ def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
             last = place
         yield from (f"# {text}" for text in _evidence(draft, place, name))
         yield write_setting(name, value)
-    yield from _comments(draft, table)
+    yield from _comments(draft, table, folder)
 
 
 def _evidence(draft: Draft, place: tuple[str, ...], name: str) -> Iterator[str]:
@@ -62,7 +66,7 @@ def _evidence(draft: Draft, place: tuple[str, ...], name: str) -> Iterator[str]:
             yield about + each.evidence
 
 
-def _comments(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
+def _comments(draft: Draft, table: tuple[str, ...], folder: str) -> Iterator[str]:
     """What a person has to decide: it can hide an error that is in all rows."""
     filters = [each for each in draft.result.segments if each.of in FILTERS]
     if not (draft.never or draft.hints or filters):
@@ -85,5 +89,6 @@ def _comments(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
             yield f"#     {line}"
     for hint in draft.hints:
         yield f"# {hint.text}"
-        for line in write_toml(read_settings(hint), table).splitlines():
+        settings = read_settings(without_codes(hint, folder))
+        for line in write_toml(settings, table).splitlines():
             yield f"#     {line}"

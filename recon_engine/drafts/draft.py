@@ -54,6 +54,7 @@ from recon_engine.drafts.reading_choice import (
 )
 from recon_engine.drafts.spelling import (
     add_spelling,
+    check_code_tables,
     keep_explaining,
     propose_spelling,
     rules_by_column,
@@ -576,7 +577,7 @@ class _Drafting:
             options,
             (*describe_readings(self.inputs, readings, counts), *self.decisions),
             result,
-            result.hints,
+            check_code_tables(options, result, self.compare),
             never,
             found.close,
         )

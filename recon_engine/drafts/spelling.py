@@ -116,6 +116,33 @@ def keep_explaining(options: Options, result: Reconciliation) -> Options:
     )
 
 
+def check_code_tables(
+    options: Options, result: Reconciliation, compare: Compare
+) -> tuple[Hint, ...]:
+    """The hints of a result; of code tables those that do what they say on all rows.
+
+    Another table would make equal cells different: its codes are not always translated.
+    """
+    tables = {hint.column: hint for hint in result.hints if hint.code_file}
+    if not tables:
+        return result.hints
+    tried = _with_rules(
+        options,
+        {
+            name: {setting: tuple(rules[name]) for setting, rules in settings.items()}
+            for name, hint in tables.items()
+            for settings in [read_settings(hint)]
+        },
+    )
+    before = {each.name: each.mismatched for each in result.by_column}
+    after = {each.name: each.mismatched for each in compare(tried).by_column}
+    return tuple(
+        hint
+        for hint in result.hints
+        if not hint.code_file or after[hint.column] == before[hint.column] - hint.count
+    )
+
+
 def rules_by_column(options: Options) -> dict[str, str]:
     """The rules of each column, in words."""
     found: dict[str, list[str]] = {}

@@ -62,7 +62,7 @@ from recon_engine.inputs.scanner import (
     is_utf8_without_nul,
     no_records,
 )
-from recon_engine.inputs.trailers import check_trailer, flag_of, unexpected_trailer
+from recon_engine.inputs.trailers import check_trailer, unexpected_trailer
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import Dialect, Reject, Rejects
 from recon_engine.records import dataclass
@@ -525,7 +525,7 @@ class CsvReader:
             header.columns,
             head=header.head,
             excel=is_excel_text(data, at, header.delimiter),
-            side=header.side,
+            flags=header.frame.flags,
         )
 
     def accept(self, data: bytes) -> None:
@@ -573,8 +573,8 @@ class CsvReader:
                 file=self.header.uri,
                 line=record.line,
                 byte_offset=record.offset,
-                why=f"{flag_of(self.header.side, 'trailing-delimiter')} drops only a"
-                " blank field",
+                why=f"{self.header.frame.flags.spell('trailing-delimiter')} drops"
+                " only a blank field",
                 help="omit the option if the last field is a column",
             )
         # A ragged record over several lines may lack a quote: where it ends is not
@@ -650,17 +650,17 @@ class CsvReader:
         lines = count_trailing_delimiters(rows, self.header.delimiter)
         if lines and len(record.fields) == self.width + 1 and not record.fields[-1]:
             ends = format_count(lines, "line", "were examined after the header")
-            remedy = trailing_help(self.header.side)
+            remedy = trailing_help(self.header.frame.flags)
             return f"{ends}; each ends with a delimiter", remedy
         if self.header.trailing and len(record.fields) == self.width - 1:
-            flag = flag_of(self.header.side, "trailing-delimiter")
+            flag = self.header.frame.flags.spell("trailing-delimiter")
             return (
                 f"{flag} is set, and the record does not end with a delimiter",
                 "omit the option if records do not end with one",
             )
         if record.end == self.header.end and len(record.fields) < self.width:
             why, remedy = LAST_LINE
-            return why, remedy.format(flag=flag_of(self.header.side, "trailer"))
+            return why, remedy.format(flag=self.header.frame.flags.spell("trailer"))
         return RAGGED
 
 

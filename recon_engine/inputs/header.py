@@ -38,10 +38,10 @@ from recon_engine.inputs.trailers import (
     FileEnd,
     check_sum_columns,
     find_end,
-    flag_of,
 )
 from recon_engine.lazy import lazy_pattern
 from recon_engine.records import dataclass
+from recon_engine.side_flags import UNKNOWN_SIDE
 from recon_engine.suggestions import join_names, looks_like_header
 
 
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from recon_engine.inputs.pinned_file import State
     from recon_engine.inputs.trailers import Trailer
     from recon_engine.model import Compression
+    from recon_engine.side_flags import SideFlags
 
     Raw = bytes  # `Header` has a field of this name
 
@@ -112,8 +113,8 @@ class Header:
     error texts. `hashes`: whether the SHA-256 of the file is taken while it is read.
     `frame`: what is around the table in the file; `trailers`: those that were found;
     `found_frame`: how often each option about it was applied. `end`: where the table
-    ends, which is at the end of the file unless something follows it. `side`: "old" or
-    "new", if known. `written`: the delimiter as delivered.
+    ends, which is at the end of the file unless something follows it. `written`: the
+    delimiter as delivered.
     """
 
     path: Path
@@ -134,10 +135,14 @@ class Header:
     on_bad_row: OnBadRow = OnBadRow.FAIL
     hashes: bool = True
     frame: SideOptions = AS_DEFAULT
-    side: str = ""
     trailers: tuple[Trailer, ...] = ()
     found_frame: Mapping[str, int] = dataclasses.field(default_factory=dict)
     written: str = ""
+
+    @property
+    def side(self) -> str:
+        """The side of the file, "old" or "new"; "" if it is not known."""
+        return self.frame.flags.side
 
     @property
     def trailing(self) -> bool:
@@ -189,7 +194,6 @@ def read_header(
     origin: DecodedFrom | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
     frame: SideOptions = AS_DEFAULT,
-    side: str = "",
 ) -> Header:
     """Read the first record of a file as its header.
 
@@ -201,7 +205,6 @@ def read_header(
         origin: The delivered file, if `path` is a decoded copy.
         on_bad_row: The policy for malformed rows.
         frame: What is around the table in the file.
-        side: "old" or "new", for the flags that errors name.
 
     Raises:
         MalformedInput: The header is malformed, or a name is blank or repeated.
@@ -219,7 +222,6 @@ def read_header(
             origin=origin,
             on_bad_row=on_bad_row,
             frame=frame,
-            side=side,
         )
     warn_of_data_names(header)
     return header
@@ -247,7 +249,6 @@ def parse_header(
     origin: DecodedFrom | None = None,
     on_bad_row: OnBadRow = OnBadRow.FAIL,
     frame: SideOptions = AS_DEFAULT,
-    side: str = "",
 ) -> Header:
     """As `read_header`, for an open stream.
 
@@ -261,7 +262,6 @@ def parse_header(
         origin: The delivered file, if the text is a decoded copy.
         on_bad_row: The policy for malformed rows.
         frame: What is around the table in the file.
-        side: "old" or "new", for the flags that errors name.
     """
     translation = origin.translation if origin else None
     written = translation.syntax.shown if translation else delimiter
@@ -277,12 +277,11 @@ def parse_header(
             delimiter=delimiter,
             limits=limits,
             uri=uri,
-            side=side,
         )
     # A translated text has no trailer.
     end = size if translation else found.end
     stream.seek(begin)
-    reader = HeaderReader(uri, ord(delimiter), limits, frame, side, end)
+    reader = HeaderReader(uri, ord(delimiter), limits, frame, end)
     data, record = reader.read(stream)
     names, numbered = reader.parse_names(record, written)
     has_header = not (frame.no_header or frame.fixed)
@@ -310,7 +309,6 @@ def parse_header(
         origin=origin,
         on_bad_row=on_bad_row,
         frame=frame,
-        side=side,
         trailers=found.trailers,
         found_frame=_count_applied(frame, found, reader, names, origin) | numbered,
         written=written,
@@ -377,12 +375,16 @@ class HeaderReader:
     delimiter: int
     limits: Limits
     frame: SideOptions
-    side: str
     end: int
     start: int = 0
     line: int = 1
     head: bytes = b""
     comments: list[bytes] = dataclasses.field(default_factory=list)
+
+    @property
+    def flags(self) -> SideFlags:
+        """How the options of the file were given."""
+        return self.frame.flags
 
     def read(self, stream: BinaryIO) -> tuple[bytes, Record]:
         """The first bytes of the file, and its first record behind the frame."""
@@ -450,7 +452,7 @@ class HeaderReader:
                     file=self.uri,
                     line=self.line,
                     byte_offset=self.start,
-                    why=f"{flag_of(self.side, 'skip-lines')} is {lines:,}",
+                    why=f"{self.flags.spell('skip-lines')} is {lines:,}",
                     help="skip only the lines before the header",
                 )
             self.start, self.line = end, self.line + 1
@@ -499,7 +501,7 @@ class HeaderReader:
                     head=self.head,
                     sample=data,
                     excel=excel,
-                    side=self.side,
+                    flags=self.flags,
                 ) from None
             return None
         # A record that ends where the bytes end may continue in the file.
@@ -558,7 +560,7 @@ class HeaderReader:
                 file=self.uri,
                 line=self.line,
                 byte_offset=self.start,
-                why=f"{flag_of(self.side, 'names')} names"
+                why=f"{self.flags.spell('names')} names"
                 f" {format_count(len(names), 'column')}",
                 help="name every column, in the order of the file",
             )
@@ -574,9 +576,9 @@ class HeaderReader:
                     line=self.line - len(self.comments) + at,
                     byte_offset=self.start
                     - sum(len(each) + 1 for each in self.comments[at:]),
-                    why=f"{flag_of(self.side, 'comment-prefix')} would skip what may be"
+                    why=f"{self.flags.spell('comment-prefix')} would skip what may be"
                     " the header or a row",
-                    help=f"use {flag_of(self.side, 'skip-lines')} for the lines before"
+                    help=f"use {self.flags.spell('skip-lines')} for the lines before"
                     " the header",
                 )
 
@@ -590,9 +592,9 @@ class HeaderReader:
         """
         unique = "give every column a unique name"
         if option == "skip-lines":
-            unique = f"if the header is below, use {flag_of(self.side, option)} N"
+            unique = f"if the header is below, use {self.flags.spell(option)} N"
         elif option is not None:
-            unique += f", or use {flag_of(self.side, option)} number"
+            unique += f", or use {self.flags.spell(option)} number"
         error = MalformedInput(
             message,
             file=self.uri,
@@ -602,7 +604,7 @@ class HeaderReader:
             "delimiter"
             if trailing
             else "columns are compared by name",
-            help=trailing_help(self.side) if trailing else unique,
+            help=trailing_help(self.flags) if trailing else unique,
         )
         raise named_by_kind(error, self.head)
 
@@ -669,10 +671,10 @@ def read_sample(table: object, start: int = 0) -> bytes:
         return os.pread(descriptor, SAMPLE_BYTES, start)
 
 
-def trailing_help(side: str) -> str:
+def trailing_help(flags: SideFlags) -> str:
     """The remedy for a file in which each line ends with a delimiter."""
     return (
-        f"every record ends with a delimiter; use {flag_of(side, 'trailing-delimiter')}"
+        f"every record ends with a delimiter; use {flags.spell('trailing-delimiter')}"
     )
 
 
@@ -684,7 +686,7 @@ def error_for_fault(
     head: bytes,
     sample: bytes = b"",
     excel: bool = False,
-    side: str = "",
+    flags: SideFlags = UNKNOWN_SIDE,
 ) -> ReconError:
     """The error for bytes that violate the grammar.
 
@@ -695,13 +697,13 @@ def error_for_fault(
         head: The first bytes of the file, to recognise other formats.
         sample: Bytes around the fault, to propose an encoding.
         excel: Whether the fault is at a field of the form `="…"`.
-        side: "old" or "new", for the flag that the remedy names.
+        flags: How the options of the file were given, for the remedy.
     """
     encoding = isinstance(fault, EncodingFault)
     error: type[ReconError] = EncodingError if encoding else MalformedInput
     why, remedy = "the file is not strict RFC 4180 CSV in UTF-8", CSV_WRITER
     if excel:
-        why, remedy = EXCEL_TEXT, f"use {flag_of(side, 'excel-text')}"
+        why, remedy = EXCEL_TEXT, f"use {flags.spell('excel-text')}"
     refused = error(
         fault.reason,
         file=uri,

@@ -24,7 +24,7 @@ from recon_engine.inputs.header import (
     read_header,
 )
 from recon_engine.inputs.pinned_file import open_unchanged, state_of
-from recon_engine.inputs.trailers import find_end, flag_of
+from recon_engine.inputs.trailers import find_end
 from recon_engine.runtime.progress import SILENT, Progress
 
 
@@ -76,7 +76,7 @@ def open_input(
                 to=path,
                 advance=advance,
                 member=options.side(side).member,
-                flag=flag_of(side, "member"),
+                flag=options.side(side).flags.spell("member"),
             )
     delimiter = options.delimiter_of(side)
     if has_other_syntax(side, options):
@@ -101,7 +101,6 @@ def open_input(
         origin=origin,
         on_bad_row=options.on_bad_row,
         frame=options.side(side),
-        side=side,
     )
 
 
@@ -142,7 +141,7 @@ def _open_columnar(
         limits=limits,
         origin=DecodedFrom(size, sha256, kind, Encoding.UTF_8, nulls=nulls),
         on_bad_row=options.on_bad_row,
-        side=side,
+        frame=options.side(side),
     )
 
 
@@ -170,10 +169,9 @@ def _translate(
             delimiter=delimiter,
             limits=limits,
             uri=uri,
-            side=side,
         )
         stream.seek(0)
-        reader = HeaderReader(uri, ord(","), limits, frame, side, found.end)
+        reader = HeaderReader(uri, ord(","), limits, frame, found.end)
         reader.open_table(stream)
         syntax = Syntax(
             delimiter=delimiter.encode(),
@@ -181,7 +179,7 @@ def _translate(
             excel=frame.excel_text,
             columns=frame.columns,
             marks=tuple(prefix.encode() for prefix in frame.trailers),
-            side=side,
+            flags=frame.flags,
         )
         translation = Translation(source, uri, state, syntax, reader.start, found)
 

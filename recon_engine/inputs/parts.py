@@ -104,7 +104,6 @@ def open_parts(
         origin=origin,
         on_bad_row=options.on_bad_row,
         frame=first.frame.without_surroundings(),
-        side=side,
     )
     return dataclasses.replace(joined, written=first.written, found_frame=counts)
 

@@ -71,7 +71,6 @@ class _TailReader:
     delimiter: str
     limits: Limits
     uri: str
-    side: str
 
     def find(self, read: ReadAt, size: int) -> FileEnd:
         """The end of the table; raises MalformedInput if a trailer is missing."""
@@ -138,12 +137,12 @@ class _TailReader:
 
     def refuse_missing(self, prefix: str, offset: int) -> NoReturn:
         """Raise the error for a file that does not end with its trailer."""
+        flag = self.frame.flags.spell("trailer")
         raise MalformedInput(
             f"the file does not end with a record {prefix}: it may be cut",
             file=self.uri,
             byte_offset=offset,
-            why=f"{flag_of(self.side, 'trailer')} is {prefix}, and the last record has"
-            " another first field",
+            why=f"{flag} is {prefix}, and the last record has another first field",
             help="deliver the complete file again, or omit the option",
         )
 
@@ -156,7 +155,6 @@ def find_end(
     delimiter: str,
     limits: Limits,
     uri: str,
-    side: str,
 ) -> FileEnd:
     """Where the table of a file ends.
 
@@ -167,13 +165,12 @@ def find_end(
         delimiter: The delimiter of the table.
         limits: Size limits of fields.
         uri: The name of the file, for errors.
-        side: "old" or "new", for errors.
 
     Raises MalformedInput if the file does not end with the trailers that are named.
     """
     if not (frame.trailers or frame.eof_mark):
         return FileEnd(size)
-    return _TailReader(frame, delimiter, limits, uri, side).find(read, size)
+    return _TailReader(frame, delimiter, limits, uri).find(read, size)
 
 
 def _without_newline(data: bytes, stop: int) -> int:
@@ -187,11 +184,6 @@ def _without_newlines(data: bytes, stop: int) -> int:
     while (before := _without_newline(data, stop)) < stop:
         stop = before
     return stop
-
-
-def flag_of(side: str, name: str) -> str:
-    """`--old-trailer`; `--trailer` if the side is not known."""
-    return f"--{side}-{name}" if side else f"--{name}"
 
 
 def line_of(read: ReadAt, offset: int) -> int:
@@ -328,14 +320,15 @@ def unexpected_trailer(
     header: Header, line: int, offset: int, prefix: str
 ) -> ReconError:
     """The error for a record that begins as a trailer, and is not at the end."""
+    flag = header.frame.flags.spell("trailer")
     return MalformedInput(
         f"an unexpected trailer: the first field of a record is {prefix}",
         file=header.uri,
         line=line,
         byte_offset=offset,
         why="a trailer is at the end of a file; two deliveries may have been joined",
-        help=f"deliver one file, or choose a {flag_of(header.side, 'trailer')} that is"
-        " the first field of no other record",
+        help=f"deliver one file, or choose a {flag} that is the first field of no other"
+        " record",
     )
 
 
@@ -344,7 +337,7 @@ def check_sum_columns(header: Header) -> None:
     for each in list_expected(header.frame, header.trailers):
         if each.column is not None and each.column not in header.columns:
             raise ConfigError(
-                f"{flag_of(header.side, 'trailer-sum')}: the file has no column "
+                f"{header.frame.flags.spell('trailer-sum')}: the file has no column "
                 f"{each.column}",
                 file=header.uri,
                 help=f"the columns are {join_names(header.columns)}",

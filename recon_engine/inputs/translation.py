@@ -20,8 +20,9 @@ from recon_engine.inputs.encodings import UNNAMED
 from recon_engine.inputs.native.binding import replace_marks
 from recon_engine.inputs.pinned_file import open_unchanged
 from recon_engine.inputs.scanner import whole_records_size
-from recon_engine.inputs.trailers import DeliveredOffset, flag_of, line_of
+from recon_engine.inputs.trailers import DeliveredOffset, line_of
 from recon_engine.records import dataclass
+from recon_engine.runtime.concurrency import SMALL_BYTES
 from recon_engine.runtime.lazy_module import np
 from recon_engine.storage.base import sha256_of
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from recon_engine.config import FixedColumn
     from recon_engine.inputs.pinned_file import State
     from recon_engine.inputs.trailers import FileEnd
+    from recon_engine.side_flags import SideFlags
 
     ReadAt = Callable[[int, int], bytes]
     # The bytes from the first to the second offset become the third.
@@ -46,8 +48,9 @@ SPECIAL: Final = (b'"', b"\0", SEPARATOR)
 SEPARATOR_NAME: Final = "0x1F"
 
 
+LONE_RETURN: Final = "a carriage return without a line feed"
 FORBIDDEN: Final = (
-    (b"\r", "a carriage return without a line feed"),
+    (b"\r", LONE_RETURN),
     (b"\0", "a NUL byte"),
 )
 CSV_TEXT: Final = "export the file again as text"
@@ -67,7 +70,8 @@ class Syntax:
 
     `delimiter`: as delivered. `quotes`: whether quotes enclose fields. `excel`: whether
     `="…"` is a field. `columns`: those of a fixed width; without a delimiter then.
-    `marks`: how a trailer begins, which no record of a fixed width may.
+    `marks`: how a trailer begins, which no record of a fixed width may. `flags`: how
+    the options were given, for errors.
     """
 
     delimiter: bytes
@@ -75,7 +79,7 @@ class Syntax:
     excel: bool
     columns: tuple[FixedColumn, ...]
     marks: tuple[bytes, ...]
-    side: str
+    flags: SideFlags
 
     @property
     def written(self) -> str:
@@ -237,6 +241,10 @@ class _Unquoted(_Translator):
                     yield at, at + len(mark), self.out
                 at += len(mark)
             if (new := _quote_if_needed(each)) != each:
+                if b"\r" in each:
+                    # In quotes the reader would accept it.
+                    place = at + each.index(b"\r")
+                    raise _Unreadable(place, LONE_RETURN, "no text has it", CSV_TEXT)
                 yield at, at + len(each), new
             at += len(each)
 
@@ -311,7 +319,7 @@ class _FixedWidth(_Translator):
         if place >= 0:
             raise _Unreadable(place, "a byte that is not UTF-8", "", "")
         if len(line) != self.width:
-            flag = flag_of(self.syntax.side, "fixed")
+            flag = self.syntax.flags.spell("fixed")
             raise _Unreadable(
                 at,
                 f"a line of {format_count(len(line), 'character')}",
@@ -322,21 +330,18 @@ class _FixedWidth(_Translator):
         return SEPARATOR.join(map(_quote_if_needed, fields))
 
     def refuse_mark(self, at: int, mark: bytes) -> NoReturn:
+        flag = self.syntax.flags.spell("trailer")
         raise _Unreadable(
             at,
             f"an unexpected trailer: a line begins with {mark.decode()}",
             "a trailer is at the end of a file; two deliveries may have been joined",
-            f"deliver one file, or choose a {flag_of(self.syntax.side, 'trailer')} that"
-            " no other line begins with",
+            f"deliver one file, or choose a {flag} that no other line begins with",
         )
 
 
 def _quote_if_needed(field: bytes) -> bytes:
-    """A field as CSV has it.
-
-    One with a carriage return stays without quotes, so that the reader refuses it.
-    """
-    if (b'"' not in field and SEPARATOR not in field) or b"\r" in field:
+    """A field as CSV has it."""
+    if b'"' not in field and SEPARATOR not in field:
         return field
     return b'"' + field.replace(b'"', b'""') + b'"'
 
@@ -451,6 +456,9 @@ def _reader_of(descriptor: int) -> ReadAt:
 
 def hash_beside(path: Path, work: Callable[[], int]) -> tuple[int, str]:
     """The answer of `work`, and the SHA-256 of a file that is read meanwhile."""
+    # A thread takes longer to start than a small file takes to read.
+    if path.stat().st_size < SMALL_BYTES:
+        return work(), sha256_of(path)
     with ThreadPoolExecutor(1, "hash") as pool:
         digest = pool.submit(sha256_of, path)
         return work(), digest.result()

@@ -104,7 +104,6 @@ class ObjectSource:
                 limits=limits,
                 on_bad_row=options.on_bad_row,
                 frame=options.side(side),
-                side=side,
             )
         warn_of_data_names(header)
         return header
@@ -127,7 +126,6 @@ def locate_in_place(
         limits=limits,
         on_bad_row=options.on_bad_row,
         frame=options.side(side),
-        side=side,
     )
     return header, LocalSource.of(header)
 

@@ -224,6 +224,45 @@ def test_the_whole_matrix_is_large_enough_and_has_every_failpoint() -> None:
     assert tried == set(NAMES) - {"discard", "interrupt"}
 
 
+def test_a_process_that_is_killed_between_two_parts_loses_none(stand: Stand) -> None:
+    places = ["archive-copy:2", "archive-remove:1", "archive-remove:4"]
+    every = list(crash_matrix.part_plans())
+    some = [plan for plan in every if plan.crashes[0][0] in places][::2]
+    assert [plan.crashes[0][1] for plan in some] == ["kill"] * len(places)
+    outcomes = [crash_matrix.tried(stand, plan) for plan in some]
+    assert [str(o.plan) for o in outcomes if o.violation] == []
+    assert all(outcome.reached == [True] for outcome in outcomes)
+
+
+def test_the_matrix_kills_at_every_place_of_the_archive_of_parts(
+    folders: FolderSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = test_stand.PARTS
+    recorder = Recorder()
+    monkeypatch.setattr(failpoints, "armed", recorder)
+    for name, data in delivery.files("today").items():
+        folders.put(name, data)
+    outcome = folders.run(old_parts=2, new_parts=3, done_files=(test_stand.DONE,))
+    assert outcome.result is not None
+    assert (outcome.result.old.rows, outcome.result.new.rows) == (4, 4)
+    passed = Counter(name for name in recorder.passed if name.startswith("archive"))
+    planned = {plan.crashes[0] for plan in crash_matrix.part_plans()}
+    assert planned == {
+        (f"{name}:{at}", "kill")
+        for name, count in passed.items()
+        for at in range(1, 1 + count)
+    }
+    assert len(planned) == 2 * len(delivery.files("today")) == 12
+
+
+def test_a_page_keeps_the_section_of_a_delivery_that_was_not_played() -> None:
+    both = crash_matrix.write_page("", {"pair": "one\n", "parts": "two\n"})
+    after = crash_matrix.write_page(both, {"parts": "three\n"})
+    assert after == both.replace("two", "three")
+    page = (ROOT / "docs" / "crash-matrix.md").read_text()
+    assert crash_matrix.write_page(page, {}) == page
+
+
 def test_of_workers_that_race_one_has_the_result(stand: Stand) -> None:
     for race in islice(races.races(seed=1), 0, 6, 2):
         assert races.run(stand, race).violation is None, str(race)

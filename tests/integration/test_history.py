@@ -14,6 +14,7 @@ import pytest
 from support.program import recon
 from support.sites import NEW, OLD, FolderSite
 
+from recon_engine.analysis.code_hints import without_codes
 from recon_engine.config import Options
 from recon_engine.errors import ConfigError
 from recon_engine.model import (
@@ -109,6 +110,33 @@ def test_a_stored_result_is_the_one_that_was_recorded(site: FolderSite) -> None:
     assert {each.state for each in facts.breaks.oldest} == {"new"}
     assert ("NOTE", "c", "C") in {each[1:2] + each[7:] for each in facts.breaks.oldest}
     assert [run.result.verdict for run in facts.past if run.result] == ["agree"]
+
+
+def test_a_code_table_is_stored_without_its_codes(site: FolderSite) -> None:
+    codes = {"QQA": "ZZ1", "QQB": "ZZ2"}
+    rows = [(at, code) for at in range(30) for code in codes]
+    old = "".join(f"{at}-{code},{code}\n" for at, code in rows)
+    new = "".join(f"{at}-{code},{codes[code]}\n" for at, code in rows)
+    keyed = old.replace("-QQ", "-"), new.replace("-QQ", "-")
+    before, after = (f"ID,SEX\n{text}".encode() for text in keyed)
+    site.deliver(before, after, day="20261121")
+    outcome = site.run(options=Options(keys=("ID",)))
+    assert outcome.result is not None
+    [live] = outcome.result.hints
+    assert live.flag == "--old-rule 'SEX=map(QQA=ZZ1,QQB=ZZ2,rest=same)'"
+    stored = site.rows("SELECT * FROM metrics.hint")
+    assert [(each["flag"], each["count"], each["total"]) for each in stored] == [
+        ("--old-rule 'SEX=map(@SEX.map.csv,rest=same)'", 60, 60)
+    ]
+    assert not any(code in str(stored) for pair in codes.items() for code in pair)
+    with open_connection(site.database) as connection:
+        kept, _ = history.load_result(connection, outcome.record.run_id)
+    assert kept.hints == (without_codes(live),)
+    # Outputs that have values by design have the codes.
+    [artifact] = [
+        data for name, data in site.names(site.out).items() if "hints.csv" in name
+    ]
+    assert b"QQA=ZZ1" in artifact
 
 
 def known(what: Suppressible, column: str | None = None) -> Suppression:

@@ -70,6 +70,80 @@ def test_chosen_hints_are_settings_that_the_next_diff_uses(folder: Path) -> None
     assert "there is no hint 7\n  why: the result has 1 hint\n" in refused.stderr
 
 
+CODED = 'SEX = "map(@SEX.map.csv,rest=same)"'
+CODES = "OLD,NEW\nF,2\nM,1\n"
+
+
+@pytest.fixture
+def coded(tmp_path: Path) -> Path:
+    """Two files with a code table, and one cell that is anything else."""
+    codes = {"M": "1", "F": "2", "U": "U"}
+    rows = [(at, "MFU"[at % 3]) for at in range(120)]
+    old = "".join(f"{at},{code}\n" for at, code in rows)
+    new = "".join(f"{at},{'9' if at == 6 else codes[code]}\n" for at, code in rows)
+    (tmp_path / "old.csv").write_text(f"ID,SEX\n{old}")
+    (tmp_path / "new.csv").write_text(f"ID,SEX\n{new}")
+    return tmp_path
+
+
+def test_the_codes_of_a_hint_are_saved_as_a_file_beside_the_settings(
+    coded: Path,
+) -> None:
+    ended = recon(*DIFF, "-k", "ID", "--save-hints", "1", cwd=coded)
+    assert "--old-rule 'SEX=map(F=2,M=1,rest=same)' removes 79" in " ".join(
+        ended.stdout.split()
+    )
+    assert ended.stderr == ("saved 1 hint as settings: recon.toml, SEX.map.csv\n")
+    assert (coded / "SEX.map.csv").read_text() == CODES
+    assert CODED in (coded / "recon.toml").read_text()
+    ended = recon(*DIFF, "-f", "json", cwd=coded)
+    counts = json.loads(ended.stdout)["counts"]
+    assert (counts["tolerated_cells"], counts["mismatched_cells"]) == (79, 1)
+
+
+def test_a_file_with_other_codes_is_not_replaced(coded: Path) -> None:
+    (coded / "SEX.map.csv").write_text("OLD,NEW\nM,7\n")
+    ended = recon(*DIFF, "-k", "ID", "--save-hints", cwd=coded)
+    assert ended.returncode == 2
+    assert "SEX.map.csv exists already, with other codes" in ended.stderr
+    assert "7" in (coded / "SEX.map.csv").read_text()
+    assert not (coded / "recon.toml").exists()
+    (coded / "SEX.map.csv").write_text(CODES)
+    ended = recon(*DIFF, "-k", "ID", "--save-hints", cwd=coded)
+    assert ended.stderr == "saved 1 hint as comments: recon.toml\n"
+
+
+def test_a_code_table_is_beside_a_configuration_elsewhere(coded: Path) -> None:
+    (coded / "conf").mkdir()
+    (coded / "conf" / "my.toml").write_text('keys = "ID"\n')
+    recon(*DIFF, "--config", "conf/my.toml", "--save-hints", "1", cwd=coded)
+    assert (coded / "conf" / "SEX.map.csv").read_text() == CODES
+    assert CODED.replace("@", "@conf/") in (coded / "conf" / "my.toml").read_text()
+    ended = recon(*DIFF, "--config", "conf/my.toml", "-f", "json", cwd=coded)
+    assert json.loads(ended.stdout)["counts"]["mismatched_cells"] == 1
+
+
+def test_init_proposes_a_code_table_as_a_comment_with_its_count(coded: Path) -> None:
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=coded)
+    assert "written: recon.toml, SEX.map.csv" in ended.stderr
+    text = (coded / "recon.toml").read_text()
+    assert "# SEX: 80 differ, 79 of them by a code table" in text
+    assert f"#     {CODED}" in text
+    assert "SEX" not in str(toml(coded))
+    assert (coded / "SEX.map.csv").read_text() == CODES
+    # Without the comment signs it is active.
+    active = text.replace("#     ", "")
+    (coded / "recon.toml").write_text(active)
+    ended = recon(*DIFF, "-f", "json", cwd=coded)
+    assert json.loads(ended.stdout)["counts"]["mismatched_cells"] == 1
+
+
+def test_a_markdown_comment_has_no_code(coded: Path) -> None:
+    ended = recon(*DIFF, "-k", "ID", "-f", "markdown", cwd=coded)
+    assert "map(@SEX.map.csv,rest=same)" in ended.stdout
+    assert "M=1" not in ended.stdout
+
+
 def test_hints_go_to_the_dataset_that_was_used_and_to_pyproject(folder: Path) -> None:
     path = folder / "pyproject.toml"
     path.write_text(

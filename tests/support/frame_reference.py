@@ -83,7 +83,7 @@ def _read(data: bytes, frame: Frame) -> Table:  # noqa: C901, PLR0912 - in one p
         if line.count(frame.delimiter.encode()) + 1 == len(names):
             raise RefusedError
     width = len(names) + frame.trailing_delimiter
-    kept = _without_blank_end(rows, width)
+    kept = rows[: len(rows) - _count_blank_end(data.decode())] if width > 1 else rows
     for row in kept:
         if row[0] in frame.trailer or len(row) != width:
             raise RefusedError
@@ -170,12 +170,18 @@ def _name_columns(  # noqa: C901, PLR0912 - in one place
     return tuple(named), records[1:]
 
 
-def _without_blank_end(rows: list[list[str]], width: int) -> list[list[str]]:
-    """Blank lines at the end are no rows, where a row has several fields."""
-    rows = list(rows)
-    while rows and rows[-1] == [""] and width > 1:
-        rows.pop()
-    return rows
+def _count_blank_end(text: str) -> int:
+    """The blank lines at the end, which are no rows where a row has several fields.
+
+    A line of two quotes is a record of one field.
+    """
+    *lines, last = text.split("\n")
+    if last:
+        return 0
+    count = 0
+    while count < len(lines) and lines[len(lines) - 1 - count] in {"", "\r"}:
+        count += 1
+    return count
 
 
 def _split_table(text: str, frame: Frame) -> list[list[str]]:
@@ -229,7 +235,7 @@ def _check_overlap(text: str, delimiter: str, at: int) -> None:
 def _split_records(  # noqa: C901, PLR0912 - one state machine
     text: str, delimiter: str, *, excel: bool = False
 ) -> list[list[str]]:
-    """The records of strict RFC 4180; a quoted blank line is `[""]` as well."""
+    """The records of strict RFC 4180; a line of two quotes is `[""]` as well."""
     records: list[list[str]] = []
     fields: list[str] = []
     field, state, at = "", "start", 0

@@ -1,4 +1,4 @@
-"""Files with frames, made by a seed, and what each reader makes of them."""
+"""Files with frames, made by random draws, and what each reader makes of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import dataclasses
 import random
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from support.frame_reference import Frame, Table
-from support.reading import cells
+from support.frame_reference import Frame, Table, read_framed
+from support.reading import cells, plain_cells
 
 from recon_engine.config import (
     NO_KEY,
@@ -24,6 +24,7 @@ from recon_engine.inputs.csv_reader import read_rows
 from recon_engine.inputs.opening import open_input
 from recon_engine.inputs.scanned import open_scanned
 from recon_engine.inputs.scanning import KernelRefusal, start_validation
+from recon_engine.runtime.concurrency import start_no_threads_if_small
 from recon_engine.runtime.progress import SILENT
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.split_reader import join_results, merge_results, read_split
@@ -33,11 +34,16 @@ from recon_engine.spark.splits import cut_splits, take_census
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from _typeshed import SupportsLenAndGetItem
+
     from recon_engine.inputs.csvfile import CsvFile
     from recon_engine.inputs.header import Header
 
     Reader = Callable[["Path", Frame], Table | None]
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+BYTE: Final = 256
 CELLS: Final = (
     "", "1", "20", "a", "TRL", "EOF", "TRL2", "é", '"q"', "a,b", "x\ny", "#", "c2",
     "ID", "ID.2", "\x1a", " ", "x;y", "=1", "\r\n", "|", "~", "\x1f", "b", '="1"',
@@ -69,9 +75,38 @@ def side_options(frame: Frame) -> SideOptions:
     )
 
 
-def make_case(seed: int) -> tuple[bytes, Frame]:
+class ByteDraws(random.Random):
+    """Draws that bytes decide, one after the other, as a fuzzer mutates them.
+
+    After the last byte every draw is the first choice.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(0)
+        self._data = iter(data)
+
+    def _number(self, below: int) -> int:
+        number = next(self._data, 0)
+        if below > BYTE:
+            number = number * BYTE + next(self._data, 0)
+        return number % below
+
+    def random(self) -> float:
+        """A number from 0 to below 1."""
+        return self._number(BYTE) / BYTE
+
+    def choice(self, seq: SupportsLenAndGetItem[Item]) -> Item:
+        """An item of a sequence."""
+        return seq[self._number(len(seq))]
+
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+        """A number of a range."""
+        numbers = range(start) if stop is None else range(start, stop, step)
+        return numbers[self._number(len(numbers))]
+
+
+def make_case(draw: random.Random) -> tuple[bytes, Frame]:
     """A file that often fits its frame, and often just does not."""
-    draw = random.Random(seed)
     syntax = draw.choice(("csv", "csv", "csv", "long", "none", "excel", "fixed"))
     delimiter = draw.choice(LONG if syntax == "long" else ",;|")
     if syntax == "none" and draw.random() < 0.3:
@@ -175,22 +210,13 @@ def spoil(draw: random.Random, data: bytes) -> bytes:
 def by_numpy(path: Path, frame: Frame) -> Table | None:
     """What the reader in Python makes of a file."""
     with tempfile.TemporaryDirectory() as folder:
-        return _outcome(lambda: read_rows(_header(path, frame, folder)))
+        return _outcome(lambda: _table(read_rows(_header(path, frame, folder))))
 
 
 def by_kernel(path: Path, frame: Frame) -> Table | None:
     """What the native kernel makes of it; if it refuses a file, the other reader."""
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            header = _header(path, frame, folder)
-            scanning = start_validation([header, header])
-            assert scanning is not None
-            with open_scanned(scanning, SILENT) as (first, _):
-                return _table(first.file())
-        except KernelRefusal:
-            return by_numpy(path, frame)
-        except ReconError:
-            return None
+        return _outcome(lambda: _scan(_header(path, frame, folder), _table))
 
 
 def in_splits(size: int) -> Reader:
@@ -198,7 +224,7 @@ def in_splits(size: int) -> Reader:
 
     def read(path: Path, frame: Frame) -> Table | None:
         with tempfile.TemporaryDirectory() as folder:
-            return _outcome(lambda: _join(path, frame, size, folder), rows=False)
+            return _outcome(lambda: _join(_header(path, frame, folder), frame, size))
 
     return read
 
@@ -206,6 +232,52 @@ def in_splits(size: int) -> Reader:
 def rows_alone(table: Table | None) -> Table | None:
     """The same without rows: a cluster joins no rows on the driver."""
     return None if table is None else dataclasses.replace(table, rows=())
+
+
+def check_readers(
+    data: bytes,
+    frame: Frame,
+    folder: Path,
+    *,
+    kernel: bool,
+    size: int,
+    parsers: bool = False,
+) -> bool:
+    """Check all readers on one file, opened once; return whether it is accepted.
+
+    Args:
+        data: The file.
+        frame: The options for it.
+        folder: An empty folder, which is empty again afterwards.
+        kernel: Whether the native kernel is there.
+        size: The size of the splits; 0 reads none.
+        parsers: Whether the cells are those of Polars and Arrow too, which takes longer
+            than everything else.
+
+    Raises AssertionError where one disagrees with the reference.
+    """
+    expected = read_framed(data, frame)
+    path = folder / "f.csv"
+    path.write_bytes(data)
+    table = _table if parsers else _plain_table
+    try:
+        # Threads cost ten times what a file of this size does.
+        with start_no_threads_if_small(len(data)):
+            header = _outcome(lambda: _header(path, frame, str(folder)))
+            if header is None:
+                assert expected is None, (data, frame)
+                return False
+            assert _outcome(lambda: table(read_rows(header))) == expected, (data, frame)
+            if kernel:
+                found = _outcome(lambda: _scan(header, table))
+                assert found == expected, (data, frame)
+            if size:
+                joined = _outcome(lambda: _join(header, frame, size))
+                assert joined == rows_alone(expected), (data, frame)
+    finally:
+        for left in folder.iterdir():
+            left.unlink()
+    return expected is not None
 
 
 def _header(path: Path, frame: Frame, folder: str) -> Header:
@@ -223,8 +295,17 @@ def _header(path: Path, frame: Frame, folder: str) -> Header:
     )
 
 
-def _join(path: Path, frame: Frame, size: int, folder: str) -> CsvFile:
-    header = _header(path, frame, folder)
+def _scan(header: Header, table: Callable[[CsvFile], Table]) -> Table:
+    try:
+        scanning = start_validation([header, header])
+        assert scanning is not None
+        with open_scanned(scanning, SILENT) as (first, _):
+            return table(first.file())
+    except KernelRefusal:
+        return table(read_rows(header))
+
+
+def _join(header: Header, frame: Frame, size: int) -> Table:
     start, end = len(header.raw), header.end
     with LocalSource.of(header).opened() as read:
         counted = [
@@ -236,16 +317,21 @@ def _join(path: Path, frame: Frame, size: int, folder: str) -> CsvFile:
             for at, span in enumerate(cut_splits(counted, start, end, 1 + header.lines))
         }
     whole = merge_results([found])
-    return join_results(header, (whole[at] for at in sorted(whole)), None, options)
+    file = join_results(header, (whole[at] for at in sorted(whole)), None, options)
+    return Table(file.columns, ())
 
 
-def _outcome(read: Callable[[], CsvFile], *, rows: bool = True) -> Table | None:
+def _outcome(read: Callable[[], Result]) -> Result | None:
+    """What a reader returns; None if it refuses the file."""
     try:
-        file = read()
+        return read()
     except ReconError:
         return None
-    return _table(file) if rows else Table(file.columns, ())
 
 
 def _table(file: CsvFile) -> Table:
     return Table(file.columns, tuple(cells(file)))
+
+
+def _plain_table(file: CsvFile) -> Table:
+    return Table(file.columns, tuple(plain_cells(file)))

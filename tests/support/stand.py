@@ -1,8 +1,9 @@
 """A stand for campaigns: the real program, a real Postgres, and an S3 that conditions.
 
-A case is one delivery of a pair, with a database and a prefix of its own, in which
-yesterday's pair is staged already. After each run of the program the six invariants
-are checked; when all is done, the bytes are compared with those of a clean run.
+A case is one delivery, of a pair or in parts, with a database and a prefix of its own,
+in which yesterday's pair is staged already. After each run of the program the six
+invariants are checked; when all is done, the bytes are compared with those of a clean
+run.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ DAYS = {
     ),
 }
 NAMES = ("claims_{}.csv", "claims_{}_NEWSYSTEM.csv")
+DONE = "_SUCCESS"
 METRICS = (
     "recon_summary",
     "mismatch_by_column",
@@ -87,6 +89,42 @@ PROGRAMS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """How the tables of a day arrive: the parts of OLD and NEW, and a done file."""
+
+    name: str
+    parts: tuple[int, int] = (1, 1)
+    done: bool = False
+
+    def files(self, day: str) -> dict[str, bytes]:
+        """What is delivered, by name; the done file comes last."""
+        if self.parts == (1, 1):
+            return dict(
+                zip((name.format(day) for name in NAMES), DAYS[day], strict=True)
+            )
+        found = {}
+        for name, data, count in zip(NAMES, DAYS[day], self.parts, strict=True):
+            header, *rows = data.splitlines(keepends=True)
+            for at in range(count):
+                # A part may have a header only.
+                part = name.format(day).replace(".csv", f"-{at + 1}.csv")
+                found[part] = header + b"".join(rows[at::count])
+        return found | ({DONE: b"complete\n"} if self.done else {})
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options of a run that takes it."""
+        old, new = self.parts
+        parts = ["--old-parts", str(old), "--new-parts", str(new)]
+        done = ["--done-file", DONE] if self.done else []
+        return [*(parts if self.parts != (1, 1) else []), *done]
+
+
+PAIR = Delivery("pair")
+PARTS = Delivery("parts", (2, 3), done=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Ran:
     """How one run of the program ended."""
 
@@ -98,7 +136,7 @@ class Ran:
 
 @dataclass(slots=True)
 class Stand:
-    """The servers, and what a clean run ends with.
+    """The servers, and what a clean run of each delivery ends with.
 
     `runs_here`: a run that is not made to fail needs no process.
     """
@@ -109,13 +147,25 @@ class Stand:
     runs_here: bool = False
     clean: dict[str, Any] = field(default_factory=dict)
 
+    def clean_result(self, delivery: Delivery) -> dict[str, Any]:
+        """What a run of it that nothing disturbs ends with; it is run once."""
+        if delivery.name not in self.clean:
+            with self.case(delivery=delivery) as case:
+                case.deliver("today")
+                assert case.run().status == "SUCCEEDED"
+                self.clean[delivery.name] = case.result()
+        result: dict[str, Any] = self.clean[delivery.name]
+        return result
+
     @contextmanager
-    def case(self, template: str = "seeded") -> Iterator[Case]:
+    def case(
+        self, template: str = "seeded", delivery: Delivery = PAIR
+    ) -> Iterator[Case]:
         """A database and a prefix of its own."""
         name = f"case_{uuid4().hex[:12]}"
         self.administer(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
-            yield Case(self, name, f"{self.postgres} dbname={name}")
+            yield Case(self, name, f"{self.postgres} dbname={name}", delivery)
         finally:
             self.administer(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -140,10 +190,7 @@ def opened(*, runs_here: bool = False) -> Iterator[Stand]:
             seed.deliver("yesterday")
             assert seed.run().status == "SUCCEEDED"
             stand.administer(f"CREATE DATABASE seeded TEMPLATE {seed.name}")
-        with stand.case() as case:
-            case.deliver("today")
-            assert case.run().status == "SUCCEEDED"
-            stand.clean = case.result()
+        stand.clean_result(PAIR)
         yield stand
         client.close()
 
@@ -155,10 +202,11 @@ class Case:
     stand: Stand
     name: str
     database: str
+    delivery: Delivery = PAIR
 
     def deliver(self, day: str) -> None:
-        for name, data in zip(NAMES, DAYS[day], strict=True):
-            key = f"{self.name}/inbound/{name.format(day)}"
+        for name, data in self.delivery.files(day).items():
+            key = f"{self.name}/inbound/{name}"
             self.stand.client.put_object(Bucket=BUCKET, Key=key, Body=data)
 
     def start(
@@ -191,7 +239,11 @@ class Case:
             for name in ("inbound", "processed", "out")
             for argument in (f"--{name}-s3", f"s3://{BUCKET}/{self.name}/{name}/")
         ]
-        return [*places, "--dataset", DATASET, "--keys", "ID", "--format", "json"]
+        return [
+            *places,
+            *("--dataset", DATASET, "--keys", "ID", "--format", "json"),
+            *self.delivery.arguments,
+        ]
 
     def run(self, failpoint: str | None = None) -> Ran:
         if failpoint or not self.stand.runs_here:
@@ -313,8 +365,7 @@ class Case:
 
     def _check_inputs(self, results: list[str]) -> None:
         inbound, processed = self.objects("inbound"), self.objects("processed")
-        for name, data in zip(NAMES, DAYS["today"], strict=True):
-            today = name.format("today")
+        for today, data in self.delivery.files("today").items():
             archived = [processed.get(f"{DATASET}/{each}/{today}") for each in results]
             if inbound.get(today) != data:
                 assert results, "I1: an input left before its metrics"
@@ -341,7 +392,7 @@ class Case:
     def check_end(self) -> None:
         """Idle: every run has an outcome, and the bytes are those of a clean run."""
         self.check(idle=True)
-        assert self.result() == self.stand.clean
+        assert self.result() == self.stand.clean_result(self.delivery)
         for row in self.log():
             if row["exit_code"] is not None:
                 known = STATUSES[RunStatus(row["error_code"] or row["status"])]

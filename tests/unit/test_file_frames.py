@@ -7,13 +7,22 @@ import functools
 import gzip
 import hashlib
 import json
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.frame_reference import Frame, read_framed
-from support.framed import by_kernel, by_numpy, in_splits, make_case, rows_alone
+from support.framed import (
+    ByteDraws,
+    by_kernel,
+    by_numpy,
+    check_readers,
+    in_splits,
+    make_case,
+    rows_alone,
+)
 from support.program import recon
 
 import recon_engine as rx
@@ -46,7 +55,7 @@ KERNEL = pytest.mark.skipif(binding.load_library() is None, reason="no kernel")
 def test_a_framed_file_is_read_as_the_reference_reads_it(
     tmp_path: Path, seed: int, block: int
 ) -> None:
-    data, frame = make_case(seed)
+    data, frame = make_case(random.Random(seed))
     expected = read_framed(data, frame)
     path = tmp_path / "f.csv"
     path.write_bytes(data)
@@ -57,6 +66,26 @@ def test_a_framed_file_is_read_as_the_reference_reads_it(
         assert by_kernel(path, frame) == expected, (data, frame)
     splits = in_splits(1 + block % 11)
     assert splits(path, frame) == rows_alone(expected), (data, frame)
+
+
+@given(given=st.binary(max_size=160), size=st.sampled_from([0, 1, 9]))
+def test_any_bytes_decide_a_file_that_all_readers_read_alike(
+    tmp_path_factory: pytest.TempPathFactory, given: bytes, size: int
+) -> None:
+    data, frame = make_case(ByteDraws(given))
+    kernel = binding.load_library() is not None
+    accepted = {
+        check_readers(
+            data,
+            frame,
+            tmp_path_factory.mktemp("f"),
+            kernel=kernel,
+            size=size,
+            parsers=parsers,
+        )
+        for parsers in (False, True)
+    }
+    assert accepted == {read_framed(data, frame) is not None}
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:
@@ -440,6 +469,21 @@ def test_wrong_use_is_refused_before_a_file_is_opened(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         rx.diff("no file", "no file", keys="A", **options)
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("delimiter", [",", "||"])
+@pytest.mark.parametrize("cell", ['"x\r"', 'x\r"', 'x"\ry', "x\ry"])
+def test_a_carriage_return_is_no_part_of_a_value_if_quotes_are_ordinary(
+    tmp_path: Path, delimiter: str, cell: str
+) -> None:
+    row = f"1,{cell}\n".replace(",", delimiter)
+    text = f"ID,A\n0,a\n{row}2,b\n".replace(",", delimiter)
+    path = write(tmp_path, "o.csv", text)
+    with pytest.raises(MalformedInput, match="carriage return") as caught:
+        rx.diff(path, path, keys="ID", quote="none", delimiter=delimiter)
+    assert caught.value.line == 3
+    assert caught.value.byte_offset == text.index("\r")
 
 
 def test_lines_and_offsets_count_in_the_file_as_delivered(

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 import recon_engine as rx
 from recon_engine.analysis import column_hints, key_hints
+from recon_engine.analysis.code_hints import name_code_file, read_codes, without_codes
+from recon_engine.analysis.hints import HINTS
 from recon_engine.analysis.patterns import group_changes
 from recon_engine.kinds import classify_cells
 from recon_engine.model import Hint, HintKind
@@ -483,3 +485,111 @@ def test_a_rule_that_a_later_one_makes_needless_is_no_hint() -> None:
     """The tolerance settles what `decimal` settles, so it is pasted alone."""
     assert hinted(NUMBER * 9 + CUT) == [("'C=decimal(abs=0.01)'", 12)]
     assert hinted(ENDS * 9 + CUT) == [("C=trim", 9), ("'C=decimal(abs=0.01)'", 3)]
+
+
+SEXES: Cells = [("M", "1"), ("F", "2")]
+TABLE = "--old-rule 'C=map(F=2,M=1,rest=same)'"
+
+
+def table_of(cells: Cells, *given: str) -> tuple[str, int] | None:
+    """The code table for a column with these cells, and how many it settles."""
+    found = [hint for hint in hints_of(cells, *given) if hint.code_file]
+    return (found[0].flag, found[0].count) if found else None
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (SEXES * 10, (TABLE, 20)),
+        # Several codes of OLD may have one of NEW.
+        ([("M", "1"), ("m", "1"), ("F", "2")] * 10,
+         ("--old-rule 'C=map(F=2,M=1,m=1,rest=same)'", 30)),
+        # Exceptions are counted: 1 in 20 may be.
+        (SEXES * 19 + [("M", "9"), ("F", "")], (TABLE, 38)),
+        (SEXES * 19 + [("M", "9"), ("M", "8"), ("F", "")], None),
+        # A code of OLD with two of NEW, however many cells others have.
+        ([("M", "1")] * 50 + [("F", "2"), ("F", "3")] * 2, None),
+        # Too few cells, too few of a code, one code only, too many codes.
+        (SEXES * 9, None),
+        ([("M", "1")] * 38 + [("F", "2")] * 2, None),
+        ([("M", "1")] * 50, None),
+        ([(f"a{n}", f"b{n}") for n in range(21)] * 3, None),
+        # Other numbers and other days are changes.
+        ([("1", "5"), ("2", "6")] * 20, None),
+        ([("2026-01-05", "2026-01-06"), ("2026-02-05", "2026-02-07")] * 20, None),
+        # What the rule itself is written with is in no code.
+        ([("A,B", "1"), ("C", "2")] * 20, None),
+        ([("A", "1)"), ("C", "2")] * 20, None),
+        ([("@A", "1"), ("C", "2")] * 20, None),
+        # Rules that read the same value come before.
+        ([("007", "7"), ("008", "8")] * 20, None),
+        ([("a", "A"), ("b", "B")] * 20, None),
+    ],
+)  # fmt: skip
+def test_a_code_table_is_proposed_if_each_code_has_one(
+    cells: Cells, expected: tuple[str, int] | None
+) -> None:
+    assert table_of(cells) == expected
+
+
+def test_a_code_table_is_measured_after_other_rules() -> None:
+    cells = [*SEXES * 20, *[("x ", "x")] * 10]
+    assert hinted(cells) == [("C=trim", 10), (TABLE, 40)]
+    assert table_of([("M ", "1"), ("F", "2")] * 20, "trim") == (TABLE, 40)
+    assert table_of(SEXES * 20, "decimal") is None
+
+
+def test_a_code_table_does_what_it_says_on_all_rows() -> None:
+    sexes = ["M", "F", "U", "", "M"] * 40
+    coded = [{"M": "1", "F": "2"}.get(sex, sex) for sex in sexes]
+    coded[0] = "9"
+    keys = [str(at) for at in range(len(sexes))]
+    old = pl.DataFrame({"ID": keys, "C": sexes})
+    new = pl.DataFrame({"ID": keys, "C": coded})
+    first = rx.diff(old, new, keys="ID")
+    [hint] = first.hints
+    assert (hint.flag, hint.count, hint.total) == (TABLE, 119, 120)
+    assert hint.text == (
+        "C: 120 differ, 119 of them by a code table: each of 2 codes of OLD has one"
+        " code of NEW"
+    )
+    after = rx.diff(old, new, keys="ID", old_rules={"C": "map(F=2,M=1,rest=same)"})
+    assert after.counts.mismatched_cells == first.counts.mismatched_cells - 119
+    assert after.counts.tolerated_cells == 119
+
+
+def test_a_code_that_is_also_the_same_on_both_sides_is_not_translated() -> None:
+    keys = [str(at) for at in range(200)]
+    old = ["open", "held"] * 100
+    wrong = ["closed" if s == "open" else "gone" for s in old[:60]]
+    found = rx.diff(
+        pl.DataFrame({"ID": keys, "C": old}),
+        pl.DataFrame({"ID": keys, "C": wrong + old[60:]}),
+        keys="ID",
+    )
+    assert found.counts.mismatched_cells == 60
+    assert found.hints == ()
+
+
+def test_a_masked_column_is_given_no_code_table() -> None:
+    keys = [str(at) for at in range(60)]
+    old = pl.DataFrame({"ID": keys, "C": ["M", "F"] * 30, "D": ["a", "b"] * 30})
+    new = old.with_columns(C=pl.Series(["1", "2"] * 30), D=pl.Series(["x", "y"] * 30))
+    found = rx.diff(old, new, keys="ID", masks={"C": "redact"})
+    assert [hint.column for hint in found.hints] == ["D"]
+    assert rx.diff(old, new, keys="ID", masks={"*": "redact"}).hints == ()
+
+
+def test_the_codes_of_a_table_are_left_out_where_no_value_may_be() -> None:
+    [hint] = [h for h in hints_of(SEXES * 20) if h.code_file]
+    assert read_codes(hint) == (("F", "2"), ("M", "1"))
+    stripped = "--old-rule 'C=map(@C.map.csv,rest=same)'"
+    assert without_codes(hint).flag == stripped
+    [row] = HINTS.rows_to_store([hint])
+    assert row["flag"] == stripped
+    assert row["count"] == 40
+    assert "M=1" not in str(row)
+    [rule] = hints_of(ENDS)
+    assert without_codes(rule) == rule
+    assert name_code_file("A B") != name_code_file("A_B") == "A_B.map.csv"
+    assert "/" not in name_code_file("../x")

@@ -75,10 +75,49 @@ def test_columns_that_differ_in_few_rows_are_not_proposed() -> None:
     assert not [each for each in d.hints if each.flag.startswith("--map")]
 
 
+def coded_pair() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A pair with two translated codes, and one that is the same on both sides."""
+    codes = ["M", "F", "U"] * 20
+    old = pl.DataFrame({"ID": [str(at) for at in range(60)], "SEX": codes})
+    return old, old.with_columns(SEX=pl.col("SEX").replace({"M": "1", "F": "2"}))
+
+
+def same_codes() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A pair of which some rows have other codes, and most have the same."""
+    old, new = coded_pair()
+    changed = pl.int_range(pl.len()) < 40
+    return old, new.with_columns(
+        SEX=pl.when(changed).then(pl.col("SEX")).otherwise(old["SEX"])
+    )
+
+
+PREFIX = (
+    "--old-derive 'ID_PART=slice(ID,3)' --new-derive 'ID_PART=slice(ID,1)'"
+    " --ignore ID --key ID_PART"
+)
+
+
 @pytest.mark.slow
-def test_spark_proposes_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pair", "flags"),
+    [
+        (swapped_pair(60, 1), ["--map ALLOWED=PAID,PAID=ALLOWED"]),
+        (coded_pair(), ["--old-rule 'SEX=map(F=2,M=1,rest=same)'"]),
+        (same_codes(), []),
+        (
+            (coded_pair()[0].with_columns(ID="C-" + pl.col("ID")), coded_pair()[0]),
+            [
+                PREFIX,
+            ],
+        ),
+    ],
+    ids=["swapped", "codes", "same codes", "prefix"],
+)
+def test_spark_proposes_the_same(
+    tmp_path: Path, pair: tuple[pl.DataFrame, pl.DataFrame], flags: list[str]
+) -> None:
     paths = tmp_path / "o.csv", tmp_path / "n.csv"
-    for frame, path in zip(swapped_pair(60, 1), paths, strict=True):
+    for frame, path in zip(pair, paths, strict=True):
         frame.write_csv(path)
     old, new = map(read_header, paths)
     spark = compare_on_cluster(
@@ -90,7 +129,7 @@ def test_spark_proposes_the_same(tmp_path: Path) -> None:
         settings=SparkSettings(span=100, bucket=100, sha256=False),
     )
     assert spark.hints == rx.diff(*paths, keys="ID").hints
-    assert any(each.flag.startswith("--map") for each in spark.hints)
+    assert [each.flag for each in spark.hints] == flags
 
 
 CLAIMS = [("C1", "1"), ("C1", "2"), ("C2", "1"), ("C7", "9")]
@@ -156,3 +195,95 @@ def test_of_random_columns_nothing_is_proposed() -> None:
         old = import_frame(pl.DataFrame({"X": a, "B": b}), "old")
         new = import_frame(pl.DataFrame({"C": b, "D": c}), "new")
         assert propose_derivation(old, new, 0, ["C", "D"]) is None
+
+
+NUMBERS = [f"{at:05d}" for at in range(40)]
+AFFIXES = {
+    "prefix": ("C-{}", "first 2 characters", "3"),
+    "letter": ("C{}", "first 1 character", "2"),
+    "suffix": ("{}-A", "last 2 characters", "1,5"),
+}
+
+
+def keyed(texts: list[str], **more: list[str]) -> pl.DataFrame:
+    return pl.DataFrame({"ID": texts, **more, "V": NUMBERS[: len(texts)]})
+
+
+@pytest.mark.parametrize("kind", AFFIXES)
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_characters_that_all_keys_of_a_side_share_are_named(
+    kind: str, side: str
+) -> None:
+    form, characters, bounds = AFFIXES[kind]
+    with_affix = keyed([form.format(text) for text in NUMBERS])
+    pair = (with_affix, keyed(NUMBERS[:-2]))
+    pair = pair if side == "old" else (pair[1], pair[0])
+    [hint] = rx.diff(*pair, keys="ID").hints
+    missing = len(pair[0])
+    assert (hint.kind, hint.count, hint.total) == ("key_rule", 38, missing)
+    assert hint.text == (
+        f"ID: {missing} rows are missing; 38 would match an extra row without the"
+        f" {characters} of {side.upper()}, which are the same in all of its 40"
+        " unmatched rows"
+    )
+    slices = {"old": "1", "new": "1", side: bounds}
+    assert hint.flag == (
+        f"--old-derive 'ID_PART=slice(ID,{slices['old']})'"
+        f" --new-derive 'ID_PART=slice(ID,{slices['new']})'"
+        " --ignore ID --key ID_PART"
+    )
+    after = rx.diff(*pair, **read_settings(hint))
+    assert (after.counts.matched, after.counts.mismatched_cells) == (38, 0)
+
+
+def test_an_affix_is_named_without_a_setting_if_other_rows_match() -> None:
+    """The column would be cut in the rows that match, too."""
+    old = keyed([f"C-{text}" for text in NUMBERS[:30]] + NUMBERS[30:])
+    [hint] = rx.diff(old, keyed(NUMBERS), keys="ID").hints
+    assert (hint.count, hint.total, hint.flag) == (30, 30, "")
+    longer = [text.lstrip("0") or "0" for text in NUMBERS]
+    old = keyed([f"{text}-A" for text in longer])
+    [hint] = rx.diff(old, keyed(longer), keys="ID").hints
+    # A suffix of keys of several lengths has no slice.
+    assert (hint.count, hint.flag) == (40, "")
+
+
+def test_an_affix_is_found_in_one_column_of_a_key_and_under_another_name() -> None:
+    lines = [str(at % 3) for at in range(40)]
+    old = keyed(NUMBERS, LINE=lines)
+    new = keyed([f"CLM{text}" for text in NUMBERS], LINE=lines).rename({"ID": "NO"})
+    [hint] = rx.diff(old, new, keys=["ID", "LINE"], renames={"ID": "NO"}).hints
+    assert hint.flag.startswith("--old-derive 'ID_PART=slice(ID,1)' --new-derive")
+    assert hint.flag.endswith("=slice(NO,4)' --ignore ID --key ID_PART --key LINE")
+    settings = read_settings(hint)
+    after = rx.diff(old, new, renames={"ID": "NO"}, **settings)
+    assert (after.agrees, after.counts.matched) == (True, 40)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # Less than half would pair.
+        ([f"C-{text}" for text in NUMBERS], [f"9{text}" for text in NUMBERS[:39]]),
+        # A key that would pair repeats on one side.
+        ([f"C-{text}" for text in NUMBERS], [*NUMBERS[:39], NUMBERS[0]]),
+        # One more digit makes another number.
+        ([f"9{text}" for text in NUMBERS], NUMBERS),
+        # Too few rows.
+        (["C-1", "C-2"], ["1", "2"]),
+        # Not all keys of the side have it.
+        ([f"C-{t}" for t in NUMBERS[:20]] + [f"D-{t}" for t in NUMBERS[20:]], NUMBERS),
+    ],
+)
+def test_an_affix_that_does_not_pair_unique_keys_is_not_named(
+    old: list[str], new: list[str]
+) -> None:
+    found = rx.diff(keyed(old), keyed(new), keys="ID").hints
+    assert not [hint for hint in found if "character" in hint.text]
+
+
+def test_the_affix_of_a_masked_key_is_not_shown() -> None:
+    old = keyed([f"QX-{text}" for text in NUMBERS])
+    [hint] = rx.diff(old, keyed(NUMBERS), keys="ID", masks={"ID": "redact"}).hints
+    assert hint.count == 40
+    assert "QX" not in str(hint)

@@ -9,10 +9,11 @@ import pytest
 from support.program import recon
 
 import recon_engine as rx
+from recon_engine.api import make_side_options
 from recon_engine.command_line import rebuild_command
 from recon_engine.config import Options, SideOptions
 from recon_engine.config_file import load_settings
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, MalformedInput
 from recon_engine.postgres.history import _load_options
 
 
@@ -143,3 +144,93 @@ def test_python_has_an_argument_for_both_and_for_one(folder: Path) -> None:
             "old file: 3 lines are skipped before the header",
             "new file: 1 line is skipped before the header",
         )
+
+
+# An option, a value that does not fit the file, one that does not count, and what the
+# error says of the option.
+WRONG = [
+    (("skip-lines", "99"), "1", " is 99"),
+    (("trailer", "TRL"), "EOF", " is TRL, and the last record"),
+    (("fixed", "ID:1-9"), "ID:1-8", " has 9 characters in each line"),
+    (("derive", "B=slice(Q,1)"), "B=slice(A,1)", ": OLD has no column Q"),
+    (("where", "Q = 1"), "A = 'x'", ": no column that "),
+    (("trailer-delimiter", "ab"), ";", " needs --trailer"),
+    (("comment-prefix", "ID"), "#", " would skip what may be"),
+]
+
+
+@pytest.mark.parametrize(("given", "other", "fact"), WRONG, ids=lambda w: w[0])
+@pytest.mark.parametrize("how", ["both", "own", "together"])
+def test_an_error_about_one_file_names_the_option_that_was_given(
+    folder: Path, given: tuple[str, str], other: str, fact: str, how: str
+) -> None:
+    option, value = given
+    if option == "comment-prefix":
+        (folder / "0.csv").write_text("ID,B\n" + TABLE)
+    both, own = f"--{option}", f"--old-{option}"
+    flags = {
+        "both": (both, value),
+        "own": (own, value),
+        "together": (both, other, own, value),
+    }[how]
+    ended = recon("diff", "0.csv", "0.csv", "-k", "ID", *flags, cwd=folder)
+    shown = " ".join(ended.stderr.split())
+    wanted, unwanted = (both, own) if how == "both" else (own, both)
+    assert ended.returncode in {2, 3}
+    assert f"{wanted}{fact}" in shown
+    assert f"{unwanted} " not in shown.replace("needs --trailer", "")
+
+
+@pytest.mark.parametrize(
+    ("file", "environment", "flag"),
+    [
+        ("skip_lines = 99\n", {}, "--skip-lines"),
+        ("[old]\nskip_lines = 99\n", {}, "--old-skip-lines"),
+        ("skip_lines = 1\n[old]\nskip_lines = 99\n", {}, "--old-skip-lines"),
+        ("[old]\nskip_lines = 1\n", {"RECON_SKIP_LINES": "99"}, "--skip-lines"),
+        ("skip_lines = 1\n", {"RECON_OLD_SKIP_LINES": "99"}, "--old-skip-lines"),
+    ],
+)
+def test_the_option_of_an_error_is_that_which_counts(
+    folder: Path, file: str, environment: dict[str, str], flag: str
+) -> None:
+    (folder / "recon.toml").write_text(f'keys = "ID"\n{file}')
+    ended = recon("diff", "0.csv", "0.csv", cwd=folder, **environment)
+    assert f" {flag} is 99" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_python_names_the_option_of_a_side_too(folder: Path, side: str) -> None:
+    pair = folder / "0.csv", folder / "0.csv"
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"skip_lines": 99}, "--skip-lines is 99"),
+        ({f"{side}_skip_lines": 99}, f"--{side}-skip-lines is 99"),
+        ({"skip_lines": 0, f"{side}_skip_lines": 99}, f"--{side}-skip-lines is 99"),
+    ]
+    for sided, why in cases:
+        with pytest.raises(MalformedInput) as caught:
+            rx.diff(*pair, keys="ID", **sided)
+        assert caught.value.why == why
+
+
+def test_an_option_that_was_not_given_is_proposed_for_its_file(folder: Path) -> None:
+    (folder / "ends.csv").write_text(TABLE.replace("\n", ",\n"))
+    ended = recon("diff", "0.csv", "ends.csv", "-k", "ID", cwd=folder)
+    assert "use --new-trailing-delimiter" in " ".join(ended.stderr.split())
+
+
+def test_how_an_option_was_given_is_no_part_of_a_run() -> None:
+    alike = [
+        make_side_options("old", {"skip_lines": 3}),
+        make_side_options("old", {"old_skip_lines": 3}),
+        SideOptions(skip_lines=3),
+    ]
+    runs = [Options(keys=("A",), old=each) for each in alike]
+    assert runs[0] == runs[1] == runs[2]
+    assert len({run.digest for run in runs}) == 1
+    assert runs[0].public["old"] == {"skip_lines": 3}
+    assert [run.old.flags.spell("skip-lines") for run in runs] == [
+        "--skip-lines",
+        "--old-skip-lines",
+        "--old-skip-lines",
+    ]
