@@ -178,7 +178,7 @@ class ColumnChoice:
             share = format_share(alike, compared, "sampled row", "agree")
             self.decide(ours, f"{theirs} of NEW", share, setting="map")
         drift = self.note_drift(*sides, unpaired, renames)
-        rules = {
+        rules = {**rows.options.rules} | {
             n: chain for n, chain in zip(best.columns, chains, strict=True) if chain
         }
         options = replace(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from recon_engine.command_line import option_words
 from recon_engine.hint_settings import list_toml, read_flags, read_settings, write_toml
+from recon_engine.model import SIDES
 from recon_engine.toml_text import write_header, write_setting
 from recon_engine.where_syntax import write_condition
 
@@ -13,6 +14,7 @@ from recon_engine.where_syntax import write_condition
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recon_engine.drafts.decision import Decision
     from recon_engine.drafts.draft import Draft
 
 
@@ -57,9 +59,15 @@ def _evidence(draft: Draft, place: tuple[str, ...], name: str) -> Iterator[str]:
     for each in draft.decisions:
         if each.setting and place[-1:] == (each.setting,) and each.about == name:
             yield each.evidence
-        elif each.setting == name:
+        elif each.setting == name and _is_of_side(each, place):
             about = "" if each.setting == "keys" else f"{each.about}: {each.choice}, "
             yield about + each.evidence
+
+
+def _is_of_side(decision: Decision, place: tuple[str, ...]) -> bool:
+    """Whether a decision about one file is about that of a table `[old]` or `[new]`."""
+    own = [side for side in SIDES if place[-1:] == (side,)]
+    return not own or decision.about.startswith(own[0].upper())
 
 
 def _comments(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.api import compare_inputs
+from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.drafts.column_choice import (
     ColumnChoice,
@@ -25,6 +26,8 @@ from recon_engine.drafts.column_choice import (
 from recon_engine.drafts.columns import TableColumns
 from recon_engine.drafts.inputs import name_inputs, open_plain
 from recon_engine.drafts.key_choice import SAME_ORDER, count_key, is_key_of_most
+from recon_engine.drafts.layout_pairs import adopt_names, split_columns
+from recon_engine.drafts.reading import refuse_layout
 from recon_engine.drafts.reading_choice import (
     correct_reading,
     describe_readings,
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from recon_engine.runtime.memory import Budget
 
 
+WHY_PADDING: Final = "the padding of a fixed width is no part of a value"
 SAMPLE: Final = 20_000
 MOST_TRIALS: Final = 4
 NEVER: Final = 0.95
@@ -172,10 +176,34 @@ class _Drafting:
 
         Rows at the same places of both files come first.
         """
-        reading = read_options(readings)
         near = self.read_near(readings)
+        if near is not None:
+            split = split_columns(readings, near.sides)
+            if split != [*readings]:
+                return self.draft_from(split)
+        for source, side, each in zip(self.inputs, SIDES, readings, strict=True):
+            refuse_layout(each, source.uri, side)
         found = None if near is None else self.columns.choose(near)
-        if near is not None and found is not None:
+        named = self.name_by_values(readings, found)
+        if named != [*readings]:
+            return self.draft_from(named)
+        if near is None:
+            return self.draft_from_all(readings)
+        drafted = self.draft_near(readings, near, found)
+        return self.draft_from_all(readings) if drafted is None else drafted
+
+    def draft_near(
+        self,
+        readings: Sequence[Reading],
+        near: RowsToSearch,
+        found: ColumnDecisions | None,
+    ) -> Draft | None:
+        """The draft by rows at the same places; None if all rows have to be searched.
+
+        `found`: what these rows show of the columns.
+        """
+        reading = read_options(readings)
+        if found is not None:
             # A person chooses from keys that were counted on all rows.
             asks = self.counts_keys and (self.key > 0 or len(found.close) > 1)
             if near.whole or (_is_of_one_order(found) and not asks):
@@ -184,13 +212,18 @@ class _Drafting:
                     result.old.duplicate_keys or result.new.duplicate_keys
                 ):
                     return self.finish(readings, found, options, result)
-        named = None if near is None else self.columns.choose_named(near)
-        if named is not None:
-            options = with_reading(named.options, reading)
+        alone = self.columns.choose_named(near)
+        if alone is not None:
+            options = with_reading(alone.options, reading)
             result = self.compare(options)
             if is_key_of_most(result):
                 drafted = add_spelling(options, result, self.compare)
-                return self.finish(readings, named, *drafted)
+                return self.finish(readings, alone, *drafted)
+        return None
+
+    def draft_from_all(self, readings: Sequence[Reading]) -> Draft:
+        """The draft by all values of both files; ConfigError if none is in both."""
+        reading = read_options(readings)
         with ExitStack() as stack:
             sides = self.read_all(reading, stack)
             rows = RowsToSearch(self.sources, sides, reading, self.sample, whole=False)
@@ -205,8 +238,24 @@ class _Drafting:
                 help="a key needs a column whose values are in both files; are these"
                 " two files of one dataset?",
             )
+        named = self.name_by_values(readings, found)
+        if named != [*readings]:
+            return self.draft_from(named)
         options, result = self.decide_rules(found, reading)
         return self.finish(readings, found, options, result)
+
+    def name_by_values(
+        self, readings: Sequence[Reading], found: ColumnDecisions | None
+    ) -> list[Reading]:
+        """The readings with names for columns of a fixed width, by their values."""
+        if found is None:
+            return [*readings]
+        agreeing = {
+            each.about: each.evidence
+            for each in self.columns.decisions
+            if each.setting == "map"
+        }
+        return adopt_names(readings, found.options.renames, agreeing)
 
     def read_near(self, readings: Sequence[Reading]) -> RowsToSearch | None:
         """Rows at the same places of both files; None if some are not regular."""
@@ -226,7 +275,7 @@ class _Drafting:
             TableColumns(Frame(side, frame), each.columns)
             for side, frame, each in zip(SIDES, named, readings, strict=True)
         )
-        every = Options(keys=NO_KEY)
+        every = Options(keys=NO_KEY, rules=read_options(readings).rules)
         return RowsToSearch((named[0], named[1]), (old, new), every, None, whole)
 
     def read_all(self, options: Options, stack: ExitStack) -> Sides:
@@ -276,7 +325,9 @@ class _Drafting:
         self.columns.decisions[at] = replace(key, evidence=reason)
         by_name = {each.name: each for each in result.by_column}
         for name, choice in rules_by_column(options).items():
-            if name not in options.keys:
+            if name == ALL_COLUMNS:
+                self.columns.decide(name, choice, WHY_PADDING, setting="rules")
+            elif name not in options.keys:
                 column = by_name[name]
                 total = column.tolerated + column.mismatched
                 share = format_share(column.tolerated, total, "differing cell")

@@ -282,10 +282,10 @@ def test_what_is_drafted_is_loaded_in_python(
         (b"ID,A\n1,x\n", b"KEY,B\n7,y\n", 2, "no key was found"),
         (b"ID,A\n1,x\n", b"ID,A\n7,y\n", 2, "no key was found"),
         (
-            b"1001M01   00010.00\n1002M02   00020.00\n",
+            b"1001M0100010.00\n1002M0200020.00\n",
             b"ID,A\n1,x\n",
             2,
-            "OLD has no delimiter, and its first 2 lines have 18 bytes each",
+            "OLD has no delimiter, and its lines have 15 characters each",
         ),
         (b"ID\n", b"ID\n", 2, "no key was found"),
         (b"\x89PNG\r\n\x1a\n\0\0", b"ID\n1\n", 3, "OLD is no text"),
