@@ -162,7 +162,7 @@ class ColumnChoice:
             self.decide(name, f"{theirs} of NEW", same, setting="map")
         used = [{pair[side] for pair in places} for side in (0, 1)]
         if split is not None:
-            used[split.side].add(split.source)
+            used[split.side].update(split.sources)
         unpaired = (
             [at for at in alone[0] if at not in used[0]],
             [at for at in alone[1] if at not in used[1]],
@@ -263,7 +263,7 @@ class ColumnChoice:
         names = join_names(sides[1 - split.side].names[at] for at in split.columns)
         self.decide(
             f"{SIDES[split.side].upper()} key parts",
-            split.text,
+            ", ".join(split.texts),
             f"{split.matched:,} sampled rows then have the {names} of"
             f" {SIDES[1 - split.side].upper()}",
             setting="derive",
@@ -339,9 +339,9 @@ def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | 
 def _derive(options: Options, sides: Sides, split: SplitKey) -> tuple[Options, Sides]:
     """Options and columns with the parts of a key."""
     at = split.side
-    names = [sides[1 - at].names[place] for place in split.columns]
     derived = list(sides)
-    derived[at] = sides[at].with_derived(names, split.text)
-    own = replace(options.side(SIDES[at]), derive=(split.text,))
+    for text in split.texts:
+        derived[at] = derived[at].with_derived(text)
+    own = replace(options.side(SIDES[at]), derive=split.texts)
     changed = replace(options, old=own) if at == 0 else replace(options, new=own)
     return changed, (derived[0], derived[1])

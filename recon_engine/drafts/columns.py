@@ -78,11 +78,13 @@ class TableColumns:
     names: tuple[str, ...]
     derived: tuple[DerivedColumns, ...] = ()
 
-    def with_derived(self, names: Sequence[str], derivation: str) -> TableColumns:
-        """The same with columns that `derivation` makes."""
-        places = {name: f"c{at}" for at, name in enumerate((*self.names, *names))}
-        made = DerivedColumns(parse_derivation(derivation), "").renamed(places)
-        return TableColumns(self.table, (*self.names, *names), (*self.derived, made))
+    def with_derived(self, text: str) -> TableColumns:
+        """The same with the columns that a derivation makes."""
+        derivation = parse_derivation(text)
+        names = *self.names, *derivation.names
+        places = {name: f"c{at}" for at, name in enumerate(names)}
+        made = DerivedColumns(derivation, "").renamed(places)
+        return TableColumns(self.table, names, (*self.derived, made))
 
     def read(self, columns: Sequence[int]) -> Iterator[pl.DataFrame]:
         """Some columns as `c0`…, by row group."""
