@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from recon_engine.compare.alignment import ALL_COLUMNS
 from recon_engine.compare.keys import Proposal, propose_keys
 from recon_engine.config import OnSchemaDrift, Options
 from recon_engine.drafts.columns import (
@@ -150,7 +151,8 @@ class ColumnChoice:
         if split is not None:
             self.note_split(split, sides)
         key_at = len(self.decisions)
-        chains = self.decide_key(best, found, sides, candidates)
+        of_keys = _rules_of_keys(sides, candidates, pairs, rows.options)
+        chains = self.decide_key(best, found, of_keys)
         places = find_places(best.columns, options, *sides, candidates)
         renames = {
             sides[0].names[ours]: sides[1].names[theirs]
@@ -241,7 +243,7 @@ class ColumnChoice:
         }
         if not renames and not any(pairs.values()):
             return []
-        rules = {old.names[c.old]: c.rules for c in candidates if c.rules}
+        rules = _rules_of_keys(sides, candidates, pairs, rows.options)
         found: list[Proposal] = []
         for most in (FEW_COLUMNS, MOST_COLUMNS):
             found = propose_keys(
@@ -273,11 +275,9 @@ class ColumnChoice:
         self,
         best: Proposal,
         found: Sequence[Proposal],
-        sides: Sides,
-        candidates: Sequence[CommonValues],
+        rules: Mapping[str, tuple[str, ...]],
     ) -> list[tuple[str, ...]]:
         """The rules of each key column."""
-        rules = {sides[0].names[c.old]: c.rules for c in candidates if c.rules}
         chains = [rules.get(name, ()) for name in best.columns]
         spelled = [
             f"{name} under {', '.join(chain)}"
@@ -321,6 +321,24 @@ class ColumnChoice:
                     "on_schema_drift",
                 )
         return OnSchemaDrift.COMPARE if only_old or only_new else OnSchemaDrift.REFUSE
+
+
+def _rules_of_keys(
+    sides: Sides,
+    candidates: Sequence[CommonValues],
+    pairs: Mapping[Place, bool],
+    options: Options,
+) -> dict[str, tuple[str, ...]]:
+    """The rules of columns that may be of the key, by their names in OLD.
+
+    Padding is in each column, whatever else differs.
+    """
+    names, padding = sides[0].names, tuple(options.rules.get(ALL_COLUMNS, ()))
+    rules = {names[ours]: padding for (ours, _), same in pairs.items() if same}
+    for each in candidates:
+        more = tuple(rule for rule in padding if rule not in each.rules)
+        rules[names[each.old]] = (*more, *each.rules)
+    return {name: chain for name, chain in rules.items() if chain}
 
 
 def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | None:

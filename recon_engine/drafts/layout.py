@@ -150,6 +150,11 @@ class Layout:
             found.append(f"{count} may be blank at one place by chance")
         return found
 
+    def has_mark_at(self, border: int) -> bool:
+        """Whether a border is beside a sign, which separates parts of one value."""
+        beside = self.shown.classes[border - 1] | self.shown.classes[border]
+        return bool(beside & OTHER)
+
     def with_columns(
         self, columns: Sequence[FixedColumn], confirmed: Sequence[str] = ()
     ) -> Layout:
@@ -223,7 +228,14 @@ def find_layout(path: Path, encoding: Encoding, lines: Lines, mark: str) -> Layo
 def make_layout(shown: Characters, header: str = "") -> Layout:
     """The columns between blanks, at the ends of padding, and as the header shows."""
     classes, padded = shown.classes, _find_padding(shown)
-    borders = [*padded, *(_place_border(classes, *gap) for gap in _find_gaps(classes))]
+    borders = [
+        *padded,
+        *(
+            _place_border(classes, *gap)
+            for gap in _find_gaps(classes)
+            if not _is_within_text(shown, *gap)
+        ),
+    ]
     reasons = [f"{reason} {at + 1}" for at, reason in padded.items()]
     named_at = _find_header_borders(classes, borders, header)
     reasons += [f"the header shows a border before {at + 1}" for at in named_at]
@@ -332,6 +344,17 @@ def _find_gaps(classes: bytes) -> list[tuple[int, int]]:
     """The places between two columns that are blank in all lines."""
     found = re.finditer(rb"(?<=[^\x01])\x01+(?=[^\x01])", classes)
     return [each.span() for each in found]
+
+
+def _is_within_text(shown: Characters, start: int, stop: int) -> bool:
+    """Whether a single blank is followed by letters in few rows.
+
+    These are more likely the end of a long text than a column.
+    """
+    is_letter = shown.classes[stop] & LETTER
+    return bool(
+        stop == start + 1 and is_letter and 2 * shown.blanks[stop] >= shown.rows
+    )
 
 
 def _place_border(classes: bytes, start: int, stop: int) -> int:

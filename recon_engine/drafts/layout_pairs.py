@@ -213,7 +213,11 @@ def _find_parts(
         for start, stop in spans | windows:
             folded = [_fold(line[start:stop]) for line in lines]
             count = sum(text in own and text != "" for text in folded)
-            if count >= MIN_OVERLAP * len(lines) and 2 * len({*folded}) >= count:
+            if (
+                count >= MIN_OVERLAP * len(lines)
+                and 2 * len({*folded}) >= count
+                and not any(map(layout.has_mark_at, {start, stop} - {*borders}))
+            ):
                 crossed = sum(start < border < stop for border in borders)
                 new = 2 - len({start, stop} & {*borders})
                 found.append(_Part(start, stop, name, count, crossed + new))
@@ -225,7 +229,18 @@ def _find_parts(
             for other in kept
         ):
             kept.append(each)
-    return sorted(kept, key=lambda part: part.start)
+    return sorted(
+        (_with_zeros(part, lines, borders) for part in kept),
+        key=lambda part: part.start,
+    )
+
+
+def _with_zeros(part: _Part, lines: Sequence[str], borders: Sequence[int]) -> _Part:
+    """The part with the zeros before it that all lines have."""
+    start = part.start
+    while start not in borders and all(line[start - 1] == "0" for line in lines):
+        start -= 1
+    return replace(part, start=start)
 
 
 def _fold(text: str) -> str:

@@ -189,7 +189,7 @@ def compare_with_truth(folder: Path, style: Style, planted: Planted) -> list[str
     same_key = found["keys"] != ["MEMBER_ID"]
     for part, rows in (("missing", planted.missing), ("extra", planted.extra)):
         shown = {
-            tuple(value.lstrip("0") for value in row.values())
+            tuple(value.strip().lstrip("0") for value in row.values())
             for row in found[f"{part}_sample"]
         }
         if (same_key and shown != rows) or counts[part] != len(rows):
@@ -199,7 +199,7 @@ def compare_with_truth(folder: Path, style: Style, planted: Planted) -> list[str
     if style.codes and differing.pop("STATUS") != counts["matched"]:
         wrong.append("STATUS: another code table is hidden")
     cells = {
-        (tuple(value.lstrip("0") for value in row["key"].values()), column)
+        (tuple(value.strip().lstrip("0") for value in row["key"].values()), column)
         for row in found["sample"]
         for column in row["payload"]
         if column != "STATUS" or not style.codes
