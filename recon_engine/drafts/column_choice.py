@@ -126,7 +126,9 @@ class ColumnChoice:
             self.note_names(forms, sides, sum(pairs.values()))
         candidates = keep_best(find_common_values(*sides, pairs, rows.sample))
         found = self.propose(rows, options, sides, candidates, pairs)
-        split = _find_split(sides, candidates)
+        # Of a few rows, a column may be unique by chance.
+        is_found = bool(found) and found[0].is_key and not rows.whole
+        split = None if is_found else _find_split(sides, candidates)
         if split is not None:
             parted, derived = _derive(options, sides, split)
             parts = list_parts(split, len(sides[split.side].names))
@@ -192,6 +194,23 @@ class ColumnChoice:
         )
         frames = name_cells(cells, sides)
         return ColumnDecisions(options, frames, tuple(close), best, key_at)
+
+    def sample_alike(self, rows: RowsToSearch) -> Frames | None:
+        """Rows of both sides that have the same values of a column, of which most have.
+
+        None if there is no such column.
+        """
+        sides = rows.sides
+        pairs, _ = pair_by_name(sides, find_name_forms(sides[0].names, sides[1].names))
+        shared = find_common_values(*sides, pairs, rows.sample, any_of_them=True)
+        if not shared:
+            return None
+        # The more values a column has, the more evenly they choose the rows.
+        head = sides[0].head()
+        best = max(shared, key=lambda each: head[f"c{each.old}"].n_unique())
+        return sample_matching_rows(
+            sides, [(best.old, best.new)], [best.rules], rows.sample
+        )
 
     def choose_named(self, near: RowsToSearch) -> ColumnDecisions | None:
         """The one column that is unique on both sides, if all columns have one name.

@@ -172,6 +172,8 @@ def find_common_values(
     new: TableColumns,
     pairs: Mapping[Place, bool],
     sample: int | None,
+    *,
+    any_of_them: bool = False,
 ) -> list[CommonValues]:
     """Pairs of columns of many values that share most of them, best first.
 
@@ -180,6 +182,7 @@ def find_common_values(
         new: NEW.
         pairs: The pairs to compare, by place; True if they have the same name.
         sample: The number of values that is aimed at for a column; None is all.
+        any_of_them: Whether pairs that share values as they are written are enough.
     """
     heads = [varied_columns(side) for side in (old, new)]
     wanted = [
@@ -193,6 +196,8 @@ def find_common_values(
     # As they are written first: a form is computed for each row, which takes longer.
     for form, least in (((), MANY), (WIDEST, MIN_OVERLAP)):
         found += _compare_samples((old, new), wanted, form, least, one_in)
+        if any_of_them and found:
+            break
         done = [{each.old for each in found}, {each.new for each in found}]
         wanted = [
             (ours, theirs)

@@ -6,7 +6,8 @@ all rows. Each later decision relies on those before it.
 
 Decisions are made on rows at the same places of both files, which match if the systems
 export in one order. The comparison of all rows then checks them. If these rows do not
-match, or the key repeats in other rows, all values of both files are searched.
+match, rows that have the same values of a column are taken from all rows. If there are
+none, or the key repeats in other rows, all values of both files are searched.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ from recon_engine.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import polars as pl
 
     from recon_engine.compare.keys import Proposal
     from recon_engine.drafts.columns import Sides
@@ -187,39 +190,66 @@ class _Drafting:
         named = self.name_by_values(readings, found)
         if named != [*readings]:
             return self.draft_from(named)
-        if near is None:
-            return self.draft_from_all(readings)
-        drafted = self.draft_near(readings, near, found)
-        return self.draft_from_all(readings) if drafted is None else drafted
+        drafted = near and (
+            self.draft_by_rows(readings, near, found)
+            or self.draft_by_name(readings, near)
+        )
+        if drafted is None:
+            alike = self.read_alike(readings)
+            found = None if alike is None else self.columns.choose(alike)
+            drafted = alike and self.draft_by_rows(readings, alike, found)
+        return drafted or self.draft_from_all(readings)
 
-    def draft_near(
+    def draft_by_rows(
         self,
         readings: Sequence[Reading],
-        near: RowsToSearch,
+        rows: RowsToSearch,
         found: ColumnDecisions | None,
     ) -> Draft | None:
-        """The draft by rows at the same places; None if all rows have to be searched.
+        """The draft by some rows; None if these do not have the keys of most rows.
 
         `found`: what these rows show of the columns.
         """
-        reading = read_options(readings)
-        if found is not None:
-            # A person chooses from keys that were counted on all rows.
-            asks = self.counts_keys and (self.key > 0 or len(found.close) > 1)
-            if near.whole or (_is_of_one_order(found) and not asks):
-                options, result = self.decide_rules(found, reading)
-                if near.whole or not (
-                    result.old.duplicate_keys or result.new.duplicate_keys
-                ):
-                    return self.finish(readings, found, options, result)
+        if found is None:
+            return None
+        # A person chooses from keys that were counted on all rows.
+        asks = self.counts_keys and (self.key > 0 or len(found.close) > 1)
+        if not rows.whole and (asks or not _is_of_one_order(found)):
+            return None
+        options, result = self.decide_rules(found, read_options(readings))
+        repeats = result.old.duplicate_keys or result.new.duplicate_keys
+        if repeats and not rows.whole:
+            return None
+        return self.finish(readings, found, options, result)
+
+    def draft_by_name(
+        self, readings: Sequence[Reading], near: RowsToSearch
+    ) -> Draft | None:
+        """The draft by the one column that may be the key; None if it is none."""
         alone = self.columns.choose_named(near)
-        if alone is not None:
-            options = with_reading(alone.options, reading)
-            result = self.compare(options)
-            if is_key_of_most(result):
-                drafted = add_spelling(options, result, self.compare)
-                return self.finish(readings, alone, *drafted)
-        return None
+        if alone is None:
+            return None
+        options = with_reading(alone.options, read_options(readings))
+        result = self.compare(options)
+        if not is_key_of_most(result):
+            return None
+        return self.finish(
+            readings, alone, *add_spelling(options, result, self.compare)
+        )
+
+    def read_alike(self, readings: Sequence[Reading]) -> RowsToSearch | None:
+        """Rows of both files with the same values of a column, from all rows.
+
+        None if no column has them, or all rows are searched.
+        """
+        if self.sample is None:
+            return None
+        reading = read_options(readings)
+        with ExitStack() as stack:
+            sides = self.read_all(reading, stack)
+            rows = RowsToSearch(self.sources, sides, reading, self.sample, whole=False)
+            found = self.columns.sample_alike(rows)
+        return found and _hold_rows(found, readings, whole=False)
 
     def draft_from_all(self, readings: Sequence[Reading]) -> Draft:
         """The draft by all values of both files; ConfigError if none is in both."""
@@ -265,18 +295,7 @@ class _Drafting:
         read = read_spread_rows(paths, readings, self.sample)
         if read is None:
             return None
-        frames, whole = read
-        named = []
-        for frame, each in zip(frames, readings, strict=True):
-            one = frame.clone()
-            one.columns = list(each.columns)
-            named.append(one)
-        old, new = (
-            TableColumns(Frame(side, frame), each.columns)
-            for side, frame, each in zip(SIDES, named, readings, strict=True)
-        )
-        every = Options(keys=NO_KEY, rules=read_options(readings).rules)
-        return RowsToSearch((named[0], named[1]), (old, new), every, None, whole)
+        return _hold_rows(read[0], readings, whole=read[1])
 
     def read_all(self, options: Options, stack: ExitStack) -> Sides:
         """Read both files to their ends; raises the error of the first bad row."""
@@ -365,6 +384,23 @@ class _Drafting:
             limits=self.limits,
             sha256=False,
         )
+
+
+def _hold_rows(
+    frames: Sequence[pl.DataFrame], readings: Sequence[Reading], *, whole: bool
+) -> RowsToSearch:
+    """Rows of both files with columns `c0`…, under the names of the files."""
+    named = []
+    for frame, each in zip(frames, readings, strict=True):
+        one = frame.clone()
+        one.columns = list(each.columns)
+        named.append(one)
+    old, new = (
+        TableColumns(Frame(side, frame), each.columns)
+        for side, frame, each in zip(SIDES, named, readings, strict=True)
+    )
+    every = Options(keys=NO_KEY, rules=read_options(readings).rules)
+    return RowsToSearch((named[0], named[1]), (old, new), every, None, whole)
 
 
 def _is_of_one_order(found: ColumnDecisions) -> bool:

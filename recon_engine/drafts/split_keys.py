@@ -25,7 +25,7 @@ from recon_engine.rules.chains import normal_form
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from recon_engine.drafts.columns import Frames, Sides
 
@@ -67,7 +67,8 @@ class SplitKey:
 class _Whole:
     """A column that may be a whole key, and the rows of both sides.
 
-    `free`: the columns of the other side that may be its parts.
+    `free`: the columns of the other side that may be its parts; `forms`: their distinct
+    values under the widest rules.
     """
 
     sides: Sides
@@ -75,6 +76,7 @@ class _Whole:
     side: int
     place: int
     free: tuple[int, ...]
+    forms: Mapping[int, pl.Series]
 
     @property
     def texts(self) -> pl.Series:
@@ -136,13 +138,18 @@ def _find_wholes(
         for at, column in enumerate(rows[1 - side].iter_columns())
         if other[at] not in names and not is_measure(column)
     )
-    return [
-        _Whole(sides, rows, side, place, free)
+    places = [
+        place
         for place, column in enumerate(rows[side].iter_columns())
         if place not in paired[side]
         and column.n_unique() >= LEAST_DISTINCT * column.len()
         and not is_measure(column)
     ][:MOST_COLUMNS]
+    forms = {
+        at: _read(rows[1 - side][f"c{at}"].unique(), WIDEST).unique()
+        for at in (free if places else ())
+    }
+    return [_Whole(sides, rows, side, place, free, forms) for place in places]
 
 
 def _split_at_marks(whole: _Whole) -> Iterator[SplitKey]:
@@ -262,7 +269,7 @@ def _match_parts(
     """The columns of the other side that have the values of the parts."""
     others = whole.others
     parts = [part.drop_nulls() for part in split.iter_columns()]
-    partners = [_partners(part, others, whole.free) for part in parts]
+    partners = [_partners(part, whole) for part in parts]
     for columns in itertools.product(*partners):
         if len(set(columns)) < len(columns):
             continue
@@ -281,15 +288,17 @@ def _match_parts(
             yield columns, chains, matched
 
 
-def _partners(part: pl.Series, others: pl.DataFrame, free: Sequence[int]) -> list[int]:
+def _partners(part: pl.Series, whole: _Whole) -> list[int]:
     """The columns that have most of the values of a part, best first."""
     values = _read(part.unique(), WIDEST).unique()
     shares = {}
-    for at in free:
-        theirs = _read(others[f"c{at}"].unique(), WIDEST).unique()
-        common = values.is_in(theirs.implode()).sum()
-        shares[at] = common / max(1, values.len(), theirs.len())
-    best = sorted(free, key=lambda at: -shares[at])
+    for at in whole.free:
+        theirs = whole.forms[at]
+        most = max(1, values.len(), theirs.len())
+        # As many values in common as the shorter list has are too few.
+        if min(values.len(), theirs.len()) >= LEAST_SHARE * most:
+            shares[at] = values.is_in(theirs.implode()).sum() / most
+    best = sorted(shares, key=lambda at: -shares[at])
     return [at for at in best if shares[at] >= LEAST_SHARE][:MOST_PARTNERS]
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 
 BLOCKS: Final = 10
+# The first block: rows that one file lacks move its later rows, so that short blocks at
+# the same places have no row in common.
+FIRST_SHARE: Final = 0.7
 # A larger part of a file is read as a whole.
 MOST_SHARE: Final = 0.5
 # A character of UTF-16 has two or four bytes.
@@ -94,9 +97,11 @@ class _Spread:
 
     def read_blocks(self, share: float) -> pl.DataFrame | None:
         """The rows of some blocks, without those that are not regular."""
-        size = int(self.size * share / BLOCKS)
+        first = int(self.size * share * FIRST_SHARE)
+        other = int(self.size * share * (1 - FIRST_SHARE) / (BLOCKS - 1))
         found = []
         for at in range(BLOCKS):
+            size = other if at else first
             start = (self.size - size) * at // (BLOCKS - 1)
             start -= start % ALIGNMENT
             # The header is before the first rows.
