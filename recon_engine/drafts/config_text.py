@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from recon_engine.command_line import option_words
 from recon_engine.hint_settings import list_toml, read_flags, read_settings, write_toml
 from recon_engine.model import SIDES
+from recon_engine.pipeline.inbox import NEW_MARK
 from recon_engine.toml_text import write_header, write_setting
 from recon_engine.where_syntax import write_condition
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 # Which filter leaves out rows that one side has only.
 FILTERS: Final = {"missing": "old_where", "extra": "new_where"}
 
+PATTERNS: Final = ("old_pattern", "new_pattern")
 # What a dataset needs besides, to be compared every day.
 LOCATIONS: Final = (
     "# recon run compares what is delivered, once these name folders or S3 prefixes:",
@@ -30,12 +34,19 @@ LOCATIONS: Final = (
 )
 
 
-def write_config(draft: Draft, table: tuple[str, ...]) -> str:
-    """The text of a configuration file, or of a table in it, such as of a dataset."""
-    return "\n".join(_lines(draft, table)).strip() + "\n"
+def write_config(
+    draft: Draft, table: tuple[str, ...], names: tuple[str, str] = ("", "")
+) -> str:
+    """The text of a configuration file, or of a table in it, such as of a dataset.
+
+    `names`: OLD and NEW, as they were given.
+    """
+    return "\n".join(_lines(draft, table, names)).strip() + "\n"
 
 
-def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
+def _lines(
+    draft: Draft, table: tuple[str, ...], names: tuple[str, str]
+) -> Iterator[str]:
     if table:
         yield write_header(table)
     checked = "Drafted by recon init, and checked on all rows of both files"
@@ -43,6 +54,7 @@ def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
     yield f"# {checked}, but for [map]." if draft.options.renames else f"# {checked}."
     if "dataset" in table:
         yield from LOCATIONS
+        yield from _patterns(names)
     settings = read_flags(option_words(draft.options))
     last = table
     for place, name, value in list_toml(settings, table):
@@ -52,6 +64,23 @@ def _lines(draft: Draft, table: tuple[str, ...]) -> Iterator[str]:
         yield from (f"# {text}" for text in _evidence(draft, place, name))
         yield write_setting(name, value)
     yield from _comments(draft, table)
+
+
+def _patterns(names: tuple[str, str]) -> Iterator[str]:
+    """Which files of a folder are OLD and NEW, if their names do not say so.
+
+    Numbers, such as a date, are others in the next delivery.
+    """
+    old, new = (name.rpartition("/")[2] for name in names)
+    if (NEW_MARK in new.upper()) > (NEW_MARK in old.upper()):
+        return
+    patterns = [re.sub(r"[0-9]+", "*", name) for name in (old, new)]
+    both = fnmatchcase(old, patterns[1]) or fnmatchcase(new, patterns[0])
+    if both or not all(patterns):
+        return
+    yield f"# and these its two files, unless NEW has {NEW_MARK} in its name:"
+    for setting, pattern in zip(PATTERNS, patterns, strict=True):
+        yield f"#     {write_setting(setting, pattern)}"
 
 
 def _evidence(draft: Draft, place: tuple[str, ...], name: str) -> Iterator[str]:

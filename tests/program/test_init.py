@@ -533,3 +533,30 @@ def test_numbers_that_are_parts_of_others_by_chance_are_no_key(tmp_path: Path) -
     ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
     assert ended.returncode == 2, ended.stdout
     assert "no key was found" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "patterns"),
+    [
+        (("claims_20260105.csv", "neu_20260105.csv"), ("claims_*.csv", "neu_*.csv")),
+        # Each pattern would match both files, or none is needed.
+        (("claims_1.csv", "claims_2.csv"), None),
+        (("claims.csv", "claims_NEWSYSTEM.csv"), None),
+    ],
+)
+def test_a_drafted_dataset_says_in_comments_where_its_files_are(
+    names: tuple[str, str], patterns: tuple[str, str] | None, tmp_path: Path
+) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    for name, drafted in zip(("old.csv", "new.csv"), names, strict=True):
+        (tmp_path / name).rename(tmp_path / drafted)
+    command = ("init", *names, "--yes", "--dataset", "claims")
+    assert recon(*command, cwd=tmp_path).returncode == 0
+    text = (tmp_path / "recon.toml").read_text()
+    head, _, rest = text.partition("# CLM_ID is unique")
+    active = head.replace("#     ", "")
+    (tmp_path / "recon.toml").write_text(f"{active}# CLM_ID is unique{rest}")
+    found = settings(tmp_path)["dataset"]["claims"]
+    assert found["inbound_s3"] == "inbound"
+    shown = found.get("old_pattern"), found.get("new_pattern")
+    assert shown == (patterns or (None, None))
