@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
@@ -68,6 +68,10 @@ Verdict = Literal["agree", "differ", "gates_failed"]
 
 # The counts of rows that options set aside, which most results do not have.
 _ASIDE = ("left_out", "partner_left_out", "folded_away", "unpairable")
+# How a Python caller applies the rules of the lines before it.
+IN_PYTHON: Final = (
+    "in Python: rules=d.suggested_rules() applies the rules of these lines in diff"
+)
 _SIDE_FACTS = ("duplicate_keys", "duplicate_key_rows", "blank_keys")
 
 
@@ -645,12 +649,17 @@ class Reconciliation:
         return f"<{type(self).__name__} {self.headline()}>"
 
     def __str__(self) -> str:
-        """The result as the command line prints it, as wide as the terminal."""
+        """The result as the command line prints it, as wide as the terminal.
+
+        If it has rules to propose, a last line says how `diff` takes them.
+        """
         from shutil import get_terminal_size
 
         from recon_engine.terminal import render_text
 
-        return render_text(self, get_terminal_size((100, 24)).columns)
+        text = render_text(self, get_terminal_size((100, 24)).columns)
+        rules = any(hint.kind is HintKind.RULE for hint in self.hints)
+        return f"{text}\n{IN_PYTHON}" if rules else text
 
     def _repr_html_(self) -> str:
         from recon_engine.report import result_page

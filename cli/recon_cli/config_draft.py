@@ -68,7 +68,7 @@ def write_draft(
     table = ("dataset", dataset) if dataset else ()
     if path.name == PYPROJECT:
         table = ("tool", "recon", *table)
-    text = write_config(draft, table, name_folder(path))
+    text = write_config(draft, table, names, name_folder(path))
     before = read_config_text(path) if path.exists() else ""
     if before and table:
         # It is edited, so that it has to be TOML.

@@ -50,7 +50,11 @@ def _help_with(error: Any) -> str:
         return text
     needed = (str(each.name) for each in error.ctx.command.params if each.required)
     settings = [name for name in needed if name in OPTIONS and OPTIONS[name].in_file]
-    return f"{text}; recon.toml can set {', '.join(settings)}" if settings else text
+    if not settings:
+        return text
+    places = any(name.endswith("_s3") for name in settings)
+    each = ", each an S3 prefix or a local folder" if places else ""
+    return f"{text}; recon.toml can set {', '.join(settings)}{each}"
 
 
 def make_command_error(words: Sequence[str], commands: Iterable[str]) -> ConfigError:

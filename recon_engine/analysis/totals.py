@@ -74,8 +74,8 @@ def sum_changes(changes: pl.DataFrame) -> SumPair:
 
 def sum_pairs(old: pl.Series, new: pl.Series) -> SumPair:
     """The sums of both sides over pairs of cells."""
-    pairs = pl.DataFrame({"old": old, "new": new})
-    return sum_changes(pairs.with_columns(rows=pl.lit(1)))
+    sums = sum_rows(pl.DataFrame({"old": old, "new": new}))
+    return sums["old"], sums["new"]
 
 
 def sum_rows(rows: pl.DataFrame) -> dict[str, ColumnSum]:

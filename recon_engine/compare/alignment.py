@@ -314,7 +314,7 @@ def _describe_head(
         return (
             f"{side} has 1 column, and its first {lines:,} lines have {width:,} bytes "
             f"each, as in a fixed-width file; use --{side.lower()}-fixed"
-            " NAME:FROM-TO,NAME:FROM-TO"
+            " NAME:FROM-TO,NAME:FROM-TO, or recon init, which proposes the columns"
         )
     if found := count_data_names(columns, head, delimiter):
         return (

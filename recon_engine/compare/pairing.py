@@ -26,10 +26,11 @@ from recon_engine.rules.chains import (
     NO_SIDE_RULES,
     count_codes,
     equal_and_counted,
+    equal_with_forms,
     no_tally,
     normal_form,
-    read_amounts,
     rules_of_side,
+    write_amounts,
     wrong_tally,
 )
 from recon_engine.runtime.concurrency import map_ordered
@@ -594,14 +595,16 @@ class JudgedCells:
 
 def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
     """Compare cells of a column that has rules."""
-    alike, tally = equal_and_counted(chain, old, new)
+    alike, tally, forms = equal_with_forms(chain, old, new)
     tolerated = alike & (old != new)
     if not chain.is_reflexive:
         # What the rules of such a column read is counted on all rows, by `digests`.
         tally[:, :MADE_EQUAL] = 0
     sums = totals.sum_pairs(
         *(
-            read_amounts(chain.of(side), texts.filter(tolerated))
+            write_amounts(
+                chain.of(side), texts.filter(tolerated), forms[side].filter(tolerated)
+            )
             for side, texts in zip(SIDES, (old, new), strict=True)
         )
     )

@@ -78,11 +78,13 @@ class TableColumns:
     names: tuple[str, ...]
     derived: tuple[DerivedColumns, ...] = ()
 
-    def with_derived(self, names: Sequence[str], derivation: str) -> TableColumns:
-        """The same with columns that `derivation` makes."""
-        places = {name: f"c{at}" for at, name in enumerate((*self.names, *names))}
-        made = DerivedColumns(parse_derivation(derivation), "").renamed(places)
-        return TableColumns(self.table, (*self.names, *names), (*self.derived, made))
+    def with_derived(self, text: str) -> TableColumns:
+        """The same with the columns that a derivation makes."""
+        derivation = parse_derivation(text)
+        names = *self.names, *derivation.names
+        places = {name: f"c{at}" for at, name in enumerate(names)}
+        made = DerivedColumns(derivation, "").renamed(places)
+        return TableColumns(self.table, names, (*self.derived, made))
 
     def read(self, columns: Sequence[int]) -> Iterator[pl.DataFrame]:
         """Some columns as `c0`…, by row group."""
@@ -170,6 +172,8 @@ def find_common_values(
     new: TableColumns,
     pairs: Mapping[Place, bool],
     sample: int | None,
+    *,
+    any_of_them: bool = False,
 ) -> list[CommonValues]:
     """Pairs of columns of many values that share most of them, best first.
 
@@ -178,6 +182,7 @@ def find_common_values(
         new: NEW.
         pairs: The pairs to compare, by place; True if they have the same name.
         sample: The number of values that is aimed at for a column; None is all.
+        any_of_them: Whether pairs that share values as they are written are enough.
     """
     heads = [varied_columns(side) for side in (old, new)]
     wanted = [
@@ -191,6 +196,8 @@ def find_common_values(
     # As they are written first: a form is computed for each row, which takes longer.
     for form, least in (((), MANY), (WIDEST, MIN_OVERLAP)):
         found += _compare_samples((old, new), wanted, form, least, one_in)
+        if any_of_them and found:
+            break
         done = [{each.old for each in found}, {each.new for each in found}]
         wanted = [
             (ours, theirs)

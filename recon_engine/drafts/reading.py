@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_engine.config import Encoding, Limits, Quote, SideOptions
+from recon_engine.drafts.layout import Layout, find_layout, split_lines
 from recon_engine.errors import ConfigError, EmptyFile, EncodingError, ReconError
 from recon_engine.formatting import format_count
 from recon_engine.inputs.encodings import count_foreign, tried, tried_wide
@@ -22,16 +23,15 @@ from recon_engine.inputs.file_shape import (
     DELIMITERS,
     count_data_names,
     count_trailing_delimiters,
-    measure_fixed_width,
 )
 from recon_engine.inputs.header import BOM, parse_header
 from recon_engine.inputs.scanner import index_records, whole_records_size
 from recon_engine.records import dataclass
-from recon_engine.suggestions import join_names, looks_like_header
+from recon_engine.suggestions import looks_like_header
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from recon_engine.inputs.header import Header
 
@@ -47,8 +47,10 @@ ENCLOSED_FIELD: Final = re.compile(
 TRAILER_WORDS: Final = frozenset(
     {"TRL", "TRAILER", "TRAIL", "TR", "FOOTER", "FTR", "EOF", "END", "TOTAL", "TOTALS"}
 )
-# Enough to see where the lines of a fixed width are blank.
+TRAILER_MARK: Final = re.compile(r"[A-Za-z]{2,}")
+# Enough to see whether a character is a delimiter, or is within texts.
 FEW_LINES: Final = 1_000
+SOME_LINES: Final = 10
 # Rare ones after the usual: a text may hold any of them.
 CANDIDATES: Final = (*DELIMITERS, "~", "^", "\x1f", "\x01")
 # A preamble is short: a longer one has to be named with --skip-lines.
@@ -61,7 +63,8 @@ class Reading:
     """How a file is read.
 
     `rows`: the regular rows among the first bytes; `evidence`: what is known of the
-    encoding; `others`: other readings that fit, as text.
+    encoding; `others`: other readings that fit, as text. `layout`: the columns of lines
+    of one width; None of a delimited file.
     """
 
     encoding: Encoding
@@ -71,18 +74,28 @@ class Reading:
     rows: int
     evidence: str = ""
     others: tuple[str, ...] = ()
+    layout: Layout | None = None
 
     @property
     def has_header(self) -> bool:
         """Whether the first record has the names of the columns."""
-        return not self.frame.no_header
+        return not self.frame.no_header if self.layout is None else self.layout.named
+
+    def with_layout(self, layout: Layout) -> Reading:
+        """The same with the columns of a layout."""
+        return replace(
+            self,
+            layout=layout,
+            columns=tuple(each.name for each in layout.columns),
+            frame=replace(self.frame, fixed=layout.text),
+        )
 
 
 def find_reading(path: Path, uri: str, side: str) -> Reading:
     """The reading of a file under which most columns fit its first rows.
 
-    Raises EmptyFile, EncodingError for bytes that are no text, ConfigError for a file
-    of a fixed width, and the error of the strict reader if no reading fits.
+    Raises EmptyFile, EncodingError for bytes that are no text, and the error of the
+    strict reader if no reading fits.
     """
     head, whole = read_head(path)
     if not head:
@@ -99,10 +112,14 @@ def find_reading(path: Path, uri: str, side: str) -> Reading:
         or (_without_last_line(text) if whole else [])
     )
     if not found:
+        fixed = _find_fixed(path, encoding, text, None)
+        if fixed is not None:
+            return replace(fixed, evidence=evidence)
         return Reading(encoding, _most_frequent(text), SideOptions(), (), 0, evidence)
     best, *others = found
-    if len(best.columns) == 1:
-        _refuse_fixed_width(text, uri, side)
+    fixed = _find_fixed(path, encoding, text, best)
+    if fixed is not None:
+        return replace(fixed, evidence=evidence)
     trailers = best.frame.trailers or _find_trailer(path, best, encoding, text)
     return replace(
         best,
@@ -163,27 +180,60 @@ def _is_word(text: str) -> bool:
     return text.isascii() and text.isalpha() and len(text) > 1
 
 
-def _refuse_fixed_width(text: bytes, uri: str, side: str) -> None:
-    """Raise the error that says what is needed of a file without delimiters."""
-    fixed = measure_fixed_width(text)
-    if fixed is None:
+def _find_fixed(
+    path: Path, encoding: Encoding, text: bytes, delimited: Reading | None
+) -> Reading | None:
+    """The reading of a file whose lines have one width and several columns.
+
+    None if it is delimited: `delimited` is the best such reading.
+    """
+    lines = split_lines(text.decode(errors="replace"))
+    if lines is None:
+        return None
+    many = delimited is not None and len(delimited.columns) > 1
+    if delimited is None or many:
+        delimiter = delimited.delimiter if delimited else _most_frequent(text)
+        if not _is_within_text(lines.rows, delimiter):
+            return None
+    last = read_last_line(path, encoding)
+    found = TRAILER_MARK.match(last)
+    mark = found.group() if found else ""
+    starts = any(row.startswith(mark) for row in lines.rows if row != last)
+    ends = len(last) != lines.width or mark.upper() in TRAILER_WORDS
+    if not mark or starts or not ends:
+        mark = ""
+    layout = find_layout(path, encoding, lines, mark)
+    count = len(layout.columns)
+    if delimited is not None and (
+        count <= len(delimited.columns) if many else count == 1 and lines.header
+    ):
+        return None
+    frame = SideOptions(
+        skip_lines=lines.leading, trailers=(mark,) if mark else (), fixed=layout.text
+    )
+    return Reading(encoding, ",", frame, (), len(lines.rows)).with_layout(layout)
+
+
+def _is_within_text(rows: Sequence[str], delimiter: str) -> bool:
+    """Whether a character has other places in each row, as it has in padded text."""
+    places = {
+        tuple(at for at, char in enumerate(row) if char == delimiter)
+        for row in rows[:FEW_LINES]
+    }
+    return places == {()} or (len(rows) > SOME_LINES and len(places) > 1)
+
+
+def refuse_layout(reading: Reading, uri: str, side: str) -> None:
+    """Raise the error that says what is needed if the lines show a single column."""
+    layout = reading.layout
+    if layout is None or len(layout.columns) > 1:
         return
-    lines, width = fixed
-    rows = [row.decode(errors="replace") for row in text.splitlines()[:FEW_LINES]]
-    blank = [
-        str(at + 1)
-        for at in range(min(map(len, rows)))
-        if all(row[at] == " " for row in rows)
-    ]
     raise ConfigError(
-        f"{side.upper()} has no delimiter, and its first {lines:,} lines have"
-        f" {width:,} bytes each, as in a fixed-width file",
+        f"{side.upper()} has no delimiter, and its lines have"
+        f" {format_count(layout.width, 'character')} each, as in a fixed-width file",
         file=uri,
-        why="where its columns begin and end is not in the file"
-        + (
-            f"; all lines are blank at character {join_names(blank, 5)}"
-            if blank
-            else ""
+        why="; ".join(
+            ("where its columns begin and end is not in the file", *layout.doubts)
         ),
         help=f"recon diff OLD NEW --key NAME --{side}-fixed NAME:FROM-TO,NAME:FROM-TO"
         f" (or --{side}-fixed @layout.csv, with the columns name, from, to)",
@@ -211,6 +261,12 @@ def _find_trailer(
 
 def read_last_field(path: Path, delimiter: str, encoding: Encoding) -> str | None:
     """The first field of the last line, if it is a word, as that of a trailer is."""
+    last = read_last_line(path, encoding).partition(delimiter)[0]
+    return last if _is_word(last) else None
+
+
+def read_last_line(path: Path, encoding: Encoding) -> str:
+    """The last line that is not blank, or its end if it is long."""
     size = path.stat().st_size
     with path.open("rb") as file:
         # An even offset, for a character of UTF-16 has two bytes.
@@ -219,8 +275,7 @@ def read_last_field(path: Path, delimiter: str, encoding: Encoding) -> str | Non
     wide = encoding is Encoding.UTF_16 and size > TAIL_BYTES
     codec = Encoding.UTF_16_LE if wide else encoding
     lines = data.decode(codec, "replace").rstrip("\r\n\x1a").splitlines()
-    last = lines[-1].partition(delimiter)[0] if lines else ""
-    return last if _is_word(last) else None
+    return lines[-1] if lines else ""
 
 
 def read_table(path: Path) -> Reading:
@@ -237,9 +292,7 @@ def find_rows(text: bytes, reading: Reading) -> tuple[Header, int] | None:
 
     `text`: the first bytes in UTF-8.
     """
-    start = 0
-    for _ in range(reading.frame.skip_lines):
-        start = text.find(b"\n", start) + 1
+    start = find_line(text, reading.frame.skip_lines)
     trailing = reading.frame.trailing_delimiter
     with suppress(ReconError):
         header = _parse_header(
@@ -248,6 +301,14 @@ def find_rows(text: bytes, reading: Reading) -> tuple[Header, int] | None:
         if len(header.columns) == len(reading.columns):
             return header, start if reading.frame.no_header else start + len(header.raw)
     return None
+
+
+def find_line(text: bytes, lines: int) -> int:
+    """Where the line after some lines begins."""
+    start = 0
+    for _ in range(lines):
+        start = text.find(b"\n", start) + 1
+    return start
 
 
 def read_head(path: Path) -> tuple[bytes, bool]:

@@ -14,6 +14,7 @@ from recon_engine.config import (
     SideOptions,
 )
 from recon_engine.drafts.decision import Decision
+from recon_engine.drafts.layout_pairs import PADDING, is_padded, pair_layouts
 from recon_engine.drafts.reading import (
     Reading,
     find_encoding_at,
@@ -29,7 +30,7 @@ from recon_engine.suggestions import join_names
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from recon_engine.drafts.inputs import Input
 
@@ -68,8 +69,13 @@ def with_reading(options: Options, reading: Options) -> Options:
 
 
 def name_columns(readings: Sequence[Reading]) -> list[Reading]:
-    """The names of the other file for one without a header and as many columns."""
+    """The names of the other file for one without a header and as many columns.
+
+    Columns of a fixed width are paired by their values, once rows are read.
+    """
     old, new = readings
+    if old.layout or new.layout:
+        return pair_layouts(readings)
     if old.has_header == new.has_header or len(old.columns) != len(new.columns):
         return list(readings)
     names = old.columns if old.has_header else new.columns
@@ -89,6 +95,7 @@ def read_options(readings: Sequence[Reading]) -> Options:
         keys=NO_KEY,
         delimiter=":".join(delimiters),
         encodings=(old.encoding, new.encoding),
+        rules=PADDING if is_padded(readings) else {},
         old=old.frame,
         new=new.frame,
     )
@@ -122,10 +129,13 @@ def correct_reading(
         if fixed[at] != readings[at]:
             return fixed
     reading = readings[at or 0]
-    error.why = (
-        f"{SIDES[at or 0].upper()} was read with delimiter"
-        f" {show_delimiter(reading.delimiter)} as {reading.encoding}"
-        + (f"; {error.why}" if error.why else "")
+    way = (
+        f"with delimiter {show_delimiter(reading.delimiter)}"
+        if reading.layout is None
+        else f"in lines of {format_count(reading.layout.width, 'character')}"
+    )
+    error.why = f"{SIDES[at or 0].upper()} was read {way} as {reading.encoding}" + (
+        f"; {error.why}" if error.why else ""
     )
     raise error
 
@@ -136,12 +146,15 @@ def describe_readings(
     rows: tuple[int, int] | None = None,
 ) -> list[Decision]:
     """The decisions about the files; `rows`: their numbers of rows, if known."""
-    found = []
+    found: list[Decision] = []
     for at, (side, reading) in enumerate(zip(SIDES, readings, strict=True)):
         name, frame, kind = side.upper(), reading.frame, inputs[at].compression
         columns = format_count(len(reading.columns), "column")
         if rows is not None:
             columns += f" in all {format_count(rows[at], 'row')}"
+        if reading.layout is not None:
+            found += _describe_layout(name, reading, columns)
+            continue
         if inputs[at].is_table:
             found.append(Decision(f"{name} format", str(kind), columns))
             continue
@@ -178,3 +191,27 @@ def describe_readings(
             about = f"{name} line end"
             found.append(Decision(about, "a delimiter", "every line ends so"))
     return found
+
+
+def _describe_layout(name: str, reading: Reading, columns: str) -> Iterator[Decision]:
+    """The decisions about a file of a fixed width."""
+    layout, frame = reading.layout, reading.frame
+    assert layout is not None  # noqa: S101 - the caller has one
+    width = format_count(layout.width, "character")
+    evidence = f"{columns}; {layout.evidence}"
+    yield Decision(f"{name} lines", f"of {width}", evidence, setting="fixed")
+    if layout.doubts:
+        doubts = "; ".join(layout.doubts)
+        yield Decision(f"{name} borders", "uncertain", doubts, setting="fixed")
+    yield Decision(
+        f"{name} encoding", reading.encoding, reading.evidence, setting="encoding"
+    )
+    if layout.named:
+        header = f"names: {join_names(reading.columns, 3)}"
+        yield Decision(f"{name} header", f"line {frame.skip_lines}", header)
+    if layout.named_by:
+        yield Decision(f"{name} names", "by values", layout.named_by, setting="fixed")
+    elif not layout.named:
+        yield Decision(f"{name} header", "none", "columns have numbers as names")
+    for trailer in frame.trailers:
+        yield Decision(f"{name} trailer", trailer, "the last record is no row")

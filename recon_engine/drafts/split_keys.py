@@ -1,4 +1,7 @@
-"""Find a key that one file has in one column and the other in several, by values."""
+"""Find a key that one file has in one column and the other in several, by values.
+
+The parts may be joined by a separator, or without one.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from recon_engine.rules.chains import normal_form
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from recon_engine.drafts.columns import Frames, Sides
 
@@ -32,6 +35,11 @@ LEAST_DISTINCT: Final = 0.98
 LEAST_SPLIT: Final = 0.98
 # Of the values of a part, in both files; fewer may be by chance.
 LEAST_SHARE: Final = 0.5
+# How far the mean length of joined columns may be from that of the whole key.
+MOST_PADDING: Final = 2.0
+# How many values show where letters meet digits, and how many places are tried.
+SOME_VALUES: Final = 500
+MOST_PLACES: Final = 6
 # How many columns are tried for each part, best first.
 MOST_PARTNERS: Final = 3
 WIDEST: Final = KEY_RULES[-1]
@@ -39,19 +47,55 @@ WIDEST: Final = KEY_RULES[-1]
 
 @dataclass(frozen=True, slots=True)
 class SplitKey:
-    """How one side derives the key that the other has in several columns.
+    """How one side derives the key columns that the other has.
 
-    `side`: 0 for OLD, 1 for NEW, which has the whole key in one column. `source`: that
-    column; `text`: the derivation. `columns`: the places of the parts on the other
-    side, `chains`: the rules of each. `matched`: the rows whose keys are on both sides.
+    `side`: 0 for OLD, 1 for NEW, which derives. `sources`: the places of the columns
+    that it derives from; `texts`: the derivations. `columns`: the places of what is
+    derived on the other side, `chains`: the rules of each. `matched`: the rows whose
+    keys are on both sides.
     """
 
     side: int
-    source: int
-    text: str
+    sources: tuple[int, ...]
+    texts: tuple[str, ...]
     columns: tuple[int, ...]
     chains: tuple[tuple[str, ...], ...]
     matched: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A column that may be a whole key, and the rows of both sides.
+
+    `free`: the columns of the other side that may be its parts; `forms`: their distinct
+    values under the widest rules.
+    """
+
+    sides: Sides
+    rows: Frames
+    side: int
+    place: int
+    free: tuple[int, ...]
+    forms: Mapping[int, pl.Series]
+
+    @property
+    def texts(self) -> pl.Series:
+        """The whole keys."""
+        return self.rows[self.side][f"c{self.place}"]
+
+    @property
+    def name(self) -> str:
+        """The name of the column, as a derivation has it."""
+        return _quote(self.sides[self.side].names[self.place])
+
+    @property
+    def others(self) -> pl.DataFrame:
+        """The rows of the other side."""
+        return self.rows[1 - self.side]
+
+    def names(self, columns: Sequence[int]) -> list[str]:
+        """The names of columns of the other side, as a derivation has them."""
+        return [_quote(self.sides[1 - self.side].names[at]) for at in columns]
 
 
 def find_split_key(
@@ -61,59 +105,171 @@ def find_split_key(
 ) -> SplitKey | None:
     """The split of a column that matches most rows; None if it is no key.
 
+    The parts of a column are between separators, or have a constant length, or are
+    digits beside letters. If they are none of these, the columns of the other side are
+    joined.
+
     Args:
         sides: OLD and NEW.
         rows: Rows of both with columns `c0`….
         paired: The columns that have the values of a column of the other file.
     """
-    found = [
-        split
-        for side in (0, 1)
-        for place, mark, count in _whole_keys(rows[side], paired[side])
-        for split in _match_parts(sides, rows, side, place, mark, count)
+    wholes = [
+        whole for side in (0, 1) for whole in _find_wholes(sides, rows, side, paired)
     ]
-    return max(found, key=lambda split: split.matched, default=None)
+    for find in (_split_at_marks, _slice_at_places, _join_parts):
+        found = [split for whole in wholes for split in find(whole)]
+        if found:
+            return max(found, key=lambda split: split.matched)
+    return None
 
 
-def _whole_keys(
-    rows: pl.DataFrame, paired: Collection[int]
-) -> Iterator[tuple[int, str, int]]:
-    """Columns that are unique and split into parts: place, separator, parts."""
-    tried = 0
-    for place, column in enumerate(rows.iter_columns()):
-        distinct = column.n_unique() >= LEAST_DISTINCT * rows.height
-        if place in paired or not distinct or is_measure(column):
-            continue
-        for mark in filter(None, SEPARATORS):
-            marks = column.str.count_matches(mark, literal=True)
-            for count in range(2, MOST_PARTS + 1):
-                if (marks == count - 1).sum() >= LEAST_SPLIT * rows.height:
-                    yield place, mark, count
-                    tried += 1
-        if tried >= MOST_COLUMNS:
-            return
-
-
-def _match_parts(
+def _find_wholes(
     sides: Sides,
     rows: Frames,
     side: int,
-    place: int,
-    mark: str,
-    count: int,
-) -> Iterator[SplitKey]:
-    """The columns of the other side that have the values of the parts."""
-    texts, others = rows[side][f"c{place}"], rows[1 - side]
-    split = texts.alias("").str.split_exact(mark, count - 1).struct.unnest()
-    parts = [part.drop_nulls() for part in split.iter_columns()]
-    names = sides[1 - side].names
+    paired: tuple[Collection[int], Collection[int]],
+) -> list[_Whole]:
+    """Columns of a side that are unique, and may be the whole of others."""
+    names, other = sides[side].names, sides[1 - side].names
     # A name that both files have is another column.
-    free = [
+    free = tuple(
         at
-        for at, column in enumerate(others.iter_columns())
-        if names[at] not in sides[side].names and not is_measure(column)
+        for at, column in enumerate(rows[1 - side].iter_columns())
+        if other[at] not in names and not is_measure(column)
+    )
+    places = [
+        place
+        for place, column in enumerate(rows[side].iter_columns())
+        if place not in paired[side]
+        and column.n_unique() >= LEAST_DISTINCT * column.len()
+        and not is_measure(column)
+    ][:MOST_COLUMNS]
+    forms = {
+        at: _read(rows[1 - side][f"c{at}"].unique(), WIDEST).unique()
+        for at in (free if places else ())
+    }
+    return [_Whole(sides, rows, side, place, free, forms) for place in places]
+
+
+def _split_at_marks(whole: _Whole) -> Iterator[SplitKey]:
+    """The splits at a separator that nearly all values have."""
+    texts = whole.texts
+    for mark in filter(None, SEPARATORS):
+        marks = texts.str.count_matches(mark, literal=True)
+        for count in range(2, MOST_PARTS + 1):
+            if (marks == count - 1).sum() < LEAST_SPLIT * texts.len():
+                continue
+            split = texts.alias("").str.split_exact(mark, count - 1).struct.unnest()
+            for columns, chains, matched in _match_parts(whole, split):
+                derived = ",".join(whole.names(columns))
+                text = f'{derived}=split({whole.name},"{mark}")'
+                yield SplitKey(
+                    whole.side, (whole.place,), (text,), columns, chains, matched
+                )
+
+
+def _slice_at_places(whole: _Whole) -> Iterator[SplitKey]:
+    """The splits at the same place of all values."""
+    texts = whole.texts
+    places = _find_places(whole)
+    cuts = [
+        each
+        for count in range(1, MOST_PARTS)
+        for each in itertools.combinations(places, count)
     ]
-    partners = [_partners(part, others, free) for part in parts]
+    for cut in cuts:
+        starts, ends = (0, *cut), (*cut, None)
+        spans = [*zip(starts, ends, strict=True)]
+        split = pl.DataFrame(
+            [
+                texts.str.slice(start, None if end is None else end - start).alias(
+                    f"f{start}"
+                )
+                for start, end in spans
+            ]
+        )
+        for columns, chains, matched in _match_parts(whole, split):
+            made = [
+                f"{name}=slice({whole.name},{start + 1}{_show_end(end)})"
+                for name, (start, end) in zip(whole.names(columns), spans, strict=True)
+            ]
+            yield SplitKey(
+                whole.side, (whole.place,), tuple(made), columns, chains, matched
+            )
+
+
+def _show_end(end: int | None) -> str:
+    return "" if end is None else f",{end}"
+
+
+def _find_places(whole: _Whole) -> list[int]:
+    """Where all values may be cut: behind as many characters, or before as many."""
+    texts = whole.texts
+    sizes = texts.str.len_chars()
+    least, most = sizes.min(), sizes.max()
+    if not isinstance(least, int) or not isinstance(most, int):
+        return []
+    found = set[int]()
+    for at in whole.free:
+        own = whole.others[f"c{at}"].str.len_chars()
+        size = own.min()
+        if isinstance(size, int) and size == own.max():
+            found |= {size, most - size} if least == most else {size}
+    sample = texts.head(SOME_VALUES).to_list()
+    kinds = [{_kind(text[at]) for text in sample} for at in range(least)]
+    found |= {
+        at
+        for at in range(1, least)
+        if len(kinds[at - 1]) == len(kinds[at]) == 1 and kinds[at - 1] != kinds[at]
+    }
+    return sorted(at for at in found if 0 < at < least)[:MOST_PLACES]
+
+
+def _kind(char: str) -> str:
+    return "digit" if char.isdigit() else "letter" if char.isalpha() else char
+
+
+def _join_parts(whole: _Whole) -> Iterator[SplitKey]:
+    """Columns of the other side whose values, one after the other, are the whole."""
+    if whole.sides[whole.side].names[whole.place] in whole.sides[1 - whole.side].names:
+        return
+    texts, others = whole.texts, whole.others
+    wanted = Values(texts.unique())
+    sizes = {at: others[f"c{at}"].str.len_chars().mean() or 0 for at in whole.free}
+    size = texts.str.len_chars().mean() or 0
+    few = whole.free[:MOST_COLUMNS]
+    for count in range(2, MOST_PARTS + 1):
+        for columns in itertools.permutations(few, count):
+            # The two keys have nearly all values in common, so nearly one length.
+            total = sum(float(str(sizes[at])) for at in columns)
+            if abs(total - float(str(size))) > MOST_PADDING:
+                continue
+            joined = others.select(
+                pl.concat_str([f"c{at}" for at in columns]).alias("p0")
+            )
+            if joined["p0"].n_unique() < LEAST_DISTINCT * joined.height:
+                continue
+            found = find_weakest_rules(Values(joined["p0"].unique()), wanted, WIDEST)
+            if found is None or found[0] < LEAST_SHARE:
+                continue
+            chains = (found[1],)
+            matched = _count_matched(texts.to_frame(), joined, ("p0",), chains)
+            if matched >= LEAST_SHARE * max(texts.len(), joined.height):
+                sources = ",".join(whole.names(columns))
+                text = f'{whole.name}=join({sources},"")'
+                yield SplitKey(
+                    1 - whole.side, columns, (text,), (whole.place,), chains, matched
+                )
+
+
+def _match_parts(
+    whole: _Whole, split: pl.DataFrame
+) -> Iterator[tuple[tuple[int, ...], tuple[tuple[str, ...], ...], int]]:
+    """The columns of the other side that have the values of the parts."""
+    others = whole.others
+    parts = [part.drop_nulls() for part in split.iter_columns()]
+    partners = [_partners(part, whole) for part in parts]
     for columns in itertools.product(*partners):
         if len(set(columns)) < len(columns):
             continue
@@ -126,30 +282,30 @@ def _match_parts(
                 )
             ]
         )
-        matched = _count_matched(split, others, columns, chains)
+        names = [f"c{at}" for at in columns]
+        matched = _count_matched(split, others, names, chains)
         if matched >= LEAST_SHARE * max(split.height, others.height):
-            derived = ",".join(_quote(names[at]) for at in columns)
-            source = _quote(sides[side].names[place])
-            text = f'{derived}=split({source},"{mark}")'
-            yield SplitKey(side, place, text, columns, chains, matched)
+            yield columns, chains, matched
 
 
-def _partners(part: pl.Series, others: pl.DataFrame, free: Sequence[int]) -> list[int]:
+def _partners(part: pl.Series, whole: _Whole) -> list[int]:
     """The columns that have most of the values of a part, best first."""
     values = _read(part.unique(), WIDEST).unique()
     shares = {}
-    for at in free:
-        theirs = _read(others[f"c{at}"].unique(), WIDEST).unique()
-        common = values.is_in(theirs.implode()).sum()
-        shares[at] = common / max(1, values.len(), theirs.len())
-    best = sorted(free, key=lambda at: -shares[at])
+    for at in whole.free:
+        theirs = whole.forms[at]
+        most = max(1, values.len(), theirs.len())
+        # As many values in common as the shorter list has are too few.
+        if min(values.len(), theirs.len()) >= LEAST_SHARE * most:
+            shares[at] = values.is_in(theirs.implode()).sum() / most
+    best = sorted(shares, key=lambda at: -shares[at])
     return [at for at in best if shares[at] >= LEAST_SHARE][:MOST_PARTNERS]
 
 
 def _count_matched(
     split: pl.DataFrame,
     others: pl.DataFrame,
-    columns: Sequence[int],
+    columns: Sequence[str],
     chains: Sequence[Sequence[str]],
 ) -> int:
     """The number of keys on both sides; 0 if they repeat on one."""
@@ -162,7 +318,7 @@ def _count_matched(
         )
         for read in (
             [*split.fill_null("").iter_columns()],
-            [others[f"c{at}"] for at in columns],
+            [others[name] for name in columns],
         )
     ]
     if any(each.n_unique() < LEAST_DISTINCT * each.height for each in keys):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from recon_engine.config import Encoding
-from recon_engine.drafts.reading import HEAD_BYTES, find_rows
+from recon_engine.drafts.reading import HEAD_BYTES, find_line, find_rows
 from recon_engine.inputs.csvfile import Block
 from recon_engine.inputs.header import BOM
 from recon_engine.inputs.scanner import index_records, is_utf8_without_nul
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from recon_engine.drafts.layout import Layout
     from recon_engine.drafts.reading import Reading
+    from recon_engine.inputs.header import Header
 
 
 BLOCKS: Final = 10
+# The first block: rows that one file lacks move its later rows, so that short blocks at
+# the same places have no row in common.
+FIRST_SHARE: Final = 0.7
 # A larger part of a file is read as a whole.
 MOST_SHARE: Final = 0.5
 # A character of UTF-16 has two or four bytes.
@@ -80,7 +85,11 @@ class _Spread:
         self.codec = (
             BYTE_ORDERS.get(mark, reading.encoding) if wide else reading.encoding
         )
-        self.header = find_rows(self._decode(0, HEAD_BYTES), reading)
+        self.header = (
+            None
+            if reading.layout is not None
+            else find_rows(self._decode(0, HEAD_BYTES), reading)
+        )
 
     def read_all(self) -> pl.DataFrame | None:
         """All rows; None if some are not regular."""
@@ -88,9 +97,11 @@ class _Spread:
 
     def read_blocks(self, share: float) -> pl.DataFrame | None:
         """The rows of some blocks, without those that are not regular."""
-        size = int(self.size * share / BLOCKS)
+        first = int(self.size * share * FIRST_SHARE)
+        other = int(self.size * share * (1 - FIRST_SHARE) / (BLOCKS - 1))
         found = []
         for at in range(BLOCKS):
+            size = other if at else first
             start = (self.size - size) * at // (BLOCKS - 1)
             start -= start % ALIGNMENT
             # The header is before the first rows.
@@ -110,9 +121,12 @@ class _Spread:
 
     def _parse(self, text: bytes, *, first: bool, last: bool) -> pl.DataFrame | None:
         """The rows of whole lines; None if they are not regular."""
-        if self.header is None:
+        if self.reading.layout is not None:
+            begin = find_line(text, self.reading.frame.skip_lines)
+        elif self.header is not None:
+            begin = self.header[1]
+        else:
             return None
-        header, begin = self.header
         rows = text[begin if first else text.find(b"\n") + 1 :]
         if last:
             rows = self._without_trailers(rows.rstrip(b"\r\n\x1a") + b"\n")
@@ -120,6 +134,11 @@ class _Spread:
             rows = rows[: rows.rfind(b"\n") + 1]
         if not is_utf8_without_nul(rows):
             return None
+        if self.header is not None:
+            return self._split(rows, self.header[0])
+        return cut_rows(rows, self.reading.layout) if self.reading.layout else None
+
+    def _split(self, rows: bytes, header: Header) -> pl.DataFrame | None:
         delimiter = self.reading.delimiter
         index = index_records(rows, ord(delimiter), header.width, header.limits)
         if index is None:
@@ -129,11 +148,23 @@ class _Spread:
         return block.cells(names).collect(engine="in-memory")
 
     def _without_trailers(self, rows: bytes) -> bytes:
-        marks = [
-            (mark + self.reading.delimiter).encode()
-            for mark in self.reading.frame.trailers
-        ]
+        # A line of a fixed width has no fields.
+        end = "" if self.reading.layout else self.reading.delimiter
+        marks = [(mark + end).encode() for mark in self.reading.frame.trailers]
         lines = rows.splitlines(keepends=True)
         while lines and any(lines[-1].startswith(mark) for mark in marks):
             lines.pop()
         return b"".join(lines)
+
+
+def cut_rows(rows: bytes, layout: Layout) -> pl.DataFrame | None:
+    """Lines of one width as columns `c0`…; None if some have another."""
+    lines = pl.Series(rows.decode().replace("\r\n", "\n").split("\n")[:-1])
+    if (lines.str.len_chars() != layout.width).any():
+        return None
+    return pl.DataFrame(
+        [
+            lines.str.slice(each.start, each.stop - each.start).alias(f"c{at}")
+            for at, each in enumerate(layout.columns)
+        ]
+    )

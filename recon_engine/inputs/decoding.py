@@ -518,6 +518,10 @@ _FORMATS: Final[Mapping[Compression, _CompressedFormat]] = {
 }
 
 
+# The bytes that are other characters in Latin-1, or none in cp1252.
+ONLY_CP1252: Final = bytes(range(0x80, 0xA0))
+
+
 class _Transcoder:
     """Transcode bytes to UTF-8; `offset` and `line` are those of the next byte."""
 
@@ -594,7 +598,11 @@ class _Transcoder:
         start = self.offset - len(decoder.getstate()[0])
         refusal: ReconError | None = None
         try:
-            text = decoder.decode(data, final)
+            text = (
+                data.decode("latin-1")
+                if self.is_latin(data)
+                else decoder.decode(data, final)
+            )
         except UnicodeDecodeError as error:
             refusal = self.encoding_error(error, start)
         # Outside of the handler: UnicodeDecodeError holds the bytes, and must not be
@@ -604,6 +612,12 @@ class _Transcoder:
         self.offset += len(data)
         self.line += text.count("\n")
         return text.encode()
+
+    def is_latin(self, data: bytes) -> bool:
+        """Whether a block of cp1252 is also Latin-1, which is decoded faster."""
+        if self.name != "cp1252":
+            return False
+        return len(data.translate(None, ONLY_CP1252)) == len(data)
 
     def encoding_error(self, error: UnicodeDecodeError, start: int) -> ReconError:
         """The error for an invalid byte: its place, never its value."""

@@ -80,7 +80,9 @@ def select_pair(files: Iterable[SourceFile]) -> FilePair | NoData:
     if len(new) != 1:
         raise InvalidFilePair(
             f"{len(new)} of the two files have {NEW_MARK} in the name, not 1: {names}",
-            help=f"rename the file of the new system so that it contains {NEW_MARK}",
+            help=f"rename the file of the new system so that it contains {NEW_MARK}, or"
+            " name both files by old_pattern and new_pattern in recon.toml, or by"
+            " --old-pattern and --new-pattern",
         )
     old = next(file for file in data if file not in new)
     return FilePair(old, new[0])

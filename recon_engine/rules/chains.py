@@ -201,9 +201,19 @@ def has_notation(rules: Sequence[Rule]) -> bool:
 
 def read_amounts(rules: Sequence[Rule], texts: pl.Series) -> pl.Series:
     """The texts of a side with plain numbers, such as `-1234.5`, for those it reads."""
+    return (
+        write_amounts(rules, texts, _forms(rules, texts))
+        if has_notation(rules)
+        else texts
+    )
+
+
+def write_amounts(
+    rules: Sequence[Rule], texts: pl.Series, forms: pl.Series
+) -> pl.Series:
+    """As `read_amounts`, of texts whose normal forms are known."""
     if not has_notation(rules):
         return texts
-    forms = _forms(rules, texts)
     plain = pl.DataFrame({"text": texts, "form": forms, "read": is_read_form(forms)})
     number = read_number(pl.col("form"))
     shown = pl.when(pl.col("read")).then(number).otherwise(pl.col("text"))
@@ -229,6 +239,14 @@ def equal_and_counted(
     Requires at least one rule. What typed rules make equal is counted for the first of
     them that was given.
     """
+    same, tally, _ = equal_with_forms(chain, old, new)
+    return same, tally
+
+
+def equal_with_forms(
+    chain: Chain, old: pl.Series, new: pl.Series
+) -> tuple[pl.Series, Tally, dict[str, pl.Series]]:
+    """As `equal_and_counted`, with the normal forms of both sides."""
     tally, same = no_tally(chain.steps), old == new
     # The rule by which each pair became equal.
     since, unlike = np.zeros(len(old), np.int64), ~same
@@ -250,7 +268,7 @@ def equal_and_counted(
         same = now
     made = since[(same & unlike).to_numpy()]
     tally[:, MADE_EQUAL] = np.bincount(made, minlength=len(tally))
-    return same, tally
+    return same, tally, texts
 
 
 def read_and_counted(

@@ -282,10 +282,10 @@ def test_what_is_drafted_is_loaded_in_python(
         (b"ID,A\n1,x\n", b"KEY,B\n7,y\n", 2, "no key was found"),
         (b"ID,A\n1,x\n", b"ID,A\n7,y\n", 2, "no key was found"),
         (
-            b"1001M01   00010.00\n1002M02   00020.00\n",
+            b"1001M0100010.00\n1002M0200020.00\n",
             b"ID,A\n1,x\n",
             2,
-            "OLD has no delimiter, and its first 2 lines have 18 bytes each",
+            "OLD has no delimiter, and its lines have 15 characters each",
         ),
         (b"ID\n", b"ID\n", 2, "no key was found"),
         (b"\x89PNG\r\n\x1a\n\0\0", b"ID\n1\n", 3, "OLD is no text"),
@@ -491,3 +491,87 @@ def test_a_terminal_asks_which_of_two_close_keys_it_is(tmp_path: Path) -> None:
         "init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path
     ).stdout.count("ID is unique")
     assert settings(tmp_path)["keys"] == ["ID"]
+
+
+# How the whole key is written from a state of two letters and a number, the parts on
+# the other side, and what derives them from what.
+JOINED = {
+    "constant lengths": ("{0}{1:05}", "{0}", "{1:05}", "slice"),
+    "padded in one file": ("{0}{1:05}", "{0}", "{1}", "slice"),
+    "another case": ("{0}{1:05}", "{2}", "{1:05}", "slice"),
+    "digits of any length": ("{0}{1}", "{0}", "{1}", "slice"),
+    "behind": ("{1:05}{0}", "{0}", "{1:05}", "slice"),
+    "any length behind": ("{1}{0}", "{0}", "{1}", "join"),
+}
+
+
+@pytest.mark.parametrize("whole", ["old", "new"])
+@pytest.mark.parametrize("form", JOINED)
+def test_a_key_is_found_that_one_file_joins_without_a_separator(
+    form: str, whole: str, tmp_path: Path
+) -> None:
+    joined, state, number, function = JOINED[form]
+    rows = [
+        (code, at * 97 % 8000 + 1, code.lower())
+        for at in range(300)
+        for code in ("TX", "NY")
+    ]
+    parts = "old" if whole == "new" else "new"
+    kept = rows[5:]
+    (tmp_path / f"{whole}.csv").write_text(
+        "CLAIM,PAID\n"
+        + "".join(f"{joined.format(*row)},{row[1] * 3}.50\n" for row in rows)
+    )
+    (tmp_path / f"{parts}.csv").write_text(
+        "NUM,STATE,PAID\n"
+        + "".join(
+            f"{number.format(*row)},{state.format(*row)},{row[1] * 3}.50\n"
+            for row in kept
+        )
+    )
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    derived = settings(tmp_path)[whole if function == "slice" else parts]["derive"]
+    assert function in str(derived)
+    counts = found_in(tmp_path)["counts"]
+    assert counts["matched"] == 595
+    assert counts["missing"] + counts["extra"] == 5
+    assert counts["mismatched_cells"] == 0
+
+
+def test_numbers_that_are_parts_of_others_by_chance_are_no_key(tmp_path: Path) -> None:
+    """Each pair of digits is in some row of NEW, but no key is."""
+    old = "".join(f"{7919 * at % 10**6:06},{at}.00\n" for at in range(1, 500))
+    new = "".join(f"{at % 1000:03},{at * 31 % 1000:03},{at}.75\n" for at in range(500))
+    (tmp_path / "old.csv").write_text("NUMBER,PAID\n" + old)
+    (tmp_path / "new.csv").write_text("A,B,PAID\n" + new)
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 2, ended.stdout
+    assert "no key was found" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "patterns"),
+    [
+        (("claims_20260105.csv", "neu_20260105.csv"), ("claims_*.csv", "neu_*.csv")),
+        # Each pattern would match both files, or none is needed.
+        (("claims_1.csv", "claims_2.csv"), None),
+        (("claims.csv", "claims_NEWSYSTEM.csv"), None),
+    ],
+)
+def test_a_drafted_dataset_says_in_comments_where_its_files_are(
+    names: tuple[str, str], patterns: tuple[str, str] | None, tmp_path: Path
+) -> None:
+    write_pair(tmp_path, 1, rows=200)
+    for name, drafted in zip(("old.csv", "new.csv"), names, strict=True):
+        (tmp_path / name).rename(tmp_path / drafted)
+    command = ("init", *names, "--yes", "--dataset", "claims")
+    assert recon(*command, cwd=tmp_path).returncode == 0
+    text = (tmp_path / "recon.toml").read_text()
+    head, _, rest = text.partition("# CLM_ID is unique")
+    active = head.replace("#     ", "")
+    (tmp_path / "recon.toml").write_text(f"{active}# CLM_ID is unique{rest}")
+    found = settings(tmp_path)["dataset"]["claims"]
+    assert found["inbound_s3"] == "inbound"
+    shown = found.get("old_pattern"), found.get("new_pattern")
+    assert shown == (patterns or (None, None))

@@ -101,6 +101,7 @@ def test_a_missing_option_may_be_set_in_the_file(pair: Path) -> None:
     assert ended.returncode == 2
     assert "missing option '--processed-s3'" in ended.stderr
     assert "recon.toml can set inbound_s3, processed_s3, out_s3" in ended.stderr
+    assert "each an S3 prefix or a local folder" in ended.stderr
 
 
 def test_explain_without_a_key_proposes_one_too(pair: Path) -> None:

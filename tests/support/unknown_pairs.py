@@ -11,7 +11,7 @@ import io
 import json
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,8 @@ OTHER_NAMES = {
     "CITY": "town",
     "DRG": "drg_code",
 }
+# Seeds from here on have more styles.
+FIRST_OF_MORE = 1_000
 CODES = {"A": "10", "P": "20", "D": "30"}
 
 
@@ -59,7 +61,8 @@ class Style:
     """How the two systems write the same rows.
 
     `comma`: OLD has a decimal comma. `whole_key`: the side that has claim and line in
-    one column, with `separator` between them.
+    one column, with `separator` between them. `fixed`: the side whose lines have one
+    width: OLD with a header, NEW without one.
     """
 
     language: str
@@ -78,6 +81,7 @@ class Style:
     comma: bool = False
     whole_key: str = ""
     separator: str = "-"
+    fixed: str = ""
 
 
 STYLES = (
@@ -127,6 +131,16 @@ def draw_style(chance: random.Random) -> Style:
     )
 
 
+def _with_more(style: Style, seed: int) -> Style:
+    """The style without a separator in keys, or with lines of one width."""
+    if seed % 4 == 0:
+        style = replace(style, separator="")
+    # Another code table has no values by which a column could be named.
+    if seed % 5 == 0 and not style.codes:
+        style = replace(style, fixed=("old", "new")[seed // 5 % 2])
+    return style
+
+
 def write_pair(folder: Path, seed: int, rows: int = 1_500) -> tuple[Style, Planted]:
     """Write old.csv and new.csv in the style of the seed; return what was planted.
 
@@ -134,6 +148,8 @@ def write_pair(folder: Path, seed: int, rows: int = 1_500) -> tuple[Style, Plant
     """
     chance = random.Random(seed)
     style = STYLES[seed] if seed < len(STYLES) else draw_style(chance)
+    if seed >= FIRST_OF_MORE:
+        style = _with_more(style, seed)
     planted = Planted()
     old = [
         _make_row(chance, style, claim, line)
@@ -173,7 +189,7 @@ def compare_with_truth(folder: Path, style: Style, planted: Planted) -> list[str
     same_key = found["keys"] != ["MEMBER_ID"]
     for part, rows in (("missing", planted.missing), ("extra", planted.extra)):
         shown = {
-            tuple(value.lstrip("0") for value in row.values())
+            tuple(value.strip().lstrip("0") for value in row.values())
             for row in found[f"{part}_sample"]
         }
         if (same_key and shown != rows) or counts[part] != len(rows):
@@ -183,7 +199,7 @@ def compare_with_truth(folder: Path, style: Style, planted: Planted) -> list[str
     if style.codes and differing.pop("STATUS") != counts["matched"]:
         wrong.append("STATUS: another code table is hidden")
     cells = {
-        (tuple(value.lstrip("0") for value in row["key"].values()), column)
+        (tuple(value.strip().lstrip("0") for value in row["key"].values()), column)
         for row in found["sample"]
         for column in row["payload"]
         if column != "STATUS" or not style.codes
@@ -274,7 +290,6 @@ def _write(
     text = io.StringIO()
     for number in range(style.preamble if side == 0 else 0):
         text.write(f"Report line {number}\n")
-    writer = csv.writer(text, delimiter=style.delimiters[side], lineterminator="\n")
     whole = style.whole_key == ("old", "new")[side]
     if whole:
         names = [name for name in names if name != "LINE"]
@@ -288,8 +303,34 @@ def _write(
     header = [renamed.get(name, name) for name in names]
     if side == 1 and style.folded_names:
         header = [name.lower() for name in header]
+    if style.fixed == ("old", "new")[side]:
+        text.write(_write_lines(rows, names, [] if side else header, style.trailer))
+        path.write_bytes(text.getvalue().encode(style.encodings[side]))
+        return
+    writer = csv.writer(text, delimiter=style.delimiters[side], lineterminator="\n")
     writer.writerow(header)
     writer.writerows([row[name] for name in names] for row in rows)
     if style.trailer:
         writer.writerow(["TRL", len(rows)])
     path.write_bytes(text.getvalue().encode(style.encodings[side]))
+
+
+def _write_lines(
+    rows: list[Row],
+    names: list[str] | tuple[str, ...],
+    header: list[str],
+    trailer: bool,  # noqa: FBT001
+) -> str:
+    """The rows as lines of one width; amounts are right-aligned."""
+    table = [[row[name] for name in names] for row in rows]
+    every = [header, *table] if header else table
+    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
+    lines = [
+        " ".join(
+            value.rjust(width) if name == "PAID_AMT" else value.ljust(width)
+            for value, width, name in zip(values, widths, names, strict=True)
+        )
+        for values in every
+    ]
+    end = [f"TRL{len(rows):09}"] if trailer else []
+    return "\n".join([*lines, *end, ""])

@@ -71,6 +71,7 @@ def test_a_result_prints_as_the_terminal_table(result: rx.Reconciliation) -> Non
         r"PAID +2 +66.67  number 50%, number format 50%  10.00 → 10", lines[5]
     )
     assert any(line.startswith("help: ") for line in lines)
+    assert lines[-1].startswith("in Python: rules=d.suggested_rules()")
     assert "\x1b" not in str(result)
     assert repr(result) == (
         "<Reconciliation DIFFER: 2 of 3 matched rows differ, 1 missing, 1 extra>"

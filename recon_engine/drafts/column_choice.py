@@ -1,0 +1,384 @@
+"""Which columns of two files belong together: names, the key, renamed columns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from recon_engine.compare.alignment import ALL_COLUMNS
+from recon_engine.compare.keys import Proposal, propose_keys
+from recon_engine.config import OnSchemaDrift, Options
+from recon_engine.drafts.columns import (
+    find_common_values,
+    find_renames,
+    sample_matching_rows,
+)
+from recon_engine.drafts.decision import Decision
+from recon_engine.drafts.key_choice import (
+    find_close,
+    find_places,
+    keep_best,
+    matches_as_many,
+    may_identify,
+)
+from recon_engine.drafts.name_pairs import find_name_forms, name_cells, pair_by_name
+from recon_engine.drafts.reading_choice import without_reading
+from recon_engine.drafts.split_keys import find_split_key, list_parts
+from recon_engine.formatting import format_share
+from recon_engine.model import SIDES
+from recon_engine.records import dataclass
+from recon_engine.suggestions import join_names
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from recon_engine.config import Limits
+    from recon_engine.drafts.columns import (
+        CommonValues,
+        Frames,
+        Place,
+        Sides,
+        TableColumns,
+    )
+    from recon_engine.drafts.split_keys import SplitKey
+    from recon_engine.name_forms import NameForm
+    from recon_engine.runtime.memory import Budget
+    from recon_engine.runtime.progress import Progress
+
+
+# More rows than these are not held in memory to look for a key in parts.
+MOST_BYTES: Final = 1 << 28
+# A key of three columns is looked for if there is none of fewer.
+FEW_COLUMNS, MOST_COLUMNS = 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class RowsToSearch:
+    """Rows of both files from which decisions are made.
+
+    `sources`: what is searched for a key, read by `options`; `sides`: their columns.
+    `sample`: the number of rows of equal keys that is aimed at; None is all. `whole`:
+    whether these are all rows of the files.
+    """
+
+    sources: tuple[object, object]
+    sides: Sides
+    options: Options
+    sample: int | None
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDecisions:
+    """What was decided about columns.
+
+    `options`: as for frames. `frames`: rows of equal keys, under the names of the
+    files. `close`: the key and those close to it. `key_at`: its place among the
+    decisions.
+    """
+
+    options: Options
+    frames: Frames
+    close: tuple[Proposal, ...]
+    key: Proposal
+    key_at: int
+
+
+class ColumnChoice:
+    """Decides about columns, and keeps the decisions (`decisions`)."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        key: int,
+        budget: Budget | None,
+        limits: Limits,
+    ) -> None:
+        self.progress = progress
+        self.key = key
+        self.budget = budget
+        self.limits = limits
+        self.decisions: list[Decision] = []
+
+    def decide(
+        self,
+        about: str,
+        choice: str,
+        evidence: str,
+        alternatives: str = "",
+        setting: str = "",
+    ) -> None:
+        decision = Decision(about, choice, evidence, alternatives, setting)
+        self.decisions.append(decision)
+
+    def choose(self, rows: RowsToSearch) -> ColumnDecisions | None:
+        """The forms of names, the key with its rules, and renamed columns.
+
+        None if no column has a value of the other file.
+        """
+        self.decisions.clear()
+        sides = rows.sides
+        forms = find_name_forms(sides[0].names, sides[1].names)
+        options = replace(rows.options, match_names=forms)
+        pairs, alone = pair_by_name(sides, forms)
+        if forms:
+            self.note_names(forms, sides, sum(pairs.values()))
+        candidates = keep_best(find_common_values(*sides, pairs, rows.sample))
+        found = self.propose(rows, options, sides, candidates, pairs)
+        # Of a few rows, a column may be unique by chance.
+        is_found = bool(found) and found[0].is_key and not rows.whole
+        split = None if is_found else _find_split(sides, candidates)
+        if split is not None:
+            parted, derived = _derive(options, sides, split)
+            parts = list_parts(split, len(sides[split.side].names))
+            both, apart = pair_by_name(derived, forms)
+            others = [
+                derived[0].names[ours]
+                for (ours, theirs), same in both.items()
+                if same and (ours, theirs) not in {(p.old, p.new) for p in parts}
+            ]
+            proposed = self.propose(
+                rows, replace(parted, ignore=tuple(others)), derived, parts, both
+            )
+            if proposed and (not found or matches_as_many(proposed[0], found[0])):
+                found, candidates = proposed, parts
+                options, sides, pairs, alone = parted, derived, both, apart
+            else:
+                split = None
+        if not found:
+            return None
+        close = find_close(found)
+        best = close[min(self.key, len(close) - 1)]
+        if split is not None:
+            self.note_split(split, sides)
+        key_at = len(self.decisions)
+        of_keys = _rules_of_keys(sides, candidates, pairs, rows.options)
+        chains = self.decide_key(best, found, of_keys)
+        places = find_places(best.columns, options, *sides, candidates)
+        renames = {
+            sides[0].names[ours]: sides[1].names[theirs]
+            for ours, theirs in places
+            if not pairs.get((ours, theirs), False)
+        }
+        for name, theirs in renames.items():
+            same = "of the key: both columns have the same values"
+            self.decide(name, f"{theirs} of NEW", same, setting="map")
+        used = [{pair[side] for pair in places} for side in (0, 1)]
+        if split is not None:
+            used[split.side].update(split.sources)
+        unpaired = (
+            [at for at in alone[0] if at not in used[0]],
+            [at for at in alone[1] if at not in used[1]],
+        )
+        cells = sample_matching_rows(sides, places, chains, rows.sample)
+        agreeing = (
+            find_renames(sides, cells, places, chains, unpaired)
+            if all(unpaired)
+            else {}
+        )
+        for (ours, theirs), (alike, compared) in agreeing.items():
+            renames[ours] = theirs
+            share = format_share(alike, compared, "sampled row", "agree")
+            self.decide(ours, f"{theirs} of NEW", share, setting="map")
+        drift = self.note_drift(*sides, unpaired, renames)
+        rules = {**rows.options.rules} | {
+            n: chain for n, chain in zip(best.columns, chains, strict=True) if chain
+        }
+        options = replace(
+            without_reading(options),
+            keys=best.columns,
+            renames=renames,
+            rules=rules,
+            on_schema_drift=drift,
+        )
+        frames = name_cells(cells, sides)
+        return ColumnDecisions(options, frames, tuple(close), best, key_at)
+
+    def sample_alike(self, rows: RowsToSearch) -> Frames | None:
+        """Rows of both sides that have the same values of a column, of which most have.
+
+        None if there is no such column.
+        """
+        sides = rows.sides
+        pairs, _ = pair_by_name(sides, find_name_forms(sides[0].names, sides[1].names))
+        shared = find_common_values(*sides, pairs, rows.sample, any_of_them=True)
+        if not shared:
+            return None
+        # The more values a column has, the more evenly they choose the rows.
+        head = sides[0].head()
+        best = max(shared, key=lambda each: head[f"c{each.old}"].n_unique())
+        return sample_matching_rows(
+            sides, [(best.old, best.new)], [best.rules], rows.sample
+        )
+
+    def choose_named(self, near: RowsToSearch) -> ColumnDecisions | None:
+        """The one column that is unique on both sides, if all columns have one name.
+
+        Files of another order need no search then: a comparison shows whether it is a
+        key.
+        """
+        sides = near.sides
+        forms = find_name_forms(sides[0].names, sides[1].names)
+        pairs, alone = pair_by_name(sides, forms)
+        old, new = (side.head() for side in sides)
+        found = [
+            sides[0].names[ours]
+            for ours, theirs in pairs
+            if may_identify(old[f"c{ours}"]) and may_identify(new[f"c{theirs}"])
+        ]
+        if any(alone) or len(found) != 1:
+            return None
+        self.decisions.clear()
+        if forms:
+            self.note_names(forms, sides, len(pairs))
+        key = Proposal((found[0],), 0, 0, 0, 0.0, 0, 0)
+        self.decide("key", found[0], "", setting="keys")
+        options = replace(near.options, match_names=forms, keys=key.columns)
+        frames = name_cells((old, new), sides)
+        return ColumnDecisions(options, frames, (key,), key, len(self.decisions) - 1)
+
+    def note_names(
+        self, forms: tuple[NameForm, ...], sides: Sides, common: int
+    ) -> None:
+        """The decision that names are equal in a form."""
+        names = f"{common:,} of {len(sides[0].names):,} columns then have one name"
+        self.decide("names", ",".join(forms), names, setting="match_names")
+
+    def propose(
+        self,
+        rows: RowsToSearch,
+        options: Options,
+        sides: Sides,
+        candidates: Sequence[CommonValues],
+        pairs: Mapping[Place, bool],
+    ) -> list[Proposal]:
+        """Keys, best first; those that match more rows are better."""
+        old, new = sides
+        renames = {
+            old.names[each.old]: new.names[each.new]
+            for each in candidates
+            if not pairs[each.old, each.new]
+        }
+        if not renames and not any(pairs.values()):
+            return []
+        rules = _rules_of_keys(sides, candidates, pairs, rows.options)
+        found: list[Proposal] = []
+        for most in (FEW_COLUMNS, MOST_COLUMNS):
+            found = propose_keys(
+                *rows.sources,
+                replace(options, renames=renames, rules=rules),
+                self.progress,
+                most_columns=most,
+                # Files are read for each set of columns, rows in memory are not.
+                exact=rows.sample is None,
+                budget=self.budget,
+                limits=self.limits,
+            )
+            if any(each.is_key for each in found):
+                break
+        return found
+
+    def note_split(self, split: SplitKey, sides: Sides) -> None:
+        """The decision that one side derives its key."""
+        names = join_names(sides[1 - split.side].names[at] for at in split.columns)
+        self.decide(
+            f"{SIDES[split.side].upper()} key parts",
+            ", ".join(split.texts),
+            f"{split.matched:,} sampled rows then have the {names} of"
+            f" {SIDES[1 - split.side].upper()}",
+            setting="derive",
+        )
+
+    def decide_key(
+        self,
+        best: Proposal,
+        found: Sequence[Proposal],
+        rules: Mapping[str, tuple[str, ...]],
+    ) -> list[tuple[str, ...]]:
+        """The rules of each key column."""
+        chains = [rules.get(name, ()) for name in best.columns]
+        spelled = [
+            f"{name} under {', '.join(chain)}"
+            for name, chain in zip(best.columns, chains, strict=True)
+            if chain
+        ]
+        others = (
+            f"{' with '.join(each.columns)} {each.overlap:.1%}"
+            for each in found
+            if each is not best
+        )
+        self.decide(
+            "key",
+            ", ".join(best.columns),
+            f"({'; '.join(spelled)})" if spelled else "",
+            ", ".join([*others][:3]),
+            "keys",
+        )
+        return chains
+
+    def note_drift(
+        self,
+        old: TableColumns,
+        new: TableColumns,
+        unpaired: tuple[Sequence[int], Sequence[int]],
+        renames: Mapping[str, str],
+    ) -> OnSchemaDrift:
+        """Whether columns are left without a partner, which are then not compared."""
+        only_old = [
+            n for n in (old.names[at] for at in unpaired[0]) if n not in renames
+        ]
+        taken = set(renames.values())
+        only_new = [n for n in (new.names[at] for at in unpaired[1]) if n not in taken]
+        for side, names in (("OLD", only_old), ("NEW", only_new)):
+            if names:
+                self.decide(
+                    f"only in {side}",
+                    "not compared",
+                    f"no column of the other file agrees: {join_names(names, 5)}",
+                    "--map OLD=NEW",
+                    "on_schema_drift",
+                )
+        return OnSchemaDrift.COMPARE if only_old or only_new else OnSchemaDrift.REFUSE
+
+
+def _rules_of_keys(
+    sides: Sides,
+    candidates: Sequence[CommonValues],
+    pairs: Mapping[Place, bool],
+    options: Options,
+) -> dict[str, tuple[str, ...]]:
+    """The rules of columns that may be of the key, by their names in OLD.
+
+    Padding is in each column, whatever else differs.
+    """
+    names, padding = sides[0].names, tuple(options.rules.get(ALL_COLUMNS, ()))
+    rules = {names[ours]: padding for (ours, _), same in pairs.items() if same}
+    for each in candidates:
+        more = tuple(rule for rule in padding if rule not in each.rules)
+        rules[names[each.old]] = (*more, *each.rules)
+    return {name: chain for name, chain in rules.items() if chain}
+
+
+def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | None:
+    """The key that one side has in one column and the other in several.
+
+    Of large files, it is looked for only in rows at the same places of both.
+    """
+    size = sum(side.table.rows * side.table.row_bytes for side in sides)
+    if size > MOST_BYTES:
+        return None
+    old, new = (side.read_rows() for side in sides)
+    paired = {each.old for each in candidates}, {each.new for each in candidates}
+    return find_split_key(sides, (old, new), paired)
+
+
+def _derive(options: Options, sides: Sides, split: SplitKey) -> tuple[Options, Sides]:
+    """Options and columns with the parts of a key."""
+    at = split.side
+    derived = list(sides)
+    for text in split.texts:
+        derived[at] = derived[at].with_derived(text)
+    own = replace(options.side(SIDES[at]), derive=split.texts)
+    changed = replace(options, old=own) if at == 0 else replace(options, new=own)
+    return changed, (derived[0], derived[1])
