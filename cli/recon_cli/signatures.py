@@ -17,7 +17,7 @@ from recon_cli import config_lookup, parsing, session
 from recon_cli.plain_values import convert_directly
 from recon_cli.usage import make_command_error
 from recon_engine.command_line import quote_name
-from recon_engine.config import NO_KEY, Limits, Options, SideOptions
+from recon_engine.config import NO_KEY, Limits, Options, SideFlags, SideOptions
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES
 from recon_engine.options import (
@@ -29,7 +29,6 @@ from recon_engine.options import (
     Shape,
     options_of,
 )
-from recon_engine.side_flags import SideFlags
 
 
 if TYPE_CHECKING:
