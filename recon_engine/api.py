@@ -23,6 +23,7 @@ from recon_engine.config import (
     OnDuplicateKeys,
     OnSchemaDrift,
     Options,
+    SideFlags,
     SideOptions,
     parse_encodings,
 )
@@ -39,7 +40,6 @@ from recon_engine.records import dataclass
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.side_flags import SideFlags
 from recon_engine.storage.urls import list_objects, open_storage
 from recon_engine.suggestions import did_you_mean
 

@@ -15,7 +15,6 @@ from recon_engine.lazy import lazy_pattern
 from recon_engine.model import MOST_COUNT, SIDES, Suppressible, Suppression
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.records import dataclass
-from recon_engine.side_flags import UNKNOWN_SIDE, SideFlags
 from recon_engine.suggestions import did_you_mean
 from recon_engine.where_syntax import parse_where
 
@@ -381,6 +380,32 @@ class NameStyle(StrEnum):
 
     REFUSE = "refuse"
     NUMBER = "number"
+
+
+@dataclass(frozen=True, slots=True)
+class SideFlags:
+    """How the options of one file were given.
+
+    `side`: "old" or "new"; "" if it is not known. `shared`: the options that were given
+    for both files and not for this one, by their flags without dashes, such as
+    `skip-lines`.
+    """
+
+    side: str = ""
+    shared: frozenset[str] = frozenset()
+
+    def spell(self, option: str) -> str:
+        """The flag of an option: `--old-trailer`, or `--trailer` if that was given.
+
+        `option`: the flag without dashes. One that was not given is spelled for this
+        file only, as an error about one file proposes it.
+        """
+        if not self.side or option in self.shared:
+            return f"--{option}"
+        return f"--{self.side}-{option}"
+
+
+UNKNOWN_SIDE: Final = SideFlags()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

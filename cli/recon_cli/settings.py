@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli import config_lookup, parsing, session
 from recon_engine.command_line import quote_name
-from recon_engine.config import NO_KEY, Limits, Options, SideOptions
+from recon_engine.config import NO_KEY, Limits, Options, SideFlags, SideOptions
 from recon_engine.model import SIDES
 from recon_engine.options import (
     OPTIONS,
@@ -19,7 +19,6 @@ from recon_engine.options import (
     Shape,
     options_of,
 )
-from recon_engine.side_flags import SideFlags
 
 
 if TYPE_CHECKING:

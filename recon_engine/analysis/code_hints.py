@@ -7,7 +7,6 @@ hold a value: the metrics tables, Markdown.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
 from dataclasses import replace
@@ -146,6 +145,8 @@ def name_code_file(column: str) -> str:
     """The file for the code table of a column: `SEX.map.csv`."""
     name = OTHERS.sub("_", column)
     if name != column:
+        import hashlib
+
         # Two columns may differ only in what was replaced.
         name += "-" + hashlib.sha256(column.encode()).hexdigest()[:DIGITS]
     return f"{name}.map.csv"

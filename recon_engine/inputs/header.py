@@ -9,7 +9,15 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, NoReturn
 
-from recon_engine.config import AS_DEFAULT, Encoding, Limits, NameStyle, OnBadRow, Quote
+from recon_engine.config import (
+    AS_DEFAULT,
+    UNKNOWN_SIDE,
+    Encoding,
+    Limits,
+    NameStyle,
+    OnBadRow,
+    Quote,
+)
 from recon_engine.errors import (
     EmptyFile,
     EncodingError,
@@ -41,7 +49,6 @@ from recon_engine.inputs.trailers import (
 )
 from recon_engine.lazy import lazy_pattern
 from recon_engine.records import dataclass
-from recon_engine.side_flags import UNKNOWN_SIDE
 from recon_engine.suggestions import join_names, looks_like_header
 
 
@@ -50,12 +57,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from recon_engine.config import SideOptions
+    from recon_engine.config import SideFlags, SideOptions
     from recon_engine.inputs.decoding import DecodedFrom
     from recon_engine.inputs.pinned_file import State
     from recon_engine.inputs.trailers import Trailer
     from recon_engine.model import Compression
-    from recon_engine.side_flags import SideFlags
 
     Raw = bytes  # `Header` has a field of this name
 

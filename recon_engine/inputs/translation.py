@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from recon_engine.config import FixedColumn
+    from recon_engine.config import FixedColumn, SideFlags
     from recon_engine.inputs.pinned_file import State
     from recon_engine.inputs.trailers import FileEnd
-    from recon_engine.side_flags import SideFlags
 
     ReadAt = Callable[[int, int], bytes]
     # The bytes from the first to the second offset become the third.
