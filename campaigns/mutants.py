@@ -51,7 +51,7 @@ STRATEGIES: Final = (
     f"{RECONCILE}every_strategy_bucket_and_hash_gives_the_same_answer",
 )
 CUT: Final = (f"{RECONCILE}where_work_is_cut_changes_nothing",)
-RULED: Final = PAIRS
+RULED: Final = (f"{UNIT}rule_forms.py",)
 KINDS: Final = (f"{UNIT}kinds.py",)
 READ: Final = tuple(f"{UNIT}{name}.py" for name in ("gate", "structure"))
 PREPARED: Final = tuple(f"{UNIT}{name}.py" for name in ("preparation", "where"))
