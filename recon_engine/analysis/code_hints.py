@@ -61,11 +61,16 @@ def may_be_codes(changes: pl.DataFrame) -> set[int]:
 
     `changes`: with the `column` of each. For any other column there is no table.
     """
-    often = changes.filter(pl.col("rows") >= MIN_CELLS_OF_CODE)
-    counts = often.group_by("column").agg(pl.col("rows").sum(), codes=pl.len())
-    likely = counts.filter(
-        (pl.col("rows") >= MIN_CELLS * (MAX_OTHERS_ONE_IN - 1) // MAX_OTHERS_ONE_IN)
-        & (pl.col("codes") >= MIN_CODES)
+    likely = (
+        changes.lazy()
+        .filter(pl.col("rows") >= MIN_CELLS_OF_CODE)
+        .group_by("column")
+        .agg(pl.col("rows").sum(), codes=pl.len())
+        .filter(
+            (pl.col("rows") >= MIN_CELLS * (MAX_OTHERS_ONE_IN - 1) // MAX_OTHERS_ONE_IN)
+            & (pl.col("codes") >= MIN_CODES)
+        )
+        .collect(engine="in-memory")
     )
     return set(likely["column"].to_list())
 

@@ -58,6 +58,8 @@ def find_affix(evidence: Evidence, sides: Sides) -> list[Hint]:
     `sides`: the key columns of the missing and of the extra rows. Keys are counted
     exactly. None is proposed if a key that pairs is not unique on both sides.
     """
+    if not any(_may_share(rows, evidence.given) for rows in sides):
+        return []
     forms = _read_keys(sides, evidence.given)
     best, most = None, 0
     for affix in _list_affixes(forms):
@@ -68,6 +70,23 @@ def find_affix(evidence: Evidence, sides: Sides) -> list[Hint]:
     if best is None or most < enough:
         return []
     return [_affix_hint(best, most, evidence, sides)]
+
+
+def _may_share(rows: pl.DataFrame, given: Mapping[str, GivenRules]) -> bool:
+    """Whether the first keys of a side share an affix, as all of them would have to.
+
+    Most pairs have none, and this takes no query. Of a column with rules it is unknown.
+    """
+    for name in rows.columns:
+        few: list[str] = rows[name].head(FIRST_KEYS).to_list()
+        backwards = [text[::-1] for text in few]
+        ends = (_shared_by(min(each), max(each)) for each in (few, backwards))
+        # Digits alone are no affix.
+        if any(end and not end.isdecimal() for end in ends):
+            return True
+        if given.get(name, GivenRules()) != GivenRules():
+            return True
+    return False
 
 
 def _read_keys(sides: Sides, given: Mapping[str, GivenRules]) -> Sides:
@@ -125,8 +144,11 @@ def _lengths(texts: pl.Series) -> tuple[int, int]:
 
 def _shared_start(texts: pl.Series) -> str:
     """The characters with which all texts begin, as far as they are of interest."""
-    # What the first and the last in order share is shared by all between them.
-    first, last = str(texts.min()), str(texts.max())
+    return _shared_by(str(texts.min()), str(texts.max()))
+
+
+def _shared_by(first: str, last: str) -> str:
+    """The same of the first and the last text in order: all between share it too."""
     size = 0
     while size < min(len(first), len(last), LONGEST) and first[size] == last[size]:
         size += 1

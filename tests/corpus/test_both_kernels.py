@@ -272,12 +272,22 @@ def test_a_refusal_of_the_kernel_alone_is_a_warning(
     assert [record.message for record in caplog.records] == ["native_kernel_refused"]
 
 
-def test_keys_under_rules_and_frames_are_left_to_numpy(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "kernel"),
+    [
+        ({"rules": {"v": "trim"}}, "native"),
+        ({"rules": {"id": "trim"}}, "native"),
+        ({"where": "v=a"}, "native"),
+        ({"derive": "w=slice(v,1)"}, "native"),
+        ({"fold": True, "rules": {"v": "trim"}}, "numpy"),
+    ],
+)
+def test_only_folded_rows_are_left_to_numpy(
+    tmp_path: Path, options: dict[str, Any], kernel: str
+) -> None:
     path = tmp_path / "f.csv"
     path.write_text("id,v\n1,a\n")
-    ruled = rx.diff(path, path, keys="id", rules={"id": "trim"})
-    assert ruled.engine.kernel == "numpy"
-    assert rx.diff(path, path, keys="id", rules={"v": "trim"}).engine.kernel == "native"
+    assert rx.diff(path, path, keys="id", **options).engine.kernel == kernel
 
 
 def answers(
