@@ -59,16 +59,28 @@ DIGITS: Final = 6
 def may_be_codes(changes: pl.DataFrame) -> set[int]:
     """The columns whose changes may be those of a code table.
 
-    `changes`: with the `column` of each. For any other column there is no table.
+    `changes`: with the `column` of each. For any other column there is no table, unless
+    a rule explains some of its changes.
     """
+    may_be_code = (
+        (pl.col("rows") >= MIN_CELLS_OF_CODE)
+        & ~pl.col("kind").is_in([kind.value for kind in NO_CODES])
+        & pl.all_horizontal(pl.col(*SIDES).str.contains(CODE))
+    )
+    cells = pl.col("rows").cast(pl.Int64)
     likely = (
         changes.lazy()
-        .filter(pl.col("rows") >= MIN_CELLS_OF_CODE)
         .group_by("column")
-        .agg(pl.col("rows").sum(), codes=pl.len())
+        .agg(
+            cells=cells.sum(),
+            coded=cells.filter(may_be_code).sum(),
+            codes=pl.col("old").filter(may_be_code).n_unique(),
+        )
+        .with_columns(others=pl.col("cells") - pl.col("coded"))
         .filter(
-            (pl.col("rows") >= MIN_CELLS * (MAX_OTHERS_ONE_IN - 1) // MAX_OTHERS_ONE_IN)
+            (pl.col("cells") >= MIN_CELLS)
             & (pl.col("codes") >= MIN_CODES)
+            & (MAX_OTHERS_ONE_IN * pl.col("others") <= pl.col("cells"))
         )
         .collect(engine="in-memory")
     )

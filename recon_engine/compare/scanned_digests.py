@@ -65,11 +65,16 @@ class ScannedDigests:
         words = np.empty((side.facts.rows, WORDS), np.uint64)
         side.kernel.digests(side.pointer, words.ctypes.data)
         side.forget()
-        firsts = range(0, len(words), GROUP_ROWS)
-        groups = (words[first : first + GROUP_ROWS] for first in firsts)
-        for digests in map_ordered(
-            lambda group: self._digest_group(*group), zip(firsts, groups, strict=True)
-        ):
+        ends = self.file.find_ends()
+        groups = (
+            (
+                first,
+                words[first : first + GROUP_ROWS],
+                ends[first : first + GROUP_ROWS + 1],
+            )
+            for first in range(0, len(words), GROUP_ROWS)
+        )
+        for digests in map_ordered(lambda group: self._digest_group(*group), groups):
             into.add(digests)
             advance(digests.height)
 
@@ -85,10 +90,11 @@ class ScannedDigests:
         """What the rules of key columns read, and of columns that are read apart."""
         return added(self.counted)
 
-    def _digest_group(self, first: int, words: NDArray[np.uint64]) -> pl.DataFrame:
+    def _digest_group(
+        self, first: int, words: NDArray[np.uint64], ends: NDArray[np.uint64]
+    ) -> pl.DataFrame:
         names = self.names
-        numbers = np.arange(first, first + len(words), dtype=np.uint32)
-        cells = self._read_text(numbers)
+        cells = self._read_text(ends)
         key, is_sampled, tallies = digest_keys(cells, self)
         forms, of_forms = find_apart_forms(cells, self)
         digests = {"row": words[:, ROW], "check": words[:, CHECK]}
@@ -106,18 +112,19 @@ class ScannedDigests:
                 found["blank"] & kept,
             )
             is_sampled &= kept
-        self.sampled.append(numbers[is_sampled.to_numpy()])
+        drawn = is_sampled.arg_true().to_numpy().astype(np.uint32)
+        self.sampled.append(drawn + np.uint32(first))
         self.counted.append(tallies | of_forms)
         return found
 
-    def _read_text(self, numbers: NDArray[np.uint32]) -> pl.DataFrame:
+    def _read_text(self, ends: NDArray[np.uint64]) -> pl.DataFrame:
         """The columns that decide by more than their bytes, of some rows."""
         names, prepared = self.names, self.names.prepared
         wanted = dict.fromkeys(
             [*names.keys, *self.mixed, *names.read_apart, *prepared.judged]
         )
         read = [name for name in wanted if name not in prepared.new_names]
-        rows = self.file.take(numbers)
+        rows = self.file.take_range(ends)
         cells = prepared.with_derived(rows.frame(self._columns, read).lazy())
         return cells.select(*wanted).collect(engine="in-memory")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 from collections import Counter
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from recon_engine.runtime.progress import Progress
 
 ROW_GROUP_BYTES: Final = 1 << 22
+NEWLINE: Final = ord("\n")
 ALL: Final = slice(None)
 REPEATED: Final = (Matched.REPEATED_OLD, Matched.REPEATED_NEW)
 # No byte of UTF-8 is one of these.
@@ -187,6 +189,44 @@ class ScannedFile:
                 )
         width = header.width
         return GatheredRows(kernel, count, text, offsets, header.delimiter, width)
+
+    def find_ends(self) -> NDArray[np.uint64]:
+        """Where each row begins in the file, and last where the last one ends."""
+        side = self.scanned.side
+        ends = np.empty(side.facts.rows + 1, np.uint64)
+        ends[0] = side.kernel.side_start(side.pointer, 0)
+        side.kernel.side_ends(side.pointer, ends[1:].ctypes.data)
+        return ends
+
+    def take_range(self, ends: NDArray[np.uint64]) -> GatheredRows:
+        """Consecutive rows, which begin and end at a part of `find_ends`.
+
+        They are not validated again. Raises InputChanged if the file was modified.
+        """
+        header, kernel = self.scanned.header, self.scanned.side.kernel
+        start, size = int(ends[0]), int(ends[-1] - ends[0])
+        offsets = ends - ends[0]
+        text = Memory(kernel, size + 1)
+        with open_unchanged(header.path, header.uri, header.state) as descriptor:
+            have = 0
+            # A call reads at most 2 GiB.
+            while have < size:
+                got = os.preadv(descriptor, [text.view[have:size]], start + have)
+                if not got:
+                    raise InternalError("rows could not be read again: they are gone")
+                have += got
+        if text.view[size - 1] != NEWLINE:
+            # The last line of the file.
+            text.view[size:] = b"\n"
+            offsets[-1] += np.uint64(1)
+        return GatheredRows(
+            kernel,
+            len(offsets) - 1,
+            text,
+            Memory.copy(kernel, offsets.data),
+            header.delimiter,
+            header.width,
+        )
 
     def take_sample(self) -> GatheredRows:
         """The sampled rows, in file order."""
