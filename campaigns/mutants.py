@@ -155,7 +155,9 @@ MUTANTS: Final = (
     Mutant(NUMBERS, 'pl.when(below & (size != "."))', "pl.when(below)", RULED),
     Mutant(NUMBERS, '.then(bare.str.strip_chars_end("0"))', ".then(bare)", RULED),
     Mutant(NUMBERS, "then(-2)", "then(-1)", RULED),
-    Mutant(NUMBERS, "(apart <= least)", "(apart < least)", RULED),
+    Mutant(
+        NUMBERS, "near_enough = apart <= bound", "near_enough = apart < bound", RULED
+    ),
     Mutant(
         NUMBERS, 'replace_all(group, "", literal', 'replace(group, "", literal', RULED
     ),

@@ -252,14 +252,7 @@ class CellDigests:
             ),
             rows,
         )
-        if names.prepared.places:
-            places = names.prepared.find_places(read)
-            kept = places == Place.KEPT
-            digests = digests.with_columns(
-                with_places(digests["check"], places).alias("check"),
-                digests["blank"] & kept,
-            )
-            is_sampled &= kept
+        digests, is_sampled = mark_places(digests, is_sampled, read, names)
         # A copy as Arrow: the strings of a frame would keep the whole block in memory.
         few = cells.filter(is_sampled)
         self.drawn.append(few.to_arrow(compat_level=pl.CompatLevel.oldest()))
@@ -432,6 +425,24 @@ def digest_keys(
     blank = functools.reduce(operator.or_, (column == "" for column in forms))
     key = {"key": hash_cells(forms, strategy.seeds.key), "blank": blank}
     return key, _is_sampled(forms, strategy.every), tallies
+
+
+def mark_places(
+    digests: pl.DataFrame, is_sampled: pl.Series, cells: pl.DataFrame, names: ColumnIds
+) -> tuple[pl.DataFrame, pl.Series]:
+    """The digests with the places of their rows, and which rows are sampled.
+
+    Rows that are not kept are neither counted as blank nor sampled. `cells`: at least
+    the columns that decide on places.
+    """
+    if not names.prepared.places:
+        return digests, is_sampled
+    places = names.prepared.find_places(cells)
+    kept = places == Place.KEPT
+    marked = digests.with_columns(
+        with_places(digests["check"], places).alias("check"), digests["blank"] & kept
+    )
+    return marked, is_sampled & kept
 
 
 def find_apart_forms(

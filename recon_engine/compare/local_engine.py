@@ -248,7 +248,7 @@ def _digest_scanned(
     budget: Budget,
 ) -> ReadTables:
     """Digest what the kernel has read; `strategies`: those that it makes needless."""
-    one_line = not any(file.scanned.side.facts.embedded for file in files)
+    one_line = all(file.has_one_line_per_record for file in files)
     derived = {name for names in plan.names for name in names.prepared.new_names}
     made = [
         ScannedDigests(

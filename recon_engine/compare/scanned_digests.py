@@ -17,8 +17,8 @@ from recon_engine.compare.digests import (
     find_apart_forms,
     hash_cells,
     make_empty_sample,
+    mark_places,
 )
-from recon_engine.compare.preparation import Place, with_places
 from recon_engine.records import dataclass
 from recon_engine.rules.chains import Tallies, added
 from recon_engine.runtime.concurrency import map_ordered
@@ -104,14 +104,7 @@ class ScannedDigests:
             digests["row"] ^= hash_cells(mixed, self.seeds.row).to_numpy()
             digests["check"] ^= hash_cells(mixed, self.seeds.check).to_numpy()
         found = pl.DataFrame({**digests, **key})
-        if names.prepared.places:
-            places = names.prepared.find_places(cells)
-            kept = places == Place.KEPT
-            found = found.with_columns(
-                with_places(found["check"], places).alias("check"),
-                found["blank"] & kept,
-            )
-            is_sampled &= kept
+        found, is_sampled = mark_places(found, is_sampled, cells, names)
         drawn = is_sampled.arg_true().to_numpy().astype(np.uint32)
         self.sampled.append(drawn + np.uint32(first))
         self.counted.append(tallies | of_forms)

@@ -163,6 +163,11 @@ class ScannedFile:
         """Whether the kernel still knows the rows."""
         return self.scanned.is_open
 
+    @property
+    def has_one_line_per_record(self) -> bool:
+        """Whether no field contains a newline."""
+        return not self.scanned.side.facts.embedded
+
     def take(self, numbers: NDArray[np.integer]) -> GatheredRows:
         """Rows by their numbers, in this order.
 
@@ -343,7 +348,7 @@ class MatchedFiles:
     @property
     def has_one_line_per_record(self) -> bool:
         """Whether no field of either file contains a newline."""
-        return not any(side.scanned.side.facts.embedded for side in self.sides)
+        return all(side.has_one_line_per_record for side in self.sides)
 
     @property
     def pairs(self) -> int:
