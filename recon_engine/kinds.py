@@ -183,7 +183,6 @@ def _classify_changes(cells: pl.DataFrame) -> pl.LazyFrame:
 
     Numbers and dates are parsed only where others fail.
     """
-    old, new = _stripped("old"), _stripped("new")
     plain = (
         cells.lazy()
         .select("old", "new")
@@ -192,31 +191,37 @@ def _classify_changes(cells: pl.DataFrame) -> pl.LazyFrame:
         .collect(engine="in-memory")
     )
     kinds = plain["kind"]
-    for judge in (_hidden, _read):
-        if kinds.null_count() == 0:
-            break
-        undecided = (
-            plain.lazy()
-            .with_columns(kinds)
-            .with_row_index("__cell")
-            .filter(pl.col("kind").is_null())
-            .select("__cell", old=old, new=new)
-        )
-        found = judge(undecided)
-        # `__cell` is the row number: only undecided rows go through the slower tests.
-        kinds = kinds.scatter(found["__cell"], found["kind"])
+    if kinds.null_count() == 0:
+        return plain.lazy()
+    undecided = (
+        plain.lazy()
+        .with_row_index("__cell")
+        .filter(pl.col("kind").is_null())
+        .select("__cell", old=_stripped("old"), new=_stripped("new"))
+        .with_columns(__odd=_either_contains(ODD), __long=_may_be_dates())
+        .collect(engine="in-memory")
+    )
+    # `__cell` is the row number: only undecided rows go through the slower tests. Those
+    # that no text can pass are left out: for few cells a query costs most.
+    if undecided["__odd"].any():
+        hidden = _hidden(undecided.lazy().filter("__odd"))
+        kinds = kinds.scatter(hidden["__cell"], hidden["kind"])
+        decided = hidden.filter(pl.col("kind").is_not_null())["__cell"]
+        undecided = undecided.filter(~pl.col("__cell").is_in(decided.implode()))
+    if not undecided.is_empty():
+        read = _read(undecided)
+        kinds = kinds.scatter(read["__cell"], read["kind"])
     return plain.lazy().with_columns(kinds)
 
 
 def _hidden(undecided: pl.LazyFrame) -> pl.DataFrame:
     """The kinds of differences that are hard to see or come from a wrong encoding.
 
-    Texts that differ only in such a way are neither numbers nor dates, and do not
-    differ in case.
+    `undecided`: changes with a text of other characters than visible ASCII. Texts that
+    differ only in such a way are neither numbers nor dates, and do not differ in case.
     """
     found = (
-        undecided.filter(_either_contains(ODD))
-        .with_columns(_hidden_kind_expr().alias("kind"))
+        undecided.select("__cell", "old", "new", kind=_hidden_kind_expr())
         .filter(pl.col("kind").is_not_null() | _either_contains(FOREIGN))
         .collect(engine="in-memory")
     )
@@ -279,12 +284,16 @@ def _seen(text: pl.Expr) -> pl.Expr:
     return _one_line(text.str.replace_all(INVISIBLE, "")).str.strip_chars()
 
 
-def _read(undecided: pl.LazyFrame) -> pl.DataFrame:
+def _read(undecided: pl.DataFrame) -> pl.DataFrame:
     """The kinds of all other cells, by their values as numbers or dates."""
-    dates = _compare_dates(undecided)
+    cells = undecided.lazy().with_columns(same_date=pl.lit(None, pl.Boolean))
+    if undecided["__long"].any():
+        dates = _compare_dates(undecided.lazy().filter("__long"))
+        cells = undecided.lazy().join(
+            dates, on="__cell", how="left", maintain_order="left"
+        )
     return (
-        undecided.join(dates, on="__cell", how="left", maintain_order="left")
-        .with_columns(map(_number_of, ("old", "new")))
+        cells.with_columns(map(_number_of, ("old", "new")))
         .select("__cell", _value_kind_expr())
         .collect(engine="in-memory")
     )
@@ -370,19 +379,20 @@ def _significant_digits(number: pl.Expr) -> pl.Expr:
     return number.str.slice(2).str.replace(".", "", literal=True).str.strip_chars("0")
 
 
+@functools.cache
+def _may_be_dates() -> pl.Expr:
+    """Whether both texts have the length of a date."""
+    return pl.all_horizontal(
+        pl.col("old", "new").str.len_bytes().is_between(*DATE_BYTES)
+    )
+
+
 def _compare_dates(cells: pl.LazyFrame) -> pl.LazyFrame:
     """For cells that are dates on both sides, whether some reading is the same day."""
-    long = [
-        pl.col(side).str.len_bytes().is_between(*DATE_BYTES) for side in ("old", "new")
-    ]
     looks = (pl.col(side).str.contains(DATE_PATTERN) for side in ("old", "new"))
-    both = (
-        cells.filter(*long)
-        .filter(*looks)
-        .with_columns(
-            _possible_dates("old").alias("old_dates"),
-            _possible_dates("new").alias("new_dates"),
-        )
+    both = cells.filter(*looks).with_columns(
+        _possible_dates("old").alias("old_dates"),
+        _possible_dates("new").alias("new_dates"),
     )
     dated = both.filter(
         (pl.col("old_dates").list.len() > 0) & (pl.col("new_dates").list.len() > 0)

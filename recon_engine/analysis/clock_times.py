@@ -70,6 +70,10 @@ def find_zone_rules(changes: pl.DataFrame) -> Iterator[SideRules]:
 
     `changes`: as `patterns.group_changes` returns them. None of them is measured here.
     """
+    # Every form has such a time: for few changes a query of all forms costs most.
+    timed = pl.all_horizontal(pl.col(*SIDES).str.contains(_TIME).any())
+    if not changes.select(timed).item():
+        return
     forms = [_find_form(changes, side) for side in SIDES]
     old, new = forms
     if old is None or new is None:

@@ -319,7 +319,8 @@ def _propose_rewriting_rules(
         dated = changes.filter(pl.col("kind") == Kind.DATE_FORMAT)
         single += map(apply_to_both, find_date_rules(dated["old"], dated["new"]))
     single += map(apply_to_both, _null_rules(changes, chain))
-    if any(changes[side].str.contains(WRAPPED).any() for side in SIDES):
+    wrapped = pl.any_horizontal(pl.col(*SIDES).str.contains(WRAPPED).any())
+    if changes.select(wrapped).item():
         single.append(apply_to_both("unwrap"))
     notations = _notation_rules(changes)
     single += notations
@@ -333,7 +334,7 @@ def _propose_rewriting_rules(
         single = [rules for rules in single if not any(map(is_typed, rules))]
     yield from single
     # A rule reads a whole text: `decimal` does not read a number beside a space.
-    if any(_has_outer_whitespace(changes[side]) for side in ("old", "new")):
+    if _have_outer_whitespace(changes):
         trim = apply_to_both("trim")
         yield from ((*trim, *rules) for rules in single if rules != trim)
 
@@ -357,18 +358,29 @@ def _notation_rules(changes: pl.DataFrame) -> list[RuleTexts]:
 
 def _implied_point_rules(changes: pl.DataFrame) -> list[RuleTexts]:
     """Rules for whole numbers with implied decimals, if they explain most changes."""
-    found = []
-    for side, other in (SIDES, SIDES[::-1]):
-        whole = changes[side].str.contains(r"^[0-9]+$")
-        places = changes[other].str.extract(r"^[+-]?[0-9]+\.([0-9]+)$")
-        sizes = places.drop_nulls().str.len_bytes().unique()
-        if not whole.any() or len(sizes) > MAX_RULES:
-            continue
-        for size in sizes.sort():
-            rules: RuleTexts = ((side, f"scale({size})"),)
-            if _explains_most(changes, rules):
-                found.append(rules)
-    return found
+    facts = changes.select(
+        *(pl.col(side).str.contains(r"^[0-9]+$").any() for side in SIDES),
+        *(
+            pl.col(side)
+            .str.extract(r"^[+-]?[0-9]+\.([0-9]+)$")
+            .str.len_bytes()
+            .drop_nulls()
+            .unique()
+            .sort()
+            .implode()
+            .alias(f"{side}_places")
+            for side in SIDES
+        ),
+    ).row(0, named=True)
+    return [
+        rules
+        for side, other in (SIDES, SIDES[::-1])
+        for sizes in [facts[f"{other}_places"]]
+        if facts[side] and len(sizes) <= MAX_RULES
+        for size in sizes
+        for rules in [((side, f"scale({size})"),)]
+        if _explains_most(changes, rules)
+    ]
 
 
 def _day_order_rules(changes: pl.DataFrame) -> list[RuleTexts]:
@@ -390,9 +402,11 @@ def _explains_most(changes: pl.DataFrame, rules: RuleTexts) -> bool:
     return count >= MIN_ROUNDINGS and count >= MIN_SHIFTED_SHARE * total
 
 
-def _has_outer_whitespace(texts: pl.Series) -> bool:
+def _have_outer_whitespace(changes: pl.DataFrame) -> bool:
     """Whether some text begins or ends with white space."""
-    return bool((texts != texts.str.strip_chars()).any())
+    texts = pl.col(*SIDES)
+    outer = pl.any_horizontal((texts != texts.str.strip_chars()).any())
+    return bool(changes.select(outer).item())
 
 
 def _null_rules(changes: pl.DataFrame, chain: Chain) -> list[str]:
@@ -400,7 +414,8 @@ def _null_rules(changes: pl.DataFrame, chain: Chain) -> list[str]:
 
     It spells them as the rules before it leave them.
     """
-    if not any(changes[side].is_in(NULLS).any() for side in SIDES):
+    marked = pl.any_horizontal(pl.col(*SIDES).is_in(NULLS).any())
+    if not changes.select(marked).item():
         return []
     blank = ["", *NULLS]
     both = changes.filter(pl.all_horizontal(pl.col("old", "new").is_in(blank)))
