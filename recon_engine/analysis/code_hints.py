@@ -62,6 +62,8 @@ def may_be_codes(changes: pl.DataFrame) -> set[int]:
     `changes`: with the `column` of each. For any other column there is no table, unless
     a rule explains some of its changes.
     """
+    if int(changes["rows"].sum()) < MIN_CELLS:
+        return set()
     may_be_code = (
         (pl.col("rows") >= MIN_CELLS_OF_CODE)
         & ~pl.col("kind").is_in([kind.value for kind in NO_CODES])

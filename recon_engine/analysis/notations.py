@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from recon_engine.kinds import DATE_FORMATS
+from recon_engine.kinds import DATE_BYTES, DATE_FORMATS
 
 
 if TYPE_CHECKING:
@@ -41,21 +41,25 @@ DAY_FIRST: Final = r"^(?:1[3-9]|2[0-9]|3[01])/[0-9]{2}/"
 
 def find_notation(texts: pl.Series) -> dict[str, str]:
     """The words of a `decimal` rule that some text needs, with their values."""
-    facts = texts.alias("text").to_frame()
     text = pl.col("text").str.strip_chars()
-    found = facts.select(
-        comma=text.str.contains(COMMA).any(),
-        parentheses=text.str.contains(IN_PARENTHESES).any(),
-        **{word: text.str.contains(form).any() for word, form in NOTATIONS.items()},
-    ).row(0, named=True)
-    signs = facts.select(
-        pl.coalesce(text.str.extract(CURRENCY, at) for at in (1, 2)).alias("sign")
-    )["sign"].drop_nulls()
+    sign = pl.coalesce(text.str.extract(CURRENCY, at) for at in (1, 2))
+    found = (
+        texts.alias("text")
+        .to_frame()
+        .select(
+            comma=text.str.contains(COMMA).any(),
+            parentheses=text.str.contains(IN_PARENTHESES).any(),
+            signs=sign.drop_nulls().unique().implode(),
+            **{word: text.str.contains(form).any() for word, form in NOTATIONS.items()},
+        )
+        .row(0, named=True)
+    )
+    signs = found["signs"]
     words = {word: "" for word in ("comma", *NOTATIONS) if found[word]}
     # Of several signs none is named: another sign is another currency.
-    if signs.n_unique() == 1:
+    if len(signs) == 1:
         words["money"] = f"={signs[0]}"
-    elif found["parentheses"] and signs.is_empty():
+    elif found["parentheses"] and not signs:
         words["money"] = "=$"
     return words
 
@@ -68,6 +72,9 @@ def write_decimal(words: Mapping[str, str]) -> str:
 
 def find_formats(texts: pl.Series) -> list[str]:
     """The date formats in which some text may be written."""
+    # Nine regular expressions take longer than the lengths of the few texts of a hint.
+    if (texts.str.len_bytes().max() or 0) < DATE_BYTES[0]:  # type: ignore[operator]
+        return []
     text = pl.col("text").str.strip_chars()
     fits = (
         texts.alias("text")
