@@ -439,13 +439,20 @@ class HeaderReader:
     def skip_comments(self, stream: BinaryIO, data: bytes) -> bytes:
         """Move `start` behind the comment lines; return the bytes read."""
         prefix = self.frame.comment_prefix.encode()
+        data = self.read_ahead(stream, data, len(prefix))
         while prefix and data.startswith(prefix, self.start):
             data, end = self.find_line_end(stream, data)
             self.comments.append(data[self.start : end].rstrip(b"\r\n"))
             self.start, self.line = end, self.line + 1
-            if self.start == len(data):
-                data = self.read_more(stream, data, FIRST_BYTES)
+            # A prefix may continue where the bytes read so far end.
+            data = self.read_ahead(stream, data, len(prefix))
         return data
+
+    def read_ahead(self, stream: BinaryIO, data: bytes, count: int) -> bytes:
+        """The bytes read, with so many after `start` if the table has them."""
+        if len(data) - self.start >= count:
+            return data
+        return self.read_more(stream, data, max(count, FIRST_BYTES))
 
     def skip_lines(self, stream: BinaryIO, data: bytes) -> bytes:
         """Move `start` behind the lines before the header; return the bytes read."""
@@ -462,8 +469,7 @@ class HeaderReader:
                     help="skip only the lines before the header",
                 )
             self.start, self.line = end, self.line + 1
-            if self.start == len(data):
-                data = self.read_more(stream, data, FIRST_BYTES)
+            data = self.read_ahead(stream, data, 1)
         return data
 
     def find_line_end(self, stream: BinaryIO, data: bytes) -> tuple[bytes, int]:
