@@ -42,12 +42,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from support.draws import ByteDraws, QuickDraws
 from support.frame_reference import Frame
 from support.framed import (
-    ByteDraws,
     Checker,
     Depth,
-    QuickDraws,
     make_case,
     make_file,
     make_layout,

@@ -75,6 +75,8 @@ EXCEL_TEXT: Final = 'the field uses the Excel form of text: ="…"'
 # 16 MiB has hundreds of thousands of columns: it is not a header.
 FIRST_BYTES: Final = 1 << 18
 MAX_HEADER_BYTES: Final = 1 << 24
+# Bytes of a character that is cut: it has four at most.
+MOST_CUT: Final = 3
 
 log = logging.getLogger(__name__)
 
@@ -503,9 +505,9 @@ class HeaderReader:
                 ) from None
             return None
         except Fault as fault:
-            # A fault at the last byte may be a record that is cut there, as a carriage
-            # return before its line feed is.
-            if final or fault.offset < len(data) - 1:
+            # A fault at the last bytes may be a record that is cut there, as a carriage
+            # return before its line feed is, and a character of several bytes.
+            if final or fault.offset < len(data) - MOST_CUT:
                 excel = is_excel_text(data, fault.offset, chr(self.delimiter))
                 raise error_for_fault(
                     fault,

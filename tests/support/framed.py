@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import random
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +36,8 @@ from recon_engine.spark.splits import cut_splits, take_census
 
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
-
-    from _typeshed import SupportsLenAndGetItem
 
     from recon_engine.inputs.csvfile import CsvFile
     from recon_engine.inputs.header import Header
@@ -47,9 +45,7 @@ if TYPE_CHECKING:
     Reader = Callable[["Path", Frame], Table | None]
     ReadTable = Callable[[CsvFile], Table]
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
-BYTE: Final = 256
 CELLS: Final = (
     "", "1", "20", "a", "TRL", "EOF", "TRL2", "é", '"q"', "a,b", "x\ny", "#", "c2",
     "ID", "ID.2", "\x1a", " ", "x;y", "=1", "\r\n", "|", "~", "\x1f", "b", '="1"',
@@ -83,36 +79,6 @@ def side_options(frame: Frame) -> SideOptions:
     )
 
 
-class ByteDraws(random.Random):
-    """Draws that bytes decide, one after the other, as a fuzzer mutates them.
-
-    After the last byte every draw is the first choice.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(0)
-        self._data = iter(data)
-
-    def _number(self, below: int) -> int:
-        number = next(self._data, 0)
-        if below > BYTE:
-            number = number * BYTE + next(self._data, 0)
-        return number % below
-
-    def random(self) -> float:
-        """A number from 0 to below 1."""
-        return self._number(BYTE) / BYTE
-
-    def choice(self, seq: SupportsLenAndGetItem[Item]) -> Item:
-        """An item of a sequence."""
-        return seq[self._number(len(seq))]
-
-    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
-        """A number of a range."""
-        numbers = range(start) if stop is None else range(start, stop, step)
-        return numbers[self._number(len(numbers))]
-
-
 # What says how many bytes are read at once, and the fewest that are possible: the first
 # bytes of a file show its encoding.
 READ_SIZES: Final = (
@@ -129,19 +95,6 @@ def read_in_blocks(size: int) -> None:
     """Have all of the product read so many bytes at once, from now on."""
     for module, name, least in READ_SIZES:
         setattr(module, name, max(size, least))
-
-
-class QuickDraws(random.Random):
-    """Draws of small numbers in half of the time that those of `random` take."""
-
-    def choice(self, seq: SupportsLenAndGetItem[Item]) -> Item:
-        """An item of a sequence."""
-        return seq[int(self.random() * len(seq))]
-
-    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
-        """A number of a range."""
-        numbers = range(start) if stop is None else range(start, stop, step)
-        return numbers[int(self.random() * len(numbers))]
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.draws import ByteDraws
 from support.frame_reference import Frame, read_framed
 from support.framed import (
     READ_SIZES,
-    ByteDraws,
     Checker,
     Depth,
     by_kernel,
@@ -107,6 +107,18 @@ def test_a_comment_prefix_is_found_where_the_first_bytes_end(
     old = f"{title}--a\n--b\nID,A\n1,x\n2,y\n"
     framing = {"old_skip_lines": 1, "old_comment_prefix": "--"}
     assert compare(tmp_path, old, **framing).agrees
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("letter", ["é", "€", "🙂", "\ufeff"])
+@pytest.mark.parametrize("cut", range(4))
+def test_a_character_is_read_where_the_first_bytes_end(
+    tmp_path: Path, cut: int, letter: str
+) -> None:
+    title = "x" * (header.FIRST_BYTES - 1 - cut) + "\n"
+    old = f"{title}{letter}D,A\n1,x\n2,y\n"
+    options = {"renames": {f"{letter}D": "ID"}, "keys": f"{letter}D"}
+    assert compare(tmp_path, old, old_skip_lines=1, **options).agrees
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:
