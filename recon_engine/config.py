@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import json
 from dataclasses import asdict, field, fields, replace
 from enum import StrEnum
@@ -264,6 +265,7 @@ def _check_syntax_options(options: SideOptions) -> None:
 DEFAULT_DELIMITER: Final = ","
 
 
+@functools.lru_cache(maxsize=64)
 def split_delimiters(text: str) -> tuple[str, str]:
     r"""The delimiters of OLD and NEW: `;`, `OLD:NEW`, `||`, `\\t`, `\\x1f`.
 
@@ -305,6 +307,7 @@ class FixedColumn:
     stop: int
 
 
+@functools.lru_cache(maxsize=64)
 def split_layout(text: str, flag: str = "--fixed") -> tuple[FixedColumn, ...]:
     """The columns of `ID:1-4,PAID:5-13`; characters count from 1, both included.
 

@@ -122,10 +122,11 @@ class Scanning:
             self._stack.callback(side.free)
             self.sides.append(ScannedSide(header, side, bool(plan.keys)))
         self._inline = sum(header.bytes for header in headers) < INLINE_BYTES
-        self._thread = threading.Thread(target=self._run, name="scan")
+        self._thread: threading.Thread | None = None
         if self._inline:
             self._run()
         else:
+            self._thread = threading.Thread(target=self._run, name="scan")
             self._thread.start()
 
     def wait(self, progress: Progress) -> None:
@@ -143,9 +144,10 @@ class Scanning:
             reported = [0 for _ in advances]
             busy = True
             while busy:
-                busy = self._thread.is_alive()
-                if busy:
-                    self._thread.join(POLL_SECONDS)
+                thread = self._thread
+                busy = thread is not None and thread.is_alive()
+                if busy and thread is not None:
+                    thread.join(POLL_SECONDS)
                 for at, advance in enumerate(advances):
                     now = self._done[at].value
                     advance(now - reported[at])
@@ -161,7 +163,7 @@ class Scanning:
     def close(self) -> None:
         """End a pass under way, and free everything."""
         self._cancel.value = 1
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
         self.free_matched()
         self._stack.close()
@@ -214,7 +216,9 @@ class Scanning:
         raw, end = header.raw, header.end
         hashes = header.hashes and header.origin is None
         digest = hashlib.sha256(raw)
-        slack, room, have, at = self.kernel.slack(), HASHED_BLOCK, 0, len(raw)
+        slack, have, at = self.kernel.slack(), 0, len(raw)
+        # One byte more than there are: a full buffer would be doubled.
+        room = min(HASHED_BLOCK, end - at + 1)
         buffer = bytearray(room + slack)
         while not self._cancel.value:
             address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
@@ -308,7 +312,9 @@ def plan_sides(
     bits: int = 0,
 ) -> Iterator[ReadPlan]:
     """How to read both, so that digests are of the same columns in the same order."""
-    random = secrets.token_bytes(kernel.random_size())
+    # Without keys nothing is digested.
+    digests, size = any(side.keys for side in columns), kernel.random_size()
+    random = secrets.token_bytes(size) if digests else bytes(size)
     # A side with no other columns is digested as it is; the other follows its order.
     whole = [None not in side.compared for side in columns]
     first = columns[0] if whole[0] or not whole[1] else columns[1]
