@@ -173,10 +173,9 @@ def _name(number: int, size: int) -> str:
     return "".join(parts).capitalize()
 
 
-AMOUNTS: Final = (
-    "PAID_AMT", "BILLED", "ALLOWED", "COPAY", "DEDUCT", "TAX", "REFUND", "FEE",
-    "BALANCE", "LIMIT",
-)  # fmt: skip
+LARGE_AMOUNTS: Final = ("PAID_AMT", "BILLED", "ALLOWED", "COPAY", "DEDUCT", "TAX")
+SMALL_AMOUNTS: Final = ("REFUND", "FEE", "BALANCE", "LIMIT")
+AMOUNTS: Final = (*LARGE_AMOUNTS, *SMALL_AMOUNTS)
 DATED: Final = ("SVC_DT", "BORN", "SENT", "BOOKED", "CLOSED")
 CHANGED: Final = ("PAID_AMT", "BALANCE", "SVC_DT", "BOOKED")
 COLUMNS: Final[dict[str, Callable[[np.ndarray], pl.Series]]] = {
@@ -190,10 +189,8 @@ COLUMNS: Final[dict[str, Callable[[np.ndarray], pl.Series]]] = {
     "PLAN": _draw_texts([f"P{at:03}" for at in range(80)]),
     "WARD": _draw_texts([f"W-{at:02}" for at in range(60)]),
     **{name: _draw_integers(DAYS) for name in DATED},
-    **{
-        name: _draw_amounts(900_000_000 if at < 6 else 500_000, 12)
-        for at, name in enumerate(AMOUNTS)
-    },
+    **dict.fromkeys(LARGE_AMOUNTS, _draw_amounts(900_000_000, 12)),
+    **dict.fromkeys(SMALL_AMOUNTS, _draw_amounts(500_000, 12)),
     "REMARK": _draw_texts(REMARKS),
     "STREET": _draw_texts([f"{_name(at, 7)}straße" for at in range(NAMES)]),
     "REFERENCE": lambda mixed: (

@@ -15,6 +15,7 @@ import polars as pl
 
 from recon_engine.analysis import segments, totals
 from recon_engine.compare.set_aside import NOTHING_ASIDE, SetAside, merge_set_aside
+from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.kinds import classify_cells, classify_read
 from recon_engine.model import SIDES
 from recon_engine.records import dataclass
@@ -595,7 +596,7 @@ class JudgedCells:
 
 def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
     """Compare cells of a column that has rules."""
-    alike, tally, forms = equal_with_forms(chain, old, new)
+    alike, tally, forms = equal_with_forms(chain, old, new, apply_natively)
     tolerated = alike & (old != new)
     if not chain.is_reflexive:
         # What the rules of such a column read is counted on all rows, by `digests`.

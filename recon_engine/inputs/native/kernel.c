@@ -1779,6 +1779,164 @@ API void table_sums(const table_of_views *t, summed_column *out) {
     }
 }
 
+// ---------------------------------------------------------------- forms of values
+// The normal forms of `recon_engine/rules`: of numbers with digits, groups and a point, of
+// whole numbers with an implied point, and of days in formats of digits.
+//
+// `places`: of an implied point; 0 for one that is written. `formats`: those of days, each
+// a string of parts, an empty string behind the last; without them numbers are read. A
+// part is Y, m or d for digits (M and D for two, m and d for one or two), or = and a byte.
+// `apart`: what a text that is neither read nor blank begins with, of `apart_size` bytes.
+typedef struct {
+    u32 point, group, trailing, places;
+    const u8 *formats, *apart;
+    u64 apart_size;
+} reading;
+#define FORM_ROOM 64 // more bytes than a form has beside its text; `places` is below 32
+INLINE int is_digit(u8 c) { return c >= '0' && c <= '9'; }
+// Sign and 0, before what has no zeros before its point and none at its end.
+INLINE u64 signed_form(u8 *to, const u8 *end, int below) {
+    to[0] = 0, to[1] = below && end - to > 4 ? '-' : '+', to[2] = '0';
+    return (u64)(end - to);
+}
+// The size of the form; 0 for what is no number.
+static u64 number_form(const reading *r, span s, u8 *to) {
+    const u8 *p = s.at, *end = s.end;
+    u8 *first = to + 3, *d = first;
+    u64 count = 0, groups = 0;
+    int below = 0;
+    if (p < end && (*p == '+' || *p == '-')) below = *p++ == '-';
+    else if (r->trailing && p < end && (end[-1] == '+' || end[-1] == '-')) below = *--end == '-';
+    for (; p < end; p++) {
+        if (is_digit(*p)) {
+            count++, *d = *p;
+            d += d > first || *p != '0';
+        } else if (*p == r->group) {
+            if (groups ? count != 3 : !count || count > 3) return 0;
+            groups++, count = 0;
+        } else {
+            break;
+        }
+    }
+    if (groups && count != 3) return 0;
+    *d++ = '.';
+    if (p < end) {
+        u8 *fraction = d;
+        if (*p++ != r->point) return 0;
+        for (; p < end && is_digit(*p); p++) *d++ = *p;
+        if (p < end || (!count && d == fraction)) return 0;
+        while (d[-1] == '0') d--;
+    } else if (!count) {
+        return 0;
+    }
+    return signed_form(to, d, below);
+}
+static u64 implied_form(const reading *r, span s, u8 *to) {
+    const u8 *p = s.at;
+    u8 *first = to + 3, *d = first;
+    int below = 0;
+    if (p < s.end && (*p == '+' || *p == '-')) below = *p++ == '-';
+    u64 count = (u64)(s.end - p), zeros = count < r->places ? r->places - count : 0;
+    if (!count) return 0;
+    for (const u8 *x = p; x < s.end; x++)
+        if (!is_digit(*x)) return 0;
+    for (; count > r->places; count--, p++) {
+        *d = *p;
+        d += d > first || *p != '0';
+    }
+    *d++ = '.';
+    while (zeros--) *d++ = '0';
+    while (p < s.end) *d++ = *p++;
+    while (d[-1] == '0') d--;
+    return signed_form(to, d, below);
+}
+// The days since 1970 of a day of the years 1000 to 9999 (Hinnant, "chrono-compatible
+// low-level date algorithms").
+INLINE i64 days_of(u32 year, u32 month, u32 day) {
+    u32 y = year - (month <= 2), of_era = y % 400;
+    u32 of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return (i64)(y / 400) * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+// Reads the parts of a format; 0 where a text is not written so.
+static int read_parts(const u8 *f, span s, u32 *year, u32 *month, u32 *day) {
+    const u8 *p = s.at;
+    for (; *f; f++) {
+        if (*f == '=') {
+            if (p == s.end || *p++ != *++f) return 0;
+            continue;
+        }
+        u32 most = *f == 'Y' ? 4 : 2, least = *f == 'm' || *f == 'd' ? 1 : most, n = 0, value = 0;
+        for (; n < most && p < s.end && is_digit(*p); n++, p++) value = 10 * value + (*p - '0');
+        if (n < least) return 0;
+        *(*f == 'Y' ? year : *f == 'm' || *f == 'M' ? month : day) = value;
+    }
+    return p == s.end;
+}
+static u64 day_form(const reading *r, span s, u8 *to) {
+    static const u8 lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    for (const u8 *f = r->formats; *f; f += strlen((const char *)f) + 1) {
+        u32 year = 0, month = 0, day = 0;
+        if (!read_parts(f, s, &year, &month, &day)) continue;
+        if (year < 1000 || !month || month > 12 || !day || day > lengths[month - 1]) continue;
+        if (month == 2 && day == 29 && (year % 4 || (!(year % 100) && year % 400))) continue;
+        i64 days = days_of(year, month, day);
+        u64 size = 0, left = (u64)(days < 0 ? -days : days);
+        u8 digits[20];
+        do digits[size++] = (u8)('0' + left % 10);
+        while (left /= 10);
+        u8 *d = to;
+        *d++ = 0;
+        if (days < 0) *d++ = '-';
+        while (size) *d++ = digits[--size];
+        return (u64)(d - to);
+    }
+    return 0;
+}
+// The forms of a column as an array of views, and in `counts` the texts that are read, and
+// those that are neither read nor blank. 0 where memory is out, or the forms have more
+// bytes than a view can point to.
+API int table_forms(const table_of_views *t, const reading *r, array *to, schema *described,
+                    u64 counts[2]) {
+    u64 rows = height_of(t), size = 0, room = 0, at = 0, read = 0, unread = 0;
+    view *views = malloc((rows + 1) * sizeof *views);
+    i64 *sizes = malloc(sizeof *sizes);
+    const void **buffers = calloc(4, sizeof *buffers);
+    u8 *text = 0;
+    char *name = calloc(1, 1);
+    int right = views && sizes && buffers && name;
+    span s;
+    for (cursor c = {t, 0, 0, 0}; right && next_text(&c, &s); at++) {
+        u64 n = (u64)(s.end - s.at), most = n + r->apart_size + FORM_ROOM;
+        right = size + most <= INT32_MAX && grow(&text, &room, size + most, 1);
+        if (!right) break;
+        u8 *form = text + size;
+        u64 length = !n ? 0 : r->formats ? day_form(r, s, form) : r->places ? implied_form(r, s, form)
+                                                                           : number_form(r, s, form);
+        if (length) {
+            read++;
+        } else if (n) {
+            unread++, length = r->apart_size + n;
+            if (r->apart_size) memcpy(form, r->apart, r->apart_size);
+            memcpy(form + r->apart_size, s.at, n);
+        }
+        view v = {.size = (u32)length};
+        if (length <= sizeof v.text) {
+            memcpy(v.text, form, length);
+        } else {
+            memcpy(v.at.prefix, form, sizeof v.at.prefix);
+            v.at.offset = (u32)size, size += length;
+        }
+        views[at] = v;
+    }
+    if (!right || !grow(&text, &room, 1, 1))
+        return free(views), free(sizes), free(buffers), free(text), free(name), 0;
+    *sizes = (i64)size, counts[0] = read, counts[1] = unread;
+    buffers[1] = views, buffers[2] = text, buffers[3] = sizes;
+    *to = (array){.length = (i64)rows, .buffer_count = 4, .buffers = buffers, .release = release_array};
+    *described = (schema){.format = "vu", .name = name, .release = release_schema, .private = name};
+    return 1;
+}
+
 // The digests of all rows in file order, three words each: key, row, check.
 API void digests(const side *s, u64 *out) {
     for (u32 i = 0; i < 1u << s->bits; i++)
