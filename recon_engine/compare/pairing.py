@@ -31,7 +31,6 @@ from recon_engine.rules.chains import (
     no_tally,
     normal_form,
     rules_of_side,
-    write_amounts,
     wrong_tally,
 )
 from recon_engine.runtime.concurrency import map_ordered
@@ -601,13 +600,14 @@ def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
     if not chain.is_reflexive:
         # What the rules of such a column read is counted on all rows, by `digests`.
         tally[:, :MADE_EQUAL] = 0
-    sums = totals.sum_pairs(
-        *(
-            write_amounts(
-                chain.of(side), texts.filter(tolerated), forms[side].filter(tolerated)
-            )
-            for side, texts in zip(SIDES, (old, new), strict=True)
+    every = tolerated.all()
+    sum_old, sum_new = (
+        totals.sum_read(chain.of(side), texts, forms[side])
+        if every
+        else totals.sum_read(
+            chain.of(side), texts.filter(tolerated), forms[side].filter(tolerated)
         )
+        for side, texts in zip(SIDES, (old, new), strict=True)
     )
     wrong = {
         side: np.array([codes[:-1].sum()])
@@ -615,7 +615,7 @@ def judge_cells(chain: Chain, old: pl.Series, new: pl.Series) -> JudgedCells:
         for codes in [count_codes(chain.of(side), texts.filter(~alike))]
         if codes is not None
     }
-    return JudgedCells(alike, tolerated, tally, sums, wrong)
+    return JudgedCells(alike, tolerated, tally, (sum_old, sum_new), wrong)
 
 
 def _keys_made_equal(

@@ -318,7 +318,9 @@ class _Drafting:
 
         The rows of the sample propose them, all rows check them.
         """
-        sampled = compare_inputs(*found.frames, found.options, budget=self.budget)
+        # Of the sample only hints are used, no rows.
+        alone = replace(found.options, detail_limit=1)
+        sampled = compare_inputs(*found.frames, alone, budget=self.budget)
         likely = propose_spelling(found.options, sampled)
         options = with_reading(likely, reading)
         result = self.compare(options)

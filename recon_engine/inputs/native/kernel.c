@@ -1736,10 +1736,22 @@ static int read_amount(span s, amount *a) {
     }
     return whole && p == s.end;
 }
+// A normal number, and the size that it has as people write it: `-0.5` has four bytes.
+static int read_normal(span s, amount *a, u64 *size) {
+    const u8 *p = s.at + 3;
+    *a = (amount){0};
+    if (s.end - s.at < 4 || s.at[0] || (s.at[1] != '+' && s.at[1] != '-') || s.at[2] != '0') return 0;
+    a->negative = s.at[1] == '-';
+    int whole = digits_of(&p, s.end, a);
+    if (p == s.end || *p++ != '.') return 0;
+    a->places = (u32)digits_of(&p, s.end, a);
+    *size = (u64)a->negative + (u64)(whole ? whole : 1) + (a->places ? 1 + a->places : 0);
+    return p == s.end;
+}
 // How the texts of a column are written, and their sum: what `make_form` and `_exact_sum`
 // of `recon_engine/analysis/totals.py` need. `shortest`, `longest`: of those that are not
 // blank, stripped; both are 0 without any. The sum is `high`:`low` / 10^places; `exact`:
-// whether it is one.
+// whether it is one. A normal number is taken as people write it.
 typedef struct {
     u64 shortest, longest, low, high;
     u32 places;
@@ -1765,11 +1777,16 @@ API void table_sums(const table_of_views *t, summed_column *out) {
         span s;
         while (c.amounts && next_text(&at, &s)) {
             amount a;
-            span text = stripped(s);
-            u64 size = (u64)(text.end - text.at);
-            if (!size) continue;
-            c.amounts = (u8)read_amount(text, &a);
-            c.point |= c.amounts && memchr(text.at, '.', size);
+            u64 size;
+            if (read_normal(s, &a, &size)) { // no text begins like it
+                c.point |= a.places > 0;
+            } else {
+                span text = stripped(s);
+                size = (u64)(text.end - text.at);
+                if (!size) continue;
+                c.amounts = (u8)read_amount(text, &a);
+                c.point |= c.amounts && memchr(text.at, '.', size);
+            }
             if (!c.longest || size < c.shortest) c.shortest = size;
             if (size > c.longest) c.longest = size;
             if (c.amounts && c.exact) add_amount(&c, &sum, &a);
