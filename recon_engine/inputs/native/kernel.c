@@ -1455,30 +1455,42 @@ API columns *extract(const rows *r, u64 from, u64 to, u32 count, const u32 *want
     free(fields);
     return right ? c : (columns_free(c), (columns *)0);
 }
-// The cells that differ between rows of the same place, in `count` columns that are at
-// `olds` and `news`: pair, column and both texts. The first `keys` of these columns are
-// the key: a pair that differs in it is none, and counted as a collision. The numbers of
-// columns begin behind the key.
-API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
-                     const u32 *olds, const u32 *news) {
+static columns *compare_places(const rows *old, const rows *new, u64 from, u64 to, u32 count,
+                               u32 key_count, const u32 *olds, const u32 *news, const u32 *at_old,
+                               const u32 *at_new, const u8 *every) {
     span *a = malloc(sizeof *a * old->width), *b = malloc(sizeof *b * new->width);
     columns *c = columns_new(2);
     int right = a && b && c && are_below(olds, count, old->width) && are_below(news, count, new->width);
     if (c) c->of_cells = 1;
     for (u64 i = from; right && i < to; i++) {
-        right = split_row(old, i, a) && split_row(new, i, b);
+        right = split_row(old, at_old ? at_old[i] : i, a) && split_row(new, at_new ? at_new[i] : i, b);
         for (u32 j = 0; right && j < count; j++) {
-            if (alike(a[olds[j]], b[news[j]])) continue;
+            if (!(every && every[j]) && alike(a[olds[j]], b[news[j]])) continue;
             u64 n = c->of[0].count;
             c->collisions += j < key_count;
             right = grow(&c->pairs, &c->pairs_room, n + 1, 4) &&
                     grow(&c->columns, &c->columns_room, n + 1, 4) &&
                     put_text(c->of, a[olds[j]]) && put_text(c->of + 1, b[news[j]]);
-            if (right) c->pairs[n] = (u32)i, c->columns[n] = j < key_count ? 0 : j - key_count;
+            if (right) c->pairs[n] = (u32)(i - from), c->columns[n] = j < key_count ? 0 : j - key_count;
         }
     }
     free(a), free(b);
     return right ? c : (columns_free(c), (columns *)0);
+}
+// The cells that differ between rows of the same place, in `count` columns that are at
+// `olds` and `news`: pair, column and both texts. The first `key_count` of these columns
+// are the key: a pair that differs in it is none, and counted as a collision. The numbers
+// of columns begin behind the key, those of pairs with `from`.
+API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
+                     const u32 *olds, const u32 *news) {
+    return compare_places(old, new, from, to, count, key_count, olds, news, 0, 0, 0);
+}
+// The same without a key, of the pairs of rows in `at_old` and `at_new`; of the columns
+// that are marked in `every`, all cells.
+API columns *compare_pairs(const rows *old, const rows *new, u64 from, u64 to, u32 count,
+                           const u32 *olds, const u32 *news, const u32 *at_old, const u32 *at_new,
+                           const u8 *every) {
+    return compare_places(old, new, from, to, count, 0, olds, news, at_old, at_new, every);
 }
 
 // ---------------------------------------------------------------- values
