@@ -45,6 +45,7 @@ from recon_engine.analysis.proposed_rules import (
 )
 from recon_engine.damage import Damage, find_damage
 from recon_engine.formatting import conjugate, format_percent, format_share
+from recon_engine.inputs.native.forms import apply_natively
 from recon_engine.kinds import Kind
 from recon_engine.model import EXACT, Hint, HintKind
 from recon_engine.rules.assembly import GivenRules, assemble_chain
@@ -306,7 +307,7 @@ def _find_best_rules(
 
 def _changes_settled_by(changes: pl.DataFrame, given: GivenRules) -> pl.Series:
     chain = assemble_chain("", given)
-    return equal_under_rules(chain, changes["old"], changes["new"])
+    return equal_under_rules(chain, changes["old"], changes["new"], apply_natively)
 
 
 def _propose_rewriting_rules(

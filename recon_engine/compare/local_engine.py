@@ -20,6 +20,7 @@ from recon_engine.compare.digests import (
     make_empty_rows,
 )
 from recon_engine.compare.early_scan import scan_both
+from recon_engine.compare.gathered_pairs import compare_gathered
 from recon_engine.compare.lookup import sightings, sought
 from recon_engine.compare.multisets import drop_equal
 from recon_engine.compare.pairing import (
@@ -54,7 +55,12 @@ from recon_engine.inputs.csvfile import CsvFile
 from recon_engine.inputs.encodings import name_both_encodings
 from recon_engine.inputs.header import Header, read_sample
 from recon_engine.inputs.native.binding import Matched
-from recon_engine.inputs.scanned import DIGESTS, open_matched, open_scanned
+from recon_engine.inputs.scanned import (
+    DIGESTS,
+    GatheredRows,
+    open_matched,
+    open_scanned,
+)
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.inputs.trailer_sums import check_sums
 from recon_engine.model import SIDES
@@ -699,6 +705,17 @@ def compare_groups(
 ) -> Iterator[Difference]:
     """Rows of both sides compared, group by group of the digests of their keys."""
     cells = sum(rows.rows for rows in taken) * len(names[0].all)
+    old_rows, new_rows = taken
+    prepared = any(each.prepared for each in names)
+    if (
+        isinstance(old_rows, GatheredRows)
+        and isinstance(new_rows, GatheredRows)
+        and not prepared
+    ):
+        pairs_at_once = max(1, GROUP_CELLS // len(names[0].all))
+        found = compare_gathered(old_rows, new_rows, names, pairs_at_once)
+        if found is not None:
+            return found
     count = 1 + cells // GROUP_CELLS
     groups = [_group_by_key(digests, count) for digests in keys]
 
@@ -707,7 +724,7 @@ def compare_groups(
             parse_cells(rows.picked(group[at]), each)
             for rows, group, each in zip(taken, groups, names, strict=True)
         )
-        if any(each.prepared for each in names):
+        if prepared:
             return compare_prepared(old, new, names)
         return compare_rows(
             old,

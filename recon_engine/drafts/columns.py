@@ -122,8 +122,10 @@ class TableColumns:
             found = []
             for name in rows.columns:
                 values = rows.select(pl.col(name).alias("v"))
-                shape = normal_form(form, pl.col("v"))
-                keep = (shape.hash(SEED) % one_in == 0) & (pl.col("v") != "")
+                keep = pl.col("v") != ""
+                if one_in > 1:
+                    shape = normal_form(form, pl.col("v"))
+                    keep &= shape.hash(SEED) % one_in == 0
                 found.append(values.filter(keep).unique().to_series())
             return found
 

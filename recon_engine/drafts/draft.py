@@ -318,12 +318,10 @@ class _Drafting:
 
         The rows of the sample propose them, all rows check them.
         """
-
-        def compare_sample(options: Options) -> Reconciliation:
-            return compare_inputs(*found.frames, options, budget=self.budget)
-
-        sampled = compare_sample(found.options)
-        likely = propose_spelling(found.options, sampled, compare_sample)
+        # Of the sample only hints are used, no rows.
+        alone = replace(found.options, detail_limit=1)
+        sampled = compare_inputs(*found.frames, alone, budget=self.budget)
+        likely = propose_spelling(found.options, sampled)
         options = with_reading(likely, reading)
         result = self.compare(options)
         kept = keep_explaining(options, result)

@@ -119,12 +119,13 @@ class GatheredRows:
         """
         place = {name: number for number, name in enumerate(names)}
         columns = binding.make_numbers([place[name] for name in wanted])
-        numbers = None if rows is None else binding.make_numbers(rows.to_list())
-        count = self.rows if rows is None else rows.len()
+        numbers = None if rows is None else np.ascontiguousarray(rows, np.uint32)
+        address = None if numbers is None else numbers.ctypes.data
+        count = self.rows if numbers is None else len(numbers)
         raw = ctypes.byref(self.raw)
         full = (ctypes.c_ubyte * max(1, len(wanted)))()
         found = self.kernel.count_values(
-            raw, numbers, count, len(wanted), columns, most, full
+            raw, address, count, len(wanted), columns, most, full
         )
         return read_counts(self.kernel, found, wanted, full)
 

@@ -184,6 +184,20 @@ class SummedColumn(ctypes.Structure):
         return int(self.high) << 64 | int(self.low)
 
 
+class Reading(ctypes.Structure):
+    """How `table_forms` reads texts; without `formats` they are numbers."""
+
+    _fields_ = (
+        ("point", c_uint32),
+        ("group", c_uint32),
+        ("trailing", c_uint32),
+        ("places", c_uint32),
+        ("formats", c_char_p),
+        ("apart", c_char_p),
+        ("apart_size", c_uint64),
+    )
+
+
 SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "version": (c_char_p,),
     "source": (c_char_p,),
@@ -241,6 +255,19 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
         POINTER(c_uint32),
         POINTER(c_uint32),
     ),
+    "compare_pairs": (
+        c_void_p,
+        POINTER(RawRows),
+        POINTER(RawRows),
+        c_uint64,
+        c_uint64,
+        c_uint32,
+        POINTER(c_uint32),
+        POINTER(c_uint32),
+        c_void_p,
+        c_void_p,
+        c_char_p,
+    ),
     "columns_text": (
         c_uint64,
         c_void_p,
@@ -268,6 +295,14 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "table_hashes": (c_int, c_void_p, c_void_p, c_void_p),
     "table_counts": (c_void_p, c_void_p, c_uint64, c_void_p),
     "table_sums": (None, c_void_p, POINTER(SummedColumn)),
+    "table_forms": (
+        c_int,
+        c_void_p,
+        POINTER(Reading),
+        c_void_p,
+        c_void_p,
+        POINTER(c_uint64),
+    ),
     "digests": (None, c_void_p, c_void_p),
 }
 

@@ -1455,30 +1455,42 @@ API columns *extract(const rows *r, u64 from, u64 to, u32 count, const u32 *want
     free(fields);
     return right ? c : (columns_free(c), (columns *)0);
 }
-// The cells that differ between rows of the same place, in `count` columns that are at
-// `olds` and `news`: pair, column and both texts. The first `keys` of these columns are
-// the key: a pair that differs in it is none, and counted as a collision. The numbers of
-// columns begin behind the key.
-API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
-                     const u32 *olds, const u32 *news) {
+static columns *compare_places(const rows *old, const rows *new, u64 from, u64 to, u32 count,
+                               u32 key_count, const u32 *olds, const u32 *news, const u32 *at_old,
+                               const u32 *at_new, const u8 *every) {
     span *a = malloc(sizeof *a * old->width), *b = malloc(sizeof *b * new->width);
     columns *c = columns_new(2);
     int right = a && b && c && are_below(olds, count, old->width) && are_below(news, count, new->width);
     if (c) c->of_cells = 1;
     for (u64 i = from; right && i < to; i++) {
-        right = split_row(old, i, a) && split_row(new, i, b);
+        right = split_row(old, at_old ? at_old[i] : i, a) && split_row(new, at_new ? at_new[i] : i, b);
         for (u32 j = 0; right && j < count; j++) {
-            if (alike(a[olds[j]], b[news[j]])) continue;
+            if (!(every && every[j]) && alike(a[olds[j]], b[news[j]])) continue;
             u64 n = c->of[0].count;
             c->collisions += j < key_count;
             right = grow(&c->pairs, &c->pairs_room, n + 1, 4) &&
                     grow(&c->columns, &c->columns_room, n + 1, 4) &&
                     put_text(c->of, a[olds[j]]) && put_text(c->of + 1, b[news[j]]);
-            if (right) c->pairs[n] = (u32)i, c->columns[n] = j < key_count ? 0 : j - key_count;
+            if (right) c->pairs[n] = (u32)(i - from), c->columns[n] = j < key_count ? 0 : j - key_count;
         }
     }
     free(a), free(b);
     return right ? c : (columns_free(c), (columns *)0);
+}
+// The cells that differ between rows of the same place, in `count` columns that are at
+// `olds` and `news`: pair, column and both texts. The first `key_count` of these columns
+// are the key: a pair that differs in it is none, and counted as a collision. The numbers
+// of columns begin behind the key, those of pairs with `from`.
+API columns *compare(const rows *old, const rows *new, u64 from, u64 to, u32 count, u32 key_count,
+                     const u32 *olds, const u32 *news) {
+    return compare_places(old, new, from, to, count, key_count, olds, news, 0, 0, 0);
+}
+// The same without a key, of the pairs of rows in `at_old` and `at_new`; of the columns
+// that are marked in `every`, all cells.
+API columns *compare_pairs(const rows *old, const rows *new, u64 from, u64 to, u32 count,
+                           const u32 *olds, const u32 *news, const u32 *at_old, const u32 *at_new,
+                           const u8 *every) {
+    return compare_places(old, new, from, to, count, 0, olds, news, at_old, at_new, every);
 }
 
 // ---------------------------------------------------------------- values
@@ -1736,10 +1748,22 @@ static int read_amount(span s, amount *a) {
     }
     return whole && p == s.end;
 }
+// A normal number, and the size that it has as people write it: `-0.5` has four bytes.
+static int read_normal(span s, amount *a, u64 *size) {
+    const u8 *p = s.at + 3;
+    *a = (amount){0};
+    if (s.end - s.at < 4 || s.at[0] || (s.at[1] != '+' && s.at[1] != '-') || s.at[2] != '0') return 0;
+    a->negative = s.at[1] == '-';
+    int whole = digits_of(&p, s.end, a);
+    if (p == s.end || *p++ != '.') return 0;
+    a->places = (u32)digits_of(&p, s.end, a);
+    *size = (u64)a->negative + (u64)(whole ? whole : 1) + (a->places ? 1 + a->places : 0);
+    return p == s.end;
+}
 // How the texts of a column are written, and their sum: what `make_form` and `_exact_sum`
 // of `recon_engine/analysis/totals.py` need. `shortest`, `longest`: of those that are not
 // blank, stripped; both are 0 without any. The sum is `high`:`low` / 10^places; `exact`:
-// whether it is one.
+// whether it is one. A normal number is taken as people write it.
 typedef struct {
     u64 shortest, longest, low, high;
     u32 places;
@@ -1765,11 +1789,16 @@ API void table_sums(const table_of_views *t, summed_column *out) {
         span s;
         while (c.amounts && next_text(&at, &s)) {
             amount a;
-            span text = stripped(s);
-            u64 size = (u64)(text.end - text.at);
-            if (!size) continue;
-            c.amounts = (u8)read_amount(text, &a);
-            c.point |= c.amounts && memchr(text.at, '.', size);
+            u64 size;
+            if (read_normal(s, &a, &size)) { // no text begins like it
+                c.point |= a.places > 0;
+            } else {
+                span text = stripped(s);
+                size = (u64)(text.end - text.at);
+                if (!size) continue;
+                c.amounts = (u8)read_amount(text, &a);
+                c.point |= c.amounts && memchr(text.at, '.', size);
+            }
             if (!c.longest || size < c.shortest) c.shortest = size;
             if (size > c.longest) c.longest = size;
             if (c.amounts && c.exact) add_amount(&c, &sum, &a);
@@ -1777,6 +1806,164 @@ API void table_sums(const table_of_views *t, summed_column *out) {
         c.low = (u64)sum, c.high = (u64)((unsigned __int128)sum >> 64);
         out[i] = c;
     }
+}
+
+// ---------------------------------------------------------------- forms of values
+// The normal forms of `recon_engine/rules`: of numbers with digits, groups and a point, of
+// whole numbers with an implied point, and of days in formats of digits.
+//
+// `places`: of an implied point; 0 for one that is written. `formats`: those of days, each
+// a string of parts, an empty string behind the last; without them numbers are read. A
+// part is Y, m or d for digits (M and D for two, m and d for one or two), or = and a byte.
+// `apart`: what a text that is neither read nor blank begins with, of `apart_size` bytes.
+typedef struct {
+    u32 point, group, trailing, places;
+    const u8 *formats, *apart;
+    u64 apart_size;
+} reading;
+#define FORM_ROOM 64 // more bytes than a form has beside its text; `places` is below 32
+INLINE int is_digit(u8 c) { return c >= '0' && c <= '9'; }
+// Sign and 0, before what has no zeros before its point and none at its end.
+INLINE u64 signed_form(u8 *to, const u8 *end, int below) {
+    to[0] = 0, to[1] = below && end - to > 4 ? '-' : '+', to[2] = '0';
+    return (u64)(end - to);
+}
+// The size of the form; 0 for what is no number.
+static u64 number_form(const reading *r, span s, u8 *to) {
+    const u8 *p = s.at, *end = s.end;
+    u8 *first = to + 3, *d = first;
+    u64 count = 0, groups = 0;
+    int below = 0;
+    if (p < end && (*p == '+' || *p == '-')) below = *p++ == '-';
+    else if (r->trailing && p < end && (end[-1] == '+' || end[-1] == '-')) below = *--end == '-';
+    for (; p < end; p++) {
+        if (is_digit(*p)) {
+            count++, *d = *p;
+            d += d > first || *p != '0';
+        } else if (*p == r->group) {
+            if (groups ? count != 3 : !count || count > 3) return 0;
+            groups++, count = 0;
+        } else {
+            break;
+        }
+    }
+    if (groups && count != 3) return 0;
+    *d++ = '.';
+    if (p < end) {
+        u8 *fraction = d;
+        if (*p++ != r->point) return 0;
+        for (; p < end && is_digit(*p); p++) *d++ = *p;
+        if (p < end || (!count && d == fraction)) return 0;
+        while (d[-1] == '0') d--;
+    } else if (!count) {
+        return 0;
+    }
+    return signed_form(to, d, below);
+}
+static u64 implied_form(const reading *r, span s, u8 *to) {
+    const u8 *p = s.at;
+    u8 *first = to + 3, *d = first;
+    int below = 0;
+    if (p < s.end && (*p == '+' || *p == '-')) below = *p++ == '-';
+    u64 count = (u64)(s.end - p), zeros = count < r->places ? r->places - count : 0;
+    if (!count) return 0;
+    for (const u8 *x = p; x < s.end; x++)
+        if (!is_digit(*x)) return 0;
+    for (; count > r->places; count--, p++) {
+        *d = *p;
+        d += d > first || *p != '0';
+    }
+    *d++ = '.';
+    while (zeros--) *d++ = '0';
+    while (p < s.end) *d++ = *p++;
+    while (d[-1] == '0') d--;
+    return signed_form(to, d, below);
+}
+// The days since 1970 of a day of the years 1000 to 9999 (Hinnant, "chrono-compatible
+// low-level date algorithms").
+INLINE i64 days_of(u32 year, u32 month, u32 day) {
+    u32 y = year - (month <= 2), of_era = y % 400;
+    u32 of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return (i64)(y / 400) * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+// Reads the parts of a format; 0 where a text is not written so.
+static int read_parts(const u8 *f, span s, u32 *year, u32 *month, u32 *day) {
+    const u8 *p = s.at;
+    for (; *f; f++) {
+        if (*f == '=') {
+            if (p == s.end || *p++ != *++f) return 0;
+            continue;
+        }
+        u32 most = *f == 'Y' ? 4 : 2, least = *f == 'm' || *f == 'd' ? 1 : most, n = 0, value = 0;
+        for (; n < most && p < s.end && is_digit(*p); n++, p++) value = 10 * value + (*p - '0');
+        if (n < least) return 0;
+        *(*f == 'Y' ? year : *f == 'm' || *f == 'M' ? month : day) = value;
+    }
+    return p == s.end;
+}
+static u64 day_form(const reading *r, span s, u8 *to) {
+    static const u8 lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    for (const u8 *f = r->formats; *f; f += strlen((const char *)f) + 1) {
+        u32 year = 0, month = 0, day = 0;
+        if (!read_parts(f, s, &year, &month, &day)) continue;
+        if (year < 1000 || !month || month > 12 || !day || day > lengths[month - 1]) continue;
+        if (month == 2 && day == 29 && (year % 4 || (!(year % 100) && year % 400))) continue;
+        i64 days = days_of(year, month, day);
+        u64 size = 0, left = (u64)(days < 0 ? -days : days);
+        u8 digits[20];
+        do digits[size++] = (u8)('0' + left % 10);
+        while (left /= 10);
+        u8 *d = to;
+        *d++ = 0;
+        if (days < 0) *d++ = '-';
+        while (size) *d++ = digits[--size];
+        return (u64)(d - to);
+    }
+    return 0;
+}
+// The forms of a column as an array of views, and in `counts` the texts that are read, and
+// those that are neither read nor blank. 0 where memory is out, or the forms have more
+// bytes than a view can point to.
+API int table_forms(const table_of_views *t, const reading *r, array *to, schema *described,
+                    u64 counts[2]) {
+    u64 rows = height_of(t), size = 0, room = 0, at = 0, read = 0, unread = 0;
+    view *views = malloc((rows + 1) * sizeof *views);
+    i64 *sizes = malloc(sizeof *sizes);
+    const void **buffers = calloc(4, sizeof *buffers);
+    u8 *text = 0;
+    char *name = calloc(1, 1);
+    int right = views && sizes && buffers && name;
+    span s;
+    for (cursor c = {t, 0, 0, 0}; right && next_text(&c, &s); at++) {
+        u64 n = (u64)(s.end - s.at), most = n + r->apart_size + FORM_ROOM;
+        right = size + most <= INT32_MAX && grow(&text, &room, size + most, 1);
+        if (!right) break;
+        u8 *form = text + size;
+        u64 length = !n ? 0 : r->formats ? day_form(r, s, form) : r->places ? implied_form(r, s, form)
+                                                                           : number_form(r, s, form);
+        if (length) {
+            read++;
+        } else if (n) {
+            unread++, length = r->apart_size + n;
+            if (r->apart_size) memcpy(form, r->apart, r->apart_size);
+            memcpy(form + r->apart_size, s.at, n);
+        }
+        view v = {.size = (u32)length};
+        if (length <= sizeof v.text) {
+            memcpy(v.text, form, length);
+        } else {
+            memcpy(v.at.prefix, form, sizeof v.at.prefix);
+            v.at.offset = (u32)size, size += length;
+        }
+        views[at] = v;
+    }
+    if (!right || !grow(&text, &room, 1, 1))
+        return free(views), free(sizes), free(buffers), free(text), free(name), 0;
+    *sizes = (i64)size, counts[0] = read, counts[1] = unread;
+    buffers[1] = views, buffers[2] = text, buffers[3] = sizes;
+    *to = (array){.length = (i64)rows, .buffer_count = 4, .buffers = buffers, .release = release_array};
+    *described = (schema){.format = "vu", .name = name, .release = release_schema, .private = name};
+    return 1;
 }
 
 // The digests of all rows in file order, three words each: key, row, check.
