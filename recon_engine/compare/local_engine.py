@@ -63,7 +63,7 @@ from recon_engine.inputs.scanned import (
 )
 from recon_engine.inputs.scanning import KernelRefusal
 from recon_engine.inputs.trailer_sums import check_sums
-from recon_engine.model import SIDES
+from recon_engine.model import SIDES, RowCounts
 from recon_engine.records import dataclass
 from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.lazy_module import np
@@ -358,7 +358,13 @@ def compare_tables(
         found = _compare_undecided(sides, rests, batches, reading.matched)
         advance(rows)
     identical = sum(each.identical for each in rests)
-    left_out = (sum(each.left_out[at] for each in rests) for at in (OLD, NEW))
+    old_aside, new_aside = (
+        RowCounts(
+            left_out=sum(each.left_out[at] for each in rests),
+            folded_away=sum(each.folded_away[at] for each in rests),
+        )
+        for at in (OLD, NEW)
+    )
     seen = sightings(
         asked,
         [_sought_keys(at, side, rests) for at, side in enumerate(sides)],
@@ -377,7 +383,7 @@ def compare_tables(
     return build_result(
         plan,
         reading.tables,
-        partial.with_left_out(*left_out),
+        partial.with_aside(old_aside, new_aside),
         column_findings,
         today=today,
         samples=Samples(shown, samples),
@@ -407,7 +413,8 @@ class Undecided:
     `left`: the digests of the rows that are not identical; `sought`: of the rows whose
     key digest is that of a sought key; `of_key`: an upper bound of the rows of `left`
     with one key, 0 if no key seems to repeat; `left_out`: the rows of each side that a
-    filter leaves out, as far as they are not among `left`.
+    filter leaves out, as far as they are not among `left`; `folded_away`: those that
+    are folded into another of an identical row.
     """
 
     identical: int
@@ -415,6 +422,7 @@ class Undecided:
     sought: tuple[pl.DataFrame, pl.DataFrame]
     of_key: int = 0
     left_out: tuple[int, int] = (0, 0)
+    folded_away: tuple[int, int] = (0, 0)
 
 
 def _find_undecided_in_bucket(
@@ -516,19 +524,24 @@ def _find_undecided_by_kernel(
     sides: Sequence[_TableSide],
     asked: Sought | None,
 ) -> tuple[Undecided, Suspects]:
-    """What the kernel leaves to be paired: the rows of repeated keys."""
+    """What the kernel leaves to be paired: the rows of repeated keys.
+
+    If it has folded rows: of all keys whose rows it has not found to be identical.
+    """
     old, new = (_find_sought_rows(matched, at, sides[at], asked) for at in (OLD, NEW))
     matched.forget_digests()
     if matched.has_repeats:
         left, suspects = find_undecided(
             lambda side: matched.take_digests(REPEATED[side]),
             all_is_compared(plan.names),
+            folds=matched.folds,
         )
     else:
         none, suspects = pl.DataFrame(schema=DIGESTS), NO_SUSPECTS
         left = Undecided(0, (none, none), (none, none))
     identical = matched.identical + left.identical
-    return replace(left, identical=identical, sought=(old, new)), suspects
+    found = replace(left, identical=identical, sought=(old, new))
+    return replace(found, folded_away=matched.folded_away), suspects
 
 
 def _find_sought_rows(
@@ -636,7 +649,7 @@ def _compare_undecided(
 ) -> Difference:
     """Compare what is left, in about so many batches of buckets."""
     parts: Iterator[Difference]
-    if matched is not None:
+    if matched is not None and not matched.folds:
         parts = _compare_matched(sides, rests[0], matched)
     else:
         size = -(-len(rests) // count)

@@ -44,18 +44,34 @@ SAMPLED_ROWS: Final = 8_192
 
 
 @dataclass(frozen=True, slots=True)
+class Folding:
+    """How the rows of a key become one on a side.
+
+    `folds`: whether they do; on one side at least. `sums`: the numbers of the columns
+    that are added up on either side, in one order on both; `added`: which of them are
+    on this side; `counted`: whether the numbers of rows of a key are compared.
+    """
+
+    folds: bool
+    sums: Sequence[int]
+    added: Sequence[bool]
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SideColumns:
     """What the kernel does with the columns of a file.
 
     `compared`: for each column the name that is the same on both sides, None if it is
-    not compared; `keys`: the numbers of the key columns, in the order of the key: with
-    none, a file is only validated; `sample_every`: the rows of one in so many keys are
-    sampled.
+    not compared, or added up; `keys`: the numbers of the key columns, in the order of
+    the key: with none, a file is only validated; `sample_every`: the rows of one in so
+    many keys are sampled; `folding`: how rows are folded, on both sides or on none.
     """
 
     compared: Sequence[str | None]
     keys: Sequence[int]
     sample_every: int
+    folding: Folding | None = None
 
 
 def sampling_rate(expected_rows: int) -> int:
@@ -89,7 +105,8 @@ class ScannedSide:
 class Scanning:
     """The pass of both files through the kernel, which begins at once.
 
-    With `joins` the rows of both are matched, too.
+    With `joins` the rows of both are matched, too, and folded before that as the
+    columns say.
 
     `wait` returns at its end; `close` frees everything, and ends a pass under way.
     """
@@ -104,6 +121,7 @@ class Scanning:
     ) -> None:
         self.kernel = kernel
         self.joins = joins
+        self.folding = columns[0].folding
         self.matched: list[int] = []
         self._cancel = ctypes.c_uint32(0)
         self._done = [ctypes.c_uint64(0) for _ in headers]
@@ -188,7 +206,11 @@ class Scanning:
         parts = 1 << self._bits
         edges = (0, parts // 2, parts)
         old, new = (scanned.side.pointer for scanned in self.sides)
-        found = self.kernel.join(old, new, edges[half], edges[half + 1])
+        which = (old, new, edges[half], edges[half + 1])
+        if self.folding is None:
+            found = self.kernel.join(*which)
+        else:
+            found = self.kernel.join_folded(*which, self.folding.counted)
         if not found:
             raise KernelRefusal(fault=False)
         self.matched.append(found)
@@ -321,6 +343,7 @@ def plan_sides(
     order = [name for name in first.compared if name is not None]
     for header, side in zip(headers, columns, strict=True):
         place = {name: number for number, name in enumerate(side.compared)}
+        folding = side.folding
         yield ReadPlan(
             width=len(header.columns),
             trailing=header.trailing,
@@ -334,4 +357,7 @@ def plan_sides(
             field_lines=min(header.limits.field_lines, (1 << 32) - 1),
             bits=bits,
             sample_every=side.sample_every,
+            sums=folding.sums if folding else (),
+            added=folding.added if folding else (),
+            folds=folding is not None and folding.folds,
         )

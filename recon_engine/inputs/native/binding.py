@@ -85,6 +85,10 @@ class SideSettings(ctypes.Structure):
         ("mark_count", c_uint32),
         ("mark_sizes", POINTER(c_uint32)),
         ("marks", c_char_p),
+        ("sum_count", c_uint32),
+        ("folds", c_uint32),
+        ("sums", POINTER(c_uint32)),
+        ("added", c_char_p),
     )
 
 
@@ -217,6 +221,8 @@ SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "feed": (c_int64, c_void_p, c_void_p, c_uint64, c_int),
     "scan": (c_int, c_void_p, c_int, c_uint64, c_void_p, c_void_p),
     "join": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32),
+    "join_folded": (c_void_p, c_void_p, c_void_p, c_uint32, c_uint32, c_int),
+    "found_folded": (c_uint64, c_void_p, c_int),
     "found_list": (c_uint64, c_void_p, c_int, POINTER(c_void_p)),
     "found_free": (None, c_void_p),
     "found_append": (c_int, c_void_p, c_void_p),
@@ -402,7 +408,9 @@ class ReadPlan:
     `sample_every`: the rows of one in so many keys are listed; 0 lists none. `isa`: the
     instruction set, as `best_isa` numbers them; -1 is the best. `trailing`: whether a
     record has one more, empty field. `marks`: a file in which the first field of a
-    record is one of them is refused.
+    record is one of them is refused. `sums`: columns of numbers, as many as the other
+    side has; no digest has them, so `order` is needed; `added`: which of them are added
+    up where the rows of a key become one; `folds`: whether they do on this side.
     """
 
     width: int
@@ -418,6 +426,9 @@ class ReadPlan:
     isa: int = -1
     trailing: bool = False
     marks: Sequence[bytes] = ()
+    sums: Sequence[int] = ()
+    added: Sequence[bool] = ()
+    folds: bool = False
 
 
 class Side:
@@ -448,6 +459,10 @@ class Side:
             mark_count=len(plan.marks),
             mark_sizes=make_numbers([len(mark) for mark in plan.marks]),
             marks=b"".join(plan.marks),
+            sum_count=len(plan.sums),
+            folds=plan.folds,
+            sums=make_numbers(plan.sums),
+            added=bytes(plan.added),
         )
         self.pointer = kernel.side_new(byref(settings))
         if not self.pointer:
