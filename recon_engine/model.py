@@ -589,15 +589,26 @@ class Suppressed:
 
     @property
     def text(self) -> str:
-        """What became of it, in a sentence."""
+        """What became of it, in a sentence that begins with its state."""
         it = self.suppression
-        end = {
-            SuppressionState.ACTIVE: f"known until {it.until}: {it.reason}",
-            SuppressionState.UNUSED: "nothing is left to suppress",
-            SuppressionState.EXPIRED: f"expired after {it.until}",
-            SuppressionState.EXCEEDED: f"accepted up to {it.max or 0:,}",
+        unit = "cell" if it.what is Suppressible.COLUMN else "row"
+        found = f"{self.count:,} {unit}{'' if self.count == 1 else 's'} found"
+        begin, end = {
+            SuppressionState.ACTIVE: (
+                "accepted",
+                f"{found}, until {it.until}: {it.reason}",
+            ),
+            SuppressionState.UNUSED: ("unused suppression", "nothing found"),
+            SuppressionState.EXPIRED: (
+                "expired suppression",
+                f"{found}, accepted until {it.until} only",
+            ),
+            SuppressionState.EXCEEDED: (
+                "exceeded suppression",
+                f"{found}, accepted up to {it.max or 0:,} only",
+            ),
         }[self.state]
-        return f"suppression of {it.name}: {self.count:,} found, {end} ({it.owner})"
+        return f"{begin}: {it.name}: {end} ({it.owner})"
 
 
 NO_SUPPRESSION: Final = -1
