@@ -388,6 +388,7 @@ class Reconciliation:
             "rows_old": self.old.rows,
             "rows_new": self.new.rows,
             **asdict(n),
+            "accepted_rows": self.accepted_rows,
             **sides,
             "columns_compared": len(self.by_column),
             "only_in_old": list(self.drift.only_in_old),
@@ -489,7 +490,7 @@ class Reconciliation:
         }
 
     def headline(self) -> str:
-        """The verdict in one sentence; of several failures, the first and their names."""
+        """The verdict in one sentence; of several failures, the first and the names."""
         if self.failures:
             first, *others = self.failures
             return f"FAIL: {first}" + (self._name_failures() if others else "")

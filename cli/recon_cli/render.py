@@ -308,6 +308,11 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
     from recon_engine.report import history_page
 
     table = []
+    accepts = any(
+        (run.result and run.result.accepted_rows != 0)
+        or (run.breaks and run.breaks.accepted != 0)
+        for run in runs
+    )
     for run in runs:
         found = run.result
         counts = (
@@ -325,7 +330,7 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
         breaks = (
             (
                 tracked.open,
-                tracked.new + tracked.reopened,
+                tracked.appeared,
                 tracked.resolved,
                 tracked.unseen,
                 tracked.gone,
@@ -333,10 +338,25 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
             if tracked
             else (None,) * 5
         )
+        unaccepted = (
+            *(
+                (found.unaccepted_rows, history_page.format_unaccepted_rate(found))
+                if found
+                else (None, None)
+            ),
+            *(
+                (tracked.unaccepted, tracked.unaccepted_appeared)
+                if tracked
+                else (None, None)
+            ),
+        )
         began = f"{run.started:%Y-%m-%d %H:%M}"
-        ended = (*counts, *differ, *breaks, seconds, str(run.run_id))
-        table.append((began, history_page.verdict_word(run), *ended))
-    show_rows(HISTORY_COLUMNS, table, form, SPARE_COLUMNS)
+        named = run.file or None, run.replaced
+        ended = (*counts, *differ, *breaks, *unaccepted, *named, seconds)
+        verdict = history_page.verdict_word(run)
+        table.append((began, verdict, *ended, str(run.run_id)))
+    spare = (WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS) + SPARE_COLUMNS
+    show_rows(HISTORY_COLUMNS, table, form, spare)
 
 
 def show_rows(
@@ -404,6 +424,9 @@ def _note_breaks(page: BreakPage, shown: str) -> None:
     note = f"{shown}, as of {page.as_of}" + (f": {by_state}" if by_state else "")
     if page.tracking in UNCHANGED:
         note += f"; not updated by the last run: {UNCHANGED[page.tracking]}"
+    if page.left_out:
+        more = format_count(page.left_out, "more open break", "are")
+        note += f"; {more} accepted by a suppression: add --accepted to show them"
     announce(note)
 
 
@@ -470,8 +493,23 @@ HISTORY_COLUMNS: Final = (
     "resolved",
     "unseen",
     "gone",
+    "unaccepted_rows",
+    "unaccepted_rate",
+    "unaccepted_open",
+    "unaccepted_appeared",
+    "file",
+    "replaced",
     "seconds",
     "run",
+)
+# What a terminal leaves out first: the counts of everything, if suppressions accept a
+# part of it, or else those of what is not accepted, which are equal.
+WHOLE_COLUMNS: Final = ("appeared", "open", "rate", "differ")
+UNACCEPTED_COLUMNS: Final = (
+    "unaccepted_appeared",
+    "unaccepted_open",
+    "unaccepted_rate",
+    "unaccepted_rows",
 )
 SPARE_COLUMNS: Final = (
     "matched",
@@ -485,7 +523,12 @@ SPARE_COLUMNS: Final = (
     "extra",
     "missing",
     "differ",
+    "unaccepted_rows",
+    "replaced",
     "open",
+    "unaccepted_open",
+    "unaccepted_rate",
+    "file",
 )
 TABLES: Final = (
     "pipeline_run_log",

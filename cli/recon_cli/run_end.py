@@ -128,6 +128,11 @@ def format_summary(clock: RunClock, program: str) -> Iterator[str]:
 def _next_command(outcome: Outcome) -> str:
     dataset = f"--dataset {quoted(outcome.record.dataset)}"
     counts = outcome.breaks.counts if outcome.breaks else None
-    if counts is None or not counts.open:
+    # `breaks` leaves out what suppressions accept.
+    if counts is None or not counts.unaccepted:
         return f"history {dataset}"
-    return f"breaks {dataset}" + (" --state new" if counts.new else " --totals")
+    if not counts.unaccepted_appeared:
+        return f"breaks {dataset} --totals"
+    states = ("new", counts.new), ("reopened", counts.reopened)
+    appeared = (f" --state {state}" for state, count in states if count)
+    return f"breaks {dataset}" + "".join(appeared)

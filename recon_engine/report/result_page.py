@@ -84,13 +84,15 @@ class OpenBreaks(NamedTuple):
     """The breaks of a run: a summary, the open count, and the oldest open breaks.
 
     Only the last run of a dataset has more than the summary: the table of breaks holds
-    the present state. Ages count up to the day `as_of`.
+    the present state. Ages count up to the day `as_of`. `open` and `oldest` are without
+    the `accepted` breaks.
     """
 
     summary: str
     open: int = 0
     oldest: tuple[OpenBreak, ...] = ()
     as_of: date | None = None
+    accepted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,14 +399,16 @@ def _build_kinds(column: Column) -> list[dict[str, Any]]:
 def _draw_trend(result: Reconciliation, facts: PageFacts) -> Chart | None:
     """Earlier results and this one; None if this is the first result."""
     past = [
-        (run.result.mismatched_rows, f"{run.started:%d %b}")
+        (run.result.unaccepted_rows, f"{run.started:%d %b}")
         for run in facts.past
         if run.result is not None
+        and run.result.unaccepted_rows is not None
+        and not run.replaced
         # This result is the last point.
     ][: TREND_RUNS - 1]
     if not past:
         return None
-    here = result.counts.mismatched_rows
+    here = result.left.mismatched_rows
     points = [Point(rows, when) for rows, when in reversed(past)]
     points.append(Point(here, "this run", "bad" if here else "good"))
     return draw_chart("Rows that differ", points, lambda value: f"{value:,.0f}")
@@ -543,6 +547,7 @@ def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "summary": breaks.summary,
         "open": breaks.open,
+        "accepted": breaks.accepted,
         "as_of": breaks.as_of and f"{breaks.as_of:%Y-%m-%d}",
         "oldest": [
             {

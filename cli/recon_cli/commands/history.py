@@ -57,6 +57,32 @@ BreakKinds = Annotated[
         rich_help_panel=Group.OUTPUT,
     ),
 ]
+WithoutColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not-column",
+        metavar="COL",
+        help="Leave out breaks of cells in this column. Repeatable.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+WithoutKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not-kind",
+        metavar="KIND",
+        help="Leave out breaks of this kind. Repeatable.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
+WithAccepted = Annotated[
+    bool,
+    typer.Option(
+        "--accepted",
+        help="Also show open breaks that a suppression accepts.",
+        rich_help_panel=Group.OUTPUT,
+    ),
+]
 BreakKey = Annotated[
     list[str] | None,
     typer.Option(
@@ -119,6 +145,9 @@ def breaks(
     column: BreakColumns = None,
     kind: BreakKinds = None,
     key_value: BreakKey = None,
+    not_column: WithoutColumns = None,
+    not_kind: WithoutKinds = None,
+    accepted: WithAccepted = False,
     totals: BreakTotals = False,
     limit: BreakCount = 100,
 ) -> None:
@@ -127,6 +156,7 @@ def breaks(
     Examples:
       recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
       recon breaks --column PAID --kind number --totals
+      recon breaks --not-column STATUS --not-kind missing
       recon breaks --key-value 10042 --key-value 3
     """
     form = settings["format"]
@@ -136,7 +166,15 @@ def breaks(
         from recon_engine.postgres.connection import open_connection
         from recon_engine.postgres.history import choose_dataset
 
-        wanted = BreakFilter(state or (), column or (), kind or (), key_value or ())
+        wanted = BreakFilter(
+            states=state or (),
+            columns=column or (),
+            kinds=kind or (),
+            key=key_value or (),
+            not_columns=not_column or (),
+            not_kinds=not_kind or (),
+            accepted=accepted,
+        )
         with database.past_runs() as conninfo:
             with open_connection(conninfo) as connection:
                 dataset = choose_dataset(connection, settings["dataset"])
