@@ -581,7 +581,7 @@ _TABLE: Final = (
         group=Group.COMPARISON,
         help="Acceptance limit, such as 'mismatch_rate(PAID)<=0.1%'. Gates decide the"
         " exit code. Repeatable.",
-        commands=WHOLE_FILES,
+        commands=(*WHOLE_FILES, "doctor"),
         shape=Shape.VALUES,
         flags=("--gate",),
         metavar="EXPR",
@@ -893,7 +893,7 @@ _TABLE: Final = (
         name="fail_on_diff",
         group=Group.RUN,
         help="Exit with 1 if there is any difference that is not suppressed.",
-        commands=("run",),
+        commands=("run", "doctor"),
         value_type=bool,
         flags=("--fail-on-diff",),
         env="RECON_FAIL_ON_DIFF",
@@ -933,8 +933,8 @@ _TABLE: Final = (
     Option(
         name="quiet",
         group=Group.MESSAGES,
-        help="Print nothing but errors: the exit code has the verdict. Files of"
-        " --output and --log-file are written.",
+        help="Print nothing if the exit code is 0, else the error or one line that says"
+        " why, on stderr. Files of --output and --log-file are written.",
         commands=(*READING, "doctor"),
         value_type=bool,
         flags=("--quiet", "-q"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli.run_end import format_summary
 from recon_cli.session import announce, echo, make_console
+from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_share
 from recon_engine.options import Format
@@ -212,12 +213,20 @@ def show_outcome(clock: RunClock, form: Format) -> None:
         show_result(ended.result, form)
         echo()
     echo(_describe_end(ended))
+    if clock.created:
+        echo(f"database:  created {clock.created}: no history before this run")
     for line in format_summary(clock, _program_name()):
         echo(line)
     if ended.error is not None and ended.result is not None:
         from recon_engine.terminal import print_error
 
         print_error(make_console(stderr=True), ended.error)
+
+
+def describe_outcome(ended: Outcome) -> str:
+    """The verdict and the end of a run in one line that names the dataset."""
+    headline = [readable(ended.result.headline())] if ended.result else []
+    return f"{ended.record.dataset}: " + " · ".join((*headline, _describe_end(ended)))
 
 
 def _describe_end(ended: Outcome) -> str:

@@ -15,6 +15,7 @@ from recon_engine.status import STATUSES, RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from recon_engine.model import GateResult
     from recon_engine.pipeline.runner import Outcome
@@ -32,6 +33,8 @@ class RunClock:
         self._began = time.monotonic()
         self._began_at = datetime.now(UTC)
         self.outcome: Outcome | None = None
+        # The home of an embedded database that did not exist before.
+        self.created: Path | None = None
 
     @property
     def seconds(self) -> float:

@@ -108,16 +108,26 @@ def doctor(settings: Settings) -> None:
         settings.check_dataset()
         masks = settings["masks"]
         # To open an embedded database would create it, and this command only reads.
-        known = not database.is_yet_to_be_made()
-        with database.open_database() if known else nullcontext() as address:
-            home = database.embedded_home()
-            findings = list(examine_setup(locations, address, masks, home))
+        place = database.choose_home(settings.source.get("file"))
+        known = not database.is_yet_to_be_made(place)
+        with database.open_database(place) if known else nullcontext() as address:
+            home = database.embedded_home(place)
+            findings = list(
+                examine_setup(
+                    locations,
+                    address,
+                    masks,
+                    home,
+                    alarms=bool(settings["gates"] or settings["fail_on_diff"]),
+                )
+            )
         columns = ("check", "state", "found", "remedy")
         table = [(f.check, f.state, f.found, f.remedy or "") for f in findings]
         render.show_rows(columns, table, form)
-        failed = any(finding.state is CheckState.FAIL for finding in findings)
-        raise session.CommandEnded(
-            STATUSES[RunStatus.PERMISSION_DENIED].exit_code * failed
+        failed = [each.check for each in findings if each.state is CheckState.FAIL]
+        session.end_command(
+            STATUSES[RunStatus.PERMISSION_DENIED].exit_code * bool(failed),
+            "checks failed: " + ", ".join(failed),
         )
 
 
@@ -140,7 +150,8 @@ def purge(
         from recon_engine.postgres import purge as retention
 
         age = retention.parse_age(older_than)
-        with database.past_runs() as address:
+        place = database.choose_home(settings.source.get("file"))
+        with database.past_runs(place) as address:
             found = retention.find_old_values(
                 address, age, dataset, artifacts=artifacts
             )

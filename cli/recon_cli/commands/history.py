@@ -175,7 +175,8 @@ def breaks(
             not_kinds=not_kind or (),
             accepted=accepted,
         )
-        with database.past_runs() as conninfo:
+        place = database.choose_home(settings.source.get("file"))
+        with database.past_runs(place) as conninfo:
             with open_connection(conninfo) as connection:
                 dataset = choose_dataset(connection, settings["dataset"])
             found = list_breaks(conninfo, dataset, wanted, 0 if totals else limit)
@@ -198,7 +199,11 @@ def history(settings: Settings, limit: RunCount = 30) -> None:
         from recon_engine.postgres import history
         from recon_engine.postgres.connection import open_connection
 
-        with database.past_runs() as conninfo, open_connection(conninfo) as connection:
+        place = database.choose_home(settings.source.get("file"))
+        with (
+            database.past_runs(place) as conninfo,
+            open_connection(conninfo) as connection,
+        ):
             dataset = history.choose_dataset(connection, settings["dataset"])
             runs = history.list_runs(connection, dataset, limit)
             render.show_history(runs, form)
@@ -224,7 +229,11 @@ def report(
 
         dataset = settings["dataset"]
         path = render.check_page_path(output)
-        with database.past_runs() as conninfo, open_connection(conninfo) as connection:
+        place = database.choose_home(settings.source.get("file"))
+        with (
+            database.past_runs(place) as conninfo,
+            open_connection(conninfo) as connection,
+        ):
             if past is None:
                 run = history.find_run_id(connection, run_id, dataset)
                 page = result_page.render_result(*history.load_result(connection, run))
@@ -248,5 +257,6 @@ def sql(statement: Statement, settings: Settings) -> None:
         from recon_cli import render
         from recon_engine.postgres.connection import query_read_only
 
-        with database.past_runs() as conninfo:
+        place = database.choose_home(settings.source.get("file"))
+        with database.past_runs(place) as conninfo:
             render.show_rows(*query_read_only(conninfo, statement), form)
