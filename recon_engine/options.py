@@ -628,7 +628,8 @@ _TABLE: Final = (
     Option(
         name="format",
         group=Group.OUTPUT,
-        help="Format of the result on stdout.",
+        help="Format of the result on stdout. In the format table, a list is CSV if"
+        " stdout is not a terminal.",
         commands=(
             *("diff", "keys", "explain", "run", "breaks", "history"),
             *("sql", "doctor", "purge", "statuses"),

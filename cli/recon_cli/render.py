@@ -409,8 +409,19 @@ def show_breaks(page: BreakPage, form: Format) -> None:
         [key] = (
             dict(zip(page.names, row, strict=True))["key"] for row in page.rows[:1]
         )
-        command = f"recon explain OLD NEW {key_flags(page.keys)} {quoted(key)}"
+        inputs = " ".join(quoted(_path_of(url)) for url in page.inputs) or "OLD NEW"
+        command = f"recon explain {inputs} {key_flags(page.keys)} {quoted(key)}"
         announce(f"next: {command}")
+
+
+def _path_of(url: str) -> str:
+    """A local file as a path, relative to the working directory if it is below it."""
+    from recon_engine.storage.urls import local_path
+
+    if url.startswith("s3:"):
+        return url
+    path, here = local_path(url), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def show_break_totals(page: BreakPage, form: Format) -> None:

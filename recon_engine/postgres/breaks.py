@@ -316,6 +316,16 @@ SELECT s.keys FROM metrics.recon_summary s
 WHERE s.run_id = %s
     AND NOT coalesce(r.config->'options'->'masks' ?| (s.keys || ARRAY['*']), false)
 """
+# Where the two files of the run that saw a break last are. Parts are several files, and
+# inputs that are not archived yet are still in inbound.
+ARCHIVED: Final = """
+SELECT format('%%s%%s/%%s/', r.config->>'processed', r.dataset, r.run_id),
+    r.old_uri, r.new_uri
+FROM metrics.break b JOIN metrics.pipeline_run_log r ON r.run_id = b.last_seen_run
+WHERE b.book = %(book)s AND b.key_text = %(key)s AND b.kind = %(kind)s
+    AND b.column_name IS NOT DISTINCT FROM %(column)s AND r.status = 'SUCCEEDED'
+    AND NOT EXISTS (SELECT FROM metrics.run_part p WHERE p.run_id = r.run_id)
+"""
 DATASETS: Final = "SELECT DISTINCT dataset FROM metrics.break_summary"
 # Few columns and kinds, however many breaks.
 ACCEPTED_KINDS: Final = """
@@ -652,7 +662,8 @@ class BreakPage:
     column of a missing or extra row is None. `as_of`: the day of the last observation;
     ages count up to it. `tracking`: whether the last run changed them. `keys`: the key
     columns; empty if a mask hides their values. `left_out`: the accepted breaks that
-    fit the filter and are not listed.
+    fit the filter and are not listed. `inputs`: the URLs of the archived files that the
+    first break was last seen in; empty if they are unknown.
     """
 
     names: tuple[str, ...]
@@ -663,6 +674,7 @@ class BreakPage:
     tracking: Tracking
     keys: tuple[str, ...] = ()
     left_out: int = 0
+    inputs: tuple[str, ...] = ()
 
 
 def list_breaks(
@@ -691,11 +703,23 @@ def list_breaks(
                 wanted,
                 limit,
             )
-            return replace(page, keys=tuple(found[0]) if found else ())
+            keys = tuple(found[0]) if found else ()
+            return replace(page, keys=keys, inputs=_find_inputs(connection, book, page))
     raise ConfigError(
         f"no breaks are recorded for dataset {dataset}.{did_you_mean(dataset, known)}",
         help="recon run records breaks, unless --break-limit is 0",
     )
+
+
+def _find_inputs(
+    connection: psycopg.Connection, book: UUID, page: BreakPage
+) -> tuple[str, ...]:
+    """The URLs of the archived files of the first break of a page, if known."""
+    for row in page.rows[:1]:
+        values = {"book": book, **dict(zip(page.names, row, strict=True))}
+        for folder, *uris in connection.execute(ARCHIVED, values).fetchall():
+            return tuple(folder + uri.rpartition("/")[2] for uri in uris)
+    return ()
 
 
 def _key_texts(values: Sequence[str]) -> list[str]:

@@ -34,7 +34,7 @@ def render_history(dataset: str, runs: Sequence[PastRun]) -> str:
         "history.html",
         ("theme.js",),
         dataset=dataset,
-        counted_runs=format_count(len(runs), "run"),
+        counted_runs=_count_runs(runs),
         runs=[_run_row(run) for run in runs],
         verdicts=_count_verdicts(runs),
         tiles=_build_tiles(runs),
@@ -92,6 +92,14 @@ def _run_row(run: PastRun) -> dict[str, Any]:
         "unaccepted_rate": (run.result and format_unaccepted_rate(run.result)) or "",
         "seconds": "" if run.seconds is None else f"{run.seconds:.1f}",
     }
+
+
+def _count_runs(runs: Sequence[PastRun]) -> str:
+    """How many runs have a result, and how many have none, as without files."""
+    results = sum(run.result is not None for run in runs)
+    without = len(runs) - results
+    others = f", {format_count(without, 'run')} without a result" if without else ""
+    return format_count(results, "result") + others
 
 
 def _count_verdicts(runs: Sequence[PastRun]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -110,6 +111,21 @@ def test_breaks_leaves_accepted_ones_out_and_says_how_many(
         ("STATUS", True),
     }
     assert "accepted by a suppression" not in every.stderr
+
+
+def test_the_next_command_names_the_archived_files(
+    site: FolderSite, tmp_path: Path
+) -> None:
+    three_days(site)
+    asked = ("breaks", "--dataset", "claims", "--limit", "1")
+    said = recon(*asked, cwd=tmp_path, RECON_DATABASE_URL=site.database)
+    [line] = [line for line in said.stderr.splitlines() if line.startswith("next: ")]
+    command, *arguments = shlex.split(line.removeprefix("next: recon "))
+    assert command == "explain"
+    assert "20261123" in arguments[0]
+    explained = recon(command, *arguments, cwd=tmp_path)
+    assert explained.returncode == 1, explained.stderr
+    assert "AMT" in explained.stdout
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ SchemaName = Annotated[
 def migrate() -> None:
     """Create or update the tables of the database.
 
+    Each run does this for an embedded database.
+
     Examples:
       recon migrate
       RECON_DATABASE_URL=postgresql://owner@host/recon recon migrate
@@ -78,7 +80,9 @@ def migrate() -> None:
 
 
 def roles() -> None:
-    """Print the SQL with which an administrator creates the database roles.
+    """Print the SQL that creates the database roles.
+
+    An administrator runs it once.
 
     Examples:
       recon roles
@@ -138,7 +142,9 @@ def purge(
     artifacts: PurgeArtifacts = False,
     delete: Delete = False,
 ) -> None:
-    """Delete the values of old runs from tables and stage; keep counts and the log.
+    """Delete the values of old runs; keep counts and the log.
+
+    The values are in tables of metrics, in stage, and in artifact files.
 
     Examples:
       recon purge --older-than 90d
@@ -162,7 +168,7 @@ def purge(
 
 
 def statuses(settings: Settings) -> None:
-    """List how a run can end: status, exit code, whether to retry, meaning.
+    """List how a run can end: status, exit code, meaning.
 
     Examples:
       recon statuses
@@ -181,7 +187,7 @@ def statuses(settings: Settings) -> None:
 
 
 def schema(name: SchemaName = "result") -> None:
-    """Print the JSON Schema of a result, the configuration, an error or a manifest.
+    """Print the JSON Schema of a result or another document.
 
     Examples:
       recon schema

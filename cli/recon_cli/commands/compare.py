@@ -26,7 +26,7 @@ MOST_KEY_COLUMNS: Final = 3
 
 
 def diff(old: Old, new: New, settings: Settings) -> None:
-    """Compare two files; exit with 0 if they agree, with 1 if they differ.
+    """Compare two files: exit 0 if they agree, 1 if they differ.
 
     Examples:
       recon diff old.csv new.csv --key CLM_ID
@@ -85,7 +85,7 @@ def keys(
     settings: Settings,
     max_columns: MaxColumns = MOST_KEY_COLUMNS,
 ) -> None:
-    """Propose the smallest sets of columns that are a key of both files.
+    """Propose the smallest sets of columns that are a key.
 
     Examples:
       recon keys old.csv new.csv

@@ -151,7 +151,7 @@ def breaks(
     totals: BreakTotals = False,
     limit: BreakCount = 100,
 ) -> None:
-    """List the tracked differences of a dataset with their age, oldest first.
+    """List the tracked differences of a dataset, oldest first.
 
     Examples:
       recon breaks --dataset claims --state new --state reopened --limit 1000 -f json
@@ -187,7 +187,7 @@ def breaks(
 
 
 def history(settings: Settings, limit: RunCount = 30) -> None:
-    """List the runs of a dataset: verdicts, counts, rates and durations.
+    """List the runs of a dataset with verdicts, counts and rates.
 
     Examples:
       recon history --dataset claims
@@ -215,7 +215,7 @@ def report(
     past: PastRuns = None,
     output: PageFile = Path("report.html"),
 ) -> None:
-    """Write the HTML page of a recorded run, or of the last runs of a dataset.
+    """Write the HTML page of a recorded run, or of many runs.
 
     Examples:
       recon report --dataset claims
@@ -246,7 +246,9 @@ def report(
 
 
 def sql(statement: Statement, settings: Settings) -> None:
-    """Query the metrics and stage tables, read-only; the embedded server's too.
+    """Query the metrics and stage tables, read-only.
+
+    The database may be that of the embedded server.
 
     Examples:
       recon sql "SELECT run_id, status FROM metrics.pipeline_run_log"

@@ -52,7 +52,7 @@ DemoRows = Annotated[
 
 
 def run(settings: Settings) -> None:
-    """Reconcile the pair of files in inbound, record the result, archive the inputs.
+    """Reconcile the pair in inbound, record the result, and archive.
 
     Examples:
       recon run --inbound-s3 in --processed-s3 done --out-s3 out --dataset claims -k ID
@@ -111,7 +111,9 @@ def run(settings: Settings) -> None:
 
 
 def demo(folder: DemoFolder = Path("recon-demo"), rows: DemoRows = 20_000) -> None:
-    """Generate a pair of claims extracts and run the whole pipeline on it, locally.
+    """Generate a pair of extracts and run the whole pipeline on it.
+
+    Everything is local: the files, and an embedded Postgres.
 
     Examples:
       recon demo
