@@ -95,12 +95,12 @@ def write_markdown(result: Reconciliation) -> str:
             "",
             *(f"- rule {escape_markdown(each.text)}" for each in result.rules_to_show),
         ]
-    if result.hints:
+    if result.hints_to_show:
         lines += [
             "",
             *(
                 f"- {format_advice(hint, escape_markdown, markdown_code)}"
-                for hint in map(without_codes, result.hints[:LINES_SHOWN])
+                for hint in map(without_codes, result.hints_to_show[:LINES_SHOWN])
             ),
         ]
     if result.remainder():

@@ -19,12 +19,14 @@ from rich.text import Text
 from recon_engine.characters import escaped as visible
 from recon_engine.characters import escapes, readable
 from recon_engine.formatting import (
+    SUPPRESSION_MARKS,
     describe_side,
     format_advice,
     format_count,
     format_percent,
 )
 from recon_engine.kinds import REWRITING_KINDS
+from recon_engine.model import SuppressionState
 
 
 if TYPE_CHECKING:
@@ -58,6 +60,12 @@ MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
 ARROW = " → "
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
+SUPPRESSION_STYLES = {
+    SuppressionState.ACTIVE: QUIET,
+    SuppressionState.UNUSED: "yellow",
+    SuppressionState.EXPIRED: BAD,
+    SuppressionState.EXCEEDED: BAD,
+}
 
 
 def print_result(console: Console, result: Reconciliation, then: str = "") -> None:
@@ -71,6 +79,8 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
         console.print(Text(f"  {readable(text)}"), soft_wrap=True)
     for gate in result.gates if len(result.gates) > 1 else ():
         console.print(_gate_line(gate), soft_wrap=True)
+    for accepted in _suppression_lines(result):
+        console.print(accepted, soft_wrap=True)
     for warning in _warning_lines(result):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
     for rule in _rules(result):
@@ -119,6 +129,14 @@ def _gate_line(gate: GateResult) -> Text:
     return Text.assemble("  ", mark, f" {visible(gate.gate)}: {readable(gate.text)}")
 
 
+def _suppression_lines(result: Reconciliation) -> Iterator[Text]:
+    """One line for each suppression, with a mark for its state."""
+    for each in result.suppressed:
+        mark, style = SUPPRESSION_MARKS[each.state], SUPPRESSION_STYLES[each.state]
+        text = (f" {readable(each.text)}", "" if each.failed else style)
+        yield Text.assemble("  ", (mark, style), text)
+
+
 def _accounting_line(result: Reconciliation, width: int) -> Text:
     """Both sides on one line, or on two lines if they do not fit."""
     text = f"  {result.accounting()}"
@@ -139,7 +157,6 @@ def _warning_lines(result: Reconciliation) -> Iterator[str]:
     # The headline already carries some warnings: each is printed once.
     headline = result.headline()
     yield from (readable(text) for text in result.warnings() if text not in headline)
-    yield from (readable(each.text) for each in result.suppressed)
     for name, side in (("old", result.old), ("new", result.new)):
         yield from describe_side(name, side)
     for name, only in (
@@ -201,10 +218,11 @@ def _fold_line(line: Text, width: int) -> Text:
 
 
 def _hint_lines(result: Reconciliation) -> Iterator[Text]:
-    for hint in result.hints[:HINTS]:
+    hints = result.hints_to_show
+    for hint in hints[:HINTS]:
         yield Text.assemble(("help: ", GOOD), readable(format_advice(hint)))
-    if len(result.hints) > HINTS:
-        more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
+    if len(hints) > HINTS:
+        more = f"      … and {len(hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)
     if result.remainder():
         yield Text(f"unexplained: {result.remainder()}")

@@ -89,6 +89,17 @@ def exit_with_error(
     raise CommandEnded(exit_code) from None
 
 
+def end_command(code: int, reason: str) -> NoReturn:
+    """End a command whose output is complete.
+
+    `reason`: why the exit code is not 0, in one line. With --quiet, which discards the
+    output, it goes to stderr.
+    """
+    if code and _view.quiet:
+        echo(reason, stream=sys.stderr)
+    raise CommandEnded(code)
+
+
 def _as_json(error: ReconError, exit_code: int) -> dict[str, object]:
     return {
         "schema": "recon-error/1",

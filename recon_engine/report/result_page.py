@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -18,8 +19,10 @@ from recon_engine.command_line import rebuild_command
 from recon_engine.formatting import (
     LINES_SHOWN,
     NO_PAIR,
+    SUPPRESSION_MARKS,
     conjugate,
     count_others,
+    describe_accepted_rows,
     describe_aside,
     describe_effect,
     describe_frame,
@@ -81,13 +84,15 @@ class OpenBreaks(NamedTuple):
     """The breaks of a run: a summary, the open count, and the oldest open breaks.
 
     Only the last run of a dataset has more than the summary: the table of breaks holds
-    the present state. Ages count up to the day `as_of`.
+    the present state. Ages count up to the day `as_of`. `open` and `oldest` are without
+    the `accepted` breaks.
     """
 
     summary: str
     open: int = 0
     oldest: tuple[OpenBreak, ...] = ()
     as_of: date | None = None
+    accepted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +129,7 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         cost=_format_cost(result) if facts.timed else None,
         verdict=_build_verdict(result),
         cells=_build_cells(result),
+        accepted=list(_list_accepted(result)),
         warnings=list(_list_warnings(result)),
         old=_build_side(result.old),
         new=_build_side(result.new),
@@ -169,7 +175,7 @@ def render_fragment(result: Reconciliation) -> str:
             "code": write_python(read_settings(hint)),
             "effect": describe_effect(hint),
         }
-        for hint in result.hints[:LINES_SHOWN]
+        for hint in result.hints_to_show[:LINES_SHOWN]
     ]
     return pages.render_page(
         "fragment.html",
@@ -225,15 +231,21 @@ def _summarize_result(result: Reconciliation) -> str:
     if result.agrees:
         every = "All " if n.matched > 1 else ""
         return f"{every}{result.agreement()}."
-    rate = _format_rate(n.mismatched_rows, n.matched)
-    differ = format_share(n.mismatched_rows, n.matched, "matched row", "differ")
+    left, accepted = result.left, " (accepted)"
+    differ = format_share(left.mismatched_rows, n.matched, "matched row", "differ")
+    facts = [_format_rate(left.mismatched_rows, n.matched)]
+    if result.accepted_rows:
+        facts.append(describe_accepted_rows(result.accepted_rows))
     drifted = len(drift.only_in_old) + len(drift.only_in_new)
     rejected = result.old.rejected + result.new.rejected
     unpairable = result.old.unpairable + result.new.unpairable
     parts = (
-        (n.mismatched_rows, f"{differ} ({rate})"),
-        (n.missing, f"{n.missing:,} missing from NEW"),
-        (n.extra, f"{n.extra:,} only in NEW"),
+        (n.mismatched_rows, f"{differ} ({'; '.join(facts)})"),
+        (
+            n.missing,
+            f"{n.missing:,} missing from NEW{'' if left.missing else accepted}",
+        ),
+        (n.extra, f"{n.extra:,} only in NEW{'' if left.extra else accepted}"),
         (drifted, f"{format_count(drifted, 'column')} on one side only"),
         (rejected, f"{format_count(rejected, 'malformed row')} quarantined"),
         (unpairable, f"{format_count(unpairable, 'row')} unpairable"),
@@ -245,39 +257,42 @@ def _summarize_result(result: Reconciliation) -> str:
 def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     """How many differing cells keep their value, and the largest cause.
 
-    The largest cause is the kind of change of one column with the most cells.
+    The largest cause is the kind of change of one column with the most cells, of those
+    that no suppression accepts.
     """
     total, same = result.counts.mismatched_cells, result.rewritten_cells
     if not total:
         return None
-    column, kind, count = max(
-        (
-            (column, kind, count)
-            for column in result.by_column
-            for kind, count in column.kinds.items()
-        ),
-        key=lambda each: each[2],
-    )
+    accepted = result.accepted_kinds
+    causes = [
+        (column, kind, count)
+        for column in result.by_column
+        for kind, count in column.kinds.items()
+        if (column.name, kind) not in accepted
+    ]
     return {
         "same_share": format_percent(same, total) if same else "None",
         "all": format_count(total, "differing cell", "are"),
         "other": total - same,
         "carry": f"{pluralize(total - same, 'cell')} "
         f"{conjugate(total - same, 'carry')}",
-        "cause": {
-            "column": visible(column.name),
-            "kind": kind_words(kind),
-            "share": format_percent(count, column.mismatched),
-            "link": link_to_cells(column=column.name, kind=kind),
-        },
+        "cause": _describe_cause(*max(causes, key=itemgetter(2))) if causes else None,
+    }
+
+
+def _describe_cause(column: Column, kind: str, count: int) -> dict[str, str]:
+    return {
+        "column": visible(column.name),
+        "kind": kind_words(kind),
+        "share": format_percent(count, column.mismatched),
+        "link": link_to_cells(column=column.name, kind=kind),
     }
 
 
 def _list_warnings(result: Reconciliation) -> Iterator[str]:
-    # The headline already carries some warnings, and failures the failed suppressions.
+    # The headline already carries some warnings.
     headline = result.headline()
     yield from (readable(text) for text in result.warnings() if text not in headline)
-    yield from (readable(each.text) for each in result.suppressed if not each.failed)
     for name, side in (("OLD", result.old), ("NEW", result.new)):
         yield from describe_side(name, side)
     for name, only in (
@@ -286,6 +301,14 @@ def _list_warnings(result: Reconciliation) -> Iterator[str]:
     ):
         if only:
             yield f"not compared, only in {name}: {visible(', '.join(only))}"
+
+
+def _list_accepted(result: Reconciliation) -> Iterator[dict[str, str]]:
+    """The suppressions that did not fail, each with its mark on the terminal."""
+    for each in result.suppressed:
+        if not each.failed:
+            mark = SUPPRESSION_MARKS[each.state]
+            yield {"mark": mark, "text": readable(each.text)}
 
 
 def _build_side(side: Side) -> dict[str, str]:
@@ -376,14 +399,16 @@ def _build_kinds(column: Column) -> list[dict[str, Any]]:
 def _draw_trend(result: Reconciliation, facts: PageFacts) -> Chart | None:
     """Earlier results and this one; None if this is the first result."""
     past = [
-        (run.result.mismatched_rows, f"{run.started:%d %b}")
+        (run.result.unaccepted_rows, f"{run.started:%d %b}")
         for run in facts.past
         if run.result is not None
+        and run.result.unaccepted_rows is not None
+        and not run.replaced
         # This result is the last point.
     ][: TREND_RUNS - 1]
     if not past:
         return None
-    here = result.counts.mismatched_rows
+    here = result.left.mismatched_rows
     points = [Point(rows, when) for rows, when in reversed(past)]
     points.append(Point(here, "this run", "bad" if here else "good"))
     return draw_chart("Rows that differ", points, lambda value: f"{value:,.0f}")
@@ -522,6 +547,7 @@ def _build_breaks(breaks: OpenBreaks, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "summary": breaks.summary,
         "open": breaks.open,
+        "accepted": breaks.accepted,
         "as_of": breaks.as_of and f"{breaks.as_of:%Y-%m-%d}",
         "oldest": [
             {

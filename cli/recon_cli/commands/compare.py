@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from recon_cli import session
 from recon_cli.worker import run_on_worker
+from recon_engine.characters import readable
 from recon_engine.command_line import split_names
 from recon_engine.errors import ConfigError
 
@@ -25,7 +26,7 @@ MOST_KEY_COLUMNS: Final = 3
 
 
 def diff(old: Old, new: New, settings: Settings) -> None:
-    """Compare two files; exit with 0 if they agree, with 1 if they differ.
+    """Compare two files: exit 0 if they agree, 1 if they differ.
 
     Examples:
       recon diff old.csv new.csv --key CLM_ID
@@ -74,7 +75,8 @@ def diff(old: Old, new: New, settings: Settings) -> None:
         render.write_all(result, writers, lambda: _page_facts(asked))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
-        raise session.CommandEnded(0 if result.passes or settings["exit_zero"] else 1)
+        failed = not (result.passes or settings["exit_zero"])
+        session.end_command(int(failed), readable(result.headline()))
 
 
 def keys(
@@ -83,7 +85,7 @@ def keys(
     settings: Settings,
     max_columns: MaxColumns = MOST_KEY_COLUMNS,
 ) -> None:
-    """Propose the smallest sets of columns that are a key of both files.
+    """Propose the smallest sets of columns that are a key.
 
     Examples:
       recon keys old.csv new.csv
@@ -97,7 +99,9 @@ def keys(
         asked = settings.options_without_key
         found = _find_keys(old, new, settings, max_columns)
         render.show_proposals(found, form, lambda keys: _command(asked, keys, old, new))
-        raise session.CommandEnded(int(not any(each.is_key for each in found)))
+        session.end_command(
+            int(not any(each.is_key for each in found)), "no set of columns is a key"
+        )
 
 
 def explain(
@@ -135,7 +139,7 @@ def explain(
                 )
             )
         render.show_explanation(found, form)
-        raise session.CommandEnded(int(not found.agrees))
+        session.end_command(int(not found.agrees), "the rows of the key differ")
 
 
 def _find_keys(

@@ -94,7 +94,9 @@ def init(
     force: Force = False,
     config: ConfigFile = Path("recon.toml"),
 ) -> None:
-    """Draft recon.toml from two files: how to read and to compare them, with evidence.
+    """Draft recon.toml from two files, with evidence.
+
+    It says how the files are read and how their rows are compared.
 
     Examples:
       recon init old.csv new.csv
