@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from typing import TYPE_CHECKING, Final
 
-from recon_cli.code_files import name_folder, write_code_files
+from recon_cli.code_files import write_code_files
 from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_cli.session import announce, echo, make_console
 from recon_engine.command_line import quoted
@@ -68,7 +68,7 @@ def write_draft(
     table = ("dataset", dataset) if dataset else ()
     if path.name == PYPROJECT:
         table = ("tool", "recon", *table)
-    text = write_config(draft, table, names, name_folder(path))
+    text = write_config(draft, table, names)
     before = read_config_text(path) if path.exists() else ""
     if before and table:
         # It is edited, so that it has to be TOML.

@@ -179,11 +179,11 @@ def read_codes(hint: Hint) -> Codes:
     return tuple((code, right) for code, [right] in table.entries)
 
 
-def without_codes(hint: Hint, folder: str = "") -> Hint:
-    """The hint with the name of the file, in `folder`, in the place of the table."""
+def without_codes(hint: Hint) -> Hint:
+    """The hint with the name of the file in the place of the table."""
     if not hint.code_file:
         return hint
-    rule = f"map(@{folder}{hint.code_file},rest=same)"
+    rule = f"map(@{hint.code_file},rest=same)"
     flag = command_line.rule_flags(hint.column, (("old", rule),))
     return replace(hint, flag=flag, code_file="")
 

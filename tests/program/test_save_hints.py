@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -118,9 +119,15 @@ def test_a_code_table_is_beside_a_configuration_elsewhere(coded: Path) -> None:
     (coded / "conf" / "my.toml").write_text('keys = "ID"\n')
     recon(*DIFF, "--config", "conf/my.toml", "--save-hints", "1", cwd=coded)
     assert (coded / "conf" / "SEX.map.csv").read_text() == CODES
-    assert CODED.replace("@", "@conf/") in (coded / "conf" / "my.toml").read_text()
-    ended = recon(*DIFF, "--config", "conf/my.toml", "-f", "json", cwd=coded)
-    assert json.loads(ended.stdout)["counts"]["mismatched_cells"] == 1
+    assert CODED in (coded / "conf" / "my.toml").read_text()
+    for folder, path in ((coded, "conf/my.toml"), (coded / "conf", "my.toml")):
+        files = [str(coded / name) for name in DIFF[1:]]
+        ended = recon("diff", *files, "--config", path, "-f", "json", cwd=folder)
+        assert json.loads(ended.stdout)["counts"]["mismatched_cells"] == 1
+    (coded / "conf" / "SEX.map.csv").unlink()
+    ended = recon(*DIFF, "--config", "conf/my.toml", cwd=coded)
+    assert ended.returncode == 2
+    assert f"cannot read the file {coded}/conf/SEX.map.csv" in ended.stderr
 
 
 def test_init_proposes_a_code_table_as_a_comment_with_its_count(coded: Path) -> None:
@@ -132,7 +139,7 @@ def test_init_proposes_a_code_table_as_a_comment_with_its_count(coded: Path) -> 
     assert "SEX" not in str(toml(coded))
     assert (coded / "SEX.map.csv").read_text() == CODES
     # Without the comment signs it is active.
-    active = text.replace("#     ", "")
+    active = re.sub("(?m)^#     ", "", text)
     (coded / "recon.toml").write_text(active)
     ended = recon(*DIFF, "-f", "json", cwd=coded)
     assert json.loads(ended.stdout)["counts"]["mismatched_cells"] == 1
