@@ -83,10 +83,11 @@ def save_hints(
                 text = set_value(text, place, name, value)
         if numbers is None:
             text = _with_comments(text, hints, table)
-            done = f"{format_count(len(hints), 'hint')} as comments"
+            count, how = len(hints), "as comments"
         else:
             text = _with_settings(text, _choose(hints, numbers), table)
-            done = f"{format_count(len(numbers), 'hint')} as settings"
+            count = len(numbers)
+            how = f"run again to use {'it' if count == 1 else 'them'}"
     except ValueError:
         shown = _choose(hints, numbers or ())
         raise ConfigError(
@@ -106,7 +107,7 @@ def save_hints(
             file.unlink()
         raise
     files = "".join(f", {file}" for file in written)
-    return f"saved {done}: {path}{files}"
+    return f"saved {format_count(count, 'hint')} to {path}{files}; {how}"
 
 
 def _choose(hints: Sequence[Hint], numbers: Sequence[int]) -> list[Hint]:
