@@ -56,6 +56,7 @@ def write_draft(
         force: Whether settings that are there may be replaced.
         names: OLD and NEW, for the command that comes next.
     """
+    undecided = {column.name for column in draft.never}
     rows = [
         (each.about, each.choice, each.evidence, each.alternatives)
         for each in draft.decisions
@@ -89,7 +90,13 @@ def write_draft(
     echo()
     echo(f"with these settings: {draft.result.headline()}")
     announce(f"written: {', '.join(map(str, (path, *files)))}")
-    announce(f"next: {_next_command(path, dataset, names)}")
+    command = _next_command(path, dataset, names)
+    announce(f"next: {command}")
+    for number, hint in enumerate(draft.result.hints, 1):
+        if hint in draft.hints and hint.code_file and hint.column in undecided:
+            announce(
+                f"use {hint.code_file} if it is right: {command} --save-hints {number}"
+            )
 
 
 def _next_command(path: Path, dataset: str | None, names: tuple[str, str]) -> str:

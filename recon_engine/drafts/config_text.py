@@ -200,6 +200,8 @@ def _patterns(names: tuple[str, str]) -> Iterator[str]:
 
 def _evidence(draft: Draft, place: tuple[str, ...], name: str) -> Iterator[str]:
     """Why a setting is there: of a column, or of the files."""
+    if name == "on_schema_drift":
+        yield "without this setting, a column that one file has only is an error"
     for each in draft.decisions:
         if each.setting and place[-1:] == (each.setting,) and each.about == name:
             yield each.evidence

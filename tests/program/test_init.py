@@ -26,6 +26,7 @@ from support.program import recon
 from support.unknown_pairs import STYLES, compare_with_truth, write_pair
 
 import recon_engine as rx
+from recon_engine.analysis.coded_columns import find_coded_columns
 from recon_engine.config import Options
 from recon_engine.drafts.config_text import write_config
 from recon_engine.drafts.draft import Draft
@@ -676,3 +677,75 @@ def test_a_drafted_dataset_says_in_comments_where_its_files_are(
     assert found["inbound_s3"] == "inbound"
     shown = found.get("old_pattern"), found.get("new_pattern")
     assert shown == (patterns or (None, None))
+
+
+def test_yes_and_no_and_codes_pair_columns_of_other_names(tmp_path: Path) -> None:
+    """Each by the one column that fits; of two that fit, neither is taken."""
+    chance = random.Random(5)
+    rows = [
+        (chance.random() < 0.3, chance.choice("ABCD"), chance.choice("MF"),
+         chance.choice("XY"))
+        for _ in range(400)
+    ]  # fmt: skip
+    old = ["ID,DONE,STATE,SEX,KIND,FLAG"]
+    new = ["ID,closed,condition,gender,title,other,last"]
+    codes = {"A": "active", "B": "blocked", "C": "closed", "D": "denied"}
+    for at, (yes, state, sex, kind) in enumerate(rows):
+        old.append(f"{at},{'NJ'[yes]},{state},{sex},{kind},{'NJ'[at % 50 == 0]}")
+        wrong = "active" if at == 7 else codes[state]
+        titles = {"M": "Mr", "F": "Ms"}[sex]
+        new.append(
+            f"{at},{str(yes).lower()},{wrong},{'12'[sex == 'F']},{titles},"
+            f"{chance.choice('VW')},{'01'[at % 50 == 25]}"
+        )
+    (tmp_path / "old.csv").write_text("\n".join(old) + "\n")
+    (tmp_path / "new.csv").write_text("\n".join(new) + "\n")
+    command = ("init", "old.csv", "new.csv", "--yes", "--force")
+    ended = recon(*command, cwd=tmp_path, COLUMNS="200")
+    assert settings(tmp_path)["map"] == {"DONE": "closed", "STATE": "condition"}
+    assert settings(tmp_path)["rules"] == {"DONE": "boolean"}
+    assert "400 of 400 sampled rows agree, as yes or no" in ended.stdout
+    assert "by a table of 4 codes" in ended.stdout
+    assert re.search("only in OLD +not compared", ended.stdout)
+    text = (tmp_path / "recon.toml").read_text()
+    assert '#     STATE = "map(@STATE.map.csv' in text
+    assert "# without this setting, a column that one file has only is an error" in text
+    # What a person knows is not decided.
+    ended = recon(*command, "--map", "SEX=gender,KIND=other", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert settings(tmp_path)["map"] == {
+        "DONE": "closed", "STATE": "condition", "SEX": "gender", "KIND": "other",
+    }  # fmt: skip
+    assert "# given by --map\nSEX" in (tmp_path / "recon.toml").read_text()
+    refused = recon(*command, "--map", "SEX=nowhere", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--map SEX=nowhere: the files do not have both columns" in refused.stderr
+
+
+def test_columns_of_few_values_are_not_paired_by_chance() -> None:
+    """Of independent columns none agree, however rare a word is in both."""
+    for seed in range(40):
+        chance = random.Random(seed)
+        share = chance.choice([0.5, 0.1, 0.01])
+
+        def column(words: str) -> list[str]:
+            return [words[chance.random() < share] for _ in range(500)]  # noqa: B023
+
+        sides = [
+            pl.DataFrame({"v0": column(words), "v1": column("PQ")})
+            for words in ("NJ", "01")
+        ]
+        names = (["A", "B"], ["C", "D"])
+        assert find_coded_columns((sides[0], sides[1]), names) == {}, seed
+
+
+def test_the_command_that_uses_a_proposed_code_table_is_true(tmp_path: Path) -> None:
+    write_pair(tmp_path, 3, 300)
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path, COLUMNS="200")
+    assert re.search("STATUS +not decided +.* proposed in STATUS.map.csv", ended.stdout)
+    command = re.findall("right: recon (.*)", ended.stderr)[0].split()
+    saved = recon(*command, cwd=tmp_path)
+    assert "saved 1 hint to recon.toml; run again to use it" in saved.stderr
+    assert settings(tmp_path)["old"]["rules"]["STATUS"].startswith("map(@STATUS")
+    columns = {each["name"]: each for each in found_in(tmp_path)["columns"]}
+    assert columns["STATUS"]["mismatched"] == 0

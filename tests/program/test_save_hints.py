@@ -75,8 +75,7 @@ def test_what_a_hint_is_called_and_what_is_not_saved(folder: Path) -> None:
     recon("init", "old.csv", "new.csv", "--yes", cwd=folder)
     before = (folder / "recon.toml").read_text()
     assert '#     PAID = "decimal"' in before
-    ended = recon(*DIFF, "--save-hints", "1", "--ignore", "DRG", "--detail-limit", "9",
-                  cwd=folder)  # fmt: skip
+    ended = recon(*DIFF, "--save-hints", "1", "--ignore", "MEMBER", cwd=folder)
     assert (
         "help 1: PAID: 2 differ, 50% number format; --rule PAID=decim" in ended.stdout
     )

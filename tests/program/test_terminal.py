@@ -85,7 +85,11 @@ def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:
 
 def test_what_would_explain_them_is_broken_where_it_can_be(folder: Path) -> None:
     lines = plain(on_terminal(*CLAIMS, columns=80, cwd=folder))
-    at = lines.index("help 1: CLM_THRU_DT: 617 differ, 100% date format;")
+    [at] = (
+        at
+        for at, line in enumerate(lines)
+        if re.fullmatch(r"help \d: CLM_THRU_DT: 617 differ, 100% date format;", line)
+    )
     rule = "--rule 'CLM_THRU_DT=date(%Y%m%d|%Y-%m-%d)'"
     assert lines[at + 1] == f"      {rule} removes 617"
     assert max(map(len, lines)) <= 80
