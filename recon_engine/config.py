@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import functools
 import json
+import os
 from dataclasses import asdict, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -352,7 +353,7 @@ def read_layout(text: str) -> str:
     except (OSError, UnicodeDecodeError, csv.Error):
         raise ConfigError(
             "the layout cannot be read",
-            file=text[1:],
+            file=os.path.abspath(text[1:]),  # noqa: PTH100
             help="write it as CSV in UTF-8: name,from,to in each line",
         ) from None
     if rows and [each.strip().lower() for each in rows[0]] == ["name", "from", "to"]:

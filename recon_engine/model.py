@@ -306,6 +306,29 @@ class RuleCount:
             + (" (implied by the rule of the other side)" if self.implied else "")
         )
 
+    @property
+    def shortfall(self) -> str:
+        """What the rule could not read, or its table does not list; "" for nothing."""
+        if not self.met or (self.implied and not (self.old.unread + self.new.unread)):
+            return ""
+        facts = [
+            f"{side.unread:,} of {side.values:,} values of {name} are not read"
+            for name, side in (("OLD", self.old), ("NEW", self.new))
+            if side.unread and self.codes is None
+        ]
+        if self.codes is not None:
+            right, wrong, unlisted, _ = self.codes
+            every = right + wrong + unlisted
+            facts += [
+                f"{count:,} of {every:,} codes {what}"
+                for count, what in (
+                    (unlisted, "are not listed"),
+                    (wrong, "have another code in NEW"),
+                )
+                if count
+            ]
+        return f"{self.name}: {'; '.join(facts)}" if facts else ""
+
     def _describe_codes(self) -> str:
         if self.codes is None:
             return ""

@@ -407,6 +407,16 @@ class Reconciliation:
         )
 
     @property
+    def summed(self) -> frozenset[str]:
+        """The columns whose sums over changed cells are shown.
+
+        Those that differ, and those whose rules, such as a tolerance, leave a delta.
+        """
+        differing = {each.name for each in self.by_column if each.mismatched}
+        moved = {each.column for each in self.totals if each.delta}
+        return self.changed & (differing | moved)
+
+    @property
     def differing(self) -> list[Column]:
         """The columns that differ, most differences first."""
         found = (each for each in self.by_column if each.mismatched)

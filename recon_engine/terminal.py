@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
     from recon_engine.compare.explain import ExplainedPair, ExplainedRow, Explanation
     from recon_engine.errors import ReconError
-    from recon_engine.model import Column, GateResult
+    from recon_engine.model import Column, GateResult, Total
     from recon_engine.result import Reconciliation
 
 
 # A result fits one screen: the JSON and the report hold the full lists.
 COLUMNS_SHOWN = 12
-HINTS, TOTALS, SEGMENTS = 8, 5, 2
+HINTS, TOTALS, SEGMENTS, KEYS = 8, 5, 2, 10
 # Terminal cells for both values of an example together, arrow included: two ISO
 # timestamps fit uncut.
 MAX_EXAMPLE_WIDTH = 43
@@ -68,10 +68,22 @@ SUPPRESSION_STYLES = {
 }
 
 
-def print_result(console: Console, result: Reconciliation, then: str = "") -> None:
+def print_result(
+    console: Console,
+    result: Reconciliation,
+    then: str = "",
+    *,
+    numbered: bool = False,
+    every_rule: bool = False,
+) -> None:
     """Print verdict, accounting, gates, warnings, columns and causes, then the cost.
 
-    `then`: the next step to suggest, after the cost on the last line.
+    Args:
+        console: Where it is printed.
+        result: The result.
+        then: The next step to suggest, after the cost on the last line.
+        numbered: Whether the hints have the numbers by which they can be saved.
+        every_rule: Whether each rule is listed, also one that read every value.
     """
     console.print(_verdict_line(result), soft_wrap=True)
     console.print(_accounting_line(result, console.width), soft_wrap=True)
@@ -83,18 +95,23 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
         console.print(accepted, soft_wrap=True)
     for warning in _warning_lines(result):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
-    for rule in _rules(result):
-        console.print(rule, soft_wrap=True)
     if result.counts.mismatched_cells:
         console.print()
         console.print(_column_table(result, console.width))
-    causes = [*_hint_lines(result), *_total_lines(result), *_segment_lines(result)]
-    if causes:
-        console.print()
-    for cause in causes:
-        # Piped output keeps one line per finding, so that it can be searched.
-        folded = _fold_line(cause, console.width) if console.is_terminal else cause
-        console.print(folded, soft_wrap=True)
+    for part in (
+        [*_rules(result, every=every_rule), *_key_lines(result)],
+        [
+            *_hint_lines(result, numbered=numbered),
+            *_total_lines(result),
+            *_segment_lines(result),
+        ],
+    ):
+        if part:
+            console.print()
+        for line in part:
+            # Piped output keeps one line per finding, so that it can be searched.
+            folded = _fold_line(line, console.width) if console.is_terminal else line
+            console.print(folded, soft_wrap=True)
     console.print()
     cost = Text(_cost_line(result), style=QUIET)
     console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
@@ -143,14 +160,36 @@ def _accounting_line(result: Reconciliation, width: int) -> Text:
     return Text(text if len(text) <= width else text.replace(" · ", "\n  "))
 
 
-def _rules(result: Reconciliation) -> Iterator[Text]:
-    """One line per rule: how many values it parsed and made equal."""
-    for rule in result.rules_to_show[:COLUMNS_SHOWN]:
-        yield Text(f"  rule {visible(rule.text)}")
-    more = len(result.rules_to_show) - COLUMNS_SHOWN
+def _rules(result: Reconciliation, *, every: bool) -> Iterator[Text]:
+    """One line per rule that left a value unread or a code unlisted; or per rule."""
+    shown = [
+        f"rule {visible(rule.text if every else rule.shortfall)}"
+        for rule in result.rules_to_show
+        if every or rule.shortfall
+    ]
+    yield from map(Text, shown[:COLUMNS_SHOWN])
+    more = len(shown) - COLUMNS_SHOWN
     if more > 0:
         rules = format_count(more, "more rule")
-        yield Text(f"  … and {rules}, in the JSON", style=QUIET)
+        yield Text(f"… and {rules}, in the JSON", style=QUIET)
+
+
+def _key_lines(result: Reconciliation) -> Iterator[Text]:
+    """The first keys of missing and of extra rows."""
+    for what, count, rows in (
+        ("missing in NEW", result.counts.missing, result.frames.missing),
+        ("extra in NEW", result.counts.extra, result.frames.extra),
+    ):
+        # The rows of a stored result are in its artifacts.
+        if not count or not rows.width:
+            continue
+        keys = [rows.get_column(name).head(KEYS).to_list() for name in result.keys]
+        shown = [", ".join(map(_format_cell, key)) for key in zip(*keys, strict=True)]
+        more = count - len(shown)
+        names = ", ".join(map(visible, result.keys))
+        yield Text(f"{what}, by {names}: " + " · ".join(shown)) + Text(
+            f" · … and {more:,} more" if more else "", style=QUIET
+        )
 
 
 def _warning_lines(result: Reconciliation) -> Iterator[str]:
@@ -217,15 +256,19 @@ def _fold_line(line: Text, width: int) -> Text:
     return folded
 
 
-def _hint_lines(result: Reconciliation) -> Iterator[Text]:
-    hints = result.hints_to_show
-    for hint in hints[:HINTS]:
-        yield Text.assemble(("help: ", GOOD), readable(format_advice(hint)))
+def _hint_lines(result: Reconciliation, *, numbered: bool) -> Iterator[Text]:
+    shown = result.hints_to_show
+    # The numbers are those of `--save-hints`, which counts the hints not shown too.
+    hints = [each for each in enumerate(result.hints, 1) if each[1] in shown]
+    for number, hint in hints[:HINTS]:
+        # Only a hint with a setting can be saved.
+        head = f"help {number}: " if numbered and hint.flag else "help: "
+        yield Text.assemble((head, GOOD), readable(format_advice(hint)))
     if len(hints) > HINTS:
         more = f"      … and {len(hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)
     if result.remainder():
-        yield Text(f"unexplained: {result.remainder()}")
+        yield Text(f"not explained by these hints: {result.remainder()}")
 
 
 def _total_lines(result: Reconciliation) -> Iterator[Text]:
@@ -234,22 +277,35 @@ def _total_lines(result: Reconciliation) -> Iterator[Text]:
     Columns of whole numbers may hold codes: they are printed only if no column has
     fractions.
     """
-    nonzero = [total for total in result.totals if any(total.sums().values())]
-    amounts = [total for total in nonzero if not total.is_whole] or nonzero
+    lines = [(total, _list_sums(result, total)) for total in result.totals]
+    nonzero = [(total, sums) for total, sums in lines if sums]
+    amounts = [each for each in nonzero if not each[0].is_whole] or nonzero
     # Stable: equal deltas keep the order of the columns.
-    amounts.sort(key=lambda total: -total.delta.copy_abs())
-    for total in amounts[:TOTALS]:
-        sums = [
-            f"{what} rows: {value:,f}"
-            for what, value in (("missing", total.missing), ("extra", total.extra))
-            if value
-        ]
-        if total.column in result.changed:
-            changed = (
-                f"old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}"
-            )
-            sums.insert(0, f"changed cells: {changed}")
+    amounts.sort(key=lambda each: -each[0].delta.copy_abs())
+    for total, sums in amounts[:TOTALS]:
         yield Text(f"sum: {visible(total.column)}: " + " · ".join(sums))
+
+
+def _list_sums(result: Reconciliation, total: Total) -> list[str]:
+    """The sums of a column that are not zero."""
+    sums = [
+        f"{what} rows: {value:,f}"
+        for what, value in (("missing", total.missing), ("extra", total.extra))
+        if value
+    ]
+    if total.column not in result.summed:
+        return sums
+    [column] = (each for each in result.by_column if each.name == total.column)
+    what = "changed cells"
+    if column.tolerated:
+        every = column.tolerated + column.mismatched
+        # Rules with a tolerance may hide a delta, so their cells are added too.
+        what = f"{every:,} changed cells, {column.tolerated:,} of them equal by a rule"
+    sums.insert(
+        0,
+        f"{what}: old {total.old:,f} · new {total.new:,f} · delta {total.delta:,f}",
+    )
+    return sums
 
 
 def _segment_lines(result: Reconciliation) -> Iterator[Text]:

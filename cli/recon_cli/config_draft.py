@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from typing import TYPE_CHECKING, Final
 
-from recon_cli.code_files import name_folder, write_code_files
+from recon_cli.code_files import write_code_files
 from recon_cli.config_lookup import read_config_text, write_config_text
 from recon_cli.session import announce, echo, make_console
 from recon_engine.command_line import quoted
@@ -56,6 +56,7 @@ def write_draft(
         force: Whether settings that are there may be replaced.
         names: OLD and NEW, for the command that comes next.
     """
+    undecided = {column.name for column in draft.never}
     rows = [
         (each.about, each.choice, each.evidence, each.alternatives)
         for each in draft.decisions
@@ -68,7 +69,7 @@ def write_draft(
     table = ("dataset", dataset) if dataset else ()
     if path.name == PYPROJECT:
         table = ("tool", "recon", *table)
-    text = write_config(draft, table, names, name_folder(path))
+    text = write_config(draft, table, names)
     before = read_config_text(path) if path.exists() else ""
     if before and table:
         # It is edited, so that it has to be TOML.
@@ -89,7 +90,13 @@ def write_draft(
     echo()
     echo(f"with these settings: {draft.result.headline()}")
     announce(f"written: {', '.join(map(str, (path, *files)))}")
-    announce(f"next: {_next_command(path, dataset, names)}")
+    command = _next_command(path, dataset, names)
+    announce(f"next: {command}")
+    for number, hint in enumerate(draft.result.hints, 1):
+        if hint in draft.hints and hint.code_file and hint.column in undecided:
+            announce(
+                f"use {hint.code_file} if it is right: {command} --save-hints {number}"
+            )
 
 
 def _next_command(path: Path, dataset: str | None, names: tuple[str, str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recon_cli.run_end import format_summary
-from recon_cli.session import announce, echo, make_console
+from recon_cli.session import announce, echo, make_console, shows_details
 from recon_engine.characters import readable
 from recon_engine.errors import ConfigError
 from recon_engine.formatting import format_count, format_share
@@ -178,8 +178,17 @@ def _write_html(result: Reconciliation, path: Path, facts: PageFacts) -> None:
     path.write_text(result_page.render_result(result, facts), encoding="utf-8")
 
 
-def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
-    """Print a result on stdout; the table also suggests the next step, `then`."""
+def show_result(
+    result: Reconciliation,
+    form: Format,
+    then: str = "",
+    *,
+    numbered: bool = False,
+) -> None:
+    """Print a result on stdout; the table also suggests the next step, `then`.
+
+    `numbered`: whether hints have the numbers by which they can be saved.
+    """
     if form is Format.JSON:
         echo(result.to_json())
     elif form is Format.MARKDOWN:
@@ -187,15 +196,25 @@ def show_result(result: Reconciliation, form: Format, then: str = "") -> None:
     else:
         from recon_engine.terminal import print_result
 
-        print_result(make_console(), result, then)
+        print_result(
+            make_console(),
+            result,
+            then,
+            numbered=numbered,
+            every_rule=shows_details(),
+        )
 
 
 def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
-    """Where the report is, or how to get one; nothing if the files agree."""
-    written = [str(path) for path, suffix in targets if suffix == HTML]
-    if written:
-        return "report: " + ", ".join(written)
-    return "" if result.agrees else "next: add -o report.html for all differences"
+    """Which files are written, or which to ask for; nothing if the files agree."""
+    if targets:
+        return "writes " + ", ".join(str(path) for path, _ in targets)
+    if result.agrees:
+        return ""
+    if not (result.counts.missing or result.counts.extra):
+        return "next: add -o report.html for all differences"
+    keys = format_count(result.counts.missing + result.counts.extra, "key")
+    return f"next: add -o report.html for a report, -o diff.xlsx for all {keys}"
 
 
 def show_outcome(clock: RunClock, form: Format) -> None:

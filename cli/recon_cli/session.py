@@ -130,6 +130,11 @@ def announce(text: str) -> None:
         echo(text, stream=sys.stderr)
 
 
+def shows_details() -> bool:
+    """Whether -v asks for what is usually left out."""
+    return _view.verbose
+
+
 @contextmanager
 def show_progress(*, logged: bool = True) -> Iterator[Progress]:
     """Show progress on stderr: bars on a terminal, lines elsewhere.

@@ -32,6 +32,8 @@ log = logging.getLogger("recon")
 # Where a value comes from, by precedence: the names that typer has for it.
 SOURCES: Final = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 UNSET: Final = len(SOURCES)
+# What their options set decides the result.
+OF_RESULT: Final = (Options, SideOptions)
 
 
 class Settings:
@@ -108,6 +110,21 @@ class Settings:
     def source(self) -> dict[str, str]:
         """The configuration file and the dataset of it that were used."""
         return config_lookup.describe_file(self._ctx)
+
+    @property
+    def flags_besides_file(self) -> list[str]:
+        """The flags that change the result and are not in the file, if there is one.
+
+        Without a file, one is made that has them.
+        """
+        return [
+            option.flag
+            for option in self._options
+            if self.source
+            and option.in_file is not None
+            and option.sets in OF_RESULT
+            and self._rank(option) == SOURCES.index("COMMANDLINE")
+        ]
 
     def announce_source(self) -> None:
         """Say which configuration file, dataset and key are used, if any."""

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from recon_engine.analysis.rename_detection import compare_columns
+from recon_engine.analysis.coded_columns import find_coded_columns
+from recon_engine.analysis.rename_detection import compare_columns, match_rows
 from recon_engine.compare.preparation import DerivedColumns
 from recon_engine.derive_syntax import parse_derivation
+from recon_engine.formatting import format_count, format_share
 from recon_engine.records import dataclass
 from recon_engine.rules.assembly import chain_of
 from recon_engine.rules.chains import normal_form
@@ -259,8 +261,8 @@ def find_renames(
     keys: Sequence[Place],
     chains: Sequence[Sequence[str]],
     alone: tuple[Sequence[int], Sequence[int]],
-) -> dict[tuple[str, str], tuple[int, int]]:
-    """Columns of either side whose values agree, with the rows that agree and all.
+) -> dict[tuple[str, str], str]:
+    """Columns of either side whose values agree, with how many do, in words.
 
     Args:
         sides: OLD and NEW.
@@ -277,7 +279,41 @@ def find_renames(
         (cells, side.names, [side.names[at] for at in others])
         for cells, side, others in zip(rows, sides, alone, strict=True)
     )
-    return dict(compare_columns(old, new, named, by_name))
+    agreeing = compare_columns(old, new, named, by_name)
+    both = match_rows(old[:2], new[:2], named, by_name)
+    found = {
+        pair: _describe_agreement(*counts, both[0].height)
+        for pair, counts in agreeing.items()
+    }
+    others = tuple(
+        [name for name in every[2] if name not in {pair[at] for pair in agreeing}]
+        for at, every in enumerate((old, new))
+    )
+    cells = [
+        rows.select(
+            pl.col(f"c{every[1].index(name)}").alias(f"v{at}")
+            for at, name in enumerate(some)
+        )
+        for rows, every, some in zip(both, (old, new), others, strict=True)
+    ]
+    coded = find_coded_columns((cells[0], cells[1]), (others[0], others[1]))
+    for pair, (alike, compared, codes) in coded.items():
+        how = (
+            f"by a table of {format_count(codes, 'code')}" if codes else "as yes or no"
+        )
+        agreement = _describe_agreement(alike, compared, both[0].height)
+        found[pair] = f"{agreement}, {how}"
+    return found
+
+
+def _describe_agreement(alike: int, compared: int, rows: int) -> str:
+    """How many of the rows of equal keys agree, and why some are not counted."""
+    blank = (
+        f", {rows - compared:,} are blank or a null word in both"
+        if compared < rows
+        else ""
+    )
+    return format_share(alike, compared, "sampled row", "agree") + blank
 
 
 def varied_columns(side: TableColumns) -> set[int]:

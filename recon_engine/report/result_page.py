@@ -492,7 +492,10 @@ def _build_segments(result: Reconciliation) -> list[dict[str, Any]]:
 
 
 def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
-    """Sums over changed cells, for each column that has changed cells."""
+    """Sums over changed cells, of each column with one that no rule makes equal.
+
+    And of a column whose rule, such as a tolerance, leaves a delta.
+    """
     return [
         {
             "column": visible(each.column),
@@ -502,7 +505,7 @@ def _build_changed_totals(result: Reconciliation) -> list[dict[str, Any]]:
             "moved": bool(each.delta),
         }
         for each in result.totals
-        if each.column in result.changed
+        if each.column in result.summed
     ]
 
 

@@ -178,13 +178,93 @@ def test_a_secret_is_refused_with_where_it_belongs(file: Path, line: str) -> Non
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("keys = ID\n", 1), ("a = 1\na = 2\n", 2), ("keys = [\n", None)],
+    [("keys = ID\n", 1), ("keys = [\n", None)],
 )
 def test_what_is_no_toml_is_reported_with_its_line(
     file: Path, text: str, line: int | None
 ) -> None:
     error = refusal(file, text)
     assert (error.message[:14], error.line) == ("it is not TOML", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[old.rules]\nA = "trim"\n\n[ old . "rules" ]\nB = "trim"\n',
+            "the table [old.rules] is in the file twice, in lines 1 and 4",
+        ),
+        (
+            '[rules]\nA = "trim"\n[old.rules]\nA = "nfc"\nB = "x"\n"A" = [\n"trim"]\n',
+            "`A` is set twice in one table, in lines 4 and 7",
+        ),
+    ],
+)
+def test_what_a_file_has_twice_is_named_with_both_lines(
+    file: Path, text: str, message: str
+) -> None:
+    error = refusal(file, text)
+    assert error.message == message
+    assert message.endswith(f" and {error.line}")
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        ("map", "whole file; move it above the first [table]"),
+        ("rules", "whole file; move it above the first [table]"),
+        ("old.rules", "whole file; move it above the first [table]"),
+        ("new", "whole file; move it above the first [table]"),
+        (
+            "dataset.a.old.rules",
+            "whole dataset; move it directly below [dataset.a]",
+        ),
+    ],
+)
+def test_a_setting_of_the_file_below_a_table_says_where_it_belongs(
+    file: Path, table: str, place: str
+) -> None:
+    error = refusal(file, f'[{table}]\nignore = ["STATUS"]\n')
+    assert error.message == f"`ignore` is a setting of the {place}"
+    # A column may have the name of a setting.
+    file.write_text('[rules]\nignore = "trim"\n[map]\nkeys = "KEYS"\n')
+    load_settings(file)
+
+
+def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
+    """Of every setting that names a file or a folder, at the top and in a dataset."""
+    folder = tmp_path / "a, b"
+    folder.mkdir()
+    (folder / "codes.csv").write_text("OLD,NEW\nM,1\n")
+    (folder / "names.csv").write_text("A,B\n")
+    (folder / "layout.csv").write_text("ID,1,3\n")
+    own = (
+        'inbound_s3 = "in/"\nprocessed_s3 = "s3://b/done/"\nout_s3 = "/out"\n{0}'
+        'fixed = "@layout.csv"\nmap = "@names.csv"\n'
+        '[{1}rules]\nX = "map(@codes.csv)"\nY = ["trim", "map(@codes.csv,rest=same)"]\n'
+        '[{1}old]\nfixed = "@layout.csv"\n[{1}old.rules]\nZ = "map(@codes.csv)"\n'
+    )
+    of_dataset = "[dataset.d]\n" + own.format("", "dataset.d.")
+    for dataset, text in ((None, own.format("", "")), ("d", of_dataset)):
+        (folder / "my.toml").write_text(text)
+        found = load_settings(folder / "my.toml", dataset)
+        assert found["inbound_s3"] == f"{folder}/in"
+        assert (found["processed_s3"], found["out_s3"]) == ("s3://b/done/", "/out")
+        assert found["rules"] == {
+            "X": (f"map(@{folder}/codes.csv)",),
+            "Y": ("trim", f"map(@{folder}/codes.csv,rest=same)"),
+        }
+        assert found["old_rules"] == {"Z": (f"map(@{folder}/codes.csv)",)}
+        assert found["fixed"] == found["old_fixed"] == f"@{folder}/layout.csv"
+        assert found["map"] == {"A": "B"}
+    for name in ("codes", "names", "layout"):
+        path = folder / f"{name}.csv"
+        path.rename(path.with_suffix(".gone"))
+        with pytest.raises(ConfigError) as caught:
+            load_settings(folder / "my.toml", "d")
+        shown = f"{caught.value.message}{caught.value.why}{caught.value.file}"
+        assert str(path) in shown
+        path.with_suffix(".gone").rename(path)
 
 
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:

@@ -71,10 +71,14 @@ def diff(old: Old, new: New, settings: Settings) -> None:
                     sha256=settings["sha256"] or bool(writers),
                 )
             )
-        render.show_result(result, form, render.next_step(result, writers))
+        then = render.next_step(result, writers)
+        render.show_result(result, form, then, numbered=True)
         render.write_all(result, writers, lambda: _page_facts(asked))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
+            flags = settings.flags_besides_file
+            if flags:
+                session.announce(f"not saved, of this command line: {', '.join(flags)}")
         failed = not (result.passes or settings["exit_zero"])
         session.end_command(int(failed), readable(result.headline()))
 
