@@ -39,8 +39,9 @@ class Calls(ctypes.Structure):
 class TextsRead:
     """What was read of some texts.
 
-    `accepted`: for each 1, or 0 if it is refused; `facts`: a row for each; `ends`: the ends of rows of each as
-    bits; `words`: three for each row of those that are accepted.
+    `accepted`: for each 1, or 0 if it is refused; `facts`: a row for each; `ends`: the
+    ends of rows of each as bits; `words`: three for each row of those that are
+    accepted.
     """
 
     accepted: NDArray[np.uint8]
