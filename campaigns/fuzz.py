@@ -1,7 +1,7 @@
 """A long search for bytes on which a reader and its reference disagree.
 
-    PYTHONPATH=tests python campaigns/fuzz.py [--target text|frames] [--inputs N]
-        [--folder F] [--seconds S]
+    PYTHONPATH=tests python campaigns/fuzz.py [--target text|frames] [--blind]
+        [--inputs N] [--folder F] [--seconds S] [--seed N]
 
 Inputs are made by libFuzzer (atheris), guided by the branches that the reference and
 the readers take. Each piece starts where the last one ended, so the search can be
@@ -11,12 +11,15 @@ stopped and resumed. There are two targets:
   scan of single bytes. One in 64 goes as a file through the reader and the reference;
   one in 2048 goes through the whole engine.
 - `frames`: an input decides the draws of `support.framed.make_case`, which makes a file
-  with a frame around its table. The reader in Python, the native kernel and the
-  reference read each file. The splits of a cluster read one in 8. The parsers of Polars
-  and Arrow read one in 64. What the pieces judged is counted for each option.
+  with a frame around its table. The native kernel and the reference read each file. The
+  reader in Python reads one in 8, the splits of a cluster one in 32, the parsers of
+  Polars and Arrow one in 256. Files are read in blocks of one byte and more. What the
+  pieces judged is counted for each option. With `--blind` the same generator draws
+  without atheris, which is faster: 8 files in turn have the same options, and the
+  kernel reads two at once.
 
 The first disagreement is kept in the folder and ends the search with exit code 1.
-`--replay FILE` judges it again.
+`--replay FILE` judges it again; one of a search with `--blind` is in disagreement.txt.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ import json
 import logging
 import random
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -411,6 +415,7 @@ def campaign(
     prepare(TARGETS[name], folder)
     known = json.loads(record.read_text()) if record.exists() else {}
     done, spent = known.get("inputs", 0), known.get("seconds", 0.0)
+    cpu = known.get("cpu_seconds", 0.0) - children_cpu()
     counts = Counter[str](known.get("counts", {}))
     began = time.monotonic()
     while done < inputs and time.monotonic() - began < seconds:
@@ -426,12 +431,23 @@ def campaign(
             return 1
         done, spent = done + runs, spent + time.monotonic() - start
         counts.update(json.loads(counted.read_text()))
-        found = {"inputs": done, "seconds": round(spent), "counts": counts}
+        found = {
+            "inputs": done,
+            "seconds": round(spent),
+            "cpu_seconds": round(cpu + children_cpu()),
+            "counts": counts,
+        }
         record.write_text(json.dumps(found) + "\n")
         print(f"{done:,} inputs in {spent:,.0f} s, no disagreement", flush=True)
     for option, count in sorted(counts.items()):
         print(f"  {option}: {count:,}")
     return 0
+
+
+def children_cpu() -> float:
+    """The seconds of a core that the pieces have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def prepare(target: Target, folder: Path) -> None:
@@ -445,7 +461,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", choices=TARGETS, default="text")
     parser.add_argument("--inputs", type=int, default=10_000_000)
-    parser.add_argument("--folder", type=Path, help="default: .fuzz, .fuzz/frames")
+    parser.add_argument("--folder", type=Path, help="by default in .fuzz")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--replay", type=Path)
     parser.add_argument("--piece", type=int, help=argparse.SUPPRESS)
@@ -453,8 +469,10 @@ def main() -> None:
     parser.add_argument("--blind", action="store_true", help="frames, without guidance")
     given = parser.parse_args()
     target = TARGETS[given.target]
-    default = Path(".fuzz") if given.target == "text" else Path(".fuzz", given.target)
-    folder = given.folder or default
+    if given.blind and given.target != "frames":
+        parser.error("only --target frames is searched with --blind")
+    names = {"text": "", "frames": "blind" if given.blind else "frames"}
+    folder = given.folder or Path(".fuzz", names[given.target])
     if given.replay:
         target.case.of(given.replay.read_bytes()).check(scratch(), deeply=True)
     elif given.piece and given.blind:

@@ -280,7 +280,7 @@ def check_ways(
     check_digests(found[1], rows, asked, seen)
 
 
-def sanitized(inputs: int, seconds: float, seed: int) -> int:
+def sanitized(given: argparse.Namespace) -> int:
     """The same search with GCC's address and undefined-behaviour sanitizers.
 
     Each buffer is as small as it may be, so what is read over its end ends the search.
@@ -295,9 +295,11 @@ def sanitized(inputs: int, seconds: float, seed: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         library = compiled(Path(folder), *flags, compiler=gcc)
         command = [sys.executable, __file__, "--library", str(library)]
-        limits = ["--inputs", str(inputs), "--seconds", str(seconds)]
+        for name in ("inputs", "seconds", "seed", "every", "fully"):
+            value = getattr(given, name)
+            command += [f"--{name}", str(value)] if value is not None else []
         return subprocess.run(
-            [*command, *limits, "--seed", str(seed)],
+            command,
             check=False,
             env=os.environ
             | {
@@ -343,7 +345,7 @@ def main() -> None:
     parser.add_argument("--fully", type=int, default=5)
     given = parser.parse_args()
     if given.sanitize:
-        sys.exit(sanitized(given.inputs, given.seconds, given.seed))
+        sys.exit(sanitized(given))
     with tempfile.TemporaryDirectory() as folder:
         if given.library:
             kernels = [
@@ -353,18 +355,16 @@ def main() -> None:
             kernels = list(variants(Path(folder)))
         chance = QuickDraws(given.seed)
         whole = None if given.library else Path(folder)
+        batch = Batch(Path(folder), kernels)
         if given.every:
             secret = chance.randbytes(kernels[0].library.random_size())
-            every = Batch(Path(folder), kernels)
-            compared = read_every(every, secret, given.every, given.fully)
+            compared = read_every(batch, secret, given.every, given.fully)
             print(
                 f"seed {given.seed}: {compared.texts:,} readings, of which"
                 f" {compared.accepted:,} pass, by {name_all(kernels)}:"
                 f" {compared.rows:,} rows; no disagreement"
             )
             return
-        # In Python each buffer that a sanitizer sees is as small as it may be.
-        batch = None if given.library else Batch(Path(folder), kernels)
         tried, passed, readings = search(
             batch, kernels, chance, given.inputs, given.seconds, whole
         )

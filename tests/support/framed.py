@@ -9,7 +9,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from support.frame_reference import Frame, Table, read_framed
 from support.reading import cells, quick_cells
@@ -116,7 +116,7 @@ class Layout:
     repeat_names: str
     blank_names: str
 
-    @property
+    @functools.cached_property
     def columns(self) -> tuple[tuple[str, int, int], ...]:
         """The columns of a fixed width: names, first and last character."""
         wide = range(self.width)
@@ -240,6 +240,20 @@ def make_case(draw: random.Random) -> tuple[bytes, Frame]:
     return make_file(draw, make_layout(draw))
 
 
+def effective_options(data: bytes, frame: Frame) -> list[str]:
+    """The options without which the reference reads something else in a file."""
+    expected, found = read_framed(data, frame), []
+    for field in dataclasses.fields(Frame):
+        if getattr(frame, field.name) == field.default:
+            continue
+        without: dict[str, Any] = {field.name: field.default}
+        if field.name == "trailer":
+            without["trailer_count"] = 0
+        if read_framed(data, dataclasses.replace(frame, **without)) != expected:
+            found.append(field.name)
+    return found
+
+
 def write(draw: random.Random, text: str, delimiter: str, syntax: str) -> str:
     """A text as a field, sometimes in quotes that it does not need."""
     if syntax == "none":
@@ -327,9 +341,9 @@ class Checker:
         """`folder`: an empty folder; `kernel`: whether the native kernel is there."""
         self.kernel = kernel
         self.waiting: tuple[Header, Table, bytes, Frame, bool] | None = None
-        self.folders = [folder / "1", folder / "2"]
-        for each in self.folders:
-            each.mkdir()
+        self.paths = [folder / each / "f.csv" for each in ("1", "2")]
+        for path in self.paths:
+            path.parent.mkdir()
 
     def check(self, data: bytes, frame: Frame, depth: Depth) -> bool:
         """Whether a file is accepted.
@@ -344,9 +358,9 @@ class Checker:
     def check_alone(self, data: bytes, frame: Frame, depth: Depth) -> bool:
         """The same on this thread."""
         expected = read_framed(data, frame)
-        folder = self.folders[self.waiting is not None]
-        path = write_over(folder / "f.csv", data)
-        header = _outcome(lambda: _header(path, frame, folder))
+        path = self.paths[self.waiting is not None]
+        write_over(str(path), data)
+        header = _outcome(lambda: _header(path, frame, path.parent))
         if header is None:
             assert expected is None, (data, frame)
             return False
@@ -384,17 +398,15 @@ class Checker:
             self.scan(header, expected, data, frame, Depth(parsers=parsers))
 
 
-def write_over(path: Path, data: bytes) -> Path:
+def write_over(path: str, data: bytes) -> None:
     """Write a file; remove what the readers wrote beside the one before it."""
-    beside = path.with_name("old.csv.utf8")
     with contextlib.suppress(FileNotFoundError):
-        beside.unlink()
+        os.unlink(path.removesuffix("f.csv") + "old.csv.utf8")  # noqa: PTH108 - faster
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         assert os.write(descriptor, data) == len(data)
     finally:
         os.close(descriptor)
-    return path
 
 
 @functools.lru_cache(maxsize=64)

@@ -39,11 +39,12 @@ class Calls(ctypes.Structure):
 class TextsRead:
     """What was read of some texts.
 
-    `accepted`: for each; `facts`: a row for each; `ends`: the ends of rows of each as
-    bits; `words`: three for each row of those that are accepted.
+    `accepted`: for each 1, or 0 if it is refused; `facts`: a row for each; `ends`: the
+    ends of rows of each as bits; `words`: three for each row of those that are
+    accepted.
     """
 
-    accepted: NDArray[np.bool_]
+    accepted: NDArray[np.uint8]
     facts: NDArray[np.uint64]
     ends: NDArray[np.uint32]
     words: NDArray[np.uint64]
@@ -99,7 +100,7 @@ class Batch:
             *(c_void_p(each.ctypes.data) for each in (accepted, facts, ends, words)),
         )
         assert rows >= 0, "memory is out"
-        return TextsRead(accepted.astype(bool), facts, ends, words[:rows])
+        return TextsRead(accepted, facts, ends, words[:rows])
 
     def read_in_ways(
         self,
@@ -149,6 +150,7 @@ def _as_read(words: list[int]) -> tuple[Read, list[tuple[int, int, int]]] | None
     accepted, *found = words
     if not accepted:
         return None
+    assert accepted == 1, "a text ended within a record"
     facts = dict(zip(NAMES, found, strict=False))
     rows, at = facts["rows"], len(NAMES)
     ends, digests = found[at : at + rows], found[at + rows : at + 4 * rows]

@@ -25,7 +25,8 @@ typedef struct {
     u64 slack;
 } calls;
 
-// Whether all of a text was taken; -1 where memory is out.
+// 1: all of a text was taken; 0: it was refused; 2: it ended within a record, which a
+// kernel has to refuse. -1: memory is out.
 static int fed(const calls *kernel, void *side, const u8 *text, u64 size, const u64 *borders, u64 count) {
     u64 start = 0;
     for (u64 turn = 0; turn < count + 2; turn++) {
@@ -38,11 +39,11 @@ static int fed(const calls *kernel, void *side, const u8 *text, u64 size, const 
         if (taken < 0) return 0;
         start += (u64)taken;
     }
-    return start == size;
+    return start == size ? 1 : 2;
 }
 
-// Texts of one size behind the same pad, each in two blocks. Of each: whether it is
-// accepted, its facts, and the ends of its rows, a bit for each byte from the end of the
+// Texts of one size behind the same pad, each in two blocks. Of each: what `fed` returns,
+// its facts, and the ends of its rows, a bit for each byte from the end of the
 // pad on. `words`: three for each row of the accepted ones. How many rows these have; -1
 // where memory is out.
 API i64 read_texts(const calls *kernel, const void *settings, const u8 *pad, u64 pad_size,
@@ -58,7 +59,7 @@ API i64 read_texts(const calls *kernel, const void *settings, const u8 *pad, u64
         if (!side) return free(places), free(text), -1;
         u64 border = pad_size + cuts[i];
         int taken = fed(kernel, side, text, total, &border, 1);
-        accepted[i] = taken == 1, ends[i] = 0;
+        accepted[i] = (u8)taken, ends[i] = 0;
         kernel->side_facts(side, facts);
         if (taken == 1) {
             kernel->side_ends(side, places);
@@ -81,14 +82,14 @@ typedef struct {
     u64 count;
 } reading;
 
-// What was read of a text: `accepted`, the facts, the ends of rows, the digests, the
+// What was read of a text: what `fed` returns, the facts, the ends of rows, the digests, the
 // sample, in so many bytes of `out`, which has room for all rows that there may be.
 static i64 read_one(const reading *how, const u8 *text, u64 size, u8 *out) {
     void *side = how->kernel->side_new(how->settings);
     if (!side) return -1;
     int taken = fed(how->kernel, side, text, size, how->borders, how->count);
     u64 facts[FACTS], *to = (u64 *)(void *)out, at = 1;
-    to[0] = taken == 1;
+    to[0] = (u64)taken;
     if (taken == 1) {
         how->kernel->side_facts(side, facts);
         u64 rows = facts[0], sampled = facts[9];

@@ -9,12 +9,13 @@ import gzip
 import hashlib
 import json
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.draws import ByteDraws
+from support.draws import ByteDraws, QuickDraws
 from support.frame_reference import Frame, read_framed
 from support.framed import (
     READ_SIZES,
@@ -22,6 +23,7 @@ from support.framed import (
     Depth,
     by_kernel,
     by_numpy,
+    effective_options,
     in_splits,
     make_case,
     rows_alone,
@@ -96,6 +98,21 @@ def test_any_bytes_decide_files_that_all_readers_read_alike(
             accepted = checker.check(data, frame, each)
             assert accepted == (read_framed(data, frame) is not None)
         checker.finish()
+
+
+@pytest.mark.slow
+def test_the_files_that_are_drawn_depend_on_each_of_their_options() -> None:
+    draw = QuickDraws(1)
+    cases = [make_case(draw) for _ in range(1_000)]
+    counts = Counter(name for case in cases for name in effective_options(*case))
+    # A count matters only if it is wrong.
+    assert counts.pop("trailer_count") > 5
+    assert set(counts) == {each.name for each in dataclasses.fields(Frame)} - {
+        "trailer_count"
+    }
+    assert min(counts.values()) > 15
+    accepted = sum(read_framed(*case) is not None for case in cases)
+    assert 0.4 < accepted / len(cases) < 0.7
 
 
 @pytest.mark.usefixtures("reader")
