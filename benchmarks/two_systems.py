@@ -8,6 +8,7 @@ other names for seven columns. `recon init` exists for such pairs.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -51,6 +52,7 @@ def generate_systems(
 
     In a share `changed` of the rows one amount or day differs.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     chance = np.random.default_rng(seed)
     missing = chance.random(rows) < MISSING
     differs = ~missing & (chance.random(rows) < changed)
@@ -65,7 +67,7 @@ def generate_systems(
         text = _as_german(old).write_csv(separator=";")
         file.write(text.encode("cp1252"))
     _as_iso(new).write_csv(folder / "claims_NEWSYSTEM.csv")
-    return {
+    expected = {
         "rows_old": rows,
         "rows_new": len(numbers),
         "matched": rows - int(missing.sum()),
@@ -73,6 +75,8 @@ def generate_systems(
         "extra": extra,
         "mismatched_rows": int(differs.sum()),
     }
+    (folder / "expected.json").write_text(json.dumps(expected, indent=2))
+    return expected
 
 
 def _make_rows(numbers: np.ndarray, marks: np.ndarray | None) -> pl.DataFrame:

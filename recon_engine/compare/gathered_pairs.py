@@ -141,7 +141,9 @@ class _PairedRows:
         column = cells["column"].to_numpy()
         kept = np.ones(len(column), np.bool_)
         for ordinal, name in enumerate(ours.columns):
-            mine = np.flatnonzero(column == ordinal) if name in ours.chains else ()
+            if name not in ours.chains:
+                continue
+            mine = np.flatnonzero(column == ordinal)
             if not len(mine):
                 continue
             texts = (cells[side].gather(mine) for side in ("old", "new"))

@@ -23,7 +23,8 @@ from recon_engine.drafts.key_choice import (
 )
 from recon_engine.drafts.name_pairs import find_name_forms, name_cells, pair_by_name
 from recon_engine.drafts.reading_choice import without_reading
-from recon_engine.drafts.split_keys import find_split_key, list_parts
+from recon_engine.drafts.split_keys import find_split_key, list_parts, pair_parts
+from recon_engine.formatting import format_share
 from recon_engine.model import SIDES
 from recon_engine.name_forms import NameForm
 from recon_engine.records import dataclass
@@ -175,11 +176,12 @@ class ColumnChoice:
         found = self.propose(rows, options, sides, candidates, pairs)
         # Of a few rows, a column may be unique by chance.
         is_found = bool(found) and found[0].is_key and not rows.whole
-        split = None if is_found else _find_split(sides, candidates)
+        split = None if is_found else _find_split(sides, candidates, forms)
         if split is not None:
             parted, derived = _derive(options, sides, split)
             parts = list_parts(split, len(sides[split.side].names))
-            both, apart = self.pair(derived, forms)
+            named, apart = self.pair(derived, forms)
+            both = pair_parts(named, parts)
             others = [
                 derived[0].names[ours]
                 for (ours, theirs), same in both.items()
@@ -430,7 +432,9 @@ def _rules_of_keys(
     return {name: chain for name, chain in rules.items() if chain}
 
 
-def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | None:
+def _find_split(
+    sides: Sides, candidates: Sequence[CommonValues], forms: tuple[NameForm, ...]
+) -> SplitKey | None:
     """The key that one side has in one column and the other in several.
 
     Of large files, it is looked for only in rows at the same places of both.
@@ -440,7 +444,7 @@ def _find_split(sides: Sides, candidates: Sequence[CommonValues]) -> SplitKey | 
         return None
     old, new = (side.read_rows() for side in sides)
     paired = {each.old for each in candidates}, {each.new for each in candidates}
-    return find_split_key(sides, (old, new), paired)
+    return find_split_key(sides, (old, new), paired, forms)
 
 
 def _derive(options: Options, sides: Sides, split: SplitKey) -> tuple[Options, Sides]:

@@ -6,6 +6,7 @@ whatever the order of the rows.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -120,18 +121,16 @@ class TableColumns:
         """For each column its distinct values whose form has a chosen hash."""
         form = _parse_rules(rules)
 
-        def chosen(rows: pl.DataFrame) -> list[pl.Series]:
-            found = []
-            for name in rows.columns:
-                values = rows.select(pl.col(name).alias("v"))
-                keep = pl.col("v") != ""
-                if one_in > 1:
-                    shape = normal_form(form, pl.col("v"))
-                    keep &= shape.hash(SEED) % one_in == 0
-                found.append(values.filter(keep).unique().to_series())
-            return found
+        def choose(column: pl.Series) -> pl.Series:
+            keep = pl.col("v") != ""
+            if one_in > 1:
+                shape = normal_form(form, pl.col("v"))
+                keep &= shape.hash(SEED) % one_in == 0
+            return column.alias("v").to_frame().filter(keep).unique().to_series()
 
-        parts = [chosen(rows) for rows in self.read(columns)]
+        parts = [
+            [*map_ordered(choose, rows.iter_columns())] for rows in self.read(columns)
+        ]
         none = pl.Series("v", dtype=pl.String)
         return [
             pl.concat([none, *(part[at] for part in parts)]).unique()
@@ -225,6 +224,9 @@ def _compare_samples(
         for side, each in zip(sides, places, strict=True)
         for sampled in [side.sample_values(each, form, one_in)]
     ]
+    every = [each for side in values for each in side.values()]
+    for _ in map_ordered(lambda each: each.under(tuple(form)), every):
+        pass
     for ours, theirs in wanted:
         best = find_weakest_rules(values[0][ours], values[1][theirs], form)
         if best is not None and best[0] >= least:
@@ -336,10 +338,19 @@ class Values:
         self.values = values
         self.forms: dict[tuple[str, ...], pl.Series] = {}
 
+    @cached_property
+    def _may_be_wrapped(self) -> bool:
+        """Whether the rule `unwrap` may change a value."""
+        return bool(self.values.str.contains("^[='\"]").any())
+
     def under(self, rules: tuple[str, ...]) -> pl.Series:
         """The distinct forms."""
         if rules not in self.forms:
-            form = normal_form(_parse_rules(rules), pl.col("v"))
+            # The longest rule by far, and most columns have no such text.
+            needed = (
+                rule for rule in rules if rule != "unwrap" or self._may_be_wrapped
+            )
+            form = normal_form(_parse_rules([*needed]), pl.col("v"))
             found = self.values.alias("v").to_frame().select(form).to_series()
             self.forms[rules] = found.unique()
         return self.forms[rules]

@@ -641,6 +641,47 @@ def test_a_key_is_found_that_one_file_joins_without_a_separator(
     assert counts["mismatched_cells"] == 0
 
 
+@pytest.mark.parametrize("whole", ["old", "new"])
+@pytest.mark.parametrize("name", ["CLAIM", "claim"])
+@pytest.mark.parametrize(
+    ("form", "first"), [("{0}-{1}", "{0}"), ("{0:06}/{1:02}", "{0:06}"), ("{1}{0}", "")]
+)
+def test_a_joined_key_is_found_that_has_the_name_of_its_part(
+    form: str, first: str, name: str, whole: str, tmp_path: Path
+) -> None:
+    """Both files have a column CLAIM; in one of them it also has the line."""
+    lines = "ABC" if not first else (1, 2, 3)
+    rows = [(at * 97 % 8000 + 1000, line) for at in range(200) for line in lines]
+    parts = "old" if whole == "new" else "new"
+    line_form = "{1:02}" if "/" in form else "{1}"
+    (tmp_path / f"{whole}.csv").write_text(
+        f"{name},PAID,NOTE\n"
+        + "".join(f"{form.format(*row)},{row[0] % 7}.50,n\n" for row in rows)
+    )
+    (tmp_path / f"{parts}.csv").write_text(
+        "CLAIM,LINE,PAID,NOTE\n"
+        + "".join(
+            f"{(first or '{0}').format(*row)},{line_form.format(*row)},"
+            f"{(row[0] + (at == 300)) % 7}.50,n\n"
+            for at, row in enumerate(rows)
+            if at >= 5
+        )
+    )
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    # Only OLD can give a column of NEW another name, so OLD derives.
+    function = "join" if whole == "new" else "slice" if form == "{1}{0}" else "split"
+    assert function in str(settings(tmp_path)["old"]["derive"])
+    [mapped] = {*settings(tmp_path)["map"].values()} - {"LINE"}
+    assert mapped.upper() == "CLAIM"
+    found = found_in(tmp_path)
+    counts = found["counts"]
+    assert counts["matched"] == 595
+    assert counts["missing"] + counts["extra"] == 5
+    assert counts["mismatched_cells"] == 1
+    assert found["columns"][0]["name"] == "PAID"
+
+
 def test_numbers_that_are_parts_of_others_by_chance_are_no_key(tmp_path: Path) -> None:
     """Each pair of digits is in some row of NEW, but no key is."""
     old = "".join(f"{7919 * at % 10**6:06},{at}.00\n" for at in range(1, 500))

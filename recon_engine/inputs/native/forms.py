@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 
 # Between the digits of a day: bytes that mean themselves to every parser of formats.
 LITERALS: Final = frozenset("-./_:,")
-# With fewer texts the rule itself takes no longer.
-FEW_TEXTS: Final = 64
 
 
 def apply_natively(rule: Rule, texts: pl.Series) -> tuple[pl.Series, int, int]:
     """As `apply_rule`, by the kernel where it can read such values."""
     reading = describe_reading(rule)
-    if reading is not None and len(texts) >= FEW_TEXTS:
+    if reading is not None:
         # The rule itself reads what is too much for the kernel.
         with suppress(MemoryError), open_table(texts.to_frame()) as table:
             if table is not None:
