@@ -52,6 +52,7 @@ from recon_engine.rules.base import NORMAL_PREFIX
 from recon_engine.rules.chains import equal_under_rules, normal_form
 from recon_engine.rules.numbers import (
     DIGIT_PATTERN,
+    MAX_IMPLIED,
     NUMBER_PATTERN,
     Number,
     NumberPairs,
@@ -358,9 +359,11 @@ def _notation_rules(changes: pl.DataFrame) -> list[RuleTexts]:
 def _implied_point_rules(changes: pl.DataFrame) -> list[RuleTexts]:
     """Rules for whole numbers with implied decimals, if they explain most changes."""
     found = []
+    # `scale` takes no more places.
+    point = rf"^[+-]?[0-9]+\.([0-9]{{1,{MAX_IMPLIED}}})$"
     for side, other in (SIDES, SIDES[::-1]):
         whole = changes[side].str.contains(r"^[0-9]+$")
-        places = changes[other].str.extract(r"^[+-]?[0-9]+\.([0-9]+)$")
+        places = changes[other].str.extract(point)
         sizes = places.drop_nulls().str.len_bytes().unique()
         if not whole.any() or len(sizes) > MAX_RULES:
             continue
