@@ -599,4 +599,4 @@ def test_no_rule_has_more_implied_decimals_than_a_rule_may_have() -> None:
     wrong = [("1", "0." + "0" * 30 + "1"), ("2", "0." + "0" * 300 + "2")]
     assert "scale" not in str(hinted(wrong * 20))
     [(flag, _)] = hinted([("12", "0." + "0" * 28 + "12")] * 20)
-    assert flag == "--old-rule C=scale(30)"
+    assert flag == "--old-rule 'C=scale(30)'"
