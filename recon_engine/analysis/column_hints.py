@@ -54,6 +54,7 @@ from recon_engine.rules.chains import equal_under_rules, normal_form
 from recon_engine.rules.codes import FALSE, TRUE
 from recon_engine.rules.numbers import (
     DIGIT_PATTERN,
+    MAX_IMPLIED,
     NUMBER_PATTERN,
     Number,
     NumberPairs,
@@ -369,11 +370,13 @@ def _notation_rules(changes: pl.DataFrame) -> list[RuleTexts]:
 
 def _implied_point_rules(changes: pl.DataFrame) -> list[RuleTexts]:
     """Rules for whole numbers with implied decimals, if they explain most changes."""
+    # `scale` takes no more places.
+    point = rf"^[+-]?[0-9]+\.([0-9]{{1,{MAX_IMPLIED}}})$"
     facts = changes.select(
         *(pl.col(side).str.contains(r"^[0-9]+$").any() for side in SIDES),
         *(
             pl.col(side)
-            .str.extract(r"^[+-]?[0-9]+\.([0-9]+)$")
+            .str.extract(point)
             .str.len_bytes()
             .drop_nulls()
             .unique()

@@ -24,7 +24,6 @@ from recon_engine.drafts.key_choice import (
 from recon_engine.drafts.name_pairs import find_name_forms, name_cells, pair_by_name
 from recon_engine.drafts.reading_choice import without_reading
 from recon_engine.drafts.split_keys import find_split_key, list_parts, pair_parts
-from recon_engine.formatting import format_share
 from recon_engine.model import SIDES
 from recon_engine.name_forms import NameForm
 from recon_engine.records import dataclass

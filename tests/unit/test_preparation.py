@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
@@ -327,6 +328,68 @@ def test_rows_that_the_kernel_folds_are_those_of_the_oracle(
     assert said(d, columns) == wanted
     if load_library():
         assert d.engine.kernel == ("native" if how == "kernel" else "numpy")
+
+
+# The amounts of a key on one side. Two numbers of 57 bits differ by 2**56.
+GROUPS: list[list[str]] = [
+    *(["1"], ["01"], ["+1"], ["1."], ["1.0"], ["1", "1"], ["2"], ["2.0"], ["1.0", "1"]),
+    *(["0.00"], ["-0.00"], ["0.50", "-0.5"], [".5"], ["0.5"], ["+.5"], ["-.5"]),
+    *(["1,000"], ["1000"], ["001,000"], ["0001,000"], ["500", "5,00"], ["500", "500"]),
+    *(["9" * 16], ["9" * 17], ["9" * 25], ["1", str(2**56)], [str(2**56 + 1)]),
+    *(["0." + "0" * 300 + "1"], ["1", "0." + "0" * 40 + "1"], ["-2", "3"], ["", "1"]),
+    *(["x"], ["+-1"], ["--1"], ["-"], ["."], [""], ["1", "x"], ["1", "1", "-1"]),
+]
+
+
+@pytest.mark.parametrize("ignored", [(), ("row_count",), ("row_count", "amount")])
+@pytest.mark.parametrize("sums", [(1, 1), (1, 0), (0, 1)])
+@pytest.mark.parametrize("folds", [(1, 1), (1, 0), (0, 1)])
+def test_each_two_groups_of_amounts_are_folded_as_the_oracle_says(
+    tmp_path: Path,
+    folds: tuple[int, int],
+    sums: tuple[int, int],
+    ignored: tuple[str, ...],
+) -> None:
+    counted = ("row_count",) if all(folds) else ()
+    ignored = tuple(name for name in ignored if name in {"amount", *counted})
+    both = list(itertools.product(GROUPS, repeat=2))
+    rows = [
+        [(str(at), amount) for at, of in enumerate(both) for amount in of[side]]
+        for side in (0, 1)
+    ]
+    added = [
+        ("amount",) if fold and its and "amount" not in ignored else ()
+        for fold, its in zip(folds, sums, strict=True)
+    ]
+    paths = [tmp_path / "o.csv", tmp_path / "n.csv"]
+    for path, side in zip(paths, rows, strict=True):
+        write_table(path, ["c", "amount"], side)
+    d = compare_by(
+        "kernel",
+        (paths[0], paths[1]),
+        Options(
+            keys=("c",),
+            ignore=ignored,
+            old=SideOptions(fold=bool(folds[0]), sum=added[0]),
+            new=SideOptions(fold=bool(folds[1]), sum=added[1]),
+        ),
+    )
+    columns = [name for name in ("amount", *counted) if name not in ignored]
+    its = {"amount": ("decimal",)} if any(added) else {}
+    ours, theirs = (
+        [{"c": key, "amount": amount, "row_count": "1"} for key, amount in side]
+        for side in rows
+    )
+    plans = (
+        SidePlan(fold=bool(fold), sums=(*names, *counted))
+        for fold, names in zip(folds, added, strict=True)
+    )
+    chains = pairing_oracle.chains_of(its | {"row_count": ("decimal",)})
+    old, new = plans
+    wanted = pairing_oracle.compare(ours, theirs, ["c"], columns, chains, (old, new))
+    assert said(d, columns) == wanted
+    if load_library():
+        assert d.engine.kernel == "native"
 
 
 OLD = pl.DataFrame({"CLAIM": ["C1-1", "C1-2", "C2-1"], "PAID": ["1", "2", "3"]})
