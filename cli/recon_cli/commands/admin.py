@@ -64,7 +64,7 @@ SchemaName = Annotated[
 def migrate() -> None:
     """Create or update the tables of the database.
 
-    Each run does this for an embedded database.
+    Commands do this by themselves for an embedded database.
 
     Examples:
       recon migrate
