@@ -72,7 +72,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
             )
         then = render.next_step(result, writers)
         render.show_result(result, form, then, numbered=True)
-        render.write_all(result, writers, lambda: _page_facts(asked))
+        render.write_all(result, writers, lambda: _page_facts(asked, settings))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
             flags = settings.flags_besides_file
@@ -87,7 +87,7 @@ def keys(
     settings: Settings,
     max_columns: MaxColumns = MOST_KEY_COLUMNS,
 ) -> None:
-    """Propose the smallest sets of columns that are a key of both files.
+    """Propose the smallest sets of columns that are a key; exit with 1 if none is.
 
     Examples:
       recon keys old.csv new.csv
@@ -111,7 +111,7 @@ def explain(
     settings: Settings,
     context: Context = None,
 ) -> None:
-    """Show the rows of one key side by side, as the files are now.
+    """Show the rows of one key side by side; exit with 0 if they agree, else with 1.
 
     Examples:
       recon explain old.csv new.csv 10042 --key CLM_ID
@@ -205,7 +205,12 @@ def _command(asked: Options, keys: tuple[str, ...], old: str, new: str) -> str:
     return rebuild_command(replace(asked, keys=keys), old, new)
 
 
-def _page_facts(asked: Options) -> PageFacts:
+def _page_facts(asked: Options, settings: Settings) -> PageFacts:
     from recon_engine.report.result_page import PageFacts
 
-    return PageFacts(options=asked, timed=True)
+    source = settings.source
+    if not (source and settings.are_from_file):
+        return PageFacts(options=asked, timed=True)
+    named = ("--dataset", source["dataset"]) if "dataset" in source else ()
+    words = ("--config", source["file"], *named)
+    return PageFacts(options=asked, timed=True, words=words)
