@@ -282,6 +282,15 @@ def test_a_file_that_exists_is_shown_as_a_difference_and_kept(tmp_path: Path) ->
     ended = recon("init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path)
     assert ended.returncode == 0
     assert settings(tmp_path)["keys"] == ["CLM_ID"]
+    assert "removed" not in ended.stderr
+    # What a person has added is named before it is lost.
+    text = (tmp_path / "recon.toml").read_text()
+    own = 'ignore = "UNITS"\n' + text + "\n[masks]\n"
+    (tmp_path / "recon.toml").write_text(own + 'NAME = "redact"\n')
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "these settings are in no draft: ignore, masks.NAME\n" in ended.stderr
+    ended = recon("init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path)
+    assert "the draft does not have them: ignore, masks.NAME\n" in ended.stderr
 
 
 def test_a_file_that_cannot_be_edited_is_kept_and_named(tmp_path: Path) -> None:
