@@ -186,7 +186,7 @@ def test_only_what_nearly_all_cells_agree_with_is_active(tmp_path: Path) -> None
     (tmp_path / "new.csv").write_text("ID,A,B\n" + "".join(new))
     recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
     text = (tmp_path / "recon.toml").read_text()
-    assert "rules" not in settings(tmp_path)
+    assert not settings(tmp_path).get("rules")
     assert '#     A = "decimal"' in text
     assert '#     B = "decimal(abs=' in text
     assert found_in(tmp_path)["counts"]["mismatched_cells"] == 150
@@ -266,7 +266,7 @@ def test_a_date_whose_order_is_ambiguous_stays_a_comment(tmp_path: Path) -> None
         rows = (f"{at},{form.format(*day)}\n" for at, day in enumerate(days))
         (tmp_path / f"{name}.csv").write_text("ID,DT\n" + "".join(rows))
     recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
-    assert "rules" not in settings(tmp_path)
+    assert not settings(tmp_path).get("rules")
     assert "date(" in (tmp_path / "recon.toml").read_text()
 
 
