@@ -7,6 +7,7 @@ character reaches the terminal.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from os.path import commonprefix
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 # A result fits one screen: the JSON and the report hold the full lists.
 COLUMNS_SHOWN = 12
 HINTS, TOTALS, SEGMENTS, KEYS = 8, 5, 2, 10
+# Terminal cells for all keys of missing, and of extra rows.
+KEYS_WIDTH = 160
 # Terminal cells for both values of an example together, arrow included: two ISO
 # timestamps fit uncut.
 MAX_EXAMPLE_WIDTH = 43
@@ -184,7 +187,11 @@ def _key_lines(result: Reconciliation) -> Iterator[Text]:
         if not count or not rows.width:
             continue
         keys = [rows.get_column(name).head(KEYS).to_list() for name in result.keys]
-        shown = [", ".join(map(_format_cell, key)) for key in zip(*keys, strict=True)]
+        every = [", ".join(map(_format_cell, key)) for key in zip(*keys, strict=True)]
+        sizes = itertools.accumulate(cell_len(each) for each in every)
+        # Long keys are fewer; the first is shown whatever its length.
+        fitting = sum(size <= KEYS_WIDTH for size in sizes)
+        shown = every[: max(fitting, 1)]
         more = count - len(shown)
         names = ", ".join(map(visible, result.keys))
         yield Text(f"{what}, by {names}: " + " · ".join(shown)) + Text(

@@ -14,9 +14,11 @@ from recon_engine.config_file import PYPROJECT, load_configuration, read_toml
 from recon_engine.drafts.config_text import write_config
 from recon_engine.errors import ConfigError
 from recon_engine.terminal import print_decisions
+from recon_engine.toml_text import write_key
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -75,12 +77,14 @@ def write_draft(
         # It is edited, so that it has to be TOML.
         read_toml(path)
     after, replaces = _merge(before, text, table)
+    lost = ", ".join(_find_lost(before, after)) if replaces else ""
     if replaces and not force:
         echo()
         echo(_diff(before, after, path.name), end="")
         raise ConfigError(
             f"{path} exists already",
-            why="the lines above show what would change",
+            why="the lines above show what would change"
+            + (f"; these settings are in no draft: {lost}" if lost else ""),
             help="add --force to replace"
             + (f" the settings of {dataset or '[tool.recon]'}" if table else " it"),
         )
@@ -90,6 +94,8 @@ def write_draft(
     echo()
     echo(f"with these settings: {draft.result.headline()}")
     announce(f"written: {', '.join(map(str, (path, *files)))}")
+    if lost:
+        announce(f"removed, for the draft does not have them: {lost}")
     command = _next_command(path, dataset, names)
     announce(f"next: {command}")
     for number, hint in enumerate(draft.result.hints, 1):
@@ -125,6 +131,33 @@ def _merge(before: str, text: str, table: tuple[str, ...]) -> tuple[str, bool]:
     kept = _without_table(before, ".".join(table))
     after = f"{kept.rstrip()}\n\n{text}" if kept.strip() else text
     return after, before != after
+
+
+def _find_lost(before: str, after: str) -> Iterator[str]:
+    """The settings of a file that another text does not have, by their places."""
+    try:
+        known = dict(_list_settings(tomllib.loads(before)))
+    except tomllib.TOMLDecodeError:
+        return
+    kept = dict(_list_settings(tomllib.loads(after)))
+    for place, value in known.items():
+        if place not in kept:
+            yield ".".join(map(write_key, place))
+        elif isinstance(value, list) and isinstance(kept[place], list):
+            some = [each for each in value if each not in kept[place]]
+            if some and len(some) < len(value):
+                yield f"a part of {'.'.join(map(write_key, place))}"
+
+
+def _list_settings(
+    table: Mapping[str, Any], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The settings of a table and of those in it, each with its place."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _list_settings(value, (*place, name))
+        else:
+            yield (*place, name), value
 
 
 def _without_table(text: str, table: str) -> str:

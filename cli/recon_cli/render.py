@@ -213,8 +213,7 @@ def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
         return ""
     if not (result.counts.missing or result.counts.extra):
         return "next: add -o report.html for all differences"
-    keys = format_count(result.counts.missing + result.counts.extra, "key")
-    return f"next: add -o report.html for a report, -o diff.xlsx for all {keys}"
+    return "next: add -o report.html for a report, -o diff.xlsx for all keys"
 
 
 def show_outcome(clock: RunClock, form: Format) -> None:

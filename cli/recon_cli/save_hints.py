@@ -22,7 +22,7 @@ from recon_engine.hint_settings import (
     write_toml,
 )
 from recon_engine.options import OPTIONS
-from recon_engine.toml_text import remove_proposal, set_value
+from recon_engine.toml_text import ANY_HEADER, remove_proposal, set_value
 
 
 if TYPE_CHECKING:
@@ -128,11 +128,19 @@ def _choose(hints: Sequence[Hint], numbers: Sequence[int]) -> list[Hint]:
 
 def _with_comments(text: str, hints: Sequence[Hint], table: tuple[str, ...]) -> str:
     """The text with the hints at its end, in place of those saved before."""
-    lines = [BEGIN, "# recon diff … --save-hints 1,3 adds the settings of 1 and 3."]
+    lines = [
+        BEGIN,
+        "# recon diff … --save-hints 1,3 adds the settings of 1 and 3.",
+        "# By hand, a line goes into the table that is named above it.",
+    ]
     for number, hint in enumerate(hints, 1):
         lines += [f"#{number}. {format_advice(hint)}".replace("#", "# ", 1)]
         toml = write_toml(read_settings(hint), table)
-        lines += [f"#     {line}" for line in toml.splitlines()]
+        # A header that the file has already may not be repeated.
+        lines += [
+            f"#   in {line}:" if ANY_HEADER.match(line) else f"#     {line}"
+            for line in toml.splitlines()
+        ]
     kept = _without_comments(text)
     gap = "\n" if kept else ""
     return kept + gap + "\n".join([*lines, END]) + "\n"

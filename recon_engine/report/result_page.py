@@ -101,6 +101,8 @@ class PageFacts:
 
     `past`: earlier runs of the dataset, latest first. `timed`: show duration and peak
     memory. `files`: for each tab of the evidence, the file that holds all its rows.
+    `words`: the options of the command that repeats the comparison, if a configuration
+    file has all of them.
     """
 
     dataset: str | None = None
@@ -111,6 +113,7 @@ class PageFacts:
     breaks: OpenBreaks | None = None
     files: Mapping[str, str] | None = None
     timed: bool = False
+    words: tuple[str, ...] = ()
 
 
 NO_FACTS: Final = PageFacts()
@@ -153,8 +156,12 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         facts=list(_list_facts(result, facts)),
         command=facts.options
         and rebuild_command(
-            facts.options, file_name_of(result.old), file_name_of(result.new)
+            facts.options,
+            file_name_of(result.old),
+            file_name_of(result.new),
+            facts.words,
         ),
+        stored=facts.files is not None,
         island=pages.json_for_script(build_page_data(result, facts.files)),
     )
 

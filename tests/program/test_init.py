@@ -186,7 +186,7 @@ def test_only_what_nearly_all_cells_agree_with_is_active(tmp_path: Path) -> None
     (tmp_path / "new.csv").write_text("ID,A,B\n" + "".join(new))
     recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
     text = (tmp_path / "recon.toml").read_text()
-    assert "rules" not in settings(tmp_path)
+    assert not settings(tmp_path).get("rules")
     assert '#     A = "decimal"' in text
     assert '#     B = "decimal(abs=' in text
     assert found_in(tmp_path)["counts"]["mismatched_cells"] == 150
@@ -266,7 +266,7 @@ def test_a_date_whose_order_is_ambiguous_stays_a_comment(tmp_path: Path) -> None
         rows = (f"{at},{form.format(*day)}\n" for at, day in enumerate(days))
         (tmp_path / f"{name}.csv").write_text("ID,DT\n" + "".join(rows))
     recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
-    assert "rules" not in settings(tmp_path)
+    assert not settings(tmp_path).get("rules")
     assert "date(" in (tmp_path / "recon.toml").read_text()
 
 
@@ -282,6 +282,15 @@ def test_a_file_that_exists_is_shown_as_a_difference_and_kept(tmp_path: Path) ->
     ended = recon("init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path)
     assert ended.returncode == 0
     assert settings(tmp_path)["keys"] == ["CLM_ID"]
+    assert "removed" not in ended.stderr
+    # What a person has added is named before it is lost.
+    text = (tmp_path / "recon.toml").read_text()
+    own = 'ignore = "UNITS"\n' + text + "\n[masks]\n"
+    (tmp_path / "recon.toml").write_text(own + 'NAME = "redact"\n')
+    ended = recon("init", "old.csv", "new.csv", "--yes", cwd=tmp_path)
+    assert "these settings are in no draft: ignore, masks.NAME\n" in ended.stderr
+    ended = recon("init", "old.csv", "new.csv", "--yes", "--force", cwd=tmp_path)
+    assert "the draft does not have them: ignore, masks.NAME\n" in ended.stderr
 
 
 def test_a_file_that_cannot_be_edited_is_kept_and_named(tmp_path: Path) -> None:

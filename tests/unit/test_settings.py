@@ -472,3 +472,54 @@ def test_a_command_that_reads_no_settings_minds_no_file(folder: Path) -> None:
     (folder / "recon.toml").write_text("broken")
     assert recon("statuses", cwd=folder).returncode == 0
     assert recon("diff", "--help", cwd=folder).returncode == 0
+
+
+def test_an_error_about_a_setting_of_the_file_says_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("ID,A,NOTE\n1,2,3\n")
+    (tmp_path / "new.csv").write_text("ID,A,TEXT\n1,2,3\n")
+    file = tmp_path / "recon.toml"
+
+    def said(text: str, *flags: str) -> str:
+        file.write_text(f'keys = "ID"\n{text}')
+        ended = recon("diff", "old.csv", "new.csv", *flags, cwd=tmp_path)
+        assert ended.returncode in {2, 3}
+        return ended.stderr.partition("]: ")[2].partition("\n")[0]
+
+    mapped = '[map]\nNOTE = "note"\n'
+    assert said(mapped).startswith("[map] in recon.toml: NOTE=note: NEW has no column")
+    # A pair of the flag is one of the flag, whatever the file has besides.
+    assert said(mapped, "--map", "A=B").startswith("[map] in recon.toml: NOTE=note")
+    assert said('[map]\nNOTE = "TEXT"\n', "--map", "A=B").startswith("--map A=B: ")
+    assert said('ignore = "X"\n').startswith("`ignore` in recon.toml: X: no file has")
+    assert said("", "--ignore", "X").startswith("--ignore X: no file has")
+    own = said('[map]\nNOTE = "TEXT"\n[old.rules]\nX = "trim"\n')
+    assert own.startswith("[old.rules] in recon.toml: X: no compared column")
+    own = said('[map]\nNOTE = "TEXT"\n[old]\nwhere = "X = 1"\n')
+    assert own.startswith("`where` of [old] in recon.toml")
+
+
+def test_columns_of_one_side_are_named_if_others_are_paired_by_an_option(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "old.csv").write_text("NR,STATUS\n1,2\n")
+    (tmp_path / "new.csv").write_text("claim_id,status,added\n1,2,3\n")
+    asked = ("-k", "NR", "--map", "NR=claim_id", "--match-names", "casefold")
+    ended = recon("diff", "old.csv", "new.csv", *asked, cwd=tmp_path)
+    assert ended.returncode == 3
+    assert "only in NEW: added" in ended.stderr
+
+
+def test_a_report_repeats_a_comparison_by_its_file(tmp_path: Path) -> None:
+    for name, value in (("old", 1), ("new", 2)):
+        (tmp_path / f"{name}.csv").write_text(f"ID,A,B\n1,{value},3\n")
+    (tmp_path / "my.toml").write_text('[dataset.a]\nkeys = "ID"\nignore = "B"\n')
+    command = ("diff", "old.csv", "new.csv", "--config", "my.toml", "-o", "r.html")
+    for flags, shown in (
+        ((), "recon diff old.csv new.csv --config my.toml --dataset a</pre>"),
+        (("--rule", "A=trim"), "recon diff old.csv new.csv --key ID --ignore B --rule"),
+    ):
+        ended = recon(*command, *flags, "-o", "d.xlsx", cwd=tmp_path)
+        assert ended.stdout.endswith("writes r.html, d.xlsx\n")
+        page = (tmp_path / "r.html").read_text()
+        assert shown in page
+        assert "recon diff … -o FILE.xlsx writes the same rows" in page

@@ -73,7 +73,7 @@ def diff(old: Old, new: New, settings: Settings) -> None:
             )
         then = render.next_step(result, writers)
         render.show_result(result, form, then, numbered=True)
-        render.write_all(result, writers, lambda: _page_facts(asked))
+        render.write_all(result, writers, lambda: _page_facts(asked, settings))
         if wanted is not None:
             session.announce(save_hints(result, asked, numbers, settings.source))
             flags = settings.flags_besides_file
@@ -115,7 +115,7 @@ def explain(
     settings: Settings,
     context: Context = None,
 ) -> None:
-    """Show the rows of one key side by side, as the files are now.
+    """Show the rows of one key side by side; exit with 0 if they agree, else with 1.
 
     Examples:
       recon explain old.csv new.csv 10042 --key CLM_ID
@@ -209,7 +209,12 @@ def _command(asked: Options, keys: tuple[str, ...], old: str, new: str) -> str:
     return rebuild_command(replace(asked, keys=keys), old, new)
 
 
-def _page_facts(asked: Options) -> PageFacts:
+def _page_facts(asked: Options, settings: Settings) -> PageFacts:
     from recon_engine.report.result_page import PageFacts
 
-    return PageFacts(options=asked, timed=True)
+    source = settings.source
+    if not (source and settings.are_from_file):
+        return PageFacts(options=asked, timed=True)
+    named = ("--dataset", source["dataset"]) if "dataset" in source else ()
+    words = ("--config", source["file"], *named)
+    return PageFacts(options=asked, timed=True, words=words)
