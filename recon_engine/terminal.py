@@ -25,10 +25,11 @@ from recon_engine.formatting import (
     format_percent,
 )
 from recon_engine.kinds import REWRITING_KINDS
+from recon_engine.python_arguments import write_flags, write_for_python
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -52,38 +53,48 @@ COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 KINDS_WIDTH = 26
 # No column gets narrower than this, even where the table then overflows.
 NARROW = 12
-# A long line breaks before ` · ` and before a flag, never inside a flag.
-FOLD_POINTS = re.compile(" (?=· |--)")
+# A long line breaks before ` · ` and before a flag or an argument, never inside one.
+FOLD_POINTS = re.compile(r" (?=· |--|[a-z_]+=[\[{\"])")
 MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
 ARROW = " → "
 GOOD, BAD, QUIET, STRONG = "green", "red", "dim", "bold"
 
 
-def print_result(console: Console, result: Reconciliation, then: str = "") -> None:
+def print_result(
+    console: Console,
+    result: Reconciliation,
+    then: str = "",
+    *,
+    in_python: bool = False,
+) -> None:
     """Print verdict, accounting, gates, warnings, columns and causes, then the cost.
 
-    `then`: the next step to suggest, after the cost on the last line.
+    `then`: the next step to suggest, after the cost on the last line. `in_python`:
+    whether options are named as arguments of `diff`, and long lines are folded.
     """
+    spell = write_for_python if in_python else str
     console.print(_verdict_line(result), soft_wrap=True)
     console.print(_accounting_line(result, console.width), soft_wrap=True)
     for text in result.reading():
-        console.print(Text(f"  {readable(text)}"), soft_wrap=True)
+        console.print(Text(f"  {readable(spell(text))}"), soft_wrap=True)
     for gate in result.gates if len(result.gates) > 1 else ():
         console.print(_gate_line(gate), soft_wrap=True)
-    for warning in _warning_lines(result):
+    for warning in map(spell, _warning_lines(result)):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
     for rule in _rules(result):
         console.print(rule, soft_wrap=True)
     if result.counts.mismatched_cells:
         console.print()
         console.print(_column_table(result, console.width))
-    causes = [*_hint_lines(result), *_total_lines(result), *_segment_lines(result)]
+    hints = _hint_lines(result, write_flags if in_python else str, spell)
+    causes = [*hints, *_total_lines(result), *_segment_lines(result)]
     if causes:
         console.print()
     for cause in causes:
         # Piped output keeps one line per finding, so that it can be searched.
-        folded = _fold_line(cause, console.width) if console.is_terminal else cause
+        folds = console.is_terminal or in_python
+        folded = _fold_line(cause, console.width) if folds else cause
         console.print(folded, soft_wrap=True)
     console.print()
     cost = Text(_cost_line(result), style=QUIET)
@@ -91,17 +102,20 @@ def print_result(console: Console, result: Reconciliation, then: str = "") -> No
 
 
 def render_text(result: Reconciliation, width: int) -> str:
-    """The same as plain text for lines of a width in terminal cells."""
+    """The same for Python, as plain text for lines of a width in terminal cells."""
     stream = io.StringIO()
+    # In a notebook, rich would display each print as an output of its own.
     console = Console(
         file=stream,
         width=width,
         color_system=None,
+        force_jupyter=False,
+        force_terminal=False,
         highlight=False,
         markup=False,
         emoji=False,
     )
-    print_result(console, result)
+    print_result(console, result, in_python=True)
     # Tables pad their last column.
     return "\n".join(map(str.rstrip, stream.getvalue().splitlines())).rstrip()
 
@@ -200,9 +214,12 @@ def _fold_line(line: Text, width: int) -> Text:
     return folded
 
 
-def _hint_lines(result: Reconciliation) -> Iterator[Text]:
+def _hint_lines(
+    result: Reconciliation, code: Callable[[str], str], spell: Callable[[str], str]
+) -> Iterator[Text]:
     for hint in result.hints[:HINTS]:
-        yield Text.assemble(("help: ", GOOD), readable(format_advice(hint)))
+        advice = format_advice(hint, spell, code)
+        yield Text.assemble(("help: ", GOOD), readable(advice))
     if len(result.hints) > HINTS:
         more = f"      … and {len(result.hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)

@@ -29,8 +29,8 @@ from recon_engine.formatting import (
     format_share,
     pluralize,
 )
-from recon_engine.hint_settings import read_settings, write_python
 from recon_engine.kinds import REWRITING_KINDS
+from recon_engine.python_arguments import write_flags, write_for_python
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
 from recon_engine.report.page_data import build_page_data, excerpt_values
@@ -94,6 +94,7 @@ class OpenBreaks(NamedTuple):
 class PageFacts:
     """What a page shows besides the result; unknown facts are left out.
 
+    `title`: the heading, if it is neither the dataset nor the names of the files.
     `past`: earlier runs of the dataset, latest first. `timed`: show duration and peak
     memory. `files`: for each tab of the evidence, the file that holds all its rows.
     """
@@ -106,6 +107,7 @@ class PageFacts:
     breaks: OpenBreaks | None = None
     files: Mapping[str, str] | None = None
     timed: bool = False
+    title: str | None = None
 
 
 NO_FACTS: Final = PageFacts()
@@ -117,7 +119,8 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         "report.html",
         ("theme.js", "report.js"),
         result=result,
-        heading=facts.dataset
+        heading=facts.title
+        or facts.dataset
         or f"{file_name_of(result.old)} → {file_name_of(result.new)}",
         day=facts.started and f"{facts.started:%Y-%m-%d}",
         run_id=facts.run_id,
@@ -165,8 +168,8 @@ def render_fragment(result: Reconciliation) -> str:
     ]
     advice = [
         {
-            "text": hint.text,
-            "code": write_python(read_settings(hint)),
+            "text": write_for_python(hint.text),
+            "code": write_flags(hint.flag),
             "effect": describe_effect(hint),
         }
         for hint in result.hints[:LINES_SHOWN]
@@ -260,6 +263,7 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     )
     return {
         "same_share": format_percent(same, total) if same else "None",
+        "unexplained": result.unexplained(),
         "all": format_count(total, "differing cell", "are"),
         "other": total - same,
         "carry": f"{pluralize(total - same, 'cell')} "
