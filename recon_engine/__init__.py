@@ -10,6 +10,7 @@ from recon_engine.version import __version__
 
 if TYPE_CHECKING:
     from recon_engine.api import diff, load_config
+    from recon_engine.drafts.arguments import draft
     from recon_engine.errors import ReconError
     from recon_engine.model import Suppressible, Suppression
     from recon_engine.result import Reconciliation
@@ -22,16 +23,28 @@ __all__ = [
     "Suppression",
     "__version__",
     "diff",
+    "draft",
     "load_config",
 ]
 
 _HOMES = {
     "diff": "recon_engine.api",
+    "draft": "recon_engine.drafts.arguments",
     "load_config": "recon_engine.api",
     "ReconError": "recon_engine.errors",
     "Reconciliation": "recon_engine.result",
     "Suppressible": "recon_engine.model",
     "Suppression": "recon_engine.model",
+}
+# What people try, as a command of the shell or by a name of another library.
+_OTHER_NAMES = {
+    **dict.fromkeys(
+        ("init", "draft_settings", "infer", "suggest", "keys", "propose_keys"),
+        "draft(old, new) returns the arguments of diff; recon init OLD NEW, in the"
+        " shell, writes them to recon.toml",
+    ),
+    **dict.fromkeys(("reconcile", "Compare", "run"), "diff(old, new, keys=…) compares"),
+    "explain": "recon explain OLD NEW --key-value …, in the shell, shows a key",
 }
 
 
@@ -42,7 +55,8 @@ def __getattr__(name: str) -> object:
 
         with pause_collector():
             return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'recon_engine' has no attribute {name!r}")
+    right = f": {_OTHER_NAMES[name]}" if name in _OTHER_NAMES else ""
+    raise AttributeError(f"module 'recon_engine' has no attribute {name!r}{right}")
 
 
 def __dir__() -> list[str]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from recon_engine.column_maps import parse_column_map
+from recon_engine.command_line import option_words
 from recon_engine.config import (
+    AS_DEFAULT,
     DEFAULT_ENGINE,
     DEFAULTS,
     LIMITS,
     NO_KEY,
+    TEXT_OPTIONS,
     EngineName,
     Limits,
     OnBadRow,
@@ -26,18 +30,22 @@ from recon_engine.config import (
     SideFlags,
     SideOptions,
     parse_encodings,
+    write_delimiters,
+    write_encodings,
 )
 from recon_engine.config_place import find_config_file
 from recon_engine.engines import choose_engine
-from recon_engine.errors import ConfigError, InputChanged
+from recon_engine.errors import ConfigError, InputChanged, KeyMissing, ReconError
+from recon_engine.hint_settings import read_flags
 from recon_engine.inputs.decoding import is_read_in_place
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
 from recon_engine.model import SIDES, SourceFile
 from recon_engine.name_forms import parse_match_names, write_match_names
 from recon_engine.options import OPTIONS, SIDED, Option, Shape
+from recon_engine.python_arguments import write_for_python
 from recon_engine.records import dataclass
-from recon_engine.runtime.error_boundary import within_error_boundary
+from recon_engine.runtime.error_boundary import to_recon_error, within_error_boundary
 from recon_engine.runtime.memory import Budget, parse_budget
 from recon_engine.runtime.progress import SILENT, Progress
 from recon_engine.storage.urls import list_objects, open_storage
@@ -45,7 +53,7 @@ from recon_engine.suggestions import did_you_mean
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from datetime import date
     from typing import Unpack
 
@@ -57,6 +65,8 @@ if TYPE_CHECKING:
 
 
 Policy = TypeVar("Policy", bound=StrEnum)
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 # How other tools call what `diff` takes.
 OTHER_WORDS: Final = {
@@ -72,8 +82,48 @@ OTHER_WORDS: Final = {
     "rule": "rules",
     "gate": "gates",
 }
+# What is one argument for both sides, although others have `old_…` and `new_…`.
+PAIRED: Final = {
+    "delimiter": ('";:,"', '(";", ",")'),
+    "encoding": ('"cp1252:utf-8"', '("cp1252", "utf-8")'),
+}
+# Of the rows that match by a key: with fewer, another one may be hidden by its rules.
+NEARLY_ALL: Final = 0.99
+# Measured: a draft of so many bytes takes seconds.
+MOST_DRAFTED: Final = 32 * 2**20
+RULE_SIDES: Final = ("both", *SIDES)
 
 
+def for_python(work: Callable[Given, Answer]) -> Callable[Given, Answer]:
+    """Decorate what a caller in Python calls: its errors name arguments, not flags.
+
+    They have the traceback of this call only, and otherwise are those of
+    `within_error_boundary`.
+    """
+
+    @wraps(work)
+    def guarded(*args: Given.args, **kwargs: Given.kwargs) -> Answer:
+        # IPython and pytest leave out such a frame.
+        __tracebackhide__ = True
+        try:
+            return work(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - a panic of Rust is one
+            refusal = _name_arguments(to_recon_error(error))
+        raise refusal
+
+    return guarded
+
+
+def _name_arguments(error: ReconError) -> ReconError:
+    """The error with arguments of `diff` in the place of flags."""
+    error.message = write_for_python(error.message)
+    error.args = (error.message,)
+    error.why = error.why and write_for_python(error.why)
+    error.help = error.help and write_for_python(error.help)
+    return error
+
+
+@for_python
 def diff(
     old: object,
     new: object,
@@ -84,13 +134,14 @@ def diff(
     compare_only: str | Sequence[str] = (),
     match_names: str = write_match_names(DEFAULTS.match_names),
     renames: Mapping[str, str] | str | None = None,
-    rules: Mapping[str, str | Sequence[str]] | None = None,
+    rules: Mapping[str, str | Sequence[str] | Mapping[str, str | Sequence[str]]]
+    | None = None,
     masks: Mapping[str, str] | None = None,
-    on_duplicate_keys: str = DEFAULTS.on_duplicate_keys,
-    on_schema_drift: str = DEFAULTS.on_schema_drift,
-    on_bad_row: str = DEFAULTS.on_bad_row,
-    delimiter: str = DEFAULTS.delimiter,
-    encoding: str = DEFAULTS.encodings[0],
+    on_duplicate_keys: str = str(DEFAULTS.on_duplicate_keys),
+    on_schema_drift: str = str(DEFAULTS.on_schema_drift),
+    on_bad_row: str = str(DEFAULTS.on_bad_row),
+    delimiter: str | Sequence[str] = DEFAULTS.delimiter,
+    encoding: str | Sequence[str] = write_encodings(DEFAULTS.encodings),
     detail_limit: int = DEFAULTS.detail_limit,
     memory_budget: str | None = None,
     max_field_bytes: int = LIMITS.field_bytes,
@@ -100,7 +151,7 @@ def diff(
     suppressions: Sequence[Suppression] = (),
     where: str = DEFAULTS.where,
     today: date | None = None,
-    engine: str = DEFAULT_ENGINE,
+    engine: str = str(DEFAULT_ENGINE),
     sha256: bool = False,
     **sided: Unpack[SidedArguments],
 ) -> Reconciliation:
@@ -108,8 +159,9 @@ def diff(
 
     Args:
         old: A path, an `s3://` URL, or a table: of Polars, pandas, pyarrow, DuckDB, or
-            anything with `__arrow_c_stream__`. It is not changed. A file named `.gz` or
-            `.zst` is unpacked. docs/python.md says how typed columns become text.
+            anything with `__arrow_c_stream__`. It is not changed. A file named `.gz`,
+            `.zst`, `.bz2`, `.xz` or `.zip` is unpacked. docs/python.md says how typed
+            columns become text.
         new: The same; the two may be of different kinds.
         keys: The key columns. Without any, the error proposes some.
         ignore: Columns that are not compared.
@@ -119,7 +171,8 @@ def diff(
         renames: Names in OLD to names in NEW, of columns that are named differently; or
             text: "A=B,C=D", "@map.csv".
         rules: What else is equal, by column: `{"PAID": "decimal", "*": "trim"}`;
-            `old_rules` and `new_rules` read one side.
+            `old_rules` and `new_rules`, or `{"PAID": {"old": "decimal(comma)"}}`, read
+            one side. A code table is a rule: `{"SEX": "map(M=1,F=2)"}`.
         masks: How the values of a column are shown: `{"MEMBER_ID": "hmac", "NAME":
             "redact", "PHONE": "last4"}`. hmac takes its key from $RECON_MASK_KEY or the
             file $RECON_MASK_KEY_FILE.
@@ -129,8 +182,10 @@ def diff(
             compares the others.
         on_bad_row: "fail" refuses a file with a malformed row, "quarantine" omits the
             row and lists it in `rejects()`.
-        delimiter: One character, or one for each file: ";:,".
-        encoding: Of both files, such as "cp1252"; or of each: "cp1252:utf-8".
+        delimiter: One to eight characters, or those of OLD and of NEW: (";", ",") or
+            ";:,".
+        encoding: Of both files, such as "cp1252"; or of OLD and of NEW: ("cp1252",
+            "utf-8") or "cp1252:utf-8".
         detail_limit: The number of rows in `sample`.
         memory_budget: Such as "2GiB"; None is 60% of what is available.
         max_field_bytes: A longer field is refused: usually a quote is missing.
@@ -144,13 +199,22 @@ def diff(
         engine: "local", or "spark" for a cluster (docs/spark.md).
         sha256: Whether the SHA-256 of plain files is computed, which costs as much as
             reading them.
-        **sided: How files are read, each option as `X=` for both, `old_X=` and
-            `new_X=` for one (`SidedArguments`, docs/files.md).
+        **sided: How files are read and rows are prepared, each as `X=` for both,
+            `old_X=` and `new_X=` for one (docs/files.md, docs/pairing.md): skip_lines,
+            comment_prefix, no_header, names, repeat_names, blank_names,
+            trailing_delimiter, trailer, trailer_count, trailer_sum, trailer_delimiter,
+            eof_mark, quote, excel_text, fixed, member, derive, fold, sum. Of one side
+            only: old_rules, new_rules, old_where, new_where.
 
     Raises a ReconError, which says what, where, why and how to fix it.
     """
     refuse_unknown_arguments(sided)
+    given = locals() | sided
+    for option in OPTIONS.values():
+        if option.in_python in given and option.in_python != "keys":
+            _check_argument(option, given[option.in_python])
     by = read_keys(keys, old, new)
+    of_sides = _split_rules(rules or {}, sided)
     options = Options(
         keys=by or NO_KEY,
         ignore=_as_names(ignore),
@@ -159,36 +223,49 @@ def diff(
         renames=parse_column_map([renames])
         if isinstance(renames, str)
         else dict(renames or {}),
-        rules={name: _as_names(each) for name, each in (rules or {}).items()},
+        rules=of_sides["rules"],
         masks=dict(masks or {}),
         on_duplicate_keys=_parse_policy(OnDuplicateKeys, on_duplicate_keys),
         on_schema_drift=_parse_policy(OnSchemaDrift, on_schema_drift),
         on_bad_row=_parse_policy(OnBadRow, on_bad_row),
-        delimiter=delimiter,
-        encodings=parse_encodings(encoding),
+        delimiter=delimiter
+        if isinstance(delimiter, str)
+        else write_delimiters(*delimiter),
+        encodings=parse_encodings(
+            encoding if isinstance(encoding, str) else ":".join(encoding)
+        ),
         detail_limit=detail_limit,
         gates=_as_names(gates),
         suppressions=tuple(suppressions),
         where=where,
-        **{side: make_side_options(side, sided) for side in SIDES},
+        **{side: make_side_options(side, {**sided, **of_sides}) for side in SIDES},
     )
     budget = parse_budget(memory_budget) if memory_budget else None
     limits = Limits(max_field_bytes, max_field_lines, max_ratio)
     if not by:
         raise propose_key(old, new, options, budget, limits)
-    return compare_inputs(
-        old,
-        new,
-        options,
-        budget=budget,
-        limits=limits,
-        today=today,
-        engine=_parse_policy(EngineName, engine),
-        sha256=sha256,
-    )
+    try:
+        result = compare_inputs(
+            old,
+            new,
+            options,
+            budget=budget,
+            limits=limits,
+            today=today,
+            engine=_parse_policy(EngineName, engine),
+            sha256=sha256,
+        )
+    except (ConfigError, KeyMissing) as error:
+        lists = {"keys": keys, "ignore": ignore, "compare_only": compare_only}
+        listed = _explain_list(error, lists)
+        if isinstance(error, KeyMissing) and not (listed or error.is_settled):
+            proposed = _propose_arguments(old, new, options, by)
+            error.help = proposed.help if proposed else error.help
+        raise
+    return replace(result, given=read_flags(option_words(options)))
 
 
-@within_error_boundary
+@for_python
 def load_config(
     path: str | Path | None = None, dataset: str | None = None
 ) -> dict[str, Any]:
@@ -226,6 +303,13 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any]) -> None:
     """
     sided = {name for each in SIDED for name in _argument_names(each)}
     for name in sorted(arguments.keys() - sided):
+        side, _, both = name.partition("_")
+        if side in SIDES and both in PAIRED:
+            text, pair = PAIRED[both]
+            raise ConfigError(
+                f"diff has no argument {name}: {both} is for both files",
+                help=f"write {both}={text} or {both}={pair}, of OLD and of NEW",
+            )
         known = (*inspect.signature(diff).parameters, *sided)
         right = OTHER_WORDS.get(name)
         raise ConfigError(
@@ -271,17 +355,69 @@ def propose_key(
     """The error of a caller who names no key, with the best one of both inputs."""
     from recon_engine.compare.keys import propose_keys
 
-    found = propose_keys(old, new, options, budget=budget, limits=limits)
-    if not found:
+    refusal, best = None, None
+    try:
+        found = propose_keys(old, new, options, budget=budget, limits=limits)
+        best = found[0] if found else None
+    except ConfigError as error:
+        # Such as no column in common: of other names, or of files read otherwise.
+        refusal = error
+    if best is None or best.overlap < NEARLY_ALL:
+        proposed = _propose_arguments(old, new, options)
+        if proposed is not None and not (best and best.reason == proposed.why):
+            return proposed
+    if refusal is not None:
+        return refusal
+    if best is None:
         return ConfigError(
             "no key column is named",
             why="no column has a value that is in both inputs",
             help='add keys="COLUMN"; renames={"OLD": "NEW"} pairs other names',
         )
-    best = found[0]
     return ConfigError(
         "no key column is named", why=best.reason, help=f"add keys={[*best.columns]}"
     )
+
+
+def _propose_arguments(
+    old: object, new: object, options: Options, keys: Sequence[str] = ()
+) -> ConfigError | None:
+    """The error with the arguments that pair rows, as `draft` finds them.
+
+    None if it finds none, if the caller says how files are read, and for inputs so
+    large that an error should not wait for it.
+    """
+    # Lazy, and up: only an error needs it.
+    from recon_engine.drafts.arguments import propose_arguments
+
+    reads = any(
+        getattr(options.side(side), name) != getattr(AS_DEFAULT, name)
+        for side in SIDES
+        for name in TEXT_OPTIONS
+    )
+    if reads or not all(map(_is_small, (old, new))):
+        return None
+    try:
+        found = propose_arguments(old, new, options, keys)
+    except ReconError:
+        return None
+    if found is None:
+        return None
+    reason, arguments = found
+    return ConfigError(
+        "no key column is named",
+        why=reason or None,
+        help=f"add {arguments}; recon_engine.draft(old, new) returns these and what the"
+        " other columns need",
+    )
+
+
+def _is_small(source: object) -> bool:
+    """Whether a source is a frame, or a local file of at most `MOST_DRAFTED` bytes."""
+    if not isinstance(source, str | Path):
+        return True
+    path = Path(source)
+    return path.is_file() and path.stat().st_size <= MOST_DRAFTED
 
 
 def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
@@ -303,6 +439,123 @@ def make_side_options(side: str, arguments: Mapping[str, Any]) -> SideOptions:
         if value is not None:
             values[option.field] = _read_argument(option, value)
     return SideOptions(**values, flags=SideFlags(side, frozenset(shared)))
+
+
+def _check_argument(option: Option, value: Any) -> None:
+    """Raise ConfigError for a value of another type than the argument takes.
+
+    No value is quoted: it may be a cell or a frame.
+    """
+    name = str(option.in_python)
+    if value is None or option.name == "suppressions":
+        return
+    if option.name in PAIRED and isinstance(value, tuple | list):
+        if len(value) != len(SIDES) or not _are_texts(value):
+            text, pair = PAIRED[option.name]
+            raise ConfigError(
+                f"{name} has {len(value)} items, not one text for each file",
+                help=f"write {name}={text} or {name}={pair}, of OLD and of NEW",
+            )
+        return
+    takes, right = _describe_argument(option)
+    if not takes(value):
+        own = f"; write old_{name}=… and new_{name}=… for one file each"
+        raise ConfigError(
+            f"{name} is a {type(value).__name__}",
+            help=f"write {name}={right}"
+            + own * (option.sided and option.side is None and not option.adds),
+        )
+
+
+def _describe_argument(option: Option) -> tuple[Callable[[Any], bool], str]:
+    """Whether a value has the type of an argument, and such a value."""
+    if option.shape is Shape.VALUE:
+        return TYPES.get(option.value_type, (_is_text, '"text"'))
+    if option.shape is Shape.COLUMN_VALUES and option.side is None:
+        return _is_mapping(
+            lambda value: _are_texts(value) or _is_mapping(_are_texts)(value)
+        ), '{"COLUMN": "trim"} or {"COLUMN": ["trim", "decimal"]}'
+    return SHAPES[option.shape]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, Sequence) and all(map(_is_text, value))
+    )
+
+
+def _is_mapping(is_value: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, Mapping)
+        and all(map(_is_text, value))
+        and all(map(is_value, value.values()))
+    )
+
+
+def _is_table(is_value: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: _is_text(value) or _is_mapping(is_value)(value)
+
+
+# Whether a value has the type, and such a value, by type and by shape.
+TYPES: Final[Mapping[type, tuple[Callable[[Any], bool], str]]] = {
+    bool: (lambda value: isinstance(value, bool), "True"),
+    int: (lambda value: type(value) is int, "a whole number"),
+}
+SHAPES: Final = {
+    Shape.NAMES: (_are_texts, '"A" or ["A", "B"]'),
+    Shape.VALUES: (_are_texts, '"A" or ["A", "B"]'),
+    Shape.RENAMES: (_is_table(_is_text), '{"OLD": "NEW"} or "OLD=NEW"'),
+    Shape.COLUMN_VALUE: (_is_mapping(_is_text), '{"COLUMN": "redact"}'),
+    Shape.COLUMN_VALUES: (_is_mapping(_are_texts), '{"COLUMN": "trim"}'),
+}
+
+
+def _split_rules(
+    rules: Mapping[str, Any], sided: Mapping[str, Any]
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The rules of both sides, of OLD and of NEW, by the names of their arguments.
+
+    A column of `rules` may have a mapping, of `both`, `old` and `new`. Rules of a side
+    that are in it already are not added to it again.
+    """
+    found: dict[str, dict[str, tuple[str, ...]]] = {"rules": {}}
+    for side in SIDES:
+        own = sided.get(f"{side}_rules") or {}
+        found[f"{side}_rules"] = {name: _as_names(each) for name, each in own.items()}
+    for column, value in rules.items():
+        of_sides = value if isinstance(value, Mapping) else {"both": value}
+        if not of_sides.keys() <= set(RULE_SIDES):
+            raise ConfigError(
+                f"rules: {column} has a mapping whose names are not both, old and new",
+                help=f'a code table is the text of a rule: rules={{"{column}": '
+                '"map(A=ACTIVE)"}, each code of OLD with its value in NEW; rules of one'
+                f' side: rules={{"{column}": {{"old": "decimal(comma)"}}}}',
+            )
+        for side, each in of_sides.items():
+            chains = found["rules" if side == "both" else f"{side}_rules"]
+            before = chains.get(column, ())
+            added = (rule for rule in _as_names(each) if rule not in before)
+            chains[column] = (*before, *added)
+    return found
+
+
+def _explain_list(
+    error: ConfigError | KeyMissing, arguments: Mapping[str, Any]
+) -> bool:
+    """Whether a text with commas is the cause; its remedy is then the list of names.
+
+    A column may have a comma in its name, so such a text is tried as a name first.
+    """
+    for argument, text in arguments.items():
+        if isinstance(text, str) and "," in text and text in error.message:
+            names = [name.strip() for name in text.split(",")]
+            error.help = f"names of several columns are a list: {argument}={names}"
+            return True
+    return False
 
 
 def _argument_names(option: Option) -> tuple[str, ...]:

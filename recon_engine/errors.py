@@ -181,9 +181,13 @@ class SchemaMismatch(InputError):
 
 
 class KeyMissing(InputError):
-    """A key column is missing in one or both files."""
+    """A key column is missing in one or both files.
+
+    `is_settled`: whether the remedy gives both files the key, as far as is known.
+    """
 
     status = "KEY_MISSING"
+    is_settled: bool = False
 
 
 class DuplicateKeys(InputError):

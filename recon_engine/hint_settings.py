@@ -117,11 +117,24 @@ def write_toml(settings: Mapping[str, Any], table: tuple[str, ...] = ()) -> str:
 
 def write_python(settings: Mapping[str, Any]) -> str:
     """The settings as arguments of `recon_engine.diff`."""
-    arguments = (
-        f"{OPTIONS[name].in_python}={json.dumps(_shorten(value), ensure_ascii=False)}"
+    arguments = as_arguments(settings).items()
+    return ", ".join(f"{name}={_write_value(value)}" for name, value in arguments)
+
+
+def as_arguments(settings: Mapping[str, Any]) -> Settings:
+    """Settings by the name of the option as arguments of `diff`, by their names."""
+    return {
+        str(OPTIONS[name].in_python): value
         for name, value in settings.items()
-    )
-    return ", ".join(arguments)
+        if OPTIONS[name].in_python
+    }
+
+
+def _write_value(value: Any) -> str:
+    """A value of an argument: text in double quotes, as people write it."""
+    if isinstance(value, bool):
+        return str(value)
+    return json.dumps(_shorten(value), ensure_ascii=False)
 
 
 def _add_value(found: Settings, option: Option, text: str) -> None:

@@ -185,7 +185,7 @@ class Side:
         """The dialect as plain values; `frame` only if an option is about it."""
         if self.dialect is None:
             return None
-        facts = asdict(self.dialect)
+        facts = asdict(self.dialect) | {"encoding": str(self.dialect.encoding)}
         if not self.dialect.frame:
             del facts["frame"]
         return facts

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, overload
 
 import polars as pl
 
@@ -33,11 +33,18 @@ from recon_engine.formatting import (
     unread,
     unused_frame_options,
 )
-from recon_engine.hint_settings import merge_settings, merge_value
+from recon_engine.hint_settings import (
+    KEYS,
+    as_arguments,
+    merge_settings,
+    merge_value,
+    read_settings,
+)
 from recon_engine.kinds import KINDS, REWRITING_KINDS
 from recon_engine.model import HintKind
 from recon_engine.records import dataclass
 from recon_engine.result_frames import flatten_key, spread_cells
+from recon_engine.suggestions import did_you_mean
 from recon_engine.suppressions import count_unsuppressed, list_accepted_kinds
 
 
@@ -69,9 +76,45 @@ Verdict = Literal["agree", "differ", "gates_failed"]
 
 # The counts of rows that options set aside, which most results do not have.
 _ASIDE = ("left_out", "partner_left_out", "folded_away", "unpairable")
-# How a Python caller applies the rules of the lines before it.
+# How a Python caller applies the hints of the lines before it.
 IN_PYTHON: Final = (
-    "in Python: rules=d.suggested_rules() applies the rules of these lines in diff"
+    "in Python: diff(…, **d.suggested()) applies the rules and names of these lines"
+)
+# What other libraries call the methods of a result, and what people try.
+OTHER_NAMES: Final = {
+    **dict.fromkeys(
+        ("save", "write", "to_file", "to_report"), 'to_html("report.html")'
+    ),
+    **dict.fromkeys(
+        ("to_excel", "to_xlsx", "write_excel"),
+        "recon diff -o report.xlsx in the shell, or a table, which is a Polars frame:"
+        " mismatches()",
+    ),
+    **dict.fromkeys(
+        ("to_csv", "write_csv", "to_parquet", "write_parquet"),
+        "mismatches().write_csv(path) and write_parquet(path): each table is a Polars"
+        " frame",
+    ),
+    **dict.fromkeys(
+        ("to_pandas", "to_frame", "to_df", "to_polars", "df", "shape", "head"),
+        "mismatches().to_pandas(); rows(), missing() and extra() are Polars frames too",
+    ),
+    **dict.fromkeys(("diffs", "differences_frame", "cells", "changes"), "mismatches()"),
+    **dict.fromkeys(("report", "show", "display"), 'to_html("report.html"), or print'),
+    **dict.fromkeys(("rules_suggested", "suggest", "suggestions"), "suggested()"),
+    **dict.fromkeys(("added", "only_in_new", "new_rows"), "extra()"),
+    **dict.fromkeys(("removed", "deleted", "only_in_old", "old_rows"), "missing()"),
+    **dict.fromkeys(("equal", "equals", "matches", "is_equal"), "agrees"),
+}
+# The hints of `suggested`: those that do not propose another key.
+SUGGESTED: Final = frozenset({HintKind.RULE, HintKind.KEY_RULE, HintKind.RENAME})
+PUBLIC: Final = (
+    *("agrees", "passes", "verdict", "counts", "keys", "old", "new", "drift"),
+    *("headline", "accounting", "summary", "warnings", "gates", "suppressed"),
+    *("columns", "mismatches", "rows", "missing", "extra", "duplicates", "rejects"),
+    *("unpairable", "examples", "sample", "patterns", "totals", "segments", "hints"),
+    *("suggested", "suggested_rules", "remainder", "rules", "assert_agrees"),
+    *("assert_passes", "to_html", "to_markdown", "to_json", "to_dict", "engine"),
 )
 # The first failure is a sentence; more names than these hide it.
 FAILURES_NAMED: Final = 4
@@ -164,6 +207,14 @@ class LookedUp:
 class Reconciliation:
     """OLD and NEW reconciled: counts, columns, and every difference.
 
+    - The verdict: `agrees`, `counts`, `headline()`, `print(d)`.
+    - Tables, which are Polars frames of text: `columns`, `mismatches()`, `rows()`,
+      `missing()`, `extra()`, `duplicates("old")`, `rejects()`.
+    - What explains differences: `hints`, and `suggested()`, which are arguments of
+      `diff`.
+    - Reports: `to_html("report.html")`, `to_markdown()`, `to_json()`, `to_dict()`.
+    - Tests: `assert_agrees()`, `assert_passes()`.
+
     Invariants, checked on construction: `rows = matched + missing + rejected + left_out
     + partner_left_out + folded_away + unpairable` in OLD, and the same with extra rows
     in NEW; `matched = identical + mismatched_rows`;
@@ -171,7 +222,9 @@ class Reconciliation:
     what its rules made equal; signatures sum up to the mismatched rows.
 
     `name_pairs`: the names in OLD and NEW that `--match-names` pairs. `applied`: what
-    options changed before rows were compared. Both are sorted.
+    options changed before rows were compared. Both are sorted. `given`: the settings of
+    the comparison that hints add to, by the names of options; empty if `diff` was not
+    called from Python.
     """
 
     keys: tuple[str, ...]
@@ -193,6 +246,7 @@ class Reconciliation:
     rules: tuple[RuleCount, ...] = ()
     name_pairs: tuple[tuple[str, str], ...] = ()
     applied: tuple[Applied, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raise InternalError if an invariant is violated."""
@@ -358,7 +412,11 @@ class Reconciliation:
 
     @property
     def columns(self) -> pl.DataFrame:
-        """One row for each compared column: its counts, and one count for each kind."""
+        """One row for each compared column: its counts, and one count for each kind.
+
+        `name` and `mismatched` are there again as `column` and `cells`, as printed
+        tables and `mismatches()` call them.
+        """
         rows = [
             {
                 "name": c.name,
@@ -367,11 +425,19 @@ class Reconciliation:
                 "tolerated": c.tolerated,
                 "mismatched": c.mismatched,
                 **{kind.value: c.kinds.get(kind, 0) for kind in KINDS},
+                "column": c.name,
+                "cells": c.mismatched,
             }
             for c in self.by_column
         ]
         names = ("compared", "equal_exact", "tolerated", "mismatched", *KINDS)
-        schema = {"name": pl.String} | dict.fromkeys(map(str, names), pl.Int64)
+        schema = {
+            "name": pl.String,
+            **dict.fromkeys(map(str, names), pl.Int64),
+            # Last: the place of a column is part of what callers rely on.
+            "column": pl.String,
+            "cells": pl.Int64,
+        }
         return pl.DataFrame(rows, schema=schema)
 
     def summary(self) -> dict[str, object]:
@@ -425,7 +491,8 @@ class Reconciliation:
     def mismatches(self) -> pl.DataFrame:
         """Each mismatched cell: the key columns, then `column`, `old`, `new`, `kind`.
 
-        A key column with one of these four names is `key.NAME`.
+        Ordered by the text of the key, then by column. All but `kind` are text. A key
+        column with one of these four names is `key.NAME`.
         """
         return flatten_key(self.frames.mismatches, self.keys)
 
@@ -433,8 +500,9 @@ class Reconciliation:
         """Each mismatched row: the key columns, then `NAME_old`, `NAME_new`.
 
         It has two columns for each column that differs in some row, in the order of
-        OLD; both are null in a row in which that column is equal. A key column whose
-        name is taken is `key.NAME`.
+        OLD; both are null in a row in which that column is equal. All are text, and
+        rows are ordered by it, the key first. A key column whose name is taken is
+        `key.NAME`.
         """
         return spread_cells(
             self.frames.numbered,
@@ -445,12 +513,13 @@ class Reconciliation:
     def missing(self) -> pl.DataFrame:
         """The rows in OLD only, with all columns of OLD.
 
-        In file order; with masks, ordered by the displayed values.
+        All are text, ordered by the text of the key (`10` is before `9`); with masks,
+        by the displayed values.
         """
         return self.frames.missing
 
     def extra(self) -> pl.DataFrame:
-        """The rows in NEW only, with all columns.
+        """The rows in NEW only, with all columns, ordered as `missing` is.
 
         Mapped columns have their names in OLD.
         """
@@ -486,10 +555,14 @@ class Reconciliation:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
 
     def to_markdown(self) -> str:
-        """Verdict, row accounting, differing columns and hints: no cell's value."""
+        """Verdict, row accounting, differing columns and hints: no cell's value.
+
+        Options are named as arguments of `diff`; those of `recon diff -f markdown` are
+        flags.
+        """
         from recon_engine.result_document import write_markdown
 
-        return write_markdown(self)
+        return write_markdown(self, in_python=True)
 
     def examples(self) -> dict[str, tuple[str, str]]:
         """The most frequent change of each differing column."""
@@ -650,28 +723,87 @@ class Reconciliation:
         """
         total, same = self.counts.mismatched_cells, self.rewritten_cells
         share = format_percent(same, total) if same else "None"
-        return (
+        rewritten = (
             f"{share} of the {format_count(total, 'differing cell', 'are')} the same"
-            " value written another way; "
-            + format_count(total - same, "cell", "carry another value")
+            " value written another way"
         )
+        if self.unexplained():
+            return f"{self.unexplained()} not explained by a hint; {rewritten}"
+        others = format_count(total - same, "cell", "carry another value")
+        return f"{rewritten}; {others}"
 
-    def suggested_rules(self) -> dict[str, list[str]]:
+    def unexplained(self) -> str:
+        """The differing cells that no rule of a hint explains: `2 of 9 cells are`.
+
+        Empty if no rule explains any.
+        """
+        cells = sum(each.count for each in self.hints if each.kind is HintKind.RULE)
+        total = self.counts.mismatched_cells
+        return format_share(total - cells, total, "differing cell", "are") * bool(cells)
+
+    def suggested(self) -> dict[str, Any]:
+        """What the hints propose, as arguments: `diff(old, new, …, **d.suggested())`.
+
+        Rules, names and derived keys, each with those that the comparison already has:
+        `{**settings, **d.suggested()}` if it was made with `**settings`. Other keys
+        (of which a hint says `as the key`) are not among them: each is another way.
+        With them, the differences that the hints count are gone: read the hints first.
+        """
+        proposed: list[Hint] = []
+        has_key = False
+        for hint in self.hints:
+            keyed = KEYS in read_settings(hint)
+            if hint.kind in SUGGESTED and not (keyed and has_key):
+                proposed.append(hint)
+                has_key |= keyed
+        hinted = merge_settings(proposed)
+        if not hinted:
+            return {}
+        # An argument replaces another of its name, so each is whole.
+        before = {name: rules for name, rules in self._given_rules().items() if rules}
+        before |= {name: self.given[name] for name in ("map",) if name in self.given}
+        for name, value in hinted.items():
+            known = before.get(name, self.given.get(name))
+            before[name] = merge_value(known, value, name)
+        return as_arguments(before)
+
+    def suggested_rules(self) -> dict[str, Any]:
         """The rules of the comparison and those of its hints, for `rules=`.
 
-        By column; `*` is every column. Rules of one side are not among them: give
-        `old_rules` and `new_rules` again. With them, the differences that the hints
-        count are gone: read the hints first.
+        By column; `*` is every column. A list is for both sides; a column with rules
+        of one side has a mapping of `both`, `old` and `new`. `suggested()` has names
+        besides. With them, the differences that the hints count are gone: read the
+        hints first.
         """
-        rules: dict[str, list[str]] = {}
+        hinted = merge_settings(self.hints)
+        of_side = {
+            side: merge_value(rules, hinted.get(name, {}), name) or {}
+            for (name, rules), side in zip(
+                self._given_rules().items(), ("both", "old", "new"), strict=True
+            )
+        }
+        both, *sides = of_side.values()
+        found: dict[str, Any] = dict(both)
+        for name in dict.fromkeys(name for side in sides for name in side):
+            found[name] = {
+                side: rules[name] for side, rules in of_side.items() if name in rules
+            }
+        return found
+
+    def _given_rules(self) -> dict[str, dict[str, list[str]]]:
+        """The rules of the comparison: of both sides, of OLD and of NEW, by column."""
+        found: dict[str, dict[str, list[str]]] = {
+            name: {} for name in ("rules", "old_rules", "new_rules")
+        }
         for each in self.rules:
-            if each.side != "both" or each.implied:
+            if each.implied:
                 continue
-            chain = rules.setdefault("*" if each.every else each.column, [])
+            name = "rules" if each.side == "both" else f"{each.side}_rules"
+            column = "*" if each.every else each.column
+            chain = found[name].setdefault(column, [])
             if each.rule not in chain:
                 chain.append(each.rule)
-        hinted = merge_settings(self.hints).get("rules", {})
-        return merge_value(rules, hinted, "rules") or {}
+        return found
 
     def remainder(self) -> str:
         """What no hint explains: `2 of 641 differing cells · 0 of 40 missing rows`.
@@ -701,17 +833,31 @@ class Reconciliation:
             if part
         )
 
-    def to_html(self, path: str | Path | None = None) -> str:
-        """The result as one self-contained HTML page; also written to `path`, if given.
+    @overload
+    def to_html(self, path: None = None, *, title: str | None = None) -> str: ...
+
+    @overload
+    def to_html(self, path: str | Path, *, title: str | None = None) -> None: ...
+
+    def to_html(
+        self, path: str | Path | None = None, *, title: str | None = None
+    ) -> str | None:
+        """Write the result as one self-contained HTML page, or return its text.
+
+        Args:
+            path: The file; None returns the text.
+            title: The heading; None is the names of both files.
 
         The page holds values of cells, as the sample does.
         """
         from recon_engine.report import result_page
 
-        text = result_page.render_result(self, result_page.PageFacts(timed=True))
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        facts = result_page.PageFacts(title=title, timed=True)
+        text = result_page.render_result(self, facts)
+        if path is None:
+            return text
+        Path(path).write_text(text, encoding="utf-8")
+        return None
 
     def assert_agrees(self) -> None:
         """Raise AssertionError if the sides differ: counts and column names only."""
@@ -737,8 +883,25 @@ class Reconciliation:
         from recon_engine.terminal import render_text
 
         text = render_text(self, get_terminal_size((100, 24)).columns)
-        rules = any(hint.kind is HintKind.RULE for hint in self.hints_to_show)
-        return f"{text}\n{IN_PYTHON}" if rules else text
+        return f"{text}\n{IN_PYTHON}" if self.suggested() else text
+
+    def __dir__(self) -> list[str]:
+        """The names that callers use; others are for the command line and reports."""
+        return [*PUBLIC, *(n for n in object.__dir__(self) if n.startswith("__"))]
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raise AttributeError with the name of what was meant.
+
+        Called for names that a result does not have.
+        """
+        right = OTHER_NAMES.get(name)
+        meant = f" Use {right}." if right else did_you_mean(name, PUBLIC)
+        raise AttributeError(
+            f"a result has no attribute {name}.{meant or ' dir(d) lists all.'}",
+            # Python would propose a name by itself, such as one that is not public.
+            name=None,
+            obj=None,
+        )
 
     def _repr_html_(self) -> str:
         from recon_engine.report import result_page

@@ -19,6 +19,7 @@ from recon_engine.formatting import (
     markdown_row,
 )
 from recon_engine.hint_settings import read_settings, write_python, write_toml
+from recon_engine.python_arguments import write_flags, write_for_python
 
 
 if TYPE_CHECKING:
@@ -63,14 +64,19 @@ def write_document(result: Reconciliation) -> dict[str, object]:
     }
 
 
-def write_markdown(result: Reconciliation) -> str:
-    """Verdict, row accounting, differing columns and hints: no cell's value."""
+def write_markdown(result: Reconciliation, *, in_python: bool = False) -> str:
+    """Verdict, row accounting, differing columns and hints: no cell's value.
+
+    `in_python`: whether options are named as arguments of `diff`.
+    """
+    spell = write_for_python if in_python else str
+    advise = _advise_python if in_python else _advise_shell
     lines = [f"**{escape_markdown(result.headline())}**", "", result.accounting(), ""]
     for text in result.reading():
-        lines += [escape_markdown(text), ""]
+        lines += [escape_markdown(spell(text)), ""]
     for warning in result.warnings():
         if warning not in result.headline():
-            lines += [f"Warning: {escape_markdown(warning)}", ""]
+            lines += [f"Warning: {escape_markdown(spell(warning))}", ""]
     if result.counts.mismatched_cells:
         lines += [result.rewriting(), ""]
     if result.gates:
@@ -96,16 +102,31 @@ def write_markdown(result: Reconciliation) -> str:
             *(f"- rule {escape_markdown(each.text)}" for each in result.rules_to_show),
         ]
     if result.hints_to_show:
-        lines += [
-            "",
-            *(
-                f"- {format_advice(hint, escape_markdown, markdown_code)}"
-                for hint in map(without_codes, result.hints_to_show[:LINES_SHOWN])
-            ),
-        ]
+        shown = result.hints_to_show[:LINES_SHOWN]
+        lines += ["", *(f"- {advise(each)}" for each in shown)]
     if result.remainder():
         lines += ["", f"Not explained by any hint: {result.remainder()}"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _advise_shell(hint: Hint) -> str:
+    return format_advice(without_codes(hint), escape_markdown, markdown_code)
+
+
+def _advise_python(hint: Hint) -> str:
+    """A hint with arguments of `diff`; a code table, which has values, by its source.
+
+    There is no file with the codes in Python, and no value may be in the text.
+    """
+
+    def spell(text: str) -> str:
+        return escape_markdown(write_for_python(text))
+
+    def code(flag: str) -> str:
+        table = "**d.suggested()"
+        return markdown_code(table if hint.code_file else write_flags(flag))
+
+    return format_advice(hint, spell, code)
 
 
 def _unpairable_sample(result: Reconciliation) -> dict[str, object]:
@@ -149,6 +170,7 @@ def _hint_as_dict(hint: Hint) -> dict[str, object]:
     """A hint, with its settings as recon.toml and Python have them."""
     settings = read_settings(hint)
     return asdict(hint) | {
+        "kind": str(hint.kind),
         "toml": write_toml(settings),
         "python": write_python(settings),
     }

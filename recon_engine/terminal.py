@@ -28,10 +28,11 @@ from recon_engine.formatting import (
 )
 from recon_engine.kinds import REWRITING_KINDS
 from recon_engine.model import SuppressionState
+from recon_engine.python_arguments import write_flags, write_for_python
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -57,8 +58,8 @@ COLUMN_HEADS = ("column", "cells", "%", "what changed", "example old → new")
 KINDS_WIDTH = 26
 # No column gets narrower than this, even where the table then overflows.
 NARROW = 12
-# A long line breaks before ` · ` and before a flag, never inside a flag.
-FOLD_POINTS = re.compile(" (?=· |--)")
+# A long line breaks before ` · ` and before a flag or an argument, never inside one.
+FOLD_POINTS = re.compile(r" (?=· |--|[a-z_]+=[\[{\"])")
 MARGIN = " " * 6
 NUMBER_PATTERN = re.compile(r"-?[\d.,]+%?|")
 ARROW = " → "
@@ -78,6 +79,7 @@ def print_result(
     *,
     numbered: bool = False,
     every_rule: bool = False,
+    in_python: bool = False,
 ) -> None:
     """Print verdict, accounting, gates, warnings, columns and causes, then the cost.
 
@@ -87,33 +89,35 @@ def print_result(
         then: The next step to suggest, after the cost on the last line.
         numbered: Whether the hints have the numbers by which they can be saved.
         every_rule: Whether each rule is listed, also one that read every value.
+        in_python: Whether options are named as arguments of `diff`, and long lines
+            are folded.
     """
+    spell = write_for_python if in_python else str
     console.print(_verdict_line(result), soft_wrap=True)
     console.print(_accounting_line(result, console.width), soft_wrap=True)
     for text in result.reading():
-        console.print(Text(f"  {readable(text)}"), soft_wrap=True)
+        console.print(Text(f"  {readable(spell(text))}"), soft_wrap=True)
     for gate in result.gates if len(result.gates) > 1 else ():
         console.print(_gate_line(gate), soft_wrap=True)
     for accepted in _suppression_lines(result):
         console.print(accepted, soft_wrap=True)
-    for warning in _warning_lines(result):
+    for warning in map(spell, _warning_lines(result)):
         console.print(Text(f"  ▲ {warning}", style="yellow"), soft_wrap=True)
     if result.counts.mismatched_cells:
         console.print()
         console.print(_column_table(result, console.width))
+    code = write_flags if in_python else str
+    hints = _hint_lines(result, code, spell, numbered=numbered)
     for part in (
         [*_rules(result, every=every_rule), *_key_lines(result)],
-        [
-            *_hint_lines(result, numbered=numbered),
-            *_total_lines(result),
-            *_segment_lines(result),
-        ],
+        [*hints, *_total_lines(result), *_segment_lines(result)],
     ):
         if part:
             console.print()
         for line in part:
             # Piped output keeps one line per finding, so that it can be searched.
-            folded = _fold_line(line, console.width) if console.is_terminal else line
+            folds = console.is_terminal or in_python
+            folded = _fold_line(line, console.width) if folds else line
             console.print(folded, soft_wrap=True)
     console.print()
     cost = Text(_cost_line(result), style=QUIET)
@@ -121,17 +125,20 @@ def print_result(
 
 
 def render_text(result: Reconciliation, width: int) -> str:
-    """The same as plain text for lines of a width in terminal cells."""
+    """The same for Python, as plain text for lines of a width in terminal cells."""
     stream = io.StringIO()
+    # In a notebook, rich would display each print as an output of its own.
     console = Console(
         file=stream,
         width=width,
         color_system=None,
+        force_jupyter=False,
+        force_terminal=False,
         highlight=False,
         markup=False,
         emoji=False,
     )
-    print_result(console, result)
+    print_result(console, result, in_python=True)
     # Tables pad their last column.
     return "\n".join(map(str.rstrip, stream.getvalue().splitlines())).rstrip()
 
@@ -263,14 +270,21 @@ def _fold_line(line: Text, width: int) -> Text:
     return folded
 
 
-def _hint_lines(result: Reconciliation, *, numbered: bool) -> Iterator[Text]:
+def _hint_lines(
+    result: Reconciliation,
+    code: Callable[[str], str],
+    spell: Callable[[str], str],
+    *,
+    numbered: bool,
+) -> Iterator[Text]:
     shown = result.hints_to_show
     # The numbers are those of `--save-hints`, which counts the hints not shown too.
     hints = [each for each in enumerate(result.hints, 1) if each[1] in shown]
     for number, hint in hints[:HINTS]:
         # Only a hint with a setting can be saved.
         head = f"help {number}: " if numbered and hint.flag else "help: "
-        yield Text.assemble((head, GOOD), readable(format_advice(hint)))
+        advice = format_advice(hint, spell, code)
+        yield Text.assemble((head, GOOD), readable(advice))
     if len(hints) > HINTS:
         more = f"      … and {len(hints) - HINTS} more, in the JSON"
         yield Text(more, style=QUIET)

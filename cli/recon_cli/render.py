@@ -42,6 +42,12 @@ HTML: Final = ".html"
 REJECTS: Final = "--rejects"
 
 
+def _write_markdown(result: Reconciliation) -> str:
+    from recon_engine.result_document import write_markdown
+
+    return write_markdown(result)
+
+
 def _write_workbook(result: Reconciliation, path: Path) -> None:
     from recon_engine.report.workbook import write_workbook
 
@@ -53,7 +59,7 @@ WRITERS: Final[dict[str, Callable[[Reconciliation, Path], object]]] = {
     REJECTS: lambda d, path: _csv(d.rejects(), path),
     ".json": lambda d, path: path.write_text(d.to_json() + "\n", encoding="utf-8"),
     HTML: lambda d, path: d.to_html(path),
-    ".md": lambda d, path: path.write_text(d.to_markdown(), encoding="utf-8"),
+    ".md": lambda d, path: path.write_text(_write_markdown(d), encoding="utf-8"),
     ".parquet": lambda d, path: d.frames.mismatches.write_parquet(path),
     ".xml": lambda d, path: path.write_bytes(_render_junit(d)),
     ".csv": lambda d, path: _csv(
@@ -192,7 +198,7 @@ def show_result(
     if form is Format.JSON:
         echo(result.to_json())
     elif form is Format.MARKDOWN:
-        echo(result.to_markdown(), end="")
+        echo(_write_markdown(result), end="")
     else:
         from recon_engine.terminal import print_result
 

@@ -8,7 +8,7 @@ import os
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from recon_engine.errors import ConfigError
 from recon_engine.options import Format, LogFormat
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("recon")
+# Set by Jupyter for a kernel, and so for `!recon` in a notebook: it has a terminal that
+# shows each redraw of a bar as a line.
+KERNEL: Final = "JPY_PARENT_PID"
 
 
 class CommandEnded(SystemExit):
@@ -180,7 +183,7 @@ def _progress_of(
     # Log lines on the same stream would break the bars, and repeat the lines.
     if view.quiet or view.progress is False or (to_log and view.log_file is None):
         return
-    if at_terminal:
+    if at_terminal and KERNEL not in os.environ:
         from recon_cli.progress_bars import ProgressBars
 
         yield ProgressBars(make_console(stderr=True))
@@ -260,4 +263,7 @@ def make_console(*, stderr: bool = False) -> rich.console.Console:  # type: igno
     """A console that prints values as they are: no markup, emoji or highlighting."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    # In a kernel's process, rich would display each print as an output of its own.
+    return Console(
+        stderr=stderr, force_jupyter=False, highlight=False, markup=False, emoji=False
+    )

@@ -22,6 +22,7 @@ from recon_engine.config import Mask, OnSchemaDrift, Options
 from recon_engine.errors import ConfigError, KeyMissing, ReconError, SchemaMismatch
 from recon_engine.formatting import conjugate, format_count, format_share
 from recon_engine.gate_syntax import check_column, parse_gate
+from recon_engine.inputs.delimiters import splits_more
 from recon_engine.inputs.file_kinds import identify_kind, refuse_kind
 from recon_engine.inputs.file_shape import (
     DELIMITERS,
@@ -144,18 +145,22 @@ def align_columns(
     def hint() -> str | None:
         return retry(lambda ours, theirs: _has_keys(ours, theirs, options))
 
+    one_column = min(len(old), len(new)) == 1
     of_files, derived = {*old, *new}, derive_columns(old, new, options)
     old, new = (
         (*columns, *(name for each in side for name in each.names))
         for columns, side in zip((old, new), derived, strict=True)
     )
+
+    def split() -> str | None:
+        return retry(splits_more) if one_column else None
+
     names = pair_names(old, new, options, uris=uris, hint=hint)
     renames, renamed = names.renames, names.renamed
     in_old, in_new = set(old), set(renamed)
     keys = tuple(map(names.find, options.keys))
-    _check_keys(
-        keys, old, renamed, _Files(uris, heads, options, hint, renames, propose_parts)
-    )
+    files = _Files(uris, heads, options, hint, split, renames, propose_parts)
+    _check_keys(keys, old, renamed, files)
     counts = [
         n for each in derived[0] if not each.derivation.sources for n in each.names
     ]
@@ -206,7 +211,8 @@ def align_columns(
 class _Files:
     """What an error may say about the two files besides their column names.
 
-    `hint`: returns how else the files could be read. `renames`: those that are given.
+    `hint`: returns how else the files could be read, so that both have the key;
+    `split`: so that both have several columns. `renames`: those that are given.
     `propose_parts`: returns how a side that lacks key columns could derive them.
     """
 
@@ -214,6 +220,7 @@ class _Files:
     heads: tuple[bytes, bytes]
     options: Options
     hint: Callable[[], str | None]
+    split: Callable[[], str | None]
     renames: Mapping[str, str]
     propose_parts: ProposeParts
 
@@ -232,21 +239,30 @@ def _check_keys(
             if name not in columns:
                 _refuse_other_format(files.heads[at], files.uris[at])
                 twin = _find_twin(name, columns)
-                raise KeyMissing(
+                # The first that applies: another spelling, another delimiter, what the
+                # first lines show, the names that there are.
+                respelled = _respell(keys, old, new)
+                lacking = [n for n in keys if n not in columns]
+                remedy = (
+                    (respelled if twin else None)
+                    or files.hint()
+                    or files.propose_parts(at, lacking)
+                    or _describe_head(at, keys, columns, files)
+                )
+                refusal = KeyMissing(
                     f"key column {shown(name)} is not in {('OLD', 'NEW')[at]}"
                     + (f', which has "{twin}"' if twin else ".")
                     + ("" if twin else did_you_mean(name, columns)),
                     file=files.uris[at],
                     line=1,
                     why="rows are matched by the key, so both files must have it",
-                    # The first that applies: another spelling, another delimiter, what
-                    # the first lines show, the names that there are.
-                    help=_respell(keys, old, new)
-                    or files.hint()
-                    or files.propose_parts(at, [n for n in keys if n not in columns])
-                    or _describe_head(at, keys, columns, files)
+                    help=remedy
+                    or files.split()
+                    or respelled
                     or _describe_columns(columns, quotable=quotable),
                 )
+                refusal.is_settled = remedy is not None
+                raise refusal
 
 
 def _refuse_other_format(head: bytes, uri: str) -> None:
@@ -349,8 +365,9 @@ def _find_ignored(
     ):
         for name in sorted(map(names.find, listed)):
             if name not in every:
+                quoted = command_line.quoted(command_line.quote_name(name, ","))
                 raise ConfigError(
-                    f"{flag} {name}: no file has that column."
+                    f"{flag} {quoted}: no file has that column."
                     + did_you_mean(name, every),
                     help=_describe_columns(
                         sorted(every), quotable=looks_like_header(every)

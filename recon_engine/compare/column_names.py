@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from recon_engine.command_line import map_flag
 from recon_engine.errors import ConfigError, SchemaMismatch
 from recon_engine.name_forms import fold_name, write_match_names
 from recon_engine.records import dataclass
@@ -158,16 +159,23 @@ def _check_renames(
     hint: Callable[[], str | None],
 ) -> None:
     for ours, theirs in renames.items():
+        flag = map_flag(ours, theirs)
+        if ours not in old and ours in new and theirs in old:
+            raise ConfigError(
+                f"{flag}: OLD has no column {shown(ours)}, and NEW has it",
+                why="the two names are swapped",
+                help=f"the name in OLD comes first: {map_flag(theirs, ours)}",
+            )
         for name, side, known in ((ours, "OLD", old), (theirs, "NEW", new)):
             if name not in known:
                 raise ConfigError(
-                    f"--map {ours}={theirs}: {side} has no column {name}."
+                    f"{flag}: {side} has no column {shown(name)}."
                     + did_you_mean(name, known),
                     help=hint() or "--map OLD_NAME=NEW_NAME",
                 )
         if ours in new and ours not in renames.values():
             raise ConfigError(
-                f"--map {ours}={theirs}: NEW also has a column {ours}",
+                f"{flag}: NEW also has a column {ours}",
                 help=f"map another column of OLD to {ours} of NEW",
             )
     if len(set(renames.values())) < len(renames):

@@ -24,7 +24,8 @@ from recon_engine.compare.side_plans import derive_columns
 from recon_engine.config import LIMITS, NO_KEY, Limits, Options
 from recon_engine.errors import ConfigError, ReconError
 from recon_engine.formatting import format_count
-from recon_engine.inputs.delimiters import other_reading
+from recon_engine.inputs.delimiters import other_reading, splits_more
+from recon_engine.inputs.frames import Frame
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.scanned import open_matched
 from recon_engine.inputs.scanning import (
@@ -40,7 +41,7 @@ from recon_engine.runtime.concurrency import map_ordered
 from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.runtime.memory import default_budget
 from recon_engine.runtime.progress import SILENT, Progress
-from recon_engine.suggestions import did_you_mean
+from recon_engine.suggestions import did_you_mean, join_names
 
 
 if TYPE_CHECKING:
@@ -219,9 +220,18 @@ def _pair_common_columns(
     )
     columns = _common_columns(names, options)
     if not columns:
+        split = None
+        if min(len(old.columns), len(new.columns)) == 1:
+            split = other_reading(old, new, options, splits_more)
+        # Of a frame, names are names; the first line of a file may be a row.
+        named = isinstance(old, Frame) and isinstance(new, Frame)
         raise ConfigError(
             "the two files have no column in common",
+            why=f"OLD has {join_names(old.columns)}; NEW has {join_names(new.columns)}"
+            if named
+            else None,
             help=hint()
+            or split
             or "use --match-names casefold for other spellings, --map"
             " OLD=NEW for other names; does each file start with a header?",
         )

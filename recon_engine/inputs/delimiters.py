@@ -143,6 +143,14 @@ def other_reading(
     )
 
 
+def splits_more(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether both headers have several columns, whatever their names are.
+
+    The test of `other_reading` for headers of which one is a single column.
+    """
+    return min(len(ours), len(theirs)) > 1
+
+
 def _beginning(header: Header, read: ReadAt | None) -> _Beginning:
     size = min(HEAD_BYTES, header.end - header.start)
     if read is not None:

@@ -32,8 +32,8 @@ from recon_engine.formatting import (
     format_share,
     pluralize,
 )
-from recon_engine.hint_settings import read_settings, write_python
 from recon_engine.kinds import REWRITING_KINDS
+from recon_engine.python_arguments import write_flags, write_for_python
 from recon_engine.report import html as pages
 from recon_engine.report.chart import Chart, Point, draw_chart
 from recon_engine.report.page_data import build_page_data, excerpt_values
@@ -99,6 +99,7 @@ class OpenBreaks(NamedTuple):
 class PageFacts:
     """What a page shows besides the result; unknown facts are left out.
 
+    `title`: the heading, if it is neither the dataset nor the names of the files.
     `past`: earlier runs of the dataset, latest first. `timed`: show duration and peak
     memory. `files`: for each tab of the evidence, the file that holds all its rows.
     `words`: the options of the command that repeats the comparison, if a configuration
@@ -114,6 +115,7 @@ class PageFacts:
     files: Mapping[str, str] | None = None
     timed: bool = False
     words: tuple[str, ...] = ()
+    title: str | None = None
 
 
 NO_FACTS: Final = PageFacts()
@@ -125,7 +127,8 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         "report.html",
         ("theme.js", "report.js"),
         result=result,
-        heading=facts.dataset
+        heading=facts.title
+        or facts.dataset
         or f"{file_name_of(result.old)} → {file_name_of(result.new)}",
         day=facts.started and f"{facts.started:%Y-%m-%d}",
         run_id=facts.run_id,
@@ -178,8 +181,8 @@ def render_fragment(result: Reconciliation) -> str:
     ]
     advice = [
         {
-            "text": hint.text,
-            "code": write_python(read_settings(hint)),
+            "text": write_for_python(hint.text),
+            "code": write_flags(hint.flag),
             "effect": describe_effect(hint),
         }
         for hint in result.hints_to_show[:LINES_SHOWN]
@@ -279,6 +282,7 @@ def _build_cells(result: Reconciliation) -> dict[str, Any] | None:
     ]
     return {
         "same_share": format_percent(same, total) if same else "None",
+        "unexplained": result.unexplained(),
         "all": format_count(total, "differing cell", "are"),
         "other": total - same,
         "carry": f"{pluralize(total - same, 'cell')} "

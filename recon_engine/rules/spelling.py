@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from recon_engine.errors import ConfigError
 from recon_engine.lazy import lazy_pattern
 from recon_engine.rules.codes import Boolean, make_code_table, read_code_file
-from recon_engine.rules.dates import Day, check_day_format, expand_formats
+from recon_engine.rules.dates import PRESETS, Day, check_day_format, expand_formats
 from recon_engine.rules.instants import Instant, check_instant_format, parse_duration
 from recon_engine.rules.numbers import (
     MAX_IMPLIED,
@@ -73,8 +73,18 @@ def parse_rule(text: str) -> Rule:
         raise ConfigError(
             f"rule {text.strip()} is malformed",
             help="such as: "
-            + next(each for each in SPELLINGS if each.startswith(name)),
+            + next(each for each in SPELLINGS if each.startswith(name))
+            + MORE_HELP.get(name, ""),
         ) from None
+
+
+# What the help of a rule that is malformed says besides an example.
+MORE_HELP: Final = {
+    "date": "; a format has %d, %m and %Y, or is "
+    + ", ".join(f"{name} ({' or '.join(forms)})" for name, forms in PRESETS.items()),
+    "timestamp": "; a format has %d, %m, %Y, %H, %M and %S",
+    "map": "; each code, =, and its value",
+}
 
 
 def _without_arguments(rule: Callable[[], Rule]) -> Callable[[str], Rule]:

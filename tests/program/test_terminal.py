@@ -170,3 +170,25 @@ def test_the_report_that_was_written_is_named(folder: Path) -> None:
     lines = plain(on_terminal(*asked, columns=100, cwd=folder))
     assert lines[-1].endswith(" · writes r.html")
     assert (folder / "r.html").exists()
+
+
+def test_a_notebook_has_no_bars(folder: Path) -> None:
+    """`!recon` has a terminal, which shows each redraw of a bar as a line."""
+    bars = on_terminal(*CLAIMS, columns=80, cwd=folder, progress=True)
+    assert "\x1b[?25l" in bars
+    shown = on_terminal(
+        *CLAIMS, columns=80, cwd=folder, progress=True, JPY_PARENT_PID="1"
+    )
+    assert "\x1b[?25l" not in shown
+    assert len(shown.splitlines()) < 60
+    drafted = on_terminal(
+        *("init", "old.csv", "new.csv", "--config", "notebook.toml"),
+        columns=80,
+        cwd=folder,
+        progress=True,
+        JPY_PARENT_PID="1",
+    )
+    # It asks nothing: the cell would wait for an answer.
+    assert "Which one" not in drafted
+    assert "written: notebook.toml" in drafted
+    assert "\x1b[?25l" not in drafted

@@ -309,7 +309,7 @@ def test_the_encoding_to_paste_is_tried_on_the_same_bytes(
             rx.diff(path, path, keys="id", engine=engine)
         helps.append(raised.value.help)
     assert helps[0] == helps[1]
-    assert "add --encoding cp1252 (OLD: the 1,048,576 tried bytes" in str(helps[0])
+    assert 'add encoding="cp1252" (OLD: the 1,048,576 tried bytes' in str(helps[0])
 
 
 def test_awkward_files_are_read_the_same() -> None:

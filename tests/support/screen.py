@@ -22,8 +22,13 @@ def environment(**changes: str) -> dict[str, str]:
     return given | {"TERM": "xterm-256color"} | changes
 
 
-def on_terminal(*arguments: str, columns: int, cwd: Path, **changes: str) -> str:
-    """What `recon` wrote to a terminal that wide; progress goes elsewhere."""
+def on_terminal(
+    *arguments: str, columns: int, cwd: Path, progress: bool = False, **changes: str
+) -> str:
+    """What `recon` wrote to a terminal that wide.
+
+    Progress goes elsewhere, unless `progress` is set.
+    """
     ours, theirs = pty.openpty()
     size = struct.pack("HHHH", 40, columns, 0, 0)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
@@ -34,7 +39,7 @@ def on_terminal(*arguments: str, columns: int, cwd: Path, **changes: str) -> str
         env=environment(**changes),
         stdin=theirs,
         stdout=theirs,
-        stderr=subprocess.DEVNULL,
+        stderr=theirs if progress else subprocess.DEVNULL,
     ):
         os.close(theirs)
         while part := _read(ours):

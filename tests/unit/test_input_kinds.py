@@ -21,9 +21,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from support.fault_table import small_disk
+from support.flags import diff
 from support.program import recon
 
-import recon_engine as rx
 from recon_engine.errors import ConfigError, DiskFull, InputError, MalformedInput
 from recon_engine.inputs import columnar as columnar_files
 
@@ -69,7 +69,7 @@ def test_a_packed_file_is_read_with_the_hash_of_the_delivery(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(PACKED[name])
-    found = rx.diff(path, new, keys="ID")
+    found = diff(path, new, keys="ID")
     assert found.agrees
     assert found.old.bytes == len(PACKED[name])
     assert found.old.sha256 == hashlib.sha256(PACKED[name]).hexdigest()
@@ -97,7 +97,7 @@ def test_a_file_that_the_usual_tool_packs_is_read(
     [path] = [
         each for each in tmp_path.iterdir() if each.suffix in {".bz2", ".xz", ".zip"}
     ]
-    assert rx.diff(path, new, keys="ID").agrees
+    assert diff(path, new, keys="ID").agrees
 
 
 @pytest.mark.parametrize("name", [n for n in PACKED if not n.startswith("two")])
@@ -122,7 +122,7 @@ def test_a_damaged_packed_file_is_refused(
     if damage == "followed" and name.lower().endswith(".zip"):
         return
     with pytest.raises(InputError) as caught:
-        rx.diff(path, new, keys="ID")
+        diff(path, new, keys="ID")
     assert caught.value.help
     assert "y\nz" not in str(vars(caught.value))
 
@@ -131,16 +131,16 @@ def test_a_member_of_a_zip_archive_is_named(tmp_path: Path, new: Path) -> None:
     path = tmp_path / "o.zip"
     path.write_bytes(zip_of(claims__csv=TEXT, readme__txt="x"))
     with pytest.raises(MalformedInput, match="has 2 members") as caught:
-        rx.diff(path, new, keys="ID")
+        diff(path, new, keys="ID")
     assert "--old-member: claims.csv, readme.txt" in str(caught.value.help)
-    assert rx.diff(path, new, keys="ID", old_member="claims.csv").agrees
+    assert diff(path, new, keys="ID", old_member="claims.csv").agrees
     with pytest.raises(
         MalformedInput, match=r"no member claim.csv. Did you mean claims"
     ):
-        rx.diff(path, new, keys="ID", old_member="claim.csv")
+        diff(path, new, keys="ID", old_member="claim.csv")
     path.write_bytes(zip_of())
     with pytest.raises(MalformedInput, match="has 0 members"):
-        rx.diff(path, new, keys="ID")
+        diff(path, new, keys="ID")
 
 
 @pytest.mark.slow
@@ -155,7 +155,7 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, new: Path, name: str) -
     }[name]()
     (tmp_path / name).write_bytes(packed)
     with pytest.raises(MalformedInput, match="expands to more than 5 times"):
-        rx.diff(tmp_path / name, new, keys="ID", max_ratio=5)
+        diff(tmp_path / name, new, keys="ID", max_ratio=5)
 
 
 def test_a_pipe_is_read_to_disk_first(tmp_path: Path, new: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_pipe_is_read_to_disk_first(tmp_path: Path, new: Path) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=lambda: pipe.write_text(TEXT))
     writer.start()
-    found = rx.diff(pipe, new, keys="ID", sha256=True)
+    found = diff(pipe, new, keys="ID", sha256=True)
     writer.join()
     assert found.agrees
     assert found.old.sha256 == found.new.sha256
@@ -181,7 +181,7 @@ def test_standard_input_is_one_of_the_files(tmp_path: Path, new: Path) -> None:
     )
     assert (ended.returncode, json.loads(ended.stdout)["verdict"]) == (0, "agree")
     with pytest.raises(ConfigError, match="both files are standard input"):
-        rx.diff("-", "-", keys="ID")
+        diff("-", "-", keys="ID")
 
 
 QUERY = """
@@ -221,12 +221,12 @@ def columnar(folder: Path, kind: str) -> Path:
 def test_a_columnar_file_is_read_as_text(tmp_path: Path, kind: str) -> None:
     old, right = columnar(tmp_path, kind), tmp_path / "n.csv"
     right.write_text(AS_CSV)
-    found = rx.diff(old, right, keys="ID")
+    found = diff(old, right, keys="ID")
     assert found.agrees, found.mismatches()
     # As a frame in Python is.
     frame = pl.read_parquet(old) if kind == "parquet" else None
     if frame is not None:
-        assert rx.diff(frame, right, keys="ID").agrees
+        assert diff(frame, right, keys="ID").agrees
     assert found.reading() == ("old file: 3 nulls are read as blanks",)
     data = old.read_bytes()
     assert (found.old.bytes, found.old.rows) == (len(data), 3)
@@ -248,17 +248,17 @@ def test_a_columnar_file_that_cannot_be_read_is_refused(
     for damaged in (data[:-5], data[:40], b"", b"PAR1 is this text"):
         path.write_bytes(damaged)
         with pytest.raises(InputError) as caught:
-            rx.diff(path, new, keys="ID")
+            diff(path, new, keys="ID")
         assert caught.value.file == str(path)
     nested = pl.DataFrame({"ID": ["1"], "A": [[1, 2]]})
     nested.write_parquet(path) if kind == "parquet" else nested.write_ipc(path)
     with pytest.raises(ConfigError, match="column A has type"):
-        rx.diff(path, new, keys="ID")
+        diff(path, new, keys="ID")
     pl.DataFrame({"ID": ["1"], "A": ["x"]}).write_parquet(tmp_path / "t.parquet")
     options: list[dict[str, Any]] = [{"old_skip_lines": 1}, {"old_quote": "none"}]
     for each in options:
         with pytest.raises(ConfigError, match="about the text of a file"):
-            rx.diff(tmp_path / "t.parquet", new, keys="ID", **each)
+            diff(tmp_path / "t.parquet", new, keys="ID", **each)
 
 
 def test_a_columnar_file_of_many_batches_is_one_table(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_columnar_file_of_many_batches_is_one_table(tmp_path: Path) -> None:
         query += " FROM range(200000) t(i)"
         connection.execute(f"COPY ({query}) TO '{old}' (ROW_GROUP_SIZE 30000)")
         connection.execute(f"COPY ({query}) TO '{right}' (HEADER)")
-    found = rx.diff(old, right, keys="ID")
+    found = diff(old, right, keys="ID")
     assert (found.agrees, found.counts.matched) == (True, 200_000)
 
 
@@ -295,7 +295,7 @@ def test_a_full_disk_is_not_taken_for_a_damaged_columnar_file(
     with small_disk("2m") as folder:
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
         with pytest.raises(DiskFull):
-            rx.diff(old, new, keys="ID")
+            diff(old, new, keys="ID")
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.parquet"])
@@ -310,5 +310,5 @@ def test_a_file_with_the_wrong_name_is_reported_the_right_one(
     else:
         path.write_text(TEXT)
     with pytest.raises(InputError) as caught:
-        rx.diff(path, new, keys="ID")
+        diff(path, new, keys="ID")
     assert caught.value.help

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import flags
 from support.strategies import FEWER, Pair, csv_bytes, pairs
 
-import recon_engine
 from recon_engine.analysis.patterns import PATTERNS
 from recon_engine.analysis.segments import SEGMENTS
 from recon_engine.analysis.totals import TOTALS
@@ -63,7 +63,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def diff(**masks: str) -> Reconciliation:
-    return recon_engine.diff(OLD, NEW, keys="MEMBER", masks=masks)
+    return flags.diff(OLD, NEW, keys="MEMBER", masks=masks)
 
 
 def shown(result: Reconciliation) -> str:
@@ -138,7 +138,7 @@ def test_a_mask_of_its_own_comes_before_that_of_all() -> None:
 def test_a_column_is_named_as_in_old_or_as_it_is_mapped() -> None:
     new = NEW.rename({"PAID": "AMOUNT"})
     for name in ("PAID", "AMOUNT"):
-        d = recon_engine.diff(
+        d = flags.diff(
             OLD, new, keys="MEMBER", renames={"PAID": "AMOUNT"}, masks={name: "redact"}
         )
         assert "30.00" not in shown(d)
@@ -146,7 +146,7 @@ def test_a_column_is_named_as_in_old_or_as_it_is_mapped() -> None:
 
 
 def test_columns_that_are_not_compared_are_masked_too() -> None:
-    d = recon_engine.diff(
+    d = flags.diff(
         OLD,
         NEW.rename({"PHONE": "TELEPHONE"}),
         keys="MEMBER",
@@ -174,7 +174,7 @@ def test_what_cannot_be_masked_is_refused(masks: dict[str, str], shown: str) -> 
 
 def test_a_column_masked_under_both_its_names_is_refused() -> None:
     with pytest.raises(ConfigError, match="masked already"):
-        recon_engine.diff(
+        flags.diff(
             OLD,
             NEW.rename({"PAID": "AMOUNT"}),
             keys="MEMBER",
@@ -270,10 +270,10 @@ def test_a_mask_changes_no_count_no_kind_and_no_choice(
     new.write_bytes(data.draw(csv_bytes(pair.names, pair.new))[0])
     names = [n for n in pair.names if n != "*" and data.draw(st.booleans())]
     limit = data.draw(st.integers(0, 4))
-    plain = recon_engine.diff(old, new, keys=pair.keys, detail_limit=limit)
+    plain = flags.diff(old, new, keys=pair.keys, detail_limit=limit)
     by_column = dict.fromkeys(names, mask)
     options = {name: str(mask) for name in names}
-    d = recon_engine.diff(old, new, keys=pair.keys, detail_limit=limit, masks=options)
+    d = flags.diff(old, new, keys=pair.keys, detail_limit=limit, masks=options)
     assert (d.counts, d.by_column, d.signatures) == (
         plain.counts,
         plain.by_column,
@@ -327,7 +327,7 @@ def test_the_order_of_rows_tells_nothing_of_masked_values() -> None:
     values = [f"{number:09}" for number in range(40)]
     old = pl.DataFrame({"ID": values, "V": ["x"] * 40})
     new = old.head(20).with_columns(V=pl.lit("y"))
-    d = recon_engine.diff(old, new, keys="ID", masks={"ID": "hmac"})
+    d = flags.diff(old, new, keys="ID", masks={"ID": "hmac"})
     for tokens in (
         d.missing()["ID"].to_list(),
         d.mismatches()["ID"].to_list(),
@@ -342,8 +342,8 @@ def test_the_order_of_segments_tells_nothing_of_masked_values() -> None:
     values = ["a", "b", "c", "d"]
     rows = [(f"{at}", values[at % 4] if at < 400 else f"v{at}") for at in range(4_000)]
     old = pl.DataFrame(rows, schema=["ID", "STATE"], orient="row")
-    d = recon_engine.diff(old, old.tail(3_600), keys="ID", masks={"STATE": "hmac"})
-    plain = recon_engine.diff(old, old.tail(3_600), keys="ID")
+    d = flags.diff(old, old.tail(3_600), keys="ID", masks={"STATE": "hmac"})
+    plain = flags.diff(old, old.tail(3_600), keys="ID")
     assert [segment.value for segment in plain.segments] == values
     tokens = [segment.value for segment in d.segments]
     assert tokens == sorted(tokens)
@@ -355,7 +355,7 @@ def test_the_order_of_changes_and_of_repeats_tells_nothing_of_masked_values() ->
     keys = [f"{at // 2:09}" for at in range(16)]
     old = pl.DataFrame({"ID": keys, "V": [f"{at // 2}" for at in range(16)]})
     new = old.with_columns(V=pl.col("V") + "x")
-    d = recon_engine.diff(old, new, keys="ID", masks={"*": "hmac"})
+    d = flags.diff(old, new, keys="ID", masks={"*": "hmac"})
     [found] = d.patterns
     for tokens in (
         [pattern.old for pattern in found.top],

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.compared_pairs import answer, expected
+from support.flags import diff
 from support.program import recon
 from support.spark_cluster import InProcess
 from support.strategies import Pair, pairs
@@ -24,6 +25,7 @@ from recon_engine.config import NO_KEY, Options
 from recon_engine.errors import ConfigError, SchemaMismatch
 from recon_engine.inputs.header import read_header
 from recon_engine.name_forms import NameForm, parse_match_names, write_match_names
+from recon_engine.result_document import write_markdown
 from recon_engine.spark.byte_sources import LocalSource
 from recon_engine.spark.driver import compare_on_cluster
 from recon_engine.spark.settings import SparkSettings
@@ -39,19 +41,19 @@ BOTH = (NameForm.TRIM, NameForm.CASEFOLD)
 
 
 def test_names_that_differ_in_case_are_paired_and_listed() -> None:
-    d = rx.diff(OLD, NEW, keys="CLAIM_ID", match_names="casefold")
+    d = diff(OLD, NEW, keys="CLAIM_ID", match_names="casefold")
     assert (d.counts.matched, d.counts.mismatched_cells) == (2, 2)
     assert d.name_pairs == (("CLAIM_ID", "claim_id"), ("PAID", "Paid"), ("X", "x"))
     line = "--match-names casefold: 3 names paired: CLAIM_ID=claim_id, PAID=Paid, X=x"
     assert [each.line for each in d.applied] == [line]
-    assert line in d.to_markdown().replace("\\", "")
+    assert line in write_markdown(d).replace("\\", "")
     assert line.partition(": ")[2] in d.to_html()
     assert d.to_dict()["name_pairs"] == [list(pair) for pair in d.name_pairs]
     assert d.summary()["name_pairs"] == dict(d.name_pairs)
 
 
 def test_an_option_without_effect_is_reported_as_that() -> None:
-    d = rx.diff(OLD, OLD, keys="CLAIM_ID", match_names="trim,casefold")
+    d = diff(OLD, OLD, keys="CLAIM_ID", match_names="trim,casefold")
     assert d.agrees
     assert [each.line for each in d.applied] == [
         "--match-names trim,casefold: no effect"
@@ -61,18 +63,18 @@ def test_an_option_without_effect_is_reported_as_that() -> None:
 @pytest.mark.parametrize("spelled", ["PAID", "Paid", "paid", "pAID"])
 def test_any_spelling_names_a_column_in_every_option(spelled: str) -> None:
     form: dict[str, Any] = {"match_names": "casefold"}
-    d = rx.diff(OLD, NEW, keys="Claim_Id", ignore=("X", spelled), **form)
+    d = diff(OLD, NEW, keys="Claim_Id", ignore=("X", spelled), **form)
     assert d.agrees
-    d = rx.diff(OLD, NEW, keys="claim_id", compare_only=spelled, **form)
+    d = diff(OLD, NEW, keys="claim_id", compare_only=spelled, **form)
     assert [column.name for column in d.by_column] == ["PAID"]
-    d = rx.diff(OLD, NEW, keys="claim_id", rules={spelled: "decimal(abs=1)"}, **form)
+    d = diff(OLD, NEW, keys="claim_id", rules={spelled: "decimal(abs=1)"}, **form)
     assert {c.name: c.tolerated for c in d.by_column} == {"PAID": 1, "X": 0}
-    d = rx.diff(OLD, NEW, keys="claim_id", masks={spelled: "redact"}, **form)
+    d = diff(OLD, NEW, keys="claim_id", masks={spelled: "redact"}, **form)
     assert d.sample[0].payload["PAID"] == "(redacted)~(redacted)"
-    d = rx.diff(OLD, NEW, keys=spelled, ignore="X", **form)
+    d = diff(OLD, NEW, keys=spelled, ignore="X", **form)
     assert (d.keys, d.counts.matched) == (("PAID",), 1)
     other = NEW.rename({"Paid": "Amount"})
-    d = rx.diff(OLD, other, keys="CLAIM_ID", renames={spelled: "AMOUNT"}, **form)
+    d = diff(OLD, other, keys="CLAIM_ID", renames={spelled: "AMOUNT"}, **form)
     assert [column.name for column in d.by_column] == ["PAID", "X"]
     assert dict(d.name_pairs) == {"CLAIM_ID": "claim_id", "X": "x"}
 
@@ -94,14 +96,14 @@ def test_two_names_of_a_side_with_one_form_are_refused(
     frame = pl.DataFrame({name: ["1"] for name in names})
     two = (frame, OLD) if side == "OLD" else (OLD, frame)
     with pytest.raises(SchemaMismatch if clash else rx.ReconError) as caught:
-        rx.diff(*two, keys="ID", match_names=forms)
+        diff(*two, keys="ID", match_names=forms)
     assert (f"two columns of {side} have one name" in caught.value.message) == clash
 
 
 def test_a_refusal_of_equal_forms_quotes_no_value() -> None:
     frame = pl.DataFrame({"1001": ["1"], "smith": ["2"], "SMITH": ["3"]})
     with pytest.raises(SchemaMismatch) as caught:
-        rx.diff(frame, OLD, keys="1001", match_names="casefold")
+        diff(frame, OLD, keys="1001", match_names="casefold")
     assert "mith" not in str(caught.value).lower()
 
 
@@ -119,13 +121,13 @@ def test_the_refusal_of_other_spellings_proposes_the_option(
     old, new = OLD.drop("X"), NEW.drop("x")
     new.columns = list(names)
     with pytest.raises(rx.ReconError) as caught:
-        rx.diff(old, new, keys="CLAIM_ID")
+        diff(old, new, keys="CLAIM_ID")
     assert f"--match-names {forms}, or --map" in str(caught.value.help)
     new.columns = ["CLAIM_ID", names[1]]
     with pytest.raises(SchemaMismatch) as caught:
-        rx.diff(old, new, keys="CLAIM_ID")
+        diff(old, new, keys="CLAIM_ID")
     assert str(caught.value.help).startswith("--match-names ")
-    assert rx.diff(old, new, keys="CLAIM_ID", match_names=forms).counts.matched == 2
+    assert diff(old, new, keys="CLAIM_ID", match_names=forms).counts.matched == 2
 
 
 @st.composite
@@ -145,7 +147,7 @@ def test_names_in_any_spelling_give_the_answer_of_the_oracle(
         pl.DataFrame(rows, dict.fromkeys(names, pl.String), orient="row")
         for rows, names in ((pair.old, pair.names), (pair.new, theirs))
     )
-    d = rx.diff(old, new, keys=pair.keys, match_names="trim,casefold")
+    d = diff(old, new, keys=pair.keys, match_names="trim,casefold")
     assert answer(d, pair.columns) == expected(pair)
     assert dict(d.name_pairs) == {
         o: n for o, n in zip(pair.names, theirs, strict=True) if o != n
@@ -173,9 +175,7 @@ def test_spark_keys_and_explain_pair_the_same_names(tmp_path: Path) -> None:
         cluster=InProcess(),
         settings=SparkSettings(span=20, bucket=20, sha256=False),
     )
-    local = rx.diff(
-        old, new, keys="claim_ID", compare_only="paid", match_names="casefold"
-    )
+    local = diff(old, new, keys="claim_ID", compare_only="paid", match_names="casefold")
     without = {"engine": ""}
     assert spark.to_dict() | without == local.to_dict() | without
     [first, *_] = propose_keys(
@@ -219,13 +219,13 @@ def test_forms_are_read_as_they_are_written(forms: tuple[NameForm, ...]) -> None
 @pytest.mark.parametrize("wrong", ["NO_SUCH", "ID,NO_SUCH"])
 def test_a_column_to_compare_that_no_file_has_is_a_usage_error(wrong: str) -> None:
     with pytest.raises(ConfigError, match="--compare-only NO_SUCH: no file"):
-        rx.diff(OLD, OLD, keys="CLAIM_ID", compare_only=["CLAIM_ID", wrong[-7:]])
+        diff(OLD, OLD, keys="CLAIM_ID", compare_only=["CLAIM_ID", wrong[-7:]])
 
 
 def test_a_column_to_compare_of_one_side_only_is_drift() -> None:
     with pytest.raises(SchemaMismatch, match="only in OLD: X"):
-        rx.diff(OLD, OLD.drop("X"), keys="CLAIM_ID", compare_only=["X", "PAID"])
-    d = rx.diff(OLD, OLD.drop("X"), keys="CLAIM_ID", compare_only="PAID")
+        diff(OLD, OLD.drop("X"), keys="CLAIM_ID", compare_only=["X", "PAID"])
+    d = diff(OLD, OLD.drop("X"), keys="CLAIM_ID", compare_only="PAID")
     assert (d.agrees, d.drift) == (True, rx.model.Drift())
 
 
@@ -269,7 +269,7 @@ def test_a_map_is_a_list_or_a_file(tmp_path: Path) -> None:
         assert parse_column_map([f"@{path}", "G=H"]) == wanted | {"G": "H"}
     old = pl.DataFrame({"ID": ["1"], "A": ["2"], "C,D": ["3"]})
     new = pl.DataFrame({"ID": ["1"], "B": ["2"], "E=F": ["3"]})
-    assert rx.diff(old, new, keys="ID", renames=f"@{path}").agrees
+    assert diff(old, new, keys="ID", renames=f"@{path}").agrees
 
 
 @pytest.mark.parametrize(

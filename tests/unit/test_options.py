@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from recon_cli.app import app
+from support.flags import diff
 from support.program import recon
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from recon_engine import diff
 from recon_engine.command_line import rebuild_command
 from recon_engine.config import Limits, Options, RunConfig, SideOptions
 from recon_engine.config_file import File, Section, SideSection
@@ -170,7 +170,7 @@ def test_the_arguments_of_sides_are_those_of_the_table() -> None:
     }
     assert SidedArguments.__annotations__.keys() == names
     with pytest.raises(ConfigError, match="Did you mean old_skip_lines"):
-        diff("a", "b", keys="ID", old_skip_line=1)  # type: ignore[call-arg]
+        diff("a", "b", keys="ID", old_skip_line=1)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from support.flags import diff
 from support.spark_cluster import InProcess
 from support.suppressed_pairs import DAY
 
-import recon_engine as rx
 from recon_engine.analysis.key_parts import propose_derivation
 from recon_engine.analysis.swapped_columns import find_swapped
 from recon_engine.config import Options
@@ -40,7 +40,7 @@ def swapped_pair(rows: int, wrong: int) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def test_swapped_columns_are_proposed_as_a_map_that_makes_them_equal() -> None:
     old, new = swapped_pair(100, 3)
-    d = rx.diff(old, new, keys="ID")
+    d = diff(old, new, keys="ID")
     [hint] = [each for each in d.hints if each.flag.startswith("--map")]
     assert hint.flag == "--map ALLOWED=PAID,PAID=ALLOWED"
     assert (hint.count, hint.total) == (97, 100)
@@ -48,7 +48,7 @@ def test_swapped_columns_are_proposed_as_a_map_that_makes_them_equal() -> None:
         "ALLOWED of OLD is PAID of NEW, and the reverse, in 97 of 100 differing rows"
     )
     swap = {"ALLOWED": "PAID", "PAID": "ALLOWED"}
-    mapped = rx.diff(old, new, keys="ID", renames=swap)
+    mapped = diff(old, new, keys="ID", renames=swap)
     assert mapped.counts.mismatched_cells == 3
     assert not [each for each in mapped.hints if each.flag.startswith("--map")]
     assert read_settings(hint) == {"map": swap}
@@ -58,7 +58,7 @@ def test_swapped_columns_are_proposed_as_a_map_that_makes_them_equal() -> None:
 def test_columns_that_are_not_swapped_often_are_not_proposed(
     rows: int, wrong: int
 ) -> None:
-    d = rx.diff(*swapped_pair(rows, wrong), keys="ID")
+    d = diff(*swapped_pair(rows, wrong), keys="ID")
     assert not [each for each in d.hints if each.flag.startswith("--map")]
 
 
@@ -71,7 +71,7 @@ def test_columns_that_differ_in_few_rows_are_not_proposed() -> None:
             "ALLOWED": ["2"] * 40,
         }
     )
-    d = rx.diff(pl.concat([old, same]), pl.concat([new, same]), keys="ID")
+    d = diff(pl.concat([old, same]), pl.concat([new, same]), keys="ID")
     assert not [each for each in d.hints if each.flag.startswith("--map")]
 
 
@@ -128,7 +128,7 @@ def test_spark_proposes_the_same(
         cluster=InProcess(),
         settings=SparkSettings(span=100, bucket=100, sha256=False),
     )
-    assert spark.hints == rx.diff(*paths, keys="ID").hints
+    assert spark.hints == diff(*paths, keys="ID").hints
     assert [each.flag for each in spark.hints] == flags
 
 
@@ -149,15 +149,15 @@ def test_a_key_in_one_column_is_split(mark: str) -> None:
             pair = (joined(mark, order), PARTS)
             pair = pair if side == "old" else (pair[1], pair[0])
             with pytest.raises(KeyMissing) as caught:
-                rx.diff(*pair, keys=["CLM", "LINE"])
+                diff(*pair, keys=["CLM", "LINE"])
             names = ",".join(("CLM", "LINE")[at] for at in order)
             derive = f'{names}=split(CLAIM,"{mark}")'
             assert str(caught.value.help).startswith(f"use --{side}-derive '{derive}'")
             assert "in 3 of 4 rows" in str(caught.value.help)
             d = (
-                rx.diff(*pair, keys=["CLM", "LINE"], old_derive=derive)
+                diff(*pair, keys=["CLM", "LINE"], old_derive=derive)
                 if side == "old"
-                else rx.diff(*pair, keys=["CLM", "LINE"], new_derive=derive)
+                else diff(*pair, keys=["CLM", "LINE"], new_derive=derive)
             )
             assert d.counts.matched == 3
 
@@ -168,10 +168,10 @@ def test_a_key_in_parts_is_joined(mark: str, tmp_path: Path) -> None:
     joined(mark).write_csv(old)
     PARTS.write_csv(new)
     with pytest.raises(KeyMissing) as caught:
-        rx.diff(old, new, keys="CLAIM")
+        diff(old, new, keys="CLAIM")
     derive = f'CLAIM=join(CLM,LINE,"{mark}")'
     assert str(caught.value.help).startswith(f"use --new-derive '{derive}'")
-    assert rx.diff(old, new, keys="CLAIM", new_derive=derive).counts.matched == 3
+    assert diff(old, new, keys="CLAIM", new_derive=derive).counts.matched == 3
 
 
 @pytest.mark.slow
@@ -218,7 +218,7 @@ def test_characters_that_all_keys_of_a_side_share_are_named(
     with_affix = keyed([form.format(text) for text in NUMBERS])
     pair = (with_affix, keyed(NUMBERS[:-2]))
     pair = pair if side == "old" else (pair[1], pair[0])
-    [hint] = rx.diff(*pair, keys="ID").hints
+    [hint] = diff(*pair, keys="ID").hints
     missing = len(pair[0])
     assert (hint.kind, hint.count, hint.total) == ("key_rule", 38, missing)
     assert hint.text == (
@@ -232,18 +232,18 @@ def test_characters_that_all_keys_of_a_side_share_are_named(
         f" --new-derive 'ID_PART=slice(ID,{slices['new']})'"
         " --ignore ID --key ID_PART"
     )
-    after = rx.diff(*pair, **read_settings(hint))
+    after = diff(*pair, **read_settings(hint))
     assert (after.counts.matched, after.counts.mismatched_cells) == (38, 0)
 
 
 def test_an_affix_is_named_without_a_setting_if_other_rows_match() -> None:
     """The column would be cut in the rows that match, too."""
     old = keyed([f"C-{text}" for text in NUMBERS[:30]] + NUMBERS[30:])
-    [hint] = rx.diff(old, keyed(NUMBERS), keys="ID").hints
+    [hint] = diff(old, keyed(NUMBERS), keys="ID").hints
     assert (hint.count, hint.total, hint.flag) == (30, 30, "")
     longer = [text.lstrip("0") or "0" for text in NUMBERS]
     old = keyed([f"{text}-A" for text in longer])
-    [hint] = rx.diff(old, keyed(longer), keys="ID").hints
+    [hint] = diff(old, keyed(longer), keys="ID").hints
     # A suffix of keys of several lengths has no slice.
     assert (hint.count, hint.flag) == (40, "")
 
@@ -252,11 +252,11 @@ def test_an_affix_is_found_in_one_column_of_a_key_and_under_another_name() -> No
     lines = [str(at % 3) for at in range(40)]
     old = keyed(NUMBERS, LINE=lines)
     new = keyed([f"CLM{text}" for text in NUMBERS], LINE=lines).rename({"ID": "NO"})
-    [hint] = rx.diff(old, new, keys=["ID", "LINE"], renames={"ID": "NO"}).hints
+    [hint] = diff(old, new, keys=["ID", "LINE"], renames={"ID": "NO"}).hints
     assert hint.flag.startswith("--old-derive 'ID_PART=slice(ID,1)' --new-derive")
     assert hint.flag.endswith("=slice(NO,4)' --ignore ID --key ID_PART --key LINE")
     settings = read_settings(hint)
-    after = rx.diff(old, new, renames={"ID": "NO"}, **settings)
+    after = diff(old, new, renames={"ID": "NO"}, **settings)
     assert (after.agrees, after.counts.matched) == (True, 40)
 
 
@@ -278,12 +278,12 @@ def test_an_affix_is_found_in_one_column_of_a_key_and_under_another_name() -> No
 def test_an_affix_that_does_not_pair_unique_keys_is_not_named(
     old: list[str], new: list[str]
 ) -> None:
-    found = rx.diff(keyed(old), keyed(new), keys="ID").hints
+    found = diff(keyed(old), keyed(new), keys="ID").hints
     assert not [hint for hint in found if "character" in hint.text]
 
 
 def test_the_affix_of_a_masked_key_is_not_shown() -> None:
     old = keyed([f"QX-{text}" for text in NUMBERS])
-    [hint] = rx.diff(old, keyed(NUMBERS), keys="ID", masks={"ID": "redact"}).hints
+    [hint] = diff(old, keyed(NUMBERS), keys="ID", masks={"ID": "redact"}).hints
     assert hint.count == 40
     assert "QX" not in str(hint)

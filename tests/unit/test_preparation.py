@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import pairing_oracle
+from support.flags import diff
 from support.pairing_oracle import SidePlan
 from support.prepared_pairs import (
     compare_by,
@@ -400,17 +401,17 @@ SPLIT = 'CLM,LINE=split(CLAIM,"-")'
 
 
 def test_a_key_in_parts_is_derived_on_one_side() -> None:
-    d = rx.diff(OLD, NEW, keys=["CLM", "LINE"], old_derive=SPLIT)
+    d = diff(OLD, NEW, keys=["CLM", "LINE"], old_derive=SPLIT)
     assert d.agrees
     assert d.drift == rx.model.Drift()
     assert [each.line for each in d.applied] == [
         f"--old-derive {SPLIT}: derived in 3 rows of OLD"
     ]
-    d = rx.diff(OLD, NEW, keys="CLAIM", new_derive='CLAIM=join(CLM,LINE,"-")')
+    d = diff(OLD, NEW, keys="CLAIM", new_derive='CLAIM=join(CLM,LINE,"-")')
     assert d.agrees
     old = NEW.with_columns(STATE=pl.Series(["NY", "NY", "CA"]))
     new = NEW.with_columns(ZIP=pl.Series(["NY1", "NY22", "CX3"]))
-    d = rx.diff(old, new, keys=["CLM", "LINE"], new_derive="STATE=slice(ZIP,1,2)")
+    d = diff(old, new, keys=["CLM", "LINE"], new_derive="STATE=slice(ZIP,1,2)")
     assert d.differing[0].name == "STATE"
     assert d.counts.mismatched_cells == 1
 
@@ -429,7 +430,7 @@ def test_a_key_in_parts_is_derived_on_one_side() -> None:
 )
 def test_rows_that_do_not_fit_are_unpairable(derive: str, lost: int) -> None:
     ignored = [derive.partition("=")[0].split(",")]
-    d = rx.diff(OLD, OLD, keys="CLAIM", old_derive=derive, ignore=ignored[0])
+    d = diff(OLD, OLD, keys="CLAIM", old_derive=derive, ignore=ignored[0])
     assert (d.old.unpairable, d.counts.matched, d.counts.extra) == (
         lost,
         3 - lost,
@@ -442,7 +443,7 @@ def test_rows_that_do_not_fit_are_unpairable(derive: str, lost: int) -> None:
 
 def test_a_derived_column_is_masked_as_its_source() -> None:
     new = NEW.with_columns(CLM=pl.lit("C9"))
-    d = rx.diff(
+    d = diff(
         OLD, new, keys=["CLM", "LINE"], old_derive=SPLIT,
         masks={"CLAIM": "redact", "PAID": "last4"},
     )  # fmt: skip
@@ -470,7 +471,7 @@ def test_a_preparation_that_does_not_fit_is_a_usage_error(
     options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        rx.diff(OLD, NEW, keys="CLM", **{"old_derive": SPLIT} | options)
+        diff(OLD, NEW, keys="CLM", **{"old_derive": SPLIT} | options)
 
 
 @pytest.mark.parametrize(
@@ -500,28 +501,28 @@ def test_a_derivation_is_read_as_it_is_written() -> None:
 def test_amounts_of_one_key_are_added_up_exactly() -> None:
     old = pl.DataFrame({"K": ["1", "2"], "PAID": ["0.30", "1E"]})
     new = pl.DataFrame({"K": ["1"] * 3 + ["2"], "PAID": ["0.1", "0.2", "0", "1E"]})
-    d = rx.diff(old.head(1), new.head(3), keys="K", new_fold=True, new_sum="PAID")
+    d = diff(old.head(1), new.head(3), keys="K", new_fold=True, new_sum="PAID")
     assert d.headline() == "AGREE on 1 of 3 rows (2 folded away)"
     assert [each.line for each in d.applied] == [
         "--new-fold --new-sum PAID: folded 3 rows of NEW into 1"
     ]
-    d = rx.diff(old, new, keys="K", new_fold=True, new_sum="PAID")
+    d = diff(old, new, keys="K", new_fold=True, new_sum="PAID")
     assert (d.old.unpairable, d.new.unpairable) == (1, 1)
     assert d.unpairable()["reason"].to_list() == ["--fold cannot add up PAID"] * 2
     big = pl.DataFrame({"K": ["1", "1"], "PAID": ["9" * 50 + ".5", "0.50"]})
     one = pl.DataFrame({"K": ["1"], "PAID": ["1" + "0" * 50]})
-    assert rx.diff(one, big, keys="K", new_fold=True, new_sum="PAID").agrees
+    assert diff(one, big, keys="K", new_fold=True, new_sum="PAID").agrees
 
 
 def test_folding_both_sides_counts_the_rows_of_a_key() -> None:
     old = pl.DataFrame({"K": ["1", "1"], "PAID": ["1", "2"]})
     new = pl.DataFrame({"K": ["1"], "PAID": ["3"]})
-    d = rx.diff(old, new, keys="K", fold=True, sum="PAID")
+    d = diff(old, new, keys="K", fold=True, sum="PAID")
     assert [column.name for column in d.differing] == ["row_count"]
     assert d.sample[0].payload == {"row_count": "2~1"}
-    assert rx.diff(old, new, keys="K", fold=True, sum="PAID", ignore="row_count").agrees
+    assert diff(old, new, keys="K", fold=True, sum="PAID", ignore="row_count").agrees
     both = [each.with_columns(row_count=pl.lit("x")) for each in (old, new)]
-    d = rx.diff(*both, keys="K", fold=True, sum="PAID", compare_only="PAID")
+    d = diff(*both, keys="K", fold=True, sum="PAID", compare_only="PAID")
     assert [column.name for column in d.differing] == ["row_count_2"]
 
 
@@ -571,7 +572,7 @@ def test_the_command_line_and_the_file_prepare_alike(tmp_path: Path) -> None:
 
 def test_a_key_that_no_side_derives_is_missing() -> None:
     with pytest.raises(KeyMissing, match="CLM is not in OLD"):
-        rx.diff(OLD, NEW, keys="CLM")
+        diff(OLD, NEW, keys="CLM")
 
 
 @pytest.mark.slow
@@ -628,9 +629,9 @@ def test_sums_are_in_the_notation_of_their_column(
     new = pl.DataFrame({"ID": ["1"] * len(amounts), "PAID": amounts})
     options: dict[str, Any] = {"keys": "ID", "new_fold": True, "new_sum": "PAID"}
     options |= {name: {"PAID": rule} for name, rule in rules.items()}
-    d = rx.diff(pl.DataFrame({"ID": ["1"], "PAID": [total]}), new, **options)
+    d = diff(pl.DataFrame({"ID": ["1"], "PAID": [total]}), new, **options)
     assert d.agrees
     assert d.new.folded_away == len(amounts) - 1
-    other = rx.diff(pl.DataFrame({"ID": ["1"], "PAID": [total + "1"]}), new, **options)
+    other = diff(pl.DataFrame({"ID": ["1"], "PAID": [total + "1"]}), new, **options)
     [cell] = other.mismatches().to_dicts()
     assert not written or cell["new"] == written

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
+import io
 import itertools
+import pickle
 import re
 import traceback
 from decimal import Decimal
@@ -16,12 +19,16 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
+from rich.console import Console
 from support.strategies import Pair, pairs
 
 import recon_engine as rx
-from recon_engine.errors import ConfigError
+from recon_engine.errors import ConfigError, KeyMissing
 from recon_engine.inputs.frames import import_frame
+from recon_engine.options import SIDED, Option
 
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
 
 OLD = pl.DataFrame(
     {
@@ -71,7 +78,7 @@ def test_a_result_prints_as_the_terminal_table(result: rx.Reconciliation) -> Non
         r"PAID +2 +66.67  number 50%, number format 50%  10.00 → 10", lines[5]
     )
     assert any(line.startswith("help: ") for line in lines)
-    assert lines[-1].startswith("in Python: rules=d.suggested_rules()")
+    assert lines[-1].startswith("in Python: diff(…, **d.suggested()) applies")
     assert "\x1b" not in str(result)
     assert repr(result) == (
         "<Reconciliation DIFFER: 2 of 3 matched rows differ, 1 missing, 1 extra>"
@@ -278,3 +285,293 @@ def test_tables_of_all_kinds_are_compared_in_any_mix(
     n = d.counts
     assert (n.matched, n.missing, n.extra, n.mismatched_cells) == (3, 1, 1, 4)
     assert d.mismatches().to_pandas().shape == (4, 6)
+
+
+# Two exports that write numbers, codes and names otherwise.
+GERMAN = pl.DataFrame(
+    {
+        "NR": [f"{n:04}" for n in range(1, 91)],
+        "BETRAG": [f"{n}.000,50" for n in range(1, 91)],
+        "STATUS": ["A", "P", "D"] * 30,
+    }
+)
+ENGLISH = pl.DataFrame(
+    {
+        "id": [str(n) for n in range(1, 91)],
+        "paid": [f"{n}000.50" for n in range(1, 91)],
+        "status": ["ACTIVE", "PENDING", "DENIED"] * 30,
+    }
+)
+RENAMES = {"NR": "id", "BETRAG": "paid", "STATUS": "status"}
+
+
+def compare_german(**more: Any) -> rx.Reconciliation:
+    settings: dict[str, Any] = {"keys": "NR", "renames": RENAMES} | more
+    return rx.diff(GERMAN, ENGLISH, **settings)
+
+
+def test_what_is_suggested_is_the_arguments_of_all_hints() -> None:
+    """Rules of one side too, each with those that the comparison already has."""
+    first = compare_german()
+    keyed = compare_german(**first.suggested())
+    found = keyed.suggested()
+    assert found["rules"] == {"NR": ["lstrip0"]}
+    assert found["old_rules"] == {
+        "BETRAG": ["decimal(comma)"],
+        "STATUS": ["map(A=ACTIVE,D=DENIED,P=PENDING,rest=same)"],
+    }
+    assert found["renames"] == RENAMES
+    last = rx.diff(GERMAN, ENGLISH, keys="NR", **found)
+    assert last.agrees, str(last)
+    assert last.suggested() == {}
+    # Beside settings of a file, of which some have the same names.
+    rules = {"NR": ("lstrip0",)}
+    settings: dict[str, Any] = {"keys": "NR", "rules": rules, "renames": RENAMES}
+    beside = rx.diff(GERMAN, ENGLISH, **settings)
+    assert rx.diff(GERMAN, ENGLISH, **(settings | beside.suggested())).agrees
+
+
+def test_suggested_rules_have_those_of_one_side() -> None:
+    d = compare_german(rules={"NR": "lstrip0"})
+    rules = d.suggested_rules()
+    assert rules["BETRAG"] == {"old": ["decimal(comma)"]}
+    assert compare_german(rules=rules).agrees
+    # A rule that is given in both ways is one rule.
+    again = compare_german(rules=rules, old_rules={"BETRAG": "decimal(comma)"})
+    assert again.agrees
+    assert again.suggested_rules() == rules
+
+
+def test_every_printed_hint_is_applied_as_it_says() -> None:
+    """Each argument is Python, and `d.suggested()` has all of them."""
+    d = compare_german(rules={"NR": "lstrip0"})
+    printed = str(d)
+    shown = re.findall(r"(old_rules=\{.*?\}) removes ([0-9]+)", printed)
+    assert len(shown) == 2
+    for argument, count in shown:
+        arguments = eval(f"dict({argument})")  # noqa: S307 - of this test's own data
+        after = compare_german(rules={"NR": "lstrip0"}, **arguments)
+        removed = d.counts.mismatched_cells - after.counts.mismatched_cells
+        assert removed == int(count)
+    assert "--" not in printed
+
+
+def test_a_result_is_one_text_in_a_notebook(
+    result: rx.Reconciliation, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Rich asks for the shell of a kernel, and would display each line by itself."""
+    plain = str(result)
+
+    class ZMQInteractiveShell:
+        pass
+
+    monkeypatch.setattr("builtins.get_ipython", ZMQInteractiveShell, raising=False)
+    assert Console(file=io.StringIO()).is_jupyter
+    assert str(result) == plain
+    assert capsys.readouterr().out == ""
+
+
+def test_long_lines_of_a_result_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = str(compare_german(rules={"NR": "lstrip0"})).splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("help: STATUS"))
+    assert lines[at + 1].startswith("      old_rules={")
+
+
+def test_a_page_that_is_written_is_not_returned(
+    result: rx.Reconciliation, tmp_path: Path
+) -> None:
+    """A notebook would show its source as the value of the cell."""
+    path = tmp_path / "report.html"
+    assert result.to_html(path, title="claims <1>") is None
+    page = path.read_text(encoding="utf-8")
+    assert "<h1>claims &lt;1&gt;</h1>" in page
+    assert result.to_html(title="claims <1>") == page
+
+
+def test_a_result_lists_its_public_names(result: rx.Reconciliation) -> None:
+    names = [name for name in dir(result) if not name.startswith("_")]
+    assert len(names) <= 40
+    assert all(hasattr(result, name) for name in names)
+    assert {"mismatches", "missing", "suggested", "to_html", "columns"} <= {*names}
+    assert "frames" not in names
+    summary = inspect.getdoc(rx.Reconciliation) or ""
+    assert all(
+        f"`{name}" in summary
+        for name in ("agrees", "mismatches()", "missing()", "suggested()", "to_html(")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("save", 'Use to_html("report.html").'),
+        ("to_excel", "recon diff -o report.xlsx"),
+        ("to_pandas", "Use mismatches().to_pandas()"),
+        ("mismatch", "Did you mean mismatches?"),
+        ("nothing_like_it", "dir(d) lists all."),
+    ],
+)
+def test_an_attribute_that_is_not_there_names_the_right_one(
+    result: rx.Reconciliation, name: str, advice: str
+) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(result, name)
+    assert advice in str(caught.value)
+    copy = pickle.loads(pickle.dumps(result))  # noqa: S301 - made here
+    assert repr(copy) == repr(result)
+
+
+def test_columns_have_the_names_of_the_printed_table(
+    result: rx.Reconciliation,
+) -> None:
+    assert result.columns["column"].equals(result.columns["name"])
+    assert result.columns["cells"].equals(result.columns["mismatched"])
+    assert result.columns.columns[0] == "name"
+
+
+def test_a_document_has_plain_values_only(result: rx.Reconciliation) -> None:
+    def types_of(value: object) -> set[type]:
+        if isinstance(value, dict):
+            return set().union(*map(types_of, [*value, *value.values()]))
+        if isinstance(value, list | tuple):
+            return set().union(*map(types_of, value))
+        return {type(value)}
+
+    paths = rx.diff(EXAMPLE / "old.csv", EXAMPLE / "new.csv", keys=["CLM_ID"])
+    for each in (result, paths):
+        assert types_of(each.to_dict()) <= {str, int, float, bool, type(None)}
+
+
+def test_markdown_of_python_has_neither_flags_nor_codes() -> None:
+    text = compare_german(rules={"NR": "lstrip0"}).to_markdown()
+    assert "`**d.suggested()` removes 90" in text
+    assert "map(" not in text
+    assert "ACTIVE" not in text
+    assert "--" not in text.replace("|---|---:|---|", "")
+
+
+def test_a_pair_is_text_for_each_file(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_bytes("ID;CITY\n1;Köln\n".encode("cp1252"))
+    new.write_bytes("ID,CITY\n1,Köln\n".encode())
+    for delimiter, encoding in (
+        ((";", ","), ("cp1252", "utf-8")),
+        (";:,", "cp1252:utf-8"),
+    ):
+        d = rx.diff(old, new, keys="ID", delimiter=delimiter, encoding=encoding)
+        assert d.agrees
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "help_text"),
+    [
+        (
+            {"old_delimiter": ";"},
+            "diff has no argument old_delimiter: delimiter is for both files",
+            'write delimiter=";:," or delimiter=(";", ","), of OLD and of NEW',
+        ),
+        ({"delimiter": (";",)}, "delimiter has 1 items", "of OLD and of NEW"),
+        ({"encoding": 1252}, "encoding is a int", 'write encoding="text"'),
+        (
+            {"skip_lines": (1, 0)},
+            "skip_lines is a tuple",
+            (
+                "write skip_lines=a whole number; write old_skip_lines=… and"
+                " new_skip_lines=… for one file each"
+            ),
+        ),
+        ({"no_header": "yes"}, "no_header is a str", "write no_header=True"),
+        ({"rules": ["trim"]}, "rules is a list", 'write rules={"COLUMN": "trim"}'),
+        ({"old_rules": {"A": 1}}, "old_rules is a dict", '{"COLUMN": "trim"}'),
+        ({"masks": {"A": None}}, "masks is a dict", '{"COLUMN": "redact"}'),
+        ({"renames": ["A"]}, "renames is a list", '{"OLD": "NEW"}'),
+        ({"detail_limit": "9"}, "detail_limit is a str", "a whole number"),
+        (
+            {"rules": {"PAID": {"A": "ACTIVE"}}},
+            "rules: PAID has a mapping whose names are not both, old and new",
+            '{"PAID": "map(A=ACTIVE)"}',
+        ),
+        (
+            {"ignore": "PAID,DRG"},
+            'ignore="PAID,DRG": no file has that column.',
+            "names of several columns are a list: ignore=['PAID', 'DRG']",
+        ),
+        (
+            {"keys": "ID,LINE"},
+            "key column ID,LINE is not in OLD.",
+            "names of several columns are a list: keys=['ID', 'LINE']",
+        ),
+        (
+            {"rules": {"PAID": "date(dd.mm.yyyy|iso)"}},
+            "rule date(dd.mm.yyyy|iso) is malformed",
+            "iso (%Y-%m-%d), us (%m/%d/%Y), eu (%d.%m.%Y or %d/%m/%Y)",
+        ),
+        (
+            {"renames": {"amount": "PAID"}},
+            'renames={"amount": "PAID"}: OLD has no column amount, and NEW has it',
+            'the name in OLD comes first: renames={"PAID": "amount"}',
+        ),
+    ],
+)
+def test_a_wrong_value_is_an_error_with_the_right_form(
+    arguments: dict[str, Any], message: str, help_text: str
+) -> None:
+    new = NEW.rename({"PAID": "amount"}) if "renames" in arguments else NEW
+    wrong: dict[str, Any] = {"keys": KEYS} | arguments
+    with pytest.raises((ConfigError, KeyMissing)) as caught:
+        rx.diff(OLD, new, **wrong)
+    assert message in caught.value.message
+    assert help_text in (caught.value.help or "")
+
+
+@pytest.mark.parametrize("option", SIDED, ids=lambda each: each.name)
+def test_a_sided_argument_of_a_wrong_type_is_a_config_error(option: Option) -> None:
+    for side in ("old_", "new_", "" if not option.adds else "old_"):
+        for value in (object(), (1, 2), [None]):
+            wrong: dict[str, Any] = {f"{side}{option.in_python}": value}
+            with pytest.raises(ConfigError) as caught:
+                rx.diff(OLD, NEW, keys=KEYS, **wrong)
+            assert caught.value.message.startswith(f"{side}{option.in_python} is a ")
+
+
+def test_the_traceback_of_an_error_is_short() -> None:
+    """One frame of the library: a notebook shows the lines around each."""
+    with pytest.raises(rx.ReconError) as caught:
+        rx.diff(OLD, NEW, keys="MISSING")
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert len([each for each in frames if "recon_engine" in each.filename]) == 1
+    assert caught.value.__context__ is None
+    with pytest.raises(rx.ReconError) as caught:
+        rx.load_config("/nowhere/recon.toml")
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert len([each for each in frames if "recon_engine" in each.filename]) == 1
+
+
+def test_an_error_names_arguments() -> None:
+    new = NEW.rename({"PAID": "paid", "DRG": "drg"})
+    with pytest.raises(rx.ReconError) as caught:
+        rx.diff(OLD, new, keys=KEYS)
+    shown = "".join(traceback.format_exception_only(caught.value))
+    assert 'renames={"PAID": "paid", "DRG": "drg"}' in shown
+    assert 'on_schema_drift="compare"' in shown
+    assert "--" not in shown.replace("-->", "")
+
+
+def test_the_help_of_diff_is_readable_and_lists_all_arguments() -> None:
+    shown = str(inspect.signature(rx.diff))
+    assert "on_duplicate_keys: 'str' = 'pair'" in shown
+    assert "<" not in shown
+    summary = inspect.getdoc(rx.diff) or ""
+    for option in SIDED:
+        name = f"old_{option.in_python}" if option.adds else str(option.in_python)
+        assert re.search(rf"\b{name}\b", summary), name
+
+
+def test_tables_are_ordered_as_documented() -> None:
+    old = pl.DataFrame({"ID": ["9", "10", "2", "1"], "V": ["a"] * 4})
+    new = pl.DataFrame({"ID": ["2", "1"], "V": ["b"] * 2})
+    d = rx.diff(old, new, keys="ID")
+    assert d.missing()["ID"].to_list() == ["10", "9"]
+    assert d.rows()["ID"].to_list() == d.mismatches()["ID"].to_list() == ["1", "2"]
+    assert rx.diff(new, old, keys="ID").extra()["ID"].to_list() == ["10", "9"]

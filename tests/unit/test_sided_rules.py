@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from support.flags import diff
 
-import recon_engine as rx
 from recon_engine.compare.explain import explain_key
 from recon_engine.config import Options, SideOptions
 from recon_engine.errors import ConfigError
@@ -30,7 +30,7 @@ def compared(folder: Path, old: str, new: str, **asked: Any) -> Reconciliation:
     for name, text in (("old", old), ("new", new)):
         (folder / f"{name}.csv").write_text(text, encoding="utf-8")
     paths = folder / "old.csv", folder / "new.csv"
-    return rx.diff(paths[0], paths[1], keys="ID", **asked)
+    return diff(paths[0], paths[1], keys="ID", **asked)
 
 
 def kinds(d: Reconciliation) -> dict[str, dict[str, int]]:
@@ -67,7 +67,7 @@ def test_equal_files_differ_where_the_sides_are_read_differently(
     d = compared(tmp_path, TABLE, TABLE, **asked)
     if way == "frames":
         tables = [pl.read_csv(tmp_path / "old.csv", infer_schema=False) for _ in "on"]
-        d = rx.diff(tables[0], tables[1], keys="ID", **asked)
+        d = diff(tables[0], tables[1], keys="ID", **asked)
     assert not d.agrees
     assert d.counts.mismatched_cells == cells
     assert d.counts.identical == 3 - d.counts.mismatched_rows

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.flags import diff
 from support.program import recon
 
-import recon_engine as rx
 from recon_engine.api import make_side_options
 from recon_engine.command_line import rebuild_command
 from recon_engine.config import Options, SideOptions
@@ -138,7 +138,7 @@ def test_python_has_an_argument_for_both_and_for_one(folder: Path) -> None:
         {"old_skip_lines": 3, "new_skip_lines": 1},
         {"skip_lines": 3, "new_skip_lines": 1},
     ):
-        found = rx.diff(*pair, keys="ID", **sided)  # type: ignore[arg-type]
+        found = diff(*pair, keys="ID", **sided)
         assert found.agrees
         assert found.reading() == (
             "old file: 3 lines are skipped before the header",
@@ -209,7 +209,7 @@ def test_python_names_the_option_of_a_side_too(folder: Path, side: str) -> None:
     ]
     for sided, why in cases:
         with pytest.raises(MalformedInput) as caught:
-            rx.diff(*pair, keys="ID", **sided)
+            diff(*pair, keys="ID", **sided)
         assert caught.value.why == why
 
 

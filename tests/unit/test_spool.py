@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.flags import diff
 from support.packed import PACK, gzip_of, zstd_of
 
-import recon_engine as rx
 from recon_engine.config import LIMITS, Encoding, Limits, parse_encodings
 from recon_engine.errors import (
     ConfigError,
@@ -176,7 +176,7 @@ def test_a_stream_is_not_read_under_another_name(tmp_path: Path, suffix: str) ->
     path = tmp_path / "f.csv"
     path.write_bytes(PACK[suffix](TEXT))
     with pytest.raises(MalformedInput) as caught:
-        rx.diff(path, path, keys="id")
+        diff(path, path, keys="id")
     assert f"rename it to {suffix}" in str(caught.value.help)
 
 
@@ -185,7 +185,7 @@ def test_an_empty_compressed_file_is_empty(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "f.csv.gz"
     path.write_bytes(data)
     with pytest.raises(EmptyFile):
-        rx.diff(path, path, keys="id")
+        diff(path, path, keys="id")
 
 
 @pytest.mark.slow
@@ -322,13 +322,13 @@ def test_a_place_says_what_it_counts_in(tmp_path: Path) -> None:
     path = tmp_path / "f.csv.gz"
     path.write_bytes(gzip_of("id,v\n1,é\n2\n".encode("cp1252")))
     with pytest.raises(MalformedInput) as caught:
-        rx.diff(path, path, keys="id", encoding="cp1252")
+        diff(path, path, keys="id", encoding="cp1252")
     assert caught.value.where == (
         f"{path}, line 3, byte 10 of the decompressed text in UTF-8, column v"
     )
     path.write_bytes(gzip_of(b"id,v\n1,\x81\n"))
     with pytest.raises(EncodingError) as caught_:
-        rx.diff(path, path, keys="id", encoding="cp1252")
+        diff(path, path, keys="id", encoding="cp1252")
     assert caught_.value.where == f"{path}, line 2, byte 7 of the decompressed file"
 
 
@@ -347,7 +347,7 @@ def test_one_table_agrees_with_itself_however_it_is_written(
     plain.write_text(text)
     data = text.encode(encoding)
     other.write_bytes(PACK[f".csv{suffix}"](data) if suffix else data)
-    result = rx.diff(plain, other, keys="id", encoding=f"utf-8:{encoding}", sha256=True)
+    result = diff(plain, other, keys="id", encoding=f"utf-8:{encoding}", sha256=True)
     assert result.agrees
     assert result.new.sha256 == hashlib.sha256(other.read_bytes()).hexdigest()
     assert result.new.bytes == other.stat().st_size
@@ -372,10 +372,10 @@ def test_a_file_in_another_encoding_is_refused_with_the_option_to_add(
     path = tmp_path / "f.csv"
     path.write_bytes(data)
     with pytest.raises(EncodingError) as caught:
-        rx.diff(path, path, keys="id")
+        diff(path, path, keys="id")
     assert remedy in str(caught.value.help)
     option = str(caught.value.help).split("--encoding ")[1].split(" ")[0]
-    assert rx.diff(path, path, keys="id", encoding=option).agrees
+    assert diff(path, path, keys="id", encoding=option).agrees
 
 
 def test_encodings_go_by_many_names() -> None:
@@ -392,4 +392,4 @@ def test_a_plain_file_is_read_where_it_lies(
     path = tmp_path / "f.csv"
     path.write_bytes(TEXT)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    assert rx.diff(path, path, keys="id").agrees
+    assert diff(path, path, keys="id").agrees

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import oracle
+from support.flags import diff
 from support.program import recon
 from support.strategies import FEWER
 
-import recon_engine as rx
 from recon_engine.errors import ConfigError, EncodingError, KeyMissing
 from recon_engine.inputs.encodings import tried
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import recon_engine as rx
     from recon_engine.model import Hint
 
 TEXT = "ID,CITY\n1,Köln\n2,Łódź\n3,Nice\n".replace("Ł", "L").replace("ź", "z")
@@ -54,13 +55,13 @@ def test_the_encoding_to_paste_is_of_this_pair(
     for name, encoding in zip(names, (old, new), strict=True):
         name.write_bytes(TEXT.encode(encoding))
     if old == new == "utf-8":
-        assert rx.diff(*names, keys="ID").agrees
+        assert diff(*names, keys="ID").agrees
         return
     with pytest.raises(EncodingError) as caught:
-        rx.diff(*names, keys="ID")
+        diff(*names, keys="ID")
     flag = pasted(caught.value.help)["encoding"]
     assert flag == (old if old == new else f"{old}:{new}")
-    assert rx.diff(*names, keys="ID", encoding=flag).agrees
+    assert diff(*names, keys="ID", encoding=flag).agrees
 
 
 def test_the_header_too_says_the_encoding_of_the_pair(tmp_path: Path) -> None:
@@ -84,16 +85,16 @@ def test_a_mark_says_the_encoding_of_one_file_only(tmp_path: Path) -> None:
     names[0].write_bytes(TEXT.encode("cp1252"))
     names[1].write_bytes(TEXT.encode("utf-8-sig"))
     with pytest.raises(EncodingError) as caught:
-        rx.diff(*names, keys="ID", encoding="cp1252")
+        diff(*names, keys="ID", encoding="cp1252")
     assert pasted(caught.value.help) == {"encoding": "cp1252:utf-8"}
-    assert rx.diff(*names, keys="ID", encoding="cp1252:utf-8").agrees
+    assert diff(*names, keys="ID", encoding="cp1252:utf-8").agrees
 
 
 def test_a_damaged_file_is_given_no_encoding(tmp_path: Path) -> None:
     """Read as cp1252 its other letters would be wrong."""
     (tmp_path / "a.csv").write_bytes("ID,C\n1,Köln\n".encode() + b"2,K\xf6ln\n")
     with pytest.raises(EncodingError) as caught:
-        rx.diff(tmp_path / "a.csv", tmp_path / "a.csv", keys="ID")
+        diff(tmp_path / "a.csv", tmp_path / "a.csv", keys="ID")
     assert not pasted(caught.value.help).get("encoding", "").startswith("cp1252:u")
     assert "save it as UTF-8" in str(caught.value.help)
     assert tried("Köln".encode() + b"\xf6") is None
@@ -121,10 +122,10 @@ def test_the_delimiter_to_paste_reads_both_files(
     if ours == theirs == ",":
         return
     with pytest.raises(KeyMissing) as caught:
-        rx.diff(*pair, keys="ID")
+        diff(*pair, keys="ID")
     assert "2 and 2 were checked" in str(caught.value.help)
     flag = pasted(caught.value.help)["delimiter"].replace("\\t", "\t")
-    assert rx.diff(*pair, keys="ID", delimiter=flag).agrees
+    assert diff(*pair, keys="ID", delimiter=flag).agrees
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,6 @@ def test_the_delimiter_to_paste_reads_both_files(
     [
         "Claims; all\nID,A\n1,x\n",
         "ID;A\n1;x;y\n",
-        "ID2;A\n1;x\n",
     ],
 )
 def test_no_delimiter_is_proposed_that_does_not_read_the_files(
@@ -140,8 +140,20 @@ def test_no_delimiter_is_proposed_that_does_not_read_the_files(
 ) -> None:
     pair = files(tmp_path, old, "ID,A\n1,x\n")
     with pytest.raises(KeyMissing) as caught:
-        rx.diff(*pair, keys="ID")
+        diff(*pair, keys="ID")
     assert "--delimiter" not in str(caught.value.help)
+
+
+def test_a_delimiter_is_proposed_although_the_names_differ(tmp_path: Path) -> None:
+    """With it, the next error can say which columns there are."""
+    pair = files(tmp_path, "ID2;A\n1;x\n", "ID,A\n1,x\n")
+    with pytest.raises(KeyMissing) as caught:
+        diff(*pair, keys="ID")
+    assert pasted(caught.value.help) == {"delimiter": ";:,"}
+    assert not caught.value.is_settled
+    with pytest.raises(KeyMissing) as caught:
+        diff(*pair, keys="ID", delimiter=";:,")
+    assert "Did you mean ID2?" in caught.value.message
 
 
 @pytest.mark.parametrize("mark", ["|~|", "||", "::", "~|"])
@@ -150,18 +162,18 @@ def test_a_delimiter_of_several_characters_is_proposed(
 ) -> None:
     pair = files(tmp_path, ROWS.replace(";", mark), ROWS.replace(";", ","))
     with pytest.raises(KeyMissing) as caught:
-        rx.diff(*pair, keys="ID")
+        diff(*pair, keys="ID")
     assert f"OLD seems to be delimited by {mark}" in str(caught.value.help)
     flag = pasted(caught.value.help)["delimiter"]
-    assert rx.diff(*pair, keys="ID", delimiter=flag).agrees
+    assert diff(*pair, keys="ID", delimiter=flag).agrees
 
 
 def test_names_that_are_mapped_are_looked_for_as_well(tmp_path: Path) -> None:
     pair = files(tmp_path, ROWS, ROWS.replace("A", "B"))
     with pytest.raises(ConfigError) as caught:
-        rx.diff(*pair, keys="ID", renames={"A": "B"})
+        diff(*pair, keys="ID", renames={"A": "B"})
     assert pasted(caught.value.help) == {"delimiter": ";"}
-    assert rx.diff(*pair, keys="ID", renames={"A": "B"}, delimiter=";").agrees
+    assert diff(*pair, keys="ID", renames={"A": "B"}, delimiter=";").agrees
 
 
 def test_lines_before_the_header_are_counted(tmp_path: Path) -> None:
@@ -171,11 +183,11 @@ def test_lines_before_the_header_are_counted(tmp_path: Path) -> None:
         "ID,A\n1,x\n2,y\n",
     )
     with pytest.raises(KeyMissing) as caught:
-        rx.diff(*pair, keys="ID")
+        diff(*pair, keys="ID")
     assert caught.value.help == (
         "the header is in line 4 of OLD: 2 rows after it fit it; use --old-skip-lines 3"
     )
-    assert rx.diff(*pair, keys="ID", old_skip_lines=3).agrees
+    assert diff(*pair, keys="ID", old_skip_lines=3).agrees
 
 
 # Keys
@@ -189,7 +201,7 @@ def test_a_column_that_matches_no_row_makes_no_key() -> None:
     """Three claims are one number now, and nothing but the amounts tells them apart."""
     old = pl.DataFrame({"CLAIM": ["11", "12", "13"], "AMT": ["1", "2", "3"]})
     new = old.with_columns(CLAIM=pl.lit("1E1"))
-    [hint] = rx.diff(old, new, keys="CLAIM").hints
+    [hint] = diff(old, new, keys="CLAIM").hints
     assert (hint.kind, hint.flag) == ("damage", "")
 
 
@@ -200,14 +212,14 @@ def test_a_column_that_makes_the_key_unique_says_how_many_rows_match_with_it() -
         orient="row",
     )
     new = old.with_columns(X=pl.lit("x") + pl.col("X"))
-    [hint] = [h for h in rx.diff(old, new, keys="ID").hints if h.kind == "unique_key"]
+    [hint] = [h for h in diff(old, new, keys="ID").hints if h.kind == "unique_key"]
     assert (hint.column, hint.flag) == ("LINE", "--key ID --key LINE")
     assert hint.text == (
         "20 keys repeat; with LINE in the key none repeats, and 20 of 20 matched rows "
         "still match"
     )
     amounts = [each.drop("LINE", "X") for each in (old, new)]
-    [hint] = rx.diff(*amounts, keys="ID").hints
+    [hint] = diff(*amounts, keys="ID").hints
     assert hint.column == "PAID"
 
 
@@ -217,7 +229,7 @@ def test_a_column_that_makes_the_key_unique_says_how_many_rows_match_with_it() -
 def split(old: Sequence[tuple[str, ...]], new: Sequence[tuple[str, ...]]) -> list[Hint]:
     names = ["ID", "LINE", "PAID", "UNITS"]
     sides = [pl.DataFrame(rows, schema=names, orient="row") for rows in (old, new)]
-    found = rx.diff(*sides, keys="ID")
+    found = diff(*sides, keys="ID")
     return [hint for hint in found.hints if hint.kind == "split"]
 
 
@@ -241,7 +253,7 @@ def test_one_row_for_several_is_said_as_it_was_measured() -> None:
     # No key with the line number is proposed beside it.
     names = ["ID", "LINE", "PAID", "UNITS"]
     sides = [pl.DataFrame(rows, schema=names, orient="row") for rows in (old, new)]
-    kinds = {hint.kind for hint in rx.diff(*sides, keys="ID").hints}
+    kinds = {hint.kind for hint in diff(*sides, keys="ID").hints}
     assert "unique_key" not in kinds
 
 
@@ -277,5 +289,5 @@ def test_sums_of_splits_are_those_of_fractions(
                 shown += 1
         if keys and shown * 2 >= keys:
             expected.append((adding, keys))
-    found = rx.diff(*sides, keys="ID").hints
+    found = diff(*sides, keys="ID").hints
     assert [(h.count, h.total) for h in found if h.kind == "split"] == expected

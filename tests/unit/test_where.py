@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import pairing_oracle
+from support.flags import diff
 from support.pairing_oracle import SidePlan
 from support.prepared_pairs import (
     compare_by,
@@ -21,11 +22,11 @@ from support.prepared_pairs import (
 )
 from support.program import recon
 
-import recon_engine as rx
 from recon_engine.command_line import rebuild_command
 from recon_engine.compare.explain import explain_key
 from recon_engine.config import Options, SideOptions
 from recon_engine.errors import ConfigError
+from recon_engine.result_document import write_markdown
 from recon_engine.where_syntax import Condition, parse_where, write_condition
 
 
@@ -133,7 +134,7 @@ CLOSED = "CLOSED >= 2026-01-01"
 
 
 def test_an_agreement_names_the_rows_that_it_is_not_about() -> None:
-    d = rx.diff(OLD, OLD.head(2), keys="ID", where="ID != 3")
+    d = diff(OLD, OLD.head(2), keys="ID", where="ID != 3")
     assert d.headline() == "AGREE on 2 of 3 rows (1 left out)"
     assert d.agrees
     assert "old 3 = 2 matched + 0 missing + 1 left out" in d.accounting()
@@ -141,7 +142,7 @@ def test_an_agreement_names_the_rows_that_it_is_not_about() -> None:
     assert "2 of 3 rows (1 left out) agree." in d.to_html()
     assert d.to_dict()["old"]["left_out"] == 1  # type: ignore[index]
     assert "left_out" not in d.to_dict()["new"]  # type: ignore[operator]
-    d = rx.diff(OLD, OLD, keys="ID", where="ID != 3", old_where="ID != 2")
+    d = diff(OLD, OLD, keys="ID", where="ID != 3", old_where="ID != 2")
     assert d.headline() == (
         "AGREE on 1 of 3 rows (2 of OLD and 1 of NEW left out, 1 partner left out)"
     )
@@ -149,33 +150,33 @@ def test_an_agreement_names_the_rows_that_it_is_not_about() -> None:
 
 def test_a_pair_stays_if_one_of_its_rows_fulfils_the_filter() -> None:
     new = OLD.with_columns(CLOSED=pl.lit("2026-03-01"))
-    d = rx.diff(OLD, new, keys="ID", where=CLOSED)
+    d = diff(OLD, new, keys="ID", where=CLOSED)
     assert (d.counts.matched, d.old.left_out, d.new.left_out) == (3, 0, 0)
     assert d.counts.mismatched_rows == 3
 
 
 @pytest.mark.slow
 def test_a_row_whose_partner_is_left_out_is_neither_missing_nor_extra() -> None:
-    d = rx.diff(OLD, OLD, keys="ID", new_where=CLOSED)
+    d = diff(OLD, OLD, keys="ID", new_where=CLOSED)
     assert (d.counts.matched, d.counts.missing) == (2, 0)
     assert (d.old.partner_left_out, d.new.left_out) == (1, 1)
     assert d.headline() == "AGREE on 2 of 3 rows (1 left out, 1 partner left out)"
 
 
 def test_the_filter_and_its_counts_are_in_every_output() -> None:
-    d = rx.diff(OLD, NEW, keys="ID", where=CLOSED)
+    d = diff(OLD, NEW, keys="ID", where=CLOSED)
     line = f"--where {CLOSED}: 1 row of OLD and 0 of NEW left out"
     assert [each.line for each in d.applied] == [line]
-    assert line in d.to_markdown().replace("\\", "")
+    assert line in write_markdown(d).replace("\\", "")
     assert d.headline() == "DIFFER: 1 of 2 matched rows differs (1 left out)"
     assert d.summary()["left_out_old"] == 1
-    d = rx.diff(OLD, OLD, keys="ID", where="ID != 9")
+    d = diff(OLD, OLD, keys="ID", where="ID != 9")
     assert [each.line for each in d.applied] == ["--where ID != 9: no effect"]
 
 
 def test_a_value_that_a_filter_cannot_read_makes_its_row_unpairable() -> None:
     old = OLD.with_columns(PAID=pl.Series(["10", "abc", ""]))
-    d = rx.diff(
+    d = diff(
         old, old, keys="ID", where="PAID > 9", rules={"PAID": "decimal"},
         masks={"PAID": "redact"},
     )  # fmt: skip
@@ -190,7 +191,7 @@ def test_a_value_that_a_filter_cannot_read_makes_its_row_unpairable() -> None:
 
 def test_a_false_condition_decides_before_one_that_cannot_be_read() -> None:
     old = OLD.with_columns(PAID=pl.Series(["10", "abc", "12"]))
-    d = rx.diff(old, old, keys="ID", where="ID != 2 and PAID > 9",
+    d = diff(old, old, keys="ID", where="ID != 2 and PAID > 9",
                 rules={"PAID": "decimal"})  # fmt: skip
     assert (d.old.left_out, d.old.unpairable, d.agrees) == (1, 0, True)
 
@@ -198,10 +199,10 @@ def test_a_false_condition_decides_before_one_that_cannot_be_read() -> None:
 def test_rows_that_may_be_among_rejected_ones_are_named(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("ID,A\n1,x\n2,y\n")
     (tmp_path / "n.csv").write_text("ID,A\n1,x\n2,y,z\n")
-    d = rx.diff(tmp_path / "o.csv", tmp_path / "n.csv", keys="ID",
+    d = diff(tmp_path / "o.csv", tmp_path / "n.csv", keys="ID",
                 on_bad_row="quarantine")  # fmt: skip
     assert d.warnings() == ("1 missing may be among 1 rejected of new",)
-    d = rx.diff(tmp_path / "n.csv", tmp_path / "o.csv", keys="ID",
+    d = diff(tmp_path / "n.csv", tmp_path / "o.csv", keys="ID",
                 on_bad_row="quarantine")  # fmt: skip
     assert d.warnings() == ("1 extra may be among 1 rejected of old",)
 
@@ -209,10 +210,10 @@ def test_rows_that_may_be_among_rejected_ones_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", ["old", "new"])
 def test_a_filter_that_leaves_no_row_is_an_error(side: str) -> None:
     with pytest.raises(ConfigError, match="leaves no row of OLD"):
-        rx.diff(OLD, NEW, keys="ID", where="PAID = 'none'")
+        diff(OLD, NEW, keys="ID", where="PAID = 'none'")
     with pytest.raises(ConfigError, match=f"leaves no row of {side.upper()}"):
-        rx.diff(OLD, NEW, keys="ID", **{f"{side}_where": "ID = 9"})  # type: ignore[arg-type]
-    assert rx.diff(OLD.clear(), NEW.clear(), keys="ID", where="ID = 9").agrees
+        diff(OLD, NEW, keys="ID", **{f"{side}_where": "ID = 9"})
+    assert diff(OLD.clear(), NEW.clear(), keys="ID", where="ID = 9").agrees
 
 
 @pytest.mark.parametrize(
@@ -261,12 +262,12 @@ def test_a_filter_that_does_not_fit_is_a_usage_error(
 ) -> None:
     new = NEW.with_columns(X=pl.lit("1"))
     with pytest.raises(ConfigError, match=words):
-        rx.diff(OLD, new, keys="ID", ignore="X", **options)
-    assert rx.diff(OLD, new, keys="ID", ignore="X", new_where="X = 1").counts.matched
+        diff(OLD, new, keys="ID", ignore="X", **options)
+    assert diff(OLD, new, keys="ID", ignore="X", new_where="X = 1").counts.matched
 
 
 def test_a_filter_uses_the_rules_of_a_column_that_is_not_compared() -> None:
-    d = rx.diff(
+    d = diff(
         OLD, NEW, keys="ID", compare_only="PAID", where="CLOSED >= 20260101",
         rules={"CLOSED": "date(%Y-%m-%d|%Y%m%d)"},
     )  # fmt: skip

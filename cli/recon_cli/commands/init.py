@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -124,7 +125,9 @@ def init(
         given = parse_column_map(renames or ())
         if dataset is not None:
             check_dataset_name(dataset)
-        asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
+        # A cell of a notebook has a terminal, and nobody can answer there.
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        asks = not yes and terminal and session.KERNEL not in os.environ
         with session.show_progress(logged=False) as progress:
             found = run_on_worker(
                 lambda stop: draft_settings(

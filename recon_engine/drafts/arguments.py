@@ -1,0 +1,163 @@
+"""A draft as arguments of `recon_engine.diff`: what `recon init` writes, for Python."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from contextlib import contextmanager
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from recon_engine.api import for_python
+from recon_engine.command_line import option_words
+from recon_engine.config import AS_DEFAULT, TEXT_OPTIONS
+from recon_engine.drafts.draft import SAMPLE, draft_settings
+from recon_engine.hint_settings import as_arguments, read_flags, write_python
+from recon_engine.inputs.decoding import COLUMNAR, compression_of
+from recon_engine.inputs.frames import import_frame
+from recon_engine.inputs.header import BOM
+from recon_engine.lazy import lazy_pattern
+from recon_engine.model import SIDES
+from recon_engine.storage.base import translate_disk_errors
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from recon_engine.config import Options
+    from recon_engine.drafts.draft import Draft
+
+
+# What names columns: of others than the key it is left out of a short proposal.
+BY_COLUMN: Final = ("map", "rules", "old_rules", "new_rules")
+WITHOUT_NAMES: Final = ("delimiter", "encoding")
+# The first rows, of which each has a digit where a header has none.
+HEAD_BYTES: Final = 1 << 16
+LINES: Final = 200
+LEAST_ROWS: Final = 5
+DIGIT: Final = lazy_pattern("[0-9]")
+# Settings about which differences count, not about how rows are read and paired.
+OTHERS: Final = ("on_schema_drift", "match_names")
+
+
+@for_python
+def draft(
+    old: object, new: object, /, *, sample: int | None = SAMPLE
+) -> dict[str, Any]:
+    """How two tables are read and compared: `diff(old, new, **draft(old, new))`.
+
+    Args:
+        old: A path, an `s3://` URL of one object, or a table, as `diff` takes it.
+        new: The same; the two may be of different kinds.
+        sample: The number of rows that are searched for candidates; None is all.
+
+    Returns the arguments of `diff` that `recon init` writes to recon.toml: delimiter,
+    encoding, the key, names and rules. All of them are checked on all rows, except for
+    `renames`, which rows of the sample decide. Raises a ReconError if no column has
+    values of both tables.
+    """
+    with name_tables(old, new) as (ours, theirs):
+        found = draft_settings(ours, theirs, sample=sample)
+    return as_arguments(read_flags(option_words(found.options)))
+
+
+def propose_arguments(
+    old: object, new: object, options: Options, keys: Sequence[str] = ()
+) -> tuple[str, str] | None:
+    """What `diff` needs besides `options` to pair rows: the reason, and arguments.
+
+    `keys`: the columns that a caller names; the draft has to have the same, or names
+    for them in NEW. None if the draft has nothing to add. Raises its errors.
+
+    Names are among them only if they are known to be names: the first line of a file
+    without a header is a row.
+    """
+    with name_tables(old, new) as tables:
+        found = draft_settings(*tables)
+        needed = _list_needed(found, options, keys)
+        own = [*(keys or found.options.keys)]
+        theirs = [found.options.renames.get(name, name) for name in own]
+        named = (bool(keys) or _are_names(own, tables[0], "old", found.options)) and (
+            _are_names(theirs, tables[1], "new", found.options)
+        )
+    if not named:
+        needed = {name: needed[name] for name in WITHOUT_NAMES if name in needed}
+    if not needed:
+        return None
+    if not named:
+        return "", write_python(needed)
+    reason = next(
+        (each.evidence for each in found.decisions if each.setting == "keys"), ""
+    )
+    return reason, write_python(needed)
+
+
+def _list_needed(found: Draft, options: Options, keys: Sequence[str]) -> dict[str, Any]:
+    """The settings of a draft that are not given; of columns, those of the key."""
+    given = read_flags(option_words(options))
+    drafted = read_flags(option_words(found.options))
+    own = [*(keys or found.options.keys)]
+    if not set(own) <= {*found.options.keys, *found.options.renames}:
+        return {}
+    needed: dict[str, Any] = {} if keys else {"keys": own}
+    for name, value in drafted.items():
+        if name in {"keys", *OTHERS} or given.get(name) == value:
+            continue
+        if name not in BY_COLUMN:
+            needed[name] = value
+            continue
+        known = given.get(name, {})
+        of_key = {n: each for n, each in value.items() if n in own and n not in known}
+        if of_key:
+            needed[name] = {**known, **of_key}
+    return needed
+
+
+def _are_names(names: Sequence[str], path: str, side: str, options: Options) -> bool:
+    """Whether the first line of a file has names: no digit, above values that have one.
+
+    True for a table with a schema. False if it is not known.
+    """
+    if compression_of(path) in COLUMNAR:
+        return True
+    encoding = options.encodings[SIDES.index(side)]
+    delimiter = options.delimiter_of(side)
+    frame = options.side(side)
+    given = (getattr(frame, each) != getattr(AS_DEFAULT, each) for each in TEXT_OPTIONS)
+    if any(given) or len(delimiter) > 1:
+        return False
+    with Path(path).open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    lines = head.removeprefix(BOM).decode(encoding, "replace").splitlines()
+    reader = csv.reader(lines[:LINES], delimiter=delimiter)
+    try:
+        first, *rows = reader
+    except (csv.Error, ValueError):
+        return False
+    # The last line may be cut.
+    rows = [row for row in rows[:-1] if len(row) == len(first)]
+    return len(rows) >= LEAST_ROWS and all(
+        name in first
+        and not DIGIT.search(name)
+        and all(DIGIT.search(row[first.index(name)]) for row in rows)
+        for name in names
+    )
+
+
+@contextmanager
+def name_tables(old: object, new: object) -> Iterator[tuple[str, str]]:
+    """Both inputs as paths or URLs; a frame is a temporary file of its texts."""
+    with tempfile.TemporaryDirectory(prefix="recon-") as folder:
+        yield (
+            _name_table(old, Path(folder) / "old.parquet"),
+            _name_table(new, Path(folder) / "new.parquet"),
+        )
+
+
+def _name_table(source: object, path: Path) -> str:
+    if isinstance(source, str | PathLike):
+        return fspath(source)
+    with translate_disk_errors(str(path.parent)):
+        import_frame(source, path.stem).data.write_parquet(path)
+    return str(path)

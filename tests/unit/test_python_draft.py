@@ -1,0 +1,189 @@
+"""A draft as arguments, and the arguments that an error about the key proposes."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+import recon_engine as rx
+from recon_engine import api
+from recon_engine.errors import ConfigError, KeyMissing
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+ROWS = 400
+DRAFTED = {
+    "keys": ["CLAIM"],
+    "rules": {"CLAIM": ["lstrip0"]},
+    "old_rules": {"PAID": ["decimal(comma)"]},
+    "renames": {"CLAIM": "id", "PAID": "amount", "CITY": "town"},
+}
+
+
+def make_pair() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """One table as two systems write it, in another order."""
+    numbers = random.Random(7)
+    rows = [
+        (n, numbers.randrange(100, 9_000_000), numbers.choice(["Köln", "Ulm", "Jena"]))
+        for n in range(1, ROWS + 1)
+    ]
+    old = [(f"{n:06}", f"{p // 100},{p % 100:02}", c) for n, p, c in rows]
+    new = [(str(n), f"{p // 100}.{p % 100:02}", c) for n, p, c in rows[::-1]]
+    return (
+        pl.DataFrame(old, ["CLAIM", "PAID", "CITY"], orient="row"),
+        pl.DataFrame(new, ["id", "amount", "town"], orient="row"),
+    )
+
+
+@pytest.fixture(scope="module")
+def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+    return make_pair()
+
+
+@pytest.fixture(scope="module")
+def files(
+    frames: tuple[pl.DataFrame, pl.DataFrame], tmp_path_factory: Any
+) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("draft")
+    old, new = folder / "old.csv", folder / "new.csv"
+    old.write_bytes(frames[0].write_csv(separator=";").encode("cp1252"))
+    new.write_bytes(frames[1].write_csv().encode())
+    return old, new
+
+
+def test_a_draft_is_the_arguments_of_a_comparison(
+    files: tuple[Path, Path], frames: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
+    for pair, reading in (
+        (files, {"delimiter": ";:,", "encoding": "cp1252:utf-8"}),
+        (frames, {}),
+        ((files[0], frames[1]), {"delimiter": ";:,", "encoding": "cp1252:utf-8"}),
+    ):
+        found = rx.draft(*pair)
+        own = {name: found[name] for name in DRAFTED | reading}
+        assert own == DRAFTED | reading
+        d = rx.diff(*pair, **found)
+        assert d.agrees, str(d)
+        assert d.counts.matched == ROWS
+
+
+def test_the_error_without_a_key_has_what_pairs_the_rows(
+    files: tuple[Path, Path],
+) -> None:
+    """The key is found by values: under other names, delimiters, and rules."""
+    with pytest.raises(ConfigError) as caught:
+        rx.diff(*files)
+    assert caught.value.message == "no key column is named"
+    assert (caught.value.why or "").startswith("CLAIM is unique on both sides")
+    arguments, _, _ = (caught.value.help or "").removeprefix("add ").partition("; ")
+    assert arguments == (
+        'keys="CLAIM", delimiter=";:,", encoding="cp1252:utf-8",'
+        ' renames={"CLAIM": "id"}, rules={"CLAIM": "lstrip0"}'
+    )
+    proposed = eval(f"dict({arguments})")  # noqa: S307 - what a caller pastes
+    d = rx.diff(*files, **proposed, on_schema_drift="compare")
+    assert d.counts.matched == ROWS
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ({}, 'add delimiter=";:,", encoding="cp1252:utf-8", renames={"CLAIM": "id"}'),
+        (
+            {"delimiter": ";:,", "encoding": "cp1252:utf-8"},
+            'add renames={"CLAIM": "id"}, rules={"CLAIM": "lstrip0"};',
+        ),
+        (
+            {
+                "delimiter": (";", ","),
+                "encoding": "cp1252:utf-8",
+                "rules": {"PAID": "trim"},
+            },
+            'rules={"PAID": "trim", "CLAIM": "lstrip0"};',
+        ),
+    ],
+)
+def test_a_key_of_one_side_gets_its_name_in_the_other_by_values(
+    files: tuple[Path, Path], settings: dict[str, Any], needed: str
+) -> None:
+    with pytest.raises(KeyMissing) as caught:
+        rx.diff(*files, keys="CLAIM", **settings)
+    assert needed in (caught.value.help or "")
+
+
+def test_a_key_that_no_file_has_gets_no_names(
+    frames: tuple[pl.DataFrame, pl.DataFrame],
+) -> None:
+    with pytest.raises(KeyMissing) as caught:
+        rx.diff(*frames, keys="CLAIMS")
+    assert "Did you mean CLAIM?" in caught.value.message
+    assert "renames" not in (caught.value.help or "")
+
+
+def test_a_key_that_matches_nearly_all_rows_under_a_rule_is_preferred() -> None:
+    """The columns with equal text match fewer rows than the number without zeros."""
+    old = make_pair()[0].drop("PAID")
+    old = old.with_columns(K=pl.int_range(pl.len()).cast(pl.String))
+    by_claim = old.with_columns(pl.col("CLAIM").str.strip_chars_start("0"))
+    theirs = (
+        by_claim.with_columns(
+            pl.when(pl.int_range(pl.len()) < 40).then(pl.lit("x") + pl.col("K"))
+            .otherwise(pl.col("K")).alias("K")
+        )
+    )  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        rx.diff(old, theirs)
+    assert (caught.value.help or "").startswith(
+        'add keys="CLAIM", rules={"CLAIM": "lstrip0"}'
+    )
+
+
+def test_a_large_input_is_not_drafted_for_an_error(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "MOST_DRAFTED", 100)
+    with pytest.raises(KeyMissing) as caught:
+        rx.diff(*files, keys="CLAIM", encoding="cp1252:utf-8")
+    # The delimiters are tried in any case.
+    assert 'add delimiter=";:,": with it OLD has 3 columns' in (caught.value.help or "")
+
+
+def test_a_caller_who_says_how_files_are_read_is_not_corrected(
+    files: tuple[Path, Path],
+) -> None:
+    with pytest.raises(KeyMissing) as caught:
+        rx.diff(*files, keys="CLAIM", encoding="cp1252:utf-8", quote="none")
+    assert "draft" not in (caught.value.help or "")
+
+
+def test_no_value_of_a_cell_is_in_the_error_of_a_file_without_a_header(
+    tmp_path: Path,
+) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    rows = [f"OTHER{chr(65 + n)},Bert" for n in range(20)]
+    old.write_text("\n".join(["SECRET,Anna", *rows, ""]))
+    new.write_text("\n".join(["HIDDEN;Carl", *rows, ""]).replace(",", ";"))
+    for keys in (None, "ID"):
+        with pytest.raises(rx.ReconError) as caught:
+            rx.diff(old, new, keys=keys)
+        shown = f"{caught.value} {caught.value.why} {caught.value.help}"
+        assert not any(name in shown for name in ("SECRET", "Anna", "HIDDEN", "Carl"))
+        assert 'add delimiter=",:;"' in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [("init", "draft(old, new)"), ("reconcile", "diff(old, new, keys")],
+)
+def test_a_name_that_the_package_lacks_names_the_right_one(
+    name: str, right: str
+) -> None:
+    with pytest.raises(AttributeError, match="recon_engine") as caught:
+        getattr(rx, name)
+    assert right in str(caught.value)
