@@ -365,9 +365,8 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
         verdict = history_page.verdict_word(run)
         table.append((began, verdict, *ended, str(run.run_id)))
     first = WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS
-    if not any(run.replaced for run in runs):
-        first = ("replaced", *first)
-    spare = tuple(dict.fromkeys(first + SPARE_COLUMNS))
+    empty = () if any(run.replaced for run in runs) else ("replaced",)
+    spare = tuple(dict.fromkeys((*empty, *first, *SPARE_COLUMNS)))
     show_rows(HISTORY_COLUMNS, table, form, spare)
 
 
