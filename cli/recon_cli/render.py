@@ -388,7 +388,9 @@ def show_history(runs: Sequence[PastRun], form: Format) -> None:
         ended = (*counts, *differ, *breaks, *unaccepted, *named, seconds)
         verdict = history_page.verdict_word(run)
         table.append((began, verdict, *ended, str(run.run_id)))
-    spare = (WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS) + SPARE_COLUMNS
+    first = WHOLE_COLUMNS if accepts else UNACCEPTED_COLUMNS
+    empty = () if any(run.replaced for run in runs) else ("replaced",)
+    spare = tuple(dict.fromkeys((*empty, *first, *SPARE_COLUMNS)))
     show_rows(HISTORY_COLUMNS, table, form, spare)
 
 
@@ -567,12 +569,13 @@ SPARE_COLUMNS: Final = (
     "extra",
     "missing",
     "differ",
+    "unaccepted_appeared",
     "unaccepted_rows",
     "replaced",
     "open",
+    "file",
     "unaccepted_open",
     "unaccepted_rate",
-    "file",
 )
 TABLES: Final = (
     "pipeline_run_log",
