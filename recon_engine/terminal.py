@@ -107,7 +107,10 @@ def print_result(
             console.print(folded, soft_wrap=True)
     console.print()
     cost = Text(_cost_line(result), style=QUIET)
-    console.print(cost + (f" · {then}" if then else ""), soft_wrap=True)
+    line = cost + (f" · {then}" if then else "")
+    if console.is_terminal and line.cell_len > console.width:
+        line = cost + f"\n{then}"
+    console.print(line, soft_wrap=True)
 
 
 def render_text(result: Reconciliation, width: int) -> str:

@@ -212,7 +212,7 @@ def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
         return ""
     if not (result.counts.missing or result.counts.extra):
         return "next: add -o report.html for all differences"
-    return "next: add -o report.html for a report, -o diff.xlsx for all keys"
+    return "next: add -o report.html, or -o diff.xlsx for all keys"
 
 
 def show_outcome(clock: RunClock, form: Format) -> None:

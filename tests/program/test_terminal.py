@@ -68,9 +68,7 @@ def test_at_200_columns_everything_is_on_one_line(folder: Path) -> None:
     )
     row = next(line for line in lines if line.startswith("CLM_PMT_AMT"))
     assert row.split("  ")[-2:] == ["number format 68%, number 31%", "14000.00 → 14000"]
-    assert lines[-1].endswith(
-        "next: add -o report.html for a report, -o diff.xlsx for all keys"
-    )
+    assert lines[-1].endswith("next: add -o report.html, or -o diff.xlsx for all keys")
 
 
 def test_at_80_columns_the_accounting_takes_two_lines(folder: Path) -> None:
