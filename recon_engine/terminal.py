@@ -178,8 +178,7 @@ def _key_lines(result: Reconciliation) -> Iterator[Text]:
         fitting = sum(size <= KEYS_WIDTH for size in sizes)
         shown = every[: max(fitting, 1)]
         more = count - len(shown)
-        names = ", ".join(map(visible, result.keys))
-        yield Text(f"{what}, by {names}: " + " · ".join(shown)) + Text(
+        yield Text(f"{what}: " + " · ".join(shown)) + Text(
             f" · … and {more:,} more" if more else "", style=QUIET
         )
 
