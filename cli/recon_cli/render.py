@@ -289,7 +289,7 @@ def show_proposals(
         (
             _csv_line(each.columns),
             each.matched,
-            f"{each.overlap:.1%}",
+            each.share,
             each.blanks_old + each.blanks_new,
             each.repeats_old + each.repeats_new,
         )

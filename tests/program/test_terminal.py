@@ -197,8 +197,10 @@ def test_the_first_ten_keys_of_unmatched_rows_are_shown() -> None:
 def test_a_sum_says_what_it_is_of() -> None:
     """The cells that rules make equal are added too, for a tolerance hides a delta."""
     names = ["ID", "SAME", "SOME", "NEAR"]
-    old = pl.DataFrame([[f"{at}", f"{at},50", f"{at},50", f"{at}.500"] for at in range(9)],
-                       schema=names, orient="row")  # fmt: skip
+    old = pl.DataFrame(
+        [[f"{at}", f"{at},50", f"{at},50", f"{at}.500"] for at in range(9)],
+        schema=names, orient="row",
+    )  # fmt: skip
     new = pl.DataFrame(
         [[f"{at}", f"{at}.50", f"{at}.5{at // 8}", f"{at}.501"] for at in range(9)],
         schema=names, orient="row",
