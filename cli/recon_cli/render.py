@@ -219,7 +219,7 @@ def next_step(result: Reconciliation, targets: list[tuple[Path, str]]) -> str:
         return ""
     if not (result.counts.missing or result.counts.extra):
         return "next: add -o report.html for all differences"
-    return "next: add -o report.html for a report, -o diff.xlsx for all keys"
+    return "next: add -o report.html, or -o diff.xlsx for all keys"
 
 
 def show_outcome(clock: RunClock, form: Format) -> None:
@@ -304,7 +304,7 @@ def show_proposals(
         (
             _csv_line(each.columns),
             each.matched,
-            f"{each.overlap:.1%}",
+            each.share,
             each.blanks_old + each.blanks_new,
             each.repeats_old + each.repeats_new,
         )

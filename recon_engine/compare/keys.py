@@ -100,12 +100,18 @@ class Proposal:
         return not (self.repeats_old or self.repeats_new)
 
     @property
+    def share(self) -> str:
+        """`overlap` for people: `100.0%` means all."""
+        shown = f"{self.overlap:.1%}"
+        return "99.9%" if shown == "100.0%" and self.overlap < 1 else shown
+
+    @property
     def reason(self) -> str:
         """Why it is proposed, in a sentence."""
         name = " with ".join(self.columns)
         if self.is_key:
             return (
-                f"{name} is unique on both sides, and {self.overlap:.1%} of the rows"
+                f"{name} is unique on both sides, and {self.share} of the rows"
                 " match by it"
             )
         repeats = format_count(self.repeats_old + self.repeats_new, "row")

@@ -382,7 +382,7 @@ class ColumnChoice:
             if chain
         ]
         others = (
-            f"{' with '.join(each.columns)} {each.overlap:.1%}"
+            f"{' with '.join(each.columns)} {each.share}"
             for each in found
             if each is not best
         )
