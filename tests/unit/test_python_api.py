@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import inspect
 import io
 import itertools
@@ -26,6 +27,7 @@ import recon_engine as rx
 from recon_engine.errors import ConfigError, KeyMissing
 from recon_engine.inputs.frames import import_frame
 from recon_engine.options import SIDED, Option
+from recon_engine.report import result_page
 
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
@@ -387,6 +389,16 @@ def test_a_page_that_is_written_is_not_returned(
     page = path.read_text(encoding="utf-8")
     assert "<h1>claims &lt;1&gt;</h1>" in page
     assert result.to_html(title="claims <1>") == page
+
+
+def test_a_page_of_python_names_arguments() -> None:
+    d = compare_german(rules={"NR": "lstrip0"}, match_names="casefold")
+    page = html.unescape(d.to_html())
+    assert 'old_rules={"BETRAG": "decimal(comma)"}' in page
+    assert "--old-rule" not in page
+    # That of the command line has flags.
+    facts = result_page.PageFacts(timed=True)
+    assert "--old-rule" in result_page.render_result(d, facts)
 
 
 def test_a_result_lists_its_public_names(result: rx.Reconciliation) -> None:
