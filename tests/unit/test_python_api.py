@@ -473,6 +473,18 @@ def test_a_pair_is_text_for_each_file(tmp_path: Path) -> None:
     ):
         d = rx.diff(old, new, keys="ID", delimiter=delimiter, encoding=encoding)
         assert d.agrees
+    old.write_text("ID\tCITY\n1\tUlm\n")
+    new.write_text("ID:CITY\n1:Ulm\n")
+    assert rx.diff(old, new, keys="ID", delimiter=["\t", ":"]).agrees
+
+
+def test_settings_of_a_file_are_plain_values(tmp_path: Path) -> None:
+    path = tmp_path / "recon.toml"
+    path.write_text('keys = "ID"\non_schema_drift = "compare"\n[old]\nquote = "none"\n')
+    found = rx.load_config(path)
+    set_ = {name: value for name, value in found.items() if value}
+    assert set_ == {"keys": ("ID",), "on_schema_drift": "compare", "old_quote": "none"}
+    assert {type(value) for value in found.values()} == {tuple, str}
 
 
 @pytest.mark.parametrize(
