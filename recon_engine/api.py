@@ -36,7 +36,7 @@ from recon_engine.config import (
 from recon_engine.config_place import find_config_file
 from recon_engine.engines import choose_engine
 from recon_engine.errors import ConfigError, InputChanged, KeyMissing, ReconError
-from recon_engine.hint_settings import read_flags
+from recon_engine.hint_settings import as_arguments, read_flags
 from recon_engine.inputs.decoding import is_read_in_place
 from recon_engine.inputs.header import Header
 from recon_engine.inputs.tables import both_unread, open_side
@@ -289,11 +289,8 @@ def load_config(
             help="recon init OLD NEW drafts one; or name the file: load_config(path)",
         )
     settings = load_configuration(place, dataset).settings
-    return {
-        name: settings[option.name]
-        for option in OPTIONS.values()
-        if option.name in settings and (name := option.in_python) is not None
-    }
+    found = as_arguments({n: settings[n] for n in OPTIONS if n in settings})
+    return {n: str(v) if isinstance(v, StrEnum) else v for n, v in found.items()}
 
 
 def refuse_unknown_arguments(arguments: Mapping[str, Any]) -> None:

@@ -852,7 +852,7 @@ class Reconciliation:
         """
         from recon_engine.report import result_page
 
-        facts = result_page.PageFacts(title=title, timed=True)
+        facts = result_page.PageFacts(title=title, timed=True, in_python=True)
         text = result_page.render_result(self, facts)
         if path is None:
             return text

@@ -19,6 +19,7 @@ from recon_engine.inputs.frames import import_frame
 from recon_engine.inputs.header import BOM
 from recon_engine.lazy import lazy_pattern
 from recon_engine.model import SIDES
+from recon_engine.runtime.error_boundary import within_error_boundary
 from recon_engine.storage.base import translate_disk_errors
 
 
@@ -62,6 +63,7 @@ def draft(
     return as_arguments(read_flags(option_words(found.options)))
 
 
+@within_error_boundary
 def propose_arguments(
     old: object, new: object, options: Options, keys: Sequence[str] = ()
 ) -> tuple[str, str] | None:

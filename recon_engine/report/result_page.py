@@ -100,6 +100,7 @@ class PageFacts:
     """What a page shows besides the result; unknown facts are left out.
 
     `title`: the heading, if it is neither the dataset nor the names of the files.
+    `in_python`: whether options are named as arguments of `diff`.
     `past`: earlier runs of the dataset, latest first. `timed`: show duration and peak
     memory. `files`: for each tab of the evidence, the file that holds all its rows.
     `words`: the options of the command that repeats the comparison, if a configuration
@@ -116,6 +117,7 @@ class PageFacts:
     timed: bool = False
     words: tuple[str, ...] = ()
     title: str | None = None
+    in_python: bool = False
 
 
 NO_FACTS: Final = PageFacts()
@@ -123,6 +125,8 @@ NO_FACTS: Final = PageFacts()
 
 def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
     """The HTML page of a result. It holds values of cells, masked if masks are set."""
+    spell = write_for_python if facts.in_python else str
+    code = write_flags if facts.in_python else str
     return pages.render_page(
         "report.html",
         ("theme.js", "report.js"),
@@ -136,7 +140,15 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         verdict=_build_verdict(result),
         cells=_build_cells(result),
         accepted=list(_list_accepted(result)),
-        warnings=list(_list_warnings(result)),
+        warnings=[spell(each) for each in _list_warnings(result)],
+        hints=[
+            {
+                "text": spell(hint.text),
+                "code": code(hint.flag),
+                "explains": f"{hint.count:,} of {hint.total:,}",
+            }
+            for hint in result.hints_to_show
+        ],
         old=_build_side(result.old),
         new=_build_side(result.new),
         tiles=_build_tiles(result),
@@ -148,7 +160,9 @@ def render_result(result: Reconciliation, facts: PageFacts = NO_FACTS) -> str:
         columns=_build_columns(result),
         agreeing=_count_agreeing(result),
         chart=_draw_trend(result, facts),
-        accounting=list(_check_accounting(result)),
+        accounting=[
+            each | {"name": spell(each["name"])} for each in _check_accounting(result)
+        ],
         rules=_build_rules(result),
         together=_build_column_sets(result),
         segments=_build_segments(result),

@@ -97,7 +97,7 @@ def _classify_error(error: BaseException) -> ReconError:
     return InternalError(
         f"an unexpected {type(error).__name__}{at}",
         why="this is a bug in recon-engine, or in a library under it",
-        help="please report it; --debug shows the traceback",
+        help="please report it; recon --debug, in the shell, shows the traceback",
     )
 
 

@@ -373,6 +373,23 @@ def test_a_narrow_window_needs_no_sideways_scrolling(
     assert wide <= 390
 
 
+def test_rules_have_the_width_that_they_need(look: Callable[..., Seen]) -> None:
+    """No column is cut off, and no name is broken, where the window has the room."""
+    names = ("LEISTUNGSDATUM", "BETRAG_RECHNUNG")
+    old = pl.DataFrame({"SCHADENNR": ["0001", "0002"]} | dict.fromkeys(names, "x y"))
+    d = diff(old, old, keys="SCHADENNR", rules=dict.fromkeys(names, "nulls(NA,NULL)"))
+    seen = look(d.to_html())
+    cut = "(each) => [each.scrollWidth, each.clientWidth]"
+    scrolled = seen.page.locator("section:has(#rules) .scroll")
+    needed, width = scrolled.evaluate(cut)
+    assert needed <= width
+    heights = seen.page.evaluate(
+        "[...document.querySelectorAll('section:has(#rules) tbody code')]"
+        ".map((each) => each.getClientRects().length)"
+    )
+    assert heights == [1] * len(names)
+
+
 @pytest.mark.parametrize("width", [390, 700, 1240])
 def test_the_history_fits_any_window_and_cuts_no_number(
     look: Callable[..., Seen], width: int

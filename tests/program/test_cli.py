@@ -24,6 +24,7 @@ from support.program import embedded_server_of, recon, recon_program
 from recon_engine import diff
 from recon_engine.errors import ReconError
 from recon_engine.postgres.migrations import schema_folder
+from recon_engine.result_document import write_markdown
 from recon_engine.status import STATUSES, RunStatus
 
 
@@ -86,8 +87,9 @@ def test_markdown_is_a_table(pair: Path) -> None:
     ended = recon("diff", "old.csv", "new.csv", "-k", "ID", "-f", "markdown", cwd=pair)
     assert "| `PAID` | 1 | number format 100% |" in ended.stdout
     assert (
-        "100% of the 1 differing cell is the same value written another way; "
-        "0 cells carry another value" in ended.stdout
+        "0 of 1 differing cell are not explained by a hint; "
+        "100% of the 1 differing cell is the same value written another way\n"
+        in ended.stdout
     )
 
 
@@ -95,7 +97,7 @@ def test_markdown_shows_any_name_as_it_is() -> None:
     name = "a`b|c``<b>\n*d*"
     old = pl.DataFrame({"ID": ["1"], name: ["1.00"]})
     new = pl.DataFrame({"ID": ["1"], name: ["1"]})
-    shown = diff(old, new, keys="ID").to_markdown()
+    shown = write_markdown(diff(old, new, keys="ID"))
     assert "| ``` a`b\\|c``<b>\\n*d* ``` | 1 |" in shown
     [hint] = (line for line in shown.splitlines() if line.startswith("- "))
     assert hint.startswith(

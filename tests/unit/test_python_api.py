@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import inspect
 import io
 import itertools
@@ -26,6 +27,7 @@ import recon_engine as rx
 from recon_engine.errors import ConfigError, KeyMissing
 from recon_engine.inputs.frames import import_frame
 from recon_engine.options import SIDED, Option
+from recon_engine.report import result_page
 
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
@@ -389,6 +391,16 @@ def test_a_page_that_is_written_is_not_returned(
     assert result.to_html(title="claims <1>") == page
 
 
+def test_a_page_of_python_names_arguments() -> None:
+    d = compare_german(rules={"NR": "lstrip0"}, match_names="casefold")
+    page = html.unescape(d.to_html())
+    assert 'old_rules={"BETRAG": "decimal(comma)"}' in page
+    assert "--old-rule" not in page
+    # That of the command line has flags.
+    facts = result_page.PageFacts(timed=True)
+    assert "--old-rule" in result_page.render_result(d, facts)
+
+
 def test_a_result_lists_its_public_names(result: rx.Reconciliation) -> None:
     names = [name for name in dir(result) if not name.startswith("_")]
     assert len(names) <= 40
@@ -461,6 +473,18 @@ def test_a_pair_is_text_for_each_file(tmp_path: Path) -> None:
     ):
         d = rx.diff(old, new, keys="ID", delimiter=delimiter, encoding=encoding)
         assert d.agrees
+    old.write_text("ID\tCITY\n1\tUlm\n")
+    new.write_text("ID:CITY\n1:Ulm\n")
+    assert rx.diff(old, new, keys="ID", delimiter=["\t", ":"]).agrees
+
+
+def test_settings_of_a_file_are_plain_values(tmp_path: Path) -> None:
+    path = tmp_path / "recon.toml"
+    path.write_text('keys = "ID"\non_schema_drift = "compare"\n[old]\nquote = "none"\n')
+    found = rx.load_config(path)
+    set_ = {name: value for name, value in found.items() if value}
+    assert set_ == {"keys": ("ID",), "on_schema_drift": "compare", "old_quote": "none"}
+    assert {type(value) for value in found.values()} == {tuple, str}
 
 
 @pytest.mark.parametrize(
